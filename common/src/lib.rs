@@ -1,1 +1,8 @@
-//! x
+//! What the `api` and the `signal-node` share.
+//!
+//! The modules are layered; `docs/ARCHITECTURE.md` draws the picture and the `layers` test holds it:
+//! `wire -> domain`; `room`, `records -> domain, wire`; `auth -> domain`.
+
+pub mod domain;
+pub mod room;
+pub mod wire;

@@ -1,0 +1,19 @@
+//! The words of the trade, as plain values. Nothing here waits, reads a clock or talks to anything.
+
+pub mod admission;
+pub mod call;
+pub mod disconnect;
+pub mod grant;
+pub mod ids;
+pub mod participant;
+pub mod refusal;
+pub mod settings;
+
+pub use admission::{Admission, Applicant, Entrance};
+pub use call::{CallStatus, CallType};
+pub use disconnect::DisconnectReason;
+pub use grant::Action;
+pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
+pub use participant::{ConnectionState, MediaState, Participant, PublicUser, Role};
+pub use refusal::{Code, FieldError, Refusal};
+pub use settings::CallSettings;

@@ -1,0 +1,311 @@
+//! What goes into the store and what comes out, as values.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    CallId, CallSettings, CallType, ConnectionState, Generation, MediaState, Participant, PeerId, PublicUser, Role,
+    RoomId, SessionHandle, UserId,
+};
+
+/// The id of an entry in a room's log: a Redis stream id, `milliseconds-sequence`. Ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct LogId {
+    /// Redis TIME in milliseconds.
+    pub ms: u64,
+    /// The number within the millisecond.
+    pub seq: u64,
+}
+
+impl LogId {
+    /// Reads `ms-seq`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ms, seq) = text.split_once('-')?;
+        Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for LogId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// What a room knows of its call: field `m` of the room's hash, as JSON. Written by `open` when `mv` is newer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomMeta {
+    /// The call's record.
+    pub call_id: CallId,
+    /// The title to show.
+    pub name: String,
+    /// The user who made the call.
+    pub host: UserId,
+    /// Who may join.
+    pub call_type: CallType,
+    /// What is allowed.
+    pub settings: CallSettings,
+    /// Seats.
+    pub max_participants: u32,
+    /// PHC string; never leaves the backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passcode_hash: Option<String>,
+    /// Users invited by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invited: Vec<UserId>,
+    /// RFC 3339, UTC, milliseconds.
+    pub created_at: String,
+    /// The record's revision, raised by every update: `mv`.
+    pub version: u64,
+}
+
+/// A seat that this process holds: the key to every operation of a seated session.
+///
+/// The generation fences: once it is raised in Redis, every operation with this one is answered `Stale`. `op` numbers the
+/// operations; only the lane touches it, when it first puts one on the wire, so that operations that were never sent leave no hole.
+#[derive(Debug)]
+pub struct Seat {
+    /// The room.
+    pub room: RoomId,
+    /// The participant.
+    pub peer: PeerId,
+    /// The generation at join or attach.
+    pub generation: Generation,
+    /// The session that holds it.
+    pub handle: SessionHandle,
+    /// The last operation number on the wire.
+    pub op: AtomicU64,
+}
+
+impl Seat {
+    /// A fresh seat: no operation sent yet.
+    #[must_use]
+    pub fn new(room: RoomId, peer: PeerId, generation: Generation, handle: SessionHandle) -> Self {
+        Self { room, peer, generation, handle, op: AtomicU64::new(0) }
+    }
+}
+
+/// A request for a seat.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The room.
+    pub room: RoomId,
+    /// The version of the room's meta that the admission was decided on: the script refuses another (`Joined::Changed`).
+    pub meta_version: u64,
+    /// Who.
+    pub user: UserId,
+    /// The SHA-256 of the session's private id, as the seat keeps it.
+    pub pid: String,
+    /// That of the session that this client failed to resume: its seat, if it has the same user, is given up first.
+    pub old_pid: Option<String>,
+    /// Where this session is found on this node.
+    pub handle: SessionHandle,
+    /// The role to be seated with.
+    pub role: Role,
+    /// To the lobby first.
+    pub waits: bool,
+    /// What others may know of it: part of field `i:<peer>` and of the `joined` event.
+    pub public: PublicUser,
+    /// What its media are.
+    pub media: MediaState,
+}
+
+/// The answer to `join`.
+#[derive(Debug)]
+pub enum Joined {
+    /// Seated.
+    Seated {
+        /// The new seat.
+        seat: Arc<Seat>,
+        /// The log id of the joined event, also the join id; delivery starts after it.
+        id: LogId,
+        /// The room as it was at that moment, this seat included.
+        snapshot: Snapshot,
+    },
+    /// In the lobby.
+    Waiting {
+        /// The seat in the lobby.
+        seat: Arc<Seat>,
+        /// Delivery starts after it.
+        id: LogId,
+    },
+    /// Every seat is taken.
+    Full,
+    /// The room is locked.
+    Locked,
+    /// The identity is banned.
+    Banned,
+    /// The call has ended.
+    Ended,
+    /// The room is not in Redis: open it first.
+    Absent,
+    /// The room's meta is another by now: decide again.
+    Changed,
+    /// This node is not registered (or was swept): the session must go elsewhere or try again.
+    Fenced,
+}
+
+/// A room at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The call's facts.
+    pub meta: RoomMeta,
+    /// Who is host now.
+    pub host: UserId,
+    /// Nobody new may join.
+    pub locked: bool,
+    /// Every seat, the lobby's too, oldest first.
+    pub seats: Vec<Participant>,
+}
+
+/// An operation of a seated session that goes through the log. Operations of one seat are pipelined and keep their order.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// What it does.
+    pub kind: OpKind,
+    /// The event as receivers get it: the inside of the Socket.IO array, without offset (`"webrtc:offer",{...}`).
+    pub event: Bytes,
+    /// The client's own id for it: relayed once within the window.
+    pub dedupe: Option<Box<str>>,
+}
+
+/// The kinds of operation.
+#[derive(Clone, Debug)]
+pub enum OpKind {
+    /// To one peer. A bare user id reaches that user's first device.
+    Relay {
+        /// The receiver.
+        to: PeerId,
+    },
+    /// To everybody else in the room.
+    Broadcast,
+    /// Sets the sender's own media state, and tells everybody else.
+    SetMedia(MediaState),
+}
+
+/// The answer to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpReply {
+    /// In the log under this id. `duplicate`: it was already.
+    Logged {
+        /// Where.
+        id: LogId,
+        /// An earlier try had logged it.
+        duplicate: bool,
+    },
+    /// The receiver is not seated.
+    NoPeer,
+    /// What the rules assumed is no longer so (a role, a setting).
+    Denied,
+    /// The seat is no longer this session's: close the transport, the client resumes.
+    Stale,
+}
+
+/// A request to resume a seat.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    /// The room, from the offset.
+    pub room: RoomId,
+    /// The SHA-256 of the presented private id.
+    pub pid: String,
+    /// The identity of the connecting client; the seat must be its own.
+    pub user: UserId,
+    /// Where this session is found on this node.
+    pub handle: SessionHandle,
+    /// The last event the client has.
+    pub offset: LogId,
+}
+
+/// The answer to `attach`.
+#[derive(Debug)]
+pub enum Attached {
+    /// Resumed.
+    Resumed {
+        /// The seat under its new generation.
+        seat: Arc<Seat>,
+        /// Its role.
+        role: Role,
+        /// Its state: connected, or waiting in the lobby.
+        state: ConnectionState,
+        /// What it has not seen yet, oldest first.
+        missed: Vec<LogEntry>,
+        /// Delivery goes on after it.
+        last: LogId,
+        /// The call's facts.
+        meta: RoomMeta,
+    },
+    /// Nothing to resume: a fresh session.
+    Fresh,
+    /// Another socket attached to it less than a second ago.
+    Busy,
+    /// This node is not registered.
+    Fenced,
+}
+
+/// An entry of a room's log that is for the reader.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    /// Its id: the offset's first part.
+    pub id: LogId,
+    /// The event's text.
+    pub event: Bytes,
+}
+
+/// The answer to `detach` and `leave`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Done.
+    Done,
+    /// Somebody else has the seat, or nobody.
+    Stale,
+}
+
+/// The answer to `open`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// The room is there, with this meta or a newer one.
+    Open,
+    /// The call has ended.
+    Ended,
+}
+
+/// The answer to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Ended now, by this.
+    Done,
+    /// Ended before.
+    Already,
+    /// The caller is not the host any more.
+    Denied,
+    /// The caller's seat is not its own any more.
+    Stale,
+}
+
+/// The answer to a beat.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// Subscribers that the canary reached: 0 is a gap.
+    pub receivers: u64,
+    /// Redis TIME, milliseconds.
+    pub time_ms: u64,
+    /// The value that changes when the data was lost.
+    pub epoch: String,
+    /// Every registered node's counter in this partition.
+    pub nodes: Vec<(String, u64)>,
+}
+
+/// Why a call to the store came to nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Redis did not answer in time or the queue is full: tell the client `SERVICE_UNAVAILABLE`.
+    #[error("redis is not available")]
+    Unavailable,
+    /// Redis answered something that makes no sense: a bug, or foreign data.
+    #[error("unexpected answer from redis: {0}")]
+    Unexpected(String),
+}

@@ -1,0 +1,155 @@
+//! What scripts publish to a node: `id room handle-or-* excluded event`, separated by single spaces; the event is the rest.
+//!
+//! | envelope | meaning |
+//! |---|---|
+//! | `<id> <room> <handle> - <event>` | for one session |
+//! | `<id> <room> * <peer or -> <event>` | for every session of the room here, but that peer |
+//! | `<id> - canary - -` | the node's own proof that its subscription lives; `id` is Redis TIME |
+//! | `0-0 <room> <handle> - !drop` | the session lost its seat: close its transport without a goodbye |
+//! | `<id> <room> * - !ended` | the room is gone: its sessions are in no room any more |
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::domain::{PeerId, RoomId, SessionHandle};
+
+/// A parsed envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// An event of a room's log.
+    Event {
+        /// Milliseconds and sequence of its log id.
+        id: (u64, u64),
+        /// The room.
+        room: RoomId,
+        /// Whom it is for.
+        to: Audience,
+        /// The inside of the Socket.IO array; a slice of the message, not a copy.
+        event: Bytes,
+    },
+    /// The canary, with Redis TIME in milliseconds.
+    Canary {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// A session lost its seat.
+    Drop {
+        /// The room of the seat.
+        room: RoomId,
+        /// The session.
+        handle: SessionHandle,
+    },
+    /// A room is gone.
+    RoomGone {
+        /// The room.
+        room: RoomId,
+    },
+}
+
+/// Whom an event is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// One session.
+    One(SessionHandle),
+    /// Everybody of the room on this node, but the peer named.
+    All {
+        /// Who is left out: the sender.
+        except: Option<PeerId>,
+    },
+}
+
+impl Envelope {
+    /// Parses what a script published; `None` for anything else.
+    #[must_use]
+    pub fn parse(message: &Bytes) -> Option<Self> {
+        let text = std::str::from_utf8(message).ok()?;
+        let mut fields = Fields { text, at: 0 };
+        let (id, room, handle, excluded) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let event = &text[fields.at..];
+        let (ms, seq) = text[id].split_once('-')?;
+        let id = (ms.parse().ok()?, seq.parse().ok()?);
+        if &text[handle.clone()] == "canary" {
+            return Some(Self::Canary { ms: id.0 });
+        }
+        let room = RoomId::parse(&text[room]).ok()?;
+        let to = match &text[handle] {
+            "*" => Audience::All {
+                except: match &text[excluded] {
+                    "-" => None,
+                    peer => Some(PeerId::parse(peer).ok()?),
+                },
+            },
+            handle => Audience::One(SessionHandle::parse(handle)?),
+        };
+        match (event, &to) {
+            ("!drop", Audience::One(handle)) => Some(Self::Drop { room, handle: *handle }),
+            ("!ended", Audience::All { .. }) => Some(Self::RoomGone { room }),
+            _ if event.starts_with('"') => Some(Self::Event { id, room, to, event: message.slice(fields.at..) }),
+            _ => None,
+        }
+    }
+}
+
+/// Walks the space-separated fields without copying.
+struct Fields<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Fields<'_> {
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.at;
+        let end = start + self.text[start..].find(' ')?;
+        self.at = end + 1;
+        Some(start..end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Option<Envelope> {
+        Envelope::parse(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn each_kind_of_envelope_is_read() {
+        let room = RoomId::parse("R1").unwrap();
+        assert_eq!(parse("17-2 - canary - -"), Some(Envelope::Canary { ms: 17 }));
+        assert_eq!(
+            parse("0-0 R1 1f - !drop"),
+            Some(Envelope::Drop { room: room.clone(), handle: SessionHandle(0x1f) })
+        );
+        assert_eq!(parse("9-0 R1 * - !ended"), Some(Envelope::RoomGone { room: room.clone() }));
+        let event = Bytes::from_static(br#""chat:message",{"message":"a b"}"#);
+        assert_eq!(
+            parse(r#"9-1 R1 * u#2 "chat:message",{"message":"a b"}"#),
+            Some(Envelope::Event {
+                id: (9, 1),
+                room: room.clone(),
+                to: Audience::All { except: Some(PeerId::parse("u#2").unwrap()) },
+                event: event.clone()
+            })
+        );
+        assert_eq!(
+            parse(r#"9-1 R1 a - "chat:message",{"message":"a b"}"#),
+            Some(Envelope::Event { id: (9, 1), room, to: Audience::One(SessionHandle(10)), event })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_panics(message in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Envelope::parse(&Bytes::from(message));
+        }
+
+        #[test]
+        fn no_text_panics(message in "[0-9a-zA-Z*!#\" -]{0,60}") {
+            let _ = parse(&message);
+        }
+    }
+}

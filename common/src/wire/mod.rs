@@ -1,0 +1,5 @@
+//! Bytes to types and back. Pure: nothing here waits or talks to anything.
+
+pub mod envelope;
+pub mod offset;
+pub mod server_event;

@@ -1,0 +1,135 @@
+//! Events that the server sends, as text: the inside of the Socket.IO array, `"name",{...}`, to which a node adds the
+//! packet's frame and the offset. Encoded once, then only passed on.
+//!
+//! Some facts only a script knows: the peer id that a join is given, the participant who is removed. For those the text is a
+//! template: the whole value is one control character, which JSON writes as `"\u0001"`, quotes included; a text that spells that
+//! out has its backslash doubled, so no name can forge it. A script replaces it.
+
+use serde::Serialize;
+
+use crate::domain::{ConnectionState, MediaState, PublicUser, Role, UserId};
+
+/// How the open peer id looks in a template's JSON, quotes included (without them a name could spell it).
+pub const PEER: &str = r#""\u0001""#;
+/// How the open user id looks in a template's JSON, quotes included.
+pub const USER: &str = r#""\u0002""#;
+/// How the open participant looks in a template's JSON, quotes included.
+pub const PARTICIPANT: &str = r#""\u0003""#;
+
+const OPEN_PEER: &str = "\u{1}";
+const OPEN_USER: &str = "\u{2}";
+const OPEN_PARTICIPANT: &str = "\u{3}";
+
+/// The JSON of one of our own values, which have string keys and finite numbers: nothing that JSON cannot hold.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// `"name",{payload}`.
+#[must_use]
+pub fn encode(name: &str, payload: &impl Serialize) -> String {
+    format!("\"{name}\",{}", json(payload))
+}
+
+/// The JSON of a participant about to join; its peer id is open.
+#[must_use]
+pub fn participant_template(user: &PublicUser, role: Role, media: MediaState, joined_at: &str, node: &str) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Template<'a> {
+        peer_id: &'a str,
+        user_id: &'a UserId,
+        user: &'a PublicUser,
+        role: Role,
+        media_state: MediaState,
+        is_connected: bool,
+        connection_state: ConnectionState,
+        joined_at: &'a str,
+        node: &'a str,
+    }
+    json(&Template {
+        peer_id: OPEN_PEER,
+        user_id: &user.id,
+        user,
+        role,
+        media_state: media,
+        is_connected: true,
+        connection_state: ConnectionState::Connected,
+        joined_at,
+        node,
+    })
+}
+
+/// `room:user-joined`; the participant is open.
+#[must_use]
+pub fn user_joined_template(user: &PublicUser) -> String {
+    #[derive(Serialize)]
+    struct Template<'a> {
+        user: &'a PublicUser,
+        participant: &'a str,
+    }
+    encode("room:user-joined", &Template { user, participant: OPEN_PARTICIPANT })
+}
+
+/// `room:user-left`; peer, user and participant are open.
+#[must_use]
+pub fn user_left_template(reason: &str) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Template<'a> {
+        user_id: &'a str,
+        peer_id: &'a str,
+        participant: &'a str,
+        reason: &'a str,
+    }
+    let open = Template { user_id: OPEN_USER, peer_id: OPEN_PEER, participant: OPEN_PARTICIPANT, reason };
+    encode("room:user-left", &open)
+}
+
+/// `participant:connection-changed`; peer and user are open. `node`: who serves it from now on.
+#[must_use]
+pub fn connection_changed_template(state: ConnectionState, node: Option<&str>) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Template<'a> {
+        peer_id: &'a str,
+        user_id: &'a str,
+        state: ConnectionState,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<&'a str>,
+    }
+    encode("participant:connection-changed", &Template { peer_id: OPEN_PEER, user_id: OPEN_USER, state, node })
+}
+
+/// `room:call-ended`.
+#[must_use]
+pub fn call_ended(room: &crate::domain::RoomId, reason: &str) -> String {
+    encode("room:call-ended", &serde_json::json!({ "roomId": room, "reason": reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_filled_template_is_the_event() {
+        let user = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), "A \"\\u0001\"".to_owned(), None);
+        let participant =
+            participant_template(&user, Role::Guest, MediaState::default(), "2026-01-01T00:00:00.000Z", "n1");
+        let participant = participant.replace(PEER, "\"u#2\"");
+        let event = user_joined_template(&user).replace(PARTICIPANT, &participant);
+        let value: serde_json::Value = serde_json::from_str(&format!("[{event}]")).unwrap();
+        assert_eq!(value[0], "room:user-joined");
+        assert_eq!(value[1]["participant"]["peerId"], "u#2");
+        assert_eq!(value[1]["participant"]["user"]["name"], "A \"\\u0001\"");
+    }
+
+    #[test]
+    fn every_template_shows_its_placeholders() {
+        let left = user_left_template("left");
+        assert!(left.contains(PEER) && left.contains(USER) && left.contains(PARTICIPANT));
+        let changed = connection_changed_template(ConnectionState::Reconnecting, None);
+        assert!(changed.contains(PEER) && changed.contains(USER) && !changed.contains(PARTICIPANT));
+    }
+}
