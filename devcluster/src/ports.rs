@@ -1,0 +1,26 @@
+//! Free ports of 127.0.0.1.
+
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::Context;
+use rand::RngExt;
+
+/// Below the kernel's ephemeral range (from 32768): an outgoing connection of a busy test can then never sit on the
+/// port of a server that is down for a moment and is about to come back on it.
+const RANGE: std::ops::Range<u16> = 12_000..32_000;
+
+/// A port that nothing listens on. It is not reserved: whoever starts a server on it tries again with another one when
+/// the server could not bind (see [`crate::process::retry`]).
+///
+/// # Errors
+/// When a thousand random ports are all taken.
+pub fn free() -> anyhow::Result<u16> {
+    let mut rng = rand::rng();
+    (0..1000).map(|_| rng.random_range(RANGE)).find(|port| is_free(*port)).context("no free port on 127.0.0.1")
+}
+
+/// Whether a server could listen on this port of 127.0.0.1 now.
+#[must_use]
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}

@@ -1,0 +1,328 @@
+//! A child process with a log, signals, a bounded wait for readiness, and no way to outlive its starter.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::future::Future;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How often a condition is looked at while waiting for it.
+const POLL: Duration = Duration::from_millis(10);
+/// How long [`Drop`] lets a process end on SIGTERM before SIGKILL.
+const DROP_GRACE: Duration = Duration::from_secs(3);
+
+/// What to run: enough to start the same process again after it was killed.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    name: String,
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(String, String)>,
+    log: PathBuf,
+    echo: bool,
+}
+
+impl Spec {
+    /// A process named `name` in messages, which logs (both streams) to `<dir>/<name>.log`.
+    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, dir: &Path) -> Self {
+        let name = name.into();
+        let log = dir.join(format!("{name}.log"));
+        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: false }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<T: Into<OsString>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of the environment; the rest is inherited.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.env.push((key.into(), value.to_string()));
+        self
+    }
+
+    /// Also copies each line of the log to standard output, with the name before it.
+    #[must_use]
+    pub fn echo(mut self, echo: bool) -> Self {
+        self.echo = echo;
+        self
+    }
+
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .with_context(|| format!("cannot open the log {}", self.log.display()))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).envs(self.env.iter().cloned()).stdin(Stdio::null()).process_group(0);
+        if self.echo {
+            let (reader, writer) = std::io::pipe()?;
+            command.stdout(writer.try_clone()?).stderr(writer);
+            let name = self.name.clone();
+            // Ends by itself: the pipe closes when the child and its children are gone.
+            std::thread::spawn(move || copy_lines(&name, BufReader::new(reader), log));
+        } else {
+            command.stdout(log.try_clone()?).stderr(log);
+        }
+        command.spawn().with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))
+    }
+}
+
+fn copy_lines(name: &str, mut from: impl BufRead, mut log: File) {
+    let mut line = Vec::new();
+    while matches!(from.read_until(b'\n', &mut line), Ok(n) if n > 0) {
+        // A full disk or a closed terminal must not stop the child, which would block once the pipe is full.
+        let _ = log.write_all(&line);
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{name:>8} | {}", String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+}
+
+/// A running (or ended) child process, leader of its own process group. Dropping it ends the whole group.
+#[derive(Debug)]
+pub struct Process {
+    spec: Spec,
+    child: Child,
+    status: Option<ExitStatus>,
+    guard: Child,
+}
+
+impl Process {
+    /// Starts `spec`.
+    ///
+    /// # Errors
+    /// When the program or its log cannot be opened.
+    pub fn spawn(spec: Spec) -> anyhow::Result<Self> {
+        let mut child = spec.spawn()?;
+        match guard(child.id()) {
+            Ok(guard) => Ok(Self { spec, child, status: None, guard }),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its process id, which is also the id of its process group.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last `lines` lines of its log.
+    #[must_use]
+    pub fn log_tail(&self, lines: usize) -> String {
+        let Ok(file) = File::open(&self.spec.log) else { return String::new() };
+        let mut tail = VecDeque::with_capacity(lines + 1);
+        for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
+            tail.push_back(String::from_utf8_lossy(&line).into_owned());
+            if tail.len() > lines {
+                tail.pop_front();
+            }
+        }
+        Vec::from(tail).join("\n")
+    }
+
+    /// Its exit status, once it has ended.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten();
+        }
+        self.status
+    }
+
+    /// SIGSTOP: it stays alive with its sockets open and does nothing.
+    ///
+    /// # Errors
+    /// When the process has ended; so with the other signals.
+    pub fn pause(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: goes on after [`Process::pause`].
+    ///
+    /// # Errors
+    /// As [`Process::pause`].
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// SIGTERM, without waiting: the polite request to drain and end.
+    ///
+    /// # Errors
+    /// As [`Process::pause`].
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// SIGKILL, and waits until it is gone (the kernel does not let it linger).
+    ///
+    /// # Errors
+    /// As [`Process::pause`].
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::KILL)?;
+        self.status = Some(self.child.wait()?);
+        Ok(())
+    }
+
+    fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        // A reaped child's id may belong to somebody else by now.
+        if let Some(status) = self.exited() {
+            bail!("{} has already ended ({status})", self.name());
+        }
+        let group = Pid::from_child(&self.child);
+        kill_process_group(group, signal).with_context(|| format!("cannot signal {}", self.name()))
+    }
+
+    /// Waits for the process to end by itself.
+    ///
+    /// # Errors
+    /// When it still runs after `bound`.
+    pub async fn wait_exit(&mut self, bound: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + bound;
+        loop {
+            if let Some(status) = self.exited() {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                bail!("{} still runs after {bound:?}", self.name());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// SIGTERM, and SIGKILL if it still runs after `grace`; returns when it is gone. Does nothing if it has ended.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub async fn stop(&mut self, grace: Duration) -> anyhow::Result<ExitStatus> {
+        if let Some(status) = self.exited() {
+            return Ok(status);
+        }
+        self.terminate()?;
+        if self.wait_exit(grace).await.is_err() {
+            self.kill()?;
+        }
+        self.wait_exit(grace).await
+    }
+
+    /// Starts the same program again, with the same arguments and ports. Kills it first if it still runs.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn respawn(&mut self) -> anyhow::Result<()> {
+        if self.exited().is_none() {
+            self.kill()?;
+        }
+        // The assignment drops (and so ends) what is left of the old process and its guard.
+        *self = Self::spawn(self.spec.clone())?;
+        Ok(())
+    }
+
+    /// Waits until `probe` says true.
+    ///
+    /// # Errors
+    /// When the process ends first, or `bound` passes; both with the end of its log.
+    pub async fn ready<F>(&mut self, bound: Duration, probe: impl Fn() -> F) -> anyhow::Result<()>
+    where
+        F: Future<Output = bool>,
+    {
+        let deadline = Instant::now() + bound;
+        loop {
+            if let Some(status) = self.exited() {
+                bail!("{} ended while starting ({status}); its log ends:\n{}", self.name(), self.log_tail(15));
+            }
+            // A probe that hangs (a server that accepts and says nothing) counts as a no.
+            if tokio::time::timeout(Duration::from_secs(2), probe()).await.unwrap_or(false) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("{} was not ready within {bound:?}; its log ends:\n{}", self.name(), self.log_tail(15));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.terminate().is_ok() {
+            // A paused process takes its SIGTERM only once it goes on.
+            let _ = self.resume();
+            let deadline = Instant::now() + DROP_GRACE;
+            while self.exited().is_none() && Instant::now() < deadline {
+                std::thread::sleep(POLL);
+            }
+            let _ = self.kill();
+        }
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
+    }
+}
+
+/// A tiny shell that ends the process group `id` when this program is gone, however it went: its standard input is a
+/// pipe from here, which the kernel closes. (PR_SET_PDEATHSIG would need unsafe code, and fires when the *thread* that
+/// started the child ends: a server shared by the tests of a binary would die with the first test.)
+fn guard(id: u32) -> anyhow::Result<Child> {
+    Command::new("/bin/sh")
+        .args(["-c", "read -r _; kill -KILL -- -\"$1\"", "guard"])
+        .arg(id.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Its own group, so that Ctrl-C at a terminal, which goes to the whole foreground group, does not end it.
+        .process_group(0)
+        .spawn()
+        .context("cannot start /bin/sh")
+}
+
+/// Runs `start` up to five times: a free port may be taken by somebody else before the server binds it.
+///
+/// # Errors
+/// The last attempt's.
+pub async fn retry<T, F>(start: impl Fn() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    for _ in 0..4 {
+        if let Ok(started) = start().await {
+            return Ok(started);
+        }
+    }
+    start().await
+}
+
+/// The full path of `program` on PATH, or where `scripts/setup` puts what it downloads: `.tools` of this directory or
+/// of one above it.
+///
+/// # Errors
+/// When it is in neither place.
+pub fn find_program(program: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let here = std::env::current_dir()?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .chain(here.ancestors().map(|dir| dir.join(".tools")))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+        .with_context(|| format!("{program} is not installed: run scripts/setup"))
+}

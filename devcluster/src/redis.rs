@@ -1,0 +1,310 @@
+//! Real Redis: one server, or a cluster of several masters with all slots assigned.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use redis::{Cmd, FromRedisValue, Value, cmd};
+use tempfile::TempDir;
+
+use crate::ports;
+use crate::process::{Process, Spec, find_program, retry};
+
+const START: Duration = Duration::from_secs(20);
+/// Slots of a Redis Cluster.
+const SLOTS: u32 = 16_384;
+
+/// How a server is started. The default is a throw-away one: a free port, no persistence.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `appendonly yes` with `appendfsync everysec`.
+    pub appendonly: bool,
+    /// The port; a free one when `None`.
+    pub port: Option<u16>,
+    /// Where data and log go; a temporary directory, removed with the server, when `None`.
+    pub dir: Option<PathBuf>,
+    /// Copies its log to standard output.
+    pub echo: bool,
+    /// Its name in messages and of its log.
+    pub name: String,
+    /// Further arguments of `redis-server`.
+    pub extra: Vec<String>,
+}
+
+impl Default for RedisOptions {
+    fn default() -> Self {
+        Self { appendonly: false, port: None, dir: None, echo: false, name: "redis".into(), extra: Vec::new() }
+    }
+}
+
+/// A running `redis-server` of its own; ended when dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Process,
+    port: u16,
+    _dir: Option<TempDir>,
+}
+
+impl RedisServer {
+    /// A throw-away standalone server on a free port.
+    ///
+    /// # Errors
+    /// When `redis-server` is missing or does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&RedisOptions::default()).await
+    }
+
+    /// A standalone server as `options` say.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub async fn start_with(options: &RedisOptions) -> anyhow::Result<Self> {
+        match options.port {
+            Some(port) => Self::start_on(port, options).await,
+            None => retry(async || Self::start_on(ports::free()?, options).await).await,
+        }
+    }
+
+    async fn start_on(port: u16, options: &RedisOptions) -> anyhow::Result<Self> {
+        let (path, temporary) = match &options.dir {
+            Some(dir) => (dir.clone(), None),
+            None => {
+                let dir = TempDir::with_prefix("switchboard-redis-")?;
+                (dir.path().to_owned(), Some(dir))
+            }
+        };
+        std::fs::create_dir_all(&path)?;
+        let program = find_program("redis-server")?;
+        let spec = Spec::new(&options.name, program, &path).args(arguments(port, &path, options)).echo(options.echo);
+        let mut process = Process::spawn(spec)?;
+        wait_ready(&mut process, port).await?;
+        Ok(Self { process, port, _dir: temporary })
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `redis://127.0.0.1:<port>`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// The process: its signals (pause, kill, ...) and its log.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Starts the server again on the same port and directory, killing it first if it runs. With `appendonly` the data
+    /// survives, otherwise it comes back empty.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.respawn()?;
+        wait_ready(&mut self.process, self.port).await
+    }
+
+    /// Runs one command over a connection of its own: for tests that look at or disturb the server.
+    ///
+    /// # Errors
+    /// When the server does not answer, or answers with an error or another type.
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> anyhow::Result<T> {
+        query(self.port, command).await
+    }
+}
+
+fn arguments(port: u16, dir: &Path, options: &RedisOptions) -> Vec<String> {
+    let fixed = format!(
+        "--port {port} --bind 127.0.0.1 --daemonize no --save --maxmemory-policy noeviction --appendfsync everysec \
+         --appendonly {}",
+        if options.appendonly { "yes" } else { "no" },
+    );
+    // `--save ""` turns snapshots off; an empty word does not survive the split.
+    let fixed = fixed.split(' ').flat_map(|word| if word == "--save" { vec![word, ""] } else { vec![word] });
+    let mut arguments: Vec<String> = fixed.map(str::to_owned).collect();
+    // One value: the default of 32 MB would cut a node's subscription in a burst.
+    arguments.extend(["--client-output-buffer-limit".into(), "pubsub 256mb 128mb 60".into()]);
+    arguments.extend(["--dir".into(), dir.display().to_string()]);
+    arguments.extend(options.extra.iter().cloned());
+    arguments
+}
+
+/// Ready means that *our* server answers: another may have won the race for the port.
+async fn wait_ready(process: &mut Process, port: u16) -> anyhow::Result<()> {
+    let ours = format!("process_id:{}\r", process.id());
+    process
+        .ready(START, || async {
+            let info: anyhow::Result<String> = query(port, cmd("INFO").arg("server")).await;
+            // While it loads its data it answers INFO and refuses PING.
+            info.is_ok_and(|info| info.contains(&ours)) && query::<String>(port, &cmd("PING")).await.is_ok()
+        })
+        .await
+}
+
+fn url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+async fn query<T: FromRedisValue>(port: u16, command: &Cmd) -> anyhow::Result<T> {
+    let mut connection = redis::Client::open(url(port))?.get_multiplexed_async_connection().await?;
+    Ok(command.query_async(&mut connection).await?)
+}
+
+/// A Redis Cluster on this machine: masters that share all slots, and replicas of them if asked for.
+#[derive(Debug)]
+pub struct RedisCluster {
+    servers: Vec<RedisServer>,
+    masters: usize,
+}
+
+impl RedisCluster {
+    /// `masters` masters, no replicas.
+    ///
+    /// # Errors
+    /// When a server does not start, or the cluster is not whole within 20 s.
+    pub async fn start(masters: usize) -> anyhow::Result<Self> {
+        Self::start_with(masters, 0).await
+    }
+
+    /// `masters` masters, each with `replicas` replicas. Failure of a master is noticed after 2 s.
+    ///
+    /// # Errors
+    /// As [`RedisCluster::start`].
+    pub async fn start_with(masters: usize, replicas: usize) -> anyhow::Result<Self> {
+        let mut servers = Vec::new();
+        for index in 0..masters * (1 + replicas) {
+            servers.push(start_member(index).await?);
+        }
+        let cluster = Self { servers, masters };
+        cluster.assemble(replicas).await?;
+        Ok(cluster)
+    }
+
+    /// `redis+cluster://127.0.0.1:<port>,127.0.0.1:<port>,...`: all members.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let members: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+        format!("redis+cluster://{}", members.join(","))
+    }
+
+    /// The members: first the masters (as they were at the start), then the replicas.
+    pub fn servers(&mut self) -> &mut [RedisServer] {
+        &mut self.servers
+    }
+
+    async fn assemble(&self, replicas: usize) -> anyhow::Result<()> {
+        for (index, server) in self.servers.iter().enumerate() {
+            // Different epochs from the start: equal ones are settled by a vote that takes seconds.
+            server.query::<Value>(cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(index + 1)).await?;
+            if index < self.masters {
+                let (first, last) = slots(index, self.masters);
+                server.query::<Value>(cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(first).arg(last)).await?;
+            }
+        }
+        for server in &self.servers {
+            for other in &self.servers {
+                let mut meet = cmd("CLUSTER");
+                meet.arg("MEET").arg("127.0.0.1").arg(other.port).arg(bus_port(other).await?);
+                server.query::<Value>(&meet).await?;
+            }
+        }
+        self.whole().await?;
+        if replicas > 0 {
+            for (index, replica) in self.servers[self.masters..].iter().enumerate() {
+                let master = self.id(index % self.masters).await?;
+                replica.query::<Value>(cmd("CLUSTER").arg("REPLICATE").arg(master)).await?;
+            }
+            self.whole().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every running member knows every other and sees all slots served.
+    ///
+    /// # Errors
+    /// When that takes over 20 s.
+    pub async fn whole(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START;
+        let members = format!("cluster_known_nodes:{}\r", self.servers.len());
+        'again: while Instant::now() < deadline {
+            for server in &self.servers {
+                let info: String = server.query(cmd("CLUSTER").arg("INFO")).await?;
+                if !info.contains("cluster_state:ok") || !info.contains(&members) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue 'again;
+                }
+            }
+            return Ok(());
+        }
+        bail!("the Redis cluster was not whole within {START:?}")
+    }
+
+    /// Moves a slot with its keys to another member, as `redis-cli --cluster reshard` does: clients in between see ASK and
+    /// TRYAGAIN, afterwards MOVED.
+    ///
+    /// # Errors
+    /// When a member refuses a step.
+    pub async fn move_slot(&self, slot: u16, from: usize, to: usize) -> anyhow::Result<()> {
+        let (source, target) = (self.id(from).await?, self.id(to).await?);
+        let step = |state: &str, node: &str| {
+            let mut command = cmd("CLUSTER");
+            command.arg("SETSLOT").arg(slot).arg(state).arg(node);
+            command
+        };
+        self.servers[to].query::<Value>(&step("IMPORTING", &source)).await?;
+        self.servers[from].query::<Value>(&step("MIGRATING", &target)).await?;
+        loop {
+            let keys: Vec<String> =
+                self.servers[from].query(cmd("CLUSTER").arg("GETKEYSINSLOT").arg(slot).arg(100)).await?;
+            if keys.is_empty() {
+                break;
+            }
+            let mut migrate = cmd("MIGRATE");
+            migrate.arg("127.0.0.1").arg(self.servers[to].port).arg("").arg(0).arg(5000).arg("KEYS").arg(keys);
+            self.servers[from].query::<Value>(&migrate).await?;
+        }
+        // The new owner first: were the old one told first and lost, nobody would own the slot.
+        for index in [to, from].into_iter().chain(0..self.masters) {
+            self.servers[index].query::<Value>(&step("NODE", &target)).await?;
+        }
+        Ok(())
+    }
+
+    /// The cluster's own id of a member.
+    async fn id(&self, index: usize) -> anyhow::Result<String> {
+        self.servers[index].query(cmd("CLUSTER").arg("MYID")).await
+    }
+}
+
+async fn start_member(index: usize) -> anyhow::Result<RedisServer> {
+    retry(async || {
+        // The default bus port is the port + 10000, which may be taken when the port itself is free.
+        let bus = ports::free()?;
+        let extra = format!(
+            "--cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 2000 --cluster-announce-ip 127.0.0.1 \
+             --cluster-replica-validity-factor 0 --repl-diskless-sync-delay 0"
+        );
+        RedisServer::start_with(&RedisOptions {
+            name: format!("redis{index}"),
+            extra: extra.split_whitespace().map(str::to_owned).collect(),
+            ..RedisOptions::default()
+        })
+        .await
+    })
+    .await
+}
+
+/// The first and last slot of master `index` of `masters`.
+fn slots(index: usize, masters: usize) -> (u32, u32) {
+    let edge = |index: usize| u32::try_from(index).unwrap_or(0) * SLOTS / u32::try_from(masters).unwrap_or(1);
+    (edge(index), edge(index + 1) - 1)
+}
+
+async fn bus_port(server: &RedisServer) -> anyhow::Result<u16> {
+    let config: Vec<String> = server.query(cmd("CONFIG").arg("GET").arg("cluster-port")).await?;
+    config.get(1).and_then(|port| port.parse().ok()).context("redis-server names no cluster-port")
+}
