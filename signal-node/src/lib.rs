@@ -1,1 +1,4 @@
-//! x
+//! A signaling node.
+
+pub mod outbox;
+pub mod transport;

@@ -1,0 +1,371 @@
+//! The way to a client: a bounded queue that costs nothing while it is empty.
+//!
+//! Any thread may queue; the socket's own task takes everything at once and writes it with few system calls.
+//! The bound counts what is queued and what is being written. Past it the socket is closed as a slow consumer:
+//! a client that recovers reads what it missed from the room's log.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use thiserror::Error;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::transport::{CloseReason, DisconnectReason, Namespace};
+
+/// One Socket.IO packet, encoded; clones share the bytes.
+#[derive(Debug, Clone)]
+pub struct Message {
+    text: Utf8Bytes,
+    attachments: Option<Arc<[Bytes]>>,
+}
+
+impl Message {
+    /// A whole packet as it goes over the wire, Engine.IO's `4` first: `42["name",..]`.
+    #[must_use]
+    pub fn packet(text: impl Into<Utf8Bytes>) -> Self {
+        Self { text: text.into(), attachments: None }
+    }
+
+    /// An EVENT: `args` is the JSON text of its arguments, comma-separated, or empty.
+    #[must_use]
+    pub fn event(namespace: &Namespace, name: &str, args: &str) -> Self {
+        Self::packet(encode("42", namespace, None, Some(name), args))
+    }
+
+    /// A BINARY_EVENT whose `args` hold a placeholder for each attachment; a plain EVENT if there is none.
+    #[must_use]
+    pub fn binary_event(namespace: &Namespace, name: &str, args: &str, attachments: &[Bytes]) -> Self {
+        if attachments.is_empty() {
+            return Self::event(namespace, name, args);
+        }
+        let kind = format!("45{}-", attachments.len());
+        Self {
+            text: encode(&kind, namespace, None, Some(name), args).into(),
+            attachments: Some(attachments.into()),
+        }
+    }
+
+    /// The answer to an event that asked for one.
+    #[must_use]
+    pub fn ack(namespace: &Namespace, id: u64, args: &str) -> Self {
+        Self::packet(encode("43", namespace, Some(id), None, args))
+    }
+
+    /// As [`ack`](Message::ack), with attachments.
+    #[must_use]
+    pub fn binary_ack(namespace: &Namespace, id: u64, args: &str, attachments: &[Bytes]) -> Self {
+        if attachments.is_empty() {
+            return Self::ack(namespace, id, args);
+        }
+        let kind = format!("46{}-", attachments.len());
+        Self {
+            text: encode(&kind, namespace, Some(id), None, args).into(),
+            attachments: Some(attachments.into()),
+        }
+    }
+
+    /// The packet's text, Engine.IO's `4` included.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn frames(self) -> impl Iterator<Item = Frame> {
+        let attachments = self.attachments;
+        let count = attachments.as_ref().map_or(0, |list| list.len());
+        let binary = (0..count).filter_map(move |i| attachments.as_ref()?.get(i).cloned().map(Frame::Binary));
+        std::iter::once(Frame::Text(self.text)).chain(binary)
+    }
+
+    fn len(&self) -> usize {
+        self.text.len() + self.attachments.iter().flat_map(|list| list.iter()).map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// `kind namespace, id ["name",args]`, each part where the protocol wants it.
+fn encode(kind: &str, namespace: &Namespace, id: Option<u64>, name: Option<&str>, args: &str) -> String {
+    let name = name.map(|name| serde_json::Value::from(name).to_string());
+    let mut text = String::with_capacity(kind.len() + args.len() + 32 + name.as_ref().map_or(0, String::len));
+    text.push_str(kind);
+    if namespace.as_str() != "/" {
+        text.push_str(namespace.as_str());
+        text.push(',');
+    }
+    if let Some(id) = id {
+        let _infallible = write!(text, "{id}");
+    }
+    text.push('[');
+    if let Some(name) = &name {
+        text.push_str(name);
+        if !args.is_empty() {
+            text.push(',');
+        }
+    }
+    text.push_str(args);
+    text.push(']');
+    text
+}
+
+/// What a carrier sends as one unit: an Engine.IO packet in text, or a binary message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// An encoded Engine.IO packet.
+    Text(Utf8Bytes),
+    /// The payload of a binary message.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// Its payload.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// A message that was not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// It would not fit; the socket is being closed as a slow consumer.
+    #[error("the socket's outbox is full")]
+    Overflow,
+    /// The socket is closed or being closed.
+    #[error("the socket is closed")]
+    Closed,
+}
+
+/// Bounds of an outbox.
+#[derive(Debug, Clone, Copy)]
+pub struct OutboxLimits {
+    /// Bytes queued or being written.
+    pub bytes: usize,
+    /// Messages queued.
+    pub messages: usize,
+}
+
+/// A handle to one namespace of one socket. Cheap to clone; callable from any thread; never waits.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    queue: Arc<Queue>,
+    namespace: Namespace,
+}
+
+impl Outbox {
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// [`SendError`]: it will not be sent.
+    pub fn send(&self, message: Message) -> Result<(), SendError> {
+        self.queue.push(message, None)
+    }
+
+    /// Queues a message that makes an unsent one of the same key pointless: that one is taken out. The new one goes
+    /// last, so that offsets keep their order.
+    ///
+    /// # Errors
+    /// [`SendError`]: it will not be sent.
+    pub fn send_coalesced(&self, key: &str, message: Message) -> Result<(), SendError> {
+        self.queue.push(message, Some(key))
+    }
+
+    /// Acknowledges an event: `args` is the JSON text of the arguments, comma-separated.
+    ///
+    /// # Errors
+    /// [`SendError`]: it will not be sent.
+    pub fn ack(&self, id: u64, args: &str) -> Result<(), SendError> {
+        self.send(Message::ack(&self.namespace, id, args))
+    }
+
+    /// Closes the transport without a Socket.IO DISCONNECT: the stock client reconnects and recovers.
+    /// What is queued is sent first, within the farewell time.
+    pub fn close(&self, reason: DisconnectReason) {
+        self.queue.close(CloseReason::ServerClosed(reason));
+    }
+
+    /// Ends this namespace with a Socket.IO DISCONNECT (`41`): the stock client does not come back by itself.
+    /// The transport closes when no other namespace is connected on it.
+    pub fn disconnect(&self, reason: DisconnectReason) {
+        self.queue.disconnect(&self.namespace, reason);
+    }
+
+    /// The namespace that [`ack`](Outbox::ack) and [`disconnect`](Outbox::disconnect) speak for.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Whether both handles reach the same socket.
+    #[must_use]
+    pub fn same_socket(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.queue, &other.queue)
+    }
+
+    pub(crate) fn new(queue: Arc<Queue>, namespace: Namespace) -> Self {
+        Self { queue, namespace }
+    }
+
+    /// An outbox that no socket reads, and the queue to look into: for tests of what an application sends.
+    #[must_use]
+    pub fn detached(limits: OutboxLimits) -> (Self, Arc<Queue>) {
+        let queue = Arc::new(Queue::new(limits));
+        (Self::new(Arc::clone(&queue), Namespace::default()), queue)
+    }
+}
+
+/// The queue behind the handles, with the socket's end of it.
+#[derive(Debug)]
+pub struct Queue {
+    limits: OutboxLimits,
+    state: Mutex<State>,
+    reader: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    /// Of the entries, and of what was taken and is not yet written.
+    bytes: usize,
+    closing: Option<CloseReason>,
+    disconnects: Vec<(Namespace, DisconnectReason)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    frame: Frame,
+    key: Option<Box<str>>,
+}
+
+/// What the socket's task finds to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Frames to write, in order; tell [`Queue::written`] when they are.
+    Frames(Vec<Frame>),
+    /// The application ended a namespace; its `41` is among the frames before.
+    Disconnect(Namespace, DisconnectReason),
+    /// The socket is to be closed, after the frames before.
+    Close(CloseReason),
+}
+
+impl Queue {
+    /// An empty queue; allocates nothing.
+    #[must_use]
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self { limits, state: Mutex::default(), reader: AtomicWaker::new() }
+    }
+
+    /// A panic while the lock is held leaves a queue that is still whole, so poison is no reason to stop.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, message: Message, key: Option<&str>) -> Result<(), SendError> {
+        let size = message.len();
+        let mut state = self.state();
+        if state.closing.is_some() {
+            return Err(SendError::Closed);
+        }
+        if let Some(key) = key
+            && let Some(at) = state.entries.iter().position(|entry| entry.key.as_deref() == Some(key))
+        {
+            let old = state.entries.remove(at);
+            state.bytes -= old.frame.bytes().len();
+        }
+        if state.bytes + size > self.limits.bytes || state.entries.len() >= self.limits.messages {
+            // Nothing of it will be read any more: give the memory back now.
+            state.bytes -= state.entries.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+            state.entries = Vec::new();
+            state.closing = Some(CloseReason::SlowConsumer);
+            drop(state);
+            metrics::counter!("switchboard_outbox_overflows_total").increment(1);
+            self.reader.wake();
+            return Err(SendError::Overflow);
+        }
+        let was_idle = state.entries.is_empty();
+        state.bytes += size;
+        // An attachment cannot be separated from its packet, so only a packet without any has a key.
+        let key = key.filter(|_| message.attachments.is_none());
+        let entries = message.frames().map(|frame| Entry { frame, key: key.map(Into::into) });
+        state.entries.extend(entries);
+        drop(state);
+        if was_idle {
+            self.reader.wake();
+        }
+        Ok(())
+    }
+
+    /// Queues a single frame past the message encoding, under the same bounds.
+    pub(crate) fn push_frame(&self, frame: Frame) -> Result<(), SendError> {
+        match frame {
+            Frame::Text(text) => self.push(Message::packet(text), None),
+            Frame::Binary(bytes) => {
+                let mut state = self.state();
+                if state.closing.is_some() {
+                    return Err(SendError::Closed);
+                }
+                if state.bytes + bytes.len() > self.limits.bytes || state.entries.len() >= self.limits.messages {
+                    state.closing = Some(CloseReason::SlowConsumer);
+                    drop(state);
+                    self.reader.wake();
+                    return Err(SendError::Overflow);
+                }
+                state.bytes += bytes.len();
+                state.entries.push(Entry { frame: Frame::Binary(bytes), key: None });
+                drop(state);
+                self.reader.wake();
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts messages before everything queued: what an accepted CONNECT replays, and its reply. Not refused for size,
+    /// as the application has bounded it.
+    pub(crate) fn push_first(&self, messages: impl IntoIterator<Item = Message>) {
+        let mut state = self.state();
+        let first: Vec<Entry> =
+            messages.into_iter().flat_map(Message::frames).map(|frame| Entry { frame, key: None }).collect();
+        state.bytes += first.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+        state.entries.splice(0..0, first);
+        drop(state);
+        self.reader.wake();
+    }
+
+    /// Asks the socket's task to close; the first reason counts.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.state().closing.get_or_insert(reason);
+        self.reader.wake();
+    }
+
+    fn disconnect(&self, namespace: &Namespace, reason: DisconnectReason) {
+        let goodbye = if namespace.as_str() == "/" { "41".to_owned() } else { format!("41{},", namespace.as_str()) };
+        // A full or closed queue closes the transport anyway.
+        let _sent_or_closing = self.push(Message::packet(goodbye), None);
+        self.state().disconnects.push((namespace.clone(), reason));
+        self.reader.wake();
+    }
+
+    /// What there is to do, in this order: frames, then disconnects, then the close.
+    pub fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Work> {
+        self.reader.register(cx.waker());
+        let mut state = self.state();
+        if !state.entries.is_empty() {
+            return Poll::Ready(Work::Frames(std::mem::take(&mut state.entries).into_iter().map(|e| e.frame).collect()));
+        }
+        if !state.disconnects.is_empty() {
+            let (namespace, reason) = state.disconnects.remove(0);
+            return Poll::Ready(Work::Disconnect(namespace, reason));
+        }
+        state.closing.map_or(Poll::Pending, |reason| Poll::Ready(Work::Close(reason)))
+    }
+
+    /// Frames of this many bytes have left.
+    pub fn written(&self, bytes: usize) {
+        let mut state = self.state();
+        state.bytes = state.bytes.saturating_sub(bytes);
+    }
+}
