@@ -1,5 +1,6 @@
 //! Bytes to types and back. Pure: nothing here waits or talks to anything.
 
+pub mod client_event;
 pub mod envelope;
 pub mod offset;
 pub mod server_event;
