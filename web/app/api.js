@@ -1,0 +1,86 @@
+// The REST client: one envelope, one kind of error.
+import { Refusal } from "./refusals.js";
+
+const TIMEOUT_MS = 15_000;
+
+/** Calls to `/api`, with the session's token; an expired access token is refreshed once and the call repeated. */
+export class Api {
+  #session;
+  #refreshing = null;
+
+  constructor(session) {
+    this.#session = session;
+  }
+
+  register = (form) => this.#signIn("/auth/register", form);
+  login = (form) => this.#signIn("/auth/login", form);
+  createCall = (form) => this.#call("POST", "/video-calls", form);
+  myCalls = () => this.#call("GET", "/video-calls?limit=6");
+  callByRoom = (roomId) => this.#call("GET", `/video-calls/room/${encodeURIComponent(roomId)}`);
+
+  /** Forgets the sign-in here at once; the server is told, but nothing waits for it. */
+  logout() {
+    this.#request("POST", "/auth/logout").catch(() => {});
+    this.#session.setIdentity(null);
+  }
+
+  /** Asks for admission. A guest is given an identity with it, which this tab keeps. */
+  async join(form) {
+    const admission = await this.#call("POST", "/video-calls/join", form);
+    if (admission.isGuest) {
+      const token = admission.token ?? this.#session.token;
+      this.#session.setIdentity({ user: admission.user, token, isGuest: true });
+    }
+    return admission;
+  }
+
+  /** Exchanges the refresh token; concurrent callers share one exchange, since each token works once. */
+  refresh() {
+    this.#refreshing ??= this.#exchange().finally(() => (this.#refreshing = null));
+    return this.#refreshing;
+  }
+
+  async #exchange() {
+    const { identity } = this.#session;
+    if (!identity?.refreshToken) throw new Refusal({ code: "TOKEN_EXPIRED" });
+    const fresh = await this.#request("POST", "/auth/refresh", { refreshToken: identity.refreshToken });
+    this.#session.setIdentity({ ...identity, token: fresh.token, refreshToken: fresh.refreshToken });
+  }
+
+  async #signIn(path, form) {
+    const { user, token, refreshToken } = await this.#request("POST", path, form);
+    this.#session.setIdentity({ user, token, refreshToken, isGuest: false });
+    return user;
+  }
+
+  async #call(method, path, body) {
+    try {
+      return await this.#request(method, path, body);
+    } catch (error) {
+      if (error.code !== "TOKEN_EXPIRED" || !this.#session.identity?.refreshToken) throw error;
+      await this.refresh();
+      return this.#request(method, path, body);
+    }
+  }
+
+  async #request(method, path, body) {
+    const headers = { accept: "application/json" };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    if (this.#session.token) headers.authorization = `Bearer ${this.#session.token}`;
+    let response;
+    try {
+      response = await fetch(`/api${path}`, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+    } catch {
+      throw new Refusal({ code: "UNREACHABLE" });
+    }
+    const envelope = await response.json().catch(() => null);
+    if (envelope?.success) return envelope.data;
+    if (response.status === 409) throw new Refusal({ ...envelope, code: "EMAIL_TAKEN", errors: [] });
+    throw new Refusal(envelope ?? { code: "SERVICE_UNAVAILABLE" });
+  }
+}

@@ -1,0 +1,37 @@
+// A read-only view of the call for automated tests and for the curious at the console.
+
+/**
+ * Defines `window.switchboard`.
+ * @param {() => import("./call.js").Call | null} current
+ */
+export function exposeDebugView(current) {
+  const describe = (call, peer) => ({
+    peerId: peer.peerId,
+    connectionState: peer.connectionState,
+    polite: peer.polite,
+    screen: peer.streams.screen !== null,
+    name: call.room.participants.get(peer.peerId)?.user?.name,
+    node: call.room.participants.get(peer.peerId)?.node,
+  });
+  const view = {
+    get status() {
+      return current()?.status ?? "none";
+    },
+    get peerId() {
+      return current()?.room.selfId ?? null;
+    },
+    get node() {
+      return current()?.room.node ?? null;
+    },
+    get peers() {
+      const call = current();
+      return call?.mesh?.peers.map((peer) => describe(call, peer)) ?? [];
+    },
+    /** RTP statistics of each peer connection, by peer id. */
+    async stats() {
+      const peers = current()?.mesh?.peers ?? [];
+      return Object.fromEntries(await Promise.all(peers.map(async (peer) => [peer.peerId, await peer.stats()])));
+    },
+  };
+  Object.defineProperty(window, "switchboard", { value: Object.freeze(view) });
+}

@@ -1,0 +1,66 @@
+// Building elements. User data only ever becomes text nodes and attributes, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Makes an element: `h("button", { class: "x", onclick: f, "aria-label": "Mute" }, "text", child)`.
+ * Functions become listeners, `true`/`false` become presence/absence of the attribute; null children are skipped.
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** An icon of icons.svg. Decorative: whatever holds it carries the accessible name. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `/icons.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** Points an icon made by `icon` at another symbol. */
+export function setIcon(svg, name) {
+  const href = `/icons.svg#${name}`;
+  if (svg.firstChild.getAttribute("href") !== href) svg.firstChild.setAttribute("href", href);
+}
+
+/** A labelled form field: label, input and an optional hint, tied together for screen readers. */
+export function field(label, attributes, hint) {
+  const id = `field-${attributes.name}`;
+  const input = h("input", { id, ...attributes, ...(hint && { "aria-describedby": `${id}-hint` }) });
+  const root = h(
+    "div",
+    { class: "field" },
+    h("label", { for: id }, label),
+    input,
+    hint && h("small", { id: `${id}-hint` }, hint),
+  );
+  return { root, input };
+}
+
+/** Up to two initials of a name, for a tile without video. */
+export function initials(name) {
+  const words = name.trim().split(/\s+/).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
+  return letters.map((word) => [...word][0].toUpperCase()).join("") || "?";
+}
+
+/** A hue in degrees, the same for the same id in every browser. */
+export function hueOf(id) {
+  let hash = 0;
+  for (const char of id) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
+  return hash % 360;
+}
+
+/** A participant's name, whatever the server left out. */
+export const nameOf = (participant) => participant?.user?.name || "Guest";

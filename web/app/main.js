@@ -1,0 +1,95 @@
+// The page's frame: which view is shown, for which address.
+import { Api } from "./api.js";
+import { Call } from "./call.js";
+import { exposeDebugView } from "./debug.js";
+import { LocalMedia } from "./media.js";
+import { Session } from "./session.js";
+import { callView } from "./views/call.js";
+import { homeView } from "./views/home.js";
+import { lobbyView } from "./views/lobby.js";
+import { overView } from "./views/over.js";
+import { toastError } from "./views/toasts.js";
+
+const app = document.getElementById("app");
+const session = new Session();
+const api = new Api(session);
+const local = new LocalMedia();
+let call = null;
+
+exposeDebugView(() => call);
+
+/** The room that the address names: `/?room=ID` or `/r/ID`. */
+function roomInAddress() {
+  const path = /^\/r\/([A-Za-z0-9_-]{1,64})\/?$/.exec(location.pathname);
+  return path?.[1] ?? new URLSearchParams(location.search).get("room");
+}
+
+/** The address that invites to a room. */
+const linkTo = (roomId) => `${location.origin}/?room=${encodeURIComponent(roomId)}`;
+
+/** Replaces the view; each view is `{ title, element, closed? }`. */
+let shown = null;
+function show(view) {
+  shown?.closed?.();
+  shown = view;
+  document.title = `${view.title} · Switchboard`;
+  app.replaceChildren(view.element);
+  (view.element.querySelector("[autofocus]") ?? app).focus({ preventScroll: true });
+}
+
+function route() {
+  const roomId = roomInAddress();
+  if (!roomId) {
+    local.stop();
+    show(homeView({ api, session, open: openRoom, refresh: route }));
+  } else if (session.seat?.roomId === roomId && session.token) {
+    // The page was reloaded during the call: back to the seat, without asking.
+    local.start(session.seat.media).then(() => enter(roomId, session.seat));
+  } else {
+    show(lobbyView({ api, session, local, roomId, home: goHome, admitted: (seat) => enter(roomId, seat) }));
+  }
+}
+
+function openRoom(roomId) {
+  history.pushState(null, "", linkTo(roomId));
+  route();
+}
+
+function goHome() {
+  history.pushState(null, "", "/");
+  route();
+}
+
+/** Sits down in a room. `seat` is what the admission gave: `{ joinToken, passcode, iceServers, title }`. */
+function enter(roomId, { joinToken, passcode, iceServers = [], title = "", pid }) {
+  session.setSeat({ roomId, joinToken, title, pid, media: deviceChoice() });
+  call = new Call({
+    session,
+    local,
+    iceServers,
+    admit: () => api.join({ roomId, ...(passcode && { passcode }), ...guestName() }),
+    refresh: () => api.refresh(),
+  });
+  const rememberDevices = () => session.seat && session.setSeat({ ...session.seat, media: deviceChoice() });
+  local.addEventListener("change", rememberDevices);
+  call.addEventListener("refused", ({ detail }) => toastError(detail));
+  call.addEventListener("status", () => {
+    if (call?.status !== "over") return;
+    const { ending } = call;
+    call = null;
+    local.removeEventListener("change", rememberDevices);
+    session.setSeat(null);
+    local.stop();
+    show(overView({ ending, home: goHome, again: route }));
+  });
+  show(callView({ call, local, title, link: linkTo(roomId) }));
+}
+
+const deviceChoice = () => ({ audio: local.state.audioEnabled, video: local.state.videoEnabled });
+const guestName = () => (session.identity?.isGuest ? { guestName: session.identity.user.name } : {});
+
+window.addEventListener("popstate", () => {
+  call?.leave();
+  route();
+});
+route();

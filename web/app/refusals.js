@@ -1,0 +1,48 @@
+// What the server refuses, in words. Codes are stable; their messages are for developers.
+
+/** A refusal by the api or by a signaling node, or a failure to reach either. */
+export class Refusal extends Error {
+  /** @param {{code?: string, message?: string, errors?: {field: string, message: string}[]}} body */
+  constructor({ code = "INTERNAL_ERROR", message = "", errors = [] } = {}) {
+    super(message || code);
+    this.name = "Refusal";
+    this.code = code;
+    this.errors = errors;
+  }
+}
+
+const SENTENCES = {
+  INVALID_CREDENTIALS: "That e-mail and password do not match.",
+  TOKEN_EXPIRED: "Your sign-in has expired. Please sign in again.",
+  TOKEN_INVALID: "Your sign-in is no longer valid. Please sign in again.",
+  UNAUTHORIZED: "Please sign in first.",
+  USER_NOT_FOUND: "There is no such account.",
+  CALL_NOT_FOUND: "There is no call behind this link.",
+  CALL_ENDED: "This call has ended.",
+  CALL_FULL: "This call is full.",
+  INVALID_PASSCODE: "That passcode is not right.",
+  HOST_REQUIRED: "Only the host can do that.",
+  ROOM_NOT_FOUND: "There is no call behind this link.",
+  ROOM_FULL: "This call is full.",
+  ROOM_LOCKED: "The host has locked this call.",
+  ALREADY_IN_ROOM: "You are already in this call.",
+  NOT_IN_ROOM: "You are not in this call.",
+  PEER_NOT_FOUND: "That person has left.",
+  FORBIDDEN: "This call does not allow that.",
+  BANNED: "You were removed from this call and cannot return.",
+  VALIDATION_ERROR: "Something in the form is not right.",
+  INVALID_INPUT: "Something in the form is not right.",
+  PAYLOAD_TOO_LARGE: "That is too long to send.",
+  RATE_LIMIT_EXCEEDED: "That was too fast. Please wait a moment.",
+  SERVICE_UNAVAILABLE: "The service is not reachable right now. Please try again shortly.",
+  UNREACHABLE: "Switchboard cannot be reached. Please check your connection.",
+  UNKNOWN_EVENT: "This server does not offer that.",
+  EMAIL_TAKEN: "There is already an account with this e-mail.",
+};
+
+/** The sentence shown for an error of any kind. */
+export function sentence(error) {
+  if (!(error instanceof Refusal)) return "Something went wrong on this page. Please reload it.";
+  if (error.errors.length > 0) return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
+  return SENTENCES[error.code] ?? error.message ?? "Something went wrong. Please try again.";
+}

@@ -1,0 +1,81 @@
+// The bar under the call.
+import { h, icon } from "../dom.js";
+import { deviceSwitch } from "./lobby.js";
+import { toastError } from "./toasts.js";
+
+/**
+ * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia,
+ *   togglePanel: (name: "people" | "chat") => void}} context
+ */
+export function controls({ call, local, togglePanel }) {
+  const { room, chat } = call;
+  const microphone = deviceSwitch("Microphone", "mic", () => local.setAudio(!local.state.audioEnabled));
+  const camera = deviceSwitch("Camera", "camera", () => local.setVideo(!local.state.videoEnabled));
+  const screen = button("screen", "Share screen", () => (local.screen ? local.stopScreen() : local.startScreen()));
+  const canShare = Boolean(navigator.mediaDevices?.getDisplayMedia);
+
+  const count = h("span", { class: "badge", "aria-hidden": "true" });
+  const unread = h("span", { class: "badge badge-alert", "aria-hidden": "true", hidden: true });
+  const people = button("people", "People", () => togglePanel("people"), count);
+  const talk = button("chat", "Chat", () => togglePanel("chat"), unread);
+
+  const confirm = endDialog(call);
+  const leave = h("button", { type: "button", class: "hang-up", onclick: () => call.leave() }, icon("leave"), h("span", {}, "Leave"));
+  const end = h("button", { type: "button", class: "hang-up outline", hidden: true, onclick: () => confirm.showModal() }, "End for all");
+
+  return {
+    element: h(
+      "nav",
+      { class: "controls", "aria-label": "Call controls" },
+      h("div", { class: "group" }, microphone.element, camera.element, canShare && screen),
+      h("div", { class: "group" }, people, talk),
+      h("div", { class: "group" }, end, leave),
+      confirm,
+    ),
+    render() {
+      const { audioEnabled, videoEnabled, screenShareEnabled } = local.state;
+      microphone.set(audioEnabled);
+      camera.set(videoEnabled);
+      name(screen, screenShareEnabled ? "Stop sharing" : "Share screen");
+      screen.setAttribute("aria-pressed", screenShareEnabled);
+      count.textContent = room.participants.size || "";
+      name(people, `People, ${room.participants.size} in the call`);
+      unread.hidden = chat.unread === 0;
+      unread.textContent = chat.unread > 99 ? "99+" : chat.unread;
+      name(talk, chat.unread ? `Chat, ${chat.unread} unread` : "Chat");
+      end.hidden = !room.isHost;
+    },
+    setPanel(open) {
+      people.setAttribute("aria-expanded", open === "people");
+      talk.setAttribute("aria-expanded", open === "chat");
+    },
+  };
+}
+
+function button(symbol, label, onclick, extra) {
+  const element = h("button", { type: "button", class: "round", onclick }, icon(symbol), extra);
+  name(element, label);
+  return element;
+}
+
+function name(element, label) {
+  element.setAttribute("aria-label", label);
+  element.title = label;
+}
+
+/** Ending the call hangs up on everybody: asked once more. */
+function endDialog(call) {
+  const dialog = h(
+    "dialog",
+    { class: "card", "aria-labelledby": "end-title" },
+    h("h2", { id: "end-title" }, "End the call for everybody?"),
+    h("p", {}, "Nobody can come back to it afterwards."),
+    h(
+      "div",
+      { class: "row" },
+      h("button", { type: "button", class: "secondary", onclick: () => dialog.close() }, "Keep talking"),
+      h("button", { type: "button", class: "danger", onclick: () => (dialog.close(), call.endForAll().catch(toastError)) }, "End the call"),
+    ),
+  );
+  return dialog;
+}

@@ -1,0 +1,116 @@
+// The tiles: one for each participant, one for each shared screen. A tile lives as long as what it shows,
+// so that a change elsewhere never interrupts a picture.
+import { h, hueOf, icon, initials, nameOf } from "../dom.js";
+
+const RATIO = 16 / 9;
+const GAP_PX = 12;
+
+/** What is said about a connection; nothing while all is well. */
+export function connectionWords(participant, peer) {
+  if (participant.connectionState === "reconnecting") return "reconnecting";
+  const state = peer?.connectionState;
+  if (state === "connected" || state === undefined) return null;
+  return { disconnected: "reconnecting", failed: "failed", closed: "failed" }[state] ?? "connecting";
+}
+
+/** @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia}} context */
+export function stage({ call, local }) {
+  const element = h("section", { class: "stage", "aria-label": "Participants" });
+  const tiles = new Map();
+
+  function wanted() {
+    const { room, mesh } = call;
+    const list = [];
+    for (const participant of room.participants.values()) {
+      const { peerId } = participant;
+      const own = peerId === room.selfId;
+      const peer = own ? undefined : mesh?.get(peerId);
+      const screen = own ? local.screen : peer?.streams.screen;
+      if (screen) list.push({ key: `screen ${peerId}`, participant, stream: screen, screen: true, own });
+      list.push({ key: peerId, participant, stream: own ? local.stream : peer?.streams.camera, peer, own });
+    }
+    return list;
+  }
+
+  function render() {
+    const list = wanted();
+    const keys = new Set(list.map(({ key }) => key));
+    for (const [key, tile] of tiles) {
+      if (keys.has(key)) continue;
+      tile.element.remove();
+      tiles.delete(key);
+    }
+    for (const item of list) {
+      if (!tiles.has(item.key)) {
+        const tile = makeTile(item);
+        tiles.set(item.key, tile);
+        element.append(tile.element);
+      }
+      tiles.get(item.key).update(item);
+    }
+    element.classList.toggle("has-screen", list.some(({ screen }) => screen));
+    arrange();
+  }
+
+  /** The number of columns that makes the tiles largest. */
+  function arrange() {
+    const count = tiles.size;
+    const { clientWidth: width, clientHeight: height } = element;
+    if (count === 0 || width === 0) return;
+    const widthWith = (columns) => {
+      const rows = Math.ceil(count / columns);
+      const byWidth = (width - GAP_PX * (columns - 1)) / columns;
+      const byHeight = ((height - GAP_PX * (rows - 1)) / rows) * RATIO;
+      return Math.min(byWidth, byHeight);
+    };
+    const columns = Array.from({ length: count }, (_, index) => index + 1).reduce((best, next) => (widthWith(next) > widthWith(best) ? next : best));
+    element.style.setProperty("--columns", columns);
+    element.style.setProperty("--rows", Math.ceil(count / columns));
+  }
+
+  const sizes = new ResizeObserver(arrange);
+  sizes.observe(element);
+  return { element, render, closed: () => sizes.disconnect() };
+}
+
+function makeTile({ participant, screen, own }) {
+  const name = nameOf(participant);
+  const video = h("video", { autoplay: true, playsinline: true });
+  video.muted = own;
+  const avatar = h("span", { class: "avatar", "aria-hidden": "true" }, initials(name));
+  avatar.style.setProperty("--hue", hueOf(participant.userId ?? participant.peerId));
+  const label = h("span", { class: "tile-name" });
+  const state = h("span", { class: "tile-state" });
+  const marks = [h("span", { class: "mark mark-mic" }, icon("mic-off")), h("span", { class: "mark mark-camera" }, icon("camera-off"))];
+  const element = h("figure", { class: "tile" }, avatar, video, state, h("figcaption", {}, screen ? null : marks, label));
+  element.dataset.peer = participant.peerId;
+  element.classList.toggle("is-screen", Boolean(screen));
+  element.classList.toggle("is-own", Boolean(own));
+
+  return {
+    element,
+    update({ participant: now, stream, peer }) {
+      const { audioEnabled, videoEnabled } = now.mediaState;
+      const words = screen ? null : connectionWords(now, peer);
+      if (video.srcObject !== (stream ?? null)) {
+        video.srcObject = stream ?? null;
+        // A browser may refuse to start sound before the first click on the page; the picture follows then.
+        video.play().catch(() => {});
+      }
+      video.hidden = !screen && !videoEnabled;
+      avatar.hidden = !video.hidden;
+      label.textContent = screen ? `${own ? "Your" : `${nameOf(now)}'s`} screen` : own ? `${nameOf(now)} (you)` : nameOf(now);
+      marks[0].hidden = audioEnabled;
+      marks[1].hidden = videoEnabled;
+      state.hidden = words === null;
+      state.textContent = words ?? "";
+      state.dataset.state = words ?? "";
+      element.setAttribute("aria-label", describe(label.textContent, now.mediaState, words, screen));
+    },
+  };
+}
+
+function describe(name, { audioEnabled, videoEnabled }, words, screen) {
+  if (screen) return name;
+  return [name, `microphone ${audioEnabled ? "on" : "off"}`, `camera ${videoEnabled ? "on" : "off"}`, words].filter(Boolean).join(", ");
+}
