@@ -1,0 +1,124 @@
+// Chromium with a fake camera, and the demo page as a person uses it.
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+import { baseUrl } from "./cluster.mjs";
+import { until } from "./until.mjs";
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--use-fake-device-for-media-stream",
+      "--use-fake-ui-for-media-stream",
+      "--autoplay-policy=no-user-gesture-required",
+      "--disable-features=WebRtcHideLocalIpsWithMdns",
+    ],
+  });
+}
+
+/** One person at one browser. Whatever the page throws or the console reports as an error fails the test at `close`. */
+export class Person {
+  #context;
+  problems = [];
+
+  static async arrive(browser, { width = 1280, height = 800 } = {}) {
+    const person = new Person();
+    person.#context = await browser.newContext({ viewport: { width, height }, locale: "en-GB" });
+    person.page = await person.#context.newPage();
+    person.page.setDefaultTimeout(30_000);
+    person.page.on("pageerror", (error) => person.problems.push(String(error.stack ?? error)));
+    return person;
+  }
+
+  async close() {
+    await this.#context.close();
+    assert.deepEqual(this.problems, [], "the page threw nothing");
+  }
+
+  /** Registers a new account on the front page. */
+  async signUp(name) {
+    const { page } = this;
+    await page.goto(baseUrl());
+    await page.getByRole("tab", { name: "New here" }).click();
+    await page.getByLabel("Your name").fill(name);
+    await page.getByLabel("E-mail address").fill(`${crypto.randomUUID()}@example.com`);
+    await page.getByLabel("New password").fill("a quiet line, please");
+    await page.getByRole("button", { name: "Create account" }).click();
+    await page.getByRole("heading", { name: "New call" }).waitFor();
+  }
+
+  /** Starts a call and enters it. Returns its link. */
+  async startCall(title, { passcode } = {}) {
+    const { page } = this;
+    await page.getByLabel("What is it about?").fill(title);
+    if (passcode) await page.getByLabel("Passcode").fill(passcode);
+    await page.getByRole("button", { name: "Start a call" }).click();
+    await page.getByRole("button", { name: "Join the call" }).click();
+    await this.seated();
+    return page.url();
+  }
+
+  /** Follows a link as a guest, without an account. */
+  async joinAsGuest(link, name, { passcode } = {}) {
+    const { page } = this;
+    await page.goto(link);
+    await page.getByLabel("Your name").fill(name);
+    if (passcode) await page.getByLabel("Passcode of the call").fill(passcode);
+    await page.getByRole("button", { name: "Join the call" }).click();
+    await this.seated();
+  }
+
+  /** Waits until the page is in the call. */
+  seated() {
+    return until("the page is in the call", async () => (await this.view()).status === "live");
+  }
+
+  /** The page's debug view. */
+  view() {
+    return this.page.evaluate(() => {
+      const { status, peerId, node, peers } = window.switchboard;
+      return { status, peerId, node, peers };
+    });
+  }
+
+  /** Waits until this page is connected to exactly these participants, by name. */
+  connectedTo(...names) {
+    const wanted = [...names].sort().join();
+    return until(`connected to ${names}`, async () => {
+      const { peers } = await this.view();
+      const connected = peers.filter(({ connectionState }) => connectionState === "connected");
+      return peers.length === connected.length && peers.map(({ name }) => name).sort().join() === wanted;
+    });
+  }
+
+  /** Waits until more frames of every peer are decoded than are now, and some peer there is. */
+  async seesFrames() {
+    const frames = async () => Object.entries(await this.page.evaluate(() => window.switchboard.stats()));
+    const before = Object.fromEntries(await frames());
+    await until("frames are decoded", async () => {
+      const now = await frames();
+      return now.length > 0 && now.every(([peer, { framesDecoded }]) => framesDecoded > (before[peer]?.framesDecoded ?? 0) + 5);
+    });
+  }
+
+  /** A tile by the name on it. */
+  tile(name) {
+    return this.page.locator(".tile", { hasText: name });
+  }
+
+  press(name) {
+    return this.page.getByRole("navigation", { name: "Call controls" }).getByRole("button", { name, exact: true }).click();
+  }
+
+  /** Opens the chat panel and says something. */
+  async say(text) {
+    await this.page.getByRole("textbox", { name: "Message" }).fill(text);
+    await this.page.getByRole("button", { name: "Send" }).click();
+  }
+}

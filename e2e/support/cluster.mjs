@@ -1,0 +1,23 @@
+// Where the cluster under test is. Whoever starts it says so in the environment.
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+function required(name) {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} is not set: run these tests against a running cluster, as \`make e2e\` does`);
+  return value.replace(/\/$/, "");
+}
+
+/** The load balancer's address: page, REST and sockets. */
+export const baseUrl = () => required("BASE_URL");
+
+/** The signaling nodes' own addresses. */
+export const nodeUrls = () => required("NODE_URLS").split(",").map((url) => url.trim().replace(/\/$/, ""));
+
+const artifacts = new URL("../../artifacts/", import.meta.url);
+
+/** The path of a file to keep from this run. */
+export async function artifact(name) {
+  await mkdir(artifacts, { recursive: true });
+  return fileURLToPath(new URL(name, artifacts));
+}

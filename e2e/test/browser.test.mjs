@@ -1,0 +1,184 @@
+// Two real browsers on the demo page, through the load balancer, on two different signaling nodes.
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { Person, launch } from "../support/browser.mjs";
+import { artifact } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+const HOST = "Ada Host";
+const GUEST = "Grace Guest";
+
+describe("two browsers in a call", { timeout: 300_000 }, () => {
+  let browser;
+  let host;
+  let guest;
+  let link;
+
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser?.close());
+
+  beforeEach(async () => {
+    host = await Person.arrive(browser);
+    await host.signUp(HOST);
+    link = await host.startCall("Line test");
+    guest = await Person.arrive(browser);
+    await guest.joinAsGuest(link, GUEST);
+  });
+  afterEach(async () => {
+    await guest?.close();
+    await host?.close();
+  });
+
+  /** Both pages see and hear each other. */
+  async function bothConnected() {
+    await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
+    await Promise.all([host.seesFrames(), guest.seesFrames()]);
+  }
+
+  /** The round robin gives another node to each new connection: a reload moves the guest on. */
+  async function onDifferentNodes() {
+    await until("the two pages are on different nodes", async () => {
+      const [{ node: one }, { node: two }] = await Promise.all([host.view(), guest.view()]);
+      assert.ok(one && two, "each page knows its node");
+      if (one !== two) return true;
+      await guest.page.reload();
+      await guest.seated();
+      return false;
+    });
+  }
+
+  test("on different nodes they connect and each decodes the other's frames", async () => {
+    await onDifferentNodes();
+    await bothConnected();
+    const [one, two] = await Promise.all([host.view(), guest.view()]);
+    assert.notEqual(one.node, two.node);
+    await host.press("People, 2 in the call");
+    await host.page.locator(`.people [data-node="${two.node}"]`, { hasText: GUEST }).waitFor();
+    await host.page.screenshot({ path: await artifact("call-host.png") });
+    await guest.page.screenshot({ path: await artifact("call-guest.png") });
+    await guest.page.setViewportSize({ width: 360, height: 740 });
+    await guest.seesFrames();
+    const overflow = await guest.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(overflow <= 0, "nothing sticks out of a phone's width");
+    await guest.page.screenshot({ path: await artifact("call-phone.png") });
+  });
+
+  test("muting and turning the camera off shows at the other side, and so does undoing it", async () => {
+    await bothConnected();
+    const label = () => host.tile(GUEST).getAttribute("aria-label");
+    await guest.press("Turn off microphone");
+    await until("the host sees the guest muted", async () => (await label()).includes("microphone off"));
+    await guest.press("Turn off camera");
+    await until("the host sees the camera off", async () => (await label()).includes("camera off"));
+    assert.equal(await host.tile(GUEST).locator("video").isVisible(), false);
+    await guest.press("Turn on microphone");
+    await guest.press("Turn on camera");
+    await until("the host sees both on", async () => /microphone on, camera on/.test(await label()));
+    await bothConnected();
+  });
+
+  test("chat text arrives as text, never as markup, and counts as unread until it is looked at", async () => {
+    const text = '<b>bold</b> <img src=x onerror="window.pwned = true">';
+    await guest.press("Chat");
+    await guest.say(text);
+    await host.press("Chat, 1 unread");
+    const message = host.page.locator(".message p");
+    await message.waitFor();
+    assert.equal(await message.textContent(), text);
+    assert.equal(await host.page.locator(".message p *").count(), 0);
+    assert.equal(await host.page.evaluate(() => window.pwned), undefined);
+    await guest.page.getByRole("textbox", { name: "Message" }).pressSequentially("hm");
+    await host.page.getByText(`${GUEST} is typing…`).waitFor();
+  });
+
+  test("screens shared by both at the same moment reach both, and stopping takes them away", async () => {
+    await bothConnected();
+    await Promise.all([host.press("Share screen"), guest.press("Share screen")]);
+    await Promise.all([host.tile(`${GUEST}'s screen`).waitFor(), guest.tile(`${HOST}'s screen`).waitFor()]);
+    await bothConnected();
+    await host.page.screenshot({ path: await artifact("call-screens.png") });
+    await Promise.all([host.press("Stop sharing"), guest.press("Stop sharing")]);
+    await Promise.all(
+      [host.tile(`${GUEST}'s screen`), guest.tile(`${HOST}'s screen`)].map((tile) => tile.waitFor({ state: "detached" })),
+    );
+    await bothConnected();
+  });
+
+  test("a reloaded page is back in the call as the same person, once", async () => {
+    await bothConnected();
+    const { peerId } = await guest.view();
+    await guest.page.reload();
+    await guest.seated();
+    assert.equal((await guest.view()).peerId, peerId);
+    await bothConnected();
+    assert.equal(await host.page.locator(".tile").count(), 2);
+  });
+
+  test("a third person joins and everybody is connected to everybody", async () => {
+    const third = await Person.arrive(browser, { width: 900, height: 700 });
+    await third.joinAsGuest(link, "Third Party");
+    await Promise.all([host.connectedTo(GUEST, "Third Party"), guest.connectedTo(HOST, "Third Party"), third.connectedTo(HOST, GUEST)]);
+    await Promise.all([host.seesFrames(), guest.seesFrames(), third.seesFrames()]);
+    await third.close();
+    await host.tile("Third Party").waitFor({ state: "detached" });
+  });
+
+  test("leaving takes the tile away at the other side", async () => {
+    await bothConnected();
+    await guest.press("Leave");
+    await guest.page.getByRole("heading", { name: "You hung up" }).waitFor();
+    await host.tile(GUEST).waitFor({ state: "detached" });
+    assert.deepEqual((await host.view()).peers, []);
+  });
+
+  test("the host ends the call for everybody and nobody can come back", async () => {
+    await bothConnected();
+    await host.press("End for all");
+    await host.page.getByRole("button", { name: "End the call", exact: true }).click();
+    for (const { page } of [host, guest]) await page.getByRole("heading", { name: "The call has ended" }).waitFor();
+    await guest.page.goto(link);
+    await guest.page.getByRole("heading", { name: "No call here" }).waitFor();
+  });
+});
+
+describe("the front door", { timeout: 120_000 }, () => {
+  let browser;
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser?.close());
+
+  test("a passcode keeps out who does not know it, in words, and lets in who does", async () => {
+    const host = await Person.arrive(browser);
+    await host.signUp(HOST);
+    const link = await host.startCall("Secret line", { passcode: "open sesame" });
+    const guest = await Person.arrive(browser, { width: 360, height: 740 });
+    await guest.page.goto(link);
+    await guest.page.getByLabel("Your name").fill(GUEST);
+    await guest.page.getByLabel("Passcode of the call").fill("wrong one");
+    await guest.page.getByRole("button", { name: "Join the call" }).click();
+    await guest.page.getByText("That passcode is not right.").waitFor();
+    await guest.page.screenshot({ path: await artifact("lobby-phone.png") });
+    await guest.page.getByLabel("Passcode of the call").fill("open sesame");
+    await guest.page.getByRole("button", { name: "Join the call" }).click();
+    await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
+    await guest.close();
+    await host.close();
+  });
+
+  test("a wrong password and an unknown call are refused in words", async () => {
+    const person = await Person.arrive(browser);
+    const { page } = person;
+    await page.goto(`${process.env.BASE_URL}/?room=NOSUCHROOM00`);
+    await page.getByRole("heading", { name: "No call here" }).waitFor();
+    await page.getByRole("button", { name: "To the front page" }).click();
+    await page.screenshot({ path: await artifact("home.png") });
+    await page.getByLabel("E-mail", { exact: true }).fill("nobody@example.com");
+    await page.getByLabel("Password", { exact: true }).fill("not the password");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByText("That e-mail and password do not match.").waitFor();
+    await person.close();
+  });
+});
