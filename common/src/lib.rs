@@ -3,6 +3,7 @@
 //! The modules are layered; `docs/ARCHITECTURE.md` draws the picture and the `layers` test holds it:
 //! `wire -> domain`; `room`, `records -> domain, wire`; `auth -> domain`.
 
+pub mod auth;
 pub mod domain;
 pub mod room;
 pub mod wire;

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod participant;
 pub mod refusal;
 pub mod settings;
+pub mod time;
 
 pub use admission::{Admission, Applicant, Entrance};
 pub use call::{CallStatus, CallType};
@@ -17,3 +18,4 @@ pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId}
 pub use participant::{ConnectionState, MediaState, Participant, PublicUser, Role};
 pub use refusal::{Code, FieldError, Refusal};
 pub use settings::CallSettings;
+pub use time::Timestamp;

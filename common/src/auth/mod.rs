@@ -1,0 +1,9 @@
+//! Who somebody is: tokens, passwords, and the credentials for TURN.
+
+pub mod password;
+pub mod token;
+pub mod turn;
+
+pub use password::{Hasher, Verdict};
+pub use token::{Identity, Issued, Kind, Tokens};
+pub use turn::{IceConfig, IceServer, TurnCredentials};
