@@ -24,12 +24,22 @@ export class Api {
     this.#session.setIdentity(null);
   }
 
-  /** Asks for admission. A guest is given an identity with it, which this tab keeps. */
+  /**
+   * Asks for admission. A guest is given an identity for that one room, which this tab keeps: with its token
+   * the same guest comes back.
+   */
   async join(form) {
-    const admission = await this.#call("POST", "/video-calls/join", form);
+    const { identity } = this.#session;
+    if (identity?.isGuest && identity.roomId !== form.roomId) this.#session.setIdentity(null);
+    const admission = await this.#call("POST", "/video-calls/join", form).catch((error) => {
+      const outlived = this.#session.identity?.isGuest && ["TOKEN_EXPIRED", "TOKEN_INVALID"].includes(error.code);
+      if (!outlived) throw error;
+      this.#session.setIdentity(null);
+      return this.#call("POST", "/video-calls/join", form);
+    });
     if (admission.isGuest) {
       const token = admission.token ?? this.#session.token;
-      this.#session.setIdentity({ user: admission.user, token, isGuest: true });
+      this.#session.setIdentity({ user: admission.user, token, isGuest: true, roomId: form.roomId });
     }
     return admission;
   }
@@ -80,7 +90,6 @@ export class Api {
     }
     const envelope = await response.json().catch(() => null);
     if (envelope?.success) return envelope.data;
-    if (response.status === 409) throw new Refusal({ ...envelope, code: "EMAIL_TAKEN", errors: [] });
     throw new Refusal(envelope ?? { code: "SERVICE_UNAVAILABLE" });
   }
 }

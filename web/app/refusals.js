@@ -36,8 +36,9 @@ const SENTENCES = {
   RATE_LIMIT_EXCEEDED: "That was too fast. Please wait a moment.",
   SERVICE_UNAVAILABLE: "The service is not reachable right now. Please try again shortly.",
   UNREACHABLE: "Switchboard cannot be reached. Please check your connection.",
+  DATABASE_ERROR: "The service is not reachable right now. Please try again shortly.",
   UNKNOWN_EVENT: "This server does not offer that.",
-  EMAIL_TAKEN: "There is already an account with this e-mail.",
+  USER_EXISTS: "There is already an account with this e-mail.",
 };
 
 /** The sentence shown for an error of any kind. */

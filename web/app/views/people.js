@@ -24,7 +24,7 @@ export function peoplePanel({ call }) {
         "div",
         { class: "person" },
         h("span", {}, nameOf(participant), own && h("span", { class: "muted" }, " (you)")),
-        h("small", { class: "muted" }, [ROLES[role], words ?? "connected", node && `node ${node}`].filter(Boolean).join(" · ")),
+        h("small", { class: "muted" }, [ROLES[role], words ?? "connected", node && `via ${node}`].filter(Boolean).join(" · ")),
       ),
       device("mic", "Microphone", mediaState.audioEnabled),
       device("camera", "Camera", mediaState.videoEnabled),

@@ -15,7 +15,9 @@ export function connectionWords(participant, peer) {
 
 /** @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia}} context */
 export function stage({ call, local }) {
-  const element = h("section", { class: "stage", "aria-label": "Participants" });
+  const screens = h("div", { class: "screens", hidden: true });
+  const faces = h("div", { class: "faces" });
+  const element = h("section", { class: "stage", "aria-label": "Participants" }, screens, faces);
   const tiles = new Map();
 
   function wanted() {
@@ -44,33 +46,40 @@ export function stage({ call, local }) {
       if (!tiles.has(item.key)) {
         const tile = makeTile(item);
         tiles.set(item.key, tile);
-        element.append(tile.element);
+        // One's own screen is in view already: here it is only a reminder that others see it.
+        (item.screen && !item.own ? screens : faces).append(tile.element);
       }
       tiles.get(item.key).update(item);
     }
-    element.classList.toggle("has-screen", list.some(({ screen }) => screen));
+    screens.hidden = screens.children.length === 0;
     arrange();
   }
 
-  /** The number of columns that makes the tiles largest. */
   function arrange() {
-    const count = tiles.size;
-    const { clientWidth: width, clientHeight: height } = element;
-    if (count === 0 || width === 0) return;
-    const widthWith = (columns) => {
-      const rows = Math.ceil(count / columns);
-      const byWidth = (width - GAP_PX * (columns - 1)) / columns;
-      const byHeight = ((height - GAP_PX * (rows - 1)) / rows) * RATIO;
-      return Math.min(byWidth, byHeight);
-    };
-    const columns = Array.from({ length: count }, (_, index) => index + 1).reduce((best, next) => (widthWith(next) > widthWith(best) ? next : best));
-    element.style.setProperty("--columns", columns);
-    element.style.setProperty("--rows", Math.ceil(count / columns));
+    arrangeTiles(screens);
+    arrangeTiles(faces);
   }
 
   const sizes = new ResizeObserver(arrange);
   sizes.observe(element);
   return { element, render, closed: () => sizes.disconnect() };
+}
+
+/** Gives a container the number of columns that makes its tiles largest. */
+function arrangeTiles(container) {
+  const count = container.children.length;
+  const { clientWidth: width, clientHeight: height } = container;
+  if (count === 0 || width === 0) return;
+  const widthWith = (columns) => {
+    const rows = Math.ceil(count / columns);
+    const byWidth = (width - GAP_PX * (columns - 1)) / columns;
+    const byHeight = ((height - GAP_PX * (rows - 1)) / rows) * RATIO;
+    return Math.min(byWidth, byHeight);
+  };
+  const choices = Array.from({ length: count }, (_, index) => index + 1);
+  const columns = choices.reduce((best, next) => (widthWith(next) > widthWith(best) ? next : best));
+  container.style.setProperty("--columns", columns);
+  container.style.setProperty("--rows", Math.ceil(count / columns));
 }
 
 function makeTile({ participant, screen, own }) {
