@@ -3,7 +3,11 @@
 //! The modules are layered; `docs/ARCHITECTURE.md` draws the picture and the `layers` test holds it:
 //! `wire -> domain`; `room`, `records -> domain, wire`; `auth -> domain`.
 
+pub mod admin;
 pub mod auth;
+pub mod config;
 pub mod domain;
 pub mod room;
+pub mod shutdown;
+pub mod telemetry;
 pub mod wire;

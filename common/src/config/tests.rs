@@ -1,0 +1,112 @@
+use super::*;
+
+fn env(variables: &[(&str, &str)]) -> Env {
+    Env::new(variables.iter().copied())
+}
+
+fn problems(env: Env) -> Vec<String> {
+    env.finish().err().map(|errors| errors.0.into_iter().map(|error| error.name).collect()).unwrap_or_default()
+}
+
+#[test]
+fn every_wrong_variable_is_reported_in_one_go_and_none_shows_its_value() {
+    let mut env = env(&[("PORT", "s3cret"), ("WAIT", "-1"), ("REDIS_URL", "http://u:s3cret@h"), ("ON", "s3cret")]);
+    assert_eq!(env.port("PORT", 1), 1);
+    assert_eq!(env.seconds("WAIT", 5, 0..=9), Duration::from_secs(5));
+    RedisConfig::from_env(&mut env);
+    assert!(env.flag("ON", true));
+    env.required("NEEDED");
+    assert!(!format!("{env:?}").contains("s3cret"));
+    let errors = env.finish().unwrap_err();
+    let names: Vec<_> = errors.0.iter().map(|error| error.name.as_str()).collect();
+    assert_eq!(names, ["PORT", "WAIT", "REDIS_URL", "ON", "NEEDED"]);
+    assert_eq!(errors.to_string().lines().count(), 5);
+    assert!(!errors.to_string().contains("s3cret"));
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_and_a_list_is_trimmed() {
+    let mut env = env(&[("PORT", "  "), ("LIST", " a, ,b ,")]);
+    assert_eq!(env.port("PORT", 7), 7);
+    assert_eq!(env.list("LIST", ""), ["a", "b"]);
+    assert_eq!(problems(env), Vec::<String>::new());
+}
+
+#[test]
+fn production_refuses_missing_default_short_and_equal_secrets() {
+    let long = "0123456789abcdef0123456789abcdef";
+    let cases: [(&[(&str, &str)], &[&str]); 5] = [
+        (&[], &["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", DEFAULT), ("JWT_REFRESH_SECRET", long)], &["JWT_ACCESS_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", long), ("JWT_REFRESH_SECRET", "short")], &["JWT_REFRESH_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", long), ("JWT_REFRESH_SECRET", long)], &["JWT_REFRESH_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", long), ("JWT_REFRESH_SECRET", "fedcba9876543210fedcba9876543210")], &[]),
+    ];
+    const DEFAULT: &str = "switchboard-development-access-secret";
+    for (variables, expected) in cases {
+        let mut production = env(variables);
+        SecretsConfig::from_env(&mut production, Mode::Production);
+        assert_eq!(problems(production), expected);
+        let mut development = env(variables);
+        SecretsConfig::from_env(&mut development, Mode::Development);
+        assert_eq!(problems(development), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_redis_url_reads_back_in_all_its_forms() {
+    let plain = RedisUrl::parse("redis://localhost").unwrap();
+    assert_eq!(plain.servers, [("localhost".to_owned(), 6379)]);
+    let full = RedisUrl::parse("rediss://us%40er:p%3Aw@[::1]:7000/3").unwrap();
+    assert_eq!((full.username.as_deref(), full.password.as_deref()), (Some("us@er"), Some("p:w")));
+    assert_eq!(full.server_url("::1", 7000), "rediss://us%40er:p%3Aw@[::1]:7000/3");
+    assert_eq!(RedisUrl::parse(&full.server_url("::1", 7000)), Some(full.clone()));
+    assert!(!format!("{full:?}").contains("p:w"));
+    let cluster = RedisUrl::parse("redis+cluster://:pw@a:1,b:2").unwrap();
+    assert!(cluster.cluster && cluster.password.as_deref() == Some("pw"));
+    assert_eq!(cluster.servers, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    for bad in [
+        "",
+        "redis:/x",
+        "http://h",
+        "redis://",
+        "redis://a,b",
+        "redis://h:0",
+        "redis://h:x",
+        "redis+cluster://a:1/2",
+        "redis://h/99",
+    ] {
+        assert_eq!(RedisUrl::parse(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn an_origin_is_allowed_when_listed_or_when_it_is_the_page_s_own() {
+    let mut listed = env(&[
+        ("ALLOWED_ORIGINS", "https://a.example/,https://b.example:8443"),
+        ("FRONTEND_URL", "https://c.example/app/"),
+    ]);
+    let origins = OriginsConfig::from_env(&mut listed);
+    assert_eq!(origins.frontend, "https://c.example/app");
+    for good in ["https://a.example", "https://B.example:8443", "https://c.example"] {
+        assert!(origins.allows(good, None), "{good}");
+    }
+    for bad in ["https://a.example.evil.org", "http://a.example", "null", ""] {
+        assert!(!origins.allows(bad, Some("here:80")), "{bad}");
+    }
+    assert!(origins.allows("http://here:80", Some("here:80")));
+    assert_eq!(problems(listed), Vec::<String>::new());
+    let mut wrong = env(&[("ALLOWED_ORIGINS", "example.org")]);
+    OriginsConfig::from_env(&mut wrong);
+    assert_eq!(problems(wrong), ["ALLOWED_ORIGINS"]);
+}
+
+#[test]
+fn a_turn_server_needs_credentials() {
+    let mut wrong = env(&[("TURN_SERVER_URL", "turn:t:3478"), ("STUN_SERVER", "none")]);
+    assert!(IceSettings::from_env(&mut wrong).stun.is_empty());
+    assert_eq!(problems(wrong), ["TURN_SERVER_URL"]);
+    let mut right = env(&[("TURN_SERVER_URL", "turn:t:3478"), ("TURN_SECRET", "k")]);
+    assert_eq!(IceSettings::from_env(&mut right).stun, [ICE_DEFAULT_STUN]);
+    assert_eq!(problems(right), Vec::<String>::new());
+}
