@@ -241,14 +241,12 @@ struct Entry {
     key: Option<Box<str>>,
 }
 
-/// What the socket's task finds to do.
-#[derive(Debug)]
-pub enum Work {
-    /// Frames to write, in order; tell [`Queue::written`] when they are.
-    Frames(Vec<Frame>),
-    /// The application ended a namespace; its `41` is among the frames before.
+/// What the application asks of a socket besides sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// End a namespace whose `41` was queued.
     Disconnect(Namespace, DisconnectReason),
-    /// The socket is to be closed, after the frames before.
+    /// Close the socket.
     Close(CloseReason),
 }
 
@@ -265,7 +263,18 @@ impl Queue {
     }
 
     fn push(&self, message: Message, key: Option<&str>) -> Result<(), SendError> {
+        // An attachment cannot be separated from its packet, so only a packet without any has a key.
+        let key = key.filter(|_| message.attachments.is_none());
         let size = message.len();
+        self.push_frames(message.frames(), size, key)
+    }
+
+    fn push_frames(
+        &self,
+        frames: impl IntoIterator<Item = Frame>,
+        size: usize,
+        key: Option<&str>,
+    ) -> Result<(), SendError> {
         let mut state = self.state();
         if state.closing.is_some() {
             return Err(SendError::Closed);
@@ -288,10 +297,7 @@ impl Queue {
         }
         let was_idle = state.entries.is_empty();
         state.bytes += size;
-        // An attachment cannot be separated from its packet, so only a packet without any has a key.
-        let key = key.filter(|_| message.attachments.is_none());
-        let entries = message.frames().map(|frame| Entry { frame, key: key.map(Into::into) });
-        state.entries.extend(entries);
+        state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.map(Into::into) }));
         drop(state);
         if was_idle {
             self.reader.wake();
@@ -299,28 +305,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a single frame past the message encoding, under the same bounds.
+    /// Queues one frame past the message encoding, under the same bounds.
     pub(crate) fn push_frame(&self, frame: Frame) -> Result<(), SendError> {
-        match frame {
-            Frame::Text(text) => self.push(Message::packet(text), None),
-            Frame::Binary(bytes) => {
-                let mut state = self.state();
-                if state.closing.is_some() {
-                    return Err(SendError::Closed);
-                }
-                if state.bytes + bytes.len() > self.limits.bytes || state.entries.len() >= self.limits.messages {
-                    state.closing = Some(CloseReason::SlowConsumer);
-                    drop(state);
-                    self.reader.wake();
-                    return Err(SendError::Overflow);
-                }
-                state.bytes += bytes.len();
-                state.entries.push(Entry { frame: Frame::Binary(bytes), key: None });
-                drop(state);
-                self.reader.wake();
-                Ok(())
-            }
-        }
+        let size = frame.bytes().len();
+        self.push_frames([frame], size, None)
     }
 
     /// Puts messages before everything queued: what an accepted CONNECT replays, and its reply. Not refused for size,
@@ -349,18 +337,33 @@ impl Queue {
         self.reader.wake();
     }
 
-    /// What there is to do, in this order: frames, then disconnects, then the close.
-    pub fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Work> {
+    /// All queued frames, in order, once there are any; tell [`written`](Queue::written) when they have left.
+    pub fn poll_frames(&self, cx: &mut Context<'_>) -> Poll<Vec<Frame>> {
         self.reader.register(cx.waker());
+        let entries = std::mem::take(&mut self.state().entries);
+        if entries.is_empty() {
+            return Poll::Pending;
+        }
+        Poll::Ready(entries.into_iter().map(|entry| entry.frame).collect())
+    }
+
+    /// Sees to it that the next thing queued wakes this task.
+    pub(crate) fn watch(&self, cx: &mut Context<'_>) {
+        self.reader.register(cx.waker());
+    }
+
+    /// What the application asked of the socket besides sending.
+    pub(crate) fn control(&self) -> Option<Control> {
         let mut state = self.state();
-        if !state.entries.is_empty() {
-            return Poll::Ready(Work::Frames(std::mem::take(&mut state.entries).into_iter().map(|e| e.frame).collect()));
+        if let Some(reason) = state.closing {
+            return Some(Control::Close(reason));
         }
-        if !state.disconnects.is_empty() {
+        // The goodbye is queued before the disconnect is noted; it must have been taken to be sent.
+        if !state.disconnects.is_empty() && state.entries.is_empty() {
             let (namespace, reason) = state.disconnects.remove(0);
-            return Poll::Ready(Work::Disconnect(namespace, reason));
+            return Some(Control::Disconnect(namespace, reason));
         }
-        state.closing.map_or(Poll::Pending, |reason| Poll::Ready(Work::Close(reason)))
+        None
     }
 
     /// Frames of this many bytes have left.

@@ -1,6 +1,8 @@
 //! Bytes to types and back. Pure: nothing here waits or talks to anything.
 
 pub mod client_event;
+pub mod engine_io;
 pub mod envelope;
 pub mod offset;
 pub mod server_event;
+pub mod socket_io;

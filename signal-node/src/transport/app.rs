@@ -138,8 +138,7 @@ pub struct Event {
     pub(super) namespace: Namespace,
     pub(super) name: String,
     pub(super) text: Utf8Bytes,
-    /// The whole array in `text`, and within it what follows the name.
-    pub(super) array: Range<usize>,
+    /// What follows the name, in `text`.
     pub(super) args: Range<usize>,
     pub(super) attachments: Vec<Bytes>,
     pub(super) ack: Option<u64>,
@@ -167,8 +166,16 @@ impl Event {
     /// The arguments after the name, each as raw JSON.
     #[must_use]
     pub fn arguments(&self) -> Vec<&RawValue> {
-        let array: Vec<&RawValue> = serde_json::from_str(&self.text[self.array.clone()]).unwrap_or_default();
-        array.into_iter().skip(1).collect()
+        let mut arguments = Vec::new();
+        let mut rest = self.args();
+        // Read one value at a time: the text is a sequence of values, known to be valid, between commas.
+        loop {
+            let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            let Some(Ok(value)) = values.next() else { return arguments };
+            arguments.push(value);
+            let end = values.byte_offset();
+            rest = rest[end..].trim_start().strip_prefix(',').unwrap_or_default();
+        }
     }
 
     /// The binary attachments, in the order of their placeholders' numbers.
