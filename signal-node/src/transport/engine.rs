@@ -62,6 +62,19 @@ impl Engine {
         Self { carrier, queue, in_flight: 0, held: false, failed: None, clock, handshake, config }
     }
 
+    /// Queues the open packet.
+    pub(super) fn open(&mut self) {
+        let Timeouts { ping_interval, ping_timeout, .. } = self.config.timeouts;
+        let open = format!(
+            r#"0{{"sid":"{}","upgrades":[],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+            self.handshake.sid,
+            ping_interval.as_millis(),
+            ping_timeout.as_millis(),
+            self.config.limits.max_payload,
+        );
+        self.carrier.queue([Frame::Text(open.into())]);
+    }
+
     /// The request that opened it.
     #[must_use]
     pub fn handshake(&self) -> &Arc<Handshake> {

@@ -6,7 +6,9 @@ mod close;
 mod config;
 mod engine;
 mod frame;
+mod http;
 mod rate;
+mod server;
 mod socketio;
 mod websocket;
 
@@ -16,4 +18,5 @@ pub use app::{
 pub use close::{CloseReason, DisconnectReason};
 pub use config::{AllowedOrigins, Limits, Timeouts, TransportConfig};
 pub use engine::{Engine, Service, Signal};
+pub use server::Server;
 pub use socketio::SocketIo;

@@ -40,10 +40,10 @@ pub(super) struct WebSocket {
 
 impl WebSocket {
     /// Takes over after the HTTP upgrade; `read` is what the client sent early.
-    pub(super) fn new(stream: TcpStream, read: Bytes, max_payload: usize) -> Self {
+    pub(super) fn new(stream: TcpStream, read: &[u8], max_payload: usize) -> Self {
         Self {
             stream,
-            decoder: Decoder::with_rest(&read),
+            decoder: Decoder::with_rest(read),
             max_payload,
             out: VecDeque::new(),
             written: 0,

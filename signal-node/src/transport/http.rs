@@ -1,0 +1,268 @@
+//! Engine.IO's HTTP side: who may open a session, and how.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    RETRY_AFTER, UPGRADE, USER_AGENT, VARY,
+};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use super::carrier::Carrier;
+use super::engine::{Engine, Service};
+use super::server::{Place, Shared};
+use super::websocket::WebSocket;
+use super::{AllowedOrigins, Handshake, TransportKind};
+use crate::outbox::{OutboxLimits, Queue};
+
+pub(super) type Body = Full<Bytes>;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A request that opens no session, with Engine.IO's own numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    UnknownTransport,
+    UnknownSession,
+    BadMethod,
+    BadRequest,
+    Forbidden,
+    UnsupportedVersion,
+    TooManySockets,
+    ShuttingDown,
+    NotFound,
+}
+
+impl Refusal {
+    fn parts(self) -> (StatusCode, u8, &'static str) {
+        match self {
+            Self::UnknownTransport => (StatusCode::BAD_REQUEST, 0, "Transport unknown"),
+            Self::UnknownSession => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
+            Self::BadMethod => (StatusCode::BAD_REQUEST, 2, "Bad handshake method"),
+            Self::BadRequest => (StatusCode::BAD_REQUEST, 3, "Bad request"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, 4, "Forbidden"),
+            Self::UnsupportedVersion => (StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
+            Self::TooManySockets => (StatusCode::TOO_MANY_REQUESTS, 4, "Too many connections from this address"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, 4, "Shutting down"),
+            Self::NotFound => (StatusCode::NOT_FOUND, 3, "Not found"),
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn respond(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+    stopping: bool,
+) -> Response<Body> {
+    let origins = &shared.config.allowed_origins;
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = if !is_allowed(origins, origin.as_ref()) {
+        refuse(Refusal::Forbidden)
+    } else if request.method() == Method::OPTIONS {
+        preflight(request.headers())
+    } else {
+        route(shared, request, peer, stopping).await.unwrap_or_else(refuse)
+    };
+    allow_origin(&mut response, origins, origin);
+    response
+}
+
+async fn route(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+    stopping: bool,
+) -> Result<Response<Body>, Refusal> {
+    let path = request.uri().path();
+    let service = shared
+        .routes
+        .iter()
+        .find(|(route, _)| path == route || path == route.trim_end_matches('/'))
+        .map(|(_, service)| Arc::clone(service))
+        .ok_or(Refusal::NotFound)?;
+    let query = request.uri().query().unwrap_or_default();
+    let transport = match parameter(query, "transport") {
+        Some("websocket") => TransportKind::WebSocket,
+        _ => return Err(Refusal::UnknownTransport),
+    };
+    if parameter(query, "EIO") != Some("4") {
+        return Err(Refusal::UnsupportedVersion);
+    }
+    if parameter(query, "sid").is_some() {
+        return Err(Refusal::UnknownSession);
+    }
+    if request.method() != Method::GET {
+        return Err(Refusal::BadMethod);
+    }
+    if stopping {
+        return Err(Refusal::ShuttingDown);
+    }
+    let handshake = Arc::new(handshake(&request, peer, shared.config.trusted_hops, transport));
+    open_websocket(shared, service, request, handshake)
+}
+
+/// Accepts the upgrade; the session's own task takes over when hyper has let go of the stream.
+fn open_websocket(
+    shared: &Arc<Shared>,
+    service: Arc<dyn Service>,
+    mut request: Request<Incoming>,
+    handshake: Arc<Handshake>,
+) -> Result<Response<Body>, Refusal> {
+    if !request.headers().contains_key(UPGRADE) {
+        return Err(Refusal::BadRequest);
+    }
+    let response = create_response_with_body(&request, Body::default).map_err(|_| Refusal::BadRequest)?;
+    let queue = Arc::new(Queue::new(outbox_limits(shared)));
+    let place = Place::take(shared, &handshake.sid, handshake.address, &queue).ok_or(Refusal::TooManySockets)?;
+    let config = Arc::clone(&shared.config);
+    let upgrade = hyper::upgrade::on(&mut request);
+    // Only the service's boxed future is held for the socket's life.
+    shared.tasks.spawn(async move {
+        let Some(socket) = take_stream(upgrade, config.limits.max_payload).await else { return };
+        let mut engine = Engine::new(Carrier::WebSocket(socket), queue, handshake, config);
+        engine.open();
+        service.serve(engine).await;
+        drop(place);
+    });
+    Ok(response)
+}
+
+/// The bare TCP stream, without hyper's buffers.
+async fn take_stream(upgrade: hyper::upgrade::OnUpgrade, max_payload: usize) -> Option<WebSocket> {
+    // Fails when the client goes away before it has the answer.
+    let upgraded = upgrade.await.ok()?;
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some(WebSocket::new(parts.io.into_inner(), &parts.read_buf, max_payload))
+}
+
+fn outbox_limits(shared: &Shared) -> OutboxLimits {
+    let limits = shared.config.limits;
+    OutboxLimits { bytes: limits.outbox_bytes, messages: limits.outbox_messages }
+}
+
+fn handshake(request: &Request<Incoming>, peer: IpAddr, trusted_hops: usize, transport: TransportKind) -> Handshake {
+    let headers = request.headers();
+    Handshake {
+        sid: URL_SAFE.encode(rand::random::<[u8; 15]>()),
+        address: client_address(headers, peer, trusted_hops),
+        origin: text(headers, &ORIGIN),
+        user_agent: text(headers, &USER_AGENT),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        transport,
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    // Visible ASCII, so any index is a boundary.
+    Some(value[..value.len().min(256)].to_owned())
+}
+
+/// Each trusted proxy appends the address it saw, so the client's is that many from the end. A list that is shorter or
+/// malformed did not pass them all: then the peer's own address counts.
+fn client_address(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> IpAddr {
+    if trusted_hops == 0 {
+        return peer;
+    }
+    let entries: Vec<&str> =
+        headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')).collect();
+    entries
+        .len()
+        .checked_sub(trusted_hops)
+        .and_then(|at| entries.get(at))
+        .and_then(|entry| entry.trim().parse().ok())
+        .unwrap_or(peer)
+}
+
+/// The first value of a query's parameter; those of Engine.IO need no decoding.
+fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+fn is_allowed(allowed: &AllowedOrigins, origin: Option<&HeaderValue>) -> bool {
+    match (allowed, origin) {
+        (AllowedOrigins::Any, _) | (_, None) => true,
+        (AllowedOrigins::List(list), Some(origin)) => list.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
+    }
+}
+
+fn allow_origin(response: &mut Response<Body>, allowed: &AllowedOrigins, origin: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    match (allowed, origin) {
+        (AllowedOrigins::Any, _) => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        (AllowedOrigins::List(_), origin) => {
+            headers.insert(VARY, HeaderValue::from_static("Origin"));
+            if let Some(origin) = origin.filter(|origin| is_allowed(allowed, Some(origin))) {
+                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            }
+        }
+    }
+}
+
+fn preflight(request: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    if let Some(wanted) = request.get("access-control-request-headers") {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    response
+}
+
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let (status, code, message) = refusal.parts();
+    metrics::counter!("switchboard_handshakes_refused_total", "reason" => message).increment(1);
+    let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_lie_about_its_address_past_the_trusted_proxies() {
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("6.6.6.6, 1.2.3.4"));
+        headers.append(FORWARDED_FOR, HeaderValue::from_static("10.0.0.2"));
+        assert_eq!(client_address(&headers, peer, 0), peer);
+        assert_eq!(client_address(&headers, peer, 1).to_string(), "10.0.0.2");
+        assert_eq!(client_address(&headers, peer, 2).to_string(), "1.2.3.4");
+        assert_eq!(client_address(&headers, peer, 9), peer);
+    }
+
+    #[test]
+    fn only_listed_origins_pass_and_no_origin_is_no_browser() {
+        let list = AllowedOrigins::List(vec!["https://a.example".into()]);
+        assert!(is_allowed(&list, Some(&HeaderValue::from_static("https://a.example"))));
+        assert!(!is_allowed(&list, Some(&HeaderValue::from_static("https://a.example.evil"))));
+        assert!(is_allowed(&list, None));
+        assert!(is_allowed(&AllowedOrigins::Any, Some(&HeaderValue::from_static("https://b.example"))));
+    }
+}

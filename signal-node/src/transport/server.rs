@@ -1,0 +1,178 @@
+//! Listens, counts who is connected, and hands each HTTP request to [`http`](super::http).
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::engine::Service;
+use super::{CloseReason, DisconnectReason, TransportConfig, http};
+use crate::outbox::Queue;
+
+/// After an accept that failed for want of descriptors or memory: give some the time to come free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves Engine.IO on one or more paths.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+/// What every connection needs.
+pub(super) struct Shared {
+    pub(super) config: Arc<TransportConfig>,
+    pub(super) routes: Vec<(String, Arc<dyn Service>)>,
+    pub(super) sockets: Sockets,
+    /// Every session's task.
+    pub(super) tasks: TaskTracker,
+}
+
+impl Server {
+    /// Serves each path with its service; a path is given as `/socket.io/`.
+    #[must_use]
+    pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Self {
+        metrics::gauge!("switchboard_sockets_open").set(0.0);
+        let shared = Shared {
+            config: Arc::new(config),
+            routes,
+            sockets: Sockets::default(),
+            tasks: TaskTracker::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Accepts until told to stop. Sockets that are open stay so: see [`close_all`](Server::close_all).
+    pub async fn run(&self, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    tokio::spawn(serve_connection(Arc::clone(&self.shared), stream, peer, stop.clone()));
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// How many sockets are open.
+    #[must_use]
+    pub fn open_sockets(&self) -> usize {
+        self.shared.sockets.state().queues.len()
+    }
+
+    /// Closes every socket, without a Socket.IO DISCONNECT: clients reconnect elsewhere.
+    pub fn close_all(&self, reason: DisconnectReason) {
+        let queues: Vec<Arc<Queue>> = self.shared.sockets.state().queues.values().cloned().collect();
+        for queue in queues {
+            queue.close(CloseReason::ServerClosed(reason));
+        }
+    }
+
+    /// Waits until no socket is open and each application was told so.
+    pub async fn drained(&self) {
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.tasks.reopen();
+    }
+}
+
+/// The peer gave up before it was accepted; the listener is well.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+    // Small packets are the whole business; without this they wait for acknowledgements.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let head_timeout = shared.config.timeouts.http_head;
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        let stopping = stop.is_cancelled();
+        async move { Ok::<_, Infallible>(http::respond(&shared, request, peer.ip(), stopping).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    // A client's broken HTTP is answered or cut by hyper; there is nobody to tell.
+    let _ended = connection.await;
+}
+
+/// The open sockets: by session id, and how many per address.
+#[derive(Debug, Default)]
+pub(super) struct Sockets(Mutex<SocketsState>);
+
+#[derive(Debug, Default)]
+struct SocketsState {
+    queues: HashMap<String, Arc<Queue>>,
+    per_address: HashMap<IpAddr, usize>,
+}
+
+impl Sockets {
+    fn state(&self) -> MutexGuard<'_, SocketsState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket's place in [`Sockets`], given back when dropped.
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    sid: String,
+    address: IpAddr,
+}
+
+impl Place {
+    /// Takes a place, or none if the address has as many as it may.
+    pub(super) fn take(shared: &Arc<Shared>, sid: &str, address: IpAddr, queue: &Arc<Queue>) -> Option<Self> {
+        let limit = shared.config.limits.sockets_per_address;
+        let mut state = shared.sockets.state();
+        if limit > 0 {
+            let count = state.per_address.entry(address).or_default();
+            if *count >= limit {
+                return None;
+            }
+            *count += 1;
+        }
+        state.queues.insert(sid.to_owned(), Arc::clone(queue));
+        drop(state);
+        metrics::counter!("switchboard_sockets_opened_total").increment(1);
+        metrics::gauge!("switchboard_sockets_open").increment(1.0);
+        Some(Self { shared: Arc::clone(shared), sid: sid.to_owned(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shared.sockets.state();
+        state.queues.remove(&self.sid);
+        if let Some(count) = state.per_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                state.per_address.remove(&self.address);
+            }
+        }
+        drop(state);
+        metrics::gauge!("switchboard_sockets_open").decrement(1.0);
+    }
+}
