@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -297,6 +298,179 @@ pub struct Beat {
     pub epoch: String,
     /// Every registered node's counter in this partition.
     pub nodes: Vec<(String, u64)>,
+}
+
+/// A slice of the rooms, 0-based: each has its own hash tag, channel per node, outbox and deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition(pub u16);
+
+/// How the store behaves.
+#[derive(Clone, Debug)]
+pub struct RoomOptions {
+    /// First part of every key and channel.
+    pub prefix: String,
+    /// Slices of the rooms; the same on every process, and never changed while there are rooms.
+    pub partitions: u16,
+    /// How long a seat outlives its socket.
+    pub grace: Duration,
+    /// How far back a client can resume, and how long `id`s are remembered.
+    pub window: Duration,
+    /// Entries of a room's log, about: past it the oldest go and raise the floor.
+    pub log_max_len: usize,
+    /// How long an empty room stays before its call ends.
+    pub empty_after: Duration,
+    /// How long an ended room refuses to be opened.
+    pub tombstone: Duration,
+    /// The lanes' bounds.
+    pub lanes: LaneOptions,
+}
+
+impl Default for RoomOptions {
+    /// The window is that of the default pings: 25 s and 20 s, the grace, and 30 s.
+    fn default() -> Self {
+        Self {
+            prefix: "sb".to_owned(),
+            partitions: 64,
+            grace: Duration::from_secs(20),
+            window: Duration::from_secs(95),
+            log_max_len: 10_000,
+            empty_after: Duration::from_secs(300),
+            tombstone: Duration::from_secs(600),
+            lanes: LaneOptions::default(),
+        }
+    }
+}
+
+/// The bounds of what waits for Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneOptions {
+    /// Calls that may wait in each lane; more are refused. Leaving and losing a socket are never refused.
+    pub queue_max: usize,
+    /// How long a call may wait for its answer before its caller is told that Redis is unavailable.
+    pub queue_time: Duration,
+}
+
+impl Default for LaneOptions {
+    fn default() -> Self {
+        Self { queue_max: 50_000, queue_time: Duration::from_secs(2) }
+    }
+}
+
+/// What a look at a room shows, without a seat.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// Not in Redis: never opened, or over for long.
+    Absent,
+    /// The call has ended.
+    Ended,
+    /// Open.
+    Open {
+        /// The call's facts.
+        meta: Box<RoomMeta>,
+        /// Nobody new may join.
+        locked: bool,
+        /// Who is host now.
+        host: UserId,
+        /// Seats taken.
+        participants: u32,
+    },
+}
+
+/// The answer to `create`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Created by this call.
+    Done,
+    /// Another call has the room.
+    Exists,
+    /// The room's call has ended a short while ago.
+    Ended,
+}
+
+/// A seat's cached copy, to seat it again after Redis lost data.
+#[derive(Clone, Debug)]
+pub struct Reseat {
+    /// The SHA-256 of the session's private id.
+    pub pid: String,
+    /// The role it had.
+    pub role: Role,
+    /// What others may know of it.
+    pub public: PublicUser,
+    /// Its media.
+    pub media: MediaState,
+    /// Its join id.
+    pub join_id: LogId,
+    /// RFC 3339, UTC, milliseconds.
+    pub joined_at: String,
+}
+
+/// The answer to `reseat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reseated {
+    /// The seat is there, as this session has it.
+    Done,
+    /// Somebody else has it, or it was rightly given up, or the call has ended: close the session.
+    Gone,
+    /// This node is not registered.
+    Fenced,
+}
+
+/// The answer to a beat.
+#[derive(Clone, Debug)]
+pub enum Beaten {
+    /// The node is registered.
+    Beat(Beat),
+    /// The node was declared dead: its seats are others' by now.
+    Swept,
+}
+
+/// The answer to `sweep`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Whether this call declared the node dead; otherwise its counter had moved, or another did.
+    pub declared: bool,
+    /// Seats that this call turned to `reconnecting`, those of earlier unfinished sweeps too.
+    pub seats: usize,
+}
+
+/// A durable fact of a partition's outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Where it stands in the outbox; what `ack` takes.
+    pub id: LogId,
+    /// `<partition>:<stream id>`: unique for good, the guard of an idempotent write.
+    pub event_id: String,
+    /// `created`, `joined`, `left` or `ended`.
+    pub kind: String,
+    /// The call's record.
+    pub call: CallId,
+    /// The room.
+    pub room: RoomId,
+    /// Whose presence it is about.
+    pub about: Option<Presence>,
+    /// Seats taken after it.
+    pub count: u32,
+    /// JSON; by kind.
+    pub details: String,
+}
+
+/// Whose presence a fact is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// The participant.
+    pub peer: PeerId,
+    /// The user behind it.
+    pub user: UserId,
+    /// The log id of the joined event: one per presence.
+    pub join_id: LogId,
+}
+
+impl Fact {
+    /// When it happened: Redis TIME, milliseconds.
+    #[must_use]
+    pub fn at_ms(&self) -> u64 {
+        self.id.ms
+    }
 }
 
 /// Why a call to the store came to nothing.
