@@ -1,2 +1,90 @@
-//! x
-fn main() {}
+//! `devcluster up`: the whole system on this machine, until Ctrl-C. `devcluster run`: a throw-away one around a command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+mod control;
+mod run;
+mod up;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts everything on the usual ports, shows one log stream, and stops everything on Ctrl-C.
+    Up {
+        /// Signal-nodes to start.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
+        nodes: u8,
+        /// Keeps data, secrets and logs here.
+        #[arg(long, default_value = ".data")]
+        data: PathBuf,
+    },
+    /// Starts a cluster on free ports, runs a command with its addresses in the environment, stops the cluster, and exits
+    /// with the command's status.
+    Run {
+        /// Signal-nodes to start.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
+        nodes: u8,
+        /// Masters of a Redis Cluster; 0 for one standalone server.
+        #[arg(long, default_value_t = 0)]
+        redis_masters: u8,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Up { nodes, data } => up::up(nodes.into(), data).await,
+        Command::Run { nodes, redis_masters, command } => run::run(nodes.into(), redis_masters.into(), &command).await,
+    };
+    outcome.unwrap_or_else(|error| {
+        for line in format!("{error:#}").lines() {
+            report(line);
+        }
+        ExitCode::FAILURE
+    })
+}
+
+/// A line of our own, on standard error.
+#[allow(clippy::print_stderr, reason = "a command-line tool tells its user")]
+fn report(line: &str) {
+    eprintln!("devcluster: {line}");
+}
+
+/// A line of our own, on standard output.
+#[allow(clippy::print_stdout, reason = "a command-line tool tells its user")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+/// Requests that this program end: Ctrl-C, SIGTERM, or a closed terminal. One that comes while nobody waits is kept.
+struct Interrupts([Signal; 3]);
+
+impl Interrupts {
+    fn listen() -> std::io::Result<Self> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds.map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

@@ -18,6 +18,28 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long [`Drop`] lets a process end on SIGTERM before SIGKILL.
 const DROP_GRACE: Duration = Duration::from_secs(3);
 
+/// Which lines of a log are also copied to standard output, with the process's name before each.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Echo {
+    /// None.
+    #[default]
+    Off,
+    /// All.
+    All,
+    /// Those for which this says true.
+    Matching(fn(&str) -> bool),
+}
+
+impl Echo {
+    fn shows(self, line: &str) -> bool {
+        match self {
+            Self::Off => false,
+            Self::All => true,
+            Self::Matching(wanted) => wanted(line),
+        }
+    }
+}
+
 /// What to run: enough to start the same process again after it was killed.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -26,7 +48,7 @@ pub struct Spec {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     log: PathBuf,
-    echo: bool,
+    echo: Echo,
 }
 
 impl Spec {
@@ -34,7 +56,7 @@ impl Spec {
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, dir: &Path) -> Self {
         let name = name.into();
         let log = dir.join(format!("{name}.log"));
-        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: false }
+        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: Echo::Off }
     }
 
     /// Adds arguments.
@@ -51,9 +73,9 @@ impl Spec {
         self
     }
 
-    /// Also copies each line of the log to standard output, with the name before it.
+    /// Copies lines of the log to standard output as well.
     #[must_use]
-    pub fn echo(mut self, echo: bool) -> Self {
+    pub fn echo(mut self, echo: Echo) -> Self {
         self.echo = echo;
         self
     }
@@ -66,26 +88,28 @@ impl Spec {
             .with_context(|| format!("cannot open the log {}", self.log.display()))?;
         let mut command = Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().cloned()).stdin(Stdio::null()).process_group(0);
-        if self.echo {
+        if matches!(self.echo, Echo::Off) {
+            command.stdout(log.try_clone()?).stderr(log);
+        } else {
             let (reader, writer) = std::io::pipe()?;
             command.stdout(writer.try_clone()?).stderr(writer);
-            let name = self.name.clone();
+            let (name, echo) = (self.name.clone(), self.echo);
             // Ends by itself: the pipe closes when the child and its children are gone.
-            std::thread::spawn(move || copy_lines(&name, BufReader::new(reader), log));
-        } else {
-            command.stdout(log.try_clone()?).stderr(log);
+            std::thread::spawn(move || copy_lines(&name, echo, BufReader::new(reader), log));
         }
         command.spawn().with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))
     }
 }
 
-fn copy_lines(name: &str, mut from: impl BufRead, mut log: File) {
+fn copy_lines(name: &str, echo: Echo, mut from: impl BufRead, mut log: File) {
     let mut line = Vec::new();
     while matches!(from.read_until(b'\n', &mut line), Ok(n) if n > 0) {
         // A full disk or a closed terminal must not stop the child, which would block once the pipe is full.
         let _ = log.write_all(&line);
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{name:>8} | {}", String::from_utf8_lossy(&line).trim_end());
+        let text = String::from_utf8_lossy(&line);
+        if echo.shows(&text) {
+            let _ = writeln!(std::io::stdout().lock(), "{name:>8} | {}", text.trim_end());
+        }
         line.clear();
     }
 }

@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use tempfile::TempDir;
 
 use crate::ports;
-use crate::process::{Process, Spec, find_program, retry};
+use crate::process::{Echo, Process, Spec, find_program, retry};
 
 const START: Duration = Duration::from_secs(20);
 /// Slots of a Redis Cluster.
@@ -24,7 +24,7 @@ pub struct RedisOptions {
     /// Where data and log go; a temporary directory, removed with the server, when `None`.
     pub dir: Option<PathBuf>,
     /// Copies its log to standard output.
-    pub echo: bool,
+    pub echo: Echo,
     /// Its name in messages and of its log.
     pub name: String,
     /// Further arguments of `redis-server`.
@@ -33,7 +33,7 @@ pub struct RedisOptions {
 
 impl Default for RedisOptions {
     fn default() -> Self {
-        Self { appendonly: false, port: None, dir: None, echo: false, name: "redis".into(), extra: Vec::new() }
+        Self { appendonly: false, port: None, dir: None, echo: Echo::Off, name: "redis".into(), extra: Vec::new() }
     }
 }
 

@@ -1,0 +1,83 @@
+//! The load balancer: everything on one port, round robin over the nodes with no stickiness.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::process::{Echo, Spec, find_program};
+use crate::service::{Service, local};
+
+/// Where a server serves clients, and where it answers `/readyz`.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend {
+    /// The port that clients' requests go to.
+    pub port: u16,
+    /// The port of the health check.
+    pub admin: u16,
+}
+
+/// Starts HAProxy on `port`; its configuration and log go to `dir`. Ready when `probe` (a path) succeeds through it.
+///
+/// # Errors
+/// When `haproxy` is missing, refuses its configuration or its port, or nothing behind it answers.
+pub async fn start(
+    dir: &Path,
+    port: u16,
+    api: Backend,
+    nodes: &[Backend],
+    probe: &str,
+    echo: Echo,
+) -> anyhow::Result<Service> {
+    let file = dir.join("haproxy.cfg");
+    std::fs::write(&file, config(port, api, nodes)).context("cannot write HAProxy's configuration")?;
+    let arguments = ["-db".as_ref(), "-f".as_ref(), file.as_os_str()];
+    let spec = Spec::new("haproxy", find_program("haproxy")?, dir).args(arguments).echo(echo);
+    Service::start(spec, port, format!("{}{probe}", local(port))).await
+}
+
+/// The configuration file.
+#[must_use]
+pub fn config(port: u16, api: Backend, nodes: &[Backend]) -> String {
+    let server = |name: String, Backend { port, admin }: Backend| {
+        format!("    server {name} 127.0.0.1:{port} check port {admin}\n")
+    };
+    let nodes: String = (1..).zip(nodes).map(|(index, node)| server(format!("n{index}"), *node)).collect();
+    let api = server("api".into(), api);
+    format!(
+        "\
+global
+    # Without this two HAProxys share a port, and each takes half of the connections.
+    noreuseport
+    maxconn 20000
+    log stdout format raw local0 notice
+
+defaults
+    mode http
+    log global
+    option forwardfor
+    timeout connect 2s
+    # Above the 25 s for which a long poll may hang.
+    timeout client 60s
+    timeout server 60s
+    timeout http-request 10s
+    timeout tunnel 1h
+    # A server that refuses the connection has seen nothing of the request: another one can have it.
+    retries 3
+    option redispatch 1
+    retry-on conn-failure
+    option httpchk GET /readyz
+    default-server inter 500ms fall 2 rise 1
+
+frontend public
+    bind 127.0.0.1:{port}
+    acl sockets path_beg /socket.io/
+    use_backend nodes if sockets
+    default_backend api
+
+backend api
+{api}
+backend nodes
+    balance roundrobin
+{nodes}"
+    )
+}

@@ -1,0 +1,93 @@
+//! `devcluster run`.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use devcluster::cluster::{Cluster, Options};
+use devcluster::service::{Service, local};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Child;
+use tokio::sync::Mutex;
+
+use crate::{Interrupts, control, report, say};
+
+/// Lines of each log that are shown when the command fails.
+const TAIL: usize = 40;
+/// How long an interrupted command may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs `command` beside a cluster of its own and exits with its status.
+pub(crate) async fn run(nodes: usize, redis_masters: usize, command: &[String]) -> anyhow::Result<ExitCode> {
+    let mut interrupts = Interrupts::listen()?;
+    let options = Options { nodes, redis_masters, ..Options::default() };
+    let cluster = tokio::select! {
+        cluster = Cluster::start(&options) => cluster?,
+        () = interrupts.asked() => return Ok(ExitCode::FAILURE),
+    };
+    let environment = environment(&cluster);
+    let cluster = Arc::new(Mutex::new(cluster));
+    let control = control::start(Arc::clone(&cluster)).await?;
+    let (program, arguments) = command.split_first().context("no command")?;
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .envs(environment)
+        .env("DEVCLUSTER_CONTROL", control)
+        // Its own group, so that what it started in turn can be ended with it.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let status = tokio::select! {
+        status = child.wait() => Some(status?),
+        () = interrupts.asked() => None,
+    };
+    if status.is_none() {
+        end(&mut child).await?;
+    }
+    let mut cluster = cluster.lock().await;
+    if status.is_none_or(|status| !status.success()) {
+        for process in cluster.processes() {
+            say(&format!("---- the end of {}'s log\n{}", process.name(), process.log_tail(TAIL)));
+        }
+    }
+    cluster.stop().await?;
+    Ok(status.map_or(ExitCode::FAILURE, code))
+}
+
+/// The addresses of a cluster, as `run` tells them to its command.
+fn environment(cluster: &Cluster) -> Vec<(&'static str, String)> {
+    let ports = cluster.ports();
+    let list = |values: Vec<String>| values.join(",");
+    vec![
+        ("BASE_URL", cluster.base_url()),
+        ("API_URL", cluster.api.url()),
+        ("NODE_URLS", list(cluster.nodes.iter().map(Service::url).collect())),
+        ("NODE_PIDS", list(cluster.nodes.iter().map(|node| node.id().to_string()).collect())),
+        ("METRICS_URLS", list(ports.nodes.iter().map(|node| format!("{}/metrics", local(node.admin))).collect())),
+        ("API_METRICS_URL", format!("{}/metrics", local(ports.api.admin))),
+        ("REDIS_URL", cluster.redis.url()),
+        ("MONGODB_URI", cluster.mongodb_uri()),
+    ]
+}
+
+/// Ends the command and what it started: SIGTERM, and SIGKILL if that takes too long.
+async fn end(child: &mut Child) -> anyhow::Result<()> {
+    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("the command has ended")?;
+    kill_process_group(group, Signal::TERM)?;
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        kill_process_group(group, Signal::KILL)?;
+        child.wait().await?;
+    }
+    Ok(())
+}
+
+/// A shell's convention: a command ended by a signal has the status 128 + signal.
+fn code(status: ExitStatus) -> ExitCode {
+    if let Some(signal) = status.signal() {
+        report(&format!("the command was ended by signal {signal}"));
+    }
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

@@ -1,0 +1,191 @@
+//! The import rules of docs/ARCHITECTURE.md: who may name which library or module.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::path::{Path, PathBuf};
+
+/// A rule: files under `within` (and not under `except`) name none of `forbidden`.
+struct Rule {
+    within: &'static [&'static str],
+    except: &'static [&'static str],
+    forbidden: &'static [&'static str],
+    why: &'static str,
+}
+
+const PURE: &[&str] = &["common/src/domain", "common/src/wire", "signal-node/src/rules"];
+const SERVICES: &[&str] = &["common/src", "api/src", "signal-node/src"];
+
+const RULES: &[Rule] = &[
+    Rule {
+        within: PURE,
+        except: &[],
+        forbidden: &["tokio", "redis", "fred", "axum", "mongodb", "hyper"],
+        why: "pure code decides over values: no runtime, no store, no server",
+    },
+    Rule {
+        within: SERVICES,
+        except: &["common/src/records"],
+        forbidden: &["mongodb"],
+        why: "only records knows MongoDB",
+    },
+    Rule {
+        within: SERVICES,
+        except: &["common/src/room", "common/src/redis_client"],
+        forbidden: &["redis"],
+        why: "commands reach Redis through room's lanes",
+    },
+    Rule {
+        within: SERVICES,
+        except: &["common/src/room/bus", "common/src/redis_client"],
+        forbidden: &["fred"],
+        why: "subscriptions are the bus's",
+    },
+    Rule { within: &["api/src"], except: &[], forbidden: &["signal_node"], why: "the two services share only common" },
+    Rule { within: &["signal-node/src"], except: &[], forbidden: &["api"], why: "the two services share only common" },
+    Rule {
+        within: &["common/src/domain"],
+        except: &[],
+        forbidden: &["crate::wire", "crate::room", "crate::records", "crate::auth"],
+        why: "the domain is the bottom layer",
+    },
+    Rule {
+        within: &["common/src/wire"],
+        except: &[],
+        forbidden: &["crate::room", "crate::records", "crate::auth"],
+        why: "wire stands on the domain alone",
+    },
+    Rule {
+        within: &["common/src/room"],
+        except: &[],
+        forbidden: &["crate::records", "crate::auth"],
+        why: "rooms stand on domain and wire",
+    },
+    Rule {
+        within: &["common/src/records"],
+        except: &[],
+        forbidden: &["crate::room", "crate::auth"],
+        why: "records stand on domain and wire",
+    },
+    Rule {
+        within: &["common/src/auth"],
+        except: &[],
+        forbidden: &["crate::wire", "crate::room", "crate::records"],
+        why: "auth stands on the domain alone",
+    },
+    Rule {
+        within: &["signal-node/src/rules"],
+        except: &[],
+        forbidden: &[
+            "crate::transport",
+            "crate::dispatcher",
+            "crate::hub",
+            "crate::outbox",
+            "switchboard_common::room",
+            "switchboard_common::records",
+            "switchboard_common::auth",
+        ],
+        why: "rules return effects; the dispatcher performs them",
+    },
+    Rule {
+        within: &["signal-node/src/transport"],
+        except: &[],
+        forbidden: &[
+            "crate::rules",
+            "crate::subscriber",
+            "crate::janitor",
+            "switchboard_common::room",
+            "switchboard_common::records",
+        ],
+        why: "sockets know nothing of rooms",
+    },
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Whether `path` (from the workspace's folder) is `place`, its `.rs` file, or below it.
+fn is_in(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || rest == ".rs")
+}
+
+/// Whether code names `path`: as `path::...` or in a `use path;`, not as the end of a longer name.
+fn names(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let rest = &line[at + path.len()..];
+        let begins = before.is_none_or(|c| !(c.is_alphanumeric() || c == '_' || c == ':'));
+        let imported = line.trim_start().starts_with("use ") || line.trim_start().starts_with("pub use ");
+        let ends = rest.starts_with("::") || (imported && rest.starts_with([';', ',', '}', ' ']));
+        begins && ends
+    })
+}
+
+/// What `text`, the file `path`, breaks, one line each.
+fn violations(path: &str, text: &str) -> Vec<String> {
+    let applies = |rule: &&Rule| {
+        rule.within.iter().any(|place| is_in(path, place)) && !rule.except.iter().any(|place| is_in(path, place))
+    };
+    let rules: Vec<&Rule> = RULES.iter().filter(applies).collect();
+    let mut broken = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let code = line.split("//").next().unwrap_or_default();
+        for rule in &rules {
+            for name in rule.forbidden.iter().filter(|name| names(code, name)) {
+                broken.push(format!("{path}:{number} names {name}: {}", rule.why));
+            }
+        }
+    }
+    broken
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_source_file_keeps_to_the_import_rules() {
+    let root = workspace();
+    let mut files = Vec::new();
+    for place in SERVICES {
+        sources(&root.join(place), &mut files);
+    }
+    let relative = |file: &PathBuf| file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+    // A folder that was renamed would otherwise leave its rule without a file to look at.
+    for place in RULES.iter().flat_map(|rule| rule.within.iter().chain(rule.except)) {
+        assert!(files.iter().any(|file| is_in(&relative(file), place)), "no source file in {place}");
+    }
+    let broken: Vec<String> =
+        files.iter().flat_map(|file| violations(&relative(file), &std::fs::read_to_string(file).unwrap())).collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_planted_violation_of_every_rule_is_caught_and_look_alikes_are_not() {
+    for rule in RULES {
+        for place in rule.within {
+            for name in rule.forbidden {
+                let file = format!("{place}/planted.rs");
+                for text in [format!("use {name}::thing;"), format!("    let x = {name}::thing();")] {
+                    assert!(!violations(&file, &text).is_empty(), "{file}: {text}");
+                }
+            }
+        }
+        for place in rule.except {
+            assert!(rule.forbidden.iter().all(|name| {
+                let found = violations(&format!("{place}/fine.rs"), &format!("use {name}::thing;"));
+                found.iter().all(|line| !line.contains(rule.why))
+            }));
+        }
+    }
+    for fine in ["// tokio::spawn", "let redis = 1;", "use crate::my_redis::x;"] {
+        let found = violations("common/src/domain/planted.rs", fine);
+        assert!(found.is_empty(), "{fine}: {found:?}");
+    }
+}
