@@ -105,8 +105,7 @@ impl Cluster {
         };
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let ports = options.ports.clone().map_or_else(|| Ports::free(options.nodes), Ok)?;
-        let secrets =
-            if options.data.is_some() { Secrets::kept(&dir.join("secrets"))? } else { Secrets::random() };
+        let secrets = if options.data.is_some() { Secrets::kept(&dir.join("secrets"))? } else { Secrets::random() };
         let starter = Starter { options, ports: &ports, dir: &dir, secrets };
 
         let redis = starter.redis().await?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit};
 
 use crate::process::{Echo, Spec, find_program};
 use crate::service::{Service, local};
@@ -43,12 +44,13 @@ pub fn config(port: u16, api: Backend, nodes: &[Backend]) -> String {
     };
     let nodes: String = (1..).zip(nodes).map(|(index, node)| server(format!("n{index}"), *node)).collect();
     let api = server("api".into(), api);
+    let connections = connections();
     format!(
         "\
 global
     # Without this two HAProxys share a port, and each takes half of the connections.
     noreuseport
-    maxconn 20000
+    maxconn {connections}
     log stdout format raw local0 notice
 
 defaults
@@ -80,4 +82,10 @@ backend nodes
     balance roundrobin
 {nodes}"
     )
+}
+
+/// Each connection takes two descriptors. HAProxy refuses to start with more than the limit allows, and left to itself
+/// it allocates for all of the limit, which some systems set to a thousand million.
+fn connections() -> u64 {
+    getrlimit(Resource::Nofile).maximum.map_or(20_000, |most| (most.saturating_sub(200) / 2).clamp(100, 20_000))
 }

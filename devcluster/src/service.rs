@@ -87,7 +87,10 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     };
     let file = directory.join(name);
     if !file.is_file() {
-        bail!("{} is not built: run `cargo build --workspace`, or name its place in SWITCHBOARD_BIN_DIR", file.display());
+        bail!(
+            "{} is not built: run `cargo build --workspace`, or name its place in SWITCHBOARD_BIN_DIR",
+            file.display()
+        );
     }
     Ok(file)
 }
