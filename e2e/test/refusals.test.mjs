@@ -1,0 +1,150 @@
+// Bad input from a stock client: each has its coded refusal, and nobody else notices.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Client, account, guest, newCall, rest } from "../support/clients.mjs";
+import { nodeUrls } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+const sdp = (size) => ({ type: "offer", sdp: "v".repeat(size) });
+
+describe("bad input is refused with a code", { timeout: 120_000 }, () => {
+  const [one, two] = nodeUrls();
+  const opened = [];
+  let host;
+  let roomId;
+  let bystander;
+  let eventsBefore;
+  const open = async (promise) => {
+    const client = await promise;
+    opened.push(client);
+    return client;
+  };
+  const seat = async (name, url = one) => open(Client.seated(url, roomId, await guest(roomId, name)));
+
+  before(async () => {
+    host = await account("Refusing Host");
+    ({ roomId } = await newCall(host));
+    bystander = await seat("Bystander", two);
+  });
+  after(() => opened.forEach((client) => client.close()));
+
+  /** Both ways in which a refusal is told: by acknowledgement, and by an `error` event where none is asked for. */
+  async function refused(client, event, args, code) {
+    const answer = await client.emit(event, ...args);
+    assert.deepEqual([answer.success, answer.code], [false, code], `${event} ${JSON.stringify(args)}`);
+    assert.equal(typeof answer.message, "string");
+    const known = client.all("error").length;
+    client.socket.emit(event, ...args);
+    const error = await until(`an error event for ${event}`, () => client.all("error")[known]);
+    assert.deepEqual([error.code, error.event], [code, event]);
+  }
+
+  test("fields that are missing, mistyped, malformed or too large, and events that do not exist", async () => {
+    const client = await seat("Fumbler");
+    eventsBefore = bystander.received.length;
+    const to = bystander.peerId;
+    for (const [event, args, code] of [
+      ["no:such-event", [{}], "UNKNOWN_EVENT"],
+      ["toString", [{}], "UNKNOWN_EVENT"],
+      ["room:join", [], "VALIDATION_ERROR"],
+      ["room:join", [{}], "VALIDATION_ERROR"],
+      ["room:join", [{ roomId: { $gt: "" } }], "VALIDATION_ERROR"],
+      ["room:join", [{ roomId: "no spaces allowed" }], "VALIDATION_ERROR"],
+      ["room:join", [7], "VALIDATION_ERROR"],
+      ["webrtc:offer", [], "VALIDATION_ERROR"],
+      ["webrtc:offer", [{ offer: sdp(10) }], "VALIDATION_ERROR"],
+      ["webrtc:offer", [{ to }], "VALIDATION_ERROR"],
+      ["webrtc:offer", [{ to, offer: "v=0" }], "VALIDATION_ERROR"],
+      ["webrtc:offer", [{ to, offer: { type: "offer", sdp: 7 } }], "VALIDATION_ERROR"],
+      ["webrtc:offer", [{ to, offer: sdp(40_000) }], "PAYLOAD_TOO_LARGE"],
+      ["webrtc:answer", [{ to: 7, answer: sdp(10) }], "VALIDATION_ERROR"],
+      ["webrtc:ice-candidate", [{ to, candidate: 7 }], "VALIDATION_ERROR"],
+      ["webrtc:ice-candidate", [{ to, candidate: { candidate: "c".repeat(5_000) } }], "PAYLOAD_TOO_LARGE"],
+      ["participant:update-media-state", [{ videoEnabled: "yes" }], "VALIDATION_ERROR"],
+      ["webrtc:offer", [{ to, offer: { type: "offer", sdp: Buffer.from("v=0") } }], "BINARY_NOT_SUPPORTED"],
+    ]) {
+      await refused(client, event, args, code);
+    }
+  });
+
+  test("rooms and peers that do not exist", async () => {
+    const client = await seat("Seeker");
+    eventsBefore = bystander.received.length;
+    await refused(client, "webrtc:offer", [{ to: "guest-0000000000000000", offer: sdp(10) }], "PEER_NOT_FOUND");
+    const loner = await open(Client.connected(one));
+    await refused(loner, "room:join", [{ roomId: "NOSUCHROOM00", guestName: "Loner" }], "ROOM_NOT_FOUND");
+  });
+
+  test("a candidate to somebody gone is refused in its acknowledgement only", async () => {
+    const client = await seat("Late Sender");
+    const args = { to: "guest-0000000000000000", candidate: { candidate: "candidate:1" } };
+    assert.equal((await client.emit("webrtc:ice-candidate", args)).code, "PEER_NOT_FOUND");
+    client.socket.emit("webrtc:ice-candidate", args);
+    // Events are handled in order: once this one is refused, the candidate before it is dealt with.
+    client.socket.emit("no:such-event", {});
+    await client.event("error", ({ event }) => event === "no:such-event");
+    assert.deepEqual(client.all("error").map(({ event }) => event), ["no:such-event"]);
+  });
+
+  test("events before joining a room", async () => {
+    const { token } = await guest(roomId, "Impatient");
+    const client = await open(Client.connected(one, { token }));
+    const to = bystander.peerId;
+    for (const [event, payload] of [
+      ["webrtc:offer", { to, offer: sdp(10) }],
+      ["webrtc:answer", { to, answer: sdp(10) }],
+      ["webrtc:ice-candidate", { to, candidate: {} }],
+      ["participant:update-media-state", { videoEnabled: true, audioEnabled: true, screenShareEnabled: false }],
+    ]) {
+      await refused(client, event, [payload], "NOT_IN_ROOM");
+    }
+  });
+
+  test("ending a call without being its host", async () => {
+    const client = await seat("Usurper");
+    await refused(client, "room:end-call", [{ roomId }], "HOST_REQUIRED");
+    assert.deepEqual(bystander.all("room:call-ended"), []);
+  });
+
+  test("a wrong passcode, a forged join token and a join token of somebody else", async () => {
+    const secret = await newCall(host, { passcode: "open sesame" });
+    const stranger = await open(Client.connected(one));
+    await refused(stranger, "room:join", [{ roomId: secret.roomId, guestName: "Stranger", passcode: "wrong" }], "INVALID_PASSCODE");
+    await refused(stranger, "room:join", [{ roomId: secret.roomId, guestName: "Stranger", token: "a.b.c" }], "TOKEN_INVALID");
+    const { joinToken } = await rest("POST", "/video-calls/join", { roomId: secret.roomId, guestName: "Rightful", passcode: "open sesame" });
+    const { token } = await guest(roomId, "Thief");
+    const thief = await open(Client.connected(two, { token }));
+    const answer = await thief.emit("room:join", { roomId: secret.roomId, token: joinToken });
+    assert.equal(answer.success, false);
+  });
+
+  test("a forged token and an unknown namespace are connect errors", async () => {
+    const rejection = (client) => {
+      opened.push(client);
+      return new Promise((resolve) => client.socket.once("connect_error", resolve));
+    };
+    const forged = await rejection(new Client(one, { token: "not.a.token" }));
+    assert.equal(forged.data.code, "TOKEN_INVALID");
+    const unknown = await rejection(new Client(`${two}/nowhere`));
+    assert.equal(unknown.message, "Invalid namespace");
+  });
+
+  test("a message over the limit closes only its sender's connection", async () => {
+    const client = await seat("Shouter");
+    const closed = client.nextDisconnect();
+    client.socket.emit("webrtc:data-channel", { message: "x".repeat(200_000), type: "shout" });
+    await closed;
+    assert.equal(bystander.socket.connected, true);
+  });
+
+  test("after all of it the bystander has seen nothing but people coming and going", async () => {
+    assert.ok(eventsBefore > 0, "there was a bystander from the start");
+    const client = await seat("Last");
+    await bystander.event("room:user-joined", ({ participant }) => participant.peerId === client.peerId);
+    const harmless = new Set(["webrtc:ice-servers", "room:joined", "room:user-joined", "room:user-left", "participant:connection-changed", "server:tick"]);
+    assert.deepEqual(bystander.received.map(({ event }) => event).filter((event) => !harmless.has(event)), []);
+    assert.equal(bystander.socket.connected, true);
+    assert.equal((await client.emit("webrtc:offer", { to: bystander.peerId, offer: sdp(10) })).success, true);
+    await bystander.event("webrtc:offer", ({ from }) => from === client.peerId);
+  });
+});
