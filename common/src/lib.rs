@@ -7,6 +7,7 @@ pub mod admin;
 pub mod auth;
 pub mod config;
 pub mod domain;
+pub mod records;
 pub mod redis_client;
 pub mod room;
 pub mod shutdown;
