@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 
+use crate::config::IceSettings;
 use crate::domain::UserId;
 
 /// One entry of `iceServers`, as `RTCPeerConnection` takes it.
@@ -56,6 +57,20 @@ pub struct IceConfig {
     pub turn: Vec<String>,
     /// How to authenticate at them.
     pub credentials: TurnCredentials,
+}
+
+impl From<&IceSettings> for IceConfig {
+    /// A secret is preferred to fixed credentials: those never expire.
+    fn from(settings: &IceSettings) -> Self {
+        let credentials = match (&settings.secret, &settings.username, &settings.credential) {
+            (Some(secret), _, _) => TurnCredentials::Secret { secret: secret.expose().to_owned(), ttl: settings.ttl },
+            (None, Some(username), Some(credential)) => {
+                TurnCredentials::Static { username: username.clone(), credential: credential.expose().to_owned() }
+            }
+            _ => TurnCredentials::None,
+        };
+        Self { stun: settings.stun.clone(), turn: settings.turn.clone(), credentials }
+    }
 }
 
 impl IceConfig {

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn packets_are_encoded_as_the_specification_shows() {
-        let packets = [Packet::Message("hello".into()), Packet::Ping("".into()), Packet::Binary(vec![1, 2, 3, 4].into())];
+        let packets =
+            [Packet::Message("hello".into()), Packet::Ping("".into()), Packet::Binary(vec![1, 2, 3, 4].into())];
         assert_eq!(encode_payload(&packets), "4hello\u{1e}2\u{1e}bAQIDBA==");
     }
 
