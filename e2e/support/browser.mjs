@@ -1,5 +1,6 @@
 // Chromium with a fake camera, and the demo page as a person uses it.
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { chromium } from "playwright-core";
 import { baseUrl } from "./cluster.mjs";
 import { until } from "./until.mjs";
@@ -47,7 +48,7 @@ export class Person {
     await page.goto(baseUrl());
     await page.getByRole("tab", { name: "New here" }).click();
     await page.getByLabel("Your name").fill(name);
-    await page.getByLabel("E-mail address").fill(`${crypto.randomUUID()}@example.com`);
+    await page.getByLabel("E-mail address").fill(`${randomUUID()}@example.com`);
     await page.getByLabel("New password").fill("a quiet line, please");
     await page.getByRole("button", { name: "Create account" }).click();
     await page.getByRole("heading", { name: "New call" }).waitFor();

@@ -1,4 +1,5 @@
 // The stock socket.io-client and the REST API, as any program uses them.
+import { randomUUID } from "node:crypto";
 import { io } from "socket.io-client";
 import { baseUrl } from "./cluster.mjs";
 import { until, within } from "./until.mjs";
@@ -23,7 +24,7 @@ export async function rest(method, path, body, token) {
 
 /** A new account: `{ user, token }`. */
 export function account(name) {
-  const email = `${crypto.randomUUID()}@example.com`;
+  const email = `${randomUUID()}@example.com`;
   return rest("POST", "/auth/register", { name, email, password: "a quiet line, please" });
 }
 

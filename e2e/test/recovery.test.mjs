@@ -1,6 +1,7 @@
 // A connection that is cut while events flow: the stock client resumes on the other node by itself.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
 import { Line } from "../support/line.mjs";
@@ -8,6 +9,8 @@ import { until } from "../support/until.mjs";
 
 const CUTS = 6;
 const EVENTS_BETWEEN_CUTS = 20;
+/** The pace of a flow of events: below the rate that a node allows one socket. */
+const PACE_MS = 15;
 
 describe("recovery on another node", { timeout: 240_000 }, () => {
   const [one, two] = nodeUrls();
@@ -58,6 +61,7 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
           const answer = await fixed.emit("webrtc:data-channel", { to: mobile.peerId, message: sent, type: "count" });
           assert.equal(answer.success, true, "acknowledged although the receiver may be away");
           sent += 1;
+          await pause(PACE_MS);
         }
       })();
       try {
