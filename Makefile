@@ -1,0 +1,42 @@
+# The doors of this project. `make` alone lists them.
+NODES ?= 2
+# release or dev; `make up` only, everything else is built as dev.
+PROFILE ?= release
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BIN_dev := $(TARGET)/debug
+
+.PHONY: help up test e2e build fmt lint clean-data
+.DEFAULT_GOAL := help
+
+help: ## List these commands
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+up: ## Start everything on http://localhost:8080 (NODES=2, PROFILE=release, ports by environment); Ctrl-C stops it
+	@scripts/setup
+	@echo "building ($(PROFILE)); the first time takes minutes"
+	@cargo build --workspace --bins --profile $(PROFILE)
+	@exec $(BIN_up)/devcluster up --nodes $(NODES)
+
+# The same features as `cargo test`: nothing is compiled twice.
+build:
+	@scripts/setup test
+	cargo build --workspace --all-targets
+
+test: build ## Run all tests: Rust on real servers, then stock clients and real browsers on a real cluster
+	cargo test --workspace
+	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+
+e2e: build ## Run the end-to-end tests alone
+	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+lint: ## Check format and lints, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+clean-data: ## Remove the data of `make up`
+	rm -rf .data
