@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -92,11 +93,12 @@ pub struct Connected<S> {
 }
 
 /// The answer to a refused [`ConnectRequest`]: `44{"message":..,"data":..}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConnectError {
     /// For people.
     pub message: String,
     /// For programs: any JSON, by convention `{"code": ..}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
 }
 

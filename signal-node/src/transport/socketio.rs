@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use switchboard_common::wire::socket_io::{self, Packet};
 use tokio::time::Instant;
@@ -273,11 +274,7 @@ impl<'a, A: Application> Connection<'a, A> {
     }
 
     fn refuse_connect(&self, namespace: &Namespace, error: ConnectError) {
-        let mut payload = serde_json::json!({ "message": error.message });
-        if let Some(data) = error.data {
-            payload["data"] = data;
-        }
-        let payload = payload.to_string();
+        let payload = json(&error);
         let packet = Packet::ConnectError { namespace: namespace.as_str(), payload: &payload };
         self.engine.send(frame(&packet));
     }
@@ -301,12 +298,19 @@ const RATE_LIMITED: &str = "RATE_LIMIT_EXCEEDED";
 
 /// The reply to CONNECT: `40{"sid":..,"pid":..}`.
 fn accepted(namespace: &Namespace, sid: &str, pid: Option<&str>) -> String {
-    let mut payload = serde_json::json!({ "sid": sid });
-    if let Some(pid) = pid {
-        payload["pid"] = pid.into();
+    #[derive(Serialize)]
+    struct Accepted<'a> {
+        sid: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<&'a str>,
     }
-    let payload = payload.to_string();
+    let payload = json(&Accepted { sid, pid });
     format!("4{}", Packet::Connect { namespace: namespace.as_str(), payload: Some(&payload) }.encode())
+}
+
+/// The text of a value that has only string keys, which JSON can always say.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }
 
 fn frame(packet: &Packet<'_>) -> Frame {

@@ -1,0 +1,150 @@
+//! A server on a free port, and a client that shows every frame.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+pub(crate) mod echo;
+pub(crate) mod probe;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
+use signal_node::transport::{Server, Service, SocketIo, TransportConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::CancellationToken;
+
+/// Anything that does not happen within this will not happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server; stops accepting when dropped.
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Long heartbeats, and no rate limit: a test sets what it is about.
+pub(crate) fn config() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config.limits.events_per_second = 0;
+    config.timeouts.farewell = Duration::from_millis(200);
+    config
+}
+
+pub(crate) async fn start(config: TransportConfig, service: Arc<dyn Service>) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new(config, vec![("/socket.io/".into(), service)]);
+    let stop = CancellationToken::new();
+    let (running, stopped) = (server.clone(), stop.clone());
+    tokio::spawn(async move { running.run(listener, stopped).await });
+    Running { server, address, stop }
+}
+
+pub(crate) async fn start_echo(config: TransportConfig) -> Running {
+    start(config, Arc::new(SocketIo::new(Arc::new(echo::Echo)))).await
+}
+
+/// A WebSocket client.
+pub(crate) struct Client {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    /// Opens a WebSocket with this query and headers.
+    pub(crate) async fn dial(
+        address: SocketAddr,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> tungstenite::Result<Self> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut request = format!("ws://{address}/socket.io/?{query}").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::client_async(request, stream)).await.expect("an answer")?;
+        Ok(Self { socket })
+    }
+
+    /// Opens a WebSocket and reads the open packet.
+    pub(crate) async fn open(address: SocketAddr) -> (Self, Value) {
+        let mut client = Self::dial(address, "EIO=4&transport=websocket", &[]).await.unwrap();
+        let open = client.text().await;
+        assert_eq!(&open[..1], "0");
+        let open = serde_json::from_str(&open[1..]).unwrap();
+        (client, open)
+    }
+
+    /// Opens and connects to the main namespace; reads the CONNECT reply.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let (mut client, _) = Self::open(address).await;
+        client.send("40").await;
+        let reply = client.text().await;
+        assert!(reply.starts_with("40{\"sid\":\""), "{reply}");
+        client
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    pub(crate) async fn send_binary(&mut self, bytes: &[u8]) {
+        self.socket.send(Message::binary(bytes.to_vec())).await.unwrap();
+    }
+
+    pub(crate) async fn send_message(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    /// The next message; none once the connection is over.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        timeout(PATIENCE, self.socket.next()).await.expect("a message or the end").and_then(Result::ok)
+    }
+
+    pub(crate) async fn text(&mut self) -> String {
+        match self.next().await {
+            Some(Message::Text(text)) => text.to_string(),
+            other => panic!("expected text, got {other:?}"),
+        }
+    }
+
+    pub(crate) async fn binary(&mut self) -> Vec<u8> {
+        match self.next().await {
+            Some(Message::Binary(bytes)) => bytes.to_vec(),
+            other => panic!("expected a binary message, got {other:?}"),
+        }
+    }
+
+    /// Reads on until the server closes; gives the reason in its close frame.
+    pub(crate) async fn closed(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Some(Message::Close(Some(frame))) => return frame.reason.to_string(),
+                Some(Message::Close(None)) | None => return String::new(),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Sends an event and waits for its acknowledgement: the socket works.
+    pub(crate) async fn assert_alive(&mut self) {
+        self.send(r#"4299["message-with-ack","alive"]"#).await;
+        loop {
+            if self.text().await == r#"4399["alive"]"# {
+                return;
+            }
+        }
+    }
+}
