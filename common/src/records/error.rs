@@ -6,8 +6,8 @@ use crate::domain::{Code, Refusal};
 
 /// MongoDB's code for a broken unique index.
 const DUPLICATE_KEY: i32 = 11_000;
-/// Codes of a server that is stepping down, recovering or shutting down: another one will take the operation soon.
-const PASSING: [i32; 8] = [91, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
+/// Codes of a server that is stepping down, recovering or shutting down, and of a write that met another: the operation is taken soon.
+const PASSING: [i32; 9] = [91, 112, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
 
 /// Why an operation on the records came to nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -27,6 +27,11 @@ pub enum RecordsError {
 }
 
 impl RecordsError {
+    /// Whether a failure with this code of MongoDB's passes by itself.
+    pub(super) fn passes(code: i32) -> bool {
+        PASSING.contains(&code)
+    }
+
     /// The metric label.
     #[must_use]
     pub const fn label(&self) -> &'static str {
@@ -55,7 +60,7 @@ impl From<mongodb::error::Error> for RecordsError {
         };
         match code {
             DUPLICATE_KEY => Self::Duplicate,
-            code if PASSING.contains(&code) => Self::Unavailable(error.to_string()),
+            code if Self::passes(code) => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

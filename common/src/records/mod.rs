@@ -6,6 +6,8 @@
 mod call;
 mod calls;
 mod error;
+mod fact_updates;
+mod facts;
 mod stored;
 mod user;
 mod users;
@@ -20,6 +22,7 @@ use mongodb::{Client, Collection, Database, IndexModel};
 pub use call::{CallRecord, ParticipantRecord, PersonRecord};
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use error::RecordsError;
+pub use facts::{CallChange, CallEvent, CallFact, DeadFact, NewCall, Present};
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
@@ -81,7 +84,7 @@ impl Records {
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;
-        Ok(())
+        self.ensure_fact_indexes().await
     }
 
     /// Whether MongoDB answers.
