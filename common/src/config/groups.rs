@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Env, RedisUrl, Secret};
+use super::{Env, Secret};
+use crate::redis_client::RedisUrl;
 
 /// Development is lenient about secrets, production is not: `NODE_ENV`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +75,9 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// Reads it.
     pub fn from_env(env: &mut Env) -> Self {
+        let local = RedisUrl::parse("redis://127.0.0.1:6379").expect("a scheme, a host and a port are an address");
         Self {
-            url: env.parsed("REDIS_URL", RedisUrl::default(), RedisUrl::EXPECTED, RedisUrl::parse),
+            url: env.checked("REDIS_URL", local, RedisUrl::parse),
             prefix: env.parsed("REDIS_PREFIX", "sb".to_owned(), "1 to 32 letters, digits, _ or -", |text| {
                 let sound =
                     text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');

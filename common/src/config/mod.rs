@@ -5,7 +5,6 @@
 //! as in the Node service's `.env` files; variables nobody asks for are ignored.
 
 mod groups;
-mod redis_url;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +15,6 @@ use std::time::Duration;
 pub use groups::{
     ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
 };
-pub use redis_url::RedisUrl;
 
 /// The exit code of a process that was configured wrongly: EX_USAGE of sysexits.h.
 pub const EXIT_CONFIG: u8 = 64;
@@ -128,6 +126,23 @@ impl Env {
             self.reject(name, format!("must be {expected}"));
             default
         })
+    }
+
+    /// A value whose own parser says what is wrong (without repeating the text), or `default`.
+    pub fn checked<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        default: T,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> T {
+        let Some(value) = self.variables.get(name) else { return default };
+        match read(value.expose()) {
+            Ok(value) => value,
+            Err(problem) => {
+                self.reject(name, problem.to_string());
+                default
+            }
+        }
     }
 
     /// A number within `range`, or `default`.

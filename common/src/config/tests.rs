@@ -54,33 +54,6 @@ fn production_refuses_missing_default_short_and_equal_secrets() {
 }
 
 #[test]
-fn a_redis_url_reads_back_in_all_its_forms() {
-    let plain = RedisUrl::parse("redis://localhost").unwrap();
-    assert_eq!(plain.servers, [("localhost".to_owned(), 6379)]);
-    let full = RedisUrl::parse("rediss://us%40er:p%3Aw@[::1]:7000/3").unwrap();
-    assert_eq!((full.username.as_deref(), full.password.as_deref()), (Some("us@er"), Some("p:w")));
-    assert_eq!(full.server_url("::1", 7000), "rediss://us%40er:p%3Aw@[::1]:7000/3");
-    assert_eq!(RedisUrl::parse(&full.server_url("::1", 7000)), Some(full.clone()));
-    assert!(!format!("{full:?}").contains("p:w"));
-    let cluster = RedisUrl::parse("redis+cluster://:pw@a:1,b:2").unwrap();
-    assert!(cluster.cluster && cluster.password.as_deref() == Some("pw"));
-    assert_eq!(cluster.servers, [("a".to_owned(), 1), ("b".to_owned(), 2)]);
-    for bad in [
-        "",
-        "redis:/x",
-        "http://h",
-        "redis://",
-        "redis://a,b",
-        "redis://h:0",
-        "redis://h:x",
-        "redis+cluster://a:1/2",
-        "redis://h/99",
-    ] {
-        assert_eq!(RedisUrl::parse(bad), None, "{bad}");
-    }
-}
-
-#[test]
 fn an_origin_is_allowed_when_listed_or_when_it_is_the_page_s_own() {
     let mut listed = env(&[
         ("ALLOWED_ORIGINS", "https://a.example/,https://b.example:8443"),
