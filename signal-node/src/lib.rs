@@ -1,4 +1,147 @@
-//! A signaling node.
+//! A signaling node: Socket.IO sockets on one side, rooms on Redis on the other.
+//!
+//! The way of an event: `transport` -> `dispatcher` -> `rules` -> `dispatcher` -> the room's log on Redis; and back:
+//! `subscriber` -> `hub` -> `outbox` -> `transport`.
 
+pub mod config;
+pub mod dispatcher;
+pub mod drain;
+pub mod hub;
+pub mod janitor;
 pub mod outbox;
+pub mod rules;
+pub mod subscriber;
 pub mod transport;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use switchboard_common::admin::{self, Readiness};
+use switchboard_common::auth::password::Hasher;
+use switchboard_common::auth::token::Tokens;
+use switchboard_common::records::{Records, RecordsTimeouts};
+use switchboard_common::room::{Bus, Rooms};
+use switchboard_common::telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use config::NodeConfig;
+use dispatcher::{Credentials, Dispatcher};
+use hub::Hub;
+use janitor::Janitor;
+use subscriber::Mender;
+use transport::{Server, SocketIo};
+
+/// The sockets that the node was given.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Clients.
+    pub clients: TcpListener,
+    /// Probes and metrics.
+    pub admin: TcpListener,
+}
+
+/// Serves until `stop`, then drains.
+///
+/// # Errors
+/// What keeps it from starting: Redis or MongoDB cannot be reached or are of the wrong kind.
+pub async fn run(
+    config: NodeConfig,
+    metrics: Metrics,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let rooms = Rooms::connect(&config.rooms.redis.url, config.rooms.options.clone(), config.node.clone())
+        .await
+        .context("connecting to Redis")?;
+    let records = Records::connect(
+        config.mongo.uri.expose(),
+        RecordsTimeouts { select: config.mongo.timeout, ..Default::default() },
+    )
+    .await
+    .context("connecting to MongoDB")?;
+    let hub = Arc::new(Hub::new(rooms.partitions()));
+    let tasks = TaskTracker::new();
+    let mender = Mender { rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: tasks.clone() };
+    let sink = subscriber::sink(mender.clone());
+    let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
+        .await
+        .context("subscribing on Redis")?;
+
+    let (beating, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let janitor = Janitor {
+        node: config.node.clone(),
+        rooms: rooms.clone(),
+        hub: Arc::clone(&hub),
+        bus,
+        mender: mender.clone(),
+        ready: Arc::clone(&beating),
+    };
+    let janitor = tokio::spawn(janitor.run(done.clone()));
+    let readiness = readiness(&rooms, beating, stop.clone());
+    let admin = tokio::spawn(admin::serve(listeners.admin, admin::router(metrics, readiness), done.clone()));
+
+    let partitions = rooms.partitions();
+    let dispatcher = Dispatcher {
+        node: config.node.clone(),
+        rooms,
+        records,
+        hub: Arc::clone(&hub),
+        mender,
+        credentials: Credentials {
+            tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose()),
+            hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            ice: (&config.ice).into(),
+        },
+        limits: config.sockets.events,
+        tasks: tasks.clone(),
+    };
+    let server = Server::new(
+        config.sockets.transport,
+        vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
+    );
+    let accepting = CancellationToken::new();
+    let accepted = tokio::spawn({
+        let (server, accepting) = (server.clone(), accepting.clone());
+        async move { server.run(listeners.clients, accepting).await }
+    });
+    tracing::info!(node_id = %config.node, "serving");
+    stop.cancelled().await;
+
+    config.sockets.drain.run(&server, &hub, partitions).await;
+    accepting.cancel();
+    tasks.close();
+    // Farewells that Redis does not take are told by the sweep of this node instead.
+    let _late = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    done.cancel();
+    janitor.await.context("the janitor")?;
+    accepted.await.context("the listener")?;
+    admin.await.context("the admin listener")??;
+    Ok(())
+}
+
+/// A node is ready while it beats, its subscription lives and Redis keeps what it is given; not while it drains.
+fn readiness(rooms: &Rooms, beating: Arc<AtomicBool>, stop: CancellationToken) -> Readiness {
+    let rooms = rooms.clone();
+    Readiness::new()
+        .check("cluster", move || {
+            let beating = beating.load(Ordering::Relaxed);
+            async move { if beating { Ok(()) } else { Err("not registered, or its subscription is silent".to_owned()) } }
+        })
+        .check("redis_policy", move || {
+            let rooms = rooms.clone();
+            async move {
+                match rooms.policy().await {
+                    Ok(policy) if policy == "noeviction" => Ok(()),
+                    Ok(policy) => Err(format!("maxmemory-policy must be noeviction and is {policy}")),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        })
+        .check("draining", move || {
+            let draining = stop.is_cancelled();
+            async move { if draining { Err("this node is going away".to_owned()) } else { Ok(()) } }
+        })
+}

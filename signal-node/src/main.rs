@@ -1,2 +1,42 @@
-//! x
-fn main() {}
+//! Wiring and exit code only.
+
+use std::process::ExitCode;
+
+use signal_node::config::NodeConfig;
+use signal_node::{Listeners, run};
+use switchboard_common::config::Env;
+use switchboard_common::{shutdown, telemetry};
+use tokio::net::TcpListener;
+
+/// sysexits.h, EX_USAGE: the configuration is wrong, and trying again will not help.
+const WRONG_CONFIG: u8 = 64;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match NodeConfig::from_env(Env::new(std::env::vars())) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(WRONG_CONFIG);
+        }
+    };
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: NodeConfig) -> anyhow::Result<()> {
+    telemetry::init_logs(&config.log)?;
+    let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"))?;
+    let stop = shutdown::on_signals()?;
+    let listen = config.listen;
+    let listeners = Listeners {
+        clients: TcpListener::bind((listen.address, listen.port)).await?,
+        admin: TcpListener::bind((listen.address, listen.admin_port)).await?,
+    };
+    run(config, metrics, listeners, stop).await
+}

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    CallId, CallSettings, CallType, ConnectionState, Generation, MediaState, Participant, PeerId, PublicUser, Role,
-    RoomId, SessionHandle, UserId,
+    CallId, CallSettings, CallType, ConnectionState, Entrance, Generation, MediaState, Participant, PeerId, PublicUser,
+    Role, RoomId, SessionHandle, UserId,
 };
 
 /// The id of an entry in a room's log: a Redis stream id, `milliseconds-sequence`. Ordered.
@@ -62,6 +62,21 @@ pub struct RoomMeta {
     pub created_at: String,
     /// The record's revision, raised by every update: `mv`.
     pub version: u64,
+}
+
+impl RoomMeta {
+    /// The rules of the call's door.
+    #[must_use]
+    pub fn entrance(&self) -> Entrance<'_> {
+        Entrance {
+            call_type: self.call_type,
+            host: &self.host,
+            invited: &self.invited,
+            has_passcode: self.passcode_hash.is_some(),
+            waiting_room: self.settings.waiting_room_enabled,
+            auto_admit_guests: self.settings.auto_admit_guests,
+        }
+    }
 }
 
 /// A seat that this process holds: the key to every operation of a seated session.
@@ -225,26 +240,34 @@ pub struct Attach {
 #[derive(Debug)]
 pub enum Attached {
     /// Resumed.
-    Resumed {
-        /// The seat under its new generation.
-        seat: Arc<Seat>,
-        /// Its role.
-        role: Role,
-        /// Its state: connected, or waiting in the lobby.
-        state: ConnectionState,
-        /// What it has not seen yet, oldest first.
-        missed: Vec<LogEntry>,
-        /// Delivery goes on after it.
-        last: LogId,
-        /// The call's facts.
-        meta: RoomMeta,
-    },
+    Resumed(Box<Resumed>),
     /// Nothing to resume: a fresh session.
     Fresh,
     /// Another socket attached to it less than a second ago.
     Busy,
     /// This node is not registered.
     Fenced,
+}
+
+/// A resumed seat, and what its session needs to go on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The seat under its new generation.
+    pub seat: Arc<Seat>,
+    /// Its role.
+    pub role: Role,
+    /// Its state: connected, or waiting in the lobby.
+    pub state: ConnectionState,
+    /// Its media.
+    pub media: MediaState,
+    /// What others know of it.
+    pub user: PublicUser,
+    /// What it has not seen yet, oldest first.
+    pub missed: Vec<LogEntry>,
+    /// Delivery goes on after it.
+    pub last: LogId,
+    /// The call's facts.
+    pub meta: RoomMeta,
 }
 
 /// An entry of a room's log that is for the reader.

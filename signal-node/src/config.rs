@@ -1,0 +1,162 @@
+//! The node's configuration, from environment variables alone. `docs/OPERATIONS.md` lists them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use switchboard_common::config::{
+    ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
+};
+use switchboard_common::domain::NodeId;
+use switchboard_common::room::{LaneOptions, RoomOptions};
+use switchboard_common::wire::client_event;
+
+use crate::drain::Drain;
+use crate::transport::{AllowedOrigins, Limits, Timeouts, TransportConfig};
+
+/// Everything a node is told.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Where it listens.
+    pub listen: Listen,
+    /// This process's id.
+    pub node: NodeId,
+    /// Logs.
+    pub log: LogConfig,
+    /// Redis, and how rooms behave.
+    pub rooms: RoomsConfig,
+    /// MongoDB.
+    pub mongo: MongoConfig,
+    /// The keys of tokens.
+    pub secrets: SecretsConfig,
+    /// What clients are told about STUN and TURN.
+    pub ice: IceSettings,
+    /// How sockets are served.
+    pub sockets: SocketsConfig,
+}
+
+/// Addresses and ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// `BIND_ADDRESS`
+    pub address: IpAddr,
+    /// `SIGNALING_PORT`: clients.
+    pub port: u16,
+    /// `METRICS_PORT`: probes and metrics.
+    pub admin_port: u16,
+}
+
+/// Redis, and how rooms behave.
+#[derive(Clone, Debug)]
+pub struct RoomsConfig {
+    /// Where Redis is.
+    pub redis: RedisConfig,
+    /// Times and bounds.
+    pub options: RoomOptions,
+}
+
+/// How sockets are served.
+#[derive(Clone, Debug)]
+pub struct SocketsConfig {
+    /// Heartbeats, origins and limits.
+    pub transport: TransportConfig,
+    /// Sizes of events.
+    pub events: client_event::Limits,
+    /// How the node goes.
+    pub drain: Drain,
+}
+
+impl NodeConfig {
+    /// Reads every variable; reports every wrong one.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn from_env(mut env: Env) -> Result<Self, ConfigErrors> {
+        let env_ref = &mut env;
+        let mode = Mode::from_env(env_ref);
+        let rooms = rooms(env_ref);
+        let config = Self {
+            listen: Listen {
+                address: env_ref
+                    .parsed("BIND_ADDRESS", IpAddr::from([0, 0, 0, 0]), "an IP address", |a| a.parse().ok()),
+                port: env_ref.port("SIGNALING_PORT", 3002),
+                admin_port: env_ref.port("METRICS_PORT", 9102),
+            },
+            node: node_id(env_ref),
+            log: LogConfig::from_env(env_ref, mode),
+            mongo: MongoConfig::from_env(env_ref),
+            secrets: SecretsConfig::from_env(env_ref, mode),
+            ice: IceSettings::from_env(env_ref),
+            sockets: sockets(env_ref),
+            rooms,
+        };
+        env.finish().map(|()| config)
+    }
+}
+
+/// `NODE_ID` (a pod's name; default `node`), and a suffix of this start's own: a restarted pod must not pass for the one
+/// that died.
+fn node_id(env: &mut Env) -> NodeId {
+    let start = format!("{:08x}", rand::random::<u32>());
+    let fallback = format!("node-{start}");
+    let read = |name: &str| NodeId::parse(&format!("{name}-{start}")).ok();
+    let given = env.parsed("NODE_ID", None, "1 to 55 letters, digits, _, - or .", |name| read(name).map(Some));
+    given.or_else(|| NodeId::parse(&fallback).ok()).unwrap_or_else(|| unreachable!("the fallback is a word"))
+}
+
+/// The window follows from the heartbeat and the grace: no longer can a client be away and still come back.
+fn rooms(env: &mut Env) -> RoomsConfig {
+    let redis = RedisConfig::from_env(env);
+    let grace = env.millis("RECONNECT_GRACE_MS", 20_000, 100..=600_000);
+    let timeouts = timeouts(env);
+    let options = RoomOptions {
+        prefix: redis.prefix.clone(),
+        partitions: redis.partitions,
+        grace,
+        window: timeouts.ping_interval + timeouts.ping_timeout + grace + Duration::from_secs(30),
+        log_max_len: env.number("ROOM_LOG_MAX_EVENTS", 10_000, 100..=1_000_000),
+        empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
+        lanes: LaneOptions {
+            queue_max: env.number("REDIS_QUEUE_MAX", 50_000, 1..=10_000_000),
+            queue_time: env.millis("REDIS_QUEUE_MS", 2_000, 100..=60_000),
+        },
+        ..RoomOptions::default()
+    };
+    RoomsConfig { redis, options }
+}
+
+fn timeouts(env: &mut Env) -> Timeouts {
+    Timeouts {
+        ping_interval: env.millis("PING_INTERVAL_MS", 25_000, 100..=300_000),
+        ping_timeout: env.millis("PING_TIMEOUT_MS", 20_000, 100..=300_000),
+        connect: env.millis("CONNECT_TIMEOUT_MS", 45_000, 100..=300_000),
+        ..Timeouts::default()
+    }
+}
+
+fn sockets(env: &mut Env) -> SocketsConfig {
+    let origins = OriginsConfig::from_env(env);
+    let limits = Limits {
+        max_payload: env.number("MAX_PAYLOAD_BYTES", 64 * 1024, 1024..=16 * 1024 * 1024),
+        outbox_bytes: env.number("OUTBOX_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),
+        events_per_second: env.number("EVENTS_PER_SECOND", 100, 0..=1_000_000),
+        sockets_per_address: env.number("SOCKETS_PER_ADDRESS", 0, 0..=10_000_000),
+        ..Limits::default()
+    };
+    SocketsConfig {
+        transport: TransportConfig {
+            allowed_origins: if origins.any { AllowedOrigins::Any } else { AllowedOrigins::List(origins.list) },
+            trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
+            timeouts: timeouts(env),
+            limits,
+        },
+        events: client_event::Limits {
+            sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
+            candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),
+            chat: env.number("CHAT_MAX_CHARACTERS", 4000, 0..=64 * 1024),
+        },
+        drain: Drain {
+            delay: env.millis("DRAIN_DELAY_MS", 2_000, 0..=600_000),
+            deadline: env.millis("DRAIN_DEADLINE_MS", 20_000, 0..=3_600_000),
+        },
+    }
+}

@@ -1,0 +1,241 @@
+//! Taking a seat. Admission is decided by pure rules on the room's meta as Redis has it; the script seats only if that meta
+//! still holds, else it is decided again.
+
+use switchboard_common::domain::admission::{self, Applicant};
+use switchboard_common::domain::{
+    CallId, CallSettings, CallType, Code, ConnectionState, MediaState, Refusal, Role, RoomId,
+};
+use switchboard_common::room::{Created, Door, Join, Joined, Opened, RoomMeta, Seat, Snapshot, StoreError};
+use switchboard_common::wire::client_event;
+use switchboard_common::wire::server_event::encode;
+
+use super::Dispatcher;
+use super::session::{Entered, Session, fresh_id, now};
+use crate::outbox::Message;
+use crate::rules::Place;
+
+/// How often admission is decided again when the room changed meanwhile.
+const TRIES: u32 = 5;
+/// Seats of a room whose creator named no number.
+const SEATS: u32 = 100;
+
+impl Dispatcher {
+    /// `room:create`
+    pub(super) async fn create(&self, session: &mut Session, create: client_event::Create) -> Result<String, Refusal> {
+        let room = match create.id {
+            Some(room) => {
+                // The client's own id may be that of a recorded call which Redis does not know yet.
+                match self.records.call_by_room(&room).await {
+                    Ok(None) => room,
+                    Ok(Some(_)) => return Err(Code::RoomExists.into()),
+                    Err(_) => return Err(Code::ServiceUnavailable.into()),
+                }
+            }
+            None => generated_room()?,
+        };
+        let meta = RoomMeta {
+            call_id: CallId::parse(&fresh_id())?,
+            name: create.name.map_or_else(|| format!("{}'s call", session.user.name), |name| name.trim().to_owned()),
+            host: session.user.id.clone(),
+            call_type: if create.is_private { CallType::Private } else { CallType::Public },
+            settings: CallSettings::default(),
+            max_participants: create.max_participants.unwrap_or(SEATS),
+            passcode_hash: None,
+            invited: Vec::new(),
+            created_at: now().to_string(),
+            version: 0,
+        };
+        // The record is made from the meta: by the recorder, so that a room can be made while MongoDB is away.
+        let details = serde_json::to_string(&meta).map_err(|_| Code::InternalError)?;
+        match self.rooms.create(&room, &meta, &details).await.map_err(unavailable)? {
+            Created::Done => {}
+            Created::Exists | Created::Ended => return Err(Code::RoomExists.into()),
+        }
+        let entry = Entry { room, role: Role::Host, waits: false, event: "room:created" };
+        match self.enter(session, entry, &meta).await? {
+            Some(fields) => Ok(fields),
+            None => Err(Code::RoomNotFound.into()),
+        }
+    }
+
+    /// `room:join`
+    pub(super) async fn join(&self, session: &mut Session, join: client_event::Join) -> Result<String, Refusal> {
+        if session.user.is_guest
+            && let Some(name) = &join.guest_name
+        {
+            session.rename(name);
+        }
+        if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
+            return Err(Refusal::new(Code::Forbidden, "This guest's token is for another call"));
+        }
+        for _ in 0..TRIES {
+            let meta = self.meta(&join.room_id).await?;
+            let admission = self.admit(session, &join, &meta).await?;
+            let entry = Entry {
+                room: join.room_id.clone(),
+                role: admission.role,
+                waits: admission.waits,
+                event: "room:joined",
+            };
+            if let Some(fields) = self.enter(session, entry, &meta).await? {
+                return Ok(fields);
+            }
+        }
+        Err(Code::ServiceUnavailable.into())
+    }
+
+    /// The room's meta: from Redis, or from the call's record, which then opens the room.
+    async fn meta(&self, room: &RoomId) -> Result<RoomMeta, Refusal> {
+        match self.rooms.door(room).await.map_err(unavailable)? {
+            Door::Open { meta, .. } => return Ok(*meta),
+            Door::Ended => return Err(Code::CallEnded.into()),
+            Door::Absent => {}
+        }
+        let Ok(record) = self.records.call_by_room(room).await else { return Err(Code::ServiceUnavailable.into()) };
+        let record = record.ok_or(Code::RoomNotFound)?;
+        if record.status.is_over() {
+            return Err(Code::CallEnded.into());
+        }
+        let meta = record.room_meta();
+        match self.rooms.open(room, &meta).await.map_err(unavailable)? {
+            Opened::Open => Ok(meta),
+            Opened::Ended => Err(Code::CallEnded.into()),
+        }
+    }
+
+    /// Asks the rules of admission, after comparing what was presented.
+    async fn admit(
+        &self,
+        session: &Session,
+        join: &client_event::Join,
+        meta: &RoomMeta,
+    ) -> Result<admission::Admission, Refusal> {
+        let user = &session.user.id;
+        let tokens = &self.credentials.tokens;
+        let join_token = match &join.token {
+            Some(token) => Some(tokens.verify_join(token, &join.room_id, user)?),
+            None => None,
+        };
+        let passcode = match (&meta.passcode_hash, &join.passcode) {
+            (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
+                Some(self.credentials.hasher.verify_passcode(hash, text).await?)
+            }
+            _ => None,
+        };
+        admission::admit(&meta.entrance(), Applicant { user, passcode, join_token })
+    }
+
+    /// Takes the seat. `None`: the room changed since it was looked at.
+    async fn enter(&self, session: &mut Session, entry: Entry, meta: &RoomMeta) -> Result<Option<String>, Refusal> {
+        if session.entered.is_some() {
+            self.leave(session).await?;
+        }
+        let partition = self.rooms.partition_of(&entry.room);
+        let link = self.hub.register(partition, entry.room.clone(), session.outbox.clone());
+        let join = Join {
+            room: entry.room.clone(),
+            meta_version: meta.version,
+            user: session.user.id.clone(),
+            pid: session.pid.clone(),
+            old_pid: session.old_pid.clone(),
+            handle: link.handle,
+            role: entry.role,
+            waits: entry.waits,
+            public: session.user.clone(),
+            media: MediaState::default(),
+        };
+        let joined = self.rooms.join(join).await;
+        let (seat, id, state, first, fields) = match joined {
+            Ok(Joined::Seated { seat, id, snapshot }) => {
+                let payload = self.joined_payload(&entry, &seat, session, snapshot);
+                let event = encode(entry.event, &payload);
+                let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
+                let fields = payload.to_string();
+                // The acknowledgement says the same as the event: `{"success":true, ...}`.
+                (seat, id, ConnectionState::Connected, first, format!(",{}", &fields[1..fields.len() - 1]))
+            }
+            Ok(Joined::Waiting { seat, id }) => {
+                let event = encode("room:waiting", &serde_json::json!({ "roomId": entry.room }));
+                let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
+                (seat, id, ConnectionState::Waiting, first, format!(r#","waiting":true,"roomId":"{}""#, entry.room))
+            }
+            other => {
+                self.hub.unregister(partition, &link);
+                return no_seat(other);
+            }
+        };
+        session.old_pid = None;
+        let place = Place {
+            room: entry.room,
+            peer: seat.peer.clone(),
+            role: entry.role,
+            state,
+            media: MediaState::default(),
+            settings: meta.settings.clone(),
+        };
+        let missed = self.hub.go_live(partition, &link, seat.clone(), id, Some(first));
+        self.mend(missed);
+        session.entered = Some(Entered { place, seat, link, partition });
+        Ok(Some(fields))
+    }
+
+    /// `room:joined`, and `room:created`, which has a few fields less in the contract and may have more.
+    fn joined_payload(&self, entry: &Entry, seat: &Seat, session: &Session, snapshot: Snapshot) -> serde_json::Value {
+        let participants: Vec<_> =
+            snapshot.seats.iter().filter(|seat| seat.connection_state != ConnectionState::Waiting).collect();
+        serde_json::json!({
+            "roomId": entry.room,
+            "id": entry.room,
+            "callId": snapshot.meta.call_id,
+            "name": snapshot.meta.name,
+            "peerId": seat.peer,
+            "user": session.user,
+            "participants": participants,
+            "settings": snapshot.meta.settings,
+            "isHost": snapshot.host == session.user.id,
+            "hostId": snapshot.host,
+            "role": entry.role,
+            "isPrivate": snapshot.meta.call_type != CallType::Public,
+            "maxParticipants": snapshot.meta.max_participants,
+            "createdAt": snapshot.meta.created_at,
+            "node": self.node,
+        })
+    }
+}
+
+/// What `enter` is to do.
+struct Entry {
+    room: RoomId,
+    role: Role,
+    waits: bool,
+    /// The event that tells the client it is in.
+    event: &'static str,
+}
+
+/// The refusal for an answer without a seat; `None` asks to decide again.
+fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal> {
+    match joined.map_err(unavailable)? {
+        Joined::Full => Err(Code::RoomFull.into()),
+        Joined::Locked => Err(Code::RoomLocked.into()),
+        Joined::Banned => Err(Code::Banned.into()),
+        Joined::Ended => Err(Code::CallEnded.into()),
+        Joined::Fenced => Err(Code::ServiceUnavailable.into()),
+        Joined::Absent | Joined::Changed => Ok(None),
+        Joined::Seated { .. } | Joined::Waiting { .. } => Err(Code::InternalError.into()),
+    }
+}
+
+/// What a client is told when the store failed; said in the log only when it is a bug.
+pub(super) fn unavailable(error: StoreError) -> Refusal {
+    if let StoreError::Unexpected(detail) = &error {
+        tracing::error!(detail, "the store answered something unexpected");
+    }
+    Code::ServiceUnavailable.into()
+}
+
+/// 12 upper-case letters and digits.
+fn generated_room() -> Result<RoomId, Refusal> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let text: String = (0..12).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect();
+    RoomId::parse(&text)
+}

@@ -1,0 +1,45 @@
+//! Events through a room's log: pipelined, so that a session's next event does not wait for Redis.
+
+use switchboard_common::domain::{Code, DisconnectReason};
+use switchboard_common::room::{Op, OpKind, OpReply, StoreError};
+
+use super::Dispatcher;
+use super::answer::Asked;
+use super::session::Session;
+use crate::hub;
+use crate::rules::effect::{Logged, LoggedKind};
+
+impl Dispatcher {
+    /// Hands an event to the room's lane; the answer goes out when the script has answered. Acknowledged means logged.
+    pub(super) fn log(&self, session: &mut Session, logged: Logged, asked: Asked) {
+        let Some(entered) = &mut session.entered else { return asked.refuse(&Code::NotInRoom.into()) };
+        let kind = match logged.kind {
+            LoggedKind::One(to) => OpKind::Relay { to },
+            LoggedKind::Others => OpKind::Broadcast,
+            LoggedKind::Media(media) => {
+                entered.place.media = media;
+                OpKind::SetMedia(media)
+            }
+        };
+        let op = Op { kind, event: logged.event.into(), dedupe: logged.dedupe };
+        let (ack, loud) = (logged.ack, logged.loud);
+        let done = move |reply: Result<OpReply, StoreError>| match reply {
+            Ok(OpReply::Logged { .. }) => asked.accept(&ack),
+            Ok(OpReply::NoPeer) if loud => asked.refuse(&Code::PeerNotFound.into()),
+            Ok(OpReply::NoPeer) => asked.refuse_quietly(&Code::PeerNotFound.into()),
+            Ok(OpReply::Denied) => asked.refuse(&Code::Forbidden.into()),
+            Ok(OpReply::Stale) => {
+                // The seat went elsewhere with this event undone: the client hears nothing, resumes, and sends again what was
+                // not acknowledged.
+                hub::close(asked.outbox(), DisconnectReason::Fenced);
+            }
+            Err(error) => {
+                if let StoreError::Unexpected(detail) = &error {
+                    tracing::error!(detail, "the store answered something unexpected");
+                }
+                asked.refuse(&Code::ServiceUnavailable.into());
+            }
+        };
+        self.rooms.submit(&entered.seat, op, Box::new(done));
+    }
+}

@@ -1,0 +1,145 @@
+//! The shell around the rules: takes a client's event, asks the rules what follows, and does it.
+//!
+//! | file | what |
+//! |---|---|
+//! | `connect` | CONNECT: who it is, and resuming a session |
+//! | `enter` | taking a seat: `room:create`, `room:join` |
+//! | `log` | events through a room's log |
+//! | `exit` | leaving, ending, and the end of a socket |
+//! | `answer` | acknowledgements and refusals |
+//! | `session` | what the node keeps for one socket |
+
+mod answer;
+mod connect;
+mod enter;
+mod exit;
+mod log;
+mod session;
+
+use std::sync::Arc;
+
+use switchboard_common::auth::password::Hasher;
+use switchboard_common::auth::token::Tokens;
+use switchboard_common::auth::turn::IceConfig;
+use switchboard_common::domain::{Code, NodeId};
+use switchboard_common::records::Records;
+use switchboard_common::room::Rooms;
+use switchboard_common::wire::client_event::{self, Limits};
+use switchboard_common::wire::server_event::encode;
+use tokio_util::task::TaskTracker;
+
+use crate::hub::{CatchUp, Hub};
+use crate::outbox::Message;
+use crate::rules::{self, Effect, Stamp};
+use crate::subscriber::Mender;
+use crate::transport::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
+use answer::Asked;
+pub use session::Session;
+
+/// What the dispatcher works with.
+pub struct Dispatcher {
+    /// This node.
+    pub node: NodeId,
+    /// Room state.
+    pub rooms: Rooms,
+    /// The durable records, for rooms that Redis does not know yet.
+    pub records: Records,
+    /// The sessions of this node.
+    pub hub: Arc<Hub>,
+    /// What mends gaps of the subscription.
+    pub mender: Mender,
+    /// Who somebody is.
+    pub credentials: Credentials,
+    /// Sizes that events are held to.
+    pub limits: Limits,
+    /// What outlives the event that caused it: farewells that Redis has not taken yet.
+    pub tasks: TaskTracker,
+}
+
+/// What tells who somebody is, and what is given to whom.
+pub struct Credentials {
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Passcodes.
+    pub hasher: Hasher,
+    /// ICE servers with credentials per user.
+    pub ice: IceConfig,
+}
+
+impl Application for Dispatcher {
+    type Session = Session;
+
+    fn serves(&self, namespace: &str) -> bool {
+        namespace == "/"
+    }
+
+    async fn connect(&self, request: ConnectRequest) -> Result<Connected<Session>, ConnectError> {
+        // Boxed: a connect is rare, and its future would otherwise be part of every idle socket's.
+        Box::pin(self.connect_session(request)).await
+    }
+
+    async fn event(&self, session: &mut Session, event: Event) {
+        let asked = Asked::new(&session.outbox, &event);
+        self.forget_gone_room(session);
+        if !event.attachments().is_empty() {
+            return asked.refuse(&Code::BinaryNotSupported.into());
+        }
+        let arguments = event.arguments();
+        let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits);
+        let now = session::now().to_string();
+        let id = session::fresh_id();
+        let effect = parsed.and_then(|parsed| rules::handle(parsed, &session.view(), Stamp { now: &now, id: &id }));
+        match effect {
+            Err(refusal) => asked.refuse(&refusal),
+            Ok(Effect::Log(logged)) => self.log(session, logged, asked),
+            Ok(Effect::IceServers) => {
+                self.send_ice_servers(session);
+                asked.accept("");
+            }
+            Ok(effect) => Box::pin(self.perform(session, effect, asked)).await,
+        }
+    }
+
+    fn tick(&self, session: &mut Session) -> Option<Message> {
+        let entered = session.entered.as_ref()?;
+        let offset = self.hub.tick(entered.partition, &entered.link)?;
+        Some(Message::packet(format!(r#"42["server:tick","{offset}"]"#)))
+    }
+
+    async fn closed(&self, session: Session, reason: CloseReason) {
+        self.close_session(session, reason).await;
+    }
+}
+
+impl Dispatcher {
+    /// The effects that wait for Redis before the session's next event: barriers.
+    async fn perform(&self, session: &mut Session, effect: Effect, asked: Asked) {
+        let done = match effect {
+            Effect::Create(create) => self.create(session, create).await,
+            Effect::Join(join) => self.join(session, join).await,
+            Effect::Leave => self.leave(session).await,
+            Effect::EndCall(room) => self.end_call(session, &room).await,
+            Effect::Log(_) | Effect::IceServers => return,
+        };
+        match done {
+            Ok(fields) => asked.accept(&fields),
+            Err(refusal) => asked.refuse(&refusal),
+        }
+    }
+
+    /// Reads what a session missed while its script was on the way, apart from the session.
+    fn mend(&self, missed: Option<CatchUp>) {
+        if let Some(missed) = missed {
+            let mender = self.mender.clone();
+            self.tasks.spawn(async move { mender.catch_up(missed).await });
+        }
+    }
+
+    /// `webrtc:ice-servers`, with credentials of the session's own.
+    fn send_ice_servers(&self, session: &Session) {
+        let now = u64::try_from(session::now().seconds()).unwrap_or(0);
+        let servers = self.credentials.ice.ice_servers(&session.user.id, now);
+        let event = encode("webrtc:ice-servers", &serde_json::json!({ "iceServers": servers }));
+        session.tell(&event);
+    }
+}

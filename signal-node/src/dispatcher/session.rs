@@ -1,0 +1,95 @@
+//! What the node keeps for one connected socket.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+use switchboard_common::domain::time::Timestamp;
+use switchboard_common::domain::{PublicUser, RoomId};
+use switchboard_common::room::{Partition, Seat};
+
+use crate::hub::Link;
+use crate::outbox::{Message, Outbox};
+use crate::rules::{Place, SessionView};
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    /// Who it is. Somebody without a token has no name until it joins with one.
+    pub user: PublicUser,
+    /// The same as JSON, made once.
+    pub user_json: String,
+    /// The room a guest's token is bound to.
+    pub bound_to: Option<RoomId>,
+    /// The hashed private id that the session's seat is found by.
+    pub pid: String,
+    /// That of the session this client failed to resume: its seat is given up by the next join.
+    pub old_pid: Option<String>,
+    /// The way to the client.
+    pub outbox: Outbox,
+    /// The room it is in.
+    pub entered: Option<Entered>,
+}
+
+/// A session's room.
+#[derive(Debug)]
+pub struct Entered {
+    /// What the rules see of it.
+    pub place: Place,
+    /// The seat.
+    pub seat: Arc<Seat>,
+    /// The receiving end.
+    pub link: Arc<Link>,
+    /// The room's partition.
+    pub partition: Partition,
+}
+
+impl Session {
+    /// What the rules see.
+    pub(super) fn view(&self) -> SessionView<'_> {
+        let place = self.entered.as_ref().map(|entered| &entered.place);
+        SessionView { user: &self.user, user_json: &self.user_json, place }
+    }
+
+    /// Sends an event that is in no log.
+    pub(super) fn tell(&self, event: &str) {
+        // A closed or overflowing socket is told nothing any more.
+        let _closing = self.outbox.send(Message::packet(format!("42[{event}]")));
+    }
+
+    /// Names somebody who came without a token.
+    pub(super) fn rename(&mut self, name: &str) {
+        self.user.name = name.trim().to_owned();
+        self.user_json = user_json(&self.user);
+    }
+}
+
+/// A user's JSON, as events carry it.
+pub(super) fn user_json(user: &PublicUser) -> String {
+    // Strings and a flag: nothing that JSON cannot hold.
+    serde_json::to_string(user).unwrap_or_else(|_| "{}".to_owned())
+}
+
+/// Now, by this machine's clock: for people to read. What orders events is Redis TIME.
+pub(super) fn now() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// An id that no other message or call has: a MongoDB ObjectId's form (4 bytes of seconds, 8 random ones), 24 hexadecimal digits.
+pub(super) fn fresh_id() -> String {
+    format!("{:08x}{:016x}", now().seconds() & 0xffff_ffff, rand::random::<u64>())
+}
+
+/// The first `digits` hexadecimal digits of a text's SHA-256.
+pub(super) fn digest(text: &str, digits: usize) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    let mut hex = String::with_capacity(64);
+    for byte in hash {
+        use std::fmt::Write as _;
+        // Writing to a string cannot fail.
+        let _infallible = write!(hex, "{byte:02x}");
+    }
+    hex.truncate(digits);
+    hex
+}

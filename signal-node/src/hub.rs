@@ -1,0 +1,319 @@
+//! The sessions of this node that are in a room, or on their way into one: where an envelope finds its receivers.
+//!
+//! Sharded by the rooms' partitions, as envelopes arrive by partition. A session registers here *before* its script runs,
+//! buffers what arrives meanwhile, and then delivers only what is newer than the position that the script answered.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use switchboard_common::domain::{DisconnectReason, PeerId, RoomId, SessionHandle};
+use switchboard_common::room::{LogEntry, LogId, Partition, Seat};
+use switchboard_common::wire::envelope::{Audience, Envelope};
+use switchboard_common::wire::offset::Offset;
+
+use crate::outbox::{Message, Outbox};
+use crate::transport;
+
+/// Messages that a session may buffer while its script is on the way or its log is read. More is a room that talks faster than
+/// Redis answers: the client then resumes from the log.
+const BUFFER: usize = 4096;
+
+/// Every session that is in a room, by partition and room.
+#[derive(Debug)]
+pub struct Hub {
+    partitions: Vec<Mutex<Shard>>,
+    next_handle: AtomicU64,
+}
+
+/// The rooms of one partition.
+#[derive(Debug, Default)]
+struct Shard {
+    rooms: HashMap<RoomId, Vec<Arc<Link>>>,
+    /// Raised at each gap of the subscription: who was on the way in an older one may have missed something.
+    epoch: u64,
+    /// Redis TIME (ms) of the last canary: everything older was delivered.
+    canary_ms: u64,
+}
+
+/// A session in a room: the receiving end.
+#[derive(Debug)]
+pub struct Link {
+    /// Its name in the seat.
+    pub handle: SessionHandle,
+    /// The room.
+    pub room: RoomId,
+    /// The way to the client.
+    pub outbox: Outbox,
+    state: Mutex<Delivery>,
+}
+
+#[derive(Debug)]
+struct Delivery {
+    seat: Option<Arc<Seat>>,
+    /// The position of the last event delivered.
+    seen: LogId,
+    /// What arrives while a script or a log read is on the way; `None` when live.
+    buffer: Option<Vec<Buffered>>,
+    /// The subscription epoch up to which nothing is missing.
+    epoch: u64,
+    /// The room is gone: the session is in no room any more.
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Buffered {
+    id: LogId,
+    except: Option<PeerId>,
+    message: Message,
+}
+
+/// A session that may have missed something: read its room's log after `from` and give it to [`Link::caught_up`].
+#[derive(Debug)]
+pub struct CatchUp {
+    /// The session.
+    pub link: Arc<Link>,
+    /// The last position that is surely delivered.
+    pub from: LogId,
+    /// The subscription epoch that this mends; a later gap is mended by its own.
+    pub epoch: u64,
+}
+
+impl Hub {
+    /// An empty hub for this many partitions.
+    #[must_use]
+    pub fn new(partitions: u16) -> Self {
+        let partitions = (0..partitions).map(|_| Mutex::default()).collect();
+        Self { partitions, next_handle: AtomicU64::new(1) }
+    }
+
+    fn shard(&self, partition: Partition) -> MutexGuard<'_, Shard> {
+        // A panic under the lock leaves at worst one link half-registered; the rest must go on.
+        self.partitions[usize::from(partition.0)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a session for a room; from now on it buffers what arrives.
+    pub fn register(&self, partition: Partition, room: RoomId, outbox: Outbox) -> Arc<Link> {
+        let handle = SessionHandle(self.next_handle.fetch_add(1, Ordering::Relaxed));
+        let mut shard = self.shard(partition);
+        let state =
+            Delivery { seat: None, seen: LogId::default(), buffer: Some(Vec::new()), epoch: shard.epoch, gone: false };
+        let link = Arc::new(Link { handle, room: room.clone(), outbox, state: Mutex::new(state) });
+        shard.rooms.entry(room).or_default().push(Arc::clone(&link));
+        link
+    }
+
+    /// Forgets a session; nothing reaches it through this link any more.
+    pub fn unregister(&self, partition: Partition, link: &Link) {
+        let mut shard = self.shard(partition);
+        if let Some(links) = shard.rooms.get_mut(&link.room) {
+            links.retain(|other| other.handle != link.handle);
+            if links.is_empty() {
+                shard.rooms.remove(&link.room);
+            }
+        }
+    }
+
+    /// Delivers an envelope to its sessions here. The packet is encoded once and shared.
+    pub fn deliver(&self, partition: Partition, envelope: Envelope) {
+        match envelope {
+            Envelope::Event { id: (ms, seq), room, to, event } => {
+                let id = LogId { ms, seq };
+                let shard = self.shard(partition);
+                let Some(links) = shard.rooms.get(&room) else { return };
+                let message = packet(id, &room, &event);
+                match to {
+                    Audience::One(handle) => {
+                        if let Some(link) = links.iter().find(|link| link.handle == handle) {
+                            link.deliver(id, None, message);
+                        }
+                    }
+                    Audience::All { except } => {
+                        for link in links {
+                            link.deliver(id, except.as_ref(), message.clone());
+                        }
+                    }
+                }
+            }
+            Envelope::Canary { ms } => self.shard(partition).canary_ms = ms,
+            Envelope::Drop { room, handle } => {
+                let shard = self.shard(partition);
+                let links = shard.rooms.get(&room).into_iter().flatten();
+                if let Some(link) = links.into_iter().find(|link| link.handle == handle) {
+                    link.close(DisconnectReason::Fenced);
+                }
+            }
+            Envelope::RoomGone { room } => {
+                let shard = self.shard(partition);
+                shard.rooms.get(&room).into_iter().flatten().for_each(|link| link.lock().gone = true);
+            }
+        }
+    }
+
+    /// The subscription had a gap: every session of the partition buffers until its log was read. Returns what to read.
+    pub fn gap(&self, partition: Partition) -> Vec<CatchUp> {
+        let mut shard = self.shard(partition);
+        shard.epoch += 1;
+        let (epoch, floor) = (shard.epoch, before(shard.canary_ms));
+        let links = shard.rooms.values().flatten();
+        links.filter_map(|link| link.open_gap(epoch, floor)).collect()
+    }
+
+    /// Makes a link whose script has answered live: `first` goes out, then what was buffered after `seen`. If the
+    /// subscription had a gap meanwhile, it is live only after what is returned was read.
+    #[must_use]
+    pub fn go_live(
+        &self,
+        partition: Partition,
+        link: &Arc<Link>,
+        seat: Arc<Seat>,
+        seen: LogId,
+        first: Option<Message>,
+    ) -> Option<CatchUp> {
+        let (epoch, floor) = {
+            let shard = self.shard(partition);
+            (shard.epoch, before(shard.canary_ms))
+        };
+        let mut state = link.lock();
+        state.seat = Some(seat);
+        state.seen = seen;
+        if let Some(message) = first {
+            link.send(message);
+        }
+        if state.epoch != epoch {
+            state.epoch = epoch;
+            return Some(CatchUp { link: Arc::clone(link), from: seen.max(floor), epoch });
+        }
+        link.flush(&mut state);
+        None
+    }
+
+    /// The offset that keeps a quiet client's position fresh: everything up to it was delivered. `None` while that is unknown.
+    #[must_use]
+    pub fn tick(&self, partition: Partition, link: &Link) -> Option<Offset> {
+        let canary = before(self.shard(partition).canary_ms);
+        let state = link.lock();
+        if state.buffer.is_some() || state.seat.is_none() || canary <= state.seen {
+            return None;
+        }
+        Some(Offset { ms: canary.ms, seq: 0, room: link.room.clone() })
+    }
+
+    /// Redis TIME, in milliseconds, of the last canary that arrived.
+    #[must_use]
+    pub fn canary_ms(&self, partition: Partition) -> u64 {
+        self.shard(partition).canary_ms
+    }
+
+    /// Every session of a partition.
+    #[must_use]
+    pub fn links(&self, partition: Partition) -> Vec<Arc<Link>> {
+        self.shard(partition).rooms.values().flatten().cloned().collect()
+    }
+}
+
+impl Link {
+    fn lock(&self) -> MutexGuard<'_, Delivery> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The seat, once a script has given one.
+    #[must_use]
+    pub fn seat(&self) -> Option<Arc<Seat>> {
+        self.lock().seat.clone()
+    }
+
+    /// Whether the room ended under the session.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.lock().gone
+    }
+
+    /// Closes the session's transport, with a goodbye only when the client shall stay away.
+    pub fn close(&self, reason: DisconnectReason) {
+        close(&self.outbox, reason);
+    }
+
+    fn deliver(&self, id: LogId, except: Option<&PeerId>, message: Message) {
+        let mut state = self.lock();
+        if let Some(buffer) = &mut state.buffer {
+            if buffer.len() == BUFFER {
+                drop(state);
+                metrics::counter!("switchboard_delivery_buffer_overflows_total").increment(1);
+                self.close(DisconnectReason::Fenced);
+                return;
+            }
+            buffer.push(Buffered { id, except: except.cloned(), message });
+            return;
+        }
+        self.pass(&mut state, id, except, message);
+    }
+
+    /// Sends an event unless the session has it already or is its sender.
+    fn pass(&self, state: &mut Delivery, id: LogId, except: Option<&PeerId>, message: Message) {
+        if id <= state.seen {
+            return;
+        }
+        state.seen = id;
+        if except.is_none() || except != state.seat.as_ref().map(|seat| &seat.peer) {
+            self.send(message);
+        }
+    }
+
+    fn send(&self, message: Message) {
+        // Overflow closes the socket by itself, and a closed one resumes from the log: nothing is lost by going on.
+        let _closing = self.outbox.send(message);
+    }
+
+    fn flush(&self, state: &mut Delivery) {
+        for Buffered { id, except, message } in state.buffer.take().unwrap_or_default() {
+            self.pass(state, id, except.as_ref(), message);
+        }
+    }
+
+    /// Back to buffering, unless a script is still on the way: then `go_live` finds out.
+    fn open_gap(self: &Arc<Self>, epoch: u64, floor: LogId) -> Option<CatchUp> {
+        let mut state = self.lock();
+        state.seat.as_ref()?;
+        state.epoch = epoch;
+        state.buffer.get_or_insert_default();
+        Some(CatchUp { link: Arc::clone(self), from: state.seen.max(floor), epoch })
+    }
+
+    /// Delivers what the log has after a gap, then what arrived meanwhile, unless there was another gap by then: what is
+    /// buffered may have a hole, which that gap's own reading fills.
+    pub fn caught_up(&self, epoch: u64, missed: Vec<LogEntry>) {
+        let mut state = self.lock();
+        for entry in missed {
+            let message = packet(entry.id, &self.room, &entry.event);
+            self.pass(&mut state, entry.id, None, message);
+        }
+        if state.epoch == epoch {
+            self.flush(&mut state);
+        }
+    }
+}
+
+/// Everything strictly before a canary's millisecond was delivered; within it an entry may be younger than the canary.
+fn before(canary_ms: u64) -> LogId {
+    LogId { ms: canary_ms.saturating_sub(1), seq: 0 }
+}
+
+/// Closes a socket for one of the signaling's own reasons.
+pub fn close(outbox: &Outbox, reason: DisconnectReason) {
+    if reason.should_reconnect() { outbox.close(told(reason)) } else { outbox.disconnect(told(reason)) }
+}
+
+/// A reason in the transport's words.
+#[must_use]
+pub const fn told(reason: DisconnectReason) -> transport::DisconnectReason {
+    transport::DisconnectReason::new(reason.name(), reason.close_code())
+}
+
+/// The Socket.IO packet of a logged event: the event's text, with its offset as the last argument.
+#[must_use]
+pub fn packet(id: LogId, room: &RoomId, event: &Bytes) -> Message {
+    let event = String::from_utf8_lossy(event);
+    Message::packet(format!(r#"42[{event},"{id}.{room}"]"#))
+}

@@ -1,0 +1,55 @@
+//! What the rules see of a session.
+
+use switchboard_common::domain::{CallSettings, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId};
+use switchboard_common::domain::{Code, Refusal};
+
+/// A session at the moment of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionView<'a> {
+    /// Who it is.
+    pub user: &'a PublicUser,
+    /// The same as JSON, made once per session.
+    pub user_json: &'a str,
+    /// The room it is in, if any.
+    pub place: Option<&'a Place>,
+}
+
+/// A session's place in a room: this node's copy, a hint and no authority.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The room.
+    pub room: RoomId,
+    /// Its address there.
+    pub peer: PeerId,
+    /// Its role.
+    pub role: Role,
+    /// Connected, or waiting in the lobby.
+    pub state: ConnectionState,
+    /// Its media.
+    pub media: MediaState,
+    /// What the call allows.
+    pub settings: CallSettings,
+}
+
+/// What an event is stamped with, since rules read no clock and throw no dice.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp<'a> {
+    /// Now: RFC 3339, UTC, milliseconds.
+    pub now: &'a str,
+    /// An id that no other message has.
+    pub id: &'a str,
+}
+
+impl<'a> SessionView<'a> {
+    /// The place of a session that takes part: in a room and out of the lobby.
+    ///
+    /// # Errors
+    /// `NOT_IN_ROOM`.
+    pub fn seated(&self) -> Result<&'a Place, Refusal> {
+        match self.place {
+            Some(place) if place.state == ConnectionState::Connected => Ok(place),
+            Some(_) => Err(Refusal::new(Code::NotInRoom, "Wait to be let in")),
+            None => Err(Code::NotInRoom.into()),
+        }
+    }
+}
