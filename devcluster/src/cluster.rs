@@ -47,6 +47,7 @@ impl Default for Options {
 
 /// The Redis of a cluster.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a cluster")]
 pub enum Redis {
     /// One server.
     Single(RedisServer),
@@ -246,7 +247,8 @@ impl Starter<'_> {
             ("NODE_ENV", "development".into()),
             ("LOG_FORMAT", "text".into()),
         ];
-        let spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo());
+        let litter = self.options.data.is_none().then_some(self.dir);
+        let spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).litter(litter);
         let spec = common.into_iter().fold(spec, |spec, (key, value)| spec.env(key, value));
         Ok(self.options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value)))
     }

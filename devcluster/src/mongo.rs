@@ -67,7 +67,10 @@ impl Mongo {
         std::fs::create_dir_all(path.join("db"))?;
         // Its log tells every connection as a line of JSON; only errors belong on a terminal.
         let echo = if options.echo { Echo::Matching(is_error) } else { Echo::Off };
-        let spec = Spec::new("mongo", find_program("mongod")?, &path).args(arguments(port, &path)).echo(echo);
+        let spec = Spec::new("mongo", find_program("mongod")?, &path)
+            .args(arguments(port, &path))
+            .echo(echo)
+            .litter(temporary.as_ref().map(TempDir::path));
         let mut mongo = Self { process: Process::spawn(spec)?, port, _dir: temporary };
         mongo.wait_ready().await?;
         Ok(mongo)

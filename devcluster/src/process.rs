@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::service::workspace;
+
 /// How often a condition is looked at while waiting for it.
 const POLL: Duration = Duration::from_millis(10);
 /// How long [`Drop`] lets a process end on SIGTERM before SIGKILL.
@@ -49,6 +51,7 @@ pub struct Spec {
     env: Vec<(String, String)>,
     log: PathBuf,
     echo: Echo,
+    litter: Option<PathBuf>,
 }
 
 impl Spec {
@@ -56,7 +59,7 @@ impl Spec {
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, dir: &Path) -> Self {
         let name = name.into();
         let log = dir.join(format!("{name}.log"));
-        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: Echo::Off }
+        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: Echo::Off, litter: None }
     }
 
     /// Adds arguments.
@@ -77,6 +80,14 @@ impl Spec {
     #[must_use]
     pub fn echo(mut self, echo: Echo) -> Self {
         self.echo = echo;
+        self
+    }
+
+    /// A temporary directory that the guard removes when this program ends without dropping the process: a server shared
+    /// by the tests of a binary is a static, which nothing drops.
+    #[must_use]
+    pub fn litter(mut self, dir: Option<&Path>) -> Self {
+        self.litter = dir.map(Path::to_owned);
         self
     }
 
@@ -130,7 +141,7 @@ impl Process {
     /// When the program or its log cannot be opened.
     pub fn spawn(spec: Spec) -> anyhow::Result<Self> {
         let mut child = spec.spawn()?;
-        match guard(child.id()) {
+        match guard(child.id(), spec.litter.as_deref()) {
             Ok(guard) => Ok(Self { spec, child, status: None, guard }),
             Err(error) => {
                 let _ = child.kill();
@@ -196,6 +207,14 @@ impl Process {
     /// As [`Process::pause`].
     pub fn terminate(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::TERM)
+    }
+
+    /// SIGINT, without waiting: what Ctrl-C sends.
+    ///
+    /// # Errors
+    /// As [`Process::pause`].
+    pub fn interrupt(&mut self) -> anyhow::Result<()> {
+        self.signal(Signal::INT)
     }
 
     /// SIGKILL, and waits until it is gone (the kernel does not let it linger).
@@ -303,13 +322,15 @@ impl Drop for Process {
     }
 }
 
-/// A tiny shell that ends the process group `id` when this program is gone, however it went: its standard input is a
-/// pipe from here, which the kernel closes. (PR_SET_PDEATHSIG would need unsafe code, and fires when the *thread* that
-/// started the child ends: a server shared by the tests of a binary would die with the first test.)
-fn guard(id: u32) -> anyhow::Result<Child> {
+/// A tiny shell that ends the process group `id`, and removes `litter`, when this program is gone, however it went: its
+/// standard input is a pipe from here, which the kernel closes. (PR_SET_PDEATHSIG would need unsafe code, and fires when
+/// the *thread* that started the child ends: a server shared by the tests of a binary would die with the first test.)
+fn guard(id: u32, litter: Option<&Path>) -> anyhow::Result<Child> {
+    // A killed process may still finish the system call it is in, and write a file after `rm` has been there.
+    const SCRIPT: &str = r#"read -r _; kill -s KILL -- -"$1"; [ -z "$2" ] || { sleep 0.3; rm -rf -- "$2"; }"#;
     Command::new("/bin/sh")
-        .args(["-c", "read -r _; kill -KILL -- -\"$1\"", "guard"])
-        .arg(id.to_string())
+        .args(["-c", SCRIPT, "guard", &id.to_string()])
+        .arg(litter.unwrap_or(Path::new("")))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -335,17 +356,16 @@ where
     start().await
 }
 
-/// The full path of `program` on PATH, or where `scripts/setup` puts what it downloads: `.tools` of this directory or
-/// of one above it.
+/// The full path of `program` on PATH, or where `scripts/setup` puts what it downloads: `.tools` of the workspace or
+/// of a folder above it.
 ///
 /// # Errors
 /// When it is in neither place.
 pub fn find_program(program: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let here = std::env::current_dir()?;
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into()])
-        .chain(here.ancestors().map(|dir| dir.join(".tools")))
+        .chain(workspace().ancestors().map(|dir| dir.join(".tools")))
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
         .with_context(|| format!("{program} is not installed: run scripts/setup"))

@@ -42,7 +42,8 @@ impl Default for RedisOptions {
 pub struct RedisServer {
     process: Process,
     port: u16,
-    _dir: Option<TempDir>,
+    path: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl RedisServer {
@@ -75,16 +76,25 @@ impl RedisServer {
         };
         std::fs::create_dir_all(&path)?;
         let program = find_program("redis-server")?;
-        let spec = Spec::new(&options.name, program, &path).args(arguments(port, &path, options)).echo(options.echo);
+        let spec = Spec::new(&options.name, program, &path)
+            .args(arguments(port, &path, options))
+            .echo(options.echo)
+            .litter(temporary.as_ref().map(TempDir::path));
         let mut process = Process::spawn(spec)?;
         wait_ready(&mut process, port).await?;
-        Ok(Self { process, port, _dir: temporary })
+        Ok(Self { process, port, path, _temporary: temporary })
     }
 
     /// Its port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where its data and log are.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.path
     }
 
     /// `redis://127.0.0.1:<port>`.
