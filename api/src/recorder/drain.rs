@@ -1,0 +1,130 @@
+//! One owned partition: read a batch, write it, let the outbox forget it.
+
+use std::time::Duration;
+
+use switchboard_common::records::{CallFact, DeadFact, Records, RecordsError};
+use switchboard_common::room::{Fact, Partition, Rooms, StoreError};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{RecorderOptions, reading};
+
+/// The first and the longest pause after a failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The lease that gives a partition up: Redis has none of no length.
+const RELEASE: Duration = Duration::from_millis(1);
+
+/// What the work on every partition shares.
+pub(super) struct Outboxes {
+    pub(super) rooms: Rooms,
+    pub(super) records: Records,
+    pub(super) options: RecorderOptions,
+    /// This recorder's, in every lease and in its announcement.
+    pub(super) token: String,
+    /// Permits to hold a batch in memory.
+    pub(super) writers: Semaphore,
+}
+
+/// What a step came to.
+enum Step {
+    /// The batch was as large as it may be: there is more.
+    More,
+    /// Nothing waits any more.
+    Drained,
+    /// Another owns the partition.
+    Lost,
+}
+
+/// Why a step failed; the facts stay where they are.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error("outbox: {0}")]
+    Store(#[from] StoreError),
+    #[error("records: {0}")]
+    Records(#[from] RecordsError),
+}
+
+impl Outboxes {
+    /// Works on a partition until it is cancelled or the lease is lost.
+    pub(super) async fn drain(&self, partition: Partition, stop: CancellationToken) {
+        let mut failures = 0_u32;
+        loop {
+            // A step that is dropped half-way is one that is done again.
+            let step = tokio::select! { biased; () = stop.cancelled() => break, step = self.step(partition) => step };
+            let pause = match &step {
+                Ok(Step::Lost) => return,
+                Ok(Step::More) => Duration::ZERO,
+                Ok(Step::Drained) => jittered(self.options.idle),
+                Err(_) => jittered((BACKOFF.0 * 2_u32.saturating_pow(failures.min(16))).min(BACKOFF.1)),
+            };
+            match step {
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(partition = partition.0, %error, "facts cannot be recorded now; they wait");
+                    }
+                    failures = failures.saturating_add(1);
+                }
+                Ok(_) if failures > 0 => {
+                    tracing::info!(partition = partition.0, "facts are recorded again");
+                    failures = 0;
+                }
+                Ok(_) => {}
+            }
+            tokio::select! { biased; () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
+        }
+        // Should this fail, the lease runs out by itself.
+        let _ = self.rooms.own(partition, &self.token, RELEASE).await;
+    }
+
+    async fn step(&self, partition: Partition) -> Result<Step, StepError> {
+        let Ok(_permit) = self.writers.acquire().await else { return Ok(Step::Lost) };
+        let batch = self.rooms.facts(partition, None, self.options.batch).await?;
+        let Some(last) = batch.last().map(|fact| fact.id) else { return Ok(Step::Drained) };
+        let full = batch.len() >= self.options.batch;
+        self.write(batch).await?;
+        match self.rooms.ack(partition, &self.token, last).await? {
+            true if full => Ok(Step::More),
+            true => Ok(Step::Drained),
+            false => Ok(Step::Lost),
+        }
+    }
+
+    /// Writes a batch; what can never be written goes to the dead facts, so that it does not hold up the rest.
+    async fn write(&self, batch: Vec<Fact>) -> Result<(), RecordsError> {
+        let (mut facts, mut sources, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+        for fact in batch {
+            match reading::read(&fact) {
+                Ok(read) => {
+                    facts.push(read);
+                    sources.push(fact);
+                }
+                Err(problem) => dead.push(buried(&fact, problem)),
+            }
+        }
+        let refused = self.records.write_facts(&facts).await?;
+        dead.extend(refused.iter().map(|(index, problem)| buried(&sources[*index], problem.clone())));
+        self.records.bury_facts(&dead, reading::now()).await?;
+        for fact in &dead {
+            metrics::counter!("switchboard_dead_facts_total").increment(1);
+            tracing::error!(
+                event_id = fact.event_id,
+                problem = fact.problem,
+                "a fact can never be recorded; kept in deadfacts"
+            );
+        }
+        let written = facts.iter().enumerate().filter(|(index, _)| refused.iter().all(|(bad, _)| bad != index));
+        for (_, CallFact { change, .. }) in written {
+            metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
+        }
+        Ok(())
+    }
+}
+
+fn buried(fact: &Fact, problem: String) -> DeadFact {
+    DeadFact { event_id: fact.event_id.clone(), content: format!("{fact:?}"), problem }
+}
+
+/// Between three quarters of it and all of it, so that pods and partitions do not move in step.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.75 + rand::random::<f64>() / 4.0)
+}

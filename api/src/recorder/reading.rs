@@ -1,0 +1,138 @@
+//! From a fact as the room scripts wrote it to one that the records take.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use switchboard_common::domain::{Role, Timestamp};
+use switchboard_common::records::{CallChange, CallFact, NewCall, Present};
+use switchboard_common::room::{Fact, LogId, RoomMeta};
+
+#[derive(Deserialize)]
+struct JoinedDetails {
+    user: JoinedUser,
+    role: Role,
+}
+
+#[derive(Deserialize)]
+struct JoinedUser {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Reason {
+    reason: String,
+}
+
+/// Reads a fact.
+///
+/// # Errors
+/// What is wrong with it: no writing will ever take it.
+pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
+    let change = match fact.kind.as_str() {
+        "created" => {
+            let meta: RoomMeta = details(fact)?;
+            CallChange::Created(Box::new(NewCall {
+                title: meta.name,
+                host: meta.host,
+                call_type: meta.call_type,
+                settings: meta.settings,
+                max_participants: meta.max_participants,
+            }))
+        }
+        "joined" => {
+            let JoinedDetails { user, role } = details(fact)?;
+            CallChange::Joined { who: present(fact)?, name: user.name, role, count: fact.count }
+        }
+        "left" => CallChange::Left { who: present(fact)?, reason: details::<Reason>(fact)?.reason },
+        "ended" => CallChange::Ended { reason: details::<Reason>(fact)?.reason },
+        _ => return Err("of no known kind".to_owned()),
+    };
+    Ok(CallFact {
+        event_id: fact.event_id.clone(),
+        order: order(fact.id),
+        at: Timestamp(i64::try_from(fact.id.ms).map_err(|_| "its time is out of range")?),
+        call: fact.call.clone(),
+        room: fact.room.clone(),
+        change,
+    })
+}
+
+fn details<'a, T: Deserialize<'a>>(fact: &'a Fact) -> Result<T, String> {
+    serde_json::from_str(&fact.details).map_err(|error| format!("its details: {error}"))
+}
+
+fn present(fact: &Fact) -> Result<Present, String> {
+    let about = fact.about.as_ref().ok_or("it is about nobody")?;
+    Ok(Present { user: about.user.clone(), peer: about.peer.clone(), join: about.join_id.to_string() })
+}
+
+/// A stream id as text that sorts as the numbers do.
+fn order(id: LogId) -> String {
+    format!("{:015}-{:020}", id.ms, id.seq)
+}
+
+/// This machine's clock, for what is shown to people only.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use switchboard_common::domain::{CallId, PeerId, RoomId, UserId};
+    use switchboard_common::room::Presence;
+
+    fn fact(kind: &str, details: &str) -> Fact {
+        let user = UserId::parse("guest-0123456789abcdef").unwrap();
+        Fact {
+            id: LogId { ms: 7, seq: 2 },
+            event_id: "3:7-2".to_owned(),
+            kind: kind.to_owned(),
+            call: CallId::parse("0123456789abcdef01234567").unwrap(),
+            room: RoomId::parse("r").unwrap(),
+            about: Some(Presence {
+                peer: PeerId::parse(user.as_str()).unwrap(),
+                user,
+                join_id: LogId { ms: 6, seq: 0 },
+            }),
+            count: 3,
+            details: details.to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_fact_is_read() {
+        let joined = read(&fact("joined", r#"{"user":{"name":"Ada","_id":"x"},"role":"guest","node":"n1"}"#)).unwrap();
+        let CallChange::Joined { who, name, role, count } = joined.change else { panic!("{joined:?}") };
+        assert_eq!((who.join.as_str(), name.as_str(), role, count), ("6-0", "Ada", Role::Guest, 3));
+        assert_eq!(joined.at, Timestamp(7));
+        let left = read(&fact("left", r#"{"reason":"timeout"}"#)).unwrap();
+        assert!(matches!(left.change, CallChange::Left { reason, .. } if reason == "timeout"));
+        let ended = read(&fact("ended", "{}")).unwrap();
+        assert!(matches!(ended.change, CallChange::Ended { .. }));
+    }
+
+    #[test]
+    fn what_makes_no_sense_says_why() {
+        let mut nobody = fact("left", "{}");
+        nobody.about = None;
+        for (bad, why) in [
+            (nobody, "nobody"),
+            (fact("joined", "{"), "details"),
+            (fact("x", "{}"), "kind"),
+            (fact("created", "{}"), "details"),
+        ] {
+            let problem = read(&bad).unwrap_err();
+            assert!(problem.contains(why), "{problem}");
+        }
+    }
+
+    #[test]
+    fn facts_sort_by_their_place_as_text() {
+        let ids = [(9, 9), (9, 10), (10, 0), (1_800_000_000_000, 0)].map(|(ms, seq)| order(LogId { ms, seq }));
+        assert!(ids.is_sorted());
+    }
+}
