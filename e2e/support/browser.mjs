@@ -94,7 +94,13 @@ export class Person {
     return until(`connected to ${names}`, async () => {
       const { peers } = await this.view();
       const connected = peers.filter(({ connectionState }) => connectionState === "connected");
-      return peers.length === connected.length && peers.map(({ name }) => name).sort().join() === wanted;
+      return (
+        peers.length === connected.length &&
+        peers
+          .map(({ name }) => name)
+          .sort()
+          .join() === wanted
+      );
     });
   }
 
@@ -104,7 +110,10 @@ export class Person {
     const before = Object.fromEntries(await frames());
     await until("frames are decoded", async () => {
       const now = await frames();
-      return now.length > 0 && now.every(([peer, { framesDecoded }]) => framesDecoded > (before[peer]?.framesDecoded ?? 0) + 5);
+      return (
+        now.length > 0 &&
+        now.every(([peer, { framesDecoded }]) => framesDecoded > (before[peer]?.framesDecoded ?? 0) + 5)
+      );
     });
   }
 
@@ -114,7 +123,10 @@ export class Person {
   }
 
   press(name) {
-    return this.page.getByRole("navigation", { name: "Call controls" }).getByRole("button", { name, exact: true }).click();
+    return this.page
+      .getByRole("navigation", { name: "Call controls" })
+      .getByRole("button", { name, exact: true })
+      .click();
   }
 
   /** Opens the chat panel and says something. */

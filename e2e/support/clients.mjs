@@ -19,7 +19,10 @@ export async function rest(method, path, body, token) {
   });
   const envelope = await response.json();
   if (envelope.success) return envelope.data;
-  throw Object.assign(new Error(`${method} ${path}: ${response.status} ${envelope.code}`), { status: response.status, code: envelope.code });
+  throw Object.assign(new Error(`${method} ${path}: ${response.status} ${envelope.code}`), {
+    status: response.status,
+    code: envelope.code,
+  });
 }
 
 /** A new account: `{ user, token }`. */

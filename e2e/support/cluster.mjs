@@ -12,7 +12,10 @@ function required(name) {
 export const baseUrl = () => required("BASE_URL");
 
 /** The signaling nodes' own addresses. */
-export const nodeUrls = () => required("NODE_URLS").split(",").map((url) => url.trim().replace(/\/$/, ""));
+export const nodeUrls = () =>
+  required("NODE_URLS")
+    .split(",")
+    .map((url) => url.trim().replace(/\/$/, ""));
 
 const artifacts = new URL("../../artifacts/", import.meta.url);
 

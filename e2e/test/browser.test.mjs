@@ -101,7 +101,9 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await host.page.screenshot({ path: await artifact("call-screens.png") });
     await Promise.all([host.press("Stop sharing"), guest.press("Stop sharing")]);
     await Promise.all(
-      [host.tile(`${GUEST}'s screen`), guest.tile(`${HOST}'s screen`)].map((tile) => tile.waitFor({ state: "detached" })),
+      [host.tile(`${GUEST}'s screen`), guest.tile(`${HOST}'s screen`)].map((tile) =>
+        tile.waitFor({ state: "detached" }),
+      ),
     );
     await bothConnected();
   });
@@ -119,7 +121,11 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
   test("a third person joins and everybody is connected to everybody", async () => {
     const third = await Person.arrive(browser, { width: 900, height: 700 });
     await third.joinAsGuest(link, "Third Party");
-    await Promise.all([host.connectedTo(GUEST, "Third Party"), guest.connectedTo(HOST, "Third Party"), third.connectedTo(HOST, GUEST)]);
+    await Promise.all([
+      host.connectedTo(GUEST, "Third Party"),
+      guest.connectedTo(HOST, "Third Party"),
+      third.connectedTo(HOST, GUEST),
+    ]);
     await Promise.all([host.seesFrames(), guest.seesFrames(), third.seesFrames()]);
     await third.close();
     await host.tile("Third Party").waitFor({ state: "detached" });

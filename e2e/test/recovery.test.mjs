@@ -76,7 +76,10 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
       await flow;
       await until("the last event has arrived", () => numbers(mobile).at(-1) === sent - 1);
       assert.ok(sent >= CUTS * EVENTS_BETWEEN_CUTS);
-      assert.deepEqual(numbers(mobile), Array.from({ length: sent }, (_, index) => index));
+      assert.deepEqual(
+        numbers(mobile),
+        Array.from({ length: sent }, (_, index) => index),
+      );
       assert.deepEqual(fixed.all("room:user-left"), [], "nobody saw it leave");
     });
 
@@ -86,11 +89,15 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
       let acknowledged = 0;
       const send = (index) =>
         new Promise((resolve, reject) => {
-          mobile.socket.emit("webrtc:data-channel", { to: fixed.peerId, id: `n${index}`, message: index, type: "count" }, (error, answer) => {
-            acknowledged += 1;
-            if (error || !answer.success) reject(new Error(`event ${index}: ${error?.message ?? answer.code}`));
-            else resolve();
-          });
+          mobile.socket.emit(
+            "webrtc:data-channel",
+            { to: fixed.peerId, id: `n${index}`, message: index, type: "count" },
+            (error, answer) => {
+              acknowledged += 1;
+              if (error || !answer.success) reject(new Error(`event ${index}: ${error?.message ?? answer.code}`));
+              else resolve();
+            },
+          );
         });
       const all = Promise.all(Array.from({ length: total }, (_, index) => send(index)));
       all.catch(() => {});
@@ -101,7 +108,10 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
       }
       await all;
       await until("the last event has arrived", () => numbers(fixed).at(-1) === total - 1);
-      assert.deepEqual(numbers(fixed), Array.from({ length: total }, (_, index) => index));
+      assert.deepEqual(
+        numbers(fixed),
+        Array.from({ length: total }, (_, index) => index),
+      );
     });
   }
 
@@ -112,7 +122,10 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
       const told = fixed.all("participant:connection-changed").filter(({ peerId }) => peerId === mobile.peerId);
       return told.length >= 2 && told;
     });
-    assert.deepEqual(states.map(({ state }) => state), ["reconnecting", "connected"]);
+    assert.deepEqual(
+      states.map(({ state }) => state),
+      ["reconnecting", "connected"],
+    );
     assert.equal(states[1].node, fixed.joined.node);
     const answer = await fixed.emit("webrtc:connection-state", { to: mobile.peerId, state: "connected" });
     assert.equal(answer.success, true);
@@ -130,7 +143,10 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     line.cut();
     const again = keep(await Client.seated(two, roomId, admission, { pid }));
     assert.equal(again.peerId, before.peerId);
-    assert.deepEqual(again.joined.participants.map(({ peerId }) => peerId).sort(), [before.peerId, witness.peerId].sort());
+    assert.deepEqual(
+      again.joined.participants.map(({ peerId }) => peerId).sort(),
+      [before.peerId, witness.peerId].sort(),
+    );
     await witness.event("room:user-joined", ({ participant }) => participant.peerId === before.peerId);
   });
 

@@ -83,7 +83,10 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     // Events are handled in order: once this one is refused, the candidate before it is dealt with.
     client.socket.emit("no:such-event", {});
     await client.event("error", ({ event }) => event === "no:such-event");
-    assert.deepEqual(client.all("error").map(({ event }) => event), ["no:such-event"]);
+    assert.deepEqual(
+      client.all("error").map(({ event }) => event),
+      ["no:such-event"],
+    );
   });
 
   test("events before joining a room", async () => {
@@ -109,9 +112,23 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
   test("a wrong passcode, a forged join token and a join token of somebody else", async () => {
     const secret = await newCall(host, { passcode: "open sesame" });
     const stranger = await open(Client.connected(one));
-    await refused(stranger, "room:join", [{ roomId: secret.roomId, guestName: "Stranger", passcode: "wrong" }], "INVALID_PASSCODE");
-    await refused(stranger, "room:join", [{ roomId: secret.roomId, guestName: "Stranger", token: "a.b.c" }], "TOKEN_INVALID");
-    const { joinToken } = await rest("POST", "/video-calls/join", { roomId: secret.roomId, guestName: "Rightful", passcode: "open sesame" });
+    await refused(
+      stranger,
+      "room:join",
+      [{ roomId: secret.roomId, guestName: "Stranger", passcode: "wrong" }],
+      "INVALID_PASSCODE",
+    );
+    await refused(
+      stranger,
+      "room:join",
+      [{ roomId: secret.roomId, guestName: "Stranger", token: "a.b.c" }],
+      "TOKEN_INVALID",
+    );
+    const { joinToken } = await rest("POST", "/video-calls/join", {
+      roomId: secret.roomId,
+      guestName: "Rightful",
+      passcode: "open sesame",
+    });
     const { token } = await guest(roomId, "Thief");
     const thief = await open(Client.connected(two, { token }));
     const answer = await thief.emit("room:join", { roomId: secret.roomId, token: joinToken });
@@ -141,8 +158,18 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     assert.ok(eventsBefore > 0, "there was a bystander from the start");
     const client = await seat("Last");
     await bystander.event("room:user-joined", ({ participant }) => participant.peerId === client.peerId);
-    const harmless = new Set(["webrtc:ice-servers", "room:joined", "room:user-joined", "room:user-left", "participant:connection-changed", "server:tick"]);
-    assert.deepEqual(bystander.received.map(({ event }) => event).filter((event) => !harmless.has(event)), []);
+    const harmless = new Set([
+      "webrtc:ice-servers",
+      "room:joined",
+      "room:user-joined",
+      "room:user-left",
+      "participant:connection-changed",
+      "server:tick",
+    ]);
+    assert.deepEqual(
+      bystander.received.map(({ event }) => event).filter((event) => !harmless.has(event)),
+      [],
+    );
     assert.equal(bystander.socket.connected, true);
     assert.equal((await client.emit("webrtc:offer", { to: bystander.peerId, offer: sdp(10) })).success, true);
     await bystander.event("webrtc:offer", ({ from }) => from === client.peerId);

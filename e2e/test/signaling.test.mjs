@@ -11,7 +11,11 @@ const PAIRS_PER_ROOM = 10;
 const CANDIDATES = 20;
 
 const description = (type, from, to) => ({ type, sdp: `v=0\r\no=- ${from} 2 IN IP4 127.0.0.1\r\ns=${to}\r\n` });
-const candidate = (owner, index) => ({ candidate: `candidate:${index} 1 udp 1 192.0.2.1 9 typ host`, sdpMid: "0", usernameFragment: `${owner}${index}` });
+const candidate = (owner, index) => ({
+  candidate: `candidate:${index} 1 udp 1 192.0.2.1 9 typ host`,
+  sdpMid: "0",
+  usernameFragment: `${owner}${index}`,
+});
 const SIGNALS = ["webrtc:offer", "webrtc:answer", "webrtc:ice-candidate", "webrtc:connection-state"];
 
 describe("signaling between two nodes", { timeout: 240_000 }, () => {
@@ -41,10 +45,16 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
       pairs.push(...(await Promise.all(Array.from({ length: PAIRS_PER_ROOM }, (_, index) => pair(index)))));
     }
     assert.equal(pairs.length, 50);
-    assert.ok(pairs.every(([a, b]) => a.joined.node !== b.joined.node), "each pair is on two nodes");
+    assert.ok(
+      pairs.every(([a, b]) => a.joined.node !== b.joined.node),
+      "each pair is on two nodes",
+    );
 
     const answers = await Promise.all(pairs.map(([a, b]) => converse(a, b)));
-    assert.ok(answers.flat().every(({ success }) => success), "every signal is acknowledged");
+    assert.ok(
+      answers.flat().every(({ success }) => success),
+      "every signal is acknowledged",
+    );
 
     for (const [a, b] of pairs) {
       assert.deepEqual(signalsOf(b), expectedFrom(a, b, "webrtc:offer", "offer"));
@@ -59,7 +69,12 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     const receiver = await seated(two, roomId, b);
     const third = await seated(two, roomId, victim);
     const offer = description("offer", "a", "b");
-    const answer = await sender.emit("webrtc:offer", { to: receiver.peerId, from: third.peerId, user: { name: "Forged" }, offer });
+    const answer = await sender.emit("webrtc:offer", {
+      to: receiver.peerId,
+      from: third.peerId,
+      user: { name: "Forged" },
+      offer,
+    });
     assert.equal(answer.success, true);
     const got = await receiver.event("webrtc:offer", () => true);
     assert.equal(got.from, sender.peerId);
@@ -87,8 +102,15 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
   test("media states and leaving are told to the others on both nodes", async () => {
     const { roomId } = await newCall(host);
     const a = await seated(one, roomId, await guest(roomId, "Teller"));
-    const [b, c] = [await seated(one, roomId, await guest(roomId, "Same node")), await seated(two, roomId, await guest(roomId, "Other node"))];
-    await a.emit("participant:update-media-state", { videoEnabled: false, audioEnabled: true, screenShareEnabled: false });
+    const [b, c] = [
+      await seated(one, roomId, await guest(roomId, "Same node")),
+      await seated(two, roomId, await guest(roomId, "Other node")),
+    ];
+    await a.emit("participant:update-media-state", {
+      videoEnabled: false,
+      audioEnabled: true,
+      screenShareEnabled: false,
+    });
     for (const other of [b, c]) {
       const { mediaState } = await other.event("participant:media-state-changed", ({ peerId }) => peerId === a.peerId);
       assert.deepEqual(mediaState, { videoEnabled: false, audioEnabled: true, screenShareEnabled: false });
@@ -101,16 +123,23 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
 
   test("of 200 clients racing for 10 places over two nodes exactly 10 are seated", async () => {
     const { roomId } = await newCall(host, { maxParticipants: 10 });
-    const racers = await Promise.all(Array.from({ length: 200 }, (_, index) => Client.connected([one, two][index % 2])));
+    const racers = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => Client.connected([one, two][index % 2])),
+    );
     clients.push(...racers);
-    const answers = await Promise.all(racers.map((racer, index) => racer.emit("room:join", { roomId, guestName: `Racer ${index}` })));
+    const answers = await Promise.all(
+      racers.map((racer, index) => racer.emit("room:join", { roomId, guestName: `Racer ${index}` })),
+    );
     const seatedCount = answers.filter(({ success }) => success).length;
     const codes = new Set(answers.filter(({ success }) => !success).map(({ code }) => code));
     assert.equal(seatedCount, 10);
     assert.deepEqual([...codes], ["ROOM_FULL"]);
     const winner = racers[answers.findIndex(({ success }) => success)];
     await until("everybody seated is known to one of them", () => {
-      const peers = new Set([...winner.all("room:joined").flatMap(({ participants }) => participants.map(({ peerId }) => peerId)), ...winner.all("room:user-joined").map(({ participant }) => participant.peerId)]);
+      const peers = new Set([
+        ...winner.all("room:joined").flatMap(({ participants }) => participants.map(({ peerId }) => peerId)),
+        ...winner.all("room:user-joined").map(({ participant }) => participant.peerId),
+      ]);
       return peers.size === 10;
     });
     racers.forEach((racer) => racer.close());
@@ -139,7 +168,12 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
 
     const during = await until("the record shows both in the call", async () => {
       const found = await record();
-      return entry(found)?.isConnected && found.startedAt && found.participants.some(({ userId, isConnected }) => userId === host.user.id && isConnected) && found;
+      return (
+        entry(found)?.isConnected &&
+        found.startedAt &&
+        found.participants.some(({ userId, isConnected }) => userId === host.user.id && isConnected) &&
+        found
+      );
     });
     assert.ok(Date.parse(entry(during).joinedAt) >= Date.parse(during.createdAt));
     assert.equal(entry(during).leftAt ?? null, null);
@@ -168,7 +202,9 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
 async function converse(a, b) {
   const say = (sender, to, event, field) => [
     sender.emit(event, { to: to.peerId, [field]: description(field, sender.peerId, to.peerId) }),
-    ...Array.from({ length: CANDIDATES }, (_, index) => sender.emit("webrtc:ice-candidate", { to: to.peerId, candidate: candidate(sender.peerId, index) })),
+    ...Array.from({ length: CANDIDATES }, (_, index) =>
+      sender.emit("webrtc:ice-candidate", { to: to.peerId, candidate: candidate(sender.peerId, index) }),
+    ),
     sender.emit("webrtc:connection-state", { to: to.peerId, state: "connected" }),
   ];
   const first = say(a, b, "webrtc:offer", "offer");
@@ -182,13 +218,22 @@ async function converse(a, b) {
 const signalsOf = (client) =>
   client.received
     .filter(({ event }) => SIGNALS.includes(event))
-    .map(({ event, payload: { from, to, offer, answer, candidate: one, state } }) => ({ event, from, to, content: offer ?? answer ?? one ?? state }));
+    .map(({ event, payload: { from, to, offer, answer, candidate: one, state } }) => ({
+      event,
+      from,
+      to,
+      content: offer ?? answer ?? one ?? state,
+    }));
 
 function expectedFrom(sender, receiver, event, field) {
   const common = { from: sender.peerId, to: receiver.peerId };
   return [
     { event, ...common, content: description(field, sender.peerId, receiver.peerId) },
-    ...Array.from({ length: CANDIDATES }, (_, index) => ({ event: "webrtc:ice-candidate", ...common, content: candidate(sender.peerId, index) })),
+    ...Array.from({ length: CANDIDATES }, (_, index) => ({
+      event: "webrtc:ice-candidate",
+      ...common,
+      content: candidate(sender.peerId, index),
+    })),
     { event: "webrtc:connection-state", ...common, content: "connected" },
   ];
 }

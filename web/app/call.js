@@ -92,9 +92,13 @@ export class Call extends EventTarget {
     });
     on("participant:media-state-changed", ({ peerId, mediaState }) => room.update(peerId, { mediaState }));
     on("participant:screen-share-changed", ({ peerId, enabled }) =>
-      room.update(peerId, { mediaState: { screenShareEnabled: enabled } }));
-    on("participant:connection-changed", ({ peerId, state, node }) =>
-      room.update(peerId, { connectionState: state, ...(node && { node }) }));
+      room.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
+    );
+    on("participant:connection-changed", ({ peerId, state, node }) => {
+      // What is told of this page's own seat is old news by now, except through which node it goes.
+      if (peerId !== room.selfId) room.update(peerId, { connectionState: state, ...(node && { node }) });
+      else if (node) room.assign({ node });
+    });
 
     on("webrtc:offer", ({ from, offer }) => this.mesh?.get(from)?.receiveDescription(offer));
     on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer));

@@ -36,8 +36,9 @@ export class Chat extends EventTarget {
     const known = new Set(this.messages.map(({ id }) => id));
     const earlier = (answer?.messages ?? []).filter(({ id }) => !known.has(id));
     if (earlier.length === 0) return;
-    this.messages = [...earlier.map((message) => this.#own(message)), ...this.messages]
-      .sort((a, b) => new Date(a.timestamp) - new Date(b.timestamp));
+    this.messages = [...earlier.map((message) => this.#own(message)), ...this.messages].sort(
+      (a, b) => new Date(a.timestamp) - new Date(b.timestamp),
+    );
     this.#changed();
   }
 
@@ -61,7 +62,10 @@ export class Chat extends EventTarget {
   typed(from, user, isTyping) {
     if (!isTyping) return this.stoppedTyping(from);
     clearTimeout(this.#timers.get(from));
-    this.#timers.set(from, setTimeout(() => this.stoppedTyping(from), TYPING_MS));
+    this.#timers.set(
+      from,
+      setTimeout(() => this.stoppedTyping(from), TYPING_MS),
+    );
     this.typing.set(from, user?.name ?? "Somebody");
     this.#changed();
   }

@@ -80,7 +80,8 @@ export class Peer extends EventTarget {
     const screen = this.#local.screen?.getVideoTracks()[0] ?? null;
     if (this.#screenSender?.sender.track === screen) return;
     this.#screenSender?.stop();
-    this.#screenSender = screen && this.#pc.addTransceiver(screen, { direction: "sendonly", streams: [this.#local.screen] });
+    this.#screenSender =
+      screen && this.#pc.addTransceiver(screen, { direction: "sendonly", streams: [this.#local.screen] });
   }
 
   /** Sums of the inbound and outbound RTP statistics. */
@@ -105,7 +106,10 @@ export class Peer extends EventTarget {
     this.#remoteOrigin = this.#screenSender = null;
     this.streams = { camera: new MediaStream(), screen: null };
     pc.addEventListener("negotiationneeded", () => this.#offer(pc));
-    pc.addEventListener("icecandidate", ({ candidate }) => candidate && this.#signal("webrtc:ice-candidate", { candidate }));
+    pc.addEventListener(
+      "icecandidate",
+      ({ candidate }) => candidate && this.#signal("webrtc:ice-candidate", { candidate }),
+    );
     pc.addEventListener("connectionstatechange", () => this.#connectionChanged(pc));
     pc.addEventListener("track", (event) => this.#trackCame(pc, event));
     if (!this.polite) {

@@ -44,6 +44,7 @@ const SENTENCES = {
 /** The sentence shown for an error of any kind. */
 export function sentence(error) {
   if (!(error instanceof Refusal)) return "Something went wrong on this page. Please reload it.";
-  if (error.errors.length > 0) return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
+  if (error.errors.length > 0)
+    return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
   return SENTENCES[error.code] ?? error.message ?? "Something went wrong. Please try again.";
 }

@@ -34,7 +34,15 @@ export class Room extends EventTarget {
 
   /** Takes a `room:joined` in: everything before it is void. */
   enter({ peerId, callId, roomId, id, name, hostId, node, settings, participants, user, role, joinedAt }) {
-    Object.assign(this, { selfId: peerId, callId, roomId: roomId ?? id, name, hostId, node: node ?? null, settings: settings ?? {} });
+    Object.assign(this, {
+      selfId: peerId,
+      callId,
+      roomId: roomId ?? id,
+      name,
+      hostId,
+      node: node ?? null,
+      settings: settings ?? {},
+    });
     const everybody = participants.some((participant) => participant.peerId === peerId)
       ? participants
       : [...participants, { peerId, userId: user?.id ?? user?._id, user, role, joinedAt }];

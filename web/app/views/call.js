@@ -38,11 +38,23 @@ export function callView({ call, local, title, link }) {
   });
   const bar = controls({ call, local, togglePanel: panel.toggle });
 
-  const copy = h("button", { type: "button", class: "quiet copy", onclick: () => copyLink(link) }, icon("link"), h("span", {}, "Copy link"));
+  const copy = h(
+    "button",
+    { type: "button", class: "quiet copy", onclick: () => copyLink(link) },
+    icon("link"),
+    h("span", {}, "Copy link"),
+  );
   const element = h(
     "div",
     { class: "call" },
-    h("header", { class: "call-head" }, h("img", { src: "/favicon.svg", alt: "", width: 28, height: 28 }), heading, clock, copy),
+    h(
+      "header",
+      { class: "call-head" },
+      h("img", { src: "/favicon.svg", alt: "", width: 28, height: 28 }),
+      heading,
+      clock,
+      copy,
+    ),
     banner,
     h("div", { class: "call-body" }, board.element, panel.element),
     bar.element,
@@ -133,8 +145,17 @@ function announceComingAndGoing(room, signal) {
 function sidePanel(panels, shown) {
   const title = h("h2", { id: "panel-title" });
   const content = h("div", { class: "panel-content" });
-  const close = h("button", { type: "button", class: "bare", "aria-label": "Close panel", onclick: () => show(null) }, icon("close"));
-  const element = h("aside", { class: "panel", hidden: true, "aria-labelledby": "panel-title" }, h("header", {}, title, close), content);
+  const close = h(
+    "button",
+    { type: "button", class: "bare", "aria-label": "Close panel", onclick: () => show(null) },
+    icon("close"),
+  );
+  const element = h(
+    "aside",
+    { class: "panel", hidden: true, "aria-labelledby": "panel-title" },
+    h("header", {}, title, close),
+    content,
+  );
   let open = null;
   let opener = null;
   function show(name) {

@@ -7,7 +7,11 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 /** @param {{chat: import("../chat.js").Chat}} context */
 export function chatPanel({ chat }) {
   const log = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
-  const empty = h("p", { class: "muted chat-empty" }, "Nothing has been said here yet. Messages reach everybody in the call.");
+  const empty = h(
+    "p",
+    { class: "muted chat-empty" },
+    "Nothing has been said here yet. Messages reach everybody in the call.",
+  );
   const typing = h("p", { class: "typing muted", "aria-live": "polite" });
   const input = h("textarea", {
     name: "message",
@@ -24,7 +28,12 @@ export function chatPanel({ chat }) {
       form.requestSubmit();
     },
   });
-  const form = h("form", { class: "composer", onsubmit: send }, input, h("button", { type: "submit", class: "round primary", "aria-label": "Send" }, icon("send")));
+  const form = h(
+    "form",
+    { class: "composer", onsubmit: send },
+    input,
+    h("button", { type: "submit", class: "round primary", "aria-label": "Send" }, icon("send")),
+  );
 
   async function send(event) {
     event.preventDefault();
@@ -70,7 +79,12 @@ function item({ mine, fromUser, message, timestamp }, index, all) {
   return h(
     "li",
     { class: mine ? "message is-mine" : "message" },
-    !sameSender && h("small", { class: "muted" }, `${mine ? "You" : (fromUser?.name ?? "Guest")} · ${clock.format(new Date(timestamp))}`),
+    !sameSender &&
+      h(
+        "small",
+        { class: "muted" },
+        `${mine ? "You" : (fromUser?.name ?? "Guest")} · ${clock.format(new Date(timestamp))}`,
+      ),
     h("p", {}, message),
   );
 }

@@ -20,8 +20,17 @@ export function controls({ call, local, togglePanel }) {
   const talk = button("chat", "Chat", () => togglePanel("chat"), unread);
 
   const confirm = endDialog(call);
-  const leave = h("button", { type: "button", class: "hang-up", onclick: () => call.leave() }, icon("leave"), h("span", {}, "Leave"));
-  const end = h("button", { type: "button", class: "hang-up outline", hidden: true, onclick: () => confirm.showModal() }, "End for all");
+  const leave = h(
+    "button",
+    { type: "button", class: "hang-up", onclick: () => call.leave() },
+    icon("leave"),
+    h("span", {}, "Leave"),
+  );
+  const end = h(
+    "button",
+    { type: "button", class: "hang-up outline", hidden: true, onclick: () => confirm.showModal() },
+    "End for all",
+  );
 
   return {
     element: h(
@@ -74,7 +83,11 @@ function endDialog(call) {
       "div",
       { class: "row" },
       h("button", { type: "button", class: "secondary", onclick: () => dialog.close() }, "Keep talking"),
-      h("button", { type: "button", class: "danger", onclick: () => (dialog.close(), call.endForAll().catch(toastError)) }, "End the call"),
+      h(
+        "button",
+        { type: "button", class: "danger", onclick: () => (dialog.close(), call.endForAll().catch(toastError)) },
+        "End the call",
+      ),
     ),
   );
   return dialog;

@@ -21,7 +21,12 @@ export function onSubmit(form, action) {
 
 /** The page's name with its mark. */
 export const brand = () =>
-  h("div", { class: "brand" }, h("img", { src: "/favicon.svg", alt: "", width: 36, height: 36 }), h("span", {}, "Switchboard"));
+  h(
+    "div",
+    { class: "brand" },
+    h("img", { src: "/favicon.svg", alt: "", width: 36, height: 36 }),
+    h("span", {}, "Switchboard"),
+  );
 
 /**
  * @param {{api: import("../api.js").Api, session: import("../session.js").Session,
@@ -51,17 +56,32 @@ export function homeView({ api, session, open, refresh }) {
         "section",
         { class: "pitch" },
         h("h1", {}, "Somebody is on the line."),
-        h("p", {}, "Video calls from browser to browser. Open a line, send the link, talk. Nothing to install, and guests need no account."),
+        h(
+          "p",
+          {},
+          "Video calls from browser to browser. Open a line, send the link, talk. Nothing to install, and guests need no account.",
+        ),
         joinForm(open),
       ),
-      h("div", { class: "stack" }, account ? createCard(api, open) : accountCard(api, refresh), account && callsCard(api, open)),
+      h(
+        "div",
+        { class: "stack" },
+        account ? createCard(api, open) : accountCard(api, refresh),
+        account && callsCard(api, open),
+      ),
     ),
   );
   return { title: "Video calls", element };
 }
 
 function joinForm(open) {
-  const { root, input } = field("Link or code of a call", { name: "room", required: true, autocomplete: "off", spellcheck: "false", placeholder: "K3F9QX2M7TBD" });
+  const { root, input } = field("Link or code of a call", {
+    name: "room",
+    required: true,
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: "K3F9QX2M7TBD",
+  });
   const form = h("form", { class: "join-form" }, root, h("button", { type: "submit", class: "secondary" }, "Join"));
   return onSubmit(form, async () => {
     const roomId = roomIn(input.value.trim());
@@ -81,13 +101,28 @@ function createCard(api, open) {
   const form = h(
     "form",
     {},
-    field("What is it about?", { name: "title", required: true, maxlength: 200, autocomplete: "off", placeholder: "Monday stand-up" }).root,
-    field("Passcode", { name: "passcode", minlength: 4, maxlength: 20, autocomplete: "off", placeholder: "none" }, "Optional, 4 to 20 characters. Whoever joins must know it.").root,
+    field("What is it about?", {
+      name: "title",
+      required: true,
+      maxlength: 200,
+      autocomplete: "off",
+      placeholder: "Monday stand-up",
+    }).root,
+    field(
+      "Passcode",
+      { name: "passcode", minlength: 4, maxlength: 20, autocomplete: "off", placeholder: "none" },
+      "Optional, 4 to 20 characters. Whoever joins must know it.",
+    ).root,
     h(
       "fieldset",
       { class: "choice" },
       h("legend", {}, "Who may join"),
-      h("label", {}, h("input", { type: "radio", name: "type", value: "public", checked: true }), "Anyone with the link"),
+      h(
+        "label",
+        {},
+        h("input", { type: "radio", name: "type", value: "public", checked: true }),
+        "Anyone with the link",
+      ),
       h("label", {}, h("input", { type: "radio", name: "type", value: "private" }), "People with an account"),
     ),
     h("button", { type: "submit", class: "primary" }, "Start a call"),
@@ -96,17 +131,39 @@ function createCard(api, open) {
     const call = await api.createCall({ title: title.trim(), type, ...(passcode && { passcode }) });
     open((call.call ?? call).roomId);
   });
-  return h("section", { class: "card", "aria-labelledby": "create-title" }, h("h2", { id: "create-title" }, "New call"), form);
+  return h(
+    "section",
+    { class: "card", "aria-labelledby": "create-title" },
+    h("h2", { id: "create-title" }, "New call"),
+    form,
+  );
 }
 
 function callsCard(api, open) {
   const list = h("ul", { class: "calls" });
-  const card = h("section", { class: "card", hidden: true, "aria-labelledby": "calls-title" }, h("h2", { id: "calls-title" }, "Your calls"), list);
+  const card = h(
+    "section",
+    { class: "card", hidden: true, "aria-labelledby": "calls-title" },
+    h("h2", { id: "calls-title" }, "Your calls"),
+    list,
+  );
   api.myCalls().then((data) => {
-    const calls = (Array.isArray(data) ? data : data.calls ?? []).filter(({ status }) => !["ended", "cancelled"].includes(status));
+    const calls = (Array.isArray(data) ? data : (data.calls ?? [])).filter(
+      ({ status }) => !["ended", "cancelled"].includes(status),
+    );
     list.append(
       ...calls.map(({ title, roomId, hasPasscode }) =>
-        h("li", {}, h("button", { type: "button", class: "call-row", onclick: () => open(roomId) }, h("strong", {}, title), hasPasscode && icon("lock"), h("code", {}, roomId))),
+        h(
+          "li",
+          {},
+          h(
+            "button",
+            { type: "button", class: "call-row", onclick: () => open(roomId) },
+            h("strong", {}, title),
+            hasPasscode && icon("lock"),
+            h("code", {}, roomId),
+          ),
+        ),
       ),
     );
     card.hidden = calls.length === 0;
@@ -128,7 +185,18 @@ export function accountCard(api, done) {
     { hidden: true },
     field("Your name", { name: "name", required: true, minlength: 2, maxlength: 100, autocomplete: "name" }).root,
     field("E-mail address", { name: "new-email", type: "email", required: true, autocomplete: "username" }).root,
-    field("New password", { name: "new-password", type: "password", required: true, minlength: 8, maxlength: 128, autocomplete: "new-password" }, "At least 8 characters.").root,
+    field(
+      "New password",
+      {
+        name: "new-password",
+        type: "password",
+        required: true,
+        minlength: 8,
+        maxlength: 128,
+        autocomplete: "new-password",
+      },
+      "At least 8 characters.",
+    ).root,
     h("button", { type: "submit", class: "primary" }, "Create account"),
   );
   onSubmit(signIn, async (form) => (await api.login(form), done()));
@@ -139,7 +207,19 @@ export function accountCard(api, done) {
 
   const forms = [signIn, signUp];
   const tabs = ["Sign in", "New here"].map((label, index) =>
-    h("button", { type: "button", role: "tab", class: "tab", id: `account-tab-${index}`, "aria-controls": `account-form-${index}`, onclick: () => select(index), onkeydown: (event) => arrow(event, index) }, label),
+    h(
+      "button",
+      {
+        type: "button",
+        role: "tab",
+        class: "tab",
+        id: `account-tab-${index}`,
+        "aria-controls": `account-form-${index}`,
+        onclick: () => select(index),
+        onkeydown: (event) => arrow(event, index),
+      },
+      label,
+    ),
   );
   forms.forEach((form, index) => {
     form.id = `account-form-${index}`;
@@ -159,5 +239,10 @@ export function accountCard(api, done) {
     tabs[1 - index].focus();
   }
   select(0);
-  return h("section", { class: "card", "aria-label": "Account" }, h("div", { role: "tablist", class: "tabs", "aria-label": "Account" }, tabs), forms);
+  return h(
+    "section",
+    { class: "card", "aria-label": "Account" },
+    h("div", { role: "tablist", class: "tabs", "aria-label": "Account" }, tabs),
+    forms,
+  );
 }

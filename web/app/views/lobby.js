@@ -14,7 +14,11 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
   const element = h(
     "div",
     { class: "lobby" },
-    h("header", { class: "home-head" }, h("button", { type: "button", class: "bare", onclick: home, "aria-label": "Switchboard, front page" }, brand())),
+    h(
+      "header",
+      { class: "home-head" },
+      h("button", { type: "button", class: "bare", onclick: home, "aria-label": "Switchboard, front page" }, brand()),
+    ),
     h("div", { class: "lobby-grid" }, preview.element, side),
   );
 
@@ -35,12 +39,30 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
       {},
       account
         ? h("p", {}, "You join as ", h("strong", {}, account.name), ".")
-        : field("Your name", { name: "guestName", required: true, minlength: 2, maxlength: 100, autocomplete: "name", value: session.identity?.user?.name }).root,
-      (call.requiresPasscode ?? call.hasPasscode) && field("Passcode of the call", { name: "passcode", type: "password", minlength: 4, maxlength: 20, autocomplete: "off" }).root,
+        : field("Your name", {
+            name: "guestName",
+            required: true,
+            minlength: 2,
+            maxlength: 100,
+            autocomplete: "name",
+            value: session.identity?.user?.name,
+          }).root,
+      (call.requiresPasscode ?? call.hasPasscode) &&
+        field("Passcode of the call", {
+          name: "passcode",
+          type: "password",
+          minlength: 4,
+          maxlength: 20,
+          autocomplete: "off",
+        }).root,
       h("button", { type: "submit", class: "primary" }, "Join the call"),
     );
     return onSubmit(form, async ({ guestName, passcode }) => {
-      const admission = await api.join({ roomId, ...(guestName && { guestName: guestName.trim() }), ...(passcode && { passcode }) });
+      const admission = await api.join({
+        roomId,
+        ...(guestName && { guestName: guestName.trim() }),
+        ...(passcode && { passcode }),
+      });
       const { joinToken, iceServers } = admission;
       preview.keep();
       admitted({ joinToken, iceServers, passcode, title: call.title });
@@ -66,13 +88,23 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
 }
 
 function summary({ currentParticipants, maxParticipants, type }) {
-  const there = currentParticipants === undefined ? "" : currentParticipants === 1 ? "1 person is there. " : `${currentParticipants} people are there. `;
+  const there =
+    currentParticipants === undefined
+      ? ""
+      : currentParticipants === 1
+        ? "1 person is there. "
+        : `${currentParticipants} people are there. `;
   return `${there}${type === "public" ? "Anyone with the link may join" : "By invitation"}${maxParticipants ? `, up to ${maxParticipants}` : ""}.`;
 }
 
 /** The own picture with the two switches; what is chosen here is how one enters. */
 function devicePreview(local) {
-  const video = h("video", { autoplay: true, playsinline: true, class: "mirrored", "aria-label": "Your camera's picture" });
+  const video = h("video", {
+    autoplay: true,
+    playsinline: true,
+    class: "mirrored",
+    "aria-label": "Your camera's picture",
+  });
   video.muted = true;
   video.srcObject = local.stream;
   const off = h("p", { class: "preview-off" }, "Your camera is off");
@@ -87,11 +119,20 @@ function devicePreview(local) {
   local.addEventListener("change", render);
   render();
   local.start().then((missing) => {
-    if (missing.length > 0) toast(`No ${missing.join(" and no ")}: others will not ${missing.includes("camera") ? "see" : "hear"} you until you turn it on.`);
+    if (missing.length > 0)
+      toast(
+        `No ${missing.join(" and no ")}: others will not ${missing.includes("camera") ? "see" : "hear"} you until you turn it on.`,
+      );
   });
   let kept = false;
   return {
-    element: h("section", { class: "preview", "aria-label": "How you will appear" }, video, off, h("div", { class: "preview-bar" }, microphone.element, camera.element)),
+    element: h(
+      "section",
+      { class: "preview", "aria-label": "How you will appear" },
+      video,
+      off,
+      h("div", { class: "preview-bar" }, microphone.element, camera.element),
+    ),
     keep: () => (kept = true),
     closed: () => {
       local.removeEventListener("change", render);
@@ -113,7 +154,8 @@ export function deviceSwitch(label, symbol, toggle) {
         // Not `disabled`, which would take the keyboard's focus away.
         if (busy) return;
         busy = true;
-        if (!(await toggle())) toast(`The ${label.toLowerCase()} cannot be used. Is it allowed in this browser?`, "error");
+        if (!(await toggle()))
+          toast(`The ${label.toLowerCase()} cannot be used. Is it allowed in this browser?`, "error");
         busy = false;
       },
     },

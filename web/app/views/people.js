@@ -24,7 +24,11 @@ export function peoplePanel({ call }) {
         "div",
         { class: "person" },
         h("span", {}, nameOf(participant), own && h("span", { class: "muted" }, " (you)")),
-        h("small", { class: "muted" }, [ROLES[role], words ?? "connected", node && `via ${node}`].filter(Boolean).join(" · ")),
+        h(
+          "small",
+          { class: "muted" },
+          [ROLES[role], words ?? "connected", node && `via ${node}`].filter(Boolean).join(" · "),
+        ),
       ),
       device("mic", "Microphone", mediaState.audioEnabled),
       device("camera", "Camera", mediaState.videoEnabled),
@@ -43,5 +47,9 @@ export function peoplePanel({ call }) {
 }
 
 function device(symbol, label, on) {
-  return h("span", { class: on ? "device" : "device is-off", role: "img", "aria-label": `${label} ${on ? "on" : "off"}` }, icon(on ? symbol : `${symbol}-off`));
+  return h(
+    "span",
+    { class: on ? "device" : "device is-off", role: "img", "aria-label": `${label} ${on ? "on" : "off"}` },
+    icon(on ? symbol : `${symbol}-off`),
+  );
 }

@@ -90,8 +90,18 @@ function makeTile({ participant, screen, own }) {
   avatar.style.setProperty("--hue", hueOf(participant.userId ?? participant.peerId));
   const label = h("span", { class: "tile-name" });
   const state = h("span", { class: "tile-state" });
-  const marks = [h("span", { class: "mark mark-mic" }, icon("mic-off")), h("span", { class: "mark mark-camera" }, icon("camera-off"))];
-  const element = h("figure", { class: "tile" }, avatar, video, state, h("figcaption", {}, screen ? null : marks, label));
+  const marks = [
+    h("span", { class: "mark mark-mic" }, icon("mic-off")),
+    h("span", { class: "mark mark-camera" }, icon("camera-off")),
+  ];
+  const element = h(
+    "figure",
+    { class: "tile" },
+    avatar,
+    video,
+    state,
+    h("figcaption", {}, screen ? null : marks, label),
+  );
   element.dataset.peer = participant.peerId;
   element.classList.toggle("is-screen", Boolean(screen));
   element.classList.toggle("is-own", Boolean(own));
@@ -108,7 +118,11 @@ function makeTile({ participant, screen, own }) {
       }
       video.hidden = !screen && !videoEnabled;
       avatar.hidden = !video.hidden;
-      label.textContent = screen ? `${own ? "Your" : `${nameOf(now)}'s`} screen` : own ? `${nameOf(now)} (you)` : nameOf(now);
+      label.textContent = screen
+        ? `${own ? "Your" : `${nameOf(now)}'s`} screen`
+        : own
+          ? `${nameOf(now)} (you)`
+          : nameOf(now);
       marks[0].hidden = audioEnabled;
       marks[1].hidden = videoEnabled;
       state.hidden = words === null;
@@ -121,5 +135,7 @@ function makeTile({ participant, screen, own }) {
 
 function describe(name, { audioEnabled, videoEnabled }, words, screen) {
   if (screen) return name;
-  return [name, `microphone ${audioEnabled ? "on" : "off"}`, `camera ${videoEnabled ? "on" : "off"}`, words].filter(Boolean).join(", ");
+  return [name, `microphone ${audioEnabled ? "on" : "off"}`, `camera ${videoEnabled ? "on" : "off"}`, words]
+    .filter(Boolean)
+    .join(", ");
 }

@@ -10,7 +10,11 @@ export function toast(text, kind = "info") {
   const region = document.getElementById("toasts");
   // The same refusal twice in a row is one notice.
   [...region.children].find((shown) => shown.firstChild.textContent === text)?.remove();
-  const dismiss = h("button", { class: "toast-close", type: "button", "aria-label": "Dismiss", onclick: () => element.remove() }, icon("close"));
+  const dismiss = h(
+    "button",
+    { class: "toast-close", type: "button", "aria-label": "Dismiss", onclick: () => element.remove() },
+    icon("close"),
+  );
   const element = h("div", { class: `toast toast-${kind}` }, h("span", {}, text), dismiss);
   region.append(element);
   while (region.children.length > MOST) region.firstChild.remove();
