@@ -1,2 +1,38 @@
-//! x
-fn main() {}
+//! Wiring and exit code only.
+
+use std::process::ExitCode;
+
+use api::config::ApiConfig;
+use api::{Listeners, run};
+use switchboard_common::config::{EXIT_CONFIG, Env};
+use switchboard_common::{shutdown, telemetry};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match ApiConfig::from_env(Env::new(std::env::vars())) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: ApiConfig) -> anyhow::Result<()> {
+    telemetry::init_logs(&config.log)?;
+    let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"))?;
+    let stop = shutdown::on_signals()?;
+    let listeners = Listeners {
+        clients: TcpListener::bind((config.bind, config.port)).await?,
+        admin: TcpListener::bind((config.bind, config.metrics_port)).await?,
+    };
+    run(config, metrics, listeners, stop).await
+}

@@ -5,5 +5,5 @@ pub mod token;
 pub mod turn;
 
 pub use password::{Hasher, Verdict};
-pub use token::{Identity, Issued, Kind, Tokens};
+pub use token::{Identity, Issued, Kind, Lifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceServer, TurnCredentials};

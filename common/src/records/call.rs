@@ -155,6 +155,36 @@ impl CallRecord {
         }
     }
 
+    /// A call as its room knows it: for while MongoDB is away, or the record is still on its way there.
+    #[must_use]
+    pub fn from_room(room: &RoomId, meta: &RoomMeta) -> Self {
+        let created = Timestamp::parse(&meta.created_at).unwrap_or(epoch());
+        Self {
+            id: meta.call_id.clone(),
+            title: meta.name.clone(),
+            description: String::new(),
+            host: meta.host.clone(),
+            participants: Vec::new(),
+            scheduled_at: None,
+            started_at: None,
+            ended_at: None,
+            duration: None,
+            status: CallStatus::Live,
+            call_type: meta.call_type,
+            settings: meta.settings.clone(),
+            room: room.clone(),
+            join_link: String::new(),
+            passcode: meta.passcode_hash.clone(),
+            max_participants: meta.max_participants,
+            invited: meta.invited.clone(),
+            peak: 0,
+            created_at: created,
+            updated_at: created,
+            revision: meta.version,
+            people: Vec::new(),
+        }
+    }
+
     /// The rules of its door.
     #[must_use]
     pub fn entrance(&self) -> Entrance<'_> {

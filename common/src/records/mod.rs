@@ -8,6 +8,7 @@ mod calls;
 mod error;
 mod fact_updates;
 mod facts;
+mod sessions;
 mod stored;
 mod user;
 mod users;
@@ -23,6 +24,7 @@ pub use call::{CallRecord, ParticipantRecord, PersonRecord};
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use error::RecordsError;
 pub use facts::{CallChange, CallEvent, CallFact, DeadFact, NewCall, Present};
+pub use sessions::Rotation;
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
@@ -84,6 +86,7 @@ impl Records {
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;
+        self.ensure_session_indexes().await?;
         self.ensure_fact_indexes().await
     }
 

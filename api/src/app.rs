@@ -1,0 +1,73 @@
+//! What the routes work with.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use switchboard_common::auth::{Hasher, IceConfig, Tokens};
+use switchboard_common::domain::{RoomId, Timestamp};
+use switchboard_common::records::Records;
+use switchboard_common::room::{Door, Rooms};
+
+/// How long a display figure may wait for Redis before the record's own is shown.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Handles to everything that routes need; a clone is one reference more.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// MongoDB.
+    pub records: Records,
+    /// Redis.
+    pub rooms: Rooms,
+    /// Issues and verifies tokens.
+    pub tokens: Tokens,
+    /// Hashes passwords and passcodes.
+    pub hasher: Hasher,
+    /// STUN and TURN.
+    pub ice: IceConfig,
+    /// The page's address, without a slash at the end; links to calls begin with it.
+    pub frontend: String,
+    /// When the process began.
+    pub started: Instant,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The time of the records.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Where people join a room.
+    #[must_use]
+    pub fn join_link(&self, room: &RoomId) -> String {
+        format!("{}/r/{room}", self.frontend)
+    }
+
+    /// How many are in the room, as far as Redis says so quickly; for show, nothing is decided by it.
+    pub async fn present(&self, room: &RoomId) -> Option<u32> {
+        match tokio::time::timeout(GLANCE, self.rooms.door(room)).await {
+            Ok(Ok(Door::Open { participants, .. })) => Some(participants),
+            Ok(Ok(Door::Absent | Door::Ended)) => Some(0),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,97 @@
+//! The api's settings, from the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use switchboard_common::auth::Lifetimes;
+use switchboard_common::config::{
+    ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
+};
+
+/// Everything that the api can be told. Over eight fields: each is a group or a knob of its own.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// `API_PORT`: where REST and the page are served.
+    pub port: u16,
+    /// `METRICS_PORT`: where probes and metrics are served.
+    pub metrics_port: u16,
+    /// `BIND_ADDRESS`: the address of both.
+    pub bind: std::net::IpAddr,
+    /// Logging.
+    pub log: LogConfig,
+    /// Redis.
+    pub redis: RedisConfig,
+    /// MongoDB.
+    pub mongo: MongoConfig,
+    /// The keys that sign tokens.
+    pub secrets: SecretsConfig,
+    /// `ACCESS_TOKEN_TTL`, `REFRESH_TOKEN_TTL`, `GUEST_TOKEN_TTL`, `JOIN_TOKEN_TTL`, in seconds.
+    pub lifetimes: Lifetimes,
+    /// Which pages may call.
+    pub origins: OriginsConfig,
+    /// STUN and TURN.
+    pub ice: IceSettings,
+    /// `WEB_DIR`: the folder of the page; none: no page.
+    pub web: Option<PathBuf>,
+    /// `PASSWORD_CONCURRENCY`: how many passwords are hashed at once.
+    pub password_concurrency: usize,
+    /// `REQUEST_TIMEOUT_MS`: after which a request is answered 503.
+    pub deadline: Duration,
+    /// `EMPTY_ROOM_SECONDS`: after which an empty room's call ends.
+    pub empty_after: Duration,
+}
+
+impl ApiConfig {
+    /// Reads every variable; reports every wrong one.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn from_env(mut variables: Env) -> Result<Self, ConfigErrors> {
+        let env = &mut variables;
+        let mode = Mode::from_env(env);
+        let defaults = Lifetimes::default();
+        let mut lifetime = |name, default: Duration, most| env.seconds(name, default.as_secs(), 1..=most);
+        let lifetimes = Lifetimes {
+            access: lifetime("ACCESS_TOKEN_TTL", defaults.access, 86_400),
+            refresh: lifetime("REFRESH_TOKEN_TTL", defaults.refresh, 90 * 86_400),
+            guest: lifetime("GUEST_TOKEN_TTL", defaults.guest, 7 * 86_400),
+            join: lifetime("JOIN_TOKEN_TTL", defaults.join, 3_600),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let config = Self {
+            port: env.port("API_PORT", 3001),
+            metrics_port: env.port("METRICS_PORT", 9101),
+            bind: env.parsed("BIND_ADDRESS", std::net::IpAddr::from([0, 0, 0, 0]), "an IP address", |text| {
+                text.parse().ok()
+            }),
+            log: LogConfig::from_env(env, mode),
+            redis: RedisConfig::from_env(env),
+            mongo: MongoConfig::from_env(env),
+            secrets: SecretsConfig::from_env(env, mode),
+            lifetimes,
+            origins: OriginsConfig::from_env(env),
+            ice: IceSettings::from_env(env),
+            web: env.optional("WEB_DIR").map(PathBuf::from),
+            password_concurrency: env.number("PASSWORD_CONCURRENCY", cores, 1..=256),
+            deadline: env.millis("REQUEST_TIMEOUT_MS", 15_000, 100..=300_000),
+            empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
+        };
+        variables.finish().map(|()| config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_set_is_a_configuration_for_development_and_none_for_production() {
+        assert!(ApiConfig::from_env(Env::new([("LOG_LEVEL", "info")])).is_ok());
+        let production = Env::new([("NODE_ENV", "production"), ("API_PORT", "x"), ("REQUEST_TIMEOUT_MS", "0")]);
+        let names: Vec<_> = ApiConfig::from_env(production).unwrap_err().0.into_iter().map(|e| e.name).collect();
+        for name in ["API_PORT", "REQUEST_TIMEOUT_MS", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"] {
+            assert!(names.iter().any(|wrong| wrong == name), "{name} is among {names:?}");
+        }
+    }
+}

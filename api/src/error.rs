@@ -1,0 +1,95 @@
+//! From a refusal to an HTTP answer. The body is written by `http::envelope`, which knows the request's id.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use switchboard_common::domain::{Code, Refusal};
+use switchboard_common::records::RecordsError;
+use switchboard_common::room::StoreError;
+
+/// Seconds after which a client may ask again when something we need is away.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
+
+/// A refusal on its way out of a handler: `?` works on everything that can go wrong there.
+#[derive(Debug)]
+pub struct Problem(pub Refusal);
+
+/// What handlers return.
+pub type Answer<T> = Result<T, Problem>;
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self(code.into())
+    }
+}
+
+impl From<RecordsError> for Problem {
+    fn from(error: RecordsError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable => {
+                tracing::warn!("the rooms are away");
+                Code::ServiceUnavailable.into()
+            }
+            error @ StoreError::Unexpected(_) => {
+                tracing::error!(%error, "an operation on a room failed");
+                Code::InternalError.into()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = status(self.0.code);
+        let mut response = status.into_response();
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
+        }
+        response.extensions_mut().insert(self.0);
+        response
+    }
+}
+
+/// The HTTP status that goes with a code (`docs/PROTOCOL.md`, "Codes").
+#[must_use]
+pub const fn status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidCredentials
+        | Code::TokenExpired
+        | Code::TokenInvalid
+        | Code::Unauthorized
+        | Code::InvalidPasscode => StatusCode::UNAUTHORIZED,
+        Code::Forbidden
+        | Code::HostRequired
+        | Code::CallEnded
+        | Code::CallFull
+        | Code::RoomFull
+        | Code::RoomLocked
+        | Code::Banned => StatusCode::FORBIDDEN,
+        Code::UserNotFound | Code::CallNotFound | Code::RoomNotFound | Code::PeerNotFound | Code::RouteNotFound => {
+            StatusCode::NOT_FOUND
+        }
+        Code::UserExists | Code::RoomExists | Code::AlreadyInRoom => StatusCode::CONFLICT,
+        Code::ValidationError
+        | Code::InvalidInput
+        | Code::NotInRoom
+        | Code::UnknownEvent
+        | Code::BinaryNotSupported => StatusCode::BAD_REQUEST,
+        Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
+        Code::InternalError | Code::DatabaseError => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

@@ -1,0 +1,131 @@
+//! What a route needs of a request, as its argument types: who asks, and a body that is known to be valid.
+
+use std::collections::HashMap;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{StatusCode, header};
+use serde_json::Value;
+use switchboard_common::auth::{Identity, Kind};
+use switchboard_common::domain::{CallId, Code, Refusal, RoomId};
+
+use crate::app::App;
+use crate::error::Problem;
+use crate::fields::{Fields, Input};
+
+/// A signed-in user. A route that has it as an argument refuses everybody else.
+pub struct Caller(pub Identity);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match identify(parts, app)? {
+            Some(identity) if identity.kind == Kind::User => Ok(Self(identity)),
+            _ => Err(Code::Unauthorized.into()),
+        }
+    }
+}
+
+/// A user, a guest with a token, or nobody. A token that is there but bad is refused all the same.
+pub struct MaybeCaller(pub Option<Identity>);
+
+impl FromRequestParts<App> for MaybeCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        identify(parts, app).map(Self)
+    }
+}
+
+fn identify(parts: &Parts, app: &App) -> Result<Option<Identity>, Problem> {
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(app.tokens.verify_access(token.trim())?))
+        }
+        _ => Err(Code::TokenInvalid.into()),
+    }
+}
+
+/// A JSON body whose every field was checked.
+pub struct ValidJson<T>(pub T);
+
+impl<T: Input> FromRequest<App> for ValidJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        let body =
+            Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Problem::from(Code::PayloadTooLarge),
+                _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
+            })?;
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(fields)) => Ok(Self(Fields::of_body(fields).read()?)),
+            Ok(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),
+            Err(_) => Err(Refusal::new(Code::InvalidInput, "The body is not JSON").into()),
+        }
+    }
+}
+
+fn is_json(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+/// A query whose every parameter was checked.
+pub struct ValidQuery<T>(pub T);
+
+impl<T: Input> FromRequestParts<App> for ValidQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Query(parameters) = Query::<HashMap<String, String>>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Refusal::new(Code::InvalidInput, "The query could not be read"))?;
+        Ok(Self(Fields::of_query(parameters).read()?))
+    }
+}
+
+/// An id in a path.
+pub struct Named<T>(pub T);
+
+/// Ids that can stand in a path.
+pub trait PathId: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` for the parameter.
+    fn read(text: &str) -> Result<Self, Refusal>;
+}
+
+impl PathId for CallId {
+    fn read(text: &str) -> Result<Self, Refusal> {
+        let id = Self::parse(text).ok().filter(|id| id.as_str().len() == 24);
+        id.ok_or_else(|| Refusal::field(Code::ValidationError, "id", "must be a call's id"))
+    }
+}
+
+impl PathId for RoomId {
+    fn read(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", "must be a room's id"))
+    }
+}
+
+impl<T: PathId> FromRequestParts<App> for Named<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let axum::extract::Path(text) = axum::extract::Path::<String>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Refusal::new(Code::InvalidInput, "The path could not be read"))?;
+        Ok(Self(T::read(&text)?))
+    }
+}

@@ -1,0 +1,161 @@
+//! Joining a call: the door of the REST side. It decides who may come as what, opens the room on Redis so that nodes
+//! need no MongoDB, and hands out what the socket needs.
+//!
+//! A room that Redis knows can be joined while MongoDB is away.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use switchboard_common::auth::{IceServer, Identity, Kind};
+use switchboard_common::domain::admission::admit;
+use switchboard_common::domain::{Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, UserId};
+use switchboard_common::records::{CallRecord, RecordsError};
+use switchboard_common::room::{Door, Opened};
+
+use crate::app::App;
+use crate::error::{Answer, Problem};
+use crate::extract::{MaybeCaller, ValidJson};
+use crate::fields::{Fields, Input};
+use crate::http::success;
+use crate::views::CallView;
+
+/// The body of `POST video-calls/join`.
+pub(crate) struct Joining {
+    room: Option<RoomId>,
+    passcode: Option<String>,
+    guest_name: Option<String>,
+}
+
+impl Input for Joining {
+    fn read(fields: &mut Fields) -> Self {
+        let room = RoomId::parse(&fields.line("roomId", 1..=64)).ok();
+        if room.is_none() {
+            fields.reject("roomId", "must be a room's id");
+        }
+        Self {
+            room,
+            passcode: fields.optional_raw_text("passcode", 0..=128),
+            guest_name: fields.optional_line("guestName", 2..=100),
+        }
+    }
+}
+
+/// The answer: who you are there, and what the socket asks for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Admitted<'a> {
+    call: CallView<'a>,
+    user: &'a PublicUser,
+    is_guest: bool,
+    role: Role,
+    waits: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    join_token: String,
+    ice_servers: Vec<IceServer>,
+}
+
+/// `POST video-calls/join`.
+pub(crate) async fn join(
+    State(app): State<App>,
+    MaybeCaller(caller): MaybeCaller,
+    ValidJson(form): ValidJson<Joining>,
+) -> Answer<impl IntoResponse> {
+    let room = form.room.ok_or(Code::ValidationError)?;
+    let (call, door) = find(&app, &room).await?;
+    if call.status.is_over() || matches!(door, Door::Ended) {
+        return Err(Code::CallEnded.into());
+    }
+    let user = who(caller, form.guest_name, &call)?;
+    let Admission { role, waits } = decide(&app, &call, &user, form.passcode.as_deref()).await?;
+    let present = match &door {
+        Door::Open { participants, .. } => *participants,
+        Door::Absent | Door::Ended => 0,
+    };
+    has_place(&app, &call, &door, &user.id).await?;
+    if app.rooms.open(&room, &call.room_meta()).await? == Opened::Ended {
+        return Err(Code::CallEnded.into());
+    }
+    let token = if user.is_guest { Some(app.tokens.issue_guest(&user, &room)?.token) } else { None };
+    let now = u64::try_from(app.now().seconds()).unwrap_or(0);
+    let answer = Admitted {
+        call: CallView::new(&app, &call, Some(present)),
+        user: &user,
+        is_guest: user.is_guest,
+        role,
+        waits,
+        token,
+        join_token: app.tokens.issue_join(&user, &room, role)?.token,
+        ice_servers: app.ice.ice_servers(&user.id, now),
+    };
+    Ok(success("You may join", answer).into_response())
+}
+
+/// The call by its record, or, when MongoDB is away, by what the room knows of it.
+async fn find(app: &App, room: &RoomId) -> Answer<(CallRecord, Door)> {
+    let (record, door) = tokio::join!(app.records.call_of_room_with_people(room), app.rooms.door(room));
+    let door = door?;
+    match (record, &door) {
+        (Ok(Some(call)), _) => Ok((call, door)),
+        // A room that a socket has just created: its record is on its way through the outbox.
+        (Ok(None) | Err(RecordsError::Unavailable(_)), Door::Open { meta, .. }) => {
+            let call = CallRecord::from_room(room, meta);
+            Ok((call, door))
+        }
+        (Ok(None), Door::Ended) => Err(Code::CallEnded.into()),
+        (Ok(None), Door::Absent) => Err(Code::CallNotFound.into()),
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// The identity to join with: the caller's own, a guest's former one for the same room, or a new guest's.
+fn who(caller: Option<Identity>, guest_name: Option<String>, call: &CallRecord) -> Result<PublicUser, Problem> {
+    let mut former = None;
+    match caller {
+        Some(identity) if identity.kind == Kind::User => return Ok(identity.user),
+        Some(identity) => former = Some(identity),
+        None => {}
+    }
+    if call.call_type != CallType::Public {
+        return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call").into());
+    }
+    let (former_id, former_name) = former.map_or((None, None), |identity| {
+        let same = identity.room.as_ref() == Some(&call.room);
+        (same.then_some(identity.user.id), Some(identity.user.name))
+    });
+    let name = guest_name
+        .or(former_name)
+        .ok_or_else(|| Refusal::field(Code::ValidationError, "guestName", "is required to join without an account"))?;
+    Ok(PublicUser::new(former_id.unwrap_or_else(new_guest), name, None))
+}
+
+fn new_guest() -> UserId {
+    let text = format!("guest-{:016x}", rand::random::<u64>());
+    UserId::parse(&text).expect("`guest-` and 16 hexadecimal digits are a user id")
+}
+
+async fn decide(app: &App, call: &CallRecord, user: &PublicUser, passcode: Option<&str>) -> Answer<Admission> {
+    let door = call.entrance();
+    let given = match (call.passcode.as_deref(), passcode) {
+        (Some(stored), Some(given)) if door.has_passcode && *door.host != user.id => {
+            Some(app.hasher.verify_passcode(stored, given).await?)
+        }
+        _ => None,
+    };
+    Ok(admit(&door, Applicant { user: &user.id, passcode: given, join_token: None })?)
+}
+
+/// Refuses early what the seat would be refused for; who is in the room already takes its old seat.
+async fn has_place(app: &App, call: &CallRecord, door: &Door, user: &UserId) -> Answer<()> {
+    let Door::Open { participants, locked, .. } = door else { return Ok(()) };
+    let full = *participants >= call.max_participants;
+    let shut = *locked && *user != call.host;
+    if !full && !shut {
+        return Ok(());
+    }
+    let seated = app.rooms.snapshot(&call.room).await?;
+    if seated.is_some_and(|room| room.seats.iter().any(|seat| seat.user_id == *user)) {
+        return Ok(());
+    }
+    Err(if full { Code::CallFull } else { Code::RoomLocked }.into())
+}

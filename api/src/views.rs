@@ -1,0 +1,159 @@
+//! Records as clients see them. A view names its fields one by one, so a hash can never slip out.
+
+use serde::Serialize;
+use switchboard_common::domain::{
+    CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, Timestamp, UserId,
+};
+use switchboard_common::records::{CallRecord, UserRecord};
+
+use crate::app::App;
+
+/// A user's own account.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserView<'a> {
+    #[serde(rename = "_id")]
+    object_id: &'a UserId,
+    id: &'a UserId,
+    name: &'a str,
+    email: &'a str,
+    avatar: Option<&'a str>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl<'a> From<&'a UserRecord> for UserView<'a> {
+    fn from(user: &'a UserRecord) -> Self {
+        Self {
+            object_id: &user.id,
+            id: &user.id,
+            name: &user.name,
+            email: &user.email,
+            avatar: user.avatar.as_deref(),
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+/// A call in full, for who may see it. Over eight fields: it is the wire's object, field by field.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallView<'a> {
+    #[serde(rename = "_id")]
+    object_id: &'a CallId,
+    id: &'a CallId,
+    title: &'a str,
+    description: &'a str,
+    host_id: &'a UserId,
+    host: PublicUser,
+    participants: Vec<ParticipantView<'a>>,
+    current_participants: u32,
+    scheduled_at: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    /// Minutes.
+    duration: Option<i64>,
+    status: CallStatus,
+    #[serde(rename = "type")]
+    call_type: CallType,
+    settings: &'a CallSettings,
+    room_id: &'a RoomId,
+    join_link: String,
+    has_passcode: bool,
+    max_participants: u32,
+    recording_enabled: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// One user of a call.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ParticipantView<'a> {
+    user_id: &'a UserId,
+    user: PublicUser,
+    role: Role,
+    joined_at: Option<Timestamp>,
+    left_at: Option<Timestamp>,
+    is_connected: bool,
+    connection_id: Option<&'a str>,
+}
+
+impl<'a> CallView<'a> {
+    /// The view of a call; `present`: how many Redis says are there now, when it says so.
+    #[must_use]
+    pub fn new(app: &App, call: &'a CallRecord, present: Option<u32>) -> Self {
+        let participants = call.participants.iter().map(|entry| ParticipantView {
+            user_id: &entry.user,
+            user: call.person(&entry.user),
+            role: entry.role,
+            joined_at: entry.joined_at,
+            left_at: entry.left_at,
+            is_connected: entry.is_connected,
+            connection_id: entry.connection_id.as_deref(),
+        });
+        Self {
+            object_id: &call.id,
+            id: &call.id,
+            title: &call.title,
+            description: &call.description,
+            host_id: &call.host,
+            host: call.person(&call.host),
+            participants: participants.collect(),
+            current_participants: present.unwrap_or_else(|| connected(call)),
+            scheduled_at: call.scheduled_at,
+            started_at: call.started_at,
+            ended_at: call.ended_at,
+            duration: call.duration,
+            status: call.status,
+            call_type: call.call_type,
+            settings: &call.settings,
+            room_id: &call.room,
+            join_link: app.join_link(&call.room),
+            has_passcode: call.has_passcode(),
+            max_participants: call.max_participants,
+            recording_enabled: call.settings.recording_enabled,
+            created_at: call.created_at,
+            updated_at: call.updated_at,
+        }
+    }
+}
+
+/// What somebody outside a call may know: enough to show a door.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DoorView<'a> {
+    #[serde(rename = "_id")]
+    object_id: &'a CallId,
+    id: &'a CallId,
+    title: &'a str,
+    #[serde(rename = "type")]
+    call_type: CallType,
+    requires_auth: bool,
+    requires_passcode: bool,
+    max_participants: u32,
+    current_participants: u32,
+}
+
+impl<'a> DoorView<'a> {
+    /// The door of a call.
+    #[must_use]
+    pub fn new(call: &'a CallRecord, present: Option<u32>) -> Self {
+        Self {
+            object_id: &call.id,
+            id: &call.id,
+            title: &call.title,
+            call_type: call.call_type,
+            requires_auth: call.call_type != CallType::Public,
+            requires_passcode: call.has_passcode(),
+            max_participants: call.max_participants,
+            current_participants: present.unwrap_or_else(|| connected(call)),
+        }
+    }
+}
+
+fn connected(call: &CallRecord) -> u32 {
+    let count = call.participants.iter().filter(|entry| entry.is_connected).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
