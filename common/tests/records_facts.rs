@@ -1,0 +1,168 @@
+//! Facts of calls on a real MongoDB.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use devcluster::mongo::Mongo;
+use switchboard_common::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
+use switchboard_common::records::{CallChange, CallFact, CallRecord, NewCall, Present, Records, RecordsTimeouts};
+
+const MINUTE: i64 = 60_000;
+const BEGIN: i64 = 1_800_000_000_000;
+const HOST: &str = "0123456789abcdef01234567";
+const GUEST: &str = "guest-0123456789abcdef";
+
+/// A call whose facts a test tells, at minutes from its beginning.
+struct Story {
+    call: CallId,
+    room: RoomId,
+}
+
+impl Story {
+    fn new(number: u32) -> Self {
+        let call = CallId::parse(&format!("{number:024x}")).unwrap();
+        Self { call, room: RoomId::parse(&format!("room-{number}")).unwrap() }
+    }
+
+    fn fact(&self, minute: i64, change: CallChange) -> CallFact {
+        let at = BEGIN + minute * MINUTE;
+        CallFact {
+            event_id: format!("{}:{at}", self.call),
+            order: format!("{at:015}-{:020}", 0),
+            at: Timestamp(at),
+            call: self.call.clone(),
+            room: self.room.clone(),
+            change,
+        }
+    }
+
+    fn created(&self) -> CallFact {
+        let call = NewCall {
+            title: "Standup".to_owned(),
+            host: UserId::parse(HOST).unwrap(),
+            call_type: CallType::Private,
+            settings: CallSettings::default(),
+            max_participants: 7,
+        };
+        self.fact(0, CallChange::Created(Box::new(call)))
+    }
+
+    fn joined(&self, minute: i64, user: &str, join: &str, count: u32) -> CallFact {
+        // A name that MongoDB would read as the path of a field, were it not told otherwise.
+        let name = "$name".to_owned();
+        let role = if user == HOST { Role::Host } else { Role::Guest };
+        self.fact(minute, CallChange::Joined { who: who(user, join), name, role, count })
+    }
+
+    fn left(&self, minute: i64, user: &str, join: &str) -> CallFact {
+        self.fact(minute, CallChange::Left { who: who(user, join), reason: "left".to_owned() })
+    }
+
+    fn ended(&self, minute: i64) -> CallFact {
+        self.fact(minute, CallChange::Ended { reason: "empty".to_owned() })
+    }
+
+    /// Two devices of the host that overlap, a guest who comes twice, the end while the guest is there.
+    fn whole(&self) -> Vec<CallFact> {
+        vec![
+            self.created(),
+            self.joined(1, HOST, "1-0", 1),
+            self.joined(2, HOST, "2-0", 2),
+            self.joined(3, GUEST, "3-0", 3),
+            self.left(4, HOST, "1-0"),
+            self.left(5, GUEST, "3-0"),
+            self.left(7, HOST, "2-0"),
+            self.joined(9, GUEST, "9-0", 1),
+            self.ended(11),
+        ]
+    }
+
+    async fn record(&self, records: &Records) -> CallRecord {
+        records.call(&self.call).await.unwrap().unwrap()
+    }
+}
+
+fn who(user: &str, join: &str) -> Present {
+    Present { user: UserId::parse(user).unwrap(), peer: PeerId::parse(user).unwrap(), join: join.to_owned() }
+}
+
+fn at(minute: i64) -> Option<Timestamp> {
+    Some(Timestamp(BEGIN + minute * MINUTE))
+}
+
+async fn records(mongo: &Mongo) -> Records {
+    let records = Records::connect(&mongo.uri("facts"), RecordsTimeouts::default()).await.unwrap();
+    records.ensure_indexes().await.unwrap();
+    records
+}
+
+fn assert_whole(call: &CallRecord) {
+    assert_eq!((call.title.as_str(), call.call_type, call.max_participants), ("Standup", CallType::Private, 7));
+    assert_eq!((call.status, call.started_at, call.ended_at), (CallStatus::Ended, at(1), at(11)));
+    assert_eq!((call.duration, call.peak), (Some(10), 3));
+    let [host, guest] = &call.participants[..] else { panic!("{:?}", call.participants) };
+    assert_eq!((host.user.as_str(), host.role, host.joined_at, host.left_at), (HOST, Role::Host, at(1), at(7)));
+    assert_eq!((guest.user.as_str(), guest.role, guest.joined_at, guest.left_at), (GUEST, Role::Guest, at(3), at(11)));
+    assert_eq!(guest.name.as_deref(), Some("$name"));
+    assert_eq!(guest.connection_id.as_deref(), Some("9-0"));
+    assert!(!host.is_connected && !guest.is_connected);
+}
+
+#[tokio::test]
+async fn facts_told_once_or_again_or_late_make_the_same_record() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+
+    let once = Story::new(1);
+    assert_eq!(records.write_facts(&once.whole()).await.unwrap(), []);
+    assert_whole(&once.record(&records).await);
+
+    // Every prefix told before the whole, and parts that come late: what a writer that died, and one that lost its lease, do.
+    let again = Story::new(2);
+    for length in 0..=again.whole().len() {
+        assert_eq!(records.write_facts(&again.whole()[..length]).await.unwrap(), []);
+        assert_eq!(records.write_facts(&again.whole()[length / 2..length]).await.unwrap(), []);
+    }
+    assert_whole(&again.record(&records).await);
+    let kinds: Vec<_> = records.call_events(&again.call).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["created", "joined", "joined", "joined", "left", "left", "left", "joined", "ended"]);
+
+    // While somebody is there, the record says so.
+    let live = Story::new(3);
+    records.write_facts(&live.whole()[..5]).await.unwrap();
+    let call = live.record(&records).await;
+    assert_eq!((call.status, call.ended_at), (CallStatus::Live, None));
+    assert!(call.participants.iter().all(|entry| entry.is_connected && entry.left_at.is_none()), "one device remains");
+
+    // The request that ended the call may have written so before the recorder comes to it.
+    let early = Story::new(4);
+    records.write_facts(&early.whole()[..3]).await.unwrap();
+    records.end_call(&early.call, at(11).unwrap()).await.unwrap();
+    records.write_facts(&early.whole()).await.unwrap();
+    assert_whole(&early.record(&records).await);
+}
+
+#[tokio::test]
+async fn what_mongodb_will_never_take_is_named_and_does_not_hold_up_the_rest() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let (first, mut second, third) = (Story::new(1), Story::new(2), Story::new(3));
+    second.room = first.room.clone();
+    let facts = [first.created(), second.created(), third.created(), third.joined(1, HOST, "1-0", 1)];
+    let refused = records.write_facts(&facts).await.unwrap();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].0 == 1 && refused[0].1.starts_with("11000"), "{refused:?}");
+    assert_eq!(third.record(&records).await.status, CallStatus::Live);
+}
+
+#[tokio::test]
+async fn recorders_count_each_other_while_they_announce_themselves() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let alive = Duration::from_secs(60);
+    assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
+    assert_eq!(records.announce_recorder("b", alive).await.unwrap(), 2);
+    assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 2);
+    records.retire_recorder("b").await.unwrap();
+    assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
+}
