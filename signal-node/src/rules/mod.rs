@@ -14,3 +14,6 @@ pub mod session;
 pub use effect::Effect;
 pub use handle::handle;
 pub use session::{Place, SessionView, Stamp};
+
+#[cfg(test)]
+mod tests;

@@ -317,3 +317,6 @@ pub fn packet(id: LogId, room: &RoomId, event: &Bytes) -> Message {
     let event = String::from_utf8_lossy(event);
     Message::packet(format!(r#"42[{event},"{id}.{room}"]"#))
 }
+
+#[cfg(test)]
+mod tests;

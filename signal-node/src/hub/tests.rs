@@ -1,0 +1,147 @@
+#![allow(clippy::unwrap_used)]
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::outbox::{Frame, OutboxLimits, Queue, Work};
+
+const P: Partition = Partition(0);
+
+fn id(ms: u64) -> LogId {
+    LogId { ms, seq: 0 }
+}
+
+/// A session of `R` on its way in, and what its client would get.
+fn newcomer(hub: &Hub) -> (Arc<Link>, Arc<Queue>) {
+    let (outbox, queue) = Outbox::detached(OutboxLimits { bytes: 1 << 20, messages: 100_000 });
+    (hub.register(P, RoomId::parse("R").unwrap(), outbox), queue)
+}
+
+fn seat(link: &Link, peer: &str) -> Arc<Seat> {
+    Arc::new(Seat::new(link.room.clone(), PeerId::parse(peer).unwrap(), 1, link.handle))
+}
+
+fn publish(hub: &Hub, ms: u64, to: Audience) {
+    let event = Bytes::from(format!("\"e\",{ms}"));
+    hub.deliver(P, Envelope::Event { id: (ms, 0), room: RoomId::parse("R").unwrap(), to, event });
+}
+
+fn everybody(except: Option<&str>) -> Audience {
+    Audience::All { except: except.map(|peer| PeerId::parse(peer).unwrap()) }
+}
+
+fn entry(ms: u64) -> LogEntry {
+    LogEntry { id: id(ms), event: Bytes::from(format!("\"e\",{ms}")) }
+}
+
+/// The numbers of the events that were sent since the last look.
+fn got(queue: &Queue) -> Vec<u64> {
+    let mut context = Context::from_waker(Waker::noop());
+    match queue.poll_work(&mut context) {
+        Poll::Ready(Work::Frames(frames)) => frames
+            .iter()
+            .map(|frame| match frame {
+                Frame::Text(text) => text.split([',', ']']).nth(1).unwrap().parse().unwrap(),
+                Frame::Binary(_) => panic!("no event is binary"),
+            })
+            .collect(),
+        Poll::Ready(other) => panic!("{other:?}"),
+        Poll::Pending => Vec::new(),
+    }
+}
+
+#[test]
+fn what_arrives_before_the_scripts_answer_waits_and_what_is_older_than_it_is_dropped() {
+    let hub = Hub::new(1);
+    let (link, queue) = newcomer(&hub);
+    for ms in [3, 5, 7] {
+        publish(&hub, ms, everybody(None));
+    }
+    assert_eq!(got(&queue), []);
+    assert!(hub.go_live(P, &link, seat(&link, "u"), id(5), None).is_none());
+    publish(&hub, 9, everybody(None));
+    assert_eq!(got(&queue), [7, 9]);
+}
+
+#[test]
+fn an_event_reaches_whom_it_is_for_once_and_not_its_sender() {
+    let hub = Hub::new(1);
+    let ((a, to_a), (b, to_b)) = (newcomer(&hub), newcomer(&hub));
+    assert!(hub.go_live(P, &a, seat(&a, "a"), id(1), None).is_none());
+    assert!(hub.go_live(P, &b, seat(&b, "b"), id(1), None).is_none());
+    publish(&hub, 2, everybody(Some("a")));
+    publish(&hub, 3, Audience::One(a.handle));
+    publish(&hub, 3, Audience::One(a.handle));
+    assert_eq!((got(&to_a), got(&to_b)), (vec![3], vec![2]));
+    hub.unregister(P, &a);
+    publish(&hub, 4, everybody(None));
+    assert_eq!((got(&to_a), got(&to_b)), (vec![], vec![4]));
+}
+
+#[test]
+fn after_a_gap_the_log_comes_first_and_then_what_arrived_meanwhile() {
+    let hub = Hub::new(1);
+    let (link, queue) = newcomer(&hub);
+    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    publish(&hub, 2, everybody(None));
+    let missed = hub.gap(P).pop().unwrap();
+    assert_eq!(missed.from, id(2));
+    publish(&hub, 5, everybody(None));
+    assert_eq!(got(&queue), [2], "nothing overtakes the log");
+    link.caught_up(missed.epoch, vec![entry(3), entry(4), entry(5)]);
+    publish(&hub, 6, everybody(None));
+    assert_eq!(got(&queue), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_gap_within_a_gap_is_mended_by_its_own_reading() {
+    let hub = Hub::new(1);
+    let (link, queue) = newcomer(&hub);
+    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    let first = hub.gap(P).pop().unwrap();
+    let second = hub.gap(P).pop().unwrap();
+    publish(&hub, 4, everybody(None));
+    // The first reading ended before 3 was logged; 4 must not be sent before it.
+    link.caught_up(first.epoch, vec![entry(2)]);
+    assert_eq!(got(&queue), [2]);
+    link.caught_up(second.epoch, vec![entry(2), entry(3), entry(4)]);
+    assert_eq!(got(&queue), [3, 4]);
+}
+
+#[test]
+fn a_session_that_joined_across_a_gap_reads_the_log_too() {
+    let hub = Hub::new(1);
+    let (link, queue) = newcomer(&hub);
+    assert!(hub.gap(P).is_empty(), "its script is still on the way");
+    let missed = hub.go_live(P, &link, seat(&link, "u"), id(5), None).unwrap();
+    assert_eq!(missed.from, id(5));
+    publish(&hub, 7, everybody(None));
+    link.caught_up(missed.epoch, vec![entry(6)]);
+    assert_eq!(got(&queue), [6, 7]);
+}
+
+#[test]
+fn a_quiet_clients_offset_follows_the_canary_but_never_during_a_gap() {
+    let hub = Hub::new(1);
+    let (link, _queue) = newcomer(&hub);
+    hub.deliver(P, Envelope::Canary { ms: 50 });
+    assert_eq!(hub.tick(P, &link), None, "not seated yet");
+    assert!(hub.go_live(P, &link, seat(&link, "u"), id(10), None).is_none());
+    assert_eq!(hub.tick(P, &link).unwrap().to_string(), "49-0.R");
+    publish(&hub, 60, everybody(None));
+    assert_eq!(hub.tick(P, &link), None, "it has a later offset already");
+    hub.deliver(P, Envelope::Canary { ms: 100 });
+    let missed = hub.gap(P).pop().unwrap();
+    assert_eq!(missed.from, id(99), "what is older than the canary was delivered");
+    assert_eq!(hub.tick(P, &link), None, "something may be missing");
+    link.caught_up(missed.epoch, Vec::new());
+    assert_eq!(hub.tick(P, &link).unwrap().ms, 99);
+}
+
+#[test]
+fn a_room_that_is_gone_is_left_by_its_sessions() {
+    let hub = Hub::new(1);
+    let (link, _queue) = newcomer(&hub);
+    assert!(!link.is_gone());
+    hub.deliver(P, Envelope::RoomGone { room: RoomId::parse("R").unwrap() });
+    assert!(link.is_gone());
+}
