@@ -287,17 +287,17 @@ fn signal<'a>(
         to: Option<PeerId>,
         #[serde(default)]
         id: Option<Box<str>>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "present")]
         offer: Option<&'a RawValue>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "present")]
         answer: Option<&'a RawValue>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "present")]
         candidate: Option<&'a RawValue>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "present")]
         state: Option<&'a RawValue>,
-        #[serde(borrow, default)]
+        #[serde(borrow, default, deserialize_with = "present")]
         message: Option<&'a RawValue>,
-        #[serde(borrow, default, rename = "type")]
+        #[serde(borrow, default, deserialize_with = "present", rename = "type")]
         kind: Option<&'a RawValue>,
     }
     let fields: Fields<'a> = fields(text)?;
@@ -322,6 +322,11 @@ fn signal<'a>(
         body.push((name, value));
     }
     Ok(ClientEvent::Signal(Signal { kind, to: fields.to, body, id: OwnId { id: fields.id }.checked()? }))
+}
+
+/// `null` is a value that passes through too: the end of candidates. serde would take it for a missing field.
+fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(field).map(Some)
 }
 
 /// The outer form of what passes through: a description is an object with `type` and `sdp`, a candidate an object or null
@@ -411,6 +416,12 @@ mod tests {
         ] {
             assert_eq!(code(name, argument), Some(expected), "{name} {argument}");
         }
+    }
+
+    #[test]
+    fn the_end_of_candidates_passes() {
+        assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u","candidate":null}"#), None);
+        assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u"}"#), Some(Code::ValidationError));
     }
 
     #[test]
