@@ -174,6 +174,24 @@ describe("the front door", { timeout: 120_000 }, () => {
     await host.close();
   });
 
+  test("without a camera or a microphone one still joins, sees and hears the others", async () => {
+    const host = await Person.arrive(browser);
+    await host.signUp(HOST);
+    const link = await host.startCall("Listeners welcome");
+    const listener = await Person.arrive(browser);
+    await listener.page.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("none", "NotFoundError"));
+    });
+    await listener.joinAsGuest(link, GUEST);
+    await Promise.all([host.connectedTo(GUEST), listener.connectedTo(HOST)]);
+    await listener.seesFrames();
+    await until("the host sees that nothing comes from there", async () =>
+      /microphone off, camera off/.test(await host.tile(GUEST).getAttribute("aria-label")),
+    );
+    await listener.close();
+    await host.close();
+  });
+
   test("a wrong password and an unknown call are refused in words", async () => {
     const person = await Person.arrive(browser);
     const { page } = person;

@@ -127,8 +127,8 @@ export class Call extends EventTarget {
       await request(this.#socket, "room:join", { roomId, token: joinToken });
     } catch (refusal) {
       if (this.status === "over") return;
-      // The connection went away while we asked; the next one asks again.
-      if (refusal.code === "UNREACHABLE") return;
+      // The connection went away while we asked: the next one asks again. Or the answer did, and this was a repetition.
+      if (["UNREACHABLE", "ALREADY_IN_ROOM"].includes(refusal.code)) return;
       if (!RENEWABLE.has(refusal.code) || renewed) return this.#finish(refusal);
       try {
         const { joinToken: fresh } = await this.#admit();

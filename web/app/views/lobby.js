@@ -106,7 +106,6 @@ function devicePreview(local) {
     "aria-label": "Your camera's picture",
   });
   video.muted = true;
-  video.srcObject = local.stream;
   const off = h("p", { class: "preview-off" }, "Your camera is off");
   const microphone = deviceSwitch("Microphone", "mic", () => local.setAudio(!local.state.audioEnabled));
   const camera = deviceSwitch("Camera", "camera", () => local.setVideo(!local.state.videoEnabled));
@@ -115,6 +114,9 @@ function devicePreview(local) {
     camera.set(local.state.videoEnabled);
     off.hidden = local.state.videoEnabled;
     video.hidden = !local.state.videoEnabled;
+    // An element that waits for a picture which never comes keeps the page loading.
+    const stream = local.state.videoEnabled ? local.stream : null;
+    if (video.srcObject !== stream) video.srcObject = stream;
   };
   local.addEventListener("change", render);
   render();

@@ -111,8 +111,10 @@ function makeTile({ participant, screen, own }) {
     update({ participant: now, stream, peer }) {
       const { audioEnabled, videoEnabled } = now.mediaState;
       const words = screen ? null : connectionWords(now, peer);
-      if (video.srcObject !== (stream ?? null)) {
-        video.srcObject = stream ?? null;
+      // An element that waits for tracks which never come keeps a page loading.
+      const shown = stream?.getTracks().length > 0 ? stream : null;
+      if (video.srcObject !== shown) {
+        video.srcObject = shown;
         // A browser may refuse to start sound before the first click on the page; the picture follows then.
         video.play().catch(() => {});
       }
