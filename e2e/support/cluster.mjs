@@ -24,3 +24,13 @@ export async function artifact(name) {
   await mkdir(artifacts, { recursive: true });
   return fileURLToPath(new URL(name, artifacts));
 }
+
+/**
+ * Does something to a process of the cluster, as `devcluster run` offers it.
+ * @param {string} service `nodes/0` (in the order of NODE_URLS), `redis`, ...
+ * @param {"kill" | "term" | "stop" | "cont" | "start"} action
+ */
+export async function control(service, action) {
+  const response = await fetch(`${required("DEVCLUSTER_CONTROL")}/${service}/${action}`, { method: "POST" });
+  if (!response.ok) throw new Error(`${action} ${service}: ${response.status} ${await response.text()}`);
+}

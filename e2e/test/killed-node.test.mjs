@@ -1,0 +1,73 @@
+// A call in two browsers outlives the node that serves one of them.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Person, launch } from "../support/browser.mjs";
+import { Client, account, admitted, newCall } from "../support/clients.mjs";
+import { artifact, control, nodeUrls } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+const HOST = "Ada Host";
+const GUEST = "Grace Guest";
+
+describe("a node is killed during a call", { timeout: 240_000 }, () => {
+  let browser;
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser?.close());
+
+  /** The position in NODE_URLS of the node with this name: each node tells its own to who joins through it. */
+  async function positionOf(name) {
+    const owner = await account("Node Finder");
+    const { roomId } = await newCall(owner);
+    for (const [position, url] of nodeUrls().entries()) {
+      const client = await Client.seated(url, roomId, await admitted(roomId, owner));
+      client.close();
+      if (client.joined.node === name) return position;
+    }
+    throw new Error(`no node is called ${name}`);
+  }
+
+  test("the call goes on, both pages recover without a reload, and a third person joins", async () => {
+    const host = await Person.arrive(browser);
+    await host.signUp(HOST);
+    const link = await host.startCall("Uncut");
+    const guest = await Person.arrive(browser);
+    await guest.joinAsGuest(link, GUEST);
+    await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
+    await Promise.all([host.seesFrames(), guest.seesFrames()]);
+    // Lost by a reload, and so its proof that there was none.
+    for (const { page } of [host, guest]) await page.evaluate(() => (window.neverReloaded = true));
+
+    const { node } = await guest.view();
+    const killed = `nodes/${await positionOf(node)}`;
+    await control(killed, "kill");
+    try {
+      await until("the guest's page notices", async () => (await guest.view()).status === "reconnecting");
+      await Promise.all([host.seesFrames(), guest.seesFrames()]);
+      await guest.page.screenshot({ path: await artifact("call-reconnecting.png") });
+      await Promise.all([host.seated(), guest.seated()]);
+      await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
+
+      await guest.press("Chat");
+      await guest.say("Still here");
+      await host.page.getByRole("button", { name: "Chat, 1 unread" }).click();
+      await host.page.locator(".message p", { hasText: "Still here" }).waitFor();
+
+      const third = await Person.arrive(browser);
+      await third.joinAsGuest(link, "Third Party");
+      await Promise.all([
+        host.connectedTo(GUEST, "Third Party"),
+        guest.connectedTo(HOST, "Third Party"),
+        third.connectedTo(HOST, GUEST),
+      ]);
+      await third.seesFrames();
+      await third.close();
+      for (const { page } of [host, guest]) assert.equal(await page.evaluate(() => window.neverReloaded), true);
+    } finally {
+      await control(killed, "start");
+    }
+    await guest.close();
+    await host.close();
+  });
+});
