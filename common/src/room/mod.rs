@@ -1,11 +1,26 @@
 //! Room state on Redis: the one place that knows its keys, scripts and connections.
 //!
-//! `keys` names, `lua/` decides, `lane` carries, `store` is what everybody else calls, `bus` receives.
+//! | file | what it does |
+//! |---|---|
+//! | `types` | what goes in and out, as values |
+//! | `keys` | names every key and channel, and the partitions |
+//! | `lua/`, `scripts` | decide: whatever reads and then writes is one script |
+//! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
+//! | `store` | what everybody else calls; `context` writes the calls, `reply` reads the answers |
+//! | `bus` | receives what scripts publish to this node |
 
 pub mod bus;
+mod call;
+mod context;
+pub mod keys;
+mod lane;
+mod queues;
+mod reply;
+pub mod scripts;
 pub mod store;
+mod topology;
 pub mod types;
 
 pub use bus::{Bus, BusEvent};
-pub use store::Rooms;
+pub use store::{Done, Rooms};
 pub use types::*;

@@ -1,0 +1,88 @@
+//! What every call is written with: the names, the scripts' hashes, the options, and this node's id.
+
+use redis::Cmd;
+
+use super::keys::Keys;
+use super::scripts::{Hashes, Script};
+use super::{Op, OpKind, Partition, RoomOptions, Seat};
+use crate::domain::{NodeId, RoomId};
+use crate::wire::server_event;
+
+/// Shared by the store and its lanes.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) keys: Keys,
+    pub(super) hashes: Hashes,
+    pub(super) options: RoomOptions,
+    pub(super) node: NodeId,
+}
+
+impl Context {
+    pub(super) fn new(options: RoomOptions, node: NodeId) -> Self {
+        Self { keys: Keys::new(&options.prefix, options.partitions), hashes: Hashes::compute(), options, node }
+    }
+
+    /// `EVALSHA` of a script with its keys; its arguments follow.
+    pub(super) fn script(&self, script: Script, keys: &[&str]) -> Cmd {
+        let mut command = Cmd::with_capacity(3 + keys.len() + 24, 512);
+        command.arg("EVALSHA").arg(self.hashes.of(script)).arg(keys.len());
+        for key in keys {
+            command.arg(*key);
+        }
+        command
+    }
+
+    /// A script of `lua/seats.lua`, with its keys, further ones, and its first seven arguments. `reason`: why somebody who is unseated
+    /// by it left.
+    pub(super) fn seat_script(&self, script: Script, room: &RoomId, more_keys: &[&str], reason: &str) -> Cmd {
+        let p = self.keys.partition_of(room);
+        let own = [self.keys.room(p, room), self.keys.log(p, room), self.keys.deadlines(p), self.keys.outbox(p)];
+        let keys: Vec<&str> = own.iter().map(String::as_str).chain(more_keys.iter().copied()).collect();
+        let mut command = self.script(script, &keys);
+        self.prelude(&mut command, p, room);
+        command
+            .arg(millis(self.options.empty_after))
+            .arg(server_event::user_left_template(reason))
+            .arg(serde_json::json!({ "reason": reason }).to_string());
+        command
+    }
+
+    /// The arguments of `lua/prelude.lua`.
+    fn prelude(&self, command: &mut Cmd, p: Partition, room: &RoomId) {
+        command
+            .arg(self.keys.channels(p))
+            .arg(room.as_str())
+            .arg(millis(self.options.window))
+            .arg(self.options.log_max_len);
+    }
+
+    /// A numbered operation.
+    pub(super) fn op(&self, p: Partition, seat: &Seat, op: &Op, number: u64) -> Cmd {
+        let script = match op.kind {
+            OpKind::Relay { .. } => Script::Relay,
+            OpKind::Broadcast => Script::Bcast,
+            OpKind::SetMedia(_) => Script::Set,
+        };
+        let mut command = Cmd::with_capacity(16, 320 + op.event.len());
+        command.arg("EVALSHA").arg(self.hashes.of(script)).arg(if op.dedupe.is_some() { 3 } else { 2 });
+        command.arg(self.keys.room(p, &seat.room)).arg(self.keys.log(p, &seat.room));
+        if let Some(id) = &op.dedupe {
+            command.arg(self.keys.dedupe(p, &seat.room, &seat.peer, id));
+        }
+        self.prelude(&mut command, p, &seat.room);
+        command.arg(seat.peer.as_str()).arg(seat.generation).arg(number);
+        match &op.kind {
+            OpKind::Relay { to } => command.arg(to.as_str()).arg(&op.event[..]),
+            OpKind::Broadcast => command.arg(&op.event[..]),
+            OpKind::SetMedia(media) => {
+                command.arg(&op.event[..]).arg(format!("v:{}", seat.peer)).arg(serde_json::json!(media).to_string())
+            }
+        };
+        command
+    }
+}
+
+/// Milliseconds, as scripts count.
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,207 @@
+//! A lane: one connection to one server, one pipeline in flight; what queues meanwhile is the next one.
+//!
+//! That keeps the order that a multiplexed connection loses when a script is missing or a connection dies. Whatever comes between (a
+//! script flushed, a slot on the move, a connection lost with answers unknown), the calls without an answer are sent again in
+//! order, by this lane or the one that serves them by then; numbers and generations make sure that nothing takes effect twice.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Pipeline, RedisError, ServerErrorKind, Value, cmd};
+
+use super::call::Call;
+use super::scripts::Script;
+use super::topology::{Address, Topology};
+use super::{Partition, Seat, StoreError};
+
+/// Between two tries to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// Between two tries while a slot is on the move.
+const MOVING: Duration = Duration::from_millis(5);
+/// How long a lane waits for the clock of a server that took over.
+const CLOCK_BEHIND: Duration = Duration::from_secs(2);
+
+/// What keeps a call from being answered, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    /// The scripts were flushed.
+    NoScript,
+    /// The keys are on the move between two servers.
+    Moving,
+    /// Another server has the slot.
+    Moved,
+    /// The server cannot serve for now: loading, demoted, cut off.
+    NotServing,
+}
+
+struct Connection {
+    redis: MultiplexedConnection,
+    /// Redis' number for it.
+    id: i64,
+}
+
+/// Serves a lane's lines until it is aborted.
+pub(super) async fn run(topology: Arc<Topology>, lane: usize, address: Address) {
+    let wake = topology.queues.wake(lane);
+    let mut connection: Option<Connection> = None;
+    let mut last_id = None;
+    let mut backoff = BACKOFF.0;
+    loop {
+        let mut batch = topology.queues.take(lane);
+        if batch.is_empty() {
+            wake.notified().await;
+            continue;
+        }
+        let mut partitions: Vec<Partition> = batch.iter().map(|call| call.partition).collect();
+        partitions.dedup();
+        if connection.is_none() {
+            // Unsent: back to the head of the lines, where they can be refused or given to another lane.
+            topology.queues.release(&partitions, batch);
+            match connect(&topology, &address, last_id).await {
+                Ok(opened) => {
+                    backoff = BACKOFF.0;
+                    last_id = Some(opened.id);
+                    connection = Some(opened);
+                }
+                Err(error) => {
+                    tracing::debug!(kind = ?error.kind(), "cannot connect to redis");
+                    topology.refresh(&address).await;
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+            }
+            continue;
+        }
+        let Some(open) = &mut connection else { continue };
+        let mut pipeline = Pipeline::with_capacity(batch.len());
+        let counts: Vec<usize> = batch.iter_mut().map(|call| call.write(&topology.context, &mut pipeline)).collect();
+        topology.queues.fly(lane, batch);
+        let answers = exchange(&topology, &mut open.redis, &pipeline).await;
+        let batch = topology.queues.land(lane);
+        let (unanswered, trouble) = match answers {
+            Some(answers) => settle(batch, &counts, answers),
+            None => (batch, Some(Trouble::NotServing)),
+        };
+        topology.queues.release(&partitions, unanswered);
+        match trouble {
+            None => {}
+            Some(Trouble::NoScript) => {
+                if load(&mut open.redis).await.is_err() {
+                    connection = None;
+                }
+            }
+            Some(Trouble::Moving) => tokio::time::sleep(MOVING).await,
+            Some(Trouble::Moved) => {
+                if !topology.refresh(&address).await {
+                    tokio::time::sleep(MOVING).await;
+                }
+            }
+            Some(Trouble::NotServing) => {
+                metrics::counter!("switchboard_redis_lane_reconnects_total").increment(1);
+                tracing::warn!("the connection to redis was lost, or its server does not serve");
+                connection = None;
+                topology.refresh(&address).await;
+            }
+        }
+    }
+}
+
+/// Sends a pipeline; `None` when the connection is lost, or silent for too long to be waited for.
+async fn exchange(topology: &Topology, redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
+    let started = Instant::now();
+    let late = topology.context.options.lanes.queue_time;
+    let answers = tokio::time::timeout(late, redis.send_packed_commands(pipeline, 0, pipeline.len())).await;
+    #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+    metrics::histogram!("switchboard_redis_lane_batch_size").record(pipeline.len() as f64);
+    metrics::histogram!("switchboard_redis_pipeline_seconds").record(started.elapsed().as_secs_f64());
+    answers.ok()?.ok()
+}
+
+/// Gives each call its answers. Returns those that have none, in order, and the worst reason.
+fn settle(batch: Vec<Call>, counts: &[usize], answers: Vec<Value>) -> (Vec<Call>, Option<Trouble>) {
+    let mut answers = answers.into_iter();
+    let mut unanswered: Vec<Call> = Vec::new();
+    let mut worst = None;
+    for (call, &count) in batch.into_iter().zip(counts) {
+        let values: Vec<Value> = answers.by_ref().take(count).collect();
+        let trouble = values.iter().find_map(trouble);
+        // An operation behind one that was not done is not done either, and says so: it waits for its turn with it.
+        let overtook = || is_gap(&values) && call.op_seat().is_some_and(|seat| has_op_of(&unanswered, seat));
+        if trouble.is_some() || values.len() < count || overtook() {
+            worst = worst.max(trouble);
+            count_call(call.name, "repeated");
+            unanswered.push(call);
+            continue;
+        }
+        let error = values.iter().find_map(|value| match value {
+            Value::ServerError(error) => {
+                Some(StoreError::Unexpected(format!("{} {}", error.code(), error.details().unwrap_or(""))))
+            }
+            _ => None,
+        });
+        count_call(call.name, if error.is_some() { "error" } else { "answered" });
+        call.finish(error.map_or(Ok(values), Err));
+    }
+    (unanswered, worst)
+}
+
+fn count_call(name: &'static str, outcome: &'static str) {
+    metrics::counter!("switchboard_redis_calls_total", "script" => name, "outcome" => outcome).increment(1);
+}
+
+fn has_op_of(calls: &[Call], seat: &Arc<Seat>) -> bool {
+    calls.iter().any(|call| call.op_seat().is_some_and(|other| Arc::ptr_eq(other, seat)))
+}
+
+fn is_gap(values: &[Value]) -> bool {
+    matches!(values, [Value::Array(words)] if matches!(words.first(), Some(Value::BulkString(word)) if word == b"GAP"))
+}
+
+/// Whether an answer says that the call was not done and is to be sent again. Looks into the answer of EXEC.
+fn trouble(value: &Value) -> Option<Trouble> {
+    match value {
+        Value::ServerError(error) => match error.kind() {
+            Some(ServerErrorKind::NoScript) => Some(Trouble::NoScript),
+            Some(ServerErrorKind::TryAgain | ServerErrorKind::Ask) => Some(Trouble::Moving),
+            Some(ServerErrorKind::Moved) => Some(Trouble::Moved),
+            Some(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly,
+            ) => Some(Trouble::NotServing),
+            _ => None,
+        },
+        Value::Array(values) => values.iter().filter(|value| matches!(value, Value::ServerError(_))).find_map(trouble),
+        _ => None,
+    }
+}
+
+/// Opens a connection that is ready for calls: the one before it is dead for certain, so that nothing that still stands in its buffers
+/// takes effect after calls of this one; the scripts are loaded; the clock is past every id seen.
+async fn connect(topology: &Topology, address: &Address, last_id: Option<i64>) -> Result<Connection, RedisError> {
+    let limit = topology.context.options.lanes.queue_time;
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
+    let client = redis::Client::open(topology.url.connection(&address.0, address.1)?)?;
+    let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
+    if let Some(last_id) = last_id {
+        // It may be gone, another server's, or not ours to end: then there is nothing to fear from it, or nothing to be done.
+        let _: Result<i64, _> = cmd("CLIENT").arg("KILL").arg("ID").arg(last_id).query_async(&mut redis).await;
+    }
+    let id = cmd("CLIENT").arg("ID").query_async(&mut redis).await?;
+    load(&mut redis).await?;
+    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut redis).await?;
+    let behind = topology.seen_ms.load(Ordering::Relaxed).saturating_sub(seconds * 1000 + micros / 1000);
+    tokio::time::sleep(Duration::from_millis(behind).min(CLOCK_BEHIND)).await;
+    Ok(Connection { redis, id })
+}
+
+async fn load(redis: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let mut pipeline = Pipeline::new();
+    for script in Script::ALL {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
+    }
+    pipeline.exec_async(redis).await
+}

@@ -1,0 +1,25 @@
+-- expire: one deadline that may be due: a seat past its grace, or a room empty for too long.
+--
+-- KEYS    1-4 as seats
+-- ARGV    1-7 as seats   8 peer, or * for the empty room   9 gen   10 call-ended, the event   11 the fact's details   12 tombstone, ms
+-- replies OK | STALE
+local peer, gen = ARGV[8], ARGV[9]
+local member = room .. ' ' .. peer .. ' ' .. gen
+local due = redis.call('ZSCORE', deadlines, member)
+if not due or tonumber(due) > now_ms() then return {'STALE'} end
+redis.call('ZREM', deadlines, member)
+if peer ~= '*' then
+  local seat = get_seat(peer)
+  if not seat or seat.state ~= 'reconnecting' or seat.gen ~= gen then return {'STALE'} end
+  unseat(peer, seat)
+  return {'OK'}
+end
+local found = redis.call('HMGET', room_key, 'st', 'n', 'peak', 'c')
+if found[1] ~= 'open' or found[2] ~= '0' then return {'STALE'} end
+if found[3] == '0' then
+  -- Opened, and nobody came: the call may still be held.
+  redis.call('DEL', room_key, log_key)
+else
+  end_call(found[4], ARGV[10], ARGV[11], ARGV[12])
+end
+return {'OK'}

@@ -1,0 +1,39 @@
+-- Shared by every script about a room: its log, and telling nodes of it.
+--
+-- KEYS[1] the room's hash   KEYS[2] its log
+-- ARGV[1] a node's channel without the node   ARGV[2] the room   ARGV[3] the log's window, ms   ARGV[4] its length, about
+--
+-- Fields of the hash: m meta, mv its version, c call, st open | ended, cap seats, lock 0 | 1, host user, gen the last generation,
+-- born the first one, n seats taken, peak the most ever, nodes "n1:2 n2:1" (connected seats by node), floor (the log is whole from it);
+--   s:<peer> "state gen node handle role join pid uid"; node and handle are - unless connected or waiting
+--   o:<peer> last operation   i:<peer> participant JSON as of the join   v:<peer> media JSON   a:<peer> ms of the last attach
+--   p:<pid hash> peer         b:<uid> banned
+-- Generations begin at the clock's ms, so that a room made anew never repeats one that an old session still holds.
+local room_key, log_key = KEYS[1], KEYS[2]
+local channel, room, window, log_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+local function log(to, except, mark, event)
+  local id = redis.call('XADD', log_key, '*', 't', to, 'x', except, 'k', mark, 'd', event)
+  redis.call('PEXPIRE', log_key, window)
+  return id
+end
+
+local function tell_one(node, handle, id, event)
+  redis.call('SPUBLISH', channel .. node, id .. ' ' .. room .. ' ' .. handle .. ' - ' .. event)
+end
+
+local function tell_all(nodes, id, except, event)
+  local envelope = id .. ' ' .. room .. ' * ' .. except .. ' ' .. event
+  for node in string.gmatch(nodes or '', '(%S+):%d+') do
+    redis.call('SPUBLISH', channel .. node, envelope)
+  end
+end
+
+-- Drops what is older than the window or beyond the length. Only the length can drop what a client could still ask for: the
+-- floor tells.
+local function trim(id)
+  redis.call('XTRIM', log_key, 'MINID', '~', tonumber(string.match(id, '^%d+')) - window)
+  if redis.call('XTRIM', log_key, 'MAXLEN', '~', log_length) > 0 then
+    redis.call('HSET', room_key, 'floor', redis.call('XRANGE', log_key, '-', '+', 'COUNT', 1)[1][1])
+  end
+end

@@ -1,0 +1,94 @@
+//! The scripts: their sources, and the names that Redis knows them by. What each takes and answers stands at the top of its file.
+
+use std::fmt::Write as _;
+
+use sha1::{Digest, Sha1};
+
+/// Lists the scripts, each with the files it is put together from, the last one being its own.
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $script:ident $name:literal [$($file:literal)*];)*) => {
+        /// A script.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Script { $($(#[$doc])* $script,)* }
+
+        impl Script {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$script,)*];
+
+            /// Its name, for metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$script => $name,)* }
+            }
+
+            /// What Redis runs.
+            #[must_use]
+            pub const fn source(self) -> &'static str {
+                match self { $(Self::$script => concat!($(include_str!(concat!("lua/", $file, ".lua"))),*),)* }
+            }
+        }
+    };
+}
+
+scripts! {
+    /// Makes a room or updates its meta.
+    Open "open" ["prelude" "seats" "open"];
+    /// Takes a seat.
+    Join "join" ["prelude" "seats" "join"];
+    /// One peer to another.
+    Relay "relay" ["prelude" "turn" "relay"];
+    /// One peer to everybody else.
+    Bcast "bcast" ["prelude" "turn" "bcast"];
+    /// Changes a field and tells everybody else.
+    Set "set" ["prelude" "turn" "set"];
+    /// Resumes a seat.
+    Attach "attach" ["prelude" "seats" "attach"];
+    /// A socket was lost.
+    Detach "detach" ["prelude" "seats" "detach"];
+    /// Gives up a seat.
+    Leave "leave" ["prelude" "seats" "leave"];
+    /// Ends a call.
+    End "end" ["prelude" "seats" "ending" "end"];
+    /// One deadline.
+    Expire "expire" ["prelude" "seats" "ending" "expire"];
+    /// Puts back a lost seat.
+    Reseat "reseat" ["prelude" "seats" "reseat"];
+    /// A node lives.
+    Beat "beat" ["beat"];
+    /// Declares a node dead.
+    SweepStart "sweep_start" ["sweep_start"];
+    /// One seat of a dead node.
+    SweepOne "sweep_one" ["prelude" "seats" "sweep_one"];
+    /// A node goes.
+    Retire "retire" ["retire"];
+    /// The lease of an outbox.
+    Own "own" ["own"];
+    /// Drops written facts.
+    Ack "ack" ["ack"];
+}
+
+/// The names that Redis gives the scripts: the SHA-1 of their sources.
+#[derive(Debug)]
+pub struct Hashes(Vec<String>);
+
+impl Hashes {
+    /// Computes them.
+    #[must_use]
+    pub fn compute() -> Self {
+        Self(Script::ALL.iter().map(|script| hex(&Sha1::digest(script.source()))).collect())
+    }
+
+    /// What EVALSHA takes.
+    #[must_use]
+    pub fn of(&self, script: Script) -> &str {
+        &self.0[script as usize]
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
