@@ -245,6 +245,8 @@ impl Starter<'_> {
             ("ALLOWED_ORIGINS", format!("{page},{}", local(public))),
             ("FRONTEND_URL", page),
             ("NODE_ENV", "development".into()),
+            // HAProxy tells whose request it is; limits per address would otherwise take everybody for one client.
+            ("TRUSTED_HOPS", u8::from(self.options.haproxy).to_string()),
             ("LOG_FORMAT", "text".into()),
         ];
         let litter = self.options.data.is_none().then_some(self.dir);

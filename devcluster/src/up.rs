@@ -18,7 +18,8 @@ pub(crate) async fn up(nodes: usize, data: PathBuf) -> anyhow::Result<ExitCode> 
     // Every port is looked at before anything starts: a taken one is told at once, and nothing has to be undone.
     let ports = Ports::from_env(nodes, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let data = std::path::absolute(&data).with_context(|| format!("no such place: {}", data.display()))?;
-    let options = Options { nodes, ports: Some(ports), data: Some(data), verbose: true, ..Options::default() };
+    let options =
+        Options { nodes, ports: Some(ports), data: Some(data), verbose: true, env: drain(), ..Options::default() };
     // Dropping a start that was interrupted ends what it had started.
     let mut cluster = tokio::select! {
         cluster = Cluster::start(&options) => cluster?,
@@ -37,6 +38,13 @@ pub(crate) async fn up(nodes: usize, data: PathBuf) -> anyhow::Result<ExitCode> 
     cluster.stop().await?;
     say("everything is stopped");
     Ok(if ended.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Ctrl-C stops all nodes at once: there is no other node to move anybody to, so nobody waits for it.
+fn drain() -> Vec<(String, String)> {
+    let defaults = [("DRAIN_DELAY_MS", "0"), ("DRAIN_DEADLINE_MS", "2000")];
+    let unset = defaults.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    unset.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 async fn one_ends(cluster: &mut Cluster) -> String {

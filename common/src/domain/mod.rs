@@ -7,6 +7,7 @@ pub mod grant;
 pub mod ids;
 pub mod participant;
 pub mod refusal;
+pub mod room_meta;
 pub mod settings;
 pub mod time;
 
@@ -17,5 +18,6 @@ pub use grant::Action;
 pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
 pub use participant::{ConnectionState, MediaState, Participant, PublicUser, Role};
 pub use refusal::{Code, FieldError, Refusal};
+pub use room_meta::RoomMeta;
 pub use settings::CallSettings;
 pub use time::Timestamp;

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
 use crate::domain::{
-    CallId, CallSettings, CallStatus, CallType, Entrance, PublicUser, Role, RoomId, Timestamp, UserId,
+    CallId, CallSettings, CallStatus, CallType, Entrance, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
-use crate::room::RoomMeta;
 
 /// A document of `videocalls`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
+pub use crate::domain::RoomMeta;
 use crate::domain::{
-    CallId, CallSettings, CallType, ConnectionState, Entrance, Generation, MediaState, Participant, PeerId, PublicUser,
-    Role, RoomId, SessionHandle, UserId,
+    CallId, ConnectionState, Generation, MediaState, Participant, PeerId, PublicUser, Role, RoomId, SessionHandle,
+    UserId,
 };
 
 /// The id of an entry in a room's log: a Redis stream id, `milliseconds-sequence`. Ordered.
@@ -33,49 +33,6 @@ impl LogId {
 impl std::fmt::Display for LogId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.ms, self.seq)
-    }
-}
-
-/// What a room knows of its call: field `m` of the room's hash, as JSON. Written by `open` when `mv` is newer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RoomMeta {
-    /// The call's record.
-    pub call_id: CallId,
-    /// The title to show.
-    pub name: String,
-    /// The user who made the call.
-    pub host: UserId,
-    /// Who may join.
-    pub call_type: CallType,
-    /// What is allowed.
-    pub settings: CallSettings,
-    /// Seats.
-    pub max_participants: u32,
-    /// PHC string; never leaves the backend.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passcode_hash: Option<String>,
-    /// Users invited by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub invited: Vec<UserId>,
-    /// RFC 3339, UTC, milliseconds.
-    pub created_at: String,
-    /// The record's revision, raised by every update: `mv`.
-    pub version: u64,
-}
-
-impl RoomMeta {
-    /// The rules of the call's door.
-    #[must_use]
-    pub fn entrance(&self) -> Entrance<'_> {
-        Entrance {
-            call_type: self.call_type,
-            host: &self.host,
-            invited: &self.invited,
-            has_passcode: self.passcode_hash.is_some(),
-            waiting_room: self.settings.waiting_room_enabled,
-            auto_admit_guests: self.settings.auto_admit_guests,
-        }
     }
 }
 
