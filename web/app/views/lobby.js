@@ -4,6 +4,9 @@ import { Refusal } from "../refusals.js";
 import { accountCard, brand, onSubmit } from "./home.js";
 import { toast, toastError } from "./toasts.js";
 
+const OVER = new Set(["ended", "cancelled"]);
+const GONE = new Set(["CALL_ENDED", "CALL_NOT_FOUND", "ROOM_NOT_FOUND"]);
+
 /**
  * @param {{api: import("../api.js").Api, session: import("../session.js").Session, local: import("../media.js").LocalMedia,
  *   roomId: string, home: () => void, admitted: (seat: object) => void}} context
@@ -34,6 +37,7 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
   function admissionForm(call) {
     const { account } = session;
     if (call.requiresAuth && !account) return h("p", {}, "This call is for people with an account.");
+    const asksPasscode = (call.requiresPasscode ?? call.hasPasscode) && !(account && account.id === call.hostId);
     const form = h(
       "form",
       {},
@@ -47,7 +51,7 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
             autocomplete: "name",
             value: session.identity?.user?.name,
           }).root,
-      (call.requiresPasscode ?? call.hasPasscode) &&
+      asksPasscode &&
         field("Passcode of the call", {
           name: "passcode",
           type: "password",
@@ -58,10 +62,11 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
       h("button", { type: "submit", class: "primary" }, "Join the call"),
     );
     return onSubmit(form, async ({ guestName, passcode }) => {
-      const admission = await api.join({
-        roomId,
-        ...(guestName && { guestName: guestName.trim() }),
-        ...(passcode && { passcode }),
+      const name = guestName && { guestName: guestName.trim() };
+      const admission = await api.join({ roomId, ...name, ...(passcode && { passcode }) }).catch((error) => {
+        // It ended while the door was looked at.
+        if (GONE.has(error.code)) showNoCall();
+        throw error;
       });
       const { joinToken, iceServers } = admission;
       preview.keep();
@@ -69,17 +74,24 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
     });
   }
 
+  function showNoCall() {
+    side.replaceChildren(
+      h("h1", {}, "No call here"),
+      h("p", {}, "The call behind this link has ended or never was. Ask for a new link, or open a line yourself."),
+      h("button", { type: "button", class: "primary", onclick: home }, "To the front page"),
+    );
+  }
+
   async function lookUp() {
     try {
-      showCall(await api.callByRoom(roomId).then((data) => data.call ?? data));
+      const data = await api.callByRoom(roomId);
+      const call = data.call ?? data;
+      if (OVER.has(call.status)) showNoCall();
+      else showCall(call);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       toastError(error);
-      side.replaceChildren(
-        h("h1", {}, "No call here"),
-        h("p", {}, "The call behind this link has ended or never was. Ask for a new link, or open a line yourself."),
-        h("button", { type: "button", class: "primary", onclick: home }, "To the front page"),
-      );
+      showNoCall();
     }
   }
 
