@@ -21,6 +21,6 @@ pub mod store;
 mod topology;
 pub mod types;
 
-pub use bus::{Bus, BusEvent};
+pub use bus::{Bus, BusEvent, Sink};
 pub use store::{Done, Rooms};
 pub use types::*;

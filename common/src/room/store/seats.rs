@@ -8,7 +8,7 @@ use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot;
 
 use super::Rooms;
-use crate::domain::{ConnectionState, Role, RoomId, SessionHandle};
+use crate::domain::{ConnectionState, Participant, Role, RoomId, SessionHandle};
 use crate::room::call::{Call, Request};
 use crate::room::context::{Context, millis};
 use crate::room::reply::{Words, log_entries, meta, snapshot, unexpected};
@@ -118,6 +118,9 @@ impl Rooms {
             _ => ConnectionState::Connected,
         };
         let meta = meta(claim.reply.text(6)?)?;
+        let participant: Participant =
+            serde_json::from_str(claim.reply.text(7)?).map_err(|_| unexpected("a participant"))?;
+        let media = serde_json::from_str(claim.reply.text(8)?).map_err(|_| unexpected("a media state"))?;
         let p = self.partition_of(&attach.room);
         let mut read = cmd("XRANGE");
         read.arg(self.context().keys.log(p, &attach.room)).arg(format!("({}", attach.offset)).arg(last.to_string());
@@ -129,7 +132,16 @@ impl Rooms {
             metrics::counter!("switchboard_resume_too_much_total").increment(1);
             return Ok(Attached::Fresh);
         }
-        Ok(Attached::Resumed { seat: claim.take()?, role, state, missed, last, meta })
+        Ok(Attached::Resumed(Box::new(Resumed {
+            seat: claim.take()?,
+            role,
+            state,
+            media,
+            user: participant.user,
+            missed,
+            last,
+            meta,
+        })))
     }
 
     /// The socket of a seat was lost: its peers see it `reconnecting`, and it is kept for the grace. Sent however long it takes, whatever
