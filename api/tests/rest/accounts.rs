@@ -1,0 +1,171 @@
+use reqwest::Method;
+use serde_json::json;
+use switchboard_common::auth::Tokens;
+use switchboard_common::domain::Timestamp;
+use switchboard_common::records::{Records, UserRecord};
+
+use super::support::{ACCESS_SECRET, PASSWORD, REFRESH_SECRET, Service};
+
+#[tokio::test]
+async fn who_registers_can_sign_in_and_read_its_profile() {
+    let service = Service::start().await;
+    let form = json!({ "name": "  Ann  ", "email": " Ann@Example.ORG ", "password": PASSWORD });
+    let registered = service.post("/api/auth/register", None, form).await;
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let user = &registered.data()["user"];
+    assert_eq!((&user["name"], &user["email"]), (&json!("Ann"), &json!("ann@example.org")));
+    assert_eq!(user["_id"], user["id"]);
+    assert!(user.get("password").is_none());
+    assert_eq!(registered.data()["expiresIn"], "15m");
+
+    let form = json!({ "email": "ANN@example.org", "password": PASSWORD });
+    let signed_in = service.post("/api/auth/login", None, form).await;
+    assert_eq!(signed_in.status, 200);
+    let profile = service.get("/api/auth/profile", Some(&signed_in.text("token"))).await;
+    assert_eq!(profile.data(), &registered.data()["user"]);
+    let created = profile.text("createdAt");
+    assert!(Timestamp::parse(&created).is_some_and(|at| at.to_string() == created), "{created}");
+}
+
+#[tokio::test]
+async fn a_wrong_address_and_a_wrong_password_are_told_the_same() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let mut answers = Vec::new();
+    for (email, password) in [(ann.email.as_str(), "wrong password"), ("nobody@example.org", PASSWORD)] {
+        let mut reply = service.post("/api/auth/login", None, json!({ "email": email, "password": password })).await;
+        assert_eq!(reply.refusal(), (401, "INVALID_CREDENTIALS"));
+        reply.body["requestId"] = json!(null);
+        answers.push(reply.body);
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn of_fifty_registrations_of_one_address_at_once_one_wins() {
+    let service = Service::start().await;
+    let form = json!({ "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
+    let tries = (0..50).map(|_| service.post("/api/auth/register", None, form.clone()));
+    let replies = futures_util::future::join_all(tries).await;
+    let won = replies.iter().filter(|reply| reply.status == 201).count();
+    let taken = replies.iter().filter(|reply| reply.status == 409 && reply.refusal().1 == "USER_EXISTS").count();
+    assert_eq!((won, taken), (1, 49));
+}
+
+#[tokio::test]
+async fn a_registration_names_every_field_that_is_wrong() {
+    let service = Service::start().await;
+    let good = json!({ "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
+    for (field, value) in [
+        ("name", json!("A")),
+        ("name", json!("x".repeat(101))),
+        ("name", json!("a\u{0}b")),
+        ("name", json!(null)),
+        ("name", json!(["Ann"])),
+        ("email", json!("ann")),
+        ("email", json!("ann@example")),
+        ("email", json!({ "$gt": "" })),
+        ("password", json!("short12")),
+        ("password", json!("x".repeat(129))),
+        ("password", json!(12_345_678)),
+    ] {
+        let mut form = good.clone();
+        form[field] = value.clone();
+        let reply = service.post("/api/auth/register", None, form).await;
+        assert_eq!(reply.refusal(), (400, "VALIDATION_ERROR"), "{field} = {value}");
+        assert_eq!(reply.fields(), [field], "{value}");
+    }
+    let reply = service.post("/api/auth/register", None, json!({})).await;
+    assert_eq!(reply.fields(), ["name", "email", "password"]);
+}
+
+#[tokio::test]
+async fn a_sign_in_takes_text_only() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let form = json!({ "email": { "$gt": "" }, "password": { "$ne": "" } });
+    let reply = service.post("/api/auth/login", None, form).await;
+    assert_eq!((reply.refusal(), reply.fields()), ((400, "VALIDATION_ERROR"), vec!["email", "password"]));
+    assert!(service.get("/api/auth/profile", Some(&ann.token)).await.status.is_success());
+}
+
+#[tokio::test]
+async fn a_user_of_the_node_service_signs_in_and_gets_an_argon2id_hash() {
+    let service = Service::start().await;
+    let user = UserRecord {
+        id: Records::new_user_id(),
+        name: "Old".into(),
+        email: "old@example.org".into(),
+        // "legacy-password", cost 4.
+        password: bcrypt::hash("legacy-password", 4).unwrap(),
+        avatar: None,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    };
+    service.records.insert_user(&user).await.unwrap();
+    for _ in 0..2 {
+        let form = json!({ "email": user.email, "password": "legacy-password" });
+        assert_eq!(service.post("/api/auth/login", None, form).await.status, 200);
+        let stored = service.records.user(&user.id).await.unwrap().unwrap();
+        assert!(stored.password.starts_with("$argon2id$"), "{}", stored.password);
+    }
+    let form = json!({ "email": user.email, "password": "another-password" });
+    assert_eq!(service.post("/api/auth/login", None, form).await.refusal(), (401, "INVALID_CREDENTIALS"));
+}
+
+#[tokio::test]
+async fn a_profile_is_read_with_a_good_token_only() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    assert_eq!(service.get("/api/auth/profile", None).await.refusal(), (401, "UNAUTHORIZED"));
+    let user = service.records.user_by_email(&ann.email).await.unwrap().unwrap().public();
+    let issue = |tokens: Tokens| tokens.issue_access(&user, &ann.email, "s").unwrap().token;
+    let unsigned = {
+        let body = ann.token.split('.').nth(1).unwrap();
+        format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")
+    };
+    let foreign = issue(Tokens::new("another-secret-of-at-least-32-byte", REFRESH_SECRET));
+    let expired = issue(Tokens::new(ACCESS_SECRET, REFRESH_SECRET).with_clock(|| 1_000_000_000));
+    for (token, code) in [
+        (unsigned.as_str(), "TOKEN_INVALID"),
+        (foreign.as_str(), "TOKEN_INVALID"),
+        ("noise", "TOKEN_INVALID"),
+        (expired.as_str(), "TOKEN_EXPIRED"),
+    ] {
+        assert_eq!(service.get("/api/auth/profile", Some(token)).await.refusal(), (401, code));
+    }
+    let request = service.request(Method::GET, "/api/auth/profile").header("authorization", "Basic YTpi");
+    assert_eq!(service.send(request).await.refusal(), (401, "TOKEN_INVALID"));
+    let valid = service.get("/api/auth/validate", Some(&ann.token)).await;
+    assert_eq!((&valid.data()["valid"], &valid.data()["user"]["id"]), (&json!(true), &json!(ann.id)));
+}
+
+#[tokio::test]
+async fn a_profile_changes_field_by_field_and_an_address_of_another_is_refused() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let patch = async |body: serde_json::Value| {
+        service.send(service.request(Method::PATCH, "/api/auth/profile").bearer_auth(&ann.token).json(&body)).await
+    };
+    let changed = patch(json!({ "name": "Anna", "avatar": "https://example.org/a.png" })).await;
+    assert_eq!((changed.text("name"), changed.text("email")), ("Anna".into(), ann.email.clone()));
+    assert_eq!(patch(json!({ "avatar": null })).await.data()["avatar"], json!(null));
+    assert_eq!(patch(json!({ "email": bob.email })).await.refusal(), (409, "USER_EXISTS"));
+    let wrong = patch(json!({ "name": null, "email": "x", "avatar": "javascript:alert(1)" })).await;
+    assert_eq!((wrong.refusal(), wrong.fields().len()), ((400, "VALIDATION_ERROR"), 3));
+    assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.text("name"), "Anna");
+}
+
+#[tokio::test]
+async fn a_refresh_token_works_once_and_a_replay_ends_the_session() {
+    let service = Service::start().await;
+    service.user("Ann").await;
+    let form = json!({ "email": "ann@example.org", "password": PASSWORD });
+    let first = service.post("/api/auth/login", None, form).await.text("refreshToken");
+    let refresh = async |token: &str| service.post("/api/auth/refresh", None, json!({ "refreshToken": token })).await;
+    let second = refresh(&first).await;
+    assert!(service.get("/api/auth/profile", Some(&second.text("token"))).await.status.is_success());
+    let second = second.text("refreshToken");
+    assert_eq!(refresh(&first).await.refusal(), (401, "TOKEN_INVALID"));
+    assert_eq!(refresh(&second).await.refusal(), (401, "TOKEN_INVALID"), "the family is gone");
+}

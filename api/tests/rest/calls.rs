@@ -1,0 +1,172 @@
+use serde_json::{Value, json};
+use switchboard_common::domain::RoomId;
+use switchboard_common::room::Door;
+
+use super::support::Service;
+
+fn path(call: &Value) -> String {
+    format!("/api/video-calls/{}", call["_id"].as_str().unwrap())
+}
+
+fn by_room(call: &Value) -> String {
+    format!("/api/video-calls/room/{}", call["roomId"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_new_call_waits_for_its_host_with_every_default() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call =
+        service.call(&ann, json!({ "title": "  Stand-up ", "settings": { "chatEnabled": false }, "unknown": 1 })).await;
+    let room = call["roomId"].as_str().unwrap();
+    assert!(room.len() == 12 && room.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()), "{room}");
+    assert_eq!(call["joinLink"], format!("http://page.test/r/{room}"));
+    for (field, value) in [
+        ("title", json!("Stand-up")),
+        ("description", json!("")),
+        ("status", json!("waiting")),
+        ("type", json!("public")),
+        ("maxParticipants", json!(100)),
+        ("hasPasscode", json!(false)),
+        ("hostId", json!(ann.id)),
+        ("currentParticipants", json!(0)),
+        ("scheduledAt", Value::Null),
+    ] {
+        assert_eq!(call[field], value, "{field}");
+    }
+    assert_eq!((&call["settings"]["chatEnabled"], &call["settings"]["videoEnabled"]), (&json!(false), &json!(true)));
+    assert_eq!(call["participants"][0]["userId"], json!(ann.id));
+    assert_eq!((&call["participants"][0]["role"], &call["host"]["name"]), (&json!("host"), &json!("Ann")));
+    let read = service.get(&path(&call), Some(&ann.token)).await;
+    assert_eq!(read.data(), &call);
+    assert_eq!(service.get(&by_room(&call), None).await.data(), &call);
+}
+
+#[tokio::test]
+async fn a_call_names_every_field_that_is_wrong() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    for (field, value) in [
+        ("title", json!("")),
+        ("title", json!("x".repeat(201))),
+        ("title", json!({ "$gt": "" })),
+        ("description", json!("x".repeat(1001))),
+        ("description", json!("a\u{7}")),
+        ("type", json!("secret")),
+        ("type", json!(1)),
+        ("scheduledAt", json!("tomorrow")),
+        ("scheduledAt", json!("2001-01-01T00:00:00Z")),
+        ("maxParticipants", json!(1)),
+        ("maxParticipants", json!(501)),
+        ("maxParticipants", json!("10")),
+        ("maxParticipants", json!(2.5)),
+        ("passcode", json!("123")),
+        ("passcode", json!(1234)),
+        ("settings", json!([])),
+        ("settings", json!({ "chatEnabled": "yes" })),
+        ("invitedUserIds", json!("me")),
+        ("invitedUserIds", json!(["guest-0123456789abcdef"])),
+    ] {
+        let mut form = json!({ "title": "T" });
+        form[field] = value.clone();
+        let reply = service.post("/api/video-calls", Some(&ann.token), form).await;
+        assert_eq!(reply.refusal(), (400, "VALIDATION_ERROR"), "{field} = {value}");
+        assert_eq!(reply.fields(), [field], "{value}");
+    }
+    assert_eq!(service.post("/api/video-calls", None, json!({ "title": "T" })).await.refusal(), (401, "UNAUTHORIZED"));
+}
+
+#[tokio::test]
+async fn a_scheduled_call_keeps_its_date_in_utc() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({ "scheduledAt": "2099-01-01T02:00:00+02:00" })).await;
+    assert_eq!((&call["status"], &call["scheduledAt"]), (&json!("scheduled"), &json!("2099-01-01T00:00:00.000Z")));
+}
+
+#[tokio::test]
+async fn a_private_call_shows_others_its_door_only() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({ "type": "private", "passcode": "s3cret" })).await;
+    assert_eq!(call["hasPasscode"], true);
+    assert!(!call.to_string().contains("s3cret") && !call.to_string().contains("argon2"));
+    for token in [None, Some(bob.token.as_str())] {
+        assert_eq!(service.get(&path(&call), token).await.refusal(), (403, "FORBIDDEN"));
+        let door = service.get(&by_room(&call), token).await;
+        let expected = json!({
+            "_id": call["_id"], "id": call["_id"], "title": "A call", "type": "private", "requiresAuth": true,
+            "requiresPasscode": true, "maxParticipants": 100, "currentParticipants": 0,
+        });
+        assert_eq!(door.data(), &expected);
+    }
+    assert_eq!(service.get(&path(&call), Some(&ann.token)).await.data()["hostId"], json!(ann.id));
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_exist_is_told_so() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let missing = "/api/video-calls/0123456789abcdef01234567";
+    assert_eq!(service.get(missing, None).await.refusal(), (404, "CALL_NOT_FOUND"));
+    assert_eq!(service.get("/api/video-calls/room/NOSUCHROOM", None).await.refusal(), (404, "CALL_NOT_FOUND"));
+    assert_eq!(
+        service.post(&format!("{missing}/end"), Some(&ann.token), json!({})).await.refusal(),
+        (404, "CALL_NOT_FOUND")
+    );
+    for malformed in ["/api/video-calls/xyz", "/api/video-calls/room/a%7Bb"] {
+        assert_eq!(service.get(malformed, None).await.refusal(), (400, "VALIDATION_ERROR"), "{malformed}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_the_callers_calls_page_by_page_and_filtered() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    for number in 0..5 {
+        let kind = if number % 2 == 0 { "public" } else { "private" };
+        service.call(&ann, json!({ "title": format!("Call {number} (a.b)"), "type": kind })).await;
+    }
+    service.call(&bob, json!({ "title": "Call of Bob" })).await;
+    let list = async |query: &str| service.get(&format!("/api/video-calls?{query}"), Some(&ann.token)).await;
+    let titles = |reply: &super::support::Reply| -> Vec<String> {
+        let calls = reply.data().as_array().unwrap();
+        calls.iter().map(|call| call["title"].as_str().unwrap()[..6].to_owned()).collect()
+    };
+    let first = list("page=1&limit=2&sort=title&order=asc").await;
+    assert_eq!(titles(&first), ["Call 0", "Call 1"]);
+    assert_eq!(first.body["pagination"], json!({ "page": 1, "limit": 2, "total": 5, "pages": 3 }));
+    assert_eq!(first.data()[0]["host"]["name"], "Ann");
+    assert_eq!(titles(&list("page=3&limit=2&sort=title&order=asc").await), ["Call 4"]);
+    let beyond = list("page=9&limit=2").await;
+    assert_eq!((beyond.data().as_array().unwrap().len(), &beyond.body["pagination"]["total"]), (0, &json!(5)));
+    assert_eq!(titles(&list("type=private&sort=title&order=asc").await), ["Call 1", "Call 3"]);
+    assert_eq!(list("status=ended").await.body["pagination"]["total"], 0);
+    assert_eq!(list("search=CALL%203%20(a.b").await.body["pagination"]["total"], 1);
+    assert_eq!(list("search=.*").await.body["pagination"]["total"], 0);
+    assert_eq!(list("startDate=2099-01-01").await.body["pagination"]["total"], 0);
+    assert_eq!(list("endDate=2099-01-01").await.body["pagination"]["total"], 5);
+    let wrong = list("page=0&limit=101&status=x&type=y&sort=z&order=up&startDate=soon").await;
+    assert_eq!((wrong.refusal(), wrong.fields().len()), ((400, "VALIDATION_ERROR"), 7));
+    assert_eq!(service.get("/api/video-calls", None).await.refusal(), (401, "UNAUTHORIZED"));
+}
+
+#[tokio::test]
+async fn the_host_and_nobody_else_ends_a_call_for_good() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({})).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.status, 200);
+    let end = format!("{}/end", path(&call));
+    assert_eq!(service.post(&end, Some(&bob.token), json!({})).await.refusal(), (403, "HOST_REQUIRED"));
+    assert_eq!(service.post(&end, None, json!({})).await.refusal(), (401, "UNAUTHORIZED"));
+    let ended = service.post(&end, Some(&ann.token), json!({})).await;
+    assert_eq!(ended.data()["duration"], 0);
+    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Ended));
+    let read = service.get(&path(&call), Some(&ann.token)).await;
+    assert_eq!((read.text("status"), read.text("endedAt")), ("ended".into(), ended.text("endedAt")));
+    let again = service.post(&end, Some(&ann.token), json!({})).await;
+    assert_eq!(again.data(), ended.data());
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
+}

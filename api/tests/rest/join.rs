@@ -1,0 +1,103 @@
+use serde_json::json;
+use switchboard_common::auth::{Kind, Tokens};
+use switchboard_common::domain::{Role, RoomId, UserId};
+use switchboard_common::room::Door;
+
+use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
+
+fn tokens() -> Tokens {
+    Tokens::new(ACCESS_SECRET, REFRESH_SECRET)
+}
+
+#[tokio::test]
+async fn who_may_join_gets_what_the_socket_asks_for_and_the_room_is_open() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({})).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Absent));
+    for (user, role) in [(&ann, Role::Host), (&bob, Role::Participant)] {
+        let joined = service.join(&call, Some(&user.token), json!({})).await;
+        assert_eq!(joined.status, 200, "{joined:?}");
+        let data = joined.data();
+        assert_eq!((&data["isGuest"], &data["user"]["id"]), (&json!(false), &json!(user.id)));
+        assert!(data.get("token").is_none());
+        assert_eq!(data["call"]["_id"], call["_id"]);
+        assert_eq!(data["iceServers"], json!([{ "urls": ["stun:127.0.0.1:3478"] }]));
+        let id = UserId::parse(&user.id).unwrap();
+        assert_eq!(tokens().verify_join(&joined.text("joinToken"), &room, &id).unwrap(), role);
+    }
+    let Door::Open { meta, .. } = service.rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
+    assert_eq!((meta.call_id.as_str(), meta.host.as_str()), (call["_id"].as_str().unwrap(), ann.id.as_str()));
+}
+
+#[tokio::test]
+async fn a_guest_gets_an_identity_for_one_room_and_keeps_it_there() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let (call, other) = (service.call(&ann, json!({})).await, service.call(&ann, json!({})).await);
+    let first = service.join(&call, None, json!({ "guestName": " Gil " })).await;
+    assert_eq!((&first.data()["isGuest"], &first.data()["user"]["name"]), (&json!(true), &json!("Gil")));
+    let token = first.text("token");
+    let identity = tokens().verify_access(&token).unwrap();
+    assert_eq!(identity.kind, Kind::Guest);
+    assert_eq!(identity.room.unwrap().as_str(), call["roomId"].as_str().unwrap());
+    let again = service.join(&call, Some(&token), json!({ "guestName": "Gilbert" })).await;
+    assert_eq!(again.data()["user"]["id"], first.data()["user"]["id"]);
+    assert_eq!(again.data()["user"]["name"], "Gilbert");
+    let elsewhere = service.join(&other, Some(&token), json!({})).await;
+    assert_ne!(elsewhere.data()["user"]["id"], first.data()["user"]["id"]);
+    assert_eq!(elsewhere.data()["user"]["name"], "Gil");
+    assert_eq!(service.get("/api/auth/profile", Some(&token)).await.refusal(), (401, "UNAUTHORIZED"));
+    let nameless = service.join(&call, None, json!({})).await;
+    assert_eq!((nameless.refusal(), nameless.fields()), ((400, "VALIDATION_ERROR"), vec!["guestName"]));
+    let short = service.join(&call, None, json!({ "guestName": "G" })).await;
+    assert_eq!(short.fields(), ["guestName"]);
+}
+
+#[tokio::test]
+async fn a_passcode_is_asked_of_everybody_but_the_host() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({ "passcode": "s3cret" })).await;
+    assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+    for wrong in [json!({}), json!({ "passcode": "" }), json!({ "passcode": "S3cret" })] {
+        assert_eq!(service.join(&call, Some(&bob.token), wrong).await.refusal(), (401, "INVALID_PASSCODE"));
+    }
+    let right = service.join(&call, Some(&bob.token), json!({ "passcode": "s3cret" })).await;
+    assert_eq!(right.status, 200);
+    assert!(!right.body.to_string().contains("argon2"));
+    let guest = json!({ "guestName": "Gil", "passcode": "s3cret" });
+    assert_eq!(service.join(&call, None, guest).await.status, 200);
+    let mistyped = service.join(&call, Some(&bob.token), json!({ "passcode": { "$ne": "" } })).await;
+    assert_eq!((mistyped.refusal(), mistyped.fields()), ((400, "VALIDATION_ERROR"), vec!["passcode"]));
+}
+
+#[tokio::test]
+async fn private_calls_take_users_and_invited_only_calls_the_invited() {
+    let service = Service::start().await;
+    let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
+    let private = service.call(&ann, json!({ "type": "private" })).await;
+    let invited = service.call(&ann, json!({ "type": "invited_only", "invitedUserIds": [bob.id] })).await;
+    for call in [&private, &invited] {
+        assert_eq!(service.join(call, None, json!({ "guestName": "Gil" })).await.refusal(), (401, "UNAUTHORIZED"));
+        assert_eq!(service.join(call, Some(&bob.token), json!({})).await.status, 200);
+        assert_eq!(service.join(call, Some(&ann.token), json!({})).await.status, 200);
+    }
+    assert_eq!(service.join(&private, Some(&eve.token), json!({})).await.status, 200);
+    assert_eq!(service.join(&invited, Some(&eve.token), json!({})).await.refusal(), (403, "FORBIDDEN"));
+}
+
+#[tokio::test]
+async fn a_room_that_does_not_exist_cannot_be_joined() {
+    let service = Service::start().await;
+    let join = async |room: &str| {
+        service.post("/api/video-calls/join", None, json!({ "roomId": room, "guestName": "Gil" })).await
+    };
+    assert_eq!(join("NOSUCHROOM12").await.refusal(), (404, "CALL_NOT_FOUND"));
+    for malformed in ["", "a:b", "{x}", &"x".repeat(65)] {
+        let reply = join(malformed).await;
+        assert_eq!(reply.refusal(), (400, "VALIDATION_ERROR"), "{malformed}");
+        assert_eq!(reply.fields()[0], "roomId");
+    }
+}

@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use devcluster::mongo::Mongo;
+use devcluster::redis::RedisServer;
+use serde_json::json;
+
+use super::support::{PASSWORD, Service};
+
+#[tokio::test]
+async fn without_mongodb_answers_are_503_and_a_room_that_redis_knows_is_joined_all_the_same() {
+    let mut mongo = Mongo::start().await.unwrap();
+    let redis = RedisServer::start().await.unwrap();
+    let service = Service::on(&mongo, &redis.url()).await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let (open, unopened) =
+        (service.call(&ann, json!({ "passcode": "s3cret" })).await, service.call(&ann, json!({})).await);
+    assert_eq!(service.join(&open, Some(&ann.token), json!({})).await.status, 200);
+
+    mongo.process().kill().unwrap();
+    mongo.process().wait_exit(Duration::from_secs(20)).await.unwrap();
+
+    let login = json!({ "email": ann.email, "password": PASSWORD });
+    for reply in [
+        service.get("/api/auth/profile", Some(&ann.token)).await,
+        service.post("/api/auth/login", None, login.clone()).await,
+        service.get("/api/video-calls", Some(&ann.token)).await,
+        service.join(&unopened, Some(&ann.token), json!({})).await,
+    ] {
+        assert_eq!(reply.refusal(), (503, "SERVICE_UNAVAILABLE"));
+        assert!(reply.headers.contains_key("retry-after"), "{reply:?}");
+    }
+    let health = service.get("/api/health", None).await;
+    assert_eq!(health.status, 503);
+    assert_eq!(health.body["data"]["dependencies"], json!({ "mongodb": "down", "redis": "up" }));
+
+    assert_eq!(service.join(&open, Some(&bob.token), json!({})).await.refusal(), (401, "INVALID_PASSCODE"));
+    let joined = service.join(&open, Some(&bob.token), json!({ "passcode": "s3cret" })).await;
+    assert_eq!(joined.status, 200, "{joined:?}");
+    assert_eq!((&joined.data()["call"]["_id"], &joined.data()["call"]["title"]), (&open["_id"], &json!("A call")));
+    assert!(!joined.body.to_string().contains("argon2"));
+
+    mongo.restart().await.unwrap();
+    assert_eq!(service.post("/api/auth/login", None, login).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_redis_reading_goes_on_and_joining_is_503() {
+    let mongo = Mongo::start().await.unwrap();
+    let mut redis = RedisServer::start().await.unwrap();
+    let service = Service::on(&mongo, &redis.url()).await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+
+    redis.process().kill().unwrap();
+    redis.process().wait_exit(Duration::from_secs(20)).await.unwrap();
+
+    let path = format!("/api/video-calls/{}", call["_id"].as_str().unwrap());
+    assert_eq!(service.get(&path, Some(&ann.token)).await.text("title"), "A call");
+    for reply in [
+        service.join(&call, Some(&ann.token), json!({})).await,
+        service.post(&format!("{path}/end"), Some(&ann.token), json!({})).await,
+    ] {
+        assert_eq!(reply.refusal(), (503, "SERVICE_UNAVAILABLE"));
+        assert!(reply.headers.contains_key("retry-after"), "{reply:?}");
+    }
+    assert_eq!(service.get("/api/health", None).await.body["data"]["dependencies"]["redis"], "down");
+}

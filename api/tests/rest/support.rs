@@ -1,0 +1,173 @@
+//! A service to ask, and short ways to ask it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use api::app::Parts;
+use api::{App, HttpOptions, router};
+use devcluster::mongo::Mongo;
+use devcluster::redis::RedisServer;
+use reqwest::{Method, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+use switchboard_common::auth::{Hasher, IceConfig, Tokens, TurnCredentials};
+use switchboard_common::config::{Env, OriginsConfig};
+use switchboard_common::domain::NodeId;
+use switchboard_common::records::{Records, RecordsTimeouts};
+use switchboard_common::redis_client::RedisUrl;
+use switchboard_common::room::{RoomOptions, Rooms};
+use tokio::sync::OnceCell;
+
+pub(crate) const ACCESS_SECRET: &str = "access-secret-of-at-least-32-bytes";
+pub(crate) const REFRESH_SECRET: &str = "refresh-secret-of-at-least-32-byte";
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+struct Servers {
+    mongo: Mongo,
+    redis: RedisServer,
+}
+
+static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A running service; ends with the test's runtime.
+pub(crate) struct Service {
+    base: String,
+    client: reqwest::Client,
+    pub(crate) records: Records,
+    pub(crate) rooms: Rooms,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    /// Status and code, for comparing refusals.
+    pub(crate) fn refusal(&self) -> (u16, &str) {
+        assert_eq!(self.body["success"], false, "{self:?}");
+        assert_eq!(self.body["requestId"].as_str(), self.headers["x-request-id"].to_str().ok(), "{self:?}");
+        (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default())
+    }
+
+    /// The fields at fault, in order.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map_or(&[][..], Vec::as_slice);
+        errors.iter().filter_map(|error| error["field"].as_str()).collect()
+    }
+
+    /// The data of a success.
+    pub(crate) fn data(&self) -> &Value {
+        assert_eq!(self.body["success"], true, "{self:?}");
+        &self.body["data"]
+    }
+
+    pub(crate) fn text(&self, field: &str) -> String {
+        self.data()[field].as_str().unwrap_or_else(|| panic!("no {field} in {self:?}")).to_owned()
+    }
+}
+
+/// Somebody with an account.
+pub(crate) struct User {
+    pub(crate) id: String,
+    pub(crate) email: String,
+    pub(crate) token: String,
+}
+
+impl Service {
+    /// On the shared servers.
+    pub(crate) async fn start() -> Self {
+        let servers = SERVERS
+            .get_or_init(|| async {
+                Servers { mongo: Mongo::start().await.unwrap(), redis: RedisServer::start().await.unwrap() }
+            })
+            .await;
+        Self::on(&servers.mongo, &servers.redis.url()).await
+    }
+
+    /// On these servers.
+    pub(crate) async fn on(mongo: &Mongo, redis: &str) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
+        let records = Records::connect(&mongo.uri(&format!("rest{number}")), timeouts).await.unwrap();
+        records.ensure_indexes().await.unwrap();
+        let options = RoomOptions { prefix: format!("rest{number}"), partitions: 4, ..RoomOptions::default() };
+        let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
+        let rooms = Rooms::connect(&url, options, node).await.unwrap();
+        let app = App::new(Parts {
+            records: records.clone(),
+            rooms: rooms.clone(),
+            tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
+            hasher: Hasher::new(2),
+            ice: IceConfig {
+                stun: vec!["stun:127.0.0.1:3478".into()],
+                turn: Vec::new(),
+                credentials: TurnCredentials::None,
+            },
+            frontend: "http://page.test".into(),
+            started: Instant::now(),
+        });
+        let mut env = Env::new([("ALLOWED_ORIGINS", "http://friend.test"), ("FRONTEND_URL", "http://page.test")]);
+        let web = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web");
+        let options = HttpOptions {
+            origins: OriginsConfig::from_env(&mut env),
+            web: Some(web),
+            deadline: Duration::from_secs(30),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router(app, options)).await });
+        Self { base, client: reqwest::Client::new(), records, rooms }
+    }
+
+    /// A request to build on.
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Sends a request; an answer that is no JSON has the body null.
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default();
+        Reply { status, headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Reply {
+        let request = self.request(Method::GET, path);
+        self.send(token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, token: Option<&str>, body: Value) -> Reply {
+        let request = self.request(Method::POST, path).json(&body);
+        self.send(token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth)).await
+    }
+
+    /// Registers somebody called `name`.
+    pub(crate) async fn user(&self, name: &str) -> User {
+        let email = format!("{}@example.org", name.to_lowercase());
+        let form = json!({ "name": name, "email": email, "password": PASSWORD });
+        let reply = self.post("/api/auth/register", None, form).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        let id = reply.data()["user"]["id"].as_str().unwrap().to_owned();
+        User { id, email, token: reply.text("token") }
+    }
+
+    /// Makes a call with these fields and a title; returns the call.
+    pub(crate) async fn call(&self, host: &User, mut fields: Value) -> Value {
+        fields.as_object_mut().unwrap().entry("title").or_insert("A call".into());
+        let reply = self.post("/api/video-calls", Some(&host.token), fields).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        reply.data().clone()
+    }
+
+    pub(crate) async fn join(&self, call: &Value, token: Option<&str>, more: Value) -> Reply {
+        let mut body = json!({ "roomId": call["roomId"] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/api/video-calls/join", token, body).await
+    }
+}
