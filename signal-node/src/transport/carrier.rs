@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::CloseReason;
+use super::polling::Polling;
 use super::websocket::WebSocket;
 use crate::outbox::Frame;
 
@@ -11,6 +12,8 @@ use crate::outbox::Frame;
 pub(super) enum Carrier {
     /// Frames of a WebSocket.
     WebSocket(WebSocket),
+    /// The bodies of HTTP requests and responses.
+    Polling(Polling),
 }
 
 impl Carrier {
@@ -18,6 +21,7 @@ impl Carrier {
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
         match self {
             Self::WebSocket(socket) => socket.poll_recv(cx),
+            Self::Polling(polling) => polling.poll_recv(cx),
         }
     }
 
@@ -25,6 +29,7 @@ impl Carrier {
     pub(super) fn is_ready(&self) -> bool {
         match self {
             Self::WebSocket(socket) => socket.is_ready(),
+            Self::Polling(polling) => polling.is_ready(),
         }
     }
 
@@ -32,6 +37,7 @@ impl Carrier {
     pub(super) fn queue(&mut self, frames: impl IntoIterator<Item = Frame>) {
         match self {
             Self::WebSocket(socket) => socket.queue(frames),
+            Self::Polling(polling) => polling.queue(frames),
         }
     }
 
@@ -39,6 +45,7 @@ impl Carrier {
     pub(super) fn is_flushed(&self) -> bool {
         match self {
             Self::WebSocket(socket) => socket.is_flushed(),
+            Self::Polling(polling) => polling.is_flushed(),
         }
     }
 
@@ -46,6 +53,24 @@ impl Carrier {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         match self {
             Self::WebSocket(socket) => socket.poll_flush(cx),
+            Self::Polling(polling) => polling.poll_flush(cx),
+        }
+    }
+
+    /// Moves to the WebSocket that a client on long-polling has upgraded to.
+    pub(super) fn upgrade(&mut self) {
+        if let Self::Polling(polling) = self
+            && let Some(socket) = polling.take_upgrade()
+        {
+            *self = Self::WebSocket(socket);
+        }
+    }
+
+    /// What a client may upgrade to, as the open packet says it.
+    pub(super) fn upgrades(&self) -> &'static str {
+        match self {
+            Self::WebSocket(_) => "[]",
+            Self::Polling(_) => r#"["websocket"]"#,
         }
     }
 
@@ -53,6 +78,7 @@ impl Carrier {
     pub(super) async fn farewell(self, reason: CloseReason) {
         match self {
             Self::WebSocket(socket) => socket.farewell(reason).await,
+            Self::Polling(polling) => polling.farewell(reason),
         }
     }
 }

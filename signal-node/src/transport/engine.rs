@@ -66,8 +66,9 @@ impl Engine {
     pub(super) fn open(&mut self) {
         let Timeouts { ping_interval, ping_timeout, .. } = self.config.timeouts;
         let open = format!(
-            r#"0{{"sid":"{}","upgrades":[],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+            r#"0{{"sid":"{}","upgrades":{},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
             self.handshake.sid,
+            self.carrier.upgrades(),
             ping_interval.as_millis(),
             ping_timeout.as_millis(),
             self.config.limits.max_payload,
@@ -208,6 +209,7 @@ impl Engine {
             return Err(reason);
         }
         self.queue.watch(cx);
+        self.carrier.upgrade();
         loop {
             if let Poll::Ready(Err(reason)) = self.carrier.poll_flush(cx) {
                 self.failed = Some(reason);

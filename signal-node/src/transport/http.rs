@@ -1,5 +1,6 @@
 //! Engine.IO's HTTP side: who may open a session, and how.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,22 +9,24 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     RETRY_AFTER, UPGRADE, USER_AGENT, VARY,
 };
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::carrier::Carrier;
 use super::engine::{Engine, Service};
+use super::polling::{Exchange, Polling};
 use super::server::{Place, Shared};
 use super::websocket::WebSocket;
 use super::{AllowedOrigins, Handshake, TransportKind};
-use crate::outbox::{OutboxLimits, Queue};
+use crate::outbox::{Frame, OutboxLimits, Queue};
 
 pub(super) type Body = Full<Bytes>;
 
@@ -38,6 +41,7 @@ pub(super) enum Refusal {
     BadRequest,
     Forbidden,
     UnsupportedVersion,
+    TooLarge,
     TooManySockets,
     ShuttingDown,
     NotFound,
@@ -52,6 +56,7 @@ impl Refusal {
             Self::BadRequest => (StatusCode::BAD_REQUEST, 3, "Bad request"),
             Self::Forbidden => (StatusCode::FORBIDDEN, 4, "Forbidden"),
             Self::UnsupportedVersion => (StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
             Self::TooManySockets => (StatusCode::TOO_MANY_REQUESTS, 4, "Too many connections from this address"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, 4, "Shutting down"),
             Self::NotFound => (StatusCode::NOT_FOUND, 3, "Not found"),
@@ -95,13 +100,20 @@ async fn route(
     let query = request.uri().query().unwrap_or_default();
     let transport = match parameter(query, "transport") {
         Some("websocket") => TransportKind::WebSocket,
+        Some("polling") => TransportKind::Polling,
         _ => return Err(Refusal::UnknownTransport),
     };
     if parameter(query, "EIO") != Some("4") {
         return Err(Refusal::UnsupportedVersion);
     }
-    if parameter(query, "sid").is_some() {
-        return Err(Refusal::UnknownSession);
+    if let Some(sid) = parameter(query, "sid") {
+        let exchange = shared.sockets.exchange(sid).ok_or(Refusal::UnknownSession)?;
+        return match (transport, request.method()) {
+            (TransportKind::WebSocket, &Method::GET) => upgrade(shared, &exchange, request),
+            (TransportKind::Polling, &Method::GET) => exchange.poll().await.map(text_response),
+            (TransportKind::Polling, &Method::POST) => post(shared, &exchange, request).await,
+            _ => Err(Refusal::BadRequest),
+        };
     }
     if request.method() != Method::GET {
         return Err(Refusal::BadMethod);
@@ -110,7 +122,10 @@ async fn route(
         return Err(Refusal::ShuttingDown);
     }
     let handshake = Arc::new(handshake(&request, peer, shared.config.trusted_hops, transport));
-    open_websocket(shared, service, request, handshake)
+    match transport {
+        TransportKind::WebSocket => open_websocket(shared, service, request, handshake),
+        TransportKind::Polling => open_polling(shared, &service, handshake).await,
+    }
 }
 
 /// Accepts the upgrade; the session's own task takes over when hyper has let go of the stream.
@@ -120,12 +135,9 @@ fn open_websocket(
     mut request: Request<Incoming>,
     handshake: Arc<Handshake>,
 ) -> Result<Response<Body>, Refusal> {
-    if !request.headers().contains_key(UPGRADE) {
-        return Err(Refusal::BadRequest);
-    }
-    let response = create_response_with_body(&request, Body::default).map_err(|_| Refusal::BadRequest)?;
+    let response = switching(&request)?;
     let queue = Arc::new(Queue::new(outbox_limits(shared)));
-    let place = Place::take(shared, &handshake.sid, handshake.address, &queue).ok_or(Refusal::TooManySockets)?;
+    let place = Place::take(shared, &handshake, &queue, None).ok_or(Refusal::TooManySockets)?;
     let config = Arc::clone(&shared.config);
     let upgrade = hyper::upgrade::on(&mut request);
     // Only the service's boxed future is held for the socket's life.
@@ -137,6 +149,93 @@ fn open_websocket(
         drop(place);
     });
     Ok(response)
+}
+
+/// Opens a session whose open packet answers this very request.
+async fn open_polling(
+    shared: &Arc<Shared>,
+    service: &Arc<dyn Service>,
+    handshake: Arc<Handshake>,
+) -> Result<Response<Body>, Refusal> {
+    let queue = Arc::new(Queue::new(outbox_limits(shared)));
+    let exchange = Arc::new(Exchange::default());
+    let place =
+        Place::take(shared, &handshake, &queue, Some(Arc::clone(&exchange))).ok_or(Refusal::TooManySockets)?;
+    let carrier = Carrier::Polling(Polling::new(Arc::clone(&exchange)));
+    let mut engine = Engine::new(carrier, queue, handshake, Arc::clone(&shared.config));
+    engine.open();
+    let session = service.serve(engine);
+    shared.tasks.spawn(async move {
+        session.await;
+        drop(place);
+    });
+    exchange.poll().await.map(text_response)
+}
+
+async fn post(
+    shared: &Shared,
+    exchange: &Exchange,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let body = Limited::new(request.into_body(), shared.config.limits.max_payload).collect();
+    let body = match tokio::time::timeout(shared.config.timeouts.http_head, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            exchange.too_large();
+            return Err(Refusal::TooLarge);
+        }
+        Ok(Err(_)) | Err(_) => return Err(Refusal::BadRequest),
+    };
+    // What is no text is no payload either, and ends the session as such.
+    exchange.post(std::str::from_utf8(&body).unwrap_or_default()).await?;
+    Ok(text_response("ok".to_owned()))
+}
+
+/// Probes a WebSocket for a session on long-polling, besides which that goes on.
+fn upgrade(
+    shared: &Arc<Shared>,
+    exchange: &Arc<Exchange>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let response = switching(&request)?;
+    exchange.begin_upgrade()?;
+    let exchange = Arc::clone(exchange);
+    let limits = (shared.config.timeouts.http_head, shared.config.limits.max_payload);
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let probe = async { probe(take_stream(upgrade, limits.1).await?, &exchange).await };
+        let socket = tokio::time::timeout(limits.0, probe).await.ok().flatten();
+        exchange.end_upgrade(socket);
+    });
+    Ok(response)
+}
+
+/// `2probe`, `3probe`, `5`.
+async fn probe(mut socket: WebSocket, exchange: &Exchange) -> Option<WebSocket> {
+    let frame = |text: &'static str| Frame::Text(Utf8Bytes::from_static(text));
+    if poll_fn(|cx| socket.poll_recv(cx)).await != Ok(frame("2probe")) {
+        return None;
+    }
+    socket.queue([frame("3probe")]);
+    poll_fn(|cx| socket.poll_flush(cx)).await.ok()?;
+    exchange.probed();
+    (poll_fn(|cx| socket.poll_recv(cx)).await == Ok(frame("5"))).then_some(socket)
+}
+
+/// The answer that turns a request into a WebSocket.
+fn switching(request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    if !request.headers().contains_key(UPGRADE) {
+        return Err(Refusal::BadRequest);
+    }
+    create_response_with_body(request, Body::default).map_err(|_| Refusal::BadRequest)
+}
+
+fn text_response(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The bare TCP stream, without hyper's buffers.

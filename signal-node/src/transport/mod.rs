@@ -7,6 +7,7 @@ mod config;
 mod engine;
 mod frame;
 mod http;
+mod polling;
 mod rate;
 mod server;
 mod socketio;

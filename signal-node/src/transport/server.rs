@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::engine::Service;
-use super::{CloseReason, DisconnectReason, TransportConfig, http};
+use super::polling::Exchange;
+use super::{CloseReason, DisconnectReason, Handshake, TransportConfig, http};
 use crate::outbox::Queue;
 
 /// After an accept that failed for want of descriptors or memory: give some the time to come free.
@@ -74,12 +75,13 @@ impl Server {
     /// How many sockets are open.
     #[must_use]
     pub fn open_sockets(&self) -> usize {
-        self.shared.sockets.state().queues.len()
+        self.shared.sockets.state().open.len()
     }
 
     /// Closes every socket, without a Socket.IO DISCONNECT: clients reconnect elsewhere.
     pub fn close_all(&self, reason: DisconnectReason) {
-        let queues: Vec<Arc<Queue>> = self.shared.sockets.state().queues.values().cloned().collect();
+        let queues: Vec<Arc<Queue>> =
+            self.shared.sockets.state().open.values().map(|open| Arc::clone(&open.queue)).collect();
         for queue in queues {
             queue.close(CloseReason::ServerClosed(reason));
         }
@@ -123,13 +125,26 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
 #[derive(Debug, Default)]
 pub(super) struct Sockets(Mutex<SocketsState>);
 
+/// How a session is reached from outside its task.
+#[derive(Debug, Clone)]
+struct Open {
+    queue: Arc<Queue>,
+    /// For HTTP requests, when it was opened by long-polling.
+    exchange: Option<Arc<Exchange>>,
+}
+
 #[derive(Debug, Default)]
 struct SocketsState {
-    queues: HashMap<String, Arc<Queue>>,
+    open: HashMap<String, Open>,
     per_address: HashMap<IpAddr, usize>,
 }
 
 impl Sockets {
+    /// The exchange of a session that was opened by long-polling.
+    pub(super) fn exchange(&self, sid: &str) -> Option<Arc<Exchange>> {
+        self.state().open.get(sid)?.exchange.clone()
+    }
+
     fn state(&self) -> MutexGuard<'_, SocketsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,7 +159,13 @@ pub(super) struct Place {
 
 impl Place {
     /// Takes a place, or none if the address has as many as it may.
-    pub(super) fn take(shared: &Arc<Shared>, sid: &str, address: IpAddr, queue: &Arc<Queue>) -> Option<Self> {
+    pub(super) fn take(
+        shared: &Arc<Shared>,
+        handshake: &Handshake,
+        queue: &Arc<Queue>,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Option<Self> {
+        let (sid, address) = (&handshake.sid, handshake.address);
         let limit = shared.config.limits.sockets_per_address;
         let mut state = shared.sockets.state();
         if limit > 0 {
@@ -154,18 +175,18 @@ impl Place {
             }
             *count += 1;
         }
-        state.queues.insert(sid.to_owned(), Arc::clone(queue));
+        state.open.insert(sid.clone(), Open { queue: Arc::clone(queue), exchange });
         drop(state);
         metrics::counter!("switchboard_sockets_opened_total").increment(1);
         metrics::gauge!("switchboard_sockets_open").increment(1.0);
-        Some(Self { shared: Arc::clone(shared), sid: sid.to_owned(), address })
+        Some(Self { shared: Arc::clone(shared), sid: sid.clone(), address })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.shared.sockets.state();
-        state.queues.remove(&self.sid);
+        state.open.remove(&self.sid);
         if let Some(count) = state.per_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
