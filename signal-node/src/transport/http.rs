@@ -203,23 +203,29 @@ fn upgrade(
     let limits = (shared.config.timeouts.http_head, shared.config.limits.max_payload);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let probe = async { probe(take_stream(upgrade, limits.1).await?, &exchange).await };
-        let socket = tokio::time::timeout(limits.0, probe).await.ok().flatten();
-        exchange.end_upgrade(socket);
+        let Some(mut socket) = take_stream(upgrade, limits.1).await else { return exchange.end_upgrade(None) };
+        if let Ok(true) = tokio::time::timeout(limits.0, probe(&mut socket, &exchange)).await {
+            exchange.end_upgrade(Some(socket));
+        } else {
+            // Before the socket closes: a client that sees it close may try again at once.
+            exchange.end_upgrade(None);
+        }
     });
     Ok(response)
 }
 
 /// `2probe`, `3probe`, `5`.
-async fn probe(mut socket: WebSocket, exchange: &Exchange) -> Option<WebSocket> {
+async fn probe(socket: &mut WebSocket, exchange: &Exchange) -> bool {
     let frame = |text: &'static str| Frame::Text(Utf8Bytes::from_static(text));
     if poll_fn(|cx| socket.poll_recv(cx)).await != Ok(frame("2probe")) {
-        return None;
+        return false;
     }
     socket.queue([frame("3probe")]);
-    poll_fn(|cx| socket.poll_flush(cx)).await.ok()?;
+    if poll_fn(|cx| socket.poll_flush(cx)).await.is_err() {
+        return false;
+    }
     exchange.probed();
-    (poll_fn(|cx| socket.poll_recv(cx)).await == Ok(frame("5"))).then_some(socket)
+    poll_fn(|cx| socket.poll_recv(cx)).await == Ok(frame("5"))
 }
 
 /// The answer that turns a request into a WebSocket.

@@ -1,0 +1,283 @@
+//! The transport over HTTP long-polling, and the upgrade from it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use signal_node::transport::{CloseReason, SocketIo, TransportConfig};
+use support::echo::EngineEcho;
+use support::probe::{FENCED, Probe};
+use support::{Client, PATIENCE, Running, config, start, start_echo};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
+
+/// A client on long-polling.
+#[derive(Clone)]
+struct Poller {
+    http: reqwest::Client,
+    url: String,
+    sid: String,
+}
+
+impl Poller {
+    async fn open(running: &Running) -> (Self, Value) {
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let url = format!("http://{}/socket.io/?EIO=4&transport=polling", running.address);
+        let body = http.get(&url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        let open: Value = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
+        let sid = open["sid"].as_str().unwrap().to_owned();
+        let url = format!("{url}&sid={sid}");
+        (Self { http, url, sid }, open)
+    }
+
+    async fn poll(&self) -> (StatusCode, String) {
+        let response = self.http.get(&self.url).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    async fn payload(&self) -> String {
+        let (status, body) = self.poll().await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    async fn post(&self, body: impl Into<reqwest::Body>) -> StatusCode {
+        self.http.post(&self.url).body(body).send().await.unwrap().status()
+    }
+
+    /// Polls in the background; returns when the server has the request, which shows in that it holds it.
+    async fn hanging(&self) -> tokio::task::JoinHandle<(StatusCode, String)> {
+        let poller = self.clone();
+        let mut poll = tokio::spawn(async move { poller.poll().await });
+        assert!(timeout(Duration::from_millis(100), &mut poll).await.is_err(), "the poll was answered at once");
+        poll
+    }
+
+    /// The session is gone: requests for it are refused.
+    async fn assert_gone(&self) {
+        let (status, body) = self.poll().await;
+        assert_eq!((status.as_u16(), &body[..9]), (400, "{\"code\":1"), "{body}");
+    }
+
+    async fn dial_upgrade(&self, running: &Running) -> Client {
+        Client::dial(running.address, &self.upgrade_query(), &[]).await.unwrap()
+    }
+
+    fn upgrade_query(&self) -> String {
+        format!("EIO=4&transport=websocket&sid={}", self.sid)
+    }
+
+    async fn upgrade(&self, running: &Running) -> Client {
+        let mut socket = self.dial_upgrade(running).await;
+        socket.send("2probe").await;
+        assert_eq!(socket.text().await, "3probe");
+        socket.send("5").await;
+        socket
+    }
+}
+
+async fn start_engine(config: TransportConfig) -> Running {
+    start(config, Arc::new(EngineEcho)).await
+}
+
+async fn start_probe(config: TransportConfig) -> (Running, UnboundedReceiver<CloseReason>) {
+    let (probe, endings) = Probe::new();
+    (start(config, Arc::new(SocketIo::new(probe))).await, endings)
+}
+
+async fn ending(endings: &mut UnboundedReceiver<CloseReason>) -> CloseReason {
+    timeout(PATIENCE, endings.recv()).await.expect("an ending").expect("the application lives")
+}
+
+#[tokio::test]
+async fn the_open_packet_offers_the_upgrade() {
+    let running = start_engine(config()).await;
+    let (_poller, open) = Poller::open(&running).await;
+    assert_eq!(open.as_object().unwrap().len(), 5);
+    assert_eq!(open["upgrades"], serde_json::json!(["websocket"]));
+}
+
+#[tokio::test]
+async fn packets_travel_in_payloads_text_and_binary() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("4hello").await, 200);
+    assert_eq!(poller.payload().await, "4hello");
+    assert_eq!(poller.post("bAQIDBA==").await, 200);
+    assert_eq!(poller.payload().await, "bAQIDBA==");
+    let several = "4one\u{1e}4two é\u{1e}bAQ==";
+    assert_eq!(poller.post(several).await, 200);
+    let mut received = poller.payload().await;
+    while received.len() < several.len() {
+        received = received + "\u{1e}" + &poller.payload().await;
+    }
+    assert_eq!(received, several);
+}
+
+#[tokio::test]
+async fn a_default_socket_io_session_runs_over_polling() {
+    let running = start_echo(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let mut received = poller.payload().await;
+    if !received.contains("42[") {
+        received += &poller.payload().await;
+    }
+    assert!(received.contains("40{\"sid\":\"") && received.contains(r#"42["auth",{}]"#), "{received}");
+    assert_eq!(poller.post(r#"421["message-with-ack",1]"#).await, 200);
+    assert_eq!(poller.payload().await, "431[1]");
+}
+
+#[tokio::test]
+async fn a_session_is_pinged_and_closed_when_it_does_not_answer() {
+    let mut config = config();
+    config.timeouts.ping_interval = Duration::from_millis(50);
+    config.timeouts.ping_timeout = Duration::from_millis(100);
+    let running = start_engine(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    for _ in 0..3 {
+        assert_eq!(poller.payload().await, "2");
+        assert_eq!(poller.post("3").await, 200);
+    }
+    assert_eq!(poller.payload().await, "2");
+    assert_eq!(poller.payload().await, "1");
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_second_poll_while_one_hangs_ends_the_session() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let first = poller.hanging().await;
+    assert_eq!(poller.poll().await.0, 400);
+    assert_eq!(first.await.unwrap(), (StatusCode::OK, "1".to_owned()));
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_poll_ends_the_session() {
+    let (running, mut endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let mut received = String::new();
+    while !received.contains("live") {
+        received += &poller.payload().await;
+    }
+    let hanging = poller.hanging().await;
+    hanging.abort();
+    assert_eq!(ending(&mut endings).await, CloseReason::TransportLost);
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_posted_close_releases_the_hanging_poll_with_a_noop() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let hanging = poller.hanging().await;
+    assert_eq!(poller.post("1").await, 200);
+    assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "6".to_owned()));
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn what_is_no_payload_ends_the_session() {
+    let running = start_engine(config()).await;
+    for bad in [&b"abc"[..], b"", b"4a\x1e", b"\xff\xfe", b"b!!!"] {
+        let (poller, _) = Poller::open(&running).await;
+        let hanging = poller.hanging().await;
+        assert_eq!(poller.post(bad.to_vec()).await, 400, "{bad:?}");
+        assert_eq!(hanging.await.unwrap().1, "1", "{bad:?}");
+        poller.assert_gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_post_over_the_maximum_payload_is_refused_and_ends_the_session() {
+    let (running, _endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let hanging = poller.hanging().await;
+    assert_eq!(poller.post("4".repeat(70_000)).await, 413);
+    assert_eq!(hanging.await.unwrap().1, "1");
+}
+
+#[tokio::test]
+async fn an_unknown_session_is_refused_on_every_method_and_transport() {
+    let running = start_engine(config()).await;
+    let (mut poller, _) = Poller::open(&running).await;
+    poller.url = poller.url.replace(&poller.sid, "nobody");
+    poller.sid = "nobody".into();
+    poller.assert_gone().await;
+    assert_eq!(poller.post("4a").await, 400);
+    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn an_upgrade_releases_the_poll_and_the_session_goes_on_over_websocket() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let hanging = poller.hanging().await;
+    let mut socket = poller.dial_upgrade(&running).await;
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "6".to_owned()));
+    // A poll that was on its way when the probe was answered must not hang either.
+    assert_eq!(poller.payload().await, "6");
+    socket.send("5").await;
+    socket.send("4hello").await;
+    assert_eq!(socket.text().await, "4hello");
+
+    assert_eq!(poller.poll().await.0, 400);
+    assert_eq!(poller.post("4a").await, 400);
+    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+    socket.send("4still here").await;
+    assert_eq!(socket.text().await, "4still here");
+}
+
+#[tokio::test]
+async fn what_was_not_polled_before_the_upgrade_arrives_after_it() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("4one\u{1e}4two").await, 200);
+    let mut socket = poller.upgrade(&running).await;
+    socket.send("4three").await;
+    for expected in ["4one", "4two", "4three"] {
+        assert_eq!(socket.text().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_leaves_the_session_on_polling() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let mut socket = poller.dial_upgrade(&running).await;
+    // While it is being probed nobody else can upgrade it.
+    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+    socket.send("nonsense").await;
+    socket.closed().await;
+    assert_eq!(poller.post("4hello").await, 200);
+    assert_eq!(poller.payload().await, "4hello");
+    let mut socket = poller.upgrade(&running).await;
+    socket.send("4again").await;
+    assert_eq!(socket.text().await, "4again");
+}
+
+#[tokio::test]
+async fn the_server_closes_a_session_on_polling_and_tells_it() {
+    let (running, mut endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let mut received = String::new();
+    while !received.contains("live") {
+        received += &poller.payload().await;
+    }
+    let hanging = poller.hanging().await;
+    running.server.close_all(FENCED);
+    assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "1".to_owned()));
+    assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
+    timeout(PATIENCE, running.server.drained()).await.expect("every task ends");
+}
