@@ -42,10 +42,7 @@ impl Message {
             return Self::event(namespace, name, args);
         }
         let kind = format!("45{}-", attachments.len());
-        Self {
-            text: encode(&kind, namespace, None, Some(name), args).into(),
-            attachments: Some(attachments.into()),
-        }
+        Self { text: encode(&kind, namespace, None, Some(name), args).into(), attachments: Some(attachments.into()) }
     }
 
     /// The answer to an event that asked for one.
@@ -61,10 +58,7 @@ impl Message {
             return Self::ack(namespace, id, args);
         }
         let kind = format!("46{}-", attachments.len());
-        Self {
-            text: encode(&kind, namespace, Some(id), None, args).into(),
-            attachments: Some(attachments.into()),
-        }
+        Self { text: encode(&kind, namespace, Some(id), None, args).into(), attachments: Some(attachments.into()) }
     }
 
     /// The packet's text, Engine.IO's `4` included.

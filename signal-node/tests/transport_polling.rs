@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use signal_node::transport::{CloseReason, SocketIo, TransportConfig};
+use signal_node::transport::{CloseReason, TransportConfig};
 use support::echo::EngineEcho;
-use support::probe::{FENCED, Probe};
-use support::{Client, PATIENCE, Running, config, start, start_echo};
-use tokio::sync::mpsc::UnboundedReceiver;
+use support::probe::FENCED;
+use support::{Client, PATIENCE, Running, config, ending, start, start_echo, start_probe};
 use tokio::time::timeout;
 
 /// A client on long-polling.
@@ -85,15 +84,6 @@ async fn start_engine(config: TransportConfig) -> Running {
     start(config, Arc::new(EngineEcho)).await
 }
 
-async fn start_probe(config: TransportConfig) -> (Running, UnboundedReceiver<CloseReason>) {
-    let (probe, endings) = Probe::new();
-    (start(config, Arc::new(SocketIo::new(probe))).await, endings)
-}
-
-async fn ending(endings: &mut UnboundedReceiver<CloseReason>) -> CloseReason {
-    timeout(PATIENCE, endings.recv()).await.expect("an ending").expect("the application lives")
-}
-
 #[tokio::test]
 async fn the_open_packet_offers_the_upgrade() {
     let running = start_engine(config()).await;
@@ -161,7 +151,7 @@ async fn a_second_poll_while_one_hangs_ends_the_session() {
 
 #[tokio::test]
 async fn a_cancelled_poll_ends_the_session() {
-    let (running, mut endings) = start_probe(config()).await;
+    let (running, _probe, mut endings) = start_probe(config()).await;
     let (poller, _) = Poller::open(&running).await;
     assert_eq!(poller.post("40").await, 200);
     let mut received = String::new();
@@ -198,7 +188,7 @@ async fn what_is_no_payload_ends_the_session() {
 
 #[tokio::test]
 async fn a_post_over_the_maximum_payload_is_refused_and_ends_the_session() {
-    let (running, _endings) = start_probe(config()).await;
+    let (running, _probe, _endings) = start_probe(config()).await;
     let (poller, _) = Poller::open(&running).await;
     let hanging = poller.hanging().await;
     assert_eq!(poller.post("4".repeat(70_000)).await, 413);
@@ -268,7 +258,7 @@ async fn a_probe_that_fails_leaves_the_session_on_polling() {
 
 #[tokio::test]
 async fn the_server_closes_a_session_on_polling_and_tells_it() {
-    let (running, mut endings) = start_probe(config()).await;
+    let (running, _probe, mut endings) = start_probe(config()).await;
     let (poller, _) = Poller::open(&running).await;
     assert_eq!(poller.post("40").await, 200);
     let mut received = String::new();

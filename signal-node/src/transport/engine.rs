@@ -254,7 +254,13 @@ struct Clock {
 impl Clock {
     fn new(timeouts: Timeouts) -> Self {
         let heartbeat = Instant::now() + timeouts.ping_interval;
-        Self { timer: Box::pin(tokio::time::sleep_until(heartbeat)), timeouts, awaiting_pong: false, heartbeat, deadline: None }
+        Self {
+            timer: Box::pin(tokio::time::sleep_until(heartbeat)),
+            timeouts,
+            awaiting_pong: false,
+            heartbeat,
+            deadline: None,
+        }
     }
 
     fn is_awaiting_pong(&self) -> bool {
@@ -315,7 +321,9 @@ impl Clock {
         let due = !self.awaiting_pong && self.heartbeat <= now;
         if due {
             self.awaiting_pong = true;
-            self.heartbeat = now + self.timeouts.ping_timeout;
+            // From when it was due, so that a dead client is found in time; but a late ping gets time for its answer.
+            let limit = self.timeouts.ping_timeout;
+            self.heartbeat = (self.heartbeat + limit).max(now + limit / 2);
             self.arm();
         }
         due

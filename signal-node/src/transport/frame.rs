@@ -86,7 +86,8 @@ impl Decoder {
                 OpCode::Data(_) => self.fragments.as_ref().map_or(0, |fragments| fragments.1.len()),
                 OpCode::Control(_) => 0,
             };
-            let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max.saturating_sub(so_far)) else {
+            let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max.saturating_sub(so_far))
+            else {
                 return Err(CloseReason::PayloadTooLarge);
             };
             if header.rsv1 || header.rsv2 || header.rsv3 {
@@ -107,7 +108,9 @@ impl Decoder {
     /// One whole frame; gives a message if it completes one.
     fn frame(&mut self, opcode: OpCode, last: bool, payload: Vec<u8>) -> Result<Option<Incoming>, CloseReason> {
         let data = match opcode {
-            OpCode::Control(_) if !last || payload.len() > 125 => return Err(protocol("illegal WebSocket control frame")),
+            OpCode::Control(_) if !last || payload.len() > 125 => {
+                return Err(protocol("illegal WebSocket control frame"));
+            }
             OpCode::Control(Control::Ping) => return Ok(Some(Incoming::Ping(payload.into()))),
             OpCode::Control(Control::Pong) => return Ok(Some(Incoming::Pong)),
             OpCode::Control(Control::Close) => return close(&payload).map(Some),

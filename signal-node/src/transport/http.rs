@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    RETRY_AFTER, UPGRADE, USER_AGENT, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, ORIGIN, RETRY_AFTER, UPGRADE, USER_AGENT, VARY,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -159,8 +159,7 @@ async fn open_polling(
 ) -> Result<Response<Body>, Refusal> {
     let queue = Arc::new(Queue::new(outbox_limits(shared)));
     let exchange = Arc::new(Exchange::default());
-    let place =
-        Place::take(shared, &handshake, &queue, Some(Arc::clone(&exchange))).ok_or(Refusal::TooManySockets)?;
+    let place = Place::take(shared, &handshake, &queue, Some(Arc::clone(&exchange))).ok_or(Refusal::TooManySockets)?;
     let carrier = Carrier::Polling(Polling::new(Arc::clone(&exchange)));
     let mut engine = Engine::new(carrier, queue, handshake, Arc::clone(&shared.config));
     engine.open();
@@ -172,11 +171,7 @@ async fn open_polling(
     exchange.poll().await.map(text_response)
 }
 
-async fn post(
-    shared: &Shared,
-    exchange: &Exchange,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Refusal> {
+async fn post(shared: &Shared, exchange: &Exchange, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let body = Limited::new(request.into_body(), shared.config.limits.max_payload).collect();
     let body = match tokio::time::timeout(shared.config.timeouts.http_head, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -281,8 +276,12 @@ fn client_address(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> IpA
     if trusted_hops == 0 {
         return peer;
     }
-    let entries: Vec<&str> =
-        headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')).collect();
+    let entries: Vec<&str> = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .collect();
     entries
         .len()
         .checked_sub(trusted_hops)
@@ -299,7 +298,9 @@ fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
 fn is_allowed(allowed: &AllowedOrigins, origin: Option<&HeaderValue>) -> bool {
     match (allowed, origin) {
         (AllowedOrigins::Any, _) | (_, None) => true,
-        (AllowedOrigins::List(list), Some(origin)) => list.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
+        (AllowedOrigins::List(list), Some(origin)) => {
+            list.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        }
     }
 }
 

@@ -13,9 +13,7 @@ mod server;
 mod socketio;
 mod websocket;
 
-pub use app::{
-    Application, ConnectError, ConnectRequest, Connected, Event, Handshake, Namespace, TransportKind,
-};
+pub use app::{Application, ConnectError, ConnectRequest, Connected, Event, Handshake, Namespace, TransportKind};
 pub use close::{CloseReason, DisconnectReason};
 pub use config::{AllowedOrigins, Limits, Timeouts, TransportConfig};
 pub use engine::{Engine, Service, Signal};

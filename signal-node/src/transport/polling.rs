@@ -48,7 +48,9 @@ enum Upgrade {
     #[default]
     None,
     /// A WebSocket was opened; `probed` once it has answered, when polls are no longer held.
-    Probing { probed: bool },
+    Probing {
+        probed: bool,
+    },
     /// For the session's task to take.
     Ready(Box<WebSocket>),
     Done,

@@ -42,12 +42,8 @@ impl Server {
     #[must_use]
     pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Self {
         metrics::gauge!("switchboard_sockets_open").set(0.0);
-        let shared = Shared {
-            config: Arc::new(config),
-            routes,
-            sockets: Sockets::default(),
-            tasks: TaskTracker::new(),
-        };
+        let shared =
+            Shared { config: Arc::new(config), routes, sockets: Sockets::default(), tasks: TaskTracker::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -97,7 +93,10 @@ impl Server {
 
 /// The peer gave up before it was accepted; the listener is well.
 fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
 }
 
 async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {

@@ -11,16 +11,23 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use signal_node::transport::{Server, Service, SocketIo, TransportConfig};
+use signal_node::transport::{CloseReason, Server, Service, SocketIo, TransportConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, Error, Message};
 use tokio_util::sync::CancellationToken;
+
+use probe::Probe;
 
 /// Anything that does not happen within this will not happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What opens a WebSocket.
+pub(crate) const QUERY: &str = "EIO=4&transport=websocket";
 
 /// A running server; stops accepting when dropped.
 pub(crate) struct Running {
@@ -74,7 +81,8 @@ impl Client {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let (socket, _) = timeout(PATIENCE, tokio_tungstenite::client_async(request, stream)).await.expect("an answer")?;
+        let (socket, _) =
+            timeout(PATIENCE, tokio_tungstenite::client_async(request, stream)).await.expect("an answer")?;
         Ok(Self { socket })
     }
 
@@ -147,4 +155,35 @@ impl Client {
             }
         }
     }
+}
+
+pub(crate) async fn start_probe(config: TransportConfig) -> (Running, Arc<Probe>, UnboundedReceiver<CloseReason>) {
+    let (probe, endings) = Probe::new();
+    let running = start(config, Arc::new(SocketIo::new(Arc::clone(&probe)))).await;
+    (running, probe, endings)
+}
+
+pub(crate) async fn ending(endings: &mut UnboundedReceiver<CloseReason>) -> CloseReason {
+    timeout(PATIENCE, endings.recv()).await.expect("an ending").expect("the application lives")
+}
+
+pub(crate) async fn refused(running: &Running, query: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
+    match Client::dial(running.address, query, headers).await {
+        Err(Error::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            (response.status().as_u16(), String::from_utf8(body).unwrap())
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("accepted"),
+    }
+}
+
+/// Sends a request and gives the whole answer.
+pub(crate) async fn http(running: &Running, request: &str) -> String {
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let request = format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("an answer").unwrap();
+    answer
 }

@@ -50,7 +50,12 @@ impl Application for Probe {
         match received.name() {
             "panic" => panic!("as asked"),
             "wait" => self.release.notified().await,
-            "fill" => while outbox.send(Message::event(&Namespace::default(), "filler", &format!("\"{}\"", "x".repeat(10_000)))).is_ok() {},
+            "fill" => {
+                while outbox
+                    .send(Message::event(&Namespace::default(), "filler", &format!("\"{}\"", "x".repeat(10_000))))
+                    .is_ok()
+                {}
+            }
             "close" => outbox.close(FENCED),
             "kick" => outbox.disconnect(FENCED),
             "typing" => {
