@@ -1,6 +1,6 @@
 //! A whole cluster: Redis, MongoDB, the api, signal-nodes, and HAProxy in front of them.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -250,7 +250,11 @@ impl Starter<'_> {
             ("LOG_FORMAT", "text".into()),
         ];
         let litter = self.options.data.is_none().then_some(self.dir);
-        let spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).litter(litter);
+        let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).litter(litter);
+        if !(self.options.verbose && std::io::stdout().is_terminal()) {
+            // A log that is read with `grep` has no use for colours.
+            spec = spec.env("NO_COLOR", 1);
+        }
         let spec = common.into_iter().fold(spec, |spec, (key, value)| spec.env(key, value));
         Ok(self.options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value)))
     }
