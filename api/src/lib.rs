@@ -11,6 +11,7 @@ pub mod http;
 pub mod recorder;
 mod routes;
 mod run;
+pub mod server;
 pub mod views;
 mod web;
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Parts};
 use crate::config::ApiConfig;
 use crate::recorder::{self, RecorderOptions};
-use crate::{HttpOptions, router};
+use crate::{HttpOptions, router, server};
 
 /// Between tries to reach something that is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -81,10 +81,9 @@ async fn serve(
     });
     let options = HttpOptions { origins: config.origins.clone(), web: config.web.clone(), deadline: config.deadline };
     tracing::info!("serving");
-    let served = axum::serve(listener, router(app, options)).with_graceful_shutdown(stop.cancelled_owned()).await;
+    server::serve(listener, router(app, options), stop).await;
     indexes.abort();
-    recorder.await.context("the recorder")?;
-    served.context("the listener")
+    recorder.await.context("the recorder")
 }
 
 /// Connects to Redis, however long that takes.

@@ -17,6 +17,7 @@ use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::{RoomOptions, Rooms};
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACCESS_SECRET: &str = "access-secret-of-at-least-32-bytes";
 pub(crate) const REFRESH_SECRET: &str = "refresh-secret-of-at-least-32-byte";
@@ -120,7 +121,7 @@ impl Service {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router(app, options)).await });
+        tokio::spawn(api::server::serve(listener, router(app, options), CancellationToken::new()));
         Self { base, client: reqwest::Client::new(), records, rooms }
     }
 
