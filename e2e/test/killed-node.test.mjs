@@ -4,7 +4,6 @@ import { after, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
 import { Client, account, admitted, newCall } from "../support/clients.mjs";
 import { artifact, control, nodeUrls } from "../support/cluster.mjs";
-import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
 const GUEST = "Grace Guest";
@@ -41,11 +40,12 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
 
     const { node } = await guest.view();
     const killed = `nodes/${await positionOf(node)}`;
+    // Watched in the page, and from before the kill: it may be over within a few frames.
+    const noticed = guest.page.waitForFunction(() => window.switchboard.status === "reconnecting");
     await control(killed, "kill");
     try {
-      await until("the guest's page notices", async () => (await guest.view()).status === "reconnecting");
+      await noticed;
       await Promise.all([host.seesFrames(), guest.seesFrames()]);
-      await guest.page.screenshot({ path: await artifact("call-reconnecting.png") });
       await Promise.all([host.seated(), guest.seated()]);
       await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
 
@@ -62,6 +62,7 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
         third.connectedTo(HOST, GUEST),
       ]);
       await third.seesFrames();
+      await guest.page.screenshot({ path: await artifact("call-after-kill.png") });
       await third.close();
       for (const { page } of [host, guest]) assert.equal(await page.evaluate(() => window.neverReloaded), true);
     } finally {
