@@ -43,15 +43,54 @@ pub struct HttpOptions {
 
 /// The service.
 pub fn router(app: App, options: HttpOptions) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(options.deadline, http::envelope))
-        .layer(http::cors(options.origins))
-        .layer(CatchPanicLayer::custom(http::panicked));
-    Router::new()
+    let routes = Router::new()
         .nest("/api", routes::routes())
         .route("/api/", axum::routing::any(routes::no_route))
         .with_state(app)
         .fallback_service(axum::routing::any(web::file).with_state(options.web))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(layers)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    enveloped(routes, options.origins, options.deadline)
+}
+
+/// What every answer passes through, outermost first: the envelope, which knows the id and the deadline; origins; panics.
+fn enveloped(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(deadline, http::envelope))
+        .layer(http::cors(origins))
+        .layer(CatchPanicLayer::custom(http::panicked));
+    routes.layer(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use switchboard_common::config::Env;
+    use tower::ServiceExt as _;
+
+    async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {
+        let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]));
+        let request = ::http::Request::get("/").header(http::REQUEST_ID, "r1").body(Body::empty()).unwrap();
+        let response = enveloped(routes, origins, deadline).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_coded_500_that_tells_nothing_of_it() {
+        let routes = Router::new().route("/", get(|| async { panic!("a secret") as () }));
+        let (status, body) = ask(routes, Duration::from_secs(60)).await;
+        assert_eq!((status, &body["code"], &body["requestId"]), (500, &"INTERNAL_ERROR".into(), &"r1".into()));
+        assert!(!body.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_a_coded_503() {
+        let routes = Router::new().route("/", get(std::future::pending::<()>));
+        let (status, body) = ask(routes, Duration::from_millis(1)).await;
+        assert_eq!((status, &body["code"]), (503, &"SERVICE_UNAVAILABLE".into()));
+    }
 }

@@ -65,7 +65,10 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..RecordsTimeouts::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
-    let rooms = rooms(config).await?;
+    let rooms = tokio::select! {
+        rooms = rooms(config) => rooms?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let indexes = tokio::spawn(make_indexes(records.clone(), ready));
     let recorder =
         tokio::spawn(recorder::run(rooms.clone(), records.clone(), RecorderOptions::default(), stop.clone()));

@@ -1,5 +1,7 @@
 //! The program as an operator meets it: its exit codes, its probes, and how it stops.
 
+#![allow(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 

@@ -1,17 +1,17 @@
 //! Whether the service can do its work, what it is, and what it offers.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use switchboard_common::domain::Code;
 
 use crate::app::App;
-use crate::http::success;
+use crate::http::{RequestId, success};
 
 /// `GET /api/health`: 200 when both dependencies answer, 503 otherwise, each named.
-pub(crate) async fn health(State(app): State<App>) -> impl IntoResponse {
+pub(crate) async fn health(State(app): State<App>, Extension(id): Extension<RequestId>) -> impl IntoResponse {
     let (records, rooms) = tokio::join!(app.records.ping(), app.rooms.ping());
     let up = |yes: bool| if yes { "up" } else { "down" };
     let healthy = records.is_ok() && rooms.is_ok();
@@ -29,6 +29,7 @@ pub(crate) async fn health(State(app): State<App>) -> impl IntoResponse {
         "success": false,
         "message": Code::ServiceUnavailable.sentence(),
         "code": Code::ServiceUnavailable,
+        "requestId": id.0.to_str().unwrap_or_default(),
         "data": data,
     });
     let retry = [(header::RETRY_AFTER, HeaderValue::from_static("2"))];

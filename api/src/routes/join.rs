@@ -28,8 +28,9 @@ pub(crate) struct Joining {
 
 impl Input for Joining {
     fn read(fields: &mut Fields) -> Self {
-        let room = RoomId::parse(&fields.line("roomId", 1..=64)).ok();
-        if room.is_none() {
+        let text = fields.line("roomId", 1..=64);
+        let room = RoomId::parse(&text).ok();
+        if room.is_none() && !text.is_empty() {
             fields.reject("roomId", "must be a room's id");
         }
         Self {

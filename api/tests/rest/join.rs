@@ -1,9 +1,9 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use switchboard_common::auth::{Kind, Tokens};
-use switchboard_common::domain::{Role, RoomId, UserId};
-use switchboard_common::room::Door;
+use switchboard_common::domain::{MediaState, PublicUser, Role, RoomId, SessionHandle, UserId};
+use switchboard_common::room::{Door, Join, Joined};
 
-use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
+use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service, User};
 
 fn tokens() -> Tokens {
     Tokens::new(ACCESS_SECRET, REFRESH_SECRET)
@@ -100,4 +100,42 @@ async fn a_room_that_does_not_exist_cannot_be_joined() {
         assert_eq!(reply.refusal(), (400, "VALIDATION_ERROR"), "{malformed}");
         assert_eq!(reply.fields()[0], "roomId");
     }
+}
+
+/// Seats a user as a node does.
+async fn seat(service: &Service, call: &Value, user: &User) {
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    service.rooms.beat(service.rooms.partition_of(&room), 1, true).await.unwrap();
+    let Door::Open { meta, .. } = service.rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
+    let id = UserId::parse(&user.id).unwrap();
+    let join = Join {
+        room,
+        meta_version: meta.version,
+        pid: format!("{:0>32}", user.id),
+        old_pid: None,
+        handle: SessionHandle(1),
+        role: Role::Participant,
+        waits: false,
+        public: PublicUser::new(id.clone(), user.email.clone(), None),
+        user: id,
+        media: MediaState::default(),
+    };
+    let joined = service.rooms.join(join).await.unwrap();
+    assert!(matches!(joined, Joined::Seated { .. }), "{joined:?}");
+}
+
+#[tokio::test]
+async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
+    let service = Service::start().await;
+    let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
+    let call = service.call(&ann, json!({ "maxParticipants": 2 })).await;
+    for user in [&ann, &bob] {
+        assert_eq!(service.join(&call, Some(&user.token), json!({})).await.status, 200);
+        seat(&service, &call, user).await;
+    }
+    let door = service.get(&format!("/api/video-calls/room/{}", call["roomId"].as_str().unwrap()), None).await;
+    assert_eq!(door.data()["currentParticipants"], 2);
+    assert_eq!(service.join(&call, Some(&eve.token), json!({})).await.refusal(), (403, "CALL_FULL"));
+    let back = service.join(&call, Some(&bob.token), json!({})).await;
+    assert_eq!((back.status.as_u16(), &back.data()["call"]["currentParticipants"]), (200, &json!(2)));
 }
