@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use switchboard_common::domain::{DisconnectReason, NodeId};
-use switchboard_common::room::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
+use switchboard_common::room::{Beat, Beaten, Bus, Partition, Reseated, Rooms, StoreError, Sweep};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +90,7 @@ impl Janitor {
         let beat = match self.rooms.beat(partition, counter, !watch.registered).await {
             Ok(Beaten::Beat(beat)) => beat,
             Ok(Beaten::Swept) => {
-                self.swept(partition, watch);
+                self.swept(partition, watch, counter).await;
                 return false;
             }
             Err(error) => {
@@ -122,14 +122,23 @@ impl Janitor {
         heard
     }
 
-    /// Others took this node for dead: its seats here are given up, so its sessions must resume, here or elsewhere.
-    fn swept(&self, partition: Partition, watch: &mut Watch) {
-        metrics::counter!("switchboard_swept_total").increment(1);
-        tracing::warn!(partition = partition.0, "this node was swept: its sessions resume");
-        *watch = Watch::default();
-        for link in self.hub.links(partition) {
-            link.close(DisconnectReason::Fenced);
+    /// This node is not registered. Either others took it for dead: its seats here are given up, so its sessions must resume, here
+    /// or elsewhere. Or Redis came back without its data, which the new epoch says: then they take their seats again.
+    async fn swept(&self, partition: Partition, watch: &mut Watch, counter: u64) {
+        let known = std::mem::take(watch).epoch;
+        let Ok(Beaten::Beat(beat)) = self.rooms.beat(partition, counter, true).await else {
+            watch.epoch = known;
+            return;
+        };
+        watch.registered = true;
+        if known.as_ref().is_some_and(|epoch| *epoch != beat.epoch) {
+            self.reseat(partition).await;
+        } else {
+            metrics::counter!("switchboard_swept_total").increment(1);
+            tracing::warn!(partition = partition.0, "this node was swept: its sessions resume");
+            self.hub.links(partition).iter().for_each(|link| link.close(DisconnectReason::Fenced));
         }
+        watch.epoch = Some(beat.epoch);
     }
 
     /// Whether the subscription proves alive: every beat's canary must come back.
@@ -163,13 +172,23 @@ impl Janitor {
         }
     }
 
-    /// Redis came back without its data: this node's participants take their seats again from its own copy.
+    /// Redis lost its data: this node's participants take their seats again, from its own copies. Who cannot resumes, finds
+    /// nothing, and joins afresh.
     async fn reseat(&self, partition: Partition) {
         let links = self.hub.links(partition);
         tracing::warn!(partition = partition.0, sessions = links.len(), "redis lost its data: taking seats again");
         for link in links {
-            // A session without its seat resumes, finds nothing, and joins afresh.
-            link.close(DisconnectReason::Fenced);
+            let Some((seat, copy, meta)) = link.held() else { continue };
+            let outcome = self.rooms.reseat(&seat, &copy, &meta).await;
+            let label = match outcome {
+                Ok(Reseated::Done) => "done",
+                Ok(Reseated::Gone | Reseated::Fenced) => "gone",
+                Err(_) => "error",
+            };
+            metrics::counter!("switchboard_reseats_total", "outcome" => label).increment(1);
+            if label != "done" {
+                link.close(DisconnectReason::Fenced);
+            }
         }
     }
 }

@@ -219,6 +219,10 @@ pub struct Resumed {
     pub media: MediaState,
     /// What others know of it.
     pub user: PublicUser,
+    /// The log id of its joined event.
+    pub join_id: LogId,
+    /// RFC 3339, UTC, milliseconds.
+    pub joined_at: String,
     /// What it has not seen yet, oldest first.
     pub missed: Vec<LogEntry>,
     /// Delivery goes on after it.

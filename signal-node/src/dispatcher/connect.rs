@@ -3,6 +3,7 @@
 //! The private id is `<lineage>.<nonce>`. Somebody without a token is who its lineage says: the secret goes on through fresh
 //! sessions, so that a guest who comes back is the same guest.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,13 +11,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use switchboard_common::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
-use switchboard_common::room::{Attach, Attached, LogId, StoreError};
+use switchboard_common::room::{Attach, Attached, LogId, Reseat, StoreError};
 use switchboard_common::wire::offset::Offset;
 use tokio::time::Instant;
 
 use super::Dispatcher;
 use super::session::{Entered, Session, digest, user_json};
-use crate::hub::{self, packet};
+use crate::hub::{self, Holding, packet};
 use crate::outbox::Message;
 use crate::rules::Place;
 use crate::transport::{ConnectError, ConnectRequest, Connected};
@@ -117,17 +118,27 @@ impl Dispatcher {
                 if session.user.name.is_empty() {
                     session.rename(&resumed.user.name);
                 }
-                session.pid = pid;
+                session.pid = pid.clone();
+                let meta = Arc::new(resumed.meta);
                 let place = Place {
                     room: offset.room,
                     peer: resumed.seat.peer.clone(),
                     role: resumed.role,
                     state: resumed.state,
                     media: resumed.media,
-                    settings: resumed.meta.settings,
+                    meta: meta.clone(),
+                };
+                let copy = Reseat {
+                    pid,
+                    role: resumed.role,
+                    public: session.user.clone(),
+                    media: resumed.media,
+                    join_id: resumed.join_id,
+                    joined_at: resumed.joined_at,
                 };
                 let seat = resumed.seat;
-                let missed = self.hub.go_live(partition, &link, seat.clone(), resumed.last, None);
+                let holding = Holding { seat: seat.clone(), copy, meta };
+                let missed = self.hub.go_live(partition, &link, holding, resumed.last, None);
                 self.mend(missed);
                 session.entered = Some(Entered { place, seat, link, partition });
                 Ok(Some(first))

@@ -1,16 +1,19 @@
 //! Taking a seat. Admission is decided by pure rules on the room's meta as Redis has it; the script seats only if that meta
 //! still holds, else it is decided again.
 
+use std::sync::Arc;
+
 use switchboard_common::domain::admission::{self, Applicant};
 use switchboard_common::domain::{
     CallId, CallSettings, CallType, Code, ConnectionState, MediaState, Refusal, Role, RoomId,
 };
-use switchboard_common::room::{Created, Door, Join, Joined, Opened, RoomMeta, Seat, Snapshot, StoreError};
+use switchboard_common::room::{Created, Door, Join, Joined, Opened, Reseat, RoomMeta, Seat, Snapshot, StoreError};
 use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
 
 use super::Dispatcher;
 use super::session::{Entered, Session, fresh_id, now};
+use crate::hub::Holding;
 use crate::outbox::Message;
 use crate::rules::Place;
 
@@ -33,7 +36,7 @@ impl Dispatcher {
             }
             None => generated_room()?,
         };
-        let meta = RoomMeta {
+        let meta = Arc::new(RoomMeta {
             call_id: CallId::parse(&fresh_id())?,
             name: create.name.map_or_else(|| format!("{}'s call", session.user.name), |name| name.trim().to_owned()),
             host: session.user.id.clone(),
@@ -44,9 +47,9 @@ impl Dispatcher {
             invited: Vec::new(),
             created_at: now().to_string(),
             version: 0,
-        };
+        });
         // The record is made from the meta: by the recorder, so that a room can be made while MongoDB is away.
-        let details = serde_json::to_string(&meta).map_err(|_| Code::InternalError)?;
+        let details = serde_json::to_string(&*meta).map_err(|_| Code::InternalError)?;
         match self.rooms.create(&room, &meta, &details).await.map_err(unavailable)? {
             Created::Done => {}
             Created::Exists | Created::Ended => return Err(Code::RoomExists.into()),
@@ -69,7 +72,7 @@ impl Dispatcher {
             return Err(Refusal::new(Code::Forbidden, "This guest's token is for another call"));
         }
         for _ in 0..TRIES {
-            let meta = self.meta(&join.room_id).await?;
+            let meta = Arc::new(self.meta(&join.room_id).await?);
             let admission = self.admit(session, &join, &meta).await?;
             let entry = Entry {
                 room: join.room_id.clone(),
@@ -126,7 +129,12 @@ impl Dispatcher {
     }
 
     /// Takes the seat. `None`: the room changed since it was looked at.
-    async fn enter(&self, session: &mut Session, entry: Entry, meta: &RoomMeta) -> Result<Option<String>, Refusal> {
+    async fn enter(
+        &self,
+        session: &mut Session,
+        entry: Entry,
+        meta: &Arc<RoomMeta>,
+    ) -> Result<Option<String>, Refusal> {
         if session.entered.is_some() {
             self.leave(session).await?;
         }
@@ -145,19 +153,22 @@ impl Dispatcher {
             media: MediaState::default(),
         };
         let joined = self.rooms.join(join).await;
-        let (seat, id, state, first, fields) = match joined {
+        let (seat, id, state, joined_at, first, fields) = match joined {
             Ok(Joined::Seated { seat, id, snapshot }) => {
+                let own = snapshot.seats.iter().find(|other| other.peer_id == seat.peer);
+                let joined_at = own.map_or_else(|| now().to_string(), |own| own.joined_at.clone());
                 let payload = self.joined_payload(&entry, &seat, session, snapshot);
                 let event = encode(entry.event, &payload);
                 let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
                 let fields = payload.to_string();
                 // The acknowledgement says the same as the event: `{"success":true, ...}`.
-                (seat, id, ConnectionState::Connected, first, format!(",{}", &fields[1..fields.len() - 1]))
+                (seat, id, ConnectionState::Connected, joined_at, first, format!(",{}", &fields[1..fields.len() - 1]))
             }
             Ok(Joined::Waiting { seat, id }) => {
                 let event = encode("room:waiting", &serde_json::json!({ "roomId": entry.room }));
                 let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
-                (seat, id, ConnectionState::Waiting, first, format!(r#","waiting":true,"roomId":"{}""#, entry.room))
+                let fields = format!(r#","waiting":true,"roomId":"{}""#, entry.room);
+                (seat, id, ConnectionState::Waiting, now().to_string(), first, fields)
             }
             other => {
                 self.hub.unregister(partition, &link);
@@ -171,9 +182,18 @@ impl Dispatcher {
             role: entry.role,
             state,
             media: MediaState::default(),
-            settings: meta.settings.clone(),
+            meta: meta.clone(),
         };
-        let missed = self.hub.go_live(partition, &link, seat.clone(), id, Some(first));
+        let copy = Reseat {
+            pid: session.pid.clone(),
+            role: entry.role,
+            public: session.user.clone(),
+            media: MediaState::default(),
+            join_id: id,
+            joined_at,
+        };
+        let holding = Holding { seat: seat.clone(), copy, meta: meta.clone() };
+        let missed = self.hub.go_live(partition, &link, holding, id, Some(first));
         self.mend(missed);
         session.entered = Some(Entered { place, seat, link, partition });
         Ok(Some(fields))

@@ -1,18 +1,12 @@
 //! Leaving, ending, and the end of a socket.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use switchboard_common::domain::{Code, Refusal, RoomId};
-use switchboard_common::room::{Ended, Left, Rooms, Seat, StoreError};
+use switchboard_common::room::{Ended, StoreError};
 
 use super::Dispatcher;
 use super::enter::unavailable;
 use super::session::{Entered, Session};
 use crate::transport::CloseReason;
-
-/// Between tries to tell Redis that somebody is gone. A node that dies meanwhile is swept, which says the same.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// How somebody goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,32 +48,21 @@ impl Dispatcher {
     pub(super) fn forget_gone_room(&self, session: &mut Session) {
         if let Some(entered) = session.entered.take_if(|entered| entered.link.is_gone()) {
             self.hub.unregister(entered.partition, &entered.link);
-            self.depart_later(entered, Exit::Leave);
+            let rooms = self.rooms.clone();
+            self.tasks.spawn(async move { rooms.leave(&entered.seat, "left").await });
         }
     }
 
-    /// Gives up a seat. Tried once here; if Redis does not answer, again and again apart from the session.
+    /// Gives up a seat. The store tells Redis however long it takes, so an answer that does not come changes nothing; a seat
+    /// that is somebody else's by now is given up just as well.
     async fn depart(&self, entered: Entered, exit: Exit) {
         self.hub.unregister(entered.partition, &entered.link);
-        if give_up(&self.rooms, &entered.seat, exit).await.is_err() {
-            self.depart_later(entered, exit);
+        let done = match exit {
+            Exit::Leave => self.rooms.leave(&entered.seat, "left").await,
+            Exit::Detach => self.rooms.detach(&entered.seat).await,
+        };
+        if let Err(StoreError::Unexpected(detail)) = done {
+            tracing::error!(detail, "a seat was given up with an unexpected answer");
         }
-    }
-
-    fn depart_later(&self, entered: Entered, exit: Exit) {
-        let rooms = self.rooms.clone();
-        self.tasks.spawn(async move {
-            while give_up(&rooms, &entered.seat, exit).await.is_err() {
-                tokio::time::sleep(PAUSE).await;
-            }
-        });
-    }
-}
-
-/// One try. A seat that is somebody else's by now is given up just as well.
-async fn give_up(rooms: &Rooms, seat: &Arc<Seat>, exit: Exit) -> Result<Left, StoreError> {
-    match exit {
-        Exit::Leave => rooms.leave(seat, "left").await,
-        Exit::Detach => rooms.detach(seat).await,
     }
 }

@@ -18,6 +18,7 @@ impl Dispatcher {
             LoggedKind::Others => OpKind::Broadcast,
             LoggedKind::Media(media) => {
                 entered.place.media = media;
+                entered.link.set_media(media);
                 OpKind::SetMedia(media)
             }
         };

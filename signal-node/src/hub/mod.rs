@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use switchboard_common::domain::{DisconnectReason, PeerId, RoomId, SessionHandle};
-use switchboard_common::room::{LogEntry, LogId, Partition, Seat};
+use switchboard_common::domain::{DisconnectReason, MediaState, PeerId, RoomId, RoomMeta, SessionHandle};
+use switchboard_common::room::{LogEntry, LogId, Partition, Reseat, Seat};
 use switchboard_common::wire::envelope::{Audience, Envelope};
 use switchboard_common::wire::offset::Offset;
 
@@ -49,9 +49,20 @@ pub struct Link {
     state: Mutex<Delivery>,
 }
 
+/// What a script gave a session, and what Redis would have to be told if it forgot.
+#[derive(Debug)]
+pub struct Holding {
+    /// The seat.
+    pub seat: Arc<Seat>,
+    /// How the seat looks.
+    pub copy: Reseat,
+    /// The room's call.
+    pub meta: Arc<RoomMeta>,
+}
+
 #[derive(Debug)]
 struct Delivery {
-    seat: Option<Arc<Seat>>,
+    holding: Option<Box<Holding>>,
     /// The position of the last event delivered.
     seen: LogId,
     /// What arrives while a script or a log read is on the way; `None` when live.
@@ -97,8 +108,13 @@ impl Hub {
     pub fn register(&self, partition: Partition, room: RoomId, outbox: Outbox) -> Arc<Link> {
         let handle = SessionHandle(self.next_handle.fetch_add(1, Ordering::Relaxed));
         let mut shard = self.shard(partition);
-        let state =
-            Delivery { seat: None, seen: LogId::default(), buffer: Some(Vec::new()), epoch: shard.epoch, gone: false };
+        let state = Delivery {
+            holding: None,
+            seen: LogId::default(),
+            buffer: Some(Vec::new()),
+            epoch: shard.epoch,
+            gone: false,
+        };
         let link = Arc::new(Link { handle, room: room.clone(), outbox, state: Mutex::new(state) });
         shard.rooms.entry(room).or_default().push(Arc::clone(&link));
         link
@@ -167,7 +183,7 @@ impl Hub {
         &self,
         partition: Partition,
         link: &Arc<Link>,
-        seat: Arc<Seat>,
+        holding: Holding,
         seen: LogId,
         first: Option<Message>,
     ) -> Option<CatchUp> {
@@ -176,7 +192,7 @@ impl Hub {
             (shard.epoch, before(shard.canary_ms))
         };
         let mut state = link.lock();
-        state.seat = Some(seat);
+        state.holding = Some(Box::new(holding));
         state.seen = seen;
         if let Some(message) = first {
             link.send(message);
@@ -194,7 +210,7 @@ impl Hub {
     pub fn tick(&self, partition: Partition, link: &Link) -> Option<Offset> {
         let canary = before(self.shard(partition).canary_ms);
         let state = link.lock();
-        if state.buffer.is_some() || state.seat.is_none() || canary <= state.seen {
+        if state.buffer.is_some() || state.holding.is_none() || canary <= state.seen {
             return None;
         }
         Some(Offset { ms: canary.ms, seq: 0, room: link.room.clone() })
@@ -221,7 +237,22 @@ impl Link {
     /// The seat, once a script has given one.
     #[must_use]
     pub fn seat(&self) -> Option<Arc<Seat>> {
-        self.lock().seat.clone()
+        self.lock().holding.as_ref().map(|holding| holding.seat.clone())
+    }
+
+    /// What Redis is to be told if it forgot the seat.
+    #[must_use]
+    pub fn held(&self) -> Option<(Arc<Seat>, Reseat, Arc<RoomMeta>)> {
+        let state = self.lock();
+        let Holding { seat, copy, meta } = state.holding.as_deref()?;
+        Some((seat.clone(), copy.clone(), meta.clone()))
+    }
+
+    /// Keeps the copy of the seat true to its media.
+    pub fn set_media(&self, media: MediaState) {
+        if let Some(holding) = &mut self.lock().holding {
+            holding.copy.media = media;
+        }
     }
 
     /// Whether the room ended under the session.
@@ -256,7 +287,7 @@ impl Link {
             return;
         }
         state.seen = id;
-        if except.is_none() || except != state.seat.as_ref().map(|seat| &seat.peer) {
+        if except.is_none() || except != state.holding.as_ref().map(|holding| &holding.seat.peer) {
             self.send(message);
         }
     }
@@ -275,7 +306,7 @@ impl Link {
     /// Back to buffering, unless a script is still on the way: then `go_live` finds out.
     fn open_gap(self: &Arc<Self>, epoch: u64, floor: LogId) -> Option<CatchUp> {
         let mut state = self.lock();
-        state.seat.as_ref()?;
+        state.holding.as_ref()?;
         state.epoch = epoch;
         state.buffer.get_or_insert_default();
         Some(CatchUp { link: Arc::clone(self), from: state.seen.max(floor), epoch })

@@ -3,6 +3,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::outbox::{Frame, OutboxLimits, Queue};
+use switchboard_common::domain::{CallId, CallSettings, CallType, PublicUser, Role, UserId};
 
 const P: Partition = Partition(0);
 
@@ -16,8 +17,30 @@ fn newcomer(hub: &Hub) -> (Arc<Link>, Arc<Queue>) {
     (hub.register(P, RoomId::parse("R").unwrap(), outbox), queue)
 }
 
-fn seat(link: &Link, peer: &str) -> Arc<Seat> {
-    Arc::new(Seat::new(link.room.clone(), PeerId::parse(peer).unwrap(), 1, link.handle))
+fn seat(link: &Link, peer: &str) -> Holding {
+    let user = UserId::parse("guest-0123456789abcdef").unwrap();
+    let meta = RoomMeta {
+        call_id: CallId::parse("0123456789abcdef01234567").unwrap(),
+        name: "R".to_owned(),
+        host: user.clone(),
+        call_type: CallType::Public,
+        settings: CallSettings::default(),
+        max_participants: 2,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: String::new(),
+        version: 0,
+    };
+    let copy = Reseat {
+        pid: String::new(),
+        role: Role::Guest,
+        public: PublicUser::new(user, "Ann".to_owned(), None),
+        media: MediaState::default(),
+        join_id: id(1),
+        joined_at: String::new(),
+    };
+    let seat = Arc::new(Seat::new(link.room.clone(), PeerId::parse(peer).unwrap(), 1, link.handle));
+    Holding { seat, copy, meta: Arc::new(meta) }
 }
 
 fn publish(hub: &Hub, ms: u64, to: Audience) {

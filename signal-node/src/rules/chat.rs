@@ -50,7 +50,7 @@ pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effec
 
 fn chatting<'a>(session: &SessionView<'a>) -> Result<&'a Place, Refusal> {
     let place = session.seated()?;
-    if place.settings.chat_enabled {
+    if place.meta.settings.chat_enabled {
         Ok(place)
     } else {
         Err(Refusal::new(Code::Forbidden, "There is no chat in this call"))

@@ -34,7 +34,7 @@ pub(super) fn share_screen(enabled: bool, id: Option<Box<str>>, session: &Sessio
 
 /// Only what is switched on newly is asked about: a forbidden camera that was on may always go off.
 fn allowed(media: MediaState, place: &Place) -> Result<(), Refusal> {
-    let (before, settings) = (place.media, &place.settings);
+    let (before, settings) = (place.media, &place.meta.settings);
     let shares =
         settings.screen_share_enabled && (settings.allow_participant_screen_share || place.role >= Role::Moderator);
     for (on, was, may, sentence) in [

@@ -1,7 +1,10 @@
 //! What the rules see of a session.
 
-use switchboard_common::domain::{CallSettings, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId};
-use switchboard_common::domain::{Code, Refusal};
+use std::sync::Arc;
+
+use switchboard_common::domain::{
+    Code, ConnectionState, MediaState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta,
+};
 
 /// A session at the moment of an event.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +30,8 @@ pub struct Place {
     pub state: ConnectionState,
     /// Its media.
     pub media: MediaState,
-    /// What the call allows.
-    pub settings: CallSettings,
+    /// The call, and what it allows.
+    pub meta: Arc<RoomMeta>,
 }
 
 /// What an event is stamped with, since rules read no clock and throw no dice.

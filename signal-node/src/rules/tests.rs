@@ -1,8 +1,11 @@
 #![allow(clippy::unwrap_used)]
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use switchboard_common::domain::{
-    CallSettings, Code, ConnectionState, MediaState, PeerId, PublicUser, Refusal, Role, RoomId, UserId,
+    CallId, CallSettings, CallType, Code, ConnectionState, MediaState, PeerId, PublicUser, Refusal, Role, RoomId,
+    RoomMeta, UserId,
 };
 use switchboard_common::wire::client_event::{self, Limits};
 
@@ -20,7 +23,22 @@ fn place(role: Role) -> Place {
         role,
         state: ConnectionState::Connected,
         media: MediaState::default(),
+        meta: Arc::new(meta()),
+    }
+}
+
+fn meta() -> RoomMeta {
+    RoomMeta {
+        call_id: CallId::parse("0123456789abcdef01234567").unwrap(),
+        name: "Call".to_owned(),
+        host: UserId::parse("0000000000000000000000aa").unwrap(),
+        call_type: CallType::Public,
         settings: CallSettings::default(),
+        max_participants: 10,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: String::new(),
+        version: 0,
     }
 }
 
@@ -95,8 +113,10 @@ fn a_room_is_left_only_by_who_is_in_it() {
 #[test]
 fn media_follow_the_settings_of_the_call_but_going_off_is_always_allowed() {
     let mut strict = place(Role::Participant);
-    strict.settings.video_enabled = false;
-    strict.settings.allow_participant_screen_share = false;
+    let mut call = meta();
+    call.settings.video_enabled = false;
+    call.settings.allow_participant_screen_share = false;
+    strict.meta = Arc::new(call);
     let off = json!({ "videoEnabled": false });
     let (logged_off, event) = logged(ask(Some(&strict), "participant:update-media-state", &off).unwrap());
     assert_eq!(logged_off.kind, LoggedKind::Media(MediaState { video_enabled: false, ..MediaState::default() }));
@@ -120,7 +140,9 @@ fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
     let ack: Value = serde_json::from_str(&format!("{{\"success\":true{}}}", logged.ack)).unwrap();
     assert_eq!((&ack["id"], &ack["timestamp"]), (&json!("m1"), &json!("2026-01-01T00:00:00.000Z")));
     let mut silent = place(Role::Host);
-    silent.settings.chat_enabled = false;
+    let mut call = meta();
+    call.settings.chat_enabled = false;
+    silent.meta = Arc::new(call);
     assert_eq!(ask(Some(&silent), "chat:message", &argument).unwrap_err().code, Code::Forbidden);
 }
 

@@ -2,7 +2,7 @@
 --
 -- KEYS    1-4 as seats   5 nodes   6 the node's seats
 -- ARGV    1-7 as seats   8 user   9 pid   10 node   11 handle   12 offset   13 ms of the first try, or -   14 connected, a template
--- replies OK peer gen last role state meta participant media | FRESH | BUSY now | FENCED
+-- replies OK peer gen last role state meta participant media join | FRESH | BUSY now | FENCED
 local uid, pid, node, handle, offset, first_try = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end
 local peer = redis.call('HGET', room_key, 'p:' .. pid)
@@ -25,7 +25,7 @@ end
 local room_now = redis.call('HMGET', room_key, 'floor', 'a:' .. peer, 'm', 'i:' .. peer, 'v:' .. peer)
 
 local function resumed()
-  return {'OK', peer, seat.gen, last_id(), seat.role, seat.state, room_now[3], room_now[4], room_now[5]}
+  return {'OK', peer, seat.gen, last_id(), seat.role, seat.state, room_now[3], room_now[4], room_now[5], seat.join}
 end
 -- A replay whose first reply was lost.
 if seat.node == node and seat.handle == handle then return resumed() end

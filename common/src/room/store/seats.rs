@@ -132,12 +132,15 @@ impl Rooms {
             metrics::counter!("switchboard_resume_too_much_total").increment(1);
             return Ok(Attached::Fresh);
         }
+        let join_id = claim.reply.id(9)?;
         Ok(Attached::Resumed(Box::new(Resumed {
             seat: claim.take()?,
             role,
             state,
             media,
             user: participant.user,
+            join_id,
+            joined_at: participant.joined_at,
             missed,
             last,
             meta,
