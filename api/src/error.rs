@@ -1,4 +1,4 @@
-//! From a refusal to an HTTP answer. The body is written by `http::envelope`, which knows the request's id.
+//! From a refusal to an HTTP answer. The body is written by `envelope`, which knows the request's id.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};

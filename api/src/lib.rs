@@ -4,10 +4,10 @@
 
 pub mod app;
 pub mod config;
+pub mod envelope;
 pub mod error;
 pub mod extract;
 pub mod fields;
-pub mod http;
 pub mod recorder;
 mod routes;
 mod run;
@@ -55,9 +55,9 @@ pub fn router(app: App, options: HttpOptions) -> Router {
 /// What every answer passes through, outermost first: the envelope, which knows the id and the deadline; origins; panics.
 fn enveloped(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
     let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(deadline, http::envelope))
-        .layer(http::cors(origins))
-        .layer(CatchPanicLayer::custom(http::panicked));
+        .layer(middleware::from_fn_with_state(deadline, envelope::envelop))
+        .layer(envelope::cors(origins))
+        .layer(CatchPanicLayer::custom(envelope::panicked));
     routes.layer(layers)
 }
 
@@ -72,7 +72,7 @@ mod tests {
 
     async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {
         let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]));
-        let request = ::http::Request::get("/").header(http::REQUEST_ID, "r1").body(Body::empty()).unwrap();
+        let request = http::Request::get("/").header(envelope::REQUEST_ID, "r1").body(Body::empty()).unwrap();
         let response = enveloped(routes, origins, deadline).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();

@@ -12,10 +12,10 @@ use switchboard_common::domain::{Code, Timestamp};
 use switchboard_common::records::{ProfileChange, Records, RecordsError, Rotation, UserRecord};
 
 use crate::app::App;
+use crate::envelope::success;
 use crate::error::{Answer, Problem};
 use crate::extract::{Caller, ValidJson};
 use crate::fields::{Fields, Input};
-use crate::http::success;
 use crate::views::UserView;
 
 /// The body of `POST auth/register`.

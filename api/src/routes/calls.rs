@@ -13,10 +13,10 @@ use switchboard_common::records::{
 };
 
 use crate::app::App;
+use crate::envelope::{Pagination, page, success};
 use crate::error::Answer;
 use crate::extract::{Caller, MaybeCaller, Named, ValidJson, ValidQuery};
 use crate::fields::{Fields, Input};
-use crate::http::{Pagination, page, success};
 use crate::views::{CallView, DoorView};
 
 /// 36^12 rooms: a taken name is a rare accident, three in a row are none.

@@ -8,7 +8,7 @@ use serde_json::json;
 use switchboard_common::domain::Code;
 
 use crate::app::App;
-use crate::http::{RequestId, success};
+use crate::envelope::{RequestId, success};
 
 /// `GET /api/health`: 200 when both dependencies answer, 503 otherwise, each named.
 pub(crate) async fn health(State(app): State<App>, Extension(id): Extension<RequestId>) -> impl IntoResponse {

@@ -13,10 +13,10 @@ use switchboard_common::records::{CallRecord, RecordsError};
 use switchboard_common::room::{Door, Opened};
 
 use crate::app::App;
+use crate::envelope::success;
 use crate::error::{Answer, Problem};
 use crate::extract::{MaybeCaller, ValidJson};
 use crate::fields::{Fields, Input};
-use crate::http::success;
 use crate::views::CallView;
 
 /// The body of `POST video-calls/join`.

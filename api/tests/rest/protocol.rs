@@ -1,5 +1,10 @@
+use proptest::collection::{hash_map, vec};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::Service;
 
@@ -104,4 +109,68 @@ async fn health_version_and_index_say_what_is_there() {
     assert_eq!(health.data()["dependencies"], json!({ "mongodb": "up", "redis": "up" }));
     assert_eq!(service.get("/api/version", None).await.text("version"), env!("CARGO_PKG_VERSION"));
     assert_eq!(service.get("/api", None).await.data()["endpoints"]["auth"], "/api/auth");
+}
+
+/// JSON of any shape, now and then with what a field could have.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        select(vec!["a@b.c", "public", "2099-01-01T00:00:00Z", "ABCDEF123456", "guest-0123456789abcdef", "$where"])
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            hash_map(".{0,8}", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+#[tokio::test]
+async fn no_json_body_makes_any_route_fail_without_a_code() {
+    const FIELDS: [&str; 17] = [
+        "name",
+        "email",
+        "password",
+        "avatar",
+        "refreshToken",
+        "title",
+        "description",
+        "scheduledAt",
+        "type",
+        "settings",
+        "maxParticipants",
+        "passcode",
+        "invitedUserIds",
+        "roomId",
+        "guestName",
+        "currentPassword",
+        "unknown",
+    ];
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let routes = [
+        (Method::POST, "/api/auth/register"),
+        (Method::POST, "/api/auth/login"),
+        (Method::POST, "/api/auth/refresh"),
+        (Method::PATCH, "/api/auth/profile"),
+        (Method::POST, "/api/video-calls"),
+        (Method::POST, "/api/video-calls/join"),
+    ];
+    // The same bodies in every run: a failure can be looked at again.
+    let mut runner = TestRunner::deterministic();
+    let bodies = hash_map(select(&FIELDS[..]), any_json(), 0..FIELDS.len());
+    for _ in 0..100 {
+        let body = bodies.new_tree(&mut runner).unwrap().current();
+        for (method, path) in &routes {
+            let request = service.request(method.clone(), path).bearer_auth(&ann.token).json(&body);
+            let reply = service.send(request).await;
+            assert!(reply.status.as_u16() < 500, "{path} {body:?}: {reply:?}");
+            assert!(reply.status.is_success() || !reply.refusal().1.is_empty(), "{path} {body:?}: {reply:?}");
+        }
+    }
 }

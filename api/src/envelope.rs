@@ -79,7 +79,7 @@ struct Failure<'a> {
 }
 
 /// The outermost layer: gives the request its id, times it, writes a refusal's body and the headers of every answer.
-pub async fn envelope(State(deadline): State<Duration>, mut request: Request, next: Next) -> Response {
+pub async fn envelop(State(deadline): State<Duration>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();

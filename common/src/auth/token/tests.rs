@@ -1,0 +1,114 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use serde_json::{Value, json};
+
+const ACCESS: &str = "access-secret-of-at-least-32-bytes";
+const NOW: u64 = 1_800_000_000;
+
+fn tokens() -> Tokens {
+    Tokens::new(ACCESS, "refresh-secret-of-at-least-32-byte").with_clock(|| NOW)
+}
+
+fn ann() -> PublicUser {
+    PublicUser::new(UserId::parse("aaaaaaaaaaaaaaaaaaaaaaaa").unwrap(), "Ann".into(), None)
+}
+
+fn room(text: &str) -> RoomId {
+    RoomId::parse(text).unwrap()
+}
+
+fn forged(algorithm: Algorithm, secret: &str, changes: Value) -> String {
+    let mut claims = json!({
+        "userId": "aaaaaaaaaaaaaaaaaaaaaaaa", "name": "Ann", "email": "a@b.c", "iat": NOW, "exp": NOW + 60,
+        "iss": ISSUER, "aud": AUDIENCE,
+    });
+    claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(algorithm), &claims, &key).unwrap()
+}
+
+fn code<T>(result: Result<T, Refusal>) -> Code {
+    result.err().unwrap().code
+}
+
+#[test]
+fn an_access_token_tells_who_its_bearer_is() {
+    let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
+    let identity = tokens().verify_access(&issued.token).unwrap();
+    assert_eq!((&identity.user, identity.kind), (&ann(), Kind::User));
+    assert_eq!((identity.email.as_deref(), identity.session.as_deref()), (Some("a@b.c"), Some("session")));
+}
+
+#[test]
+fn a_token_of_the_node_service_without_our_own_claims_is_good() {
+    assert!(tokens().verify_access(&forged(Algorithm::HS256, ACCESS, json!({}))).is_ok());
+}
+
+#[test]
+fn a_forged_token_is_refused_whatever_is_forged_about_it() {
+    let good = forged(Algorithm::HS256, ACCESS, json!({}));
+    let unsigned = |header: &str| format!("{header}.{}.", good.split('.').nth(1).unwrap());
+    for (what, token) in [
+        ("another key", forged(Algorithm::HS256, "another-secret-of-at-least-32-byte", json!({}))),
+        ("another algorithm", forged(Algorithm::HS384, ACCESS, json!({}))),
+        ("no algorithm", unsigned("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0")),
+        ("no signature", unsigned(good.split('.').next().unwrap())),
+        ("another audience", forged(Algorithm::HS256, ACCESS, json!({ "aud": "other" }))),
+        ("no audience", forged(Algorithm::HS256, ACCESS, json!({ "aud": null }))),
+        ("another issuer", forged(Algorithm::HS256, ACCESS, json!({ "iss": "other" }))),
+        ("no issuer", forged(Algorithm::HS256, ACCESS, json!({ "iss": null }))),
+        ("no user", forged(Algorithm::HS256, ACCESS, json!({ "userId": null }))),
+        ("an object as user", forged(Algorithm::HS256, ACCESS, json!({ "userId": { "$gt": "" } }))),
+        ("a guest as user", forged(Algorithm::HS256, ACCESS, json!({ "userId": "guest-0123456789abcdef" }))),
+        ("an endless expiry", forged(Algorithm::HS256, ACCESS, json!({ "exp": "never" }))),
+        ("too long", forged(Algorithm::HS256, ACCESS, json!({ "name": "x".repeat(MAX_TOKEN_BYTES) }))),
+        ("nothing", String::new()),
+        ("noise", "a.b.c".into()),
+    ] {
+        assert_eq!(code(tokens().verify_access(&token)), Code::TokenInvalid, "{what}");
+    }
+}
+
+#[test]
+fn an_expired_token_is_told_so_and_still_resumes_a_seat() {
+    let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
+    let later = tokens().with_clock(|| NOW + 16 * 60);
+    assert_eq!(code(later.verify_access(&issued.token)), Code::TokenExpired);
+    assert!(later.verify_for_resume(&issued.token).is_ok());
+}
+
+#[test]
+fn a_guest_is_bound_to_its_room() {
+    let guest = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), "Gil".into(), None);
+    let identity = tokens().verify_access(&tokens().issue_guest(&guest, &room("r")).unwrap().token).unwrap();
+    assert_eq!((identity.kind, identity.room), (Kind::Guest, Some(room("r"))));
+}
+
+#[test]
+fn a_join_token_admits_its_bearer_to_its_room_for_a_while_and_is_nothing_else() {
+    let (tokens, ann) = (tokens(), ann());
+    let join = tokens.issue_join(&ann, &room("r"), Role::Host).unwrap().token;
+    let bob = UserId::parse("bbbbbbbbbbbbbbbbbbbbbbbb").unwrap();
+    assert_eq!(tokens.verify_join(&join, &room("r"), &ann.id).unwrap(), Role::Host);
+    assert_eq!(code(tokens.verify_join(&join, &room("s"), &ann.id)), Code::TokenInvalid);
+    assert_eq!(code(tokens.verify_join(&join, &room("r"), &bob)), Code::TokenInvalid);
+    assert_eq!(code(tokens.verify_access(&join)), Code::TokenInvalid);
+    assert_eq!(code(tokens.verify_for_resume(&join)), Code::TokenInvalid);
+    let later = self::tokens().with_clock(|| NOW + 3600);
+    assert_eq!(code(later.verify_join(&join, &room("r"), &ann.id)), Code::TokenExpired);
+    let access = tokens.issue_access(&ann, "a@b.c", "s").unwrap().token;
+    assert_eq!(code(tokens.verify_join(&access, &room("r"), &ann.id)), Code::TokenInvalid);
+}
+
+#[test]
+fn access_and_refresh_tokens_do_not_stand_in_for_each_other() {
+    let (tokens, ann) = (tokens(), ann());
+    let refresh = tokens.issue_refresh(&ann, "session").unwrap();
+    assert_eq!(
+        tokens.verify_refresh(&refresh.token).unwrap(),
+        (ann.id.clone(), "session".to_owned(), refresh.jti.clone())
+    );
+    assert_eq!(code(tokens.verify_access(&refresh.token)), Code::TokenInvalid);
+    let access = tokens.issue_access(&ann, "a@b.c", "session").unwrap();
+    assert_eq!(code(tokens.verify_refresh(&access.token)), Code::TokenInvalid);
+}
