@@ -49,6 +49,8 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
       await Promise.all([host.seated(), guest.seated()]);
       await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
 
+      assert.notEqual((await guest.view()).node, node, "the page goes through another node");
+
       await guest.press("Chat");
       await guest.say("Still here");
       await host.page.getByRole("button", { name: "Chat, 1 unread" }).click();

@@ -95,16 +95,19 @@ export class Call extends EventTarget {
       room.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
     );
     on("participant:connection-changed", ({ peerId, state, node }) => {
-      // What is told of this page's own seat is old news by now, except through which node it goes.
+      // What is told of this page's own seat is old news by now.
       if (peerId !== room.selfId) room.update(peerId, { connectionState: state, ...(node && { node }) });
-      else if (node) room.assign({ node });
     });
 
     on("webrtc:offer", ({ from, offer }) => this.mesh?.get(from)?.receiveDescription(offer));
     on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer));
     on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate));
     on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
-    on("webrtc:ice-servers", ({ iceServers }) => (this.#iceServers = iceServers));
+    on("webrtc:ice-servers", ({ iceServers, node }) => {
+      this.#iceServers = iceServers;
+      // Sent at each connect: a resumed socket learns here through which node it goes now.
+      if (node) room.assign({ node });
+    });
 
     on("chat:message", (message) => chat.received(message));
     on("chat:typing", ({ from, fromUser, isTyping }) => chat.typed(from, fromUser, isTyping));

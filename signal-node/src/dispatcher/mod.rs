@@ -135,11 +135,11 @@ impl Dispatcher {
         }
     }
 
-    /// `webrtc:ice-servers`, with credentials of the session's own.
+    /// `webrtc:ice-servers`, with credentials of the session's own; and which node it is, which a resumed session learns here.
     fn send_ice_servers(&self, session: &Session) {
         let now = u64::try_from(session::now().seconds()).unwrap_or(0);
         let servers = self.credentials.ice.ice_servers(&session.user.id, now);
-        let event = encode("webrtc:ice-servers", &serde_json::json!({ "iceServers": servers }));
+        let event = encode("webrtc:ice-servers", &serde_json::json!({ "iceServers": servers, "node": self.node }));
         session.tell(&event);
     }
 }
