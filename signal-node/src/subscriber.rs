@@ -77,7 +77,7 @@ impl Mender {
     pub async fn catch_up(&self, CatchUp { link, from, epoch }: CatchUp) {
         let Some(seat) = link.seat() else { return };
         for _ in 0..TRIES {
-            match self.rooms.read(&link.room, &seat.peer, from).await {
+            match self.rooms.catch_up(&seat, from).await {
                 Ok(Some(missed)) => return link.caught_up(epoch, missed),
                 Ok(None) => break,
                 Err(_) => tokio::time::sleep(PAUSE).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::cmd;
 
 use super::Rooms;
-use crate::domain::{CallId, PeerId, RoomId, UserId};
+use crate::domain::{CallId, Generation, PeerId, RoomId, UserId};
 use crate::room::context::millis;
 use crate::room::reply::{Words, items, log_entries, meta, snapshot, text, time_ms, unexpected};
 use crate::room::scripts::Script;
@@ -121,11 +121,26 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn read(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<Option<Vec<LogEntry>>, StoreError> {
+        Ok(self.look_back(room, peer, after).await?.map(|(entries, _)| entries))
+    }
+
+    /// What a session should have got after `after`, for one whose node has heard nothing for a while. `None` also when its seat is
+    /// another's by now, or nobody's: the message that told it so may have been lost in the same gap, and nobody says it twice.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn catch_up(&self, seat: &Seat, after: LogId) -> Result<Option<Vec<LogEntry>>, StoreError> {
+        let found = self.look_back(&seat.room, &seat.peer, after).await?;
+        Ok(found.filter(|(_, generation)| *generation == Some(seat.generation)).map(|(entries, _)| entries))
+    }
+
+    /// The log after `after` as `peer` gets it, and the generation of the peer's seat; `None` when the log does not go back so far.
+    async fn look_back(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<Option<LookBack>, StoreError> {
         let p = self.partition_of(room);
         let keys = &self.context().keys;
         let (mut log, mut look) = (cmd("XRANGE"), cmd("HMGET"));
         log.arg(keys.log(p, room)).arg(format!("({after}")).arg("+");
-        look.arg(keys.room(p, room)).arg(&["st", "floor"]);
+        look.arg(keys.room(p, room)).arg("st").arg("floor").arg(format!("s:{peer}"));
         // The floor last: what is whole after the reading was whole while reading.
         let answer = self.plain(p, "read", vec![log, look, cmd("TIME")]).await?;
         let fields = items(answer.get(1))?;
@@ -137,9 +152,13 @@ impl Rooms {
         {
             return Ok(None);
         }
-        log_entries(answer.first(), peer).map(Some)
+        let seat = fields.get(2).and_then(text).and_then(|seat| seat.split(' ').nth(1));
+        Ok(Some((log_entries(answer.first(), peer)?, seat.and_then(|generation| generation.parse().ok()))))
     }
 }
+
+/// Entries, and the generation of the reader's seat if it has one.
+type LookBack = (Vec<LogEntry>, Option<Generation>);
 
 fn ended(words: &Words) -> Result<Ended, StoreError> {
     match words.word() {

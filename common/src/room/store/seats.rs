@@ -11,7 +11,7 @@ use super::Rooms;
 use crate::domain::{ConnectionState, Participant, Role, RoomId, SessionHandle};
 use crate::room::call::{Call, Request};
 use crate::room::context::{Context, millis};
-use crate::room::reply::{Words, log_entries, meta, snapshot, unexpected};
+use crate::room::reply::{Words, log_entries, meta, snapshot, text, unexpected};
 use crate::room::scripts::Script;
 use crate::room::topology::Topology;
 use crate::room::types::*;
@@ -125,7 +125,14 @@ impl Rooms {
         let mut read = cmd("XRANGE");
         read.arg(self.context().keys.log(p, &attach.room)).arg(format!("({}", attach.offset)).arg(last.to_string());
         read.arg("COUNT").arg(REPLAY_ENTRIES + 1);
-        let answer = self.plain(p, "replay", vec![read]).await?;
+        // The floor last: the log may have been trimmed since the script looked, by the script's own event too.
+        let mut floor = cmd("HGET");
+        floor.arg(self.context().keys.room(p, &attach.room)).arg("floor");
+        let answer = self.plain(p, "replay", vec![read, floor]).await?;
+        let trimmed = answer.get(1).and_then(text).and_then(LogId::parse).is_some_and(|floor| attach.offset < floor);
+        if trimmed {
+            return Ok(Attached::Fresh);
+        }
         let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES);
         let missed = log_entries(answer.first(), &peer)?;
         if too_many || missed.iter().map(|entry| entry.event.len()).sum::<usize>() > REPLAY_BYTES {
