@@ -34,15 +34,16 @@ fn an_empty_variable_counts_as_unset_and_a_list_is_trimmed() {
 
 #[test]
 fn production_refuses_missing_default_short_and_equal_secrets() {
-    let long = "0123456789abcdef0123456789abcdef";
-    let cases: [(&[(&str, &str)], &[&str]); 5] = [
-        (&[], &["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"]),
-        (&[("JWT_ACCESS_SECRET", DEFAULT), ("JWT_REFRESH_SECRET", long)], &["JWT_ACCESS_SECRET"]),
-        (&[("JWT_ACCESS_SECRET", long), ("JWT_REFRESH_SECRET", "short")], &["JWT_REFRESH_SECRET"]),
-        (&[("JWT_ACCESS_SECRET", long), ("JWT_REFRESH_SECRET", long)], &["JWT_REFRESH_SECRET"]),
-        (&[("JWT_ACCESS_SECRET", long), ("JWT_REFRESH_SECRET", "fedcba9876543210fedcba9876543210")], &[]),
-    ];
     const DEFAULT: &str = "switchboard-development-access-secret";
+    const LONG: &str = "0123456789abcdef0123456789abcdef";
+    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let cases: [Case; 5] = [
+        (&[], &["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", DEFAULT), ("JWT_REFRESH_SECRET", LONG)], &["JWT_ACCESS_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", "short")], &["JWT_REFRESH_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", LONG)], &["JWT_REFRESH_SECRET"]),
+        (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", "fedcba9876543210fedcba9876543210")], &[]),
+    ];
     for (variables, expected) in cases {
         let mut production = env(variables);
         SecretsConfig::from_env(&mut production, Mode::Production);
