@@ -38,71 +38,95 @@ enum Trouble {
 
 struct Connection {
     redis: MultiplexedConnection,
-    /// Redis' number for it.
+    name: ConnectionName,
+}
+
+/// How a server knows a connection: its own number for it, which begins anew with every run of the server.
+struct ConnectionName {
+    run: Option<String>,
     id: i64,
 }
 
 /// Serves a lane's lines until it is aborted.
 pub(super) async fn run(topology: Arc<Topology>, lane: usize, address: Address) {
     let wake = topology.queues.wake(lane);
-    let mut connection: Option<Connection> = None;
-    let mut last_id = None;
-    let mut backoff = BACKOFF.0;
+    let mut server = Server { topology, address, connection: None, previous: None, backoff: BACKOFF.0 };
     loop {
-        let mut batch = topology.queues.take(lane);
+        let mut batch = server.topology.queues.take(lane);
         if batch.is_empty() {
             wake.notified().await;
             continue;
         }
         let mut partitions: Vec<Partition> = batch.iter().map(|call| call.partition).collect();
         partitions.dedup();
-        if connection.is_none() {
+        let Some(connection) = &mut server.connection else {
             // Unsent: back to the head of the lines, where they can be refused or given to another lane.
-            topology.queues.release(&partitions, batch);
-            match connect(&topology, &address, last_id).await {
-                Ok(opened) => {
-                    backoff = BACKOFF.0;
-                    last_id = Some(opened.id);
-                    connection = Some(opened);
-                }
-                Err(error) => {
-                    tracing::debug!(kind = ?error.kind(), "cannot connect to redis");
-                    topology.refresh(&address).await;
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF.1);
-                }
-            }
+            server.topology.queues.release(&partitions, batch);
+            server.open().await;
             continue;
-        }
-        let Some(open) = &mut connection else { continue };
+        };
+        let topology = &server.topology;
         let mut pipeline = Pipeline::with_capacity(batch.len());
         let counts: Vec<usize> = batch.iter_mut().map(|call| call.write(&topology.context, &mut pipeline)).collect();
         topology.queues.fly(lane, batch);
-        let answers = exchange(&topology, &mut open.redis, &pipeline).await;
+        let answers = exchange(topology, &mut connection.redis, &pipeline).await;
         let batch = topology.queues.land(lane);
         let (unanswered, trouble) = match answers {
             Some(answers) => settle(batch, &counts, answers),
             None => (batch, Some(Trouble::NotServing)),
         };
         topology.queues.release(&partitions, unanswered);
+        if let Some(trouble) = trouble {
+            server.recover(trouble).await;
+        }
+    }
+}
+
+/// A lane's server, and the connection to it.
+struct Server {
+    topology: Arc<Topology>,
+    address: Address,
+    connection: Option<Connection>,
+    previous: Option<ConnectionName>,
+    backoff: Duration,
+}
+
+impl Server {
+    /// Tries once to connect.
+    async fn open(&mut self) {
+        match connect(&self.topology, &self.address, self.previous.as_ref()).await {
+            Ok(opened) => {
+                self.backoff = BACKOFF.0;
+                self.connection = Some(opened);
+            }
+            Err(error) => {
+                tracing::debug!(kind = ?error.kind(), "cannot connect to redis");
+                self.topology.refresh(&self.address).await;
+                tokio::time::sleep(self.backoff).await;
+                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+            }
+        }
+    }
+
+    /// Does what it takes for the unanswered calls to be answered next time.
+    async fn recover(&mut self, trouble: Trouble) {
+        if let (Trouble::NoScript, Some(connection)) = (trouble, &mut self.connection)
+            && load(&mut connection.redis).await.is_ok()
+        {
+            return;
+        }
         match trouble {
-            None => {}
-            Some(Trouble::NoScript) => {
-                if load(&mut open.redis).await.is_err() {
-                    connection = None;
-                }
+            Trouble::Moving => tokio::time::sleep(MOVING).await,
+            Trouble::Moved => {
+                self.topology.refresh(&self.address).await;
+                tokio::time::sleep(MOVING).await;
             }
-            Some(Trouble::Moving) => tokio::time::sleep(MOVING).await,
-            Some(Trouble::Moved) => {
-                if !topology.refresh(&address).await {
-                    tokio::time::sleep(MOVING).await;
-                }
-            }
-            Some(Trouble::NotServing) => {
+            Trouble::NoScript | Trouble::NotServing => {
                 metrics::counter!("switchboard_redis_lane_reconnects_total").increment(1);
                 tracing::warn!("the connection to redis was lost, or its server does not serve");
-                connection = None;
-                topology.refresh(&address).await;
+                self.previous = self.connection.take().map(|lost| lost.name);
+                self.topology.refresh(&self.address).await;
+                tokio::time::sleep(BACKOFF.0).await;
             }
         }
     }
@@ -124,6 +148,7 @@ fn settle(batch: Vec<Call>, counts: &[usize], answers: Vec<Value>) -> (Vec<Call>
     let mut answers = answers.into_iter();
     let mut unanswered: Vec<Call> = Vec::new();
     let mut worst = None;
+    let mut counts_by_outcome = Counts::default();
     for (call, &count) in batch.into_iter().zip(counts) {
         let values: Vec<Value> = answers.by_ref().take(count).collect();
         let trouble = values.iter().find_map(trouble);
@@ -131,7 +156,7 @@ fn settle(batch: Vec<Call>, counts: &[usize], answers: Vec<Value>) -> (Vec<Call>
         let overtook = || is_gap(&values) && call.op_seat().is_some_and(|seat| has_op_of(&unanswered, seat));
         if trouble.is_some() || values.len() < count || overtook() {
             worst = worst.max(trouble);
-            count_call(call.name, "repeated");
+            counts_by_outcome.add(call.name, "repeated");
             unanswered.push(call);
             continue;
         }
@@ -141,14 +166,32 @@ fn settle(batch: Vec<Call>, counts: &[usize], answers: Vec<Value>) -> (Vec<Call>
             }
             _ => None,
         });
-        count_call(call.name, if error.is_some() { "error" } else { "answered" });
+        counts_by_outcome.add(call.name, if error.is_some() { "error" } else { "answered" });
         call.finish(error.map_or(Ok(values), Err));
     }
     (unanswered, worst)
 }
 
-fn count_call(name: &'static str, outcome: &'static str) {
-    metrics::counter!("switchboard_redis_calls_total", "script" => name, "outcome" => outcome).increment(1);
+/// Counts of one pipeline: looking up a metric costs more than a call's share of the pipeline.
+#[derive(Default)]
+struct Counts(Vec<(&'static str, &'static str, u64)>);
+
+impl Counts {
+    fn add(&mut self, script: &'static str, outcome: &'static str) {
+        match self.0.iter_mut().find(|(name, end, _)| (*name, *end) == (script, outcome)) {
+            Some((_, _, count)) => *count += 1,
+            None => self.0.push((script, outcome, 1)),
+        }
+    }
+}
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        for &(script, outcome, count) in &self.0 {
+            metrics::counter!("switchboard_redis_calls_total", "script" => script, "outcome" => outcome)
+                .increment(count);
+        }
+    }
 }
 
 fn has_op_of(calls: &[Call], seat: &Arc<Seat>) -> bool {
@@ -181,21 +224,28 @@ fn trouble(value: &Value) -> Option<Trouble> {
 
 /// Opens a connection that is ready for calls: the one before it is dead for certain, so that nothing that still stands in its buffers
 /// takes effect after calls of this one; the scripts are loaded; the clock is past every id seen.
-async fn connect(topology: &Topology, address: &Address, last_id: Option<i64>) -> Result<Connection, RedisError> {
+async fn connect(
+    topology: &Topology,
+    address: &Address,
+    previous: Option<&ConnectionName>,
+) -> Result<Connection, RedisError> {
     let limit = topology.context.options.lanes.queue_time;
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
     let client = redis::Client::open(topology.url.connection(&address.0, address.1)?)?;
     let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
-    if let Some(last_id) = last_id {
-        // It may be gone, another server's, or not ours to end: then there is nothing to fear from it, or nothing to be done.
-        let _: Result<i64, _> = cmd("CLIENT").arg("KILL").arg("ID").arg(last_id).query_async(&mut redis).await;
+    let info: String = cmd("INFO").arg("server").query_async(&mut redis).await?;
+    let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::to_owned);
+    // In another run the number is somebody else's.
+    if let Some(previous) = previous.filter(|previous| previous.run == run) {
+        // It may be gone already, or not ours to end: then there is nothing to fear from it, or nothing to be done.
+        let _: Result<i64, _> = cmd("CLIENT").arg("KILL").arg("ID").arg(previous.id).query_async(&mut redis).await;
     }
     let id = cmd("CLIENT").arg("ID").query_async(&mut redis).await?;
     load(&mut redis).await?;
     let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut redis).await?;
     let behind = topology.seen_ms.load(Ordering::Relaxed).saturating_sub(seconds * 1000 + micros / 1000);
     tokio::time::sleep(Duration::from_millis(behind).min(CLOCK_BEHIND)).await;
-    Ok(Connection { redis, id })
+    Ok(Connection { redis, name: ConnectionName { run, id } })
 }
 
 async fn load(redis: &mut MultiplexedConnection) -> Result<(), RedisError> {

@@ -93,9 +93,12 @@ pub(super) fn time_ms(value: Option<&Value>) -> Result<u64, StoreError> {
     Ok(number(seconds)? * 1000 + number(micros)? / 1000)
 }
 
-/// A stream's entries: id and fields.
-pub(super) fn entries(value: Option<&Value>) -> Result<Vec<(LogId, HashMap<&str, &str>)>, StoreError> {
-    fn entry(value: &Value) -> Option<(LogId, HashMap<&str, &str>)> {
+/// An entry of a stream: id and fields.
+pub(super) type Entry<'a> = (LogId, HashMap<&'a str, &'a str>);
+
+/// A stream's entries.
+pub(super) fn entries(value: Option<&Value>) -> Result<Vec<Entry<'_>>, StoreError> {
+    fn entry(value: &Value) -> Option<Entry<'_>> {
         let Value::Array(parts) = value else { return None };
         Some((LogId::parse(text(parts.first()?)?)?, pairs(parts.get(1)?)))
     }

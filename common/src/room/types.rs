@@ -328,7 +328,7 @@ impl Default for RoomOptions {
 /// The bounds of what waits for Redis.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneOptions {
-    /// Calls that may wait in each lane; more are refused. Leaving and losing a socket are never refused.
+    /// Calls of this process that may wait; more are refused. Leaving and losing a socket are never refused.
     pub queue_max: usize,
     /// How long a call may wait for its answer before its caller is told that Redis is unavailable.
     pub queue_time: Duration,
