@@ -13,6 +13,7 @@ use switchboard_common::auth::random_id;
 use switchboard_common::config::OriginsConfig;
 use switchboard_common::domain::{Code, FieldError, Refusal};
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing::Instrument as _;
 
 use crate::error::Problem;
 
@@ -85,7 +86,9 @@ pub async fn envelop(State(deadline): State<Duration>, mut request: Request, nex
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let started = Instant::now();
-    let mut response = match tokio::time::timeout(deadline, next.run(request)).await {
+    // What is logged on the way carries the id: it is what a client can tell us of its failure.
+    let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
+    let mut response = match tokio::time::timeout(deadline, next.run(request).instrument(span)).await {
         Ok(response) => response,
         Err(_) => Problem::from(Code::ServiceUnavailable).into_response(),
     };
