@@ -55,6 +55,7 @@ contract! {
     nodes::a_node_that_holds_no_seat_retires_and_one_that_holds_some_stays;
     nodes::seats_lost_with_the_data_are_put_back_as_they_were;
     faults::connections_killed_under_load_lose_double_or_reorder_nothing;
+    faults::operations_sent_before_a_leave_are_done_though_connections_die;
     faults::scripts_flushed_under_load_lose_double_or_reorder_nothing;
     faults::a_paused_redis_refuses_in_time_and_goes_on_without_a_gap_or_a_ghost;
 }

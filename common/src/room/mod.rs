@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `types` | what goes in and out, as values |
+//! | `types`, `fact`, `options` | what goes in and out, as values |
 //! | `keys` | names every key and channel, and the partitions |
 //! | `lua/`, `scripts` | decide: whatever reads and then writes is one script |
 //! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
@@ -12,8 +12,10 @@
 pub mod bus;
 mod call;
 mod context;
+mod fact;
 pub mod keys;
 mod lane;
+mod options;
 mod queues;
 mod reply;
 pub mod scripts;
@@ -22,5 +24,7 @@ mod topology;
 pub mod types;
 
 pub use bus::{Bus, BusEvent, Sink};
+pub use fact::{Fact, Presence};
+pub use options::{LaneOptions, RoomOptions};
 pub use store::{Done, Rooms};
 pub use types::*;

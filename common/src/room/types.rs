@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 pub use crate::domain::RoomMeta;
 use crate::domain::{
-    CallId, ConnectionState, Generation, MediaState, Participant, PeerId, PublicUser, Role, RoomId, SessionHandle,
-    UserId,
+    ConnectionState, Generation, MediaState, Participant, PeerId, PublicUser, Role, RoomId, SessionHandle, UserId,
 };
 
 /// The id of an entry in a room's log: a Redis stream id, `milliseconds-sequence`. Ordered.
@@ -288,58 +286,6 @@ pub struct Beat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u16);
 
-/// How the store behaves.
-#[derive(Clone, Debug)]
-pub struct RoomOptions {
-    /// First part of every key and channel.
-    pub prefix: String,
-    /// Slices of the rooms; the same on every process, and never changed while there are rooms.
-    pub partitions: u16,
-    /// How long a seat outlives its socket.
-    pub grace: Duration,
-    /// How far back a client can resume, and how long `id`s are remembered.
-    pub window: Duration,
-    /// Entries of a room's log, about: past it the oldest go and raise the floor.
-    pub log_max_len: usize,
-    /// How long an empty room stays before its call ends.
-    pub empty_after: Duration,
-    /// How long an ended room refuses to be opened.
-    pub tombstone: Duration,
-    /// The lanes' bounds.
-    pub lanes: LaneOptions,
-}
-
-impl Default for RoomOptions {
-    /// The window is that of the default pings: 25 s and 20 s, the grace, and 30 s.
-    fn default() -> Self {
-        Self {
-            prefix: "sb".to_owned(),
-            partitions: 64,
-            grace: Duration::from_secs(20),
-            window: Duration::from_secs(95),
-            log_max_len: 10_000,
-            empty_after: Duration::from_secs(300),
-            tombstone: Duration::from_secs(600),
-            lanes: LaneOptions::default(),
-        }
-    }
-}
-
-/// The bounds of what waits for Redis.
-#[derive(Clone, Copy, Debug)]
-pub struct LaneOptions {
-    /// Calls of this process that may wait; more are refused. Leaving and losing a socket are never refused.
-    pub queue_max: usize,
-    /// How long a call may wait for its answer before its caller is told that Redis is unavailable.
-    pub queue_time: Duration,
-}
-
-impl Default for LaneOptions {
-    fn default() -> Self {
-        Self { queue_max: 50_000, queue_time: Duration::from_secs(2) }
-    }
-}
-
 /// What a look at a room shows, without a seat.
 #[derive(Clone, Debug)]
 pub enum Door {
@@ -415,46 +361,6 @@ pub struct Sweep {
     pub declared: bool,
     /// Seats that this call turned to `reconnecting`, those of earlier unfinished sweeps too.
     pub seats: usize,
-}
-
-/// A durable fact of a partition's outbox.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact {
-    /// Where it stands in the outbox; what `ack` takes.
-    pub id: LogId,
-    /// `<partition>:<stream id>`: unique for good, the guard of an idempotent write.
-    pub event_id: String,
-    /// `created`, `joined`, `left` or `ended`.
-    pub kind: String,
-    /// The call's record.
-    pub call: CallId,
-    /// The room.
-    pub room: RoomId,
-    /// Whose presence it is about.
-    pub about: Option<Presence>,
-    /// Seats taken after it.
-    pub count: u32,
-    /// JSON; by kind.
-    pub details: String,
-}
-
-/// Whose presence a fact is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Presence {
-    /// The participant.
-    pub peer: PeerId,
-    /// The user behind it.
-    pub user: UserId,
-    /// The log id of the joined event: one per presence.
-    pub join_id: LogId,
-}
-
-impl Fact {
-    /// When it happened: Redis TIME, milliseconds.
-    #[must_use]
-    pub fn at_ms(&self) -> u64 {
-        self.id.ms
-    }
 }
 
 /// Why a call to the store came to nothing.

@@ -101,6 +101,30 @@ pub(crate) async fn connections_killed_under_load_lose_double_or_reorder_nothing
     assert_eq!(load.audit().await, 0);
 }
 
+pub(crate) async fn operations_sent_before_a_leave_are_done_though_connections_die(mut bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(100)).await.unwrap();
+    let receiver = sit(&rooms, "R", 100).await;
+    let mut kill = cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+    for round in 0..40 {
+        let (tally, seat) = (Tally::default(), sit(&rooms, "R", 1).await.seat);
+        for number in 0..200 {
+            tally.submit(&rooms, &seat, receiver.seat.peer.clone(), format!("{round}:{number}"));
+        }
+        let leaving = rooms.leave(&seat, "left");
+        let (left, _) = tokio::join!(leaving, bed.everywhere::<i64>(&kill));
+        // Its own reply may be lost, and its repetition find nobody.
+        assert!(left.is_ok());
+        tally.wait_for(200).await;
+        // A leave in one pipeline with them would have made their repetition stale.
+        let done = |reply: &Result<OpReply, StoreError>| matches!(reply, Ok(OpReply::Logged { .. }));
+        assert!(tally.answers().iter().all(|(_, reply)| done(reply)), "{:?}", tally.answers());
+    }
+    let got = rooms.read(&room("R"), &receiver.seat.peer, receiver.id).await.unwrap().unwrap();
+    assert_eq!(got.iter().filter(|entry| entry.event.starts_with(b"\"chat:message\"")).count(), 40 * 200);
+}
+
 pub(crate) async fn scripts_flushed_under_load_lose_double_or_reorder_nothing(mut bed: Bed) {
     let load = Load::start(&bed).await;
     let mut flush = cmd("SCRIPT");

@@ -16,7 +16,7 @@ use super::call::{Call, Request};
 use super::context::Context;
 use super::reply::{Words, items, text, unexpected};
 use super::topology::Topology;
-use super::types::*;
+use super::*;
 use crate::domain::{NodeId, RoomId};
 use crate::redis_client::RedisUrl;
 

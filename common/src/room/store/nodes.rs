@@ -10,7 +10,7 @@ use crate::domain::{ConnectionState, RoomId};
 use crate::room::context::millis;
 use crate::room::reply::{Words, items, text, time_ms, unexpected};
 use crate::room::scripts::Script;
-use crate::room::types::*;
+use crate::room::*;
 use crate::wire::server_event::{self, connection_changed_template};
 
 /// Members handled at once: a pipeline's worth that leaves room for others' calls.

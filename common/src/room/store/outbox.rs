@@ -9,7 +9,7 @@ use crate::domain::{CallId, PeerId, RoomId, UserId};
 use crate::room::context::millis;
 use crate::room::reply::{Words, entries, unexpected};
 use crate::room::scripts::Script;
-use crate::room::types::*;
+use crate::room::*;
 
 impl Rooms {
     /// Takes or renews the lease of a partition's outbox; `false`: another has it.

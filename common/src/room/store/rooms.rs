@@ -9,7 +9,7 @@ use crate::domain::{CallId, Generation, PeerId, RoomId, UserId};
 use crate::room::context::millis;
 use crate::room::reply::{Words, items, log_entries, meta, snapshot, text, time_ms, unexpected};
 use crate::room::scripts::Script;
-use crate::room::types::*;
+use crate::room::*;
 use crate::wire::server_event;
 
 impl Rooms {

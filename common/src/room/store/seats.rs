@@ -14,7 +14,7 @@ use crate::room::context::{Context, millis};
 use crate::room::reply::{Words, log_entries, meta, snapshot, text, unexpected};
 use crate::room::scripts::Script;
 use crate::room::topology::Topology;
-use crate::room::types::*;
+use crate::room::*;
 use crate::wire::server_event::{PEER, connection_changed_template, participant_template, user_joined_template};
 
 /// Entries of the log that a resume reads: past it the session is fresh.

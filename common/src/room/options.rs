@@ -1,0 +1,55 @@
+//! How the store behaves: names, times and bounds. Nothing here has a default that a deployment must change.
+
+use std::time::Duration;
+
+/// How the store behaves.
+#[derive(Clone, Debug)]
+pub struct RoomOptions {
+    /// First part of every key and channel.
+    pub prefix: String,
+    /// Slices of the rooms; the same on every process, and never changed while there are rooms.
+    pub partitions: u16,
+    /// How long a seat outlives its socket.
+    pub grace: Duration,
+    /// How far back a client can resume, and how long `id`s are remembered.
+    pub window: Duration,
+    /// Entries of a room's log, about: past it the oldest go and raise the floor.
+    pub log_max_len: usize,
+    /// How long an empty room stays before its call ends.
+    pub empty_after: Duration,
+    /// How long an ended room refuses to be opened.
+    pub tombstone: Duration,
+    /// The lanes' bounds.
+    pub lanes: LaneOptions,
+}
+
+impl Default for RoomOptions {
+    /// The window is that of the default pings: 25 s and 20 s, the grace, and 30 s.
+    fn default() -> Self {
+        Self {
+            prefix: "sb".to_owned(),
+            partitions: 64,
+            grace: Duration::from_secs(20),
+            window: Duration::from_secs(95),
+            log_max_len: 10_000,
+            empty_after: Duration::from_secs(300),
+            tombstone: Duration::from_secs(600),
+            lanes: LaneOptions::default(),
+        }
+    }
+}
+
+/// The bounds of what waits for Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneOptions {
+    /// Calls of this process that may wait; more are refused. Leaving and losing a socket are never refused.
+    pub queue_max: usize,
+    /// How long a call may wait for its answer before its caller is told that Redis is unavailable.
+    pub queue_time: Duration,
+}
+
+impl Default for LaneOptions {
+    fn default() -> Self {
+        Self { queue_max: 50_000, queue_time: Duration::from_secs(2) }
+    }
+}
