@@ -97,6 +97,9 @@ impl Server {
         match connect(&self.topology, &self.address, self.previous.as_ref()).await {
             Ok(opened) => {
                 self.backoff = BACKOFF.0;
+                if self.previous.as_ref().is_some_and(|previous| previous.run != opened.name.run) {
+                    self.topology.taken_over();
+                }
                 self.connection = Some(opened);
             }
             Err(error) => {

@@ -133,9 +133,10 @@ impl Queues {
         state.lanes.len() - 1
     }
 
-    /// Gives each partition to a lane.
-    pub(super) fn assign(&self, owners: &[usize]) {
+    /// Gives each partition to a lane; says whether any changed hands.
+    pub(super) fn assign(&self, owners: &[usize]) -> bool {
         let mut state = self.lock();
+        let changed = state.lines.iter().zip(owners).any(|(line, &owner)| line.owner != owner);
         for lane in &mut state.lanes {
             lane.ready.clear();
         }
@@ -146,6 +147,7 @@ impl Queues {
         for p in (0_u16..).take(state.lines.len()) {
             state.list(Partition(p));
         }
+        changed
     }
 
     /// Each lane in use, by one partition of it.

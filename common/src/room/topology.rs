@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{AsyncConnectionConfig, Value, cmd};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::context::Context;
@@ -32,6 +33,8 @@ pub(super) struct Topology {
     pub(super) queues: Queues,
     /// The highest millisecond of a log id seen: after a role change a lane waits until Redis' clock is past it.
     pub(super) seen_ms: AtomicU64,
+    /// Counts the times that another server, or another run of it, took over partitions.
+    pub(super) takeovers: watch::Sender<u64>,
     lanes: Mutex<Vec<Address>>,
     tasks: Mutex<Vec<AbortHandle>>,
     refreshed: tokio::sync::Mutex<Option<Instant>>,
@@ -50,6 +53,7 @@ impl Topology {
             context,
             queues,
             seen_ms: AtomicU64::new(0),
+            takeovers: watch::Sender::new(0),
             lanes: Mutex::new(vec![first.clone()]),
             tasks: Mutex::new(Vec::new()),
             refreshed: tokio::sync::Mutex::new(None),
@@ -112,8 +116,16 @@ impl Topology {
         };
         let Some(servers) = (0..keys.partitions()).map(serving).collect::<Option<Vec<_>>>() else { return false };
         let owners: Vec<usize> = servers.into_iter().map(|address| self.lane_of(address)).collect();
-        self.queues.assign(&owners);
+        if self.queues.assign(&owners) {
+            self.taken_over();
+        }
         true
+    }
+
+    /// Another server, or another run of one, serves from now on: it may lack what its predecessor wrote last.
+    pub(super) fn taken_over(&self) {
+        metrics::counter!("switchboard_redis_takeovers_total").increment(1);
+        self.takeovers.send_modify(|count| *count += 1);
     }
 
     fn lane_of(self: &Arc<Self>, address: &Address) -> usize {

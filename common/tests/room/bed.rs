@@ -250,9 +250,12 @@ pub(crate) async fn expire(rooms: &Rooms) -> usize {
     expired
 }
 
+/// A message, and what it was answered with.
+type Answered = (String, Result<OpReply, StoreError>);
+
 /// Senders, counted by what became of their messages, for auditing the log.
 #[derive(Clone, Default)]
-pub(crate) struct Tally(Arc<Mutex<Vec<(String, Result<OpReply, StoreError>)>>>);
+pub(crate) struct Tally(Arc<Mutex<Vec<Answered>>>);
 
 impl Tally {
     /// Submits a message and notes its answer.
@@ -262,7 +265,7 @@ impl Tally {
         rooms.submit(seat, op, Box::new(move |reply| tally.lock().unwrap().push((text, reply))));
     }
 
-    pub(crate) fn answers(&self) -> Vec<(String, Result<OpReply, StoreError>)> {
+    pub(crate) fn answers(&self) -> Vec<Answered> {
         self.0.lock().unwrap().clone()
     }
 

@@ -196,12 +196,15 @@ pub(crate) async fn master_lost(mut bed: Bed) {
     let written = offset(&servers[master], "master_repl_offset:").await;
     assert!(written.is_some());
     let replica = &servers[3 + master];
+    let mut takeovers = rooms.takeovers();
+    takeovers.mark_unchanged();
     until("the replica has everything", async || offset(replica, "slave_repl_offset:").await >= written).await;
     bed.servers()[master].process().kill().unwrap();
     until("relays go on", async || {
         matches!(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), "after")).await, Ok(OpReply::Logged { .. }))
     })
     .await;
+    assert!(takeovers.has_changed().unwrap(), "the node was told to verify its seats");
     let got = rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
     assert_eq!(got.last().unwrap().event, event("after"));
     sit(&rooms, "R", 3).await;

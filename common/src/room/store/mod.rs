@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::future::try_join_all;
 use redis::{Cmd, Value, cmd};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::call::{Call, Request};
 use super::context::Context;
@@ -94,6 +94,13 @@ impl Rooms {
         };
         let request = Request::Op { seat: seat.clone(), op: Box::new(op), number: 0 };
         self.push(Call::new(self.partition_of(&seat.room), name, request, Box::new(answer)));
+    }
+
+    /// Changes whenever another server, or another run of one, has taken over partitions. It may lack what was written last: a node then
+    /// verifies its seats with `reseat`. (A server that lost everything shows by its epoch, too.)
+    #[must_use]
+    pub fn takeovers(&self) -> watch::Receiver<u64> {
+        self.inner.topology.takeovers.subscribe()
     }
 
     /// Whether every shard in use answers.
