@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchboard_common::records::{CallFact, DeadFact, Records, RecordsError};
-use switchboard_common::room::{Fact, Partition, Rooms, StoreError};
+use switchboard_common::room::{OutboxEntry, Partition, Rooms, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -78,8 +78,8 @@ impl Outboxes {
 
     async fn step(&self, partition: Partition) -> Result<Step, StepError> {
         let Ok(_permit) = self.writers.acquire().await else { return Ok(Step::Lost) };
-        let batch = self.rooms.facts(partition, None, self.options.batch).await?;
-        let Some(last) = batch.last().map(|fact| fact.id) else { return Ok(Step::Drained) };
+        let batch = self.rooms.outbox(partition, None, self.options.batch).await?;
+        let Some(last) = batch.last().map(|entry| entry.id) else { return Ok(Step::Drained) };
         let full = batch.len() >= self.options.batch;
         self.write(batch).await?;
         match self.rooms.ack(partition, &self.token, last).await? {
@@ -90,15 +90,15 @@ impl Outboxes {
     }
 
     /// Writes a batch; what can never be written goes to the dead facts, so that it does not hold up the rest.
-    async fn write(&self, batch: Vec<Fact>) -> Result<(), RecordsError> {
+    async fn write(&self, batch: Vec<OutboxEntry>) -> Result<(), RecordsError> {
         let (mut facts, mut sources, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        for fact in batch {
-            match reading::read(&fact) {
+        for entry in batch {
+            match entry.fact.as_ref().map_err(|_| "not a fact".to_owned()).and_then(reading::read) {
                 Ok(read) => {
                     facts.push(read);
-                    sources.push(fact);
+                    sources.push(entry);
                 }
-                Err(problem) => dead.push(buried(&fact, problem)),
+                Err(problem) => dead.push(buried(&entry, problem)),
             }
         }
         let refused = self.records.write_facts(&facts).await?;
@@ -120,8 +120,9 @@ impl Outboxes {
     }
 }
 
-fn buried(fact: &Fact, problem: String) -> DeadFact {
-    DeadFact { event_id: fact.event_id.clone(), content: format!("{fact:?}"), problem }
+fn buried(entry: &OutboxEntry, problem: String) -> DeadFact {
+    let content = entry.fact.as_ref().map_or_else(Clone::clone, |fact| format!("{fact:?}"));
+    DeadFact { event_id: entry.event_id.clone(), content, problem }
 }
 
 /// Between three quarters of it and all of it, so that pods and partitions do not move in step.

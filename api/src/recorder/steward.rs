@@ -124,8 +124,8 @@ impl Steward {
     /// The age of the oldest fact that waits anywhere. Every pod tells it, so it is told even while nobody owns the partition.
     async fn measure_lag(&self) {
         let Outboxes { rooms, .. } = &*self.outboxes;
-        let heads = (0..rooms.partitions()).map(|number| rooms.facts(Partition(number), None, 1));
-        let oldest = join_all(heads).await.into_iter().flatten().flatten().map(|fact| fact.id.ms).min();
+        let heads = (0..rooms.partitions()).map(|number| rooms.outbox(Partition(number), None, 1));
+        let oldest = join_all(heads).await.into_iter().flatten().flatten().map(|entry| entry.id.ms).min();
         let now = u64::try_from(now().0).unwrap_or_default();
         let lag = oldest.map_or(Duration::ZERO, |at| Duration::from_millis(now.saturating_sub(at)));
         metrics::gauge!("switchboard_outbox_lag_seconds").set(lag.as_secs_f64());

@@ -3,6 +3,17 @@
 use super::LogId;
 use crate::domain::{CallId, PeerId, RoomId, UserId};
 
+/// An entry of a partition's outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Where it stands; what `ack` takes.
+    pub id: LogId,
+    /// `<partition>:<stream id>`: unique for good.
+    pub event_id: String,
+    /// The fact, or what the entry has instead of one.
+    pub fact: Result<Fact, String>,
+}
+
 /// A durable fact of a partition's outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {

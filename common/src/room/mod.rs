@@ -24,7 +24,7 @@ mod topology;
 pub mod types;
 
 pub use bus::{Bus, BusEvent, Sink};
-pub use fact::{Fact, Presence};
+pub use fact::{Fact, OutboxEntry, Presence};
 pub use options::{LaneOptions, RoomOptions};
 pub use store::{Done, Rooms};
 pub use types::*;

@@ -1,5 +1,6 @@
 //! The outbox of each partition: one owner at a time reads its facts in order, and drops what it has written.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{Cmd, cmd};
@@ -26,24 +27,38 @@ impl Rooms {
     /// Up to `count` facts after `after`, oldest first.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`]; one entry that makes no sense is enough for `Unexpected`.
     pub async fn facts(
         &self,
         partition: Partition,
         after: Option<LogId>,
         count: usize,
     ) -> Result<Vec<Fact>, StoreError> {
+        let found = self.outbox(partition, after, count).await?;
+        found.into_iter().map(|entry| entry.fact.map_err(|_| unexpected("a fact"))).collect()
+    }
+
+    /// As [`Rooms::facts`], for a consumer that has to get past entries which make no sense.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn outbox(
+        &self,
+        partition: Partition,
+        after: Option<LogId>,
+        count: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
         let mut read = cmd("XRANGE");
         read.arg(self.context().keys.outbox(partition)).arg(from).arg("+").arg("COUNT").arg(count);
         let answer = self.plain(partition, "facts", vec![read]).await?;
-        entries(answer.first())?
-            .into_iter()
-            .map(|(id, fields)| {
-                fact(partition, id, &|name| fields.get(name).copied().unwrap_or_default())
-                    .ok_or_else(|| unexpected("a fact"))
-            })
-            .collect()
+        let read = |(id, fields): (LogId, HashMap<&str, &str>)| OutboxEntry {
+            id,
+            event_id: format!("{}:{id}", partition.0),
+            fact: fact(partition, id, &|name| fields.get(name).copied().unwrap_or_default())
+                .ok_or_else(|| format!("{fields:?}")),
+        };
+        Ok(entries(answer.first())?.into_iter().map(read).collect())
     }
 
     /// Drops the facts up to and with `upto`, while the lease holds; `false`: it is lost.
