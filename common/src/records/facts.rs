@@ -185,6 +185,25 @@ impl Records {
         }
     }
 
+    /// The facts that could not be written, in the order of their ids; at most 10,000.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn dead_facts(&self) -> Result<Vec<DeadFact>, RecordsError> {
+        use futures_util::TryStreamExt as _;
+
+        let dead = self.database.collection::<Document>(DEAD);
+        let find = dead.find(doc! {}).sort(doc! { "_id": 1 }).limit(EVENTS_MAX);
+        let documents: Vec<Document> = self.run("dead_facts", async { find.await?.try_collect().await }).await?;
+        let text = |document: &Document, field: &str| document.get_str(field).unwrap_or_default().to_owned();
+        let read = |document: &Document| DeadFact {
+            event_id: text(document, "_id"),
+            content: text(document, "content"),
+            problem: text(document, "problem"),
+        };
+        Ok(documents.iter().map(read).collect())
+    }
+
     /// The log of a call, oldest first; at most the first 10,000 lines.
     ///
     /// # Errors

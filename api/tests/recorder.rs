@@ -1,0 +1,266 @@
+//! The recorder on a real Redis and a real MongoDB.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::recorder::{RecorderOptions, run};
+use devcluster::mongo::Mongo;
+use devcluster::redis::RedisServer;
+use redis::cmd;
+use switchboard_common::domain::{
+    CallId, CallSettings, CallStatus, CallType, MediaState, NodeId, PublicUser, Role, RoomId, RoomMeta, SessionHandle,
+    UserId,
+};
+use switchboard_common::records::{CallEvent, Records, RecordsTimeouts};
+use switchboard_common::redis_client::RedisUrl;
+use switchboard_common::room::keys::Keys;
+use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, RoomOptions, Rooms, Seat};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const PARTITIONS: u16 = 8;
+/// Long enough for the slowest machine; nothing waits for it in vain.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Redis, MongoDB, and a node that seats people.
+struct Bed {
+    redis: RedisServer,
+    mongo: Mongo,
+    rooms: Rooms,
+    records: Records,
+}
+
+impl Bed {
+    async fn start() -> Self {
+        let redis = RedisServer::start().await.unwrap();
+        let mongo = Mongo::start().await.unwrap();
+        let rooms = connect(&redis).await;
+        for number in 0..PARTITIONS {
+            rooms.beat(Partition(number), 1, true).await.unwrap();
+        }
+        let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
+        let records = Records::connect(&mongo.uri("recorder"), timeouts).await.unwrap();
+        records.ensure_indexes().await.unwrap();
+        Self { redis, mongo, rooms, records }
+    }
+
+    /// A recorder with small batches and a short lease, so that much happens soon.
+    async fn recorder(&self) -> (JoinHandle<()>, CancellationToken) {
+        let options = RecorderOptions {
+            lease: Duration::from_secs(2),
+            idle: Duration::from_millis(20),
+            batch: 3,
+            ..RecorderOptions::default()
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(connect(&self.redis).await, self.records.clone(), options, stop.clone()));
+        (task, stop)
+    }
+
+    async fn waiting(&self) -> u64 {
+        let mut sum = 0;
+        for number in 0..PARTITIONS {
+            sum += self.rooms.outbox_len(Partition(number)).await.unwrap();
+        }
+        sum
+    }
+
+    async fn until_recorded(&self) {
+        until("every fact to be recorded", async || self.waiting().await == 0).await;
+    }
+
+    /// The owners of the partitions, with how many each has.
+    async fn owners(&self) -> BTreeMap<String, usize> {
+        let keys = Keys::new("sb", PARTITIONS);
+        let mut owners = BTreeMap::new();
+        for number in 0..PARTITIONS {
+            let owner: Option<String> = self.redis.query(cmd("GET").arg(keys.owner(Partition(number)))).await.unwrap();
+            if let Some(owner) = owner {
+                *owners.entry(owner).or_default() += 1;
+            }
+        }
+        owners
+    }
+
+    /// A call in a room of its own, as a socket creates it.
+    async fn call(&self, number: u16) -> Call<'_> {
+        let meta = RoomMeta {
+            call_id: CallId::parse(&format!("{number:024x}")).unwrap(),
+            name: format!("Call {number}"),
+            host: user(0),
+            call_type: CallType::Public,
+            settings: CallSettings::default(),
+            max_participants: 50,
+            passcode_hash: None,
+            invited: Vec::new(),
+            created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+            version: 0,
+        };
+        let room = RoomId::parse(&format!("room-{number}")).unwrap();
+        let details = serde_json::to_string(&meta).unwrap();
+        assert!(matches!(self.rooms.create(&room, &meta, &details).await.unwrap(), Created::Done));
+        Call { bed: self, room, id: meta.call_id, number }
+    }
+}
+
+struct Call<'a> {
+    bed: &'a Bed,
+    room: RoomId,
+    id: CallId,
+    number: u16,
+}
+
+impl Call<'_> {
+    async fn join(&self, person: u16, visit: u16) -> Arc<Seat> {
+        let user = user(person);
+        let session = u64::from(self.number) << 32 | u64::from(person) << 16 | u64::from(visit);
+        let join = Join {
+            room: self.room.clone(),
+            meta_version: 0,
+            user: user.clone(),
+            pid: format!("{session:032x}"),
+            old_pid: None,
+            handle: SessionHandle(session),
+            role: if person == 0 { Role::Host } else { Role::Participant },
+            waits: false,
+            public: PublicUser::new(user, format!("Person {person}"), None),
+            media: MediaState::default(),
+        };
+        match self.bed.rooms.join(join).await.unwrap() {
+            Joined::Seated { seat, .. } => seat,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn leave(&self, seat: &Arc<Seat>) {
+        assert_eq!(self.bed.rooms.leave(seat, "left").await.unwrap(), Left::Done);
+    }
+
+    /// Two come, one of them twice, and the call is ended over the other.
+    async fn whole(&self) {
+        let host = self.join(0, 1).await;
+        let once = self.join(1, 1).await;
+        self.leave(&once).await;
+        let again = self.join(1, 2).await;
+        self.leave(&again).await;
+        assert_eq!(self.bed.rooms.end(&self.room, &self.id, "host").await.unwrap(), Ended::Done);
+        drop(host);
+    }
+
+    async fn events(&self) -> Vec<CallEvent> {
+        self.bed.records.call_events(&self.id).await.unwrap()
+    }
+
+    /// The record and the log tell exactly what `whole` did.
+    async fn assert_whole(&self) {
+        let events = self.events().await;
+        let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["created", "joined", "joined", "left", "joined", "left", "left", "ended"], "{}", self.room);
+        assert!(events.is_sorted_by_key(|event| event.at));
+        let call = self.bed.records.call(&self.id).await.unwrap().unwrap();
+        assert_eq!((call.status, call.peak, call.title), (CallStatus::Ended, 2, format!("Call {}", self.number)));
+        assert_eq!((call.started_at, call.ended_at), (Some(events[1].at), Some(events[7].at)));
+        let [host, guest] = &call.participants[..] else { panic!("{:?}", call.participants) };
+        assert_eq!((host.joined_at, host.left_at, host.role), (Some(events[1].at), Some(events[6].at), Role::Host));
+        assert_eq!((guest.joined_at, guest.left_at), (Some(events[2].at), Some(events[5].at)));
+        assert!(!host.is_connected && !guest.is_connected);
+    }
+}
+
+fn user(person: u16) -> UserId {
+    UserId::parse(&format!("{:024x}", 0xabc_0000 + u32::from(person))).unwrap()
+}
+
+async fn connect(redis: &RedisServer) -> Rooms {
+    let options = RoomOptions { partitions: PARTITIONS, ..RoomOptions::default() };
+    let node = NodeId::parse("n1").unwrap();
+    Rooms::connect(&RedisUrl::parse(&redis.url()).unwrap(), options, node).await.unwrap()
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(BOUND, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "waited in vain for {what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_is_recorded_once_and_in_order_though_one_of_two_recorders_dies_half_way() {
+    let bed = Bed::start().await;
+    let (first, _) = bed.recorder().await;
+    let (second, stop) = bed.recorder().await;
+    until("both to own partitions", async || bed.owners().await.len() == 2).await;
+    let mut calls = Vec::new();
+    for number in 0..40 {
+        let call = bed.call(number).await;
+        call.whole().await;
+        calls.push(call);
+        if number == 20 {
+            // Dropped wherever it is: between a write and its acknowledgement too. Its leases stay until they run out.
+            first.abort();
+        }
+    }
+    bed.until_recorded().await;
+    for call in &calls {
+        call.assert_whole().await;
+    }
+    stop.cancel();
+    second.await.unwrap();
+    assert!(bed.owners().await.is_empty(), "a recorder that stops gives its partitions up");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_wait_while_mongodb_is_down_and_none_is_lost() {
+    let mut bed = Bed::start().await;
+    let (_recorder, _stop) = bed.recorder().await;
+    bed.call(1).await.whole().await;
+    bed.until_recorded().await;
+
+    bed.mongo.process().kill().unwrap();
+    bed.call(2).await.whole().await;
+    bed.call(3).await.whole().await;
+    assert_eq!(bed.waiting().await, 16, "calls go on, and their facts wait");
+
+    bed.mongo.restart().await.unwrap();
+    bed.until_recorded().await;
+    for number in 1..=3 {
+        let id = CallId::parse(&format!("{number:024x}")).unwrap();
+        let room = RoomId::parse(&format!("room-{number}")).unwrap();
+        Call { bed: &bed, room, id, number }.assert_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_fact_goes_to_the_dead_facts_and_holds_up_nothing() {
+    let bed = Bed::start().await;
+    let call = bed.call(1).await;
+    let outbox = Keys::new("sb", PARTITIONS).outbox(bed.rooms.partition_of(&call.room));
+    for fields in [["k", "joined"], ["nonsense", "x"]] {
+        bed.redis.query::<String>(cmd("XADD").arg(&outbox).arg("*").arg(&fields[..])).await.unwrap();
+    }
+    call.whole().await;
+    let (_recorder, _stop) = bed.recorder().await;
+    bed.until_recorded().await;
+    call.assert_whole().await;
+    let dead = bed.records.dead_facts().await.unwrap();
+    let contents: Vec<_> = dead.iter().map(|fact| fact.content.as_str()).collect();
+    assert_eq!(contents, [r#"{"k": "joined"}"#, r#"{"nonsense": "x"}"#]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorders_share_the_partitions_evenly_and_one_takes_over_from_another() {
+    let bed = Bed::start().await;
+    let shares = async || bed.owners().await.into_values().collect::<Vec<_>>();
+    let (_first, first_stop) = bed.recorder().await;
+    until("the first to own everything", async || shares().await == [8]).await;
+    let (second, _second_stop) = bed.recorder().await;
+    until("half of them to move to the second", async || shares().await == [4, 4]).await;
+    second.abort();
+    until("the first to take them back", async || shares().await == [8]).await;
+    first_stop.cancel();
+    until("all to be given up", async || shares().await.is_empty()).await;
+}
