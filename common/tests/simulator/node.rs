@@ -62,13 +62,7 @@ impl World {
         match (call.session, &call.ask, answer) {
             (None, _, Answer::Reply(reply)) => self.beaten(node, &reply[0]),
             (Some(session), Ask::Join { pid, .. }, Answer::Reply(reply)) => {
-                if self.seated(node, session, &reply) {
-                    let id = LogId::parse(&reply[3]).unwrap();
-                    let peer = reply[1].clone();
-                    self.send(session, ToClient::Joined { id, peer, pid: pid.clone() });
-                    self.tally.add("joined");
-                    self.go_live(node, session, id);
-                }
+                self.joined(node, session, &reply, pid);
             }
             (Some(session), Ask::Attach { pid, offset, .. }, Answer::Attached(reply, missed)) => {
                 if reply[0] == "BUSY" && self.sessions[session].phase == Phase::Pending && self.rng.chance(500) {
@@ -132,6 +126,15 @@ impl World {
                 self.send(session, ToClient::Fresh);
                 false
             }
+        }
+    }
+
+    fn joined(&mut self, node: usize, session: usize, reply: &[String], pid: &str) {
+        if self.seated(node, session, reply) {
+            let id = LogId::parse(&reply[3]).unwrap();
+            self.send(session, ToClient::Joined { id, peer: reply[1].clone(), pid: pid.to_owned() });
+            self.tally.add("joined");
+            self.go_live(node, session, id);
         }
     }
 

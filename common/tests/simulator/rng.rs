@@ -18,7 +18,7 @@ impl Rng {
 
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        usize::try_from(self.next() % bound as u64).unwrap()
     }
 
     /// Whether something of this likelihood, in thousandths, happens.

@@ -289,7 +289,8 @@ impl World {
             340..600 if self.nodes[node].runs() => drop(self.take_answer(node)),
             600..720 if self.nodes[node].runs() => drop(self.take_message(node)),
             720..820 => {
-                if !self.client_receives(client) && self.rng.chance(500) {
+                let idle = !self.client_receives(client);
+                if idle && self.rng.chance(500) {
                     self.client_notices(client);
                 }
             }
