@@ -102,10 +102,7 @@ impl Janitor {
             }
         };
         let first = !std::mem::replace(&mut watch.registered, true);
-        if watch.epoch.as_ref().is_some_and(|epoch| *epoch != beat.epoch) {
-            self.reseat(partition).await;
-        }
-        watch.epoch = Some(beat.epoch.clone());
+        self.settle_doubts(partition, watch, &beat).await;
         let heard = self.listen(partition, watch, &beat, first).await;
         if sent.elapsed() <= PROMPT {
             for (node, observed) in dead(&self.node, watch, &beat) {
@@ -131,14 +128,24 @@ impl Janitor {
             return;
         };
         watch.registered = true;
-        if known.as_ref().is_some_and(|epoch| *epoch != beat.epoch) {
-            self.reseat(partition).await;
-        } else {
+        if known.as_ref() == Some(&beat.epoch) {
             metrics::counter!("switchboard_swept_total").increment(1);
             tracing::warn!(partition = partition.0, "this node was swept: its sessions resume");
             self.hub.links(partition).iter().for_each(|link| link.close(DisconnectReason::Fenced));
         }
-        watch.epoch = Some(beat.epoch);
+        watch.epoch = known;
+        self.settle_doubts(partition, watch, &beat).await;
+    }
+
+    /// Under a new epoch every seat is taken again; under the old one, who was doubted has lost its seat to somebody.
+    async fn settle_doubts(&self, partition: Partition, watch: &mut Watch, beat: &Beat) {
+        let doubted = self.hub.take_doubted(partition);
+        let known = watch.epoch.replace(beat.epoch.clone());
+        if known.is_some_and(|epoch| epoch != beat.epoch) {
+            self.reseat(partition).await;
+        } else {
+            doubted.iter().for_each(|link| link.close(DisconnectReason::Fenced));
+        }
     }
 
     /// Whether the subscription proves alive: every beat's canary must come back.

@@ -49,10 +49,6 @@ impl Asked {
             count(refusal.code);
         }
     }
-
-    pub(super) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
 }
 
 fn count(code: Code) {

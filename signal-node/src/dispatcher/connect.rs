@@ -4,7 +4,6 @@
 //! sessions, so that a guest who comes back is the same guest.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,16 +14,12 @@ use switchboard_common::room::{Attach, Attached, LogId, Reseat, StoreError};
 use switchboard_common::wire::offset::Offset;
 use tokio::time::Instant;
 
-use super::Dispatcher;
 use super::session::{Entered, Session, digest, user_json};
+use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
 use crate::hub::{self, Holding, packet};
 use crate::outbox::Message;
 use crate::rules::Place;
 use crate::transport::{ConnectError, ConnectRequest, Connected};
-
-/// How long a resume waits for this node to be registered again after it was swept.
-const FENCED_FOR: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a client presents.
 #[derive(Debug, Default, Deserialize)]
@@ -108,7 +103,7 @@ impl Dispatcher {
         let deadline = Instant::now() + FENCED_FOR;
         let attached = loop {
             match self.rooms.attach(attach.clone()).await {
-                Ok(Attached::Fenced) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                Ok(Attached::Fenced) if Instant::now() < deadline => tokio::time::sleep(FENCED_PAUSE).await,
                 answer => break answer,
             }
         };

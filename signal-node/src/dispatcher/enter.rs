@@ -11,8 +11,10 @@ use switchboard_common::room::{Created, Door, Join, Joined, Opened, Reseat, Room
 use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
 
-use super::Dispatcher;
+use tokio::time::{Instant, sleep};
+
 use super::session::{Entered, Session, fresh_id, now};
+use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
 use crate::hub::Holding;
 use crate::outbox::Message;
 use crate::rules::Place;
@@ -152,7 +154,14 @@ impl Dispatcher {
             public: session.user.clone(),
             media: MediaState::default(),
         };
-        let joined = self.rooms.join(join).await;
+        let deadline = Instant::now() + FENCED_FOR;
+        let joined = loop {
+            match self.rooms.join(join.clone()).await {
+                // This node is about to be registered again.
+                Ok(Joined::Fenced) if Instant::now() < deadline => sleep(FENCED_PAUSE).await,
+                answer => break answer,
+            }
+        };
         let (seat, id, state, joined_at, first, fields) = match joined {
             Ok(Joined::Seated { seat, id, snapshot }) => {
                 let own = snapshot.seats.iter().find(|other| other.peer_id == seat.peer);

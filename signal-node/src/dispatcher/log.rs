@@ -1,12 +1,13 @@
 //! Events through a room's log: pipelined, so that a session's next event does not wait for Redis.
 
-use switchboard_common::domain::{Code, DisconnectReason};
+use std::sync::Arc;
+
+use switchboard_common::domain::Code;
 use switchboard_common::room::{Op, OpKind, OpReply, StoreError};
 
 use super::Dispatcher;
 use super::answer::Asked;
 use super::session::Session;
-use crate::hub;
 use crate::rules::effect::{Logged, LoggedKind};
 
 impl Dispatcher {
@@ -24,15 +25,17 @@ impl Dispatcher {
         };
         let op = Op { kind, event: logged.event.into(), dedupe: logged.dedupe };
         let (ack, loud) = (logged.ack, logged.loud);
+        let (hub, partition, link) = (Arc::clone(&self.hub), entered.partition, Arc::clone(&entered.link));
         let done = move |reply: Result<OpReply, StoreError>| match reply {
             Ok(OpReply::Logged { .. }) => asked.accept(&ack),
             Ok(OpReply::NoPeer) if loud => asked.refuse(&Code::PeerNotFound.into()),
             Ok(OpReply::NoPeer) => asked.refuse_quietly(&Code::PeerNotFound.into()),
             Ok(OpReply::Denied) => asked.refuse(&Code::Forbidden.into()),
             Ok(OpReply::Stale) => {
-                // The seat went elsewhere with this event undone: the client hears nothing, resumes, and sends again what was
-                // not acknowledged.
-                hub::close(asked.outbox(), DisconnectReason::Fenced);
+                // Not kept. Whether the seat went elsewhere or Redis lost it shows at the next beat: then the socket is closed,
+                // or the seat is taken again and the client's next try succeeds.
+                hub.doubt(partition, &link);
+                asked.refuse_quietly(&Code::ServiceUnavailable.into());
             }
             Err(error) => {
                 if let StoreError::Unexpected(detail) = &error {

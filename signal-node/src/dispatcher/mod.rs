@@ -17,6 +17,7 @@ mod log;
 mod session;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
@@ -35,6 +36,10 @@ use crate::subscriber::Mender;
 use crate::transport::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
 use answer::Asked;
 pub use session::Session;
+
+/// How long a join or a resume waits for this node to be registered again, after it was swept or Redis lost its data: two beats.
+const FENCED_FOR: Duration = Duration::from_secs(2);
+const FENCED_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the dispatcher works with.
 pub struct Dispatcher {

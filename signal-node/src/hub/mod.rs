@@ -35,6 +35,8 @@ struct Shard {
     epoch: u64,
     /// Redis TIME (ms) of the last canary: everything older was delivered.
     canary_ms: u64,
+    /// Sessions whose seat Redis does not know as theirs: taken over, or lost with Redis' data. The next beat tells which.
+    doubted: Vec<Arc<Link>>,
 }
 
 /// A session in a room: the receiving end.
@@ -220,6 +222,17 @@ impl Hub {
     #[must_use]
     pub fn canary_ms(&self, partition: Partition) -> u64 {
         self.shard(partition).canary_ms
+    }
+
+    /// Redis does not know a session's seat as its own: the janitor decides what that means.
+    pub fn doubt(&self, partition: Partition, link: &Arc<Link>) {
+        self.shard(partition).doubted.push(Arc::clone(link));
+    }
+
+    /// The sessions that were doubted since the last time.
+    #[must_use]
+    pub fn take_doubted(&self, partition: Partition) -> Vec<Arc<Link>> {
+        std::mem::take(&mut self.shard(partition).doubted)
     }
 
     /// Every session of a partition.
