@@ -170,7 +170,9 @@ impl World {
 
     /// Registered before its script runs, so that nothing passes it by.
     fn open_session(&mut self, node: usize, socket: usize, ask: Ask) {
+        let (Ask::Join { pid, .. } | Ask::Attach { pid, .. }) = &ask else { return };
         let session = Session {
+            pid: pid.clone(),
             handle: self.fresh(),
             socket,
             room: self.clients[self.sockets[socket].client].room.clone(),

@@ -47,6 +47,7 @@ impl World {
                 }
             }
             92..96 if alive && !paused => self.cut_lane(node),
+            96..98 if self.lossy => self.store.lose(),
             96.. => {
                 let silent: Vec<usize> = self.sockets_of(node).filter(|s| self.sockets[*s].half_open).collect();
                 if let Some(socket) = self.rng.pick(&silent) {

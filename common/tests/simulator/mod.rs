@@ -7,6 +7,7 @@ mod client;
 mod faults;
 mod node;
 mod rng;
+mod settle;
 mod store;
 mod world;
 
@@ -23,13 +24,14 @@ const SHORT_LOG: usize = 8;
 const FAULTS: [usize; 2] = [15, 60];
 
 /// Runs a seed for some steps, lets the cluster come to rest, and says what is wrong. Every third seed has short logs,
-/// every second foul weather.
+/// every second foul weather; in every fifth Redis loses its data now and then.
 pub(crate) fn run(port: u16, seed: u64, steps: usize, rules: Rules, patches: &[Patch]) -> (Vec<String>, Tally) {
     let rooms = ["A", "B"].map(|room| RoomId::parse(room).unwrap());
     let log_length = if seed % 3 == 2 { SHORT_LOG } else { LONG_LOG };
     let store = store::Store::new(port, &rooms, patches, log_length);
     let mut world = world::World::new(seed, rules, store);
     world.faults = FAULTS[usize::from(seed % 2 == 1)];
+    world.lossy = seed % 5 == 4;
     for _ in 0..steps {
         world.step();
     }

@@ -52,6 +52,12 @@ impl World {
             Ask::Detach => self.store.detach(room, seat, &id),
             Ask::Leave => self.store.leave(room, seat, &id),
             Ask::Read { from } => return Answer::Log(self.store.catch_up(room, seat, *from)),
+            Ask::Reseat => {
+                let life = self.clients[self.sockets[session.socket].client].life;
+                let join = life.map_or(session.seen, |life| self.lives[life].start);
+                let who = [&**user, &*session.pid, &*id, &*handle];
+                vec![self.store.reseat(room, who, seat, session.operations, join)]
+            }
             Ask::Beat => unreachable!("a beat is of no session"),
         })
     }
@@ -60,7 +66,12 @@ impl World {
     pub(crate) fn take_answer(&mut self, node: usize) -> bool {
         let Some((call, answer)) = self.nodes[node].answers.pop_front() else { return false };
         match (call.session, &call.ask, answer) {
-            (None, _, Answer::Reply(reply)) => self.beaten(node, &reply[0]),
+            (None, _, Answer::Reply(reply)) => self.beaten(node, &reply),
+            (Some(session), Ask::Join { .. }, Answer::Reply(reply)) if reply[0] == "ABSENT" => {
+                let room = self.sessions[session].room.clone();
+                self.store.open(&room);
+                self.ask(node, Some(session), call.ask);
+            }
             (Some(session), Ask::Join { pid, .. }, Answer::Reply(reply)) => {
                 self.joined(node, session, &reply, pid);
             }
@@ -82,23 +93,40 @@ impl World {
                 "GAP" => self.wrongs.push(format!("an operation was lost before {event}")),
                 _ => {}
             },
+            (Some(session), Ask::Reseat, Answer::Reply(reply)) => {
+                self.tally.add(if reply[0] == "OK" { "reseated" } else { "gone" });
+                if reply[0] != "OK" {
+                    self.close(node, session);
+                }
+            }
             (Some(session), Ask::Read { .. }, Answer::Log(log)) => self.caught_up(node, session, log),
             _ => {}
         }
         true
     }
 
-    fn beaten(&mut self, node: usize, reply: &str) {
-        if reply == "OK" {
-            self.nodes[node].registered = true;
+    fn beaten(&mut self, node: usize, reply: &[String]) {
+        let state = &mut self.nodes[node];
+        if reply[0] == "SWEPT" {
+            // It registers again before it knows why.
+            (state.registered, state.swept) = (false, true);
+            self.ask(node, None, Ask::Beat);
             return;
         }
-        // Declared dead: its seats are lost. It comes back as one that has none.
-        self.tally.add("swept");
-        self.nodes[node].registered = false;
-        self.ask(node, None, Ask::Beat);
+        let known = std::mem::replace(&mut state.data, reply[3].clone());
+        state.registered = true;
+        let swept = std::mem::take(&mut state.swept);
+        let lost = !known.is_empty() && known != reply[3];
         for session in self.nodes[node].sessions.clone() {
-            self.close(node, session);
+            if !lost && swept {
+                // Declared dead: its seats are others' to take. It goes on as one that has none.
+                self.close(node, session);
+            } else if lost && self.rules.reseat && self.sessions[session].phase == Phase::Live {
+                self.ask(node, Some(session), Ask::Reseat);
+            }
+        }
+        if lost || swept {
+            self.tally.add(if lost { "lost" } else { "swept" });
         }
     }
 

@@ -18,6 +18,10 @@ const LONG_MS: u64 = 3_600_000;
 /// A seat without a socket may be expired at once, when the simulator likes.
 const GRACE_MS: u64 = 0;
 
+const CALL: &str = "0123456789abcdef01234567";
+const HOST: &str = "u0";
+const SEATS: &str = "100";
+
 /// A textual change to every script that has the text, to prove that the audit notices.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patch {
@@ -53,6 +57,8 @@ pub(crate) struct Store {
     pub(crate) keys: Keys,
     pub(crate) logs: BTreeMap<RoomId, Vec<Entry>>,
     log_length: usize,
+    /// How often the data was lost.
+    losses: u32,
     /// Readings are used even of a log that was trimmed: wrong, and a test says so.
     pub(crate) trusts_trimmed: bool,
     /// A seat is believed to be held still after a gap: wrong too.
@@ -88,6 +94,7 @@ impl Store {
             keys: Keys::new("sim", 1),
             logs,
             log_length,
+            losses: 0,
             trusts_trimmed: false,
             trusts_gaps: false,
         }
@@ -145,7 +152,7 @@ impl Store {
     }
 
     pub(crate) fn open(&mut self, room: &RoomId) {
-        let reply = self.seats(Script::Open, room, &[], &["{}", "1", "0123456789abcdef01234567", "u0", "100", "{}"]);
+        let reply = self.seats(Script::Open, room, &[], &["{}", "1", CALL, HOST, SEATS, "-"]);
         assert_eq!(reply, ["OK"]);
     }
 
@@ -227,8 +234,33 @@ impl Store {
 
     pub(crate) fn beat(&mut self, node: &str, count: u64, first: bool) -> Vec<String> {
         let keys = [self.keys.nodes(P), self.keys.epoch(P)];
-        let channel = self.keys.channel(P, node);
-        self.run(Script::Beat, &keys, &[&channel, node, &count.to_string(), if first { "1" } else { "0" }, "epoch"])
+        let (channel, epoch) = (self.keys.channel(P, node), format!("epoch-{}", self.losses));
+        self.run(Script::Beat, &keys, &[&channel, node, &count.to_string(), if first { "1" } else { "0" }, &epoch])
+    }
+
+    /// Redis comes back empty. Its clock has passed every id by then: lanes wait for that.
+    pub(crate) fn lose(&mut self) {
+        let _: () = self.query(&cmd("FLUSHALL"));
+        self.losses += 1;
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+
+    /// A node puts a session's seat back. `operations`: the last number that it gave.
+    pub(crate) fn reseat(
+        &mut self,
+        room: &RoomId,
+        who: [&str; 4],
+        seat: [&str; 2],
+        operations: u64,
+        join: LogId,
+    ) -> String {
+        let [uid, pid, node, handle] = who;
+        let keys = [self.keys.nodes(P), self.keys.on(P, node)];
+        let (operations, join) = (operations.to_string(), join.to_string());
+        let room_again = ["{}", "{}", "{}", "1", CALL, HOST, SEATS];
+        let mut rest = vec![uid, pid, node, handle, "participant", seat[0], seat[1], &operations, &join];
+        rest.extend(room_again);
+        self.seats(Script::Reseat, room, &keys, &rest).swap_remove(0)
     }
 
     /// Registered nodes and their beats.

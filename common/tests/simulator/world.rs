@@ -22,13 +22,15 @@ pub(crate) struct Rules {
     pub(crate) whole: bool,
     /// After a gap a session makes sure that its seat is its own.
     pub(crate) seat: bool,
+    /// A node takes its seats again when Redis has lost its data.
+    pub(crate) reseat: bool,
     /// A session whose script was sent before a gap and answered after it catches up too.
     pub(crate) epochs: bool,
 }
 
 impl Rules {
     pub(crate) const ALL: Self =
-        Self { seen: true, buffer: true, catch_up: true, whole: true, seat: true, epochs: true };
+        Self { seen: true, buffer: true, catch_up: true, whole: true, reseat: true, seat: true, epochs: true };
 }
 
 /// What a node asks of Redis.
@@ -40,6 +42,7 @@ pub(crate) enum Ask {
     Detach,
     Leave,
     Read { from: LogId },
+    Reseat,
     Beat,
 }
 
@@ -71,6 +74,7 @@ pub(crate) struct Session {
     pub(crate) handle: u64,
     pub(crate) socket: usize,
     pub(crate) room: RoomId,
+    pub(crate) pid: String,
     pub(crate) peer: String,
     pub(crate) generation: String,
     pub(crate) operations: u64,
@@ -98,6 +102,10 @@ pub(crate) struct Node {
     pub(crate) subscribed: bool,
     pub(crate) epoch: u64,
     pub(crate) registered: bool,
+    /// Told that it was declared dead, and not yet why.
+    pub(crate) swept: bool,
+    /// Changes when Redis loses its data.
+    pub(crate) data: String,
     pub(crate) beats: u64,
     pub(crate) inbox: VecDeque<Bytes>,
     pub(crate) lane: VecDeque<Call>,
@@ -200,11 +208,13 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     /// Of a thousand steps, those that are faults.
     pub(crate) faults: usize,
+    /// Redis may lose its data.
+    pub(crate) lossy: bool,
     serial: u64,
 }
 
-const NODES: usize = 3;
-const CLIENTS: usize = 6;
+pub(crate) const NODES: usize = 3;
+pub(crate) const CLIENTS: usize = 6;
 
 impl World {
     pub(crate) fn new(seed: u64, rules: Rules, mut store: Store) -> Self {
@@ -240,6 +250,7 @@ impl World {
             wrongs: Vec::new(),
             tally: Tally::default(),
             faults: 15,
+            lossy: false,
             serial: 0,
         };
         for _ in 0..NODES {
@@ -320,83 +331,5 @@ impl World {
                 node.inbox.push_back(message);
             }
         }
-    }
-
-    /// Ends all faults and lets everything come to rest.
-    pub(crate) fn settle(&mut self) {
-        for node in 0..NODES {
-            if self.nodes[node].alive && std::mem::take(&mut self.nodes[node].paused) {
-                self.ask(node, None, Ask::Beat);
-            }
-            if self.nodes[node].alive && !self.nodes[node].subscribed {
-                self.resubscribe(node);
-            }
-        }
-        let mut quiet = 0;
-        for _ in 0..500 {
-            if self.settle_round() {
-                quiet = 0;
-                continue;
-            }
-            for member in self.store.deadlines() {
-                self.store.expire(&member);
-            }
-            self.collect();
-            quiet += 1;
-            if quiet == 3 {
-                return;
-            }
-        }
-        self.wrongs.push("the cluster never came to rest".to_owned());
-    }
-
-    /// Everybody does what there is to do; whether there was anything.
-    fn settle_round(&mut self) -> bool {
-        let mut busy = false;
-        for node in (0..NODES).filter(|node| self.nodes[*node].alive).collect::<Vec<_>>() {
-            while self.take_message(node) {
-                busy = true;
-            }
-            while self.execute(node) {
-                self.collect();
-                busy = true;
-            }
-            while self.take_answer(node) {
-                busy = true;
-            }
-        }
-        for socket in 0..self.sockets.len() {
-            if !self.sockets[socket].server_open {
-                continue;
-            }
-            if std::mem::take(&mut self.sockets[socket].half_open) {
-                self.sockets[socket].up.push_back(ToServer::Eof);
-            }
-            while self.sockets[socket].server_open && !self.sockets[socket].up.is_empty() {
-                self.server_receives(socket);
-                busy = true;
-            }
-        }
-        for client in 0..CLIENTS {
-            if self.clients[client].socket.is_none() {
-                busy |= self.dial(client);
-            }
-            while self.client_receives(client) {
-                busy = true;
-            }
-            busy |= self.client_notices(client);
-        }
-        for (node, count) in self.store.registered() {
-            if !self.nodes.iter().any(|other| other.alive && other.id == node) {
-                self.sweep(&node, &count);
-                busy = true;
-            }
-        }
-        while !self.sweeps.is_empty() {
-            self.sweep_some();
-            busy = true;
-        }
-        self.collect();
-        busy
     }
 }

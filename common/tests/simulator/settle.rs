@@ -1,0 +1,84 @@
+//! The end of a run: no more faults, and everybody does what there is to do.
+
+use super::world::{Ask, CLIENTS, NODES, ToServer, World};
+
+impl World {
+    /// Ends all faults and lets everything come to rest.
+    pub(crate) fn settle(&mut self) {
+        for node in 0..NODES {
+            self.nodes[node].paused = false;
+            if self.nodes[node].alive {
+                self.ask(node, None, Ask::Beat);
+            }
+            if self.nodes[node].alive && !self.nodes[node].subscribed {
+                self.resubscribe(node);
+            }
+        }
+        let mut quiet = 0;
+        for _ in 0..500 {
+            if self.settle_round() {
+                quiet = 0;
+                continue;
+            }
+            for member in self.store.deadlines() {
+                self.store.expire(&member);
+            }
+            self.collect();
+            quiet += 1;
+            if quiet == 3 {
+                return;
+            }
+        }
+        self.wrongs.push("the cluster never came to rest".to_owned());
+    }
+
+    /// Everybody does what there is to do; whether there was anything.
+    fn settle_round(&mut self) -> bool {
+        let mut busy = false;
+        for node in (0..NODES).filter(|node| self.nodes[*node].alive).collect::<Vec<_>>() {
+            while self.take_message(node) {
+                busy = true;
+            }
+            while self.execute(node) {
+                self.collect();
+                busy = true;
+            }
+            while self.take_answer(node) {
+                busy = true;
+            }
+        }
+        for socket in 0..self.sockets.len() {
+            if !self.sockets[socket].server_open {
+                continue;
+            }
+            if std::mem::take(&mut self.sockets[socket].half_open) {
+                self.sockets[socket].up.push_back(ToServer::Eof);
+            }
+            while self.sockets[socket].server_open && !self.sockets[socket].up.is_empty() {
+                self.server_receives(socket);
+                busy = true;
+            }
+        }
+        for client in 0..CLIENTS {
+            if self.clients[client].socket.is_none() {
+                busy |= self.dial(client);
+            }
+            while self.client_receives(client) {
+                busy = true;
+            }
+            busy |= self.client_notices(client);
+        }
+        for (node, count) in self.store.registered() {
+            if !self.nodes.iter().any(|other| other.alive && other.id == node) {
+                self.sweep(&node, &count);
+                busy = true;
+            }
+        }
+        while !self.sweeps.is_empty() {
+            self.sweep_some();
+            busy = true;
+        }
+        self.collect();
+        busy
+    }
+}
