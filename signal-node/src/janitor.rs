@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use switchboard_common::domain::{DisconnectReason, NodeId};
-use switchboard_common::room::{Beat, Beaten, Bus, Partition, Reseated, Rooms, StoreError, Sweep};
+use switchboard_common::room::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
-use crate::subscriber::Mender;
+use crate::mender::Mender;
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -25,6 +26,10 @@ const PROMPT: Duration = Duration::from_millis(500);
 const STANDSTILL: u32 = 4;
 /// And the time they must span.
 const DEATH: Duration = Duration::from_secs(4);
+/// How long all must not be well before the node calls itself unready, and by how much the nodes differ in that: when Redis is
+/// away for everybody, taking every node out of the load balancer at once would only make it worse.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SPREAD_MS: u64 = 30_000;
 /// Beats without a canary after which the subscription counts as lost.
 const SILENT_BEATS: u32 = 2;
 
@@ -41,7 +46,8 @@ pub struct Janitor {
     pub bus: Bus,
     /// What mends its gaps.
     pub mender: Mender,
-    /// Whether this node is registered in every partition and its subscription lives: what readiness asks.
+    /// Whether this node is registered in every partition and its subscription lives, or did until a short while ago: what
+    /// readiness asks.
     pub ready: Arc<AtomicBool>,
 }
 
@@ -54,6 +60,23 @@ struct Watch {
     canary_ms: u64,
     silent: u32,
     others: HashMap<String, Standing>,
+    /// What the last beats found to do, while it is being done.
+    tending: Option<JoinHandle<()>>,
+}
+
+/// What one beat shows.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Registered, and the subscription lives.
+    well: bool,
+    /// The subscription is lost.
+    silent: bool,
+    /// Redis may have lost seats of this node's.
+    reseat: bool,
+    /// Dead nodes, with the counters that prove it.
+    dead: Vec<(String, u64)>,
+    /// The partition's deadlines are this node's to tend.
+    tidy: bool,
 }
 
 /// Another node's counter, and since when it stands still.
@@ -66,10 +89,13 @@ struct Standing {
 
 impl Janitor {
     /// Beats until `stop`, then says goodbye: a retired node needs no sweep.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut watches: Vec<Watch> = (0..self.rooms.partitions()).map(|_| Watch::default()).collect();
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut takeovers = self.rooms.takeovers();
+        let patience = PATIENCE + Duration::from_millis(rand::random_range(0..SPREAD_MS));
+        let mut last_well = None;
         let mut counter = 0;
         while !stop.is_cancelled() {
             tokio::select! {
@@ -77,126 +103,124 @@ impl Janitor {
                 () = stop.cancelled() => break,
             }
             counter += 1;
-            let round = watches.iter_mut().zip(0..).map(|(watch, p)| self.watch(Partition(p), watch, counter));
-            let alive = join_all(round).await.into_iter().all(|alive| alive);
-            self.ready.store(alive, Ordering::Relaxed);
+            let round = watches.iter_mut().zip(0..).map(|(watch, p)| self.beat(Partition(p), watch, counter));
+            let findings = join_all(round).await;
+            // Another server may lack what its predecessor acknowledged last, seats among it.
+            let taken_over = takeovers.has_changed().unwrap_or(false);
+            takeovers.mark_unchanged();
+            if findings.iter().all(|found| found.well) {
+                last_well = Some(Instant::now());
+            }
+            let ready = last_well.is_some_and(|at| at.elapsed() < patience);
+            self.ready.store(ready, Ordering::Relaxed);
+            for ((mut found, watch), p) in findings.into_iter().zip(&mut watches).zip(0..) {
+                found.reseat |= taken_over;
+                self.tend(Partition(p), watch, found);
+            }
         }
         join_all((0..self.rooms.partitions()).map(|p| self.rooms.retire(Partition(p)))).await;
     }
 
-    /// One beat in one partition and what follows from its reply. Whether all is well here.
-    async fn watch(&self, partition: Partition, watch: &mut Watch, counter: u64) -> bool {
+    /// One beat in one partition, and what its reply shows.
+    async fn beat(&self, partition: Partition, watch: &mut Watch, counter: u64) -> Findings {
         let sent = Instant::now();
-        let beat = match self.rooms.beat(partition, counter, !watch.registered).await {
+        let mut reply = self.rooms.beat(partition, counter, !watch.registered).await;
+        let swept = matches!(reply, Ok(Beaten::Swept));
+        if swept {
+            watch.registered = false;
+            reply = self.rooms.beat(partition, counter, true).await;
+        }
+        let beat = match reply {
             Ok(Beaten::Beat(beat)) => beat,
-            Ok(Beaten::Swept) => {
-                self.swept(partition, watch, counter).await;
-                return false;
-            }
-            Err(error) => {
-                if let StoreError::Unexpected(detail) = error {
-                    tracing::error!(partition = partition.0, detail, "a beat was answered with something unexpected");
-                }
+            Ok(Beaten::Swept) | Err(StoreError::Unavailable) => {
                 watch.others.clear();
-                return false;
+                return Findings::default();
+            }
+            Err(StoreError::Unexpected(detail)) => {
+                tracing::error!(partition = partition.0, detail, "a beat was answered with something unexpected");
+                return Findings::default();
             }
         };
         let first = !std::mem::replace(&mut watch.registered, true);
-        self.settle_doubts(partition, watch, &beat).await;
-        let heard = self.listen(partition, watch, &beat, first).await;
-        if sent.elapsed() <= PROMPT {
-            for (node, observed) in dead(&self.node, watch, &beat) {
-                self.bury(partition, &node, observed).await;
-            }
+        let known = watch.epoch.replace(beat.epoch.clone());
+        let lost_data = known.as_ref().is_some_and(|epoch| *epoch != beat.epoch);
+        self.settle(partition, swept && !lost_data, lost_data);
+        let silent = watch.is_silent(self.hub.canary_ms(partition), &beat, first);
+        let dead = if sent.elapsed() <= PROMPT {
+            dead(&self.node, watch, &beat)
         } else {
             watch.others.clear();
-        }
-        if tidies(&self.node, partition, &beat)
-            && let Err(StoreError::Unexpected(detail)) = self.rooms.expire_due(partition).await
-        {
-            tracing::error!(partition = partition.0, detail, "deadlines could not be expired");
-        }
-        heard
+            Vec::new()
+        };
+        Findings { well: !silent, silent, reseat: lost_data, dead, tidy: tidies(&self.node, partition, &beat) }
     }
 
-    /// This node is not registered. Either others took it for dead: its seats here are given up, so its sessions must resume, here
-    /// or elsewhere. Or Redis came back without its data, which the new epoch says: then they take their seats again.
-    async fn swept(&self, partition: Partition, watch: &mut Watch, counter: u64) {
-        let known = std::mem::take(watch).epoch;
-        let Ok(Beaten::Beat(beat)) = self.rooms.beat(partition, counter, true).await else {
-            watch.epoch = known;
-            return;
-        };
-        watch.registered = true;
-        if known.as_ref() == Some(&beat.epoch) {
+    /// What becomes of sessions whose seats are in question. Either others took this node, or a session, for gone: then it resumes,
+    /// here or elsewhere. Or Redis came back without its data, which the new epoch says: then the seats are taken again.
+    fn settle(&self, partition: Partition, swept: bool, lost_data: bool) {
+        let doubted = self.hub.take_doubted(partition);
+        if lost_data {
+            tracing::warn!(partition = partition.0, "redis lost its data: taking seats again");
+        } else if swept {
             metrics::counter!("switchboard_swept_total").increment(1);
             tracing::warn!(partition = partition.0, "this node was swept: its sessions resume");
             self.hub.links(partition).iter().for_each(|link| link.close(DisconnectReason::Fenced));
-        }
-        watch.epoch = known;
-        self.settle_doubts(partition, watch, &beat).await;
-    }
-
-    /// Under a new epoch every seat is taken again; under the old one, who was doubted has lost its seat to somebody.
-    async fn settle_doubts(&self, partition: Partition, watch: &mut Watch, beat: &Beat) {
-        let doubted = self.hub.take_doubted(partition);
-        let known = watch.epoch.replace(beat.epoch.clone());
-        if known.is_some_and(|epoch| epoch != beat.epoch) {
-            self.reseat(partition).await;
         } else {
             doubted.iter().for_each(|link| link.close(DisconnectReason::Fenced));
         }
     }
 
-    /// Whether the subscription proves alive: every beat's canary must come back.
-    async fn listen(&self, partition: Partition, watch: &mut Watch, beat: &Beat, first: bool) -> bool {
-        let canary_ms = self.hub.canary_ms(partition);
-        watch.silent = if canary_ms == watch.canary_ms && !first { watch.silent + 1 } else { 0 };
-        watch.canary_ms = canary_ms;
-        metrics::gauge!("switchboard_canary_silent_beats", "partition" => partition.0.to_string())
-            .set(f64::from(watch.silent));
-        if beat.receivers == 0 || watch.silent >= SILENT_BEATS {
-            let cause = if beat.receivers == 0 { "no_receivers" } else { "silent" };
-            self.mender.resubscribe(&self.bus, partition, cause).await;
-            watch.silent = 0;
-            return false;
+    /// Does what a beat found to do, apart from the beats, which must never wait; and never twice at once in a partition.
+    fn tend(self: &Arc<Self>, partition: Partition, watch: &mut Watch, found: Findings) {
+        let busy = watch.tending.as_ref().is_some_and(|task| !task.is_finished());
+        if found.reseat {
+            let mender = self.mender.clone();
+            self.mender.tasks.spawn(async move { mender.reseat(partition).await });
         }
-        true
+        if busy || !(found.silent || found.tidy || !found.dead.is_empty()) {
+            return;
+        }
+        let janitor = Arc::clone(self);
+        watch.tending = Some(tokio::spawn(async move {
+            if found.silent {
+                janitor.mender.resubscribe(&janitor.bus, partition, "silent").await;
+            }
+            for (node, observed) in found.dead {
+                janitor.bury(partition, &node, observed).await;
+            }
+            if found.tidy
+                && let Err(StoreError::Unexpected(detail)) = janitor.rooms.expire_due(partition).await
+            {
+                tracing::error!(partition = partition.0, detail, "deadlines could not be expired");
+            }
+        }));
     }
 
     /// Sweeps a dead node. The script lets exactly one observer do it.
     async fn bury(&self, partition: Partition, node: &str, observed: u64) {
         match self.rooms.sweep(partition, node, observed).await {
-            Ok(Sweep { declared: false, .. }) => {}
+            Ok(Sweep { declared: false, .. }) | Err(StoreError::Unavailable) => {}
             Ok(Sweep { seats, .. }) => {
                 metrics::counter!("switchboard_nodes_buried_total").increment(1);
                 tracing::warn!(partition = partition.0, node_id = node, seats, "a dead node was swept");
             }
-            Err(StoreError::Unavailable) => {}
             Err(StoreError::Unexpected(detail)) => {
                 tracing::error!(partition = partition.0, detail, "a sweep was answered with something unexpected");
             }
         }
     }
+}
 
-    /// Redis lost its data: this node's participants take their seats again, from its own copies. Who cannot resumes, finds
-    /// nothing, and joins afresh.
-    async fn reseat(&self, partition: Partition) {
-        let links = self.hub.links(partition);
-        tracing::warn!(partition = partition.0, sessions = links.len(), "redis lost its data: taking seats again");
-        for link in links {
-            let Some((seat, copy, meta)) = link.held() else { continue };
-            let outcome = self.rooms.reseat(&seat, &copy, &meta).await;
-            let label = match outcome {
-                Ok(Reseated::Done) => "done",
-                Ok(Reseated::Gone | Reseated::Fenced) => "gone",
-                Err(_) => "error",
-            };
-            metrics::counter!("switchboard_reseats_total", "outcome" => label).increment(1);
-            if label != "done" {
-                link.close(DisconnectReason::Fenced);
-            }
+impl Watch {
+    /// Whether the subscription must be taken for lost: nobody received the canary, or it does not come back.
+    fn is_silent(&mut self, canary_ms: u64, beat: &Beat, first: bool) -> bool {
+        self.silent = if canary_ms == self.canary_ms && !first { self.silent + 1 } else { 0 };
+        self.canary_ms = canary_ms;
+        let lost = beat.receivers == 0 || self.silent >= SILENT_BEATS;
+        if lost {
+            self.silent = 0;
         }
+        lost
     }
 }
 
@@ -230,4 +254,65 @@ fn tidies(own: &NodeId, partition: Partition, beat: &Beat) -> bool {
         hasher.finish()
     };
     beat.nodes.iter().all(|(node, _)| weight(node) <= weight(own.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn beat(nodes: &[(&str, u64)]) -> Beat {
+        let nodes = nodes.iter().map(|&(node, counter)| (node.to_owned(), counter)).collect();
+        Beat { receivers: 1, time_ms: 0, epoch: "e".to_owned(), nodes }
+    }
+
+    fn own() -> NodeId {
+        NodeId::parse("a").unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_dead_when_its_counter_stood_still_for_four_replies_over_four_seconds() {
+        let mut watch = Watch::default();
+        for second in 0..10 {
+            let found = dead(&own(), &mut watch, &beat(&[("a", 1), ("still", 7), ("alive", second)]));
+            let expected: &[(String, u64)] = if second >= 4 { &[("still".to_owned(), 7)] } else { &[] };
+            assert_eq!(found, expected, "after {second} s");
+            tokio::time::advance(BEAT).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_replies_at_once_after_a_pause_prove_nobody_dead() {
+        let mut watch = Watch::default();
+        for _ in 0..10 {
+            assert!(dead(&own(), &mut watch, &beat(&[("other", 7)])).is_empty());
+        }
+        tokio::time::advance(DEATH * 10).await;
+        // What came late clears the watch; the next prompt reply starts anew.
+        watch.others.clear();
+        assert!(dead(&own(), &mut watch, &beat(&[("other", 7)])).is_empty());
+    }
+
+    #[test]
+    fn exactly_one_of_the_registered_nodes_tends_a_partition_and_all_share_the_work() {
+        let nodes = ["a", "b", "c"];
+        let now = beat(&nodes.map(|node| (node, 1)));
+        let mut shares = [0; 3];
+        for partition in 0..64 {
+            let tends = nodes.map(|node| tidies(&NodeId::parse(node).unwrap(), Partition(partition), &now));
+            assert_eq!(tends.iter().filter(|tends| **tends).count(), 1);
+            shares[tends.iter().position(|tends| *tends).unwrap()] += 1;
+        }
+        assert!(shares.iter().all(|share| *share > 5), "{shares:?}");
+    }
+
+    #[test]
+    fn a_canary_that_stays_away_for_two_beats_is_a_lost_subscription() {
+        let mut watch = Watch::default();
+        assert!(!watch.is_silent(0, &beat(&[]), true), "the first one is on its way");
+        assert!(!watch.is_silent(5, &beat(&[]), false));
+        assert!(!watch.is_silent(5, &beat(&[]), false));
+        assert!(watch.is_silent(5, &beat(&[]), false));
+        assert!(watch.is_silent(9, &Beat { receivers: 0, ..beat(&[]) }, false), "nobody was there to hear it");
+    }
 }

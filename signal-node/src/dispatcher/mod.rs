@@ -30,9 +30,9 @@ use switchboard_common::wire::server_event::encode;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{CatchUp, Hub};
+use crate::mender::Mender;
 use crate::outbox::Message;
 use crate::rules::{self, Effect, Stamp};
-use crate::subscriber::Mender;
 use crate::transport::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
 use answer::Asked;
 pub use session::Session;

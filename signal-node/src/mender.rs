@@ -1,0 +1,90 @@
+//! Mends what this node and Redis no longer agree on: events that the subscription missed are read from the rooms' logs, seats
+//! that Redis lost are taken again from this node's copies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use switchboard_common::domain::DisconnectReason;
+use switchboard_common::room::{Bus, Partition, Reseated, Rooms};
+use tokio_util::task::TaskTracker;
+
+use crate::hub::{CatchUp, Hub, Link};
+
+/// Calls in flight for one mending: a node of 20,000 sessions must not queue them all on Redis at once.
+const CALLS: usize = 64;
+/// Tries to read a log, and the pause between two. After that the session resumes, which reads the log too.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The mender of one node.
+#[derive(Clone, Debug)]
+pub struct Mender {
+    /// The rooms' logs.
+    pub rooms: Rooms,
+    /// The sessions.
+    pub hub: Arc<Hub>,
+    /// Reading goes on apart from receiving, which must not wait for it.
+    pub tasks: TaskTracker,
+}
+
+impl Mender {
+    /// The whole subscription was interrupted.
+    pub fn gap_everywhere(&self, cause: &'static str) {
+        for partition in 0..self.rooms.partitions() {
+            self.gap(Partition(partition), cause);
+        }
+    }
+
+    /// A partition's subscription is whole again after it was not: what was missed is read from the logs.
+    pub fn gap(&self, partition: Partition, cause: &'static str) {
+        metrics::counter!("switchboard_subscription_gaps_total", "cause" => cause).increment(1);
+        let missed = self.hub.gap(partition);
+        if !missed.is_empty() {
+            let mender = self.clone();
+            self.tasks.spawn(async move {
+                stream::iter(missed).for_each_concurrent(CALLS, |missed| mender.catch_up(missed)).await;
+            });
+        }
+    }
+
+    /// Subscribes a partition again, and mends the gap that made it necessary.
+    pub async fn resubscribe(&self, bus: &Bus, partition: Partition, cause: &'static str) {
+        match bus.resubscribe(partition).await {
+            Ok(()) => self.gap(partition, cause),
+            Err(error) => tracing::warn!(partition = partition.0, %error, "could not subscribe again"),
+        }
+    }
+
+    /// Reads one session's log and delivers what it missed.
+    pub async fn catch_up(&self, CatchUp { link, from, epoch }: CatchUp) {
+        let Some(seat) = link.seat() else { return };
+        for _ in 0..TRIES {
+            match self.rooms.catch_up(&seat, from).await {
+                Ok(Some(missed)) => return link.caught_up(epoch, missed),
+                Ok(None) => break,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+        link.close(DisconnectReason::Fenced);
+    }
+
+    /// Takes a partition's seats again; who has its seat keeps it. Who cannot resumes, finds nothing, and joins afresh.
+    pub async fn reseat(&self, partition: Partition) {
+        stream::iter(self.hub.links(partition)).for_each_concurrent(CALLS, |link| self.take_again(link)).await;
+    }
+
+    async fn take_again(&self, link: Arc<Link>) {
+        let Some((seat, copy, meta)) = link.held() else { return };
+        let outcome = match self.rooms.reseat(&seat, &copy, &meta).await {
+            Ok(Reseated::Done) => "done",
+            Ok(Reseated::Gone | Reseated::Fenced) => "gone",
+            Err(_) => "error",
+        };
+        metrics::counter!("switchboard_reseats_total", "outcome" => outcome).increment(1);
+        if outcome != "done" {
+            link.close(DisconnectReason::Fenced);
+        }
+    }
+}
