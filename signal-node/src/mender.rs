@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use switchboard_common::domain::DisconnectReason;
-use switchboard_common::room::{Bus, Partition, Reseated, Rooms};
+use switchboard_common::room::{Bus, CaughtUp, Partition, Reseated, Rooms};
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{CatchUp, Hub, Link};
@@ -59,13 +59,20 @@ impl Mender {
 
     /// Reads one session's log and delivers what it missed.
     pub async fn catch_up(&self, CatchUp { link, from, epoch }: CatchUp) {
-        let Some(seat) = link.seat() else { return };
+        let mut doubted = false;
         for _ in 0..TRIES {
+            let Some(seat) = link.seat() else { return };
             match self.rooms.catch_up(&seat, from).await {
-                Ok(Some(missed)) => return link.caught_up(epoch, missed),
-                Ok(None) => break,
-                Err(_) => tokio::time::sleep(PAUSE).await,
+                Ok(CaughtUp::Missed(missed)) => return link.caught_up(epoch, missed),
+                Ok(CaughtUp::TooOld) => break,
+                // The next beat closes the session, or takes its seat again; then there is a log to read.
+                Ok(CaughtUp::NotSeated) if !doubted => {
+                    self.hub.doubt(self.rooms.partition_of(&link.room), &link);
+                    doubted = true;
+                }
+                Ok(CaughtUp::NotSeated) | Err(_) => {}
             }
+            tokio::time::sleep(PAUSE).await;
         }
         link.close(DisconnectReason::Fenced);
     }

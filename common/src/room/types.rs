@@ -238,6 +238,17 @@ pub struct LogEntry {
     pub event: Bytes,
 }
 
+/// The answer to `catch_up`.
+#[derive(Clone, Debug)]
+pub enum CaughtUp {
+    /// All of it, oldest first.
+    Missed(Vec<LogEntry>),
+    /// The log does not go back so far: the session must start afresh.
+    TooOld,
+    /// The seat is another's by now, or nobody's; or Redis has lost its data and the seat is to be taken again.
+    NotSeated,
+}
+
 /// The answer to `detach` and `leave`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {

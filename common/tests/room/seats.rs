@@ -116,6 +116,10 @@ pub(crate) async fn an_older_generation_can_do_nothing_to_a_seat_taken_over(bed:
     assert_eq!(one.leave(&bob.seat, "left").await.unwrap(), Left::Stale);
     assert_eq!(one.end_by(&bob.seat, "ended").await.unwrap(), Ended::Stale);
     logged(act(&two, &new.seat, relay(alice.seat.peer.clone(), "now")).await);
+    // Were the drop lost, whoever catches up after the gap would find out.
+    assert!(matches!(one.catch_up(&bob.seat, bob.id).await.unwrap(), CaughtUp::NotSeated));
+    let caught_up = one.catch_up(&alice.seat, bob.id).await.unwrap();
+    assert!(matches!(caught_up, CaughtUp::Missed(missed) if missed.len() == 1));
     assert!(!one.retire(one.partition_of(&room("R"))).await.unwrap(), "alice is still there");
     one.leave(&alice.seat, "left").await.unwrap();
     assert!(one.retire(one.partition_of(&room("R"))).await.unwrap(), "the late calls took their own entry away");

@@ -121,21 +121,26 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn read(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<Option<Vec<LogEntry>>, StoreError> {
-        Ok(self.look_back(room, peer, after).await?.map(|(entries, _)| entries))
+        let found = self.look_back(room, peer, after).await?;
+        Ok((found.open && found.whole).then_some(found.entries))
     }
 
-    /// What a session should have got after `after`, for one whose node has heard nothing for a while. `None` also when its seat is
-    /// another's by now, or nobody's: the message that told it so may have been lost in the same gap, and nobody says it twice.
+    /// What a session should have got after `after`, for one whose node has heard nothing for a while. Its seat is looked at too: the
+    /// message that told it of its loss may have been lost in the same gap, and nobody says it twice.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn catch_up(&self, seat: &Seat, after: LogId) -> Result<Option<Vec<LogEntry>>, StoreError> {
+    pub async fn catch_up(&self, seat: &Seat, after: LogId) -> Result<CaughtUp, StoreError> {
         let found = self.look_back(&seat.room, &seat.peer, after).await?;
-        Ok(found.filter(|(_, generation)| *generation == Some(seat.generation)).map(|(entries, _)| entries))
+        Ok(match found {
+            LookBack { open, generation, .. } if !open || generation != Some(seat.generation) => CaughtUp::NotSeated,
+            LookBack { whole: false, .. } => CaughtUp::TooOld,
+            LookBack { entries, .. } => CaughtUp::Missed(entries),
+        })
     }
 
-    /// The log after `after` as `peer` gets it, and the generation of the peer's seat; `None` when the log does not go back so far.
-    async fn look_back(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<Option<LookBack>, StoreError> {
+    /// The log after `after` as `peer` gets it, and what else tells whether that is all.
+    async fn look_back(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<LookBack, StoreError> {
         let p = self.partition_of(room);
         let keys = &self.context().keys;
         let (mut log, mut look) = (cmd("XRANGE"), cmd("HMGET"));
@@ -146,19 +151,25 @@ impl Rooms {
         let fields = items(answer.get(1))?;
         let floor = fields.get(1).and_then(text).and_then(LogId::parse);
         let oldest = time_ms(answer.get(2))?.saturating_sub(millis(self.options().window));
-        if fields.first().and_then(text) != Some("open")
-            || floor.is_some_and(|floor| after < floor)
-            || after.ms < oldest
-        {
-            return Ok(None);
-        }
         let seat = fields.get(2).and_then(text).and_then(|seat| seat.split(' ').nth(1));
-        Ok(Some((log_entries(answer.first(), peer)?, seat.and_then(|generation| generation.parse().ok()))))
+        Ok(LookBack {
+            entries: log_entries(answer.first(), peer)?,
+            open: fields.first().and_then(text) == Some("open"),
+            whole: floor.is_none_or(|floor| floor <= after) && oldest <= after.ms,
+            generation: seat.and_then(|generation| generation.parse().ok()),
+        })
     }
 }
 
-/// Entries, and the generation of the reader's seat if it has one.
-type LookBack = (Vec<LogEntry>, Option<Generation>);
+/// A look at a room's log from some id on, for one peer.
+struct LookBack {
+    entries: Vec<LogEntry>,
+    open: bool,
+    /// The log goes back as far as was asked.
+    whole: bool,
+    /// That of the peer's seat, if it has one.
+    generation: Option<Generation>,
+}
 
 fn ended(words: &Words) -> Result<Ended, StoreError> {
     match words.word() {
