@@ -7,10 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use switchboard_common::auth::{Hasher, IceConfig, Tokens};
 use switchboard_common::domain::{RoomId, Timestamp};
 use switchboard_common::records::Records;
-use switchboard_common::room::{Door, Rooms};
+use switchboard_common::room::{Door, Revocations, Rooms, StoreError};
 
 /// How long a display figure may wait for Redis before the record's own is shown.
 const GLANCE: Duration = Duration::from_millis(500);
+
+/// An expired token still resumes a seat, and a seat outlives its socket by ten minutes at most: the longest grace that can be set.
+/// This is longer, for a node that does not hear of the revocation at once.
+const RESUMABLE: Duration = Duration::from_secs(3600);
 
 /// Handles to everything that routes need; a clone is one reference more.
 #[derive(Clone)]
@@ -24,6 +28,8 @@ pub struct Parts {
     pub rooms: Rooms,
     /// Issues and verifies tokens.
     pub tokens: Tokens,
+    /// Sign-ins that are over before their tokens are.
+    pub revoked: Revocations,
     /// Hashes passwords and passcodes.
     pub hasher: Hasher,
     /// STUN and TURN.
@@ -46,6 +52,15 @@ impl App {
     pub fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Ends a sign-in everywhere: at once on this pod, on the others and on every node when they next look at the list.
+    ///
+    /// # Errors
+    /// When Redis is away: it may or may not be known there.
+    pub async fn revoke(&self, sign_in: &str) -> Result<(), StoreError> {
+        self.rooms.revoke(sign_in, self.tokens.lifetimes().access + RESUMABLE).await?;
+        self.revoked.refresh(&self.rooms).await.map(drop)
     }
 
     /// Where people join a room.

@@ -45,7 +45,11 @@ fn identify(parts: &Parts, app: &App) -> Result<Option<Identity>, Problem> {
     let token = value.to_str().ok().and_then(|text| text.split_once(' '));
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Some(app.tokens.verify_access(token.trim())?))
+            let identity = app.tokens.verify_access(token.trim())?;
+            match &identity.session {
+                Some(sign_in) if app.revoked.has(sign_in) => Err(Code::TokenInvalid.into()),
+                _ => Ok(Some(identity)),
+            }
         }
         _ => Err(Code::TokenInvalid.into()),
     }

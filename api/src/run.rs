@@ -9,7 +9,7 @@ use switchboard_common::admin::{self, Readiness};
 use switchboard_common::auth::{Hasher, Tokens, random_id};
 use switchboard_common::domain::NodeId;
 use switchboard_common::records::{Records, RecordsTimeouts};
-use switchboard_common::room::{RoomOptions, Rooms, StoreError};
+use switchboard_common::room::{Revocations, RoomOptions, Rooms, StoreError};
 use switchboard_common::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -72,11 +72,14 @@ async fn serve(
     let indexes = tokio::spawn(make_indexes(records.clone(), ready));
     let recorder =
         tokio::spawn(recorder::run(rooms.clone(), records.clone(), RecorderOptions::default(), stop.clone()));
+    let revoked = Revocations::default();
+    let following = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let app = App::new(Parts {
         records,
         rooms,
         tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose())
             .with_lifetimes(config.lifetimes),
+        revoked,
         hasher: Hasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),
@@ -86,6 +89,7 @@ async fn serve(
     tracing::info!("serving");
     server::serve(listener, router(app, options), stop).await;
     indexes.abort();
+    following.await.context("the list of revoked sign-ins")?;
     recorder.await.context("the recorder")
 }
 

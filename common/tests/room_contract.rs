@@ -6,6 +6,7 @@ mod room {
     pub(crate) mod faults;
     pub(crate) mod nodes;
     pub(crate) mod relay;
+    pub(crate) mod revocations;
     pub(crate) mod rooms;
     pub(crate) mod seats;
 }
@@ -54,6 +55,8 @@ contract! {
     nodes::a_node_swept_by_mistake_is_told_and_its_session_can_resume;
     nodes::a_node_that_holds_no_seat_retires_and_one_that_holds_some_stays;
     nodes::seats_lost_with_the_data_are_put_back_as_they_were;
+    revocations::a_revoked_sign_in_is_known_to_every_process_and_forgotten_in_time;
+    revocations::while_redis_is_away_what_was_revoked_stays_so;
     faults::connections_killed_under_load_lose_double_or_reorder_nothing;
     faults::operations_sent_before_a_leave_are_done_though_connections_die;
     faults::scripts_flushed_under_load_lose_double_or_reorder_nothing;

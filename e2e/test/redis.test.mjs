@@ -76,6 +76,28 @@ describe("Redis in trouble", { timeout: 240_000 }, () => {
     assert.deepEqual(lost, [], "no socket was dropped");
   });
 
+  test("silent: every client is told once, and once when it is back, in a room or not", async () => {
+    const { left, right, lost } = await pair();
+    const idle = await Client.connected(two);
+    opened.push(idle);
+    const told = (client) =>
+      client.received.map(({ event }) => event).filter((event) => event.startsWith("cluster:"));
+    const clients = [left, right, idle];
+    await until("all is well", () => clients.every((client) => told(client).length % 2 === 0));
+    const before = clients.map((client) => told(client).length);
+    const news = () => clients.map((client, index) => told(client).slice(before[index]));
+    await control("redis", "stop");
+    try {
+      await until("all are told", () => news().every((events) => events.length > 0));
+    } finally {
+      await control("redis", "cont");
+    }
+    await until("all are told again", () => news().every((events) => events.length > 1));
+    assert.deepEqual(news(), clients.map(() => ["cluster:degraded", "cluster:restored"]));
+    await insist(left, right, "settled");
+    assert.deepEqual(lost, [], "no socket was dropped");
+  });
+
   test("killed and started again with its data: nothing acknowledged is lost", async () => {
     const { left, right, lost } = await pair();
     await insist(left, right, "kept");

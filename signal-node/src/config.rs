@@ -10,6 +10,7 @@ use switchboard_common::domain::NodeId;
 use switchboard_common::room::{LaneOptions, RoomOptions};
 use switchboard_common::wire::client_event;
 
+use crate::dispatcher::SessionLimits;
 use crate::drain::Drain;
 use crate::transport::{AllowedOrigins, Limits, Timeouts, TransportConfig};
 
@@ -59,8 +60,8 @@ pub struct RoomsConfig {
 pub struct SocketsConfig {
     /// Heartbeats, origins and limits.
     pub transport: TransportConfig,
-    /// Sizes of events.
-    pub events: client_event::Limits,
+    /// What each session is held to.
+    pub sessions: SessionLimits,
     /// How the node goes.
     pub drain: Drain,
 }
@@ -149,10 +150,13 @@ fn sockets(env: &mut Env) -> SocketsConfig {
             timeouts: timeouts(env),
             limits,
         },
-        events: client_event::Limits {
-            sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
-            candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),
-            chat: env.number("CHAT_MAX_CHARACTERS", 4000, 0..=64 * 1024),
+        sessions: SessionLimits {
+            events: client_event::Limits {
+                sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
+                candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),
+                chat: env.number("CHAT_MAX_CHARACTERS", 4000, 0..=64 * 1024),
+            },
+            join: Some(env.millis("JOIN_TIMEOUT_MS", 300_000, 0..=86_400_000)).filter(|limit| !limit.is_zero()),
         },
         drain: Drain {
             delay: env.millis("DRAIN_DELAY_MS", 2_000, 0..=600_000),

@@ -49,6 +49,8 @@ pub struct Janitor {
     /// Whether this node is registered in every partition and its subscription lives, or did until a short while ago: what
     /// readiness asks.
     pub ready: Arc<AtomicBool>,
+    /// The same, as of the last beat.
+    pub well: Arc<AtomicBool>,
 }
 
 /// What is remembered of a partition from beat to beat.
@@ -108,7 +110,9 @@ impl Janitor {
             // Another server may lack what its predecessor acknowledged last, seats among it.
             let taken_over = takeovers.has_changed().unwrap_or(false);
             takeovers.mark_unchanged();
-            if findings.iter().all(|found| found.well) {
+            let well = findings.iter().all(|found| found.well);
+            self.well.store(well, Ordering::Relaxed);
+            if well {
                 last_well = Some(Instant::now());
             }
             let ready = last_well.is_some_and(|at| at.elapsed() < patience);

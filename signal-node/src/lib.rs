@@ -10,6 +10,8 @@ pub mod hub;
 pub mod janitor;
 pub mod mender;
 pub mod outbox;
+pub mod pulse;
+pub mod roster;
 pub mod rules;
 pub mod subscriber;
 pub mod transport;
@@ -22,7 +24,7 @@ use switchboard_common::admin::{self, Readiness};
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::records::{Records, RecordsTimeouts};
-use switchboard_common::room::{Bus, Rooms};
+use switchboard_common::room::{Bus, Revocations, Rooms};
 use switchboard_common::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,8 @@ use dispatcher::{Credentials, Dispatcher};
 use hub::Hub;
 use janitor::Janitor;
 use mender::Mender;
+use pulse::Pulse;
+use roster::Roster;
 use transport::{Server, SocketIo};
 
 /// The sockets that the node was given.
@@ -72,6 +76,7 @@ pub async fn run(
         .context("subscribing on Redis")?;
 
     let (beating, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let well = Arc::new(AtomicBool::new(false));
     let janitor = Janitor {
         node: config.node.clone(),
         rooms: rooms.clone(),
@@ -79,8 +84,24 @@ pub async fn run(
         bus,
         mender: mender.clone(),
         ready: Arc::clone(&beating),
+        well: Arc::clone(&well),
     };
     let janitor = tokio::spawn(Arc::new(janitor).run(done.clone()));
+    let roster = Roster::default();
+    let revoked = Revocations::default();
+    revoked.refresh(&rooms).await.context("reading the list of revoked sign-ins")?;
+    let watching = TaskTracker::new();
+    watching.spawn(revoked.clone().follow(
+        rooms.clone(),
+        {
+            let roster = roster.clone();
+            move |sign_in| roster.end(sign_in)
+        },
+        done.clone(),
+    ));
+    let pulse = Pulse { rooms: rooms.clone(), roster: roster.clone(), well };
+    watching.spawn(pulse.run(done.clone()));
+    watching.close();
     let readiness = readiness(&rooms, beating, stop.clone());
     let admin = tokio::spawn(admin::serve(listeners.admin, admin::router(metrics, readiness), done.clone()));
 
@@ -90,13 +111,15 @@ pub async fn run(
         rooms,
         records,
         hub: Arc::clone(&hub),
+        roster: roster.clone(),
         mender,
         credentials: Credentials {
+            revoked,
             tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose()),
             hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
             ice: (&config.ice).into(),
         },
-        limits: config.sockets.events,
+        limits: config.sockets.sessions,
         tasks: tasks.clone(),
     };
     let server = Server::new(
@@ -118,6 +141,7 @@ pub async fn run(
     let _late = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
     done.cancel();
     janitor.await.context("the janitor")?;
+    watching.wait().await;
     accepted.await.context("the listener")?;
     admin.await.context("the admin listener")??;
     Ok(())

@@ -155,6 +155,7 @@ pub(crate) async fn refresh(
     let next = app.tokens.issue_refresh(&public, &session)?;
     if app.records.rotate_session(&session, &used, &next.jti, refresh_end(&app)).await? == Rotation::Refused {
         tracing::warn!(user_id = %id, "a replayed refresh token ended its session");
+        app.revoke(&session).await?;
         return Err(Code::TokenInvalid.into());
     }
     let answer = SignedIn {
@@ -164,6 +165,16 @@ pub(crate) async fn refresh(
         expires_in: brief(app.tokens.lifetimes().access),
     };
     Ok(success("Refreshed", answer).into_response())
+}
+
+/// `POST auth/logout`: ends this sign-in, its refresh token first, so that a try that fails half-way can be repeated.
+pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> Answer<impl IntoResponse> {
+    // A token of the Node service belongs to no sign-in and ends by itself.
+    if let Some(sign_in) = &caller.session {
+        app.records.end_session(sign_in).await?;
+        app.revoke(sign_in).await?;
+    }
+    Ok(success("Goodbye", serde_json::Value::Null).into_response())
 }
 
 /// `GET auth/profile`: one round trip.

@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/auth/register", post(auth::register))
         .route("/auth/login", post(auth::login))
         .route("/auth/refresh", post(auth::refresh))
+        .route("/auth/logout", post(auth::logout))
         .route("/auth/profile", get(auth::profile).patch(auth::change_profile))
         .route("/auth/validate", get(auth::validate))
         .route("/video-calls", get(calls::list).post(calls::create))

@@ -165,7 +165,24 @@ async fn a_refresh_token_works_once_and_a_replay_ends_the_session() {
     let refresh = async |token: &str| service.post("/api/auth/refresh", None, json!({ "refreshToken": token })).await;
     let second = refresh(&first).await;
     assert!(service.get("/api/auth/profile", Some(&second.text("token"))).await.status.is_success());
-    let second = second.text("refreshToken");
+    let (access, second) = (second.text("token"), second.text("refreshToken"));
     assert_eq!(refresh(&first).await.refusal(), (401, "TOKEN_INVALID"));
     assert_eq!(refresh(&second).await.refusal(), (401, "TOKEN_INVALID"), "the family is gone");
+    assert_eq!(service.get("/api/auth/profile", Some(&access)).await.refusal(), (401, "TOKEN_INVALID"));
+}
+
+#[tokio::test]
+async fn signing_out_ends_this_sign_in_for_good_and_no_other() {
+    let service = Service::start().await;
+    let here = service.user("Ann").await;
+    let form = json!({ "email": here.email, "password": PASSWORD });
+    let there = service.post("/api/auth/login", None, form).await;
+    assert_eq!(service.post("/api/auth/logout", None, json!({})).await.refusal(), (401, "UNAUTHORIZED"));
+    assert_eq!(service.post("/api/auth/logout", Some(&there.text("token")), json!({})).await.status, 200);
+    for path in ["/api/auth/profile", "/api/auth/validate", "/api/video-calls"] {
+        assert_eq!(service.get(path, Some(&there.text("token"))).await.refusal(), (401, "TOKEN_INVALID"), "{path}");
+    }
+    let refreshing = json!({ "refreshToken": there.text("refreshToken") });
+    assert_eq!(service.post("/api/auth/refresh", None, refreshing).await.refusal(), (401, "TOKEN_INVALID"));
+    assert!(service.get("/api/auth/profile", Some(&here.token)).await.status.is_success());
 }

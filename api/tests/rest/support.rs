@@ -15,7 +15,7 @@ use switchboard_common::config::{Env, OriginsConfig};
 use switchboard_common::domain::NodeId;
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{RoomOptions, Rooms};
+use switchboard_common::room::{Revocations, RoomOptions, Rooms};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -99,10 +99,13 @@ impl Service {
         let options = RoomOptions { prefix: format!("rest{number}"), partitions: 4, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
         let rooms = Rooms::connect(&url, options, node).await.unwrap();
+        let revoked = Revocations::default();
+        tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
         let app = App::new(Parts {
             records: records.clone(),
             rooms: rooms.clone(),
             tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
+            revoked,
             hasher: Hasher::new(2),
             ice: IceConfig {
                 stun: vec!["stun:127.0.0.1:3478".into()],

@@ -14,6 +14,8 @@ pub enum DisconnectReason {
     Revoked,
     /// Removed from the call by host or moderator.
     Removed,
+    /// In no room for too long: a socket that nobody uses.
+    JoinTimeout,
 }
 
 impl DisconnectReason {
@@ -26,6 +28,7 @@ impl DisconnectReason {
             Self::Unavailable => "unavailable",
             Self::Revoked => "revoked",
             Self::Removed => "removed",
+            Self::JoinTimeout => "join_timeout",
         }
     }
 
@@ -33,7 +36,7 @@ impl DisconnectReason {
     /// stays away.
     #[must_use]
     pub const fn should_reconnect(self) -> bool {
-        !matches!(self, Self::Revoked | Self::Removed)
+        !matches!(self, Self::Revoked | Self::Removed | Self::JoinTimeout)
     }
 
     /// The WebSocket close code.
@@ -45,6 +48,7 @@ impl DisconnectReason {
             Self::Fenced => 4000,
             Self::Revoked => 4001,
             Self::Removed => 4002,
+            Self::JoinTimeout => 4003,
         }
     }
 }

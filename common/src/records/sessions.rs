@@ -53,8 +53,16 @@ impl Records {
         if self.run("rotate_session", self.sessions().update_one(latest, set)).await?.matched_count == 1 {
             return Ok(Rotation::Done);
         }
-        self.run("end_session", self.sessions().delete_one(doc! { "_id": id })).await?;
+        self.end_session(id).await?;
         Ok(Rotation::Refused)
+    }
+
+    /// Ends a session, if there is such: its refresh token is good for nothing any more.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn end_session(&self, id: &str) -> Result<(), RecordsError> {
+        self.run("end_session", self.sessions().delete_one(doc! { "_id": id })).await.map(drop)
     }
 
     fn sessions(&self) -> mongodb::Collection<Document> {

@@ -113,6 +113,12 @@ impl Keys {
         self.key(p, "out:own")
     }
 
+    /// Stream: sign-ins that are over before their tokens are.
+    #[must_use]
+    pub fn revoked(&self, p: Partition) -> String {
+        self.key(p, "revoked")
+    }
+
     /// A channel of a node, without the node: what scripts are given.
     #[must_use]
     pub fn channels(&self, p: Partition) -> String {

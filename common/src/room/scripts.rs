@@ -65,6 +65,8 @@ scripts! {
     Own "own" ["own"];
     /// Drops written facts.
     Ack "ack" ["ack"];
+    /// Ends a sign-in.
+    Revoke "revoke" ["revoke"];
 }
 
 /// The names that Redis gives the scripts: the SHA-1 of their sources.

@@ -258,6 +258,17 @@ pub enum Left {
     Stale,
 }
 
+/// A sign-in that is over before its tokens are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Where it stands in the list.
+    pub id: LogId,
+    /// The session id that the tokens carry.
+    pub sign_in: String,
+    /// Until when (Redis TIME, ms) it must be remembered.
+    pub until_ms: u64,
+}
+
 /// The answer to `open`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {

@@ -32,6 +32,17 @@ struct Auth {
     offset: Option<String>,
 }
 
+/// Who a client is known to be.
+struct Known {
+    user: PublicUser,
+    /// The one room that a guest's token is for.
+    bound_to: Option<RoomId>,
+    /// The sign-in that its token belongs to.
+    sign_in: Option<String>,
+    /// The token has expired: it can resume a seat and nothing else.
+    expired: bool,
+}
+
 impl Dispatcher {
     pub(super) async fn connect_session(&self, request: ConnectRequest) -> Result<Connected<Session>, ConnectError> {
         let auth = parse(request.auth.as_deref()).map_err(|refusal| refused(&refusal))?;
@@ -40,7 +51,12 @@ impl Dispatcher {
         let lineage =
             presented.as_deref().and_then(|pid| pid.split_once('.')).map_or_else(secret, |(l, _)| l.to_owned());
         let who = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
-        let (user, bound_to) = who.map_err(|refusal| refused(&refusal))?;
+        let Known { user, bound_to, sign_in, expired } = who.map_err(|refusal| refused(&refusal))?;
+        // Enrolled before the list is asked: a sign-in revoked meanwhile ends the socket one way or the other.
+        let socket = self.roster.enroll(sign_in.as_deref(), request.outbox);
+        if sign_in.is_some_and(|sign_in| self.credentials.revoked.has(&sign_in)) {
+            return Err(refused(&Code::TokenInvalid.into()));
+        }
         let offset = auth.offset.as_deref().and_then(Offset::parse);
         let mut session = Session {
             user_json: user_json(&user),
@@ -48,8 +64,9 @@ impl Dispatcher {
             bound_to,
             pid: String::new(),
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
-            outbox: request.outbox,
+            socket,
             entered: None,
+            idle_since: Instant::now(),
         };
         if let (Some(pid), Some(offset)) = (&presented, offset)
             && let Some(first) = self.resume(&mut session, offset).await?
@@ -62,37 +79,37 @@ impl Dispatcher {
         if presented.is_some() {
             metrics::counter!("switchboard_resumes_total", "outcome" => "fresh").increment(1);
         }
+        if expired {
+            // Good for resuming only.
+            return Err(refused(&Code::TokenExpired.into()));
+        }
         let pid = format!("{lineage}.{}", secret());
         session.pid = digest(&pid, 32);
         self.send_ice_servers(&session);
         Ok(Connected { sid: sid(&pid), pid: Some(pid), session, first: Vec::new() })
     }
 
-    /// Who a client is, and the one room it is bound to if it is: by its token, or a guest by its lineage. A resume takes a
+    /// Who a client is: by its token, or a guest by its lineage. A resume takes a
     /// token that has merely expired, since calls are longer than tokens.
-    fn identify(
-        &self,
-        token: Option<&str>,
-        resumes: bool,
-        lineage: &str,
-    ) -> Result<(PublicUser, Option<RoomId>), Refusal> {
+    fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Known, Refusal> {
         let tokens = &self.credentials.tokens;
-        let identity = match token.filter(|token| !token.is_empty()) {
-            Some(token) if resumes => tokens.verify_for_resume(token)?,
-            Some(token) => tokens.verify_access(token)?,
-            None => {
-                let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
-                return Ok((PublicUser::new(id, String::new(), None), None));
-            }
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
+            let user = PublicUser::new(id, String::new(), None);
+            return Ok(Known { user, bound_to: None, sign_in: None, expired: false });
         };
-        Ok((identity.user, identity.room))
+        let (identity, expired) = match tokens.verify_access(token) {
+            Err(refusal) if refusal.code == Code::TokenExpired && resumes => (tokens.verify_for_resume(token)?, true),
+            verified => (verified?, false),
+        };
+        Ok(Known { user: identity.user, bound_to: identity.room, sign_in: identity.session, expired })
     }
 
     /// Takes the presented session's seat again; the events it missed. `None`: there is nothing to resume.
     async fn resume(&self, session: &mut Session, offset: Offset) -> Result<Option<Vec<Message>>, ConnectError> {
         let Some(pid) = session.old_pid.clone() else { return Ok(None) };
         let partition = self.rooms.partition_of(&offset.room);
-        let link = self.hub.register(partition, offset.room.clone(), session.outbox.clone());
+        let link = self.hub.register(partition, offset.room.clone(), session.socket.outbox().clone());
         let attach = Attach {
             room: offset.room.clone(),
             pid: pid.clone(),
@@ -145,7 +162,7 @@ impl Dispatcher {
             Ok(Attached::Busy | Attached::Fenced) | Err(StoreError::Unavailable | StoreError::Unexpected(_)) => {
                 // The transport closes without an answer: the client keeps what it has and comes back by itself.
                 self.hub.unregister(partition, &link);
-                hub::close(&session.outbox, DisconnectReason::Unavailable);
+                hub::close(session.socket.outbox(), DisconnectReason::Unavailable);
                 Err(refused(&Code::ServiceUnavailable.into()))
             }
         }

@@ -141,7 +141,7 @@ impl Dispatcher {
             self.leave(session).await?;
         }
         let partition = self.rooms.partition_of(&entry.room);
-        let link = self.hub.register(partition, entry.room.clone(), session.outbox.clone());
+        let link = self.hub.register(partition, entry.room.clone(), session.socket.outbox().clone());
         let join = Join {
             room: entry.room.clone(),
             meta_version: meta.version,

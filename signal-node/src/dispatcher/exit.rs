@@ -1,12 +1,18 @@
 //! Leaving, ending, and the end of a socket.
 
-use switchboard_common::domain::{Code, Refusal, RoomId};
+use switchboard_common::domain::{Code, DisconnectReason, Refusal, RoomId};
 use switchboard_common::room::{Ended, StoreError};
+
+use tokio::time::Instant;
 
 use super::Dispatcher;
 use super::enter::unavailable;
 use super::session::{Entered, Session};
+use crate::hub::told;
 use crate::transport::CloseReason;
+
+/// Who is ended for these is not coming back.
+const FOR_GOOD: [DisconnectReason; 2] = [DisconnectReason::Revoked, DisconnectReason::Removed];
 
 /// How somebody goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +28,7 @@ impl Dispatcher {
     pub(super) async fn leave(&self, session: &mut Session) -> Result<String, Refusal> {
         let Some(entered) = session.entered.take() else { return Err(Code::NotInRoom.into()) };
         let room = entered.place.room.clone();
+        session.idle_since = Instant::now();
         self.depart(entered, Exit::Leave).await;
         Ok(format!(r#","roomId":"{room}""#))
     }
@@ -38,7 +45,8 @@ impl Dispatcher {
 
     /// The end of a socket: who said goodbye has left, anybody else may come back.
     pub(super) async fn close_session(&self, mut session: Session, reason: CloseReason) {
-        let exit = if reason.is_goodbye() { Exit::Leave } else { Exit::Detach };
+        let stays_away = matches!(reason, CloseReason::ServerClosed(reason) if FOR_GOOD.map(told).contains(&reason));
+        let exit = if reason.is_goodbye() || stays_away { Exit::Leave } else { Exit::Detach };
         if let Some(entered) = session.entered.take() {
             self.depart(entered, exit).await;
         }
@@ -48,6 +56,7 @@ impl Dispatcher {
     pub(super) fn forget_gone_room(&self, session: &mut Session) {
         if let Some(entered) = session.entered.take_if(|entered| entered.link.is_gone()) {
             self.hub.unregister(entered.partition, &entered.link);
+            session.idle_since = Instant::now();
             let rooms = self.rooms.clone();
             self.tasks.spawn(async move { rooms.leave(&entered.seat, "left").await });
         }

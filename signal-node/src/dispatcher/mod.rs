@@ -22,16 +22,17 @@ use std::time::Duration;
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::auth::turn::IceConfig;
-use switchboard_common::domain::{Code, NodeId};
+use switchboard_common::domain::{Code, DisconnectReason, NodeId};
 use switchboard_common::records::Records;
-use switchboard_common::room::Rooms;
-use switchboard_common::wire::client_event::{self, Limits};
+use switchboard_common::room::{Revocations, Rooms};
+use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
 use tokio_util::task::TaskTracker;
 
-use crate::hub::{CatchUp, Hub};
+use crate::hub::{self, CatchUp, Hub};
 use crate::mender::Mender;
 use crate::outbox::Message;
+use crate::roster::Roster;
 use crate::rules::{self, Effect, Stamp};
 use crate::transport::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
 use answer::Asked;
@@ -49,22 +50,35 @@ pub struct Dispatcher {
     pub rooms: Rooms,
     /// The durable records, for rooms that Redis does not know yet.
     pub records: Records,
-    /// The sessions of this node.
+    /// The sessions of this node that are in a room.
     pub hub: Arc<Hub>,
+    /// All of them.
+    pub roster: Roster,
     /// What mends gaps of the subscription.
     pub mender: Mender,
     /// Who somebody is.
     pub credentials: Credentials,
-    /// Sizes that events are held to.
-    pub limits: Limits,
+    /// What sessions are held to.
+    pub limits: SessionLimits,
     /// What outlives the event that caused it: farewells that Redis has not taken yet.
     pub tasks: TaskTracker,
+}
+
+/// What sessions are held to.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Sizes of events.
+    pub events: client_event::Limits,
+    /// How long a socket may be in no room. Looked at with each ping. `None`: for ever.
+    pub join: Option<Duration>,
 }
 
 /// What tells who somebody is, and what is given to whom.
 pub struct Credentials {
     /// Tokens.
     pub tokens: Tokens,
+    /// Sign-ins that are over before their tokens are.
+    pub revoked: Revocations,
     /// Passcodes.
     pub hasher: Hasher,
     /// ICE servers with credentials per user.
@@ -84,13 +98,13 @@ impl Application for Dispatcher {
     }
 
     async fn event(&self, session: &mut Session, event: Event) {
-        let asked = Asked::new(&session.outbox, &event);
+        let asked = Asked::new(session.socket.outbox(), &event);
         self.forget_gone_room(session);
         if !event.attachments().is_empty() {
             return asked.refuse(&Code::BinaryNotSupported.into());
         }
         let arguments = event.arguments();
-        let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits);
+        let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits.events);
         let now = session::now().to_string();
         let id = session::fresh_id();
         let effect = parsed.and_then(|parsed| rules::handle(parsed, &session.view(), Stamp { now: &now, id: &id }));
@@ -106,7 +120,12 @@ impl Application for Dispatcher {
     }
 
     fn tick(&self, session: &mut Session) -> Option<Message> {
-        let entered = session.entered.as_ref()?;
+        let Some(entered) = &session.entered else {
+            if self.limits.join.is_some_and(|limit| session.idle_since.elapsed() >= limit) {
+                hub::close(session.socket.outbox(), DisconnectReason::JoinTimeout);
+            }
+            return None;
+        };
         let offset = self.hub.tick(entered.partition, &entered.link)?;
         Some(Message::packet(format!(r#"42["server:tick","{offset}"]"#)))
     }

@@ -7,9 +7,11 @@ use sha2::{Digest, Sha256};
 use switchboard_common::domain::time::Timestamp;
 use switchboard_common::domain::{PublicUser, RoomId};
 use switchboard_common::room::{Partition, Seat};
+use tokio::time::Instant;
 
 use crate::hub::Link;
-use crate::outbox::{Message, Outbox};
+use crate::outbox::Message;
+use crate::roster::Enrolled;
 use crate::rules::{Place, SessionView};
 
 /// One client's session.
@@ -25,10 +27,12 @@ pub struct Session {
     pub pid: String,
     /// That of the session this client failed to resume: its seat is given up by the next join.
     pub old_pid: Option<String>,
-    /// The way to the client.
-    pub outbox: Outbox,
+    /// Its place among the node's sockets, and the way to the client.
+    pub socket: Enrolled,
     /// The room it is in.
     pub entered: Option<Entered>,
+    /// Since when it is in none.
+    pub idle_since: Instant,
 }
 
 /// A session's room.
@@ -54,7 +58,7 @@ impl Session {
     /// Sends an event that is in no log.
     pub(super) fn tell(&self, event: &str) {
         // A closed or overflowing socket is told nothing any more.
-        let _closing = self.outbox.send(Message::packet(format!("42[{event}]")));
+        let _closing = self.socket.outbox().send(Message::packet(format!("42[{event}]")));
     }
 
     /// Names somebody who came without a token.

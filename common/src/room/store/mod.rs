@@ -2,6 +2,7 @@
 
 mod nodes;
 mod outbox;
+mod revoked;
 mod rooms;
 mod seats;
 

@@ -1,0 +1,56 @@
+// Sign-ins that are over, and what a client may not do for ever: each has its named end, on every node.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Client, account, admitted, newCall, rest } from "../support/clients.mjs";
+import { nodeUrls } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+describe("a sign-in that is over", { timeout: 120_000 }, () => {
+  const [one, two] = nodeUrls();
+  const opened = [];
+  let host;
+  let roomId;
+
+  before(async () => {
+    assert.ok(two, "these tests need two nodes");
+    host = await account("Revoking Host");
+    ({ roomId } = await newCall(host));
+  });
+  after(() => opened.forEach((client) => client.close()));
+
+  async function open(promise) {
+    const client = await promise;
+    opened.push(client);
+    return client;
+  }
+
+  test("its sockets end on every node, seated or not, and nobody else's", async () => {
+    const leaver = await account("Leaver");
+    const witness = await open(Client.seated(one, roomId, await admitted(roomId, host)));
+    const seated = await open(Client.seated(two, roomId, await admitted(roomId, leaver)));
+    const sockets = [seated, await open(Client.connected(one, leaver)), await open(Client.connected(two, leaver))];
+    const ends = Promise.all(sockets.map((client) => client.nextDisconnect()));
+    await rest("POST", "/auth/logout", {}, leaver.token);
+    // "io server disconnect": the stock client stays away.
+    assert.deepEqual(await ends, sockets.map(() => "io server disconnect"));
+    const left = await witness.event("room:user-left", ({ peerId }) => peerId === seated.peerId);
+    assert.equal(left.userId, leaver.user.id);
+    assert.equal(witness.socket.connected, true);
+    await assert.rejects(rest("GET", "/auth/profile", undefined, leaver.token), { code: "TOKEN_INVALID" });
+  });
+
+  test("its token neither connects nor resumes any more", async () => {
+    const leaver = await account("Ghost");
+    const client = await open(Client.seated(one, roomId, await admitted(roomId, leaver)));
+    await rest("POST", "/auth/logout", {}, leaver.token);
+    await until("the sign-in is over", () => !client.socket.connected);
+    const refusal = (socket) => new Promise((resolve) => socket.once("connect_error", resolve));
+    // The same client again presents its private id and offset.
+    const resuming = refusal(client.socket);
+    client.socket.connect();
+    assert.equal((await resuming).data.code, "TOKEN_INVALID", "resuming");
+    const fresh = new Client(two, leaver);
+    opened.push(fresh);
+    assert.equal((await refusal(fresh.socket)).data.code, "TOKEN_INVALID", "anew, on the other node");
+  });
+});
