@@ -87,6 +87,8 @@ pub struct Cluster {
     pub mongo: Mongo,
     /// Redis.
     pub redis: Redis,
+    /// `JWT_ACCESS_SECRET`: tests make tokens that no api would.
+    pub access_secret: String,
     ports: Ports,
     _dir: Option<TempDir>,
 }
@@ -118,7 +120,8 @@ impl Cluster {
             nodes.push(starter.node(index, &backing).await?);
         }
         let haproxy = if options.haproxy { Some(starter.haproxy().await?) } else { None };
-        Ok(Self { haproxy, nodes, api, mongo, redis, ports, _dir: temporary })
+        let access_secret = starter.secrets.access;
+        Ok(Self { haproxy, nodes, api, mongo, redis, access_secret, ports, _dir: temporary })
     }
 
     /// Where everything listens.

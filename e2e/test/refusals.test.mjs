@@ -1,9 +1,10 @@
 // Bad input from a stock client: each has its coded refusal, and nobody else notices.
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { Client, account, guest, newCall, rest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
-import { until } from "../support/until.mjs";
+import { until, within } from "../support/until.mjs";
 
 const sdp = (size) => ({ type: "offer", sdp: "v".repeat(size) });
 
@@ -37,6 +38,12 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     client.socket.emit(event, ...args);
     const error = await until(`an error event for ${event}`, () => client.all("error")[known]);
     assert.deepEqual([error.code, error.event], [code, event]);
+  }
+
+  /** Resolves with the connect error of a client that is not let in. */
+  function rejection(client) {
+    opened.push(client);
+    return within("a connect error", new Promise((resolve) => client.socket.once("connect_error", resolve)));
   }
 
   test("fields that are missing, mistyped, malformed or too large, and events that do not exist", async () => {
@@ -103,6 +110,20 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     }
   });
 
+  test("a room that is full: whoever asks stays in the room it is in", async () => {
+    const small = await newCall(host, { maxParticipants: 2 });
+    for (const name of ["First", "Second"]) {
+      await open(Client.seated(two, small.roomId, await guest(small.roomId, name)));
+    }
+    const client = await open(Client.connected(one));
+    await client.join(roomId, { guestName: "Wanderer" });
+    await refused(client, "room:join", [{ roomId: small.roomId, guestName: "Wanderer" }], "ROOM_FULL");
+    assert.equal((await client.emit("webrtc:offer", { to: client.peerId, offer: sdp(10) })).success, true);
+    const spare = await newCall(host);
+    await client.emit("room:join", { roomId: spare.roomId });
+    await bystander.event("room:user-left", ({ peerId }) => peerId === client.peerId);
+  });
+
   test("ending a call without being its host", async () => {
     const client = await seat("Usurper");
     await refused(client, "room:end-call", [{ roomId }], "HOST_REQUIRED");
@@ -136,14 +157,22 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
   });
 
   test("a forged token and an unknown namespace are connect errors", async () => {
-    const rejection = (client) => {
-      opened.push(client);
-      return new Promise((resolve) => client.socket.once("connect_error", resolve));
-    };
     const forged = await rejection(new Client(one, { token: "not.a.token" }));
     assert.equal(forged.data.code, "TOKEN_INVALID");
     const unknown = await rejection(new Client(`${two}/nowhere`));
     assert.equal(unknown.message, "Invalid namespace");
+  });
+
+  test("an expired token is a connect error, also beside a private session id that resumes nothing", async () => {
+    const [head, body] = host.token.split(".");
+    const claims = { ...JSON.parse(Buffer.from(body, "base64url")), exp: 1_000_000_000 };
+    const signed = `${head}.${Buffer.from(JSON.stringify(claims)).toString("base64url")}`;
+    const signature = createHmac("sha256", process.env.JWT_ACCESS_SECRET).update(signed).digest("base64url");
+    const token = `${signed}.${signature}`;
+    const pid = `${"a".repeat(22)}.${"b".repeat(22)}`;
+    for (const auth of [{ token }, { token, pid }, { token, pid, offset: `${Date.now()}-0.${roomId}` }]) {
+      assert.equal((await rejection(new Client(one, { auth }))).data.code, "TOKEN_EXPIRED");
+    }
   });
 
   test("a message over the limit closes only its sender's connection", async () => {

@@ -13,6 +13,7 @@ use switchboard_common::wire::server_event::encode;
 
 use tokio::time::{Instant, sleep};
 
+use super::exit::Exit;
 use super::session::{Entered, Session, fresh_id, now};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
 use crate::hub::Holding;
@@ -137,9 +138,6 @@ impl Dispatcher {
         entry: Entry,
         meta: &Arc<RoomMeta>,
     ) -> Result<Option<String>, Refusal> {
-        if session.entered.is_some() {
-            self.leave(session).await?;
-        }
         let partition = self.rooms.partition_of(&entry.room);
         let link = self.hub.register(partition, entry.room.clone(), session.socket.outbox().clone());
         let join = Join {
@@ -184,6 +182,11 @@ impl Dispatcher {
                 return no_seat(other);
             }
         };
+        // The room before is left only now, so that a refusal costs no seat; and before anything of the new one goes out, so that the
+        // client's offset never goes back to the old one.
+        if let Some(before) = session.entered.take() {
+            self.depart(before, Exit::Leave).await;
+        }
         session.old_pid = None;
         let place = Place {
             room: entry.room,

@@ -16,7 +16,7 @@ const FOR_GOOD: [DisconnectReason; 2] = [DisconnectReason::Revoked, DisconnectRe
 
 /// How somebody goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
+pub(super) enum Exit {
     /// For good.
     Leave,
     /// Without goodbye: the seat is kept for the grace.
@@ -64,7 +64,7 @@ impl Dispatcher {
 
     /// Gives up a seat. The store tells Redis however long it takes, so an answer that does not come changes nothing; a seat
     /// that is somebody else's by now is given up just as well.
-    async fn depart(&self, entered: Entered, exit: Exit) {
+    pub(super) async fn depart(&self, entered: Entered, exit: Exit) {
         self.hub.unregister(entered.partition, &entered.link);
         let done = match exit {
             Exit::Leave => self.rooms.leave(&entered.seat, "left").await,
