@@ -146,6 +146,24 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     await witness.event("room:user-joined", ({ participant }) => participant.peerId === before.peerId);
   });
 
+  test("of two sockets that present one private session id at once, one resumes and the other begins anew", async () => {
+    const { roomId, line, mobile, fixed } = await pair({ reconnection: false });
+    const { _pid: pid, _lastOffset: offset } = mobile.socket;
+    const { token } = mobile.socket.auth;
+    line.cut();
+    const rivals = [one, two].map((url) => keep(new Client(url, { auth: { token, pid, offset }, reconnection: false })));
+    await until("both are connected", () => rivals.every(({ socket }) => socket.connected));
+    assert.equal(rivals.filter(({ socket }) => socket._pid === pid).length, 1, "one of them resumed");
+    const winner = rivals.find(({ socket }) => socket._pid === pid);
+    const other = rivals.find((rival) => rival !== winner);
+    await other.join(roomId);
+    assert.equal(other.peerId, `${mobile.peerId}#2`);
+    for (const client of [winner, other]) {
+      const answer = await client.emit("webrtc:data-channel", { to: fixed.peerId, message: "here", type: "text" });
+      assert.equal(answer.success, true);
+    }
+  });
+
   test("a client that says goodbye leaves at once and has nothing to recover", async () => {
     const { mobile, fixed } = await pair();
     mobile.socket.disconnect();

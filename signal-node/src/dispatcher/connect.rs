@@ -78,6 +78,8 @@ impl Dispatcher {
         }
         if presented.is_some() {
             metrics::counter!("switchboard_resumes_total", "outcome" => "fresh").increment(1);
+            // Only a session that is resumed may outlive its token: anybody can present a private id.
+            self.identify(auth.token.as_deref(), false, &lineage).map_err(|refusal| refused(&refusal))?;
         }
         if expired {
             // Good for resuming only.
@@ -159,7 +161,13 @@ impl Dispatcher {
                 self.hub.unregister(partition, &link);
                 Ok(None)
             }
-            Ok(Attached::Busy | Attached::Fenced) | Err(StoreError::Unavailable | StoreError::Unexpected(_)) => {
+            Ok(Attached::Busy) => {
+                self.hub.unregister(partition, &link);
+                // Another socket has the seat and keeps it: closed, this one would come back and take it, and then the other, for ever.
+                session.old_pid = None;
+                Ok(None)
+            }
+            Ok(Attached::Fenced) | Err(StoreError::Unavailable | StoreError::Unexpected(_)) => {
                 // The transport closes without an answer: the client keeps what it has and comes back by itself.
                 self.hub.unregister(partition, &link);
                 hub::close(session.socket.outbox(), DisconnectReason::Unavailable);
