@@ -189,10 +189,9 @@ impl Hub {
         seen: LogId,
         first: Option<Message>,
     ) -> Option<CatchUp> {
-        let (epoch, floor) = {
-            let shard = self.shard(partition);
-            (shard.epoch, before(shard.canary_ms))
-        };
+        // Held to the end: a gap that opened in between would find a link neither on its way nor live, and pass it by.
+        let shard = self.shard(partition);
+        let (epoch, floor) = (shard.epoch, before(shard.canary_ms));
         let mut state = link.lock();
         state.holding = Some(Box::new(holding));
         state.seen = seen;
