@@ -37,6 +37,7 @@ impl Drain {
             let _closing = link.outbox.send(Message::packet(format!("42[{event}]")));
         }
         sleep(self.delay.min(self.deadline)).await;
+        server.refuse_new();
         let seated = links(hub);
         tracing::info!(sockets = server.open_sockets(), seated = seated.len(), "moving clients off");
         // A fifth of the time is left for those who are not in a room and for the goodbyes.

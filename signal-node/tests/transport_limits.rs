@@ -138,3 +138,15 @@ async fn a_handshake_that_never_finishes_is_cut() {
     let mut rest = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the end").unwrap();
 }
+
+#[tokio::test]
+async fn a_server_that_refuses_new_sockets_keeps_those_it_has() {
+    let running = start_echo(config()).await;
+    let mut client = Client::connect(running.address).await;
+    assert_eq!(client.text().await, r#"42["auth",{}]"#);
+    running.server.refuse_new();
+    assert_eq!(refused(&running, QUERY, &[]).await.0, 503);
+    assert_eq!(refused(&running, "EIO=4&transport=polling", &[]).await.0, 503);
+    client.send(r#"42["message","still here"]"#).await;
+    assert_eq!(client.text().await, r#"42["message-back","still here"]"#);
+}

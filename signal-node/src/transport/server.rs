@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) config: Arc<TransportConfig>,
     pub(super) routes: Vec<(String, Arc<dyn Service>)>,
     pub(super) sockets: Sockets,
+    /// No new ones are taken.
+    refusing: CancellationToken,
     /// Every session's task.
     pub(super) tasks: TaskTracker,
 }
@@ -42,8 +44,13 @@ impl Server {
     #[must_use]
     pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Self {
         metrics::gauge!("switchboard_sockets_open").set(0.0);
-        let shared =
-            Shared { config: Arc::new(config), routes, sockets: Sockets::default(), tasks: TaskTracker::new() };
+        let shared = Shared {
+            config: Arc::new(config),
+            routes,
+            sockets: Sockets::default(),
+            refusing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -66,6 +73,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Takes no new sockets from now on. Those that are open go on, with the requests that carry them.
+    pub fn refuse_new(&self) {
+        self.shared.refusing.cancel();
     }
 
     /// How many sockets are open.
@@ -107,7 +119,7 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let head_timeout = shared.config.timeouts.http_head;
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        let stopping = stop.is_cancelled();
+        let stopping = stop.is_cancelled() || shared.refusing.is_cancelled();
         async move { Ok::<_, Infallible>(http::respond(&shared, request, peer.ip(), stopping).await) }
     });
     let connection = http1::Builder::new()
