@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
 
-.PHONY: help up test e2e build fmt lint clean-data
+.PHONY: help up test e2e fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -30,6 +30,9 @@ test: build ## Run all tests: Rust on real servers, then stock clients and real 
 
 e2e: build ## Run the end-to-end tests alone
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+
+fuzz: ## Fuzz the codecs and the client's events, FUZZ_SECONDS (60) each; needs a C++ compiler
+	@scripts/fuzz
 
 fmt: ## Format the Rust code
 	cargo fmt --all

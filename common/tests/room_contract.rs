@@ -36,7 +36,7 @@ contract! {
     rooms::ending_a_call_that_redis_does_not_know_leaves_a_tombstone_and_a_fact;
     rooms::a_room_nobody_came_to_is_forgotten_and_one_left_empty_ends;
     rooms::an_outbox_has_one_owner_and_only_the_owner_trims;
-    rooms::a_thousand_joins_and_leaves_leave_the_keys_that_were_there;
+    rooms::ten_thousand_joins_and_leaves_leave_redis_where_it_was;
     seats::two_hundred_joins_for_ten_places_seat_exactly_ten;
     seats::a_second_device_gets_a_peer_id_of_its_own_and_a_reload_takes_its_old_seat;
     seats::a_resumed_session_gets_exactly_what_it_missed;
@@ -49,6 +49,7 @@ contract! {
     relay::an_event_with_the_clients_own_id_is_relayed_once;
     relay::operations_of_many_seats_keep_their_order_in_the_pipeline;
     relay::a_log_stays_within_its_length_and_its_floor_tells;
+    relay::a_flood_of_many_seats_keeps_the_log_within_its_length_and_bytes;
     relay::a_lost_subscription_is_restored_on_every_channel;
     nodes::only_a_registered_node_seats_anybody;
     nodes::two_sweepers_sweep_a_dead_node_once;

@@ -132,6 +132,47 @@ pub(crate) async fn a_log_stays_within_its_length_and_its_floor_tells(mut bed: B
     assert_eq!(back.missed.len(), 499);
 }
 
+pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_bytes(mut bed: Bed) {
+    bed.options.log_max_len = 1_000;
+    let rooms = bed.node("n1").await;
+    let log = bed.keys().log(rooms.partition_of(&room("R")), &room("R"));
+    rooms.open(&room("R"), &meta(100)).await.unwrap();
+    let mut seats = Vec::new();
+    for n in 0..40 {
+        seats.push(sit(&rooms, "R", n).await.seat);
+    }
+    let mut size = async |command: &str, more: &str| {
+        let mut size = 0;
+        for server in bed.servers() {
+            let mut ask = cmd(command);
+            for word in more.split_whitespace() {
+                ask.arg(word);
+            }
+            // On a cluster only one of them has it.
+            size += server.query::<usize>(ask.arg(&log)).await.unwrap_or(0);
+        }
+        size
+    };
+    let text = "x".repeat(1_000);
+    let mut sent = 0;
+    let answers = Tally::default();
+    // Each seat alone stays below what would make it trim: together they must not get by with that.
+    for _ in 0..150 {
+        for (n, seat) in seats.iter().enumerate() {
+            answers.submit(&rooms, seat, peer((n + 1) % seats.len()), text.clone());
+        }
+        sent += seats.len();
+        answers.wait_for(sent).await;
+        let (entries, bytes) = (size("XLEN", "").await, size("MEMORY", "USAGE").await);
+        // Redis trims whole nodes of 100 entries or 4 KiB, and we look at about every 32nd operation.
+        assert!(entries < 1_200, "{entries} entries");
+        assert!(bytes < 1_200 * 1_500, "{bytes} bytes");
+    }
+    assert!(size("XLEN", "").await >= 1_000, "what fits is kept");
+    assert!(answers.answers().iter().all(|(_, answer)| matches!(answer, Ok(OpReply::Logged { .. }))));
+    assert!(rooms.read(&room("R"), &seats[0].peer, LogId::default()).await.unwrap().is_none(), "the floor tells");
+}
+
 pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Bed) {
     let rooms = bed.node("n1").await;
     let (bus, mut events) = bed.listen("n1").await;

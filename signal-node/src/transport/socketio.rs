@@ -140,7 +140,7 @@ impl<'a, A: Application> Connection<'a, A> {
         if self.incomplete.is_some() {
             return Err(CloseReason::ProtocolError("a packet before the attachments of the last"));
         }
-        let verdict = self.bucket.as_mut().map_or(Verdict::Pass, |bucket| bucket.take(Instant::now()));
+        let verdict = self.bucket.as_mut().map_or(Verdict::Pass, |bucket| bucket.take(Instant::now(), text.len()));
         if verdict == Verdict::Close {
             return Err(CloseReason::Flood);
         }

@@ -9,4 +9,4 @@ local reply = take(from, gen, op, found[1], found[2])
 if reply then return reply end
 local id = log('*', from, from .. ':' .. gen .. ':' .. op, event)
 tell_all(found[3], id, from, event)
-return done(op, id)
+return done(gen, op, id)

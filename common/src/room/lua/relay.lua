@@ -11,4 +11,4 @@ local state, node, handle = string.match(found[3] or '', '^(%S+) %S+ (%S+) (%S+)
 if not state or state == 'waiting' then return {'NOPEER'} end
 local id = log(to, '-', from .. ':' .. gen .. ':' .. op, event)
 if state == 'connected' then tell_one(node, handle, id, event) end
-return done(op, id)
+return done(gen, op, id)

@@ -10,4 +10,4 @@ if reply then return reply end
 redis.call('HSET', room_key, ARGV[9], ARGV[10])
 local id = log('*', from, from .. ':' .. gen .. ':' .. op, event)
 tell_all(found[3], id, from, event)
-return done(op, id)
+return done(gen, op, id)
