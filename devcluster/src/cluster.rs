@@ -225,6 +225,7 @@ impl Starter<'_> {
         let (name, backend) = (format!("n{}", index + 1), self.ports.nodes[index]);
         self.tell(&name);
         let spec = self.spec(&name, "signal-node", backend, backing)?;
+        let spec = spec.env("INTERNAL_PORT", self.ports.internal[index]);
         self.service(spec.env("SIGNALING_PORT", backend.port).env("NODE_ID", name), backend).await
     }
 

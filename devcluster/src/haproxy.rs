@@ -57,6 +57,8 @@ defaults
     mode http
     log global
     option forwardfor
+    # A client that gives up a long poll has gone; its session's node must learn it.
+    option abortonclose
     timeout connect 2s
     # Above the 25 s for which a long poll may hang.
     timeout client 60s

@@ -19,6 +19,8 @@ pub struct Ports {
     pub api: Backend,
     /// The signal-nodes, in order.
     pub nodes: Vec<Backend>,
+    /// Where they take hand-overs from each other, in the same order.
+    pub internal: Vec<u16>,
     /// Redis.
     pub redis: u16,
     /// MongoDB.
@@ -36,14 +38,15 @@ impl Ports {
             http: ports::free()?,
             api: backend()?,
             nodes: (0..nodes).map(|_| backend()).collect::<Result<_, _>>()?,
+            internal: (0..nodes).map(|_| ports::free()).collect::<Result<_, _>>()?,
             redis: ports::free()?,
             mongo: ports::free()?,
         })
     }
 
     /// The usual ports, each of which a variable of the environment can change: `PORT_HTTP`, `API_PORT`,
-    /// `SIGNALING_PORT` (the first node's; the others follow), `METRICS_PORT` (the api's; the nodes' follow), `REDIS_PORT`
-    /// and `MONGO_PORT`.
+    /// `SIGNALING_PORT` (the first node's; the others follow), `METRICS_PORT` (the api's; the nodes' follow),
+    /// `INTERNAL_PORT` (the first node's), `REDIS_PORT` and `MONGO_PORT`.
     ///
     /// # Errors
     /// One line for every port that is not a number, used twice, or taken, which names the variable to set.
@@ -75,6 +78,7 @@ impl Ports {
         let api = take("API_PORT", 3001, 1, "the api");
         let sockets = take("SIGNALING_PORT", 3002, nodes, "a signal-node");
         let admin = take("METRICS_PORT", 9101, nodes + 1, "metrics and health");
+        let internal = take("INTERNAL_PORT", 9202, nodes, "hand-overs between nodes");
         let redis = take("REDIS_PORT", 6390, 1, "Redis");
         let mongo = take("MONGO_PORT", 27117, 1, "MongoDB");
         if !wrong.is_empty() {
@@ -85,6 +89,7 @@ impl Ports {
             http: http[0],
             api: Backend { port: api[0], admin: admin[0] },
             nodes: nodes.collect(),
+            internal,
             redis: redis[0],
             mongo: mongo[0],
         })

@@ -19,7 +19,7 @@ fn free_ports() -> Vec<(&'static str, u16)> {
             return first;
         }
     };
-    ["PORT_HTTP", "API_PORT", "SIGNALING_PORT", "METRICS_PORT", "REDIS_PORT", "MONGO_PORT"]
+    ["PORT_HTTP", "API_PORT", "SIGNALING_PORT", "METRICS_PORT", "INTERNAL_PORT", "REDIS_PORT", "MONGO_PORT"]
         .map(|name| (name, row()))
         .into()
 }

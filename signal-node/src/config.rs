@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use switchboard_common::auth::ClusterKey;
 use switchboard_common::config::{
     ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
 };
@@ -36,7 +37,7 @@ pub struct NodeConfig {
 }
 
 /// Addresses and ports.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Listen {
     /// `BIND_ADDRESS`
     pub address: IpAddr,
@@ -44,6 +45,19 @@ pub struct Listen {
     pub port: u16,
     /// `METRICS_PORT`: probes and metrics.
     pub admin_port: u16,
+    /// Hand-overs between nodes.
+    pub handovers: HandoverConfig,
+}
+
+/// Where other nodes hand requests over to this one, and how they prove that they are nodes.
+#[derive(Clone, Debug)]
+pub struct HandoverConfig {
+    /// `INTERNAL_PORT`: other nodes alone.
+    pub port: u16,
+    /// `INTERNAL_URL`, as `host:port`: where the other nodes reach that port.
+    pub address: String,
+    /// From `CLUSTER_SECRET`, or from the secret that every node has anyway.
+    pub key: ClusterKey,
 }
 
 /// Redis, and how rooms behave.
@@ -75,22 +89,42 @@ impl NodeConfig {
         let env_ref = &mut env;
         let mode = Mode::from_env(env_ref);
         let rooms = rooms(env_ref);
+        let secrets = SecretsConfig::from_env(env_ref, mode);
         let config = Self {
-            listen: Listen {
-                address: env_ref
-                    .parsed("BIND_ADDRESS", IpAddr::from([0, 0, 0, 0]), "an IP address", |a| a.parse().ok()),
-                port: env_ref.port("SIGNALING_PORT", 3002),
-                admin_port: env_ref.port("METRICS_PORT", 9102),
-            },
+            listen: listen(env_ref, mode, &secrets),
             node: node_id(env_ref),
             log: LogConfig::from_env(env_ref, mode),
             mongo: MongoConfig::from_env(env_ref),
-            secrets: SecretsConfig::from_env(env_ref, mode),
+            secrets,
             ice: IceSettings::from_env(env_ref),
             sockets: sockets(env_ref),
             rooms,
         };
         env.finish().map(|()| config)
+    }
+}
+
+fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
+    let address = env.parsed("BIND_ADDRESS", IpAddr::from([0, 0, 0, 0]), "an IP address", |a| a.parse().ok());
+    let port = env.port("INTERNAL_PORT", 9202);
+    // Others reach a node that listens everywhere by its name, which is what container runtimes set this to.
+    let host = if address.is_unspecified() { env.text("HOSTNAME", "127.0.0.1") } else { address.to_string() };
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let url = env.url("INTERNAL_URL", &format!("http://{host}:{port}"), &["http"]);
+    let reached = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    if !reached.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        env.reject("INTERNAL_URL", "must be http://host:port and nothing more");
+    }
+    let secret = env.secret("CLUSTER_SECRET");
+    if mode == Mode::Production && secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
+        env.reject("CLUSTER_SECRET", "must have at least 32 bytes");
+    }
+    let key = ClusterKey::derive(secret.as_ref().unwrap_or(&secrets.access).expose());
+    Listen {
+        address,
+        port: env.port("SIGNALING_PORT", 3002),
+        admin_port: env.port("METRICS_PORT", 9102),
+        handovers: HandoverConfig { port, address: reached, key },
     }
 }
 
@@ -149,6 +183,8 @@ fn sockets(env: &mut Env) -> SocketsConfig {
             trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
             timeouts: timeouts(env),
             limits,
+            // Known once there is a directory to find them in.
+            peers: None,
         },
         sessions: SessionLimits {
             events: client_event::Limits {

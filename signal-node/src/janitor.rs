@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use switchboard_common::domain::{DisconnectReason, NodeId};
 use switchboard_common::room::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
 use tokio::task::JoinHandle;
@@ -26,6 +26,8 @@ const PROMPT: Duration = Duration::from_millis(500);
 const STANDSTILL: u32 = 4;
 /// And the time they must span.
 const DEATH: Duration = Duration::from_secs(4);
+/// How long a node's address outlives its last beat. A paused node is not to be asked for long.
+const ADDRESS: Duration = Duration::from_secs(6);
 /// How long all must not be well before the node calls itself unready, and by how much the nodes differ in that: when Redis is
 /// away for everybody, taking every node out of the load balancer at once would only make it worse.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,6 +53,8 @@ pub struct Janitor {
     pub ready: Arc<AtomicBool>,
     /// The same, as of the last beat.
     pub well: Arc<AtomicBool>,
+    /// Where this node takes hand-overs, as the others are to find it.
+    pub address: String,
 }
 
 /// What is remembered of a partition from beat to beat.
@@ -106,11 +110,11 @@ impl Janitor {
             }
             counter += 1;
             let round = watches.iter_mut().zip(0..).map(|(watch, p)| self.beat(Partition(p), watch, counter));
-            let findings = join_all(round).await;
+            let (findings, announced) = join(join_all(round), self.rooms.announce(&self.address, ADDRESS)).await;
             // Another server may lack what its predecessor acknowledged last, seats among it.
             let taken_over = takeovers.has_changed().unwrap_or(false);
             takeovers.mark_unchanged();
-            let well = findings.iter().all(|found| found.well);
+            let well = announced.is_ok() && findings.iter().all(|found| found.well);
             self.well.store(well, Ordering::Relaxed);
             if well {
                 last_well = Some(Instant::now());
@@ -122,6 +126,8 @@ impl Janitor {
                 self.tend(Partition(p), watch, found);
             }
         }
+        // It expires by itself, too.
+        let _withdrawn_or_soon = self.rooms.withdraw().await;
         join_all((0..self.rooms.partitions()).map(|p| self.rooms.retire(Partition(p)))).await;
     }
 

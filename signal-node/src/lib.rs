@@ -4,6 +4,7 @@
 //! `subscriber` -> `hub` -> `outbox` -> `transport`.
 
 pub mod config;
+pub mod directory;
 pub mod dispatcher;
 pub mod drain;
 pub mod hub;
@@ -31,19 +32,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use config::NodeConfig;
+use directory::NodeDirectory;
 use dispatcher::{Credentials, Dispatcher};
 use hub::Hub;
 use janitor::Janitor;
 use mender::Mender;
 use pulse::Pulse;
 use roster::Roster;
-use transport::{Server, SocketIo};
+use transport::{Peers, Server, SocketIo, TransportConfig};
 
 /// The sockets that the node was given.
 #[derive(Debug)]
 pub struct Listeners {
     /// Clients.
     pub clients: TcpListener,
+    /// Other nodes, who hand requests over.
+    pub peers: TcpListener,
     /// Probes and metrics.
     pub admin: TcpListener,
 }
@@ -85,6 +89,7 @@ pub async fn run(
         mender: mender.clone(),
         ready: Arc::clone(&beating),
         well: Arc::clone(&well),
+        address: config.listen.handovers.address,
     };
     let janitor = tokio::spawn(Arc::new(janitor).run(done.clone()));
     let roster = Roster::default();
@@ -106,6 +111,8 @@ pub async fn run(
     let admin = tokio::spawn(admin::serve(listeners.admin, admin::router(metrics, readiness), done.clone()));
 
     let partitions = rooms.partitions();
+    let directory = Arc::new(NodeDirectory::new(rooms.clone()));
+    let peers = Peers::new(config.node.as_str(), config.listen.handovers.key, directory);
     let dispatcher = Dispatcher {
         node: config.node.clone(),
         rooms,
@@ -123,13 +130,17 @@ pub async fn run(
         tasks: tasks.clone(),
     };
     let server = Server::new(
-        config.sockets.transport,
+        TransportConfig { peers: Some(peers), ..config.sockets.transport },
         vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
     );
     let accepting = CancellationToken::new();
     let accepted = tokio::spawn({
         let (server, accepting) = (server.clone(), accepting.clone());
         async move { server.run(listeners.clients, accepting).await }
+    });
+    let handed_over = tokio::spawn({
+        let (server, accepting) = (server.clone(), accepting.clone());
+        async move { server.run_handovers(listeners.peers, accepting).await }
     });
     tracing::info!(node_id = %config.node, "serving");
     stop.cancelled().await;
@@ -143,6 +154,7 @@ pub async fn run(
     janitor.await.context("the janitor")?;
     watching.wait().await;
     accepted.await.context("the listener")?;
+    handed_over.await.context("the listener for other nodes")?;
     admin.await.context("the admin listener")??;
     Ok(())
 }

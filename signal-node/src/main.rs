@@ -33,9 +33,10 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     telemetry::init_logs(&config.log)?;
     let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"))?;
     let stop = shutdown::on_signals()?;
-    let listen = config.listen;
+    let listen = &config.listen;
     let listeners = Listeners {
         clients: TcpListener::bind((listen.address, listen.port)).await?,
+        peers: TcpListener::bind((listen.address, listen.handovers.port)).await?,
         admin: TcpListener::bind((listen.address, listen.admin_port)).await?,
     };
     run(config, metrics, listeners, stop).await

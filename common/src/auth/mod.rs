@@ -1,9 +1,11 @@
-//! Who somebody is: tokens, passwords, and the credentials for TURN.
+//! Who somebody is: tokens, passwords, the credentials for TURN, and the nodes' own key.
 
+pub mod cluster;
 pub mod password;
 pub mod token;
 pub mod turn;
 
+pub use cluster::ClusterKey;
 pub use password::{Hasher, Verdict};
 pub use token::{Identity, Issued, Kind, Lifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceServer, TurnCredentials};

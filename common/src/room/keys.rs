@@ -37,6 +37,12 @@ impl Keys {
         Partition(crc16(room.as_str().as_bytes()) % self.partitions())
     }
 
+    /// The partition that keeps a node's address.
+    #[must_use]
+    pub fn partition_of_node(&self, node: &str) -> Partition {
+        Partition(crc16(node.as_bytes()) % self.partitions())
+    }
+
     /// The slot of all keys of a partition.
     #[must_use]
     pub fn slot(&self, p: Partition) -> u16 {
@@ -69,6 +75,12 @@ impl Keys {
     #[must_use]
     pub fn nodes(&self, p: Partition) -> String {
         self.key(p, "nodes")
+    }
+
+    /// String, expiring: where a node takes hand-overs. It lies in the partition that [`Keys::partition_of_node`] says.
+    #[must_use]
+    pub fn address(&self, node: &str) -> String {
+        self.key(self.partition_of_node(node), format_args!("at:{node}"))
     }
 
     /// String: changes when the data was lost.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Peers;
+
 /// Which origins a browser may come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedOrigins {
@@ -54,6 +56,8 @@ pub struct TransportConfig {
     pub timeouts: Timeouts,
     /// Bounds.
     pub limits: Limits,
+    /// The other nodes behind the same address, if there are any.
+    pub peers: Option<Peers>,
 }
 
 impl Default for Timeouts {
@@ -88,6 +92,7 @@ impl Default for TransportConfig {
             trusted_hops: 0,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            peers: None,
         }
     }
 }

@@ -4,16 +4,12 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, ORIGIN, RETRY_AFTER, UPGRADE, USER_AGENT, VARY,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, UPGRADE, USER_AGENT,
 };
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -21,14 +17,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::carrier::Carrier;
+use super::cors::{allow_origin, is_allowed, preflight};
 use super::engine::{Engine, Service};
 use super::polling::{Exchange, Polling};
 use super::server::{Place, Shared};
 use super::websocket::WebSocket;
-use super::{AllowedOrigins, Handshake, TransportKind};
+use super::{Handshake, Peers, TransportConfig, TransportKind, handover, peers};
 use crate::outbox::{Frame, OutboxLimits, Queue};
 
-pub(super) type Body = Full<Bytes>;
+/// Of this node's own making, or as another node sends it.
+pub(super) type Body = Either<Full<Bytes>, Incoming>;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -107,13 +105,12 @@ async fn route(
         return Err(Refusal::UnsupportedVersion);
     }
     if let Some(sid) = parameter(query, "sid") {
-        let exchange = shared.sockets.exchange(sid).ok_or(Refusal::UnknownSession)?;
-        return match (transport, request.method()) {
-            (TransportKind::WebSocket, &Method::GET) => upgrade(shared, &exchange, request),
-            (TransportKind::Polling, &Method::GET) => exchange.poll().await.map(text_response),
-            (TransportKind::Polling, &Method::POST) => post(shared, &exchange, request).await,
-            _ => Err(Refusal::BadRequest),
-        };
+        if let Some(exchange) = shared.sockets.exchange(sid) {
+            return continue_session(shared, &exchange, transport, request).await;
+        }
+        let peers = shared.config.peers.as_ref().ok_or(Refusal::UnknownSession)?;
+        let owner = peers.owner(sid).ok_or(Refusal::UnknownSession)?.to_owned();
+        return handover::forward(shared, peers, &owner, request).await;
     }
     if request.method() != Method::GET {
         return Err(Refusal::BadMethod);
@@ -121,10 +118,25 @@ async fn route(
     if stopping {
         return Err(Refusal::ShuttingDown);
     }
-    let handshake = Arc::new(handshake(&request, peer, shared.config.trusted_hops, transport));
+    let handshake = Arc::new(handshake(&request, peer, &shared.config, transport));
     match transport {
         TransportKind::WebSocket => open_websocket(shared, service, request, handshake),
         TransportKind::Polling => open_polling(shared, &service, handshake).await,
+    }
+}
+
+/// A request for a session that is here.
+pub(super) async fn continue_session(
+    shared: &Shared,
+    exchange: &Arc<Exchange>,
+    transport: TransportKind,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    match (transport, request.method()) {
+        (TransportKind::WebSocket, &Method::GET) => upgrade(shared, exchange, request),
+        (TransportKind::Polling, &Method::GET) => exchange.poll().await.map(text_response),
+        (TransportKind::Polling, &Method::POST) => post(shared, exchange, request).await,
+        _ => Err(Refusal::BadRequest),
     }
 }
 
@@ -188,7 +200,7 @@ async fn post(shared: &Shared, exchange: &Exchange, request: Request<Incoming>) 
 
 /// Probes a WebSocket for a session on long-polling, besides which that goes on.
 fn upgrade(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     exchange: &Arc<Exchange>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
@@ -228,23 +240,33 @@ fn switching(request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
     if !request.headers().contains_key(UPGRADE) {
         return Err(Refusal::BadRequest);
     }
-    create_response_with_body(request, Body::default).map_err(|_| Refusal::BadRequest)
+    create_response_with_body(request, empty).map_err(|_| Refusal::BadRequest)
+}
+
+pub(super) fn empty() -> Body {
+    Either::Left(Full::default())
 }
 
 fn text_response(text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+    let mut response = Response::new(Either::Left(Full::from(text)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// The bare TCP stream, without hyper's buffers.
+/// A WebSocket on the bare TCP stream, without hyper's buffers.
 async fn take_stream(upgrade: hyper::upgrade::OnUpgrade, max_payload: usize) -> Option<WebSocket> {
-    // Fails when the client goes away before it has the answer.
+    let (stream, read) = bare_stream(upgrade).await?;
+    Some(WebSocket::new(stream, &read, max_payload))
+}
+
+/// What is left of a connection after its upgrade, and the bytes that came early.
+pub(super) async fn bare_stream(upgrade: hyper::upgrade::OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    // Fails when the other side goes away before it has the answer.
     let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(WebSocket::new(parts.io.into_inner(), &parts.read_buf, max_payload))
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 fn outbox_limits(shared: &Shared) -> OutboxLimits {
@@ -252,11 +274,16 @@ fn outbox_limits(shared: &Shared) -> OutboxLimits {
     OutboxLimits { bytes: limits.outbox_bytes, messages: limits.outbox_messages }
 }
 
-fn handshake(request: &Request<Incoming>, peer: IpAddr, trusted_hops: usize, transport: TransportKind) -> Handshake {
+fn handshake(
+    request: &Request<Incoming>,
+    peer: IpAddr,
+    config: &TransportConfig,
+    transport: TransportKind,
+) -> Handshake {
     let headers = request.headers();
     Handshake {
-        sid: URL_SAFE.encode(rand::random::<[u8; 15]>()),
-        address: client_address(headers, peer, trusted_hops),
+        sid: config.peers.as_ref().map_or_else(peers::random_sid, Peers::new_sid),
+        address: client_address(headers, peer, config.trusted_hops),
         origin: text(headers, &ORIGIN),
         user_agent: text(headers, &USER_AGENT),
         query: request.uri().query().unwrap_or_default().to_owned(),
@@ -291,52 +318,15 @@ fn client_address(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> IpA
 }
 
 /// The first value of a query's parameter; those of Engine.IO need no decoding.
-fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+pub(super) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
 }
 
-fn is_allowed(allowed: &AllowedOrigins, origin: Option<&HeaderValue>) -> bool {
-    match (allowed, origin) {
-        (AllowedOrigins::Any, _) | (_, None) => true,
-        (AllowedOrigins::List(list), Some(origin)) => {
-            list.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
-        }
-    }
-}
-
-fn allow_origin(response: &mut Response<Body>, allowed: &AllowedOrigins, origin: Option<HeaderValue>) {
-    let headers = response.headers_mut();
-    match (allowed, origin) {
-        (AllowedOrigins::Any, _) => {
-            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        }
-        (AllowedOrigins::List(_), origin) => {
-            headers.insert(VARY, HeaderValue::from_static("Origin"));
-            if let Some(origin) = origin.filter(|origin| is_allowed(allowed, Some(origin))) {
-                headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            }
-        }
-    }
-}
-
-fn preflight(request: &HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    if let Some(wanted) = request.get("access-control-request-headers") {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
-    }
-    response
-}
-
-fn refuse(refusal: Refusal) -> Response<Body> {
+pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
     let (status, code, message) = refusal.parts();
     metrics::counter!("switchboard_handshakes_refused_total", "reason" => message).increment(1);
     let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Either::Left(Full::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
@@ -361,14 +351,5 @@ mod tests {
         assert_eq!(client_address(&headers, peer, 1).to_string(), "10.0.0.2");
         assert_eq!(client_address(&headers, peer, 2).to_string(), "1.2.3.4");
         assert_eq!(client_address(&headers, peer, 9), peer);
-    }
-
-    #[test]
-    fn only_listed_origins_pass_and_no_origin_is_no_browser() {
-        let list = AllowedOrigins::List(vec!["https://a.example".into()]);
-        assert!(is_allowed(&list, Some(&HeaderValue::from_static("https://a.example"))));
-        assert!(!is_allowed(&list, Some(&HeaderValue::from_static("https://a.example.evil"))));
-        assert!(is_allowed(&list, None));
-        assert!(is_allowed(&AllowedOrigins::Any, Some(&HeaderValue::from_static("https://b.example"))));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::engine::Service;
 use super::polling::Exchange;
-use super::{CloseReason, DisconnectReason, Handshake, TransportConfig, http};
+use super::{CloseReason, DisconnectReason, Handshake, TransportConfig, handover, http};
 use crate::outbox::Queue;
 
 /// After an accept that failed for want of descriptors or memory: give some the time to come free.
@@ -26,6 +26,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
+}
+
+/// Who comes through a listener.
+#[derive(Clone, Copy)]
+enum Door {
+    Clients,
+    Peers,
 }
 
 /// What every connection needs.
@@ -54,8 +61,17 @@ impl Server {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Accepts until told to stop. Sockets that are open stay so: see [`close_all`](Server::close_all).
+    /// Accepts clients until told to stop. Sockets that are open stay so: see [`close_all`](Server::close_all).
     pub async fn run(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop, Door::Clients).await;
+    }
+
+    /// Accepts what other nodes hand over until told to stop. This listener is not for clients, who cannot use it either.
+    pub async fn run_handovers(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop, Door::Peers).await;
+    }
+
+    async fn accept(&self, listener: TcpListener, stop: CancellationToken, door: Door) {
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -64,7 +80,8 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    tokio::spawn(serve_connection(Arc::clone(&self.shared), stream, peer, stop.clone()));
+                    let shared = Arc::clone(&self.shared);
+                    tokio::spawn(serve_connection(shared, stream, peer.ip(), stop.clone(), door));
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
@@ -111,7 +128,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: IpAddr, stop: CancellationToken, door: Door) {
     // Small packets are the whole business; without this they wait for acknowledgements.
     if stream.set_nodelay(true).is_err() {
         return;
@@ -120,7 +137,12 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         let stopping = stop.is_cancelled() || shared.refusing.is_cancelled();
-        async move { Ok::<_, Infallible>(http::respond(&shared, request, peer.ip(), stopping).await) }
+        async move {
+            Ok::<_, Infallible>(match door {
+                Door::Clients => http::respond(&shared, request, peer, stopping).await,
+                Door::Peers => handover::receive(&shared, request).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,5 +1,7 @@
 //! Nodes: their beats, their deaths, and what falls due.
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 use redis::{Cmd, cmd};
 use time::OffsetDateTime;
@@ -132,6 +134,42 @@ impl Rooms {
             "HELD" => Ok(false),
             _ => Err(words.unknown()),
         }
+    }
+
+    /// Says where this node takes hand-overs, for as long as `ttl`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn announce(&self, address: &str, ttl: Duration) -> Result<(), StoreError> {
+        let context = self.context();
+        let node = context.node.as_str();
+        let mut set = cmd("SET");
+        set.arg(context.keys.address(node)).arg(address).arg("PX").arg(millis(ttl));
+        self.plain(context.keys.partition_of_node(node), "announce", vec![set]).await.map(drop)
+    }
+
+    /// Takes back what [`announce`](Rooms::announce) said.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn withdraw(&self) -> Result<(), StoreError> {
+        let context = self.context();
+        let node = context.node.as_str();
+        let mut delete = cmd("DEL");
+        delete.arg(context.keys.address(node));
+        self.plain(context.keys.partition_of_node(node), "withdraw", vec![delete]).await.map(drop)
+    }
+
+    /// Where a node takes hand-overs; none if no such node lives.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn address_of(&self, node: &str) -> Result<Option<String>, StoreError> {
+        let keys = &self.context().keys;
+        let mut get = cmd("GET");
+        get.arg(keys.address(node));
+        let answer = self.plain(keys.partition_of_node(node), "address", vec![get]).await?;
+        Ok(answer.first().and_then(text).map(str::to_owned))
     }
 
     /// Ends what is due: seats past their grace, rooms empty for too long; and finishes sweeps that a sweeper left. How many seats and
