@@ -60,6 +60,8 @@ export class Client {
       reconnectionDelayMax: 500,
       auth: { ...(token && { token }), ...(pid && { pid }) },
       ...options,
+      // Named so that a test can ask for the library's own default.
+      ...(options.transports === "default" && { transports: ["polling", "websocket"] }),
     });
     this.socket.onAny((event, payload) => this.received.push({ event, payload }));
   }

@@ -17,6 +17,19 @@ export const nodeUrls = () =>
     .split(",")
     .map((url) => url.trim().replace(/\/$/, ""));
 
+/** The sum over all nodes of the counters of this name whose labels fit. */
+export async function counted(name, labels = "") {
+  const texts = await Promise.all(
+    required("METRICS_URLS")
+      .split(",")
+      .map(async (url) => (await fetch(url)).text()),
+  );
+  const lines = texts.flatMap((text) => text.split("\n"));
+  return lines
+    .filter((line) => line.startsWith(`${name}{`) && line.includes(labels))
+    .reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
 const artifacts = new URL("../../artifacts/", import.meta.url);
 
 /** The path of a file to keep from this run. */

@@ -112,7 +112,7 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let url = env.url("INTERNAL_URL", &format!("http://{host}:{port}"), &["http"]);
     let reached = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    if !reached.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if reached.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
         env.reject("INTERNAL_URL", "must be http://host:port and nothing more");
     }
     let secret = env.secret("CLUSTER_SECRET");

@@ -8,77 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::Value;
 use signal_node::transport::{CloseReason, TransportConfig};
 use support::echo::EngineEcho;
+use support::poller::Poller;
 use support::probe::FENCED;
 use support::{Client, PATIENCE, Running, config, ending, start, start_echo, start_probe};
 use tokio::time::timeout;
-
-/// A client on long-polling.
-#[derive(Clone)]
-struct Poller {
-    http: reqwest::Client,
-    url: String,
-    sid: String,
-}
-
-impl Poller {
-    async fn open(running: &Running) -> (Self, Value) {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        let url = format!("http://{}/socket.io/?EIO=4&transport=polling", running.address);
-        let body = http.get(&url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
-        let open: Value = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
-        let sid = open["sid"].as_str().unwrap().to_owned();
-        let url = format!("{url}&sid={sid}");
-        (Self { http, url, sid }, open)
-    }
-
-    async fn poll(&self) -> (StatusCode, String) {
-        let response = self.http.get(&self.url).send().await.unwrap();
-        (response.status(), response.text().await.unwrap())
-    }
-
-    async fn payload(&self) -> String {
-        let (status, body) = self.poll().await;
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
-    async fn post(&self, body: impl Into<reqwest::Body>) -> StatusCode {
-        self.http.post(&self.url).body(body).send().await.unwrap().status()
-    }
-
-    /// Polls in the background; returns when the server has the request, which shows in that it holds it.
-    async fn hanging(&self) -> tokio::task::JoinHandle<(StatusCode, String)> {
-        let poller = self.clone();
-        let mut poll = tokio::spawn(async move { poller.poll().await });
-        assert!(timeout(Duration::from_millis(100), &mut poll).await.is_err(), "the poll was answered at once");
-        poll
-    }
-
-    /// The session is gone: requests for it are refused.
-    async fn assert_gone(&self) {
-        let (status, body) = self.poll().await;
-        assert_eq!((status.as_u16(), &body[..9]), (400, "{\"code\":1"), "{body}");
-    }
-
-    async fn dial_upgrade(&self, running: &Running) -> Client {
-        Client::dial(running.address, &self.upgrade_query(), &[]).await.unwrap()
-    }
-
-    fn upgrade_query(&self) -> String {
-        format!("EIO=4&transport=websocket&sid={}", self.sid)
-    }
-
-    async fn upgrade(&self, running: &Running) -> Client {
-        let mut socket = self.dial_upgrade(running).await;
-        socket.send("2probe").await;
-        assert_eq!(socket.text().await, "3probe");
-        socket.send("5").await;
-        socket
-    }
-}
 
 async fn start_engine(config: TransportConfig) -> Running {
     start(config, Arc::new(EngineEcho)).await

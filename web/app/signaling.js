@@ -17,7 +17,6 @@ export function openSocket(session) {
   // the client presents its own, which an explicit `pid` here would override.
   let formerPid = session.seat?.pid;
   const socket = io({
-    transports: ["websocket"],
     autoConnect: false,
     retries: RETRIES,
     ackTimeout: ACK_TIMEOUT_MS,

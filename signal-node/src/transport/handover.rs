@@ -64,7 +64,9 @@ pub(super) async fn forward(
     };
     let request = handed_over(peers, owner, &address, request).ok_or(Refusal::BadRequest)?;
     let answer = timeout(patience(&shared.config.timeouts), send(stream, request)).await;
-    let Some(mut response) = answer.ok().flatten() else {
+    // Forbidden: its address is another node's by now.
+    let answer = answer.ok().flatten().filter(|answer| answer.status() != StatusCode::FORBIDDEN);
+    let Some(mut response) = answer else {
         outcome.0 = "failed";
         peers.directory.doubt(owner);
         return Err(Refusal::UnknownSession);

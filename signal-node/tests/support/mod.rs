@@ -3,15 +3,19 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 pub(crate) mod echo;
+pub(crate) mod poller;
 pub(crate) mod probe;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use signal_node::transport::{CloseReason, Server, Service, SocketIo, TransportConfig};
+use signal_node::transport::{CloseReason, Directory, Peers, Server, Service, SocketIo, TransportConfig};
+use switchboard_common::auth::ClusterKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -58,6 +62,43 @@ pub(crate) async fn start(config: TransportConfig, service: Arc<dyn Service>) ->
     let (running, stopped) = (server.clone(), stop.clone());
     tokio::spawn(async move { running.run(listener, stopped).await });
     Running { server, address, stop }
+}
+
+/// Nodes that hand over to each other.
+pub(crate) struct Nodes {
+    pub(crate) nodes: Vec<Running>,
+    /// Where hand-overs are taken, by node: `n1`, `n2`, ...
+    pub(crate) book: Arc<AddressBook>,
+}
+
+/// What Redis is to real nodes.
+#[derive(Default)]
+pub(crate) struct AddressBook(pub(crate) Mutex<HashMap<String, String>>);
+
+impl Directory for AddressBook {
+    fn address<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Option<String>> {
+        Box::pin(async { self.0.lock().unwrap().get(node).cloned() })
+    }
+
+    fn doubt(&self, _: &str) {}
+}
+
+/// Starts `n1` to `n<count>`, all with this service.
+pub(crate) async fn start_nodes(count: usize, config: &TransportConfig, service: &Arc<dyn Service>) -> Nodes {
+    let book = Arc::new(AddressBook::default());
+    let mut nodes = Vec::new();
+    for number in 1..=count {
+        let name = format!("n{number}");
+        let directory = Arc::clone(&book) as Arc<dyn Directory>;
+        let peers = Some(Peers::new(&name, ClusterKey::derive("a secret"), directory));
+        let running = start(TransportConfig { peers, ..config.clone() }, Arc::clone(service)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        book.0.lock().unwrap().insert(name, listener.local_addr().unwrap().to_string());
+        let (server, stop) = (running.server.clone(), running.stop.clone());
+        tokio::spawn(async move { server.run_handovers(listener, stop).await });
+        nodes.push(running);
+    }
+    Nodes { nodes, book }
 }
 
 pub(crate) async fn start_echo(config: TransportConfig) -> Running {

@@ -1,0 +1,113 @@
+// The stock client on every transport, through a load balancer that sends each request to the next node.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Client, account, guest, newCall } from "../support/clients.mjs";
+import { baseUrl, control, counted, nodeUrls } from "../support/cluster.mjs";
+import { Line } from "../support/line.mjs";
+import { until } from "../support/until.mjs";
+
+const EVENTS = 20;
+/** What each client is opened with, and where it ends up. */
+const TRANSPORTS = [
+  { name: "its default transports", transports: "default", settles: "websocket" },
+  { name: "long-polling alone", transports: ["polling"], settles: "polling" },
+  { name: "WebSocket alone", transports: ["websocket"], settles: "websocket" },
+];
+
+describe("every transport, without stickiness", { timeout: 240_000 }, () => {
+  const opened = [];
+  let host;
+  const keep = (closable) => (opened.push(closable), closable);
+
+  before(async () => {
+    assert.ok(nodeUrls().length > 1, "these tests need two nodes");
+    host = await account("Transport Host");
+  });
+  after(() => opened.forEach((closable) => closable.close()));
+
+  const on = ({ socket }) => socket.io.engine?.transport.name;
+  const settled = (client, name) => until(`the client is on ${name}`, () => on(client) === name);
+  const numbers = (client) => client.all("webrtc:data-channel").map(({ message }) => message);
+  const handovers = (outcome) => counted("switchboard_handovers_total", `outcome="${outcome}"`);
+
+  /** Sends numbers from the first on, without waiting in between; all are acknowledged. */
+  async function send(sender, receiver, first) {
+    const answers = await Promise.all(
+      Array.from({ length: EVENTS }, (_, index) =>
+        sender.emit("webrtc:data-channel", { to: receiver.peerId, message: first + index, type: "count" }),
+      ),
+    );
+    assert.ok(answers.every(({ success }) => success));
+  }
+
+  async function received(client, count) {
+    await until(`${count} events arrived`, () => numbers(client).length >= count);
+    assert.deepEqual(
+      numbers(client),
+      Array.from({ length: count }, (_, index) => index),
+    );
+  }
+
+  for (const { name, transports, settles } of TRANSPORTS) {
+    test(`two clients on ${name} connect, relay, lose their line and miss nothing`, async () => {
+      const { roomId } = await newCall(host);
+      const line = keep(await Line.to(baseUrl()));
+      const one = keep(await Client.seated(line.url, roomId, await guest(roomId, "One"), { transports }));
+      const two = keep(await Client.seated(baseUrl(), roomId, await guest(roomId, "Two"), { transports }));
+      await Promise.all([settled(one, settles), settled(two, settles)]);
+      await Promise.all([send(one, two, 0), send(two, one, 0)]);
+      await Promise.all([received(one, EVENTS), received(two, EVENTS)]);
+
+      const returned = one.nextConnect();
+      line.cut();
+      await Promise.all([send(two, one, EVENTS), returned]);
+      assert.equal(one.socket.recovered, true);
+      await settled(one, settles);
+      await Promise.all([send(two, one, 2 * EVENTS), send(one, two, EVENTS)]);
+      await Promise.all([received(one, 3 * EVENTS), received(two, 2 * EVENTS)]);
+      assert.deepEqual(two.all("room:user-left"), [], "nobody saw it leave");
+
+      one.close();
+      await two.event("room:user-left", ({ peerId }) => peerId === one.peerId);
+    });
+  }
+
+  test("requests and upgrades were handed over on the way, and none to a node that is gone", async () => {
+    const before = { answered: await handovers("answered"), upgraded: await handovers("upgraded") };
+    const { roomId } = await newCall(host);
+    const clients = await Promise.all(
+      Array.from({ length: 8 }, async (_, index) =>
+        keep(await Client.seated(baseUrl(), roomId, await guest(roomId, `G${index}`), { transports: "default" })),
+      ),
+    );
+    await Promise.all(clients.map((client) => settled(client, "websocket")));
+    assert.ok((await handovers("answered")) > before.answered);
+    assert.ok((await handovers("upgraded")) > before.upgraded);
+    for (const outcome of ["unknown_node", "unreachable", "failed", "refused"]) assert.equal(await handovers(outcome), 0);
+  });
+
+  for (const { name, transports, settles } of TRANSPORTS.slice(0, 2)) {
+    test(`a client on ${name} whose session's node is killed resumes elsewhere and misses nothing`, async () => {
+      const { roomId } = await newCall(host);
+      const one = keep(await Client.seated(baseUrl(), roomId, await guest(roomId, "One"), { transports }));
+      await settled(one, settles);
+      // A node's name is its place in the cluster and a word of its own start's: n1-0123abcd.
+      const place = Number(/^n(\d+)-/.exec(one.joined.node)[1]) - 1;
+      const elsewhere = nodeUrls()[(place + 1) % nodeUrls().length];
+      const two = keep(await Client.seated(elsewhere, roomId, await guest(roomId, "Two"), { transports: ["websocket"] }));
+      await send(two, one, 0);
+      await received(one, EVENTS);
+      const returned = one.nextConnect();
+      await control(`nodes/${place}`, "kill");
+      try {
+        await Promise.all([send(two, one, EVENTS), returned]);
+        assert.equal(one.socket.recovered, true);
+        await settled(one, settles);
+        await send(one, two, 0);
+        await Promise.all([received(one, 2 * EVENTS), received(two, EVENTS)]);
+      } finally {
+        await control(`nodes/${place}`, "start");
+      }
+    });
+  }
+});

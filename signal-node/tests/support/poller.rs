@@ -1,0 +1,80 @@
+//! A client on long-polling.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{Client, PATIENCE, Running};
+
+/// A client on long-polling.
+#[derive(Clone)]
+pub(crate) struct Poller {
+    http: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) sid: String,
+}
+
+impl Poller {
+    pub(crate) async fn open(running: &Running) -> (Self, Value) {
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let url = format!("http://{}/socket.io/?EIO=4&transport=polling", running.address);
+        let body = http.get(&url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+        let open: Value = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
+        let sid = open["sid"].as_str().unwrap().to_owned();
+        let url = format!("{url}&sid={sid}");
+        (Self { http, url, sid }, open)
+    }
+
+    pub(crate) async fn poll(&self) -> (StatusCode, String) {
+        let response = self.http.get(&self.url).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    pub(crate) async fn payload(&self) -> String {
+        let (status, body) = self.poll().await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> StatusCode {
+        self.http.post(&self.url).body(body).send().await.unwrap().status()
+    }
+
+    /// Polls in the background; returns when the server has the request, which shows in that it holds it.
+    pub(crate) async fn hanging(&self) -> tokio::task::JoinHandle<(StatusCode, String)> {
+        let poller = self.clone();
+        let mut poll = tokio::spawn(async move { poller.poll().await });
+        assert!(timeout(Duration::from_millis(100), &mut poll).await.is_err(), "the poll was answered at once");
+        poll
+    }
+
+    /// The session is gone: requests for it are refused.
+    pub(crate) async fn assert_gone(&self) {
+        let (status, body) = self.poll().await;
+        assert_eq!((status.as_u16(), &body[..9]), (400, "{\"code\":1"), "{body}");
+    }
+
+    pub(crate) async fn dial_upgrade(&self, running: &Running) -> Client {
+        Client::dial(running.address, &self.upgrade_query(), &[]).await.unwrap()
+    }
+
+    pub(crate) fn upgrade_query(&self) -> String {
+        format!("EIO=4&transport=websocket&sid={}", self.sid)
+    }
+
+    pub(crate) async fn upgrade(&self, running: &Running) -> Client {
+        let mut socket = self.dial_upgrade(running).await;
+        socket.send("2probe").await;
+        assert_eq!(socket.text().await, "3probe");
+        socket.send("5").await;
+        socket
+    }
+
+    /// The same session's client, whose requests land on another node from now on.
+    pub(crate) fn at(&self, running: &Running) -> Self {
+        let url = format!("http://{}/socket.io/?EIO=4&transport=polling&sid={}", running.address, self.sid);
+        Self { url, ..self.clone() }
+    }
+}
