@@ -23,6 +23,11 @@ export class Line {
     this.#target = new URL(url);
   }
 
+  /** How many connections there are to cut. */
+  get connections() {
+    return this.#pairs.size;
+  }
+
   /** Resets every connection on both sides: no close frame, no goodbye. */
   cut() {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy();

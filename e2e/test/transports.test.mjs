@@ -59,6 +59,8 @@ describe("every transport, without stickiness", { timeout: 240_000 }, () => {
       await Promise.all([received(one, EVENTS), received(two, EVENTS)]);
 
       const returned = one.nextConnect();
+      // Between two polls there is nothing to cut, and nothing to notice.
+      await until("the client's line is in use", () => line.connections > 0);
       line.cut();
       await Promise.all([send(two, one, EVENTS), returned]);
       assert.equal(one.socket.recovered, true);

@@ -229,7 +229,7 @@ async fn how_the_client_ends_is_told_apart() {
     let going_away = CloseFrame { code: 1001.into(), reason: "".into() };
     for (message, reason) in [
         (Message::text("41"), CloseReason::ClientDisconnect),
-        (Message::text("1"), CloseReason::TransportClose),
+        (Message::text("1"), CloseReason::ClosePacket),
         (Message::Close(Some(going_away)), CloseReason::TransportClose),
         (Message::Close(None), CloseReason::TransportLost),
     ] {

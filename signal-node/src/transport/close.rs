@@ -24,8 +24,11 @@ impl DisconnectReason {
 pub enum CloseReason {
     /// The client sent Socket.IO DISCONNECT (`41`): it means to go.
     ClientDisconnect,
-    /// The client closed its transport on purpose: WebSocket code 1001 or an Engine.IO close packet.
+    /// The client closed its transport on purpose: WebSocket code 1001.
     TransportClose,
+    /// The client sent an Engine.IO close packet. That is no goodbye: the stock client posts one after a poll that failed,
+    /// and then comes back to resume; when it means to go, it says so in Socket.IO first.
+    ClosePacket,
     /// The transport went away without a goodbye: end of file, reset, or any other close code.
     TransportLost,
     /// No pong within the ping timeout.
@@ -53,6 +56,7 @@ impl CloseReason {
         match self {
             Self::ClientDisconnect => "client_disconnect",
             Self::TransportClose => "transport_close",
+            Self::ClosePacket => "close_packet",
             Self::TransportLost => "transport_lost",
             Self::PingTimeout => "ping_timeout",
             Self::ServerClosed(reason) => reason.name,
@@ -75,7 +79,7 @@ impl CloseReason {
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
-            Self::ClientDisconnect | Self::TransportClose | Self::TransportLost => 1000,
+            Self::ClientDisconnect | Self::TransportClose | Self::ClosePacket | Self::TransportLost => 1000,
             Self::ServerClosed(reason) => reason.code,
             Self::ProtocolError(_) => 1002,
             Self::PingTimeout | Self::SlowConsumer | Self::Flood | Self::ConnectTimeout => 1008,

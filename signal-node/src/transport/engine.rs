@@ -185,7 +185,7 @@ impl Engine {
                 Ok(Packet::Message(_)) => return Poll::Ready(Ok(Signal::Message(frame))),
                 Ok(Packet::Pong(_)) => self.clock.pong(),
                 Ok(Packet::Noop) => {}
-                Ok(Packet::Close) => return Poll::Ready(Err(CloseReason::TransportClose)),
+                Ok(Packet::Close) => return Poll::Ready(Err(CloseReason::ClosePacket)),
                 Ok(_) => return Poll::Ready(Err(CloseReason::ProtocolError("unexpected Engine.IO packet"))),
                 Err(_) => return Poll::Ready(Err(CloseReason::ProtocolError("malformed Engine.IO packet"))),
             }

@@ -298,7 +298,8 @@ impl Polling {
         state.over = true;
         let Some(poll) = state.poll.take() else { return };
         let mut frames = std::mem::take(&mut state.outgoing);
-        let last = if reason.is_goodbye() { Packet::Noop } else { Packet::Close };
+        let closed = matches!(reason, CloseReason::ClosePacket) || reason.is_goodbye();
+        let last = if closed { Packet::Noop } else { Packet::Close };
         frames.push(Frame::Text(last.encode().into()));
         // A client that has gone is not told.
         let _told = poll.send(payload(&frames));
