@@ -107,7 +107,8 @@ impl PublicUser {
     }
 }
 
-/// A participant as clients receive it, in `room:joined`, `room:user-joined` and the like.
+/// A participant as clients receive it, in `room:joined`, `room:user-joined` and the like. Over eight fields: it is the wire's object,
+/// field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Participant {

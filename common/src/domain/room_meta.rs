@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CallId, CallSettings, CallType, Entrance, UserId};
 
-/// What a room knows of its call: field `m` of the room's hash, as JSON. Written by `open` when `mv` is newer.
+/// What a room knows of its call: field `m` of the room's hash, as JSON. Written by `open` when `mv` is newer. Over
+/// eight fields: it is what the door asks and what a client is told, in one read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomMeta {

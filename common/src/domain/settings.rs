@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is allowed and what happens by itself in a call. Field names are as on the wire and in MongoDB.
+/// What is allowed and what happens by itself in a call. Field names are as on the wire and in MongoDB, and so is
+/// their number, which is over eight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the wire")]

@@ -60,7 +60,7 @@ impl Seat {
     }
 }
 
-/// A request for a seat.
+/// A request for a seat. Over eight fields: they are the arguments of one script, `join.lua`.
 #[derive(Clone, Debug)]
 pub struct Join {
     /// The room.
@@ -204,7 +204,7 @@ pub enum Attached {
     Fenced,
 }
 
-/// A resumed seat, and what its session needs to go on.
+/// A resumed seat, and what its session needs to go on. Over eight fields: they are the answer of one script, `attach.lua`.
 #[derive(Debug)]
 pub struct Resumed {
     /// The seat under its new generation.

@@ -34,6 +34,7 @@ pub fn encode(name: &str, payload: &impl Serialize) -> String {
 /// The JSON of a participant about to join; its peer id is open.
 #[must_use]
 pub fn participant_template(user: &PublicUser, role: Role, media: MediaState, joined_at: &str, node: &str) -> String {
+    // Over eight fields: it is `domain::Participant` with placeholders, and where it sits.
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Template<'a> {

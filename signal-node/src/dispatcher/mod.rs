@@ -42,7 +42,7 @@ pub use session::Session;
 const FENCED_FOR: Duration = Duration::from_secs(2);
 const FENCED_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the dispatcher works with.
+/// What the dispatcher works with. Over eight fields: each is a part of the node that an effect needs.
 pub struct Dispatcher {
     /// This node.
     pub node: NodeId,

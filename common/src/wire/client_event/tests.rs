@@ -1,0 +1,75 @@
+//! What the parser promises, for each event and for any input.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use proptest::prelude::*;
+
+fn code(name: &str, argument: &str) -> Option<Code> {
+    let raw = RawValue::from_string(argument.to_owned()).unwrap();
+    parse(name, Some(&raw), &Limits::default()).err().map(|refusal| refusal.code)
+}
+
+#[test]
+fn an_offer_keeps_the_clients_own_text() {
+    let raw = RawValue::from_string(r#"{"to":"u#2","offer":{"type":"offer",  "sdp":"v=0\r\n"},"x":1}"#.into()).unwrap();
+    let ClientEvent::Signal(signal) = parse("webrtc:offer", Some(&raw), &Limits::default()).unwrap() else { panic!() };
+    assert_eq!(signal.to.unwrap().as_str(), "u#2");
+    assert_eq!(signal.body[0].1.get(), r#"{"type":"offer",  "sdp":"v=0\r\n"}"#);
+}
+
+#[test]
+fn what_is_missing_or_mistyped_is_refused_with_a_code() {
+    let long = format!(r#"{{"to":"u","offer":{{"sdp":"{}"}}}}"#, "x".repeat(33 * 1024));
+    for (name, argument, expected) in [
+        ("nonsense", "{}", Code::UnknownEvent),
+        ("room:join", "{}", Code::ValidationError),
+        ("room:join", r#"{"roomId":{"$gt":""}}"#, Code::ValidationError),
+        ("room:join", r#"{"roomId":"a b"}"#, Code::ValidationError),
+        ("room:join", "[]", Code::ValidationError),
+        ("room:join", "7", Code::ValidationError),
+        ("room:leave", "7", Code::ValidationError),
+        ("webrtc:offer", r#"{"offer":{"sdp":""}}"#, Code::ValidationError),
+        ("webrtc:offer", r#"{"to":"u"}"#, Code::ValidationError),
+        ("webrtc:offer", r#"{"to":"u","offer":"v=0"}"#, Code::ValidationError),
+        ("webrtc:offer", r#"{"to":"u","offer":{"sdp":7}}"#, Code::ValidationError),
+        ("webrtc:offer", &long, Code::PayloadTooLarge),
+        ("webrtc:answer", r#"{"to":"u","answer":{"sdp":""},"id":""}"#, Code::ValidationError),
+        ("webrtc:ice-candidate", r#"{"to":"u","candidate":7}"#, Code::ValidationError),
+        ("participant:update-media-state", r#"{"videoEnabled":"yes"}"#, Code::ValidationError),
+        ("chat:message", r#"{"message":" "}"#, Code::ValidationError),
+        ("chat:message", r#"{"message":"a\u0000"}"#, Code::ValidationError),
+    ] {
+        assert_eq!(code(name, argument), Some(expected), "{name} {argument}");
+    }
+}
+
+#[test]
+fn the_end_of_candidates_passes() {
+    assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u","candidate":null}"#), None);
+    assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u"}"#), Some(Code::ValidationError));
+}
+
+#[test]
+fn a_room_to_leave_is_named_in_three_ways() {
+    for (argument, named) in [(r#"{"roomId":"R"}"#, true), (r#""R""#, true), ("{}", false), ("null", false)] {
+        let raw = RawValue::from_string(argument.to_owned()).unwrap();
+        let Ok(ClientEvent::Leave(room)) = parse("room:leave", Some(&raw), &Limits::default()) else { panic!() };
+        assert_eq!(room.is_some(), named);
+    }
+    assert!(matches!(parse("room:leave", None, &Limits::default()), Ok(ClientEvent::Leave(None))));
+}
+
+proptest! {
+    #[test]
+    fn no_argument_panics(
+        name in prop::sample::select(vec!["room:create", "room:join", "room:leave", "webrtc:offer",
+            "webrtc:ice-candidate", "webrtc:data-channel", "participant:update-media-state", "chat:message", "x"]),
+        key in "(to|offer|id|roomId|message|candidate|[a-z]{1,4})",
+        value in "(\"[a-z#é ]{0,9}\"|[0-9]{1,20}|null|true|\\[[0-9]{0,2}\\]|\\{\"sdp\":\"[a-z]{0,3}\"\\})",
+    ) {
+        if let Ok(raw) = RawValue::from_string(format!("{{\"{key}\":{value}}}")) {
+            let _ = parse(name, Some(&raw), &Limits::default());
+        }
+    }
+}
