@@ -158,8 +158,9 @@ fn tags(partitions: u16) -> Vec<(String, u16)> {
         let place = f64::from(slot) / width;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 <= place < partitions")]
         let index = place as usize;
-        // Within the middle tenth of the slice; with slices of a few slots, anywhere in it.
-        let middle = (place.fract() - 0.5).abs() < 0.05 || width < 20.0;
+        // Within the middle twenty-fifth of the slice (a tenth leaves one shard of 62 without any), but two slots at least, so that one
+        // is found; with slices of a few slots, anywhere in it.
+        let middle = (place.fract() - 0.5).abs() * width < (0.02 * width).max(1.0) || width < 20.0;
         if middle && found[index].is_none() {
             found[index] = Some((tag, slot));
             missing -= 1;
@@ -198,6 +199,14 @@ mod tests {
             }
             let (least, most) = (share.iter().min().unwrap(), share.iter().max().unwrap());
             assert!(most - least <= 1, "{shards} shards: {share:?}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_partitions_gets_tags_with_slots_of_their_own() {
+        for partitions in [1, 2, 3, 50, 300, 799, 819, 820, 4096] {
+            let slots: std::collections::HashSet<u16> = tags(partitions).into_iter().map(|(_, slot)| slot).collect();
+            assert_eq!(slots.len(), usize::from(partitions));
         }
     }
 
