@@ -2,15 +2,25 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HeaderMap, HeaderValue, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HOST, HeaderMap, HeaderValue,
+    ORIGIN, VARY,
 };
 use http::{Response, StatusCode};
 
 use super::AllowedOrigins;
 use super::http::{Body, empty};
 
-/// Whether a request with this `Origin` may pass. One without is no browser's.
-pub(super) fn is_allowed(allowed: &AllowedOrigins, origin: Option<&HeaderValue>) -> bool {
+/// Whether a request with these headers may pass: from an allowed origin, or from this very one, which many a client that
+/// is no browser sends.
+pub(super) fn may_pass(allowed: &AllowedOrigins, headers: &HeaderMap) -> bool {
+    let origin = headers.get(ORIGIN);
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    let own = origin.and_then(|origin| origin.to_str().ok()?.split_once("://")).map(|(_, host)| host.as_bytes());
+    is_allowed(allowed, origin) || (own.is_some() && own == host)
+}
+
+/// Whether a page with this `Origin` may read answers. One without is no browser's.
+fn is_allowed(allowed: &AllowedOrigins, origin: Option<&HeaderValue>) -> bool {
     match (allowed, origin) {
         (AllowedOrigins::Any, _) | (_, None) => true,
         (AllowedOrigins::List(list), Some(origin)) => {
@@ -60,5 +70,19 @@ mod tests {
         assert!(!is_allowed(&list, Some(&HeaderValue::from_static("https://a.example.evil"))));
         assert!(is_allowed(&list, None));
         assert!(is_allowed(&AllowedOrigins::Any, Some(&HeaderValue::from_static("https://b.example"))));
+    }
+
+    #[test]
+    fn a_client_may_name_the_address_it_talks_to_as_its_origin() {
+        let list = AllowedOrigins::List(vec!["https://a.example".into()]);
+        let passes = |origin: &'static str, host: &'static str| {
+            let headers = [(ORIGIN, HeaderValue::from_static(origin)), (HOST, HeaderValue::from_static(host))];
+            may_pass(&list, &HeaderMap::from_iter(headers))
+        };
+        assert!(passes("http://calls.example:8080", "calls.example:8080"));
+        assert!(passes("https://a.example", "calls.example"));
+        assert!(!passes("http://calls.example", "calls.example:8080"));
+        assert!(!passes("null", "calls.example"));
+        assert!(may_pass(&list, &HeaderMap::new()));
     }
 }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::carrier::Carrier;
-use super::cors::{allow_origin, is_allowed, preflight};
+use super::cors::{allow_origin, may_pass, preflight};
 use super::engine::{Engine, Service};
 use super::polling::{Exchange, Polling};
 use super::server::{Place, Shared};
@@ -71,7 +71,7 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let origins = &shared.config.allowed_origins;
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = if !is_allowed(origins, origin.as_ref()) {
+    let mut response = if !may_pass(origins, request.headers()) {
         refuse(Refusal::Forbidden)
     } else if request.method() == Method::OPTIONS {
         preflight(request.headers())

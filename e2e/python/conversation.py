@@ -1,0 +1,81 @@
+"""Two python-socketio clients in one room: connect, relay, lose their connection, come back, relay.
+
+Told by argument, as JSON: `url`, `roomId`, `transports` (null for the library's own choice), `settles` (the transport
+that a connection ends up on) and `guests`, two admissions with `token` and `joinToken`. Prints `cut me` when its
+connections may be cut, and ends with 0 when everything was as it should be.
+"""
+
+import json
+import queue
+import sys
+
+import socketio
+
+BOUND_S = 30
+
+
+class Guest:
+    """One client, and what it received."""
+
+    def __init__(self, task, admission):
+        self.task = task
+        self.admission = admission
+        self.connects = queue.Queue()
+        self.received = queue.Queue()
+        self.joined = queue.Queue()
+        self.client = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.5)
+        self.client.on("connect", lambda: self.connects.put(True))
+        # Every event of a session that can be recovered ends in its offset, which this library shows as an argument.
+        self.client.on("webrtc:data-channel", lambda payload, *_offset: self.received.put(payload))
+        self.client.on("room:joined", lambda payload, *_offset: self.joined.put(payload))
+
+    def connect(self):
+        auth = {"token": self.admission["token"]}
+        self.client.connect(self.task["url"], auth=auth, transports=self.task["transports"], wait_timeout=BOUND_S)
+
+    def connected(self):
+        """Waits for the next connection, and takes the seat."""
+        self.connects.get(timeout=BOUND_S)
+        expect(self.client.transport(), self.task["settles"])
+        answer = self.call("room:join", {"roomId": self.task["roomId"], "token": self.admission["joinToken"]})
+        expect(answer["success"], True)
+        self.peer_id = self.joined.get(timeout=BOUND_S)["peerId"]
+
+    def call(self, event, payload):
+        return self.client.call(event, payload, timeout=BOUND_S)
+
+
+def expect(actual, expected):
+    if actual != expected:
+        raise AssertionError(f"expected {expected!r}, got {actual!r}")
+
+
+def relay(sender, receiver, numbers):
+    for number in numbers:
+        payload = {"to": receiver.peer_id, "message": number, "type": "count"}
+        expect(sender.call("webrtc:data-channel", payload)["success"], True)
+    for number in numbers:
+        payload = receiver.received.get(timeout=BOUND_S)
+        expect((payload["from"], payload["message"]), (sender.peer_id, number))
+
+
+def main():
+    task = json.loads(sys.argv[1])
+    one, two = guests = [Guest(task, admission) for admission in task["guests"]]
+    for guest in guests:
+        guest.connect()
+        guest.connected()
+    seats = [guest.peer_id for guest in guests]
+    relay(one, two, range(5))
+    relay(two, one, range(5))
+    print("cut me", flush=True)
+    for guest in guests:
+        guest.connected()
+    relay(one, two, range(5, 10))
+    relay(two, one, range(5, 10))
+    print(json.dumps({"before": seats, "after": [guest.peer_id for guest in guests]}), flush=True)
+    for guest in guests:
+        guest.client.disconnect()
+
+
+main()
