@@ -19,6 +19,7 @@ pub mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use switchboard_common::admin::{self, Readiness};
@@ -28,6 +29,7 @@ use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::room::{Bus, Revocations, Rooms};
 use switchboard_common::telemetry::Metrics;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,6 +42,9 @@ use mender::Mender;
 use pulse::Pulse;
 use roster::Roster;
 use transport::{Peers, Server, SocketIo, TransportConfig};
+
+/// How long a probe waits for Redis: less than load balancers wait for the probe.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// The sockets that the node was given.
 #[derive(Debug)]
@@ -149,7 +154,7 @@ pub async fn run(
     accepting.cancel();
     tasks.close();
     // Farewells that Redis does not take are told by the sweep of this node instead.
-    let _late = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    let _late = tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await;
     done.cancel();
     janitor.await.context("the janitor")?;
     watching.wait().await;
@@ -170,9 +175,10 @@ fn readiness(rooms: &Rooms, beating: Arc<AtomicBool>, stop: CancellationToken) -
         .check("redis_policy", move || {
             let rooms = rooms.clone();
             async move {
-                match rooms.policy().await {
-                    Ok(policy) if policy != "noeviction" => Err(format!("maxmemory-policy must be noeviction and is {policy}")),
-                    // A Redis that does not answer is the cluster check's business, which has patience.
+                match timeout(GLANCE, rooms.policy()).await {
+                    Ok(Ok(policy)) if policy != "noeviction" => Err(format!("maxmemory-policy must be noeviction and is {policy}")),
+                    // A Redis that does not answer is the cluster check's business, which has patience; and a probe that waited for it would
+                    // fail on every node at once.
                     Ok(_) | Err(_) => Ok(()),
                 }
             }
