@@ -1,6 +1,7 @@
 //! Serves the public Engine.IO v4 and Socket.IO v5 protocol test suites, on the very transport of the signaling node.
 //!
-//! By environment: `PORT` (3000), `PING_INTERVAL_MS` (300), `PING_TIMEOUT_MS` (200), `MAX_PAYLOAD` (1000000).
+//! By environment: `PORT` (3000), `PING_INTERVAL_MS` (300), `PING_TIMEOUT_MS` (200), `MAX_PAYLOAD` (1000000), `RECOVERY`
+//! (false; with true, `message-back` ends in an offset, and a client that comes back gets what it missed).
 
 use std::env;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ mod echo;
 
 fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     match env::var(name) {
-        Ok(value) => value.parse().map_err(|_| anyhow::anyhow!("{name} is not a number in range")),
+        Ok(value) => value.parse().map_err(|_| anyhow::anyhow!("{name} is not what it must be")),
         Err(_) => Ok(default),
     }
 }
@@ -30,9 +31,10 @@ async fn main() -> anyhow::Result<()> {
     config.timeouts.connect = Duration::from_secs(1);
     config.limits.events_per_second = 0;
     config.limits.max_payload = setting("MAX_PAYLOAD", 1_000_000)?;
+    let echo = if setting("RECOVERY", false)? { echo::Echo::recovering() } else { echo::Echo::default() };
     let routes: Vec<(String, Arc<dyn Service>)> = vec![
         ("/engine.io/".into(), Arc::new(echo::EngineEcho)),
-        ("/socket.io/".into(), Arc::new(SocketIo::new(Arc::new(echo::Echo)))),
+        ("/socket.io/".into(), Arc::new(SocketIo::new(Arc::new(echo)))),
     ];
     let listener = TcpListener::bind(("127.0.0.1", setting("PORT", 3000)?)).await?;
     let stop = CancellationToken::new();

@@ -4,11 +4,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use signal_node::transport::CloseReason;
+use signal_node::transport::{CloseReason, SocketIo};
+use support::echo::Echo;
 use support::probe::FENCED;
-use support::{Client, PATIENCE, QUERY, config, ending, start_echo, start_probe};
+use support::{Client, PATIENCE, QUERY, config, ending, start, start_echo, start_probe};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -287,4 +289,35 @@ async fn a_stopped_server_keeps_its_sockets_until_they_are_closed() {
     assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
     timeout(PATIENCE, running.server.drained()).await.expect("every task ends");
     assert_eq!(running.server.open_sockets(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_gets_what_it_missed_before_the_reply_and_who_said_goodbye_does_not() {
+    let running = start(config(), Arc::new(SocketIo::new(Arc::new(Echo::recovering())))).await;
+    let (mut client, _) = Client::open(running.address).await;
+    client.send("40").await;
+    let reply = client.text().await;
+    assert_eq!(client.text().await, r#"42["auth",{}]"#);
+    let ids: serde_json::Value = serde_json::from_str(&reply[2..]).unwrap();
+    let pid = ids["pid"].as_str().unwrap();
+    for number in 1..=3 {
+        client.send(&format!(r#"42["message",{number}]"#)).await;
+        assert_eq!(client.text().await, format!(r#"42["message-back",{number},"{number}"]"#));
+    }
+    drop(client);
+
+    let back = format!(r#"40{{"pid":"{pid}","offset":"1"}}"#);
+    let (mut client, _) = Client::open(running.address).await;
+    client.send(&back).await;
+    assert_eq!(client.text().await, r#"42["message-back",2,"2"]"#);
+    assert_eq!(client.text().await, r#"42["message-back",3,"3"]"#);
+    assert_eq!(client.text().await, reply);
+    client.send("41").await;
+    client.send("40").await;
+    assert_ne!(client.text().await, reply);
+
+    let (mut client, _) = Client::open(running.address).await;
+    client.send(&back).await;
+    let fresh = client.text().await;
+    assert!(fresh.starts_with("40{") && !fresh.contains(pid), "{fresh}");
 }

@@ -56,6 +56,16 @@ enum Upgrade {
     Done,
 }
 
+impl State {
+    /// Answers the POST whose packets are all dealt with: what they caused at once is queued, so the next GET has it.
+    fn answer_post(&mut self) {
+        if let Some(posted) = self.posted.take_if(|posted| posted.frames.is_empty()) {
+            // A client that did not wait for the answer has its packets taken all the same.
+            let _answered = posted.taken.send(());
+        }
+    }
+}
+
 impl Exchange {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -233,15 +243,11 @@ impl Polling {
         if let Some(reason) = state.failed {
             return Poll::Ready(Err(reason));
         }
-        let Some(mut posted) = state.posted.take() else { return Poll::Pending };
-        let frame = posted.frames.pop_front();
-        if posted.frames.is_empty() {
-            // A client that did not wait for the answer has its packets taken all the same.
-            let _answered = posted.taken.send(());
-        } else {
-            state.posted = Some(posted);
+        if let Some(frame) = state.posted.as_mut().and_then(|posted| posted.frames.pop_front()) {
+            return Poll::Ready(Ok(frame));
         }
-        frame.map_or(Poll::Pending, |frame| Poll::Ready(Ok(frame)))
+        state.answer_post();
+        Poll::Pending
     }
 
     /// Frames are welcome while a GET waits for them.
@@ -296,6 +302,7 @@ impl Polling {
     pub(super) fn farewell(self, reason: CloseReason) {
         let mut state = self.exchange.state();
         state.over = true;
+        state.answer_post();
         let Some(poll) = state.poll.take() else { return };
         let mut frames = std::mem::take(&mut state.outgoing);
         let closed = matches!(reason, CloseReason::ClosePacket) || reason.is_goodbye();

@@ -102,7 +102,7 @@ pub(crate) async fn start_nodes(count: usize, config: &TransportConfig, service:
 }
 
 pub(crate) async fn start_echo(config: TransportConfig) -> Running {
-    start(config, Arc::new(SocketIo::new(Arc::new(echo::Echo)))).await
+    start(config, Arc::new(SocketIo::new(Arc::new(echo::Echo::default())))).await
 }
 
 /// A WebSocket client.
