@@ -3,15 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use switchboard_common::wire::engine_io::{Packet, SEPARATOR};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use super::CloseReason;
 use super::http::Refusal;
 use super::websocket::WebSocket;
 use crate::outbox::Frame;
+
+/// What a poll waits for a probe that is under way.
+const SETTLE: Duration = Duration::from_millis(10);
 
 /// Packets in one POST.
 const MAX_PACKETS: usize = 4096;
@@ -81,6 +86,10 @@ impl Exchange {
     /// # Errors
     /// The session is over, upgraded, or another GET hangs, which ends it.
     pub(super) async fn poll(&self) -> Result<String, Refusal> {
+        // A client may finish the upgrade and poll in one go, over two connections: what it finished counts first.
+        if matches!(self.state().upgrade, Upgrade::Probing { .. }) {
+            sleep(SETTLE).await;
+        }
         let (answer, payload) = oneshot::channel();
         {
             let mut state = self.state();
