@@ -1,13 +1,15 @@
 # The doors of this project. `make` alone lists them.
 NODES ?= 2
-# release or dev; `make up` only, everything else is built as dev.
+# release or dev; `make up` and `make faults`, everything else is built as dev.
 PROFILE ?= release
+# Rounds of each fault.
+ROUNDS ?= 10
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
 
-.PHONY: help up test e2e fuzz build fmt lint clean-data
+.PHONY: help up test e2e faults fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -24,8 +26,9 @@ build:
 	@scripts/setup test
 	cargo build --workspace --all-targets
 
-test: build ## Run all tests: Rust on real servers, then stock clients and real browsers on a real cluster
+test: build ## Run all tests: Rust on real servers, a short round of faults, stock clients and real browsers on a real cluster
 	cargo test --workspace
+	$(BIN_dev)/loadtest faults --rounds 1 --short
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 
 e2e: build ## Run the end-to-end tests alone
@@ -33,6 +36,11 @@ e2e: build ## Run the end-to-end tests alone
 
 fuzz: ## Fuzz the codecs and the client's events, FUZZ_SECONDS (60) each; needs a C++ compiler
 	@scripts/fuzz
+
+faults: ## Inject every fault ROUNDS times into a cluster under load, and audit every acknowledged event
+	@scripts/setup
+	@cargo build --workspace --bins --profile $(PROFILE)
+	$(BIN_up)/loadtest faults --rounds $(ROUNDS)
 
 fmt: ## Format the Rust code
 	cargo fmt --all

@@ -29,6 +29,8 @@ pub struct Options {
     pub haproxy: bool,
     /// Masters of a Redis Cluster; 0 for one standalone server.
     pub redis_masters: usize,
+    /// Replicas of each of these masters.
+    pub redis_replicas: usize,
     /// Where everything listens; free ports when `None`.
     pub ports: Option<Ports>,
     /// Keeps data, secrets and logs here; a temporary directory, removed with the cluster, when `None`.
@@ -41,7 +43,16 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 2, haproxy: true, redis_masters: 0, ports: None, data: None, verbose: false, env: Vec::new() }
+        Self {
+            nodes: 2,
+            haproxy: true,
+            redis_masters: 0,
+            redis_replicas: 0,
+            ports: None,
+            data: None,
+            verbose: false,
+            env: Vec::new(),
+        }
     }
 }
 
@@ -195,7 +206,9 @@ impl Starter<'_> {
     async fn redis(&self) -> anyhow::Result<Redis> {
         self.tell("redis");
         if self.options.redis_masters > 0 {
-            return Ok(Redis::Sharded(RedisCluster::start(self.options.redis_masters).await?));
+            return Ok(Redis::Sharded(
+                RedisCluster::start_with(self.options.redis_masters, self.options.redis_replicas).await?,
+            ));
         }
         let options = RedisOptions {
             appendonly: true,

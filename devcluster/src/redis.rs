@@ -201,6 +201,12 @@ impl RedisCluster {
         format!("redis+cluster://{}", members.join(","))
     }
 
+    /// How many masters there are.
+    #[must_use]
+    pub fn masters(&self) -> usize {
+        self.masters
+    }
+
     /// The members: first the masters (as they were at the start), then the replicas.
     pub fn servers(&mut self) -> &mut [RedisServer] {
         &mut self.servers
