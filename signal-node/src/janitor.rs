@@ -167,6 +167,7 @@ impl Janitor {
 
     /// What becomes of sessions whose seats are in question. Either others took this node, or a session, for gone: then it resumes,
     /// here or elsewhere. Or Redis came back without its data, which the new epoch says: then the seats are taken again.
+    /// A doubt may be older than that taking, so Redis is asked once more before a session is given up.
     fn settle(&self, partition: Partition, swept: bool, lost_data: bool) {
         let doubted = self.hub.take_doubted(partition);
         if lost_data {
@@ -175,8 +176,9 @@ impl Janitor {
             metrics::counter!("switchboard_swept_total").increment(1);
             tracing::warn!(partition = partition.0, "this node was swept: its sessions resume");
             self.hub.links(partition).iter().for_each(|link| link.close(DisconnectReason::Fenced));
-        } else {
-            doubted.iter().for_each(|link| link.close(DisconnectReason::Fenced));
+        } else if !doubted.is_empty() {
+            let mender = self.mender.clone();
+            self.mender.tasks.spawn(async move { mender.verify(doubted).await });
         }
     }
 

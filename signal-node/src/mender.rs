@@ -79,7 +79,12 @@ impl Mender {
 
     /// Takes a partition's seats again; who has its seat keeps it. Who cannot resumes, finds nothing, and joins afresh.
     pub async fn reseat(&self, partition: Partition) {
-        stream::iter(self.hub.links(partition)).for_each_concurrent(CALLS, |link| self.take_again(link)).await;
+        self.verify(self.hub.links(partition)).await;
+    }
+
+    /// The same for single sessions.
+    pub async fn verify(&self, links: Vec<Arc<Link>>) {
+        stream::iter(links).for_each_concurrent(CALLS, |link| self.take_again(link)).await;
     }
 
     async fn take_again(&self, link: Arc<Link>) {
