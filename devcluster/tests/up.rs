@@ -107,7 +107,8 @@ async fn up_stops_all_and_fails_when_one_process_dies_and_says_which() {
     let ports = free_ports();
     let mut process = up(dir.path(), &ports);
     says(&mut process, "Ctrl-C stops everything").await;
-    let redis = processes_with(&format!("127.0.0.1:{}", ports[4].1));
+    let (_, port) = ports.iter().find(|(name, _)| *name == "REDIS_PORT").unwrap();
+    let redis = processes_with(&format!("127.0.0.1:{port}"));
     assert_eq!(redis.len(), 1);
     assert!(Command::new("kill").args(["-KILL", &redis[0]]).status().unwrap().success());
     let status = process.wait_exit(BOUND).await.unwrap();

@@ -29,6 +29,9 @@ pub(super) async fn abuse(fault: Fault, nodes: &[String], host: &Host, short: bo
     }
 }
 
+/// Between two texts of 48 KiB, each of which counts as seven packets of the hundred a second that a socket may send.
+const UNDER_THE_RATE: Duration = Duration::from_millis(75);
+
 /// Talked to until more waits for it than the node keeps: it is closed, its talkative peer is not.
 async fn deaf(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
     let (mut deaf, answer) = seated(nodes, room, "Deaf").await?;
@@ -54,7 +57,7 @@ async fn deaf(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
         if told || begun.elapsed() > CLOSED {
             break;
         }
-        sleep(Duration::from_millis(15)).await;
+        sleep(UNDER_THE_RATE).await;
     }
     if !told {
         return Ok(vec!["a client that did not read was not closed".into()]);
