@@ -17,6 +17,8 @@ const CALLS: usize = 64;
 /// Tries to read a log, and the pause between two. After that the session resumes, which reads the log too.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
+/// Between two tries to subscribe again.
+const RESUBSCRIBE: Duration = Duration::from_secs(1);
 
 /// The mender of one node.
 #[derive(Clone, Debug)]
@@ -30,7 +32,12 @@ pub struct Mender {
 }
 
 impl Mender {
-    /// The whole subscription was interrupted.
+    /// The whole subscription was lost.
+    pub fn interrupted_everywhere(&self) {
+        (0..self.rooms.partitions()).for_each(|partition| self.hub.interrupted(Partition(partition)));
+    }
+
+    /// The whole subscription is back.
     pub fn gap_everywhere(&self, cause: &'static str) {
         for partition in 0..self.rooms.partitions() {
             self.gap(Partition(partition), cause);
@@ -49,12 +56,14 @@ impl Mender {
         }
     }
 
-    /// Subscribes a partition again, and mends the gap that made it necessary.
+    /// Subscribes a partition again, until it succeeds, and mends the gap that made it necessary.
     pub async fn resubscribe(&self, bus: &Bus, partition: Partition, cause: &'static str) {
-        match bus.resubscribe(partition).await {
-            Ok(()) => self.gap(partition, cause),
-            Err(error) => tracing::warn!(partition = partition.0, %error, "could not subscribe again"),
+        self.hub.interrupted(partition);
+        while let Err(error) = bus.resubscribe(partition).await {
+            tracing::warn!(partition = partition.0, %error, "could not subscribe again");
+            tokio::time::sleep(RESUBSCRIBE).await;
         }
+        self.gap(partition, cause);
     }
 
     /// Reads one session's log and delivers what it missed.

@@ -19,6 +19,7 @@ pub fn sink(mender: Mender) -> Sink {
                 tracing::warn!(partition = partition.0, "an envelope that is none");
             }
         },
+        BusEvent::Interrupted => mender.interrupted_everywhere(),
         BusEvent::Reconnected => mender.gap_everywhere("reconnected"),
         BusEvent::Lagged => mender.gap_everywhere("lagged"),
     })

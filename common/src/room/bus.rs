@@ -40,7 +40,10 @@ pub enum BusEvent {
         /// An envelope.
         message: Bytes,
     },
-    /// A connection was lost and is back, subscribed again: every partition may have missed something.
+    /// A connection was lost: every partition may have missed something, and may go on to, until `Reconnected`. Comes before any
+    /// message that follows what was missed.
+    Interrupted,
+    /// Subscribed again to everything, after `Interrupted`.
     Reconnected,
     /// This process was too slow and messages were dropped: every partition has missed something.
     Lagged,
@@ -181,6 +184,8 @@ impl Pump {
                         return;
                     }
                     metrics::counter!("switchboard_bus_reconnects_total").increment(1);
+                    // Nothing arrives by the new connection before it is asked to: this is in time.
+                    (self.sink)(BusEvent::Interrupted);
                     restoring = Some(restore(self.client.clone(), self.channels.clone()).boxed());
                 }
                 () = restored => {

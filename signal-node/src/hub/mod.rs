@@ -33,6 +33,8 @@ struct Shard {
     rooms: HashMap<RoomId, Vec<Arc<Link>>>,
     /// Raised at each gap of the subscription: who was on the way in an older one may have missed something.
     epoch: u64,
+    /// The subscription has a gap that has not ended: what arrives already may have a hole before it.
+    interrupted: bool,
     /// Redis TIME (ms) of the last canary: everything older was delivered.
     canary_ms: u64,
     /// Sessions whose seat Redis does not know as theirs: taken over, or lost with Redis' data. The next beat tells which.
@@ -69,6 +71,8 @@ struct Delivery {
     seen: LogId,
     /// What arrives while a script or a log read is on the way; `None` when live.
     buffer: Option<Vec<Buffered>>,
+    /// The last position before the gap for which it buffers.
+    before_gap: LogId,
     /// The subscription epoch up to which nothing is missing.
     epoch: u64,
     /// The room is gone: the session is in no room any more.
@@ -114,6 +118,7 @@ impl Hub {
             holding: None,
             seen: LogId::default(),
             buffer: Some(Vec::new()),
+            before_gap: LogId::default(),
             epoch: shard.epoch,
             gone: false,
         };
@@ -169,17 +174,25 @@ impl Hub {
         }
     }
 
-    /// The subscription had a gap: every session of the partition buffers until its log was read. Returns what to read.
+    /// The subscription was lost: from here on every session of the partition buffers, and its position stands still, until the
+    /// subscription is whole and [`Hub::gap`] says what to read. To wait until then would be too late: between the subscription's
+    /// return and the news of it, later events and canaries arrive, and a position that followed them would be past the hole.
+    pub fn interrupted(&self, partition: Partition) {
+        let mut shard = self.shard(partition);
+        shard.interrupted = true;
+        let _read_when_whole = shard.open_gap();
+    }
+
+    /// The subscription is whole after a gap: every session of the partition buffers until its log was read. Returns what to read.
     pub fn gap(&self, partition: Partition) -> Vec<CatchUp> {
         let mut shard = self.shard(partition);
-        shard.epoch += 1;
-        let (epoch, floor) = (shard.epoch, before(shard.canary_ms));
-        let links = shard.rooms.values().flatten();
-        links.filter_map(|link| link.open_gap(epoch, floor)).collect()
+        shard.interrupted = false;
+        shard.open_gap()
     }
 
     /// Makes a link whose script has answered live: `first` goes out, then what was buffered after `seen`. If the
-    /// subscription had a gap meanwhile, it is live only after what is returned was read.
+    /// subscription had a gap meanwhile, it is live only after what is returned was read; if the gap has not ended, after
+    /// what [`Hub::gap`] will return.
     #[must_use]
     pub fn go_live(
         &self,
@@ -191,16 +204,18 @@ impl Hub {
     ) -> Option<CatchUp> {
         // Held to the end: a gap that opened in between would find a link neither on its way nor live, and pass it by.
         let shard = self.shard(partition);
-        let (epoch, floor) = (shard.epoch, before(shard.canary_ms));
         let mut state = link.lock();
         state.holding = Some(Box::new(holding));
-        state.seen = seen;
+        (state.seen, state.before_gap) = (seen, seen);
         if let Some(message) = first {
             link.send(message);
         }
-        if state.epoch != epoch {
-            state.epoch = epoch;
-            return Some(CatchUp { link: Arc::clone(link), from: seen.max(floor), epoch });
+        let across_a_gap = std::mem::replace(&mut state.epoch, shard.epoch) != shard.epoch;
+        if shard.interrupted {
+            return None;
+        }
+        if across_a_gap {
+            return Some(CatchUp { link: Arc::clone(link), from: seen, epoch: shard.epoch });
         }
         link.flush(&mut state);
         None
@@ -238,6 +253,15 @@ impl Hub {
     #[must_use]
     pub fn links(&self, partition: Partition) -> Vec<Arc<Link>> {
         self.shard(partition).rooms.values().flatten().cloned().collect()
+    }
+}
+
+impl Shard {
+    /// Every session that a script has seated buffers from here on.
+    fn open_gap(&mut self) -> Vec<CatchUp> {
+        self.epoch += 1;
+        let (epoch, floor) = (self.epoch, before(self.canary_ms));
+        self.rooms.values().flatten().filter_map(|link| link.open_gap(epoch, floor)).collect()
     }
 }
 
@@ -315,13 +339,17 @@ impl Link {
         }
     }
 
-    /// Back to buffering, unless a script is still on the way: then `go_live` finds out.
+    /// Back to buffering, unless a script is still on the way: then `go_live` finds out. Everything up to `floor` was
+    /// delivered, but to a session that buffers already: its position is where its own gap began.
     fn open_gap(self: &Arc<Self>, epoch: u64, floor: LogId) -> Option<CatchUp> {
         let mut state = self.lock();
         state.holding.as_ref()?;
         state.epoch = epoch;
-        state.buffer.get_or_insert_default();
-        Some(CatchUp { link: Arc::clone(self), from: state.seen.max(floor), epoch })
+        if state.buffer.is_none() {
+            state.before_gap = state.seen.max(floor);
+            state.buffer = Some(Vec::new());
+        }
+        Some(CatchUp { link: Arc::clone(self), from: state.before_gap, epoch })
     }
 
     /// Delivers what the log has after a gap, then what arrived meanwhile, unless there was another gap by then: what is

@@ -125,12 +125,51 @@ fn a_gap_within_a_gap_is_mended_by_its_own_reading() {
 }
 
 #[test]
+fn what_arrives_when_the_subscription_is_back_but_not_yet_known_to_be_moves_no_position_past_the_hole() {
+    let hub = Hub::new(1);
+    let (link, queue) = newcomer(&hub);
+    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    publish(&hub, 2, everybody(None));
+    hub.interrupted(P);
+    // 3 was published while nobody listened; 4 and a canary by the first channel that is subscribed again.
+    publish(&hub, 4, everybody(None));
+    hub.deliver(P, Envelope::Canary { ms: 9 });
+    assert_eq!(got(&queue), [2], "nothing overtakes the log");
+    assert_eq!(hub.tick(P, &link), None, "something is missing");
+    let missed = hub.gap(P).pop().unwrap();
+    assert_eq!(missed.from, id(2));
+    link.caught_up(missed.epoch, vec![entry(3), entry(4)]);
+    publish(&hub, 10, everybody(None));
+    assert_eq!(got(&queue), [3, 4, 10]);
+}
+
+#[test]
+fn a_session_that_joins_while_the_subscription_is_lost_is_live_once_its_log_was_read() {
+    let hub = Hub::new(1);
+    let (early, to_early) = newcomer(&hub);
+    hub.interrupted(P);
+    let (late, to_late) = newcomer(&hub);
+    for (link, peer) in [(&early, "a"), (&late, "b")] {
+        assert!(hub.go_live(P, link, seat(link, peer), id(5), None).is_none(), "reading now would be too early");
+    }
+    publish(&hub, 7, everybody(None));
+    let missed = hub.gap(P);
+    assert_eq!(missed.len(), 2);
+    for missed in missed {
+        assert_eq!(missed.from, id(5));
+        missed.link.caught_up(missed.epoch, vec![entry(6), entry(7)]);
+    }
+    assert_eq!((got(&to_early), got(&to_late)), (vec![6, 7], vec![6, 7]));
+}
+
+#[test]
 fn a_session_that_joined_across_a_gap_reads_the_log_too() {
     let hub = Hub::new(1);
     let (link, queue) = newcomer(&hub);
     assert!(hub.gap(P).is_empty(), "its script is still on the way");
+    hub.deliver(P, Envelope::Canary { ms: 90 });
     let missed = hub.go_live(P, &link, seat(&link, "u"), id(5), None).unwrap();
-    assert_eq!(missed.from, id(5));
+    assert_eq!(missed.from, id(5), "the canary came after the gap, the answer perhaps before it");
     publish(&hub, 7, everybody(None));
     link.caught_up(missed.epoch, vec![entry(6)]);
     assert_eq!(got(&queue), [6, 7]);
