@@ -1,5 +1,7 @@
 //! What became of every event that a client sent to its partner. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// One event, as its sender remembers it.
@@ -58,6 +60,13 @@ impl std::ops::AddAssign for Audit {
     }
 }
 
+/// The 99th percentile of how long these events waited for their acknowledgement; `None` when none was acknowledged.
+pub(crate) fn p99<'a>(events: impl Iterator<Item = &'a Sent>) -> Option<Duration> {
+    let mut waited: Vec<_> = events.filter_map(|event| Some(event.acknowledged? - event.born)).collect();
+    waited.sort_unstable();
+    waited.get((waited.len() * 99 / 100).min(waited.len().saturating_sub(1))).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +82,20 @@ mod tests {
         assert_eq!(Audit::of(&events, &[0, 1, 2]), Audit { acknowledged: 3, ..Audit::default() });
         let found = Audit::of(&events, &[2, 0, 0]);
         assert_eq!(found, Audit { acknowledged: 3, lost: 1, doubled: 1, reordered: 1 });
+    }
+
+    #[test]
+    fn the_99th_percentile_is_of_the_acknowledged_events() {
+        let events = |count: u64| {
+            let waited = |n| {
+                let event = sent(n, n, false);
+                Sent { acknowledged: Some(event.born + Duration::from_millis(n)), ..event }
+            };
+            (1..=count).map(waited).chain([sent(0, 0, false)]).collect::<Vec<_>>()
+        };
+        assert_eq!(p99(events(200).iter()), Some(Duration::from_millis(199)));
+        assert_eq!(p99(events(1).iter()), Some(Duration::from_millis(1)));
+        assert_eq!(p99(events(0).iter()), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Many clients in pairs across nodes, each pair in a room of its own.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use anyhow::bail;
 use tokio::time::{Instant, sleep};
 
 use crate::api::Host;
-use crate::audit::Audit;
+use crate::audit::{Audit, p99};
 use crate::client::{Client, Order, Profile};
 use crate::record::Record;
+use crate::report::seconds;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -117,6 +119,16 @@ impl Party {
             sum += Audit::of(&right.record().sent, &left.record().received);
         }
         sum
+    }
+
+    /// The 99th percentile, in milliseconds, of how long the events first sent in this span waited for their acknowledgement.
+    pub(crate) fn p99_ms(&self, span: &Range<Instant>) -> f64 {
+        let within = |client: &Client| {
+            let sent = &client.record().sent;
+            sent.iter().filter(|event| span.contains(&event.born)).copied().collect::<Vec<_>>()
+        };
+        let events: Vec<_> = self.clients().flat_map(within).collect();
+        p99(events.iter()).map_or(0.0, |waited| seconds(waited * 1000))
     }
 
     /// Participants without a client, once `bound` has passed or there are none: somebody new looks into every room.

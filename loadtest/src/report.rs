@@ -29,6 +29,9 @@ pub(crate) struct Line {
     pub(crate) back: f64,
     /// The longest time that a client was without a socket.
     pub(crate) without: f64,
+    /// The 99th percentile of the wait for an acknowledgement before the fault, and while it lasted; milliseconds.
+    pub(crate) p99_before: f64,
+    pub(crate) p99_during: f64,
     /// What must hold and did not, one text each.
     pub(crate) violations: Vec<String>,
 }
@@ -56,6 +59,8 @@ impl Line {
         self.told = self.told.max(other.told);
         self.back = self.back.max(other.back);
         self.without = self.without.max(other.without);
+        self.p99_before = self.p99_before.max(other.p99_before);
+        self.p99_during = self.p99_during.max(other.p99_during);
         self.violations.extend(other.violations);
     }
 }
@@ -68,14 +73,14 @@ pub(crate) fn seconds(time: Duration) -> f64 {
 /// The table, in Markdown.
 pub(crate) fn table(lines: &[Line]) -> String {
     let mut text = String::from(
-        "| fault | rounds | acknowledged | lost | doubled | reordered | ghosts | sockets lost | resumed | fresh | told s | back s | longest without a socket s |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+        "| fault | rounds | acknowledged | lost | doubled | reordered | ghosts | sockets lost | resumed | fresh | told s | back s | longest without a socket s | p99 before ms | p99 during ms |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for line in lines {
         let Line { fault, rounds, acknowledged, lost, doubled, reordered, ghosts, dropped, resumed, fresh, .. } = line;
-        let Line { told, back, without, .. } = line;
+        let Line { told, back, without, p99_before, p99_during, .. } = line;
         text += &format!(
-            "| {fault} | {rounds} | {acknowledged} | {lost} | {doubled} | {reordered} | {ghosts} | {dropped} | {resumed} | {fresh} | {told:.1} | {back:.1} | {without:.1} |\n"
+            "| {fault} | {rounds} | {acknowledged} | {lost} | {doubled} | {reordered} | {ghosts} | {dropped} | {resumed} | {fresh} | {told:.1} | {back:.1} | {without:.1} | {p99_before:.1} | {p99_during:.1} |\n"
         );
     }
     text

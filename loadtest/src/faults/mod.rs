@@ -122,6 +122,7 @@ async fn round(
     let victim = index % nodes.len();
     let size = Size { pairs: settings.pairs, pace: Duration::from_secs(1) / settings.rate };
     let party = Party::gather(host, &nodes, size, fault.dooms().then_some(victim)).await?;
+    let gathered = Instant::now();
     sleep(TALK).await;
 
     let pids = processes(cluster);
@@ -148,6 +149,8 @@ async fn round(
         line.violations.push("somebody was never told that a peer had vanished".into());
         Duration::ZERO
     }));
+    line.p99_before = party.p99_ms(&(gathered..struck));
+    line.p99_during = party.p99_ms(&(struck..over));
     line.ghosts = party.ghosts(BURIED).await?;
 
     line.dropped = party.sum(|record| record.dropped.len());
@@ -228,12 +231,14 @@ fn summary(line: &Line) -> String {
         told,
         back,
         without,
+        p99_before,
+        p99_during,
         violations,
         ..
     } = line;
     let verdict = if violations.is_empty() { "holds".to_owned() } else { violations.join("; ") };
     format!(
         "{acknowledged} acknowledged, {lost} lost, {doubled} doubled, {reordered} reordered, {ghosts} ghosts, {dropped} sockets lost, \
-         {resumed} resumed, {fresh} fresh, told {told} s, back {back} s, without {without} s: {verdict}"
+         {resumed} resumed, {fresh} fresh, told {told} s, back {back} s, without {without} s, p99 {p99_before} ms before and {p99_during} ms during it: {verdict}"
     )
 }
