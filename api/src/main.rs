@@ -28,7 +28,7 @@ async fn main() -> ExitCode {
 
 async fn serve(config: ApiConfig) -> anyhow::Result<()> {
     telemetry::init_logs(&config.log)?;
-    let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"))?;
+    let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"), api::catalog::METRICS)?;
     let stop = shutdown::on_signals()?;
     let listeners = Listeners {
         clients: TcpListener::bind((config.bind, config.port)).await?,

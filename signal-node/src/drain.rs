@@ -29,6 +29,7 @@ impl Drain {
     /// Moves every client off. Returns when no socket is left, or at the deadline.
     pub async fn run(self, server: &Server, hub: &Arc<Hub>, partitions: u16) {
         let started = Instant::now();
+        metrics::gauge!("switchboard_draining").set(1.0);
         let end = started + self.deadline;
         let links = |hub: &Hub| -> Vec<Arc<Link>> { (0..partitions).flat_map(|p| hub.links(Partition(p))).collect() };
         let event = encode("server:draining", &serde_json::json!({ "deadlineMs": self.deadline.as_millis() }));
@@ -45,6 +46,7 @@ impl Drain {
         let step = seated.len().div_ceil(STEPS as usize).max(1);
         for some in seated.chunks(step) {
             some.iter().for_each(|link| link.close(DisconnectReason::Draining));
+            metrics::counter!("switchboard_drained_sessions_total").increment(some.len() as u64);
             sleep(pause.min(Duration::from_millis(250))).await;
         }
         server.close_all(told(DisconnectReason::Draining));

@@ -65,6 +65,8 @@ struct Watch {
     /// The last canary seen, and the beats since.
     canary_ms: u64,
     silent: u32,
+    /// When the last beat was sent.
+    beat_at: Option<std::time::Instant>,
     others: HashMap<String, Standing>,
     /// What the last beats found to do, while it is being done.
     tending: Option<JoinHandle<()>>,
@@ -119,6 +121,9 @@ impl Janitor {
             if well {
                 last_well = Some(Instant::now());
             }
+            let silent = (0..self.rooms.partitions()).filter(|p| self.hub.is_interrupted(Partition(*p))).count();
+            #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand")]
+            metrics::gauge!("switchboard_canary_silent_partitions").set(silent as f64);
             let ready = last_well.is_some_and(|at| at.elapsed() < patience);
             self.ready.store(ready, Ordering::Relaxed);
             for ((mut found, watch), p) in findings.into_iter().zip(&mut watches).zip(0..) {
@@ -155,7 +160,15 @@ impl Janitor {
         let known = watch.epoch.replace(beat.epoch.clone());
         let lost_data = known.as_ref().is_some_and(|epoch| *epoch != beat.epoch);
         self.settle(partition, swept && !lost_data, lost_data);
-        let silent = watch.is_silent(self.hub.canary_ms(partition), &beat, first);
+        let canary = self.hub.canary(partition);
+        if let (Some(arrived), Some(sent)) = (canary.arrived, watch.beat_at)
+            && canary.ms > watch.canary_ms
+        {
+            metrics::histogram!("switchboard_canary_seconds")
+                .record(arrived.saturating_duration_since(sent).as_secs_f64());
+        }
+        watch.beat_at = Some(sent.into_std());
+        let silent = watch.is_silent(canary.ms, &beat, first);
         let dead = if sent.elapsed() <= PROMPT {
             dead(&self.node, watch, &beat)
         } else {

@@ -3,6 +3,7 @@
 //! The way of an event: `transport` -> `dispatcher` -> `rules` -> `dispatcher` -> the room's log on Redis; and back:
 //! `subscriber` -> `hub` -> `outbox` -> `transport`.
 
+pub mod catalog;
 pub mod config;
 pub mod directory;
 pub mod dispatcher;
@@ -10,6 +11,7 @@ pub mod drain;
 pub mod hub;
 pub mod janitor;
 pub mod mender;
+pub mod meters;
 pub mod outbox;
 pub mod pulse;
 pub mod roster;
@@ -125,6 +127,7 @@ pub async fn run(
         hub: Arc::clone(&hub),
         roster: roster.clone(),
         mender,
+        meters: meters::RelayMeters::default(),
         credentials: Credentials {
             revoked,
             tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose()),

@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
 
 async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     telemetry::init_logs(&config.log)?;
-    let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"))?;
+    let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"), signal_node::catalog::METRICS)?;
     let stop = shutdown::on_signals()?;
     let listen = &config.listen;
     let listeners = Listeners {

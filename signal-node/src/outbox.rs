@@ -188,6 +188,12 @@ impl Outbox {
         self.queue.disconnect(&self.namespace, reason);
     }
 
+    /// Bytes that wait for the socket.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.queued_bytes()
+    }
+
     /// The namespace that [`ack`](Outbox::ack) and [`disconnect`](Outbox::disconnect) speak for.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
@@ -358,6 +364,11 @@ impl Queue {
             return Some(Control::Disconnect(namespace, reason));
         }
         None
+    }
+
+    /// Bytes queued or being written.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.state().bytes
     }
 
     /// Frames of this many bytes have left.

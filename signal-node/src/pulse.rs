@@ -57,6 +57,8 @@ impl Pulse {
                 _ => {}
             }
             metrics::gauge!("switchboard_cluster_degraded").set(f64::from(u8::from(degraded)));
+            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+            metrics::gauge!("switchboard_outbox_queued_bytes").set(self.roster.queued_bytes() as f64);
         }
     }
 

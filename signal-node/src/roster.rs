@@ -64,6 +64,12 @@ impl Roster {
         }
     }
 
+    /// Bytes that wait for slow sockets, all together.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.0.lock().sockets.values().map(Outbox::queued_bytes).sum()
+    }
+
     /// Tells everybody; with `stands`, also those who come later, until the next time.
     pub fn tell_all(&self, message: &Message, stands: bool) {
         let mut state = self.0.lock();

@@ -20,6 +20,11 @@ impl Asked {
         Self { outbox: outbox.clone(), event: event.name().into(), ack: event.ack() }
     }
 
+    /// The event's name.
+    pub(super) fn event(&self) -> &str {
+        &self.event
+    }
+
     /// Yes; `fields` is JSON text of more fields, each with a comma before it.
     pub(super) fn accept(&self, fields: &str) {
         if let Some(id) = self.ack {

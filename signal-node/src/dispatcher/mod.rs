@@ -22,15 +22,17 @@ use std::time::Duration;
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::auth::turn::IceConfig;
-use switchboard_common::domain::{Code, DisconnectReason, NodeId};
+use switchboard_common::domain::{Code, ConnectionState, DisconnectReason, NodeId};
 use switchboard_common::records::Records;
 use switchboard_common::room::{Revocations, Rooms};
 use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{self, CatchUp, Hub};
 use crate::mender::Mender;
+use crate::meters::{self, RelayMeters};
 use crate::outbox::Message;
 use crate::roster::Roster;
 use crate::rules::{self, Effect, Stamp};
@@ -60,6 +62,8 @@ pub struct Dispatcher {
     pub credentials: Credentials,
     /// What sessions are held to.
     pub limits: SessionLimits,
+    /// What is measured of events.
+    pub meters: RelayMeters,
     /// What outlives the event that caused it: farewells that Redis has not taken yet.
     pub tasks: TaskTracker,
 }
@@ -98,7 +102,7 @@ impl Application for Dispatcher {
     }
 
     async fn event(&self, session: &mut Session, event: Event) {
-        let asked = Asked::new(session.socket.outbox(), &event);
+        let (read, asked) = (Instant::now(), Asked::new(session.socket.outbox(), &event));
         self.forget_gone_room(session);
         if !event.attachments().is_empty() {
             return asked.refuse(&Code::BinaryNotSupported.into());
@@ -110,12 +114,12 @@ impl Application for Dispatcher {
         let effect = parsed.and_then(|parsed| rules::handle(parsed, &session.view(), Stamp { now: &now, id: &id }));
         match effect {
             Err(refusal) => asked.refuse(&refusal),
-            Ok(Effect::Log(logged)) => self.log(session, logged, asked),
+            Ok(Effect::Log(logged)) => self.log(session, logged, asked, read),
             Ok(Effect::IceServers) => {
                 self.send_ice_servers(session);
                 asked.accept("");
             }
-            Ok(effect) => Box::pin(self.perform(session, effect, asked)).await,
+            Ok(effect) => Box::pin(self.perform(session, effect, asked, read)).await,
         }
     }
 
@@ -137,7 +141,8 @@ impl Application for Dispatcher {
 
 impl Dispatcher {
     /// The effects that wait for Redis before the session's next event: barriers.
-    async fn perform(&self, session: &mut Session, effect: Effect, asked: Asked) {
+    async fn perform(&self, session: &mut Session, effect: Effect, asked: Asked, read: Instant) {
+        let enters = matches!(effect, Effect::Create(_) | Effect::Join(_));
         let done = match effect {
             Effect::Create(create) => self.create(session, create).await,
             Effect::Join(join) => self.join(session, join).await,
@@ -145,6 +150,10 @@ impl Dispatcher {
             Effect::EndCall(room) => self.end_call(session, &room).await,
             Effect::Log(_) | Effect::IceServers => return,
         };
+        if enters {
+            let waits = session.entered.as_ref().is_some_and(|it| it.place.state == ConnectionState::Waiting);
+            meters::entered(done.as_deref(), waits, read);
+        }
         match done {
             Ok(fields) => asked.accept(&fields),
             Err(refusal) => asked.refuse(&refusal),

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use switchboard_common::domain::{DisconnectReason, MediaState, PeerId, RoomId, RoomMeta, SessionHandle};
@@ -13,6 +14,7 @@ use switchboard_common::room::{LogEntry, LogId, Partition, Reseat, Seat};
 use switchboard_common::wire::envelope::{Audience, Envelope};
 use switchboard_common::wire::offset::Offset;
 
+use crate::meters::DeliveryMeter;
 use crate::outbox::{Message, Outbox};
 use crate::transport;
 
@@ -25,6 +27,7 @@ const BUFFER: usize = 4096;
 pub struct Hub {
     partitions: Vec<Mutex<Shard>>,
     next_handle: AtomicU64,
+    meter: DeliveryMeter,
 }
 
 /// The rooms of one partition.
@@ -37,6 +40,7 @@ struct Shard {
     interrupted: bool,
     /// Redis TIME (ms) of the last canary: everything older was delivered.
     canary_ms: u64,
+    canary_at: Option<Instant>,
     /// Sessions whose seat Redis does not know as theirs: taken over, or lost with Redis' data. The next beat tells which.
     doubted: Vec<Arc<Link>>,
 }
@@ -86,6 +90,15 @@ struct Buffered {
     message: Message,
 }
 
+/// Proof that a partition's subscription lives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Canary {
+    /// Redis TIME of the beat that sent it, in milliseconds; 0 before the first.
+    pub ms: u64,
+    /// When it came.
+    pub arrived: Option<Instant>,
+}
+
 /// A session that may have missed something: read its room's log after `from` and give it to [`Link::caught_up`].
 #[derive(Debug)]
 pub struct CatchUp {
@@ -102,7 +115,7 @@ impl Hub {
     #[must_use]
     pub fn new(partitions: u16) -> Self {
         let partitions = (0..partitions).map(|_| Mutex::default()).collect();
-        Self { partitions, next_handle: AtomicU64::new(1) }
+        Self { partitions, next_handle: AtomicU64::new(1), meter: DeliveryMeter::default() }
     }
 
     fn shard(&self, partition: Partition) -> MutexGuard<'_, Shard> {
@@ -123,7 +136,12 @@ impl Hub {
             gone: false,
         };
         let link = Arc::new(Link { handle, room: room.clone(), outbox, state: Mutex::new(state) });
-        shard.rooms.entry(room).or_default().push(Arc::clone(&link));
+        let links = shard.rooms.entry(room).or_default();
+        if links.is_empty() {
+            metrics::gauge!("switchboard_rooms").increment(1.0);
+        }
+        links.push(Arc::clone(&link));
+        metrics::gauge!("switchboard_sessions").increment(1.0);
         link
     }
 
@@ -131,9 +149,14 @@ impl Hub {
     pub fn unregister(&self, partition: Partition, link: &Link) {
         let mut shard = self.shard(partition);
         if let Some(links) = shard.rooms.get_mut(&link.room) {
+            let before = links.len();
             links.retain(|other| other.handle != link.handle);
+            if links.len() < before {
+                metrics::gauge!("switchboard_sessions").decrement(1.0);
+            }
             if links.is_empty() {
                 shard.rooms.remove(&link.room);
+                metrics::gauge!("switchboard_rooms").decrement(1.0);
             }
         }
     }
@@ -158,8 +181,13 @@ impl Hub {
                         }
                     }
                 }
+                drop(shard);
+                self.meter.delivered(ms);
             }
-            Envelope::Canary { ms } => self.shard(partition).canary_ms = ms,
+            Envelope::Canary { ms } => {
+                let mut shard = self.shard(partition);
+                (shard.canary_ms, shard.canary_at) = (ms, Some(Instant::now()));
+            }
             Envelope::Drop { room, handle } => {
                 let shard = self.shard(partition);
                 let links = shard.rooms.get(&room).into_iter().flatten();
@@ -232,10 +260,17 @@ impl Hub {
         Some(Offset { ms: canary.ms, seq: 0, room: link.room.clone() })
     }
 
-    /// Redis TIME, in milliseconds, of the last canary that arrived.
+    /// The last canary that arrived.
     #[must_use]
-    pub fn canary_ms(&self, partition: Partition) -> u64 {
-        self.shard(partition).canary_ms
+    pub fn canary(&self, partition: Partition) -> Canary {
+        let shard = self.shard(partition);
+        Canary { ms: shard.canary_ms, arrived: shard.canary_at }
+    }
+
+    /// Whether the partition's subscription is lost at the moment.
+    #[must_use]
+    pub fn is_interrupted(&self, partition: Partition) -> bool {
+        self.shard(partition).interrupted
     }
 
     /// Redis does not know a session's seat as its own: the janitor decides what that means.

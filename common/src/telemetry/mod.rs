@@ -1,11 +1,14 @@
 //! Logs and metrics: how they leave the process.
 
-use metrics::{Unit, describe_gauge, gauge};
+pub mod catalog;
+
+use metrics::gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::TryInitError;
 
 use crate::config::{LogConfig, LogFormat};
+use catalog::Metric;
 
 /// What kept telemetry from starting.
 #[derive(Debug, thiserror::Error)]
@@ -47,20 +50,23 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the recorder that the `metrics` macros write to; `service` and `version` label `switchboard_build_info`.
+    /// Makes the recorder that the `metrics` macros write to; `service` and `version` label `switchboard_build_info`, `own` is what
+    /// the service measures beside what both do.
     ///
     /// # Errors
     /// A recorder is installed already.
-    pub fn install(service: &'static str, version: &'static str) -> Result<Self, TelemetryError> {
+    pub fn install(
+        service: &'static str,
+        version: &'static str,
+        own: &'static [Metric],
+    ) -> Result<Self, TelemetryError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
             .set_buckets(&COUNTS)?
             .install_recorder()?;
+        catalog::declare(catalog::COMMON);
+        catalog::declare(own);
         gauge!("switchboard_build_info", "service" => service, "version" => version).set(1.0);
-        describe_gauge!("process_resident_memory_bytes", Unit::Bytes, "Resident memory");
-        describe_gauge!("process_cpu_seconds_total", Unit::Seconds, "User and system time");
-        describe_gauge!("process_open_fds", Unit::Count, "Open file descriptors");
-        describe_gauge!("process_threads", Unit::Count, "Threads");
         Ok(Self { handle })
     }
 
@@ -127,7 +133,11 @@ mod tests {
 
     #[test]
     fn metrics_render_with_the_build_and_buckets_by_unit() {
-        let metrics = Metrics::install("test", "1.2.3").unwrap();
+        const OWN: &[Metric] = &[
+            catalog::counts("switchboard_things_total", catalog::Series::Each("outcome", &["good", "bad"]), "Things"),
+            catalog::spreads("switchboard_nothing_seconds", catalog::Series::One, "Nothing"),
+        ];
+        let metrics = Metrics::install("test", "1.2.3", OWN).unwrap();
         metrics::histogram!("switchboard_something_seconds").record(0.002);
         metrics::histogram!("switchboard_batch_size").record(3.0);
         let text = metrics.render();
@@ -135,5 +145,8 @@ mod tests {
         assert!(text.contains(r#"switchboard_something_seconds_bucket{le="0.0025"} 1"#), "{text}");
         assert!(text.contains(r#"switchboard_batch_size_bucket{le="4"} 1"#), "{text}");
         assert!(text.contains("process_resident_memory_bytes "), "{text}");
+        assert!(text.contains("# HELP switchboard_things_total Things"), "{text}");
+        assert!(text.contains(r#"switchboard_things_total{outcome="bad"} 0"#), "there before the first: {text}");
+        assert!(text.contains("switchboard_nothing_seconds_count 0"), "{text}");
     }
 }

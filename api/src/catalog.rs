@@ -1,0 +1,22 @@
+//! What the api measures.
+
+use switchboard_common::telemetry::catalog::{
+    Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads,
+};
+
+/// Every metric of the api's own.
+pub const METRICS: &[Metric] = &[
+    spreads("switchboard_http_request_seconds", AsSeen, "Requests, by method, route and status"),
+    counts("switchboard_http_panics_total", One, "Requests whose handler panicked"),
+    counts("switchboard_calls_created_total", One, "Calls created"),
+    counts("switchboard_users_registered_total", One, "Accounts registered"),
+    counts("switchboard_passwords_rehashed_total", One, "Passwords whose hash was brought up to date at a sign-in"),
+    shows("switchboard_recorder_partitions_owned", One, "Outboxes that this pod records"),
+    shows("switchboard_outbox_lag_seconds", One, "Age of the oldest fact that waits for MongoDB"),
+    counts(
+        "switchboard_facts_recorded_total",
+        Each("kind", &["created", "joined", "left", "ended"]),
+        "Facts written to MongoDB",
+    ),
+    counts("switchboard_dead_facts_total", One, "Facts that can never be written, set aside"),
+];
