@@ -39,6 +39,8 @@ pub struct ApiConfig {
     pub deadline: Duration,
     /// `EMPTY_ROOM_SECONDS`: after which an empty room's call ends.
     pub empty_after: Duration,
+    /// `UNOPENED_CALL_SECONDS`: how long after its date a call that nobody came to is cancelled.
+    pub unopened_after: Duration,
 }
 
 impl ApiConfig {
@@ -75,6 +77,7 @@ impl ApiConfig {
             password_concurrency: env.number("PASSWORD_CONCURRENCY", cores, 1..=256),
             deadline: env.millis("REQUEST_TIMEOUT_MS", 15_000, 100..=300_000),
             empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
+            unopened_after: env.seconds("UNOPENED_CALL_SECONDS", 86_400, 60..=30 * 86_400),
         };
         variables.finish().map(|()| config)
     }

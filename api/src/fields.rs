@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
-use switchboard_common::domain::{CallSettings, Code, FieldError, Refusal, Timestamp, UserId};
+use switchboard_common::domain::{CallSettings, Code, FieldError, Refusal, SettingsChange, Timestamp, UserId};
 
 /// An input made of fields. A field that is wrong reads as a default; `Fields::finish` then refuses the whole input.
 pub trait Input: Sized {
@@ -189,6 +189,19 @@ impl Fields {
         serde_json::from_value(value).unwrap_or_else(|_| {
             self.reject(field, "each setting must be true or false");
             CallSettings::default()
+        })
+    }
+
+    /// Some of a call's settings.
+    pub fn settings_change(&mut self, field: &'static str) -> SettingsChange {
+        let Some(value) = self.take(field) else { return SettingsChange::default() };
+        let Some(fields) = value.as_object() else {
+            self.reject(field, "must be an object");
+            return SettingsChange::default();
+        };
+        SettingsChange::read(fields).unwrap_or_else(|| {
+            self.reject(field, "each setting must be true or false");
+            SettingsChange::default()
         })
     }
 

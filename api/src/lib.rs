@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod error;
 pub mod extract;
 pub mod fields;
+pub mod lapse;
 pub mod recorder;
 mod routes;
 mod run;

@@ -14,10 +14,10 @@ use switchboard_common::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Parts};
+use crate::app::{App, Parts, now};
 use crate::config::ApiConfig;
 use crate::recorder::{self, RecorderOptions};
-use crate::{HttpOptions, router, server};
+use crate::{HttpOptions, lapse, router, server};
 
 /// Between tries to reach something that is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -72,6 +72,8 @@ async fn serve(
     let indexes = tokio::spawn(make_indexes(records.clone(), ready));
     let recorder =
         tokio::spawn(recorder::run(rooms.clone(), records.clone(), RecorderOptions::default(), stop.clone()));
+    let lapses = lapse::run(rooms.clone(), records.clone(), config.unopened_after, now, stop.clone());
+    let lapses = tokio::spawn(lapses);
     let revoked = Revocations::default();
     let following = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let app = App::new(Parts {
@@ -89,6 +91,7 @@ async fn serve(
     tracing::info!("serving");
     server::serve(listener, router(app, options), stop).await;
     indexes.abort();
+    lapses.await.context("the look for calls that nobody came to")?;
     following.await.context("the list of revoked sign-ins")?;
     recorder.await.context("the recorder")
 }

@@ -153,6 +153,80 @@ impl<'a> DoorView<'a> {
     }
 }
 
+/// What a call came to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatsView<'a> {
+    /// Minutes.
+    duration: i64,
+    duration_ms: i64,
+    total_participants: usize,
+    max_concurrent_participants: u32,
+    participant_stats: Vec<StayView<'a>>,
+    call_timeline: Timeline,
+}
+
+/// How long one user was in a call. A reconnect is no leaving; of two devices at once the time counts once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StayView<'a> {
+    user_id: &'a UserId,
+    user: PublicUser,
+    role: Role,
+    joined_at: Option<Timestamp>,
+    left_at: Option<Timestamp>,
+    /// Minutes.
+    duration: i64,
+    duration_ms: i64,
+}
+
+#[derive(Serialize)]
+struct Timeline {
+    created: Timestamp,
+    scheduled: Option<Timestamp>,
+    started: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
+impl<'a> StatsView<'a> {
+    /// The figures of a call at `now`; who was invited and never came is not among its participants.
+    #[must_use]
+    pub fn new(call: &'a CallRecord, now: Timestamp) -> Self {
+        let figures = call.figures(now);
+        let came = call.participants.iter().filter(|entry| entry.joined_at.is_some());
+        let stays = came.map(|entry| {
+            let duration_ms = entry.connected_ms(call.until(now));
+            StayView {
+                user_id: &entry.user,
+                user: call.person(&entry.user),
+                role: entry.role,
+                joined_at: entry.joined_at,
+                left_at: entry.left_at,
+                duration: minutes(duration_ms),
+                duration_ms,
+            }
+        });
+        Self {
+            duration: minutes(figures.duration_ms),
+            duration_ms: figures.duration_ms,
+            total_participants: figures.participants,
+            max_concurrent_participants: figures.peak,
+            participant_stats: stays.collect(),
+            call_timeline: Timeline {
+                created: call.created_at,
+                scheduled: call.scheduled_at,
+                started: call.started_at,
+                ended: call.ended_at,
+            },
+        }
+    }
+}
+
+/// Whole minutes, half ones up, as the record's `$round` does for all but exact halves.
+pub(crate) const fn minutes(ms: i64) -> i64 {
+    (ms + 30_000) / 60_000
+}
+
 fn connected(call: &CallRecord) -> u32 {
     let count = call.participants.iter().filter(|entry| entry.is_connected).count();
     u32::try_from(count).unwrap_or(u32::MAX)

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{RecorderOptions, reading};
+use crate::app::now;
 
 /// The first and the longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -103,7 +104,7 @@ impl Outboxes {
         }
         let refused = self.records.write_facts(&facts).await?;
         dead.extend(refused.iter().map(|(index, problem)| buried(&sources[*index], problem.clone())));
-        self.records.bury_facts(&dead, reading::now()).await?;
+        self.records.bury_facts(&dead, now()).await?;
         for fact in &dead {
             metrics::counter!("switchboard_dead_facts_total").increment(1);
             tracing::error!(
@@ -126,6 +127,6 @@ fn buried(entry: &OutboxEntry, problem: String) -> DeadFact {
 }
 
 /// Between three quarters of it and all of it, so that pods and partitions do not move in step.
-pub(super) fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.75 + rand::random::<f64>() / 4.0)
 }

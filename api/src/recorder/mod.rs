@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use drain::Outboxes;
+pub(crate) use drain::jittered;
 use steward::Steward;
 
 /// How the recorder works.

@@ -1,7 +1,5 @@
 //! From a fact as the room scripts wrote it to one that the records take.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::Deserialize;
 use switchboard_common::domain::{Role, Timestamp};
 use switchboard_common::records::{CallChange, CallFact, NewCall, Present};
@@ -71,12 +69,6 @@ fn present(fact: &Fact) -> Result<Present, String> {
 /// A stream id as text that sorts as the numbers do.
 fn order(id: LogId) -> String {
     format!("{:015}-{:020}", id.ms, id.seq)
-}
-
-/// This machine's clock, for what is shown to people only.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

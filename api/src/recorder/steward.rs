@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::drain::{Outboxes, jittered};
-use super::reading::now;
+use crate::app::now;
 
 /// How long a clean stop waits for batches that are being written.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -1,9 +1,9 @@
-use serde_json::{Value, json};
+use serde_json::json;
 use switchboard_common::auth::{Kind, Tokens};
-use switchboard_common::domain::{MediaState, PublicUser, Role, RoomId, SessionHandle, UserId};
-use switchboard_common::room::{Door, Join, Joined};
+use switchboard_common::domain::{Role, RoomId, UserId};
+use switchboard_common::room::Door;
 
-use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service, User};
+use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
 
 fn tokens() -> Tokens {
     Tokens::new(ACCESS_SECRET, REFRESH_SECRET)
@@ -102,28 +102,6 @@ async fn a_room_that_does_not_exist_cannot_be_joined() {
     }
 }
 
-/// Seats a user as a node does.
-async fn seat(service: &Service, call: &Value, user: &User) {
-    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
-    service.rooms.beat(service.rooms.partition_of(&room), 1, true).await.unwrap();
-    let Door::Open { meta, .. } = service.rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
-    let id = UserId::parse(&user.id).unwrap();
-    let join = Join {
-        room,
-        meta_version: meta.version,
-        pid: format!("{:0>32}", user.id),
-        old_pid: None,
-        handle: SessionHandle(1),
-        role: Role::Participant,
-        waits: false,
-        public: PublicUser::new(id.clone(), user.email.clone(), None),
-        user: id,
-        media: MediaState::default(),
-    };
-    let joined = service.rooms.join(join).await.unwrap();
-    assert!(matches!(joined, Joined::Seated { .. }), "{joined:?}");
-}
-
 #[tokio::test]
 async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
     let service = Service::start().await;
@@ -131,7 +109,7 @@ async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
     let call = service.call(&ann, json!({ "maxParticipants": 2 })).await;
     for user in [&ann, &bob] {
         assert_eq!(service.join(&call, Some(&user.token), json!({})).await.status, 200);
-        seat(&service, &call, user).await;
+        service.seat(&call, &user.id, 1).await;
     }
     let door = service.get(&format!("/api/video-calls/room/{}", call["roomId"].as_str().unwrap()), None).await;
     assert_eq!(door.data()["currentParticipants"], 2);

@@ -5,7 +5,9 @@
 
 mod accounts;
 mod calls;
+mod edits;
 mod join;
 mod outage;
 mod protocol;
+mod stats;
 mod support;

@@ -19,5 +19,5 @@ pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId}
 pub use participant::{ConnectionState, MediaState, Participant, PublicUser, Role};
 pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
-pub use settings::CallSettings;
+pub use settings::{CallSettings, SettingsChange};
 pub use time::Timestamp;

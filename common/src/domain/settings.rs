@@ -1,6 +1,9 @@
 //! A call's settings.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// What is allowed and what happens by itself in a call. Field names are as on the wire and in MongoDB, and so is
 /// their number, which is over eight.
@@ -47,5 +50,64 @@ impl Default for CallSettings {
             recording_enabled: false,
             background_blur_enabled: false,
         }
+    }
+}
+
+/// Some settings that are to be changed, by their names on the wire; the others stay as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct SettingsChange(BTreeMap<String, bool>);
+
+impl SettingsChange {
+    /// Reads it; what is no setting is ignored. `None`: a setting that is neither true nor false.
+    #[must_use]
+    pub fn read(fields: &Map<String, Value>) -> Option<Self> {
+        let known = object(&CallSettings::default());
+        let named = fields.iter().filter(|(name, _)| known.contains_key(*name));
+        named.map(|(name, value)| Some((name.clone(), value.as_bool()?))).collect::<Option<_>>().map(Self)
+    }
+
+    /// Each setting and what it is to be.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
+    /// The settings after the change.
+    #[must_use]
+    pub fn applied_to(&self, settings: &CallSettings) -> CallSettings {
+        let mut fields = object(settings);
+        fields.extend(self.iter().map(|(name, value)| (name.to_owned(), Value::Bool(value))));
+        // Names and types are those of the settings: `read` saw to it.
+        serde_json::from_value(Value::Object(fields)).unwrap_or_else(|_| settings.clone())
+    }
+}
+
+fn object(settings: &CallSettings) -> Map<String, Value> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_change_touches_what_it_names() {
+        let change = |value: Value| SettingsChange::read(value.as_object().unwrap());
+        let some = change(json!({ "chatEnabled": false, "waitingRoomEnabled": true, "unknown": 1 })).unwrap();
+        let after = some.applied_to(&CallSettings { recording_enabled: true, ..CallSettings::default() });
+        let expected = CallSettings {
+            chat_enabled: false,
+            waiting_room_enabled: true,
+            recording_enabled: true,
+            ..CallSettings::default()
+        };
+        assert_eq!(after, expected);
+        assert_eq!(change(json!({ "chatEnabled": "no" })), None);
+        assert_eq!(change(json!({ "chatEnabled": null })), None);
     }
 }

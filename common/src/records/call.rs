@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::stored::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
+use super::{ParticipantRecord, PersonRecord};
 use crate::domain::{
-    CallId, CallSettings, CallStatus, CallType, Entrance, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
+    CallId, CallSettings, CallStatus, CallType, Entrance, PublicUser, RoomId, RoomMeta, Timestamp, UserId,
 };
 
 /// A document of `videocalls`.
@@ -79,57 +80,12 @@ pub struct CallRecord {
     pub people: Vec<PersonRecord>,
 }
 
-/// One user of a call, over all of its presences.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ParticipantRecord {
-    /// An ObjectId, or a guest's id as text.
-    #[serde(rename = "userId", with = "id")]
-    pub user: UserId,
-    /// A guest's name, who has no record of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Its role when last seen.
-    #[serde(default = "participant")]
-    pub role: Role,
-    /// When it first came; none until it has.
-    #[serde(with = "maybe_date", default)]
-    pub joined_at: Option<Timestamp>,
-    /// When it last left; none while it is there.
-    #[serde(with = "maybe_date", default)]
-    pub left_at: Option<Timestamp>,
-    /// Whether it is there.
-    #[serde(default, deserialize_with = "or_default")]
-    pub is_connected: bool,
-    /// The join id of its latest presence.
-    #[serde(default)]
-    pub connection_id: Option<String>,
-}
-
-/// The public part of a user's document.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PersonRecord {
-    /// `_id`.
-    #[serde(rename = "_id", with = "id")]
-    pub id: UserId,
-    /// The name to show.
-    #[serde(default, deserialize_with = "or_default")]
-    pub name: String,
-    /// A picture's address.
-    #[serde(default)]
-    pub avatar: Option<String>,
-}
-
 const fn waiting() -> CallStatus {
     CallStatus::Waiting
 }
 
 const fn public() -> CallType {
     CallType::Public
-}
-
-const fn participant() -> Role {
-    Role::Participant
 }
 
 const fn hundred() -> u32 {

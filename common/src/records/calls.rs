@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_document};
 
-use super::stored::{date_to_bson, id_to_bson};
+use super::stored::{date_to_bson, id_forms};
 use super::{CallRecord, Records, RecordsError};
 use crate::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
 
@@ -72,7 +72,9 @@ impl Records {
     /// # Errors
     /// When MongoDB is away or the document makes no sense.
     pub async fn call_by_room(&self, room: &RoomId) -> Result<Option<CallRecord>, RecordsError> {
-        let found = self.run("call_by_room", self.calls.find_one(doc! { "roomId": room.as_str() })).await?;
+        let found = self
+            .run("call_by_room", self.calls.find_one(doc! { "roomId": room.as_str(), "deletedAt": Bson::Null }))
+            .await?;
         Ok(found.map(deserialize_from_document).transpose()?)
     }
 
@@ -89,10 +91,11 @@ impl Records {
     /// # Errors
     /// When MongoDB is away or the document makes no sense.
     pub async fn call(&self, id: &CallId) -> Result<Option<CallRecord>, RecordsError> {
-        self.call_with_people(doc! { "_id": id_to_bson(id.as_str()) }).await
+        self.call_with_people(doc! { "_id": { "$in": id_forms(id.as_str()) } }).await
     }
 
-    async fn call_with_people(&self, filter: Document) -> Result<Option<CallRecord>, RecordsError> {
+    async fn call_with_people(&self, mut filter: Document) -> Result<Option<CallRecord>, RecordsError> {
+        filter.insert("deletedAt", Bson::Null);
         let mut stages = vec![doc! { "$match": filter }, doc! { "$limit": 1 }];
         stages.extend(with_people());
         let found = self.documents("call", stages).await?.pop();
@@ -137,13 +140,34 @@ impl Records {
         Ok(page)
     }
 
+    /// Calls whose date lies before `before` and that nobody has come to, the oldest first; at most `most`.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn unopened_calls(&self, before: Timestamp, most: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
+        let stages = vec![
+            doc! { "$match": {
+                "status": CallStatus::Scheduled.as_str(),
+                "scheduledAt": { "$lt": date_to_bson(before) },
+                "deletedAt": Bson::Null,
+            } },
+            doc! { "$sort": { "scheduledAt": 1 } },
+            doc! { "$limit": i64::from(most) },
+        ];
+        let found = self.documents("unopened_calls", stages).await?.into_iter();
+        let read = found.filter_map(|document| deserialize_from_document::<CallRecord>(document).ok());
+        Ok(read.map(|call| (call.id, call.room)).collect())
+    }
+
     /// Writes that a call has ended at `at`: status, end, duration, and everybody gone. A call that is over stays as
     /// it is, so it may be told twice, by the request that ended it and by the recorder, in any order.
     ///
     /// # Errors
     /// When MongoDB is away.
     pub async fn end_call(&self, id: &CallId, at: Timestamp) -> Result<(), RecordsError> {
-        let filter = doc! { "_id": id_to_bson(id.as_str()), "status": { "$nin": ["ended", "cancelled"] } };
+        let over = CallStatus::ALL.into_iter().filter(|status| !status.may_become(CallStatus::Ended));
+        let over: Vec<_> = over.map(CallStatus::as_str).collect();
+        let filter = doc! { "_id": { "$in": id_forms(id.as_str()) }, "status": { "$nin": over } };
         let minutes = doc! { "$round": [{ "$divide": [{ "$subtract": [date_to_bson(at), "$startedAt"] }, 60_000] }] };
         let gone = doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
             "$mergeObjects": ["$$p", {
@@ -169,14 +193,13 @@ impl Records {
 }
 
 fn matching(filter: &CallFilter) -> Document {
-    // The Node service may have stored an id as text.
-    let ids = vec![id_to_bson(filter.user.as_str()), Bson::from(filter.user.as_str())];
-    let mut all = vec![doc! { "$or": [
-        { "hostId": { "$in": ids.clone() } },
-        { "participants.userId": { "$in": ids } },
-    ] }];
+    let ids = id_forms(filter.user.as_str());
+    let mut all = vec![
+        doc! { "$or": [{ "hostId": { "$in": ids.clone() } }, { "participants.userId": { "$in": ids } }] },
+        doc! { "deletedAt": Bson::Null },
+    ];
     if let Some(status) = filter.status {
-        all.push(doc! { "status": text_of(status) });
+        all.push(doc! { "status": status.as_str() });
     }
     if let Some(call_type) = filter.call_type {
         all.push(doc! { "type": text_of(call_type) });
@@ -212,6 +235,11 @@ fn escaped(text: &str) -> String {
 /// Joins the public part of host and participants as `people`.
 fn with_people() -> [Document; 2] {
     let everybody = doc! { "$setUnion": [["$hostId"], { "$ifNull": ["$participants.userId", []] }] };
+    // An id that the Node service stored as text may be that of a user who is stored under an ObjectId.
+    let as_object = doc! { "$map": { "input": everybody.clone(), "as": "id", "in": { "$convert": {
+        "input": "$$id", "to": "objectId", "onError": "$$id", "onNull": Bson::Null,
+    } } } };
+    let everybody = doc! { "$setUnion": [everybody, as_object] };
     let public = vec![Bson::from(doc! { "$project": { "name": 1, "avatar": 1 } })];
     [
         doc! { "$set": { "people": everybody } },

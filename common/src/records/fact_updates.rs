@@ -7,8 +7,9 @@
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
 use super::facts::{CallChange, CallEvent, CallFact, NewCall, Present};
-use super::stored::{date_to_bson, id_to_bson};
-use crate::domain::{Role, Timestamp};
+use super::stored::{date_to_bson, id_forms, id_to_bson};
+use crate::domain::call::NEVER_OPENED;
+use crate::domain::{CallStatus, Role, Timestamp};
 
 /// Entries of `participants`; who comes later is in the log only, and `participantsTruncated` says so. A document has 16 MiB at most,
 /// and every change rewrites the list.
@@ -74,12 +75,12 @@ pub(super) fn update(fact: &CallFact) -> Document {
         }
         CallChange::Joined { who, name, role, count } => joined(fact.at, who, name, *role, *count),
         CallChange::Left { who, .. } => left(fact.at, who),
-        CallChange::Ended { .. } => ended(fact.at),
+        CallChange::Ended { reason } => ended(fact.at, reason),
     };
     let seen = doc! { "lastFact": &fact.order, "updatedAt": { "$max": ["$updatedAt", date_to_bson(fact.at)] } };
     let mut pipeline = vec![Bson::from(doc! { "$set": seen })];
     pipeline.extend(stages.into_iter().map(|stage| Bson::from(doc! { "$set": stage })));
-    doc! { "q": { "_id": id, "lastFact": { "$not": { "$gte": &fact.order } } }, "u": pipeline }
+    doc! { "q": { "_id": { "$in": id_forms(fact.call.as_str()) }, "lastFact": { "$not": { "$gte": &fact.order } } }, "u": pipeline }
 }
 
 fn created(fact: &CallFact, call: &NewCall) -> Document {
@@ -131,13 +132,12 @@ fn joined(at: Timestamp, who: &Present, name: &str, role: Role, count: u32) -> V
 
     let known = doc! { "$gt": [{ "$size": { "$setIntersection": ["$participants.userId", ids(who)] } }, 0] };
     let full = doc! { "$gte": [{ "$size": "$participants" }, PARTICIPANTS_MAX] };
-    let status = doc! { "$ifNull": ["$status", "waiting"] };
     vec![
         doc! { "participants": { "$ifNull": ["$participants", []] } },
         doc! {
             "peak": { "$max": ["$peak", i64::from(count)] },
             "startedAt": { "$ifNull": ["$startedAt", at] },
-            "status": { "$cond": [{ "$in": [status.clone(), ["scheduled", "waiting"]] }, "live", status] },
+            "status": becomes(CallStatus::Live),
             "participants": { "$switch": {
                 "branches": [
                     { "case": known.clone(), "then": each_entry_of(who, again) },
@@ -161,7 +161,14 @@ fn left(at: Timestamp, who: &Present) -> Vec<Document> {
     vec![doc! { "participants": each_entry_of(who, change) }]
 }
 
-fn ended(at: Timestamp) -> Vec<Document> {
+fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
+    let over = if reason == NEVER_OPENED {
+        // Somebody came after all, at the last moment: then it took place.
+        let came = doc! { "$ne": [{ "$ifNull": ["$startedAt", Bson::Null] }, Bson::Null] };
+        doc! { "$cond": [came, becomes(CallStatus::Ended), becomes(CallStatus::Cancelled)] }
+    } else {
+        becomes(CallStatus::Ended)
+    };
     let present = doc! { "$or": [{ "$eq": ["$$p.isConnected", true] }, { "$ne": [open(), []] }] };
     let everybody = doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
         "$cond": [present, { "$mergeObjects": ["$$p", gone(at)] }, "$$p"],
@@ -170,7 +177,7 @@ fn ended(at: Timestamp) -> Vec<Document> {
     vec![
         doc! {
             // A request that ended the call may have written both already.
-            "status": { "$cond": [{ "$eq": ["$status", "cancelled"] }, "cancelled", "ended"] },
+            "status": over,
             "endedAt": { "$ifNull": ["$endedAt", date_to_bson(at)] },
             "participants": everybody,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
@@ -178,6 +185,13 @@ fn ended(at: Timestamp) -> Vec<Document> {
         // Again even then: the start may have become known only since.
         doc! { "duration": { "$max": [0, { "$ifNull": [minutes, 0] }] } },
     ]
+}
+
+/// The call's status after it becomes `next`, if it may.
+fn becomes(next: CallStatus) -> Document {
+    let status = doc! { "$ifNull": ["$status", CallStatus::Waiting.as_str()] };
+    let from: Vec<_> = next.predecessors().map(CallStatus::as_str).collect();
+    doc! { "$cond": [{ "$in": [status.clone(), from] }, next.as_str(), status] }
 }
 
 /// The fields of the entry `p` of somebody whose last stay ends at `at`.
@@ -202,9 +216,8 @@ fn each_entry_of(who: &Present, change: Document) -> Document {
     } } }
 }
 
-/// The user's id in both forms: the Node service may have stored text.
 fn ids(who: &Present) -> Vec<Bson> {
-    vec![id_to_bson(who.user.as_str()), Bson::from(who.user.as_str())]
+    id_forms(who.user.as_str())
 }
 
 /// The open stays of the entry `p`.

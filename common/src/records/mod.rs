@@ -4,10 +4,13 @@
 //! service wrote is read as it is: ids as ObjectId or text, numbers of any width, missing fields as their defaults.
 
 mod call;
+mod call_edits;
 mod calls;
 mod error;
 mod fact_updates;
 mod facts;
+mod figures;
+mod people;
 mod sessions;
 mod stored;
 mod user;
@@ -20,15 +23,20 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
 
-pub use call::{CallRecord, ParticipantRecord, PersonRecord};
+pub use call::CallRecord;
+pub use call_edits::CallEdit;
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use error::RecordsError;
 pub use facts::{CallChange, CallEvent, CallFact, DeadFact, NewCall, Present};
+pub use figures::CallFigures;
+pub use people::{ParticipantRecord, PersonRecord, PresenceRecord};
 pub use sessions::Rotation;
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
 const DEFAULT_DATABASE: &str = "videocall-db";
+/// How long a deleted call stays out of sight before it is gone: longer than its last facts can be on their way.
+const DELETED_STAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How long to wait for MongoDB. Short, so that its absence is a quick 503 and not a pile of waiting requests.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +88,13 @@ impl Records {
         let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
         let users = self.database.collection::<Document>("users");
         self.run("indexes", users.create_index(index(doc! { "email": 1 }, unique()))).await?;
+        let scheduled = doc! { "status": "scheduled" };
         let calls = [
             index(doc! { "roomId": 1 }, unique()),
             index(doc! { "hostId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
+            index(doc! { "scheduledAt": 1 }, IndexOptions::builder().partial_filter_expression(scheduled).build()),
+            index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_STAYS).build()),
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;
         self.ensure_session_indexes().await?;

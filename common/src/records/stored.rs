@@ -12,6 +12,13 @@ pub(super) fn id_to_bson(id: &str) -> Bson {
     ObjectId::parse_str(id).map_or_else(|_| Bson::String(id.to_owned()), Bson::ObjectId)
 }
 
+/// An id in every form that it may be stored in: the Node service may have stored text.
+pub(super) fn id_forms(id: &str) -> Vec<Bson> {
+    let mut forms = vec![id_to_bson(id), Bson::from(id)];
+    forms.dedup();
+    forms
+}
+
 fn id_from_bson<T: TryFrom<String>>(value: Bson) -> Option<T> {
     let text = match value {
         Bson::ObjectId(id) => id.to_hex(),

@@ -1,0 +1,112 @@
+//! Making a call.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use rand::RngExt as _;
+use switchboard_common::domain::{CallSettings, CallStatus, CallType, Code, Refusal, Role, RoomId, Timestamp, UserId};
+use switchboard_common::records::{CallRecord, ParticipantRecord, PersonRecord, Records, RecordsError};
+
+use super::TYPES;
+use crate::app::App;
+use crate::envelope::success;
+use crate::error::Answer;
+use crate::extract::{Caller, ValidJson};
+use crate::fields::{Fields, Input};
+use crate::views::CallView;
+
+/// 36^12 rooms: a taken name is a rare accident, three in a row are none.
+const ROOM_LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+const ROOM_LENGTH: usize = 12;
+const ROOM_TRIES: usize = 3;
+
+/// The body of `POST video-calls`.
+pub(crate) struct NewCall {
+    title: String,
+    description: String,
+    scheduled_at: Option<Timestamp>,
+    call_type: CallType,
+    settings: CallSettings,
+    max_participants: u32,
+    passcode: Option<String>,
+    invited: Vec<UserId>,
+}
+
+impl Input for NewCall {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            title: fields.line("title", 1..=200),
+            description: fields.paragraph("description", 1000).unwrap_or_default(),
+            scheduled_at: fields.date("scheduledAt"),
+            call_type: fields.choice("type", &TYPES).unwrap_or(CallType::Public),
+            settings: fields.settings("settings"),
+            max_participants: fields.integer("maxParticipants", 2..=500).unwrap_or(100),
+            passcode: fields.optional_raw_text("passcode", 4..=20),
+            invited: fields.users("invitedUserIds", 500),
+        }
+    }
+}
+
+/// `POST video-calls`.
+pub(crate) async fn create(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    ValidJson(new): ValidJson<NewCall>,
+) -> Answer<impl IntoResponse> {
+    let now = app.now();
+    if new.scheduled_at.is_some_and(|at| at <= now) {
+        return Err(Refusal::field(Code::ValidationError, "scheduledAt", "must be in the future").into());
+    }
+    let passcode = match new.passcode {
+        Some(passcode) => Some(app.hasher.hash(passcode).await?),
+        None => None,
+    };
+    let host = caller.user;
+    let mut call = CallRecord {
+        id: Records::new_call_id(),
+        title: new.title,
+        description: new.description,
+        host: host.id.clone(),
+        participants: vec![ParticipantRecord::expected(host.id.clone(), Role::Host)],
+        scheduled_at: new.scheduled_at,
+        started_at: None,
+        ended_at: None,
+        duration: None,
+        status: if new.scheduled_at.is_some() { CallStatus::Scheduled } else { CallStatus::Waiting },
+        call_type: new.call_type,
+        settings: new.settings,
+        room: generated_room(),
+        join_link: String::new(),
+        passcode,
+        max_participants: new.max_participants,
+        invited: new.invited,
+        peak: 0,
+        created_at: now,
+        updated_at: now,
+        revision: 1,
+        people: vec![PersonRecord { id: host.id, name: host.name, avatar: host.avatar }],
+    };
+    store(&app, &mut call).await?;
+    metrics::counter!("switchboard_calls_created_total").increment(1);
+    Ok((StatusCode::CREATED, success("The call was created", CallView::new(&app, &call, Some(0)))).into_response())
+}
+
+/// Stores a call under a room's name that nobody has.
+async fn store(app: &App, call: &mut CallRecord) -> Result<(), RecordsError> {
+    for _ in 1..ROOM_TRIES {
+        call.join_link = app.join_link(&call.room);
+        match app.records.insert_call(call).await {
+            Err(RecordsError::Duplicate) => call.room = generated_room(),
+            done => return done,
+        }
+    }
+    call.join_link = app.join_link(&call.room);
+    app.records.insert_call(call).await
+}
+
+fn generated_room() -> RoomId {
+    let mut rng = rand::rng();
+    let text: String =
+        (0..ROOM_LENGTH).map(|_| char::from(ROOM_LETTERS[rng.random_range(0..ROOM_LETTERS.len())])).collect();
+    RoomId::parse(&text).expect("twelve letters and digits are a room's id")
+}

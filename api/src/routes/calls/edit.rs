@@ -1,0 +1,109 @@
+//! Changing a call.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use switchboard_common::domain::{CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
+use switchboard_common::records::{CallEdit, CallRecord};
+use switchboard_common::room::Door;
+
+use super::TYPES;
+use super::end::hosted;
+use crate::app::App;
+use crate::envelope::success;
+use crate::error::{Answer, Problem};
+use crate::extract::{Caller, Named, ValidJson};
+use crate::fields::{Fields, Input};
+use crate::views::CallView;
+
+/// The body of `PATCH video-calls/:id`. Over eight fields: each is one that a host can change.
+pub(crate) struct Changes {
+    title: Option<String>,
+    description: Option<String>,
+    /// Null takes the date away.
+    scheduled_at: Option<Option<Timestamp>>,
+    call_type: Option<CallType>,
+    settings: SettingsChange,
+    max_participants: Option<u32>,
+    /// Null takes the passcode away.
+    passcode: Option<Option<String>>,
+    invited: Option<Vec<UserId>>,
+}
+
+impl Input for Changes {
+    fn read(fields: &mut Fields) -> Self {
+        for field in ["title", "type", "settings", "maxParticipants", "invitedUserIds"] {
+            if fields.names(field) && !fields.has(field) {
+                fields.reject(field, "cannot be null");
+            }
+        }
+        let passcode = fields.names("passcode").then(|| fields.optional_raw_text("passcode", 4..=20));
+        Self {
+            title: fields.optional_line("title", 1..=200),
+            description: fields.names("description").then(|| fields.paragraph("description", 1000).unwrap_or_default()),
+            scheduled_at: fields.names("scheduledAt").then(|| fields.date("scheduledAt")),
+            call_type: fields.choice("type", &TYPES),
+            settings: fields.settings_change("settings"),
+            max_participants: fields.integer("maxParticipants", 2..=500),
+            passcode,
+            invited: fields.has("invitedUserIds").then(|| fields.users("invitedUserIds", 500)),
+        }
+    }
+}
+
+/// `PATCH` and `PUT video-calls/:id`: both change what they name and leave the rest.
+///
+/// Two hosts at once: each request's fields are written in one update, so both are there afterwards; of a field that both name, the
+/// later request's stays.
+pub(crate) async fn edit(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Named(id): Named<CallId>,
+    ValidJson(changes): ValidJson<Changes>,
+) -> Answer<impl IntoResponse> {
+    let call = hosted(&app, &caller, &id).await?;
+    let now = app.now();
+    if changes.scheduled_at.flatten().is_some_and(|at| at <= now) {
+        return Err(Refusal::field(Code::ValidationError, "scheduledAt", "must be in the future").into());
+    }
+    let passcode = match changes.passcode {
+        Some(Some(passcode)) => Some(Some(app.hasher.hash(passcode).await?)),
+        Some(None) => Some(None),
+        None => None,
+    };
+    let edit = CallEdit {
+        title: changes.title,
+        description: changes.description,
+        scheduled_at: changes.scheduled_at,
+        call_type: changes.call_type,
+        settings: changes.settings,
+        max_participants: changes.max_participants,
+        passcode,
+        invited: changes.invited,
+    };
+    allowed(&edit, &call)?;
+    let Some(mut changed) = app.records.edit_call(&id, &call.host, &edit, now).await? else {
+        // It was another call when it was read: ended, begun or deleted meanwhile.
+        let call = hosted(&app, &caller, &id).await?;
+        return Err(allowed(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()));
+    };
+    changed.people = call.people;
+    let present = show(&app, &changed).await?;
+    Ok(success("The call was changed", CallView::new(&app, &changed, Some(present))).into_response())
+}
+
+fn allowed(edit: &CallEdit, call: &CallRecord) -> Result<(), Problem> {
+    if call.status.is_over() {
+        return Err(Code::CallEnded.into());
+    }
+    if edit.allowed_in().all(|status| status != call.status) {
+        return Err(Refusal::field(Code::ValidationError, "scheduledAt", "the call has begun").into());
+    }
+    Ok(())
+}
+
+/// Gives an open room what the record says now; how many are there.
+async fn show(app: &App, call: &CallRecord) -> Answer<u32> {
+    let Door::Open { participants, .. } = app.rooms.door(&call.room).await? else { return Ok(0) };
+    app.rooms.open(&call.room, &call.room_meta()).await?;
+    Ok(participants)
+}

@@ -1,0 +1,68 @@
+//! Ending a call for everybody, and deleting it.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use serde_json::json;
+use switchboard_common::auth::Identity;
+use switchboard_common::domain::{CallId, Code, Timestamp};
+use switchboard_common::records::CallRecord;
+
+use crate::app::App;
+use crate::envelope::success;
+use crate::error::Answer;
+use crate::extract::{Caller, Named};
+use crate::views::minutes;
+
+/// `POST video-calls/:id/end`. Ending a call that is over is no mistake: the answer is the same.
+pub(crate) async fn end(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Named(id): Named<CallId>,
+) -> Answer<impl IntoResponse> {
+    let call = hosted(&app, &caller, &id).await?;
+    let ended_at = close(&app, &call, "ended_by_host").await?;
+    let duration = match call.duration {
+        Some(minutes) if call.status.is_over() => minutes,
+        _ => call.started_at.map_or(0, |started| minutes((ended_at.0 - started.0).max(0))),
+    };
+    Ok(success("The call has ended", json!({ "duration": duration, "endedAt": ended_at })).into_response())
+}
+
+/// `DELETE video-calls/:id`. A call that is not over ends first. Nothing is half done for the client: it is deleted when this succeeds,
+/// and when it fails the request can be sent again.
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    Named(id): Named<CallId>,
+) -> Answer<impl IntoResponse> {
+    let call = hosted(&app, &caller, &id).await?;
+    close(&app, &call, "deleted").await?;
+    if !app.records.delete_call(&id, &caller.user.id, app.now()).await? {
+        return Err(Code::CallNotFound.into());
+    }
+    metrics::counter!("switchboard_calls_deleted_total").increment(1);
+    Ok(success("The call was deleted", serde_json::Value::Null).into_response())
+}
+
+/// A call of the caller's own.
+pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> Answer<CallRecord> {
+    let call = app.records.call(id).await?.ok_or(Code::CallNotFound)?;
+    if call.host != caller.user.id {
+        return Err(Code::HostRequired.into());
+    }
+    Ok(call)
+}
+
+/// Ends a call, unless it is over; when it ended. Redis decides and remembers, durably: from then on the answer is yes. The record
+/// follows at once, or else through the recorder.
+pub(crate) async fn close(app: &App, call: &CallRecord, reason: &str) -> Answer<Timestamp> {
+    if call.status.is_over() {
+        return Ok(call.ended_at.unwrap_or(call.updated_at));
+    }
+    app.rooms.end(&call.room, &call.id, reason).await?;
+    let ended_at = app.now();
+    if let Err(error) = app.records.end_call(&call.id, ended_at).await {
+        tracing::warn!(%error, call_id = %call.id, "an ended call is left to the recorder");
+    }
+    Ok(ended_at)
+}

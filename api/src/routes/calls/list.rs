@@ -1,0 +1,77 @@
+//! One's own calls, page by page.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use switchboard_common::domain::{CallStatus, CallType, Timestamp};
+use switchboard_common::records::{CallFilter, CallOrder};
+
+use super::TYPES;
+use crate::app::App;
+use crate::envelope::{Pagination, page};
+use crate::error::Answer;
+use crate::extract::{Caller, ValidQuery};
+use crate::fields::{Fields, Input};
+use crate::views::CallView;
+
+const STATUSES: [(&str, CallStatus); 5] = [
+    ("scheduled", CallStatus::Scheduled),
+    ("waiting", CallStatus::Waiting),
+    ("live", CallStatus::Live),
+    ("ended", CallStatus::Ended),
+    ("cancelled", CallStatus::Cancelled),
+];
+const ORDERS: [(&str, CallOrder); 4] = [
+    ("createdAt", CallOrder::Created),
+    ("scheduledAt", CallOrder::Scheduled),
+    ("startedAt", CallOrder::Started),
+    ("title", CallOrder::Title),
+];
+
+/// The query of `GET video-calls`.
+pub(crate) struct Listing {
+    page: u32,
+    limit: u32,
+    status: Option<CallStatus>,
+    call_type: Option<CallType>,
+    search: Option<String>,
+    created: (Option<Timestamp>, Option<Timestamp>),
+    order: (CallOrder, bool),
+}
+
+impl Input for Listing {
+    fn read(fields: &mut Fields) -> Self {
+        Self {
+            page: fields.integer("page", 1..=1_000_000).unwrap_or(1),
+            limit: fields.integer("limit", 1..=100).unwrap_or(10),
+            status: fields.choice("status", &STATUSES),
+            call_type: fields.choice("type", &TYPES),
+            search: fields.optional_line("search", 0..=100).filter(|text| !text.is_empty()),
+            created: (fields.date("startDate"), fields.date("endDate")),
+            order: (
+                fields.choice("sort", &ORDERS).unwrap_or(CallOrder::Created),
+                fields.choice("order", &[("asc", false), ("desc", true)]).unwrap_or(true),
+            ),
+        }
+    }
+}
+
+/// `GET video-calls`: those that the caller hosts or is in.
+pub(crate) async fn list(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    ValidQuery(listing): ValidQuery<Listing>,
+) -> Answer<impl IntoResponse> {
+    let filter = CallFilter {
+        user: caller.user.id,
+        status: listing.status,
+        call_type: listing.call_type,
+        search: listing.search,
+        created: listing.created,
+        order: listing.order,
+        skip: u64::from(listing.page - 1) * u64::from(listing.limit),
+        limit: listing.limit,
+    };
+    let found = app.records.list_calls(&filter).await?;
+    let views: Vec<_> = found.calls.iter().map(|call| CallView::new(&app, call, None)).collect();
+    Ok(page("Calls", views, Pagination::new(listing.page, listing.limit, found.total)).into_response())
+}

@@ -1,0 +1,18 @@
+//! Calls: making, listing, reading, changing and ending them.
+
+mod create;
+mod edit;
+mod end;
+mod list;
+mod read;
+
+pub(crate) use create::create;
+pub(crate) use edit::edit;
+pub(crate) use end::{delete, end};
+pub(crate) use list::list;
+pub(crate) use read::{by_room, get, stats};
+use switchboard_common::domain::CallType;
+
+/// The words for a call's type.
+const TYPES: [(&str, CallType); 3] =
+    [("public", CallType::Public), ("private", CallType::Private), ("invited_only", CallType::InvitedOnly)];
