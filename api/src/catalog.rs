@@ -19,4 +19,6 @@ pub const METRICS: &[Metric] = &[
         "Facts written to MongoDB",
     ),
     counts("switchboard_dead_facts_total", One, "Facts that can never be written, set aside"),
+    counts("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
+    counts("switchboard_calls_lapsed_total", One, "Scheduled calls that nobody came to, cancelled"),
 ];
