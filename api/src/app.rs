@@ -9,6 +9,8 @@ use switchboard_common::domain::{RoomId, Timestamp};
 use switchboard_common::records::Records;
 use switchboard_common::room::{Door, Revocations, Rooms, StoreError};
 
+use crate::routes::Documents;
+
 /// How long a display figure may wait for Redis before the record's own is shown.
 const GLANCE: Duration = Duration::from_millis(500);
 
@@ -18,7 +20,12 @@ const RESUMABLE: Duration = Duration::from_secs(3600);
 
 /// Handles to everything that routes need; a clone is one reference more.
 #[derive(Clone)]
-pub struct App(Arc<Parts>);
+pub struct App(Arc<Whole>);
+
+struct Whole {
+    parts: Parts,
+    documents: Documents,
+}
 
 /// The parts of an [`App`].
 pub struct Parts {
@@ -44,7 +51,13 @@ impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Whole { parts, documents: Documents::write() }))
+    }
+
+    /// What the API says of itself.
+    #[must_use]
+    pub(crate) fn documents(&self) -> &Documents {
+        &self.0.documents
     }
 
     /// The time of the records.
@@ -89,6 +102,6 @@ impl Deref for App {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }

@@ -8,6 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_common::auth::random_id;
 use switchboard_common::config::OriginsConfig;
@@ -48,7 +49,7 @@ struct Success<T> {
 }
 
 /// Where a page is in its list.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Pagination {
     /// The page's number, from 1.
     pub page: u32,

@@ -14,6 +14,7 @@ use switchboard_common::domain::{CallId, Code, Refusal, RoomId};
 use crate::app::App;
 use crate::error::Problem;
 use crate::fields::{Fields, Input};
+use crate::openapi::operation::PathSchema;
 
 /// A signed-in user. A route that has it as an argument refuses everybody else.
 pub struct Caller(pub Identity);
@@ -102,7 +103,7 @@ impl<T: Input> FromRequestParts<App> for ValidQuery<T> {
 pub struct Named<T>(pub T);
 
 /// Ids that can stand in a path.
-pub trait PathId: Sized {
+pub trait PathId: PathSchema + Sized {
     /// Reads it.
     ///
     /// # Errors

@@ -10,7 +10,9 @@ pub mod error;
 pub mod extract;
 pub mod fields;
 pub mod lapse;
+pub mod openapi;
 pub mod recorder;
+pub mod route;
 mod routes;
 mod run;
 pub mod server;
@@ -46,7 +48,7 @@ pub struct HttpOptions {
 /// The service.
 pub fn router(app: App, options: HttpOptions) -> Router {
     let routes = Router::new()
-        .nest("/api", routes::routes())
+        .nest("/api", routes::router())
         .route("/api/", axum::routing::any(routes::no_route))
         .with_state(app)
         .fallback_service(axum::routing::any(web::file).with_state(options.web))

@@ -1,5 +1,6 @@
 //! Records as clients see them. A view names its fields one by one, so a hash can never slip out.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_common::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, Timestamp, UserId,
@@ -9,8 +10,9 @@ use switchboard_common::records::{CallRecord, UserRecord};
 use crate::app::App;
 
 /// A user's own account.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "User")]
 pub struct UserView<'a> {
     #[serde(rename = "_id")]
     object_id: &'a UserId,
@@ -37,8 +39,9 @@ impl<'a> From<&'a UserRecord> for UserView<'a> {
 }
 
 /// A call in full, for who may see it. Over eight fields: it is the wire's object, field by field.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Call")]
 pub struct CallView<'a> {
     #[serde(rename = "_id")]
     object_id: &'a CallId,
@@ -68,8 +71,9 @@ pub struct CallView<'a> {
 }
 
 /// One user of a call.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CallParticipant")]
 struct ParticipantView<'a> {
     user_id: &'a UserId,
     user: PublicUser,
@@ -121,8 +125,9 @@ impl<'a> CallView<'a> {
 }
 
 /// What somebody outside a call may know: enough to show a door.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Door")]
 pub struct DoorView<'a> {
     #[serde(rename = "_id")]
     object_id: &'a CallId,
@@ -154,8 +159,9 @@ impl<'a> DoorView<'a> {
 }
 
 /// What a call came to.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "CallStatistics")]
 pub struct StatsView<'a> {
     /// Minutes.
     duration: i64,
@@ -167,8 +173,9 @@ pub struct StatsView<'a> {
 }
 
 /// How long one user was in a call. A reconnect is no leaving; of two devices at once the time counts once.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Stay")]
 struct StayView<'a> {
     user_id: &'a UserId,
     user: PublicUser,
@@ -180,7 +187,7 @@ struct StayView<'a> {
     duration_ms: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Timeline {
     created: Timestamp,
     scheduled: Option<Timestamp>,

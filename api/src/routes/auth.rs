@@ -5,10 +5,11 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use switchboard_common::auth::{Verdict, random_id};
-use switchboard_common::domain::{Code, Timestamp};
+use switchboard_common::domain::{Code, PublicUser, Timestamp};
 use switchboard_common::records::{ProfileChange, Records, RecordsError, Rotation, UserRecord};
 
 use crate::app::App;
@@ -33,6 +34,10 @@ impl Input for Registration {
             password: fields.raw_text("password", 8..=128),
         }
     }
+
+    fn example() -> Value {
+        json!({ "name": "Ann", "email": "ann@example.org", "password": "correct horse battery" })
+    }
 }
 
 /// The body of `POST auth/login`. Loose: what could not be registered here may have been by the Node service.
@@ -45,15 +50,24 @@ impl Input for Credentials {
     fn read(fields: &mut Fields) -> Self {
         Self { email: fields.line("email", 1..=254).to_lowercase(), password: fields.raw_text("password", 1..=1024) }
     }
+
+    fn example() -> Value {
+        json!({ "email": "ann@example.org", "password": "correct horse battery" })
+    }
 }
 
 /// The answer to registering and signing in.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct SignedIn<'a> {
+#[schemars(rename = "SignedIn")]
+pub(crate) struct SignedIn<'a> {
     user: UserView<'a>,
+    /// The access token: `Authorization: Bearer <token>`.
     token: String,
+    /// For `auth/refresh`, once.
     refresh_token: String,
+    /// How long the access token lasts: `15m`, `90s`, `12h`.
+    #[schemars(example = "15m")]
     expires_in: String,
 }
 
@@ -141,6 +155,10 @@ impl Input for Refreshing {
     fn read(fields: &mut Fields) -> Self {
         Self { token: fields.raw_text("refreshToken", 1..=4096) }
     }
+
+    fn example() -> Value {
+        json!({ "refreshToken": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl" })
+    }
 }
 
 /// `POST auth/refresh`: a new pair for the latest refresh token; a replayed one ends its whole session.
@@ -174,7 +192,7 @@ pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> An
         app.records.end_session(sign_in).await?;
         app.revoke(sign_in).await?;
     }
-    Ok(success("Goodbye", serde_json::Value::Null).into_response())
+    Ok(success("Goodbye", ()).into_response())
 }
 
 /// `GET auth/profile`: one round trip.
@@ -183,9 +201,17 @@ pub(crate) async fn profile(State(app): State<App>, Caller(caller): Caller) -> A
     Ok(success("Profile", UserView::from(&user)).into_response())
 }
 
+/// Whose token it is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Valid {
+    valid: bool,
+    user: PublicUser,
+    email: Option<String>,
+}
+
 /// `GET auth/validate`: whether the token is good, and whose it is.
 pub(crate) async fn validate(Caller(caller): Caller) -> impl IntoResponse {
-    success("The token is valid", json!({ "valid": true, "user": caller.user, "email": caller.email }))
+    success("The token is valid", Valid { valid: true, user: caller.user, email: caller.email })
 }
 
 /// The body of `PATCH auth/profile`.
@@ -193,22 +219,16 @@ pub(crate) struct Changes(ProfileChange);
 
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
-        // An avatar of null takes it away; the others cannot be taken away.
-        let avatar = match (fields.names("avatar"), fields.has("avatar")) {
-            (true, true) => fields.optional_line("avatar", 1..=512).map(Some),
-            (true, false) => Some(None),
-            _ => None,
-        };
-        if let Some(Some(address)) = &avatar
-            && !(address.starts_with("https://") || address.starts_with("http://"))
-        {
-            fields.reject("avatar", "must be an http or https address");
-        }
         Self(ProfileChange {
-            name: fields.names("name").then(|| fields.line("name", 2..=100)),
-            email: fields.names("email").then(|| fields.email("email")),
-            avatar,
+            name: fields.change("name", |fields| fields.line("name", 2..=100)),
+            email: fields.change("email", |fields| fields.email("email")),
+            // Null takes it away; the others cannot be taken away.
+            avatar: fields.change("avatar", |fields| fields.web_address("avatar", 512)),
         })
+    }
+
+    fn example() -> Value {
+        json!({ "name": "Ann", "avatar": "https://example.org/ann.png" })
     }
 }
 

@@ -4,24 +4,65 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
 use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
-use switchboard_common::domain::Code;
+use switchboard_common::domain::{Code, Timestamp};
 
 use crate::app::App;
 use crate::envelope::{RequestId, success};
 
+/// How the service is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Health {
+    status: Status,
+    dependencies: Dependencies,
+    /// Seconds since the process began.
+    uptime: u64,
+    timestamp: Timestamp,
+    version: &'static str,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Healthy,
+    Unhealthy,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Dependencies {
+    mongodb: Dependency,
+    redis: Dependency,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Dependency {
+    Up,
+    Down,
+}
+
+impl Dependency {
+    const fn answered(yes: bool) -> Self {
+        if yes { Self::Up } else { Self::Down }
+    }
+}
+
 /// `GET /api/health`: 200 when both dependencies answer, 503 otherwise, each named.
 pub(crate) async fn health(State(app): State<App>, Extension(id): Extension<RequestId>) -> impl IntoResponse {
     let (records, rooms) = tokio::join!(app.records.ping(), app.rooms.ping());
-    let up = |yes: bool| if yes { "up" } else { "down" };
     let healthy = records.is_ok() && rooms.is_ok();
-    let data = json!({
-        "status": if healthy { "healthy" } else { "unhealthy" },
-        "dependencies": { "mongodb": up(records.is_ok()), "redis": up(rooms.is_ok()) },
-        "uptime": app.started.elapsed().as_secs(),
-        "timestamp": app.now(),
-        "version": env!("CARGO_PKG_VERSION"),
-    });
+    let data = Health {
+        status: if healthy { Status::Healthy } else { Status::Unhealthy },
+        dependencies: Dependencies {
+            mongodb: Dependency::answered(records.is_ok()),
+            redis: Dependency::answered(rooms.is_ok()),
+        },
+        uptime: app.started.elapsed().as_secs(),
+        timestamp: app.now(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
     if healthy {
         return success("The service is healthy", data).into_response();
     }
@@ -36,22 +77,47 @@ pub(crate) async fn health(State(app): State<App>, Extension(id): Extension<Requ
     (StatusCode::SERVICE_UNAVAILABLE, retry, Json(body)).into_response()
 }
 
+/// What this is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Version {
+    name: &'static str,
+    version: &'static str,
+    api: &'static str,
+}
+
 /// `GET /api/version`.
 pub(crate) async fn version() -> impl IntoResponse {
-    success("Version", json!({ "name": "switchboard", "version": env!("CARGO_PKG_VERSION"), "api": "v1" }))
+    success("Version", Version { name: "switchboard", version: env!("CARGO_PKG_VERSION"), api: "v1" })
+}
+
+/// Where things are.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Index {
+    name: &'static str,
+    version: &'static str,
+    endpoints: Endpoints,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Endpoints {
+    auth: &'static str,
+    video_calls: &'static str,
+    health: &'static str,
+    version: &'static str,
+    docs: &'static str,
+    openapi: &'static str,
 }
 
 /// `GET /api`: where things are.
 pub(crate) async fn index() -> impl IntoResponse {
-    let data = json!({
-        "name": "switchboard",
-        "version": env!("CARGO_PKG_VERSION"),
-        "endpoints": {
-            "auth": "/api/auth",
-            "videoCalls": "/api/video-calls",
-            "health": "/api/health",
-            "version": "/api/version",
-        },
-    });
-    success("Switchboard API", data)
+    let endpoints = Endpoints {
+        auth: "/api/auth",
+        video_calls: "/api/video-calls",
+        health: "/api/health",
+        version: "/api/version",
+        docs: "/api/docs",
+        openapi: "/api/openapi.json",
+    };
+    success("Switchboard API", Index { name: "switchboard", version: env!("CARGO_PKG_VERSION"), endpoints })
 }

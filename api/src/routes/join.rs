@@ -5,7 +5,9 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Value, json};
 use switchboard_common::auth::{IceServer, Identity, Kind};
 use switchboard_common::domain::admission::admit;
 use switchboard_common::domain::{Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, UserId};
@@ -39,12 +41,17 @@ impl Input for Joining {
             guest_name: fields.optional_line("guestName", 2..=100),
         }
     }
+
+    fn example() -> Value {
+        json!({ "roomId": "AB12CD34EF56", "guestName": "Guest" })
+    }
 }
 
 /// The answer: who you are there, and what the socket asks for.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Admitted<'a> {
+#[schemars(rename = "Admitted")]
+pub(crate) struct Admitted<'a> {
     call: CallView<'a>,
     user: &'a PublicUser,
     is_guest: bool,

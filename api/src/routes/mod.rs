@@ -2,36 +2,98 @@
 
 mod auth;
 mod calls;
+mod docs;
 mod health;
 mod join;
 
 use axum::Router;
-use axum::routing::{get, post};
+use http::StatusCode;
+use switchboard_common::domain::Code;
 
 use crate::app::App;
 use crate::error::Problem;
-use switchboard_common::domain::Code;
+use crate::route::{self, Route, delete, get, patch, post, put};
+use crate::views::{CallView, StatsView, UserView};
 
-/// All of them.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/", get(health::index))
-        .route("/health", get(health::health))
-        .route("/version", get(health::version))
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::login))
-        .route("/auth/refresh", post(auth::refresh))
-        .route("/auth/logout", post(auth::logout))
-        .route("/auth/profile", get(auth::profile).patch(auth::change_profile))
-        .route("/auth/validate", get(auth::validate))
-        .route("/video-calls", get(calls::list).post(calls::create))
-        .route("/video-calls/join", post(join::join))
-        .route("/video-calls/room/{roomId}", get(calls::by_room))
-        .route("/video-calls/{id}", get(calls::get).patch(calls::edit).put(calls::edit).delete(calls::delete))
-        .route("/video-calls/{id}/stats", get(calls::stats))
-        .route("/video-calls/{id}/end", post(calls::end))
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_route)
+pub(crate) use docs::Documents;
+
+/// All of them: the router and the OpenAPI document are made from this list.
+pub(crate) fn list() -> Vec<Route> {
+    [service(), accounts(), video_calls()].into_iter().flatten().collect()
+}
+
+fn service() -> Vec<Route> {
+    vec![
+        get("/", health::index, "Where things are").answers::<health::Index>(),
+        get("/health", health::health, "Whether the service and what it depends on work").answers::<health::Health>(),
+        get("/version", health::version, "Which version this is").answers::<health::Version>(),
+        get("/openapi.json", docs::document, "This document").serves("application/json"),
+        get("/docs", docs::page, "This document as a page").serves("text/html"),
+        get("/docs.css", docs::style, "The page's style sheet").serves("text/css"),
+    ]
+}
+
+fn accounts() -> Vec<Route> {
+    use Code::{InvalidCredentials, TokenExpired, TokenInvalid, UserExists, UserNotFound};
+    vec![
+        post("/auth/register", auth::register, "Opens an account and signs in")
+            .answers_with::<auth::SignedIn<'_>>(StatusCode::CREATED)
+            .refuses(&[UserExists]),
+        post("/auth/login", auth::login, "Signs in").answers::<auth::SignedIn<'_>>().refuses(&[InvalidCredentials]),
+        post("/auth/refresh", auth::refresh, "New tokens for a refresh token, which is good for this once")
+            .answers::<auth::SignedIn<'_>>()
+            .refuses(&[TokenExpired, TokenInvalid]),
+        post("/auth/logout", auth::logout, "Ends this sign-in: its tokens and its sockets, everywhere").answers::<()>(),
+        get("/auth/profile", auth::profile, "One's own account").answers::<UserView<'_>>().refuses(&[UserNotFound]),
+        patch("/auth/profile", auth::change_profile, "Changes what is given of one's own account")
+            .answers::<UserView<'_>>()
+            .refuses(&[UserNotFound, UserExists]),
+        get("/auth/validate", auth::validate, "Whether the token is good, and whose it is").answers::<auth::Valid>(),
+    ]
+}
+
+fn video_calls() -> Vec<Route> {
+    use Code::*;
+    vec![
+        get("/video-calls", calls::list, "Calls that one hosts or is in").lists::<CallView<'_>>(),
+        post("/video-calls", calls::create, "Makes a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
+        post("/video-calls/join", join::join, "Asks to join a call; what it answers opens the room on a socket")
+            .answers::<join::Admitted<'_>>()
+            .refuses(&[
+                Unauthorized,
+                InvalidPasscode,
+                Forbidden,
+                CallFull,
+                CallEnded,
+                RoomLocked,
+                Banned,
+                CallNotFound,
+            ]),
+        get("/video-calls/room/{roomId}", calls::by_room, "A call by its room")
+            .answers::<calls::CallOrDoor<'_>>()
+            .refuses(&[CallNotFound]),
+        get("/video-calls/{id}", calls::get, "A call").answers::<CallView<'_>>().refuses(&[Forbidden, CallNotFound]),
+        patch("/video-calls/{id}", calls::edit, "Changes what is given of a call")
+            .answers::<CallView<'_>>()
+            .refuses(&[HostRequired, CallNotFound, CallEnded]),
+        put("/video-calls/{id}", calls::edit, "As PATCH: what is not given stays as it is")
+            .answers::<CallView<'_>>()
+            .refuses(&[HostRequired, CallNotFound, CallEnded]),
+        delete("/video-calls/{id}", calls::delete, "Deletes a call; ends it first")
+            .answers::<()>()
+            .refuses(&[HostRequired, CallNotFound]),
+        get("/video-calls/{id}/stats", calls::stats, "Who was in a call, and when")
+            .answers::<StatsView<'_>>()
+            .refuses(&[Forbidden, CallNotFound]),
+        post("/video-calls/{id}/end", calls::end, "Ends a call for everybody")
+            .answers::<calls::EndOfCall>()
+            .refuses(&[HostRequired, CallNotFound]),
+    ]
+}
+
+/// The router of the list.
+pub(crate) fn router() -> Router<App> {
+    route::router(list()).fallback(no_route).method_not_allowed_fallback(no_route)
 }
 
 /// What is not a route, or not with this method.

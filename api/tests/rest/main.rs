@@ -7,6 +7,7 @@ mod accounts;
 mod calls;
 mod edits;
 mod join;
+mod openapi;
 mod outage;
 mod protocol;
 mod stats;

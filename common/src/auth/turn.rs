@@ -8,6 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 
@@ -15,7 +16,7 @@ use crate::config::IceSettings;
 use crate::domain::UserId;
 
 /// One entry of `iceServers`, as `RTCPeerConnection` takes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IceServer {
     /// `stun:` or `turn:` addresses.
     pub urls: Vec<String>,

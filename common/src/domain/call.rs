@@ -1,12 +1,13 @@
 //! A call's status and type, and how a call may go from one status to the next.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why a call ended that had a date and nobody came to: it is cancelled, not ended.
 pub const NEVER_OPENED: &str = "never_opened";
 
 /// Where a call is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallStatus {
     /// Has a date; nobody has connected yet.
@@ -64,7 +65,7 @@ impl CallStatus {
 }
 
 /// Who may join a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallType {
     /// Anybody with the link, guests too.

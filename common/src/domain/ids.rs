@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{Code, Refusal};
 
-/// Defines an id: a string that can only be made by parsing, with the rule that makes it safe in a Redis key and a seat.
+/// Defines an id: a string that can only be made by parsing, with the rule that makes it safe in a Redis key and a seat, and an
+/// example.
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:expr) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $rule:expr, $example:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -47,6 +49,20 @@ macro_rules! id {
             }
         }
 
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "minLength": 1, "maxLength": $max, "examples": [$example] })
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -67,23 +83,23 @@ const fn word(c: char) -> bool {
 
 id!(
     /// A room: 12 upper-case letters and digits when generated; a client's own may be 1..64 of letters, digits, `_`, `-`.
-    RoomId, 64, word
+    RoomId, 64, word, "AB12CD34EF56"
 );
 id!(
     /// A call's record: a MongoDB ObjectId in hexadecimal.
-    CallId, 24, |c| c.is_ascii_hexdigit()
+    CallId, 24, |c| c.is_ascii_hexdigit(), "65a1b2c3d4e5f60718293a4b"
 );
 id!(
     /// Who somebody is: a user's ObjectId in hexadecimal, or `guest-` and 16 hexadecimal digits.
-    UserId, 40, word
+    UserId, 40, word, "65a1b2c3d4e5f60718293a4c"
 );
 id!(
     /// A participant of a room: the user's id, or `userId#2`, `#3` for further devices. What `from` and `to` carry.
-    PeerId, 48, |c| word(c) || c == '#'
+    PeerId, 48, |c| word(c) || c == '#', "65a1b2c3d4e5f60718293a4c#2"
 );
 id!(
     /// A signal-node's process. Never reused: a restarted pod has a new one, so that an old beat cannot vouch for it.
-    NodeId, 64, |c| word(c) || c == '.'
+    NodeId, 64, |c| word(c) || c == '.', "node-0-1a2b3c4d"
 );
 
 impl UserId {

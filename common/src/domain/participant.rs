@@ -1,11 +1,12 @@
 //! Participants: who they are, their role, media and connection.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{PeerId, UserId};
 
 /// What a participant is in the call; what it may do is `grant`'s table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Came without an account.
@@ -81,7 +82,7 @@ impl Default for MediaState {
 }
 
 /// What others may know of a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicUser {
     /// The id, under the name that clients of the Node service read.

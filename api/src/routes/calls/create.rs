@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use rand::RngExt as _;
+use serde_json::{Value, json};
 use switchboard_common::domain::{CallSettings, CallStatus, CallType, Code, Refusal, Role, RoomId, Timestamp, UserId};
 use switchboard_common::records::{CallRecord, ParticipantRecord, PersonRecord, Records, RecordsError};
 
@@ -44,6 +45,10 @@ impl Input for NewCall {
             passcode: fields.optional_raw_text("passcode", 4..=20),
             invited: fields.users("invitedUserIds", 500),
         }
+    }
+
+    fn example() -> Value {
+        json!({ "title": "Weekly", "type": "public", "maxParticipants": 10 })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
+use serde_json::{Value, json};
 use switchboard_common::domain::{CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
 use switchboard_common::records::{CallEdit, CallRecord};
 use switchboard_common::room::Door;
@@ -31,22 +32,23 @@ pub(crate) struct Changes {
 
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
-        for field in ["title", "type", "settings", "maxParticipants", "invitedUserIds"] {
-            if fields.names(field) && !fields.has(field) {
-                fields.reject(field, "cannot be null");
-            }
-        }
-        let passcode = fields.names("passcode").then(|| fields.optional_raw_text("passcode", 4..=20));
         Self {
-            title: fields.optional_line("title", 1..=200),
-            description: fields.names("description").then(|| fields.paragraph("description", 1000).unwrap_or_default()),
-            scheduled_at: fields.names("scheduledAt").then(|| fields.date("scheduledAt")),
-            call_type: fields.choice("type", &TYPES),
-            settings: fields.settings_change("settings"),
-            max_participants: fields.integer("maxParticipants", 2..=500),
-            passcode,
-            invited: fields.has("invitedUserIds").then(|| fields.users("invitedUserIds", 500)),
+            title: fields.change("title", |fields| fields.line("title", 1..=200)),
+            description: fields
+                .change("description", |fields| fields.paragraph("description", 1000).unwrap_or_default()),
+            scheduled_at: fields.change("scheduledAt", |fields| fields.date("scheduledAt")),
+            call_type: fields.change_to("type", |fields| fields.choice("type", &TYPES)),
+            settings: fields
+                .change_to("settings", |fields| Some(fields.settings_change("settings")))
+                .unwrap_or_default(),
+            max_participants: fields.change_to("maxParticipants", |fields| fields.integer("maxParticipants", 2..=500)),
+            passcode: fields.change("passcode", |fields| fields.optional_raw_text("passcode", 4..=20)),
+            invited: fields.change_to("invitedUserIds", |fields| Some(fields.users("invitedUserIds", 500))),
         }
+    }
+
+    fn example() -> Value {
+        json!({ "title": "Fortnightly", "settings": { "waitingRoomEnabled": true } })
     }
 }
 

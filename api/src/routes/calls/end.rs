@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use switchboard_common::auth::Identity;
 use switchboard_common::domain::{CallId, Code, Timestamp};
 use switchboard_common::records::CallRecord;
@@ -12,6 +13,15 @@ use crate::envelope::success;
 use crate::error::Answer;
 use crate::extract::{Caller, Named};
 use crate::views::minutes;
+
+/// How a call ended.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndOfCall {
+    /// Minutes.
+    duration: i64,
+    ended_at: Timestamp,
+}
 
 /// `POST video-calls/:id/end`. Ending a call that is over is no mistake: the answer is the same.
 pub(crate) async fn end(
@@ -25,7 +35,7 @@ pub(crate) async fn end(
         Some(minutes) if call.status.is_over() => minutes,
         _ => call.started_at.map_or(0, |started| minutes((ended_at.0 - started.0).max(0))),
     };
-    Ok(success("The call has ended", json!({ "duration": duration, "endedAt": ended_at })).into_response())
+    Ok(success("The call has ended", EndOfCall { duration, ended_at }).into_response())
 }
 
 /// `DELETE video-calls/:id`. A call that is not over ends first. Nothing is half done for the client: it is deleted when this succeeds,
@@ -41,7 +51,7 @@ pub(crate) async fn delete(
         return Err(Code::CallNotFound.into());
     }
     metrics::counter!("switchboard_calls_deleted_total").increment(1);
-    Ok(success("The call was deleted", serde_json::Value::Null).into_response())
+    Ok(success("The call was deleted", ()).into_response())
 }
 
 /// A call of the caller's own.

@@ -8,9 +8,9 @@ mod read;
 
 pub(crate) use create::create;
 pub(crate) use edit::edit;
-pub(crate) use end::{delete, end};
+pub(crate) use end::{EndOfCall, delete, end};
 pub(crate) use list::list;
-pub(crate) use read::{by_room, get, stats};
+pub(crate) use read::{CallOrDoor, by_room, get, stats};
 use switchboard_common::domain::CallType;
 
 /// The words for a call's type.

@@ -1,7 +1,9 @@
 //! Reading one call: in full for who may, its door for everybody, its figures for who was in it.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
 use switchboard_common::domain::{CallId, CallType, Code, RoomId, UserId};
 use switchboard_common::records::CallRecord;
 
@@ -21,7 +23,19 @@ pub(crate) async fn get(
     if !visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
         return Err(Code::Forbidden.into());
     }
-    Ok(in_full(&app, &call).await)
+    let present = present(&app, &call).await;
+    Ok(success("Call", CallView::new(&app, &call, present)).into_response())
+}
+
+/// A call as the caller may see it.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "CallOrDoor")]
+pub(crate) enum CallOrDoor<'a> {
+    /// In full.
+    Call(Box<CallView<'a>>),
+    /// What a door shows.
+    Door(DoorView<'a>),
 }
 
 /// `GET video-calls/room/:roomId`: in full as by id; for others only what the door needs to show.
@@ -31,16 +45,13 @@ pub(crate) async fn by_room(
     Named(room): Named<RoomId>,
 ) -> Answer<impl IntoResponse> {
     let call = app.records.call_of_room_with_people(&room).await?.ok_or(Code::CallNotFound)?;
-    if visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
-        return Ok(in_full(&app, &call).await);
-    }
     let present = present(&app, &call).await;
-    Ok(success("Call", DoorView::new(&call, present)).into_response())
-}
-
-async fn in_full(app: &App, call: &CallRecord) -> Response {
-    let present = present(app, call).await;
-    success("Call", CallView::new(app, call, present)).into_response()
+    let view = if visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
+        CallOrDoor::Call(Box::new(CallView::new(&app, &call, present)))
+    } else {
+        CallOrDoor::Door(DoorView::new(&call, present))
+    };
+    Ok(success("Call", view).into_response())
 }
 
 async fn present(app: &App, call: &CallRecord) -> Option<u32> {

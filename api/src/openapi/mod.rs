@@ -1,0 +1,225 @@
+//! The OpenAPI 3.1 document, made from the list of routes, and a page that shows it.
+//!
+//! | file | what it says |
+//! |---|---|
+//! | `operation` | what each argument of a handler takes and refuses |
+//! | `example` | a value for a schema |
+//! | `page` | the document for people |
+
+mod example;
+pub mod operation;
+mod page;
+
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+use switchboard_common::domain::Code;
+
+use crate::envelope::Pagination;
+use crate::route::Route;
+use example::example_of;
+use operation::{Access, Operation, Success};
+
+pub use page::{STYLE, render};
+
+/// The version of OpenAPI; its schemas are JSON Schema 2020-12.
+const VERSION: &str = "3.1.0";
+/// Where schemas are.
+const SCHEMAS: &str = "/components/schemas";
+
+const ABOUT: &str = "Accounts and calls. Signaling is on Socket.IO; docs/PROTOCOL.md tells of it.\n\n\
+    Every answer is `{success: true, message, data, pagination?}` or `{success: false, message, code, errors?, requestId}`. \
+    Codes are stable; messages are for people. Unknown fields are ignored.";
+
+/// The document of these routes, each under `prefix`.
+#[must_use]
+pub fn document(prefix: &str, routes: &[Route]) -> Value {
+    let mut writer = Writer { schemas: generator() };
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes {
+        let path = format!("{prefix}{}", route.path.trim_end_matches('/'));
+        let item = paths.entry(path).or_insert_with(|| json!({}));
+        item[route.method.as_str().to_ascii_lowercase()] = writer.operation(route);
+    }
+    let mut schemas = writer.schemas.take_definitions(true);
+    schemas.insert("Failure".into(), failure());
+    let mut document = json!({
+        "openapi": VERSION,
+        "info": { "title": "Switchboard", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "headers": headers(),
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+        },
+    });
+    show_successes(&mut document);
+    document
+}
+
+fn generator() -> SchemaGenerator {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.definitions_path = SCHEMAS.into();
+        settings.meta_schema = None;
+    });
+    settings.into_generator()
+}
+
+/// Writes operations; gathers the schemas that they name.
+struct Writer {
+    schemas: SchemaGenerator,
+}
+
+impl Writer {
+    fn operation(&mut self, route: &Route) -> Value {
+        let operation = &route.operation;
+        let mut answers = Map::new();
+        for (status, success) in &operation.successes {
+            answers.insert(status.to_string(), self.success(*success));
+        }
+        for (status, codes) in &operation.refusals {
+            answers.insert(status.to_string(), refusal(*status, codes));
+        }
+        let mut written = json!({
+            "operationId": format!("{} {}", route.method, route.path),
+            "tags": [route.tag()],
+            "summary": operation.summary,
+            "responses": answers,
+            "security": security(operation.access),
+        });
+        if !operation.parameters.is_empty() {
+            written["parameters"] = json!(operation.parameters);
+        }
+        if let Some(body) = body(operation) {
+            written["requestBody"] = body;
+        }
+        written
+    }
+
+    fn success(&mut self, success: Success) -> Value {
+        let headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+        let (schema, paged) = match success {
+            Success::Data(schema) => (schema(&mut self.schemas), false),
+            Success::Page(schema) => (schema(&mut self.schemas), true),
+            Success::Other(kind) => {
+                return json!({ "description": "Done", "headers": headers, "content": { kind: {} } });
+            }
+        };
+        let mut envelope = json!({
+            "type": "object",
+            "required": ["success", "message", "data"],
+            "properties": { "success": { "const": true }, "message": { "type": "string" }, "data": schema },
+        });
+        if paged {
+            envelope["properties"]["pagination"] = json!(self.schemas.subschema_for::<Pagination>());
+            envelope["required"] = json!(["success", "message", "data", "pagination"]);
+        }
+        json!({ "description": "Done", "headers": headers, "content": { "application/json": { "schema": envelope } } })
+    }
+}
+
+fn body(operation: &Operation) -> Option<Value> {
+    let (schema, example) = operation.body.as_ref()?;
+    let mut content = json!({ "schema": schema });
+    if !example.is_null() {
+        content["example"] = example.clone();
+    }
+    Some(json!({ "required": true, "content": { "application/json": content } }))
+}
+
+/// `{}` among the alternatives makes a token optional.
+fn security(access: Access) -> Value {
+    match access {
+        Access::Anybody => json!([]),
+        Access::Known => json!([{}, { "token": [] }]),
+        Access::Users => json!([{ "token": [] }]),
+    }
+}
+
+/// The refusals that share a status, with an example of each.
+fn refusal(status: u16, codes: &[Code]) -> Value {
+    let example = |code: &Code| {
+        let mut value = json!({
+            "success": false,
+            "message": code.sentence(),
+            "code": code,
+            "requestId": "0123456789abcdef0123456789abcdef",
+        });
+        if *code == Code::ValidationError {
+            value["errors"] = json!([{ "field": "name", "message": "is required" }]);
+        }
+        (code.to_string(), json!({ "value": value }))
+    };
+    let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+    if matches!(status, 429 | 503) {
+        headers["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
+    }
+    let words: Vec<_> = codes.iter().map(|code| format!("`{code}`")).collect();
+    json!({
+        "description": words.join(", "),
+        "headers": headers,
+        "content": { "application/json": {
+            "schema": {
+                "allOf": [{ "$ref": "#/components/schemas/Failure" }],
+                "properties": { "code": { "enum": codes } },
+            },
+            "examples": codes.iter().map(example).collect::<Map<_, _>>(),
+        } },
+    })
+}
+
+fn failure() -> Value {
+    json!({
+        "type": "object",
+        "required": ["success", "message", "code", "requestId"],
+        "properties": {
+            "success": { "const": false },
+            "message": { "type": "string", "description": "For people; it may change" },
+            "code": { "type": "string", "description": "Stable", "enum": Code::ALL },
+            "errors": {
+                "type": "array",
+                "description": "What is wrong with which field",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "message"],
+                    "properties": { "field": { "type": "string" }, "message": { "type": "string" } },
+                },
+            },
+            "requestId": { "type": "string", "description": "Also in X-Request-Id; it stands in the logs beside what happened" },
+        },
+    })
+}
+
+fn headers() -> Value {
+    json!({
+        "X-Request-Id": {
+            "description": "The request's id: the client's own when it sent a sound one",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" },
+        },
+        "Retry-After": {
+            "description": "Seconds after which to try again",
+            "required": true,
+            "schema": { "type": "string", "pattern": "^[0-9]+$" },
+        },
+    })
+}
+
+/// Gives every success an example, made of those of its fields.
+fn show_successes(document: &mut Value) {
+    let components = document["components"].clone();
+    let contents = document["paths"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|paths| paths.values_mut())
+        .flat_map(|item| item.as_object_mut().into_iter().flat_map(|item| item.values_mut()))
+        .filter_map(|operation| operation["responses"].as_object_mut())
+        .flat_map(|answers| answers.values_mut())
+        .filter_map(|answer| answer["content"].get_mut("application/json"));
+    for content in contents {
+        if content.get("examples").is_none() {
+            content["example"] = example_of(&content["schema"], &components);
+        }
+    }
+}
