@@ -8,8 +8,9 @@ ROUNDS ?= 10
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
+HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e faults fuzz build fmt lint clean-data
+.PHONY: help up test e2e chart-test k8s faults fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -26,13 +27,21 @@ build:
 	@scripts/setup test
 	cargo build --workspace --all-targets
 
-test: build ## Run all tests: Rust on real servers, a short round of faults, stock clients and real browsers on a real cluster
+test: build chart-test ## Run all tests: the chart, Rust on real servers, a short round of faults, stock clients and real browsers on a real cluster
 	cargo test --workspace
 	$(BIN_dev)/loadtest faults --rounds 1 --short
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 
 e2e: build ## Run the end-to-end tests alone
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+
+chart-test: ## Test what operators get: chart, manifests, images, alerts, dashboards; nothing is built
+	@scripts/setup chart
+	cd helm && $(HELM_PYTHON) -m unittest discover --start-directory tests --top-level-directory .
+
+k8s: ## Write what is made from the chart: k8s/, its README, its dashboards and SLO rules
+	@scripts/setup chart
+	@cd helm && $(HELM_PYTHON) -m tools.generate
 
 fuzz: ## Fuzz the codecs and the client's events, FUZZ_SECONDS (60) each; needs a C++ compiler
 	@scripts/fuzz

@@ -1,0 +1,42 @@
+{{/*
+Names and labels. A pod's name is a node's id, of at most 55 characters: 30 of these, `-node`, and 17 that Kubernetes adds.
+*/}}
+{{- define "switchboard.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 30 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 30 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects the pods of one component; never changes. Takes (list $ component). */}}
+{{- define "switchboard.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* The labels of every object. Takes (list $ component). */}}
+{{- define "switchboard.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "switchboard.selector" . }}
+app.kubernetes.io/part-of: switchboard
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The metadata of an object. Takes (list $ component suffix). */}}
+{{- define "switchboard.metadata" -}}
+{{- $root := index . 0 -}}
+name: {{ include "switchboard.fullname" $root }}-{{ index . 2 }}
+labels:
+  {{- include "switchboard.labels" (list $root (index . 1)) | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,101 @@
+{{/*
+From values to the environment of the two programs (docs/OPERATIONS.md, "Settings").
+*/}}
+
+{{/* The same for every pod of a release, for ever, and unlike any other release's: at most 28 of the 32 characters allowed. */}}
+{{- define "switchboard.prefix" -}}
+{{- if .Values.redis.prefix -}}
+{{- .Values.redis.prefix -}}
+{{- else -}}
+{{- $whole := printf "%s/%s" .Release.Namespace .Release.Name -}}
+{{- printf "sb-%s-%s" (.Release.Name | trunc 16 | replace "." "-") (sha256sum $whole | trunc 8) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "switchboard.redisUrl" -}}
+{{- if .Values.evaluation.redis.enabled -}}
+redis://{{ include "switchboard.fullname" . }}-redis:6379
+{{- else -}}
+{{- with .Values.redis -}}
+redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
+{{- if .existingSecret }}{{ .username }}:$(REDIS_PASSWORD)@{{ else if .username }}{{ .username }}@{{ end -}}
+{{ join "," .hosts }}
+{{- if .database }}/{{ int .database }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The ports of `redis.hosts`, and the others: a JSON object that holds a list. */}}
+{{- define "switchboard.redisPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.redis.hosts -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" . | int) -}}
+{{- end -}}
+{{- range .Values.networkPolicy.redisPorts -}}
+{{- $ports = append $ports (int .) -}}
+{{- end -}}
+{{- dict "ports" ($ports | uniq) | toJson -}}
+{{- end -}}
+
+{{- define "switchboard.mongodbUri" -}}
+mongodb://{{ include "switchboard.fullname" . }}-mongodb:27017/videocall-db?replicaSet=rs0
+{{- end -}}
+
+{{/* Variables that are no secrets, of both programs: a ConfigMap's data. */}}
+{{- define "switchboard.commonSettings" -}}
+NODE_ENV: {{ .Values.mode }}
+LOG_LEVEL: {{ .Values.logLevel | quote }}
+LOG_FORMAT: json
+BIND_ADDRESS: {{ .Values.ipv6 | ternary "::" "0.0.0.0" | quote }}
+FRONTEND_URL: {{ .Values.frontendUrl | quote }}
+ALLOWED_ORIGINS: {{ join "," (prepend .Values.allowedOrigins .Values.frontendUrl) | quote }}
+REDIS_PREFIX: {{ include "switchboard.prefix" . }}
+PARTITIONS: {{ int .Values.redis.partitions | quote }}
+TRUSTED_HOPS: {{ int .Values.trustedHops | quote }}
+EMPTY_ROOM_SECONDS: {{ int .Values.emptyRoomSeconds | quote }}
+STUN_SERVER: {{ join "," .Values.turn.stunUrls | default "none" | quote }}
+TURN_SERVER_URL: {{ join "," .Values.turn.urls | quote }}
+TURN_TTL: {{ int .Values.turn.ttlSeconds | quote }}
+{{- with .Values.trustedCa.existingSecret }}
+SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
+{{- end }}
+{{- end -}}
+
+{{/* Variables from Secrets, of both programs: a container's env. A variable may name those before it. */}}
+{{- define "switchboard.secretSettings" -}}
+{{- $signing := .Values.secrets -}}
+{{- include "switchboard.fromSecret" (list "JWT_ACCESS_SECRET" $signing.existingSecret $signing.accessKey) }}
+{{ include "switchboard.fromSecret" (list "JWT_REFRESH_SECRET" $signing.existingSecret $signing.refreshKey) }}
+{{- with .Values.redis }}
+{{- if and .existingSecret (not $.Values.evaluation.redis.enabled) }}
+{{ include "switchboard.fromSecret" (list "REDIS_PASSWORD" .existingSecret .passwordKey) }}
+{{- end }}
+{{- end }}
+- name: REDIS_URL
+  value: {{ include "switchboard.redisUrl" . | quote }}
+{{- if .Values.evaluation.mongodb.enabled }}
+- name: MONGODB_URI
+  value: {{ include "switchboard.mongodbUri" . | quote }}
+{{- else }}
+{{ include "switchboard.fromSecret" (list "MONGODB_URI" .Values.mongodb.existingSecret .Values.mongodb.uriKey) }}
+{{- end }}
+{{- with .Values.turn }}
+{{- if .existingSecret }}
+{{ include "switchboard.fromSecret" (list "TURN_SECRET" .existingSecret .secretKey) }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* One variable. Takes (list variable secret key). */}}
+{{- define "switchboard.fromSecret" -}}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ index . 1 }}
+      key: {{ index . 2 }}
+{{- end -}}
+
+{{/* How long a node moves its clients off: what is left of its grace between the preStop hook and the last 5 s. */}}
+{{- define "switchboard.drainSeconds" -}}
+{{- sub .Values.node.terminationGracePeriodSeconds (add .Values.endpointSeconds 5) -}}
+{{- end -}}

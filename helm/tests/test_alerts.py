@@ -1,0 +1,241 @@
+"""Each alert fires when it should, and not otherwise: Prometheus's own evaluation of made-up metrics, by promtool."""
+
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import yaml
+
+from tools.chart import CHART, ROOT
+
+RULES = [CHART / "monitoring" / "alerts.yaml", CHART / "monitoring" / "slos.yaml"]
+
+# For each alert: series under which it fires, series under which it does not, and when that is looked at. In promtool's notation, a value a
+# minute: `0+5x30` begins at 0 and grows by 5 thirty times. Those that look back for days get a value each quarter of an hour.
+CASES = {
+    "SwitchboardServiceDown": (
+        {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1 0x20"},
+        {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1x21"},
+        "5m",
+    ),
+    "SwitchboardPodDown": (
+        {'up{job="switchboard-node",instance="a"}': "1 0x20"},
+        {'up{job="switchboard-node",instance="a"}': "1 0 0 0 1x20", 'up{job="other",instance="a"}': "0x20"},
+        "10m",
+    ),
+    "SwitchboardNodeDied": (
+        {'switchboard_nodes_buried_total{instance="a"}': "0 0 0 1x10"},
+        {'switchboard_nodes_buried_total{instance="a"}': "3x30"},
+        "8m",
+    ),
+    "SwitchboardNodeSwept": (
+        {'switchboard_swept_total{instance="a"}': "0 0 64x10"},
+        {'switchboard_swept_total{instance="a"}': "64x30"},
+        "8m",
+    ),
+    "SwitchboardPanics": (
+        {'switchboard_http_panics_total{instance="a"}': "0 0 1x10", 'switchboard_session_panics_total{instance="b"}': "0x20"},
+        {'switchboard_http_panics_total{instance="a"}': "1x20", 'switchboard_session_panics_total{instance="b"}': "0x20"},
+        "8m",
+    ),
+    "SwitchboardDrainStuck": (
+        {'switchboard_draining{instance="a"}': "0 1x20"},
+        {'switchboard_draining{instance="a"}': "0 1x5"},
+        "15m",
+    ),
+    "SwitchboardVersionsMixed": (
+        {'switchboard_build_info{instance="a",version="1"}': "1x90", 'switchboard_build_info{instance="b",version="2"}': "1x90"},
+        {'switchboard_build_info{instance="a",version="2"}': "1x90", 'switchboard_build_info{instance="b",version="2"}': "1x90"},
+        "80m",
+    ),
+    "SwitchboardClusterDegraded": (
+        {'switchboard_cluster_degraded{instance="a"}': "0 1x20"},
+        {'switchboard_cluster_degraded{instance="a"}': "0 1 0x20"},
+        "5m",
+    ),
+    "SwitchboardSubscriptionSilent": (
+        {'switchboard_canary_silent_partitions{instance="a"}': "0 1x20"},
+        {'switchboard_canary_silent_partitions{instance="a"}': "0 64 0x20"},
+        "5m",
+    ),
+    "SwitchboardSubscriptionGaps": (
+        {'switchboard_subscription_gaps_total{instance="a",cause="reconnected"}': "0+64x40"},
+        # One reconnection is a gap in each of 64 partitions.
+        {'switchboard_subscription_gaps_total{instance="a",cause="reconnected"}': "0x5 64x40"},
+        "30m",
+    ),
+    "SwitchboardRedisRefusals": (
+        {'switchboard_redis_lane_refused_total{reason="late"}': "0+3x20"},
+        {'switchboard_redis_lane_refused_total{reason="late"}': "3x20"},
+        "10m",
+    ),
+    "SwitchboardRedisErrors": (
+        {'switchboard_redis_calls_total{script="join",outcome="error"}': "0+1x30"},
+        {'switchboard_redis_calls_total{script="join",outcome="answered"}': "0+100x30", 'switchboard_redis_calls_total{script="join",outcome="error"}': "1x30"},
+        "15m",
+    ),
+    "SwitchboardRedisSlow": (
+        {'switchboard_redis_pipeline_seconds_bucket{le="0.1"}': "0+90x40", 'switchboard_redis_pipeline_seconds_bucket{le="0.25"}': "0+100x40", 'switchboard_redis_pipeline_seconds_bucket{le="+Inf"}': "0+100x40"},
+        {'switchboard_redis_pipeline_seconds_bucket{le="0.1"}': "0+100x40", 'switchboard_redis_pipeline_seconds_bucket{le="0.25"}': "0+100x40", 'switchboard_redis_pipeline_seconds_bucket{le="+Inf"}': "0+100x40"},
+        "30m",
+    ),
+    "SwitchboardRedisQueueGrows": (
+        {'switchboard_redis_lane_queue_depth{instance="a"}': "20000x20"},
+        {'switchboard_redis_lane_queue_depth{instance="a"}': "20000 50x20"},
+        "5m",
+    ),
+    "SwitchboardRedisMemory": (
+        {'switchboard_redis_memory_used_ratio{instance="a"}': "0.9x20"},
+        {'switchboard_redis_memory_used_ratio{instance="a"}': "0.7x20"},
+        "10m",
+    ),
+    "SwitchboardMongoErrors": (
+        {'switchboard_mongodb_seconds_count{job="switchboard-api",outcome="ok"}': "0+90x30", 'switchboard_mongodb_seconds_count{job="switchboard-api",outcome="unavailable"}': "0+10x30"},
+        {'switchboard_mongodb_seconds_count{job="switchboard-api",outcome="ok"}': "0+90x30", 'switchboard_mongodb_seconds_count{job="switchboard-api",outcome="duplicate"}': "0+10x30"},
+        "15m",
+    ),
+    "SwitchboardOutboxLag": (
+        {'switchboard_outbox_lag_seconds{instance="a"}': "100+60x20", 'switchboard_outbox_lag_seconds{instance="b"}': "0x20"},
+        {'switchboard_outbox_lag_seconds{instance="a"}': "100 0x20"},
+        "10m",
+    ),
+    "SwitchboardDeadFacts": (
+        {"switchboard_dead_facts_total": "0 0 1x60"},
+        {"switchboard_dead_facts_total": "1x120"},
+        "30m",
+    ),
+    "SwitchboardWebhooksGivenUp": (
+        {'switchboard_webhook_deliveries_total{outcome="given_up"}': "0 0 1x60"},
+        {'switchboard_webhook_deliveries_total{outcome="retried"}': "0+5x60", 'switchboard_webhook_deliveries_total{outcome="given_up"}': "0x60"},
+        "30m",
+    ),
+    "SwitchboardApiErrors": (
+        {'switchboard_http_request_seconds_count{status="200"}': "0+90x30", 'switchboard_http_request_seconds_count{status="503"}': "0+10x30"},
+        {'switchboard_http_request_seconds_count{status="200"}': "0+90x30", 'switchboard_http_request_seconds_count{status="404"}': "0+10x30"},
+        "15m",
+    ),
+    "SwitchboardApiSlow": (
+        {'switchboard_http_request_seconds_bucket{route="/r",le="1"}': "0+90x40", 'switchboard_http_request_seconds_bucket{route="/r",le="2.5"}': "0+100x40", 'switchboard_http_request_seconds_bucket{route="/r",le="+Inf"}': "0+100x40"},
+        {'switchboard_http_request_seconds_bucket{route="/r",le="1"}': "0+100x40", 'switchboard_http_request_seconds_bucket{route="/r",le="2.5"}': "0+100x40", 'switchboard_http_request_seconds_bucket{route="/r",le="+Inf"}': "0+100x40"},
+        "30m",
+    ),
+    "SwitchboardPasswordQueueFull": (
+        {"switchboard_password_refused_total": "0+5x20"},
+        {"switchboard_password_refused_total": "5x20"},
+        "10m",
+    ),
+    "SwitchboardRevocationsStale": (
+        {'switchboard_revocations_stale_total{instance="a"}': "0+60x30"},
+        {'switchboard_revocations_stale_total{instance="a"}': "0 20x30"},
+        "15m",
+    ),
+    "SwitchboardRateLimitsOff": (
+        {"switchboard_rate_limit_unavailable_total": "0+5x30"},
+        {"switchboard_rate_limit_unavailable_total": "5x30"},
+        "15m",
+    ),
+    "SwitchboardHandoversFail": (
+        {'switchboard_handovers_total{outcome="answered"}': "0+80x30", 'switchboard_handovers_total{outcome="unreachable"}': "0+20x30"},
+        {'switchboard_handovers_total{outcome="answered"}': "0+80x30", 'switchboard_handovers_total{outcome="aborted"}': "0+20x30"},
+        "15m",
+    ),
+    "SwitchboardSlowClients": (
+        {"switchboard_outbox_overflows_total": "0+5x40", "switchboard_sockets_opened_total": "0+100x40"},
+        {"switchboard_outbox_overflows_total": "0+1x40", "switchboard_sockets_opened_total": "0+100x40"},
+        "30m",
+    ),
+    "SwitchboardSocketsLost": (
+        {'switchboard_sockets_closed_total{reason="ping_timeout"}': "0+500x20", "switchboard_sockets_open": "1000x20"},
+        {'switchboard_sockets_closed_total{reason="ping_timeout"}': "0+50x20", 'switchboard_sockets_closed_total{reason="client_disconnect"}': "0+900x20", "switchboard_sockets_open": "1000x20"},
+        "10m",
+    ),
+    # Fast: an hour of a pace that spends the month in two days; ten minutes of it are not yet that.
+    "SwitchboardSloJoinsBurnFast": (
+        {'switchboard_joins_total{outcome="joined"}': "0+98x90", 'switchboard_joins_total{outcome="failed"}': "0+2x90"},
+        {'switchboard_joins_total{outcome="joined"}': "0+100x90", 'switchboard_joins_total{outcome="failed"}': "0x40 0+2x5 10x60", 'switchboard_joins_total{outcome="refused"}': "0+50x90"},
+        "80m",
+    ),
+    "SwitchboardSloJoinsBurnSlow": (
+        {'switchboard_joins_total{outcome="joined"}': "0+996x110", 'switchboard_joins_total{outcome="failed"}': "0+4x110"},
+        {'switchboard_joins_total{outcome="joined"}': "0+9995x110", 'switchboard_joins_total{outcome="failed"}': "0+5x110"},
+        "1500m",
+    ),
+    "SwitchboardSloRelaysBurnFast": (
+        {'switchboard_relay_seconds_count{stage="logged"}': "0+100x90", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0+80x90"},
+        {'switchboard_relay_seconds_count{stage="logged"}': "0+100x90", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0+99x90"},
+        "80m",
+    ),
+    "SwitchboardSloRelaysBurnSlow": (
+        {'switchboard_relay_seconds_count{stage="logged"}': "0+100x110", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0+96x110"},
+        {'switchboard_relay_seconds_count{stage="logged"}': "0+1000x110", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0+995x110"},
+        "1500m",
+    ),
+    "SwitchboardSloResumesBurnFast": (
+        {'switchboard_resumes_total{outcome="resumed"}': "0+90x90", 'switchboard_resumes_total{outcome="missed"}': "0+10x90"},
+        # Who was away for too long begins afresh, as promised.
+        {'switchboard_resumes_total{outcome="resumed"}': "0+90x90", 'switchboard_resumes_total{outcome="missed"}': "0x90", 'switchboard_resumes_total{outcome="fresh"}': "0+10x90"},
+        "80m",
+    ),
+    "SwitchboardSloResumesBurnSlow": (
+        {'switchboard_resumes_total{outcome="resumed"}': "0+98x110", 'switchboard_resumes_total{outcome="missed"}': "0+2x110"},
+        {'switchboard_resumes_total{outcome="resumed"}': "0+998x110", 'switchboard_resumes_total{outcome="missed"}': "0+2x110"},
+        "1500m",
+    ),
+}
+
+
+def alerts():
+    """Every alert of the rule files."""
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def step(name):
+    """Between two values, and two evaluations."""
+    return "15m" if name.endswith("BurnSlow") else "1m"
+
+
+def scenario(name, series, at, fires):
+    """One test as promtool reads it."""
+    firing = f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) > bool 0'
+    return {
+        "name": f"{name} {'fires' if fires else 'is silent'}",
+        "interval": step(name),
+        "input_series": [{"series": key, "values": values} for key, values in series.items()],
+        "promql_expr_test": [{"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": 1}] if fires else []}],
+    }
+
+
+class Alerts(unittest.TestCase):
+    def test_prometheus_takes_the_rules(self):
+        subprocess.run(["promtool", "check", "rules", *RULES], check=True, capture_output=True)
+
+    def test_each_alert_fires_when_it_should_and_not_otherwise(self):
+        self.assertEqual(sorted(CASES), sorted(alert["alert"] for alert in alerts()), "an alert has no case, or a case no alert")
+        tests = [
+            scenario(name, series, at, fires)
+            for name, (firing, silent, at) in CASES.items()
+            for series, fires in ((firing, True), (silent, False))
+        ]
+        for interval in ("1m", "15m"):
+            self.promtool(interval, [test for test in tests if test["interval"] == interval])
+
+    def promtool(self, interval, tests):
+        self.assertTrue(tests)
+        told = {"rule_files": [str(path) for path in RULES], "evaluation_interval": interval, "tests": tests}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "tests.yaml"
+            file.write_text(yaml.safe_dump(told))
+            done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_each_alert_has_a_severity_a_sentence_and_a_runbook_that_exists(self):
+        headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "OPERATIONS.md").read_text(), re.MULTILINE)
+        for alert in alerts():
+            with self.subTest(alert["alert"]):
+                self.assertIn(alert["labels"]["severity"], {"critical", "warning"})
+                self.assertTrue(alert["annotations"]["summary"])
+                self.assertEqual(alert["annotations"]["runbook"], f"docs/OPERATIONS.md#{alert['alert'].lower()}")
+                self.assertIn(alert["alert"], headings, "it has no runbook")

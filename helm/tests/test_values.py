@@ -1,0 +1,110 @@
+"""Wrong values are refused, with a sentence that says which and why."""
+
+import json
+import re
+import unittest
+
+import yaml
+
+from tools import values_reference
+from tools.chart import CHART, helm
+
+SOUND = CHART / "ci" / "evaluation-values.yaml"
+
+# What is set, and what the refusal says of it. First what the schema refuses by itself, a kind of mistake a line.
+MISTAKES = {
+    "replicas=3": "Additional property replicas is not allowed",
+    "node.replica=3": "Additional property replica is not allowed",
+    "node.replicas=two": "node.replicas: Invalid type. Expected: integer, given: string",
+    "node.replicas=0": "node.replicas: Must be greater than or equal to 1",
+    "redis.partitions=5000": "redis.partitions: Must be less than or equal to 4096",
+    "redis.tls=sometimes": "redis.tls: Invalid type. Expected: boolean",
+    "redis.mode=sentinel": "redis.mode must be one of the following",
+    "redis.hosts={redis}": "redis.hosts.0: Does not match pattern",
+    "redis.prefix=a b": "redis.prefix: Does not match pattern",
+    "mongodb.existingSecret=My Secret": "mongodb.existingSecret: Does not match pattern",
+    "frontendUrl=calls.example.org": "frontendUrl: Does not match pattern",
+    "frontendUrl=https://calls.example.org/page": "frontendUrl: Does not match pattern",
+    "allowedOrigins={*}": "allowedOrigins.0: Does not match pattern",
+    "turn.urls={https://turn.example.org}": "turn.urls.0: Does not match pattern",
+    "turn.ttlSeconds=1": "turn.ttlSeconds: Must be greater than or equal to 60",
+    "fullnameOverride=a-name-that-leaves-no-room-for-pods": "fullnameOverride: String length must be less than or equal to 30",
+    "node.env.outbox=1": "does not match",
+    "image.pullPolicy=Often": "image.pullPolicy must be one of the following",
+    "coturn.image=coturn/coturn": "coturn.image: Does not match pattern",
+    "networkPolicy.mongodbPorts={70000}": "networkPolicy.mongodbPorts.0: Must be less than or equal to 65535",
+    "evaluation.redis.storage=lots": "evaluation.redis.storage: Does not match pattern",
+    "monitoring.serviceMonitor.interval=often": "monitoring.serviceMonitor.interval: Does not match pattern",
+    # Then what only several values together make wrong.
+    "frontendUrl=": "frontendUrl: say at which address browsers find the page",
+    "secrets.existingSecret=": "secrets.existingSecret: name a Secret with the keys JWT_ACCESS_SECRET and JWT_REFRESH_SECRET",
+    "secrets.refreshKey=JWT_ACCESS_SECRET": "access and refresh tokens must be signed by different keys",
+    "evaluation.redis.enabled=false": "redis.hosts: say where Redis is",
+    "evaluation.mongodb.enabled=false": "mongodb.existingSecret: name a Secret",
+    "redis.hosts={a:1}": "redis.hosts: there is evaluation.redis already",
+    "evaluation.redis.enabled=false,redis.hosts={a:1,b:2}": "several hosts are a cluster",
+    "evaluation.redis.enabled=false,redis.hosts={a:1},redis.mode=cluster,redis.database=1": "a cluster has only database 0",
+    "mongodb.existingSecret=mongodb": "mongodb.existingSecret: there is evaluation.mongodb already",
+    "turn.urls={turn:a:3478}": "turn.existingSecret: name a Secret",
+    "coturn.enabled=true,turn.existingSecret=turn": "turn.urls: say at which addresses clients reach coturn",
+    "coturn.enabled=true,turn.existingSecret=turn,turn.urls={turn:a:3478}": "coturn.realm: say the realm",
+    "coturn.minPort=60000,coturn.maxPort=50000": "coturn.maxPort: must be above coturn.minPort",
+    "node.terminationGracePeriodSeconds=15": "leave at least 10 s for moving clients off",
+    "endpointSeconds=20": "api.terminationGracePeriodSeconds: leave at least 15 s",
+    "node.autoscaling.minReplicas=30": "node.autoscaling.maxReplicas: must not be below minReplicas",
+    "ingress.host=": "ingress.host: say the host",
+    "gateway.enabled=true": "gateway.parentRefs: name the Gateways",
+    "image.tag=latest": "image.tag: name one image for good",
+    "api.env.JWT_ACCESS_SECRET=x": "api.env: JWT_ACCESS_SECRET is a secret",
+    "node.env.DRAIN_DEADLINE_MS=x": "node.env: DRAIN_DEADLINE_MS is a secret, or follows from other values",
+}
+
+
+class Values(unittest.TestCase):
+    def test_each_kind_of_mistake_is_refused_with_its_reason(self):
+        for mistake, reason in MISTAKES.items():
+            with self.subTest(mistake):
+                told = helm("template", "calls", CHART, "--values", SOUND, "--set", mistake, check=False)
+                self.assertNotEqual(told.returncode, 0, "it was taken")
+                self.assertIn(reason, told.stderr)
+
+    def test_all_mistakes_are_told_at_once(self):
+        told = helm("template", "calls", CHART, check=False).stderr
+        for name in ["frontendUrl", "secrets.existingSecret", "redis.hosts", "mongodb.existingSecret"]:
+            self.assertIn(f"\n{name}: ", told)
+
+    def test_every_value_is_told_of_and_in_the_schema_and_every_property_of_the_schema_is_a_value(self):
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        values = yaml.safe_load((CHART / "values.yaml").read_text())
+        told = {name for name, _, _ in values_reference.rows()}
+        self.assertEqual(set(leaves(values)) - told, set(), "values without a description")
+        self.assertEqual(set(properties(schema, schema)) - {"global"}, told)
+
+    def test_no_template_reads_a_value_that_there_is_not(self):
+        told = {name for name, _, _ in values_reference.rows()}
+        groups = {".".join(name.split(".")[:depth]) for name in told for depth in range(1, 4)}
+        for path in CHART.glob("templates/**/*.*"):
+            for name in re.findall(r"\.Values\.([A-Za-z0-9.]+[A-Za-z0-9])", path.read_text()):
+                with self.subTest(path.name, value=name):
+                    self.assertIn(name, told | groups)
+
+
+def leaves(values, path=()):
+    """The names of values, groups opened but for those that an operator fills."""
+    for key, value in values.items():
+        here = (*path, key)
+        if isinstance(value, dict) and value and not values_reference.members_are_free(here):
+            yield from leaves(value, here)
+        else:
+            yield ".".join(here)
+
+
+def properties(schema, whole, path=()):
+    """The names of properties, references followed."""
+    if reference := schema.get("$ref"):
+        schema = whole["definitions"][reference.removeprefix("#/definitions/")]
+    if schema.get("properties") and (not path or not values_reference.members_are_free(path)):
+        for key, inner in schema["properties"].items():
+            yield from properties(inner, whole, (*path, key))
+    else:
+        yield ".".join(path)
