@@ -107,8 +107,8 @@ CASES = {
         "30m",
     ),
     "SwitchboardWebhooksGivenUp": (
-        {'switchboard_webhook_deliveries_total{outcome="given_up"}': "0 0 1x60"},
-        {'switchboard_webhook_deliveries_total{outcome="retried"}': "0+5x60", 'switchboard_webhook_deliveries_total{outcome="given_up"}': "0x60"},
+        {'switchboard_webhooks_total{outcome="given_up"}': "0 0 1x60"},
+        {'switchboard_webhooks_total{outcome="postponed"}': "0+5x60", 'switchboard_webhooks_total{outcome="given_up"}': "0x60"},
         "30m",
     ),
     "SwitchboardApiErrors": (
@@ -132,8 +132,8 @@ CASES = {
         "15m",
     ),
     "SwitchboardRateLimitsOff": (
-        {"switchboard_rate_limit_unavailable_total": "0+5x30"},
-        {"switchboard_rate_limit_unavailable_total": "5x30"},
+        {"switchboard_rate_limit_open_total": "0+5x30"},
+        {"switchboard_rate_limit_open_total": "5x30"},
         "15m",
     ),
     "SwitchboardHandoversFail": (

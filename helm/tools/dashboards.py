@@ -116,16 +116,17 @@ API = Dashboard("api", "API", "REST, passwords, limits, and the recorder.", [
     Row("People", [
         Panel("Passwords that wait", "short", {"{{instance}}": gauge("switchboard_password_queue", "instance")}),
         Panel("Password, time", "s", {"{{work}}": quantile(0.99, "switchboard_password_seconds", "work")}),
-        Panel("Refused", "ops", {"passwords": rate("switchboard_password_refused_total"), "over the rate, {{class}}": rate("switchboard_rate_limited_total", "class"), "limit not known": rate("switchboard_rate_limit_unavailable_total")}),
+        Panel("Refused", "ops", {"passwords": rate("switchboard_password_refused_total"), "over the rate, {{class}}": rate("switchboard_rate_limited_total", "class"), "let through unchecked, {{class}}": rate("switchboard_rate_limit_open_total", "class")}),
         Panel("New", "ops", {"accounts": rate("switchboard_users_registered_total"), "calls": rate("switchboard_calls_created_total")}),
         Panel("Revoked sign-ins", "short", {"{{job}} {{instance}}": gauge("switchboard_revoked_sign_ins", "job, instance"), "not read, {{instance}}": rate("switchboard_revocations_stale_total", "instance")}),
     ]),
     Row("The recorder", [
         Panel("Facts wait for", "s", {"oldest": gauge("switchboard_outbox_lag_seconds", fold="max")}, limits=(60, 900)),
-        Panel("Facts that wait", "short", {"all": gauge("switchboard_outbox_facts_waiting", fold="max")}),
+        Panel("Facts that wait", "short", {"all": gauge("switchboard_outbox_facts", fold="max")}),
         Panel("Recorded", "ops", {"{{kind}}": rate("switchboard_facts_recorded_total", "kind"), "put aside": rate("switchboard_dead_facts_total")}),
         Panel("Partitions owned", "short", {"{{instance}}": gauge("switchboard_recorder_partitions_owned", "instance")}, "Together as many as there are, 64 by default."),
-        Panel("Webhooks", "ops", {"{{outcome}}": rate("switchboard_webhook_deliveries_total", "outcome")}),
+        Panel("Webhooks", "ops", {"{{outcome}}": rate("switchboard_webhooks_total", "outcome")}),
+        Panel("Webhooks wait for", "s", {"{{endpoint}}": gauge("switchboard_webhook_lag_seconds", "endpoint", "max")}),
     ]),
 ])
 
