@@ -1,16 +1,18 @@
 # The doors of this project. `make` alone lists them.
 NODES ?= 2
-# release or dev; `make up` and `make faults`, everything else is built as dev.
+# release or dev; `make up`, `make faults` and `make load`, everything else is built as dev.
 PROFILE ?= release
 # Rounds of each fault.
 ROUNDS ?= 10
+# A scenario of `make load`, with its options.
+SCENARIO ?= relay --rate 500
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e chart-test k8s faults fuzz build fmt lint clean-data
+.PHONY: help up test e2e chart-test k8s faults load fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -50,6 +52,11 @@ faults: ## Inject every fault ROUNDS times into a cluster under load, and audit 
 	@scripts/setup
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_up)/loadtest faults --rounds $(ROUNDS)
+
+load: ## Load a throw-away cluster, or one of yours: SCENARIO="relay --rate 500", idle, join, rooms, broadcast, storm, rest
+	@scripts/setup
+	@cargo build --workspace --bins --profile $(PROFILE)
+	$(BIN_up)/loadtest $(SCENARIO)
 
 fmt: ## Format the Rust code
 	cargo fmt --all

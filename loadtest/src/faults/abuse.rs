@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Fault;
-use crate::api::Host;
-use crate::look::seated;
-use crate::wire::{PONG, Packet, Wire};
+use super::look::seated;
+use crate::client::api::Host;
+use crate::client::packet::{PONG, Packet};
+use crate::client::wire::Wire;
 
 /// How long a server may take to close somebody.
 const CLOSED: Duration = Duration::from_secs(30);
@@ -22,8 +23,8 @@ const HALF_OPEN_SHORT: usize = 500;
 /// Misbehaves; what did not hold, one text each.
 pub(super) async fn abuse(fault: Fault, nodes: &[String], host: &Host, short: bool) -> anyhow::Result<Vec<String>> {
     match fault {
-        Fault::Deaf => deaf(nodes, &host.call().await?).await,
-        Fault::Flood => flood(nodes, &host.call().await?).await,
+        Fault::Deaf => deaf(nodes, &host.call(100).await?).await,
+        Fault::Flood => flood(nodes, &host.call(100).await?).await,
         Fault::Garbage => garbage(nodes).await,
         _ => half_open(nodes, if short { HALF_OPEN_SHORT } else { HALF_OPEN }).await,
     }
@@ -48,8 +49,8 @@ async fn deaf(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
             match timeout(CLOSED, talker.next()).await.context("the talker got no answer")?? {
                 Packet::Ack { id: answered, .. } if answered == id => break,
                 Packet::Ping => talker.send(PONG).await?,
-                Packet::Event { name, payload, .. } if name == "participant:connection-changed" => {
-                    told |= payload["state"] == "reconnecting";
+                Packet::Event(event) if event.name() == "participant:connection-changed" => {
+                    told |= event.payload()?["state"] == "reconnecting";
                 }
                 _ => {}
             }

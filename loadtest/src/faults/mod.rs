@@ -1,7 +1,13 @@
 //! The fault harness: a cluster, pairs of clients that talk across nodes, one fault a round, and the audit.
 
 mod abuse;
+mod audit;
 mod fault;
+mod look;
+mod party;
+mod record;
+mod report;
+mod stock;
 mod strike;
 
 use std::time::Duration;
@@ -14,10 +20,10 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use fault::Fault;
 
-use crate::api::Host;
-use crate::party::{Party, Size, until};
-use crate::report::{Line, seconds};
+use crate::client::api::Host;
 use crate::tell;
+use party::{Party, Size, until};
+use report::{Line, seconds};
 
 /// How long a seat outlives its socket here. Less than in production, so that a round can wait for it.
 const GRACE: Duration = Duration::from_secs(8);
@@ -55,11 +61,18 @@ pub(crate) struct Settings {
     only: Vec<Fault>,
     /// Shows JSON instead of a table.
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
-/// Runs every fault's rounds; one line each.
-pub(crate) async fn run(settings: &Settings) -> anyhow::Result<Vec<Line>> {
+/// Runs every fault's rounds; the text to show, and whether everything held.
+pub(crate) async fn run(settings: &Settings) -> anyhow::Result<(String, bool)> {
+    let lines = rounds(settings).await?;
+    let text = if settings.json { serde_json::to_string_pretty(&lines)? } else { report::table(&lines) };
+    Ok((text, lines.iter().all(|line| line.violations.is_empty())))
+}
+
+/// One line for each fault.
+async fn rounds(settings: &Settings) -> anyhow::Result<Vec<Line>> {
     let faults: Vec<Fault> = match (settings.only.as_slice(), settings.short) {
         ([], true) => Fault::TELLING.to_vec(),
         ([], false) => Fault::all().to_vec(),

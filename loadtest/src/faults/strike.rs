@@ -8,8 +8,8 @@ use redis::cmd;
 use tokio::time::sleep;
 
 use super::Fault;
-use crate::client::Order;
-use crate::party::Party;
+use super::party::Party;
+use super::stock::Order;
 
 /// Longer than the others need to take a node for dead (4 s of standstill, seen by beats of 1 s).
 const PAST_DEATH: Duration = Duration::from_secs(8);

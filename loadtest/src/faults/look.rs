@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::wire::{PONG, Packet, Wire};
+use crate::client::packet::{GOODBYE, PONG, Packet};
+use crate::client::wire::Wire;
 
 const BOUND: Duration = Duration::from_secs(15);
 
@@ -18,7 +19,7 @@ pub(crate) async fn participants(nodes: &[String], room: &str) -> anyhow::Result
 async fn look(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
     let mut wire = seated(nodes, room, "Newcomer").await?;
     let answer = wire.1.take();
-    wire.0.send("41").await?;
+    wire.0.send(GOODBYE).await?;
     let own = answer["peerId"].clone();
     let peers = answer["participants"].as_array().into_iter().flatten().map(|participant| &participant["peerId"]);
     Ok(peers.filter(|peer| **peer != own).filter_map(Value::as_str).map(str::to_owned).collect())
@@ -38,12 +39,15 @@ pub(crate) async fn seated(nodes: &[String], room: &str, name: &str) -> anyhow::
     let join = json!(["room:join", { "roomId": room, "guestName": name }]);
     loop {
         match wire.next().await? {
-            Packet::Connected { .. } => wire.send(format!("420{join}")).await?,
+            Packet::Connected(_) => wire.send(format!("420{join}")).await?,
             Packet::Ping => wire.send(PONG).await?,
-            Packet::Ack { answer, .. } if answer["success"] == true => return Ok((wire, answer)),
-            Packet::Ack { answer, .. } => bail!("a newcomer was refused: {}", answer["code"]),
+            Packet::Ack { answer, .. } if answer.is_success() => {
+                let answer = answer.value()?;
+                return Ok((wire, answer));
+            }
+            Packet::Ack { answer, .. } => bail!("a newcomer was refused: {}", answer.code()),
             Packet::Refused(_) | Packet::Disconnected => bail!("a newcomer was turned away"),
-            Packet::Event { .. } | Packet::Other => {}
+            Packet::Event(_) | Packet::Open(_) | Packet::Other => {}
         }
     }
 }

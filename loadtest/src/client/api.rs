@@ -1,10 +1,14 @@
 //! The REST side: an account, and calls for the clients to meet in.
 
 use anyhow::{Context, bail};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
+/// Calls that are made at the same time.
+const AT_ONCE: usize = 16;
+
 /// An account that makes calls.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Host {
     http: reqwest::Client,
     url: String,
@@ -23,11 +27,25 @@ impl Host {
         Ok(host)
     }
 
-    /// A new public call; the id of its room.
-    pub(crate) async fn call(&self) -> anyhow::Result<String> {
-        let data = self.post("/api/video-calls", &json!({ "title": "Load", "type": "public" })).await?;
+    /// A new public call with a seat for so many; the id of its room.
+    pub(crate) async fn call(&self, seats: usize) -> anyhow::Result<String> {
+        let fields = json!({ "title": "Load", "type": "public", "maxParticipants": seats.clamp(2, 500) });
+        let data = self.post("/api/video-calls", &fields).await?;
         let room = data["roomId"].as_str().or(data["call"]["roomId"].as_str());
         Ok(room.context("no room id")?.to_owned())
+    }
+
+    /// So many of them.
+    pub(crate) async fn calls(&self, count: usize, seats: usize) -> anyhow::Result<Vec<String>> {
+        stream::iter(0..count).map(|_| self.call(seats)).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Reads a path as this account; the status of the answer, which was read to its end.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<u16> {
+        let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
+        let status = answer.status().as_u16();
+        answer.bytes().await?;
+        Ok(status)
     }
 
     async fn post(&self, path: &str, fields: &Value) -> anyhow::Result<Value> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::audit::Sent;
+use super::audit::Sent;
 
 /// Everything that happened to one client. More than eight fields: each is one column of the audit, and nothing acts on them.
 #[derive(Debug, Default)]

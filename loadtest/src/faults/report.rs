@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::audit::Audit;
+use super::audit::Audit;
 
 /// What one round, or all rounds of a fault, came to. Times are seconds, the longest of all rounds. More than eight fields:
 /// it is a line of the table.

@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::bail;
 use tokio::time::{Instant, sleep};
 
-use crate::api::Host;
-use crate::audit::{Audit, p99};
-use crate::client::{Client, Order, Profile};
-use crate::record::Record;
-use crate::report::seconds;
+use super::audit::{Audit, p99};
+use super::record::Record;
+use super::report::seconds;
+use super::stock::{Client, Order, Profile};
+use crate::client::api::Host;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -51,7 +51,7 @@ impl Party {
         let nodes: Arc<[String]> = nodes.into();
         let mut tables = Vec::new();
         for index in 0..size.pairs {
-            let room = host.call().await?;
+            let room = host.call(100).await?;
             let start = |name: &str, partner: Option<&str>, home: usize| {
                 Client::start(Profile {
                     name: name.to_owned(),
@@ -138,7 +138,7 @@ impl Party {
             let mut ghosts = 0;
             for table in &self.tables {
                 let known: Vec<_> = table.pair.iter().filter_map(|client| client.record().peer.clone()).collect();
-                let seen = crate::look::participants(&self.nodes, &table.room).await?;
+                let seen = super::look::participants(&self.nodes, &table.room).await?;
                 ghosts += seen.iter().filter(|peer| !known.contains(peer)).count();
                 ghosts += known.iter().filter(|peer| !seen.contains(peer)).count();
             }

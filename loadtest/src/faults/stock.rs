@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::record::Record;
-use crate::wire::{PONG, Packet, Wire};
+use super::record::Record;
+use crate::client::packet::{Event, GOODBYE, PONG, Packet};
+use crate::client::wire::Wire;
 
 /// The stock client's back-off: 1 s doubled up to 5 s, each 50 % more or less.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -194,11 +195,13 @@ impl Task {
             tokio::select! {
                 packet = wire.next() => match packet? {
                     Packet::Ping => wire.send(PONG).await?,
-                    Packet::Connected { pid } => {
+                    Packet::Connected(body) => {
                         connected = true;
-                        self.connected(pid, lost.take());
+                        let body: Value = serde_json::from_str(body)?;
+                        self.connected(body["pid"].as_str().context("no pid")?.to_owned(), lost.take());
                     }
-                    Packet::Refused(why) => {
+                    Packet::Refused(body) => {
+                        let why: Value = serde_json::from_str(body)?;
                         lock(&self.record).complaints.push(format!("CONNECT refused: {}", why["data"]["code"]));
                         bail!("refused");
                     }
@@ -206,13 +209,13 @@ impl Task {
                         lock(&self.record).complaints.push("the server said goodbye".into());
                         bail!("told to go");
                     }
-                    Packet::Event { name, payload, offset } => self.heard(&name, &payload, offset),
-                    Packet::Ack { id, answer } => self.answered(id, &answer),
-                    Packet::Other => {}
+                    Packet::Event(event) => self.heard(event)?,
+                    Packet::Ack { id, answer } => self.answered(id, &answer.value()?),
+                    Packet::Open(_) | Packet::Other => {}
                 },
                 _ = ticks.tick(), if connected => self.speak(wire).await?,
                 _ = self.orders.changed() => if *self.orders.borrow_and_update() == Order::Leave {
-                    return wire.send("41").await;
+                    return wire.send(GOODBYE).await;
                 },
             }
         }
@@ -243,10 +246,11 @@ impl Task {
         }
     }
 
-    fn heard(&mut self, name: &str, payload: &Value, offset: Option<String>) {
-        if offset.is_some() {
-            self.identity.offset = offset;
+    fn heard(&mut self, event: Event<'_>) -> anyhow::Result<()> {
+        if let Some(offset) = event.offset() {
+            self.identity.offset = Some(offset.to_owned());
         }
+        let (name, payload) = (event.name(), event.payload()?);
         let partner = self.profile.partner.as_deref();
         let mut record = lock(&self.record);
         match name {
@@ -267,6 +271,7 @@ impl Task {
             "room:call-ended" => record.complaints.push("the call was ended".into()),
             _ => {}
         }
+        Ok(())
     }
 
     fn answered(&mut self, id: u64, answer: &Value) {
