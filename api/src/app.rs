@@ -9,6 +9,7 @@ use switchboard_common::domain::{RoomId, Timestamp};
 use switchboard_common::records::Records;
 use switchboard_common::room::{Door, Revocations, Rooms, StoreError};
 
+use crate::limits::Limits;
 use crate::routes::Documents;
 
 /// How long a display figure may wait for Redis before the record's own is shown.
@@ -27,7 +28,7 @@ struct Whole {
     documents: Documents,
 }
 
-/// The parts of an [`App`].
+/// The parts of an [`App`]. Over eight fields: each is one thing that routes work with.
 pub struct Parts {
     /// MongoDB.
     pub records: Records,
@@ -39,6 +40,8 @@ pub struct Parts {
     pub revoked: Revocations,
     /// Hashes passwords and passcodes.
     pub hasher: Hasher,
+    /// How often clients may ask.
+    pub limits: Limits,
     /// STUN and TURN.
     pub ice: IceConfig,
     /// The page's address, without a slash at the end; links to calls begin with it.

@@ -8,6 +8,8 @@ use switchboard_common::config::{
     ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
 };
 
+use crate::limits::RatesConfig;
+
 /// Everything that the api can be told. Over eight fields: each is a group or a knob of its own.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
@@ -29,6 +31,8 @@ pub struct ApiConfig {
     pub lifetimes: Lifetimes,
     /// Which pages may call.
     pub origins: OriginsConfig,
+    /// How often clients may ask.
+    pub rates: RatesConfig,
     /// STUN and TURN.
     pub ice: IceSettings,
     /// `WEB_DIR`: the folder of the page; none: no page.
@@ -72,6 +76,7 @@ impl ApiConfig {
             secrets: SecretsConfig::from_env(env, mode),
             lifetimes,
             origins: OriginsConfig::from_env(env),
+            rates: RatesConfig::from_env(env),
             ice: IceSettings::from_env(env),
             web: env.optional("WEB_DIR").map(PathBuf::from),
             password_concurrency: env.number("PASSWORD_CONCURRENCY", cores, 1..=256),

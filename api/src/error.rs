@@ -6,31 +6,38 @@ use switchboard_common::domain::{Code, Refusal};
 use switchboard_common::records::RecordsError;
 use switchboard_common::room::StoreError;
 
+use crate::limits::Counted;
+
 /// Seconds after which a client may ask again when something we need is away.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
 
 /// A refusal on its way out of a handler: `?` works on everything that can go wrong there.
 #[derive(Debug)]
-pub struct Problem(pub Refusal);
+pub struct Problem {
+    /// Why.
+    pub refusal: Refusal,
+    /// The count that was too high, when that is why.
+    pub(crate) counted: Option<Counted>,
+}
 
 /// What handlers return.
 pub type Answer<T> = Result<T, Problem>;
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self(refusal)
+        Self { refusal, counted: None }
     }
 }
 
 impl From<Code> for Problem {
     fn from(code: Code) -> Self {
-        Self(code.into())
+        Refusal::from(code).into()
     }
 }
 
 impl From<RecordsError> for Problem {
     fn from(error: RecordsError) -> Self {
-        Self(error.into())
+        Refusal::from(error).into()
     }
 }
 
@@ -51,12 +58,16 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = status(self.0.code);
+        let status = status(self.refusal.code);
         let mut response = status.into_response();
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
         }
-        response.extensions_mut().insert(self.0);
+        if let Some(counted) = self.counted {
+            response.headers_mut().insert(header::RETRY_AFTER, counted.retry_after().into());
+            counted.tell(response.headers_mut());
+        }
+        response.extensions_mut().insert(self.refusal);
         response
     }
 }

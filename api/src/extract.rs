@@ -37,11 +37,24 @@ impl FromRequestParts<App> for MaybeCaller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        identify(parts, app).map(Self)
+        Ok(Self(identify(parts, app)?))
     }
 }
 
-fn identify(parts: &Parts, app: &App) -> Result<Option<Identity>, Problem> {
+/// Who the request's token says that asks. The token is verified once, and remembered with the request.
+pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>, Refusal> {
+    if let Some(Known(known)) = parts.extensions.get() {
+        return known.clone();
+    }
+    let known = verify(parts, app);
+    parts.extensions.insert(Known(known.clone()));
+    known
+}
+
+#[derive(Clone)]
+struct Known(Result<Option<Identity>, Refusal>);
+
+fn verify(parts: &Parts, app: &App) -> Result<Option<Identity>, Refusal> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|text| text.split_once(' '));
     match token {

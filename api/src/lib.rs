@@ -10,6 +10,7 @@ pub mod error;
 pub mod extract;
 pub mod fields;
 pub mod lapse;
+pub mod limits;
 pub mod openapi;
 pub mod recorder;
 pub mod route;
@@ -48,7 +49,7 @@ pub struct HttpOptions {
 /// The service.
 pub fn router(app: App, options: HttpOptions) -> Router {
     let routes = Router::new()
-        .nest("/api", routes::router())
+        .nest("/api", routes::router(&app))
         .route("/api/", axum::routing::any(routes::no_route))
         .with_state(app)
         .fallback_service(axum::routing::any(web::file).with_state(options.web))

@@ -1,18 +1,19 @@
 //! A route: its handler, how often it may be asked, and what the document says of it. Router and document are made from one list of
 //! these, so neither has what the other lacks.
 
-use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Router, middleware};
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use switchboard_common::domain::Code;
 
 use crate::app::App;
+use crate::limits::{Class, limit};
 use crate::openapi::operation::{Arguments, Operation, Success};
 
 /// What can go wrong with any request.
-const ALWAYS: [Code; 3] = [Code::InternalError, Code::DatabaseError, Code::ServiceUnavailable];
+const ALWAYS: [Code; 4] = [Code::RateLimitExceeded, Code::InternalError, Code::DatabaseError, Code::ServiceUnavailable];
 
 /// A route.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Route {
     pub path: &'static str,
     /// What the document says of it.
     pub operation: Operation,
+    class: Class,
     handler: MethodRouter<App>,
 }
 
@@ -74,7 +76,15 @@ impl Route {
         let mut operation = Operation { summary, ..Operation::default() };
         T::describe(&mut operation);
         operation.refuse(ALWAYS);
-        Self { method, path, operation, handler: on(filter, handler) }
+        let class = if method == Method::GET { Class::Read } else { Class::Write };
+        Self { method, path, operation, class, handler: on(filter, handler) }
+    }
+
+    /// Is limited as a route of this class; by itself, `GET` is as reading and the rest as writing.
+    #[must_use]
+    pub const fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
     }
 
     /// Answers 200 with data of type `T`.
@@ -124,6 +134,9 @@ impl Route {
 }
 
 /// The router of a list.
-pub fn router(routes: Vec<Route>) -> Router<App> {
-    routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
+pub fn router(app: &App, routes: Vec<Route>) -> Router<App> {
+    routes.into_iter().fold(Router::new(), |router, route| {
+        let limit = middleware::from_fn_with_state((app.clone(), route.class), limit);
+        router.route(route.path, route.handler.layer(limit))
+    })
 }

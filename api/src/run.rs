@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use switchboard_common::admin::{self, Readiness};
 use switchboard_common::auth::{Hasher, Tokens, random_id};
 use switchboard_common::domain::NodeId;
+use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::room::{Revocations, RoomOptions, Rooms, StoreError};
 use switchboard_common::telemetry::Metrics;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts, now};
 use crate::config::ApiConfig;
+use crate::limits::Limits;
 use crate::recorder::{self, RecorderOptions};
 use crate::{HttpOptions, lapse, router, server};
 
@@ -78,6 +80,7 @@ async fn serve(
     let following = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let app = App::new(Parts {
         records,
+        limits: Limits::new(RateLimiter::new(rooms.clone()), config.rates),
         rooms,
         tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose())
             .with_lifetimes(config.lifetimes),

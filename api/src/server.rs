@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::limits::Peer;
+
 /// Connections at the same time; more wait in the kernel's backlog until one ends.
 const CONNECTIONS: usize = 10_000;
 /// How long a request's head may take, and a connection between requests be silent.
@@ -39,8 +41,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone(), stop.clone());
+            Ok((stream, peer)) => {
+                let connection = connection(stream, Peer(peer.ip()), router.clone(), stop.clone());
                 connections.spawn(async move {
                     let _place = place;
                     connection.await;
@@ -56,10 +58,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
     // Answers are one write each: waiting for more to send only delays them. Without it they still arrive.
     let _ = stream.set_nodelay(true);
-    let service = router.map_request(|request: Request<Incoming>| request.map(Body::new));
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request.map(Body::new)
+    });
     let service = TowerToHyperService::new(service.map_err(|never: Infallible| match never {}));
     let mut connection = std::pin::pin!(
         http1::Builder::new()

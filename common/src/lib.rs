@@ -5,8 +5,10 @@
 
 pub mod admin;
 pub mod auth;
+pub mod client_address;
 pub mod config;
 pub mod domain;
+pub mod rate_limit;
 pub mod records;
 pub mod redis_client;
 pub mod room;

@@ -5,6 +5,7 @@ mod room {
     pub(crate) mod bed;
     pub(crate) mod faults;
     pub(crate) mod nodes;
+    pub(crate) mod rates;
     pub(crate) mod relay;
     pub(crate) mod revocations;
     pub(crate) mod rooms;
@@ -58,6 +59,9 @@ contract! {
     nodes::seats_lost_with_the_data_are_put_back_as_they_were;
     revocations::a_revoked_sign_in_is_known_to_every_process_and_forgotten_in_time;
     revocations::while_redis_is_away_what_was_revoked_stays_so;
+    rates::of_requests_at_once_from_every_process_exactly_the_rate_passes;
+    rates::what_was_spent_is_earned_again_and_then_forgotten;
+    rates::while_redis_is_away_everybody_passes_uncounted;
     faults::connections_killed_under_load_lose_double_or_reorder_nothing;
     faults::operations_sent_before_a_leave_are_done_though_connections_die;
     faults::scripts_flushed_under_load_lose_double_or_reorder_nothing;

@@ -266,13 +266,15 @@ impl Starter<'_> {
             ("TRUSTED_HOPS", u8::from(self.options.haproxy).to_string()),
             ("LOG_FORMAT", "text".into()),
         ];
+        // Tests and load come from one address and are no attack; who starts a cluster to look at has the limits of production.
+        let limits = self.options.data.is_none().then_some(("RATE_LIMITS", "false".to_owned()));
         let litter = self.options.data.is_none().then_some(self.dir);
         let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).litter(litter);
         if !(self.options.verbose && std::io::stdout().is_terminal()) {
             // A log that is read with `grep` has no use for colours.
             spec = spec.env("NO_COLOR", 1);
         }
-        let spec = common.into_iter().fold(spec, |spec, (key, value)| spec.env(key, value));
+        let spec = common.into_iter().chain(limits).fold(spec, |spec, (key, value)| spec.env(key, value));
         Ok(self.options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value)))
     }
 

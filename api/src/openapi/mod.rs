@@ -98,7 +98,7 @@ impl Writer {
     }
 
     fn success(&mut self, success: Success) -> Value {
-        let headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
+        let headers = refer(&["X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
         let (schema, paged) = match success {
             Success::Data(schema) => (schema(&mut self.schemas), false),
             Success::Page(schema) => (schema(&mut self.schemas), true),
@@ -151,10 +151,7 @@ fn refusal(status: u16, codes: &[Code]) -> Value {
         }
         (code.to_string(), json!({ "value": value }))
     };
-    let mut headers = json!({ "X-Request-Id": { "$ref": "#/components/headers/X-Request-Id" } });
-    if matches!(status, 429 | 503) {
-        headers["Retry-After"] = json!({ "$ref": "#/components/headers/Retry-After" });
-    }
+    let headers = refer(if matches!(status, 429 | 503) { &["X-Request-Id", "Retry-After"] } else { &["X-Request-Id"] });
     let words: Vec<_> = codes.iter().map(|code| format!("`{code}`")).collect();
     json!({
         "description": words.join(", "),
@@ -191,17 +188,27 @@ fn failure() -> Value {
     })
 }
 
+/// These headers, where they are described.
+fn refer(headers: &[&str]) -> Value {
+    let refer = |name: &&str| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
+    headers.iter().map(refer).collect::<Map<_, _>>().into()
+}
+
 fn headers() -> Value {
+    let whole = json!({ "type": "integer", "minimum": 0 });
     json!({
         "X-Request-Id": {
             "description": "The request's id: the client's own when it sent a sound one",
             "required": true,
             "schema": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" },
         },
+        "RateLimit-Limit": { "description": "How many requests may come at once", "schema": whole },
+        "RateLimit-Remaining": { "description": "How many more may come at once now", "schema": whole },
+        "RateLimit-Reset": { "description": "Seconds until as many as at first may", "schema": whole },
         "Retry-After": {
             "description": "Seconds after which to try again",
             "required": true,
-            "schema": { "type": "string", "pattern": "^[0-9]+$" },
+            "schema": whole,
         },
     })
 }

@@ -17,6 +17,7 @@ use crate::envelope::success;
 use crate::error::{Answer, Problem};
 use crate::extract::{Caller, ValidJson};
 use crate::fields::{Fields, Input};
+use crate::limits::Class;
 use crate::views::UserView;
 
 /// The body of `POST auth/register`.
@@ -97,6 +98,7 @@ pub(crate) async fn login(
     State(app): State<App>,
     ValidJson(form): ValidJson<Credentials>,
 ) -> Answer<impl IntoResponse> {
+    app.limits.attempt(Class::SignIn, &form.email).await?;
     let Some(user) = app.records.user_by_email(&form.email).await? else {
         app.hasher.verify_nobody(form.password).await?;
         return Err(Code::InvalidCredentials.into());

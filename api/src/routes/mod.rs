@@ -12,6 +12,7 @@ use switchboard_common::domain::Code;
 
 use crate::app::App;
 use crate::error::Problem;
+use crate::limits::Class;
 use crate::route::{self, Route, delete, get, patch, post, put};
 use crate::views::{CallView, StatsView, UserView};
 
@@ -37,10 +38,15 @@ fn accounts() -> Vec<Route> {
     use Code::{InvalidCredentials, TokenExpired, TokenInvalid, UserExists, UserNotFound};
     vec![
         post("/auth/register", auth::register, "Opens an account and signs in")
+            .class(Class::SignIn)
             .answers_with::<auth::SignedIn<'_>>(StatusCode::CREATED)
             .refuses(&[UserExists]),
-        post("/auth/login", auth::login, "Signs in").answers::<auth::SignedIn<'_>>().refuses(&[InvalidCredentials]),
+        post("/auth/login", auth::login, "Signs in")
+            .class(Class::SignIn)
+            .answers::<auth::SignedIn<'_>>()
+            .refuses(&[InvalidCredentials]),
         post("/auth/refresh", auth::refresh, "New tokens for a refresh token, which is good for this once")
+            .class(Class::SignIn)
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[TokenExpired, TokenInvalid]),
         post("/auth/logout", auth::logout, "Ends this sign-in: its tokens and its sockets, everywhere").answers::<()>(),
@@ -58,6 +64,7 @@ fn video_calls() -> Vec<Route> {
         get("/video-calls", calls::list, "Calls that one hosts or is in").lists::<CallView<'_>>(),
         post("/video-calls", calls::create, "Makes a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
         post("/video-calls/join", join::join, "Asks to join a call; what it answers opens the room on a socket")
+            .class(Class::Join)
             .answers::<join::Admitted<'_>>()
             .refuses(&[
                 Unauthorized,
@@ -92,8 +99,8 @@ fn video_calls() -> Vec<Route> {
 }
 
 /// The router of the list.
-pub(crate) fn router() -> Router<App> {
-    route::router(list()).fallback(no_route).method_not_allowed_fallback(no_route)
+pub(crate) fn router(app: &App) -> Router<App> {
+    route::router(app, list()).fallback(no_route).method_not_allowed_fallback(no_route)
 }
 
 /// What is not a route, or not with this method.

@@ -7,6 +7,7 @@ mod accounts;
 mod calls;
 mod edits;
 mod join;
+mod limits;
 mod openapi;
 mod outage;
 mod protocol;

@@ -10,7 +10,7 @@ use super::support::{PASSWORD, Service};
 async fn without_mongodb_answers_are_503_and_a_room_that_redis_knows_is_joined_all_the_same() {
     let mut mongo = Mongo::start().await.unwrap();
     let redis = RedisServer::start().await.unwrap();
-    let service = Service::on(&mongo, &redis.url()).await;
+    let service = Service::on_servers(&mongo, &redis.url()).await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let (open, unopened) =
         (service.call(&ann, json!({ "passcode": "s3cret" })).await, service.call(&ann, json!({})).await);
@@ -47,7 +47,7 @@ async fn without_mongodb_answers_are_503_and_a_room_that_redis_knows_is_joined_a
 async fn without_redis_reading_goes_on_and_joining_is_503() {
     let mongo = Mongo::start().await.unwrap();
     let mut redis = RedisServer::start().await.unwrap();
-    let service = Service::on(&mongo, &redis.url()).await;
+    let service = Service::on_servers(&mongo, &redis.url()).await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use api::app::Parts;
+use api::limits::{Limits, RatesConfig};
 use api::{App, HttpOptions, router};
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use switchboard_common::auth::{Hasher, IceConfig, Tokens, TurnCredentials};
 use switchboard_common::config::{Env, OriginsConfig};
 use switchboard_common::domain::{MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, UserId};
+use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::{Door, Join, Joined, Revocations, RoomOptions, Rooms, Seat};
@@ -38,6 +40,9 @@ pub(crate) struct Service {
     client: reqwest::Client,
     pub(crate) records: Records,
     pub(crate) rooms: Rooms,
+    rates: RatesConfig,
+    /// Database, Redis, prefix.
+    place: (String, String, String),
 }
 
 /// An answer.
@@ -81,29 +86,50 @@ pub(crate) struct User {
 }
 
 impl Service {
-    /// On the shared servers.
+    /// On the shared servers, without limits.
     pub(crate) async fn start() -> Self {
+        Self::limited(RatesConfig::default()).await
+    }
+
+    /// On the shared servers.
+    pub(crate) async fn limited(rates: RatesConfig) -> Self {
         let servers = SERVERS
             .get_or_init(|| async {
                 Servers { mongo: Mongo::start().await.unwrap(), redis: RedisServer::start().await.unwrap() }
             })
             .await;
-        Self::on(&servers.mongo, &servers.redis.url()).await
+        Self::on(&servers.mongo, &servers.redis.url(), rates).await
     }
 
-    /// On these servers.
-    pub(crate) async fn on(mongo: &Mongo, redis: &str) -> Self {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    /// On these servers, without limits.
+    pub(crate) async fn on_servers(mongo: &Mongo, redis: &str) -> Self {
+        Self::on(mongo, redis, RatesConfig::default()).await
+    }
+
+    async fn on(mongo: &Mongo, redis: &str, rates: RatesConfig) -> Self {
+        let name = format!("rest{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        Self::pod(&mongo.uri(&name), redis, &name, rates).await
+    }
+
+    /// Another pod of the same service.
+    pub(crate) async fn another_pod(&self) -> Self {
+        let (mongo, redis, prefix) = &self.place;
+        Self::pod(mongo, redis, prefix, self.rates).await
+    }
+
+    /// A pod with this database, Redis, and prefix of keys.
+    pub(crate) async fn pod(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
-        let records = Records::connect(&mongo.uri(&format!("rest{number}")), timeouts).await.unwrap();
+        let records = Records::connect(mongo, timeouts).await.unwrap();
         records.ensure_indexes().await.unwrap();
-        let options = RoomOptions { prefix: format!("rest{number}"), partitions: 4, ..RoomOptions::default() };
+        let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
         let rooms = Rooms::connect(&url, options, node).await.unwrap();
         let revoked = Revocations::default();
         tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
         let app = App::new(Parts {
             records: records.clone(),
+            limits: Limits::new(RateLimiter::new(rooms.clone()), rates),
             rooms: rooms.clone(),
             tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
             revoked,
@@ -126,7 +152,8 @@ impl Service {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(api::server::serve(listener, router(app, options), CancellationToken::new()));
-        Self { base, client: reqwest::Client::new(), records, rooms }
+        let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
+        Self { base, client: reqwest::Client::new(), records, rooms, rates, place }
     }
 
     /// A request to build on.

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::room::Rate;
 pub use groups::{
     ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
 };
@@ -152,6 +153,12 @@ impl Env {
     {
         let expected = format!("a number from {} to {}", range.start(), range.end());
         self.parsed(name, default, &expected, |text| text.parse().ok().filter(|number| range.contains(number)))
+    }
+
+    /// A rate written as `60/30` (requests/seconds), or `default`, written the same way; 0 is none.
+    pub fn rate(&mut self, name: &str, default: &str) -> Option<Rate> {
+        let expected = "0, or requests/seconds such as 60/30";
+        self.parsed(name, Rate::parse(default).flatten(), expected, Rate::parse)
     }
 
     /// A TCP port (0: the system chooses), or `default`.

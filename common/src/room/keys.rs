@@ -43,6 +43,12 @@ impl Keys {
         Partition(crc16(node.as_bytes()) % self.partitions())
     }
 
+    /// The partition that counts a subject's requests.
+    #[must_use]
+    pub fn partition_of_subject(&self, subject: &str) -> Partition {
+        Partition(crc16(subject.as_bytes()) % self.partitions())
+    }
+
     /// The slot of all keys of a partition.
     #[must_use]
     pub fn slot(&self, p: Partition) -> u16 {
@@ -129,6 +135,12 @@ impl Keys {
     #[must_use]
     pub fn revoked(&self, p: Partition) -> String {
         self.key(p, "revoked")
+    }
+
+    /// String, expiring: the requests of a subject against a rate. It lies in the partition that [`Keys::partition_of_subject`] says.
+    #[must_use]
+    pub fn rate(&self, p: Partition, class: &str, subject: &str) -> String {
+        self.key(p, format_args!("rate:{class}:{subject}"))
     }
 
     /// A channel of a node, without the node: what scripts are given.

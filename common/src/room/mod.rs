@@ -7,6 +7,7 @@
 //! | `lua/`, `scripts` | decide: whatever reads and then writes is one script |
 //! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
 //! | `store` | what everybody else calls; `context` writes the calls, `reply` reads the answers |
+//! | `rate` | how often something may be done |
 //! | `revocations` | this process's copy of the sign-ins that are over |
 //! | `bus` | receives what scripts publish to this node |
 
@@ -18,6 +19,7 @@ pub mod keys;
 mod lane;
 mod options;
 mod queues;
+mod rate;
 mod reply;
 mod revocations;
 pub mod scripts;
@@ -28,6 +30,7 @@ pub mod types;
 pub use bus::{Bus, BusEvent, Sink};
 pub use fact::{Fact, OutboxEntry, Presence};
 pub use options::{LaneOptions, RoomOptions};
+pub use rate::{Rate, Spent};
 pub use revocations::Revocations;
 pub use store::{Done, Rooms};
 pub use types::*;

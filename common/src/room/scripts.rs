@@ -67,6 +67,8 @@ scripts! {
     Ack "ack" ["ack"];
     /// Ends a sign-in.
     Revoke "revoke" ["revoke"];
+    /// One request against a rate.
+    Spend "spend" ["spend"];
 }
 
 /// The names that Redis gives the scripts: the SHA-1 of their sources.

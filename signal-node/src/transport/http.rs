@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use switchboard_common::client_address::client_address;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
@@ -27,8 +28,6 @@ use crate::outbox::{Frame, OutboxLimits, Queue};
 
 /// Of this node's own making, or as another node sends it.
 pub(super) type Body = Either<Full<Bytes>, Incoming>;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A request that opens no session, with Engine.IO's own numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,26 +296,6 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(value[..value.len().min(256)].to_owned())
 }
 
-/// Each trusted proxy appends the address it saw, so the client's is that many from the end. A list that is shorter or
-/// malformed did not pass them all: then the peer's own address counts.
-fn client_address(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> IpAddr {
-    if trusted_hops == 0 {
-        return peer;
-    }
-    let entries: Vec<&str> = headers
-        .get_all(FORWARDED_FOR)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .collect();
-    entries
-        .len()
-        .checked_sub(trusted_hops)
-        .and_then(|at| entries.get(at))
-        .and_then(|entry| entry.trim().parse().ok())
-        .unwrap_or(peer)
-}
-
 /// The first value of a query's parameter; those of Engine.IO need no decoding.
 pub(super) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
@@ -333,23 +312,4 @@ pub(super) fn refuse(refusal: Refusal) -> Response<Body> {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_client_cannot_lie_about_its_address_past_the_trusted_proxies() {
-        let peer: IpAddr = "10.0.0.1".parse().unwrap();
-        let mut headers = HeaderMap::new();
-        headers.append(FORWARDED_FOR, HeaderValue::from_static("6.6.6.6, 1.2.3.4"));
-        headers.append(FORWARDED_FOR, HeaderValue::from_static("10.0.0.2"));
-        assert_eq!(client_address(&headers, peer, 0), peer);
-        assert_eq!(client_address(&headers, peer, 1).to_string(), "10.0.0.2");
-        assert_eq!(client_address(&headers, peer, 2).to_string(), "1.2.3.4");
-        assert_eq!(client_address(&headers, peer, 9), peer);
-    }
 }

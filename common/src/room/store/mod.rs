@@ -2,6 +2,7 @@
 
 mod nodes;
 mod outbox;
+mod rates;
 mod revoked;
 mod rooms;
 mod seats;

@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use api::limits::{Rates, RatesConfig};
+use devcluster::mongo::Mongo;
+use devcluster::redis::RedisServer;
+use reqwest::Method;
+use serde_json::json;
+use switchboard_common::room::Rate;
+
+use super::support::{PASSWORD, Reply, Service};
+
+/// Nothing is earned again while a test runs.
+fn rate(requests: u32) -> Option<Rate> {
+    Some(Rate { requests, period: Duration::from_secs(3600 * u64::from(requests)) })
+}
+
+fn number(reply: &Reply, header: &str) -> u64 {
+    reply.headers[header].to_str().unwrap().parse().unwrap()
+}
+
+fn reads_by_address(requests: u32, trusted_hops: usize) -> RatesConfig {
+    let read = Rates { address: rate(requests), account: None };
+    RatesConfig { read, trusted_hops, ..RatesConfig::default() }
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_often_is_told_so_on_every_pod_and_another_is_not() {
+    let one = Service::limited(reads_by_address(3, 1)).await;
+    let two = one.another_pod().await;
+    let ask = async |service: &Service, forwarded: &'static str| {
+        service.send(service.request(Method::GET, "/api/version").header("x-forwarded-for", forwarded)).await
+    };
+    for (service, left) in [(&one, 2), (&two, 1), (&one, 0)] {
+        let reply = ask(service, "192.0.2.1").await;
+        assert_eq!((reply.status.as_u16(), number(&reply, "ratelimit-remaining")), (200, left));
+        assert_eq!(number(&reply, "ratelimit-limit"), 3);
+        assert_eq!(reply.headers["ratelimit-policy"], "3;w=10800");
+    }
+    // What the client itself claims stands left of what our proxy saw.
+    for forwarded in ["192.0.2.1", "198.51.100.9, 192.0.2.1"] {
+        let reply = ask(&two, forwarded).await;
+        assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+        assert!((1..=3600).contains(&number(&reply, "retry-after")), "{reply:?}");
+        assert_eq!(number(&reply, "ratelimit-remaining"), 0);
+    }
+    assert_eq!(ask(&two, "192.0.2.2").await.status, 200);
+    assert_eq!(one.post("/api/auth/login", None, json!({})).await.status, 400, "another class is not limited");
+}
+
+#[tokio::test]
+async fn an_address_that_no_trusted_proxy_told_is_not_believed() {
+    let service = Service::limited(reads_by_address(1, 0)).await;
+    let ask = async |forwarded: &'static str| {
+        service.send(service.request(Method::GET, "/api/version").header("x-forwarded-for", forwarded)).await.status
+    };
+    assert_eq!((ask("192.0.2.1").await.as_u16(), ask("192.0.2.2").await.as_u16()), (200, 429));
+}
+
+#[tokio::test]
+async fn an_account_is_limited_wherever_it_asks_from_and_others_are_not() {
+    let write = Rates { address: None, account: rate(2) };
+    let service = Service::limited(RatesConfig { write, trusted_hops: 1, ..RatesConfig::default() }).await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let rename = async |token: &str, forwarded: &str| {
+        let request = service.request(Method::PATCH, "/api/auth/profile").bearer_auth(token);
+        service.send(request.header("x-forwarded-for", forwarded).json(&json!({ "name": "New" }))).await
+    };
+    assert_eq!(rename(&ann.token, "192.0.2.1").await.status, 200);
+    assert_eq!(rename(&ann.token, "192.0.2.2").await.status, 200);
+    assert_eq!(rename(&ann.token, "192.0.2.3").await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+    assert_eq!(rename(&bob.token, "192.0.2.1").await.status, 200);
+    // A token that is not good names nobody: it cannot use up another's requests.
+    assert_eq!(rename("noise", "192.0.2.1").await.refusal(), (401, "TOKEN_INVALID"));
+}
+
+#[tokio::test]
+async fn passwords_of_one_account_cannot_be_tried_from_many_addresses() {
+    let sign_in = Rates { address: None, account: rate(3) };
+    let service = Service::limited(RatesConfig { sign_in, trusted_hops: 1, ..RatesConfig::default() }).await;
+    let ann = service.user("Ann").await;
+    let login = async |email: &str, password: &str, forwarded: &str| {
+        let form = json!({ "email": email, "password": password });
+        let request = service.request(Method::POST, "/api/auth/login").header("x-forwarded-for", forwarded);
+        service.send(request.json(&form)).await
+    };
+    for host in 1..=3 {
+        let reply = login(&ann.email, "a wrong guess", &format!("192.0.2.{host}")).await;
+        assert_eq!(reply.refusal(), (401, "INVALID_CREDENTIALS"));
+    }
+    let reply = login("  ANN@Example.org ", PASSWORD, "192.0.2.4").await;
+    assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+    assert!(reply.headers.contains_key("retry-after"));
+    // Whether there is such an account does not show in the limit either.
+    for _ in 0..3 {
+        assert_eq!(login("nobody@example.org", "x", "192.0.2.4").await.refusal(), (401, "INVALID_CREDENTIALS"));
+    }
+    assert_eq!(login("nobody@example.org", "x", "192.0.2.4").await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+}
+
+#[tokio::test]
+async fn without_redis_nobody_is_limited() {
+    let mongo = Mongo::start().await.unwrap();
+    let mut redis = RedisServer::start().await.unwrap();
+    let service = Service::pod(&mongo.uri("limits"), &redis.url(), "limits", reads_by_address(1, 0)).await;
+    assert_eq!(service.get("/api/version", None).await.status, 200);
+    assert_eq!(service.get("/api/version", None).await.status, 429);
+    redis.process().kill().unwrap();
+    redis.process().wait_exit(Duration::from_secs(20)).await.unwrap();
+    for _ in 0..5 {
+        let reply = service.get("/api/version", None).await;
+        assert_eq!((reply.status.as_u16(), reply.headers.contains_key("ratelimit-limit")), (200, false));
+    }
+}
