@@ -21,14 +21,4 @@ pub const METRICS: &[Metric] = &[
     counts("switchboard_dead_facts_total", One, "Facts that can never be written, set aside"),
     counts("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
     counts("switchboard_calls_lapsed_total", One, "Scheduled calls that nobody came to, cancelled"),
-    counts(
-        "switchboard_rate_limited_total",
-        Each("class", &["sign_in", "join", "write", "read"]),
-        "Requests turned away for coming too often",
-    ),
-    counts(
-        "switchboard_rate_limit_open_total",
-        Each("class", &["sign_in", "join", "write", "read"]),
-        "Requests let through uncounted, since Redis did not answer",
-    ),
 ];

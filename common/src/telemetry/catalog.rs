@@ -88,6 +88,12 @@ pub const COMMON: &[Metric] = &[
     counts("switchboard_password_refused_total", One, "Passwords refused because too many waited"),
     shows("switchboard_revoked_sign_ins", One, "Sign-ins on the list of revoked ones"),
     counts("switchboard_revocations_stale_total", One, "Looks at the list of revoked sign-ins that failed"),
+    counts("switchboard_rate_limited_total", AsSeen, "Requests turned away for coming too often, by class"),
+    counts(
+        "switchboard_rate_limit_open_total",
+        AsSeen,
+        "Requests let through uncounted, since Redis did not answer, by class",
+    ),
     counts("switchboard_resume_too_much_total", One, "Resumes refused because too much was missed"),
 ];
 
