@@ -4,7 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
 import { baseUrl, control, counted, nodeUrls } from "../support/cluster.mjs";
 import { Line } from "../support/line.mjs";
-import { until } from "../support/until.mjs";
+import { until, within } from "../support/until.mjs";
 
 const EVENTS = 20;
 /** What each client is opened with, and where it ends up. */
@@ -86,6 +86,28 @@ describe("every transport, without stickiness", { timeout: 240_000 }, () => {
     assert.ok((await handovers("answered")) > before.answered);
     assert.ok((await handovers("upgraded")) > before.upgraded);
     for (const outcome of ["unknown_node", "unreachable", "failed", "refused"]) assert.equal(await handovers(outcome), 0);
+  });
+
+  test("a poll that was handed to a node which is paused is answered long before it would have been", async () => {
+    const [paused, other] = nodeUrls();
+    const query = "socket.io/?EIO=4&transport=polling";
+    const { sid } = JSON.parse((await (await fetch(`${paused}/${query}`)).text()).slice(1));
+    const poll = fetch(`${other}/${query}&sid=${sid}&t=a`);
+    const post = (t) => fetch(`${other}/${query}&sid=${sid}&t=${t}`, { method: "POST", body: "40" });
+    assert.equal((await post("b")).status, 200, "it is handed over");
+    assert.equal((await poll).status, 200);
+    await control("nodes/0", "stop");
+    try {
+      const hanging = fetch(`${other}/${query}&sid=${sid}&t=c`);
+      // A poll may hang for 45 s at a node that lives.
+      const answers = await within("both answers", Promise.all([hanging, post("d")]), 35_000);
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        [400, 400],
+      );
+    } finally {
+      await control("nodes/0", "cont");
+    }
   });
 
   for (const { name, transports, settles } of TRANSPORTS.slice(0, 2)) {

@@ -5,10 +5,9 @@
 
 use std::env;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use signal_node::transport::{Server, Service, SocketIo, TransportConfig};
+use signal_node::transport::{Server, TransportConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,11 +30,7 @@ async fn main() -> anyhow::Result<()> {
     config.timeouts.connect = Duration::from_secs(1);
     config.limits.events_per_second = 0;
     config.limits.max_payload = setting("MAX_PAYLOAD", 1_000_000)?;
-    let echo = if setting("RECOVERY", false)? { echo::Echo::recovering() } else { echo::Echo::default() };
-    let routes: Vec<(String, Arc<dyn Service>)> = vec![
-        ("/engine.io/".into(), Arc::new(echo::EngineEcho)),
-        ("/socket.io/".into(), Arc::new(SocketIo::new(Arc::new(echo)))),
-    ];
+    let routes = echo::routes(setting("RECOVERY", false)?);
     let listener = TcpListener::bind(("127.0.0.1", setting("PORT", 3000)?)).await?;
     let stop = CancellationToken::new();
     let interrupted = stop.clone();

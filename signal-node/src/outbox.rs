@@ -358,12 +358,9 @@ impl Queue {
         if let Some(reason) = state.closing {
             return Some(Control::Close(reason));
         }
-        // The goodbye is queued before the disconnect is noted; it must have been taken to be sent.
-        if !state.disconnects.is_empty() && state.entries.is_empty() {
-            let (namespace, reason) = state.disconnects.remove(0);
-            return Some(Control::Disconnect(namespace, reason));
-        }
-        None
+        // Whether or not its goodbye could be sent: who takes nothing any more must not stay for that. The farewell sends what is left.
+        let (namespace, reason) = (!state.disconnects.is_empty()).then(|| state.disconnects.remove(0))?;
+        Some(Control::Disconnect(namespace, reason))
     }
 
     /// Bytes queued or being written.

@@ -181,6 +181,47 @@ async fn a_node_that_dies_or_falls_silent_fails_what_it_was_handed() {
 }
 
 #[tokio::test]
+async fn nothing_is_left_to_a_paused_node_that_takes_connections_and_never_answers() {
+    let mut config = config();
+    // Far beyond what any of these requests may take.
+    config.timeouts.ping_timeout = 10 * PATIENCE;
+    config.timeouts.http_head = 10 * PATIENCE;
+    let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
+    let (poller, _) = Poller::open(&cluster.nodes[0]).await;
+    let elsewhere = poller.at(&cluster.nodes[1]);
+    let paused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = paused.local_addr().unwrap().to_string();
+    cluster.book.0.lock().unwrap().insert("n1".into(), address);
+
+    let (poll, post) = (elsewhere.clone(), elsewhere.clone());
+    let poll = tokio::spawn(async move { poll.poll().await.0 });
+    let post = tokio::spawn(async move { post.post("4hello").await });
+    let upgrade = (cluster.nodes[1].address, poller.upgrade_query());
+    let upgrade = tokio::spawn(async move { Client::dial(upgrade.0, &upgrade.1, &[]).await.is_err() });
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.push(timeout(PATIENCE, paused.accept()).await.expect("handed over").unwrap());
+    }
+    // Its entry expires.
+    cluster.book.0.lock().unwrap().remove("n1");
+    assert_eq!(timeout(PATIENCE, poll).await.expect("bounded").unwrap(), 400);
+    assert_eq!(timeout(PATIENCE, post).await.expect("bounded").unwrap(), 400);
+    assert!(timeout(PATIENCE, upgrade).await.expect("bounded").unwrap());
+}
+
+#[tokio::test]
+async fn a_post_to_a_node_that_lives_and_does_not_answer_is_given_up_before_a_poll_would_be() {
+    let mut config = config();
+    config.timeouts.ping_timeout = 10 * PATIENCE;
+    config.timeouts.http_head = Duration::from_millis(200);
+    let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
+    let (poller, _) = Poller::open(&cluster.nodes[0]).await;
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.book.0.lock().unwrap().insert("n1".into(), deaf.local_addr().unwrap().to_string());
+    assert_eq!(timeout(PATIENCE, poller.at(&cluster.nodes[1]).post("4a")).await.expect("bounded"), 400);
+}
+
+#[tokio::test]
 async fn nobody_but_a_node_hands_over_and_nobody_hands_over_on_the_public_port() {
     let cluster = echoing(2).await;
     let (poller, _) = Poller::open(&cluster.nodes[0]).await;

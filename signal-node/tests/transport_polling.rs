@@ -188,6 +188,56 @@ async fn a_probe_that_fails_leaves_the_session_on_polling() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_done_while_a_post_is_dealt_with_goes_on_right_after_it() {
+    let (running, probe, mut endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let posting = poller.clone();
+    let post = tokio::spawn(async move { posting.post(r#"421["wait"]"#).await });
+    let mut socket = poller.upgrade(&running).await;
+    // It is the session's now, which is busy.
+    assert_eq!(poller.poll().await.0, 400);
+    socket.send(r#"422["anything"]"#).await;
+    probe.release.notify_one();
+    assert_eq!(post.await.unwrap(), 200);
+    let mut received = String::new();
+    while !received.contains("432") {
+        received += &socket.text().await;
+    }
+    assert!(received.contains("live") && received.contains("431"), "{received}");
+    assert!(endings.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_during_a_probe_ends_the_probe() {
+    let mut config = config();
+    // Longer than the test waits.
+    config.timeouts.http_head = 10 * PATIENCE;
+    let (running, _probe, _endings) = start_probe(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    let mut socket = poller.dial_upgrade(&running).await;
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    running.server.close_all(FENCED);
+    socket.closed().await;
+}
+
+#[tokio::test]
+async fn who_does_not_poll_when_the_server_says_goodbye_is_told_by_the_next_poll() {
+    let mut config = config();
+    config.timeouts.farewell = PATIENCE;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    assert_eq!(poller.post(r#"42["kick"]"#).await, 200);
+    assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
+    let told = poller.payload().await;
+    assert!(told.ends_with("41\u{1e}1"), "{told}");
+    poller.assert_gone().await;
+    timeout(PATIENCE, running.server.drained()).await.expect("every task ends");
+}
+
+#[tokio::test]
 async fn the_server_closes_a_session_on_polling_and_tells_it() {
     let (running, _probe, mut endings) = start_probe(config()).await;
     let (poller, _) = Poller::open(&running).await;

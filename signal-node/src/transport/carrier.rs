@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
 use super::CloseReason;
 use super::polling::Polling;
 use super::websocket::WebSocket;
@@ -21,7 +23,20 @@ impl Carrier {
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
         match self {
             Self::WebSocket(socket) => socket.poll_recv(cx),
-            Self::Polling(polling) => polling.poll_recv(cx),
+            Self::Polling(polling) => {
+                let received = polling.poll_recv(cx);
+                // What was posted before the upgrade comes first. Nobody else tells this task that it is all dealt with.
+                if received.is_pending() && self.upgrade() { self.poll_recv(cx) } else { received }
+            }
+        }
+    }
+
+    /// Tells who judges a client by the clock when it has to have answered its ping; none when it has.
+    pub(super) fn expect_pong(&mut self, by: Option<Instant>) {
+        match self {
+            // Judged by the session's own clock alone, after everything that arrived was read.
+            Self::WebSocket(_) => {}
+            Self::Polling(polling) => polling.expect_pong(by),
         }
     }
 
@@ -57,13 +72,12 @@ impl Carrier {
         }
     }
 
-    /// Moves to the WebSocket that a client on long-polling has upgraded to.
-    pub(super) fn upgrade(&mut self) {
-        if let Self::Polling(polling) = self
-            && let Some(socket) = polling.take_upgrade()
-        {
-            *self = Self::WebSocket(socket);
-        }
+    /// Moves to the WebSocket that a client on long-polling has upgraded to, if it has.
+    pub(super) fn upgrade(&mut self) -> bool {
+        let Self::Polling(polling) = self else { return false };
+        let Some(socket) = polling.take_upgrade() else { return false };
+        *self = Self::WebSocket(socket);
+        true
     }
 
     /// What a client may upgrade to, as the open packet says it.
@@ -78,7 +92,7 @@ impl Carrier {
     pub(super) async fn farewell(self, reason: CloseReason) {
         match self {
             Self::WebSocket(socket) => socket.farewell(reason).await,
-            Self::Polling(polling) => polling.farewell(reason),
+            Self::Polling(polling) => polling.farewell(reason).await,
         }
     }
 }

@@ -161,7 +161,7 @@ impl Engine {
         }
         let silent = match self.clock.poll(cx) {
             Some(Tick::Ping) => {
-                self.carrier.queue([ping()]);
+                self.ping();
                 return Poll::Ready(Ok(Signal::Ping));
             }
             Some(Tick::Deadline) => return Poll::Ready(Ok(Signal::Deadline)),
@@ -183,7 +183,10 @@ impl Engine {
             let Frame::Text(text) = &frame else { return Poll::Ready(Ok(Signal::Message(frame))) };
             match Packet::decode(text) {
                 Ok(Packet::Message(_)) => return Poll::Ready(Ok(Signal::Message(frame))),
-                Ok(Packet::Pong(_)) => self.clock.pong(),
+                Ok(Packet::Pong(_)) => {
+                    self.clock.pong();
+                    self.carrier.expect_pong(None);
+                }
                 Ok(Packet::Noop) => {}
                 Ok(Packet::Close) => return Poll::Ready(Err(CloseReason::ClosePacket)),
                 Ok(_) => return Poll::Ready(Err(CloseReason::ProtocolError("unexpected Engine.IO packet"))),
@@ -199,9 +202,14 @@ impl Engine {
         }
         // Silence cannot be judged while nothing is read, and the deadline is the service's: both wait for `next`.
         while self.clock.poll_ping(cx) {
-            self.carrier.queue([ping()]);
+            self.ping();
             let _kept_in_failed = self.poll_output(cx);
         }
+    }
+
+    fn ping(&mut self) {
+        self.carrier.queue([Frame::Text(Utf8Bytes::from_static("2"))]);
+        self.carrier.expect_pong(Some(self.clock.heartbeat));
     }
 
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
@@ -209,7 +217,8 @@ impl Engine {
             return Err(reason);
         }
         self.queue.watch(cx);
-        self.carrier.upgrade();
+        // From polling, as soon as nothing stands in its way.
+        let _moved = self.carrier.upgrade();
         loop {
             if let Poll::Ready(Err(reason)) = self.carrier.poll_flush(cx) {
                 self.failed = Some(reason);
@@ -226,10 +235,6 @@ impl Engine {
             self.carrier.queue(frames);
         }
     }
-}
-
-fn ping() -> Frame {
-    Frame::Text(Utf8Bytes::from_static("2"))
 }
 
 /// What a [`Clock`] says is due.

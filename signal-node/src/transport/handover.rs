@@ -1,7 +1,8 @@
 //! A request whose session lives on another node goes there and its answer comes back: one hop, never two.
 //!
 //! Each hand-over has a connection of its own, so that either side's going away is the other's: a client that gives up a
-//! poll ends the session on its node, and a node that dies fails what it was handed.
+//! poll ends the session on its node, and a node that dies fails what it was handed. One that is only paused keeps its connections, but says no
+//! more that it lives: that is looked at while an answer is waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +11,13 @@ use http::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::http::{Body, Refusal, bare_stream, continue_session, parameter, refuse};
 use super::server::Shared;
@@ -30,6 +31,9 @@ const PASSED_ON: [HeaderName; 4] = [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_
 
 /// A node that does not even accept is gone, or as good as gone to its clients.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// While an answer is waited for, its node is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Counts a hand-over when it is over, however that came.
 struct Outcome(&'static str);
@@ -62,10 +66,14 @@ pub(super) async fn forward(
         peers.directory.doubt(owner);
         return Err(Refusal::UnknownSession);
     };
+    let patience = patience(&shared.config.timeouts, &request);
     let request = handed_over(peers, owner, &address, request).ok_or(Refusal::BadRequest)?;
-    let answer = timeout(patience(&shared.config.timeouts), send(stream, request)).await;
+    let answer = tokio::select! {
+        answer = timeout(patience, send(stream, request)) => answer.ok().flatten(),
+        () = fell_silent(peers, owner) => None,
+    };
     // Forbidden: its address is another node's by now.
-    let answer = answer.ok().flatten().filter(|answer| answer.status() != StatusCode::FORBIDDEN);
+    let answer = answer.filter(|answer| answer.status() != StatusCode::FORBIDDEN);
     let Some(mut response) = answer else {
         outcome.0 = "failed";
         peers.directory.doubt(owner);
@@ -89,9 +97,21 @@ pub(super) async fn forward(
     Ok(response.map(Either::Right))
 }
 
-/// The longest that an owner who lives takes to answer: a poll hangs until the next ping, or until its pong is overdue.
-fn patience(timeouts: &Timeouts) -> Duration {
-    timeouts.ping_interval + timeouts.ping_timeout + timeouts.http_head
+/// The longest that an owner who lives takes to answer. A poll hangs until the next ping, or until its pong is overdue; nothing else hangs.
+fn patience(timeouts: &Timeouts, request: &Request<Incoming>) -> Duration {
+    let polls = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
+    let hangs = if polls { timeouts.ping_interval + timeouts.ping_timeout } else { Duration::ZERO };
+    hangs + timeouts.http_head
+}
+
+/// Returns when the owner no longer says that it lives.
+async fn fell_silent(peers: &Peers, owner: &str) {
+    loop {
+        sleep(LOOK).await;
+        if !peers.directory.lives(owner).await {
+            return;
+        }
+    }
 }
 
 /// The request as the owner gets it.

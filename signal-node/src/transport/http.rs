@@ -133,7 +133,10 @@ pub(super) async fn continue_session(
 ) -> Result<Response<Body>, Refusal> {
     match (transport, request.method()) {
         (TransportKind::WebSocket, &Method::GET) => upgrade(shared, exchange, request),
-        (TransportKind::Polling, &Method::GET) => exchange.poll().await.map(text_response),
+        (TransportKind::Polling, &Method::GET) => {
+            let answer = exchange.poll(parameter(request.uri().query().unwrap_or_default(), "t")).await;
+            answer.map(text_response)
+        }
         (TransportKind::Polling, &Method::POST) => post(shared, exchange, request).await,
         _ => Err(Refusal::BadRequest),
     }
@@ -169,7 +172,7 @@ async fn open_polling(
     handshake: Arc<Handshake>,
 ) -> Result<Response<Body>, Refusal> {
     let queue = Arc::new(Queue::new(outbox_limits(shared)));
-    let exchange = Arc::new(Exchange::default());
+    let exchange = Arc::new(Exchange::new(parameter(&handshake.query, "t")));
     let place = Place::take(shared, &handshake, &queue, Some(Arc::clone(&exchange))).ok_or(Refusal::TooManySockets)?;
     let carrier = Carrier::Polling(Polling::new(Arc::clone(&exchange)));
     let mut engine = Engine::new(carrier, queue, handshake, Arc::clone(&shared.config));
@@ -179,11 +182,12 @@ async fn open_polling(
         session.await;
         drop(place);
     });
-    exchange.poll().await.map(text_response)
+    exchange.poll(None).await.map(text_response)
 }
 
 async fn post(shared: &Shared, exchange: &Exchange, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    let body = Limited::new(request.into_body(), shared.config.limits.max_payload).collect();
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, shared.config.limits.max_payload).collect();
     let body = match tokio::time::timeout(shared.config.timeouts.http_head, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -193,8 +197,9 @@ async fn post(shared: &Shared, exchange: &Exchange, request: Request<Incoming>) 
         Ok(Err(_)) | Err(_) => return Err(Refusal::BadRequest),
     };
     // What is no text is no payload either, and ends the session as such.
-    exchange.post(std::str::from_utf8(&body).unwrap_or_default()).await?;
-    Ok(text_response("ok".to_owned()))
+    let text = std::str::from_utf8(&body).unwrap_or_default();
+    exchange.post(parameter(head.uri.query().unwrap_or_default(), "t"), text).await?;
+    Ok(text_response("ok".into()))
 }
 
 /// Probes a WebSocket for a session on long-polling, besides which that goes on.
@@ -210,7 +215,11 @@ fn upgrade(
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Some(mut socket) = take_stream(upgrade, limits.1).await else { return exchange.end_upgrade(None) };
-        if let Ok(true) = tokio::time::timeout(limits.0, probe(&mut socket, &exchange)).await {
+        let probed = tokio::select! {
+            probed = tokio::time::timeout(limits.0, probe(&mut socket, &exchange)) => matches!(probed, Ok(true)),
+            () = exchange.ended() => false,
+        };
+        if probed {
             exchange.end_upgrade(Some(socket));
         } else {
             // Before the socket closes: a client that sees it close may try again at once.
@@ -246,7 +255,7 @@ pub(super) fn empty() -> Body {
     Either::Left(Full::default())
 }
 
-fn text_response(text: String) -> Response<Body> {
+fn text_response(text: Bytes) -> Response<Body> {
     let mut response = Response::new(Either::Left(Full::from(text)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));

@@ -22,6 +22,9 @@ pub trait Directory: Send + Sync + 'static {
     /// `host:port` of a node; none if it does not live, or nobody can tell.
     fn address<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Option<String>>;
 
+    /// Whether a node still says that it lives. Asked again and again while something waits for it; true when nobody can tell.
+    fn lives<'a>(&'a self, node: &'a str) -> BoxFuture<'a, bool>;
+
     /// The address did not answer: what is remembered of it is to be doubted.
     fn doubt(&self, node: &str);
 }
@@ -99,6 +102,10 @@ mod tests {
     impl Directory for Nowhere {
         fn address<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<String>> {
             Box::pin(async { None })
+        }
+
+        fn lives<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
+            Box::pin(async { false })
         }
 
         fn doubt(&self, _: &str) {}

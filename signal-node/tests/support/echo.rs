@@ -9,7 +9,14 @@ use serde_json::Value;
 use signal_node::outbox::{Message, Outbox};
 use signal_node::transport::{
     Application, CloseReason, ConnectError, ConnectRequest, Connected, Engine, Event, Namespace, Service, Signal,
+    SocketIo,
 };
+
+/// The two applications, where the public suites look for them.
+pub(crate) fn routes(recovery: bool) -> Vec<(String, Arc<dyn Service>)> {
+    let echo = if recovery { Echo::recovering() } else { Echo::default() };
+    vec![("/engine.io/".into(), Arc::new(EngineEcho)), ("/socket.io/".into(), Arc::new(SocketIo::new(Arc::new(echo))))]
+}
 
 /// Engine.IO: every message comes back.
 #[derive(Debug)]

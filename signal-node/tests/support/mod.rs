@@ -55,9 +55,13 @@ pub(crate) fn config() -> TransportConfig {
 }
 
 pub(crate) async fn start(config: TransportConfig, service: Arc<dyn Service>) -> Running {
+    start_routes(config, vec![("/socket.io/".into(), service)]).await
+}
+
+pub(crate) async fn start_routes(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(config, vec![("/socket.io/".into(), service)]);
+    let server = Server::new(config, routes);
     let stop = CancellationToken::new();
     let (running, stopped) = (server.clone(), stop.clone());
     tokio::spawn(async move { running.run(listener, stopped).await });
@@ -78,6 +82,10 @@ pub(crate) struct AddressBook(pub(crate) Mutex<HashMap<String, String>>);
 impl Directory for AddressBook {
     fn address<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Option<String>> {
         Box::pin(async { self.0.lock().unwrap().get(node).cloned() })
+    }
+
+    fn lives<'a>(&'a self, node: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(async { self.0.lock().unwrap().contains_key(node) })
     }
 
     fn doubt(&self, _: &str) {}
@@ -117,8 +125,18 @@ impl Client {
         query: &str,
         headers: &[(&'static str, &str)],
     ) -> tungstenite::Result<Self> {
+        Self::dial_path(address, "/socket.io/", query, headers).await
+    }
+
+    /// As [`dial`](Client::dial), at a path.
+    pub(crate) async fn dial_path(
+        address: SocketAddr,
+        path: &str,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> tungstenite::Result<Self> {
         let stream = TcpStream::connect(address).await.unwrap();
-        let mut request = format!("ws://{address}/socket.io/?{query}").into_client_request().unwrap();
+        let mut request = format!("ws://{address}{path}?{query}").into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }

@@ -18,8 +18,13 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) async fn open(running: &Running) -> (Self, Value) {
+        Self::open_path(running, "/socket.io/?EIO=4&transport=polling").await
+    }
+
+    /// Opens a session at a path, with this query.
+    pub(crate) async fn open_path(running: &Running, path: &str) -> (Self, Value) {
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        let url = format!("http://{}/socket.io/?EIO=4&transport=polling", running.address);
+        let url = format!("http://{}{path}", running.address);
         let body = http.get(&url).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
         let open: Value = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
         let sid = open["sid"].as_str().unwrap().to_owned();
@@ -39,7 +44,17 @@ impl Poller {
     }
 
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> StatusCode {
-        self.http.post(&self.url).body(body).send().await.unwrap().status()
+        self.answer_to_post(body).await.0
+    }
+
+    pub(crate) async fn answer_to_post(&self, body: impl Into<reqwest::Body>) -> (StatusCode, String) {
+        let response = self.http.post(&self.url).body(body).send().await.unwrap();
+        (response.status(), response.text().await.unwrap())
+    }
+
+    /// The same client, whose requests have this `t`.
+    pub(crate) fn t(&self, t: &str) -> Self {
+        Self { url: format!("{}&t={t}", self.url), ..self.clone() }
     }
 
     /// Polls in the background; returns when the server has the request, which shows in that it holds it.
