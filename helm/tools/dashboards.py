@@ -26,8 +26,8 @@ def spread(metric, where=""):
 
 
 def share(part, whole):
-    """One rate of another; nothing while there is nothing."""
-    return f"{part} / ({whole} > 0)"
+    """One rate of another: 0 before the first, nothing while there is nothing to have a share of."""
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def grouped(by):

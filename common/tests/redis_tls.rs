@@ -1,0 +1,106 @@
+//! A Redis as operators protect theirs: TLS with a CA of their own, and an ACL user that may do no more than Switchboard needs.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use devcluster::ports;
+use devcluster::process::retry;
+use devcluster::redis::{RedisOptions, RedisServer};
+use switchboard_common::domain::NodeId;
+use switchboard_common::redis_client::RedisUrl;
+use switchboard_common::room::{Beaten, Bus, BusEvent, Partition, RoomOptions, Rooms};
+use tokio::sync::mpsc;
+
+/// Only of the test that starts this program again.
+const URL: &str = "REDIS_TLS_TEST_URL";
+
+/// What `docs/OPERATIONS.md` says to give the user.
+fn acl() -> Vec<String> {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/OPERATIONS.md");
+    let text = std::fs::read_to_string(manual).unwrap();
+    let rule = text.split('`').find(|code| code.starts_with("~<prefix>:*")).unwrap();
+    rule.replace("<prefix>", "sb").split(' ').map(Into::into).collect()
+}
+
+fn openssl(dir: &Path, arguments: &str) {
+    let made = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// `ca.pem`, and a certificate of it for this machine.
+fn certificates(dir: &Path) {
+    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
+    openssl(dir, "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=own-ca -keyout ca.key -out ca.pem");
+    openssl(dir, "req -newkey rsa:2048 -nodes -subj /CN=redis -keyout redis.key -out redis.csr");
+    openssl(
+        dir,
+        "x509 -req -in redis.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out redis.pem",
+    );
+}
+
+/// Runs the test below in a program of its own, since certificates are trusted by a variable of the environment.
+fn visit(url: &str, ca: Option<&Path>) -> Output {
+    let mut program = Command::new(std::env::current_exe().unwrap());
+    program.args(["--exact", "visitor", "--ignored", "--nocapture"]).env(URL, url).env_remove("SSL_CERT_FILE");
+    if let Some(ca) = ca {
+        program.env("SSL_CERT_FILE", ca);
+    }
+    program.output().unwrap()
+}
+
+#[tokio::test]
+async fn commands_and_subscriptions_go_over_tls_by_the_trusted_ca_alone_and_need_no_more_rights_than_the_manual_says() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (server, port) = retry(|| async {
+        let port = ports::free()?;
+        let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no"].map(str::to_owned);
+        let files = [
+            "--tls-cert-file",
+            &file("redis.pem"),
+            "--tls-key-file",
+            &file("redis.key"),
+            "--tls-ca-cert-file",
+            &file("ca.pem"),
+        ];
+        let user = ["--user", "calls", "on", ">pa%ss@w:o/rd"].map(str::to_owned);
+        let extra = tls.into_iter().chain(files.map(str::to_owned)).chain(user).chain(acl()).collect();
+        Ok((RedisServer::start_with(&RedisOptions { extra, ..RedisOptions::default() }).await?, port))
+    })
+    .await
+    .unwrap();
+    let url = format!("rediss://calls:pa%25ss@w:o/rd@127.0.0.1:{port}");
+
+    let trusting = visit(&url, Some(&dir.path().join("ca.pem")));
+    let said = String::from_utf8_lossy(&trusting.stdout).into_owned() + &String::from_utf8_lossy(&trusting.stderr);
+    assert!(trusting.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "it ran: {said}");
+    assert!(!visit(&url, None).status.success(), "without the CA there is no trust");
+    let denied: redis::Value = server.query(redis::cmd("ACL").arg("LOG")).await.unwrap();
+    assert_eq!(denied, redis::Value::Array(Vec::new()), "nothing was tried that the user may not do");
+}
+
+/// A node's first second: it connects, registers, and hears what it publishes to itself.
+#[tokio::test]
+#[ignore = "run by the other test, in an environment of its own"]
+async fn visitor() {
+    let url = RedisUrl::parse(&std::env::var(URL).unwrap()).unwrap();
+    let options = RoomOptions { partitions: 4, ..RoomOptions::default() };
+    let node = NodeId::parse("visitor").unwrap();
+    let rooms = Rooms::connect(&url, options.clone(), node.clone()).await.unwrap();
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    let sink = Arc::new(move |event: BusEvent| {
+        if matches!(event, BusEvent::Message { .. }) {
+            let _nobody_listens_at_the_end = heard.send(());
+        }
+    });
+    let _bus = Bus::start(&url, &options, &node, sink).await.unwrap();
+    assert!(matches!(rooms.beat(Partition(0), 1, true).await.unwrap(), Beaten::Beat(_)));
+    assert_eq!(rooms.policy().await.unwrap(), "noeviction");
+    let message = tokio::time::timeout(Duration::from_secs(30), hears.recv()).await.unwrap();
+    assert_eq!(message, Some(()), "its own canary");
+}
