@@ -33,6 +33,7 @@ test: build chart-test ## Run all tests: the chart, Rust on real servers, a shor
 	cargo test --workspace
 	$(BIN_dev)/loadtest faults --rounds 1 --short
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+	$(BIN_dev)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports python
 
 e2e: build ## Run the end-to-end tests alone
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test

@@ -1,7 +1,8 @@
 """Two python-socketio clients in one room: connect, relay, lose their connection, come back, relay.
 
 Told by argument, as JSON: `url`, `roomId`, `transports` (null for the library's own choice), `settles` (the transport
-that a connection ends up on) and `guests`, two admissions with `token` and `joinToken`. Prints `cut me` when its
+that a connection ends up on), `recovers` (whether its sessions are recovered, or it joins again) and `guests`, two
+admissions with `token` and `joinToken`. Prints `cut me` when its
 connections may be cut, and ends with 0 when everything was as it should be.
 """
 
@@ -14,29 +15,56 @@ import socketio
 BOUND_S = 30
 
 
+class RecoveringClient(socketio.Client):
+    """The library knows nothing of recovery; remembering two strings is all that a client has to do for it."""
+
+    pid = offset = None
+    recovered = False
+
+    def _handle_connect(self, namespace, data):
+        self.recovered = self.pid is not None and self.pid == data["pid"]
+        self.pid = data["pid"]
+        super()._handle_connect(namespace, data)
+
+    def _handle_event(self, namespace, id, data):
+        if isinstance(data[-1], str):
+            self.offset = data[-1]
+        super()._handle_event(namespace, id, data)
+
+
 class Guest:
     """One client, and what it received."""
 
     def __init__(self, task, admission):
         self.task = task
         self.admission = admission
+        self.peer_id = None
         self.connects = queue.Queue()
         self.received = queue.Queue()
         self.joined = queue.Queue()
-        self.client = socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.5)
+        kind = RecoveringClient if task["recovers"] else socketio.Client
+        self.client = kind(reconnection_delay=0.1, reconnection_delay_max=0.5)
         self.client.on("connect", lambda: self.connects.put(True))
         # Every event of a session that can be recovered ends in its offset, which this library shows as an argument.
         self.client.on("webrtc:data-channel", lambda payload, *_offset: self.received.put(payload))
         self.client.on("room:joined", lambda payload, *_offset: self.joined.put(payload))
 
+    def auth(self):
+        """Asked for on each connection."""
+        token = {"token": self.admission["token"]}
+        recovery = {key: getattr(self.client, key, None) for key in ("pid", "offset")}
+        return token | {key: value for key, value in recovery.items() if value}
+
     def connect(self):
-        auth = {"token": self.admission["token"]}
-        self.client.connect(self.task["url"], auth=auth, transports=self.task["transports"], wait_timeout=BOUND_S)
+        self.client.connect(self.task["url"], auth=self.auth, transports=self.task["transports"], wait_timeout=BOUND_S)
 
     def connected(self):
-        """Waits for the next connection, and takes the seat."""
+        """Waits for the next connection, and takes the seat, unless that was kept."""
         self.connects.get(timeout=BOUND_S)
         expect(self.client.transport(), self.task["settles"])
+        if self.peer_id is not None and self.task["recovers"]:
+            expect(self.client.recovered, True)
+            return
         answer = self.call("room:join", {"roomId": self.task["roomId"], "token": self.admission["joinToken"]})
         expect(answer["success"], True)
         self.peer_id = self.joined.get(timeout=BOUND_S)["peerId"]

@@ -22,16 +22,21 @@ describe("python-socketio through the load balancer", { timeout: 240_000 }, () =
     host = await account("Python Host");
   });
 
-  for (const [name, transports, settles] of [
+  const TRANSPORTS = [
     ["its own choice of transports", null, "websocket"],
     ["long-polling alone", ["polling"], "polling"],
     ["WebSocket alone", ["websocket"], "websocket"],
-  ]) {
-    test(`two clients on ${name} connect, relay, come back after a cut, and relay`, async () => {
+  ];
+  const RETURNS = [
+    ["join again", false],
+    ["recover", true],
+  ];
+  for (const [[name, transports, settles], [back, recovers]] of TRANSPORTS.flatMap((on) => RETURNS.map((by) => [on, by]))) {
+    test(`two clients on ${name} connect, relay, ${back} after a cut, and relay`, async () => {
       const { roomId } = await newCall(host);
       const line = await Line.to(baseUrl());
       const guests = [await guest(roomId, "Monty"), await guest(roomId, "Terry")];
-      const task = JSON.stringify({ url: line.url, roomId, transports, settles, guests });
+      const task = JSON.stringify({ url: line.url, roomId, transports, settles, recovers, guests });
       const child = spawn(PYTHON, [CONVERSATION, task], { stdio: ["ignore", "pipe", "inherit"] });
       const ended = once(child, "exit");
       const lines = [];
@@ -46,6 +51,7 @@ describe("python-socketio through the load balancer", { timeout: 240_000 }, () =
         const { before, after } = JSON.parse(lines[1]);
         assert.equal(new Set(before).size, 2);
         assert.equal(new Set(after).size, 2);
+        if (recovers) assert.deepEqual(after, before);
       } finally {
         child.kill();
         line.close();
