@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::try_join_all;
 use switchboard_common::auth::{Hasher, IceConfig, Tokens};
 use switchboard_common::domain::{RoomId, Timestamp};
 use switchboard_common::records::Records;
@@ -74,7 +75,16 @@ impl App {
     /// # Errors
     /// When Redis is away: it may or may not be known there.
     pub async fn revoke(&self, sign_in: &str) -> Result<(), StoreError> {
-        self.rooms.revoke(sign_in, self.tokens.lifetimes().access + RESUMABLE).await?;
+        self.revoke_all(&[sign_in.to_owned()]).await
+    }
+
+    /// As `revoke`, of several.
+    ///
+    /// # Errors
+    /// When Redis is away: some may be known there.
+    pub async fn revoke_all(&self, sign_ins: &[String]) -> Result<(), StoreError> {
+        let keep = self.tokens.lifetimes().access + RESUMABLE;
+        try_join_all(sign_ins.iter().map(|sign_in| self.rooms.revoke(sign_in, keep))).await?;
         self.revoked.refresh(&self.rooms).await.map(drop)
     }
 

@@ -4,10 +4,17 @@ use switchboard_common::telemetry::catalog::{
     Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads,
 };
 
+use crate::audit;
+
 /// Every metric of the api's own.
 pub const METRICS: &[Metric] = &[
     spreads("switchboard_http_request_seconds", AsSeen, "Requests, by method, route and status"),
     counts("switchboard_http_panics_total", One, "Requests whose handler panicked"),
+    counts(
+        "switchboard_security_events_total",
+        Each("event", audit::Event::NAMES),
+        "Security events, as in the audit log",
+    ),
     counts("switchboard_calls_created_total", One, "Calls created"),
     counts("switchboard_users_registered_total", One, "Accounts registered"),
     counts("switchboard_passwords_rehashed_total", One, "Passwords whose hash was brought up to date at a sign-in"),

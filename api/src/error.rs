@@ -88,9 +88,12 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RoomFull
         | Code::RoomLocked
         | Code::Banned => StatusCode::FORBIDDEN,
-        Code::UserNotFound | Code::CallNotFound | Code::RoomNotFound | Code::PeerNotFound | Code::RouteNotFound => {
-            StatusCode::NOT_FOUND
-        }
+        Code::UserNotFound
+        | Code::SessionNotFound
+        | Code::CallNotFound
+        | Code::RoomNotFound
+        | Code::PeerNotFound
+        | Code::RouteNotFound => StatusCode::NOT_FOUND,
         Code::UserExists | Code::RoomExists | Code::AlreadyInRoom => StatusCode::CONFLICT,
         Code::ValidationError
         | Code::InvalidInput

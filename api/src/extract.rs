@@ -1,6 +1,7 @@
 //! What a route needs of a request, as its argument types: who asks, and a body that is known to be valid.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -66,6 +67,19 @@ fn verify(parts: &Parts, app: &App) -> Result<Option<Identity>, Refusal> {
             }
         }
         _ => Err(Code::TokenInvalid.into()),
+    }
+}
+
+/// What the client calls itself, for its owner to know it by: one line of at most 200 visible characters.
+pub struct UserAgent(pub Option<String>);
+
+impl FromRequestParts<App> for UserAgent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        let text = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        // Of visible ASCII alone, so any index is a boundary.
+        Ok(Self(text.map(|text| text[..text.len().min(200)].to_owned())))
     }
 }
 

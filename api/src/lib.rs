@@ -3,6 +3,7 @@
 //! `router` is the whole service over its parts; `run` puts the parts together from a configuration.
 
 pub mod app;
+pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod envelope;

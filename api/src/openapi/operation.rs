@@ -13,7 +13,7 @@ use switchboard_common::domain::{CallId, Code, RoomId};
 use crate::app::App;
 use crate::envelope::RequestId;
 use crate::error::status;
-use crate::extract::{Caller, MaybeCaller, Named, PathId, ValidJson, ValidQuery};
+use crate::extract::{Caller, MaybeCaller, Named, PathId, UserAgent, ValidJson, ValidQuery};
 use crate::fields::{Description, Input};
 
 /// Writes the schema of an answer's data.
@@ -101,6 +101,10 @@ impl Argument for State<App> {
 }
 
 impl Argument for Extension<RequestId> {
+    fn describe(_: &mut Operation) {}
+}
+
+impl Argument for UserAgent {
     fn describe(_: &mut Operation) {}
 }
 

@@ -35,7 +35,7 @@ fn service() -> Vec<Route> {
 }
 
 fn accounts() -> Vec<Route> {
-    use Code::{InvalidCredentials, TokenExpired, TokenInvalid, UserExists, UserNotFound};
+    use Code::{InvalidCredentials, SessionNotFound, TokenExpired, TokenInvalid, UserExists, UserNotFound};
     vec![
         post("/auth/register", auth::register, "Opens an account and signs in")
             .class(Class::SignIn)
@@ -54,6 +54,17 @@ fn accounts() -> Vec<Route> {
         patch("/auth/profile", auth::change_profile, "Changes what is given of one's own account")
             .answers::<UserView<'_>>()
             .refuses(&[UserNotFound, UserExists]),
+        post("/auth/change-password", auth::change_password, "Changes the password; one's other sign-ins end")
+            .class(Class::SignIn)
+            .answers::<()>()
+            .refuses(&[InvalidCredentials, UserNotFound]),
+        get("/auth/sessions", auth::list, "One's own sign-ins, the latest used first")
+            .answers::<Vec<auth::SessionView>>(),
+        delete("/auth/sessions", auth::end_others, "Ends one's sign-ins but the one that asks").answers::<()>(),
+        delete("/auth/sessions/{id}", auth::end_session, "Ends one of one's sign-ins, everywhere")
+            .answers::<()>()
+            .refuses(&[SessionNotFound]),
+        get("/auth/stats", auth::stats, "One's calls in figures").answers::<auth::Statistics>(),
         get("/auth/validate", auth::validate, "Whether the token is good, and whose it is").answers::<auth::Valid>(),
     ]
 }

@@ -11,5 +11,6 @@ mod limits;
 mod openapi;
 mod outage;
 mod protocol;
+mod sessions;
 mod stats;
 mod support;

@@ -39,8 +39,16 @@ async fn without_mongodb_answers_are_503_and_a_room_that_redis_knows_is_joined_a
     assert_eq!((&joined.data()["call"]["_id"], &joined.data()["call"]["title"]), (&open["_id"], &json!("A call")));
     assert!(!joined.body.to_string().contains("argon2"));
 
+    let refresh = json!({ "refreshToken": ann.refresh });
+    assert_eq!(service.post("/api/auth/refresh", None, refresh.clone()).await.refusal(), (503, "SERVICE_UNAVAILABLE"));
+
     mongo.restart().await.unwrap();
     assert_eq!(service.post("/api/auth/login", None, login).await.status, 200);
+    assert_eq!(
+        service.post("/api/auth/refresh", None, refresh).await.status,
+        200,
+        "the try that failed used nothing up"
+    );
 }
 
 #[tokio::test]
@@ -64,4 +72,13 @@ async fn without_redis_reading_goes_on_and_joining_is_503() {
         assert!(reply.headers.contains_key("retry-after"), "{reply:?}");
     }
     assert_eq!(service.get("/api/health", None).await.body["data"]["dependencies"]["redis"], "down");
+
+    // Sign-ins could not be ended everywhere, so nothing of it is done; signing in needs no Redis.
+    let login = json!({ "email": ann.email, "password": PASSWORD });
+    assert_eq!(service.post("/api/auth/login", None, login.clone()).await.status, 200);
+    let new = "battery staple correct";
+    let change = json!({ "currentPassword": PASSWORD, "newPassword": new, "confirmPassword": new });
+    let reply = service.post("/api/auth/change-password", Some(&ann.token), change).await;
+    assert_eq!(reply.refusal(), (503, "SERVICE_UNAVAILABLE"));
+    assert_eq!(service.post("/api/auth/login", None, login).await.status, 200);
 }

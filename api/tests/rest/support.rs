@@ -40,6 +40,7 @@ pub(crate) struct Service {
     client: reqwest::Client,
     pub(crate) records: Records,
     pub(crate) rooms: Rooms,
+    pub(crate) hasher: Hasher,
     rates: RatesConfig,
     /// Database, Redis, prefix.
     place: (String, String, String),
@@ -83,6 +84,7 @@ pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) email: String,
     pub(crate) token: String,
+    pub(crate) refresh: String,
 }
 
 impl Service {
@@ -125,6 +127,7 @@ impl Service {
         let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
         let rooms = Rooms::connect(&url, options, node).await.unwrap();
+        let hasher = Hasher::new(2);
         let revoked = Revocations::default();
         tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
         let app = App::new(Parts {
@@ -133,7 +136,7 @@ impl Service {
             rooms: rooms.clone(),
             tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
             revoked,
-            hasher: Hasher::new(2),
+            hasher: hasher.clone(),
             ice: IceConfig {
                 stun: vec!["stun:127.0.0.1:3478".into()],
                 turn: Vec::new(),
@@ -153,7 +156,7 @@ impl Service {
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(api::server::serve(listener, router(app, options), CancellationToken::new()));
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
-        Self { base, client: reqwest::Client::new(), records, rooms, rates, place }
+        Self { base, client: reqwest::Client::new(), records, rooms, hasher, rates, place }
     }
 
     /// A request to build on.
@@ -186,7 +189,7 @@ impl Service {
         let reply = self.post("/api/auth/register", None, form).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
         let id = reply.data()["user"]["id"].as_str().unwrap().to_owned();
-        User { id, email, token: reply.text("token") }
+        User { id, email, token: reply.text("token"), refresh: reply.text("refreshToken") }
     }
 
     /// Makes a call with these fields and a title; returns the call.

@@ -189,14 +189,15 @@ impl Tokens {
         seal(&self.access, claims)
     }
 
-    /// A refresh token for a user's session.
+    /// A refresh token for a user's session, with an id of its own.
     ///
     /// # Errors
     /// `INTERNAL_ERROR` when it cannot be encoded.
-    pub fn issue_refresh(&self, user: &PublicUser, session: &str) -> Result<Issued, Refusal> {
+    pub fn issue_refresh(&self, user: &PublicUser, session: &str, id: &str) -> Result<String, Refusal> {
         let mut claims = self.claims(Typ::Refresh, user, self.lifetimes.refresh);
         claims.sid = Some(session.to_owned());
-        seal(&self.refresh, claims)
+        claims.jti = id.to_owned();
+        Ok(seal(&self.refresh, claims)?.token)
     }
 
     /// A guest's token, bound to `room`.

@@ -39,6 +39,7 @@ codes! {
     Forbidden "FORBIDDEN" "You may not do this";
     UserNotFound "USER_NOT_FOUND" "There is no such user";
     UserExists "USER_EXISTS" "An account with this e-mail exists already";
+    SessionNotFound "SESSION_NOT_FOUND" "There is no such session";
     CallNotFound "CALL_NOT_FOUND" "There is no such call";
     CallEnded "CALL_ENDED" "The call has ended";
     CallFull "CALL_FULL" "The call is full";

@@ -19,6 +19,14 @@ impl Timestamp {
         i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self)
     }
 
+    /// The first moment of its month, UTC.
+    #[must_use]
+    pub fn month_start(self) -> Self {
+        let at = OffsetDateTime::from_unix_timestamp(self.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let days = i64::from(at.day()) - 1;
+        Self((at.unix_timestamp().div_euclid(86_400) - days) * 86_400_000)
+    }
+
     /// Whole seconds since the Unix epoch.
     #[must_use]
     pub const fn seconds(self) -> i64 {
@@ -70,6 +78,17 @@ impl Serialize for Timestamp {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_month_begins_at_midnight_of_its_first_day() {
+        for (at, start) in [
+            ("2026-01-31T23:59:59.999Z", "2026-01-01T00:00:00.000Z"),
+            ("2024-02-29T12:00:00Z", "2024-02-01T00:00:00.000Z"),
+            ("2026-11-01T00:00:00Z", "2026-11-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::parse(at).unwrap().month_start().to_string(), start);
+        }
+    }
 
     #[test]
     fn a_time_is_shown_in_utc_with_milliseconds_and_reads_back() {

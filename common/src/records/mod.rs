@@ -3,6 +3,7 @@
 //! Collections `users` and `videocalls` have the fields of the Node service that this system replaces, and what that
 //! service wrote is read as it is: ids as ObjectId or text, numbers of any width, missing fields as their defaults.
 
+mod account_figures;
 mod call;
 mod call_edits;
 mod calls;
@@ -23,6 +24,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
 
+pub use account_figures::AccountFigures;
 pub use call::CallRecord;
 pub use call_edits::CallEdit;
 pub use calls::{CallFilter, CallOrder, CallPage};
@@ -30,7 +32,7 @@ pub use error::RecordsError;
 pub use facts::{CallChange, CallEvent, CallFact, DeadFact, NewCall, Present};
 pub use figures::CallFigures;
 pub use people::{ParticipantRecord, PersonRecord, PresenceRecord};
-pub use sessions::Rotation;
+pub use sessions::{NewSession, Rotation, SessionRecord};
 pub use user::UserRecord;
 pub use users::ProfileChange;
 

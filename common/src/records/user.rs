@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stored::{date, epoch, id, or_default};
+use super::stored::{date, epoch, id, maybe_date, or_default};
 use crate::domain::{PublicUser, Timestamp, UserId};
 
 /// A document of `users`.
@@ -24,6 +24,9 @@ pub struct UserRecord {
     /// A picture's address.
     #[serde(default)]
     pub avatar: Option<String>,
+    /// When the password was last changed by its owner; sign-ins opened before are over.
+    #[serde(default, with = "maybe_date", skip_serializing_if = "Option::is_none")]
+    pub password_changed_at: Option<Timestamp>,
     /// When the account was made.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,

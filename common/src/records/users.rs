@@ -4,7 +4,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::stored::{date_to_bson, id_to_bson};
+use super::stored::{date_to_bson, id_forms};
 use super::{Records, RecordsError, UserRecord};
 use crate::domain::{Timestamp, UserId};
 
@@ -47,7 +47,7 @@ impl Records {
     /// # Errors
     /// When MongoDB is away or the document makes no sense.
     pub async fn user(&self, id: &UserId) -> Result<Option<UserRecord>, RecordsError> {
-        self.run("user", self.users.find_one(doc! { "_id": id_to_bson(id.as_str()) })).await
+        self.run("user", self.users.find_one(of(id))).await
     }
 
     /// Changes a profile and returns it as it is then; `None` when there is no such user.
@@ -70,7 +70,7 @@ impl Records {
         if let Some(avatar) = &change.avatar {
             set.insert("avatar", avatar.as_deref());
         }
-        let update = self.users.find_one_and_update(doc! { "_id": id_to_bson(id.as_str()) }, doc! { "$set": set });
+        let update = self.users.find_one_and_update(of(id), doc! { "$set": set });
         self.run("change_profile", update.return_document(ReturnDocument::After)).await
     }
 
@@ -79,8 +79,32 @@ impl Records {
     /// # Errors
     /// When MongoDB is away.
     pub async fn replace_hash(&self, id: &UserId, old: &str, new: &str) -> Result<bool, RecordsError> {
-        let filter: Document = doc! { "_id": id_to_bson(id.as_str()), "password": old };
+        let mut filter = of(id);
+        filter.insert("password", old);
         let update = self.users.update_one(filter, doc! { "$set": { "password": new } });
         Ok(self.run("replace_hash", update).await?.matched_count == 1)
     }
+
+    /// Changes the password from the one with the hash `old`; `false` when it is another by now.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn change_password(
+        &self,
+        id: &UserId,
+        old: &str,
+        new: &str,
+        now: Timestamp,
+    ) -> Result<bool, RecordsError> {
+        let mut filter = of(id);
+        filter.insert("password", old);
+        let at = date_to_bson(now);
+        let set = doc! { "$set": { "password": new, "passwordChangedAt": at.clone(), "updatedAt": at } };
+        Ok(self.run("change_password", self.users.update_one(filter, set)).await?.matched_count == 1)
+    }
+}
+
+/// The user with this id, which the Node service may have stored as text.
+fn of(id: &UserId) -> Document {
+    doc! { "_id": { "$in": id_forms(id.as_str()) } }
 }

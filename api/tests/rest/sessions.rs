@@ -1,0 +1,214 @@
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::support::{PASSWORD, Reply, Service, User};
+
+const NEW: &str = "battery staple correct";
+
+async fn login(service: &Service, user: &User, password: &str) -> Reply {
+    service.post("/api/auth/login", None, json!({ "email": user.email, "password": password })).await
+}
+
+async fn refresh(service: &Service, token: &str) -> Reply {
+    service.post("/api/auth/refresh", None, json!({ "refreshToken": token })).await
+}
+
+async fn change(service: &Service, token: &str, current: &str) -> Reply {
+    let body = json!({ "currentPassword": current, "newPassword": NEW, "confirmPassword": NEW });
+    service.post("/api/auth/change-password", Some(token), body).await
+}
+
+async fn delete(service: &Service, token: &str, path: &str) -> Reply {
+    service.send(service.request(Method::DELETE, path).bearer_auth(token)).await
+}
+
+/// Waits until a pod that was not asked knows that the token's sign-in is over.
+async fn over(service: &Service, token: &str) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    loop {
+        let reply = service.get("/api/auth/validate", Some(token)).await;
+        if reply.status != 200 {
+            assert_eq!(reply.refusal(), (401, "TOKEN_INVALID"));
+            return;
+        }
+        assert!(Instant::now() < limit, "the token is still good");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn refreshes_of_one_token_at_once_all_get_the_same_place_in_the_family() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let tries = (0..20).map(|n| refresh(if n % 2 == 0 { &service } else { &other }, &ann.refresh));
+    let replies = join_all(tries).await;
+    for reply in &replies {
+        assert_eq!(service.get("/api/auth/profile", Some(&reply.text("token"))).await.status, 200);
+    }
+    // Whichever of them goes on, it is the latest.
+    assert_eq!(refresh(&other, &replies[7].text("refreshToken")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_replayed_refresh_token_ends_the_sign_in_on_every_pod_and_no_other() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let elsewhere = login(&service, &ann, PASSWORD).await;
+    let second = refresh(&service, &ann.refresh).await;
+    let third = refresh(&service, &second.text("refreshToken")).await;
+    assert_eq!(refresh(&service, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
+    over(&other, &third.text("token")).await;
+    assert_eq!(refresh(&other, &third.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+    assert_eq!(refresh(&other, &elsewhere.text("refreshToken")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_changed_password_ends_the_other_sign_ins_on_every_pod_and_not_its_own() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let elsewhere = login(&other, &ann, PASSWORD).await;
+    assert_eq!(change(&service, &ann.token, "a wrong guess").await.refusal(), (401, "INVALID_CREDENTIALS"));
+    assert_eq!(change(&service, &ann.token, PASSWORD).await.status, 200);
+    over(&other, &elsewhere.text("token")).await;
+    assert_eq!(refresh(&other, &elsewhere.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+    assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.status, 200);
+    assert_eq!(refresh(&other, &ann.refresh).await.status, 200);
+    assert_eq!(login(&other, &ann, PASSWORD).await.refusal(), (401, "INVALID_CREDENTIALS"));
+    assert_eq!(login(&other, &ann, NEW).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_sign_in_with_the_old_password_does_not_outlive_its_change_however_they_meet() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let logins = join_all((0..12).map(|_| login(&other, &ann, PASSWORD)));
+    let (changed, logins) = tokio::join!(change(&service, &ann.token, PASSWORD), logins);
+    assert_eq!(changed.status, 200, "{changed:?}");
+    for reply in logins {
+        if reply.status == 200 {
+            over(&other, &reply.text("token")).await;
+            assert_eq!(refresh(&other, &reply.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+        } else {
+            assert_eq!(reply.refusal(), (401, "INVALID_CREDENTIALS"));
+        }
+    }
+    let left = service.get("/api/auth/sessions", Some(&ann.token)).await;
+    assert_eq!(left.data().as_array().unwrap().len(), 1, "{left:?}");
+}
+
+#[tokio::test]
+async fn a_change_of_password_names_every_field_that_is_wrong() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let cases: [(Value, &[&str]); 4] = [
+        (json!({}), &["currentPassword", "newPassword", "confirmPassword"]),
+        (
+            json!({ "currentPassword": PASSWORD, "newPassword": "short", "confirmPassword": "short" }),
+            &["newPassword", "confirmPassword"],
+        ),
+        (
+            json!({ "currentPassword": PASSWORD, "newPassword": NEW, "confirmPassword": "another one" }),
+            &["confirmPassword"],
+        ),
+        (
+            json!({ "currentPassword": { "$ne": "" }, "newPassword": PASSWORD, "confirmPassword": PASSWORD }),
+            &["currentPassword"],
+        ),
+    ];
+    for (body, fields) in cases {
+        let reply = service.post("/api/auth/change-password", Some(&ann.token), body).await;
+        assert_eq!((reply.refusal(), reply.fields()), ((400, "VALIDATION_ERROR"), fields.to_vec()));
+    }
+    let same = json!({ "currentPassword": PASSWORD, "newPassword": PASSWORD, "confirmPassword": PASSWORD });
+    let reply = service.post("/api/auth/change-password", Some(&ann.token), same).await;
+    assert_eq!(reply.fields(), ["newPassword"]);
+    assert_eq!(login(&service, &ann, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn one_sees_and_ends_one_s_own_sign_ins_and_nobody_else_s() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let form = json!({ "email": ann.email, "password": PASSWORD });
+    let phone = service.request(Method::POST, "/api/auth/login").header("user-agent", "Phone").json(&form);
+    let (phone, tablet) = (service.send(phone).await, login(&service, &ann, PASSWORD).await);
+    let listed = service.get("/api/auth/sessions", Some(&ann.token)).await;
+    let sessions = listed.data().as_array().unwrap();
+    assert_eq!(sessions.len(), 3);
+    assert_eq!(sessions.iter().filter(|session| session["current"] == true).count(), 1);
+    let of_phone = sessions.iter().find(|session| session["userAgent"] == "Phone").unwrap();
+    assert!(listed.body.to_string().len() < 3 * 400, "nothing more than that is told of a sign-in: {listed:?}");
+
+    let path = format!("/api/auth/sessions/{}", of_phone["id"].as_str().unwrap());
+    assert_eq!(delete(&service, &bob.token, &path).await.refusal(), (404, "SESSION_NOT_FOUND"));
+    assert_eq!(delete(&service, &bob.token, "/api/auth/sessions/$ne").await.refusal(), (400, "VALIDATION_ERROR"));
+    assert_eq!(service.get("/api/auth/profile", Some(&phone.text("token"))).await.status, 200);
+    assert_eq!(delete(&service, &ann.token, &path).await.status, 200);
+    over(&other, &phone.text("token")).await;
+    assert_eq!(refresh(&other, &phone.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+    assert_eq!(delete(&service, &ann.token, &path).await.refusal(), (404, "SESSION_NOT_FOUND"));
+
+    assert_eq!(delete(&service, &ann.token, "/api/auth/sessions").await.status, 200);
+    over(&other, &tablet.text("token")).await;
+    let left = service.get("/api/auth/sessions", Some(&ann.token)).await;
+    assert_eq!(left.data().as_array().unwrap().len(), 1);
+    assert_eq!(service.get("/api/auth/profile", Some(&bob.token)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_flood_of_sign_ins_is_turned_away_past_its_bound_and_everything_else_goes_on() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let stop = CancellationToken::new();
+    // More than may run and wait, and each that is turned away comes again.
+    let flood = (0..200).map(|_| {
+        let (hasher, stop) = (service.hasher.clone(), stop.clone());
+        tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                if hasher.hash("flood".into()).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        })
+    });
+    let flood: Vec<_> = flood.collect();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let refused = loop {
+        let reply = login(&service, &ann, PASSWORD).await;
+        if reply.status == 503 || Instant::now() > limit {
+            break reply;
+        }
+    };
+    assert_eq!(refused.refusal(), (503, "SERVICE_UNAVAILABLE"));
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.status, 200);
+    stop.cancel();
+    join_all(flood).await;
+    assert_eq!(login(&service, &ann, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn figures_tell_of_one_s_calls() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    service.call(&ann, json!({})).await;
+    service.call(&ann, json!({ "scheduledAt": "2099-01-01T00:00:00Z" })).await;
+    let figures = async |user: &User| service.get("/api/auth/stats", Some(&user.token)).await.data().clone();
+    let hosted = json!({
+        "totalHosted": 2, "totalParticipated": 0, "totalCalls": 2, "activeCalls": 0, "thisMonthCalls": 2,
+    });
+    let none = json!({
+        "totalHosted": 0, "totalParticipated": 0, "totalCalls": 0, "activeCalls": 0, "thisMonthCalls": 0,
+    });
+    assert_eq!((figures(&ann).await, figures(&bob).await), (hosted, none));
+}
