@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use devcluster::mongo::Mongo;
 use switchboard_common::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
-use switchboard_common::records::{CallChange, CallFact, CallRecord, NewCall, Present, Records, RecordsTimeouts};
+use switchboard_common::records::{
+    CallChange, CallFact, CallRecord, ChatMessage, NewCall, Present, Records, RecordsTimeouts,
+};
 
 const MINUTE: i64 = 60_000;
 const BEGIN: i64 = 1_800_000_000_000;
@@ -165,4 +167,32 @@ async fn recorders_count_each_other_while_they_announce_themselves() {
     assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 2);
     records.retire_recorder("b").await.unwrap();
     assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let story = Story::new(7);
+    let said = |minute, id: &str, to: Option<&str>| {
+        let to = to.map(|to| UserId::parse(to).unwrap());
+        let from = UserId::parse(HOST).unwrap();
+        let message =
+            ChatMessage { id: id.to_owned(), from, name: "$name".to_owned(), to, message: "$text".to_owned() };
+        story.fact(minute, CallChange::Said(Box::new(message)))
+    };
+    let mut facts = story.whole();
+    facts.insert(4, said(3, "m1", None));
+    facts[4].event_id.push('x');
+    facts.push(said(12, "m2", Some(GUEST)));
+    for _ in 0..2 {
+        assert_eq!(records.write_facts(&facts).await.unwrap(), []);
+    }
+    assert_whole(&story.record(&records).await);
+    assert_eq!(records.call_events(&story.call).await.unwrap().len(), 9, "chat is no line of the log");
+    for (reader, expected) in [(HOST, &["m1", "m2"][..]), (GUEST, &["m1", "m2"]), ("guest-ffffffffffffffff", &["m1"])] {
+        let messages = records.chat_messages(&story.call, &UserId::parse(reader).unwrap()).await.unwrap();
+        assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(messages[0].message, "$text");
+    }
 }

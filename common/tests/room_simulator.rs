@@ -55,7 +55,7 @@ const SCRIPT_RULES: [(&str, Patch); 7] = [
     ),
     (
         "an operation that comes again is not done again",
-        Patch { from: "if ahead < 1 then return outcome(peer .. ':' .. gen .. ':' .. op) end", to: "" },
+        Patch { from: "if ahead < 1 then return outcome(peer .. ':' .. gen .. ':' .. op, dedupe) end", to: "" },
     ),
     ("a join that comes again finds its seat", Patch { from: "if found[6] then", to: "if false then" }),
     (

@@ -20,13 +20,15 @@ use crate::transport::{CloseReason, DisconnectReason, Namespace};
 pub struct Message {
     text: Utf8Bytes,
     attachments: Option<Arc<[Bytes]>>,
+    /// What it has in common with a message that it makes pointless.
+    key: Option<Arc<str>>,
 }
 
 impl Message {
     /// A whole packet as it goes over the wire, Engine.IO's `4` first: `42["name",..]`.
     #[must_use]
     pub fn packet(text: impl Into<Utf8Bytes>) -> Self {
-        Self { text: text.into(), attachments: None }
+        Self { text: text.into(), attachments: None, key: None }
     }
 
     /// An EVENT: `args` is the JSON text of its arguments, comma-separated, or empty.
@@ -42,7 +44,8 @@ impl Message {
             return Self::event(namespace, name, args);
         }
         let kind = format!("45{}-", attachments.len());
-        Self { text: encode(&kind, namespace, None, Some(name), args).into(), attachments: Some(attachments.into()) }
+        let text = encode(&kind, namespace, None, Some(name), args).into();
+        Self { text, attachments: Some(attachments.into()), key: None }
     }
 
     /// The answer to an event that asked for one.
@@ -58,7 +61,16 @@ impl Message {
             return Self::ack(namespace, id, args);
         }
         let kind = format!("46{}-", attachments.len());
-        Self { text: encode(&kind, namespace, Some(id), None, args).into(), attachments: Some(attachments.into()) }
+        let text = encode(&kind, namespace, Some(id), None, args).into();
+        Self { text, attachments: Some(attachments.into()), key: None }
+    }
+
+    /// Makes an unsent message of the same key pointless: that one is taken out of the queue. This one goes last, so that offsets
+    /// keep their order. An attachment cannot be separated from its packet, so only a packet without any has a key.
+    #[must_use]
+    pub fn superseding(self, key: Option<impl Into<Arc<str>>>) -> Self {
+        let key = key.filter(|_| self.attachments.is_none()).map(Into::into);
+        Self { key, ..self }
     }
 
     /// The packet's text, Engine.IO's `4` included.
@@ -156,16 +168,7 @@ impl Outbox {
     /// # Errors
     /// [`SendError`]: it will not be sent.
     pub fn send(&self, message: Message) -> Result<(), SendError> {
-        self.queue.push(message, None)
-    }
-
-    /// Queues a message that makes an unsent one of the same key pointless: that one is taken out. The new one goes
-    /// last, so that offsets keep their order.
-    ///
-    /// # Errors
-    /// [`SendError`]: it will not be sent.
-    pub fn send_coalesced(&self, key: &str, message: Message) -> Result<(), SendError> {
-        self.queue.push(message, Some(key))
+        self.queue.push(message)
     }
 
     /// Acknowledges an event: `args` is the JSON text of the arguments, comma-separated.
@@ -238,7 +241,7 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     frame: Frame,
-    key: Option<Box<str>>,
+    key: Option<Arc<str>>,
 }
 
 /// What the application asks of a socket besides sending.
@@ -262,10 +265,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, message: Message, key: Option<&str>) -> Result<(), SendError> {
-        // An attachment cannot be separated from its packet, so only a packet without any has a key.
-        let key = key.filter(|_| message.attachments.is_none());
-        let size = message.len();
+    fn push(&self, mut message: Message) -> Result<(), SendError> {
+        let (size, key) = (message.len(), message.key.take());
         self.push_frames(message.frames(), size, key)
     }
 
@@ -273,14 +274,14 @@ impl Queue {
         &self,
         frames: impl IntoIterator<Item = Frame>,
         size: usize,
-        key: Option<&str>,
+        key: Option<Arc<str>>,
     ) -> Result<(), SendError> {
         let mut state = self.state();
         if state.closing.is_some() {
             return Err(SendError::Closed);
         }
-        if let Some(key) = key
-            && let Some(at) = state.entries.iter().position(|entry| entry.key.as_deref() == Some(key))
+        if let Some(key) = &key
+            && let Some(at) = state.entries.iter().position(|entry| entry.key.as_ref() == Some(key))
         {
             let old = state.entries.remove(at);
             state.bytes -= old.frame.bytes().len();
@@ -297,7 +298,7 @@ impl Queue {
         }
         let was_idle = state.entries.is_empty();
         state.bytes += size;
-        state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.map(Into::into) }));
+        state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
         drop(state);
         if was_idle {
             self.reader.wake();
@@ -332,7 +333,7 @@ impl Queue {
     fn disconnect(&self, namespace: &Namespace, reason: DisconnectReason) {
         let goodbye = if namespace.as_str() == "/" { "41".to_owned() } else { format!("41{},", namespace.as_str()) };
         // A full or closed queue closes the transport anyway.
-        let _sent_or_closing = self.push(Message::packet(goodbye), None);
+        let _sent_or_closing = self.push(Message::packet(goodbye));
         self.state().disconnects.push((namespace.clone(), reason));
         self.reader.wake();
     }

@@ -1,8 +1,8 @@
 //! From a fact as the room scripts wrote it to one that the records take.
 
 use serde::Deserialize;
-use switchboard_common::domain::{Role, Timestamp};
-use switchboard_common::records::{CallChange, CallFact, NewCall, Present};
+use switchboard_common::domain::{PeerId, Role, Timestamp, UserId};
+use switchboard_common::records::{CallChange, CallFact, ChatMessage, NewCall, Present};
 use switchboard_common::room::{Fact, LogId, RoomMeta};
 
 #[derive(Deserialize)]
@@ -15,6 +15,17 @@ struct JoinedDetails {
 struct JoinedUser {
     #[serde(default)]
     name: String,
+}
+
+/// A payload of `chat:message`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    id: String,
+    from_user: JoinedUser,
+    #[serde(default)]
+    to: Option<PeerId>,
+    message: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -44,6 +55,11 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
             CallChange::Joined { who: present(fact)?, name: user.name, role, count: fact.count }
         }
         "left" => CallChange::Left { who: present(fact)?, reason: details::<Reason>(fact)?.reason },
+        "chat" => {
+            let Said { id, from_user, to, message } = details(fact)?;
+            let to = to.map(|to| UserId::parse(to.user())).transpose().map_err(|_| "it is to nobody")?;
+            CallChange::Said(Box::new(ChatMessage { id, from: present(fact)?.user, name: from_user.name, to, message }))
+        }
         "ended" => CallChange::Ended { reason: details::<Reason>(fact)?.reason },
         _ => return Err("of no known kind".to_owned()),
     };
@@ -74,7 +90,7 @@ fn order(id: LogId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_common::domain::{CallId, PeerId, RoomId, UserId};
+    use switchboard_common::domain::{CallId, RoomId};
     use switchboard_common::room::Presence;
 
     fn fact(kind: &str, details: &str) -> Fact {
@@ -103,6 +119,11 @@ mod tests {
         assert_eq!(joined.at, Timestamp(7));
         let left = read(&fact("left", r#"{"reason":"timeout"}"#)).unwrap();
         assert!(matches!(left.change, CallChange::Left { reason, .. } if reason == "timeout"));
+        let payload =
+            r#"{"id":"m1","from":"x","to":"guest-b#2","fromUser":{"name":"Ada"},"message":"hi","type":"text"}"#;
+        let CallChange::Said(said) = read(&fact("chat", payload)).unwrap().change else { panic!("not said") };
+        assert_eq!((said.id.as_str(), said.name.as_str(), said.message.as_str()), ("m1", "Ada", "hi"));
+        assert_eq!((said.from.as_str(), said.to.unwrap().as_str()), ("guest-0123456789abcdef", "guest-b"));
         let ended = read(&fact("ended", "{}")).unwrap();
         assert!(matches!(ended.change, CallChange::Ended { .. }));
     }

@@ -20,6 +20,10 @@ pub struct CallSettings {
     pub screen_share_enabled: bool,
     /// There is a chat.
     pub chat_enabled: bool,
+    /// Who joins late can read what was said before.
+    pub chat_history_enabled: bool,
+    /// What is said is recorded for good.
+    pub chat_recording_enabled: bool,
     /// A hint for clients.
     pub noise_reduction_enabled: bool,
     /// Others than host and moderators may share their screen.
@@ -43,6 +47,8 @@ impl Default for CallSettings {
             audio_enabled: true,
             screen_share_enabled: true,
             chat_enabled: true,
+            chat_history_enabled: true,
+            chat_recording_enabled: false,
             noise_reduction_enabled: true,
             allow_participant_screen_share: true,
             allow_participant_unmute: true,

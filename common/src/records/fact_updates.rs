@@ -6,17 +6,17 @@
 
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
-use super::facts::{CallChange, CallEvent, CallFact, NewCall, Present};
+use super::facts::{CallChange, CallEvent, CallFact, ChatMessage, NewCall, Present};
 use super::stored::{date_to_bson, id_forms, id_to_bson};
 use crate::domain::call::NEVER_OPENED;
-use crate::domain::{CallStatus, Role, Timestamp};
+use crate::domain::{CallStatus, Role, Timestamp, UserId};
 
 /// Entries of `participants`; who comes later is in the log only, and `participantsTruncated` says so. A document has 16 MiB at most,
 /// and every change rewrites the list.
 const PARTICIPANTS_MAX: i32 = 2_000;
 
-/// The fact's line in the log.
-pub(super) fn event(fact: &CallFact) -> Document {
+/// The fact's line: in the log, or in the chat.
+pub(super) fn line(fact: &CallFact) -> Document {
     let mut line = doc! {
         "_id": &fact.event_id,
         "callId": id_to_bson(fact.call.as_str()),
@@ -32,6 +32,13 @@ pub(super) fn event(fact: &CallFact) -> Document {
     };
     match &fact.change {
         CallChange::Created(_) => {}
+        CallChange::Said(said) => {
+            line.insert("messageId", &said.id);
+            line.insert("userId", id_to_bson(said.from.as_str()));
+            line.insert("name", &said.name);
+            line.insert("to", said.to.as_ref().map_or(Bson::Null, |to| id_to_bson(to.as_str())));
+            line.insert("message", &said.message);
+        }
         CallChange::Joined { who, name, role, count } => {
             about(who);
             line.insert("name", name);
@@ -65,6 +72,22 @@ pub(super) fn read_event(line: &Document) -> Option<CallEvent> {
     })
 }
 
+/// Reads a message of the chat; `None` when something else wrote it.
+pub(super) fn read_message(line: &Document) -> Option<ChatMessage> {
+    let user = |field: &str| match line.get(field)? {
+        Bson::ObjectId(id) => UserId::parse(&id.to_hex()).ok(),
+        Bson::String(id) => UserId::parse(id).ok(),
+        _ => None,
+    };
+    Some(ChatMessage {
+        id: line.get_str("messageId").ok()?.to_owned(),
+        from: user("userId")?,
+        name: line.get_str("name").ok()?.to_owned(),
+        to: user("to"),
+        message: line.get_str("message").ok()?.to_owned(),
+    })
+}
+
 /// The statement of an `update` command that takes the fact into its call's document, unless that has it already.
 pub(super) fn update(fact: &CallFact) -> Document {
     let id = id_to_bson(fact.call.as_str());
@@ -76,6 +99,8 @@ pub(super) fn update(fact: &CallFact) -> Document {
         CallChange::Joined { who, name, role, count } => joined(fact.at, who, name, *role, *count),
         CallChange::Left { who, .. } => left(fact.at, who),
         CallChange::Ended { reason } => ended(fact.at, reason),
+        // It has a line and nothing else.
+        CallChange::Said(_) => Vec::new(),
     };
     let seen = doc! { "lastFact": &fact.order, "updatedAt": { "$max": ["$updatedAt", date_to_bson(fact.at)] } };
     let mut pipeline = vec![Bson::from(doc! { "$set": seen })];

@@ -52,11 +52,28 @@ pub enum CallChange {
         /// Why.
         reason: String,
     },
+    /// Somebody said something, in a call whose chat is recorded. It is no line of the log, and changes nothing of the call's document.
+    Said(Box<ChatMessage>),
     /// The call ended.
     Ended {
         /// Why.
         reason: String,
     },
+}
+
+/// A message of a call's chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// Its id, as clients know it.
+    pub id: String,
+    /// Who said it.
+    pub from: UserId,
+    /// The name shown then.
+    pub name: String,
+    /// To whom; `None`: to all.
+    pub to: Option<UserId>,
+    /// The text.
+    pub message: String,
 }
 
 /// One stay of one device in a call.
@@ -124,6 +141,7 @@ impl CallChange {
             Self::Created(_) => "created",
             Self::Joined { .. } => "joined",
             Self::Left { .. } => "left",
+            Self::Said(_) => "chat",
             Self::Ended { .. } => "ended",
         }
     }
@@ -139,16 +157,11 @@ impl Records {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
-        let events: Vec<_> = facts.iter().map(fact_updates::event).collect();
-        let insert = doc! { "insert": EVENTS, "documents": events, "ordered": false, "writeConcern": majority() };
-        let answer = self.run("insert_events", self.database.run_command(insert)).await?;
-        let mut refused = Vec::new();
-        for (index, error) in write_errors(&answer)? {
-            if error.code != DUPLICATE_KEY {
-                refused.push((index, error.problem));
-            }
-        }
-        let mut rest: Vec<_> = (0..facts.len()).filter(|index| refused.iter().all(|(bad, _)| bad != index)).collect();
+        let (said, told): (Vec<_>, Vec<_>) =
+            (0..facts.len()).partition(|index| matches!(facts[*index].change, CallChange::Said(_)));
+        let mut refused = self.insert_lines(EVENTS, facts, &told).await?;
+        refused.extend(self.insert_lines(MESSAGES, facts, &said).await?);
+        let mut rest: Vec<_> = told.into_iter().filter(|index| refused.iter().all(|(bad, _)| bad != index)).collect();
         while !rest.is_empty() {
             let updates: Vec<_> = rest.iter().map(|index| fact_updates::update(&facts[*index])).collect();
             let update = doc! {
@@ -161,6 +174,23 @@ impl Records {
             rest.drain(..=at);
         }
         Ok(refused)
+    }
+
+    /// Inserts the lines of the facts at these indexes, those that are there already excepted; names the ones refused, and why.
+    async fn insert_lines(
+        &self,
+        collection: &str,
+        facts: &[CallFact],
+        indexes: &[usize],
+    ) -> Result<Vec<(usize, String)>, RecordsError> {
+        if indexes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lines: Vec<_> = indexes.iter().map(|index| fact_updates::line(&facts[*index])).collect();
+        let insert = doc! { "insert": collection, "documents": lines, "ordered": false, "writeConcern": majority() };
+        let answer = self.run("insert_events", self.database.run_command(insert)).await?;
+        let errors = write_errors(&answer)?.into_iter().filter(|(_, error)| error.code != DUPLICATE_KEY);
+        Ok(errors.map(|(index, error)| (indexes[index], error.problem)).collect())
     }
 
     /// Keeps facts that cannot be written where a person can look at them: `deadfacts`.
@@ -218,6 +248,24 @@ impl Records {
         Ok(documents.iter().filter_map(fact_updates::read_event).collect())
     }
 
+    /// The recorded chat of a call as `reader` may see it, oldest first; at most the first 10,000 messages.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn chat_messages(&self, call: &CallId, reader: &UserId) -> Result<Vec<ChatMessage>, RecordsError> {
+        use futures_util::TryStreamExt as _;
+
+        let messages = self.database.collection::<Document>(MESSAGES);
+        let reader = id_to_bson(reader.as_str());
+        let theirs = doc! {
+            "callId": id_to_bson(call.as_str()),
+            "$or": [{ "to": Bson::Null }, { "to": reader.clone() }, { "userId": reader }],
+        };
+        let find = messages.find(theirs).sort(doc! { "order": 1 }).limit(EVENTS_MAX);
+        let documents: Vec<Document> = self.run("chat_messages", async { find.await?.try_collect().await }).await?;
+        Ok(documents.iter().filter_map(fact_updates::read_message).collect())
+    }
+
     /// Says that a writer of facts is there, and asks how many are: those that said so within `alive`, by MongoDB's clock.
     ///
     /// # Errors
@@ -243,15 +291,18 @@ impl Records {
         self.run("recorders", recorders.delete_one(doc! { "_id": token })).await.map(drop)
     }
 
-    /// The index by which a call's log is read.
+    /// The indexes by which a call's log and its chat are read.
     pub(super) async fn ensure_fact_indexes(&self) -> Result<(), RecordsError> {
-        let index = mongodb::IndexModel::builder().keys(doc! { "callId": 1, "order": 1 }).build();
-        let events = self.database.collection::<Document>(EVENTS);
-        self.run("indexes", events.create_index(index)).await.map(drop)
+        for name in [EVENTS, MESSAGES] {
+            let index = mongodb::IndexModel::builder().keys(doc! { "callId": 1, "order": 1 }).build();
+            self.run("indexes", self.database.collection::<Document>(name).create_index(index)).await?;
+        }
+        Ok(())
     }
 }
 
 const EVENTS: &str = "callevents";
+const MESSAGES: &str = "chatmessages";
 const DEAD: &str = "deadfacts";
 const RECORDERS: &str = "recorders";
 const DUPLICATE_KEY: i32 = 11_000;

@@ -4,8 +4,8 @@ use redis::Cmd;
 
 use super::keys::Keys;
 use super::scripts::{Hashes, Script};
-use super::{Op, OpKind, Partition, RoomOptions, Seat};
-use crate::domain::{NodeId, RoomId};
+use super::{Chat, Op, OpKind, Partition, RoomOptions, Seat};
+use crate::domain::{MediaSwitch, NodeId, RoomId};
 use crate::wire::server_event;
 
 /// Shared by the store and its lanes.
@@ -58,26 +58,51 @@ impl Context {
 
     /// A numbered operation.
     pub(super) fn op(&self, p: Partition, seat: &Seat, op: &Op, number: u64) -> Cmd {
+        let (room, log) = (self.keys.room(p, &seat.room), self.keys.log(p, &seat.room));
+        let mut keys = vec![room, log];
         let script = match op.kind {
             OpKind::Relay { .. } => Script::Relay,
             OpKind::Broadcast => Script::Bcast,
-            OpKind::SetMedia(_) => Script::Set,
+            OpKind::Media(_) => Script::Media,
+            OpKind::Chat(_) => {
+                keys.extend([self.keys.chat(p, &seat.room), self.keys.outbox(p)]);
+                Script::Chat
+            }
         };
-        let mut command = Cmd::with_capacity(16, 320 + op.event.len());
-        command.arg("EVALSHA").arg(self.hashes.of(script)).arg(if op.dedupe.is_some() { 3 } else { 2 });
-        command.arg(self.keys.room(p, &seat.room)).arg(self.keys.log(p, &seat.room));
-        if let Some(id) = &op.dedupe {
-            command.arg(self.keys.dedupe(p, &seat.room, &seat.peer, id));
-        }
+        keys.extend(op.dedupe.as_ref().map(|id| self.keys.dedupe(p, &seat.room, &seat.peer, id)));
+        let mut command = Cmd::with_capacity(24, 320 + op.event.len());
+        command.arg("EVALSHA").arg(self.hashes.of(script)).arg(keys.len()).arg(&keys);
         self.prelude(&mut command, p, &seat.room);
         command.arg(seat.peer.as_str()).arg(seat.generation).arg(number);
         match &op.kind {
-            OpKind::Relay { to } => command.arg(to.as_str()).arg(&op.event[..]),
-            OpKind::Broadcast => command.arg(&op.event[..]),
-            OpKind::SetMedia(media) => {
-                command.arg(&op.event[..]).arg(format!("v:{}", seat.peer)).arg(serde_json::json!(media).to_string())
+            OpKind::Relay { to } => {
+                command.arg(to.as_str()).arg(&op.event[..]);
             }
-        };
+            OpKind::Broadcast => {
+                command.arg(&op.event[..]);
+            }
+            OpKind::Media(MediaSwitch { change, role, rests_on, unmuting_rests_on }) => {
+                command.arg(&op.event[..]).arg(role.as_str());
+                for wish in [change.video_enabled, change.audio_enabled, change.screen_share_enabled] {
+                    command.arg(wish.map_or("-", |on| if on { "1" } else { "0" }));
+                }
+                command.arg(rests_on).arg(unmuting_rests_on);
+            }
+            OpKind::Chat(Chat { to, stamp }) => {
+                let (kept, kept_for) = self.options.chat_kept;
+                command.arg(to.as_ref().map_or("*", |to| to.as_str())).arg(&op.event[..]).arg(stamp.as_ref());
+                command.arg(kept).arg(millis(kept_for)).arg(self.options.outbox_max);
+            }
+        }
+        command
+    }
+
+    /// An event of a seat's that is in no log.
+    pub(super) fn hint(&self, seat: &Seat, event: &str, rests_on: &str) -> Cmd {
+        let p = self.keys.partition_of(&seat.room);
+        let mut command = self.script(Script::Hint, &[&self.keys.room(p, &seat.room), &self.keys.log(p, &seat.room)]);
+        self.prelude(&mut command, p, &seat.room);
+        command.arg(seat.peer.as_str()).arg(seat.generation).arg(event).arg(rests_on);
         command
     }
 }

@@ -21,7 +21,7 @@ pub struct Fact {
     pub id: LogId,
     /// `<partition>:<stream id>`: unique for good, the guard of an idempotent write.
     pub event_id: String,
-    /// `created`, `joined`, `left` or `ended`.
+    /// `created`, `joined`, `left`, `chat` or `ended`.
     pub kind: String,
     /// The call's record.
     pub call: CallId,

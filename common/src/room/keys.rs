@@ -71,6 +71,12 @@ impl Keys {
         self.key(p, format_args!("l:{room}"))
     }
 
+    /// Stream: what was said in the room, for who comes later.
+    #[must_use]
+    pub fn chat(&self, p: Partition, room: &RoomId) -> String {
+        self.key(p, format_args!("c:{room}"))
+    }
+
     /// String: an event that a client gave its own id.
     #[must_use]
     pub fn dedupe(&self, p: Partition, room: &RoomId, peer: &PeerId, id: &str) -> String {
@@ -227,7 +233,14 @@ mod tests {
         let keys = Keys::new("sb", 64);
         let room = RoomId::parse("R").unwrap();
         let p = keys.partition_of(&room);
-        for key in [keys.room(p, &room), keys.log(p, &room), keys.on(p, "n1"), keys.outbox(p), keys.channel(p, "n1")] {
+        for key in [
+            keys.room(p, &room),
+            keys.log(p, &room),
+            keys.chat(p, &room),
+            keys.on(p, "n1"),
+            keys.outbox(p),
+            keys.channel(p, "n1"),
+        ] {
             let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).unwrap().0;
             assert_eq!(crc16(tag.as_bytes()) % SLOTS, keys.slot(p), "{key}");
         }

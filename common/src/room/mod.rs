@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `types`, `fact`, `options` | what goes in and out, as values |
+//! | `types`, `ops`, `stats`, `fact`, `options` | what goes in and out, as values |
 //! | `keys` | names every key and channel, and the partitions |
 //! | `lua/`, `scripts` | decide: whatever reads and then writes is one script |
 //! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
@@ -17,20 +17,24 @@ mod context;
 mod fact;
 pub mod keys;
 mod lane;
+mod ops;
 mod options;
 mod queues;
 mod rate;
 mod reply;
 mod revocations;
 pub mod scripts;
+mod stats;
 pub mod store;
 mod topology;
 pub mod types;
 
 pub use bus::{Bus, BusEvent, Sink};
 pub use fact::{Fact, OutboxEntry, Presence};
+pub use ops::{Chat, Hinted, History, Op, OpKind, OpReply};
 pub use options::{LaneOptions, RoomOptions};
 pub use rate::{Rate, Spent};
 pub use revocations::Revocations;
+pub use stats::{RoomStats, Stay};
 pub use store::{Done, Rooms};
 pub use types::*;

@@ -15,6 +15,10 @@ pub struct RoomOptions {
     pub window: Duration,
     /// Entries of a room's log, about: past it the oldest go and raise the floor.
     pub log_max_len: usize,
+    /// Messages of a room's chat that are kept for who comes later, about, and for how long after the last one.
+    pub chat_kept: (usize, Duration),
+    /// Facts that may wait in a partition's outbox: past it nothing more is said in calls whose chat is recorded.
+    pub outbox_max: usize,
     /// How long an empty room stays before its call ends.
     pub empty_after: Duration,
     /// How long an ended room refuses to be opened.
@@ -32,6 +36,8 @@ impl Default for RoomOptions {
             grace: Duration::from_secs(20),
             window: Duration::from_secs(95),
             log_max_len: 10_000,
+            chat_kept: (500, Duration::from_secs(24 * 3600)),
+            outbox_max: 1_000_000,
             empty_after: Duration::from_secs(300),
             tombstone: Duration::from_secs(600),
             lanes: LaneOptions::default(),

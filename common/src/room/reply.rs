@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use redis::Value;
 
-use super::{LogEntry, LogId, RoomMeta, Snapshot, StoreError};
-use crate::domain::{ConnectionState, Generation, MediaState, Participant, PeerId, Role, UserId};
+use super::{LogEntry, LogId, RoomMeta, RoomStats, Snapshot, Stay, StoreError};
+use crate::domain::{CallId, ConnectionState, Generation, MediaState, Participant, PeerId, Role, Timestamp, UserId};
 
 /// An answer that makes no sense, named by what was expected.
 pub(super) fn unexpected(what: &str) -> StoreError {
@@ -154,12 +154,47 @@ pub(super) fn snapshot(hash: &Value) -> Result<Option<Snapshot>, StoreError> {
         return Ok(None);
     }
     let field = |name: &str| fields.get(name).copied().ok_or_else(|| unexpected("a room's field"));
+    Ok(Some(Snapshot {
+        meta: meta(field("m")?)?,
+        host: UserId::parse(field("host")?).map_err(|_| unexpected("a host"))?,
+        locked: field("lock")? == "1",
+        seats: seats(&fields)?.into_iter().map(|(_, participant)| participant).collect(),
+    }))
+}
+
+/// A room in figures; `None` when it is not open.
+pub(super) fn stats(hash: &Value, taken_ms: u64) -> Result<Option<RoomStats>, StoreError> {
+    let fields = pairs(hash);
+    if fields.get("st") != Some(&"open") {
+        return Ok(None);
+    }
+    let field = |name: &str| fields.get(name).copied().ok_or_else(|| unexpected("a room's field"));
+    let number = |name: &str| fields.get(name).map_or(Ok(0), |n| n.parse().map_err(|_| unexpected("a number")));
+    Ok(Some(RoomStats {
+        call: CallId::parse(field("c")?).map_err(|_| unexpected("a call"))?,
+        opened_at: timestamp(number("born")?),
+        taken_at: timestamp(taken_ms),
+        peak: u32::try_from(number("peak")?).unwrap_or(u32::MAX),
+        messages: number("said")?,
+        stays: seats(&fields)?
+            .into_iter()
+            .map(|(join, participant)| Stay { participant, since: timestamp(join.ms) })
+            .collect(),
+    }))
+}
+
+fn timestamp(ms: u64) -> Timestamp {
+    Timestamp(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+/// The seats of a room's hash with their join ids, oldest first.
+fn seats(fields: &HashMap<&str, &str>) -> Result<Vec<(LogId, Participant)>, StoreError> {
     let mut seats = Vec::new();
-    for (name, value) in &fields {
+    for (name, value) in fields {
         let Some(peer) = name.strip_prefix("s:") else { continue };
         let seat = StoredSeat::parse(value).ok_or_else(|| unexpected("a seat"))?;
-        let mut participant: Participant =
-            serde_json::from_str(field(&format!("i:{peer}"))?).map_err(|_| unexpected("a participant"))?;
+        let public = fields.get(format!("i:{peer}").as_str()).ok_or_else(|| unexpected("a room's field"))?;
+        let mut participant: Participant = serde_json::from_str(public).map_err(|_| unexpected("a participant"))?;
         participant.role = seat.role;
         participant.connection_state = seat.state;
         participant.is_connected = seat.state == ConnectionState::Connected;
@@ -173,10 +208,5 @@ pub(super) fn snapshot(hash: &Value) -> Result<Option<Snapshot>, StoreError> {
         seats.push((seat.join, participant));
     }
     seats.sort_by(|a, b| (a.0, &a.1.peer_id).cmp(&(b.0, &b.1.peer_id)));
-    Ok(Some(Snapshot {
-        meta: meta(field("m")?)?,
-        host: UserId::parse(field("host")?).map_err(|_| unexpected("a host"))?,
-        locked: field("lock")? == "1",
-        seats: seats.into_iter().map(|(_, participant)| participant).collect(),
-    }))
+    Ok(seats)
 }

@@ -36,11 +36,15 @@ scripts! {
     /// Takes a seat.
     Join "join" ["prelude" "seats" "join"];
     /// One peer to another.
-    Relay "relay" ["prelude" "turn" "relay"];
+    Relay "relay" ["prelude" "turn" "reach" "relay"];
     /// One peer to everybody else.
     Bcast "bcast" ["prelude" "turn" "bcast"];
-    /// Changes a field and tells everybody else.
-    Set "set" ["prelude" "turn" "set"];
+    /// Changes the sender's media and tells everybody else.
+    Media "media" ["prelude" "turn" "settings" "media"];
+    /// Somebody says something.
+    Chat "chat" ["prelude" "turn" "reach" "settings" "chat"];
+    /// An event that is in no log.
+    Hint "hint" ["prelude" "settings" "hint"];
     /// Resumes a seat.
     Attach "attach" ["prelude" "seats" "attach"];
     /// A socket was lost.

@@ -95,7 +95,7 @@ pub enum Joined {
         /// The log id of the joined event, also the join id; delivery starts after it.
         id: LogId,
         /// The room as it was at that moment, this seat included.
-        snapshot: Snapshot,
+        snapshot: Box<Snapshot>,
     },
     /// In the lobby.
     Waiting {
@@ -131,49 +131,6 @@ pub struct Snapshot {
     pub locked: bool,
     /// Every seat, the lobby's too, oldest first.
     pub seats: Vec<Participant>,
-}
-
-/// An operation of a seated session that goes through the log. Operations of one seat are pipelined and keep their order.
-#[derive(Clone, Debug)]
-pub struct Op {
-    /// What it does.
-    pub kind: OpKind,
-    /// The event as receivers get it: the inside of the Socket.IO array, without offset (`"webrtc:offer",{...}`).
-    pub event: Bytes,
-    /// The client's own id for it: relayed once within the window.
-    pub dedupe: Option<Box<str>>,
-}
-
-/// The kinds of operation.
-#[derive(Clone, Debug)]
-pub enum OpKind {
-    /// To one peer. A bare user id reaches that user's first device.
-    Relay {
-        /// The receiver.
-        to: PeerId,
-    },
-    /// To everybody else in the room.
-    Broadcast,
-    /// Sets the sender's own media state, and tells everybody else.
-    SetMedia(MediaState),
-}
-
-/// The answer to an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpReply {
-    /// In the log under this id. `duplicate`: it was already.
-    Logged {
-        /// Where.
-        id: LogId,
-        /// An earlier try had logged it.
-        duplicate: bool,
-    },
-    /// The receiver is not seated.
-    NoPeer,
-    /// What the rules assumed is no longer so (a role, a setting).
-    Denied,
-    /// The seat is no longer this session's: close the transport, the client resumes.
-    Stale,
 }
 
 /// A request to resume a seat.

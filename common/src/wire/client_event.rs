@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{Code, MediaState, PeerId, Refusal, RoomId};
+use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId};
 
 /// The sizes that `parse` holds events to, in bytes of JSON text. 0 is off.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,10 @@ pub enum ClientEvent<'a> {
     },
     /// `chat:message`
     Chat(Chat),
+    /// `chat:history`
+    ChatHistory(ChatHistory),
+    /// `webrtc:get-stats`
+    GetStats,
     /// `chat:typing`
     Typing {
         /// Typing from now on, or not.
@@ -140,33 +144,6 @@ impl SignalKind {
     }
 }
 
-/// What of a media state changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct MediaChange {
-    /// The camera.
-    #[serde(default)]
-    pub video_enabled: Option<bool>,
-    /// The microphone.
-    #[serde(default)]
-    pub audio_enabled: Option<bool>,
-    /// The screen.
-    #[serde(default)]
-    pub screen_share_enabled: Option<bool>,
-}
-
-impl MediaChange {
-    /// The state after the change.
-    #[must_use]
-    pub fn applied_to(self, state: MediaState) -> MediaState {
-        MediaState {
-            video_enabled: self.video_enabled.unwrap_or(state.video_enabled),
-            audio_enabled: self.audio_enabled.unwrap_or(state.audio_enabled),
-            screen_share_enabled: self.screen_share_enabled.unwrap_or(state.screen_share_enabled),
-        }
-    }
-}
-
 /// `chat:message`
 #[derive(Debug)]
 pub struct Chat {
@@ -176,6 +153,23 @@ pub struct Chat {
     pub to: Option<PeerId>,
     /// The client's own id.
     pub id: Option<Box<str>>,
+}
+
+/// `chat:history`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatHistory {
+    /// The id of a message: those before it are asked for, else the last ones.
+    #[serde(default)]
+    pub before: Option<Box<str>>,
+    /// How many: 1 to 100.
+    #[serde(default = "page")]
+    pub limit: usize,
+}
+
+/// Messages of a page when the client names no number.
+const fn page() -> usize {
+    50
 }
 
 /// Parses an event by its name and its first argument's JSON text (`None`: it came without).
@@ -197,6 +191,7 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
         "webrtc:renegotiation-needed" => signal(SignalKind::RenegotiationNeeded, &[], text, limits.candidate),
         "webrtc:data-channel" => signal(SignalKind::DataChannel, &["message", "type"], text, limits.sdp),
         "webrtc:get-ice-servers" => Ok(ClientEvent::GetIceServers),
+        "webrtc:get-stats" => Ok(ClientEvent::GetStats),
         "participant:update-media-state" => {
             let id = fields::<OwnId>(text)?.checked()?;
             Ok(ClientEvent::UpdateMedia { media: fields(text)?, id })
@@ -206,6 +201,7 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
             fields::<Enabled>(text).map(|share| ClientEvent::ScreenShare { enabled: share.enabled, id })
         }
         "chat:message" => chat(text, limits.chat).map(ClientEvent::Chat),
+        "chat:history" => history(text).map(ClientEvent::ChatHistory),
         "chat:typing" => fields::<TypingFields>(text).map(|typing| ClientEvent::Typing { is_typing: typing.is_typing }),
         _ => Err(Code::UnknownEvent.into()),
     }
@@ -360,14 +356,24 @@ fn chat(text: &str, limit: usize) -> Result<Chat, Refusal> {
         id: Option<Box<str>>,
     }
     let fields: Fields = fields(text)?;
-    let length = fields.message.chars().count();
-    if fields.message.trim().is_empty() || (limit > 0 && length > limit) {
-        return Err(Refusal::field(Code::ValidationError, "message", format!("must be 1 to {limit} characters")));
+    if fields.message.trim().is_empty() {
+        return Err(Refusal::field(Code::ValidationError, "message", "must not be empty"));
+    }
+    if limit > 0 && fields.message.chars().count() > limit {
+        return Err(Refusal::field(Code::ValidationError, "message", format!("must be at most {limit} characters")));
     }
     if fields.message.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         return Err(Refusal::field(Code::ValidationError, "message", "must not hold control characters"));
     }
     Ok(Chat { message: fields.message, to: fields.to, id: OwnId { id: fields.id }.checked()? })
+}
+
+fn history(text: &str) -> Result<ChatHistory, Refusal> {
+    let history: ChatHistory = fields(text)?;
+    if !(1..=100).contains(&history.limit) {
+        return Err(Refusal::field(Code::ValidationError, "limit", "must be 1 to 100"));
+    }
+    Ok(history)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `<id> <room> <handle> - <event>` | for one session |
 //! | `<id> <room> * <peer or -> <event>` | for every session of the room here, but that peer |
+//! | `0-0 <room> * <peer> <event>` | the same, of an event that is in no log: it carries no offset |
 //! | `<id> - canary - -` | the node's own proof that its subscription lives; `id` is Redis TIME |
 //! | `0-0 <room> <handle> - !drop` | the session lost its seat: close its transport without a goodbye |
 //! | `<id> <room> * - !ended` | the room is gone: its sessions are in no room any more |
@@ -26,6 +27,15 @@ pub enum Envelope {
         /// Whom it is for.
         to: Audience,
         /// The inside of the Socket.IO array; a slice of the message, not a copy.
+        event: Bytes,
+    },
+    /// An event that is in no log, for everybody of the room on this node but its sender.
+    Hint {
+        /// The room.
+        room: RoomId,
+        /// The sender.
+        from: PeerId,
+        /// A slice of the message, not a copy.
         event: Bytes,
     },
     /// The canary, with Redis TIME in milliseconds.
@@ -85,6 +95,9 @@ impl Envelope {
         match (event, &to) {
             ("!drop", Audience::One(handle)) => Some(Self::Drop { room, handle: *handle }),
             ("!ended", Audience::All { .. }) => Some(Self::RoomGone { room }),
+            (_, Audience::All { except: Some(from) }) if id == (0, 0) && event.starts_with('"') => {
+                Some(Self::Hint { room, from: from.clone(), event: message.slice(fields.at..) })
+            }
             _ if event.starts_with('"') => Some(Self::Event { id, room, to, event: message.slice(fields.at..) }),
             _ => None,
         }
@@ -137,7 +150,16 @@ mod tests {
         );
         assert_eq!(
             parse(r#"9-1 R1 a - "chat:message",{"message":"a b"}"#),
-            Some(Envelope::Event { id: (9, 1), room, to: Audience::One(SessionHandle(10)), event })
+            Some(Envelope::Event {
+                id: (9, 1),
+                room: room.clone(),
+                to: Audience::One(SessionHandle(10)),
+                event: event.clone()
+            })
+        );
+        assert_eq!(
+            parse(r#"0-0 R1 * u#2 "chat:message",{"message":"a b"}"#),
+            Some(Envelope::Hint { room, from: PeerId::parse("u#2").unwrap(), event })
         );
     }
 

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use crate::domain::{ConnectionState, MediaState, PublicUser, Role, UserId};
+use crate::domain::{ConnectionState, MediaState, PeerId, PublicUser, Role, UserId};
 
 /// How the open peer id looks in a template's JSON, quotes included (without them a name could spell it).
 pub const PEER: &str = r#""\u0001""#;
@@ -15,10 +15,13 @@ pub const PEER: &str = r#""\u0001""#;
 pub const USER: &str = r#""\u0002""#;
 /// How the open participant looks in a template's JSON, quotes included.
 pub const PARTICIPANT: &str = r#""\u0003""#;
+/// How the open media state looks in a template's JSON, quotes included.
+pub const MEDIA: &str = r#""\u0004""#;
 
 const OPEN_PEER: &str = "\u{1}";
 const OPEN_USER: &str = "\u{2}";
 const OPEN_PARTICIPANT: &str = "\u{3}";
+const OPEN_MEDIA: &str = "\u{4}";
 
 /// The JSON of one of our own values, which have string keys and finite numbers: nothing that JSON cannot hold.
 fn json(value: &impl Serialize) -> String {
@@ -102,6 +105,52 @@ pub fn connection_changed_template(state: ConnectionState, node: Option<&str>) -
     encode("participant:connection-changed", &Template { peer_id: OPEN_PEER, user_id: OPEN_USER, state, node })
 }
 
+/// `participant:media-state-changed`; the state is open.
+#[must_use]
+pub fn media_changed_template(user: &UserId, peer: &PeerId) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Template<'a> {
+        user_id: &'a UserId,
+        peer_id: &'a PeerId,
+        media_state: &'a str,
+    }
+    encode(MEDIA_CHANGED, &Template { user_id: user, peer_id: peer, media_state: OPEN_MEDIA })
+}
+
+/// `participant:screen-share-changed`
+#[must_use]
+pub fn screen_share_changed(user: &PublicUser, peer: &PeerId, enabled: bool) -> String {
+    let payload = serde_json::json!({ "userId": user.id, "peerId": peer, "enabled": enabled, "user": user });
+    encode(SCREEN_SHARE_CHANGED, &payload)
+}
+
+/// `chat:typing`
+#[must_use]
+pub fn typing(from: &PeerId, user: &PublicUser, is_typing: bool) -> String {
+    encode(TYPING, &serde_json::json!({ "from": from, "fromUser": user, "isTyping": is_typing }))
+}
+
+const MEDIA_CHANGED: &str = "participant:media-state-changed";
+const SCREEN_SHARE_CHANGED: &str = "participant:screen-share-changed";
+const TYPING: &str = "chat:typing";
+
+/// For an event that says how somebody is now, and so makes the one before it pointless: what both have in common. A client that is
+/// slow to read need get only the last.
+#[must_use]
+pub fn superseded_by(event: &[u8]) -> Option<String> {
+    let event = std::str::from_utf8(event).ok()?;
+    let name = event.strip_prefix('"')?.split('"').next()?;
+    let field = match name {
+        MEDIA_CHANGED | SCREEN_SHARE_CHANGED => "\"peerId\":\"",
+        TYPING => "\"from\":\"",
+        _ => return None,
+    };
+    // Within a string the quotes would be escaped: this is the field itself.
+    let whom = event.split_once(field)?.1.split('"').next()?;
+    Some(format!("{name} {whom}"))
+}
+
 /// `room:call-ended`.
 #[must_use]
 pub fn call_ended(room: &crate::domain::RoomId, reason: &str) -> String {
@@ -132,5 +181,17 @@ mod tests {
         assert!(left.contains(PEER) && left.contains(USER) && left.contains(PARTICIPANT));
         let changed = connection_changed_template(ConnectionState::Reconnecting, None);
         assert!(changed.contains(PEER) && changed.contains(USER) && !changed.contains(PARTICIPANT));
+    }
+
+    #[test]
+    fn an_event_of_a_state_supersedes_the_one_before_of_the_same_peer_and_nothing_else() {
+        let (user, peer) = (UserId::parse("u").unwrap(), PeerId::parse("u#2").unwrap());
+        // A name that tries to pass for another's id.
+        let who = PublicUser::new(user.clone(), r#"x","peerId":"v","from":"v"#.to_owned(), None);
+        let key = |event: &str| superseded_by(event.as_bytes());
+        assert_eq!(key(&media_changed_template(&user, &peer)).unwrap(), "participant:media-state-changed u#2");
+        assert_eq!(key(&screen_share_changed(&who, &peer, true)).unwrap(), "participant:screen-share-changed u#2");
+        assert_eq!(key(&typing(&peer, &who, true)).unwrap(), "chat:typing u#2");
+        assert_eq!(key(&encode("chat:message", &who)), None);
     }
 }

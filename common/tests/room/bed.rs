@@ -11,6 +11,7 @@ use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::keys::Keys;
 use switchboard_common::room::*;
 use switchboard_common::wire::envelope::Envelope;
+use switchboard_common::wire::server_event::media_changed_template;
 use tokio::sync::mpsc;
 
 /// Longer than anything here takes on a busy machine.
@@ -152,7 +153,7 @@ pub(crate) fn join(name: &str, n: usize) -> Join {
 pub(crate) struct Seated {
     pub(crate) seat: Arc<Seat>,
     pub(crate) id: LogId,
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: Box<Snapshot>,
 }
 
 pub(crate) fn seated(joined: Joined) -> Seated {
@@ -189,6 +190,27 @@ pub(crate) fn relay(to: PeerId, text: impl std::fmt::Display) -> Op {
 
 pub(crate) fn broadcast(text: impl std::fmt::Display) -> Op {
     Op { kind: OpKind::Broadcast, event: event(text), dedupe: None }
+}
+
+/// Switches video, audio and screen of user 1, as the rules ask for it.
+pub(crate) fn switch(role: Role, [video_enabled, audio_enabled, screen_share_enabled]: [Option<bool>; 3]) -> Op {
+    let change = MediaChange { video_enabled, audio_enabled, screen_share_enabled };
+    let rests_on = ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"];
+    let switch = MediaSwitch { change, role, rests_on, unmuting_rests_on: "allowParticipantUnmute" };
+    Op { kind: OpKind::Media(switch), event: media_changed_template(&user(1), &peer(1)).into(), dedupe: None }
+}
+
+/// A message with its id, which is its stamp too.
+pub(crate) fn chat(to: Option<PeerId>, id: &str) -> Op {
+    let address = to.as_ref().map(|to| format!("\"to\":\"{to}\",")).unwrap_or_default();
+    let event = format!("\"chat:message\",{{\"id\":\"{id}\",{address}\"message\":\"m\"}}");
+    Op { kind: OpKind::Chat(Chat { to, stamp: format!("{id} now").into() }), event: event.into(), dedupe: None }
+}
+
+/// The payload of an event.
+pub(crate) fn said(event: &Bytes) -> serde_json::Value {
+    let text = std::str::from_utf8(event).unwrap();
+    serde_json::from_str(text.split_once(',').unwrap().1).unwrap()
 }
 
 /// Submits an operation and waits for its answer.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use redis::cmd;
 use switchboard_common::domain::*;
 use switchboard_common::room::*;
@@ -26,10 +27,10 @@ pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_everybody_
     };
     assert_eq!(envelope, expected);
     let media = MediaState { video_enabled: false, ..MediaState::default() };
-    let set = Op { kind: OpKind::SetMedia(media), event: event("camera off"), dedupe: None };
-    logged(act(&one, &alice.seat, set).await);
+    logged(act(&one, &alice.seat, switch(Role::Participant, [Some(false), None, None])).await);
     let Envelope::Event { to, event: text, .. } = next_envelope(&mut events, is_event).await else { panic!() };
-    assert_eq!((to, text), (Audience::All { except: Some(peer(1)) }, event("camera off")));
+    assert_eq!(to, Audience::All { except: Some(peer(1)) });
+    assert_eq!(said(&text)["mediaState"], serde_json::json!(media));
     let snapshot = two.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats[0].media_state, media);
     assert_eq!(act(&one, &alice.seat, relay(peer(9), "nobody")).await.unwrap(), OpReply::NoPeer);
@@ -38,6 +39,32 @@ pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_everybody_
     // Each reads what is its own.
     assert_eq!(two.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().len(), 3);
     assert_eq!(one.read(&room("R"), &alice.seat.peer, bob.id).await.unwrap().unwrap().len(), 0);
+}
+
+pub(crate) async fn a_users_id_reaches_whichever_device_of_that_user_is_there(bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let alice = sit(&rooms, "R", 1).await;
+    let mut devices = Vec::new();
+    for device in 0..12 {
+        let join = Join { pid: format!("device-{device}"), handle: SessionHandle(100 + device), ..join("R", 2) };
+        devices.push(seated(rooms.join(join).await.unwrap()));
+    }
+    // They leave one by one, from the first: a bare id means the next.
+    for device in &devices {
+        let text = Bytes::from("\"webrtc:offer\",{\"from\":\"x\",\"to\":\"".to_owned() + user(2).as_str() + "\"}");
+        let op = Op { kind: OpKind::Relay { to: peer(2) }, event: text, dedupe: None };
+        logged(act(&rooms, &alice.seat, op).await);
+        let got = rooms.read(&room("R"), &device.seat.peer, device.id).await.unwrap().unwrap();
+        assert_eq!(said(&got.last().unwrap().event)["to"], device.seat.peer.as_str(), "it says whom it reached");
+        rooms.leave(&device.seat, "left").await.unwrap();
+    }
+    assert_eq!(act(&rooms, &alice.seat, relay(peer(2), "nobody")).await.unwrap(), OpReply::NoPeer);
+    // An address that names a device means that one alone.
+    let first = seated(rooms.join(join("R", 2)).await.unwrap());
+    let second = PeerId::parse(&format!("{}#2", user(2))).unwrap();
+    assert_eq!(act(&rooms, &alice.seat, relay(second, "nobody")).await.unwrap(), OpReply::NoPeer);
+    assert_eq!(first.seat.peer, peer(2));
 }
 
 pub(crate) async fn an_event_with_the_clients_own_id_is_relayed_once(bed: Bed) {

@@ -256,7 +256,8 @@ impl World {
                     self.close(node, session);
                 }
             }
-            Envelope::RoomGone { .. } => {}
+            // Nobody in this world tells anything in passing.
+            Envelope::RoomGone { .. } | Envelope::Hint { .. } => {}
             Envelope::Event { id, room, to, event } => {
                 let (id, event) = (LogId { ms: id.0, seq: id.1 }, String::from_utf8(event.to_vec()).unwrap());
                 let (one, except) = match to {

@@ -298,7 +298,8 @@ impl Store {
 
     pub(crate) fn expire(&mut self, member: &str) {
         let (room, peer, generation) = parts(member);
-        self.seats(Script::Expire, &room, &[], &[peer, generation, r#""ended""#, "{}", &LONG_MS.to_string()]);
+        let chat = self.keys.chat(P, &room);
+        self.seats(Script::Expire, &room, &[chat], &[peer, generation, r#""ended""#, "{}", &LONG_MS.to_string()]);
     }
 }
 

@@ -137,7 +137,6 @@ impl Dispatcher {
                     peer: resumed.seat.peer.clone(),
                     role: resumed.role,
                     state: resumed.state,
-                    media: resumed.media,
                     meta: meta.clone(),
                 };
                 let copy = Reseat {

@@ -164,7 +164,7 @@ impl Dispatcher {
             Ok(Joined::Seated { seat, id, snapshot }) => {
                 let own = snapshot.seats.iter().find(|other| other.peer_id == seat.peer);
                 let joined_at = own.map_or_else(|| now().to_string(), |own| own.joined_at.clone());
-                let payload = self.joined_payload(&entry, &seat, session, snapshot);
+                let payload = self.joined_payload(&entry, &seat, session, &snapshot);
                 let event = encode(entry.event, &payload);
                 let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
                 let fields = payload.to_string();
@@ -188,14 +188,7 @@ impl Dispatcher {
             self.depart(before, Exit::Leave).await;
         }
         session.old_pid = None;
-        let place = Place {
-            room: entry.room,
-            peer: seat.peer.clone(),
-            role: entry.role,
-            state,
-            media: MediaState::default(),
-            meta: meta.clone(),
-        };
+        let place = Place { room: entry.room, peer: seat.peer.clone(), role: entry.role, state, meta: meta.clone() };
         let copy = Reseat {
             pid: session.pid.clone(),
             role: entry.role,
@@ -212,7 +205,7 @@ impl Dispatcher {
     }
 
     /// `room:joined`, and `room:created`, which has a few fields less in the contract and may have more.
-    fn joined_payload(&self, entry: &Entry, seat: &Seat, session: &Session, snapshot: Snapshot) -> serde_json::Value {
+    fn joined_payload(&self, entry: &Entry, seat: &Seat, session: &Session, snapshot: &Snapshot) -> serde_json::Value {
         let participants: Vec<_> =
             snapshot.seats.iter().filter(|seat| seat.connection_state != ConnectionState::Waiting).collect();
         serde_json::json!({

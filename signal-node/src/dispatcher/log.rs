@@ -3,39 +3,40 @@
 use std::sync::Arc;
 
 use switchboard_common::domain::Code;
-use switchboard_common::room::{Op, OpKind, OpReply, StoreError};
+use switchboard_common::room::{Chat, Op, OpKind, OpReply, StoreError};
 
 use super::Dispatcher;
 use super::answer::Asked;
 use super::session::Session;
 use crate::rules::effect::{Logged, LoggedKind};
+use crate::rules::media;
 use tokio::time::Instant;
 
 impl Dispatcher {
     /// Hands an event to the room's lane; the answer goes out when the script has answered. Acknowledged means logged.
     pub(super) fn log(&self, session: &mut Session, logged: Logged, asked: Asked, read: Instant) {
-        let Some(entered) = &mut session.entered else { return asked.refuse(&Code::NotInRoom.into()) };
-        let kind = match logged.kind {
-            LoggedKind::One(to) => OpKind::Relay { to },
-            LoggedKind::Others => OpKind::Broadcast,
-            LoggedKind::Media(media) => {
-                entered.place.media = media;
-                entered.link.set_media(media);
-                OpKind::SetMedia(media)
-            }
-        };
-        let op = Op { kind, event: logged.event.into(), dedupe: logged.dedupe };
-        let (ack, loud) = (logged.ack, logged.loud);
+        let Some(entered) = &session.entered else { return asked.refuse(&Code::NotInRoom.into()) };
+        let Logged { kind, event, dedupe, loud } = logged;
+        let op = Op { kind: op_kind(&kind), event: event.into(), dedupe };
         let (hub, partition, link) = (Arc::clone(&self.hub), entered.partition, Arc::clone(&entered.link));
         self.meters.received(asked.event(), read);
         let answered = self.meters.logged();
         let done = move |reply: Result<OpReply, StoreError>| {
             answered.record(read.elapsed().as_secs_f64());
             match reply {
-                Ok(OpReply::Logged { .. }) => asked.accept(&ack),
+                Ok(OpReply::Logged { .. }) => {
+                    // Not before: a change that is refused leaves the copy as it was.
+                    if let LoggedKind::Media(switch) = &kind {
+                        link.media_changed(switch.change);
+                    }
+                    asked.accept(&more(&kind));
+                }
+                Ok(OpReply::Known { note, .. }) => asked.accept(&stamp(&note)),
                 Ok(OpReply::NoPeer) if loud => asked.refuse(&Code::PeerNotFound.into()),
                 Ok(OpReply::NoPeer) => asked.refuse_quietly(&Code::PeerNotFound.into()),
                 Ok(OpReply::Denied) => asked.refuse(&Code::Forbidden.into()),
+                Ok(OpReply::Off(setting)) => asked.refuse(&media::off(&setting)),
+                Ok(OpReply::Full) => asked.refuse(&Code::ServiceUnavailable.into()),
                 Ok(OpReply::Stale) => {
                     // Not kept. Whether the seat went elsewhere or Redis lost it shows at the next beat: then the socket is closed,
                     // or the seat is taken again and the client's next try succeeds.
@@ -52,4 +53,29 @@ impl Dispatcher {
         };
         self.rooms.submit(&entered.seat, op, Box::new(done));
     }
+}
+
+fn op_kind(kind: &LoggedKind) -> OpKind {
+    match kind {
+        LoggedKind::One(to) => OpKind::Relay { to: to.clone() },
+        LoggedKind::Others => OpKind::Broadcast,
+        LoggedKind::Media(switch) => OpKind::Media(*switch),
+        LoggedKind::Chat { to, id, timestamp } => {
+            OpKind::Chat(Chat { to: to.clone(), stamp: format!("{id} {timestamp}").into() })
+        }
+    }
+}
+
+/// What the acknowledgement says besides yes: a message's id and time.
+fn more(kind: &LoggedKind) -> String {
+    match kind {
+        LoggedKind::Chat { id, timestamp, .. } => stamp(&format!("{id} {timestamp}")),
+        _ => String::new(),
+    }
+}
+
+/// The fields of a message's stamp, as [`op_kind`] wrote it: the first one's, when the message came again.
+fn stamp(note: &str) -> String {
+    let (id, timestamp) = note.split_once(' ').unwrap_or((note, ""));
+    format!(r#","id":"{id}","timestamp":"{timestamp}""#)
 }

@@ -6,10 +6,12 @@
 //! | `enter` | taking a seat: `room:create`, `room:join` |
 //! | `log` | events through a room's log |
 //! | `exit` | leaving, ending, and the end of a socket |
+//! | `ask` | what is read for one session, and what it tells in passing |
 //! | `answer` | acknowledgements and refusals |
 //! | `session` | what the node keeps for one socket |
 
 mod answer;
+mod ask;
 mod connect;
 mod enter;
 mod exit;
@@ -140,7 +142,7 @@ impl Application for Dispatcher {
 }
 
 impl Dispatcher {
-    /// The effects that wait for Redis before the session's next event: barriers.
+    /// The effects that wait for Redis before the session's next event: barriers, questions, hints.
     async fn perform(&self, session: &mut Session, effect: Effect, asked: Asked, read: Instant) {
         let enters = matches!(effect, Effect::Create(_) | Effect::Join(_));
         let done = match effect {
@@ -148,6 +150,9 @@ impl Dispatcher {
             Effect::Join(join) => self.join(session, join).await,
             Effect::Leave => self.leave(session).await,
             Effect::EndCall(room) => self.end_call(session, &room).await,
+            Effect::Hint { event, rests_on } => self.hint(session, &event, rests_on).await,
+            Effect::History(wanted) => self.history(session, wanted).await,
+            Effect::Stats { of_the_call } => self.stats(session, of_the_call).await,
             Effect::Log(_) | Effect::IceServers => return,
         };
         if enters {

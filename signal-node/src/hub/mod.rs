@@ -3,20 +3,22 @@
 //! Sharded by the rooms' partitions, as envelopes arrive by partition. A session registers here *before* its script runs,
 //! buffers what arrives meanwhile, and then delivers only what is newer than the position that the script answered.
 
+mod packets;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
-use switchboard_common::domain::{DisconnectReason, MediaState, PeerId, RoomId, RoomMeta, SessionHandle};
+use switchboard_common::domain::{DisconnectReason, MediaChange, PeerId, RoomId, RoomMeta, SessionHandle};
 use switchboard_common::room::{LogEntry, LogId, Partition, Reseat, Seat};
 use switchboard_common::wire::envelope::{Audience, Envelope};
 use switchboard_common::wire::offset::Offset;
 
 use crate::meters::DeliveryMeter;
 use crate::outbox::{Message, Outbox};
-use crate::transport;
+use packets::hint;
+pub use packets::{close, packet, told};
 
 /// Messages that a session may buffer while its script is on the way or its log is read. More is a room that talks faster than
 /// Redis answers: the client then resumes from the log.
@@ -188,6 +190,14 @@ impl Hub {
                 let mut shard = self.shard(partition);
                 (shard.canary_ms, shard.canary_at) = (ms, Some(Instant::now()));
             }
+            Envelope::Hint { room, from, event } => {
+                let shard = self.shard(partition);
+                let Some(links) = shard.rooms.get(&room) else { return };
+                let message = hint(&event);
+                for link in links {
+                    link.hint(&from, &message);
+                }
+            }
             Envelope::Drop { room, handle } => {
                 let shard = self.shard(partition);
                 let links = shard.rooms.get(&room).into_iter().flatten();
@@ -319,10 +329,10 @@ impl Link {
         Some((seat.clone(), copy.clone(), meta.clone()))
     }
 
-    /// Keeps the copy of the seat true to its media.
-    pub fn set_media(&self, media: MediaState) {
+    /// Keeps the copy of the seat true to its media, once Redis has taken the change.
+    pub fn media_changed(&self, change: MediaChange) {
         if let Some(holding) = &mut self.lock().holding {
-            holding.copy.media = media;
+            holding.copy.media = change.applied_to(holding.copy.media);
         }
     }
 
@@ -350,6 +360,15 @@ impl Link {
             return;
         }
         self.pass(&mut state, id, except, message);
+    }
+
+    /// Sends what is worth nothing later: only to who is live, and not to its sender.
+    fn hint(&self, from: &PeerId, message: &Message) {
+        let state = self.lock();
+        let seated = state.holding.as_ref().is_some_and(|holding| holding.seat.peer != *from);
+        if seated && state.buffer.is_none() {
+            self.send(message.clone());
+        }
     }
 
     /// Sends an event unless the session has it already or is its sender.
@@ -404,24 +423,6 @@ impl Link {
 /// Everything strictly before a canary's millisecond was delivered; within it an entry may be younger than the canary.
 fn before(canary_ms: u64) -> LogId {
     LogId { ms: canary_ms.saturating_sub(1), seq: 0 }
-}
-
-/// Closes a socket for one of the signaling's own reasons.
-pub fn close(outbox: &Outbox, reason: DisconnectReason) {
-    if reason.should_reconnect() { outbox.close(told(reason)) } else { outbox.disconnect(told(reason)) }
-}
-
-/// A reason in the transport's words.
-#[must_use]
-pub const fn told(reason: DisconnectReason) -> transport::DisconnectReason {
-    transport::DisconnectReason::new(reason.name(), reason.close_code())
-}
-
-/// The Socket.IO packet of a logged event: the event's text, with its offset as the last argument.
-#[must_use]
-pub fn packet(id: LogId, room: &RoomId, event: &Bytes) -> Message {
-    let event = String::from_utf8_lossy(event);
-    Message::packet(format!(r#"42[{event},"{id}.{room}"]"#))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::outbox::{Frame, OutboxLimits, Queue};
-use switchboard_common::domain::{CallId, CallSettings, CallType, PublicUser, Role, UserId};
+use bytes::Bytes;
+use switchboard_common::domain::{CallId, CallSettings, CallType, MediaState, PublicUser, Role, UserId};
 
 const P: Partition = Partition(0);
 
@@ -200,4 +201,57 @@ fn a_room_that_is_gone_is_left_by_its_sessions() {
     assert!(!link.is_gone());
     hub.deliver(P, Envelope::RoomGone { room: RoomId::parse("R").unwrap() });
     assert!(link.is_gone());
+}
+
+/// The texts of what was sent since the last look.
+fn texts(queue: &Queue) -> Vec<String> {
+    let Poll::Ready(frames) = queue.poll_frames(&mut Context::from_waker(Waker::noop())) else { return Vec::new() };
+    frames.iter().map(|frame| String::from_utf8_lossy(frame.bytes()).into_owned()).collect()
+}
+
+#[test]
+fn a_slow_client_gets_the_last_media_state_of_each_peer_with_offsets_that_only_grow() {
+    let hub = Hub::new(1);
+    let (link, queue) = newcomer(&hub);
+    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    let room = RoomId::parse("R").unwrap();
+    let state = |ms: u64, peer: &str, on: bool| {
+        let event =
+            format!(r#""participant:media-state-changed",{{"userId":"x","peerId":"{peer}","mediaState":{on}}}"#);
+        let envelope =
+            Envelope::Event { id: (ms, 0), room: room.clone(), to: everybody(Some(peer)), event: event.into() };
+        hub.deliver(P, envelope);
+    };
+    // A room of 500 where everybody toggles the camera again and again, while the client reads nothing.
+    for ms in 2..5_002 {
+        state(ms, &format!("p{}", ms % 500), ms > 4_000);
+        if ms % 1_000 == 0 {
+            publish(&hub, ms, Audience::One(SessionHandle(0)));
+        }
+    }
+    publish(&hub, 6_000, everybody(None));
+    let sent = texts(&queue);
+    assert_eq!(sent.len(), 501, "one for each peer, and what is no state");
+    assert!(sent[..500].iter().all(|text| text.contains("\"mediaState\":true")), "the last one");
+    let offset = |text: &String| text.rsplit('"').nth(1).unwrap().split('-').next().unwrap().parse::<u64>().unwrap();
+    assert!(sent.iter().map(offset).is_sorted() && offset(sent.last().unwrap()) == 6_000);
+}
+
+#[test]
+fn a_hint_reaches_who_is_live_without_an_offset_and_leaves_no_trace() {
+    let hub = Hub::new(1);
+    let ((a, to_a), (b, to_b), (_on_its_way, to_c)) = (newcomer(&hub), newcomer(&hub), newcomer(&hub));
+    assert!(hub.go_live(P, &a, seat(&a, "a"), id(1), None).is_none());
+    assert!(hub.go_live(P, &b, seat(&b, "b"), id(1), None).is_none());
+    let typing = |on: bool| {
+        let event = Bytes::from(format!(r#""chat:typing",{{"from":"a","isTyping":{on}}}"#));
+        let from = PeerId::parse("a").unwrap();
+        hub.deliver(P, Envelope::Hint { room: RoomId::parse("R").unwrap(), from, event });
+    };
+    typing(true);
+    typing(false);
+    assert_eq!(texts(&to_b), [r#"42["chat:typing",{"from":"a","isTyping":false}]"#], "the last is enough");
+    assert!(texts(&to_a).is_empty() && texts(&to_c).is_empty());
+    publish(&hub, 2, everybody(None));
+    assert_eq!(got(&to_b), [2]);
 }

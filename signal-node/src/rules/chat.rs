@@ -1,13 +1,14 @@
 //! Chat. A text stays text: it is passed on as JSON, and what shows it must not make it HTML.
+//!
+//! Whether there is a chat, whether it is kept and whether it is recorded are settings of the call's, which the script looks at.
 
 use serde::Serialize;
-use serde_json::json;
-use switchboard_common::domain::{Code, PeerId, PublicUser, Refusal};
-use switchboard_common::wire::client_event::Chat;
-use switchboard_common::wire::server_event::encode;
+use switchboard_common::domain::{PeerId, PublicUser, Refusal};
+use switchboard_common::wire::client_event::{Chat, ChatHistory};
+use switchboard_common::wire::server_event::{self, encode};
 
 use super::effect::{Effect, Logged, LoggedKind};
-use super::session::{Place, SessionView, Stamp};
+use super::session::{SessionView, Stamp};
 
 /// `chat:message`
 pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp<'_>) -> Result<Effect, Refusal> {
@@ -16,43 +17,38 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp<'_>) -
     struct Out<'a> {
         id: &'a str,
         from: &'a PeerId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<&'a PeerId>,
         from_user: &'a PublicUser,
         message: &'a str,
         timestamp: &'a str,
         r#type: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        to: Option<&'a PeerId>,
     }
-    let place = chatting(session)?;
+    let place = session.seated()?;
     let event = encode(
         "chat:message",
         &Out {
             id: stamp.id,
             from: &place.peer,
+            to: chat.to.as_ref(),
             from_user: session.user,
             message: &chat.message,
             timestamp: stamp.now,
             r#type: "text",
-            to: chat.to.as_ref(),
         },
     );
-    let kind = chat.to.map_or(LoggedKind::Others, LoggedKind::One);
-    let ack = format!(r#","id":"{}","timestamp":"{}""#, stamp.id, stamp.now);
-    Ok(Effect::Log(Logged { ack, ..Logged::new(kind, event, chat.id) }))
+    let kind = LoggedKind::Chat { to: chat.to, id: stamp.id.into(), timestamp: stamp.now.into() };
+    Ok(Effect::Log(Logged::new(kind, event, chat.id)))
 }
 
-/// `chat:typing`
+/// `chat:history`
+pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<Effect, Refusal> {
+    session.seated().map(|_| Effect::History(wanted))
+}
+
+/// `chat:typing`: worth nothing a moment later, so it is in no log.
 pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = chatting(session)?;
-    let payload = json!({ "from": place.peer, "fromUser": session.user, "isTyping": is_typing });
-    Ok(Effect::Log(Logged::new(LoggedKind::Others, encode("chat:typing", &payload), None)))
-}
-
-fn chatting<'a>(session: &SessionView<'a>) -> Result<&'a Place, Refusal> {
     let place = session.seated()?;
-    if place.meta.settings.chat_enabled {
-        Ok(place)
-    } else {
-        Err(Refusal::new(Code::Forbidden, "There is no chat in this call"))
-    }
+    let event = server_event::typing(&place.peer, session.user, is_typing);
+    Ok(Effect::Hint { event, rests_on: "chatEnabled" })
 }

@@ -1,7 +1,7 @@
 //! What the rules ask the dispatcher to do.
 
-use switchboard_common::domain::{MediaState, PeerId, RoomId};
-use switchboard_common::wire::client_event::{Create, Join};
+use switchboard_common::domain::{MediaSwitch, PeerId, RoomId};
+use switchboard_common::wire::client_event::{ChatHistory, Create, Join};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -18,6 +18,20 @@ pub enum Effect {
     IceServers,
     /// Pass an event through the room's log.
     Log(Logged),
+    /// Tell everybody else what is worth nothing later.
+    Hint {
+        /// The inside of the Socket.IO array.
+        event: String,
+        /// The setting that it rests on.
+        rests_on: &'static str,
+    },
+    /// Answer with what was said.
+    History(ChatHistory),
+    /// Answer with the room's figures.
+    Stats {
+        /// Those of the call too.
+        of_the_call: bool,
+    },
 }
 
 /// An event for the room's log.
@@ -29,8 +43,6 @@ pub struct Logged {
     pub event: String,
     /// The client's own id.
     pub dedupe: Option<Box<str>>,
-    /// More fields for the acknowledgement, as JSON text starting with a comma, or empty.
-    pub ack: String,
     /// Whether a refusal is told when no acknowledgement was asked for. Candidates go to people who have left all the time.
     pub loud: bool,
 }
@@ -42,14 +54,23 @@ pub enum LoggedKind {
     One(PeerId),
     /// Everybody else.
     Others,
-    /// Everybody else, and the sender's media state is this from now on.
-    Media(MediaState),
+    /// Everybody else, and the sender's media change.
+    Media(MediaSwitch),
+    /// Everybody else or one; it is a message, which may be kept. The sender learns its id and time.
+    Chat {
+        /// The one it is for.
+        to: Option<PeerId>,
+        /// The message's id.
+        id: Box<str>,
+        /// RFC 3339, UTC, milliseconds.
+        timestamp: Box<str>,
+    },
 }
 
 impl Logged {
     /// An event that is acknowledged with nothing more, and refused aloud.
     #[must_use]
     pub fn new(kind: LoggedKind, event: String, dedupe: Option<Box<str>>) -> Self {
-        Self { kind, event, dedupe, ack: String::new(), loud: true }
+        Self { kind, event, dedupe, loud: true }
     }
 }

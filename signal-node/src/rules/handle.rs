@@ -5,7 +5,7 @@ use switchboard_common::wire::client_event::ClientEvent;
 
 use super::effect::Effect;
 use super::session::{SessionView, Stamp};
-use super::{chat, media, membership, relay};
+use super::{chat, media, membership, relay, stats};
 
 /// Decides what follows from an event.
 ///
@@ -22,6 +22,8 @@ pub fn handle(event: ClientEvent<'_>, session: &SessionView<'_>, stamp: Stamp<'_
         ClientEvent::UpdateMedia { media, id } => media::update(media, id, session),
         ClientEvent::ScreenShare { enabled, id } => media::share_screen(enabled, id, session),
         ClientEvent::Chat(message) => chat::message(message, session, stamp),
+        ClientEvent::ChatHistory(wanted) => chat::history(wanted, session),
+        ClientEvent::GetStats => stats::get(session),
         ClientEvent::Typing { is_typing } => chat::typing(is_typing, session),
     }
 }

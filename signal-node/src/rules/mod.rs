@@ -10,6 +10,7 @@ pub mod media;
 pub mod membership;
 pub mod relay;
 pub mod session;
+pub mod stats;
 
 pub use effect::Effect;
 pub use handle::handle;

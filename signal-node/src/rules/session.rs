@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use switchboard_common::domain::{
-    Code, ConnectionState, MediaState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta,
-};
+use switchboard_common::domain::{Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta};
 
 /// A session at the moment of an event.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +26,6 @@ pub struct Place {
     pub role: Role,
     /// Connected, or waiting in the lobby.
     pub state: ConnectionState,
-    /// Its media.
-    pub media: MediaState,
     /// The call, and what it allows.
     pub meta: Arc<RoomMeta>,
 }

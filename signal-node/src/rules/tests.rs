@@ -4,8 +4,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use switchboard_common::domain::{
-    CallId, CallSettings, CallType, Code, ConnectionState, MediaState, PeerId, PublicUser, Refusal, Role, RoomId,
-    RoomMeta, UserId,
+    CallId, CallSettings, CallType, Code, ConnectionState, MediaChange, MediaSwitch, PeerId, PublicUser, Refusal, Role,
+    RoomId, RoomMeta, UserId,
 };
 use switchboard_common::wire::client_event::{self, Limits};
 
@@ -22,7 +22,6 @@ fn place(role: Role) -> Place {
         peer: PeerId::parse("0000000000000000000000aa#2").unwrap(),
         role,
         state: ConnectionState::Connected,
-        media: MediaState::default(),
         meta: Arc::new(meta()),
     }
 }
@@ -87,6 +86,8 @@ fn whoever_is_in_no_room_or_in_the_lobby_signals_nobody() {
             ("webrtc:screen-share", json!({ "enabled": true })),
             ("chat:message", json!({ "message": "hi" })),
             ("chat:typing", json!({ "isTyping": true })),
+            ("chat:history", json!({})),
+            ("webrtc:get-stats", json!({})),
         ] {
             assert_eq!(ask(place, name, &argument).unwrap_err().code, Code::NotInRoom, "{name}");
         }
@@ -111,39 +112,73 @@ fn a_room_is_left_only_by_who_is_in_it() {
 }
 
 #[test]
-fn media_follow_the_settings_of_the_call_but_going_off_is_always_allowed() {
-    let mut strict = place(Role::Participant);
-    let mut call = meta();
-    call.settings.video_enabled = false;
-    call.settings.allow_participant_screen_share = false;
-    strict.meta = Arc::new(call);
-    let off = json!({ "videoEnabled": false });
-    let (logged_off, event) = logged(ask(Some(&strict), "participant:update-media-state", &off).unwrap());
-    assert_eq!(logged_off.kind, LoggedKind::Media(MediaState { video_enabled: false, ..MediaState::default() }));
-    assert_eq!(event[1]["mediaState"]["audioEnabled"], true, "what is left out stays");
-    strict.media.video_enabled = false;
-    let on = json!({ "videoEnabled": true });
-    assert_eq!(ask(Some(&strict), "participant:update-media-state", &on).unwrap_err().code, Code::Forbidden);
-    let share = json!({ "enabled": true });
-    assert_eq!(ask(Some(&strict), "webrtc:screen-share", &share).unwrap_err().code, Code::Forbidden);
-    strict.role = Role::Moderator;
-    assert!(ask(Some(&strict), "webrtc:screen-share", &share).is_ok());
+fn media_rest_on_the_settings_for_whom_the_moderators_look_after_and_on_nothing_for_these() {
+    let change = MediaChange { video_enabled: Some(true), audio_enabled: None, screen_share_enabled: Some(false) };
+    let wish = json!({ "videoEnabled": true, "screenShareEnabled": false });
+    for role in [Role::Guest, Role::Participant, Role::Moderator, Role::Host] {
+        let (rests_on, unmuting_rests_on) = match role {
+            Role::Guest | Role::Participant => (
+                ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"],
+                "allowParticipantUnmute",
+            ),
+            Role::Moderator | Role::Host => (["", "", ""], ""),
+        };
+        let expected = MediaSwitch { change, role, rests_on, unmuting_rests_on };
+        let (logged, event) = logged(ask(Some(&place(role)), "participant:update-media-state", &wish).unwrap());
+        assert_eq!(logged.kind, LoggedKind::Media(expected));
+        assert_eq!(event[0], "participant:media-state-changed");
+        assert_eq!(event[1]["peerId"], "0000000000000000000000aa#2");
+        assert_eq!(event[1]["mediaState"], "\u{4}", "what it is then, only the script knows");
+    }
+    for name in ["webrtc:screen-share", "participant:screen-share-changed"] {
+        let (logged, event) = logged(ask(Some(&place(Role::Guest)), name, &json!({ "enabled": true })).unwrap());
+        let LoggedKind::Media(switch) = logged.kind else { panic!("{logged:?}") };
+        let alone = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(true) };
+        assert_eq!(switch.change, alone);
+        assert_eq!((&event[0], &event[1]["enabled"]), (&json!("participant:screen-share-changed"), &json!(true)));
+        assert_eq!(event[1]["user"]["name"], "Ann");
+    }
+}
+
+#[test]
+fn a_setting_that_is_off_is_refused_in_words_of_its_own() {
+    for setting in ["videoEnabled", "audioEnabled", "screenShareEnabled", "allowParticipantUnmute", "chatEnabled"] {
+        let (refusal, other) = (super::media::off(setting), super::media::off("something else"));
+        assert_eq!(refusal.code, Code::Forbidden);
+        assert_ne!(refusal.message, other.message);
+    }
 }
 
 #[test]
 fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
-    let argument = json!({ "message": "<b>\"hi\"</b>", "id": "mine" });
+    let argument = json!({ "message": "<b>\"hi\"</b>", "id": "mine", "to": "b#2", "from": "somebody-else" });
     let (logged, event) = logged(ask(Some(&place(Role::Guest)), "chat:message", &argument).unwrap());
     assert_eq!(event[1]["message"], "<b>\"hi\"</b>");
-    assert_eq!(event[1]["id"], "m1");
+    assert_eq!((&event[1]["id"], &event[1]["to"]), (&json!("m1"), &json!("b#2")));
+    assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
     assert_eq!(logged.dedupe.as_deref(), Some("mine"));
-    let ack: Value = serde_json::from_str(&format!("{{\"success\":true{}}}", logged.ack)).unwrap();
-    assert_eq!((&ack["id"], &ack["timestamp"]), (&json!("m1"), &json!("2026-01-01T00:00:00.000Z")));
-    let mut silent = place(Role::Host);
-    let mut call = meta();
-    call.settings.chat_enabled = false;
-    silent.meta = Arc::new(call);
-    assert_eq!(ask(Some(&silent), "chat:message", &argument).unwrap_err().code, Code::Forbidden);
+    let to = Some(PeerId::parse("b#2").unwrap());
+    let timestamp = "2026-01-01T00:00:00.000Z".into();
+    assert_eq!(logged.kind, LoggedKind::Chat { to, id: "m1".into(), timestamp });
+}
+
+#[test]
+fn typing_is_told_in_passing_and_history_asked_for() {
+    let place = place(Role::Guest);
+    let typing = ask(Some(&place), "chat:typing", &json!({ "isTyping": true })).unwrap();
+    let Effect::Hint { event, rests_on: "chatEnabled" } = typing else { panic!("{typing:?}") };
+    assert!(event.starts_with("\"chat:typing\",{") && event.contains("\"isTyping\":true"), "{event}");
+    let history = ask(Some(&place), "chat:history", &json!({ "before": "m7" })).unwrap();
+    let Effect::History(wanted) = history else { panic!("{history:?}") };
+    assert_eq!((wanted.before.as_deref(), wanted.limit), (Some("m7"), 50));
+}
+
+#[test]
+fn the_figures_of_the_call_are_for_who_runs_it() {
+    for (role, all) in [(Role::Guest, false), (Role::Participant, false), (Role::Moderator, true), (Role::Host, true)] {
+        let stats = ask(Some(&place(role)), "webrtc:get-stats", &json!({})).unwrap();
+        assert!(matches!(stats, Effect::Stats { of_the_call } if of_the_call == all), "{role:?}: {stats:?}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Application for Probe {
             "typing" => {
                 for n in 0..5 {
                     let message = Message::event(&Namespace::default(), "typing", &n.to_string());
-                    assert!(outbox.send_coalesced("typing", message).is_ok());
+                    assert!(outbox.send(message.superseding(Some("typing"))).is_ok());
                 }
             }
             _ => {}

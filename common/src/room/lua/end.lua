@@ -1,6 +1,6 @@
 -- end: ends a call, for its host in a seat or for whoever was authorized elsewhere.
 --
--- KEYS    1-4 as seats
+-- KEYS    1-4 as seats   5 the history of its chat
 -- ARGV    1-7 as seats   8 call, or - for the seat's   9 call-ended, the event   10 the fact's details   11 tombstone, ms
 --         12 peer, or -   13 gen
 -- replies OK | ENDED | DENIED | STALE

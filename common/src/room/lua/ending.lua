@@ -1,5 +1,7 @@
 -- Shared by the scripts that can end a call: end, expire.
 --
+-- KEYS[5] the history of its chat
+--
 -- Everybody is told, every presence ends in the outbox, and a tombstone keeps the room from being opened again for a while.
 local function end_call(call, event, details, tombstone)
   local fields = redis.call('HGETALL', room_key)
@@ -26,7 +28,7 @@ local function end_call(call, event, details, tombstone)
   end
   fact('ended', call, '-', '-', '-', 0, details)
   redis.call('ZREM', deadlines, room .. ' * 0')
-  redis.call('DEL', room_key, log_key)
+  redis.call('DEL', room_key, log_key, KEYS[5])
   redis.call('HSET', room_key, 'st', 'ended', 'c', call)
   redis.call('PEXPIRE', room_key, tombstone)
 end

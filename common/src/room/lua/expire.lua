@@ -1,6 +1,6 @@
 -- expire: one deadline that may be due: a seat past its grace, or a room empty for too long.
 --
--- KEYS    1-4 as seats
+-- KEYS    1-4 as seats   5 the history of its chat
 -- ARGV    1-7 as seats   8 peer, or * for the empty room   9 gen   10 call-ended, the event   11 the fact's details   12 tombstone, ms
 -- replies OK | STALE
 local peer, gen = ARGV[8], ARGV[9]

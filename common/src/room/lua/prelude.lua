@@ -4,9 +4,11 @@
 -- ARGV[1] a node's channel without the node   ARGV[2] the room   ARGV[3] the log's window, ms   ARGV[4] its length, about
 --
 -- Fields of the hash: m meta, mv its version, c call, st open | ended, cap seats, lock 0 | 1, host user, gen the last generation,
--- born the first one, n seats taken, peak the most ever, nodes "n1:2 n2:1" (connected seats by node), floor (the log is whole from it);
+-- born the first one, n seats taken, peak the most ever, nodes "n1:2 n2:1" (connected seats by node), floor (the log is whole from it),
+-- dev the highest number of a device, said the chat messages;
 --   s:<peer> "state gen node handle role join pid uid"; node and handle are - unless connected or waiting
---   o:<peer> last operation   i:<peer> participant JSON as of the join   v:<peer> media JSON   a:<peer> ms of the last attach
+--   o:<peer> last operation   i:<peer> participant JSON as of the join   a:<peer> ms of the last attach
+--   v:<peer> media JSON, with `held`: the kinds that a moderator has switched off
 --   p:<pid hash> peer         b:<uid> banned
 -- Generations begin at the clock's ms, so that a room made anew never repeats one that an old session still holds.
 local room_key, log_key = KEYS[1], KEYS[2]

@@ -2,13 +2,14 @@
 --
 -- KEYS    1-2 as the prelude   3 de-duplication (optional)
 -- ARGV    1-4 as the prelude   5 sender   6 its gen   7 op   8 receiver   9 event
--- replies OK id | DUP id | NOPEER | STALE | GAP
-local from, gen, op, to, event = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+-- replies OK id | DUP id note | NOPEER | STALE | GAP
+local from, gen, op, to, event, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], KEYS[3]
 local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 's:' .. to)
-local reply = take(from, gen, op, found[1], found[2])
+local reply = take(from, gen, op, found[1], found[2], dedupe)
 if reply then return reply end
-local state, node, handle = string.match(found[3] or '', '^(%S+) %S+ (%S+) (%S+)')
-if not state or state == 'waiting' then return {'NOPEER'} end
-local id = log(to, '-', from .. ':' .. gen .. ':' .. op, event)
+local state, node, handle, peer = reach(to, found[3])
+if not state then return {'NOPEER'} end
+event = addressed(event, to, peer)
+local id = log(peer, '-', from .. ':' .. gen .. ':' .. op, event)
 if state == 'connected' then tell_one(node, handle, id, event) end
-return done(gen, op, id)
+return done(gen, op, id, dedupe)

@@ -22,6 +22,8 @@ end
 local function put_seat(peer, seat)
   redis.call('HSET', room_key, 's:' .. peer, table.concat(
     {seat.state, seat.gen, seat.node, seat.handle, seat.role, seat.join, seat.pid, seat.uid}, ' '))
+  local device = tonumber(string.match(peer, '#(%d+)$'))
+  if device and device > tonumber(redis.call('HGET', room_key, 'dev') or 0) then redis.call('HSET', room_key, 'dev', device) end
 end
 
 local function next_gen()

@@ -1,11 +1,13 @@
 //! Rooms on Redis: what everybody else calls. Each call is one script (or plain reads) in the lane of the room's partition.
 
+mod chat;
 mod nodes;
 mod outbox;
 mod rates;
 mod revoked;
 mod rooms;
 mod seats;
+mod stats;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -84,7 +86,8 @@ impl Rooms {
         let name = match op.kind {
             OpKind::Relay { .. } => "relay",
             OpKind::Broadcast => "bcast",
-            OpKind::SetMedia(_) => "set",
+            OpKind::Media(_) => "media",
+            OpKind::Chat(_) => "chat",
         };
         let topology = Arc::downgrade(&self.inner.topology);
         let answer = move |result: Result<Vec<Value>, StoreError>| {
@@ -176,9 +179,14 @@ fn op_reply(values: Vec<Value>) -> Result<OpReply, StoreError> {
     let words = Words::of(values)?;
     Ok(match words.word() {
         "OK" => OpReply::Logged { id: words.id(1)?, duplicate: false },
-        "DUP" => OpReply::Logged { id: words.id(1)?, duplicate: true },
+        "DUP" => match words.text(2)? {
+            "" => OpReply::Logged { id: words.id(1)?, duplicate: true },
+            note => OpReply::Known { id: words.id(1)?, note: note.into() },
+        },
         "NOPEER" => OpReply::NoPeer,
         "DENIED" => OpReply::Denied,
+        "OFF" => OpReply::Off(words.text(1)?.into()),
+        "FULL" => OpReply::Full,
         // A gap with nothing of the seat's before it: Redis lost operations. The client resumes under a new generation.
         "STALE" | "GAP" => OpReply::Stale,
         _ => return Err(words.unknown()),

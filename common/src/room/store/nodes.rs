@@ -199,7 +199,9 @@ impl Rooms {
     fn expire_command(&self, member: &Member) -> Cmd {
         let empty = member.peer == "*";
         let left = if empty { "empty" } else { "timeout" };
-        let mut command = self.context().seat_script(Script::Expire, &member.room, &[], left);
+        let context = self.context();
+        let chat = context.keys.chat(context.keys.partition_of(&member.room), &member.room);
+        let mut command = context.seat_script(Script::Expire, &member.room, &[&chat], left);
         command.arg(&member.peer).arg(&member.generation).arg(server_event::call_ended(&member.room, "empty"));
         command.arg(r#"{"reason":"empty"}"#).arg(millis(self.options().tombstone));
         command

@@ -94,7 +94,9 @@ impl Rooms {
     }
 
     fn end_command(&self, room: &RoomId, call: &str, reason: &str) -> redis::Cmd {
-        let mut command = self.context().seat_script(Script::End, room, &[], "ended");
+        let context = self.context();
+        let chat = context.keys.chat(context.keys.partition_of(room), room);
+        let mut command = context.seat_script(Script::End, room, &[&chat], "ended");
         command
             .arg(call)
             .arg(server_event::call_ended(room, reason))

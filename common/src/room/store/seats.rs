@@ -71,7 +71,7 @@ impl Rooms {
                 let room = snapshot(&hash.ok_or_else(|| unexpected("a room"))?)?;
                 // Ended between a join whose answer was lost and its repetition.
                 let Some(snapshot) = room else { return Ok(Joined::Ended) };
-                Ok(Joined::Seated { seat: claim.take()?, id, snapshot })
+                Ok(Joined::Seated { seat: claim.take()?, id, snapshot: Box::new(snapshot) })
             }
             "WAITING" => Ok(Joined::Waiting { id: claim.reply.id(3)?, seat: claim.take()? }),
             "FULL" => Ok(Joined::Full),

@@ -39,6 +39,14 @@ fn what_is_missing_or_mistyped_is_refused_with_a_code() {
         ("participant:update-media-state", r#"{"videoEnabled":"yes"}"#, Code::ValidationError),
         ("chat:message", r#"{"message":" "}"#, Code::ValidationError),
         ("chat:message", r#"{"message":"a\u0000"}"#, Code::ValidationError),
+        ("chat:message", r#"{"message":"a\u0085"}"#, Code::ValidationError),
+        ("chat:message", r#"{"message":["a"]}"#, Code::ValidationError),
+        ("chat:message", &format!(r#"{{"message":"{}"}}"#, "é".repeat(4001)), Code::ValidationError),
+        ("chat:typing", r#"{"isTyping":"yes"}"#, Code::ValidationError),
+        ("chat:history", r#"{"limit":0}"#, Code::ValidationError),
+        ("chat:history", r#"{"limit":101}"#, Code::ValidationError),
+        ("chat:history", r#"{"limit":-1}"#, Code::ValidationError),
+        ("chat:history", r#"{"before":7}"#, Code::ValidationError),
     ] {
         assert_eq!(code(name, argument), Some(expected), "{name} {argument}");
     }
@@ -64,7 +72,7 @@ proptest! {
     #[test]
     fn no_argument_panics(
         name in prop::sample::select(vec!["room:create", "room:join", "room:leave", "webrtc:offer",
-            "webrtc:ice-candidate", "webrtc:data-channel", "participant:update-media-state", "chat:message", "x"]),
+            "webrtc:ice-candidate", "webrtc:data-channel", "participant:update-media-state", "chat:message", "chat:history", "x"]),
         key in "(to|offer|id|roomId|message|candidate|[a-z]{1,4})",
         value in "(\"[a-z#é ]{0,9}\"|[0-9]{1,20}|null|true|\\[[0-9]{0,2}\\]|\\{\"sdp\":\"[a-z]{0,3}\"\\})",
     ) {

@@ -1,0 +1,33 @@
+//! What goes to a session's socket: events as packets, and its end.
+
+use bytes::Bytes;
+use switchboard_common::domain::{DisconnectReason, RoomId};
+use switchboard_common::room::LogId;
+use switchboard_common::wire::server_event::superseded_by;
+
+use crate::outbox::{Message, Outbox};
+use crate::transport;
+
+/// Closes a socket for one of the signaling's own reasons.
+pub fn close(outbox: &Outbox, reason: DisconnectReason) {
+    if reason.should_reconnect() { outbox.close(told(reason)) } else { outbox.disconnect(told(reason)) }
+}
+
+/// A reason in the transport's words.
+#[must_use]
+pub const fn told(reason: DisconnectReason) -> transport::DisconnectReason {
+    transport::DisconnectReason::new(reason.name(), reason.close_code())
+}
+
+/// The Socket.IO packet of a logged event: the event's text, with its offset as the last argument. One of a state takes the place of
+/// the one before that a slow client has not got yet.
+#[must_use]
+pub fn packet(id: LogId, room: &RoomId, event: &Bytes) -> Message {
+    let text = String::from_utf8_lossy(event);
+    Message::packet(format!(r#"42[{text},"{id}.{room}"]"#)).superseding(superseded_by(event))
+}
+
+/// The packet of an event that is in no log: it has no offset.
+pub(super) fn hint(event: &Bytes) -> Message {
+    Message::packet(format!("42[{}]", String::from_utf8_lossy(event))).superseding(superseded_by(event))
+}
