@@ -28,4 +28,12 @@ pub const METRICS: &[Metric] = &[
     counts("switchboard_dead_facts_total", One, "Facts that can never be written, set aside"),
     counts("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
     counts("switchboard_calls_lapsed_total", One, "Scheduled calls that nobody came to, cancelled"),
+    shows("switchboard_outbox_facts", One, "Facts that wait for MongoDB"),
+    counts(
+        "switchboard_webhooks_total",
+        Each("outcome", &["delivered", "postponed", "given_up"]),
+        "Tries to deliver a webhook",
+    ),
+    spreads("switchboard_webhook_seconds", One, "From sending a webhook to its answer"),
+    shows("switchboard_webhook_lag_seconds", AsSeen, "Age of the oldest webhook that is due"),
 ];

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use switchboard_common::auth::Lifetimes;
 use switchboard_common::config::{
-    ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
+    ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
 };
 
 use crate::limits::RatesConfig;
+use crate::webhooks::{Endpoint, WebhookOptions};
+
+/// HMAC-SHA256 wants a key as long as its hash.
+const WEBHOOK_SECRET_MIN_BYTES: usize = 32;
 
 /// Everything that the api can be told. Over eight fields: each is a group or a knob of its own.
 #[derive(Clone, Debug)]
@@ -45,6 +49,39 @@ pub struct ApiConfig {
     pub empty_after: Duration,
     /// `UNOPENED_CALL_SECONDS`: how long after its date a call that nobody came to is cancelled.
     pub unopened_after: Duration,
+    /// Who is told what happens.
+    pub webhooks: WebhookConfig,
+}
+
+/// Webhooks: `WEBHOOK_URLS`, `WEBHOOK_SECRET`, `WEBHOOK_TIMEOUT_MS`, `WEBHOOK_GIVE_UP_SECONDS`.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// To whom, and how.
+    pub options: WebhookOptions,
+    /// Signs what is sent; there when there is an endpoint.
+    pub secret: Option<Secret>,
+}
+
+impl WebhookConfig {
+    fn from_env(env: &mut Env) -> Self {
+        let addresses = env.list("WEBHOOK_URLS", "");
+        let endpoints: Vec<_> = addresses.iter().filter_map(|address| Endpoint::parse(address)).collect();
+        if endpoints.len() < addresses.len() {
+            env.reject("WEBHOOK_URLS", "must be a list of http or https addresses");
+        }
+        let secret = env.secret("WEBHOOK_SECRET");
+        let long_enough = secret.as_ref().is_some_and(|text| text.expose().len() >= WEBHOOK_SECRET_MIN_BYTES);
+        if !endpoints.is_empty() && !long_enough {
+            env.reject("WEBHOOK_SECRET", format!("must have at least {WEBHOOK_SECRET_MIN_BYTES} bytes"));
+        }
+        let options = WebhookOptions {
+            endpoints,
+            timeout: env.millis("WEBHOOK_TIMEOUT_MS", 10_000, 100..=60_000),
+            give_up: env.seconds("WEBHOOK_GIVE_UP_SECONDS", 86_400, 1..=7 * 86_400),
+            ..WebhookOptions::default()
+        };
+        Self { options, secret }
+    }
 }
 
 impl ApiConfig {
@@ -83,6 +120,7 @@ impl ApiConfig {
             deadline: env.millis("REQUEST_TIMEOUT_MS", 15_000, 100..=300_000),
             empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
             unopened_after: env.seconds("UNOPENED_CALL_SECONDS", 86_400, 60..=30 * 86_400),
+            webhooks: WebhookConfig::from_env(env),
         };
         variables.finish().map(|()| config)
     }
@@ -92,6 +130,21 @@ impl ApiConfig {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn webhooks_need_sound_addresses_and_a_long_secret() {
+        let wrong = |pairs: &[(&'static str, &'static str)]| -> Vec<String> {
+            let errors = ApiConfig::from_env(Env::new(pairs.iter().copied())).err();
+            errors.map_or_else(Vec::new, |errors| errors.0.into_iter().map(|error| error.name).collect())
+        };
+        let (url, secret) = (("WEBHOOK_URLS", "https://a.test/x, http://b.test"), "0123456789abcdef0123456789abcdef");
+        assert!(wrong(&[url, ("WEBHOOK_SECRET", secret)]).is_empty());
+        assert_eq!(wrong(&[url]), ["WEBHOOK_SECRET"]);
+        assert_eq!(wrong(&[url, ("WEBHOOK_SECRET", "short")]), ["WEBHOOK_SECRET"]);
+        for address in ["ftp://a.test", "a.test/x", "http://"] {
+            assert_eq!(wrong(&[("WEBHOOK_URLS", address)]), ["WEBHOOK_URLS"], "{address}");
+        }
+    }
 
     #[test]
     fn nothing_set_is_a_configuration_for_development_and_none_for_production() {

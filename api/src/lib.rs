@@ -20,6 +20,7 @@ mod run;
 pub mod server;
 pub mod views;
 mod web;
+pub mod webhooks;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use switchboard_common::admin::{self, Readiness};
-use switchboard_common::auth::{Hasher, Tokens, random_id};
+use switchboard_common::auth::{Hasher, Tokens, WebhookKey, random_id};
 use switchboard_common::domain::NodeId;
 use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::records::{Records, RecordsTimeouts};
@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts, now};
-use crate::config::ApiConfig;
+use crate::config::{ApiConfig, WebhookConfig};
 use crate::limits::Limits;
 use crate::recorder::{self, RecorderOptions};
-use crate::{HttpOptions, lapse, router, server};
+use crate::{HttpOptions, lapse, router, server, webhooks};
 
 /// Between tries to reach something that is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -72,8 +72,14 @@ async fn serve(
         () = stop.cancelled() => return Ok(()),
     };
     let indexes = tokio::spawn(make_indexes(records.clone(), ready));
-    let recorder =
-        tokio::spawn(recorder::run(rooms.clone(), records.clone(), RecorderOptions::default(), stop.clone()));
+    let WebhookConfig { options, secret } = config.webhooks.clone();
+    let told = options.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let recording = RecorderOptions { webhooks: told, ..RecorderOptions::default() };
+    let recorder = tokio::spawn(recorder::run(rooms.clone(), records.clone(), recording, stop.clone()));
+    let telling = secret.map(|secret| {
+        let key = WebhookKey::new(secret.expose());
+        tokio::spawn(webhooks::run(records.clone(), options, key, stop.clone()))
+    });
     let lapses = lapse::run(rooms.clone(), records.clone(), config.unopened_after, now, stop.clone());
     let lapses = tokio::spawn(lapses);
     let revoked = Revocations::default();
@@ -94,6 +100,9 @@ async fn serve(
     tracing::info!("serving");
     server::serve(listener, router(app, options), stop).await;
     indexes.abort();
+    if let Some(telling) = telling {
+        telling.await.context("the webhooks")?;
+    }
     lapses.await.context("the look for calls that nobody came to")?;
     following.await.context("the list of revoked sign-ins")?;
     recorder.await.context("the recorder")

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RecorderOptions, reading};
 use crate::app::now;
+use crate::webhooks::events::deliveries;
 
 /// The first and the longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -102,7 +103,7 @@ impl Outboxes {
                 Err(problem) => dead.push(buried(&entry, problem)),
             }
         }
-        let refused = self.records.write_facts(&facts).await?;
+        let refused = self.write_all_that_can_be(&facts).await?;
         dead.extend(refused.iter().map(|(index, problem)| buried(&sources[*index], problem.clone())));
         self.records.bury_facts(&dead, now()).await?;
         for fact in &dead {
@@ -113,11 +114,35 @@ impl Outboxes {
                 "a fact can never be recorded; kept in deadfacts"
             );
         }
-        let written = facts.iter().enumerate().filter(|(index, _)| refused.iter().all(|(bad, _)| bad != index));
-        for (_, CallFact { change, .. }) in written {
+        let mut index = 0;
+        facts.retain(|_| {
+            index += 1;
+            refused.iter().all(|(bad, _)| bad + 1 != index)
+        });
+        // Before the outbox lets go of the facts: a pod that dies now leaves them to the next, which queues the same once more.
+        self.records.queue_deliveries(&deliveries(&facts, &self.options.webhooks)).await?;
+        for CallFact { change, .. } in &facts {
             metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
         }
         Ok(())
+    }
+
+    /// Writes facts; those, by index, that MongoDB will never take, and why. When it refuses all at once, they are said one by one: a
+    /// single one can be the cause. Whether that one or MongoDB is at fault shows when it is buried, which is a write too.
+    async fn write_all_that_can_be(&self, facts: &[CallFact]) -> Result<Vec<(usize, String)>, RecordsError> {
+        match self.records.write_facts(facts).await {
+            Err(RecordsError::Failed(_) | RecordsError::Corrupt(_)) => {}
+            done => return done,
+        }
+        let mut refused = Vec::new();
+        for (index, fact) in facts.iter().enumerate() {
+            match self.records.write_facts(std::slice::from_ref(fact)).await {
+                Ok(bad) => refused.extend(bad.into_iter().map(|(_, problem)| (index, problem))),
+                Err(RecordsError::Failed(problem) | RecordsError::Corrupt(problem)) => refused.push((index, problem)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) use drain::jittered;
 use steward::Steward;
 
 /// How the recorder works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RecorderOptions {
     /// How long a partition stays with an owner that is not heard of; renewed four times in that.
     pub lease: Duration,
@@ -34,11 +34,19 @@ pub struct RecorderOptions {
     pub batch: usize,
     /// Batches in memory at the same time: with `batch`, the bound of what is held.
     pub writers: usize,
+    /// The names of the endpoints that are told what happens.
+    pub webhooks: Vec<String>,
 }
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(10), idle: Duration::from_millis(250), batch: 500, writers: 4 }
+        Self {
+            lease: Duration::from_secs(10),
+            idle: Duration::from_millis(250),
+            batch: 500,
+            writers: 4,
+            webhooks: Vec::new(),
+        }
     }
 }
 
@@ -48,9 +56,9 @@ pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop:
     let outboxes = Arc::new(Outboxes {
         rooms,
         records,
+        writers: Semaphore::new(options.writers.max(1)),
         options,
         token: format!("{:032x}", rand::random::<u128>()),
-        writers: Semaphore::new(options.writers.max(1)),
     });
     Steward::new(outboxes).run(stop).await;
 }

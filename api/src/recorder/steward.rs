@@ -121,7 +121,7 @@ impl Steward {
         self.holdings.insert(number, Holding { stop, task, until });
     }
 
-    /// The age of the oldest fact that waits anywhere. Every pod tells it, so it is told even while nobody owns the partition.
+    /// How many facts wait anywhere, and the age of the oldest. Every pod tells it, so it is told even while nobody owns the partition.
     async fn measure_lag(&self) {
         let Outboxes { rooms, .. } = &*self.outboxes;
         let heads = (0..rooms.partitions()).map(|number| rooms.outbox(Partition(number), None, 1));
@@ -129,6 +129,10 @@ impl Steward {
         let now = u64::try_from(now().0).unwrap_or_default();
         let lag = oldest.map_or(Duration::ZERO, |at| Duration::from_millis(now.saturating_sub(at)));
         metrics::gauge!("switchboard_outbox_lag_seconds").set(lag.as_secs_f64());
+        let lengths = (0..rooms.partitions()).map(|number| rooms.outbox_len(Partition(number)));
+        let waiting: u64 = join_all(lengths).await.into_iter().flatten().sum();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("switchboard_outbox_facts").set(waiting as f64);
     }
 
     async fn retire(mut self) {

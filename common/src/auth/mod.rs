@@ -1,11 +1,13 @@
-//! Who somebody is: tokens, passwords, the credentials for TURN, and the nodes' own key.
+//! Who somebody is: tokens, passwords, the credentials for TURN, the nodes' own key, and the signature of webhooks.
 
 pub mod cluster;
 pub mod password;
 pub mod token;
 pub mod turn;
+pub mod webhook;
 
 pub use cluster::ClusterKey;
 pub use password::{Hasher, Verdict};
 pub use token::{Identity, Issued, Kind, Lifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceServer, TurnCredentials};
+pub use webhook::WebhookKey;

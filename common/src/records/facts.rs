@@ -305,22 +305,22 @@ const EVENTS: &str = "callevents";
 const MESSAGES: &str = "chatmessages";
 const DEAD: &str = "deadfacts";
 const RECORDERS: &str = "recorders";
-const DUPLICATE_KEY: i32 = 11_000;
+pub(super) const DUPLICATE_KEY: i32 = 11_000;
 
 /// What is trimmed from the outbox must survive the loss of the primary.
-fn majority() -> Document {
+pub(super) fn majority() -> Document {
     doc! { "w": "majority" }
 }
 
-struct WriteError {
-    code: i32,
-    problem: String,
+pub(super) struct WriteError {
+    pub(super) code: i32,
+    pub(super) problem: String,
 }
 
 /// The statements of a write command that failed for good, by index.
 ///
 /// A failure that passes (a step-down, a shutdown, a write that no majority has yet) makes the whole answer an error: say it again.
-fn write_errors(answer: &Document) -> Result<Vec<(usize, WriteError)>, RecordsError> {
+pub(super) fn write_errors(answer: &Document) -> Result<Vec<(usize, WriteError)>, RecordsError> {
     if let Ok(concern) = answer.get_document("writeConcernError") {
         return Err(RecordsError::Unavailable(format!(
             "write concern: {}",

@@ -7,6 +7,7 @@ mod account_figures;
 mod call;
 mod call_edits;
 mod calls;
+mod deliveries;
 mod error;
 mod fact_updates;
 mod facts;
@@ -28,6 +29,7 @@ pub use account_figures::AccountFigures;
 pub use call::CallRecord;
 pub use call_edits::CallEdit;
 pub use calls::{CallFilter, CallOrder, CallPage};
+pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome};
 pub use error::RecordsError;
 pub use facts::{CallChange, CallEvent, CallFact, ChatMessage, DeadFact, NewCall, Present};
 pub use figures::CallFigures;
@@ -100,6 +102,7 @@ impl Records {
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;
         self.ensure_session_indexes().await?;
+        self.ensure_delivery_indexes().await?;
         self.ensure_fact_indexes().await
     }
 

@@ -1,0 +1,291 @@
+//! Webhooks on a real Redis and a real MongoDB, with a receiver that fails, is slow, and dies.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::recorder::{self, RecorderOptions};
+use api::webhooks::{self, Endpoint, WebhookOptions};
+use axum::extract::State;
+use axum::routing::post;
+use devcluster::mongo::Mongo;
+use devcluster::redis::RedisServer;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use switchboard_common::auth::WebhookKey;
+use switchboard_common::domain::{
+    CallId, CallSettings, CallType, MediaState, NodeId, PublicUser, Role, RoomId, RoomMeta, SessionHandle, Timestamp,
+    UserId,
+};
+use switchboard_common::records::{DeliveryCounts, Records, RecordsTimeouts};
+use switchboard_common::redis_client::RedisUrl;
+use switchboard_common::room::{Created, Ended, Join, Joined, Partition, RoomOptions, Rooms};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const BOUND: Duration = Duration::from_secs(60);
+const PARTITIONS: u16 = 4;
+const SECRET: &str = "a-secret-of-webhooks-of-32-bytes!";
+
+/// What a receiver got, in order: header values and body.
+#[derive(Clone, Debug)]
+struct Got {
+    signature: String,
+    event_id: String,
+    body: String,
+    json: Value,
+}
+
+#[derive(Default)]
+struct Inbox {
+    got: Vec<Got>,
+    /// How many of the next ones are refused.
+    refusals: usize,
+    /// How long each answer takes.
+    delay: Duration,
+}
+
+/// A receiver on a port of its own; it can die and come back.
+struct Receiver {
+    inbox: Arc<Mutex<Inbox>>,
+    port: u16,
+    serving: JoinHandle<()>,
+}
+
+async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: String) -> StatusCode {
+    let delay = inbox.lock().unwrap().delay;
+    tokio::time::sleep(delay).await;
+    let mut inbox = inbox.lock().unwrap();
+    if inbox.refusals > 0 {
+        inbox.refusals -= 1;
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let json: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(header("switchboard-event"), json["type"].as_str().unwrap());
+    let got = Got { signature: header("switchboard-signature"), event_id: header("switchboard-event-id"), body, json };
+    inbox.got.push(got);
+    StatusCode::NO_CONTENT
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
+        let (port, serving) = Self::serve(&inbox, 0).await;
+        Self { inbox, port, serving }
+    }
+
+    async fn serve(inbox: &Arc<Mutex<Inbox>>, port: u16) -> (u16, JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = axum::Router::new().route("/hook", post(receive)).with_state(Arc::clone(inbox));
+        (port, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
+    }
+
+    /// Takes no connection any more, and nothing on those that are open.
+    fn die(&self) {
+        self.serving.abort();
+        self.inbox.lock().unwrap().refusals = usize::MAX;
+    }
+
+    async fn come_back(&mut self) {
+        self.inbox.lock().unwrap().refusals = 0;
+        (_, self.serving) = Self::serve(&self.inbox, self.port).await;
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::parse(&format!("http://127.0.0.1:{}/hook", self.port)).unwrap()
+    }
+
+    fn got(&self) -> Vec<Got> {
+        self.inbox.lock().unwrap().got.clone()
+    }
+
+    /// The types of what a call's events were, in the order of their arrival.
+    fn story(&self, call: &CallId) -> Vec<String> {
+        let of_call = |got: &Got| got.json["data"]["callId"] == call.as_str();
+        self.got().iter().filter(|got| of_call(got)).map(|got| got.json["type"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+const STORY: [&str; 6] =
+    ["call.started", "participant.joined", "participant.joined", "participant.left", "participant.left", "call.ended"];
+
+struct Bed {
+    redis: RedisServer,
+    mongo: Mongo,
+    rooms: Rooms,
+    records: Records,
+}
+
+async fn connect(redis: &RedisServer) -> Rooms {
+    let options = RoomOptions { partitions: PARTITIONS, ..RoomOptions::default() };
+    Rooms::connect(&RedisUrl::parse(&redis.url()).unwrap(), options, NodeId::parse("n1").unwrap()).await.unwrap()
+}
+
+impl Bed {
+    async fn start() -> Self {
+        let redis = RedisServer::start().await.unwrap();
+        let mongo = Mongo::start().await.unwrap();
+        let rooms = connect(&redis).await;
+        for number in 0..PARTITIONS {
+            rooms.beat(Partition(number), 1, true).await.unwrap();
+        }
+        let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
+        let records = Records::connect(&mongo.uri("webhooks"), timeouts).await.unwrap();
+        records.ensure_indexes().await.unwrap();
+        Self { redis, mongo, rooms, records }
+    }
+
+    /// What an api pod runs: a recorder and couriers, until the task is aborted.
+    async fn pod(&self, endpoints: &[Endpoint], give_up: Duration) -> JoinHandle<()> {
+        let options = WebhookOptions {
+            endpoints: endpoints.to_vec(),
+            timeout: Duration::from_secs(5),
+            give_up,
+            backoff: (Duration::from_millis(50), Duration::from_millis(200)),
+            lease: Duration::from_secs(2),
+            idle: Duration::from_millis(20),
+            at_once: 4,
+        };
+        let recording = RecorderOptions {
+            lease: Duration::from_secs(2),
+            idle: Duration::from_millis(20),
+            batch: 5,
+            webhooks: endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
+            ..RecorderOptions::default()
+        };
+        let (rooms, records) = (connect(&self.redis).await, self.records.clone());
+        tokio::spawn(async move {
+            let stop = CancellationToken::new();
+            tokio::join!(
+                recorder::run(rooms, records.clone(), recording, stop.clone()),
+                webhooks::run(records, options, WebhookKey::new(SECRET), stop.clone()),
+            );
+        })
+    }
+
+    /// A call of two people, from its making to its end.
+    async fn call(&self, number: u32) -> CallId {
+        let user = |person: u32| UserId::parse(&format!("{:024x}", 0xabc_0000 + person)).unwrap();
+        let meta = RoomMeta {
+            call_id: CallId::parse(&format!("{number:024x}")).unwrap(),
+            name: format!("Call {number}"),
+            host: user(0),
+            call_type: CallType::Public,
+            settings: CallSettings::default(),
+            max_participants: 50,
+            passcode_hash: None,
+            invited: Vec::new(),
+            created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+            version: 0,
+        };
+        let room = RoomId::parse(&format!("room-{number}")).unwrap();
+        let details = serde_json::to_string(&meta).unwrap();
+        assert_eq!(self.rooms.create(&room, &meta, &details).await.unwrap(), Created::Done);
+        for person in 0..2 {
+            let join = Join {
+                room: room.clone(),
+                meta_version: 0,
+                user: user(person),
+                pid: format!("{:032x}", number << 8 | person),
+                old_pid: None,
+                handle: SessionHandle(u64::from(number << 8 | person)),
+                role: Role::Participant,
+                waits: false,
+                public: PublicUser::new(user(person), format!("Person {person}"), None),
+                media: MediaState::default(),
+            };
+            let joined = self.rooms.join(join).await.unwrap();
+            assert!(matches!(joined, Joined::Seated { .. }), "{joined:?}");
+        }
+        assert_eq!(self.rooms.end(&room, &meta.call_id, "ended_by_host").await.unwrap(), Ended::Done);
+        meta.call_id
+    }
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(BOUND, async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "waited in vain for {what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_is_told_signed_and_in_its_calls_order_though_receiver_and_pods_die() {
+    let bed = Bed::start().await;
+    let mut receiver = Receiver::start().await;
+    let endpoint = receiver.endpoint();
+    let pods = [
+        bed.pod(std::slice::from_ref(&endpoint), BOUND * 2).await,
+        bed.pod(std::slice::from_ref(&endpoint), BOUND * 2).await,
+    ];
+    receiver.inbox.lock().unwrap().refusals = 7;
+    let mut calls = Vec::new();
+    for number in 0..30 {
+        calls.push(bed.call(number).await);
+        if number == 10 {
+            until("some to be told in spite of refusals", async || receiver.got().len() > 3).await;
+            receiver.die();
+        }
+    }
+    pods[0].abort();
+    receiver.come_back().await;
+    until("everything to be told", async || {
+        let counts = bed.records.delivery_counts(&endpoint.name).await.unwrap();
+        counts == DeliveryCounts { pending: 0, delivered: 30 * 6, given_up: 0 }
+    })
+    .await;
+
+    let mut seen: HashMap<String, Got> = HashMap::new();
+    for got in receiver.got() {
+        let at = got.signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap();
+        let at = Timestamp(at.parse::<i64>().unwrap() * 1000);
+        assert_eq!(WebhookKey::new(SECRET).sign(at, &got.body), got.signature);
+        assert_eq!(got.json["id"], got.event_id);
+        if let Some(earlier) = seen.insert(got.event_id.clone(), got.clone()) {
+            assert_eq!(earlier.body, got.body, "a repetition is the same");
+        }
+    }
+    for call in &calls {
+        // A pod that died between the answer and its writing has one told again; apart from that the order is the call's.
+        let mut story = receiver.story(call);
+        story.dedup();
+        let mut expected = STORY.to_vec();
+        expected.dedup();
+        assert_eq!(story, expected, "{call}");
+        assert!(receiver.story(call).len() >= STORY.len());
+    }
+    assert_eq!(seen.len(), 30 * 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_receiver_holds_up_neither_the_recorder_nor_another_and_a_dead_one_is_given_up() {
+    let mut bed = Bed::start().await;
+    let (quick, slow) = (Receiver::start().await, Receiver::start().await);
+    slow.inbox.lock().unwrap().delay = BOUND;
+    let dead = Receiver::start().await;
+    dead.serving.abort();
+    let _ = dead.serving.await;
+    let nobody = Endpoint::parse(&format!("http://127.0.0.1:{}/hook", dead.port)).unwrap();
+    let _pod = bed.pod(&[quick.endpoint(), slow.endpoint(), nobody.clone()], Duration::from_secs(2)).await;
+    let call = bed.call(1).await;
+    until("the quick one to be told", async || quick.story(&call).len() == STORY.len()).await;
+    assert_eq!(quick.story(&call), STORY);
+    assert!(slow.got().is_empty());
+    assert_eq!(bed.records.call_events(&call).await.unwrap().len(), 6, "all is recorded");
+    until("the dead one to be given up", async || {
+        let counts = bed.records.delivery_counts(&nobody.name).await.unwrap();
+        counts == DeliveryCounts { pending: 0, delivered: 0, given_up: STORY.len() as u64 }
+    })
+    .await;
+
+    // What was queued before MongoDB went is told when it is back.
+    bed.mongo.process().kill().unwrap();
+    let later = bed.call(2).await;
+    bed.mongo.restart().await.unwrap();
+    until("the call from the outage to be told", async || quick.story(&later).len() >= STORY.len()).await;
+}
