@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
-use switchboard_common::auth::{Hasher, IceConfig, Tokens};
+use switchboard_common::auth::{Hasher, IceConfig, OperatorKeys, Tokens};
 use switchboard_common::domain::{RoomId, Timestamp};
 use switchboard_common::records::Records;
 use switchboard_common::room::{Door, Revocations, Rooms, StoreError};
@@ -39,6 +39,8 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Sign-ins that are over before their tokens are.
     pub revoked: Revocations,
+    /// Who may look at everything and intervene.
+    pub operators: OperatorKeys,
     /// Hashes passwords and passcodes.
     pub hasher: Hasher,
     /// How often clients may ask.

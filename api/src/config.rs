@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchboard_common::auth::Lifetimes;
+use switchboard_common::auth::{Lifetimes, OperatorKeys};
 use switchboard_common::config::{
     ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
 };
@@ -49,6 +49,8 @@ pub struct ApiConfig {
     pub empty_after: Duration,
     /// `UNOPENED_CALL_SECONDS`: how long after its date a call that nobody came to is cancelled.
     pub unopened_after: Duration,
+    /// `ADMIN_API_KEYS`: who may look at everything and intervene.
+    pub operators: OperatorKeys,
     /// Who is told what happens.
     pub webhooks: WebhookConfig,
 }
@@ -120,10 +122,19 @@ impl ApiConfig {
             deadline: env.millis("REQUEST_TIMEOUT_MS", 15_000, 100..=300_000),
             empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
             unopened_after: env.seconds("UNOPENED_CALL_SECONDS", 86_400, 60..=30 * 86_400),
+            operators: operators(env),
             webhooks: WebhookConfig::from_env(env),
         };
         variables.finish().map(|()| config)
     }
+}
+
+fn operators(env: &mut Env) -> OperatorKeys {
+    let keys = env.list("ADMIN_API_KEYS", "");
+    OperatorKeys::parse(keys.iter().map(String::as_str)).unwrap_or_else(|| {
+        env.reject("ADMIN_API_KEYS", "must be a list of name:read:hash or name:write:hash, each with the SHA-256 of its key");
+        OperatorKeys::default()
+    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod fields;
 pub mod lapse;
 pub mod limits;
 pub mod openapi;
+pub mod operators;
 pub mod recorder;
 pub mod route;
 mod routes;

@@ -91,6 +91,7 @@ async fn serve(
         tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose())
             .with_lifetimes(config.lifetimes),
         revoked,
+        operators: config.operators.clone(),
         hasher: Hasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),

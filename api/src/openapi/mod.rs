@@ -51,7 +51,10 @@ pub fn document(prefix: &str, routes: &[Route]) -> Value {
         "components": {
             "schemas": schemas,
             "headers": headers(),
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "key": { "type": "apiKey", "in": "header", "name": "x-api-key" },
+            },
         },
     });
     show_successes(&mut document);
@@ -134,6 +137,7 @@ fn security(access: Access) -> Value {
         Access::Anybody => json!([]),
         Access::Known => json!([{}, { "token": [] }]),
         Access::Users => json!([{ "token": [] }]),
+        Access::Operators => json!([{ "key": [] }]),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::envelope::RequestId;
 use crate::error::status;
 use crate::extract::{Caller, MaybeCaller, Named, PathId, UserAgent, ValidJson, ValidQuery};
 use crate::fields::{Description, Input};
+use crate::operators::{Observer, Operator};
 
 /// Writes the schema of an answer's data.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
@@ -29,6 +30,8 @@ pub enum Access {
     Known,
     /// Users with a token.
     Users,
+    /// Operators with a key.
+    Operators,
 }
 
 /// What a success looks like.
@@ -118,6 +121,20 @@ impl Argument for Caller {
 impl Argument for MaybeCaller {
     fn describe(operation: &mut Operation) {
         operation.known(Access::Known);
+    }
+}
+
+impl Argument for Observer {
+    fn describe(operation: &mut Operation) {
+        operation.access = Access::Operators;
+        operation.refuse([Code::Unauthorized, Code::RouteNotFound]);
+    }
+}
+
+impl Argument for Operator {
+    fn describe(operation: &mut Operation) {
+        Observer::describe(operation);
+        operation.refuse([Code::Forbidden]);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The routes under `/api`.
 
+mod admin;
 mod auth;
 mod calls;
 mod docs;
@@ -8,7 +9,7 @@ mod join;
 
 use axum::Router;
 use http::StatusCode;
-use switchboard_common::domain::Code;
+use switchboard_common::domain::{Code, Participant};
 
 use crate::app::App;
 use crate::error::Problem;
@@ -20,7 +21,7 @@ pub(crate) use docs::Documents;
 
 /// All of them: the router and the OpenAPI document are made from this list.
 pub(crate) fn list() -> Vec<Route> {
-    [service(), accounts(), video_calls()].into_iter().flatten().collect()
+    [service(), accounts(), video_calls(), operators()].into_iter().flatten().collect()
 }
 
 fn service() -> Vec<Route> {
@@ -106,6 +107,20 @@ fn video_calls() -> Vec<Route> {
         post("/video-calls/{id}/end", calls::end, "Ends a call for everybody")
             .answers::<calls::EndOfCall>()
             .refuses(&[HostRequired, CallNotFound]),
+    ]
+}
+
+fn operators() -> Vec<Route> {
+    use Code::RoomNotFound;
+    vec![
+        get("/admin/nodes", admin::nodes, "The signal-nodes that live").answers::<Vec<admin::NodeView>>(),
+        get("/admin/rooms", admin::rooms, "The open rooms, a page after another").answers::<Vec<admin::RoomView>>(),
+        get("/admin/rooms/{roomId}/participants", admin::participants, "Who is in a room at this moment")
+            .answers::<Vec<Participant>>()
+            .refuses(&[RoomNotFound]),
+        post("/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for everybody")
+            .answers::<()>()
+            .refuses(&[RoomNotFound]),
     ]
 }
 

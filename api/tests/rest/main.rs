@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
 
 mod accounts;
+mod admin;
 mod calls;
 mod edits;
 mod join;

@@ -12,7 +12,7 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use switchboard_common::auth::{Hasher, IceConfig, Tokens, TurnCredentials};
+use switchboard_common::auth::{Hasher, IceConfig, OperatorKeys, Tokens, TurnCredentials};
 use switchboard_common::config::{Env, OriginsConfig};
 use switchboard_common::domain::{MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, UserId};
 use switchboard_common::rate_limit::RateLimiter;
@@ -24,6 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACCESS_SECRET: &str = "access-secret-of-at-least-32-bytes";
 pub(crate) const REFRESH_SECRET: &str = "refresh-secret-of-at-least-32-byte";
+/// SHA-256 of the two texts of FIPS 180-2, B.1 and B.2: the keys of somebody who may look, and of somebody who may intervene.
+const OPERATORS: [&str; 2] = [
+    "look:read:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    "act:write:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+];
+pub(crate) const READ_KEY: &str = "abc";
+pub(crate) const WRITE_KEY: &str = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 struct Servers {
@@ -121,6 +128,16 @@ impl Service {
 
     /// A pod with this database, Redis, and prefix of keys.
     pub(crate) async fn pod(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig) -> Self {
+        Self::pod_of(mongo, redis, prefix, rates, OperatorKeys::parse(OPERATORS).unwrap()).await
+    }
+
+    /// Another pod of the same service, without operators.
+    pub(crate) async fn pod_without_operators(&self) -> Self {
+        let (mongo, redis, prefix) = &self.place;
+        Self::pod_of(mongo, redis, prefix, self.rates, OperatorKeys::default()).await
+    }
+
+    async fn pod_of(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig, operators: OperatorKeys) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
         let records = Records::connect(mongo, timeouts).await.unwrap();
         records.ensure_indexes().await.unwrap();
@@ -136,6 +153,7 @@ impl Service {
             rooms: rooms.clone(),
             tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
             revoked,
+            operators,
             hasher: hasher.clone(),
             ice: IceConfig {
                 stun: vec!["stun:127.0.0.1:3478".into()],

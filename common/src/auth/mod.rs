@@ -1,12 +1,14 @@
-//! Who somebody is: tokens, passwords, the credentials for TURN, the nodes' own key, and the signature of webhooks.
+//! Who somebody is: tokens, passwords, the credentials for TURN, the keys of nodes and operators, and the signature of webhooks.
 
 pub mod cluster;
+pub mod operator;
 pub mod password;
 pub mod token;
 pub mod turn;
 pub mod webhook;
 
 pub use cluster::ClusterKey;
+pub use operator::OperatorKeys;
 pub use password::{Hasher, Verdict};
 pub use token::{Identity, Issued, Kind, Lifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceServer, TurnCredentials};

@@ -39,7 +39,7 @@ impl Role {
 }
 
 /// The signaling connection of a participant, as its peers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionState {
     /// Has a socket.
@@ -63,7 +63,7 @@ impl ConnectionState {
 }
 
 /// Which of a participant's media are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MediaState {
     /// The camera is on.
@@ -110,7 +110,7 @@ impl PublicUser {
 
 /// A participant as clients receive it, in `room:joined`, `room:user-joined` and the like. Over eight fields: it is the wire's object,
 /// field by field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Participant {
     /// Its address within the room.

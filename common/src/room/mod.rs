@@ -8,6 +8,7 @@
 //! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
 //! | `store` | what everybody else calls; `context` writes the calls, `reply` reads the answers |
 //! | `rate` | how often something may be done |
+//! | `survey` | what operators see |
 //! | `revocations` | this process's copy of the sign-ins that are over |
 //! | `bus` | receives what scripts publish to this node |
 
@@ -26,6 +27,7 @@ mod revocations;
 pub mod scripts;
 mod stats;
 pub mod store;
+mod survey;
 mod topology;
 pub mod types;
 
@@ -37,4 +39,5 @@ pub use rate::{Rate, Spent};
 pub use revocations::Revocations;
 pub use stats::{RoomStats, Stay};
 pub use store::{Done, Rooms};
+pub use survey::{NodeSurvey, RoomSurvey};
 pub use types::*;

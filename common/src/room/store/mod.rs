@@ -8,6 +8,7 @@ mod revoked;
 mod rooms;
 mod seats;
 mod stats;
+mod survey;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
