@@ -132,7 +132,10 @@ impl ApiConfig {
 fn operators(env: &mut Env) -> OperatorKeys {
     let keys = env.list("ADMIN_API_KEYS", "");
     OperatorKeys::parse(keys.iter().map(String::as_str)).unwrap_or_else(|| {
-        env.reject("ADMIN_API_KEYS", "must be a list of name:read:hash or name:write:hash, each with the SHA-256 of its key");
+        env.reject(
+            "ADMIN_API_KEYS",
+            "must be a list of name:read:hash or name:write:hash, each with the SHA-256 of its key",
+        );
         OperatorKeys::default()
     })
 }

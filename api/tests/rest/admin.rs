@@ -25,7 +25,8 @@ async fn operators_see_nodes_rooms_and_who_is_there() {
     }
     let mut found = Vec::new();
     loop {
-        let after = found.last().map_or(String::new(), |room: &Value| format!("&after={}", room["roomId"].as_str().unwrap()));
+        let after =
+            found.last().map_or(String::new(), |room: &Value| format!("&after={}", room["roomId"].as_str().unwrap()));
         let page = ask(&service, Method::GET, &format!("/rooms?limit=2{after}"), READ_KEY).await;
         let page = page.data().as_array().unwrap().clone();
         assert!(page.len() <= 2);

@@ -38,7 +38,10 @@ async fn the_document_has_every_route_of_the_contract_and_each_is_served() {
         .collect();
     assert_eq!(documented, routes_of_the_contract());
     for (method, path, _) in operations(&document) {
-        let path = path.replace("{id}", "65a1b2c3d4e5f60718293a4b").replace("{roomId}", "NOWHERE");
+        let path = path
+            .replace("{id}", "65a1b2c3d4e5f60718293a4b")
+            .replace("{roomId}", "NOWHERE")
+            .replace("{peerId}", "nobody");
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let reply = service.send(service.request(method.clone(), &path)).await;
         assert_ne!(reply.body["code"], "ROUTE_NOT_FOUND", "{method} {path}");

@@ -28,7 +28,8 @@ impl OperatorKeys {
     /// something else, or two have a name.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let keys: Vec<Key> = texts.into_iter().map(Key::parse).collect::<Option<_>>()?;
-        let distinct = keys.iter().enumerate().all(|(index, key)| keys[..index].iter().all(|other| other.name != key.name));
+        let distinct =
+            keys.iter().enumerate().all(|(index, key)| keys[..index].iter().all(|other| other.name != key.name));
         distinct.then_some(Self(keys))
     }
 
@@ -100,7 +101,9 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused() {
         let good = format!("ops:write:{ABC}");
-        for bad in ["", "ops", "ops:write", "ops:write:12", &good[1..3], &format!("ops:all:{ABC}"), &format!("{good}:x")] {
+        for bad in
+            ["", "ops", "ops:write", "ops:write:12", &good[1..3], &format!("ops:all:{ABC}"), &format!("{good}:x")]
+        {
             assert!(OperatorKeys::parse([bad]).is_none(), "{bad}");
         }
         assert!(OperatorKeys::parse([good.as_str(), &format!("ops:read:{NOTHING}")]).is_none(), "two of one name");
