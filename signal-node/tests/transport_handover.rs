@@ -163,7 +163,7 @@ async fn a_node_that_dies_or_falls_silent_fails_what_it_was_handed() {
     let mut config = config();
     config.timeouts.ping_interval = Duration::from_millis(200);
     config.timeouts.ping_timeout = Duration::from_millis(200);
-    config.timeouts.http_head = Duration::from_millis(200);
+    config.timeouts.http = Duration::from_millis(200);
     let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
     let (poller, _) = Poller::open(&cluster.nodes[0]).await;
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -185,7 +185,7 @@ async fn nothing_is_left_to_a_paused_node_that_takes_connections_and_never_answe
     let mut config = config();
     // Far beyond what any of these requests may take.
     config.timeouts.ping_timeout = 10 * PATIENCE;
-    config.timeouts.http_head = 10 * PATIENCE;
+    config.timeouts.http = 10 * PATIENCE;
     let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
     let (poller, _) = Poller::open(&cluster.nodes[0]).await;
     let elsewhere = poller.at(&cluster.nodes[1]);
@@ -213,7 +213,7 @@ async fn nothing_is_left_to_a_paused_node_that_takes_connections_and_never_answe
 async fn a_post_to_a_node_that_lives_and_does_not_answer_is_given_up_before_a_poll_would_be() {
     let mut config = config();
     config.timeouts.ping_timeout = 10 * PATIENCE;
-    config.timeouts.http_head = Duration::from_millis(200);
+    config.timeouts.http = Duration::from_millis(200);
     let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
     let (poller, _) = Poller::open(&cluster.nodes[0]).await;
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();

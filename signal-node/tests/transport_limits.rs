@@ -131,7 +131,7 @@ async fn too_many_events_are_refused_by_name_and_a_flood_is_closed() {
 #[tokio::test]
 async fn a_handshake_that_never_finishes_is_cut() {
     let mut config = config();
-    config.timeouts.http_head = Duration::from_millis(50);
+    config.timeouts.http = Duration::from_millis(50);
     let running = start_echo(config).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     stream.write_all(b"GET /socket.io/?EIO=4 HTTP/1.1\r\nHost:").await.unwrap();

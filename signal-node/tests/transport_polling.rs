@@ -212,7 +212,7 @@ async fn an_upgrade_that_is_done_while_a_post_is_dealt_with_goes_on_right_after_
 async fn a_session_that_ends_during_a_probe_ends_the_probe() {
     let mut config = config();
     // Longer than the test waits.
-    config.timeouts.http_head = 10 * PATIENCE;
+    config.timeouts.http = 10 * PATIENCE;
     let (running, _probe, _endings) = start_probe(config).await;
     let (poller, _) = Poller::open(&running).await;
     let mut socket = poller.dial_upgrade(&running).await;

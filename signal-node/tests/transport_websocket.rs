@@ -194,6 +194,18 @@ async fn a_pong_waiting_behind_a_slow_event_counts() {
 }
 
 #[tokio::test]
+async fn of_thousands_of_websocket_pings_the_last_is_answered_and_the_socket_goes_on() {
+    let running = start_echo(config()).await;
+    let mut client = Client::connect(running.address).await;
+    for number in 0..3000_u32 {
+        client.send_message(Message::Ping(number.to_be_bytes().to_vec().into())).await;
+    }
+    let last = 2999_u32.to_be_bytes();
+    while !matches!(client.next().await.expect("a message"), Message::Pong(data) if data[..] == last) {}
+    client.assert_alive().await;
+}
+
+#[tokio::test]
 async fn a_panic_in_one_session_ends_that_session_only() {
     let (running, _probe, mut endings) = start_probe(config()).await;
     let mut bystander = Client::connect(running.address).await;

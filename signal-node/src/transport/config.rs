@@ -22,8 +22,8 @@ pub struct Timeouts {
     pub ping_timeout: Duration,
     /// A socket without any connected namespace is closed after this.
     pub connect: Duration,
-    /// An HTTP request's head must be there by then.
-    pub http_head: Duration,
+    /// An HTTP request's head must be there by then, and then its body; and of an answer something must be taken.
+    pub http: Duration,
     /// What is left to send at the end is sent within this.
     pub farewell: Duration,
 }
@@ -66,7 +66,7 @@ impl Default for Timeouts {
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             connect: Duration::from_secs(45),
-            http_head: Duration::from_secs(10),
+            http: Duration::from_secs(10),
             farewell: Duration::from_secs(1),
         }
     }

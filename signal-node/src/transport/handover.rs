@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::http::{Body, Refusal, bare_stream, continue_session, parameter, refuse};
 use super::server::Shared;
+use super::stall::Stall;
 use super::{Peers, Timeouts, TransportKind, tunnel};
 
 /// Carries the proof that a peer hands over. On the public port it means nothing.
@@ -66,10 +67,13 @@ pub(super) async fn forward(
         peers.directory.doubt(owner);
         return Err(Refusal::UnknownSession);
     };
+    if stream.set_nodelay(true).is_err() {
+        return Err(Refusal::UnknownSession);
+    }
     let patience = patience(&shared.config.timeouts, &request);
     let request = handed_over(peers, owner, &address, request).ok_or(Refusal::BadRequest)?;
     let answer = tokio::select! {
-        answer = timeout(patience, send(stream, request)) => answer.ok().flatten(),
+        answer = timeout(patience, send(Stall::new(stream, shared.config.timeouts.http), request)) => answer.ok().flatten(),
         () = fell_silent(peers, owner) => None,
     };
     // Forbidden: its address is another node's by now.
@@ -101,7 +105,7 @@ pub(super) async fn forward(
 fn patience(timeouts: &Timeouts, request: &Request<Incoming>) -> Duration {
     let polls = request.method() == Method::GET && !request.headers().contains_key(UPGRADE);
     let hangs = if polls { timeouts.ping_interval + timeouts.ping_timeout } else { Duration::ZERO };
-    hangs + timeouts.http_head
+    hangs + timeouts.http
 }
 
 /// Returns when the owner no longer says that it lives.
@@ -130,8 +134,7 @@ fn handed_over(peers: &Peers, owner: &str, address: &str, request: Request<Incom
     Some(Request::from_parts(parts, body))
 }
 
-async fn send(stream: TcpStream, request: Request<Incoming>) -> Option<Response<Incoming>> {
-    stream.set_nodelay(true).ok()?;
+async fn send(stream: Stall, request: Request<Incoming>) -> Option<Response<Incoming>> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // Ends when nobody waits for the answer any more, which is how the owner learns that the client gave up.
     tokio::spawn(connection.with_upgrades());

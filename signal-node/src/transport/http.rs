@@ -22,6 +22,7 @@ use super::cors::{allow_origin, may_pass, preflight};
 use super::engine::{Engine, Service};
 use super::polling::{Exchange, Polling};
 use super::server::{Place, Shared};
+use super::stall::Stall;
 use super::websocket::WebSocket;
 use super::{Handshake, Peers, TransportConfig, TransportKind, handover, peers};
 use crate::outbox::{Frame, OutboxLimits, Queue};
@@ -188,7 +189,7 @@ async fn open_polling(
 async fn post(shared: &Shared, exchange: &Exchange, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, shared.config.limits.max_payload).collect();
-    let body = match tokio::time::timeout(shared.config.timeouts.http_head, body).await {
+    let body = match tokio::time::timeout(shared.config.timeouts.http, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             exchange.too_large();
@@ -211,7 +212,7 @@ fn upgrade(
     let response = switching(&request)?;
     exchange.begin_upgrade()?;
     let exchange = Arc::clone(exchange);
-    let limits = (shared.config.timeouts.http_head, shared.config.limits.max_payload);
+    let limits = (shared.config.timeouts.http, shared.config.limits.max_payload);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Some(mut socket) = take_stream(upgrade, limits.1).await else { return exchange.end_upgrade(None) };
@@ -273,8 +274,8 @@ async fn take_stream(upgrade: hyper::upgrade::OnUpgrade, max_payload: usize) -> 
 pub(super) async fn bare_stream(upgrade: hyper::upgrade::OnUpgrade) -> Option<(TcpStream, Bytes)> {
     // Fails when the other side goes away before it has the answer.
     let upgraded = upgrade.await.ok()?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    let parts = upgraded.downcast::<TokioIo<Stall>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf))
 }
 
 fn outbox_limits(shared: &Shared) -> OutboxLimits {

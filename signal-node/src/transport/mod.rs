@@ -14,6 +14,7 @@ mod polling;
 mod rate;
 mod server;
 mod socketio;
+mod stall;
 mod tunnel;
 mod websocket;
 

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::engine::Service;
 use super::polling::Exchange;
+use super::stall::Stall;
 use super::{CloseReason, DisconnectReason, Handshake, TransportConfig, handover, http};
 use crate::outbox::Queue;
 
@@ -133,7 +134,7 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: IpAddr, 
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let head_timeout = shared.config.timeouts.http_head;
+    let patience = shared.config.timeouts.http;
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         let stopping = stop.is_cancelled() || shared.refusing.is_cancelled();
@@ -146,9 +147,9 @@ async fn serve_connection(shared: Arc<Shared>, stream: TcpStream, peer: IpAddr, 
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(patience)
         .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stall::new(stream, patience)), service)
         .with_upgrades();
     // A client's broken HTTP is answered or cut by hyper; there is nobody to tell.
     let _ended = connection.await;

@@ -22,9 +22,6 @@ const READ_SIZE: usize = 16 * 1024;
 /// Frames written with one system call.
 const FRAMES_PER_WRITE: usize = 16;
 
-/// Beyond this many unsent frames a WebSocket ping is not answered: RFC 6455 lets a pong answer the latest ping only.
-const MAX_QUEUED_FOR_PONG: usize = 64;
-
 /// A client on WebSocket.
 #[derive(Debug)]
 pub(super) struct WebSocket {
@@ -60,25 +57,36 @@ impl WebSocket {
             let decoded = if self.decoder.has_rest() { self.decoder.decode(&[], self.max_payload)? } else { None };
             let message = match decoded {
                 Some(message) => message,
-                None => match ready!(self.poll_read(cx))? {
-                    Some(message) => message,
-                    None => continue,
+                None => match self.poll_read(cx) {
+                    Poll::Ready(Ok(Some(message))) => message,
+                    Poll::Ready(Ok(None)) => continue,
+                    Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
+                    Poll::Pending => {
+                        // Pongs. What is left is written when the stream is writable; a failure shows at the next read.
+                        let _pending_or_failing = self.poll_flush(cx);
+                        return Poll::Pending;
+                    }
                 },
             };
             match message {
                 Incoming::Text(text) => return Poll::Ready(Ok(Frame::Text(text))),
                 Incoming::Binary(bytes) => return Poll::Ready(Ok(Frame::Binary(bytes))),
-                Incoming::Ping(data) => {
-                    if self.out.len() < MAX_QUEUED_FOR_PONG {
-                        self.out.push_back((OpCode::Control(Control::Pong), data));
-                        // What is left is written when the stream is writable; a failure shows at the next read.
-                        let _pending_or_failing = self.poll_flush(cx);
-                    }
-                }
+                Incoming::Ping(data) => self.pong(data),
                 Incoming::Pong => {}
                 Incoming::Close(Some(1001)) => return Poll::Ready(Err(CloseReason::TransportClose)),
                 Incoming::Close(_) => return Poll::Ready(Err(CloseReason::TransportLost)),
             }
+        }
+    }
+
+    /// Answers a ping with the next write. An earlier one that waits is not answered any more, as RFC 6455 allows: who sends thousands gets
+    /// few answers.
+    fn pong(&mut self, data: Bytes) {
+        let pong = OpCode::Control(Control::Pong);
+        let begun = self.out.len() == 1 && self.written > 0;
+        match self.out.back_mut() {
+            Some((last, waiting)) if *last == pong && !begun => *waiting = data,
+            _ => self.out.push_back((pong, data)),
         }
     }
 
