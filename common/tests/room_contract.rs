@@ -66,6 +66,7 @@ contract! {
     nodes::a_node_swept_by_mistake_is_told_and_its_session_can_resume;
     nodes::a_node_that_holds_no_seat_retires_and_one_that_holds_some_stays;
     nodes::seats_lost_with_the_data_are_put_back_as_they_were;
+    nodes::how_full_redis_is_shows_as_a_share_of_its_maxmemory;
     revocations::a_revoked_sign_in_is_known_to_every_process_and_forgotten_in_time;
     revocations::while_redis_is_away_what_was_revoked_stays_so;
     rates::of_requests_at_once_from_every_process_exactly_the_rate_passes;

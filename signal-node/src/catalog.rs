@@ -32,7 +32,7 @@ pub const METRICS: &[Metric] = &[
     shows("switchboard_rooms", One, "Rooms with a session on this node"),
     counts(
         "switchboard_resumes_total",
-        Each("outcome", &["resumed", "fresh"]),
+        Each("outcome", &["resumed", "fresh", "missed"]),
         "Sessions that came back, by what they got",
     ),
     counts(
@@ -57,6 +57,7 @@ pub const METRICS: &[Metric] = &[
     ),
     shows("switchboard_cluster_degraded", One, "1 while a shard of Redis does not answer"),
     counts("switchboard_cluster_degradations_total", One, "Times that a shard of Redis stopped answering"),
+    shows("switchboard_redis_memory_used_ratio", One, "How full the fullest shard of Redis is; 0 without a maxmemory"),
     shows("switchboard_draining", One, "1 while the node moves its clients off"),
     counts("switchboard_drained_sessions_total", One, "Sessions that were moved off"),
 ];

@@ -14,6 +14,8 @@ use crate::roster::Roster;
 
 /// Between two questions.
 const ASK: Duration = Duration::from_millis(500);
+/// Questions between two looks at Redis's memory, which changes slowly.
+const MEMORY: u32 = 20;
 /// A shard that is silent for longer is away.
 const SILENT: Duration = Duration::from_millis(1_500);
 
@@ -32,6 +34,7 @@ impl Pulse {
     /// Asks every shard, through the same lanes as events, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut degraded = false;
+        let mut asked: u32 = 0;
         let mut asks = interval(ASK);
         asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         metrics::gauge!("switchboard_cluster_degraded").set(0.0);
@@ -57,8 +60,18 @@ impl Pulse {
                 _ => {}
             }
             metrics::gauge!("switchboard_cluster_degraded").set(f64::from(u8::from(degraded)));
+            if answers && asked.is_multiple_of(MEMORY) {
+                self.weigh().await;
+            }
+            asked = asked.wrapping_add(1);
             #[expect(clippy::cast_precision_loss, reason = "a gauge")]
             metrics::gauge!("switchboard_outbox_queued_bytes").set(self.roster.queued_bytes() as f64);
+        }
+    }
+
+    async fn weigh(&self) {
+        if let Ok(Ok(ratio)) = timeout(SILENT, self.rooms.memory_used_ratio()).await {
+            metrics::gauge!("switchboard_redis_memory_used_ratio").set(ratio);
         }
     }
 

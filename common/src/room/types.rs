@@ -155,6 +155,8 @@ pub enum Attached {
     Resumed(Box<Resumed>),
     /// Nothing to resume: a fresh session.
     Fresh,
+    /// The seat is there, and what it missed no longer is, or is too much: a fresh session.
+    Missed,
     /// Another socket attached to it less than a second ago.
     Busy,
     /// This node is not registered.

@@ -94,7 +94,6 @@ pub const COMMON: &[Metric] = &[
         AsSeen,
         "Requests let through uncounted, since Redis did not answer, by class",
     ),
-    counts("switchboard_resume_too_much_total", One, "Resumes refused because too much was missed"),
 ];
 
 /// Describes the metrics, and makes those whose series are known appear at once.

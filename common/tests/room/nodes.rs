@@ -118,3 +118,13 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     let carol = sit(&rooms, "R", 3).await;
     assert!(carol.seat.generation > bob.seat.generation);
 }
+
+pub(crate) async fn how_full_redis_is_shows_as_a_share_of_its_maxmemory(mut bed: Bed) {
+    let rooms = bed.node("n1").await;
+    assert!(rooms.memory_used_ratio().await.unwrap().abs() < f64::EPSILON, "there is no maxmemory");
+    for server in bed.servers() {
+        server.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg("1gb")).await.unwrap();
+    }
+    let ratio = rooms.memory_used_ratio().await.unwrap();
+    assert!(ratio > 0.0 && ratio < 0.5, "{ratio}");
+}

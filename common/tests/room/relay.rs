@@ -151,7 +151,7 @@ pub(crate) async fn a_log_stays_within_its_length_and_its_floor_tells(mut bed: B
     // Redis trims whole nodes of 100 entries, and we look every 32 operations.
     assert!(lengths.len() == 1 && lengths[0] >= 1_000 && lengths[0] < 1_200, "{lengths:?}");
     assert!(rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().is_none(), "no longer whole");
-    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Fresh));
+    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed));
     let (_, last) = tally.answers().swap_remove(4_500);
     let Ok(OpReply::Logged { id, .. }) = last else { panic!() };
     assert_eq!(rooms.read(&room("R"), &bob.seat.peer, id).await.unwrap().unwrap().len(), 499);

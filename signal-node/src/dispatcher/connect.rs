@@ -68,16 +68,21 @@ impl Dispatcher {
             entered: None,
             idle_since: Instant::now(),
         };
-        if let (Some(pid), Some(offset)) = (&presented, offset)
-            && let Some(first) = self.resume(&mut session, offset).await?
-        {
-            metrics::counter!("switchboard_resumes_total", "outcome" => "resumed").increment(1);
-            session.old_pid = None;
-            self.send_ice_servers(&session);
-            return Ok(Connected { sid: sid(pid), pid: Some(pid.clone()), session, first });
+        let mut outcome = "fresh";
+        if let (Some(pid), Some(offset)) = (&presented, offset) {
+            match self.resume(&mut session, offset).await? {
+                Resume::Back(first) => {
+                    metrics::counter!("switchboard_resumes_total", "outcome" => "resumed").increment(1);
+                    session.old_pid = None;
+                    self.send_ice_servers(&session);
+                    return Ok(Connected { sid: sid(pid), pid: Some(pid.clone()), session, first });
+                }
+                Resume::Missed => outcome = "missed",
+                Resume::Nothing => {}
+            }
         }
         if presented.is_some() {
-            metrics::counter!("switchboard_resumes_total", "outcome" => "fresh").increment(1);
+            metrics::counter!("switchboard_resumes_total", "outcome" => outcome).increment(1);
         }
         if expired {
             // Good for resuming only: anybody can present a private id.
@@ -105,9 +110,9 @@ impl Dispatcher {
         Ok(Known { user: identity.user, bound_to: identity.room, sign_in: identity.session, expired })
     }
 
-    /// Takes the presented session's seat again; the events it missed. `None`: there is nothing to resume.
-    async fn resume(&self, session: &mut Session, offset: Offset) -> Result<Option<Vec<Message>>, ConnectError> {
-        let Some(pid) = session.old_pid.clone() else { return Ok(None) };
+    /// Takes the presented session's seat again.
+    async fn resume(&self, session: &mut Session, offset: Offset) -> Result<Resume, ConnectError> {
+        let Some(pid) = session.old_pid.clone() else { return Ok(Resume::Nothing) };
         let partition = self.rooms.partition_of(&offset.room);
         let link = self.hub.register(partition, offset.room.clone(), session.socket.outbox().clone());
         let attach = Attach {
@@ -152,17 +157,21 @@ impl Dispatcher {
                 let missed = self.hub.go_live(partition, &link, holding, resumed.last, None);
                 self.mend(missed);
                 session.entered = Some(Entered { place, seat, link, partition });
-                Ok(Some(first))
+                Ok(Resume::Back(first))
             }
             Ok(Attached::Fresh) => {
                 self.hub.unregister(partition, &link);
-                Ok(None)
+                Ok(Resume::Nothing)
+            }
+            Ok(Attached::Missed) => {
+                self.hub.unregister(partition, &link);
+                Ok(Resume::Missed)
             }
             Ok(Attached::Busy) => {
                 self.hub.unregister(partition, &link);
                 // Another socket has the seat and keeps it: closed, this one would come back and take it, and then the other, for ever.
                 session.old_pid = None;
-                Ok(None)
+                Ok(Resume::Nothing)
             }
             Ok(Attached::Fenced) | Err(StoreError::Unavailable | StoreError::Unexpected(_)) => {
                 // The transport closes without an answer: the client keeps what it has and comes back by itself.
@@ -172,6 +181,16 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// What came of a session that was presented.
+enum Resume {
+    /// Its seat again, and the events it missed.
+    Back(Vec<Message>),
+    /// Its seat is there, and what it missed no longer is.
+    Missed,
+    /// There is nothing to resume.
+    Nothing,
 }
 
 fn parse(auth: Option<&RawValue>) -> Result<Auth, Refusal> {

@@ -2,7 +2,7 @@
 --
 -- KEYS    1-4 as seats   5 nodes   6 the node's seats
 -- ARGV    1-7 as seats   8 user   9 pid   10 node   11 handle   12 offset   13 ms of the first try, or -   14 connected, a template
--- replies OK peer gen last role state meta participant media join | FRESH | BUSY now | FENCED
+-- replies OK peer gen last role state meta participant media join | FRESH | MISSED | BUSY now | FENCED
 local uid, pid, node, handle, offset, first_try = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end
 local peer = redis.call('HGET', room_key, 'p:' .. pid)
@@ -33,7 +33,7 @@ if seat.node == node and seat.handle == handle then return resumed() end
 local now = now_ms()
 local offset_ms = parts(offset)
 if before(offset, seat.join) or offset_ms > now or offset_ms < now - window then return {'FRESH'} end
-if room_now[1] and before(offset, room_now[1]) then return {'FRESH'} end
+if room_now[1] and before(offset, room_now[1]) then return {'MISSED'} end
 -- Two sockets with one pid: the first keeps it while it is open. A try that was told BUSY is judged by when it began, or it would
 -- throw the first one out by waiting.
 local began = first_try == '-' and now or tonumber(first_try)

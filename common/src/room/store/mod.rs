@@ -140,6 +140,22 @@ impl Rooms {
         Ok("noeviction".to_owned())
     }
 
+    /// How full the fullest shard is, from 0 to 1; 0 where no `maxmemory` is set. A full one refuses every write.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn memory_used_ratio(&self) -> Result<f64, StoreError> {
+        let ask = |p| {
+            let mut command = cmd("INFO");
+            command.arg("memory");
+            self.plain(p, "info", vec![command])
+        };
+        let shards = self.inner.topology.queues.one_of_each_lane();
+        let answers = try_join_all(shards.into_iter().map(ask)).await?;
+        let used = answers.iter().map(|answer| answer.first().and_then(text).map_or(0.0, used_ratio));
+        Ok(used.fold(0.0, f64::max))
+    }
+
     fn context(&self) -> &Context {
         &self.inner.context
     }
@@ -174,6 +190,15 @@ impl Rooms {
     async fn run(&self, p: Partition, name: &'static str, command: Cmd) -> Result<Words, StoreError> {
         Words::of(self.plain(p, name, vec![command]).await?)
     }
+}
+
+/// Reads the answer to `INFO memory`.
+fn used_ratio(info: &str) -> f64 {
+    let field = |name: &str| -> f64 {
+        info.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+    };
+    let most = field("maxmemory:");
+    if most > 0.0 { field("used_memory:") / most } else { 0.0 }
 }
 
 fn op_reply(values: Vec<Value>) -> Result<OpReply, StoreError> {

@@ -98,6 +98,7 @@ impl Rooms {
             match claim.reply.word() {
                 "OK" => return self.resume(&attach, claim).await,
                 "FRESH" => return Ok(Attached::Fresh),
+                "MISSED" => return Ok(Attached::Missed),
                 "FENCED" => return Ok(Attached::Fenced),
                 "BUSY" if started.elapsed() >= BUSY_FOR => return Ok(Attached::Busy),
                 "BUSY" => first_try = claim.reply.text(1)?.to_owned(),
@@ -131,13 +132,12 @@ impl Rooms {
         let answer = self.plain(p, "replay", vec![read, floor]).await?;
         let trimmed = answer.get(1).and_then(text).and_then(LogId::parse).is_some_and(|floor| attach.offset < floor);
         if trimmed {
-            return Ok(Attached::Fresh);
+            return Ok(Attached::Missed);
         }
         let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES);
         let missed = log_entries(answer.first(), &peer)?;
         if too_many || missed.iter().map(|entry| entry.event.len()).sum::<usize>() > REPLAY_BYTES {
-            metrics::counter!("switchboard_resume_too_much_total").increment(1);
-            return Ok(Attached::Fresh);
+            return Ok(Attached::Missed);
         }
         let join_id = claim.reply.id(9)?;
         Ok(Attached::Resumed(Box::new(Resumed {
