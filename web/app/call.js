@@ -1,6 +1,7 @@
 // One call, from sitting down to getting up: socket, room, mesh and chat, and what happens when the socket is lost.
 import { Chat } from "./chat.js";
 import { Mesh } from "./mesh.js";
+import { KINDS, moderation } from "./moderation.js";
 import { Refusal } from "./refusals.js";
 import { Room } from "./room.js";
 import { hint, openSocket, request } from "./signaling.js";
@@ -11,13 +12,15 @@ const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
 const QUIET = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE"]);
 
 /**
- * `status` is `connecting`, `live`, `reconnecting` or `over`. Dispatches `status` when it changes and `refused`
- * (a CustomEvent with the Refusal) for what the person should be told. Once over, `ending` says why:
- * `left`, `ended`, `removed`, `disconnected`, or the Refusal that kept this page out.
+ * `status` is `connecting`, `waiting` (in the lobby), `live`, `reconnecting` or `over`. Dispatches `status` when it
+ * changes, `refused` (a CustomEvent with the Refusal) and `muted` (with the kind) for what the person should be told.
+ * Once over, `ending` says why: `left`, `ended`, `removed`, `banned`, `denied`, `elsewhere`, `disconnected`, or the
+ * Refusal that kept this page out; `reason` is what somebody said about it.
  */
 export class Call extends EventTarget {
   status = "connecting";
   ending = null;
+  reason = "";
   degraded = false;
   room = new Room();
   mesh = null;
@@ -26,6 +29,9 @@ export class Call extends EventTarget {
   #iceServers;
   #socket;
   #seatedAt = null;
+  #waited = false;
+  /** The media state that the server has last taken. */
+  #taken = {};
 
   /**
    * @param {object} options
@@ -46,8 +52,9 @@ export class Call extends EventTarget {
     this.chat = new Chat({
       send: (payload) => request(this.#socket, "chat:message", payload),
       typing: (isTyping) => hint(this.#socket, "chat:typing", { isTyping }),
-      history: () => request(this.#socket, "chat:history", { limit: 100 }),
+      history: (page) => request(this.#socket, "chat:history", { limit: 50, ...page }),
     });
+    this.moderation = moderation((event, payload) => request(this.#socket, event, payload));
     this.#listen();
     this.announceMedia = () => this.#announceMedia();
     local.addEventListener("change", this.announceMedia);
@@ -75,21 +82,33 @@ export class Call extends EventTarget {
     socket.on("connect_error", (error) => this.#notConnected(error));
 
     on("room:joined", (joined) => this.#joined(joined));
+    on("room:waiting", () => {
+      this.#waited = true;
+      this.#setStatus("waiting");
+    });
+    on("room:denied", ({ reason }) => this.#finish("denied", reason));
+    on("room:kicked", ({ banned, reason }) => this.#finish(banned ? "banned" : "removed", reason));
+    on("room:join-request", ({ participant }) => room.addWaiting(participant));
+    on("room:join-request-cancelled", ({ peerId }) => room.removeWaiting(peerId));
     on("room:user-joined", ({ participant }) => {
       room.add(participant);
       this.mesh?.add(participant);
     });
     on("room:user-left", ({ peerId }) => {
-      if (peerId === room.selfId) return this.#finish("removed");
+      if (peerId === room.selfId) return this.#finish("elsewhere");
       room.remove(peerId);
       this.mesh?.remove(peerId);
       chat.stoppedTyping(peerId);
     });
     on("room:call-ended", () => this.#finish("ended"));
-    on("room:updated", ({ name, settings, hostId }) => {
-      const fields = Object.entries({ name, settings, hostId }).filter(([, value]) => value !== undefined);
-      room.assign(Object.fromEntries(fields));
+    on("room:updated", ({ name, settings, hostId, locked, maxParticipants }) =>
+      room.assign({ name, settings, hostId, locked, maxParticipants }),
+    );
+    on("participant:role-changed", ({ peerId, role, hostId }) => {
+      room.update(peerId, { role });
+      room.assign({ hostId });
     });
+    on("participant:muted", ({ kind, mediaState }) => this.#muted(kind, mediaState));
     on("participant:media-state-changed", ({ peerId, mediaState }) => room.update(peerId, { mediaState }));
     on("participant:screen-share-changed", ({ peerId, enabled }) =>
       room.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
@@ -120,6 +139,7 @@ export class Call extends EventTarget {
   #connected() {
     // A recovered socket got what it missed; the seat and all peer connections are as they were.
     if (this.#socket.recovered && this.mesh) this.#setStatus("live");
+    else if (this.#socket.recovered && this.#waited) this.#setStatus("waiting");
     else this.#sitDown();
   }
 
@@ -160,9 +180,11 @@ export class Call extends EventTarget {
       this.dispatchEvent(new Event("seated"));
     }
     this.mesh.reconcile(room.others);
-    this.#announceMedia();
     this.chat.load(joined.peerId);
     this.#setStatus("live");
+    this.#taken = {};
+    this.local.withdraw(room.forbidden(this.local.state));
+    this.#announceMedia();
   }
 
   #disconnected(reason) {
@@ -184,10 +206,26 @@ export class Call extends EventTarget {
     }
   }
 
-  #announceMedia() {
-    if (!this.room.self) return;
-    this.room.update(this.room.selfId, { mediaState: this.local.state });
-    this.#send("participant:update-media-state", this.local.state);
+  /** Tells the others which media are on. What the server refuses goes off here as well. */
+  async #announceMedia() {
+    if (!this.room.self || this.status !== "live") return;
+    const told = this.local.state;
+    this.room.update(this.room.selfId, { mediaState: told });
+    try {
+      await request(this.#socket, "participant:update-media-state", told);
+      this.#taken = told;
+    } catch (refusal) {
+      if (QUIET.has(refusal.code)) return;
+      this.#tell(refusal);
+      if (refusal.code === "FORBIDDEN") this.local.withdraw(this.room.forbidden(told, this.#taken));
+    }
+  }
+
+  /** A moderator has switched something of this page's off. */
+  #muted(kind, mediaState) {
+    this.#taken = mediaState;
+    this.local.withdraw(Object.keys(KINDS).filter((field) => !mediaState[field]));
+    this.dispatchEvent(new CustomEvent("muted", { detail: kind }));
   }
 
   #send(event, payload) {
@@ -211,9 +249,9 @@ export class Call extends EventTarget {
     this.dispatchEvent(new Event("status"));
   }
 
-  #finish(ending) {
+  #finish(ending, reason = "") {
     if (this.status === "over") return;
-    this.ending = ending;
+    Object.assign(this, { ending, reason });
     this.#setStatus("over");
     this.local.removeEventListener("change", this.announceMedia);
     this.mesh?.close();

@@ -5,9 +5,10 @@ const TYPING_MS = 6_000;
 /** How often others are told that this person is still typing. */
 const TYPING_EVERY_MS = 3_000;
 
-/** Dispatches `change`. `messages` is oldest first; `typing` maps peer ids to names. */
+/** Dispatches `change`. `messages` is oldest first; `typing` maps peer ids to names; `hasMore`: there are older ones. */
 export class Chat extends EventTarget {
   messages = [];
+  hasMore = false;
   typing = new Map();
   unread = 0;
   #open = false;
@@ -29,24 +30,43 @@ export class Chat extends EventTarget {
     this.#changed();
   }
 
-  /** Fetches what was said before this page came. A server without history refuses, and the chat starts empty. */
+  /** Fetches what was said before this page came, and while it was away. Where there is no history the chat starts empty. */
   async load(selfId) {
     this.#selfId = selfId;
-    const answer = await this.#wire.history().catch(() => null);
+    await this.#fetch({});
+  }
+
+  /** Fetches the page before the oldest message. */
+  loadEarlier() {
+    return this.#fetch({ before: this.messages[0]?.id });
+  }
+
+  async #fetch(page) {
+    const answer = await this.#wire.history(page).catch(() => null);
+    if (!answer) return;
     const known = new Set(this.messages.map(({ id }) => id));
-    const earlier = (answer?.messages ?? []).filter(({ id }) => !known.has(id));
-    if (earlier.length === 0) return;
-    this.messages = [...earlier.map((message) => this.#own(message)), ...this.messages].sort(
-      (a, b) => new Date(a.timestamp) - new Date(b.timestamp),
-    );
+    const said = answer.messages;
+    // The server's order, not the clocks': what it lists before a message known here is older, the rest was missed. Only
+    // when the two have nothing in common do the times tell.
+    const common = said.findIndex(({ id }) => known.has(id));
+    const missed = !page.before && Date.parse(said.at(-1)?.timestamp) > Date.parse(this.messages.at(-1)?.timestamp);
+    const border = common !== -1 ? common : missed ? 0 : said.length;
+    const fresh = (part) => part.filter(({ id }) => !known.has(id)).map((message) => this.#own(message));
+    this.messages = [...fresh(said.slice(0, border)), ...this.messages, ...fresh(said.slice(border))];
+    if (page.before || known.size === 0) this.hasMore = answer.hasMore;
     this.#changed();
   }
 
-  /** Sends a message; it is listed once the server has taken it. @throws {import("./refusals.js").Refusal} */
-  async send(text) {
-    const { id, timestamp } = await this.#wire.send({ message: text });
+  /**
+   * Sends a message, to everybody or to one; it is listed once the server has taken it.
+   * @param {string} text
+   * @param {{peerId: string, name: string} | null} to
+   * @throws {import("./refusals.js").Refusal}
+   */
+  async send(text, to = null) {
+    const { id, timestamp } = await this.#wire.send({ message: text, ...(to && { to: to.peerId }) });
     this.stopTyping();
-    this.messages.push({ id, timestamp: timestamp ?? new Date().toISOString(), message: text, mine: true });
+    this.messages.push({ id, timestamp, message: text, from: this.#selfId, mine: true, to: to?.peerId, toName: to?.name });
     this.#changed();
   }
 

@@ -75,12 +75,12 @@ function enter(roomId, { joinToken, passcode, iceServers = [], title = "", pid }
   call.addEventListener("refused", ({ detail }) => toastError(detail));
   call.addEventListener("status", () => {
     if (call?.status !== "over") return;
-    const { ending } = call;
+    const { ending, reason } = call;
     call = null;
     local.removeEventListener("change", rememberDevices);
     session.setSeat(null);
     local.stop();
-    show(overView({ ending, home: goHome, again: route }));
+    show(overView({ ending, reason, home: goHome, again: route }));
   });
   show(callView({ call, local, title, link: linkTo(roomId) }));
 }

@@ -75,6 +75,14 @@ export class LocalMedia extends EventTarget {
     this.#changed();
   }
 
+  /** Switches off what must not be on, by the fields of `state`. */
+  withdraw(fields) {
+    const { state } = this;
+    if (fields.includes("audioEnabled") && state.audioEnabled) this.setAudio(false);
+    if (fields.includes("videoEnabled") && state.videoEnabled) this.setVideo(false);
+    if (fields.includes("screenShareEnabled")) this.stopScreen();
+  }
+
   /** Releases every device. */
   stop() {
     this.stopScreen();

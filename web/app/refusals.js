@@ -28,7 +28,6 @@ const SENTENCES = {
   ALREADY_IN_ROOM: "You are already in this call.",
   NOT_IN_ROOM: "You are not in this call.",
   PEER_NOT_FOUND: "That person has left.",
-  FORBIDDEN: "This call does not allow that.",
   BANNED: "You were removed from this call and cannot return.",
   VALIDATION_ERROR: "Something in the form is not right.",
   INVALID_INPUT: "Something in the form is not right.",
@@ -38,6 +37,11 @@ const SENTENCES = {
   UNREACHABLE: "Switchboard cannot be reached. Please check your connection.",
   DATABASE_ERROR: "The service is not reachable right now. Please try again shortly.",
   UNKNOWN_EVENT: "This server does not offer that.",
+  BINARY_NOT_SUPPORTED: "This server does not take files here.",
+  ROOM_EXISTS: "There is already a call with this code.",
+  ROUTE_NOT_FOUND: "This server does not offer that.",
+  UNSUPPORTED_MEDIA_TYPE: "This server did not understand the page. Please reload it.",
+  INTERNAL_ERROR: "Something went wrong on our side. Please try again.",
   USER_EXISTS: "There is already an account with this e-mail.",
 };
 
@@ -46,5 +50,6 @@ export function sentence(error) {
   if (!(error instanceof Refusal)) return "Something went wrong on this page. Please reload it.";
   if (error.errors.length > 0)
     return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
-  return SENTENCES[error.code] ?? error.message ?? "Something went wrong. Please try again.";
+  // What is forbidden has many reasons: the server names the one.
+  return SENTENCES[error.code] ?? (error.message || "Something went wrong. Please try again.");
 }

@@ -5,6 +5,7 @@ import { controls } from "./controls.js";
 import { peoplePanel } from "./people.js";
 import { stage } from "./stage.js";
 import { toast } from "./toasts.js";
+import { waitingRoom } from "./waiting.js";
 
 /** Runs `render` once per turn however many changes there were. A frame callback would not run in a hidden tab. */
 function coalesced(render) {
@@ -31,7 +32,12 @@ export function callView({ call, local, title, link }) {
   const clock = h("span", { class: "clock", "aria-hidden": "true" });
   const banner = h("div", { class: "banner", role: "status", "aria-live": "assertive", hidden: true });
   const board = stage({ call, local });
-  const panels = { people: peoplePanel({ call }), chat: chatPanel({ chat }) };
+  const door = waitingRoom({ call, title });
+  const writeTo = (peerId) => {
+    panel.open("chat");
+    panels.chat.writeTo(peerId);
+  };
+  const panels = { people: peoplePanel({ call, writeTo }), chat: chatPanel({ chat, room }) };
   const panel = sidePanel(panels, (name) => {
     chat.open = name === "chat";
     bar.setPanel(name);
@@ -56,6 +62,7 @@ export function callView({ call, local, title, link }) {
       copy,
     ),
     banner,
+    door.element,
     h("div", { class: "call-body" }, board.element, panel.element),
     bar.element,
   );
@@ -64,6 +71,7 @@ export function callView({ call, local, title, link }) {
     heading.textContent = room.name || title || "Call";
     board.render();
     panels.people.render();
+    panels.chat.render();
     bar.render();
   });
   const renderChat = coalesced(() => {
@@ -75,6 +83,9 @@ export function callView({ call, local, title, link }) {
     banner.hidden = words === null;
     banner.textContent = words ?? "";
     banner.classList.toggle("is-mild", call.status === "connecting" || (call.status === "live" && call.degraded));
+    const waiting = call.status === "waiting";
+    door.show(waiting);
+    for (const part of [board.element.parentElement, bar.element]) part.hidden = waiting;
   };
 
   room.addEventListener("change", renderRoom, { signal });
@@ -84,6 +95,7 @@ export function callView({ call, local, title, link }) {
   chat.addEventListener("change", renderChat, { signal });
   element.addEventListener("keydown", (event) => event.key === "Escape" && panel.close());
   announceComingAndGoing(room, signal);
+  announceChanges(call, signal);
 
   const startedAt = Date.now();
   const tick = setInterval(() => (clock.textContent = elapsed(Date.now() - startedAt)), 1_000);
@@ -141,6 +153,33 @@ function announceComingAndGoing(room, signal) {
   );
 }
 
+const MUTED = { audio: "muted you", video: "turned your camera off", screen: "stopped your screen" };
+const ROLES = { host: "the host", moderator: "a moderator", participant: "a participant", guest: "a guest" };
+
+/** Tells what others have changed: who wants in, a new role, the lock, a mute. */
+function announceChanges(call, signal) {
+  const { room } = call;
+  let before = null;
+  const changes = () => {
+    const roles = new Map([...room.participants.values()].map(({ peerId, role }) => [peerId, role]));
+    const now = { seat: room.self?.joinedAt, waiting: new Set(room.waiting.keys()), roles, locked: room.locked };
+    if (before && before.seat === now.seat) {
+      for (const [peerId, { user }] of room.waiting) {
+        if (!before.waiting.has(peerId)) toast(`${user?.name ?? "Somebody"} would like to come in`);
+      }
+      for (const [peerId, role] of roles) {
+        if (!before.roles.has(peerId) || before.roles.get(peerId) === role) continue;
+        const name = peerId === room.selfId ? "You are" : `${room.participants.get(peerId).user?.name ?? "Somebody"} is`;
+        toast(`${name} now ${ROLES[role]}`);
+      }
+      if (before.locked !== now.locked) toast(now.locked ? "The call is locked: nobody new can join" : "The call is open again");
+    }
+    if (room.self) before = now;
+  };
+  room.addEventListener("change", changes, { signal });
+  call.addEventListener("muted", ({ detail }) => toast(`A moderator has ${MUTED[detail] ?? MUTED.screen}`), { signal });
+}
+
 /** One panel at a time beside the stage; on a phone it covers it. */
 function sidePanel(panels, shown) {
   const title = h("h2", { id: "panel-title" });
@@ -170,6 +209,7 @@ function sidePanel(panels, shown) {
   }
   return {
     element,
+    open: (name) => open !== name && show(name),
     toggle: (name) => show(open === name ? null : name),
     close: () => open !== null && show(null),
   };

@@ -1,18 +1,18 @@
 // The chat panel. Every message becomes a text node.
-import { h, icon } from "../dom.js";
+import { h, icon, nameOf } from "../dom.js";
 import { toastError } from "./toasts.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
-/** @param {{chat: import("../chat.js").Chat}} context */
-export function chatPanel({ chat }) {
+/** @param {{chat: import("../chat.js").Chat, room: import("../room.js").Room}} context */
+export function chatPanel({ chat, room }) {
   const log = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
-  const empty = h(
-    "p",
-    { class: "muted chat-empty" },
-    "Nothing has been said here yet. Messages reach everybody in the call.",
-  );
+  const earlier = h("button", { type: "button", class: "quiet earlier", onclick: loadEarlier }, "Earlier messages");
+  const empty = h("p", { class: "muted chat-empty" }, "Nothing has been said here yet.");
   const typing = h("p", { class: "typing muted", "aria-live": "polite" });
+  const closed = h("p", { class: "muted chat-empty", role: "status", hidden: true }, "The chat of this call is switched off.");
+  const everybody = h("option", { value: "" }, "Everybody");
+  const to = h("select", { name: "to", "aria-label": "To" }, everybody);
   const input = h("textarea", {
     name: "message",
     rows: 1,
@@ -20,7 +20,7 @@ export function chatPanel({ chat }) {
     placeholder: "Write a message",
     "aria-label": "Message",
     autocomplete: "off",
-    oninput: () => (input.value ? chat.startTyping() : chat.stopTyping()),
+    oninput: () => (input.value && !to.value ? chat.startTyping() : chat.stopTyping()),
     onkeydown: (event) => {
       // Composition ends with Enter in many languages; that Enter sends nothing.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -31,6 +31,7 @@ export function chatPanel({ chat }) {
   const form = h(
     "form",
     { class: "composer", onsubmit: send },
+    h("label", { class: "composer-to" }, h("span", { "aria-hidden": "true" }, "To"), to),
     input,
     h("button", { type: "submit", class: "round primary", "aria-label": "Send" }, icon("send")),
   );
@@ -40,8 +41,9 @@ export function chatPanel({ chat }) {
     const text = input.value.trim();
     if (!text) return;
     input.value = "";
+    const receiver = to.value && { peerId: to.value, name: nameOf(room.participants.get(to.value)) };
     try {
-      await chat.send(text);
+      await chat.send(text, receiver || null);
     } catch (error) {
       toastError(error);
       // What was refused is not lost, unless something else was written meanwhile.
@@ -49,23 +51,54 @@ export function chatPanel({ chat }) {
     }
   }
 
-  let shown = 0;
+  async function loadEarlier() {
+    const height = log.scrollHeight;
+    await chat.loadEarlier();
+    render();
+    // What was in view stays in view.
+    log.scrollTop += log.scrollHeight - height;
+  }
+
+  /** The receivers to choose from; the one chosen stays while it is there. */
+  function renderReceivers() {
+    const chosen = to.value;
+    const others = room.others.map((participant) => [participant.peerId, nameOf(participant)]);
+    const key = JSON.stringify(others);
+    if (to.dataset.key === key) return;
+    to.dataset.key = key;
+    to.replaceChildren(everybody, ...others.map(([peerId, name]) => h("option", { value: peerId }, `${name} only`)));
+    to.value = others.some(([peerId]) => peerId === chosen) ? chosen : "";
+  }
+
+  let shown = "";
   function render() {
     const { messages } = chat;
-    empty.hidden = messages.length > 0;
+    const off = room.settings.chatEnabled === false;
+    closed.hidden = !off;
+    form.hidden = off;
+    empty.hidden = messages.length > 0 || off;
+    earlier.hidden = !chat.hasMore;
     const names = [...chat.typing.values()];
     typing.textContent = names.length === 0 ? "" : `${names.join(", ")} ${names.length === 1 ? "is" : "are"} typing…`;
-    if (messages.length === shown) return;
+    renderReceivers();
+    const key = `${messages.length} ${messages[0]?.id} ${messages.at(-1)?.id}`;
+    if (key === shown) return;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-    log.replaceChildren(...messages.map(item));
+    log.replaceChildren(...messages.map((message, index) => item(message, messages[index - 1], room)));
     if (atEnd || messages.at(-1)?.mine) log.scrollTop = log.scrollHeight;
-    shown = messages.length;
+    shown = key;
   }
 
   return {
     title: "Chat",
-    element: h("div", { class: "chat" }, empty, log, typing, form),
+    element: h("div", { class: "chat" }, empty, closed, earlier, log, typing, form),
     render,
+    /** Addresses the next message to one participant. */
+    writeTo(peerId) {
+      renderReceivers();
+      to.value = peerId;
+      input.focus();
+    },
     opened: () => {
       log.scrollTop = log.scrollHeight;
       input.focus();
@@ -73,18 +106,16 @@ export function chatPanel({ chat }) {
   };
 }
 
-function item({ mine, fromUser, message, timestamp }, index, all) {
-  const previous = all[index - 1];
-  const sameSender = previous && previous.mine === mine && (mine || previous.from === all[index].from);
+function item(message, previous, room) {
+  const { mine, from, fromUser, message: text, timestamp, to } = message;
+  const sameSender = previous && previous.from === from && previous.to === to;
+  const author = mine ? "You" : (fromUser?.name ?? "Guest");
+  const privately = to && (mine ? ` to ${message.toName ?? nameOf(room.participants.get(to))} only` : " to you only");
   return h(
     "li",
-    { class: mine ? "message is-mine" : "message" },
+    { class: ["message", mine && "is-mine", to && "is-private"].filter(Boolean).join(" ") },
     !sameSender &&
-      h(
-        "small",
-        { class: "muted" },
-        `${mine ? "You" : (fromUser?.name ?? "Guest")} · ${clock.format(new Date(timestamp))}`,
-      ),
-    h("p", {}, message),
+      h("small", { class: "muted" }, `${author}${privately ?? ""} · ${clock.format(new Date(timestamp))}`),
+    h("p", {}, text),
   );
 }

@@ -1,7 +1,7 @@
 // The bar under the call.
 import { h, icon } from "../dom.js";
+import { confirm } from "./dialogs.js";
 import { deviceSwitch } from "./lobby.js";
-import { toastError } from "./toasts.js";
 
 /**
  * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia,
@@ -15,11 +15,11 @@ export function controls({ call, local, togglePanel }) {
   const canShare = Boolean(navigator.mediaDevices?.getDisplayMedia);
 
   const count = h("span", { class: "badge", "aria-hidden": "true" });
+  const asking = h("span", { class: "badge badge-alert", "aria-hidden": "true", hidden: true });
   const unread = h("span", { class: "badge badge-alert", "aria-hidden": "true", hidden: true });
-  const people = button("people", "People", () => togglePanel("people"), count);
+  const people = button("people", "People", () => togglePanel("people"), count, asking);
   const talk = button("chat", "Chat", () => togglePanel("chat"), unread);
 
-  const confirm = endDialog(call);
   const leave = h(
     "button",
     { type: "button", class: "hang-up", onclick: () => call.leave() },
@@ -28,7 +28,7 @@ export function controls({ call, local, togglePanel }) {
   );
   const end = h(
     "button",
-    { type: "button", class: "hang-up outline", hidden: true, onclick: () => confirm.showModal() },
+    { type: "button", class: "hang-up outline", hidden: true, onclick: () => askToEnd(call) },
     "End for all",
   );
 
@@ -39,16 +39,20 @@ export function controls({ call, local, togglePanel }) {
       h("div", { class: "group" }, microphone.element, camera.element, canShare && screen),
       h("div", { class: "group" }, people, talk),
       h("div", { class: "group" }, end, leave),
-      confirm,
     ),
     render() {
       const { audioEnabled, videoEnabled, screenShareEnabled } = local.state;
-      microphone.set(audioEnabled);
-      camera.set(videoEnabled);
+      microphone.set(audioEnabled, room.allows("audioEnabled") ? null : "Microphones are off in this call");
+      camera.set(videoEnabled, room.allows("videoEnabled") ? null : "Cameras are off in this call");
+      screen.hidden = !screenShareEnabled && !room.allows("screenShareEnabled");
       name(screen, screenShareEnabled ? "Stop sharing" : "Share screen");
       screen.setAttribute("aria-pressed", screenShareEnabled);
       count.textContent = room.participants.size || "";
-      name(people, `People, ${room.participants.size} in the call`);
+      const { size } = room.waiting;
+      count.hidden = size > 0;
+      asking.hidden = size === 0;
+      asking.textContent = size;
+      name(people, `People, ${room.participants.size} in the call${size ? `, ${size} waiting` : ""}`);
       unread.hidden = chat.unread === 0;
       unread.textContent = chat.unread > 99 ? "99+" : chat.unread;
       name(talk, chat.unread ? `Chat, ${chat.unread} unread` : "Chat");
@@ -61,8 +65,8 @@ export function controls({ call, local, togglePanel }) {
   };
 }
 
-function button(symbol, label, onclick, extra) {
-  const element = h("button", { type: "button", class: "round", onclick }, icon(symbol), extra);
+function button(symbol, label, onclick, ...extra) {
+  const element = h("button", { type: "button", class: "round", onclick }, icon(symbol), ...extra);
   name(element, label);
   return element;
 }
@@ -73,22 +77,12 @@ function name(element, label) {
 }
 
 /** Ending the call hangs up on everybody: asked once more. */
-function endDialog(call) {
-  const dialog = h(
-    "dialog",
-    { class: "card", "aria-labelledby": "end-title" },
-    h("h2", { id: "end-title" }, "End the call for everybody?"),
-    h("p", {}, "Nobody can come back to it afterwards."),
-    h(
-      "div",
-      { class: "row" },
-      h("button", { type: "button", class: "secondary", onclick: () => dialog.close() }, "Keep talking"),
-      h(
-        "button",
-        { type: "button", class: "danger", onclick: () => (dialog.close(), call.endForAll().catch(toastError)) },
-        "End the call",
-      ),
-    ),
-  );
-  return dialog;
+function askToEnd(call) {
+  confirm({
+    title: "End the call for everybody?",
+    text: "Nobody can come back to it afterwards.",
+    no: "Keep talking",
+    yes: "End the call",
+    act: () => call.endForAll(),
+  });
 }

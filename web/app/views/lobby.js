@@ -159,6 +159,7 @@ function devicePreview(local) {
 export function deviceSwitch(label, symbol, toggle) {
   const picture = icon(symbol);
   let busy = false;
+  let forbidden = null;
   const element = h(
     "button",
     {
@@ -167,6 +168,7 @@ export function deviceSwitch(label, symbol, toggle) {
       onclick: async () => {
         // Not `disabled`, which would take the keyboard's focus away.
         if (busy) return;
+        if (forbidden) return toast(`${forbidden}.`);
         busy = true;
         if (!(await toggle()))
           toast(`The ${label.toLowerCase()} cannot be used. Is it allowed in this browser?`, "error");
@@ -177,9 +179,12 @@ export function deviceSwitch(label, symbol, toggle) {
   );
   return {
     element,
-    set(on) {
+    /** Shows whether it is on; `why` says why it may not be turned on, if so. */
+    set(on, why = null) {
+      forbidden = on ? null : why;
       setIcon(picture, on ? symbol : `${symbol}-off`);
-      element.setAttribute("aria-label", `${on ? "Turn off" : "Turn on"} ${label.toLowerCase()}`);
+      element.setAttribute("aria-label", forbidden ?? `${on ? "Turn off" : "Turn on"} ${label.toLowerCase()}`);
+      element.setAttribute("aria-disabled", forbidden !== null);
       element.classList.toggle("is-off", !on);
       element.title = element.getAttribute("aria-label");
     },

@@ -6,13 +6,16 @@ import { brand } from "./home.js";
 const WORDS = {
   left: ["You hung up", "The others are still on the line, if they like."],
   ended: ["The call has ended", "It was ended for everybody."],
-  removed: ["You are out of the call", "You were removed, or you joined from another window."],
+  removed: ["You were removed from the call", "A moderator has taken you out."],
+  banned: ["You were removed from the call", "You cannot come back to it."],
+  denied: ["You were not let in", "The host has turned you away."],
+  elsewhere: ["You are out of the call", "You joined it from another window."],
   disconnected: ["The line was cut", "The server ended this connection."],
 };
-const FINAL = new Set(["ended"]);
+const FINAL = new Set(["ended", "banned"]);
 
-/** @param {{ending: string | Refusal, home: () => void, again: () => void}} context */
-export function overView({ ending, home, again }) {
+/** @param {{ending: string | Refusal, reason: string, home: () => void, again: () => void}} context */
+export function overView({ ending, reason, home, again }) {
   const [title, text] = ending instanceof Refusal ? ["You could not be connected", sentence(ending)] : WORDS[ending];
   const element = h(
     "div",
@@ -20,6 +23,7 @@ export function overView({ ending, home, again }) {
     brand(),
     h("h1", {}, title),
     h("p", { role: "status" }, text),
+    reason && h("p", { class: "muted" }, `They said: ${reason}`),
     h(
       "div",
       { class: "row" },

@@ -1,55 +1,198 @@
-// Who is here: role, microphone and camera, connection, and quietly the node that serves each one.
-import { h, hueOf, icon, initials, nameOf } from "../dom.js";
+// Who waits and who is here: role, devices, connection, the node that serves each one, and what a moderator may do about it.
+import { h, hueOf, icon, initials, nameOf, setIcon } from "../dom.js";
+import { KINDS, outranks } from "../moderation.js";
+import { confirm } from "./dialogs.js";
+import { openSettings } from "./settings.js";
 import { connectionWords } from "./stage.js";
+import { toastError } from "./toasts.js";
 
 const ROLES = { host: "Host", moderator: "Moderator" };
+const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn camera off", screenShareEnabled: "Stop screen" };
 
-/** @param {{call: import("../call.js").Call}} context */
-export function peoplePanel({ call }) {
-  const list = h("ul", { class: "people" });
-
-  function row(participant) {
-    const { room, mesh } = call;
-    const { peerId, role, mediaState } = participant;
-    const own = peerId === room.selfId;
-    const words = connectionWords(participant, own ? undefined : mesh?.get(peerId));
-    const node = own ? room.node : participant.node;
-    const avatar = h("span", { class: "avatar small", "aria-hidden": "true" }, initials(nameOf(participant)));
-    avatar.style.setProperty("--hue", hueOf(participant.userId ?? peerId));
-    const element = h(
-      "li",
-      {},
-      avatar,
-      h(
-        "div",
-        { class: "person" },
-        h("span", {}, nameOf(participant), own && h("span", { class: "muted" }, " (you)")),
-        h(
-          "small",
-          { class: "muted" },
-          [ROLES[role], words ?? "connected", node && `via ${node}`].filter(Boolean).join(" · "),
-        ),
-      ),
-      device("mic", "Microphone", mediaState.audioEnabled),
-      device("camera", "Camera", mediaState.videoEnabled),
-      h("span", { class: `lamp lamp-${words ?? "connected"}`, "aria-hidden": "true" }),
-    );
-    element.dataset.peer = peerId;
-    element.dataset.node = node ?? "";
-    return element;
-  }
+/** @param {{call: import("../call.js").Call, writeTo: (peerId: string) => void}} context */
+export function peoplePanel({ call, writeTo }) {
+  const { room, moderation } = call;
+  const admitAll = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.admitAll()) }, "Admit all");
+  const lobby = h("ul", { class: "people", "aria-label": "Waiting" });
+  const waiting = h(
+    "section",
+    { class: "lobby-list", hidden: true, "aria-labelledby": "waiting-title" },
+    h("header", {}, h("h3", { id: "waiting-title" }, "Waiting to come in"), admitAll),
+    lobby,
+  );
+  const list = h("ul", { class: "people", "aria-label": "In the call" });
+  const lock = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.lock(!room.locked)) });
+  const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(call) }, "Settings…");
+  const foot = h("footer", { class: "panel-foot", hidden: true }, lock, settings);
+  const rows = keyed(list, (participant) => personRow(participant, { call, writeTo }));
+  const requests = keyed(lobby, (participant) => requestRow(participant, moderation));
 
   return {
     title: "People",
-    element: list,
-    render: () => list.replaceChildren(...[...call.room.participants.values()].map(row)),
+    element: h("div", { class: "people-panel" }, waiting, list, foot),
+    render() {
+      waiting.hidden = room.waiting.size === 0;
+      admitAll.hidden = room.waiting.size < 2;
+      requests([...room.waiting.values()]);
+      rows([...room.participants.values()]);
+      foot.hidden = !room.isModerator;
+      settings.hidden = !room.isHost;
+      lock.textContent = room.locked ? "Unlock the call" : "Lock the call";
+      lock.setAttribute("aria-pressed", room.locked);
+    },
   };
 }
 
-function device(symbol, label, on) {
-  return h(
-    "span",
-    { class: on ? "device" : "device is-off", role: "img", "aria-label": `${label} ${on ? "on" : "off"}` },
-    icon(on ? symbol : `${symbol}-off`),
+const act = (done) => done.catch(toastError);
+
+/** Keeps one row for each participant, so that a change elsewhere takes neither focus nor an open menu away. */
+function keyed(list, make) {
+  const rows = new Map();
+  return (participants) => {
+    const present = new Set(participants.map(({ peerId }) => peerId));
+    for (const [peerId, row] of rows) {
+      if (present.has(peerId)) continue;
+      row.element.remove();
+      rows.delete(peerId);
+    }
+    for (const participant of participants) {
+      if (!rows.has(participant.peerId)) {
+        rows.set(participant.peerId, make(participant));
+        list.append(rows.get(participant.peerId).element);
+      }
+      rows.get(participant.peerId).update(participant);
+    }
+  };
+}
+
+function face(participant) {
+  const avatar = h("span", { class: "avatar small", "aria-hidden": "true" }, initials(nameOf(participant)));
+  avatar.style.setProperty("--hue", hueOf(participant.userId ?? participant.peerId));
+  return avatar;
+}
+
+function requestRow(participant, { admit, deny }) {
+  const { peerId } = participant;
+  const name = nameOf(participant);
+  const button = (label, kind, onclick) =>
+    h("button", { type: "button", class: `compact ${kind}`, "aria-label": `${label} ${name}`, onclick }, label);
+  const element = h(
+    "li",
+    {},
+    face(participant),
+    h("div", { class: "person" }, h("span", {}, name)),
+    button("Deny", "secondary", () => act(deny(peerId))),
+    button("Admit", "primary", () => act(admit(peerId))),
   );
+  return { element, update: () => {} };
+}
+
+function personRow(participant, { call, writeTo }) {
+  const { room } = call;
+  const { peerId } = participant;
+  const own = () => peerId === room.selfId;
+  const line = h("small", { class: "muted" });
+  const devices = { audioEnabled: device("mic", "Microphone"), videoEnabled: device("camera", "Camera") };
+  const lamp = h("span", { "aria-hidden": "true" });
+  const actions = h("div", { class: "person-actions", hidden: true });
+  const more = h(
+    "button",
+    {
+      type: "button",
+      class: "bare",
+      "aria-label": `Actions for ${nameOf(participant)}`,
+      "aria-expanded": "false",
+      onclick: () => {
+        actions.hidden = !actions.hidden;
+        more.setAttribute("aria-expanded", !actions.hidden);
+      },
+    },
+    icon("more"),
+  );
+  const element = h(
+    "li",
+    {},
+    face(participant),
+    h("div", { class: "person" }, h("span", {}, nameOf(participant), own() && h("span", { class: "muted" }, " (you)")), line),
+    devices.audioEnabled.element,
+    devices.videoEnabled.element,
+    lamp,
+    more,
+    actions,
+  );
+  element.dataset.peer = peerId;
+  let shown = "";
+
+  return {
+    element,
+    update(now) {
+      const words = connectionWords(now, own() ? undefined : call.mesh?.get(peerId));
+      const node = own() ? room.node : now.node;
+      element.dataset.node = node ?? "";
+      line.textContent = [ROLES[now.role], words ?? "connected", node && `via ${node}`].filter(Boolean).join(" · ");
+      for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
+      lamp.className = `lamp lamp-${words ?? "connected"}`;
+      more.hidden = own();
+      const choices = own() ? [] : choicesFor(now, call, writeTo);
+      const key = choices.map(({ label }) => label).join();
+      // Made anew only when the choices change: one that has the focus keeps it.
+      if (key === shown) return;
+      shown = key;
+      actions.replaceChildren(
+        ...choices.map(({ label, danger, run }) =>
+          h("button", { type: "button", class: danger ? "compact outline-danger" : "compact secondary", onclick: run }, label),
+        ),
+      );
+    },
+  };
+}
+
+/** What this page's person may do about another. */
+function choicesFor({ peerId, role, mediaState, user }, { room, moderation }, writeTo) {
+  const name = user?.name || "Guest";
+  const choices = [{ label: "Message", run: () => writeTo(peerId) }];
+  const own = room.isHost ? "host" : room.self?.role;
+  if (!outranks(own, role)) return choices;
+  for (const [field, label] of Object.entries(MUTES)) {
+    if (mediaState[field]) choices.push({ label, run: () => act(moderation.mute(peerId, KINDS[field])) });
+  }
+  if (own === "host") {
+    const [label, next] =
+      role === "moderator"
+        ? ["No longer moderator", peerId.startsWith("guest-") ? "guest" : "participant"]
+        : ["Make moderator", "moderator"];
+    choices.push({ label, run: () => act(moderation.setRole(peerId, next)) });
+    if (!peerId.startsWith("guest-")) choices.push({ label: "Make host", run: () => handOver(peerId, name, moderation) });
+  }
+  const remove = (ban) => () =>
+    confirm({
+      title: ban ? `Keep ${name} out?` : `Remove ${name}?`,
+      text: ban ? "They leave the call and cannot come back to it." : "They leave the call. They may join again.",
+      yes: ban ? "Keep out" : "Remove",
+      act: () => moderation.remove(peerId, ban),
+    });
+  choices.push({ label: "Remove", danger: true, run: remove(false) }, { label: "Keep out", danger: true, run: remove(true) });
+  return choices;
+}
+
+function handOver(peerId, name, moderation) {
+  confirm({
+    title: `Make ${name} the host?`,
+    text: "They run the call from then on. You stay as a moderator.",
+    yes: "Make host",
+    act: () => moderation.transfer(peerId),
+  });
+}
+
+function device(symbol, label) {
+  const picture = icon(symbol);
+  const element = h("span", { role: "img" }, picture);
+  return {
+    element,
+    set(on) {
+      element.className = on ? "device" : "device is-off";
+      element.setAttribute("aria-label", `${label} ${on ? "on" : "off"}`);
+      setIcon(picture, on ? symbol : `${symbol}-off`);
+    },
+  };
 }
