@@ -17,6 +17,9 @@ export const nodeUrls = () =>
     .split(",")
     .map((url) => url.trim().replace(/\/$/, ""));
 
+/** Where each pod's metrics are. */
+export const metricsUrls = () => ({ api: [required("API_METRICS_URL")], nodes: required("METRICS_URLS").split(",") });
+
 /** The sum over all nodes of the counters of this name whose labels fit. */
 export async function counted(name, labels = "") {
   const texts = await Promise.all(

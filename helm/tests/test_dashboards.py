@@ -1,5 +1,6 @@
 """The dashboards: every query is one that Prometheus takes, and every panel can be read."""
 
+import re
 import subprocess
 import tempfile
 import unittest
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from tools.chart import CHART, ROOT
 from tools.dashboards import DASHBOARDS
 
 # What Grafana puts in their places.
@@ -28,7 +30,19 @@ def filled(query):
     return query
 
 
+def measured():
+    """Every metric that a program has in its catalogue, and what Prometheus itself knows of a target."""
+    catalogues = [ROOT / "common/src/telemetry/catalog.rs", ROOT / "api/src/catalog.rs", ROOT / "signal-node/src/catalog.rs"]
+    return {"up", *(name for path in catalogues for name in re.findall(r'"((?:switchboard|process)_\w+)"', path.read_text()))}
+
+
 class Dashboards(unittest.TestCase):
+    def test_dashboards_and_rules_ask_for_metrics_that_there_are(self):
+        rules = [path.read_text() for path in (CHART / "monitoring").glob("*.yaml")]
+        asked = re.findall(r"\b(?:switchboard|process)_\w+(?=[{\[)])", "".join([*rules, *(query for _, _, query in queries())]))
+        self.assertGreater(len(asked), 100)
+        self.assertEqual({re.sub("_(bucket|count|sum)$", "", name) for name in asked} - measured(), set())
+
     def test_prometheus_takes_every_query(self):
         rules = [{"record": f"query:{index}", "expr": query} for index, (_, _, query) in enumerate(queries())]
         self.assertGreater(len(rules), 50)

@@ -46,6 +46,7 @@ MISTAKES = {
     "evaluation.redis.enabled=false,redis.hosts={a:1},redis.mode=cluster,redis.database=1": "a cluster has only database 0",
     "mongodb.existingSecret=mongodb": "mongodb.existingSecret: there is evaluation.mongodb already",
     "turn.urls={turn:a:3478}": "turn.existingSecret: name a Secret",
+    "webhooks.urls={https://hooks.example.org}": "webhooks.existingSecret: name a Secret",
     "coturn.enabled=true,turn.existingSecret=turn": "turn.urls: say at which addresses clients reach coturn",
     "coturn.enabled=true,turn.existingSecret=turn,turn.urls={turn:a:3478}": "coturn.realm: say the realm",
     "coturn.minPort=60000,coturn.maxPort=50000": "coturn.maxPort: must be above coturn.minPort",

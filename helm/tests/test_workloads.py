@@ -74,6 +74,9 @@ class Security(unittest.TestCase):
         for name in ("CLUSTER_SECRET", "REDIS_PASSWORD", "MONGODB_URI", "TURN_SECRET"):
             self.assertIn("secretKeyRef", known[name], name)
         self.assertNotIn("CLUSTER_SECRET", settings("production", "api"), "the api is no node")
+        for name in ("WEBHOOK_SECRET", "ADMIN_API_KEYS"):
+            self.assertIn("secretKeyRef", settings("production", "api")[name], name)
+            self.assertNotIn(name, known, "a node has no use for it")
 
 
 class Settings(unittest.TestCase):

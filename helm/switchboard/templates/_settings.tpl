@@ -37,6 +37,16 @@ redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
 {{- dict "ports" ($ports | uniq) | toJson -}}
 {{- end -}}
 
+{{/* The ports of `webhooks.urls`: a JSON object that holds a list. */}}
+{{- define "switchboard.webhookPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.webhooks.urls -}}
+{{- $address := urlParse . -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $address.host) | default (ternary "443" "80" (eq $address.scheme "https")) | int) -}}
+{{- end -}}
+{{- dict "ports" ($ports | uniq) | toJson -}}
+{{- end -}}
+
 {{- define "switchboard.mongodbUri" -}}
 mongodb://{{ include "switchboard.fullname" . }}-mongodb:27017/videocall-db?replicaSet=rs0
 {{- end -}}

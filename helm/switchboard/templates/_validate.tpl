@@ -37,6 +37,9 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if and (or .turn.urls .coturn.enabled) (not .turn.existingSecret) -}}
 {{- $wrong = append $wrong "turn.existingSecret: name a Secret with the secret that coturn has, too" -}}
 {{- end -}}
+{{- if and .webhooks.urls (not .webhooks.existingSecret) -}}
+{{- $wrong = append $wrong "webhooks.existingSecret: name a Secret with the key that signs webhooks" -}}
+{{- end -}}
 {{- if and .coturn.enabled (not .turn.urls) -}}
 {{- $wrong = append $wrong "turn.urls: say at which addresses clients reach coturn, for example turn:turn.example.org:3478" -}}
 {{- end -}}
@@ -52,7 +55,7 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if lt (sub .api.terminationGracePeriodSeconds .endpointSeconds | int) 15 -}}
 {{- $wrong = append $wrong "api.terminationGracePeriodSeconds: leave at least 15 s after endpointSeconds for requests in progress" -}}
 {{- end -}}
-{{- $own := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" "CLUSTER_SECRET" "REDIS_URL" "MONGODB_URI" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "DRAIN_DELAY_MS" "DRAIN_DEADLINE_MS" -}}
+{{- $own := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" "CLUSTER_SECRET" "REDIS_URL" "MONGODB_URI" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "WEBHOOK_URLS" "WEBHOOK_SECRET" "ADMIN_API_KEYS" "DRAIN_DELAY_MS" "DRAIN_DEADLINE_MS" -}}
 {{- range $name, $workload := dict "api" .api "node" .node -}}
 {{- range $variable, $_ := $workload.env -}}
 {{- if has $variable $own -}}
