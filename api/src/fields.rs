@@ -171,7 +171,10 @@ impl Fields {
 
     /// One line of text, trimmed, without control characters.
     pub fn optional_line(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
-        if let Some(Value::String(text)) = self.values.get_mut(field) {
+        // What is too long stays so, as the description says: trimming is for what was pasted with a space.
+        if let Some(Value::String(text)) = self.values.get_mut(field)
+            && text.chars().count() <= *length.end()
+        {
             *text = text.trim().to_owned();
         }
         let text = self.optional_raw_text(field, length)?;
@@ -247,7 +250,14 @@ impl Fields {
 
     /// A date, RFC 3339; a query may also have a day, `2026-01-31`, which is its midnight in UTC.
     pub fn date(&mut self, field: &'static str) -> Option<Timestamp> {
-        self.note(field, || json!({ "type": "string", "format": "date-time" }));
+        let forms = if self.from_query { &["date-time", "date"][..] } else { &["date-time"] };
+        self.note(field, || match forms {
+            [form] => json!({ "type": "string", "format": form }),
+            forms => {
+                let forms: Vec<_> = forms.iter().map(|form| json!({ "format": form })).collect();
+                json!({ "type": "string", "anyOf": forms })
+            }
+        });
         let value = self.take(field)?;
         let date = value.as_str().and_then(|text| {
             let day = || (self.from_query && text.len() == 10).then(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
