@@ -4,14 +4,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use switchboard_common::client_address::{client_address, network};
 use switchboard_common::config::Env;
-use switchboard_common::domain::Code;
+use switchboard_common::domain::{Code, RoomId};
 use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::room::{Rate, Spent};
 
@@ -71,6 +72,8 @@ pub struct RatesConfig {
     pub write: Rates,
     /// Of [`Class::Read`].
     pub read: Rates,
+    /// Of tries of one call's passcode: from one address, and from all together.
+    pub passcode: Rates,
     /// `TRUSTED_HOPS`: proxies in front whose `X-Forwarded-For` entry is believed; 0 believes none.
     pub trusted_hops: usize,
 }
@@ -94,7 +97,11 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "6000/60"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
-        Self { sign_in, join, write, read, trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16) }
+        let passcode = Rates {
+            address: rate("RATE_PASSCODE_PER_ADDRESS", "20/60"),
+            account: rate("RATE_PASSCODE_PER_CALL", "120/60"),
+        };
+        Self { sign_in, join, write, read, passcode, trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16) }
     }
 
     const fn of(&self, class: Class) -> Rates {
@@ -117,6 +124,18 @@ pub struct Limits {
 /// The other end of a request's connection, in the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
+
+/// The address that a request comes from, as an argument of a handler; none when it came over no connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin(pub Option<IpAddr>);
+
+impl FromRequestParts<App> for Origin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self(app.limits.address(&parts.headers, &parts.extensions)))
+    }
+}
 
 /// A count, and the rate that it was held against.
 #[derive(Clone, Copy, Debug)]
@@ -156,9 +175,22 @@ impl Limits {
         if spent.wait.is_some() { Err(Problem::limited(counted)) } else { Ok(Some(counted)) }
     }
 
-    fn address(&self, request: &Request) -> Option<IpAddr> {
-        let Peer(peer) = request.extensions().get::<Peer>()?;
-        Some(network(client_address(request.headers(), *peer, self.rates.trusted_hops)))
+    /// Spends one try of a call's passcode, right or wrong: a wrong one is only known to be so afterwards. Four digits tried without a
+    /// bound are guessed in minutes, and from one address by hand in days.
+    ///
+    /// # Errors
+    /// `RATE_LIMIT_EXCEEDED`.
+    pub async fn try_passcode(&self, room: &RoomId, origin: &Origin) -> Result<(), Problem> {
+        let Rates { address, account } = self.rates.passcode;
+        if let Some(from) = origin.0 {
+            self.spend("passcode", &format!("{room} {from}"), address).await?;
+        }
+        self.spend("passcode_call", room.as_str(), account).await.map(drop)
+    }
+
+    fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        let Peer(peer) = extensions.get::<Peer>()?;
+        Some(network(client_address(headers, *peer, self.rates.trusted_hops)))
     }
 }
 
@@ -196,7 +228,7 @@ pub async fn limit(State((app, class)): State<(App, Class)>, request: Request, n
     let account = extract::identify(&mut parts, &app).ok().flatten().map(|identity| identity.user.id);
     let request = Request::from_parts(parts, body);
     let (limits, rates) = (&app.limits, app.limits.rates.of(class));
-    let address = limits.address(&request).map(|address| address.to_string());
+    let address = limits.address(request.headers(), request.extensions()).map(|address| address.to_string());
     let count = async |subject: Option<&str>, rate| match subject {
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),

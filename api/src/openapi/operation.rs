@@ -15,6 +15,7 @@ use crate::envelope::RequestId;
 use crate::error::status;
 use crate::extract::{Caller, MaybeCaller, Named, PathId, UserAgent, ValidJson, ValidQuery};
 use crate::fields::{Description, Input};
+use crate::limits::Origin;
 use crate::operators::{Observer, Operator};
 
 /// Writes the schema of an answer's data.
@@ -122,6 +123,10 @@ impl Argument for MaybeCaller {
     fn describe(operation: &mut Operation) {
         operation.known(Access::Known);
     }
+}
+
+impl Argument for Origin {
+    fn describe(_: &mut Operation) {}
 }
 
 impl Argument for Observer {

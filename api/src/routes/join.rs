@@ -19,6 +19,7 @@ use crate::envelope::success;
 use crate::error::{Answer, Problem};
 use crate::extract::{MaybeCaller, ValidJson};
 use crate::fields::{Fields, Input};
+use crate::limits::Origin;
 use crate::views::CallView;
 
 /// The body of `POST video-calls/join`.
@@ -67,6 +68,7 @@ pub(crate) struct Admitted<'a> {
 pub(crate) async fn join(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
+    origin: Origin,
     ValidJson(form): ValidJson<Joining>,
 ) -> Answer<impl IntoResponse> {
     let room = form.room.ok_or(Code::ValidationError)?;
@@ -75,7 +77,7 @@ pub(crate) async fn join(
         return Err(Code::CallEnded.into());
     }
     let user = who(caller, form.guest_name, &call)?;
-    let Admission { role, waits } = decide(&app, &call, &user, form.passcode.as_deref()).await?;
+    let Admission { role, waits } = decide(&app, &call, &user, form.passcode.as_deref(), &origin).await?;
     let present = match &door {
         Door::Open { participants, .. } => *participants,
         Door::Absent | Door::Ended => 0,
@@ -142,10 +144,17 @@ fn new_guest() -> UserId {
     UserId::parse(&text).expect("`guest-` and 16 hexadecimal digits are a user id")
 }
 
-async fn decide(app: &App, call: &CallRecord, user: &PublicUser, passcode: Option<&str>) -> Answer<Admission> {
+async fn decide(
+    app: &App,
+    call: &CallRecord,
+    user: &PublicUser,
+    passcode: Option<&str>,
+    origin: &Origin,
+) -> Answer<Admission> {
     let door = call.entrance();
     let given = match (call.passcode.as_deref(), passcode) {
         (Some(stored), Some(given)) if door.has_passcode && *door.host != user.id => {
+            app.limits.try_passcode(&call.room, origin).await?;
             Some(app.hasher.verify_passcode(stored, given).await?)
         }
         _ => None,

@@ -1,7 +1,8 @@
+use api::limits::{Rates, RatesConfig};
 use serde_json::json;
 use switchboard_common::auth::{Kind, Tokens};
 use switchboard_common::domain::{Role, RoomId, UserId};
-use switchboard_common::room::Door;
+use switchboard_common::room::{Door, Rate};
 
 use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
 
@@ -116,4 +117,27 @@ async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
     assert_eq!(service.join(&call, Some(&eve.token), json!({})).await.refusal(), (403, "CALL_FULL"));
     let back = service.join(&call, Some(&bob.token), json!({})).await;
     assert_eq!((back.status.as_u16(), &back.data()["call"]["currentParticipants"]), (200, &json!(2)));
+}
+
+#[tokio::test]
+async fn a_passcode_is_not_guessed_by_trying_and_other_calls_are_joined_meanwhile() {
+    let rates = RatesConfig {
+        passcode: Rates { address: Rate::parse("3/600").unwrap(), account: None },
+        ..RatesConfig::default()
+    };
+    let service = Service::limited(rates).await;
+    let ann = service.user("Ann").await;
+    let (guarded, other) = (
+        service.call(&ann, json!({ "passcode": "s3cret" })).await,
+        service.call(&ann, json!({ "passcode": "s3cret" })).await,
+    );
+    let guess = |passcode: &str| json!({ "guestName": "Gil", "passcode": passcode });
+    for wrong in ["0000", "0001", "0002"] {
+        assert_eq!(service.join(&guarded, None, guess(wrong)).await.refusal(), (401, "INVALID_PASSCODE"));
+    }
+    let blocked = service.join(&guarded, None, guess("s3cret")).await;
+    assert_eq!(blocked.refusal(), (429, "RATE_LIMIT_EXCEEDED"), "the right one is not told apart any more");
+    assert!(blocked.headers.contains_key("retry-after"));
+    assert_eq!(service.join(&other, None, guess("s3cret")).await.status, 200);
+    assert_eq!(service.join(&guarded, Some(&ann.token), json!({})).await.status, 200, "the host needs none");
 }
