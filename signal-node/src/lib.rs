@@ -19,8 +19,8 @@ pub mod rules;
 pub mod subscriber;
 pub mod transport;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -28,7 +28,7 @@ use switchboard_common::admin::{self, Readiness};
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::records::{Records, RecordsTimeouts};
-use switchboard_common::room::{Bus, Revocations, Rooms};
+use switchboard_common::room::{Bus, Revocations, Rooms, StoreError};
 use switchboard_common::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -47,6 +47,8 @@ use transport::{Peers, Server, SocketIo, TransportConfig};
 
 /// How long a probe waits for Redis: less than load balancers wait for the probe.
 const GLANCE: Duration = Duration::from_millis(200);
+/// Between tries to reach a Redis that is not there yet.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The sockets that the node was given.
 #[derive(Debug)]
@@ -59,19 +61,25 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
-/// Serves until `stop`, then drains.
+/// Serves until `stop`, then drains. Redis need not be there at the start: the node is alive and not ready until then.
 ///
 /// # Errors
-/// What keeps it from starting: Redis or MongoDB cannot be reached or are of the wrong kind.
+/// What keeps it from starting: Redis or MongoDB are of the wrong kind, or Redis goes just after it came.
 pub async fn run(
     config: NodeConfig,
     metrics: Metrics,
     listeners: Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let rooms = Rooms::connect(&config.rooms.redis.url, config.rooms.options.clone(), config.node.clone())
-        .await
-        .context("connecting to Redis")?;
+    let (beating, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let connected = Arc::new(OnceLock::new());
+    let readiness = readiness(&connected, Arc::clone(&beating), stop.clone());
+    let admin = tokio::spawn(admin::serve(listeners.admin, admin::router(metrics, readiness), done.clone()));
+    let Some(rooms) = connect(&config, &stop).await? else {
+        done.cancel();
+        return admin.await.context("the admin listener")?.map_err(Into::into);
+    };
+    let rooms = connected.get_or_init(|| rooms).clone();
     let records = Records::connect(
         config.mongo.uri.expose(),
         RecordsTimeouts { select: config.mongo.timeout, ..Default::default() },
@@ -86,7 +94,6 @@ pub async fn run(
         .await
         .context("subscribing on Redis")?;
 
-    let (beating, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
     let well = Arc::new(AtomicBool::new(false));
     let janitor = Janitor {
         node: config.node.clone(),
@@ -94,7 +101,7 @@ pub async fn run(
         hub: Arc::clone(&hub),
         bus,
         mender: mender.clone(),
-        ready: Arc::clone(&beating),
+        ready: beating,
         well: Arc::clone(&well),
         address: config.listen.handovers.address,
     };
@@ -114,9 +121,6 @@ pub async fn run(
     let pulse = Pulse { rooms: rooms.clone(), roster: roster.clone(), well };
     watching.spawn(pulse.run(done.clone()));
     watching.close();
-    let readiness = readiness(&rooms, beating, stop.clone());
-    let admin = tokio::spawn(admin::serve(listeners.admin, admin::router(metrics, readiness), done.clone()));
-
     let partitions = rooms.partitions();
     let directory = Arc::new(NodeDirectory::new(rooms.clone()));
     let peers = Peers::new(config.node.as_str(), config.listen.handovers.key, directory);
@@ -167,17 +171,36 @@ pub async fn run(
     Ok(())
 }
 
+/// Connects to Redis, however long that takes: a node that ended instead would be started again ever more seldom, and be missing when
+/// Redis is back. `None`: it was told to stop meanwhile.
+async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Result<Option<Rooms>> {
+    let redis = &config.rooms;
+    loop {
+        match Rooms::connect(&redis.redis.url, redis.options.clone(), config.node.clone()).await {
+            Ok(rooms) => return Ok(Some(rooms)),
+            Err(StoreError::Unavailable) => tracing::warn!("redis is not there yet"),
+            Err(error) => return Err(error).context("connecting to Redis"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
 /// A node is ready while it beats, its subscription lives and Redis keeps what it is given; not while it drains.
-fn readiness(rooms: &Rooms, beating: Arc<AtomicBool>, stop: CancellationToken) -> Readiness {
-    let rooms = rooms.clone();
+fn readiness(connected: &Arc<OnceLock<Rooms>>, beating: Arc<AtomicBool>, stop: CancellationToken) -> Readiness {
+    let connected = Arc::clone(connected);
     Readiness::new()
         .check("cluster", move || {
             let beating = beating.load(Ordering::Relaxed);
             async move { if beating { Ok(()) } else { Err("not registered, or its subscription is silent".to_owned()) } }
         })
         .check("redis_policy", move || {
-            let rooms = rooms.clone();
+            let connected = Arc::clone(&connected);
             async move {
+                // Until then the cluster check says no.
+                let Some(rooms) = connected.get() else { return Ok(()) };
                 match timeout(GLANCE, rooms.policy()).await {
                     Ok(Ok(policy)) if policy != "noeviction" => Err(format!("maxmemory-policy must be noeviction and is {policy}")),
                     // A Redis that does not answer is the cluster check's business, which has patience; and a probe that waited for it would

@@ -1,0 +1,57 @@
+//! The program as an operator meets it while Redis is not there yet.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use devcluster::ports;
+use devcluster::process::{Process, Spec};
+use devcluster::redis::{RedisOptions, RedisServer};
+
+fn node(dir: &Path, redis: u16, admin: u16) -> Process {
+    let spec = Spec::new("signal-node", env!("CARGO_BIN_EXE_signal-node"), dir)
+        .env("BIND_ADDRESS", "127.0.0.1")
+        .env("SIGNALING_PORT", 0)
+        .env("INTERNAL_PORT", ports::free().unwrap())
+        .env("METRICS_PORT", admin)
+        .env("MONGODB_URI", "mongodb://127.0.0.1:1/nobody")
+        .env("DRAIN_DELAY_MS", 0)
+        .env("REDIS_URL", format!("redis://127.0.0.1:{redis}"));
+    Process::spawn(spec).unwrap()
+}
+
+async fn until(admin: u16, path: &str, wanted: u16) {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = reqwest::get(format!("http://127.0.0.1:{admin}{path}")).await;
+        if answer.is_ok_and(|answer| answer.status() == wanted) {
+            return;
+        }
+        assert!(Instant::now() < end, "{path} never answered {wanted}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn it_waits_for_redis_alive_and_not_ready_and_serves_once_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (redis, admin) = (ports::free().unwrap(), ports::free().unwrap());
+    let mut process = node(dir.path(), redis, admin);
+    until(admin, "/livez", 200).await;
+    until(admin, "/readyz", 503).await;
+    let options = RedisOptions { port: Some(redis), ..RedisOptions::default() };
+    let _redis = RedisServer::start_with(&options).await.unwrap();
+    until(admin, "/readyz", 200).await;
+    assert!(process.exited().is_none(), "it is the same process: {}", process.log_tail(20));
+}
+
+#[tokio::test]
+async fn told_to_stop_while_it_waits_for_redis_it_stops_cleanly() {
+    let dir = tempfile::tempdir().unwrap();
+    let admin = ports::free().unwrap();
+    let mut process = node(dir.path(), ports::free().unwrap(), admin);
+    until(admin, "/readyz", 503).await;
+    process.terminate().unwrap();
+    let status = process.wait_exit(Duration::from_secs(60)).await.unwrap();
+    assert!(status.success(), "{status}: {}", process.log_tail(20));
+}
