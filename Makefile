@@ -1,9 +1,11 @@
 # The doors of this project. `make` alone lists them.
 NODES ?= 2
-# release or dev; `make up`, `make faults` and `make load`, everything else is built as dev.
+# release or dev; `make up`, `make faults`, `make load` and `make bench`, everything else is built as dev.
 PROFILE ?= release
 # Rounds of each fault.
 ROUNDS ?= 10
+# Rounds of `make bench`.
+BENCH_ROUNDS ?= 3
 # A scenario of `make load`, with its options.
 SCENARIO ?= relay --rate 500
 
@@ -12,7 +14,7 @@ BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e chart-test k8s faults load fuzz build fmt lint clean-data
+.PHONY: help up test e2e chart-test k8s faults load bench instructions fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -32,6 +34,7 @@ build:
 test: build chart-test ## Run all tests: the chart, Rust on real servers, a short round of faults, stock clients and real browsers on a real cluster
 	cargo test --workspace
 	$(BIN_dev)/loadtest faults --rounds 1 --short
+	-@scripts/instructions dev
 	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 	$(BIN_dev)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports python
 
@@ -58,6 +61,14 @@ load: ## Load a throw-away cluster, or one of yours: SCENARIO="relay --rate 500"
 	@scripts/setup
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_up)/loadtest $(SCENARIO)
+
+bench: ## Measure Switchboard beside Socket.IO on Node.js, in turn on the same Redis, BENCH_ROUNDS (3) times; release alone means something
+	@scripts/setup bench
+	@cargo build --workspace --bins --profile $(PROFILE)
+	$(BIN_up)/loadtest bench --rounds $(BENCH_ROUNDS)
+
+instructions: ## Count the instructions of codecs and rules (valgrind)
+	@scripts/instructions $(PROFILE)
 
 fmt: ## Format the Rust code
 	cargo fmt --all

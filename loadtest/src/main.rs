@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod client;
 mod faults;
 mod measure;
@@ -13,7 +14,7 @@ mod show;
 
 use measure::report::Report;
 use scenario::target::Target;
-use scenario::{Load, broadcast, idle, join, relay, rest, rooms, storm};
+use scenario::{Load, broadcast, floor, idle, join, relay, rest, rooms, storm};
 
 /// Thresholds were not kept.
 const NOT_KEPT: u8 = 1;
@@ -43,6 +44,10 @@ enum Command {
     Storm(storm::Settings),
     /// Authenticated reads of the api.
     Rest(rest::Settings),
+    /// The least that a relay can cost here: its script and a subscription, bare, and a WebSocket echo.
+    Floor(floor::Settings),
+    /// Compares Switchboard with Socket.IO on Node.js and with the floor, in turn, on the same Redis.
+    Bench(bench::Settings),
     /// Injects faults, one a round, and audits what became of every acknowledged event. Fails when something did not hold.
     Faults(faults::Settings),
 }
@@ -58,7 +63,8 @@ impl Command {
             Self::Broadcast(settings) => Some(&settings.load),
             Self::Storm(settings) => Some(&settings.load),
             Self::Rest(settings) => Some(&settings.load),
-            Self::Faults(_) => None,
+            Self::Floor(settings) => Some(&settings.load),
+            Self::Bench(_) | Self::Faults(_) => None,
         }
     }
 }
@@ -67,7 +73,10 @@ fn main() -> ExitCode {
     let command = Arguments::parse().command;
     // Each client is a descriptor.
     raise_descriptors();
-    let threads = command.load().map_or(2, |load| load.threads.into());
+    let threads = match &command {
+        Command::Faults(_) => 2,
+        _ => command.load().map_or(1, |load| load.threads.into()),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(command)));
     outcome.unwrap_or_else(|error| {
@@ -87,6 +96,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Storm(settings) => loaded(&settings.load, async |target| storm::run(settings, target).await).await,
         Command::Rest(settings) => loaded(&settings.load, async |target| rest::run(settings, target).await).await,
+        Command::Floor(settings) => loaded(&settings.load, async |target| floor::run(settings, target).await).await,
+        Command::Bench(settings) => {
+            say(&bench::run(settings).await?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Faults(settings) => {
             let (text, held) = faults::run(settings).await?;
             say(&text);

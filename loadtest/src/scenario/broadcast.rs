@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::Load;
 use super::crowd::{Crowd, NOT_BEGUN, seat};
+use super::relay::{CPU_OF_NODES, CPU_OF_REDIS};
 use super::stage::Stage;
 use super::target::Target;
 use crate::client::behaviour::{Behaviour, Heard};
@@ -104,7 +105,7 @@ fn conclude(report: &mut Report, others: u64) {
     report.lost = (report.count(SENT) * others).saturating_sub(received) + report.count(NOT_BEGUN);
     report.figure(PER_SECOND, received as f64 / report.seconds, "received/s");
     if received > 0 {
-        report.figure("CPU of nodes", report.cpu_of("node") * 1e6 / received as f64, "us/received");
-        report.figure("CPU of Redis", report.cpu_of("redis") * 1e6 / report.count(SENT).max(1) as f64, "us/sent");
+        report.figure(CPU_OF_NODES, report.cpu_of("node") * 1e6 / received as f64, "us/received");
+        report.figure(CPU_OF_REDIS, report.cpu_of("redis") * 1e6 / report.count(SENT).max(1) as f64, "us/sent");
     }
 }

@@ -21,6 +21,9 @@ use crate::measure::threshold::PER_SECOND;
 const SEATED: &str = "seated";
 const EXCHANGED: &str = "large message";
 const HEARTBEATS: &str = "heartbeats";
+/// What a client costs the nodes, in KiB.
+pub(crate) const IDLE: &str = "memory of nodes, idle";
+pub(crate) const AFTER: &str = "memory of nodes, after a message each";
 /// How long servers have to give memory back.
 const GIVEN_BACK: Duration = Duration::from_secs(3);
 
@@ -122,8 +125,8 @@ fn conclude(report: &mut Report, clients: usize, [before, idle, after]: [u64; 3]
     report.figure(PER_SECOND, report.count(HEARTBEATS) as f64 / report.seconds, "heartbeats/s");
     if before > 0 {
         let each = |now: u64| now.saturating_sub(before) as f64 / 1024.0 / clients as f64;
-        report.figure("memory of nodes, idle", each(idle), "KiB/client");
-        report.figure("memory of nodes, after a message each", each(after), "KiB/client");
+        report.figure(IDLE, each(idle), "KiB/client");
+        report.figure(AFTER, each(after), "KiB/client");
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::time::sleep;
 
 use super::crowd::{NOT_BEGUN, arrivals};
+use super::relay::{CPU_OF_NODES, CPU_OF_REDIS};
 use super::stage::Stage;
 use super::target::Target;
 use super::{Load, seconds};
@@ -88,7 +89,7 @@ fn conclude(report: &mut Report) {
     report.lost = report.count(BEGUN).saturating_sub(seated + report.count("refused")) + report.count(NOT_BEGUN);
     report.figure(PER_SECOND, seated as f64 / report.seconds, "joins/s");
     if seated > 0 {
-        for (name, process) in [("CPU of nodes", "node"), ("CPU of Redis", "redis")] {
+        for (name, process) in [(CPU_OF_NODES, "node"), (CPU_OF_REDIS, "redis")] {
             report.figure(name, report.cpu_of(process) * 1e6 / seated as f64, "us/join");
         }
     }

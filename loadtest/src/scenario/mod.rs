@@ -5,10 +5,12 @@
 //! | `target` | what is loaded: addresses that are given, or a cluster of its own |
 //! | `stage` | warm-up, window, sampling, and the report |
 //! | `crowd` | many clients: seated, playing, gone |
+//! | `floor` | the least that a relay can cost on this machine |
 //! | the others | one scenario each |
 
 pub(crate) mod broadcast;
 pub(crate) mod crowd;
+pub(crate) mod floor;
 pub(crate) mod idle;
 pub(crate) mod join;
 pub(crate) mod relay;

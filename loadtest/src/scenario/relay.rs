@@ -22,12 +22,15 @@ use crate::measure::stamp;
 use crate::measure::threshold::PER_SECOND;
 
 /// From the moment that an offer was meant to be sent until it is received.
-const OFFER: &str = "offer";
+pub(crate) const OFFER: &str = "offer";
 /// Until its answer is received.
 const EXCHANGE: &str = "offer and answer";
 /// Until the server says that it has it.
 const ACKNOWLEDGED: &str = "acknowledged";
 const SENT: &str = "offers sent";
+/// What a relay cost, in microseconds.
+pub(crate) const CPU_OF_NODES: &str = "CPU of nodes";
+pub(crate) const CPU_OF_REDIS: &str = "CPU of Redis";
 
 /// What to do.
 #[derive(Args, Clone, Debug)]
@@ -184,9 +187,7 @@ fn conclude(report: &mut Report) {
     let (relays, seconds) = (relays as f64, report.seconds);
     report.figure(PER_SECOND, relays / seconds, "relays/s");
     if relays > 0.0 {
-        for (name, process) in
-            [("CPU of nodes", "node"), ("CPU of Redis", "redis"), ("CPU of this program", "loadtest")]
-        {
+        for (name, process) in [(CPU_OF_NODES, "node"), (CPU_OF_REDIS, "redis"), ("CPU of this program", "loadtest")] {
             let cpu = report.cpu_of(process);
             if cpu > 0.0 {
                 report.figure(name, cpu * 1e6 / relays, "us/relay");

@@ -21,7 +21,7 @@ pub(crate) struct TargetArgs {
     /// know no calls.
     #[arg(long, env = "API_URL", value_name = "URL")]
     api: Option<String>,
-    /// The address of Redis, only to find its process when it is on this machine.
+    /// The address of Redis: to find its process when it is on this machine, and for `floor`, which needs nothing else.
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     redis: Option<String>,
     /// Nodes of the throw-away cluster.
@@ -36,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) nodes: Arc<[String]>,
     /// Who makes the calls; nobody when rooms are made up.
     pub(crate) host: Option<Host>,
+    /// `host:port` of Redis, if it is known and one server.
+    pub(crate) redis: Option<String>,
     /// What is known of them on this machine.
     pub(crate) watched: Vec<Watched>,
     /// The throw-away cluster. It ends with this value.
@@ -52,18 +54,20 @@ impl Target {
             }
             None => (args.nodes.clone(), args.api.clone(), args.redis.clone()),
         };
+        Ok(Self { own, ..Self::at(&nodes, api, redis).await? })
+    }
+
+    /// The servers at these addresses.
+    pub(crate) async fn at(nodes: &[String], api: Option<String>, redis: Option<String>) -> anyhow::Result<Self> {
         let nodes = nodes.iter().map(|url| address(url)).collect::<anyhow::Result<Vec<_>>>()?;
         let host = match &api {
             Some(api) => Some(Host::register(api.trim_end_matches('/')).await.context("making an account")?),
             None => None,
         };
-        let named = |index, node| Watched::behind(format!("node {index}"), node);
-        let mut watched: Vec<_> = (1..).zip(&nodes).filter_map(|(index, node)| named(index, node)).collect();
-        let beside = |name, url: Option<&String>| Watched::behind(name, &url.and_then(|url| address(url).ok())?);
-        watched.extend(beside("api", api.as_ref()));
-        watched.extend(beside("redis", redis.as_ref()));
-        watched.push(Watched::this());
-        Ok(Self { nodes: nodes.into(), host, watched, own })
+        let api = api.and_then(|url| address(&url).ok());
+        let redis = redis.and_then(|url| address(&url).ok());
+        let watched = watched(&nodes, api.as_deref(), redis.as_deref());
+        Ok(Self { nodes: nodes.into(), host, redis, watched, own: None })
     }
 
     /// A node for the client of this number: round robin.
@@ -86,6 +90,13 @@ impl Target {
             None => Ok(()),
         }
     }
+}
+
+/// The processes behind addresses of this machine, and this program.
+fn watched(nodes: &[String], api: Option<&str>, redis: Option<&str>) -> Vec<Watched> {
+    let nodes = (1..).zip(nodes).map(|(index, node): (usize, _)| Watched::behind(format!("node {index}"), node));
+    let others = [("api", api), ("redis", redis)].map(|(name, address)| Watched::behind(name, address?));
+    nodes.chain(others).flatten().chain([Watched::this()]).collect()
 }
 
 async fn start(nodes: u8) -> anyhow::Result<Cluster> {
