@@ -15,8 +15,8 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const SCHEMATHESIS = here("../../.tools/schemathesis/bin/schemathesis");
 const HOOKS = here("../python/contract.py");
 
-/** Seconds; most of it goes to the last phase, which takes what is left. */
-const BUDGET = 40;
+/** Requests to each operation in the last phase. So many, rather than so long: a busy machine tests no less. */
+const EXAMPLES = 20;
 
 const CHECKS = [
   "not_a_server_error",
@@ -28,13 +28,12 @@ const CHECKS = [
   "negative_data_rejection",
 ];
 
-test("no request makes the api answer what its document does not say", { timeout: 400_000 }, async (context) => {
+test("no request makes the api answer what its document does not say", { timeout: 600_000 }, async (context) => {
   assert.ok(existsSync(SCHEMATHESIS), "`scripts/setup test` installs what this needs");
   const options = {
     "--checks": CHECKS.join(","),
     "--phases": "examples,coverage,fuzzing",
-    "--max-time": BUDGET,
-    "--max-examples": 30,
+    "--max-examples": EXAMPLES,
     "--seed": 1,
     "--suppress-health-check": "all",
     "--warnings": "off",
