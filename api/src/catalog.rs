@@ -22,7 +22,7 @@ pub const METRICS: &[Metric] = &[
     shows("switchboard_outbox_lag_seconds", One, "Age of the oldest fact that waits for MongoDB"),
     counts(
         "switchboard_facts_recorded_total",
-        Each("kind", &["created", "joined", "left", "chat", "ended"]),
+        Each("kind", &["created", "joined", "left", "chat", "role", "updated", "ended"]),
         "Facts written to MongoDB",
     ),
     counts("switchboard_dead_facts_total", One, "Facts that can never be written, set aside"),

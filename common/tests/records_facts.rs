@@ -6,7 +6,7 @@ use std::time::Duration;
 use devcluster::mongo::Mongo;
 use switchboard_common::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_common::records::{
-    CallChange, CallFact, CallRecord, ChatMessage, NewCall, Present, Records, RecordsTimeouts,
+    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, NewCall, Present, Records, RecordsTimeouts,
 };
 
 const MINUTE: i64 = 60_000;
@@ -195,4 +195,31 @@ async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
         assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), expected);
         assert_eq!(messages[0].message, "$text");
     }
+}
+
+#[tokio::test]
+async fn a_change_from_the_room_is_in_the_record_unless_that_is_newer() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let story = Story::new(1);
+    let update = |minute: i64, title: &str, revision: u64, door: Option<CallDoor>| {
+        let settings = CallSettings { chat_enabled: false, ..CallSettings::default() };
+        let update =
+            CallUpdate { title: title.to_owned(), settings, max_participants: 3, locked: true, revision, door };
+        story.fact(minute, CallChange::Updated(Box::new(update)))
+    };
+    let invited = vec![UserId::parse(HOST).unwrap()];
+    let door = CallDoor { call_type: CallType::InvitedOnly, passcode: Some("$hash".into()), invited };
+    let role = story.fact(3, CallChange::Role { who: who(HOST, "1-0"), role: Role::Moderator });
+    let facts = [story.created(), story.joined(1, HOST, "1-0", 1), update(2, "$title", 4, Some(door)), role];
+    assert_eq!(records.write_facts(&facts).await.unwrap(), []);
+    let call = story.record(&records).await;
+    assert_eq!((call.title.as_str(), call.max_participants, call.revision), ("$title", 3, 4));
+    assert_eq!((call.call_type, call.invited.len(), call.settings.chat_enabled), (CallType::InvitedOnly, 1, false));
+    assert_eq!((call.passcode.as_deref(), call.participants[0].role), (Some("$hash"), Role::Moderator));
+    assert_eq!(records.write_facts(&[update(4, "Old", 3, None), update(5, "New", 5, None)]).await.unwrap(), []);
+    let call = story.record(&records).await;
+    assert_eq!((call.title.as_str(), call.revision, call.passcode.as_deref()), ("New", 5, Some("$hash")));
+    assert_eq!(records.write_facts(&[update(6, "Late", 4, None)]).await.unwrap(), []);
+    assert_eq!(story.record(&records).await.title, "New");
 }

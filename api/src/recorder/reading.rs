@@ -1,8 +1,8 @@
 //! From a fact as the room scripts wrote it to one that the records take.
 
 use serde::Deserialize;
-use switchboard_common::domain::{PeerId, Role, Timestamp, UserId};
-use switchboard_common::records::{CallChange, CallFact, ChatMessage, NewCall, Present};
+use switchboard_common::domain::{CallSettings, CallType, PeerId, Role, Timestamp, UserId};
+use switchboard_common::records::{CallChange, CallDoor, CallFact, CallUpdate, ChatMessage, NewCall, Present};
 use switchboard_common::room::{Fact, LogId, RoomMeta};
 
 #[derive(Deserialize)]
@@ -26,6 +26,28 @@ struct Said {
     #[serde(default)]
     to: Option<PeerId>,
     message: String,
+}
+
+#[derive(Deserialize)]
+struct RoleDetails {
+    role: Role,
+}
+
+/// A call as its room has it. `type` and what follows it are there together or not at all.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Updated {
+    title: String,
+    settings: CallSettings,
+    max_participants: u32,
+    locked: bool,
+    revision: u64,
+    #[serde(rename = "type", default)]
+    call_type: Option<CallType>,
+    #[serde(default)]
+    passcode_hash: Option<String>,
+    #[serde(rename = "invitedUserIds", default)]
+    invited: Vec<UserId>,
 }
 
 #[derive(Deserialize, Default)]
@@ -59,6 +81,13 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
             let Said { id, from_user, to, message } = details(fact)?;
             let to = to.map(|to| UserId::parse(to.user())).transpose().map_err(|_| "it is to nobody")?;
             CallChange::Said(Box::new(ChatMessage { id, from: present(fact)?.user, name: from_user.name, to, message }))
+        }
+        "role" => CallChange::Role { who: present(fact)?, role: details::<RoleDetails>(fact)?.role },
+        "updated" => {
+            let Updated { title, settings, max_participants, locked, revision, call_type, passcode_hash, invited } =
+                details(fact)?;
+            let door = call_type.map(|call_type| CallDoor { call_type, passcode: passcode_hash, invited });
+            CallChange::Updated(Box::new(CallUpdate { title, settings, max_participants, locked, revision, door }))
         }
         "ended" => CallChange::Ended { reason: details::<Reason>(fact)?.reason },
         _ => return Err("of no known kind".to_owned()),
@@ -124,6 +153,14 @@ mod tests {
         let CallChange::Said(said) = read(&fact("chat", payload)).unwrap().change else { panic!("not said") };
         assert_eq!((said.id.as_str(), said.name.as_str(), said.message.as_str()), ("m1", "Ada", "hi"));
         assert_eq!((said.from.as_str(), said.to.unwrap().as_str()), ("guest-0123456789abcdef", "guest-b"));
+        let role = read(&fact("role", r#"{"role":"moderator"}"#)).unwrap();
+        assert!(matches!(role.change, CallChange::Role { role: Role::Moderator, .. }));
+        let update = r#"{"title":"T","settings":{"chatEnabled":false},"maxParticipants":5,"locked":true,"revision":3}"#;
+        let CallChange::Updated(updated) = read(&fact("updated", update)).unwrap().change else {
+            panic!("not updated")
+        };
+        assert_eq!((updated.max_participants, updated.locked, updated.revision, &updated.door), (5, true, 3, &None));
+        assert!(!updated.settings.chat_enabled);
         let ended = read(&fact("ended", "{}")).unwrap();
         assert!(matches!(ended.change, CallChange::Ended { .. }));
     }

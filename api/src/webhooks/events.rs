@@ -27,7 +27,7 @@ struct Event<'a> {
 fn events(fact: &CallFact) -> Vec<Event<'_>> {
     let event = |kind, more| Event { fact, id: fact.event_id.clone(), kind, place: 1, more };
     match &fact.change {
-        CallChange::Created(_) | CallChange::Said(_) => Vec::new(),
+        CallChange::Created(_) | CallChange::Said(_) | CallChange::Role { .. } | CallChange::Updated(_) => Vec::new(),
         CallChange::Joined { who, name, role, count } => {
             let mut participant = participant(who);
             participant["name"] = name.as_str().into();

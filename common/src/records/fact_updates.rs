@@ -6,7 +6,7 @@
 
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
-use super::facts::{CallChange, CallEvent, CallFact, ChatMessage, NewCall, Present};
+use super::facts::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Present};
 use super::stored::{date_to_bson, id_forms, id_to_bson};
 use crate::domain::call::NEVER_OPENED;
 use crate::domain::{CallStatus, Role, Timestamp, UserId};
@@ -44,6 +44,13 @@ pub(super) fn line(fact: &CallFact) -> Document {
             line.insert("name", name);
             line.insert("role", role.as_str());
             line.insert("count", i64::from(*count));
+        }
+        CallChange::Role { who, role } => {
+            about(who);
+            line.insert("role", role.as_str());
+        }
+        CallChange::Updated(update) => {
+            line.insert("revision", i64::try_from(update.revision).unwrap_or(i64::MAX));
         }
         CallChange::Left { who, reason } => {
             about(who);
@@ -99,6 +106,10 @@ pub(super) fn update(fact: &CallFact) -> Document {
         CallChange::Joined { who, name, role, count } => joined(fact.at, who, name, *role, *count),
         CallChange::Left { who, .. } => left(fact.at, who),
         CallChange::Ended { reason } => ended(fact.at, reason),
+        CallChange::Role { who, role } => {
+            vec![doc! { "participants": each_entry_of(who, doc! { "role": literal(role.as_str()) }) }]
+        }
+        CallChange::Updated(update) => updated(update),
         // It has a line and nothing else.
         CallChange::Said(_) => Vec::new(),
     };
@@ -210,6 +221,29 @@ fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
         // Again even then: the start may have become known only since.
         doc! { "duration": { "$max": [0, { "$ifNull": [minutes, 0] }] } },
     ]
+}
+
+/// The call as its room has it, unless the record has a later version.
+fn updated(update: &CallUpdate) -> Vec<Document> {
+    let stored = |value: Result<Bson, _>| value.unwrap_or(Bson::Null);
+    let revision = i64::try_from(update.revision).unwrap_or(i64::MAX);
+    let newer = doc! { "$lte": [{ "$ifNull": ["$revision", 0_i64] }, revision] };
+    let mut fields = doc! {
+        "title": &update.title,
+        "settings": stored(serialize_to_bson(&update.settings)),
+        "maxParticipants": i64::from(update.max_participants),
+        "locked": update.locked,
+    };
+    if let Some(door) = &update.door {
+        fields.insert("type", stored(serialize_to_bson(&door.call_type)));
+        fields.insert("passcode", door.passcode.as_deref());
+        fields.insert("invitedUserIds", door.invited.iter().map(|id| id_to_bson(id.as_str())).collect::<Vec<_>>());
+    }
+    let mut set = Document::new();
+    for (name, value) in fields {
+        set.insert(&name, doc! { "$cond": [newer.clone(), { "$literal": value }, format!("${name}")] });
+    }
+    vec![set, doc! { "revision": { "$max": [{ "$ifNull": ["$revision", 0_i64] }, revision] } }]
 }
 
 /// The call's status after it becomes `next`, if it may.

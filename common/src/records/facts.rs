@@ -54,6 +54,15 @@ pub enum CallChange {
     },
     /// Somebody said something, in a call whose chat is recorded. It is no line of the log, and changes nothing of the call's document.
     Said(Box<ChatMessage>),
+    /// Somebody got another role.
+    Role {
+        /// Whose presence.
+        who: Present,
+        /// Which.
+        role: Role,
+    },
+    /// The call was changed while its room was open.
+    Updated(Box<CallUpdate>),
     /// The call ended.
     Ended {
         /// Why.
@@ -102,6 +111,34 @@ pub struct NewCall {
     pub max_participants: u32,
 }
 
+/// A call as its room has it after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallUpdate {
+    /// The title.
+    pub title: String,
+    /// What is allowed.
+    pub settings: CallSettings,
+    /// Seats.
+    pub max_participants: u32,
+    /// Nobody new may join.
+    pub locked: bool,
+    /// The room's version of the call: an older one than the record's is not taken.
+    pub revision: u64,
+    /// What only a host's request changes; `None` when this change said nothing of it.
+    pub door: Option<CallDoor>,
+}
+
+/// Who may join a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallDoor {
+    /// Anybody, users, or the invited.
+    pub call_type: CallType,
+    /// The passcode's hash.
+    pub passcode: Option<String>,
+    /// Users invited by name.
+    pub invited: Vec<UserId>,
+}
+
 /// A fact that cannot be written, now or ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadFact {
@@ -142,6 +179,8 @@ impl CallChange {
             Self::Joined { .. } => "joined",
             Self::Left { .. } => "left",
             Self::Said(_) => "chat",
+            Self::Role { .. } => "role",
+            Self::Updated(_) => "updated",
             Self::Ended { .. } => "ended",
         }
     }

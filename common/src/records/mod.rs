@@ -31,7 +31,7 @@ pub use call_edits::CallEdit;
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome};
 pub use error::RecordsError;
-pub use facts::{CallChange, CallEvent, CallFact, ChatMessage, DeadFact, NewCall, Present};
+pub use facts::{CallChange, CallDoor, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Present};
 pub use figures::CallFigures;
 pub use people::{ParticipantRecord, PersonRecord, PresenceRecord};
 pub use sessions::{NewSession, Rotation, SessionRecord};
