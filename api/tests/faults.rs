@@ -15,7 +15,7 @@ use switchboard_common::domain::{
 };
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, RoomOptions, Rooms, Seat};
+use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -52,13 +52,15 @@ impl Story {
         let meta = RoomMeta {
             call_id: CallId::parse(&format!("{number:024x}")).unwrap(),
             name: format!("Call {number}"),
-            host: user(0),
+            // Nobody of those who come: nobody's going makes somebody else the host.
+            host: user(99),
             call_type: CallType::Public,
             settings: CallSettings::default(),
             max_participants: 50,
             passcode_hash: None,
             invited: Vec::new(),
             created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+            locked: false,
             version: 0,
         };
         let room = RoomId::parse(&format!("room-{number}")).unwrap();
@@ -89,6 +91,8 @@ impl Story {
             waits: false,
             public: PublicUser::new(user.clone(), "Person".into(), None),
             media: MediaState::default(),
+            given: None,
+            proof: Proof::default(),
         };
         match self.rooms.join(join).await.unwrap() {
             Joined::Seated { seat, .. } => self.there.push(seat),

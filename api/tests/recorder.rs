@@ -16,7 +16,7 @@ use switchboard_common::domain::{
 use switchboard_common::records::{CallEvent, Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::keys::Keys;
-use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, RoomOptions, Rooms, Seat};
+use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -93,6 +93,7 @@ impl Bed {
             call_type: CallType::Public,
             settings: CallSettings::default(),
             max_participants: 50,
+            locked: false,
             passcode_hash: None,
             invited: Vec::new(),
             created_at: "2026-01-01T00:00:00.000Z".to_owned(),
@@ -127,6 +128,8 @@ impl Call<'_> {
             waits: false,
             public: PublicUser::new(user, format!("Person {person}"), None),
             media: MediaState::default(),
+            given: (person == 0).then_some(Role::Host),
+            proof: Proof::default(),
         };
         match self.bed.rooms.join(join).await.unwrap() {
             Joined::Seated { seat, .. } => seat,

@@ -20,7 +20,7 @@ use switchboard_common::domain::{
 };
 use switchboard_common::records::{DeliveryCounts, Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Created, Ended, Join, Joined, Partition, RoomOptions, Rooms};
+use switchboard_common::room::{Created, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -176,6 +176,7 @@ impl Bed {
             call_type: CallType::Public,
             settings: CallSettings::default(),
             max_participants: 50,
+            locked: false,
             passcode_hash: None,
             invited: Vec::new(),
             created_at: "2026-01-01T00:00:00.000Z".to_owned(),
@@ -196,6 +197,8 @@ impl Bed {
                 waits: false,
                 public: PublicUser::new(user(person), format!("Person {person}"), None),
                 media: MediaState::default(),
+                given: (person == 0).then_some(Role::Host),
+                proof: Proof::default(),
             };
             let joined = self.rooms.join(join).await.unwrap();
             assert!(matches!(joined, Joined::Seated { .. }), "{joined:?}");

@@ -65,8 +65,8 @@ const SCRIPT_RULES: [(&str, Patch); 7] = [
     (
         "a late detach does not touch a seat that was taken over",
         Patch {
-            from: "if not seat or seat.gen ~= gen or seat.state == 'reconnecting' then return {'STALE'} end",
-            to: "if not seat or seat.state == 'reconnecting' then return {'STALE'} end",
+            from: "if not seat or seat.gen ~= gen or seat.node == '-' then return {'STALE'} end",
+            to: "if not seat or seat.node == '-' then return {'STALE'} end",
         },
     ),
     (

@@ -87,6 +87,7 @@ fn place() -> Place {
         passcode_hash: None,
         invited: Vec::new(),
         created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+        locked: false,
         version: 1,
     };
     Place {

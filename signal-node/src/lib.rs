@@ -18,6 +18,7 @@ pub mod roster;
 pub mod rules;
 pub mod subscriber;
 pub mod transport;
+pub mod welcome;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use switchboard_common::admin::{self, Readiness};
+use switchboard_common::auth::ClusterKey;
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::records::{Records, RecordsTimeouts};
@@ -88,7 +90,8 @@ pub async fn run(
     .context("connecting to MongoDB")?;
     let hub = Arc::new(Hub::new(rooms.partitions()));
     let tasks = TaskTracker::new();
-    let mender = Mender { rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: tasks.clone() };
+    let mender =
+        Mender { node: config.node.clone(), rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: tasks.clone() };
     let sink = subscriber::sink(mender.clone());
     let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
         .await
@@ -134,6 +137,7 @@ pub async fn run(
         meters: meters::RelayMeters::default(),
         credentials: Credentials {
             revoked,
+            addresses: ClusterKey::derive(config.secrets.access.expose()),
             tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose()),
             hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
             ice: (&config.ice).into(),

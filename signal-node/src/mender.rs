@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use switchboard_common::domain::DisconnectReason;
-use switchboard_common::room::{Bus, CaughtUp, Partition, Reseated, Rooms};
+use switchboard_common::domain::{DisconnectReason, NodeId, RoomMeta};
+use switchboard_common::room::{Bus, CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
+use switchboard_common::wire::envelope::Envelope;
 use tokio_util::task::TaskTracker;
 
-use crate::hub::{CatchUp, Hub, Link};
+use crate::hub::{CatchUp, Holding, Hub, Link};
+use crate::welcome::welcome;
 
 /// Calls in flight for one mending: a node of 20,000 sessions must not queue them all on Redis at once.
 const CALLS: usize = 64;
@@ -23,6 +25,8 @@ const RESUBSCRIBE: Duration = Duration::from_secs(1);
 /// The mender of one node.
 #[derive(Clone, Debug)]
 pub struct Mender {
+    /// This node.
+    pub node: NodeId,
     /// The rooms' logs.
     pub rooms: Rooms,
     /// The sessions.
@@ -66,13 +70,40 @@ impl Mender {
         self.gap(partition, cause);
     }
 
-    /// Reads one session's log and delivers what it missed.
-    pub async fn catch_up(&self, CatchUp { link, from, epoch }: CatchUp) {
+    /// Delivers what was published. Who is let in from the lobby is to be told first what it finds there.
+    pub fn deliver(&self, partition: Partition, envelope: Envelope) {
+        if let Some(admitted) = self.hub.deliver(partition, envelope) {
+            let mender = self.clone();
+            self.tasks.spawn(async move { mender.catch_up(admitted).await });
+        }
+    }
+
+    /// Reads one session's log and delivers what it missed; if it was let in from the lobby, after what it is told of the room.
+    pub async fn catch_up(&self, CatchUp { link, mut from, mut epoch }: CatchUp) {
         let mut doubted = false;
         for _ in 0..TRIES {
             let Some(seat) = link.seat() else { return };
+            let welcome = match link.admitted() {
+                Some(at) => {
+                    from = from.max(at);
+                    // The room is read before the log: what the log has since is said once more rather than not at all.
+                    match self.rooms.snapshot(&link.room).await {
+                        Ok(Some(room)) => {
+                            link.look(|holding| welcome(&self.node, &link.room, holding, room, at)).flatten()
+                        }
+                        Ok(None) | Err(_) => None,
+                    }
+                }
+                None => None,
+            };
             match self.rooms.catch_up(&seat, from).await {
-                Ok(CaughtUp::Missed(missed)) => return link.caught_up(epoch, missed),
+                Ok(CaughtUp::Missed(missed)) => match link.caught_up(epoch, welcome, &missed) {
+                    Some(again) => {
+                        (from, epoch) = (again.from, again.epoch);
+                        continue;
+                    }
+                    None => return,
+                },
                 Ok(CaughtUp::TooOld) => break,
                 // The next beat closes the session, or takes its seat again; then there is a log to read.
                 Ok(CaughtUp::NotSeated) if !doubted => {
@@ -89,6 +120,16 @@ impl Mender {
     /// Takes a partition's seats again; who has its seat keeps it. Who cannot resumes, finds nothing, and joins afresh.
     pub async fn reseat(&self, partition: Partition) {
         self.verify(self.hub.links(partition)).await;
+        // Also those whose sockets were lost a moment ago, or nobody would ever tell the room that they are gone.
+        let departed = stream::iter(self.hub.departed(partition));
+        departed.for_each_concurrent(CALLS, |Holding { seat, copy, meta }| self.put_back(seat, copy, meta)).await;
+    }
+
+    async fn put_back(&self, seat: Arc<Seat>, copy: Reseat, meta: Arc<RoomMeta>) {
+        // Whatever keeps it from being there, nobody is left to be told.
+        let outcome = self.rooms.reseat(&seat, &copy, &meta).await;
+        let outcome = if matches!(outcome, Ok(Reseated::Done)) { "departed" } else { "gone" };
+        metrics::counter!("switchboard_reseats_total", "outcome" => outcome).increment(1);
     }
 
     /// The same for single sessions.
@@ -97,7 +138,7 @@ impl Mender {
     }
 
     async fn take_again(&self, link: Arc<Link>) {
-        let Some((seat, copy, meta)) = link.held() else { return };
+        let Some(Holding { seat, copy, meta }) = link.held() else { return };
         let outcome = match self.rooms.reseat(&seat, &copy, &meta).await {
             Ok(Reseated::Done) => "done",
             Ok(Reseated::Gone | Reseated::Fenced) => "gone",

@@ -13,7 +13,7 @@ use crate::mender::Mender;
 pub fn sink(mender: Mender) -> Sink {
     Arc::new(move |event| match event {
         BusEvent::Message { partition, message } => match Envelope::parse(&message) {
-            Some(envelope) => mender.hub.deliver(partition, envelope),
+            Some(envelope) => mender.deliver(partition, envelope),
             None => {
                 metrics::counter!("switchboard_envelopes_refused_total").increment(1);
                 tracing::warn!(partition = partition.0, "an envelope that is none");

@@ -159,7 +159,7 @@ async fn decide(
         }
         _ => None,
     };
-    Ok(admit(&door, Applicant { user: &user.id, passcode: given, join_token: None })?)
+    Ok(admit(&door, Applicant { user: &user.id, passcode: given, join_token: None, given: None })?)
 }
 
 /// Refuses early what the seat would be refused for; who is in the room already takes its old seat.

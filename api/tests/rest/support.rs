@@ -18,7 +18,7 @@ use switchboard_common::domain::{MediaState, NodeId, PublicUser, Role, RoomId, S
 use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Door, Join, Joined, Revocations, RoomOptions, Rooms, Seat};
+use switchboard_common::room::{Door, Join, Joined, Proof, Revocations, RoomOptions, Rooms, Seat};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -239,8 +239,10 @@ impl Service {
             role: if user == meta.host { Role::Host } else { Role::Participant },
             waits: false,
             public: PublicUser::new(user.clone(), "Gil".into(), None),
+            given: (user == meta.host).then_some(Role::Host),
             user,
             media: MediaState::default(),
+            proof: Proof::default(),
         };
         match self.rooms.join(join).await.unwrap() {
             Joined::Seated { seat, .. } => seat,

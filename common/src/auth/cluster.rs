@@ -1,5 +1,7 @@
 //! The key by which the nodes of one installation know each other.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -28,6 +30,16 @@ impl ClusterKey {
     #[must_use]
     pub fn verify(&self, words: &[&str], signature: &str) -> bool {
         URL_SAFE_NO_PAD.decode(signature).is_ok_and(|bytes| self.mac(words).verify_slice(&bytes).is_ok())
+    }
+
+    /// A client's address as something that can be compared and not read back. An IPv6 client has a whole /64 to choose from.
+    #[must_use]
+    pub fn address(&self, address: IpAddr) -> Box<str> {
+        let text = match address.to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("{:x?}", &address.segments()[..4]),
+        };
+        self.sign(&["address", &text])[..22].into()
     }
 
     fn mac(&self, words: &[&str]) -> Hmac<Sha256> {

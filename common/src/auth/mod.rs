@@ -10,6 +10,6 @@ pub mod webhook;
 pub use cluster::ClusterKey;
 pub use operator::OperatorKeys;
 pub use password::{Hasher, Verdict};
-pub use token::{Identity, Issued, Kind, Lifetimes, Tokens, random_id};
+pub use token::{Identity, Issued, JoinGrant, Kind, Lifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceServer, TurnCredentials};
 pub use webhook::WebhookKey;

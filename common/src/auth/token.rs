@@ -49,6 +49,17 @@ pub struct Identity {
     pub room: Option<RoomId>,
     /// User or guest.
     pub kind: Kind,
+    /// When the token was issued: seconds since the Unix epoch. Who was removed from a call needs a newer one to come back.
+    pub issued_at: u64,
+}
+
+/// What a join token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinGrant {
+    /// The role in the room.
+    pub role: Role,
+    /// When it was issued: seconds since the Unix epoch.
+    pub issued_at: u64,
 }
 
 /// A token and its claims' ids, for who stores sessions.
@@ -242,18 +253,18 @@ impl Tokens {
         identity(self.open(&self.access, token)?)
     }
 
-    /// The role that a join token gives `user` in `room`.
+    /// What a join token gives `user` in `room`.
     ///
     /// # Errors
     /// `TOKEN_EXPIRED`, or `TOKEN_INVALID`, also when it is another's or another room's.
-    pub fn verify_join(&self, token: &str, room: &RoomId, user: &UserId) -> Result<Role, Refusal> {
+    pub fn verify_join(&self, token: &str, room: &RoomId, user: &UserId) -> Result<JoinGrant, Refusal> {
         let claims = self.open(&self.access, token)?;
         self.unexpired(&claims)?;
         match claims.role {
             Some(role)
                 if claims.typ == Typ::Join && claims.room_id.as_ref() == Some(room) && claims.user_id == *user =>
             {
-                Ok(role)
+                Ok(JoinGrant { role, issued_at: claims.iat })
             }
             _ => Err(Code::TokenInvalid.into()),
         }
@@ -326,6 +337,7 @@ fn identity(claims: Claims) -> Result<Identity, Refusal> {
         session: claims.sid,
         room: claims.room_id,
         kind,
+        issued_at: claims.iat,
     })
 }
 

@@ -31,6 +31,8 @@ pub struct Applicant<'a> {
     pub passcode: Option<bool>,
     /// The role of a valid join token for this room and identity: the passcode was passed when it was issued.
     pub join_token: Option<Role>,
+    /// The role that it was given in the room as it is now: that of moderator, or of host while the host by right is away.
+    pub given: Option<Role>,
 }
 
 /// An answer of yes.
@@ -58,9 +60,10 @@ pub fn admit(door: &Entrance<'_>, who: Applicant<'_>) -> Result<Admission, Refus
     if door.has_passcode && !is_host && who.join_token.is_none() && who.passcode != Some(true) {
         return Err(Code::InvalidPasscode.into());
     }
-    let role = match who.join_token {
+    let role = match (who.given, who.join_token) {
         _ if is_host => Role::Host,
-        Some(Role::Moderator) => Role::Moderator,
+        (Some(role), _) => role,
+        (None, Some(Role::Moderator)) => Role::Moderator,
         _ if is_guest => Role::Guest,
         _ => Role::Participant,
     };
@@ -89,7 +92,7 @@ mod tests {
     }
 
     fn at(user: &UserId) -> Applicant<'_> {
-        Applicant { user, passcode: None, join_token: None }
+        Applicant { user, passcode: None, join_token: None, given: None }
     }
 
     #[test]
@@ -134,6 +137,26 @@ mod tests {
         );
         assert!(admit(&door, Applicant { passcode: Some(true), ..at(&ann) }).is_ok());
         assert!(admit(&door, Applicant { join_token: Some(Role::Participant), ..at(&ann) }).is_ok());
+    }
+
+    #[test]
+    fn what_somebody_was_made_in_the_room_it_is_again() {
+        let (host, ann, guest) =
+            (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"), id("guest-0123456789abcdef"));
+        let mut door = door(&host, &[]);
+        door.waiting_room = true;
+        for given in [Role::Moderator, Role::Host] {
+            let admission = admit(&door, Applicant { given: Some(given), ..at(&ann) }).unwrap();
+            assert_eq!(admission, Admission { role: given, waits: false });
+        }
+        let demoted = Applicant { given: Some(Role::Guest), join_token: Some(Role::Moderator), ..at(&ann) };
+        assert_eq!(admit(&door, demoted).unwrap(), Admission { role: Role::Guest, waits: true });
+        assert_eq!(admit(&door, Applicant { given: Some(Role::Guest), ..at(&host) }).unwrap().role, Role::Host);
+        door.call_type = CallType::Private;
+        assert!(
+            admit(&door, Applicant { given: Some(Role::Moderator), ..at(&guest) }).is_err(),
+            "the door is the same"
+        );
     }
 
     #[test]

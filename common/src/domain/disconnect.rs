@@ -14,6 +14,8 @@ pub enum DisconnectReason {
     Revoked,
     /// Removed from the call by host or moderator.
     Removed,
+    /// Another socket has taken the session over: two of them would take it from each other for ever.
+    Replaced,
     /// In no room for too long: a socket that nobody uses.
     JoinTimeout,
 }
@@ -28,6 +30,7 @@ impl DisconnectReason {
             Self::Unavailable => "unavailable",
             Self::Revoked => "revoked",
             Self::Removed => "removed",
+            Self::Replaced => "replaced",
             Self::JoinTimeout => "join_timeout",
         }
     }
@@ -36,7 +39,7 @@ impl DisconnectReason {
     /// stays away.
     #[must_use]
     pub const fn should_reconnect(self) -> bool {
-        !matches!(self, Self::Revoked | Self::Removed | Self::JoinTimeout)
+        !matches!(self, Self::Revoked | Self::Removed | Self::Replaced | Self::JoinTimeout)
     }
 
     /// The WebSocket close code.
@@ -49,6 +52,7 @@ impl DisconnectReason {
             Self::Revoked => 4001,
             Self::Removed => 4002,
             Self::JoinTimeout => 4003,
+            Self::Replaced => 4004,
         }
     }
 }

@@ -18,7 +18,7 @@ pub use disconnect::DisconnectReason;
 pub use grant::Action;
 pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
 pub use media::{MediaChange, MediaSwitch};
-pub use participant::{ConnectionState, MediaState, Participant, PublicUser, Role};
+pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
 pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
 pub use settings::{CallSettings, SettingsChange};

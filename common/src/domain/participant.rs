@@ -20,6 +20,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them, the lowest first.
+    pub const ALL: [Self; 4] = [Self::Guest, Self::Participant, Self::Moderator, Self::Host];
+
     /// As on the wire and in a seat.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -34,7 +37,7 @@ impl Role {
     /// Reads what `as_str` wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Guest, Self::Participant, Self::Moderator, Self::Host].into_iter().find(|role| role.as_str() == text)
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 
@@ -60,6 +63,12 @@ impl ConnectionState {
             Self::Waiting => "waiting",
         }
     }
+
+    /// Reads what `as_str` wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Connected, Self::Reconnecting, Self::Waiting].into_iter().find(|state| state.as_str() == text)
+    }
 }
 
 /// Which of a participant's media are on.
@@ -72,6 +81,31 @@ pub struct MediaState {
     pub audio_enabled: bool,
     /// The screen is shared.
     pub screen_share_enabled: bool,
+}
+
+/// One of a participant's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MediaKind {
+    /// The camera.
+    Video,
+    /// The microphone.
+    Audio,
+    /// The shared screen.
+    #[serde(alias = "screen")]
+    ScreenShare,
+}
+
+impl MediaKind {
+    /// The field of [`MediaState`] on the wire.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Video => "videoEnabled",
+            Self::Audio => "audioEnabled",
+            Self::ScreenShare => "screenShareEnabled",
+        }
+    }
 }
 
 impl Default for MediaState {

@@ -21,6 +21,9 @@ pub struct RoomMeta {
     pub settings: CallSettings,
     /// Seats.
     pub max_participants: u32,
+    /// Nobody new may join.
+    #[serde(default)]
+    pub locked: bool,
     /// PHC string; never leaves the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passcode_hash: Option<String>,

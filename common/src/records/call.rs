@@ -60,6 +60,9 @@ pub struct CallRecord {
     /// Seats.
     #[serde(default = "hundred", deserialize_with = "number")]
     pub max_participants: u32,
+    /// Nobody new may join.
+    #[serde(default, deserialize_with = "or_default")]
+    pub locked: bool,
     /// Users invited by name.
     #[serde(rename = "invitedUserIds", with = "ids", default)]
     pub invited: Vec<UserId>,
@@ -103,6 +106,7 @@ impl CallRecord {
             call_type: self.call_type,
             settings: self.settings.clone(),
             max_participants: self.max_participants,
+            locked: self.locked,
             passcode_hash: self.passcode.clone().filter(|stored| !stored.is_empty()),
             invited: self.invited.clone(),
             created_at: self.created_at.to_string(),
@@ -131,6 +135,7 @@ impl CallRecord {
             join_link: String::new(),
             passcode: meta.passcode_hash.clone(),
             max_participants: meta.max_participants,
+            locked: meta.locked,
             invited: meta.invited.clone(),
             peak: 0,
             created_at: created,

@@ -6,7 +6,7 @@ use super::keys::Keys;
 use super::scripts::{Hashes, Script};
 use super::{Chat, Op, OpKind, Partition, RoomOptions, Seat};
 use crate::domain::{MediaSwitch, NodeId, RoomId};
-use crate::wire::server_event;
+use crate::wire::{people_event, server_event};
 
 /// Shared by the store and its lanes.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Context {
         self.prelude(&mut command, p, room);
         command
             .arg(millis(self.options.empty_after))
-            .arg(server_event::user_left_template(reason))
+            .arg(partings(reason))
             .arg(serde_json::json!({ "reason": reason }).to_string());
         command
     }
@@ -105,6 +105,13 @@ impl Context {
         command.arg(seat.peer.as_str()).arg(seat.generation).arg(event).arg(rests_on);
         command
     }
+}
+
+/// What may have to be told when a seat ends, one template a line: JSON has no line feeds.
+fn partings(reason: &str) -> String {
+    let left = server_event::user_left_template(reason);
+    let cancelled = people_event::join_request_cancelled_template(reason);
+    [left, cancelled, people_event::role_changed_template(), people_event::join_request_template()].join("\n")
 }
 
 /// Milliseconds, as scripts count.

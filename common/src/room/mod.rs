@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `types`, `ops`, `stats`, `fact`, `options` | what goes in and out, as values |
+//! | `types`, `door`, `ops`, `order`, `stats`, `fact`, `options` | what goes in and out, as values |
 //! | `keys` | names every key and channel, and the partitions |
 //! | `lua/`, `scripts` | decide: whatever reads and then writes is one script |
 //! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
@@ -15,11 +15,13 @@
 pub mod bus;
 mod call;
 mod context;
+mod door;
 mod fact;
 pub mod keys;
 mod lane;
 mod ops;
 mod options;
+mod order;
 mod queues;
 mod rate;
 mod reply;
@@ -32,9 +34,11 @@ mod topology;
 pub mod types;
 
 pub use bus::{Bus, BusEvent, Sink};
+pub use door::{Created, Door, Ended, Opened, Standing};
 pub use fact::{Fact, OutboxEntry, Presence};
 pub use ops::{Chat, Hinted, History, Op, OpKind, OpReply};
 pub use options::{LaneOptions, RoomOptions};
+pub use order::{Amended, Amendment, By, Order, Ordered};
 pub use rate::{Rate, Spent};
 pub use revocations::Revocations;
 pub use stats::{RoomStats, Stay};

@@ -19,6 +19,8 @@ pub struct RoomOptions {
     pub chat_kept: (usize, Duration),
     /// Facts that may wait in a partition's outbox: past it nothing more is said in calls whose chat is recorded.
     pub outbox_max: usize,
+    /// How many may wait in a room's lobby.
+    pub lobby_places: u32,
     /// How long an empty room stays before its call ends.
     pub empty_after: Duration,
     /// How long an ended room refuses to be opened.
@@ -38,6 +40,7 @@ impl Default for RoomOptions {
             log_max_len: 10_000,
             chat_kept: (500, Duration::from_secs(24 * 3600)),
             outbox_max: 1_000_000,
+            lobby_places: 100,
             empty_after: Duration::from_secs(300),
             tombstone: Duration::from_secs(600),
             lanes: LaneOptions::default(),

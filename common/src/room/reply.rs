@@ -48,6 +48,11 @@ impl Words {
         PeerId::parse(self.text(index)?).map_err(|_| unexpected("a peer"))
     }
 
+    /// The peers from `start` on.
+    pub(super) fn peers_from(&self, start: usize) -> Result<Vec<PeerId>, StoreError> {
+        (start..self.0.len()).map(|index| self.peer(index)).collect()
+    }
+
     pub(super) fn number(&self, index: usize) -> Result<u64, StoreError> {
         match self.0.get(index) {
             Some(Value::Int(number)) => u64::try_from(*number).ok(),
@@ -105,40 +110,47 @@ pub(super) fn entries(value: Option<&Value>) -> Result<Vec<Entry<'_>>, StoreErro
     items(value)?.iter().map(|value| entry(value).ok_or_else(|| unexpected("a stream's entry"))).collect()
 }
 
-/// The entries of a room's log that are for `peer`.
-pub(super) fn log_entries(value: Option<&Value>, peer: &PeerId) -> Result<Vec<LogEntry>, StoreError> {
-    let mine = |fields: &HashMap<&str, &str>| match fields.get("t") {
-        Some(&"*") => fields.get("x") != Some(&peer.as_str()),
+/// The entries of a room's log that are for `peer`. `joined`: its join id, before which nothing that is for all was for it; `None` while
+/// it is in the lobby.
+pub(super) fn log_entries(
+    value: Option<&Value>,
+    peer: &PeerId,
+    joined: Option<LogId>,
+) -> Result<Vec<LogEntry>, StoreError> {
+    let mine = |id: LogId, fields: &HashMap<&str, &str>| match fields.get("t") {
+        Some(&"*") => joined.is_some_and(|joined| id > joined) && fields.get("x") != Some(&peer.as_str()),
         to => to == Some(&peer.as_str()),
     };
     Ok(entries(value)?
         .into_iter()
-        .filter(|(_, fields)| mine(fields))
+        .filter(|(id, fields)| mine(*id, fields))
         .filter_map(|(id, fields)| Some(LogEntry { id, event: Bytes::copy_from_slice(fields.get("d")?.as_bytes()) }))
         .collect())
 }
 
 /// A seat as the room's hash has it; `lua/prelude.lua` says how.
-struct StoredSeat<'a> {
+pub(super) struct StoredSeat<'a> {
     state: ConnectionState,
+    pub(super) generation: Generation,
     node: Option<&'a str>,
     role: Role,
     join: LogId,
 }
 
 impl<'a> StoredSeat<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
         let mut words = text.split(' ');
-        let state = match words.next()? {
-            "connected" => ConnectionState::Connected,
-            "reconnecting" => ConnectionState::Reconnecting,
-            "waiting" => ConnectionState::Waiting,
-            _ => return None,
-        };
-        let _generation: Generation = words.next()?.parse().ok()?;
+        let state = ConnectionState::parse(words.next()?)?;
+        let generation = words.next()?.parse().ok()?;
         let node = words.next().filter(|node| *node != "-");
         let _handle = words.next()?;
-        Some(Self { state, node, role: Role::parse(words.next()?)?, join: LogId::parse(words.next()?)? })
+        let (role, join) = (Role::parse(words.next()?)?, LogId::parse(words.next()?)?);
+        Some(Self { state, generation, node, role, join })
+    }
+
+    /// Since when what is for all is for it; `None` while it is in the lobby.
+    pub(super) fn joined(&self) -> Option<LogId> {
+        (self.state != ConnectionState::Waiting).then_some(self.join)
     }
 }
 

@@ -34,13 +34,13 @@ scripts! {
     /// Makes a room or updates its meta.
     Open "open" ["prelude" "seats" "open"];
     /// Takes a seat.
-    Join "join" ["prelude" "seats" "join"];
+    Join "join" ["prelude" "seats" "people" "parting" "join"];
     /// One peer to another.
     Relay "relay" ["prelude" "turn" "reach" "relay"];
     /// One peer to everybody else.
     Bcast "bcast" ["prelude" "turn" "bcast"];
     /// Changes the sender's media and tells everybody else.
-    Media "media" ["prelude" "turn" "settings" "media"];
+    Media "media" ["prelude" "turn" "settings" "media_state" "media"];
     /// Somebody says something.
     Chat "chat" ["prelude" "turn" "reach" "settings" "chat"];
     /// An event that is in no log.
@@ -48,21 +48,33 @@ scripts! {
     /// Resumes a seat.
     Attach "attach" ["prelude" "seats" "attach"];
     /// A socket was lost.
-    Detach "detach" ["prelude" "seats" "detach"];
+    Detach "detach" ["prelude" "seats" "people" "parting" "detach"];
     /// Gives up a seat.
-    Leave "leave" ["prelude" "seats" "leave"];
+    Leave "leave" ["prelude" "seats" "people" "parting" "leave"];
     /// Ends a call.
     End "end" ["prelude" "seats" "ending" "end"];
     /// One deadline.
-    Expire "expire" ["prelude" "seats" "ending" "expire"];
+    Expire "expire" ["prelude" "seats" "people" "parting" "ending" "expire"];
     /// Puts back a lost seat.
     Reseat "reseat" ["prelude" "seats" "reseat"];
+    /// Lets people in from the lobby.
+    Admit "admit" ["prelude" "seats" "people" "lobby" "command" "admit"];
+    /// Turns somebody away from the lobby.
+    Deny "deny" ["prelude" "seats" "people" "parting" "command" "deny"];
+    /// Gives somebody a role.
+    Role "role" ["prelude" "seats" "people" "command" "role"];
+    /// Switches off a medium of somebody's.
+    Mute "mute" ["prelude" "seats" "people" "command" "media_state" "mute"];
+    /// Removes somebody.
+    Kick "kick" ["prelude" "seats" "people" "parting" "command" "kick"];
+    /// Changes the call.
+    Update "update" ["prelude" "seats" "people" "lobby" "command" "update"];
     /// A node lives.
     Beat "beat" ["beat"];
     /// Declares a node dead.
     SweepStart "sweep_start" ["sweep_start"];
     /// One seat of a dead node.
-    SweepOne "sweep_one" ["prelude" "seats" "sweep_one"];
+    SweepOne "sweep_one" ["prelude" "seats" "people" "parting" "sweep_one"];
     /// A node goes.
     Retire "retire" ["retire"];
     /// The lease of an outbox.

@@ -83,6 +83,19 @@ pub struct Join {
     pub public: PublicUser,
     /// What its media are.
     pub media: MediaState,
+    /// The role that the room was found to give it: another by now is `Joined::Changed`.
+    pub given: Option<Role>,
+    /// How it proves who it is.
+    pub proof: Proof,
+}
+
+/// How somebody proves who it is: who was removed needs a newer proof to come back, and a banned guest another address.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    /// When the oldest of the tokens it shows was issued: milliseconds since the Unix epoch; 0 without any.
+    pub issued_ms: u64,
+    /// A guest's address, hashed.
+    pub address: Option<Box<str>>,
 }
 
 /// The answer to `join`.
@@ -163,24 +176,14 @@ pub enum Attached {
     Fenced,
 }
 
-/// A resumed seat, and what its session needs to go on. Over eight fields: they are the answer of one script, `attach.lua`.
+/// A resumed seat, and what its session needs to go on.
 #[derive(Debug)]
 pub struct Resumed {
     /// The seat under its new generation.
     pub seat: Arc<Seat>,
-    /// Its role.
-    pub role: Role,
-    /// Its state: connected, or waiting in the lobby.
-    pub state: ConnectionState,
-    /// Its media.
-    pub media: MediaState,
-    /// What others know of it.
-    pub user: PublicUser,
-    /// The log id of its joined event.
-    pub join_id: LogId,
-    /// RFC 3339, UTC, milliseconds.
-    pub joined_at: String,
-    /// What it has not seen yet, oldest first.
+    /// How it looks.
+    pub copy: Reseat,
+    /// What it has not seen yet, oldest first. An [`ADMITTED`](crate::wire::envelope::ADMITTED) among them is where it was let in.
     pub missed: Vec<LogEntry>,
     /// Delivery goes on after it.
     pub last: LogId,
@@ -228,28 +231,6 @@ pub struct Revoked {
     pub until_ms: u64,
 }
 
-/// The answer to `open`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// The room is there, with this meta or a newer one.
-    Open,
-    /// The call has ended.
-    Ended,
-}
-
-/// The answer to `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Ended now, by this.
-    Done,
-    /// Ended before.
-    Already,
-    /// The caller is not the host any more.
-    Denied,
-    /// The caller's seat is not its own any more.
-    Stale,
-}
-
 /// The answer to a beat.
 #[derive(Clone, Debug)]
 pub struct Beat {
@@ -267,42 +248,15 @@ pub struct Beat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u16);
 
-/// What a look at a room shows, without a seat.
-#[derive(Clone, Debug)]
-pub enum Door {
-    /// Not in Redis: never opened, or over for long.
-    Absent,
-    /// The call has ended.
-    Ended,
-    /// Open.
-    Open {
-        /// The call's facts.
-        meta: Box<RoomMeta>,
-        /// Nobody new may join.
-        locked: bool,
-        /// Who is host now.
-        host: UserId,
-        /// Seats taken.
-        participants: u32,
-    },
-}
-
-/// The answer to `create`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Created {
-    /// Created by this call.
-    Done,
-    /// Another call has the room.
-    Exists,
-    /// The room's call has ended a short while ago.
-    Ended,
-}
-
-/// A seat's cached copy, to seat it again after Redis lost data.
+/// A seat's cached copy, to seat it again after Redis lost data. Over eight fields: it is all that the seat's fields in Redis are made of.
 #[derive(Clone, Debug)]
 pub struct Reseat {
     /// The SHA-256 of the session's private id.
     pub pid: String,
+    /// Connected, or waiting in the lobby.
+    pub state: ConnectionState,
+    /// Its socket was lost a moment ago: the seat is to be kept for the grace.
+    pub away: bool,
     /// The role it had.
     pub role: Role,
     /// What others may know of it.
@@ -311,8 +265,12 @@ pub struct Reseat {
     pub media: MediaState,
     /// Its join id.
     pub join_id: LogId,
+    /// Where its view of the log begins: at its join, or in the lobby before it.
+    pub from: LogId,
     /// RFC 3339, UTC, milliseconds.
     pub joined_at: String,
+    /// A guest's address, hashed.
+    pub address: Option<Box<str>>,
 }
 
 /// The answer to `reseat`.

@@ -5,6 +5,10 @@ use serde_json::value::RawValue;
 
 use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId};
 
+mod command;
+
+pub use command::{Command, RoomChange};
+
 /// The sizes that `parse` holds events to, in bytes of JSON text. 0 is off.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -51,6 +55,8 @@ pub enum ClientEvent<'a> {
         /// The client's own id.
         id: Option<Box<str>>,
     },
+    /// What host and moderators do to others, to the lobby or to the call.
+    Command(Command),
     /// `chat:message`
     Chat(Chat),
     /// `chat:history`
@@ -203,7 +209,7 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
         "chat:message" => chat(text, limits.chat).map(ClientEvent::Chat),
         "chat:history" => history(text).map(ClientEvent::ChatHistory),
         "chat:typing" => fields::<TypingFields>(text).map(|typing| ClientEvent::Typing { is_typing: typing.is_typing }),
-        _ => Err(Code::UnknownEvent.into()),
+        _ => command::parse(name, text),
     }
 }
 

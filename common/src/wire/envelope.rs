@@ -7,13 +7,19 @@
 //! | `0-0 <room> * <peer> <event>` | the same, of an event that is in no log: it carries no offset |
 //! | `<id> - canary - -` | the node's own proof that its subscription lives; `id` is Redis TIME |
 //! | `0-0 <room> <handle> - !drop` | the session lost its seat: close its transport without a goodbye |
-//! | `<id> <room> * - !ended` | the room is gone: its sessions are in no room any more |
+//! | `0-0 <room> <handle> - !replaced` | another socket has taken the session over: close its transport for good |
+//! | `<id> <room> <handle> - !admitted <join id>` | the session is let in from the lobby; the same stands in the log |
+//! | `<id> <room> <handle or *> - !ended` | the room is gone, or the session sent away: it is in no room any more |
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::domain::{PeerId, RoomId, SessionHandle};
+
+/// What stands in a room's log where somebody was let in from the lobby: no event for a client, but where its view of the room begins.
+/// The join id follows.
+pub const ADMITTED: &str = "!admitted ";
 
 /// A parsed envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +56,30 @@ pub enum Envelope {
         /// The session.
         handle: SessionHandle,
     },
-    /// A room is gone.
+    /// Another socket has a session's seat.
+    Replaced {
+        /// The room of the seat.
+        room: RoomId,
+        /// The session.
+        handle: SessionHandle,
+    },
+    /// A session is let in from the lobby.
+    Admitted {
+        /// Milliseconds and sequence of its log id.
+        id: (u64, u64),
+        /// The room.
+        room: RoomId,
+        /// The session.
+        handle: SessionHandle,
+        /// Milliseconds and sequence of the join id that it has from now on.
+        join: (u64, u64),
+    },
+    /// Sessions are in no room any more.
     RoomGone {
         /// The room.
         room: RoomId,
+        /// The one that was sent away; `None`: all, for the room is no more.
+        handle: Option<SessionHandle>,
     },
 }
 
@@ -77,8 +103,7 @@ impl Envelope {
         let mut fields = Fields { text, at: 0 };
         let (id, room, handle, excluded) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
         let event = &text[fields.at..];
-        let (ms, seq) = text[id].split_once('-')?;
-        let id = (ms.parse().ok()?, seq.parse().ok()?);
+        let id = log_id(&text[id])?;
         if &text[handle.clone()] == "canary" {
             return Some(Self::Canary { ms: id.0 });
         }
@@ -94,7 +119,12 @@ impl Envelope {
         };
         match (event, &to) {
             ("!drop", Audience::One(handle)) => Some(Self::Drop { room, handle: *handle }),
-            ("!ended", Audience::All { .. }) => Some(Self::RoomGone { room }),
+            ("!replaced", Audience::One(handle)) => Some(Self::Replaced { room, handle: *handle }),
+            (event, Audience::One(handle)) if event.starts_with(ADMITTED) => {
+                Some(Self::Admitted { id, room, handle: *handle, join: log_id(&event[ADMITTED.len()..])? })
+            }
+            ("!ended", Audience::One(handle)) => Some(Self::RoomGone { room, handle: Some(*handle) }),
+            ("!ended", Audience::All { .. }) => Some(Self::RoomGone { room, handle: None }),
             (_, Audience::All { except: Some(from) }) if id == (0, 0) && event.starts_with('"') => {
                 Some(Self::Hint { room, from: from.clone(), event: message.slice(fields.at..) })
             }
@@ -102,6 +132,12 @@ impl Envelope {
             _ => None,
         }
     }
+}
+
+/// `ms-seq`
+fn log_id(text: &str) -> Option<(u64, u64)> {
+    let (ms, seq) = text.split_once('-')?;
+    Some((ms.parse().ok()?, seq.parse().ok()?))
 }
 
 /// Walks the space-separated fields without copying.
@@ -137,7 +173,12 @@ mod tests {
             parse("0-0 R1 1f - !drop"),
             Some(Envelope::Drop { room: room.clone(), handle: SessionHandle(0x1f) })
         );
-        assert_eq!(parse("9-0 R1 * - !ended"), Some(Envelope::RoomGone { room: room.clone() }));
+        assert_eq!(parse("9-0 R1 * - !ended"), Some(Envelope::RoomGone { room: room.clone(), handle: None }));
+        let handle = SessionHandle(0x1f);
+        assert_eq!(parse("9-0 R1 1f - !ended"), Some(Envelope::RoomGone { room: room.clone(), handle: Some(handle) }));
+        assert_eq!(parse("0-0 R1 1f - !replaced"), Some(Envelope::Replaced { room: room.clone(), handle }));
+        let admitted = Envelope::Admitted { id: (9, 3), room: room.clone(), handle, join: (9, 2) };
+        assert_eq!(parse("9-3 R1 1f - !admitted 9-2"), Some(admitted));
         let event = Bytes::from_static(br#""chat:message",{"message":"a b"}"#);
         assert_eq!(
             parse(r#"9-1 R1 * u#2 "chat:message",{"message":"a b"}"#),

@@ -3,6 +3,8 @@
 pub mod client_event;
 pub mod engine_io;
 pub mod envelope;
+pub mod news;
 pub mod offset;
+pub mod people_event;
 pub mod server_event;
 pub mod socket_io;

@@ -13,15 +13,17 @@ use crate::domain::{ConnectionState, MediaState, PeerId, PublicUser, Role, UserI
 pub const PEER: &str = r#""\u0001""#;
 /// How the open user id looks in a template's JSON, quotes included.
 pub const USER: &str = r#""\u0002""#;
-/// How the open participant looks in a template's JSON, quotes included.
+/// How the open participant (or media state) looks in a template's JSON, quotes included.
 pub const PARTICIPANT: &str = r#""\u0003""#;
 /// How the open media state looks in a template's JSON, quotes included.
 pub const MEDIA: &str = r#""\u0004""#;
 
-const OPEN_PEER: &str = "\u{1}";
-const OPEN_USER: &str = "\u{2}";
-const OPEN_PARTICIPANT: &str = "\u{3}";
-const OPEN_MEDIA: &str = "\u{4}";
+pub(super) const OPEN_PEER: &str = "\u{1}";
+pub(super) const OPEN_USER: &str = "\u{2}";
+pub(super) const OPEN_PARTICIPANT: &str = "\u{3}";
+pub(super) const OPEN_MEDIA: &str = "\u{4}";
+pub(super) const OPEN_ROLE: &str = "\u{5}";
+pub(super) const OPEN_HOST: &str = "\u{6}";
 
 /// The JSON of one of our own values, which have string keys and finite numbers: nothing that JSON cannot hold.
 fn json(value: &impl Serialize) -> String {
@@ -34,9 +36,26 @@ pub fn encode(name: &str, payload: &impl Serialize) -> String {
     format!("\"{name}\",{}", json(payload))
 }
 
-/// The JSON of a participant about to join; its peer id is open.
+/// A participant as it is about to come: what [`participant_template`] is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Comer<'a> {
+    /// Who.
+    pub user: &'a PublicUser,
+    /// As what.
+    pub role: Role,
+    /// With which media.
+    pub media: MediaState,
+    /// Connected, or waiting in the lobby.
+    pub state: ConnectionState,
+    /// RFC 3339, UTC, milliseconds.
+    pub joined_at: &'a str,
+    /// The node that serves it.
+    pub node: &'a str,
+}
+
+/// The JSON of a participant about to come; its peer id is open.
 #[must_use]
-pub fn participant_template(user: &PublicUser, role: Role, media: MediaState, joined_at: &str, node: &str) -> String {
+pub fn participant_template(comer: &Comer<'_>) -> String {
     // Over eight fields: it is `domain::Participant` with placeholders, and where it sits.
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -53,14 +72,14 @@ pub fn participant_template(user: &PublicUser, role: Role, media: MediaState, jo
     }
     json(&Template {
         peer_id: OPEN_PEER,
-        user_id: &user.id,
-        user,
-        role,
-        media_state: media,
-        is_connected: true,
-        connection_state: ConnectionState::Connected,
-        joined_at,
-        node,
+        user_id: &comer.user.id,
+        user: comer.user,
+        role: comer.role,
+        media_state: comer.media,
+        is_connected: comer.state != ConnectionState::Reconnecting,
+        connection_state: comer.state,
+        joined_at: comer.joined_at,
+        node: comer.node,
     })
 }
 
@@ -165,8 +184,14 @@ mod tests {
     #[test]
     fn a_filled_template_is_the_event() {
         let user = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), "A \"\\u0001\"".to_owned(), None);
-        let participant =
-            participant_template(&user, Role::Guest, MediaState::default(), "2026-01-01T00:00:00.000Z", "n1");
+        let participant = participant_template(&Comer {
+            user: &user,
+            role: Role::Guest,
+            media: MediaState::default(),
+            state: ConnectionState::Connected,
+            joined_at: "2026-01-01T00:00:00.000Z",
+            node: "n1",
+        });
         let participant = participant.replace(PEER, "\"u#2\"");
         let event = user_joined_template(&user).replace(PARTICIPANT, &participant);
         let value: serde_json::Value = serde_json::from_str(&format!("[{event}]")).unwrap();

@@ -126,6 +126,7 @@ pub(crate) fn meta(places: u32) -> RoomMeta {
         call_type: CallType::Public,
         settings: CallSettings::default(),
         max_participants: places,
+        locked: false,
         passcode_hash: None,
         invited: Vec::new(),
         created_at: "2026-01-01T00:00:00.000Z".into(),
@@ -146,6 +147,8 @@ pub(crate) fn join(name: &str, n: usize) -> Join {
         waits: false,
         public: PublicUser::new(user(n), format!("User 100% {n}"), None),
         media: MediaState::default(),
+        given: (n == 0).then_some(Role::Host),
+        proof: Proof::default(),
     }
 }
 

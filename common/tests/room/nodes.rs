@@ -95,10 +95,14 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     assert_eq!(act(&rooms, &alice.seat, broadcast("lost")).await.unwrap(), OpReply::Stale);
     let copy = |n: usize, seated: &Seated| Reseat {
         pid: format!("pid-{n}"),
+        state: ConnectionState::Connected,
+        away: false,
         role: Role::Participant,
         public: PublicUser::new(user(n), format!("User {n}"), None),
         media: MediaState::default(),
         join_id: seated.id,
+        from: seated.id,
+        address: None,
         joined_at: "2026-01-01T00:00:00.000Z".into(),
     };
     assert_eq!(rooms.reseat(&alice.seat, &copy(1, &alice), &meta(5)).await.unwrap(), Reseated::Fenced);

@@ -71,7 +71,10 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: Bed) {
     assert_eq!(missed.len(), 3, "{missed:?}");
     assert!(missed[0].contains("missed 1") && missed[1].contains("missed 2") && missed[2].contains("room:user-joined"));
     assert!(missed[2].contains("User 100% 3") && missed[2].contains(&format!("\"peerId\":\"{}\"", user(3))));
-    assert_eq!((bob.role, &bob.user.id, bob.state), (Role::Participant, &user(2), ConnectionState::Connected));
+    assert_eq!(
+        (bob.copy.role, &bob.copy.public.id, bob.copy.state),
+        (Role::Participant, &user(2), ConnectionState::Connected)
+    );
     assert!(bob.last >= bob.missed[2].id);
     let told = next_envelope(&mut events, |envelope| {
         matches!(envelope, Envelope::Event { event, .. } if event.starts_with(b"\"participant:connection-changed\"")
@@ -109,8 +112,8 @@ pub(crate) async fn an_older_generation_can_do_nothing_to_a_seat_taken_over(bed:
     let bob = sit(&one, "R", 2).await;
     let new = resumed(two.attach(attach("R", 2, 9, bob.id)).await.unwrap());
     assert!(new.seat.generation > bob.seat.generation);
-    let dropped = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Drop { .. })).await;
-    assert_eq!(dropped, Envelope::Drop { room: room("R"), handle: bob.seat.handle });
+    let dropped = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Replaced { .. })).await;
+    assert_eq!(dropped, Envelope::Replaced { room: room("R"), handle: bob.seat.handle });
     assert_eq!(act(&one, &bob.seat, relay(peer(1), "late")).await.unwrap(), OpReply::Stale);
     assert_eq!(one.detach(&bob.seat).await.unwrap(), Left::Stale);
     assert_eq!(one.leave(&bob.seat, "left").await.unwrap(), Left::Stale);

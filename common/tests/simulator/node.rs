@@ -251,13 +251,13 @@ impl World {
         let sessions = self.nodes[node].sessions.clone();
         match Envelope::parse(&message).expect("scripts publish envelopes") {
             Envelope::Canary { ms } => self.tick(node, LogId { ms: ms.saturating_sub(1), seq: 0 }),
-            Envelope::Drop { handle, .. } => {
+            Envelope::Drop { handle, .. } | Envelope::Replaced { handle, .. } => {
                 if let Some(session) = sessions.into_iter().find(|s| self.sessions[*s].handle == handle.0) {
                     self.close(node, session);
                 }
             }
             // Nobody in this world tells anything in passing.
-            Envelope::RoomGone { .. } | Envelope::Hint { .. } => {}
+            Envelope::RoomGone { .. } | Envelope::Hint { .. } | Envelope::Admitted { .. } => {}
             Envelope::Event { id, room, to, event } => {
                 let (id, event) = (LogId { ms: id.0, seq: id.1 }, String::from_utf8(event.to_vec()).unwrap());
                 let (one, except) = match to {

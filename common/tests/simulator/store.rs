@@ -21,6 +21,16 @@ const GRACE_MS: u64 = 0;
 const CALL: &str = "0123456789abcdef01234567";
 const HOST: &str = "u0";
 const SEATS: &str = "100";
+/// What may have to be told when a seat ends: user-left, join-request-cancelled, role-changed, join-request.
+const PARTINGS: &str = concat!(
+    r#""left","\u0001""#,
+    "\n",
+    r#""cancelled","\u0001""#,
+    "\n",
+    r#""role","\u0001","\u0004","\u0005""#,
+    "\n",
+    r#""request","\u0001""#
+);
 
 /// A textual change to every script that has the text, to prove that the audit notices.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +147,7 @@ impl Store {
         let mut keys = vec![k.room(p, room), k.log(p, room), k.deadlines(p), k.outbox(p)];
         keys.extend_from_slice(more_keys);
         let (channels, window, length) = (k.channels(p), LONG_MS.to_string(), self.log_length.to_string());
-        let left = r#""left","\u0001""#;
+        let left = PARTINGS;
         let mut all = vec![&*channels, room.as_str(), &window, &length, &window, left, r#"{"reason":"left"}"#];
         all.extend_from_slice(arguments);
         self.run(script, &keys, &all)
@@ -152,7 +162,7 @@ impl Store {
     }
 
     pub(crate) fn open(&mut self, room: &RoomId) {
-        let reply = self.seats(Script::Open, room, &[], &["{}", "1", CALL, HOST, SEATS, "-"]);
+        let reply = self.seats(Script::Open, room, &[], &["{}", "1", CALL, HOST, SEATS, "-", "0"]);
         assert_eq!(reply, ["OK"]);
     }
 
@@ -167,8 +177,19 @@ impl Store {
     ) -> Vec<String> {
         let keys = [self.keys.nodes(P), self.keys.on(P, node)];
         let joined = r#""joined","\u0001""#;
-        let rest = [uid, pid, node, handle, "participant", "1", old, "0", "{}", joined, "{}", "{}"];
+        let given = self.given(room, uid);
+        let role = if uid == HOST { "host" } else { given.as_deref().unwrap_or("participant") };
+        let given = given.as_deref().unwrap_or("-");
+        let rest = [uid, pid, node, handle, role, "1", old, "0", "{}", joined, "{}", "{}", given, "0", "-", "10", "{}"];
         self.seats(Script::Join, room, &keys, &rest)
+    }
+
+    /// The role that the room gives a user.
+    fn given(&mut self, room: &RoomId, uid: &str) -> Option<String> {
+        let mut look = cmd("HMGET");
+        look.arg(self.keys.room(P, room)).arg("host").arg(format!("g:{uid}"));
+        let (host, given): (Option<String>, Option<String>) = self.query(&look);
+        if host.as_deref() == Some(uid) { Some("host".to_owned()) } else { given }
     }
 
     /// `patient`: the session has waited long enough to take the seat from an open socket.
@@ -257,7 +278,7 @@ impl Store {
         let [uid, pid, node, handle] = who;
         let keys = [self.keys.nodes(P), self.keys.on(P, node)];
         let (operations, join) = (operations.to_string(), join.to_string());
-        let room_again = ["{}", "{}", "{}", "1", CALL, HOST, SEATS];
+        let room_again = ["{}", "{}", "{}", "1", CALL, HOST, SEATS, "0", "connected", &join, "-", "{}", "{}", "0"];
         let mut rest = vec![uid, pid, node, handle, "participant", seat[0], seat[1], &operations, &join];
         rest.extend(room_again);
         self.seats(Script::Reseat, room, &keys, &rest).swap_remove(0)

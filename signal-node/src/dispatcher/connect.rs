@@ -9,16 +9,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use switchboard_common::auth::Identity;
 use switchboard_common::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
-use switchboard_common::room::{Attach, Attached, LogId, Reseat, StoreError};
+use switchboard_common::room::{Attach, Attached, LogId, Proof, Resumed, StoreError};
 use switchboard_common::wire::offset::Offset;
 use tokio::time::Instant;
 
 use super::session::{Entered, Session, digest, user_json};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
-use crate::hub::{self, Holding, packet};
+use crate::hub::{self, Holding, Start, admission, packet};
 use crate::outbox::Message;
-use crate::rules::Place;
 use crate::transport::{ConnectError, ConnectRequest, Connected};
 
 /// What a client presents.
@@ -39,6 +39,8 @@ struct Known {
     bound_to: Option<RoomId>,
     /// The sign-in that its token belongs to.
     sign_in: Option<String>,
+    /// When that token was issued, in seconds since the Unix epoch; 0 without one.
+    issued_at: u64,
     /// The token has expired: it can resume a seat and nothing else.
     expired: bool,
 }
@@ -51,18 +53,20 @@ impl Dispatcher {
         let lineage =
             presented.as_deref().and_then(|pid| pid.split_once('.')).map_or_else(secret, |(l, _)| l.to_owned());
         let who = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
-        let Known { user, bound_to, sign_in, expired } = who.map_err(|refusal| refused(&refusal))?;
+        let Known { user, bound_to, sign_in, issued_at, expired } = who.map_err(|refusal| refused(&refusal))?;
         // Enrolled before the list is asked: a sign-in revoked meanwhile ends the socket one way or the other.
         let socket = self.roster.enroll(sign_in.as_deref(), request.outbox);
         if sign_in.is_some_and(|sign_in| self.credentials.revoked.has(&sign_in)) {
             return Err(refused(&Code::TokenInvalid.into()));
         }
         let offset = auth.offset.as_deref().and_then(Offset::parse);
+        let address = user.is_guest.then(|| self.credentials.addresses.address(request.handshake.address));
         let mut session = Session {
             user_json: user_json(&user),
             user,
             bound_to,
             pid: String::new(),
+            proof: Proof { issued_ms: issued_at * 1000, address },
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
             socket,
             entered: None,
@@ -101,13 +105,14 @@ impl Dispatcher {
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
             let user = PublicUser::new(id, String::new(), None);
-            return Ok(Known { user, bound_to: None, sign_in: None, expired: false });
+            return Ok(Known { user, bound_to: None, sign_in: None, issued_at: 0, expired: false });
         };
         let (identity, expired) = match tokens.verify_access(token) {
             Err(refusal) if refusal.code == Code::TokenExpired && resumes => (tokens.verify_for_resume(token)?, true),
             verified => (verified?, false),
         };
-        Ok(Known { user: identity.user, bound_to: identity.room, sign_in: identity.session, expired })
+        let Identity { user, room: bound_to, session: sign_in, issued_at, .. } = identity;
+        Ok(Known { user, bound_to, sign_in, issued_at, expired })
     }
 
     /// Takes the presented session's seat again.
@@ -131,32 +136,24 @@ impl Dispatcher {
         };
         match attached {
             Ok(Attached::Resumed(resumed)) => {
-                let first = resumed.missed.iter().map(|entry| packet(entry.id, &offset.room, &entry.event)).collect();
+                let Resumed { seat, mut copy, missed, last, meta } = *resumed;
                 if session.user.name.is_empty() {
-                    session.rename(&resumed.user.name);
+                    session.rename(&copy.public.name);
                 }
-                session.pid = pid.clone();
-                let meta = Arc::new(resumed.meta);
-                let place = Place {
-                    room: offset.room,
-                    peer: resumed.seat.peer.clone(),
-                    role: resumed.role,
-                    state: resumed.state,
-                    meta: meta.clone(),
+                copy.public = session.user.clone();
+                session.pid = pid;
+                let holding = Holding { seat, copy, meta: Arc::new(meta) };
+                let entered = Entered::new(&holding, Arc::clone(&link), partition);
+                // Let in while its socket was lost: what comes after that follows from there, as for one that is there.
+                let admitted = missed.iter().position(|entry| admission(entry).is_some());
+                let (told, start) = match admitted {
+                    Some(at) => (&missed[..at], Start::Admitted(missed[at].id)),
+                    None => (&missed[..], Start::Seen(last, None)),
                 };
-                let copy = Reseat {
-                    pid,
-                    role: resumed.role,
-                    public: session.user.clone(),
-                    media: resumed.media,
-                    join_id: resumed.join_id,
-                    joined_at: resumed.joined_at,
-                };
-                let seat = resumed.seat;
-                let holding = Holding { seat: seat.clone(), copy, meta };
-                let missed = self.hub.go_live(partition, &link, holding, resumed.last, None);
-                self.mend(missed);
-                session.entered = Some(Entered { place, seat, link, partition });
+                let first = told.iter().map(|entry| packet(entry.id, &offset.room, &entry.event)).collect();
+                let behind = self.hub.go_live(partition, &link, holding, start);
+                self.mend(behind);
+                session.entered = Some(entered);
                 Ok(Resume::Back(first))
             }
             Ok(Attached::Fresh) => {

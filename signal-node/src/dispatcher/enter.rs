@@ -7,7 +7,9 @@ use switchboard_common::domain::admission::{self, Applicant};
 use switchboard_common::domain::{
     CallId, CallSettings, CallType, Code, ConnectionState, MediaState, Refusal, Role, RoomId,
 };
-use switchboard_common::room::{Created, Door, Join, Joined, Opened, Reseat, RoomMeta, Seat, Snapshot, StoreError};
+use switchboard_common::room::{
+    Created, Door, Join, Joined, LogId, Opened, Proof, Reseat, RoomMeta, Standing, StoreError,
+};
 use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
 
@@ -16,9 +18,9 @@ use tokio::time::{Instant, sleep};
 use super::exit::Exit;
 use super::session::{Entered, Session, fresh_id, now};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
-use crate::hub::Holding;
+use crate::hub::{Holding, Start};
 use crate::outbox::Message;
-use crate::rules::Place;
+use crate::welcome::joined_payload;
 
 /// How often admission is decided again when the room changed meanwhile.
 const TRIES: u32 = 5;
@@ -46,6 +48,7 @@ impl Dispatcher {
             call_type: if create.is_private { CallType::Private } else { CallType::Public },
             settings: CallSettings::default(),
             max_participants: create.max_participants.unwrap_or(SEATS),
+            locked: false,
             passcode_hash: None,
             invited: Vec::new(),
             created_at: now().to_string(),
@@ -57,7 +60,14 @@ impl Dispatcher {
             Created::Done => {}
             Created::Exists | Created::Ended => return Err(Code::RoomExists.into()),
         }
-        let entry = Entry { room, role: Role::Host, waits: false, event: "room:created" };
+        let entry = Entry {
+            room,
+            role: Role::Host,
+            waits: false,
+            given: Some(Role::Host),
+            proof: session.proof.clone(),
+            event: "room:created",
+        };
         match self.enter(session, entry, &meta).await? {
             Some(fields) => Ok(fields),
             None => Err(Code::RoomNotFound.into()),
@@ -75,27 +85,30 @@ impl Dispatcher {
             return Err(Refusal::new(Code::Forbidden, "This guest's token is for another call"));
         }
         for _ in 0..TRIES {
-            let meta = Arc::new(self.meta(&join.room_id).await?);
-            let admission = self.admit(session, &join, &meta).await?;
+            let (meta, standing) = self.approach(&join.room_id, session).await?;
+            let Admitted { admission, proof } = self.admit(session, &join, &meta, &standing).await?;
             let entry = Entry {
                 room: join.room_id.clone(),
                 role: admission.role,
                 waits: admission.waits,
+                given: standing.given,
+                proof,
                 event: "room:joined",
             };
-            if let Some(fields) = self.enter(session, entry, &meta).await? {
+            if let Some(fields) = self.enter(session, entry, &Arc::new(meta)).await? {
                 return Ok(fields);
             }
         }
         Err(Code::ServiceUnavailable.into())
     }
 
-    /// The room's meta: from Redis, or from the call's record, which then opens the room.
-    async fn meta(&self, room: &RoomId) -> Result<RoomMeta, Refusal> {
-        match self.rooms.door(room).await.map_err(unavailable)? {
-            Door::Open { meta, .. } => return Ok(*meta),
-            Door::Ended => return Err(Code::CallEnded.into()),
-            Door::Absent => {}
+    /// The room's meta, from Redis or from the call's record, which then opens the room; and how the room stands to the session.
+    async fn approach(&self, room: &RoomId, session: &Session) -> Result<(RoomMeta, Standing), Refusal> {
+        let user = &session.user.id;
+        match self.rooms.approach(room, user, &session.proof).await.map_err(unavailable)? {
+            (Door::Open { meta, .. }, standing) => return Ok((*meta, standing)),
+            (Door::Ended, _) => return Err(Code::CallEnded.into()),
+            (Door::Absent, _) => {}
         }
         let Ok(record) = self.records.call_by_room(room).await else { return Err(Code::ServiceUnavailable.into()) };
         let record = record.ok_or(Code::RoomNotFound)?;
@@ -104,7 +117,10 @@ impl Dispatcher {
         }
         let meta = record.room_meta();
         match self.rooms.open(room, &meta).await.map_err(unavailable)? {
-            Opened::Open => Ok(meta),
+            Opened::Open => {
+                let given = (meta.host == *user).then_some(Role::Host);
+                Ok((meta, Standing { given, ..Standing::default() }))
+            }
             Opened::Ended => Err(Code::CallEnded.into()),
         }
     }
@@ -115,20 +131,27 @@ impl Dispatcher {
         session: &Session,
         join: &client_event::Join,
         meta: &RoomMeta,
-    ) -> Result<admission::Admission, Refusal> {
+        standing: &Standing,
+    ) -> Result<Admitted, Refusal> {
         let user = &session.user.id;
         let tokens = &self.credentials.tokens;
-        let join_token = match &join.token {
-            Some(token) => Some(tokens.verify_join(token, &join.room_id, user)?),
-            None => None,
-        };
+        let (mut proof, mut join_token) = (session.proof.clone(), None);
+        if let Some(token) = &join.token {
+            let grant = tokens.verify_join(token, &join.room_id, user)?;
+            proof.issued_ms = proof.issued_ms.min(grant.issued_at * 1000);
+            join_token = Some(grant.role);
+        }
+        if standing.keeps_out(proof.issued_ms) {
+            return Err(Code::Banned.into());
+        }
         let passcode = match (&meta.passcode_hash, &join.passcode) {
             (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
                 Some(self.credentials.hasher.verify_passcode(hash, text).await?)
             }
             _ => None,
         };
-        admission::admit(&meta.entrance(), Applicant { user, passcode, join_token })
+        let applicant = Applicant { user, passcode, join_token, given: standing.given };
+        Ok(Admitted { admission: admission::admit(&meta.entrance(), applicant)?, proof })
     }
 
     /// Takes the seat. `None`: the room changed since it was looked at.
@@ -151,6 +174,8 @@ impl Dispatcher {
             waits: entry.waits,
             public: session.user.clone(),
             media: MediaState::default(),
+            given: entry.given,
+            proof: entry.proof.clone(),
         };
         let deadline = Instant::now() + FENCED_FOR;
         let joined = loop {
@@ -160,22 +185,29 @@ impl Dispatcher {
                 answer => break answer,
             }
         };
-        let (seat, id, state, joined_at, first, fields) = match joined {
+        let mut copy = Reseat {
+            pid: session.pid.clone(),
+            state: ConnectionState::Connected,
+            away: false,
+            role: entry.role,
+            public: session.user.clone(),
+            media: MediaState::default(),
+            join_id: LogId::default(),
+            from: LogId::default(),
+            joined_at: now().to_string(),
+            address: entry.proof.address.clone(),
+        };
+        let (seat, id, name, payload) = match joined {
             Ok(Joined::Seated { seat, id, snapshot }) => {
-                let own = snapshot.seats.iter().find(|other| other.peer_id == seat.peer);
-                let joined_at = own.map_or_else(|| now().to_string(), |own| own.joined_at.clone());
-                let payload = self.joined_payload(&entry, &seat, session, &snapshot);
-                let event = encode(entry.event, &payload);
-                let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
-                let fields = payload.to_string();
-                // The acknowledgement says the same as the event: `{"success":true, ...}`.
-                (seat, id, ConnectionState::Connected, joined_at, first, format!(",{}", &fields[1..fields.len() - 1]))
+                if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
+                    copy.joined_at.clone_from(&own.joined_at);
+                }
+                let payload = joined_payload(&self.node, &entry.room, &seat.peer, &snapshot);
+                (seat, id, entry.event, payload)
             }
             Ok(Joined::Waiting { seat, id }) => {
-                let event = encode("room:waiting", &serde_json::json!({ "roomId": entry.room }));
-                let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
-                let fields = format!(r#","waiting":true,"roomId":"{}""#, entry.room);
-                (seat, id, ConnectionState::Waiting, now().to_string(), first, fields)
+                copy.state = ConnectionState::Waiting;
+                (seat, id, "room:waiting", serde_json::json!({ "roomId": entry.room, "waiting": true }))
             }
             other => {
                 self.hub.unregister(partition, &link);
@@ -188,43 +220,16 @@ impl Dispatcher {
             self.depart(before, Exit::Leave).await;
         }
         session.old_pid = None;
-        let place = Place { room: entry.room, peer: seat.peer.clone(), role: entry.role, state, meta: meta.clone() };
-        let copy = Reseat {
-            pid: session.pid.clone(),
-            role: entry.role,
-            public: session.user.clone(),
-            media: MediaState::default(),
-            join_id: id,
-            joined_at,
-        };
-        let holding = Holding { seat: seat.clone(), copy, meta: meta.clone() };
-        let missed = self.hub.go_live(partition, &link, holding, id, Some(first));
+        (copy.join_id, copy.from) = (id, id);
+        let event = encode(name, &payload);
+        let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
+        let holding = Holding { seat, copy, meta: meta.clone() };
+        session.entered = Some(Entered::new(&holding, Arc::clone(&link), partition));
+        let missed = self.hub.go_live(partition, &link, holding, Start::Seen(id, Some(first)));
         self.mend(missed);
-        session.entered = Some(Entered { place, seat, link, partition });
-        Ok(Some(fields))
-    }
-
-    /// `room:joined`, and `room:created`, which has a few fields less in the contract and may have more.
-    fn joined_payload(&self, entry: &Entry, seat: &Seat, session: &Session, snapshot: &Snapshot) -> serde_json::Value {
-        let participants: Vec<_> =
-            snapshot.seats.iter().filter(|seat| seat.connection_state != ConnectionState::Waiting).collect();
-        serde_json::json!({
-            "roomId": entry.room,
-            "id": entry.room,
-            "callId": snapshot.meta.call_id,
-            "name": snapshot.meta.name,
-            "peerId": seat.peer,
-            "user": session.user,
-            "participants": participants,
-            "settings": snapshot.meta.settings,
-            "isHost": snapshot.host == session.user.id,
-            "hostId": snapshot.host,
-            "role": entry.role,
-            "isPrivate": snapshot.meta.call_type != CallType::Public,
-            "maxParticipants": snapshot.meta.max_participants,
-            "createdAt": snapshot.meta.created_at,
-            "node": self.node,
-        })
+        // The acknowledgement says the same as the event: `{"success":true, ...}`.
+        let fields = payload.to_string();
+        Ok(Some(format!(",{}", &fields[1..fields.len() - 1])))
     }
 }
 
@@ -233,8 +238,17 @@ struct Entry {
     room: RoomId,
     role: Role,
     waits: bool,
+    /// The role that the room was found to give it.
+    given: Option<Role>,
+    proof: Proof,
     /// The event that tells the client it is in.
     event: &'static str,
+}
+
+/// An answer of yes, and the proof that it rests on.
+struct Admitted {
+    admission: admission::Admission,
+    proof: Proof,
 }
 
 /// The refusal for an answer without a seat; `None` asks to decide again.

@@ -66,6 +66,12 @@ impl Dispatcher {
     /// that is somebody else's by now is given up just as well.
     pub(super) async fn depart(&self, entered: Entered, exit: Exit) {
         self.hub.unregister(entered.partition, &entered.link);
+        if exit == Exit::Detach
+            && let Some(mut holding) = entered.link.held()
+        {
+            holding.copy.away = true;
+            self.hub.remember(entered.partition, holding, std::time::Instant::now() + self.rooms.options().grace);
+        }
         let done = match exit {
             Exit::Leave => self.rooms.leave(&entered.seat, "left").await,
             Exit::Detach => self.rooms.detach(&entered.seat).await,

@@ -5,6 +5,7 @@
 //! | `connect` | CONNECT: who it is, and resuming a session |
 //! | `enter` | taking a seat: `room:create`, `room:join` |
 //! | `log` | events through a room's log |
+//! | `command` | what host and moderators do |
 //! | `exit` | leaving, ending, and the end of a socket |
 //! | `ask` | what is read for one session, and what it tells in passing |
 //! | `answer` | acknowledgements and refusals |
@@ -12,6 +13,7 @@
 
 mod answer;
 mod ask;
+mod command;
 mod connect;
 mod enter;
 mod exit;
@@ -21,6 +23,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_common::auth::ClusterKey;
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::auth::turn::IceConfig;
@@ -85,6 +88,8 @@ pub struct Credentials {
     pub tokens: Tokens,
     /// Sign-ins that are over before their tokens are.
     pub revoked: Revocations,
+    /// Guests' addresses, for bans.
+    pub addresses: ClusterKey,
     /// Passcodes.
     pub hasher: Hasher,
     /// ICE servers with credentials per user.
@@ -106,6 +111,7 @@ impl Application for Dispatcher {
     async fn event(&self, session: &mut Session, event: Event) {
         let (read, asked) = (Instant::now(), Asked::new(session.socket.outbox(), &event));
         self.forget_gone_room(session);
+        session.refresh();
         if !event.attachments().is_empty() {
             return asked.refuse(&Code::BinaryNotSupported.into());
         }
@@ -126,6 +132,7 @@ impl Application for Dispatcher {
     }
 
     fn tick(&self, session: &mut Session) -> Option<Message> {
+        self.forget_gone_room(session);
         let Some(entered) = &session.entered else {
             if self.limits.join.is_some_and(|limit| session.idle_since.elapsed() >= limit) {
                 hub::close(session.socket.outbox(), DisconnectReason::JoinTimeout);
@@ -153,6 +160,7 @@ impl Dispatcher {
             Effect::Hint { event, rests_on } => self.hint(session, &event, rests_on).await,
             Effect::History(wanted) => self.history(session, wanted).await,
             Effect::Stats { of_the_call } => self.stats(session, of_the_call).await,
+            Effect::Command(action, command) => self.command(session, action, command).await,
             Effect::Log(_) | Effect::IceServers => return,
         };
         if enters {

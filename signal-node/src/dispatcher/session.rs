@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use switchboard_common::domain::time::Timestamp;
 use switchboard_common::domain::{PublicUser, RoomId};
-use switchboard_common::room::{Partition, Seat};
+use switchboard_common::room::{Partition, Proof, Seat};
 use tokio::time::Instant;
 
-use crate::hub::Link;
+use crate::hub::{Holding, Link};
 use crate::outbox::Message;
 use crate::roster::Enrolled;
 use crate::rules::{Place, SessionView};
@@ -27,6 +27,8 @@ pub struct Session {
     pub pid: String,
     /// That of the session this client failed to resume: its seat is given up by the next join.
     pub old_pid: Option<String>,
+    /// How it proves who it is.
+    pub proof: Proof,
     /// Its place among the node's sockets, and the way to the client.
     pub socket: Enrolled,
     /// The room it is in.
@@ -48,11 +50,38 @@ pub struct Entered {
     pub partition: Partition,
 }
 
+impl Entered {
+    /// A session's room, as its script gave it.
+    pub(super) fn new(holding: &Holding, link: Arc<Link>, partition: Partition) -> Self {
+        let Holding { seat, copy, meta } = holding;
+        let place = Place {
+            room: seat.room.clone(),
+            peer: seat.peer.clone(),
+            role: copy.role,
+            state: copy.state,
+            meta: Arc::clone(meta),
+        };
+        Self { place, seat: Arc::clone(seat), link, partition }
+    }
+}
+
 impl Session {
     /// What the rules see.
     pub(super) fn view(&self) -> SessionView<'_> {
         let place = self.entered.as_ref().map(|entered| &entered.place);
         SessionView { user: &self.user, user_json: &self.user_json, place }
+    }
+
+    /// Takes over what the room was told since the last event: the rules are to see its role, state and call as they are.
+    pub(super) fn refresh(&mut self) {
+        if let Some(Entered { place, link, .. }) = &mut self.entered {
+            link.look(|holding| {
+                (place.role, place.state) = (holding.copy.role, holding.copy.state);
+                if !Arc::ptr_eq(&place.meta, &holding.meta) {
+                    place.meta = Arc::clone(&holding.meta);
+                }
+            });
+        }
     }
 
     /// Sends an event that is in no log.

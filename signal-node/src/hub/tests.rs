@@ -1,10 +1,14 @@
 #![allow(clippy::unwrap_used)]
 use std::task::{Context, Poll, Waker};
 
+use super::link::*;
 use super::*;
 use crate::outbox::{Frame, OutboxLimits, Queue};
 use bytes::Bytes;
-use switchboard_common::domain::{CallId, CallSettings, CallType, MediaState, PublicUser, Role, UserId};
+use switchboard_common::domain::{
+    CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomMeta, UserId,
+};
+use switchboard_common::room::{LogEntry, Reseat, Seat};
 
 const P: Partition = Partition(0);
 
@@ -27,6 +31,7 @@ fn seat(link: &Link, peer: &str) -> Holding {
         call_type: CallType::Public,
         settings: CallSettings::default(),
         max_participants: 2,
+        locked: false,
         passcode_hash: None,
         invited: Vec::new(),
         created_at: String::new(),
@@ -34,10 +39,14 @@ fn seat(link: &Link, peer: &str) -> Holding {
     };
     let copy = Reseat {
         pid: String::new(),
+        state: ConnectionState::Connected,
+        away: false,
         role: Role::Guest,
         public: PublicUser::new(user, "Ann".to_owned(), None),
         media: MediaState::default(),
         join_id: id(1),
+        from: id(1),
+        address: None,
         joined_at: String::new(),
     };
     let seat = Arc::new(Seat::new(link.room.clone(), PeerId::parse(peer).unwrap(), 1, link.handle));
@@ -75,7 +84,7 @@ fn what_arrives_before_the_scripts_answer_waits_and_what_is_older_than_it_is_dro
         publish(&hub, ms, everybody(None));
     }
     assert_eq!(got(&queue), [0; 0]);
-    assert!(hub.go_live(P, &link, seat(&link, "u"), id(5), None).is_none());
+    assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(5), None)).is_none());
     publish(&hub, 9, everybody(None));
     assert_eq!(got(&queue), [7, 9]);
 }
@@ -84,8 +93,8 @@ fn what_arrives_before_the_scripts_answer_waits_and_what_is_older_than_it_is_dro
 fn an_event_reaches_whom_it_is_for_once_and_not_its_sender() {
     let hub = Hub::new(1);
     let ((a, to_a), (b, to_b)) = (newcomer(&hub), newcomer(&hub));
-    assert!(hub.go_live(P, &a, seat(&a, "a"), id(1), None).is_none());
-    assert!(hub.go_live(P, &b, seat(&b, "b"), id(1), None).is_none());
+    assert!(hub.go_live(P, &a, seat(&a, "a"), Start::Seen(id(1), None)).is_none());
+    assert!(hub.go_live(P, &b, seat(&b, "b"), Start::Seen(id(1), None)).is_none());
     publish(&hub, 2, everybody(Some("a")));
     publish(&hub, 3, Audience::One(a.handle));
     publish(&hub, 3, Audience::One(a.handle));
@@ -99,13 +108,13 @@ fn an_event_reaches_whom_it_is_for_once_and_not_its_sender() {
 fn after_a_gap_the_log_comes_first_and_then_what_arrived_meanwhile() {
     let hub = Hub::new(1);
     let (link, queue) = newcomer(&hub);
-    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(1), None)).is_none());
     publish(&hub, 2, everybody(None));
     let missed = hub.gap(P).pop().unwrap();
     assert_eq!(missed.from, id(2));
     publish(&hub, 5, everybody(None));
     assert_eq!(got(&queue), [2], "nothing overtakes the log");
-    link.caught_up(missed.epoch, vec![entry(3), entry(4), entry(5)]);
+    link.caught_up(missed.epoch, None, &[entry(3), entry(4), entry(5)]);
     publish(&hub, 6, everybody(None));
     assert_eq!(got(&queue), [3, 4, 5, 6]);
 }
@@ -114,14 +123,14 @@ fn after_a_gap_the_log_comes_first_and_then_what_arrived_meanwhile() {
 fn a_gap_within_a_gap_is_mended_by_its_own_reading() {
     let hub = Hub::new(1);
     let (link, queue) = newcomer(&hub);
-    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(1), None)).is_none());
     let first = hub.gap(P).pop().unwrap();
     let second = hub.gap(P).pop().unwrap();
     publish(&hub, 4, everybody(None));
     // The first reading ended before 3 was logged; 4 must not be sent before it.
-    link.caught_up(first.epoch, vec![entry(2)]);
+    link.caught_up(first.epoch, None, &[entry(2)]);
     assert_eq!(got(&queue), [2]);
-    link.caught_up(second.epoch, vec![entry(2), entry(3), entry(4)]);
+    link.caught_up(second.epoch, None, &[entry(2), entry(3), entry(4)]);
     assert_eq!(got(&queue), [3, 4]);
 }
 
@@ -129,7 +138,7 @@ fn a_gap_within_a_gap_is_mended_by_its_own_reading() {
 fn what_arrives_when_the_subscription_is_back_but_not_yet_known_to_be_moves_no_position_past_the_hole() {
     let hub = Hub::new(1);
     let (link, queue) = newcomer(&hub);
-    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(1), None)).is_none());
     publish(&hub, 2, everybody(None));
     hub.interrupted(P);
     // 3 was published while nobody listened; 4 and a canary by the first channel that is subscribed again.
@@ -139,7 +148,7 @@ fn what_arrives_when_the_subscription_is_back_but_not_yet_known_to_be_moves_no_p
     assert_eq!(hub.tick(P, &link), None, "something is missing");
     let missed = hub.gap(P).pop().unwrap();
     assert_eq!(missed.from, id(2));
-    link.caught_up(missed.epoch, vec![entry(3), entry(4)]);
+    link.caught_up(missed.epoch, None, &[entry(3), entry(4)]);
     publish(&hub, 10, everybody(None));
     assert_eq!(got(&queue), [3, 4, 10]);
 }
@@ -151,14 +160,17 @@ fn a_session_that_joins_while_the_subscription_is_lost_is_live_once_its_log_was_
     hub.interrupted(P);
     let (late, to_late) = newcomer(&hub);
     for (link, peer) in [(&early, "a"), (&late, "b")] {
-        assert!(hub.go_live(P, link, seat(link, peer), id(5), None).is_none(), "reading now would be too early");
+        assert!(
+            hub.go_live(P, link, seat(link, peer), Start::Seen(id(5), None)).is_none(),
+            "reading now would be too early"
+        );
     }
     publish(&hub, 7, everybody(None));
     let missed = hub.gap(P);
     assert_eq!(missed.len(), 2);
     for missed in missed {
         assert_eq!(missed.from, id(5));
-        missed.link.caught_up(missed.epoch, vec![entry(6), entry(7)]);
+        missed.link.caught_up(missed.epoch, None, &[entry(6), entry(7)]);
     }
     assert_eq!((got(&to_early), got(&to_late)), (vec![6, 7], vec![6, 7]));
 }
@@ -169,10 +181,10 @@ fn a_session_that_joined_across_a_gap_reads_the_log_too() {
     let (link, queue) = newcomer(&hub);
     assert!(hub.gap(P).is_empty(), "its script is still on the way");
     hub.deliver(P, Envelope::Canary { ms: 90 });
-    let missed = hub.go_live(P, &link, seat(&link, "u"), id(5), None).unwrap();
+    let missed = hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(5), None)).unwrap();
     assert_eq!(missed.from, id(5), "the canary came after the gap, the answer perhaps before it");
     publish(&hub, 7, everybody(None));
-    link.caught_up(missed.epoch, vec![entry(6)]);
+    link.caught_up(missed.epoch, None, &[entry(6)]);
     assert_eq!(got(&queue), [6, 7]);
 }
 
@@ -182,7 +194,7 @@ fn a_quiet_clients_offset_follows_the_canary_but_never_during_a_gap() {
     let (link, _queue) = newcomer(&hub);
     hub.deliver(P, Envelope::Canary { ms: 50 });
     assert_eq!(hub.tick(P, &link), None, "not seated yet");
-    assert!(hub.go_live(P, &link, seat(&link, "u"), id(10), None).is_none());
+    assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(10), None)).is_none());
     assert_eq!(hub.tick(P, &link).unwrap().to_string(), "49-0.R");
     publish(&hub, 60, everybody(None));
     assert_eq!(hub.tick(P, &link), None, "it has a later offset already");
@@ -190,7 +202,7 @@ fn a_quiet_clients_offset_follows_the_canary_but_never_during_a_gap() {
     let missed = hub.gap(P).pop().unwrap();
     assert_eq!(missed.from, id(99), "what is older than the canary was delivered");
     assert_eq!(hub.tick(P, &link), None, "something may be missing");
-    link.caught_up(missed.epoch, Vec::new());
+    link.caught_up(missed.epoch, None, &[]);
     assert_eq!(hub.tick(P, &link).unwrap().ms, 99);
 }
 
@@ -199,7 +211,7 @@ fn a_room_that_is_gone_is_left_by_its_sessions() {
     let hub = Hub::new(1);
     let (link, _queue) = newcomer(&hub);
     assert!(!link.is_gone());
-    hub.deliver(P, Envelope::RoomGone { room: RoomId::parse("R").unwrap() });
+    hub.deliver(P, Envelope::RoomGone { room: RoomId::parse("R").unwrap(), handle: None });
     assert!(link.is_gone());
 }
 
@@ -213,7 +225,7 @@ fn texts(queue: &Queue) -> Vec<String> {
 fn a_slow_client_gets_the_last_media_state_of_each_peer_with_offsets_that_only_grow() {
     let hub = Hub::new(1);
     let (link, queue) = newcomer(&hub);
-    assert!(hub.go_live(P, &link, seat(&link, "u"), id(1), None).is_none());
+    assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(1), None)).is_none());
     let room = RoomId::parse("R").unwrap();
     let state = |ms: u64, peer: &str, on: bool| {
         let event =
@@ -241,8 +253,8 @@ fn a_slow_client_gets_the_last_media_state_of_each_peer_with_offsets_that_only_g
 fn a_hint_reaches_who_is_live_without_an_offset_and_leaves_no_trace() {
     let hub = Hub::new(1);
     let ((a, to_a), (b, to_b), (_on_its_way, to_c)) = (newcomer(&hub), newcomer(&hub), newcomer(&hub));
-    assert!(hub.go_live(P, &a, seat(&a, "a"), id(1), None).is_none());
-    assert!(hub.go_live(P, &b, seat(&b, "b"), id(1), None).is_none());
+    assert!(hub.go_live(P, &a, seat(&a, "a"), Start::Seen(id(1), None)).is_none());
+    assert!(hub.go_live(P, &b, seat(&b, "b"), Start::Seen(id(1), None)).is_none());
     let typing = |on: bool| {
         let event = Bytes::from(format!(r#""chat:typing",{{"from":"a","isTyping":{on}}}"#));
         let from = PeerId::parse("a").unwrap();

@@ -1,7 +1,7 @@
 //! What the rules ask the dispatcher to do.
 
-use switchboard_common::domain::{MediaSwitch, PeerId, RoomId};
-use switchboard_common::wire::client_event::{ChatHistory, Create, Join};
+use switchboard_common::domain::{Action, MediaSwitch, PeerId, RoomId};
+use switchboard_common::wire::client_event::{ChatHistory, Command, Create, Join};
 
 /// One thing to do.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub enum Effect {
     Leave,
     /// End the call for everybody.
     EndCall(RoomId),
+    /// Have the room's script do what the session's role allowed a moment ago.
+    Command(Action, Command),
     /// Send the client its ICE servers.
     IceServers,
     /// Pass an event through the room's log.

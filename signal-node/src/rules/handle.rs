@@ -5,7 +5,7 @@ use switchboard_common::wire::client_event::ClientEvent;
 
 use super::effect::Effect;
 use super::session::{SessionView, Stamp};
-use super::{chat, media, membership, relay, stats};
+use super::{chat, media, membership, moderation, relay, stats};
 
 /// Decides what follows from an event.
 ///
@@ -21,6 +21,7 @@ pub fn handle(event: ClientEvent<'_>, session: &SessionView<'_>, stamp: Stamp<'_
         ClientEvent::GetIceServers => Ok(Effect::IceServers),
         ClientEvent::UpdateMedia { media, id } => media::update(media, id, session),
         ClientEvent::ScreenShare { enabled, id } => media::share_screen(enabled, id, session),
+        ClientEvent::Command(command) => moderation::command(command, session),
         ClientEvent::Chat(message) => chat::message(message, session, stamp),
         ClientEvent::ChatHistory(wanted) => chat::history(wanted, session),
         ClientEvent::GetStats => stats::get(session),

@@ -8,6 +8,7 @@ pub mod effect;
 pub mod handle;
 pub mod media;
 pub mod membership;
+pub mod moderation;
 pub mod relay;
 pub mod session;
 pub mod stats;

@@ -34,6 +34,7 @@ fn meta() -> RoomMeta {
         call_type: CallType::Public,
         settings: CallSettings::default(),
         max_participants: 10,
+        locked: false,
         passcode_hash: None,
         invited: Vec::new(),
         created_at: String::new(),

@@ -84,6 +84,7 @@ pub(crate) async fn create(
         join_link: String::new(),
         passcode,
         max_participants: new.max_participants,
+        locked: false,
         invited: new.invited,
         peak: 0,
         created_at: now,

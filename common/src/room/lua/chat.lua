@@ -30,7 +30,7 @@ elseif state == 'connected' then
   tell_one(node, handle, id, event)
 end
 redis.call('HINCRBY', room_key, 'said', 1)
-local join, uid = string.match(found[1], '^%S+ %S+ %S+ %S+ %S+ (%S+) %S+ (%S+)$')
+local join, uid = string.match(found[1], '^%S+ %S+ %S+ %S+ %S+ (%S+) %S+ (%S+)')
 if settings.chatHistoryEnabled ~= false then
   -- By user, not by peer: who comes back under another address has its messages all the same.
   local receiver = peer and string.match(peer, '^[^#]+') or '*'

@@ -7,6 +7,6 @@ local peer, gen = ARGV[8], ARGV[9]
 -- The caller's own entry goes in any case: whoever took the seat could not name this key.
 redis.call('SREM', KEYS[5], room .. ' ' .. peer .. ' ' .. gen)
 local seat = get_seat(peer)
-if not seat or seat.gen ~= gen or seat.state == 'reconnecting' then return {'STALE'} end
-if seat.state == 'waiting' then unseat(peer, seat) else lose(peer, seat, ARGV[10], ARGV[11]) end
+if not seat or seat.gen ~= gen or seat.node == '-' then return {'STALE'} end
+lose(seat, ARGV[10], ARGV[11])
 return {'OK'}

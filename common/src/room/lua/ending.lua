@@ -15,14 +15,19 @@ local function end_call(call, event, details, tombstone)
     tell_all(nodes, id, '-', event)
     tell_all(nodes, id, '-', '!ended')
   end
-  local present = #seats
+  local present = tonumber(redis.call('HGET', room_key, 'n') or 0)
   for _, peer in ipairs(seats) do
     local seat = get_seat(peer)
-    present = present - 1
     redis.call('ZREM', deadlines, room .. ' ' .. peer .. ' ' .. seat.gen)
     if seat.state == 'waiting' then
-      drop(seat)
+      -- No broadcast reaches the lobby.
+      if seat.node ~= '-' then
+        local id = log(peer, '-', '-', event)
+        tell_one(seat.node, seat.handle, id, event)
+        tell_one(seat.node, seat.handle, id, '!ended')
+      end
     else
+      present = present - 1
       fact('left', call, peer, seat.uid, seat.join, present, left_details)
     end
   end

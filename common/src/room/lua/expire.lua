@@ -10,13 +10,16 @@ if not due or tonumber(due) > now_ms() then return {'STALE'} end
 redis.call('ZREM', deadlines, member)
 if peer ~= '*' then
   local seat = get_seat(peer)
-  if not seat or seat.state ~= 'reconnecting' or seat.gen ~= gen then return {'STALE'} end
-  unseat(peer, seat)
+  if not seat or seat.node ~= '-' or seat.gen ~= gen then return {'STALE'} end
+  unseat(seat)
   return {'OK'}
 end
-local found = redis.call('HMGET', room_key, 'st', 'n', 'peak', 'c')
+local found = redis.call('HMGET', room_key, 'st', 'n', 'peak', 'c', 'w')
 if found[1] ~= 'open' or found[2] ~= '0' then return {'STALE'} end
-if found[3] == '0' then
+if found[3] == '0' and tonumber(found[5] or 0) > 0 then
+  -- Somebody waits for the host to come.
+  await_empty(now_ms())
+elseif found[3] == '0' then
   -- Opened, and nobody came: the call may still be held.
   redis.call('DEL', room_key, log_key)
 else

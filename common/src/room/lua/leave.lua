@@ -7,5 +7,5 @@ local peer, gen = ARGV[8], ARGV[9]
 redis.call('SREM', KEYS[5], room .. ' ' .. peer .. ' ' .. gen)
 local seat = get_seat(peer)
 if not seat or seat.gen ~= gen then return {'STALE'} end
-unseat(peer, seat)
+unseat(seat)
 return {'OK'}

@@ -27,9 +27,7 @@ for index, kind in ipairs({'videoEnabled', 'audioEnabled', 'screenShareEnabled'}
 end
 media.held = next(held) and held or nil
 redis.call('HSET', room_key, 'v:' .. from, cjson.encode(media))
-local public = string.format('{"videoEnabled":%s,"audioEnabled":%s,"screenShareEnabled":%s}',
-  tostring(media.videoEnabled), tostring(media.audioEnabled), tostring(media.screenShareEnabled))
-event = string.gsub(event, '"\\u0004"', public, 1)
+event = string.gsub(event, '"\\u0004"', public_media(media), 1)
 local id = log('*', from, from .. ':' .. gen .. ':' .. op, event)
 tell_all(found[3], id, from, event)
 return done(gen, op, id, dedupe)

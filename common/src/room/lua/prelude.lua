@@ -5,11 +5,16 @@
 --
 -- Fields of the hash: m meta, mv its version, c call, st open | ended, cap seats, lock 0 | 1, host user, gen the last generation,
 -- born the first one, n seats taken, peak the most ever, nodes "n1:2 n2:1" (connected seats by node), floor (the log is whole from it),
--- dev the highest number of a device, said the chat messages;
---   s:<peer> "state gen node handle role join pid uid"; node and handle are - unless connected or waiting
+-- dev the highest number of a device, said the chat messages, w how many are in the lobby;
+--   s:<peer> "state gen node handle role join pid uid from address"; node and handle are - while it has no socket; join is the log id of
+--            its joined event; from, where its client's view of the log begins (a lobby comes before the join); address, a guest's, hashed
 --   o:<peer> last operation   i:<peer> participant JSON as of the join   a:<peer> ms of the last attach
 --   v:<peer> media JSON, with `held`: the kinds that a moderator has switched off
---   p:<pid hash> peer         b:<uid> banned
+--   c:<peer> last command and its answer   w:<peer>, f:<peer> of the lobby: user-joined and the joined fact, for when it is let in
+--   x:<peer> the generation of one that was put back after a loss of data, and has gone since
+--   p:<pid hash> peer   g:<uid> the role it was given   k:<uid> ms since when its tokens are no good   b:<uid>, b:@<address> banned
+--
+-- Whoever is in the lobby gets nothing that is for all, here or from the log: only what names it.
 -- Generations begin at the clock's ms, so that a room made anew never repeats one that an old session still holds.
 local room_key, log_key = KEYS[1], KEYS[2]
 local channel, room, window, log_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

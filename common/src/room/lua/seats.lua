@@ -1,28 +1,41 @@
--- Shared by the scripts that seat, move and unseat.
+-- Shared by the scripts that seat, move and unseat: seats, places, facts.
 --
 -- KEYS[3] the partition's deadlines   KEYS[4] its outbox
--- ARGV[5] how long an empty room stays, ms   ARGV[6] user-left, a template   ARGV[7] its fact's details
+-- ARGV[5] how long an empty room stays, ms
+-- ARGV[6] templates, one a line: user-left, join-request-cancelled, role-changed, join-request   ARGV[7] the left fact's details
 local deadlines, outbox = KEYS[3], KEYS[4]
-local empty_after, left_event, left_details = ARGV[5], ARGV[6], ARGV[7]
+local empty_after, left_details = ARGV[5], ARGV[7]
+local left_event, cancelled_event, role_event, request_event = string.match(ARGV[6], '^(.-)\n(.-)\n(.-)\n(.*)$')
 
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
-local function get_seat(peer)
-  local text = redis.call('HGET', room_key, 's:' .. peer)
-  if not text then return nil end
-  local seat = {}
-  seat.state, seat.gen, seat.node, seat.handle, seat.role, seat.join, seat.pid, seat.uid =
-    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+-- Whether a log id is before another.
+local function before(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  a_ms, a_seq, b_ms, b_seq = tonumber(a_ms), tonumber(a_seq), tonumber(b_ms), tonumber(b_seq)
+  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+end
+
+local function parse_seat(peer, text)
+  local seat = {peer = peer}
+  seat.state, seat.gen, seat.node, seat.handle, seat.role, seat.join, seat.pid, seat.uid, seat.from, seat.address =
+    string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
   return seat
 end
 
-local function put_seat(peer, seat)
-  redis.call('HSET', room_key, 's:' .. peer, table.concat(
-    {seat.state, seat.gen, seat.node, seat.handle, seat.role, seat.join, seat.pid, seat.uid}, ' '))
-  local device = tonumber(string.match(peer, '#(%d+)$'))
+local function get_seat(peer)
+  local text = redis.call('HGET', room_key, 's:' .. peer)
+  return text and parse_seat(peer, text) or nil
+end
+
+local function put_seat(seat)
+  redis.call('HSET', room_key, 's:' .. seat.peer, table.concat({seat.state, seat.gen, seat.node, seat.handle, seat.role,
+    seat.join, seat.pid, seat.uid, seat.from, seat.address}, ' '))
+  local device = tonumber(string.match(seat.peer, '#(%d+)$'))
   if device and device > tonumber(redis.call('HGET', room_key, 'dev') or 0) then redis.call('HSET', room_key, 'dev', device) end
 end
 
@@ -44,18 +57,24 @@ local function count_at(node, change)
   redis.call('HSET', room_key, 'nodes', table.concat(nodes, ' '))
 end
 
--- Replacements are functions: in a replacement text % would be special.
-local function fill(template, peer, uid, participant)
-  local text = string.gsub(template, '"\\u0001"', function() return '"' .. peer .. '"' end)
-  text = string.gsub(text, '"\\u0002"', function() return '"' .. uid .. '"' end)
-  text = string.gsub(text, '"\\u0003"', function() return participant end)
-  return text
+-- Completes a template, in one pass: what is put in is not looked at again.
+local function fill(template, peer, uid, json, role, host)
+  local values = {['1'] = '"' .. peer .. '"', ['2'] = '"' .. uid .. '"', ['3'] = json,
+    ['5'] = role and '"' .. role .. '"', ['6'] = host and '"' .. host .. '"'}
+  return (string.gsub(template, '"\\u000(%d)"', values))
 end
 
 local function announce(except, event)
   local id = log('*', except, '-', event)
   tell_all(redis.call('HGET', room_key, 'nodes'), id, except, event)
   trim(id)
+  return id
+end
+
+-- Tells one seat, by way of the log: its client may be away.
+local function tell_seat(seat, event)
+  local id = log(seat.peer, '-', '-', event)
+  if seat.node ~= '-' then tell_one(seat.node, seat.handle, id, event) end
   return id
 end
 
@@ -71,23 +90,10 @@ local function await_empty(now)
   redis.call('ZADD', deadlines, now + empty_after, room .. ' * 0')
 end
 
-local function unseat(peer, seat)
-  local participant = redis.call('HGET', room_key, 'i:' .. peer) or 'null'
-  if seat.state == 'connected' then count_at(seat.node, -1) end
-  redis.call('HDEL', room_key, 's:' .. peer, 'o:' .. peer, 'i:' .. peer, 'v:' .. peer, 'a:' .. peer, 'p:' .. seat.pid)
-  if seat.state == 'waiting' then return end
-  redis.call('ZREM', deadlines, room .. ' ' .. peer .. ' ' .. seat.gen)
-  local taken = redis.call('HINCRBY', room_key, 'n', -1)
-  announce(peer, fill(left_event, peer, seat.uid, participant))
-  fact('left', redis.call('HGET', room_key, 'c'), peer, seat.uid, seat.join, taken, left_details)
-  if taken == 0 then await_empty(now_ms()) end
-end
-
--- A connected seat without a socket: kept for the grace.
-local function lose(peer, seat, grace, event)
-  count_at(seat.node, -1)
-  seat.state, seat.node, seat.handle, seat.gen = 'reconnecting', '-', '-', next_gen()
-  put_seat(peer, seat)
-  redis.call('ZADD', deadlines, now_ms() + grace, room .. ' ' .. peer .. ' ' .. seat.gen)
-  announce(peer, fill(event, peer, seat.uid))
+-- One more takes part; how many do.
+local function occupy()
+  local taken = redis.call('HINCRBY', room_key, 'n', 1)
+  if taken > tonumber(redis.call('HGET', room_key, 'peak')) then redis.call('HSET', room_key, 'peak', taken) end
+  if taken == 1 then redis.call('ZREM', deadlines, room .. ' * 0') end
+  return taken
 end

@@ -9,7 +9,7 @@ local reply = 'STALE'
 if seat and seat.gen == gen and seat.node == node then
   -- The node may only have been slow: its session must know that it lost the seat.
   drop(seat)
-  if seat.state == 'waiting' then unseat(peer, seat) else lose(peer, seat, ARGV[11], ARGV[12]) end
+  lose(seat, ARGV[11], ARGV[12])
   reply = 'OK'
 end
 redis.call('SREM', KEYS[5], room .. ' ' .. peer .. ' ' .. gen)

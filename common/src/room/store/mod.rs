@@ -2,6 +2,7 @@
 
 mod chat;
 mod nodes;
+mod orders;
 mod outbox;
 mod rates;
 mod revoked;

@@ -223,7 +223,7 @@ impl Rooms {
     }
 }
 
-fn random_hex() -> String {
+pub(super) fn random_hex() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 

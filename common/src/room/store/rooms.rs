@@ -5,9 +5,9 @@ use std::sync::Arc;
 use redis::cmd;
 
 use super::Rooms;
-use crate::domain::{CallId, Generation, PeerId, RoomId, UserId};
+use crate::domain::{CallId, Generation, PeerId, Role, RoomId, UserId};
 use crate::room::context::millis;
-use crate::room::reply::{Words, items, log_entries, meta, snapshot, text, time_ms, unexpected};
+use crate::room::reply::{StoredSeat, Words, items, log_entries, meta, snapshot, text, time_ms, unexpected};
 use crate::room::scripts::Script;
 use crate::room::*;
 use crate::wire::server_event;
@@ -20,20 +20,28 @@ impl Rooms {
     pub async fn door(&self, room: &RoomId) -> Result<Door, StoreError> {
         let p = self.partition_of(room);
         let mut look = cmd("HMGET");
-        look.arg(self.context().keys.room(p, room)).arg(&["st", "m", "lock", "host", "n"]);
+        look.arg(self.context().keys.room(p, room)).arg(DOOR);
         let answer = self.plain(p, "door", vec![look]).await?;
+        read_door(items(answer.first())?)
+    }
+
+    /// Looks at a room as somebody who is about to enter it: [`door`](Rooms::door), and how it stands to this one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn approach(&self, room: &RoomId, user: &UserId, proof: &Proof) -> Result<(Door, Standing), StoreError> {
+        let p = self.partition_of(room);
+        let mut look = cmd("HMGET");
+        look.arg(self.context().keys.room(p, room)).arg(DOOR).arg(format!("g:{user}")).arg(format!("k:{user}"));
+        look.arg(format!("b:{user}")).arg(format!("b:@{}", proof.address.as_deref().unwrap_or("-")));
+        let answer = self.plain(p, "approach", vec![look]).await?;
         let fields = items(answer.first())?;
+        let door = read_door(fields)?;
         let field = |index: usize| fields.get(index).and_then(text);
-        Ok(match (field(0), field(1), field(3)) {
-            (Some("ended"), ..) => Door::Ended,
-            (Some(_), Some(json), Some(host)) => Door::Open {
-                meta: Box::new(meta(json)?),
-                locked: field(2) == Some("1"),
-                host: UserId::parse(host).map_err(|_| unexpected("a host"))?,
-                participants: field(4).and_then(|n| n.parse().ok()).unwrap_or(0),
-            },
-            _ => Door::Absent,
-        })
+        let is_host = matches!(&door, Door::Open { host, .. } if host == user);
+        let given = if is_host { Some(Role::Host) } else { field(5).and_then(Role::parse) };
+        let removed_ms = field(6).and_then(|ms| ms.parse().ok());
+        Ok((door, Standing { given, banned: field(7).or(field(8)).is_some(), removed_ms }))
     }
 
     /// Makes sure the room is there, with this meta or a newer one.
@@ -67,7 +75,7 @@ impl Rooms {
         let json = serde_json::to_string(meta).map_err(|_| unexpected("a meta that JSON can hold"))?;
         let mut command = self.context().seat_script(Script::Open, room, &[], "left");
         command.arg(json).arg(meta.version).arg(meta.call_id.as_str()).arg(meta.host.as_str());
-        command.arg(meta.max_participants).arg(details);
+        command.arg(meta.max_participants).arg(details).arg(u8::from(meta.locked));
         self.run(self.partition_of(room), Script::Open.name(), command).await
     }
 
@@ -153,14 +161,31 @@ impl Rooms {
         let fields = items(answer.get(1))?;
         let floor = fields.get(1).and_then(text).and_then(LogId::parse);
         let oldest = time_ms(answer.get(2))?.saturating_sub(millis(self.options().window));
-        let seat = fields.get(2).and_then(text).and_then(|seat| seat.split(' ').nth(1));
+        let seat = fields.get(2).and_then(text).and_then(StoredSeat::parse);
         Ok(LookBack {
-            entries: log_entries(answer.first(), peer)?,
+            entries: log_entries(answer.first(), peer, seat.as_ref().and_then(StoredSeat::joined))?,
             open: fields.first().and_then(text) == Some("open"),
             whole: floor.is_none_or(|floor| floor <= after) && oldest <= after.ms,
-            generation: seat.and_then(|generation| generation.parse().ok()),
+            generation: seat.map(|seat| seat.generation),
         })
     }
+}
+
+/// What of a room's hash a look at its door reads.
+const DOOR: &[&str] = &["st", "m", "lock", "host", "n"];
+
+fn read_door(fields: &[redis::Value]) -> Result<Door, StoreError> {
+    let field = |index: usize| fields.get(index).and_then(text);
+    Ok(match (field(0), field(1), field(3)) {
+        (Some("ended"), ..) => Door::Ended,
+        (Some(_), Some(json), Some(host)) => Door::Open {
+            meta: Box::new(meta(json)?),
+            locked: field(2) == Some("1"),
+            host: UserId::parse(host).map_err(|_| unexpected("a host"))?,
+            participants: field(4).and_then(|n| n.parse().ok()).unwrap_or(0),
+        },
+        _ => Door::Absent,
+    })
 }
 
 /// A look at a room's log from some id on, for one peer.

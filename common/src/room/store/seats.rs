@@ -8,14 +8,14 @@ use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot;
 
 use super::Rooms;
-use crate::domain::{ConnectionState, Participant, Role, RoomId, SessionHandle};
+use crate::domain::{ConnectionState, Participant, PublicUser, Role, RoomId, SessionHandle};
 use crate::room::call::{Call, Request};
 use crate::room::context::{Context, millis};
 use crate::room::reply::{Words, log_entries, meta, snapshot, text, unexpected};
 use crate::room::scripts::Script;
 use crate::room::topology::Topology;
 use crate::room::*;
-use crate::wire::server_event::{PEER, connection_changed_template, participant_template, user_joined_template};
+use crate::wire::server_event::{Comer, PEER, connection_changed_template, participant_template, user_joined_template};
 
 /// Entries of the log that a resume reads: past it the session is fresh.
 const REPLAY_ENTRIES: usize = 5_000;
@@ -113,15 +113,8 @@ impl Rooms {
     async fn resume(&self, attach: &Attach, claim: Claim) -> Result<Attached, StoreError> {
         let peer = claim.reply.peer(1)?;
         let last = claim.reply.id(3)?;
-        let role = Role::parse(claim.reply.text(4)?).ok_or_else(|| unexpected("a role"))?;
-        let state = match claim.reply.text(5)? {
-            "waiting" => ConnectionState::Waiting,
-            _ => ConnectionState::Connected,
-        };
         let meta = meta(claim.reply.text(6)?)?;
-        let participant: Participant =
-            serde_json::from_str(claim.reply.text(7)?).map_err(|_| unexpected("a participant"))?;
-        let media = serde_json::from_str(claim.reply.text(8)?).map_err(|_| unexpected("a media state"))?;
+        let copy = copy(&claim.reply, &attach.pid)?;
         let p = self.partition_of(&attach.room);
         let mut read = cmd("XRANGE");
         read.arg(self.context().keys.log(p, &attach.room)).arg(format!("({}", attach.offset)).arg(last.to_string());
@@ -135,23 +128,12 @@ impl Rooms {
             return Ok(Attached::Missed);
         }
         let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES);
-        let missed = log_entries(answer.first(), &peer)?;
+        let joined = (copy.state != ConnectionState::Waiting).then_some(copy.join_id);
+        let missed = log_entries(answer.first(), &peer, joined)?;
         if too_many || missed.iter().map(|entry| entry.event.len()).sum::<usize>() > REPLAY_BYTES {
             return Ok(Attached::Missed);
         }
-        let join_id = claim.reply.id(9)?;
-        Ok(Attached::Resumed(Box::new(Resumed {
-            seat: claim.take()?,
-            role,
-            state,
-            media,
-            user: participant.user,
-            join_id,
-            joined_at: participant.joined_at,
-            missed,
-            last,
-            meta,
-        })))
+        Ok(Attached::Resumed(Box::new(Resumed { seat: claim.take()?, copy, missed, last, meta })))
     }
 
     /// The socket of a seat was lost: its peers see it `reconnecting`, and it is kept for the grace. Sent however long it takes, whatever
@@ -192,18 +174,28 @@ impl Rooms {
         let node = context.node.as_str();
         let more = [context.keys.nodes(p), context.keys.on(p, node)];
         let mut command = context.seat_script(Script::Reseat, &seat.room, &[&more[0], &more[1]], "left");
-        let participant = participant_template(&copy.public, copy.role, copy.media, &copy.joined_at, node)
-            .replace(PEER, &serde_json::json!(seat.peer).to_string());
+        let comer = Comer {
+            user: &copy.public,
+            role: copy.role,
+            media: copy.media,
+            state: copy.state,
+            joined_at: &copy.joined_at,
+            node,
+        };
+        let participant = participant_template(&comer).replace(PEER, &serde_json::json!(seat.peer).to_string());
         command
             .arg(copy.public.id.as_str())
             .arg(&copy.pid)
             .arg(node)
-            .arg(seat.handle.to_string())
+            .arg(if copy.away { "-".to_owned() } else { seat.handle.to_string() })
             .arg(copy.role.as_str());
         command.arg(seat.peer.as_str()).arg(seat.generation).arg(seat.op.load(Ordering::Relaxed));
         command.arg(copy.join_id.to_string()).arg(participant).arg(serde_json::json!(copy.media).to_string());
         command.arg(serde_json::json!(meta).to_string()).arg(meta.version).arg(meta.call_id.as_str());
-        command.arg(meta.host.as_str()).arg(meta.max_participants);
+        command.arg(meta.host.as_str()).arg(meta.max_participants).arg(u8::from(meta.locked));
+        command.arg(copy.state.as_str()).arg(copy.from.to_string()).arg(copy.address.as_deref().unwrap_or("-"));
+        command.arg(user_joined_template(&copy.public)).arg(joined_details(&copy.public, copy.role, node));
+        command.arg(millis(context.options.grace));
         let answer = self.ask(p, Script::Reseat.name(), vec![command], |call| call.after_ops_of(seat)).await?;
         let words = Words::of(answer)?;
         match words.word() {
@@ -288,10 +280,43 @@ fn join_command(context: &Context, join: &Join) -> Result<Cmd, StoreError> {
     let now = super::nodes::rfc3339_now()?;
     command.arg(join.user.as_str()).arg(&join.pid).arg(node).arg(join.handle.to_string()).arg(join.role.as_str());
     command.arg(join.meta_version).arg(join.old_pid.as_deref().unwrap_or("-")).arg(u8::from(join.waits));
-    command.arg(participant_template(&join.public, join.role, join.media, &now, node));
+    let comer = Comer {
+        user: &join.public,
+        role: join.role,
+        media: join.media,
+        state: ConnectionState::Connected,
+        joined_at: &now,
+        node,
+    };
+    command.arg(participant_template(&comer));
     command.arg(user_joined_template(&join.public)).arg(serde_json::json!(join.media).to_string());
-    command.arg(serde_json::json!({ "user": join.public, "role": join.role, "node": node }).to_string());
+    command.arg(joined_details(&join.public, join.role, node)).arg(join.given.map_or("-", Role::as_str));
+    command.arg(join.proof.issued_ms).arg(join.proof.address.as_deref().unwrap_or("-"));
+    command.arg(context.options.lobby_places);
+    command.arg(participant_template(&Comer { state: ConnectionState::Waiting, ..comer }));
     Ok(command)
+}
+
+/// The `joined` fact: who came as what, and where.
+fn joined_details(user: &PublicUser, role: Role, node: &str) -> String {
+    serde_json::json!({ "user": user, "role": role, "node": node }).to_string()
+}
+
+/// How a resumed seat looks, from the answer of `attach`.
+fn copy(reply: &Words, pid: &str) -> Result<Reseat, StoreError> {
+    let participant: Participant = serde_json::from_str(reply.text(7)?).map_err(|_| unexpected("a participant"))?;
+    Ok(Reseat {
+        pid: pid.to_owned(),
+        state: ConnectionState::parse(reply.text(5)?).ok_or_else(|| unexpected("a state"))?,
+        away: false,
+        role: Role::parse(reply.text(4)?).ok_or_else(|| unexpected("a role"))?,
+        public: participant.user,
+        media: serde_json::from_str(reply.text(8)?).map_err(|_| unexpected("a media state"))?,
+        join_id: reply.id(9)?,
+        from: reply.id(10)?,
+        joined_at: participant.joined_at,
+        address: Some(reply.text(11)?).filter(|address| *address != "-").map(Into::into),
+    })
 }
 
 fn attach_command(context: &Context, attach: &Attach, first_try: &str) -> Cmd {

@@ -1,0 +1,232 @@
+//! What host and moderators may ask for.
+
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{ClientEvent, fields};
+use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange};
+
+/// The characters of a reason that is given to somebody.
+const REASON: RangeInclusive<usize> = 0..=200;
+
+/// What host and moderators may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `room:admit`
+    Admit {
+        /// Who; `None`: all who wait.
+        peer: Option<PeerId>,
+    },
+    /// `room:deny`
+    Deny {
+        /// Who.
+        peer: PeerId,
+        /// What it is told.
+        reason: Option<String>,
+    },
+    /// `participant:mute`
+    Mute {
+        /// Who.
+        peer: PeerId,
+        /// What is switched off.
+        kind: MediaKind,
+    },
+    /// `participant:kick`
+    Kick {
+        /// Who.
+        peer: PeerId,
+        /// For good.
+        ban: bool,
+        /// What it is told.
+        reason: Option<String>,
+    },
+    /// `participant:set-role`
+    SetRole {
+        /// Who.
+        peer: PeerId,
+        /// Anything but host, which is [`Command::TransferHost`].
+        role: Role,
+    },
+    /// `room:transfer-host`
+    TransferHost {
+        /// To whom.
+        peer: PeerId,
+    },
+    /// `room:lock`
+    Lock {
+        /// Locked from now on, or not.
+        locked: bool,
+    },
+    /// `room:update`
+    Update(RoomChange),
+}
+
+/// `room:update`: what is left out stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomChange {
+    /// The title, 1..200 characters.
+    pub name: Option<String>,
+    /// Some of the settings.
+    pub settings: SettingsChange,
+    /// Seats, 2..500.
+    pub max_participants: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    #[serde(default)]
+    peer_id: Option<PeerId>,
+    #[serde(default)]
+    all: bool,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    kind: Option<MediaKind>,
+    #[serde(default)]
+    ban: bool,
+    #[serde(default)]
+    role: Option<Role>,
+    #[serde(default)]
+    locked: Option<bool>,
+}
+
+/// Parses one by its event's name.
+///
+/// # Errors
+/// `UNKNOWN_EVENT`, `VALIDATION_ERROR`.
+pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Refusal> {
+    const NAMES: [&str; 7] = [
+        "room:admit",
+        "room:deny",
+        "room:lock",
+        "room:transfer-host",
+        "participant:mute",
+        "participant:kick",
+        "participant:set-role",
+    ];
+    if name == "room:update" {
+        return update(text).map(ClientEvent::Command);
+    }
+    if !NAMES.contains(&name) {
+        return Err(Code::UnknownEvent.into());
+    }
+    let Fields { peer_id, all, reason, kind, ban, role, locked } = fields(text)?;
+    if let Some(reason) = &reason {
+        line("reason", reason, REASON)?;
+    }
+    let peer = peer_id.ok_or_else(|| missing("peerId"));
+    Ok(ClientEvent::Command(match name {
+        "room:admit" if all => Command::Admit { peer: None },
+        "room:admit" => Command::Admit { peer: Some(peer?) },
+        "room:deny" => Command::Deny { peer: peer?, reason },
+        "room:lock" => Command::Lock { locked: locked.ok_or_else(|| missing("locked"))? },
+        "room:transfer-host" => Command::TransferHost { peer: peer? },
+        "participant:mute" => Command::Mute { peer: peer?, kind: kind.ok_or_else(|| missing("kind"))? },
+        "participant:kick" => Command::Kick { peer: peer?, ban, reason },
+        _ => match role.ok_or_else(|| missing("role"))? {
+            Role::Host => {
+                return Err(Refusal::field(Code::ValidationError, "role", "must not be host: send room:transfer-host"));
+            }
+            role => Command::SetRole { peer: peer?, role },
+        },
+    }))
+}
+
+fn update(text: &str) -> Result<Command, Refusal> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        #[serde(alias = "title", default)]
+        name: Option<String>,
+        #[serde(default)]
+        settings: Map<String, Value>,
+        #[serde(default)]
+        max_participants: Option<u32>,
+    }
+    let Fields { name, settings, max_participants } = fields(text)?;
+    if let Some(name) = &name {
+        line("name", name.trim(), 1..=200)?;
+    }
+    if max_participants.is_some_and(|seats| !(2..=500).contains(&seats)) {
+        return Err(Refusal::field(Code::ValidationError, "maxParticipants", "must be 2 to 500"));
+    }
+    let settings = SettingsChange::read(&settings)
+        .ok_or_else(|| Refusal::field(Code::ValidationError, "settings", "must be true or false each"))?;
+    Ok(Command::Update(RoomChange { name, settings, max_participants }))
+}
+
+fn missing(field: &'static str) -> Refusal {
+    Refusal::field(Code::ValidationError, field, "is missing")
+}
+
+/// A line that others are shown: of this many characters, none of them a control character.
+fn line(field: &'static str, text: &str, length: RangeInclusive<usize>) -> Result<(), Refusal> {
+    if !length.contains(&text.chars().count()) {
+        let rule = format!("must be {} to {} characters", length.start(), length.end());
+        return Err(Refusal::field(Code::ValidationError, field, rule));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Refusal::field(Code::ValidationError, field, "must not hold control characters"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::CallSettings;
+
+    fn command(name: &str, text: &str) -> Result<Command, Code> {
+        match parse(name, text) {
+            Ok(ClientEvent::Command(command)) => Ok(command),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.code),
+        }
+    }
+
+    #[test]
+    fn each_command_is_read() {
+        let peer = PeerId::parse("u#2").unwrap();
+        let text = r#"{"peerId":"u#2","reason":"later","kind":"audio","ban":true,"role":"moderator","locked":true}"#;
+        let reason = Some("later".to_owned());
+        assert_eq!(command("room:admit", text), Ok(Command::Admit { peer: Some(peer.clone()) }));
+        assert_eq!(command("room:admit", r#"{"all":true}"#), Ok(Command::Admit { peer: None }));
+        assert_eq!(command("room:deny", text), Ok(Command::Deny { peer: peer.clone(), reason: reason.clone() }));
+        assert_eq!(command("participant:mute", text), Ok(Command::Mute { peer: peer.clone(), kind: MediaKind::Audio }));
+        assert_eq!(command("participant:kick", text), Ok(Command::Kick { peer: peer.clone(), ban: true, reason }));
+        let role = Role::Moderator;
+        assert_eq!(command("participant:set-role", text), Ok(Command::SetRole { peer: peer.clone(), role }));
+        assert_eq!(command("room:transfer-host", text), Ok(Command::TransferHost { peer }));
+        assert_eq!(command("room:lock", text), Ok(Command::Lock { locked: true }));
+        let Ok(Command::Update(change)) = command("room:update", r#"{"name":"N","settings":{"chatEnabled":false}}"#)
+        else {
+            panic!("an update")
+        };
+        let settings = change.settings.applied_to(&CallSettings::default());
+        assert_eq!((change.name.as_deref(), settings.chat_enabled, settings.video_enabled), (Some("N"), false, true));
+    }
+
+    #[test]
+    fn what_is_missing_mistyped_or_out_of_bounds_is_refused() {
+        for (name, text) in [
+            ("room:admit", "{}"),
+            ("room:admit", r#"{"peerId":7}"#),
+            ("room:deny", r#"{"peerId":"u","reason":"a\u0001b"}"#),
+            ("room:lock", "{}"),
+            ("room:lock", r#"{"locked":"yes"}"#),
+            ("participant:mute", r#"{"peerId":"u"}"#),
+            ("participant:mute", r#"{"peerId":"u","kind":"smell"}"#),
+            ("participant:set-role", r#"{"peerId":"u","role":"host"}"#),
+            ("participant:set-role", r#"{"peerId":"u","role":"king"}"#),
+            ("room:update", r#"{"name":"  "}"#),
+            ("room:update", r#"{"maxParticipants":1}"#),
+            ("room:update", r#"{"settings":{"chatEnabled":"no"}}"#),
+        ] {
+            assert_eq!(command(name, text), Err(Code::ValidationError), "{name} {text}");
+        }
+        assert_eq!(command("room:explode", "{}"), Err(Code::UnknownEvent));
+    }
+}

@@ -1,0 +1,88 @@
+//! What host and moderators do to others, to the lobby and to the call.
+
+use serde_json::json;
+use switchboard_common::domain::{Action, Code, PeerId, Refusal, RoomMeta, UserId};
+use switchboard_common::room::{Amended, By, Order, Ordered};
+use switchboard_common::wire::client_event::Command;
+
+use super::Dispatcher;
+use super::enter::unavailable;
+use super::session::{Entered, Session};
+
+impl Dispatcher {
+    /// Has the room's script do it, if the caller's role still allows it.
+    pub(super) async fn command(&self, session: &Session, action: Action, command: Command) -> Result<String, Refusal> {
+        let Some(entered) = &session.entered else { return Err(Code::NotInRoom.into()) };
+        let by = By::Seat { seat: &entered.seat, action };
+        let room = &entered.place.room;
+        let order = match command {
+            Command::Admit { peer } => Order::Admit(peer),
+            Command::Deny { peer, reason } => Order::Deny { peer, reason },
+            Command::Mute { peer, kind } => Order::Mute { peer, kind },
+            Command::Kick { peer, ban, reason } => Order::Kick { peer, ban, reason },
+            Command::SetRole { peer, role } => Order::Role { peer, role },
+            Command::TransferHost { peer } => {
+                let (user, heir) = (&session.user.id, UserId::parse(peer.user())?);
+                // Who only stands in for the host hands that on; whose call it is does not change.
+                let hand_over = |meta: &mut RoomMeta| {
+                    if meta.host == *user {
+                        meta.host = heir.clone();
+                    }
+                };
+                return self.amended(entered, action, self.rooms.amend(room, by, Some(&peer), hand_over).await);
+            }
+            Command::Lock { locked } => {
+                let lock = |meta: &mut RoomMeta| meta.locked = locked;
+                return self.amended(entered, action, self.rooms.amend(room, by, None, lock).await);
+            }
+            Command::Update(change) => {
+                let amend = |meta: &mut RoomMeta| {
+                    if let Some(name) = &change.name {
+                        name.trim().clone_into(&mut meta.name);
+                    }
+                    meta.settings = change.settings.applied_to(&meta.settings);
+                    meta.max_participants = change.max_participants.unwrap_or(meta.max_participants);
+                };
+                return self.amended(entered, action, self.rooms.amend(room, by, None, amend).await);
+            }
+        };
+        let admits = matches!(order, Order::Admit(_));
+        match self.rooms.order(room, by, &order).await.map_err(unavailable)? {
+            Ordered::Done(admitted) if admits => Ok(admitted_fields(&admitted)),
+            Ordered::Done(_) => Ok(String::new()),
+            refused => Err(self.refusal(entered, action, &refused)),
+        }
+    }
+
+    fn amended(
+        &self,
+        entered: &Entered,
+        action: Action,
+        amended: Result<Amended, switchboard_common::room::StoreError>,
+    ) -> Result<String, Refusal> {
+        match amended.map_err(unavailable)? {
+            Amended::Done(_) => Ok(String::new()),
+            Amended::Not(refused) => Err(self.refusal(entered, action, &refused)),
+        }
+    }
+
+    fn refusal(&self, entered: &Entered, action: Action, refused: &Ordered) -> Refusal {
+        match refused {
+            Ordered::NoPeer => Code::PeerNotFound.into(),
+            Ordered::Above => Refusal::new(Code::Forbidden, "You may not do this to them"),
+            Ordered::Full => Code::CallFull.into(),
+            Ordered::Denied => action.refusal(),
+            Ordered::Absent => Code::NotInRoom.into(),
+            Ordered::Stale => {
+                // As for any event of a seat that is not there: the next beat tells why.
+                self.hub.doubt(entered.partition, &entered.link);
+                Code::ServiceUnavailable.into()
+            }
+            Ordered::Changed | Ordered::Done(_) => Code::ServiceUnavailable.into(),
+        }
+    }
+}
+
+fn admitted_fields(admitted: &[PeerId]) -> String {
+    format!(r#","admitted":{}"#, json!(admitted))
+}
