@@ -67,12 +67,22 @@ export class Person {
 
   /** Follows a link as a guest, without an account. */
   async joinAsGuest(link, name, { passcode } = {}) {
+    await this.askToJoin(link, name, { passcode });
+    await this.seated();
+  }
+
+  /** Follows a link and asks to be let in; `name` is a guest's. */
+  async askToJoin(link, name, { passcode } = {}) {
+    await this.page.goto(link);
+    await this.askAgain(name, { passcode });
+  }
+
+  /** Asks to be let in, on the page before the call. */
+  async askAgain(name, { passcode } = {}) {
     const { page } = this;
-    await page.goto(link);
-    await page.getByLabel("Your name").fill(name);
+    if (name) await page.getByLabel("Your name").fill(name);
     if (passcode) await page.getByLabel("Passcode of the call").fill(passcode);
     await page.getByRole("button", { name: "Join the call" }).click();
-    await this.seated();
   }
 
   /** Waits until the page is in the call. */

@@ -1,0 +1,164 @@
+// A meeting of three on the demo page, each on a node of their own where there are as many: from the lobby to the end.
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { Person, launch } from "../support/browser.mjs";
+import { artifact, nodeUrls } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+const HOST = "Ada Host";
+const USER = "Bob User";
+const GUEST = "Grace Guest";
+
+describe("a meeting of three", { timeout: 300_000 }, () => {
+  let browser;
+  let host;
+  let user;
+  let guest;
+
+  before(async () => {
+    browser = await launch();
+  });
+  after(async () => {
+    for (const person of [host, user, guest]) await person?.close();
+    await browser?.close();
+  });
+
+  /**
+   * Reloads pages until all three are on different nodes, as far as there are: the round robin gives another to each
+   * connection. Who reloads has left, and asks to be let in again.
+   */
+  async function spread() {
+    const [people, names] = [
+      [host, user, guest],
+      [HOST, USER, GUEST],
+    ];
+    const wanted = Math.min(people.length, nodeUrls().length);
+    await until(`the pages are on ${wanted} nodes`, async () => {
+      const nodes = await Promise.all(people.map(async (person) => (await person.view()).node));
+      if (new Set(nodes).size === wanted) return true;
+      const again = nodes.findLastIndex((node, index) => nodes.indexOf(node) < index);
+      await people[again].page.reload();
+      await button(host, `Admit ${names[again]}`).click();
+      await people[again].seated();
+      return false;
+    }, 120_000);
+  }
+
+  const button = (person, name) => person.page.getByRole("button", { name, exact: true });
+  const actions = async (person, whom, choice) => {
+    const row = person.page.locator(".people li", { hasText: whom });
+    const more = row.getByRole("button", { name: `Actions for ${whom}` });
+    if ((await more.getAttribute("aria-expanded")) === "false") await more.click();
+    await row.getByRole("button", { name: choice, exact: true }).click();
+  };
+  const notice = (person, text) => person.page.locator(".toast", { hasText: text }).waitFor();
+  const muted = (whom, person) =>
+    until(`${whom} is shown muted`, async () =>
+      (await person.tile(whom).getAttribute("aria-label")).includes("microphone off"),
+    );
+
+  test("lobby, admit, chat, mute, share, roles, kick, transfer and end", async () => {
+    host = await Person.arrive(browser);
+    await host.signUp(HOST);
+    const link = await host.startCall("Board meeting");
+    await host.press("People, 1 in the call");
+    await button(host, "Settings…").click();
+    const settings = host.page.getByRole("dialog", { name: "Settings of the call" });
+    await settings.getByLabel("People wait to be let in").check();
+    await settings.getByLabel("Guests need not wait").uncheck();
+    await settings.getByLabel("Whoever was muted may unmute").uncheck();
+    await host.page.screenshot({ path: await artifact("meeting-settings.png") });
+    await settings.getByRole("button", { name: "Save" }).click();
+    await notice(host, "settings are saved");
+
+    // Who comes waits, and sees nobody.
+    user = await Person.arrive(browser);
+    await user.signUp(USER);
+    await user.askToJoin(link);
+    guest = await Person.arrive(browser, { width: 390, height: 780 });
+    await guest.askToJoin(link, GUEST);
+    for (const person of [user, guest]) {
+      await person.page.getByRole("heading", { name: "You will be let in soon" }).waitFor();
+      assert.deepEqual((await person.view()).peers, []);
+      assert.equal(await person.page.locator(".tile").count(), 0);
+    }
+    await guest.page.screenshot({ path: await artifact("meeting-waiting-phone.png") });
+    await button(host, `Admit ${USER}`).waitFor();
+    await button(host, `Admit ${GUEST}`).waitFor();
+    await host.page.screenshot({ path: await artifact("meeting-lobby.png") });
+
+    // The host's reload forgets nobody who waits.
+    await host.page.reload();
+    await host.seated();
+    await host.press("People, 1 in the call, 2 waiting");
+    await button(host, `Deny ${GUEST}`).click();
+    await guest.page.getByRole("heading", { name: "You were not let in" }).waitFor();
+    await button(host, `Admit ${USER}`).click();
+    await user.seated();
+    await button(guest, "Join again").click();
+    await guest.askAgain(GUEST);
+    await button(host, `Admit ${GUEST}`).click();
+    await guest.seated();
+    await spread();
+    await Promise.all([
+      host.connectedTo(USER, GUEST),
+      user.connectedTo(HOST, GUEST),
+      guest.connectedTo(HOST, USER),
+    ]);
+
+    // Chat, to all and to one; who came later reads it.
+    await host.press("Chat");
+    await host.say("<i>Welcome</i>");
+    await host.page.getByRole("combobox", { name: "To" }).selectOption({ label: `${USER} only` });
+    await host.say("between us");
+    await user.press("Chat, 2 unread");
+    await user.page.getByText("Ada Host to you only").waitFor();
+    await guest.press("Chat, 1 unread");
+    await guest.page.locator(".message p", { hasText: "<i>Welcome</i>" }).waitFor();
+    assert.equal(await guest.page.locator(".message").count(), 1, "what was private stays private");
+    const overflow = await guest.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    assert.ok(overflow <= 0, "nothing sticks out of a phone's width");
+    await guest.page.screenshot({ path: await artifact("meeting-chat-phone.png") });
+    await button(guest, "Close panel").click();
+    await host.page.screenshot({ path: await artifact("meeting-chat.png") });
+
+    // Muted by the host: off at once, and off it stays.
+    await host.press("People, 3 in the call");
+    await actions(host, GUEST, "Mute");
+    await notice(guest, "A moderator has muted you");
+    await muted(GUEST, user);
+    await guest.press("Turn on microphone");
+    await notice(guest, "A moderator has switched this off");
+    await until("the microphone is off again", () => button(guest, "Turn on microphone").isVisible());
+    await muted(GUEST, user);
+
+    // A screen.
+    await user.press("Share screen");
+    await Promise.all([host, guest].map((person) => person.tile(`${USER}'s screen`).waitFor()));
+    await host.page.screenshot({ path: await artifact("meeting-screen.png") });
+    await user.press("Stop sharing");
+    await host.tile(`${USER}'s screen`).waitFor({ state: "detached" });
+
+    // Roles: a moderator may remove the guest, and only the host may end the call.
+    await actions(host, USER, "Make moderator");
+    await notice(user, "You are now a moderator");
+    await user.press("People, 3 in the call");
+    assert.equal(await button(user, "End for all").isVisible(), false);
+    await actions(user, GUEST, "Remove");
+    await user.page.screenshot({ path: await artifact("meeting-remove.png") });
+    await user.page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+    await guest.page.getByRole("heading", { name: "You were removed from the call" }).waitFor();
+    await host.tile(GUEST).waitFor({ state: "detached" });
+
+    // The lock, the new host, the end.
+    await button(user, "Lock the call").click();
+    await notice(host, "The call is locked");
+    await actions(host, USER, "Make host");
+    await host.page.getByRole("dialog").getByRole("button", { name: "Make host" }).click();
+    await notice(user, "You are now the host");
+    await until("the former host cannot end the call", async () => !(await button(host, "End for all").isVisible()));
+    await user.press("End for all");
+    await user.page.getByRole("dialog").getByRole("button", { name: "End the call" }).click();
+    for (const person of [host, user]) await person.page.getByRole("heading", { name: "The call has ended" }).waitFor();
+  });
+});
