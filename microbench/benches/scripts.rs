@@ -12,7 +12,7 @@ use switchboard_common::domain::{
     UserId,
 };
 use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Join, Joined, Op, OpKind, OpReply, Partition, RoomOptions, Rooms, Seat};
+use switchboard_common::room::{Join, Joined, Op, OpKind, OpReply, Partition, Proof, RoomOptions, Rooms, Seat};
 use tokio::runtime::Runtime;
 
 /// Operations in flight.
@@ -92,6 +92,7 @@ fn meta() -> RoomMeta {
         passcode_hash: None,
         invited: Vec::new(),
         created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+        locked: false,
         version: 1,
     }
 }
@@ -108,6 +109,8 @@ async fn sit(rooms: &Rooms, number: usize) -> Arc<Seat> {
         waits: false,
         public: PublicUser::new(user(number), "Somebody".to_owned(), None),
         media: MediaState::default(),
+        given: None,
+        proof: Proof::default(),
     };
     match rooms.join(join).await.expect("an answer") {
         Joined::Seated { seat, .. } => seat,
