@@ -25,10 +25,13 @@ export async function rest(method, path, body, token) {
   });
 }
 
+/** The password of every account here. */
+export const PASSWORD = "a quiet line, please";
+
 /** A new account: `{ user, token }`. */
 export function account(name) {
   const email = `${randomUUID()}@example.com`;
-  return rest("POST", "/auth/register", { name, email, password: "a quiet line, please" });
+  return rest("POST", "/auth/register", { name, email, password: PASSWORD });
 }
 
 /** A new public call of an account's. */

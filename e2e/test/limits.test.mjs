@@ -1,7 +1,7 @@
 // Sign-ins that are over, and what a client may not do for ever: each has its named end, on every node.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Client, account, admitted, newCall, rest } from "../support/clients.mjs";
+import { Client, PASSWORD, account, admitted, newCall, rest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
 import { until, within } from "../support/until.mjs";
 
@@ -24,20 +24,29 @@ describe("a sign-in that is over", { timeout: 120_000 }, () => {
     return client;
   }
 
-  test("its sockets end on every node, seated or not, and nobody else's", async () => {
-    const leaver = await account("Leaver");
-    const witness = await open(Client.seated(one, roomId, await admitted(roomId, host)));
-    const seated = await open(Client.seated(two, roomId, await admitted(roomId, leaver)));
-    const sockets = [seated, await open(Client.connected(one, leaver)), await open(Client.connected(two, leaver))];
-    const ends = Promise.all(sockets.map((client) => client.nextDisconnect()));
-    await rest("POST", "/auth/logout", {}, leaver.token);
-    // "io server disconnect": the stock client stays away.
-    assert.deepEqual(await ends, sockets.map(() => "io server disconnect"));
-    const left = await witness.event("room:user-left", ({ peerId }) => peerId === seated.peerId);
-    assert.equal(left.userId, leaver.user.id);
-    assert.equal(witness.socket.connected, true);
-    await assert.rejects(rest("GET", "/auth/profile", undefined, leaver.token), { code: "TOKEN_INVALID" });
-  });
+  const elsewhere = ({ user }) => rest("POST", "/auth/login", { email: user.email, password: PASSWORD });
+  const change = { currentPassword: PASSWORD, newPassword: "another line, please", confirmPassword: "another line, please" };
+  const ENDS = [
+    ["signed out", ({ token }) => rest("POST", "/auth/logout", {}, token)],
+    ["ended from another sign-in", async (leaver) => rest("DELETE", "/auth/sessions", undefined, (await elsewhere(leaver)).token)],
+    ["over with its password", async (leaver) => rest("POST", "/auth/change-password", change, (await elsewhere(leaver)).token)],
+  ];
+  for (const [how, end] of ENDS) {
+    test(`${how}, its sockets end on every node, seated or not, and nobody else's`, async () => {
+      const leaver = await account("Leaver");
+      const witness = await open(Client.seated(one, roomId, await admitted(roomId, host)));
+      const seated = await open(Client.seated(two, roomId, await admitted(roomId, leaver)));
+      const sockets = [seated, await open(Client.connected(one, leaver)), await open(Client.connected(two, leaver))];
+      const ends = Promise.all(sockets.map((client) => client.nextDisconnect()));
+      await end(leaver);
+      // "io server disconnect": the stock client stays away.
+      assert.deepEqual(await ends, sockets.map(() => "io server disconnect"));
+      const left = await witness.event("room:user-left", ({ peerId }) => peerId === seated.peerId);
+      assert.equal(left.userId, leaver.user.id);
+      assert.equal(witness.socket.connected, true);
+      await assert.rejects(rest("GET", "/auth/profile", undefined, leaver.token), { code: "TOKEN_INVALID" });
+    });
+  }
 
   test("its token neither connects nor resumes any more", async () => {
     const leaver = await account("Ghost");
