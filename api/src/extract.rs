@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::Value;
 use switchboard_common::auth::{Identity, Kind};
-use switchboard_common::domain::{CallId, Code, Refusal, RoomId};
+use switchboard_common::domain::{CallId, Code, PeerId, Refusal, RoomId};
 
 use crate::app::App;
 use crate::error::Problem;
@@ -159,5 +159,26 @@ impl<T: PathId> FromRequestParts<App> for Named<T> {
             .await
             .map_err(|_| Refusal::new(Code::InvalidInput, "The path could not be read"))?;
         Ok(Self(T::read(&text)?))
+    }
+}
+
+/// Somebody in a room, by a path with both.
+pub struct Seated {
+    /// The room.
+    pub room: RoomId,
+    /// Who.
+    pub peer: PeerId,
+}
+
+impl FromRequestParts<App> for Seated {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let axum::extract::Path((room, peer)) = axum::extract::Path::<(String, String)>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Refusal::new(Code::InvalidInput, "The path could not be read"))?;
+        let peer = PeerId::parse(&peer)
+            .map_err(|_| Refusal::field(Code::ValidationError, "peerId", "must be a participant's id"))?;
+        Ok(Self { room: PathId::read(&room)?, peer })
     }
 }

@@ -13,7 +13,7 @@ use switchboard_common::domain::{CallId, Code, RoomId};
 use crate::app::App;
 use crate::envelope::RequestId;
 use crate::error::status;
-use crate::extract::{Caller, MaybeCaller, Named, PathId, UserAgent, ValidJson, ValidQuery};
+use crate::extract::{Caller, MaybeCaller, Named, PathId, Seated, UserAgent, ValidJson, ValidQuery};
 use crate::fields::{Description, Input};
 use crate::limits::Origin;
 use crate::operators::{Observer, Operator};
@@ -122,6 +122,15 @@ impl Argument for Caller {
 impl Argument for MaybeCaller {
     fn describe(operation: &mut Operation) {
         operation.known(Access::Known);
+    }
+}
+
+impl Argument for Seated {
+    fn describe(operation: &mut Operation) {
+        <Named<RoomId> as Argument>::describe(operation);
+        let form =
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_#-]{1,48}$", "examples": ["65a1b2c3d4e5f60718293a4b"] });
+        operation.parameter("path", "peerId", true, &form);
     }
 }
 

@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use switchboard_common::domain::{CallId, Code, Participant, RoomId, UserId};
-use switchboard_common::room::{Door, Ended};
+use switchboard_common::room::{By, Door, Ended, Order, Ordered};
 
 use crate::app::App;
 use crate::envelope::success;
 use crate::error::Answer;
-use crate::extract::{Named, ValidQuery};
+use crate::extract::{Named, Seated, ValidQuery};
 use crate::fields::{Fields, Input};
 use crate::operators::{Observer, Operator};
 
@@ -110,4 +110,22 @@ pub(crate) async fn end(
         Ended::Already | Ended::Denied | Ended::Stale => {}
     }
     Ok(success("The call has ended", Value::Null).into_response())
+}
+
+/// `DELETE admin/rooms/:roomId/participants/:userId`: removes somebody on all of its devices; it comes back with a newer token only.
+pub(crate) async fn remove(
+    State(app): State<App>,
+    Operator(operator): Operator,
+    Seated { room, peer }: Seated,
+) -> Answer<impl IntoResponse> {
+    let order = Order::Kick { peer: peer.clone(), ban: false, reason: None };
+    match app.rooms.order(&room, By::Operator, &order).await? {
+        Ordered::Done(_) => {
+            tracing::info!(target: "audit", operator, room_id = %room, peer_id = %peer, "an operator removed somebody")
+        }
+        Ordered::NoPeer => return Err(Code::PeerNotFound.into()),
+        Ordered::Absent => return Err(Code::RoomNotFound.into()),
+        _ => return Err(Code::ServiceUnavailable.into()),
+    }
+    Ok(success("The participant was removed", Value::Null).into_response())
 }

@@ -111,13 +111,16 @@ fn video_calls() -> Vec<Route> {
 }
 
 fn operators() -> Vec<Route> {
-    use Code::RoomNotFound;
+    use Code::{PeerNotFound, RoomNotFound};
     vec![
         get("/admin/nodes", admin::nodes, "The signal-nodes that live").answers::<Vec<admin::NodeView>>(),
         get("/admin/rooms", admin::rooms, "The open rooms, a page after another").answers::<Vec<admin::RoomView>>(),
         get("/admin/rooms/{roomId}/participants", admin::participants, "Who is in a room at this moment")
             .answers::<Vec<Participant>>()
             .refuses(&[RoomNotFound]),
+        delete("/admin/rooms/{roomId}/participants/{peerId}", admin::remove, "Removes somebody from a room")
+            .answers::<()>()
+            .refuses(&[RoomNotFound, PeerNotFound]),
         post("/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for everybody")
             .answers::<()>()
             .refuses(&[RoomNotFound]),

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use switchboard_common::domain::{CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
 use switchboard_common::records::{CallEdit, CallRecord};
-use switchboard_common::room::Door;
+use switchboard_common::room::{Amended, By, Door, Ordered, RoomMeta};
 
 use super::TYPES;
 use super::end::hosted;
@@ -83,14 +83,27 @@ pub(crate) async fn edit(
         invited: changes.invited,
     };
     allowed(&edit, &call)?;
-    let Some(mut changed) = app.records.edit_call(&id, &call.host, &edit, now).await? else {
+    let amended = amend(&app, &call, &edit).await?;
+    let written = match (app.records.edit_call(&id, &call.host, &edit, now).await, amended) {
+        // The room has it and the recorder writes it; what only the record has is to be sent again.
+        (Err(error), Some(meta)) if edit.description.is_none() && edit.scheduled_at.is_none() => {
+            tracing::warn!(%error, call_id = %id, "a changed call is left to the recorder");
+            Some(CallRecord {
+                people: Vec::new(),
+                participants: call.participants.clone(),
+                ..CallRecord::from_room(&call.room, &meta)
+            })
+        }
+        (written, _) => written?,
+    };
+    let Some(mut changed) = written else {
         // It was another call when it was read: ended, begun or deleted meanwhile.
         let call = hosted(&app, &caller, &id).await?;
         return Err(allowed(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()));
     };
     changed.people = call.people;
-    let present = show(&app, &changed).await?;
-    Ok(success("The call was changed", CallView::new(&app, &changed, Some(present))).into_response())
+    let present = app.present(&changed.room).await;
+    Ok(success("The call was changed", CallView::new(&app, &changed, present)).into_response())
 }
 
 fn allowed(edit: &CallEdit, call: &CallRecord) -> Result<(), Problem> {
@@ -103,9 +116,33 @@ fn allowed(edit: &CallEdit, call: &CallRecord) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Gives an open room what the record says now; how many are there.
-async fn show(app: &App, call: &CallRecord) -> Answer<u32> {
-    let Door::Open { participants, .. } = app.rooms.door(&call.room).await? else { return Ok(0) };
-    app.rooms.open(&call.room, &call.room_meta()).await?;
-    Ok(participants)
+/// Changes the call in its room first, when that is open: everybody in it is told at once, on every node, and the outbox too.
+async fn amend(app: &App, call: &CallRecord, edit: &CallEdit) -> Answer<Option<RoomMeta>> {
+    match app.rooms.door(&call.room).await? {
+        Door::Open { meta, .. } if meta.call_id == call.id => {}
+        Door::Open { .. } | Door::Absent | Door::Ended => return Ok(None),
+    }
+    let change = |meta: &mut RoomMeta| {
+        if let Some(title) = &edit.title {
+            meta.name.clone_from(title);
+        }
+        if let Some(call_type) = edit.call_type {
+            meta.call_type = call_type;
+        }
+        if let Some(seats) = edit.max_participants {
+            meta.max_participants = seats;
+        }
+        if let Some(passcode) = &edit.passcode {
+            meta.passcode_hash.clone_from(passcode);
+        }
+        if let Some(invited) = &edit.invited {
+            meta.invited.clone_from(invited);
+        }
+        meta.settings = edit.settings.applied_to(&meta.settings);
+    };
+    match app.rooms.amend(&call.room, By::Operator, None, change).await? {
+        Amended::Done(meta) => Ok(Some(*meta)),
+        Amended::Not(Ordered::Absent) => Ok(None),
+        Amended::Not(_) => Err(Code::ServiceUnavailable.into()),
+    }
 }

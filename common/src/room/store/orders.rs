@@ -135,6 +135,9 @@ fn updated_details(meta: &RoomMeta) -> String {
         "locked": meta.locked,
         "hostId": meta.host,
         "revision": meta.version,
+        "type": meta.call_type,
+        "passcodeHash": meta.passcode_hash,
+        "invitedUserIds": meta.invited,
     });
     details.to_string()
 }
