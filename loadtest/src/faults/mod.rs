@@ -162,7 +162,8 @@ async fn round(
         line.violations.push("somebody was never told that a peer had vanished".into());
         Duration::ZERO
     }));
-    line.p99_before = party.p99_ms(&(gathered..struck));
+    // Only what was surely answered before the fault.
+    line.p99_before = party.p99_ms(&(gathered..gathered + TALK / 2));
     line.p99_during = party.p99_ms(&(struck..over));
     line.ghosts = party.ghosts(BURIED).await?;
 
