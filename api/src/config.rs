@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use switchboard_common::auth::{Lifetimes, OperatorKeys};
 use switchboard_common::config::{
-    ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
+    ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
+    TelemetryConfig,
 };
 
 use crate::limits::RatesConfig;
@@ -24,7 +25,7 @@ pub struct ApiConfig {
     /// `BIND_ADDRESS`: the address of both.
     pub bind: std::net::IpAddr,
     /// Logging.
-    pub log: LogConfig,
+    pub telemetry: TelemetryConfig,
     /// Redis.
     pub redis: RedisConfig,
     /// MongoDB.
@@ -109,7 +110,7 @@ impl ApiConfig {
             bind: env.parsed("BIND_ADDRESS", std::net::IpAddr::from([0, 0, 0, 0]), "an IP address", |text| {
                 text.parse().ok()
             }),
-            log: LogConfig::from_env(env, mode),
+            telemetry: TelemetryConfig::from_env(env, mode),
             redis: RedisConfig::from_env(env),
             mongo: MongoConfig::from_env(env),
             secrets: SecretsConfig::from_env(env, mode),

@@ -27,12 +27,14 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: ApiConfig) -> anyhow::Result<()> {
-    telemetry::init_logs(&config.log)?;
+    let traces = telemetry::init(&config.telemetry, "api")?;
     let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"), api::catalog::METRICS)?;
     let stop = shutdown::on_signals()?;
     let listeners = Listeners {
         clients: TcpListener::bind((config.bind, config.port)).await?,
         admin: TcpListener::bind((config.bind, config.metrics_port)).await?,
     };
-    run(config, metrics, listeners, stop).await
+    let ended = run(config, metrics, listeners, stop).await;
+    traces.finish().await;
+    ended
 }

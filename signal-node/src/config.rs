@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use switchboard_common::auth::ClusterKey;
 use switchboard_common::config::{
-    ConfigErrors, Env, IceSettings, LogConfig, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
+    ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
 };
 use switchboard_common::domain::NodeId;
 use switchboard_common::room::{LaneOptions, RoomOptions};
@@ -22,8 +22,8 @@ pub struct NodeConfig {
     pub listen: Listen,
     /// This process's id.
     pub node: NodeId,
-    /// Logs.
-    pub log: LogConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
     /// Redis, and how rooms behave.
     pub rooms: RoomsConfig,
     /// MongoDB.
@@ -93,7 +93,7 @@ impl NodeConfig {
         let config = Self {
             listen: listen(env_ref, mode, &secrets),
             node: node_id(env_ref),
-            log: LogConfig::from_env(env_ref, mode),
+            telemetry: TelemetryConfig::from_env(env_ref, mode),
             mongo: MongoConfig::from_env(env_ref),
             secrets,
             ice: IceSettings::from_env(env_ref),

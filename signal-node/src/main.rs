@@ -4,12 +4,9 @@ use std::process::ExitCode;
 
 use signal_node::config::NodeConfig;
 use signal_node::{Listeners, run};
-use switchboard_common::config::Env;
+use switchboard_common::config::{EXIT_CONFIG, Env};
 use switchboard_common::{shutdown, telemetry};
 use tokio::net::TcpListener;
-
-/// sysexits.h, EX_USAGE: the configuration is wrong, and trying again will not help.
-const WRONG_CONFIG: u8 = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -17,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");
-            return ExitCode::from(WRONG_CONFIG);
+            return ExitCode::from(EXIT_CONFIG);
         }
     };
     match serve(config).await {
@@ -30,7 +27,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: NodeConfig) -> anyhow::Result<()> {
-    telemetry::init_logs(&config.log)?;
+    let traces = telemetry::init(&config.telemetry, "signal-node")?;
     let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"), signal_node::catalog::METRICS)?;
     let stop = shutdown::on_signals()?;
     let listen = &config.listen;
@@ -39,5 +36,7 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
         peers: TcpListener::bind((listen.address, listen.handovers.port)).await?,
         admin: TcpListener::bind((listen.address, listen.admin_port)).await?,
     };
-    run(config, metrics, listeners, stop).await
+    let ended = run(config, metrics, listeners, stop).await;
+    traces.finish().await;
+    ended
 }

@@ -13,6 +13,8 @@ use switchboard_common::domain::admission::admit;
 use switchboard_common::domain::{Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, UserId};
 use switchboard_common::records::{CallRecord, RecordsError};
 use switchboard_common::room::{Door, Opened};
+use switchboard_common::telemetry::traces::{TARGET, follow};
+use tracing::{Instrument as _, info_span};
 
 use crate::app::App;
 use crate::envelope::success;
@@ -71,7 +73,18 @@ pub(crate) async fn join(
     origin: Origin,
     ValidJson(form): ValidJson<Joining>,
 ) -> Answer<impl IntoResponse> {
-    let room = form.room.ok_or(Code::ValidationError)?;
+    let room = form.room.clone().ok_or(Code::ValidationError)?;
+    let span = follow(info_span!(target: TARGET, "rest join"), &room);
+    admit_to(app, caller, room, form, origin).instrument(span).await
+}
+
+async fn admit_to(
+    app: App,
+    caller: Option<Identity>,
+    room: RoomId,
+    form: Joining,
+    origin: Origin,
+) -> Answer<impl IntoResponse + use<>> {
     let (call, door) = find(&app, &room).await?;
     if call.status.is_over() || matches!(door, Door::Ended) {
         return Err(Code::CallEnded.into());

@@ -61,6 +61,45 @@ impl LogConfig {
     }
 }
 
+/// What leaves the process besides answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TelemetryConfig {
+    /// Logs.
+    pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
+}
+
+impl TelemetryConfig {
+    /// Reads both.
+    pub fn from_env(env: &mut Env, mode: Mode) -> Self {
+        Self { log: LogConfig::from_env(env, mode), trace: TraceConfig::from_env(env) }
+    }
+}
+
+/// Traces: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER_ARG`, as OpenTelemetry names them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceConfig {
+    /// Where an OpenTelemetry collector takes OTLP over HTTP: `http://host:4318`. `None`: nothing is traced.
+    pub endpoint: Option<String>,
+    /// How many of all rooms are traced, 0 to 1.
+    pub ratio: f64,
+}
+
+impl TraceConfig {
+    /// Reads it.
+    pub fn from_env(env: &mut Env) -> Self {
+        let endpoint = env.parsed("OTEL_EXPORTER_OTLP_ENDPOINT", None, "http://host:port", |text| {
+            let sound = text.starts_with("http://") || text.starts_with("https://");
+            sound.then(|| Some(text.to_owned()))
+        });
+        let ratio = env.parsed("OTEL_TRACES_SAMPLER_ARG", 1.0, "a number from 0 to 1", |text| {
+            text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
+        });
+        Self { endpoint, ratio }
+    }
+}
+
 /// Redis: `REDIS_URL`, `REDIS_PREFIX`, `PARTITIONS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfig {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::room::Rate;
 pub use groups::{
     ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
+    TelemetryConfig, TraceConfig,
 };
 
 /// The exit code of a process that was configured wrongly: EX_USAGE of sysexits.h.

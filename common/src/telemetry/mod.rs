@@ -1,14 +1,17 @@
-//! Logs and metrics: how they leave the process.
+//! Logs, metrics and traces: how they leave the process.
 
 pub mod catalog;
+pub mod traces;
 
 use metrics::gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogFormat, TelemetryConfig};
 use catalog::Metric;
+use traces::Traces;
 
 /// What kept telemetry from starting.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,9 @@ pub enum TelemetryError {
     /// Another logger is installed already.
     #[error("logging: {0}")]
     Logs(#[from] TryInitError),
+    /// The collector's address is of no use.
+    #[error("traces: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
     /// Another recorder is installed already, or the buckets are wrong.
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
@@ -27,20 +33,23 @@ const SECONDS: [f64; 15] =
 /// Upper bounds of every other histogram: counts and sizes.
 const COUNTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
-/// Sends logs to standard error, in the format and at the levels asked for.
+/// Sends logs to standard error, in the format and at the levels asked for, and traces to their collector, if there is one.
 ///
 /// # Errors
-/// A logger is installed already.
-pub fn init_logs(config: &LogConfig) -> Result<(), TelemetryError> {
-    use tracing_subscriber::util::SubscriberInitExt as _;
-
-    let filter = EnvFilter::builder().parse_lossy(&config.filter);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.format {
-        LogFormat::Text => builder.with_target(false).finish().try_init()?,
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init()?,
-    }
-    Ok(())
+/// A logger is installed already, or the collector's address is of no use.
+pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, TelemetryError> {
+    let TelemetryConfig { log, trace } = config;
+    let (traces, tracer) = Traces::start(trace, service)?;
+    let traced = filter_fn(|metadata| metadata.target() == traces::TARGET);
+    let filter = EnvFilter::builder().parse_lossy(&log.filter).and(traced.clone().not());
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match log.format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
+    Ok(traces)
 }
 
 /// Renders the metrics that the process has recorded.

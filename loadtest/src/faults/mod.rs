@@ -117,6 +117,8 @@ fn options(settings: &Settings, redis_masters: usize) -> Options {
             variable("PING_INTERVAL_MS", milliseconds(PING_INTERVAL)),
             variable("PING_TIMEOUT_MS", milliseconds(PING_TIMEOUT)),
             variable("DRAIN_DELAY_MS", "500".into()),
+            // One account makes the calls of all rounds, which may take hours.
+            variable("ACCESS_TOKEN_TTL", "86400".into()),
         ],
         ..Options::default()
     }

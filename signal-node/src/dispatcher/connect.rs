@@ -12,8 +12,10 @@ use serde_json::value::RawValue;
 use switchboard_common::auth::Identity;
 use switchboard_common::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_common::room::{Attach, Attached, LogId, Proof, Resumed, StoreError};
+use switchboard_common::telemetry::traces::{TARGET, follow};
 use switchboard_common::wire::offset::Offset;
 use tokio::time::Instant;
+use tracing::{Instrument as _, info_span};
 
 use super::session::{Entered, Session, digest, user_json};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
@@ -74,7 +76,8 @@ impl Dispatcher {
         };
         let mut outcome = "fresh";
         if let (Some(pid), Some(offset)) = (&presented, offset) {
-            match self.resume(&mut session, offset).await? {
+            let span = follow(info_span!(target: TARGET, "resume"), &offset.room);
+            match self.resume(&mut session, offset).instrument(span).await? {
                 Resume::Back(first) => {
                     metrics::counter!("switchboard_resumes_total", "outcome" => "resumed").increment(1);
                     session.old_pid = None;

@@ -10,10 +10,12 @@ use switchboard_common::domain::{
 use switchboard_common::room::{
     Created, Door, Join, Joined, LogId, Opened, Proof, Reseat, RoomMeta, Standing, StoreError,
 };
+use switchboard_common::telemetry::traces::{TARGET, follow};
 use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
 
 use tokio::time::{Instant, sleep};
+use tracing::{Instrument as _, info_span};
 
 use super::exit::Exit;
 use super::session::{Entered, Session, fresh_id, now};
@@ -95,7 +97,8 @@ impl Dispatcher {
                 proof,
                 event: "room:joined",
             };
-            if let Some(fields) = self.enter(session, entry, &Arc::new(meta)).await? {
+            let span = follow(info_span!(target: TARGET, "join", role = entry.role.as_str()), &join.room_id);
+            if let Some(fields) = self.enter(session, entry, &Arc::new(meta)).instrument(span).await? {
                 return Ok(fields);
             }
         }

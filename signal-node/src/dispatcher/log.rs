@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use switchboard_common::domain::Code;
 use switchboard_common::room::{Chat, Op, OpKind, OpReply, StoreError};
+use switchboard_common::telemetry::traces::{TARGET, follow};
 
 use super::Dispatcher;
 use super::answer::Asked;
@@ -11,6 +12,7 @@ use super::session::Session;
 use crate::rules::effect::{Logged, LoggedKind};
 use crate::rules::media;
 use tokio::time::Instant;
+use tracing::{field, info_span};
 
 impl Dispatcher {
     /// Hands an event to the room's lane; the answer goes out when the script has answered. Acknowledged means logged.
@@ -21,8 +23,11 @@ impl Dispatcher {
         let (hub, partition, link) = (Arc::clone(&self.hub), entered.partition, Arc::clone(&entered.link));
         self.meters.received(asked.event(), read);
         let answered = self.meters.logged();
+        let span = info_span!(target: TARGET, "relay", event = asked.event(), outcome = field::Empty);
+        let span = follow(span, &entered.place.room);
         let done = move |reply: Result<OpReply, StoreError>| {
             answered.record(read.elapsed().as_secs_f64());
+            span.record("outcome", outcome(&reply));
             match reply {
                 Ok(OpReply::Logged { .. }) => {
                     // Not before: a change that is refused leaves the copy as it was.
@@ -78,4 +83,18 @@ fn more(kind: &LoggedKind) -> String {
 fn stamp(note: &str) -> String {
     let (id, timestamp) = note.split_once(' ').unwrap_or((note, ""));
     format!(r#","id":"{id}","timestamp":"{timestamp}""#)
+}
+
+/// An answer, in a word.
+const fn outcome(reply: &Result<OpReply, StoreError>) -> &'static str {
+    match reply {
+        Ok(OpReply::Logged { .. }) => "logged",
+        Ok(OpReply::Known { .. }) => "known",
+        Ok(OpReply::NoPeer) => "no_peer",
+        Ok(OpReply::Denied) => "denied",
+        Ok(OpReply::Stale) => "stale",
+        Ok(OpReply::Off(_)) => "off",
+        Ok(OpReply::Full) => "full",
+        Err(_) => "unavailable",
+    }
 }

@@ -13,9 +13,11 @@ use std::time::Instant;
 
 use switchboard_common::domain::{DisconnectReason, RoomId, SessionHandle};
 use switchboard_common::room::{LogId, Partition};
+use switchboard_common::telemetry::traces::{TARGET, follow};
 use switchboard_common::wire::envelope::{Audience, Envelope};
 use switchboard_common::wire::news::News;
 use switchboard_common::wire::offset::Offset;
+use tracing::info_span;
 
 use crate::meters::DeliveryMeter;
 use crate::outbox::Outbox;
@@ -109,6 +111,7 @@ impl Hub {
                 let id = LogId { ms, seq };
                 let shard = self.shard(partition);
                 let links = shard.rooms.get(&room)?;
+                let _span = follow(info_span!(target: TARGET, "deliver", position = %id), &room).entered();
                 let what = What::Event { message: packet(id, &room, &event), news: News::of(&event).map(Arc::new) };
                 match to {
                     Audience::One(handle) => {
