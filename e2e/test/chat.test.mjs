@@ -118,6 +118,8 @@ describe("chat, media and figures on two nodes", { timeout: 180_000 }, () => {
     ]) {
       assert.equal((await other.emit(event, payload)).code, "FORBIDDEN", event);
     }
+    const came = await chair.event("room:user-joined", () => true);
+    assert.equal(came.participant.mediaState.videoEnabled, false, "nobody comes in with what is forbidden");
     const off = { videoEnabled: false, audioEnabled: true, screenShareEnabled: false };
     assert.equal((await other.emit("participant:update-media-state", off)).success, true);
     assert.equal((await other.emit("participant:update-media-state", { videoEnabled: true })).code, "FORBIDDEN");

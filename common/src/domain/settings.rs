@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::participant::{MediaState, Role};
+
 /// What is allowed and what happens by itself in a call. Field names are as on the wire and in MongoDB, and so is
 /// their number, which is over eight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +62,20 @@ impl Default for CallSettings {
     }
 }
 
+impl CallSettings {
+    /// What of its media is on when somebody of this role comes in: what a client is taken to send, as far as the settings let it.
+    /// Host and moderators are exempt.
+    #[must_use]
+    pub fn media_at_entry(&self, role: Role) -> MediaState {
+        let (media, exempt) = (MediaState::default(), role >= Role::Moderator);
+        MediaState {
+            video_enabled: media.video_enabled && (exempt || self.video_enabled),
+            audio_enabled: media.audio_enabled && (exempt || self.audio_enabled),
+            ..media
+        }
+    }
+}
+
 /// Some settings that are to be changed, by their names on the wire; the others stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -101,6 +117,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn who_comes_in_has_on_what_the_settings_let_it() {
+        let strict = CallSettings { video_enabled: false, ..CallSettings::default() };
+        let media = strict.media_at_entry(Role::Guest);
+        assert!(!media.video_enabled && media.audio_enabled && !media.screen_share_enabled);
+        assert_eq!(strict.media_at_entry(Role::Moderator), MediaState::default());
+        assert_eq!(CallSettings::default().media_at_entry(Role::Participant), MediaState::default());
+    }
 
     #[test]
     fn a_change_touches_what_it_names() {

@@ -1,7 +1,7 @@
 //! What is read from Redis for one session, and what it tells others in passing: in no log.
 
 use serde_json::json;
-use switchboard_common::domain::{Code, ConnectionState, Refusal};
+use switchboard_common::domain::{Code, ConnectionState, Refusal, Timestamp};
 use switchboard_common::room::{Hinted, RoomStats};
 use switchboard_common::wire::client_event::ChatHistory;
 
@@ -41,7 +41,7 @@ impl Dispatcher {
 /// Durations are whole seconds of Redis' clock.
 fn stats_fields(stats: &RoomStats, of_the_call: bool) -> serde_json::Value {
     let count = |state| stats.stays.iter().filter(|stay| stay.participant.connection_state == state).count();
-    let since = |start: switchboard_common::domain::Timestamp| (stats.taken_at.seconds() - start.seconds()).max(0);
+    let since = |start: Timestamp| (stats.taken_at.seconds() - start.seconds()).max(0);
     let (connected, reconnecting) = (count(ConnectionState::Connected), count(ConnectionState::Reconnecting));
     let present = stats.stays.iter().filter(|stay| stay.participant.connection_state != ConnectionState::Waiting);
     let participants: Vec<_> = present

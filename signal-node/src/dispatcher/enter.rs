@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use switchboard_common::domain::admission::{self, Applicant};
-use switchboard_common::domain::{
-    CallId, CallSettings, CallType, Code, ConnectionState, MediaState, Refusal, Role, RoomId,
-};
+use switchboard_common::domain::{CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId};
 use switchboard_common::room::{
     Created, Door, Join, Joined, LogId, Opened, Proof, Reseat, RoomMeta, Standing, StoreError,
 };
@@ -176,7 +174,7 @@ impl Dispatcher {
             role: entry.role,
             waits: entry.waits,
             public: session.user.clone(),
-            media: MediaState::default(),
+            media: meta.settings.media_at_entry(entry.role),
             given: entry.given,
             proof: entry.proof.clone(),
         };
@@ -194,7 +192,7 @@ impl Dispatcher {
             away: false,
             role: entry.role,
             public: session.user.clone(),
-            media: MediaState::default(),
+            media: meta.settings.media_at_entry(entry.role),
             join_id: LogId::default(),
             from: LogId::default(),
             joined_at: now().to_string(),
