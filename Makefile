@@ -12,6 +12,9 @@ SCENARIO ?= relay --rate 500
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
+# An operator of the throw-away clusters: its key for the tests, the key's hash for the api.
+OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
+	ADMIN_API_KEYS=tests:write:86f64e3bb22b8b1306ceb9afe4eac5c9d38cd66aa5f905a9e966036c2735af77
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
 .PHONY: help up test e2e chart-test k8s faults load bench instructions fuzz build fmt lint clean-data
@@ -35,11 +38,11 @@ test: build chart-test ## Run all tests: the chart, Rust on real servers, a shor
 	cargo test --workspace
 	$(BIN_dev)/loadtest faults --rounds 1 --short
 	-@scripts/instructions dev
-	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+	$(OPERATOR) $(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 	$(BIN_dev)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports python
 
 e2e: build ## Run the end-to-end tests alone
-	$(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+	$(OPERATOR) $(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 
 chart-test: ## Test what operators get: chart, manifests, images, alerts, dashboards; nothing is built
 	@scripts/setup chart

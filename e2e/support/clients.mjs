@@ -1,19 +1,21 @@
 // The stock socket.io-client and the REST API, as any program uses them.
 import { randomUUID } from "node:crypto";
 import { io } from "socket.io-client";
-import { baseUrl } from "./cluster.mjs";
+import { baseUrl, operatorKey } from "./cluster.mjs";
 import { until, within } from "./until.mjs";
 
 const ACK_MS = 15_000;
 
 /** Calls the API through the load balancer; throws with status and code unless it succeeds. */
-export async function rest(method, path, body, token) {
+export const rest = (method, path, body, token) => ask(method, path, body, token && { authorization: `Bearer ${token}` });
+
+/** The same under `/admin`, as an operator who may intervene. */
+export const operate = (method, path) => ask(method, `/admin${path}`, undefined, { "x-api-key": operatorKey() });
+
+async function ask(method, path, body, credentials) {
   const response = await fetch(`${baseUrl()}/api${path}`, {
     method,
-    headers: {
-      ...(body && { "content-type": "application/json" }),
-      ...(token && { authorization: `Bearer ${token}` }),
-    },
+    headers: { ...(body && { "content-type": "application/json" }), ...credentials },
     body: body && JSON.stringify(body),
     signal: AbortSignal.timeout(ACK_MS),
   });

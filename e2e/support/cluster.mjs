@@ -17,16 +17,15 @@ export const nodeUrls = () =>
     .split(",")
     .map((url) => url.trim().replace(/\/$/, ""));
 
+/** The key of an operator who may intervene. */
+export const operatorKey = () => required("OPERATOR_KEY");
+
 /** Where each pod's metrics are. */
 export const metricsUrls = () => ({ api: [required("API_METRICS_URL")], nodes: required("METRICS_URLS").split(",") });
 
-/** The sum over all nodes of the counters of this name whose labels fit. */
-export async function counted(name, labels = "") {
-  const texts = await Promise.all(
-    required("METRICS_URLS")
-      .split(",")
-      .map(async (url) => (await fetch(url)).text()),
-  );
+/** The sum over these pods, all nodes if not said, of the counters of this name whose labels fit. */
+export async function counted(name, labels = "", pods = metricsUrls().nodes) {
+  const texts = await Promise.all(pods.map(async (url) => (await fetch(url)).text()));
   const lines = texts.flatMap((text) => text.split("\n"));
   return lines
     .filter((line) => line.startsWith(`${name}{`) && line.includes(labels))
