@@ -9,11 +9,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use sha2::{Digest, Sha256};
 use switchboard_common::client_address::{client_address, network};
 use switchboard_common::config::Env;
 use switchboard_common::domain::{Code, RoomId};
-use switchboard_common::rate_limit::RateLimiter;
+use switchboard_common::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
 use switchboard_common::room::{Rate, Spent};
 
 use crate::app::App;
@@ -72,8 +71,8 @@ pub struct RatesConfig {
     pub write: Rates,
     /// Of [`Class::Read`].
     pub read: Rates,
-    /// Of tries of one call's passcode: from one address, and from all together.
-    pub passcode: Rates,
+    /// Of tries of one call's passcode.
+    pub passcode: PasscodeRates,
     /// `TRUSTED_HOPS`: proxies in front whose `X-Forwarded-For` entry is believed; 0 believes none.
     pub trusted_hops: usize,
 }
@@ -97,10 +96,7 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "6000/60"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
-        let passcode = Rates {
-            address: rate("RATE_PASSCODE_PER_ADDRESS", "20/60"),
-            account: rate("RATE_PASSCODE_PER_CALL", "120/60"),
-        };
+        let passcode = PasscodeRates::from_env(env, on);
         Self { sign_in, join, write, read, passcode, trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16) }
     }
 
@@ -170,22 +166,18 @@ impl Limits {
         rate: Option<Rate>,
     ) -> Result<Option<Counted>, Problem> {
         let Some(rate) = rate else { return Ok(None) };
-        let Some(spent) = self.limiter.spend(name, &digest(subject), Some(rate)).await else { return Ok(None) };
+        let Some(spent) = self.limiter.spend(name, subject, Some(rate)).await else { return Ok(None) };
         let counted = Counted { rate, spent };
         if spent.wait.is_some() { Err(Problem::limited(counted)) } else { Ok(Some(counted)) }
     }
 
-    /// Spends one try of a call's passcode, right or wrong: a wrong one is only known to be so afterwards. Four digits tried without a
-    /// bound are guessed in minutes, and from one address by hand in days.
+    /// Spends one try of a call's passcode.
     ///
     /// # Errors
     /// `RATE_LIMIT_EXCEEDED`.
     pub async fn try_passcode(&self, room: &RoomId, origin: &Origin) -> Result<(), Problem> {
-        let Rates { address, account } = self.rates.passcode;
-        if let Some(from) = origin.0 {
-            self.spend("passcode", &format!("{room} {from}"), address).await?;
-        }
-        self.spend("passcode_call", room.as_str(), account).await.map(drop)
+        let tried = self.limiter.try_passcode(room, origin.0, self.rates.passcode).await;
+        tried.map_err(|Exceeded { rate, spent }| Problem::limited(Counted { rate, spent }))
     }
 
     fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
@@ -248,11 +240,6 @@ pub async fn limit(State((app, class)): State<(App, Class)>, request: Request, n
         counted.tell(response.headers_mut());
     }
     response
-}
-
-/// What a subject is counted under: of one length, and nothing that Redis need not know.
-fn digest(subject: &str) -> String {
-    Sha256::digest(subject).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn seconds_up(time: std::time::Duration) -> u64 {

@@ -3,16 +3,50 @@
 //! They fail open: while Redis does not answer promptly everybody passes, which a metric tells. The other way round, an outage of Redis
 //! would turn everybody away from what works without it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Env;
+use crate::domain::RoomId;
 use crate::room::{Rate, Rooms, Spent};
 
 /// How long a request waits for its count.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// After a count that did not come, how long nobody waits for one.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often one call's passcode may be tried, right or wrong, over REST and sockets together: a wrong one is only known to be so
+/// afterwards. Four digits tried without a bound are guessed in minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PasscodeRates {
+    /// `RATE_PASSCODE_PER_ADDRESS`: from one address.
+    pub address: Option<Rate>,
+    /// `RATE_PASSCODE_PER_CALL`: from all together.
+    pub call: Option<Rate>,
+}
+
+impl PasscodeRates {
+    /// Reads them; none when limits are off.
+    pub fn from_env(env: &mut Env, on: bool) -> Self {
+        Self {
+            address: env.rate("RATE_PASSCODE_PER_ADDRESS", "20/60").filter(|_| on),
+            call: env.rate("RATE_PASSCODE_PER_CALL", "120/60").filter(|_| on),
+        }
+    }
+}
+
+/// A request that has to wait, and the rate that says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Exceeded {
+    /// The rate.
+    pub rate: Rate,
+    /// How it stands.
+    pub spent: Spent,
+}
 
 /// Counts requests. Cheap to clone; clones share what they know of Redis.
 #[derive(Clone, Debug)]
@@ -30,14 +64,15 @@ impl RateLimiter {
         Self { rooms, born: Instant::now(), paused_until: Arc::default() }
     }
 
-    /// Spends one request of `subject` in `class`, a word of the code's own. `None` when nothing is counted: the rate is off, or Redis does
+    /// Spends one request of `subject`, any text, in `class`, a word of the code's own. `None` when nothing is counted: the rate is off, or Redis does
     /// not answer.
     pub async fn spend(&self, class: &'static str, subject: &str, rate: Option<Rate>) -> Option<Spent> {
         let rate = rate?;
         if self.now_ms() < self.paused_until.load(Ordering::Relaxed) {
             return self.open(class);
         }
-        let Ok(Ok(spent)) = tokio::time::timeout(PATIENCE, self.rooms.spend(class, subject, rate)).await else {
+        let Ok(Ok(spent)) = tokio::time::timeout(PATIENCE, self.rooms.spend(class, &digest(subject), rate)).await
+        else {
             self.paused_until.store(self.now_ms() + u64::try_from(PAUSE.as_millis()).unwrap_or(0), Ordering::Relaxed);
             return self.open(class);
         };
@@ -45,6 +80,27 @@ impl RateLimiter {
             metrics::counter!("switchboard_rate_limited_total", "class" => class).increment(1);
         }
         Some(spent)
+    }
+
+    /// Spends one try of a room's passcode, by somebody at this address.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub async fn try_passcode(
+        &self,
+        room: &RoomId,
+        from: Option<IpAddr>,
+        rates: PasscodeRates,
+    ) -> Result<(), Exceeded> {
+        let own = from.map(|address| ("passcode", format!("{room} {address}"), rates.address));
+        for (class, subject, rate) in own.into_iter().chain([("passcode_call", room.to_string(), rates.call)]) {
+            if let (Some(rate), Some(spent)) = (rate, self.spend(class, &subject, rate).await)
+                && spent.wait.is_some()
+            {
+                return Err(Exceeded { rate, spent });
+            }
+        }
+        Ok(())
     }
 
     fn open(&self, class: &'static str) -> Option<Spent> {
@@ -55,4 +111,9 @@ impl RateLimiter {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// What a subject is counted under: of one length, and nothing that Redis need not know.
+fn digest(subject: &str) -> String {
+    Sha256::digest(subject).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -17,6 +17,8 @@ use crate::settings::{Ports, Secrets};
 
 /// How long a service may take to end by itself before it is killed.
 const STOP: Duration = Duration::from_secs(8);
+/// Tries with other ports, when one turns out to be taken.
+const TRIES: usize = 5;
 /// The database of the api, as existing installations call it.
 const DATABASE: &str = "videocall-db";
 
@@ -110,6 +112,17 @@ impl Cluster {
     /// # Errors
     /// When a program is missing or something does not start; with the end of its log.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
+        for _ in 1..TRIES {
+            match Self::start_once(options).await {
+                // A port that was free when it was chosen: somebody else was faster.
+                Err(error) if options.ports.is_none() && format!("{error:#}").contains("ddress already in use") => {}
+                done => return done,
+            }
+        }
+        Self::start_once(options).await
+    }
+
+    async fn start_once(options: &Options) -> anyhow::Result<Self> {
         let (dir, temporary) = match &options.data {
             Some(data) => (data.clone(), None),
             None => {

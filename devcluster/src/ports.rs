@@ -15,8 +15,24 @@ const RANGE: std::ops::Range<u16> = 12_000..32_000;
 /// # Errors
 /// When a thousand random ports are all taken.
 pub fn free() -> anyhow::Result<u16> {
+    Ok(listen()?.0)
+}
+
+/// As many ports, no two the same.
+///
+/// # Errors
+/// As [`free`].
+pub fn several(count: usize) -> anyhow::Result<Vec<u16>> {
+    // Kept until all are there: none is found twice.
+    let taken = (0..count).map(|_| listen()).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(taken.iter().map(|(port, _)| *port).collect())
+}
+
+fn listen() -> anyhow::Result<(u16, TcpListener)> {
     let mut rng = rand::rng();
-    (0..1000).map(|_| rng.random_range(RANGE)).find(|port| is_free(*port)).context("no free port on 127.0.0.1")
+    let mut tries = (0..1000).map(|_| rng.random_range(RANGE));
+    let bound = tries.find_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?)));
+    bound.context("no free port on 127.0.0.1")
 }
 
 /// Whether a server could listen on this port of 127.0.0.1 now.

@@ -33,15 +33,15 @@ impl Ports {
     /// # Errors
     /// When there are none left.
     pub fn free(nodes: usize) -> anyhow::Result<Self> {
-        let backend = || anyhow::Ok(Backend { port: ports::free()?, admin: ports::free()? });
-        Ok(Self {
-            http: ports::free()?,
-            api: backend()?,
-            nodes: (0..nodes).map(|_| backend()).collect::<Result<_, _>>()?,
-            internal: (0..nodes).map(|_| ports::free()).collect::<Result<_, _>>()?,
-            redis: ports::free()?,
-            mongo: ports::free()?,
-        })
+        let mut free = ports::several(5 + 3 * nodes)?.into_iter();
+        let mut next = || free.next().context("too few ports");
+        let http = next()?;
+        let api = Backend { port: next()?, admin: next()? };
+        let (redis, mongo) = (next()?, next()?);
+        let backends = (0..nodes).map(|_| anyhow::Ok(Backend { port: next()?, admin: next()? }));
+        let backends = backends.collect::<Result<_, _>>()?;
+        let internal = (0..nodes).map(|_| next()).collect::<Result<_, _>>()?;
+        Ok(Self { http, api, nodes: backends, internal, redis, mongo })
     }
 
     /// The usual ports, each of which a variable of the environment can change: `PORT_HTTP`, `API_PORT`,

@@ -84,3 +84,61 @@ async fn a_socket_that_joins_no_room_is_ended_by_name() {
     assert!(metrics.contains(r#"switchboard_sockets_closed_total{reason="join_timeout"} 1"#), "{metrics}");
     cluster.stop().await.unwrap();
 }
+
+/// An account of its own; its access token.
+async fn register(client: &Client, cluster: &Cluster) -> String {
+    let body = r#"{"name":"Ann","email":"ann@example.org","password":"correct horse battery"}"#;
+    let answer = post(client, cluster, "auth/register", "", body).await;
+    part(&answer, r#""token":""#).to_owned()
+}
+
+async fn post(client: &Client, cluster: &Cluster, path: &str, token: &str, body: &'static str) -> String {
+    let request = client.http.post(format!("{}/api/{path}", cluster.base_url())).bearer_auth(token).body(body);
+    request.header("content-type", "application/json").send().await.unwrap().text().await.unwrap()
+}
+
+/// What stands between this and the next quotation mark.
+fn part<'t>(text: &'t str, after: &str) -> &'t str {
+    text.split(after).nth(1).and_then(|rest| rest.split('"').next()).unwrap()
+}
+
+/// A socket's one event, and the answer to it.
+async fn ask(client: &Client, connect: &str, event: &str) -> String {
+    let sid = client.open("").await.1.unwrap();
+    client.send(&sid, connect).await;
+    client.send(&sid, &format!("420{event}")).await;
+    client.send(&sid, "41").await;
+    let packets = client.until_the_end(&sid).await;
+    packets.iter().find(|packet| packet.starts_with("430")).unwrap_or_else(|| panic!("no answer: {packets:?}")).clone()
+}
+
+#[tokio::test]
+async fn a_user_creates_no_more_rooms_than_its_rate_whatever_socket_it_uses() {
+    let mut cluster = start(&[("RATE_LIMITS", "true"), ("RATE_ROOM_CREATE", "1/3600")]).await;
+    let client = Client::at("127.0.0.2", &cluster);
+    let connect = format!(r#"40{{"token":"{}"}}"#, register(&client, &cluster).await);
+    for (room, outcome) in [("first", r#""success":true"#), ("second", r#""code":"RATE_LIMIT_EXCEEDED""#)] {
+        let answer = ask(&client, &connect, &format!(r#"["room:create",{{"id":"{room}"}}]"#)).await;
+        assert!(answer.contains(outcome), "{room}: {answer}");
+    }
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_passcode_is_tried_over_sockets_no_more_often_than_over_rest() {
+    let mut cluster = start(&[("RATE_LIMITS", "true"), ("RATE_PASSCODE_PER_ADDRESS", "2/3600")]).await;
+    let client = Client::at("127.0.0.2", &cluster);
+    let token = register(&client, &cluster).await;
+    let call = r#"{"title":"Locked","type":"public","passcode":"2468"}"#;
+    let call = post(&client, &cluster, "video-calls", &token, call).await;
+    let room = part(&call, r#""roomId":""#);
+    // The right one is refused too once there were too many tries.
+    for (passcode, code) in
+        [("1111", "INVALID_PASSCODE"), ("2222", "INVALID_PASSCODE"), ("2468", "RATE_LIMIT_EXCEEDED")]
+    {
+        let join = format!(r#"["room:join",{{"roomId":"{room}","guestName":"Eve","passcode":"{passcode}"}}]"#);
+        let answer = ask(&client, "40{}", &join).await;
+        assert!(answer.contains(&format!(r#""code":"{code}""#)), "{passcode}: {answer}");
+    }
+    cluster.stop().await.unwrap();
+}

@@ -8,6 +8,7 @@ use switchboard_common::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
 };
 use switchboard_common::domain::NodeId;
+use switchboard_common::rate_limit::PasscodeRates;
 use switchboard_common::room::{LaneOptions, RoomOptions};
 use switchboard_common::wire::client_event;
 
@@ -179,6 +180,7 @@ fn sockets(env: &mut Env) -> SocketsConfig {
         sockets_per_address: env.number("SOCKETS_PER_ADDRESS", 0, 0..=10_000_000),
         ..Limits::default()
     };
+    let rates = env.flag("RATE_LIMITS", true);
     SocketsConfig {
         transport: TransportConfig {
             allowed_origins: if origins.any { AllowedOrigins::Any } else { AllowedOrigins::List(origins.list) },
@@ -189,6 +191,8 @@ fn sockets(env: &mut Env) -> SocketsConfig {
             peers: None,
         },
         sessions: SessionLimits {
+            create: env.rate("RATE_ROOM_CREATE", "20/60").filter(|_| rates),
+            passcode: PasscodeRates::from_env(env, rates),
             events: client_event::Limits {
                 sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
                 candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),

@@ -29,6 +29,7 @@ use switchboard_common::admin::{self, Readiness};
 use switchboard_common::auth::ClusterKey;
 use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
+use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::room::{Bus, Revocations, Rooms, StoreError};
 use switchboard_common::telemetry::Metrics;
@@ -129,6 +130,7 @@ pub async fn run(
     let peers = Peers::new(config.node.as_str(), config.listen.handovers.key, directory);
     let dispatcher = Dispatcher {
         node: config.node.clone(),
+        limiter: RateLimiter::new(rooms.clone()),
         rooms,
         records,
         hub: Arc::clone(&hub),

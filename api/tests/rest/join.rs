@@ -1,7 +1,8 @@
-use api::limits::{Rates, RatesConfig};
+use api::limits::RatesConfig;
 use serde_json::json;
 use switchboard_common::auth::{Kind, Tokens};
 use switchboard_common::domain::{Role, RoomId, UserId};
+use switchboard_common::rate_limit::PasscodeRates;
 use switchboard_common::room::{Door, Rate};
 
 use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
@@ -122,7 +123,7 @@ async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
 #[tokio::test]
 async fn a_passcode_is_not_guessed_by_trying_and_other_calls_are_joined_meanwhile() {
     let rates = RatesConfig {
-        passcode: Rates { address: Rate::parse("3/600").unwrap(), account: None },
+        passcode: PasscodeRates { address: Rate::parse("3/600").unwrap(), call: None },
         ..RatesConfig::default()
     };
     let service = Service::limited(rates).await;

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use switchboard_common::auth::Identity;
+use switchboard_common::client_address::network;
 use switchboard_common::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_common::room::{Attach, Attached, LogId, Proof, Resumed, StoreError};
 use switchboard_common::telemetry::traces::{TARGET, follow};
@@ -62,6 +63,7 @@ impl Dispatcher {
             return Err(refused(&Code::TokenInvalid.into()));
         }
         let offset = auth.offset.as_deref().and_then(Offset::parse);
+        let from = network(request.handshake.address);
         let address = user.is_guest.then(|| self.credentials.addresses.address(request.handshake.address));
         let mut session = Session {
             user_json: user_json(&user),
@@ -69,6 +71,7 @@ impl Dispatcher {
             bound_to,
             pid: String::new(),
             proof: Proof { issued_ms: issued_at * 1000, address },
+            address: from,
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
             socket,
             entered: None,

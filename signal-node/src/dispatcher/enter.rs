@@ -30,6 +30,10 @@ const SEATS: u32 = 100;
 impl Dispatcher {
     /// `room:create`
     pub(super) async fn create(&self, session: &mut Session, create: client_event::Create) -> Result<String, Refusal> {
+        let spent = self.limiter.spend("room_create", session.user.id.as_str(), self.limits.create).await;
+        if spent.is_some_and(|spent| spent.wait.is_some()) {
+            return Err(Code::RateLimitExceeded.into());
+        }
         let room = match create.id {
             Some(room) => {
                 // The client's own id may be that of a recorded call which Redis does not know yet.
@@ -147,6 +151,8 @@ impl Dispatcher {
         }
         let passcode = match (&meta.passcode_hash, &join.passcode) {
             (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
+                let tried = self.limiter.try_passcode(&join.room_id, Some(session.address), self.limits.passcode).await;
+                tried.map_err(|_exceeded| Code::RateLimitExceeded)?;
                 Some(self.credentials.hasher.verify_passcode(hash, text).await?)
             }
             _ => None,

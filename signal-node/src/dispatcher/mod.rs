@@ -28,8 +28,9 @@ use switchboard_common::auth::password::Hasher;
 use switchboard_common::auth::token::Tokens;
 use switchboard_common::auth::turn::IceConfig;
 use switchboard_common::domain::{Code, ConnectionState, DisconnectReason, NodeId};
+use switchboard_common::rate_limit::{PasscodeRates, RateLimiter};
 use switchboard_common::records::Records;
-use switchboard_common::room::{Revocations, Rooms};
+use switchboard_common::room::{Rate, Revocations, Rooms};
 use switchboard_common::wire::client_event;
 use switchboard_common::wire::server_event::encode;
 use tokio::time::Instant;
@@ -67,6 +68,8 @@ pub struct Dispatcher {
     pub credentials: Credentials,
     /// What sessions are held to.
     pub limits: SessionLimits,
+    /// Counts what all nodes limit together.
+    pub limiter: RateLimiter,
     /// What is measured of events.
     pub meters: RelayMeters,
     /// What outlives the event that caused it: farewells that Redis has not taken yet.
@@ -80,6 +83,10 @@ pub struct SessionLimits {
     pub events: client_event::Limits,
     /// How long a socket may be in no room. Looked at with each ping. `None`: for ever.
     pub join: Option<Duration>,
+    /// How often one user may create a room, on all nodes together. `None`: no limit.
+    pub create: Option<Rate>,
+    /// How often a passcode may be tried.
+    pub passcode: PasscodeRates,
 }
 
 /// What tells who somebody is, and what is given to whom.

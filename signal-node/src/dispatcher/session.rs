@@ -1,5 +1,6 @@
 //! What the node keeps for one connected socket.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -29,6 +30,8 @@ pub struct Session {
     pub old_pid: Option<String>,
     /// How it proves who it is.
     pub proof: Proof,
+    /// Where it comes from, as limits count it.
+    pub address: IpAddr,
     /// Its place among the node's sockets, and the way to the client.
     pub socket: Enrolled,
     /// The room it is in.
