@@ -12,6 +12,7 @@ use switchboard_common::records::{
 const MINUTE: i64 = 60_000;
 const BEGIN: i64 = 1_800_000_000_000;
 const HOST: &str = "0123456789abcdef01234567";
+const HEIR: &str = "89abcdef0123456789abcdef";
 const GUEST: &str = "guest-0123456789abcdef";
 
 /// A call whose facts a test tells, at minutes from its beginning.
@@ -204,8 +205,15 @@ async fn a_change_from_the_room_is_in_the_record_unless_that_is_newer() {
     let story = Story::new(1);
     let update = |minute: i64, title: &str, revision: u64, door: Option<CallDoor>| {
         let settings = CallSettings { chat_enabled: false, ..CallSettings::default() };
-        let update =
-            CallUpdate { title: title.to_owned(), settings, max_participants: 3, locked: true, revision, door };
+        let update = CallUpdate {
+            title: title.to_owned(),
+            host: Some(UserId::parse(HEIR).unwrap()),
+            settings,
+            max_participants: 3,
+            locked: true,
+            revision,
+            door,
+        };
         story.fact(minute, CallChange::Updated(Box::new(update)))
     };
     let invited = vec![UserId::parse(HOST).unwrap()];
@@ -215,6 +223,7 @@ async fn a_change_from_the_room_is_in_the_record_unless_that_is_newer() {
     assert_eq!(records.write_facts(&facts).await.unwrap(), []);
     let call = story.record(&records).await;
     assert_eq!((call.title.as_str(), call.max_participants, call.revision), ("$title", 3, 4));
+    assert_eq!(call.host.as_str(), HEIR);
     assert_eq!((call.call_type, call.invited.len(), call.settings.chat_enabled), (CallType::InvitedOnly, 1, false));
     assert_eq!((call.passcode.as_deref(), call.participants[0].role), (Some("$hash"), Role::Moderator));
     assert_eq!(records.write_facts(&[update(4, "Old", 3, None), update(5, "New", 5, None)]).await.unwrap(), []);

@@ -38,6 +38,8 @@ struct RoleDetails {
 #[serde(rename_all = "camelCase")]
 struct Updated {
     title: String,
+    #[serde(rename = "hostId", default)]
+    host: Option<UserId>,
     settings: CallSettings,
     max_participants: u32,
     locked: bool,
@@ -84,10 +86,27 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
         }
         "role" => CallChange::Role { who: present(fact)?, role: details::<RoleDetails>(fact)?.role },
         "updated" => {
-            let Updated { title, settings, max_participants, locked, revision, call_type, passcode_hash, invited } =
-                details(fact)?;
+            let Updated {
+                title,
+                host,
+                settings,
+                max_participants,
+                locked,
+                revision,
+                call_type,
+                passcode_hash,
+                invited,
+            } = details(fact)?;
             let door = call_type.map(|call_type| CallDoor { call_type, passcode: passcode_hash, invited });
-            CallChange::Updated(Box::new(CallUpdate { title, settings, max_participants, locked, revision, door }))
+            CallChange::Updated(Box::new(CallUpdate {
+                title,
+                host,
+                settings,
+                max_participants,
+                locked,
+                revision,
+                door,
+            }))
         }
         "ended" => CallChange::Ended { reason: details::<Reason>(fact)?.reason },
         _ => return Err("of no known kind".to_owned()),

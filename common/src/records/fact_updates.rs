@@ -234,6 +234,10 @@ fn updated(update: &CallUpdate) -> Vec<Document> {
         "maxParticipants": i64::from(update.max_participants),
         "locked": update.locked,
     };
+    // A guest has no account to hold a call by.
+    if let Some(host) = update.host.as_ref().filter(|host| !host.is_guest()) {
+        fields.insert("hostId", id_to_bson(host.as_str()));
+    }
     if let Some(door) = &update.door {
         fields.insert("type", stored(serialize_to_bson(&door.call_type)));
         fields.insert("passcode", door.passcode.as_deref());

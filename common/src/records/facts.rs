@@ -116,6 +116,8 @@ pub struct NewCall {
 pub struct CallUpdate {
     /// The title.
     pub title: String,
+    /// Whose call it is; `None` when this change said nothing of it.
+    pub host: Option<UserId>,
     /// What is allowed.
     pub settings: CallSettings,
     /// Seats.

@@ -43,6 +43,7 @@ pub(super) fn leave(room: Option<&RoomId>, session: &SessionView<'_>) -> Result<
 
 pub(super) fn end_call(room: Option<&RoomId>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let place = own_room(room, session)?;
+    session.seated()?;
     if place.role.may(Action::EndCall) {
         Ok(Effect::EndCall(place.room.clone()))
     } else {

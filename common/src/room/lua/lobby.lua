@@ -7,6 +7,14 @@ local function let_in(seat, now, away_event)
   -- Within a JSON text a quote has a backslash before it: no name can look like these.
   local participant = string.gsub(found[1], '"connectionState":"waiting"', '"connectionState":"connected"')
   participant = string.gsub(participant, '"joinedAt":"[^"]*"', '"joinedAt":"' .. now .. '"')
+  -- What it was made while it waited, on another device of its user.
+  local role = redis.call('HGET', room_key, 'host') == seat.uid and 'host' or redis.call('HGET', room_key, 'g:' .. seat.uid) or seat.role
+  if role ~= seat.role then
+    local old, new = '"role":"' .. seat.role .. '"', '"role":"' .. role .. '"'
+    participant = string.gsub(participant, old, new)
+    if found[3] then found[3] = string.gsub(found[3], old, new) end
+    seat.role = role
+  end
   local away = seat.node == '-'
   if not away then participant = string.gsub(participant, '"node":"[^"]*"', '"node":"' .. seat.node .. '"') end
   redis.call('HDEL', room_key, 'w:' .. peer, 'f:' .. peer)

@@ -10,7 +10,8 @@ local function all_seats()
     end
   end
   table.sort(seats, function(a, b)
-    if a.join == b.join then return a.peer < b.peer end
+    -- Who waits unseen by anybody has logged nothing: then the seats' own numbers tell who came first.
+    if a.join == b.join then return tonumber(a.gen) < tonumber(b.gen) end
     return before(a.join, b.join)
   end)
   return seats
