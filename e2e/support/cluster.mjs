@@ -23,6 +23,15 @@ export const operatorKey = () => required("OPERATOR_KEY");
 /** Where each pod's metrics are. */
 export const metricsUrls = () => ({ api: [required("API_METRICS_URL")], nodes: required("METRICS_URLS").split(",") });
 
+/**
+ * Moves the load balancer's round robin on by one. A page that is reloaded makes the same number of connections each time; when that is a
+ * multiple of the number of nodes, it would come back to the same node for ever.
+ */
+export async function turnRoundRobin() {
+  const answer = await fetch(`${baseUrl()}/socket.io/?EIO=4&transport=polling`);
+  await answer.text();
+}
+
 /** The sum over these pods, all nodes if not said, of the counters of this name whose labels fit. */
 export async function counted(name, labels = "", pods = metricsUrls().nodes) {
   const texts = await Promise.all(pods.map(async (url) => (await fetch(url)).text()));

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { artifact } from "../support/cluster.mjs";
+import { artifact, turnRoundRobin } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
@@ -39,10 +39,12 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
 
   /** The round robin gives another node to each new connection: a reload moves the guest on. */
   async function onDifferentNodes() {
+    let reloads = 0;
     await until("the two pages are on different nodes", async () => {
       const [{ node: one }, { node: two }] = await Promise.all([host.view(), guest.view()]);
       assert.ok(one && two, "each page knows its node");
       if (one !== two) return true;
+      if (reloads++ % 2) await turnRoundRobin();
       await guest.page.reload();
       await guest.seated();
       return false;
