@@ -315,4 +315,17 @@ describe("REST and sockets agree", { timeout: 240_000 }, () => {
     const roles = new Map(over.participantStats.map(({ userId, role }) => [userId, role]));
     for (const { userId, role } of participants) assert.equal(roles.get(userId), role);
   });
+
+  test("a call that was handed to somebody else is theirs over REST too", async () => {
+    const heir = await account("Heir");
+    const { id, roomId, chair } = await pair();
+    const next = await seated(two, roomId, await admitted(roomId, heir));
+    await done(chair.emit("room:transfer-host", { peerId: next.peerId }));
+    await told([chair, next], "room:updated", ({ ownerId }) => ownerId === heir.user.id);
+    await recorded(id, "the new host", ({ hostId }) => hostId === heir.user.id);
+    assert.equal((await rest("PATCH", `/video-calls/${id}`, { title: "Mine now" }, heir.token)).title, "Mine now");
+    await refused(patch(id, { title: "Still mine?" }), 403, "HOST_REQUIRED");
+    await refused(rest("POST", `/video-calls/${id}/end`, undefined, host.token), 403, "HOST_REQUIRED");
+    await rest("POST", `/video-calls/${id}/end`, undefined, heir.token);
+  });
 });
