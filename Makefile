@@ -40,6 +40,7 @@ test: build chart-test ## Run all tests: the chart, Rust on real servers, a shor
 	-@scripts/instructions dev
 	$(OPERATOR) $(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 	$(BIN_dev)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports python
+	$(BIN_dev)/devcluster run --nodes 3 -- npm --prefix e2e test -- meeting model
 
 e2e: build ## Run the end-to-end tests alone
 	$(OPERATOR) $(BIN_dev)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
