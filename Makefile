@@ -12,9 +12,10 @@ SCENARIO ?= relay --rate 500
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_up := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_dev := $(TARGET)/debug
-# An operator of the throw-away clusters: its key for the tests, the key's hash for the api.
+# An operator of the throw-away clusters: its key for the tests, the key's hash for the api. And a receiver of webhooks who is never there.
 OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
-	ADMIN_API_KEYS=tests:write:86f64e3bb22b8b1306ceb9afe4eac5c9d38cd66aa5f905a9e966036c2735af77
+	ADMIN_API_KEYS=tests:write:86f64e3bb22b8b1306ceb9afe4eac5c9d38cd66aa5f905a9e966036c2735af77 \
+	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
 .PHONY: help up test e2e chart-test k8s faults load bench instructions fuzz build fmt lint clean-data
@@ -66,7 +67,7 @@ load: ## Load a throw-away cluster, or one of yours: SCENARIO="relay --rate 500"
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_up)/loadtest $(SCENARIO)
 
-bench: ## Measure Switchboard beside Socket.IO on Node.js, in turn on the same Redis, BENCH_ROUNDS (3) times; release alone means something
+bench: ## Measure Switchboard beside Socket.IO and Express on Node.js, in turn on the same Redis and MongoDB, BENCH_ROUNDS (3) times; release alone means something
 	@scripts/setup bench
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_up)/loadtest bench --rounds $(BENCH_ROUNDS)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
-use switchboard_common::auth::{Hasher, IceConfig, OperatorKeys, Tokens};
+use switchboard_common::auth::{ClusterKey, Hasher, IceConfig, OperatorKeys, Tokens};
 use switchboard_common::domain::{RoomId, Timestamp};
 use switchboard_common::records::Records;
 use switchboard_common::room::{Door, Revocations, Rooms, StoreError};
@@ -41,6 +41,8 @@ pub struct Parts {
     pub revoked: Revocations,
     /// Who may look at everything and intervene.
     pub operators: OperatorKeys,
+    /// Guests' addresses, for bans: the nodes' own key.
+    pub addresses: ClusterKey,
     /// Hashes passwords and passcodes.
     pub hasher: Hasher,
     /// How often clients may ask.

@@ -231,6 +231,16 @@ impl Fields {
         number
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, field: &'static str) -> Option<bool> {
+        self.note(field, || json!({ "type": "boolean" }));
+        let value = self.take(field)?;
+        if !value.is_boolean() {
+            self.reject(field, "must be true or false");
+        }
+        value.as_bool()
+    }
+
     /// One of some words.
     pub fn choice<T: Copy>(&mut self, field: &'static str, words: &[(&str, T)]) -> Option<T> {
         // Where null is taken, it must be among the words.

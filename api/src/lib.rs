@@ -7,6 +7,7 @@ pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod envelope;
+pub mod erasure;
 pub mod error;
 pub mod extract;
 pub mod fields;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use switchboard_common::admin::{self, Readiness};
-use switchboard_common::auth::{Hasher, Tokens, WebhookKey, random_id};
+use switchboard_common::auth::{ClusterKey, Hasher, Tokens, WebhookKey, random_id};
 use switchboard_common::domain::NodeId;
 use switchboard_common::rate_limit::RateLimiter;
 use switchboard_common::records::{Records, RecordsTimeouts};
@@ -19,7 +19,7 @@ use crate::app::{App, Parts, now};
 use crate::config::{ApiConfig, WebhookConfig};
 use crate::limits::Limits;
 use crate::recorder::{self, RecorderOptions};
-use crate::{HttpOptions, lapse, router, server, webhooks};
+use crate::{HttpOptions, erasure, lapse, router, server, webhooks};
 
 /// Between tries to reach something that is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -82,6 +82,7 @@ async fn serve(
     });
     let lapses = lapse::run(rooms.clone(), records.clone(), config.unopened_after, now, stop.clone());
     let lapses = tokio::spawn(lapses);
+    let erasing = tokio::spawn(erasure::run(records.clone(), now, stop.clone()));
     let revoked = Revocations::default();
     let following = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let app = App::new(Parts {
@@ -92,6 +93,7 @@ async fn serve(
             .with_lifetimes(config.lifetimes),
         revoked,
         operators: config.operators.clone(),
+        addresses: ClusterKey::derive(config.secrets.access.expose()),
         hasher: Hasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),
@@ -105,6 +107,7 @@ async fn serve(
         telling.await.context("the webhooks")?;
     }
     lapses.await.context("the look for calls that nobody came to")?;
+    erasing.await.context("the look for what is left of deleted calls")?;
     following.await.context("the list of revoked sign-ins")?;
     recorder.await.context("the recorder")
 }

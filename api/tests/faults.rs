@@ -1,6 +1,8 @@
 //! What the records tell after an api pod and MongoDB were killed, and came back, under two hundred joins and leaves a second.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +11,15 @@ use devcluster::mongo::Mongo;
 use devcluster::ports;
 use devcluster::process::{Process, Spec};
 use devcluster::redis::RedisServer;
-use switchboard_common::domain::{
-    CallId, CallSettings, CallStatus, CallType, MediaState, NodeId, PublicUser, Role, RoomId, RoomMeta, SessionHandle,
-    UserId,
-};
+use switchboard_common::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
 use switchboard_common::records::{Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-const BOUND: Duration = Duration::from_secs(120);
+use support::{BOUND, meta, until, user};
+
 const CALLS: u16 = 20;
 /// Of each call: with all calls, two hundred a second.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -43,26 +43,10 @@ struct Story {
     peak: usize,
 }
 
-fn user(person: u64) -> UserId {
-    UserId::parse(&format!("{:024x}", 0xabc_0000 + person)).unwrap()
-}
-
 impl Story {
     async fn begin(rooms: Rooms, number: u16) -> Self {
-        let meta = RoomMeta {
-            call_id: CallId::parse(&format!("{number:024x}")).unwrap(),
-            name: format!("Call {number}"),
-            // Nobody of those who come: nobody's going makes somebody else the host.
-            host: user(99),
-            call_type: CallType::Public,
-            settings: CallSettings::default(),
-            max_participants: 50,
-            passcode_hash: None,
-            invited: Vec::new(),
-            created_at: "2026-01-01T00:00:00.000Z".to_owned(),
-            locked: false,
-            version: 0,
-        };
+        // Its host is nobody of those who come: nobody's going makes somebody else the host.
+        let meta = meta(number.into(), user(99));
         let room = RoomId::parse(&format!("room-{number}")).unwrap();
         let details = serde_json::to_string(&meta).unwrap();
         assert_eq!(rooms.create(&room, &meta, &details).await.unwrap(), Created::Done);
@@ -190,15 +174,6 @@ async fn waiting(rooms: &Rooms) -> u64 {
     sum
 }
 
-async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let waited = tokio::time::timeout(BOUND, async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "waited in vain for {what}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_equal_what_clients_did_though_a_pod_and_mongodb_were_killed_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
@@ -229,17 +204,25 @@ async fn records_equal_what_clients_did_though_a_pod_and_mongodb_were_killed_mea
             story
         }));
     }
-    let something_recorded =
-        async || !records.call_events(&CallId::parse(&format!("{:024x}", 0)).unwrap()).await.unwrap().is_empty();
-    until("the first facts to be recorded", something_recorded).await;
+    let recorded = async || {
+        let mut sum = 0;
+        for number in 0..CALLS {
+            sum += records.call_events(&CallId::parse(&format!("{number:024x}")).unwrap()).await.unwrap().len();
+        }
+        sum
+    };
+    until("the first facts to be recorded", async || recorded().await > 0).await;
     first.kill().unwrap();
-    tokio::time::sleep(PAUSE * 10).await;
+    let then = recorded().await;
+    until("the other pod to go on", async || recorded().await > then).await;
     mongo.process().kill().unwrap();
     let before = waiting(&rooms).await;
     until("facts to pile up", async || waiting(&rooms).await > before + 200).await;
+    // Before they can take up again: afterwards there may be no pile any more.
+    let pile = waiting(&rooms).await;
     mongo.restart().await.unwrap();
     first.respawn().unwrap();
-    tokio::time::sleep(PAUSE * 10).await;
+    until("the pile to shrink", async || waiting(&rooms).await < pile).await;
     stop.send(true).unwrap();
     let mut done = Vec::new();
     for story in stories {

@@ -1,6 +1,8 @@
 //! Webhooks on a real Redis and a real MongoDB, with a receiver that fails, is slow, and dies.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,17 +16,15 @@ use devcluster::redis::RedisServer;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use switchboard_common::auth::WebhookKey;
-use switchboard_common::domain::{
-    CallId, CallSettings, CallType, MediaState, NodeId, PublicUser, Role, RoomId, RoomMeta, SessionHandle, Timestamp,
-    UserId,
-};
+use switchboard_common::domain::{CallId, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, Timestamp};
 use switchboard_common::records::{DeliveryCounts, Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::{Created, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-const BOUND: Duration = Duration::from_secs(60);
+use support::{BOUND, meta, until, user};
+
 const PARTITIONS: u16 = 4;
 const SECRET: &str = "a-secret-of-webhooks-of-32-bytes!";
 
@@ -134,7 +134,8 @@ impl Bed {
         }
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
         let records = Records::connect(&mongo.uri("webhooks"), timeouts).await.unwrap();
-        records.ensure_indexes().await.unwrap();
+        // Not bounded by what the test allows an operation: a busy machine may take longer for the first ones.
+        until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
         Self { redis, mongo, rooms, records }
     }
 
@@ -168,34 +169,21 @@ impl Bed {
 
     /// A call of two people, from its making to its end.
     async fn call(&self, number: u32) -> CallId {
-        let user = |person: u32| UserId::parse(&format!("{:024x}", 0xabc_0000 + person)).unwrap();
-        let meta = RoomMeta {
-            call_id: CallId::parse(&format!("{number:024x}")).unwrap(),
-            name: format!("Call {number}"),
-            host: user(0),
-            call_type: CallType::Public,
-            settings: CallSettings::default(),
-            max_participants: 50,
-            locked: false,
-            passcode_hash: None,
-            invited: Vec::new(),
-            created_at: "2026-01-01T00:00:00.000Z".to_owned(),
-            version: 0,
-        };
+        let meta = meta(number, user(0));
         let room = RoomId::parse(&format!("room-{number}")).unwrap();
         let details = serde_json::to_string(&meta).unwrap();
         assert_eq!(self.rooms.create(&room, &meta, &details).await.unwrap(), Created::Done);
-        for person in 0..2 {
+        for person in 0..2_u32 {
             let join = Join {
                 room: room.clone(),
                 meta_version: 0,
-                user: user(person),
+                user: user(person.into()),
                 pid: format!("{:032x}", number << 8 | person),
                 old_pid: None,
                 handle: SessionHandle(u64::from(number << 8 | person)),
                 role: Role::Participant,
                 waits: false,
-                public: PublicUser::new(user(person), format!("Person {person}"), None),
+                public: PublicUser::new(user(person.into()), format!("Person {person}"), None),
                 media: MediaState::default(),
                 given: (person == 0).then_some(Role::Host),
                 proof: Proof::default(),
@@ -206,15 +194,6 @@ impl Bed {
         assert_eq!(self.rooms.end(&room, &meta.call_id, "ended_by_host").await.unwrap(), Ended::Done);
         meta.call_id
     }
-}
-
-async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let waited = tokio::time::timeout(BOUND, async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    assert!(waited.await.is_ok(), "waited in vain for {what}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, deserialize_from_document, doc};
 use mongodb::{Client, Database};
 use serde_json::json;
-use switchboard_common::domain::{CallId, CallStatus, CallType, RoomId, SettingsChange, Timestamp, UserId};
+use switchboard_common::domain::{CallId, CallStatus, CallType, RoomId, RoomMeta, SettingsChange, Timestamp, UserId};
 use switchboard_common::records::{CallEdit, CallFilter, CallOrder, CallRecord, Records, RecordsTimeouts};
 
 const HOUR: i64 = 3_600_000;
@@ -112,6 +112,10 @@ async fn every_read_is_one_command_and_none_looks_at_the_whole_collection() {
     spent("edit_call", 1).await;
     records.call_events(&id).await.unwrap();
     spent("call_events", 1).await;
+    assert!(records.chat_page(&id, &user(7), 0, 10).await.unwrap().is_some());
+    spent("chat_page", 1).await;
+    assert_eq!(records.deleted_calls(Timestamp(10), 100).await.unwrap(), []);
+    spent("deleted_calls", 1).await;
 }
 
 #[tokio::test]
@@ -186,6 +190,35 @@ async fn two_hosts_who_edit_at_once_both_find_their_fields_written() {
     let mut revisions: Vec<_> = answers.iter().map(|answer| answer.revision).collect();
     revisions.sort_unstable();
     assert_eq!(revisions, (2..=21).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn of_an_open_call_the_record_becomes_what_the_room_has_whoever_writes_first() {
+    let bed = Bed::start().await;
+    let id = CallId::parse(&format!("{:024x}", 1)).unwrap();
+    let edit = |title: &str| CallEdit { title: Some(title.into()), ..CallEdit::default() };
+    bed.records.insert_call(&call(1, doc! {})).await.unwrap();
+    // Two changes of the room, whose requests come to the record the other way round.
+    let mut first = bed.records.call(&id).await.unwrap().unwrap().room_meta();
+    (first.name, first.locked, first.version) = ("First".into(), true, 2);
+    let second = RoomMeta { name: "$second".into(), passcode_hash: Some("$hash".into()), version: 3, ..first.clone() };
+    let described = CallEdit { description: Some("$d".into()), ..edit("First") };
+    for (edit, room) in [(edit("$second"), &second), (described, &first)] {
+        let changed = bed.records.edit_open_call(&id, &edit, room, Timestamp(9)).await.unwrap().unwrap();
+        assert_eq!((changed.title.as_str(), changed.revision, changed.locked), ("$second", 3, true));
+        assert_eq!(changed.passcode.as_deref(), Some("$hash"));
+    }
+    assert_eq!(
+        bed.records.call(&id).await.unwrap().unwrap().description,
+        "$d",
+        "what no room has is written all the same"
+    );
+    let mut record = bed.records.call(&id).await.unwrap().unwrap();
+    assert_eq!(RoomMeta { created_at: second.created_at.clone(), ..record.room_meta() }, second);
+    record.follow(&first);
+    assert_eq!(record.title, "$second", "the room was of an older version");
+    record.follow(&RoomMeta { version: 4, ..first });
+    assert_eq!((record.title.as_str(), record.revision), ("First", 4));
 }
 
 #[tokio::test]

@@ -4,9 +4,13 @@
 use std::time::Duration;
 
 use devcluster::mongo::Mongo;
+use mongodb::Client;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Document, doc};
 use switchboard_common::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_common::records::{
-    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, NewCall, Present, Records, RecordsTimeouts,
+    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, NewCall, Present, Records,
+    RecordsTimeouts,
 };
 
 const MINUTE: i64 = 60_000;
@@ -185,17 +189,66 @@ async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
     let mut facts = story.whole();
     facts.insert(4, said(3, "m1", None));
     facts[4].event_id.push('x');
-    facts.push(said(12, "m2", Some(GUEST)));
+    facts.push(said(10, "m2", Some(GUEST)));
     for _ in 0..2 {
         assert_eq!(records.write_facts(&facts).await.unwrap(), []);
     }
     assert_whole(&story.record(&records).await);
     assert_eq!(records.call_events(&story.call).await.unwrap().len(), 9, "chat is no line of the log");
-    for (reader, expected) in [(HOST, &["m1", "m2"][..]), (GUEST, &["m1", "m2"]), ("guest-ffffffffffffffff", &["m1"])] {
-        let messages = records.chat_messages(&story.call, &UserId::parse(reader).unwrap()).await.unwrap();
-        assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), expected);
-        assert_eq!(messages[0].message, "$text");
+    let page = async |reader: &str, skip, limit| {
+        records.chat_page(&story.call, &UserId::parse(reader).unwrap(), skip, limit).await.unwrap().unwrap()
+    };
+    let ids = |page: &ChatPage| page.messages.iter().map(|message| message.said.id.clone()).collect::<Vec<_>>();
+    for (reader, expected) in [(HOST, &["m1", "m2"][..]), (GUEST, &["m1", "m2"])] {
+        let all = page(reader, 0, 10).await;
+        assert_eq!(
+            (all.involved, all.total, ids(&all)),
+            (true, 2, expected.iter().map(|id| (*id).to_owned()).collect())
+        );
+        assert_eq!((all.messages[0].said.message.as_str(), all.messages[0].at), ("$text", facts[4].at));
+        assert_eq!(ids(&page(reader, 1, 1).await), expected[1..]);
+        assert_eq!((page(reader, 2, 10).await.total, page(reader, 0, 1).await.messages.len()), (2, 1));
     }
+    let stranger = page("guest-ffffffffffffffff", 0, 10).await;
+    assert_eq!((stranger.involved, stranger.total, stranger.messages), (false, 0, Vec::new()));
+    let nowhere = CallId::parse("ffffffffffffffffffffffff").unwrap();
+    assert!(records.chat_page(&nowhere, &UserId::parse(HOST).unwrap(), 0, 10).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn of_a_deleted_call_nothing_stays_that_was_said_or_done_not_even_what_came_late() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let (story, other) = (Story::new(7), Story::new(8));
+    let host = UserId::parse(HOST).unwrap();
+    let said = |story: &Story, minute, id: &str| {
+        let (from, message) = (host.clone(), "a secret".to_owned());
+        let said = ChatMessage { id: id.to_owned(), from, name: "Ann".to_owned(), to: None, message };
+        story.fact(minute, CallChange::Said(Box::new(said)))
+    };
+    for told in [&story, &other] {
+        let mut facts = told.whole();
+        facts.push(said(told, 12, "m1"));
+        assert_eq!(records.write_facts(&facts).await.unwrap(), []);
+    }
+    let database = Client::with_uri_str(mongo.uri("facts")).await.unwrap().database("facts");
+    let count = async |of: &Story| {
+        let theirs = doc! { "callId": ObjectId::parse_str(of.call.as_str()).unwrap() };
+        let messages = database.collection::<Document>("chatmessages").count_documents(theirs).await.unwrap();
+        (records.call_events(&of.call).await.unwrap().len(), messages)
+    };
+    assert_eq!((count(&story).await, count(&other).await), ((9, 1), (9, 1)));
+    records.erase_lines(&story.call).await.unwrap();
+    assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
+
+    assert!(records.delete_call(&story.call, &host, Timestamp(1_000)).await.unwrap());
+    assert_eq!(records.write_facts(&[said(&story, 13, "late"), story.joined(14, HOST, "9-0", 1)]).await.unwrap(), []);
+    assert_eq!(count(&story).await, (1, 1), "facts are never refused");
+    assert_eq!(records.deleted_calls(Timestamp(1_000), 10).await.unwrap(), [], "it may not be settled yet");
+    assert_eq!(records.deleted_calls(Timestamp(1_001), 10).await.unwrap(), std::slice::from_ref(&story.call));
+    records.erase_call(&story.call, Timestamp(2_000)).await.unwrap();
+    assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
+    assert_eq!(records.deleted_calls(Timestamp(9_000), 10).await.unwrap(), [], "once is enough");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod room {
     pub(crate) mod bed;
     pub(crate) mod chat;
     pub(crate) mod faults;
+    pub(crate) mod lobby;
     pub(crate) mod nodes;
     pub(crate) mod rates;
     pub(crate) mod relay;
@@ -52,6 +53,7 @@ contract! {
     relay::operations_of_many_seats_keep_their_order_in_the_pipeline;
     relay::a_log_stays_within_its_length_and_its_floor_tells;
     relay::a_flood_of_many_seats_keeps_the_log_within_its_length_and_bytes;
+    relay::a_log_outlives_its_last_entry_by_the_window_though_its_life_is_seldom_set;
     relay::a_lost_subscription_is_restored_on_every_channel;
     relay::a_users_id_reaches_whichever_device_of_that_user_is_there;
     chat::a_message_is_kept_for_those_it_was_for_and_read_in_pages;
@@ -61,6 +63,7 @@ contract! {
     chat::a_hint_reaches_everybody_elses_nodes_and_no_log;
     chat::media_go_on_only_as_role_and_settings_are_now_and_off_at_any_time;
     chat::figures_count_who_is_there_and_what_was;
+    lobby::who_waits_only_for_a_place_gets_the_next_free_one_who_came_first_first;
     nodes::only_a_registered_node_seats_anybody;
     nodes::two_sweepers_sweep_a_dead_node_once;
     nodes::a_node_swept_by_mistake_is_told_and_its_session_can_resume;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::haproxy::{self, Backend};
+use crate::haproxy::{self, Backend, Orders};
 use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
 use crate::redis::{RedisCluster, RedisOptions, RedisServer};
@@ -103,7 +103,7 @@ pub struct Cluster {
     /// `JWT_ACCESS_SECRET`: tests make tokens that no api would.
     pub access_secret: String,
     ports: Ports,
-    _dir: Option<TempDir>,
+    dir: Option<TempDir>,
 }
 
 impl Cluster {
@@ -145,7 +145,7 @@ impl Cluster {
         }
         let haproxy = if options.haproxy { Some(starter.haproxy().await?) } else { None };
         let access_secret = starter.secrets.access;
-        Ok(Self { haproxy, nodes, api, mongo, redis, access_secret, ports, _dir: temporary })
+        Ok(Self { haproxy, nodes, api, mongo, redis, access_secret, ports, dir: temporary })
     }
 
     /// Where everything listens.
@@ -158,6 +158,13 @@ impl Cluster {
     #[must_use]
     pub fn base_url(&self) -> String {
         self.haproxy.as_ref().unwrap_or(&self.api).url()
+    }
+
+    /// What HAProxy is told of pods that come and go; none without HAProxy, and where the cluster's data are kept.
+    #[must_use]
+    pub fn orders(&self) -> Option<Orders> {
+        self.haproxy.as_ref()?;
+        Orders::of(self.dir.as_ref()?.path())
     }
 
     /// MongoDB's connection string, with the database that the api uses.
@@ -278,6 +285,7 @@ impl Starter<'_> {
             // HAProxy tells whose request it is; limits per address would otherwise take everybody for one client.
             ("TRUSTED_HOPS", u8::from(self.options.haproxy).to_string()),
             ("LOG_FORMAT", "text".into()),
+            ("WORKERS", (cores() / self.options.nodes.max(1)).max(1).to_string()),
         ];
         // Tests and load come from one address and are no attack; who starts a cluster to look at has the limits of production.
         let limits = self.options.data.is_none().then_some(("RATE_LIMITS", "false".to_owned()));
@@ -305,4 +313,9 @@ impl Starter<'_> {
             let _ = writeln!(std::io::stdout().lock(), "{:>8} | starting {name}", "up");
         }
     }
+}
+
+/// The nodes share this machine's.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -5,9 +5,11 @@
 
 pub mod cluster;
 pub mod haproxy;
+pub mod kubernetes;
 pub mod mongo;
 pub mod ports;
 pub mod process;
 pub mod redis;
+pub mod rollout;
 pub mod service;
 pub mod settings;

@@ -91,6 +91,14 @@ impl Spec {
         self
     }
 
+    /// The same under another name, with a log of its own.
+    #[must_use]
+    pub fn renamed(mut self, name: &str) -> Self {
+        self.log.set_file_name(format!("{name}.log"));
+        name.clone_into(&mut self.name);
+        self
+    }
+
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = OpenOptions::new()
             .create(true)
@@ -155,6 +163,12 @@ impl Process {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    /// What to run to have another one.
+    #[must_use]
+    pub fn spec(&self) -> Spec {
+        self.spec.clone()
     }
 
     /// Its process id, which is also the id of its process group.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::haproxy::Backend;
 use crate::process::{Process, Spec};
 
 const START: Duration = Duration::from_secs(30);
@@ -34,9 +35,30 @@ impl Service {
         local(self.port)
     }
 
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.process.name()
+    }
+
     /// The process: its signals (pause, kill, terminate, ...) and its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Starts another one of its kind, with `env` on top of its environment, beside it: a Deployment's next pod. It listens on
+    /// `port`, and is ready when this returns.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub async fn successor(
+        &self,
+        name: &str,
+        env: &[(&str, String)],
+        Backend { port, admin }: Backend,
+    ) -> anyhow::Result<Self> {
+        let spec = env.iter().fold(self.process.spec().renamed(name), |spec, (key, value)| spec.env(*key, value));
+        Self::start(spec, port, format!("{}/readyz", local(admin))).await
     }
 
     /// Its process id; another one after [`Service::restart`].

@@ -1,6 +1,9 @@
 // Where the cluster under test is. Whoever starts it says so in the environment.
+import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
+import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
+import { within } from "./until.mjs";
 
 function required(name) {
   const value = process.env[name];
@@ -57,4 +60,17 @@ export async function artifact(name) {
 export async function control(service, action) {
   const response = await fetch(`${required("DEVCLUSTER_CONTROL")}/${service}/${action}`, { method: "POST" });
   if (!response.ok) throw new Error(`${action} ${service}: ${response.status} ${await response.text()}`);
+}
+
+/** One command to the cluster's Redis, which answers OK. */
+export async function command(text) {
+  const { hostname, port } = new URL(required("REDIS_URL"));
+  const socket = connect(Number(port), hostname);
+  socket.write(`${text}\r\n`);
+  const answer = await within(`the answer to ${text}`, new Promise((resolve, reject) => {
+    socket.once("data", (data) => resolve(String(data)));
+    socket.once("error", reject);
+  }));
+  socket.destroy();
+  assert.equal(answer, "+OK\r\n");
 }

@@ -265,13 +265,16 @@ describe("REST and sockets agree", { timeout: 240_000 }, () => {
         assert.equal(await code(back.emit("room:join", { roomId, token })), "BANNED");
       }
     }
+    await refused(admitted(roomId, user), 403, "BANNED");
     // A token tells its second: one of the next second is newer for sure.
     await until("a newer sign-in is let in", async () => {
       const again = await rest("POST", "/auth/login", { email: user.user.email, password: PASSWORD });
       const back = await open(Client.connected(one, again));
-      const { joinToken } = await admitted(roomId, again);
-      const answer = await back.emit("room:join", { roomId, token: joinToken });
+      const admission = await admitted(roomId, again).catch((error) => error);
+      const answer = await back.emit("room:join", { roomId, token: admission.joinToken });
       if (!answer.success) assert.equal(answer.code, "BANNED");
+      // Of one opinion, unless a second began in between.
+      if (admission.joinToken === undefined) assert.equal(admission.code, "BANNED");
       return answer.success;
     });
   });
@@ -285,7 +288,14 @@ describe("REST and sockets agree", { timeout: 240_000 }, () => {
     await patch(id, { settings: { chatRecordingEnabled: true } });
     await done(say(chair, "for the record"));
     await done(say(other, "this too"));
-    await until("both messages are in MongoDB", async () => (await stored()) >= before + 2);
+    await done(other.emit("chat:message", { message: "between us", to: chair.peerId }));
+    await until("all three messages are in MongoDB", async () => (await stored()) >= before + 3);
+    const read = (token) => rest("GET", `/video-calls/${id}/messages`, undefined, token);
+    const [said, too, private_] = await read(host.token);
+    assert.deepEqual([said, too, private_].map(({ message }) => message), ["for the record", "this too", "between us"]);
+    assert.deepEqual([said.from, said.fromUser.name, said.to], [host.user.id, host.user.name, null]);
+    assert.deepEqual([too.from, private_.to], [other.joined.user.id, host.user.id]);
+    await refused(read((await account("Stranger")).token), 403, "FORBIDDEN");
     await done(chair.emit("room:update", { settings: { chatRecordingEnabled: false } }));
     await done(say(other, "off the record again"));
     await patch(id, { settings: { chatEnabled: false } });
@@ -293,7 +303,9 @@ describe("REST and sockets agree", { timeout: 240_000 }, () => {
     // Facts of a call are recorded in their order: once the call is over, whatever was said before is.
     await rest("POST", `/video-calls/${id}/end`, undefined, host.token);
     await statistics(id, ({ participantStats }) => participantStats.every(({ leftAt }) => leftAt));
-    assert.equal(await stored(), before + 2);
+    assert.equal(await stored(), before + 3);
+    await rest("DELETE", `/video-calls/${id}`, undefined, host.token);
+    await refused(read(host.token), 404, "CALL_NOT_FOUND");
   });
 
   test("the figures over the socket are those of REST afterwards", async () => {

@@ -1,10 +1,9 @@
 // What clients notice when Redis loses its data, or goes away and comes back: their sockets stay, and the room goes on.
 import assert from "node:assert/strict";
-import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
-import { baseUrl, control, nodeUrls } from "../support/cluster.mjs";
-import { until, within } from "../support/until.mjs";
+import { baseUrl, command, control, nodeUrls } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
 
 describe("Redis in trouble", { timeout: 240_000 }, () => {
   const [one, two] = nodeUrls();
@@ -113,16 +112,3 @@ describe("Redis in trouble", { timeout: 240_000 }, () => {
     assert.deepEqual(lost, [], "no socket was dropped");
   });
 });
-
-/** One command to the cluster's Redis. */
-async function command(text) {
-  const { hostname, port } = new URL(process.env.REDIS_URL);
-  const socket = connect(Number(port), hostname);
-  socket.write(`${text}\r\n`);
-  const answer = await within(`the answer to ${text}`, new Promise((resolve, reject) => {
-    socket.once("data", (data) => resolve(String(data)));
-    socket.once("error", reject);
-  }));
-  socket.destroy();
-  assert.equal(answer, "+OK\r\n");
-}

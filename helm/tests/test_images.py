@@ -2,15 +2,17 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
+import time
 import unittest
 from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
 
-from tools.chart import ROOT
+from tools.chart import ROOT, render
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -38,6 +40,30 @@ def sent(path):
         if pattern and not pattern.startswith("#") and any(fnmatch(part, pattern.replace("**/", "*")) for part in parts if part != "."):
             kept = line.startswith("!")
     return kept
+
+
+def listens(turnserver, arguments):
+    """Whether coturn, told so but for where it listens, comes to listen."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        here = {"--listening-ip": "127.0.0.1", "--listening-port": port, "--pidfile": f"{folder}/pid", "--userdb": f"{folder}/db", "--relay-ip": "127.0.0.1"}
+        kept = [argument for argument in arguments if argument.split("=")[0] not in here]
+        command = [turnserver, *kept, *(f"{name}={value}" for name, value in here.items())]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+        try:
+            for _ in range(200):
+                with socket.socket() as client:
+                    if client.connect_ex(("127.0.0.1", port)) == 0:
+                        return process.poll() is None
+                if process.poll() is not None:
+                    return False
+                time.sleep(0.05)
+            return False
+        finally:
+            process.kill()
+            process.wait()
 
 
 class Images(unittest.TestCase):
@@ -72,6 +98,36 @@ class Images(unittest.TestCase):
                 self.assertNotEqual(name, "RUN", "there is nothing to run it with")
                 if name == "ENTRYPOINT":
                     self.assertTrue(rest.startswith('["/usr/local/bin/'), rest)
+
+    def test_each_image_is_below_40_mb_with_the_programs_of_a_release_build(self):
+        """Where there is one; the base is the sum of its packages (docs/OPERATIONS.md, "Images")."""
+        base, page = 16.5e6, sum(path.stat().st_size for path in (ROOT / "web").rglob("*") if path.is_file() and "node_modules" not in path.parts)
+        self.assertIn(("build", "ARG", "STRIP=symbols"), list(instructions()))
+        self.assertIn(("build", "ENV", "CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=${STRIP}"), list(instructions()))
+        for program in ("api", "signal-node"):
+            built = ROOT / "target" / "release" / program
+            if not built.exists() or shutil.which("strip") is None:
+                self.skipTest("no release build here")
+            with tempfile.TemporaryDirectory() as folder:
+                stripped = Path(folder) / program
+                subprocess.run(["strip", "--strip-all", "-o", stripped, built], check=True)
+                self.assertLess(base + page + stripped.stat().st_size, 40e6, program)
+
+    def test_dependencies_are_compiled_once_and_each_image_says_what_it_is(self):
+        (build,) = [rest for stage, name, rest in instructions() if (stage, name) == ("build", "RUN")]
+        for kept in ("/usr/local/cargo/registry", "/src/target"):
+            self.assertIn(f"--mount=type=cache,target={kept}", build)
+        self.assertIn("cargo build --locked --release", build)
+        for stage in ("api", "signal-node"):
+            labels = " ".join(rest for at, name, rest in instructions() if name == "LABEL" and at in {"base", stage})
+            for label in ("title", "description", "licenses", "version", "revision"):
+                self.assertEqual(labels.count(f"org.opencontainers.image.{label}="), 1, f"{stage}: {label}")
+
+    def test_nothing_in_an_image_is_for_writing_or_needs_a_shell(self):
+        """Read-only: the images have no volume, and nothing that runs in a shell."""
+        for stage, name, rest in instructions():
+            if stage in {"base", "api", "signal-node"}:
+                self.assertNotIn(name, {"VOLUME", "ADD", "SHELL", "HEALTHCHECK"}, rest)
 
     def test_the_rust_of_the_image_can_build_this(self):
         wanted = re.search(r'^rust-version = "(\d+)\.(\d+)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE).groups()
@@ -109,6 +165,16 @@ class Compose(unittest.TestCase):
             self.skipTest("haproxy comes with `scripts/setup`")
         told = subprocess.run([haproxy, "-c", "-f", ROOT / "compose" / "haproxy.cfg"], capture_output=True, text=True)
         self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+
+    def test_coturn_takes_its_arguments_those_of_the_chart_too(self):
+        turnserver = shutil.which("turnserver", path="/usr/bin:/usr/local/bin:/usr/sbin")
+        if turnserver is None:
+            self.skipTest("coturn comes with `scripts/setup test`")
+        (deployment,) = [it for _, it in render("gateway-coturn") if it["kind"] == "Deployment" and it["metadata"]["name"].endswith("-coturn")]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        for arguments in (COMPOSE["services"]["coturn"]["command"], container["args"]):
+            self.assertTrue(listens(turnserver, arguments), arguments)
+            self.assertFalse(listens(turnserver, [*arguments, "--no-such-argument"]))
 
     def test_prometheus_takes_its_configuration_and_scrapes_the_jobs_that_alerts_know(self):
         with tempfile.TemporaryDirectory() as folder:

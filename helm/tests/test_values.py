@@ -33,6 +33,9 @@ MISTAKES = {
     "image.pullPolicy=Often": "image.pullPolicy must be one of the following",
     "coturn.image=coturn/coturn": "coturn.image: Does not match pattern",
     "networkPolicy.mongodbPorts={70000}": "networkPolicy.mongodbPorts.0: Must be less than or equal to 65535",
+    "tracing.endpoint=collector:4318": "tracing.endpoint: Does not match pattern",
+    "tracing.endpoint=https://collector:4318": "tracing.endpoint: Does not match pattern",
+    "tracing.share=25": "tracing.share: Must be less than or equal to 1",
     "evaluation.redis.storage=lots": "evaluation.redis.storage: Does not match pattern",
     "monitoring.serviceMonitor.interval=often": "monitoring.serviceMonitor.interval: Does not match pattern",
     # Then what only several values together make wrong.
@@ -57,6 +60,7 @@ MISTAKES = {
     "gateway.enabled=true": "gateway.parentRefs: name the Gateways",
     "image.tag=latest": "image.tag: name one image for good",
     "api.env.JWT_ACCESS_SECRET=x": "api.env: JWT_ACCESS_SECRET is a secret",
+    "node.env.OTEL_EXPORTER_OTLP_ENDPOINT=x": "node.env: OTEL_EXPORTER_OTLP_ENDPOINT is a secret, or follows from other values",
     "node.env.DRAIN_DEADLINE_MS=x": "node.env: DRAIN_DEADLINE_MS is a secret, or follows from other values",
 }
 

@@ -106,6 +106,13 @@ class Settings(unittest.TestCase):
         headless = one("evaluation", "Service", "-node-internal")["spec"]
         self.assertEqual((headless["clusterIP"], headless["publishNotReadyAddresses"]), ("None", True))
 
+    def test_traces_go_where_the_values_say_and_nowhere_by_themselves(self):
+        for component in ("api", "node"):
+            known = settings("cluster-tls", component)
+            self.assertEqual(known["OTEL_EXPORTER_OTLP_ENDPOINT"], "http://collector.monitoring:4318")
+            self.assertEqual(known["OTEL_TRACES_SAMPLER_ARG"], "0.25")
+            self.assertNotIn("OTEL_EXPORTER_OTLP_ENDPOINT", settings("production", component))
+
     def test_a_pods_name_is_a_nodes_id(self):
         """Kubernetes adds 17 characters to a Deployment's name, and the program 9 of its 64."""
         for profile in profiles():

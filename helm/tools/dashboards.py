@@ -100,7 +100,7 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
     Row("The cluster", [
         Panel("Canary", "s", spread("switchboard_canary_seconds"), "A node publishes to itself in each partition; the time until it hears it."),
         Panel("Silent partitions", "short", {"{{instance}}": gauge("switchboard_canary_silent_partitions", "instance")}, limits=(1, 2)),
-        Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total"), "lagged": rate("switchboard_bus_lagged_total")}),
+        Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total")}),
         Panel("Nodes", "ops", {"buried": rate("switchboard_nodes_buried_total"), "swept alive": rate("switchboard_swept_total"), "seats taken again, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
         Panel("Moved off", "ops", {"{{instance}}": rate("switchboard_drained_sessions_total", "instance"), "draining": gauge("switchboard_draining")}, "While nodes go away."),
     ]),

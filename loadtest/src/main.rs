@@ -1,5 +1,5 @@
 //! Load and faults. `relay`, `join` and the other scenarios load a cluster, any or one of their own, and tell how it was; `faults`
-//! injects faults and audits every acknowledged event; `bench` compares with Socket.IO on Node, side by side.
+//! injects faults and audits every acknowledged event; `bench` compares with Socket.IO and Express on Node, side by side.
 
 use std::process::ExitCode;
 
@@ -46,7 +46,7 @@ enum Command {
     Rest(rest::Settings),
     /// The least that a relay can cost here: its script and a subscription, bare, and a WebSocket echo.
     Floor(floor::Settings),
-    /// Compares Switchboard with Socket.IO on Node.js and with the floor, in turn, on the same Redis.
+    /// Compares Switchboard with Socket.IO and Express on Node.js and with the floor, in turn, on the same Redis and MongoDB.
     Bench(bench::Settings),
     /// Injects faults, one a round, and audits what became of every acknowledged event. Fails when something did not hold.
     Faults(faults::Settings),

@@ -40,10 +40,11 @@ async fn everything_that_a_scenario_sends_arrives() {
     let mut cluster = Cluster::start(&options).await.unwrap();
     let nodes: Vec<_> = cluster.nodes.iter().map(Service::url).collect();
     let there = format!(
-        "--node {} --api {} --redis {} --duration 1 --warm-up 0.2",
+        "--node {} --api {} --redis {} --mongo {} --duration 1 --warm-up 0.2",
         nodes.join(","),
         cluster.api.url(),
-        cluster.redis.url()
+        cluster.redis.url(),
+        cluster.mongodb_uri()
     );
     let run = |scenario: &str| tokio::task::block_in_place(|| report(&format!("{scenario} {there}")));
 
@@ -52,7 +53,7 @@ async fn everything_that_a_scenario_sends_arrives() {
     assert_eq!(timed(&relay, "offer and answer"), count(&relay, "offers sent"));
     assert_eq!(timed(&relay, "offer"), count(&relay, "offers sent"));
     let watched: Vec<_> = relay["processes"].as_array().unwrap().iter().map(|process| &process["name"]).collect();
-    assert_eq!(watched, ["node 1", "node 2", "api", "redis", "loadtest"]);
+    assert_eq!(watched, ["node 1", "node 2", "api", "redis", "mongo", "loadtest"]);
 
     // Each answer begins the next offer: what counts began in the window, so the last ones are received after it.
     let saturated = run("relay --pairs 4 --in-flight 2");
@@ -79,6 +80,18 @@ async fn everything_that_a_scenario_sends_arrives() {
     let rest = run("rest --rate 20");
     assert!(timed(&rest, "answered") > 0);
     assert_eq!(timed(&rest, "answered"), count(&rest, "begun"));
+
+    let saturated = run("rest --connections 4");
+    assert!(timed(&saturated, "answered") > 4);
+    assert_eq!(timed(&saturated, "answered"), count(&saturated, "begun"));
+
+    for rate in ["--rate 20", "--connections 2"] {
+        let nowhere = format!("rest --path /api/nowhere {rate} {there}");
+        let output = tokio::task::block_in_place(|| loadtest(&nowhere));
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{shown}");
+        assert!(shown.contains("not kept: refused"), "{shown}");
+    }
 
     let page = tempfile::NamedTempFile::new().unwrap();
     let impossible = format!("relay --pairs 1 --rate 20 --max-p99-ms 0 --html {} {there}", page.path().display());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use signal_node::rules::{Effect, Place, SessionView, Stamp, handle};
 use switchboard_common::domain::{
-    CallId, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId, RoomMeta, UserId,
+    CallId, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
 use switchboard_common::wire::client_event::{self, Limits};
 use switchboard_common::wire::envelope::Envelope;
@@ -128,7 +128,7 @@ fn parse_offer(input: &Input) -> usize {
 
 fn ask(input: &Input, name: &str, argument: &RawValue) -> usize {
     let session = SessionView { user: &input.user, user_json: &input.user_json, place: Some(&input.place) };
-    let stamp = Stamp { now: "2026-01-01T00:00:00.000Z", id: "01" };
+    let stamp = Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 };
     let parsed = client_event::parse(name, Some(argument), &Limits::default());
     match parsed.and_then(|event| handle(event, &session, stamp)) {
         Ok(Effect::Log(logged)) => logged.event.len(),

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use signal_node::transport::{Server, TransportConfig};
+use signal_node::workers::Workers;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,6 @@ async fn main() -> anyhow::Result<()> {
         let _interrupted = tokio::signal::ctrl_c().await;
         interrupted.cancel();
     });
-    Server::new(config, routes).run(listener, stop).await;
+    Server::new(config, routes, Workers::start(1)?).run(listener, stop).await;
     Ok(())
 }

@@ -44,7 +44,7 @@ pub const METRICS: &[Metric] = &[
     counts("switchboard_nodes_buried_total", One, "Dead nodes that this node swept, by partition"),
     counts(
         "switchboard_subscription_gaps_total",
-        Each("cause", &["reconnected", "lagged", "silent"]),
+        Each("cause", &["reconnected", "moved", "silent"]),
         "Gaps of the subscription that were mended from the logs",
     ),
     shows("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost at the moment"),

@@ -48,6 +48,8 @@ pub struct Listen {
     pub admin_port: u16,
     /// Hand-overs between nodes.
     pub handovers: HandoverConfig,
+    /// `WORKERS`: threads that serve sockets, this process's first one included.
+    pub workers: usize,
 }
 
 /// Where other nodes hand requests over to this one, and how they prove that they are nodes.
@@ -126,7 +128,13 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
         port: env.port("SIGNALING_PORT", 3002),
         admin_port: env.port("METRICS_PORT", 9102),
         handovers: HandoverConfig { port, address: reached, key },
+        workers: env.number("WORKERS", cores(), 1..=1024),
     }
+}
+
+/// Those that this process may use: a container's limit counts.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `NODE_ID` (a pod's name; default `node`), and a suffix of this start's own: a restarted pod must not pass for the one

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
 use crate::mender::Mender;
+use crate::neighbours::Neighbours;
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -28,8 +29,8 @@ const STANDSTILL: u32 = 4;
 const DEATH: Duration = Duration::from_secs(4);
 /// How long a node's address outlives its last beat. A paused node is not to be asked for long.
 const ADDRESS: Duration = Duration::from_secs(6);
-/// How long all must not be well before the node calls itself unready, and by how much the nodes differ in that: when Redis is
-/// away for everybody, taking every node out of the load balancer at once would only make it worse.
+/// How long all must not be well before the node calls itself unready, and by how much the nodes differ in that; and only if another
+/// node does better: when Redis is away for everybody, taking every node out of the load balancer would only make it worse.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SPREAD_MS: u64 = 30_000;
 /// Beats without a canary after which the subscription counts as lost.
@@ -48,8 +49,8 @@ pub struct Janitor {
     pub bus: Bus,
     /// What mends its gaps.
     pub mender: Mender,
-    /// Whether this node is registered in every partition and its subscription lives, or did until a short while ago: what
-    /// readiness asks.
+    /// Whether this node is registered in every partition and its subscription lives, or did until a short while ago, or no other
+    /// node does better: what readiness asks.
     pub ready: Arc<AtomicBool>,
     /// The same, as of the last beat.
     pub well: Arc<AtomicBool>,
@@ -97,7 +98,7 @@ struct Standing {
 
 impl Janitor {
     /// Beats until `stop`, then says goodbye: a retired node needs no sweep.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, mut neighbours: Neighbours, stop: CancellationToken) {
         let mut watches: Vec<Watch> = (0..self.rooms.partitions()).map(|_| Watch::default()).collect();
         let mut ticks = interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -120,11 +121,15 @@ impl Janitor {
             self.well.store(well, Ordering::Relaxed);
             if well {
                 last_well = Some(Instant::now());
+                neighbours.all_is_well(watches.iter().take(1).flat_map(|watch| watch.others.keys())).await;
             }
             let silent = (0..self.rooms.partitions()).filter(|p| self.hub.is_interrupted(Partition(*p))).count();
             #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand")]
             metrics::gauge!("switchboard_canary_silent_partitions").set(silent as f64);
-            let ready = last_well.is_some_and(|at| at.elapsed() < patience);
+            let ready = match last_well {
+                None => false,
+                Some(at) => at.elapsed() < patience || !neighbours.do_better().await,
+            };
             self.ready.store(ready, Ordering::Relaxed);
             for ((mut found, watch), p) in findings.into_iter().zip(&mut watches).zip(0..) {
                 found.reseat |= taken_over;
@@ -207,8 +212,8 @@ impl Janitor {
         }
         let janitor = Arc::clone(self);
         watch.tending = Some(tokio::spawn(async move {
-            if found.silent {
-                janitor.mender.resubscribe(&janitor.bus, partition, "silent").await;
+            if found.silent && janitor.bus.resubscribe(partition).await.is_err() {
+                tracing::warn!(partition = partition.0, "could not subscribe again yet");
             }
             for (node, observed) in found.dead {
                 janitor.bury(partition, &node, observed).await;

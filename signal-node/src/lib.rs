@@ -12,6 +12,7 @@ pub mod hub;
 pub mod janitor;
 pub mod mender;
 pub mod meters;
+pub mod neighbours;
 pub mod outbox;
 pub mod pulse;
 pub mod roster;
@@ -19,6 +20,7 @@ pub mod rules;
 pub mod subscriber;
 pub mod transport;
 pub mod welcome;
+pub mod workers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -44,9 +46,11 @@ use dispatcher::{Credentials, Dispatcher};
 use hub::Hub;
 use janitor::Janitor;
 use mender::Mender;
+use neighbours::Neighbours;
 use pulse::Pulse;
 use roster::Roster;
 use transport::{Peers, Server, SocketIo, TransportConfig};
+use workers::Workers;
 
 /// How long a probe waits for Redis: less than load balancers wait for the probe.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -99,6 +103,8 @@ pub async fn run(
         .context("subscribing on Redis")?;
 
     let well = Arc::new(AtomicBool::new(false));
+    let directory = Arc::new(NodeDirectory::new(rooms.clone()));
+    let peers = Peers::new(config.node.as_str(), config.listen.handovers.key, directory, Arc::clone(&well));
     let janitor = Janitor {
         node: config.node.clone(),
         rooms: rooms.clone(),
@@ -109,7 +115,7 @@ pub async fn run(
         well: Arc::clone(&well),
         address: config.listen.handovers.address,
     };
-    let janitor = tokio::spawn(Arc::new(janitor).run(done.clone()));
+    let janitor = tokio::spawn(Arc::new(janitor).run(Neighbours::new(peers.clone()), done.clone()));
     let roster = Roster::default();
     let revoked = Revocations::default();
     revoked.refresh(&rooms).await.context("reading the list of revoked sign-ins")?;
@@ -126,8 +132,6 @@ pub async fn run(
     watching.spawn(pulse.run(done.clone()));
     watching.close();
     let partitions = rooms.partitions();
-    let directory = Arc::new(NodeDirectory::new(rooms.clone()));
-    let peers = Peers::new(config.node.as_str(), config.listen.handovers.key, directory);
     let dispatcher = Dispatcher {
         node: config.node.clone(),
         limiter: RateLimiter::new(rooms.clone()),
@@ -150,6 +154,7 @@ pub async fn run(
     let server = Server::new(
         TransportConfig { peers: Some(peers), ..config.sockets.transport },
         vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
+        Workers::start(config.listen.workers).context("starting the workers")?,
     );
     let accepting = CancellationToken::new();
     let accepted = tokio::spawn({

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use switchboard_common::domain::{DisconnectReason, NodeId, RoomMeta};
-use switchboard_common::room::{Bus, CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
+use switchboard_common::room::{CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
 use switchboard_common::wire::envelope::Envelope;
 use tokio_util::task::TaskTracker;
 
@@ -19,8 +19,6 @@ const CALLS: usize = 64;
 /// Tries to read a log, and the pause between two. After that the session resumes, which reads the log too.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
-/// Between two tries to subscribe again.
-const RESUBSCRIBE: Duration = Duration::from_secs(1);
 
 /// The mender of one node.
 #[derive(Clone, Debug)]
@@ -36,18 +34,6 @@ pub struct Mender {
 }
 
 impl Mender {
-    /// The whole subscription was lost.
-    pub fn interrupted_everywhere(&self) {
-        (0..self.rooms.partitions()).for_each(|partition| self.hub.interrupted(Partition(partition)));
-    }
-
-    /// The whole subscription is back.
-    pub fn gap_everywhere(&self, cause: &'static str) {
-        for partition in 0..self.rooms.partitions() {
-            self.gap(Partition(partition), cause);
-        }
-    }
-
     /// A partition's subscription is whole again after it was not: what was missed is read from the logs.
     pub fn gap(&self, partition: Partition, cause: &'static str) {
         metrics::counter!("switchboard_subscription_gaps_total", "cause" => cause).increment(1);
@@ -60,18 +46,8 @@ impl Mender {
         }
     }
 
-    /// Subscribes a partition again, until it succeeds, and mends the gap that made it necessary.
-    pub async fn resubscribe(&self, bus: &Bus, partition: Partition, cause: &'static str) {
-        self.hub.interrupted(partition);
-        while let Err(error) = bus.resubscribe(partition).await {
-            tracing::warn!(partition = partition.0, %error, "could not subscribe again");
-            tokio::time::sleep(RESUBSCRIBE).await;
-        }
-        self.gap(partition, cause);
-    }
-
     /// Delivers what was published. Who is let in from the lobby is to be told first what it finds there.
-    pub fn deliver(&self, partition: Partition, envelope: Envelope) {
+    pub fn deliver(&self, partition: Partition, envelope: Envelope<'_>) {
         if let Some(admitted) = self.hub.deliver(partition, envelope) {
             let mender = self.clone();
             self.tasks.spawn(async move { mender.catch_up(admitted).await });

@@ -12,15 +12,14 @@ use crate::mender::Mender;
 #[must_use]
 pub fn sink(mender: Mender) -> Sink {
     Arc::new(move |event| match event {
-        BusEvent::Message { partition, message } => match Envelope::parse(&message) {
+        BusEvent::Message { partition, message } => match Envelope::parse(message) {
             Some(envelope) => mender.deliver(partition, envelope),
             None => {
                 metrics::counter!("switchboard_envelopes_refused_total").increment(1);
                 tracing::warn!(partition = partition.0, "an envelope that is none");
             }
         },
-        BusEvent::Interrupted => mender.interrupted_everywhere(),
-        BusEvent::Reconnected => mender.gap_everywhere("reconnected"),
-        BusEvent::Lagged => mender.gap_everywhere("lagged"),
+        BusEvent::Interrupted { partition } => mender.hub.interrupted(partition),
+        BusEvent::Restored { partition, cause } => mender.gap(partition, cause.name()),
     })
 }

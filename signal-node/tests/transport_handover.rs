@@ -5,14 +5,16 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use signal_node::transport::{CloseReason, Service, SocketIo};
+use signal_node::transport::{CloseReason, Directory, Peers, Service, SocketIo};
 use support::echo::EngineEcho;
 use support::poller::Poller;
 use support::probe::{FENCED, Probe};
 use support::{Client, Nodes, PATIENCE, Running, config, ending, http, start_nodes};
+use switchboard_common::auth::ClusterKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -259,4 +261,27 @@ async fn a_page_of_an_allowed_origin_reads_what_was_handed_over_and_no_other_doe
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("4a"), "{answer}");
     let allowed = "access-control-allow-origin: https://a.example";
     assert_eq!(answer.to_lowercase().matches(allowed).count(), 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_node_tells_those_who_prove_that_they_are_nodes_whether_it_is_well() {
+    let nodes = echoing(2).await;
+    let asker = |secret: &str| {
+        let book = Arc::clone(&nodes.book) as Arc<dyn Directory>;
+        Peers::new("n3", ClusterKey::derive(secret), book, Arc::default())
+    };
+    let peers = asker("a secret");
+    let address = peers.address("n2").await.unwrap();
+    assert!(peers.is_well("n2", &address).await);
+    nodes.well[1].store(false, Ordering::Relaxed);
+    assert!(!peers.is_well("n2", &address).await);
+    assert!(peers.is_well("n1", &peers.address("n1").await.unwrap()).await, "each for itself");
+
+    // Nobody else is told, and nobody is asked in another's name.
+    assert!(!asker("another secret").is_well("n1", &peers.address("n1").await.unwrap()).await);
+    assert!(!peers.is_well("n2", &peers.address("n1").await.unwrap()).await);
+    assert!(internal(&nodes, "n1", "GET /well HTTP/1.1").await.starts_with("HTTP/1.1 403"));
+    // One that is paused accepts and says nothing.
+    let paused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    assert!(!peers.is_well("n1", &paused.local_addr().unwrap().to_string()).await);
 }

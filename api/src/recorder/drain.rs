@@ -13,8 +13,6 @@ use crate::webhooks::events::deliveries;
 
 /// The first and the longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// The lease that gives a partition up: Redis has none of no length.
-const RELEASE: Duration = Duration::from_millis(1);
 
 /// What the work on every partition shares.
 pub(super) struct Outboxes {
@@ -75,7 +73,7 @@ impl Outboxes {
             tokio::select! { biased; () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
         }
         // Should this fail, the lease runs out by itself.
-        let _ = self.rooms.own(partition, &self.token, RELEASE).await;
+        let _ = self.rooms.disown(partition, &self.token).await;
     }
 
     async fn step(&self, partition: Partition) -> Result<Step, StepError> {
@@ -108,11 +106,8 @@ impl Outboxes {
         self.records.bury_facts(&dead, now()).await?;
         for fact in &dead {
             metrics::counter!("switchboard_dead_facts_total").increment(1);
-            tracing::error!(
-                event_id = fact.event_id,
-                problem = fact.problem,
-                "a fact can never be recorded; kept in deadfacts"
-            );
+            // The problem stands beside it there: it may quote what somebody said, which is nothing for a log.
+            tracing::error!(event_id = fact.event_id, "a fact can never be recorded; kept in deadfacts");
         }
         let mut index = 0;
         facts.retain(|_| {

@@ -73,10 +73,10 @@ impl Steward {
     async fn renew(&mut self) {
         let Outboxes { rooms, options, token, .. } = &*self.outboxes;
         let asked = Instant::now();
-        let renewals = self
-            .holdings
-            .keys()
-            .map(|&number| async move { (number, rooms.own(Partition(number), token, options.lease).await) });
+        // One that is being given up would be taken again, and nobody would work on it.
+        let kept = self.holdings.iter().filter(|(_, holding)| !holding.stop.is_cancelled());
+        let renewals =
+            kept.map(|(&number, _)| async move { (number, rooms.own(Partition(number), token, options.lease).await) });
         for (number, renewed) in join_all(renewals).await {
             let Some(holding) = self.holdings.get_mut(&number) else { continue };
             match renewed {
@@ -140,10 +140,15 @@ impl Steward {
             holding.stop.cancel();
         }
         let finished = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(FAREWELL, finished).await.is_err() {
-            tracing::warn!("some partitions were not given up in time; their leases run out");
+        let finished = tokio::time::timeout(FAREWELL, finished).await.is_ok();
+        self.tasks.shutdown().await;
+        let Outboxes { rooms, records, token, .. } = &*self.outboxes;
+        // Every partition: a lease whose granting was never heard of, or whose work ended some other way, is in no list.
+        let partitions = 0..rooms.partitions();
+        let given_up = join_all(partitions.map(|number| rooms.disown(Partition(number), token))).await;
+        if !finished || given_up.iter().any(Result::is_err) {
+            tracing::warn!("some partitions were not given up in time; their leases may have to run out");
         }
-        let Outboxes { records, token, .. } = &*self.outboxes;
         if records.retire_recorder(token).await.is_err() {
             tracing::info!("the recorder's announcement could not be taken back; it runs out");
         }

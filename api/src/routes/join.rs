@@ -10,9 +10,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_common::auth::{IceServer, Identity, Kind};
 use switchboard_common::domain::admission::admit;
-use switchboard_common::domain::{Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, UserId};
+use switchboard_common::domain::{
+    Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId,
+};
 use switchboard_common::records::{CallRecord, RecordsError};
-use switchboard_common::room::{Door, Opened};
+use switchboard_common::room::{Door, Opened, Proof, Standing};
 use switchboard_common::telemetry::traces::{TARGET, follow};
 use tracing::{Instrument as _, info_span};
 
@@ -85,17 +87,23 @@ async fn admit_to(
     form: Joining,
     origin: Origin,
 ) -> Answer<impl IntoResponse + use<>> {
-    let (call, door) = find(&app, &room).await?;
+    let visitor = Visitor::of(caller, &room, app.now());
+    let Found { call, door, standing } = find(&app, &room, &visitor, &origin).await?;
     if call.status.is_over() || matches!(door, Door::Ended) {
         return Err(Code::CallEnded.into());
     }
-    let user = who(caller, form.guest_name, &call)?;
-    let Admission { role, waits } = decide(&app, &call, &user, form.passcode.as_deref(), &origin).await?;
+    let issued_ms = visitor.issued_ms;
+    let user = visitor.named(form.guest_name, &call)?;
+    if standing.keeps_out(issued_ms) {
+        return Err(Code::Banned.into());
+    }
+    let passcode = form.passcode.as_deref();
+    let Admission { role, waits } = decide(&app, &call, &user, passcode, standing.given, &origin).await?;
     let present = match &door {
         Door::Open { participants, .. } => *participants,
         Door::Absent | Door::Ended => 0,
     };
-    has_place(&app, &call, &door, &user.id).await?;
+    has_place(&app, &call, &door, &user.id, role).await?;
     if app.rooms.open(&room, &call.room_meta()).await? == Opened::Ended {
         return Err(Code::CallEnded.into());
     }
@@ -114,42 +122,49 @@ async fn admit_to(
     Ok(success("You may join", answer).into_response())
 }
 
-/// The call by its record, or, when MongoDB is away, by what the room knows of it.
-async fn find(app: &App, room: &RoomId) -> Answer<(CallRecord, Door)> {
-    let (record, door) = tokio::join!(app.records.call_of_room_with_people(room), app.rooms.door(room));
-    let door = door?;
-    match (record, &door) {
-        (Ok(Some(call)), _) => Ok((call, door)),
-        // A room that a socket has just created: its record is on its way through the outbox.
-        (Ok(None) | Err(RecordsError::Unavailable(_)), Door::Open { meta, .. }) => {
-            let call = CallRecord::from_room(room, meta);
-            Ok((call, door))
-        }
-        (Ok(None), Door::Ended) => Err(Code::CallEnded.into()),
-        (Ok(None), Door::Absent) => Err(Code::CallNotFound.into()),
-        (Err(error), _) => Err(error.into()),
-    }
+/// The identity to join with: the caller's own, a guest's former one for the same room, or a new guest's.
+struct Visitor {
+    id: UserId,
+    /// A user, known by its token.
+    user: Option<PublicUser>,
+    /// What a guest called itself before.
+    name: Option<String>,
+    /// When its identity was proved: the same time that a node goes by when somebody was removed.
+    issued_ms: u64,
 }
 
-/// The identity to join with: the caller's own, a guest's former one for the same room, or a new guest's.
-fn who(caller: Option<Identity>, guest_name: Option<String>, call: &CallRecord) -> Result<PublicUser, Problem> {
-    let mut former = None;
-    match caller {
-        Some(identity) if identity.kind == Kind::User => return Ok(identity.user),
-        Some(identity) => former = Some(identity),
-        None => {}
+impl Visitor {
+    fn of(caller: Option<Identity>, room: &RoomId, now: Timestamp) -> Self {
+        let issued_ms = |identity: &Identity| identity.issued_at.saturating_mul(1000);
+        match caller {
+            Some(caller) if caller.kind == Kind::User => {
+                Self { id: caller.user.id.clone(), issued_ms: issued_ms(&caller), name: None, user: Some(caller.user) }
+            }
+            Some(guest) if guest.room.as_ref() == Some(room) => {
+                Self { issued_ms: issued_ms(&guest), id: guest.user.id, name: Some(guest.user.name), user: None }
+            }
+            former => Self {
+                id: new_guest(),
+                user: None,
+                name: former.map(|guest| guest.user.name),
+                issued_ms: u64::try_from(now.0).unwrap_or(0),
+            },
+        }
     }
-    if call.call_type != CallType::Public {
-        return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call").into());
+
+    /// As others are to see it in the call.
+    fn named(self, guest_name: Option<String>, call: &CallRecord) -> Result<PublicUser, Problem> {
+        if let Some(user) = self.user {
+            return Ok(user);
+        }
+        if call.call_type != CallType::Public {
+            return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call").into());
+        }
+        let name = guest_name.or(self.name).ok_or_else(|| {
+            Refusal::field(Code::ValidationError, "guestName", "is required to join without an account")
+        })?;
+        Ok(PublicUser::new(self.id, name, None))
     }
-    let (former_id, former_name) = former.map_or((None, None), |identity| {
-        let same = identity.room.as_ref() == Some(&call.room);
-        (same.then_some(identity.user.id), Some(identity.user.name))
-    });
-    let name = guest_name
-        .or(former_name)
-        .ok_or_else(|| Refusal::field(Code::ValidationError, "guestName", "is required to join without an account"))?;
-    Ok(PublicUser::new(former_id.unwrap_or_else(new_guest), name, None))
 }
 
 fn new_guest() -> UserId {
@@ -157,29 +172,64 @@ fn new_guest() -> UserId {
     UserId::parse(&text).expect("`guest-` and 16 hexadecimal digits are a user id")
 }
 
+/// A call, and how its room stands to the visitor.
+struct Found {
+    call: CallRecord,
+    door: Door,
+    standing: Standing,
+}
+
+/// The call by its record, or, when MongoDB is away, by what the room knows of it; and the room at this moment, in one look.
+async fn find(app: &App, room: &RoomId, visitor: &Visitor, origin: &Origin) -> Answer<Found> {
+    let address = origin.0.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.address(address));
+    let proof = Proof { issued_ms: visitor.issued_ms, address };
+    let (record, approach) =
+        tokio::join!(app.records.call_of_room_with_people(room), app.rooms.approach(room, &visitor.id, &proof));
+    let (door, standing) = approach?;
+    let call = match (record, &door) {
+        (Ok(Some(mut call)), door) => {
+            if let Door::Open { meta, .. } = door {
+                call.follow(meta);
+            }
+            call
+        }
+        // A room that a socket has just created: its record is on its way through the outbox.
+        (Ok(None) | Err(RecordsError::Unavailable(_)), Door::Open { meta, .. }) => CallRecord::from_room(room, meta),
+        (Ok(None), Door::Ended) => return Err(Code::CallEnded.into()),
+        (Ok(None), Door::Absent) => return Err(Code::CallNotFound.into()),
+        (Err(error), _) => return Err(error.into()),
+    };
+    Ok(Found { call, door, standing })
+}
+
+/// Decides as a node does: by the call's door, and by the role that its room gave this one.
 async fn decide(
     app: &App,
     call: &CallRecord,
     user: &PublicUser,
     passcode: Option<&str>,
+    given: Option<Role>,
     origin: &Origin,
 ) -> Answer<Admission> {
     let door = call.entrance();
-    let given = match (call.passcode.as_deref(), passcode) {
-        (Some(stored), Some(given)) if door.has_passcode && *door.host != user.id => {
+    let passcode = match (call.passcode.as_deref(), passcode) {
+        (Some(stored), Some(passcode)) if door.has_passcode && *door.host != user.id => {
             app.limits.try_passcode(&call.room, origin).await?;
-            Some(app.hasher.verify_passcode(stored, given).await?)
+            Some(app.hasher.verify_passcode(stored, passcode).await?)
         }
         _ => None,
     };
-    Ok(admit(&door, Applicant { user: &user.id, passcode: given, join_token: None, given: None })?)
+    Ok(admit(&door, Applicant { user: &user.id, passcode, join_token: None, given })?)
 }
 
 /// Refuses early what the seat would be refused for; who is in the room already takes its old seat.
-async fn has_place(app: &App, call: &CallRecord, door: &Door, user: &UserId) -> Answer<()> {
-    let Door::Open { participants, locked, .. } = door else { return Ok(()) };
-    let full = *participants >= call.max_participants;
-    let shut = *locked && *user != call.host;
+async fn has_place(app: &App, call: &CallRecord, door: &Door, user: &UserId, role: Role) -> Answer<()> {
+    let (participants, locked) = match door {
+        Door::Open { participants, locked, .. } => (*participants, *locked),
+        Door::Absent | Door::Ended => (0, call.locked),
+    };
+    let full = participants >= call.max_participants;
+    let shut = locked && role < Role::Moderator;
     if !full && !shut {
         return Ok(());
     }

@@ -104,6 +104,9 @@ fn video_calls() -> Vec<Route> {
         get("/video-calls/{id}/stats", calls::stats, "Who was in a call, and when")
             .answers::<StatsView<'_>>()
             .refuses(&[Forbidden, CallNotFound]),
+        get("/video-calls/{id}/messages", calls::messages, "The recorded chat of a call, oldest first")
+            .lists::<calls::MessageView>()
+            .refuses(&[Forbidden, CallNotFound]),
         post("/video-calls/{id}/end", calls::end, "Ends a call for everybody")
             .answers::<calls::EndOfCall>()
             .refuses(&[HostRequired, CallNotFound]),

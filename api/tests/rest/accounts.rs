@@ -127,7 +127,13 @@ async fn a_profile_is_read_with_a_good_token_only() {
     };
     let foreign = issue(Tokens::new("another-secret-of-at-least-32-byte", REFRESH_SECRET));
     let expired = issue(Tokens::new(ACCESS_SECRET, REFRESH_SECRET).with_clock(|| 1_000_000_000));
+    let call = service.call(&ann, json!({})).await;
+    let joining = service.join(&call, Some(&ann.token), json!({})).await.text("joinToken");
+    let edited = ann.token.replace(ann.token.split('.').nth(1).unwrap(), joining.split('.').nth(1).unwrap());
     for (token, code) in [
+        (ann.refresh.as_str(), "TOKEN_INVALID"),
+        (joining.as_str(), "TOKEN_INVALID"),
+        (edited.as_str(), "TOKEN_INVALID"),
         (unsigned.as_str(), "TOKEN_INVALID"),
         (foreign.as_str(), "TOKEN_INVALID"),
         ("noise", "TOKEN_INVALID"),

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use switchboard_common::domain::RoomId;
 use switchboard_common::room::Door;
 
-use super::support::Service;
+use super::support::{Service, User, came, said, went};
 
 fn path(call: &Value) -> String {
     format!("/api/video-calls/{}", call["_id"].as_str().unwrap())
@@ -169,4 +169,58 @@ async fn the_host_and_nobody_else_ends_a_call_for_good() {
     let again = service.post(&end, Some(&ann.token), json!({})).await;
     assert_eq!(again.data(), ended.data());
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
+}
+
+#[tokio::test]
+async fn recorded_chat_is_read_in_pages_by_who_was_there_and_in_private_by_its_two_users() {
+    let service = Service::start().await;
+    let (ann, bob, cid) = (service.user("Ann").await, service.user("Bob").await, service.user("Cid").await);
+    let eve = service.user("Eve").await;
+    let call = service.call(&ann, json!({})).await;
+    let chat = [
+        said(&ann.id, None, "one"),
+        said(&bob.id, Some(&ann.id), "two"),
+        said(&bob.id, None, "three"),
+        said(&ann.id, Some(&cid.id), "four"),
+        said("guest-0123456789abcdef", None, "five"),
+    ];
+    service.record(&call, [came(&bob.id), came(&cid.id)].into_iter().chain(chat)).await;
+    let path = format!("/api/video-calls/{}/messages", call["_id"].as_str().unwrap());
+    let read = async |user: &User, query: &str| {
+        let reply = service.get(&format!("{path}{query}"), Some(&user.token)).await;
+        let texts: Vec<_> =
+            reply.data().as_array().unwrap().iter().map(|one| one["message"].as_str().unwrap().to_owned()).collect();
+        (texts.join(" "), reply.body["pagination"].clone())
+    };
+    let pages = |page: u32, limit: u32, total: u32, pages: u32| json!({ "page": page, "limit": limit, "total": total, "pages": pages });
+    assert_eq!(read(&ann, "").await, ("one two three four five".into(), pages(1, 50, 5, 1)));
+    assert_eq!(read(&bob, "?limit=2").await, ("one two".into(), pages(1, 2, 4, 2)));
+    assert_eq!(read(&cid, "?limit=2&page=2").await, ("four five".into(), pages(2, 2, 4, 2)));
+    assert_eq!(service.get(&path, Some(&eve.token)).await.refusal(), (403, "FORBIDDEN"), "she was not there yet");
+    let first = service.get(&path, Some(&bob.token)).await.data()[1].clone();
+    assert_eq!(
+        (&first["from"], &first["to"], &first["fromUser"]["name"], &first["type"]),
+        (&json!(bob.id), &json!(ann.id), &json!("Somebody"), &json!("text"))
+    );
+    // Whoever was removed, or left, reads no further; the host reads all.
+    service.record(&call, [went(&bob.id), said(&ann.id, None, "six")]).await;
+    assert_eq!(read(&bob, "").await.0, "one two three five");
+    assert_eq!(
+        (read(&cid, "?page=2&limit=4").await.0, read(&ann, "?page=2&limit=5").await.0),
+        ("six".into(), "six".into())
+    );
+    // Who came late reads what was before only when the call shows late comers its history.
+    let settings = json!({ "settings": { "chatHistoryEnabled": false } });
+    let patch = service.request(reqwest::Method::PATCH, path.trim_end_matches("/messages")).bearer_auth(&ann.token);
+    assert_eq!(service.send(patch.json(&settings)).await.status, 200);
+    service.record(&call, [came(&eve.id), said(&cid.id, None, "seven")]).await;
+    assert_eq!(
+        (read(&eve, "").await.0, read(&ann, "").await.0),
+        ("seven".into(), "one two three four five six seven".into())
+    );
+    let other = service.user("Other").await;
+    assert_eq!(service.get(&path, Some(&other.token)).await.refusal(), (403, "FORBIDDEN"));
+    assert_eq!(service.get(&path, None).await.refusal(), (401, "UNAUTHORIZED"));
+    let wrong = service.get(&format!("{path}?page=0&limit=101"), Some(&ann.token)).await;
+    assert_eq!((wrong.refusal(), wrong.fields()), ((400, "VALIDATION_ERROR"), vec!["page", "limit"]));
 }

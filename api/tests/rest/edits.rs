@@ -1,9 +1,13 @@
+use std::time::Duration;
+
+use api::recorder::{RecorderOptions, run};
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_common::domain::RoomId;
-use switchboard_common::room::Door;
+use switchboard_common::domain::{CallId, RoomId, RoomMeta, Timestamp, UserId};
+use switchboard_common::room::{Amended, By, Door};
+use tokio_util::sync::CancellationToken;
 
-use super::support::{Reply, Service, User};
+use super::support::{Reply, Service, User, came, said, until};
 
 fn path(call: &Value) -> String {
     format!("/api/video-calls/{}", call["_id"].as_str().unwrap())
@@ -76,6 +80,8 @@ async fn a_change_names_every_field_that_is_wrong_and_then_changes_nothing() {
         ("scheduledAt", json!(7)),
         ("maxParticipants", json!(1)),
         ("passcode", json!("1")),
+        ("locked", json!("true")),
+        ("locked", Value::Null),
         ("settings", json!([])),
         ("settings", json!({ "chatEnabled": null })),
         ("invitedUserIds", json!("me")),
@@ -86,6 +92,125 @@ async fn a_change_names_every_field_that_is_wrong_and_then_changes_nothing() {
         assert_eq!((reply.refusal(), reply.fields()), ((400, "VALIDATION_ERROR"), vec![field]), "{value}");
     }
     assert_eq!(service.get(&path(&call), Some(&ann.token)).await.data(), &call);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_hosts_who_edit_an_open_call_at_once_room_and_record_have_the_same_and_later_changes_arrive() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+    let (stop, options) = (CancellationToken::new(), RecorderOptions::default());
+    let options = RecorderOptions { idle: Duration::from_micros(100), ..options };
+    let recorder = tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, stop.clone()));
+    let id = CallId::parse(call["_id"].as_str().unwrap()).unwrap();
+    // A room is changed and the record has it: in full, at the room's version.
+    let agree = async |at_least: u64| {
+        let agreed = async || {
+            let Door::Open { meta, locked, .. } = service.rooms.door(&room).await.unwrap() else { return false };
+            let record = service.records.call(&id).await.unwrap().unwrap();
+            let same = RoomMeta { created_at: meta.created_at.clone(), ..record.room_meta() } == *meta;
+            same && locked == record.locked && meta.version >= at_least
+        };
+        until("room and record to agree", agreed).await;
+    };
+    for round in 0..10_u64 {
+        let edits = (0..16).map(|number| {
+            let fields = match number {
+                0 => json!({ "settings": { "chatEnabled": round % 2 == 0 } }),
+                1 => json!({ "maxParticipants": 10 + round }),
+                2 => json!({ "locked": round % 2 == 0 }),
+                3 => json!({ "description": format!("Round {round}") }),
+                _ => json!({ "title": format!("Title {round}-{number}") }),
+            };
+            change(&service, &call, &ann, fields)
+        });
+        for reply in futures_util::future::join_all(edits).await {
+            assert_eq!(reply.status, 200, "{reply:?}");
+        }
+        let record = service.records.call(&id).await.unwrap().unwrap();
+        assert_eq!(
+            (record.max_participants, record.description),
+            (10 + u32::try_from(round).unwrap(), format!("Round {round}"))
+        );
+        assert_eq!((record.settings.chat_enabled, record.locked), (round % 2 == 0, round % 2 == 0));
+        // Were the record ahead of the room, it would take this one for an old one.
+        let name = format!("From the room {round}");
+        let amended = service.rooms.amend(&room, By::Operator, None, |meta| meta.name.clone_from(&name)).await.unwrap();
+        assert!(matches!(amended, Amended::Done(_)), "{amended:?}");
+        agree((round + 1) * 17).await;
+        assert_eq!(service.records.call(&id).await.unwrap().unwrap().title, name);
+    }
+    stop.cancel();
+    recorder.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_was_handed_on_is_its_new_hosts_before_the_record_says_so() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({})).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+    // No recorder runs: the record is as late as it can be.
+    let heir = UserId::parse(&bob.id).unwrap();
+    let handed = service.rooms.amend(&room, By::Operator, None, |meta| meta.host = heir.clone()).await.unwrap();
+    assert!(matches!(handed, Amended::Done(_)), "{handed:?}");
+    let end = async |who: &User| service.post(&format!("{}/end", path(&call)), Some(&who.token), json!({})).await;
+    assert_eq!(change(&service, &call, &ann, json!({ "title": "Mine" })).await.refusal(), (403, "HOST_REQUIRED"));
+    assert_eq!(
+        (end(&ann).await.refusal(), delete(&service, &call, &ann).await.refusal()),
+        ((403, "HOST_REQUIRED"), (403, "HOST_REQUIRED"))
+    );
+    let changed = change(&service, &call, &bob, json!({ "title": "His", "description": "Now" })).await;
+    assert_eq!((changed.text("title"), changed.text("hostId")), ("His".into(), bob.id.clone()));
+    assert_eq!(end(&bob).await.status, 200);
+    assert_eq!(delete(&service, &call, &bob).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_call_is_locked_whether_or_not_its_room_is_open() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({})).await;
+    let lock = async |locked: bool| {
+        let changed = change(&service, &call, &ann, json!({ "locked": locked })).await;
+        assert_eq!(changed.data()["locked"], locked, "{changed:?}");
+    };
+    lock(true).await;
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "ROOM_LOCKED"));
+    assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200, "the host has the key");
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "ROOM_LOCKED"));
+    lock(false).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Open { locked: false, .. }));
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_said_in_a_call_is_gone_when_it_is_deleted() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    service.record(&call, [came(&ann.id), said(&ann.id, None, "a secret")]).await;
+    let id = CallId::parse(call["_id"].as_str().unwrap()).unwrap();
+    let lines = async || service.records.call_events(&id).await.unwrap().len();
+    let path = format!("{}/messages", path(&call));
+    assert_eq!(
+        (service.get(&path, Some(&ann.token)).await.body["pagination"]["total"].as_u64(), lines().await),
+        (Some(1), 1)
+    );
+    assert_eq!(delete(&service, &call, &ann).await.status, 200);
+    assert_eq!(service.get(&path, Some(&ann.token)).await.refusal(), (404, "CALL_NOT_FOUND"));
+    assert_eq!(lines().await, 0);
+    // What was on its way at that moment is written after all, and removed a day later.
+    service.record(&call, [came(&ann.id)]).await;
+    let deleted = api::app::now();
+    api::erasure::look(&service.records, deleted).await;
+    assert_eq!(lines().await, 1);
+    api::erasure::look(&service.records, Timestamp(deleted.0 + 25 * 3_600_000)).await;
+    assert_eq!(lines().await, 0);
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 use api::limits::RatesConfig;
 use serde_json::json;
-use switchboard_common::auth::{Kind, Tokens};
-use switchboard_common::domain::{Role, RoomId, UserId};
+use switchboard_common::auth::{ClusterKey, Kind, Tokens};
+use switchboard_common::domain::{PublicUser, Role, RoomId, UserId};
 use switchboard_common::rate_limit::PasscodeRates;
-use switchboard_common::room::{Door, Rate};
+use switchboard_common::room::{By, Door, Left, Order, Ordered, Proof, Rate};
 
 use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
+
+fn now_s() -> u64 {
+    u64::try_from(api::app::now().seconds()).unwrap()
+}
 
 fn tokens() -> Tokens {
     Tokens::new(ACCESS_SECRET, REFRESH_SECRET)
@@ -141,4 +145,75 @@ async fn a_passcode_is_not_guessed_by_trying_and_other_calls_are_joined_meanwhil
     assert!(blocked.headers.contains_key("retry-after"));
     assert_eq!(service.join(&other, None, guess("s3cret")).await.status, 200);
     assert_eq!(service.join(&guarded, Some(&ann.token), json!({})).await.status, 200, "the host needs none");
+}
+
+#[tokio::test]
+async fn whoever_was_removed_or_banned_is_refused_as_by_a_socket_with_every_token_of_before() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({})).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    let guest = service.join(&call, None, json!({ "guestName": "Gil" })).await;
+    let (gil, guest) = (guest.text("token"), guest.data()["user"]["id"].as_str().unwrap().to_owned());
+    let remove = async |id: &str, visit: u64, ban: bool| {
+        let peer = service.seat(&call, id, visit).await.peer.clone();
+        let kick = Order::Kick { peer, ban, reason: None };
+        assert_eq!(service.rooms.order(&room, By::Operator, &kick).await.unwrap(), Ordered::Done(Vec::new()));
+    };
+    remove(&bob.id, 1, false).await;
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "BANNED"));
+    remove(&guest, 2, false).await;
+    assert_eq!(service.join(&call, Some(&gil), json!({})).await.refusal(), (403, "BANNED"));
+    assert_eq!(
+        service.join(&call, None, json!({ "guestName": "Gil" })).await.status,
+        200,
+        "a guest is whoever it says"
+    );
+
+    // A newer token opens the room again, a ban does not end while the room is there.
+    let clock = || now_s() + 2;
+    let later = Tokens::new(ACCESS_SECRET, REFRESH_SECRET).with_clock(clock);
+    let bob_now = PublicUser::new(UserId::parse(&bob.id).unwrap(), "Bob".into(), None);
+    let newer = later.issue_access(&bob_now, &bob.email, "0123456789abcdef0123456789abcdef").unwrap().token;
+    assert_eq!(service.join(&call, Some(&newer), json!({})).await.status, 200);
+    remove(&bob.id, 3, true).await;
+    assert_eq!(service.join(&call, Some(&newer), json!({})).await.refusal(), (403, "BANNED"));
+}
+
+#[tokio::test]
+async fn a_banned_guests_address_is_refused_whoever_it_says_it_is() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    let joined = service.join(&call, None, json!({ "guestName": "Gil" })).await;
+    let address = ClusterKey::derive(ACCESS_SECRET).address("127.0.0.1".parse().unwrap());
+    let proof = Proof { issued_ms: 0, address: Some(address) };
+    let seat = service.seat_with(&call, joined.data()["user"]["id"].as_str().unwrap(), 1, proof).await;
+    let ban = Order::Kick { peer: seat.peer.clone(), ban: true, reason: None };
+    assert_eq!(service.rooms.order(&room, By::Operator, &ban).await.unwrap(), Ordered::Done(Vec::new()));
+    assert_eq!(service.join(&call, None, json!({ "guestName": "Other" })).await.refusal(), (403, "BANNED"));
+    assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200, "a user is known by its account");
+}
+
+#[tokio::test]
+async fn the_role_is_the_one_that_the_room_gave() {
+    let service = Service::start().await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({ "settings": { "waitingRoomEnabled": true } })).await;
+    let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+    let role = async |token: &str| {
+        let joined = service.join(&call, Some(token), json!({})).await;
+        (joined.text("role"), joined.data()["waits"].as_bool().unwrap())
+    };
+    assert_eq!(role(&ann.token).await, ("host".into(), false));
+    assert_eq!(role(&bob.token).await, ("participant".into(), true));
+    let host = service.seat(&call, &ann.id, 1).await;
+    let seat = service.seat(&call, &bob.id, 2).await;
+    let promotion = Order::Role { peer: seat.peer.clone(), role: Role::Moderator };
+    assert_eq!(service.rooms.order(&room, By::Operator, &promotion).await.unwrap(), Ordered::Done(Vec::new()));
+    assert_eq!(role(&bob.token).await, ("moderator".into(), false));
+    assert_eq!(service.rooms.leave(&host, "left").await.unwrap(), Left::Done);
+    assert_eq!(role(&bob.token).await, ("host".into(), false), "it stands in for the host");
+    assert_eq!(role(&ann.token).await, ("host".into(), false), "whose call it is");
 }

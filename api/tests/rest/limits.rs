@@ -98,6 +98,21 @@ async fn passwords_of_one_account_cannot_be_tried_from_many_addresses() {
 }
 
 #[tokio::test]
+async fn addresses_cannot_be_tried_by_changing_ones_own() {
+    let sign_in = Rates { address: None, account: rate(2) };
+    let service = Service::limited(RatesConfig { sign_in, ..RatesConfig::default() }).await;
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let patch = async |body: serde_json::Value| {
+        service.send(service.request(Method::PATCH, "/api/auth/profile").bearer_auth(&ann.token).json(&body)).await
+    };
+    for _ in 0..2 {
+        assert_eq!(patch(json!({ "email": bob.email })).await.refusal(), (409, "USER_EXISTS"));
+    }
+    assert_eq!(patch(json!({ "email": bob.email })).await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+    assert_eq!(patch(json!({ "name": "Anna" })).await.status, 200);
+}
+
+#[tokio::test]
 async fn without_redis_nobody_is_limited() {
     let mongo = Mongo::start().await.unwrap();
     let mut redis = RedisServer::start().await.unwrap();

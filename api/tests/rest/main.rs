@@ -9,6 +9,7 @@ mod calls;
 mod edits;
 mod join;
 mod limits;
+mod node_service;
 mod openapi;
 mod outage;
 mod protocol;

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
+use reqwest::Method;
 use serde_json::json;
+use switchboard_common::domain::RoomId;
+use switchboard_common::room::Door;
 
 use super::support::{PASSWORD, Service};
 
@@ -20,7 +23,17 @@ async fn without_mongodb_answers_are_503_and_a_room_that_redis_knows_is_joined_a
     mongo.process().wait_exit(Duration::from_secs(20)).await.unwrap();
 
     let login = json!({ "email": ann.email, "password": PASSWORD });
+    let newcomer = json!({ "name": "Cid", "email": "cid@example.org", "password": PASSWORD });
+    let path = format!("/api/video-calls/{}", open["_id"].as_str().unwrap());
+    let edit = |method| service.request(method, &path).bearer_auth(&ann.token).json(&json!({ "title": "Half" }));
     for reply in [
+        service.post("/api/auth/register", None, newcomer.clone()).await,
+        service.post("/api/video-calls", Some(&ann.token), json!({ "title": "Half" })).await,
+        service.send(edit(Method::PATCH)).await,
+        service.send(edit(Method::DELETE)).await,
+        service.post(&format!("{path}/end"), Some(&ann.token), json!({})).await,
+        service.get(&format!("{path}/messages"), Some(&ann.token)).await,
+        service.get(&format!("{path}/stats"), Some(&ann.token)).await,
         service.get("/api/auth/profile", Some(&ann.token)).await,
         service.post("/api/auth/login", None, login.clone()).await,
         service.get("/api/video-calls", Some(&ann.token)).await,
@@ -44,6 +57,12 @@ async fn without_mongodb_answers_are_503_and_a_room_that_redis_knows_is_joined_a
 
     mongo.restart().await.unwrap();
     assert_eq!(service.post("/api/auth/login", None, login).await.status, 200);
+    assert_eq!(service.post("/api/auth/register", None, newcomer).await.status, 201, "nothing of her was there");
+    let list = service.get("/api/video-calls?sort=createdAt&order=asc", Some(&ann.token)).await;
+    let calls: Vec<_> = list.data().as_array().unwrap().iter().map(|call| (&call["title"], &call["status"])).collect();
+    assert_eq!(calls, [(&json!("A call"), &json!("waiting")); 2], "nothing is half done");
+    let door = service.rooms.door(&RoomId::parse(open["roomId"].as_str().unwrap()).unwrap()).await.unwrap();
+    assert!(matches!(&door, Door::Open { meta, .. } if meta.name == "A call"), "{door:?}");
     assert_eq!(
         service.post("/api/auth/refresh", None, refresh).await.status,
         200,
@@ -64,13 +83,17 @@ async fn without_redis_reading_goes_on_and_joining_is_503() {
 
     let path = format!("/api/video-calls/{}", call["_id"].as_str().unwrap());
     assert_eq!(service.get(&path, Some(&ann.token)).await.text("title"), "A call");
+    let edit = |method| service.request(method, &path).bearer_auth(&ann.token).json(&json!({ "title": "Half" }));
     for reply in [
         service.join(&call, Some(&ann.token), json!({})).await,
         service.post(&format!("{path}/end"), Some(&ann.token), json!({})).await,
+        service.send(edit(Method::PATCH)).await,
+        service.send(edit(Method::DELETE)).await,
     ] {
         assert_eq!(reply.refusal(), (503, "SERVICE_UNAVAILABLE"));
         assert!(reply.headers.contains_key("retry-after"), "{reply:?}");
     }
+    assert_eq!(service.get(&path, Some(&ann.token)).await.data(), &call, "nothing is half done");
     assert_eq!(service.get("/api/health", None).await.body["data"]["dependencies"]["redis"], "down");
 
     // Sign-ins could not be ended everywhere, so nothing of it is done; signing in needs no Redis.

@@ -132,7 +132,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 #[tokio::test]
 async fn no_json_body_makes_any_route_fail_without_a_code() {
-    const FIELDS: [&str; 17] = [
+    const FIELDS: [&str; 20] = [
         "name",
         "email",
         "password",
@@ -149,11 +149,18 @@ async fn no_json_body_makes_any_route_fail_without_a_code() {
         "roomId",
         "guestName",
         "currentPassword",
+        "newPassword",
+        "confirmPassword",
+        "locked",
         "unknown",
     ];
     let service = Service::start().await;
     let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    let call = format!("/api/video-calls/{}", call["_id"].as_str().unwrap());
     let routes = [
+        (Method::PATCH, call.as_str()),
+        (Method::POST, "/api/auth/change-password"),
         (Method::POST, "/api/auth/register"),
         (Method::POST, "/api/auth/login"),
         (Method::POST, "/api/auth/refresh"),

@@ -12,11 +12,13 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use switchboard_common::auth::{Hasher, IceConfig, OperatorKeys, Tokens, TurnCredentials};
+use switchboard_common::auth::{ClusterKey, Hasher, IceConfig, OperatorKeys, Tokens, TurnCredentials};
 use switchboard_common::config::{Env, OriginsConfig};
-use switchboard_common::domain::{MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, UserId};
+use switchboard_common::domain::{
+    CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
+};
 use switchboard_common::rate_limit::RateLimiter;
-use switchboard_common::records::{Records, RecordsTimeouts};
+use switchboard_common::records::{CallChange, CallFact, ChatMessage, Present, Records, RecordsTimeouts};
 use switchboard_common::redis_client::RedisUrl;
 use switchboard_common::room::{Door, Join, Joined, Proof, Revocations, RoomOptions, Rooms, Seat};
 use tokio::sync::OnceCell;
@@ -140,7 +142,8 @@ impl Service {
     async fn pod_of(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig, operators: OperatorKeys) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
         let records = Records::connect(mongo, timeouts).await.unwrap();
-        records.ensure_indexes().await.unwrap();
+        // Not bounded by what the test allows an operation: a busy machine may take longer for the first ones.
+        until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
         let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
         let rooms = Rooms::connect(&url, options, node).await.unwrap();
@@ -154,6 +157,7 @@ impl Service {
             tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
             revoked,
             operators,
+            addresses: ClusterKey::derive(ACCESS_SECRET),
             hasher: hasher.clone(),
             ice: IceConfig {
                 stun: vec!["stun:127.0.0.1:3478".into()],
@@ -224,8 +228,35 @@ impl Service {
         self.post("/api/video-calls/join", token, body).await
     }
 
+    /// Its database, by the driver's own door.
+    pub(crate) async fn database(&self) -> mongodb::Database {
+        mongodb::Client::with_uri_str(&self.place.0).await.unwrap().default_database().unwrap()
+    }
+
+    /// Records what happened in a call, as the recorder does.
+    pub(crate) async fn record(&self, call: &Value, changes: impl IntoIterator<Item = CallChange>) {
+        let fact = |change| {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            CallFact {
+                event_id: format!("0:{number}"),
+                order: format!("{number:020}"),
+                at: Timestamp(i64::from(number)),
+                call: CallId::parse(call["_id"].as_str().unwrap()).unwrap(),
+                room: RoomId::parse(call["roomId"].as_str().unwrap()).unwrap(),
+                change,
+            }
+        };
+        let facts: Vec<_> = changes.into_iter().map(fact).collect();
+        assert_eq!(self.records.write_facts(&facts).await.unwrap(), []);
+    }
+
     /// Seats somebody as a node does; `visit` tells its sessions apart.
     pub(crate) async fn seat(&self, call: &Value, id: &str, visit: u64) -> Arc<Seat> {
+        self.seat_with(call, id, visit, Proof { issued_ms: u64::MAX >> 12, address: None }).await
+    }
+
+    /// As `seat`, of somebody who proves itself so.
+    pub(crate) async fn seat_with(&self, call: &Value, id: &str, visit: u64, proof: Proof) -> Arc<Seat> {
         let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
         self.rooms.beat(self.rooms.partition_of(&room), 1, true).await.unwrap();
         let Door::Open { meta, .. } = self.rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
@@ -242,11 +273,43 @@ impl Service {
             given: (user == meta.host).then_some(Role::Host),
             user,
             media: MediaState::default(),
-            proof: Proof::default(),
+            proof,
         };
         match self.rooms.join(join).await.unwrap() {
             Joined::Seated { seat, .. } => seat,
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Somebody says something, to all or to one.
+pub(crate) fn said(from: &str, to: Option<&str>, message: &str) -> CallChange {
+    let user = |id: &str| UserId::parse(id).unwrap();
+    let id = format!("m{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let (name, message) = ("Somebody".to_owned(), message.to_owned());
+    CallChange::Said(Box::new(ChatMessage { id, from: user(from), name, to: to.map(user), message }))
+}
+
+fn present(id: &str) -> Present {
+    Present { peer: PeerId::parse(id).unwrap(), user: UserId::parse(id).unwrap(), join: "1-0".to_owned() }
+}
+
+/// Somebody comes.
+pub(crate) fn came(id: &str) -> CallChange {
+    CallChange::Joined { who: present(id), name: "Somebody".to_owned(), role: Role::Participant, count: 1 }
+}
+
+/// Somebody goes.
+pub(crate) fn went(id: &str) -> CallChange {
+    CallChange::Left { who: present(id), reason: "kicked".to_owned() }
+}
+
+/// Waits for a condition, within a bound.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(120), async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "waited in vain for {what}");
 }

@@ -84,3 +84,17 @@ fn a_turn_server_needs_credentials() {
     assert_eq!(IceSettings::from_env(&mut right).stun, [ICE_DEFAULT_STUN]);
     assert_eq!(problems(right), Vec::<String>::new());
 }
+
+#[test]
+fn traces_go_to_a_collector_without_tls_or_nowhere() {
+    let config = |endpoint: &str| {
+        let mut env = env(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_TRACES_SAMPLER_ARG", "0.25")]);
+        (TraceConfig::from_env(&mut env), problems(env))
+    };
+    let (trace, wrong) = config("http://collector:4318");
+    assert_eq!((trace.endpoint.as_deref(), trace.ratio), (Some("http://collector:4318"), 0.25));
+    assert!(wrong.is_empty());
+    assert_eq!(config("").0.endpoint, None);
+    // It would be taken, and every span lost.
+    assert_eq!(config("https://collector:4318").1, ["OTEL_EXPORTER_OTLP_ENDPOINT"]);
+}

@@ -145,6 +145,22 @@ impl CallRecord {
         }
     }
 
+    /// Becomes what its open room has of it, when that is newer: a change is in the room first. A room of another call changes nothing.
+    pub fn follow(&mut self, meta: &RoomMeta) {
+        if meta.call_id != self.id || meta.version <= self.revision {
+            return;
+        }
+        self.title.clone_from(&meta.name);
+        self.host.clone_from(&meta.host);
+        self.call_type = meta.call_type;
+        self.settings = meta.settings.clone();
+        self.max_participants = meta.max_participants;
+        self.locked = meta.locked;
+        self.passcode.clone_from(&meta.passcode_hash);
+        self.invited.clone_from(&meta.invited);
+        self.revision = meta.version;
+    }
+
     /// The rules of its door.
     #[must_use]
     pub fn entrance(&self) -> Entrance<'_> {

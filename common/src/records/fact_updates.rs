@@ -224,7 +224,7 @@ fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
 }
 
 /// The call as its room has it, unless the record has a later version.
-fn updated(update: &CallUpdate) -> Vec<Document> {
+pub(super) fn updated(update: &CallUpdate) -> Vec<Document> {
     let stored = |value: Result<Bson, _>| value.unwrap_or(Bson::Null);
     let revision = i64::try_from(update.revision).unwrap_or(i64::MAX);
     let newer = doc! { "$lte": [{ "$ifNull": ["$revision", 0_i64] }, revision] };

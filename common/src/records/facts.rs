@@ -10,7 +10,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::stored::{date_to_bson, id_to_bson};
 use super::{Records, RecordsError, fact_updates};
-use crate::domain::{CallId, CallSettings, CallType, PeerId, Role, RoomId, Timestamp, UserId};
+use crate::domain::{CallId, CallSettings, CallType, PeerId, Role, RoomId, RoomMeta, Timestamp, UserId};
 
 /// One thing that happened in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,22 @@ pub struct CallUpdate {
     pub revision: u64,
     /// What only a host's request changes; `None` when this change said nothing of it.
     pub door: Option<CallDoor>,
+}
+
+impl From<&RoomMeta> for CallUpdate {
+    fn from(room: &RoomMeta) -> Self {
+        let door =
+            CallDoor { call_type: room.call_type, passcode: room.passcode_hash.clone(), invited: room.invited.clone() };
+        Self {
+            title: room.name.clone(),
+            host: Some(room.host.clone()),
+            settings: room.settings.clone(),
+            max_participants: room.max_participants,
+            locked: room.locked,
+            revision: room.version,
+            door: Some(door),
+        }
+    }
 }
 
 /// Who may join a call.
@@ -289,24 +305,6 @@ impl Records {
         Ok(documents.iter().filter_map(fact_updates::read_event).collect())
     }
 
-    /// The recorded chat of a call as `reader` may see it, oldest first; at most the first 10,000 messages.
-    ///
-    /// # Errors
-    /// When MongoDB is away.
-    pub async fn chat_messages(&self, call: &CallId, reader: &UserId) -> Result<Vec<ChatMessage>, RecordsError> {
-        use futures_util::TryStreamExt as _;
-
-        let messages = self.database.collection::<Document>(MESSAGES);
-        let reader = id_to_bson(reader.as_str());
-        let theirs = doc! {
-            "callId": id_to_bson(call.as_str()),
-            "$or": [{ "to": Bson::Null }, { "to": reader.clone() }, { "userId": reader }],
-        };
-        let find = messages.find(theirs).sort(doc! { "order": 1 }).limit(EVENTS_MAX);
-        let documents: Vec<Document> = self.run("chat_messages", async { find.await?.try_collect().await }).await?;
-        Ok(documents.iter().filter_map(fact_updates::read_message).collect())
-    }
-
     /// Says that a writer of facts is there, and asks how many are: those that said so within `alive`, by MongoDB's clock.
     ///
     /// # Errors
@@ -342,8 +340,8 @@ impl Records {
     }
 }
 
-const EVENTS: &str = "callevents";
-const MESSAGES: &str = "chatmessages";
+pub(super) const EVENTS: &str = "callevents";
+pub(super) const MESSAGES: &str = "chatmessages";
 const DEAD: &str = "deadfacts";
 const RECORDERS: &str = "recorders";
 pub(super) const DUPLICATE_KEY: i32 = 11_000;

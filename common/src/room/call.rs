@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Value};
 
 use super::context::Context;
 use super::{Op, Partition, Seat, StoreError};
@@ -119,21 +119,19 @@ impl Call {
         }
     }
 
-    /// Appends its commands; says how many.
-    pub(super) fn write(&mut self, context: &Context, pipeline: &mut Pipeline) -> usize {
+    /// Appends its commands as they go over the wire; says how many.
+    pub(super) fn write(&mut self, context: &Context, packed: &mut Vec<u8>) -> usize {
         self.progress.written = true;
         match &mut self.request {
             Request::Fixed(commands) => {
-                for command in commands.iter() {
-                    pipeline.add_command(command.clone());
-                }
+                commands.iter().for_each(|command| command.write_packed_command(packed));
                 commands.len()
             }
             Request::Op { seat, op, number } => {
                 if *number == 0 {
                     *number = seat.op.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
                 }
-                pipeline.add_command(context.op(self.partition, seat, op, *number));
+                context.op(self.partition, seat, op, *number, packed);
                 1
             }
         }

@@ -55,8 +55,13 @@ impl Keys {
         self.slots[usize::from(p.0)]
     }
 
+    /// What every name of a partition begins with.
+    pub(super) fn start(&self, p: Partition) -> &str {
+        &self.starts[usize::from(p.0)]
+    }
+
     fn key(&self, p: Partition, rest: impl Display) -> String {
-        format!("{}{rest}", self.starts[usize::from(p.0)])
+        format!("{}{rest}", self.start(p))
     }
 
     /// Hash: the room.

@@ -8,18 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, RedisError, ServerErrorKind, Value, cmd};
+use redis::{ServerErrorKind, Value, cmd};
+use tokio::time::timeout;
 
 use super::call::Call;
+use super::reply::{text, time_ms};
 use super::scripts::Script;
 use super::topology::{Address, Topology};
 use super::{Partition, Seat, StoreError};
+use crate::redis_client::connection::{Connection, ConnectionError};
 
 /// Between two tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 /// Between two tries while a slot is on the move.
 const MOVING: Duration = Duration::from_millis(5);
+/// What a lane keeps of the space that a pipeline took.
+const PACKED: usize = 256 * 1024;
 /// How long a lane waits for the clock of a server that took over.
 const CLOCK_BEHIND: Duration = Duration::from_secs(2);
 
@@ -36,8 +40,8 @@ enum Trouble {
     NotServing,
 }
 
-struct Connection {
-    redis: MultiplexedConnection,
+struct Link {
+    redis: Connection,
     name: ConnectionName,
 }
 
@@ -51,6 +55,8 @@ struct ConnectionName {
 pub(super) async fn run(topology: Arc<Topology>, lane: usize, address: Address) {
     let wake = topology.queues.wake(lane);
     let mut server = Server { topology, address, connection: None, previous: None, backoff: BACKOFF.0 };
+    // Each pipeline as it goes over the wire.
+    let mut packed = Vec::new();
     loop {
         let mut batch = server.topology.queues.take(lane);
         if batch.is_empty() {
@@ -66,10 +72,11 @@ pub(super) async fn run(topology: Arc<Topology>, lane: usize, address: Address) 
             continue;
         };
         let topology = &server.topology;
-        let mut pipeline = Pipeline::with_capacity(batch.len());
-        let counts: Vec<usize> = batch.iter_mut().map(|call| call.write(&topology.context, &mut pipeline)).collect();
+        packed.clear();
+        packed.shrink_to(PACKED);
+        let counts: Vec<usize> = batch.iter_mut().map(|call| call.write(&topology.context, &mut packed)).collect();
         topology.queues.fly(lane, batch);
-        let answers = exchange(topology, &mut connection.redis, &pipeline).await;
+        let answers = exchange(topology, &mut connection.redis, &packed, counts.iter().sum()).await;
         let batch = topology.queues.land(lane);
         let (unanswered, trouble) = match answers {
             Some(answers) => settle(batch, &counts, answers),
@@ -86,7 +93,7 @@ pub(super) async fn run(topology: Arc<Topology>, lane: usize, address: Address) 
 struct Server {
     topology: Arc<Topology>,
     address: Address,
-    connection: Option<Connection>,
+    connection: Option<Link>,
     previous: Option<ConnectionName>,
     backoff: Duration,
 }
@@ -103,7 +110,7 @@ impl Server {
                 self.connection = Some(opened);
             }
             Err(error) => {
-                tracing::debug!(kind = ?error.kind(), "cannot connect to redis");
+                tracing::debug!(%error, "cannot connect to redis");
                 self.topology.refresh(&self.address).await;
                 tokio::time::sleep(self.backoff).await;
                 self.backoff = (self.backoff * 2).min(BACKOFF.1);
@@ -113,8 +120,9 @@ impl Server {
 
     /// Does what it takes for the unanswered calls to be answered next time.
     async fn recover(&mut self, trouble: Trouble) {
+        let limit = self.topology.context.options.lanes.queue_time;
         if let (Trouble::NoScript, Some(connection)) = (trouble, &mut self.connection)
-            && load(&mut connection.redis).await.is_ok()
+            && matches!(timeout(limit, load(&mut connection.redis)).await, Ok(Ok(())))
         {
             return;
         }
@@ -135,13 +143,21 @@ impl Server {
     }
 }
 
-/// Sends a pipeline; `None` when the connection is lost, or silent for too long to be waited for.
-async fn exchange(topology: &Topology, redis: &mut MultiplexedConnection, pipeline: &Pipeline) -> Option<Vec<Value>> {
+/// Sends a pipeline and reads its answers; `None` when the connection is lost, or silent for too long to be waited for.
+async fn exchange(topology: &Topology, redis: &mut Connection, packed: &[u8], count: usize) -> Option<Vec<Value>> {
     let started = Instant::now();
     let late = topology.context.options.lanes.queue_time;
-    let answers = tokio::time::timeout(late, redis.send_packed_commands(pipeline, 0, pipeline.len())).await;
+    let answers = timeout(late, async {
+        redis.send(packed).await?;
+        let mut answers = Vec::with_capacity(count);
+        for _ in 0..count {
+            answers.push(redis.value().await?);
+        }
+        Ok::<_, ConnectionError>(answers)
+    })
+    .await;
     #[expect(clippy::cast_precision_loss, reason = "a histogram")]
-    metrics::histogram!("switchboard_redis_lane_batch_size").record(pipeline.len() as f64);
+    metrics::histogram!("switchboard_redis_lane_batch_size").record(count as f64);
     metrics::histogram!("switchboard_redis_pipeline_seconds").record(started.elapsed().as_secs_f64());
     answers.ok()?.ok()
 }
@@ -231,30 +247,51 @@ async fn connect(
     topology: &Topology,
     address: &Address,
     previous: Option<&ConnectionName>,
-) -> Result<Connection, RedisError> {
+) -> Result<Link, ConnectionError> {
     let limit = topology.context.options.lanes.queue_time;
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(limit)).set_response_timeout(Some(limit));
-    let client = redis::Client::open(topology.url.connection(&address.0, address.1)?)?;
-    let mut redis = client.get_multiplexed_async_connection_with_config(&config).await?;
-    let info: String = cmd("INFO").arg("server").query_async(&mut redis).await?;
-    let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::to_owned);
+    let (link, now_ms) = timeout(limit, greet(topology, address, previous)).await.map_err(std::io::Error::from)??;
+    let behind = topology.seen_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
+    tokio::time::sleep(Duration::from_millis(behind).min(CLOCK_BEHIND)).await;
+    Ok(link)
+}
+
+/// Everything of it but the wait; with the server's clock, in ms.
+async fn greet(
+    topology: &Topology,
+    address: &Address,
+    previous: Option<&ConnectionName>,
+) -> Result<(Link, u64), ConnectionError> {
+    let mut redis = Connection::open(&topology.url, &address.0, address.1).await?;
+    let info = redis.query(cmd("INFO").arg("server")).await?;
+    let run =
+        text(&info).and_then(|info| info.lines().find_map(|line| line.strip_prefix("run_id:"))).map(str::to_owned);
     // In another run the number is somebody else's.
     if let Some(previous) = previous.filter(|previous| previous.run == run) {
         // It may be gone already, or not ours to end: then there is nothing to fear from it, or nothing to be done.
-        let _: Result<i64, _> = cmd("CLIENT").arg("KILL").arg("ID").arg(previous.id).query_async(&mut redis).await;
+        let _killed_or_gone = redis.query(cmd("CLIENT").arg("KILL").arg("ID").arg(previous.id)).await?;
     }
-    let id = cmd("CLIENT").arg("ID").query_async(&mut redis).await?;
+    let Value::Int(id) = redis.query(cmd("CLIENT").arg("ID")).await? else { return Err(unready("CLIENT ID")) };
     load(&mut redis).await?;
-    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut redis).await?;
-    let behind = topology.seen_ms.load(Ordering::Relaxed).saturating_sub(seconds * 1000 + micros / 1000);
-    tokio::time::sleep(Duration::from_millis(behind).min(CLOCK_BEHIND)).await;
-    Ok(Connection { redis, name: ConnectionName { run, id } })
+    let time = redis.query(&cmd("TIME")).await?;
+    let now_ms = time_ms(Some(&time)).map_err(|_| unready("TIME"))?;
+    Ok((Link { redis, name: ConnectionName { run, id } }, now_ms))
 }
 
-async fn load(redis: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    let mut pipeline = Pipeline::new();
+/// A server that is loading, or on its way out, answers with errors.
+fn unready(command: &str) -> ConnectionError {
+    ConnectionError::Refused(command.to_owned())
+}
+
+async fn load(redis: &mut Connection) -> Result<(), ConnectionError> {
+    let mut packed = Vec::new();
     for script in Script::ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
+        cmd("SCRIPT").arg("LOAD").arg(script.source()).write_packed_command(&mut packed);
     }
-    pipeline.exec_async(redis).await
+    redis.send(&packed).await?;
+    for _ in Script::ALL {
+        if matches!(redis.value().await?, Value::ServerError(_)) {
+            return Err(unready("SCRIPT LOAD"));
+        }
+    }
+    Ok(())
 }

@@ -22,6 +22,7 @@ mod lane;
 mod ops;
 mod options;
 mod order;
+mod packed;
 mod queues;
 mod rate;
 mod reply;
@@ -33,7 +34,7 @@ mod survey;
 mod topology;
 pub mod types;
 
-pub use bus::{Bus, BusEvent, Sink};
+pub use bus::{Bus, BusEvent, Cause, Sink};
 pub use door::{Created, Door, Ended, Opened, Standing};
 pub use fact::{Fact, OutboxEntry, Presence};
 pub use ops::{Chat, Hinted, History, Op, OpKind, OpReply};

@@ -152,13 +152,19 @@ impl Queues {
 
     /// Each lane in use, by one partition of it.
     pub(super) fn one_of_each_lane(&self) -> Vec<Partition> {
+        self.in_use().into_iter().map(|(partition, _)| partition).collect()
+    }
+
+    /// The lanes that partitions are with.
+    pub(super) fn lanes_in_use(&self) -> Vec<usize> {
+        self.in_use().into_iter().map(|(_, lane)| lane).collect()
+    }
+
+    fn in_use(&self) -> Vec<(Partition, usize)> {
         let state = self.lock();
         let mut seen = vec![false; state.lanes.len()];
-        (0_u16..)
-            .zip(&state.lines)
-            .filter(|(_, line)| !std::mem::replace(&mut seen[line.owner], true))
-            .map(|(p, _)| Partition(p))
-            .collect()
+        let lines = (0_u16..).zip(&state.lines).filter(|(_, line)| !std::mem::replace(&mut seen[line.owner], true));
+        lines.map(|(p, line)| (Partition(p), line.owner)).collect()
     }
 
     /// Calls that wait, those in pipelines left out.

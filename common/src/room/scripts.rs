@@ -54,7 +54,7 @@ scripts! {
     /// Ends a call.
     End "end" ["prelude" "seats" "ending" "end"];
     /// One deadline.
-    Expire "expire" ["prelude" "seats" "people" "parting" "ending" "expire"];
+    Expire "expire" ["prelude" "seats" "people" "parting" "lobby" "ending" "expire"];
     /// Puts back a lost seat.
     Reseat "reseat" ["prelude" "seats" "reseat"];
     /// Lets people in from the lobby.
@@ -79,6 +79,8 @@ scripts! {
     Retire "retire" ["retire"];
     /// The lease of an outbox.
     Own "own" ["own"];
+    /// Gives that lease up.
+    Disown "disown" ["disown"];
     /// Drops written facts.
     Ack "ack" ["ack"];
     /// Ends a sign-in.

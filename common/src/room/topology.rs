@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{AsyncConnectionConfig, Value, cmd};
+use redis::{Value, cmd};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -15,6 +15,7 @@ use super::lane;
 use super::queues::Queues;
 use super::{Partition, StoreError};
 use crate::redis_client::RedisUrl;
+use crate::redis_client::connection::{Connection, ConnectionError};
 
 /// How long one server may take to tell the slot map before the next is asked.
 const ASK: Duration = Duration::from_millis(500);
@@ -84,42 +85,30 @@ impl Topology {
         if refreshed.is_some_and(|at| at.elapsed() < FRESH) {
             return true;
         }
-        let mut known = lock(&self.lanes).clone();
-        known.extend(self.url.hosts().iter().cloned());
-        known.sort_by_key(|address| address == suspect);
-        for address in known {
-            let map = tokio::time::timeout(ASK, self.slots(&address)).await;
-            if let Ok(Ok(map)) = map
-                && self.apply(&map)
-            {
-                *refreshed = Some(Instant::now());
-                return true;
+        // Those that served once come after all others: they may be gone, and each would be waited for.
+        let lanes = lock(&self.lanes).clone();
+        let serving = self.queues.lanes_in_use().into_iter().map(|lane| &lanes[lane]);
+        let mut known: Vec<Address> = Vec::new();
+        for address in serving.chain(self.url.hosts()).chain(&lanes) {
+            if !known.contains(address) {
+                known.push(address.clone());
             }
         }
-        false
-    }
-
-    async fn slots(&self, address: &Address) -> redis::RedisResult<Vec<(u16, u16, Address)>> {
-        let client = redis::Client::open(self.url.connection(&address.0, address.1)?)?;
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(ASK));
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let reply: Value = cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await?;
-        Ok(parse_slots(&reply, &address.0))
-    }
-
-    /// Takes over a map, if it serves every partition.
-    fn apply(self: &Arc<Self>, map: &[(u16, u16, Address)]) -> bool {
+        known.sort_by_key(|address| address == suspect);
         let keys = &self.context.keys;
-        let serving = |p| {
-            let slot = keys.slot(Partition(p));
-            map.iter().find(|(first, last, _)| (*first..=*last).contains(&slot)).map(|(_, _, address)| address)
-        };
-        let Some(servers) = (0..keys.partitions()).map(serving).collect::<Option<Vec<_>>>() else { return false };
-        let owners: Vec<usize> = servers.into_iter().map(|address| self.lane_of(address)).collect();
+        let slots: Vec<u16> = (0..keys.partitions()).map(|p| keys.slot(Partition(p))).collect();
+        let Some(servers) = slot_map(&self.url, &known, &slots).await else { return false };
+        self.apply(&servers);
+        *refreshed = Some(Instant::now());
+        true
+    }
+
+    /// Gives each partition to the lane of its server.
+    fn apply(self: &Arc<Self>, servers: &[Address]) {
+        let owners: Vec<usize> = servers.iter().map(|address| self.lane_of(address)).collect();
         if self.queues.assign(&owners) {
             self.taken_over();
         }
-        true
     }
 
     /// Another server, or another run of one, serves from now on: it may lack what its predecessor wrote last.
@@ -164,6 +153,30 @@ async fn keep_time(topology: Arc<Topology>) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!("switchboard_redis_lane_queue_depth").set(topology.queues.waiting() as f64);
     }
+}
+
+/// The server of each of these slots: of a standalone Redis the only one; of a cluster as the first of `known` says that tells a map
+/// with all of them.
+pub(super) async fn slot_map(url: &RedisUrl, known: &[Address], slots: &[u16]) -> Option<Vec<Address>> {
+    if !url.is_cluster() {
+        return Some(vec![url.hosts()[0].clone(); slots.len()]);
+    }
+    for address in known {
+        let Ok(Ok(map)) = tokio::time::timeout(ASK, ask_slots(url, address)).await else { continue };
+        let server = |slot: &u16| map.iter().find(|(first, last, _)| (first..=last).contains(&slot));
+        let servers: Option<Vec<Address>> =
+            slots.iter().map(|slot| server(slot).map(|(_, _, address)| address.clone())).collect();
+        if servers.is_some() {
+            return servers;
+        }
+    }
+    None
+}
+
+async fn ask_slots(url: &RedisUrl, address: &Address) -> Result<Vec<(u16, u16, Address)>, ConnectionError> {
+    let mut connection = Connection::open(url, &address.0, address.1).await?;
+    let reply = connection.query(cmd("CLUSTER").arg("SLOTS")).await?;
+    Ok(parse_slots(&reply, &address.0))
 }
 
 /// Reads `CLUSTER SLOTS`: first slot, last slot, master. A server that does not know its own host leaves it empty: it is `asked`.

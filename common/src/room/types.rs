@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out, as values.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -198,6 +199,14 @@ pub struct LogEntry {
     pub id: LogId,
     /// The event's text.
     pub event: Bytes,
+}
+
+impl LogEntry {
+    /// The event's text. Scripts log what nodes have made of UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.event)
+    }
 }
 
 /// The answer to `catch_up`.

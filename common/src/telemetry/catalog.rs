@@ -3,6 +3,8 @@
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use crate::rate_limit::CLASSES;
+
 /// What sort of figure a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -76,7 +78,6 @@ pub const COMMON: &[Metric] = &[
     ),
     counts("switchboard_redis_lane_reconnects_total", One, "Connections for commands that were made anew"),
     counts("switchboard_redis_takeovers_total", One, "Times that another server answered for a shard"),
-    counts("switchboard_bus_lagged_total", One, "Messages of the subscription that this process was too slow for"),
     counts("switchboard_bus_reconnects_total", One, "Subscription connections that were made anew"),
     spreads("switchboard_mongodb_seconds", AsSeen, "MongoDB operations, by operation and outcome"),
     spreads(
@@ -88,10 +89,14 @@ pub const COMMON: &[Metric] = &[
     counts("switchboard_password_refused_total", One, "Passwords refused because too many waited"),
     shows("switchboard_revoked_sign_ins", One, "Sign-ins on the list of revoked ones"),
     counts("switchboard_revocations_stale_total", One, "Looks at the list of revoked sign-ins that failed"),
-    counts("switchboard_rate_limited_total", AsSeen, "Requests turned away for coming too often, by class"),
+    counts(
+        "switchboard_rate_limited_total",
+        Each("class", &CLASSES),
+        "Requests turned away for coming too often, by class",
+    ),
     counts(
         "switchboard_rate_limit_open_total",
-        AsSeen,
+        Each("class", &CLASSES),
         "Requests let through uncounted, since Redis did not answer, by class",
     ),
 ];

@@ -3,6 +3,8 @@
 pub mod catalog;
 pub mod traces;
 
+use std::time::Duration;
+
 use metrics::gauge;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
@@ -25,6 +27,9 @@ pub enum TelemetryError {
     /// Another recorder is installed already, or the buckets are wrong.
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
+    /// No thread can be had.
+    #[error("metrics: {0}")]
+    Upkeep(#[from] std::io::Error),
 }
 
 /// Upper bounds, in seconds, of every histogram named `..._seconds`: from a Redis script to a request's deadline.
@@ -47,10 +52,15 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, T
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced));
-    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
+    let mut layers = vec![lines.with_filter(filter).boxed()];
+    // None at all without a collector: an empty one in its place has every span made and kept for it.
+    layers.extend(tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced).boxed()));
+    tracing_subscriber::registry().with(layers).try_init()?;
     Ok(traces)
 }
+
+/// How often values are counted into histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Renders the metrics that the process has recorded.
 #[derive(Clone, Debug)]
@@ -76,7 +86,20 @@ impl Metrics {
         catalog::declare(catalog::COMMON);
         catalog::declare(own);
         gauge!("switchboard_build_info", "service" => service, "version" => version).set(1.0);
-        Ok(Self { handle })
+        let metrics = Self { handle };
+        let kept = metrics.clone();
+        // For as long as the process lives; what it leaves undone at the end is nobody's loss.
+        std::thread::Builder::new().name("metrics".to_owned()).spawn(move || kept.keep_up())?;
+        Ok(metrics)
+    }
+
+    /// Counts what histograms were given into their buckets. Scraping does that too, but a process that nobody scrapes would keep every
+    /// single value.
+    fn keep_up(&self) {
+        loop {
+            std::thread::sleep(UPKEEP);
+            self.handle.run_upkeep();
+        }
     }
 
     /// The Prometheus text format, with the process's own figures as of now.

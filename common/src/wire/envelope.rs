@@ -13,8 +13,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use crate::domain::{PeerId, RoomId, SessionHandle};
 
 /// What stands in a room's log where somebody was let in from the lobby: no event for a client, but where its view of the room begins.
@@ -23,7 +21,7 @@ pub const ADMITTED: &str = "!admitted ";
 
 /// A parsed envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Envelope {
+pub enum Envelope<'a> {
     /// An event of a room's log.
     Event {
         /// Milliseconds and sequence of its log id.
@@ -32,8 +30,8 @@ pub enum Envelope {
         room: RoomId,
         /// Whom it is for.
         to: Audience,
-        /// The inside of the Socket.IO array; a slice of the message, not a copy.
-        event: Bytes,
+        /// The inside of the Socket.IO array.
+        event: &'a str,
     },
     /// An event that is in no log, for everybody of the room on this node but its sender.
     Hint {
@@ -41,8 +39,8 @@ pub enum Envelope {
         room: RoomId,
         /// The sender.
         from: PeerId,
-        /// A slice of the message, not a copy.
-        event: Bytes,
+        /// The inside of the Socket.IO array.
+        event: &'a str,
     },
     /// The canary, with Redis TIME in milliseconds.
     Canary {
@@ -95,10 +93,10 @@ pub enum Audience {
     },
 }
 
-impl Envelope {
+impl<'a> Envelope<'a> {
     /// Parses what a script published; `None` for anything else.
     #[must_use]
-    pub fn parse(message: &Bytes) -> Option<Self> {
+    pub fn parse(message: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(message).ok()?;
         let mut fields = Fields { text, at: 0 };
         let (id, room, handle, excluded) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -126,9 +124,9 @@ impl Envelope {
             ("!ended", Audience::One(handle)) => Some(Self::RoomGone { room, handle: Some(*handle) }),
             ("!ended", Audience::All { .. }) => Some(Self::RoomGone { room, handle: None }),
             (_, Audience::All { except: Some(from) }) if id == (0, 0) && event.starts_with('"') => {
-                Some(Self::Hint { room, from: from.clone(), event: message.slice(fields.at..) })
+                Some(Self::Hint { room, from: from.clone(), event })
             }
-            _ if event.starts_with('"') => Some(Self::Event { id, room, to, event: message.slice(fields.at..) }),
+            _ if event.starts_with('"') => Some(Self::Event { id, room, to, event }),
             _ => None,
         }
     }
@@ -161,8 +159,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(text: &str) -> Option<Envelope> {
-        Envelope::parse(&Bytes::copy_from_slice(text.as_bytes()))
+    fn parse(text: &str) -> Option<Envelope<'_>> {
+        Envelope::parse(text.as_bytes())
     }
 
     #[test]
@@ -179,24 +177,19 @@ mod tests {
         assert_eq!(parse("0-0 R1 1f - !replaced"), Some(Envelope::Replaced { room: room.clone(), handle }));
         let admitted = Envelope::Admitted { id: (9, 3), room: room.clone(), handle, join: (9, 2) };
         assert_eq!(parse("9-3 R1 1f - !admitted 9-2"), Some(admitted));
-        let event = Bytes::from_static(br#""chat:message",{"message":"a b"}"#);
+        let event = r#""chat:message",{"message":"a b"}"#;
         assert_eq!(
             parse(r#"9-1 R1 * u#2 "chat:message",{"message":"a b"}"#),
             Some(Envelope::Event {
                 id: (9, 1),
                 room: room.clone(),
                 to: Audience::All { except: Some(PeerId::parse("u#2").unwrap()) },
-                event: event.clone()
+                event
             })
         );
         assert_eq!(
             parse(r#"9-1 R1 a - "chat:message",{"message":"a b"}"#),
-            Some(Envelope::Event {
-                id: (9, 1),
-                room: room.clone(),
-                to: Audience::One(SessionHandle(10)),
-                event: event.clone()
-            })
+            Some(Envelope::Event { id: (9, 1), room: room.clone(), to: Audience::One(SessionHandle(10)), event })
         );
         assert_eq!(
             parse(r#"0-0 R1 * u#2 "chat:message",{"message":"a b"}"#),
@@ -207,7 +200,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_panics(message in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Envelope::parse(&Bytes::from(message));
+            let _ = Envelope::parse(&message);
         }
 
         #[test]

@@ -14,6 +14,8 @@ pub enum News {
     Muted(Muted),
     /// `room:updated`
     Updated(Box<Updated>),
+    /// `room:kicked`, `room:denied`, `room:call-ended`: whoever is told so is in no room any more.
+    Farewell,
 }
 
 /// `participant:role-changed`
@@ -57,16 +59,17 @@ pub struct Updated {
 impl News {
     /// Reads an event's text; `None` for all that changes no copy.
     #[must_use]
-    pub fn of(event: &[u8]) -> Option<Self> {
+    pub fn of(event: &str) -> Option<Self> {
         // Nearly every event is of another kind: the name alone tells.
-        let (name, fields) = event.strip_prefix(b"\"").and_then(|rest| {
-            let end = rest.iter().take(40).position(|byte| *byte == b'"')?;
+        let (name, fields) = event.strip_prefix('"').and_then(|rest| {
+            let end = rest.bytes().take(40).position(|byte| byte == b'"')?;
             Some((&rest[..end], rest.get(end + 2..)?))
         })?;
         match name {
-            b"participant:role-changed" => serde_json::from_slice(fields).ok().map(Self::Role),
-            b"participant:muted" => serde_json::from_slice(fields).ok().map(Self::Muted),
-            b"room:updated" => serde_json::from_slice(fields).ok().map(Self::Updated),
+            "participant:role-changed" => serde_json::from_str(fields).ok().map(Self::Role),
+            "participant:muted" => serde_json::from_str(fields).ok().map(Self::Muted),
+            "room:updated" => serde_json::from_str(fields).ok().map(Self::Updated),
+            "room:kicked" | "room:denied" | "room:call-ended" => Some(Self::Farewell),
             _ => None,
         }
     }
@@ -78,15 +81,15 @@ mod tests {
 
     #[test]
     fn an_event_is_news_when_it_changes_what_a_node_keeps() {
-        let role = br#""participant:role-changed",{"peerId":"u#2","userId":"u","role":"moderator","hostId":"h"}"#;
+        let role = r#""participant:role-changed",{"peerId":"u#2","userId":"u","role":"moderator","hostId":"h"}"#;
         let changed = RoleChanged { peer_id: PeerId::parse("u#2").unwrap(), role: Role::Moderator };
         assert_eq!(News::of(role), Some(News::Role(changed)));
-        let updated = br#""room:updated",{"roomId":"R","name":"N","settings":{"chatEnabled":false},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
+        let updated = r#""room:updated",{"roomId":"R","name":"N","settings":{"chatEnabled":false},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
         assert!(
             matches!(News::of(updated), Some(News::Updated(updated)) if updated.locked && !updated.settings.chat_enabled)
         );
-        for other in
-            [&b"\"chat:message\",{\"room:updated\":1}"[..], b"", b"\"room:updated", b"!admitted", b"\"room:updated\",7"]
+        assert_eq!(News::of(r#""room:kicked",{"roomId":"R","banned":false}"#), Some(News::Farewell));
+        for other in ["\"chat:message\",{\"room:updated\":1}", "", "\"room:updated", "!admitted", "\"room:updated\",7"]
         {
             assert_eq!(News::of(other), None, "{other:?}");
         }

@@ -157,8 +157,7 @@ const TYPING: &str = "chat:typing";
 /// For an event that says how somebody is now, and so makes the one before it pointless: what both have in common. A client that is
 /// slow to read need get only the last.
 #[must_use]
-pub fn superseded_by(event: &[u8]) -> Option<String> {
-    let event = std::str::from_utf8(event).ok()?;
+pub fn superseded_by(event: &str) -> Option<String> {
     let name = event.strip_prefix('"')?.split('"').next()?;
     let field = match name {
         MEDIA_CHANGED | SCREEN_SHARE_CHANGED => "\"peerId\":\"",
@@ -213,7 +212,7 @@ mod tests {
         let (user, peer) = (UserId::parse("u").unwrap(), PeerId::parse("u#2").unwrap());
         // A name that tries to pass for another's id.
         let who = PublicUser::new(user.clone(), r#"x","peerId":"v","from":"v"#.to_owned(), None);
-        let key = |event: &str| superseded_by(event.as_bytes());
+        let key = |event: &str| superseded_by(event);
         assert_eq!(key(&media_changed_template(&user, &peer)).unwrap(), "participant:media-state-changed u#2");
         assert_eq!(key(&screen_share_changed(&who, &peer, true)).unwrap(), "participant:screen-share-changed u#2");
         assert_eq!(key(&typing(&peer, &who, true)).unwrap(), "chat:typing u#2");

@@ -80,10 +80,18 @@ impl Bed {
     }
 
     /// What is published to a node, from now on.
-    pub(crate) async fn listen(&self, node: &str) -> (Bus, mpsc::UnboundedReceiver<BusEvent>) {
+    pub(crate) async fn listen(&self, node: &str) -> (Bus, mpsc::UnboundedReceiver<BusEvent<'static>>) {
         let (sender, events) = mpsc::unbounded_channel();
         let sink: Sink = Arc::new(move |event| {
-            let _ = sender.send(event);
+            let kept = match event {
+                // A test's few messages live as long as the test.
+                BusEvent::Message { partition, message } => {
+                    BusEvent::Message { partition, message: message.to_vec().leak() }
+                }
+                BusEvent::Interrupted { partition } => BusEvent::Interrupted { partition },
+                BusEvent::Restored { partition, cause } => BusEvent::Restored { partition, cause },
+            };
+            let _ = sender.send(kept);
         });
         (Bus::start(&self.url(), &self.options, &NodeId::parse(node).unwrap(), sink).await.unwrap(), events)
     }
@@ -211,7 +219,7 @@ pub(crate) fn chat(to: Option<PeerId>, id: &str) -> Op {
 }
 
 /// The payload of an event.
-pub(crate) fn said(event: &Bytes) -> serde_json::Value {
+pub(crate) fn said(event: &[u8]) -> serde_json::Value {
     let text = std::str::from_utf8(event).unwrap();
     serde_json::from_str(text.split_once(',').unwrap().1).unwrap()
 }
@@ -241,13 +249,13 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
 
 /// The next envelope that `wanted` picks.
 pub(crate) async fn next_envelope(
-    events: &mut mpsc::UnboundedReceiver<BusEvent>,
-    wanted: impl Fn(&Envelope) -> bool,
-) -> Envelope {
+    events: &mut mpsc::UnboundedReceiver<BusEvent<'static>>,
+    wanted: impl Fn(&Envelope<'_>) -> bool,
+) -> Envelope<'static> {
     let search = async {
         loop {
             if let BusEvent::Message { message, .. } = events.recv().await.unwrap() {
-                let envelope = Envelope::parse(&message).expect("an envelope");
+                let envelope = Envelope::parse(message).expect("an envelope");
                 if wanted(&envelope) {
                     return envelope;
                 }

@@ -17,20 +17,21 @@ pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_everybody_
     let alice = sit(&one, "R", 1).await;
     let bob = sit(&two, "R", 2).await;
     let id = logged(act(&one, &alice.seat, relay(peer(2), "for bob")).await);
-    let is_event = |envelope: &Envelope| matches!(envelope, Envelope::Event { .. });
+    let is_event = |envelope: &Envelope<'_>| matches!(envelope, Envelope::Event { .. });
     let envelope = next_envelope(&mut events, is_event).await;
+    let text = event("for bob");
     let expected = Envelope::Event {
         id: (id.ms, id.seq),
         room: room("R"),
         to: Audience::One(bob.seat.handle),
-        event: event("for bob"),
+        event: std::str::from_utf8(&text).unwrap(),
     };
     assert_eq!(envelope, expected);
     let media = MediaState { video_enabled: false, ..MediaState::default() };
     logged(act(&one, &alice.seat, switch(Role::Participant, [Some(false), None, None])).await);
     let Envelope::Event { to, event: text, .. } = next_envelope(&mut events, is_event).await else { panic!() };
     assert_eq!(to, Audience::All { except: Some(peer(1)) });
-    assert_eq!(said(&text)["mediaState"], serde_json::json!(media));
+    assert_eq!(said(text.as_bytes())["mediaState"], serde_json::json!(media));
     let snapshot = two.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats[0].media_state, media);
     assert_eq!(act(&one, &alice.seat, relay(peer(9), "nobody")).await.unwrap(), OpReply::NoPeer);
@@ -200,6 +201,35 @@ pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_by
     assert!(rooms.read(&room("R"), &seats[0].peer, LogId::default()).await.unwrap().is_none(), "the floor tells");
 }
 
+pub(crate) async fn a_log_outlives_its_last_entry_by_the_window_though_its_life_is_seldom_set(mut bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let (alice, _bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    let window = i64::try_from(bed.options.window.as_millis()).unwrap();
+    let (keys, p) = (bed.keys(), rooms.partition_of(&room("R")));
+    let (hash, log) = (keys.room(p, &room("R")), keys.log(p, &room("R")));
+    let mut ask = async |words: &[&str]| {
+        let mut answer = -2;
+        for server in bed.servers() {
+            // On a cluster only one of them has it.
+            answer = answer.max(server.query::<i64>(cmd(words[0]).arg(&words[1..])).await.unwrap_or(-2));
+        }
+        answer
+    };
+    let say = async || logged(act(&rooms, &alice.seat, relay(peer(2), "more")).await);
+    say().await;
+    assert!((window + 1..=window * 5 / 4).contains(&ask(&["PTTL", &log]).await));
+    // It is not set again while that is not needed...
+    let shorter = window + window / 8;
+    ask(&["PEXPIRE", &log, &shorter.to_string()]).await;
+    say().await;
+    assert!((window..=shorter).contains(&ask(&["PTTL", &log]).await));
+    // ... and is when it is.
+    ask(&["HSET", &hash, "kept", "1000000000000"]).await;
+    say().await;
+    assert!(ask(&["PTTL", &log]).await > shorter);
+}
+
 pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Bed) {
     let rooms = bed.node("n1").await;
     let (bus, mut events) = bed.listen("n1").await;
@@ -222,17 +252,27 @@ pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Be
     // What was sent before the cut is through; what follows it comes after the news of the gap.
     let told = async {
         let mut told = Vec::new();
-        while !matches!(told.last(), Some(BusEvent::Reconnected)) {
+        let restored = |told: &[BusEvent<'_>]| told.iter().filter(|it| matches!(it, BusEvent::Restored { .. })).count();
+        while restored(&told) < all_one.len() {
             told.extend(events.recv().await.filter(|event| !matches!(event, BusEvent::Message { .. })));
         }
         told
     };
     let told = tokio::time::timeout(LONG, told).await.expect("no reconnect was told");
-    assert!(matches!(told[0], BusEvent::Interrupted), "{told:?}");
+    for p in 0..rooms.partitions() {
+        let partition = Partition(p);
+        let restored = BusEvent::Restored { partition, cause: Cause::Reconnected };
+        let of_it: Vec<_> =
+            told.iter().filter(|it| **it == BusEvent::Interrupted { partition } || **it == restored).collect();
+        assert_eq!(of_it, [&BusEvent::Interrupted { partition }, &restored], "one after the other");
+    }
     until("every channel is subscribed again", async || beats(3).await == all_one).await;
     // Asked for, a channel is subscribed once more; that does not double it.
     bus.resubscribe(Partition(0)).await.unwrap();
     assert_eq!(beats(4).await, all_one);
+    let doubted = BusEvent::Restored { partition: Partition(0), cause: Cause::Silent };
+    let told = async { while events.recv().await.expect("the bus goes on") != doubted {} };
+    tokio::time::timeout(LONG, told).await.expect("that a doubt was mended was not told");
     let canary = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Canary { .. })).await;
     assert!(matches!(canary, Envelope::Canary { ms } if ms > 0));
 }

@@ -77,8 +77,8 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: Bed) {
     );
     assert!(bob.last >= bob.missed[2].id);
     let told = next_envelope(&mut events, |envelope| {
-        matches!(envelope, Envelope::Event { event, .. } if event.starts_with(b"\"participant:connection-changed\"")
-            && String::from_utf8_lossy(event).contains("\"connected\""))
+        matches!(envelope, Envelope::Event { event, .. } if event.starts_with("\"participant:connection-changed\"")
+            && event.contains("\"connected\""))
     });
     told.await;
     // The new seat works, and what was resumed is not resumed again from where it is now.

@@ -259,7 +259,7 @@ impl World {
             // Nobody in this world tells anything in passing.
             Envelope::RoomGone { .. } | Envelope::Hint { .. } | Envelope::Admitted { .. } => {}
             Envelope::Event { id, room, to, event } => {
-                let (id, event) = (LogId { ms: id.0, seq: id.1 }, String::from_utf8(event.to_vec()).unwrap());
+                let (id, event) = (LogId { ms: id.0, seq: id.1 }, event.to_owned());
                 let (one, except) = match to {
                     Audience::One(handle) => (Some(handle.0), None),
                     Audience::All { except } => (None, except.map(|peer| peer.as_str().to_owned())),

@@ -320,7 +320,12 @@ impl Store {
     pub(crate) fn expire(&mut self, member: &str) {
         let (room, peer, generation) = parts(member);
         let chat = self.keys.chat(P, &room);
-        self.seats(Script::Expire, &room, &[chat], &[peer, generation, r#""ended""#, "{}", &LONG_MS.to_string()]);
+        self.seats(
+            Script::Expire,
+            &room,
+            &[chat],
+            &[peer, generation, r#""ended""#, "{}", &LONG_MS.to_string(), "now", r#""away""#],
+        );
     }
 }
 

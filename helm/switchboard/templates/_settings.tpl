@@ -37,12 +37,17 @@ redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
 {{- dict "ports" ($ports | uniq) | toJson -}}
 {{- end -}}
 
+{{/* The port of an `http` or `https` address. */}}
+{{- define "switchboard.port" -}}
+{{- $address := urlParse . -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $address.host) | default (ternary "443" "80" (eq $address.scheme "https")) -}}
+{{- end -}}
+
 {{/* The ports of `webhooks.urls`: a JSON object that holds a list. */}}
 {{- define "switchboard.webhookPorts" -}}
 {{- $ports := list -}}
 {{- range .Values.webhooks.urls -}}
-{{- $address := urlParse . -}}
-{{- $ports = append $ports (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $address.host) | default (ternary "443" "80" (eq $address.scheme "https")) | int) -}}
+{{- $ports = append $ports (include "switchboard.port" . | int) -}}
 {{- end -}}
 {{- dict "ports" ($ports | uniq) | toJson -}}
 {{- end -}}
@@ -66,6 +71,12 @@ EMPTY_ROOM_SECONDS: {{ int .Values.emptyRoomSeconds | quote }}
 STUN_SERVER: {{ join "," .Values.turn.stunUrls | default "none" | quote }}
 TURN_SERVER_URL: {{ join "," .Values.turn.urls | quote }}
 TURN_TTL: {{ int .Values.turn.ttlSeconds | quote }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
+OTEL_TRACES_SAMPLER_ARG: {{ .share | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.trustedCa.existingSecret }}
 SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{- end }}

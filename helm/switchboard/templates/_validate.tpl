@@ -55,7 +55,7 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if lt (sub .api.terminationGracePeriodSeconds .endpointSeconds | int) 15 -}}
 {{- $wrong = append $wrong "api.terminationGracePeriodSeconds: leave at least 15 s after endpointSeconds for requests in progress" -}}
 {{- end -}}
-{{- $own := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" "CLUSTER_SECRET" "REDIS_URL" "MONGODB_URI" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "WEBHOOK_URLS" "WEBHOOK_SECRET" "ADMIN_API_KEYS" "DRAIN_DELAY_MS" "DRAIN_DEADLINE_MS" -}}
+{{- $own := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" "CLUSTER_SECRET" "REDIS_URL" "MONGODB_URI" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "WEBHOOK_URLS" "WEBHOOK_SECRET" "ADMIN_API_KEYS" "DRAIN_DELAY_MS" "DRAIN_DEADLINE_MS" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" -}}
 {{- range $name, $workload := dict "api" .api "node" .node -}}
 {{- range $variable, $_ := $workload.env -}}
 {{- if has $variable $own -}}

@@ -1,4 +1,5 @@
-//! Switchboard beside Socket.IO on Node.js: the same clients, the same Redis, the same cores, in turn.
+//! Switchboard beside Socket.IO on Node.js, and its api beside Express and mongoose: the same clients, the same Redis and MongoDB, the
+//! same cores, in turn.
 //!
 //! Absolute figures are those of this machine at this moment. Each round measures every side once, and its ratios compare what stood side
 //! by side; their spread over the rounds says how far to believe them.
@@ -16,7 +17,7 @@ use crate::measure::report::Report;
 use crate::measure::schedule::Arrivals;
 use crate::measure::threshold::{PER_SECOND, Thresholds};
 use crate::scenario::target::{Target, TargetArgs};
-use crate::scenario::{Load, floor, idle, join, relay};
+use crate::scenario::{Load, floor, idle, join, relay, rest};
 use crate::tell;
 use ratios::{Better, Column, table};
 use sides::{Side, Stand};
@@ -41,8 +42,11 @@ pub(crate) struct Settings {
     /// Pairs of clients that relay as fast as it goes.
     #[arg(long, default_value_t = 50)]
     pairs: usize,
-    /// Idle clients.
-    #[arg(long, default_value_t = 1000)]
+    /// Connections that read as fast as it goes.
+    #[arg(long, default_value_t = rest::CONNECTIONS)]
+    connections: usize,
+    /// Idle clients: so many that what each takes is more than what a node has free from its start.
+    #[arg(long, default_value_t = 4000)]
     clients: usize,
     /// Sides to measure; all when none is named.
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -53,7 +57,7 @@ pub(crate) struct Settings {
 }
 
 /// What is compared, and which way is better.
-pub(crate) const METRICS: [(&str, &str, Better); 7] = [
+pub(crate) const METRICS: [(&str, &str, Better); 10] = [
     ("relays a second, as fast as it goes", "/s", Better::More),
     ("nodes' CPU for a relay", "us", Better::Less),
     ("Redis's CPU for a relay", "us", Better::Less),
@@ -61,8 +65,16 @@ pub(crate) const METRICS: [(&str, &str, Better); 7] = [
     ("nodes' CPU for a join and a leave", "us", Better::Less),
     ("nodes' memory for a joined client", "KiB", Better::Less),
     ("the same, after it sent a large message", "KiB", Better::Less),
+    (READS, "/s", Better::More),
+    ("the service's CPU for an authenticated read", "us", Better::Less),
+    ("MongoDB's CPU for an authenticated read", "us", Better::Less),
 ];
 const ONE_PAIR: &str = "one pair, unloaded: median from offer to receipt";
+/// The first of those that are not of sockets.
+const READS: &str = "authenticated reads a second, as fast as it goes";
+
+/// Figures of a side, by their names in [`METRICS`].
+type Figures = Vec<(&'static str, f64)>;
 
 /// All rounds of a side: for each metric its values, one a round.
 #[derive(Debug, Serialize)]
@@ -103,13 +115,46 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<String> {
 }
 
 /// Everything that is measured of a side.
-async fn turn(settings: &Settings, side: Side, target: &Target) -> anyhow::Result<Vec<(&'static str, f64)>> {
-    let load = load(settings.duration);
-    if side == Side::Floor {
-        let floor = floor::Settings { load, rate: UNLOADED, bytes: 1024 };
-        let report = floor::run(&floor, target).await?;
-        return Ok(vec![(ONE_PAIR, report.latencies.iter().map(|latency| latency.p50).sum())]);
+async fn turn(settings: &Settings, side: Side, target: &Target) -> anyhow::Result<Figures> {
+    match side {
+        Side::Switchboard => {
+            let mut figures = sockets(settings, target).await?;
+            figures.extend(reads(settings, target).await?);
+            Ok(figures)
+        }
+        Side::Redis | Side::Streams => sockets(settings, target).await,
+        Side::Express => reads(settings, target).await,
+        Side::Floor => least(settings, target).await,
     }
+}
+
+/// The least that a relay can cost here.
+async fn least(settings: &Settings, target: &Target) -> anyhow::Result<Figures> {
+    let load = load(settings.duration);
+    let floor = floor::Settings { load, rate: UNLOADED, bytes: 1024 };
+    let report = floor::run(&floor, target).await?;
+    Ok(vec![(ONE_PAIR, report.latencies.iter().map(|latency| latency.p50).sum())])
+}
+
+/// What accounts are read at, as fast as it goes.
+async fn reads(settings: &Settings, target: &Target) -> anyhow::Result<Figures> {
+    let rest = rest::Settings {
+        load: load(settings.duration),
+        rate: None,
+        arrivals: Arrivals::Even,
+        path: rest::PROFILE.to_owned(),
+        most: settings.connections,
+        connections: settings.connections,
+    };
+    let report = whole(rest::run(&rest, target).await?)?;
+    let values = [PER_SECOND, rest::CPU_OF_API, rest::CPU_OF_MONGO].map(|name| figure(&report, name));
+    let names = METRICS.iter().map(|(name, ..)| *name).skip_while(|name| *name != READS);
+    Ok(names.zip(values).collect())
+}
+
+/// What sockets cost, and how fast they are.
+async fn sockets(settings: &Settings, target: &Target) -> anyhow::Result<Figures> {
+    let load = load(settings.duration);
     let pairs = relay::Settings {
         load: load.clone(),
         pairs: settings.pairs,
@@ -117,6 +162,7 @@ async fn turn(settings: &Settings, side: Side, target: &Target) -> anyhow::Resul
         arrivals: Arrivals::Even,
         bytes: 1024,
         in_flight: 1,
+        rooms_besides: 0,
     };
     let one = relay::Settings { pairs: 1, rate: Some(UNLOADED), ..pairs.clone() };
     let join = join::Settings {
@@ -133,7 +179,6 @@ async fn turn(settings: &Settings, side: Side, target: &Target) -> anyhow::Resul
     let pairs = whole(relay::run(&pairs, target).await?)?;
     let one = whole(relay::run(&one, target).await?)?;
     let join = whole(join::run(&join, target).await?)?;
-    let figure = |report: &Report, name| report.figure_of(name).unwrap_or(f64::NAN);
     let offer = one.latencies.iter().find(|latency| latency.name == relay::OFFER).map_or(f64::NAN, |it| it.p50);
     let values = [
         figure(&pairs, PER_SECOND),
@@ -145,6 +190,10 @@ async fn turn(settings: &Settings, side: Side, target: &Target) -> anyhow::Resul
         figure(&idle, idle::AFTER),
     ];
     Ok(METRICS.iter().map(|(name, ..)| *name).zip(values).collect())
+}
+
+fn figure(report: &Report, name: &str) -> f64 {
+    report.figure_of(name).unwrap_or(f64::NAN)
 }
 
 /// A report of which nothing is missing: a side that loses messages is not compared.
@@ -164,5 +213,17 @@ fn load(duration: Duration) -> Load {
         thresholds: Thresholds::default(),
         json: false,
         html: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_are_measured_by_comes_after_what_sockets_are() {
+        let at = METRICS.iter().position(|(name, ..)| *name == READS).unwrap();
+        assert_eq!(METRICS.len() - at, 3);
+        assert!(METRICS[at + 1..].iter().all(|(name, unit, _)| name.contains("read") && *unit == "us"));
     }
 }

@@ -1,4 +1,4 @@
-//! The sides, each started when its turn comes: two nodes, and the same Redis. Only one side's nodes ever run.
+//! The sides, each started when its turn comes: two nodes, or a service on every core, and the same Redis and MongoDB. Only one side's nodes ever run.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use devcluster::service::{Service, local, workspace};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::scenario::target::Target;
+use crate::client::api::Host;
+use crate::scenario::target::{Beside, Target};
 
 /// How long nodes may take to end.
 const STOP: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ pub(super) enum Side {
     Switchboard,
     /// The bare script and subscription, and a WebSocket echo; right after the one that is compared with it.
     Floor,
+    /// An authenticated read with Express and mongoose, a process for each core; soon after the api that is compared with it.
+    Express,
     /// Socket.IO with its adapter on Redis's pub/sub: a message to somebody who is away is gone.
     Redis,
     /// Socket.IO with its adapter on a Redis stream, and connection state recovery.
@@ -30,7 +33,7 @@ pub(super) enum Side {
 }
 
 impl Side {
-    pub(super) const ALL: [Self; 4] = [Self::Switchboard, Self::Floor, Self::Redis, Self::Streams];
+    pub(super) const ALL: [Self; 5] = [Self::Switchboard, Self::Floor, Self::Express, Self::Redis, Self::Streams];
 
     /// As the table says it.
     pub(super) const fn name(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Side {
             Self::Redis => "Socket.IO, redis-adapter",
             Self::Streams => "Socket.IO, redis-streams-adapter",
             Self::Floor => "the floor",
+            Self::Express => "Express, mongoose",
         }
     }
 }
@@ -54,7 +58,7 @@ pub(super) struct Stand {
 impl Stand {
     /// Starts what all sides share.
     pub(super) async fn start(nodes: usize) -> anyhow::Result<Self> {
-        // A few clients stand for many: no limit on what one may send.
+        // A few clients stand for many: no limit on what one may send. A throw-away cluster limits no requests by itself.
         let env = vec![("EVENTS_PER_SECOND".to_owned(), "0".to_owned())];
         let options = Options { nodes, haproxy: false, env, ..Options::default() };
         let cluster = Cluster::start(&options).await?;
@@ -64,7 +68,8 @@ impl Stand {
     /// Ends whatever runs, and starts this side's nodes.
     pub(super) async fn turn_to(&mut self, side: Side) -> anyhow::Result<Target> {
         self.clear().await?;
-        let redis = self.cluster.redis.url();
+        let beside = Beside::of(&self.cluster);
+        let redis_alone = Beside { redis: beside.redis.clone(), ..Beside::default() };
         match side {
             Side::Switchboard => {
                 self.cluster.api.process().resume()?;
@@ -72,17 +77,27 @@ impl Stand {
                     node.restart().await?;
                 }
                 let nodes: Vec<_> = self.cluster.nodes.iter().map(Service::url).collect();
-                Target::at(&nodes, Some(self.cluster.api.url()), Some(redis)).await
+                Target::at(&nodes, &beside).await
             }
             Side::Redis | Side::Streams => {
                 let adapter = if side == Side::Redis { "redis" } else { "streams" };
                 for _ in 0..self.nodes {
-                    self.peers.push(self.peer(adapter, &redis).await?);
+                    self.peers.push(self.socket_io(adapter).await?);
                 }
                 let nodes: Vec<_> = self.peers.iter().map(Service::url).collect();
-                Target::at(&nodes, None, Some(redis)).await
+                Target::at(&nodes, &redis_alone).await
             }
-            Side::Floor => Target::at(&[], None, Some(redis)).await,
+            Side::Floor => Target::at(&[], &redis_alone).await,
+            Side::Express => {
+                // The account and its token are the api's, which rests again before anything is measured.
+                self.cluster.api.process().resume()?;
+                let host = Host::register(&self.cluster.api.url()).await?;
+                self.cluster.api.process().pause()?;
+                let peer = self.express().await?;
+                let url = peer.url();
+                self.peers.push(peer);
+                Target::with(&[], Some(host.at(&url)), &Beside { api: Some(url), redis: None, ..beside })
+            }
         }
     }
 
@@ -95,15 +110,31 @@ impl Stand {
         self.cluster.api.process().pause()
     }
 
-    async fn peer(&self, adapter: &str, redis: &str) -> anyhow::Result<Service> {
-        let script = workspace().join("loadtest/peers/server.mjs");
+    async fn socket_io(&self, adapter: &str) -> anyhow::Result<Service> {
+        let redis = self.cluster.redis.url();
         retry(async || {
             let port = ports::free()?;
-            let arguments = [script.display().to_string(), adapter.to_owned(), port.to_string(), redis.to_owned()];
-            let spec = Spec::new(format!("peer-{port}"), find_program("node")?, self.dir.path()).args(arguments);
-            Service::start(spec.env("NODE_ENV", "production"), port, local(port)).await
+            let spec = self.peer("server.mjs", port)?.args([adapter.to_owned(), port.to_string(), redis.clone()]);
+            Service::start(spec, port, local(port)).await
         })
         .await
+    }
+
+    async fn express(&self) -> anyhow::Result<Service> {
+        let (mongo, secret) = (self.cluster.mongodb_uri(), &self.cluster.access_secret);
+        retry(async || {
+            let port = ports::free()?;
+            let spec = self.peer("rest.mjs", port)?.env("PORT", port).env("MONGODB_URI", &mongo);
+            Service::start(spec.env("JWT_ACCESS_SECRET", secret), port, format!("{}/ready", local(port))).await
+        })
+        .await
+    }
+
+    /// A script of `loadtest/peers`.
+    fn peer(&self, script: &str, port: u16) -> anyhow::Result<Spec> {
+        let script = workspace().join("loadtest/peers").join(script).display().to_string();
+        let spec = Spec::new(format!("peer-{port}"), find_program("node")?, self.dir.path());
+        Ok(spec.args([script]).env("NODE_ENV", "production"))
     }
 
     /// Ends everything.

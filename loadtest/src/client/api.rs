@@ -1,8 +1,10 @@
 //! The REST side: an account, and calls for the clients to meet in.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
+
+use super::line::Line;
 
 /// Calls that are made at the same time.
 const AT_ONCE: usize = 16;
@@ -27,6 +29,11 @@ impl Host {
         Ok(host)
     }
 
+    /// The same account and token, elsewhere: at a service that has the same secret and records.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned(), ..self.clone() }
+    }
+
     /// A new public call with a seat for so many; the id of its room.
     pub(crate) async fn call(&self, seats: usize) -> anyhow::Result<String> {
         let fields = json!({ "title": "Load", "type": "public", "maxParticipants": seats.clamp(2, 500) });
@@ -46,6 +53,16 @@ impl Host {
         let status = answer.status().as_u16();
         answer.bytes().await?;
         Ok(status)
+    }
+
+    /// A connection that reads a path as this account, again and again.
+    pub(crate) async fn line(&self, path: &str) -> anyhow::Result<Line> {
+        let url = reqwest::Url::parse(&self.url)?;
+        ensure!(url.scheme() == "http", "{}:// is not spoken here: give the plain address behind it", url.scheme());
+        let (host, token) = (url.authority(), &self.token);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let addresses = tokio::net::lookup_host((url.host_str().unwrap_or_default(), url.port().unwrap_or(80))).await?;
+        Line::open(&*addresses.collect::<Vec<_>>(), &request).await
     }
 
     async fn post(&self, path: &str, fields: &Value) -> anyhow::Result<Value> {

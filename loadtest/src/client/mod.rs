@@ -8,10 +8,12 @@
 //! | `behaviour` | the loop of a client, around what it does: texts in, texts out |
 //! | `wire` | a socket that notices silence, for clients that behave as the stock one |
 //! | `api` | accounts and calls |
+//! | `line` | a connection that asks the same thing again and again |
 
 pub(crate) mod api;
 pub(crate) mod behaviour;
 pub(crate) mod guest;
+pub(crate) mod line;
 pub(crate) mod packet;
 pub(crate) mod socket;
 pub(crate) mod wire;

@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     NodePause,
     /// SIGTERM of every node, one after the other, each started again.
     Drain,
+    /// Every pod of api and nodes replaced, as Kubernetes does it, behind a load balancer and while REST is used.
+    Rollout,
     /// SIGSTOP of Redis for 30 s (5 s when short), then SIGCONT.
     RedisPause,
     /// Every connection to Redis cut: those for commands, then those for subscriptions.
@@ -35,8 +37,8 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Those that a short run injects.
-    pub(crate) const TELLING: [Self; 6] =
-        [Self::NodeKill, Self::Drain, Self::RedisCut, Self::RedisRestart, Self::RedisEmpty, Self::Flood];
+    pub(crate) const TELLING: [Self; 7] =
+        [Self::NodeKill, Self::Drain, Self::Rollout, Self::RedisCut, Self::RedisRestart, Self::RedisEmpty, Self::Flood];
 
     /// All, in their order.
     pub(crate) fn all() -> &'static [Self] {
@@ -49,6 +51,7 @@ impl Fault {
             Self::NodeKill => "node-kill",
             Self::NodePause => "node-pause",
             Self::Drain => "drain",
+            Self::Rollout => "rollout",
             Self::RedisPause => "redis-pause",
             Self::RedisCut => "redis-cut",
             Self::RedisRestart => "redis-restart",
@@ -67,6 +70,16 @@ impl Fault {
         matches!(self, Self::SlotMove | Self::MasterLost)
     }
 
+    /// Whether it needs a load balancer, which clients then use.
+    pub(crate) const fn wants_balancer(self) -> bool {
+        matches!(self, Self::Rollout)
+    }
+
+    /// Whether nodes go on purpose: somebody else is there for their clients at once.
+    pub(crate) const fn is_orderly(self) -> bool {
+        matches!(self, Self::Drain | Self::Rollout)
+    }
+
     /// Whether a client misbehaves, and nothing else.
     pub(crate) const fn is_abuse(self) -> bool {
         matches!(self, Self::Deaf | Self::Flood | Self::Garbage | Self::HalfOpen)
@@ -79,12 +92,12 @@ impl Fault {
 
     /// Whether nodes end and are started again.
     pub(crate) const fn restarts_nodes(self) -> bool {
-        matches!(self, Self::NodeKill | Self::Drain)
+        matches!(self, Self::NodeKill | Self::Drain | Self::Rollout)
     }
 
     /// Whether clients may lose their sockets: only those whose node goes.
     pub(crate) const fn may_drop(self) -> bool {
-        matches!(self, Self::NodeKill | Self::NodePause | Self::Drain)
+        matches!(self, Self::NodeKill | Self::NodePause | Self::Drain | Self::Rollout)
     }
 
     /// Whether acknowledged data go with the fault: an empty Redis, or a replica that was behind.

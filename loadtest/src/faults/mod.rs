@@ -7,6 +7,7 @@ mod look;
 mod party;
 mod record;
 mod report;
+mod rollout;
 mod stock;
 mod strike;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use devcluster::cluster::{Cluster, Options};
+use devcluster::kubernetes::Workload;
 use devcluster::service::Service;
 use tokio::time::{Instant, sleep};
 
@@ -35,6 +37,8 @@ const BURIED: Duration = Duration::from_secs(30);
 /// Bounds for waiting; nothing here fails for being slow, only for never coming.
 const BACK: Duration = Duration::from_secs(45);
 const SETTLED: Duration = Duration::from_secs(20);
+/// How long anybody may be without a socket when nodes go on purpose: the client's own back-off, 1.5 s at most, and a moment.
+const WITHOUT: Duration = Duration::from_secs(2);
 /// Talk before and after a fault.
 const TALK: Duration = Duration::from_secs(1);
 
@@ -78,14 +82,17 @@ async fn rounds(settings: &Settings) -> anyhow::Result<Vec<Line>> {
         ([], false) => Fault::all().to_vec(),
         (only, _) => only.to_vec(),
     };
-    let (sharded, single): (Vec<Fault>, Vec<Fault>) = faults.into_iter().partition(|fault| fault.wants_redis_cluster());
+    let of = |masters, haproxy| {
+        let wanted = |fault: &&Fault| fault.wants_redis_cluster() == (masters > 0) && fault.wants_balancer() == haproxy;
+        (faults.iter().filter(wanted).copied().collect::<Vec<_>>(), masters, haproxy)
+    };
     let mut lines = Vec::new();
-    for (faults, masters) in [(single, 0), (sharded, 3)] {
+    for (faults, masters, haproxy) in [of(0, false), of(0, true), of(3, false)] {
         if faults.is_empty() {
             continue;
         }
-        let mut cluster = Cluster::start(&options(settings, masters)).await?;
-        let host = Host::register(&cluster.api.url()).await?;
+        let mut cluster = Cluster::start(&options(settings, masters, haproxy)?).await?;
+        let host = Host::register(&cluster.base_url()).await?;
         for fault in faults {
             let mut sum = Line { fault: fault.name(), ..Line::default() };
             for index in 0..settings.rounds {
@@ -104,24 +111,23 @@ async fn rounds(settings: &Settings) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn options(settings: &Settings, redis_masters: usize) -> Options {
+fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::Result<Options> {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     let variable = |name: &str, value: String| (name.to_owned(), value);
-    Options {
-        nodes: settings.nodes.into(),
-        haproxy: false,
-        redis_masters,
-        redis_replicas: 1,
-        env: vec![
-            variable("RECONNECT_GRACE_MS", milliseconds(GRACE)),
-            variable("PING_INTERVAL_MS", milliseconds(PING_INTERVAL)),
-            variable("PING_TIMEOUT_MS", milliseconds(PING_TIMEOUT)),
-            variable("DRAIN_DELAY_MS", "500".into()),
-            // One account makes the calls of all rounds, which may take hours.
-            variable("ACCESS_TOKEN_TTL", "86400".into()),
-        ],
-        ..Options::default()
+    let mut env = vec![
+        variable("RECONNECT_GRACE_MS", milliseconds(GRACE)),
+        variable("PING_INTERVAL_MS", milliseconds(PING_INTERVAL)),
+        variable("PING_TIMEOUT_MS", milliseconds(PING_TIMEOUT)),
+        // One account makes the calls of all rounds, which may take hours.
+        variable("ACCESS_TOKEN_TTL", "86400".into()),
+    ];
+    if haproxy {
+        env.extend(Workload::read(rollout::PROFILE, "node")?.drain);
+    } else {
+        env.push(variable("DRAIN_DELAY_MS", "500".into()));
     }
+    let nodes = settings.nodes.into();
+    Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, env, ..Options::default() })
 }
 
 /// One round: gather, talk, strike, recover, talk, audit.
@@ -133,7 +139,7 @@ async fn round(
     settings: &Settings,
 ) -> anyhow::Result<Line> {
     let mut line = Line { fault: fault.name(), rounds: 1, ..Line::default() };
-    let nodes = addresses(cluster);
+    let nodes = if fault.wants_balancer() { vec![address(&cluster.base_url())] } else { addresses(cluster) };
     let victim = index % nodes.len();
     let size = Size { pairs: settings.pairs, pace: Duration::from_secs(1) / settings.rate };
     let party = Party::gather(host, &nodes, size, fault.dooms().then_some(victim)).await?;
@@ -142,13 +148,15 @@ async fn round(
 
     let pids = processes(cluster);
     let struck = Instant::now();
-    let abused = if fault.is_abuse() {
+    let seen = if fault.is_abuse() {
         abuse::abuse(fault, &nodes, host, settings.short).await?
+    } else if fault == Fault::Rollout {
+        rollout::rollout(cluster, host).await?
     } else {
         strike::strike(fault, cluster, &party, victim, settings.short).await?;
         Vec::new()
     };
-    line.violations.extend(abused);
+    line.violations.extend(seen);
     let over = Instant::now();
     match party.answered_since(over, BACK).await {
         Some(last) => line.back = seconds(last - over),
@@ -174,6 +182,14 @@ async fn round(
     line.fresh = party.sum(|record| record.fresh);
     line.without = party.clients().map(|client| seconds(client.record().longest_gap)).fold(0.0, f64::max);
     judge(&mut line, fault);
+    let vain = party.sum(|record| record.vain);
+    if fault.wants_balancer() && vain > 0 {
+        line.violations.push(format!("{vain} attempts to come back came to nothing"));
+    }
+    // A short round runs on machines that are busy with other tests: only attempts are counted there.
+    if fault.is_orderly() && !settings.short && line.without > seconds(WITHOUT) {
+        line.violations.push(format!("somebody was without a socket for {} s", line.without));
+    }
     line.violations.extend(party.complaints().into_iter().map(|(text, times)| format!("{text} ({times} times)")));
     if processes(cluster) != pids && !fault.restarts_nodes() {
         line.violations.push("a process ended or was started again".into());
@@ -218,7 +234,11 @@ async fn told(party: &Party, struck: Instant) -> Option<Duration> {
 
 /// `host:port` of every node.
 fn addresses(cluster: &Cluster) -> Vec<String> {
-    cluster.nodes.iter().map(|node| node.url().trim_start_matches("http://").to_owned()).collect()
+    cluster.nodes.iter().map(|node| address(&node.url())).collect()
+}
+
+fn address(url: &str) -> String {
+    url.trim_start_matches("http://").to_owned()
 }
 
 /// The process ids of the nodes and the api; 0 for one that has ended.

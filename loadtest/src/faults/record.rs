@@ -27,6 +27,8 @@ pub(crate) struct Record {
     pub(crate) fresh: usize,
     /// Why its sockets were lost.
     pub(crate) dropped: Vec<String>,
+    /// Attempts to come back that came to nothing.
+    pub(crate) vain: usize,
     /// The longest time without a socket.
     pub(crate) longest_gap: Duration,
     /// Who was said to be reconnecting, and when.

@@ -162,6 +162,9 @@ impl Task {
                     }
                 }
             }
+            if failures > 0 {
+                lock(&self.record).vain += 1;
+            }
             let growing = BACK_OFF.saturating_mul(1 << failures.min(8)).min(BACK_OFF_MAX);
             failures += 1;
             sleep(growing.mul_f64(rand::random_range(0.5..1.5))).await;

@@ -75,7 +75,7 @@ pub(super) async fn strike(
         Fault::RedisEmpty => restart(cluster, false).await,
         Fault::SlotMove => move_slot(cluster, &party.tables[0].room).await,
         Fault::MasterLost => lose_master(cluster).await,
-        Fault::Deaf | Fault::Flood | Fault::Garbage | Fault::HalfOpen => bail!("these are clients' doings"),
+        Fault::Rollout | Fault::Deaf | Fault::Flood | Fault::Garbage | Fault::HalfOpen => bail!("not done here"),
     }
 }
 

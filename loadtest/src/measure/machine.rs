@@ -52,6 +52,19 @@ impl Watched {
         Some(Self { name: name.into(), pid })
     }
 
+    /// It and the processes that it has started, which serve in its name: `<name> worker 1` and so on.
+    pub(crate) fn with_workers(self) -> Vec<Self> {
+        let pid = self.pid;
+        // Those of its first thread: of a Node.js process all of them.
+        let started = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let workers = started.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let workers = (1..)
+            .zip(workers)
+            .map(|(number, pid): (usize, _)| Self { name: format!("{} worker {number}", self.name), pid });
+        let workers: Vec<_> = workers.collect();
+        [self].into_iter().chain(workers).collect()
+    }
+
     /// What it has used; nothing once it has ended.
     pub(crate) fn usage(&self) -> Usage {
         let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
@@ -123,6 +136,25 @@ mod tests {
         assert_eq!(found.pid, std::process::id());
         assert!(found.usage().rss > 1 << 20);
         assert!(Watched::behind("elsewhere", "192.0.2.1:80").is_none());
+    }
+
+    #[test]
+    fn the_workers_of_a_process_are_found() {
+        // `sh` would become what it runs, had it nothing to do after it.
+        let mut leader = std::process::Command::new("sh");
+        let mut leader = leader.args(["-c", "cat; :"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let watched = Watched { name: "api".into(), pid: leader.id() };
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let family = loop {
+            let family = watched.clone().with_workers();
+            if family.len() > 1 || std::time::Instant::now() > deadline {
+                break family;
+            }
+        };
+        drop(leader.stdin.take());
+        leader.wait().unwrap();
+        let names: Vec<_> = family.iter().map(|process| process.name.as_str()).collect();
+        assert_eq!(names, ["api", "api worker 1"]);
     }
 
     #[test]

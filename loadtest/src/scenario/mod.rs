@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `target` | what is loaded: addresses that are given, or a cluster of its own |
 //! | `stage` | warm-up, window, sampling, and the report |
+//! | `ballast` | rooms that are there besides |
 //! | `crowd` | many clients: seated, playing, gone |
 //! | `floor` | the least that a relay can cost on this machine |
 //! | the others | one scenario each |
 
+pub(crate) mod ballast;
 pub(crate) mod broadcast;
 pub(crate) mod crowd;
 pub(crate) mod floor;

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
 use clap::Args;
 use tokio::sync::mpsc::Sender;
 
 use super::Load;
+use super::ballast::Ballast;
 use super::crowd::{Crowd, NOT_BEGUN, pairs};
 use super::stage::Stage;
 use super::target::Target;
@@ -53,6 +55,9 @@ pub(crate) struct Settings {
     /// Offers that a pair has under way at once, without a rate.
     #[arg(long, default_value_t = 1)]
     pub(crate) in_flight: usize,
+    /// Rooms that are there besides, with somebody in each: what a relay costs is to stay the same. Needs the address of Redis.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) rooms_besides: usize,
 }
 
 /// Offers, or answers to offers.
@@ -127,7 +132,9 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
     let mut stage = Stage::new("relay", &settings.load, target);
     stage.setting("pairs", settings.pairs);
     stage.setting("bytes", settings.bytes);
+    stage.setting("rooms besides", settings.rooms_besides);
     stage.setting("rate", settings.rate.map_or_else(|| "as fast as it goes".to_owned(), |rate| format!("{rate}/s")));
+    let ballast = ballast(settings, target, &stage).await?;
     let bar = stage.preparing("taking seats", settings.pairs * 2);
     let seated = pairs(target, settings.pairs, &bar).await?;
 
@@ -152,11 +159,24 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
     drop(pacer);
     stage.settle(|total| total.timed(EXCHANGE) + total.counted("refused") >= total.counted(SENT)).await;
     let lost_sockets = crowd.leave().await;
+    if let Some(ballast) = ballast {
+        ballast.lift().await?;
+    }
 
     let mut report = stage.report(&[EXCHANGE, OFFER, ACKNOWLEDGED]);
     report.counts.insert("sockets lost", lost_sockets);
     conclude(&mut report);
     Ok(report)
+}
+
+/// The rooms that are there besides, if there are to be any.
+async fn ballast(settings: &Settings, target: &Target, stage: &Stage) -> anyhow::Result<Option<Ballast>> {
+    if settings.rooms_besides == 0 {
+        return Ok(None);
+    }
+    let bar = stage.preparing("making rooms", settings.rooms_besides);
+    let redis = target.redis.as_deref().context("rooms besides need the address of Redis")?;
+    Ballast::lay(redis, settings.rooms_besides, &bar).await.map(Some).context("making rooms besides")
 }
 
 /// Begins the offers: on schedule, or each pair's first ones.

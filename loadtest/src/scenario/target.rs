@@ -24,9 +24,27 @@ pub(crate) struct TargetArgs {
     /// The address of Redis: to find its process when it is on this machine, and for `floor`, which needs nothing else.
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     redis: Option<String>,
+    /// The address of MongoDB: to find its process when it is on this machine.
+    #[arg(long, env = "MONGODB_URI", value_name = "URL")]
+    mongo: Option<String>,
     /// Nodes of the throw-away cluster.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
     cluster: u8,
+}
+
+/// The addresses of what is beside the nodes, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    pub(crate) api: Option<String>,
+    pub(crate) redis: Option<String>,
+    pub(crate) mongo: Option<String>,
+}
+
+impl Beside {
+    /// Of a cluster of this program's.
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        Self { api: Some(cluster.api.url()), redis: Some(cluster.redis.url()), mongo: Some(cluster.mongodb_uri()) }
+    }
 }
 
 /// The servers of a run.
@@ -48,25 +66,30 @@ impl Target {
     /// Finds the servers, or starts them.
     pub(crate) async fn open(args: &TargetArgs) -> anyhow::Result<Self> {
         let own = if args.nodes.is_empty() { Some(start(args.cluster).await?) } else { None };
-        let (nodes, api, redis) = match &own {
-            Some(cluster) => {
-                (cluster.nodes.iter().map(Service::url).collect(), Some(cluster.api.url()), Some(cluster.redis.url()))
+        let (nodes, beside) = match &own {
+            Some(cluster) => (cluster.nodes.iter().map(Service::url).collect(), Beside::of(cluster)),
+            None => {
+                let TargetArgs { nodes, api, redis, mongo, .. } = args.clone();
+                (nodes, Beside { api, redis, mongo })
             }
-            None => (args.nodes.clone(), args.api.clone(), args.redis.clone()),
         };
-        Ok(Self { own, ..Self::at(&nodes, api, redis).await? })
+        Ok(Self { own, ..Self::at(&nodes, &beside).await? })
     }
 
     /// The servers at these addresses.
-    pub(crate) async fn at(nodes: &[String], api: Option<String>, redis: Option<String>) -> anyhow::Result<Self> {
-        let nodes = nodes.iter().map(|url| address(url)).collect::<anyhow::Result<Vec<_>>>()?;
-        let host = match &api {
+    pub(crate) async fn at(nodes: &[String], beside: &Beside) -> anyhow::Result<Self> {
+        let host = match &beside.api {
             Some(api) => Some(Host::register(api.trim_end_matches('/')).await.context("making an account")?),
             None => None,
         };
-        let api = api.and_then(|url| address(&url).ok());
-        let redis = redis.and_then(|url| address(&url).ok());
-        let watched = watched(&nodes, api.as_deref(), redis.as_deref());
+        Self::with(nodes, host, beside)
+    }
+
+    /// As `at`, with an account that is there already.
+    pub(crate) fn with(nodes: &[String], host: Option<Host>, beside: &Beside) -> anyhow::Result<Self> {
+        let nodes = nodes.iter().map(|url| address(url)).collect::<anyhow::Result<Vec<_>>>()?;
+        let [api, redis, mongo] = [&beside.api, &beside.redis, &beside.mongo].map(|url| address(url.as_ref()?).ok());
+        let watched = watched(&nodes, [("api", api), ("redis", redis.clone()), ("mongo", mongo)]);
         Ok(Self { nodes: nodes.into(), host, redis, watched, own: None })
     }
 
@@ -93,10 +116,11 @@ impl Target {
 }
 
 /// The processes behind addresses of this machine, and this program.
-fn watched(nodes: &[String], api: Option<&str>, redis: Option<&str>) -> Vec<Watched> {
+fn watched(nodes: &[String], others: [(&str, Option<String>); 3]) -> Vec<Watched> {
     let nodes = (1..).zip(nodes).map(|(index, node): (usize, _)| Watched::behind(format!("node {index}"), node));
-    let others = [("api", api), ("redis", redis)].map(|(name, address)| Watched::behind(name, address?));
-    nodes.chain(others).flatten().chain([Watched::this()]).collect()
+    let others = others.map(|(name, address)| Watched::behind(name, &address?));
+    let found = nodes.chain(others).flatten();
+    found.flat_map(|process| process.with_workers()).chain([Watched::this()]).collect()
 }
 
 async fn start(nodes: u8) -> anyhow::Result<Cluster> {
@@ -112,6 +136,7 @@ fn address(url: &str) -> anyhow::Result<String> {
     let default = match scheme {
         "http" | "ws" => 80,
         "redis" => 6379,
+        "mongodb" => 27017,
         _ => bail!("{scheme}:// is not spoken here: give the plain address behind it"),
     };
     let authority = rest.split('/').next().unwrap_or_default();
@@ -134,6 +159,7 @@ mod tests {
             ("http://calls.example.org/", "calls.example.org:80"),
             ("localhost:3002", "localhost:3002"),
             ("redis://:secret@10.0.0.1/0", "10.0.0.1:6379"),
+            ("mongodb://127.0.0.1:27020/db?replicaSet=rs0", "127.0.0.1:27020"),
             ("http://[::1]:80/x", "[::1]:80"),
         ] {
             assert_eq!(address(url).unwrap(), expected);

@@ -29,7 +29,10 @@ impl Asked {
     pub(super) fn accept(&self, fields: &str) {
         if let Some(id) = self.ack {
             // A closed or overflowing socket is told nothing any more.
-            let _closing = self.outbox.ack(id, &format!(r#"{{"success":true{fields}}}"#));
+            let _closing = match fields {
+                "" => self.outbox.ack(id, r#"{"success":true}"#),
+                fields => self.outbox.ack(id, &format!(r#"{{"success":true{fields}}}"#)),
+            };
         }
     }
 

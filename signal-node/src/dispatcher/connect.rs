@@ -156,7 +156,7 @@ impl Dispatcher {
                     Some(at) => (&missed[..at], Start::Admitted(missed[at].id)),
                     None => (&missed[..], Start::Seen(last, None)),
                 };
-                let first = told.iter().map(|entry| packet(entry.id, &offset.room, &entry.event)).collect();
+                let first = told.iter().map(|entry| packet(entry.id, &offset.room, &entry.text())).collect();
                 let behind = self.hub.go_live(partition, &link, holding, start);
                 self.mend(behind);
                 session.entered = Some(entered);

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info_span};
 
 use super::exit::Exit;
-use super::session::{Entered, Session, fresh_id, now};
+use super::session::{Entered, Session, now, stamp};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
 use crate::hub::{Holding, Start};
 use crate::outbox::Message;
@@ -46,7 +46,7 @@ impl Dispatcher {
             None => generated_room()?,
         };
         let meta = Arc::new(RoomMeta {
-            call_id: CallId::parse(&fresh_id())?,
+            call_id: CallId::parse(&stamp().id())?,
             name: create.name.map_or_else(|| format!("{}'s call", session.user.name), |name| name.trim().to_owned()),
             host: session.user.id.clone(),
             call_type: if create.is_private { CallType::Private } else { CallType::Public },

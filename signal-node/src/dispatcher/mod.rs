@@ -41,7 +41,7 @@ use crate::mender::Mender;
 use crate::meters::{self, RelayMeters};
 use crate::outbox::Message;
 use crate::roster::Roster;
-use crate::rules::{self, Effect, Stamp};
+use crate::rules::{self, Effect};
 use crate::transport::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
 use answer::Asked;
 pub use session::Session;
@@ -124,9 +124,7 @@ impl Application for Dispatcher {
         }
         let arguments = event.arguments();
         let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits.events);
-        let now = session::now().to_string();
-        let id = session::fresh_id();
-        let effect = parsed.and_then(|parsed| rules::handle(parsed, &session.view(), Stamp { now: &now, id: &id }));
+        let effect = parsed.and_then(|parsed| rules::handle(parsed, &session.view(), session::stamp()));
         match effect {
             Err(refusal) => asked.refuse(&refusal),
             Ok(Effect::Log(logged)) => self.log(session, logged, asked, read),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::hub::{Holding, Link};
 use crate::outbox::Message;
 use crate::roster::Enrolled;
-use crate::rules::{Place, SessionView};
+use crate::rules::{Place, SessionView, Stamp};
 
 /// One client's session.
 #[derive(Debug)]
@@ -112,9 +112,9 @@ pub(super) fn now() -> Timestamp {
     Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// An id that no other message or call has: a MongoDB ObjectId's form (4 bytes of seconds, 8 random ones), 24 hexadecimal digits.
-pub(super) fn fresh_id() -> String {
-    format!("{:08x}{:016x}", now().seconds() & 0xffff_ffff, rand::random::<u64>())
+/// What an event of now is stamped with.
+pub(super) fn stamp() -> Stamp {
+    Stamp { at: now(), nonce: rand::random() }
 }
 
 /// The first `digits` hexadecimal digits of a text's SHA-256.

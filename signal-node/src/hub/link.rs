@@ -55,8 +55,10 @@ struct Delivery {
     epoch: u64,
     /// Let in from the lobby at this position, and not yet told what it finds: until then it buffers.
     admitted: Option<LogId>,
-    /// The room is gone: the session is in no room any more.
+    /// The room is gone, or the session was sent away: it is in no room any more.
     gone: bool,
+    /// The client was told so: nothing of the room is for it from then on.
+    dismissed: bool,
 }
 
 /// Something from the room's log.
@@ -122,8 +124,8 @@ impl Arrival {
         let what = match admission(entry) {
             Some(join) => What::Admitted { join },
             None => {
-                let news = News::of(&entry.event).map(Arc::new);
-                What::Event { message: packet(entry.id, room, &entry.event), news }
+                let event = entry.text();
+                What::Event { message: packet(entry.id, room, &event), news: News::of(&event).map(Arc::new) }
             }
         };
         Self { id: entry.id, reach: Reach::Own, what }
@@ -147,6 +149,7 @@ impl Link {
             epoch,
             admitted: None,
             gone: false,
+            dismissed: false,
         };
         Self { handle, room, outbox, state: Mutex::new(state) }
     }
@@ -161,10 +164,11 @@ impl Link {
         self.lock().holding.as_ref().map(|holding| holding.seat.clone())
     }
 
-    /// What Redis is to be told if it forgot the seat; and what the rules are to see of it.
+    /// What Redis is to be told if it forgot the seat; nothing of somebody who was sent away, who must not be put back.
     #[must_use]
     pub fn held(&self) -> Option<Holding> {
-        self.lock().holding.as_deref().cloned()
+        let state = self.lock();
+        state.holding.as_deref().filter(|_| !state.gone).cloned()
     }
 
     /// Looks at the copies without making others.
@@ -257,7 +261,7 @@ impl Link {
             .holding
             .as_ref()
             .is_some_and(|holding| holding.copy.state != ConnectionState::Waiting && holding.seat.peer != *from);
-        if seated && state.buffer.is_none() {
+        if seated && !state.gone && state.buffer.is_none() {
             self.send(message.clone());
         }
     }
@@ -265,7 +269,7 @@ impl Link {
     /// Sends an event unless the session has it already, is its sender, or waits in the lobby and it is for all. Whoever is let in has to
     /// be told what it finds first, which is to be read.
     fn pass(self: &Arc<Self>, state: &mut Delivery, arrival: Arrival) -> Option<CatchUp> {
-        if arrival.id <= state.seen {
+        if arrival.id <= state.seen || state.dismissed {
             return None;
         }
         let holding = state.holding.as_deref_mut()?;
@@ -281,8 +285,11 @@ impl Link {
         state.seen = arrival.id;
         match arrival.what {
             What::Event { message, news } => {
-                if let Some(news) = news {
-                    holding.learn(&news);
+                match news.as_deref() {
+                    // Before it is sent: a client that answers at once is in no room already.
+                    Some(News::Farewell) => (state.gone, state.dismissed) = (true, true),
+                    Some(news) => holding.learn(news),
+                    None => {}
                 }
                 self.send(message);
                 None
@@ -319,7 +326,7 @@ impl Link {
     /// delivered, but to a session that buffers already: its position is where its own gap began.
     pub(super) fn open_gap(self: &Arc<Self>, epoch: u64, floor: LogId) -> Option<CatchUp> {
         let mut state = self.lock();
-        state.holding.as_ref()?;
+        state.holding.as_ref().filter(|_| !state.dismissed)?;
         state.epoch = epoch;
         if state.buffer.is_none() {
             state.before_gap = state.seen.max(floor);
@@ -367,7 +374,7 @@ impl Holding {
                 (meta.max_participants, meta.locked) = (updated.max_participants, updated.locked);
                 meta.version = updated.version;
             }
-            News::Role(_) | News::Muted(_) | News::Updated(_) => {}
+            News::Role(_) | News::Muted(_) | News::Updated(_) | News::Farewell => {}
         }
     }
 }

@@ -105,14 +105,14 @@ impl Hub {
 
     /// Delivers an envelope to its sessions here. The packet is encoded once and shared. Returns what is to be read before the session
     /// concerned goes on.
-    pub fn deliver(&self, partition: Partition, envelope: Envelope) -> Option<CatchUp> {
+    pub fn deliver(&self, partition: Partition, envelope: Envelope<'_>) -> Option<CatchUp> {
         match envelope {
             Envelope::Event { id: (ms, seq), room, to, event } => {
                 let id = LogId { ms, seq };
                 let shard = self.shard(partition);
                 let links = shard.rooms.get(&room)?;
                 let _span = follow(info_span!(target: TARGET, "deliver", position = %id), &room).entered();
-                let what = What::Event { message: packet(id, &room, &event), news: News::of(&event).map(Arc::new) };
+                let what = What::Event { message: packet(id, &room, event), news: News::of(event).map(Arc::new) };
                 match to {
                     Audience::One(handle) => {
                         if let Some(link) = links.iter().find(|link| link.handle == handle) {
@@ -136,7 +136,7 @@ impl Hub {
             Envelope::Hint { room, from, event } => {
                 let shard = self.shard(partition);
                 let links = shard.rooms.get(&room)?;
-                let message = hint(&event);
+                let message = hint(event);
                 for link in links {
                     link.hint(&from, &message);
                 }

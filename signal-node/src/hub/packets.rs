@@ -1,6 +1,7 @@
 //! What goes to a session's socket: events as packets, and its end.
 
-use bytes::Bytes;
+use std::fmt::Write as _;
+
 use switchboard_common::domain::{DisconnectReason, RoomId};
 use switchboard_common::room::LogId;
 use switchboard_common::wire::server_event::superseded_by;
@@ -22,12 +23,14 @@ pub const fn told(reason: DisconnectReason) -> transport::DisconnectReason {
 /// The Socket.IO packet of a logged event: the event's text, with its offset as the last argument. One of a state takes the place of
 /// the one before that a slow client has not got yet.
 #[must_use]
-pub fn packet(id: LogId, room: &RoomId, event: &Bytes) -> Message {
-    let text = String::from_utf8_lossy(event);
-    Message::packet(format!(r#"42[{text},"{id}.{room}"]"#)).superseding(superseded_by(event))
+pub fn packet(id: LogId, room: &RoomId, event: &str) -> Message {
+    let mut text = String::with_capacity(event.len() + room.as_str().len() + 48);
+    // Writing to a string cannot fail.
+    let _infallible = write!(text, r#"42[{event},"{id}.{room}"]"#);
+    Message::packet(text).superseding(superseded_by(event))
 }
 
 /// The packet of an event that is in no log: it has no offset.
-pub(super) fn hint(event: &Bytes) -> Message {
-    Message::packet(format!("42[{}]", String::from_utf8_lossy(event))).superseding(superseded_by(event))
+pub(super) fn hint(event: &str) -> Message {
+    Message::packet(format!("42[{event}]")).superseding(superseded_by(event))
 }

@@ -54,8 +54,8 @@ fn seat(link: &Link, peer: &str) -> Holding {
 }
 
 fn publish(hub: &Hub, ms: u64, to: Audience) {
-    let event = Bytes::from(format!("\"e\",{ms}"));
-    hub.deliver(P, Envelope::Event { id: (ms, 0), room: RoomId::parse("R").unwrap(), to, event });
+    let event = format!("\"e\",{ms}");
+    hub.deliver(P, Envelope::Event { id: (ms, 0), room: RoomId::parse("R").unwrap(), to, event: &event });
 }
 
 fn everybody(except: Option<&str>) -> Audience {
@@ -215,6 +215,36 @@ fn a_room_that_is_gone_is_left_by_its_sessions() {
     assert!(link.is_gone());
 }
 
+#[test]
+fn whoever_is_sent_away_is_in_no_room_once_it_knows_and_gets_nothing_of_it_any_more() {
+    for farewell in ["room:kicked", "room:denied", "room:call-ended"] {
+        let hub = Hub::new(1);
+        let (link, queue) = newcomer(&hub);
+        assert!(hub.go_live(P, &link, seat(&link, "u"), Start::Seen(id(1), None)).is_none());
+        publish(&hub, 2, everybody(None));
+        let _missed = hub.gap(P);
+        // What arrives in a gap is told after it, and nothing is lost of what came before the farewell.
+        let room = RoomId::parse("R").unwrap();
+        let event = format!(r#""{farewell}",{{"roomId":"R"}}"#);
+        publish(&hub, 3, everybody(None));
+        let to = Audience::One(link.handle);
+        hub.deliver(P, Envelope::Event { id: (4, 0), room: room.clone(), to, event: &event });
+        publish(&hub, 5, everybody(None));
+        assert!(!link.is_gone(), "it cannot know yet");
+        assert!(link.caught_up(1, None, &[]).is_none());
+        // A client that answers the farewell in that very instant is in no room.
+        assert!(link.is_gone() && link.held().is_none());
+        publish(&hub, 6, everybody(None));
+        let from = PeerId::parse("guest-1").unwrap();
+        hub.deliver(P, Envelope::Hint { room, from, event: "\"h\",1" });
+        let told = texts(&queue).concat();
+        assert!(told.contains("\"e\",2") && told.contains("\"e\",3") && told.contains(farewell), "{told}");
+        for secret in ["\"e\",5", "\"e\",6", "\"h\""] {
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
+}
+
 /// The texts of what was sent since the last look.
 fn texts(queue: &Queue) -> Vec<String> {
     let Poll::Ready(frames) = queue.poll_frames(&mut Context::from_waker(Waker::noop())) else { return Vec::new() };
@@ -230,8 +260,7 @@ fn a_slow_client_gets_the_last_media_state_of_each_peer_with_offsets_that_only_g
     let state = |ms: u64, peer: &str, on: bool| {
         let event =
             format!(r#""participant:media-state-changed",{{"userId":"x","peerId":"{peer}","mediaState":{on}}}"#);
-        let envelope =
-            Envelope::Event { id: (ms, 0), room: room.clone(), to: everybody(Some(peer)), event: event.into() };
+        let envelope = Envelope::Event { id: (ms, 0), room: room.clone(), to: everybody(Some(peer)), event: &event };
         hub.deliver(P, envelope);
     };
     // A room of 500 where everybody toggles the camera again and again, while the client reads nothing.
@@ -256,9 +285,9 @@ fn a_hint_reaches_who_is_live_without_an_offset_and_leaves_no_trace() {
     assert!(hub.go_live(P, &a, seat(&a, "a"), Start::Seen(id(1), None)).is_none());
     assert!(hub.go_live(P, &b, seat(&b, "b"), Start::Seen(id(1), None)).is_none());
     let typing = |on: bool| {
-        let event = Bytes::from(format!(r#""chat:typing",{{"from":"a","isTyping":{on}}}"#));
+        let event = format!(r#""chat:typing",{{"from":"a","isTyping":{on}}}"#);
         let from = PeerId::parse("a").unwrap();
-        hub.deliver(P, Envelope::Hint { room: RoomId::parse("R").unwrap(), from, event });
+        hub.deliver(P, Envelope::Hint { room: RoomId::parse("R").unwrap(), from, event: &event });
     };
     typing(true);
     typing(false);

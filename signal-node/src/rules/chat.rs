@@ -11,7 +11,7 @@ use super::effect::{Effect, Logged, LoggedKind};
 use super::session::{SessionView, Stamp};
 
 /// `chat:message`
-pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp<'_>) -> Result<Effect, Refusal> {
+pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Result<Effect, Refusal> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Out<'a> {
@@ -25,19 +25,20 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp<'_>) -
         r#type: &'static str,
     }
     let place = session.seated()?;
+    let (id, timestamp) = (stamp.id(), stamp.at.to_string());
     let event = encode(
         "chat:message",
         &Out {
-            id: stamp.id,
+            id: &id,
             from: &place.peer,
             to: chat.to.as_ref(),
             from_user: session.user,
             message: &chat.message,
-            timestamp: stamp.now,
+            timestamp: &timestamp,
             r#type: "text",
         },
     );
-    let kind = LoggedKind::Chat { to: chat.to, id: stamp.id.into(), timestamp: stamp.now.into() };
+    let kind = LoggedKind::Chat { to: chat.to, id: id.into(), timestamp: timestamp.into() };
     Ok(Effect::Log(Logged::new(kind, event, chat.id)))
 }
 

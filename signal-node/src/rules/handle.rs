@@ -11,7 +11,7 @@ use super::{chat, media, membership, moderation, relay, stats};
 ///
 /// # Errors
 /// The refusal that the client is to be told.
-pub fn handle(event: ClientEvent<'_>, session: &SessionView<'_>, stamp: Stamp<'_>) -> Result<Effect, Refusal> {
+pub fn handle(event: ClientEvent<'_>, session: &SessionView<'_>, stamp: Stamp) -> Result<Effect, Refusal> {
     match event {
         ClientEvent::Create(create) => membership::create(create, session),
         ClientEvent::Join(join) => membership::join(join, session),

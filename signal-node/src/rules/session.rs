@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use switchboard_common::domain::{Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta};
+use switchboard_common::domain::{
+    Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp,
+};
 
 /// A session at the moment of an event.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +34,19 @@ pub struct Place {
 
 /// What an event is stamped with, since rules read no clock and throw no dice.
 #[derive(Clone, Copy, Debug)]
-pub struct Stamp<'a> {
-    /// Now: RFC 3339, UTC, milliseconds.
-    pub now: &'a str,
-    /// An id that no other message has.
-    pub id: &'a str,
+pub struct Stamp {
+    /// Now.
+    pub at: Timestamp,
+    /// A random number.
+    pub nonce: u64,
+}
+
+impl Stamp {
+    /// An id that no other message or call has: a MongoDB ObjectId's form (4 bytes of seconds, 8 random ones), 24 hexadecimal digits.
+    #[must_use]
+    pub fn id(self) -> String {
+        format!("{:08x}{:016x}", self.at.seconds() & 0xffff_ffff, self.nonce)
+    }
 }
 
 impl<'a> SessionView<'a> {

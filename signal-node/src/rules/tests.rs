@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use switchboard_common::domain::{
     CallId, CallSettings, CallType, Code, ConnectionState, MediaChange, MediaSwitch, PeerId, PublicUser, Refusal, Role,
-    RoomId, RoomMeta, UserId,
+    RoomId, RoomMeta, Timestamp, UserId,
 };
 use switchboard_common::wire::client_event::{self, Limits};
 
@@ -47,7 +47,7 @@ fn ask_as(user: &PublicUser, place: Option<&Place>, name: &str, argument: &Value
     let event = client_event::parse(name, Some(&raw), &Limits::default())?;
     let user_json = serde_json::to_string(user).unwrap();
     let session = SessionView { user, user_json: &user_json, place };
-    handle(event, &session, Stamp { now: "2026-01-01T00:00:00.000Z", id: "m1" })
+    handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 })
 }
 
 fn ask(place: Option<&Place>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
@@ -155,12 +155,12 @@ fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
     let argument = json!({ "message": "<b>\"hi\"</b>", "id": "mine", "to": "b#2", "from": "somebody-else" });
     let (logged, event) = logged(ask(Some(&place(Role::Guest)), "chat:message", &argument).unwrap());
     assert_eq!(event[1]["message"], "<b>\"hi\"</b>");
-    assert_eq!((&event[1]["id"], &event[1]["to"]), (&json!("m1"), &json!("b#2")));
+    assert_eq!((&event[1]["id"], &event[1]["to"]), (&json!("6955b9000000000000000007"), &json!("b#2")));
     assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
     assert_eq!(logged.dedupe.as_deref(), Some("mine"));
     let to = Some(PeerId::parse("b#2").unwrap());
     let timestamp = "2026-01-01T00:00:00.000Z".into();
-    assert_eq!(logged.kind, LoggedKind::Chat { to, id: "m1".into(), timestamp });
+    assert_eq!(logged.kind, LoggedKind::Chat { to, id: "6955b9000000000000000007".into(), timestamp });
 }
 
 #[test]

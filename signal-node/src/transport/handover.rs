@@ -22,10 +22,10 @@ use tokio::time::{sleep, timeout};
 use super::http::{Body, Refusal, bare_stream, continue_session, parameter, refuse};
 use super::server::Shared;
 use super::stall::Stall;
-use super::{Peers, Timeouts, TransportKind, tunnel};
+use super::{Peers, Timeouts, TransportKind, tunnel, well};
 
 /// Carries the proof that a peer hands over. On the public port it means nothing.
-const PROOF: HeaderName = HeaderName::from_static("x-switchboard-handover");
+pub(super) const PROOF: HeaderName = HeaderName::from_static("x-switchboard-handover");
 
 /// What of a client's request matters to its session.
 const PASSED_ON: [HeaderName; 4] = [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION];
@@ -146,9 +146,12 @@ pub(super) async fn receive(shared: &Arc<Shared>, request: Request<Incoming>) ->
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
     let proof = request.headers().get(PROOF).and_then(|proof| proof.to_str().ok()).unwrap_or_default();
     let peers = shared.config.peers.as_ref();
-    if !peers.is_some_and(|peers| peers.accepts(proof, request.method().as_str(), target)) {
+    let Some(peers) = peers.filter(|peers| peers.accepts(proof, request.method().as_str(), target)) else {
         drop(Outcome("refused"));
         return refuse(Refusal::Forbidden);
+    };
+    if request.uri().path() == well::PATH {
+        return peers.answer();
     }
     let query = request.uri().query().unwrap_or_default();
     let transport = match parameter(query, "transport") {

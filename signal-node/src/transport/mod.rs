@@ -17,6 +17,7 @@ mod socketio;
 mod stall;
 mod tunnel;
 mod websocket;
+mod well;
 
 pub use app::{Application, ConnectError, ConnectRequest, Connected, Event, Handshake, Namespace, TransportKind};
 pub use close::{CloseReason, DisconnectReason};

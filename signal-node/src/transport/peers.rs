@@ -4,6 +4,7 @@
 //! neither invent a node nor tell an address: the [`Directory`] alone knows those.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -35,13 +36,20 @@ pub struct Peers {
     node: Arc<str>,
     key: ClusterKey,
     pub(super) directory: Arc<dyn Directory>,
+    /// What this node says of itself to those who ask.
+    pub(super) well: Arc<AtomicBool>,
 }
 
 impl Peers {
-    /// For the node of this name. All nodes have the same key.
+    /// For the node of this name, which tells the others whether it is well. All nodes have the same key.
     #[must_use]
-    pub fn new(node: &str, key: ClusterKey, directory: Arc<dyn Directory>) -> Self {
-        Self { node: node.into(), key, directory }
+    pub fn new(node: &str, key: ClusterKey, directory: Arc<dyn Directory>, well: Arc<AtomicBool>) -> Self {
+        Self { node: node.into(), key, directory, well }
+    }
+
+    /// Where a node takes hand-overs, and questions.
+    pub async fn address(&self, node: &str) -> Option<String> {
+        self.directory.address(node).await
     }
 
     /// The id of a new session here: `<random><signature><node>`.
@@ -112,7 +120,7 @@ mod tests {
     }
 
     fn peers(node: &str, secret: &str) -> Peers {
-        Peers::new(node, ClusterKey::derive(secret), Arc::new(Nowhere))
+        Peers::new(node, ClusterKey::derive(secret), Arc::new(Nowhere), Arc::default())
     }
 
     #[test]

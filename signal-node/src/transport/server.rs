@@ -19,6 +19,7 @@ use super::polling::Exchange;
 use super::stall::Stall;
 use super::{CloseReason, DisconnectReason, Handshake, TransportConfig, handover, http};
 use crate::outbox::Queue;
+use crate::workers::Workers;
 
 /// After an accept that failed for want of descriptors or memory: give some the time to come free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -45,12 +46,14 @@ pub(super) struct Shared {
     refusing: CancellationToken,
     /// Every session's task.
     pub(super) tasks: TaskTracker,
+    /// What the connections are spread over.
+    workers: Workers,
 }
 
 impl Server {
-    /// Serves each path with its service; a path is given as `/socket.io/`.
+    /// Serves each path with its service, on these workers; a path is given as `/socket.io/`.
     #[must_use]
-    pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Self {
+    pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
         metrics::gauge!("switchboard_sockets_open").set(0.0);
         let shared = Shared {
             config: Arc::new(config),
@@ -58,6 +61,7 @@ impl Server {
             sockets: Sockets::default(),
             refusing: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            workers,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -81,8 +85,9 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let shared = Arc::clone(&self.shared);
-                    tokio::spawn(serve_connection(shared, stream, peer.ip(), stop.clone(), door));
+                    let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+                    let serve = move |stream| serve_connection(shared, stream, peer.ip(), stop, door);
+                    self.shared.workers.spread(stream, serve);
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {

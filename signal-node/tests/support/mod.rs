@@ -8,6 +8,7 @@ pub(crate) mod probe;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use signal_node::transport::{CloseReason, Directory, Peers, Server, Service, SocketIo, TransportConfig};
+use signal_node::workers::Workers;
 use switchboard_common::auth::ClusterKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,7 +63,7 @@ pub(crate) async fn start(config: TransportConfig, service: Arc<dyn Service>) ->
 pub(crate) async fn start_routes(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(config, routes);
+    let server = Server::new(config, routes, Workers::start(2).unwrap());
     let stop = CancellationToken::new();
     let (running, stopped) = (server.clone(), stop.clone());
     tokio::spawn(async move { running.run(listener, stopped).await });
@@ -73,6 +75,8 @@ pub(crate) struct Nodes {
     pub(crate) nodes: Vec<Running>,
     /// Where hand-overs are taken, by node: `n1`, `n2`, ...
     pub(crate) book: Arc<AddressBook>,
+    /// What each says of itself, in their order.
+    pub(crate) well: Vec<Arc<AtomicBool>>,
 }
 
 /// What Redis is to real nodes.
@@ -94,11 +98,12 @@ impl Directory for AddressBook {
 /// Starts `n1` to `n<count>`, all with this service.
 pub(crate) async fn start_nodes(count: usize, config: &TransportConfig, service: &Arc<dyn Service>) -> Nodes {
     let book = Arc::new(AddressBook::default());
-    let mut nodes = Vec::new();
+    let (mut nodes, mut well) = (Vec::new(), Vec::new());
     for number in 1..=count {
+        well.push(Arc::new(AtomicBool::new(true)));
         let name = format!("n{number}");
         let directory = Arc::clone(&book) as Arc<dyn Directory>;
-        let peers = Some(Peers::new(&name, ClusterKey::derive("a secret"), directory));
+        let peers = Some(Peers::new(&name, ClusterKey::derive("a secret"), directory, Arc::clone(&well[number - 1])));
         let running = start(TransportConfig { peers, ..config.clone() }, Arc::clone(service)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         book.0.lock().unwrap().insert(name, listener.local_addr().unwrap().to_string());
@@ -106,7 +111,7 @@ pub(crate) async fn start_nodes(count: usize, config: &TransportConfig, service:
         tokio::spawn(async move { server.run_handovers(listener, stop).await });
         nodes.push(running);
     }
-    Nodes { nodes, book }
+    Nodes { nodes, book, well }
 }
 
 pub(crate) async fn start_echo(config: TransportConfig) -> Running {

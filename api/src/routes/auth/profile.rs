@@ -14,6 +14,7 @@ use crate::envelope::success;
 use crate::error::{Answer, Problem};
 use crate::extract::{Caller, ValidJson};
 use crate::fields::{Fields, Input};
+use crate::limits::Class;
 use crate::views::UserView;
 
 /// `GET auth/profile`: one round trip.
@@ -59,6 +60,10 @@ pub(crate) async fn change_profile(
     Caller(caller): Caller,
     ValidJson(Changes(change)): ValidJson<Changes>,
 ) -> Answer<impl IntoResponse> {
+    if change.email.is_some() {
+        // The answer tells whether somebody has that address: not to be asked for many.
+        app.limits.attempt(Class::SignIn, caller.user.id.as_str()).await?;
+    }
     let changed = app.records.change_profile(&caller.user.id, &change, app.now()).await.map_err(taken)?;
     let user = changed.ok_or(Code::UserNotFound)?;
     if change.email.is_some() {

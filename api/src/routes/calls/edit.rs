@@ -25,6 +25,7 @@ pub(crate) struct Changes {
     call_type: Option<CallType>,
     settings: SettingsChange,
     max_participants: Option<u32>,
+    locked: Option<bool>,
     /// Null takes the passcode away.
     passcode: Option<Option<String>>,
     invited: Option<Vec<UserId>>,
@@ -42,6 +43,7 @@ impl Input for Changes {
                 .change_to("settings", |fields| Some(fields.settings_change("settings")))
                 .unwrap_or_default(),
             max_participants: fields.change_to("maxParticipants", |fields| fields.integer("maxParticipants", 2..=500)),
+            locked: fields.change_to("locked", |fields| fields.flag("locked")),
             passcode: fields.change("passcode", |fields| fields.optional_raw_text("passcode", 4..=20)),
             invited: fields.change_to("invitedUserIds", |fields| Some(fields.users("invitedUserIds", 500))),
         }
@@ -79,23 +81,12 @@ pub(crate) async fn edit(
         call_type: changes.call_type,
         settings: changes.settings,
         max_participants: changes.max_participants,
+        locked: changes.locked,
         passcode,
         invited: changes.invited,
     };
     allowed(&edit, &call)?;
-    let amended = amend(&app, &call, &edit).await?;
-    let written = match (app.records.edit_call(&id, &call.host, &edit, now).await, amended) {
-        // The room has it and the recorder writes it; what only the record has is to be sent again.
-        (Err(error), Some(meta)) if edit.description.is_none() && edit.scheduled_at.is_none() => {
-            tracing::warn!(%error, call_id = %id, "a changed call is left to the recorder");
-            Some(CallRecord {
-                people: Vec::new(),
-                participants: call.participants.clone(),
-                ..CallRecord::from_room(&call.room, &meta)
-            })
-        }
-        (written, _) => written?,
-    };
+    let written = write(&app, &call, &edit, now).await?;
     let Some(mut changed) = written else {
         // It was another call when it was read: ended, begun or deleted meanwhile.
         let call = hosted(&app, &caller, &id).await?;
@@ -116,10 +107,52 @@ fn allowed(edit: &CallEdit, call: &CallRecord) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Changes the call in its room first, when that is open: everybody in it is told at once, on every node, and the outbox too.
-async fn amend(app: &App, call: &CallRecord, edit: &CallEdit) -> Answer<Option<RoomMeta>> {
+/// Writes the change where the call is: in its room first, when that is open, then in the record. `None`: the record allows no such
+/// change.
+async fn write(app: &App, call: &CallRecord, edit: &CallEdit, now: Timestamp) -> Answer<Option<CallRecord>> {
+    if let Some(meta) = amend(app, call, edit, None).await? {
+        return record(app, call, edit, &meta, now).await;
+    }
+    let Some(changed) = app.records.edit_call(&call.id, &call.host, edit, now).await? else { return Ok(None) };
+    // Somebody opened the room meanwhile, by the record as it was before.
+    match amend(app, call, edit, Some(changed.revision)).await {
+        Ok(Some(meta)) => record(app, call, edit, &meta, now).await,
+        // The next who joins brings the room the record's version.
+        Ok(None) | Err(_) => Ok(Some(changed)),
+    }
+}
+
+/// Writes to the record what the room has already. When that fails, the recorder writes it; what only the record has is to be sent again.
+async fn record(
+    app: &App,
+    call: &CallRecord,
+    edit: &CallEdit,
+    room: &RoomMeta,
+    now: Timestamp,
+) -> Answer<Option<CallRecord>> {
+    match app.records.edit_open_call(&call.id, edit, room, now).await {
+        Err(error) if edit.description.is_none() && edit.scheduled_at.is_none() => {
+            tracing::warn!(%error, call_id = %call.id, "a changed call is left to the recorder");
+            Ok(Some(CallRecord {
+                people: Vec::new(),
+                participants: call.participants.clone(),
+                ..CallRecord::from_room(&call.room, room)
+            }))
+        }
+        written => Ok(written?),
+    }
+}
+
+/// Changes the call in its room, when that is open, and of a version before `before` if that is said: everybody in it is told at once, on
+/// every node, and the outbox too.
+async fn amend(app: &App, call: &CallRecord, edit: &CallEdit, before: Option<u64>) -> Answer<Option<RoomMeta>> {
     match app.rooms.door(&call.room).await? {
-        Door::Open { meta, .. } if meta.call_id == call.id => {}
+        Door::Open { meta, .. } if meta.call_id == call.id && before.is_none_or(|version| meta.version < version) => {
+            if meta.host != call.host {
+                // Handed on since it was read.
+                return Err(Code::HostRequired.into());
+            }
+        }
         Door::Open { .. } | Door::Absent | Door::Ended => return Ok(None),
     }
     let change = |meta: &mut RoomMeta| {
@@ -131,6 +164,9 @@ async fn amend(app: &App, call: &CallRecord, edit: &CallEdit) -> Answer<Option<R
         }
         if let Some(seats) = edit.max_participants {
             meta.max_participants = seats;
+        }
+        if let Some(locked) = edit.locked {
+            meta.locked = locked;
         }
         if let Some(passcode) = &edit.passcode {
             meta.passcode_hash.clone_from(passcode);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use switchboard_common::auth::Identity;
 use switchboard_common::domain::{CallId, Code, Timestamp};
 use switchboard_common::records::CallRecord;
+use switchboard_common::room::Door;
 
 use crate::app::App;
 use crate::envelope::success;
@@ -38,7 +39,7 @@ pub(crate) async fn end(
     Ok(success("The call has ended", EndOfCall { duration, ended_at }).into_response())
 }
 
-/// `DELETE video-calls/:id`. A call that is not over ends first. Nothing is half done for the client: it is deleted when this succeeds,
+/// `DELETE video-calls/:id`. A call that is not over ends first; its chat and its log go with it. Nothing is half done for the client: it is deleted when this succeeds,
 /// and when it fails the request can be sent again.
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -48,15 +49,26 @@ pub(crate) async fn delete(
     let call = hosted(&app, &caller, &id).await?;
     close(&app, &call, "deleted").await?;
     if !app.records.delete_call(&id, &caller.user.id, app.now()).await? {
-        return Err(Code::CallNotFound.into());
+        // Deleted meanwhile; or the record does not know its new host yet.
+        let there = app.records.call(&id).await?.is_some();
+        return Err(if there { Code::ServiceUnavailable } else { Code::CallNotFound }.into());
+    }
+    if let Err(error) = app.records.erase_lines(&id).await {
+        tracing::warn!(%error, call_id = %id, "the chat of a deleted call is removed later");
     }
     metrics::counter!("switchboard_calls_deleted_total").increment(1);
     Ok(success("The call was deleted", ()).into_response())
 }
 
-/// A call of the caller's own.
+/// A call of the caller's own, as its room has it: one that was handed on a moment ago is its new host's, though the record does not say
+/// so yet. What rests on the room is refused later when Redis is away.
 pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> Answer<CallRecord> {
-    let call = app.records.call(id).await?.ok_or(Code::CallNotFound)?;
+    let mut call = app.records.call(id).await?.ok_or(Code::CallNotFound)?;
+    if !call.status.is_over()
+        && let Ok(Door::Open { meta, .. }) = app.rooms.door(&call.room).await
+    {
+        call.follow(&meta);
+    }
     if call.host != caller.user.id {
         return Err(Code::HostRequired.into());
     }

@@ -4,12 +4,14 @@ mod create;
 mod edit;
 mod end;
 mod list;
+mod messages;
 mod read;
 
 pub(crate) use create::create;
 pub(crate) use edit::edit;
 pub(crate) use end::{EndOfCall, delete, end};
 pub(crate) use list::list;
+pub(crate) use messages::{MessageView, messages};
 pub(crate) use read::{CallOrDoor, by_room, get, stats};
 use switchboard_common::domain::CallType;
 

@@ -4,9 +4,9 @@
 -- ARGV    1-4 as the prelude   5 sender   6 its gen   7 op   8 event
 -- replies OK id | DUP id note | STALE | GAP
 local from, gen, op, event, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], KEYS[3]
-local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes')
+local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'kept')
 local reply = take(from, gen, op, found[1], found[2], dedupe)
 if reply then return reply end
-local id = log('*', from, from .. ':' .. gen .. ':' .. op, event)
+local id = log('*', from, from .. ':' .. gen .. ':' .. op, event, found[4])
 tell_all(found[3], id, from, event)
 return done(gen, op, id, dedupe)

@@ -6,7 +6,7 @@
 -- replies OK id | DUP id note | OFF setting | FULL | NOPEER | STALE | GAP
 local from, gen, op, to, event, note, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], KEYS[5]
 local history, outbox = KEYS[3], KEYS[4]
-local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'c', 's:' .. to)
+local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'c', 's:' .. to, 'kept')
 local reply = take(from, gen, op, found[1], found[2], dedupe)
 if reply then return reply end
 local off = first_off(found[4], 'chatEnabled')
@@ -23,7 +23,7 @@ local recorded = settings.chatRecordingEnabled == true
 -- Leaving and ending are always taken: they need the room that is left.
 if recorded and redis.call('XLEN', outbox) >= tonumber(ARGV[13]) then return {'FULL'} end
 
-local id = log(peer or '*', peer and '-' or from, from .. ':' .. gen .. ':' .. op, event)
+local id = log(peer or '*', peer and '-' or from, from .. ':' .. gen .. ':' .. op, event, found[7])
 if not peer then
   tell_all(found[3], id, from, event)
 elseif state == 'connected' then

@@ -1,13 +1,24 @@
--- expire: one deadline that may be due: a seat past its grace, or a room empty for too long.
+-- expire: one deadline that may be due: a seat past its grace, a room empty for too long, or a place for somebody in the lobby who is
+-- there only because every place was taken when the waiting room was switched off.
 --
 -- KEYS    1-4 as seats   5 the history of its chat
--- ARGV    1-7 as seats   8 peer, or * for the empty room   9 gen   10 call-ended, the event   11 the fact's details   12 tombstone, ms
+-- ARGV    1-7 as seats   8 peer, * for the empty room, or + for its lobby   9 gen   10 call-ended, the event   11 the fact's details
+--         12 tombstone, ms   13 now, RFC 3339   14 reconnecting, a template
 -- replies OK | STALE
 local peer, gen = ARGV[8], ARGV[9]
 local member = room .. ' ' .. peer .. ' ' .. gen
 local due = redis.call('ZSCORE', deadlines, member)
 if not due or tonumber(due) > now_ms() then return {'STALE'} end
 redis.call('ZREM', deadlines, member)
+if peer == '+' then
+  local open, meta = unpack(redis.call('HMGET', room_key, 'st', 'm'))
+  if open ~= 'open' then return {'STALE'} end
+  local settings = cjson.decode(meta).settings or {}
+  local admitted = let_in_all(function(seat)
+    return not settings.waitingRoomEnabled or (settings.autoAdmitGuests and string.sub(seat.uid, 1, 6) == 'guest-')
+  end, ARGV[13], ARGV[14])
+  return {#admitted > 0 and 'OK' or 'STALE'}
+end
 if peer ~= '*' then
   local seat = get_seat(peer)
   if not seat or seat.node ~= '-' or seat.gen ~= gen then return {'STALE'} end

@@ -1,4 +1,4 @@
--- Shared by the scripts that let people in from the lobby: admit, update.
+-- Shared by the scripts that let people in from the lobby: admit, update, expire.
 
 -- Gives somebody who waits a place, whether or not its socket is there at this moment.
 local function let_in(seat, now, away_event)

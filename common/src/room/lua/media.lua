@@ -8,7 +8,7 @@
 --         16 the settings that going on again rests on for what a moderator has switched off
 -- replies OK id | DUP id note | OFF setting | DENIED | STALE | GAP
 local from, gen, op, event, role, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], KEYS[3]
-local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'v:' .. from)
+local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'v:' .. from, 'kept')
 local reply = take(from, gen, op, found[1], found[2], dedupe)
 if reply then return reply end
 if string.match(found[1], '^%S+ %S+ %S+ %S+ (%S+)') ~= role then return {'DENIED'} end
@@ -28,6 +28,6 @@ end
 media.held = next(held) and held or nil
 redis.call('HSET', room_key, 'v:' .. from, cjson.encode(media))
 event = string.gsub(event, '"\\u0004"', public_media(media), 1)
-local id = log('*', from, from .. ':' .. gen .. ':' .. op, event)
+local id = log('*', from, from .. ':' .. gen .. ':' .. op, event, found[6])
 tell_all(found[3], id, from, event)
 return done(gen, op, id, dedupe)

@@ -22,6 +22,8 @@ local function unseat(seat, returns)
   fact('left', redis.call('HGET', room_key, 'c'), peer, seat.uid, seat.join, taken, left_details)
   if seat.role == 'host' and not returns then succeed(seat.uid) end
   if taken == 0 then await_empty(now_ms()) end
+  -- A place is free: whoever waits for nothing else is let in soon, by the janitor.
+  if tonumber(redis.call('HGET', room_key, 'w') or 0) > 0 then redis.call('ZADD', deadlines, now_ms(), room .. ' + 0') end
 end
 
 -- A seat without a socket: kept for the grace. Of those in the lobby nobody needs to know.

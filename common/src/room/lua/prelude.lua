@@ -5,7 +5,8 @@
 --
 -- Fields of the hash: m meta, mv its version, c call, st open | ended, cap seats, lock 0 | 1, host user, gen the last generation,
 -- born the first one, n seats taken, peak the most ever, nodes "n1:2 n2:1" (connected seats by node), floor (the log is whole from it),
--- dev the highest number of a device, said the chat messages, w how many are in the lobby;
+-- kept (until this ms the log's life need not be set again), dev the highest number of a device, said the chat messages, w how many are
+-- in the lobby;
 --   s:<peer> "state gen node handle role join pid uid from address"; node and handle are - while it has no socket; join is the log id of
 --            its joined event; from, where its client's view of the log begins (a lobby comes before the join); address, a guest's, hashed
 --   o:<peer> last operation   i:<peer> participant JSON as of the join   a:<peer> ms of the last attach
@@ -19,9 +20,18 @@
 local room_key, log_key = KEYS[1], KEYS[2]
 local channel, room, window, log_length = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-local function log(to, except, mark, event)
+-- Appends to the log, which outlives its last entry by the window at least. Its life is set for a quarter of that longer, so that the
+-- frequent operations need not set it each time: `kept` is what the hash has under that name, false without; nil, who cannot tell.
+local function log(to, except, mark, event, kept)
   local id = redis.call('XADD', log_key, '*', 't', to, 'x', except, 'k', mark, 'd', event)
-  redis.call('PEXPIRE', log_key, window)
+  -- Milliseconds have as many digits for the next 260 years: as text they compare as the numbers do.
+  if not kept or id >= kept then
+    local quarter = math.floor(window / 4)
+    redis.call('PEXPIRE', log_key, window + quarter)
+    if kept ~= nil then
+      redis.call('HSET', room_key, 'kept', string.format('%.0f', string.match(id, '^%d+') + quarter))
+    end
+  end
   return id
 end
 

@@ -26,9 +26,9 @@ elseif seat then
   return {'OK'}
 end
 if not found[1] then
-  -- Its numbers begin above all that were given before.
+  -- Its numbers begin above all that were given before, those included that a quick succession of joins put ahead of the clock.
   local now = now_ms()
-  local born = string.format('%.0f', math.max(now, tonumber(gen) + 1))
+  local born = string.format('%.0f', math.max(now, tonumber(gen) + 1000))
   redis.call('HSET', room_key, 'm', ARGV[19], 'mv', ARGV[20], 'c', ARGV[21], 'st', 'open', 'cap', ARGV[23], 'lock', ARGV[24],
     'host', ARGV[22], 'gen', born, 'born', born, 'n', '0', 'peak', '0')
   await_empty(now)

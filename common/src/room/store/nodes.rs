@@ -18,7 +18,7 @@ use crate::wire::server_event::{self, connection_changed_template};
 /// Members handled at once: a pipeline's worth that leaves room for others' calls.
 const CHUNK: usize = 128;
 
-/// A seat, or an empty room (peer `*`), as sets and deadlines name it: `room peer gen`.
+/// A seat, an empty room (peer `*`) or its lobby (`+`), as sets and deadlines name it: `room peer gen`.
 struct Member {
     room: RoomId,
     peer: String,
@@ -172,8 +172,8 @@ impl Rooms {
         Ok(answer.first().and_then(text).map(str::to_owned))
     }
 
-    /// Ends what is due: seats past their grace, rooms empty for too long; and finishes sweeps that a sweeper left. How many seats and
-    /// rooms.
+    /// Does what is due: ends seats past their grace and rooms empty for too long, gives free places to those in the lobby who wait for
+    /// nothing else; and finishes sweeps that a sweeper left. How many seats and rooms.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -190,13 +190,13 @@ impl Rooms {
             let due = text(at)?.parse::<f64>().ok()? <= now as f64;
             due.then(|| text(member).and_then(Member::parse)).flatten()
         });
-        let commands = due.map(|member| self.expire_command(&member)).collect();
+        let commands = due.map(|member| self.expire_command(&member)).collect::<Result<_, _>>()?;
         let expired = self.run_all(partition, Script::Expire, commands).await?;
         self.finish_sweeps(partition, &sweeps).await?;
         Ok(expired)
     }
 
-    fn expire_command(&self, member: &Member) -> Cmd {
+    fn expire_command(&self, member: &Member) -> Result<Cmd, StoreError> {
         let empty = member.peer == "*";
         let left = if empty { "empty" } else { "timeout" };
         let context = self.context();
@@ -204,7 +204,8 @@ impl Rooms {
         let mut command = context.seat_script(Script::Expire, &member.room, &[&chat], left);
         command.arg(&member.peer).arg(&member.generation).arg(server_event::call_ended(&member.room, "empty"));
         command.arg(r#"{"reason":"empty"}"#).arg(millis(self.options().tombstone));
-        command
+        command.arg(rfc3339_now()?).arg(connection_changed_template(ConnectionState::Reconnecting, None));
+        Ok(command)
     }
 
     /// Runs one script a member; how many said OK.

@@ -12,8 +12,9 @@ use crate::room::*;
 use crate::wire::people_event;
 use crate::wire::server_event::connection_changed_template;
 
-/// How often a change is decided again when the call changed meanwhile.
-const TRIES: u32 = 5;
+/// How often a change is decided again when the call changed meanwhile. Of several at once one gets through each time, so this is how many
+/// at once all succeed.
+const TRIES: u32 = 32;
 
 impl Rooms {
     /// Does what is ordered, if the caller's role still allows it. An answer that is lost is no loss: the script knows the order again.
@@ -116,12 +117,14 @@ fn order_command(context: &Context, room: &RoomId, by: By<'_>, order: &Order) ->
     })
 }
 
-/// Whom of the lobby a change of the settings lets in: those who would not have to wait any more.
+/// Whom of the lobby a change lets in, as far as there are places: those who would not have to wait any more.
 fn lets_in(before: &RoomMeta, after: &RoomMeta) -> &'static str {
     let (was, is) = (&before.settings, &after.settings);
+    let more_places = after.max_participants > before.max_participants;
     match (was.waiting_room_enabled, is.waiting_room_enabled) {
         (true, false) => "all",
-        (true, true) if is.auto_admit_guests && !was.auto_admit_guests => "guests",
+        (false, false) if more_places => "all",
+        (true, true) if is.auto_admit_guests && (more_places || !was.auto_admit_guests) => "guests",
         _ => "none",
     }
 }

@@ -24,6 +24,17 @@ impl Rooms {
         held(&self.run(partition, Script::Own.name(), command).await?)
     }
 
+    /// Gives the lease of a partition's outbox up: another can take it at once. `false`: it was lost before.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn disown(&self, partition: Partition, token: &str) -> Result<bool, StoreError> {
+        let context = self.context();
+        let mut command = context.script(Script::Disown, &[&context.keys.owner(partition)]);
+        command.arg(token);
+        held(&self.run(partition, Script::Disown.name(), command).await?)
+    }
+
     /// Up to `count` facts after `after`, oldest first.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
-//! Where Redis is: the one place that reads `REDIS_URL` and builds both clients' configurations from it.
+//! Where Redis is: the one place that reads `REDIS_URL`, and the connections that are made by it.
 //!
 //! `redis://[user[:password]@]host:port[/db]` is a standalone server, `redis+cluster://[user[:password]@]host:port,host:port` a
 //! cluster by some of its members; `rediss` and `rediss+cluster` the same over TLS.
+//!
+//! Commands are written with `redis`, and its values are the answers; what carries them is [`connection`], for lanes and subscriptions.
 
-use fred::types::config::{Config as FredConfig, Server, ServerConfig, TlsConfig, TlsConnector};
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+pub mod connection;
+pub mod resp;
 
 /// A parsed `REDIS_URL`.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,51 +71,6 @@ impl RedisUrl {
     #[must_use]
     pub fn hosts(&self) -> &[(String, u16)] {
         &self.hosts
-    }
-
-    /// How to reach one server with the same credentials: a member that the cluster itself named, or one of `hosts`.
-    ///
-    /// # Errors
-    /// When the address makes no connection information.
-    pub fn connection(&self, host: &str, port: u16) -> Result<ConnectionInfo, redis::RedisError> {
-        let host = host.to_owned();
-        let address = if self.tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let mut settings = RedisConnectionInfo::default().set_db(self.database);
-        if let Some(user) = &self.user {
-            settings = settings.set_username(user);
-        }
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password);
-        }
-        Ok(address.into_connection_info()?.set_redis_settings(settings))
-    }
-
-    /// The configuration of `fred`, which carries the subscriptions.
-    ///
-    /// # Errors
-    /// When TLS is asked for and cannot be set up.
-    pub fn fred(&self) -> Result<FredConfig, fred::error::Error> {
-        let servers = self.hosts.iter().map(|(host, port)| Server::new(host.as_str(), *port));
-        let server = if self.cluster {
-            ServerConfig::Clustered { hosts: servers.collect(), policy: Default::default() }
-        } else {
-            let (host, port) = &self.hosts[0];
-            ServerConfig::Centralized { server: Server::new(host.as_str(), *port) }
-        };
-        let tls = if self.tls { Some(TlsConfig::from(TlsConnector::default_rustls()?)) } else { None };
-        Ok(FredConfig {
-            server,
-            tls,
-            username: self.user.clone(),
-            password: self.password.clone(),
-            database: u8::try_from(self.database).ok().filter(|_| !self.cluster),
-            fail_fast: false,
-            ..FredConfig::default()
-        })
     }
 }
 

@@ -1,0 +1,108 @@
+//! Single-threaded runtimes, one a core: a socket lives on one of them from its first byte to its last.
+//!
+//! Nothing about a socket crosses threads then but what other sockets send it: no task is stolen, no thread is woken for work that
+//! another has at hand. The runtime that starts the workers is the first of them, and the only one on a single core.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The runtimes. Cheap to clone; with the last clone the threads end.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// The first is the runtime that started the others.
+    runtimes: Vec<Handle>,
+    next: AtomicUsize,
+    /// Ends the threads.
+    _stop: DropGuard,
+}
+
+impl Workers {
+    /// The current runtime, and so many more that there are `count`.
+    ///
+    /// # Errors
+    /// A thread or what its runtime needs cannot be had.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let stop = CancellationToken::new();
+        let mut runtimes = vec![Handle::current()];
+        for number in 1..count {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            runtimes.push(runtime.handle().clone());
+            let stop = stop.clone();
+            thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || runtime.block_on(stop.cancelled()))?;
+        }
+        Ok(Self { inner: Arc::new(Inner { runtimes, next: AtomicUsize::new(0), _stop: stop.drop_guard() }) })
+    }
+
+    /// Gives a connection to the next runtime, in turn.
+    pub(crate) fn spread<F, T>(&self, stream: TcpStream, serve: F)
+    where
+        F: FnOnce(TcpStream) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let Inner { runtimes, next, .. } = &*self.inner;
+        let number = next.fetch_add(1, Ordering::Relaxed) % runtimes.len();
+        if number == 0 {
+            runtimes[0].spawn(serve(stream));
+            return;
+        }
+        // A stream belongs to the runtime that it was made in; there it is made anew.
+        let Ok(stream) = stream.into_std() else { return };
+        runtimes[number].spawn(async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                serve(stream).await;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::collections::HashMap;
+    use std::thread::ThreadId;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    #[tokio::test]
+    async fn connections_are_spread_evenly_and_each_is_served_by_its_own_thread_alone() {
+        let workers = Workers::start(3).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (seen, mut threads) = unbounded_channel::<ThreadId>();
+        for _ in 0..6 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let seen = seen.clone();
+            workers.spread(stream, move |mut stream| async move {
+                let first = thread::current().id();
+                let byte = stream.read_u8().await.unwrap();
+                assert_eq!(thread::current().id(), first);
+                stream.write_u8(byte).await.unwrap();
+                seen.send(first).unwrap();
+            });
+            client.write_u8(7).await.unwrap();
+            assert_eq!(client.read_u8().await.unwrap(), 7);
+        }
+        let mut counts = HashMap::new();
+        for _ in 0..6 {
+            *counts.entry(threads.recv().await.unwrap()).or_insert(0) += 1;
+        }
+        assert_eq!(counts.into_values().collect::<Vec<_>>(), [2, 2, 2]);
+    }
+}
