@@ -139,6 +139,8 @@ pub struct Process {
     spec: Spec,
     child: Child,
     status: Option<ExitStatus>,
+    /// It was sent SIGTERM.
+    told: bool,
     guard: Child,
 }
 
@@ -150,7 +152,7 @@ impl Process {
     pub fn spawn(spec: Spec) -> anyhow::Result<Self> {
         let mut child = spec.spawn()?;
         match guard(child.id(), spec.litter.as_deref()) {
-            Ok(guard) => Ok(Self { spec, child, status: None, guard }),
+            Ok(guard) => Ok(Self { spec, child, status: None, told: false, guard }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -215,12 +217,18 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// SIGTERM, without waiting: the polite request to drain and end.
+    /// SIGTERM, without waiting: the polite request to drain and end. It is sent once: our services take a second one for an operator
+    /// who will not wait, and leave undone what they had to do at the end.
     ///
     /// # Errors
     /// As [`Process::pause`].
     pub fn terminate(&mut self) -> anyhow::Result<()> {
-        self.signal(Signal::TERM)
+        if self.told && self.exited().is_none() {
+            return Ok(());
+        }
+        self.signal(Signal::TERM)?;
+        self.told = true;
+        Ok(())
     }
 
     /// SIGINT, without waiting: what Ctrl-C sends.
@@ -383,4 +391,30 @@ pub fn find_program(program: &str) -> anyhow::Result<PathBuf> {
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
         .with_context(|| format!("{program} is not installed: run scripts/setup"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_was_told_to_end_is_not_told_again() {
+        const SCRIPT: &str = r#"trap 'echo told' TERM; echo begun; until [ -e "$0" ]; do sleep 0.01; done"#;
+        let dir = tempfile::tempdir().unwrap();
+        let end = dir.path().join("end");
+        let spec = Spec::new("patient", "/bin/sh", dir.path()).args(["-c".as_ref(), SCRIPT.as_ref(), end.as_os_str()]);
+        let mut process = Process::spawn(spec).unwrap();
+        let log = dir.path().join("patient.log");
+        let logged = |line: &str| std::fs::read_to_string(&log).unwrap().matches(line).count();
+        let bound = Duration::from_secs(20);
+        process.ready(bound, async || logged("begun") == 1).await.unwrap();
+        process.terminate().unwrap();
+        process.ready(bound, async || logged("told") == 1).await.unwrap();
+        let (status, wrote) = tokio::join!(process.stop(bound), async { std::fs::write(&end, "") });
+        wrote.unwrap();
+        assert!(status.unwrap().success());
+        assert_eq!(logged("told"), 1);
+    }
 }
