@@ -36,7 +36,7 @@ scripts! {
     /// Takes a seat.
     Join "join" ["prelude" "seats" "people" "parting" "join"];
     /// One peer to another.
-    Relay "relay" ["prelude" "turn" "reach" "relay"];
+    Relay "relay" ["prelude" "relay_usual" "turn" "reach" "relay"];
     /// One peer to everybody else.
     Bcast "bcast" ["prelude" "turn" "bcast"];
     /// Changes the sender's media and tells everybody else.

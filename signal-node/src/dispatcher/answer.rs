@@ -1,5 +1,7 @@
 //! Answers to a client's event: by its acknowledgement when it asked for one, else refusals come as `error`.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 use switchboard_common::domain::{Code, Refusal};
 use switchboard_common::wire::server_event::encode;
@@ -29,10 +31,14 @@ impl Asked {
     pub(super) fn accept(&self, fields: &str) {
         if let Some(id) = self.ack {
             // A closed or overflowing socket is told nothing any more.
-            let _closing = match fields {
-                "" => self.outbox.ack(id, r#"{"success":true}"#),
-                fields => self.outbox.ack(id, &format!(r#"{{"success":true{fields}}}"#)),
-            };
+            let _closing = self.outbox.ack(id, &yes(fields));
+        }
+    }
+
+    /// As [`accept`](Asked::accept), with the next message to the client or a moment later.
+    pub(super) fn accept_delayed(&self, fields: &str) {
+        if let Some(id) = self.ack {
+            let _closing = self.outbox.ack_delayed(id, &yes(fields));
         }
     }
 
@@ -56,6 +62,13 @@ impl Asked {
         } else {
             count(refusal.code);
         }
+    }
+}
+
+fn yes(fields: &str) -> Cow<'static, str> {
+    match fields {
+        "" => Cow::Borrowed(r#"{"success":true}"#),
+        fields => Cow::Owned(format!(r#"{{"success":true{fields}}}"#)),
     }
 }
 

@@ -34,9 +34,9 @@ impl Dispatcher {
                     if let LoggedKind::Media(switch) = &kind {
                         link.media_changed(switch.change);
                     }
-                    asked.accept(&more(&kind));
+                    asked.accept_delayed(&more(&kind));
                 }
-                Ok(OpReply::Known { note, .. }) => asked.accept(&stamp(&note)),
+                Ok(OpReply::Known { note, .. }) => asked.accept_delayed(&stamp(&note)),
                 Ok(OpReply::NoPeer) if loud => asked.refuse(&Code::PeerNotFound.into()),
                 Ok(OpReply::NoPeer) => asked.refuse_quietly(&Code::PeerNotFound.into()),
                 Ok(OpReply::Denied) => asked.refuse(&Code::Forbidden.into()),

@@ -141,8 +141,7 @@ impl Engine {
     /// Sends what is left, tells the client why, and closes: all within the configured time.
     pub async fn farewell(mut self, reason: CloseReason) {
         let limit = self.config.timeouts.farewell;
-        let rest = futures_util::FutureExt::now_or_never(poll_fn(|cx| self.queue.poll_frames(cx)));
-        self.carrier.queue(rest.unwrap_or_default());
+        self.carrier.queue(self.queue.take());
         self.queue.close(reason);
         // A client that does not read it in time is not told; the socket is gone either way.
         let _told_or_not = tokio::time::timeout(limit, self.carrier.farewell(reason)).await;

@@ -151,7 +151,7 @@ fn open_websocket(
     handshake: Arc<Handshake>,
 ) -> Result<Response<Body>, Refusal> {
     let response = switching(&request)?;
-    let queue = Arc::new(Queue::new(outbox_limits(shared)));
+    let queue = Arc::new(Queue::new(outbox_limits(shared), Arc::clone(&shared.delayed)));
     let place = Place::take(shared, &handshake, &queue, None).ok_or(Refusal::TooManySockets)?;
     let config = Arc::clone(&shared.config);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -172,7 +172,7 @@ async fn open_polling(
     service: &Arc<dyn Service>,
     handshake: Arc<Handshake>,
 ) -> Result<Response<Body>, Refusal> {
-    let queue = Arc::new(Queue::new(outbox_limits(shared)));
+    let queue = Arc::new(Queue::new(outbox_limits(shared), Arc::clone(&shared.delayed)));
     let exchange = Arc::new(Exchange::new(parameter(&handshake.query, "t")));
     let place = Place::take(shared, &handshake, &queue, Some(Arc::clone(&exchange))).ok_or(Refusal::TooManySockets)?;
     let carrier = Carrier::Polling(Polling::new(Arc::clone(&exchange)));

@@ -18,7 +18,7 @@ use super::engine::Service;
 use super::polling::Exchange;
 use super::stall::Stall;
 use super::{CloseReason, DisconnectReason, Handshake, TransportConfig, handover, http};
-use crate::outbox::Queue;
+use crate::outbox::{Delayed, Queue};
 use crate::workers::Workers;
 
 /// After an accept that failed for want of descriptors or memory: give some the time to come free.
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) sockets: Sockets,
     /// No new ones are taken.
     refusing: CancellationToken,
+    /// What waits for company.
+    pub(super) delayed: Arc<Delayed>,
     /// Every session's task.
     pub(super) tasks: TaskTracker,
     /// What the connections are spread over.
@@ -60,6 +62,7 @@ impl Server {
             routes,
             sockets: Sockets::default(),
             refusing: CancellationToken::new(),
+            delayed: Arc::default(),
             tasks: TaskTracker::new(),
             workers,
         };

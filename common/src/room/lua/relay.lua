@@ -3,11 +3,10 @@
 -- KEYS    1-2 as the prelude   3 de-duplication (optional)
 -- ARGV    1-4 as the prelude   5 sender   6 its gen   7 op   8 receiver   9 event
 -- replies OK id | DUP id note | NOPEER | STALE | GAP
-local from, gen, op, to, event, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], KEYS[3]
-local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 's:' .. to, 'kept')
 local reply = take(from, gen, op, found[1], found[2], dedupe)
 if reply then return reply end
-local state, node, handle, peer = reach(to, found[3])
+local state, peer
+state, node, handle, peer = reach(to, found[3])
 if not state then return {'NOPEER'} end
 event = addressed(event, to, peer)
 local id = log(peer, '-', from .. ':' .. gen .. ':' .. op, event, found[4])

@@ -4,6 +4,8 @@
 //! The bound counts what is queued and what is being written. Past it the socket is closed as a slow consumer:
 //! a client that recovers reads what it missed from the room's log.
 
+mod delayed;
+
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -14,6 +16,7 @@ use thiserror::Error;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::transport::{CloseReason, DisconnectReason, Namespace};
+pub use delayed::Delayed;
 
 /// One Socket.IO packet, encoded; clones share the bytes.
 #[derive(Debug, Clone)]
@@ -179,6 +182,18 @@ impl Outbox {
         self.send(Message::ack(&self.namespace, id, args))
     }
 
+    /// As [`ack`](Outbox::ack), when nobody waits for it to go on: it leaves with the next message, or after 2 ms.
+    ///
+    /// # Errors
+    /// [`SendError`]: it will not be sent.
+    pub fn ack_delayed(&self, id: u64, args: &str) -> Result<(), SendError> {
+        let waits = self.queue.push_delayed(Message::ack(&self.namespace, id, args))?;
+        if waits {
+            self.queue.delayed.add(Arc::clone(&self.queue));
+        }
+        Ok(())
+    }
+
     /// Closes the transport without a Socket.IO DISCONNECT: the stock client reconnects and recovers.
     /// What is queued is sent first, within the farewell time.
     pub fn close(&self, reason: DisconnectReason) {
@@ -216,7 +231,7 @@ impl Outbox {
     /// An outbox that no socket reads, and the queue to look into: for tests of what an application sends.
     #[must_use]
     pub fn detached(limits: OutboxLimits) -> (Self, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(limits));
+        let queue = Arc::new(Queue::new(limits, Arc::default()));
         (Self::new(Arc::clone(&queue), Namespace::default()), queue)
     }
 }
@@ -227,15 +242,24 @@ pub struct Queue {
     limits: OutboxLimits,
     state: Mutex<State>,
     reader: AtomicWaker,
+    delayed: Arc<Delayed>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     entries: Vec<Entry>,
+    /// The reader was woken for them; else they wait for company.
+    due: bool,
     /// Of the entries, and of what was taken and is not yet written.
     bytes: usize,
     closing: Option<CloseReason>,
     disconnects: Vec<(Namespace, DisconnectReason)>,
+}
+
+impl State {
+    fn take(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.entries).into_iter().map(|entry| entry.frame).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -256,8 +280,8 @@ pub(crate) enum Control {
 impl Queue {
     /// An empty queue; allocates nothing.
     #[must_use]
-    pub fn new(limits: OutboxLimits) -> Self {
-        Self { limits, state: Mutex::default(), reader: AtomicWaker::new() }
+    pub fn new(limits: OutboxLimits, delayed: Arc<Delayed>) -> Self {
+        Self { limits, state: Mutex::default(), reader: AtomicWaker::new(), delayed }
     }
 
     /// A panic while the lock is held leaves a queue that is still whole, so poison is no reason to stop.
@@ -270,12 +294,47 @@ impl Queue {
         self.push_frames(message.frames(), size, key)
     }
 
+    /// Says whether it is the first that waits.
+    fn push_delayed(&self, message: Message) -> Result<bool, SendError> {
+        let size = message.len();
+        let (state, first) = self.enqueue(message.frames(), size, None)?;
+        Ok(first && !state.due)
+    }
+
     fn push_frames(
         &self,
         frames: impl IntoIterator<Item = Frame>,
         size: usize,
         key: Option<Arc<str>>,
     ) -> Result<(), SendError> {
+        let (state, _) = self.enqueue(frames, size, key)?;
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Has the reader take what is queued, unless it is about to.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if !std::mem::replace(&mut state.due, true) {
+            drop(state);
+            self.reader.wake();
+        }
+    }
+
+    /// Sends what waits for company.
+    fn send_now(&self) {
+        let state = self.state();
+        if !state.entries.is_empty() {
+            self.wake(state);
+        }
+    }
+
+    /// Puts frames last; and says whether nothing was before them.
+    fn enqueue(
+        &self,
+        frames: impl IntoIterator<Item = Frame>,
+        size: usize,
+        key: Option<Arc<str>>,
+    ) -> Result<(MutexGuard<'_, State>, bool), SendError> {
         let mut state = self.state();
         if state.closing.is_some() {
             return Err(SendError::Closed);
@@ -296,14 +355,10 @@ impl Queue {
             self.reader.wake();
             return Err(SendError::Overflow);
         }
-        let was_idle = state.entries.is_empty();
+        let first = state.entries.is_empty();
         state.bytes += size;
         state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
-        drop(state);
-        if was_idle {
-            self.reader.wake();
-        }
-        Ok(())
+        Ok((state, first))
     }
 
     /// Queues one frame past the message encoding, under the same bounds.
@@ -320,8 +375,7 @@ impl Queue {
             messages.into_iter().flat_map(Message::frames).map(|frame| Entry { frame, key: None }).collect();
         state.bytes += first.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
         state.entries.splice(0..0, first);
-        drop(state);
-        self.reader.wake();
+        self.wake(state);
     }
 
     /// Asks the socket's task to close; the first reason counts.
@@ -338,14 +392,19 @@ impl Queue {
         self.reader.wake();
     }
 
-    /// All queued frames, in order, once there are any; tell [`written`](Queue::written) when they have left.
+    /// All queued frames, in order, once some are due; tell [`written`](Queue::written) when they have left.
     pub fn poll_frames(&self, cx: &mut Context<'_>) -> Poll<Vec<Frame>> {
         self.reader.register(cx.waker());
-        let entries = std::mem::take(&mut self.state().entries);
-        if entries.is_empty() {
+        let mut state = self.state();
+        if !std::mem::take(&mut state.due) || state.entries.is_empty() {
             return Poll::Pending;
         }
-        Poll::Ready(entries.into_iter().map(|entry| entry.frame).collect())
+        Poll::Ready(state.take())
+    }
+
+    /// All queued frames, in order, due or not.
+    pub fn take(&self) -> Vec<Frame> {
+        self.state().take()
     }
 
     /// Sees to it that the next thing queued wakes this task.
