@@ -21,7 +21,7 @@ pub struct Session {
     /// Who it is. Somebody without a token has no name until it joins with one.
     pub user: PublicUser,
     /// The same as JSON, made once.
-    pub user_json: String,
+    pub user_json: Box<str>,
     /// The room a guest's token is bound to.
     pub bound_to: Option<RoomId>,
     /// The hashed private id that the session's seat is found by.
@@ -101,9 +101,9 @@ impl Session {
 }
 
 /// A user's JSON, as events carry it.
-pub(super) fn user_json(user: &PublicUser) -> String {
+pub(super) fn user_json(user: &PublicUser) -> Box<str> {
     // Strings and a flag: nothing that JSON cannot hold.
-    serde_json::to_string(user).unwrap_or_else(|_| "{}".to_owned())
+    serde_json::to_string(user).unwrap_or_else(|_| "{}".to_owned()).into_boxed_str()
 }
 
 /// Now, by this machine's clock: for people to read. What orders events is Redis TIME.

@@ -57,7 +57,7 @@ pub struct ConnectRequest {
 #[derive(Debug)]
 pub struct Handshake {
     /// The Engine.IO session id.
-    pub sid: String,
+    pub sid: Arc<str>,
     /// The client's address, behind the configured number of trusted proxies.
     pub address: IpAddr,
     /// The `Origin` header.

@@ -3,9 +3,10 @@
 //! It is driven by the one task that serves the socket: nothing runs besides it.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use switchboard_common::wire::engine_io::Packet;
@@ -123,8 +124,7 @@ impl Engine {
     }
 
     /// Waits for something else while sending and pinging go on; nothing is received meanwhile.
-    pub async fn during<F: Future>(&mut self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    pub async fn during<F: Future>(&mut self, mut future: Pin<&mut F>) -> F::Output {
         let output = poll_fn(|cx| {
             let output = future.as_mut().poll(cx);
             if output.is_pending() {
@@ -248,7 +248,8 @@ enum Tick {
 #[derive(Debug)]
 struct Clock {
     timer: Pin<Box<Sleep>>,
-    timeouts: Timeouts,
+    ping_interval: Duration,
+    ping_timeout: Duration,
     awaiting_pong: bool,
     /// When to ping, or when its pong is overdue.
     heartbeat: Instant,
@@ -256,11 +257,12 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(timeouts: Timeouts) -> Self {
-        let heartbeat = Instant::now() + timeouts.ping_interval;
+    fn new(Timeouts { ping_interval, ping_timeout, .. }: Timeouts) -> Self {
+        let heartbeat = Instant::now() + ping_interval;
         Self {
             timer: Box::pin(tokio::time::sleep_until(heartbeat)),
-            timeouts,
+            ping_interval,
+            ping_timeout,
             awaiting_pong: false,
             heartbeat,
             deadline: None,
@@ -274,7 +276,7 @@ impl Clock {
     fn pong(&mut self) {
         if self.awaiting_pong {
             self.awaiting_pong = false;
-            self.heartbeat = Instant::now() + self.timeouts.ping_interval;
+            self.heartbeat = Instant::now() + self.ping_interval;
             self.arm();
         }
     }
@@ -326,7 +328,7 @@ impl Clock {
         if due {
             self.awaiting_pong = true;
             // From when it was due, so that a dead client is found in time; but a late ping gets time for its answer.
-            let limit = self.timeouts.ping_timeout;
+            let limit = self.ping_timeout;
             self.heartbeat = (self.heartbeat + limit).max(now + limit / 2);
             self.arm();
         }

@@ -155,15 +155,23 @@ fn open_websocket(
     let place = Place::take(shared, &handshake, &queue, None).ok_or(Refusal::TooManySockets)?;
     let config = Arc::clone(&shared.config);
     let upgrade = hyper::upgrade::on(&mut request);
-    // Only the service's boxed future is held for the socket's life.
     shared.tasks.spawn(async move {
         let Some(socket) = take_stream(upgrade, config.limits.max_payload).await else { return };
         let mut engine = Engine::new(Carrier::WebSocket(socket), queue, handshake, config);
         engine.open();
-        service.serve(engine).await;
-        drop(place);
+        serve(&*service, engine, place);
     });
     Ok(response)
+}
+
+/// Gives a session a task of its own, which holds nothing of how it was opened: this is what an idle socket costs.
+fn serve(service: &dyn Service, engine: Engine, place: Place) {
+    let tasks = place.tasks().clone();
+    let session = service.serve(engine);
+    tasks.spawn(async move {
+        session.await;
+        drop(place);
+    });
 }
 
 /// Opens a session whose open packet answers this very request.
@@ -178,11 +186,7 @@ async fn open_polling(
     let carrier = Carrier::Polling(Polling::new(Arc::clone(&exchange)));
     let mut engine = Engine::new(carrier, queue, handshake, Arc::clone(&shared.config));
     engine.open();
-    let session = service.serve(engine);
-    shared.tasks.spawn(async move {
-        session.await;
-        drop(place);
-    });
+    serve(&**service, engine, place);
     exchange.poll(None).await.map(text_response)
 }
 
@@ -291,7 +295,7 @@ fn handshake(
 ) -> Handshake {
     let headers = request.headers();
     Handshake {
-        sid: config.peers.as_ref().map_or_else(peers::random_sid, Peers::new_sid),
+        sid: config.peers.as_ref().map_or_else(peers::random_sid, Peers::new_sid).into(),
         address: client_address(headers, peer, config.trusted_hops),
         origin: text(headers, &ORIGIN),
         user_agent: text(headers, &USER_AGENT),

@@ -177,7 +177,7 @@ struct Open {
 
 #[derive(Debug, Default)]
 struct SocketsState {
-    open: HashMap<String, Open>,
+    open: HashMap<Arc<str>, Open>,
     per_address: HashMap<IpAddr, usize>,
 }
 
@@ -195,7 +195,7 @@ impl Sockets {
 /// A socket's place in [`Sockets`], given back when dropped.
 pub(super) struct Place {
     shared: Arc<Shared>,
-    sid: String,
+    sid: Arc<str>,
     address: IpAddr,
 }
 
@@ -217,11 +217,16 @@ impl Place {
             }
             *count += 1;
         }
-        state.open.insert(sid.clone(), Open { queue: Arc::clone(queue), exchange });
+        state.open.insert(Arc::clone(sid), Open { queue: Arc::clone(queue), exchange });
         drop(state);
         metrics::counter!("switchboard_sockets_opened_total").increment(1);
         metrics::gauge!("switchboard_sockets_open").increment(1.0);
-        Some(Self { shared: Arc::clone(shared), sid: sid.clone(), address })
+        Some(Self { shared: Arc::clone(shared), sid: Arc::clone(sid), address })
+    }
+
+    /// Where every session's task is.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.shared.tasks
     }
 }
 

@@ -1,6 +1,7 @@
 //! Socket.IO over an Engine.IO session: packets to calls of the application.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,33 +33,33 @@ impl<A: Application> SocketIo<A> {
 }
 
 impl<A: Application> Service for SocketIo<A> {
-    fn serve(&self, engine: Engine) -> BoxFuture<'static, ()> {
-        Box::pin(serve(Arc::clone(&self.app), engine))
+    fn serve(&self, mut engine: Engine) -> BoxFuture<'static, ()> {
+        let app = Arc::clone(&self.app);
+        // What is in here is what an idle socket costs, so it is kept small. A function's arguments would be there twice.
+        Box::pin(async move {
+            // Out of what may panic, so that each gets its last call whatever happens.
+            let mut sessions = Vec::new();
+            let mut connection = Connection::new(&*app, &mut engine, &mut sessions);
+            let reason = match AssertUnwindSafe(connection.run()).catch_unwind().await {
+                Ok(reason) => reason,
+                Err(_) => {
+                    metrics::counter!("switchboard_session_panics_total").increment(1);
+                    tracing::error!(engine_sid = &*engine.handshake().sid, "a socket's task panicked");
+                    CloseReason::Panic
+                }
+            };
+            if let CloseReason::ProtocolError(rule) = reason {
+                tracing::debug!(engine_sid = &*engine.handshake().sid, rule, "a client broke the protocol");
+            }
+            metrics::counter!("switchboard_sockets_closed_total", "reason" => reason.name()).increment(1);
+            let last_calls = async {
+                for Session { state, .. } in sessions {
+                    close(&*app, state, reason).await;
+                }
+            };
+            futures_util::future::join(Box::pin(last_calls), Box::pin(engine.farewell(reason))).await;
+        })
     }
-}
-
-/// The sessions are kept out of what may panic, so that each gets its last call whatever happens.
-async fn serve<A: Application>(app: Arc<A>, mut engine: Engine) {
-    let mut sessions = Vec::new();
-    let connection = Connection::new(&*app, &mut engine, &mut sessions);
-    let reason = match AssertUnwindSafe(connection.run()).catch_unwind().await {
-        Ok(reason) => reason,
-        Err(_) => {
-            metrics::counter!("switchboard_session_panics_total").increment(1);
-            tracing::error!(engine_sid = engine.handshake().sid, "a socket's task panicked");
-            CloseReason::Panic
-        }
-    };
-    if let CloseReason::ProtocolError(rule) = reason {
-        tracing::debug!(engine_sid = engine.handshake().sid, rule, "a client broke the protocol");
-    }
-    metrics::counter!("switchboard_sockets_closed_total", "reason" => reason.name()).increment(1);
-    let last_calls = async {
-        for Session { state, .. } in sessions {
-            close(&*app, state, reason).await;
-        }
-    };
-    futures_util::future::join(Box::pin(last_calls), Box::pin(engine.farewell(reason))).await;
 }
 
 /// The last call for a session; a panic in it is nobody else's.
@@ -83,6 +84,13 @@ struct Incomplete {
     bytes: usize,
 }
 
+/// What the application is to be asked.
+enum Task {
+    Connect { namespace: Namespace, auth: Option<Box<RawValue>> },
+    Event(Event),
+    Leave(Namespace, CloseReason),
+}
+
 struct Connection<'a, A: Application> {
     app: &'a A,
     engine: &'a mut Engine,
@@ -99,23 +107,28 @@ impl<'a, A: Application> Connection<'a, A> {
         connection
     }
 
-    async fn run(mut self) -> CloseReason {
+    async fn run(&mut self) -> CloseReason {
         loop {
-            let step = match self.engine.next().await {
-                Ok(Signal::Message(Frame::Text(text))) => self.text(text).await,
-                Ok(Signal::Message(Frame::Binary(bytes))) => self.attachment(bytes).await,
+            let read = match self.engine.next().await {
+                Ok(Signal::Message(Frame::Text(text))) => self.text(&text),
+                Ok(Signal::Message(Frame::Binary(bytes))) => self.attachment(bytes),
                 Ok(Signal::Ping) => {
                     self.tick();
-                    Ok(())
+                    Ok(None)
                 }
                 Ok(Signal::Disconnect(namespace, reason)) => {
-                    self.leave(&namespace, CloseReason::ServerClosed(reason)).await;
-                    if self.sessions.is_empty() { Err(CloseReason::ServerClosed(reason)) } else { Ok(()) }
+                    Ok(Some(Task::Leave(namespace, CloseReason::ServerClosed(reason))))
                 }
                 Ok(Signal::Deadline) => Err(CloseReason::ConnectTimeout),
                 Err(reason) => Err(reason),
             };
-            if let Err(reason) = step {
+            let done = match read {
+                // Boxed: an idle socket has no room for it.
+                Ok(Some(task)) => Box::pin(self.perform(task)).await,
+                Ok(None) => Ok(()),
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = done {
                 return reason;
             }
         }
@@ -136,7 +149,8 @@ impl<'a, A: Application> Connection<'a, A> {
         }
     }
 
-    async fn text(&mut self, text: Utf8Bytes) -> Result<(), CloseReason> {
+    /// Reads a packet, and says what is to be done.
+    fn text(&mut self, text: &Utf8Bytes) -> Result<Option<Task>, CloseReason> {
         if self.incomplete.is_some() {
             return Err(CloseReason::ProtocolError("a packet before the attachments of the last"));
         }
@@ -149,64 +163,105 @@ impl<'a, A: Application> Connection<'a, A> {
         let packet = Packet::decode(text.get(1..).unwrap_or_default(), limit)
             .map_err(|_| CloseReason::ProtocolError("malformed Socket.IO packet"))?;
         match packet {
-            Packet::Connect { namespace, payload } => {
-                let namespace = Namespace::new(namespace);
-                self.connect(namespace, payload, verdict).await
-            }
+            Packet::Connect { namespace, payload } => self.ask_to_connect(Namespace::new(namespace), payload, verdict),
             Packet::Disconnect { namespace } => {
-                let namespace = Namespace::new(namespace);
-                self.leave(&namespace, CloseReason::ClientDisconnect).await;
-                Ok(())
+                Ok(Some(Task::Leave(Namespace::new(namespace), CloseReason::ClientDisconnect)))
             }
             Packet::Event(packet) => {
                 let session = self.session(packet.namespace)?;
                 let attachments = packet.attachments;
-                let event = own(&text, session.namespace.clone(), &packet);
+                let event = own(text, session.namespace.clone(), &packet);
                 if verdict == Verdict::Refuse {
                     metrics::counter!("switchboard_events_rate_limited_total").increment(1);
                     self.refuse(&event);
-                    return self.expect_attachments(None, attachments);
+                    self.expect_attachments(None, attachments);
+                    return Ok(None);
                 }
                 if attachments > 0 {
-                    return self.expect_attachments(Some(event), attachments);
+                    self.expect_attachments(Some(event), attachments);
+                    return Ok(None);
                 }
-                self.event(event).await
+                Ok(Some(Task::Event(event)))
             }
             Packet::Ack { namespace, attachments, .. } => {
                 self.session(namespace)?;
-                self.expect_attachments(None, attachments)
+                self.expect_attachments(None, attachments);
+                Ok(None)
             }
             Packet::ConnectError { .. } => Err(CloseReason::ProtocolError("a packet that only servers send")),
         }
     }
 
-    async fn connect(
-        &mut self,
+    fn ask_to_connect(
+        &self,
         namespace: Namespace,
         payload: Option<&str>,
         verdict: Verdict,
-    ) -> Result<(), CloseReason> {
+    ) -> Result<Option<Task>, CloseReason> {
         if self.sessions.iter().any(|session| session.namespace == namespace) {
             return Err(CloseReason::ProtocolError("connected twice to a namespace"));
         }
         if verdict == Verdict::Refuse {
             self.refuse_connect(&namespace, ConnectError::coded("Too many packets", RATE_LIMITED));
-            return Ok(());
+            return Ok(None);
         }
         if !self.app.serves(namespace.as_str()) {
             self.refuse_connect(&namespace, ConnectError::invalid_namespace());
-            return Ok(());
+            return Ok(None);
         }
+        // The decoder has checked it.
+        let auth = payload.and_then(|payload| RawValue::from_string(payload.to_owned()).ok());
+        Ok(Some(Task::Connect { namespace, auth }))
+    }
+
+    fn expect_attachments(&mut self, event: Option<Event>, expected: usize) {
+        if expected > 0 {
+            self.incomplete = Some(Box::new(Incomplete { event, attachments: Vec::new(), expected, bytes: 0 }));
+        }
+    }
+
+    fn attachment(&mut self, bytes: Bytes) -> Result<Option<Task>, CloseReason> {
+        let Some(mut incomplete) = self.incomplete.take() else {
+            return Err(CloseReason::ProtocolError("an attachment of no packet"));
+        };
+        incomplete.bytes += bytes.len();
+        if incomplete.bytes > self.engine.config().limits.max_payload {
+            return Err(CloseReason::PayloadTooLarge);
+        }
+        incomplete.attachments.push(bytes);
+        if incomplete.attachments.len() < incomplete.expected {
+            self.incomplete = Some(incomplete);
+            return Ok(None);
+        }
+        let Incomplete { event, attachments, .. } = *incomplete;
+        Ok(event.map(|event| Task::Event(Event { attachments, ..event })))
+    }
+
+    async fn perform(&mut self, task: Task) -> Result<(), CloseReason> {
+        match task {
+            Task::Connect { namespace, auth } => self.connect(namespace, auth).await,
+            Task::Event(event) => self.event(event).await,
+            Task::Leave(namespace, reason) => {
+                self.leave(&namespace, reason).await;
+                // Whom the server disconnects from its last namespace it also hangs up on.
+                if matches!(reason, CloseReason::ServerClosed(_)) && self.sessions.is_empty() {
+                    return Err(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self, namespace: Namespace, auth: Option<Box<RawValue>>) {
         let request = ConnectRequest {
             namespace: namespace.clone(),
-            // The decoder has checked it.
-            auth: payload.and_then(|payload| RawValue::from_string(payload.to_owned()).ok()),
+            auth,
             handshake: Arc::clone(self.engine.handshake()),
             outbox: self.engine.outbox(namespace.clone()),
         };
         // What the application sends to its new session must not overtake the reply.
         self.engine.hold(true);
-        let result = self.engine.during(Box::pin(self.app.connect(request))).await;
+        let result = self.engine.during(pin!(self.app.connect(request))).await;
         self.engine.hold(false);
         match result {
             Ok(connected) => {
@@ -218,42 +273,21 @@ impl<'a, A: Application> Connection<'a, A> {
             }
             Err(error) => self.refuse_connect(&namespace, error),
         }
-        Ok(())
     }
 
-    async fn event(&mut self, event: Event) -> Result<(), CloseReason> {
-        let namespace = event.namespace.clone();
-        let Some(session) = self.sessions.iter_mut().find(|session| session.namespace == namespace) else {
-            // Disconnected by the application while the attachments were on their way.
-            return Ok(());
-        };
-        self.engine.during(Box::pin(self.app.event(&mut session.state, event))).await;
-        Ok(())
+    async fn event(&mut self, event: Event) {
+        // Else disconnected by the application while the attachments were on their way.
+        if let Some(session) = self.sessions.iter_mut().find(|session| session.namespace == event.namespace) {
+            self.engine.during(pin!(self.app.event(&mut session.state, event))).await;
+        }
     }
 
-    fn expect_attachments(&mut self, event: Option<Event>, expected: usize) -> Result<(), CloseReason> {
-        if expected > 0 {
-            self.incomplete = Some(Box::new(Incomplete { event, attachments: Vec::new(), expected, bytes: 0 }));
-        }
-        Ok(())
-    }
-
-    async fn attachment(&mut self, bytes: Bytes) -> Result<(), CloseReason> {
-        let Some(mut incomplete) = self.incomplete.take() else {
-            return Err(CloseReason::ProtocolError("an attachment of no packet"));
-        };
-        incomplete.bytes += bytes.len();
-        if incomplete.bytes > self.engine.config().limits.max_payload {
-            return Err(CloseReason::PayloadTooLarge);
-        }
-        incomplete.attachments.push(bytes);
-        if incomplete.attachments.len() < incomplete.expected {
-            self.incomplete = Some(incomplete);
-            return Ok(());
-        }
-        match incomplete.event {
-            Some(event) => self.event(Event { attachments: incomplete.attachments, ..event }).await,
-            None => Ok(()),
+    async fn leave(&mut self, namespace: &Namespace, reason: CloseReason) {
+        let Some(at) = self.sessions.iter().position(|session| session.namespace == *namespace) else { return };
+        let session = self.sessions.remove(at);
+        self.engine.during(pin!(close(self.app, session.state, reason))).await;
+        if self.sessions.is_empty() {
+            self.expect_connect();
         }
     }
 
@@ -262,15 +296,6 @@ impl<'a, A: Application> Connection<'a, A> {
             .iter()
             .find(|session| session.namespace.as_str() == namespace)
             .ok_or(CloseReason::ProtocolError("a packet for a namespace that is not connected"))
-    }
-
-    async fn leave(&mut self, namespace: &Namespace, reason: CloseReason) {
-        let Some(at) = self.sessions.iter().position(|session| session.namespace == *namespace) else { return };
-        let session = self.sessions.remove(at);
-        self.engine.during(Box::pin(close(self.app, session.state, reason))).await;
-        if self.sessions.is_empty() {
-            self.expect_connect();
-        }
     }
 
     fn refuse_connect(&self, namespace: &Namespace, error: ConnectError) {
