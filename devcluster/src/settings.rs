@@ -157,7 +157,9 @@ mod tests {
         assert!(text.contains("PORT_HTTP must be a port"), "{text}");
         assert!(text.contains("SIGNALING_PORT=65535 leaves no room"), "{text}");
         assert!(text.contains(&format!("port {port} (Redis) is in use: set REDIS_PORT")), "{text}");
-        assert_eq!(text.lines().count(), 3, "{text}");
+        // The port after a free one may be somebody else's by now.
+        let others = text.lines().filter(|line| line.contains("is in use") && !line.contains("REDIS_PORT")).count();
+        assert_eq!(text.lines().count() - others, 3, "{text}");
     }
 
     #[test]

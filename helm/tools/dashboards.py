@@ -126,7 +126,7 @@ API = Dashboard("api", "API", "REST, passwords, limits, and the recorder.", [
         Panel("Recorded", "ops", {"{{kind}}": rate("switchboard_facts_recorded_total", "kind"), "put aside": rate("switchboard_dead_facts_total")}),
         Panel("Partitions owned", "short", {"{{instance}}": gauge("switchboard_recorder_partitions_owned", "instance")}, "Together as many as there are, 64 by default."),
         Panel("Webhooks", "ops", {"{{outcome}}": rate("switchboard_webhooks_total", "outcome")}),
-        Panel("Webhooks wait for", "s", {"{{endpoint}}": gauge("switchboard_webhook_lag_seconds", "endpoint", "max")}),
+        Panel("Webhooks wait for", "s", {"{{receiver}}": gauge("switchboard_webhook_lag_seconds", "receiver", "max")}),
     ]),
 ])
 

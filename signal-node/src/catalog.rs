@@ -37,7 +37,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counts(
         "switchboard_reseats_total",
-        Each("outcome", &["done", "gone", "error"]),
+        Each("outcome", &["done", "gone", "error", "departed"]),
         "Seats taken again after Redis may have lost them",
     ),
     counts("switchboard_swept_total", One, "Times that this node was taken for dead in a partition"),
@@ -47,7 +47,11 @@ pub const METRICS: &[Metric] = &[
         Each("cause", &["reconnected", "moved", "silent"]),
         "Gaps of the subscription that were mended from the logs",
     ),
-    shows("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost at the moment"),
+    shows(
+        "switchboard_canary_silent_partitions",
+        One,
+        "Partitions whose subscription is lost, or brings nothing, at the moment",
+    ),
     spreads("switchboard_canary_seconds", One, "From a beat's sending to the arrival of its own canary"),
     counts("switchboard_envelopes_refused_total", One, "Messages of the subscription that are none of ours"),
     counts(

@@ -13,8 +13,11 @@ use crate::hub::{Hub, Link, told};
 use crate::outbox::Message;
 use crate::transport::Server;
 
-/// Sockets are closed in this many steps, so that the other nodes see their clients come in a stream and not in a wave.
-const STEPS: u32 = 20;
+/// Between two steps. Sockets are closed in steps, so that the other nodes see their clients come in a stream and not in a wave.
+const STEP: Duration = Duration::from_millis(100);
+
+/// How many each step closes at least: 200 a second, which a node takes in beside its own work. More only when the time is short.
+const LEAST: usize = 20;
 
 /// How a node goes.
 #[derive(Clone, Copy, Debug)]
@@ -41,17 +44,39 @@ impl Drain {
         server.refuse_new();
         let seated = links(hub);
         tracing::info!(sockets = server.open_sockets(), seated = seated.len(), "moving clients off");
-        // A fifth of the time is left for those who are not in a room and for the goodbyes.
-        let pause = (end.saturating_duration_since(Instant::now()) * 4 / 5) / STEPS;
-        let step = seated.len().div_ceil(STEPS as usize).max(1);
+        let step = step(seated.len(), end.saturating_duration_since(Instant::now()));
         for some in seated.chunks(step) {
             some.iter().for_each(|link| link.close(DisconnectReason::Draining));
             metrics::counter!("switchboard_drained_sessions_total").increment(some.len() as u64);
-            sleep(pause.min(Duration::from_millis(250))).await;
+            sleep(STEP).await;
         }
         server.close_all(told(DisconnectReason::Draining));
         if timeout_at(end.max(Instant::now() + Duration::from_secs(1)), server.drained()).await.is_err() {
             tracing::warn!(sockets = server.open_sockets(), "the drain deadline passed with sockets open");
         }
+    }
+}
+
+/// How many sessions a step closes, of so many in so much time. A fifth of it is left for those who are in no room and for the goodbyes.
+fn step(sessions: usize, time: Duration) -> usize {
+    let steps = (time * 4 / 5).as_millis() / STEP.as_millis();
+    sessions.div_ceil(usize::try_from(steps).unwrap_or(usize::MAX).max(1)).max(LEAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_at_one_pace_unless_the_time_is_short() {
+        let seconds = |sessions, time| {
+            let steps = usize::div_ceil(sessions, step(sessions, Duration::from_secs(time)));
+            STEP * u32::try_from(steps).unwrap()
+        };
+        assert_eq!(seconds(10, 50), STEP);
+        assert_eq!(seconds(5_000, 50), Duration::from_secs(25));
+        assert_eq!(seconds(5_000, 600), Duration::from_secs(25));
+        assert_eq!(seconds(20_000, 50), Duration::from_secs(40));
+        assert_eq!(seconds(20_000, 0), STEP);
     }
 }

@@ -66,6 +66,8 @@ struct Watch {
     /// The last canary seen, and the beats since.
     canary_ms: u64,
     silent: u32,
+    /// The subscription was taken for lost, and no canary has come since.
+    deaf: bool,
     /// When the last beat was sent.
     beat_at: Option<std::time::Instant>,
     others: HashMap<String, Standing>,
@@ -123,7 +125,8 @@ impl Janitor {
                 last_well = Some(Instant::now());
                 neighbours.all_is_well(watches.iter().take(1).flat_map(|watch| watch.others.keys())).await;
             }
-            let silent = (0..self.rooms.partitions()).filter(|p| self.hub.is_interrupted(Partition(*p))).count();
+            let lost = |(watch, p): &(&Watch, u16)| watch.deaf || self.hub.is_interrupted(Partition(*p));
+            let silent = watches.iter().zip(0..).filter(lost).count();
             #[expect(clippy::cast_precision_loss, reason = "a gauge of at most some thousand")]
             metrics::gauge!("switchboard_canary_silent_partitions").set(silent as f64);
             let ready = match last_well {
@@ -244,12 +247,13 @@ impl Janitor {
 impl Watch {
     /// Whether the subscription must be taken for lost: nobody received the canary, or it does not come back.
     fn is_silent(&mut self, canary_ms: u64, beat: &Beat, first: bool) -> bool {
-        self.silent = if canary_ms == self.canary_ms && !first { self.silent + 1 } else { 0 };
-        self.canary_ms = canary_ms;
+        let came = std::mem::replace(&mut self.canary_ms, canary_ms) != canary_ms;
+        self.silent = if came || first { 0 } else { self.silent + 1 };
         let lost = beat.receivers == 0 || self.silent >= SILENT_BEATS;
         if lost {
             self.silent = 0;
         }
+        self.deaf = lost || (self.deaf && !came);
         lost
     }
 }
@@ -344,5 +348,19 @@ mod tests {
         assert!(!watch.is_silent(5, &beat(&[]), false));
         assert!(watch.is_silent(5, &beat(&[]), false));
         assert!(watch.is_silent(9, &Beat { receivers: 0, ..beat(&[]) }, false), "nobody was there to hear it");
+    }
+
+    #[test]
+    fn a_subscription_that_is_acknowledged_and_delivers_nothing_stays_lost_until_a_canary_comes() {
+        let mut watch = Watch::default();
+        // What the gauge shows after each beat, the subscription being made anew whenever it is taken for lost.
+        let mut deaf = |canary_ms| {
+            let first = canary_ms == 0;
+            let _made_anew = watch.is_silent(canary_ms, &beat(&[]), first);
+            watch.deaf
+        };
+        assert_eq!([0, 5, 5].map(&mut deaf), [false; 3]);
+        assert_eq!([5; 10].map(&mut deaf), [true; 10]);
+        assert_eq!([8, 9].map(&mut deaf), [false; 2]);
     }
 }

@@ -86,10 +86,17 @@ impl Courier {
                 () = stop.cancelled() => {}
             }
         }
+        // From now on another pod's to tell.
+        self.show_lag(0.0);
         // What is under way ends by itself, within the time a receiver may take: cut off, it would be sent once more.
         while !errands.calls.is_empty() {
             errands.over().await;
         }
+    }
+
+    /// Not by `endpoint`, which the Prometheus operator calls a target's port.
+    fn show_lag(&self, seconds: f64) {
+        metrics::gauge!("switchboard_webhook_lag_seconds", "receiver" => self.endpoint.name.clone()).set(seconds);
     }
 
     /// Starts what is due, as far as there is room for it; whether anything was.
@@ -108,7 +115,7 @@ impl Courier {
         let oldest = due.iter().map(|delivery| delivery.created_at.0).min();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         let lag = oldest.map_or(0.0, |at| (now().0 - at).max(0) as f64 / 1000.0);
-        metrics::gauge!("switchboard_webhook_lag_seconds", "endpoint" => self.endpoint.name.clone()).set(lag);
+        self.show_lag(lag);
         let mut sent = false;
         for delivery in due.into_iter().take(room) {
             if !errands.has(&delivery.call_id) {

@@ -62,7 +62,7 @@ use Series::{AsSeen, Each, One};
 
 /// What both services measure: the process, Redis, MongoDB, passwords.
 pub const COMMON: &[Metric] = &[
-    shows("switchboard_build_info", AsSeen, "1, with service and version"),
+    shows("switchboard_build_info", AsSeen, "1, with program and version"),
     shows("process_resident_memory_bytes", One, "Resident memory"),
     counts("process_cpu_seconds_total", AsSeen, "User and system time"),
     shows("process_open_fds", One, "Open file descriptors"),

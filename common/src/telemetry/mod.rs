@@ -69,13 +69,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the recorder that the `metrics` macros write to; `service` and `version` label `switchboard_build_info`, `own` is what
+    /// Makes the recorder that the `metrics` macros write to; `program` and `version` label `switchboard_build_info`, `own` is what
     /// the service measures beside what both do.
     ///
     /// # Errors
     /// A recorder is installed already.
     pub fn install(
-        service: &'static str,
+        program: &'static str,
         version: &'static str,
         own: &'static [Metric],
     ) -> Result<Self, TelemetryError> {
@@ -85,7 +85,7 @@ impl Metrics {
             .install_recorder()?;
         catalog::declare(catalog::COMMON);
         catalog::declare(own);
-        gauge!("switchboard_build_info", "service" => service, "version" => version).set(1.0);
+        gauge!("switchboard_build_info", "program" => program, "version" => version).set(1.0);
         let metrics = Self { handle };
         let kept = metrics.clone();
         // For as long as the process lives; what it leaves undone at the end is nobody's loss.
@@ -173,7 +173,7 @@ mod tests {
         metrics::histogram!("switchboard_something_seconds").record(0.002);
         metrics::histogram!("switchboard_batch_size").record(3.0);
         let text = metrics.render();
-        assert!(text.contains(r#"switchboard_build_info{service="test",version="1.2.3"} 1"#), "{text}");
+        assert!(text.contains(r#"switchboard_build_info{program="test",version="1.2.3"} 1"#), "{text}");
         assert!(text.contains(r#"switchboard_something_seconds_bucket{le="0.0025"} 1"#), "{text}");
         assert!(text.contains(r#"switchboard_batch_size_bucket{le="4"} 1"#), "{text}");
         assert!(text.contains("process_resident_memory_bytes "), "{text}");
