@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.chart import CHART, ROOT
+from tools.chart import CHART, ROOT, render
 
 RULES = [CHART / "monitoring" / "alerts.yaml", CHART / "monitoring" / "slos.yaml"]
 
@@ -17,7 +17,7 @@ RULES = [CHART / "monitoring" / "alerts.yaml", CHART / "monitoring" / "slos.yaml
 CASES = {
     "SwitchboardServiceDown": (
         {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1 0x20"},
-        {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1x21"},
+        {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1x21", 'up{job="switchboard-node",instance="c"}': "1x21"},
         "5m",
     ),
     "SwitchboardPodDown": (
@@ -42,7 +42,8 @@ CASES = {
     ),
     "SwitchboardDrainStuck": (
         {'switchboard_draining{instance="a"}': "0 1x20"},
-        {'switchboard_draining{instance="a"}': "0 1x5"},
+        # A drain that takes all of the default grace, 60 s.
+        {'switchboard_draining{instance="a"}': "0 1 1 0x20"},
         "15m",
     ),
     "SwitchboardVersionsMixed": (
@@ -185,6 +186,39 @@ CASES = {
     ),
 }
 
+# Further ones: (alert, series, when that is looked at, whether it fires).
+UP = "1x60"
+ONCE = "0x4 1x60"
+# An hour and a half of 12 joins an hour.
+QUIET = " ".join(["0"] + [str(join) for join in range(1, 20) for _ in range(5)])
+FURTHER = [
+    ("SwitchboardServiceDown", {'up{job="switchboard-api",instance="a"}': UP}, "5m", True),
+    ("SwitchboardServiceDown", {'up{job="switchboard-node",instance="a"}': UP}, "5m", True),
+    ("SwitchboardServiceDown", {'up{job="switchboard-api",instance="a"}': UP, 'up{job="switchboard-node",instance="b"}': UP}, "30m", False),
+    # What happened once, or for a moment.
+    ("SwitchboardRedisRefusals", {'switchboard_redis_lane_refused_total{reason="late"}': ONCE}, "30m", False),
+    ("SwitchboardRedisRefusals", {'switchboard_redis_lane_refused_total{reason="late"}': "0x4 500 900x60"}, "30m", False),
+    ("SwitchboardRedisErrors", {'switchboard_redis_calls_total{script="join",outcome="error"}': ONCE}, "30m", False),
+    ("SwitchboardMongoErrors", {'switchboard_mongodb_seconds_count{job="a",outcome="ok"}': "0+3x60", 'switchboard_mongodb_seconds_count{job="a",outcome="unavailable"}': ONCE}, "30m", False),
+    ("SwitchboardApiErrors", {'switchboard_http_request_seconds_count{status="200"}': "0+3x60", 'switchboard_http_request_seconds_count{status="503"}': ONCE}, "30m", False),
+    ("SwitchboardPasswordQueueFull", {"switchboard_password_refused_total": ONCE}, "30m", False),
+    ("SwitchboardRateLimitsOff", {"switchboard_rate_limit_open_total": ONCE}, "30m", False),
+    ("SwitchboardSocketsLost", {'switchboard_sockets_closed_total{reason="ping_timeout"}': ONCE, "switchboard_sockets_open": "0x60"}, "30m", False),
+    # One of 12 in a quiet hour; one call of four whose Redis was slow for a moment.
+    ("SwitchboardSloJoinsBurnFast", {'switchboard_joins_total{outcome="joined"}': QUIET, 'switchboard_joins_total{outcome="failed"}': "0x60 1x30"}, "90m", False),
+    ("SwitchboardSloRelaysBurnFast", {'switchboard_relay_seconds_count{stage="logged"}': "0x60 112x30", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0x60 80x30"}, "90m", False),
+    ("SwitchboardSloResumesBurnFast", {'switchboard_resumes_total{outcome="resumed"}': QUIET, 'switchboard_resumes_total{outcome="missed"}': "0x60 1x30"}, "90m", False),
+    ("SwitchboardSloJoinsBurnSlow", {'switchboard_joins_total{outcome="joined"}': "0+1x110", 'switchboard_joins_total{outcome="failed"}': "0x60 1x50"}, "1600m", False),
+    ("SwitchboardSloRelaysBurnSlow", {'switchboard_relay_seconds_count{stage="logged"}': "0x60 112x50", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0x60 80x50"}, "1600m", False),
+    ("SwitchboardSloResumesBurnSlow", {'switchboard_resumes_total{outcome="resumed"}': "0+1x110", 'switchboard_resumes_total{outcome="missed"}': "0x60 1x50"}, "1600m", False),
+]
+
+
+def cases(name):
+    """Every (series, when, whether it fires) of an alert."""
+    fires, silent, at = CASES[name]
+    return [(fires, at, True), (silent, at, False), *(further[1:] for further in FURTHER if further[0] == name)]
+
 
 def alerts(*files):
     """Every alert of these files, or of all."""
@@ -198,8 +232,9 @@ def step(name):
 
 
 def scenario(name, series, at, fires):
-    """One test as promtool reads it."""
-    firing = f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) > bool 0'
+    """One test as promtool reads it: it fires at that time, or has not until then."""
+    firing = f'ALERTS{{alertname="{name}",alertstate="firing"}}'
+    firing = f"count({firing if fires else f'count_over_time({firing}[{at}])'}) > bool 0"
     return {
         "name": f"{name} {'fires' if fires else 'is silent'}",
         "interval": step(name),
@@ -220,17 +255,21 @@ class Alerts(unittest.TestCase):
                 self.promtool(rules, interval, [name for name in named if step(name) == interval])
 
     def promtool(self, rules, interval, names):
-        tests = [
-            scenario(name, series, CASES[name][2], fires)
-            for name in names
-            for series, fires in zip(CASES[name], (True, False))
-        ]
+        tests = [scenario(name, *case) for name in names for case in cases(name)]
         file = {"rule_files": [str(rules)], "evaluation_interval": interval, "tests": tests}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "tests.yaml"
             path.write_text(yaml.safe_dump(file))
             told = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True)
             self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+
+    def test_a_drain_is_stuck_once_the_grace_is_over_whatever_the_grace(self):
+        fixed = {alert["alert"]: alert["for"] for alert in alerts() if "for" in alert}
+        grace = yaml.safe_load((CHART / "values.yaml").read_text())["node"]["terminationGracePeriodSeconds"]
+        self.assertEqual(fixed["SwitchboardDrainStuck"], f"{(grace + 60) // 60}m")
+        (rule,) = [it for _, it in render("production", "--set", "node.terminationGracePeriodSeconds=1800") if it["kind"] == "PrometheusRule"]
+        made = {alert["alert"]: alert["for"] for group in rule["spec"]["groups"] for alert in group["rules"] if "for" in alert}
+        self.assertEqual(made, {**fixed, "SwitchboardDrainStuck": "1860s"})
 
     def test_each_alert_has_a_severity_a_sentence_and_a_runbook_that_exists(self):
         headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "OPERATIONS.md").read_text(), re.MULTILINE)

@@ -1,5 +1,6 @@
 """What is made from something else is as it would be made now."""
 
+import re
 import unittest
 
 import yaml
@@ -20,3 +21,17 @@ class Generated(unittest.TestCase):
             self.assertEqual(sorted([*listed, "kustomization.yaml"]), sorted(path.name for path in folder.iterdir()))
             kinds = {it["kind"] for name in listed for it in yaml.safe_load_all((folder / name).read_text())}
             self.assertTrue({"Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget", "Ingress"} <= kinds)
+
+    def test_the_commands_for_the_plain_manifests_are_for_their_namespace_and_secrets(self):
+        told = (ROOT / "docs" / "OPERATIONS.md").read_text().split("\n## Kubernetes\n")[1].split("\n## ")[0]
+        for profile in manifests.PROFILES:
+            self.assertEqual(yaml.safe_load((ROOT / "k8s" / profile / "kustomization.yaml").read_text())["namespace"], manifests.NAMESPACE)
+        for command in (f"kubectl create namespace {manifests.NAMESPACE}", f"kubectl --namespace {manifests.NAMESPACE} create secret generic", "kubectl apply -k k8s/evaluation"):
+            self.assertIn(f"\n{command}", told)
+        manifest = "".join(path.read_text() for path in (ROOT / "k8s" / "production").iterdir())
+        asked = re.findall(r"secretKeyRef:\s+name: (\S+)\s+key: (\S+)", manifest)
+        self.assertGreater(len(set(asked)), 7)
+        for secret, key in asked:
+            self.assertRegex(told, rf"(?m)^\| `{secret}` \| .*`{key}`")
+        for secret in re.findall(r"secretName: (\S+)", manifest):
+            self.assertIn(f"\n| `{secret}` |", told)

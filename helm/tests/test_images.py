@@ -1,5 +1,6 @@
 """The images and the compose file: what they copy and mount is there, and nothing runs as root. Nothing is built: that needs Docker."""
 
+import os
 import re
 import shutil
 import socket
@@ -7,12 +8,13 @@ import subprocess
 import tempfile
 import time
 import unittest
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
 
-from tools.chart import ROOT, render
+from tools.chart import ROOT, profiles, render
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -42,28 +44,55 @@ def sent(path):
     return kept
 
 
-def listens(turnserver, arguments):
-    """Whether coturn, told so but for where it listens, comes to listen."""
+@contextmanager
+def started(command):
+    """The port at which a program comes to listen, or none; `command` makes its words of a folder and a port."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        here = {"--listening-ip": "127.0.0.1", "--listening-port": port, "--pidfile": f"{folder}/pid", "--userdb": f"{folder}/db", "--relay-ip": "127.0.0.1"}
-        kept = [argument for argument in arguments if argument.split("=")[0] not in here]
-        command = [turnserver, *kept, *(f"{name}={value}" for name, value in here.items())]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+        process = subprocess.Popen([*map(str, command(folder, port))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
         try:
-            for _ in range(200):
-                with socket.socket() as client:
-                    if client.connect_ex(("127.0.0.1", port)) == 0:
-                        return process.poll() is None
-                if process.poll() is not None:
-                    return False
-                time.sleep(0.05)
-            return False
+            yield port if answers(process, port) else None
         finally:
             process.kill()
             process.wait()
+
+
+def answers(process, port):
+    """Whether a program comes to listen within a while, and lives."""
+    for _ in range(600):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return process.poll() is None
+        if process.poll() is not None:
+            return False
+        time.sleep(0.05)
+    return False
+
+
+def listens(turnserver, arguments):
+    """Whether coturn, told so but for where it listens, comes to listen."""
+
+    def command(folder, port):
+        here = {"--listening-ip": "127.0.0.1", "--listening-port": port, "--pidfile": f"{folder}/pid", "--userdb": f"{folder}/db", "--relay-ip": "127.0.0.1"}
+        kept = [argument.replace("$(POD_IP)", "127.0.0.1") for argument in arguments if argument.split("=")[0] not in here]
+        return [*turnserver, *kept, *(f"{name}={value}" for name, value in here.items())]
+
+    with started(command) as port:
+        return port is not None
+
+
+def container(profile, component, *more):
+    """The one container of a workload that the chart makes."""
+    (workload,) = [it for _, it in render(profile, *more) if it["kind"] in {"Deployment", "StatefulSet"} and it["metadata"]["name"].endswith(f"-{component}")]
+    (found,) = workload["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def program(name):
+    """Where a program is, if it is."""
+    return shutil.which(name, path=f"/usr/bin:/usr/local/bin:/usr/sbin:{ROOT / '.tools'}")
 
 
 class Images(unittest.TestCase):
@@ -123,6 +152,18 @@ class Images(unittest.TestCase):
             for label in ("title", "description", "licenses", "version", "revision"):
                 self.assertEqual(labels.count(f"org.opencontainers.image.{label}="), 1, f"{stage}: {label}")
 
+    def test_nobody_is_led_to_images_of_strangers(self):
+        """A name without a registry is Docker Hub's; the chart's README builds those that the evaluation values name."""
+        named = [container(profile, program)["image"] for profile in profiles() for program in ("api", "node")]
+        named += [service["image"] for service in COMPOSE["services"].values() if "build" in service]
+        for image in named:
+            self.assertRegex(image.split("/")[0], r"^localhost$|\.", image)
+        readme = (ROOT / "helm" / "switchboard" / "README.md").read_text()
+        for component, target in (("api", "api"), ("node", "signal-node")):
+            image = container("evaluation", component)["image"]
+            self.assertIn(f"docker build --target {target} --tag {image} .\n", readme)
+            self.assertRegex(readme, rf"(?m)^kind load docker-image .*{re.escape(image)}( |$)")
+
     def test_nothing_in_an_image_is_for_writing_or_needs_a_shell(self):
         """Read-only: the images have no volume, and nothing that runs in a shell."""
         for stage, name, rest in instructions():
@@ -167,14 +208,59 @@ class Compose(unittest.TestCase):
         self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
 
     def test_coturn_takes_its_arguments_those_of_the_chart_too(self):
-        turnserver = shutil.which("turnserver", path="/usr/bin:/usr/local/bin:/usr/sbin")
+        turnserver = program("turnserver")
         if turnserver is None:
             self.skipTest("coturn comes with `scripts/setup test`")
-        (deployment,) = [it for _, it in render("gateway-coturn") if it["kind"] == "Deployment" and it["metadata"]["name"].endswith("-coturn")]
-        (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        for arguments in (COMPOSE["services"]["coturn"]["command"], container["args"]):
-            self.assertTrue(listens(turnserver, arguments), arguments)
-            self.assertFalse(listens(turnserver, [*arguments, "--no-such-argument"]))
+        for arguments in (COMPOSE["services"]["coturn"]["command"], container("gateway-coturn", "coturn")["args"]):
+            self.assertTrue(listens([turnserver], arguments), arguments)
+            self.assertFalse(listens([turnserver], [*arguments, "--no-such-argument"]))
+
+    def test_coturn_runs_with_the_capabilities_that_the_chart_leaves_it(self):
+        """The image's turnserver has a capability of its own, and the kernel executes no such file for those who may not have it."""
+        turnserver, setcap, setpriv = program("turnserver"), program("setcap"), program("setpriv")
+        if None in {turnserver, setcap, setpriv} or os.getuid() != 0:
+            self.skipTest("only root can give a file capabilities, with libcap2-bin; coturn comes with `scripts/setup test`")
+        coturn = container("gateway-coturn", "coturn")
+        left = coturn["securityContext"]["capabilities"].get("add", [])
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            marked = shutil.copy(turnserver, folder)
+            if subprocess.run([setcap, "cap_net_bind_service=+ep", marked], capture_output=True).returncode:
+                self.skipTest("files have no capabilities here")
+            for bounding, executed in ((",".join(["-all", *(f"+{name.lower()}" for name in left)]), True), ("-all", False)):
+                command = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", f"--bounding-set={bounding}", marked, "--no-such-argument"]
+                told = subprocess.run(command, capture_output=True, text=True)
+                self.assertEqual("Operation not permitted" not in told.stderr, executed, told.stderr)
+
+    def test_redis_to_try_it_out_with_takes_its_arguments_and_answers(self):
+        redis = program("redis-server")
+        if redis is None:
+            self.skipTest("redis-server comes with `scripts/setup`")
+        for arguments in (COMPOSE["services"]["redis"]["command"][1:], container("evaluation", "redis")["args"]):
+            with self.subTest(arguments):
+                last = arguments[:-1] if arguments[-2:-1] == ["--dir"] else [*arguments, "--dir"]
+                with started(lambda folder, port: [redis, *last, folder, "--port", port, "--bind", "127.0.0.1"]) as port:
+                    self.assertIsNotNone(port, "it did not start")
+                    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                        client.sendall(b"PING\r\nCONFIG GET client-output-buffer-limit\r\n")
+                        told = b""
+                        while b"pubsub" not in told and (some := client.recv(4096)):
+                            told += some
+                    self.assertTrue(told.startswith(b"+PONG\r\n"), told)
+                    self.assertIn(b"pubsub 268435456 134217728 60", told)
+
+    def test_mongodb_to_try_it_out_with_takes_its_arguments_and_listens(self):
+        mongod = program("mongod")
+        if mongod is None:
+            self.skipTest("mongod comes with `scripts/setup`")
+        commands = [COMPOSE["services"]["mongodb"]["command"], *(container("evaluation", "mongodb", "--set", f"ipv6={ipv6}")["command"] for ipv6 in ("false", "true"))]
+        for command in commands:
+            with self.subTest(command):
+                self.assertIn("--bind_ip_all", command)
+                kept = [word for word in command[1:] if word != "--bind_ip_all"]
+                with started(lambda folder, port: [mongod, *kept, "--dbpath", folder, "--port", port, "--bind_ip", "127.0.0.1"]) as port:
+                    self.assertIsNotNone(port, "it did not start")
+        self.assertEqual(["--ipv6" in command for command in commands], [False, False, True], "mongod is deaf to IPv6 unless it is told")
 
     def test_prometheus_takes_its_configuration_and_scrapes_the_jobs_that_alerts_know(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -71,15 +71,18 @@ class Network(unittest.TestCase):
 
     def test_every_port_of_a_cluster_and_the_rules_for_webhooks_are_opened(self):
         named = {name.removeprefix("calls-with-a-name-of-30-letter-"): spec for name, spec in policies("cluster-tls").items()}
-        self.assertEqual(opened(named["node"]["egress"], "redis"), {6379, 6380, 6381, 27017})
+        self.assertEqual(opened(named["node"]["egress"], "redis"), {6379, 6380, 6381, 27017, 16379})
         self.assertLessEqual({80, 443, 8443}, opened(named["api"]["egress"], "anybody"))
         self.assertNotIn(443, opened(named["node"]["egress"], "anybody"))
+        self.assertNotIn(16379, opened(named["api"]["egress"], "anybody"))
 
     def test_both_programs_reach_the_collector_of_traces_and_nobody_does_without_one(self):
         monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
         for component in ("api", "node"):
             (name,) = [name for name in policies("cluster-tls") if name.endswith(f"-{component}")]
-            self.assertIn({"ports": [{"port": 4318, "protocol": "TCP"}], "to": [monitoring]}, policies("cluster-tls")[name]["egress"])
+            # The address' port is a Service's, the other one its pods'.
+            ports = [{"port": port, "protocol": "TCP"} for port in (4318, 14318)]
+            self.assertIn({"ports": ports, "to": [monitoring]}, policies("cluster-tls")[name]["egress"])
             for profile in ("evaluation", "production"):
                 self.assertNotIn(4318, {port["port"] for rule in policies(profile)[component]["egress"] for port in rule["ports"]})
 

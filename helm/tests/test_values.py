@@ -6,8 +6,9 @@ import unittest
 
 import yaml
 
+from tests.test_workloads import settings
 from tools import values_reference
-from tools.chart import CHART, helm
+from tools.chart import CHART, helm, profiles, render
 
 SOUND = CHART / "ci" / "evaluation-values.yaml"
 
@@ -29,7 +30,16 @@ MISTAKES = {
     "turn.urls={https://turn.example.org}": "turn.urls.0: Does not match pattern",
     "turn.ttlSeconds=1": "turn.ttlSeconds: Must be greater than or equal to 60",
     "fullnameOverride=a-name-that-leaves-no-room-for-pods": "fullnameOverride: String length must be less than or equal to 30",
+    "fullnameOverride=a.b": "fullnameOverride: Does not match pattern",
+    "fullnameOverride=1a": "fullnameOverride: Does not match pattern",
+    "nameOverride=a.b": "nameOverride: Does not match pattern",
     "node.env.outbox=1": "does not match",
+    "node.terminationGracePeriodSeconds=3601": "node.terminationGracePeriodSeconds: Must be less than or equal to 3600",
+    "api.terminationGracePeriodSeconds=3601": "api.terminationGracePeriodSeconds: Must be less than or equal to 3600",
+    "image.repository=Calls": "image.repository: Does not match pattern",
+    "coturn.externalIp=turn.example.org": "coturn.externalIp: Does not match pattern",
+    "networkPolicy.tracesPorts={0}": "networkPolicy.tracesPorts.0: Must be greater than or equal to 1",
+    "monitoring.serviceMonitor.interval=5m": "monitoring.serviceMonitor.interval: Does not match pattern",
     "image.pullPolicy=Often": "image.pullPolicy must be one of the following",
     "coturn.image=coturn/coturn": "coturn.image: Does not match pattern",
     "networkPolicy.mongodbPorts={70000}": "networkPolicy.mongodbPorts.0: Must be less than or equal to 65535",
@@ -40,6 +50,13 @@ MISTAKES = {
     "monitoring.serviceMonitor.interval=often": "monitoring.serviceMonitor.interval: Does not match pattern",
     # Then what only several values together make wrong.
     "frontendUrl=": "frontendUrl: say at which address browsers find the page",
+    "image.repository=": "image.repository: say from where both images are pulled",
+    "redis.username=calls": "redis.existingSecret: name a Secret with the password of redis.username",
+    "turn.usernameKey=user,turn.credentialKey=credential": "turn.existingSecret: name a Secret",
+    "turn.existingSecret=turn,turn.usernameKey=user": "turn.credentialKey: a TURN server's user has a name and a credential",
+    "turn.existingSecret=turn,turn.credentialKey=credential": "turn.credentialKey: a TURN server's user has a name and a credential",
+    "coturn.enabled=true,turn.existingSecret=turn,turn.usernameKey=user,turn.credentialKey=credential": "turn.usernameKey: coturn of this chart knows no users",
+    "coturn.externalIp=203.0.113.7,coturn.replicas=2": "coturn.externalIp: is the address of one machine",
     "secrets.existingSecret=": "secrets.existingSecret: name a Secret with the keys JWT_ACCESS_SECRET and JWT_REFRESH_SECRET",
     "secrets.refreshKey=JWT_ACCESS_SECRET": "access and refresh tokens must be signed by different keys",
     "evaluation.redis.enabled=false": "redis.hosts: say where Redis is",
@@ -60,8 +77,6 @@ MISTAKES = {
     "gateway.enabled=true": "gateway.parentRefs: name the Gateways",
     "image.tag=latest": "image.tag: name one image for good",
     "api.env.JWT_ACCESS_SECRET=x": "api.env: JWT_ACCESS_SECRET is a secret",
-    "node.env.OTEL_EXPORTER_OTLP_ENDPOINT=x": "node.env: OTEL_EXPORTER_OTLP_ENDPOINT is a secret, or follows from other values",
-    "node.env.DRAIN_DEADLINE_MS=x": "node.env: DRAIN_DEADLINE_MS is a secret, or follows from other values",
 }
 
 
@@ -73,9 +88,28 @@ class Values(unittest.TestCase):
                 self.assertNotEqual(told.returncode, 0, "it was taken")
                 self.assertIn(reason, told.stderr)
 
+    def test_what_the_templates_set_is_set_by_nothing_else(self):
+        variables = {variable for profile in profiles() for component in ("api", "node") for variable in settings(profile, component)} - {"REQUEST_TIMEOUT_MS"}
+        # No profile has a user for all at a TURN server.
+        variables |= {"TURN_SERVER_USERNAME", "TURN_SERVER_CREDENTIAL"}
+        self.assertLessEqual({"BIND_ADDRESS", "INTERNAL_URL", "NODE_ID", "SIGNALING_PORT", "WEBHOOK_SECRET"}, variables)
+        for component in ("api", "node"):
+            told = helm("template", "calls", CHART, "--values", SOUND, "--set", ",".join(f"{component}.env.{name}=x" for name in sorted(variables)), check=False).stderr
+            for name in variables:
+                self.assertIn(f"\n{component}.env: {name} is a secret, or follows from other values", told)
+            free = helm("template", "calls", CHART, "--values", SOUND, "--set-string", f"{component}.env.REQUEST_TIMEOUT_MS=1,{component}.env.OUTBOX_MAX_BYTES=1", check=False)
+            self.assertEqual(free.returncode, 0, free.stderr)
+
+    def test_a_release_whose_name_is_no_services_name_is_renamed_or_refused(self):
+        for release, named in {"my.calls": "my-calls-switchboard-api", "my.switchboard": "my-switchboard-api"}.items():
+            names = {it["metadata"]["name"] for _, it in render("evaluation", release=release) if it["kind"] == "Service"}
+            self.assertIn(named, names)
+        told = helm("template", "1calls", CHART, "--values", SOUND, check=False).stderr
+        self.assertIn("fullnameOverride: a Service's name begins with a letter, 1calls-switchboard does not", told)
+
     def test_all_mistakes_are_told_at_once(self):
         told = helm("template", "calls", CHART, check=False).stderr
-        for name in ["frontendUrl", "secrets.existingSecret", "redis.hosts", "mongodb.existingSecret"]:
+        for name in ["frontendUrl", "image.repository", "secrets.existingSecret", "redis.hosts", "mongodb.existingSecret"]:
             self.assertIn(f"\n{name}: ", told)
 
     def test_every_value_is_told_of_and_in_the_schema_and_every_property_of_the_schema_is_a_value(self):

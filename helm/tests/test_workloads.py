@@ -1,9 +1,16 @@
 """The pods: how they are watched, what they may do, what they know, and how they go."""
 
 import re
+import shutil
+import tempfile
 import unittest
+from pathlib import Path
+from urllib.parse import urlsplit
 
-from tools.chart import ROOT, profiles, render
+import yaml
+
+from tests.cluster import cluster
+from tools.chart import CHART, NAMESPACE, RELEASE, ROOT, helm, profiles, render
 
 
 def pods(profile, *kinds):
@@ -34,6 +41,16 @@ def settings(profile, component):
     return {**one(profile, "ConfigMap", f"-{component}")["data"], **own}
 
 
+def notes(profile):
+    """What is said after an installation. Helm says it to a cluster alone: a copy of the chart says it in an object."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(CHART, Path(folder) / "chart"))
+        (copy / "templates" / "NOTES.txt").rename(copy / "notes.txt")
+        (copy / "templates" / "said.yaml").write_text('{said: {{ tpl (.Files.Get "notes.txt") . | quote }}}\n')
+        out = helm("template", RELEASE, copy, "--namespace", NAMESPACE, "--values", CHART / "ci" / f"{profile}-values.yaml", "--show-only", "templates/said.yaml").stdout
+        return yaml.safe_load(out)["said"]
+
+
 class Security(unittest.TestCase):
     def test_every_pod_keeps_the_restricted_profile_and_has_no_token(self):
         for profile in profiles():
@@ -50,9 +67,17 @@ class Security(unittest.TestCase):
                         context = container["securityContext"]
                         self.assertIs(context["allowPrivilegeEscalation"], False)
                         self.assertIs(context["readOnlyRootFilesystem"], True)
-                        self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+                        # The one that the profile lets be added, to the one program whose file asks for it.
+                        more = {"add": ["NET_BIND_SERVICE"]} if name == "coturn" else {}
+                        self.assertEqual(context["capabilities"], {"drop": ["ALL"], **more})
                         self.assertIn("memory", container["resources"]["limits"])
                         self.assertIn("cpu", container["resources"]["requests"])
+
+    def test_every_pod_has_the_registrys_credentials(self):
+        for profile in ("cluster-tls", "gateway-coturn"):
+            for name, spec in pods(profile):
+                with self.subTest(profile=profile, pod=name):
+                    self.assertEqual(spec["imagePullSecrets"], [{"name": "registry"}])
 
     def test_accounts_of_our_own_have_no_token_and_no_rights(self):
         for profile in profiles():
@@ -89,6 +114,16 @@ class Settings(unittest.TestCase):
             names = [variable["name"] for variable in container["env"]]
             if "$(REDIS_PASSWORD)" in settings(profile, "node")["REDIS_URL"]:
                 self.assertLess(names.index("REDIS_PASSWORD"), names.index("REDIS_URL"), "a variable may name those before it alone")
+
+    def test_a_turn_server_with_one_user_for_all_is_told_of_by_its_keys(self):
+        values = "turn.urls={turn:a:3478},turn.existingSecret=turn,turn.usernameKey=user,turn.credentialKey=word"
+        for component in ("api", "node"):
+            (config,) = [it for _, it in render("evaluation", "--set", values) if it["kind"] == "Deployment" and it["metadata"]["name"].endswith(f"-{component}")]
+            (container,) = config["spec"]["template"]["spec"]["containers"]
+            known = {variable["name"]: variable.get("valueFrom") for variable in container["env"]}
+            self.assertEqual(known["TURN_SERVER_USERNAME"], {"secretKeyRef": {"name": "turn", "key": "user"}})
+            self.assertEqual(known["TURN_SERVER_CREDENTIAL"], {"secretKeyRef": {"name": "turn", "key": "word"}})
+            self.assertNotIn("TURN_SECRET", known)
 
     def test_releases_that_share_a_redis_have_prefixes_of_their_own(self):
         prefixes = set()
@@ -172,6 +207,14 @@ class Going(unittest.TestCase):
         self.assertEqual((down["stabilizationWindowSeconds"], down["policies"][0]["value"]), (1800, 1))
         grace = ours("production")["node"]["terminationGracePeriodSeconds"]
         self.assertGreaterEqual(down["policies"][0]["periodSeconds"], 2 * grace)
+        (longest,) = [it for _, it in render("production", "--set", "node.terminationGracePeriodSeconds=3600") if it["kind"] == "HorizontalPodAutoscaler" and it["metadata"]["name"].endswith("-node")]
+        self.assertEqual(longest["spec"]["behavior"]["scaleDown"]["policies"][0]["periodSeconds"], 1800, "Kubernetes takes no more")
+
+    def test_a_live_release_that_begins_to_be_autoscaled_keeps_its_pods(self):
+        with cluster(NAMESPACE, **{"calls-switchboard-node": 7}) as address:
+            objects = render("production", "--dry-run=server", "--kube-apiserver", address)
+        replicas = {it["metadata"]["name"]: it["spec"].get("replicas") for _, it in objects if it["kind"] == "Deployment"}
+        self.assertEqual(replicas, {"calls-switchboard-node": 7, "calls-switchboard-api": None})
 
 
 class Watching(unittest.TestCase):
@@ -227,8 +270,28 @@ class Publishing(unittest.TestCase):
     def test_coturn_knows_the_secret_relays_to_no_inner_address_and_is_what_clients_are_told(self):
         (container,) = dict(pods("gateway-coturn", "Deployment"))["coturn"]["containers"]
         arguments = container["args"]
-        self.assertTrue({"--use-auth-secret", "--static-auth-secret=$(TURN_SECRET)", "--no-cli", "--no-multicast-peers"} <= set(arguments))
+        self.assertTrue({"--use-auth-secret", "--static-auth-secret=$(TURN_SECRET)", "--no-cli", "--no-multicast-peers", "--no-tcp-relay"} <= set(arguments))
+        self.assertIn("--external-ip=203.0.113.7/$(POD_IP)", arguments)
+        self.assertIn("--allowed-peer-ip=$(POD_IP)", arguments, "two clients of one relay")
         denied = [argument for argument in arguments if argument.startswith("--denied-peer-ip=")]
         self.assertGreater(len(denied), 8)
         secret = {variable["name"]: variable.get("valueFrom") for variable in container["env"]}["TURN_SECRET"]
         self.assertEqual(secret, settings("gateway-coturn", "node")["TURN_SECRET"])
+
+    def test_coturns_are_replaced_one_by_one_and_none_before_its_ports_are_free(self):
+        strategy = one("gateway-coturn", "Deployment", "-coturn")["spec"]["strategy"]
+        self.assertEqual(strategy, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}})
+
+    def test_the_page_and_its_sockets_are_at_the_address_that_people_are_told(self):
+        for profile in profiles():
+            for _, it in render(profile):
+                if it["kind"] == "Ingress":
+                    (rule,) = it["spec"]["rules"]
+                    self.assertEqual(urlsplit(settings(profile, "api")["FRONTEND_URL"]).hostname, rule["host"])
+        # The Ingress is at port 80 of its controller, people are told another one: both texts say how it comes there.
+        forward = "kubectl port-forward --namespace ingress-nginx service/ingress-nginx-controller 8080:80\n"
+        self.assertEqual(settings("evaluation", "api")["FRONTEND_URL"], "http://localhost:8080")
+        self.assertEqual(one("evaluation", "Ingress", "-public")["spec"]["ingressClassName"], "nginx")
+        self.assertIn(forward, (CHART / "README.md").read_text())
+        self.assertIn(forward, notes("evaluation"))
+        self.assertNotIn("port-forward", notes("production"))

@@ -1,7 +1,7 @@
 """monitoring/slos.yaml: for each objective the share that went wrong over several windows, and alerts on how fast its budget burns.
 
 The way of the Google SRE workbook, chapter 5: a budget that lasts 30 days, two windows for each alert, so that it comes early and goes
-as soon as the trouble does.
+as soon as the trouble does. Where little goes on a few that fail are a large share, and no trend: an alert wants a number of them, too.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ WINDOWS = ["5m", "30m", "1h", "2h", "6h", "1d", "3d"]
 
 @dataclass(frozen=True)
 class Objective:
-    """What share of something may go wrong: `bad` of `all`, both over `{window}`."""
+    """What share of something may go wrong: `bad` of `all`, both by `{rate}` over `{window}`; fewer than `few` of them are no alert."""
 
     name: str
     record: str
@@ -19,6 +19,7 @@ class Objective:
     budget: str
     bad: str
     all: str
+    few: int
 
 
 OBJECTIVES = [
@@ -27,25 +28,29 @@ OBJECTIVES = [
         "switchboard:joins_failed",
         "99.9 % of joins do not fail on our side",
         "0.001",
-        'sum by (namespace) (rate(switchboard_joins_total{{outcome="failed"}}[{window}]))',
-        "sum by (namespace) (rate(switchboard_joins_total[{window}]))",
+        'sum by (namespace) ({rate}(switchboard_joins_total{{outcome="failed"}}[{window}]))',
+        "sum by (namespace) ({rate}(switchboard_joins_total[{window}]))",
+        10,
     ),
     Objective(
         "Relays",
         "switchboard:relays_slow",
         "99 % of relayed events are in the room's log within 100 ms",
         "0.01",
-        'sum by (namespace) (rate(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))'
-        ' - sum by (namespace) (rate(switchboard_relay_seconds_bucket{{stage="logged",le="0.1"}}[{window}]))',
-        'sum by (namespace) (rate(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))',
+        'sum by (namespace) ({rate}(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))'
+        ' - sum by (namespace) ({rate}(switchboard_relay_seconds_bucket{{stage="logged",le="0.1"}}[{window}]))',
+        'sum by (namespace) ({rate}(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))',
+        # A call of four makes about 110 when it begins.
+        100,
     ),
     Objective(
         "Resumes",
         "switchboard:resumes_missed",
         "99.5 % of those who come back to their seat have missed nothing",
         "0.005",
-        'sum by (namespace) (rate(switchboard_resumes_total{{outcome="missed"}}[{window}]))',
-        'sum by (namespace) (rate(switchboard_resumes_total{{outcome=~"resumed|missed"}}[{window}]))',
+        'sum by (namespace) ({rate}(switchboard_resumes_total{{outcome="missed"}}[{window}]))',
+        'sum by (namespace) ({rate}(switchboard_resumes_total{{outcome=~"resumed|missed"}}[{window}]))',
+        10,
     ),
 ]
 
@@ -75,14 +80,14 @@ def group(objective):
 
 def record(objective, window):
     """The share that went wrong over a window."""
-    bad, every = objective.bad.format(window=window), objective.all.format(window=window)
+    bad, every = (what.format(rate="rate", window=window) for what in (objective.bad, objective.all))
     return f"      - record: {objective.record}:ratio_rate{window}\n        expr: ({bad}) / ({every})\n"
 
 
 def alert(objective, speed, severity, pairs, meaning):
     """An alert on both windows of any pair."""
     name = f"SwitchboardSlo{objective.name}Burn{speed}"
-    burns = [f"({burn(objective, short, rate)} and {burn(objective, long, rate)})" for short, long, rate in pairs]
+    burns = [f"({burn(objective, short, rate)} and {burn(objective, long, rate)} and {several(objective, long)})" for short, long, rate in pairs]
     expression = "\n            or ".join(burns)
     return f"""      - alert: {name}
         expr: |
@@ -97,3 +102,8 @@ def alert(objective, speed, severity, pairs, meaning):
 def burn(objective, window, rate):
     """Whether the budget burned faster than that over a window."""
     return f"{objective.record}:ratio_rate{window} > {rate} * {objective.budget}"
+
+
+def several(objective, window):
+    """Whether more than a few went wrong over a window."""
+    return f"{objective.bad.format(rate='increase', window=window)} >= {objective.few}"

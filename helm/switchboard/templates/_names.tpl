@@ -1,14 +1,15 @@
 {{/*
 Names and labels. A pod's name is a node's id, of at most 55 characters: 30 of these, `-node`, and 17 that Kubernetes adds.
+A release's name may have dots, which a Service's may not.
 */}}
 {{- define "switchboard.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 30 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 30 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 30 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 30 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 

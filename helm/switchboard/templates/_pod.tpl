@@ -1,6 +1,16 @@
 {{/*
-What the pods of both workloads share.
+What the pods of both workloads share, and some of it with the others.
 */}}
+
+{{/* The Secrets with the registry's credentials. */}}
+{{- define "switchboard.pullSecrets" -}}
+{{- with .Values.image.pullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
 
 {{/* A pod's part of the restricted profile. Takes the user's id. */}}
 {{- define "switchboard.podSecurity" -}}
@@ -114,6 +124,11 @@ metadata:
 spec:
   {{- if not .values.autoscaling.enabled }}
   replicas: {{ int .values.replicas }}
+  {{- else }}
+  {{- with lookup "apps/v1" "Deployment" $root.Release.Namespace (printf "%s-%s" (include "switchboard.fullname" $root) .component) }}
+  # As many as there are, until the autoscaler says otherwise: a release that begins to be autoscaled would lose the field, which makes it one pod.
+  replicas: {{ int .spec.replicas }}
+  {{- end }}
   {{- end }}
   revisionHistoryLimit: 5
   # The new pod is ready before an old one goes.
@@ -140,11 +155,8 @@ spec:
       {{- include "switchboard.podSecurity" 65532 | nindent 6 }}
       terminationGracePeriodSeconds: {{ int .values.terminationGracePeriodSeconds }}
       {{- include "switchboard.placement" (list $root .component .values) | nindent 6 }}
-      {{- with $root.Values.image.pullSecrets }}
-      imagePullSecrets:
-        {{- range . }}
-        - name: {{ . }}
-        {{- end }}
+      {{- with include "switchboard.pullSecrets" $root }}
+      {{- . | nindent 6 }}
       {{- end }}
       containers:
         - name: {{ .component }}

@@ -18,7 +18,7 @@ redis://{{ include "switchboard.fullname" . }}-redis:6379
 {{- else -}}
 {{- with .Values.redis -}}
 redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
-{{- if .existingSecret }}{{ .username }}:$(REDIS_PASSWORD)@{{ else if .username }}{{ .username }}@{{ end -}}
+{{- if .existingSecret }}{{ .username }}:$(REDIS_PASSWORD)@{{ end -}}
 {{ join "," .hosts }}
 {{- if .database }}/{{ int .database }}{{ end -}}
 {{- end -}}
@@ -101,7 +101,10 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{ include "switchboard.fromSecret" (list "MONGODB_URI" .Values.mongodb.existingSecret .Values.mongodb.uriKey) }}
 {{- end }}
 {{- with .Values.turn }}
-{{- if .existingSecret }}
+{{- if .usernameKey }}
+{{ include "switchboard.fromSecret" (list "TURN_SERVER_USERNAME" .existingSecret .usernameKey) }}
+{{ include "switchboard.fromSecret" (list "TURN_SERVER_CREDENTIAL" .existingSecret .credentialKey) }}
+{{- else if .existingSecret }}
 {{ include "switchboard.fromSecret" (list "TURN_SECRET" .existingSecret .secretKey) }}
 {{- end }}
 {{- end }}

@@ -7,6 +7,12 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if not .frontendUrl -}}
 {{- $wrong = append $wrong "frontendUrl: say at which address browsers find the page, for example https://calls.example.org" -}}
 {{- end -}}
+{{- if not .image.repository -}}
+{{- $wrong = append $wrong "image.repository: say from where both images are pulled, for example registry.example.org/calls; the chart's README tells how to build them" -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]" (include "switchboard.fullname" $)) -}}
+{{- $wrong = append $wrong (printf "fullnameOverride: a Service's name begins with a letter, %s does not" (include "switchboard.fullname" $)) -}}
+{{- end -}}
 {{- if not .secrets.existingSecret -}}
 {{- $wrong = append $wrong (printf "secrets.existingSecret: name a Secret with the keys %s and %s, made for example by: kubectl create secret generic switchboard --from-literal=%s=$(openssl rand -hex 32) --from-literal=%s=$(openssl rand -hex 32)" .secrets.accessKey .secrets.refreshKey .secrets.accessKey .secrets.refreshKey) -}}
 {{- end -}}
@@ -28,14 +34,23 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if and (eq .redis.mode "cluster") (ne (int .redis.database) 0) -}}
 {{- $wrong = append $wrong "redis.database: a cluster has only database 0" -}}
 {{- end -}}
+{{- if and .redis.username (not .redis.existingSecret) -}}
+{{- $wrong = append $wrong "redis.existingSecret: name a Secret with the password of redis.username; without one nobody signs in" -}}
+{{- end -}}
 {{- if and .evaluation.mongodb.enabled .mongodb.existingSecret -}}
 {{- $wrong = append $wrong "mongodb.existingSecret: there is evaluation.mongodb already; use one or the other" -}}
 {{- end -}}
 {{- if not (or .evaluation.mongodb.enabled .mongodb.existingSecret) -}}
 {{- $wrong = append $wrong "mongodb.existingSecret: name a Secret with MongoDB's connection string; or try Switchboard out with evaluation.mongodb.enabled" -}}
 {{- end -}}
-{{- if and (or .turn.urls .coturn.enabled) (not .turn.existingSecret) -}}
-{{- $wrong = append $wrong "turn.existingSecret: name a Secret with the secret that coturn has, too" -}}
+{{- if and (or .turn.urls .turn.usernameKey .coturn.enabled) (not .turn.existingSecret) -}}
+{{- $wrong = append $wrong "turn.existingSecret: name a Secret with the secret that coturn has, too, or with a user's name and credential" -}}
+{{- end -}}
+{{- if ne (empty .turn.usernameKey) (empty .turn.credentialKey) -}}
+{{- $wrong = append $wrong "turn.credentialKey: a TURN server's user has a name and a credential; name the keys of both, or of neither" -}}
+{{- end -}}
+{{- if and .coturn.enabled .turn.usernameKey -}}
+{{- $wrong = append $wrong "turn.usernameKey: coturn of this chart knows no users; leave it empty" -}}
 {{- end -}}
 {{- if and .webhooks.urls (not .webhooks.existingSecret) -}}
 {{- $wrong = append $wrong "webhooks.existingSecret: name a Secret with the key that signs webhooks" -}}
@@ -46,6 +61,9 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if and .coturn.enabled (not .coturn.realm) -}}
 {{- $wrong = append $wrong "coturn.realm: say the realm, for example turn.example.org" -}}
 {{- end -}}
+{{- if and .coturn.externalIp (gt (int .coturn.replicas) 1) -}}
+{{- $wrong = append $wrong "coturn.externalIp: is the address of one machine; set coturn.replicas to 1" -}}
+{{- end -}}
 {{- if ge (int .coturn.minPort) (int .coturn.maxPort) -}}
 {{- $wrong = append $wrong "coturn.maxPort: must be above coturn.minPort" -}}
 {{- end -}}
@@ -55,7 +73,14 @@ Rules over several values, which a schema cannot tell in a sentence. All mistake
 {{- if lt (sub .api.terminationGracePeriodSeconds .endpointSeconds | int) 15 -}}
 {{- $wrong = append $wrong "api.terminationGracePeriodSeconds: leave at least 15 s after endpointSeconds for requests in progress" -}}
 {{- end -}}
-{{- $own := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" "CLUSTER_SECRET" "REDIS_URL" "MONGODB_URI" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "WEBHOOK_URLS" "WEBHOOK_SECRET" "ADMIN_API_KEYS" "DRAIN_DELAY_MS" "DRAIN_DEADLINE_MS" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" -}}
+{{- /* What the templates set: first what they set with some values only, then what they set with these. */ -}}
+{{- $own := list "ADMIN_API_KEYS" "CLUSTER_SECRET" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" "REDIS_PASSWORD" "SSL_CERT_FILE" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "TURN_SERVER_USERNAME" "WEBHOOK_SECRET" "WEBHOOK_URLS" "WEB_DIR" -}}
+{{- range list "switchboard.apiSettings" "switchboard.nodeSettings" -}}
+{{- $own = concat $own (include . $ | fromYaml | keys) -}}
+{{- end -}}
+{{- range printf "%s\n%s" (include "switchboard.nodeEnv" $) (include "switchboard.secretSettings" $) | fromYamlArray -}}
+{{- $own = append $own .name -}}
+{{- end -}}
 {{- range $name, $workload := dict "api" .api "node" .node -}}
 {{- range $variable, $_ := $workload.env -}}
 {{- if has $variable $own -}}
