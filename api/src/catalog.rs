@@ -35,5 +35,5 @@ pub const METRICS: &[Metric] = &[
         "Tries to deliver a webhook",
     ),
     spreads("switchboard_webhook_seconds", One, "From sending a webhook to its answer"),
-    shows("switchboard_webhook_lag_seconds", AsSeen, "Age of the oldest webhook that is due"),
+    shows("switchboard_webhook_lag_seconds", AsSeen, "Age of the oldest webhook that its receiver has not taken"),
 ];

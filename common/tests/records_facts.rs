@@ -9,8 +9,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use switchboard_common::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_common::records::{
-    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, NewCall, Present, Records,
-    RecordsTimeouts,
+    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome, NewCall,
+    Present, Records, RecordsTimeouts,
 };
 
 const MINUTE: i64 = 60_000;
@@ -172,6 +172,41 @@ async fn recorders_count_each_other_while_they_announce_themselves() {
     assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 2);
     records.retire_recorder("b").await.unwrap();
     assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn of_each_call_the_oldest_delivery_is_due_and_one_that_is_put_off_still_waits() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let delivery = |endpoint: &str, call: &str, minute: i64| Delivery {
+        id: format!("{endpoint}/{call}:{minute}"),
+        endpoint: endpoint.to_owned(),
+        event_id: format!("{call}:{minute}"),
+        event: "call.started".to_owned(),
+        call_id: call.to_owned(),
+        order: format!("{minute:04}"),
+        body: "{}".to_owned(),
+        attempts: 0,
+        created_at: at(minute).unwrap(),
+    };
+    let queued = [delivery("a", "x", 2), delivery("a", "x", 1), delivery("a", "y", 3), delivery("b", "x", 0)];
+    records.queue_deliveries(&queued).await.unwrap();
+    let due = async |minute| {
+        let found = records.due_deliveries("a", at(minute).unwrap(), 10).await.unwrap();
+        (found.due.into_iter().map(|delivery| delivery.event_id).collect::<Vec<_>>(), found.oldest)
+    };
+    assert_eq!(due(9).await, (vec!["x:1".to_owned(), "y:3".to_owned()], at(1)));
+
+    let later = DeliveryOutcome::Postponed { until: at(20).unwrap(), problem: "503".to_owned() };
+    records.settle_delivery("a/x:1", &later, at(9).unwrap()).await.unwrap();
+    records.settle_delivery("a/y:3", &DeliveryOutcome::Delivered, at(9).unwrap()).await.unwrap();
+    assert_eq!(due(10).await, (vec![], at(1)), "the next of its call waits as well");
+    assert_eq!(due(20).await, (vec!["x:1".to_owned()], at(1)));
+
+    records.settle_delivery("a/x:1", &DeliveryOutcome::Delivered, at(20).unwrap()).await.unwrap();
+    assert_eq!(due(21).await, (vec!["x:2".to_owned()], at(2)));
+    records.settle_delivery("a/x:2", &DeliveryOutcome::Delivered, at(21).unwrap()).await.unwrap();
+    assert_eq!(due(22).await, (vec![], None));
 }
 
 #[tokio::test]

@@ -107,6 +107,11 @@ CASES = {
         {"switchboard_dead_facts_total": "1x120"},
         "30m",
     ),
+    "SwitchboardWebhooksWait": (
+        {'switchboard_webhook_lag_seconds{receiver="a"}': "0+60x60", 'switchboard_webhook_lag_seconds{receiver="b"}': "0x60"},
+        {'switchboard_webhook_lag_seconds{receiver="a"}': "0+60x9 0x50", 'switchboard_webhook_lag_seconds{receiver="b"}': "300x60"},
+        "30m",
+    ),
     "SwitchboardWebhooksGivenUp": (
         {'switchboard_webhooks_total{outcome="given_up"}': "0 0 1x60"},
         {'switchboard_webhooks_total{outcome="postponed"}': "0+5x60", 'switchboard_webhooks_total{outcome="given_up"}': "0x60"},

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use switchboard_common::domain::Timestamp;
-use switchboard_common::records::{Delivery, DeliveryOutcome, Records, RecordsError};
+use switchboard_common::records::{Delivery, DeliveryOutcome, DueDeliveries, Records, RecordsError};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -105,16 +105,16 @@ impl Courier {
         if room == 0 {
             return false;
         }
-        let due = match self.records.due_deliveries(&self.endpoint.name, now(), self.options.at_once).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!(endpoint = self.endpoint.name, %error, "webhooks wait");
-                return false;
-            }
-        };
-        let oldest = due.iter().map(|delivery| delivery.created_at.0).min();
+        let DueDeliveries { due, oldest } =
+            match self.records.due_deliveries(&self.endpoint.name, now(), self.options.at_once).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::warn!(endpoint = self.endpoint.name, %error, "webhooks wait");
+                    return false;
+                }
+            };
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        let lag = oldest.map_or(0.0, |at| (now().0 - at).max(0) as f64 / 1000.0);
+        let lag = oldest.map_or(0.0, |at| (now().0 - at.0).max(0) as f64 / 1000.0);
         self.show_lag(lag);
         let mut sent = false;
         for delivery in due.into_iter().take(room) {

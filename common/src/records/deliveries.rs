@@ -44,6 +44,22 @@ pub struct Delivery {
     pub created_at: Timestamp,
 }
 
+/// What waits for an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueDeliveries {
+    /// To be sent now.
+    pub due: Vec<Delivery>,
+    /// When the oldest happened that the endpoint has not taken yet, due or not.
+    pub oldest: Option<Timestamp>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Facets {
+    due: Vec<Delivery>,
+    oldest: Vec<Delivery>,
+}
+
 /// What became of a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
@@ -104,7 +120,8 @@ impl Records {
         }
     }
 
-    /// Of each call the oldest pending delivery to `endpoint`, when it is due at `now`; at most `most`, those that are due for longest.
+    /// What is to be sent to `endpoint` at `now`: of each call the oldest pending delivery, when it is due; at most `most`, those that are
+    /// due for longest.
     ///
     /// # Errors
     /// When MongoDB is away or a document makes no sense.
@@ -113,21 +130,26 @@ impl Records {
         endpoint: &str,
         now: Timestamp,
         most: usize,
-    ) -> Result<Vec<Delivery>, RecordsError> {
+    ) -> Result<DueDeliveries, RecordsError> {
+        let due = vec![
+            doc! { "$match": { "dueAt": { "$lte": date_to_bson(now) } } },
+            doc! { "$sort": { "dueAt": 1, "order": 1 } },
+            doc! { "$limit": i64::try_from(most).unwrap_or(i64::MAX) },
+        ];
+        let oldest = vec![doc! { "$sort": { "createdAt": 1 } }, doc! { "$limit": 1 }];
         let stages = vec![
             doc! { "$match": { "endpoint": endpoint, "state": "pending" } },
             // Along the index, so that one document a call is looked at, however many are pending.
             doc! { "$sort": { "callId": 1, "order": 1 } },
             doc! { "$group": { "_id": "$callId", "head": { "$first": "$$ROOT" } } },
             doc! { "$replaceRoot": { "newRoot": "$head" } },
-            doc! { "$match": { "dueAt": { "$lte": date_to_bson(now) } } },
-            doc! { "$sort": { "dueAt": 1, "order": 1 } },
-            doc! { "$limit": i64::try_from(most).unwrap_or(i64::MAX) },
+            doc! { "$facet": { "due": due, "oldest": oldest } },
         ];
         let deliveries = self.deliveries();
-        let all = async { deliveries.aggregate(stages).await?.try_collect::<Vec<_>>().await };
+        let all = async { deliveries.aggregate(stages).await?.try_next().await };
         let found = self.run("due_deliveries", all).await?;
-        Ok(found.into_iter().map(deserialize_from_document).collect::<Result<_, _>>()?)
+        let Facets { due, oldest } = deserialize_from_document(found.unwrap_or_default())?;
+        Ok(DueDeliveries { due, oldest: oldest.first().map(|delivery| delivery.created_at) })
     }
 
     /// Writes what became of a try.

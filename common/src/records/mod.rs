@@ -31,7 +31,7 @@ pub use call::CallRecord;
 pub use call_edits::CallEdit;
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use chat::{ChatPage, RecordedMessage};
-pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome};
+pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
 pub use facts::{CallChange, CallDoor, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Present};
 pub use figures::CallFigures;
