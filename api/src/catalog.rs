@@ -27,7 +27,11 @@ pub const METRICS: &[Metric] = &[
     ),
     counts("switchboard_dead_facts_total", One, "Facts that can never be written, set aside"),
     counts("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
-    counts("switchboard_calls_lapsed_total", One, "Scheduled calls that nobody came to, cancelled"),
+    counts(
+        "switchboard_calls_lapsed_total",
+        One,
+        "Calls that nobody was left to end: scheduled and never opened, or live without a room",
+    ),
     shows("switchboard_outbox_facts", One, "Facts that wait for MongoDB"),
     counts(
         "switchboard_webhooks_total",

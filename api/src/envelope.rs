@@ -81,8 +81,16 @@ struct Failure<'a> {
     request_id: &'a str,
 }
 
+/// Refuses what takes longer than the deadline.
+pub async fn in_time(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(deadline, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::from(Code::ServiceUnavailable).into_response(),
+    }
+}
+
 /// The outermost layer: gives the request its id, times it, writes a refusal's body and the headers of every answer.
-pub async fn envelop(State(deadline): State<Duration>, mut request: Request, next: Next) -> Response {
+pub async fn envelop(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
@@ -90,10 +98,7 @@ pub async fn envelop(State(deadline): State<Duration>, mut request: Request, nex
     let started = Instant::now();
     // What is logged on the way carries the id: it is what a client can tell us of its failure.
     let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
-    let mut response = match tokio::time::timeout(deadline, next.run(request).instrument(span)).await {
-        Ok(response) => response,
-        Err(_) => Problem::from(Code::ServiceUnavailable).into_response(),
-    };
+    let mut response = next.run(request).instrument(span).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         let body = Json(Failure {
             success: false,
@@ -126,7 +131,9 @@ fn merge(into: &mut HeaderMap, from: HeaderMap) {
 }
 
 fn secure(headers: &mut HeaderMap) {
-    const FIXED: [(HeaderName, &str); 6] = [
+    const FIXED: [(HeaderName, &str); 7] = [
+        // Half a year. Over plain HTTP browsers do not listen to it.
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=15552000"),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),

@@ -287,8 +287,8 @@ impl Fields {
         });
         let Some(value) = self.take(field) else { return Vec::new() };
         let ids = value.as_array().filter(|list| list.len() <= most).and_then(|list| {
-            let id =
-                |value: &Value| value.as_str().and_then(|text| UserId::parse(text).ok()).filter(|id| !id.is_guest());
+            let hex = |text: &&str| text.len() == 24 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            let id = |value: &Value| value.as_str().filter(hex).and_then(|text| UserId::parse(text).ok());
             list.iter().map(id).collect::<Option<Vec<_>>>()
         });
         ids.unwrap_or_else(|| {

@@ -61,11 +61,12 @@ pub fn router(app: App, options: HttpOptions) -> Router {
     enveloped(routes, options.origins, options.deadline)
 }
 
-/// What every answer passes through, outermost first: the envelope, which knows the id and the deadline; origins; panics.
+/// What every answer passes through, outermost first: the envelope, which knows the id; origins; the deadline; panics.
 fn enveloped(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
     let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(deadline, envelope::envelop))
+        .layer(middleware::from_fn(envelope::envelop))
         .layer(envelope::cors(origins))
+        .layer(middleware::from_fn_with_state(deadline, envelope::in_time))
         .layer(CatchPanicLayer::custom(envelope::panicked));
     routes.layer(layers)
 }

@@ -30,7 +30,7 @@ pub const HEADERS: [HeaderName; 4] = [
 /// What a route costs us, or what could be guessed through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Passwords and refresh tokens.
+    /// Passwords.
     SignIn,
     /// Joining calls.
     Join,
@@ -178,6 +178,11 @@ impl Limits {
     pub async fn try_passcode(&self, room: &RoomId, origin: &Origin) -> Result<(), Problem> {
         let tried = self.limiter.try_passcode(room, origin.0, self.rates.passcode).await;
         tried.map_err(|Exceeded { rate, spent }| Problem::limited(Counted { rate, spent }))
+    }
+
+    /// Gives a try back: the passcode was right.
+    pub async fn right_passcode(&self, room: &RoomId, origin: &Origin) {
+        self.limiter.right_passcode(room, origin.0, self.rates.passcode).await;
     }
 
     fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {

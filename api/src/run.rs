@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts, now};
 use crate::config::{ApiConfig, WebhookConfig};
+use crate::lapse::Lapses;
 use crate::limits::Limits;
 use crate::recorder::{self, RecorderOptions};
-use crate::{HttpOptions, erasure, lapse, router, server, webhooks};
+use crate::{HttpOptions, erasure, router, server, webhooks};
 
 /// Between tries to reach something that is not there yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -80,7 +81,7 @@ async fn serve(
         let key = WebhookKey::new(secret.expose());
         tokio::spawn(webhooks::run(records.clone(), options, key, stop.clone()))
     });
-    let lapses = lapse::run(rooms.clone(), records.clone(), config.unopened_after, now, stop.clone());
+    let lapses = Lapses::new(rooms.clone(), records.clone(), config.unopened_after).run(now, stop.clone());
     let lapses = tokio::spawn(lapses);
     let erasing = tokio::spawn(erasure::run(records.clone(), now, stop.clone()));
     let revoked = Revocations::default();

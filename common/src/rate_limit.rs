@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// After a count that did not come, how long nobody waits for one.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often one call's passcode may be tried, right or wrong, over REST and sockets together: a wrong one is only known to be so
-/// afterwards. Four digits tried without a bound are guessed in minutes.
+/// How often one call's passcode may be tried, over REST and sockets together. Each try is spent before it is looked at, and a right one is
+/// given back: a whole office that comes at ten is not a stranger who guesses. Four digits tried without a bound are guessed in minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PasscodeRates {
     /// `RATE_PASSCODE_PER_ADDRESS`: from one address.
@@ -96,8 +96,7 @@ impl RateLimiter {
         from: Option<IpAddr>,
         rates: PasscodeRates,
     ) -> Result<(), Exceeded> {
-        let own = from.map(|address| ("passcode", format!("{room} {address}"), rates.address));
-        for (class, subject, rate) in own.into_iter().chain([("passcode_call", room.to_string(), rates.call)]) {
+        for (class, subject, rate) in passcode_counts(room, from, rates) {
             if let (Some(rate), Some(spent)) = (rate, self.spend(class, &subject, rate).await)
                 && spent.wait.is_some()
             {
@@ -105,6 +104,17 @@ impl RateLimiter {
             }
         }
         Ok(())
+    }
+
+    /// Gives a try back: the passcode was right. What cannot be given back now is earned again by itself.
+    pub async fn right_passcode(&self, room: &RoomId, from: Option<IpAddr>, rates: PasscodeRates) {
+        for (class, subject, rate) in passcode_counts(room, from, rates) {
+            if let Some(rate) = rate {
+                let subject = digest(&subject);
+                let refund = self.rooms.refund(class, &subject, rate);
+                let _earned_again_by_itself = tokio::time::timeout(PATIENCE, refund).await;
+            }
+        }
     }
 
     fn open(&self, class: &'static str) -> Option<Spent> {
@@ -115,6 +125,16 @@ impl RateLimiter {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// The counts of a try: class, subject, rate.
+fn passcode_counts(
+    room: &RoomId,
+    from: Option<IpAddr>,
+    rates: PasscodeRates,
+) -> impl Iterator<Item = (&'static str, String, Option<Rate>)> {
+    let own = from.map(|address| ("passcode", format!("{room} {address}"), rates.address));
+    own.into_iter().chain([("passcode_call", room.to_string(), rates.call)])
 }
 
 /// What a subject is counted under: of one length, and nothing that Redis need not know.

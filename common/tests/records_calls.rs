@@ -105,6 +105,8 @@ async fn every_read_is_one_command_and_none_looks_at_the_whole_collection() {
     }
     assert_eq!(records.unopened_calls(Timestamp(10 * HOUR), 100).await.unwrap().len(), 4);
     spent("unopened_calls", 1).await;
+    assert!(records.silent_calls(Timestamp(10 * HOUR), 100).await.unwrap().is_empty());
+    spent("silent_calls", 1).await;
     records.end_call(&id, Timestamp(1)).await.unwrap();
     spent("end_call", 1).await;
     let edit = CallEdit { title: Some("New".into()), ..CallEdit::default() };

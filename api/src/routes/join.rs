@@ -103,7 +103,7 @@ async fn admit_to(
         Door::Open { participants, .. } => *participants,
         Door::Absent | Door::Ended => 0,
     };
-    has_place(&app, &call, &door, &user.id, role).await?;
+    has_place(&app, &call, &door, &user.id, role, waits).await?;
     if app.rooms.open(&room, &call.room_meta()).await? == Opened::Ended {
         return Err(Code::CallEnded.into());
     }
@@ -215,20 +215,24 @@ async fn decide(
     let passcode = match (call.passcode.as_deref(), passcode) {
         (Some(stored), Some(passcode)) if door.has_passcode && *door.host != user.id => {
             app.limits.try_passcode(&call.room, origin).await?;
-            Some(app.hasher.verify_passcode(stored, passcode).await?)
+            let right = app.hasher.verify_passcode(stored, passcode).await?;
+            if right {
+                app.limits.right_passcode(&call.room, origin).await;
+            }
+            Some(right)
         }
         _ => None,
     };
     Ok(admit(&door, Applicant { user: &user.id, passcode, join_token: None, given })?)
 }
 
-/// Refuses early what the seat would be refused for; who is in the room already takes its old seat.
-async fn has_place(app: &App, call: &CallRecord, door: &Door, user: &UserId, role: Role) -> Answer<()> {
+/// Refuses early what the seat would be refused for; who is in the room already takes its old seat, and who waits in the lobby takes none.
+async fn has_place(app: &App, call: &CallRecord, door: &Door, user: &UserId, role: Role, waits: bool) -> Answer<()> {
     let (participants, locked) = match door {
         Door::Open { participants, locked, .. } => (*participants, *locked),
         Door::Absent | Door::Ended => (0, call.locked),
     };
-    let full = participants >= call.max_participants;
+    let full = !waits && participants >= call.max_participants;
     let shut = locked && role < Role::Moderator;
     if !full && !shut {
         return Ok(());

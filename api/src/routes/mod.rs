@@ -46,8 +46,8 @@ fn accounts() -> Vec<Route> {
             .class(Class::SignIn)
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[InvalidCredentials]),
+        // No sign-in: a refresh token cannot be guessed, and who shares an address with somebody that tries passwords stays signed in.
         post("/auth/refresh", auth::refresh, "New tokens for a refresh token, which is good for this once")
-            .class(Class::SignIn)
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[TokenExpired, TokenInvalid]),
         post("/auth/logout", auth::logout, "Ends this sign-in: its tokens and its sockets, everywhere").answers::<()>(),

@@ -66,6 +66,8 @@ async fn a_call_names_every_field_that_is_wrong() {
         ("settings", json!({ "chatEnabled": "yes" })),
         ("invitedUserIds", json!("me")),
         ("invitedUserIds", json!(["guest-0123456789abcdef"])),
+        ("invitedUserIds", json!(["bob"])),
+        ("invitedUserIds", json!(["0123456789ABCDEF01234567"])),
     ] {
         let mut form = json!({ "title": "T" });
         form[field] = value.clone();

@@ -72,6 +72,11 @@ async fn a_user_of_the_node_service_signs_in_and_goes_on_with_its_calls() {
     assert_eq!((&told["host"]["name"], &told["participants"][0]["user"]["name"]), (&json!("Old"), &json!("Other")));
     assert_eq!((&told["settings"]["chatEnabled"], &told["settings"]["videoEnabled"]), (&json!(false), &json!(true)));
 
+    // A new call names them as well, though it has their ids in another form.
+    let new = service.post("/api/video-calls", Some(&token), json!({ "title": "New" })).await;
+    let new = service.get(&format!("/api/video-calls/{}", new.text("id")), Some(&token)).await;
+    assert_eq!(new.data()["host"]["name"], "Old");
+
     // A passcode in plain text, as that service stored it.
     let open = json!({ "roomId": "ABCDEF123457" });
     assert_eq!(

@@ -70,6 +70,19 @@ async fn a_replayed_refresh_token_ends_the_sign_in_on_every_pod_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_revoked_sign_in_is_not_refreshed_though_its_records_were_never_told() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let sign_ins = service.get("/api/auth/sessions", Some(&ann.token)).await;
+    let id = sign_ins.data()[0]["id"].as_str().unwrap().to_owned();
+    service.rooms.revoke(&id, Duration::from_secs(600)).await.unwrap();
+    over(&service, &ann.token).await;
+    assert_eq!(refresh(&service, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
+    // Its records are told with that.
+    assert_eq!(refresh(&service.another_pod().await, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
+}
+
+#[tokio::test]
 async fn a_changed_password_ends_the_other_sign_ins_on_every_pod_and_not_its_own() {
     let service = Service::start().await;
     let other = service.another_pod().await;

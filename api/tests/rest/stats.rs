@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use api::lapse;
+use api::app::now;
+use api::lapse::Lapses;
 use api::recorder::{RecorderOptions, run};
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 use switchboard_common::domain::Timestamp;
 use switchboard_common::room::Partition;
@@ -95,7 +98,8 @@ async fn a_scheduled_call_that_nobody_came_to_is_cancelled_a_day_later_by_exactl
     assert_eq!(service.join(attended, Some(&ann.token), json!({})).await.status, 200);
     service.seat(attended, &ann.id, 1).await;
     let now = Timestamp::parse("2099-01-01T00:00:00Z").unwrap();
-    let looks = (0..8).map(|_| lapse::look(&service.rooms, &service.records, DAY, now));
+    let lapses = || Lapses::new(service.rooms.clone(), service.records.clone(), DAY);
+    let looks = (0..8).map(|_| async { lapses().look(now).await });
     let cancelled: usize = futures_util::future::join_all(looks).await.into_iter().sum();
     assert_eq!(cancelled, 1);
     recorded(&service).await;
@@ -105,5 +109,32 @@ async fn a_scheduled_call_that_nobody_came_to_is_cancelled_a_day_later_by_exactl
         ("cancelled".into(), "live".into(), "scheduled".into())
     );
     assert_eq!(service.join(lapsed, Some(&ann.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
-    assert_eq!(lapse::look(&service.rooms, &service.records, DAY, now).await, 0);
+    assert_eq!(lapses().look(now).await, 0);
+}
+
+#[tokio::test]
+async fn a_live_call_whose_room_is_lost_ends_once_it_stays_so_and_one_with_people_goes_on() {
+    let service = Service::start().await;
+    record(&service);
+    let ann = service.user("Ann").await;
+    let (lost, alive) = (service.call(&ann, json!({})).await, service.call(&ann, json!({})).await);
+    // What a service before this one left: live, and no room anywhere.
+    let calls = service.database().await.collection::<Document>("videocalls");
+    let id = ObjectId::parse_str(lost["_id"].as_str().unwrap()).unwrap();
+    let live = doc! { "$set": { "status": "live", "startedAt": DateTime::from_millis(5) } };
+    assert_eq!(calls.update_one(doc! { "_id": id }, live).await.unwrap().modified_count, 1);
+    assert_eq!(service.join(&alive, Some(&ann.token), json!({})).await.status, 200);
+    service.seat(&alive, &ann.id, 1).await;
+    recorded(&service).await;
+
+    let later = Timestamp(now().0 + 3_600_000);
+    let mut pods = [(); 4].map(|()| Lapses::new(service.rooms.clone(), service.records.clone(), Duration::MAX));
+    let mut ended = Vec::<usize>::new();
+    for _ in 0..3 {
+        ended.push(futures_util::future::join_all(pods.iter_mut().map(|pod| pod.look(later))).await.into_iter().sum());
+    }
+    assert_eq!(ended, [0, 1, 0], "nobody at the first look, one pod at the second");
+    recorded(&service).await;
+    let status = async |call: &Value| service.get(&path(call), Some(&ann.token)).await.text("status");
+    assert_eq!((status(&lost).await, status(&alive).await), ("ended".into(), "live".into()));
 }

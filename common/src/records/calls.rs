@@ -145,16 +145,33 @@ impl Records {
     /// # Errors
     /// When MongoDB is away.
     pub async fn unopened_calls(&self, before: Timestamp, most: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
+        self.oldest_calls("unopened_calls", CallStatus::Scheduled, "scheduledAt", before, most).await
+    }
+
+    /// Live calls of which nothing was written since `before`; those that are silent for longest first, at most `most`.
+    ///
+    /// # Errors
+    /// When MongoDB is away. A document that makes no sense is left out.
+    pub async fn silent_calls(&self, before: Timestamp, most: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
+        self.oldest_calls("silent_calls", CallStatus::Live, "updatedAt", before, most).await
+    }
+
+    async fn oldest_calls(
+        &self,
+        what: &'static str,
+        status: CallStatus,
+        date: &str,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
         let stages = vec![
             doc! { "$match": {
-                "status": CallStatus::Scheduled.as_str(),
-                "scheduledAt": { "$lt": date_to_bson(before) },
-                "deletedAt": Bson::Null,
+                "status": status.as_str(), date: { "$lt": date_to_bson(before) }, "deletedAt": Bson::Null,
             } },
-            doc! { "$sort": { "scheduledAt": 1 } },
+            doc! { "$sort": { date: 1 } },
             doc! { "$limit": i64::from(most) },
         ];
-        let found = self.documents("unopened_calls", stages).await?.into_iter();
+        let found = self.documents(what, stages).await?.into_iter();
         let read = found.filter_map(|document| deserialize_from_document::<CallRecord>(document).ok());
         Ok(read.map(|call| (call.id, call.room)).collect())
     }
@@ -235,11 +252,12 @@ fn escaped(text: &str) -> String {
 /// Joins the public part of host and participants as `people`.
 fn with_people() -> [Document; 2] {
     let everybody = doc! { "$setUnion": [["$hostId"], { "$ifNull": ["$participants.userId", []] }] };
-    // An id that the Node service stored as text may be that of a user who is stored under an ObjectId.
+    // The Node service stored text or ObjectIds, of calls' people and of users: one may be the other here.
     let as_object = doc! { "$map": { "input": everybody.clone(), "as": "id", "in": { "$convert": {
         "input": "$$id", "to": "objectId", "onError": "$$id", "onNull": Bson::Null,
     } } } };
-    let everybody = doc! { "$setUnion": [everybody, as_object] };
+    let as_text = doc! { "$map": { "input": everybody.clone(), "as": "id", "in": { "$toString": "$$id" } } };
+    let everybody = doc! { "$setUnion": [everybody, as_object, as_text] };
     let public = vec![Bson::from(doc! { "$project": { "name": 1, "avatar": 1 } })];
     [
         doc! { "$set": { "people": everybody } },

@@ -94,12 +94,13 @@ impl Records {
         let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
         let users = self.database.collection::<Document>("users");
         self.run("indexes", users.create_index(index(doc! { "email": 1 }, unique()))).await?;
-        let scheduled = doc! { "status": "scheduled" };
+        let only = |status: &str| IndexOptions::builder().partial_filter_expression(doc! { "status": status }).build();
         let calls = [
             index(doc! { "roomId": 1 }, unique()),
             index(doc! { "hostId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
-            index(doc! { "scheduledAt": 1 }, IndexOptions::builder().partial_filter_expression(scheduled).build()),
+            index(doc! { "scheduledAt": 1 }, only("scheduled")),
+            index(doc! { "updatedAt": 1 }, only("live")),
             index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_STAYS).build()),
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;

@@ -87,6 +87,8 @@ scripts! {
     Revoke "revoke" ["revoke"];
     /// One request against a rate.
     Spend "spend" ["spend"];
+    /// Gives it back.
+    Refund "refund" ["refund"];
 }
 
 /// The names that Redis gives the scripts: the SHA-1 of their sources.

@@ -153,7 +153,11 @@ impl Dispatcher {
             (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
                 let tried = self.limiter.try_passcode(&join.room_id, Some(session.address), self.limits.passcode).await;
                 tried.map_err(|_exceeded| Code::RateLimitExceeded)?;
-                Some(self.credentials.hasher.verify_passcode(hash, text).await?)
+                let right = self.credentials.hasher.verify_passcode(hash, text).await?;
+                if right {
+                    self.limiter.right_passcode(&join.room_id, Some(session.address), self.limits.passcode).await;
+                }
+                Some(right)
             }
             _ => None,
         };

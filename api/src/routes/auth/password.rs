@@ -13,7 +13,6 @@ use crate::envelope::success;
 use crate::error::Answer;
 use crate::extract::{Caller, ValidJson};
 use crate::fields::{Fields, Input};
-use crate::limits::Class;
 
 /// The body of `POST auth/change-password`.
 pub(crate) struct Change {
@@ -51,7 +50,6 @@ pub(crate) async fn change_password(
     ValidJson(form): ValidJson<Change>,
 ) -> Answer<impl IntoResponse> {
     let id = &caller.user.id;
-    app.limits.attempt(Class::SignIn, id.as_str()).await?;
     let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
     if app.hasher.verify(user.password.clone(), form.current).await? == Verdict::Wrong {
         audit::record(Event::PasswordChangeFailed, Some(id));

@@ -42,6 +42,11 @@ pub(crate) async fn refresh(
     ValidJson(form): ValidJson<Refreshing>,
 ) -> Answer<impl IntoResponse> {
     let (id, session, used) = app.tokens.verify_refresh(&form.token)?;
+    if app.revoked.has(&session) {
+        // Revoked, and then the records failed whoever did it: what is undone there is done now.
+        app.records.end_session(&session).await?;
+        return Err(Code::TokenInvalid.into());
+    }
     let user = app.records.user(&id).await?.ok_or(Code::TokenInvalid)?;
     let next = random_id();
     let rotation =

@@ -156,6 +156,10 @@ async fn amend(app: &App, call: &CallRecord, edit: &CallEdit, before: Option<u64
         Door::Open { .. } | Door::Absent | Door::Ended => return Ok(None),
     }
     let change = |meta: &mut RoomMeta| {
+        if meta.host != call.host {
+            // Handed on this very moment: nothing is changed any more.
+            return;
+        }
         if let Some(title) = &edit.title {
             meta.name.clone_from(title);
         }
@@ -177,6 +181,7 @@ async fn amend(app: &App, call: &CallRecord, edit: &CallEdit, before: Option<u64
         meta.settings = edit.settings.applied_to(&meta.settings);
     };
     match app.rooms.amend(&call.room, By::Operator, None, change).await? {
+        Amended::Done(meta) if meta.host != call.host => Err(Code::HostRequired.into()),
         Amended::Done(meta) => Ok(Some(*meta)),
         Amended::Not(Ordered::Absent) => Ok(None),
         Amended::Not(_) => Err(Code::ServiceUnavailable.into()),
