@@ -105,7 +105,12 @@ fn conclude(report: &mut Report, others: u64) {
     report.lost = (report.count(SENT) * others).saturating_sub(received) + report.count(NOT_BEGUN);
     report.figure(PER_SECOND, received as f64 / report.seconds, "received/s");
     if received > 0 {
-        report.figure(CPU_OF_NODES, report.cpu_of("node") * 1e6 / received as f64, "us/received");
-        report.figure(CPU_OF_REDIS, report.cpu_of("redis") * 1e6 / report.count(SENT).max(1) as f64, "us/sent");
+        let [nodes, redis] = ["node", "redis"].map(|process| report.cpu_of(process) * 1e6);
+        if nodes > 0.0 {
+            report.figure(CPU_OF_NODES, nodes / received as f64, "us/received");
+        }
+        if redis > 0.0 {
+            report.figure(CPU_OF_REDIS, redis / report.count(SENT).max(1) as f64, "us/sent");
+        }
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::sleep;
 
-use super::Load;
 use super::crowd::{Crowd, seat};
 use super::stage::Stage;
 use super::target::Target;
+use super::{Load, count};
 use crate::client::behaviour::{Behaviour, Heard};
 use crate::client::socket::Outbox;
 use crate::measure::machine::Watched;
@@ -33,7 +33,7 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) load: Load,
     /// Sockets.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value = "1000", value_parser = count)]
     pub(crate) clients: usize,
     /// Of them in each room.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=500))]
@@ -96,7 +96,10 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
         (guest, quiet)
     });
     let crowd = Crowd::play(players);
+    // Heartbeats count from when the window opens.
+    stage.meter.close();
     stage.run(HEARTBEATS).await;
+    let heartbeats = stage.counted(HEARTBEATS);
     let idle = resident(target);
     stage.meter.open();
     let mut sent = 0;
@@ -114,6 +117,7 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
 
     let mut report = stage.report(&[SEATED, EXCHANGED]);
     report.counts.insert("sockets lost", lost_sockets);
+    report.counts.insert(HEARTBEATS, heartbeats);
     let received = report.latencies.iter().find(|latency| latency.name == EXCHANGED).map_or(0, |it| it.count);
     report.lost = sent.saturating_sub(received);
     conclude(&mut report, clients, [before, idle, after]);

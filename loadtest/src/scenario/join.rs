@@ -90,7 +90,10 @@ fn conclude(report: &mut Report) {
     report.figure(PER_SECOND, seated as f64 / report.seconds, "joins/s");
     if seated > 0 {
         for (name, process) in [(CPU_OF_NODES, "node"), (CPU_OF_REDIS, "redis")] {
-            report.figure(name, report.cpu_of(process) * 1e6 / seated as f64, "us/join");
+            let cpu = report.cpu_of(process);
+            if cpu > 0.0 {
+                report.figure(name, cpu * 1e6 / seated as f64, "us/join");
+            }
         }
     }
 }

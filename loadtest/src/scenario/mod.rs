@@ -54,6 +54,11 @@ pub(crate) struct Load {
     pub(crate) html: Option<PathBuf>,
 }
 
+/// Reads how many there are to be: one at least.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "not a whole number above 0".to_owned())
+}
+
 /// Reads seconds, fractions allowed.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.strip_suffix('s').unwrap_or(text).parse().map_err(|_| "not a number of seconds".to_owned())?;

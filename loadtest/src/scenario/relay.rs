@@ -8,11 +8,11 @@ use anyhow::Context;
 use clap::Args;
 use tokio::sync::mpsc::Sender;
 
-use super::Load;
 use super::ballast::Ballast;
 use super::crowd::{Crowd, NOT_BEGUN, pairs};
 use super::stage::Stage;
 use super::target::Target;
+use super::{Load, count};
 use crate::client::behaviour::{Behaviour, Heard};
 use crate::client::guest::Guest;
 use crate::client::socket::Outbox;
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) load: Load,
     /// Pairs of clients.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value = "50", value_parser = count)]
     pub(crate) pairs: usize,
     /// Offers a second of all pairs together. Without it each pair goes on as soon as its answer is there: for the most that the
     /// servers can do, not for latencies.

@@ -115,9 +115,17 @@ impl Stage {
         };
         if let Some(times) = news.times.get(kind) {
             (moment.rate, moment.p50, moment.p99) = summary(times, span);
+        } else {
+            moment.rate = events(news.counted(kind), span);
         }
         self.total.take(&mut news);
         moment
+    }
+
+    /// What was counted under a name so far.
+    pub(crate) fn counted(&mut self, name: &str) -> u64 {
+        self.total.take(&mut self.meter.drain());
+        self.total.counted(name)
     }
 
     /// Waits until `done` says that nothing is under way any more, for a bounded time.
@@ -154,7 +162,13 @@ impl Stage {
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn summary(times: &Histogram<u64>, span: Duration) -> (f64, f64, f64) {
     let ms = |quantile| times.value_at_quantile(quantile) as f64 / 1000.0;
-    (times.len() as f64 / span.as_secs_f64(), ms(0.5), ms(0.99))
+    (events(times.len(), span), ms(0.5), ms(0.99))
+}
+
+/// So many a second.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn events(count: u64, span: Duration) -> f64 {
+    count as f64 / span.as_secs_f64()
 }
 
 fn style() -> ProgressStyle {

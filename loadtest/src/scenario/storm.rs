@@ -9,12 +9,12 @@ use clap::Args;
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::Load;
 use super::crowd::{Crowd, seat};
 use super::stage::Stage;
 use super::target::Target;
+use super::{Load, count};
 use crate::client::behaviour::{Behaviour, Ended, Heard, play};
 use crate::client::guest::{Guest, connect};
 use crate::client::packet::Event;
@@ -31,6 +31,10 @@ const RESUMED: &str = "resumed";
 /// From the loss of the socket until then.
 const WITHOUT: &str = "without a socket";
 const FRESH: &str = "fresh sessions";
+/// Dials that came to nothing, those to the dead node too.
+const IN_VAIN: &str = "dials in vain";
+/// How long one may take.
+const DIAL: Duration = Duration::from_secs(10);
 /// The stock client's first pause is 1 s, half more or less.
 const BACK_OFF: std::ops::Range<f64> = 0.5..1.5;
 /// From the opening of the window until the kill.
@@ -42,7 +46,7 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) load: Load,
     /// Clients of the node that is killed; each has a partner on another one.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value = "500", value_parser = count)]
     pub(crate) clients: usize,
     /// Messages a second that the partners send to them, together.
     #[arg(long, default_value_t = 200.0)]
@@ -166,7 +170,10 @@ impl Life {
             let node = &self.nodes[(self.number + attempt) % self.nodes.len()];
             let auth = json!({ "pid": guest.pid, "offset": victim.offset });
             let dialled = self.pen.now();
-            let Ok(back) = connect(node, &auth).await else { continue };
+            let Ok(Ok(back)) = timeout(DIAL, connect(node, &auth)).await else {
+                self.pen.count(IN_VAIN, dialled);
+                continue;
+            };
             self.latest.dialled.fetch_max(dialled, Ordering::Relaxed);
             let resumed = back.pid == guest.pid;
             back.missed.iter().for_each(|text| victim.note(Event::of(text)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use devcluster::cluster::{Cluster, Options};
 use devcluster::service::Service;
@@ -13,8 +13,8 @@ use crate::measure::machine::Watched;
 /// Where the servers are.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct TargetArgs {
-    /// Addresses of signaling nodes, or of a load balancer in front of them; clients are spread over them. Without any, a throw-away
-    /// cluster is started here.
+    /// Addresses of signaling nodes, or of a load balancer in front of them; clients are spread over them. Without this and the
+    /// addresses below, a throw-away cluster is started here.
     #[arg(long = "node", env = "NODE_URLS", value_delimiter = ',', value_name = "URL")]
     nodes: Vec<String>,
     /// The address of the api, which makes an account and the calls to meet in. Without it rooms are made up: only for servers that
@@ -65,7 +65,9 @@ pub(crate) struct Target {
 impl Target {
     /// Finds the servers, or starts them.
     pub(crate) async fn open(args: &TargetArgs) -> anyhow::Result<Self> {
-        let own = if args.nodes.is_empty() { Some(start(args.cluster).await?) } else { None };
+        // Whoever names anything means that, and not a cluster of our own.
+        let named = !args.nodes.is_empty() || [&args.api, &args.redis, &args.mongo].into_iter().any(Option::is_some);
+        let own = if named { None } else { Some(start(args.cluster).await?) };
         let (nodes, beside) = match &own {
             Some(cluster) => (cluster.nodes.iter().map(Service::url).collect(), Beside::of(cluster)),
             None => {
@@ -100,6 +102,7 @@ impl Target {
 
     /// So many new rooms, each with a seat for so many.
     pub(crate) async fn rooms(&self, count: usize, seats: usize) -> anyhow::Result<Vec<String>> {
+        ensure!(!self.nodes.is_empty(), "clients need nodes: say where they are with --node");
         match &self.host {
             Some(host) => host.calls(count, seats).await.context("making calls"),
             None => Ok((0..count).map(|_| format!("load-{:016x}", rand::random::<u64>())).collect()),

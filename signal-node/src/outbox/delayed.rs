@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Queue;
 
-/// How long something waits at most. Far below what a network adds, and long enough for a burst, or for an answer that is on its way.
+/// How long something waits, and up to a millisecond more, since timers are that coarse. Far below what a network adds, and long enough for
+/// a burst, or for an answer that is on its way.
 const DELAY: Duration = Duration::from_millis(2);
 
 /// The sockets at which something waits. One timer serves them all.
@@ -16,18 +17,30 @@ pub struct Delayed {
 }
 
 impl Delayed {
-    /// Has what is queued leave within [`DELAY`]. To be called within a runtime.
+    /// Has what is queued leave after [`DELAY`]. To be called within a runtime.
     pub(super) fn add(self: &Arc<Self>, queue: Arc<Queue>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push(queue);
-        if waiting.len() == 1 {
-            let delayed = Arc::clone(self);
+        let first = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.push(queue);
+            waiting.len() == 1
+        };
+        if first {
+            let timer = Timer(Arc::clone(self));
             tokio::spawn(async move {
                 tokio::time::sleep(DELAY).await;
-                let waited = std::mem::take(&mut *delayed.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-                waited.iter().for_each(|queue| queue.send_now());
+                drop(timer);
             });
         }
+    }
+}
+
+/// Sends what waits when it ends, also with a runtime that is shut down before: else nothing would ever start the next one.
+struct Timer(Arc<Delayed>);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let waited = std::mem::take(&mut *self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waited.iter().for_each(|queue| queue.send_now());
     }
 }
 
@@ -73,6 +86,19 @@ mod tests {
         // And the next one has its own time.
         outbox.ack_delayed(3, "3").unwrap();
         assert_eq!(texts(&poll_fn(|cx| queue.poll_frames(cx)).await), ["433[3]"]);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_keeps_nothing_waiting() {
+        let (outbox, queue) = outbox();
+        let due = || queue.poll_frames(&mut Context::from_waker(Waker::noop())).is_ready();
+        for id in 1..=2 {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async { outbox.ack_delayed(id, "1").unwrap() });
+            assert!(!due());
+            drop(runtime);
+            assert!(due());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -182,7 +182,7 @@ impl Outbox {
         self.send(Message::ack(&self.namespace, id, args))
     }
 
-    /// As [`ack`](Outbox::ack), when nobody waits for it to go on: it leaves with the next message, or after 2 ms.
+    /// As [`ack`](Outbox::ack), when nobody waits for it to go on: it leaves with the next message, or after 2 to 3 ms.
     ///
     /// # Errors
     /// [`SendError`]: it will not be sent.
