@@ -46,7 +46,7 @@ export class Person {
   async signUp(name) {
     const { page } = this;
     await page.goto(baseUrl());
-    await page.getByRole("tab", { name: "New here" }).click();
+    await page.getByRole("tab", { name: "Sign up" }).click();
     await page.getByLabel("Your name").fill(name);
     await page.getByLabel("E-mail address").fill(`${randomUUID()}@example.com`);
     await page.getByLabel("New password").fill("a quiet line, please");
@@ -57,7 +57,7 @@ export class Person {
   /** Starts a call and enters it. Returns its link. */
   async startCall(title, { passcode } = {}) {
     const { page } = this;
-    await page.getByLabel("What is it about?").fill(title);
+    await page.getByLabel("Title", { exact: true }).fill(title);
     if (passcode) await page.getByLabel("Passcode").fill(passcode);
     await page.getByRole("button", { name: "Start a call" }).click();
     await page.getByRole("button", { name: "Join the call" }).click();

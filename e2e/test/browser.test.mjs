@@ -136,7 +136,7 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
   test("leaving takes the tile away at the other side", async () => {
     await bothConnected();
     await guest.press("Leave");
-    await guest.page.getByRole("heading", { name: "You hung up" }).waitFor();
+    await guest.page.getByRole("heading", { name: "You left the call" }).waitFor();
     await host.tile(GUEST).waitFor({ state: "detached" });
     assert.deepEqual((await host.view()).peers, []);
   });
@@ -172,7 +172,7 @@ describe("the front door", { timeout: 120_000 }, () => {
     await guest.page.getByLabel("Your name").fill(GUEST);
     await guest.page.getByLabel("Passcode of the call").fill("wrong one");
     await guest.page.getByRole("button", { name: "Join the call" }).click();
-    await guest.page.getByText("That passcode is not right.").waitFor();
+    await guest.page.getByText("That passcode is wrong.").waitFor();
     await guest.page.screenshot({ path: await artifact("lobby-phone.png") });
     await guest.page.getByLabel("Passcode of the call").fill("open sesame");
     await guest.page.getByRole("button", { name: "Join the call" }).click();
@@ -204,7 +204,7 @@ describe("the front door", { timeout: 120_000 }, () => {
     const { page } = person;
     await page.goto(`${process.env.BASE_URL}/?room=NOSUCHROOM00`);
     await page.getByRole("heading", { name: "No call here" }).waitFor();
-    await page.getByRole("button", { name: "To the front page" }).click();
+    await page.getByRole("button", { name: "Go to the front page" }).click();
     await page.screenshot({ path: await artifact("home.png") });
     await page.getByLabel("E-mail", { exact: true }).fill("nobody@example.com");
     await page.getByLabel("Password", { exact: true }).fill("not the password");

@@ -65,10 +65,10 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     const link = await host.startCall("Board meeting");
     await host.press("People, 1 in the call");
     await button(host, "Settings…").click();
-    const settings = host.page.getByRole("dialog", { name: "Settings of the call" });
-    await settings.getByLabel("People wait to be let in").check();
-    await settings.getByLabel("Guests need not wait").uncheck();
-    await settings.getByLabel("Whoever was muted may unmute").uncheck();
+    const settings = host.page.getByRole("dialog", { name: "Call settings" });
+    await settings.getByLabel("Waiting room", { exact: true }).check();
+    await settings.getByLabel("Guests skip the waiting room").uncheck();
+    await settings.getByLabel("Muted participants may unmute themselves").uncheck();
     await host.page.screenshot({ path: await artifact("meeting-settings.png") });
     await settings.getByRole("button", { name: "Save" }).click();
     await notice(host, "settings are saved");
@@ -80,7 +80,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     guest = await Person.arrive(browser, { width: 390, height: 780 });
     await guest.askToJoin(link, GUEST);
     for (const person of [user, guest]) {
-      await person.page.getByRole("heading", { name: "You will be let in soon" }).waitFor();
+      await person.page.getByRole("heading", { name: "Waiting to be admitted" }).waitFor();
       assert.deepEqual((await person.view()).peers, []);
       assert.equal(await person.page.locator(".tile").count(), 0);
     }
@@ -94,7 +94,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await host.seated();
     await host.press("People, 1 in the call, 2 waiting");
     await button(host, `Deny ${GUEST}`).click();
-    await guest.page.getByRole("heading", { name: "You were not let in" }).waitFor();
+    await guest.page.getByRole("heading", { name: "You were not admitted" }).waitFor();
     await button(host, `Admit ${USER}`).click();
     await user.seated();
     await button(guest, "Join again").click();

@@ -1,9 +1,12 @@
-// The REST client: one envelope, one kind of error.
+// REST client. Every answer has the same envelope; every failure is a Refusal.
 import { Refusal } from "./refusals.js";
 
 const TIMEOUT_MS = 15_000;
 
-/** Calls to `/api`, with the session's token; an expired access token is refreshed once and the call repeated. */
+/**
+ * Sends requests to `/api` with the session's token. When the access token has expired, it is
+ * refreshed once and the request is repeated.
+ */
 export class Api {
   #session;
   #refreshing = null;
@@ -14,28 +17,28 @@ export class Api {
 
   register = (form) => this.#signIn("/auth/register", form);
   login = (form) => this.#signIn("/auth/login", form);
-  createCall = (form) => this.#call("POST", "/video-calls", form);
-  myCalls = () => this.#call("GET", "/video-calls?limit=6");
-  callByRoom = (roomId) => this.#call("GET", `/video-calls/room/${encodeURIComponent(roomId)}`);
+  createCall = (form) => this.#authorized("POST", "/video-calls", form);
+  myCalls = () => this.#authorized("GET", "/video-calls?limit=6");
+  callByRoom = (roomId) => this.#authorized("GET", `/video-calls/room/${encodeURIComponent(roomId)}`);
 
-  /** Forgets the sign-in here at once; the server is told, but nothing waits for it. */
+  /** Signs out on this page at once. The request to the server is sent, but not awaited. */
   logout() {
     this.#request("POST", "/auth/logout").catch(() => {});
     this.#session.setIdentity(null);
   }
 
   /**
-   * Asks for admission. A guest is given an identity for that one room, which this tab keeps: with its token
-   * the same guest comes back.
+   * Asks for admission to a room. A guest gets an identity for that room alone. This tab keeps the
+   * identity, so that the guest returns as the same participant.
    */
   async join(form) {
     const { identity } = this.#session;
     if (identity?.isGuest && identity.roomId !== form.roomId) this.#session.setIdentity(null);
-    const admission = await this.#call("POST", "/video-calls/join", form).catch((error) => {
-      const outlived = this.#session.identity?.isGuest && ["TOKEN_EXPIRED", "TOKEN_INVALID"].includes(error.code);
-      if (!outlived) throw error;
+    const admission = await this.#authorized("POST", "/video-calls/join", form).catch((error) => {
+      const guestExpired = this.#session.identity?.isGuest && ["TOKEN_EXPIRED", "TOKEN_INVALID"].includes(error.code);
+      if (!guestExpired) throw error;
       this.#session.setIdentity(null);
-      return this.#call("POST", "/video-calls/join", form);
+      return this.#authorized("POST", "/video-calls/join", form);
     });
     if (admission.isGuest) {
       const token = admission.token ?? this.#session.token;
@@ -44,7 +47,10 @@ export class Api {
     return admission;
   }
 
-  /** Exchanges the refresh token; concurrent callers share one exchange, since each token works once. */
+  /**
+   * Exchanges the refresh token. Concurrent callers share one exchange, because each token works
+   * once.
+   */
   refresh() {
     this.#refreshing ??= this.#exchange().finally(() => (this.#refreshing = null));
     return this.#refreshing;
@@ -63,7 +69,7 @@ export class Api {
     return user;
   }
 
-  async #call(method, path, body) {
+  async #authorized(method, path, body) {
     try {
       return await this.#request(method, path, body);
     } catch (error) {

@@ -1,21 +1,24 @@
-// One call, from sitting down to getting up: socket, room, mesh and chat, and what happens when the socket is lost.
+// One call from joining to leaving: socket, room, mesh and chat, and recovery of a lost socket.
 import { Chat } from "./chat.js";
 import { Mesh } from "./mesh.js";
 import { KINDS, moderation } from "./moderation.js";
 import { Refusal } from "./refusals.js";
 import { Room } from "./room.js";
-import { hint, openSocket, request } from "./signaling.js";
+import { openSocket, request, sendVolatile } from "./signaling.js";
 
-// Refusals that a new admission may cure: the old one ran out or was for a former sign-in.
+// Refusals that a new admission resolves: the old one expired or belonged to an earlier sign-in.
 const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
-// Refusals to signals that the person at the screen can do nothing about; the mesh repairs itself.
-const QUIET = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE"]);
+// Refusals that are not shown, because the user can do nothing about them: the mesh repairs itself.
+const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE"]);
 
 /**
- * `status` is `connecting`, `waiting` (in the lobby), `live`, `reconnecting` or `over`. Dispatches `status` when it
- * changes, `refused` (a CustomEvent with the Refusal) and `muted` (with the kind) for what the person should be told.
- * Once over, `ending` says why: `left`, `ended`, `removed`, `banned`, `denied`, `elsewhere`, `disconnected`, or the
- * Refusal that kept this page out; `reason` is what somebody said about it.
+ * State of one call. `status` is `connecting`, `waiting` (in the lobby), `live`, `reconnecting` or
+ * `over`. Dispatches `status` on each change, `refused` (a CustomEvent with the Refusal to show),
+ * `muted` (a CustomEvent with the kind) and `seated` (for each new seat).
+ *
+ * When the call is over, `ending` gives the cause: `left`, `ended`, `removed`, `banned`, `denied`,
+ * `elsewhere`, `disconnected`, or the Refusal of the join. `reason` is the host's or moderator's
+ * text.
  */
 export class Call extends EventTarget {
   status = "connecting";
@@ -30,13 +33,14 @@ export class Call extends EventTarget {
   #socket;
   #seatedAt = null;
   #waited = false;
-  /** The media state that the server has last taken. */
-  #taken = {};
+  /** Last media state that the server accepted. */
+  #acceptedMedia = {};
 
   /**
    * @param {object} options
-   * @param {import("./session.js").Session} options.session holding the seat's `roomId` and `joinToken`
-   * @param {() => Promise<{joinToken: string}>} options.admit asks for a new admission to the same room
+   * @param {import("./session.js").Session} options.session holds the seat's `roomId` and
+   *   `joinToken`
+   * @param {() => Promise<{joinToken: string}>} options.admit gets a new admission to the same room
    * @param {() => Promise<void>} options.refresh renews the session's access token
    * @param {import("./media.js").LocalMedia} options.local
    * @param {RTCIceServer[]} options.iceServers
@@ -51,7 +55,7 @@ export class Call extends EventTarget {
     this.#socket = openSocket(session);
     this.chat = new Chat({
       send: (payload) => request(this.#socket, "chat:message", payload),
-      typing: (isTyping) => hint(this.#socket, "chat:typing", { isTyping }),
+      typing: (isTyping) => sendVolatile(this.#socket, "chat:typing", { isTyping }),
       history: (page) => request(this.#socket, "chat:history", { limit: 50, ...page }),
     });
     this.moderation = moderation((event, payload) => request(this.#socket, event, payload));
@@ -61,12 +65,12 @@ export class Call extends EventTarget {
     this.#socket.connect();
   }
 
-  /** Gets up. The socket says goodbye, so the others see it at once. */
+  /** Leaves the call. Disconnects explicitly, so that the others see it at once. */
   leave() {
     this.#finish("left");
   }
 
-  /** Ends the call for everybody. @throws {Refusal} */
+  /** Ends the call for all participants. @throws {Refusal} */
   async endForAll() {
     await request(this.#socket, "room:end-call", { roomId: this.room.roomId });
     this.#finish("ended");
@@ -114,7 +118,7 @@ export class Call extends EventTarget {
       room.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
     );
     on("participant:connection-changed", ({ peerId, state, node }) => {
-      // What is told of this page's own seat is old news by now.
+      // An event about this page's own seat is outdated: this page is connected.
       if (peerId !== room.selfId) room.update(peerId, { connectionState: state, ...(node && { node }) });
     });
 
@@ -124,7 +128,7 @@ export class Call extends EventTarget {
     on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
     on("webrtc:ice-servers", ({ iceServers, node }) => {
       this.#iceServers = iceServers;
-      // Sent at each connect: a resumed socket learns here through which node it goes now.
+      // Sent at each connect: a recovered socket learns here which node serves it now.
       if (node) room.assign({ node });
     });
 
@@ -133,32 +137,34 @@ export class Call extends EventTarget {
 
     on("cluster:degraded", () => this.#setDegraded(true));
     on("cluster:restored", () => this.#setDegraded(false));
-    on("error", (refusal) => this.#tell(new Refusal(refusal)));
+    on("error", (refusal) => this.#showRefusal(new Refusal(refusal)));
   }
 
   #connected() {
-    // A recovered socket got what it missed; the seat and all peer connections are as they were.
+    // A recovered socket gets the events that it missed. The seat and peer connections are
+    // unchanged.
     if (this.#socket.recovered && this.mesh) this.#setStatus("live");
     else if (this.#socket.recovered && this.#waited) this.#setStatus("waiting");
-    else this.#sitDown();
+    else this.#joinRoom();
   }
 
-  /** Takes the seat; renews the admission once when it ran out. */
-  async #sitDown(renewed = false) {
+  /** Joins the room. Renews the admission once if it has expired. */
+  async #joinRoom(renewed = false) {
     const { roomId, joinToken } = this.#session.seat;
     try {
       await request(this.#socket, "room:join", { roomId, token: joinToken });
     } catch (refusal) {
       if (this.status === "over") return;
-      // The connection went away while we asked: the next one asks again. Or the answer did, and this was a repetition.
+      // Either the connection was lost, and the next one joins again; or the answer was lost, and
+      // this was the repetition of a join that succeeded.
       if (["UNREACHABLE", "ALREADY_IN_ROOM"].includes(refusal.code)) return;
       if (!RENEWABLE.has(refusal.code) || renewed) return this.#finish(refusal);
       try {
         const { joinToken: fresh } = await this.#admit();
         this.#session.setSeat({ ...this.#session.seat, joinToken: fresh });
-        await this.#sitDown(true);
-      } catch (again) {
-        this.#finish(again);
+        await this.#joinRoom(true);
+      } catch (refusalOfRenewal) {
+        this.#finish(refusalOfRenewal);
       }
     }
   }
@@ -168,7 +174,7 @@ export class Call extends EventTarget {
     room.enter(joined);
     const seatedAt = `${joined.peerId} ${room.self.joinedAt}`;
     if (seatedAt !== this.#seatedAt) {
-      // A new seat: the others have dropped their connections to a former one, so ours go as well.
+      // The seat is new. The others closed their connections to the old seat, so close ours too.
       this.mesh?.close();
       this.mesh = new Mesh({
         selfId: joined.peerId,
@@ -182,14 +188,14 @@ export class Call extends EventTarget {
     this.mesh.reconcile(room.others);
     this.chat.load(joined.peerId);
     this.#setStatus("live");
-    this.#taken = {};
+    this.#acceptedMedia = {};
     this.local.withdraw(room.forbidden(this.local.state));
     this.#announceMedia();
   }
 
   #disconnected(reason) {
     if (this.status === "over") return;
-    // The server closed the session for good: only a person may decide to come back.
+    // The server closed the session for good: only the user may decide to join again.
     if (reason === "io server disconnect") this.#finish("disconnected");
     else this.#setStatus("reconnecting");
   }
@@ -206,24 +212,24 @@ export class Call extends EventTarget {
     }
   }
 
-  /** Tells the others which media are on. What the server refuses goes off here as well. */
+  /** Announces the local media state. Switches off locally any medium that the server refuses. */
   async #announceMedia() {
     if (!this.room.self || this.status !== "live") return;
-    const told = this.local.state;
-    this.room.update(this.room.selfId, { mediaState: told });
+    const announced = this.local.state;
+    this.room.update(this.room.selfId, { mediaState: announced });
     try {
-      await request(this.#socket, "participant:update-media-state", told);
-      this.#taken = told;
+      await request(this.#socket, "participant:update-media-state", announced);
+      this.#acceptedMedia = announced;
     } catch (refusal) {
-      if (QUIET.has(refusal.code)) return;
-      this.#tell(refusal);
-      if (refusal.code === "FORBIDDEN") this.local.withdraw(this.room.forbidden(told, this.#taken));
+      if (NOT_SHOWN.has(refusal.code)) return;
+      this.#showRefusal(refusal);
+      if (refusal.code === "FORBIDDEN") this.local.withdraw(this.room.forbidden(announced, this.#acceptedMedia));
     }
   }
 
-  /** A moderator has switched something of this page's off. */
+  /** Handles a mute by a moderator: the server has already switched this page's medium off. */
   #muted(kind, mediaState) {
-    this.#taken = mediaState;
+    this.#acceptedMedia = mediaState;
     this.local.withdraw(Object.keys(KINDS).filter((field) => !mediaState[field]));
     this.dispatchEvent(new CustomEvent("muted", { detail: kind }));
   }
@@ -231,11 +237,11 @@ export class Call extends EventTarget {
   #send(event, payload) {
     if (this.status === "over") return;
     request(this.#socket, event, payload).catch((refusal) => {
-      if (!QUIET.has(refusal.code)) this.#tell(refusal);
+      if (!NOT_SHOWN.has(refusal.code)) this.#showRefusal(refusal);
     });
   }
 
-  #tell(refusal) {
+  #showRefusal(refusal) {
     this.dispatchEvent(new CustomEvent("refused", { detail: refusal }));
   }
 

@@ -1,11 +1,14 @@
-// The conversation beside the call. Text stays text all the way.
+// Chat of the call: messages, history, unread count and typing notices.
 
-/** How long somebody is shown as typing without further news. */
-const TYPING_MS = 6_000;
-/** How often others are told that this person is still typing. */
-const TYPING_EVERY_MS = 3_000;
+/** Time that a participant is shown as typing after their last typing event. */
+const TYPING_TIMEOUT_MS = 6_000;
+/** Shortest time between two typing events that this page sends. */
+const TYPING_INTERVAL_MS = 3_000;
 
-/** Dispatches `change`. `messages` is oldest first; `typing` maps peer ids to names; `hasMore`: there are older ones. */
+/**
+ * Dispatches `change`. `messages` is oldest first. `typing` maps peer ids to names. `hasMore` is
+ * true when the server has older messages.
+ */
 export class Chat extends EventTarget {
   messages = [];
   hasMore = false;
@@ -15,7 +18,7 @@ export class Chat extends EventTarget {
   #selfId = null;
   #wire;
   #timers = new Map();
-  #toldTypingAt = 0;
+  #typingSentAt = 0;
 
   /** @param {{send: Function, typing: Function, history: Function}} wire */
   constructor(wire) {
@@ -23,20 +26,23 @@ export class Chat extends EventTarget {
     this.#wire = wire;
   }
 
-  /** Whether the panel is in view: messages that arrive meanwhile are read. */
+  /** Sets whether the panel is visible. While it is, messages that arrive count as read. */
   set open(open) {
     this.#open = open;
     if (open) this.unread = 0;
     this.#changed();
   }
 
-  /** Fetches what was said before this page came, and while it was away. Where there is no history the chat starts empty. */
+  /**
+   * Fetches the messages from before this page joined, and those that it missed while it was
+   * disconnected. Without history the chat starts empty.
+   */
   async load(selfId) {
     this.#selfId = selfId;
     await this.#fetch({});
   }
 
-  /** Fetches the page before the oldest message. */
+  /** Fetches the page of messages before the oldest one known here. */
   loadEarlier() {
     return this.#fetch({ before: this.messages[0]?.id });
   }
@@ -45,22 +51,23 @@ export class Chat extends EventTarget {
     const answer = await this.#wire.history(page).catch(() => null);
     if (!answer) return;
     const known = new Set(this.messages.map(({ id }) => id));
-    const said = answer.messages;
-    // The server's order, not the clocks': what it lists before a message known here is older, the rest was missed. Only
-    // when the two have nothing in common do the times tell.
-    const common = said.findIndex(({ id }) => known.has(id));
-    const missed = !page.before && Date.parse(said.at(-1)?.timestamp) > Date.parse(this.messages.at(-1)?.timestamp);
-    const border = common !== -1 ? common : missed ? 0 : said.length;
-    const fresh = (part) => part.filter(({ id }) => !known.has(id)).map((message) => this.#own(message));
-    this.messages = [...fresh(said.slice(0, border)), ...this.messages, ...fresh(said.slice(border))];
+    const fetched = answer.messages;
+    // The server's order decides: messages that it lists before a known one are older, the others
+    // were missed. Timestamps decide only when no fetched message is known here.
+    const common = fetched.findIndex(({ id }) => known.has(id));
+    const missed = !page.before && Date.parse(fetched.at(-1)?.timestamp) > Date.parse(this.messages.at(-1)?.timestamp);
+    const border = common !== -1 ? common : missed ? 0 : fetched.length;
+    const fresh = (part) => part.filter(({ id }) => !known.has(id)).map((message) => this.#withMine(message));
+    this.messages = [...fresh(fetched.slice(0, border)), ...this.messages, ...fresh(fetched.slice(border))];
     if (page.before || known.size === 0) this.hasMore = answer.hasMore;
     this.#changed();
   }
 
   /**
-   * Sends a message, to everybody or to one; it is listed once the server has taken it.
+   * Sends a message and lists it when the server has accepted it.
    * @param {string} text
-   * @param {{peerId: string, name: string} | null} to
+   * @param {{peerId: string, name: string} | null} to the only receiver, or null for all
+   *   participants
    * @throws {import("./refusals.js").Refusal}
    */
   async send(text, to = null) {
@@ -72,21 +79,21 @@ export class Chat extends EventTarget {
 
   received(message) {
     if (this.messages.some(({ id }) => id === message.id)) return;
-    this.messages.push(this.#own(message));
+    this.messages.push(this.#withMine(message));
     if (!this.#open) this.unread += 1;
     this.stoppedTyping(message.from);
     this.#changed();
   }
 
-  /** Somebody else types, or stopped. */
+  /** Records that another participant is typing or has stopped. */
   typed(from, user, isTyping) {
     if (!isTyping) return this.stoppedTyping(from);
     clearTimeout(this.#timers.get(from));
     this.#timers.set(
       from,
-      setTimeout(() => this.stoppedTyping(from), TYPING_MS),
+      setTimeout(() => this.stoppedTyping(from), TYPING_TIMEOUT_MS),
     );
-    this.typing.set(from, user?.name ?? "Somebody");
+    this.typing.set(from, user?.name ?? "Guest");
     this.#changed();
   }
 
@@ -96,20 +103,20 @@ export class Chat extends EventTarget {
     if (this.typing.delete(from)) this.#changed();
   }
 
-  /** This person types: others are told, but not at every key. */
+  /** Announces that this user is typing, at most once per TYPING_INTERVAL_MS. */
   startTyping() {
-    if (Date.now() - this.#toldTypingAt < TYPING_EVERY_MS) return;
-    this.#toldTypingAt = Date.now();
+    if (Date.now() - this.#typingSentAt < TYPING_INTERVAL_MS) return;
+    this.#typingSentAt = Date.now();
     this.#wire.typing(true);
   }
 
   stopTyping() {
-    if (this.#toldTypingAt === 0) return;
-    this.#toldTypingAt = 0;
+    if (this.#typingSentAt === 0) return;
+    this.#typingSentAt = 0;
     this.#wire.typing(false);
   }
 
-  #own(message) {
+  #withMine(message) {
     return { ...message, mine: message.from === this.#selfId };
   }
 

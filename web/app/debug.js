@@ -1,4 +1,4 @@
-// A read-only view of the call for automated tests and for the curious at the console.
+// Read-only view of the call, for automated tests and for debugging in the browser's console.
 
 /**
  * Defines `window.switchboard`.

@@ -1,10 +1,11 @@
-// Building elements. User data only ever becomes text nodes and attributes, never markup.
+// Helpers that create elements. User data becomes text nodes and attributes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Makes an element: `h("button", { class: "x", onclick: f, "aria-label": "Mute" }, "text", child)`.
- * Functions become listeners, `true`/`false` become presence/absence of the attribute; null children are skipped.
+ * Creates an element: `h("button", { class: "x", onclick: f, "aria-label": "Mute" }, "text",
+ * child)`. Functions become listeners. `true` adds an attribute, `false` and null omit it. Null and
+ * `false` children are skipped.
  */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -17,7 +18,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** An icon of icons.svg. Decorative: whatever holds it carries the accessible name. */
+/** Creates an icon from icons.svg. Decorative: its parent carries the accessible name. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
@@ -28,13 +29,13 @@ export function icon(name) {
   return svg;
 }
 
-/** Points an icon made by `icon` at another symbol. */
+/** Changes the symbol of an icon created by `icon`. */
 export function setIcon(svg, name) {
   const href = `/icons.svg#${name}`;
   if (svg.firstChild.getAttribute("href") !== href) svg.firstChild.setAttribute("href", href);
 }
 
-/** A labelled form field: label, input and an optional hint, tied together for screen readers. */
+/** Creates a form field: label, input and an optional hint, linked for screen readers. */
 export function field(label, attributes, hint) {
   const id = `field-${attributes.name}`;
   const input = h("input", { id, ...attributes, ...(hint && { "aria-describedby": `${id}-hint` }) });
@@ -48,19 +49,19 @@ export function field(label, attributes, hint) {
   return { root, input };
 }
 
-/** Up to two initials of a name, for a tile without video. */
+/** Returns up to two initials of a name, for a tile without video. */
 export function initials(name) {
   const words = name.trim().split(/\s+/).filter(Boolean);
   const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
   return letters.map((word) => [...word][0].toUpperCase()).join("") || "?";
 }
 
-/** A hue in degrees, the same for the same id in every browser. */
+/** Returns a hue in degrees, the same for the same id in every browser. */
 export function hueOf(id) {
   let hash = 0;
   for (const char of id) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
   return hash % 360;
 }
 
-/** A participant's name, whatever the server left out. */
+/** Returns a participant's name, or "Guest" when the server sent none. */
 export const nameOf = (participant) => participant?.user?.name || "Guest";

@@ -1,4 +1,4 @@
-// The page's frame: which view is shown, for which address.
+// Entry point: shows the view for the page's address.
 import { Api } from "./api.js";
 import { Call } from "./call.js";
 import { exposeDebugView } from "./debug.js";
@@ -6,7 +6,7 @@ import { LocalMedia } from "./media.js";
 import { Session } from "./session.js";
 import { callView } from "./views/call.js";
 import { homeView } from "./views/home.js";
-import { lobbyView } from "./views/lobby.js";
+import { prejoinView } from "./views/prejoin.js";
 import { overView } from "./views/over.js";
 import { toastError } from "./views/toasts.js";
 
@@ -18,16 +18,16 @@ let call = null;
 
 exposeDebugView(() => call);
 
-/** The room that the address names: `/?room=ID` or `/r/ID`. */
+/** Returns the room id in the page's address, `/?room=ID` or `/r/ID`, or null. */
 function roomInAddress() {
   const path = /^\/r\/([A-Za-z0-9_-]{1,64})\/?$/.exec(location.pathname);
   return path?.[1] ?? new URLSearchParams(location.search).get("room");
 }
 
-/** The address that invites to a room. */
+/** Returns the link that invites others to a room. */
 const linkTo = (roomId) => `${location.origin}/?room=${encodeURIComponent(roomId)}`;
 
-/** Replaces the view; each view is `{ title, element, closed? }`. */
+/** Replaces the view. Each view is `{ title, element, closed? }`. */
 let shown = null;
 function show(view) {
   shown?.closed?.();
@@ -43,10 +43,10 @@ function route() {
     local.stop();
     show(homeView({ api, session, open: openRoom, refresh: route }));
   } else if (session.seat?.roomId === roomId && session.token) {
-    // The page was reloaded during the call: back to the seat, without asking.
+    // The page was reloaded during the call: return to the seat without asking the user.
     local.start(session.seat.media).then(() => enter(roomId, session.seat));
   } else {
-    show(lobbyView({ api, session, local, roomId, home: goHome, admitted: (seat) => enter(roomId, seat) }));
+    show(prejoinView({ api, session, local, roomId, home: goHome, admitted: (seat) => enter(roomId, seat) }));
   }
 }
 
@@ -60,7 +60,7 @@ function goHome() {
   route();
 }
 
-/** Sits down in a room. `seat` is what the admission gave: `{ joinToken, passcode, iceServers, title }`. */
+/** Enters a room with an admission: `{ joinToken, passcode, iceServers, title, pid }`. */
 function enter(roomId, { joinToken, passcode, iceServers = [], title = "", pid }) {
   session.setSeat({ roomId, joinToken, title, pid, media: deviceChoice() });
   call = new Call({

@@ -1,16 +1,16 @@
-// This browser's own camera, microphone and screen.
+// This browser's camera, microphone and screen.
 
 const CAMERA = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 const MICROPHONE = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /**
- * Local media. `change` is dispatched whenever a track came or went, or was muted.
- * A muted microphone keeps its track; a camera that is off is released, so that its light goes out.
+ * Local media. Dispatches `change` when a track is added, removed or muted. A muted microphone
+ * keeps its track. A camera that is turned off is released, so that its light goes out.
  */
 export class LocalMedia extends EventTarget {
-  /** What the own tile shows, and the stream the tracks are announced under. */
+  /** Camera and microphone: shown in this page's own tile and sent to the peers. */
   stream = new MediaStream();
-  /** The captured screen, or null. */
+  /** Captured screen, or null. */
   screen = null;
 
   get audioTrack() {
@@ -21,7 +21,7 @@ export class LocalMedia extends EventTarget {
     return this.stream.getVideoTracks()[0] ?? null;
   }
 
-  /** In the shape of `participant:update-media-state`. */
+  /** Media state in the format of `participant:update-media-state`. */
   get state() {
     return {
       audioEnabled: this.audioTrack?.enabled ?? false,
@@ -30,7 +30,7 @@ export class LocalMedia extends EventTarget {
     };
   }
 
-  /** Opens what is wanted and there is; resolves with the names of the devices that could not be had. */
+  /** Opens the requested devices. Resolves with the names of those that could not be opened. */
   async start({ audio = true, video = true } = {}) {
     const missing = [];
     if (audio && !this.audioTrack && !(await this.#open({ audio: MICROPHONE }))) missing.push("microphone");
@@ -39,7 +39,7 @@ export class LocalMedia extends EventTarget {
     return missing;
   }
 
-  /** Mutes or unmutes. False when there is no microphone to unmute. */
+  /** Mutes or unmutes. Resolves with false when no microphone can be opened. */
   async setAudio(enabled) {
     if (enabled && !this.audioTrack && !(await this.#open({ audio: MICROPHONE }))) return false;
     if (this.audioTrack) this.audioTrack.enabled = enabled;
@@ -47,7 +47,7 @@ export class LocalMedia extends EventTarget {
     return true;
   }
 
-  /** Turns the camera on or off. False when there is no camera to turn on. */
+  /** Turns the camera on or off. Resolves with false when no camera can be opened. */
   async setVideo(enabled) {
     if (enabled && !this.videoTrack && !(await this.#open({ video: CAMERA }))) return false;
     if (!enabled) this.#drop(this.videoTrack);
@@ -55,14 +55,14 @@ export class LocalMedia extends EventTarget {
     return true;
   }
 
-  /** Shares a screen of the user's choice. False when the user chose none. */
+  /** Shares a screen that the user chooses. Resolves with false when the user cancels. */
   async startScreen() {
     try {
       this.screen = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } }, audio: false });
     } catch {
       return false;
     }
-    // The browser's own "stop sharing" button ends the track behind our back.
+    // The browser's own "stop sharing" button ends the track without another event.
     this.screen.getVideoTracks()[0].addEventListener("ended", () => this.stopScreen());
     this.#changed();
     return true;
@@ -75,7 +75,7 @@ export class LocalMedia extends EventTarget {
     this.#changed();
   }
 
-  /** Switches off what must not be on, by the fields of `state`. */
+  /** Switches off these media, named by the fields of `state`. */
   withdraw(fields) {
     const { state } = this;
     if (fields.includes("audioEnabled") && state.audioEnabled) this.setAudio(false);
@@ -102,7 +102,8 @@ export class LocalMedia extends EventTarget {
       }
       return true;
     } catch {
-      // Refused by the user, taken by another program, not there, or an insecure page: the call goes on without.
+      // Permission denied, device busy or missing, or an insecure page: the call goes on without
+      // it.
       return false;
     }
   }

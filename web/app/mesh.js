@@ -1,7 +1,7 @@
-// The connections to everybody else in the room, kept in step with who is there.
+// Peer connections to all other participants of the room.
 import { Peer } from "./peer.js";
 
-/** Dispatches `change` when any peer's connection or streams changed. */
+/** Dispatches `change` when a peer's connection or streams change. */
 export class Mesh extends EventTarget {
   #peers = new Map();
   #options;
@@ -28,7 +28,10 @@ export class Mesh extends EventTarget {
     return [...this.#peers.values()].map(({ peer }) => peer);
   }
 
-  /** Connects to a participant. One that sat down anew (a reload) has a new browser behind it: connect anew. */
+  /**
+   * Connects to a participant. A new `joinedAt` means a new seat, for example after a reload: the
+   * old connection is replaced.
+   */
   add({ peerId, joinedAt }) {
     const known = this.#peers.get(peerId);
     if (known?.joinedAt === joinedAt) return;
@@ -49,7 +52,7 @@ export class Mesh extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Makes the mesh hold exactly these participants. */
+  /** Adds and removes peers until the mesh holds exactly these participants. */
   reconcile(participants) {
     const present = new Set(participants.map(({ peerId }) => peerId));
     for (const peerId of this.#peers.keys()) if (!present.has(peerId)) this.remove(peerId);

@@ -1,19 +1,23 @@
-// One connection to one other participant: perfect negotiation, and recovery when it fails.
+// One peer connection to another participant: perfect negotiation, and recovery after a failure.
 //
-// Both browsers derive their part from the two peer ids. The larger one is impolite: it opens the connection and
-// wins a collision of offers. The smaller one is polite: it waits for the first offer and yields. So the first
-// negotiation never collides, sections 0 and 1 are always microphone and camera, and any later section is a screen.
+// Both browsers derive their role from the two peer ids. The peer with the larger id is impolite:
+// it sends the first offer, and its offer wins a collision. The other peer is polite: it waits for
+// the first offer and yields in a collision. Therefore the first negotiation never collides,
+// sections 0 and 1 are always microphone and camera, and any later section is a screen.
 
 const ICE_RESTARTS = 2;
-const STALL_MS = 12_000;
-const STALL_MAX_MS = 60_000;
+const STALL_TIMEOUT_MS = 12_000;
+const STALL_TIMEOUT_MAX_MS = 60_000;
 
-/** The sender's RTCPeerConnection behind a description: RFC 8829 keeps the origin's session id for its lifetime. */
+/**
+ * Returns the session id in a description's `o=` line. It identifies the sender's
+ * RTCPeerConnection, because RFC 8829 keeps it for the lifetime of the connection.
+ */
 const originOf = (description) => /^o=\S+ (\S+)/m.exec(description.sdp ?? "")?.[1];
 
 /**
- * Dispatches `change` when a stream came or went or the connection's state changed.
- * `streams.camera` and `streams.screen` are what the other side sends.
+ * Dispatches `change` when a stream is added or removed, or the connection's state changes.
+ * `streams.camera` and `streams.screen` are the streams that the other participant sends.
  */
 export class Peer extends EventTarget {
   #pc;
@@ -30,11 +34,12 @@ export class Peer extends EventTarget {
 
   /**
    * @param {object} options
-   * @param {string} options.peerId the other participant
-   * @param {string} options.selfId this one
+   * @param {string} options.peerId peer id of the other participant
+   * @param {string} options.selfId this page's own peer id
    * @param {(event: string, payload: object) => void} options.signal sends to the other participant
    * @param {import("./media.js").LocalMedia} options.local
-   * @param {() => RTCIceServer[]} options.iceServers asked for each new connection: TURN credentials expire
+   * @param {() => RTCIceServer[]} options.iceServers called for each new connection, because TURN
+   *   credentials expire
    */
   constructor({ peerId, selfId, signal, local, iceServers }) {
     super();
@@ -50,7 +55,9 @@ export class Peer extends EventTarget {
     return this.#pc.connectionState;
   }
 
-  /** Handles `webrtc:offer`, `webrtc:answer`: one after the other, since each needs the state the last one left. */
+  /**
+   * Handles `webrtc:offer` and `webrtc:answer`, in order: each depends on the state after the last.
+   */
   receiveDescription(description) {
     this.#enqueue(() => this.#applyDescription(description));
   }
@@ -60,18 +67,18 @@ export class Peer extends EventTarget {
       try {
         await this.#pc.addIceCandidate(candidate);
       } catch (error) {
-        // Belongs to an offer we refused in a collision, or to a connection that was started over since.
+        // The candidate belongs to an offer ignored in a collision, or to a replaced connection.
         if (!this.#ignoringOffer) console.debug("candidate not applicable", error.name);
       }
     });
   }
 
-  /** The polite side found no way to repair the connection: the impolite side opens a new one. */
+  /** Handles `webrtc:renegotiation-needed`: the polite peer asks the impolite one to start over. */
   receiveStartOver() {
     if (!this.polite) this.#startOver();
   }
 
-  /** Sends what the local media are now. Only a screen that comes or goes needs a negotiation. */
+  /** Sends the current local media. Only starting or stopping a screen needs a negotiation. */
   updateMedia() {
     const [audio, video] = this.#pc.getTransceivers();
     if (!video) return;
@@ -111,12 +118,12 @@ export class Peer extends EventTarget {
       ({ candidate }) => candidate && this.#signal("webrtc:ice-candidate", { candidate }),
     );
     pc.addEventListener("connectionstatechange", () => this.#connectionChanged(pc));
-    pc.addEventListener("track", (event) => this.#trackCame(pc, event));
+    pc.addEventListener("track", (event) => this.#trackAdded(pc, event));
     if (!this.polite) {
       for (const kind of ["audio", "video"]) pc.addTransceiver(kind, { streams: [this.#local.stream] });
       this.updateMedia();
     }
-    this.#watchForStall(STALL_MS);
+    this.#watchForStall(STALL_TIMEOUT_MS);
     this.#changed();
   }
 
@@ -124,7 +131,7 @@ export class Peer extends EventTarget {
     try {
       this.#makingOffer = true;
       await pc.setLocalDescription();
-      // A collision in the meantime may have made this an answer, or nothing.
+      // After a collision in the meantime the local description may be an answer or absent.
       if (pc.localDescription?.type === "offer") this.#signal("webrtc:offer", { offer: pc.localDescription });
     } catch (error) {
       console.debug("offer not made", error.name);
@@ -150,14 +157,14 @@ export class Peer extends EventTarget {
       await pc.setLocalDescription();
       this.#signal("webrtc:answer", { answer: pc.localDescription });
     } catch (error) {
-      // An answer to a connection that is gone is late news. An offer that does not fit means the two sides
-      // disagree on the connection, and only a new one settles that.
+      // A late answer to a replaced connection is harmless. An offer that cannot be applied means
+      // that the two peers disagree about the connection, and only a new connection resolves that.
       console.debug("description not applicable", description.type, error.name);
       if (description.type === "offer" && pc === this.#pc) this.#askToStartOver();
     }
   }
 
-  /** The first offer brought the microphone's and camera's sections: send on them too. */
+  /** Sends microphone and camera on the two sections that the first offer created. */
   #adoptFirstOffer() {
     for (const transceiver of this.#pc.getTransceivers().slice(0, 2)) {
       transceiver.direction = "sendrecv";
@@ -166,7 +173,7 @@ export class Peer extends EventTarget {
     this.updateMedia();
   }
 
-  #trackCame(pc, { transceiver, track }) {
+  #trackAdded(pc, { transceiver, track }) {
     if (pc.getTransceivers().indexOf(transceiver) < 2) {
       this.streams.camera.addTrack(track);
     } else {
@@ -208,13 +215,16 @@ export class Peer extends EventTarget {
     this.#open();
   }
 
-  /** Nothing at all came of the negotiation, so no event will tell: ask again, ever less often. */
+  /**
+   * Starts over when the connection is not established within `delay`. No event reports a stalled
+   * negotiation. The delay doubles with each attempt, up to STALL_TIMEOUT_MAX_MS.
+   */
   #watchForStall(delay) {
     clearTimeout(this.#stall);
     this.#stall = setTimeout(() => {
       if (["connected", "closed"].includes(this.#pc.connectionState)) return;
       this.#askToStartOver();
-      this.#watchForStall(Math.min(delay * 2, STALL_MAX_MS));
+      this.#watchForStall(Math.min(delay * 2, STALL_TIMEOUT_MAX_MS));
     }, delay);
   }
 

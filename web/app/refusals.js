@@ -1,8 +1,11 @@
-// What the server refuses, in words. Codes are stable; their messages are for developers.
+// Refusals and the sentences that the user sees. Codes are stable; the server's messages are for
+// developers.
 
-/** A refusal by the api or by a signaling node, or a failure to reach either. */
+/** A refusal by the api or a signaling node, or a failure to reach them. */
 export class Refusal extends Error {
-  /** @param {{code?: string, message?: string, errors?: {field: string, message: string}[]}} body */
+  /**
+   * @param {{code?: string, message?: string, errors?: {field: string, message: string}[]}} body
+   */
   constructor({ code = "INTERNAL_ERROR", message = "", errors = [] } = {}) {
     super(message || code);
     this.name = "Refusal";
@@ -17,39 +20,39 @@ const SENTENCES = {
   TOKEN_INVALID: "Your sign-in is no longer valid. Please sign in again.",
   UNAUTHORIZED: "Please sign in first.",
   USER_NOT_FOUND: "There is no such account.",
-  CALL_NOT_FOUND: "There is no call behind this link.",
+  CALL_NOT_FOUND: "There is no call at this link.",
   CALL_ENDED: "This call has ended.",
   CALL_FULL: "This call is full.",
-  INVALID_PASSCODE: "That passcode is not right.",
+  INVALID_PASSCODE: "That passcode is wrong.",
   HOST_REQUIRED: "Only the host can do that.",
-  ROOM_NOT_FOUND: "There is no call behind this link.",
+  ROOM_NOT_FOUND: "There is no call at this link.",
   ROOM_FULL: "This call is full.",
   ROOM_LOCKED: "The host has locked this call.",
   ALREADY_IN_ROOM: "You are already in this call.",
   NOT_IN_ROOM: "You are not in this call.",
   PEER_NOT_FOUND: "That person has left.",
   BANNED: "You were removed from this call and cannot return.",
-  VALIDATION_ERROR: "Something in the form is not right.",
-  INVALID_INPUT: "Something in the form is not right.",
+  VALIDATION_ERROR: "Something in the form is not valid.",
+  INVALID_INPUT: "Something in the form is not valid.",
   PAYLOAD_TOO_LARGE: "That is too long to send.",
-  RATE_LIMIT_EXCEEDED: "That was too fast. Please wait a moment.",
-  SERVICE_UNAVAILABLE: "The service is not reachable right now. Please try again shortly.",
+  RATE_LIMIT_EXCEEDED: "Too many requests. Please wait a moment.",
+  SERVICE_UNAVAILABLE: "The service is not available right now. Please try again shortly.",
   UNREACHABLE: "Switchboard cannot be reached. Please check your connection.",
-  DATABASE_ERROR: "The service is not reachable right now. Please try again shortly.",
-  UNKNOWN_EVENT: "This server does not offer that.",
-  BINARY_NOT_SUPPORTED: "This server does not take files here.",
+  DATABASE_ERROR: "The service is not available right now. Please try again shortly.",
+  UNKNOWN_EVENT: "This server does not support that.",
+  BINARY_NOT_SUPPORTED: "This server does not accept files here.",
   ROOM_EXISTS: "There is already a call with this code.",
-  ROUTE_NOT_FOUND: "This server does not offer that.",
-  UNSUPPORTED_MEDIA_TYPE: "This server did not understand the page. Please reload it.",
+  ROUTE_NOT_FOUND: "This server does not support that.",
+  UNSUPPORTED_MEDIA_TYPE: "The server did not understand this page. Please reload it.",
   INTERNAL_ERROR: "Something went wrong on our side. Please try again.",
-  USER_EXISTS: "There is already an account with this e-mail.",
+  USER_EXISTS: "There is already an account with this e-mail address.",
 };
 
-/** The sentence shown for an error of any kind. */
+/** Returns the sentence to show for an error of any kind. */
 export function sentence(error) {
   if (!(error instanceof Refusal)) return "Something went wrong on this page. Please reload it.";
   if (error.errors.length > 0)
     return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
-  // What is forbidden has many reasons: the server names the one.
+  // FORBIDDEN has many causes, so the server's message names the one.
   return SENTENCES[error.code] ?? (error.message || "Something went wrong. Please try again.");
 }

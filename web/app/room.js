@@ -1,33 +1,36 @@
-// What this page knows about the room it is in: a plain model, changed by server events only.
+// Model of the room that this page is in. Only server events change it.
 
-/** A participant with every field the views rely on. */
+/** Returns a participant with every field that the views need. */
 const complete = (participant) => ({
   connectionState: "connected",
   ...participant,
   mediaState: { audioEnabled: true, videoEnabled: true, screenShareEnabled: false, ...participant.mediaState },
 });
 
-/** The settings that each medium rests on, for those whom host and moderators look after. */
-const RESTS_ON = {
+/** Settings that must be on for each medium. They do not apply to the host and moderators. */
+const REQUIRED_SETTINGS = {
   audioEnabled: ["audioEnabled"],
   videoEnabled: ["videoEnabled"],
   screenShareEnabled: ["screenShareEnabled", "allowParticipantScreenShare"],
 };
 
-/** Dispatches `change`. Participants are keyed by peer id and kept in the order in which they joined. */
+/**
+ * Dispatches `change`. Participants are keyed by peer id and kept in the order in which they
+ * joined.
+ */
 export class Room extends EventTarget {
   selfId = null;
   callId = null;
   roomId = null;
   name = "";
   hostId = null;
-  /** The signaling node this page is connected to. */
+  /** Name of the signaling node that serves this page. */
   node = null;
   settings = {};
   locked = false;
   maxParticipants = null;
   participants = new Map();
-  /** Who waits to be let in; only host and moderators are told. */
+  /** Participants in the waiting room. Only the host and moderators receive them. */
   waiting = new Map();
 
   get self() {
@@ -43,24 +46,27 @@ export class Room extends EventTarget {
     return self !== undefined && (self.role === "host" || self.userId === this.hostId);
   }
 
-  /** Whether this page may let people in, mute and remove them. */
+  /** Whether this user may admit, mute and remove others. */
   get isModerator() {
     return this.isHost || this.self?.role === "moderator";
   }
 
-  /** Whether the settings let this participant switch a medium on. */
+  /** Returns whether the settings let this user switch a medium on. */
   allows(field) {
-    return this.isModerator || RESTS_ON[field].every((setting) => this.settings[setting] !== false);
+    return this.isModerator || REQUIRED_SETTINGS[field].every((setting) => this.settings[setting] !== false);
   }
 
-  /** The media of a state that must go off: those that the settings forbid, else those that were not on before. */
+  /**
+   * Returns the media of a state to switch off: those that the settings forbid. If there are none,
+   * those that were not on before.
+   */
   forbidden(state, before = state) {
-    const on = Object.keys(RESTS_ON).filter((field) => state[field]);
+    const on = Object.keys(REQUIRED_SETTINGS).filter((field) => state[field]);
     const off = on.filter((field) => !this.allows(field));
     return off.length > 0 ? off : on.filter((field) => !before[field]);
   }
 
-  /** Takes a `room:joined` in: everything before it is void. */
+  /** Replaces the whole model with the snapshot in `room:joined`. */
   enter({ peerId, callId, roomId, id, name, hostId, node, settings, participants, user, role, joinedAt, ...more }) {
     Object.assign(this, {
       selfId: peerId,
@@ -74,10 +80,10 @@ export class Room extends EventTarget {
       maxParticipants: more.maxParticipants ?? null,
       waiting: new Map((more.waiting ?? []).map((participant) => [participant.peerId, participant])),
     });
-    const everybody = participants.some((participant) => participant.peerId === peerId)
+    const all = participants.some((participant) => participant.peerId === peerId)
       ? participants
       : [...participants, { peerId, userId: user?.id ?? user?._id, user, role, joinedAt }];
-    this.participants = new Map(everybody.map((participant) => [participant.peerId, complete(participant)]));
+    this.participants = new Map(all.map((participant) => [participant.peerId, complete(participant)]));
     this.#changed();
   }
 
@@ -101,7 +107,7 @@ export class Room extends EventTarget {
     if (this.waiting.delete(peerId)) this.#changed();
   }
 
-  /** Merges fields into a participant; news about somebody who has left is dropped. */
+  /** Merges fields into a participant. An update for a participant who has left is dropped. */
   update(peerId, fields) {
     const known = this.participants.get(peerId);
     if (!known) return;
@@ -110,10 +116,10 @@ export class Room extends EventTarget {
     this.#changed();
   }
 
-  /** Merges fields of the room itself; what is not given stays. */
+  /** Merges fields into the room. Undefined fields stay as they are. */
   assign(fields) {
     Object.assign(this, Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));
-    // Only who helps the host sees the lobby.
+    // Only the host and moderators see the waiting room.
     if (!this.isModerator) this.waiting.clear();
     this.#changed();
   }

@@ -1,4 +1,5 @@
-// Who this tab is, and which seat it holds. sessionStorage: a reload keeps it, another tab is another person.
+// Identity and seat of this tab. They live in sessionStorage: a reload keeps them, and another tab
+// is another participant.
 
 const IDENTITY = "switchboard.identity";
 const SEAT = "switchboard.seat";
@@ -7,12 +8,12 @@ function read(storage, key) {
   try {
     return JSON.parse(storage.getItem(key));
   } catch {
-    // Storage that was tampered with, or by another version of the page, is nobody's sign-in.
+    // The stored value is damaged or from another version of the page: treat it as signed out.
     return null;
   }
 }
 
-/** The tab's identity (account or guest) and its seat in a call. */
+/** Identity of the tab (account or guest) and its seat in a call. */
 export class Session {
   #storage;
 
@@ -22,23 +23,28 @@ export class Session {
     this.seat = read(storage, SEAT);
   }
 
-  /** The bearer token, or undefined. A guest's token is one too. */
+  /** Bearer token of the account or guest, or undefined. */
   get token() {
     return this.identity?.token;
   }
 
-  /** Signed in with an account, not as a guest. */
+  /** User of the account that is signed in, or null for guests and visitors. */
   get account() {
     return this.identity && !this.identity.isGuest ? this.identity.user : null;
   }
 
-  /** @param {{user: object, token: string, refreshToken?: string, isGuest: boolean} | null} identity */
+  /**
+   * @param {{user: object, token: string, refreshToken?: string, isGuest: boolean} | null} identity
+   */
   setIdentity(identity) {
     this.identity = identity;
     this.#write(IDENTITY, identity);
   }
 
-  /** @param {{roomId: string, joinToken: string, pid?: string} | null} seat what a reloaded page needs to sit down again */
+  /**
+   * Stores the seat, so that a reloaded page can join again.
+   * @param {{roomId: string, joinToken: string, pid?: string} | null} seat
+   */
   setSeat(seat) {
     this.seat = seat;
     this.#write(SEAT, seat);

@@ -1,34 +1,35 @@
-// The socket: one stock socket.io-client, its identity, and requests that are answered or refused.
+// Signaling socket: a stock socket.io-client, its credentials, and requests with acknowledgements.
 import { io } from "/vendor/socket.io.esm.min.js";
 import { Refusal } from "./refusals.js";
 
 const ACK_TIMEOUT_MS = 6_000;
-// An emit is repeated this often, over reconnects too. Each carries an id, so the server relays it once.
+// Number of repetitions of an emit, across reconnects too. Each carries an id, so that the server
+// relays it once.
 const RETRIES = 8;
 
 /**
- * Opens a socket. With `retries` the client sends one emit at a time and waits for its acknowledgement,
- * so what a peer is sent arrives in order whatever happens to the connection in between.
+ * Creates a socket. With `retries` the client sends one emit at a time and waits for its
+ * acknowledgement, so that signals arrive in order even when the connection is lost in between.
  *
- * @param {import("./session.js").Session} session whose token is presented at each connection
+ * @param {import("./session.js").Session} session its token is sent with each connection
  */
 export function openSocket(session) {
-  // Known only after a reload: the seat that this page held before. It is presented once; from then on
-  // the client presents its own, which an explicit `pid` here would override.
-  let formerPid = session.seat?.pid;
+  // Private id of this page's session before a reload. It is sent once. After that the client sends
+  // its own, which an explicit `pid` here would override.
+  let previousPid = session.seat?.pid;
   const socket = io({
     autoConnect: false,
     retries: RETRIES,
     ackTimeout: ACK_TIMEOUT_MS,
     reconnectionDelay: 400,
     reconnectionDelayMax: 4_000,
-    auth: (present) => {
-      const pid = formerPid;
-      present({ token: session.token, ...(pid && { pid }) });
+    auth: (callback) => {
+      const pid = previousPid;
+      callback({ token: session.token, ...(pid && { pid }) });
     },
   });
   socket.on("connect", () => {
-    formerPid = undefined;
+    previousPid = undefined;
     if (session.seat) session.setSeat({ ...session.seat, pid: socket._pid });
   });
   return socket;
@@ -37,7 +38,7 @@ export function openSocket(session) {
 /**
  * Emits an event and waits for its acknowledgement.
  *
- * @throws {Refusal} with the server's code, or `UNREACHABLE` when no answer came after all retries
+ * @throws {Refusal} with the server's code, or `UNREACHABLE` when no retry was acknowledged
  */
 export function request(socket, event, payload = {}) {
   return new Promise((resolve, reject) => {
@@ -49,7 +50,7 @@ export function request(socket, event, payload = {}) {
   });
 }
 
-/** Emits what is not worth repeating: lost when the socket is not connected at this moment. */
-export function hint(socket, event, payload) {
+/** Emits an event once, without retries. Drops it when the socket is not connected. */
+export function sendVolatile(socket, event, payload) {
   if (socket.connected) socket.volatile.timeout(ACK_TIMEOUT_MS).emit(event, payload, () => {});
 }

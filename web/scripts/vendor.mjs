@@ -1,5 +1,5 @@
-// Copies the browser bundle of socket.io-client to web/vendor/, from where the api serves it:
-// the page needs no build step and node_modules/ is never exposed.
+// Copies the browser bundle of socket.io-client to web/vendor/, where the api serves it. Therefore
+// the page needs no build step and node_modules/ is never served.
 import { copyFile, mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 

@@ -1,4 +1,4 @@
-// The call on screen: stage, side panel, controls, and one line that says when something is wrong.
+// Call view: stage, side panel, controls, and a banner for connection problems.
 import { h, icon } from "../dom.js";
 import { chatPanel } from "./chat.js";
 import { controls } from "./controls.js";
@@ -7,7 +7,10 @@ import { stage } from "./stage.js";
 import { toast } from "./toasts.js";
 import { waitingRoom } from "./waiting.js";
 
-/** Runs `render` once per turn however many changes there were. A frame callback would not run in a hidden tab. */
+/**
+ * Returns a function that runs `render` once per turn, however many changes there were. It does not
+ * use a frame callback, because that would not run in a hidden tab.
+ */
 function coalesced(render) {
   let due = false;
   return () => {
@@ -21,7 +24,8 @@ function coalesced(render) {
 }
 
 /**
- * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia, title: string, link: string}} context
+ * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia, title: string,
+ *   link: string}} context
  */
 export function callView({ call, local, title, link }) {
   const { room, chat } = call;
@@ -32,7 +36,7 @@ export function callView({ call, local, title, link }) {
   const clock = h("span", { class: "clock", "aria-hidden": "true" });
   const banner = h("div", { class: "banner", role: "status", "aria-live": "assertive", hidden: true });
   const board = stage({ call, local });
-  const door = waitingRoom({ call, title });
+  const waitingView = waitingRoom({ call, title });
   const writeTo = (peerId) => {
     panel.open("chat");
     panels.chat.writeTo(peerId);
@@ -62,7 +66,7 @@ export function callView({ call, local, title, link }) {
       copy,
     ),
     banner,
-    door.element,
+    waitingView.element,
     h("div", { class: "call-body" }, board.element, panel.element),
     bar.element,
   );
@@ -79,12 +83,12 @@ export function callView({ call, local, title, link }) {
     bar.render();
   });
   const renderStatus = () => {
-    const words = bannerWords(call);
-    banner.hidden = words === null;
-    banner.textContent = words ?? "";
+    const text = bannerText(call);
+    banner.hidden = text === null;
+    banner.textContent = text ?? "";
     banner.classList.toggle("is-mild", call.status === "connecting" || (call.status === "live" && call.degraded));
     const waiting = call.status === "waiting";
-    door.show(waiting);
+    waitingView.show(waiting);
     for (const part of [board.element.parentElement, bar.element]) part.hidden = waiting;
   };
 
@@ -94,7 +98,7 @@ export function callView({ call, local, title, link }) {
   call.addEventListener("seated", () => call.mesh.addEventListener("change", renderRoom, { signal }), { signal });
   chat.addEventListener("change", renderChat, { signal });
   element.addEventListener("keydown", (event) => event.key === "Escape" && panel.close());
-  announceComingAndGoing(room, signal);
+  announceJoinsAndLeaves(room, signal);
   announceChanges(call, signal);
 
   const startedAt = Date.now();
@@ -110,10 +114,10 @@ export function callView({ call, local, title, link }) {
   return { title: title || "Call", element, closed: () => listeners.abort() };
 }
 
-function bannerWords({ status, degraded }) {
+function bannerText({ status, degraded }) {
   if (status === "connecting") return "Connecting…";
-  if (status === "reconnecting") return "Connection lost. Reconnecting… Sound and picture go on where they can.";
-  if (degraded) return "The service is busy recovering. The call goes on; joining and chat may take a moment.";
+  if (status === "reconnecting") return "Connection lost. Reconnecting… Audio and video continue where possible.";
+  if (degraded) return "The service is recovering. The call continues; joining and chat may take a moment.";
   return null;
 }
 
@@ -127,15 +131,15 @@ function elapsed(milliseconds) {
 async function copyLink(link) {
   try {
     await navigator.clipboard.writeText(link);
-    toast("The link is copied. Send it to whoever should come.");
+    toast("Link copied. Send it to the people you want to invite.");
   } catch {
-    // No permission, or an insecure page: show it, so that it can be copied by hand.
+    // No permission, or an insecure page: show the link, so that the user can copy it by hand.
     toast(link);
   }
 }
 
-/** Tells, by notice and so to screen readers, who came and went after this page sat down. */
-function announceComingAndGoing(room, signal) {
+/** Shows a notice when a participant joins or leaves after this page has joined. */
+function announceJoinsAndLeaves(room, signal) {
   let known = null;
   let seat = null;
   room.addEventListener(
@@ -153,10 +157,10 @@ function announceComingAndGoing(room, signal) {
   );
 }
 
-const MUTED = { audio: "muted you", video: "turned your camera off", screen: "stopped your screen" };
+const MUTED = { audio: "muted you", video: "turned off your camera", screen: "stopped your screen sharing" };
 const ROLES = { host: "the host", moderator: "a moderator", participant: "a participant", guest: "a guest" };
 
-/** Tells what others have changed: who wants in, a new role, the lock, a mute. */
+/** Shows a notice for each join request, role change, lock change and mute by a moderator. */
 function announceChanges(call, signal) {
   const { room } = call;
   let before = null;
@@ -165,14 +169,15 @@ function announceChanges(call, signal) {
     const now = { seat: room.self?.joinedAt, waiting: new Set(room.waiting.keys()), roles, locked: room.locked };
     if (before && before.seat === now.seat) {
       for (const [peerId, { user }] of room.waiting) {
-        if (!before.waiting.has(peerId)) toast(`${user?.name ?? "Somebody"} would like to come in`);
+        if (!before.waiting.has(peerId)) toast(`${user?.name ?? "A guest"} would like to join`);
       }
       for (const [peerId, role] of roles) {
         if (!before.roles.has(peerId) || before.roles.get(peerId) === role) continue;
-        const name = peerId === room.selfId ? "You are" : `${room.participants.get(peerId).user?.name ?? "Somebody"} is`;
-        toast(`${name} now ${ROLES[role]}`);
+        const subject = peerId === room.selfId ? "You are" : `${room.participants.get(peerId).user?.name ?? "A guest"} is`;
+        toast(`${subject} now ${ROLES[role]}`);
       }
-      if (before.locked !== now.locked) toast(now.locked ? "The call is locked: nobody new can join" : "The call is open again");
+      if (before.locked !== now.locked)
+        toast(now.locked ? "The call is locked: no one new can join" : "The call is unlocked");
     }
     if (room.self) before = now;
   };
@@ -180,7 +185,7 @@ function announceChanges(call, signal) {
   call.addEventListener("muted", ({ detail }) => toast(`A moderator has ${MUTED[detail] ?? MUTED.screen}`), { signal });
 }
 
-/** One panel at a time beside the stage; on a phone it covers it. */
+/** Shows one panel at a time beside the stage. On a phone the panel covers the stage. */
 function sidePanel(panels, shown) {
   const title = h("h2", { id: "panel-title" });
   const content = h("div", { class: "panel-content" });

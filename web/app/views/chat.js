@@ -1,4 +1,4 @@
-// The chat panel. Every message becomes a text node.
+// Chat panel. Every message becomes a text node, never markup.
 import { h, icon, nameOf } from "../dom.js";
 import { toastError } from "./toasts.js";
 
@@ -8,11 +8,11 @@ const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 export function chatPanel({ chat, room }) {
   const log = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
   const earlier = h("button", { type: "button", class: "quiet earlier", onclick: loadEarlier }, "Earlier messages");
-  const empty = h("p", { class: "muted chat-empty" }, "Nothing has been said here yet.");
+  const empty = h("p", { class: "muted chat-empty" }, "No messages yet.");
   const typing = h("p", { class: "typing muted", "aria-live": "polite" });
-  const closed = h("p", { class: "muted chat-empty", role: "status", hidden: true }, "The chat of this call is switched off.");
-  const everybody = h("option", { value: "" }, "Everybody");
-  const to = h("select", { name: "to", "aria-label": "To" }, everybody);
+  const closed = h("p", { class: "muted chat-empty", role: "status", hidden: true }, "Chat is turned off in this call.");
+  const everyone = h("option", { value: "" }, "Everyone");
+  const to = h("select", { name: "to", "aria-label": "To" }, everyone);
   const input = h("textarea", {
     name: "message",
     rows: 1,
@@ -22,7 +22,7 @@ export function chatPanel({ chat, room }) {
     autocomplete: "off",
     oninput: () => (input.value && !to.value ? chat.startTyping() : chat.stopTyping()),
     onkeydown: (event) => {
-      // Composition ends with Enter in many languages; that Enter sends nothing.
+      // An input method may end a composition with Enter. That Enter must not send the message.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       form.requestSubmit();
@@ -46,7 +46,7 @@ export function chatPanel({ chat, room }) {
       await chat.send(text, receiver || null);
     } catch (error) {
       toastError(error);
-      // What was refused is not lost, unless something else was written meanwhile.
+      // Put the refused text back, unless the user has typed something else since.
       input.value ||= text;
     }
   }
@@ -55,18 +55,18 @@ export function chatPanel({ chat, room }) {
     const height = log.scrollHeight;
     await chat.loadEarlier();
     render();
-    // What was in view stays in view.
+    // Keep the visible messages in place.
     log.scrollTop += log.scrollHeight - height;
   }
 
-  /** The receivers to choose from; the one chosen stays while it is there. */
+  /** Updates the list of receivers. Keeps the chosen one while they are in the call. */
   function renderReceivers() {
     const chosen = to.value;
     const others = room.others.map((participant) => [participant.peerId, nameOf(participant)]);
     const key = JSON.stringify(others);
     if (to.dataset.key === key) return;
     to.dataset.key = key;
-    to.replaceChildren(everybody, ...others.map(([peerId, name]) => h("option", { value: peerId }, `${name} only`)));
+    to.replaceChildren(everyone, ...others.map(([peerId, name]) => h("option", { value: peerId }, `${name} only`)));
     to.value = others.some(([peerId]) => peerId === chosen) ? chosen : "";
   }
 

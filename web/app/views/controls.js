@@ -1,7 +1,7 @@
-// The bar under the call.
+// Bar of buttons under the call.
 import { h, icon } from "../dom.js";
 import { confirm } from "./dialogs.js";
-import { deviceSwitch } from "./lobby.js";
+import { deviceSwitch } from "./prejoin.js";
 
 /**
  * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia,
@@ -76,12 +76,12 @@ function name(element, label) {
   element.title = label;
 }
 
-/** Ending the call hangs up on everybody: asked once more. */
+/** Asks for confirmation before ending the call, because that cannot be undone. */
 function askToEnd(call) {
   confirm({
-    title: "End the call for everybody?",
-    text: "Nobody can come back to it afterwards.",
-    no: "Keep talking",
+    title: "End the call for everyone?",
+    text: "No one can return to it afterwards.",
+    no: "Cancel",
     yes: "End the call",
     act: () => call.endForAll(),
   });

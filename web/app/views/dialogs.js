@@ -1,10 +1,12 @@
-// Questions that stand in the way until they are answered.
+// Modal dialogs that ask for confirmation.
 import { h } from "../dom.js";
 import { toastError } from "./toasts.js";
 
 /**
- * Asks once more before something that cannot be taken back. The dialog is made for one question and goes with it.
- * @param {{title: string, text: string, yes: string, no?: string, act: () => Promise<unknown>}} question
+ * Asks for confirmation of an action that cannot be undone, and runs `act` on yes. The dialog is
+ * removed when it closes.
+ * @param {{title: string, text: string, yes: string, no?: string, act: () => Promise<unknown>}}
+ *   question
  */
 export function confirm({ title, text, yes, no = "Cancel", act }) {
   const dialog = h(

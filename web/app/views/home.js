@@ -1,8 +1,8 @@
-// The front page: who you are, a new call, a call by its link.
+// Front page: account, new call, and joining a call by its link.
 import { field, h, icon } from "../dom.js";
 import { toast, toastError } from "./toasts.js";
 
-/** Runs a form's submission with its button disabled meanwhile; refusals become notices. */
+/** Runs `action` when the form is submitted. Disables its button meanwhile and shows refusals. */
 export function onSubmit(form, action) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -19,7 +19,7 @@ export function onSubmit(form, action) {
   return form;
 }
 
-/** The page's name with its mark. */
+/** Creates the logo with the product's name. */
 export const brand = () =>
   h(
     "div",
@@ -55,11 +55,11 @@ export function homeView({ api, session, open, refresh }) {
       h(
         "section",
         { class: "pitch" },
-        h("h1", {}, "Somebody is on the line."),
+        h("h1", {}, "Video calls in your browser."),
         h(
           "p",
           {},
-          "Video calls from browser to browser. Open a line, send the link, talk. Nothing to install, and guests need no account.",
+          "Start a call, send the link, talk. There is nothing to install, and guests need no account.",
         ),
         joinForm(open),
       ),
@@ -75,7 +75,7 @@ export function homeView({ api, session, open, refresh }) {
 }
 
 function joinForm(open) {
-  const { root, input } = field("Link or code of a call", {
+  const { root, input } = field("Call link or code", {
     name: "room",
     required: true,
     autocomplete: "off",
@@ -86,11 +86,11 @@ function joinForm(open) {
   return onSubmit(form, async () => {
     const roomId = roomIn(input.value.trim());
     if (roomId) open(roomId);
-    else toast("That is not a link or a code of a call.", "error");
+    else toast("That is not a call link or code.", "error");
   });
 }
 
-/** The room id in a pasted link, or the text itself when it is one. */
+/** Returns the room id in a pasted link, or the text itself when it is a room id, else null. */
 function roomIn(text) {
   const linked = /[?&]room=([A-Za-z0-9_-]{1,64})|\/r\/([A-Za-z0-9_-]{1,64})/.exec(text);
   if (linked) return linked[1] ?? linked[2];
@@ -101,7 +101,7 @@ function createCard(api, open) {
   const form = h(
     "form",
     {},
-    field("What is it about?", {
+    field("Title", {
       name: "title",
       required: true,
       maxlength: 200,
@@ -111,7 +111,7 @@ function createCard(api, open) {
     field(
       "Passcode",
       { name: "passcode", minlength: 4, maxlength: 20, autocomplete: "off", placeholder: "none" },
-      "Optional, 4 to 20 characters. Whoever joins must know it.",
+      "Optional, 4 to 20 characters. Participants need it to join.",
     ).root,
     h(
       "fieldset",
@@ -171,7 +171,7 @@ function callsCard(api, open) {
   return card;
 }
 
-/** Sign-in and sign-up in one card with two tabs; also shown by the lobby of a private call. */
+/** Creates the card with sign-in and sign-up. The page before a private call shows it too. */
 export function accountCard(api, done) {
   const signIn = h(
     "form",
@@ -206,7 +206,7 @@ export function accountCard(api, done) {
   });
 
   const forms = [signIn, signUp];
-  const tabs = ["Sign in", "New here"].map((label, index) =>
+  const tabs = ["Sign in", "Sign up"].map((label, index) =>
     h(
       "button",
       {

@@ -1,31 +1,32 @@
-// Who waits and who is here: role, devices, connection, the node that serves each one, and what a moderator may do about it.
+// People panel: waiting and present participants, with role, devices, connection, serving node, and
+// the moderator's actions.
 import { h, hueOf, icon, initials, nameOf, setIcon } from "../dom.js";
 import { KINDS, outranks } from "../moderation.js";
 import { confirm } from "./dialogs.js";
 import { openSettings } from "./settings.js";
-import { connectionWords } from "./stage.js";
+import { connectionLabel } from "./stage.js";
 import { toastError } from "./toasts.js";
 
 const ROLES = { host: "Host", moderator: "Moderator" };
-const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn camera off", screenShareEnabled: "Stop screen" };
+const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn off camera", screenShareEnabled: "Stop screen sharing" };
 
 /** @param {{call: import("../call.js").Call, writeTo: (peerId: string) => void}} context */
 export function peoplePanel({ call, writeTo }) {
   const { room, moderation } = call;
   const admitAll = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.admitAll()) }, "Admit all");
-  const lobby = h("ul", { class: "people", "aria-label": "Waiting" });
+  const waitingList = h("ul", { class: "people", "aria-label": "Waiting" });
   const waiting = h(
     "section",
-    { class: "lobby-list", hidden: true, "aria-labelledby": "waiting-title" },
-    h("header", {}, h("h3", { id: "waiting-title" }, "Waiting to come in"), admitAll),
-    lobby,
+    { class: "waiting-list", hidden: true, "aria-labelledby": "waiting-title" },
+    h("header", {}, h("h3", { id: "waiting-title" }, "Waiting to join"), admitAll),
+    waitingList,
   );
   const list = h("ul", { class: "people", "aria-label": "In the call" });
   const lock = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.lock(!room.locked)) });
   const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(call) }, "Settings…");
   const foot = h("footer", { class: "panel-foot", hidden: true }, lock, settings);
   const rows = keyed(list, (participant) => personRow(participant, { call, writeTo }));
-  const requests = keyed(lobby, (participant) => requestRow(participant, moderation));
+  const requests = keyed(waitingList, (participant) => requestRow(participant, moderation));
 
   return {
     title: "People",
@@ -45,7 +46,7 @@ export function peoplePanel({ call, writeTo }) {
 
 const act = (done) => done.catch(toastError);
 
-/** Keeps one row for each participant, so that a change elsewhere takes neither focus nor an open menu away. */
+/** Keeps one row per participant, so that other changes neither move the focus nor close a menu. */
 function keyed(list, make) {
   const rows = new Map();
   return (participants) => {
@@ -91,7 +92,7 @@ function personRow(participant, { call, writeTo }) {
   const { room } = call;
   const { peerId } = participant;
   const own = () => peerId === room.selfId;
-  const line = h("small", { class: "muted" });
+  const details = h("small", { class: "muted" });
   const devices = { audioEnabled: device("mic", "Microphone"), videoEnabled: device("camera", "Camera") };
   const lamp = h("span", { "aria-hidden": "true" });
   const actions = h("div", { class: "person-actions", hidden: true });
@@ -113,7 +114,7 @@ function personRow(participant, { call, writeTo }) {
     "li",
     {},
     face(participant),
-    h("div", { class: "person" }, h("span", {}, nameOf(participant), own() && h("span", { class: "muted" }, " (you)")), line),
+    h("div", { class: "person" }, h("span", {}, nameOf(participant), own() && h("span", { class: "muted" }, " (you)")), details),
     devices.audioEnabled.element,
     devices.videoEnabled.element,
     lamp,
@@ -126,16 +127,16 @@ function personRow(participant, { call, writeTo }) {
   return {
     element,
     update(now) {
-      const words = connectionWords(now, own() ? undefined : call.mesh?.get(peerId));
+      const connection = connectionLabel(now, own() ? undefined : call.mesh?.get(peerId)) ?? "connected";
       const node = own() ? room.node : now.node;
       element.dataset.node = node ?? "";
-      line.textContent = [ROLES[now.role], words ?? "connected", node && `via ${node}`].filter(Boolean).join(" · ");
+      details.textContent = [ROLES[now.role], connection, node && `via ${node}`].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
-      lamp.className = `lamp lamp-${words ?? "connected"}`;
+      lamp.className = `lamp lamp-${connection}`;
       more.hidden = own();
       const choices = own() ? [] : choicesFor(now, call, writeTo);
       const key = choices.map(({ label }) => label).join();
-      // Made anew only when the choices change: one that has the focus keeps it.
+      // Replace the buttons only when the choices change, so that a focused button keeps the focus.
       if (key === shown) return;
       shown = key;
       actions.replaceChildren(
@@ -147,7 +148,7 @@ function personRow(participant, { call, writeTo }) {
   };
 }
 
-/** What this page's person may do about another. */
+/** Returns the actions that this user may take on another participant. */
 function choicesFor({ peerId, role, mediaState, user }, { room, moderation }, writeTo) {
   const name = user?.name || "Guest";
   const choices = [{ label: "Message", run: () => writeTo(peerId) }];
@@ -159,26 +160,26 @@ function choicesFor({ peerId, role, mediaState, user }, { room, moderation }, wr
   if (own === "host") {
     const [label, next] =
       role === "moderator"
-        ? ["No longer moderator", peerId.startsWith("guest-") ? "guest" : "participant"]
+        ? ["Remove as moderator", peerId.startsWith("guest-") ? "guest" : "participant"]
         : ["Make moderator", "moderator"];
     choices.push({ label, run: () => act(moderation.setRole(peerId, next)) });
     if (!peerId.startsWith("guest-")) choices.push({ label: "Make host", run: () => handOver(peerId, name, moderation) });
   }
   const remove = (ban) => () =>
     confirm({
-      title: ban ? `Keep ${name} out?` : `Remove ${name}?`,
-      text: ban ? "They leave the call and cannot come back to it." : "They leave the call. They may join again.",
-      yes: ban ? "Keep out" : "Remove",
+      title: ban ? `Ban ${name}?` : `Remove ${name}?`,
+      text: ban ? "They leave the call and cannot return to it." : "They leave the call. They may join again.",
+      yes: ban ? "Ban" : "Remove",
       act: () => moderation.remove(peerId, ban),
     });
-  choices.push({ label: "Remove", danger: true, run: remove(false) }, { label: "Keep out", danger: true, run: remove(true) });
+  choices.push({ label: "Remove", danger: true, run: remove(false) }, { label: "Ban", danger: true, run: remove(true) });
   return choices;
 }
 
 function handOver(peerId, name, moderation) {
   confirm({
     title: `Make ${name} the host?`,
-    text: "They run the call from then on. You stay as a moderator.",
+    text: "They run the call from now on. You stay as a moderator.",
     yes: "Make host",
     act: () => moderation.transfer(peerId),
   });

@@ -1,26 +1,26 @@
-// The host's settings of the call, in a dialog.
+// Dialog in which the host changes the call's settings.
 import { field, h } from "../dom.js";
 import { onSubmit } from "./home.js";
 import { toast } from "./toasts.js";
 
 const SETTINGS = {
-  waitingRoomEnabled: "People wait to be let in",
-  autoAdmitGuests: "Guests need not wait",
+  waitingRoomEnabled: "Waiting room",
+  autoAdmitGuests: "Guests skip the waiting room",
   audioEnabled: "Microphones",
   videoEnabled: "Cameras",
   screenShareEnabled: "Screen sharing",
-  allowParticipantScreenShare: "Everybody may share a screen",
-  allowParticipantUnmute: "Whoever was muted may unmute",
+  allowParticipantScreenShare: "Participants may share their screen",
+  allowParticipantUnmute: "Muted participants may unmute themselves",
   chatEnabled: "Chat",
-  chatHistoryEnabled: "Whoever comes later can read the chat",
+  chatHistoryEnabled: "New participants see earlier messages",
 };
 
-/** Opens the dialog. It shows the call as it is now, and sends what was changed. */
+/** Opens the dialog with the current settings. Saving sends only the changed ones. */
 export function openSettings(call) {
   const { room } = call;
   const before = { ...room.settings };
   const name = field("Title", { name: "name", required: true, maxlength: 200, autocomplete: "off", value: room.name });
-  const seats = field("Most people at a time", {
+  const seats = field("Maximum number of participants", {
     name: "maxParticipants",
     type: "number",
     min: 2,
@@ -38,7 +38,7 @@ export function openSettings(call) {
     name.root,
     seats.root,
     h("fieldset", { class: "switches" }, h("legend", {}, "In this call"), ...switches.map(({ row }) => row)),
-    h("p", { class: "muted" }, "Host and moderators may use camera, microphone and screen in any case."),
+    h("p", { class: "muted" }, "The host and moderators may always use camera, microphone and screen sharing."),
     h(
       "div",
       { class: "row" },
@@ -54,12 +54,12 @@ export function openSettings(call) {
       settings: Object.fromEntries(changed.map(({ setting, input }) => [setting, input.checked])),
     });
     dialog.close();
-    toast("The call's settings are saved.");
+    toast("Call settings are saved.");
   });
   const dialog = h(
     "dialog",
     { class: "card settings", "aria-labelledby": "settings-title", onclose: () => dialog.remove() },
-    h("h2", { id: "settings-title" }, "Settings of the call"),
+    h("h2", { id: "settings-title" }, "Call settings"),
     form,
   );
   document.querySelector(".call").append(dialog);

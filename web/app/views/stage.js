@@ -1,12 +1,12 @@
-// The tiles: one for each participant, one for each shared screen. A tile lives as long as what it shows,
-// so that a change elsewhere never interrupts a picture.
+// Tiles: one per participant and one per shared screen. A tile keeps its element until it is
+// removed, so that other changes never interrupt its video.
 import { h, hueOf, icon, initials, nameOf } from "../dom.js";
 
 const RATIO = 16 / 9;
 const GAP_PX = 12;
 
-/** What is said about a connection; nothing while all is well. */
-export function connectionWords(participant, peer) {
+/** Returns a label for a connection that is not established, or null when it is. */
+export function connectionLabel(participant, peer) {
   if (participant.connectionState === "reconnecting") return "reconnecting";
   const state = peer?.connectionState;
   if (state === "connected" || state === undefined) return null;
@@ -20,7 +20,8 @@ export function stage({ call, local }) {
   const element = h("section", { class: "stage", "aria-label": "Participants" }, screens, faces);
   const tiles = new Map();
 
-  function wanted() {
+  /** Lists the tiles to show. */
+  function listTiles() {
     const { room, mesh } = call;
     const list = [];
     for (const participant of room.participants.values()) {
@@ -35,7 +36,7 @@ export function stage({ call, local }) {
   }
 
   function render() {
-    const list = wanted();
+    const list = listTiles();
     const keys = new Set(list.map(({ key }) => key));
     for (const [key, tile] of tiles) {
       if (keys.has(key)) continue;
@@ -46,7 +47,8 @@ export function stage({ call, local }) {
       if (!tiles.has(item.key)) {
         const tile = makeTile(item);
         tiles.set(item.key, tile);
-        // One's own screen is in view already: here it is only a reminder that others see it.
+        // The user sees their own screen already, so its tile is small: a reminder that it is
+        // shared.
         (item.screen && !item.own ? screens : faces).append(tile.element);
       }
       tiles.get(item.key).update(item);
@@ -65,7 +67,7 @@ export function stage({ call, local }) {
   return { element, render, closed: () => sizes.disconnect() };
 }
 
-/** Gives a container the number of columns that makes its tiles largest. */
+/** Sets the container's number of columns so that its tiles are as large as possible. */
 function arrangeTiles(container) {
   const count = container.children.length;
   const { clientWidth: width, clientHeight: height } = container;
@@ -110,12 +112,12 @@ function makeTile({ participant, screen, own }) {
     element,
     update({ participant: now, stream, peer }) {
       const { audioEnabled, videoEnabled } = now.mediaState;
-      const words = screen ? null : connectionWords(now, peer);
-      // An element that waits for tracks which never come keeps a page loading.
+      const connection = screen ? null : connectionLabel(now, peer);
+      // A video element whose stream has no tracks keeps the page in the loading state.
       const shown = stream?.getTracks().length > 0 ? stream : null;
       if (video.srcObject !== shown) {
         video.srcObject = shown;
-        // A browser may refuse to start sound before the first click on the page; the picture follows then.
+        // A browser may refuse to play sound before the first click on the page.
         video.play().catch(() => {});
       }
       video.hidden = !screen && !videoEnabled;
@@ -127,17 +129,17 @@ function makeTile({ participant, screen, own }) {
           : nameOf(now);
       marks[0].hidden = audioEnabled;
       marks[1].hidden = videoEnabled;
-      state.hidden = words === null;
-      state.textContent = words ?? "";
-      state.dataset.state = words ?? "";
-      element.setAttribute("aria-label", describe(label.textContent, now.mediaState, words, screen));
+      state.hidden = connection === null;
+      state.textContent = connection ?? "";
+      state.dataset.state = connection ?? "";
+      element.setAttribute("aria-label", describe(label.textContent, now.mediaState, connection, screen));
     },
   };
 }
 
-function describe(name, { audioEnabled, videoEnabled }, words, screen) {
+function describe(name, { audioEnabled, videoEnabled }, connection, screen) {
   if (screen) return name;
-  return [name, `microphone ${audioEnabled ? "on" : "off"}`, `camera ${videoEnabled ? "on" : "off"}`, words]
+  return [name, `microphone ${audioEnabled ? "on" : "off"}`, `camera ${videoEnabled ? "on" : "off"}`, connection]
     .filter(Boolean)
     .join(", ");
 }

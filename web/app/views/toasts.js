@@ -1,14 +1,14 @@
-// Short notices. The region is aria-live, so each is read out as well.
+// Short notices. Their region is aria-live, so screen readers announce each of them.
 import { h, icon } from "../dom.js";
 import { sentence } from "../refusals.js";
 
-const SHOWN_MS = 7_000;
-const MOST = 4;
+const TOAST_TIMEOUT_MS = 7_000;
+const TOASTS_MAX = 4;
 
-/** Shows a text for a while. `kind` is `info` or `error`. */
+/** Shows a notice for TOAST_TIMEOUT_MS. `kind` is `info` or `error`. */
 export function toast(text, kind = "info") {
   const region = document.getElementById("toasts");
-  // The same refusal twice in a row is one notice.
+  // A repeated notice replaces the earlier one.
   [...region.children].find((shown) => shown.firstChild.textContent === text)?.remove();
   const dismiss = h(
     "button",
@@ -17,9 +17,9 @@ export function toast(text, kind = "info") {
   );
   const element = h("div", { class: `toast toast-${kind}` }, h("span", {}, text), dismiss);
   region.append(element);
-  while (region.children.length > MOST) region.firstChild.remove();
-  setTimeout(() => element.remove(), SHOWN_MS);
+  while (region.children.length > TOASTS_MAX) region.firstChild.remove();
+  setTimeout(() => element.remove(), TOAST_TIMEOUT_MS);
 }
 
-/** Shows an error in words. */
+/** Shows the sentence for an error. */
 export const toastError = (error) => toast(sentence(error), "error");

@@ -1,9 +1,9 @@
-// In the lobby: somebody has to open the door.
+// Waiting room: shown until the host or a moderator admits this user.
 import { h } from "../dom.js";
 
 /** @param {{call: import("../call.js").Call, title: string}} context */
 export function waitingRoom({ call, title }) {
-  const heading = h("h2", { tabindex: "-1" }, "You will be let in soon");
+  const heading = h("h2", { tabindex: "-1" }, "Waiting to be admitted");
   const element = h(
     "section",
     { class: "waiting-room", "aria-label": "Waiting room", hidden: true },
@@ -12,13 +12,13 @@ export function waitingRoom({ call, title }) {
     h(
       "p",
       { class: "muted", role: "status" },
-      `The host of ${title || "this call"} knows that you are here. Nobody sees or hears you yet.`,
+      `The host of ${title || "this call"} knows that you are here. No one sees or hears you yet.`,
     ),
     h("button", { type: "button", class: "secondary", onclick: () => call.leave() }, "Leave"),
   );
   return {
     element,
-    /** Shown or not; the heading takes the focus when the room opens, so that it is read out. */
+    /** Shows or hides the view. The heading gets the focus, so that screen readers announce it. */
     show(waiting) {
       if (element.hidden !== waiting) return;
       element.hidden = !waiting;

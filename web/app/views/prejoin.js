@@ -1,4 +1,4 @@
-// Before the call: what it is, how you look, what is needed to be let in.
+// Page before the call: shows the call, previews the devices, and asks for name and passcode.
 import { field, h, icon, setIcon } from "../dom.js";
 import { Refusal } from "../refusals.js";
 import { accountCard, brand, onSubmit } from "./home.js";
@@ -8,21 +8,22 @@ const OVER = new Set(["ended", "cancelled"]);
 const GONE = new Set(["CALL_ENDED", "CALL_NOT_FOUND", "ROOM_NOT_FOUND"]);
 
 /**
- * @param {{api: import("../api.js").Api, session: import("../session.js").Session, local: import("../media.js").LocalMedia,
- *   roomId: string, home: () => void, admitted: (seat: object) => void}} context
+ * @param {{api: import("../api.js").Api, session: import("../session.js").Session, local:
+ *   import("../media.js").LocalMedia, roomId: string, home: () => void, admitted: (seat: object) =>
+ *   void}} context
  */
-export function lobbyView({ api, session, local, roomId, home, admitted }) {
-  const side = h("div", { class: "lobby-side" }, h("p", { class: "muted", role: "status" }, "Looking up the call…"));
+export function prejoinView({ api, session, local, roomId, home, admitted }) {
+  const side = h("div", { class: "prejoin-side" }, h("p", { class: "muted", role: "status" }, "Looking up the call…"));
   const preview = devicePreview(local);
   const element = h(
     "div",
-    { class: "lobby" },
+    { class: "prejoin" },
     h(
       "header",
       { class: "home-head" },
       h("button", { type: "button", class: "bare", onclick: home, "aria-label": "Switchboard, front page" }, brand()),
     ),
-    h("div", { class: "lobby-grid" }, preview.element, side),
+    h("div", { class: "prejoin-grid" }, preview.element, side),
   );
 
   function showCall(call) {
@@ -64,7 +65,7 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
     return onSubmit(form, async ({ guestName, passcode }) => {
       const name = guestName && { guestName: guestName.trim() };
       const admission = await api.join({ roomId, ...name, ...(passcode && { passcode }) }).catch((error) => {
-        // It ended while the door was looked at.
+        // The call ended while this page was shown.
         if (GONE.has(error.code)) showNoCall();
         throw error;
       });
@@ -77,8 +78,8 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
   function showNoCall() {
     side.replaceChildren(
       h("h1", {}, "No call here"),
-      h("p", {}, "The call behind this link has ended or never was. Ask for a new link, or open a line yourself."),
-      h("button", { type: "button", class: "primary", onclick: home }, "To the front page"),
+      h("p", {}, "The call has ended, or this link is wrong. Ask for a new link, or start a call yourself."),
+      h("button", { type: "button", class: "primary", onclick: home }, "Go to the front page"),
     );
   }
 
@@ -100,22 +101,23 @@ export function lobbyView({ api, session, local, roomId, home, admitted }) {
 }
 
 function summary({ currentParticipants, maxParticipants, type }) {
-  const there =
+  const present =
     currentParticipants === undefined
       ? ""
       : currentParticipants === 1
-        ? "1 person is there. "
-        : `${currentParticipants} people are there. `;
-  return `${there}${type === "public" ? "Anyone with the link may join" : "By invitation"}${maxParticipants ? `, up to ${maxParticipants}` : ""}.`;
+        ? "1 person is in the call. "
+        : `${currentParticipants} people are in the call. `;
+  const access = type === "public" ? "Anyone with the link may join" : "By invitation";
+  return `${present}${access}${maxParticipants ? `, up to ${maxParticipants} people` : ""}.`;
 }
 
-/** The own picture with the two switches; what is chosen here is how one enters. */
+/** Creates the camera preview with both device switches. The user joins with these choices. */
 function devicePreview(local) {
   const video = h("video", {
     autoplay: true,
     playsinline: true,
     class: "mirrored",
-    "aria-label": "Your camera's picture",
+    "aria-label": "Your camera",
   });
   video.muted = true;
   const off = h("p", { class: "preview-off" }, "Your camera is off");
@@ -126,7 +128,7 @@ function devicePreview(local) {
     camera.set(local.state.videoEnabled);
     off.hidden = local.state.videoEnabled;
     video.hidden = !local.state.videoEnabled;
-    // An element that waits for a picture which never comes keeps the page loading.
+    // A video element whose stream has no picture keeps the page in the loading state.
     const stream = local.state.videoEnabled ? local.stream : null;
     if (video.srcObject !== stream) video.srcObject = stream;
   };
@@ -155,7 +157,7 @@ function devicePreview(local) {
   };
 }
 
-/** A round on/off button for a device. */
+/** Creates a round on/off button for a device. */
 export function deviceSwitch(label, symbol, toggle) {
   const picture = icon(symbol);
   let busy = false;
@@ -166,12 +168,12 @@ export function deviceSwitch(label, symbol, toggle) {
       type: "button",
       class: "round",
       onclick: async () => {
-        // Not `disabled`, which would take the keyboard's focus away.
+        // Does not set `disabled`, because that would remove the keyboard focus.
         if (busy) return;
         if (forbidden) return toast(`${forbidden}.`);
         busy = true;
         if (!(await toggle()))
-          toast(`The ${label.toLowerCase()} cannot be used. Is it allowed in this browser?`, "error");
+          toast(`The ${label.toLowerCase()} cannot be used. Check that this browser allows it.`, "error");
         busy = false;
       },
     },
@@ -179,9 +181,11 @@ export function deviceSwitch(label, symbol, toggle) {
   );
   return {
     element,
-    /** Shows whether it is on; `why` says why it may not be turned on, if so. */
-    set(on, why = null) {
-      forbidden = on ? null : why;
+    /**
+     * Shows whether the device is on. `reason` tells why the user may not turn it on, or is null.
+     */
+    set(on, reason = null) {
+      forbidden = on ? null : reason;
       setIcon(picture, on ? symbol : `${symbol}-off`);
       element.setAttribute("aria-label", forbidden ?? `${on ? "Turn off" : "Turn on"} ${label.toLowerCase()}`);
       element.setAttribute("aria-disabled", forbidden !== null);
