@@ -277,10 +277,10 @@ class Alerts(unittest.TestCase):
         self.assertEqual(made, {**fixed, "SwitchboardDrainStuck": "1860s"})
 
     def test_each_alert_has_a_severity_a_sentence_and_a_runbook_that_exists(self):
-        headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "OPERATIONS.md").read_text(), re.MULTILINE)
+        headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "RUNBOOKS.md").read_text(), re.MULTILINE)
         for alert in alerts():
             with self.subTest(alert["alert"]):
                 self.assertIn(alert["labels"]["severity"], {"critical", "warning"})
                 self.assertTrue(alert["annotations"]["summary"])
-                self.assertEqual(alert["annotations"]["runbook"], f"docs/OPERATIONS.md#{alert['alert'].lower()}")
+                self.assertEqual(alert["annotations"]["runbook"], f"docs/RUNBOOKS.md#{alert['alert'].lower()}")
                 self.assertIn(alert["alert"], headings, "it has no runbook")

@@ -61,7 +61,7 @@ SPEEDS = [
     ("Slow", "warning", [("2h", "1d", "3"), ("6h", "3d", "1")], "at this pace the budget does not last the month"),
 ]
 
-HEAD = """# The objectives, and how fast their budgets burn. Made from helm/tools/slo.py by `make k8s`; docs/OPERATIONS.md has the runbooks.
+HEAD = """# The objectives, and how fast their budgets burn. Made from helm/tools/slo.py by `make k8s`; docs/RUNBOOKS.md has the runbooks.
 groups:
 """
 
@@ -95,7 +95,7 @@ def alert(objective, speed, severity, pairs, meaning):
         labels: {{severity: {severity}, objective: {objective.name.lower()}}}
         annotations:
           summary: "The promise that {objective.promise} is at risk: {meaning}"
-          runbook: docs/OPERATIONS.md#{name.lower()}
+          runbook: docs/RUNBOOKS.md#{name.lower()}
 """
 
 

@@ -44,7 +44,8 @@ kubectl port-forward --namespace ingress-nginx service/ingress-nginx-controller 
 With another controller set `ingress.className`, and forward to its Service.
 
 [ci/](ci) has complete values: for trying it out, for production, for Redis Cluster with TLS, for the Gateway API with coturn. [k8s/](../../k8s) has the first two
-as plain manifests. [docs/OPERATIONS.md](../../docs/OPERATIONS.md) has what to watch, and what to do when an alert fires.
+as plain manifests. [docs/OPERATIONS.md](../../docs/OPERATIONS.md) has what to watch,
+[docs/RUNBOOKS.md](../../docs/RUNBOOKS.md) what to do when an alert fires.
 
 ## Values
 
