@@ -1,5 +1,5 @@
-// Runs the tests one file at a time: they share the machine's cores with the cluster under test.
-// `node run.mjs signaling` runs the files whose names contain the word. Needs Node.js 18.17 or later.
+// Runs the test files one at a time, because they share the machine's cores with the cluster under
+// test. `node run.mjs signaling` runs the files whose names contain that word. Needs Node.js 18.17.
 import { readdirSync } from "node:fs";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";

@@ -1,7 +1,8 @@
-"""Hooks of schemathesis: who asks, and about what.
+"""Schemathesis hooks that fill in credentials and existing calls.
 
-What is generated from the document alone is about calls that do not exist. Here most requests come from somebody signed in, and most of
-those about a call are about one of theirs; the rest stay as they were generated.
+Requests generated from the document alone name calls that do not exist. These hooks sign most
+requests in, and point most requests about a call to a call of that account. The others stay as
+they were generated.
 """
 
 import itertools
@@ -12,9 +13,9 @@ import requests
 import schemathesis
 
 API = os.environ["CONTRACT_API"]
-# Of the operators' routes, when the cluster has such a key.
+# Key for the operators' routes. Not set when the cluster has no such key.
 OPERATOR_KEY = os.environ.get("OPERATOR_KEY")
-TURNS = itertools.count()
+REQUEST_NUMBERS = itertools.count()
 
 
 def post(path, body, token=None):
@@ -24,39 +25,40 @@ def post(path, body, token=None):
     return response.json()["data"]
 
 
-def account():
-    # The password of the document's examples: so those change it.
-    person = {"name": "Contract", "email": f"{uuid.uuid4()}@example.org", "password": "correct horse battery"}
-    return post("/auth/register", person)["token"]
+def new_token():
+    """Registers an account and returns its access token."""
+    # The password of the document's examples, so that the example of a password change succeeds.
+    user = {"name": "Contract", "email": f"{uuid.uuid4()}@example.org", "password": "correct horse battery"}
+    return post("/auth/register", user)["token"]
 
 
-def call():
+def new_call():
     return post("/video-calls", {"title": "Contract"}, TOKEN)
 
 
-TOKEN = account()
-CALL = call()
+TOKEN = new_token()
+CALL = new_call()
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     global CALL
-    turn, path, method = next(TURNS), case.operation.path, case.operation.method.upper()
-    if turn % 8 == 0:
+    number, path, method = next(REQUEST_NUMBERS), case.operation.path, case.operation.method.upper()
+    if number % 8 == 0:
         return
     if "/admin/" in path and OPERATOR_KEY:
         case.headers["X-Api-Key"] = OPERATOR_KEY
-    # What ends sign-ins must not end the one that the others ask with.
-    ends = path.endswith(("/logout", "/change-password")) or "/sessions" in path
-    token = account() if ends else TOKEN
+    # A request that ends sign-ins uses its own account, so that it does not end the shared sign-in.
+    ends_sign_in = path.endswith(("/logout", "/change-password")) or "/sessions" in path
+    token = new_token() if ends_sign_in else TOKEN
     case.headers["Authorization"] = f"Bearer {token}"
-    if "/video-calls/" not in path or turn % 4 == 0:
+    if "/video-calls/" not in path or number % 4 == 0:
         return
     if "roomId" in (case.path_parameters or {}):
         case.path_parameters["roomId"] = CALL["roomId"]
     elif "id" in (case.path_parameters or {}):
         case.path_parameters["id"] = CALL["id"]
         if method == "DELETE" or path.endswith("/end"):
-            CALL = call()
+            CALL = new_call()
     elif isinstance(case.body, dict) and isinstance(case.body.get("roomId"), str):
         case.body["roomId"] = CALL["roomId"]

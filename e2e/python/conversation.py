@@ -1,9 +1,14 @@
-"""Two python-socketio clients in one room: connect, relay, lose their connection, come back, relay.
+"""Two python-socketio clients in one room: connect, relay, lose the connection, reconnect, relay.
 
-Told by argument, as JSON: `url`, `roomId`, `transports` (null for the library's own choice), `settles` (the transport
-that a connection ends up on), `recovers` (whether its sessions are recovered, or it joins again) and `guests`, two
-admissions with `token` and `joinToken`. Prints `cut me` when its
-connections may be cut, and ends with 0 when everything was as it should be.
+The argument is a JSON object:
+
+- `url`, `roomId`
+- `transports`: list of transports, or null for the library's default
+- `settles`: the transport that a connection ends up on
+- `recovers`: whether the clients recover their sessions, or join again
+- `guests`: two admissions with `token` and `joinToken`
+
+Prints `cut me` when the test may cut the connections. Exits with 0 when every check passed.
 """
 
 import json
@@ -16,7 +21,8 @@ BOUND_S = 30
 
 
 class RecoveringClient(socketio.Client):
-    """The library knows nothing of recovery; remembering two strings is all that a client has to do for it."""
+    """Client that recovers its session. The library does not support recovery by itself; a client
+    only has to remember two strings: the private session id and the last offset."""
 
     pid = offset = None
     recovered = False
@@ -33,7 +39,7 @@ class RecoveringClient(socketio.Client):
 
 
 class Guest:
-    """One client, and what it received."""
+    """One client and the events that it received."""
 
     def __init__(self, task, admission):
         self.task = task
@@ -45,12 +51,13 @@ class Guest:
         kind = RecoveringClient if task["recovers"] else socketio.Client
         self.client = kind(reconnection_delay=0.1, reconnection_delay_max=0.5)
         self.client.on("connect", lambda: self.connects.put(True))
-        # Every event of a session that can be recovered ends in its offset, which this library shows as an argument.
+        # Every event of a recoverable session ends in its offset, which this library passes as an
+        # argument.
         self.client.on("webrtc:data-channel", lambda payload, *_offset: self.received.put(payload))
         self.client.on("room:joined", lambda payload, *_offset: self.joined.put(payload))
 
     def auth(self):
-        """Asked for on each connection."""
+        """Returns the credentials for each new connection."""
         token = {"token": self.admission["token"]}
         recovery = {key: getattr(self.client, key, None) for key in ("pid", "offset")}
         return token | {key: value for key, value in recovery.items() if value}
@@ -59,7 +66,7 @@ class Guest:
         self.client.connect(self.task["url"], auth=self.auth, transports=self.task["transports"], wait_timeout=BOUND_S)
 
     def connected(self):
-        """Waits for the next connection, and takes the seat, unless that was kept."""
+        """Waits for the next connection. Joins the room unless the session was recovered."""
         self.connects.get(timeout=BOUND_S)
         expect(self.client.transport(), self.task["settles"])
         if self.peer_id is not None and self.task["recovers"]:

@@ -1,4 +1,4 @@
-// Chromium with a fake camera, and the demo page as a person uses it.
+// Chromium with a fake camera, and the actions of a user on the demo page.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { chromium } from "playwright-core";
@@ -23,12 +23,14 @@ export function launch() {
   });
 }
 
-/** One person at one browser. Whatever the page throws or the console reports as an error fails the test at `close`. */
+/**
+ * One user with their own browser context. An error that the page throws fails the test at `close`.
+ */
 export class Person {
   #context;
   problems = [];
 
-  static async arrive(browser, { width = 1280, height = 800 } = {}) {
+  static async open(browser, { width = 1280, height = 800 } = {}) {
     const person = new Person();
     person.#context = await browser.newContext({ viewport: { width, height }, locale: "en-GB" });
     person.page = await person.#context.newPage();
@@ -54,7 +56,7 @@ export class Person {
     await page.getByRole("heading", { name: "New call" }).waitFor();
   }
 
-  /** Starts a call and enters it. Returns its link. */
+  /** Starts a call and joins it. Returns its link. */
   async startCall(title, { passcode } = {}) {
     const { page } = this;
     await page.getByLabel("Title", { exact: true }).fill(title);
@@ -65,19 +67,19 @@ export class Person {
     return page.url();
   }
 
-  /** Follows a link as a guest, without an account. */
+  /** Opens a link and joins the call as a guest. */
   async joinAsGuest(link, name, { passcode } = {}) {
     await this.askToJoin(link, name, { passcode });
     await this.seated();
   }
 
-  /** Follows a link and asks to be let in; `name` is a guest's. */
+  /** Opens a link and asks to join. Guests need a `name`. */
   async askToJoin(link, name, { passcode } = {}) {
     await this.page.goto(link);
     await this.askAgain(name, { passcode });
   }
 
-  /** Asks to be let in, on the page before the call. */
+  /** Asks to join on the page before the call, which is already open. */
   async askAgain(name, { passcode } = {}) {
     const { page } = this;
     if (name) await page.getByLabel("Your name").fill(name);
@@ -90,7 +92,7 @@ export class Person {
     return until("the page is in the call", async () => (await this.view()).status === "live");
   }
 
-  /** The page's debug view. */
+  /** Returns the page's debug view. */
   view() {
     return this.page.evaluate(() => {
       const { status, peerId, node, peers } = window.switchboard;
@@ -98,9 +100,9 @@ export class Person {
     });
   }
 
-  /** Waits until this page is connected to exactly these participants, by name. */
+  /** Waits until this page is connected to exactly these participants, given by name. */
   connectedTo(...names) {
-    const wanted = [...names].sort().join();
+    const expected = [...names].sort().join();
     return until(`connected to ${names}`, async () => {
       const { peers } = await this.view();
       const connected = peers.filter(({ connectionState }) => connectionState === "connected");
@@ -109,12 +111,12 @@ export class Person {
         peers
           .map(({ name }) => name)
           .sort()
-          .join() === wanted
+          .join() === expected
       );
     });
   }
 
-  /** Waits until more frames of every peer are decoded than are now, and some peer there is. */
+  /** Waits until there is a peer, and six more frames of every peer are decoded. */
   async seesFrames() {
     const frames = async () => Object.entries(await this.page.evaluate(() => window.switchboard.stats()));
     const before = Object.fromEntries(await frames());
@@ -127,11 +129,12 @@ export class Person {
     });
   }
 
-  /** A tile by the name on it. */
+  /** Returns the tile with this name. */
   tile(name) {
     return this.page.locator(".tile", { hasText: name });
   }
 
+  /** Presses a button of the bar under the call. */
   press(name) {
     return this.page
       .getByRole("navigation", { name: "Call controls" })
@@ -139,8 +142,8 @@ export class Person {
       .click();
   }
 
-  /** Opens the chat panel and says something. */
-  async say(text) {
+  /** Sends a message. The chat panel must be open. */
+  async sendChat(text) {
     await this.page.getByRole("textbox", { name: "Message" }).fill(text);
     await this.page.getByRole("button", { name: "Send" }).click();
   }

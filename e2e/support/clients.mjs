@@ -1,23 +1,25 @@
-// The stock socket.io-client and the REST API, as any program uses them.
+// Test clients: the stock socket.io-client and the REST API, used as an application uses them.
 import { randomUUID } from "node:crypto";
 import { io } from "socket.io-client";
 import { baseUrl, operatorKey } from "./cluster.mjs";
 import { until, within } from "./until.mjs";
 
-const ACK_MS = 15_000;
+const ACK_TIMEOUT_MS = 15_000;
 
-/** Calls the API through the load balancer; throws with status and code unless it succeeds. */
+/**
+ * Sends a request to the API through the load balancer. Throws with `status` and `code` on refusal.
+ */
 export const rest = (method, path, body, token) => ask(method, path, body, token && { authorization: `Bearer ${token}` });
 
-/** The same under `/admin`, as an operator who may intervene. */
-export const operate = (method, path) => ask(method, `/admin${path}`, undefined, { "x-api-key": operatorKey() });
+/** Sends a request under `/admin` with the operator key that may change state. */
+export const operatorRequest = (method, path) => ask(method, `/admin${path}`, undefined, { "x-api-key": operatorKey() });
 
 async function ask(method, path, body, credentials) {
   const response = await fetch(`${baseUrl()}/api${path}`, {
     method,
     headers: { ...(body && { "content-type": "application/json" }), ...credentials },
     body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(ACK_MS),
+    signal: AbortSignal.timeout(ACK_TIMEOUT_MS),
   });
   const envelope = await response.json();
   if (envelope.success) return envelope.data;
@@ -27,34 +29,34 @@ async function ask(method, path, body, credentials) {
   });
 }
 
-/** The password of every account here. */
+/** Password of every test account. */
 export const PASSWORD = "a quiet line, please";
 
-/** A new account: `{ user, token }`. */
+/** Registers an account: `{ user, token, refreshToken }`. */
 export function account(name) {
   const email = `${randomUUID()}@example.com`;
   return rest("POST", "/auth/register", { name, email, password: PASSWORD });
 }
 
-/** A new public call of an account's. */
+/** Creates a call of this account. It is public unless `fields` say otherwise. */
 export async function newCall({ token }, fields = {}) {
   const data = await rest("POST", "/video-calls", { title: "Signals", type: "public", ...fields }, token);
   return data.call ?? data;
 }
 
-/** An admission as a guest: `{ token, joinToken, user, ... }`. */
+/** Gets an admission as a guest: `{ token, joinToken, user, ... }`. */
 export function guest(roomId, guestName) {
   return rest("POST", "/video-calls/join", { roomId, guestName });
 }
 
-/** An admission of an account. */
+/** Gets an admission for an account: `{ token, joinToken, ... }`. */
 export async function admitted(roomId, { token }) {
   return { token, ...(await rest("POST", "/video-calls/join", { roomId }, token)) };
 }
 
-/** A stock client that remembers every event it received, in order. */
+/** Stock client that records every event it receives, in order. */
 export class Client {
-  /** `{ event, payload }`, oldest first. */
+  /** Received events, `{ event, payload }`, oldest first. */
   received = [];
 
   constructor(url, { token, pid, ...options } = {}) {
@@ -65,13 +67,16 @@ export class Client {
       reconnectionDelayMax: 500,
       auth: { ...(token && { token }), ...(pid && { pid }) },
       ...options,
-      // Named so that a test can ask for the library's own default.
+      // "default" selects the library's own default, which this class overrides above.
       ...(options.transports === "default" && { transports: ["polling", "websocket"] }),
     });
     this.socket.onAny((event, payload) => this.received.push({ event, payload }));
   }
 
-  /** Connected; `auth.pid` is dropped, since from now on the client presents the one it was given. */
+  /**
+   * Creates a client and waits until it is connected. Deletes `auth.pid`, because from then on the
+   * client sends the private session id that the server gave it.
+   */
   static async connected(url, options) {
     const client = new Client(url, options);
     await until("a socket is connected", () => client.socket.connected);
@@ -79,14 +84,14 @@ export class Client {
     return client;
   }
 
-  /** Connects as whom an admission names, and takes a seat. */
+  /** Connects with an admission's token and joins the room. */
   static async seated(url, roomId, admission, options) {
     const client = await Client.connected(url, { token: admission.token, ...options });
     await client.join(roomId, admission);
     return client;
   }
 
-  /** Takes a seat: resolves with `room:joined`. */
+  /** Joins a room. Resolves with the payload of `room:joined`. */
   async join(roomId, { joinToken, ...fields } = {}) {
     const { guestName, passcode } = fields;
     const answer = await this.emit("room:join", { roomId, token: joinToken, guestName, passcode });
@@ -99,27 +104,27 @@ export class Client {
     return this.joined.peerId;
   }
 
-  /** Emits and resolves with the acknowledgement, refusals included. */
+  /** Emits an event. Resolves with the acknowledgement, also when it is a refusal. */
   emit(event, ...args) {
-    return this.socket.timeout(ACK_MS).emitWithAck(event, ...args);
+    return this.socket.timeout(ACK_TIMEOUT_MS).emitWithAck(event, ...args);
   }
 
-  /** The payloads of an event so far, in order. */
+  /** Returns the payloads of this event received so far, in order. */
   all(event) {
     return this.received.filter((received) => received.event === event).map(({ payload }) => payload);
   }
 
-  /** Resolves with the first payload of this event, past or to come, that fits. */
-  event(event, fits, bound) {
-    return until(`the event ${event}`, () => this.all(event).find(fits), bound);
+  /** Resolves with the first payload of this event, already received or not, that matches. */
+  event(event, matches, bound) {
+    return until(`the event ${event}`, () => this.all(event).find(matches), bound);
   }
 
-  /** Resolves at the next `disconnect`, with its reason. Ask before causing it. */
+  /** Resolves at the next `disconnect`, with its reason. Call it before causing the disconnect. */
   nextDisconnect() {
     return within("a disconnect", new Promise((resolve) => this.socket.once("disconnect", resolve)));
   }
 
-  /** Resolves at the next `connect`. Ask before causing it. */
+  /** Resolves at the next `connect`. Call it before causing the disconnect. */
   nextConnect() {
     return within("a connect", new Promise((resolve) => this.socket.once("connect", resolve)));
   }

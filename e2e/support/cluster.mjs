@@ -1,4 +1,4 @@
-// Where the cluster under test is. Whoever starts it says so in the environment.
+// Addresses of the cluster under test, from environment variables, and control of its processes.
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { connect } from "node:net";
@@ -11,32 +11,36 @@ function required(name) {
   return value.replace(/\/$/, "");
 }
 
-/** The load balancer's address: page, REST and sockets. */
+/** Address of the load balancer, which serves page, REST and sockets. */
 export const baseUrl = () => required("BASE_URL");
 
-/** The signaling nodes' own addresses. */
+/** Addresses of the signaling nodes, past the load balancer. */
 export const nodeUrls = () =>
   required("NODE_URLS")
     .split(",")
     .map((url) => url.trim().replace(/\/$/, ""));
 
-/** The key of an operator who may intervene. */
+/** Operator key that may change state. */
 export const operatorKey = () => required("OPERATOR_KEY");
 
-/** Where each pod's metrics are. */
+/** Addresses of each pod's metrics. */
 export const metricsUrls = () => ({ api: [required("API_METRICS_URL")], nodes: required("METRICS_URLS").split(",") });
 
 /**
- * Moves the load balancer's round robin on by one. A page that is reloaded makes the same number of connections each time; when that is a
- * multiple of the number of nodes, it would come back to the same node for ever.
+ * Advances the load balancer's round robin by one node. A reloaded page opens the same number of
+ * connections each time. If that is a multiple of the number of nodes, the page would always return
+ * to the same node.
  */
-export async function turnRoundRobin() {
+export async function advanceRoundRobin() {
   const answer = await fetch(`${baseUrl()}/socket.io/?EIO=4&transport=polling`);
   await answer.text();
 }
 
-/** The sum over these pods, all nodes if not said, of the counters of this name whose labels fit. */
-export async function counted(name, labels = "", pods = metricsUrls().nodes) {
+/**
+ * Sums the counters of this name whose labels contain `labels`, over these pods (default: all
+ * nodes).
+ */
+export async function counterSum(name, labels = "", pods = metricsUrls().nodes) {
   const texts = await Promise.all(pods.map(async (url) => (await fetch(url)).text()));
   const lines = texts.flatMap((text) => text.split("\n"));
   return lines
@@ -46,14 +50,14 @@ export async function counted(name, labels = "", pods = metricsUrls().nodes) {
 
 const artifacts = new URL("../../artifacts/", import.meta.url);
 
-/** The path of a file to keep from this run. */
+/** Returns the path for a file to keep from this run. Creates its folder. */
 export async function artifact(name) {
   await mkdir(artifacts, { recursive: true });
   return fileURLToPath(new URL(name, artifacts));
 }
 
 /**
- * Does something to a process of the cluster, as `devcluster run` offers it.
+ * Sends a signal to a process of the cluster or starts it again, through `devcluster run`.
  * @param {string} service `nodes/0` (in the order of NODE_URLS), `redis`, ...
  * @param {"kill" | "term" | "stop" | "cont" | "start"} action
  */
@@ -62,8 +66,8 @@ export async function control(service, action) {
   if (!response.ok) throw new Error(`${action} ${service}: ${response.status} ${await response.text()}`);
 }
 
-/** One command to the cluster's Redis, which answers OK. */
-export async function command(text) {
+/** Sends a command to the cluster's Redis, which must answer OK. */
+export async function redisCommand(text) {
   const { hostname, port } = new URL(required("REDIS_URL"));
   const socket = connect(Number(port), hostname);
   socket.write(`${text}\r\n`);

@@ -1,27 +1,30 @@
-// A room as docs/PROTOCOL.md tells it, without network and clock: what each event is answered with, and who is told what.
+// Model of a room as docs/PROTOCOL.md describes it, without network and clock. It predicts the
+// answer to each event and the events that each member receives.
 //
-// Members are plain objects of the test's: `{ name, uid, guest }`. What is told is collected as lines, by member.
+// Members are plain objects of the test: `{ name, uid, guest }`. Predicted events are lines of
+// text.
 const RANK = { guest: 0, participant: 1, moderator: 2, host: 3 };
 const MODERATOR = RANK.moderator;
-const LEAST = { admit: "moderator", deny: "moderator", mute: "moderator", kick: "moderator", lock: "moderator" };
+/** Lowest role for each command. All other commands need the host. */
+const REQUIRED_ROLE = { admit: "moderator", deny: "moderator", mute: "moderator", kick: "moderator", lock: "moderator" };
 const MEDIA = { videoEnabled: true, audioEnabled: true, screenShareEnabled: false };
 
-/** A participant's media as one word: what is on. */
-export const onAir = ({ videoEnabled, audioEnabled, screenShareEnabled }) =>
+/** Returns a media state as three letters, for example `VA-`. */
+export const mediaLetters = ({ videoEnabled, audioEnabled, screenShareEnabled }) =>
   `${videoEnabled ? "V" : "-"}${audioEnabled ? "A" : "-"}${screenShareEnabled ? "S" : "-"}`;
 
-export class Room {
-  /** Who is in, or waits, in the order of coming. */
+export class RoomModel {
+  /** Seats of participants and waiting members, in order of arrival. */
   seats = [];
   locked = false;
-  /** What somebody was made, by user. */
-  given = new Map();
+  /** Roles assigned in this room, by user id. */
+  assignedRoles = new Map();
   bans = new Set();
   guestsBanned = false;
-  /** How often a user was removed: tokens from before are no good. */
+  /** Number of removals, by user id. A token from before a removal is refused. */
   removals = new Map();
-  /** Lines that were told and not yet taken. */
-  told = [];
+  /** Predicted events, `{ member, line }`, that the test has not compared yet. */
+  events = [];
   #position = 0;
 
   constructor(owner, { places, settings }) {
@@ -41,36 +44,36 @@ export class Room {
     return this.#sorted(this.seats.filter((seat) => seat.waits));
   }
 
-  /** What joining would give: a role, and whether to wait. */
+  /** Returns the role that a member would join with, and whether they must wait. */
   admission(member) {
     const role =
       member.uid === this.owner || member.uid === this.host
         ? "host"
-        : (this.given.get(member.uid) ?? (member.guest ? "guest" : "participant"));
+        : (this.assignedRoles.get(member.uid) ?? (member.guest ? "guest" : "participant"));
     const { waitingRoomEnabled, autoAdmitGuests } = this.settings;
     return { role, waits: waitingRoomEnabled && RANK[role] < MODERATOR && !(member.guest && autoAdmitGuests) };
   }
 
-  /** `removals`: how often the user had been removed when the token was issued that it comes with. */
+  /** Joins. `removals` is the user's number of removals when their token was issued. */
   join(member, removals) {
     if (this.seatOf(member)) return "ALREADY_IN_ROOM";
     const { role, waits } = this.admission(member);
-    const kept = this.bans.has(member.uid) || (member.guest && this.guestsBanned);
-    if (kept || (this.removals.get(member.uid) ?? 0) > removals) return "BANNED";
+    const banned = this.bans.has(member.uid) || (member.guest && this.guestsBanned);
+    if (banned || (this.removals.get(member.uid) ?? 0) > removals) return "BANNED";
     if (this.locked && RANK[role] < MODERATOR) return "ROOM_LOCKED";
     if (!waits && this.seated.length >= this.places) return "ROOM_FULL";
     if (role === "host" && this.host !== member.uid) this.#makeHost(member.uid);
     let peer = member.uid;
     for (let device = 2; this.at(peer); device += 1) peer = `${member.uid}#${device}`;
-    const seat = { member, peer, role, waits, media: { ...MEDIA }, held: false, position: this.#position };
+    const seat = { member, peer, role, waits, media: { ...MEDIA }, muted: false, position: this.#position };
     if (waits) {
-      this.#tellModerators(`room:join-request ${peer}`);
+      this.#sendToModerators(`room:join-request ${peer}`);
     } else {
       this.#announce(`room:user-joined ${peer} ${role}`);
       seat.position = this.#position;
     }
     this.seats.push(seat);
-    this.#tell(seat, waits ? "room:waiting" : `room:joined ${peer} ${role}`, 0);
+    this.#sendTo(seat, waits ? "room:waiting" : `room:joined ${peer} ${role}`, 0);
     return "OK";
   }
 
@@ -83,7 +86,7 @@ export class Room {
 
   admit(by, { peerId, all }) {
     return this.#command(by, "admit", undefined, () => {
-      const { admitted, full } = this.#letIn((seat) => all || seat.peer === peerId);
+      const { admitted, full } = this.#admit((seat) => all || seat.peer === peerId);
       if (admitted === 0 && full) return "CALL_FULL";
       return admitted === 0 && !all ? "PEER_NOT_FOUND" : "OK";
     });
@@ -93,7 +96,7 @@ export class Room {
     return this.#command(by, "deny", undefined, () => {
       const seat = this.at(peerId);
       if (!seat?.waits) return "PEER_NOT_FOUND";
-      this.#tell(seat, `room:denied ${reason}`);
+      this.#sendTo(seat, `room:denied ${reason}`);
       this.#unseat(seat, "denied");
       return "OK";
     });
@@ -105,24 +108,24 @@ export class Room {
       if (!seat || seat.waits) return "PEER_NOT_FOUND";
       if (RANK[seat.role] >= rank) return "FORBIDDEN";
       seat.media.audioEnabled = false;
-      seat.held = true;
-      this.#announce(`participant:media-state-changed ${seat.peer} ${onAir(seat.media)}`, seat);
-      this.#tell(seat, `participant:muted ${seat.peer} audio`);
+      seat.muted = true;
+      this.#announce(`participant:media-state-changed ${seat.peer} ${mediaLetters(seat.media)}`, seat);
+      this.#sendTo(seat, `participant:muted ${seat.peer} audio`);
       return "OK";
     });
   }
 
-  /** Its own microphone. */
+  /** Switches the member's own microphone. */
   switchAudio(member, { audioEnabled }) {
     const seat = this.seatOf(member);
     if (!seat || seat.waits) return "NOT_IN_ROOM";
     if (audioEnabled && !seat.media.audioEnabled) {
       const free = RANK[seat.role] >= MODERATOR || this.settings.allowParticipantUnmute;
-      if (seat.held && !free) return "FORBIDDEN";
-      seat.held = false;
+      if (seat.muted && !free) return "FORBIDDEN";
+      seat.muted = false;
     }
     seat.media.audioEnabled = audioEnabled;
-    this.#announce(`participant:media-state-changed ${seat.peer} ${onAir(seat.media)}`, seat);
+    this.#announce(`participant:media-state-changed ${seat.peer} ${mediaLetters(seat.media)}`, seat);
     return "OK";
   }
 
@@ -137,7 +140,7 @@ export class Room {
       // Every client of the test has one address.
       if (ban && guest) this.guestsBanned = true;
       for (const seat of this.#sorted(this.seats.filter(({ member }) => member.uid === uid))) {
-        this.#tell(seat, `room:kicked ${seat.peer} ${ban}`);
+        this.#sendTo(seat, `room:kicked ${seat.peer} ${ban}`);
         this.#unseat(seat, "kicked");
       }
       return "OK";
@@ -149,7 +152,7 @@ export class Room {
       const found = this.at(peerId);
       if (!found || found.waits) return "PEER_NOT_FOUND";
       if (RANK[found.role] >= rank) return "FORBIDDEN";
-      this.given.set(found.member.uid, role);
+      this.assignedRoles.set(found.member.uid, role);
       for (const seat of this.seated) {
         if (seat.member.uid === found.member.uid && seat.role !== role) this.#changeRole(seat, role);
       }
@@ -160,12 +163,12 @@ export class Room {
   transferHost(by, { peerId }) {
     return this.#command(by, "transferHost", peerId, (rank) => {
       if (peerId.startsWith("guest-")) return "FORBIDDEN";
-      const heir = this.at(peerId);
-      if (!heir || heir.waits) return "PEER_NOT_FOUND";
-      if (RANK[heir.role] >= rank) return "FORBIDDEN";
-      if (this.owner === this.host) this.owner = heir.member.uid;
-      this.given.set(this.host, "moderator");
-      this.#makeHost(heir.member.uid);
+      const target = this.at(peerId);
+      if (!target || target.waits) return "PEER_NOT_FOUND";
+      if (RANK[target.role] >= rank) return "FORBIDDEN";
+      if (this.owner === this.host) this.owner = target.member.uid;
+      this.assignedRoles.set(this.host, "moderator");
+      this.#makeHost(target.member.uid);
       this.#announceUpdate();
       return "OK";
     });
@@ -186,50 +189,53 @@ export class Room {
       this.places = maxParticipants;
       this.#announceUpdate();
       const wait = this.settings.waitingRoomEnabled;
-      if (before.waitingRoomEnabled && !wait) this.#letIn(() => true);
+      if (before.waitingRoomEnabled && !wait) this.#admit(() => true);
       else if (wait && before.waitingRoomEnabled && !before.autoAdmitGuests && this.settings.autoAdmitGuests) {
-        this.#letIn(({ member }) => member.guest);
+        this.#admit(({ member }) => member.guest);
       }
       return "OK";
     });
   }
 
-  /** Who is there, as figures and snapshots show it. */
+  /**
+   * Returns the participants in the format that the test compares with snapshots and statistics.
+   */
   people() {
-    return this.seated.map(({ peer, role, media }) => `${peer} ${role} ${onAir(media)}`).sort();
+    return this.seated.map(({ peer, role, media }) => `${peer} ${role} ${mediaLetters(media)}`).sort();
   }
 
-  #command(by, name, target, act) {
+  /** Checks that `by` may use a command, then runs it. No member may target their own seat. */
+  #command(by, name, target, run) {
     const seat = this.seatOf(by);
     if (!seat || seat.waits) return "NOT_IN_ROOM";
-    const least = LEAST[name] ?? "host";
-    if (RANK[seat.role] < RANK[least]) return least === "host" ? "HOST_REQUIRED" : "FORBIDDEN";
+    const required = REQUIRED_ROLE[name] ?? "host";
+    if (RANK[seat.role] < RANK[required]) return required === "host" ? "HOST_REQUIRED" : "FORBIDDEN";
     if (target === seat.peer) return "FORBIDDEN";
-    return act(RANK[seat.role]);
+    return run(RANK[seat.role]);
   }
 
   #unseat(gone, reason) {
     this.seats = this.seats.filter((seat) => seat !== gone);
     const { peer, member, role, waits } = gone;
-    if (waits) return this.#tellModerators(`room:join-request-cancelled ${peer} ${reason}`);
+    if (waits) return this.#sendToModerators(`room:join-request-cancelled ${peer} ${reason}`);
     this.#announce(`room:user-left ${peer} ${reason}`);
     if (role !== "host" || this.seated.some((seat) => seat.member.uid === member.uid)) return;
-    const heir = this.seated.reduce((best, seat) => (best && RANK[best.role] >= RANK[seat.role] ? best : seat), undefined);
-    if (heir) this.#makeHost(heir.member.uid);
+    const next = this.seated.reduce((best, seat) => (best && RANK[best.role] >= RANK[seat.role] ? best : seat), undefined);
+    if (next) this.#makeHost(next.member.uid);
   }
 
-  /** Lets in those who wait and are wanted, who came first first, while there are places. */
-  #letIn(wanted) {
+  /** Admits the waiting members that match, in order of arrival, while there are places. */
+  #admit(matches) {
     let admitted = 0;
     let full = false;
-    for (const seat of this.waiting.filter(wanted)) {
+    for (const seat of this.waiting.filter(matches)) {
       if (this.seated.length >= this.places) {
         full = true;
         continue;
       }
       this.#announce(`room:user-joined ${seat.peer} ${seat.role}`);
       Object.assign(seat, { waits: false, position: this.#position });
-      this.#tell(seat, `room:joined ${seat.peer} ${seat.role}`);
+      this.#sendTo(seat, `room:joined ${seat.peer} ${seat.role}`);
       admitted += 1;
     }
     return { admitted, full };
@@ -239,17 +245,17 @@ export class Room {
     this.host = uid;
     for (const seat of this.seated) {
       const { member } = seat;
-      const plain = this.given.get(member.uid) ?? (member.guest ? "guest" : "participant");
+      const plain = this.assignedRoles.get(member.uid) ?? (member.guest ? "guest" : "participant");
       const role = member.uid === uid ? "host" : seat.role === "host" ? plain : seat.role;
       if (role !== seat.role) this.#changeRole(seat, role);
     }
   }
 
   #changeRole(seat, role) {
-    const hears = RANK[seat.role] < MODERATOR && RANK[role] >= MODERATOR;
+    const becomesModerator = RANK[seat.role] < MODERATOR && RANK[role] >= MODERATOR;
     seat.role = role;
     this.#announce(`participant:role-changed ${seat.peer} ${role} ${this.host}`);
-    if (hears) for (const { peer } of this.waiting) this.#tell(seat, `room:join-request ${peer}`);
+    if (becomesModerator) for (const { peer } of this.waiting) this.#sendTo(seat, `room:join-request ${peer}`);
   }
 
   #announceUpdate() {
@@ -258,18 +264,20 @@ export class Room {
     this.#announce(`room:updated ${facts.join(" ")}`);
   }
 
+  /** Predicts an event to all participants except one. */
   #announce(line, except) {
     this.#position += 1;
-    for (const seat of this.seated) if (seat !== except) this.told.push({ member: seat.member, line });
+    for (const seat of this.seated) if (seat !== except) this.events.push({ member: seat.member, line });
   }
 
-  #tell(seat, line, positions = 1) {
+  /** Predicts an event to one member. `positions` is the number of offsets that the event takes. */
+  #sendTo(seat, line, positions = 1) {
     this.#position += positions;
-    this.told.push({ member: seat.member, line });
+    this.events.push({ member: seat.member, line });
   }
 
-  #tellModerators(line) {
-    for (const seat of this.seated) if (RANK[seat.role] >= MODERATOR) this.#tell(seat, line);
+  #sendToModerators(line) {
+    for (const seat of this.seated) if (RANK[seat.role] >= MODERATOR) this.#sendTo(seat, line);
   }
 
   #sorted(seats) {

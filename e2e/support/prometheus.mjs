@@ -1,4 +1,4 @@
-// A real Prometheus beside the cluster under test, with the rules that operators get.
+// Prometheus server that scrapes the cluster under test, with the rules that the chart ships.
 import { spawn } from "node:child_process";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -21,7 +21,7 @@ async function freePort() {
 const targets = (urls) => JSON.stringify(urls.map((url) => new URL(url).host));
 
 export class Prometheus {
-  /** Scrapes every pod each second, under the jobs' names that alerts and dashboards know. */
+  /** Starts a server that scrapes every pod each second, with the job names that the alerts use. */
   static async start() {
     const prometheus = new Prometheus();
     prometheus.folder = await mkdtemp(join(tmpdir(), "prometheus-"));
@@ -49,16 +49,17 @@ scrape_configs:
     return prometheus;
   }
 
-  async ask(path, parameters = {}) {
+  /** Sends a request to the HTTP API. Returns `data`. */
+  async get(path, parameters = {}) {
     const response = await fetch(`${this.url}/api/v1/${path}?${new URLSearchParams(parameters)}`);
     const answer = await response.json();
     if (answer.status !== "success") throw new Error(`${JSON.stringify(parameters)}: ${answer.error}`);
     return answer.data;
   }
 
-  /** What a query comes to now: its series' values. */
+  /** Evaluates a query now. Returns the value of each series. */
   async values(query) {
-    const { result } = await this.ask("query", { query });
+    const { result } = await this.get("query", { query });
     return result.map(({ value }) => Number(value[1]));
   }
 

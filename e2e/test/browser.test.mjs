@@ -1,8 +1,8 @@
-// Two real browsers on the demo page, through the load balancer, on two different signaling nodes.
+// Two browsers on the demo page, through the load balancer, on two different signaling nodes.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { artifact, turnRoundRobin } from "../support/cluster.mjs";
+import { artifact, advanceRoundRobin } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
@@ -20,10 +20,10 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
   after(() => browser?.close());
 
   beforeEach(async () => {
-    host = await Person.arrive(browser);
+    host = await Person.open(browser);
     await host.signUp(HOST);
     link = await host.startCall("Line test");
-    guest = await Person.arrive(browser);
+    guest = await Person.open(browser);
     await guest.joinAsGuest(link, GUEST);
   });
   afterEach(async () => {
@@ -31,27 +31,27 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await host?.close();
   });
 
-  /** Both pages see and hear each other. */
+  /** Waits until both pages are connected and decode each other's frames. */
   async function bothConnected() {
     await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
     await Promise.all([host.seesFrames(), guest.seesFrames()]);
   }
 
-  /** The round robin gives another node to each new connection: a reload moves the guest on. */
+  /** Reloads the guest's page until the two pages are on different nodes. */
   async function onDifferentNodes() {
     let reloads = 0;
     await until("the two pages are on different nodes", async () => {
       const [{ node: one }, { node: two }] = await Promise.all([host.view(), guest.view()]);
       assert.ok(one && two, "each page knows its node");
       if (one !== two) return true;
-      if (reloads++ % 2) await turnRoundRobin();
+      if (reloads++ % 2) await advanceRoundRobin();
       await guest.page.reload();
       await guest.seated();
       return false;
     });
   }
 
-  test("on different nodes they connect and each decodes the other's frames", async () => {
+  test("pages on different nodes connect and each decodes the other's frames", async () => {
     await onDifferentNodes();
     await bothConnected();
     const [one, two] = await Promise.all([host.view(), guest.view()]);
@@ -63,11 +63,11 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await guest.page.setViewportSize({ width: 360, height: 740 });
     await guest.seesFrames();
     const overflow = await guest.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    assert.ok(overflow <= 0, "nothing sticks out of a phone's width");
+    assert.ok(overflow <= 0, "the page fits the width of a phone");
     await guest.page.screenshot({ path: await artifact("call-phone.png") });
   });
 
-  test("muting and turning the camera off shows at the other side, and so does undoing it", async () => {
+  test("the other page shows when microphone and camera are turned off and on again", async () => {
     await bothConnected();
     const label = () => host.tile(GUEST).getAttribute("aria-label");
     await guest.press("Turn off microphone");
@@ -81,10 +81,10 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await bothConnected();
   });
 
-  test("chat text arrives as text, never as markup, and counts as unread until it is looked at", async () => {
+  test("chat text arrives as text, never as markup, and counts as unread until the panel is opened", async () => {
     const text = '<b>bold</b> <img src=x onerror="window.pwned = true">';
     await guest.press("Chat");
-    await guest.say(text);
+    await guest.sendChat(text);
     await host.press("Chat, 1 unread");
     const message = host.page.locator(".message p");
     await message.waitFor();
@@ -95,7 +95,7 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await host.page.getByText(`${GUEST} is typing…`).waitFor();
   });
 
-  test("screens shared by both at the same moment reach both, and stopping takes them away", async () => {
+  test("screens shared by both users at the same time reach both, and stopping removes them", async () => {
     await bothConnected();
     await Promise.all([host.press("Share screen"), guest.press("Share screen")]);
     await Promise.all([host.tile(`${GUEST}'s screen`).waitFor(), guest.tile(`${HOST}'s screen`).waitFor()]);
@@ -110,7 +110,7 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await bothConnected();
   });
 
-  test("a reloaded page is back in the call as the same person, once", async () => {
+  test("a reloaded page returns to the call as the same participant, without a duplicate", async () => {
     await bothConnected();
     const { peerId } = await guest.view();
     await guest.page.reload();
@@ -120,8 +120,8 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     assert.equal(await host.page.locator(".tile").count(), 2);
   });
 
-  test("a third person joins and everybody is connected to everybody", async () => {
-    const third = await Person.arrive(browser, { width: 900, height: 700 });
+  test("a third participant joins and all three are connected to each other", async () => {
+    const third = await Person.open(browser, { width: 900, height: 700 });
     await third.joinAsGuest(link, "Third Party");
     await Promise.all([
       host.connectedTo(GUEST, "Third Party"),
@@ -133,7 +133,7 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await host.tile("Third Party").waitFor({ state: "detached" });
   });
 
-  test("leaving takes the tile away at the other side", async () => {
+  test("leaving removes the participant's tile from the other page", async () => {
     await bothConnected();
     await guest.press("Leave");
     await guest.page.getByRole("heading", { name: "You left the call" }).waitFor();
@@ -141,14 +141,14 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     assert.deepEqual((await host.view()).peers, []);
   });
 
-  test("the host ends the call for everybody and nobody can come back", async () => {
+  test("when the host ends the call it is over for all, and no one can return", async () => {
     await bothConnected();
     await host.press("End for all");
     await host.page.getByRole("button", { name: "End the call", exact: true }).click();
     for (const { page } of [host, guest]) await page.getByRole("heading", { name: "The call has ended" }).waitFor();
     const noCall = guest.page.getByRole("heading", { name: "No call here" });
-    // The record is written a moment after the call has ended.
-    await until("the link leads nowhere", async () => {
+    // The record is written shortly after the call has ended.
+    await until("the link shows no call", async () => {
       await guest.page.goto(link);
       await noCall.or(guest.page.getByRole("button", { name: "Join the call" })).waitFor();
       return noCall.isVisible();
@@ -156,18 +156,18 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
   });
 });
 
-describe("the front door", { timeout: 120_000 }, () => {
+describe("joining a call", { timeout: 120_000 }, () => {
   let browser;
   before(async () => {
     browser = await launch();
   });
   after(() => browser?.close());
 
-  test("a passcode keeps out who does not know it, in words, and lets in who does", async () => {
-    const host = await Person.arrive(browser);
+  test("a wrong passcode is refused with a message, and the right one is accepted", async () => {
+    const host = await Person.open(browser);
     await host.signUp(HOST);
     const link = await host.startCall("Secret line", { passcode: "open sesame" });
-    const guest = await Person.arrive(browser, { width: 360, height: 740 });
+    const guest = await Person.open(browser, { width: 360, height: 740 });
     await guest.page.goto(link);
     await guest.page.getByLabel("Your name").fill(GUEST);
     await guest.page.getByLabel("Passcode of the call").fill("wrong one");
@@ -181,26 +181,26 @@ describe("the front door", { timeout: 120_000 }, () => {
     await host.close();
   });
 
-  test("without a camera or a microphone one still joins, sees and hears the others", async () => {
-    const host = await Person.arrive(browser);
+  test("a user without camera and microphone joins and receives the others' media", async () => {
+    const host = await Person.open(browser);
     await host.signUp(HOST);
     const link = await host.startCall("Listeners welcome");
-    const listener = await Person.arrive(browser);
+    const listener = await Person.open(browser);
     await listener.page.addInitScript(() => {
       navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("none", "NotFoundError"));
     });
     await listener.joinAsGuest(link, GUEST);
     await Promise.all([host.connectedTo(GUEST), listener.connectedTo(HOST)]);
     await listener.seesFrames();
-    await until("the host sees that nothing comes from there", async () =>
+    await until("the host sees microphone and camera as off", async () =>
       /microphone off, camera off/.test(await host.tile(GUEST).getAttribute("aria-label")),
     );
     await listener.close();
     await host.close();
   });
 
-  test("a wrong password and an unknown call are refused in words", async () => {
-    const person = await Person.arrive(browser);
+  test("a wrong password and an unknown call are refused with a message", async () => {
+    const person = await Person.open(browser);
     const { page } = person;
     await page.goto(`${process.env.BASE_URL}/?room=NOSUCHROOM00`);
     await page.getByRole("heading", { name: "No call here" }).waitFor();

@@ -1,4 +1,4 @@
-// A call in two browsers outlives the node that serves one of them.
+// A call between two browsers survives the death of the node that serves one of them.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
@@ -15,7 +15,7 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
   });
   after(() => browser?.close());
 
-  /** The position in NODE_URLS of the node with this name: each node tells its own to who joins through it. */
+  /** Returns the index in NODE_URLS of the node with this name, which `room:joined` contains. */
   async function positionOf(name) {
     const owner = await account("Node Finder");
     const { roomId } = await newCall(owner);
@@ -24,23 +24,23 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
       client.close();
       if (client.joined.node === name) return position;
     }
-    throw new Error(`no node is called ${name}`);
+    throw new Error(`no node has the name ${name}`);
   }
 
-  test("the call goes on, both pages recover without a reload, and a third person joins", async () => {
-    const host = await Person.arrive(browser);
+  test("the call continues, both pages recover without a reload, and a third participant joins", async () => {
+    const host = await Person.open(browser);
     await host.signUp(HOST);
     const link = await host.startCall("Uncut");
-    const guest = await Person.arrive(browser);
+    const guest = await Person.open(browser);
     await guest.joinAsGuest(link, GUEST);
     await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
     await Promise.all([host.seesFrames(), guest.seesFrames()]);
-    // Lost by a reload, and so its proof that there was none.
+    // A reload would clear this variable, so it proves that there was no reload.
     for (const { page } of [host, guest]) await page.evaluate(() => (window.neverReloaded = true));
 
     const { node } = await guest.view();
     const killed = `nodes/${await positionOf(node)}`;
-    // Watched in the page, and from before the kill: it may be over within a few frames.
+    // Waits in the page and from before the kill, because the state may last only a few frames.
     const noticed = guest.page.waitForFunction(() => window.switchboard.status === "reconnecting");
     await control(killed, "kill");
     try {
@@ -49,14 +49,14 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
       await Promise.all([host.seated(), guest.seated()]);
       await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
 
-      assert.notEqual((await guest.view()).node, node, "the page goes through another node");
+      assert.notEqual((await guest.view()).node, node, "the page uses another node");
 
       await guest.press("Chat");
-      await guest.say("Still here");
+      await guest.sendChat("Still here");
       await host.page.getByRole("button", { name: "Chat, 1 unread" }).click();
       await host.page.locator(".message p", { hasText: "Still here" }).waitFor();
 
-      const third = await Person.arrive(browser);
+      const third = await Person.open(browser);
       await third.joinAsGuest(link, "Third Party");
       await Promise.all([
         host.connectedTo(GUEST, "Third Party"),

@@ -1,9 +1,10 @@
-// The waiting room over three nodes: who waits sees nothing and can do nothing, and is let in or turned away whoever comes and goes meanwhile.
+// The waiting room over three nodes: a waiting participant receives nothing and may do nothing, and
+// is admitted or denied while others join, leave and reconnect.
 import assert from "node:assert/strict";
 import { afterEach, before, describe, test } from "node:test";
 import { Client, account, admitted, guest, newCall } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
-import { Line } from "../support/line.mjs";
+import { TcpProxy } from "../support/tcp-proxy.mjs";
 import { until } from "../support/until.mjs";
 
 const WAITING = { waitingRoomEnabled: true, autoAdmitGuests: false };
@@ -33,7 +34,7 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     return opening(await Client.seated(url, roomId, who.user.isGuest ? who : await admitted(roomId, who)));
   }
 
-  /** Comes in, and is told to wait. */
+  /** Connects a client, joins, and asserts that it must wait. */
   async function waiter(url, roomId, who) {
     const client = opening(await Client.connected(url, { token: who.token }));
     const answer = await client.emit("room:join", { roomId });
@@ -43,11 +44,11 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     return client;
   }
 
-  /** The host's call, with the host in it unless it is to be late. */
+  /** Creates the host's call. The host joins it unless `late` is set. */
   async function held({ late, ...fields } = {}) {
     const { roomId } = await newCall(host, { settings: WAITING, ...fields });
-    const chair = late ? undefined : await seated(one, roomId, host);
-    return { roomId, chair };
+    const hostClient = late ? undefined : await seated(one, roomId, host);
+    return { roomId, hostClient };
   }
 
   const requested = (client, peer) => client.event("room:join-request", ({ participant }) => participant.peerId === peer);
@@ -66,21 +67,21 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     return answer;
   }
 
-  test("host and moderators hear who waits, the others do not, and who waits sees nothing and may do nothing", async () => {
-    const { roomId, chair } = await held();
-    await done(chair, "room:update", { settings: { waitingRoomEnabled: false } });
+  test("only host and moderators receive join requests, and a waiting participant receives and may do nothing", async () => {
+    const { roomId, hostClient } = await held();
+    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: false } });
     const moderator = await seated(two, roomId, ann);
     const participant = await seated(three, roomId, bob);
-    await done(chair, "participant:set-role", { peerId: moderator.peerId, role: "moderator" });
+    await done(hostClient, "participant:set-role", { peerId: moderator.peerId, role: "moderator" });
     await moderator.event("participant:role-changed", ({ role }) => role === "moderator");
-    await done(chair, "room:update", { settings: WAITING });
+    await done(hostClient, "room:update", { settings: WAITING });
 
     const client = await waiter(two, roomId, await guest(roomId, "Patient"));
-    for (const hears of [chair, moderator]) {
+    for (const hears of [hostClient, moderator]) {
       const { participant: who } = await requested(hears, client.id);
       assert.deepEqual([who.user.name, who.role, who.connectionState], ["Patient", "guest", "waiting"]);
     }
-    const to = chair.peerId;
+    const to = hostClient.peerId;
     for (const [event, payload] of [
       ["webrtc:offer", { to, offer: { type: "offer", sdp: "v=0\r\n" } }],
       ["webrtc:answer", { to, answer: { type: "answer", sdp: "v=0\r\n" } }],
@@ -107,11 +108,11 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     }
     await refused(client, "room:join", { roomId }, "ALREADY_IN_ROOM");
     assert.equal((await done(client, "webrtc:get-ice-servers")).success, true);
-    await refused(chair, "webrtc:offer", { to: client.id, offer: { type: "offer", sdp: "v=0\r\n" } }, "PEER_NOT_FOUND");
+    await refused(hostClient, "webrtc:offer", { to: client.id, offer: { type: "offer", sdp: "v=0\r\n" } }, "PEER_NOT_FOUND");
 
-    await done(chair, "chat:message", { message: "among ourselves" });
+    await done(hostClient, "chat:message", { message: "among ourselves" });
     await participant.event("chat:message", () => true);
-    const { participants, call } = await done(chair, "webrtc:get-stats", {});
+    const { participants, call } = await done(hostClient, "webrtc:get-stats", {});
     assert.deepEqual([ids(participants).includes(client.id), call.waiting], [false, 1]);
     assert.deepEqual(participant.all("room:join-request"), []);
     await refused(participant, "room:admit", { peerId: client.id }, "FORBIDDEN");
@@ -120,25 +121,25 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     const joined = await letIn(client);
     assert.deepEqual(ids(joined.participants), ids([...participants, { peerId: client.id }]));
     const ice = (event) => event !== "webrtc:ice-servers";
-    assert.deepEqual(events(client).filter(ice), ["room:waiting", "room:joined"], "who waited was told nothing else");
+    assert.deepEqual(events(client).filter(ice), ["room:waiting", "room:joined"], "a waiting participant receives nothing else");
     await come(participant, client.id);
     await done(client, "chat:message", { message: "thank you" });
-    await chair.event("chat:message", ({ from }) => from === client.id);
-    assert.equal(chair.all("room:join-request").length, 1);
+    await hostClient.event("chat:message", ({ from }) => from === client.id);
+    assert.equal(hostClient.all("room:join-request").length, 1);
   });
 
-  test("the host who arrives late sees who waits, a newly made moderator too, and all are let in at once", async () => {
+  test("a late host and a new moderator learn who is waiting, and one command admits all", async () => {
     const { roomId } = await held({ late: true });
     const users = [await waiter(two, roomId, ann), await waiter(three, roomId, bob)];
     const last = await waiter(one, roomId, await guest(roomId, "Last"));
-    const chair = await seated(one, roomId, host);
-    assert.deepEqual(ids(chair.joined.waiting), [...users, last].map(({ id }) => id).sort());
-    assert.deepEqual(ids(chair.joined.participants), [chair.peerId]);
+    const hostClient = await seated(one, roomId, host);
+    assert.deepEqual(ids(hostClient.joined.waiting), [...users, last].map(({ id }) => id).sort());
+    assert.deepEqual(ids(hostClient.joined.participants), [hostClient.peerId]);
 
-    await done(chair, "room:admit", { peerId: users[0].id });
+    await done(hostClient, "room:admit", { peerId: users[0].id });
     const promoted = await letIn(users[0]);
-    assert.equal(promoted.waiting, undefined, "a participant is not told who waits");
-    await done(chair, "participant:set-role", { peerId: promoted.peerId, role: "moderator" });
+    assert.equal(promoted.waiting, undefined, "a participant does not see the waiting room");
+    await done(hostClient, "participant:set-role", { peerId: promoted.peerId, role: "moderator" });
     await requested(users[0], users[1].id);
     await requested(users[0], last.id);
 
@@ -146,136 +147,137 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     assert.deepEqual([...all].sort(), [users[1].id, last.id].sort());
     for (const client of [users[1], last]) {
       await letIn(client);
-      await come(chair, client.id);
+      await come(hostClient, client.id);
     }
-    assert.deepEqual((await done(chair, "room:admit", { all: true })).admitted, [], "nobody is left");
+    assert.deepEqual((await done(hostClient, "room:admit", { all: true })).admitted, [], "no one is waiting");
   });
 
-  test("who finds no place when the waiting room is switched off gets the next that is free, who came first first", async () => {
-    const { roomId, chair } = await held({ maxParticipants: 2 });
+  test("when the waiting room is switched off in a full call, waiting participants get free places in order", async () => {
+    const { roomId, hostClient } = await held({ maxParticipants: 2 });
     const waiting = [await waiter(two, roomId, ann), await waiter(three, roomId, bob)];
-    await requested(chair, waiting[1].id);
-    await done(chair, "room:update", { settings: { waitingRoomEnabled: false } });
+    await requested(hostClient, waiting[1].id);
+    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: false } });
     await letIn(waiting[0]);
     assert.deepEqual(waiting[1].all("room:joined"), [], "every place is taken");
     await done(waiting[0], "room:leave", {});
     const joined = await letIn(waiting[1]);
-    assert.deepEqual(ids(joined.participants), [chair.peerId, waiting[1].id].sort());
-    await come(chair, waiting[1].id);
+    assert.deepEqual(ids(joined.participants), [hostClient.peerId, waiting[1].id].sort());
+    await come(hostClient, waiting[1].id);
   });
 
-  test("who is turned away is told why, is in no room, and may ask again", async () => {
-    const { roomId, chair } = await held();
+  test("a denied participant receives the reason, is in no room, and may ask again", async () => {
+    const { roomId, hostClient } = await held();
     const client = await waiter(two, roomId, ann);
-    await requested(chair, client.id);
-    await refused(chair, "room:deny", { peerId: client.id, reason: "x".repeat(201) }, "VALIDATION_ERROR");
-    await refused(chair, "room:deny", { peerId: chair.peerId }, "PEER_NOT_FOUND");
-    // Asked in the very instant in which it is told: it is in no room by then.
+    await requested(hostClient, client.id);
+    await refused(hostClient, "room:deny", { peerId: client.id, reason: "x".repeat(201) }, "VALIDATION_ERROR");
+    await refused(hostClient, "room:deny", { peerId: hostClient.peerId }, "PEER_NOT_FOUND");
+    // The client joins again as soon as it is denied: by then the server no longer has it in the
+    // room.
     const again = new Promise((resolve) => {
       client.socket.once("room:denied", () => resolve(client.emit("room:join", { roomId })));
     });
-    await done(chair, "room:deny", { peerId: client.id, reason: "after lunch" });
+    await done(hostClient, "room:deny", { peerId: client.id, reason: "after lunch" });
     assert.deepEqual(await client.event("room:denied", () => true), { roomId, reason: "after lunch" });
-    const cancelled = await chair.event("room:join-request-cancelled", () => true);
+    const cancelled = await hostClient.event("room:join-request-cancelled", () => true);
     assert.deepEqual(cancelled, { peerId: client.id, userId: client.id, reason: "denied" });
     assert.deepEqual(await again, { success: true, roomId, waiting: true });
-    await until("a second request", () => chair.all("room:join-request").length === 2);
-    await done(chair, "room:admit", { peerId: client.id });
+    await until("a second request", () => hostClient.all("room:join-request").length === 2);
+    await done(hostClient, "room:admit", { peerId: client.id });
     await letIn(client);
   });
 
-  test("who left its place in the lobby cannot be let in any more", async () => {
-    const { roomId, chair } = await held();
+  test("a participant who left the waiting room cannot be admitted", async () => {
+    const { roomId, hostClient } = await held();
     const leaves = await waiter(two, roomId, ann);
     const closes = await waiter(three, roomId, bob);
-    for (const client of [leaves, closes]) await requested(chair, client.id);
+    for (const client of [leaves, closes]) await requested(hostClient, client.id);
     await done(leaves, "room:leave", { roomId });
     closes.close();
     for (const { id } of [leaves, closes]) {
-      const { reason } = await chair.event("room:join-request-cancelled", ({ peerId }) => peerId === id);
+      const { reason } = await hostClient.event("room:join-request-cancelled", ({ peerId }) => peerId === id);
       assert.equal(reason, "left");
-      await refused(chair, "room:admit", { peerId: id }, "PEER_NOT_FOUND");
+      await refused(hostClient, "room:admit", { peerId: id }, "PEER_NOT_FOUND");
     }
-    assert.deepEqual((await done(chair, "room:admit", { all: true })).admitted, []);
-    assert.deepEqual(chair.all("room:user-joined"), []);
+    assert.deepEqual((await done(hostClient, "room:admit", { all: true })).admitted, []);
+    assert.deepEqual(hostClient.all("room:user-joined"), []);
   });
 
-  test("who waits keeps its place over a lost socket of its own, or the host's", async () => {
-    const { roomId, chair } = await held();
+  test("a waiting participant keeps the place when their own or the host's socket is lost", async () => {
+    const { roomId, hostClient } = await held();
     const client = await waiter(two, roomId, ann);
-    await requested(chair, client.id);
-    for (const each of [client, chair]) {
+    await requested(hostClient, client.id);
+    for (const each of [client, hostClient]) {
       const back = each.nextConnect();
       each.socket.io.engine.close();
       await back;
       assert.equal(each.socket.recovered, true);
     }
     await refused(client, "chat:message", { message: "hello" }, "NOT_IN_ROOM");
-    assert.equal((await done(chair, "webrtc:get-stats", {})).call.waiting, 1);
-    assert.deepEqual(chair.all("room:join-request-cancelled"), []);
-    await done(chair, "room:admit", { peerId: client.id });
+    assert.equal((await done(hostClient, "webrtc:get-stats", {})).call.waiting, 1);
+    assert.deepEqual(hostClient.all("room:join-request-cancelled"), []);
+    await done(hostClient, "room:admit", { peerId: client.id });
     await letIn(client);
     await done(client, "chat:message", { message: "here" });
-    await chair.event("chat:message", ({ from }) => from === client.id);
+    await hostClient.event("chat:message", ({ from }) => from === client.id);
   });
 
-  test("who is let in while its socket is away finds itself in the room, on another node", async () => {
-    const { roomId, chair } = await held();
-    const line = opening(await Line.to(two));
-    const client = await waiter(line.url, roomId, ann);
-    await requested(chair, client.id);
-    // Nothing to connect to until it is let in.
-    line.lay("http://127.0.0.1:1");
+  test("a participant admitted while disconnected is in the room after reconnecting to another node", async () => {
+    const { roomId, hostClient } = await held();
+    const proxy = opening(await TcpProxy.to(two));
+    const client = await waiter(proxy.url, roomId, ann);
+    await requested(hostClient, client.id);
+    // The client cannot reconnect until it is admitted.
+    proxy.pointTo("http://127.0.0.1:1");
     const gone = client.nextDisconnect();
-    line.cut();
+    proxy.cut();
     await gone;
-    await done(chair, "room:admit", { peerId: client.id });
-    await come(chair, client.id);
-    await done(chair, "chat:message", { message: "while you were away" });
+    await done(hostClient, "room:admit", { peerId: client.id });
+    await come(hostClient, client.id);
+    await done(hostClient, "chat:message", { message: "while you were away" });
     const back = client.nextConnect();
-    line.lay(three);
+    proxy.pointTo(three);
     await back;
     assert.equal(client.socket.recovered, true);
     const joined = await letIn(client);
-    assert.deepEqual(ids(joined.participants), ids([{ peerId: client.id }, { peerId: chair.peerId }]));
+    assert.deepEqual(ids(joined.participants), ids([{ peerId: client.id }, { peerId: hostClient.peerId }]));
     await client.event("chat:message", ({ message }) => message === "while you were away");
     await done(client, "chat:message", { message: "here I am" });
-    await chair.event("chat:message", ({ from }) => from === client.id);
+    await hostClient.event("chat:message", ({ from }) => from === client.id);
     assert.equal(client.all("room:joined").length, 1);
   });
 
-  test("nobody is let in without a place, and who is left waits on", async () => {
-    const { roomId, chair } = await held({ maxParticipants: 2 });
+  test("a full call admits no one, and the others keep waiting", async () => {
+    const { roomId, hostClient } = await held({ maxParticipants: 2 });
     const first = await waiter(two, roomId, ann);
-    await requested(chair, first.id);
+    await requested(hostClient, first.id);
     const second = await waiter(three, roomId, bob);
-    await requested(chair, second.id);
-    assert.deepEqual((await done(chair, "room:admit", { all: true })).admitted, [first.id], "who came first");
+    await requested(hostClient, second.id);
+    assert.deepEqual((await done(hostClient, "room:admit", { all: true })).admitted, [first.id], "who came first");
     await letIn(first);
-    await refused(chair, "room:admit", { peerId: second.id }, "CALL_FULL");
-    await refused(chair, "room:admit", { all: true }, "CALL_FULL");
+    await refused(hostClient, "room:admit", { peerId: second.id }, "CALL_FULL");
+    await refused(hostClient, "room:admit", { all: true }, "CALL_FULL");
     assert.deepEqual(second.all("room:joined"), []);
     await done(first, "room:leave");
-    await chair.event("room:user-left", ({ peerId }) => peerId === first.id);
-    await done(chair, "room:admit", { peerId: second.id });
+    await hostClient.event("room:user-left", ({ peerId }) => peerId === first.id);
+    await done(hostClient, "room:admit", { peerId: second.id });
     await letIn(second);
   });
 
-  test("guests are let in by themselves when the call says so, also those who wait already; users still wait", async () => {
-    const { roomId, chair } = await held();
+  test("with autoAdmitGuests waiting and new guests are admitted without a moderator, and users still wait", async () => {
+    const { roomId, hostClient } = await held();
     const early = await waiter(two, roomId, await guest(roomId, "Early"));
     const user = await waiter(three, roomId, ann);
-    await requested(chair, user.id);
-    await done(chair, "room:update", { settings: { autoAdmitGuests: true } });
+    await requested(hostClient, user.id);
+    await done(hostClient, "room:update", { settings: { autoAdmitGuests: true } });
     await letIn(early);
     const late = await seated(two, roomId, await guest(roomId, "Late"));
-    await come(chair, late.peerId);
-    const requests = chair.all("room:join-request").map(({ participant }) => participant);
+    await come(hostClient, late.peerId);
+    const requests = hostClient.all("room:join-request").map(({ participant }) => participant);
     assert.deepEqual(ids(requests), [early.id, user.id].sort());
     assert.deepEqual(user.all("room:joined"), []);
-    await done(chair, "room:update", { settings: { waitingRoomEnabled: false } });
+    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: false } });
     await letIn(user);
-    const { call } = await done(chair, "webrtc:get-stats", {});
+    const { call } = await done(hostClient, "webrtc:get-stats", {});
     assert.deepEqual([call.waiting, call.currentParticipants], [0, 4]);
   });
 });

@@ -1,8 +1,9 @@
-// A meeting of three on the demo page, each on a node of their own where there are as many: from the lobby to the end.
+// A meeting of three users on the demo page, from the waiting room to the end of the call. Each
+// user is on a different node if there are enough nodes.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { artifact, nodeUrls, turnRoundRobin } from "../support/cluster.mjs";
+import { artifact, nodeUrls, advanceRoundRobin } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
@@ -24,8 +25,8 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
   });
 
   /**
-   * Reloads pages until all three are on different nodes, as far as there are: the round robin gives another to each
-   * connection. Who reloads has left, and asks to be let in again.
+   * Reloads pages until all three are on different nodes, or on all nodes if there are fewer. The
+   * load balancer gives each connection the next node. A reloaded page must be admitted again.
    */
   async function spread() {
     const [people, names] = [
@@ -38,7 +39,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
       const nodes = await Promise.all(people.map(async (person) => (await person.view()).node));
       if (new Set(nodes).size === wanted) return true;
       const again = nodes.findLastIndex((node, index) => nodes.indexOf(node) < index);
-      if (reloads++ % 2) await turnRoundRobin();
+      if (reloads++ % 2) await advanceRoundRobin();
       await people[again].page.reload();
       await button(host, `Admit ${names[again]}`).click();
       await people[again].seated();
@@ -60,7 +61,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     );
 
   test("lobby, admit, chat, mute, share, roles, kick, transfer and end", async () => {
-    host = await Person.arrive(browser);
+    host = await Person.open(browser);
     await host.signUp(HOST);
     const link = await host.startCall("Board meeting");
     await host.press("People, 1 in the call");
@@ -73,11 +74,11 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await settings.getByRole("button", { name: "Save" }).click();
     await notice(host, "settings are saved");
 
-    // Who comes waits, and sees nobody.
-    user = await Person.arrive(browser);
+    // New participants wait and see no one.
+    user = await Person.open(browser);
     await user.signUp(USER);
     await user.askToJoin(link);
-    guest = await Person.arrive(browser, { width: 390, height: 780 });
+    guest = await Person.open(browser, { width: 390, height: 780 });
     await guest.askToJoin(link, GUEST);
     for (const person of [user, guest]) {
       await person.page.getByRole("heading", { name: "Waiting to be admitted" }).waitFor();
@@ -89,7 +90,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await button(host, `Admit ${GUEST}`).waitFor();
     await host.page.screenshot({ path: await artifact("meeting-lobby.png") });
 
-    // The host's reload forgets nobody who waits.
+    // After the host's reload the waiting participants are still listed.
     await host.page.reload();
     await host.seated();
     await host.press("People, 1 in the call, 2 waiting");
@@ -108,23 +109,23 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
       guest.connectedTo(HOST, USER),
     ]);
 
-    // Chat, to all and to one; who came later reads it.
+    // Chat to all and to one participant.
     await host.press("Chat");
-    await host.say("<i>Welcome</i>");
+    await host.sendChat("<i>Welcome</i>");
     await host.page.getByRole("combobox", { name: "To" }).selectOption({ label: `${USER} only` });
-    await host.say("between us");
+    await host.sendChat("between us");
     await user.press("Chat, 2 unread");
     await user.page.getByText("Ada Host to you only").waitFor();
     await guest.press("Chat, 1 unread");
     await guest.page.locator(".message p", { hasText: "<i>Welcome</i>" }).waitFor();
-    assert.equal(await guest.page.locator(".message").count(), 1, "what was private stays private");
+    assert.equal(await guest.page.locator(".message").count(), 1, "a private message does not reach others");
     const overflow = await guest.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-    assert.ok(overflow <= 0, "nothing sticks out of a phone's width");
+    assert.ok(overflow <= 0, "the page fits the width of a phone");
     await guest.page.screenshot({ path: await artifact("meeting-chat-phone.png") });
     await button(guest, "Close panel").click();
     await host.page.screenshot({ path: await artifact("meeting-chat.png") });
 
-    // Muted by the host: off at once, and off it stays.
+    // The host mutes the guest, who cannot unmute themselves.
     await host.press("People, 3 in the call");
     await actions(host, GUEST, "Mute");
     await notice(guest, "A moderator has muted you");
@@ -134,7 +135,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await until("the microphone is off again", () => button(guest, "Turn on microphone").isVisible());
     await muted(GUEST, user);
 
-    // A screen.
+    // Screen sharing.
     await user.press("Share screen");
     await Promise.all([host, guest].map((person) => person.tile(`${USER}'s screen`).waitFor()));
     await host.page.screenshot({ path: await artifact("meeting-screen.png") });
@@ -152,7 +153,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await guest.page.getByRole("heading", { name: "You were removed from the call" }).waitFor();
     await host.tile(GUEST).waitFor({ state: "detached" });
 
-    // The lock, the new host, the end.
+    // Lock, new host, end of the call.
     await button(user, "Lock the call").click();
     await notice(host, "The call is locked");
     await actions(host, USER, "Make host");

@@ -1,20 +1,23 @@
-// Random sequences of events from random roles on several nodes, against a small model of a room: each answer, everything that anybody is
-// told, and what figures and newcomers see are as the model says. `MODEL_SEED` repeats a run, whose seed is printed.
+// Model-based test: random events from random roles on several nodes, compared with a model of a
+// room. Every answer, every event that a member receives, and every snapshot and statistic must
+// equal the model's. Each run prints its seed; `MODEL_SEED` repeats a run.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, PASSWORD, account, guest, newCall, rest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
-import { Room, onAir } from "../support/model.mjs";
+import { RoomModel, mediaLetters } from "../support/model.mjs";
 import { until } from "../support/until.mjs";
 
 const SEED = Number(process.env.MODEL_SEED ?? Date.now() % 1_000_000);
 const ROOMS = 4;
 const STEPS = 110;
-/** Between two losses of one's socket: what took the seat back less than a second ago keeps it. */
-const APART_MS = 2000;
+/**
+ * Shortest time between two reconnects of a member: a seat stays with its socket for one second.
+ */
+const RECONNECT_INTERVAL_MS = 2000;
 
-/** Random numbers that a seed repeats (mulberry32). */
+/** Returns a seeded random number generator (mulberry32). */
 function random(seed) {
   let state = seed;
   const next = () => {
@@ -28,8 +31,8 @@ function random(seed) {
   return { pick, chance };
 }
 
-/** What the model says of an event; those it does not speak of are none of its lines. */
-const LINES = {
+/** Converts an event to the line that the model predicts for it. */
+const EVENT_LINES = {
   "room:waiting": () => "",
   "room:joined": ({ peerId, role }) => ` ${peerId} ${role}`,
   "room:user-joined": ({ participant }) => ` ${participant.peerId} ${participant.role}`,
@@ -41,18 +44,19 @@ const LINES = {
   "room:updated": ({ locked, maxParticipants, hostId, ownerId, settings: s }) =>
     ` ${[locked, maxParticipants, hostId, ownerId, s.waitingRoomEnabled, s.autoAdmitGuests, s.allowParticipantUnmute].join(" ")}`,
   "participant:role-changed": ({ peerId, role, hostId }) => ` ${peerId} ${role} ${hostId}`,
-  "participant:media-state-changed": ({ peerId, mediaState }) => ` ${peerId} ${onAir(mediaState)}`,
+  "participant:media-state-changed": ({ peerId, mediaState }) => ` ${peerId} ${mediaLetters(mediaState)}`,
   "participant:muted": ({ peerId, kind }) => ` ${peerId} ${kind}`,
 };
-const SILENT = ["webrtc:ice-servers", "server:tick", "participant:connection-changed"];
+/** Events that the model does not predict. */
+const NOT_MODELED = ["webrtc:ice-servers", "server:tick", "participant:connection-changed"];
 
 function lines(client) {
   return client.received
-    .filter(({ event }) => !SILENT.includes(event))
-    .map(({ event, payload }) => event + (LINES[event]?.(payload) ?? " is of no model"));
+    .filter(({ event }) => !NOT_MODELED.includes(event))
+    .map(({ event, payload }) => event + (EVENT_LINES[event]?.(payload) ?? " is not in the model"));
 }
 
-/** The events of the wire by the model's names for them. */
+/** Event on the wire for each command of the model. */
 const COMMANDS = {
   admit: "room:admit",
   deny: "room:deny",
@@ -65,9 +69,10 @@ const COMMANDS = {
   switchAudio: "participant:update-media-state",
 };
 
-/** One room of the cluster beside its model, and those who come and go there. */
+/** One room of the cluster with its members, and the model of that room. */
 class Trial {
-  trail = [];
+  /** Steps so far, for the error message. */
+  steps = [];
 
   constructor(seed) {
     Object.assign(this, random(seed), { seed });
@@ -78,7 +83,7 @@ class Trial {
     const settings = { waitingRoomEnabled: trial.chance(0.6), autoAdmitGuests: trial.chance(0.4), allowParticipantUnmute: false };
     const { roomId } = await newCall(owner, { settings, maxParticipants: 4 });
     const guests = await Promise.all(["Gus", "Gil"].map((name) => guest(roomId, name)));
-    // Sign-ins of this room's own: their tokens are renewed.
+    // Each trial has its own sign-ins, because it renews their tokens.
     const users = [owner, ann, bob, owner].map(({ user }) => ({ email: user.email, password: PASSWORD }));
     const signedIn = users.map((credentials) => rest("POST", "/auth/login", credentials));
     const [first, second, third, device] = await Promise.all(signedIn);
@@ -92,10 +97,10 @@ class Trial {
       token,
       refreshToken,
       removals: 0,
-      taken: 0,
-      blinked: 0,
+      checked: 0,
+      reconnectedAt: 0,
     }));
-    trial.model = new Room(trial.members[0], { places: 4, settings });
+    trial.model = new RoomModel(trial.members[0], { places: 4, settings });
     await Promise.all(trial.members.map((member) => trial.connect(member)));
     return trial;
   }
@@ -103,25 +108,25 @@ class Trial {
   async connect(member) {
     member.client?.close();
     member.client = await Client.connected(member.url, { token: member.token });
-    member.taken = 0;
+    member.checked = 0;
   }
 
   close() {
     for (const { client } of this.members) client?.close();
   }
 
-  /** One event from somebody: answered as the model answers, and told as the model tells. */
+  /** Sends one random event, and compares its answer and the resulting events with the model. */
   async step() {
     const { model } = this;
-    const member = this.actor();
+    const member = this.randomActor();
     const seat = model.seatOf(member);
     if (!seat && this.chance(0.6)) return this.join(member);
     if (!seat && (model.removals.get(member.uid) ?? 0) > member.removals && !model.bans.has(member.uid)) {
       return this.renew(member);
     }
-    const [name, fields] = this.wish();
+    const [name, fields] = this.randomCommand();
     if (name === "join") return this.join(member);
-    if (name === "blink") return this.blink(member);
+    if (name === "reconnect") return this.reconnect(member);
     if (name === "leave") {
       const predicted = model.leave(member);
       return this.compare(`${member.name} leaves`, predicted, await member.client.emit("room:leave", this.roomId));
@@ -131,22 +136,23 @@ class Trial {
     return this.compare(`${member.name} ${name} ${JSON.stringify(fields)}`, predicted, answer);
   }
 
-  /** More often than not one who may do something. */
-  actor() {
+  /** Picks a member. Prefers host and moderators, so that fewer commands are refused. */
+  randomActor() {
     const able = this.model.seated.filter(({ role }) => role === "host" || role === "moderator");
     return able.length > 0 && this.chance(0.45) ? this.pick(able).member : this.pick(this.members);
   }
 
-  /** What somebody is to do, as the model names it, and with which fields. */
-  wish() {
+  /** Picks a command of the model with its fields. A repeated word is more likely. */
+  randomCommand() {
     const { model } = this;
-    const wishes = "admit admit all deny mute mute audio audio audio kick role role role transfer lock cap set set leave join blink blink";
-    const anybody = this.pick(this.members);
-    const peerId = model.seatOf(anybody)?.peer ?? anybody.uid;
+    const words =
+      "admit admit all deny mute mute audio audio audio kick role role role transfer lock cap set set leave join reconnect reconnect";
+    const target = this.pick(this.members);
+    const peerId = model.seatOf(target)?.peer ?? target.uid;
     const waits = this.chance(0.8) && model.waiting.length > 0 ? this.pick(model.waiting).peer : peerId;
     const setting = this.pick(["waitingRoomEnabled", "autoAdmitGuests", "allowParticipantUnmute"]);
-    const wish = this.pick(wishes.split(" "));
-    switch (wish) {
+    const word = this.pick(words.split(" "));
+    switch (word) {
       case "admit":
         return ["admit", { peerId: waits }];
       case "all":
@@ -170,7 +176,7 @@ class Trial {
       case "set":
         return ["update", { settings: { [setting]: this.chance(0.5) } }];
       default:
-        return [wish, {}];
+        return [word, {}];
     }
   }
 
@@ -185,53 +191,56 @@ class Trial {
     if (seat.waits) {
       assert.deepEqual(answer, { success: true, roomId: this.roomId, waiting: true }, this.story());
     } else {
-      this.sees(seat, answer);
+      this.checkSnapshot(seat, answer);
     }
   }
 
   /**
-   * Whose turn it is among those who wait is known by what the room was told between them, so somebody has to be told; and which role holds
-   * when a user's changes while another device of it waits is not this test's.
+   * Returns whether the model can predict a member's wait. The order of waiting members is visible
+   * only by join requests, so a moderator must receive them. The role of a waiting device whose
+   * user gets another role is outside the model, so no other device of the user may be in the room.
    */
   mayWait(self) {
     const { seats, seated, waiting } = this.model;
-    const hear = seated.some(({ role }) => role === "host" || role === "moderator");
-    return (hear || waiting.length === 0) && seats.every(({ member }) => member === self || member.uid !== self.uid);
+    const announced = seated.some(({ role }) => role === "host" || role === "moderator");
+    return (announced || waiting.length === 0) && seats.every(({ member }) => member === self || member.uid !== self.uid);
   }
 
-  /** A newcomer sees the room as the model has it. */
-  sees({ peer, role }, { peerId, role: given, participants, hostId, locked, maxParticipants, settings, waiting }) {
+  /** Compares the snapshot of a member who has joined with the model. */
+  checkSnapshot({ peer, role }, { peerId, role: received, participants, hostId, locked, maxParticipants, settings, waiting }) {
     const { model } = this;
-    const seen = { peerId, given, hostId, locked, maxParticipants, people: people(participants) };
+    const actual = { peerId, role: received, hostId, locked, maxParticipants, people: people(participants) };
     const { host, locked: isLocked, places } = model;
-    const expected = { peerId: peer, given: role, hostId: host, locked: isLocked, maxParticipants: places };
-    assert.deepEqual(seen, { ...expected, people: model.people() }, this.story());
+    const expected = { peerId: peer, role, hostId: host, locked: isLocked, maxParticipants: places };
+    assert.deepEqual(actual, { ...expected, people: model.people() }, this.story());
     assert.deepEqual({ ...settings, ...model.settings }, settings, this.story());
-    const hears = role === "host" || role === "moderator";
-    const expectedWaiting = hears ? model.waiting.map((seat) => seat.peer).sort() : undefined;
+    const moderates = role === "host" || role === "moderator";
+    const expectedWaiting = moderates ? model.waiting.map((seat) => seat.peer).sort() : undefined;
     assert.deepEqual(waiting?.map((one) => one.peerId).sort(), expectedWaiting, this.story());
   }
 
-  /** Loses its socket and comes back: nothing has changed. */
-  async blink(member) {
+  /** Closes a member's connection and waits for recovery, which must change nothing. */
+  async reconnect(member) {
     const seat = this.model.seatOf(member);
-    if (!seat || Date.now() - member.blinked < APART_MS) return;
+    if (!seat || Date.now() - member.reconnectedAt < RECONNECT_INTERVAL_MS) return;
     const back = member.client.nextConnect();
     member.client.socket.io.engine.close();
     await back;
-    member.blinked = Date.now();
-    assert.equal(member.client.socket.recovered, true, `${member.name} keeps its place\n${this.story()}`);
-    await this.compare(`${member.name} blinks`, "OK", { success: true });
+    member.reconnectedAt = Date.now();
+    assert.equal(member.client.socket.recovered, true, `${member.name} keeps the seat\n${this.story()}`);
+    await this.compare(`${member.name} reconnects`, "OK", { success: true });
   }
 
-  /** Comes with a token from after its removal. Tokens count seconds. */
+  /**
+   * Gives a removed member a newer token. Waits for the next second, because tokens carry seconds.
+   */
   async renew(member) {
     const second = Math.floor(Date.now() / 1000);
     await until("the next second", () => Math.floor(Date.now() / 1000) > second);
     if (member.guest) {
       const body = { roomId: this.roomId, guestName: member.name };
       const admission = await rest("POST", "/video-calls/join", body, member.token).catch(({ code }) => ({ code }));
-      // Refused by the API for as long as the room is closed to it.
+      // The API may refuse an admission, for example while the room is locked.
       if (!admission.token) return;
       assert.equal(admission.user.id, member.uid, this.story());
       member.token = admission.token;
@@ -241,48 +250,50 @@ class Trial {
     }
     member.removals = this.model.removals.get(member.uid);
     await this.connect(member);
-    this.trail.push(`${member.name} has a new token`);
+    this.steps.push(`${member.name} has a new token`);
   }
 
   async compare(what, predicted, answer) {
     const code = answer.success ? "OK" : answer.code;
-    this.trail.push(`${what}: ${code}`);
+    this.steps.push(`${what}: ${code}`);
     assert.equal(code, predicted, this.story());
-    const told = this.model.told.splice(0);
+    const events = this.model.events.splice(0);
     for (const member of this.members) {
-      const expected = told.filter((one) => one.member === member).map(({ line }) => line);
-      const arrived = () => lines(member.client).slice(member.taken);
+      const expected = events.filter((event) => event.member === member).map(({ line }) => line);
+      const arrived = () => lines(member.client).slice(member.checked);
       const deadline = Date.now() + 20_000;
       while (arrived().length < expected.length && Date.now() < deadline) await pause(5);
-      assert.deepEqual(arrived(), expected, `what ${member.name} is told\n${this.story()}`);
-      member.taken += expected.length;
-      const sentAway = expected.some((line) => line.startsWith("room:kicked") || line.startsWith("room:denied"));
-      // Its node hears of it next: until then it is in the room for the rules.
-      if (sentAway) await member.client.emit("room:leave");
+      assert.deepEqual(arrived(), expected, `events for ${member.name}\n${this.story()}`);
+      member.checked += expected.length;
+      const removed = expected.some((line) => line.startsWith("room:kicked") || line.startsWith("room:denied"));
+      // The member's node learns of the removal a little later. Until then it treats the member as
+      // in the room, so leave explicitly.
+      if (removed) await member.client.emit("room:leave");
     }
   }
 
-  /** Everybody who is in sees the same figures. */
-  async figures() {
+  /** Compares the statistics that each participant gets with the model. */
+  async checkStatistics() {
     const { seated, waiting } = this.model;
     for (const { member, role } of seated) {
-      const figures = await member.client.emit("webrtc:get-stats", {});
-      assert.deepEqual(people(figures.participants), this.model.people(), this.story());
-      assert.deepEqual([figures.connected, figures.reconnecting], [seated.length, 0], this.story());
-      const hears = role === "host" || role === "moderator";
-      assert.equal(figures.call?.waiting, hears ? waiting.length : undefined, this.story());
+      const stats = await member.client.emit("webrtc:get-stats", {});
+      assert.deepEqual(people(stats.participants), this.model.people(), this.story());
+      assert.deepEqual([stats.connected, stats.reconnecting], [seated.length, 0], this.story());
+      const moderates = role === "host" || role === "moderator";
+      assert.equal(stats.call?.waiting, moderates ? waiting.length : undefined, this.story());
     }
   }
 
+  /** Returns the seed and the last steps, for an error message. */
   story() {
-    return `seed ${this.seed}; the last steps:\n  ${this.trail.slice(-25).join("\n  ")}`;
+    return `seed ${this.seed}; the last steps:\n  ${this.steps.slice(-25).join("\n  ")}`;
   }
 }
 
 const people = (participants) =>
-  participants.map(({ peerId, role, mediaState }) => `${peerId} ${role} ${onAir(mediaState)}`).sort();
+  participants.map(({ peerId, role, mediaState }) => `${peerId} ${role} ${mediaLetters(mediaState)}`).sort();
 
-describe("a room and its model", { timeout: 180_000 }, () => {
+describe("a room compared with its model", { timeout: 180_000 }, () => {
   let accounts;
   const trials = [];
 
@@ -294,16 +305,16 @@ describe("a room and its model", { timeout: 180_000 }, () => {
 
   for (let index = 0; index < ROOMS; index += 1) {
     const seed = SEED + index;
-    test(`do the same in a random sequence of events, seed ${seed}`, async () => {
+    test(`room and model agree over a random sequence of events, seed ${seed}`, async () => {
       const trial = await Trial.open(seed, accounts);
       trials.push(trial);
       for (let step = 0; step < STEPS; step += 1) {
         await trial.step();
-        if (step % 20 === 19) await trial.figures();
+        if (step % 20 === 19) await trial.checkStatistics();
       }
-      await trial.figures();
-      const done = trial.trail.filter((line) => line.endsWith(": OK")).length;
-      assert.ok(done >= 10, `most of it was refused\n${trial.story()}`);
+      await trial.checkStatistics();
+      const done = trial.steps.filter((step) => step.endsWith(": OK")).length;
+      assert.ok(done >= 10, `most commands were refused\n${trial.story()}`);
       trial.close();
     });
   }

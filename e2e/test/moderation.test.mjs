@@ -1,8 +1,8 @@
-// Roles and moderation over three nodes: who may do what to whom, what everybody is told, and who cannot come back.
-// Over 400 lines: all of it is about one table of roles, with one set of accounts.
+// Roles and moderation over three nodes: permissions, announcements, removal and bans.
+// Over 400 lines, because all tests share one table of roles and one set of accounts.
 import assert from "node:assert/strict";
 import { afterEach, before, describe, test } from "node:test";
-import { Client, account, admitted, guest, newCall, rest } from "../support/clients.mjs";
+import { Client, account, guest, newCall, rest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
@@ -16,7 +16,7 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
 
   before(async () => {
     assert.ok(two, "these tests need two nodes");
-    [host, ann, bob, eve] = await Promise.all(["Chair", "Ann", "Bob", "Eve"].map((name) => account(name)));
+    [host, ann, bob, eve] = await Promise.all(["Host", "Ann", "Bob", "Eve"].map((name) => account(name)));
   });
   afterEach(() => {
     clients.forEach((client) => client.close());
@@ -35,32 +35,38 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
   }
   const seatedGuest = async (url, roomId, name) => seated(url, roomId, await guest(roomId, name));
 
-  /** The host's call, and somebody of each role on several nodes. */
+  /** Creates the host's call with one participant of each role, on several nodes. */
   async function meeting(fields = {}) {
     const { roomId, id } = await newCall(host, fields);
-    const chair = await seated(one, roomId, host);
+    const hostClient = await seated(one, roomId, host);
     const moderator = await seated(two, roomId, ann);
     const participant = await seated(three, roomId, bob);
     const visitor = await seatedGuest(one, roomId, "Visitor");
-    await come(chair, visitor);
-    await role(chair, moderator, "moderator");
-    return { roomId, id, chair, moderator, participant, visitor };
+    await joined(hostClient, visitor);
+    await giveRole(hostClient, moderator, "moderator");
+    return { roomId, id, hostClient, moderator, participant, visitor };
   }
 
-  /** Gives somebody a role, and waits until it knows. */
-  async function role(by, client, wanted) {
-    await done(by, "participant:set-role", { peerId: client.peerId, role: wanted });
-    await is(client, client, wanted);
+  /** Gives a client a role, and waits until it is announced to that client. */
+  async function giveRole(by, client, role) {
+    await done(by, "participant:set-role", { peerId: client.peerId, role });
+    await roleOf(client, client, role);
   }
-  /** Waits until `client` was told last that `other` has this role. */
-  const is = (client, other, wanted) =>
-    until(`${other.peerId} is ${wanted}`, () => {
+  /**
+   * Waits until the last role of `other` announced to `client` is this one. Resolves with the
+   * event.
+   */
+  const roleOf = (client, other, role) =>
+    until(`${other.peerId} is ${role}`, () => {
       const changes = client.all("participant:role-changed").filter(({ peerId }) => peerId === other.peerId);
-      return changes.at(-1)?.role === wanted && changes.at(-1);
+      return changes.at(-1)?.role === role && changes.at(-1);
     });
-  const come = (client, other) => client.event("room:user-joined", ({ participant }) => participant.peerId === other.peerId);
-  const left = (client, other, why) =>
-    client.event("room:user-left", ({ peerId, reason }) => peerId === other.peerId && reason === why);
+  /** Waits until the join of `other` is announced to `client`. */
+  const joined = (client, other) =>
+    client.event("room:user-joined", ({ participant }) => participant.peerId === other.peerId);
+  /** Waits until the leave of `other` with this reason is announced to `client`. */
+  const left = (client, other, expected) =>
+    client.event("room:user-left", ({ peerId, reason }) => peerId === other.peerId && reason === expected);
 
   async function refused(client, event, payload, code) {
     const answer = await client.emit(event, payload);
@@ -71,7 +77,9 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     assert.equal(answer.success, true, `${event} ${JSON.stringify(answer)}`);
     return answer;
   }
-  /** Tokens count seconds: one that is certainly newer than what happened so far. */
+  /**
+   * Renews a token in the next second: tokens carry whole seconds, so this one is certainly newer.
+   */
   async function newToken(who) {
     const second = Math.floor(Date.now() / 1000);
     await until("the next second", () => Math.floor(Date.now() / 1000) > second);
@@ -82,13 +90,13 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
   const media = async (client, other) =>
     (await done(client, "webrtc:get-stats", {})).participants.find(({ peerId }) => peerId === other.peerId).mediaState;
 
-  test("each role may do what the table says, and gets the right refusal for the rest", async () => {
-    const { roomId, chair, moderator, participant, visitor } = await meeting();
-    await done(chair, "room:update", { settings: { waitingRoomEnabled: true, autoAdmitGuests: true } });
+  test("each role may use the commands in the table, and gets the right refusal for the others", async () => {
+    const { roomId, hostClient, moderator, participant, visitor } = await meeting();
+    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: true, autoAdmitGuests: true } });
     const target = async () => ({ peerId: (await seatedGuest(two, roomId, "Target")).peerId });
     const waiter = await connected(two, eve.token);
     const waits = async () => {
-      // Turned away, let in or waiting still: it asks anew.
+      // The client leaves and joins again, whether it was denied, admitted or is still waiting.
       await waiter.emit("room:leave");
       assert.equal((await waiter.emit("room:join", { roomId })).waiting, true);
       return { peerId: eve.user.id };
@@ -103,36 +111,36 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
       ["room:update", async () => ({ name: "Renamed" }), "HOST_REQUIRED", ["host"]],
       ["room:transfer-host", async () => ({ peerId: participant.peerId }), "HOST_REQUIRED", ["host"]],
     ];
-    for (const [name, client] of Object.entries({ guest: visitor, participant, moderator, host: chair })) {
+    for (const [name, client] of Object.entries({ guest: visitor, participant, moderator, host: hostClient })) {
       for (const [event, payload, refusal, may] of rows) {
         const answer = await client.emit(event, await payload());
         assert.equal(code(answer), may.includes(name) ? "OK" : refusal, `${event} of a ${name}`);
       }
       if (name !== "host") await refused(client, "room:end-call", { roomId }, "HOST_REQUIRED");
     }
-    await is(participant, participant, "host");
-    await refused(chair, "room:end-call", { roomId }, "HOST_REQUIRED");
+    await roleOf(participant, participant, "host");
+    await refused(hostClient, "room:end-call", { roomId }, "HOST_REQUIRED");
     await done(participant, "room:end-call", { roomId });
     await visitor.event("room:call-ended", () => true);
   });
 
-  test("nobody acts on an equal or a higher role, on itself, on its own other device or on somebody who is not there", async () => {
-    const { roomId, chair, moderator, participant, visitor } = await meeting();
+  test("no one can moderate an equal or higher role, themselves, their own devices or an absent user", async () => {
+    const { roomId, hostClient, moderator, participant, visitor } = await meeting();
     const device = await seated(three, roomId, ann);
     const second = await seated(two, roomId, host);
     assert.deepEqual([device.joined.role, second.joined.role], ["moderator", "host"]);
     for (const [client, others] of [
-      [moderator, [moderator, device, chair, second]],
-      [chair, [chair, second]],
+      [moderator, [moderator, device, hostClient, second]],
+      [hostClient, [hostClient, second]],
     ]) {
       for (const { peerId } of others) {
         await refused(client, "participant:mute", { peerId, kind: "audio" }, "FORBIDDEN");
         await refused(client, "participant:kick", { peerId }, "FORBIDDEN");
       }
     }
-    await refused(chair, "participant:set-role", { peerId: chair.peerId, role: "guest" }, "FORBIDDEN");
-    await refused(chair, "room:transfer-host", { peerId: second.peerId }, "FORBIDDEN");
-    await refused(chair, "room:transfer-host", { peerId: visitor.peerId }, "FORBIDDEN");
+    await refused(hostClient, "participant:set-role", { peerId: hostClient.peerId, role: "guest" }, "FORBIDDEN");
+    await refused(hostClient, "room:transfer-host", { peerId: second.peerId }, "FORBIDDEN");
+    await refused(hostClient, "room:transfer-host", { peerId: visitor.peerId }, "FORBIDDEN");
     for (const [event, fields] of [
       ["participant:mute", { kind: "audio" }],
       ["participant:kick", {}],
@@ -141,88 +149,88 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
       ["room:admit", {}],
       ["room:deny", {}],
     ]) {
-      await refused(chair, event, { peerId: eve.user.id, ...fields }, "PEER_NOT_FOUND");
-      await refused(chair, event, { peerId: 7, ...fields }, "VALIDATION_ERROR");
-      await refused(chair, event, fields, "VALIDATION_ERROR");
+      await refused(hostClient, event, { peerId: eve.user.id, ...fields }, "PEER_NOT_FOUND");
+      await refused(hostClient, event, { peerId: 7, ...fields }, "VALIDATION_ERROR");
+      await refused(hostClient, event, fields, "VALIDATION_ERROR");
     }
-    // An event about oneself is about oneself, whoever's id it carries.
-    const meddling = { peerId: chair.peerId, userId: chair.peerId, audioEnabled: false };
-    await done(participant, "participant:update-media-state", meddling);
+    // The server ignores ids in an event about the sender's own state.
+    const forged = { peerId: hostClient.peerId, userId: hostClient.peerId, audioEnabled: false };
+    await done(participant, "participant:update-media-state", forged);
     const changed = await visitor.event("participant:media-state-changed", () => true);
     assert.deepEqual([changed.peerId, changed.mediaState.audioEnabled], [participant.peerId, false]);
-    assert.equal((await media(visitor, chair)).audioEnabled, true);
+    assert.equal((await media(visitor, hostClient)).audioEnabled, true);
     assert.equal(visitor.all("participant:media-state-changed").length, 1);
     assert.equal(visitor.all("room:user-left").length, 0);
   });
 
-  test("everybody is told of a role and of a new host, and a demoted host's command is refused", async () => {
-    const { roomId, chair, moderator, participant, visitor } = await meeting();
-    const all = [chair, moderator, participant, visitor];
-    await role(chair, visitor, "moderator");
-    for (const client of all) assert.equal((await is(client, visitor, "moderator")).hostId, chair.peerId);
-    await refused(chair, "participant:set-role", { peerId: visitor.peerId, role: "host" }, "VALIDATION_ERROR");
-    await refused(chair, "participant:set-role", { peerId: visitor.peerId, role: "king" }, "VALIDATION_ERROR");
+  test("a new role and a new host are announced to all, and a demoted host's command is refused", async () => {
+    const { roomId, hostClient, moderator, participant, visitor } = await meeting();
+    const all = [hostClient, moderator, participant, visitor];
+    await giveRole(hostClient, visitor, "moderator");
+    for (const client of all) assert.equal((await roleOf(client, visitor, "moderator")).hostId, hostClient.peerId);
+    await refused(hostClient, "participant:set-role", { peerId: visitor.peerId, role: "host" }, "VALIDATION_ERROR");
+    await refused(hostClient, "participant:set-role", { peerId: visitor.peerId, role: "king" }, "VALIDATION_ERROR");
 
     const answers = await Promise.all([
-      chair.emit("room:transfer-host", { peerId: participant.peerId }),
-      chair.emit("room:update", { name: "Too late" }),
+      hostClient.emit("room:transfer-host", { peerId: participant.peerId }),
+      hostClient.emit("room:update", { name: "Too late" }),
     ]);
     assert.deepEqual(answers.map(code), ["OK", "HOST_REQUIRED"]);
     for (const client of all) {
-      await is(client, chair, "moderator");
-      assert.equal((await is(client, participant, "host")).hostId, participant.peerId);
+      await roleOf(client, hostClient, "moderator");
+      assert.equal((await roleOf(client, participant, "host")).hostId, participant.peerId);
       const updated = await client.event("room:updated", () => true);
       assert.deepEqual([updated.hostId, updated.ownerId, updated.name], [bob.user.id, bob.user.id, "Signals"]);
     }
-    await refused(chair, "participant:kick", { peerId: participant.peerId }, "FORBIDDEN");
+    await refused(hostClient, "participant:kick", { peerId: participant.peerId }, "FORBIDDEN");
 
-    // The call is the new host's now: also when both come again.
+    // The new host owns the call, so they are host again after both have rejoined.
     participant.close();
-    await left(chair, participant, "left");
-    await is(chair, chair, "host");
+    await left(hostClient, participant, "left");
+    await roleOf(hostClient, hostClient, "host");
     const again = await seated(one, roomId, bob);
     assert.deepEqual([again.joined.role, again.joined.hostId], ["host", bob.user.id]);
-    await is(visitor, chair, "moderator");
+    await roleOf(visitor, hostClient, "moderator");
   });
 
-  test("the longest present of the highest role stands in for a host who left, a guest only when nobody else is there", async () => {
+  test("when the host leaves, the longest present participant of the highest role becomes host, a guest last", async () => {
     const { roomId } = await newCall(host);
-    const chair = await seated(one, roomId, host);
+    const hostClient = await seated(one, roomId, host);
     const visitor = await seatedGuest(two, roomId, "Visitor");
     const participant = await seated(three, roomId, ann);
     const first = await seated(one, roomId, bob);
     const second = await seated(two, roomId, eve);
-    await role(chair, second, "moderator");
-    await role(chair, first, "moderator");
-    let leaver = chair;
-    for (const heir of [first, second, participant, visitor]) {
+    await giveRole(hostClient, second, "moderator");
+    await giveRole(hostClient, first, "moderator");
+    let leaver = hostClient;
+    for (const successor of [first, second, participant, visitor]) {
       leaver.close();
       await left(visitor, leaver, "left");
-      assert.equal((await is(visitor, heir, "host")).hostId, heir.joined.user.id);
-      await done(heir, "room:update", { name: `Under ${heir.joined.user.name}` });
-      leaver = heir;
+      assert.equal((await roleOf(visitor, successor, "host")).hostId, successor.joined.user.id);
+      await done(successor, "room:update", { name: `Under ${successor.joined.user.name}` });
+      leaver = successor;
     }
     const back = await seated(three, roomId, host);
     assert.deepEqual([back.joined.role, back.joined.isHost, back.joined.hostId], ["host", true, host.user.id]);
-    assert.equal((await is(visitor, visitor, "guest")).hostId, host.user.id);
+    assert.equal((await roleOf(visitor, visitor, "guest")).hostId, host.user.id);
     await refused(visitor, "room:update", { name: "Mine still" }, "HOST_REQUIRED");
     const moderator = await seated(one, roomId, eve);
-    assert.equal(moderator.joined.role, "moderator", "a role that was given stays");
+    assert.equal(moderator.joined.role, "moderator", "an assigned role survives a rejoin");
   });
 
-  test("a host who loses its socket is host when it comes back", async () => {
-    const { chair, moderator } = await meeting();
-    const back = chair.nextConnect();
-    chair.socket.io.engine.close();
+  test("a host who loses the socket is still host after recovery", async () => {
+    const { hostClient, moderator } = await meeting();
+    const back = hostClient.nextConnect();
+    hostClient.socket.io.engine.close();
     await back;
-    assert.equal(chair.socket.recovered, true);
-    await done(chair, "room:update", { name: "Still mine" });
+    assert.equal(hostClient.socket.recovered, true);
+    await done(hostClient, "room:update", { name: "Still mine" });
     await moderator.event("room:updated", ({ name, hostId }) => name === "Still mine" && hostId === host.user.id);
     assert.equal(moderator.all("participant:role-changed").filter(({ role: given }) => given === "host").length, 0);
   });
 
-  test("who was muted is told, all see it, and it stays muted when the call says so", async () => {
-    const { chair, moderator, participant, visitor } = await meeting({ settings: { allowParticipantUnmute: false } });
+  test("a mute is announced to all, and with allowParticipantUnmute off the participant cannot unmute", async () => {
+    const { hostClient, moderator, participant, visitor } = await meeting({ settings: { allowParticipantUnmute: false } });
     await done(visitor, "webrtc:screen-share", { enabled: true });
     for (const [kind, field] of [
       ["audio", "audioEnabled"],
@@ -232,7 +240,7 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
       await done(moderator, "participant:mute", { peerId: visitor.peerId, kind });
       const muted = await visitor.event("participant:muted", (one) => one.kind === kind);
       assert.deepEqual([muted.peerId, muted.by, muted.mediaState[field]], [visitor.peerId, moderator.peerId, false]);
-      for (const client of [chair, moderator, participant]) {
+      for (const client of [hostClient, moderator, participant]) {
         await client.event(
           "participant:media-state-changed",
           ({ peerId, mediaState }) => peerId === visitor.peerId && mediaState[field] === false,
@@ -244,20 +252,20 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     await refused(moderator, "participant:mute", { peerId: visitor.peerId, kind: "smell" }, "VALIDATION_ERROR");
     await done(participant, "participant:update-media-state", { audioEnabled: false });
     await done(participant, "participant:update-media-state", { audioEnabled: true });
-    await done(chair, "participant:mute", { peerId: moderator.peerId, kind: "audio" });
+    await done(hostClient, "participant:mute", { peerId: moderator.peerId, kind: "audio" });
     await done(moderator, "participant:update-media-state", { audioEnabled: true });
 
-    await done(chair, "room:update", { settings: { allowParticipantUnmute: true } });
+    await done(hostClient, "room:update", { settings: { allowParticipantUnmute: true } });
     await done(visitor, "participant:update-media-state", { audioEnabled: true });
-    await until("all see it", async () => (await media(chair, visitor)).audioEnabled);
-    assert.equal(chair.all("participant:muted").length + participant.all("participant:muted").length, 0);
+    await until("the unmute is visible", async () => (await media(hostClient, visitor)).audioEnabled);
+    assert.equal(hostClient.all("participant:muted").length + participant.all("participant:muted").length, 0);
   });
 
-  test("who is removed goes with all devices, cannot return with the token it has, and can with a newer one", async () => {
-    const { roomId, chair, moderator, participant } = await meeting();
+  test("a kick removes all devices of a user, who cannot return with the old token but can with a newer one", async () => {
+    const { roomId, hostClient, moderator, participant } = await meeting();
     const device = await seated(one, roomId, bob);
-    await come(moderator, device);
-    // Whoever answers in the very instant in which it is told is in no room by then.
+    await joined(moderator, device);
+    // A client that joins again as soon as it is kicked is refused.
     const answers = [participant, device].map(
       ({ socket }) =>
         new Promise((resolve) => {
@@ -269,7 +277,7 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     for (const client of [participant, device]) {
       const kicked = await client.event("room:kicked", () => true);
       assert.deepEqual(kicked, { roomId, peerId: client.peerId, banned: false, reason: "too loud" });
-      await left(chair, client, "kicked");
+      await left(hostClient, client, "kicked");
       await refused(client, "webrtc:get-stats", {}, "NOT_IN_ROOM");
       await refused(client, "chat:message", { message: "still here?" }, "NOT_IN_ROOM");
       await refused(client, "room:join", { roomId }, "BANNED");
@@ -280,29 +288,29 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     const fresh = await newToken(bob);
     const back = await seated(two, roomId, fresh);
     assert.equal(back.joined.role, "participant");
-    await until("it is seen to come a second time", () => {
-      const comings = moderator.all("room:user-joined").map(({ participant: { peerId } }) => peerId);
-      return comings.filter((peerId) => peerId === back.peerId).length === 2;
+    await until("the second join is announced", () => {
+      const joins = moderator.all("room:user-joined").map(({ participant: { peerId } }) => peerId);
+      return joins.filter((peerId) => peerId === back.peerId).length === 2;
     });
   });
 
-  test("who is banned does not come back: a user with no token, a guest under no name from its address", async () => {
-    const { roomId, chair, participant, visitor } = await meeting();
-    await done(chair, "participant:kick", { peerId: participant.peerId, ban: true });
+  test("a banned user cannot return with any token, and a banned guest not under another name", async () => {
+    const { roomId, hostClient, participant, visitor } = await meeting();
+    await done(hostClient, "participant:kick", { peerId: participant.peerId, ban: true });
     assert.equal((await participant.event("room:kicked", () => true)).banned, true);
     await refused(await connected(one, (await newToken(bob)).token), "room:join", { roomId }, "BANNED");
     const other = await guest(roomId, "Other");
-    await done(chair, "participant:kick", { peerId: visitor.peerId, ban: true });
+    await done(hostClient, "participant:kick", { peerId: visitor.peerId, ban: true });
     await visitor.event("room:kicked", ({ banned }) => banned);
     await refused(await connected(two, other.token), "room:join", { roomId }, "BANNED");
     await refused(await connected(three), "room:join", { roomId, guestName: "Nobody" }, "BANNED");
     await seated(three, roomId, eve);
   });
 
-  test("two moderators who act on one person at once both get a sane answer, and it happens once", async () => {
-    const { roomId, chair, moderator, participant } = await meeting();
+  test("when two moderators act on one participant at once, both get an answer and the action happens once", async () => {
+    const { roomId, hostClient, moderator, participant } = await meeting();
     const other = await seated(three, roomId, eve);
-    await role(chair, other, "moderator");
+    await giveRole(hostClient, other, "moderator");
     const both = async (...commands) => {
       const answers = await Promise.all(commands.map(([client, event, payload]) => client.emit(event, payload)));
       return answers.map(code);
@@ -331,23 +339,23 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     }
     assert.equal(participant.all("room:user-left").length, 10, "each of them left once");
 
-    // Taken the role while it acts: it is before or after, and never half.
+    // A demotion during a command takes effect either before or after the command.
     const last = await seatedGuest(one, roomId, "Last");
     const [demoted, kicked] = await both(
-      [chair, "participant:set-role", { peerId: other.peerId, role: "participant" }],
+      [hostClient, "participant:set-role", { peerId: other.peerId, role: "participant" }],
       [other, "participant:kick", { peerId: last.peerId }],
     );
     assert.ok(demoted === "OK" && ["OK", "FORBIDDEN"].includes(kicked), `${demoted} ${kicked}`);
-    const { participants } = await done(chair, "webrtc:get-stats", {});
+    const { participants } = await done(hostClient, "webrtc:get-stats", {});
     assert.equal(participants.some(({ peerId }) => peerId === last.peerId), kicked === "FORBIDDEN");
-    await is(other, other, "participant");
+    await roleOf(other, other, "participant");
     await refused(other, "participant:kick", { peerId: participant.peerId }, "FORBIDDEN");
   });
 
-  test("a locked room takes nobody new but host and moderators, and keeps who is in", async () => {
-    const { roomId, chair, moderator, participant, visitor } = await meeting();
+  test("a locked room admits only host and moderators, and keeps its participants", async () => {
+    const { roomId, hostClient, moderator, participant, visitor } = await meeting();
     await done(moderator, "room:lock", { locked: true });
-    for (const client of [chair, moderator, participant, visitor]) {
+    for (const client of [hostClient, moderator, participant, visitor]) {
       assert.equal((await client.event("room:updated", () => true)).locked, true);
     }
     const stranger = await connected(two, eve.token);
@@ -359,7 +367,7 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     assert.equal(participant.socket.recovered, true);
     await done(participant, "chat:message", { message: "still in" });
     moderator.close();
-    await left(chair, moderator, "left");
+    await left(hostClient, moderator, "left");
     const again = await seated(one, roomId, ann);
     assert.deepEqual([again.joined.role, again.joined.locked], ["moderator", true]);
     await refused(again, "room:lock", { locked: "no" }, "VALIDATION_ERROR");
@@ -368,8 +376,8 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     await stranger.join(roomId);
   });
 
-  test("a changed call is told all, is in the next one's snapshot and in the REST answer; bad values change nothing", async () => {
-    const { roomId, id, chair, moderator, participant, visitor } = await meeting();
+  test("a changed call is announced to all and is in the next snapshot and in REST; invalid values change nothing", async () => {
+    const { roomId, id, hostClient, moderator, participant, visitor } = await meeting();
     for (const payload of [
       { name: "" },
       { name: " \t" },
@@ -384,22 +392,22 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
       { settings: { chatEnabled: null } },
       { settings: [] },
     ]) {
-      await refused(chair, "room:update", payload, "VALIDATION_ERROR");
+      await refused(hostClient, "room:update", payload, "VALIDATION_ERROR");
     }
     const change = { name: "  Plans  ", maxParticipants: 4, settings: { chatEnabled: false, unknown: true } };
-    await done(chair, "room:update", change);
-    for (const client of [chair, moderator, participant, visitor]) {
+    await done(hostClient, "room:update", change);
+    for (const client of [hostClient, moderator, participant, visitor]) {
       const { name, maxParticipants, settings, locked, hostId } = await client.event("room:updated", () => true);
-      assert.deepEqual([name, maxParticipants, settings.chatEnabled], ["Plans", 4, false], "the refused ones were told nobody");
+      assert.deepEqual([name, maxParticipants, settings.chatEnabled], ["Plans", 4, false], "refused changes are announced to no one");
       assert.deepEqual([locked, hostId, settings.unknown, settings.videoEnabled], [false, host.user.id, undefined, true]);
     }
-    await refused(chair, "chat:message", { message: "hello" }, "FORBIDDEN");
+    await refused(hostClient, "chat:message", { message: "hello" }, "FORBIDDEN");
     const stranger = await connected(two, eve.token);
     await refused(stranger, "room:join", { roomId }, "ROOM_FULL");
-    await done(chair, "room:update", { maxParticipants: 5 });
+    await done(hostClient, "room:update", { maxParticipants: 5 });
     const { name, maxParticipants, settings } = await stranger.join(roomId);
     assert.deepEqual([name, maxParticipants, settings.chatEnabled], ["Plans", 5, false]);
-    await until("REST says the same", async () => {
+    await until("REST shows the same", async () => {
       const call = await rest("GET", `/video-calls/${id}`, undefined, host.token);
       return call.title === "Plans" && call.maxParticipants === 5 && call.settings.chatEnabled === false;
     });

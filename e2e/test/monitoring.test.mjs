@@ -1,15 +1,16 @@
-// What operators watch: a real Prometheus scrapes the cluster under load, and every query of the dashboards and every metric and label of the alerts has data.
+// Monitoring: a Prometheus server scrapes the cluster under load. Every query of the dashboards,
+// and every metric and label that the alerts use, has data.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { account, admitted, Client, guest, newCall, rest } from "../support/clients.mjs";
-import { baseUrl, command, nodeUrls } from "../support/cluster.mjs";
+import { baseUrl, redisCommand, nodeUrls } from "../support/cluster.mjs";
 import { Prometheus } from "../support/prometheus.mjs";
 import { until } from "../support/until.mjs";
 
 const DASHBOARDS = new URL("../../helm/switchboard/monitoring/dashboards/", import.meta.url);
 
-/** Every query of every dashboard, as Grafana sends it. */
+/** Lists every query of every dashboard, with Grafana's variables replaced. */
 function queries() {
   return readdirSync(DASHBOARDS).flatMap((file) => {
     const { panels } = JSON.parse(readFileSync(new URL(file, DASHBOARDS), "utf8"));
@@ -22,9 +23,9 @@ function queries() {
   });
 }
 
-/** People at work, the clumsy ones too, until told to stop. */
+/** Clients that send valid and invalid requests until `stop` is called. */
 class Load {
-  #going = true;
+  #running = true;
 
   static async start() {
     const load = new Load();
@@ -39,7 +40,7 @@ class Load {
 
   async #work() {
     const { a, b, call } = this;
-    while (this.#going) {
+    while (this.#running) {
       await a.emit("webrtc:offer", { to: b.peerId, offer: { type: "offer", sdp: "v=0\r\n" } });
       await b.emit("webrtc:answer", { to: a.peerId, answer: { type: "answer", sdp: "v=0\r\n" } });
       await a.emit("webrtc:ice-candidate", { to: b.peerId, candidate: { candidate: "" } });
@@ -53,8 +54,8 @@ class Load {
       const { name, email } = this.host.user;
       await rest("POST", "/auth/register", { name, email, password: "a quiet line, please" }).catch(() => {});
       await rest("GET", "/auth/profile", undefined, this.host.token);
-      // Scripts that Redis has forgotten are sent again: calls that are not answered at once.
-      await command("SCRIPT FLUSH");
+      // Flushed scripts must be sent again, so some requests to Redis are retried.
+      await redisCommand("SCRIPT FLUSH");
       const back = b.nextConnect();
       b.socket.io.engine.close();
       await back;
@@ -62,14 +63,14 @@ class Load {
   }
 
   async stop() {
-    this.#going = false;
+    this.#running = false;
     await this.work;
     this.a.socket.disconnect();
     this.b.socket.disconnect();
   }
 }
 
-describe("a Prometheus beside the cluster", { timeout: 240_000 }, () => {
+describe("monitoring with Prometheus", { timeout: 240_000 }, () => {
   let prometheus;
   let load;
   before(async () => {
@@ -82,36 +83,37 @@ describe("a Prometheus beside the cluster", { timeout: 240_000 }, () => {
   });
 
   test("every query of every dashboard has data", async () => {
-    const waiting = new Map(queries().map(({ name, query }) => [`${name}: ${query}`, query]));
-    assert.ok(waiting.size > 80, `${waiting.size} queries`);
+    const pending = new Map(queries().map(({ name, query }) => [`${name}: ${query}`, query]));
+    assert.ok(pending.size > 80, `${pending.size} queries`);
     const done = async () => {
-      for (const [name, query] of waiting) {
-        if ((await prometheus.values(query)).some(Number.isFinite)) waiting.delete(name);
+      for (const [name, query] of pending) {
+        if ((await prometheus.values(query)).some(Number.isFinite)) pending.delete(name);
       }
-      return waiting.size === 0;
+      return pending.size === 0;
     };
-    await until("data for every query", done, 90_000).catch(() => assert.deepEqual([...waiting.keys()], []));
+    await until("data for every query", done, 90_000).catch(() => assert.deepEqual([...pending.keys()], []));
   });
 
-  test("a query that nothing answers would be found out", async () => {
+  test("a query for an unknown metric or label has no data", async () => {
     assert.deepEqual(await prometheus.values('count(switchboard_joins_total{outcome_of!=""})'), []);
     assert.deepEqual(await prometheus.values("sum(rate(switchboard_no_such_total[20s]))"), []);
   });
 
-  test("every metric that alerts and objectives are made of has data and the labels that they select by, and every rule is evaluated", async () => {
-    const ruled = async () => (await prometheus.ask("rules")).groups.flatMap(({ rules }) => rules);
+  test("every rule is evaluated, and every metric and label that the rules use has data", async () => {
+    const loadRules = async () => (await prometheus.get("rules")).groups.flatMap(({ rules }) => rules);
     const rules = await until("every rule was evaluated", async () => {
-      const rules = await ruled();
+      const rules = await loadRules();
       return rules.every(({ health }) => health === "ok") && rules;
     });
     assert.ok(rules.length > 50, `${rules.length} rules`);
-    // What an alert selects may be nothing while all is well; the metric, and each label that it selects by, are there all the same.
+    // An alert may select no series in a healthy cluster. Its metrics and labels exist all the
+    // same.
     const selectors = rules.flatMap(({ query }) => [...query.matchAll(/\b((?:switchboard|process)[a-z_:0-9]+)(?:\{([^}]*)\})?/g)]);
     const needed = selectors.flatMap(([, metric, matchers = ""]) => [
       metric,
       ...[...matchers.matchAll(/(\w+)(?:=|!)/g)].map(([, label]) => `${metric}{${label}!=""}`),
     ]);
-    assert.ok(new Set(needed).size > 50, `${new Set(needed).size} of them`);
+    assert.ok(new Set(needed).size > 50, `${new Set(needed).size} selectors`);
     for (const selector of new Set(needed)) {
       await until(`data for ${selector}`, async () => (await prometheus.values(`count(${selector})`)).length > 0);
     }

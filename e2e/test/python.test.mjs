@@ -1,4 +1,5 @@
-// Clients in another language: python-socketio on every transport, through the load balancer.
+// Clients in another language: python-socketio on every transport, through the load balancer. It
+// shows that the server does not depend on the JavaScript client.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -8,7 +9,7 @@ import { before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { account, guest, newCall } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
-import { Line } from "../support/line.mjs";
+import { TcpProxy } from "../support/tcp-proxy.mjs";
 import { until, within } from "../support/until.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -18,35 +19,35 @@ const CONVERSATION = here("../python/conversation.py");
 describe("python-socketio through the load balancer", { timeout: 240_000 }, () => {
   let host;
   before(async () => {
-    assert.ok(existsSync(PYTHON), "`scripts/setup test` installs what this needs");
+    assert.ok(existsSync(PYTHON), "Python packages are missing: run `scripts/setup test`");
     host = await account("Python Host");
   });
 
   const TRANSPORTS = [
-    ["its own choice of transports", null, "websocket"],
-    ["long-polling alone", ["polling"], "polling"],
-    ["WebSocket alone", ["websocket"], "websocket"],
+    ["the default transports", null, "websocket"],
+    ["long-polling only", ["polling"], "polling"],
+    ["WebSocket only", ["websocket"], "websocket"],
   ];
   const RETURNS = [
     ["join again", false],
     ["recover", true],
   ];
   for (const [[name, transports, settles], [back, recovers]] of TRANSPORTS.flatMap((on) => RETURNS.map((by) => [on, by]))) {
-    test(`two clients on ${name} connect, relay, ${back} after a cut, and relay`, async () => {
+    test(`two clients on ${name} relay events, ${back} after a lost connection, and relay again`, async () => {
       const { roomId } = await newCall(host);
-      const line = await Line.to(baseUrl());
+      const proxy = await TcpProxy.to(baseUrl());
       const guests = [await guest(roomId, "Monty"), await guest(roomId, "Terry")];
-      const task = JSON.stringify({ url: line.url, roomId, transports, settles, recovers, guests });
+      const task = JSON.stringify({ url: proxy.url, roomId, transports, settles, recovers, guests });
       const child = spawn(PYTHON, [CONVERSATION, task], { stdio: ["ignore", "pipe", "inherit"] });
       const ended = once(child, "exit");
       const lines = [];
       createInterface({ input: child.stdout }).on("line", (text) => lines.push(text));
       try {
-        await until("it has relayed", () => lines.includes("cut me") || child.exitCode !== null);
+        await until("the events are relayed", () => lines.includes("cut me") || child.exitCode !== null);
         assert.equal(lines[0], "cut me");
-        await until("both are connected", () => line.connections >= 2);
-        line.cut();
-        const [status] = await within("its end", ended);
+        await until("both are connected", () => proxy.connections >= 2);
+        proxy.cut();
+        const [status] = await within("the end of the process", ended);
         assert.equal(status, 0);
         const { before, after } = JSON.parse(lines[1]);
         assert.equal(new Set(before).size, 2);
@@ -54,7 +55,7 @@ describe("python-socketio through the load balancer", { timeout: 240_000 }, () =
         if (recovers) assert.deepEqual(after, before);
       } finally {
         child.kill();
-        line.close();
+        proxy.close();
       }
     });
   }

@@ -1,16 +1,17 @@
-// A connection that is cut while events flow: the stock client resumes on the other node by itself.
+// Recovery after a lost connection: the stock client resumes on the other node by itself, while
+// events flow.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
-import { Line } from "../support/line.mjs";
+import { TcpProxy } from "../support/tcp-proxy.mjs";
 import { until, within } from "../support/until.mjs";
 
 const CUTS = 6;
 const EVENTS_BETWEEN_CUTS = 20;
-/** The pace of a flow of events: below the rate that a node allows one socket. */
-const PACE_MS = 15;
+/** Time between two events: below the rate limit of a socket. */
+const SEND_INTERVAL_MS = 15;
 
 describe("recovery on another node", { timeout: 240_000 }, () => {
   const [one, two] = nodeUrls();
@@ -24,36 +25,36 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
   });
   after(() => opened.forEach((closable) => closable.close()));
 
-  /** The two ways in which a connection goes: the client's engine gives up, or the network does. */
-  const CUT = [
-    ["its engine closed", (client) => client.socket.io.engine.close()],
-    ["its TCP connection reset", (_client, line) => line.cut()],
+  /** The two ways to lose a connection: the client's engine closes it, or the network resets it. */
+  const CONNECTION_LOSSES = [
+    ["a closed engine", (client) => client.socket.io.engine.close()],
+    ["a reset TCP connection", (_client, proxy) => proxy.cut()],
   ];
 
-  /** Two seated clients; the first one's line can be cut and is laid to node 1. */
+  /** Seats two clients. The first one is connected to node 1 through a proxy. */
   async function pair(options) {
     const { roomId } = await newCall(host);
-    const line = keep(await Line.to(one));
-    const mobile = keep(await Client.seated(line.url, roomId, await guest(roomId, "Mobile"), options));
+    const proxy = keep(await TcpProxy.to(one));
+    const mobile = keep(await Client.seated(proxy.url, roomId, await guest(roomId, "Mobile"), options));
     const fixed = keep(await Client.seated(two, roomId, await guest(roomId, "Fixed")));
     await mobile.event("room:user-joined", ({ participant }) => participant.peerId === fixed.peerId);
-    return { roomId, line, mobile, fixed };
+    return { roomId, proxy, mobile, fixed };
   }
 
-  /** Cuts the mobile client's line, lays it to the other node each time, and waits until it is connected again. */
-  async function cutAndReturn({ line, mobile }, cut, round) {
-    line.lay(round % 2 === 0 ? two : one);
+  /** Cuts the mobile client's connection and waits until it has recovered on the other node. */
+  async function cutAndReturn({ proxy, mobile }, cut, round) {
+    proxy.pointTo(round % 2 === 0 ? two : one);
     const returned = mobile.nextConnect();
-    cut(mobile, line);
+    cut(mobile, proxy);
     await returned;
     assert.equal(mobile.socket.recovered, true, `recovered after cut ${round + 1}`);
   }
 
   const numbers = (client) => client.all("webrtc:data-channel").map(({ message }) => message);
 
-  for (const [how, cut] of CUT) {
-    test(`a receiver with ${how} misses nothing and gets nothing twice`, async () => {
-      const { line, mobile, fixed } = await pair();
+  for (const [how, cut] of CONNECTION_LOSSES) {
+    test(`a receiver with ${how} misses no event and receives none twice`, async () => {
+      const { proxy, mobile, fixed } = await pair();
       let sent = 0;
       let flowing = true;
       const flow = (async () => {
@@ -61,14 +62,14 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
           const answer = await fixed.emit("webrtc:data-channel", { to: mobile.peerId, message: sent, type: "count" });
           assert.equal(answer.success, true, "acknowledged although the receiver may be away");
           sent += 1;
-          await pause(PACE_MS);
+          await pause(SEND_INTERVAL_MS);
         }
       })();
       try {
         for (let round = 0; round < CUTS; round += 1) {
           const enough = sent + EVENTS_BETWEEN_CUTS;
           await Promise.race([flow, until("events flow", () => sent >= enough)]);
-          await cutAndReturn({ line, mobile }, cut, round);
+          await cutAndReturn({ proxy, mobile }, cut, round);
         }
       } finally {
         flowing = false;
@@ -80,11 +81,11 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
         numbers(mobile),
         Array.from({ length: sent }, (_, index) => index),
       );
-      assert.deepEqual(fixed.all("room:user-left"), [], "nobody saw it leave");
+      assert.deepEqual(fixed.all("room:user-left"), [], "the other client never saw a leave");
     });
 
-    test(`a sender with ${how} that repeats what was not acknowledged is relayed once, in order`, async () => {
-      const { line, mobile, fixed } = await pair({ retries: 20, ackTimeout: 5_000 });
+    test(`a sender with ${how} repeats unacknowledged events, and each is relayed once, in order`, async () => {
+      const { proxy, mobile, fixed } = await pair({ retries: 20, ackTimeout: 5_000 });
       let sent = 0;
       const send = () =>
         new Promise((resolve, reject) => {
@@ -98,8 +99,8 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
       for (let round = 0; round < CUTS; round += 1) {
         const acknowledgements = Array.from({ length: EVENTS_BETWEEN_CUTS }, send);
         await acknowledgements[0];
-        // The client sends one at a time: all the others are still to be acknowledged when the line goes.
-        await cutAndReturn({ line, mobile }, cut, round);
+        // The client sends one event at a time, so the others are unacknowledged at the cut.
+        await cutAndReturn({ proxy, mobile }, cut, round);
         await within("every event is acknowledged", Promise.all(acknowledgements));
       }
       await until("the last event has arrived", () => numbers(fixed).at(-1) === sent - 1);
@@ -111,12 +112,12 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     });
   }
 
-  test("the others see it reconnecting, then connected through its new node, and it keeps its peer id", async () => {
-    const { line, mobile, fixed } = await pair();
-    await cutAndReturn({ line, mobile }, CUT[1][1], 0);
-    const states = await until("both states were told", () => {
-      const told = fixed.all("participant:connection-changed").filter(({ peerId }) => peerId === mobile.peerId);
-      return told.length >= 2 && told;
+  test("the others see the participant reconnecting, then connected on the new node, with the same peer id", async () => {
+    const { proxy, mobile, fixed } = await pair();
+    await cutAndReturn({ proxy, mobile }, CONNECTION_LOSSES[1][1], 0);
+    const states = await until("both states were announced", () => {
+      const changes = fixed.all("participant:connection-changed").filter(({ peerId }) => peerId === mobile.peerId);
+      return changes.length >= 2 && changes;
     });
     assert.deepEqual(
       states.map(({ state }) => state),
@@ -128,15 +129,15 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     await mobile.event("webrtc:connection-state", ({ from }) => from === fixed.peerId);
   });
 
-  test("a page that reloads without goodbye takes its old seat on the other node", async () => {
+  test("a page that reloads without a disconnect gets its old seat back on the other node", async () => {
     const { roomId } = await newCall(host);
-    const line = keep(await Line.to(one));
+    const proxy = keep(await TcpProxy.to(one));
     const admission = await guest(roomId, "Reloader");
-    const before = keep(await Client.seated(line.url, roomId, admission, { reconnection: false }));
+    const before = keep(await Client.seated(proxy.url, roomId, admission, { reconnection: false }));
     const witness = keep(await Client.seated(two, roomId, await guest(roomId, "Witness")));
     const pid = before.socket._pid;
     assert.ok(pid, "the server gave a private session id");
-    line.cut();
+    proxy.cut();
     const again = keep(await Client.seated(two, roomId, admission, { pid }));
     assert.equal(again.peerId, before.peerId);
     assert.deepEqual(
@@ -146,11 +147,11 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     await witness.event("room:user-joined", ({ participant }) => participant.peerId === before.peerId);
   });
 
-  test("of two sockets that present one private session id at once, one resumes and the other begins anew", async () => {
-    const { roomId, line, mobile, fixed } = await pair({ reconnection: false });
+  test("of two sockets that send one private session id at once, one resumes and the other starts a new session", async () => {
+    const { roomId, proxy, mobile, fixed } = await pair({ reconnection: false });
     const { _pid: pid, _lastOffset: offset } = mobile.socket;
     const { token } = mobile.socket.auth;
-    line.cut();
+    proxy.cut();
     const rivals = [one, two].map((url) => keep(new Client(url, { auth: { token, pid, offset }, reconnection: false })));
     await until("both are connected", () => rivals.every(({ socket }) => socket.connected));
     assert.equal(rivals.filter(({ socket }) => socket._pid === pid).length, 1, "one of them resumed");
@@ -164,7 +165,7 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     }
   });
 
-  test("a client that says goodbye leaves at once and has nothing to recover", async () => {
+  test("a client that disconnects explicitly leaves at once and has nothing to recover", async () => {
     const { mobile, fixed } = await pair();
     mobile.socket.disconnect();
     await fixed.event("room:user-left", ({ peerId }) => peerId === mobile.peerId);

@@ -1,11 +1,12 @@
-// What clients notice when Redis loses its data, or goes away and comes back: their sockets stay, and the room goes on.
+// Redis failures from the clients' view: when Redis loses its data, stops or restarts, sockets stay
+// open and rooms continue.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
-import { baseUrl, command, control, nodeUrls } from "../support/cluster.mjs";
+import { baseUrl, redisCommand, control, nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
-describe("Redis in trouble", { timeout: 240_000 }, () => {
+describe("Redis failures", { timeout: 240_000 }, () => {
   const [one, two] = nodeUrls();
   const opened = [];
   let host;
@@ -24,7 +25,7 @@ describe("Redis in trouble", { timeout: 240_000 }, () => {
     return client;
   }
 
-  /** Two clients in a room, on two nodes; and how often either lost its socket. */
+  /** Seats two clients on two nodes. `lost` collects the reason of each disconnect. */
   async function pair() {
     const { roomId } = await newCall(host);
     const left = await seated(one, roomId, "Left");
@@ -34,8 +35,8 @@ describe("Redis in trouble", { timeout: 240_000 }, () => {
     return { roomId, left, right, lost };
   }
 
-  /** Emits until it is acknowledged with success: what a careful client does with its own id. */
-  async function insist(from, to, message) {
+  /** Repeats an event with the same id until it succeeds, as a careful client does. */
+  async function emitUntilAcknowledged(from, to, message) {
     await until(`"${message}" is acknowledged`, async () => {
       const answer = await from.emit("webrtc:data-channel", { to: to.peerId, message, type: "text", id: message });
       return answer.success;
@@ -44,22 +45,22 @@ describe("Redis in trouble", { timeout: 240_000 }, () => {
 
   const numbers = (client) => client.all("webrtc:data-channel").map(({ message }) => message);
 
-  test("its data lost: everybody keeps socket, seat and peer id, and signals on", async () => {
+  test("when Redis loses its data, clients keep socket, seat and peer id, and signaling continues", async () => {
     const { roomId, left, right, lost } = await pair();
-    await insist(left, right, "before");
-    await command("FLUSHALL");
-    await insist(left, right, "after");
-    await insist(right, left, "back");
+    await emitUntilAcknowledged(left, right, "before");
+    await redisCommand("FLUSHALL");
+    await emitUntilAcknowledged(left, right, "after");
+    await emitUntilAcknowledged(right, left, "back");
     await right.event("webrtc:data-channel", ({ message }) => message === "after");
     await left.event("webrtc:data-channel", ({ message, from }) => message === "back" && from === right.peerId);
     assert.deepEqual(numbers(right), ["before", "after"]);
     assert.deepEqual(lost, [], "no socket was dropped");
     const third = await seated(one, roomId, "Third");
     const names = third.joined.participants.map(({ user }) => user.name).sort();
-    assert.deepEqual(names, ["Left", "Right", "Third"], "the room is whole again");
+    assert.deepEqual(names, ["Left", "Right", "Third"], "the room is complete again");
   });
 
-  test("paused: events are refused with a code, and go through after it", async () => {
+  test("while Redis is paused events are refused with a code, and succeed afterwards", async () => {
     const { left, right, lost } = await pair();
     await control("redis", "stop");
     try {
@@ -68,45 +69,45 @@ describe("Redis in trouble", { timeout: 240_000 }, () => {
     } finally {
       await control("redis", "cont");
     }
-    await insist(left, right, "late");
-    await insist(left, right, "later");
+    await emitUntilAcknowledged(left, right, "late");
+    await emitUntilAcknowledged(left, right, "later");
     await right.event("webrtc:data-channel", ({ message }) => message === "later");
-    assert.deepEqual(numbers(right), ["late", "later"], "once, and in order, though it was sent again");
+    assert.deepEqual(numbers(right), ["late", "later"], "delivered once and in order, though repeated");
     assert.deepEqual(lost, [], "no socket was dropped");
   });
 
-  test("silent: every client is told once, and once when it is back, in a room or not", async () => {
+  test("every client, seated or not, gets one event when Redis stops answering and one when it is back", async () => {
     const { left, right, lost } = await pair();
     const idle = await Client.connected(two);
     opened.push(idle);
-    const told = (client) =>
+    const clusterEvents = (client) =>
       client.received.map(({ event }) => event).filter((event) => event.startsWith("cluster:"));
     const clients = [left, right, idle];
-    await until("all is well", () => clients.every((client) => told(client).length % 2 === 0));
-    const before = clients.map((client) => told(client).length);
-    const news = () => clients.map((client, index) => told(client).slice(before[index]));
+    await until("no client is degraded", () => clients.every((client) => clusterEvents(client).length % 2 === 0));
+    const before = clients.map((client) => clusterEvents(client).length);
+    const newEvents = () => clients.map((client, index) => clusterEvents(client).slice(before[index]));
     await control("redis", "stop");
     try {
-      await until("all are told", () => news().every((events) => events.length > 0));
-      // The load balancer still has nodes to send it to.
+      await until("all clients are notified", () => newEvents().every((events) => events.length > 0));
+      // The load balancer still has ready nodes for a new client.
       const late = await Client.connected(baseUrl());
       opened.push(late);
       await late.event("cluster:degraded", () => true);
     } finally {
       await control("redis", "cont");
     }
-    await until("all are told again", () => news().every((events) => events.length > 1));
-    assert.deepEqual(news(), clients.map(() => ["cluster:degraded", "cluster:restored"]));
-    await insist(left, right, "settled");
+    await until("all clients are notified again", () => newEvents().every((events) => events.length > 1));
+    assert.deepEqual(newEvents(), clients.map(() => ["cluster:degraded", "cluster:restored"]));
+    await emitUntilAcknowledged(left, right, "settled");
     assert.deepEqual(lost, [], "no socket was dropped");
   });
 
-  test("killed and started again with its data: nothing acknowledged is lost", async () => {
+  test("when Redis is killed and restarts with its data, no acknowledged event is lost", async () => {
     const { left, right, lost } = await pair();
-    await insist(left, right, "kept");
+    await emitUntilAcknowledged(left, right, "kept");
     await control("redis", "kill");
     await control("redis", "start");
-    await insist(left, right, "on");
+    await emitUntilAcknowledged(left, right, "on");
     await right.event("webrtc:data-channel", ({ message }) => message === "on");
     assert.deepEqual(numbers(right), ["kept", "on"]);
     assert.deepEqual(lost, [], "no socket was dropped");

@@ -1,4 +1,4 @@
-// Bad input from a stock client: each has its coded refusal, and nobody else notices.
+// Invalid input from a stock client: each kind has its refusal code, and other clients see nothing.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, describe, test } from "node:test";
@@ -8,7 +8,7 @@ import { until, within } from "../support/until.mjs";
 
 const sdp = (size) => ({ type: "offer", sdp: "v".repeat(size) });
 
-describe("bad input is refused with a code", { timeout: 120_000 }, () => {
+describe("invalid input is refused with a code", { timeout: 120_000 }, () => {
   const [one, two] = nodeUrls();
   const opened = [];
   let host;
@@ -29,7 +29,7 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
   });
   after(() => opened.forEach((client) => client.close()));
 
-  /** Both ways in which a refusal is told: by acknowledgement, and by an `error` event where none is asked for. */
+  /** Asserts both forms of a refusal: the acknowledgement, and the `error` event without one. */
   async function refused(client, event, args, code) {
     const answer = await client.emit(event, ...args);
     assert.deepEqual([answer.success, answer.code], [false, code], `${event} ${JSON.stringify(args)}`);
@@ -40,13 +40,13 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     assert.deepEqual([error.code, error.event], [code, event]);
   }
 
-  /** Resolves with the connect error of a client that is not let in. */
+  /** Resolves with the connect error of a client that is refused. */
   function rejection(client) {
     opened.push(client);
     return within("a connect error", new Promise((resolve) => client.socket.once("connect_error", resolve)));
   }
 
-  test("fields that are missing, mistyped, malformed or too large, and events that do not exist", async () => {
+  test("missing, mistyped, malformed and oversized fields, and unknown events, are refused", async () => {
     const client = await seat("Fumbler");
     eventsBefore = bystander.received.length;
     const to = bystander.peerId;
@@ -74,7 +74,7 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     }
   });
 
-  test("rooms and peers that do not exist", async () => {
+  test("unknown rooms and peers are refused", async () => {
     const client = await seat("Seeker");
     eventsBefore = bystander.received.length;
     await refused(client, "webrtc:offer", [{ to: "guest-0000000000000000", offer: sdp(10) }], "PEER_NOT_FOUND");
@@ -82,12 +82,12 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     await refused(loner, "room:join", [{ roomId: "NOSUCHROOM00", guestName: "Loner" }], "ROOM_NOT_FOUND");
   });
 
-  test("a candidate to somebody gone is refused in its acknowledgement only", async () => {
+  test("a candidate to a peer who has left is refused in its acknowledgement, without an error event", async () => {
     const client = await seat("Late Sender");
     const args = { to: "guest-0000000000000000", candidate: { candidate: "candidate:1" } };
     assert.equal((await client.emit("webrtc:ice-candidate", args)).code, "PEER_NOT_FOUND");
     client.socket.emit("webrtc:ice-candidate", args);
-    // Events are handled in order: once this one is refused, the candidate before it is dealt with.
+    // Events are handled in order: when this one is refused, the candidate before it was handled.
     client.socket.emit("no:such-event", {});
     await client.event("error", ({ event }) => event === "no:such-event");
     assert.deepEqual(
@@ -96,7 +96,7 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     );
   });
 
-  test("events before joining a room", async () => {
+  test("room events before joining a room are refused", async () => {
     const { token } = await guest(roomId, "Impatient");
     const client = await open(Client.connected(one, { token }));
     const to = bystander.peerId;
@@ -110,7 +110,7 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     }
   });
 
-  test("a room that is full: whoever asks stays in the room it is in", async () => {
+  test("a client that is refused by a full room stays in its current room", async () => {
     const small = await newCall(host, { maxParticipants: 2 });
     for (const name of ["First", "Second"]) {
       await open(Client.seated(two, small.roomId, await guest(small.roomId, name)));
@@ -124,13 +124,13 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     await bystander.event("room:user-left", ({ peerId }) => peerId === client.peerId);
   });
 
-  test("ending a call without being its host", async () => {
+  test("a participant who is not host cannot end the call", async () => {
     const client = await seat("Usurper");
     await refused(client, "room:end-call", [{ roomId }], "HOST_REQUIRED");
     assert.deepEqual(bystander.all("room:call-ended"), []);
   });
 
-  test("a wrong passcode, a forged join token and a join token of somebody else", async () => {
+  test("a wrong passcode, a forged join token and another user's join token are refused", async () => {
     const secret = await newCall(host, { passcode: "open sesame" });
     const stranger = await open(Client.connected(one));
     await refused(
@@ -163,7 +163,7 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     assert.equal(unknown.message, "Invalid namespace");
   });
 
-  test("an expired token is a connect error, also beside a private session id that resumes nothing", async () => {
+  test("an expired token is a connect error, also together with an unknown private session id", async () => {
     const [head, body] = host.token.split(".");
     const claims = { ...JSON.parse(Buffer.from(body, "base64url")), exp: 1_000_000_000 };
     const signed = `${head}.${Buffer.from(JSON.stringify(claims)).toString("base64url")}`;
@@ -175,7 +175,7 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     }
   });
 
-  test("a message over the limit closes only its sender's connection", async () => {
+  test("an oversized message closes only its sender's connection", async () => {
     const client = await seat("Shouter");
     const closed = client.nextDisconnect();
     client.socket.emit("webrtc:data-channel", { message: "x".repeat(200_000), type: "shout" });
@@ -183,8 +183,8 @@ describe("bad input is refused with a code", { timeout: 120_000 }, () => {
     assert.equal(bystander.socket.connected, true);
   });
 
-  test("after all of it the bystander has seen nothing but people coming and going", async () => {
-    assert.ok(eventsBefore > 0, "there was a bystander from the start");
+  test("after all these refusals another client has seen only joins and leaves", async () => {
+    assert.ok(eventsBefore > 0, "the bystander received events from the start");
     const client = await seat("Last");
     await bystander.event("room:user-joined", ({ participant }) => participant.peerId === client.peerId);
     const harmless = new Set([

@@ -1,4 +1,5 @@
-// The REST API's whole story, as its README and PROTOCOL.md tell it, with sockets where people come and go.
+// A whole call through the REST API, as PROTOCOL.md describes it, with sockets for joins and
+// leaves.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { Client, account, admitted, guest, newCall, rest } from "../support/clients.mjs";
@@ -10,14 +11,14 @@ const PASSWORD = "a quiet line, please";
 /** Asserts that a request is refused with this status and code. */
 const refused = (request, status, code) => assert.rejects(request, (error) => error.status === status && error.code === code);
 
-/** The call's statistics, once they tell what `fits` waits for: they follow within a moment. */
-const figures = (id, token, fits) =>
-  until("the statistics to tell it", async () => {
+/** Polls the call's statistics until they match, because they follow the room with a delay. */
+const statistics = (id, token, matches) =>
+  until("the statistics match", async () => {
     const stats = await rest("GET", `/video-calls/${id}/stats`, undefined, token);
-    return fits(stats) && stats;
+    return matches(stats) && stats;
   });
 
-describe("from register to stats", { timeout: 180_000 }, () => {
+describe("the REST API from registration to statistics", { timeout: 180_000 }, () => {
   const clients = [];
   after(() => clients.forEach((client) => client.close()));
   const seated = async (...args) => {
@@ -26,7 +27,7 @@ describe("from register to stats", { timeout: 180_000 }, () => {
     return client;
   };
 
-  test("a host registers, calls, is joined by a user and a guest, ends the call, and reads what it came to", async () => {
+  test("a host registers, calls with a user and a guest, ends the call, and reads its statistics", async () => {
     const [first, second] = [nodeUrls()[0], nodeUrls().at(-1)];
     const newcomer = await account("Ada Host");
     const { email, id } = newcomer.user;
@@ -56,7 +57,7 @@ describe("from register to stats", { timeout: 180_000 }, () => {
     assert.equal((await grace.emit("chat:message", { message: "Hello" })).success, true);
     await bob.event("chat:message", ({ message }) => message === "Hello");
 
-    const live = await figures(call.id, host.token, (stats) => stats.totalParticipants === 3);
+    const live = await statistics(call.id, host.token, (stats) => stats.totalParticipants === 3);
     assert.equal(live.maxConcurrentParticipants, 3);
     assert.equal((await rest("GET", `/video-calls/room/${call.roomId}`, undefined, host.token)).status, "live");
     grace.close();
@@ -65,7 +66,7 @@ describe("from register to stats", { timeout: 180_000 }, () => {
 
     const ended = await rest("POST", `/video-calls/${call.id}/end`, undefined, host.token);
     await Promise.all([ada, bob].map((client) => client.event("room:call-ended", ({ roomId }) => roomId === call.roomId)));
-    const over = await figures(call.id, user.token, (stats) => stats.participantStats.every(({ leftAt }) => leftAt));
+    const over = await statistics(call.id, user.token, (stats) => stats.participantStats.every(({ leftAt }) => leftAt));
     assert.equal(over.callTimeline.ended, ended.endedAt);
     assert.deepEqual(over.participantStats.map(({ user: { name }, role }) => [name, role]), [
       ["Ada", "host"],
@@ -82,7 +83,7 @@ describe("from register to stats", { timeout: 180_000 }, () => {
     await refused(rest("GET", "/auth/profile", undefined, host.token), 401, "TOKEN_INVALID");
   });
 
-  test("an invited-only call takes the invited, and a scheduled one its guests when it is public", async () => {
+  test("an invited_only call admits only invited users, and a public scheduled call admits guests", async () => {
     const [host, invited, other] = [await account("Ada Host"), await account("Bob Invited"), await account("Eve Other")];
     const closed = await newCall(host, { type: "invited_only", invitedUserIds: [invited.user.id] });
     await refused(guest(closed.roomId, "Grace Guest"), 401, "UNAUTHORIZED");

@@ -1,9 +1,9 @@
-// The stock socket.io-client, connected to the nodes directly: what is relayed, and what is seated.
+// Signaling and seats with the stock socket.io-client, connected directly to the nodes.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Client, account, admitted, guest, newCall, rest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
-import { Line } from "../support/line.mjs";
+import { TcpProxy } from "../support/tcp-proxy.mjs";
 import { until } from "../support/until.mjs";
 
 const ROOMS = 5;
@@ -34,7 +34,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
   });
   after(() => clients.forEach((client) => client.close()));
 
-  test("offers, answers and candidates of 50 pairs arrive once, in order, from their sender and at nobody else", async () => {
+  test("offers, answers and candidates of 50 pairs reach only their receiver, once and in order", async () => {
     const pairs = [];
     for (let room = 0; room < ROOMS; room += 1) {
       const { roomId } = await newCall(host);
@@ -62,7 +62,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     }
   });
 
-  test("a `from` of the sender's own making is replaced by who it is", async () => {
+  test("the server replaces a forged `from` with the sender's peer id", async () => {
     const { roomId } = await newCall(host);
     const [a, b, victim] = await Promise.all(["A", "B", "Victim"].map((name) => guest(roomId, `Person ${name}`)));
     const sender = await seated(one, roomId, a);
@@ -93,13 +93,14 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     const answer = await caller.emit("webrtc:offer", { to: admission.user.id, offer: description("offer", "c", "h") });
     assert.equal(answer.success, true);
     await first.event("webrtc:offer", ({ from }) => from === caller.peerId);
-    // An event to the second device that was relayed later arrives there first, or the offer went to both.
+    // This later event reaches the second device without an offer before it, so the offer went to
+    // one.
     await caller.emit("webrtc:connection-state", { to: second.peerId, state: "connected" });
     await second.event("webrtc:connection-state", () => true);
     assert.deepEqual(second.all("webrtc:offer"), []);
   });
 
-  test("media states and leaving are told to the others on both nodes", async () => {
+  test("media states and leaves reach the other participants on both nodes", async () => {
     const { roomId } = await newCall(host);
     const a = await seated(one, roomId, await guest(roomId, "Teller"));
     const [b, c] = [
@@ -121,7 +122,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     for (const other of [b, c, late]) await other.event("room:user-left", ({ peerId }) => peerId === a.peerId);
   });
 
-  test("of 200 clients racing for 10 places over two nodes exactly 10 are seated", async () => {
+  test("of 200 clients that join a room of 10 through two nodes at once, exactly 10 are seated", async () => {
     const { roomId } = await newCall(host, { maxParticipants: 10 });
     const racers = await Promise.all(
       Array.from({ length: 200 }, (_, index) => Client.connected([one, two][index % 2])),
@@ -135,7 +136,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     assert.equal(seatedCount, 10);
     assert.deepEqual([...codes], ["ROOM_FULL"]);
     const winner = racers[answers.findIndex(({ success }) => success)];
-    await until("everybody seated is known to one of them", () => {
+    await until("one participant knows all ten", () => {
       const peers = new Set([
         ...winner.all("room:joined").flatMap(({ participants }) => participants.map(({ peerId }) => peerId)),
         ...winner.all("room:user-joined").map(({ participant }) => participant.peerId),
@@ -145,19 +146,19 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     racers.forEach((racer) => racer.close());
   });
 
-  test("a socket lost without goodbye is reconnecting at once and has left after the grace", async () => {
+  test("a participant with a lost socket is shown as reconnecting at once and leaves after the grace period", async () => {
     const { roomId } = await newCall(host);
-    const line = await Line.to(one);
-    const lost = await seated(line.url, roomId, await guest(roomId, "Lost"), { reconnection: false });
+    const proxy = await TcpProxy.to(one);
+    const lost = await seated(proxy.url, roomId, await guest(roomId, "Lost"), { reconnection: false });
     const witness = await seated(two, roomId, await guest(roomId, "Witness"));
-    line.close();
+    proxy.close();
     const changed = await witness.event("participant:connection-changed", ({ peerId }) => peerId === lost.peerId);
     assert.equal(changed.state, "reconnecting");
     assert.deepEqual(witness.all("room:user-left"), []);
     await witness.event("room:user-left", ({ peerId }) => peerId === lost.peerId, 60_000);
   });
 
-  test("the call's record tells who joined and left, and when, and that it ended", async () => {
+  test("the call's record contains every join and leave with its time, and the end of the call", async () => {
     const call = await newCall(host);
     const id = call.id ?? call._id;
     const hostSeat = await seated(one, call.roomId, await admitted(call.roomId, host));
@@ -180,7 +181,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     assert.equal(entry(during).user.name, "Noted Guest");
 
     await visitor.emit("room:leave", { roomId: call.roomId });
-    const left = await until("the record shows the guest gone", async () => {
+    const left = await until("the record shows that the guest has left", async () => {
       const found = await record();
       return entry(found).leftAt && found;
     });
@@ -198,7 +199,10 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
   });
 });
 
-/** One pair's whole exchange, without waiting between signals; then a mark each way, behind which nothing may come. */
+/**
+ * Exchanges all signals of one pair without waiting in between. The last signal in each direction
+ * is a connection state, which must arrive after all others.
+ */
 async function converse(a, b) {
   const say = (sender, to, event, field) => [
     sender.emit(event, { to: to.peerId, [field]: description(field, sender.peerId, to.peerId) }),
@@ -214,7 +218,7 @@ async function converse(a, b) {
   return acknowledgements;
 }
 
-/** What a client received of signals, reduced to what is asserted. */
+/** Returns the signals that a client received, reduced to the asserted fields. */
 const signalsOf = (client) =>
   client.received
     .filter(({ event }) => SIGNALS.includes(event))

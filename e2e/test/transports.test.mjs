@@ -1,20 +1,21 @@
-// The stock client on every transport, through a load balancer that sends each request to the next node.
+// The stock client on every transport, through a load balancer that sends each request to another
+// node.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
-import { baseUrl, control, counted, nodeUrls, turnRoundRobin } from "../support/cluster.mjs";
-import { Line } from "../support/line.mjs";
+import { baseUrl, control, counterSum, nodeUrls, advanceRoundRobin } from "../support/cluster.mjs";
+import { TcpProxy } from "../support/tcp-proxy.mjs";
 import { until, within } from "../support/until.mjs";
 
 const EVENTS = 20;
-/** What each client is opened with, and where it ends up. */
+/** Transports option of a client, and the transport that it ends up on. */
 const TRANSPORTS = [
-  { name: "its default transports", transports: "default", settles: "websocket" },
-  { name: "long-polling alone", transports: ["polling"], settles: "polling" },
-  { name: "WebSocket alone", transports: ["websocket"], settles: "websocket" },
+  { name: "the default transports", transports: "default", settles: "websocket" },
+  { name: "long-polling only", transports: ["polling"], settles: "polling" },
+  { name: "WebSocket only", transports: ["websocket"], settles: "websocket" },
 ];
 
-describe("every transport, without stickiness", { timeout: 240_000 }, () => {
+describe("every transport, without sticky sessions", { timeout: 240_000 }, () => {
   const opened = [];
   let host;
   const keep = (closable) => (opened.push(closable), closable);
@@ -28,9 +29,9 @@ describe("every transport, without stickiness", { timeout: 240_000 }, () => {
   const on = ({ socket }) => socket.io.engine?.transport.name;
   const settled = (client, name) => until(`the client is on ${name}`, () => on(client) === name);
   const numbers = (client) => client.all("webrtc:data-channel").map(({ message }) => message);
-  const handovers = (outcome) => counted("switchboard_handovers_total", `outcome="${outcome}"`);
+  const handovers = (outcome) => counterSum("switchboard_handovers_total", `outcome="${outcome}"`);
 
-  /** Sends numbers from the first on, without waiting in between; all are acknowledged. */
+  /** Sends EVENTS numbers beginning with `first`, without waiting in between. */
   async function send(sender, receiver, first) {
     const answers = await Promise.all(
       Array.from({ length: EVENTS }, (_, index) =>
@@ -49,59 +50,60 @@ describe("every transport, without stickiness", { timeout: 240_000 }, () => {
   }
 
   for (const { name, transports, settles } of TRANSPORTS) {
-    test(`two clients on ${name} connect, relay, lose their line and miss nothing`, async () => {
+    test(`two clients on ${name} relay events, and a lost connection loses none`, async () => {
       const { roomId } = await newCall(host);
-      const line = keep(await Line.to(baseUrl()));
-      const one = keep(await Client.seated(line.url, roomId, await guest(roomId, "One"), { transports }));
+      const proxy = keep(await TcpProxy.to(baseUrl()));
+      const one = keep(await Client.seated(proxy.url, roomId, await guest(roomId, "One"), { transports }));
       const two = keep(await Client.seated(baseUrl(), roomId, await guest(roomId, "Two"), { transports }));
       await Promise.all([settled(one, settles), settled(two, settles)]);
       await Promise.all([send(one, two, 0), send(two, one, 0)]);
       await Promise.all([received(one, EVENTS), received(two, EVENTS)]);
 
       const returned = one.nextConnect();
-      // Between two polls there is nothing to cut, and nothing to notice.
-      await until("the client's line is in use", () => line.connections > 0);
-      line.cut();
+      // Between two polls a client has no connection that the proxy could cut.
+      await until("the client has a connection", () => proxy.connections > 0);
+      proxy.cut();
       await Promise.all([send(two, one, EVENTS), returned]);
       assert.equal(one.socket.recovered, true);
       await settled(one, settles);
       await Promise.all([send(two, one, 2 * EVENTS), send(one, two, EVENTS)]);
       await Promise.all([received(one, 3 * EVENTS), received(two, 2 * EVENTS)]);
-      assert.deepEqual(two.all("room:user-left"), [], "nobody saw it leave");
+      assert.deepEqual(two.all("room:user-left"), [], "the other client never saw a leave");
 
       one.close();
       await two.event("room:user-left", ({ peerId }) => peerId === one.peerId);
     });
   }
 
-  test("requests and upgrades were handed over on the way, and none to a node that is gone", async () => {
+  test("requests and upgrades are handed over to the session's node, and none fails", async () => {
     const before = { answered: await handovers("answered"), upgraded: await handovers("upgraded") };
     const grew = async (outcome) => (await handovers(outcome)) > before[outcome];
     const { roomId } = await newCall(host);
-    // As many as it takes: the load balancer goes by turns, in which one or several may each meet their own node every time.
+    // With round robin a client may reach its own node with every request, so open clients until
+    // one was handed over.
     await until("requests and upgrades are handed over", async () => {
       const clients = Array.from({ length: 3 }, async () => {
         const client = keep(await Client.seated(baseUrl(), roomId, await guest(roomId, "Guest"), { transports: "default" }));
         await settled(client, "websocket");
       });
-      await Promise.all([...clients, turnRoundRobin()]);
+      await Promise.all([...clients, advanceRoundRobin()]);
       return (await grew("answered")) && (await grew("upgraded"));
     });
     for (const outcome of ["unknown_node", "unreachable", "failed", "refused"]) assert.equal(await handovers(outcome), 0);
   });
 
-  test("a poll that was handed to a node which is paused is answered long before it would have been", async () => {
+  test("a poll that is handed over to a paused node is answered with an error within 35 s", async () => {
     const [paused, other] = nodeUrls();
     const query = "socket.io/?EIO=4&transport=polling";
     const { sid } = JSON.parse((await (await fetch(`${paused}/${query}`)).text()).slice(1));
     const poll = fetch(`${other}/${query}&sid=${sid}&t=a`);
     const post = (t) => fetch(`${other}/${query}&sid=${sid}&t=${t}`, { method: "POST", body: "40" });
-    assert.equal((await post("b")).status, 200, "it is handed over");
+    assert.equal((await post("b")).status, 200, "the request is handed over");
     assert.equal((await poll).status, 200);
     await control("nodes/0", "stop");
     try {
       const hanging = fetch(`${other}/${query}&sid=${sid}&t=c`);
-      // A poll may hang for 45 s at a node that lives.
+      // At a working node a poll may stay open for 45 s.
       const answers = await within("both answers", Promise.all([hanging, post("d")]), 35_000);
       assert.deepEqual(
         answers.map(({ status }) => status),
@@ -113,18 +115,18 @@ describe("every transport, without stickiness", { timeout: 240_000 }, () => {
   });
 
   for (const { name, transports, settles } of TRANSPORTS.slice(0, 2)) {
-    test(`a client on ${name} whose session's node is killed resumes elsewhere and misses nothing`, async () => {
+    test(`a client on ${name} whose node is killed resumes on another node and misses no event`, async () => {
       const { roomId } = await newCall(host);
       const one = keep(await Client.seated(baseUrl(), roomId, await guest(roomId, "One"), { transports }));
       await settled(one, settles);
-      // A node's name is its place in the cluster and a word of its own start's: n1-0123abcd.
-      const place = Number(/^n(\d+)-/.exec(one.joined.node)[1]) - 1;
-      const elsewhere = nodeUrls()[(place + 1) % nodeUrls().length];
+      // A node's name has its number in the cluster and a random part of its start: n1-0123abcd.
+      const index = Number(/^n(\d+)-/.exec(one.joined.node)[1]) - 1;
+      const elsewhere = nodeUrls()[(index + 1) % nodeUrls().length];
       const two = keep(await Client.seated(elsewhere, roomId, await guest(roomId, "Two"), { transports: ["websocket"] }));
       await send(two, one, 0);
       await received(one, EVENTS);
       const returned = one.nextConnect();
-      await control(`nodes/${place}`, "kill");
+      await control(`nodes/${index}`, "kill");
       try {
         await Promise.all([send(two, one, EVENTS), returned]);
         assert.equal(one.socket.recovered, true);
@@ -132,7 +134,7 @@ describe("every transport, without stickiness", { timeout: 240_000 }, () => {
         await send(one, two, 0);
         await Promise.all([received(one, 2 * EVENTS), received(two, EVENTS)]);
       } finally {
-        await control(`nodes/${place}`, "start");
+        await control(`nodes/${index}`, "start");
       }
     });
   }

@@ -1,11 +1,11 @@
-// Sign-ins that are over, and what a client may not do for ever: each has its named end, on every node.
+// Revoked sign-ins: their sockets end on every node, and their tokens are refused.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Client, PASSWORD, account, admitted, newCall, rest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
 import { until, within } from "../support/until.mjs";
 
-describe("a sign-in that is over", { timeout: 120_000 }, () => {
+describe("a revoked sign-in", { timeout: 120_000 }, () => {
   const [one, two] = nodeUrls();
   const opened = [];
   let host;
@@ -24,22 +24,28 @@ describe("a sign-in that is over", { timeout: 120_000 }, () => {
     return client;
   }
 
-  const elsewhere = ({ user }) => rest("POST", "/auth/login", { email: user.email, password: PASSWORD });
+  const secondSignIn = ({ user }) => rest("POST", "/auth/login", { email: user.email, password: PASSWORD });
   const change = { currentPassword: PASSWORD, newPassword: "another line, please", confirmPassword: "another line, please" };
   const ENDS = [
-    ["signed out", ({ token }) => rest("POST", "/auth/logout", {}, token)],
-    ["ended from another sign-in", async (leaver) => rest("DELETE", "/auth/sessions", undefined, (await elsewhere(leaver)).token)],
-    ["over with its password", async (leaver) => rest("POST", "/auth/change-password", change, (await elsewhere(leaver)).token)],
+    ["a sign-out", ({ token }) => rest("POST", "/auth/logout", {}, token)],
+    [
+      "ending all sessions from another sign-in",
+      async (leaver) => rest("DELETE", "/auth/sessions", undefined, (await secondSignIn(leaver)).token),
+    ],
+    [
+      "a password change",
+      async (leaver) => rest("POST", "/auth/change-password", change, (await secondSignIn(leaver)).token),
+    ],
   ];
   for (const [how, end] of ENDS) {
-    test(`${how}, its sockets end on every node, seated or not, and nobody else's`, async () => {
+    test(`${how} ends the user's sockets on every node, seated or not, and no other user's`, async () => {
       const leaver = await account("Leaver");
       const witness = await open(Client.seated(one, roomId, await admitted(roomId, host)));
       const seated = await open(Client.seated(two, roomId, await admitted(roomId, leaver)));
       const sockets = [seated, await open(Client.connected(one, leaver)), await open(Client.connected(two, leaver))];
       const ends = Promise.all(sockets.map((client) => client.nextDisconnect()));
       await end(leaver);
-      // "io server disconnect": the stock client stays away.
+      // After "io server disconnect" the stock client does not reconnect.
       assert.deepEqual(await ends, sockets.map(() => "io server disconnect"));
       const left = await witness.event("room:user-left", ({ peerId }) => peerId === seated.peerId);
       assert.equal(left.userId, leaver.user.id);
@@ -48,18 +54,19 @@ describe("a sign-in that is over", { timeout: 120_000 }, () => {
     });
   }
 
-  test("its token neither connects nor resumes any more", async () => {
+  test("its token can neither connect nor resume", async () => {
     const leaver = await account("Ghost");
     const client = await open(Client.seated(one, roomId, await admitted(roomId, leaver)));
     await rest("POST", "/auth/logout", {}, leaver.token);
-    await until("the sign-in is over", () => !client.socket.connected);
+    await until("the socket is disconnected", () => !client.socket.connected);
     const refusal = (socket) => new Promise((resolve) => socket.once("connect_error", resolve));
-    // The same client again presents its private id and offset.
+    // The same client sends its private session id and offset again.
     const resuming = refusal(client.socket);
     client.socket.connect();
     assert.equal((await within("a refusal", resuming)).data.code, "TOKEN_INVALID", "resuming");
-    // The other node may have looked at the list a moment before; then the socket ends instead.
-    await until("it is refused on the other node", async () => {
+    // The other node may have checked just before the revocation; then it closes the socket
+    // instead.
+    await until("the token is refused on the other node", async () => {
       const fresh = new Client(two, leaver);
       opened.push(fresh);
       const ended = fresh.nextDisconnect();

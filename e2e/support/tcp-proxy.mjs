@@ -1,34 +1,37 @@
-// A line to a signaling node that can be cut and laid to another node.
+// TCP proxy to a signaling node. A test can cut its connections and point it to another node.
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-/** A TCP proxy on a free port of this machine. */
-export class Line {
+/** TCP proxy on a free port of this machine. */
+export class TcpProxy {
   #server;
   #pairs = new Set();
   #target;
 
-  /** @param {string} url the node that new connections are laid to */
+  /**
+   * Starts a proxy.
+   * @param {string} url the target of new connections
+   */
   static async to(url) {
-    const line = new Line();
-    line.lay(url);
-    line.#server = createServer((near) => line.#splice(near)).listen(0, "127.0.0.1");
-    await once(line.#server, "listening");
-    line.url = `http://127.0.0.1:${line.#server.address().port}`;
-    return line;
+    const proxy = new TcpProxy();
+    proxy.pointTo(url);
+    proxy.#server = createServer((near) => proxy.#forward(near)).listen(0, "127.0.0.1");
+    await once(proxy.#server, "listening");
+    proxy.url = `http://127.0.0.1:${proxy.#server.address().port}`;
+    return proxy;
   }
 
-  /** New connections go to this node; those there are stay. */
-  lay(url) {
+  /** Sets the target of new connections. Existing connections stay. */
+  pointTo(url) {
     this.#target = new URL(url);
   }
 
-  /** How many connections there are to cut. */
+  /** Number of open connections. */
   get connections() {
     return this.#pairs.size;
   }
 
-  /** Resets every connection on both sides: no close frame, no goodbye. */
+  /** Resets every connection on both sides, without a close frame. */
   cut() {
     for (const pair of this.#pairs) for (const socket of pair) socket.resetAndDestroy();
     this.#pairs.clear();
@@ -39,7 +42,7 @@ export class Line {
     this.#server.close();
   }
 
-  #splice(near) {
+  #forward(near) {
     const far = connect(Number(this.#target.port), this.#target.hostname);
     const pair = [near, far];
     this.#pairs.add(pair);
