@@ -1,4 +1,4 @@
-"""As much of Kubernetes as a chart sees of it through `lookup`: an API server that has some Deployments."""
+"""Fake Kubernetes API server with some Deployments, for the chart's `lookup`."""
 
 import json
 import threading
@@ -15,13 +15,13 @@ KINDS = {
 
 @contextmanager
 def cluster(namespace, **replicas):
-    """The address of a cluster with Deployments of so many replicas."""
+    """Runs a server with Deployments of these numbers of replicas. Yields its address."""
     found = {"/apis/apps/v1": KINDS}
     for name, count in replicas.items():
         deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": {"replicas": count}}
         found[f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"] = deployment
 
-    class Answers(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             path = self.path.split("?")[0]
             missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
@@ -35,7 +35,7 @@ def cluster(namespace, **replicas):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"

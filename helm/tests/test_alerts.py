@@ -1,4 +1,4 @@
-"""Each alert fires when it should, and not otherwise: Prometheus's own evaluation of made-up metrics, by promtool."""
+"""Each alert fires when it should and only then: promtool evaluates the rules on artificial series."""
 
 import re
 import subprocess
@@ -12,8 +12,9 @@ from tools.chart import CHART, ROOT, render
 
 RULES = [CHART / "monitoring" / "alerts.yaml", CHART / "monitoring" / "slos.yaml"]
 
-# For each alert: series under which it fires, series under which it does not, and when that is looked at. In promtool's notation, a value a
-# minute: `0+5x30` begins at 0 and grows by 5 thirty times. Those that look back for days get a value each quarter of an hour.
+# For each alert: series for which it fires, series for which it does not, and the time of the
+# check. In promtool's notation, with one value a minute: `0+5x30` begins at 0 and grows by 5 thirty
+# times. Alerts with windows of days get one value per 15 minutes.
 CASES = {
     "SwitchboardServiceDown": (
         {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1 0x20"},
@@ -42,7 +43,7 @@ CASES = {
     ),
     "SwitchboardDrainStuck": (
         {'switchboard_draining{instance="a"}': "0 1x20"},
-        # A drain that takes all of the default grace, 60 s.
+        # A drain that takes the whole default grace period of 60 s.
         {'switchboard_draining{instance="a"}': "0 1 1 0x20"},
         "15m",
     ),
@@ -157,7 +158,7 @@ CASES = {
         {'switchboard_sockets_closed_total{reason="ping_timeout"}': "0+50x20", 'switchboard_sockets_closed_total{reason="client_disconnect"}': "0+900x20", "switchboard_sockets_open": "1000x20"},
         "10m",
     ),
-    # Fast: an hour of a pace that spends the month in two days; ten minutes of it are not yet that.
+    # Fires after an hour at a rate that spends the budget in two days, but not after ten minutes.
     "SwitchboardSloJoinsBurnFast": (
         {'switchboard_joins_total{outcome="joined"}': "0+98x90", 'switchboard_joins_total{outcome="failed"}': "0+2x90"},
         {'switchboard_joins_total{outcome="joined"}': "0+100x90", 'switchboard_joins_total{outcome="failed"}': "0x40 0+2x5 10x60", 'switchboard_joins_total{outcome="refused"}': "0+50x90"},
@@ -180,7 +181,7 @@ CASES = {
     ),
     "SwitchboardSloResumesBurnFast": (
         {'switchboard_resumes_total{outcome="resumed"}': "0+90x90", 'switchboard_resumes_total{outcome="missed"}': "0+10x90"},
-        # Who was away for too long begins afresh, as promised.
+        # A session that was away for too long starts anew, which the objective allows.
         {'switchboard_resumes_total{outcome="resumed"}': "0+90x90", 'switchboard_resumes_total{outcome="missed"}': "0x90", 'switchboard_resumes_total{outcome="fresh"}': "0+10x90"},
         "80m",
     ),
@@ -191,16 +192,16 @@ CASES = {
     ),
 }
 
-# Further ones: (alert, series, when that is looked at, whether it fires).
+# More cases: (alert, series, time of the check, whether it fires).
 UP = "1x60"
 ONCE = "0x4 1x60"
-# An hour and a half of 12 joins an hour.
-QUIET = " ".join(["0"] + [str(join) for join in range(1, 20) for _ in range(5)])
-FURTHER = [
+# 12 joins an hour for 90 minutes.
+FEW_JOINS = " ".join(["0"] + [str(join) for join in range(1, 20) for _ in range(5)])
+MORE_CASES = [
     ("SwitchboardServiceDown", {'up{job="switchboard-api",instance="a"}': UP}, "5m", True),
     ("SwitchboardServiceDown", {'up{job="switchboard-node",instance="a"}': UP}, "5m", True),
     ("SwitchboardServiceDown", {'up{job="switchboard-api",instance="a"}': UP, 'up{job="switchboard-node",instance="b"}': UP}, "30m", False),
-    # What happened once, or for a moment.
+    # Problems that happened once or for a moment.
     ("SwitchboardRedisRefusals", {'switchboard_redis_lane_refused_total{reason="late"}': ONCE}, "30m", False),
     ("SwitchboardRedisRefusals", {'switchboard_redis_lane_refused_total{reason="late"}': "0x4 500 900x60"}, "30m", False),
     ("SwitchboardRedisErrors", {'switchboard_redis_calls_total{script="join",outcome="error"}': ONCE}, "30m", False),
@@ -209,10 +210,11 @@ FURTHER = [
     ("SwitchboardPasswordQueueFull", {"switchboard_password_refused_total": ONCE}, "30m", False),
     ("SwitchboardRateLimitsOff", {"switchboard_rate_limit_open_total": ONCE}, "30m", False),
     ("SwitchboardSocketsLost", {'switchboard_sockets_closed_total{reason="ping_timeout"}': ONCE, "switchboard_sockets_open": "0x60"}, "30m", False),
-    # One of 12 in a quiet hour; one call of four whose Redis was slow for a moment.
-    ("SwitchboardSloJoinsBurnFast", {'switchboard_joins_total{outcome="joined"}': QUIET, 'switchboard_joins_total{outcome="failed"}': "0x60 1x30"}, "90m", False),
+    # One failure of 12 in an hour with little traffic; one call of four while Redis was slow for a
+    # moment.
+    ("SwitchboardSloJoinsBurnFast", {'switchboard_joins_total{outcome="joined"}': FEW_JOINS, 'switchboard_joins_total{outcome="failed"}': "0x60 1x30"}, "90m", False),
     ("SwitchboardSloRelaysBurnFast", {'switchboard_relay_seconds_count{stage="logged"}': "0x60 112x30", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0x60 80x30"}, "90m", False),
-    ("SwitchboardSloResumesBurnFast", {'switchboard_resumes_total{outcome="resumed"}': QUIET, 'switchboard_resumes_total{outcome="missed"}': "0x60 1x30"}, "90m", False),
+    ("SwitchboardSloResumesBurnFast", {'switchboard_resumes_total{outcome="resumed"}': FEW_JOINS, 'switchboard_resumes_total{outcome="missed"}': "0x60 1x30"}, "90m", False),
     ("SwitchboardSloJoinsBurnSlow", {'switchboard_joins_total{outcome="joined"}': "0+1x110", 'switchboard_joins_total{outcome="failed"}': "0x60 1x50"}, "1600m", False),
     ("SwitchboardSloRelaysBurnSlow", {'switchboard_relay_seconds_count{stage="logged"}': "0x60 112x50", 'switchboard_relay_seconds_bucket{stage="logged",le="0.1"}': "0x60 80x50"}, "1600m", False),
     ("SwitchboardSloResumesBurnSlow", {'switchboard_resumes_total{outcome="resumed"}': "0+1x110", 'switchboard_resumes_total{outcome="missed"}': "0x60 1x50"}, "1600m", False),
@@ -220,24 +222,24 @@ FURTHER = [
 
 
 def cases(name):
-    """Every (series, when, whether it fires) of an alert."""
+    """Returns every (series, time, whether it fires) of an alert."""
     fires, silent, at = CASES[name]
-    return [(fires, at, True), (silent, at, False), *(further[1:] for further in FURTHER if further[0] == name)]
+    return [(fires, at, True), (silent, at, False), *(case[1:] for case in MORE_CASES if case[0] == name)]
 
 
 def alerts(*files):
-    """Every alert of these files, or of all."""
+    """Returns every alert of these files, by default of all."""
     groups = [group for path in files or RULES for group in yaml.safe_load(path.read_text())["groups"]]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 def step(name):
-    """Between two values, and two evaluations."""
+    """Returns the time between two values and two evaluations."""
     return "15m" if name.endswith("BurnSlow") else "1m"
 
 
 def scenario(name, series, at, fires):
-    """One test as promtool reads it: it fires at that time, or has not until then."""
+    """Returns a test for promtool: the alert fires at this time, or has never fired until then."""
     firing = f'ALERTS{{alertname="{name}",alertstate="firing"}}'
     firing = f"count({firing if fires else f'count_over_time({firing}[{at}])'}) > bool 0"
     return {
@@ -249,11 +251,11 @@ def scenario(name, series, at, fires):
 
 
 class Alerts(unittest.TestCase):
-    def test_prometheus_takes_the_rules(self):
+    def test_prometheus_accepts_the_rules(self):
         subprocess.run(["promtool", "check", "rules", *RULES], check=True, capture_output=True)
 
-    def test_each_alert_fires_when_it_should_and_not_otherwise(self):
-        self.assertEqual(sorted(CASES), sorted(alert["alert"] for alert in alerts()), "an alert has no case, or a case no alert")
+    def test_each_alert_fires_when_it_should_and_only_then(self):
+        self.assertEqual(sorted(CASES), sorted(alert["alert"] for alert in alerts()), "each alert needs a case, each case an alert")
         for rules in RULES:
             named = [alert["alert"] for alert in alerts(rules)]
             for interval in {step(name) for name in named}:
@@ -265,10 +267,10 @@ class Alerts(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "tests.yaml"
             path.write_text(yaml.safe_dump(file))
-            told = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True)
-            self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+            result = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
-    def test_a_drain_is_stuck_once_the_grace_is_over_whatever_the_grace(self):
+    def test_the_drain_alert_waits_for_the_configured_grace_period(self):
         fixed = {alert["alert"]: alert["for"] for alert in alerts() if "for" in alert}
         grace = yaml.safe_load((CHART / "values.yaml").read_text())["node"]["terminationGracePeriodSeconds"]
         self.assertEqual(fixed["SwitchboardDrainStuck"], f"{(grace + 60) // 60}m")
@@ -276,11 +278,11 @@ class Alerts(unittest.TestCase):
         made = {alert["alert"]: alert["for"] for group in rule["spec"]["groups"] for alert in group["rules"] if "for" in alert}
         self.assertEqual(made, {**fixed, "SwitchboardDrainStuck": "1860s"})
 
-    def test_each_alert_has_a_severity_a_sentence_and_a_runbook_that_exists(self):
+    def test_each_alert_has_a_severity_a_summary_and_an_existing_runbook(self):
         headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "RUNBOOKS.md").read_text(), re.MULTILINE)
         for alert in alerts():
             with self.subTest(alert["alert"]):
                 self.assertIn(alert["labels"]["severity"], {"critical", "warning"})
                 self.assertTrue(alert["annotations"]["summary"])
                 self.assertEqual(alert["annotations"]["runbook"], f"docs/RUNBOOKS.md#{alert['alert'].lower()}")
-                self.assertIn(alert["alert"], headings, "it has no runbook")
+                self.assertIn(alert["alert"], headings, "the runbook is missing")

@@ -1,4 +1,4 @@
-"""The dashboards: every query is one that Prometheus takes, and every panel can be read."""
+"""Dashboards: Prometheus accepts every query, every metric exists, and panels do not overlap."""
 
 import re
 import subprocess
@@ -11,55 +11,55 @@ import yaml
 from tools.chart import CHART, ROOT
 from tools.dashboards import DASHBOARDS
 
-# What Grafana puts in their places.
+# Values for Grafana's variables.
 VARIABLES = {"$__rate_interval": "1m", "$namespace": ".*"}
 
 
 def queries():
-    """(dashboard, panel, query) of every panel."""
+    """Yields (dashboard, panel, query) of every panel."""
     for board in DASHBOARDS:
         for panel in board.json()["panels"]:
             for target in panel.get("targets", []):
-                yield board.name, panel["title"], filled(target["expr"])
+                yield board.name, panel["title"], without_variables(target["expr"])
 
 
-def filled(query):
-    """A query as Grafana sends it."""
+def without_variables(query):
+    """Replaces Grafana's variables in a query."""
     for name, value in VARIABLES.items():
         query = query.replace(name, value)
     return query
 
 
-def measured():
-    """Every metric that a program has in its catalogue, and what Prometheus itself knows of a target."""
+def known_metrics():
+    """Returns every metric in a program's catalog, and `up`, which Prometheus adds to each target."""
     catalogues = [ROOT / "common/src/telemetry/catalog.rs", ROOT / "api/src/catalog.rs", ROOT / "signal-node/src/catalog.rs"]
     return {"up", *(name for path in catalogues for name in re.findall(r'"((?:switchboard|process)_\w+)"', path.read_text()))}
 
 
 class Dashboards(unittest.TestCase):
-    def test_dashboards_and_rules_ask_for_metrics_that_there_are(self):
+    def test_dashboards_and_rules_use_only_metrics_that_exist(self):
         rules = [path.read_text() for path in (CHART / "monitoring").glob("*.yaml")]
-        asked = re.findall(r"\b(?:switchboard|process)_\w+(?=[{\[)])", "".join([*rules, *(query for _, _, query in queries())]))
-        self.assertGreater(len(asked), 100)
-        self.assertEqual({re.sub("_(bucket|count|sum)$", "", name) for name in asked} - measured(), set())
+        used = re.findall(r"\b(?:switchboard|process)_\w+(?=[{\[)])", "".join([*rules, *(query for _, _, query in queries())]))
+        self.assertGreater(len(used), 100)
+        self.assertEqual({re.sub("_(bucket|count|sum)$", "", name) for name in used} - known_metrics(), set())
 
-    def test_prometheus_takes_every_query(self):
+    def test_prometheus_accepts_every_query(self):
         rules = [{"record": f"query:{index}", "expr": query} for index, (_, _, query) in enumerate(queries())]
         self.assertGreater(len(rules), 50)
         self.assertNotIn("$", "".join(rule["expr"] for rule in rules))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "queries.yaml"
             file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-            told = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True)
-            self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+            result = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
 
-    def test_panels_fit_beside_each_other_and_have_titles_of_their_own(self):
+    def test_panels_do_not_overlap_and_have_unique_titles_in_their_row(self):
         for board in DASHBOARDS:
-            drawn = board.json()["panels"]
-            self.assertEqual(len({panel["id"] for panel in drawn}), len(drawn))
-            places = [(panel["gridPos"]["y"], panel["gridPos"]["x"]) for panel in drawn]
+            panels = board.json()["panels"]
+            self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+            places = [(panel["gridPos"]["y"], panel["gridPos"]["x"]) for panel in panels]
             self.assertEqual(len(set(places)), len(places), board.name)
-            self.assertTrue(all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in drawn))
+            self.assertTrue(all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels))
             for row in board.rows:
                 titles = [panel.title for panel in row.panels]
                 self.assertEqual(len(set(titles)), len(titles), board.name)

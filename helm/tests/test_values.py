@@ -1,4 +1,4 @@
-"""Wrong values are refused, with a sentence that says which and why."""
+"""Invalid values are refused with a message that names the value and the reason."""
 
 import json
 import re
@@ -10,9 +10,9 @@ from tests.test_workloads import settings
 from tools import values_reference
 from tools.chart import CHART, helm, profiles, render
 
-SOUND = CHART / "ci" / "evaluation-values.yaml"
+VALID = CHART / "ci" / "evaluation-values.yaml"
 
-# What is set, and what the refusal says of it. First what the schema refuses by itself, a kind of mistake a line.
+# Values to set, and a part of the expected message. First the mistakes that the schema refuses.
 MISTAKES = {
     "replicas=3": "Additional property replicas is not allowed",
     "node.replica=3": "Additional property replica is not allowed",
@@ -48,88 +48,88 @@ MISTAKES = {
     "tracing.share=25": "tracing.share: Must be less than or equal to 1",
     "evaluation.redis.storage=lots": "evaluation.redis.storage: Does not match pattern",
     "monitoring.serviceMonitor.interval=often": "monitoring.serviceMonitor.interval: Does not match pattern",
-    # Then what only several values together make wrong.
-    "frontendUrl=": "frontendUrl: say at which address browsers find the page",
-    "image.repository=": "image.repository: say from where both images are pulled",
+    # Mistakes that the templates refuse.
+    "frontendUrl=": "frontendUrl: set the public URL of the page",
+    "image.repository=": "image.repository: set the registry and folder of both images",
     "redis.username=calls": "redis.existingSecret: name a Secret with the password of redis.username",
     "turn.usernameKey=user,turn.credentialKey=credential": "turn.existingSecret: name a Secret",
-    "turn.existingSecret=turn,turn.usernameKey=user": "turn.credentialKey: a TURN server's user has a name and a credential",
-    "turn.existingSecret=turn,turn.credentialKey=credential": "turn.credentialKey: a TURN server's user has a name and a credential",
-    "coturn.enabled=true,turn.existingSecret=turn,turn.usernameKey=user,turn.credentialKey=credential": "turn.usernameKey: coturn of this chart knows no users",
+    "turn.existingSecret=turn,turn.usernameKey=user": "turn.credentialKey: set both turn.usernameKey and turn.credentialKey, or neither",
+    "turn.existingSecret=turn,turn.credentialKey=credential": "turn.credentialKey: set both turn.usernameKey and turn.credentialKey, or neither",
+    "coturn.enabled=true,turn.existingSecret=turn,turn.usernameKey=user,turn.credentialKey=credential": "turn.usernameKey: must be empty with coturn.enabled",
     "coturn.externalIp=203.0.113.7,coturn.replicas=2": "coturn.externalIp: is the address of one machine",
     "secrets.existingSecret=": "secrets.existingSecret: name a Secret with the keys JWT_ACCESS_SECRET and JWT_REFRESH_SECRET",
     "secrets.refreshKey=JWT_ACCESS_SECRET": "access and refresh tokens must be signed by different keys",
-    "evaluation.redis.enabled=false": "redis.hosts: say where Redis is",
+    "evaluation.redis.enabled=false": "redis.hosts: set the address of Redis as host:port",
     "evaluation.mongodb.enabled=false": "mongodb.existingSecret: name a Secret",
-    "redis.hosts={a:1}": "redis.hosts: there is evaluation.redis already",
-    "evaluation.redis.enabled=false,redis.hosts={a:1,b:2}": "several hosts are a cluster",
+    "redis.hosts={a:1}": "redis.hosts: evaluation.redis is enabled; use only one of the two",
+    "evaluation.redis.enabled=false,redis.hosts={a:1,b:2}": "redis.hosts: standalone mode takes one host; set redis.mode to cluster",
     "evaluation.redis.enabled=false,redis.hosts={a:1},redis.mode=cluster,redis.database=1": "a cluster has only database 0",
-    "mongodb.existingSecret=mongodb": "mongodb.existingSecret: there is evaluation.mongodb already",
+    "mongodb.existingSecret=mongodb": "mongodb.existingSecret: evaluation.mongodb is enabled; use only one of the two",
     "turn.urls={turn:a:3478}": "turn.existingSecret: name a Secret",
     "webhooks.urls={https://hooks.example.org}": "webhooks.existingSecret: name a Secret",
-    "coturn.enabled=true,turn.existingSecret=turn": "turn.urls: say at which addresses clients reach coturn",
-    "coturn.enabled=true,turn.existingSecret=turn,turn.urls={turn:a:3478}": "coturn.realm: say the realm",
+    "coturn.enabled=true,turn.existingSecret=turn": "turn.urls: set the public addresses of coturn",
+    "coturn.enabled=true,turn.existingSecret=turn,turn.urls={turn:a:3478}": "coturn.realm: set the realm",
     "coturn.minPort=60000,coturn.maxPort=50000": "coturn.maxPort: must be above coturn.minPort",
-    "node.terminationGracePeriodSeconds=15": "leave at least 10 s for moving clients off",
-    "endpointSeconds=20": "api.terminationGracePeriodSeconds: leave at least 15 s",
+    "node.terminationGracePeriodSeconds=15": "node.terminationGracePeriodSeconds: must be at least endpointSeconds + 15",
+    "endpointSeconds=20": "api.terminationGracePeriodSeconds: must be at least endpointSeconds + 15",
     "node.autoscaling.minReplicas=30": "node.autoscaling.maxReplicas: must not be below minReplicas",
-    "ingress.host=": "ingress.host: say the host",
+    "ingress.host=": "ingress.host: set the host name of the Ingress",
     "gateway.enabled=true": "gateway.parentRefs: name the Gateways",
-    "image.tag=latest": "image.tag: name one image for good",
-    "api.env.JWT_ACCESS_SECRET=x": "api.env: JWT_ACCESS_SECRET is a secret",
+    "image.tag=latest": "image.tag: set a fixed version",
+    "api.env.JWT_ACCESS_SECRET=x": "api.env: JWT_ACCESS_SECRET is set by another value or a Secret",
 }
 
 
 class Values(unittest.TestCase):
-    def test_each_kind_of_mistake_is_refused_with_its_reason(self):
+    def test_each_mistake_is_refused_with_its_reason(self):
         for mistake, reason in MISTAKES.items():
             with self.subTest(mistake):
-                told = helm("template", "calls", CHART, "--values", SOUND, "--set", mistake, check=False)
-                self.assertNotEqual(told.returncode, 0, "it was taken")
-                self.assertIn(reason, told.stderr)
+                result = helm("template", "calls", CHART, "--values", VALID, "--set", mistake, check=False)
+                self.assertNotEqual(result.returncode, 0, "the mistake was accepted")
+                self.assertIn(reason, result.stderr)
 
-    def test_what_the_templates_set_is_set_by_nothing_else(self):
+    def test_env_must_not_set_a_variable_that_the_templates_set(self):
         variables = {variable for profile in profiles() for component in ("api", "node") for variable in settings(profile, component)} - {"REQUEST_TIMEOUT_MS"}
-        # No profile has a user for all at a TURN server.
+        # No profile uses a TURN server with one user for all clients.
         variables |= {"TURN_SERVER_USERNAME", "TURN_SERVER_CREDENTIAL"}
         self.assertLessEqual({"BIND_ADDRESS", "INTERNAL_URL", "NODE_ID", "SIGNALING_PORT", "WEBHOOK_SECRET"}, variables)
         for component in ("api", "node"):
-            told = helm("template", "calls", CHART, "--values", SOUND, "--set", ",".join(f"{component}.env.{name}=x" for name in sorted(variables)), check=False).stderr
+            message = helm("template", "calls", CHART, "--values", VALID, "--set", ",".join(f"{component}.env.{name}=x" for name in sorted(variables)), check=False).stderr
             for name in variables:
-                self.assertIn(f"\n{component}.env: {name} is a secret, or follows from other values", told)
-            free = helm("template", "calls", CHART, "--values", SOUND, "--set-string", f"{component}.env.REQUEST_TIMEOUT_MS=1,{component}.env.OUTBOX_MAX_BYTES=1", check=False)
-            self.assertEqual(free.returncode, 0, free.stderr)
+                self.assertIn(f"\n{component}.env: {name} is set by another value or a Secret", message)
+            allowed = helm("template", "calls", CHART, "--values", VALID, "--set-string", f"{component}.env.REQUEST_TIMEOUT_MS=1,{component}.env.SDP_MAX_BYTES=1", check=False)
+            self.assertEqual(allowed.returncode, 0, allowed.stderr)
 
-    def test_a_release_whose_name_is_no_services_name_is_renamed_or_refused(self):
+    def test_a_release_name_that_is_not_a_valid_service_name_is_changed_or_refused(self):
         for release, named in {"my.calls": "my-calls-switchboard-api", "my.switchboard": "my-switchboard-api"}.items():
             names = {it["metadata"]["name"] for _, it in render("evaluation", release=release) if it["kind"] == "Service"}
             self.assertIn(named, names)
-        told = helm("template", "1calls", CHART, "--values", SOUND, check=False).stderr
-        self.assertIn("fullnameOverride: a Service's name begins with a letter, 1calls-switchboard does not", told)
+        message = helm("template", "1calls", CHART, "--values", VALID, check=False).stderr
+        self.assertIn("fullnameOverride: a Service's name must begin with a letter, but 1calls-switchboard does not", message)
 
-    def test_all_mistakes_are_told_at_once(self):
-        told = helm("template", "calls", CHART, check=False).stderr
+    def test_all_mistakes_are_reported_at_once(self):
+        message = helm("template", "calls", CHART, check=False).stderr
         for name in ["frontendUrl", "image.repository", "secrets.existingSecret", "redis.hosts", "mongodb.existingSecret"]:
-            self.assertIn(f"\n{name}: ", told)
+            self.assertIn(f"\n{name}: ", message)
 
-    def test_every_value_is_told_of_and_in_the_schema_and_every_property_of_the_schema_is_a_value(self):
+    def test_every_value_has_a_description_and_a_schema_and_every_property_of_the_schema_is_a_value(self):
         schema = json.loads((CHART / "values.schema.json").read_text())
         values = yaml.safe_load((CHART / "values.yaml").read_text())
-        told = {name for name, _, _ in values_reference.rows()}
-        self.assertEqual(set(leaves(values)) - told, set(), "values without a description")
-        self.assertEqual(set(properties(schema, schema)) - {"global"}, told)
+        described = {name for name, _, _ in values_reference.rows()}
+        self.assertEqual(set(leaves(values)) - described, set(), "values without a description")
+        self.assertEqual(set(properties(schema, schema)) - {"global"}, described)
 
-    def test_no_template_reads_a_value_that_there_is_not(self):
-        told = {name for name, _, _ in values_reference.rows()}
-        groups = {".".join(name.split(".")[:depth]) for name in told for depth in range(1, 4)}
+    def test_templates_read_only_values_that_exist(self):
+        described = {name for name, _, _ in values_reference.rows()}
+        groups = {".".join(name.split(".")[:depth]) for name in described for depth in range(1, 4)}
         for path in CHART.glob("templates/**/*.*"):
             for name in re.findall(r"\.Values\.([A-Za-z0-9.]+[A-Za-z0-9])", path.read_text()):
                 with self.subTest(path.name, value=name):
-                    self.assertIn(name, told | groups)
+                    self.assertIn(name, described | groups)
 
 
 def leaves(values, path=()):
-    """The names of values, groups opened but for those that an operator fills."""
+    """Yields the names of all values. A map that an operator fills counts as one value."""
     for key, value in values.items():
         here = (*path, key)
         if isinstance(value, dict) and value and not values_reference.members_are_free(here):
@@ -139,7 +139,7 @@ def leaves(values, path=()):
 
 
 def properties(schema, whole, path=()):
-    """The names of properties, references followed."""
+    """Yields the names of all properties of the schema. Follows references."""
     if reference := schema.get("$ref"):
         schema = whole["definitions"][reference.removeprefix("#/definitions/")]
     if schema.get("properties") and (not path or not values_reference.members_are_free(path)):

@@ -1,4 +1,4 @@
-"""The pods: how they are watched, what they may do, what they know, and how they go."""
+"""Pods: security, settings, termination, probes, monitoring and publishing."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from tools.chart import CHART, NAMESPACE, RELEASE, ROOT, helm, profiles, render
 
 
 def pods(profile, *kinds):
-    """(name, spec) of the pods of a profile's workloads."""
+    """Yields (component, pod spec) of a profile's workloads."""
     for _, it in render(profile):
         if it["kind"] in (kinds or ("Deployment", "StatefulSet")):
             yield it["metadata"]["labels"]["app.kubernetes.io/component"], it["spec"]["template"]["spec"]
@@ -23,36 +23,39 @@ def pods(profile, *kinds):
 
 
 def ours(profile):
-    """The two programs' pods, by component."""
+    """Returns the pod specs of api and node, by component."""
     return {name: spec for name, spec in pods(profile, "Deployment") if name in {"api", "node"}}
 
 
 def one(profile, kind, suffix):
-    """The object of a kind whose name is the installation's, and this."""
+    """Returns the object of this kind whose name is the full name plus the suffix."""
     names = {f"calls-switchboard{suffix}", f"calls-with-a-name-of-30-letter{suffix}"}
     (found,) = [it for _, it in render(profile) if it["kind"] == kind and it["metadata"]["name"] in names]
     return found
 
 
 def settings(profile, component):
-    """A program's variables: from its ConfigMap, and from its own list."""
+    """Returns a program's environment variables, from its ConfigMap and its container."""
     (container,) = ours(profile)[component]["containers"]
     own = {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container["env"]}
     return {**one(profile, "ConfigMap", f"-{component}")["data"], **own}
 
 
 def notes(profile):
-    """What is said after an installation. Helm says it to a cluster alone: a copy of the chart says it in an object."""
+    """Renders NOTES.txt.
+
+    `helm template` does not print the notes, so a copy of the chart renders them as an object.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copytree(CHART, Path(folder) / "chart"))
         (copy / "templates" / "NOTES.txt").rename(copy / "notes.txt")
-        (copy / "templates" / "said.yaml").write_text('{said: {{ tpl (.Files.Get "notes.txt") . | quote }}}\n')
-        out = helm("template", RELEASE, copy, "--namespace", NAMESPACE, "--values", CHART / "ci" / f"{profile}-values.yaml", "--show-only", "templates/said.yaml").stdout
-        return yaml.safe_load(out)["said"]
+        (copy / "templates" / "notes.yaml").write_text('{notes: {{ tpl (.Files.Get "notes.txt") . | quote }}}\n')
+        out = helm("template", RELEASE, copy, "--namespace", NAMESPACE, "--values", CHART / "ci" / f"{profile}-values.yaml", "--show-only", "templates/notes.yaml").stdout
+        return yaml.safe_load(out)["notes"]
 
 
 class Security(unittest.TestCase):
-    def test_every_pod_keeps_the_restricted_profile_and_has_no_token(self):
+    def test_every_pod_meets_the_restricted_standard_and_has_no_token(self):
         for profile in profiles():
             for name, spec in pods(profile):
                 with self.subTest(profile=profile, pod=name):
@@ -61,25 +64,26 @@ class Security(unittest.TestCase):
                     self.assertIs(spec["securityContext"]["runAsNonRoot"], True)
                     self.assertGreater(spec["securityContext"]["runAsUser"], 0)
                     self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
-                    # coturn alone relays media on the machine's own ports.
+                    # Only coturn uses the machine's ports, to relay media.
                     self.assertEqual(spec.get("hostNetwork", False), name == "coturn")
                     for container in spec["containers"]:
                         context = container["securityContext"]
                         self.assertIs(context["allowPrivilegeEscalation"], False)
                         self.assertIs(context["readOnlyRootFilesystem"], True)
-                        # The one that the profile lets be added, to the one program whose file asks for it.
+                        # The only capability that the standard allows. coturn's executable needs
+                        # it.
                         more = {"add": ["NET_BIND_SERVICE"]} if name == "coturn" else {}
                         self.assertEqual(context["capabilities"], {"drop": ["ALL"], **more})
                         self.assertIn("memory", container["resources"]["limits"])
                         self.assertIn("cpu", container["resources"]["requests"])
 
-    def test_every_pod_has_the_registrys_credentials(self):
+    def test_every_pod_has_the_registry_credentials(self):
         for profile in ("cluster-tls", "gateway-coturn"):
             for name, spec in pods(profile):
                 with self.subTest(profile=profile, pod=name):
                     self.assertEqual(spec["imagePullSecrets"], [{"name": "registry"}])
 
-    def test_accounts_of_our_own_have_no_token_and_no_rights(self):
+    def test_service_accounts_have_no_token_and_no_permissions(self):
         for profile in profiles():
             kinds = {it["kind"] for _, it in render(profile)}
             self.assertFalse(kinds & {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
@@ -88,7 +92,7 @@ class Security(unittest.TestCase):
                 self.assertEqual(spec["serviceAccountName"], account["metadata"]["name"])
                 self.assertIs(account["automountServiceAccountToken"], False)
 
-    def test_the_chart_makes_no_secret_and_every_secret_comes_from_one_that_exists(self):
+    def test_the_chart_creates_no_secret_and_reads_secrets_from_existing_ones(self):
         for profile in profiles():
             self.assertNotIn("Secret", {it["kind"] for _, it in render(profile)})
             for component in ("api", "node"):
@@ -98,14 +102,14 @@ class Security(unittest.TestCase):
         known = settings("production", "node")
         for name in ("CLUSTER_SECRET", "REDIS_PASSWORD", "MONGODB_URI", "TURN_SECRET"):
             self.assertIn("secretKeyRef", known[name], name)
-        self.assertNotIn("CLUSTER_SECRET", settings("production", "api"), "the api is no node")
+        self.assertNotIn("CLUSTER_SECRET", settings("production", "api"), "the api does not need it")
         for name in ("WEBHOOK_SECRET", "ADMIN_API_KEYS"):
             self.assertIn("secretKeyRef", settings("production", "api")[name], name)
-            self.assertNotIn(name, known, "a node has no use for it")
+            self.assertNotIn(name, known, "a node does not need it")
 
 
 class Settings(unittest.TestCase):
-    def test_redis_is_reached_as_the_values_say(self):
+    def test_the_redis_url_follows_from_the_values(self):
         self.assertEqual(settings("evaluation", "api")["REDIS_URL"], "redis://calls-switchboard-redis:6379")
         self.assertEqual(settings("production", "api")["REDIS_URL"], "redis://switchboard:$(REDIS_PASSWORD)@redis.stores.svc.cluster.local:6379")
         self.assertEqual(settings("cluster-tls", "api")["REDIS_URL"], "rediss+cluster://calls:$(REDIS_PASSWORD)@redis-0.redis:6379,redis-1.redis:6380")
@@ -113,9 +117,9 @@ class Settings(unittest.TestCase):
             (container,) = ours(profile)["node"]["containers"]
             names = [variable["name"] for variable in container["env"]]
             if "$(REDIS_PASSWORD)" in settings(profile, "node")["REDIS_URL"]:
-                self.assertLess(names.index("REDIS_PASSWORD"), names.index("REDIS_URL"), "a variable may name those before it alone")
+                self.assertLess(names.index("REDIS_PASSWORD"), names.index("REDIS_URL"), "a variable may refer only to earlier ones")
 
-    def test_a_turn_server_with_one_user_for_all_is_told_of_by_its_keys(self):
+    def test_a_turn_server_with_one_user_gets_name_and_credential_from_its_secret(self):
         values = "turn.urls={turn:a:3478},turn.existingSecret=turn,turn.usernameKey=user,turn.credentialKey=word"
         for component in ("api", "node"):
             (config,) = [it for _, it in render("evaluation", "--set", values) if it["kind"] == "Deployment" and it["metadata"]["name"].endswith(f"-{component}")]
@@ -125,7 +129,7 @@ class Settings(unittest.TestCase):
             self.assertEqual(known["TURN_SERVER_CREDENTIAL"], {"secretKeyRef": {"name": "turn", "key": "word"}})
             self.assertNotIn("TURN_SECRET", known)
 
-    def test_releases_that_share_a_redis_have_prefixes_of_their_own(self):
+    def test_releases_that_share_a_redis_have_different_prefixes(self):
         prefixes = set()
         for release, namespace in [("a", "x"), ("b", "x"), ("a", "y"), ("a-name-of-a-release-with-forty-characters", "x")]:
             objects = render("evaluation", "--namespace", namespace, release=release)
@@ -134,26 +138,26 @@ class Settings(unittest.TestCase):
             self.assertRegex(config["data"]["REDIS_PREFIX"], r"^[A-Za-z0-9_-]{1,32}$")
         self.assertEqual(len(prefixes), 4, prefixes)
 
-    def test_nodes_reach_each_other_by_the_pods_addresses(self):
+    def test_nodes_reach_each_other_by_pod_addresses(self):
         self.assertEqual(settings("evaluation", "node")["INTERNAL_URL"], "http://$(POD_IP):9202")
         self.assertEqual(settings("cluster-tls", "node")["INTERNAL_URL"], "http://[$(POD_IP)]:9202")
         self.assertEqual(settings("cluster-tls", "node")["BIND_ADDRESS"], "::")
         headless = one("evaluation", "Service", "-node-internal")["spec"]
         self.assertEqual((headless["clusterIP"], headless["publishNotReadyAddresses"]), ("None", True))
 
-    def test_traces_go_where_the_values_say_and_nowhere_by_themselves(self):
+    def test_traces_are_sent_only_to_a_configured_collector(self):
         for component in ("api", "node"):
             known = settings("cluster-tls", component)
             self.assertEqual(known["OTEL_EXPORTER_OTLP_ENDPOINT"], "http://collector.monitoring:4318")
             self.assertEqual(known["OTEL_TRACES_SAMPLER_ARG"], "0.25")
             self.assertNotIn("OTEL_EXPORTER_OTLP_ENDPOINT", settings("production", component))
 
-    def test_a_pods_name_is_a_nodes_id(self):
-        """Kubernetes adds 17 characters to a Deployment's name, and the program 9 of its 64."""
+    def test_a_pods_name_fits_into_a_node_id(self):
+        """Kubernetes adds 17 characters to a Deployment's name, the program adds 9; a node id has 64."""
         for profile in profiles():
             self.assertLessEqual(len(one(profile, "Deployment", "-node")["metadata"]["name"]) + 17, 55)
 
-    def test_every_variable_is_one_that_a_program_reads(self):
+    def test_the_programs_read_every_variable_that_the_chart_sets(self):
         sources = [*ROOT.glob("common/src/config/*.rs"), ROOT / "api/src/config.rs", ROOT / "signal-node/src/config.rs"]
         read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', "".join(path.read_text() for path in sources)))
         ours_alone = {"POD_IP", "REDIS_PASSWORD", "SSL_CERT_FILE"}
@@ -161,7 +165,7 @@ class Settings(unittest.TestCase):
             for component in ("api", "node"):
                 self.assertEqual(set(settings(profile, component)) - ours_alone - read, set())
 
-    def test_new_settings_are_a_new_rollout(self):
+    def test_changed_settings_start_a_rollout_of_their_program_only(self):
         changed = render("evaluation", "--set", "node.eventsPerSecond=7")
         before, after = (
             {it["metadata"]["name"]: it["spec"]["template"]["metadata"]["annotations"] for _, it in objects if it["kind"] == "Deployment"}
@@ -171,8 +175,8 @@ class Settings(unittest.TestCase):
         self.assertEqual(before["calls-switchboard-api"], after["calls-switchboard-api"])
 
 
-class Going(unittest.TestCase):
-    def test_hook_drain_and_grace_add_up(self):
+class Termination(unittest.TestCase):
+    def test_pre_stop_hook_and_drain_fit_into_the_grace_period(self):
         for profile in profiles():
             for component, spec in ours(profile).items():
                 with self.subTest(profile=profile, component=component):
@@ -181,13 +185,13 @@ class Going(unittest.TestCase):
                     grace = spec["terminationGracePeriodSeconds"]
                     if component == "node":
                         known = settings(profile, "node")
-                        self.assertEqual(known["DRAIN_DELAY_MS"], "0", "the hook has waited already")
+                        self.assertEqual(known["DRAIN_DELAY_MS"], "0", "the hook has already waited")
                         self.assertEqual(hook * 1000 + int(known["DRAIN_DEADLINE_MS"]) + 5000, grace * 1000)
                         self.assertGreaterEqual(int(known["DRAIN_DEADLINE_MS"]), 10_000)
                     else:
                         self.assertGreaterEqual(grace, hook + 15)
 
-    def test_a_rollout_adds_a_pod_before_it_takes_one_and_a_budget_keeps_all_but_one(self):
+    def test_a_rollout_starts_a_new_pod_first_and_a_disruption_may_take_one_pod(self):
         for profile in profiles():
             for component in ("api", "node"):
                 deployment = one(profile, "Deployment", f"-{component}")["spec"]
@@ -197,7 +201,7 @@ class Going(unittest.TestCase):
                 self.assertEqual(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow")
                 self.assertEqual(budget["selector"], deployment["selector"])
 
-    def test_what_is_autoscaled_has_no_number_of_replicas_and_nodes_go_slowly(self):
+    def test_autoscaled_deployments_have_no_replicas_and_nodes_are_scaled_down_slowly(self):
         for component in ("api", "node"):
             self.assertNotIn("replicas", one("production", "Deployment", f"-{component}")["spec"])
             self.assertIn("replicas", one("evaluation", "Deployment", f"-{component}")["spec"])
@@ -208,29 +212,29 @@ class Going(unittest.TestCase):
         grace = ours("production")["node"]["terminationGracePeriodSeconds"]
         self.assertGreaterEqual(down["policies"][0]["periodSeconds"], 2 * grace)
         (longest,) = [it for _, it in render("production", "--set", "node.terminationGracePeriodSeconds=3600") if it["kind"] == "HorizontalPodAutoscaler" and it["metadata"]["name"].endswith("-node")]
-        self.assertEqual(longest["spec"]["behavior"]["scaleDown"]["policies"][0]["periodSeconds"], 1800, "Kubernetes takes no more")
+        self.assertEqual(longest["spec"]["behavior"]["scaleDown"]["policies"][0]["periodSeconds"], 1800, "the maximum in Kubernetes")
 
-    def test_a_live_release_that_begins_to_be_autoscaled_keeps_its_pods(self):
+    def test_a_release_that_turns_on_autoscaling_keeps_its_number_of_pods(self):
         with cluster(NAMESPACE, **{"calls-switchboard-node": 7}) as address:
             objects = render("production", "--dry-run=server", "--kube-apiserver", address)
         replicas = {it["metadata"]["name"]: it["spec"].get("replicas") for _, it in objects if it["kind"] == "Deployment"}
         self.assertEqual(replicas, {"calls-switchboard-node": 7, "calls-switchboard-api": None})
 
 
-class Watching(unittest.TestCase):
-    def test_liveness_asks_for_the_process_alone_and_readiness_for_more(self):
+class Monitoring(unittest.TestCase):
+    def test_liveness_checks_only_the_process_and_readiness_checks_more(self):
         for profile in profiles():
             for component, spec in ours(profile).items():
                 (container,) = spec["containers"]
                 for probe, path in {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}.items():
                     with self.subTest(profile=profile, component=component, probe=probe):
                         self.assertEqual(container[probe]["httpGet"], {"path": path, "port": "metrics"})
-                # A check of readiness gives up after 2 s by itself.
+                # The readiness checks give up after 2 s.
                 self.assertGreater(container["readinessProbe"]["timeoutSeconds"], 2)
                 live = container["livenessProbe"]
-                self.assertGreaterEqual(live["periodSeconds"] * live["failureThreshold"], 60, "a pause is no death")
+                self.assertGreaterEqual(live["periodSeconds"] * live["failureThreshold"], 60, "a short pause must not restart the pod")
 
-    def test_pods_spread_over_zones_and_machines(self):
+    def test_pods_are_spread_over_zones_and_machines(self):
         for profile in profiles():
             for spec in ours(profile).values():
                 keys = [constraint["topologyKey"] for constraint in spec["topologySpreadConstraints"]]
@@ -238,7 +242,7 @@ class Watching(unittest.TestCase):
         self.assertIn("podAntiAffinity", ours("production")["node"]["affinity"])
         self.assertEqual(list(ours("cluster-tls")["api"]["affinity"]), ["nodeAffinity"])
 
-    def test_the_ports_are_those_that_the_programs_are_told(self):
+    def test_container_ports_equal_the_programs_settings(self):
         for profile in profiles():
             for component, names in {"api": {"http": "API_PORT", "metrics": "METRICS_PORT"}, "node": {"http": "SIGNALING_PORT", "metrics": "METRICS_PORT", "internal": "INTERNAL_PORT"}}.items():
                 (container,) = ours(profile)[component]["containers"]
@@ -246,7 +250,7 @@ class Watching(unittest.TestCase):
                 known = settings(profile, component)
                 self.assertEqual(ports, {name: known[variable] for name, variable in names.items()})
 
-    def test_monitors_find_a_port_of_a_service_and_name_the_jobs_that_alerts_know(self):
+    def test_each_service_monitor_selects_one_service_and_sets_the_job_name_in_the_alerts(self):
         for component in ("api", "node"):
             monitor = one("production", "ServiceMonitor", f"-{component}")["spec"]
             (endpoint,) = monitor["endpoints"]
@@ -258,7 +262,7 @@ class Watching(unittest.TestCase):
 
 
 class Publishing(unittest.TestCase):
-    def test_sockets_go_to_nodes_and_the_rest_to_the_api(self):
+    def test_sockets_are_routed_to_nodes_and_everything_else_to_the_api(self):
         (rule,) = one("production", "Ingress", "-public")["spec"]["rules"]
         paths = [(path["path"], path["backend"]["service"]["name"]) for path in rule["http"]["paths"]]
         self.assertEqual(paths, [("/socket.io/", "calls-switchboard-node"), ("/", "calls-switchboard-api")])
@@ -267,28 +271,29 @@ class Publishing(unittest.TestCase):
         self.assertEqual(paths, [("/socket.io/", "calls-switchboard-node"), ("/", "calls-switchboard-api")])
         self.assertEqual(route["rules"][0]["timeouts"], {"request": "0s"})
 
-    def test_coturn_knows_the_secret_relays_to_no_inner_address_and_is_what_clients_are_told(self):
+    def test_coturn_shares_the_secret_and_does_not_relay_to_internal_addresses(self):
         (container,) = dict(pods("gateway-coturn", "Deployment"))["coturn"]["containers"]
         arguments = container["args"]
         self.assertTrue({"--use-auth-secret", "--static-auth-secret=$(TURN_SECRET)", "--no-cli", "--no-multicast-peers", "--no-tcp-relay"} <= set(arguments))
         self.assertIn("--external-ip=203.0.113.7/$(POD_IP)", arguments)
-        self.assertIn("--allowed-peer-ip=$(POD_IP)", arguments, "two clients of one relay")
+        self.assertIn("--allowed-peer-ip=$(POD_IP)", arguments, "two clients of one relay reach each other")
         denied = [argument for argument in arguments if argument.startswith("--denied-peer-ip=")]
         self.assertGreater(len(denied), 8)
         secret = {variable["name"]: variable.get("valueFrom") for variable in container["env"]}["TURN_SECRET"]
         self.assertEqual(secret, settings("gateway-coturn", "node")["TURN_SECRET"])
 
-    def test_coturns_are_replaced_one_by_one_and_none_before_its_ports_are_free(self):
+    def test_a_rollout_stops_one_coturn_before_it_starts_its_replacement(self):
         strategy = one("gateway-coturn", "Deployment", "-coturn")["spec"]["strategy"]
         self.assertEqual(strategy, {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}})
 
-    def test_the_page_and_its_sockets_are_at_the_address_that_people_are_told(self):
+    def test_the_frontend_url_is_the_address_of_the_ingress(self):
         for profile in profiles():
             for _, it in render(profile):
                 if it["kind"] == "Ingress":
                     (rule,) = it["spec"]["rules"]
                     self.assertEqual(urlsplit(settings(profile, "api")["FRONTEND_URL"]).hostname, rule["host"])
-        # The Ingress is at port 80 of its controller, people are told another one: both texts say how it comes there.
+        # The evaluation URL has port 8080. README and notes contain the command that forwards it to
+        # the Ingress controller's port 80.
         forward = "kubectl port-forward --namespace ingress-nginx service/ingress-nginx-controller 8080:80\n"
         self.assertEqual(settings("evaluation", "api")["FRONTEND_URL"], "http://localhost:8080")
         self.assertEqual(one("evaluation", "Ingress", "-public")["spec"]["ingressClassName"], "nginx")

@@ -1,4 +1,4 @@
-"""The chart, and Helm to render it with."""
+"""Paths of the chart, and functions that render it with Helm."""
 
 import functools
 import subprocess
@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm" / "switchboard"
-# The programs of requirements.txt are beside the Python that runs this.
+# requirements.txt installs Helm into the folder of the Python that runs this.
 HELM = Path(sys.executable).parent / "helm"
 
 RELEASE = "calls"
@@ -17,20 +17,20 @@ NAMESPACE = "switchboard"
 
 
 def helm(*arguments, check=True):
-    """Runs Helm; what it says, unless `check` has a failure raised."""
+    """Runs Helm and returns the completed process. With `check`, a failure raises an exception."""
     command = [str(HELM), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=check)
 
 
 @functools.cache
 def render(values, *more, release=RELEASE):
-    """The objects of the chart with a file of `ci/`, and more arguments, as (template, object) pairs."""
+    """Renders the chart with a values file of `ci/` and more arguments: (template, object) pairs."""
     out = helm("template", release, CHART, "--namespace", NAMESPACE, "--values", CHART / "ci" / f"{values}-values.yaml", *more).stdout
     return [(source, document) for source, text in sources(out) if (document := yaml.safe_load(text))]
 
 
 def sources(text):
-    """Rendered text in its parts, each with the template that it came from."""
+    """Splits rendered text into (template, text) pairs."""
     for part in text.split("\n---\n"):
         part = part.removeprefix("---\n").strip()
         if part:
@@ -39,5 +39,5 @@ def sources(text):
 
 
 def profiles():
-    """The names of the values in `ci/`."""
+    """Returns the names of the values files in `ci/`."""
     return sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml"))

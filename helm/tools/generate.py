@@ -1,11 +1,11 @@
-"""Writes everything that is made from something else: `python -m tools.generate` in the folder helm/."""
+"""Writes all generated files. Run `python -m tools.generate` in helm/, or `make k8s`."""
 
 from tools import dashboards, manifests, slo, values_reference
 from tools.chart import CHART, ROOT
 
 
 def parts():
-    """The chart's generated parts: their paths and texts."""
+    """Returns path and text of each generated file of the chart."""
     files = {CHART / "README.md": values_reference.reference(), CHART / "monitoring" / "slos.yaml": slo.rules()}
     for name, text in dashboards.files().items():
         files[CHART / "monitoring" / "dashboards" / name] = text
@@ -13,7 +13,7 @@ def parts():
 
 
 def rendered():
-    """Those that are made from the chart, with the others in it."""
+    """Returns path and text of each manifest in k8s/, rendered from the chart."""
     files = {}
     for profile in manifests.PROFILES:
         for name, text in manifests.manifests(profile).items():
@@ -22,14 +22,14 @@ def rendered():
 
 
 def stale(files):
-    """What is missing, different, or left over."""
+    """Returns the paths of files that are missing, outdated or no longer generated."""
     wrong = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     folders = {path.parent for path in files if path.parent not in {CHART, CHART / "monitoring"}}
     return wrong + [path for folder in folders if folder.exists() for path in folder.iterdir() if path not in files]
 
 
 def write(files):
-    """Brings the files up to date."""
+    """Writes outdated files and deletes those that are no longer generated."""
     for path in stale(files):
         if path in files:
             path.parent.mkdir(parents=True, exist_ok=True)

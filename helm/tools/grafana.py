@@ -1,23 +1,23 @@
-"""Grafana's JSON from a few words: a dashboard is rows of panels, a panel is a title, a unit and its queries."""
+"""Generates Grafana's JSON. A dashboard has rows of panels; a panel has a title, a unit and queries."""
 
 from dataclasses import dataclass, field
 
 WIDTH, HEIGHT = 24, 8
 SOURCE = {"type": "prometheus", "uid": "${source}"}
-# Dashboards of several installations on one Prometheus: each query names the installation it is about.
-SELECTED = 'namespace=~"$namespace"'
+# One Prometheus may scrape several installations, so each query selects a namespace.
+NAMESPACE_MATCHER = 'namespace=~"$namespace"'
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One graph; `queries` is by legend, in Prometheus's language."""
+    """One graph. `queries` maps legends to PromQL queries."""
 
     title: str
     unit: str
     queries: dict[str, str]
-    told: str = ""
+    description: str = ""
     kind: str = "timeseries"
-    # Values from which on the panel is orange, and red.
+    # Values from which the panel is orange and red.
     limits: tuple[float, float] | None = None
 
 
@@ -32,19 +32,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A file of `monitoring/dashboards/`."""
+    """A dashboard, written to a file of `monitoring/dashboards/`."""
 
     name: str
     title: str
-    told: str
+    description: str
     rows: list[Row] = field(default_factory=list)
 
     def json(self):
-        """The dashboard as Grafana imports it."""
+        """Returns the dashboard in Grafana's import format."""
         return {
             "uid": f"switchboard-{self.name}",
             "title": f"Switchboard / {self.title}",
-            "description": self.told,
+            "description": self.description,
             "tags": ["switchboard"],
             "schemaVersion": 39,
             "editable": False,
@@ -56,7 +56,7 @@ class Dashboard:
         }
 
     def placed(self):
-        """Every panel with its place and number."""
+        """Yields every panel with its position and id."""
         top, number = 0, 0
         for row in self.rows:
             number += 1
@@ -66,7 +66,7 @@ class Dashboard:
             for index, panel in enumerate(row.panels):
                 number += 1
                 place = {"x": index * width, "y": top, "w": width, "h": row.height}
-                yield {"id": number, "gridPos": place, **drawn(panel)}
+                yield {"id": number, "gridPos": place, **panel_json(panel)}
             top += row.height
 
 
@@ -79,14 +79,14 @@ NAMESPACE_VARIABLE = {
     "query": {"query": "label_values(switchboard_build_info, namespace)", "refId": "namespace"},
     "refresh": 2,
     "includeAll": True,
-    # A Prometheus outside of Kubernetes knows no namespaces.
+    # Outside of Kubernetes, series have no namespace.
     "allValue": ".*",
     "current": {"text": "All", "value": "$__all"},
 }
 
 
-def drawn(panel):
-    """A panel's JSON, but for its place."""
+def panel_json(panel):
+    """Returns a panel's JSON without its position."""
     queries = [
         {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
         for index, (legend, query) in enumerate(panel.queries.items())
@@ -103,7 +103,7 @@ def drawn(panel):
     return {
         "type": panel.kind,
         "title": panel.title,
-        "description": panel.told,
+        "description": panel.description,
         "datasource": SOURCE,
         "targets": queries,
         "fieldConfig": {"defaults": defaults, "overrides": []},

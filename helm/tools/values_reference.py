@@ -1,20 +1,23 @@
-"""README.md of the chart, from the comments in values.yaml: the lines above a value are what is told of it."""
+"""Generates the chart's README.md. The comment above a value in values.yaml is its description."""
 
 import json
 import re
+import textwrap
 
 import yaml
 
 from tools.chart import CHART
 
-HEAD = """# The chart `switchboard`
+HEAD = """# Helm chart `switchboard`
 
-Runs Switchboard, `api` and `signal-node`, on Kubernetes 1.30 or newer, with a Redis and a MongoDB that are there already. No secret is a value, and none is
-made by the chart: each is a key of a Secret that exists, so that an upgrade changes none.
+Installs Switchboard (`api` and `signal-node`) on Kubernetes 1.30 or newer. Redis and MongoDB must
+exist already. No secret is a value and the chart creates none: each secret is a key of an existing
+Secret, so that an upgrade does not change it.
 
 ## Images
 
-Build both, in the project's folder, and bring them to where the cluster finds them. For a cluster of `kind` on this machine (`minikube image load` does the same for minikube):
+Build both images in the project's folder and load them into the cluster. For a `kind` cluster
+(`minikube image load` does the same for minikube):
 
 ```
 docker build --target api --tag localhost/switchboard/api:0.1.0 .
@@ -22,13 +25,15 @@ docker build --target signal-node --tag localhost/switchboard/signal-node:0.1.0 
 kind load docker-image localhost/switchboard/api:0.1.0 localhost/switchboard/signal-node:0.1.0
 ```
 
-For other clusters build them with your registry's name, `--tag registry.example.org/switchboard/api:0.1.0` and `.../signal-node:0.1.0`, `docker push` both, and set `image.repository` to
+For other clusters, tag the images with your registry's name, for example
+`registry.example.org/switchboard/api:0.1.0`, `docker push` both, and set `image.repository` to
 `registry.example.org/switchboard`.
 
-## Try it
+## Evaluation
 
-The page and its sockets must be at one address, `frontendUrl`, so something has to stand in front of both Services: an Ingress, a Gateway, or a proxy of yours. Here it is ingress-nginx,
-which `kubectl port-forward` brings to <http://localhost:8080>:
+The page and its sockets need one common address, `frontendUrl`. Therefore an Ingress, a Gateway or
+another proxy must route to both Services. This example installs ingress-nginx and forwards it to
+<http://localhost:8080>:
 
 ```
 helm upgrade --install --wait ingress-nginx ingress-nginx --repo https://kubernetes.github.io/ingress-nginx \\
@@ -41,30 +46,46 @@ helm --namespace calls test calls
 kubectl port-forward --namespace ingress-nginx service/ingress-nginx-controller 8080:80
 ```
 
-With another controller set `ingress.className`, and forward to its Service.
+With another ingress controller, set `ingress.className` and forward to its Service.
 
-[ci/](ci) has complete values: for trying it out, for production, for Redis Cluster with TLS, for the Gateway API with coturn. [k8s/](../../k8s) has the first two
-as plain manifests. [docs/OPERATIONS.md](../../docs/OPERATIONS.md) has what to watch,
-[docs/RUNBOOKS.md](../../docs/RUNBOOKS.md) what to do when an alert fires.
+[ci/](ci) has complete values for evaluation, for production, for Redis Cluster with TLS, and for
+the Gateway API with coturn. [k8s/](../../k8s) has the first two as plain manifests.
+[docs/OPERATIONS.md](../../docs/OPERATIONS.md) describes operation and monitoring, and
+[docs/RUNBOOKS.md](../../docs/RUNBOOKS.md) has a runbook for each alert.
 
 ## Values
 
-Made from the comments in `values.yaml` by `make k8s`.
-
-| value | default | |
-|---|---|---|
+`make k8s` generates this reference from the comments in `values.yaml`. The value in parentheses is
+the default.
 """
 
 KEY = re.compile(r"^( *)([A-Za-z0-9_]+):(.*)$")
 
 
 def reference():
-    """The whole file."""
-    return HEAD + "".join(f"| `{name}` | {default} | {text} |\n" for name, default, text in rows())
+    """Returns the whole file."""
+    # values.yaml begins with the values that are in no group.
+    text = HEAD + "\n### General\n\n"
+    for name, default, description in entries():
+        if default is None:
+            text += f"\n### `{name}`\n\n" + (f"{wrapped(description)}\n\n" if description else "")
+        else:
+            text += wrapped(f"- `{name}` ({default}): {description}", "  ") + "\n"
+    return text
+
+
+def wrapped(text, indent=""):
+    """Wraps text at 100 columns; `indent` is for all lines but the first."""
+    return textwrap.fill(text, 100, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
 def rows():
-    """(name, default, description) of each value that has a description."""
+    """Yields (name, default, description) of each value that has a description."""
+    return (entry for entry in entries() if entry[1] is not None)
+
+
+def entries():
+    """Yields the values like `rows`, and (name, None, description) for each group at the top."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     path, comment, body = [], [], None
     for line in (CHART / "values.yaml").read_text().splitlines():
@@ -76,29 +97,32 @@ def rows():
             path = [*path[:depth], found[2]]
             value = at(values, path)
             text = " ".join(comment)
-            # A group is told of by its members, unless its members are the operator's.
+            # The members of a group have their own descriptions, unless the operator adds the
+            # members.
             group = isinstance(value, dict) and value and not members_are_free(path)
             body = None if group else len(found[1])
-            if text and not group:
-                yield ".".join(path), shown(value), text.replace("|", "\\|")
+            if group and depth == 0:
+                yield path[0], None, text
+            elif text and not group:
+                yield ".".join(path), default_text(value), text
             comment = []
         elif not stripped:
             comment = []
 
 
 def members_are_free(path):
-    """Whether the value is a map that an operator fills: it is documented whole."""
+    """Returns whether the value is a map that an operator fills. Such a value is documented as a whole."""
     return path[-1] in {"resources", "labels"}
 
 
 def at(values, path):
-    """The value at a path."""
+    """Returns the value at a path."""
     for key in path:
         values = values[key]
     return values
 
 
-def shown(value):
-    """A default, short enough for a table."""
+def default_text(value):
+    """Returns a default value as text, or a reference to values.yaml when it is long."""
     text = json.dumps(value)
     return f"`{text}`" if len(text) <= 60 else "see `values.yaml`"

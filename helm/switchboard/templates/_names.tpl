@@ -1,6 +1,6 @@
 {{/*
-Names and labels. A pod's name is a node's id, of at most 55 characters: 30 of these, `-node`, and 17 that Kubernetes adds.
-A release's name may have dots, which a Service's may not.
+Names and labels. A pod's name is the node's id, at most 55 characters: 30 of the full name, `-node`,
+and 17 that Kubernetes adds. Dots are replaced, because a Service's name must not contain them.
 */}}
 {{- define "switchboard.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
@@ -13,7 +13,7 @@ A release's name may have dots, which a Service's may not.
 {{- end -}}
 {{- end -}}
 
-{{/* What selects the pods of one component; never changes. Takes (list $ component). */}}
+{{/* Labels that select the pods of one component. They never change. Takes (list $ component). */}}
 {{- define "switchboard.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride }}
@@ -21,7 +21,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* The labels of every object. Takes (list $ component). */}}
+{{/* Labels of every object. Takes (list $ component). */}}
 {{- define "switchboard.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "switchboard.selector" . }}
@@ -34,7 +34,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* The metadata of an object. Takes (list $ component suffix). */}}
+{{/* Metadata of an object. Takes (list $ component suffix). */}}
 {{- define "switchboard.metadata" -}}
 {{- $root := index . 0 -}}
 name: {{ include "switchboard.fullname" $root }}-{{ index . 2 }}

@@ -1,8 +1,8 @@
 {{/*
-What the pods of both workloads share, and some of it with the others.
+Parts that the pods of both workloads share. The other pods use some of them.
 */}}
 
-{{/* The Secrets with the registry's credentials. */}}
+{{/* Secrets with registry credentials. */}}
 {{- define "switchboard.pullSecrets" -}}
 {{- with .Values.image.pullSecrets -}}
 imagePullSecrets:
@@ -12,10 +12,10 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* A pod's part of the restricted profile. Takes the user's id. */}}
+{{/* Pod settings of the restricted Pod Security Standard. Takes the user id. */}}
 {{- define "switchboard.podSecurity" -}}
 automountServiceAccountToken: false
-# Variables named after Services would pass for settings: API_PORT.
+# Service links would set variables that collide with settings, for example API_PORT.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -26,7 +26,7 @@ securityContext:
     type: RuntimeDefault
 {{- end -}}
 
-{{/* A container's part of it. */}}
+{{/* Container settings of the restricted Pod Security Standard. */}}
 {{- define "switchboard.containerSecurity" -}}
 securityContext:
   allowPrivilegeEscalation: false
@@ -36,8 +36,9 @@ securityContext:
 {{- end -}}
 
 {{/*
-Probes. Neither asks Redis or MongoDB for their health: /livez says that the process turns, /readyz that new clients should come here.
-A pod whose dependencies are not there yet is alive; it has a minute to begin to listen.
+Probes. /livez reports that the process runs, /readyz that it can take new clients. Liveness does not
+depend on Redis or MongoDB, so that an outage does not restart pods. A pod has one minute to start
+listening.
 */}}
 {{- define "switchboard.probes" -}}
 startupProbe:
@@ -59,12 +60,12 @@ readinessProbe:
     path: /readyz
     port: metrics
   periodSeconds: 5
-  # Each of its checks gives up after 2 s.
+  # Above the 2 s after which each readiness check gives up.
   timeoutSeconds: 3
   failureThreshold: 2
 {{- end -}}
 
-{{/* The pod goes on serving until every load balancer has forgotten it; only then is it told to go. */}}
+{{/* preStop hook: the pod keeps serving until load balancers stop sending to it, then gets SIGTERM. */}}
 {{- define "switchboard.lifecycle" -}}
 lifecycle:
   preStop:
@@ -72,7 +73,7 @@ lifecycle:
       seconds: {{ int .Values.endpointSeconds }}
 {{- end -}}
 
-{{/* Where pods go: spread over zones and machines, but anywhere rather than nowhere. Takes (list $ component values). */}}
+{{/* Placement: pods are spread over zones and machines if possible. Takes (list $ component values). */}}
 {{- define "switchboard.placement" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -85,7 +86,7 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "switchboard.selector" (list $root $component) | nindent 8 }}
-    # The pods of a rollout are spread among themselves.
+    # Spreads the pods of a new revision without counting those of the old one.
     matchLabelKeys: [pod-template-hash]
   {{- end }}
 affinity:
@@ -114,7 +115,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{/* A Deployment, but for its containers' own part. Takes (dict root component values image ports env settings). */}}
+{{/* Deployment of a program. Takes (dict root component values image ports env settings). */}}
 {{- define "switchboard.deployment" -}}
 {{- $root := .root -}}
 apiVersion: apps/v1
@@ -126,12 +127,13 @@ spec:
   replicas: {{ int .values.replicas }}
   {{- else }}
   {{- with lookup "apps/v1" "Deployment" $root.Release.Namespace (printf "%s-%s" (include "switchboard.fullname" $root) .component) }}
-  # As many as there are, until the autoscaler says otherwise: a release that begins to be autoscaled would lose the field, which makes it one pod.
+  # Keeps the current number until the autoscaler changes it. Without the field, a release that turns on
+  # autoscaling would be scaled to one pod.
   replicas: {{ int .spec.replicas }}
   {{- end }}
   {{- end }}
   revisionHistoryLimit: 5
-  # The new pod is ready before an old one goes.
+  # A new pod becomes ready before an old one is stopped.
   strategy:
     type: RollingUpdate
     rollingUpdate:
@@ -145,7 +147,7 @@ spec:
       labels:
         {{- include "switchboard.labels" (list $root .component) | nindent 8 }}
       annotations:
-        # New settings are a new rollout.
+        # Changed settings start a rollout.
         checksum/settings: {{ .settings | sha256sum }}
         {{- with .values.podAnnotations }}
         {{- toYaml . | nindent 8 }}
@@ -201,7 +203,7 @@ spec:
       {{- end }}
 {{- end -}}
 
-{{/* A budget for those who move pods on purpose, and an account that may do nothing. Takes (list $ component values). */}}
+{{/* Disruption budget, and a service account without permissions. Takes (list $ component values). */}}
 {{- define "switchboard.budget" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -211,7 +213,7 @@ metadata:
   {{- include "switchboard.metadata" (list $root $component $component) | nindent 2 }}
 spec:
   maxUnavailable: {{ int (index . 2).maxUnavailable }}
-  # A pod that is not ready serves nobody: it never keeps a machine from being drained.
+  # A pod that is not ready serves no clients, so it must not block the drain of a machine.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:

@@ -1,8 +1,11 @@
 {{/*
-From values to the environment of the two programs (docs/OPERATIONS.md, "Settings").
+Environment variables of both programs, from the values (docs/OPERATIONS.md, "Settings").
 */}}
 
-{{/* The same for every pod of a release, for ever, and unlike any other release's: at most 28 of the 32 characters allowed. */}}
+{{/*
+Prefix of Redis keys: unique to the release and the same for all its pods. At most 28 of the 32 allowed
+characters.
+*/}}
 {{- define "switchboard.prefix" -}}
 {{- if .Values.redis.prefix -}}
 {{- .Values.redis.prefix -}}
@@ -25,7 +28,7 @@ redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
 {{- end -}}
 {{- end -}}
 
-{{/* The ports of `redis.hosts`, and the others: a JSON object that holds a list. */}}
+{{/* All ports of Redis, from `redis.hosts` and `redisPorts`: a JSON object with a list. */}}
 {{- define "switchboard.redisPorts" -}}
 {{- $ports := list -}}
 {{- range .Values.redis.hosts -}}
@@ -37,13 +40,13 @@ redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
 {{- dict "ports" ($ports | uniq) | toJson -}}
 {{- end -}}
 
-{{/* The port of an `http` or `https` address. */}}
+{{/* Port of an `http` or `https` URL. */}}
 {{- define "switchboard.port" -}}
 {{- $address := urlParse . -}}
 {{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $address.host) | default (ternary "443" "80" (eq $address.scheme "https")) -}}
 {{- end -}}
 
-{{/* The ports of `webhooks.urls`: a JSON object that holds a list. */}}
+{{/* Ports of `webhooks.urls`: a JSON object with a list. */}}
 {{- define "switchboard.webhookPorts" -}}
 {{- $ports := list -}}
 {{- range .Values.webhooks.urls -}}
@@ -56,7 +59,7 @@ redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
 mongodb://{{ include "switchboard.fullname" . }}-mongodb:27017/videocall-db?replicaSet=rs0
 {{- end -}}
 
-{{/* Variables that are no secrets, of both programs: a ConfigMap's data. */}}
+{{/* Variables of both programs without secrets: the data of a ConfigMap. */}}
 {{- define "switchboard.commonSettings" -}}
 NODE_ENV: {{ .Values.mode }}
 LOG_LEVEL: {{ .Values.logLevel | quote }}
@@ -82,7 +85,7 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{- end }}
 {{- end -}}
 
-{{/* Variables from Secrets, of both programs: a container's env. A variable may name those before it. */}}
+{{/* Variables of both programs from Secrets: a container's env. A variable may refer to earlier ones. */}}
 {{- define "switchboard.secretSettings" -}}
 {{- $signing := .Values.secrets -}}
 {{- include "switchboard.fromSecret" (list "JWT_ACCESS_SECRET" $signing.existingSecret $signing.accessKey) }}
@@ -110,7 +113,7 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{- end }}
 {{- end -}}
 
-{{/* One variable. Takes (list variable secret key). */}}
+{{/* One variable from a Secret. Takes (list variable secret key). */}}
 {{- define "switchboard.fromSecret" -}}
 - name: {{ index . 0 }}
   valueFrom:
@@ -119,7 +122,7 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
       key: {{ index . 2 }}
 {{- end -}}
 
-{{/* How long a node moves its clients off: what is left of its grace between the preStop hook and the last 5 s. */}}
+{{/* Seconds for moving clients to other nodes: the grace period without the preStop hook and the last 5 s. */}}
 {{- define "switchboard.drainSeconds" -}}
 {{- sub .Values.node.terminationGracePeriodSeconds (add .Values.endpointSeconds 5) -}}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* The end of a StatefulSet: its volume, which lives as long as the pod when no size is given. Takes the size. */}}
+{{/* Volume of a StatefulSet. Without a size it lives as long as the pod. Takes the size. */}}
 {{- define "switchboard.evaluationVolume" -}}
 {{ "    " }}volumes:
       - name: tmp
