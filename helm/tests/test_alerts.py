@@ -1,4 +1,4 @@
-"""Each alert fires when it should and only then: promtool evaluates the rules on artificial series."""
+"""Each alert fires when it should and only then: promtool evaluates it on artificial series."""
 
 import re
 import subprocess

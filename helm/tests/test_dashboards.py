@@ -31,7 +31,7 @@ def without_variables(query):
 
 
 def known_metrics():
-    """Returns every metric in a program's catalog, and `up`, which Prometheus adds to each target."""
+    """Returns every metric in a program's catalog, and `up`, which Prometheus adds."""
     catalogues = [ROOT / "common/src/telemetry/catalog.rs", ROOT / "api/src/catalog.rs", ROOT / "signal-node/src/catalog.rs"]
     return {"up", *(name for path in catalogues for name in re.findall(r'"((?:switchboard|process)_\w+)"', path.read_text()))}
 

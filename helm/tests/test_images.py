@@ -49,7 +49,7 @@ def in_context(path):
 
 @contextmanager
 def started(command):
-    """Starts a program. Yields its port, or None if it does not listen. `command` takes a folder and a port."""
+    """Starts `command(folder, port)`. Yields the port, or None if the program does not listen."""
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,7 +75,7 @@ def waits_for_port(process, port):
 
 
 def listens(turnserver, arguments):
-    """Returns whether coturn starts with these arguments, except those about addresses and files."""
+    """Returns whether coturn starts with these arguments, except addresses and files."""
 
     def command(folder, port):
         local = {"--listening-ip": "127.0.0.1", "--listening-port": port, "--pidfile": f"{folder}/pid", "--userdb": f"{folder}/db", "--relay-ip": "127.0.0.1"}
@@ -132,7 +132,7 @@ class Images(unittest.TestCase):
                     self.assertTrue(rest.startswith('["/usr/local/bin/'), rest)
 
     def test_each_image_with_release_programs_is_below_40_mb(self):
-        """Needs a release build. The base is the sum of its packages (docs/OPERATIONS.md, "Images")."""
+        """Needs a release build. docs/OPERATIONS.md, "Images", has the size of the base."""
         base, page = 16.5e6, sum(path.stat().st_size for path in (ROOT / "web").rglob("*") if path.is_file() and "node_modules" not in path.parts)
         self.assertIn(("build", "ARG", "STRIP=symbols"), list(instructions()))
         self.assertIn(("build", "ENV", "CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=${STRIP}"), list(instructions()))
@@ -156,7 +156,7 @@ class Images(unittest.TestCase):
                 self.assertEqual(labels.count(f"org.opencontainers.image.{label}="), 1, f"{stage}: {label}")
 
     def test_image_names_never_point_to_docker_hub(self):
-        """A name without a registry is one of Docker Hub. The chart's README builds the evaluation images."""
+        """A name without a registry belongs to Docker Hub. The README builds the evaluation images."""
         named = [container(profile, program)["image"] for profile in profiles() for program in ("api", "node")]
         named += [service["image"] for service in COMPOSE["services"].values() if "build" in service]
         for image in named:
@@ -218,7 +218,7 @@ class Compose(unittest.TestCase):
             self.assertFalse(listens([turnserver], [*arguments, "--no-such-argument"]))
 
     def test_coturn_runs_with_the_capabilities_in_the_chart(self):
-        """The image's turnserver has a file capability. Without it the kernel refuses to execute the file."""
+        """The image's turnserver has a file capability, without which the kernel refuses to run it."""
         turnserver, setcap, setpriv = program("turnserver"), program("setcap"), program("setpriv")
         if None in {turnserver, setcap, setpriv} or os.getuid() != 0:
             self.skipTest("needs root, libcap2-bin, and coturn: run `scripts/setup test`")

@@ -1,4 +1,4 @@
-"""The rendered objects are valid in every supported version of Kubernetes, with all values in ci/."""
+"""With all values in ci/, the objects are valid in every supported version of Kubernetes."""
 
 import re
 import unittest

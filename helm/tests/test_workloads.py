@@ -153,7 +153,7 @@ class Settings(unittest.TestCase):
             self.assertNotIn("OTEL_EXPORTER_OTLP_ENDPOINT", settings("production", component))
 
     def test_a_pods_name_fits_into_a_node_id(self):
-        """Kubernetes adds 17 characters to a Deployment's name, the program adds 9; a node id has 64."""
+        """A node id has 64 characters: Kubernetes adds 17 to a Deployment's name, the program 9."""
         for profile in profiles():
             self.assertLessEqual(len(one(profile, "Deployment", "-node")["metadata"]["name"]) + 17, 55)
 

@@ -24,7 +24,7 @@ def helm(*arguments, check=True):
 
 @functools.cache
 def render(values, *more, release=RELEASE):
-    """Renders the chart with a values file of `ci/` and more arguments: (template, object) pairs."""
+    """Renders the chart with a values file of `ci/`. Returns (template, object) pairs."""
     out = helm("template", release, CHART, "--namespace", NAMESPACE, "--values", CHART / "ci" / f"{values}-values.yaml", *more).stdout
     return [(source, document) for source, text in sources(out) if (document := yaml.safe_load(text))]
 

@@ -26,7 +26,7 @@ def quantiles(metric, where=""):
 
 
 def share(part, whole):
-    """Returns the query for the share of one rate in another: 0 without `part`, no data without `whole`."""
+    """Returns the query for a share: 0 without series of `part`, no data while `whole` is 0."""
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 

@@ -1,4 +1,4 @@
-"""Generates Grafana's JSON. A dashboard has rows of panels; a panel has a title, a unit and queries."""
+"""Generates Grafana's JSON. A dashboard has rows of panels, each with a unit and queries."""
 
 from dataclasses import dataclass, field
 

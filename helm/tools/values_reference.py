@@ -111,7 +111,7 @@ def entries():
 
 
 def members_are_free(path):
-    """Returns whether the value is a map that an operator fills. Such a value is documented as a whole."""
+    """Returns whether the value is a map that an operator fills; it is documented as a whole."""
     return path[-1] in {"resources", "labels"}
 
 

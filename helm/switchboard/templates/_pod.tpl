@@ -65,7 +65,7 @@ readinessProbe:
   failureThreshold: 2
 {{- end -}}
 
-{{/* preStop hook: the pod keeps serving until load balancers stop sending to it, then gets SIGTERM. */}}
+{{/* preStop hook: the pod keeps serving until load balancers stop sending to it. */}}
 {{- define "switchboard.lifecycle" -}}
 lifecycle:
   preStop:
@@ -73,7 +73,7 @@ lifecycle:
       seconds: {{ int .Values.endpointSeconds }}
 {{- end -}}
 
-{{/* Placement: pods are spread over zones and machines if possible. Takes (list $ component values). */}}
+{{/* Placement: spreads pods over zones and machines. Takes (list $ component values). */}}
 {{- define "switchboard.placement" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -203,7 +203,7 @@ spec:
       {{- end }}
 {{- end -}}
 
-{{/* Disruption budget, and a service account without permissions. Takes (list $ component values). */}}
+{{/* Disruption budget and service account. Takes (list $ component values). */}}
 {{- define "switchboard.budget" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}

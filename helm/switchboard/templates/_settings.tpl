@@ -85,7 +85,7 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{- end }}
 {{- end -}}
 
-{{/* Variables of both programs from Secrets: a container's env. A variable may refer to earlier ones. */}}
+{{/* Variables of both programs from Secrets: a container's env. */}}
 {{- define "switchboard.secretSettings" -}}
 {{- $signing := .Values.secrets -}}
 {{- include "switchboard.fromSecret" (list "JWT_ACCESS_SECRET" $signing.existingSecret $signing.accessKey) }}
@@ -122,7 +122,7 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
       key: {{ index . 2 }}
 {{- end -}}
 
-{{/* Seconds for moving clients to other nodes: the grace period without the preStop hook and the last 5 s. */}}
+{{/* Seconds for moving clients: the grace period without the preStop hook and the last 5 s. */}}
 {{- define "switchboard.drainSeconds" -}}
 {{- sub .Values.node.terminationGracePeriodSeconds (add .Values.endpointSeconds 5) -}}
 {{- end -}}

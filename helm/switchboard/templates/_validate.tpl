@@ -74,7 +74,7 @@ reported at once.
 {{- if lt (sub .api.terminationGracePeriodSeconds .endpointSeconds | int) 15 -}}
 {{- $wrong = append $wrong "api.terminationGracePeriodSeconds: must be at least endpointSeconds + 15, so that requests in progress can finish" -}}
 {{- end -}}
-{{- /* Variables that the templates set: first those set with some values only, then those set with the current values. */ -}}
+{{- /* Variables that the templates set: first with some values only, then with the current values. */ -}}
 {{- $own := list "ADMIN_API_KEYS" "CLUSTER_SECRET" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" "REDIS_PASSWORD" "SSL_CERT_FILE" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "TURN_SERVER_USERNAME" "WEBHOOK_SECRET" "WEBHOOK_URLS" "WEB_DIR" -}}
 {{- range list "switchboard.apiSettings" "switchboard.nodeSettings" -}}
 {{- $own = concat $own (include . $ | fromYaml | keys) -}}
