@@ -1,9 +1,9 @@
-# syntax=docker/dockerfile:1.7
-# Two images, one for each program: `docker build --target api .` and `docker build --target signal-node .`, both by the same build.
+# syntax=docker/dockerfile:1.7 Two images from one build: `docker build --target api .` and `docker
+# build --target signal-node .`.
 #
-# The base has glibc, certificates, time zones and nothing else: no shell, no package manager, no root. With it an image is 33 to 36 MB: 16 the base
-# (Debian's libc6, tzdata, base-files, netbase, and certificates), 17 signal-node or 20 api. Health is the orchestrator's to ask, at METRICS_PORT: there is
-# nothing in the image to ask with.
+# The base has glibc, certificates and time zones, but no shell, no package manager and no root
+# user. An image has 33 to 36 MB: 16 MB for the base, 17 MB for signal-node or 20 MB for api. The
+# image has no health check, because it contains no client; the orchestrator probes METRICS_PORT.
 
 ARG RUST=1.95-slim-bookworm
 ARG NODE=22-bookworm-slim
@@ -11,25 +11,27 @@ ARG DEBIAN=12
 
 FROM rust:${RUST} AS build
 WORKDIR /src
-# Line tables would be four fifths of the program, names of functions 4 MB more, with which the api's image is over 40 MB. A panic's place is told
-# without them; for backtraces with names build with STRIP=debuginfo.
+# Line tables would be 80 % of the program, and function names would add 4 MB. Panic messages
+# contain file and line without them. For backtraces with function names build with STRIP=debuginfo.
 ARG STRIP=symbols
 ENV CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=${STRIP}
 COPY . .
-# Dependencies, and what of ours did not change, are compiled once for each machine: the cache outlives the build. The programs must leave it.
+# The cache mounts keep compiled crates between builds on one machine. They are not part of the
+# image, so the programs are copied to /out.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
     cargo build --locked --release --package switchboard-api --package switchboard-signal-node --bins \
     && mkdir -p /out \
     && cp target/release/api target/release/signal-node /out/ \
-    # The one library that the base lacks: unwinding, by which a panic ends a session and not the program.
+    # The base lacks the library for unwinding, with which a panic ends one session, not the
+    # program.
     && cp /lib/*-linux-gnu/libgcc_s.so.1 /out/
 
 FROM node:${NODE} AS page
 WORKDIR /page
 COPY web/package.json web/package-lock.json ./
 COPY web/scripts scripts
-# Puts the client's bundle into vendor/: the page needs no other build.
+# The postinstall script copies the client's bundle into vendor/. The page needs no other build.
 RUN npm ci --no-audit --no-fund
 COPY web .
 
@@ -40,14 +42,14 @@ LABEL org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/libgcc_s.so.1 /usr/lib/
-# A number, which Kubernetes can tell from root.
+# Numeric, because Kubernetes cannot verify that a user name is not root.
 USER 65532:65532
 ENV NODE_ENV=production
 STOPSIGNAL SIGTERM
 
 FROM base AS api
 LABEL org.opencontainers.image.title="Switchboard api" \
-      org.opencontainers.image.description="REST, the page, and the recorder of Switchboard"
+      org.opencontainers.image.description="REST API, demo page and recorder of Switchboard"
 COPY --from=build /out/api /usr/local/bin/api
 COPY --from=page /page/index.html /page/*.css /page/*.svg /srv/web/
 COPY --from=page /page/app /srv/web/app
@@ -57,7 +59,7 @@ ENTRYPOINT ["/usr/local/bin/api"]
 
 FROM base AS signal-node
 LABEL org.opencontainers.image.title="Switchboard signal-node" \
-      org.opencontainers.image.description="Socket.IO signaling of Switchboard"
+      org.opencontainers.image.description="Socket.IO signaling node of Switchboard"
 COPY --from=build /out/signal-node /usr/local/bin/signal-node
 EXPOSE 3002 9102 9202
 ENTRYPOINT ["/usr/local/bin/signal-node"]

@@ -32,8 +32,8 @@ def without_variables(query):
 
 def known_metrics():
     """Returns every metric in a program's catalog, and `up`, which Prometheus adds."""
-    catalogues = [ROOT / "common/src/telemetry/catalog.rs", ROOT / "api/src/catalog.rs", ROOT / "signal-node/src/catalog.rs"]
-    return {"up", *(name for path in catalogues for name in re.findall(r'"((?:switchboard|process)_\w+)"', path.read_text()))}
+    catalogs = [path for folder in ("common", "api", "signal-node") for path in (ROOT / folder).rglob("src/**/catalog.rs")]
+    return {"up", *(name for path in catalogs for name in re.findall(r'"((?:switchboard|process)_\w+)"', path.read_text()))}
 
 
 class Dashboards(unittest.TestCase):

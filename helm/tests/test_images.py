@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import tomllib
 import unittest
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -105,8 +106,8 @@ class Images(unittest.TestCase):
         for source in copied:
             self.assertTrue((ROOT / source).exists(), source)
             self.assertTrue(source == "." or in_context(source), f"{source} is not in the build context")
-        members = re.search(r"^members = (\[.*\])$", (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-        for needed in [*yaml.safe_load(members), "Cargo.toml", "Cargo.lock"]:
+        members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
+        for needed in [*members, "Cargo.toml", "Cargo.lock"]:
             self.assertTrue(in_context(needed), f"cargo needs {needed}")
         for secret in [".git", ".data/secrets", ".env", "web/node_modules", "target"]:
             self.assertFalse(in_context(secret), secret)

@@ -158,7 +158,8 @@ class Settings(unittest.TestCase):
             self.assertLessEqual(len(one(profile, "Deployment", "-node")["metadata"]["name"]) + 17, 55)
 
     def test_the_programs_read_every_variable_that_the_chart_sets(self):
-        sources = [*ROOT.glob("common/src/config/*.rs"), ROOT / "api/src/config.rs", ROOT / "signal-node/src/config.rs"]
+        files = [path for folder in ("common", "api", "signal-node") for path in (ROOT / folder).rglob("src/**/*.rs")]
+        sources = [path for path in files if path.stem == "config" or path.parent.name == "config"]
         read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', "".join(path.read_text() for path in sources)))
         ours_alone = {"POD_IP", "REDIS_PASSWORD", "SSL_CERT_FILE"}
         for profile in profiles():
