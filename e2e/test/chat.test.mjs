@@ -180,7 +180,7 @@ describe("chat, media and statistics on two nodes", { timeout: 180_000 }, () => 
     }
   });
 
-  test("statistics are current: all see who is connected, only the host sees the call's totals", async () => {
+  test("statistics are current: all see who is connected, and the host but not a guest sees the call's totals", async () => {
     const { roomId, hostClient, other } = await pair();
     const third = await seated(one, roomId, await guest(roomId, "Third"));
     await other.emit("chat:message", { message: "counted" });

@@ -304,7 +304,7 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
     await done(hostClient.emit("room:update", { settings: { chatRecordingEnabled: false } }));
     await done(say(other, "off the record again"));
     await patch(id, { settings: { chatEnabled: false } });
-    for (const client of [hostClient, other]) assert.equal(await code(say(client, "nobody hears this")), "FORBIDDEN");
+    for (const client of [hostClient, other]) assert.equal(await code(say(client, "refused")), "FORBIDDEN");
     // A call's facts are recorded in order: when its end is recorded, so are all earlier messages.
     await rest("POST", `/video-calls/${id}/end`, undefined, host.token);
     await statistics(id, ({ participantStats }) => participantStats.every(({ leftAt }) => leftAt));
@@ -323,7 +323,7 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
     assert.deepEqual([call.callId, call.currentParticipants, call.maxConcurrentParticipants], [id, 3, 3]);
     const present = [hostClient, other, fourth].map(({ peerId }) => peerId);
     assert.deepEqual(participants.map(({ peerId }) => peerId), present);
-    const live = await recorded(id, "who is there", ({ participants }) => participants.length === 4);
+    const live = await recorded(id, "all participants", ({ participants }) => participants.length === 4);
     assert.equal(live.currentParticipants, call.currentParticipants);
 
     await rest("POST", `/video-calls/${id}/end`, undefined, host.token);

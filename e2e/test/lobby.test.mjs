@@ -30,17 +30,17 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     return each;
   }
 
-  async function seated(url, roomId, who) {
-    return opening(await Client.seated(url, roomId, who.user.isGuest ? who : await admitted(roomId, who)));
+  async function seated(url, roomId, member) {
+    return opening(await Client.seated(url, roomId, member.user.isGuest ? member : await admitted(roomId, member)));
   }
 
   /** Connects a client, joins, and asserts that it must wait. */
-  async function waiter(url, roomId, who) {
-    const client = opening(await Client.connected(url, { token: who.token }));
+  async function waiter(url, roomId, member) {
+    const client = opening(await Client.connected(url, { token: member.token }));
     const answer = await client.emit("room:join", { roomId });
     assert.deepEqual(answer, { success: true, roomId, waiting: true });
     assert.deepEqual(await client.event("room:waiting", () => true), { roomId, waiting: true });
-    client.id = who.user.id;
+    client.id = member.user.id;
     return client;
   }
 
@@ -78,8 +78,8 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
 
     const client = await waiter(two, roomId, await guest(roomId, "Patient"));
     for (const hears of [hostClient, moderator]) {
-      const { participant: who } = await requested(hears, client.id);
-      assert.deepEqual([who.user.name, who.role, who.connectionState], ["Patient", "guest", "waiting"]);
+      const { participant: request } = await requested(hears, client.id);
+      assert.deepEqual([request.user.name, request.role, request.connectionState], ["Patient", "guest", "waiting"]);
     }
     const to = hostClient.peerId;
     for (const [event, payload] of [
@@ -252,7 +252,7 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     await requested(hostClient, first.id);
     const second = await waiter(three, roomId, bob);
     await requested(hostClient, second.id);
-    assert.deepEqual((await done(hostClient, "room:admit", { all: true })).admitted, [first.id], "who came first");
+    assert.deepEqual((await done(hostClient, "room:admit", { all: true })).admitted, [first.id], "in order of arrival");
     await letIn(first);
     await refused(hostClient, "room:admit", { peerId: second.id }, "CALL_FULL");
     await refused(hostClient, "room:admit", { all: true }, "CALL_FULL");

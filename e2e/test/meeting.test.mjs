@@ -48,16 +48,16 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
   }
 
   const button = (person, name) => person.page.getByRole("button", { name, exact: true });
-  const actions = async (person, whom, choice) => {
-    const row = person.page.locator(".people li", { hasText: whom });
-    const more = row.getByRole("button", { name: `Actions for ${whom}` });
+  const actions = async (person, name, choice) => {
+    const row = person.page.locator(".people li", { hasText: name });
+    const more = row.getByRole("button", { name: `Actions for ${name}` });
     if ((await more.getAttribute("aria-expanded")) === "false") await more.click();
     await row.getByRole("button", { name: choice, exact: true }).click();
   };
   const notice = (person, text) => person.page.locator(".toast", { hasText: text }).waitFor();
-  const muted = (whom, person) =>
-    until(`${whom} is shown muted`, async () =>
-      (await person.tile(whom).getAttribute("aria-label")).includes("microphone off"),
+  const muted = (name, person) =>
+    until(`${name} is shown muted`, async () =>
+      (await person.tile(name).getAttribute("aria-label")).includes("microphone off"),
     );
 
   test("lobby, admit, chat, mute, share, roles, kick, transfer and end", async () => {

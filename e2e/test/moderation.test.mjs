@@ -28,8 +28,8 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     clients.push(client);
     return client;
   }
-  async function seated(url, roomId, who) {
-    const client = await connected(url, who.token);
+  async function seated(url, roomId, signIn) {
+    const client = await connected(url, signIn.token);
     await client.join(roomId);
     return client;
   }
@@ -80,11 +80,11 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
   /**
    * Renews a token in the next second: tokens carry whole seconds, so this one is certainly newer.
    */
-  async function newToken(who) {
+  async function newToken(signIn) {
     const second = Math.floor(Date.now() / 1000);
     await until("the next second", () => Math.floor(Date.now() / 1000) > second);
-    Object.assign(who, await rest("POST", "/auth/refresh", { refreshToken: who.refreshToken }));
-    return who;
+    Object.assign(signIn, await rest("POST", "/auth/refresh", { refreshToken: signIn.refreshToken }));
+    return signIn;
   }
   const code = ({ success, code: refusal }) => (success ? "OK" : refusal);
   const media = async (client, other) =>
