@@ -43,6 +43,13 @@ class Dashboards(unittest.TestCase):
         self.assertGreater(len(used), 100)
         self.assertEqual({re.sub("_(bucket|count|sum)$", "", name) for name in used} - known_metrics(), set())
 
+    def test_panels_in_the_runbooks_exist(self):
+        titles = {panel.title for board in DASHBOARDS for row in board.rows for panel in row.panels}
+        # The runbooks set panel titles, and nothing else, in italics.
+        used = re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", (ROOT / "docs" / "RUNBOOKS.md").read_text())
+        self.assertGreater(len(used), 10)
+        self.assertEqual(set(used) - titles, set())
+
     def test_prometheus_accepts_every_query(self):
         rules = [{"record": f"query:{index}", "expr": query} for index, (_, _, query) in enumerate(queries())]
         self.assertGreater(len(rules), 50)
