@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
-use switchboard_common::auth::{ClusterKey, Hasher, IceConfig, OperatorKeys, Tokens};
-use switchboard_common::domain::{RoomId, Timestamp};
-use switchboard_common::records::Records;
-use switchboard_common::room::{Door, Revocations, Rooms, StoreError};
+use switchboard_core::ClusterKey;
+use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens};
+use switchboard_core::domain::{RoomId, Timestamp};
+use switchboard_records::Records;
+use switchboard_rooms::{Door, Revocations, Rooms, StoreError};
 
 use crate::limits::Limits;
 use crate::routes::Documents;

@@ -1,7 +1,7 @@
 //! What a security review asks for afterwards: who signed in, who failed to, what was revoked. One line each, with the target `audit`, so
 //! that a collector can keep them apart; the request's id stands in the span. No secret, no e-mail, no address.
 
-use switchboard_common::domain::UserId;
+use switchboard_core::domain::UserId;
 
 /// Defines the events with their names.
 macro_rules! events {

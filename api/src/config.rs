@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchboard_common::auth::{Lifetimes, OperatorKeys};
-use switchboard_common::config::{
+use switchboard_auth::{Lifetimes, OperatorKeys};
+use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
     TelemetryConfig,
 };

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_common::auth::random_id;
-use switchboard_common::config::OriginsConfig;
-use switchboard_common::domain::{Code, FieldError, Refusal};
+use switchboard_auth::random_id;
+use switchboard_runtime::config::OriginsConfig;
+use switchboard_core::domain::{Code, FieldError, Refusal};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 

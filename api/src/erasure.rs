@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use switchboard_common::domain::Timestamp;
-use switchboard_common::records::Records;
+use switchboard_core::domain::Timestamp;
+use switchboard_records::Records;
 use tokio_util::sync::CancellationToken;
 
 use crate::recorder::jittered;
@@ -32,7 +32,7 @@ pub async fn look(records: &Records, now: Timestamp) {
         for call in records.deleted_calls(Timestamp(now.0 - SETTLED_MS), MOST).await? {
             records.erase_call(&call, now).await?;
         }
-        Ok::<_, switchboard_common::records::RecordsError>(())
+        Ok::<_, switchboard_records::RecordsError>(())
     };
     if let Err(error) = erased.await {
         tracing::warn!(%error, "what is left of deleted calls is removed later");

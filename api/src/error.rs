@@ -2,9 +2,9 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use switchboard_common::domain::{Code, Refusal};
-use switchboard_common::records::RecordsError;
-use switchboard_common::room::StoreError;
+use switchboard_core::domain::{Code, Refusal};
+use switchboard_records::RecordsError;
+use switchboard_rooms::StoreError;
 
 use crate::limits::Counted;
 

@@ -9,8 +9,8 @@ use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::Value;
-use switchboard_common::auth::{Identity, Kind};
-use switchboard_common::domain::{CallId, Code, PeerId, Refusal, RoomId};
+use switchboard_auth::{Identity, Kind};
+use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
 
 use crate::app::App;
 use crate::error::Problem;

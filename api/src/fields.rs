@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
-use switchboard_common::domain::{CallSettings, Code, FieldError, Refusal, SettingsChange, Timestamp, UserId};
+use switchboard_core::domain::{CallSettings, Code, FieldError, Refusal, SettingsChange, Timestamp, UserId};
 
 /// An input made of fields. A field that is wrong reads as a default; `Fields::finish` then refuses the whole input.
 pub trait Input: Sized {

@@ -7,10 +7,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use switchboard_common::domain::call::NEVER_OPENED;
-use switchboard_common::domain::{CallId, CallStatus, Timestamp};
-use switchboard_common::records::{Records, RecordsError};
-use switchboard_common::room::{Door, Ended, Rooms, StoreError};
+use switchboard_core::domain::call::NEVER_OPENED;
+use switchboard_core::domain::{CallId, CallStatus, Timestamp};
+use switchboard_records::{Records, RecordsError};
+use switchboard_rooms::{Door, Ended, Rooms, StoreError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 

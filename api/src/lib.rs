@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
-use switchboard_common::config::OriginsConfig;
+use switchboard_runtime::config::OriginsConfig;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
     use axum::body::Body;
     use axum::routing::get;
-    use switchboard_common::config::Env;
+    use switchboard_runtime::config::Env;
     use tower::ServiceExt as _;
 
     async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {

@@ -9,11 +9,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use switchboard_common::client_address::{client_address, network};
-use switchboard_common::config::Env;
-use switchboard_common::domain::{Code, RoomId};
-use switchboard_common::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
-use switchboard_common::room::{Rate, Spent};
+use switchboard_core::client_address::{client_address, network};
+use switchboard_runtime::config::Env;
+use switchboard_core::domain::{Code, RoomId};
+use switchboard_rooms::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
+use switchboard_rooms::{Rate, Spent};
 
 use crate::app::App;
 use crate::error::Problem;
@@ -263,7 +263,7 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
-    use switchboard_common::rate_limit::CLASSES;
+    use switchboard_rooms::rate_limit::CLASSES;
 
     use super::*;
 

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use api::config::ApiConfig;
 use api::{Listeners, run};
-use switchboard_common::config::{EXIT_CONFIG, Env};
-use switchboard_common::{shutdown, telemetry};
+use switchboard_runtime::config::{EXIT_CONFIG, Env};
+use switchboard_runtime::{shutdown, telemetry};
 use tokio::net::TcpListener;
 
 /// The libc's own keeps the 19 MiB that each password took, once for each thread that ever checked one.
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 
 async fn serve(config: ApiConfig) -> anyhow::Result<()> {
     let traces = telemetry::init(&config.telemetry, "api")?;
-    let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"), api::catalog::METRICS)?;
+    let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"), &api::catalog::ALL)?;
     let stop = shutdown::on_signals()?;
     let listeners = Listeners {
         clients: TcpListener::bind((config.bind, config.port)).await?,

@@ -3,8 +3,8 @@
 use axum::extract::FromRequestParts;
 use http::HeaderName;
 use http::request::Parts;
-use switchboard_common::auth::operator::Scope;
-use switchboard_common::domain::Code;
+use switchboard_auth::operator::Scope;
+use switchboard_core::domain::Code;
 
 use crate::app::App;
 use crate::error::Problem;

@@ -6,7 +6,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Router, middleware};
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
-use switchboard_common::domain::Code;
+use switchboard_core::domain::Code;
 
 use crate::app::App;
 use crate::limits::{Class, limit};

@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_common::domain::{
+use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, Timestamp, UserId,
 };
-use switchboard_common::records::{CallRecord, UserRecord};
+use switchboard_records::{CallRecord, UserRecord};
 
 use crate::app::App;
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, header};
-use switchboard_common::domain::Code;
+use switchboard_core::domain::Code;
 use tower::ServiceExt as _;
 use tower_http::services::{ServeDir, ServeFile};
 

@@ -11,10 +11,10 @@ use devcluster::mongo::Mongo;
 use devcluster::ports;
 use devcluster::process::{Process, Spec};
 use devcluster::redis::RedisServer;
-use switchboard_common::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
-use switchboard_common::records::{Records, RecordsTimeouts};
-use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
+use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
+use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
 use tempfile::TempDir;
 use tokio::sync::watch;
 

@@ -11,11 +11,11 @@ use api::recorder::{RecorderOptions, run};
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use redis::cmd;
-use switchboard_common::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
-use switchboard_common::records::{CallEvent, Records, RecordsTimeouts};
-use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::keys::Keys;
-use switchboard_common::room::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
+use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
+use switchboard_records::{CallEvent, Records, RecordsTimeouts};
+use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::keys::Keys;
+use switchboard_rooms::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -14,9 +14,9 @@ use devcluster::redis::RedisServer;
 use redis::cmd;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use switchboard_common::domain::{MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, UserId};
-use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Door, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
+use switchboard_core::domain::{MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, UserId};
+use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::{Door, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
 
 use support::until;
 
@@ -270,7 +270,7 @@ async fn calls(story: &Story, redis: &RedisServer) {
     });
     assert!(matches!(joined.await.unwrap(), Joined::Seated { .. }));
     // A message that no record can hold.
-    let outbox = switchboard_common::room::keys::Keys::new("sb", rooms.partitions()).outbox(partition);
+    let outbox = switchboard_rooms::keys::Keys::new("sb", rooms.partitions()).outbox(partition);
     let chat = json!({ "id": "m1", "fromUser": SAID, "message": SAID }).to_string();
     let call_id = text(&call, "_id");
     let fields = ["k", "chat", "c", &call_id, "r", room.as_str(), "p", "-", "u", "-", "j", "-", "n", "1", "d", &chat];

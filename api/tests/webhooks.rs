@@ -15,11 +15,11 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use switchboard_common::auth::WebhookKey;
-use switchboard_common::domain::{CallId, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, Timestamp};
-use switchboard_common::records::{DeliveryCounts, Records, RecordsTimeouts};
-use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Created, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
+use switchboard_auth::WebhookKey;
+use switchboard_core::domain::{CallId, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, Timestamp};
+use switchboard_records::{DeliveryCounts, Records, RecordsTimeouts};
+use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::{Created, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

@@ -1,23 +1,15 @@
 //! What a signaling node measures.
 
-use switchboard_common::telemetry::catalog::{
+use switchboard_core::metric_catalog::{
     Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads,
 };
 
+/// The lists of every crate that this node is made of.
+pub const ALL: [&[Metric]; 5] =
+    [switchboard_socketio::metrics::METRICS, switchboard_auth::metrics::METRICS, switchboard_rooms::metrics::METRICS, switchboard_records::metrics::METRICS, METRICS];
+
 /// Every metric of the node's own.
 pub const METRICS: &[Metric] = &[
-    shows("switchboard_sockets_open", One, "Engine.IO sessions open"),
-    counts("switchboard_sockets_opened_total", One, "Engine.IO sessions opened"),
-    counts("switchboard_sockets_closed_total", AsSeen, "Socket.IO sessions ended, by reason"),
-    counts("switchboard_handshakes_refused_total", AsSeen, "Requests refused by the transport, by reason"),
-    counts(
-        "switchboard_handovers_total",
-        Each("outcome", &["answered", "upgraded", "aborted", "unknown_node", "unreachable", "failed", "refused"]),
-        "Requests handed over to the session's node",
-    ),
-    counts("switchboard_session_panics_total", One, "Sessions whose code panicked"),
-    counts("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket"),
-    counts("switchboard_outbox_overflows_total", One, "Sockets closed because their client does not read"),
     shows("switchboard_outbox_queued_bytes", One, "Bytes that wait for slow sockets"),
     counts("switchboard_refusals_total", AsSeen, "Events refused, by code"),
     counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to enter a room"),

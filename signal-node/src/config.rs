@@ -3,18 +3,18 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use switchboard_common::auth::ClusterKey;
-use switchboard_common::config::{
+use switchboard_core::ClusterKey;
+use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
 };
-use switchboard_common::domain::NodeId;
-use switchboard_common::rate_limit::PasscodeRates;
-use switchboard_common::room::{LaneOptions, RoomOptions};
-use switchboard_common::wire::client_event;
+use switchboard_core::domain::NodeId;
+use switchboard_rooms::rate_limit::PasscodeRates;
+use switchboard_rooms::{LaneOptions, RoomOptions};
+use switchboard_core::wire::client_event;
 
 use crate::dispatcher::SessionLimits;
 use crate::drain::Drain;
-use crate::transport::{AllowedOrigins, Limits, Timeouts, TransportConfig};
+use switchboard_socketio::{AllowedOrigins, Limits, Timeouts, TransportConfig};
 
 /// Everything a node is told.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use switchboard_common::room::Rooms;
+use switchboard_rooms::Rooms;
 use tokio::time::Instant;
 
-use crate::transport::Directory;
+use switchboard_socketio::Directory;
 
 /// Addresses remembered at most. A node's name is its own start's, so old ones pile up; forgetting costs a question.
 const MOST: usize = 1024;

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_common::domain::DisconnectReason;
-use switchboard_common::room::Partition;
-use switchboard_common::wire::server_event::encode;
+use switchboard_core::domain::DisconnectReason;
+use switchboard_rooms::Partition;
+use switchboard_core::wire::server_event::encode;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::hub::{Hub, Link, told};
-use crate::outbox::Message;
-use crate::transport::Server;
+use switchboard_socketio::send_queue::Message;
+use switchboard_socketio::Server;
 
 /// Between two steps. Sockets are closed in steps, so that the other nodes see their clients come in a stream and not in a wave.
 const STEP: Duration = Duration::from_millis(100);

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use switchboard_common::domain::{DisconnectReason, NodeId};
-use switchboard_common::room::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
+use switchboard_core::domain::{DisconnectReason, NodeId};
+use switchboard_rooms::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;

@@ -13,28 +13,24 @@ pub mod janitor;
 pub mod mender;
 pub mod meters;
 pub mod neighbours;
-pub mod outbox;
 pub mod pulse;
 pub mod roster;
-pub mod rules;
 pub mod subscriber;
-pub mod transport;
 pub mod welcome;
-pub mod workers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use switchboard_common::admin::{self, Readiness};
-use switchboard_common::auth::ClusterKey;
-use switchboard_common::auth::password::Hasher;
-use switchboard_common::auth::token::Tokens;
-use switchboard_common::rate_limit::RateLimiter;
-use switchboard_common::records::{Records, RecordsTimeouts};
-use switchboard_common::room::{Bus, Revocations, Rooms, StoreError};
-use switchboard_common::telemetry::Metrics;
+use switchboard_runtime::admin::{self, Readiness};
+use switchboard_core::ClusterKey;
+use switchboard_auth::password::Hasher;
+use switchboard_auth::token::Tokens;
+use switchboard_rooms::rate_limit::RateLimiter;
+use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_rooms::{Bus, Revocations, Rooms, StoreError};
+use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -49,8 +45,8 @@ use mender::Mender;
 use neighbours::Neighbours;
 use pulse::Pulse;
 use roster::Roster;
-use transport::{Peers, Server, SocketIo, TransportConfig};
-use workers::Workers;
+use switchboard_socketio::{Peers, Server, SocketIo, TransportConfig};
+use switchboard_socketio::workers::Workers;
 
 /// How long a probe waits for Redis: less than load balancers wait for the probe.
 const GLANCE: Duration = Duration::from_millis(200);

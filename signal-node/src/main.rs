@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use signal_node::config::NodeConfig;
 use signal_node::{Listeners, run};
-use switchboard_common::config::{EXIT_CONFIG, Env};
-use switchboard_common::{shutdown, telemetry};
+use switchboard_runtime::config::{EXIT_CONFIG, Env};
+use switchboard_runtime::{shutdown, telemetry};
 use tokio::net::TcpListener;
 
 /// The libc's own costs an eighth of a relay more, and keeps what a burst needed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-// The other threads are workers: see `signal_node::workers`.
+// The other threads are workers: see `switchboard_socketio::workers`.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config = match NodeConfig::from_env(Env::new(std::env::vars())) {
@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
 
 async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     let traces = telemetry::init(&config.telemetry, "signal-node")?;
-    let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"), signal_node::catalog::METRICS)?;
+    let metrics = telemetry::Metrics::install("signal-node", env!("CARGO_PKG_VERSION"), &signal_node::catalog::ALL)?;
     let stop = shutdown::on_signals()?;
     let listen = &config.listen;
     let listeners = Listeners {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use switchboard_common::domain::{DisconnectReason, NodeId, RoomMeta};
-use switchboard_common::room::{CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
-use switchboard_common::wire::envelope::Envelope;
+use switchboard_core::domain::{DisconnectReason, NodeId, RoomMeta};
+use switchboard_rooms::{CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
+use switchboard_core::wire::envelope::Envelope;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{CatchUp, Holding, Hub, Link};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
-use switchboard_common::domain::{Code, Refusal};
+use switchboard_core::domain::{Code, Refusal};
 use tokio::time::Instant;
 
 use crate::catalog::{JOINS, RELAYS};

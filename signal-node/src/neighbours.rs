@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::transport::Peers;
+use switchboard_socketio::Peers;
 
 /// How many are asked. More would make no difference, and a thousand nodes that ask a thousand would.
 const MOST: usize = 8;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use switchboard_common::room::Rooms;
-use switchboard_common::wire::server_event::encode;
+use switchboard_rooms::Rooms;
+use switchboard_core::wire::server_event::encode;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::outbox::Message;
+use switchboard_socketio::send_queue::Message;
 use crate::roster::Roster;
 
 /// Between two questions.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use switchboard_common::domain::DisconnectReason;
+use switchboard_core::domain::DisconnectReason;
 
 use crate::hub;
-use crate::outbox::{Message, Outbox};
+use switchboard_socketio::send_queue::{Message, SendQueue};
 
 /// The sessions. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    sockets: HashMap<u64, Outbox>,
+    sockets: HashMap<u64, SendQueue>,
     /// Those whose token belongs to a sign-in, by it.
     signed_in: HashMap<Arc<str>, Vec<u64>>,
     /// What whoever comes is told too, since it holds for the whole node.
@@ -34,13 +34,13 @@ pub struct Enrolled {
     shared: Arc<Shared>,
     id: u64,
     sign_in: Option<Arc<str>>,
-    outbox: Outbox,
+    outbox: SendQueue,
 }
 
 impl Roster {
     /// Adds a session. A notice that stands is sent to it.
     #[must_use]
-    pub fn enroll(&self, sign_in: Option<&str>, outbox: Outbox) -> Enrolled {
+    pub fn enroll(&self, sign_in: Option<&str>, outbox: SendQueue) -> Enrolled {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let sign_in: Option<Arc<str>> = sign_in.map(Into::into);
         let mut state = self.0.lock();
@@ -67,7 +67,7 @@ impl Roster {
     /// Bytes that wait for slow sockets, all together.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.0.lock().sockets.values().map(Outbox::queued_bytes).sum()
+        self.0.lock().sockets.values().map(SendQueue::queued_bytes).sum()
     }
 
     /// Tells everybody; with `stands`, also those who come later, until the next time.
@@ -81,7 +81,7 @@ impl Roster {
 impl Enrolled {
     /// The way to the client.
     #[must_use]
-    pub fn outbox(&self) -> &Outbox {
+    pub fn outbox(&self) -> &SendQueue {
         &self.outbox
     }
 }
@@ -108,7 +108,7 @@ impl Shared {
     }
 }
 
-fn tell(outbox: &Outbox, message: &Message) {
+fn tell(outbox: &SendQueue, message: &Message) {
     // A closed or overflowing socket is told nothing any more.
     let _closing = outbox.send(message.clone());
 }
@@ -119,10 +119,10 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::outbox::{OutboxLimits, Queue};
+    use switchboard_socketio::send_queue::{SendQueueLimits, Queue};
 
-    fn socket() -> (Outbox, Arc<Queue>) {
-        Outbox::detached(OutboxLimits { bytes: 1000, messages: 10 })
+    fn socket() -> (SendQueue, Arc<Queue>) {
+        SendQueue::detached(SendQueueLimits { bytes: 1000, messages: 10 })
     }
 
     fn frames(queue: &Queue) -> Vec<String> {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use switchboard_common::domain::{Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId};
-use switchboard_common::room::{LogId, Snapshot};
-use switchboard_common::wire::server_event::encode;
+use switchboard_core::domain::{Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId};
+use switchboard_rooms::{LogId, Snapshot};
+use switchboard_core::wire::server_event::encode;
 
 use crate::hub::{Holding, Welcome};
-use crate::outbox::Message;
+use switchboard_socketio::send_queue::Message;
 
 /// The fields of `room:joined` and `room:created` for the one at `peer`. Whoever may let people in is told who waits.
 #[must_use]

@@ -13,7 +13,7 @@ mod page;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use switchboard_common::domain::Code;
+use switchboard_core::domain::Code;
 
 use crate::envelope::Pagination;
 use crate::route::Route;

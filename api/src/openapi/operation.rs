@@ -8,7 +8,7 @@ use axum::extract::State;
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
-use switchboard_common::domain::{CallId, Code, RoomId};
+use switchboard_core::domain::{CallId, Code, RoomId};
 
 use crate::app::App;
 use crate::envelope::RequestId;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use switchboard_common::records::{CallFact, DeadFact, Records, RecordsError};
-use switchboard_common::room::{OutboxEntry, Partition, Rooms, StoreError};
+use switchboard_records::{CallFact, DeadFact, Records, RecordsError};
+use switchboard_rooms::{OutboxEntry, Partition, Rooms, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 

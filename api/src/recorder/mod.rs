@@ -2,7 +2,7 @@
 //!
 //! Each partition's outbox has one owner at a time, by a lease on Redis. The order of facts within a call is the outbox's, so one owner
 //! keeps it. Should two believe for a moment that they own it (a pause, a lease that ran out), both write the same facts in the same
-//! order, and the records keep one of each: see `switchboard_common::records`.
+//! order, and the records keep one of each: see `switchboard_records`.
 //!
 //! Pods share the partitions evenly: each announces itself in MongoDB, counts the others, and keeps no more than its part. A pod that
 //! cannot reach MongoDB announces nothing and owns nothing, so that another that can takes over. When none can, the facts wait on Redis.
@@ -14,8 +14,8 @@ mod steward;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_common::records::Records;
-use switchboard_common::room::Rooms;
+use switchboard_records::Records;
+use switchboard_rooms::Rooms;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 

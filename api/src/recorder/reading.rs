@@ -1,9 +1,9 @@
 //! From a fact as the room scripts wrote it to one that the records take.
 
 use serde::Deserialize;
-use switchboard_common::domain::{CallSettings, CallType, PeerId, Role, Timestamp, UserId};
-use switchboard_common::records::{CallChange, CallDoor, CallFact, CallUpdate, ChatMessage, NewCall, Present};
-use switchboard_common::room::{Fact, LogId, RoomMeta};
+use switchboard_core::domain::{CallSettings, CallType, PeerId, Role, Timestamp, UserId};
+use switchboard_records::{CallChange, CallDoor, CallFact, CallUpdate, ChatMessage, NewCall, Present};
+use switchboard_rooms::{Fact, LogId, RoomMeta};
 
 #[derive(Deserialize)]
 struct JoinedDetails {
@@ -138,8 +138,8 @@ fn order(id: LogId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_common::domain::{CallId, RoomId};
-    use switchboard_common::room::Presence;
+    use switchboard_core::domain::{CallId, RoomId};
+    use switchboard_rooms::Presence;
 
     fn fact(kind: &str, details: &str) -> Fact {
         let user = UserId::parse("guest-0123456789abcdef").unwrap();

@@ -5,8 +5,8 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use switchboard_common::domain::{CallId, Code, Participant, RoomId, UserId};
-use switchboard_common::room::{By, Door, Ended, Order, Ordered};
+use switchboard_core::domain::{CallId, Code, Participant, RoomId, UserId};
+use switchboard_rooms::{By, Door, Ended, Order, Ordered};
 
 use crate::app::App;
 use crate::envelope::success;

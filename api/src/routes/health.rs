@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use switchboard_common::domain::{Code, Timestamp};
+use switchboard_core::domain::{Code, Timestamp};
 
 use crate::app::App;
 use crate::envelope::{RequestId, success};

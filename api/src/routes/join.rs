@@ -8,14 +8,14 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_common::auth::{IceServer, Identity, Kind};
-use switchboard_common::domain::admission::admit;
-use switchboard_common::domain::{
+use switchboard_auth::{IceServer, Identity, Kind};
+use switchboard_core::domain::admission::admit;
+use switchboard_core::domain::{
     Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId,
 };
-use switchboard_common::records::{CallRecord, RecordsError};
-use switchboard_common::room::{Door, Opened, Proof, Standing};
-use switchboard_common::telemetry::traces::{TARGET, follow};
+use switchboard_records::{CallRecord, RecordsError};
+use switchboard_rooms::{Door, Opened, Proof, Standing};
+use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use tracing::{Instrument as _, info_span};
 
 use crate::app::App;

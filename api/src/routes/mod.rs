@@ -9,7 +9,7 @@ mod join;
 
 use axum::Router;
 use http::StatusCode;
-use switchboard_common::domain::{Code, Participant};
+use switchboard_core::domain::{Code, Participant};
 
 use crate::app::App;
 use crate::error::Problem;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use switchboard_common::domain::Timestamp;
-use switchboard_common::records::{Delivery, DeliveryOutcome, DueDeliveries, Records, RecordsError};
+use switchboard_core::domain::Timestamp;
+use switchboard_records::{Delivery, DeliveryOutcome, DueDeliveries, Records, RecordsError};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

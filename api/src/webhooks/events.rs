@@ -1,8 +1,8 @@
 //! Which facts are told to webhooks, and how they look there. `docs/PROTOCOL.md`, "Webhooks", is the contract.
 
 use serde_json::{Value, json};
-use switchboard_common::domain::Timestamp;
-use switchboard_common::records::{CallChange, CallFact, Delivery, Present};
+use switchboard_core::domain::Timestamp;
+use switchboard_records::{CallChange, CallFact, Delivery, Present};
 
 /// The types of event.
 pub const EVENTS: [&str; 4] = ["call.started", "call.ended", "participant.joined", "participant.left"];

@@ -13,9 +13,9 @@ mod post;
 
 use std::time::Duration;
 
-use switchboard_common::auth::WebhookKey;
-use switchboard_common::auth::webhook::address_name;
-use switchboard_common::records::Records;
+use switchboard_auth::WebhookKey;
+use switchboard_auth::webhook::address_name;
+use switchboard_records::Records;
 use tokio_util::sync::CancellationToken;
 
 use courier::Courier;

@@ -9,9 +9,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use switchboard_common::auth::WebhookKey;
-use switchboard_common::domain::Timestamp;
-use switchboard_common::records::Delivery;
+use switchboard_auth::WebhookKey;
+use switchboard_core::domain::Timestamp;
+use switchboard_records::Delivery;
 
 /// When it was sent, and that it was sent by us.
 const SIGNATURE: HeaderName = HeaderName::from_static("switchboard-signature");

@@ -1,8 +1,8 @@
 use reqwest::Method;
 use serde_json::json;
-use switchboard_common::auth::Tokens;
-use switchboard_common::domain::Timestamp;
-use switchboard_common::records::{Records, UserRecord};
+use switchboard_auth::Tokens;
+use switchboard_core::domain::Timestamp;
+use switchboard_records::{Records, UserRecord};
 
 use super::support::{ACCESS_SECRET, PASSWORD, REFRESH_SECRET, Service};
 

@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_common::domain::RoomId;
-use switchboard_common::room::Door;
+use switchboard_core::domain::RoomId;
+use switchboard_rooms::Door;
 
 use super::support::{READ_KEY, Reply, Service, WRITE_KEY};
 

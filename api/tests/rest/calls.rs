@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
-use switchboard_common::domain::RoomId;
-use switchboard_common::room::Door;
+use switchboard_core::domain::RoomId;
+use switchboard_rooms::Door;
 
 use super::support::{Service, User, came, said, went};
 

@@ -3,8 +3,8 @@ use std::time::Duration;
 use api::recorder::{RecorderOptions, run};
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_common::domain::{CallId, RoomId, RoomMeta, Timestamp, UserId};
-use switchboard_common::room::{Amended, By, Door};
+use switchboard_core::domain::{CallId, RoomId, RoomMeta, Timestamp, UserId};
+use switchboard_rooms::{Amended, By, Door};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Reply, Service, User, came, said, until};

@@ -1,9 +1,10 @@
 use api::limits::RatesConfig;
 use serde_json::json;
-use switchboard_common::auth::{ClusterKey, Kind, Tokens};
-use switchboard_common::domain::{PublicUser, Role, RoomId, UserId};
-use switchboard_common::rate_limit::PasscodeRates;
-use switchboard_common::room::{By, Door, Left, Order, Ordered, Proof, Rate};
+use switchboard_core::ClusterKey;
+use switchboard_auth::{Kind, Tokens};
+use switchboard_core::domain::{PublicUser, Role, RoomId, UserId};
+use switchboard_rooms::rate_limit::PasscodeRates;
+use switchboard_rooms::{By, Door, Left, Order, Ordered, Proof, Rate};
 
 use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
 

@@ -5,7 +5,7 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::Method;
 use serde_json::json;
-use switchboard_common::room::Rate;
+use switchboard_rooms::Rate;
 
 use super::support::{PASSWORD, Reply, Service};
 

@@ -4,8 +4,8 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::Method;
 use serde_json::json;
-use switchboard_common::domain::RoomId;
-use switchboard_common::room::Door;
+use switchboard_core::domain::RoomId;
+use switchboard_rooms::Door;
 
 use super::support::{PASSWORD, Service};
 

@@ -6,8 +6,8 @@ use api::recorder::{RecorderOptions, run};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
-use switchboard_common::domain::Timestamp;
-use switchboard_common::room::Partition;
+use switchboard_core::domain::Timestamp;
+use switchboard_rooms::Partition;
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Service, User};

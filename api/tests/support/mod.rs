@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_common::domain::{CallId, CallSettings, CallType, RoomMeta, UserId};
+use switchboard_core::domain::{CallId, CallSettings, CallType, RoomMeta, UserId};
 
 /// Long enough for the slowest machine; nothing waits for it in vain.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);

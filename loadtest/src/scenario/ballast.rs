@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
-use switchboard_common::domain::{
+use switchboard_core::domain::{
     CallId, CallSettings, CallType, MediaState, NodeId, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
 };
-use switchboard_common::redis_client::RedisUrl;
-use switchboard_common::room::{Join, Joined, Partition, Proof, RoomOptions, Rooms};
+use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::{Join, Joined, Partition, Proof, RoomOptions, Rooms};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 

@@ -3,22 +3,22 @@
 use std::borrow::Cow;
 
 use serde_json::json;
-use switchboard_common::domain::{Code, Refusal};
-use switchboard_common::wire::server_event::encode;
+use switchboard_core::domain::{Code, Refusal};
+use switchboard_core::wire::server_event::encode;
 
-use crate::outbox::{Message, Outbox};
-use crate::transport::Event;
+use switchboard_socketio::send_queue::{Message, SendQueue};
+use switchboard_socketio::Event;
 
 /// How an event is to be answered.
 #[derive(Debug)]
 pub(super) struct Asked {
-    outbox: Outbox,
+    outbox: SendQueue,
     event: Box<str>,
     ack: Option<u64>,
 }
 
 impl Asked {
-    pub(super) fn new(outbox: &Outbox, event: &Event) -> Self {
+    pub(super) fn new(outbox: &SendQueue, event: &Event) -> Self {
         Self { outbox: outbox.clone(), event: event.name().into(), ack: event.ack() }
     }
 

@@ -1,14 +1,14 @@
 //! What is read from Redis for one session, and what it tells others in passing: in no log.
 
 use serde_json::json;
-use switchboard_common::domain::{Code, ConnectionState, Refusal, Timestamp};
-use switchboard_common::room::{Hinted, RoomStats};
-use switchboard_common::wire::client_event::ChatHistory;
+use switchboard_core::domain::{Code, ConnectionState, Refusal, Timestamp};
+use switchboard_rooms::{Hinted, RoomStats};
+use switchboard_core::wire::client_event::ChatHistory;
 
 use super::Dispatcher;
 use super::enter::unavailable;
 use super::session::Session;
-use crate::rules::media;
+use switchboard_rules::media;
 
 impl Dispatcher {
     /// `chat:history`

@@ -1,9 +1,9 @@
 //! What host and moderators do to others, to the lobby and to the call.
 
 use serde_json::json;
-use switchboard_common::domain::{Action, Code, PeerId, Refusal, RoomMeta, UserId};
-use switchboard_common::room::{Amended, By, Order, Ordered};
-use switchboard_common::wire::client_event::Command;
+use switchboard_core::domain::{Action, Code, PeerId, Refusal, RoomMeta, UserId};
+use switchboard_rooms::{Amended, By, Order, Ordered};
+use switchboard_core::wire::client_event::Command;
 
 use super::Dispatcher;
 use super::enter::unavailable;
@@ -58,7 +58,7 @@ impl Dispatcher {
         &self,
         entered: &Entered,
         action: Action,
-        amended: Result<Amended, switchboard_common::room::StoreError>,
+        amended: Result<Amended, switchboard_rooms::StoreError>,
     ) -> Result<String, Refusal> {
         match amended.map_err(unavailable)? {
             Amended::Done(_) => Ok(String::new()),

@@ -9,20 +9,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use switchboard_common::auth::Identity;
-use switchboard_common::client_address::network;
-use switchboard_common::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
-use switchboard_common::room::{Attach, Attached, LogId, Proof, Resumed, StoreError};
-use switchboard_common::telemetry::traces::{TARGET, follow};
-use switchboard_common::wire::offset::Offset;
+use switchboard_auth::Identity;
+use switchboard_core::client_address::network;
+use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
+use switchboard_rooms::{Attach, Attached, LogId, Proof, Resumed, StoreError};
+use switchboard_runtime::telemetry::traces::{TARGET, follow};
+use switchboard_core::wire::offset::Offset;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 
 use super::session::{Entered, Session, digest, user_json};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
 use crate::hub::{self, Holding, Start, admission, packet};
-use crate::outbox::Message;
-use crate::transport::{ConnectError, ConnectRequest, Connected};
+use switchboard_socketio::send_queue::Message;
+use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
 
 /// What a client presents.
 #[derive(Debug, Default, Deserialize)]

@@ -1,7 +1,7 @@
 //! Leaving, ending, and the end of a socket.
 
-use switchboard_common::domain::{Code, DisconnectReason, Refusal, RoomId};
-use switchboard_common::room::{Ended, StoreError};
+use switchboard_core::domain::{Code, DisconnectReason, Refusal, RoomId};
+use switchboard_rooms::{Ended, StoreError};
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use super::Dispatcher;
 use super::enter::unavailable;
 use super::session::{Entered, Session};
 use crate::hub::told;
-use crate::transport::CloseReason;
+use switchboard_socketio::CloseReason;
 
 /// Who is ended for these is not coming back.
 const FOR_GOOD: [DisconnectReason; 2] = [DisconnectReason::Revoked, DisconnectReason::Removed];

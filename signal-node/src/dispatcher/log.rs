@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use switchboard_common::domain::Code;
-use switchboard_common::room::{Chat, Op, OpKind, OpReply, StoreError};
-use switchboard_common::telemetry::traces::{TARGET, follow};
+use switchboard_core::domain::Code;
+use switchboard_rooms::{Chat, Op, OpKind, OpReply, StoreError};
+use switchboard_runtime::telemetry::traces::{TARGET, follow};
 
 use super::Dispatcher;
 use super::answer::Asked;
 use super::session::Session;
-use crate::rules::effect::{Logged, LoggedKind};
-use crate::rules::media;
+use switchboard_rules::effect::{Logged, LoggedKind};
+use switchboard_rules::media;
 use tokio::time::Instant;
 use tracing::{field, info_span};
 

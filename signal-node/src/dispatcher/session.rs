@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
-use switchboard_common::domain::time::Timestamp;
-use switchboard_common::domain::{PublicUser, RoomId};
-use switchboard_common::room::{Partition, Proof, Seat};
+use switchboard_core::domain::time::Timestamp;
+use switchboard_core::domain::{PublicUser, RoomId};
+use switchboard_rooms::{Partition, Proof, Seat};
 use tokio::time::Instant;
 
 use crate::hub::{Holding, Link};
-use crate::outbox::Message;
+use switchboard_socketio::send_queue::Message;
 use crate::roster::Enrolled;
-use crate::rules::{Place, SessionView, Stamp};
+use switchboard_rules::{Place, SessionView, Stamp};
 
 /// One client's session.
 #[derive(Debug)]

@@ -5,15 +5,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use switchboard_common::domain::{
+use switchboard_core::domain::{
     ConnectionState, DisconnectReason, MediaChange, PeerId, RoomId, RoomMeta, SessionHandle,
 };
-use switchboard_common::room::{LogEntry, LogId, Reseat, Seat};
-use switchboard_common::wire::envelope;
-use switchboard_common::wire::news::News;
+use switchboard_rooms::{LogEntry, LogId, Reseat, Seat};
+use switchboard_core::wire::envelope;
+use switchboard_core::wire::news::News;
 
 use super::{close, packet};
-use crate::outbox::{Message, Outbox};
+use switchboard_socketio::send_queue::{Message, SendQueue};
 
 /// Messages that a session may buffer while its script is on the way or its log is read. More is a room that talks faster than
 /// Redis answers: the client then resumes from the log.
@@ -27,7 +27,7 @@ pub struct Link {
     /// The room.
     pub room: RoomId,
     /// The way to the client.
-    pub outbox: Outbox,
+    pub outbox: SendQueue,
     state: Mutex<Delivery>,
 }
 
@@ -140,7 +140,7 @@ pub fn admission(entry: &LogEntry) -> Option<LogId> {
 }
 
 impl Link {
-    pub(super) fn new(handle: SessionHandle, room: RoomId, outbox: Outbox, epoch: u64) -> Self {
+    pub(super) fn new(handle: SessionHandle, room: RoomId, outbox: SendQueue, epoch: u64) -> Self {
         let state = Delivery {
             holding: None,
             seen: LogId::default(),

@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use switchboard_common::domain::{DisconnectReason, RoomId, SessionHandle};
-use switchboard_common::room::{LogId, Partition};
-use switchboard_common::telemetry::traces::{TARGET, follow};
-use switchboard_common::wire::envelope::{Audience, Envelope};
-use switchboard_common::wire::news::News;
-use switchboard_common::wire::offset::Offset;
+use switchboard_core::domain::{DisconnectReason, RoomId, SessionHandle};
+use switchboard_rooms::{LogId, Partition};
+use switchboard_runtime::telemetry::traces::{TARGET, follow};
+use switchboard_core::wire::envelope::{Audience, Envelope};
+use switchboard_core::wire::news::News;
+use switchboard_core::wire::offset::Offset;
 use tracing::info_span;
 
 use crate::meters::DeliveryMeter;
-use crate::outbox::Outbox;
+use switchboard_socketio::send_queue::SendQueue;
 use link::{Arrival, Reach, What};
 pub use link::{CatchUp, Holding, Link, Start, Welcome, admission};
 use packets::hint;
@@ -74,7 +74,7 @@ impl Hub {
     }
 
     /// Registers a session for a room; from now on it buffers what arrives.
-    pub fn register(&self, partition: Partition, room: RoomId, outbox: Outbox) -> Arc<Link> {
+    pub fn register(&self, partition: Partition, room: RoomId, outbox: SendQueue) -> Arc<Link> {
         let handle = SessionHandle(self.next_handle.fetch_add(1, Ordering::Relaxed));
         let mut shard = self.shard(partition);
         let link = Arc::new(Link::new(handle, room.clone(), outbox, shard.epoch));

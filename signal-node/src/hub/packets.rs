@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use switchboard_common::domain::{DisconnectReason, RoomId};
-use switchboard_common::room::LogId;
-use switchboard_common::wire::server_event::superseded_by;
+use switchboard_core::domain::{DisconnectReason, RoomId};
+use switchboard_rooms::LogId;
+use switchboard_core::wire::server_event::superseded_by;
 
-use crate::outbox::{Message, Outbox};
-use crate::transport;
+use switchboard_socketio::send_queue::{Message, SendQueue};
+use switchboard_socketio;
 
 /// Closes a socket for one of the signaling's own reasons.
-pub fn close(outbox: &Outbox, reason: DisconnectReason) {
+pub fn close(outbox: &SendQueue, reason: DisconnectReason) {
     if reason.should_reconnect() { outbox.close(told(reason)) } else { outbox.disconnect(told(reason)) }
 }
 

@@ -3,12 +3,12 @@ use std::task::{Context, Poll, Waker};
 
 use super::link::*;
 use super::*;
-use crate::outbox::{Frame, OutboxLimits, Queue};
+use switchboard_socketio::send_queue::{Frame, SendQueueLimits, Queue};
 use bytes::Bytes;
-use switchboard_common::domain::{
+use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomMeta, UserId,
 };
-use switchboard_common::room::{LogEntry, Reseat, Seat};
+use switchboard_rooms::{LogEntry, Reseat, Seat};
 
 const P: Partition = Partition(0);
 
@@ -18,7 +18,7 @@ fn id(ms: u64) -> LogId {
 
 /// A session of `R` on its way in, and what its client would get.
 fn newcomer(hub: &Hub) -> (Arc<Link>, Arc<Queue>) {
-    let (outbox, queue) = Outbox::detached(OutboxLimits { bytes: 1 << 20, messages: 100_000 });
+    let (outbox, queue) = SendQueue::detached(SendQueueLimits { bytes: 1 << 20, messages: 100_000 });
     (hub.register(P, RoomId::parse("R").unwrap(), outbox), queue)
 }
 

@@ -8,9 +8,9 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_common::auth::{Verdict, random_id};
-use switchboard_common::domain::{Code, Timestamp};
-use switchboard_common::records::{NewSession, Records, UserRecord};
+use switchboard_auth::{Verdict, random_id};
+use switchboard_core::domain::{Code, Timestamp};
+use switchboard_records::{NewSession, Records, UserRecord};
 use tokio::time::Instant;
 
 use super::profile::taken;

@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use switchboard_common::auth::{Identity, Verdict};
-use switchboard_common::domain::Code;
+use switchboard_auth::{Identity, Verdict};
+use switchboard_core::domain::Code;
 
 use super::sessions::others;
 use crate::app::App;
@@ -70,7 +70,7 @@ pub(crate) async fn change_password(
 }
 
 /// Keeps this sign-in and ends the others. What is left undone here can do no harm: their refresh tokens are good for nothing any more.
-async fn tidy(app: &App, caller: &Identity, changed: switchboard_common::domain::Timestamp) -> Answer<()> {
+async fn tidy(app: &App, caller: &Identity, changed: switchboard_core::domain::Timestamp) -> Answer<()> {
     if let Some(own) = &caller.session {
         app.records.keep_session(own, changed).await?;
     }

@@ -5,8 +5,8 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_common::domain::{Code, PublicUser};
-use switchboard_common::records::{ProfileChange, RecordsError};
+use switchboard_core::domain::{Code, PublicUser};
+use switchboard_records::{ProfileChange, RecordsError};
 
 use crate::app::App;
 use crate::audit::{self, Event};

@@ -8,9 +8,9 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_common::auth::random_id;
-use switchboard_common::domain::{Code, Refusal, Timestamp};
-use switchboard_common::records::{Rotation, SessionRecord};
+use switchboard_auth::random_id;
+use switchboard_core::domain::{Code, Refusal, Timestamp};
+use switchboard_records::{Rotation, SessionRecord};
 
 use super::enter::{refresh_end, tokens};
 use crate::app::App;
@@ -151,7 +151,7 @@ pub(crate) async fn end_others(State(app): State<App>, Caller(caller): Caller) -
 }
 
 /// The caller's sign-ins but the one that asks.
-pub(super) async fn others(app: &App, caller: &switchboard_common::auth::Identity) -> Answer<Vec<String>> {
+pub(super) async fn others(app: &App, caller: &switchboard_auth::Identity) -> Answer<Vec<String>> {
     let all = app.records.sessions_of(&caller.user.id, app.now()).await?;
     Ok(all.into_iter().map(|session| session.id).filter(|id| Some(id) != caller.session.as_ref()).collect())
 }

@@ -5,8 +5,8 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use switchboard_common::domain::{CallSettings, CallStatus, CallType, Code, Refusal, Role, RoomId, Timestamp, UserId};
-use switchboard_common::records::{CallRecord, ParticipantRecord, PersonRecord, Records, RecordsError};
+use switchboard_core::domain::{CallSettings, CallStatus, CallType, Code, Refusal, Role, RoomId, Timestamp, UserId};
+use switchboard_records::{CallRecord, ParticipantRecord, PersonRecord, Records, RecordsError};
 
 use super::TYPES;
 use crate::app::App;

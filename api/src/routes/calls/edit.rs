@@ -3,9 +3,9 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use switchboard_common::domain::{CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
-use switchboard_common::records::{CallEdit, CallRecord};
-use switchboard_common::room::{Amended, By, Door, Ordered, RoomMeta};
+use switchboard_core::domain::{CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
+use switchboard_records::{CallEdit, CallRecord};
+use switchboard_rooms::{Amended, By, Door, Ordered, RoomMeta};
 
 use super::TYPES;
 use super::end::hosted;

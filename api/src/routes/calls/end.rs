@@ -4,10 +4,10 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_common::auth::Identity;
-use switchboard_common::domain::{CallId, Code, Timestamp};
-use switchboard_common::records::CallRecord;
-use switchboard_common::room::Door;
+use switchboard_auth::Identity;
+use switchboard_core::domain::{CallId, Code, Timestamp};
+use switchboard_records::CallRecord;
+use switchboard_rooms::Door;
 
 use crate::app::App;
 use crate::envelope::success;

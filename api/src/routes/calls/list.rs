@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use switchboard_common::domain::{CallStatus, CallType, Timestamp};
-use switchboard_common::records::{CallFilter, CallOrder};
+use switchboard_core::domain::{CallStatus, CallType, Timestamp};
+use switchboard_records::{CallFilter, CallOrder};
 
 use super::TYPES;
 use crate::app::App;

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_common::domain::{CallId, Code, PublicUser, Timestamp, UserId};
-use switchboard_common::records::RecordedMessage;
+use switchboard_core::domain::{CallId, Code, PublicUser, Timestamp, UserId};
+use switchboard_records::RecordedMessage;
 
 use crate::app::App;
 use crate::envelope::{Pagination, page};

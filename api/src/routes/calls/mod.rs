@@ -13,7 +13,7 @@ pub(crate) use end::{EndOfCall, delete, end};
 pub(crate) use list::list;
 pub(crate) use messages::{MessageView, messages};
 pub(crate) use read::{CallOrDoor, by_room, get, stats};
-use switchboard_common::domain::CallType;
+use switchboard_core::domain::CallType;
 
 /// The words for a call's type.
 const TYPES: [(&str, CallType); 3] =

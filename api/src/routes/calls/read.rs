@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_common::domain::{CallId, CallType, Code, RoomId, UserId};
-use switchboard_common::records::CallRecord;
+use switchboard_core::domain::{CallId, CallType, Code, RoomId, UserId};
+use switchboard_records::CallRecord;
 
 use crate::app::App;
 use crate::envelope::success;

@@ -1,0 +1,119 @@
+//! The ICE servers that a client is told, with credentials for TURN.
+//!
+//! With a shared secret the credentials are per user and expire, as coturn's `use-auth-secret` checks them
+//! (draft-uberti-behave-turn-rest-00): `username = expiry:user`, `credential = base64(HMAC-SHA1(secret, username))`.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+
+use switchboard_core::domain::UserId;
+
+/// One entry of `iceServers`, as `RTCPeerConnection` takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IceServer {
+    /// `stun:` or `turn:` addresses.
+    pub urls: Vec<String>,
+    /// For TURN only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For TURN only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// How clients authenticate at the TURN server.
+#[derive(Clone)]
+pub enum TurnCredentials {
+    /// The server asks for none.
+    None,
+    /// The same for everybody.
+    Static {
+        /// Its name.
+        username: String,
+        /// Its password.
+        credential: String,
+    },
+    /// Made per user from a secret that the TURN server has too.
+    Secret {
+        /// The shared secret.
+        secret: String,
+        /// How long a credential lasts.
+        ttl: Duration,
+    },
+}
+
+/// The ICE servers of this installation.
+#[derive(Clone)]
+pub struct IceConfig {
+    /// STUN addresses; may be empty.
+    pub stun: Vec<String>,
+    /// TURN addresses; may be empty.
+    pub turn: Vec<String>,
+    /// How to authenticate at them.
+    pub credentials: TurnCredentials,
+}
+
+impl IceConfig {
+    /// What to tell `user` at `now_s` (seconds since the Unix epoch). Empty when nothing is configured.
+    #[must_use]
+    pub fn ice_servers(&self, user: &UserId, now_s: u64) -> Vec<IceServer> {
+        let mut servers = Vec::with_capacity(2);
+        if !self.stun.is_empty() {
+            servers.push(IceServer { urls: self.stun.clone(), username: None, credential: None });
+        }
+        if !self.turn.is_empty() {
+            let (username, credential) = match &self.credentials {
+                TurnCredentials::None => (None, None),
+                TurnCredentials::Static { username, credential } => (Some(username.clone()), Some(credential.clone())),
+                TurnCredentials::Secret { secret, ttl } => {
+                    let username = format!("{}:{user}", now_s + ttl.as_secs());
+                    let credential = sign(secret, &username);
+                    (Some(username), Some(credential))
+                }
+            };
+            servers.push(IceServer { urls: self.turn.clone(), username, credential });
+        }
+        servers
+    }
+}
+
+fn sign(secret: &str, username: &str) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(username.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(credentials: TurnCredentials) -> IceConfig {
+        IceConfig { stun: vec!["stun:s:3478".into()], turn: vec!["turn:t:3478".into()], credentials }
+    }
+
+    #[test]
+    fn with_a_secret_the_credential_is_what_coturn_computes() {
+        let user = UserId::parse("guest-0123456789abcdef").unwrap();
+        let ice = config(TurnCredentials::Secret { secret: "north".into(), ttl: Duration::from_secs(600) });
+        let turn = ice.ice_servers(&user, 1_000).pop().unwrap();
+        assert_eq!(turn.username.as_deref(), Some("1600:guest-0123456789abcdef"));
+        // printf '1600:guest-0123456789abcdef' | openssl dgst -sha1 -hmac north -binary | base64
+        assert_eq!(turn.credential.as_deref(), Some("wMndhoHr7dLKfW2IMrZaDCuLbfk="));
+    }
+
+    #[test]
+    fn without_a_secret_the_static_credentials_are_told_with_turn_only() {
+        let user = UserId::parse("u").unwrap();
+        let ice = config(TurnCredentials::Static { username: "n".into(), credential: "p".into() });
+        let servers = ice.ice_servers(&user, 0);
+        assert_eq!((servers[0].username.as_deref(), servers[1].username.as_deref()), (None, Some("n")));
+        assert_eq!(servers[1].credential.as_deref(), Some("p"));
+    }
+}

@@ -1,0 +1,97 @@
+//! What clients are told of TURN is what a real coturn takes, for as long as it says.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use devcluster::ports;
+use devcluster::process::{Process, Spec, find_program, retry};
+use switchboard_auth::{IceConfig, IceServer};
+use switchboard_runtime::config::{Env, IceSettings};
+use switchboard_core::domain::UserId;
+
+const SECRET: &str = "a-secret-of-coturn-and-the-cluster";
+const TTL: u64 = 600;
+
+/// A coturn on a port of its own, which takes relays to this machine since that is all that a test may contact.
+struct Coturn {
+    _process: Process,
+    _dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Coturn {
+    async fn start() -> Self {
+        retry(|| async {
+            let (dir, port) = (tempfile::tempdir()?, ports::free()?);
+            let file = |name: &str| dir.path().join(name).display().to_string();
+            let spec = Spec::new("turnserver", find_program("turnserver")?, dir.path()).args([
+                "-n".to_owned(),
+                "--listening-ip=127.0.0.1".to_owned(),
+                "--relay-ip=127.0.0.1".to_owned(),
+                format!("--listening-port={port}"),
+                "--realm=turn.test".to_owned(),
+                "--use-auth-secret".to_owned(),
+                format!("--static-auth-secret={SECRET}"),
+                "--fingerprint".to_owned(),
+                "--allow-loopback-peers".to_owned(),
+                "--no-cli".to_owned(),
+                "--no-tls".to_owned(),
+                "--no-dtls".to_owned(),
+                "--log-file=stdout".to_owned(),
+                format!("--pidfile={}", file("pid")),
+                format!("--userdb={}", file("users")),
+            ]);
+            let mut process = Process::spawn(spec)?;
+            let answers = || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
+            process.ready(Duration::from_secs(30), answers).await?;
+            Ok(Self { _process: process, _dir: dir, port })
+        })
+        .await
+        .unwrap()
+    }
+
+    /// A client with these credentials allocates, and sends itself two messages through the relay.
+    fn relay(&self, server: &IceServer) -> Output {
+        let (username, credential) = (server.username.as_deref().unwrap(), server.credential.as_deref().unwrap());
+        let port = self.port.to_string();
+        Command::new(find_program("turnutils_uclient").unwrap())
+            .args(["-u", username, "-w", credential, "-p", &port, "-y", "-c", "-n", "2", "-m", "2", "127.0.0.1"])
+            .output()
+            .unwrap()
+    }
+}
+
+/// What a client would have been told `ago` seconds ago, by a node with this secret.
+fn told(secret: &str, ago: u64) -> IceServer {
+    let mut env = Env::new([
+        ("TURN_SERVER_URL", "turn:127.0.0.1:3478"),
+        ("TURN_SECRET", secret),
+        ("TURN_TTL", &TTL.to_string()),
+        ("STUN_SERVER", "none"),
+    ]);
+    let ice = IceConfig::from(&IceSettings::from_env(&mut env));
+    env.finish().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    ice.ice_servers(&UserId::parse("65a000000000000000000001").unwrap(), now - ago).pop().unwrap()
+}
+
+#[tokio::test]
+async fn coturn_relays_for_our_credentials_and_refuses_them_once_they_have_expired() {
+    let coturn = Coturn::start().await;
+    let fresh = coturn.relay(&told(SECRET, 0));
+    let said = String::from_utf8_lossy(&fresh.stdout).into_owned();
+    assert!(fresh.status.success(), "{said}");
+    assert!(said.contains("tot_send_msgs=4, tot_recv_msgs=4"), "two clients sent two messages each: {said}");
+
+    let old = coturn.relay(&told(SECRET, TTL - 60));
+    assert!(old.status.success(), "a minute is left: {}", String::from_utf8_lossy(&old.stdout));
+
+    let expired = coturn.relay(&told(SECRET, TTL + 1));
+    let foreign = coturn.relay(&told("the-secret-of-another-cluster-altogether", 0));
+    let altered = IceServer { username: Some(format!("{}9", told(SECRET, 0).username.unwrap())), ..told(SECRET, 0) };
+    for (what, refused) in [("expired", expired), ("foreign", foreign), ("altered", coturn.relay(&altered))] {
+        assert!(!refused.status.success(), "{what}");
+        assert!(String::from_utf8_lossy(&refused.stdout).contains("Cannot complete Allocation"), "{what}");
+    }
+}

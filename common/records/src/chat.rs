@@ -1,0 +1,139 @@
+//! The recorded chat of a call, and what becomes of it when the call is deleted.
+
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Bson, Document, doc};
+
+use super::facts::{EVENTS, MESSAGES};
+use super::stored::{date_to_bson, id_forms, id_to_bson};
+use super::{ChatMessage, Records, RecordsError, fact_updates};
+use switchboard_core::domain::{CallId, Timestamp, UserId};
+
+/// After everything: the year 9999.
+const FAR_MS: i64 = 253_370_764_800_000;
+
+/// A recorded message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedMessage {
+    /// When it was said.
+    pub at: Timestamp,
+    /// What.
+    pub said: ChatMessage,
+}
+
+/// A page of a call's recorded chat.
+#[derive(Clone, Debug)]
+pub struct ChatPage {
+    /// Whether the reader hosts the call or has taken part. Nothing else is there when not.
+    pub involved: bool,
+    /// The messages of the page, oldest first.
+    pub messages: Vec<RecordedMessage>,
+    /// How many the reader may see in all.
+    pub total: u64,
+}
+
+impl Records {
+    /// A page of the recorded chat of a call as `reader` may see it: what was said to all, and in private by or to it. The host sees the
+    /// whole of it; who took part, until it last left, and from its coming when the call shows late comers no history. In one round trip.
+    /// `None`: there is no such call.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn chat_page(
+        &self,
+        call: &CallId,
+        reader: &UserId,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Option<ChatPage>, RecordsError> {
+        let ids = id_forms(reader.as_str());
+        let hosts = doc! { "$in": ["$hostId", ids.clone()] };
+        let participants = doc! { "$ifNull": ["$participants", []] };
+        let own = doc! { "$filter": { "input": participants, "as": "p", "cond": { "$in": ["$$p.userId", ids] } } };
+        let always = (date_to_bson(Timestamp(0)), date_to_bson(Timestamp(FAR_MS)));
+        let shown = doc! { "$or": ["$hosts", { "$ne": ["$settings.chatHistoryEnabled", false] }] };
+        let there = doc! { "$or": ["$hosts", { "$eq": ["$own.isConnected", true] }] };
+        let seen = doc! { "$expr": { "$and": [{ "$gte": ["$at", "$$since"] }, { "$lte": ["$at", "$$until"] }] } };
+        let theirs = [doc! { "$match": readable(call, reader) }, doc! { "$match": seen }].map(Bson::from);
+        let skip = i64::try_from(skip).unwrap_or(i64::MAX);
+        let cut = [doc! { "$sort": { "order": 1 } }, doc! { "$skip": skip }, doc! { "$limit": i64::from(limit) }];
+        let page: Vec<_> = theirs.iter().cloned().chain(cut.map(Bson::from)).collect();
+        let count: Vec<_> = theirs.into_iter().chain([doc! { "$count": "total" }.into()]).collect();
+        let time = doc! { "since": "$since", "until": "$until" };
+        let stages = [
+            doc! { "$match": { "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": Bson::Null } },
+            doc! { "$limit": 1 },
+            doc! { "$set": { "hosts": hosts, "own": { "$first": own } } },
+            doc! { "$project": {
+                "involved": { "$or": ["$hosts", { "$ne": [{ "$ifNull": ["$own", Bson::Null] }, Bson::Null] }] },
+                "since": { "$cond": [shown, always.0, { "$ifNull": ["$own.joinedAt", always.1.clone()] }] },
+                "until": { "$cond": [there, always.1.clone(), { "$ifNull": ["$own.leftAt", always.1] }] },
+            } },
+            doc! { "$lookup": { "from": MESSAGES, "let": time.clone(), "pipeline": page, "as": "messages" } },
+            doc! { "$lookup": { "from": MESSAGES, "let": time, "pipeline": count, "as": "count" } },
+        ];
+        let found = async { self.calls.aggregate(stages).await?.try_next().await };
+        let Some(found) = self.run("chat_page", found).await? else { return Ok(None) };
+        if !found.get_bool("involved").unwrap_or_default() {
+            return Ok(Some(ChatPage { involved: false, messages: Vec::new(), total: 0 }));
+        }
+        let lines = |field| found.get_array(field).into_iter().flatten().filter_map(Bson::as_document);
+        let read = |line: &Document| {
+            let at = Timestamp(line.get_datetime("at").ok()?.timestamp_millis());
+            Some(RecordedMessage { at, said: fact_updates::read_message(line)? })
+        };
+        let total = lines("count").find_map(|count| count.get_i32("total").ok()).unwrap_or_default();
+        Ok(Some(ChatPage {
+            involved: true,
+            messages: lines("messages").filter_map(read).collect(),
+            total: u64::from(total.unsigned_abs()),
+        }))
+    }
+
+    /// Removes the log and the chat of a call, wherever it is in its life.
+    ///
+    /// # Errors
+    /// When MongoDB is away: some may be gone. Say it again.
+    pub async fn erase_lines(&self, call: &CallId) -> Result<(), RecordsError> {
+        for name in [MESSAGES, EVENTS] {
+            let lines = self.database.collection::<Document>(name);
+            self.run("erase_lines", lines.delete_many(doc! { "callId": id_to_bson(call.as_str()) })).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls that were deleted before `before` and whose lines were not removed since; at most `most`.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn deleted_calls(&self, before: Timestamp, most: u32) -> Result<Vec<CallId>, RecordsError> {
+        let filter = doc! { "deletedAt": { "$lt": date_to_bson(before) }, "erasedAt": Bson::Null };
+        let find = self.calls.find(filter).projection(doc! { "_id": 1 }).limit(i64::from(most));
+        let found: Vec<Document> = self.run("deleted_calls", async { find.await?.try_collect().await }).await?;
+        let id = |document: &Document| match document.get("_id")? {
+            Bson::ObjectId(id) => CallId::parse(&id.to_hex()).ok(),
+            Bson::String(id) => CallId::parse(id).ok(),
+            _ => None,
+        };
+        Ok(found.iter().filter_map(id).collect())
+    }
+
+    /// Removes the lines of a deleted call for good: none of them can be on its way any more.
+    ///
+    /// # Errors
+    /// When MongoDB is away.
+    pub async fn erase_call(&self, call: &CallId, now: Timestamp) -> Result<(), RecordsError> {
+        self.erase_lines(call).await?;
+        let erased = doc! { "$set": { "erasedAt": date_to_bson(now) } };
+        let filter = doc! { "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": { "$ne": Bson::Null } };
+        self.run("erase_call", self.calls.update_one(filter, erased)).await.map(drop)
+    }
+}
+
+/// The messages of a call that `reader` may see.
+fn readable(call: &CallId, reader: &UserId) -> Document {
+    let reader = id_to_bson(reader.as_str());
+    doc! {
+        "callId": id_to_bson(call.as_str()),
+        "$or": [{ "to": Bson::Null }, { "to": reader.clone() }, { "userId": reader }],
+    }
+}

@@ -1,0 +1,106 @@
+//! The figures of a call, from its record.
+
+use super::CallRecord;
+use switchboard_core::domain::{CallStatus, Timestamp};
+
+/// What a call came to, or has come to so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallFigures {
+    /// Milliseconds from its start to its end, or to now.
+    pub duration_ms: i64,
+    /// Users who were there at some time.
+    pub participants: usize,
+    /// The most seats that were taken at once.
+    pub peak: u32,
+}
+
+impl CallRecord {
+    /// The moment up to which its times count: its end, or `now`.
+    #[must_use]
+    pub fn until(&self, now: Timestamp) -> Timestamp {
+        self.ended_at.filter(|_| self.status.is_over()).unwrap_or(now)
+    }
+
+    /// Its figures at `now`.
+    #[must_use]
+    pub fn figures(&self, now: Timestamp) -> CallFigures {
+        let started = self.started_at.filter(|_| self.status != CallStatus::Cancelled);
+        CallFigures {
+            duration_ms: started.map_or(0, |from| self.until(now).0.saturating_sub(from.0).max(0)),
+            participants: self.participants.iter().filter(|entry| entry.joined_at.is_some()).count(),
+            peak: self.peak.max(self.overlap(now)),
+        }
+    }
+
+    /// The most users who were there at once, as far as their first coming and last leaving tell. The recorder counts seats and knows
+    /// better; the Node service kept no such count.
+    fn overlap(&self, now: Timestamp) -> u32 {
+        if self.peak > 0 {
+            return 0;
+        }
+        let mut moves: Vec<(Timestamp, i32)> = Vec::new();
+        for entry in &self.participants {
+            let Some(came) = entry.joined_at else { continue };
+            moves.push((came, 1));
+            moves.push((entry.left_at.unwrap_or(self.until(now)).max(came), -1));
+        }
+        // Who leaves at the moment when another comes was not there with it.
+        moves.sort_unstable();
+        let (mut present, mut most) = (0, 0);
+        for (_, change) in moves {
+            present += change;
+            most = most.max(present);
+        }
+        u32::try_from(most).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use mongodb::bson::oid::ObjectId;
+    use mongodb::bson::{DateTime, Document, deserialize_from_document, doc};
+
+    const MINUTE: i64 = 60_000;
+
+    fn at(minute: i64) -> DateTime {
+        DateTime::from_millis(minute * MINUTE)
+    }
+
+    fn call(more: Document) -> CallRecord {
+        let mut document = doc! { "_id": ObjectId::new(), "hostId": ObjectId::new(), "roomId": "r" };
+        document.extend(more);
+        deserialize_from_document(document).unwrap()
+    }
+
+    #[test]
+    fn time_counts_until_the_end_or_until_now() {
+        let live = call(doc! { "status": "live", "startedAt": at(10), "peak": 3, "participants": [
+            { "userId": ObjectId::new(), "role": "host" },
+            { "userId": ObjectId::new(), "joinedAt": at(10),
+              "presence": { "open": ["1-0"], "since": at(20), "connectedMs": 4 * MINUTE } },
+        ] });
+        let now = Timestamp(25 * MINUTE);
+        assert_eq!(live.figures(now), CallFigures { duration_ms: 15 * MINUTE, participants: 1, peak: 3 });
+        assert_eq!(live.participants[1].connected_ms(live.until(now)), 9 * MINUTE);
+        assert_eq!(live.participants[0].connected_ms(live.until(now)), 0);
+
+        let mut over = live;
+        (over.status, over.ended_at) = (CallStatus::Ended, Some(Timestamp(22 * MINUTE)));
+        assert_eq!(over.figures(now).duration_ms, 12 * MINUTE);
+        assert_eq!(over.participants[1].connected_ms(over.until(now)), 6 * MINUTE, "the end closes every stay");
+    }
+
+    #[test]
+    fn a_call_of_the_node_service_has_the_peak_that_its_entries_tell() {
+        let someone =
+            |came: i64, left: i64| doc! { "userId": ObjectId::new(), "joinedAt": at(came), "leftAt": at(left) };
+        let call = call(doc! { "status": "ended", "startedAt": at(0), "endedAt": at(9), "participants": [
+            someone(0, 5), someone(5, 9), someone(1, 2), someone(1, 4), { "userId": ObjectId::new() },
+        ] });
+        let figures = call.figures(Timestamp(99 * MINUTE));
+        assert_eq!(figures, CallFigures { duration_ms: 9 * MINUTE, participants: 4, peak: 3 });
+        assert_eq!(call.participants[0].connected_ms(call.until(Timestamp(99 * MINUTE))), 5 * MINUTE);
+    }
+}

@@ -1,0 +1,133 @@
+//! How the domain's values are stored in BSON, and read from what the Node service stored.
+
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, DateTime};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use switchboard_core::domain::Timestamp;
+
+/// An id as it is stored: an ObjectId when it is one, text otherwise (guests).
+pub(super) fn id_to_bson(id: &str) -> Bson {
+    ObjectId::parse_str(id).map_or_else(|_| Bson::String(id.to_owned()), Bson::ObjectId)
+}
+
+/// An id in every form that it may be stored in: the Node service may have stored text.
+pub(super) fn id_forms(id: &str) -> Vec<Bson> {
+    let mut forms = vec![id_to_bson(id), Bson::from(id)];
+    forms.dedup();
+    forms
+}
+
+fn id_from_bson<T: TryFrom<String>>(value: Bson) -> Option<T> {
+    let text = match value {
+        Bson::ObjectId(id) => id.to_hex(),
+        Bson::String(text) => text,
+        _ => return None,
+    };
+    T::try_from(text).ok()
+}
+
+fn date_from_bson(value: &Bson) -> Option<Timestamp> {
+    match value {
+        Bson::DateTime(at) => Some(Timestamp(at.timestamp_millis())),
+        Bson::Int64(ms) => Some(Timestamp(*ms)),
+        Bson::String(text) => Timestamp::parse(text),
+        _ => None,
+    }
+}
+
+pub(super) const fn date_to_bson(at: Timestamp) -> Bson {
+    Bson::DateTime(DateTime::from_millis(at.0))
+}
+
+/// `UserId` and `CallId`.
+pub(super) mod id {
+    use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, id_from_bson, id_to_bson};
+    use serde::de::Error as _;
+
+    pub(in super::super) fn serialize<T: Clone + Into<String>, S: Serializer>(id: &T, s: S) -> Result<S::Ok, S::Error> {
+        id_to_bson(&id.clone().into()).serialize(s)
+    }
+
+    pub(in super::super) fn deserialize<'de, T: TryFrom<String>, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
+        id_from_bson(Bson::deserialize(d)?).ok_or_else(|| D::Error::custom("not an id"))
+    }
+}
+
+/// Lists of ids; what is no id is left out.
+pub(super) mod ids {
+    use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, id_from_bson, id_to_bson};
+
+    pub(in super::super) fn serialize<T: Clone + Into<String>, S: Serializer>(
+        ids: &[T],
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        ids.iter().map(|id| id_to_bson(&id.clone().into())).collect::<Vec<_>>().serialize(s)
+    }
+
+    pub(in super::super) fn deserialize<'de, T: TryFrom<String>, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let list = Option::<Vec<Bson>>::deserialize(d)?.unwrap_or_default();
+        Ok(list.into_iter().filter_map(id_from_bson).collect())
+    }
+}
+
+/// `Timestamp`. What is no date reads as the epoch: a record is not lost for a date.
+pub(super) mod date {
+    use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, Timestamp, date_from_bson, date_to_bson};
+
+    pub(in super::super) fn serialize<S: Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> {
+        date_to_bson(*at).serialize(s)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
+        Ok(date_from_bson(&Bson::deserialize(d)?).unwrap_or_else(super::epoch))
+    }
+}
+
+/// `Option<Timestamp>`.
+pub(super) mod maybe_date {
+    use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, Timestamp, date_from_bson, date_to_bson};
+
+    pub(in super::super) fn serialize<S: Serializer>(at: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+        at.map_or(Bson::Null, date_to_bson).serialize(s)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(date_from_bson(&Bson::deserialize(d)?))
+    }
+}
+
+/// The epoch: a date that is missing.
+pub(super) const fn epoch() -> Timestamp {
+    Timestamp(0)
+}
+
+fn whole(value: &Bson) -> Option<i64> {
+    match *value {
+        Bson::Int32(n) => Some(i64::from(n)),
+        Bson::Int64(n) => Some(n),
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and what does not fit is refused later")]
+        Bson::Double(n) => Some(n.round() as i64),
+        _ => None,
+    }
+}
+
+/// A whole number, however wide it is stored; JavaScript stores doubles.
+pub(super) fn number<'de, T: TryFrom<i64>, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
+    whole(&Bson::deserialize(d)?)
+        .and_then(|n| T::try_from(n).ok())
+        .ok_or_else(|| D::Error::custom("not a number of this range"))
+}
+
+/// As `number`; what is none, null too, is none.
+pub(super) fn maybe_number<'de, D: Deserializer<'de>>(d: D) -> Result<Option<i64>, D::Error> {
+    Ok(whole(&Bson::deserialize(d)?))
+}
+
+/// Null reads as the default: mongoose stores null where a field was cleared.
+pub(super) fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
+}

@@ -1,0 +1,322 @@
+//! Facts of calls on a real MongoDB.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use devcluster::mongo::Mongo;
+use mongodb::Client;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Document, doc};
+use switchboard_core::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
+use switchboard_records::{
+    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome, NewCall,
+    Present, Records, RecordsTimeouts,
+};
+
+const MINUTE: i64 = 60_000;
+const BEGIN: i64 = 1_800_000_000_000;
+const HOST: &str = "0123456789abcdef01234567";
+const HEIR: &str = "89abcdef0123456789abcdef";
+const GUEST: &str = "guest-0123456789abcdef";
+
+/// A call whose facts a test tells, at minutes from its beginning.
+struct Story {
+    call: CallId,
+    room: RoomId,
+}
+
+impl Story {
+    fn new(number: u32) -> Self {
+        let call = CallId::parse(&format!("{number:024x}")).unwrap();
+        Self { call, room: RoomId::parse(&format!("room-{number}")).unwrap() }
+    }
+
+    fn fact(&self, minute: i64, change: CallChange) -> CallFact {
+        let at = BEGIN + minute * MINUTE;
+        CallFact {
+            event_id: format!("{}:{at}", self.call),
+            order: format!("{at:015}-{:020}", 0),
+            at: Timestamp(at),
+            call: self.call.clone(),
+            room: self.room.clone(),
+            change,
+        }
+    }
+
+    fn created(&self) -> CallFact {
+        let call = NewCall {
+            title: "Standup".to_owned(),
+            host: UserId::parse(HOST).unwrap(),
+            call_type: CallType::Private,
+            settings: CallSettings::default(),
+            max_participants: 7,
+        };
+        self.fact(0, CallChange::Created(Box::new(call)))
+    }
+
+    fn joined(&self, minute: i64, user: &str, join: &str, count: u32) -> CallFact {
+        // A name that MongoDB would read as the path of a field, were it not told otherwise.
+        let name = "$name".to_owned();
+        let role = if user == HOST { Role::Host } else { Role::Guest };
+        self.fact(minute, CallChange::Joined { who: who(user, join), name, role, count })
+    }
+
+    fn left(&self, minute: i64, user: &str, join: &str) -> CallFact {
+        self.fact(minute, CallChange::Left { who: who(user, join), reason: "left".to_owned() })
+    }
+
+    fn ended(&self, minute: i64) -> CallFact {
+        self.fact(minute, CallChange::Ended { reason: "empty".to_owned() })
+    }
+
+    /// Two devices of the host that overlap, a guest who comes twice, the end while the guest is there.
+    fn whole(&self) -> Vec<CallFact> {
+        vec![
+            self.created(),
+            self.joined(1, HOST, "1-0", 1),
+            self.joined(2, HOST, "2-0", 2),
+            self.joined(3, GUEST, "3-0", 3),
+            self.left(4, HOST, "1-0"),
+            self.left(5, GUEST, "3-0"),
+            self.left(7, HOST, "2-0"),
+            self.joined(9, GUEST, "9-0", 1),
+            self.ended(11),
+        ]
+    }
+
+    async fn record(&self, records: &Records) -> CallRecord {
+        records.call(&self.call).await.unwrap().unwrap()
+    }
+}
+
+fn who(user: &str, join: &str) -> Present {
+    Present { user: UserId::parse(user).unwrap(), peer: PeerId::parse(user).unwrap(), join: join.to_owned() }
+}
+
+fn at(minute: i64) -> Option<Timestamp> {
+    Some(Timestamp(BEGIN + minute * MINUTE))
+}
+
+async fn records(mongo: &Mongo) -> Records {
+    let records = Records::connect(&mongo.uri("facts"), RecordsTimeouts::default()).await.unwrap();
+    records.ensure_indexes().await.unwrap();
+    records
+}
+
+fn assert_whole(call: &CallRecord) {
+    assert_eq!((call.title.as_str(), call.call_type, call.max_participants), ("Standup", CallType::Private, 7));
+    assert_eq!((call.status, call.started_at, call.ended_at), (CallStatus::Ended, at(1), at(11)));
+    assert_eq!((call.duration, call.peak), (Some(10), 3));
+    let [host, guest] = &call.participants[..] else { panic!("{:?}", call.participants) };
+    assert_eq!((host.user.as_str(), host.role, host.joined_at, host.left_at), (HOST, Role::Host, at(1), at(7)));
+    assert_eq!((guest.user.as_str(), guest.role, guest.joined_at, guest.left_at), (GUEST, Role::Guest, at(3), at(11)));
+    assert_eq!(guest.name.as_deref(), Some("$name"));
+    assert_eq!(guest.connection_id.as_deref(), Some("9-0"));
+    assert!(!host.is_connected && !guest.is_connected);
+}
+
+#[tokio::test]
+async fn facts_told_once_or_again_or_late_make_the_same_record() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+
+    let once = Story::new(1);
+    assert_eq!(records.write_facts(&once.whole()).await.unwrap(), []);
+    assert_whole(&once.record(&records).await);
+
+    // Every prefix told before the whole, and parts that come late: what a writer that died, and one that lost its lease, do.
+    let again = Story::new(2);
+    for length in 0..=again.whole().len() {
+        assert_eq!(records.write_facts(&again.whole()[..length]).await.unwrap(), []);
+        assert_eq!(records.write_facts(&again.whole()[length / 2..length]).await.unwrap(), []);
+    }
+    assert_whole(&again.record(&records).await);
+    let kinds: Vec<_> = records.call_events(&again.call).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["created", "joined", "joined", "joined", "left", "left", "left", "joined", "ended"]);
+
+    // While somebody is there, the record says so.
+    let live = Story::new(3);
+    records.write_facts(&live.whole()[..5]).await.unwrap();
+    let call = live.record(&records).await;
+    assert_eq!((call.status, call.ended_at), (CallStatus::Live, None));
+    assert!(call.participants.iter().all(|entry| entry.is_connected && entry.left_at.is_none()), "one device remains");
+
+    // The request that ended the call may have written so before the recorder comes to it.
+    let early = Story::new(4);
+    records.write_facts(&early.whole()[..3]).await.unwrap();
+    records.end_call(&early.call, at(11).unwrap()).await.unwrap();
+    records.write_facts(&early.whole()).await.unwrap();
+    assert_whole(&early.record(&records).await);
+}
+
+#[tokio::test]
+async fn what_mongodb_will_never_take_is_named_and_does_not_hold_up_the_rest() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let (first, mut second, third) = (Story::new(1), Story::new(2), Story::new(3));
+    second.room = first.room.clone();
+    let facts = [first.created(), second.created(), third.created(), third.joined(1, HOST, "1-0", 1)];
+    let refused = records.write_facts(&facts).await.unwrap();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].0 == 1 && refused[0].1.starts_with("11000"), "{refused:?}");
+    assert_eq!(third.record(&records).await.status, CallStatus::Live);
+}
+
+#[tokio::test]
+async fn recorders_count_each_other_while_they_announce_themselves() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let alive = Duration::from_secs(60);
+    assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
+    assert_eq!(records.announce_recorder("b", alive).await.unwrap(), 2);
+    assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 2);
+    records.retire_recorder("b").await.unwrap();
+    assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn of_each_call_the_oldest_delivery_is_due_and_one_that_is_put_off_still_waits() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let delivery = |endpoint: &str, call: &str, minute: i64| Delivery {
+        id: format!("{endpoint}/{call}:{minute}"),
+        endpoint: endpoint.to_owned(),
+        event_id: format!("{call}:{minute}"),
+        event: "call.started".to_owned(),
+        call_id: call.to_owned(),
+        order: format!("{minute:04}"),
+        body: "{}".to_owned(),
+        attempts: 0,
+        created_at: at(minute).unwrap(),
+    };
+    let queued = [delivery("a", "x", 2), delivery("a", "x", 1), delivery("a", "y", 3), delivery("b", "x", 0)];
+    records.queue_deliveries(&queued).await.unwrap();
+    let due = async |minute| {
+        let found = records.due_deliveries("a", at(minute).unwrap(), 10).await.unwrap();
+        (found.due.into_iter().map(|delivery| delivery.event_id).collect::<Vec<_>>(), found.oldest)
+    };
+    assert_eq!(due(9).await, (vec!["x:1".to_owned(), "y:3".to_owned()], at(1)));
+
+    let later = DeliveryOutcome::Postponed { until: at(20).unwrap(), problem: "503".to_owned() };
+    records.settle_delivery("a/x:1", &later, at(9).unwrap()).await.unwrap();
+    records.settle_delivery("a/y:3", &DeliveryOutcome::Delivered, at(9).unwrap()).await.unwrap();
+    assert_eq!(due(10).await, (vec![], at(1)), "the next of its call waits as well");
+    assert_eq!(due(20).await, (vec!["x:1".to_owned()], at(1)));
+
+    records.settle_delivery("a/x:1", &DeliveryOutcome::Delivered, at(20).unwrap()).await.unwrap();
+    assert_eq!(due(21).await, (vec!["x:2".to_owned()], at(2)));
+    records.settle_delivery("a/x:2", &DeliveryOutcome::Delivered, at(21).unwrap()).await.unwrap();
+    assert_eq!(due(22).await, (vec![], None));
+}
+
+#[tokio::test]
+async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let story = Story::new(7);
+    let said = |minute, id: &str, to: Option<&str>| {
+        let to = to.map(|to| UserId::parse(to).unwrap());
+        let from = UserId::parse(HOST).unwrap();
+        let message =
+            ChatMessage { id: id.to_owned(), from, name: "$name".to_owned(), to, message: "$text".to_owned() };
+        story.fact(minute, CallChange::Said(Box::new(message)))
+    };
+    let mut facts = story.whole();
+    facts.insert(4, said(3, "m1", None));
+    facts[4].event_id.push('x');
+    facts.push(said(10, "m2", Some(GUEST)));
+    for _ in 0..2 {
+        assert_eq!(records.write_facts(&facts).await.unwrap(), []);
+    }
+    assert_whole(&story.record(&records).await);
+    assert_eq!(records.call_events(&story.call).await.unwrap().len(), 9, "chat is no line of the log");
+    let page = async |reader: &str, skip, limit| {
+        records.chat_page(&story.call, &UserId::parse(reader).unwrap(), skip, limit).await.unwrap().unwrap()
+    };
+    let ids = |page: &ChatPage| page.messages.iter().map(|message| message.said.id.clone()).collect::<Vec<_>>();
+    for (reader, expected) in [(HOST, &["m1", "m2"][..]), (GUEST, &["m1", "m2"])] {
+        let all = page(reader, 0, 10).await;
+        assert_eq!(
+            (all.involved, all.total, ids(&all)),
+            (true, 2, expected.iter().map(|id| (*id).to_owned()).collect())
+        );
+        assert_eq!((all.messages[0].said.message.as_str(), all.messages[0].at), ("$text", facts[4].at));
+        assert_eq!(ids(&page(reader, 1, 1).await), expected[1..]);
+        assert_eq!((page(reader, 2, 10).await.total, page(reader, 0, 1).await.messages.len()), (2, 1));
+    }
+    let stranger = page("guest-ffffffffffffffff", 0, 10).await;
+    assert_eq!((stranger.involved, stranger.total, stranger.messages), (false, 0, Vec::new()));
+    let nowhere = CallId::parse("ffffffffffffffffffffffff").unwrap();
+    assert!(records.chat_page(&nowhere, &UserId::parse(HOST).unwrap(), 0, 10).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn of_a_deleted_call_nothing_stays_that_was_said_or_done_not_even_what_came_late() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let (story, other) = (Story::new(7), Story::new(8));
+    let host = UserId::parse(HOST).unwrap();
+    let said = |story: &Story, minute, id: &str| {
+        let (from, message) = (host.clone(), "a secret".to_owned());
+        let said = ChatMessage { id: id.to_owned(), from, name: "Ann".to_owned(), to: None, message };
+        story.fact(minute, CallChange::Said(Box::new(said)))
+    };
+    for told in [&story, &other] {
+        let mut facts = told.whole();
+        facts.push(said(told, 12, "m1"));
+        assert_eq!(records.write_facts(&facts).await.unwrap(), []);
+    }
+    let database = Client::with_uri_str(mongo.uri("facts")).await.unwrap().database("facts");
+    let count = async |of: &Story| {
+        let theirs = doc! { "callId": ObjectId::parse_str(of.call.as_str()).unwrap() };
+        let messages = database.collection::<Document>("chatmessages").count_documents(theirs).await.unwrap();
+        (records.call_events(&of.call).await.unwrap().len(), messages)
+    };
+    assert_eq!((count(&story).await, count(&other).await), ((9, 1), (9, 1)));
+    records.erase_lines(&story.call).await.unwrap();
+    assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
+
+    assert!(records.delete_call(&story.call, &host, Timestamp(1_000)).await.unwrap());
+    assert_eq!(records.write_facts(&[said(&story, 13, "late"), story.joined(14, HOST, "9-0", 1)]).await.unwrap(), []);
+    assert_eq!(count(&story).await, (1, 1), "facts are never refused");
+    assert_eq!(records.deleted_calls(Timestamp(1_000), 10).await.unwrap(), [], "it may not be settled yet");
+    assert_eq!(records.deleted_calls(Timestamp(1_001), 10).await.unwrap(), std::slice::from_ref(&story.call));
+    records.erase_call(&story.call, Timestamp(2_000)).await.unwrap();
+    assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
+    assert_eq!(records.deleted_calls(Timestamp(9_000), 10).await.unwrap(), [], "once is enough");
+}
+
+#[tokio::test]
+async fn a_change_from_the_room_is_in_the_record_unless_that_is_newer() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let story = Story::new(1);
+    let update = |minute: i64, title: &str, revision: u64, door: Option<CallDoor>| {
+        let settings = CallSettings { chat_enabled: false, ..CallSettings::default() };
+        let update = CallUpdate {
+            title: title.to_owned(),
+            host: Some(UserId::parse(HEIR).unwrap()),
+            settings,
+            max_participants: 3,
+            locked: true,
+            revision,
+            door,
+        };
+        story.fact(minute, CallChange::Updated(Box::new(update)))
+    };
+    let invited = vec![UserId::parse(HOST).unwrap()];
+    let door = CallDoor { call_type: CallType::InvitedOnly, passcode: Some("$hash".into()), invited };
+    let role = story.fact(3, CallChange::Role { who: who(HOST, "1-0"), role: Role::Moderator });
+    let facts = [story.created(), story.joined(1, HOST, "1-0", 1), update(2, "$title", 4, Some(door)), role];
+    assert_eq!(records.write_facts(&facts).await.unwrap(), []);
+    let call = story.record(&records).await;
+    assert_eq!((call.title.as_str(), call.max_participants, call.revision), ("$title", 3, 4));
+    assert_eq!(call.host.as_str(), HEIR);
+    assert_eq!((call.call_type, call.invited.len(), call.settings.chat_enabled), (CallType::InvitedOnly, 1, false));
+    assert_eq!((call.passcode.as_deref(), call.participants[0].role), (Some("$hash"), Role::Moderator));
+    assert_eq!(records.write_facts(&[update(4, "Old", 3, None), update(5, "New", 5, None)]).await.unwrap(), []);
+    let call = story.record(&records).await;
+    assert_eq!((call.title.as_str(), call.revision, call.passcode.as_deref()), ("New", 5, Some("$hash")));
+    assert_eq!(records.write_facts(&[update(6, "Late", 4, None)]).await.unwrap(), []);
+    assert_eq!(story.record(&records).await.title, "New");
+}

@@ -1,0 +1,278 @@
+//! Events: who gets them, once, in which order.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use redis::cmd;
+use switchboard_core::domain::*;
+use switchboard_rooms::*;
+use switchboard_core::wire::envelope::{Audience, Envelope};
+
+use super::bed::*;
+
+pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_everybody_else(bed: Bed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    let (_bus, mut events) = bed.listen("n2").await;
+    one.open(&room("R"), &meta(5)).await.unwrap();
+    let alice = sit(&one, "R", 1).await;
+    let bob = sit(&two, "R", 2).await;
+    let id = logged(act(&one, &alice.seat, relay(peer(2), "for bob")).await);
+    let is_event = |envelope: &Envelope<'_>| matches!(envelope, Envelope::Event { .. });
+    let envelope = next_envelope(&mut events, is_event).await;
+    let text = event("for bob");
+    let expected = Envelope::Event {
+        id: (id.ms, id.seq),
+        room: room("R"),
+        to: Audience::One(bob.seat.handle),
+        event: std::str::from_utf8(&text).unwrap(),
+    };
+    assert_eq!(envelope, expected);
+    let media = MediaState { video_enabled: false, ..MediaState::default() };
+    logged(act(&one, &alice.seat, switch(Role::Participant, [Some(false), None, None])).await);
+    let Envelope::Event { to, event: text, .. } = next_envelope(&mut events, is_event).await else { panic!() };
+    assert_eq!(to, Audience::All { except: Some(peer(1)) });
+    assert_eq!(said(text.as_bytes())["mediaState"], serde_json::json!(media));
+    let snapshot = two.snapshot(&room("R")).await.unwrap().unwrap();
+    assert_eq!(snapshot.seats[0].media_state, media);
+    assert_eq!(act(&one, &alice.seat, relay(peer(9), "nobody")).await.unwrap(), OpReply::NoPeer);
+    // One that reaches nobody is no gap for the next.
+    logged(act(&one, &alice.seat, relay(peer(2), "on")).await);
+    // Each reads what is its own.
+    assert_eq!(two.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().len(), 3);
+    assert_eq!(one.read(&room("R"), &alice.seat.peer, bob.id).await.unwrap().unwrap().len(), 0);
+}
+
+pub(crate) async fn a_users_id_reaches_whichever_device_of_that_user_is_there(bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let alice = sit(&rooms, "R", 1).await;
+    let mut devices = Vec::new();
+    for device in 0..12 {
+        let join = Join { pid: format!("device-{device}"), handle: SessionHandle(100 + device), ..join("R", 2) };
+        devices.push(seated(rooms.join(join).await.unwrap()));
+    }
+    // They leave one by one, from the first: a bare id means the next.
+    for device in &devices {
+        let text = Bytes::from("\"webrtc:offer\",{\"from\":\"x\",\"to\":\"".to_owned() + user(2).as_str() + "\"}");
+        let op = Op { kind: OpKind::Relay { to: peer(2) }, event: text, dedupe: None };
+        logged(act(&rooms, &alice.seat, op).await);
+        let got = rooms.read(&room("R"), &device.seat.peer, device.id).await.unwrap().unwrap();
+        assert_eq!(said(&got.last().unwrap().event)["to"], device.seat.peer.as_str(), "it says whom it reached");
+        rooms.leave(&device.seat, "left").await.unwrap();
+    }
+    assert_eq!(act(&rooms, &alice.seat, relay(peer(2), "nobody")).await.unwrap(), OpReply::NoPeer);
+    // An address that names a device means that one alone.
+    let first = seated(rooms.join(join("R", 2)).await.unwrap());
+    let second = PeerId::parse(&format!("{}#2", user(2))).unwrap();
+    assert_eq!(act(&rooms, &alice.seat, relay(second, "nobody")).await.unwrap(), OpReply::NoPeer);
+    assert_eq!(first.seat.peer, peer(2));
+}
+
+pub(crate) async fn an_event_with_the_clients_own_id_is_relayed_once(bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let alice = sit(&rooms, "R", 1).await;
+    let bob = sit(&rooms, "R", 2).await;
+    let with_id = |id: &str| Op { dedupe: Some(id.into()), ..relay(peer(2), id) };
+    let id = logged(act(&rooms, &alice.seat, with_id("a")).await);
+    let again = OpReply::Logged { id, duplicate: true };
+    assert_eq!(act(&rooms, &alice.seat, with_id("a")).await.unwrap(), again);
+    logged(act(&rooms, &alice.seat, with_id("b")).await);
+    // Also after a resume.
+    let alice = resumed(rooms.attach(attach("R", 1, 9, alice.id)).await.unwrap());
+    assert_eq!(act(&rooms, &alice.seat, with_id("a")).await.unwrap(), again);
+    assert_eq!(rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().len(), 2);
+}
+
+pub(crate) async fn operations_of_many_seats_keep_their_order_in_the_pipeline(bed: Bed) {
+    const SENDERS: usize = 20;
+    const EACH: usize = 500;
+    let rooms = bed.node("n1").await;
+    for name in ["A", "B", "C"] {
+        rooms.open(&room(name), &meta(100)).await.unwrap();
+    }
+    let mut senders = Vec::new();
+    for n in 1..=SENDERS {
+        let name = ["A", "B", "C"][n % 3];
+        senders.push((name, n, sit(&rooms, name, n).await.seat));
+    }
+    let receivers: HashMap<&str, Seated> = {
+        let mut receivers = HashMap::new();
+        for (name, n) in [("A", 100), ("B", 101), ("C", 102)] {
+            receivers.insert(name, sit(&rooms, name, n).await);
+        }
+        receivers
+    };
+    let tally = Tally::default();
+    for number in 0..EACH {
+        for (name, n, seat) in &senders {
+            tally.submit(&rooms, seat, receivers[name].seat.peer.clone(), format!("{n}:{number}"));
+        }
+    }
+    tally.wait_for(SENDERS * EACH).await;
+    assert!(tally.answers().iter().all(|(_, reply)| matches!(reply, Ok(OpReply::Logged { duplicate: false, .. }))));
+    for (name, n, _) in &senders {
+        let receiver = &receivers[name];
+        let got = rooms.read(&room(name), &receiver.seat.peer, receiver.id).await.unwrap().unwrap();
+        let mine = got
+            .iter()
+            .filter(|entry| entry.event.starts_with(format!("\"chat:message\",{{\"message\":\"{n}:").as_bytes()));
+        let expected: Vec<_> = (0..EACH).map(|number| event(format!("{n}:{number}"))).collect();
+        assert_eq!(mine.map(|entry| entry.event.clone()).collect::<Vec<_>>(), expected);
+    }
+    // Their answers came in the order of each seat's operations.
+    let mut next: HashMap<String, usize> = HashMap::new();
+    for (text, _) in tally.answers() {
+        let (sender, number) = text.split_once(':').unwrap();
+        let expected = next.entry(sender.to_owned()).or_default();
+        assert_eq!(number.parse::<usize>().unwrap(), *expected);
+        *expected += 1;
+    }
+}
+
+pub(crate) async fn a_log_stays_within_its_length_and_its_floor_tells(mut bed: Bed) {
+    bed.options.log_max_len = 1_000;
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    let tally = Tally::default();
+    for number in 0..5_000 {
+        tally.submit(&rooms, &alice.seat, bob.seat.peer.clone(), number.to_string());
+    }
+    tally.wait_for(5_000).await;
+    let p = rooms.partition_of(&room("R"));
+    let mut lengths = Vec::new();
+    let log = bed.keys().log(p, &room("R"));
+    for server in bed.servers() {
+        // On a cluster only one of them has it.
+        if let Ok(length) = server.query::<usize>(cmd("XLEN").arg(&log)).await {
+            lengths.push(length);
+        }
+    }
+    // Redis trims whole nodes of 100 entries, and we look every 32 operations.
+    assert!(lengths.len() == 1 && lengths[0] >= 1_000 && lengths[0] < 1_200, "{lengths:?}");
+    assert!(rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().is_none(), "no longer whole");
+    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed));
+    let (_, last) = tally.answers().swap_remove(4_500);
+    let Ok(OpReply::Logged { id, .. }) = last else { panic!() };
+    assert_eq!(rooms.read(&room("R"), &bob.seat.peer, id).await.unwrap().unwrap().len(), 499);
+    let back = resumed(rooms.attach(attach("R", 2, 9, id)).await.unwrap());
+    assert_eq!(back.missed.len(), 499);
+}
+
+pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_bytes(mut bed: Bed) {
+    bed.options.log_max_len = 1_000;
+    let rooms = bed.node("n1").await;
+    let log = bed.keys().log(rooms.partition_of(&room("R")), &room("R"));
+    rooms.open(&room("R"), &meta(100)).await.unwrap();
+    let mut seats = Vec::new();
+    for n in 0..40 {
+        seats.push(sit(&rooms, "R", n).await.seat);
+    }
+    let mut size = async |command: &str, more: &str| {
+        let mut size = 0;
+        for server in bed.servers() {
+            let mut ask = cmd(command);
+            for word in more.split_whitespace() {
+                ask.arg(word);
+            }
+            // On a cluster only one of them has it.
+            size += server.query::<usize>(ask.arg(&log)).await.unwrap_or(0);
+        }
+        size
+    };
+    let text = "x".repeat(1_000);
+    let mut sent = 0;
+    let answers = Tally::default();
+    // Each seat alone stays below what would make it trim: together they must not get by with that.
+    for _ in 0..150 {
+        for (n, seat) in seats.iter().enumerate() {
+            answers.submit(&rooms, seat, peer((n + 1) % seats.len()), text.clone());
+        }
+        sent += seats.len();
+        answers.wait_for(sent).await;
+        let (entries, bytes) = (size("XLEN", "").await, size("MEMORY", "USAGE").await);
+        // Redis trims whole nodes of 100 entries or 4 KiB, and we look at about every 32nd operation.
+        assert!(entries < 1_200, "{entries} entries");
+        assert!(bytes < 1_200 * 1_500, "{bytes} bytes");
+    }
+    assert!(size("XLEN", "").await >= 1_000, "what fits is kept");
+    assert!(answers.answers().iter().all(|(_, answer)| matches!(answer, Ok(OpReply::Logged { .. }))));
+    assert!(rooms.read(&room("R"), &seats[0].peer, LogId::default()).await.unwrap().is_none(), "the floor tells");
+}
+
+pub(crate) async fn a_log_outlives_its_last_entry_by_the_window_though_its_life_is_seldom_set(mut bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let (alice, _bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    let window = i64::try_from(bed.options.window.as_millis()).unwrap();
+    let (keys, p) = (bed.keys(), rooms.partition_of(&room("R")));
+    let (hash, log) = (keys.room(p, &room("R")), keys.log(p, &room("R")));
+    let mut ask = async |words: &[&str]| {
+        let mut answer = -2;
+        for server in bed.servers() {
+            // On a cluster only one of them has it.
+            answer = answer.max(server.query::<i64>(cmd(words[0]).arg(&words[1..])).await.unwrap_or(-2));
+        }
+        answer
+    };
+    let say = async || logged(act(&rooms, &alice.seat, relay(peer(2), "more")).await);
+    say().await;
+    assert!((window + 1..=window * 5 / 4).contains(&ask(&["PTTL", &log]).await));
+    // It is not set again while that is not needed...
+    let shorter = window + window / 8;
+    ask(&["PEXPIRE", &log, &shorter.to_string()]).await;
+    say().await;
+    assert!((window..=shorter).contains(&ask(&["PTTL", &log]).await));
+    // ... and is when it is.
+    ask(&["HSET", &hash, "kept", "1000000000000"]).await;
+    say().await;
+    assert!(ask(&["PTTL", &log]).await > shorter);
+}
+
+pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Bed) {
+    let rooms = bed.node("n1").await;
+    let (bus, mut events) = bed.listen("n1").await;
+    let beats = async |counter: u64| {
+        let mut receivers = Vec::new();
+        for p in 0..rooms.partitions() {
+            match rooms.beat(Partition(p), counter, false).await.unwrap() {
+                Beaten::Beat(beat) => receivers.push(beat.receivers),
+                Beaten::Swept => panic!("swept"),
+            }
+        }
+        receivers
+    };
+    let all_one = vec![1; usize::from(rooms.partitions())];
+    assert_eq!(beats(2).await, all_one);
+    let mut kill = cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("pubsub");
+    let killed: i64 = bed.everywhere::<i64>(&kill).await.into_iter().sum();
+    assert!(killed >= 1);
+    // What was sent before the cut is through; what follows it comes after the news of the gap.
+    let told = async {
+        let mut told = Vec::new();
+        let restored = |told: &[BusEvent<'_>]| told.iter().filter(|it| matches!(it, BusEvent::Restored { .. })).count();
+        while restored(&told) < all_one.len() {
+            told.extend(events.recv().await.filter(|event| !matches!(event, BusEvent::Message { .. })));
+        }
+        told
+    };
+    let told = tokio::time::timeout(LONG, told).await.expect("no reconnect was told");
+    for p in 0..rooms.partitions() {
+        let partition = Partition(p);
+        let restored = BusEvent::Restored { partition, cause: Cause::Reconnected };
+        let of_it: Vec<_> =
+            told.iter().filter(|it| **it == BusEvent::Interrupted { partition } || **it == restored).collect();
+        assert_eq!(of_it, [&BusEvent::Interrupted { partition }, &restored], "one after the other");
+    }
+    until("every channel is subscribed again", async || beats(3).await == all_one).await;
+    // Asked for, a channel is subscribed once more; that does not double it.
+    bus.resubscribe(Partition(0)).await.unwrap();
+    assert_eq!(beats(4).await, all_one);
+    let doubted = BusEvent::Restored { partition: Partition(0), cause: Cause::Silent };
+    let told = async { while events.recv().await.expect("the bus goes on") != doubted {} };
+    tokio::time::timeout(LONG, told).await.expect("that a doubt was mended was not told");
+    let canary = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Canary { .. })).await;
+    assert!(matches!(canary, Envelope::Canary { ms } if ms > 0));
+}

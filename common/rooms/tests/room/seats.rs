@@ -1,0 +1,184 @@
+//! Seats: taken, resumed, lost, given up.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use switchboard_core::domain::*;
+use switchboard_rooms::*;
+use switchboard_core::wire::envelope::Envelope;
+
+use super::bed::*;
+
+pub(crate) async fn two_hundred_joins_for_ten_places_seat_exactly_ten(bed: Bed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    one.open(&room("R"), &meta(10)).await.unwrap();
+    let joins = (0..200).map(|n| if n % 2 == 0 { one.join(join("R", n)) } else { two.join(join("R", n)) });
+    let joined = join_all(joins).await;
+    let mut rooms_seen = Vec::new();
+    for joined in joined {
+        match joined.unwrap() {
+            Joined::Seated { seat, snapshot, .. } => {
+                assert!(snapshot.seats.iter().any(|participant| participant.peer_id == seat.peer));
+                rooms_seen.push(snapshot.seats.len());
+            }
+            Joined::Full => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    // Each saw the room right after its own join.
+    rooms_seen.sort_unstable();
+    assert_eq!(rooms_seen, (1..=10).collect::<Vec<_>>());
+    assert_eq!(one.snapshot(&room("R")).await.unwrap().unwrap().seats.len(), 10);
+    assert_eq!(facts(&one).await.iter().filter(|fact| fact.kind == "joined").count(), 10);
+}
+
+pub(crate) async fn a_second_device_gets_a_peer_id_of_its_own_and_a_reload_takes_its_old_seat(bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(2)).await.unwrap();
+    let first = sit(&rooms, "R", 1).await;
+    let device = Join { pid: "other".into(), handle: SessionHandle(77), ..join("R", 1) };
+    let second = seated(rooms.join(device).await.unwrap());
+    assert_eq!(second.seat.peer.as_str(), format!("{}#2", user(1)));
+    let peers: Vec<_> = second.snapshot.seats.iter().map(|seat| seat.peer_id.clone()).collect();
+    assert_eq!(peers, [first.seat.peer.clone(), second.seat.peer.clone()], "oldest first");
+    assert_eq!(second.snapshot.seats[0].user.name, "User 100% 1");
+    // The room is full; a reloaded page still finds its place, and its peer id.
+    let reload = Join { pid: "new".into(), old_pid: Some("pid-1".into()), handle: SessionHandle(78), ..join("R", 1) };
+    let reloaded = seated(rooms.join(reload).await.unwrap());
+    assert_eq!(reloaded.seat.peer, first.seat.peer);
+    assert_eq!(reloaded.snapshot.seats.len(), 2);
+    assert_eq!(act(&rooms, &first.seat, broadcast("x")).await.unwrap(), OpReply::Stale);
+    // A stranger's private id takes nobody's seat.
+    let thief = Join { old_pid: Some("new".into()), ..join("R", 2) };
+    assert!(matches!(rooms.join(thief).await.unwrap(), Joined::Full));
+}
+
+pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: Bed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    let (_bus, mut events) = bed.listen("n1").await;
+    one.open(&room("R"), &meta(5)).await.unwrap();
+    let alice = sit(&one, "R", 1).await;
+    let bob = sit(&one, "R", 2).await;
+    let seen = logged(act(&one, &alice.seat, relay(peer(2), "seen")).await);
+    logged(act(&one, &bob.seat, broadcast("its own")).await);
+    assert_eq!(one.detach(&bob.seat).await.unwrap(), Left::Done);
+    logged(act(&one, &alice.seat, relay(peer(2), "missed 1")).await);
+    logged(act(&one, &alice.seat, broadcast("missed 2")).await);
+    let carol = sit(&one, "R", 3).await;
+    logged(act(&one, &alice.seat, relay(carol.seat.peer.clone(), "for another")).await);
+    let bob = resumed(two.attach(attach("R", 2, 9, seen)).await.unwrap());
+    let missed: Vec<_> = bob.missed.iter().map(|entry| String::from_utf8_lossy(&entry.event).into_owned()).collect();
+    assert_eq!(missed.len(), 3, "{missed:?}");
+    assert!(missed[0].contains("missed 1") && missed[1].contains("missed 2") && missed[2].contains("room:user-joined"));
+    assert!(missed[2].contains("User 100% 3") && missed[2].contains(&format!("\"peerId\":\"{}\"", user(3))));
+    assert_eq!(
+        (bob.copy.role, &bob.copy.public.id, bob.copy.state),
+        (Role::Participant, &user(2), ConnectionState::Connected)
+    );
+    assert!(bob.last >= bob.missed[2].id);
+    let told = next_envelope(&mut events, |envelope| {
+        matches!(envelope, Envelope::Event { event, .. } if event.starts_with("\"participant:connection-changed\"")
+            && event.contains("\"connected\""))
+    });
+    told.await;
+    // The new seat works, and what was resumed is not resumed again from where it is now.
+    logged(act(&two, &bob.seat, relay(peer(1), "back")).await);
+    assert_eq!(two.read(&room("R"), &bob.seat.peer, bob.last).await.unwrap().unwrap().len(), 0);
+}
+
+pub(crate) async fn a_resume_is_fresh_when_the_log_is_no_longer_whole_or_the_seat_is_anothers(mut bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let alice = sit(&rooms, "R", 1).await;
+    let fresh = async |attach| matches!(rooms.attach(attach).await.unwrap(), Attached::Fresh);
+    assert!(fresh(Attach { user: user(2), ..attach("R", 1, 9, alice.id) }).await, "another user's");
+    assert!(fresh(Attach { pid: "none".into(), ..attach("R", 1, 9, alice.id) }).await, "no such private id");
+    assert!(fresh(attach("other", 1, 9, alice.id)).await, "no such room");
+    assert!(fresh(attach("R", 1, 9, LogId { ms: alice.id.ms - 1, seq: 0 })).await, "from before it joined");
+    assert!(fresh(attach("R", 1, 9, LogId { ms: alice.id.ms + 3_600_000, seq: 0 })).await, "from the future");
+    bed.options.window = Duration::from_millis(1);
+    let narrow = bed.node("n2").await;
+    until("the window has passed", async || {
+        matches!(narrow.attach(attach("R", 1, 9, alice.id)).await.unwrap(), Attached::Fresh)
+    })
+    .await;
+}
+
+pub(crate) async fn an_older_generation_can_do_nothing_to_a_seat_taken_over(bed: Bed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    let (_bus, mut events) = bed.listen("n1").await;
+    one.open(&room("R"), &meta(5)).await.unwrap();
+    let alice = sit(&one, "R", 1).await;
+    let bob = sit(&one, "R", 2).await;
+    let new = resumed(two.attach(attach("R", 2, 9, bob.id)).await.unwrap());
+    assert!(new.seat.generation > bob.seat.generation);
+    let dropped = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Replaced { .. })).await;
+    assert_eq!(dropped, Envelope::Replaced { room: room("R"), handle: bob.seat.handle });
+    assert_eq!(act(&one, &bob.seat, relay(peer(1), "late")).await.unwrap(), OpReply::Stale);
+    assert_eq!(one.detach(&bob.seat).await.unwrap(), Left::Stale);
+    assert_eq!(one.leave(&bob.seat, "left").await.unwrap(), Left::Stale);
+    assert_eq!(one.end_by(&bob.seat, "ended").await.unwrap(), Ended::Stale);
+    logged(act(&two, &new.seat, relay(alice.seat.peer.clone(), "now")).await);
+    // Were the drop lost, whoever catches up after the gap would find out.
+    assert!(matches!(one.catch_up(&bob.seat, bob.id).await.unwrap(), CaughtUp::NotSeated));
+    let caught_up = one.catch_up(&alice.seat, bob.id).await.unwrap();
+    assert!(matches!(caught_up, CaughtUp::Missed(missed) if missed.len() == 1));
+    assert!(!one.retire(one.partition_of(&room("R"))).await.unwrap(), "alice is still there");
+    one.leave(&alice.seat, "left").await.unwrap();
+    assert!(one.retire(one.partition_of(&room("R"))).await.unwrap(), "the late calls took their own entry away");
+}
+
+pub(crate) async fn of_two_sockets_with_one_private_id_the_first_keeps_the_seat(bed: Bed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    one.open(&room("R"), &meta(5)).await.unwrap();
+    let alice = sit(&one, "R", 1).await;
+    one.detach(&alice.seat).await.unwrap();
+    let first = resumed(one.attach(attach("R", 1, 8, alice.id)).await.unwrap());
+    assert!(matches!(two.attach(attach("R", 1, 9, alice.id)).await.unwrap(), Attached::Busy));
+    logged(act(&one, &first.seat, broadcast("still mine")).await);
+    // Once the first is lost, the second may have it at once.
+    one.detach(&first.seat).await.unwrap();
+    let second = resumed(two.attach(attach("R", 1, 9, alice.id)).await.unwrap());
+    logged(act(&two, &second.seat, broadcast("mine")).await);
+}
+
+pub(crate) async fn a_seat_past_its_grace_is_given_up_and_one_resumed_in_time_is_not(mut bed: Bed) {
+    bed.options.grace = Duration::from_millis(1);
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    rooms.detach(&alice.seat).await.unwrap();
+    rooms.detach(&bob.seat).await.unwrap();
+    let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    assert!(
+        snapshot.seats.iter().all(|seat| seat.connection_state == ConnectionState::Reconnecting && !seat.is_connected)
+    );
+    let alice = resumed(rooms.attach(attach("R", 1, 9, alice.id)).await.unwrap());
+    until("bob is gone", async || expire(&rooms).await == 1).await;
+    let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    assert_eq!(snapshot.seats.len(), 1);
+    assert_eq!(snapshot.seats[0].peer_id, alice.seat.peer);
+    let facts = facts(&rooms).await;
+    let left = facts.last().unwrap();
+    assert_eq!((left.kind.as_str(), left.about.as_ref().unwrap().join_id), ("left", bob.id));
+    assert_eq!(left.details, r#"{"reason":"timeout"}"#);
+    assert!(matches!(rooms.attach(attach("R", 2, 8, bob.id)).await.unwrap(), Attached::Fresh));
+}
+
+pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(bed: Bed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(50)).await.unwrap();
+    for n in 1..=20 {
+        // Polled once, so that the call is queued, then dropped.
+        let mut joining = Box::pin(rooms.join(join("R", n)));
+        assert!(futures_util::poll!(&mut joining).is_pending());
+    }
+    until("everybody who joined has left", async || {
+        let facts = facts(&rooms).await;
+        let count = |kind: &str| facts.iter().filter(|fact| fact.kind == kind).count();
+        count("joined") == 20 && count("left") == 20
+    })
+    .await;
+    assert!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.is_empty());
+    assert!(rooms.retire(rooms.partition_of(&room("R"))).await.unwrap());
+}

@@ -1,0 +1,335 @@
+//! Everything there is in a simulated cluster but Redis, which is real; and the clock: one random step after another.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use bytes::Bytes;
+use switchboard_core::domain::RoomId;
+use switchboard_rooms::LogId;
+
+use super::rng::Rng;
+use super::store::{Entry, Store};
+
+/// Rules of a node that a test may switch off, to prove that the audit notices.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    /// Only ids after the last one seen are delivered.
+    pub(crate) seen: bool,
+    /// What arrives before a session's script has answered is kept for it.
+    pub(crate) buffer: bool,
+    /// A gap in a subscription is made up for from the log.
+    pub(crate) catch_up: bool,
+    /// What was read of a log that has been trimmed meanwhile is not used.
+    pub(crate) whole: bool,
+    /// After a gap a session makes sure that its seat is its own.
+    pub(crate) seat: bool,
+    /// A node takes its seats again when Redis has lost its data.
+    pub(crate) reseat: bool,
+    /// A session whose script was sent before a gap and answered after it catches up too.
+    pub(crate) epochs: bool,
+}
+
+impl Rules {
+    pub(crate) const ALL: Self =
+        Self { seen: true, buffer: true, catch_up: true, whole: true, reseat: true, seat: true, epochs: true };
+}
+
+/// What a node asks of Redis.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Join { pid: String, old: Option<String> },
+    Attach { pid: String, offset: LogId, patient: bool },
+    Send { to: Option<String>, event: String, number: u64 },
+    Detach,
+    Leave,
+    Read { from: LogId },
+    Reseat,
+    Beat,
+}
+
+/// What Redis answered.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Reply(Vec<String>),
+    Attached(Vec<String>, Option<Vec<Entry>>),
+    Log(Option<Vec<Entry>>),
+}
+
+/// A call in a node's lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) session: Option<usize>,
+    pub(crate) ask: Ask,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Its script has not answered.
+    Pending,
+    Live,
+    Dead,
+}
+
+/// A session as its node knows it. More than eight fields: the model keeps in one place what the node's hub and store share.
+pub(crate) struct Session {
+    pub(crate) handle: u64,
+    pub(crate) socket: usize,
+    pub(crate) room: RoomId,
+    pub(crate) pid: String,
+    pub(crate) peer: String,
+    pub(crate) generation: String,
+    pub(crate) operations: u64,
+    pub(crate) seen: LogId,
+    pub(crate) phase: Phase,
+    /// Lost its seat, or its socket, before its script answered.
+    pub(crate) doomed: bool,
+    /// The log is being read for it; and again after that.
+    pub(crate) catching: bool,
+    pub(crate) again: bool,
+    /// Id, excluded peer, event.
+    pub(crate) buffer: Vec<(LogId, Option<String>, String)>,
+    /// The node's subscription epoch when its script was sent.
+    pub(crate) epoch: u64,
+}
+
+/// A node. More than eight fields, as `Session`.
+#[derive(Default)]
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) alive: bool,
+    pub(crate) paused: bool,
+    /// Calls that were on the wire when it was paused.
+    pub(crate) on_wire: usize,
+    pub(crate) subscribed: bool,
+    pub(crate) epoch: u64,
+    pub(crate) registered: bool,
+    /// Told that it was declared dead, and not yet why.
+    pub(crate) swept: bool,
+    /// Changes when Redis loses its data.
+    pub(crate) data: String,
+    pub(crate) beats: u64,
+    pub(crate) inbox: VecDeque<Bytes>,
+    pub(crate) lane: VecDeque<Call>,
+    pub(crate) answers: VecDeque<(Call, Answer)>,
+    /// Its sessions, by index.
+    pub(crate) sessions: Vec<usize>,
+}
+
+impl Node {
+    pub(crate) fn runs(&self) -> bool {
+        self.alive && !self.paused
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ToServer {
+    Connect { pid: Option<String>, offset: LogId },
+    Join { pid: String, old: Option<String> },
+    Send { to: Option<String>, event: String },
+    Leave,
+    Eof,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ToClient {
+    Fresh,
+    Joined { id: LogId, peer: String, pid: String },
+    Resumed,
+    Event { id: LogId, event: String },
+    Tick { offset: LogId },
+    Ack,
+}
+
+/// A connection. The ends close by themselves: one may not know of the other.
+pub(crate) struct Socket {
+    pub(crate) client: usize,
+    pub(crate) node: usize,
+    pub(crate) server_open: bool,
+    pub(crate) client_open: bool,
+    /// The server has not been told that the client is gone.
+    pub(crate) half_open: bool,
+    pub(crate) up: VecDeque<ToServer>,
+    pub(crate) down: VecDeque<ToClient>,
+    pub(crate) session: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    Out,
+    Joining,
+    In,
+}
+
+pub(crate) struct Client {
+    pub(crate) user: String,
+    pub(crate) room: RoomId,
+    pub(crate) socket: Option<usize>,
+    pub(crate) place: Place,
+    pub(crate) pid: Option<String>,
+    pub(crate) old_pid: Option<String>,
+    pub(crate) offset: LogId,
+    /// Its life that goes on, by index.
+    pub(crate) life: Option<usize>,
+    pub(crate) sent: u64,
+}
+
+/// What a client got from one join to its end, over all of its sockets.
+pub(crate) struct Life {
+    pub(crate) client: usize,
+    pub(crate) peer: String,
+    pub(crate) start: LogId,
+    pub(crate) got: Vec<(LogId, String)>,
+    pub(crate) over: bool,
+}
+
+/// What happened, so that a test can tell that a run was not idle.
+#[derive(Default, Debug, Clone)]
+pub(crate) struct Tally(pub(crate) BTreeMap<&'static str, u64>);
+
+impl Tally {
+    pub(crate) fn add(&mut self, what: &'static str) {
+        *self.0.entry(what).or_default() += 1;
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) rules: Rules,
+    pub(crate) store: Store,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) sockets: Vec<Socket>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) lives: Vec<Life>,
+    /// Node and name of the sweeps under way.
+    pub(crate) sweeps: Vec<(String, String)>,
+    /// Who sent each event, and whether it was acknowledged.
+    pub(crate) sent: HashMap<String, (usize, bool)>,
+    pub(crate) wrongs: Vec<String>,
+    pub(crate) tally: Tally,
+    /// Of a thousand steps, those that are faults.
+    pub(crate) faults: usize,
+    /// Redis may lose its data.
+    pub(crate) lossy: bool,
+    serial: u64,
+}
+
+pub(crate) const NODES: usize = 3;
+pub(crate) const CLIENTS: usize = 6;
+
+impl World {
+    pub(crate) fn new(seed: u64, rules: Rules, mut store: Store) -> Self {
+        let rooms: Vec<RoomId> = store.logs.keys().cloned().collect();
+        for room in &rooms {
+            store.open(room);
+        }
+        // Two clients are one user with two devices, in the same room.
+        store.trusts_trimmed = !rules.whole;
+        store.trusts_gaps = !rules.seat;
+        let clients = (0..CLIENTS).map(|index| Client {
+            user: format!("u{}", if index == CLIENTS - 1 { 1 } else { index }),
+            room: rooms[index % rooms.len()].clone(),
+            socket: None,
+            place: Place::Out,
+            pid: None,
+            old_pid: None,
+            offset: LogId::default(),
+            life: None,
+            sent: 0,
+        });
+        let mut world = Self {
+            rng: Rng::new(seed),
+            rules,
+            store,
+            nodes: Vec::new(),
+            clients: clients.collect(),
+            sockets: Vec::new(),
+            sessions: Vec::new(),
+            lives: Vec::new(),
+            sweeps: Vec::new(),
+            sent: HashMap::new(),
+            wrongs: Vec::new(),
+            tally: Tally::default(),
+            faults: 15,
+            lossy: false,
+            serial: 0,
+        };
+        for _ in 0..NODES {
+            world.nodes.push(Node::default());
+            world.boot(world.nodes.len() - 1);
+        }
+        world
+    }
+
+    /// A number that was not given before.
+    pub(crate) fn fresh(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Starts a node under a name of its own.
+    pub(crate) fn boot(&mut self, node: usize) {
+        let id = format!("n{node}.{}", self.fresh());
+        self.store.subscribe(&id);
+        self.nodes[node] = Node { id, alive: true, subscribed: true, ..Node::default() };
+        self.ask(node, None, Ask::Beat);
+    }
+
+    pub(crate) fn ask(&mut self, node: usize, session: Option<usize>, ask: Ask) {
+        self.nodes[node].lane.push_back(Call { session, ask });
+    }
+
+    /// One thing happens somewhere.
+    pub(crate) fn step(&mut self) {
+        if self.rng.chance(self.faults) {
+            let node = self.rng.below(NODES);
+            self.fault(node);
+            self.collect();
+            return;
+        }
+        let node = self.rng.below(NODES);
+        let client = self.rng.below(CLIENTS);
+        match self.rng.below(985) {
+            0..340 => {
+                let runs = self.nodes[node].runs();
+                // What is on the wire is done by Redis even though the node stands still.
+                if runs || (self.nodes[node].alive && self.nodes[node].on_wire > 0 && self.rng.chance(300)) {
+                    self.nodes[node].on_wire = self.nodes[node].on_wire.saturating_sub(1);
+                    self.execute(node);
+                }
+            }
+            340..600 if self.nodes[node].runs() => drop(self.take_answer(node)),
+            600..720 if self.nodes[node].runs() => drop(self.take_message(node)),
+            720..820 => {
+                let idle = !self.client_receives(client);
+                if idle && self.rng.chance(500) {
+                    self.client_notices(client);
+                }
+            }
+            820..900 if self.nodes[node].runs() => {
+                let waiting: Vec<usize> = self.sockets_of(node).filter(|s| !self.sockets[*s].up.is_empty()).collect();
+                if let Some(socket) = self.rng.pick(&waiting) {
+                    self.server_receives(socket);
+                }
+            }
+            900.. => self.client_acts(client),
+            _ => {}
+        }
+        self.collect();
+    }
+
+    /// Open connections at a node.
+    pub(crate) fn sockets_of(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
+        (0..self.sockets.len()).filter(move |s| self.sockets[*s].node == node && self.sockets[*s].server_open)
+    }
+
+    /// Hands what was published to the nodes that listen.
+    pub(crate) fn collect(&mut self) {
+        for (channel, message) in self.store.published() {
+            let keys = &self.store.keys;
+            let to = self.nodes.iter_mut().find(|node| keys.channel(super::store::P, &node.id) == channel);
+            if let Some(node) = to.filter(|node| node.alive && node.subscribed) {
+                node.inbox.push_back(message);
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Makes metrics known to the recorder before anything happens.
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
+use switchboard_core::metric_catalog::{Metric, Kind, counts, shows};
+
+/// Metrics of every process.
+pub(super) const PROCESS: &[Metric] = &[
+    shows("switchboard_build_info", AsSeen, "1, with program and version"),
+    shows("process_resident_memory_bytes", One, "Resident memory"),
+    counts("process_cpu_seconds_total", AsSeen, "User and system time"),
+    shows("process_open_fds", One, "Open file descriptors"),
+    shows("process_threads", One, "Threads"),
+];
+
+/// Describes the metrics, and makes those whose series are known appear at once.
+pub(super) fn declare(metrics: &'static [Metric]) {
+    for metric in metrics {
+        describe(metric);
+        match metric.series {
+            One => appear(metric, None),
+            Each(label, values) => values.iter().for_each(|value| appear(metric, Some((label, value)))),
+            AsSeen => {}
+        }
+    }
+}
+
+fn describe(metric: &Metric) {
+    match metric.kind {
+        Kind::Counter => describe_counter!(metric.name, metric.help),
+        Kind::Gauge => describe_gauge!(metric.name, metric.help),
+        Kind::Histogram => describe_histogram!(metric.name, metric.help),
+    }
+}
+
+fn appear(metric: &Metric, label: Option<(&'static str, &'static str)>) {
+    let labels: Vec<_> = label.into_iter().collect();
+    match metric.kind {
+        Kind::Counter => counter!(metric.name, &labels).increment(0),
+        Kind::Gauge => gauge!(metric.name, &labels).increment(0.0),
+        // A histogram that was asked for is shown, with nothing in it.
+        Kind::Histogram => drop(histogram!(metric.name, &labels)),
+    }
+}

@@ -1,0 +1,55 @@
+//! Chat. A text stays text: it is passed on as JSON, and what shows it must not make it HTML.
+//!
+//! Whether there is a chat, whether it is kept and whether it is recorded are settings of the call's, which the script looks at.
+
+use serde::Serialize;
+use switchboard_core::domain::{PeerId, PublicUser, Refusal};
+use switchboard_core::wire::client_event::{Chat, ChatHistory};
+use switchboard_core::wire::server_event::{self, encode};
+
+use super::effect::{Effect, Logged, LoggedKind};
+use super::session::{SessionView, Stamp};
+
+/// `chat:message`
+pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Result<Effect, Refusal> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Out<'a> {
+        id: &'a str,
+        from: &'a PeerId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<&'a PeerId>,
+        from_user: &'a PublicUser,
+        message: &'a str,
+        timestamp: &'a str,
+        r#type: &'static str,
+    }
+    let place = session.seated()?;
+    let (id, timestamp) = (stamp.id(), stamp.at.to_string());
+    let event = encode(
+        "chat:message",
+        &Out {
+            id: &id,
+            from: &place.peer,
+            to: chat.to.as_ref(),
+            from_user: session.user,
+            message: &chat.message,
+            timestamp: &timestamp,
+            r#type: "text",
+        },
+    );
+    let kind = LoggedKind::Chat { to: chat.to, id: id.into(), timestamp: timestamp.into() };
+    Ok(Effect::Log(Logged::new(kind, event, chat.id)))
+}
+
+/// `chat:history`
+pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<Effect, Refusal> {
+    session.seated().map(|_| Effect::History(wanted))
+}
+
+/// `chat:typing`: worth nothing a moment later, so it is in no log.
+pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
+    let place = session.seated()?;
+    let event = server_event::typing(&place.peer, session.user, is_typing);
+    Ok(Effect::Hint { event, rests_on: "chatEnabled" })
+}

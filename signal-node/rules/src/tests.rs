@@ -1,0 +1,214 @@
+#![allow(clippy::unwrap_used)]
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use switchboard_core::domain::{
+    CallId, CallSettings, CallType, Code, ConnectionState, MediaChange, MediaSwitch, PeerId, PublicUser, Refusal, Role,
+    RoomId, RoomMeta, Timestamp, UserId,
+};
+use switchboard_core::wire::client_event::{self, Limits};
+
+use super::effect::{Logged, LoggedKind};
+use super::{Effect, Place, SessionView, Stamp, handle};
+
+fn user(id: &str) -> PublicUser {
+    PublicUser::new(UserId::parse(id).unwrap(), "Ann".to_owned(), None)
+}
+
+fn place(role: Role) -> Place {
+    Place {
+        room: RoomId::parse("R").unwrap(),
+        peer: PeerId::parse("0000000000000000000000aa#2").unwrap(),
+        role,
+        state: ConnectionState::Connected,
+        meta: Arc::new(meta()),
+    }
+}
+
+fn meta() -> RoomMeta {
+    RoomMeta {
+        call_id: CallId::parse("0123456789abcdef01234567").unwrap(),
+        name: "Call".to_owned(),
+        host: UserId::parse("0000000000000000000000aa").unwrap(),
+        call_type: CallType::Public,
+        settings: CallSettings::default(),
+        max_participants: 10,
+        locked: false,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: String::new(),
+        version: 0,
+    }
+}
+
+fn ask_as(user: &PublicUser, place: Option<&Place>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
+    let raw = RawValue::from_string(argument.to_string()).unwrap();
+    let event = client_event::parse(name, Some(&raw), &Limits::default())?;
+    let user_json = serde_json::to_string(user).unwrap();
+    let session = SessionView { user, user_json: &user_json, place };
+    handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 })
+}
+
+fn ask(place: Option<&Place>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
+    ask_as(&user("0000000000000000000000aa"), place, name, argument)
+}
+
+fn logged(effect: Effect) -> (Logged, Value) {
+    let Effect::Log(logged) = effect else { panic!("{effect:?}") };
+    let event: Value = serde_json::from_str(&format!("[{}]", logged.event)).unwrap();
+    (logged, event)
+}
+
+#[test]
+fn an_offer_says_who_sent_it_whatever_the_payload_claims() {
+    let argument = json!({ "to": "b#3", "from": "somebody-else", "offer": { "type": "offer", "sdp": "v=0\r\n" } });
+    let (logged, event) = logged(ask(Some(&place(Role::Participant)), "webrtc:offer", &argument).unwrap());
+    assert_eq!(logged.kind, LoggedKind::One(PeerId::parse("b#3").unwrap()));
+    assert_eq!(event[0], "webrtc:offer");
+    assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
+    assert_eq!(event[1]["to"], "b#3");
+    assert_eq!(event[1]["offer"]["sdp"], "v=0\r\n");
+    assert_eq!(event[1]["user"]["name"], "Ann");
+    assert_eq!(event[1]["roomId"], "R");
+}
+
+#[test]
+fn whoever_is_in_no_room_or_in_the_lobby_signals_nobody() {
+    let waiting = Place { state: ConnectionState::Waiting, ..place(Role::Participant) };
+    for place in [None, Some(&waiting)] {
+        for (name, argument) in [
+            ("webrtc:offer", json!({ "to": "b", "offer": { "sdp": "" } })),
+            ("webrtc:answer", json!({ "to": "b", "answer": { "sdp": "" } })),
+            ("webrtc:ice-candidate", json!({ "to": "b", "candidate": null })),
+            ("webrtc:connection-state", json!({ "to": "b", "state": "connected" })),
+            ("webrtc:renegotiation-needed", json!({ "to": "b" })),
+            ("participant:update-media-state", json!({ "videoEnabled": false })),
+            ("webrtc:screen-share", json!({ "enabled": true })),
+            ("chat:message", json!({ "message": "hi" })),
+            ("chat:typing", json!({ "isTyping": true })),
+            ("chat:history", json!({})),
+            ("webrtc:get-stats", json!({})),
+        ] {
+            assert_eq!(ask(place, name, &argument).unwrap_err().code, Code::NotInRoom, "{name}");
+        }
+    }
+}
+
+#[test]
+fn only_the_host_ends_the_call() {
+    for role in [Role::Guest, Role::Participant, Role::Moderator] {
+        assert_eq!(ask(Some(&place(role)), "room:end-call", &json!({})).unwrap_err().code, Code::HostRequired);
+    }
+    assert!(matches!(ask(Some(&place(Role::Host)), "room:end-call", &json!({})), Ok(Effect::EndCall(_))));
+    let elsewhere = ask(Some(&place(Role::Host)), "room:end-call", &json!({ "roomId": "OTHER" }));
+    assert_eq!(elsewhere.unwrap_err().code, Code::NotInRoom);
+}
+
+#[test]
+fn a_room_is_left_only_by_who_is_in_it() {
+    assert!(matches!(ask(Some(&place(Role::Guest)), "room:leave", &json!("R")), Ok(Effect::Leave)));
+    assert_eq!(ask(Some(&place(Role::Guest)), "room:leave", &json!("X")).unwrap_err().code, Code::NotInRoom);
+    assert_eq!(ask(None, "room:leave", &json!({})).unwrap_err().code, Code::NotInRoom);
+}
+
+#[test]
+fn media_rest_on_the_settings_for_whom_the_moderators_look_after_and_on_nothing_for_these() {
+    let change = MediaChange { video_enabled: Some(true), audio_enabled: None, screen_share_enabled: Some(false) };
+    let wish = json!({ "videoEnabled": true, "screenShareEnabled": false });
+    for role in [Role::Guest, Role::Participant, Role::Moderator, Role::Host] {
+        let (rests_on, unmuting_rests_on) = match role {
+            Role::Guest | Role::Participant => (
+                ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"],
+                "allowParticipantUnmute",
+            ),
+            Role::Moderator | Role::Host => (["", "", ""], ""),
+        };
+        let expected = MediaSwitch { change, role, rests_on, unmuting_rests_on };
+        let (logged, event) = logged(ask(Some(&place(role)), "participant:update-media-state", &wish).unwrap());
+        assert_eq!(logged.kind, LoggedKind::Media(expected));
+        assert_eq!(event[0], "participant:media-state-changed");
+        assert_eq!(event[1]["peerId"], "0000000000000000000000aa#2");
+        assert_eq!(event[1]["mediaState"], "\u{4}", "what it is then, only the script knows");
+    }
+    for name in ["webrtc:screen-share", "participant:screen-share-changed"] {
+        let (logged, event) = logged(ask(Some(&place(Role::Guest)), name, &json!({ "enabled": true })).unwrap());
+        let LoggedKind::Media(switch) = logged.kind else { panic!("{logged:?}") };
+        let alone = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(true) };
+        assert_eq!(switch.change, alone);
+        assert_eq!((&event[0], &event[1]["enabled"]), (&json!("participant:screen-share-changed"), &json!(true)));
+        assert_eq!(event[1]["user"]["name"], "Ann");
+    }
+}
+
+#[test]
+fn a_setting_that_is_off_is_refused_in_words_of_its_own() {
+    for setting in ["videoEnabled", "audioEnabled", "screenShareEnabled", "allowParticipantUnmute", "chatEnabled"] {
+        let (refusal, other) = (super::media::off(setting), super::media::off("something else"));
+        assert_eq!(refusal.code, Code::Forbidden);
+        assert_ne!(refusal.message, other.message);
+    }
+}
+
+#[test]
+fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
+    let argument = json!({ "message": "<b>\"hi\"</b>", "id": "mine", "to": "b#2", "from": "somebody-else" });
+    let (logged, event) = logged(ask(Some(&place(Role::Guest)), "chat:message", &argument).unwrap());
+    assert_eq!(event[1]["message"], "<b>\"hi\"</b>");
+    assert_eq!((&event[1]["id"], &event[1]["to"]), (&json!("6955b9000000000000000007"), &json!("b#2")));
+    assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
+    assert_eq!(logged.dedupe.as_deref(), Some("mine"));
+    let to = Some(PeerId::parse("b#2").unwrap());
+    let timestamp = "2026-01-01T00:00:00.000Z".into();
+    assert_eq!(logged.kind, LoggedKind::Chat { to, id: "6955b9000000000000000007".into(), timestamp });
+}
+
+#[test]
+fn typing_is_told_in_passing_and_history_asked_for() {
+    let place = place(Role::Guest);
+    let typing = ask(Some(&place), "chat:typing", &json!({ "isTyping": true })).unwrap();
+    let Effect::Hint { event, rests_on: "chatEnabled" } = typing else { panic!("{typing:?}") };
+    assert!(event.starts_with("\"chat:typing\",{") && event.contains("\"isTyping\":true"), "{event}");
+    let history = ask(Some(&place), "chat:history", &json!({ "before": "m7" })).unwrap();
+    let Effect::History(wanted) = history else { panic!("{history:?}") };
+    assert_eq!((wanted.before.as_deref(), wanted.limit), (Some("m7"), 50));
+}
+
+#[test]
+fn the_figures_of_the_call_are_for_who_runs_it() {
+    for (role, all) in [(Role::Guest, false), (Role::Participant, false), (Role::Moderator, true), (Role::Host, true)] {
+        let stats = ask(Some(&place(role)), "webrtc:get-stats", &json!({})).unwrap();
+        assert!(matches!(stats, Effect::Stats { of_the_call } if of_the_call == all), "{role:?}: {stats:?}");
+    }
+}
+
+#[test]
+fn rooms_are_made_by_users_and_entered_by_name() {
+    let (guest, nameless) = (user("guest-0123456789abcdef"), {
+        let mut nameless = user("guest-0123456789abcdef");
+        nameless.name.clear();
+        nameless
+    });
+    assert_eq!(ask_as(&guest, None, "room:create", &json!({})).unwrap_err().code, Code::Unauthorized);
+    assert!(matches!(ask(None, "room:create", &json!({ "title": "T" })), Ok(Effect::Create(_))));
+    let seats = ask(None, "room:create", &json!({ "maxParticipants": 1 }));
+    assert_eq!(seats.unwrap_err().code, Code::ValidationError);
+    assert_eq!(ask_as(&nameless, None, "room:join", &json!({ "roomId": "R" })).unwrap_err().code, Code::Unauthorized);
+    for name in ["x", "a\u{7}b"] {
+        let join = ask_as(&nameless, None, "room:join", &json!({ "roomId": "R", "guestName": name }));
+        assert_eq!(join.unwrap_err().code, Code::ValidationError, "{name:?}");
+    }
+    let join = json!({ "roomId": "R", "guestName": "Bo" });
+    assert!(matches!(ask_as(&nameless, None, "room:join", &join), Ok(Effect::Join(_))));
+    let again = ask(Some(&place(Role::Participant)), "room:join", &json!({ "roomId": "R" }));
+    assert_eq!(again.unwrap_err().code, Code::AlreadyInRoom);
+}
+
+#[test]
+fn a_candidate_to_somebody_gone_makes_no_noise() {
+    let candidate = json!({ "to": "b", "candidate": { "candidate": "" } });
+    let (quiet, _) = logged(ask(Some(&place(Role::Guest)), "webrtc:ice-candidate", &candidate).unwrap());
+    let offer = json!({ "to": "b", "offer": { "sdp": "" } });
+    let (loud, _) = logged(ask(Some(&place(Role::Guest)), "webrtc:offer", &offer).unwrap());
+    assert!(!quiet.loud && loud.loud);
+}

@@ -1,0 +1,51 @@
+//! The bodies of requests and answers: frames to payloads and back.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use switchboard_core::wire::engine_io::{Packet, SEPARATOR};
+
+use super::super::CloseReason;
+use crate::send_queue::Frame;
+
+/// Packets in one POST.
+const MAX_PACKETS: usize = 4096;
+
+/// The answer that says nothing.
+pub(super) fn noop() -> Bytes {
+    Packet::Noop.encode().into()
+}
+
+/// The packets of a body.
+///
+/// # Errors
+/// It is no payload, or has too many.
+pub(super) fn decode(body: &str) -> Result<VecDeque<Frame>, CloseReason> {
+    let malformed = CloseReason::ProtocolError("malformed Engine.IO payload");
+    let mut frames = VecDeque::new();
+    for text in body.split(SEPARATOR) {
+        if frames.len() == MAX_PACKETS {
+            return Err(CloseReason::ProtocolError("too many packets in a payload"));
+        }
+        frames.push_back(match Packet::decode(text).map_err(|_| malformed)? {
+            Packet::Binary(bytes) => Frame::Binary(bytes.into_owned().into()),
+            _ => Frame::Text(text.into()),
+        });
+    }
+    Ok(frames)
+}
+
+/// The body that carries these packets.
+pub(super) fn encode(frames: &[Frame]) -> Bytes {
+    let mut out = String::with_capacity(frames.iter().map(|frame| frame.bytes().len() + 1).sum());
+    for (i, frame) in frames.iter().enumerate() {
+        if i > 0 {
+            out.push(SEPARATOR);
+        }
+        match frame {
+            Frame::Text(text) => out.push_str(text),
+            Frame::Binary(bytes) => Packet::Binary((&**bytes).into()).encode_into(&mut out),
+        }
+    }
+    out.into()
+}

@@ -1,0 +1,62 @@
+//! What must hold for any bytes: nothing panics, and what is read is written and read again the same. `make fuzz` looks for bytes that
+//! break it; `common/tests/corpus.rs` tries the corpus and changes of it with every test run.
+
+use serde_json::value::RawValue;
+use switchboard_core::wire::client_event::{self, ClientEvent, Limits};
+use switchboard_core::wire::envelope::Envelope;
+use switchboard_core::wire::offset::Offset;
+use switchboard_core::wire::{engine_io, socket_io};
+
+/// More than any test needs.
+const MAX_PACKETS: usize = 64;
+const MAX_ATTACHMENTS: usize = 10;
+
+/// Engine.IO: one packet, and a long-polling payload.
+pub(crate) fn engine_io(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(packet) = engine_io::Packet::decode(text) {
+        assert_eq!(engine_io::Packet::decode(&packet.encode()).as_ref(), Ok(&packet));
+    }
+    if let Ok(packets) = engine_io::decode_payload(text, MAX_PACKETS) {
+        assert!((1..=MAX_PACKETS).contains(&packets.len()));
+        let again = engine_io::encode_payload(&packets);
+        assert_eq!(engine_io::decode_payload(&again, MAX_PACKETS), Ok(packets));
+    }
+}
+
+/// Socket.IO: one packet.
+pub(crate) fn socket_io(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(packet) = socket_io::Packet::decode(text, MAX_ATTACHMENTS) {
+        let again = packet.encode();
+        assert_eq!(socket_io::Packet::decode(&again, MAX_ATTACHMENTS), Ok(packet));
+    }
+}
+
+/// A client's event: its name, a line feed, and the JSON of its argument. What passes through is within its limit, and JSON.
+pub(crate) fn client_event(data: &[u8]) {
+    let Some((name, argument)) = std::str::from_utf8(data).ok().and_then(|text| text.split_once('\n')) else { return };
+    let Ok(argument) = RawValue::from_string(argument.to_owned()) else { return };
+    let limits = Limits { sdp: 256, candidate: 64, chat: 20 };
+    match client_event::parse(name, Some(&argument), &limits) {
+        Err(refusal) => assert!(!refusal.message.is_empty()),
+        Ok(ClientEvent::Signal(signal)) => {
+            for (_, value) in signal.body {
+                assert!(value.get().len() <= limits.sdp);
+                assert!(serde_json::from_str::<&RawValue>(value.get()).is_ok());
+            }
+        }
+        Ok(ClientEvent::Chat(chat)) => assert!((1..=limits.chat).contains(&chat.message.chars().count())),
+        Ok(_) => {}
+    }
+}
+
+/// What scripts publish, and the offsets that clients give back.
+pub(crate) fn envelope(data: &[u8]) {
+    if let Some(Envelope::Event { event, .. }) = Envelope::parse(data) {
+        assert!(event.starts_with('"') && data.ends_with(event.as_bytes()));
+    }
+    if let Some(offset) = std::str::from_utf8(data).ok().and_then(Offset::parse) {
+        assert_eq!(Offset::parse(&offset.to_string()), Some(offset));
+    }
+}

@@ -1,0 +1,183 @@
+//! The pure parts of an event's way through a node, each as a function of prepared input: `benches/pure` times them, and
+//! `examples/instructions` runs them under callgrind, which counts the same on a busy machine as on an idle one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use switchboard_rules::{Effect, Place, SessionView, Stamp, handle};
+use switchboard_core::domain::{
+    CallId, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
+};
+use switchboard_core::wire::client_event::{self, Limits};
+use switchboard_core::wire::envelope::Envelope;
+use switchboard_core::wire::offset::Offset;
+use switchboard_core::wire::{engine_io, server_event, socket_io};
+
+const ALICE: &str = "65a000000000000000000001";
+const BOB: &str = "65a000000000000000000002";
+
+/// A case: what it is called, and what it does; the answer keeps it from being optimised away.
+pub type Case = (&'static str, fn(&Input) -> usize);
+
+/// All cases.
+pub const CASES: &[Case] = &[
+    ("decode_offer", decode_offer),
+    ("decode_candidate", decode_candidate),
+    ("parse_offer", parse_offer),
+    ("handle_offer", handle_offer),
+    ("handle_chat", handle_chat),
+    ("parse_envelope", parse_envelope),
+    ("parse_offset", parse_offset),
+    ("encode_user_joined", encode_user_joined),
+];
+
+/// What the cases work on: an offer of 1 KiB, as a browser's is without its media, and what belongs to it.
+#[derive(Debug)]
+pub struct Input {
+    offer: String,
+    candidate: String,
+    offer_argument: Box<RawValue>,
+    chat_argument: Box<RawValue>,
+    envelope: Bytes,
+    user: PublicUser,
+    user_json: String,
+    place: Place,
+}
+
+impl Input {
+    /// Prepares it.
+    ///
+    /// # Panics
+    /// When what is written here is no longer valid.
+    #[must_use]
+    pub fn prepare() -> Self {
+        let sdp = "v=0\\r\\n".to_owned() + &"a=fmtp:111 minptime=10;useinbandfec=1\\r\\n".repeat(25);
+        let offer = format!(r#"{{"to":"{BOB}","offer":{{"type":"offer","sdp":"{sdp}"}}}}"#);
+        let candidate = "candidate:842163049 1 udp 1677729535 192.0.2.1 46154 typ srflx raddr 0.0.0.0 rport 0";
+        let candidate = format!(r#"{{"to":"{BOB}","candidate":{{"candidate":"{candidate}","sdpMLineIndex":0}}}}"#);
+        let chat = r#"{"message":"Can everybody see my screen?"}"#;
+        let user = PublicUser::new(UserId::parse(ALICE).expect("an id"), "Alice".to_owned(), None);
+        let user_json = serde_json::to_string(&user).expect("a user is JSON");
+        let event = format!(
+            r#""webrtc:offer",{{"from":"{ALICE}","to":"{BOB}","offer":{{"type":"offer","sdp":"{sdp}"}},"user":{user_json},"roomId":"ABCDEF123456"}}"#
+        );
+        let raw = |text: String| RawValue::from_string(text).expect("JSON");
+        Self {
+            envelope: Bytes::from(format!("1700000000000-0 ABCDEF123456 1f - {event}")),
+            offer_argument: raw(offer.clone()),
+            chat_argument: raw(chat.to_owned()),
+            offer: format!(r#"4217["webrtc:offer",{offer}]"#),
+            candidate: format!(r#"42["webrtc:ice-candidate",{candidate}]"#),
+            user,
+            user_json,
+            place: place(),
+        }
+    }
+}
+
+fn place() -> Place {
+    let meta = RoomMeta {
+        call_id: CallId::parse("65a0000000000000000000ff").expect("an id"),
+        name: "A call".to_owned(),
+        host: UserId::parse(BOB).expect("an id"),
+        call_type: CallType::Public,
+        settings: CallSettings::default(),
+        max_participants: 10,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: "2026-01-01T00:00:00.000Z".to_owned(),
+        locked: false,
+        version: 1,
+    };
+    Place {
+        room: RoomId::parse("ABCDEF123456").expect("an id"),
+        peer: PeerId::parse(ALICE).expect("an id"),
+        role: Role::Participant,
+        state: ConnectionState::Connected,
+        meta: Arc::new(meta),
+    }
+}
+
+fn decode(frame: &str) -> usize {
+    let Ok(engine_io::Packet::Message(message)) = engine_io::Packet::decode(frame) else { return 0 };
+    match socket_io::Packet::decode(&message, 0) {
+        Ok(socket_io::Packet::Event(event)) => event.args.len(),
+        _ => 0,
+    }
+}
+
+/// A frame's text, to the event's name and arguments.
+#[inline(never)]
+fn decode_offer(input: &Input) -> usize {
+    decode(&input.offer)
+}
+
+/// The same of a short one.
+#[inline(never)]
+fn decode_candidate(input: &Input) -> usize {
+    decode(&input.candidate)
+}
+
+/// The arguments' text, to a typed event.
+#[inline(never)]
+fn parse_offer(input: &Input) -> usize {
+    let parsed = client_event::parse("webrtc:offer", Some(&input.offer_argument), &Limits::default());
+    usize::from(parsed.is_ok())
+}
+
+fn ask(input: &Input, name: &str, argument: &RawValue) -> usize {
+    let session = SessionView { user: &input.user, user_json: &input.user_json, place: Some(&input.place) };
+    let stamp = Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 };
+    let parsed = client_event::parse(name, Some(argument), &Limits::default());
+    match parsed.and_then(|event| handle(event, &session, stamp)) {
+        Ok(Effect::Log(logged)) => logged.event.len(),
+        _ => 0,
+    }
+}
+
+/// The arguments' text, to the event that receivers get.
+#[inline(never)]
+fn handle_offer(input: &Input) -> usize {
+    ask(input, "webrtc:offer", &input.offer_argument)
+}
+
+/// The same of a chat message.
+#[inline(never)]
+fn handle_chat(input: &Input) -> usize {
+    ask(input, "chat:message", &input.chat_argument)
+}
+
+/// What Redis publishes, to whom it is for and what it is.
+#[inline(never)]
+fn parse_envelope(input: &Input) -> usize {
+    match Envelope::parse(&input.envelope) {
+        Some(Envelope::Event { event, .. }) => event.len(),
+        _ => 0,
+    }
+}
+
+/// What a client presents when it comes back.
+#[inline(never)]
+fn parse_offset(_: &Input) -> usize {
+    usize::from(Offset::parse("1700000000000-17.ABCDEF123456").is_some())
+}
+
+/// What a room is told of somebody who comes.
+#[inline(never)]
+fn encode_user_joined(input: &Input) -> usize {
+    server_event::user_joined_template(&input.user).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_does_what_it_is_to_measure() {
+        let input = Input::prepare();
+        for (name, case) in CASES {
+            assert!(case(&input) > 0, "{name}");
+        }
+    }
+}
