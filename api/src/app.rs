@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
-use switchboard_core::ClusterKey;
 use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens};
+use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
 use switchboard_rooms::{Door, Revocations, Rooms, StoreError};

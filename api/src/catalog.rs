@@ -1,14 +1,16 @@
 //! What the api measures.
 
-use switchboard_core::metric_catalog::{
-    Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads,
-};
+use switchboard_core::metric_catalog::{Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads};
 
 use crate::audit;
 
 /// The lists of every crate that this service is made of.
-pub const ALL: [&[Metric]; 4] =
-    [switchboard_auth::metrics::METRICS, switchboard_rooms::metrics::METRICS, switchboard_records::metrics::METRICS, METRICS];
+pub const ALL: [&[Metric]; 4] = [
+    switchboard_auth::metric_catalog::METRICS,
+    switchboard_rooms::metric_catalog::METRICS,
+    switchboard_records::metric_catalog::METRICS,
+    METRICS,
+];
 
 /// Every metric of the api's own.
 pub const METRICS: &[Metric] = &[

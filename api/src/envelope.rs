@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_auth::random_id;
-use switchboard_runtime::config::OriginsConfig;
 use switchboard_core::domain::{Code, FieldError, Refusal};
+use switchboard_runtime::config::OriginsConfig;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 

@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{client_address, network};
-use switchboard_runtime::config::Env;
 use switchboard_core::domain::{Code, RoomId};
 use switchboard_rooms::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
 use switchboard_rooms::{Rate, Spent};
+use switchboard_runtime::config::{Env, passcode_rates};
 
 use crate::app::App;
 use crate::error::Problem;
@@ -96,7 +96,7 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "6000/60"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
-        let passcode = PasscodeRates::from_env(env, on);
+        let passcode = passcode_rates(env, on);
         Self { sign_in, join, write, read, passcode, trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16) }
     }
 
@@ -187,7 +187,11 @@ impl Limits {
 
     fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
         let Peer(peer) = extensions.get::<Peer>()?;
-        Some(network(client_address(headers, *peer, self.rates.trusted_hops)))
+        Some(network(client_address(
+            headers.get_all("x-forwarded-for").iter().map(http::HeaderValue::as_bytes),
+            *peer,
+            self.rates.trusted_hops,
+        )))
     }
 }
 

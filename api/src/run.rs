@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use switchboard_runtime::admin::{self, Readiness};
-use switchboard_core::ClusterKey;
 use switchboard_auth::{Hasher, Tokens, WebhookKey, random_id};
+use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
-use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Revocations, RoomOptions, Rooms, StoreError};
+use switchboard_runtime::admin::{self, Readiness};
 use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

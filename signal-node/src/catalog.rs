@@ -1,12 +1,15 @@
 //! What a signaling node measures.
 
-use switchboard_core::metric_catalog::{
-    Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads,
-};
+use switchboard_core::metric_catalog::{Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads};
 
 /// The lists of every crate that this node is made of.
-pub const ALL: [&[Metric]; 5] =
-    [switchboard_socketio::metrics::METRICS, switchboard_auth::metrics::METRICS, switchboard_rooms::metrics::METRICS, switchboard_records::metrics::METRICS, METRICS];
+pub const ALL: [&[Metric]; 5] = [
+    switchboard_socketio::metric_catalog::METRICS,
+    switchboard_auth::metric_catalog::METRICS,
+    switchboard_rooms::metric_catalog::METRICS,
+    switchboard_records::metric_catalog::METRICS,
+    METRICS,
+];
 
 /// Every metric of the node's own.
 pub const METRICS: &[Metric] = &[

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use switchboard_core::ClusterKey;
+use switchboard_core::domain::NodeId;
+use switchboard_core::wire::client_event;
+use switchboard_rooms::{LaneOptions, RoomOptions};
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
+    passcode_rates,
 };
-use switchboard_core::domain::NodeId;
-use switchboard_rooms::rate_limit::PasscodeRates;
-use switchboard_rooms::{LaneOptions, RoomOptions};
-use switchboard_core::wire::client_event;
 
 use crate::dispatcher::SessionLimits;
 use crate::drain::Drain;
@@ -200,7 +200,7 @@ fn sockets(env: &mut Env) -> SocketsConfig {
         },
         sessions: SessionLimits {
             create: env.rate("RATE_ROOM_CREATE", "20/60").filter(|_| rates),
-            passcode: PasscodeRates::from_env(env, rates),
+            passcode: passcode_rates(env, rates),
             events: client_event::Limits {
                 sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
                 candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),

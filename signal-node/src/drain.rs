@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::domain::DisconnectReason;
-use switchboard_rooms::Partition;
 use switchboard_core::wire::server_event::encode;
+use switchboard_rooms::Partition;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::hub::{Hub, Link, told};
-use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::Server;
+use switchboard_socketio::send_queue::Message;
 
 /// Between two steps. Sockets are closed in steps, so that the other nodes see their clients come in a stream and not in a wave.
 const STEP: Duration = Duration::from_millis(100);

@@ -23,13 +23,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use switchboard_runtime::admin::{self, Readiness};
-use switchboard_core::ClusterKey;
 use switchboard_auth::password::Hasher;
 use switchboard_auth::token::Tokens;
-use switchboard_rooms::rate_limit::RateLimiter;
+use switchboard_core::ClusterKey;
 use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Bus, Revocations, Rooms, StoreError};
+use switchboard_runtime::admin::{self, Readiness};
 use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -45,8 +45,8 @@ use mender::Mender;
 use neighbours::Neighbours;
 use pulse::Pulse;
 use roster::Roster;
-use switchboard_socketio::{Peers, Server, SocketIo, TransportConfig};
 use switchboard_socketio::workers::Workers;
+use switchboard_socketio::{Peers, Server, SocketIo, TransportConfig};
 
 /// How long a probe waits for Redis: less than load balancers wait for the probe.
 const GLANCE: Duration = Duration::from_millis(200);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use switchboard_core::domain::{DisconnectReason, NodeId, RoomMeta};
-use switchboard_rooms::{CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_rooms::{CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{CatchUp, Holding, Hub, Link};

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use switchboard_rooms::Rooms;
 use switchboard_core::wire::server_event::encode;
+use switchboard_rooms::Rooms;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use switchboard_socketio::send_queue::Message;
 use crate::roster::Roster;
+use switchboard_socketio::send_queue::Message;
 
 /// Between two questions.
 const ASK: Duration = Duration::from_millis(500);

@@ -119,7 +119,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use switchboard_socketio::send_queue::{SendQueueLimits, Queue};
+    use switchboard_socketio::send_queue::{Queue, SendQueueLimits};
 
     fn socket() -> (SendQueue, Arc<Queue>) {
         SendQueue::detached(SendQueueLimits { bytes: 1000, messages: 10 })

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::BusEvent;
 use switchboard_rooms::bus::Sink;
-use switchboard_core::wire::envelope::Envelope;
 
 use crate::mender::Mender;
 

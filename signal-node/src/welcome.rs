@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use switchboard_core::domain::{Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId};
-use switchboard_rooms::{LogId, Snapshot};
 use switchboard_core::wire::server_event::encode;
+use switchboard_rooms::{LogId, Snapshot};
 
 use crate::hub::{Holding, Welcome};
 use switchboard_socketio::send_queue::Message;

@@ -1,7 +1,7 @@
 use api::limits::RatesConfig;
 use serde_json::json;
-use switchboard_core::ClusterKey;
 use switchboard_auth::{Kind, Tokens};
+use switchboard_core::ClusterKey;
 use switchboard_core::domain::{PublicUser, Role, RoomId, UserId};
 use switchboard_rooms::rate_limit::PasscodeRates;
 use switchboard_rooms::{By, Door, Left, Order, Ordered, Proof, Rate};

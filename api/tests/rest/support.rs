@@ -12,16 +12,16 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use switchboard_core::ClusterKey;
 use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens, TurnCredentials};
-use switchboard_runtime::config::{Env, OriginsConfig};
+use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
 };
-use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_records::{CallChange, CallFact, ChatMessage, Present, Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Door, Join, Joined, Proof, Revocations, RoomOptions, Rooms, Seat};
+use switchboard_runtime::config::{Env, OriginsConfig};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 

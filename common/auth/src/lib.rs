@@ -1,6 +1,6 @@
 //! Who somebody is: tokens, passwords, the credentials for TURN, the keys of nodes and operators, and the signature of webhooks.
 
-pub mod metrics;
+pub mod metric_catalog;
 pub mod operator;
 pub mod password;
 pub mod token;

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use devcluster::ports;
 use devcluster::process::{Process, Spec, find_program, retry};
 use switchboard_auth::{IceConfig, IceServer};
-use switchboard_runtime::config::{Env, IceSettings};
 use switchboard_core::domain::UserId;
+use switchboard_runtime::config::{Env, IceSettings};
 
 const SECRET: &str = "a-secret-of-coturn-and-the-cluster";
 const TTL: u64 = 600;

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-
 /// The client's address, behind `trusted_hops` proxies. Each of them appends the address it saw, so the client's is that many from the end.
 /// `forwarded_for` are the values of every `X-Forwarded-For` line, in order. A list that is shorter or malformed did not pass them all: then the peer's own address counts.
 #[must_use]

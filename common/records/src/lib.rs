@@ -13,7 +13,7 @@ mod error;
 mod fact_updates;
 mod facts;
 mod figures;
-pub mod metrics;
+pub mod metric_catalog;
 mod people;
 mod sessions;
 mod stored;

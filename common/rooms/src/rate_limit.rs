@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use switchboard_core::domain::RoomId;
 use crate::Rooms;
+use switchboard_core::domain::RoomId;
 use switchboard_core::domain::{Rate, Spent};
 
 /// What is counted, each by itself: the values of the metrics' label. Who counts something else adds it here, so that its series are there

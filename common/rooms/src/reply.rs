@@ -6,7 +6,9 @@ use bytes::Bytes;
 use redis::Value;
 
 use super::{LogEntry, LogId, RoomMeta, RoomStats, Snapshot, Stay, StoreError};
-use switchboard_core::domain::{CallId, ConnectionState, Generation, MediaState, Participant, PeerId, Role, Timestamp, UserId};
+use switchboard_core::domain::{
+    CallId, ConnectionState, Generation, MediaState, Participant, PeerId, Role, Timestamp, UserId,
+};
 
 /// An answer that makes no sense, named by what was expected.
 pub(super) fn unexpected(what: &str) -> StoreError {

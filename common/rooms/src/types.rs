@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 
 pub use switchboard_core::domain::RoomMeta;
-pub use switchboard_core::wire::LogId;
 use switchboard_core::domain::{
     ConnectionState, Generation, MediaState, Participant, PeerId, PublicUser, Role, RoomId, SessionHandle, UserId,
 };
+pub use switchboard_core::wire::LogId;
 
 /// A seat that this process holds: the key to every operation of a seated session.
 ///

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use switchboard_core::domain::{
-    Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp,
-};
+use switchboard_core::domain::{Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp};
 
 /// A session at the moment of an event.
 #[derive(Clone, Copy, Debug)]

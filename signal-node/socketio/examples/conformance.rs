@@ -7,8 +7,8 @@ use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
-use switchboard_socketio::{Server, TransportConfig};
 use switchboard_socketio::workers::Workers;
+use switchboard_socketio::{Server, TransportConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::carrier::Carrier;
 use super::{CloseReason, DisconnectReason, Handshake, Namespace, Timeouts, TransportConfig};
-use crate::send_queue::{Control, Frame, SendQueue, Queue};
+use crate::send_queue::{Control, Frame, Queue, SendQueue};
 
 /// What serves Engine.IO sessions: Socket.IO, or anything else that exchanges messages.
 pub trait Service: Send + Sync + 'static {

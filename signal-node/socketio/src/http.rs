@@ -25,7 +25,7 @@ use super::server::{Place, Shared};
 use super::stall::Stall;
 use super::websocket::WebSocket;
 use super::{Handshake, Peers, TransportConfig, TransportKind, handover, peers};
-use crate::send_queue::{Frame, SendQueueLimits, Queue};
+use crate::send_queue::{Frame, Queue, SendQueueLimits};
 
 /// Of this node's own making, or as another node sends it.
 pub(super) type Body = Either<Full<Bytes>, Incoming>;
@@ -296,7 +296,11 @@ fn handshake(
     let headers = request.headers();
     Handshake {
         sid: config.peers.as_ref().map_or_else(peers::random_sid, Peers::new_sid).into(),
-        address: client_address(headers, peer, config.trusted_hops),
+        address: client_address(
+            headers.get_all("x-forwarded-for").iter().map(http::HeaderValue::as_bytes),
+            peer,
+            config.trusted_hops,
+        ),
         origin: text(headers, &ORIGIN),
         user_agent: text(headers, &USER_AGENT),
         query: request.uri().query().unwrap_or_default().to_owned(),

@@ -9,7 +9,7 @@ mod engine;
 mod frame;
 mod handover;
 mod http;
-pub mod metrics;
+pub mod metric_catalog;
 mod peers;
 mod polling;
 mod rate;
@@ -19,8 +19,8 @@ mod socketio;
 mod stall;
 mod tunnel;
 mod websocket;
-pub mod workers;
 mod well;
+pub mod workers;
 
 pub use app::{Application, ConnectError, ConnectRequest, Connected, Event, Handshake, Namespace, TransportKind};
 pub use close::{CloseReason, DisconnectReason};

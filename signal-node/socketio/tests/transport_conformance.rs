@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use switchboard_socketio::TransportConfig;
 use support::poller::Poller;
 use support::{Client, PATIENCE, Running, config, echo, start_routes};
+use switchboard_socketio::TransportConfig;
 use tokio_tungstenite::tungstenite::Error;
 
 const ENGINE: &str = "/engine.io/";

@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use switchboard_socketio::{CloseReason, Directory, Peers, Service, SocketIo};
 use support::echo::EngineEcho;
 use support::poller::Poller;
 use support::probe::{FENCED, Probe};
 use support::{Client, Nodes, PATIENCE, Running, config, ending, http, start_nodes};
 use switchboard_core::ClusterKey;
+use switchboard_socketio::{CloseReason, Directory, Peers, Service, SocketIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;

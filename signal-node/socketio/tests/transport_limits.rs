@@ -6,8 +6,8 @@ mod support;
 
 use std::time::Duration;
 
-use switchboard_socketio::{AllowedOrigins, CloseReason};
 use support::{Client, PATIENCE, QUERY, config, ending, http, refused, start_echo, start_probe};
+use switchboard_socketio::{AllowedOrigins, CloseReason};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use switchboard_socketio::{CloseReason, TransportConfig};
 use support::echo::EngineEcho;
 use support::poller::Poller;
 use support::probe::FENCED;
 use support::{Client, PATIENCE, Running, config, ending, start, start_echo, start_probe};
+use switchboard_socketio::{CloseReason, TransportConfig};
 use tokio::time::timeout;
 
 async fn start_engine(config: TransportConfig) -> Running {

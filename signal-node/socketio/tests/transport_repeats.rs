@@ -7,11 +7,11 @@ mod support;
 use std::sync::Arc;
 
 use reqwest::StatusCode;
-use switchboard_socketio::{CloseReason, Service, SocketIo};
 use support::echo::EngineEcho;
 use support::poller::Poller;
 use support::probe::Probe;
 use support::{Nodes, Running, config, ending, start, start_nodes, start_probe};
+use switchboard_socketio::{CloseReason, Service, SocketIo};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 async fn echoing(count: usize) -> Nodes {

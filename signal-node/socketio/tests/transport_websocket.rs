@@ -7,10 +7,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_socketio::{CloseReason, SocketIo};
 use support::echo::Echo;
 use support::probe::FENCED;
 use support::{Client, PATIENCE, QUERY, config, ending, start, start_echo, start_probe};
+use switchboard_socketio::{CloseReason, SocketIo};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;

@@ -6,8 +6,8 @@ use serde_json::json;
 use switchboard_core::domain::{Code, Refusal};
 use switchboard_core::wire::server_event::encode;
 
-use switchboard_socketio::send_queue::{Message, SendQueue};
 use switchboard_socketio::Event;
+use switchboard_socketio::send_queue::{Message, SendQueue};
 
 /// How an event is to be answered.
 #[derive(Debug)]

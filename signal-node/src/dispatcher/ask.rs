@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use switchboard_core::domain::{Code, ConnectionState, Refusal, Timestamp};
-use switchboard_rooms::{Hinted, RoomStats};
 use switchboard_core::wire::client_event::ChatHistory;
+use switchboard_rooms::{Hinted, RoomStats};
 
 use super::Dispatcher;
 use super::enter::unavailable;

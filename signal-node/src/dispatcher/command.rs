@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use switchboard_core::domain::{Action, Code, PeerId, Refusal, RoomMeta, UserId};
-use switchboard_rooms::{Amended, By, Order, Ordered};
 use switchboard_core::wire::client_event::Command;
+use switchboard_rooms::{Amended, By, Order, Ordered};
 
 use super::Dispatcher;
 use super::enter::unavailable;

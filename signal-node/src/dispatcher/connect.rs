@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use switchboard_auth::Identity;
 use switchboard_core::client_address::network;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
+use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{Attach, Attached, LogId, Proof, Resumed, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
-use switchboard_core::wire::offset::Offset;
 use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
 

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use switchboard_core::domain::admission::{self, Applicant};
 use switchboard_core::domain::{CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId};
-use switchboard_rooms::{
-    Created, Door, Join, Joined, LogId, Opened, Proof, Reseat, RoomMeta, Standing, StoreError,
-};
-use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
+use switchboard_rooms::{Created, Door, Join, Joined, LogId, Opened, Proof, Reseat, RoomMeta, Standing, StoreError};
+use switchboard_runtime::telemetry::traces::{TARGET, follow};
 
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info_span};
@@ -19,8 +17,8 @@ use super::exit::Exit;
 use super::session::{Entered, Session, now, stamp};
 use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
 use crate::hub::{Holding, Start};
-use switchboard_socketio::send_queue::Message;
 use crate::welcome::joined_payload;
+use switchboard_socketio::send_queue::Message;
 
 /// How often admission is decided again when the room changed meanwhile.
 const TRIES: u32 = 5;

@@ -23,28 +23,28 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_core::ClusterKey;
 use switchboard_auth::password::Hasher;
 use switchboard_auth::token::Tokens;
 use switchboard_auth::turn::IceConfig;
+use switchboard_core::ClusterKey;
 use switchboard_core::domain::{Code, ConnectionState, DisconnectReason, NodeId};
-use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
-use switchboard_records::Records;
-use switchboard_rooms::{Rate, Revocations, Rooms};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
+use switchboard_records::Records;
+use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
+use switchboard_rooms::{Rate, Revocations, Rooms};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{self, CatchUp, Hub};
 use crate::mender::Mender;
 use crate::meters::{self, RelayMeters};
-use switchboard_socketio::send_queue::Message;
 use crate::roster::Roster;
-use switchboard_rules::{self, Effect};
-use switchboard_socketio::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
 use answer::Asked;
 pub use session::Session;
+use switchboard_rules::Effect;
+use switchboard_socketio::send_queue::Message;
+use switchboard_socketio::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
 
 /// How long a join or a resume waits for this node to be registered again, after it was swept or Redis lost its data: two beats.
 const FENCED_FOR: Duration = Duration::from_secs(2);
@@ -124,7 +124,7 @@ impl Application for Dispatcher {
         }
         let arguments = event.arguments();
         let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits.events);
-        let effect = parsed.and_then(|parsed| rules::handle(parsed, &session.view(), session::stamp()));
+        let effect = parsed.and_then(|parsed| switchboard_rules::handle(parsed, &session.view(), session::stamp()));
         match effect {
             Err(refusal) => asked.refuse(&refusal),
             Ok(Effect::Log(logged)) => self.log(session, logged, asked, read),

@@ -11,9 +11,9 @@ use switchboard_rooms::{Partition, Proof, Seat};
 use tokio::time::Instant;
 
 use crate::hub::{Holding, Link};
-use switchboard_socketio::send_queue::Message;
 use crate::roster::Enrolled;
 use switchboard_rules::{Place, SessionView, Stamp};
+use switchboard_socketio::send_queue::Message;
 
 /// One client's session.
 #[derive(Debug)]

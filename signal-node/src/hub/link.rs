@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use switchboard_core::domain::{
     ConnectionState, DisconnectReason, MediaChange, PeerId, RoomId, RoomMeta, SessionHandle,
 };
-use switchboard_rooms::{LogEntry, LogId, Reseat, Seat};
 use switchboard_core::wire::envelope;
 use switchboard_core::wire::news::News;
+use switchboard_rooms::{LogEntry, LogId, Reseat, Seat};
 
 use super::{close, packet};
 use switchboard_socketio::send_queue::{Message, SendQueue};

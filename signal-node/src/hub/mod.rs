@@ -12,19 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use switchboard_core::domain::{DisconnectReason, RoomId, SessionHandle};
-use switchboard_rooms::{LogId, Partition};
-use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_core::wire::news::News;
 use switchboard_core::wire::offset::Offset;
+use switchboard_rooms::{LogId, Partition};
+use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use tracing::info_span;
 
 use crate::meters::DeliveryMeter;
-use switchboard_socketio::send_queue::SendQueue;
 use link::{Arrival, Reach, What};
 pub use link::{CatchUp, Holding, Link, Start, Welcome, admission};
 use packets::hint;
 pub use packets::{close, packet, told};
+use switchboard_socketio::send_queue::SendQueue;
 
 /// Every session that is in a room, by partition and room.
 #[derive(Debug)]

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use switchboard_core::domain::{DisconnectReason, RoomId};
-use switchboard_rooms::LogId;
 use switchboard_core::wire::server_event::superseded_by;
+use switchboard_rooms::LogId;
 
-use switchboard_socketio::send_queue::{Message, SendQueue};
 use switchboard_socketio;
+use switchboard_socketio::send_queue::{Message, SendQueue};
 
 /// Closes a socket for one of the signaling's own reasons.
 pub fn close(outbox: &SendQueue, reason: DisconnectReason) {
@@ -16,8 +16,8 @@ pub fn close(outbox: &SendQueue, reason: DisconnectReason) {
 
 /// A reason in the transport's words.
 #[must_use]
-pub const fn told(reason: DisconnectReason) -> transport::DisconnectReason {
-    transport::DisconnectReason::new(reason.name(), reason.close_code())
+pub const fn told(reason: DisconnectReason) -> switchboard_socketio::DisconnectReason {
+    switchboard_socketio::DisconnectReason::new(reason.name(), reason.close_code())
 }
 
 /// The Socket.IO packet of a logged event: the event's text, with its offset as the last argument. One of a state takes the place of

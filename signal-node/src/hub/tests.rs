@@ -3,12 +3,12 @@ use std::task::{Context, Poll, Waker};
 
 use super::link::*;
 use super::*;
-use switchboard_socketio::send_queue::{Frame, SendQueueLimits, Queue};
 use bytes::Bytes;
 use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomMeta, UserId,
 };
 use switchboard_rooms::{LogEntry, Reseat, Seat};
+use switchboard_socketio::send_queue::{Frame, Queue, SendQueueLimits};
 
 const P: Partition = Partition(0);
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// A crate's catalogue and its sources.
 const CATALOGUES: [(&str, &str); 7] = [
-    ("common/auth/src/metrics.rs", "common/auth/src"),
-    ("common/rooms/src/metrics.rs", "common/rooms/src"),
-    ("common/records/src/metrics.rs", "common/records/src"),
+    ("common/auth/src/metric_catalog.rs", "common/auth/src"),
+    ("common/rooms/src/metric_catalog.rs", "common/rooms/src"),
+    ("common/records/src/metric_catalog.rs", "common/records/src"),
     ("common/runtime/src/telemetry/declare.rs", "common/runtime/src"),
-    ("signal-node/socketio/src/metrics.rs", "signal-node/socketio/src"),
+    ("signal-node/socketio/src/metric_catalog.rs", "signal-node/socketio/src"),
     ("signal-node/src/catalog.rs", "signal-node/src"),
     ("api/src/catalog.rs", "api/src"),
 ];

@@ -21,9 +21,9 @@ use tokio::time::timeout;
 
 use super::keys::Keys;
 use super::{Partition, RoomOptions, StoreError};
-use switchboard_core::domain::NodeId;
 use crate::conn::RedisUrl;
 use supervisor::{Request, Supervisor};
+use switchboard_core::domain::NodeId;
 
 /// How long a connection, or a subscription, may take.
 const PATIENCE: Duration = Duration::from_secs(2);

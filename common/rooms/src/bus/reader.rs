@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{BusEvent, Cause, Channels, PATIENCE, Sink};
+use crate::Partition;
 use crate::conn::RedisUrl;
 use crate::conn::connection::{Connection, ConnectionError};
 use crate::conn::resp::{Front, OutOfStep, front};
-use crate::Partition;
 use crate::topology::Address;
 
 /// A partition to subscribe to.

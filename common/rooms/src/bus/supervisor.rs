@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::reader::{Order, Reader, Report};
 use super::{Cause, Channels, PAUSE, Sink};
-use crate::conn::RedisUrl;
 use crate::Partition;
+use crate::conn::RedisUrl;
 use crate::topology::{Address, slot_map};
 
 /// Somebody doubts a partition's subscription.

@@ -4,10 +4,10 @@ use redis::cmd;
 use serde::Deserialize;
 
 use super::Rooms;
-use switchboard_core::domain::UserId;
 use crate::reply::{Words, entries, text};
 use crate::scripts::Script;
 use crate::*;
+use switchboard_core::domain::UserId;
 
 /// Messages read in one go.
 const PAGE: usize = 100;

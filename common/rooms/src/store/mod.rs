@@ -23,8 +23,8 @@ use super::context::Context;
 use super::reply::{Words, items, text, unexpected};
 use super::topology::Topology;
 use super::*;
-use switchboard_core::domain::{NodeId, RoomId};
 use crate::conn::RedisUrl;
+use switchboard_core::domain::{NodeId, RoomId};
 
 /// Called once with an operation's answer, in the order of the seat's operations. It must not block.
 pub type Done = Box<dyn FnOnce(Result<OpReply, StoreError>) + Send>;

@@ -8,11 +8,11 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::Rooms;
-use switchboard_core::domain::{ConnectionState, RoomId};
 use crate::context::millis;
 use crate::reply::{Words, items, text, time_ms, unexpected};
 use crate::scripts::Script;
 use crate::*;
+use switchboard_core::domain::{ConnectionState, RoomId};
 use switchboard_core::wire::server_event::{self, connection_changed_template};
 
 /// Members handled at once: a pipeline's worth that leaves room for others' calls.

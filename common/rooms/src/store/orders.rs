@@ -4,11 +4,11 @@ use redis::Cmd;
 
 use super::Rooms;
 use super::nodes::{random_hex, rfc3339_now};
-use switchboard_core::domain::{ConnectionState, PeerId, Role, RoomId};
 use crate::context::Context;
 use crate::reply::Words;
 use crate::scripts::Script;
 use crate::*;
+use switchboard_core::domain::{ConnectionState, PeerId, Role, RoomId};
 use switchboard_core::wire::people_event;
 use switchboard_core::wire::server_event::connection_changed_template;
 

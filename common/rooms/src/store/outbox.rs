@@ -6,11 +6,11 @@ use std::time::Duration;
 use redis::{Cmd, cmd};
 
 use super::Rooms;
-use switchboard_core::domain::{CallId, PeerId, RoomId, UserId};
 use crate::context::millis;
 use crate::reply::{Words, entries, unexpected};
 use crate::scripts::Script;
 use crate::*;
+use switchboard_core::domain::{CallId, PeerId, RoomId, UserId};
 
 impl Rooms {
     /// Takes or renews the lease of a partition's outbox; `false`: another has it.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use redis::cmd;
 
 use super::Rooms;
-use switchboard_core::domain::{CallId, Generation, PeerId, Role, RoomId, UserId};
 use crate::context::millis;
 use crate::reply::{StoredSeat, Words, items, log_entries, meta, snapshot, text, time_ms, unexpected};
 use crate::scripts::Script;
 use crate::*;
+use switchboard_core::domain::{CallId, Generation, PeerId, Role, RoomId, UserId};
 use switchboard_core::wire::server_event;
 
 impl Rooms {

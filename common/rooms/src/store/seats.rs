@@ -8,14 +8,16 @@ use redis::{Cmd, Value, cmd};
 use tokio::sync::oneshot;
 
 use super::Rooms;
-use switchboard_core::domain::{ConnectionState, Participant, PublicUser, Role, RoomId, SessionHandle};
 use crate::call::{Call, Request};
 use crate::context::{Context, millis};
 use crate::reply::{Words, log_entries, meta, snapshot, text, unexpected};
 use crate::scripts::Script;
 use crate::topology::Topology;
 use crate::*;
-use switchboard_core::wire::server_event::{Comer, PEER, connection_changed_template, participant_template, user_joined_template};
+use switchboard_core::domain::{ConnectionState, Participant, PublicUser, Role, RoomId, SessionHandle};
+use switchboard_core::wire::server_event::{
+    Comer, PEER, connection_changed_template, participant_template, user_joined_template,
+};
 
 /// Entries of the log that a resume reads: past it the session is fresh.
 const REPLAY_ENTRIES: usize = 5_000;

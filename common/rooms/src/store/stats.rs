@@ -3,9 +3,9 @@
 use redis::cmd;
 
 use super::Rooms;
-use switchboard_core::domain::RoomId;
 use crate::reply::{stats, time_ms};
 use crate::*;
+use switchboard_core::domain::RoomId;
 
 impl Rooms {
     /// The room's figures; `None` when it is not open.

@@ -6,9 +6,9 @@ use futures_util::future::try_join_all;
 use redis::{Value, cmd};
 
 use super::Rooms;
-use switchboard_core::domain::RoomId;
 use crate::reply::{items, pairs, text, unexpected};
 use crate::*;
+use switchboard_core::domain::RoomId;
 
 impl Rooms {
     /// The registered nodes, by name.

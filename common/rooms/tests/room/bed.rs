@@ -7,11 +7,11 @@ use bytes::Bytes;
 use devcluster::redis::{RedisCluster, RedisServer};
 use redis::{Cmd, FromRedisValue, cmd};
 use switchboard_core::domain::*;
+use switchboard_core::wire::envelope::Envelope;
+use switchboard_core::wire::server_event::media_changed_template;
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::*;
-use switchboard_core::wire::envelope::Envelope;
-use switchboard_core::wire::server_event::media_changed_template;
 use tokio::sync::mpsc;
 
 /// Longer than anything here takes on a busy machine.

@@ -2,8 +2,8 @@
 
 use redis::{Value, cmd};
 use switchboard_core::domain::*;
-use switchboard_rooms::*;
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_rooms::*;
 
 use super::bed::*;
 

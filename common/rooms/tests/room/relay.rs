@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use redis::cmd;
 use switchboard_core::domain::*;
-use switchboard_rooms::*;
 use switchboard_core::wire::envelope::{Audience, Envelope};
+use switchboard_rooms::*;
 
 use super::bed::*;
 

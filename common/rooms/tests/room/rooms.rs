@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use switchboard_core::domain::*;
-use switchboard_rooms::*;
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_rooms::*;
 
 use super::bed::*;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use switchboard_core::domain::*;
-use switchboard_rooms::*;
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_rooms::*;
 
 use super::bed::*;
 

@@ -1,7 +1,7 @@
 //! What a node does: its lane, its subscription, its sessions.
 
-use switchboard_rooms::LogId;
 use switchboard_core::wire::envelope::{Audience, Envelope};
+use switchboard_rooms::LogId;
 
 use super::store::Entry;
 use super::world::{Answer, Ask, Call, Phase, ToClient, World};

@@ -12,12 +12,12 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use switchboard_core::domain::Rate;
-use switchboard_core::Secret;
 pub use groups::{
     ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
     TelemetryConfig, TraceConfig, passcode_rates,
 };
+pub use switchboard_core::Secret;
+use switchboard_core::domain::Rate;
 
 /// The exit code of a process that was configured wrongly: EX_USAGE of sysexits.h.
 pub const EXIT_CONFIG: u8 = 64;

@@ -2,7 +2,7 @@
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
-use switchboard_core::metric_catalog::{Metric, Kind, counts, shows};
+use switchboard_core::metric_catalog::{Kind, Metric, counts, shows};
 
 /// Metrics of every process.
 pub(super) const PROCESS: &[Metric] = &[

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogFormat, TelemetryConfig};
-use switchboard_core::metric_switchboard_core::metric_catalog::Metric;
+use switchboard_core::metric_catalog::Metric;
 use traces::Traces;
 
 /// What kept telemetry from starting.
