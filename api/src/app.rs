@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::try_join_all;
 use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens};
+use switchboard_calls::{CallEditor, JoinAccess};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
@@ -91,6 +92,20 @@ impl App {
         let keep = self.tokens.lifetimes().access + RESUMABLE;
         try_join_all(sign_ins.iter().map(|sign_in| self.rooms.revoke(sign_in, keep))).await?;
         self.revoked.refresh(&self.rooms).await.map(drop)
+    }
+
+    /// Admission to calls.
+    #[must_use]
+    pub fn access(&self) -> JoinAccess<'_> {
+        let Parts { rooms, records, hasher, limits, .. } = &**self;
+        let (limiter, passcode_rates) = limits.passcodes();
+        JoinAccess { rooms, records, hasher, limiter, passcode_rates }
+    }
+
+    /// Changes of calls.
+    #[must_use]
+    pub fn editor(&self) -> CallEditor<'_> {
+        CallEditor { rooms: &self.rooms, records: &self.records }
     }
 
     /// Where people join a room.

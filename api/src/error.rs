@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use switchboard_calls::CallError;
 use switchboard_core::domain::{Code, Refusal};
 use switchboard_records::RecordsError;
 use switchboard_rooms::StoreError;
@@ -38,6 +39,18 @@ impl From<Code> for Problem {
 impl From<RecordsError> for Problem {
     fn from(error: RecordsError) -> Self {
         Refusal::from(error).into()
+    }
+}
+
+impl From<CallError> for Problem {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => refusal.into(),
+            CallError::NotFound => Code::CallNotFound.into(),
+            CallError::PasscodeRateExceeded(exceeded) => Self::passcode(exceeded),
+            CallError::Rooms(error) => error.into(),
+            CallError::Records(error) => error.into(),
+        }
     }
 }
 

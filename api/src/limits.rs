@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{client_address, network};
-use switchboard_core::domain::{Code, RoomId};
+use switchboard_core::domain::Code;
 use switchboard_rooms::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
 use switchboard_rooms::{Rate, Spent};
 use switchboard_runtime::config::{Env, passcode_rates};
@@ -171,18 +171,10 @@ impl Limits {
         if spent.wait.is_some() { Err(Problem::limited(counted)) } else { Ok(Some(counted)) }
     }
 
-    /// Spends one try of a call's passcode.
-    ///
-    /// # Errors
-    /// `RATE_LIMIT_EXCEEDED`.
-    pub async fn try_passcode(&self, room: &RoomId, origin: &Origin) -> Result<(), Problem> {
-        let tried = self.limiter.try_passcode(room, origin.0, self.rates.passcode).await;
-        tried.map_err(|Exceeded { rate, spent }| Problem::limited(Counted { rate, spent }))
-    }
-
-    /// Gives a try back: the passcode was right.
-    pub async fn right_passcode(&self, room: &RoomId, origin: &Origin) {
-        self.limiter.right_passcode(room, origin.0, self.rates.passcode).await;
+    /// The counter of attempts at passcodes, and its rates.
+    #[must_use]
+    pub fn passcodes(&self) -> (&RateLimiter, PasscodeRates) {
+        (&self.limiter, self.rates.passcode)
     }
 
     fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
@@ -259,6 +251,11 @@ fn seconds_up(time: std::time::Duration) -> u64 {
 
 // Which refusal a limit is.
 impl Problem {
+    /// Too many attempts at a passcode.
+    pub(crate) fn passcode(Exceeded { rate, spent }: Exceeded) -> Self {
+        Self::limited(Counted { rate, spent })
+    }
+
     /// Too many requests; the headers say when to come back.
     fn limited(counted: Counted) -> Self {
         Self { refusal: Code::RateLimitExceeded.into(), counted: Some(counted) }

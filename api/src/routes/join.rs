@@ -9,12 +9,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::{IceServer, Identity, Kind};
-use switchboard_core::domain::admission::admit;
-use switchboard_core::domain::{
-    Admission, Applicant, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId,
-};
-use switchboard_records::{CallRecord, RecordsError};
-use switchboard_rooms::{Door, Opened, Proof, Standing};
+use switchboard_calls::{Candidate, RecordRead};
+use switchboard_core::domain::{Admission, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId};
+use switchboard_records::CallRecord;
+use switchboard_rooms::Proof;
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use tracing::{Instrument as _, info_span};
 
@@ -88,25 +86,24 @@ async fn admit_to(
     origin: Origin,
 ) -> Answer<impl IntoResponse + use<>> {
     let visitor = Visitor::of(caller, &room, app.now());
-    let Found { call, door, standing } = find(&app, &room, &visitor, &origin).await?;
-    if call.status.is_over() || matches!(door, Door::Ended) {
-        return Err(Code::CallEnded.into());
-    }
-    let issued_ms = visitor.issued_ms;
-    let user = visitor.named(form.guest_name, &call)?;
-    if standing.keeps_out(issued_ms) {
-        return Err(Code::Banned.into());
-    }
-    let passcode = form.passcode.as_deref();
-    let Admission { role, waits } = decide(&app, &call, &user, passcode, standing.given, &origin).await?;
-    let present = match &door {
-        Door::Open { participants, .. } => *participants,
-        Door::Absent | Door::Ended => 0,
+    let address = origin.0;
+    let hashed = address.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.address(address));
+    let proof = Proof { issued_ms: visitor.issued_ms, address: hashed };
+    let access = app.access();
+    let found = access.find(&room, &visitor.id, &proof, RecordRead::Always).await?;
+    let user = visitor.named(form.guest_name, found.meta.call_type)?;
+    let candidate = Candidate {
+        user: &user.id,
+        issued_ms: proof.issued_ms,
+        address,
+        passcode: form.passcode.as_deref(),
+        join_token: None,
     };
-    has_place(&app, &call, &door, &user.id, role, waits).await?;
-    if app.rooms.open(&room, &call.room_meta()).await? == Opened::Ended {
-        return Err(Code::CallEnded.into());
-    }
+    let admission = access.decide(&room, &found.meta, &found.standing, candidate).await?;
+    access.check_place(&room, &found, &user.id, admission).await?;
+    access.open(&room, &found.meta).await?;
+    let (Admission { role, waits }, present) = (admission, found.participants);
+    let call = found.record.unwrap_or_else(|| CallRecord::from_room(&room, &found.meta));
     let token = if user.is_guest { Some(app.tokens.issue_guest(&user, &room)?.token) } else { None };
     let now = u64::try_from(app.now().seconds()).unwrap_or(0);
     let answer = Admitted {
@@ -153,11 +150,11 @@ impl Visitor {
     }
 
     /// As others are to see it in the call.
-    fn named(self, guest_name: Option<String>, call: &CallRecord) -> Result<PublicUser, Problem> {
+    fn named(self, guest_name: Option<String>, call_type: CallType) -> Result<PublicUser, Problem> {
         if let Some(user) = self.user {
             return Ok(user);
         }
-        if call.call_type != CallType::Public {
+        if call_type != CallType::Public {
             return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call").into());
         }
         let name = guest_name.or(self.name).ok_or_else(|| {
@@ -170,76 +167,4 @@ impl Visitor {
 fn new_guest() -> UserId {
     let text = format!("guest-{:016x}", rand::random::<u64>());
     UserId::parse(&text).expect("`guest-` and 16 hexadecimal digits are a user id")
-}
-
-/// A call, and how its room stands to the visitor.
-struct Found {
-    call: CallRecord,
-    door: Door,
-    standing: Standing,
-}
-
-/// The call by its record, or, when MongoDB is away, by what the room knows of it; and the room at this moment, in one look.
-async fn find(app: &App, room: &RoomId, visitor: &Visitor, origin: &Origin) -> Answer<Found> {
-    let address = origin.0.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.address(address));
-    let proof = Proof { issued_ms: visitor.issued_ms, address };
-    let (record, approach) =
-        tokio::join!(app.records.call_of_room_with_people(room), app.rooms.approach(room, &visitor.id, &proof));
-    let (door, standing) = approach?;
-    let call = match (record, &door) {
-        (Ok(Some(mut call)), door) => {
-            if let Door::Open { meta, .. } = door {
-                call.follow(meta);
-            }
-            call
-        }
-        // A room that a socket has just created: its record is on its way through the outbox.
-        (Ok(None) | Err(RecordsError::Unavailable(_)), Door::Open { meta, .. }) => CallRecord::from_room(room, meta),
-        (Ok(None), Door::Ended) => return Err(Code::CallEnded.into()),
-        (Ok(None), Door::Absent) => return Err(Code::CallNotFound.into()),
-        (Err(error), _) => return Err(error.into()),
-    };
-    Ok(Found { call, door, standing })
-}
-
-/// Decides as a node does: by the call's door, and by the role that its room gave this one.
-async fn decide(
-    app: &App,
-    call: &CallRecord,
-    user: &PublicUser,
-    passcode: Option<&str>,
-    given: Option<Role>,
-    origin: &Origin,
-) -> Answer<Admission> {
-    let door = call.entrance();
-    let passcode = match (call.passcode.as_deref(), passcode) {
-        (Some(stored), Some(passcode)) if door.has_passcode && *door.host != user.id => {
-            app.limits.try_passcode(&call.room, origin).await?;
-            let right = app.hasher.verify_passcode(stored, passcode).await?;
-            if right {
-                app.limits.right_passcode(&call.room, origin).await;
-            }
-            Some(right)
-        }
-        _ => None,
-    };
-    Ok(admit(&door, Applicant { user: &user.id, passcode, join_token: None, given })?)
-}
-
-/// Refuses early what the seat would be refused for; who is in the room already takes its old seat, and who waits in the lobby takes none.
-async fn has_place(app: &App, call: &CallRecord, door: &Door, user: &UserId, role: Role, waits: bool) -> Answer<()> {
-    let (participants, locked) = match door {
-        Door::Open { participants, locked, .. } => (*participants, *locked),
-        Door::Absent | Door::Ended => (0, call.locked),
-    };
-    let full = !waits && participants >= call.max_participants;
-    let shut = locked && role < Role::Moderator;
-    if !full && !shut {
-        return Ok(());
-    }
-    let seated = app.rooms.snapshot(&call.room).await?;
-    if seated.is_some_and(|room| room.seats.iter().any(|seat| seat.user_id == *user)) {
-        return Ok(());
-    }
-    Err(if full { Code::CallFull } else { Code::RoomLocked }.into())
 }

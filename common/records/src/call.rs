@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::stored::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
 use super::{ParticipantRecord, PersonRecord};
 use switchboard_core::domain::{
-    CallId, CallSettings, CallStatus, CallType, Entrance, PublicUser, RoomId, RoomMeta, Timestamp, UserId,
+    CallId, CallSettings, CallStatus, CallType, PublicUser, RoomId, RoomMeta, Timestamp, UserId,
 };
 
 /// A document of `videocalls`.
@@ -159,19 +159,6 @@ impl CallRecord {
         self.passcode.clone_from(&meta.passcode_hash);
         self.invited.clone_from(&meta.invited);
         self.revision = meta.version;
-    }
-
-    /// The rules of its door.
-    #[must_use]
-    pub fn entrance(&self) -> Entrance<'_> {
-        Entrance {
-            call_type: self.call_type,
-            host: &self.host,
-            invited: &self.invited,
-            has_passcode: self.has_passcode(),
-            waiting_room: self.settings.waiting_room_enabled,
-            auto_admit_guests: self.settings.auto_admit_guests,
-        }
     }
 
     /// Whether a passcode is asked for.

@@ -11,81 +11,48 @@ use mongodb::options::ReturnDocument;
 use super::fact_updates::updated;
 use super::stored::{date_to_bson, id_forms, id_to_bson};
 use super::{CallRecord, CallUpdate, Records, RecordsError};
-use switchboard_core::domain::{CallId, CallStatus, CallType, RoomMeta, SettingsChange, Timestamp, UserId};
+use switchboard_core::domain::{CallEdit, CallId, CallStatus, CallType, RoomMeta, Timestamp, UserId};
 
-/// What to change of a call; `None` leaves a field as it is. Over eight fields: each is one that a host can change.
-#[derive(Clone, Debug, Default)]
-pub struct CallEdit {
-    /// A new title.
-    pub title: Option<String>,
-    /// A new description.
-    pub description: Option<String>,
-    /// A new date; `Some(None)` takes it away. Only before somebody has come.
-    pub scheduled_at: Option<Option<Timestamp>>,
-    /// Who may join from now on.
-    pub call_type: Option<CallType>,
-    /// Some of the settings.
-    pub settings: SettingsChange,
-    /// Seats.
-    pub max_participants: Option<u32>,
-    /// Whether somebody new may join.
-    pub locked: Option<bool>,
-    /// A new passcode's hash; `Some(None)` takes it away.
-    pub passcode: Option<Option<String>>,
-    /// Users invited by name, instead of those before.
-    pub invited: Option<Vec<UserId>>,
+/// The update of a call whose room is not open.
+fn alone(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
+    let mut set = own_fields(edit, now);
+    set.insert("revision", doc! { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] });
+    let mut put = |field: &str, value: Option<Bson>| {
+        if let Some(value) = value {
+            set.insert(field, literal(value));
+        }
+    };
+    put("title", edit.title.as_deref().map(Bson::from));
+    put("type", edit.call_type.map(stored_type));
+    put("maxParticipants", edit.max_participants.map(|seats| Bson::from(i64::from(seats))));
+    put("locked", edit.locked.map(Bson::Boolean));
+    put("passcode", edit.passcode.as_ref().map(|hash| hash.as_deref().map_or(Bson::Null, Bson::from)));
+    put("invitedUserIds", edit.invited.as_ref().map(|ids| ids.iter().map(|id| id_to_bson(id.as_str())).collect()));
+    for (name, value) in edit.settings.iter() {
+        put(&format!("settings.{name}"), Some(Bson::Boolean(value)));
+    }
+    vec![doc! { "$set": set }]
 }
 
-impl CallEdit {
-    /// The statuses in which it may be made.
-    pub fn allowed_in(&self) -> impl Iterator<Item = CallStatus> {
-        let dated = self.scheduled_at.is_some();
-        CallStatus::ALL.into_iter().filter(move |status| {
-            if dated { CallStatus::Live.predecessors().any(|early| early == *status) } else { !status.is_over() }
-        })
-    }
+/// The update of a call whose room has the change already.
+fn after_the_room(edit: &CallEdit, room: &RoomMeta, now: Timestamp) -> Vec<Document> {
+    let mut stages = vec![own_fields(edit, now)];
+    stages.extend(updated(&CallUpdate::from(room)));
+    stages.into_iter().map(|stage| doc! { "$set": stage }).collect()
+}
 
-    /// The update of a call whose room is not open.
-    fn alone(&self, now: Timestamp) -> Vec<Document> {
-        let mut set = self.own_fields(now);
-        set.insert("revision", doc! { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] });
-        let mut put = |field: &str, value: Option<Bson>| {
-            if let Some(value) = value {
-                set.insert(field, literal(value));
-            }
-        };
-        put("title", self.title.as_deref().map(Bson::from));
-        put("type", self.call_type.map(stored_type));
-        put("maxParticipants", self.max_participants.map(|seats| Bson::from(i64::from(seats))));
-        put("locked", self.locked.map(Bson::Boolean));
-        put("passcode", self.passcode.as_ref().map(|hash| hash.as_deref().map_or(Bson::Null, Bson::from)));
-        put("invitedUserIds", self.invited.as_ref().map(|ids| ids.iter().map(|id| id_to_bson(id.as_str())).collect()));
-        for (name, value) in self.settings.iter() {
-            put(&format!("settings.{name}"), Some(Bson::Boolean(value)));
-        }
-        vec![doc! { "$set": set }]
+/// The fields that no room knows.
+fn own_fields(edit: &CallEdit, now: Timestamp) -> Document {
+    let mut set = doc! { "updatedAt": date_to_bson(now) };
+    if let Some(description) = &edit.description {
+        set.insert("description", literal(description.as_str().into()));
     }
-
-    /// The update of a call whose room has the change already.
-    fn after_the_room(&self, room: &RoomMeta, now: Timestamp) -> Vec<Document> {
-        let mut stages = vec![self.own_fields(now)];
-        stages.extend(updated(&CallUpdate::from(room)));
-        stages.into_iter().map(|stage| doc! { "$set": stage }).collect()
+    if let Some(at) = edit.scheduled_at {
+        let status = if at.is_some() { CallStatus::Scheduled } else { CallStatus::Waiting };
+        set.insert("scheduledAt", literal(at.map_or(Bson::Null, date_to_bson)));
+        set.insert("status", literal(status.as_str().into()));
     }
-
-    /// The fields that no room knows.
-    fn own_fields(&self, now: Timestamp) -> Document {
-        let mut set = doc! { "updatedAt": date_to_bson(now) };
-        if let Some(description) = &self.description {
-            set.insert("description", literal(description.as_str().into()));
-        }
-        if let Some(at) = self.scheduled_at {
-            let status = if at.is_some() { CallStatus::Scheduled } else { CallStatus::Waiting };
-            set.insert("scheduledAt", literal(at.map_or(Bson::Null, date_to_bson)));
-            set.insert("status", literal(status.as_str().into()));
-        }
-        set
-    }
+    set
 }
 
 /// A value that is no expression even when it begins with `$`.
@@ -110,7 +77,7 @@ impl Records {
         edit: &CallEdit,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
-        self.change_call(owned(id, host), edit, edit.alone(now)).await
+        self.change_call(owned(id, host), edit, alone(edit, now)).await
     }
 
     /// As [`Records::edit_call`], of a call whose room became `room` by the change, and whose room knows the host: what the room knows is
@@ -125,7 +92,7 @@ impl Records {
         room: &RoomMeta,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
-        self.change_call(existing(id), edit, edit.after_the_room(room, now)).await
+        self.change_call(existing(id), edit, after_the_room(edit, room, now)).await
     }
 
     async fn change_call(

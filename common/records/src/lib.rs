@@ -29,7 +29,6 @@ use mongodb::{Client, Collection, Database, IndexModel};
 
 pub use account_figures::AccountFigures;
 pub use call::CallRecord;
-pub use call_edits::CallEdit;
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};

@@ -7,8 +7,10 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, deserialize_from_document, doc};
 use mongodb::{Client, Database};
 use serde_json::json;
-use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, RoomMeta, SettingsChange, Timestamp, UserId};
-use switchboard_records::{CallEdit, CallFilter, CallOrder, CallRecord, Records, RecordsTimeouts};
+use switchboard_core::domain::{
+    CallEdit, CallId, CallStatus, CallType, RoomId, RoomMeta, SettingsChange, Timestamp, UserId,
+};
+use switchboard_records::{CallFilter, CallOrder, CallRecord, Records, RecordsTimeouts};
 
 const HOUR: i64 = 3_600_000;
 

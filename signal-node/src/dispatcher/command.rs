@@ -1,7 +1,7 @@
 //! What host and moderators do to others, to the lobby and to the call.
 
 use serde_json::json;
-use switchboard_core::domain::{Action, Code, PeerId, Refusal, RoomMeta, UserId};
+use switchboard_core::domain::{Action, CallEdit, Code, PeerId, Refusal, RoomMeta, UserId};
 use switchboard_core::wire::client_event::Command;
 use switchboard_rooms::{Amended, By, Order, Ordered};
 
@@ -32,18 +32,17 @@ impl Dispatcher {
                 return self.amended(entered, action, self.rooms.amend(room, by, Some(&peer), hand_over).await);
             }
             Command::Lock { locked } => {
-                let lock = |meta: &mut RoomMeta| meta.locked = locked;
-                return self.amended(entered, action, self.rooms.amend(room, by, None, lock).await);
+                let edit = CallEdit { locked: Some(locked), ..CallEdit::default() };
+                return self.edited(entered, by, action, &edit).await;
             }
             Command::Update(change) => {
-                let amend = |meta: &mut RoomMeta| {
-                    if let Some(name) = &change.name {
-                        name.trim().clone_into(&mut meta.name);
-                    }
-                    meta.settings = change.settings.applied_to(&meta.settings);
-                    meta.max_participants = change.max_participants.unwrap_or(meta.max_participants);
+                let edit = CallEdit {
+                    title: change.name.as_deref().map(|name| name.trim().to_owned()),
+                    settings: change.settings,
+                    max_participants: change.max_participants,
+                    ..CallEdit::default()
                 };
-                return self.amended(entered, action, self.rooms.amend(room, by, None, amend).await);
+                return self.edited(entered, by, action, &edit).await;
             }
         };
         let admits = matches!(order, Order::Admit(_));
@@ -52,6 +51,12 @@ impl Dispatcher {
             Ordered::Done(_) => Ok(String::new()),
             refused => Err(self.refusal(entered, action, &refused)),
         }
+    }
+
+    /// Applies the edit to the room, as the REST API does.
+    async fn edited(&self, entered: &Entered, by: By<'_>, action: Action, edit: &CallEdit) -> Result<String, Refusal> {
+        let amended = self.rooms.amend(&entered.place.room, by, None, |meta| edit.apply_to(meta)).await;
+        self.amended(entered, action, amended)
     }
 
     fn amended(

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use switchboard_core::domain::admission::{self, Applicant};
+use switchboard_calls::{CallError, Candidate, FoundCall, JoinAccess, RecordRead};
 use switchboard_core::domain::{CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
-use switchboard_rooms::{Created, Door, Join, Joined, LogId, Opened, Proof, Reseat, RoomMeta, Standing, StoreError};
+use switchboard_rooms::{Created, Join, Joined, LogId, Proof, Reseat, RoomMeta, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 
 use tokio::time::{Instant, sleep};
@@ -86,9 +86,22 @@ impl Dispatcher {
         if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
             return Err(Refusal::new(Code::Forbidden, "This guest's token is for another call"));
         }
+        let access = self.access();
         for _ in 0..TRIES {
-            let (meta, standing) = self.approach(&join.room_id, session).await?;
-            let Admitted { admission, proof } = self.admit(session, &join, &meta, &standing).await?;
+            let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
+            let FoundCall { meta, standing, is_open, .. } = found.map_err(refusal_of)?;
+            if !is_open {
+                access.open(&join.room_id, &meta).await.map_err(refusal_of)?;
+            }
+            let (proof, join_token) = self.proof(session, &join)?;
+            let candidate = Candidate {
+                user: &session.user.id,
+                issued_ms: proof.issued_ms,
+                address: Some(session.address),
+                passcode: join.passcode.as_deref(),
+                join_token,
+            };
+            let admission = access.decide(&join.room_id, &meta, &standing, candidate).await.map_err(refusal_of)?;
             let entry = Entry {
                 room: join.room_id.clone(),
                 role: admission.role,
@@ -105,62 +118,25 @@ impl Dispatcher {
         Err(Code::ServiceUnavailable.into())
     }
 
-    /// The room's meta, from Redis or from the call's record, which then opens the room; and how the room stands to the session.
-    async fn approach(&self, room: &RoomId, session: &Session) -> Result<(RoomMeta, Standing), Refusal> {
-        let user = &session.user.id;
-        match self.rooms.approach(room, user, &session.proof).await.map_err(unavailable)? {
-            (Door::Open { meta, .. }, standing) => return Ok((*meta, standing)),
-            (Door::Ended, _) => return Err(Code::CallEnded.into()),
-            (Door::Absent, _) => {}
-        }
-        let Ok(record) = self.records.call_by_room(room).await else { return Err(Code::ServiceUnavailable.into()) };
-        let record = record.ok_or(Code::RoomNotFound)?;
-        if record.status.is_over() {
-            return Err(Code::CallEnded.into());
-        }
-        let meta = record.room_meta();
-        match self.rooms.open(room, &meta).await.map_err(unavailable)? {
-            Opened::Open => {
-                let given = (meta.host == *user).then_some(Role::Host);
-                Ok((meta, Standing { given, ..Standing::default() }))
-            }
-            Opened::Ended => Err(Code::CallEnded.into()),
+    /// Admission to calls.
+    fn access(&self) -> JoinAccess<'_> {
+        JoinAccess {
+            rooms: &self.rooms,
+            records: &self.records,
+            hasher: &self.credentials.hasher,
+            limiter: &self.limiter,
+            passcode_rates: self.limits.passcode,
         }
     }
 
-    /// Asks the rules of admission, after comparing what was presented.
-    async fn admit(
-        &self,
-        session: &Session,
-        join: &client_event::Join,
-        meta: &RoomMeta,
-        standing: &Standing,
-    ) -> Result<Admitted, Refusal> {
-        let user = &session.user.id;
-        let tokens = &self.credentials.tokens;
-        let (mut proof, mut join_token) = (session.proof.clone(), None);
-        if let Some(token) = &join.token {
-            let grant = tokens.verify_join(token, &join.room_id, user)?;
-            proof.issued_ms = proof.issued_ms.min(grant.issued_at * 1000);
-            join_token = Some(grant.role);
-        }
-        if standing.keeps_out(proof.issued_ms) {
-            return Err(Code::Banned.into());
-        }
-        let passcode = match (&meta.passcode_hash, &join.passcode) {
-            (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
-                let tried = self.limiter.try_passcode(&join.room_id, Some(session.address), self.limits.passcode).await;
-                tried.map_err(|_exceeded| Code::RateLimitExceeded)?;
-                let right = self.credentials.hasher.verify_passcode(hash, text).await?;
-                if right {
-                    self.limiter.right_passcode(&join.room_id, Some(session.address), self.limits.passcode).await;
-                }
-                Some(right)
-            }
-            _ => None,
-        };
-        let applicant = Applicant { user, passcode, join_token, given: standing.given };
-        Ok(Admitted { admission: admission::admit(&meta.entrance(), applicant)?, proof })
+    /// Proof of identity of the session and, if there is one, its join token; and that token's role.
+    fn proof(&self, session: &Session, join: &client_event::Join) -> Result<(Proof, Option<Role>), Refusal> {
+        let mut proof = session.proof.clone();
+        let Some(token) = &join.token else { return Ok((proof, None)) };
+        let grant = self.credentials.tokens.verify_join(token, &join.room_id, &session.user.id)?;
+        // The oldest token counts: a removal between the two must not be forgotten.
+        proof.issued_ms = proof.issued_ms.min(grant.issued_at * 1000);
+        Ok((proof, Some(grant.role)))
     }
 
     /// Takes the seat. `None`: the room changed since it was looked at.
@@ -254,12 +230,6 @@ struct Entry {
     event: &'static str,
 }
 
-/// An answer of yes, and the proof that it rests on.
-struct Admitted {
-    admission: admission::Admission,
-    proof: Proof,
-}
-
 /// The refusal for an answer without a seat; `None` asks to decide again.
 fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal> {
     match joined.map_err(unavailable)? {
@@ -279,6 +249,20 @@ pub(super) fn unavailable(error: StoreError) -> Refusal {
         tracing::error!(detail, "the store answered something unexpected");
     }
     Code::ServiceUnavailable.into()
+}
+
+/// Turns the failure of a use case into a refusal.
+fn refusal_of(error: CallError) -> Refusal {
+    match error {
+        CallError::Refused(refusal) => refusal,
+        CallError::NotFound => Code::RoomNotFound.into(),
+        CallError::PasscodeRateExceeded(_) => Code::RateLimitExceeded.into(),
+        CallError::Rooms(error) => unavailable(error),
+        CallError::Records(error) => {
+            tracing::warn!(%error, "reading a call's record failed");
+            Code::ServiceUnavailable.into()
+        }
+    }
 }
 
 /// 12 upper-case letters and digits.

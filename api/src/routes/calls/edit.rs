@@ -3,15 +3,14 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use switchboard_core::domain::{CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
-use switchboard_records::{CallEdit, CallRecord};
-use switchboard_rooms::{Amended, By, Door, Ordered, RoomMeta};
+use switchboard_calls::check_editable;
+use switchboard_core::domain::{CallEdit, CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
 
 use super::TYPES;
 use super::end::hosted;
 use crate::app::App;
 use crate::envelope::success;
-use crate::error::{Answer, Problem};
+use crate::error::Answer;
 use crate::extract::{Caller, Named, ValidJson};
 use crate::fields::{Fields, Input};
 use crate::views::CallView;
@@ -85,105 +84,13 @@ pub(crate) async fn edit(
         passcode,
         invited: changes.invited,
     };
-    allowed(&edit, &call)?;
-    let written = write(&app, &call, &edit, now).await?;
-    let Some(mut changed) = written else {
+    check_editable(&edit, &call)?;
+    let Some(mut changed) = app.editor().edit(&call, &edit, now).await? else {
         // It was another call when it was read: ended, begun or deleted meanwhile.
         let call = hosted(&app, &caller, &id).await?;
-        return Err(allowed(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()));
+        return Err(check_editable(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()).into());
     };
     changed.people = call.people;
     let present = app.present(&changed.room).await;
     Ok(success("The call was changed", CallView::new(&app, &changed, present)).into_response())
-}
-
-fn allowed(edit: &CallEdit, call: &CallRecord) -> Result<(), Problem> {
-    if call.status.is_over() {
-        return Err(Code::CallEnded.into());
-    }
-    if edit.allowed_in().all(|status| status != call.status) {
-        return Err(Refusal::field(Code::ValidationError, "scheduledAt", "the call has begun").into());
-    }
-    Ok(())
-}
-
-/// Writes the change where the call is: in its room first, when that is open, then in the record. `None`: the record allows no such
-/// change.
-async fn write(app: &App, call: &CallRecord, edit: &CallEdit, now: Timestamp) -> Answer<Option<CallRecord>> {
-    if let Some(meta) = amend(app, call, edit, None).await? {
-        return record(app, call, edit, &meta, now).await;
-    }
-    let Some(changed) = app.records.edit_call(&call.id, &call.host, edit, now).await? else { return Ok(None) };
-    // Somebody opened the room meanwhile, by the record as it was before.
-    match amend(app, call, edit, Some(changed.revision)).await {
-        Ok(Some(meta)) => record(app, call, edit, &meta, now).await,
-        // The next who joins brings the room the record's version.
-        Ok(None) | Err(_) => Ok(Some(changed)),
-    }
-}
-
-/// Writes to the record what the room has already. When that fails, the recorder writes it; what only the record has is to be sent again.
-async fn record(
-    app: &App,
-    call: &CallRecord,
-    edit: &CallEdit,
-    room: &RoomMeta,
-    now: Timestamp,
-) -> Answer<Option<CallRecord>> {
-    match app.records.edit_open_call(&call.id, edit, room, now).await {
-        Err(error) if edit.description.is_none() && edit.scheduled_at.is_none() => {
-            tracing::warn!(%error, call_id = %call.id, "a changed call is left to the recorder");
-            Ok(Some(CallRecord {
-                people: Vec::new(),
-                participants: call.participants.clone(),
-                ..CallRecord::from_room(&call.room, room)
-            }))
-        }
-        written => Ok(written?),
-    }
-}
-
-/// Changes the call in its room, when that is open, and of a version before `before` if that is said: everybody in it is told at once, on
-/// every node, and the outbox too.
-async fn amend(app: &App, call: &CallRecord, edit: &CallEdit, before: Option<u64>) -> Answer<Option<RoomMeta>> {
-    match app.rooms.door(&call.room).await? {
-        Door::Open { meta, .. } if meta.call_id == call.id && before.is_none_or(|version| meta.version < version) => {
-            if meta.host != call.host {
-                // Handed on since it was read.
-                return Err(Code::HostRequired.into());
-            }
-        }
-        Door::Open { .. } | Door::Absent | Door::Ended => return Ok(None),
-    }
-    let change = |meta: &mut RoomMeta| {
-        if meta.host != call.host {
-            // Handed on this very moment: nothing is changed any more.
-            return;
-        }
-        if let Some(title) = &edit.title {
-            meta.name.clone_from(title);
-        }
-        if let Some(call_type) = edit.call_type {
-            meta.call_type = call_type;
-        }
-        if let Some(seats) = edit.max_participants {
-            meta.max_participants = seats;
-        }
-        if let Some(locked) = edit.locked {
-            meta.locked = locked;
-        }
-        if let Some(passcode) = &edit.passcode {
-            meta.passcode_hash.clone_from(passcode);
-        }
-        if let Some(invited) = &edit.invited {
-            meta.invited.clone_from(invited);
-        }
-        meta.settings = edit.settings.applied_to(&meta.settings);
-    };
-    match app.rooms.amend(&call.room, By::Operator, None, change).await? {
-        Amended::Done(meta) if meta.host != call.host => Err(Code::HostRequired.into()),
-        Amended::Done(meta) => Ok(Some(*meta)),
-        Amended::Not(Ordered::Absent) => Ok(None),
-        Amended::Not(_) => Err(Code::ServiceUnavailable.into()),
-    }
 }

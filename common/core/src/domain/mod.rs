@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod call;
+pub mod call_edit;
 pub mod disconnect;
 pub mod grant;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod time;
 
 pub use admission::{Admission, Applicant, Entrance};
 pub use call::{CallStatus, CallType};
+pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
 pub use grant::Action;
 pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};

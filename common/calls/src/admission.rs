@@ -1,0 +1,212 @@
+//! Admission to a call: find it by its room, decide, open the room.
+//!
+//! The decision rests on a look at the room and may be out of date a moment later. The script that
+//! takes the seat compares the room's version and the assigned role again, so a stale decision is
+//! repeated, not applied.
+
+use std::net::IpAddr;
+
+use switchboard_auth::Hasher;
+use switchboard_core::domain::admission::admit;
+use switchboard_core::domain::{Admission, Applicant, Code, Role, RoomId, RoomMeta, UserId};
+use switchboard_records::{CallRecord, Records, RecordsError};
+use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
+use switchboard_rooms::{Door, Opened, Proof, Rooms, Standing};
+
+use crate::CallError;
+
+/// What admission works with.
+#[derive(Clone, Copy)]
+pub struct JoinAccess<'a> {
+    /// Room state.
+    pub rooms: &'a Rooms,
+    /// Records, for calls whose room is not open.
+    pub records: &'a Records,
+    /// Verifies passcodes.
+    pub hasher: &'a Hasher,
+    /// Counts attempts at passcodes over all pods.
+    pub limiter: &'a RateLimiter,
+    /// Rates of attempts at one call's passcode.
+    pub passcode_rates: PasscodeRates,
+}
+
+/// When the call's record is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordRead {
+    /// At the same time as the room, with the people of the call: the caller shows the call.
+    Always,
+    /// Only when the room is not open: the caller needs what the room's meta says, and no more.
+    IfClosed,
+}
+
+/// A call that was found by its room.
+#[derive(Clone, Debug)]
+pub struct FoundCall {
+    /// The call's facts, from the open room, else from its record.
+    pub meta: RoomMeta,
+    /// The record, brought up to the room's version. With [`RecordRead::IfClosed`] it is `None`
+    /// while the room is open.
+    pub record: Option<CallRecord>,
+    /// Whether the room is open.
+    pub is_open: bool,
+    /// Seats taken.
+    pub participants: u32,
+    /// Whether the room refuses newcomers.
+    pub locked: bool,
+    /// How the room treats this user: assigned role, ban, removal.
+    pub standing: Standing,
+}
+
+/// A user who asks to join.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The user's or guest's id.
+    pub user: &'a UserId,
+    /// Issue time of the oldest token shown: milliseconds since the Unix epoch.
+    pub issued_ms: u64,
+    /// The client's address as rates count it; `None` when it is unknown.
+    pub address: Option<IpAddr>,
+    /// The passcode as the user typed it.
+    pub passcode: Option<&'a str>,
+    /// Role of a valid join token for this room and user. Its issuer has checked the passcode.
+    pub join_token: Option<Role>,
+}
+
+impl JoinAccess<'_> {
+    /// Finds the call of a room that is open or can be opened, and how the room treats `user`.
+    ///
+    /// While MongoDB is away, or the record is still on its way there, an open room is enough.
+    ///
+    /// # Errors
+    /// `CALL_ENDED`, [`CallError::NotFound`], or a store failed.
+    pub async fn find(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        proof: &Proof,
+        read: RecordRead,
+    ) -> Result<FoundCall, CallError> {
+        let peek = self.rooms.approach(room, user, proof);
+        let ((door, standing), record) = match read {
+            RecordRead::Always => {
+                let (record, peek) = tokio::join!(self.records.call_of_room_with_people(room), peek);
+                (peek?, Some(record))
+            }
+            RecordRead::IfClosed => {
+                let peek = peek.await?;
+                let record = match &peek.0 {
+                    Door::Absent => Some(self.records.call_by_room(room).await),
+                    Door::Open { .. } | Door::Ended => None,
+                };
+                (peek, record)
+            }
+        };
+        match door {
+            Door::Ended => Err(Code::CallEnded.into()),
+            Door::Absent => closed(record, user, standing),
+            Door::Open { meta, locked, participants, .. } => {
+                let record = match record {
+                    Some(Ok(Some(mut call))) => {
+                        call.follow(&meta);
+                        Some(call)
+                    }
+                    Some(Ok(None) | Err(RecordsError::Unavailable(_))) => Some(CallRecord::from_room(room, &meta)),
+                    Some(Err(error)) => return Err(error.into()),
+                    None => None,
+                };
+                if record.as_ref().is_some_and(|call| call.status.is_over()) {
+                    return Err(Code::CallEnded.into());
+                }
+                let meta = record.as_ref().map_or(*meta, CallRecord::room_meta);
+                Ok(FoundCall { meta, record, is_open: true, participants, locked, standing })
+            }
+        }
+    }
+
+    /// Decides whether the candidate may join, with which role, and whether they wait in the lobby.
+    ///
+    /// An attempt at the passcode is counted before it is compared; a right one is given back.
+    ///
+    /// # Errors
+    /// `BANNED`, `UNAUTHORIZED` (a guest at a private call), `FORBIDDEN` (not invited),
+    /// `INVALID_PASSCODE`, `SERVICE_UNAVAILABLE` (too many passcodes wait to be compared), or
+    /// [`CallError::PasscodeRateExceeded`].
+    pub async fn decide(
+        &self,
+        room: &RoomId,
+        meta: &RoomMeta,
+        standing: &Standing,
+        candidate: Candidate<'_>,
+    ) -> Result<Admission, CallError> {
+        let Candidate { user, issued_ms, address, passcode, join_token } = candidate;
+        if standing.keeps_out(issued_ms) {
+            return Err(Code::Banned.into());
+        }
+        let passcode = match (&meta.passcode_hash, passcode) {
+            (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
+                let attempt = self.limiter.try_passcode(room, address, self.passcode_rates).await;
+                attempt.map_err(CallError::PasscodeRateExceeded)?;
+                let right = self.hasher.verify_passcode(hash, text).await?;
+                if right {
+                    self.limiter.right_passcode(room, address, self.passcode_rates).await;
+                }
+                Some(right)
+            }
+            _ => None,
+        };
+        let request = Applicant { user, passcode, join_token, given: standing.given };
+        Ok(admit(&meta.entrance(), request)?)
+    }
+
+    /// Refuses a candidate early for whom the room has no place. Someone who is in the room already
+    /// takes their old seat, and the lobby takes no seat.
+    ///
+    /// # Errors
+    /// `CALL_FULL`, `ROOM_LOCKED`, or Redis failed.
+    pub async fn check_place(
+        &self,
+        room: &RoomId,
+        call: &FoundCall,
+        user: &UserId,
+        admission: Admission,
+    ) -> Result<(), CallError> {
+        let is_full = !admission.waits && call.participants >= call.meta.max_participants;
+        let is_locked = call.locked && admission.role < Role::Moderator;
+        if !is_full && !is_locked {
+            return Ok(());
+        }
+        let snapshot = self.rooms.snapshot(room).await?;
+        if snapshot.is_some_and(|snapshot| snapshot.seats.iter().any(|seat| seat.user_id == *user)) {
+            return Ok(());
+        }
+        Err(if is_full { Code::CallFull } else { Code::RoomLocked }.into())
+    }
+
+    /// Opens the room on Redis, or brings an open one to this version of the call.
+    ///
+    /// # Errors
+    /// `CALL_ENDED`, or Redis failed.
+    pub async fn open(&self, room: &RoomId, meta: &RoomMeta) -> Result<(), CallError> {
+        match self.rooms.open(room, meta).await? {
+            Opened::Open => Ok(()),
+            Opened::Ended => Err(Code::CallEnded.into()),
+        }
+    }
+}
+
+/// The call of a room that is not open, from its record.
+fn closed(
+    record: Option<Result<Option<CallRecord>, RecordsError>>,
+    user: &UserId,
+    standing: Standing,
+) -> Result<FoundCall, CallError> {
+    let call = record.transpose()?.flatten().ok_or(CallError::NotFound)?;
+    if call.status.is_over() {
+        return Err(Code::CallEnded.into());
+    }
+    let meta = call.room_meta();
+    // The room will have its host by right from the moment it opens.
+    let given = if meta.host == *user { Some(Role::Host) } else { standing.given };
+    let (locked, standing) = (call.locked, Standing { given, ..standing });
+    Ok(FoundCall { meta, record: Some(call), is_open: false, participants: 0, locked, standing })
+}
