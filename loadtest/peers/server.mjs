@@ -1,12 +1,14 @@
-// Signaling as it is usually built on Node.js: Socket.IO, with an adapter that carries messages between processes through Redis.
-// It speaks the events of Switchboard that `loadtest relay`, `join` and `idle` send, so that the same clients measure both.
+// Signaling as usually built on Node.js: Socket.IO with an adapter that carries messages between
+// processes through Redis. It implements the events of `loadtest relay`, `join` and `idle`, so that
+// the same clients measure both servers.
 //
-//   node server.mjs redis|streams PORT REDIS_URL
+//     node server.mjs redis|streams PORT REDIS_URL
 //
-// `redis` publishes, and forgets; `streams` appends to a stream, from which a client that was away gets what it missed.
+// `redis` uses Redis pub/sub without history. `streams` appends to a Redis stream, from which a
+// reconnecting client gets the missed events.
 import { createServer } from "node:http";
-import { createAdapter as overPubSub } from "@socket.io/redis-adapter";
-import { createAdapter as overStreams } from "@socket.io/redis-streams-adapter";
+import { createAdapter as createPubSubAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { createClient } from "redis";
 import { Server } from "socket.io";
 
@@ -19,9 +21,9 @@ let adapter, recovery;
 if (kind === "redis") {
   const subscriptions = commands.duplicate();
   await subscriptions.connect();
-  adapter = overPubSub(commands, subscriptions);
+  adapter = createPubSubAdapter(commands, subscriptions);
 } else {
-  adapter = overStreams(commands);
+  adapter = createStreamsAdapter(commands);
   recovery = { maxDisconnectionDuration: 95_000 };
 }
 
@@ -29,18 +31,18 @@ const http = createServer((_, response) => response.end("ready\n"));
 const io = new Server(http, { adapter, connectionStateRecovery: recovery, maxHttpBufferSize: 65_536 });
 
 io.on("connection", (socket) => {
-  socket.on("room:join", async ({ roomId, guestName }, done) => {
+  socket.on("room:join", async ({ roomId, guestName }, acknowledge) => {
     await socket.join(roomId);
     socket.data = { roomId, user: { id: socket.id, name: guestName, avatar: null, isGuest: true } };
     socket.to(roomId).emit("room:user-joined", { user: socket.data.user, participant: { peerId: socket.id } });
-    done({ success: true, roomId, peerId: socket.id });
+    acknowledge({ success: true, roomId, peerId: socket.id });
   });
   for (const field of ["offer", "answer"]) {
     const event = `webrtc:${field}`;
-    socket.on(event, (payload, done) => {
+    socket.on(event, (payload, acknowledge) => {
       const { roomId, user } = socket.data;
       io.to(payload.to).emit(event, { from: socket.id, to: payload.to, [field]: payload[field], user, roomId });
-      done?.({ success: true });
+      acknowledge?.({ success: true });
     });
   }
   socket.on("disconnect", () => {

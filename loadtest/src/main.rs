@@ -1,5 +1,9 @@
-//! Load and faults. `relay`, `join` and the other scenarios load a cluster, any or one of their own, and tell how it was; `faults`
-//! injects faults and audits every acknowledged event; `bench` compares with Socket.IO and Express on Node, side by side.
+//! Load tests and fault tests for a Switchboard cluster.
+//!
+//! - `relay`, `join` and the other scenarios load a given cluster or a throw-away cluster, and
+//!   report latencies, costs and losses.
+//! - `faults` injects faults and audits the delivery of every acknowledged event.
+//! - `bench` compares Switchboard with Socket.IO and Express on Node.js.
 
 use std::process::ExitCode;
 
@@ -9,17 +13,17 @@ mod bench;
 mod client;
 mod faults;
 mod measure;
+mod report;
 mod scenario;
-mod show;
 
-use measure::report::Report;
+use measure::summary::RunSummary;
 use scenario::target::Target;
-use scenario::{Load, broadcast, floor, idle, join, relay, rest, rooms, storm};
+use scenario::{LoadArgs, baseline, broadcast, idle, join, relay, rest, rooms, storm};
 
-/// Thresholds were not kept.
-const NOT_KEPT: u8 = 1;
-/// It could not be run; as wrong arguments.
-const FAILED: u8 = 2;
+/// Exit status when a threshold is violated.
+const THRESHOLD_VIOLATED: u8 = 1;
+/// Exit status when the run fails to start or to finish; also the exit status for wrong arguments.
+const RUN_FAILED: u8 = 2;
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -30,31 +34,34 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sockets that have joined and say nothing.
+    /// Clients that join a room and then stay idle.
     Idle(idle::Settings),
-    /// Pairs of clients on different nodes: offers and answers.
+    /// Pairs of clients on different nodes that exchange offers and answers.
     Relay(relay::Settings),
-    /// People who come, stay a while and leave.
+    /// Clients that join a room, stay for a while and leave.
     Join(join::Settings),
-    /// Whole calls of several sizes, from the first join to the last goodbye.
+    /// Complete calls of several sizes, from the first join to the last leave.
     Rooms(rooms::Settings),
-    /// One room in which everybody hears everything.
+    /// One room in which every message goes to all participants.
     Broadcast(broadcast::Settings),
-    /// A node is killed, and its clients come back to the others.
+    /// Kills a node; its clients reconnect to the other nodes.
     Storm(storm::Settings),
-    /// Authenticated reads of the api.
+    /// Authenticated reads of the REST api.
     Rest(rest::Settings),
-    /// The least that a relay can cost here: its script and a subscription, bare, and a WebSocket echo.
-    Floor(floor::Settings),
-    /// Compares Switchboard with Socket.IO and Express on Node.js and with the floor, in turn, on the same Redis and MongoDB.
+    /// Lowest possible cost of a relay on this machine: the relay script, a subscription and a
+    /// WebSocket echo.
+    Baseline(baseline::Settings),
+    /// Compares Switchboard with Socket.IO and Express on Node.js and with the baseline, in turn,
+    /// on the same Redis and MongoDB.
     Bench(bench::Settings),
-    /// Injects faults, one a round, and audits what became of every acknowledged event. Fails when something did not hold.
+    /// Injects one fault per round and audits every acknowledged event. Fails when a guarantee is
+    /// violated.
     Faults(faults::Settings),
 }
 
 impl Command {
-    /// What a scenario has in common with the others.
-    fn load(&self) -> Option<&Load> {
+    /// Arguments that all scenarios share; `None` for `bench` and `faults`.
+    fn load(&self) -> Option<&LoadArgs> {
         match self {
             Self::Idle(settings) => Some(&settings.load),
             Self::Relay(settings) => Some(&settings.load),
@@ -63,7 +70,7 @@ impl Command {
             Self::Broadcast(settings) => Some(&settings.load),
             Self::Storm(settings) => Some(&settings.load),
             Self::Rest(settings) => Some(&settings.load),
-            Self::Floor(settings) => Some(&settings.load),
+            Self::Baseline(settings) => Some(&settings.load),
             Self::Bench(_) | Self::Faults(_) => None,
         }
     }
@@ -71,7 +78,7 @@ impl Command {
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
-    // Each client is a descriptor.
+    // Each client needs a file descriptor.
     raise_descriptors();
     let threads = match &command {
         Command::Faults(_) => 2,
@@ -80,67 +87,75 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(command)));
     outcome.unwrap_or_else(|error| {
-        tell(&format!("{error:#}"));
-        ExitCode::from(FAILED)
+        print_progress(&format!("{error:#}"));
+        ExitCode::from(RUN_FAILED)
     })
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match &command {
-        Command::Idle(settings) => loaded(&settings.load, async |target| idle::run(settings, target).await).await,
-        Command::Relay(settings) => loaded(&settings.load, async |target| relay::run(settings, target).await).await,
-        Command::Join(settings) => loaded(&settings.load, async |target| join::run(settings, target).await).await,
-        Command::Rooms(settings) => loaded(&settings.load, async |target| rooms::run(settings, target).await).await,
-        Command::Broadcast(settings) => {
-            loaded(&settings.load, async |target| broadcast::run(settings, target).await).await
+        Command::Idle(settings) => run_scenario(&settings.load, async |target| idle::run(settings, target).await).await,
+        Command::Relay(settings) => {
+            run_scenario(&settings.load, async |target| relay::run(settings, target).await).await
         }
-        Command::Storm(settings) => loaded(&settings.load, async |target| storm::run(settings, target).await).await,
-        Command::Rest(settings) => loaded(&settings.load, async |target| rest::run(settings, target).await).await,
-        Command::Floor(settings) => loaded(&settings.load, async |target| floor::run(settings, target).await).await,
+        Command::Join(settings) => run_scenario(&settings.load, async |target| join::run(settings, target).await).await,
+        Command::Rooms(settings) => {
+            run_scenario(&settings.load, async |target| rooms::run(settings, target).await).await
+        }
+        Command::Broadcast(settings) => {
+            run_scenario(&settings.load, async |target| broadcast::run(settings, target).await).await
+        }
+        Command::Storm(settings) => {
+            run_scenario(&settings.load, async |target| storm::run(settings, target).await).await
+        }
+        Command::Rest(settings) => run_scenario(&settings.load, async |target| rest::run(settings, target).await).await,
+        Command::Baseline(settings) => {
+            run_scenario(&settings.load, async |target| baseline::run(settings, target).await).await
+        }
         Command::Bench(settings) => {
-            say(&bench::run(settings).await?);
+            print_result(&bench::run(settings).await?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Faults(settings) => {
             let (text, held) = faults::run(settings).await?;
-            say(&text);
+            print_result(&text);
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }
 
-/// Runs a scenario, and shows and judges its report.
-async fn loaded(
-    load: &Load,
-    scenario: impl AsyncFnOnce(&mut Target) -> anyhow::Result<Report>,
+/// Runs a scenario, prints its report and checks its thresholds.
+async fn run_scenario(
+    load: &LoadArgs,
+    scenario: impl AsyncFnOnce(&mut Target) -> anyhow::Result<RunSummary>,
 ) -> anyhow::Result<ExitCode> {
     let mut target = Target::open(&load.target).await?;
-    let mut report = scenario(&mut target).await?;
+    let mut summary = scenario(&mut target).await?;
     target.close().await?;
-    report.violations = load.thresholds.broken_by(&report);
+    summary.violations = load.thresholds.violations(&summary);
     if let Some(file) = &load.html {
-        std::fs::write(file, show::page::page(&report))?;
+        std::fs::write(file, report::page::page(&summary))?;
     }
-    say(&if load.json { serde_json::to_string_pretty(&report)? } else { show::table::table(&report) });
-    Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NOT_KEPT) })
+    print_result(&if load.json { serde_json::to_string_pretty(&summary)? } else { report::table::table(&summary) });
+    Ok(if summary.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(THRESHOLD_VIOLATED) })
 }
 
-/// As many descriptors as this user may have.
+/// Raises the soft limit of file descriptors to the hard limit.
 fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // Without it the run goes on with fewer clients, and says which could not be opened.
+    // If this fails, the run continues and reports each socket that it cannot open.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
-/// The result, on standard output.
+/// Prints the result to standard output.
 #[allow(clippy::print_stdout, reason = "a command-line tool shows its result")]
-fn say(text: &str) {
+fn print_result(text: &str) {
     println!("{text}");
 }
 
-/// Progress, on standard error.
+/// Prints progress to standard error.
 #[allow(clippy::print_stderr, reason = "a command-line tool tells its user")]
-fn tell(line: &str) {
+fn print_progress(line: &str) {
     eprintln!("{line}");
 }

@@ -1,15 +1,15 @@
-//! Ratios of what was measured side by side, and their spread. Pure.
+//! Ratios between contenders in the same round, and their spread. Pure.
 
 use super::METRICS;
 
-/// Which way is better.
+/// Direction in which a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Better {
     More,
     Less,
 }
 
-/// A median, and the ends.
+/// Median, minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
     median: f64,
@@ -18,7 +18,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Of these values; `None` without any.
+    /// Spread of these values; `None` without finite values.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
@@ -26,7 +26,7 @@ impl Spread {
         Some(Self { median, low: *values.first()?, high: *values.last()? })
     }
 
-    /// How many times better `ours` was than `theirs`, round by round.
+    /// Spread of the ratios by which `ours` is better than `theirs`, round by round.
     fn of_ratios(ours: &[f64], theirs: &[f64], better: Better) -> Option<Self> {
         Self::of(ours.iter().zip(theirs).map(|(ours, theirs)| match better {
             Better::More => ours / theirs,
@@ -35,13 +35,13 @@ impl Spread {
     }
 }
 
-/// A side.
+/// A contender in the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column<'a> {
     pub(super) name: &'a str,
-    /// Whether the others are compared with it as multiples of it: nothing can be better.
-    pub(super) is_floor: bool,
-    /// The values of each metric, one a round.
+    /// Whether the column is the baseline: the first contender is then shown as a multiple of it.
+    pub(super) is_baseline: bool,
+    /// Values of each metric, one per round.
     pub(super) metrics: &'a [(&'static str, Vec<f64>)],
 }
 
@@ -51,12 +51,13 @@ impl Column<'_> {
     }
 }
 
-/// The table, in Markdown. The first side is compared with each of the others.
+/// Formats a Markdown table that compares the first contender with each of the others.
 pub(super) fn table(columns: &[Column<'_>]) -> String {
     let [ours, others @ ..] = columns else { return String::new() };
     let mut text = format!("| | {} |", ours.name);
     for other in others {
-        text += &format!(" {} | {} |", other.name, if other.is_floor { "times as much" } else { "times better" });
+        text +=
+            &format!(" {} | {} |", other.name, if other.is_baseline { "times the baseline" } else { "times better" });
     }
     text += &format!("\n|---|---|{}\n", "---|---|".repeat(others.len()));
     for (name, unit, better) in METRICS {
@@ -67,7 +68,7 @@ pub(super) fn table(columns: &[Column<'_>]) -> String {
         text += &format!("| {name} | {} |", shown(ours));
         for other in others {
             let (ours, theirs) = (ours.values(name), other.values(name));
-            let ratio = if other.is_floor {
+            let ratio = if other.is_baseline {
                 Spread::of_ratios(theirs, ours, better)
             } else {
                 Spread::of_ratios(ours, theirs, better)
@@ -89,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_has_the_median_and_the_ends_of_what_is_a_number() {
+    fn a_spread_ignores_non_finite_values() {
         let spread = Spread::of([3.0, f64::NAN, 1.0, 2.0, 10.0]).unwrap();
         assert_eq!(spread, Spread { median: 2.5, low: 1.0, high: 10.0 });
         assert_eq!(Spread::of([f64::INFINITY]), None);
     }
 
     #[test]
-    fn ratios_are_of_the_same_round_and_above_one_when_ours_is_better() {
+    fn ratios_compare_the_same_round_and_exceed_one_when_the_first_is_better() {
         let more = Spread::of_ratios(&[20.0, 40.0], &[10.0, 10.0], Better::More).unwrap();
         assert_eq!((more.low, more.high), (2.0, 4.0));
         let less = Spread::of_ratios(&[5.0, 5.0], &[10.0, 20.0], Better::Less).unwrap();
@@ -104,12 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_row_for_each_metric_and_nothing_where_a_side_has_no_value() {
+    fn the_table_has_a_row_per_metric_and_empty_cells_without_values() {
         let ours = [(METRICS[0].0, vec![200.0, 400.0]), (METRICS[3].0, vec![1.5])];
-        let (theirs, floor) = ([(METRICS[0].0, vec![100.0, 100.0])], [(METRICS[3].0, vec![1.0])]);
-        let column = |name, metrics, is_floor| Column { name, is_floor, metrics };
-        let text =
-            table(&[column("ours", &ours, false), column("theirs", &theirs, false), column("floor", &floor, true)]);
+        let (theirs, baseline) = ([(METRICS[0].0, vec![100.0, 100.0])], [(METRICS[3].0, vec![1.0])]);
+        let column = |name, metrics, is_baseline| Column { name, is_baseline, metrics };
+        let text = table(&[
+            column("ours", &ours, false),
+            column("theirs", &theirs, false),
+            column("baseline", &baseline, true),
+        ]);
         assert_eq!(text.lines().count(), METRICS.len() + 2);
         assert!(text.contains("| 300.00 /s | 100.00 /s | **3.00** (2.00 to 4.00) |  |  |"), "{text}");
         assert!(text.contains("| 1.50 ms |  |  | 1.00 ms | **1.50** (1.50 to 1.50) |"), "{text}");

@@ -1,76 +1,80 @@
-//! The REST side: an account, and calls for the clients to meet in.
+//! REST client: an account, and calls for the clients to join.
 
 use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::line::Line;
+use super::http_client::HttpClient;
 
-/// Calls that are made at the same time.
-const AT_ONCE: usize = 16;
+/// Calls that are created concurrently.
+const CONCURRENT_MAX: usize = 16;
 
-/// An account that makes calls.
+/// An account that creates calls.
 #[derive(Clone, Debug)]
-pub(crate) struct Host {
+pub(crate) struct Account {
     http: reqwest::Client,
     url: String,
     token: String,
 }
 
-impl Host {
-    /// A new account at the api's address.
+impl Account {
+    /// Registers a new account at the api with this base URL.
     pub(crate) async fn register(url: &str) -> anyhow::Result<Self> {
         let (http, url) = (reqwest::Client::new(), url.to_owned());
-        let mut host = Self { http, url, token: String::new() };
+        let mut account = Self { http, url, token: String::new() };
         let email = format!("load-{:016x}@example.com", rand::random::<u64>());
         let fields = json!({ "name": "Load", "email": email, "password": "a quiet line, please" });
-        let data = host.post("/api/auth/register", &fields).await?;
-        data["token"].as_str().context("no token")?.clone_into(&mut host.token);
-        Ok(host)
+        let data = account.post("/api/auth/register", &fields).await?;
+        data["token"].as_str().context("the register response has no token")?.clone_into(&mut account.token);
+        Ok(account)
     }
 
-    /// The same account and token, elsewhere: at a service that has the same secret and records.
-    pub(crate) fn at(&self, url: &str) -> Self {
+    /// Returns the same account for another service with the same token secret and records.
+    pub(crate) fn with_base_url(&self, url: &str) -> Self {
         Self { url: url.trim_end_matches('/').to_owned(), ..self.clone() }
     }
 
-    /// A new public call with a seat for so many; the id of its room.
-    pub(crate) async fn call(&self, seats: usize) -> anyhow::Result<String> {
+    /// Creates a public call and returns its room id. The number of seats is clamped to 2..=500.
+    pub(crate) async fn create_call(&self, seats: usize) -> anyhow::Result<String> {
         let fields = json!({ "title": "Load", "type": "public", "maxParticipants": seats.clamp(2, 500) });
         let data = self.post("/api/video-calls", &fields).await?;
         let room = data["roomId"].as_str().or(data["call"]["roomId"].as_str());
-        Ok(room.context("no room id")?.to_owned())
+        Ok(room.context("the new call has no room id")?.to_owned())
     }
 
-    /// So many of them.
-    pub(crate) async fn calls(&self, count: usize, seats: usize) -> anyhow::Result<Vec<String>> {
-        stream::iter(0..count).map(|_| self.call(seats)).buffered(AT_ONCE).try_collect().await
+    /// Creates `count` calls and returns their room ids.
+    pub(crate) async fn create_calls(&self, count: usize, seats: usize) -> anyhow::Result<Vec<String>> {
+        stream::iter(0..count).map(|_| self.create_call(seats)).buffered(CONCURRENT_MAX).try_collect().await
     }
 
-    /// Reads a path as this account; the status of the answer, which was read to its end.
+    /// Reads a path with the account's token, including the body. Returns the status.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<u16> {
-        let answer = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
-        let status = answer.status().as_u16();
-        answer.bytes().await?;
+        let response = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await?;
+        let status = response.status().as_u16();
+        response.bytes().await?;
         Ok(status)
     }
 
-    /// A connection that reads a path as this account, again and again.
-    pub(crate) async fn line(&self, path: &str) -> anyhow::Result<Line> {
+    /// Opens an HTTP connection that repeats a GET request for `path` with the account's token.
+    pub(crate) async fn http_client(&self, path: &str) -> anyhow::Result<HttpClient> {
         let url = reqwest::Url::parse(&self.url)?;
-        ensure!(url.scheme() == "http", "{}:// is not spoken here: give the plain address behind it", url.scheme());
+        ensure!(
+            url.scheme() == "http",
+            "{}:// is not supported: give the plain address behind the TLS endpoint",
+            url.scheme()
+        );
         let (host, token) = (url.authority(), &self.token);
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
         let addresses = tokio::net::lookup_host((url.host_str().unwrap_or_default(), url.port().unwrap_or(80))).await?;
-        Line::open(&*addresses.collect::<Vec<_>>(), &request).await
+        HttpClient::open(&*addresses.collect::<Vec<_>>(), &request).await
     }
 
     async fn post(&self, path: &str, fields: &Value) -> anyhow::Result<Value> {
         let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token).json(fields);
-        let mut answer: Value = request.send().await?.json().await?;
-        if answer["success"] != true {
-            bail!("{path} answered {}", answer["code"]);
+        let mut response: Value = request.send().await?.json().await?;
+        if response["success"] != true {
+            bail!("{path} was refused: {}", response["code"]);
         }
-        Ok(answer["data"].take())
+        Ok(response["data"].take())
     }
 }

@@ -1,94 +1,99 @@
-//! The loop of a client in a room, around what it does. A behaviour is plain code: it is told and hears, and answers with texts;
-//! everything that one read brought is answered with one write.
+//! Event loop of a client in a room. A [`Behaviour`] is synchronous code that receives commands and
+//! messages and writes packets to a buffer. All packets that result from one read go out with one
+//! write.
 
 use tokio::sync::mpsc::Receiver;
 
 use super::guest::Guest;
-use super::packet::{Answer, Event, GOODBYE, PONG, Packet};
-use super::socket::{Frame, Outbox};
+use super::packet::{DISCONNECT, Event, PONG, Packet, Reply};
+use super::socket::{Frame, SendBuffer};
 
-/// What a client hears.
+/// Message from the server.
 #[derive(Debug)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum Incoming<'a> {
     Event(Event<'a>),
     Ack {
         id: u64,
-        answer: Answer<'a>,
+        reply: Reply<'a>,
     },
-    /// A heartbeat, which the loop answers.
+    /// Heartbeat; the loop sends the answer.
     Ping,
 }
 
-/// What a client does.
+/// Reactions of a client to commands and messages.
 pub(crate) trait Behaviour: Send {
-    /// What it can be told to do.
-    type Order: Send;
+    /// Command that the client accepts.
+    type Command: Send;
 
-    /// It is told to do something.
-    fn told(&mut self, order: Self::Order, out: &mut Outbox);
+    /// Handles a command.
+    fn on_command(&mut self, command: Self::Command, out: &mut SendBuffer);
 
-    /// The server says something.
-    fn heard(&mut self, heard: &Heard<'_>, out: &mut Outbox);
+    /// Handles a message from the server.
+    fn on_message(&mut self, message: &Incoming<'_>, out: &mut SendBuffer);
 }
 
-/// How a client's loop ended.
+/// End of a client's loop.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// Nobody can tell it anything any more: it said goodbye.
+pub(crate) enum ClientEnd {
+    /// The command queue closed and the client sent DISCONNECT.
     Left,
-    /// The socket was lost.
+    /// The socket was lost, with the error.
     Lost(String),
 }
 
-/// Plays a behaviour until nobody can tell it anything any more, or the socket is lost.
-pub(crate) async fn play<B: Behaviour>(guest: &mut Guest, behaviour: &mut B, orders: &mut Receiver<B::Order>) -> Ended {
-    match perform(guest, behaviour, orders).await {
-        Ok(()) => Ended::Left,
-        Err(error) => Ended::Lost(error.to_string()),
+/// Runs the behaviour until the command queue closes or the socket is lost.
+pub(crate) async fn drive<B: Behaviour>(
+    guest: &mut Guest,
+    behaviour: &mut B,
+    commands: &mut Receiver<B::Command>,
+) -> ClientEnd {
+    match process(guest, behaviour, commands).await {
+        Ok(()) => ClientEnd::Left,
+        Err(error) => ClientEnd::Lost(error.to_string()),
     }
 }
 
-async fn perform<B: Behaviour>(
+async fn process<B: Behaviour>(
     guest: &mut Guest,
     behaviour: &mut B,
-    orders: &mut Receiver<B::Order>,
+    commands: &mut Receiver<B::Command>,
 ) -> anyhow::Result<()> {
-    let Guest { socket, outbox, .. } = guest;
+    let Guest { socket, send_buffer, .. } = guest;
     loop {
         while let Some(frame) = socket.frame()? {
             match frame {
-                Frame::Text(text) => hear(text, behaviour, outbox)?,
+                Frame::Text(text) => on_packet(text, behaviour, send_buffer)?,
                 Frame::Close(reason) => anyhow::bail!("closed: {reason}"),
-                Frame::Ping(payload) => outbox.pong(payload),
+                Frame::Ping(payload) => send_buffer.pong(payload),
                 Frame::Other => {}
             }
         }
-        outbox.flush(socket).await?;
+        send_buffer.flush(socket).await?;
         tokio::select! {
-            more = socket.fill() => more?,
-            order = orders.recv() => {
-                let Some(order) = order else {
-                    outbox.text(GOODBYE);
-                    return Ok(outbox.flush(socket).await?);
+            received = socket.receive() => received?,
+            command = commands.recv() => {
+                let Some(command) = command else {
+                    send_buffer.text(DISCONNECT);
+                    return Ok(send_buffer.flush(socket).await?);
                 };
-                behaviour.told(order, outbox);
-                while let Ok(order) = orders.try_recv() {
-                    behaviour.told(order, outbox);
+                behaviour.on_command(command, send_buffer);
+                while let Ok(command) = commands.try_recv() {
+                    behaviour.on_command(command, send_buffer);
                 }
             }
         }
     }
 }
 
-fn hear<B: Behaviour>(text: &str, behaviour: &mut B, out: &mut Outbox) -> anyhow::Result<()> {
+fn on_packet<B: Behaviour>(text: &str, behaviour: &mut B, out: &mut SendBuffer) -> anyhow::Result<()> {
     match Packet::parse(text)? {
         Packet::Ping => {
             out.text(PONG);
-            behaviour.heard(&Heard::Ping, out);
+            behaviour.on_message(&Incoming::Ping, out);
         }
-        Packet::Event(event) => behaviour.heard(&Heard::Event(event), out),
-        Packet::Ack { id, answer } => behaviour.heard(&Heard::Ack { id, answer }, out),
-        Packet::Disconnected => anyhow::bail!("the server said goodbye"),
+        Packet::Event(event) => behaviour.on_message(&Incoming::Event(event), out),
+        Packet::Ack { id, reply } => behaviour.on_message(&Incoming::Ack { id, reply }, out),
+        Packet::Disconnected => anyhow::bail!("the server sent DISCONNECT"),
         _ => {}
     }
     Ok(())

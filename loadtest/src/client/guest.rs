@@ -1,4 +1,4 @@
-//! From dialling to a seat in a room.
+//! A guest: dialing, CONNECT and join.
 
 use std::time::Duration;
 
@@ -6,98 +6,107 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::engine_session::PATH;
 use super::packet::{PONG, Packet};
-use super::socket::{Frame, Outbox, Socket};
-use super::wire::PATH;
+use super::socket::{Frame, SendBuffer, Socket};
 
-/// How long it may take; nothing here fails for being slow, only for never coming.
-const BOUND: Duration = Duration::from_secs(30);
+/// Time limit of a join. A slow join is allowed; only a missing one fails.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Somebody without an account, seated in a public room.
+/// A guest without an account, seated in a public room.
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) socket: Socket,
-    pub(crate) outbox: Outbox,
-    /// Its address in the room.
-    pub(crate) peer: String,
-    /// What it presents when it comes back; none from a server without connection state recovery.
+    pub(crate) send_buffer: SendBuffer,
+    /// Peer id in the room.
+    pub(crate) peer_id: String,
+    /// Private session id, presented on reconnect; `None` from a server without connection state
+    /// recovery.
     pub(crate) pid: Option<String>,
-    /// How long it took from the start until the socket was open, CONNECT was accepted, and the seat was given.
-    pub(crate) steps: [Duration; 3],
+    /// Time from the start until the socket is open, CONNECT is accepted, and the seat is taken.
+    pub(crate) timings: [Duration; 3],
 }
 
 /// An open socket whose CONNECT was accepted.
 #[derive(Debug)]
 pub(crate) struct Connected {
     pub(crate) socket: Socket,
-    pub(crate) outbox: Outbox,
+    pub(crate) send_buffer: SendBuffer,
     pub(crate) pid: Option<String>,
-    /// Events that came before CONNECT's answer: what a resumed session had missed.
-    pub(crate) missed: Vec<String>,
-    /// How long the opening of the socket took.
-    pub(crate) opened: Duration,
+    /// Events received before the answer to CONNECT: the missed events of a resumed session.
+    pub(crate) missed_events: Vec<String>,
+    /// Time to open the socket.
+    pub(crate) open_time: Duration,
 }
 
-/// Opens a socket at `host:port` and connects with these credentials.
+/// Opens a socket at `host:port` and sends CONNECT with these credentials.
 pub(crate) async fn connect(address: &str, auth: &Value) -> anyhow::Result<Connected> {
-    let began = Instant::now();
+    let started = Instant::now();
     let mut socket = Socket::open(address, PATH).await?;
-    let opened = began.elapsed();
-    let mut outbox = Outbox::default();
-    outbox.text(&format!("40{auth}"));
-    outbox.flush(&socket).await?;
-    let mut missed = Vec::new();
+    let open_time = started.elapsed();
+    let mut send_buffer = SendBuffer::default();
+    send_buffer.text(&format!("40{auth}"));
+    send_buffer.flush(&socket).await?;
+    let mut missed_events = Vec::new();
     loop {
-        match next(&mut socket).await? {
+        match next_packet(&mut socket).await? {
             Packet::Connected(body) => {
                 let body: Value = serde_json::from_str(body)?;
                 let pid = body["pid"].as_str().map(str::to_owned);
-                return Ok(Connected { socket, outbox, pid, missed, opened });
+                return Ok(Connected { socket, send_buffer, pid, missed_events, open_time });
             }
-            Packet::Refused(why) => bail!("CONNECT was refused: {why}"),
-            Packet::Event(event) => missed.push(event.text().to_owned()),
-            Packet::Ping => outbox.text(PONG),
+            Packet::Refused(reason) => bail!("CONNECT was refused: {reason}"),
+            Packet::Event(event) => missed_events.push(event.text().to_owned()),
+            Packet::Ping => send_buffer.text(PONG),
             _ => {}
         }
     }
 }
 
 impl Guest {
-    /// Takes a seat by way of the node at `host:port`.
+    /// Joins a room through the node at `host:port`.
     ///
     /// # Errors
-    /// A refusal's text is its code.
-    pub(crate) async fn enter(address: &str, room: &str, name: &str) -> anyhow::Result<Self> {
-        timeout(BOUND, Self::seat(address, room, name)).await.context("no seat in time")?
+    /// When the join is refused (the text is the refusal code), when the socket is lost, or after
+    /// [`JOIN_TIMEOUT`].
+    pub(crate) async fn join(address: &str, room: &str, name: &str) -> anyhow::Result<Self> {
+        timeout(JOIN_TIMEOUT, Self::seat(address, room, name)).await.context("no seat within 30 s")?
     }
 
     async fn seat(address: &str, room: &str, name: &str) -> anyhow::Result<Self> {
-        let began = Instant::now();
-        let Connected { mut socket, mut outbox, pid, opened, .. } = connect(address, &json!({})).await?;
-        let connected = began.elapsed();
-        outbox.text(&format!("420{}", json!(["room:join", { "roomId": room, "guestName": name }])));
+        let started = Instant::now();
+        let Connected { mut socket, mut send_buffer, pid, open_time, .. } = connect(address, &json!({})).await?;
+        let connect_time = started.elapsed();
+        send_buffer.text(&format!("420{}", json!(["room:join", { "roomId": room, "guestName": name }])));
         loop {
-            outbox.flush(&socket).await?;
-            match next(&mut socket).await? {
-                Packet::Ack { answer, .. } if answer.is_success() => {
-                    let peer = answer.value()?["peerId"].as_str().context("a seat without a peer id")?.to_owned();
-                    return Ok(Self { socket, outbox, peer, pid, steps: [opened, connected, began.elapsed()] });
+            send_buffer.flush(&socket).await?;
+            match next_packet(&mut socket).await? {
+                Packet::Ack { reply, .. } if reply.is_success() => {
+                    let peer_id =
+                        reply.value()?["peerId"].as_str().context("the join reply has no peer id")?.to_owned();
+                    return Ok(Self {
+                        socket,
+                        send_buffer,
+                        peer_id,
+                        pid,
+                        timings: [open_time, connect_time, started.elapsed()],
+                    });
                 }
-                Packet::Ack { answer, .. } => bail!("{}", answer.code()),
+                Packet::Ack { reply, .. } => bail!("{}", reply.code()),
                 Packet::Disconnected => bail!("disconnected"),
-                Packet::Ping => outbox.text(PONG),
+                Packet::Ping => send_buffer.text(PONG),
                 _ => {}
             }
         }
     }
 }
 
-/// The next packet.
-async fn next(socket: &mut Socket) -> anyhow::Result<Packet<'_>> {
+/// Returns the next packet.
+async fn next_packet(socket: &mut Socket) -> anyhow::Result<Packet<'_>> {
     while !socket.has_frame()? {
-        socket.fill().await?;
+        socket.receive().await?;
     }
-    match socket.frame()?.context("no frame")? {
+    match socket.frame()?.context("the frame is incomplete")? {
         Frame::Text(text) => Packet::parse(text),
         Frame::Close(reason) => bail!("closed: {reason}"),
         Frame::Ping(_) | Frame::Other => Ok(Packet::Other),

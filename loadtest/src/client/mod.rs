@@ -1,19 +1,19 @@
-//! Socket.IO clients that are cheap enough to have ten thousands of in one process.
+//! Socket.IO clients that use little memory, so that one process can run tens of thousands.
 //!
-//! | file | what it does |
+//! | file | content |
 //! |---|---|
-//! | `socket` | WebSocket frames on a bare TCP stream; an idle one holds no buffer |
-//! | `packet` | what a server says, borrowed from the frame it came in |
-//! | `guest` | from dialling to a seat in a room |
-//! | `behaviour` | the loop of a client, around what it does: texts in, texts out |
-//! | `wire` | a socket that notices silence, for clients that behave as the stock one |
-//! | `api` | accounts and calls |
-//! | `line` | a connection that asks the same thing again and again |
+//! | `socket` | WebSocket frames on a plain TCP stream; an idle socket holds no buffer |
+//! | `packet` | packets from the server, borrowed from their frame |
+//! | `guest` | dialing, CONNECT and join |
+//! | `behaviour` | event loop of a client |
+//! | `engine_session` | Engine.IO session that detects silence, for clients that reconnect |
+//! | `api` | REST client: accounts and calls |
+//! | `http_client` | HTTP connection that repeats one request |
 
 pub(crate) mod api;
 pub(crate) mod behaviour;
+pub(crate) mod engine_session;
 pub(crate) mod guest;
-pub(crate) mod line;
+pub(crate) mod http_client;
 pub(crate) mod packet;
 pub(crate) mod socket;
-pub(crate) mod wire;

@@ -1,19 +1,20 @@
-//! A WebSocket client on a bare TCP stream.
+//! WebSocket client on a plain TCP stream.
 //!
-//! tokio-tungstenite keeps a read and a write buffer for each socket; a load generator with ten thousands of idle sockets beside the
-//! servers it measures would take more memory than they do. Here what is read and what is to be sent exist only while there is
-//! something, and everything that one system call brought is dealt with before the answers go out with another.
+//! tokio-tungstenite keeps a read buffer and a write buffer for each socket. With tens of thousands
+//! of idle sockets, loadtest would then use more memory than the servers under test. Here buffers
+//! exist only while they hold data, and all frames of one read are handled before the answers go
+//! out with one write.
 
 use std::io::{self, Error, ErrorKind};
 
 use tokio::net::TcpStream;
 
-/// How much is asked for at once.
-const READ: usize = 16 * 1024;
-/// A response to an upgrade is shorter.
-const HEAD: usize = 16 * 1024;
-/// Beyond this no server here sends one message.
-const LONGEST: usize = 16 << 20;
+/// Bytes per read.
+const READ_CHUNK: usize = 16 * 1024;
+/// Longest response to an upgrade request, in bytes.
+const HEAD_MAX: usize = 16 * 1024;
+/// Longest frame, in bytes; servers send no longer message.
+const FRAME_MAX: usize = 16 << 20;
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -23,13 +24,13 @@ const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
-/// What a server sent.
+/// Frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame<'a> {
     Text(&'a str),
-    /// The end, with its reason if one was given.
+    /// Close frame, with its reason if any.
     Close(&'a str),
-    /// To be answered with [`Outbox::pong`].
+    /// Ping frame; answer it with [`SendBuffer::pong`].
     Ping(&'a [u8]),
     Other,
 }
@@ -38,9 +39,9 @@ pub(crate) enum Frame<'a> {
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
-    inbox: Vec<u8>,
-    /// Of the inbox, dealt with.
-    read: usize,
+    received: Vec<u8>,
+    /// Handled bytes of `received`.
+    consumed: usize,
 }
 
 impl Socket {
@@ -48,8 +49,8 @@ impl Socket {
     pub(crate) async fn open(address: &str, path: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let mut socket = Self { stream, inbox: Vec::new(), read: 0 };
-        let mut request = Outbox::default();
+        let mut socket = Self { stream, received: Vec::new(), consumed: 0 };
+        let mut request = SendBuffer::default();
         request.0.extend_from_slice(
             format!(
                 "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -59,37 +60,37 @@ impl Socket {
         );
         request.flush(&socket).await?;
         loop {
-            socket.fill().await?;
-            let found = socket.inbox.windows(4).position(|end| end == b"\r\n\r\n");
+            socket.receive().await?;
+            let found = socket.received.windows(4).position(|end| end == b"\r\n\r\n");
             if let Some(end) = found {
-                if !socket.inbox.starts_with(b"HTTP/1.1 101 ") {
-                    let status = String::from_utf8_lossy(&socket.inbox[..end.min(60)]).into_owned();
+                if !socket.received.starts_with(b"HTTP/1.1 101 ") {
+                    let status = String::from_utf8_lossy(&socket.received[..end.min(60)]).into_owned();
                     return Err(Error::other(format!("no upgrade: {}", status.lines().next().unwrap_or_default())));
                 }
-                socket.read = end + 4;
+                socket.consumed = end + 4;
                 return Ok(socket);
             }
-            if socket.inbox.len() > HEAD {
+            if socket.received.len() > HEAD_MAX {
                 return Err(Error::other("no upgrade: an endless response"));
             }
         }
     }
 
-    /// Waits for more, and takes what has come. May be dropped while it waits.
+    /// Waits for data and reads it. Cancel safe.
     ///
     /// # Errors
-    /// The connection has ended.
-    pub(crate) async fn fill(&mut self) -> io::Result<()> {
-        if self.read == self.inbox.len() {
-            self.inbox = Vec::new();
+    /// When the connection has ended.
+    pub(crate) async fn receive(&mut self) -> io::Result<()> {
+        if self.consumed == self.received.len() {
+            self.received = Vec::new();
         } else {
-            self.inbox.drain(..self.read);
+            self.received.drain(..self.consumed);
         }
-        self.read = 0;
+        self.consumed = 0;
         loop {
             self.stream.readable().await?;
-            self.inbox.reserve(READ);
-            match self.stream.try_read_buf(&mut self.inbox) {
+            self.received.reserve(READ_CHUNK);
+            match self.stream.try_read_buf(&mut self.received) {
                 Ok(0) => return Err(Error::new(ErrorKind::UnexpectedEof, "end of stream")),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -98,22 +99,22 @@ impl Socket {
         }
     }
 
-    /// Whether a whole frame has come.
+    /// Whether a complete frame is buffered.
     ///
     /// # Errors
     /// As [`Socket::frame`].
     pub(crate) fn has_frame(&self) -> io::Result<bool> {
-        Ok(header(&self.inbox[self.read..])?.is_some())
+        Ok(header(&self.received[self.consumed..])?.is_some())
     }
 
-    /// The next frame of what has come; `None` when more must be waited for.
+    /// Returns the next buffered frame; `None` when it is incomplete.
     ///
     /// # Errors
-    /// What came is no WebSocket, or uses what was not negotiated.
+    /// When the data are not WebSocket frames, or use an extension that was not negotiated.
     pub(crate) fn frame(&mut self) -> io::Result<Option<Frame<'_>>> {
-        let Some((code, start, end)) = header(&self.inbox[self.read..])? else { return Ok(None) };
-        let payload = &self.inbox[self.read + start..self.read + end];
-        self.read += end;
+        let Some((code, start, end)) = header(&self.received[self.consumed..])? else { return Ok(None) };
+        let payload = &self.received[self.consumed + start..self.consumed + end];
+        self.consumed += end;
         let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Error::new(ErrorKind::InvalidData, "no UTF-8"));
         Ok(Some(match code {
             TEXT => Frame::Text(text(payload)?),
@@ -124,7 +125,7 @@ impl Socket {
     }
 }
 
-/// A frame's opcode, and where its payload begins and ends; `None` when it is not whole.
+/// Opcode of a frame, and start and end of its payload; `None` when it is incomplete.
 fn header(bytes: &[u8]) -> io::Result<Option<(u8, usize, usize)>> {
     let [first, second, rest @ ..] = bytes else { return Ok(None) };
     if first & FINAL == 0 || first & 0x70 != 0 || second & MASKED != 0 {
@@ -141,18 +142,18 @@ fn header(bytes: &[u8]) -> io::Result<Option<(u8, usize, usize)>> {
         },
         short => (2, usize::from(short)),
     };
-    if length > LONGEST {
+    if length > FRAME_MAX {
         return Err(Error::new(ErrorKind::InvalidData, "a frame that is too long"));
     }
     Ok((bytes.len() >= start + length).then_some((first & 0x0f, start, start + length)))
 }
 
-/// What is to be sent: frames gather until [`Outbox::flush`].
+/// Frames to send; they accumulate until [`SendBuffer::flush`].
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(Vec<u8>);
+pub(crate) struct SendBuffer(Vec<u8>);
 
-impl Outbox {
-    /// Adds a text.
+impl SendBuffer {
+    /// Adds a text message.
     pub(crate) fn text(&mut self, text: &str) {
         self.frame(TEXT, text.as_bytes());
     }
@@ -162,7 +163,7 @@ impl Outbox {
         self.frame(BINARY, bytes);
     }
 
-    /// Answers a ping.
+    /// Adds the answer to a ping.
     pub(crate) fn pong(&mut self, payload: &[u8]) {
         self.frame(PONG, payload);
     }
@@ -181,7 +182,8 @@ impl Outbox {
                 self.0.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
-        // Any mask will do against a server of our own choosing; zeros would spare the server nothing.
+        // Any mask is safe here, because the server is our own; a zero mask would not spare the
+        // server any work.
         let mask: [u8; 4] = rand::random();
         self.0.extend_from_slice(&mask);
         let start = self.0.len();
@@ -193,10 +195,10 @@ impl Outbox {
         words.into_remainder().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
     }
 
-    /// Sends everything. Dropped while it waits, it keeps what was not sent.
+    /// Sends all frames. Cancel safe: unsent bytes stay in the buffer.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// When the connection has ended.
     pub(crate) async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         while !self.0.is_empty() {
             match socket.stream.try_write(&self.0) {
@@ -217,7 +219,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_tungstenite::tungstenite::Message;
 
-    /// An independent server that sends back what it gets, and closes when told to.
+    /// Independent echo server; closes on the text `close`.
     async fn echo() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -236,36 +238,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn texts_of_every_length_come_back_from_another_implementation() {
+    async fn texts_of_all_length_encodings_are_echoed_by_tungstenite() {
         let mut socket = Socket::open(&echo().await, "/").await.unwrap();
-        let mut outbox = Outbox::default();
+        let mut send_buffer = SendBuffer::default();
         let texts = [0, 1, 3, 125, 126, 127, 65_535, 65_536, 200_001].map(|length| "ä".repeat(length / 2));
         for text in &texts {
-            outbox.text(text);
+            send_buffer.text(text);
         }
         let mut expected = texts.iter();
         let mut got = 0;
-        // Writes and reads at once: neither side has buffers for all of it.
+        // Writes and reads concurrently, because neither peer can buffer all messages.
         let mut flushed = false;
         while got < texts.len() {
             tokio::select! {
-                sent = outbox.flush(&socket), if !flushed => { sent.unwrap(); flushed = true; }
-                () = async {}, if flushed => socket.fill().await.unwrap(),
-                () = tokio::time::sleep(std::time::Duration::from_millis(1)), if !flushed => socket.fill().await.unwrap(),
+                sent = send_buffer.flush(&socket), if !flushed => { sent.unwrap(); flushed = true; }
+                () = async {}, if flushed => socket.receive().await.unwrap(),
+                () = tokio::time::sleep(std::time::Duration::from_millis(1)), if !flushed => socket.receive().await.unwrap(),
             }
             while let Some(frame) = socket.frame().unwrap() {
                 assert!(frame == Frame::Text(expected.next().unwrap()));
                 got += 1;
             }
         }
-        outbox.text("close");
-        outbox.flush(&socket).await.unwrap();
-        socket.fill().await.unwrap();
+        send_buffer.text("close");
+        send_buffer.flush(&socket).await.unwrap();
+        socket.receive().await.unwrap();
         assert_eq!(socket.frame().unwrap(), Some(Frame::Close("")));
     }
 
     #[test]
-    fn half_a_header_is_waited_for_and_a_masked_frame_is_refused() {
+    fn a_partial_header_waits_and_a_masked_or_fragmented_frame_is_refused() {
         for part in [&[][..], &[0x81], &[0x81, 126], &[0x81, 126, 1], &[0x81, 127, 0, 0], &[0x81, 2, b'a']] {
             assert!(header(part).unwrap().is_none());
         }

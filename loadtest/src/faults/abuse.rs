@@ -1,4 +1,5 @@
-//! Clients that misbehave. Only they may be closed, and with a reason.
+//! Faults by misbehaving clients. The server may close only the misbehaving client, and must give a
+//! reason.
 
 use std::time::Duration;
 
@@ -9,96 +10,106 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Fault;
-use super::look::seated;
-use crate::client::api::Host;
+use super::observer::join_room;
+use crate::client::api::Account;
+use crate::client::engine_session::EngineSession;
 use crate::client::packet::{PONG, Packet};
-use crate::client::wire::Wire;
 
-/// How long a server may take to close somebody.
-const CLOSED: Duration = Duration::from_secs(30);
-/// Half-open handshakes, and how many of them a short run makes.
-const HALF_OPEN: usize = 10_000;
-const HALF_OPEN_SHORT: usize = 500;
+/// Time limit for the server to close a misbehaving client.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Half-open handshakes in a full run and in a short run.
+const HALF_OPEN_COUNT: usize = 10_000;
+const HALF_OPEN_COUNT_SHORT: usize = 500;
 
-/// Misbehaves; what did not hold, one text each.
-pub(super) async fn abuse(fault: Fault, nodes: &[String], host: &Host, short: bool) -> anyhow::Result<Vec<String>> {
+/// Injects the fault. Returns one text for each violated guarantee.
+pub(super) async fn run(fault: Fault, nodes: &[String], account: &Account, short: bool) -> anyhow::Result<Vec<String>> {
     match fault {
-        Fault::Deaf => deaf(nodes, &host.call(100).await?).await,
-        Fault::Flood => flood(nodes, &host.call(100).await?).await,
-        Fault::Garbage => garbage(nodes).await,
-        _ => half_open(nodes, if short { HALF_OPEN_SHORT } else { HALF_OPEN }).await,
+        Fault::StalledReader => stalled_reader(nodes, &account.create_call(100).await?).await,
+        Fault::Flood => flood(nodes, &account.create_call(100).await?).await,
+        Fault::MalformedPackets => malformed_packets(nodes).await,
+        _ => half_open(nodes, if short { HALF_OPEN_COUNT_SHORT } else { HALF_OPEN_COUNT }).await,
     }
 }
 
-/// Between two texts of 48 KiB, each of which counts as seven packets of the hundred a second that a socket may send.
-const UNDER_THE_RATE: Duration = Duration::from_millis(75);
+/// Pause between two messages of 48 KiB. Each counts as seven packets, and a socket may send 100
+/// packets a second.
+const SEND_INTERVAL: Duration = Duration::from_millis(75);
 
-/// Talked to until more waits for it than the node keeps: it is closed, its talkative peer is not.
-async fn deaf(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
-    let (mut deaf, answer) = seated(nodes, room, "Deaf").await?;
-    let to = answer["peerId"].as_str().context("no peer id")?.to_owned();
-    let (mut talker, _) = seated(nodes, room, "Talker").await?;
+/// Sends to a client that does not read until the node's send queue for it is full. The node must
+/// close the client that does not read, and must keep the sender.
+async fn stalled_reader(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
+    let (mut reader, reply) = join_room(nodes, room, "Reader").await?;
+    let to = reply["peerId"].as_str().context("the join reply has no peer id")?.to_owned();
+    let (mut sender, _) = join_room(nodes, room, "Sender").await?;
     let text = "x".repeat(48 * 1024);
-    let begun = Instant::now();
-    let mut told = false;
-    // The kernel's buffers take some megabytes, the node's own one more.
+    let started = Instant::now();
+    let mut detached = false;
+    // The kernel buffers some megabytes and the node one more.
     for id in 1.. {
         let event = json!(["webrtc:data-channel", { "to": to, "message": text, "type": "text" }]);
-        talker.send(format!("42{id}{event}")).await.context("the talker was closed")?;
+        sender.send(format!("42{id}{event}")).await.context("the sender was closed")?;
         loop {
-            match timeout(CLOSED, talker.next()).await.context("the talker got no answer")?? {
+            match timeout(CLOSE_TIMEOUT, sender.next()).await.context("the sender got no acknowledgement")?? {
                 Packet::Ack { id: answered, .. } if answered == id => break,
-                Packet::Ping => talker.send(PONG).await?,
+                Packet::Ping => sender.send(PONG).await?,
                 Packet::Event(event) if event.name() == "participant:connection-changed" => {
-                    told |= event.payload()?["state"] == "reconnecting";
+                    detached |= event.payload()?["state"] == "reconnecting";
                 }
                 _ => {}
             }
         }
-        if told || begun.elapsed() > CLOSED {
+        if detached || started.elapsed() > CLOSE_TIMEOUT {
             break;
         }
-        sleep(UNDER_THE_RATE).await;
+        sleep(SEND_INTERVAL).await;
     }
-    if !told {
-        return Ok(vec!["a client that did not read was not closed".into()]);
+    if !detached {
+        return Ok(vec!["a client that does not read was not detached".into()]);
     }
-    // What the kernel kept may still be read; then it ends.
-    Ok(Vec::from_iter(timeout(CLOSED, deaf.reason()).await.is_err().then(|| "a deaf client's socket stayed".into())))
+    // The client can still read data from the kernel's buffers before the end of the stream.
+    Ok(Vec::from_iter(
+        timeout(CLOSE_TIMEOUT, reader.wait_closed())
+            .await
+            .is_err()
+            .then(|| "the socket of a client that does not read was not closed".into()),
+    ))
 }
 
-/// Sends without waiting for anything: refused, and then closed for it.
+/// Sends without waiting for acknowledgements. The node must refuse events and then close the
+/// socket.
 async fn flood(nodes: &[String], room: &str) -> anyhow::Result<Vec<String>> {
-    let (mut wire, _) = seated(nodes, room, "Flood").await?;
+    let (mut session, _) = join_room(nodes, room, "Flood").await?;
     for number in 0..20_000 {
-        if wire.send(format!(r#"42["chat:typing",{{"isTyping":true,"n":{number}}}]"#)).await.is_err() {
+        if session.send(format!(r#"42["chat:typing",{{"isTyping":true,"n":{number}}}]"#)).await.is_err() {
             break;
         }
     }
-    let reason = timeout(CLOSED, wire.reason()).await;
-    // A reset in the middle of its own sending may cost it the close frame.
+    let reason = timeout(CLOSE_TIMEOUT, session.wait_closed()).await;
+    // A TCP reset while the client is sending can discard the close frame.
     Ok(Vec::from_iter(reason.is_err().then(|| "a flooding client was not closed".into())))
 }
 
-/// Several sorts of nonsense: each closes the socket that sent it, and says so.
-async fn garbage(nodes: &[String]) -> anyhow::Result<Vec<String>> {
-    let mut wrong = Vec::new();
-    for nonsense in ["", "9", "4", "42", "42[", "4{}", "45-[", "451-[\"a\"]", "\u{1e}\u{1e}", "40/\u{0},{"] {
-        let mut wire = Wire::open(&nodes[0]).await?;
-        wire.send("40{}").await?;
-        wire.send(nonsense).await?;
-        // Some are only half of something: a binary frame where none belongs decides it.
-        let _closed_already = wire.send_bytes(vec![0xff; 64]).await;
-        match timeout(CLOSED, wire.reason()).await {
+/// Sends several malformed packets. The node must close each socket with a reason.
+async fn malformed_packets(nodes: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut violations = Vec::new();
+    for packet in ["", "9", "4", "42", "42[", "4{}", "45-[", "451-[\"a\"]", "\u{1e}\u{1e}", "40/\u{0},{"] {
+        let mut session = EngineSession::open(&nodes[0]).await?;
+        session.send("40{}").await?;
+        session.send(packet).await?;
+        // Some of these packets are only incomplete; the unexpected binary frame is an error in
+        // every case.
+        let _closed_already = session.send_bytes(vec![0xff; 64]).await;
+        match timeout(CLOSE_TIMEOUT, session.wait_closed()).await {
             Ok(reason) if reason.starts_with("closed: ") => {}
-            Ok(reason) => wrong.push(format!("{nonsense:?} was closed without a reason: {reason}")),
-            Err(_) => wrong.push(format!("{nonsense:?} was not closed")),
+            Ok(reason) => violations.push(format!("{packet:?} was closed without a reason: {reason}")),
+            Err(_) => violations.push(format!("{packet:?} was not closed")),
         }
     }
-    Ok(wrong)
+    Ok(violations)
 }
 
-/// Many connections that never finish their request: each is closed in time.
+/// Opens connections that never finish their HTTP request. The node must close each within the time
+/// limit.
 async fn half_open(nodes: &[String], count: usize) -> anyhow::Result<Vec<String>> {
     let mut streams = Vec::new();
     for index in 0..count {
@@ -107,12 +118,12 @@ async fn half_open(nodes: &[String], count: usize) -> anyhow::Result<Vec<String>
         streams.push(stream);
     }
     let mut open = 0;
-    let deadline = Instant::now() + CLOSED;
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
     for mut stream in streams {
-        let rest = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let mut answer = Vec::new();
-        // Closed by an end of file or a reset: both will do.
-        open += usize::from(timeout(rest, stream.read_to_end(&mut answer)).await.is_err());
+        let remaining = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let mut response = Vec::new();
+        // An end of file and a reset both count as closed.
+        open += usize::from(timeout(remaining, stream.read_to_end(&mut response)).await.is_err());
     }
     Ok(Vec::from_iter((open > 0).then(|| format!("{open} half-open handshakes were not closed"))))
 }

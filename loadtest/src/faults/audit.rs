@@ -1,53 +1,57 @@
-//! What became of every event that a client sent to its partner. Pure.
+//! Audit of the delivery of every event from a client to its partner. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One event, as its sender remembers it.
+/// One event, as its sender recorded it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
-    /// When it was first sent.
-    pub(crate) born: Instant,
-    /// The number of its first attempt, among all attempts of its sender.
+    /// Time of the first attempt to send.
+    pub(crate) first_sent_at: Instant,
+    /// Number of the first attempt, counted over all attempts of the sender.
     pub(crate) first: u64,
-    /// The number of its last attempt.
+    /// Number of the last attempt.
     pub(crate) last: u64,
-    /// When it was acknowledged.
+    /// Time of the acknowledgement.
     pub(crate) acknowledged: Option<Instant>,
 }
 
-/// The audit of one direction of a pair, or the sum of many.
+/// Audit of one direction of a pair, or the sum of several audits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Audit {
     pub(crate) acknowledged: usize,
-    /// Acknowledged, and never received.
+    /// Events that were acknowledged but never received.
     pub(crate) lost: usize,
-    /// Received more than once.
-    pub(crate) doubled: usize,
-    /// Received after an event that was first sent when this one had been sent for the last time.
+    /// Events that were received more than once.
+    pub(crate) duplicated: usize,
+    /// Events that arrived after a later event whose first attempt came after the last attempt of
+    /// this one.
     pub(crate) reordered: usize,
 }
 
 impl Audit {
-    /// Compares what was sent, by number, with the numbers received, in their order.
+    /// Compares sent events, indexed by number, with received numbers in order of arrival.
     pub(crate) fn of(sent: &[Sent], received: &[usize]) -> Self {
-        let mut times = vec![0_usize; sent.len()];
+        let mut deliveries = vec![0_usize; sent.len()];
         let (mut newest, mut reordered) = (0, 0);
         for number in received {
             let Some(event) = sent.get(*number) else { continue };
-            times[*number] += 1;
-            // A repeated one is counted as such.
-            if times[*number] == 1 {
+            deliveries[*number] += 1;
+            // A repeated delivery counts as a duplicate, not as reordered.
+            if deliveries[*number] == 1 {
                 reordered += usize::from(event.last < newest);
                 newest = newest.max(event.first);
             }
         }
         let acknowledged = sent.iter().filter(|event| event.acknowledged.is_some()).count();
-        let lost =
-            sent.iter().zip(&times).filter(|(event, times)| event.acknowledged.is_some() && **times == 0).count();
-        let doubled = times.iter().filter(|times| **times > 1).count();
-        Self { acknowledged, lost, doubled, reordered }
+        let lost = sent
+            .iter()
+            .zip(&deliveries)
+            .filter(|(event, deliveries)| event.acknowledged.is_some() && **deliveries == 0)
+            .count();
+        let duplicated = deliveries.iter().filter(|deliveries| **deliveries > 1).count();
+        Self { acknowledged, lost, duplicated, reordered }
     }
 }
 
@@ -55,14 +59,15 @@ impl std::ops::AddAssign for Audit {
     fn add_assign(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
-        self.doubled += other.doubled;
+        self.duplicated += other.duplicated;
         self.reordered += other.reordered;
     }
 }
 
-/// The 99th percentile of how long these events waited for their acknowledgement; `None` when none was acknowledged.
+/// Returns the 99th percentile of the time from the first attempt to the acknowledgement; `None`
+/// without acknowledged events.
 pub(crate) fn p99<'a>(events: impl Iterator<Item = &'a Sent>) -> Option<Duration> {
-    let mut waited: Vec<_> = events.filter_map(|event| Some(event.acknowledged? - event.born)).collect();
+    let mut waited: Vec<_> = events.filter_map(|event| Some(event.acknowledged? - event.first_sent_at)).collect();
     waited.sort_unstable();
     waited.get((waited.len() * 99 / 100).min(waited.len().saturating_sub(1))).copied()
 }
@@ -72,8 +77,8 @@ mod tests {
     use super::*;
 
     fn sent(first: u64, last: u64, acknowledged: bool) -> Sent {
-        let born = Instant::now();
-        Sent { born, first, last, acknowledged: acknowledged.then_some(born) }
+        let first_sent_at = Instant::now();
+        Sent { first_sent_at, first, last, acknowledged: acknowledged.then_some(first_sent_at) }
     }
 
     #[test]
@@ -81,15 +86,15 @@ mod tests {
         let events = [sent(1, 1, true), sent(2, 2, true), sent(3, 3, true), sent(4, 4, false)];
         assert_eq!(Audit::of(&events, &[0, 1, 2]), Audit { acknowledged: 3, ..Audit::default() });
         let found = Audit::of(&events, &[2, 0, 0]);
-        assert_eq!(found, Audit { acknowledged: 3, lost: 1, doubled: 1, reordered: 1 });
+        assert_eq!(found, Audit { acknowledged: 3, lost: 1, duplicated: 1, reordered: 1 });
     }
 
     #[test]
-    fn the_99th_percentile_is_of_the_acknowledged_events() {
+    fn the_99th_percentile_covers_only_acknowledged_events() {
         let events = |count: u64| {
             let waited = |n| {
                 let event = sent(n, n, false);
-                Sent { acknowledged: Some(event.born + Duration::from_millis(n)), ..event }
+                Sent { acknowledged: Some(event.first_sent_at + Duration::from_millis(n)), ..event }
             };
             (1..=count).map(waited).chain([sent(0, 0, false)]).collect::<Vec<_>>()
         };
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_sent_again_after_a_later_one_may_come_after_it() {
+    fn a_resent_event_may_arrive_after_a_later_one() {
         let events = [sent(1, 3, true), sent(2, 2, true)];
         assert_eq!(Audit::of(&events, &[1, 0]).reordered, 0);
         assert_eq!(Audit::of(&events, &[0, 1]).reordered, 0);

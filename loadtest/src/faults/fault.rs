@@ -1,51 +1,59 @@
-//! The faults, and what may come of each.
+//! The faults, and the effects that each may have.
 
 use clap::ValueEnum;
 
-/// What happens in a round.
+/// Fault of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
     /// SIGKILL of a node.
     NodeKill,
-    /// SIGSTOP of a node until the others take it for dead, then SIGCONT.
+    /// SIGSTOP of a node until the other nodes declare it dead, then SIGCONT.
     NodePause,
-    /// SIGTERM of every node, one after the other, each started again.
+    /// SIGTERM of every node, one after the other, each followed by a restart.
     Drain,
-    /// Every pod of api and nodes replaced, as Kubernetes does it, behind a load balancer and while REST is used.
+    /// Replacement of every api and node pod as in a Kubernetes rollout, behind a load balancer and
+    /// under REST load.
     Rollout,
-    /// SIGSTOP of Redis for 30 s (5 s when short), then SIGCONT.
+    /// SIGSTOP of Redis for 30 s (5 s in a short run), then SIGCONT.
     RedisPause,
-    /// Every connection to Redis cut: those for commands, then those for subscriptions.
-    RedisCut,
-    /// SIGKILL of Redis, and a start with its data.
+    /// Close of every connection to Redis: first command connections, then subscriptions.
+    RedisDisconnect,
+    /// SIGKILL of Redis, then a restart with its data.
     RedisRestart,
-    /// SIGKILL of Redis, and a start without its data.
-    RedisEmpty,
-    /// A slot with a room moved to another master, there and back.
+    /// SIGKILL of Redis, then a restart without its data.
+    RedisDataLoss,
+    /// Move of a room's slot to another master and back.
     SlotMove,
     /// SIGKILL of a master; its replica takes over.
-    MasterLost,
-    /// A client that stops reading while it is talked to.
-    Deaf,
-    /// A client that sends as fast as it can.
+    MasterKill,
+    /// A client that stops reading while events are sent to it.
+    StalledReader,
+    /// A client that sends as fast as possible.
     Flood,
-    /// Clients that send nonsense.
-    Garbage,
-    /// Handshakes that are begun and never finished: 10,000 (500 when short).
+    /// Clients that send malformed packets.
+    MalformedPackets,
+    /// Handshakes that never finish: 10,000 (500 in a short run).
     HalfOpen,
 }
 
 impl Fault {
-    /// Those that a short run injects.
-    pub(crate) const TELLING: [Self; 7] =
-        [Self::NodeKill, Self::Drain, Self::Rollout, Self::RedisCut, Self::RedisRestart, Self::RedisEmpty, Self::Flood];
+    /// Faults of a short run.
+    pub(crate) const SHORT: [Self; 7] = [
+        Self::NodeKill,
+        Self::Drain,
+        Self::Rollout,
+        Self::RedisDisconnect,
+        Self::RedisRestart,
+        Self::RedisDataLoss,
+        Self::Flood,
+    ];
 
-    /// All, in their order.
+    /// All faults, in order of declaration.
     pub(crate) fn all() -> &'static [Self] {
         Self::value_variants()
     }
 
-    /// As it is named on the command line and in the table.
+    /// Name on the command line and in the table.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NodeKill => "node-kill",
@@ -53,55 +61,57 @@ impl Fault {
             Self::Drain => "drain",
             Self::Rollout => "rollout",
             Self::RedisPause => "redis-pause",
-            Self::RedisCut => "redis-cut",
+            Self::RedisDisconnect => "redis-disconnect",
             Self::RedisRestart => "redis-restart",
-            Self::RedisEmpty => "redis-empty",
+            Self::RedisDataLoss => "redis-data-loss",
             Self::SlotMove => "slot-move",
-            Self::MasterLost => "master-lost",
-            Self::Deaf => "deaf",
+            Self::MasterKill => "master-kill",
+            Self::StalledReader => "stalled-reader",
             Self::Flood => "flood",
-            Self::Garbage => "garbage",
+            Self::MalformedPackets => "malformed-packets",
             Self::HalfOpen => "half-open",
         }
     }
 
-    /// Whether it needs a Redis Cluster.
-    pub(crate) const fn wants_redis_cluster(self) -> bool {
-        matches!(self, Self::SlotMove | Self::MasterLost)
+    /// Whether the fault needs a Redis Cluster.
+    pub(crate) const fn needs_redis_cluster(self) -> bool {
+        matches!(self, Self::SlotMove | Self::MasterKill)
     }
 
-    /// Whether it needs a load balancer, which clients then use.
-    pub(crate) const fn wants_balancer(self) -> bool {
+    /// Whether the fault needs a load balancer, which all clients then use.
+    pub(crate) const fn needs_load_balancer(self) -> bool {
         matches!(self, Self::Rollout)
     }
 
-    /// Whether nodes go on purpose: somebody else is there for their clients at once.
-    pub(crate) const fn is_orderly(self) -> bool {
+    /// Whether nodes stop on purpose, so that other nodes accept their clients at once.
+    pub(crate) const fn is_planned(self) -> bool {
         matches!(self, Self::Drain | Self::Rollout)
     }
 
-    /// Whether a client misbehaves, and nothing else.
+    /// Whether the fault is a misbehaving client only.
     pub(crate) const fn is_abuse(self) -> bool {
-        matches!(self, Self::Deaf | Self::Flood | Self::Garbage | Self::HalfOpen)
+        matches!(self, Self::StalledReader | Self::Flood | Self::MalformedPackets | Self::HalfOpen)
     }
 
-    /// Whether somebody vanishes with the node: the peers are to be told, and no ghost may stay.
-    pub(crate) const fn dooms(self) -> bool {
+    /// Whether clients vanish with the node. The other participants must be notified, and no ghost
+    /// may stay.
+    pub(crate) const fn has_vanishing_clients(self) -> bool {
         matches!(self, Self::NodeKill | Self::NodePause)
     }
 
-    /// Whether nodes end and are started again.
+    /// Whether nodes stop and start again.
     pub(crate) const fn restarts_nodes(self) -> bool {
         matches!(self, Self::NodeKill | Self::Drain | Self::Rollout)
     }
 
-    /// Whether clients may lose their sockets: only those whose node goes.
-    pub(crate) const fn may_drop(self) -> bool {
+    /// Whether clients of the stopped nodes may lose their sockets.
+    pub(crate) const fn may_lose_sockets(self) -> bool {
         matches!(self, Self::NodeKill | Self::NodePause | Self::Drain | Self::Rollout)
     }
 
-    /// Whether acknowledged data go with the fault: an empty Redis, or a replica that was behind.
-    pub(crate) const fn may_lose(self) -> bool {
-        matches!(self, Self::RedisEmpty | Self::MasterLost)
+    /// Whether acknowledged data may be lost: Redis restarts empty, or a replica lags behind its
+    /// master.
+    pub(crate) const fn may_lose_data(self) -> bool {
+        matches!(self, Self::RedisDataLoss | Self::MasterKill)
     }
 }

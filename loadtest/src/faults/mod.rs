@@ -1,15 +1,28 @@
-//! The fault harness: a cluster, pairs of clients that talk across nodes, one fault a round, and the audit.
+//! Fault tests: a cluster, pairs of clients on different nodes, one fault per round, and the audit.
+//!
+//! | file | content |
+//! |---|---|
+//! | `fault` | the faults, and the effects that each may have |
+//! | `inject` | faults of nodes and of Redis |
+//! | `abuse` | faults by misbehaving clients |
+//! | `rollout` | rolling restart under REST load |
+//! | `client_pairs` | the clients of a round, in pairs |
+//! | `reconnecting_client` | a client that reconnects and resends as the official client does |
+//! | `record` | events and incidents of one client |
+//! | `audit` | lost, duplicated and reordered events; pure |
+//! | `observer` | a new participant that lists the participants of a room |
+//! | `report` | results of a fault and their table |
 
 mod abuse;
 mod audit;
+mod client_pairs;
 mod fault;
-mod look;
-mod party;
+mod inject;
+mod observer;
+mod reconnecting_client;
 mod record;
 mod report;
 mod rollout;
-mod stock;
-mod strike;
 
 use std::time::Duration;
 
@@ -22,103 +35,113 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use fault::Fault;
 
-use crate::client::api::Host;
-use crate::tell;
-use party::{Party, Size, until};
-use report::{Line, seconds};
+use crate::client::api::Account;
+use crate::print_progress;
+use client_pairs::{ClientPairs, TrafficProfile, wait_for};
+use report::{FaultResult, seconds};
 
-/// How long a seat outlives its socket here. Less than in production, so that a round can wait for it.
-const GRACE: Duration = Duration::from_secs(8);
-/// The heartbeat here: a client on a paused node finds out by its silence.
+/// Grace period of a seat without a socket. Shorter than in production so that a round can wait for
+/// its end.
+const RECONNECT_GRACE: Duration = Duration::from_secs(8);
+/// Heartbeat interval of these tests: a client on a paused node detects the silence.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// Until a dead node is noticed, its seats are detached, and their grace is over, with reserve for a busy machine.
-const BURIED: Duration = Duration::from_secs(30);
-/// Bounds for waiting; nothing here fails for being slow, only for never coming.
-const BACK: Duration = Duration::from_secs(45);
-const SETTLED: Duration = Duration::from_secs(20);
-/// How long anybody may be without a socket when nodes go on purpose: the client's own back-off, 1.5 s at most, and a moment.
-const WITHOUT: Duration = Duration::from_secs(2);
-/// Talk before and after a fault.
-const TALK: Duration = Duration::from_secs(1);
+/// Time limit to detect a dead node, detach its seats and end their grace period, with a reserve
+/// for a busy machine.
+const DEAD_NODE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limits for waiting. A slow machine must not fail a round; only a missing result does.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(45);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest allowed time without a socket when nodes stop on purpose: the client's back-off of at
+/// most 1.5 s plus a reserve.
+const PLANNED_OUTAGE_MAX: Duration = Duration::from_secs(2);
+/// Traffic before and after a fault.
+const TRAFFIC_DURATION: Duration = Duration::from_secs(1);
 
-/// What to do.
+/// Command-line arguments of `faults`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
-    /// Rounds of each fault.
+    /// Rounds per fault.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
-    /// Signal-nodes.
+    /// Number of signal-nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=50))]
     nodes: u8,
-    /// Pairs of clients.
+    /// Number of client pairs.
     #[arg(long, default_value_t = 20)]
     pairs: usize,
-    /// Events a second that each client sends.
+    /// Events per second of each client.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=90))]
     rate: u32,
-    /// Shorter pauses, and only the most telling faults unless some are named.
+    /// Use shorter pauses and, unless faults are named, a selection of faults.
     #[arg(long)]
     short: bool,
-    /// Faults to inject, by name; all when none is named.
+    /// Faults to inject, separated by commas; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Fault>,
-    /// Shows JSON instead of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs every fault's rounds; the text to show, and whether everything held.
+/// Runs all rounds of every fault. Returns the text to print, and whether all guarantees held.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<(String, bool)> {
-    let lines = rounds(settings).await?;
-    let text = if settings.json { serde_json::to_string_pretty(&lines)? } else { report::table(&lines) };
-    Ok((text, lines.iter().all(|line| line.violations.is_empty())))
+    let results = run_faults(settings).await?;
+    let text = if settings.json { serde_json::to_string_pretty(&results)? } else { report::table(&results) };
+    Ok((text, results.iter().all(|result| result.violations.is_empty())))
 }
 
-/// One line for each fault.
-async fn rounds(settings: &Settings) -> anyhow::Result<Vec<Line>> {
+/// Returns one result for each fault.
+async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
     let faults: Vec<Fault> = match (settings.only.as_slice(), settings.short) {
-        ([], true) => Fault::TELLING.to_vec(),
+        ([], true) => Fault::SHORT.to_vec(),
         ([], false) => Fault::all().to_vec(),
         (only, _) => only.to_vec(),
     };
-    let of = |masters, haproxy| {
-        let wanted = |fault: &&Fault| fault.wants_redis_cluster() == (masters > 0) && fault.wants_balancer() == haproxy;
-        (faults.iter().filter(wanted).copied().collect::<Vec<_>>(), masters, haproxy)
+    let select = |masters, haproxy| {
+        let selected =
+            |fault: &&Fault| fault.needs_redis_cluster() == (masters > 0) && fault.needs_load_balancer() == haproxy;
+        (faults.iter().filter(selected).copied().collect::<Vec<_>>(), masters, haproxy)
     };
-    let mut lines = Vec::new();
-    for (faults, masters, haproxy) in [of(0, false), of(0, true), of(3, false)] {
+    let mut results = Vec::new();
+    for (faults, masters, haproxy) in [select(0, false), select(0, true), select(3, false)] {
         if faults.is_empty() {
             continue;
         }
         let mut cluster = Cluster::start(&options(settings, masters, haproxy)?).await?;
-        let host = Host::register(&cluster.base_url()).await?;
+        let account = Account::register(&cluster.base_url()).await?;
         for fault in faults {
-            let mut sum = Line { fault: fault.name(), ..Line::default() };
+            let mut sum = FaultResult { fault: fault.name(), ..FaultResult::default() };
             for index in 0..settings.rounds {
-                let line = round(&mut cluster, &host, fault, index, settings).await;
-                let line = line.with_context(|| format!("{}, round {}", fault.name(), index + 1))?;
-                tell(&format!("{} {}/{}: {}", fault.name(), index + 1, settings.rounds, summary(&line)));
-                if !line.violations.is_empty() {
-                    show_logs(&mut cluster);
+                let result = run_round(&mut cluster, &account, fault, index, settings).await;
+                let result = result.with_context(|| format!("{}, round {}", fault.name(), index + 1))?;
+                print_progress(&format!(
+                    "{} {}/{}: {}",
+                    fault.name(),
+                    index + 1,
+                    settings.rounds,
+                    progress_text(&result)
+                ));
+                if !result.violations.is_empty() {
+                    print_logs(&mut cluster);
                 }
-                sum.add(line);
+                sum.add(result);
             }
-            lines.push(sum);
+            results.push(sum);
         }
         cluster.stop().await?;
     }
-    Ok(lines)
+    Ok(results)
 }
 
 fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::Result<Options> {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     let variable = |name: &str, value: String| (name.to_owned(), value);
     let mut env = vec![
-        variable("RECONNECT_GRACE_MS", milliseconds(GRACE)),
+        variable("RECONNECT_GRACE_MS", milliseconds(RECONNECT_GRACE)),
         variable("PING_INTERVAL_MS", milliseconds(PING_INTERVAL)),
         variable("PING_TIMEOUT_MS", milliseconds(PING_TIMEOUT)),
-        // One account makes the calls of all rounds, which may take hours.
+        // One account creates the calls of all rounds, which may take hours.
         variable("ACCESS_TOKEN_TTL", "86400".into()),
     ];
     if haproxy {
@@ -130,101 +153,112 @@ fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::
     Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, env, ..Options::default() })
 }
 
-/// One round: gather, talk, strike, recover, talk, audit.
-async fn round(
+/// Runs one round: start clients, send, inject, recover, send, audit.
+async fn run_round(
     cluster: &mut Cluster,
-    host: &Host,
+    account: &Account,
     fault: Fault,
     index: usize,
     settings: &Settings,
-) -> anyhow::Result<Line> {
-    let mut line = Line { fault: fault.name(), rounds: 1, ..Line::default() };
-    let nodes = if fault.wants_balancer() { vec![address(&cluster.base_url())] } else { addresses(cluster) };
+) -> anyhow::Result<FaultResult> {
+    let mut result = FaultResult { fault: fault.name(), rounds: 1, ..FaultResult::default() };
+    let nodes = if fault.needs_load_balancer() { vec![address(&cluster.base_url())] } else { addresses(cluster) };
     let victim = index % nodes.len();
-    let size = Size { pairs: settings.pairs, pace: Duration::from_secs(1) / settings.rate };
-    let party = Party::gather(host, &nodes, size, fault.dooms().then_some(victim)).await?;
-    let gathered = Instant::now();
-    sleep(TALK).await;
+    let profile = TrafficProfile { pairs: settings.pairs, send_interval: Duration::from_secs(1) / settings.rate };
+    let pairs = ClientPairs::start(account, &nodes, profile, fault.has_vanishing_clients().then_some(victim)).await?;
+    let started_at = Instant::now();
+    sleep(TRAFFIC_DURATION).await;
 
     let pids = processes(cluster);
-    let struck = Instant::now();
-    let seen = if fault.is_abuse() {
-        abuse::abuse(fault, &nodes, host, settings.short).await?
+    let injected_at = Instant::now();
+    let violations = if fault.is_abuse() {
+        abuse::run(fault, &nodes, account, settings.short).await?
     } else if fault == Fault::Rollout {
-        rollout::rollout(cluster, host).await?
+        rollout::rollout(cluster, account).await?
     } else {
-        strike::strike(fault, cluster, &party, victim, settings.short).await?;
+        inject::inject(fault, cluster, &pairs, victim, settings.short).await?;
         Vec::new()
     };
-    line.violations.extend(seen);
-    let over = Instant::now();
-    match party.answered_since(over, BACK).await {
-        Some(last) => line.back = seconds(last - over),
-        None => line.violations.push(format!("not everybody was back within {BACK:?}")),
+    result.violations.extend(violations);
+    let ended_at = Instant::now();
+    match pairs.wait_acknowledged_since(ended_at, RECOVERY_TIMEOUT).await {
+        Some(last) => result.recovery_seconds = seconds(last - ended_at),
+        None => result.violations.push(format!("not all clients recovered within {RECOVERY_TIMEOUT:?}")),
     }
-    sleep(TALK).await;
-    let settled = party.settle(SETTLED).await;
-    line.count(party.audit());
-    if !settled && (line.lost == 0 || !fault.may_lose()) {
-        line.violations.push("not everything was acknowledged and received in time".into());
+    sleep(TRAFFIC_DURATION).await;
+    let settled = pairs.settle(SETTLE_TIMEOUT).await;
+    result.count(pairs.audit());
+    if !settled && (result.lost == 0 || !fault.may_lose_data()) {
+        result.violations.push("not all events were acknowledged and received in time".into());
     }
-    line.told = seconds(told(&party, struck).await.unwrap_or_else(|| {
-        line.violations.push("somebody was never told that a peer had vanished".into());
+    result.detection_seconds = seconds(detection_time(&pairs, injected_at).await.unwrap_or_else(|| {
+        result.violations.push("a client was never notified of a vanished peer".into());
         Duration::ZERO
     }));
-    // Only what was surely answered before the fault.
-    line.p99_before = party.p99_ms(&(gathered..gathered + TALK / 2));
-    line.p99_during = party.p99_ms(&(struck..over));
-    line.ghosts = party.ghosts(BURIED).await?;
+    // Only events that were acknowledged before the fault.
+    result.p99_before_ms = pairs.p99_ms(&(started_at..started_at + TRAFFIC_DURATION / 2));
+    result.p99_during_ms = pairs.p99_ms(&(injected_at..ended_at));
+    result.ghosts = pairs.ghosts(DEAD_NODE_TIMEOUT).await?;
 
-    line.dropped = party.sum(|record| record.dropped.len());
-    line.resumed = party.sum(|record| record.resumed);
-    line.fresh = party.sum(|record| record.fresh);
-    line.without = party.clients().map(|client| seconds(client.record().longest_gap)).fold(0.0, f64::max);
-    judge(&mut line, fault);
-    let vain = party.sum(|record| record.vain);
-    if fault.wants_balancer() && vain > 0 {
-        line.violations.push(format!("{vain} attempts to come back came to nothing"));
+    result.sockets_lost = pairs.sum(|record| record.socket_losses.len());
+    result.resumed = pairs.sum(|record| record.resumed);
+    result.new_sessions = pairs.sum(|record| record.new_sessions);
+    result.longest_outage_seconds =
+        pairs.clients().map(|client| seconds(client.record().longest_outage)).fold(0.0, f64::max);
+    check(&mut result, fault);
+    let failed_dials = pairs.sum(|record| record.failed_dials);
+    if fault.needs_load_balancer() && failed_dials > 0 {
+        result.violations.push(format!("{failed_dials} dials failed while reconnecting"));
     }
-    // A short round runs on machines that are busy with other tests: only attempts are counted there.
-    if fault.is_orderly() && !settings.short && line.without > seconds(WITHOUT) {
-        line.violations.push(format!("somebody was without a socket for {} s", line.without));
+    // A short run shares its machine with other tests, so only dial attempts are checked there.
+    if fault.is_planned() && !settings.short && result.longest_outage_seconds > seconds(PLANNED_OUTAGE_MAX) {
+        result.violations.push(format!("a client had no socket for {} s", result.longest_outage_seconds));
     }
-    line.violations.extend(party.complaints().into_iter().map(|(text, times)| format!("{text} ({times} times)")));
+    result.violations.extend(pairs.violations().into_iter().map(|(text, times)| format!("{text} ({times} times)")));
     if processes(cluster) != pids && !fault.restarts_nodes() {
-        line.violations.push("a process ended or was started again".into());
+        result.violations.push("a process exited or restarted unexpectedly".into());
     }
-    for client in party.clients().filter(|_| !line.violations.is_empty()) {
+    for client in pairs.clients().filter(|_| !result.violations.is_empty()) {
         let record = client.record();
-        let Some(why) = record.dropped.first() else { continue };
-        tell(&format!("  {} lost {} sockets: {why}; refused: {:?}", client.name, record.dropped.len(), record.refused));
+        let Some(reason) = record.socket_losses.first() else { continue };
+        print_progress(&format!(
+            "  {} lost {} sockets: {reason}; refused: {:?}",
+            client.name,
+            record.socket_losses.len(),
+            record.refused
+        ));
     }
-    party.leave();
-    Ok(line)
+    pairs.leave();
+    Ok(result)
 }
 
-/// What must hold after this fault and does not.
-fn judge(line: &mut Line, fault: Fault) {
+/// Adds a violation for each guarantee that does not hold after this fault.
+fn check(result: &mut FaultResult, fault: Fault) {
     let counts = [
-        ("acknowledged events lost", line.lost, !fault.may_lose()),
-        ("events delivered twice", line.doubled, !fault.may_lose()),
-        ("events reordered", line.reordered, true),
-        ("ghosts or missing participants", line.ghosts, true),
-        ("sockets lost", line.dropped, !fault.may_drop()),
-        ("sessions not resumed", line.fresh, true),
+        ("acknowledged events lost", result.lost, !fault.may_lose_data()),
+        ("events delivered twice", result.duplicated, !fault.may_lose_data()),
+        ("events reordered", result.reordered, true),
+        ("ghosts or missing participants", result.ghosts, true),
+        ("sockets lost", result.sockets_lost, !fault.may_lose_sockets()),
+        ("sessions not resumed", result.new_sessions, true),
     ];
-    let broken = counts.into_iter().filter(|(_, count, matters)| *matters && *count > 0);
-    line.violations.extend(broken.map(|(what, count, _)| format!("{count} {what}")));
+    let violated = counts.into_iter().filter(|(_, count, checked)| *checked && *count > 0);
+    result.violations.extend(violated.map(|(name, count, _)| format!("{count} {name}")));
 }
 
-/// How long it took until everybody in a room with somebody who vanished was told. `None`: somebody never was.
-async fn told(party: &Party, struck: Instant) -> Option<Duration> {
-    until(BURIED, || {
-        let observed = party.doomed().flat_map(|(table, doomed)| {
-            let peer = doomed.record().peer.clone();
-            table.pair.iter().map(move |observer| {
+/// Time until every client that shares a room with a vanished client is notified. `None` when a
+/// client is never notified.
+async fn detection_time(pairs: &ClientPairs, injected_at: Instant) -> Option<Duration> {
+    wait_for(DEAD_NODE_TIMEOUT, || {
+        let observed = pairs.vanishing().flat_map(|(pair_room, vanishing)| {
+            let peer = vanishing.record().peer_id.clone();
+            pair_room.pair.iter().map(move |observer| {
                 let record = observer.record();
-                record.told.iter().find(|(who, _)| peer.as_deref() == Some(who)).map(|(_, when)| *when - struck)
+                record
+                    .reconnecting_peers
+                    .iter()
+                    .find(|(reconnecting, _)| peer.as_deref() == Some(reconnecting))
+                    .map(|(_, at)| *at - injected_at)
             })
         });
         observed.collect::<Option<Vec<_>>>().map(|all| all.into_iter().max().unwrap_or_default())
@@ -241,40 +275,42 @@ fn address(url: &str) -> String {
     url.trim_start_matches("http://").to_owned()
 }
 
-/// The process ids of the nodes and the api; 0 for one that has ended.
+/// Process ids of the nodes and the api; 0 for a process that exited.
 fn processes(cluster: &mut Cluster) -> Vec<u32> {
     let id = |service: &mut Service| if service.process().exited().is_some() { 0 } else { service.id() };
     cluster.nodes.iter_mut().chain([&mut cluster.api]).map(id).collect()
 }
 
-fn show_logs(cluster: &mut Cluster) {
+fn print_logs(cluster: &mut Cluster) {
     for node in &mut cluster.nodes {
         let log = node.process().log_tail(15);
-        tell(&format!("---- {}\n{log}", node.process().name()));
+        print_progress(&format!("---- {}\n{log}", node.process().name()));
     }
 }
 
-fn summary(line: &Line) -> String {
-    let Line {
+fn progress_text(result: &FaultResult) -> String {
+    let FaultResult {
         acknowledged,
         lost,
-        doubled,
+        duplicated,
         reordered,
         ghosts,
-        dropped,
+        sockets_lost,
         resumed,
-        fresh,
-        told,
-        back,
-        without,
-        p99_before,
-        p99_during,
+        new_sessions,
+        detection_seconds,
+        recovery_seconds,
+        longest_outage_seconds,
+        p99_before_ms,
+        p99_during_ms,
         violations,
         ..
-    } = line;
-    let verdict = if violations.is_empty() { "holds".to_owned() } else { violations.join("; ") };
+    } = result;
+    let outcome = if violations.is_empty() { "passed".to_owned() } else { violations.join("; ") };
     format!(
-        "{acknowledged} acknowledged, {lost} lost, {doubled} doubled, {reordered} reordered, {ghosts} ghosts, {dropped} sockets lost, \
-         {resumed} resumed, {fresh} fresh, told {told} s, back {back} s, without {without} s, p99 {p99_before} ms before and {p99_during} ms during it: {verdict}"
+        "{acknowledged} acknowledged, {lost} lost, {duplicated} duplicated, {reordered} reordered, {ghosts} ghosts, \
+         {sockets_lost} sockets lost, {resumed} resumed, {new_sessions} new sessions, detected in {detection_seconds} s, \
+         recovered in {recovery_seconds} s, longest outage {longest_outage_seconds} s, \
+         p99 {p99_before_ms} ms before and {p99_during_ms} ms during the fault: {outcome}"
     )
 }

@@ -1,4 +1,4 @@
-//! What a client remembers.
+//! Events and incidents of one client.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,47 +7,48 @@ use tokio::time::Instant;
 
 use super::audit::Sent;
 
-/// Everything that happened to one client. More than eight fields: each is one column of the audit, and nothing acts on them.
+/// Record of one client. More than eight fields, because each is one column of the audit and no
+/// code acts on them.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Its peer id, once it has been in the room.
-    pub(crate) peer: Option<String>,
+    /// Peer id; `None` before the first join.
+    pub(crate) peer_id: Option<String>,
     pub(crate) connected: bool,
-    /// CONNECTs that were accepted.
+    /// Accepted CONNECT packets.
     pub(crate) connects: usize,
-    /// Acknowledgements asked for.
-    pub(crate) asks: u64,
+    /// Requests with an acknowledgement id.
+    pub(crate) requests: u64,
     attempts: u64,
-    /// What it sent, by number.
+    /// Sent events, by number.
     pub(crate) sent: Vec<Sent>,
-    /// What it received from its partner, by the partner's number.
+    /// Numbers of the partner's events, in order of arrival.
     pub(crate) received: Vec<usize>,
     pub(crate) resumed: usize,
-    /// Sessions that began anew where one should have been resumed.
-    pub(crate) fresh: usize,
-    /// Why its sockets were lost.
-    pub(crate) dropped: Vec<String>,
-    /// Attempts to come back that came to nothing.
-    pub(crate) vain: usize,
-    /// The longest time without a socket.
-    pub(crate) longest_gap: Duration,
-    /// Who was said to be reconnecting, and when.
-    pub(crate) told: Vec<(String, Instant)>,
-    /// Refusals by code.
+    /// Reconnects that got a new session instead of the old one.
+    pub(crate) new_sessions: usize,
+    /// Reason of each lost socket.
+    pub(crate) socket_losses: Vec<String>,
+    /// Dials that failed while reconnecting.
+    pub(crate) failed_dials: usize,
+    /// Longest time without a socket.
+    pub(crate) longest_outage: Duration,
+    /// Peer ids reported as reconnecting, each with its time.
+    pub(crate) reconnecting_peers: Vec<(String, Instant)>,
+    /// Refusals, by code.
     pub(crate) refused: BTreeMap<String, usize>,
-    /// What must not happen at all.
-    pub(crate) complaints: Vec<String>,
+    /// Violations of guarantees that hold under every fault.
+    pub(crate) violations: Vec<String>,
 }
 
 impl Record {
-    /// A new event; its number.
-    pub(crate) fn begin(&mut self, now: Instant) -> usize {
-        self.sent.push(Sent { born: now, first: 0, last: 0, acknowledged: None });
+    /// Adds a new event and returns its number.
+    pub(crate) fn start_event(&mut self, now: Instant) -> usize {
+        self.sent.push(Sent { first_sent_at: now, first: 0, last: 0, acknowledged: None });
         self.sent.len() - 1
     }
 
-    /// An event goes out, once more or for the first time.
-    pub(crate) fn attempt(&mut self, number: usize) {
+    /// Records an attempt to send an event.
+    pub(crate) fn add_attempt(&mut self, number: usize) {
         self.attempts += 1;
         let event = &mut self.sent[number];
         event.last = self.attempts;
@@ -56,13 +57,13 @@ impl Record {
         }
     }
 
-    /// Whether nothing is left to be acknowledged.
+    /// Whether every sent event is acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
         self.sent.iter().all(|event| event.acknowledged.is_some())
     }
 
-    /// The first acknowledgement of an event that was first sent after this.
-    pub(crate) fn first_answer_after(&self, moment: Instant) -> Option<Instant> {
-        self.sent.iter().filter(|event| event.born > moment).find_map(|event| event.acknowledged)
+    /// First acknowledgement of an event first sent after `moment`.
+    pub(crate) fn first_ack_after(&self, moment: Instant) -> Option<Instant> {
+        self.sent.iter().filter(|event| event.first_sent_at > moment).find_map(|event| event.acknowledged)
     }
 }

@@ -1,4 +1,4 @@
-//! The figures of a round, of a fault over its rounds, and how they are shown.
+//! Results of a round or of all rounds of a fault, and their table.
 
 use std::time::Duration;
 
@@ -6,42 +6,44 @@ use serde::Serialize;
 
 use super::audit::Audit;
 
-/// What one round, or all rounds of a fault, came to. Times are seconds, the longest of all rounds. More than eight fields:
-/// it is a line of the table.
+/// Result of one round, or the sum of all rounds of a fault. Durations are the maximum over all
+/// rounds. More than eight fields, because it is a row of the table.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Line {
+pub(crate) struct FaultResult {
     pub(crate) fault: &'static str,
     pub(crate) rounds: usize,
     pub(crate) acknowledged: usize,
     pub(crate) lost: usize,
-    pub(crate) doubled: usize,
+    pub(crate) duplicated: usize,
     pub(crate) reordered: usize,
-    /// Participants without a client after the grace, and clients who are no participants.
+    /// Participants without a client after the grace period, plus clients that are missing as
+    /// participants.
     pub(crate) ghosts: usize,
     /// Sockets lost.
-    pub(crate) dropped: usize,
+    pub(crate) sockets_lost: usize,
     pub(crate) resumed: usize,
-    /// Sessions that began anew where they should have been resumed.
-    pub(crate) fresh: usize,
-    /// Until everybody who shares a room with somebody who vanished was told.
-    pub(crate) told: f64,
-    /// From the end of the fault until everybody has a socket and an acknowledgement again.
-    pub(crate) back: f64,
-    /// The longest time that a client was without a socket.
-    pub(crate) without: f64,
-    /// The 99th percentile of the wait for an acknowledgement before the fault, and while it lasted; milliseconds.
-    pub(crate) p99_before: f64,
-    pub(crate) p99_during: f64,
-    /// What must hold and did not, one text each.
+    /// Reconnects that got a new session instead of the old one.
+    pub(crate) new_sessions: usize,
+    /// Time until every client in a room with a vanished client is notified, in seconds.
+    pub(crate) detection_seconds: f64,
+    /// Time from the end of the fault until every client is connected and acknowledged again, in
+    /// seconds.
+    pub(crate) recovery_seconds: f64,
+    /// Longest time of a client without a socket, in seconds.
+    pub(crate) longest_outage_seconds: f64,
+    /// 99th percentile of the acknowledgement time before and during the fault, in milliseconds.
+    pub(crate) p99_before_ms: f64,
+    pub(crate) p99_during_ms: f64,
+    /// One text for each violated guarantee.
     pub(crate) violations: Vec<String>,
 }
 
-impl Line {
-    /// Counts the audit of a round.
+impl FaultResult {
+    /// Adds the audit of a round.
     pub(crate) fn count(&mut self, audit: Audit) {
         self.acknowledged += audit.acknowledged;
         self.lost += audit.lost;
-        self.doubled += audit.doubled;
+        self.duplicated += audit.duplicated;
         self.reordered += audit.reordered;
     }
 
@@ -50,37 +52,59 @@ impl Line {
         self.rounds += other.rounds;
         self.acknowledged += other.acknowledged;
         self.lost += other.lost;
-        self.doubled += other.doubled;
+        self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.ghosts += other.ghosts;
-        self.dropped += other.dropped;
+        self.sockets_lost += other.sockets_lost;
         self.resumed += other.resumed;
-        self.fresh += other.fresh;
-        self.told = self.told.max(other.told);
-        self.back = self.back.max(other.back);
-        self.without = self.without.max(other.without);
-        self.p99_before = self.p99_before.max(other.p99_before);
-        self.p99_during = self.p99_during.max(other.p99_during);
+        self.new_sessions += other.new_sessions;
+        self.detection_seconds = self.detection_seconds.max(other.detection_seconds);
+        self.recovery_seconds = self.recovery_seconds.max(other.recovery_seconds);
+        self.longest_outage_seconds = self.longest_outage_seconds.max(other.longest_outage_seconds);
+        self.p99_before_ms = self.p99_before_ms.max(other.p99_before_ms);
+        self.p99_during_ms = self.p99_during_ms.max(other.p99_during_ms);
         self.violations.extend(other.violations);
     }
 }
 
-/// Seconds, to two digits.
+/// Seconds, rounded to two decimal places.
 pub(crate) fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 100.0).round() / 100.0
 }
 
-/// The table, in Markdown.
-pub(crate) fn table(lines: &[Line]) -> String {
+/// Formats the results as a Markdown table.
+pub(crate) fn table(results: &[FaultResult]) -> String {
     let mut text = String::from(
-        "| fault | rounds | acknowledged | lost | doubled | reordered | ghosts | sockets lost | resumed | fresh | told s | back s | longest without a socket s | p99 before ms | p99 during ms |\n\
+        "| fault | rounds | acked | lost | duplicated | reordered | ghosts | sockets lost | resumed | new sessions \
+         | detected s | recovered s | outage s | p99 before ms | during ms |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    for line in lines {
-        let Line { fault, rounds, acknowledged, lost, doubled, reordered, ghosts, dropped, resumed, fresh, .. } = line;
-        let Line { told, back, without, p99_before, p99_during, .. } = line;
+    for result in results {
+        let FaultResult {
+            fault,
+            rounds,
+            acknowledged,
+            lost,
+            duplicated,
+            reordered,
+            ghosts,
+            sockets_lost,
+            resumed,
+            new_sessions,
+            ..
+        } = result;
+        let FaultResult {
+            detection_seconds,
+            recovery_seconds,
+            longest_outage_seconds,
+            p99_before_ms,
+            p99_during_ms,
+            ..
+        } = result;
         text += &format!(
-            "| {fault} | {rounds} | {acknowledged} | {lost} | {doubled} | {reordered} | {ghosts} | {dropped} | {resumed} | {fresh} | {told:.1} | {back:.1} | {without:.1} | {p99_before:.1} | {p99_during:.1} |\n"
+            "| {fault} | {rounds} | {acknowledged} | {lost} | {duplicated} | {reordered} | {ghosts} | {sockets_lost} \
+             | {resumed} | {new_sessions} | {detection_seconds:.1} | {recovery_seconds:.1} \
+             | {longest_outage_seconds:.1} | {p99_before_ms:.1} | {p99_during_ms:.1} |\n"
         );
     }
     text

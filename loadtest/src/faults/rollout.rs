@@ -1,4 +1,5 @@
-//! A rolling restart of api and nodes, as Kubernetes does it, while REST is used through the load balancer.
+//! Rolling restart of api and nodes as in a Kubernetes rollout, under REST load through the load
+//! balancer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,79 +10,79 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::client::api::Host;
-use crate::tell;
+use crate::client::api::Account;
+use crate::print_progress;
 
-/// Whose numbers a rollout goes by: those of `k8s/production`.
+/// Kubernetes overlay (`k8s/production`) that provides the probes and grace periods.
 pub(super) const PROFILE: &str = "production";
 
-/// Who read and make calls meanwhile, and how often each.
+/// REST clients during the rollout, and the interval between two requests of each.
 const USERS: usize = 4;
-const PACE: Duration = Duration::from_millis(50);
-/// Of so many requests one makes a call, and the others read.
-const MAKES: usize = 10;
+const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
+/// Requests per created call; all other requests are reads.
+const REQUESTS_PER_CREATE: usize = 10;
 
-/// What came of the requests of one user.
+/// Results of one REST client.
 #[derive(Default)]
 struct Requests {
     answered: usize,
-    made: Vec<String>,
-    /// By what they came to instead.
+    created: Vec<String>,
+    /// Failed requests, by error.
     failed: BTreeMap<String, usize>,
 }
 
-/// Rolls, while REST is used; what did not hold, one text each.
-pub(super) async fn rollout(cluster: &mut Cluster, host: &Host) -> anyhow::Result<Vec<String>> {
-    let (over, watched) = watch::channel(false);
+/// Replaces all pods under REST load. Returns one text for each violated guarantee.
+pub(super) async fn rollout(cluster: &mut Cluster, account: &Account) -> anyhow::Result<Vec<String>> {
+    let (finished, watched) = watch::channel(false);
     let mut users = JoinSet::new();
     for _ in 0..USERS {
-        users.spawn(work(host.clone(), watched.clone()));
+        users.spawn(use_rest(account.clone(), watched.clone()));
     }
     roll(cluster, PROFILE).await?;
-    over.send_replace(true);
+    finished.send_replace(true);
     let mut violations = Vec::new();
-    let (mut answered, mut made) = (0, Vec::new());
+    let (mut answered, mut created) = (0, Vec::new());
     while let Some(requests) = users.join_next().await {
         let requests = requests?;
         answered += requests.answered;
-        made.extend(requests.made);
-        violations.extend(requests.failed.into_iter().map(|(why, times)| format!("REST: {why} ({times} times)")));
+        created.extend(requests.created);
+        violations.extend(requests.failed.into_iter().map(|(error, times)| format!("REST: {error} ({times} times)")));
     }
-    // An answer that something is made is a promise.
-    for room in &made {
-        let status = host.get(&format!("/api/video-calls/room/{room}")).await?;
+    // A call whose creation was acknowledged must exist.
+    for room in &created {
+        let status = account.get(&format!("/api/video-calls/room/{room}")).await?;
         if status != 200 {
-            violations.push(format!("a call that was made is answered {status}"));
+            violations.push(format!("GET of a created call returned {status}"));
         }
     }
-    if made.is_empty() {
-        violations.push("nothing was asked of REST".into());
+    if created.is_empty() {
+        violations.push("no call was created during the rollout".into());
     }
-    tell(&format!("  REST meanwhile: {answered} answers, {} calls made", made.len()));
+    print_progress(&format!("  REST during the rollout: {answered} responses, {} calls created", created.len()));
     Ok(violations)
 }
 
-async fn work(host: Host, over: watch::Receiver<bool>) -> Requests {
+async fn use_rest(account: Account, finished: watch::Receiver<bool>) -> Requests {
     let mut requests = Requests::default();
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(REQUEST_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0_usize.. {
         ticks.tick().await;
-        if *over.borrow() {
+        if *finished.borrow() {
             break;
         }
-        let failed = if number % MAKES == 0 {
-            host.call(2).await.map(|room| requests.made.push(room)).err().map(|error| format!("{error:#}"))
+        let failed = if number % REQUESTS_PER_CREATE == 0 {
+            account.create_call(2).await.map(|room| requests.created.push(room)).err().map(|error| format!("{error:#}"))
         } else {
-            match host.get("/api/auth/profile").await {
+            match account.get("/api/auth/profile").await {
                 Ok(200) => None,
-                Ok(status) => Some(format!("answered {status}")),
+                Ok(status) => Some(format!("status {status}")),
                 Err(error) => Some(format!("{error:#}")),
             }
         };
         match failed {
             None => requests.answered += 1,
-            Some(why) => *requests.failed.entry(why).or_default() += 1,
+            Some(error) => *requests.failed.entry(error).or_default() += 1,
         }
     }
     requests

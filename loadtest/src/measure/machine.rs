@@ -1,4 +1,5 @@
-//! Processor time and memory of processes on this machine, from /proc; those behind local addresses are found by their ports.
+//! CPU time and memory of processes on this machine, from /proc. Server processes are found by
+//! their listening ports.
 
 use std::fs;
 use std::path::Path;
@@ -7,75 +8,77 @@ use std::time::Duration;
 use rustix::param::{clock_ticks_per_second, page_size};
 use serde::Serialize;
 
-/// A process that is watched.
+/// A process whose usage is sampled.
 #[derive(Clone, Debug)]
-pub(crate) struct Watched {
-    /// What it is called in reports.
+pub(crate) struct WatchedProcess {
+    /// Name in reports.
     pub(crate) name: String,
     pid: u32,
 }
 
-/// What a process has used.
+/// Resource usage of a process at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Of all its threads, since it began.
+    /// CPU time of all threads since the process started.
     pub(crate) cpu: Duration,
-    /// Resident now, bytes.
+    /// Resident memory in bytes.
     pub(crate) rss: u64,
 }
 
-/// What a process used while the window was open.
+/// Resource usage of a process during the measurement.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Spent {
+pub(crate) struct ProcessUsage {
     pub(crate) name: String,
     pub(crate) cpu_seconds: f64,
-    /// Of one core, per cent.
+    /// CPU time as a percentage of one core.
     pub(crate) cpu_percent: f64,
-    /// At the end.
+    /// Resident memory at the end.
     pub(crate) rss_mib: f64,
 }
 
-impl Watched {
-    /// This program.
-    pub(crate) fn this() -> Self {
+impl WatchedProcess {
+    /// The loadtest process.
+    pub(crate) fn current() -> Self {
         Self { name: "loadtest".into(), pid: std::process::id() }
     }
 
-    /// The process that listens on a `host:port` of this machine; `None` when it is elsewhere, or another user's.
-    pub(crate) fn behind(name: impl Into<String>, address: &str) -> Option<Self> {
+    /// Finds the process that listens on a local `host:port`. Returns `None` when it runs on
+    /// another machine or as another user.
+    pub(crate) fn listening_on(name: impl Into<String>, address: &str) -> Option<Self> {
         let (host, port) = address.rsplit_once(':')?;
         let local = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
         let port = port.parse().ok().filter(|_| local)?;
         let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
-        let inode = tables.iter().find_map(|table| listening(table, port))?;
-        let pid = holder(&format!("socket:[{inode}]"))?;
+        let inode = tables.iter().find_map(|table| listener_inode(table, port))?;
+        let pid = process_with_file(&format!("socket:[{inode}]"))?;
         Some(Self { name: name.into(), pid })
     }
 
-    /// It and the processes that it has started, which serve in its name: `<name> worker 1` and so on.
-    pub(crate) fn with_workers(self) -> Vec<Self> {
+    /// The process and its children: the children get the names `<name> worker 1`, `<name> worker
+    /// 2` and so on.
+    pub(crate) fn and_children(self) -> Vec<Self> {
         let pid = self.pid;
-        // Those of its first thread: of a Node.js process all of them.
+        // Children of the first thread; in a Node.js process these are all children.
         let started = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let workers = started.split_whitespace().filter_map(|pid| pid.parse().ok());
-        let workers = (1..)
-            .zip(workers)
+        let children = started.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let children = (1..)
+            .zip(children)
             .map(|(number, pid): (usize, _)| Self { name: format!("{} worker {number}", self.name), pid });
-        let workers: Vec<_> = workers.collect();
-        [self].into_iter().chain(workers).collect()
+        let children: Vec<_> = children.collect();
+        [self].into_iter().chain(children).collect()
     }
 
-    /// What it has used; nothing once it has ended.
+    /// Current usage; zero after the process exited.
     pub(crate) fn usage(&self) -> Usage {
         let read = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
         Usage { cpu: cpu(&read("stat")).unwrap_or_default(), rss: rss(&read("statm")).unwrap_or_default() }
     }
 
-    /// What it used from `before` on, within `seconds`.
-    pub(crate) fn spent(&self, before: Usage, seconds: f64) -> Spent {
+    /// Usage since the sample `before`, taken `seconds` ago.
+    pub(crate) fn usage_since(&self, before: Usage, seconds: f64) -> ProcessUsage {
         let after = self.usage();
         let cpu_seconds = after.cpu.saturating_sub(before.cpu).as_secs_f64();
-        Spent {
+        ProcessUsage {
             name: self.name.clone(),
             cpu_seconds,
             cpu_percent: if seconds > 0.0 { cpu_seconds / seconds * 100.0 } else { 0.0 },
@@ -84,14 +87,14 @@ impl Watched {
     }
 }
 
-/// Bytes as MiB.
+/// Converts bytes to MiB.
 #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The inode of the socket that listens on a port, in a table of the kernel's.
-fn listening(table: &str, port: u16) -> Option<&str> {
+/// Inode of the socket that listens on a port, from a /proc/net/tcp table.
+fn listener_inode(table: &str, port: u16) -> Option<&str> {
     const LISTEN: &str = "0A";
     let wanted = format!(":{port:04X}");
     table.lines().skip(1).find_map(|line| {
@@ -100,8 +103,8 @@ fn listening(table: &str, port: u16) -> Option<&str> {
     })
 }
 
-/// The process with this file open.
-fn holder(link: &str) -> Option<u32> {
+/// Process that has this file open.
+fn process_with_file(link: &str) -> Option<u32> {
     let holds = |fds: &Path| {
         let entries = fs::read_dir(fds).into_iter().flatten().flatten();
         entries.into_iter().any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.as_os_str() == link))
@@ -112,7 +115,8 @@ fn holder(link: &str) -> Option<u32> {
     })
 }
 
-/// User and system time in `/proc/<pid>/stat`. The command's name, in parentheses, may hold anything.
+/// User plus system time from `/proc/<pid>/stat`. The command name in parentheses may contain any
+/// character.
 fn cpu(stat: &str) -> Option<Duration> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
@@ -130,23 +134,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_behind_a_port_of_this_machine_is_found() {
+    fn the_process_that_listens_on_a_local_port_is_found() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let found = Watched::behind("me", &listener.local_addr().unwrap().to_string()).unwrap();
+        let found = WatchedProcess::listening_on("me", &listener.local_addr().unwrap().to_string()).unwrap();
         assert_eq!(found.pid, std::process::id());
         assert!(found.usage().rss > 1 << 20);
-        assert!(Watched::behind("elsewhere", "192.0.2.1:80").is_none());
+        assert!(WatchedProcess::listening_on("elsewhere", "192.0.2.1:80").is_none());
     }
 
     #[test]
-    fn the_workers_of_a_process_are_found() {
-        // `sh` would become what it runs, had it nothing to do after it.
+    fn the_child_processes_of_a_process_are_found() {
+        // With a single command `sh` would replace itself by it; the `:` prevents this.
         let mut leader = std::process::Command::new("sh");
         let mut leader = leader.args(["-c", "cat; :"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let watched = Watched { name: "api".into(), pid: leader.id() };
+        let watched = WatchedProcess { name: "api".into(), pid: leader.id() };
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         let family = loop {
-            let family = watched.clone().with_workers();
+            let family = watched.clone().and_children();
             if family.len() > 1 || std::time::Instant::now() > deadline {
                 break family;
             }
@@ -158,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_past_a_name_with_parentheses_and_spaces() {
+    fn cpu_time_is_read_when_the_command_name_has_parentheses_and_spaces() {
         let stat = "7 (a) b) c) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 5 1 1";
         assert_eq!(cpu(stat), Some(Duration::from_millis(300 * 1000 / clock_ticks_per_second())));
         assert_eq!(cpu(""), None);

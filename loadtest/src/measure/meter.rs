@@ -1,4 +1,5 @@
-//! Counts and times of a run. Only what was meant to begin while the window is open counts: not the warm-up, nor the last answers.
+//! Counters and latencies of a run. Only operations with an intended start inside the measurement
+//! window count: neither the warm-up nor the time after the window.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,41 +8,41 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-/// The longest time that a histogram tells from longer ones: two minutes.
-const LONGEST_US: u64 = 120_000_000;
-/// Of three significant digits.
-const DIGITS: u8 = 3;
+/// Longest latency that a histogram can store: two minutes. Longer ones are stored as this.
+const LATENCY_MAX_US: u64 = 120_000_000;
+/// Precision of the histograms.
+const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// Counts, and histograms of microseconds, by name.
+/// Counters and histograms of microseconds, by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct MetricSet {
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) times: BTreeMap<&'static str, Histogram<u64>>,
 }
 
-impl Tally {
-    /// Adds to a count.
+impl MetricSet {
+    /// Adds to a counter.
     pub(crate) fn count(&mut self, name: &'static str, more: u64) {
         *self.counts.entry(name).or_default() += more;
     }
 
-    /// Notes a time; one beyond the longest is noted as that.
-    pub(crate) fn time(&mut self, name: &'static str, us: u64) {
+    /// Records a latency; one above [`LATENCY_MAX_US`] is stored as that.
+    pub(crate) fn record(&mut self, name: &'static str, us: u64) {
         self.times.entry(name).or_insert_with(histogram).saturating_record(us.max(1));
     }
 
-    /// A count; 0 for one that never was.
-    pub(crate) fn counted(&self, name: &str) -> u64 {
+    /// Value of a counter; 0 when it does not exist.
+    pub(crate) fn count_of(&self, name: &str) -> u64 {
         self.counts.get(name).copied().unwrap_or_default()
     }
 
-    /// How many times were noted under a name.
-    pub(crate) fn timed(&self, name: &str) -> u64 {
+    /// Number of latencies under a name.
+    pub(crate) fn recorded(&self, name: &str) -> u64 {
         self.times.get(name).map_or(0, Histogram::len)
     }
 
-    /// Adds everything of another, which is empty afterwards and keeps its memory.
-    pub(crate) fn take(&mut self, other: &mut Self) {
+    /// Adds all values of `other` and resets them; `other` keeps its memory.
+    pub(crate) fn merge(&mut self, other: &mut Self) {
         for (name, count) in &mut other.counts {
             *self.counts.entry(name).or_default() += std::mem::take(count);
         }
@@ -53,20 +54,21 @@ impl Tally {
 }
 
 fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("the bounds are in order and there are 0 to 5 digits")
+    Histogram::new_with_bounds(1, LATENCY_MAX_US, SIGNIFICANT_DIGITS)
+        .expect("the bounds are in order and there are 0 to 5 digits")
 }
 
-/// Everything that is noted of a run.
+/// All metrics of a run, and its measurement window.
 #[derive(Debug)]
 pub(crate) struct Meter {
     epoch: Instant,
     opens: AtomicU64,
     closes: AtomicU64,
-    shards: Box<[Mutex<Tally>]>,
+    shards: Box<[Mutex<MetricSet>]>,
 }
 
 impl Meter {
-    /// A meter whose window is closed.
+    /// Creates a meter with a closed window.
     pub(crate) fn new(shards: usize) -> Arc<Self> {
         let shards = (0..shards.max(1)).map(|_| Mutex::default()).collect();
         Arc::new(Self {
@@ -77,77 +79,77 @@ impl Meter {
         })
     }
 
-    /// Microseconds since the meter was made: the clock of every stamp.
+    /// Microseconds since the meter was created: the clock of all timestamps.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// What is meant to begin from now on counts.
-    pub(crate) fn open(&self) {
+    /// Opens the window: operations with an intended start from now on count.
+    pub(crate) fn open_window(&self) {
         self.closes.store(u64::MAX, Ordering::Relaxed);
         self.opens.store(self.now(), Ordering::Relaxed);
     }
 
-    /// What is meant to begin from now on does not.
-    pub(crate) fn close(&self) {
+    /// Closes the window: operations with an intended start from now on do not count.
+    pub(crate) fn close_window(&self) {
         self.closes.store(self.now(), Ordering::Relaxed);
     }
 
-    fn is_open_at(&self, meant: u64) -> bool {
-        meant >= self.opens.load(Ordering::Relaxed) && meant < self.closes.load(Ordering::Relaxed)
+    fn is_in_window(&self, intended: u64) -> bool {
+        intended >= self.opens.load(Ordering::Relaxed) && intended < self.closes.load(Ordering::Relaxed)
     }
 
-    /// Takes everything that was noted since the last time.
-    pub(crate) fn drain(&self) -> Tally {
-        let mut sum = Tally::default();
+    /// Returns and removes all metrics since the last call.
+    pub(crate) fn drain(&self) -> MetricSet {
+        let mut sum = MetricSet::default();
         for shard in &self.shards {
-            sum.take(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
+            sum.merge(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
         }
         sum
     }
 
-    /// Where the client of this number notes.
-    pub(crate) fn pen(self: &Arc<Self>, client: usize) -> Pen {
-        Pen { shard: client % self.shards.len(), meter: Arc::clone(self) }
+    /// Returns a handle for a client; clients are spread over the shards.
+    pub(crate) fn handle(self: &Arc<Self>, client: usize) -> MeterHandle {
+        MeterHandle { shard: client % self.shards.len(), meter: Arc::clone(self) }
     }
 }
 
-/// A client's hand on the meter.
+/// A client's access to the meter.
 #[derive(Clone, Debug)]
-pub(crate) struct Pen {
+pub(crate) struct MeterHandle {
     meter: Arc<Meter>,
     shard: usize,
 }
 
-impl Pen {
-    /// The meter's clock.
+impl MeterHandle {
+    /// Current time on the meter's clock.
     pub(crate) fn now(&self) -> u64 {
         self.meter.now()
     }
 
-    /// Counts one of what was meant to begin then.
-    pub(crate) fn count(&self, name: &'static str, meant: u64) {
-        self.add(name, meant, 1);
+    /// Adds 1 to the counter of an operation with this intended start.
+    pub(crate) fn count(&self, name: &'static str, intended: u64) {
+        self.add(name, intended, 1);
     }
 
-    /// Counts several.
-    pub(crate) fn add(&self, name: &'static str, meant: u64, more: u64) {
-        self.note(meant, |tally| tally.count(name, more));
+    /// Adds `more` to the counter of an operation with this intended start.
+    pub(crate) fn add(&self, name: &'static str, intended: u64, more: u64) {
+        self.if_in_window(intended, |metrics| metrics.count(name, more));
     }
 
-    /// Notes how long it took from the moment that was meant until now.
-    pub(crate) fn time(&self, name: &'static str, meant: u64) {
-        let took = self.now().saturating_sub(meant);
-        self.note(meant, |tally| tally.time(name, took));
+    /// Records the latency from the intended start until now.
+    pub(crate) fn record_since(&self, name: &'static str, intended: u64) {
+        let took = self.now().saturating_sub(intended);
+        self.if_in_window(intended, |metrics| metrics.record(name, took));
     }
 
-    /// Notes a time of its own, of something that was meant to begin then.
-    pub(crate) fn took(&self, name: &'static str, meant: u64, us: u64) {
-        self.note(meant, |tally| tally.time(name, us));
+    /// Records a latency of `us` microseconds for an operation with this intended start.
+    pub(crate) fn record(&self, name: &'static str, intended: u64, us: u64) {
+        self.if_in_window(intended, |metrics| metrics.record(name, us));
     }
 
-    fn note(&self, meant: u64, write: impl FnOnce(&mut Tally)) {
-        if self.meter.is_open_at(meant) {
+    fn if_in_window(&self, intended: u64, write: impl FnOnce(&mut MetricSet)) {
+        if self.meter.is_in_window(intended) {
             write(&mut self.meter.shards[self.shard].lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
@@ -158,50 +160,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_merge_into_what_one_histogram_would_have_held() {
-        let (meter, mut one) = (Meter::new(3), Tally::default());
-        meter.open();
-        let meant = meter.now();
+    fn merged_shards_equal_one_histogram_of_all_values() {
+        let (meter, mut one) = (Meter::new(3), MetricSet::default());
+        meter.open_window();
+        let intended = meter.now();
         for client in 0..9 {
             for us in (1..5_000).step_by(7) {
-                meter.pen(client).took("a", meant, us * (client as u64 + 1));
-                meter.pen(client).count("b", meant);
-                one.time("a", us * (client as u64 + 1));
+                meter.handle(client).record("a", intended, us * (client as u64 + 1));
+                meter.handle(client).count("b", intended);
+                one.record("a", us * (client as u64 + 1));
             }
         }
         let mut sum = meter.drain();
         let (got, expected) = (&sum.times["a"], &one.times["a"]);
         assert_eq!(got, expected);
-        assert_eq!((sum.counted("b"), sum.timed("a")), (expected.len(), expected.len()));
+        assert_eq!((sum.count_of("b"), sum.recorded("a")), (expected.len(), expected.len()));
         let mut rest = meter.drain();
-        assert_eq!((rest.counted("b"), rest.timed("a")), (0, 0));
-        sum.take(&mut rest);
-        assert_eq!(sum.timed("a"), expected.len());
+        assert_eq!((rest.count_of("b"), rest.recorded("a")), (0, 0));
+        sum.merge(&mut rest);
+        assert_eq!(sum.recorded("a"), expected.len());
     }
 
     #[test]
-    fn only_what_was_meant_to_begin_in_the_window_counts() {
+    fn operations_that_are_scheduled_outside_the_window_do_not_count() {
         let meter = Meter::new(1);
-        let pen = meter.pen(0);
-        pen.count("a", pen.now());
-        meter.open();
-        let inside = pen.now();
-        pen.count("a", inside);
-        while pen.now() == inside {}
-        meter.close();
-        // The answer comes late: what counts is when it was meant to begin.
-        pen.time("b", inside);
-        pen.count("a", pen.now());
-        let tally = meter.drain();
-        assert_eq!((tally.counted("a"), tally.timed("b")), (1, 1));
+        let meter = meter.handle(0);
+        meter.count("a", meter.now());
+        meter.open_window();
+        let inside = meter.now();
+        meter.count("a", inside);
+        while meter.now() == inside {}
+        meter.close_window();
+        // The answer arrives after the window, but the intended start was inside it.
+        meter.record_since("b", inside);
+        meter.count("a", meter.now());
+        let metrics = meter.drain();
+        assert_eq!((metrics.count_of("a"), metrics.recorded("b")), (1, 1));
     }
 
     #[test]
-    fn a_time_beyond_the_longest_is_kept_as_the_longest() {
-        let mut tally = Tally::default();
-        tally.time("a", u64::MAX);
-        tally.time("a", 0);
-        assert_eq!(tally.timed("a"), 2);
-        assert!(tally.times["a"].max() >= LONGEST_US);
+    fn a_duration_above_the_maximum_is_recorded_as_the_maximum() {
+        let mut metrics = MetricSet::default();
+        metrics.record("a", u64::MAX);
+        metrics.record("a", 0);
+        assert_eq!(metrics.recorded("a"), 2);
+        assert!(metrics.times["a"].max() >= LATENCY_MAX_US);
     }
 }

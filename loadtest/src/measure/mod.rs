@@ -1,17 +1,19 @@
-//! How a load is given and what is noted of it.
+//! Load generation and measurement.
 //!
-//! | file | what it does |
+//! | file | content |
 //! |---|---|
-//! | `schedule`, `pacer` | when each thing is to be begun, and a thread that says so at that moment, whatever the servers do |
-//! | `meter` | counts and histograms, sharded |
-//! | `stamp` | the moment that a message carries with it |
-//! | `machine` | processor time and memory of the processes behind local addresses |
-//! | `report` | everything that a run came to, as one value; `threshold` judges it |
+//! | `schedule` | start times of the operations |
+//! | `pacer` | thread that starts each operation at its time |
+//! | `meter` | counters and latency histograms, in shards |
+//! | `timestamp` | intended start of a message, carried in its body |
+//! | `machine` | CPU time and memory of local server processes |
+//! | `summary` | all results of a run, as one value |
+//! | `threshold` | checks of a summary for the exit status |
 
 pub(crate) mod machine;
 pub(crate) mod meter;
 pub(crate) mod pacer;
-pub(crate) mod report;
 pub(crate) mod schedule;
-pub(crate) mod stamp;
+pub(crate) mod summary;
 pub(crate) mod threshold;
+pub(crate) mod timestamp;

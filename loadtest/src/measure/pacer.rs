@@ -1,5 +1,5 @@
-//! A thread of its own that says when things are to be begun. The runtime's timers are of whole milliseconds, and late when it is busy:
-//! both would show as the servers' latency.
+//! Thread that starts operations on schedule. Timers of the runtime have a resolution of one
+//! millisecond and are late under load; both would add to the measured latency.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, sleep, spawn};
 use super::meter::Meter;
 use super::schedule::Schedule;
 
-/// Runs until it is dropped.
+/// The running thread. It stops when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     stop: Arc<AtomicBool>,
@@ -16,8 +16,8 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    /// Calls `begin` at each moment of the schedule, counted from now, with its number and with the moment that was meant, in
-    /// microseconds of the meter. When it is late it catches up; the moments stay those that were meant.
+    /// Calls `begin` for each entry of the schedule, with its number and its intended start in
+    /// microseconds of the meter. A late pacer catches up, and the intended starts stay unchanged.
     pub(crate) fn start(
         meter: &Arc<Meter>,
         schedule: Schedule,
@@ -28,19 +28,19 @@ impl Pacer {
         let started = meter.now();
         let thread = spawn(move || {
             for (number, offset) in schedule.enumerate() {
-                let meant = started + u64::try_from(offset.as_micros()).unwrap_or(u64::MAX);
+                let intended = started + u64::try_from(offset.as_micros()).unwrap_or(u64::MAX);
                 loop {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
-                    let wait = meant.saturating_sub(meter.now());
+                    let wait = intended.saturating_sub(meter.now());
                     if wait == 0 {
                         break;
                     }
-                    // In short sleeps, so that it ends soon when it is to.
+                    // Short sleeps, so that the thread stops within 50 ms.
                     sleep(std::time::Duration::from_micros(wait.min(50_000)));
                 }
-                begin(number, meant);
+                begin(number, intended);
             }
         });
         Self { stop, thread: Some(thread) }
@@ -51,7 +51,7 @@ impl Drop for Pacer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Its panic is its own message.
+            // The panic hook has already printed a panic of the thread.
             let _ = thread.join();
         }
     }

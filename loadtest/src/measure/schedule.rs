@@ -1,35 +1,36 @@
-//! When things are to be begun, however long the servers take: an open loop. Whoever waits for an answer before asking again asks a slow
-//! server less, and never sees the delay of those who would have come meanwhile. Pure, but for the dice of `Poisson`.
+//! Start times of operations, independent of the servers' responses (open loop). A closed loop
+//! sends fewer requests to a slow server and so hides the delay of the requests that it does not
+//! send (coordinated omission). Pure, except for the random numbers of `Poisson`.
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-/// How arrivals are spread.
+/// Distribution of arrivals over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Arrivals {
-    /// Equal pauses.
+    /// Equal intervals.
     #[default]
     Even,
-    /// Independent of each other, as people's are: exponential pauses.
+    /// Exponential intervals, as those of independent users.
     Poisson,
 }
 
-/// The moments of a run's beginnings, as offsets from its start; endless.
+/// Endless iterator over start times, as offsets from the start of the run.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
-    /// Seconds between two, on average.
-    pause: f64,
+    /// Mean interval in seconds.
+    interval: f64,
     arrivals: Arrivals,
-    made: u64,
-    /// Seconds.
+    produced: u64,
+    /// Offset of the next Poisson arrival in seconds.
     at: f64,
 }
 
 impl Schedule {
-    /// `rate` a second; more than 0.
+    /// Creates a schedule with `rate` arrivals per second; `rate` must be above 0.
     pub(crate) fn new(rate: f64, arrivals: Arrivals) -> Self {
-        Self { pause: 1.0 / rate.max(1e-6), arrivals, made: 0, at: 0.0 }
+        Self { interval: 1.0 / rate.max(1e-6), arrivals, produced: 0, at: 0.0 }
     }
 }
 
@@ -39,15 +40,15 @@ impl Iterator for Schedule {
     #[expect(clippy::cast_precision_loss, reason = "2^53 arrivals do not happen")]
     fn next(&mut self) -> Option<Duration> {
         let now = match self.arrivals {
-            // Multiplied, not summed: no error builds up.
-            Arrivals::Even => self.made as f64 * self.pause,
+            // Multiplied instead of summed, so that no error accumulates.
+            Arrivals::Even => self.produced as f64 * self.interval,
             Arrivals::Poisson => {
                 let now = self.at;
-                self.at -= (1.0 - rand::random::<f64>()).ln() * self.pause;
+                self.at -= (1.0 - rand::random::<f64>()).ln() * self.interval;
                 now
             }
         };
-        self.made += 1;
+        self.produced += 1;
         Some(Duration::from_secs_f64(now))
     }
 }
@@ -57,22 +58,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn even_arrivals_stay_on_the_beat_for_ever() {
+    fn even_arrivals_accumulate_no_error() {
         let mut schedule = Schedule::new(3.0, Arrivals::Even);
         assert_eq!(schedule.next(), Some(Duration::ZERO));
         assert_eq!(schedule.nth(2_999_999), Some(Duration::from_secs(1_000_000)));
     }
 
     #[test]
-    fn poisson_arrivals_come_in_order_at_the_rate_that_was_asked_for() {
+    fn poisson_arrivals_are_in_order_and_have_the_requested_rate() {
         let moments: Vec<_> = Schedule::new(1000.0, Arrivals::Poisson).take(100_001).collect();
         assert!(moments.is_sorted());
         let seconds = moments.last().unwrap().as_secs_f64();
-        // 100,000 exponential pauses: five standard deviations are 1.6 %.
+        // 100,000 exponential intervals: five standard deviations are 1.6 %.
         assert!((98.0..102.0).contains(&seconds), "{seconds}");
-        let pauses: Vec<_> = moments.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-        let long = pauses.iter().filter(|pause| **pause > 0.002).count();
-        // e^-2 of them.
+        let intervals: Vec<_> = moments.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let long = intervals.iter().filter(|interval| **interval > 0.002).count();
+        // The expected share is e^-2.
         assert!((12_900..14_200).contains(&long), "{long}");
     }
 }

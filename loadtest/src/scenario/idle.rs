@@ -1,141 +1,141 @@
-//! Sockets that have joined and say nothing: what one costs in memory, and whether its heartbeats go on. At the end each sends one large
-//! message, to see what a buffer that was once needed leaves behind.
+//! Clients that join and stay idle: their memory on the nodes, and their heartbeats. At the end
+//! each client sends one large message, to show whether a buffer stays allocated after its use.
 
 use std::time::Duration;
 
 use clap::Args;
 use tokio::time::sleep;
 
-use super::crowd::{Crowd, seat};
-use super::stage::Stage;
+use super::fleet::{Fleet, seat};
+use super::run::Run;
 use super::target::Target;
-use super::{Load, count};
-use crate::client::behaviour::{Behaviour, Heard};
-use crate::client::socket::Outbox;
-use crate::measure::machine::Watched;
-use crate::measure::meter::Pen;
-use crate::measure::report::Report;
-use crate::measure::stamp;
+use super::{LoadArgs, count};
+use crate::client::behaviour::{Behaviour, Incoming};
+use crate::client::socket::SendBuffer;
+use crate::measure::machine::WatchedProcess;
+use crate::measure::meter::MeterHandle;
+use crate::measure::summary::RunSummary;
 use crate::measure::threshold::PER_SECOND;
+use crate::measure::timestamp;
 
 const SEATED: &str = "seated";
-const EXCHANGED: &str = "large message";
+const LARGE_MESSAGE: &str = "large message";
 const HEARTBEATS: &str = "heartbeats";
-/// What a client costs the nodes, in KiB.
+/// Memory of the nodes per client, in KiB.
 pub(crate) const IDLE: &str = "memory of nodes, idle";
-pub(crate) const AFTER: &str = "memory of nodes, after a message each";
-/// How long servers have to give memory back.
-const GIVEN_BACK: Duration = Duration::from_secs(3);
+pub(crate) const IDLE_AFTER_MESSAGE: &str = "memory of nodes, after a large message";
+/// Time for the servers to release memory after the large messages.
+const RELEASE_DELAY: Duration = Duration::from_secs(3);
 
-/// What to do.
+/// Command-line arguments of `idle`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
     #[command(flatten)]
-    pub(crate) load: Load,
-    /// Sockets.
+    pub(crate) load: LoadArgs,
+    /// Number of clients.
     #[arg(long, default_value = "1000", value_parser = count)]
     pub(crate) clients: usize,
-    /// Of them in each room.
+    /// Clients per room.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=500))]
     pub(crate) room_size: u16,
-    /// Bytes of the message that each sends at the end; 0 for none.
+    /// Bytes of the large message that each client sends at the end; 0 for none.
     #[arg(long, default_value_t = 8192)]
-    pub(crate) message: usize,
+    pub(crate) large_message: usize,
 }
 
-/// Counts heartbeats, and sends one message when told to.
-struct Quiet {
-    pen: Pen,
-    next: String,
+/// Counts heartbeats and sends one large message on command.
+struct IdleClient {
+    meter: MeterHandle,
+    recipient: String,
     bytes: usize,
 }
 
-impl Behaviour for Quiet {
-    type Order = u64;
+impl Behaviour for IdleClient {
+    type Command = u64;
 
-    fn told(&mut self, meant: u64, out: &mut Outbox) {
-        let (to, body) = (&self.next, stamp::body(meant, self.bytes));
+    fn on_command(&mut self, intended: u64, out: &mut SendBuffer) {
+        let (to, body) = (&self.recipient, timestamp::body(intended, self.bytes));
         out.text(&format!(r#"420["webrtc:offer",{{"to":"{to}","offer":{{"type":"offer","sdp":"{body}"}}}}]"#));
     }
 
-    fn heard(&mut self, heard: &Heard<'_>, _: &mut Outbox) {
-        match heard {
-            Heard::Ping => self.pen.count(HEARTBEATS, self.pen.now()),
-            Heard::Event(event) if event.name() == "webrtc:offer" => {
-                if let Some(meant) = stamp::read(event.text()) {
-                    self.pen.time(EXCHANGED, meant);
+    fn on_message(&mut self, message: &Incoming<'_>, _: &mut SendBuffer) {
+        match message {
+            Incoming::Ping => self.meter.count(HEARTBEATS, self.meter.now()),
+            Incoming::Event(event) if event.name() == "webrtc:offer" => {
+                if let Some(intended) = timestamp::read(event.text()) {
+                    self.meter.record_since(LARGE_MESSAGE, intended);
                 }
             }
-            Heard::Ack { answer, .. } if !answer.is_success() => self.pen.count("refused", self.pen.now()),
+            Incoming::Ack { reply, .. } if !reply.is_success() => self.meter.count("refused", self.meter.now()),
             _ => {}
         }
     }
 }
 
-/// Runs it.
-pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<Report> {
-    let mut stage = Stage::new("idle", &settings.load, target);
+/// Runs the scenario.
+pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<RunSummary> {
+    let mut run = Run::new("idle", &settings.load, target);
     let (clients, size) = (settings.clients, usize::from(settings.room_size));
-    stage.setting("clients", clients);
-    stage.setting("room size", size);
-    stage.setting("message", settings.message);
-    let before = resident(target);
-    let bar = stage.preparing("taking seats", clients);
-    stage.meter.open();
+    run.add_setting("clients", clients);
+    run.add_setting("room size", size);
+    run.add_setting("large message", settings.large_message);
+    let before = resident_bytes(target);
+    let bar = run.progress("joining", clients);
+    run.meter.open_window();
     let rooms = target.rooms(clients.div_ceil(size), size).await?;
     let places = (0..clients).map(|client| (client, rooms[client / size].clone())).collect();
     let guests = seat(target, places, &bar).await?;
-    let peers: Vec<_> = guests.iter().map(|guest| guest.peer.clone()).collect();
-    let players = guests.into_iter().enumerate().map(|(client, guest)| {
-        let pen = stage.meter.pen(client);
-        pen.took(SEATED, pen.now(), u64::try_from(guest.steps[2].as_micros()).unwrap_or(u64::MAX));
-        // The next one of the room, round.
+    let peers: Vec<_> = guests.iter().map(|guest| guest.peer_id.clone()).collect();
+    let idle_clients = guests.into_iter().enumerate().map(|(client, guest)| {
+        let meter = run.meter.handle(client);
+        meter.record(SEATED, meter.now(), u64::try_from(guest.timings[2].as_micros()).unwrap_or(u64::MAX));
+        // The recipient is the next client of the room, in a ring.
         let first = client / size * size;
         let next = first + (client - first + 1) % size.min(clients - first);
-        let quiet = Quiet { pen, next: peers[next].clone(), bytes: settings.message };
-        (guest, quiet)
+        let idle_client = IdleClient { meter, recipient: peers[next].clone(), bytes: settings.large_message };
+        (guest, idle_client)
     });
-    let crowd = Crowd::play(players);
-    // Heartbeats count from when the window opens.
-    stage.meter.close();
-    stage.run(HEARTBEATS).await;
-    let heartbeats = stage.counted(HEARTBEATS);
-    let idle = resident(target);
-    stage.meter.open();
+    let fleet = Fleet::start(idle_clients);
+    // Heartbeats before the measurement do not count.
+    run.meter.close_window();
+    run.measure(HEARTBEATS).await;
+    let heartbeats = run.count_of(HEARTBEATS);
+    let idle = resident_bytes(target);
+    run.meter.open_window();
     let mut sent = 0;
-    if settings.message > 0 {
-        for order in crowd.orders().iter() {
-            sent += u64::from(order.try_send(stage.meter.now()).is_ok());
-            // A steady flow: the point is what is left behind, not the burst.
+    if settings.large_message > 0 {
+        for sender in fleet.command_senders().iter() {
+            sent += u64::from(sender.try_send(run.meter.now()).is_ok());
+            // Spread the messages: the result is the memory that stays, not the burst.
             sleep(Duration::from_micros(200)).await;
         }
-        stage.settle(|total| total.timed(EXCHANGED) + total.counted("refused") >= sent).await;
-        sleep(GIVEN_BACK).await;
+        run.settle(|total| total.recorded(LARGE_MESSAGE) + total.count_of("refused") >= sent).await;
+        sleep(RELEASE_DELAY).await;
     }
-    let after = resident(target);
-    let lost_sockets = crowd.leave().await;
+    let after = resident_bytes(target);
+    let lost_sockets = fleet.leave().await;
 
-    let mut report = stage.report(&[SEATED, EXCHANGED]);
-    report.counts.insert("sockets lost", lost_sockets);
-    report.counts.insert(HEARTBEATS, heartbeats);
-    let received = report.latencies.iter().find(|latency| latency.name == EXCHANGED).map_or(0, |it| it.count);
-    report.lost = sent.saturating_sub(received);
-    conclude(&mut report, clients, [before, idle, after]);
-    Ok(report)
+    let mut summary = run.finish(&[SEATED, LARGE_MESSAGE]);
+    summary.counts.insert("sockets lost", lost_sockets);
+    summary.counts.insert(HEARTBEATS, heartbeats);
+    let received = summary.latencies.iter().find(|latency| latency.name == LARGE_MESSAGE).map_or(0, |it| it.count);
+    summary.lost = sent.saturating_sub(received);
+    summarize(&mut summary, clients, [before, idle, after]);
+    Ok(summary)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn conclude(report: &mut Report, clients: usize, [before, idle, after]: [u64; 3]) {
-    report.figure(PER_SECOND, report.count(HEARTBEATS) as f64 / report.seconds, "heartbeats/s");
+fn summarize(summary: &mut RunSummary, clients: usize, [before, idle, after]: [u64; 3]) {
+    summary.add_figure(PER_SECOND, summary.count(HEARTBEATS) as f64 / summary.seconds, "heartbeats/s");
     if before > 0 {
-        let each = |now: u64| now.saturating_sub(before) as f64 / 1024.0 / clients as f64;
-        report.figure(IDLE, each(idle), "KiB/client");
-        report.figure(AFTER, each(after), "KiB/client");
+        let per_client = |now: u64| now.saturating_sub(before) as f64 / 1024.0 / clients as f64;
+        summary.add_figure(IDLE, per_client(idle), "KiB/client");
+        summary.add_figure(IDLE_AFTER_MESSAGE, per_client(after), "KiB/client");
     }
 }
 
-/// Resident bytes of all nodes that are known here.
-fn resident(target: &Target) -> u64 {
+/// Resident memory of all watched nodes, in bytes.
+fn resident_bytes(target: &Target) -> u64 {
     let nodes = target.watched.iter().filter(|process| process.name.starts_with("node"));
-    nodes.map(|node: &Watched| node.usage().rss).sum()
+    nodes.map(|node: &WatchedProcess| node.usage().rss).sum()
 }

@@ -1,4 +1,4 @@
-//! Pairs of clients on different nodes, each in a room of its own: one offers, the other answers.
+//! Pairs of clients on different nodes, each pair in its own room: one offers, the other answers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,209 +8,218 @@ use anyhow::Context;
 use clap::Args;
 use tokio::sync::mpsc::Sender;
 
-use super::ballast::Ballast;
-use super::crowd::{Crowd, NOT_BEGUN, pairs};
-use super::stage::Stage;
+use super::background_rooms::BackgroundRooms;
+use super::fleet::{Fleet, NOT_STARTED, seat_pairs};
+use super::run::Run;
 use super::target::Target;
-use super::{Load, count};
-use crate::client::behaviour::{Behaviour, Heard};
+use super::{LoadArgs, count};
+use crate::client::behaviour::{Behaviour, Incoming};
 use crate::client::guest::Guest;
-use crate::client::socket::Outbox;
-use crate::measure::meter::Pen;
+use crate::client::socket::SendBuffer;
+use crate::measure::meter::MeterHandle;
 use crate::measure::pacer::Pacer;
-use crate::measure::report::Report;
 use crate::measure::schedule::{Arrivals, Schedule};
-use crate::measure::stamp;
+use crate::measure::summary::RunSummary;
 use crate::measure::threshold::PER_SECOND;
+use crate::measure::timestamp;
 
-/// From the moment that an offer was meant to be sent until it is received.
+/// Time from the intended sending of an offer to its receipt.
 pub(crate) const OFFER: &str = "offer";
-/// Until its answer is received.
+/// Time from the intended sending of an offer to the receipt of its answer.
 const EXCHANGE: &str = "offer and answer";
-/// Until the server says that it has it.
+/// Time from sending to the server's acknowledgement.
 const ACKNOWLEDGED: &str = "acknowledged";
 const SENT: &str = "offers sent";
-/// What a relay cost, in microseconds.
+/// CPU time per relay, in microseconds.
 pub(crate) const CPU_OF_NODES: &str = "CPU of nodes";
 pub(crate) const CPU_OF_REDIS: &str = "CPU of Redis";
 
-/// What to do.
+/// Command-line arguments of `relay`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
     #[command(flatten)]
-    pub(crate) load: Load,
-    /// Pairs of clients.
+    pub(crate) load: LoadArgs,
+    /// Number of client pairs.
     #[arg(long, default_value = "50", value_parser = count)]
     pub(crate) pairs: usize,
-    /// Offers a second of all pairs together. Without it each pair goes on as soon as its answer is there: for the most that the
-    /// servers can do, not for latencies.
+    /// Offers per second of all pairs together. Without a rate each pair sends the next offer when
+    /// it receives an answer (closed loop), which measures throughput, not latency.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
-    /// How the offers are spread over time.
+    /// Distribution of the offers over time.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) arrivals: Arrivals,
-    /// Bytes of an SDP.
+    /// Bytes per SDP.
     #[arg(long, default_value_t = 1024)]
     pub(crate) bytes: usize,
-    /// Offers that a pair has under way at once, without a rate.
+    /// Offers in flight per pair, without a rate.
     #[arg(long, default_value_t = 1)]
     pub(crate) in_flight: usize,
-    /// Rooms that are there besides, with somebody in each: what a relay costs is to stay the same. Needs the address of Redis.
+    /// Idle rooms with one participant each, created before the run; the cost of a relay must not
+    /// depend on them. Needs the address of Redis.
     #[arg(long, default_value_t = 0)]
-    pub(crate) rooms_besides: usize,
+    pub(crate) background_rooms: usize,
 }
 
-/// Offers, or answers to offers.
+/// Sends offers, or answers to offers.
 #[derive(Debug)]
-struct Party {
-    pen: Pen,
+struct RelayClient {
+    meter: MeterHandle,
     partner: String,
     bytes: usize,
-    asked: u64,
-    /// What is not acknowledged yet: id and moment of its sending, in order.
+    next_id: u64,
+    /// Unacknowledged requests: id and time of sending, in order.
     pending: VecDeque<(u64, u64)>,
-    /// Whether the answer to an offer begins the next one.
-    again: Option<Arc<AtomicBool>>,
+    /// Set in closed-loop mode: whether an answer triggers the next offer.
+    closed_loop: Option<Arc<AtomicBool>>,
 }
 
-impl Party {
-    /// Sends an `offer` or `answer` that carries this stamp.
-    fn send(&mut self, kind: &str, stamp: u64, since: u64, out: &mut Outbox) {
-        let (id, body) = (self.asked, stamp::body(stamp, self.bytes));
-        self.asked += 1;
+impl RelayClient {
+    /// Sends an `offer` or `answer` with this timestamp in its body.
+    fn send(&mut self, kind: &str, timestamp: u64, since: u64, out: &mut SendBuffer) {
+        let (id, body) = (self.next_id, timestamp::body(timestamp, self.bytes));
+        self.next_id += 1;
         self.pending.push_back((id, since));
         let to = &self.partner;
         out.text(&format!(r#"42{id}["webrtc:{kind}",{{"to":"{to}","{kind}":{{"type":"{kind}","sdp":"{body}"}}}}]"#));
     }
 
-    fn offer(&mut self, meant: u64, out: &mut Outbox) {
-        self.pen.count(SENT, meant);
-        self.send("offer", meant, meant, out);
+    fn offer(&mut self, intended: u64, out: &mut SendBuffer) {
+        self.meter.count(SENT, intended);
+        self.send("offer", intended, intended, out);
     }
 }
 
-impl Behaviour for Party {
-    /// To offer, at the moment that was meant.
-    type Order = u64;
+impl Behaviour for RelayClient {
+    /// Intended time of an offer.
+    type Command = u64;
 
-    fn told(&mut self, meant: u64, out: &mut Outbox) {
-        self.offer(meant, out);
+    fn on_command(&mut self, intended: u64, out: &mut SendBuffer) {
+        self.offer(intended, out);
     }
 
-    fn heard(&mut self, heard: &Heard<'_>, out: &mut Outbox) {
-        match heard {
-            Heard::Event(event) => match (event.name(), stamp::read(event.text())) {
-                ("webrtc:offer", Some(meant)) => {
-                    self.pen.time(OFFER, meant);
-                    self.send("answer", meant, self.pen.now(), out);
+    fn on_message(&mut self, message: &Incoming<'_>, out: &mut SendBuffer) {
+        match message {
+            Incoming::Event(event) => match (event.name(), timestamp::read(event.text())) {
+                ("webrtc:offer", Some(intended)) => {
+                    self.meter.record_since(OFFER, intended);
+                    self.send("answer", intended, self.meter.now(), out);
                 }
-                ("webrtc:answer", Some(meant)) => {
-                    self.pen.time(EXCHANGE, meant);
-                    if self.again.as_ref().is_some_and(|again| again.load(Ordering::Relaxed)) {
-                        self.offer(self.pen.now(), out);
+                ("webrtc:answer", Some(intended)) => {
+                    self.meter.record_since(EXCHANGE, intended);
+                    if self.closed_loop.as_ref().is_some_and(|closed_loop| closed_loop.load(Ordering::Relaxed)) {
+                        self.offer(self.meter.now(), out);
                     }
                 }
                 _ => {}
             },
-            Heard::Ack { id, answer } => {
-                let Some(at) = self.pending.iter().position(|(asked, _)| asked == id) else { return };
-                // Those before it were never answered.
+            Incoming::Ack { id, reply } => {
+                let Some(at) = self.pending.iter().position(|(pending, _)| pending == id) else { return };
+                // Earlier requests in the queue were never acknowledged.
                 let since = self.pending.drain(..=at).next_back().map_or(0, |(_, since)| since);
-                if answer.is_success() {
-                    self.pen.time(ACKNOWLEDGED, since);
+                if reply.is_success() {
+                    self.meter.record_since(ACKNOWLEDGED, since);
                 } else {
-                    self.pen.count("refused", since);
+                    self.meter.count("refused", since);
                 }
             }
-            Heard::Ping => {}
+            Incoming::Ping => {}
         }
     }
 }
 
-/// Runs it.
-pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<Report> {
-    let mut stage = Stage::new("relay", &settings.load, target);
-    stage.setting("pairs", settings.pairs);
-    stage.setting("bytes", settings.bytes);
-    stage.setting("rooms besides", settings.rooms_besides);
-    stage.setting("rate", settings.rate.map_or_else(|| "as fast as it goes".to_owned(), |rate| format!("{rate}/s")));
-    let ballast = ballast(settings, target, &stage).await?;
-    let bar = stage.preparing("taking seats", settings.pairs * 2);
-    let seated = pairs(target, settings.pairs, &bar).await?;
+/// Runs the scenario.
+pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<RunSummary> {
+    let mut run = Run::new("relay", &settings.load, target);
+    run.add_setting("pairs", settings.pairs);
+    run.add_setting("bytes", settings.bytes);
+    run.add_setting("background rooms", settings.background_rooms);
+    run.add_setting("rate", settings.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("{rate}/s")));
+    let background_rooms = create_background_rooms(settings, target, &run).await?;
+    let bar = run.progress("joining", settings.pairs * 2);
+    let seated = seat_pairs(target, settings.pairs, &bar).await?;
 
-    let going = Arc::new(AtomicBool::new(true));
-    let again = settings.rate.is_none().then(|| Arc::clone(&going));
-    let party = |index: usize, partner: &Guest| Party {
-        pen: stage.meter.pen(index),
-        partner: partner.peer.clone(),
+    let running = Arc::new(AtomicBool::new(true));
+    let closed_loop = settings.rate.is_none().then(|| Arc::clone(&running));
+    let client = |index: usize, partner: &Guest| RelayClient {
+        meter: run.meter.handle(index),
+        partner: partner.peer_id.clone(),
         bytes: settings.bytes,
-        asked: 0,
+        next_id: 0,
         pending: VecDeque::new(),
-        again: again.clone(),
+        closed_loop: closed_loop.clone(),
     };
-    let players = seated.into_iter().enumerate().flat_map(|(index, [caller, callee])| {
-        let (offers, answers) = (party(index, &callee), party(index, &caller));
+    let clients = seated.into_iter().enumerate().flat_map(|(index, [caller, callee])| {
+        let (offers, answers) = (client(index, &callee), client(index, &caller));
         [(caller, offers), (callee, answers)]
     });
-    let crowd = Crowd::play(players);
-    let pacer = begin(settings, &stage, &crowd.orders());
-    stage.run(EXCHANGE).await;
-    going.store(false, Ordering::Relaxed);
+    let fleet = Fleet::start(clients);
+    let pacer = start_offers(settings, &run, &fleet.command_senders());
+    run.measure(EXCHANGE).await;
+    running.store(false, Ordering::Relaxed);
     drop(pacer);
-    stage.settle(|total| total.timed(EXCHANGE) + total.counted("refused") >= total.counted(SENT)).await;
-    let lost_sockets = crowd.leave().await;
-    if let Some(ballast) = ballast {
-        ballast.lift().await?;
+    run.settle(|total| total.recorded(EXCHANGE) + total.count_of("refused") >= total.count_of(SENT)).await;
+    let lost_sockets = fleet.leave().await;
+    if let Some(background_rooms) = background_rooms {
+        background_rooms.close().await?;
     }
 
-    let mut report = stage.report(&[EXCHANGE, OFFER, ACKNOWLEDGED]);
-    report.counts.insert("sockets lost", lost_sockets);
-    conclude(&mut report);
-    Ok(report)
+    let mut summary = run.finish(&[EXCHANGE, OFFER, ACKNOWLEDGED]);
+    summary.counts.insert("sockets lost", lost_sockets);
+    summarize(&mut summary);
+    Ok(summary)
 }
 
-/// The rooms that are there besides, if there are to be any.
-async fn ballast(settings: &Settings, target: &Target, stage: &Stage) -> anyhow::Result<Option<Ballast>> {
-    if settings.rooms_besides == 0 {
+/// Creates the background rooms; `None` when their number is 0.
+async fn create_background_rooms(
+    settings: &Settings,
+    target: &Target,
+    run: &Run,
+) -> anyhow::Result<Option<BackgroundRooms>> {
+    if settings.background_rooms == 0 {
         return Ok(None);
     }
-    let bar = stage.preparing("making rooms", settings.rooms_besides);
-    let redis = target.redis.as_deref().context("rooms besides need the address of Redis")?;
-    Ballast::lay(redis, settings.rooms_besides, &bar).await.map(Some).context("making rooms besides")
+    let bar = run.progress("creating rooms", settings.background_rooms);
+    let redis = target.redis.as_deref().context("background rooms need the address of Redis: set --redis")?;
+    BackgroundRooms::create(redis, settings.background_rooms, &bar)
+        .await
+        .map(Some)
+        .context("cannot create background rooms")
 }
 
-/// Begins the offers: on schedule, or each pair's first ones.
-fn begin(settings: &Settings, stage: &Stage, orders: &Arc<Vec<Sender<u64>>>) -> Option<Pacer> {
+/// Starts the offers: on schedule with a rate, else the first offers of each pair.
+fn start_offers(settings: &Settings, run: &Run, commands: &Arc<Vec<Sender<u64>>>) -> Option<Pacer> {
     let callers = settings.pairs;
     let Some(rate) = settings.rate else {
         for caller in 0..callers {
             for _ in 0..settings.in_flight.max(1) {
-                // The queue is longer than what is in flight; a client that is gone already shows as a lost socket.
-                let _ = orders[caller * 2].try_send(stage.meter.now());
+                // The queue is longer than the offers in flight; a vanished client is already
+                // counted as a lost socket.
+                let _ = commands[caller * 2].try_send(run.meter.now());
             }
         }
         return None;
     };
-    let (orders, pen) = (Arc::clone(orders), stage.meter.pen(0));
-    Some(Pacer::start(&stage.meter, Schedule::new(rate, settings.arrivals), move |number, meant| {
-        if orders[number % callers * 2].try_send(meant).is_err() {
-            pen.count(NOT_BEGUN, meant);
+    let (commands, meter) = (Arc::clone(commands), run.meter.handle(0));
+    Some(Pacer::start(&run.meter, Schedule::new(rate, settings.arrivals), move |number, intended| {
+        if commands[number % callers * 2].try_send(intended).is_err() {
+            meter.count(NOT_STARTED, intended);
         }
     }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn conclude(report: &mut Report) {
-    let timed = |name| report.latencies.iter().find(|latency| latency.name == name).map_or(0, |latency| latency.count);
+fn summarize(summary: &mut RunSummary) {
+    let timed = |name| summary.latencies.iter().find(|latency| latency.name == name).map_or(0, |latency| latency.count);
     let relays = timed(OFFER) + timed(EXCHANGE);
-    report.lost = (report.count(SENT) * 2).saturating_sub(relays) + report.count(NOT_BEGUN);
-    let (relays, seconds) = (relays as f64, report.seconds);
-    report.figure(PER_SECOND, relays / seconds, "relays/s");
+    summary.lost = (summary.count(SENT) * 2).saturating_sub(relays) + summary.count(NOT_STARTED);
+    let (relays, seconds) = (relays as f64, summary.seconds);
+    summary.add_figure(PER_SECOND, relays / seconds, "relays/s");
     if relays > 0.0 {
-        for (name, process) in [(CPU_OF_NODES, "node"), (CPU_OF_REDIS, "redis"), ("CPU of this program", "loadtest")] {
-            let cpu = report.cpu_of(process);
+        for (name, process) in [(CPU_OF_NODES, "node"), (CPU_OF_REDIS, "redis"), ("CPU of loadtest", "loadtest")] {
+            let cpu = summary.cpu_of(process);
             if cpu > 0.0 {
-                report.figure(name, cpu * 1e6 / relays, "us/relay");
+                summary.add_figure(name, cpu * 1e6 / relays, "us/relay");
             }
         }
     }

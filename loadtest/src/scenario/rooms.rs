@@ -1,5 +1,5 @@
-//! Whole calls: people come, offer to each other, answer, trickle candidates, change their media, chat, stay, and leave. Everything that
-//! somebody sends is to be heard by those whom it is for.
+//! Complete calls: clients join, exchange offers, answers and ICE candidates, change their media
+//! state, chat, stay and leave. Every event must reach each of its recipients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,58 +11,58 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::crowd::{NOT_BEGUN, arrivals};
-use super::stage::Stage;
+use super::fleet::{NOT_STARTED, arrivals};
+use super::run::Run;
 use super::target::Target;
-use super::{Load, seconds};
-use crate::client::api::Host;
-use crate::client::behaviour::{Behaviour, Ended, Heard, play};
+use super::{LoadArgs, seconds};
+use crate::client::api::Account;
+use crate::client::behaviour::{Behaviour, ClientEnd, Incoming, drive};
 use crate::client::guest::Guest;
-use crate::client::socket::Outbox;
-use crate::measure::meter::Pen;
-use crate::measure::report::Report;
+use crate::client::socket::SendBuffer;
+use crate::measure::meter::MeterHandle;
 use crate::measure::schedule::{Arrivals, Schedule};
-use crate::measure::stamp;
+use crate::measure::summary::RunSummary;
 use crate::measure::threshold::PER_SECOND;
+use crate::measure::timestamp;
 
 const OFFER: &str = "offer";
 const SEATED: &str = "seated";
-const CALL: &str = "whole call";
+const COMPLETE_CALL: &str = "complete call";
 const EXPECTED: &str = "messages expected";
-const HEARD: &str = "messages heard";
-const BEGUN: &str = "calls begun";
-/// How long a step of a call may take; nothing here fails for being slow, only for never coming.
-const BOUND: Duration = Duration::from_secs(10);
+const RECEIVED: &str = "messages received";
+const STARTED: &str = "calls started";
+/// Time limit of one step of a call. Slow steps are allowed; missing events fail.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an SDP with audio and video, and of a candidate.
-const SDP: usize = 2500;
-const CANDIDATE: usize = 180;
+const SDP_BYTES: usize = 2500;
+const CANDIDATE_BYTES: usize = 180;
 
-/// What to do.
+/// Command-line arguments of `rooms`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
     #[command(flatten)]
-    pub(crate) load: Load,
-    /// Calls that begin in a second.
+    pub(crate) load: LoadArgs,
+    /// Calls started per second.
     #[arg(long, default_value_t = 2.0)]
     pub(crate) rate: f64,
-    /// How they are spread over time.
+    /// Distribution of the calls over time.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) arrivals: Arrivals,
-    /// How many people are in a call: sizes and their weights.
+    /// Sizes of the calls and their weights, as SIZE:WEIGHT separated by commas.
     #[arg(long, default_value = "2:60,3:25,5:15", value_parser = Mix::parse)]
     pub(crate) mix: Mix,
-    /// Candidates that each sends to each other.
+    /// Candidates that each client sends to each other client.
     #[arg(long, default_value_t = 6)]
     pub(crate) candidates: usize,
-    /// How long they stay when all is said.
+    /// Time that the clients stay after the last message.
     #[arg(long, default_value = "1", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) talk: Duration,
-    /// Calls at the same time, beyond which none begins.
+    pub(crate) stay: Duration,
+    /// Concurrent calls above which no call starts.
     #[arg(long, default_value_t = 2_000)]
-    pub(crate) most: usize,
+    pub(crate) max_concurrent: usize,
 }
 
-/// Sizes of calls, and how often each comes.
+/// Sizes of calls with their weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mix(Vec<(usize, u32)>);
 
@@ -77,7 +77,8 @@ impl Mix {
         text.split(',').map(part).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The size at this point of all weights laid end to end.
+    /// Returns the size for a point on the line of all weights; points beyond the total wrap
+    /// around.
     fn at(&self, point: u32) -> usize {
         let mut rest = point % self.total();
         for (size, weight) in &self.0 {
@@ -94,62 +95,62 @@ impl Mix {
     }
 }
 
-/// What somebody in a call is to say; to the one of this peer id, or to all.
-enum Say {
+/// Action of a client; the text is the recipient's peer id.
+enum Action {
     Offer(String),
     Candidate(String),
     Media,
     Chat,
 }
 
-/// Somebody in a call.
-struct Member {
-    pen: Pen,
-    /// When the call was meant to begin: everything in it counts, or nothing.
-    meant: u64,
-    asked: u64,
-    /// How much everybody in the call has heard, together.
-    heard: watch::Sender<u64>,
+/// A client in a call.
+struct Participant {
+    meter: MeterHandle,
+    /// Intended start of the call; all its events are recorded under this time.
+    intended: u64,
+    next_id: u64,
+    /// Number of events that all clients of the call received together.
+    received: watch::Sender<u64>,
 }
 
-impl Member {
-    fn say(&mut self, event: &str, fields: &str, out: &mut Outbox) {
-        out.text(&format!(r#"42{}["{event}",{{{fields}}}]"#, self.asked));
-        self.asked += 1;
+impl Participant {
+    fn emit(&mut self, event: &str, fields: &str, out: &mut SendBuffer) {
+        out.text(&format!(r#"42{}["{event}",{{{fields}}}]"#, self.next_id));
+        self.next_id += 1;
     }
 
-    fn answer(&mut self, from: &str, out: &mut Outbox) {
-        let sdp = stamp::body(self.pen.now(), SDP);
-        self.say("webrtc:answer", &format!(r#""to":"{from}","answer":{{"type":"answer","sdp":"{sdp}"}}"#), out);
+    fn answer(&mut self, from: &str, out: &mut SendBuffer) {
+        let sdp = timestamp::body(self.meter.now(), SDP_BYTES);
+        self.emit("webrtc:answer", &format!(r#""to":"{from}","answer":{{"type":"answer","sdp":"{sdp}"}}"#), out);
     }
 }
 
-impl Behaviour for Member {
-    type Order = Say;
+impl Behaviour for Participant {
+    type Command = Action;
 
-    fn told(&mut self, say: Say, out: &mut Outbox) {
-        let now = self.pen.now();
-        match say {
-            Say::Offer(to) => {
-                let sdp = stamp::body(now, SDP);
-                self.say("webrtc:offer", &format!(r#""to":"{to}","offer":{{"type":"offer","sdp":"{sdp}"}}"#), out);
+    fn on_command(&mut self, action: Action, out: &mut SendBuffer) {
+        let now = self.meter.now();
+        match action {
+            Action::Offer(to) => {
+                let sdp = timestamp::body(now, SDP_BYTES);
+                self.emit("webrtc:offer", &format!(r#""to":"{to}","offer":{{"type":"offer","sdp":"{sdp}"}}"#), out);
             }
-            Say::Candidate(to) => {
-                let text = stamp::body(now, CANDIDATE);
+            Action::Candidate(to) => {
+                let text = timestamp::body(now, CANDIDATE_BYTES);
                 let fields = format!(r#""to":"{to}","candidate":{{"candidate":"{text}","sdpMLineIndex":0}}"#);
-                self.say("webrtc:ice-candidate", &fields, out);
+                self.emit("webrtc:ice-candidate", &fields, out);
             }
-            Say::Media => {
-                self.say("participant:update-media-state", r#""videoEnabled":true,"audioEnabled":false"#, out);
+            Action::Media => {
+                self.emit("participant:update-media-state", r#""videoEnabled":true,"audioEnabled":false"#, out);
             }
-            Say::Chat => self.say("chat:message", &format!(r#""message":"{}""#, stamp::body(now, 60)), out),
+            Action::Chat => self.emit("chat:message", &format!(r#""message":"{}""#, timestamp::body(now, 60)), out),
         }
     }
 
-    fn heard(&mut self, heard: &Heard<'_>, out: &mut Outbox) {
-        let event = match heard {
-            Heard::Event(event) => event,
-            Heard::Ack { answer, .. } if !answer.is_success() => return self.pen.count("refused", self.meant),
+    fn on_message(&mut self, message: &Incoming<'_>, out: &mut SendBuffer) {
+        let event = match message {
+            Incoming::Event(event) => event,
+            Incoming::Ack { reply, .. } if !reply.is_success() => return self.meter.count("refused", self.intended),
             _ => return,
         };
         let kind = match event.name() {
@@ -160,118 +161,123 @@ impl Behaviour for Member {
             "participant:media-state-changed" | "room:user-joined" | "room:user-left" => "",
             _ => return,
         };
-        if let Some(sent) = stamp::read(event.text()).filter(|_| !kind.is_empty()) {
-            self.pen.took(kind, self.meant, self.pen.now().saturating_sub(sent));
+        if let Some(sent) = timestamp::read(event.text()).filter(|_| !kind.is_empty()) {
+            self.meter.record(kind, self.intended, self.meter.now().saturating_sub(sent));
         }
         if kind == OFFER {
             let payload = event.payload().unwrap_or_default();
             self.answer(payload["from"].as_str().unwrap_or_default(), out);
         }
-        self.pen.count(HEARD, self.meant);
-        self.heard.send_modify(|heard| *heard += 1);
+        self.meter.count(RECEIVED, self.intended);
+        self.received.send_modify(|received| *received += 1);
     }
 }
 
-/// Runs it.
-pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<Report> {
-    let mut stage = Stage::new("rooms", &settings.load, target);
-    stage.setting("rate", format!("{} calls/s", settings.rate));
+/// Runs the scenario.
+pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<RunSummary> {
+    let mut run = Run::new("rooms", &settings.load, target);
+    run.add_setting("rate", format!("{} calls/s", settings.rate));
     let mix: Vec<_> = settings.mix.0.iter().map(|(size, weight)| format!("{size}:{weight}")).collect();
-    stage.setting("mix", mix.join(","));
-    stage.setting("candidates", settings.candidates);
-    let host = target.host.clone().context("whole calls need an api")?;
-    let (nodes, meter, shape) = (Arc::clone(&target.nodes), Arc::clone(&stage.meter), settings.clone());
-    let begin = move |number, meant| {
-        let size = shape.mix.at(rand::random());
-        let call = Call { host: host.clone(), nodes: Arc::clone(&nodes), number, size, candidates: shape.candidates };
-        let (pen, talk) = (meter.pen(number), shape.talk);
+    run.add_setting("mix", mix.join(","));
+    run.add_setting("candidates", settings.candidates);
+    let account = target.account.clone().context("the rooms scenario needs an api: set --api")?;
+    let (nodes, meter, settings) = (Arc::clone(&target.nodes), Arc::clone(&run.meter), settings.clone());
+    let start_call = move |number, intended| {
+        let size = settings.mix.at(rand::random());
+        let call =
+            Call { account: account.clone(), nodes: Arc::clone(&nodes), number, size, candidates: settings.candidates };
+        let (meter, stay) = (meter.handle(number), settings.stay);
         async move {
-            pen.count(BEGUN, meant);
-            match call.hold(talk, &pen, meant).await {
-                Ok(()) => pen.time(CALL, meant),
-                Err(_) => pen.count("calls failed", meant),
+            meter.count(STARTED, intended);
+            match call.run(stay, &meter, intended).await {
+                Ok(()) => meter.record_since(COMPLETE_CALL, intended),
+                Err(_) => meter.count("calls failed", intended),
             }
         }
     };
-    arrivals(&mut stage, Schedule::new(settings.rate, settings.arrivals), OFFER, settings.most, begin).await;
+    arrivals(&mut run, Schedule::new(settings.rate, settings.arrivals), OFFER, settings.max_concurrent, start_call)
+        .await;
 
-    let mut report = stage.report(&[OFFER, "answer", "candidate", "chat", SEATED, CALL]);
-    conclude(&mut report);
-    Ok(report)
+    let mut summary = run.finish(&[OFFER, "answer", "candidate", "chat", SEATED, COMPLETE_CALL]);
+    summarize(&mut summary);
+    Ok(summary)
 }
 
-/// A call that is to be held.
+/// A call to run.
 struct Call {
-    host: Host,
+    account: Account,
     nodes: Arc<[String]>,
     number: usize,
     size: usize,
     candidates: usize,
 }
 
-/// Somebody who plays in a call.
-struct Seated {
-    peer: String,
-    orders: Sender<Say>,
-    task: JoinHandle<Ended>,
+/// A seated client whose task is running.
+struct RunningClient {
+    peer_id: String,
+    commands: Sender<Action>,
+    task: JoinHandle<ClientEnd>,
 }
 
 impl Call {
-    async fn hold(&self, talk: Duration, pen: &Pen, meant: u64) -> anyhow::Result<()> {
-        let room = self.host.call(self.size).await?;
-        let (heard, mut watched) = watch::channel(0);
-        let mut seated: Vec<Seated> = Vec::new();
+    async fn run(&self, stay: Duration, meter: &MeterHandle, intended: u64) -> anyhow::Result<()> {
+        let room = self.account.create_call(self.size).await?;
+        let (received, mut watched) = watch::channel(0);
+        let mut clients: Vec<RunningClient> = Vec::new();
         for index in 0..self.size {
             let node = &self.nodes[(self.number + index) % self.nodes.len()];
-            let since = pen.now();
-            let mut guest = Guest::enter(node, &room, "Caller").await?;
-            pen.took(SEATED, meant, pen.now().saturating_sub(since));
-            let mut member = Member { pen: pen.clone(), meant, asked: 1, heard: heard.clone() };
-            let (orders, mut told) = channel(256);
-            let peer = guest.peer.clone();
-            let task = tokio::spawn(async move { play(&mut guest, &mut member, &mut told).await });
-            seated.push(Seated { peer, orders, task });
+            let since = meter.now();
+            let mut guest = Guest::join(node, &room, "Caller").await?;
+            meter.record(SEATED, intended, meter.now().saturating_sub(since));
+            let mut participant =
+                Participant { meter: meter.clone(), intended, next_id: 1, received: received.clone() };
+            let (commands, mut receiver) = channel(256);
+            let peer_id = guest.peer_id.clone();
+            let task = tokio::spawn(async move { drive(&mut guest, &mut participant, &mut receiver).await });
+            clients.push(RunningClient { peer_id, commands, task });
         }
-        for (index, one) in seated.iter().enumerate() {
-            for (other, theirs) in seated.iter().enumerate().filter(|(other, _)| *other != index) {
+        for (index, client) in clients.iter().enumerate() {
+            for (other, peer) in clients.iter().enumerate().filter(|(other, _)| *other != index) {
                 if index < other {
-                    one.orders.send(Say::Offer(theirs.peer.clone())).await?;
+                    client.commands.send(Action::Offer(peer.peer_id.clone())).await?;
                 }
                 for _ in 0..self.candidates {
-                    one.orders.send(Say::Candidate(theirs.peer.clone())).await?;
+                    client.commands.send(Action::Candidate(peer.peer_id.clone())).await?;
                 }
             }
-            one.orders.send(Say::Media).await?;
-            one.orders.send(Say::Chat).await?;
+            client.commands.send(Action::Media).await?;
+            client.commands.send(Action::Chat).await?;
         }
         let directions = self.size * (self.size - 1);
-        // Who comes is seen by those who were there. Then offers and answers, candidates, a media state, and a chat message.
-        let said = (directions / 2 + directions + directions * self.candidates + directions * 2) as u64;
-        pen.add(EXPECTED, meant, said);
-        timeout(BOUND, watched.wait_for(|heard| *heard >= said)).await??;
-        sleep(talk).await;
-        // Who leaves is seen by those who stay.
-        let all = said + (directions / 2) as u64;
-        pen.add(EXPECTED, meant, all - said);
-        for (left, Seated { orders, task, .. }) in (1..).zip(seated) {
-            drop(orders);
+        // Each join is seen by the clients that are already there. Then come offers and answers,
+        // candidates, one media state and one chat message per client.
+        let sent_before_leave = (directions / 2 + directions + directions * self.candidates + directions * 2) as u64;
+        meter.add(EXPECTED, intended, sent_before_leave);
+        timeout(STEP_TIMEOUT, watched.wait_for(|received| *received >= sent_before_leave)).await??;
+        sleep(stay).await;
+        // Each leave is seen by the clients that stay.
+        let all = sent_before_leave + (directions / 2) as u64;
+        meter.add(EXPECTED, intended, all - sent_before_leave);
+        for (left, RunningClient { commands, task, .. }) in (1..).zip(clients) {
+            drop(commands);
             let ended = task.await?;
-            anyhow::ensure!(ended == Ended::Left, "a socket was lost");
+            anyhow::ensure!(ended == ClientEnd::Left, "a socket was lost during the call");
             let seen: usize = (0..left).map(|earlier| self.size - 1 - earlier).sum();
-            timeout(BOUND, watched.wait_for(|heard| *heard >= said + seen as u64)).await??;
+            timeout(STEP_TIMEOUT, watched.wait_for(|received| *received >= sent_before_leave + seen as u64)).await??;
         }
         Ok(())
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn conclude(report: &mut Report) {
-    let done = report.latencies.iter().find(|latency| latency.name == CALL).map_or(0, |latency| latency.count);
-    report.lost = report.count(EXPECTED).saturating_sub(report.count(HEARD))
-        + report.count(BEGUN).saturating_sub(done)
-        + report.count(NOT_BEGUN);
-    report.figure(PER_SECOND, done as f64 / report.seconds, "calls/s");
-    report.figure("heard", report.count(HEARD) as f64 / report.seconds, "messages/s");
+fn summarize(summary: &mut RunSummary) {
+    let completed =
+        summary.latencies.iter().find(|latency| latency.name == COMPLETE_CALL).map_or(0, |latency| latency.count);
+    summary.lost = summary.count(EXPECTED).saturating_sub(summary.count(RECEIVED))
+        + summary.count(STARTED).saturating_sub(completed)
+        + summary.count(NOT_STARTED);
+    summary.add_figure(PER_SECOND, completed as f64 / summary.seconds, "calls/s");
+    summary.add_figure("received", summary.count(RECEIVED) as f64 / summary.seconds, "messages/s");
 }
 
 #[cfg(test)]
@@ -279,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mix_is_read_and_hands_out_its_sizes_by_weight() {
+    fn a_mix_is_parsed_and_gives_sizes_in_proportion_to_weights() {
         let mix = Mix::parse("2:60,3:25,5:15").unwrap();
         let count = |size| (0..1000).filter(|point| mix.at(*point) == size).count();
         assert_eq!((count(2), count(3), count(5)), (600, 250, 150));

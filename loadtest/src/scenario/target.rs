@@ -1,4 +1,4 @@
-//! What is loaded: addresses that are given, or a cluster of its own.
+//! The servers under load: given addresses or a throw-away cluster.
 
 use std::sync::Arc;
 
@@ -7,24 +7,25 @@ use clap::Args;
 use devcluster::cluster::{Cluster, Options};
 use devcluster::service::Service;
 
-use crate::client::api::Host;
-use crate::measure::machine::Watched;
+use crate::client::api::Account;
+use crate::measure::machine::WatchedProcess;
 
-/// Where the servers are.
+/// Addresses of the servers.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct TargetArgs {
-    /// Addresses of signaling nodes, or of a load balancer in front of them; clients are spread over them. Without this and the
-    /// addresses below, a throw-away cluster is started here.
+    /// Addresses of signaling nodes, or of a load balancer in front of them; clients are spread
+    /// over them. Without any address loadtest starts a throw-away cluster.
     #[arg(long = "node", env = "NODE_URLS", value_delimiter = ',', value_name = "URL")]
     nodes: Vec<String>,
-    /// The address of the api, which makes an account and the calls to meet in. Without it rooms are made up: only for servers that
-    /// know no calls.
+    /// Address of the api, which registers an account and creates the calls. Without it, loadtest
+    /// invents room ids; use this only with servers that accept unknown rooms.
     #[arg(long, env = "API_URL", value_name = "URL")]
     api: Option<String>,
-    /// The address of Redis: to find its process when it is on this machine, and for `floor`, which needs nothing else.
+    /// Address of Redis: to find its process on this machine, and for `baseline`, which needs no
+    /// other address.
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     redis: Option<String>,
-    /// The address of MongoDB: to find its process when it is on this machine.
+    /// Address of MongoDB: to find its process on this machine.
     #[arg(long, env = "MONGODB_URI", value_name = "URL")]
     mongo: Option<String>,
     /// Nodes of the throw-away cluster.
@@ -32,17 +33,17 @@ pub(crate) struct TargetArgs {
     cluster: u8,
 }
 
-/// The addresses of what is beside the nodes, as far as they are known.
+/// Known addresses of the services other than nodes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beside {
+pub(crate) struct Services {
     pub(crate) api: Option<String>,
     pub(crate) redis: Option<String>,
     pub(crate) mongo: Option<String>,
 }
 
-impl Beside {
-    /// Of a cluster of this program's.
-    pub(crate) fn of(cluster: &Cluster) -> Self {
+impl Services {
+    /// Addresses of a throw-away cluster.
+    pub(crate) fn of_cluster(cluster: &Cluster) -> Self {
         Self { api: Some(cluster.api.url()), redis: Some(cluster.redis.url()), mongo: Some(cluster.mongodb_uri()) }
     }
 }
@@ -52,100 +53,110 @@ impl Beside {
 pub(crate) struct Target {
     /// `host:port` of each node.
     pub(crate) nodes: Arc<[String]>,
-    /// Who makes the calls; nobody when rooms are made up.
-    pub(crate) host: Option<Host>,
-    /// `host:port` of Redis, if it is known and one server.
+    /// Account that creates the calls; `None` when room ids are invented.
+    pub(crate) account: Option<Account>,
+    /// `host:port` of Redis; `None` when unknown or a Redis Cluster.
     pub(crate) redis: Option<String>,
-    /// What is known of them on this machine.
-    pub(crate) watched: Vec<Watched>,
-    /// The throw-away cluster. It ends with this value.
-    pub(crate) own: Option<Cluster>,
+    /// Server processes on this machine, and this process.
+    pub(crate) watched: Vec<WatchedProcess>,
+    /// The throw-away cluster. It stops when this value is dropped.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 impl Target {
-    /// Finds the servers, or starts them.
+    /// Connects to the given servers, or starts a throw-away cluster.
     pub(crate) async fn open(args: &TargetArgs) -> anyhow::Result<Self> {
-        // Whoever names anything means that, and not a cluster of our own.
-        let named = !args.nodes.is_empty() || [&args.api, &args.redis, &args.mongo].into_iter().any(Option::is_some);
-        let own = if named { None } else { Some(start(args.cluster).await?) };
-        let (nodes, beside) = match &own {
-            Some(cluster) => (cluster.nodes.iter().map(Service::url).collect(), Beside::of(cluster)),
+        // One given address is enough to use given servers instead of a throw-away cluster.
+        let has_addresses =
+            !args.nodes.is_empty() || [&args.api, &args.redis, &args.mongo].into_iter().any(Option::is_some);
+        let cluster = if has_addresses { None } else { Some(start_cluster(args.cluster).await?) };
+        let (nodes, services) = match &cluster {
+            Some(cluster) => (cluster.nodes.iter().map(Service::url).collect(), Services::of_cluster(cluster)),
             None => {
                 let TargetArgs { nodes, api, redis, mongo, .. } = args.clone();
-                (nodes, Beside { api, redis, mongo })
+                (nodes, Services { api, redis, mongo })
             }
         };
-        Ok(Self { own, ..Self::at(&nodes, &beside).await? })
+        Ok(Self { cluster, ..Self::connect(&nodes, &services).await? })
     }
 
-    /// The servers at these addresses.
-    pub(crate) async fn at(nodes: &[String], beside: &Beside) -> anyhow::Result<Self> {
-        let host = match &beside.api {
-            Some(api) => Some(Host::register(api.trim_end_matches('/')).await.context("making an account")?),
+    /// Uses the servers at these addresses and registers an account.
+    pub(crate) async fn connect(nodes: &[String], services: &Services) -> anyhow::Result<Self> {
+        let account = match &services.api {
+            Some(api) => {
+                Some(Account::register(api.trim_end_matches('/')).await.context("cannot register an account")?)
+            }
             None => None,
         };
-        Self::with(nodes, host, beside)
+        Self::with_account(nodes, account, services)
     }
 
-    /// As `at`, with an account that is there already.
-    pub(crate) fn with(nodes: &[String], host: Option<Host>, beside: &Beside) -> anyhow::Result<Self> {
-        let nodes = nodes.iter().map(|url| address(url)).collect::<anyhow::Result<Vec<_>>>()?;
-        let [api, redis, mongo] = [&beside.api, &beside.redis, &beside.mongo].map(|url| address(url.as_ref()?).ok());
-        let watched = watched(&nodes, [("api", api), ("redis", redis.clone()), ("mongo", mongo)]);
-        Ok(Self { nodes: nodes.into(), host, redis, watched, own: None })
+    /// Uses the servers at these addresses with an existing account.
+    pub(crate) fn with_account(
+        nodes: &[String],
+        account: Option<Account>,
+        services: &Services,
+    ) -> anyhow::Result<Self> {
+        let nodes = nodes.iter().map(|url| host_and_port(url)).collect::<anyhow::Result<Vec<_>>>()?;
+        let [api, redis, mongo] =
+            [&services.api, &services.redis, &services.mongo].map(|url| host_and_port(url.as_ref()?).ok());
+        let watched = watched_processes(&nodes, [("api", api), ("redis", redis.clone()), ("mongo", mongo)]);
+        Ok(Self { nodes: nodes.into(), account, redis, watched, cluster: None })
     }
 
-    /// A node for the client of this number: round robin.
+    /// `host:port` of the node for a client, round robin.
     pub(crate) fn node(&self, client: usize) -> &str {
         &self.nodes[client % self.nodes.len()]
     }
 
-    /// So many new rooms, each with a seat for so many.
+    /// Creates `count` rooms with `seats` seats each and returns their ids.
     pub(crate) async fn rooms(&self, count: usize, seats: usize) -> anyhow::Result<Vec<String>> {
-        ensure!(!self.nodes.is_empty(), "clients need nodes: say where they are with --node");
-        match &self.host {
-            Some(host) => host.calls(count, seats).await.context("making calls"),
+        ensure!(!self.nodes.is_empty(), "clients need signaling nodes: set --node");
+        match &self.account {
+            Some(account) => account.create_calls(count, seats).await.context("cannot create calls"),
             None => Ok((0..count).map(|_| format!("load-{:016x}", rand::random::<u64>())).collect()),
         }
     }
 
-    /// Ends the throw-away cluster, if there is one.
+    /// Stops the throw-away cluster, if any.
     pub(crate) async fn close(mut self) -> anyhow::Result<()> {
-        match &mut self.own {
+        match &mut self.cluster {
             Some(cluster) => cluster.stop().await,
             None => Ok(()),
         }
     }
 }
 
-/// The processes behind addresses of this machine, and this program.
-fn watched(nodes: &[String], others: [(&str, Option<String>); 3]) -> Vec<Watched> {
-    let nodes = (1..).zip(nodes).map(|(index, node): (usize, _)| Watched::behind(format!("node {index}"), node));
-    let others = others.map(|(name, address)| Watched::behind(name, &address?));
+/// Processes on this machine that listen on these addresses, and this process.
+fn watched_processes(nodes: &[String], others: [(&str, Option<String>); 3]) -> Vec<WatchedProcess> {
+    let nodes =
+        (1..).zip(nodes).map(|(index, node): (usize, _)| WatchedProcess::listening_on(format!("node {index}"), node));
+    let others = others.map(|(name, address)| WatchedProcess::listening_on(name, &address?));
     let found = nodes.chain(others).flatten();
-    found.flat_map(|process| process.with_workers()).chain([Watched::this()]).collect()
+    found.flat_map(|process| process.and_children()).chain([WatchedProcess::current()]).collect()
 }
 
-async fn start(nodes: u8) -> anyhow::Result<Cluster> {
-    // A few clients stand for many: no limit on what one may send.
+async fn start_cluster(nodes: u8) -> anyhow::Result<Cluster> {
+    // A few clients stand for many, so the event rate of a client is unlimited.
     let env = vec![("EVENTS_PER_SECOND".to_owned(), "0".to_owned())];
     let options = Options { nodes: nodes.into(), haproxy: false, env, ..Options::default() };
-    Cluster::start(&options).await.context("starting a throw-away cluster")
+    Cluster::start(&options).await.context("cannot start a throw-away cluster")
 }
 
-/// `host:port` of a plain address. TLS ends at a load balancer: what is behind it is what is to be measured.
-fn address(url: &str) -> anyhow::Result<String> {
+/// `host:port` of a URL without TLS. TLS ends at a load balancer; the measurement needs the plain
+/// address behind it.
+fn host_and_port(url: &str) -> anyhow::Result<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let default = match scheme {
         "http" | "ws" => 80,
         "redis" => 6379,
         "mongodb" => 27017,
-        _ => bail!("{scheme}:// is not spoken here: give the plain address behind it"),
+        _ => bail!("{scheme}:// is not supported: give the plain address behind the TLS endpoint"),
     };
     let authority = rest.split('/').next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     if host.is_empty() {
-        bail!("{url:?} names no host");
+        bail!("{url:?} has no host");
     }
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     Ok(if has_port { host.to_owned() } else { format!("{host}:{default}") })
@@ -156,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_from_urls() {
+    fn host_and_port_are_read_from_urls() {
         for (url, expected) in [
             ("http://127.0.0.1:3002", "127.0.0.1:3002"),
             ("http://calls.example.org/", "calls.example.org:80"),
@@ -165,9 +176,9 @@ mod tests {
             ("mongodb://127.0.0.1:27020/db?replicaSet=rs0", "127.0.0.1:27020"),
             ("http://[::1]:80/x", "[::1]:80"),
         ] {
-            assert_eq!(address(url).unwrap(), expected);
+            assert_eq!(host_and_port(url).unwrap(), expected);
         }
-        assert!(address("https://calls.example.org").is_err());
-        assert!(address("http://").is_err());
+        assert!(host_and_port("https://calls.example.org").is_err());
+        assert!(host_and_port("http://").is_err());
     }
 }

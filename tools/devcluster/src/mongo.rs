@@ -1,34 +1,39 @@
-//! A real MongoDB: one `mongod` as a replica set of one member, so that it has transactions and change streams.
+//! A `mongod` process: a replica set of one member, because transactions and change streams need a
+//! replica set.
+
+mod command;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use mongodb::bson::{Document, doc};
-use mongodb::options::ClientOptions;
-use mongodb::{Client, error::ErrorKind};
+use bson::{Document, doc};
 use tempfile::TempDir;
 
 use crate::ports;
 use crate::process::{Echo, Process, Spec, find_program, retry};
+use command::{CommandRefused, run_command};
 
-const START: Duration = Duration::from_secs(60);
+/// Time limit for `mongod` to answer, and again for it to become primary.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const REPLICA_SET: &str = "rs0";
-/// The server's code for "the replica set is already initiated".
+/// Error code of a replica set that is already initiated.
 const ALREADY_INITIALIZED: i32 = 23;
 
-/// How a server is started. The default is a throw-away one on a free port.
+/// Options of a server. The default is a throw-away server on a free port.
 #[derive(Clone, Debug, Default)]
 pub struct MongoOptions {
-    /// The port; a free one when `None`.
+    /// Port; `None` selects a free port.
     pub port: Option<u16>,
-    /// Where data and log go; a temporary directory, removed with the server, when `None`.
+    /// Directory of the data and the log; `None` selects a temporary directory, which is removed
+    /// with the server.
     pub dir: Option<PathBuf>,
-    /// Copies errors of its log to standard output.
+    /// Whether errors from the log are copied to standard output.
     pub echo: bool,
 }
 
-/// A running `mongod` of its own; ended when dropped. Tests of one binary share one and take a database each.
+/// A running `mongod`, stopped when this value is dropped. Tests of one binary share a server and
+/// use a database each.
 #[derive(Debug)]
 pub struct Mongo {
     process: Process,
@@ -37,15 +42,15 @@ pub struct Mongo {
 }
 
 impl Mongo {
-    /// A throw-away server on a free port.
+    /// Starts a throw-away server on a free port.
     ///
     /// # Errors
-    /// When `mongod` is missing, or is not primary within a minute.
+    /// When `mongod` is not installed, or is not primary in time.
     pub async fn start() -> anyhow::Result<Self> {
         Self::start_with(&MongoOptions::default()).await
     }
 
-    /// A server as `options` say.
+    /// Starts a server with these options.
     ///
     /// # Errors
     /// As [`Mongo::start`].
@@ -65,7 +70,7 @@ impl Mongo {
             }
         };
         std::fs::create_dir_all(path.join("db"))?;
-        // Its log tells every connection as a line of JSON; only errors belong on a terminal.
+        // The log has a line of JSON for each connection; only errors belong on a terminal.
         let echo = if options.echo { Echo::Matching(is_error) } else { Echo::Off };
         let spec = Spec::new("mongo", find_program("mongod")?, &path)
             .args(arguments(port, &path))
@@ -77,52 +82,52 @@ impl Mongo {
     }
 
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
-        let client = connect(self.port).await?;
-        let admin = client.database("admin");
-        let ours = i64::from(self.process.id());
+        let (port, pid) = (self.port, i64::from(self.process.id()));
         self.process
-            .ready(START, || async {
-                // Ours, not another server that won the race for the port.
-                let status = admin.run_command(doc! { "serverStatus": 1, "metrics": 0, "wiredTiger": 0 }).await;
-                status.is_ok_and(|status| status.get_i64("pid").is_ok_and(|pid| pid == ours))
+            .ready(START_TIMEOUT, || async {
+                // Another server can have taken the port first; only our process id counts.
+                let command = doc! { "serverStatus": 1, "metrics": 0, "wiredTiger": 0 };
+                let status = run_command(port, "admin", command).await;
+                status.is_ok_and(|status| status.get_i64("pid").is_ok_and(|found| found == pid))
             })
             .await?;
-        let host = format!("127.0.0.1:{}", self.port);
+        let host = format!("127.0.0.1:{port}");
         let config = doc! { "_id": REPLICA_SET, "members": [{ "_id": 0, "host": &host }] };
-        match admin.run_command(doc! { "replSetInitiate": config }).await {
+        match run_command(port, "admin", doc! { "replSetInitiate": config }).await {
             Ok(_) => {}
-            Err(error) if is_code(&error, ALREADY_INITIALIZED) => move_member(&client, &host).await?,
+            Err(error) if is_code(&error, ALREADY_INITIALIZED) => move_member(port, &host).await?,
             Err(error) => return Err(error).context("cannot initiate MongoDB's replica set"),
         }
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
-            let hello = admin.run_command(doc! { "hello": 1 }).await;
+            let hello = run_command(port, "admin", doc! { "hello": 1 }).await;
             if hello.is_ok_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        bail!("MongoDB was not primary within {START:?}; its log ends:\n{}", self.process.log_tail(15))
+        bail!("MongoDB was not primary within {START_TIMEOUT:?}; its log ends:\n{}", self.process.log_tail(15))
     }
 
-    /// Its port on 127.0.0.1.
+    /// Port of the server on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The connection string of a database: one a test keeps tests that share the server apart.
+    /// Connection string of a database. Tests that share the server use a database each.
     #[must_use]
     pub fn uri(&self, database: &str) -> String {
         format!("mongodb://127.0.0.1:{}/{database}?replicaSet={REPLICA_SET}&directConnection=true", self.port)
     }
 
-    /// The process: its signals (pause, kill, ...) and its log.
+    /// The `mongod` process, for its signals and its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Starts the server again on the same port and data, killing it first if it runs; primary when this returns.
+    /// Restarts the server on the same port and data; kills it first if it runs. Returns when it is
+    /// primary.
     ///
     /// # Errors
     /// As [`Mongo::start`].
@@ -146,21 +151,15 @@ fn is_error(line: &str) -> bool {
     line.contains(r#""s":"E""#) || line.contains(r#""s":"F""#)
 }
 
-fn is_code(error: &mongodb::error::Error, code: i32) -> bool {
-    matches!(error.kind.as_ref(), ErrorKind::Command(refusal) if refusal.code == code)
+fn is_code(error: &anyhow::Error, code: i32) -> bool {
+    error.downcast_ref::<CommandRefused>().is_some_and(|refusal| refusal.code == code)
 }
 
-async fn connect(port: u16) -> anyhow::Result<Client> {
-    let mut options = ClientOptions::parse(format!("mongodb://127.0.0.1:{port}/?directConnection=true")).await?;
-    options.server_selection_timeout = Some(Duration::from_millis(500));
-    Ok(Client::with_options(options)?)
-}
-
-/// Data of an earlier run names the port of that run; under another port the member does not find itself in its replica
-/// set and would wait for ever.
-async fn move_member(client: &Client, host: &str) -> anyhow::Result<()> {
-    let configs = client.database("local").collection::<Document>("system.replset");
-    let mut config = configs.find_one(doc! {}).await?.context("MongoDB's data holds no replica set")?;
+/// Moves the member of the replica set to its new address. Data of an earlier run name the port of
+/// that run. Without this the member does not find itself in its replica set and never becomes
+/// primary.
+async fn move_member(port: u16, host: &str) -> anyhow::Result<()> {
+    let mut config = stored_config(port).await?;
     let member = config.get_array_mut("members")?.first_mut().and_then(|member| member.as_document_mut());
     let member = member.context("MongoDB's replica set has no member")?;
     if member.get_str("host").is_ok_and(|now| now == host) {
@@ -170,6 +169,18 @@ async fn move_member(client: &Client, host: &str) -> anyhow::Result<()> {
     let version = config.get_i32("version")?;
     config.insert("version", version + 1);
     let command = doc! { "replSetReconfig": config, "force": true };
-    client.database("admin").run_command(command).await.context("cannot move MongoDB's replica set to its new port")?;
+    run_command(port, "admin", command).await.context("cannot move MongoDB's replica set to its new port")?;
     Ok(())
+}
+
+/// Reads the configuration of the replica set from the data. `replSetGetConfig` refuses a member
+/// that is not in its own replica set; the read preference permits the read before there is a
+/// primary.
+async fn stored_config(port: u16) -> anyhow::Result<Document> {
+    let preference = doc! { "mode": "primaryPreferred" };
+    let find = doc! { "find": "system.replset", "limit": 1, "singleBatch": true, "$readPreference": preference };
+    let found = run_command(port, "local", find).await.context("cannot read MongoDB's replica set")?;
+    let batch = found.get_document("cursor")?.get_array("firstBatch")?;
+    let config = batch.first().and_then(|config| config.as_document());
+    config.cloned().context("MongoDB's data holds no replica set")
 }

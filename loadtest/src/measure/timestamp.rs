@@ -1,19 +1,19 @@
-//! The moment that a message was meant to be sent, carried in its body: `@<microseconds>@` and padding. Whoever receives it, in this
-//! process, knows how long it was under way without remembering anything.
+//! Intended start of a message, carried in its body as `@<microseconds>@` plus padding. A receiver
+//! in this process can compute the latency without any shared state.
 
 use std::fmt::Write as _;
 
-/// A body of about so many bytes, which needs no escapes in JSON.
-pub(crate) fn body(meant: u64, bytes: usize) -> String {
+/// Creates a body of about `bytes` bytes that needs no JSON escapes.
+pub(crate) fn body(intended: u64, bytes: usize) -> String {
     let mut text = String::with_capacity(bytes.max(24));
     // Writing to a string does not fail.
-    let _ = write!(text, "@{meant}@");
+    let _ = write!(text, "@{intended}@");
     let padding = bytes.saturating_sub(text.len());
     text.extend(std::iter::repeat_n('v', padding));
     text
 }
 
-/// The stamp in a text; names and ids have no `@`.
+/// Reads the timestamp from an event's text; names and ids contain no `@`.
 pub(crate) fn read(text: &str) -> Option<u64> {
     text.split('@').nth(1)?.parse().ok()
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_is_found_in_the_event_around_it() {
+    fn a_timestamp_is_found_inside_an_event() {
         let body = body(1_234_567, 1024);
         assert_eq!(body.len(), 1024);
         assert_eq!(read(&format!(r#"["webrtc:offer",{{"from":"a","sdp":"{body}"}},"5-0.R"]"#)), Some(1_234_567));

@@ -8,46 +8,48 @@ use redis::cmd;
 use tokio::time::sleep;
 
 use super::Fault;
-use super::party::Party;
-use super::stock::Order;
+use super::client_pairs::ClientPairs;
+use super::reconnecting_client::ClientCommand;
 
-/// Longer than the others need to take a node for dead (4 s of standstill, seen by beats of 1 s).
-const PAST_DEATH: Duration = Duration::from_secs(8);
-/// How long Redis is away when it is killed.
-const AWAY: Duration = Duration::from_secs(1);
-/// A node's drain takes at most 20 s.
-const DRAINED: Duration = Duration::from_secs(40);
-/// Slots of a Redis Cluster.
-const SLOTS: u16 = 16_384;
+/// Longer than the failure detector needs: it declares a node dead after 4 s without heartbeats and
+/// checks every second.
+const DEATH_WAIT: Duration = Duration::from_secs(8);
+/// Time between the kill of Redis and its restart.
+const REDIS_DOWNTIME: Duration = Duration::from_secs(1);
+/// Time limit for a node to drain and exit; a drain takes at most 20 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
+/// Number of slots in a Redis Cluster.
+const CLUSTER_SLOTS: u16 = 16_384;
 
-/// Injects a fault; returns when it is over.
-pub(super) async fn strike(
+/// Injects a fault. Returns when the fault is over.
+pub(super) async fn inject(
     fault: Fault,
     cluster: &mut Cluster,
-    party: &Party,
+    pairs: &ClientPairs,
     victim: usize,
     short: bool,
 ) -> anyhow::Result<()> {
     match fault {
         Fault::NodeKill => {
-            party.doomed().for_each(|(_, client)| client.order(Order::Die));
+            pairs.vanishing().for_each(|(_, client)| client.command(ClientCommand::Vanish));
             cluster.nodes[victim].process().kill()?;
-            // Back only after it was buried: its successor is another node to the cluster.
-            sleep(PAST_DEATH).await;
+            // The node restarts only after the cluster declared it dead; the new process has a new
+            // node id.
+            sleep(DEATH_WAIT).await;
             cluster.nodes[victim].restart().await
         }
         Fault::NodePause => {
             cluster.nodes[victim].process().pause()?;
-            party.doomed().for_each(|(_, client)| client.order(Order::Die));
-            sleep(PAST_DEATH).await;
+            pairs.vanishing().for_each(|(_, client)| client.command(ClientCommand::Vanish));
+            sleep(DEATH_WAIT).await;
             cluster.nodes[victim].process().resume()
         }
         Fault::Drain => {
             for node in &mut cluster.nodes {
                 node.process().terminate()?;
-                let status = node.process().wait_exit(DRAINED).await?;
+                let status = node.process().wait_exit(DRAIN_TIMEOUT).await?;
                 if !status.success() {
-                    bail!("a node drained and ended with {status}");
+                    bail!("a drained node exited with {status}");
                 }
                 node.restart().await?;
             }
@@ -59,30 +61,32 @@ pub(super) async fn strike(
             sleep(Duration::from_secs(if short { 5 } else { 30 })).await;
             redis.resume()
         }
-        Fault::RedisCut => {
+        Fault::RedisDisconnect => {
             for kind in ["normal", "pubsub"] {
                 let mut kill = cmd("CLIENT");
                 kill.arg("KILL").arg("TYPE").arg(kind);
-                let cut: usize = cluster.redis.servers()[0].query(&kill).await?;
-                if cut == 0 {
-                    bail!("there was no {kind} connection to cut");
+                let closed: usize = cluster.redis.servers()[0].query(&kill).await?;
+                if closed == 0 {
+                    bail!("Redis has no {kind} connection to close");
                 }
-                sleep(AWAY).await;
+                sleep(REDIS_DOWNTIME).await;
             }
             Ok(())
         }
         Fault::RedisRestart => restart(cluster, true).await,
-        Fault::RedisEmpty => restart(cluster, false).await,
-        Fault::SlotMove => move_slot(cluster, &party.tables[0].room).await,
-        Fault::MasterLost => lose_master(cluster).await,
-        Fault::Rollout | Fault::Deaf | Fault::Flood | Fault::Garbage | Fault::HalfOpen => bail!("not done here"),
+        Fault::RedisDataLoss => restart(cluster, false).await,
+        Fault::SlotMove => move_slot(cluster, &pairs.rooms[0].room).await,
+        Fault::MasterKill => kill_master(cluster).await,
+        Fault::Rollout | Fault::StalledReader | Fault::Flood | Fault::MalformedPackets | Fault::HalfOpen => {
+            bail!("this fault is not injected here")
+        }
     }
 }
 
 async fn restart(cluster: &mut Cluster, with_data: bool) -> anyhow::Result<()> {
     let redis = &mut cluster.redis.servers()[0];
     redis.process().kill()?;
-    sleep(AWAY).await;
+    sleep(REDIS_DOWNTIME).await;
     if !with_data {
         let data = redis.dir().join("appendonlydir");
         std::fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
@@ -90,29 +94,29 @@ async fn restart(cluster: &mut Cluster, with_data: bool) -> anyhow::Result<()> {
     redis.restart().await
 }
 
-/// Moves the slot of a room to the next master and back.
+/// Moves a room's slot to the next master and back.
 async fn move_slot(cluster: &mut Cluster, room: &str) -> anyhow::Result<()> {
-    let Redis::Sharded(redis) = &mut cluster.redis else { bail!("this needs a Redis Cluster") };
+    let Redis::Sharded(redis) = &mut cluster.redis else { bail!("this fault needs a Redis Cluster") };
     let masters = redis.masters();
     let (mut found, pattern) = (None, format!("*:r:{room}"));
     for index in 0..masters {
         let keys: Vec<String> = redis.servers()[index].query(cmd("KEYS").arg(&pattern)).await?;
         found = found.or(keys.into_iter().next().map(|key| (index, key)));
     }
-    let (owner, key) = found.context("no master has the room")?;
+    let (owner, key) = found.context("no master holds a key of the room")?;
     let slot: u16 = redis.servers()[owner].query(cmd("CLUSTER").arg("KEYSLOT").arg(key)).await?;
-    if slot >= SLOTS {
-        bail!("{slot} is no slot");
+    if slot >= CLUSTER_SLOTS {
+        bail!("{slot} is not a slot of Redis Cluster");
     }
     let other = (owner + 1) % masters;
     redis.move_slot(slot, owner, other).await?;
-    sleep(AWAY).await;
+    sleep(REDIS_DOWNTIME).await;
     redis.move_slot(slot, other, owner).await
 }
 
-/// Kills the first master; waits until its replica serves its slots, and starts it again as a replica.
-async fn lose_master(cluster: &mut Cluster) -> anyhow::Result<()> {
-    let Redis::Sharded(redis) = &mut cluster.redis else { bail!("this needs a Redis Cluster") };
+/// Kills the first master, waits until its replica serves its slots, and restarts it as a replica.
+async fn kill_master(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let Redis::Sharded(redis) = &mut cluster.redis else { bail!("this fault needs a Redis Cluster") };
     let mut master = None;
     for (index, server) in redis.servers().iter().enumerate() {
         let role: Vec<redis::Value> = server.query(&cmd("ROLE")).await?;
@@ -120,9 +124,9 @@ async fn lose_master(cluster: &mut Cluster) -> anyhow::Result<()> {
             master = master.or(Some(index));
         }
     }
-    let index = master.context("no master")?;
+    let index = master.context("the Redis Cluster has no master")?;
     redis.servers()[index].process().kill()?;
-    // The cluster notices after 2 s and votes.
+    // The cluster detects the failure after 2 s and then elects a new master.
     sleep(Duration::from_secs(6)).await;
     redis.servers()[index].restart().await?;
     redis.whole().await

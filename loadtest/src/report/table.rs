@@ -1,34 +1,34 @@
-//! A report as text.
+//! Summary as text for the terminal.
 
-use crate::measure::report::Report;
+use crate::measure::summary::RunSummary;
 
-/// The table of a report.
-pub(crate) fn table(report: &Report) -> String {
-    let settings: Vec<_> = report.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    let mut text = format!("{}: {}\n", report.scenario, settings.join(", "));
+/// Formats a summary as text.
+pub(crate) fn table(summary: &RunSummary) -> String {
+    let settings: Vec<_> = summary.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let mut text = format!("{}: {}\n", summary.scenario, settings.join(", "));
     let head = ["ms", "count", "mean", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned).to_vec();
-    let rows = report.latencies.iter().map(|it| {
+    let rows = summary.latencies.iter().map(|it| {
         let times = [it.mean, it.p50, it.p90, it.p99, it.p999, it.max].map(|ms| format!("{ms:.2}"));
         [it.name.to_owned(), it.count.to_string()].into_iter().chain(times).collect()
     });
     text += &columns(&[head], rows);
     let head = ["process", "CPU s", "CPU %", "RSS MiB"].map(str::to_owned).to_vec();
-    let rows = report.processes.iter().map(|process| {
+    let rows = summary.processes.iter().map(|process| {
         let figures = [process.cpu_seconds, process.cpu_percent, process.rss_mib];
         [process.name.clone()].into_iter().chain(figures.map(|figure| format!("{figure:.1}"))).collect()
     });
     text += &columns(&[head], rows);
-    let figures = report.figures.iter().map(|it| vec![it.name.to_owned(), format!("{:.1}", it.value), it.unit.into()]);
-    let counts = report.counts.iter().map(|(name, count)| vec![(*name).to_owned(), count.to_string(), String::new()]);
-    let lost = vec!["lost".to_owned(), report.lost.to_string(), String::new()];
+    let figures = summary.figures.iter().map(|it| vec![it.name.to_owned(), format!("{:.1}", it.value), it.unit.into()]);
+    let counts = summary.counts.iter().map(|(name, count)| vec![(*name).to_owned(), count.to_string(), String::new()]);
+    let lost = vec!["lost".to_owned(), summary.lost.to_string(), String::new()];
     text += &columns(&[], figures.chain(counts).chain([lost]));
-    for violation in &report.violations {
-        text += &format!("\nnot kept: {violation}");
+    for violation in &summary.violations {
+        text += &format!("\nthreshold violated: {violation}");
     }
     text
 }
 
-/// Rows in columns, numbers to the right; empty without rows.
+/// Aligns rows in columns, numbers to the right. Returns an empty string without rows.
 pub(crate) fn columns(head: &[Vec<String>], rows: impl Iterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.collect();
     if rows.is_empty() {
@@ -55,22 +55,22 @@ pub(crate) fn columns(head: &[Vec<String>], rows: impl Iterator<Item = Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::report::Latency;
+    use crate::measure::summary::Latency;
 
     #[test]
-    fn a_report_is_shown_with_everything_that_matters() {
-        let mut report = Report { scenario: "relay", lost: 2, ..Report::default() };
-        report.latencies.push(Latency { name: "offer", count: 12_345, p99: 6.789, ..Latency::default() });
-        report.figure("CPU of nodes", 14.25, "us/relay");
-        report.violations.push("lost: 2, at most 0 asked for".into());
-        let text = table(&report);
-        for expected in ["offer", "12345", "6.79", "14.2", "us/relay", "not kept: lost: 2"] {
+    fn the_table_shows_latencies_figures_and_violations() {
+        let mut summary = RunSummary { scenario: "relay", lost: 2, ..RunSummary::default() };
+        summary.latencies.push(Latency { name: "offer", count: 12_345, p99: 6.789, ..Latency::default() });
+        summary.add_figure("CPU of nodes", 14.25, "us/relay");
+        summary.violations.push("lost: 2, threshold 0".into());
+        let text = table(&summary);
+        for expected in ["offer", "12345", "6.79", "14.2", "us/relay", "threshold violated: lost: 2"] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
     }
 
     #[test]
-    fn columns_line_up() {
+    fn columns_are_aligned() {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(
             columns(&[row("a", "b")], [row("long", "1"), row("x", "22")].into_iter()),

@@ -1,37 +1,39 @@
-//! Everything that a run came to, as one value: the table, the JSON and the page show it, the thresholds judge it.
+//! All results of a run, as one value. The table, the JSON and the page show it; the thresholds
+//! check it.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::machine::Spent;
-use super::meter::Tally;
+use super::machine::ProcessUsage;
+use super::meter::MetricSet;
 
-/// A run. More than eight fields: it is a document, whose parts nothing but the writers of it put together.
+/// Results of a run. More than eight fields, because it is a document that only its writers read as
+/// a whole.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct RunSummary {
     pub(crate) scenario: &'static str,
-    /// RFC 3339.
-    pub(crate) began: String,
-    /// How long the window was open.
+    /// Start of the run, RFC 3339.
+    pub(crate) started_at: String,
+    /// Duration of the measurement window in seconds.
     pub(crate) seconds: f64,
-    /// What was asked for, in the order of the command line.
+    /// Settings of the run, in order of the command line.
     pub(crate) settings: Vec<(&'static str, String)>,
-    /// What was sent, received, refused, ..., by name.
+    /// Counters, by name.
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    /// What was to arrive and did not.
+    /// Operations or events that never completed or arrived.
     pub(crate) lost: u64,
-    /// The first is the scenario's own.
+    /// Latencies; the first is the scenario's main latency.
     pub(crate) latencies: Vec<Latency>,
     pub(crate) figures: Vec<Figure>,
-    pub(crate) processes: Vec<Spent>,
-    pub(crate) timeline: Vec<Moment>,
-    /// The thresholds that were not kept, one text each.
+    pub(crate) processes: Vec<ProcessUsage>,
+    pub(crate) timeline: Vec<TimelinePoint>,
+    /// One text for each violated threshold.
     pub(crate) violations: Vec<String>,
 }
 
-/// A figure of a scenario's own.
+/// A figure that only this scenario has.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Figure {
     pub(crate) name: &'static str,
@@ -39,7 +41,7 @@ pub(crate) struct Figure {
     pub(crate) unit: &'static str,
 }
 
-/// The distribution of one kind of time, in milliseconds.
+/// Distribution of one latency, in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Latency {
     pub(crate) name: &'static str,
@@ -50,30 +52,30 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
     pub(crate) p999: f64,
     pub(crate) max: f64,
-    /// Quantiles from 0 up to less than 1, and the time of each.
+    /// Pairs of quantile (0 to less than 1) and latency.
     pub(crate) curve: Vec<(f64, f64)>,
 }
 
 /// One second of the run.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Moment {
+pub(crate) struct TimelinePoint {
     /// Seconds since the window opened.
     pub(crate) at: f64,
-    /// Times of the first kind that were noted, a second.
+    /// Main operations per second.
     pub(crate) rate: f64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
-    /// Of each process, in the order of the report: per cent of a core, and MiB.
+    /// CPU percent of one core and memory in MiB of each process, in order of `processes`.
     pub(crate) cpu: Vec<f64>,
     pub(crate) rss: Vec<f64>,
 }
 
 impl Latency {
     /// Reads a histogram of microseconds.
-    pub(crate) fn of(name: &'static str, times: &Histogram<u64>) -> Self {
+    pub(crate) fn from_histogram(name: &'static str, times: &Histogram<u64>) -> Self {
         let at = |quantile: f64| ms(times.value_at_quantile(quantile));
         let steps = times.iter_quantiles(4).map(|step| (step.quantile(), ms(step.value_iterated_to())));
-        // The last one, at 1, lies infinitely many nines away; it is `max`.
+        // The chart cannot show quantile 1, which is `max`.
         let curve = steps.filter(|(quantile, _)| *quantile < 1.0).collect();
         Self {
             name,
@@ -89,34 +91,34 @@ impl Latency {
     }
 }
 
-impl Report {
-    /// Takes over what was noted; `order` names the kinds of times that come first.
-    pub(crate) fn noted(&mut self, tally: &Tally, order: &[&'static str]) {
-        self.counts.extend(&tally.counts);
-        let rest = tally.times.keys().filter(|name| !order.contains(name));
+impl RunSummary {
+    /// Takes over the metrics of a run; `order` names the latencies that come first.
+    pub(crate) fn add_metrics(&mut self, metrics: &MetricSet, order: &[&'static str]) {
+        self.counts.extend(&metrics.counts);
+        let rest = metrics.times.keys().filter(|name| !order.contains(name));
         for name in order.iter().chain(rest) {
-            if let Some(times) = tally.times.get(name).filter(|times| !times.is_empty()) {
-                self.latencies.push(Latency::of(name, times));
+            if let Some(times) = metrics.times.get(name).filter(|times| !times.is_empty()) {
+                self.latencies.push(Latency::from_histogram(name, times));
             }
         }
     }
 
     /// Adds a figure.
-    pub(crate) fn figure(&mut self, name: &'static str, value: f64, unit: &'static str) {
+    pub(crate) fn add_figure(&mut self, name: &'static str, value: f64, unit: &'static str) {
         self.figures.push(Figure { name, value, unit });
     }
 
-    /// A figure's value.
+    /// Value of a figure.
     pub(crate) fn figure_of(&self, name: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
-    /// A count; 0 for one that never was.
+    /// Value of a counter; 0 when it does not exist.
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.counts.get(name).copied().unwrap_or_default()
     }
 
-    /// Processor seconds of the processes whose name begins so.
+    /// CPU seconds of all processes whose name starts with `name`.
     pub(crate) fn cpu_of(&self, name: &str) -> f64 {
         self.processes.iter().filter(|process| process.name.starts_with(name)).map(|process| process.cpu_seconds).sum()
     }
