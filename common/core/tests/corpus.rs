@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 #[path = "../../../tools/fuzz/src/properties.rs"]
+#[allow(unreachable_pub, reason = "public in the crate of the fuzz targets")]
 mod properties;
 #[path = "../../rooms/tests/simulator/rng.rs"]
 #[allow(dead_code, reason = "made for more than is needed here")]

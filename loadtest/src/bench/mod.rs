@@ -45,10 +45,10 @@ pub(crate) struct Settings {
     /// Duration of each scenario.
     #[arg(long, default_value = "4", value_parser = crate::scenario::seconds, value_name = "SECONDS")]
     duration: Duration,
-    /// Client pairs of the saturated relay.
+    /// Client pairs of the closed-loop relay.
     #[arg(long, default_value_t = 50)]
     pairs: usize,
-    /// Connections of the saturated reads.
+    /// Connections of the closed-loop reads.
     #[arg(long, default_value_t = rest::CONNECTIONS)]
     connections: usize,
     /// Idle clients. The number must be high enough that their memory exceeds the free memory that
@@ -65,7 +65,7 @@ pub(crate) struct Settings {
 
 /// Compared metrics: name, unit, and the better direction.
 pub(crate) const METRICS: [(&str, &str, Better); 10] = [
-    ("relays per second, saturated", "/s", Better::More),
+    ("relays per second, closed loop", "/s", Better::More),
     ("CPU of nodes per relay", "us", Better::Less),
     ("CPU of Redis per relay", "us", Better::Less),
     (ONE_PAIR, "ms", Better::Less),
@@ -78,7 +78,7 @@ pub(crate) const METRICS: [(&str, &str, Better); 10] = [
 ];
 const ONE_PAIR: &str = "median latency of an offer, one pair, unloaded";
 /// The first metric of the REST reads.
-const READS: &str = "authenticated reads per second, saturated";
+const READS: &str = "authenticated reads per second, closed loop";
 
 /// Figures of a contender, by their names in [`METRICS`].
 type Figures = Vec<(&'static str, f64)>;

@@ -1,5 +1,6 @@
-//! What must hold for any bytes: nothing panics, and what is read is written and read again the same. `make fuzz` looks for bytes that
-//! break it; `common/tests/corpus.rs` tries the corpus and changes of it with every test run.
+//! Properties that must hold for any bytes: no function panics, and a decoded value survives
+//! encoding and decoding. `make fuzz` searches for bytes that break a property.
+//! `common/core/tests/corpus.rs` runs the corpus and mutations of it with every test run.
 
 use serde_json::value::RawValue;
 use switchboard_core::wire::client_event::{self, ClientEvent, Limits};
@@ -7,12 +8,12 @@ use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::offset::Offset;
 use switchboard_core::wire::{engine_io, socket_io};
 
-/// More than any test needs.
+/// Limits of the decoders, higher than any test needs.
 const MAX_PACKETS: usize = 64;
 const MAX_ATTACHMENTS: usize = 10;
 
-/// Engine.IO: one packet, and a long-polling payload.
-pub(crate) fn engine_io(data: &[u8]) {
+/// Engine.IO: a packet and a long-polling payload.
+pub fn engine_io(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(packet) = engine_io::Packet::decode(text) {
         assert_eq!(engine_io::Packet::decode(&packet.encode()).as_ref(), Ok(&packet));
@@ -24,8 +25,8 @@ pub(crate) fn engine_io(data: &[u8]) {
     }
 }
 
-/// Socket.IO: one packet.
-pub(crate) fn socket_io(data: &[u8]) {
+/// Socket.IO: a packet.
+pub fn socket_io(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(packet) = socket_io::Packet::decode(text, MAX_ATTACHMENTS) {
         let again = packet.encode();
@@ -33,8 +34,9 @@ pub(crate) fn socket_io(data: &[u8]) {
     }
 }
 
-/// A client's event: its name, a line feed, and the JSON of its argument. What passes through is within its limit, and JSON.
-pub(crate) fn client_event(data: &[u8]) {
+/// Client event: the name, a line feed and the JSON of the argument. Values that pass through stay
+/// within their limits and are JSON.
+pub fn client_event(data: &[u8]) {
     let Some((name, argument)) = std::str::from_utf8(data).ok().and_then(|text| text.split_once('\n')) else { return };
     let Ok(argument) = RawValue::from_string(argument.to_owned()) else { return };
     let limits = Limits { sdp: 256, candidate: 64, chat: 20 };
@@ -51,8 +53,8 @@ pub(crate) fn client_event(data: &[u8]) {
     }
 }
 
-/// What scripts publish, and the offsets that clients give back.
-pub(crate) fn envelope(data: &[u8]) {
+/// Envelope of a published event, and the offset that a client presents on reconnect.
+pub fn envelope(data: &[u8]) {
     if let Some(Envelope::Event { event, .. }) = Envelope::parse(data) {
         assert!(event.starts_with('"') && data.ends_with(event.as_bytes()));
     }

@@ -1,4 +1,4 @@
-//! Codecs and rules by the clock: `cargo bench -p switchboard-microbench --bench pure`.
+//! Time of the codecs and rules: `cargo bench -p switchboard-microbench --bench pure`.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;

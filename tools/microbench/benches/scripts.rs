@@ -1,5 +1,6 @@
-//! The scripts on a Redis of their own, through the same lanes as a node's: `cargo bench -p switchboard-microbench --bench scripts`.
-//! Each sample has many in flight, so that what is measured is what Redis does and not how far away it is.
+//! Time of the scripts on a Redis of their own, through the same lanes as in a node: `cargo bench
+//! -p switchboard-microbench --bench scripts`. Each sample has many operations in flight, so that
+//! it measures the work of Redis and not the round trip.
 
 use std::sync::{Arc, mpsc};
 
@@ -16,24 +17,24 @@ use switchboard_rooms::{Join, Joined, Op, OpKind, OpReply, Partition, Proof, Roo
 use tokio::runtime::Runtime;
 
 /// Operations in flight.
-const AT_ONCE: usize = 1000;
-/// Seats of the room that is broadcast to, on one node.
+const IN_FLIGHT: usize = 1000;
+/// Seats of the room, all on one node.
 const SEATS: usize = 10;
 
 fn main() {
     divan::main();
 }
 
-/// A Redis, a store on it, and a room with people in it.
-struct Bed {
+/// A Redis, a store on it, and a room with participants.
+struct TestBed {
     runtime: Runtime,
     rooms: Rooms,
     seats: Vec<Arc<Seat>>,
-    /// Ends the server when it is dropped.
+    /// The server stops when this value is dropped.
     _redis: RedisServer,
 }
 
-impl Bed {
+impl TestBed {
     fn start() -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let (redis, rooms, seats) = runtime.block_on(async {
@@ -47,29 +48,30 @@ impl Bed {
             rooms.open(&room(), &meta()).await.expect("a room");
             let mut seats = Vec::new();
             for number in 0..SEATS {
-                seats.push(sit(&rooms, number).await);
+                seats.push(join(&rooms, number).await);
             }
             (redis, rooms, seats)
         });
         Self { runtime, rooms, seats, _redis: redis }
     }
 
-    /// Has the first one do this so many times, all in flight.
-    fn act(&self, kind: &OpKind) {
+    /// Submits 1000 operations of the first participant, all in flight, and waits for their
+    /// replies.
+    fn submit(&self, kind: &OpKind) {
         let event = Bytes::from(format!("\"webrtc:offer\",{{\"offer\":\"{}\"}}", "v".repeat(1024)));
-        let (told, answered) = mpsc::channel();
+        let (sender, replies) = mpsc::channel();
         let _inside = self.runtime.enter();
-        for _ in 0..AT_ONCE {
-            let (op, told) = (Op { kind: kind.clone(), event: event.clone(), dedupe: None }, told.clone());
+        for _ in 0..IN_FLIGHT {
+            let (op, sender) = (Op { kind: kind.clone(), event: event.clone(), dedupe: None }, sender.clone());
             let done = move |reply| {
                 assert!(matches!(reply, Ok(OpReply::Logged { .. })), "{reply:?}");
-                // A bench that has failed listens no more.
-                let _ = told.send(());
+                // A failed bench no longer receives.
+                let _ = sender.send(());
             };
             self.rooms.submit(&self.seats[0], op, Box::new(done));
         }
-        drop(told);
-        assert_eq!(answered.iter().count(), AT_ONCE);
+        drop(sender);
+        assert_eq!(replies.iter().count(), IN_FLIGHT);
     }
 }
 
@@ -97,7 +99,7 @@ fn meta() -> RoomMeta {
     }
 }
 
-async fn sit(rooms: &Rooms, number: usize) -> Arc<Seat> {
+async fn join(rooms: &Rooms, number: usize) -> Arc<Seat> {
     let join = Join {
         room: room(),
         meta_version: 1,
@@ -107,7 +109,7 @@ async fn sit(rooms: &Rooms, number: usize) -> Arc<Seat> {
         handle: SessionHandle(number as u64),
         role: Role::Participant,
         waits: false,
-        public: PublicUser::new(user(number), "Somebody".to_owned(), None),
+        public: PublicUser::new(user(number), "Participant".to_owned(), None),
         media: MediaState::default(),
         given: None,
         proof: Proof::default(),
@@ -120,31 +122,31 @@ async fn sit(rooms: &Rooms, number: usize) -> Arc<Seat> {
 
 #[divan::bench(sample_count = 30, sample_size = 1)]
 fn relay(bencher: Bencher<'_, '_>) {
-    let bed = Bed::start();
+    let test_bed = TestBed::start();
     let to = OpKind::Relay { to: PeerId::parse(user(1).as_str()).expect("an id") };
-    bencher.counter(ItemsCount::new(AT_ONCE)).bench_local(|| bed.act(&to));
+    bencher.counter(ItemsCount::new(IN_FLIGHT)).bench_local(|| test_bed.submit(&to));
 }
 
 #[divan::bench(sample_count = 30, sample_size = 1)]
 fn broadcast(bencher: Bencher<'_, '_>) {
-    let bed = Bed::start();
-    bencher.counter(ItemsCount::new(AT_ONCE)).bench_local(|| bed.act(&OpKind::Broadcast));
+    let test_bed = TestBed::start();
+    bencher.counter(ItemsCount::new(IN_FLIGHT)).bench_local(|| test_bed.submit(&OpKind::Broadcast));
 }
 
 #[divan::bench(sample_count = 30, sample_size = 1)]
 fn join_and_leave(bencher: Bencher<'_, '_>) {
-    const PEOPLE: usize = 100;
-    let bed = Bed::start();
-    bencher.counter(ItemsCount::new(PEOPLE)).bench_local(|| {
-        bed.runtime.block_on(async {
-            let come_and_go = |number| {
-                let rooms = bed.rooms.clone();
+    const PARTICIPANTS: usize = 100;
+    let test_bed = TestBed::start();
+    bencher.counter(ItemsCount::new(PARTICIPANTS)).bench_local(|| {
+        test_bed.runtime.block_on(async {
+            let join_then_leave = |number| {
+                let rooms = test_bed.rooms.clone();
                 tokio::spawn(async move {
-                    let seat = sit(&rooms, SEATS + number).await;
+                    let seat = join(&rooms, SEATS + number).await;
                     rooms.leave(&seat, "left").await.expect("an answer")
                 })
             };
-            let visits: Vec<_> = (0..PEOPLE).map(come_and_go).collect();
+            let visits: Vec<_> = (0..PARTICIPANTS).map(join_then_leave).collect();
             for visit in visits {
                 visit.await.expect("a visit");
             }

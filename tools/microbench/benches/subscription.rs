@@ -1,7 +1,8 @@
-//! What receiving a message costs this process: by the bus, and by `fred`, which the bus was first built on. In turn, on one Redis that
-//! publishes by itself: `cargo bench -p switchboard-microbench --bench subscription`.
+//! CPU time to receive a message through the bus and through `fred`, the library that the bus
+//! replaced. Both take turns on one Redis that publishes by a script: `cargo bench -p
+//! switchboard-microbench --bench subscription`.
 
-#![allow(clippy::print_stdout, reason = "it shows its result")]
+#![allow(clippy::print_stdout, reason = "a bench prints its result")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,11 +21,11 @@ use switchboard_rooms::{Bus, BusEvent, Partition, RoomOptions};
 
 const ROUNDS: usize = 5;
 const MESSAGES: usize = 100_000;
-/// As large as an offer.
+/// Size of an offer.
 const BYTES: usize = 1200;
-/// What `fred` may buffer: its 32 lose two thirds of this.
+/// Channel capacity of `fred`; the default of 32 loses two thirds of the messages here.
 const BUFFERED: usize = 2 * MESSAGES;
-const BOUND: Duration = Duration::from_secs(60);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -33,7 +34,7 @@ async fn main() {
     let channel = Keys::new(&options.prefix, options.partitions).channel(Partition(0), "n1");
 
     let received = Arc::new(AtomicUsize::new(0));
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut bus_costs, mut fred_costs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let count = Arc::clone(&received);
         let sink = Arc::new(move |event: BusEvent<'_>| {
@@ -41,30 +42,30 @@ async fn main() {
         });
         let (url, node) = (RedisUrl::parse(&redis.url()).expect("an address"), NodeId::parse("n1").expect("an id"));
         let bus = Bus::start(&url, &options, &node, sink).await.expect("a subscription");
-        ours.push(cost(&redis, &channel, &received).await);
+        bus_costs.push(cpu_per_message(&redis, &channel, &received).await);
         drop(bus);
 
-        let client = fred(&redis, &channel).await;
+        let client = subscribe_with_fred(&redis, &channel).await;
         let mut messages = client.message_rx();
         let count = Arc::clone(&received);
-        let pump = tokio::spawn(async move {
+        let receiver = tokio::spawn(async move {
             while messages.recv().await.is_ok() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         });
-        theirs.push(cost(&redis, &channel, &received).await);
-        pump.abort();
+        fred_costs.push(cpu_per_message(&redis, &channel, &received).await);
+        receiver.abort();
         client.quit().await.expect("a goodbye");
     }
-    println!("| | us a message, best to worst of {ROUNDS} |\n|---|---|");
-    for (name, values) in [("bus", &mut ours), ("fred", &mut theirs)] {
+    println!("| | us per message, best to worst of {ROUNDS} rounds |\n|---|---|");
+    for (name, values) in [("bus", &mut bus_costs), ("fred", &mut fred_costs)] {
         values.sort_by(f64::total_cmp);
         println!("| {name} | {:.2} to {:.2} |", values[0], values[ROUNDS - 1]);
     }
-    println!("fred's median is {:.1} times the bus's", theirs[ROUNDS / 2] / ours[ROUNDS / 2]);
+    println!("the median of fred is {:.1} times that of the bus", fred_costs[ROUNDS / 2] / bus_costs[ROUNDS / 2]);
 }
 
-async fn fred(redis: &RedisServer, channel: &str) -> SubscriberClient {
+async fn subscribe_with_fred(redis: &RedisServer, channel: &str) -> SubscriberClient {
     let address = redis.url();
     let (host, port) = address.trim_start_matches("redis://").rsplit_once(':').expect("an address");
     let server = Server::new(host, port.parse().expect("a port"));
@@ -77,25 +78,26 @@ async fn fred(redis: &RedisServer, channel: &str) -> SubscriberClient {
     client
 }
 
-/// Has Redis publish, waits until all is received, and says what that took of processor time, in us a message.
-async fn cost(redis: &RedisServer, channel: &str, received: &AtomicUsize) -> f64 {
+/// Publishes the messages and waits for their receipt. Returns the CPU time of this process per
+/// message in microseconds.
+async fn cpu_per_message(redis: &RedisServer, channel: &str, received: &AtomicUsize) -> f64 {
     const PUBLISH: &str = "for i = 1, tonumber(ARGV[1]) do redis.call('SPUBLISH', KEYS[1], ARGV[2]) end";
     received.store(0, Ordering::Relaxed);
-    let (before, begun) = (cpu(), Instant::now());
+    let (before, started) = (cpu_time(), Instant::now());
     let mut publish = cmd("EVAL");
     publish.arg(PUBLISH).arg(1).arg(channel).arg(MESSAGES).arg("v".repeat(BYTES));
     redis.query::<()>(&publish).await.expect("messages");
     while received.load(Ordering::Relaxed) < MESSAGES {
-        assert!(begun.elapsed() < BOUND, "{received:?} of {MESSAGES} came");
+        assert!(started.elapsed() < RECEIVE_TIMEOUT, "received {received:?} of {MESSAGES} messages");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     #[expect(clippy::cast_precision_loss, reason = "a hundred thousand")]
     let messages = MESSAGES as f64;
-    (cpu() - before).as_secs_f64() * 1e6 / messages
+    (cpu_time() - before).as_secs_f64() * 1e6 / messages
 }
 
-/// What this process has spent, in hundredths of a second as the kernel counts.
-fn cpu() -> Duration {
+/// CPU time of this process. The kernel counts in hundredths of a second.
+fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has /proc");
     let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
     let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();

@@ -1,4 +1,4 @@
-//! Runs every case so many times, for `scripts/instructions` to count their instructions.
+//! Runs each case a number of times, so that `scripts/instructions` can count the instructions.
 
 use switchboard_microbench::{CASES, Input};
 

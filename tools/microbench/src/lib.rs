@@ -1,5 +1,6 @@
-//! The pure parts of an event's way through a node, each as a function of prepared input: `benches/pure` times them, and
-//! `examples/instructions` runs them under callgrind, which counts the same on a busy machine as on an idle one.
+//! The pure code of an event's path through a node, one function per case on prepared input.
+//! `benches/pure` measures their time. `examples/instructions` runs them under callgrind, whose
+//! counts are the same on a busy and an idle machine.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use switchboard_rules::{Effect, Place, SessionView, Stamp, handle};
 const ALICE: &str = "65a000000000000000000001";
 const BOB: &str = "65a000000000000000000002";
 
-/// A case: what it is called, and what it does; the answer keeps it from being optimised away.
+/// Name and function of a case. The result keeps the compiler from removing the work.
 pub type Case = (&'static str, fn(&Input) -> usize);
 
 /// All cases.
@@ -32,7 +33,8 @@ pub const CASES: &[Case] = &[
     ("encode_user_joined", encode_user_joined),
 ];
 
-/// What the cases work on: an offer of 1 KiB, as a browser's is without its media, and what belongs to it.
+/// Input of the cases: an offer of 1 KiB, the size of a browser's offer without its media sections,
+/// and its context.
 #[derive(Debug)]
 pub struct Input {
     offer: String,
@@ -46,10 +48,10 @@ pub struct Input {
 }
 
 impl Input {
-    /// Prepares it.
+    /// Prepares the input.
     ///
     /// # Panics
-    /// When what is written here is no longer valid.
+    /// When the built-in values are invalid.
     #[must_use]
     pub fn prepare() -> Self {
         let sdp = "v=0\\r\\n".to_owned() + &"a=fmtp:111 minptime=10;useinbandfec=1\\r\\n".repeat(25);
@@ -71,12 +73,12 @@ impl Input {
             candidate: format!(r#"42["webrtc:ice-candidate",{candidate}]"#),
             user,
             user_json,
-            place: place(),
+            place: session_in_room(),
         }
     }
 }
 
-fn place() -> Place {
+fn session_in_room() -> Place {
     let meta = RoomMeta {
         call_id: CallId::parse("65a0000000000000000000ff").expect("an id"),
         name: "A call".to_owned(),
@@ -107,26 +109,26 @@ fn decode(frame: &str) -> usize {
     }
 }
 
-/// A frame's text, to the event's name and arguments.
+/// Decodes a frame's text into the event's name and arguments.
 #[inline(never)]
 fn decode_offer(input: &Input) -> usize {
     decode(&input.offer)
 }
 
-/// The same of a short one.
+/// Decodes a short frame.
 #[inline(never)]
 fn decode_candidate(input: &Input) -> usize {
     decode(&input.candidate)
 }
 
-/// The arguments' text, to a typed event.
+/// Parses the argument's text into a typed event.
 #[inline(never)]
 fn parse_offer(input: &Input) -> usize {
     let parsed = client_event::parse("webrtc:offer", Some(&input.offer_argument), &Limits::default());
     usize::from(parsed.is_ok())
 }
 
-fn ask(input: &Input, name: &str, argument: &RawValue) -> usize {
+fn handle_event(input: &Input, name: &str, argument: &RawValue) -> usize {
     let session = SessionView { user: &input.user, user_json: &input.user_json, place: Some(&input.place) };
     let stamp = Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 };
     let parsed = client_event::parse(name, Some(argument), &Limits::default());
@@ -136,19 +138,19 @@ fn ask(input: &Input, name: &str, argument: &RawValue) -> usize {
     }
 }
 
-/// The arguments' text, to the event that receivers get.
+/// Handles an offer: from the argument's text to the event for the receiver.
 #[inline(never)]
 fn handle_offer(input: &Input) -> usize {
-    ask(input, "webrtc:offer", &input.offer_argument)
+    handle_event(input, "webrtc:offer", &input.offer_argument)
 }
 
-/// The same of a chat message.
+/// Handles a chat message.
 #[inline(never)]
 fn handle_chat(input: &Input) -> usize {
-    ask(input, "chat:message", &input.chat_argument)
+    handle_event(input, "chat:message", &input.chat_argument)
 }
 
-/// What Redis publishes, to whom it is for and what it is.
+/// Parses a message that Redis publishes.
 #[inline(never)]
 fn parse_envelope(input: &Input) -> usize {
     match Envelope::parse(&input.envelope) {
@@ -157,13 +159,13 @@ fn parse_envelope(input: &Input) -> usize {
     }
 }
 
-/// What a client presents when it comes back.
+/// Parses the offset that a client presents on reconnect.
 #[inline(never)]
 fn parse_offset(_: &Input) -> usize {
     usize::from(Offset::parse("1700000000000-17.ABCDEF123456").is_some())
 }
 
-/// What a room is told of somebody who comes.
+/// Encodes the event that announces a new participant.
 #[inline(never)]
 fn encode_user_joined(input: &Input) -> usize {
     server_event::user_joined_template(&input.user).len()
@@ -174,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_does_what_it_is_to_measure() {
+    fn every_case_succeeds_on_its_input() {
         let input = Input::prepare();
         for (name, case) in CASES {
             assert!(case(&input) > 0, "{name}");

@@ -1,7 +1,5 @@
 #![no_main]
 
-#[path = "../properties.rs"]
-#[allow(dead_code)]
-mod properties;
+use switchboard_fuzz::properties;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::envelope(data));
