@@ -144,7 +144,7 @@ impl ClientPairs {
         let deadline = Instant::now() + bound;
         loop {
             let mut ghosts = 0;
-            for table in &self.rooms {
+            for pair_room in &self.rooms {
                 let known: Vec<_> =
                     pair_room.pair.iter().filter_map(|client| client.record().peer_id.clone()).collect();
                 let seen = super::observer::participants(&self.nodes, &pair_room.room).await?;

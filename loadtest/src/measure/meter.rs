@@ -184,16 +184,16 @@ mod tests {
     #[test]
     fn operations_that_are_scheduled_outside_the_window_do_not_count() {
         let meter = Meter::new(1);
-        let meter = meter.handle(0);
-        meter.count("a", meter.now());
+        let handle = meter.handle(0);
+        handle.count("a", handle.now());
         meter.open_window();
-        let inside = meter.now();
-        meter.count("a", inside);
-        while meter.now() == inside {}
+        let inside = handle.now();
+        handle.count("a", inside);
+        while handle.now() == inside {}
         meter.close_window();
         // The answer arrives after the window, but the intended start was inside it.
-        meter.record_since("b", inside);
-        meter.count("a", meter.now());
+        handle.record_since("b", inside);
+        handle.count("a", handle.now());
         let metrics = meter.drain();
         assert_eq!((metrics.count_of("a"), metrics.recorded("b")), (1, 1));
     }

@@ -71,22 +71,22 @@ mod tests {
     use super::*;
     use crate::measure::summary::Latency;
 
-    fn report() -> RunSummary {
-        let mut report = RunSummary::default();
+    fn summary() -> RunSummary {
+        let mut summary = RunSummary::default();
         summary.latencies.push(Latency { count: 9, p99: 5.0, p999: 50.0, ..Latency::default() });
         summary.add_figure(PER_SECOND, 100.0, "");
-        report
+        summary
     }
 
     #[test]
     fn a_run_within_its_bounds_has_no_violations() {
         let bounds = Thresholds { max_p99_ms: Some(5.0), min_per_second: Some(100.0), ..Thresholds::default() };
-        assert_eq!(bounds.violations(&report()), Vec::<String>::new());
+        assert_eq!(bounds.violations(&summary()), Vec::<String>::new());
     }
 
     #[test]
     fn each_bound_is_checked_separately() {
-        let mut lossy = report();
+        let mut lossy = summary();
         lossy.lost = 3;
         lossy.counts.extend([("refused", 2), ("sockets lost", 1)]);
         let strict = Thresholds {
