@@ -149,8 +149,8 @@ CASES = {
         "15m",
     ),
     "SwitchboardSlowClients": (
-        {"switchboard_outbox_overflows_total": "0+5x40", "switchboard_sockets_opened_total": "0+100x40"},
-        {"switchboard_outbox_overflows_total": "0+1x40", "switchboard_sockets_opened_total": "0+100x40"},
+        {"switchboard_send_queue_overflows_total": "0+5x40", "switchboard_sockets_opened_total": "0+100x40"},
+        {"switchboard_send_queue_overflows_total": "0+1x40", "switchboard_sockets_opened_total": "0+100x40"},
         "30m",
     ),
     "SwitchboardSocketsLost": (

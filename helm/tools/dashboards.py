@@ -89,12 +89,12 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
         Panel("Time to Redis queue", "s", quantiles("switchboard_relay_seconds", 'stage="received"'), "From reading the frame to the queue for Redis."),
         Panel("Time to log", "s", quantiles("switchboard_relay_seconds", LOGGED), "From reading the frame to writing the room's log. The sender's acknowledgement waits for it.", limits=(0.1, 0.25)),
         Panel("Time to receiver", "s", quantiles("switchboard_relay_seconds", 'stage="delivered"'), "From the log to the receiver's socket. Measured with the clocks of two machines."),
-        Panel("Queued for slow clients", "bytes", {"{{instance}}": gauge("switchboard_outbox_queued_bytes", "instance")}),
+        Panel("Queued for slow clients", "bytes", {"{{instance}}": gauge("switchboard_send_queue_bytes", "instance")}),
     ]),
     Row("Refusals", [
         Panel("Refusals, by code", "ops", {"{{code}}": rate("switchboard_refusals_total", "code")}),
         Panel("Over the rate limit", "ops", {"events": rate("switchboard_events_rate_limited_total")}),
-        Panel("Slow clients", "ops", {"closed": rate("switchboard_outbox_overflows_total"), "buffer overflow on resume": rate("switchboard_delivery_buffer_overflows_total")}),
+        Panel("Slow clients", "ops", {"closed": rate("switchboard_send_queue_overflows_total"), "buffer overflow on resume": rate("switchboard_delivery_buffer_overflows_total")}),
         Panel("Hand-overs between nodes", "ops", {"{{outcome}}": rate("switchboard_handovers_total", "outcome")}),
     ]),
     Row("Cluster", [

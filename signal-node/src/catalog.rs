@@ -13,7 +13,7 @@ pub const ALL: [&[Metric]; 5] = [
 
 /// Every metric of the node's own.
 pub const METRICS: &[Metric] = &[
-    shows("switchboard_outbox_queued_bytes", One, "Bytes that wait for slow sockets"),
+    shows("switchboard_send_queue_bytes", One, "Bytes that wait for slow sockets"),
     counts("switchboard_refusals_total", AsSeen, "Events refused, by code"),
     counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to enter a room"),
     spreads("switchboard_join_seconds", One, "From a join's reading to its answer"),

@@ -183,7 +183,7 @@ fn sockets(env: &mut Env) -> SocketsConfig {
     let origins = OriginsConfig::from_env(env);
     let limits = Limits {
         max_payload: env.number("MAX_PAYLOAD_BYTES", 64 * 1024, 1024..=16 * 1024 * 1024),
-        outbox_bytes: env.number("OUTBOX_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),
+        send_queue_bytes: env.number("SEND_QUEUE_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),
         events_per_second: env.number("EVENTS_PER_SECOND", 100, 0..=1_000_000),
         sockets_per_address: env.number("SOCKETS_PER_ADDRESS", 0, 0..=10_000_000),
         ..Limits::default()

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use switchboard_rooms::Rooms;
 use tokio::time::Instant;
 
-use switchboard_socketio::Directory;
+use switchboard_socketio::PeerDirectory;
 
 /// Addresses remembered at most. A node's name is its own start's, so old ones pile up; forgetting costs a question.
 const MOST: usize = 1024;
@@ -69,7 +69,7 @@ impl NodeDirectory {
     }
 }
 
-impl Directory for NodeDirectory {
+impl PeerDirectory for NodeDirectory {
     fn address<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Option<String>> {
         Box::pin(async move {
             if let Some(known) = self.known().get(node) {
@@ -86,7 +86,7 @@ impl Directory for NodeDirectory {
         })
     }
 
-    fn lives<'a>(&'a self, node: &'a str) -> BoxFuture<'a, bool> {
+    fn is_alive<'a>(&'a self, node: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             if self.was_looked_at(node) == Some(true) {
                 return true;
@@ -99,7 +99,7 @@ impl Directory for NodeDirectory {
         })
     }
 
-    fn doubt(&self, node: &str) {
+    fn mark_suspect(&self, node: &str) {
         self.known().remove(node);
     }
 }

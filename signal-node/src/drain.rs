@@ -10,7 +10,7 @@ use switchboard_rooms::Partition;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::hub::{Hub, Link, told};
-use switchboard_socketio::Server;
+use switchboard_socketio::SocketServer;
 use switchboard_socketio::send_queue::Message;
 
 /// Between two steps. Sockets are closed in steps, so that the other nodes see their clients come in a stream and not in a wave.
@@ -30,7 +30,7 @@ pub struct Drain {
 
 impl Drain {
     /// Moves every client off. Returns when no socket is left, or at the deadline.
-    pub async fn run(self, server: &Server, hub: &Arc<Hub>, partitions: u16) {
+    pub async fn run(self, server: &SocketServer, hub: &Arc<Hub>, partitions: u16) {
         let started = Instant::now();
         metrics::gauge!("switchboard_draining").set(1.0);
         let end = started + self.deadline;

@@ -46,7 +46,7 @@ use neighbours::Neighbours;
 use pulse::Pulse;
 use roster::Roster;
 use switchboard_socketio::workers::Workers;
-use switchboard_socketio::{Peers, Server, SocketIo, TransportConfig};
+use switchboard_socketio::{Peers, SocketServer, SocketIo, TransportConfig};
 
 /// How long a probe waits for Redis: less than load balancers wait for the probe.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -147,7 +147,7 @@ pub async fn run(
         limits: config.sockets.sessions,
         tasks: tasks.clone(),
     };
-    let server = Server::new(
+    let server = SocketServer::new(
         TransportConfig { peers: Some(peers), ..config.sockets.transport },
         vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
         Workers::start(config.listen.workers).context("starting the workers")?,

@@ -71,7 +71,7 @@ impl Neighbours {
         if self.asking.is_none() {
             let (peers, some) = (self.peers.clone(), self.some.clone());
             self.asking = Some(tokio::spawn(async move {
-                let answers = some.iter().map(|(name, address)| peers.is_well(name, address));
+                let answers = some.iter().map(|(name, address)| peers.is_healthy(name, address));
                 join_all(answers).await.contains(&true)
             }));
         }

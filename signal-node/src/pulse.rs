@@ -65,7 +65,7 @@ impl Pulse {
             }
             asked = asked.wrapping_add(1);
             #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-            metrics::gauge!("switchboard_outbox_queued_bytes").set(self.roster.queued_bytes() as f64);
+            metrics::gauge!("switchboard_send_queue_bytes").set(self.roster.queued_bytes() as f64);
         }
     }
 

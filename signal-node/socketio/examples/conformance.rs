@@ -1,23 +1,28 @@
-//! Serves the public Engine.IO v4 and Socket.IO v5 protocol test suites, on the very transport of the signaling node.
+//! Server for the public Engine.IO v4 and Socket.IO v5 protocol test suites.
 //!
-//! By environment: `PORT` (3000), `PING_INTERVAL_MS` (300), `PING_TIMEOUT_MS` (200), `MAX_PAYLOAD` (1000000), `RECOVERY`
-//! (false; with true, `message-back` ends in an offset, and a client that comes back gets what it missed).
+//! | environment variable | default | meaning |
+//! |---|---|---|
+//! | `PORT` | 3000 | port on 127.0.0.1 |
+//! | `PING_INTERVAL_MS` | 300 | time between a pong and the next ping |
+//! | `PING_TIMEOUT_MS` | 200 | time between a ping and its pong |
+//! | `MAX_PAYLOAD` | 1000000 | bytes of one message |
+//! | `RECOVERY` | false | with `true`, `message-back` ends in an offset, and clients can recover |
 
 use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
 use switchboard_socketio::workers::Workers;
-use switchboard_socketio::{Server, TransportConfig};
+use switchboard_socketio::{SocketServer, TransportConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-#[path = "../tests/support/echo.rs"]
+#[path = "../tests/transport/support/echo.rs"]
 mod echo;
 
 fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T> {
     match env::var(name) {
-        Ok(value) => value.parse().map_err(|_| anyhow::anyhow!("{name} is not what it must be")),
+        Ok(value) => value.parse().map_err(|_| anyhow::anyhow!("{name} has an invalid value; correct it or unset it")),
         Err(_) => Ok(default),
     }
 }
@@ -36,10 +41,10 @@ async fn main() -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     tokio::spawn(async move {
-        // Without a signal handler the default action ends the process, which is as good here.
+        // If no handler can be installed, the default action of the signal ends the process.
         let _interrupted = tokio::signal::ctrl_c().await;
         interrupted.cancel();
     });
-    Server::new(config, routes, Workers::start(1)?).run(listener, stop).await;
+    SocketServer::new(config, routes, Workers::start(1)?).run(listener, stop).await;
     Ok(())
 }

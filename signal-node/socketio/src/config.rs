@@ -1,62 +1,64 @@
-//! The transport's settings. Zero switches a limit off where it says so.
+//! Settings of the transport. Where a comment says so, 0 switches a limit off.
 
 use std::time::Duration;
 
-use super::Peers;
+use crate::cluster::Peers;
 
-/// Which origins a browser may come from.
+/// Origins from which a browser may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// Every origin.
+    /// All origins.
     Any,
-    /// Exactly these, as browsers send them (`https://app.example`). A request without `Origin` is no browser's and passes.
+    /// Exactly these origins, as browsers send them (`https://app.example`). A request without
+    /// `Origin` does not come from a browser and passes.
     List(Vec<String>),
 }
 
-/// How often a socket pings, and how long it waits for what.
+/// Interval of pings, and timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// Between a pong and the next ping.
+    /// Time between a pong and the next ping.
     pub ping_interval: Duration,
-    /// From a ping to its pong.
+    /// Time between a ping and its pong. After it the session is closed.
     pub ping_timeout: Duration,
-    /// A socket without any connected namespace is closed after this.
+    /// Time in which a client must connect to a namespace. After it the socket is closed.
     pub connect: Duration,
-    /// An HTTP request's head must be there by then, and then its body; and of an answer something must be taken.
+    /// Time for the head of an HTTP request, time for its body, and time for which a write may
+    /// block.
     pub http: Duration,
-    /// What is left to send at the end is sent within this.
-    pub farewell: Duration,
+    /// Time in which a closing socket sends its queued messages.
+    pub close: Duration,
 }
 
-/// Bounds on what one client may use up.
+/// Bounds on the resources of one client.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of one incoming message.
+    /// Maximum number of bytes of one incoming message.
     pub max_payload: usize,
-    /// Binary attachments of one packet.
+    /// Maximum number of binary attachments of one packet.
     pub max_attachments: usize,
-    /// Bytes waiting to be sent to one socket.
-    pub outbox_bytes: usize,
-    /// Messages waiting to be sent to one socket.
-    pub outbox_messages: usize,
-    /// Packets per second per socket, with twice as many in a burst; 0 is off.
+    /// Maximum number of bytes in the send queue of one socket.
+    pub send_queue_bytes: usize,
+    /// Maximum number of messages in the send queue of one socket.
+    pub send_queue_messages: usize,
+    /// Packets per second and socket, with twice as many in a burst; 0 is off.
     pub events_per_second: u32,
-    /// Open sockets per client address; 0 is off.
+    /// Maximum number of open sockets per client address; 0 is off.
     pub sockets_per_address: usize,
 }
 
-/// Everything the transport is told.
+/// All settings of the transport.
 #[derive(Debug, Clone)]
 pub struct TransportConfig {
-    /// Who may connect from a browser.
+    /// Origins from which a browser may connect.
     pub allowed_origins: AllowedOrigins,
-    /// Proxies in front whose `X-Forwarded-For` entry is believed; 0 believes none.
+    /// Number of trusted proxies whose `X-Forwarded-For` entry counts; 0 trusts none.
     pub trusted_hops: usize,
-    /// Times.
+    /// Interval of pings, and timeouts.
     pub timeouts: Timeouts,
-    /// Bounds.
+    /// Bounds on the resources of one client.
     pub limits: Limits,
-    /// The other nodes behind the same address, if there are any.
+    /// The other nodes behind the same public address; `None` if this is the only node.
     pub peers: Option<Peers>,
 }
 
@@ -67,7 +69,7 @@ impl Default for Timeouts {
             ping_timeout: Duration::from_secs(20),
             connect: Duration::from_secs(45),
             http: Duration::from_secs(10),
-            farewell: Duration::from_secs(1),
+            close: Duration::from_secs(1),
         }
     }
 }
@@ -77,8 +79,8 @@ impl Default for Limits {
         Self {
             max_payload: 64 * 1024,
             max_attachments: 10,
-            outbox_bytes: 1024 * 1024,
-            outbox_messages: 4096,
+            send_queue_bytes: 1024 * 1024,
+            send_queue_messages: 4096,
             events_per_second: 100,
             sockets_per_address: 0,
         }

@@ -1,4 +1,4 @@
-//! The metrics of sockets.
+//! Catalog of the metrics of sockets.
 
 use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
 use switchboard_core::metric_catalog::{Metric, counts, shows};
@@ -16,5 +16,5 @@ pub const METRICS: &[Metric] = &[
     ),
     counts("switchboard_session_panics_total", One, "Sessions whose code panicked"),
     counts("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket"),
-    counts("switchboard_outbox_overflows_total", One, "Sockets closed because their client does not read"),
+    counts("switchboard_send_queue_overflows_total", One, "Sockets closed because their client does not read"),
 ];

@@ -1,7 +1,8 @@
-//! Single-threaded runtimes, one a core: a socket lives on one of them from its first byte to its last.
+//! Single-threaded runtimes, one per core. A socket stays on one of them for its whole life.
 //!
-//! Nothing about a socket crosses threads then but what other sockets send it: no task is stolen, no thread is woken for work that
-//! another has at hand. The runtime that starts the workers is the first of them, and the only one on a single core.
+//! Only messages from other sockets cross threads: no task is stolen, and no thread is woken for
+//! work that another thread could do. The runtime that starts the workers is the first worker, and
+//! the only one on a single core.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The runtimes. Cheap to clone; with the last clone the threads end.
+/// The worker runtimes. Cheap to clone. The threads end when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Workers {
     inner: Arc<Inner>,
@@ -20,18 +21,21 @@ pub struct Workers {
 
 #[derive(Debug)]
 struct Inner {
-    /// The first is the runtime that started the others.
+    /// The first one is the runtime that started the others.
     runtimes: Vec<Handle>,
     next: AtomicUsize,
-    /// Ends the threads.
+    /// Ends the threads when dropped.
     _stop: DropGuard,
 }
 
 impl Workers {
-    /// The current runtime, and so many more that there are `count`.
+    /// Starts `count - 1` runtimes beside the current one.
     ///
     /// # Errors
-    /// A thread or what its runtime needs cannot be had.
+    /// A thread or the resources of its runtime cannot be created.
+    ///
+    /// # Panics
+    /// Must be called within a Tokio runtime.
     pub fn start(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let mut runtimes = vec![Handle::current()];
@@ -46,7 +50,7 @@ impl Workers {
         Ok(Self { inner: Arc::new(Inner { runtimes, next: AtomicUsize::new(0), _stop: stop.drop_guard() }) })
     }
 
-    /// Gives a connection to the next runtime, in turn.
+    /// Serves a connection on the next runtime, round-robin.
     pub(crate) fn spread<F, T>(&self, stream: TcpStream, serve: F)
     where
         F: FnOnce(TcpStream) -> T + Send + 'static,
@@ -58,7 +62,8 @@ impl Workers {
             runtimes[0].spawn(serve(stream));
             return;
         }
-        // A stream belongs to the runtime that it was made in; there it is made anew.
+        // A stream is registered with the runtime that created it, so it is created again on the
+        // new one.
         let Ok(stream) = stream.into_std() else { return };
         runtimes[number].spawn(async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
@@ -80,7 +85,7 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     #[tokio::test]
-    async fn connections_are_spread_evenly_and_each_is_served_by_its_own_thread_alone() {
+    async fn connections_are_spread_evenly_and_each_stays_on_one_thread() {
         let workers = Workers::start(3).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

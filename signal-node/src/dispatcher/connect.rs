@@ -58,7 +58,7 @@ impl Dispatcher {
         let who = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
         let Known { user, bound_to, sign_in, issued_at, expired } = who.map_err(|refusal| refused(&refusal))?;
         // Enrolled before the list is asked: a sign-in revoked meanwhile ends the socket one way or the other.
-        let socket = self.roster.enroll(sign_in.as_deref(), request.outbox);
+        let socket = self.roster.enroll(sign_in.as_deref(), request.send_queue);
         if sign_in.is_some_and(|sign_in| self.credentials.revoked.has(&sign_in)) {
             return Err(refused(&Code::TokenInvalid.into()));
         }

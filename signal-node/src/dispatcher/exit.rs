@@ -46,7 +46,7 @@ impl Dispatcher {
     /// The end of a socket: who said goodbye has left, anybody else may come back.
     pub(super) async fn close_session(&self, mut session: Session, reason: CloseReason) {
         let stays_away = matches!(reason, CloseReason::ServerClosed(reason) if FOR_GOOD.map(told).contains(&reason));
-        let exit = if reason.is_goodbye() || stays_away { Exit::Leave } else { Exit::Detach };
+        let exit = if reason.is_intentional() || stays_away { Exit::Leave } else { Exit::Detach };
         if let Some(entered) = session.entered.take() {
             self.depart(entered, exit).await;
         }

@@ -1,8 +1,8 @@
 //! Engine.IO v4 packets, as text and as long-polling payloads.
 //!
-//! Spec: <https://github.com/socketio/engine.io-protocol>, revision 4. On WebSocket each text frame is one encoded
-//! packet and each binary frame is a binary message as it is; in a payload packets are separated by 0x1e and binary
-//! is `b` and base64.
+//! Specification: <https://github.com/socketio/engine.io-protocol>, revision 4. On WebSocket, a
+//! text frame is one encoded packet, and a binary frame is one binary message. In a payload, 0x1e
+//! separates packets, and a binary message is `b` followed by base64.
 
 use std::borrow::Cow;
 
@@ -10,46 +10,47 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-/// Between the packets of a payload: the ASCII record separator, which no JSON text contains unescaped.
+/// Separator of the packets in a payload: the ASCII record separator, which JSON text always
+/// escapes.
 pub const SEPARATOR: char = '\u{1e}';
 
-/// One packet.
+/// One Engine.IO packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// `0`: the handshake, JSON.
+    /// `0`: the handshake, as JSON.
     Open(Cow<'a, str>),
-    /// `1`: the session ends.
+    /// `1`: the end of the session.
     Close,
-    /// `2`: heartbeat, or with `probe` the test of an upgrade.
+    /// `2`: a heartbeat; with the text `probe`, the test of an upgrade.
     Ping(Cow<'a, str>),
-    /// `3`: the answer to a ping, with its text.
+    /// `3`: the answer to a ping, with the ping's text.
     Pong(Cow<'a, str>),
     /// `4`: a text message.
     Message(Cow<'a, str>),
     /// A binary message.
     Binary(Cow<'a, [u8]>),
-    /// `5`: the upgrade is done.
+    /// `5`: the end of an upgrade.
     Upgrade,
-    /// `6`: releases a hanging GET.
+    /// `6`: no content; releases a hanging GET.
     Noop,
 }
 
-/// What is not a packet.
+/// Reason why a text is not a packet or a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// Nothing there.
+    /// The packet is empty.
     #[error("empty packet")]
     Empty,
-    /// A type that does not exist.
+    /// The packet's type does not exist.
     #[error("unknown packet type")]
     UnknownType,
-    /// A packet that carries nothing carries something.
+    /// A packet of a type without data has data.
     #[error("unexpected data in a packet")]
     UnexpectedData,
-    /// `b` and not base64.
+    /// A binary packet is not valid base64.
     #[error("invalid base64 in a binary packet")]
     Base64,
-    /// More packets than allowed in one payload.
+    /// The payload has more packets than allowed.
     #[error("too many packets in a payload")]
     TooMany,
 }
@@ -58,7 +59,7 @@ impl<'a> Packet<'a> {
     /// Decodes the text of one packet.
     ///
     /// # Errors
-    /// [`DecodeError`] says why it is none.
+    /// [`DecodeError`]: the text is not a packet.
     pub fn decode(text: &'a str) -> Result<Self, DecodeError> {
         let kind = text.chars().next().ok_or(DecodeError::Empty)?;
         let data = &text[kind.len_utf8()..];
@@ -76,7 +77,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Appends the packet's text.
+    /// Appends the packet's text to `out`.
     pub fn encode_into(&self, out: &mut String) {
         let (kind, data) = match self {
             Self::Open(data) => ('0', &**data),
@@ -95,7 +96,7 @@ impl<'a> Packet<'a> {
         out.push_str(data);
     }
 
-    /// The packet's text.
+    /// Returns the packet's text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();
@@ -107,7 +108,7 @@ impl<'a> Packet<'a> {
 /// Decodes a long-polling payload of at most `max_packets` packets.
 ///
 /// # Errors
-/// [`DecodeError`]: the first packet that is none, or too many of them.
+/// [`DecodeError`]: one of the packets is malformed, or there are too many.
 pub fn decode_payload(text: &str, max_packets: usize) -> Result<Vec<Packet<'_>>, DecodeError> {
     let mut packets = Vec::new();
     for packet in text.split(SEPARATOR) {
@@ -140,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn packet() -> impl Strategy<Value = Packet<'static>> {
-        // The separator cannot be carried: peers send JSON, which escapes it.
+        // A text cannot contain the separator: peers send JSON, which escapes it.
         let text = || "[^\u{1e}]{0,40}".prop_map(Cow::Owned);
         prop_oneof![
             text().prop_map(Packet::Open),
@@ -156,19 +157,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_what_was_encoded_gives_the_packet(packet in packet()) {
+        fn a_packet_survives_encoding_and_decoding(packet in packet()) {
             let encoded = packet.encode();
             prop_assert_eq!(Packet::decode(&encoded).unwrap(), packet);
         }
 
         #[test]
-        fn decoding_an_encoded_payload_gives_its_packets(packets in proptest::collection::vec(packet(), 1..8)) {
+        fn a_payload_survives_encoding_and_decoding(packets in proptest::collection::vec(packet(), 1..8)) {
             let encoded = encode_payload(&packets);
             prop_assert_eq!(decode_payload(&encoded, 8).unwrap(), packets);
         }
 
         #[test]
-        fn no_text_panics(text in any::<String>()) {
+        fn no_text_makes_the_decoder_panic(text in any::<String>()) {
             if let Ok(packets) = decode_payload(&text, 16) {
                 let encoded = encode_payload(&packets);
                 prop_assert_eq!(decode_payload(&encoded, 16).unwrap(), packets);
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_is_named() {
+    fn each_malformed_packet_has_its_own_error() {
         assert_eq!(Packet::decode(""), Err(DecodeError::Empty));
         assert_eq!(Packet::decode("abc"), Err(DecodeError::UnknownType));
         assert_eq!(Packet::decode("é"), Err(DecodeError::UnknownType));

@@ -1,7 +1,8 @@
-//! Socket.IO v5 packets: what an Engine.IO message says.
+//! Socket.IO v5 packets, which Engine.IO messages carry.
 //!
-//! Spec: <https://github.com/socketio/socket.io-protocol>, revision 5. JSON that only passes through stays text: a
-//! decoded packet borrows it from the input, checked to be valid.
+//! Specification: <https://github.com/socketio/socket.io-protocol>, revision 5. The decoder checks
+//! that arguments are valid JSON but does not parse them: a decoded packet borrows their text from
+//! the input.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -11,46 +12,47 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// Event names that a client library raises itself, so that neither side may send them.
+/// Event names that client libraries emit themselves. Neither side may send them.
 const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// JavaScript's largest exact integer has 16 digits, so no honest counter is longer than 15.
+/// Maximum number of digits of an acknowledgement id. JavaScript's largest exact integer has 16
+/// digits, so that no valid counter has more than 15.
 const MAX_ID_DIGITS: usize = 15;
 
-/// One packet. Namespaces are by name, `/` for the main one.
+/// One Socket.IO packet. The name of the main namespace is `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// `0`: connect to a namespace; the payload is a JSON object.
+    /// `0`: connects to a namespace. The payload is a JSON object.
     Connect {
-        /// Where to.
+        /// Namespace to connect to.
         namespace: &'a str,
-        /// From a client its `auth`; from a server the `sid`.
+        /// The client's `auth`, or the server's `sid`.
         payload: Option<&'a str>,
     },
-    /// `1`: leave a namespace.
+    /// `1`: leaves a namespace.
     Disconnect {
-        /// Which one.
+        /// Namespace to leave.
         namespace: &'a str,
     },
-    /// `2`, or `5` with attachments.
+    /// `2`, or `5` with attachments: an event.
     Event(Event<'a>),
-    /// `3`, or `6` with attachments: the answer to an event.
+    /// `3`, or `6` with attachments: the acknowledgement of an event.
     Ack {
-        /// Of the event.
+        /// Namespace of the event.
         namespace: &'a str,
-        /// Of the event.
+        /// Id of the event.
         id: u64,
-        /// JSON, comma-separated.
+        /// JSON text of the arguments, comma-separated.
         args: &'a str,
-        /// How many binary messages follow.
+        /// Number of binary messages that follow.
         attachments: usize,
     },
-    /// `4`: the connection was refused; the payload is JSON.
+    /// `4`: refuses a connection to a namespace. The payload is JSON.
     ConnectError {
-        /// Which one.
+        /// Namespace whose connection is refused.
         namespace: &'a str,
-        /// The refusal.
+        /// Refusal as JSON text.
         payload: &'a str,
     },
 }
@@ -58,52 +60,52 @@ pub enum Packet<'a> {
 /// An event and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// Where it is sent.
+    /// Namespace of the event.
     pub namespace: &'a str,
-    /// To acknowledge with.
+    /// Id for the acknowledgement, if the sender asked for one.
     pub id: Option<u64>,
-    /// Its name.
+    /// Name of the event.
     pub name: Cow<'a, str>,
-    /// JSON of the arguments after the name, comma-separated.
+    /// JSON text of the arguments after the name, comma-separated.
     pub args: &'a str,
-    /// How many binary messages follow.
+    /// Number of binary messages that follow.
     pub attachments: usize,
 }
 
-/// What is not a packet, or one that is not allowed.
+/// Reason why a text is not a valid packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// Nothing there, or a type that does not exist.
+    /// The text is empty, or its type does not exist.
     #[error("unknown Socket.IO packet type")]
     UnknownType,
     /// The number of attachments is missing, malformed or zero.
     #[error("malformed number of attachments")]
     Attachments,
-    /// More attachments than allowed.
+    /// The packet has more attachments than allowed.
     #[error("too many attachments")]
     TooManyAttachments,
-    /// Placeholders and attachments do not agree.
+    /// A placeholder refers to no attachment.
     #[error("illegal attachment placeholder")]
     Placeholder,
-    /// An acknowledgement id that is missing or too long.
+    /// The acknowledgement id is missing or too long.
     #[error("malformed acknowledgement id")]
     Id,
-    /// The payload is not the JSON that this type carries.
+    /// The payload is not the JSON that the packet's type requires.
     #[error("malformed Socket.IO payload")]
     Payload,
-    /// An event whose name is no string.
+    /// The event's name is not a string.
     #[error("an event's name must be a string")]
     EventName,
-    /// An event with a name that nobody may send.
+    /// The event's name is reserved for client libraries.
     #[error("reserved event name")]
     ReservedName,
 }
 
 impl<'a> Packet<'a> {
-    /// Decodes an Engine.IO message.
+    /// Decodes the text of an Engine.IO message.
     ///
     /// # Errors
-    /// [`DecodeError`] says why it is no packet.
+    /// [`DecodeError`]: the text is not a valid packet.
     pub fn decode(text: &'a str, max_attachments: usize) -> Result<Self, DecodeError> {
         let kind = *text.as_bytes().first().ok_or(DecodeError::UnknownType)?;
         if !(b'0'..=b'6').contains(&kind) {
@@ -140,7 +142,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The packet's text.
+    /// Returns the packet's text.
     #[must_use]
     pub fn encode(&self) -> String {
         match self {
@@ -162,7 +164,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Everything before the payload.
+/// Encodes everything before the payload.
 fn head(kind: char, attachments: usize, namespace: &str, id: Option<u64>) -> String {
     let mut out = String::from(kind);
     if attachments > 0 {
@@ -178,11 +180,13 @@ fn head(kind: char, attachments: usize, namespace: &str, id: Option<u64>) -> Str
     out
 }
 
+/// Splits the leading digits from the rest.
 fn digits(text: &str) -> (&str, &str) {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     text.split_at(end)
 }
 
+/// Reads the number of attachments, `2-`. Returns it with the rest.
 fn attachments(text: &str, max: usize) -> Result<(usize, &str), DecodeError> {
     let (count, rest) = digits(text);
     let rest = rest.strip_prefix('-').ok_or(DecodeError::Attachments)?;
@@ -195,7 +199,8 @@ fn attachments(text: &str, max: usize) -> Result<(usize, &str), DecodeError> {
     }
 }
 
-/// The namespace ends at a comma or with the packet: peers send both `1/custom` and `1/custom,`.
+/// Reads the namespace. It ends at a comma or with the packet, because peers send both `1/custom`
+/// and `1/custom,`.
 fn namespace(text: &str) -> (&str, &str) {
     if !text.starts_with('/') {
         return ("/", text);
@@ -203,6 +208,7 @@ fn namespace(text: &str) -> (&str, &str) {
     text.split_once(',').unwrap_or((text, ""))
 }
 
+/// Reads the acknowledgement id, if there is one.
 fn id(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
     let (number, rest) = digits(text);
     if number.is_empty() {
@@ -214,7 +220,7 @@ fn id(text: &str) -> Result<(Option<u64>, &str), DecodeError> {
     number.parse().map(|id| (Some(id), rest)).map_err(|_| DecodeError::Id)
 }
 
-/// `text` as valid JSON that starts as wanted.
+/// Checks that `text` is valid JSON and starts with `start`.
 fn json(text: &str, start: char) -> Result<&str, DecodeError> {
     if !text.starts_with(start) {
         return Err(DecodeError::Payload);
@@ -222,13 +228,13 @@ fn json(text: &str, start: char) -> Result<&str, DecodeError> {
     serde_json::from_str::<&RawValue>(text).map(|_| text).map_err(|_| DecodeError::Payload)
 }
 
-/// A valid array's text without its brackets.
+/// Returns the text of a valid array without its brackets.
 fn inside(array: &str) -> &str {
     let array = array.trim_end();
     array.get(1..array.len().saturating_sub(1)).unwrap_or_default().trim()
 }
 
-/// The first element of an array, which is checked as a whole in the same pass.
+/// First element of an array. Deserialization checks the whole array in the same pass.
 struct EventName<'a>(&'a RawValue);
 
 impl<'de: 'a, 'a> Deserialize<'de> for EventName<'a> {
@@ -251,6 +257,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for EventName<'a> {
     }
 }
 
+/// Reads an event's name and the text of its arguments.
 fn event(text: &str) -> Result<(Cow<'_, str>, &str), DecodeError> {
     if !text.starts_with('[') {
         return Err(DecodeError::Payload);
@@ -266,12 +273,13 @@ fn event(text: &str) -> Result<(Cow<'_, str>, &str), DecodeError> {
     if RESERVED.contains(&&*name) {
         return Err(DecodeError::ReservedName);
     }
-    // The array is valid and starts with `raw`, so what follows is nothing, or a comma and the arguments.
+    // The array is valid and starts with `raw`. After it comes nothing, or a comma and the
+    // arguments.
     let after = inside(text).strip_prefix(raw).ok_or(DecodeError::Payload)?.trim_start();
     Ok((name, after.strip_prefix(',').unwrap_or_default().trim_start()))
 }
 
-/// Each placeholder of a packet with attachments must point at one of them.
+/// Checks that each placeholder refers to an attachment.
 fn check_placeholders(text: &str, attachments: usize) -> Result<(), DecodeError> {
     fn check(value: &Value, attachments: usize) -> bool {
         match value {

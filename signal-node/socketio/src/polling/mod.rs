@@ -1,9 +1,17 @@
-//! The long-polling carrier: a session's packets, passed between its task and the HTTP requests that carry them.
+//! The long-polling transport: passes packets between a session's task and its HTTP requests.
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod` | `PollingTransport`: the end of the session's task |
+//! | `session` | `PollingSession`: the end of the HTTP requests, and the shared state |
+//! | `latest_poll` | `LatestPoll`: the hanging GET and the response of the last one |
+//! | `fingerprint` | `Fingerprint`: recognizes repeated requests |
+//! | `payload` | bodies of requests and responses |
 
-mod exchange;
-mod gets;
-mod mark;
+mod fingerprint;
+mod latest_poll;
 mod payload;
+mod session;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,122 +20,125 @@ use std::task::{Context, Poll};
 use switchboard_core::wire::engine_io::Packet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::CloseReason;
-use super::websocket::WebSocket;
-use crate::send_queue::Frame;
-pub(super) use exchange::Exchange;
-use exchange::{Life, Upgrade};
-use gets::Gets;
+use crate::protocol::{CloseReason, Frame};
+use crate::websocket::WebSocketTransport;
+use latest_poll::LatestPoll;
+pub(crate) use session::PollingSession;
+use session::{Phase, Upgrade};
 
-/// The session's end of an [`Exchange`].
+/// The end of a [`PollingSession`] at the session's task.
 #[derive(Debug)]
-pub(super) struct Polling {
-    exchange: Arc<Exchange>,
-    /// Fires when a GET that was given up has not come again.
-    given_up: Option<Pin<Box<Sleep>>>,
+pub(crate) struct PollingTransport {
+    session: Arc<PollingSession>,
+    /// Fires when the client has not repeated a broken GET in time.
+    repeat_timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Polling {
-    pub(super) fn new(exchange: Arc<Exchange>) -> Self {
-        Self { exchange, given_up: None }
+impl PollingTransport {
+    pub(crate) fn new(session: Arc<PollingSession>) -> Self {
+        Self { session, repeat_timer: None }
     }
 
-    /// The next posted packet.
-    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
-        self.exchange.session.register(cx.waker());
-        let mut state = self.exchange.state();
-        if let Some(reason) = state.failed {
+    /// Returns the next posted packet.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+        self.session.task.register(cx.waker());
+        let mut state = self.session.state();
+        if let Some(reason) = state.failure {
             return Poll::Ready(Err(reason));
         }
-        if let Some(frame) = state.posted.as_mut().and_then(|posted| posted.frames.pop_front()) {
+        if let Some(frame) = state.post.as_mut().and_then(|post| post.frames.pop_front()) {
             return Poll::Ready(Ok(frame));
         }
         state.answer_post();
-        let Some(at) = state.gets.given_up() else {
-            self.given_up = None;
+        let Some(at) = state.poll.repeat_deadline() else {
+            self.repeat_timer = None;
             return Poll::Pending;
         };
-        let timer = self.given_up.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        let timer = self.repeat_timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.deadline() != at {
             timer.as_mut().reset(at);
         }
         timer.as_mut().poll(cx).map(|()| Err(CloseReason::TransportLost))
     }
 
-    /// Frames are welcome while a GET waits for them.
-    pub(super) fn is_ready(&self) -> bool {
-        let state = self.exchange.state();
-        state.gets.is_hanging() && !matches!(state.upgrade, Upgrade::Probing { probed: true })
+    /// Returns whether a GET waits for frames.
+    pub(crate) fn is_ready(&self) -> bool {
+        let state = self.session.state();
+        state.poll.is_hanging() && !matches!(state.upgrade, Upgrade::Probing { probed: true })
     }
 
-    pub(super) fn queue(&mut self, frames: impl IntoIterator<Item = Frame>) {
-        self.exchange.state().outgoing.extend(frames);
+    /// Queues frames for the next GET.
+    pub(crate) fn queue(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        self.session.state().outgoing.extend(frames);
     }
 
-    pub(super) fn is_flushed(&self) -> bool {
-        self.exchange.state().outgoing.is_empty()
+    /// Returns whether a GET has taken all queued frames.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.session.state().outgoing.is_empty()
     }
 
-    /// Lets requests see by when the client has to answer its ping.
-    pub(super) fn expect_pong(&mut self, by: Option<Instant>) {
-        self.exchange.state().pong_due = by;
+    /// Sets the time until which the client must answer its ping, for requests to check.
+    pub(crate) fn set_pong_deadline(&mut self, deadline: Option<Instant>) {
+        self.session.state().pong_deadline = deadline;
     }
 
-    /// Answers the hanging GET with everything queued.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
-        self.exchange.session.register(cx.waker());
-        let mut state = self.exchange.state();
-        if let Some(reason) = state.failed {
+    /// Answers the hanging GET with all queued frames.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        self.session.task.register(cx.waker());
+        let mut state = self.session.state();
+        if let Some(reason) = state.failure {
             return Poll::Ready(Err(reason));
         }
         if state.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if !state.gets.is_hanging() {
+        if !state.poll.is_hanging() {
             return Poll::Pending;
         }
         let frames = std::mem::take(&mut state.outgoing);
-        Poll::Ready(state.gets.answer(payload::encode(&frames)))
+        Poll::Ready(state.poll.answer(payload::encode(&frames)))
     }
 
-    /// The WebSocket to go on with, once the upgrade is done and nothing posted waits.
-    pub(super) fn take_upgrade(&mut self) -> Option<WebSocket> {
-        let mut state = self.exchange.state();
-        if state.posted.is_some() || !matches!(state.upgrade, Upgrade::Ready(_)) {
+    /// Takes the WebSocket of a finished upgrade, once no posted packet is unread.
+    pub(crate) fn take_upgrade(&mut self) -> Option<WebSocketTransport> {
+        let mut state = self.session.state();
+        if state.post.is_some() || !matches!(state.upgrade, Upgrade::Ready(_)) {
             return None;
         }
         let Upgrade::Ready(mut socket) = std::mem::replace(&mut state.upgrade, Upgrade::Done) else { return None };
         socket.queue(std::mem::take(&mut state.outgoing));
-        // A GET that was just cancelled is of no consequence any more.
-        let _released = state.gets.answer(payload::noop());
-        state.gets = Gets::default();
-        state.pong_due = None;
+        // From here on, a GET whose connection broke has no effect.
+        let _released = state.poll.answer(payload::noop());
+        state.poll = LatestPoll::default();
+        state.pong_deadline = None;
         Some(*socket)
     }
 
-    /// Tells a GET what is left, and the end: a close, or a noop if it is the client that closed. When none hangs, the next one is told,
-    /// for which the caller bounds the time. All other requests are told that there is no such session.
-    pub(super) async fn farewell(self, reason: CloseReason) {
-        let closed = matches!(reason, CloseReason::ClosePacket) || reason.is_goodbye();
-        let last = if closed { Packet::Noop } else { Packet::Close };
+    /// Sends the queued frames and the end: a close packet, or a noop if the client closed. If no
+    /// GET hangs, this waits for the next one; the caller bounds the time. All other requests are
+    /// refused as requests of an unknown session.
+    pub(crate) async fn close(self, reason: CloseReason) {
+        let client_closed = matches!(reason, CloseReason::ClosePacket) || reason.is_intentional();
+        let last = if client_closed { Packet::Noop } else { Packet::Close };
         {
-            let mut state = self.exchange.state();
+            let mut state = self.session.state();
             state.answer_post();
             let mut frames = std::mem::take(&mut state.outgoing);
             frames.push(Frame::Text(last.encode().into()));
             let last = payload::encode(&frames);
-            // One that was given up may come again, and is the next one then.
-            let hangs = state.gets.is_hanging() && state.gets.given_up().is_none();
-            let told = hangs && state.gets.answer(last.clone()).is_ok();
-            state.life = if told || is_known(reason) { Life::Over } else { Life::Ending(last) };
+            // A broken GET cannot deliver it. If the client repeats that GET, it is the next one.
+            let hangs = state.poll.is_hanging() && state.poll.repeat_deadline().is_none();
+            let sent = hangs && state.poll.answer(last.clone()).is_ok();
+            state.phase = if sent || client_knows(reason) { Phase::Closed } else { Phase::Closing(last) };
         }
-        self.exchange.changed();
-        self.exchange.until(|state| matches!(state.life, Life::Over)).await;
+        self.session.notify();
+        self.session.until(|state| matches!(state.phase, Phase::Closed)).await;
     }
 }
 
-/// Whether the client knows of the end by itself: it is gone, or its request was refused for what it did.
-fn is_known(reason: CloseReason) -> bool {
+/// Returns whether the client needs no packet about the end: it is gone, or its request was
+/// refused.
+fn client_knows(reason: CloseReason) -> bool {
     matches!(
         reason,
         CloseReason::TransportLost
@@ -137,15 +148,15 @@ fn is_known(reason: CloseReason) -> bool {
     )
 }
 
-impl Drop for Polling {
+impl Drop for PollingTransport {
     fn drop(&mut self) {
-        let mut state = self.exchange.state();
+        let mut state = self.session.state();
         if !matches!(state.upgrade, Upgrade::Done) {
-            state.life = Life::Over;
+            state.phase = Phase::Closed;
         }
-        state.gets = Gets::default();
-        state.posted = None;
+        state.poll = LatestPoll::default();
+        state.post = None;
         drop(state);
-        self.exchange.changed();
+        self.session.notify();
     }
 }

@@ -1,25 +1,24 @@
-//! The bodies of requests and answers: frames to payloads and back.
+//! Encodes and decodes the bodies of long-polling requests and responses.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use switchboard_core::wire::engine_io::{Packet, SEPARATOR};
 
-use super::super::CloseReason;
-use crate::send_queue::Frame;
+use crate::protocol::{CloseReason, Frame};
 
-/// Packets in one POST.
+/// Maximum number of packets in one POST.
 const MAX_PACKETS: usize = 4096;
 
-/// The answer that says nothing.
+/// Returns a payload with a single noop packet.
 pub(super) fn noop() -> Bytes {
     Packet::Noop.encode().into()
 }
 
-/// The packets of a body.
+/// Decodes the packets of a body.
 ///
 /// # Errors
-/// It is no payload, or has too many.
+/// The body is malformed, or has more than [`MAX_PACKETS`] packets.
 pub(super) fn decode(body: &str) -> Result<VecDeque<Frame>, CloseReason> {
     let malformed = CloseReason::ProtocolError("malformed Engine.IO payload");
     let mut frames = VecDeque::new();
@@ -35,7 +34,7 @@ pub(super) fn decode(body: &str) -> Result<VecDeque<Frame>, CloseReason> {
     Ok(frames)
 }
 
-/// The body that carries these packets.
+/// Encodes packets as one body.
 pub(super) fn encode(frames: &[Frame]) -> Bytes {
     let mut out = String::with_capacity(frames.iter().map(|frame| frame.bytes().len() + 1).sum());
     for (i, frame) in frames.iter().enumerate() {

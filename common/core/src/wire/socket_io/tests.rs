@@ -1,4 +1,4 @@
-//! What the codec promises, for any input.
+//! Properties of the codec for any input, and examples.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ fn list(values: &[Value]) -> String {
 
 proptest! {
     #[test]
-    fn decoding_an_encoded_event_gives_the_event(
+    fn an_event_survives_encoding_and_decoding(
         namespace in "/[a-z/]{0,8}",
         id in proptest::option::of(0u64..1_000_000_000_000_000),
         name in any::<String>().prop_filter("reserved", |name| !RESERVED.contains(&name.as_str())),
@@ -43,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_an_encoded_ack_gives_the_ack(
+    fn an_ack_survives_encoding_and_decoding(
         namespace in "/[a-z/]{0,8}",
         id in 0u64..1_000_000_000_000_000,
         args in proptest::collection::vec(json_value(), 0..4),
@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_an_encoded_connect_disconnect_or_refusal_gives_it(
+    fn a_connect_disconnect_or_connect_error_survives_encoding_and_decoding(
         namespace in "/[a-z/]{0,8}",
         payload in proptest::option::of(json_value()),
     ) {
@@ -69,17 +69,17 @@ proptest! {
         ];
         for packet in packets {
             let encoded = packet.encode();
-        prop_assert_eq!(Packet::decode(&encoded, MAX).unwrap(), packet);
+            prop_assert_eq!(Packet::decode(&encoded, MAX).unwrap(), packet);
         }
     }
 
     #[test]
-    fn no_text_panics_and_what_is_accepted_survives_encoding(
+    fn no_text_makes_the_decoder_panic_and_each_accepted_packet_survives_encoding(
         text in prop_oneof![any::<String>(), "[0-6][0-9]{0,3}-?(/[a-z]{0,3},?)?[0-9]{0,20}[\\[{\"a,0:}\\] ]{0,12}"],
     ) {
         if let Ok(packet) = Packet::decode(&text, MAX) {
             let encoded = packet.encode();
-        prop_assert_eq!(Packet::decode(&encoded, MAX).unwrap(), packet);
+            prop_assert_eq!(Packet::decode(&encoded, MAX).unwrap(), packet);
         }
     }
 }
@@ -89,7 +89,7 @@ fn decode(text: &str) -> Result<Packet<'_>, DecodeError> {
 }
 
 #[test]
-fn a_namespace_comes_with_and_without_a_comma() {
+fn a_namespace_is_accepted_with_and_without_a_comma() {
     assert_eq!(decode("0/custom"), decode("0/custom,"));
     assert_eq!(decode("1/custom"), Ok(Packet::Disconnect { namespace: "/custom" }));
     assert_eq!(decode("1/custom,"), Ok(Packet::Disconnect { namespace: "/custom" }));
@@ -97,7 +97,7 @@ fn a_namespace_comes_with_and_without_a_comma() {
 }
 
 #[test]
-fn an_events_arguments_stay_the_text_that_came() {
+fn the_arguments_of_an_event_are_not_changed() {
     let text = r#"2/x,12[ "a\"b" , {"k": [1, 2]},  null ]"#;
     let Ok(Packet::Event(event)) = decode(text) else { panic!("not an event") };
     assert_eq!((event.namespace, event.id, &*event.name), ("/x", Some(12), "a\"b"));
@@ -119,7 +119,7 @@ fn attachments_are_counted_and_their_placeholders_checked() {
 }
 
 #[test]
-fn what_is_no_packet_is_named() {
+fn each_malformed_packet_has_its_own_error() {
     for (text, error) in [
         ("", DecodeError::UnknownType),
         ("abc", DecodeError::UnknownType),

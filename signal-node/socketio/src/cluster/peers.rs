@@ -1,0 +1,179 @@
+//! Signatures between the nodes that share one public address.
+//!
+//! A session id contains the name of its node and is signed. If a request reaches another node,
+//! that node hands it over to the session's node. A client cannot forge an id that names a node,
+//! and an id reveals no address: only the [`PeerDirectory`] knows the addresses.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use futures_util::future::BoxFuture;
+use http::header::HeaderName;
+use switchboard_core::ClusterKey;
+
+/// Header with the signature of a hand-over. On the public port it has no effect.
+pub(crate) const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-switchboard-handover");
+
+/// Maximum age of a signature, and maximum time by which it may lie in the future. The clocks of
+/// the nodes differ by less.
+const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// Number of characters of the random part of a session id, and of the signature in it: 120 bits
+/// each.
+const RANDOM_LENGTH: usize = 20;
+
+/// Looks up the addresses of the other nodes.
+pub trait PeerDirectory: Send + Sync + 'static {
+    /// Returns `host:port` of a node's internal listener. Returns `None` if the node is not alive,
+    /// or if the lookup fails.
+    fn address<'a>(&'a self, node: &'a str) -> BoxFuture<'a, Option<String>>;
+
+    /// Returns whether a node still reports that it is alive; true if the lookup fails. Called once
+    /// a second while a request waits for that node.
+    fn is_alive<'a>(&'a self, node: &'a str) -> BoxFuture<'a, bool>;
+
+    /// Drops a cached address, because the node did not answer there.
+    fn mark_suspect(&self, node: &str);
+}
+
+/// Access of this node to the other nodes.
+#[derive(Clone)]
+pub struct Peers {
+    node: Arc<str>,
+    key: ClusterKey,
+    pub(crate) directory: Arc<dyn PeerDirectory>,
+    /// Answer of this node to health checks.
+    pub(super) healthy: Arc<AtomicBool>,
+}
+
+impl Peers {
+    /// Creates the access for the node of this name. All nodes share the key. Health checks of
+    /// other nodes are answered with the value of `healthy`.
+    #[must_use]
+    pub fn new(node: &str, key: ClusterKey, directory: Arc<dyn PeerDirectory>, healthy: Arc<AtomicBool>) -> Self {
+        Self { node: node.into(), key, directory, healthy }
+    }
+
+    /// Returns `host:port` of a node's internal listener, or `None` if the directory does not know
+    /// it.
+    pub async fn address(&self, node: &str) -> Option<String> {
+        self.directory.address(node).await
+    }
+
+    /// Creates the id of a new session on this node: `<random><signature><node>`.
+    pub(crate) fn new_sid(&self) -> String {
+        let mut sid = random_sid();
+        let signature = self.key.sign(&["sid", &sid, &self.node]);
+        sid.push_str(&signature[..RANDOM_LENGTH]);
+        sid.push_str(&self.node);
+        sid
+    }
+
+    /// Returns the other node that created this session id. Returns `None` for an id of this node
+    /// and for a forged one.
+    pub(crate) fn owner<'s>(&self, sid: &'s str) -> Option<&'s str> {
+        let (random, rest) = sid.split_at_checked(RANDOM_LENGTH)?;
+        let (signature, node) = rest.split_at_checked(RANDOM_LENGTH)?;
+        // A session of this node that is not open here has ended.
+        let other = node != &*self.node;
+        // Needs no constant time: a forged id only makes a node look for a session that does not
+        // exist.
+        (other && self.key.sign(&["sid", random, node])[..RANDOM_LENGTH] == *signature).then_some(node)
+    }
+
+    /// Signs a request to a node: `<time>.<signature>`.
+    pub(crate) fn sign(&self, to: &str, method: &str, target: &str) -> String {
+        let now = seconds();
+        format!("{now}.{}", self.key.sign(&["handover", to, method, target, &now.to_string()]))
+    }
+
+    /// Returns whether another node signed this request to this node, at most 60 seconds ago.
+    pub(crate) fn verify(&self, signature: &str, method: &str, target: &str) -> bool {
+        let Some((time, signature)) = signature.split_once('.') else { return false };
+        let fresh = time.parse::<u64>().is_ok_and(|time| time.abs_diff(seconds()) <= SIGNATURE_AGE_MAX.as_secs());
+        fresh && self.key.verify(&["handover", &self.node, method, target, time], signature)
+    }
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// Creates a random id of 120 bits.
+pub(crate) fn random_sid() -> String {
+    URL_SAFE.encode(rand::random::<[u8; 15]>())
+}
+
+fn seconds() -> u64 {
+    // A clock before 1970 is wrong: no signature is valid then.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl PeerDirectory for Nowhere {
+        fn address<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Option<String>> {
+            Box::pin(async { None })
+        }
+
+        fn is_alive<'a>(&'a self, _: &'a str) -> BoxFuture<'a, bool> {
+            Box::pin(async { false })
+        }
+
+        fn mark_suspect(&self, _: &str) {}
+    }
+
+    fn peers(node: &str, secret: &str) -> Peers {
+        Peers::new(node, ClusterKey::derive(secret), Arc::new(Nowhere), Arc::default())
+    }
+
+    #[test]
+    fn a_session_id_names_its_node_to_peers_and_cannot_be_forged() {
+        let (one, two) = (peers("n1", "s"), peers("n2", "s"));
+        let sid = one.new_sid();
+        assert_eq!(two.owner(&sid), Some("n1"));
+        assert_eq!(one.owner(&sid), None);
+        assert_eq!(peers("n2", "other").owner(&sid), None);
+        for forged in [
+            sid.replace("n1", "n3"),
+            format!("{sid}0"),
+            sid[..40].to_owned(),
+            format!("{}n1", &sid[..20]),
+            "\u{fffd}".repeat(20),
+            String::new(),
+        ] {
+            assert_eq!(two.owner(&forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_signature_is_valid_only_for_its_receiver_and_its_request() {
+        let (one, two) = (peers("n1", "s"), peers("n2", "s"));
+        let signed = one.sign("n2", "GET", "/socket.io/?sid=a");
+        assert!(two.verify(&signed, "GET", "/socket.io/?sid=a"));
+        assert!(!two.verify(&signed, "POST", "/socket.io/?sid=a"));
+        assert!(!two.verify(&signed, "GET", "/socket.io/?sid=b"));
+        assert!(!peers("n3", "s").verify(&signed, "GET", "/socket.io/?sid=a"));
+        assert!(!peers("n2", "other").verify(&signed, "GET", "/socket.io/?sid=a"));
+        let (time, signature) = signed.split_once('.').expect("time and signature");
+        let earlier = time.parse::<u64>().expect("seconds") - 1;
+        assert!(!two.verify(&format!("{earlier}.{signature}"), "GET", "/socket.io/?sid=a"));
+    }
+
+    #[test]
+    fn a_signature_expires() {
+        let one = peers("n1", "s");
+        let old = (seconds() - SIGNATURE_AGE_MAX.as_secs() - 2).to_string();
+        let signature = one.key.sign(&["handover", "n1", "GET", "/", &old]);
+        assert!(!one.verify(&format!("{old}.{signature}"), "GET", "/"));
+    }
+}

@@ -1,0 +1,246 @@
+//! An Engine.IO session: heartbeat, send queue and packets, over either transport.
+//!
+//! One task serves a socket and drives its session. No other task runs for the socket.
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod` | [`Engine`], [`Service`], [`EngineEvent`] |
+//! | `timer` | `SessionTimer`: pings, overdue pongs and the deadline |
+
+mod timer;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use switchboard_core::wire::engine_io::Packet;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::config::{Timeouts, TransportConfig};
+use crate::protocol::{CloseReason, DisconnectReason, Frame, Handshake, Namespace};
+use crate::send_queue::{Control, Queue, SendQueue};
+use crate::transport::Transport;
+use timer::{SessionTimer, TimerEvent};
+
+/// Service on Engine.IO sessions: Socket.IO, or another protocol that exchanges messages.
+pub trait Service: Send + Sync + 'static {
+    /// Serves one session until it ends. The last call must be [`Engine::close`].
+    fn serve(&self, engine: Engine) -> BoxFuture<'static, ()>;
+}
+
+/// Event of an [`Engine`] for its service.
+#[derive(Debug)]
+pub enum EngineEvent {
+    /// A message. A text message is the whole packet, whose first byte is Engine.IO's type.
+    Message(Frame),
+    /// A ping was queued. A message that is sent now leaves in the same write.
+    Ping,
+    /// The application disconnected a namespace.
+    Disconnect(Namespace, DisconnectReason),
+    /// The time of [`Engine::set_deadline`] has passed.
+    Deadline,
+}
+
+/// One Engine.IO session.
+#[derive(Debug)]
+pub struct Engine {
+    transport: Transport,
+    queue: Arc<Queue>,
+    /// Bytes taken from the queue that are not written yet.
+    in_flight: usize,
+    /// Nothing is taken from the queue, because messages may still be put first.
+    held: bool,
+    failed: Option<CloseReason>,
+    timer: SessionTimer,
+    handshake: Arc<Handshake>,
+    config: Arc<TransportConfig>,
+}
+
+impl Engine {
+    /// Creates a session over an open transport. It sends nothing before its first ping.
+    pub(crate) fn new(
+        transport: Transport,
+        queue: Arc<Queue>,
+        handshake: Arc<Handshake>,
+        config: Arc<TransportConfig>,
+    ) -> Self {
+        let timer = SessionTimer::new(config.timeouts);
+        Self { transport, queue, in_flight: 0, held: false, failed: None, timer, handshake, config }
+    }
+
+    /// Queues the open packet.
+    pub(crate) fn open(&mut self) {
+        let Timeouts { ping_interval, ping_timeout, .. } = self.config.timeouts;
+        let open = format!(
+            r#"0{{"sid":"{}","upgrades":{},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+            self.handshake.sid,
+            self.transport.upgrades(),
+            ping_interval.as_millis(),
+            ping_timeout.as_millis(),
+            self.config.limits.max_payload,
+        );
+        self.transport.queue([Frame::Text(open.into())]);
+    }
+
+    /// Returns the facts from the request that opened the session.
+    #[must_use]
+    pub fn handshake(&self) -> &Arc<Handshake> {
+        &self.handshake
+    }
+
+    /// Returns the settings of the transport.
+    #[must_use]
+    pub fn config(&self) -> &Arc<TransportConfig> {
+        &self.config
+    }
+
+    /// Returns a handle that sends to this session in a namespace.
+    #[must_use]
+    pub fn send_queue(&self, namespace: Namespace) -> SendQueue {
+        SendQueue::new(Arc::clone(&self.queue), namespace)
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Queues an encoded message. If it does not fit, [`next`](Engine::next) returns the error.
+    pub fn send(&self, frame: Frame) {
+        let _the_session_is_closing = self.queue.push_frame(frame);
+    }
+
+    /// Stops or resumes the sending of queued messages.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Sets or clears the time at which [`next`](Engine::next) returns [`EngineEvent::Deadline`].
+    pub fn set_deadline(&mut self, at: Option<Instant>) {
+        self.timer.set_deadline(at);
+    }
+
+    /// Waits for the next event, and sends and pings meanwhile. Cancel-safe.
+    ///
+    /// # Errors
+    /// Reason why the session has ended.
+    pub async fn next(&mut self) -> Result<EngineEvent, CloseReason> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Runs a future while sending and pinging go on. Nothing is received meanwhile.
+    pub async fn during<F: Future>(&mut self, mut future: Pin<&mut F>) -> F::Output {
+        let output = poll_fn(|cx| {
+            let output = future.as_mut().poll(cx);
+            if output.is_pending() {
+                self.poll_background(cx);
+            }
+            output
+        })
+        .await;
+        // Events that came due meanwhile are due now.
+        self.timer.arm();
+        output
+    }
+
+    /// Sends the queued messages, tells the client the reason, and closes. All of it takes at most
+    /// the configured close timeout.
+    pub async fn close(mut self, reason: CloseReason) {
+        let limit = self.config.timeouts.close;
+        self.transport.queue(self.queue.take());
+        self.queue.close(reason);
+        // The socket closes even if the client does not read in time.
+        let _sent_or_not = tokio::time::timeout(limit, self.transport.close(reason)).await;
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<EngineEvent, CloseReason>> {
+        if let Err(reason) = self.poll_output(cx) {
+            return Poll::Ready(Err(reason));
+        }
+        match self.queue.control() {
+            Some(Control::Close(reason)) => return Poll::Ready(Err(reason)),
+            Some(Control::Disconnect(namespace, reason)) => {
+                return Poll::Ready(Ok(EngineEvent::Disconnect(namespace, reason)));
+            }
+            None => {}
+        }
+        let overdue = match self.timer.poll(cx) {
+            Some(TimerEvent::Ping) => {
+                self.ping();
+                return Poll::Ready(Ok(EngineEvent::Ping));
+            }
+            Some(TimerEvent::Deadline) => return Poll::Ready(Ok(EngineEvent::Deadline)),
+            Some(TimerEvent::PongOverdue) => true,
+            None => false,
+        };
+        loop {
+            let frame = match self.transport.poll_recv(cx) {
+                Poll::Ready(Ok(frame)) => frame,
+                Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
+                // The pong is missing only if nothing is left to read.
+                Poll::Pending if overdue && self.timer.is_awaiting_pong() => {
+                    return Poll::Ready(Err(CloseReason::PingTimeout));
+                }
+                // The pong was unread. Poll the timer again, so that it wakes this task.
+                Poll::Pending if overdue => return self.poll_next(cx),
+                Poll::Pending => return Poll::Pending,
+            };
+            let Frame::Text(text) = &frame else { return Poll::Ready(Ok(EngineEvent::Message(frame))) };
+            match Packet::decode(text) {
+                Ok(Packet::Message(_)) => return Poll::Ready(Ok(EngineEvent::Message(frame))),
+                Ok(Packet::Pong(_)) => {
+                    self.timer.pong();
+                    self.transport.set_pong_deadline(None);
+                }
+                Ok(Packet::Noop) => {}
+                Ok(Packet::Close) => return Poll::Ready(Err(CloseReason::ClosePacket)),
+                Ok(_) => return Poll::Ready(Err(CloseReason::ProtocolError("unexpected Engine.IO packet"))),
+                Err(_) => return Poll::Ready(Err(CloseReason::ProtocolError("malformed Engine.IO packet"))),
+            }
+        }
+    }
+
+    /// Sends and pings while the service is busy. Keeps a failure for the next call.
+    fn poll_background(&mut self, cx: &mut Context<'_>) {
+        if self.poll_output(cx).is_err() {
+            return;
+        }
+        // An overdue pong and the deadline wait for `next`: a pong may be unread, and the service
+        // handles the deadline.
+        while self.timer.poll_ping(cx) {
+            self.ping();
+            let _kept_in_failed = self.poll_output(cx);
+        }
+    }
+
+    fn ping(&mut self) {
+        self.transport.queue([Frame::Text(Utf8Bytes::from_static("2"))]);
+        self.transport.set_pong_deadline(Some(self.timer.heartbeat()));
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        if let Some(reason) = self.failed {
+            return Err(reason);
+        }
+        self.queue.watch(cx);
+        // Upgrades from long-polling as soon as that is possible.
+        let _moved = self.transport.upgrade();
+        loop {
+            if let Poll::Ready(Err(reason)) = self.transport.poll_flush(cx) {
+                self.failed = Some(reason);
+                return Err(reason);
+            }
+            if self.transport.is_flushed() && self.in_flight > 0 {
+                self.queue.written(std::mem::take(&mut self.in_flight));
+            }
+            if self.held || !self.transport.is_ready() {
+                return Ok(());
+            }
+            let Poll::Ready(frames) = self.queue.poll_frames(cx) else { return Ok(()) };
+            self.in_flight += frames.iter().map(|frame| frame.bytes().len()).sum::<usize>();
+            self.transport.queue(frames);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The metric of hand-overs.
+
+/// Outcome of a hand-over. It is counted when this is dropped, so that a cancelled hand-over counts
+/// too.
+pub(super) struct HandoverOutcome(pub(super) &'static str);
+
+impl Drop for HandoverOutcome {
+    fn drop(&mut self) {
+        metrics::counter!("switchboard_handovers_total", "outcome" => self.0).increment(1);
+    }
+}

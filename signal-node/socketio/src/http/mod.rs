@@ -1,0 +1,24 @@
+//! HTTP requests and responses, and the requests of open sessions.
+//!
+//! | file | content |
+//! |---|---|
+//! | `query` | parameters of the query string |
+//! | `response` | `Body`, and the responses of Engine.IO |
+//! | `cors` | origins, and the CORS headers |
+//! | `write_timeout` | `WriteTimeoutStream`: a TCP stream whose writes have a timeout |
+//! | `upgrade` | the HTTP upgrade to WebSocket |
+//! | `session_request` | GET, POST and upgrade requests of an open long-polling session |
+
+mod cors;
+mod query;
+mod response;
+mod session_request;
+mod upgrade;
+mod write_timeout;
+
+pub(crate) use cors::{add_cors_headers, origin_may_pass, preflight_response};
+pub(crate) use query::query_parameter;
+pub(crate) use response::{Body, error_response, status_response, text_response};
+pub(crate) use session_request::continue_session;
+pub(crate) use upgrade::{switching_response, upgraded_stream, upgraded_websocket};
+pub(crate) use write_timeout::WriteTimeoutStream;

@@ -1,0 +1,47 @@
+//! The responses of Engine.IO.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+
+use crate::protocol::HandshakeError;
+
+/// Body of a response: made by this node, or streamed from another node.
+pub(crate) type Body = Either<Full<Bytes>, Incoming>;
+
+/// Creates an empty body.
+pub(super) fn empty_body() -> Body {
+    Either::Left(Full::default())
+}
+
+/// Creates an empty response with this status.
+pub(crate) fn status_response(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(empty_body());
+    *response.status_mut() = status;
+    response
+}
+
+/// Creates a response with a text that no cache stores.
+pub(crate) fn text_response(text: Bytes) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(text)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Counts a refused request and creates its response.
+pub(crate) fn error_response(error: HandshakeError) -> Response<Body> {
+    let (status, code, message) = error.parts();
+    metrics::counter!("switchboard_handshakes_refused_total", "reason" => message).increment(1);
+    let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+    let mut response = Response::new(Either::Left(Full::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

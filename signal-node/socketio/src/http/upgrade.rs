@@ -1,0 +1,41 @@
+//! The HTTP upgrade to WebSocket.
+
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use super::response::{Body, empty_body};
+use super::write_timeout::WriteTimeoutStream;
+use crate::protocol::HandshakeError;
+use crate::websocket::WebSocketTransport;
+
+/// Creates the response that switches a connection to WebSocket.
+///
+/// # Errors
+/// The request is not a valid WebSocket handshake.
+pub(crate) fn switching_response(request: &Request<Incoming>) -> Result<Response<Body>, HandshakeError> {
+    if !request.headers().contains_key(UPGRADE) {
+        return Err(HandshakeError::BadRequest);
+    }
+    create_response_with_body(request, empty_body).map_err(|_| HandshakeError::BadRequest)
+}
+
+/// Waits for the upgrade and returns a WebSocket on the plain TCP stream, without hyper's buffers.
+pub(crate) async fn upgraded_websocket(upgrade: OnUpgrade, max_payload: usize) -> Option<WebSocketTransport> {
+    let (stream, read) = upgraded_stream(upgrade).await?;
+    Some(WebSocketTransport::new(stream, &read, max_payload))
+}
+
+/// Waits for the upgrade and returns the TCP stream, with the bytes that hyper has already read
+/// from it.
+pub(crate) async fn upgraded_stream(upgrade: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+    // Fails when the peer closes the connection before it has the response.
+    let upgraded = upgrade.await.ok()?;
+    let parts = upgraded.downcast::<TokioIo<WriteTimeoutStream>>().ok()?;
+    Some((parts.io.into_inner().into_inner(), parts.read_buf))
+}

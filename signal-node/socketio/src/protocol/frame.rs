@@ -1,0 +1,24 @@
+//! The unit that a transport sends and receives.
+
+use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// One Engine.IO packet in text, or one binary message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// An encoded Engine.IO packet.
+    Text(Utf8Bytes),
+    /// Payload of a binary message.
+    Binary(Bytes),
+}
+
+impl Frame {
+    /// Returns the payload.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Values that every other module shares. Nothing in this folder does I/O or knows a transport.
+//!
+//! | file | content |
+//! |---|---|
+//! | `close` | [`CloseReason`], [`DisconnectReason`]: why a socket ended |
+//! | `event` | [`Event`]: one event of a client |
+//! | `frame` | [`Frame`]: the unit that a transport sends and receives |
+//! | `handshake` | [`Handshake`], [`TransportKind`]: facts from the opening request |
+//! | `handshake_error` | `HandshakeError`: HTTP requests that are refused, with Engine.IO's codes |
+//! | `message` | [`Message`]: one encoded Socket.IO packet to a client |
+//! | `namespace` | [`Namespace`]: the name of a namespace |
+
+mod close;
+mod event;
+mod frame;
+mod handshake;
+mod handshake_error;
+mod message;
+mod namespace;
+
+pub use close::{CloseReason, DisconnectReason};
+pub use event::Event;
+pub use frame::Frame;
+pub use handshake::{Handshake, TransportKind};
+pub(crate) use handshake_error::HandshakeError;
+pub use message::Message;
+pub use namespace::Namespace;

@@ -1,0 +1,240 @@
+//! The bounded queue of one socket.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use thiserror::Error;
+
+use super::delayed::{Delayed, Flush};
+use crate::protocol::{CloseReason, DisconnectReason, Frame, Message, Namespace};
+
+/// Reason why a message was not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// The message did not fit. The transport closes the socket as a slow consumer.
+    #[error("the send queue of the socket is full")]
+    Overflow,
+    /// The socket is closed or closing.
+    #[error("the socket is closed")]
+    Closed,
+}
+
+/// Bounds of a send queue.
+#[derive(Debug, Clone, Copy)]
+pub struct SendQueueLimits {
+    /// Maximum number of bytes that are queued or being written.
+    pub bytes: usize,
+    /// Maximum number of queued messages.
+    pub messages: usize,
+}
+
+/// The queue behind all handles of one socket. The socket's task reads from it.
+#[derive(Debug)]
+pub struct Queue {
+    limits: SendQueueLimits,
+    state: Mutex<State>,
+    reader: AtomicWaker,
+    delayed: Arc<Delayed>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<Entry>,
+    /// The reader was woken for the entries. While false, they wait for a later message or the
+    /// timer.
+    due: bool,
+    /// Bytes of the entries, and of frames that the reader took and has not written yet.
+    bytes: usize,
+    closing: Option<CloseReason>,
+    disconnects: Vec<(Namespace, DisconnectReason)>,
+}
+
+impl State {
+    fn take(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.entries).into_iter().map(|entry| entry.frame).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    frame: Frame,
+    key: Option<Arc<str>>,
+}
+
+/// A request of the application to the socket's task, other than to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// End a namespace. Its `41` packet is already queued.
+    Disconnect(Namespace, DisconnectReason),
+    /// Close the socket.
+    Close(CloseReason),
+}
+
+impl Queue {
+    /// Creates an empty queue without any allocation.
+    #[must_use]
+    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>) -> Self {
+        Self { limits, state: Mutex::default(), reader: AtomicWaker::new(), delayed }
+    }
+
+    /// Locks the state. A panic while the lock is held leaves a valid queue, so poison is ignored.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message and wakes the reader.
+    pub(super) fn push(&self, mut message: Message) -> Result<(), SendError> {
+        let (size, key) = (message.len(), message.take_key());
+        self.push_frames(message.frames(), size, key)
+    }
+
+    /// Queues a message that leaves with the next message, or after 2 to 3 ms.
+    pub(super) fn push_delayed(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
+        let size = message.len();
+        let (state, first) = self.enqueue(message.frames(), size, None)?;
+        let starts_delay = first && !state.due;
+        drop(state);
+        if starts_delay {
+            self.delayed.add(Arc::clone(self) as Arc<dyn Flush>);
+        }
+        Ok(())
+    }
+
+    fn push_frames(
+        &self,
+        frames: impl IntoIterator<Item = Frame>,
+        size: usize,
+        key: Option<Arc<str>>,
+    ) -> Result<(), SendError> {
+        let (state, _) = self.enqueue(frames, size, key)?;
+        self.wake(state);
+        Ok(())
+    }
+
+    /// Makes the entries due and wakes the reader, unless they are due already.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if !std::mem::replace(&mut state.due, true) {
+            drop(state);
+            self.reader.wake();
+        }
+    }
+
+    /// Appends frames. Returns the locked state, and whether the queue was empty before.
+    fn enqueue(
+        &self,
+        frames: impl IntoIterator<Item = Frame>,
+        size: usize,
+        key: Option<Arc<str>>,
+    ) -> Result<(MutexGuard<'_, State>, bool), SendError> {
+        let mut state = self.state();
+        if state.closing.is_some() {
+            return Err(SendError::Closed);
+        }
+        if let Some(key) = &key
+            && let Some(at) = state.entries.iter().position(|entry| entry.key.as_ref() == Some(key))
+        {
+            let old = state.entries.remove(at);
+            state.bytes -= old.frame.bytes().len();
+        }
+        if state.bytes + size > self.limits.bytes || state.entries.len() >= self.limits.messages {
+            // The client will read none of the entries, so free their memory now.
+            state.bytes -= state.entries.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+            state.entries = Vec::new();
+            state.closing = Some(CloseReason::SlowConsumer);
+            drop(state);
+            metrics::counter!("switchboard_send_queue_overflows_total").increment(1);
+            self.reader.wake();
+            return Err(SendError::Overflow);
+        }
+        let first = state.entries.is_empty();
+        state.bytes += size;
+        state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
+        Ok((state, first))
+    }
+
+    /// Queues one encoded frame, under the same bounds as a message.
+    pub(crate) fn push_frame(&self, frame: Frame) -> Result<(), SendError> {
+        let size = frame.bytes().len();
+        self.push_frames([frame], size, None)
+    }
+
+    /// Puts messages before all queued ones: the missed events of an accepted CONNECT, and its
+    /// reply. The limits do not apply, because the application has bounded these messages.
+    pub(crate) fn push_first(&self, messages: impl IntoIterator<Item = Message>) {
+        let mut state = self.state();
+        let first: Vec<Entry> =
+            messages.into_iter().flat_map(Message::frames).map(|frame| Entry { frame, key: None }).collect();
+        state.bytes += first.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+        state.entries.splice(0..0, first);
+        self.wake(state);
+    }
+
+    /// Asks the socket's task to close. The first reason wins.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.state().closing.get_or_insert(reason);
+        self.reader.wake();
+    }
+
+    /// Queues a Socket.IO DISCONNECT and asks the socket's task to end the namespace.
+    pub(super) fn disconnect(&self, namespace: &Namespace, reason: DisconnectReason) {
+        let packet = if namespace.as_str() == "/" { "41".to_owned() } else { format!("41{},", namespace.as_str()) };
+        // A full or closed queue closes the transport anyway.
+        let _sent_or_closing = self.push(Message::packet(packet));
+        self.state().disconnects.push((namespace.clone(), reason));
+        self.reader.wake();
+    }
+
+    /// Takes all queued frames, in order, once some are due. The caller reports to
+    /// [`written`](Queue::written) when it has written them.
+    pub fn poll_frames(&self, cx: &mut Context<'_>) -> Poll<Vec<Frame>> {
+        self.reader.register(cx.waker());
+        let mut state = self.state();
+        if !std::mem::take(&mut state.due) || state.entries.is_empty() {
+            return Poll::Pending;
+        }
+        Poll::Ready(state.take())
+    }
+
+    /// Takes all queued frames, in order, due or not.
+    pub fn take(&self) -> Vec<Frame> {
+        self.state().take()
+    }
+
+    /// Registers the calling task, so that the next queued message wakes it.
+    pub(crate) fn watch(&self, cx: &mut Context<'_>) {
+        self.reader.register(cx.waker());
+    }
+
+    /// Returns the next request of the application, other than to send.
+    pub(crate) fn control(&self) -> Option<Control> {
+        let mut state = self.state();
+        if let Some(reason) = state.closing {
+            return Some(Control::Close(reason));
+        }
+        // Does not wait until the DISCONNECT packet is sent: a client that reads nothing must not
+        // keep its session that way. Closing sends the rest.
+        let (namespace, reason) = (!state.disconnects.is_empty()).then(|| state.disconnects.remove(0))?;
+        Some(Control::Disconnect(namespace, reason))
+    }
+
+    /// Returns the number of bytes that are queued or being written.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.state().bytes
+    }
+
+    /// Releases this number of bytes after the reader has written them.
+    pub fn written(&self, bytes: usize) {
+        let mut state = self.state();
+        state.bytes = state.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Flush for Queue {
+    fn flush(&self) {
+        let state = self.state();
+        if !state.entries.is_empty() {
+            self.wake(state);
+        }
+    }
+}

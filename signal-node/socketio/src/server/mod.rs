@@ -1,0 +1,159 @@
+//! The server: accepts connections and routes their requests.
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod` | [`SocketServer`]: accepts, drains and closes |
+//! | `context` | `ServerContext`: state that all connections share |
+//! | `routes` | routes the HTTP requests of clients |
+//! | `open` | opens sessions and starts their tasks |
+
+mod context;
+mod open;
+mod routes;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::TransportConfig;
+use crate::engine::Service;
+use crate::handover;
+use crate::http::WriteTimeoutStream;
+use crate::protocol::DisconnectReason;
+use crate::workers::Workers;
+use context::ServerContext;
+
+/// Pause after an accept that failed because file descriptors or memory ran out, so that some
+/// become free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Size of the buffer for the head of an HTTP request.
+const REQUEST_BUFFER_SIZE: usize = 16 * 1024;
+
+/// Engine.IO server on one or more paths. Clones share their sockets.
+#[derive(Clone)]
+pub struct SocketServer {
+    context: Arc<ServerContext>,
+    /// Cancelled when no new sockets are accepted.
+    refusing: CancellationToken,
+    workers: Workers,
+}
+
+/// Users of a listener.
+#[derive(Clone, Copy)]
+enum ListenerKind {
+    Clients,
+    Peers,
+}
+
+impl SocketServer {
+    /// Creates a server that serves each path with its service, on these workers. Paths have the
+    /// form `/socket.io/`.
+    #[must_use]
+    pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
+        metrics::gauge!("switchboard_sockets_open").set(0.0);
+        Self { context: Arc::new(ServerContext::new(config, routes)), refusing: CancellationToken::new(), workers }
+    }
+
+    /// Accepts clients until `stop` is cancelled. Open sockets stay open; see
+    /// [`close_all`](SocketServer::close_all).
+    pub async fn run(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop, ListenerKind::Clients).await;
+    }
+
+    /// Accepts requests of other nodes until `stop` is cancelled: hand-overs and health checks.
+    /// Clients cannot use this listener, because each request needs a signature.
+    pub async fn run_handovers(&self, listener: TcpListener, stop: CancellationToken) {
+        self.accept(listener, stop, ListenerKind::Peers).await;
+    }
+
+    async fn accept(&self, listener: TcpListener, stop: CancellationToken, kind: ListenerKind) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let (server, stop) = (self.clone(), stop.clone());
+                    let serve = move |stream| server.serve_connection(stream, peer.ip(), stop, kind);
+                    self.workers.spread(stream, serve);
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_connection(self, stream: TcpStream, peer: IpAddr, stop: CancellationToken, kind: ListenerKind) {
+        // Most packets are small. With Nagle's algorithm they would wait for acknowledgements.
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let Self { context, refusing, .. } = self;
+        let limit = context.config.timeouts.http;
+        let service = service_fn(move |request| {
+            let context = Arc::clone(&context);
+            let stopping = stop.is_cancelled() || refusing.is_cancelled();
+            async move {
+                Ok::<_, Infallible>(match kind {
+                    ListenerKind::Clients => routes::respond(&context, request, peer, stopping).await,
+                    ListenerKind::Peers => handover::receive(&context.config, &context.sockets, request).await,
+                })
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limit)
+            .max_buf_size(REQUEST_BUFFER_SIZE)
+            .serve_connection(TokioIo::new(WriteTimeoutStream::new(stream, limit)), service)
+            .with_upgrades();
+        // hyper answers or cuts malformed HTTP. An error here needs no action.
+        let _ended = connection.await;
+    }
+
+    /// Refuses new sockets from now on. Open sockets and their requests go on.
+    pub fn refuse_new(&self) {
+        self.refusing.cancel();
+    }
+
+    /// Returns the number of open sockets.
+    #[must_use]
+    pub fn open_sockets(&self) -> usize {
+        self.context.sockets.len()
+    }
+
+    /// Closes all sockets without a Socket.IO DISCONNECT, so that clients reconnect to another
+    /// node.
+    pub fn close_all(&self, reason: DisconnectReason) {
+        self.context.sockets.close_all(reason);
+    }
+
+    /// Waits until no socket is open and the application has received its last call for each.
+    pub async fn drained(&self) {
+        let tasks = self.context.sockets.tasks();
+        tasks.close();
+        tasks.wait().await;
+        tasks.reopen();
+    }
+}
+
+/// Returns whether an accept failed because the client aborted its connection. The listener works.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

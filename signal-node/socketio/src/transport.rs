@@ -1,0 +1,104 @@
+//! The transport of an Engine.IO session: WebSocket or long-polling. The session works the same
+//! over both.
+
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use crate::polling::PollingTransport;
+use crate::protocol::{CloseReason, Frame};
+use crate::websocket::WebSocketTransport;
+
+/// Transport of one session.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// Frames of a WebSocket.
+    WebSocket(WebSocketTransport),
+    /// Bodies of HTTP requests and responses.
+    Polling(PollingTransport),
+}
+
+impl Transport {
+    /// Returns the next packet from the client: text, or a binary message. Cancel-safe.
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+        match self {
+            Self::WebSocket(socket) => socket.poll_recv(cx),
+            Self::Polling(polling) => {
+                let received = polling.poll_recv(cx);
+                // Packets that were posted before the upgrade come first. No other wake-up follows
+                // after the last of them is read, so the upgrade is checked here.
+                if received.is_pending() && self.upgrade() { self.poll_recv(cx) } else { received }
+            }
+        }
+    }
+
+    /// Sets the time until which the client must answer its ping; `None` after it has answered.
+    pub(crate) fn set_pong_deadline(&mut self, deadline: Option<Instant>) {
+        match self {
+            // The session's own timer decides, after it has read everything that arrived.
+            Self::WebSocket(_) => {}
+            Self::Polling(polling) => polling.set_pong_deadline(deadline),
+        }
+    }
+
+    /// Returns whether the transport accepts more frames now. Otherwise they stay in the send
+    /// queue, where a newer message can still replace them.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::WebSocket(socket) => socket.is_ready(),
+            Self::Polling(polling) => polling.is_ready(),
+        }
+    }
+
+    /// Queues frames to send.
+    pub(crate) fn queue(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        match self {
+            Self::WebSocket(socket) => socket.queue(frames),
+            Self::Polling(polling) => polling.queue(frames),
+        }
+    }
+
+    /// Returns whether all queued frames are sent.
+    pub(crate) fn is_flushed(&self) -> bool {
+        match self {
+            Self::WebSocket(socket) => socket.is_flushed(),
+            Self::Polling(polling) => polling.is_flushed(),
+        }
+    }
+
+    /// Sends queued frames until the transport blocks.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        match self {
+            Self::WebSocket(socket) => socket.poll_flush(cx),
+            Self::Polling(polling) => polling.poll_flush(cx),
+        }
+    }
+
+    /// Moves a long-polling session to its WebSocket, if the client has finished an upgrade.
+    pub(crate) fn upgrade(&mut self) -> bool {
+        let Self::Polling(polling) = self else { return false };
+        let Some(socket) = polling.take_upgrade() else { return false };
+        *self = Self::WebSocket(socket);
+        true
+    }
+
+    /// Returns the possible upgrades, as JSON for the open packet.
+    pub(crate) fn upgrades(&self) -> &'static str {
+        match self {
+            Self::WebSocket(_) => "[]",
+            Self::Polling(_) => r#"["websocket"]"#,
+        }
+    }
+
+    /// Sends the queued frames, tells the client the reason, and closes. The caller bounds the
+    /// time.
+    pub(crate) async fn close(self, reason: CloseReason) {
+        match self {
+            Self::WebSocket(socket) => socket.close(reason).await,
+            Self::Polling(polling) => polling.close(reason).await,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The server over real sockets, with small applications on it. One binary, so that linking happens
+//! once.
+//!
+//! | file | content |
+//! |---|---|
+//! | `conformance` | the cases of the public Engine.IO v4 and Socket.IO v5 test suites |
+//! | `websocket` | both protocols over WebSocket |
+//! | `polling` | long-polling, and the upgrade to WebSocket |
+//! | `repeats` | repeated requests after a broken connection |
+//! | `handover` | requests that reach another node than the session's |
+//! | `limits` | refused handshakes, and limits that close a socket |
+//! | `support` | servers, clients and applications for these tests |
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod conformance;
+mod handover;
+mod limits;
+mod polling;
+mod repeats;
+mod support;
+mod websocket;

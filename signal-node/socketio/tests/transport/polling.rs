@@ -1,0 +1,250 @@
+//! Long-polling, and the upgrade to WebSocket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::echo::EngineEcho;
+use crate::support::poller::Poller;
+use crate::support::probe::FENCED;
+use crate::support::{Client, Running, TIMEOUT, config, ending, start, start_echo, start_probe};
+use reqwest::StatusCode;
+use switchboard_socketio::{CloseReason, TransportConfig};
+use tokio::time::timeout;
+
+async fn start_engine(config: TransportConfig) -> Running {
+    start(config, Arc::new(EngineEcho)).await
+}
+
+#[tokio::test]
+async fn the_open_packet_offers_the_upgrade() {
+    let running = start_engine(config()).await;
+    let (_poller, open) = Poller::open(&running).await;
+    assert_eq!(open.as_object().unwrap().len(), 5);
+    assert_eq!(open["upgrades"], serde_json::json!(["websocket"]));
+}
+
+#[tokio::test]
+async fn payloads_carry_text_and_binary_packets() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("4hello").await, 200);
+    assert_eq!(poller.payload().await, "4hello");
+    assert_eq!(poller.post("bAQIDBA==").await, 200);
+    assert_eq!(poller.payload().await, "bAQIDBA==");
+    let several = "4one\u{1e}4two é\u{1e}bAQ==";
+    assert_eq!(poller.post(several).await, 200);
+    assert_eq!(poller.payload().await, several, "the echoes of all posted packets come in one payload");
+}
+
+#[tokio::test]
+async fn a_default_socket_io_session_runs_over_polling() {
+    let running = start_echo(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let mut received = poller.payload().await;
+    if !received.contains("42[") {
+        received += &poller.payload().await;
+    }
+    assert!(received.contains("40{\"sid\":\"") && received.contains(r#"42["auth",{}]"#), "{received}");
+    assert_eq!(poller.post(r#"421["message-with-ack",1]"#).await, 200);
+    assert_eq!(poller.payload().await, "431[1]");
+}
+
+#[tokio::test]
+async fn a_polling_session_is_pinged_and_closed_when_the_client_does_not_answer() {
+    let mut config = config();
+    config.timeouts.ping_interval = Duration::from_millis(50);
+    config.timeouts.ping_timeout = Duration::from_millis(100);
+    let running = start_engine(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    for _ in 0..3 {
+        assert_eq!(poller.payload().await, "2");
+        assert_eq!(poller.post("3").await, 200);
+    }
+    assert_eq!(poller.payload().await, "2");
+    assert_eq!(poller.payload().await, "1");
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_second_poll_while_one_hangs_ends_the_session() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let first = poller.hanging().await;
+    assert_eq!(poller.poll().await.0, 400);
+    assert_eq!(first.await.unwrap(), (StatusCode::OK, "1".to_owned()));
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_poll_ends_the_session() {
+    let (running, _probe, mut endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let mut received = String::new();
+    while !received.contains("live") {
+        received += &poller.payload().await;
+    }
+    let hanging = poller.hanging().await;
+    hanging.abort();
+    assert_eq!(ending(&mut endings).await, CloseReason::TransportLost);
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_posted_close_releases_the_hanging_poll_with_a_noop() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let hanging = poller.hanging().await;
+    assert_eq!(poller.post("1").await, 200);
+    assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "6".to_owned()));
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn a_malformed_payload_ends_the_session() {
+    let running = start_engine(config()).await;
+    for bad in [&b"abc"[..], b"", b"4a\x1e", b"\xff\xfe", b"b!!!"] {
+        let (poller, _) = Poller::open(&running).await;
+        let hanging = poller.hanging().await;
+        assert_eq!(poller.post(bad.to_vec()).await, 400, "{bad:?}");
+        assert_eq!(hanging.await.unwrap().1, "1", "{bad:?}");
+        poller.assert_gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_post_over_the_maximum_payload_is_refused_and_ends_the_session() {
+    let (running, _probe, _endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let hanging = poller.hanging().await;
+    assert_eq!(poller.post("4".repeat(70_000)).await, 413);
+    assert_eq!(hanging.await.unwrap().1, "1");
+}
+
+#[tokio::test]
+async fn an_unknown_session_is_refused_on_every_method_and_transport() {
+    let running = start_engine(config()).await;
+    let (mut poller, _) = Poller::open(&running).await;
+    poller.url = poller.url.replace(&poller.sid, "unknown");
+    poller.sid = "unknown".into();
+    poller.assert_gone().await;
+    assert_eq!(poller.post("4a").await, 400);
+    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+}
+
+#[tokio::test]
+async fn an_upgrade_releases_the_poll_and_the_session_goes_on_over_websocket() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let hanging = poller.hanging().await;
+    let mut socket = poller.dial_upgrade(&running).await;
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "6".to_owned()));
+    // A poll that arrives after the probe must not hang either.
+    assert_eq!(poller.payload().await, "6");
+    socket.send("5").await;
+    socket.send("4hello").await;
+    assert_eq!(socket.text().await, "4hello");
+
+    assert_eq!(poller.poll().await.0, 400);
+    assert_eq!(poller.post("4a").await, 400);
+    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+    socket.send("4still here").await;
+    assert_eq!(socket.text().await, "4still here");
+}
+
+#[tokio::test]
+async fn messages_that_were_not_polled_before_the_upgrade_arrive_after_it() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("4one\u{1e}4two").await, 200);
+    let mut socket = poller.upgrade(&running).await;
+    socket.send("4three").await;
+    for expected in ["4one", "4two", "4three"] {
+        assert_eq!(socket.text().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_leaves_the_session_on_polling() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let mut socket = poller.dial_upgrade(&running).await;
+    // During the probe a second upgrade is refused.
+    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+    socket.send("nonsense").await;
+    socket.closed().await;
+    assert_eq!(poller.post("4hello").await, 200);
+    assert_eq!(poller.payload().await, "4hello");
+    let mut socket = poller.upgrade(&running).await;
+    socket.send("4again").await;
+    assert_eq!(socket.text().await, "4again");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_finishes_during_a_post_takes_effect_right_after_it() {
+    let (running, probe, mut endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let posting = poller.clone();
+    let post = tokio::spawn(async move { posting.post(r#"421["wait"]"#).await });
+    let mut socket = poller.upgrade(&running).await;
+    // The WebSocket belongs to the session now, which is busy.
+    assert_eq!(poller.poll().await.0, 400);
+    socket.send(r#"422["anything"]"#).await;
+    probe.release.notify_one();
+    assert_eq!(post.await.unwrap(), 200);
+    let mut received = String::new();
+    while !received.contains("432") {
+        received += &socket.text().await;
+    }
+    assert!(received.contains("live") && received.contains("431"), "{received}");
+    assert!(endings.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_during_a_probe_ends_the_probe() {
+    let mut config = config();
+    // Longer than the timeout of the test.
+    config.timeouts.http = 10 * TIMEOUT;
+    let (running, _probe, _endings) = start_probe(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    let mut socket = poller.dial_upgrade(&running).await;
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+    running.server.close_all(FENCED);
+    socket.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_poll_when_the_server_disconnects_it_learns_so_by_its_next_poll() {
+    let mut config = config();
+    config.timeouts.close = TIMEOUT;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    assert_eq!(poller.post(r#"42["kick"]"#).await, 200);
+    assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
+    let told = poller.payload().await;
+    assert!(told.ends_with("41\u{1e}1"), "{told}");
+    poller.assert_gone().await;
+    timeout(TIMEOUT, running.server.drained()).await.expect("every task ends");
+}
+
+#[tokio::test]
+async fn a_hanging_poll_receives_a_close_packet_when_the_server_closes_the_session() {
+    let (running, _probe, mut endings) = start_probe(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    let mut received = String::new();
+    while !received.contains("live") {
+        received += &poller.payload().await;
+    }
+    let hanging = poller.hanging().await;
+    running.server.close_all(FENCED);
+    assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "1".to_owned()));
+    assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
+    timeout(TIMEOUT, running.server.drained()).await.expect("every task ends");
+}

@@ -1,0 +1,86 @@
+//! An application whose events control it, and which reports each session's close reason to the
+//! test.
+
+use std::sync::Arc;
+
+use switchboard_socketio::send_queue::{Message, SendQueue};
+use switchboard_socketio::{
+    Application, CloseReason, ConnectError, ConnectRequest, Connected, DisconnectReason, Event, Namespace,
+};
+use tokio::sync::{Notify, mpsc};
+
+pub(crate) const FENCED: DisconnectReason = DisconnectReason::new("fenced", 4001);
+
+pub(crate) struct Probe {
+    ended: mpsc::UnboundedSender<CloseReason>,
+    /// Ends the event `wait`.
+    pub(crate) release: Arc<Notify>,
+}
+
+impl Probe {
+    pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<CloseReason>) {
+        let (ended, endings) = mpsc::unbounded_channel();
+        (Arc::new(Self { ended, release: Arc::default() }), endings)
+    }
+}
+
+impl Application for Probe {
+    type Session = SendQueue;
+
+    fn serves(&self, _: &str) -> bool {
+        true
+    }
+
+    async fn connect(&self, request: ConnectRequest) -> Result<Connected<SendQueue>, ConnectError> {
+        if let Some(auth) = &request.auth
+            && auth.get().contains("refuse")
+        {
+            return Err(ConnectError::coded("Who are you", "TOKEN_INVALID"));
+        }
+        // Queued before the reply exists, but must be sent after it.
+        request.send_queue.send(event("live")).map_err(|_| ConnectError::invalid_namespace())?;
+        tokio::task::yield_now().await;
+        let first = match &request.auth {
+            Some(auth) if auth.get().contains("pid") => vec![event("missed-1"), event("missed-2")],
+            _ => Vec::new(),
+        };
+        Ok(Connected { session: request.send_queue, sid: "s1".into(), pid: Some("p1".into()), first })
+    }
+
+    async fn event(&self, send_queue: &mut SendQueue, received: Event) {
+        match received.name() {
+            "panic" => panic!("as asked"),
+            "wait" => self.release.notified().await,
+            "fill" => {
+                while send_queue
+                    .send(Message::event(&Namespace::default(), "filler", &format!("\"{}\"", "x".repeat(10_000))))
+                    .is_ok()
+                {}
+            }
+            "close" => send_queue.close(FENCED),
+            "kick" => send_queue.disconnect(FENCED),
+            "typing" => {
+                for n in 0..5 {
+                    let message = Message::event(&Namespace::default(), "typing", &n.to_string());
+                    assert!(send_queue.send(message.superseding(Some("typing"))).is_ok());
+                }
+            }
+            _ => {}
+        }
+        if let Some(id) = received.ack() {
+            let _closing = send_queue.ack(id, "\"done\"");
+        }
+    }
+
+    fn tick(&self, _: &mut SendQueue) -> Option<Message> {
+        Some(event("tick"))
+    }
+
+    async fn closed(&self, _: SendQueue, reason: CloseReason) {
+        let _the_test_has_seen_enough = self.ended.send(reason);
+    }
+}
+
+fn event(name: &str) -> Message {
+    Message::event(&Namespace::default(), name, "")
+}
