@@ -158,15 +158,15 @@ async fn a_client_that_answers_no_ping_in_time_is_closed_on_both_transports() {
     config.timeouts.ping_timeout = Duration::from_millis(1900);
     let whole = config.timeouts.ping_interval + config.timeouts.ping_timeout;
     let running = serve(config).await;
-    let (silent, quiet) = (poller(&running, ENGINE).await, poller(&running, SOCKET).await);
-    let (mut mute, mut dumb) = (websocket(&running, ENGINE).await, websocket(&running, SOCKET).await);
+    let (engine_poller, socket_poller) = (poller(&running, ENGINE).await, poller(&running, SOCKET).await);
+    let (mut engine_client, mut socket_client) = (websocket(&running, ENGINE).await, websocket(&running, SOCKET).await);
     // No request is made until the timeout has passed, to the millisecond: that is the case under
     // test.
     tokio::time::sleep(whole).await;
-    silent.assert_gone().await;
-    quiet.assert_gone().await;
-    mute.closed().await;
-    dumb.closed().await;
+    engine_poller.assert_gone().await;
+    socket_poller.assert_gone().await;
+    engine_client.closed().await;
+    socket_client.closed().await;
 }
 
 #[tokio::test]
