@@ -1,5 +1,6 @@
 //! Coming and going.
 
+use switchboard_core::domain::call_fields::{self, check_line, check_participants};
 use switchboard_core::domain::{Action, Code, Refusal, RoomId};
 use switchboard_core::wire::client_event::{Create, Join};
 
@@ -12,14 +13,10 @@ pub(super) fn create(create: Create, session: &SessionView<'_>) -> Result<Effect
         return Err(Refusal::new(Code::Unauthorized, "Sign in to create a room"));
     }
     if let Some(name) = &create.name {
-        text("name", name, 1..=200)?;
+        check_line("name", name.trim(), &call_fields::TITLE)?;
     }
-    match create.max_participants {
-        Some(seats) if !(2..=500).contains(&seats) => {
-            Err(Refusal::field(Code::ValidationError, "maxParticipants", "must be 2 to 500"))
-        }
-        _ => Ok(Effect::Create(create)),
-    }
+    check_participants(create.max_participants)?;
+    Ok(Effect::Create(create))
 }
 
 /// Whether to ask for a seat; who is let in is for `domain::admission` and the script.
@@ -30,7 +27,7 @@ pub(super) fn join(join: Join, session: &SessionView<'_>) -> Result<Effect, Refu
         return Err(Code::AlreadyInRoom.into());
     }
     if let Some(name) = &join.guest_name {
-        text("guestName", name, 2..=100)?;
+        check_line("guestName", name.trim(), &call_fields::GUEST_NAME)?;
     } else if session.user.is_guest && session.user.name.is_empty() {
         return Err(Refusal::new(Code::Unauthorized, "Sign in, or give a guestName"));
     }
@@ -57,16 +54,4 @@ fn own_room<'a>(room: Option<&RoomId>, session: &SessionView<'a>) -> Result<&'a 
         Some(place) if room.is_none_or(|room| *room == place.room) => Ok(place),
         _ => Err(Code::NotInRoom.into()),
     }
-}
-
-/// A text of a person's, to be shown to others.
-fn text(field: &'static str, value: &str, length: std::ops::RangeInclusive<usize>) -> Result<(), Refusal> {
-    if !length.contains(&value.trim().chars().count()) {
-        let rule = format!("must be {} to {} characters", length.start(), length.end());
-        return Err(Refusal::field(Code::ValidationError, field, rule));
-    }
-    if value.chars().any(char::is_control) {
-        return Err(Refusal::field(Code::ValidationError, field, "must not hold control characters"));
-    }
-    Ok(())
 }

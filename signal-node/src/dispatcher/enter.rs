@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use switchboard_calls::{CallError, Candidate, FoundCall, JoinAccess, RecordRead};
+use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
@@ -22,8 +23,6 @@ use switchboard_socketio::send_queue::Message;
 
 /// How often admission is decided again when the room changed meanwhile.
 const TRIES: u32 = 5;
-/// Seats of a room whose creator named no number.
-const SEATS: u32 = 100;
 
 impl Dispatcher {
     /// `room:create`
@@ -49,7 +48,7 @@ impl Dispatcher {
             host: session.user.id.clone(),
             call_type: if create.is_private { CallType::Private } else { CallType::Public },
             settings: CallSettings::default(),
-            max_participants: create.max_participants.unwrap_or(SEATS),
+            max_participants: create.max_participants.unwrap_or(PARTICIPANTS_DEFAULT),
             locked: false,
             passcode_hash: None,
             invited: Vec::new(),

@@ -1,32 +1,32 @@
-//! A call's status and type, and how a call may go from one status to the next.
-
+//! The status and the type of a call, and the legal transitions between statuses.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why a call ended that had a date and nobody came to: it is cancelled, not ended.
+/// Reason for ending a scheduled call that no participant joined. Such a call becomes cancelled,
+/// not ended.
 pub const NEVER_OPENED: &str = "never_opened";
 
-/// Where a call is in its life.
+/// Status of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallStatus {
-    /// Has a date; nobody has connected yet.
+    /// The call has a date, and no participant has joined yet.
     Scheduled,
-    /// Open; nobody has connected yet.
+    /// The call has no date, and no participant has joined yet.
     Waiting,
-    /// Somebody has connected.
+    /// A participant has joined.
     Live,
-    /// Over.
+    /// The call is over.
     Ended,
-    /// Called off before anybody connected.
+    /// The call was cancelled before a participant joined.
     Cancelled,
 }
 
 impl CallStatus {
-    /// All of them.
+    /// Every status.
     pub const ALL: [Self; 5] = [Self::Scheduled, Self::Waiting, Self::Live, Self::Ended, Self::Cancelled];
 
-    /// As on the wire and in the records.
+    /// Returns the name on the wire and in the records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,10 +38,12 @@ impl CallStatus {
         }
     }
 
-    /// The table of legal transitions; every update of a record is filtered by it.
+    /// Returns whether a call may change from this status to `next`. Every update of a record is
+    /// filtered by this table.
     ///
-    /// A date given or taken away before anybody came moves a call between `scheduled` and `waiting`. The first participant makes it
-    /// `live`. What is over stays so.
+    /// Setting or removing the date moves a call between `scheduled` and `waiting` before the first
+    /// participant joins. The first participant makes the call `live`. A call that is over stays
+    /// over.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         match self {
@@ -52,28 +54,34 @@ impl CallStatus {
         }
     }
 
-    /// The statuses that may become this one.
+    /// Returns the statuses that may change to this one.
     pub fn predecessors(self) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |status| status.may_become(self))
     }
 
-    /// Whether nobody can join any more.
+    /// Returns whether the call is over, so that joining is impossible.
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Ended | Self::Cancelled)
     }
 }
 
-/// Who may join a call.
+/// Type of a call: the users who may join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallType {
-    /// Anybody with the link, guests too.
+    /// Every user and guest with the link.
     Public,
-    /// Signed-in users with the link.
+    /// Every signed-in user with the link.
     Private,
-    /// The host and those invited.
+    /// The host and users who are invited by name.
     InvitedOnly,
+}
+
+impl CallType {
+    /// Every type with its name on the wire and in the records.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("public", Self::Public), ("private", Self::Private), ("invited_only", Self::InvitedOnly)];
 }
 
 #[cfg(test)]
@@ -82,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_goes_through_its_life_in_one_direction() {
+    fn a_call_changes_its_status_only_along_legal_transitions() {
         let legal = [
             (Scheduled, Waiting),
             (Scheduled, Live),
@@ -98,10 +106,17 @@ mod tests {
             for to in CallStatus::ALL {
                 assert_eq!(from.may_become(to), legal.contains(&(from, to)), "{from:?} -> {to:?}");
             }
-            let nowhere = CallStatus::ALL.iter().all(|to| !from.may_become(*to));
-            assert_eq!(from.is_over(), nowhere, "{from:?}");
+            let is_final = CallStatus::ALL.iter().all(|to| !from.may_become(*to));
+            assert_eq!(from.is_over(), is_final, "{from:?}");
             assert_eq!(serde_json::to_value(from).unwrap(), from.as_str());
         }
         assert_eq!(Live.predecessors().collect::<Vec<_>>(), [Scheduled, Waiting]);
+    }
+
+    #[test]
+    fn the_names_of_types_are_those_of_their_json() {
+        for (name, call_type) in CallType::NAMES {
+            assert_eq!(serde_json::to_value(call_type).unwrap(), name);
+        }
     }
 }

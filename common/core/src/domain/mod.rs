@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod call;
 pub mod call_edit;
+pub mod call_fields;
 pub mod disconnect;
 pub mod grant;
 pub mod ids;
@@ -25,5 +26,5 @@ pub use participant::{ConnectionState, MediaKind, MediaState, Participant, Publi
 pub use rate::{Rate, Spent};
 pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
-pub use settings::{CallSettings, SettingsChange};
+pub use settings::{CallSettings, SettingInfo, SettingsChange};
 pub use time::Timestamp;

@@ -1,43 +1,45 @@
-//! What a room knows of its call. The store writes it, and a call's record yields it: it belongs to neither.
+//! The part of a call that its room knows. `rooms` stores it and `records` derives it from a
+//! record, so it belongs to neither.
 
 use serde::{Deserialize, Serialize};
 
 use super::{CallId, CallSettings, CallType, Entrance, UserId};
 
-/// What a room knows of its call: field `m` of the room's hash, as JSON. Written by `open` when `mv` is newer. Over
-/// eight fields: it is what the door asks and what a client is told, in one read.
+/// The part of a call that its room knows: field `m` of the room's hash, as JSON. The script `open`
+/// writes it when its version is newer than field `mv`. Over eight fields: one read returns
+/// everything that admission and clients need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomMeta {
-    /// The call's record.
+    /// Id of the call's record.
     pub call_id: CallId,
-    /// The title to show.
+    /// Title.
     pub name: String,
-    /// The user who made the call.
+    /// User who hosts the call.
     pub host: UserId,
-    /// Who may join.
+    /// Users who may join.
     pub call_type: CallType,
-    /// What is allowed.
+    /// Settings.
     pub settings: CallSettings,
-    /// Seats.
+    /// Most participants at the same time.
     pub max_participants: u32,
-    /// Nobody new may join.
+    /// New participants are refused.
     #[serde(default)]
     pub locked: bool,
-    /// PHC string; never leaves the backend.
+    /// Hash of the passcode (PHC string). Never sent to clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passcode_hash: Option<String>,
     /// Users invited by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invited: Vec<UserId>,
-    /// RFC 3339, UTC, milliseconds.
+    /// Time of creation: RFC 3339, UTC, with milliseconds.
     pub created_at: String,
-    /// The record's revision, raised by every update: `mv`.
+    /// Version, raised by every update. Equal to the record's `revision` and to field `mv`.
     pub version: u64,
 }
 
 impl RoomMeta {
-    /// The rules of the call's door.
+    /// Returns the rules of admission.
     #[must_use]
     pub fn entrance(&self) -> Entrance<'_> {
         Entrance {

@@ -1,6 +1,8 @@
-//! A call's settings.
-
-use std::collections::BTreeMap;
+//! The settings of a call.
+//!
+//! `call_settings!` below lists each setting once. The struct, its defaults, the partial change,
+//! the JSON and BSON forms, the JSON schema and the OpenAPI document all follow from that list. To
+//! add a setting, add one entry, then use the field where it takes effect.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,63 +10,112 @@ use serde_json::{Map, Value};
 
 use super::participant::{MediaState, Role};
 
-/// What is allowed and what happens by itself in a call. Field names are as on the wire and in MongoDB, and so is
-/// their number, which is over eight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the wire")]
-pub struct CallSettings {
-    /// Cameras may be on.
-    pub video_enabled: bool,
-    /// Microphones may be on.
-    pub audio_enabled: bool,
-    /// Screens may be shared at all.
-    pub screen_share_enabled: bool,
-    /// There is a chat.
-    pub chat_enabled: bool,
-    /// Who joins late can read what was said before.
-    pub chat_history_enabled: bool,
-    /// What is said is recorded for good.
-    pub chat_recording_enabled: bool,
-    /// A hint for clients.
-    pub noise_reduction_enabled: bool,
-    /// Others than host and moderators may share their screen.
-    pub allow_participant_screen_share: bool,
-    /// Who was muted may unmute without being asked.
-    pub allow_participant_unmute: bool,
-    /// With the waiting room on, guests are let in by themselves.
-    pub auto_admit_guests: bool,
-    /// Who joins waits for host or moderator.
-    pub waiting_room_enabled: bool,
-    /// A hint for clients.
-    pub recording_enabled: bool,
-    /// A hint for clients.
-    pub background_blur_enabled: bool,
+/// One setting, for code that treats all settings alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingInfo {
+    /// Name on the wire and in MongoDB.
+    pub name: &'static str,
+    /// Value when a document or a request does not name the setting.
+    pub default: bool,
+    /// One sentence about the setting.
+    pub description: &'static str,
 }
 
-impl Default for CallSettings {
-    fn default() -> Self {
-        Self {
-            video_enabled: true,
-            audio_enabled: true,
-            screen_share_enabled: true,
-            chat_enabled: true,
-            chat_history_enabled: true,
-            chat_recording_enabled: false,
-            noise_reduction_enabled: true,
-            allow_participant_screen_share: true,
-            allow_participant_unmute: true,
-            auto_admit_guests: true,
-            waiting_room_enabled: false,
-            recording_enabled: false,
-            background_blur_enabled: false,
+/// Defines [`CallSettings`] and [`SettingsChange`]. An entry is: a doc comment, the field, the name
+/// on the wire and in MongoDB, the default.
+macro_rules! call_settings {
+    ($(#[doc = $doc:literal] $field:ident $name:literal = $default:literal;)*) => {
+        /// Settings of a call. Unknown names are ignored and missing names have their default, so
+        /// that old records and old clients stay valid. Over eight fields: one for each setting.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        #[expect(clippy::struct_excessive_bools, reason = "each setting is a switch of its own on the wire")]
+        pub struct CallSettings {
+            $(#[doc = $doc] #[serde(rename = $name)] pub $field: bool,)*
         }
+
+        impl Default for CallSettings {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl CallSettings {
+            /// Every setting, in the order of the JSON object.
+            pub const ALL: &[SettingInfo] =
+                &[$(SettingInfo { name: $name, default: $default, description: $doc.trim_ascii() },)*];
+        }
+
+        /// Change of some settings; `None` leaves a setting as it is. Over eight fields: one for
+        /// each setting.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct SettingsChange {
+            $(#[doc = $doc] pub $field: Option<bool>,)*
+        }
+
+        impl SettingsChange {
+            /// Reads a change from a JSON object. Unknown names are ignored. Returns `None` when a
+            /// setting is neither `true` nor `false`.
+            #[must_use]
+            pub fn read(fields: &Map<String, Value>) -> Option<Self> {
+                Some(Self { $($field: read_setting(fields, $name)?,)* })
+            }
+
+            /// Returns the name and the new value of each setting that changes.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, bool)> {
+                [$(($name, self.$field),)*].into_iter().filter_map(|(name, value)| Some((name, value?)))
+            }
+
+            /// Returns the settings after the change.
+            #[must_use]
+            pub fn applied_to(&self, settings: &CallSettings) -> CallSettings {
+                CallSettings { $($field: self.$field.unwrap_or(settings.$field),)* }
+            }
+        }
+    };
+}
+
+call_settings! {
+    /// Participants may turn on their cameras.
+    video_enabled "videoEnabled" = true;
+    /// Participants may turn on their microphones.
+    audio_enabled "audioEnabled" = true;
+    /// Screens may be shared.
+    screen_share_enabled "screenShareEnabled" = true;
+    /// Chat is on.
+    chat_enabled "chatEnabled" = true;
+    /// Participants who join later can read earlier chat messages.
+    chat_history_enabled "chatHistoryEnabled" = true;
+    /// Chat messages are stored permanently.
+    chat_recording_enabled "chatRecordingEnabled" = false;
+    /// Hint for clients: reduce background noise.
+    noise_reduction_enabled "noiseReductionEnabled" = true;
+    /// Participants below moderator may share their screens.
+    allow_participant_screen_share "allowParticipantScreenShare" = true;
+    /// A participant whom a moderator muted may unmute without being asked.
+    allow_participant_unmute "allowParticipantUnmute" = true;
+    /// Guests skip the waiting room.
+    auto_admit_guests "autoAdmitGuests" = true;
+    /// New participants wait until the host or a moderator admits them.
+    waiting_room_enabled "waitingRoomEnabled" = false;
+    /// Hint for clients: record the call.
+    recording_enabled "recordingEnabled" = false;
+    /// Hint for clients: blur the background of the camera image.
+    background_blur_enabled "backgroundBlurEnabled" = false;
+}
+
+/// Reads one setting of a change. The outer `None` means an invalid value.
+fn read_setting(fields: &Map<String, Value>, name: &str) -> Option<Option<bool>> {
+    match fields.get(name) {
+        None => Some(None),
+        Some(value) => value.as_bool().map(Some),
     }
 }
 
 impl CallSettings {
-    /// What of its media is on when somebody of this role comes in: what a client is taken to send, as far as the settings let it.
-    /// Host and moderators are exempt.
+    /// Returns the media state of a participant with this role at the moment of joining: the media
+    /// that a client is assumed to send, as far as the settings allow. Host and moderators are
+    /// exempt from the settings.
     #[must_use]
     pub fn media_at_entry(&self, role: Role) -> MediaState {
         let (media, exempt) = (MediaState::default(), role >= Role::Moderator);
@@ -76,42 +127,6 @@ impl CallSettings {
     }
 }
 
-/// Some settings that are to be changed, by their names on the wire; the others stay as they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct SettingsChange(BTreeMap<String, bool>);
-
-impl SettingsChange {
-    /// Reads it; what is no setting is ignored. `None`: a setting that is neither true nor false.
-    #[must_use]
-    pub fn read(fields: &Map<String, Value>) -> Option<Self> {
-        let known = object(&CallSettings::default());
-        let named = fields.iter().filter(|(name, _)| known.contains_key(*name));
-        named.map(|(name, value)| Some((name.clone(), value.as_bool()?))).collect::<Option<_>>().map(Self)
-    }
-
-    /// Each setting and what it is to be.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), *value))
-    }
-
-    /// The settings after the change.
-    #[must_use]
-    pub fn applied_to(&self, settings: &CallSettings) -> CallSettings {
-        let mut fields = object(settings);
-        fields.extend(self.iter().map(|(name, value)| (name.to_owned(), Value::Bool(value))));
-        // Names and types are those of the settings: `read` saw to it.
-        serde_json::from_value(Value::Object(fields)).unwrap_or_else(|_| settings.clone())
-    }
-}
-
-fn object(settings: &CallSettings) -> Map<String, Value> {
-    match serde_json::to_value(settings) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -119,7 +134,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn who_comes_in_has_on_what_the_settings_let_it() {
+    fn a_new_participant_has_the_media_that_the_settings_allow() {
         let strict = CallSettings { video_enabled: false, ..CallSettings::default() };
         let media = strict.media_at_entry(Role::Guest);
         assert!(!media.video_enabled && media.audio_enabled && !media.screen_share_enabled);
@@ -128,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_touches_what_it_names() {
+    fn a_change_sets_only_the_settings_that_it_names() {
         let change = |value: Value| SettingsChange::read(value.as_object().unwrap());
         let some = change(json!({ "chatEnabled": false, "waitingRoomEnabled": true, "unknown": 1 })).unwrap();
         let after = some.applied_to(&CallSettings { recording_enabled: true, ..CallSettings::default() });
@@ -139,7 +154,17 @@ mod tests {
             ..CallSettings::default()
         };
         assert_eq!(after, expected);
+        assert_eq!(some.iter().collect::<Vec<_>>(), [("chatEnabled", false), ("waitingRoomEnabled", true)]);
         assert_eq!(change(json!({ "chatEnabled": "no" })), None);
         assert_eq!(change(json!({ "chatEnabled": null })), None);
+    }
+
+    #[test]
+    fn the_list_of_settings_is_the_json_object_of_the_defaults() {
+        let listed: Map<_, _> = CallSettings::ALL.iter().map(|info| (info.name.into(), info.default.into())).collect();
+        assert_eq!(serde_json::to_value(CallSettings::default()).unwrap(), Value::Object(listed));
+        assert!(CallSettings::ALL.iter().all(|info| info.description.ends_with('.')));
+        let old: CallSettings = serde_json::from_value(json!({ "removedLater": 1, "chatEnabled": false })).unwrap();
+        assert_eq!(old, CallSettings { chat_enabled: false, ..CallSettings::default() });
     }
 }

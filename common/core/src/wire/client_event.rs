@@ -83,7 +83,7 @@ pub struct Create {
     /// Signed-in users only.
     #[serde(default)]
     pub is_private: bool,
-    /// Seats, 2..500.
+    /// Number of participants, within `call_fields::PARTICIPANTS`.
     #[serde(default)]
     pub max_participants: Option<u32>,
 }

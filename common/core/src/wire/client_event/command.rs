@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ClientEvent, fields};
+use crate::domain::call_fields::{self, check_line, check_participants};
 use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange};
 
 /// The characters of a reason that is given to somebody.
@@ -66,11 +67,11 @@ pub enum Command {
 /// `room:update`: what is left out stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomChange {
-    /// The title, 1..200 characters.
+    /// New title, within [`call_fields::TITLE`].
     pub name: Option<String>,
     /// Some of the settings.
     pub settings: SettingsChange,
-    /// Seats, 2..500.
+    /// New number of participants, within [`call_fields::PARTICIPANTS`].
     pub max_participants: Option<u32>,
 }
 
@@ -115,7 +116,7 @@ pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Re
     }
     let Fields { peer_id, all, reason, kind, ban, role, locked } = fields(text)?;
     if let Some(reason) = &reason {
-        line("reason", reason, REASON)?;
+        check_line("reason", reason, &REASON)?;
     }
     let peer = peer_id.ok_or_else(|| missing("peerId"));
     Ok(ClientEvent::Command(match name {
@@ -148,11 +149,9 @@ fn update(text: &str) -> Result<Command, Refusal> {
     }
     let Fields { name, settings, max_participants } = fields(text)?;
     if let Some(name) = &name {
-        line("name", name.trim(), 1..=200)?;
+        check_line("name", name.trim(), &call_fields::TITLE)?;
     }
-    if max_participants.is_some_and(|seats| !(2..=500).contains(&seats)) {
-        return Err(Refusal::field(Code::ValidationError, "maxParticipants", "must be 2 to 500"));
-    }
+    check_participants(max_participants)?;
     let settings = SettingsChange::read(&settings)
         .ok_or_else(|| Refusal::field(Code::ValidationError, "settings", "must be true or false each"))?;
     Ok(Command::Update(RoomChange { name, settings, max_participants }))
@@ -160,18 +159,6 @@ fn update(text: &str) -> Result<Command, Refusal> {
 
 fn missing(field: &'static str) -> Refusal {
     Refusal::field(Code::ValidationError, field, "is missing")
-}
-
-/// A line that others are shown: of this many characters, none of them a control character.
-fn line(field: &'static str, text: &str, length: RangeInclusive<usize>) -> Result<(), Refusal> {
-    if !length.contains(&text.chars().count()) {
-        let rule = format!("must be {} to {} characters", length.start(), length.end());
-        return Err(Refusal::field(Code::ValidationError, field, rule));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(Refusal::field(Code::ValidationError, field, "must not hold control characters"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
