@@ -1,7 +1,8 @@
-//! The operator's side door on `METRICS_PORT`: `/livez`, `/readyz`, `/metrics`.
+//! The admin listener on `METRICS_PORT`: `/livez`, `/readyz`, `/metrics`.
 //!
-//! `/livez` says that the process turns and depends on nothing else: a dependency's trouble must never restart a pod.
-//! `/readyz` says whether new work should come here, with the name of every check that says no.
+//! `/livez` answers as long as the process runs. It depends on nothing else, because a failure of a
+//! dependency must never restart a pod. `/readyz` tells whether the pod accepts new work, and names
+//! every failed check.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,65 +21,66 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Metrics;
 
-/// What a check came to: nothing, or a short reason that may be shown.
-pub type Verdict = Result<(), String>;
+/// Result of a readiness check. The error is a short reason that may be shown publicly.
+pub type CheckResult = Result<(), String>;
 
-type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send + Sync>;
+type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = CheckResult> + Send>> + Send + Sync>;
 
-/// How long one check may take; later is a no.
-const CHECK_DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit of one check. A check that takes longer fails.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The named checks that readiness is made of.
+/// Named readiness checks.
 #[derive(Clone, Default)]
 pub struct Readiness {
     checks: Vec<(&'static str, Probe)>,
 }
 
 impl Readiness {
-    /// No check: always ready.
+    /// Creates a list without checks, which is always ready.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a check; each is asked on every request, all at the same time, for at most 2 s.
+    /// Adds a check. Every request to `/readyz` runs all checks at the same time, each for at most
+    /// 2 s.
     #[must_use]
     pub fn check<F, C>(mut self, name: &'static str, check: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
-        F: Future<Output = Verdict> + Send + 'static,
+        F: Future<Output = CheckResult> + Send + 'static,
     {
         self.checks.push((name, Arc::new(move || Box::pin(check()))));
         self
     }
 
-    /// Asks them all.
-    pub async fn ask(&self) -> Answer {
-        self.ask_within(CHECK_DEADLINE).await
+    /// Runs all checks.
+    pub async fn run(&self) -> ReadinessReport {
+        self.run_within(CHECK_TIMEOUT).await
     }
 
-    async fn ask_within(&self, deadline: Duration) -> Answer {
-        let asked = self.checks.iter().map(|(name, probe)| async {
-            let verdict = tokio::time::timeout(deadline, probe()).await;
-            (*name, verdict.unwrap_or_else(|_| Err("no answer in time".to_owned())))
+    async fn run_within(&self, timeout: Duration) -> ReadinessReport {
+        let checks = self.checks.iter().map(|(name, probe)| async {
+            let result = tokio::time::timeout(timeout, probe()).await;
+            (*name, result.unwrap_or_else(|_| Err("no answer in time".to_owned())))
         });
-        let verdicts = futures_util::future::join_all(asked).await;
-        let ready = verdicts.iter().all(|(_, verdict)| verdict.is_ok());
-        let shown = |verdict: Verdict| verdict.err().unwrap_or_else(|| "ok".to_owned());
-        Answer { ready, checks: verdicts.into_iter().map(|(name, verdict)| (name, shown(verdict))).collect() }
+        let results = futures_util::future::join_all(checks).await;
+        let ready = results.iter().all(|(_, result)| result.is_ok());
+        let text = |result: CheckResult| result.err().unwrap_or_else(|| "ok".to_owned());
+        ReadinessReport { ready, checks: results.into_iter().map(|(name, result)| (name, text(result))).collect() }
     }
 }
 
-/// The body of `/readyz`.
+/// Body of `/readyz`.
 #[derive(Debug, Serialize)]
-pub struct Answer {
-    /// Every check said yes.
+pub struct ReadinessReport {
+    /// Whether every check passed.
     pub ready: bool,
-    /// `ok` or the reason, by name.
+    /// `ok` or the reason of the failure, by name of the check.
     pub checks: BTreeMap<&'static str, String>,
 }
 
-/// The routes.
+/// Creates the routes of the admin listener.
 pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
     const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     Router::new()
@@ -90,15 +92,16 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
-    let answer = readiness.ask().await;
-    let status = if answer.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(answer))
+    let report = readiness.run().await;
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], Json(report))
 }
 
-/// Serves the routes until `stop` is cancelled. It should be the last thing to stop: probes see a draining pod as alive and not ready.
+/// Serves the routes until `stop` is cancelled. The admin listener should stop last, so that probes
+/// see a draining pod as alive and not ready.
 ///
 /// # Errors
-/// The listener failed.
+/// The listener fails.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -108,16 +111,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn readiness_names_every_check_that_says_no_and_a_check_that_hangs_is_a_no() {
+    async fn readiness_names_every_failed_check_and_a_check_without_an_answer_fails() {
         let readiness = Readiness::new()
             .check("good", || async { Ok(()) })
             .check("bad", || async { Err("away".to_owned()) })
             .check("hanging", || async { std::future::pending().await });
-        let answer = readiness.ask_within(Duration::from_millis(1)).await;
-        assert!(!answer.ready);
-        assert_eq!(answer.checks["good"], "ok");
-        assert_eq!(answer.checks["bad"], "away");
-        assert_eq!(answer.checks["hanging"], "no answer in time");
-        assert!(Readiness::new().check("good", || async { Ok(()) }).ask().await.ready);
+        let report = readiness.run_within(Duration::from_millis(1)).await;
+        assert!(!report.ready);
+        assert_eq!(report.checks["good"], "ok");
+        assert_eq!(report.checks["bad"], "away");
+        assert_eq!(report.checks["hanging"], "no answer in time");
+        assert!(Readiness::new().check("good", || async { Ok(()) }).run().await.ready);
     }
 }

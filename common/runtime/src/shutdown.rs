@@ -1,15 +1,16 @@
-//! From a signal to a cancelled token.
+//! Turns termination signals into a cancelled token.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The exit code of a process that a second signal made stop at once: 128 + SIGTERM.
+/// Exit code of a process that a second signal ends at once: 128 + SIGTERM.
 const EXIT_FORCED: i32 = 143;
 
-/// A token that the first SIGTERM or SIGINT cancels; a second one ends the process at once, for an operator who will not wait.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A second signal ends the process at
+/// once, so that an operator need not wait for a clean stop.
 ///
 /// # Errors
-/// The system refused to register a handler.
+/// The system refuses to register a handler.
 pub fn on_signals() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -17,10 +18,10 @@ pub fn on_signals() -> std::io::Result<CancellationToken> {
     let cancelled = token.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping");
+        tracing::info!("stopping on a signal");
         cancelled.cancel();
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::warn!("second signal: stopping at once");
+        tracing::warn!("stopping at once on a second signal");
         std::process::exit(EXIT_FORCED);
     });
     Ok(token)

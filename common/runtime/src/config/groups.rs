@@ -1,4 +1,4 @@
-//! Settings that both binaries have, each group read by one function.
+//! Groups of settings that both services have. One function reads each group.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use switchboard_rooms::rate_limit::PasscodeRates;
 
 use super::Env;
 
-/// Development is lenient about secrets, production is not: `NODE_ENV`.
+/// `NODE_ENV`. It decides how strict the checks of secrets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Defaults let a developer start at once.
+    /// Secrets have defaults.
     Development,
-    /// Missing, default, short or equal secrets refuse to start.
+    /// The process does not start with missing, default, short or equal secrets.
     Production,
 }
 
 impl Mode {
-    /// Reads `NODE_ENV`: `production`, or anything else for development.
+    /// Reads `NODE_ENV`. Every value except `production` means development.
     #[must_use]
     pub fn from_env(env: &Env) -> Self {
         if env.text("NODE_ENV", "development").eq_ignore_ascii_case("production") {
@@ -30,12 +30,12 @@ impl Mode {
     }
 }
 
-/// How logs look.
+/// Format of logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One line for people.
+    /// One readable line for each event.
     Text,
-    /// One JSON object a line.
+    /// One JSON object for each event.
     Json,
 }
 
@@ -44,12 +44,12 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// Text or JSON; JSON by default in production.
     pub format: LogFormat,
-    /// Directives as tracing-subscriber's `EnvFilter` reads them: `info`, `info,signal_node=debug`.
+    /// Directives of tracing-subscriber's `EnvFilter`, such as `info` or `info,signal_node=debug`.
     pub filter: String,
 }
 
 impl LogConfig {
-    /// Reads it.
+    /// Reads the settings.
     pub fn from_env(env: &mut Env, mode: Mode) -> Self {
         let default = if mode == Mode::Production { LogFormat::Json } else { LogFormat::Text };
         let format = env.parsed("LOG_FORMAT", default, "text or json", |text| match text {
@@ -65,7 +65,7 @@ impl LogConfig {
     }
 }
 
-/// What leaves the process besides answers.
+/// Logs and traces.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TelemetryConfig {
     /// Logs.
@@ -75,25 +75,28 @@ pub struct TelemetryConfig {
 }
 
 impl TelemetryConfig {
-    /// Reads both.
+    /// Reads the settings of both.
     pub fn from_env(env: &mut Env, mode: Mode) -> Self {
         Self { log: LogConfig::from_env(env, mode), trace: TraceConfig::from_env(env) }
     }
 }
 
-/// Traces: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER_ARG`, as OpenTelemetry names them.
+/// Traces: `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER_ARG`, which are OpenTelemetry's
+/// names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceConfig {
-    /// Where an OpenTelemetry collector takes OTLP over HTTP: `http://host:4318`. `None`: nothing is traced.
+    /// Address of an OpenTelemetry collector for OTLP over HTTP, such as `http://host:4318`.
+    /// `None`: no traces.
     pub endpoint: Option<String>,
-    /// How many of all rooms are traced, 0 to 1.
+    /// Share of rooms that are traced, 0 to 1.
     pub ratio: f64,
 }
 
 impl TraceConfig {
-    /// Reads it.
+    /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
-        // Spans go to a collector near by, which encrypts on the way out: the exporter is built without TLS.
+        // The exporter is built without TLS, because the collector is expected on the local
+        // network.
         let endpoint = env.parsed("OTEL_EXPORTER_OTLP_ENDPOINT", None, "http://host:port, without TLS", |text| {
             text.starts_with("http://").then(|| Some(text.to_owned()))
         });
@@ -107,24 +110,24 @@ impl TraceConfig {
 /// Redis: `REDIS_URL`, `REDIS_PREFIX`, `PARTITIONS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfig {
-    /// Where it is.
+    /// Address of the server, the cluster or the sentinels.
     pub url: RedisUrl,
-    /// What every key and channel begins with, so that several deployments share a server.
+    /// Prefix of every key and channel, so that several deployments can share a server.
     pub prefix: String,
-    /// How many partitions rooms hash to: the same on every process, for ever.
+    /// Number of partitions that rooms hash to. It must be equal in every process and never change.
     pub partitions: u16,
 }
 
 impl RedisConfig {
-    /// Reads it.
+    /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
-        let local = RedisUrl::parse("redis://127.0.0.1:6379").expect("a scheme, a host and a port are an address");
+        let local = RedisUrl::parse("redis://127.0.0.1:6379").expect("scheme, host and port are a valid address");
         Self {
             url: env.checked("REDIS_URL", local, RedisUrl::parse),
             prefix: env.parsed("REDIS_PREFIX", "sb".to_owned(), "1 to 32 letters, digits, _ or -", |text| {
-                let sound =
+                let valid =
                     text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-                sound.then(|| text.to_owned())
+                valid.then(|| text.to_owned())
             }),
             partitions: env.number("PARTITIONS", 64, 1..=4096),
         }
@@ -134,30 +137,31 @@ impl RedisConfig {
 /// MongoDB: `MONGODB_URI`, `MONGODB_TIMEOUT_MS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MongoConfig {
-    /// The connection string; it may carry a password. Its path names the database, `videocall-db` when it has none.
+    /// Connection string, which may contain a password. Its path names the database; the default is
+    /// `videocall-db`.
     pub uri: Secret,
-    /// How long a request waits for a server before it is told that there is none.
+    /// Time limit for finding a server.
     pub timeout: Duration,
 }
 
 impl MongoConfig {
-    /// Reads it.
+    /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
         let uri = env.url("MONGODB_URI", "mongodb://127.0.0.1:27017/videocall-db", &["mongodb", "mongodb+srv"]);
         Self { uri: Secret::new(uri), timeout: env.millis("MONGODB_TIMEOUT_MS", 2_000, 100..=60_000) }
     }
 }
 
-/// The keys that sign tokens: `JWT_ACCESS_SECRET`, `JWT_REFRESH_SECRET`.
+/// Keys that sign tokens: `JWT_ACCESS_SECRET`, `JWT_REFRESH_SECRET`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretsConfig {
-    /// Signs access, guest and join tokens.
+    /// Key of access, guest and join tokens.
     pub access: Secret,
-    /// Signs refresh tokens.
+    /// Key of refresh tokens.
     pub refresh: Secret,
 }
 
-/// Secrets that stand in documentation and examples: whoever reads them could sign tokens.
+/// Secrets from documentation and examples. They are public, so any reader could sign tokens.
 const KNOWN_SECRETS: [&str; 6] = [
     DEV_ACCESS_SECRET,
     DEV_REFRESH_SECRET,
@@ -168,11 +172,12 @@ const KNOWN_SECRETS: [&str; 6] = [
 ];
 const DEV_ACCESS_SECRET: &str = "switchboard-development-access-secret";
 const DEV_REFRESH_SECRET: &str = "switchboard-development-refresh-secret";
-/// HS256 wants a key as long as its hash (RFC 7518, 3.2).
+/// Shortest key, in bytes: HS256 needs a key as long as its hash (RFC 7518, section 3.2).
 const SECRET_MIN_BYTES: usize = 32;
 
 impl SecretsConfig {
-    /// Reads them; in production each must be set, unknown to the world, at least 32 bytes long, and the two different.
+    /// Reads the keys. In production each must be set, not be a documented default, have at least
+    /// 32 bytes, and differ from the other.
     pub fn from_env(env: &mut Env, mode: Mode) -> Self {
         let access = Self::one(env, mode, "JWT_ACCESS_SECRET", DEV_ACCESS_SECRET);
         let refresh = Self::one(env, mode, "JWT_REFRESH_SECRET", DEV_REFRESH_SECRET);
@@ -198,30 +203,30 @@ impl SecretsConfig {
     }
 }
 
-/// Which web origins may call: `ALLOWED_ORIGINS`, `FRONTEND_URL`.
+/// Web origins that may call: `ALLOWED_ORIGINS`, `FRONTEND_URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginsConfig {
-    /// Any origin: the list was `*`.
+    /// Whether every origin may call, because the list is `*`.
     pub any: bool,
     /// Origins as browsers send them: scheme, host and port without a path, in lower case.
     pub list: Vec<String>,
-    /// Where the page is: links to calls begin with it. Without a slash at the end.
+    /// Address of the web page, without a slash at the end. Links to calls begin with it.
     pub frontend: String,
 }
 
 impl OriginsConfig {
-    /// Reads it. The frontend's own origin is always on the list.
+    /// Reads the settings. The list always contains the origin of the web page.
     pub fn from_env(env: &mut Env) -> Self {
         const SCHEMES: [&str; 2] = ["http", "https"];
         let frontend = env.url("FRONTEND_URL", "http://localhost:8080", &SCHEMES).trim_end_matches('/').to_owned();
         let mut any = false;
         let mut list = vec![origin_of(&frontend)];
         for entry in env.list("ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:8080") {
-            let sound =
+            let valid =
                 entry.split_once("://").is_some_and(|(scheme, host)| SCHEMES.contains(&scheme) && !host.is_empty());
             if entry == "*" {
                 any = true;
-            } else if !sound {
+            } else if !valid {
                 env.reject("ALLOWED_ORIGINS", "must be * or a list of origins such as https://example.org");
             } else if !list.contains(&origin_of(&entry)) {
                 list.push(origin_of(&entry));
@@ -230,7 +235,8 @@ impl OriginsConfig {
         Self { any, list, frontend }
     }
 
-    /// Whether a request with this `Origin` header to this `Host` may pass: listed, or the page's own origin.
+    /// Returns whether a request with these headers `Origin` and `Host` is allowed: its origin is
+    /// listed, or is the origin of the service itself.
     #[must_use]
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         let own =
@@ -239,35 +245,37 @@ impl OriginsConfig {
     }
 }
 
-/// An address without its path.
+/// Returns an address without its path, in lower case.
 fn origin_of(address: &str) -> String {
     let end = address.find("://").map_or(0, |at| at + 3);
     let path = address[end..].find('/').map_or(address.len(), |at| end + at);
     address[..path].to_ascii_lowercase()
 }
 
-/// The STUN server of the Node service.
+/// Default STUN server, as in the Node service.
 pub const ICE_DEFAULT_STUN: &str = "stun:stun.l.google.com:19302";
 
-/// STUN and TURN: `STUN_SERVER`, `TURN_SERVER_URL`, `TURN_SERVER_USERNAME`, `TURN_SERVER_CREDENTIAL`, `TURN_SECRET`, `TURN_TTL`.
+/// STUN and TURN: `STUN_SERVER`, `TURN_SERVER_URL`, `TURN_SERVER_USERNAME`,
+/// `TURN_SERVER_CREDENTIAL`, `TURN_SECRET`, `TURN_TTL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceSettings {
-    /// `stun:host:port`; `none` for none.
+    /// Addresses of STUN servers, such as `stun:host:port`. The setting `none` means none.
     pub stun: Vec<String>,
-    /// `turn:` and `turns:` addresses.
+    /// Addresses of TURN servers, with scheme `turn:` or `turns:`.
     pub turn: Vec<String>,
-    /// For a TURN server with fixed credentials.
+    /// User name for a TURN server with fixed credentials.
     pub username: Option<String>,
-    /// For a TURN server with fixed credentials.
+    /// Password for a TURN server with fixed credentials.
     pub credential: Option<Secret>,
-    /// coturn's `static-auth-secret`: credentials for each user are derived from it, and expire.
+    /// Secret for expiring credentials, which are derived for each user: coturn's
+    /// `static-auth-secret`.
     pub secret: Option<Secret>,
-    /// How long derived credentials last.
+    /// Lifetime of derived credentials.
     pub ttl: Duration,
 }
 
 impl IceSettings {
-    /// Reads it.
+    /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
         let stun = match env.list("STUN_SERVER", ICE_DEFAULT_STUN) {
             list if list == ["none"] => Vec::new(),
@@ -296,7 +304,7 @@ impl IceSettings {
 }
 
 impl From<&IceSettings> for IceConfig {
-    /// A secret is preferred to fixed credentials: those never expire.
+    /// Prefers the secret over fixed credentials, because fixed credentials never expire.
     fn from(settings: &IceSettings) -> Self {
         let credentials = match (&settings.secret, &settings.username, &settings.credential) {
             (Some(secret), _, _) => TurnCredentials::Secret { secret: secret.expose().to_owned(), ttl: settings.ttl },
@@ -309,7 +317,8 @@ impl From<&IceSettings> for IceConfig {
     }
 }
 
-/// Reads `RATE_PASSCODE_PER_ADDRESS` and `RATE_PASSCODE_PER_CALL`; no rates when limits are off.
+/// Reads `RATE_PASSCODE_PER_ADDRESS` and `RATE_PASSCODE_PER_CALL`. There are no rates if `on` is
+/// false.
 pub fn passcode_rates(env: &mut Env, on: bool) -> PasscodeRates {
     PasscodeRates {
         address: env.rate("RATE_PASSCODE_PER_ADDRESS", "20/60").filter(|_| on),

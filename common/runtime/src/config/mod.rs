@@ -1,8 +1,13 @@
-//! Configuration from environment variables, read once, every mistake reported in one go.
+//! Configuration from environment variables, read once at the start.
 //!
-//! A binary gathers its settings through one [`Env`], then asks it to [`Env::finish`]: all problems come together, so an operator
-//! fixes them in one round. A value is never repeated in an error, since it may be a secret. An empty variable counts as unset,
-//! as in the Node service's `.env` files; variables nobody asks for are ignored.
+//! A binary reads its settings through one [`Env`] and then calls [`Env::finish`], which reports
+//! all errors together, so that an operator can fix them at once. An error never repeats a value,
+//! because the value may be a secret. An empty variable counts as unset, as in the `.env` files of
+//! the Node service. Unknown variables are ignored.
+//!
+//! | file | content |
+//! |---|---|
+//! | `groups` | groups of settings that both services have |
 
 mod groups;
 
@@ -19,15 +24,15 @@ pub use groups::{
 pub use switchboard_core::Secret;
 use switchboard_core::domain::Rate;
 
-/// The exit code of a process that was configured wrongly: EX_USAGE of sysexits.h.
+/// Exit code of a process with an invalid configuration: EX_USAGE of sysexits.h.
 pub const EXIT_CONFIG: u8 = 64;
 
-/// One wrong variable.
+/// Error of one variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The variable's name.
+    /// Name of the variable.
     pub name: String,
-    /// What is wrong with it, without its value.
+    /// Problem, without the value.
     pub problem: String,
 }
 
@@ -37,7 +42,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration; shown as one line for each variable.
+/// All errors of a configuration. Displayed as one line for each error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -53,7 +58,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The variables, and the problems found with them so far.
+/// Environment variables, and the errors found so far.
 #[derive(Debug)]
 pub struct Env {
     variables: HashMap<String, Secret>,
@@ -61,7 +66,7 @@ pub struct Env {
 }
 
 impl Env {
-    /// Over these variables; `std::env::vars()` in a binary, a literal in a test.
+    /// Creates a reader of these variables: `std::env::vars()` in a binary, a literal in a test.
     pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>) -> Self {
         let variables = variables
             .into_iter()
@@ -72,19 +77,20 @@ impl Env {
         Self { variables, errors: Vec::new() }
     }
 
-    /// The variable's text, when it is set.
+    /// Returns the text of a variable, if it is set.
     #[must_use]
     pub fn optional(&self, name: &str) -> Option<String> {
         self.variables.get(name).map(|value| value.expose().to_owned())
     }
 
-    /// The variable's text, or `default`.
+    /// Returns the text of a variable, or `default`.
     #[must_use]
     pub fn text(&self, name: &str, default: &str) -> String {
         self.optional(name).unwrap_or_else(|| default.to_owned())
     }
 
-    /// The variable's text; it is an error that it is not set, and the empty text then.
+    /// Returns the text of a required variable. If it is not set, adds an error and returns an
+    /// empty text.
     pub fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
             self.reject(name, "is not set");
@@ -92,13 +98,14 @@ impl Env {
         })
     }
 
-    /// A secret, when it is set.
+    /// Returns a secret, if it is set.
     #[must_use]
     pub fn secret(&self, name: &str) -> Option<Secret> {
         self.variables.get(name).cloned()
     }
 
-    /// A value that `read` understands, or `default`. `expected` says in words what would be right.
+    /// Returns the value that `read` parses, or `default`. `expected` completes the error message
+    /// "must be ...".
     pub fn parsed<T>(&mut self, name: &str, default: T, expected: &str, read: impl FnOnce(&str) -> Option<T>) -> T {
         let Some(value) = self.variables.get(name) else { return default };
         read(value.expose()).unwrap_or_else(|| {
@@ -107,7 +114,8 @@ impl Env {
         })
     }
 
-    /// A value whose own parser says what is wrong (without repeating the text), or `default`.
+    /// Returns the value that `read` parses, or `default`. The parser's error becomes the message,
+    /// so it must not repeat the text.
     pub fn checked<T, E: fmt::Display>(
         &mut self,
         name: &str,
@@ -124,7 +132,7 @@ impl Env {
         }
     }
 
-    /// A number within `range`, or `default`.
+    /// Returns a number within `range`, or `default`.
     pub fn number<T>(&mut self, name: &str, default: T, range: RangeInclusive<T>) -> T
     where
         T: FromStr + PartialOrd + fmt::Display,
@@ -133,28 +141,29 @@ impl Env {
         self.parsed(name, default, &expected, |text| text.parse().ok().filter(|number| range.contains(number)))
     }
 
-    /// A rate written as `60/30` (requests/seconds), or `default`, written the same way; 0 is none.
+    /// Returns a rate such as `60/30` (requests/seconds), or `default`, written the same way. 0
+    /// means no limit.
     pub fn rate(&mut self, name: &str, default: &str) -> Option<Rate> {
         let expected = "0, or requests/seconds such as 60/30";
         self.parsed(name, Rate::parse(default).flatten(), expected, Rate::parse)
     }
 
-    /// A TCP port (0: the system chooses), or `default`.
+    /// Returns a TCP port, or `default`. With port 0 the system chooses a port.
     pub fn port(&mut self, name: &str, default: u16) -> u16 {
         self.number(name, default, 0..=u16::MAX)
     }
 
-    /// A duration in whole seconds within `range` (seconds), or `default` seconds.
+    /// Returns a duration in whole seconds within `range`, or `default` seconds.
     pub fn seconds(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
         Duration::from_secs(self.number(name, default, range))
     }
 
-    /// A duration in whole milliseconds within `range` (milliseconds), or `default` milliseconds.
+    /// Returns a duration in whole milliseconds within `range`, or `default` milliseconds.
     pub fn millis(&mut self, name: &str, default: u64, range: RangeInclusive<u64>) -> Duration {
         Duration::from_millis(self.number(name, default, range))
     }
 
-    /// `true` or `false` (also `1`, `0`, `yes`, `no`, `on`, `off`), or `default`.
+    /// Returns `true` or `false` (also written `1`, `0`, `yes`, `no`, `on`, `off`), or `default`.
     pub fn flag(&mut self, name: &str, default: bool) -> bool {
         self.parsed(name, default, "true or false", |text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => Some(true),
@@ -163,24 +172,25 @@ impl Env {
         })
     }
 
-    /// The items between commas, without the spaces around them and without empty ones; `default` is written the same way.
+    /// Returns a comma-separated list, without empty items and without spaces around items.
+    /// `default` is written the same way.
     #[must_use]
     pub fn list(&self, name: &str, default: &str) -> Vec<String> {
         let text = self.text(name, default);
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    /// An absolute address with one of these schemes (`http`, `https`, ...), or `default`.
+    /// Returns an absolute address with one of these schemes (such as `https`), or `default`.
     pub fn url(&mut self, name: &str, default: &str, schemes: &[&str]) -> String {
         let expected = format!("an address that begins with {}", schemes.join(":// or ") + "://");
         self.parsed(name, default.to_owned(), &expected, |text| {
             let (scheme, rest) = text.split_once("://")?;
-            let sound = schemes.contains(&scheme) && !rest.is_empty() && !rest.contains(char::is_whitespace);
-            sound.then(|| text.to_owned())
+            let valid = schemes.contains(&scheme) && !rest.is_empty() && !rest.contains(char::is_whitespace);
+            valid.then(|| text.to_owned())
         })
     }
 
-    /// Notes that a variable is wrong: for rules over several of them.
+    /// Adds an error for a variable, for rules over several variables.
     pub fn reject(&mut self, name: &str, problem: impl Into<String>) {
         self.errors.push(ConfigError { name: name.to_owned(), problem: problem.into() });
     }
@@ -188,7 +198,7 @@ impl Env {
     /// Ends the reading.
     ///
     /// # Errors
-    /// Everything that was wrong, in the order in which it was asked for.
+    /// All errors, in the order in which the variables were read.
     pub fn finish(self) -> Result<(), ConfigErrors> {
         if self.errors.is_empty() { Ok(()) } else { Err(ConfigErrors(self.errors)) }
     }

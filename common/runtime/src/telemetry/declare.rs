@@ -1,4 +1,4 @@
-//! Makes metrics known to the recorder before anything happens.
+//! Declares metrics to the metrics recorder at the start.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
@@ -6,14 +6,14 @@ use switchboard_core::metric_catalog::{Kind, Metric, counts, shows};
 
 /// Metrics of every process.
 pub(super) const PROCESS: &[Metric] = &[
-    shows("switchboard_build_info", AsSeen, "1, with program and version"),
-    shows("process_resident_memory_bytes", One, "Resident memory"),
-    counts("process_cpu_seconds_total", AsSeen, "User and system time"),
+    shows("switchboard_build_info", AsSeen, "Always 1; the labels are program and version"),
+    shows("process_resident_memory_bytes", One, "Resident memory in bytes"),
+    counts("process_cpu_seconds_total", AsSeen, "User and system CPU time in seconds"),
     shows("process_open_fds", One, "Open file descriptors"),
     shows("process_threads", One, "Threads"),
 ];
 
-/// Describes the metrics, and makes those whose series are known appear at once.
+/// Describes the metrics. Metrics with known series appear at once, with the value 0.
 pub(super) fn declare(metrics: &'static [Metric]) {
     for metric in metrics {
         describe(metric);
@@ -38,7 +38,7 @@ fn appear(metric: &Metric, label: Option<(&'static str, &'static str)>) {
     match metric.kind {
         Kind::Counter => counter!(metric.name, &labels).increment(0),
         Kind::Gauge => gauge!(metric.name, &labels).increment(0.0),
-        // A histogram that was asked for is shown, with nothing in it.
+        // Creating the histogram is enough to show it, empty.
         Kind::Histogram => drop(histogram!(metric.name, &labels)),
     }
 }

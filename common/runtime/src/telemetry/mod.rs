@@ -1,4 +1,9 @@
-//! Logs, metrics and traces: how they leave the process.
+//! Logs, metrics and traces.
+//!
+//! | file | content |
+//! |---|---|
+//! | `declare` | declares metrics at the start |
+//! | `traces` | exports traces to an OpenTelemetry collector |
 
 mod declare;
 pub mod traces;
@@ -15,33 +20,34 @@ use crate::config::{LogFormat, TelemetryConfig};
 use switchboard_core::metric_catalog::Metric;
 use traces::Traces;
 
-/// What kept telemetry from starting.
+/// Error at the start of telemetry.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// Another logger is installed already.
     #[error("logging: {0}")]
     Logs(#[from] TryInitError),
-    /// The collector's address is of no use.
+    /// The address of the collector is invalid.
     #[error("traces: {0}")]
     Traces(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// Another recorder is installed already, or the buckets are wrong.
+    /// Another metrics recorder is installed already, or the buckets are invalid.
     #[error("metrics: {0}")]
     Metrics(#[from] BuildError),
-    /// No thread can be had.
+    /// The upkeep thread cannot be started.
     #[error("metrics: {0}")]
     Upkeep(#[from] std::io::Error),
 }
 
-/// Upper bounds, in seconds, of every histogram named `..._seconds`: from a Redis script to a request's deadline.
+/// Upper bounds in seconds of every histogram named `..._seconds`: from a Redis script to a
+/// request's time limit.
 const SECONDS: [f64; 15] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// Upper bounds of every other histogram: counts and sizes.
 const COUNTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
-/// Sends logs to standard error, in the format and at the levels asked for, and traces to their collector, if there is one.
+/// Starts logging to standard error, and the export of traces if a collector is configured.
 ///
 /// # Errors
-/// A logger is installed already, or the collector's address is of no use.
+/// A logger is installed already, or the address of the collector is invalid.
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, TelemetryError> {
     let TelemetryConfig { log, trace } = config;
     let (traces, tracer) = Traces::start(trace, service)?;
@@ -53,13 +59,14 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, T
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
     let mut layers = vec![lines.with_filter(filter).boxed()];
-    // None at all without a collector: an empty one in its place has every span made and kept for it.
+    // Add no trace layer without a collector, because even an idle layer makes every span be
+    // recorded.
     layers.extend(tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced).boxed()));
     tracing_subscriber::registry().with(layers).try_init()?;
     Ok(traces)
 }
 
-/// How often values are counted into histograms.
+/// Interval at which recorded values are moved into histogram buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Renders the metrics that the process has recorded.
@@ -69,8 +76,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the recorder that the `metrics` macros write to; `program` and `version` label `switchboard_build_info`, `catalogs` are the
-    /// lists of the crates that the service is made of.
+    /// Installs the recorder of the `metrics` macros. `program` and `version` are labels of
+    /// `switchboard_build_info`. `catalogs` are the lists of metrics of the service's crates.
     ///
     /// # Errors
     /// A recorder is installed already.
@@ -90,13 +97,13 @@ impl Metrics {
         gauge!("switchboard_build_info", "program" => program, "version" => version).set(1.0);
         let metrics = Self { handle };
         let kept = metrics.clone();
-        // For as long as the process lives; what it leaves undone at the end is nobody's loss.
+        // The thread is detached: it runs until the process ends, and its last run does not matter.
         std::thread::Builder::new().name("metrics".to_owned()).spawn(move || kept.keep_up())?;
         Ok(metrics)
     }
 
-    /// Counts what histograms were given into their buckets. Scraping does that too, but a process that nobody scrapes would keep every
-    /// single value.
+    /// Moves recorded values into histogram buckets, without end. A scrape does that as well, but a
+    /// process that is never scraped would keep every value in memory.
     fn keep_up(&self) {
         loop {
             std::thread::sleep(UPKEEP);
@@ -104,7 +111,8 @@ impl Metrics {
         }
     }
 
-    /// The Prometheus text format, with the process's own figures as of now.
+    /// Returns all metrics in the Prometheus text format, with current values of the process
+    /// itself.
     #[must_use]
     pub fn render(&self) -> String {
         if let Some(usage) = ProcessUsage::read() {
@@ -118,7 +126,7 @@ impl Metrics {
     }
 }
 
-/// What the kernel says of this process.
+/// Resource usage of this process, from the kernel.
 #[derive(Clone, Copy, Debug)]
 struct ProcessUsage {
     resident_bytes: f64,
@@ -127,11 +135,11 @@ struct ProcessUsage {
     threads: f64,
 }
 
-/// `utime` and `stime` count in USER_HZ, which Linux fixes at 100 for every architecture that it shows to programs (proc(5)).
+/// Unit of `utime` and `stime`: USER_HZ, which Linux fixes at 100 per second (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl ProcessUsage {
-    /// Reads `/proc/self`; `None` where there is none.
+    /// Reads `/proc/self`. `None` on a system without it.
     fn read() -> Option<Self> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
         let field = |name: &str| -> Option<f64> {
@@ -139,7 +147,8 @@ impl ProcessUsage {
             line.split_whitespace().next()?.parse().ok()
         };
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is the program's name in parentheses and may hold spaces: count from behind it.
+        // Count fields after the program's name, because the name (in parentheses) can contain
+        // spaces.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let user: f64 = fields.next()?.parse().ok()?;
         let system: f64 = fields.next()?.parse().ok()?;
@@ -161,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_tells_its_memory_its_time_and_its_descriptors() {
+    fn process_usage_has_memory_cpu_time_and_descriptors() {
         let usage = ProcessUsage::read().expect("Linux has /proc");
         assert!(usage.resident_bytes > 100_000.0 && usage.open_fds >= 3.0 && usage.threads >= 1.0);
         assert!(usage.cpu_seconds >= 0.0);

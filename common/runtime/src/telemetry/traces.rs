@@ -1,8 +1,10 @@
-//! Traces, off unless a collector is named: a call's way through the api, the nodes and Redis, as OpenTelemetry spans.
+//! Traces: the path of a call through the API, the nodes and Redis, as OpenTelemetry spans. Off
+//! unless a collector is configured.
 //!
-//! A trace's id is made of its room's id. So every pod that has a part in a call adds to the same trace, though nothing is handed on:
-//! not by clients, who could forge it, nor in tokens or envelopes, which would grow. Whether a trace is kept follows from its id as
-//! well, the same everywhere. [`trace_id`] tells an operator what to search for.
+//! The id of a trace is derived from the room's id. So every pod adds to the same trace, and no
+//! trace context is passed on: clients could forge it, and tokens and envelopes would grow. The
+//! sampling decision depends only on the id, so every pod decides alike. [`trace_id`] tells an
+//! operator which id to search for.
 
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
@@ -18,18 +20,19 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::config::TraceConfig;
 use switchboard_core::domain::RoomId;
 
-/// The target of every span that belongs to a trace: logs leave it out, and without a collector nothing of it is made.
+/// Target of every span of a trace. Logs exclude it, and without a collector such spans are
+/// disabled.
 pub const TARGET: &str = "switchboard::trace";
 
-/// Sends what was traced; flushes at the end.
+/// Exporter of traces.
 #[derive(Debug, Default)]
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Starts sending to the collector, if there is one; and where spans go in.
+    /// Starts the export and returns the tracer for spans, if a collector is configured.
     ///
     /// # Errors
-    /// The collector's address is of no use.
+    /// The address of the collector is invalid.
     pub(super) fn start(
         config: &TraceConfig,
         service: &'static str,
@@ -40,7 +43,7 @@ impl Traces {
         let resource = Resource::builder_empty().with_attribute(KeyValue::new("service.name", service)).build();
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
-            // By the trace's id alone, so that every pod decides alike.
+            // Sample by the trace id alone, so that every pod decides alike.
             .with_sampler(Sampler::TraceIdRatioBased(config.ratio))
             .with_resource(resource)
             .build();
@@ -48,20 +51,20 @@ impl Traces {
         Ok((Self(Some(provider)), Some(tracer)))
     }
 
-    /// Sends what is left, within 5 s.
+    /// Sends the remaining spans, within 5 s.
     pub async fn finish(self) {
         if let Some(provider) = self.0 {
-            // It blocks; a collector that does not answer is no reason to fail.
+            // `shutdown` blocks. Its failure is ignored, because the process ends anyway.
             let _sent_or_lost = tokio::task::spawn_blocking(move || provider.shutdown()).await;
         }
     }
 }
 
-/// Makes a span part of its room's trace. Costs nothing when the span is disabled.
+/// Makes a span part of its room's trace. A disabled span costs nothing.
 pub fn follow(span: Span, room: &RoomId) -> Span {
     if !span.is_disabled() {
         let id = trace_id(room);
-        // The common parent of all is nobody's span: viewers show its children at the top.
+        // All spans share a parent that is never sent, so viewers show them as top-level spans.
         let parent = SpanId::from_bytes(id.to_bytes()[..8].try_into().unwrap_or_default());
         let parent = SpanContext::new(id, parent, TraceFlags::SAMPLED, true, TraceState::default());
         let _set_or_not_traced = span.set_parent(Context::new().with_remote_span_context(parent));
@@ -69,7 +72,7 @@ pub fn follow(span: Span, room: &RoomId) -> Span {
     span
 }
 
-/// The id of a room's trace: the first 16 bytes of the SHA-256 of the room's id.
+/// Returns the id of a room's trace: the first 16 bytes of the SHA-256 of the room's id.
 #[must_use]
 pub fn trace_id(room: &RoomId) -> TraceId {
     let digest = Sha256::digest(room.as_str());
