@@ -1,8 +1,8 @@
-//! What the routes work with.
+//! The parts of the service that routes use.
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens};
@@ -12,89 +12,80 @@ use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
 use switchboard_rooms::{Door, Revocations, Rooms, StoreError};
 
+use crate::clock;
 use crate::limits::Limits;
-use crate::routes::Documents;
 
-/// How long a display figure may wait for Redis before the record's own is shown.
-const GLANCE: Duration = Duration::from_millis(500);
+/// Time that a participant count may wait for Redis. After it, the count in the record is shown.
+const PRESENT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An expired token still resumes a seat, and a seat outlives its socket by ten minutes at most: the longest grace that can be set.
-/// This is longer, for a node that does not hear of the revocation at once.
-const RESUMABLE: Duration = Duration::from_secs(3600);
+/// Time that a revocation stays in Redis after the access token has expired, because an expired
+/// token still resumes a seat. A seat outlives its socket by at most 10 minutes (the longest grace
+/// period that can be set); the rest is for a node that learns of the revocation late.
+const REVOCATION_MARGIN: Duration = Duration::from_secs(3600);
 
-/// Handles to everything that routes need; a clone is one reference more.
+/// Shared handle to everything that routes need. A clone costs one reference count.
 #[derive(Clone)]
-pub struct App(Arc<Whole>);
+pub struct App(Arc<Parts>);
 
-struct Whole {
-    parts: Parts,
-    documents: Documents,
-}
-
-/// The parts of an [`App`]. Over eight fields: each is one thing that routes work with.
+/// The parts of an [`App`]. Over eight fields: each is one service that routes use.
 pub struct Parts {
-    /// MongoDB.
+    /// Records in MongoDB.
     pub records: Records,
-    /// Redis.
+    /// Room state in Redis.
     pub rooms: Rooms,
     /// Issues and verifies tokens.
     pub tokens: Tokens,
-    /// Sign-ins that are over before their tokens are.
+    /// Sign-ins that were ended before their tokens expire.
     pub revoked: Revocations,
-    /// Who may look at everything and intervene.
+    /// API keys of operators.
     pub operators: OperatorKeys,
-    /// Guests' addresses, for bans: the nodes' own key.
+    /// Key that hashes guests' addresses for bans; the same key as on the nodes.
     pub addresses: ClusterKey,
     /// Hashes passwords and passcodes.
     pub hasher: Hasher,
-    /// How often clients may ask.
+    /// Rate limits.
     pub limits: Limits,
-    /// STUN and TURN.
+    /// STUN and TURN servers.
     pub ice: IceConfig,
-    /// The page's address, without a slash at the end; links to calls begin with it.
+    /// Address of the web page, without a slash at the end. Links to calls begin with it.
     pub frontend: String,
-    /// When the process began.
+    /// Start of the process.
     pub started: Instant,
 }
 
 impl App {
-    /// Puts the parts together.
+    /// Creates the handle.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Whole { parts, documents: Documents::write() }))
+        Self(Arc::new(parts))
     }
 
-    /// What the API says of itself.
-    #[must_use]
-    pub(crate) fn documents(&self) -> &Documents {
-        &self.0.documents
-    }
-
-    /// The time of the records.
+    /// Returns the current time, for records.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        now()
+        clock::now()
     }
 
-    /// Ends a sign-in everywhere: at once on this pod, on the others and on every node when they next look at the list.
+    /// Revokes one sign-in: at once on this pod, elsewhere when the pod or node next reads the
+    /// list of revocations.
     ///
     /// # Errors
-    /// When Redis is away: it may or may not be known there.
+    /// Redis is unavailable. The revocation may or may not have been stored.
     pub async fn revoke(&self, sign_in: &str) -> Result<(), StoreError> {
         self.revoke_all(&[sign_in.to_owned()]).await
     }
 
-    /// As `revoke`, of several.
+    /// Revokes several sign-ins, as [`App::revoke`] does.
     ///
     /// # Errors
-    /// When Redis is away: some may be known there.
+    /// Redis is unavailable. Some revocations may have been stored.
     pub async fn revoke_all(&self, sign_ins: &[String]) -> Result<(), StoreError> {
-        let keep = self.tokens.lifetimes().access + RESUMABLE;
+        let keep = self.tokens.lifetimes().access + REVOCATION_MARGIN;
         try_join_all(sign_ins.iter().map(|sign_in| self.rooms.revoke(sign_in, keep))).await?;
         self.revoked.refresh(&self.rooms).await.map(drop)
     }
 
-    /// Admission to calls.
+    /// Returns the use case of admission to calls.
     #[must_use]
     pub fn access(&self) -> JoinAccess<'_> {
         let Parts { rooms, records, hasher, limits, .. } = &**self;
@@ -102,21 +93,22 @@ impl App {
         JoinAccess { rooms, records, hasher, limiter, passcode_rates }
     }
 
-    /// Changes of calls.
+    /// Returns the use case of editing calls.
     #[must_use]
     pub fn editor(&self) -> CallEditor<'_> {
         CallEditor { rooms: &self.rooms, records: &self.records }
     }
 
-    /// Where people join a room.
+    /// Returns the address of the web page at which users join a room.
     #[must_use]
     pub fn join_link(&self, room: &RoomId) -> String {
         format!("{}/r/{room}", self.frontend)
     }
 
-    /// How many are in the room, as far as Redis says so quickly; for show, nothing is decided by it.
+    /// Returns the number of participants in a room, or `None` if Redis does not answer in time.
+    /// The number is for display only; no decision depends on it.
     pub async fn present(&self, room: &RoomId) -> Option<u32> {
-        match tokio::time::timeout(GLANCE, self.rooms.door(room)).await {
+        match tokio::time::timeout(PRESENT_TIMEOUT, self.rooms.door(room)).await {
             Ok(Ok(Door::Open { participants, .. })) => Some(participants),
             Ok(Ok(Door::Absent | Door::Ended)) => Some(0),
             Ok(Err(_)) | Err(_) => None,
@@ -124,17 +116,10 @@ impl App {
     }
 }
 
-/// This machine's clock.
-#[must_use]
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
 impl Deref for App {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0.parts
+        &self.0
     }
 }

@@ -1,17 +1,18 @@
-//! What a security review asks for afterwards: who signed in, who failed to, what was revoked. One line each, with the target `audit`, so
-//! that a collector can keep them apart; the request's id stands in the span. No secret, no e-mail, no address.
+//! The audit log: sign-ins, failed sign-ins, revocations. Each event is one log line with the
+//! target `audit`, so that a log collector can separate them. The span carries the request's id. A
+//! line contains no secret, no e-mail address and no network address.
 
 use switchboard_core::domain::UserId;
 
-/// Defines the events with their names.
+/// Defines the events and their names.
 macro_rules! events {
     ($($(#[$doc:meta])* $event:ident $name:literal;)*) => {
-        /// Something that an account's owner may be asked about.
+        /// Security event of an account.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Event { $($(#[$doc])* $event,)* }
 
         impl Event {
-            /// The names, for metrics.
+            /// Names of all events, for metrics.
             pub const NAMES: &[&str] = &[$($name,)*];
 
             const fn name(self) -> &'static str {
@@ -22,27 +23,28 @@ macro_rules! events {
 }
 
 events! {
-    /// An account was opened.
+    /// An account was registered.
     Registered "registered";
-    /// Somebody signed in.
+    /// A user signed in.
     SignedIn "signed_in";
-    /// A password was wrong, or there is no such account; then there is no user to name.
+    /// The password was wrong, or the account does not exist. In the latter case the line names no
+    /// user.
     SignInFailed "sign_in_failed";
-    /// A sign-in was ended by its owner.
+    /// The owner ended a sign-in.
     SignedOut "signed_out";
-    /// A refresh token was used again: its sign-in was ended.
+    /// A refresh token was used twice, so its sign-in was ended.
     RefreshReplayed "refresh_replayed";
-    /// A password was changed; the other sign-ins ended.
+    /// The password was changed and the other sign-ins ended.
     PasswordChanged "password_changed";
-    /// A password was not changed, since the current one was wrong.
+    /// The password was not changed, because the current password was wrong.
     PasswordChangeFailed "password_change_failed";
-    /// An owner ended other sign-ins.
+    /// The owner ended other sign-ins.
     SessionsRevoked "sessions_revoked";
-    /// The e-mail to sign in with was changed.
+    /// The e-mail address was changed.
     EmailChanged "email_changed";
 }
 
-/// Records an event.
+/// Logs and counts an event.
 pub fn record(event: Event, user: Option<&UserId>) {
     let user_id = user.map_or("-", UserId::as_str);
     tracing::info!(target: "audit", event = event.name(), user_id, "security event");

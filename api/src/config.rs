@@ -1,4 +1,4 @@
-//! The api's settings, from the environment.
+//! The settings of the API, from environment variables.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,56 +12,57 @@ use switchboard_runtime::config::{
 use crate::limits::RatesConfig;
 use crate::webhooks::{Endpoint, WebhookOptions};
 
-/// HMAC-SHA256 wants a key as long as its hash.
+/// HMAC-SHA256 needs a key as long as its hash.
 const WEBHOOK_SECRET_MIN_BYTES: usize = 32;
 
-/// Everything that the api can be told. Over eight fields: each is a group or a knob of its own.
+/// All settings of the API. Over eight fields: each is one setting or one group of settings.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
-    /// `API_PORT`: where REST and the page are served.
+    /// `API_PORT`: port of REST and the web page.
     pub port: u16,
-    /// `METRICS_PORT`: where probes and metrics are served.
+    /// `METRICS_PORT`: port of probes and metrics.
     pub metrics_port: u16,
-    /// `BIND_ADDRESS`: the address of both.
+    /// `BIND_ADDRESS`: address that both ports listen on.
     pub bind: std::net::IpAddr,
-    /// Logging.
+    /// Logs and traces.
     pub telemetry: TelemetryConfig,
-    /// Redis.
+    /// Connection to Redis.
     pub redis: RedisConfig,
-    /// MongoDB.
+    /// Connection to MongoDB.
     pub mongo: MongoConfig,
-    /// The keys that sign tokens.
+    /// Keys that sign tokens.
     pub secrets: SecretsConfig,
     /// `ACCESS_TOKEN_TTL`, `REFRESH_TOKEN_TTL`, `GUEST_TOKEN_TTL`, `JOIN_TOKEN_TTL`, in seconds.
     pub lifetimes: Lifetimes,
-    /// Which pages may call.
+    /// Web origins that may call the API.
     pub origins: OriginsConfig,
-    /// How often clients may ask.
+    /// Rate limits.
     pub rates: RatesConfig,
-    /// STUN and TURN.
+    /// STUN and TURN servers.
     pub ice: IceSettings,
-    /// `WEB_DIR`: the folder of the page; none: no page.
+    /// `WEB_DIR`: folder of the web page. `None`: no page is served.
     pub web: Option<PathBuf>,
-    /// `PASSWORD_CONCURRENCY`: how many passwords are hashed at once.
+    /// `PASSWORD_CONCURRENCY`: most passwords that are hashed at the same time.
     pub password_concurrency: usize,
-    /// `REQUEST_TIMEOUT_MS`: after which a request is answered 503.
+    /// `REQUEST_TIMEOUT_MS`: time limit of a request; after it the answer is 503.
     pub deadline: Duration,
-    /// `EMPTY_ROOM_SECONDS`: after which an empty room's call ends.
+    /// `EMPTY_ROOM_SECONDS`: time after which the call of an empty room ends.
     pub empty_after: Duration,
-    /// `UNOPENED_CALL_SECONDS`: how long after its date a call that nobody came to is cancelled.
+    /// `UNOPENED_CALL_SECONDS`: time after its date at which a call without participants is
+    /// cancelled.
     pub unopened_after: Duration,
-    /// `ADMIN_API_KEYS`: who may look at everything and intervene.
+    /// `ADMIN_API_KEYS`: API keys of operators.
     pub operators: OperatorKeys,
-    /// Who is told what happens.
+    /// Webhooks.
     pub webhooks: WebhookConfig,
 }
 
 /// Webhooks: `WEBHOOK_URLS`, `WEBHOOK_SECRET`, `WEBHOOK_TIMEOUT_MS`, `WEBHOOK_GIVE_UP_SECONDS`.
 #[derive(Clone, Debug)]
 pub struct WebhookConfig {
-    /// To whom, and how.
+    /// Endpoints and options of delivery.
     pub options: WebhookOptions,
-    /// Signs what is sent; there when there is an endpoint.
+    /// Key that signs events. Set if there is an endpoint.
     pub secret: Option<Secret>,
 }
 
@@ -88,10 +89,10 @@ impl WebhookConfig {
 }
 
 impl ApiConfig {
-    /// Reads every variable; reports every wrong one.
+    /// Reads every variable.
     ///
     /// # Errors
-    /// All that is wrong, at once.
+    /// One error for each invalid variable.
     pub fn from_env(mut variables: Env) -> Result<Self, ConfigErrors> {
         let env = &mut variables;
         let mode = Mode::from_env(env);
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn webhooks_need_sound_addresses_and_a_long_secret() {
+    fn webhooks_need_valid_addresses_and_a_long_secret() {
         let wrong = |pairs: &[(&'static str, &'static str)]| -> Vec<String> {
             let errors = ApiConfig::from_env(Env::new(pairs.iter().copied())).err();
             errors.map_or_else(Vec::new, |errors| errors.0.into_iter().map(|error| error.name).collect())
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_a_configuration_for_development_and_none_for_production() {
+    fn an_empty_environment_is_valid_for_development_and_invalid_for_production() {
         assert!(ApiConfig::from_env(Env::new([("LOG_LEVEL", "info")])).is_ok());
         let production = Env::new([("NODE_ENV", "production"), ("API_PORT", "x"), ("REQUEST_TIMEOUT_MS", "0")]);
         let names: Vec<_> = ApiConfig::from_env(production).unwrap_err().0.into_iter().map(|e| e.name).collect();

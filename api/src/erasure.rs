@@ -1,7 +1,8 @@
-//! What is left of deleted calls: removed once more, a day after.
+//! Erases the remains of deleted calls, one day after their deletion.
 //!
-//! `DELETE video-calls/:id` removes a call's chat and log at once; facts that were on their way then are written after it, so that none is
-//! ever stuck in an outbox. A day later nothing is on its way. Every pod looks; to remove a thing twice is to remove it.
+//! `DELETE video-calls/:id` removes a call's chat and log at once. Facts that were on their way at
+//! that moment are still written afterwards, so that they do not block their outbox. One day later
+//! no fact is on its way. Every pod sweeps, because erasing twice does no harm.
 
 use std::time::Duration;
 
@@ -9,32 +10,33 @@ use switchboard_core::domain::Timestamp;
 use switchboard_records::Records;
 use tokio_util::sync::CancellationToken;
 
-use crate::recorder::jittered;
+use crate::clock::jittered;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_secs(600);
-/// Longer than a fact of a call can be on its way; shorter than the record of a deleted call stays.
-const SETTLED_MS: i64 = 24 * 3600 * 1000;
-/// Calls handled in one look; the rest wait for the next one.
-const MOST: u32 = 200;
+/// Pause between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
+/// Time between deletion and erasure, in milliseconds: longer than a fact can be on its way, and
+/// shorter than the time that the record of a deleted call is kept.
+const ERASE_AFTER_MS: i64 = 24 * 3600 * 1000;
+/// Most calls in one sweep. Further calls wait for the next sweep.
+const CALLS_MAX: u32 = 200;
 
-/// Looks every ten minutes, until `stop`.
+/// Sweeps every 10 minutes, until `stop` is cancelled.
 pub async fn run(records: Records, now: fn() -> Timestamp, stop: CancellationToken) {
     loop {
-        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(jittered(LOOK)) => {} }
-        tokio::select! { () = stop.cancelled() => return, () = look(&records, now()) => {} }
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(jittered(SWEEP_INTERVAL)) => {} }
+        tokio::select! { () = stop.cancelled() => return, () = sweep(&records, now()) => {} }
     }
 }
 
-/// One look at `now`. What fails is tried again at the next look.
-pub async fn look(records: &Records, now: Timestamp) {
+/// Sweeps once. A call whose erasure failed is tried again in the next sweep.
+pub async fn sweep(records: &Records, now: Timestamp) {
     let erased = async {
-        for call in records.deleted_calls(Timestamp(now.0 - SETTLED_MS), MOST).await? {
+        for call in records.deleted_calls(Timestamp(now.0 - ERASE_AFTER_MS), CALLS_MAX).await? {
             records.erase_call(&call, now).await?;
         }
         Ok::<_, switchboard_records::RecordsError>(())
     };
     if let Err(error) = erased.await {
-        tracing::warn!(%error, "what is left of deleted calls is removed later");
+        tracing::warn!(%error, "erasing deleted calls failed; retrying");
     }
 }

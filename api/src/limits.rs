@@ -1,25 +1,18 @@
-//! How often clients may ask, counted for all pods together: by address, and by account when there is one. Each route has a class with
-//! rates of its own (`docs/OPERATIONS.md`).
+//! Rate limits, counted for all pods together: by client address, and by account if there is one.
+//! Each route belongs to a class with rates of its own (`docs/OPERATIONS.md`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{client_address, network};
-use switchboard_core::domain::Code;
 use switchboard_rooms::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
 use switchboard_rooms::{Rate, Spent};
 use switchboard_runtime::config::{Env, passcode_rates};
 
-use crate::app::App;
-use crate::error::Problem;
-use crate::extract;
-
-/// Headers of the IETF's draft "RateLimit header fields for HTTP", as most clients know them.
+/// Headers of the IETF draft "RateLimit header fields for HTTP", in the form that most clients
+/// know.
 pub const HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
@@ -27,21 +20,23 @@ pub const HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("ratelimit-policy"),
 ];
 
-/// What a route costs us, or what could be guessed through it.
+/// Rate class of a route: by its cost, or by the secret that a caller could guess through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Passwords.
+    /// Checks passwords.
     SignIn,
-    /// Joining calls.
+    /// Joins calls.
     Join,
-    /// Other changes.
+    /// Makes any other change.
     Write,
-    /// Reading.
+    /// Reads.
     Read,
 }
 
 impl Class {
-    const fn name(self) -> &'static str {
+    /// Returns the name of the class in Redis keys and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign_in",
             Self::Join => "join",
@@ -51,34 +46,35 @@ impl Class {
     }
 }
 
-/// The rates of a class; none: no limit.
+/// Rates of one class. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
-    /// For each address, or network of IPv6.
+    /// Rate of one address, or of one IPv6 network.
     pub address: Option<Rate>,
-    /// For each account, guest, or e-mail address that somebody signs in with.
+    /// Rate of one account, one guest, or one e-mail address at a sign-in.
     pub account: Option<Rate>,
 }
 
-/// `RATE_SIGN_IN_PER_ADDRESS`, `RATE_SIGN_IN_PER_ACCOUNT` and so on, each `requests/seconds` or 0; `RATE_LIMITS=false` turns all off.
+/// `RATE_SIGN_IN_PER_ADDRESS`, `RATE_SIGN_IN_PER_ACCOUNT` and so on, each `requests/seconds` or 0.
+/// `RATE_LIMITS=false` turns all limits off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RatesConfig {
-    /// Of [`Class::SignIn`].
+    /// Rates of [`Class::SignIn`].
     pub sign_in: Rates,
-    /// Of [`Class::Join`].
+    /// Rates of [`Class::Join`].
     pub join: Rates,
-    /// Of [`Class::Write`].
+    /// Rates of [`Class::Write`].
     pub write: Rates,
-    /// Of [`Class::Read`].
+    /// Rates of [`Class::Read`].
     pub read: Rates,
-    /// Of tries of one call's passcode.
+    /// Rates of attempts at one call's passcode.
     pub passcode: PasscodeRates,
-    /// `TRUSTED_HOPS`: proxies in front whose `X-Forwarded-For` entry is believed; 0 believes none.
+    /// `TRUSTED_HOPS`: number of proxies whose `X-Forwarded-For` entry is trusted; 0 trusts none.
     pub trusted_hops: usize,
 }
 
 impl RatesConfig {
-    /// Reads it. An address may be that of a whole office, so its rates are generous.
+    /// Reads the settings. Rates per address are generous, because an office can share one address.
     pub fn from_env(env: &mut Env) -> Self {
         let on = env.flag("RATE_LIMITS", true);
         let mut rate = |name, default| env.rate(name, default).filter(|_| on);
@@ -110,92 +106,98 @@ impl RatesConfig {
     }
 }
 
-/// Counts requests and turns away who asks too often.
+/// Counts requests and refuses those above a rate.
 #[derive(Clone, Debug)]
 pub struct Limits {
     limiter: RateLimiter,
     rates: Arc<RatesConfig>,
 }
 
-/// The other end of a request's connection, in the request's extensions.
+/// Address of the other end of a connection, stored in the extensions of its requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+pub struct PeerAddress(pub IpAddr);
 
-/// The address that a request comes from, as an argument of a handler; none when it came over no connection.
+/// State of a rate limit after one request was counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin(pub Option<IpAddr>);
-
-impl FromRequestParts<App> for Origin {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(Self(app.limits.address(&parts.headers, &parts.extensions)))
-    }
-}
-
-/// A count, and the rate that it was held against.
-#[derive(Clone, Copy, Debug)]
-pub struct Counted {
+pub struct RateStatus {
     rate: Rate,
     spent: Spent,
 }
 
+/// A rate was exceeded.
+#[derive(Clone, Copy, Debug)]
+pub struct RateExceeded(pub RateStatus);
+
+impl From<Exceeded> for RateExceeded {
+    fn from(Exceeded { rate, spent }: Exceeded) -> Self {
+        Self(RateStatus { rate, spent })
+    }
+}
+
 impl Limits {
-    /// These rates, counted there.
+    /// Creates limits with these rates; `limiter` keeps the counts.
     #[must_use]
     pub fn new(limiter: RateLimiter, rates: RatesConfig) -> Self {
         Self { limiter, rates: Arc::new(rates) }
     }
 
-    /// Spends one try of an account that the request does not prove to be its own: an e-mail address to sign in with.
+    /// Returns the rates of a class.
+    #[must_use]
+    pub fn rates(&self, class: Class) -> Rates {
+        self.rates.of(class)
+    }
+
+    /// Counts an attempt on an account that the request does not prove to own, such as an e-mail
+    /// address at a sign-in.
     ///
     /// # Errors
-    /// `RATE_LIMIT_EXCEEDED`.
-    pub async fn attempt(&self, class: Class, account: &str) -> Result<(), Problem> {
+    /// The account's rate is exceeded.
+    pub async fn attempt(&self, class: Class, account: &str) -> Result<(), RateExceeded> {
         self.spend(class.name(), account, self.rates.of(class).account).await.map(drop)
     }
 
-    /// Spends one request of `subject` against a rate of the caller's own; `name` is a word of the code's.
+    /// Counts one request of `subject` against `rate`. `name` must be a constant, because it
+    /// becomes part of a Redis key and a metric label.
     ///
     /// # Errors
-    /// `RATE_LIMIT_EXCEEDED`.
+    /// The rate is exceeded.
     pub async fn spend(
         &self,
         name: &'static str,
         subject: &str,
         rate: Option<Rate>,
-    ) -> Result<Option<Counted>, Problem> {
+    ) -> Result<Option<RateStatus>, RateExceeded> {
         let Some(rate) = rate else { return Ok(None) };
         let Some(spent) = self.limiter.spend(name, subject, Some(rate)).await else { return Ok(None) };
-        let counted = Counted { rate, spent };
-        if spent.wait.is_some() { Err(Problem::limited(counted)) } else { Ok(Some(counted)) }
+        let status = RateStatus { rate, spent };
+        if spent.wait.is_some() { Err(RateExceeded(status)) } else { Ok(Some(status)) }
     }
 
-    /// The counter of attempts at passcodes, and its rates.
+    /// Returns the counter of attempts at passcodes, and its rates.
     #[must_use]
     pub fn passcodes(&self) -> (&RateLimiter, PasscodeRates) {
         (&self.limiter, self.rates.passcode)
     }
 
-    fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-        let Peer(peer) = extensions.get::<Peer>()?;
-        Some(network(client_address(
-            headers.get_all("x-forwarded-for").iter().map(http::HeaderValue::as_bytes),
-            *peer,
-            self.rates.trusted_hops,
-        )))
+    /// Returns the client's address: behind trusted proxies the forwarded one. An IPv6 address is
+    /// reduced to its network. `None` when the request came over no connection.
+    #[must_use]
+    pub fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        let PeerAddress(peer) = extensions.get::<PeerAddress>()?;
+        let forwarded = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        Some(network(client_address(forwarded, *peer, self.rates.trusted_hops)))
     }
 }
 
-impl Counted {
-    /// Seconds after which to try again; at least one.
+impl RateStatus {
+    /// Returns the seconds until the next request is allowed; at least 1.
     #[must_use]
     pub fn retry_after(&self) -> u64 {
         self.spent.wait.map_or(0, seconds_up).max(1)
     }
 
-    /// Tells the client how it stands.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    /// Writes the `RateLimit-*` headers.
+    pub fn write(&self, headers: &mut HeaderMap) {
         let Self { rate, spent } = self;
         let period = rate.period.as_secs();
         let values = [
@@ -205,61 +207,19 @@ impl Counted {
             format!("{};w={period}", rate.requests),
         ];
         for (name, value) in HEADERS.into_iter().zip(values) {
-            headers.insert(name, HeaderValue::try_from(value).expect("digits are a header's value"));
+            headers.insert(name, HeaderValue::try_from(value).expect("digits are a valid header value"));
         }
     }
 
-    /// The one of two that leaves less.
-    fn tighter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        one.into_iter().chain(other).min_by_key(|counted| counted.spent.left)
+    /// Returns the one of two limits that has fewer requests left.
+    #[must_use]
+    pub fn tighter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        one.into_iter().chain(other).min_by_key(|status| status.spent.left)
     }
 }
 
-/// The layer of a route of this class.
-pub async fn limit(State((app, class)): State<(App, Class)>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let account = extract::identify(&mut parts, &app).ok().flatten().map(|identity| identity.user.id);
-    let request = Request::from_parts(parts, body);
-    let (limits, rates) = (&app.limits, app.limits.rates.of(class));
-    // Nobody is looked for whom nothing is counted of.
-    let address = rates.address.and_then(|_| limits.address(request.headers(), request.extensions()));
-    let address = address.map(|address| address.to_string());
-    let count = async |subject: Option<&str>, rate| match subject {
-        Some(subject) => limits.spend(class.name(), subject, rate).await,
-        None => Ok(None),
-    };
-    let account = account.as_ref().map(|id| id.as_str());
-    let (by_address, by_account) =
-        tokio::join!(count(address.as_deref(), rates.address), count(account, rates.account));
-    let counted = match (by_address, by_account) {
-        (Ok(one), Ok(other)) => Counted::tighter(one, other),
-        (Err(problem), _) | (_, Err(problem)) => return problem.into_response(),
-    };
-    let mut response = next.run(request).await;
-    // A handler that counted something of its own has said so already.
-    if let Some(counted) = counted
-        && !response.headers().contains_key(&HEADERS[0])
-    {
-        counted.tell(response.headers_mut());
-    }
-    response
-}
-
-fn seconds_up(time: std::time::Duration) -> u64 {
+fn seconds_up(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
-}
-
-// Which refusal a limit is.
-impl Problem {
-    /// Too many attempts at a passcode.
-    pub(crate) fn passcode(Exceeded { rate, spent }: Exceeded) -> Self {
-        Self::limited(Counted { rate, spent })
-    }
-
-    /// Too many requests; the headers say when to come back.
-    fn limited(counted: Counted) -> Self {
-        Self { refusal: Code::RateLimitExceeded.into(), counted: Some(counted) }
-    }
 }
 
 #[cfg(test)]
@@ -269,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_class_has_its_series_before_anybody_is_turned_away() {
+    fn every_class_has_a_metric_series_before_its_first_refusal() {
         for class in [Class::SignIn, Class::Join, Class::Write, Class::Read] {
             assert!(CLASSES.contains(&class.name()), "{}", class.name());
         }

@@ -1,4 +1,4 @@
-//! Wiring and exit code only.
+//! The process: reads the configuration, runs the service, returns the exit code.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,8 @@ use switchboard_runtime::config::{EXIT_CONFIG, Env};
 use switchboard_runtime::{shutdown, telemetry};
 use tokio::net::TcpListener;
 
-/// The libc's own keeps the 19 MiB that each password took, once for each thread that ever checked one.
+/// Allocator. The libc's allocator keeps the 19 MiB of a password check once for each thread that
+/// ever ran one; mimalloc returns them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -24,7 +25,7 @@ async fn main() -> ExitCode {
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "stopped");
+            tracing::error!(error = format!("{error:#}"), "service failed");
             ExitCode::FAILURE
         }
     }

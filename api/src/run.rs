@@ -1,4 +1,4 @@
-//! From a configuration to a service that serves until it is told to stop.
+//! Starts the service from a configuration, and stops it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,31 +16,35 @@ use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, Parts, now};
+use crate::app::{App, Parts};
+use crate::clock::now;
 use crate::config::{ApiConfig, WebhookConfig};
-use crate::lapse::Lapses;
+use crate::http::server;
 use crate::limits::Limits;
 use crate::recorder::{self, RecorderOptions};
-use crate::{HttpOptions, erasure, router, server, webhooks};
+use crate::router::{HttpOptions, router};
+use crate::stale_calls::StaleCalls;
+use crate::{erasure, webhooks};
 
-/// Between tries to reach something that is not there yet.
-const RETRY: Duration = Duration::from_millis(500);
-/// How long requests in progress may take when the process stops.
-const GOODBYE: Duration = Duration::from_secs(10);
+/// Pause between attempts to reach Redis or MongoDB at the start.
+const CONNECT_RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Time limit for requests in progress when the process stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The sockets that the api was given.
+/// Listening sockets of the service.
 #[derive(Debug)]
 pub struct Listeners {
-    /// REST and the page.
+    /// Listener for REST and the web page.
     pub clients: TcpListener,
-    /// Probes and metrics.
+    /// Listener for probes and metrics.
     pub admin: TcpListener,
 }
 
-/// Serves until `stop`. Redis and MongoDB need not be there at the start: the process is alive and not ready until then.
+/// Serves until `stop` is cancelled. If Redis or MongoDB is unavailable at the start, the process
+/// is alive but not ready until both answer.
 ///
 /// # Errors
-/// A setting that only shows to be wrong when it is used, or a listener that fails.
+/// A setting turns out to be invalid when it is used, or a listener fails.
 pub async fn run(
     config: ApiConfig,
     metrics: Metrics,
@@ -53,10 +57,10 @@ pub async fn run(
     let admin = tokio::spawn(admin::serve(listeners.admin, probes, done.clone()));
     let served = tokio::select! {
         served = serve(&config, listeners.clients, ready, started, stop.clone()) => served,
-        () = late(&stop) => Ok(()),
+        () = stop_timeout(&stop) => Ok(()),
     };
     done.cancel();
-    admin.await.context("the admin listener")??;
+    admin.await.context("admin listener")??;
     served
 }
 
@@ -73,20 +77,20 @@ async fn serve(
         rooms = rooms(config) => rooms?,
         () = stop.cancelled() => return Ok(()),
     };
-    let indexes = tokio::spawn(make_indexes(records.clone(), ready));
+    let indexes = tokio::spawn(ensure_indexes(records.clone(), ready));
     let WebhookConfig { options, secret } = config.webhooks.clone();
-    let told = options.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-    let recording = RecorderOptions { webhooks: told, ..RecorderOptions::default() };
+    let endpoints = options.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    let recording = RecorderOptions { webhooks: endpoints, ..RecorderOptions::default() };
     let recorder = tokio::spawn(recorder::run(rooms.clone(), records.clone(), recording, stop.clone()));
-    let telling = secret.map(|secret| {
+    let webhooks = secret.map(|secret| {
         let key = WebhookKey::new(secret.expose());
         tokio::spawn(webhooks::run(records.clone(), options, key, stop.clone()))
     });
-    let lapses = Lapses::new(rooms.clone(), records.clone(), config.unopened_after).run(now, stop.clone());
-    let lapses = tokio::spawn(lapses);
-    let erasing = tokio::spawn(erasure::run(records.clone(), now, stop.clone()));
+    let stale_calls = StaleCalls::new(rooms.clone(), records.clone(), config.unopened_after).run(now, stop.clone());
+    let stale_calls = tokio::spawn(stale_calls);
+    let erasure = tokio::spawn(erasure::run(records.clone(), now, stop.clone()));
     let revoked = Revocations::default();
-    let following = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
+    let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let app = App::new(Parts {
         records,
         limits: Limits::new(RateLimiter::new(rooms.clone()), config.rates),
@@ -105,16 +109,16 @@ async fn serve(
     tracing::info!("serving");
     server::serve(listener, router(app, options), stop).await;
     indexes.abort();
-    if let Some(telling) = telling {
-        telling.await.context("the webhooks")?;
+    if let Some(webhooks) = webhooks {
+        webhooks.await.context("webhooks")?;
     }
-    lapses.await.context("the look for calls that nobody came to")?;
-    erasing.await.context("the look for what is left of deleted calls")?;
-    following.await.context("the list of revoked sign-ins")?;
-    recorder.await.context("the recorder")
+    stale_calls.await.context("sweep of stale calls")?;
+    erasure.await.context("erasure of deleted calls")?;
+    revocations.await.context("reader of revocations")?;
+    recorder.await.context("recorder")
 }
 
-/// Connects to Redis, however long that takes.
+/// Connects to Redis. Retries without end while Redis is unavailable.
 async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
     let options = RoomOptions {
         prefix: config.redis.prefix.clone(),
@@ -122,43 +126,45 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
         empty_after: config.empty_after,
         ..RoomOptions::default()
     };
-    // An id of its own, never registered: nobody is seated through the api.
-    let node = NodeId::parse(&format!("api-{}", random_id())).context("the id of this process")?;
+    // The id is never registered as a node, because no participant is seated through the api.
+    let node = NodeId::parse(&format!("api-{}", random_id())).context("id of this process")?;
     loop {
         match Rooms::connect(&config.redis.url, options.clone(), node.clone()).await {
             Ok(rooms) => return Ok(rooms),
-            Err(StoreError::Unavailable) => tracing::warn!("redis is not there yet"),
+            Err(StoreError::Unavailable) => tracing::warn!("Redis is unavailable; retrying"),
             Err(error) => return Err(error).context("REDIS_URL"),
         }
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
     }
 }
 
-/// Makes the indexes as soon as MongoDB is there; registering rests on one of them, so the pod is not ready before.
-async fn make_indexes(records: Records, ready: Arc<AtomicBool>) {
+/// Creates the indexes as soon as MongoDB answers. The pod is not ready before, because unique
+/// e-mail addresses depend on an index.
+async fn ensure_indexes(records: Records, ready: Arc<AtomicBool>) {
     while let Err(error) = records.ensure_indexes().await {
-        tracing::warn!(%error, "the indexes could not be made yet");
-        tokio::time::sleep(RETRY).await;
+        tracing::warn!(%error, "creating indexes failed; retrying");
+        tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
     }
     ready.store(true, Ordering::Relaxed);
 }
 
-/// Ready once the indexes are made, and until the process is told to stop. Not a word of Redis or MongoDB after that:
-/// their trouble would take every pod out at the same moment, and with them the answers that tell clients of it.
+/// Returns the readiness check: ready from the creation of the indexes until the process is told to
+/// stop. Later failures of Redis or MongoDB do not count, because they would make every pod unready
+/// at the same moment, and clients would get no coded answer.
 fn readiness(ready: &Arc<AtomicBool>, stop: &CancellationToken) -> Readiness {
     let (ready, stop) = (Arc::clone(ready), stop.clone());
     Readiness::new().check("started", move || {
-        let verdict = match (stop.is_cancelled(), ready.load(Ordering::Relaxed)) {
+        let result = match (stop.is_cancelled(), ready.load(Ordering::Relaxed)) {
             (true, _) => Err("stopping".to_owned()),
             (false, false) => Err("waiting for MongoDB and Redis".to_owned()),
             (false, true) => Ok(()),
         };
-        async move { verdict }
+        async move { result }
     })
 }
 
-/// The moment when waiting for requests in progress ends.
-async fn late(stop: &CancellationToken) {
+/// Waits until requests in progress have had their time after `stop`.
+async fn stop_timeout(stop: &CancellationToken) {
     stop.cancelled().await;
-    tokio::time::sleep(GOODBYE).await;
+    tokio::time::sleep(STOP_TIMEOUT).await;
 }

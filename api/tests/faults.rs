@@ -1,4 +1,5 @@
-//! What the records tell after an api pod and MongoDB were killed, and came back, under two hundred joins and leaves a second.
+//! Records after an API pod and MongoDB were killed and restarted, under 200 joins and leaves a
+//! second.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
@@ -21,45 +22,45 @@ use tokio::sync::watch;
 use support::{BOUND, meta, until, user};
 
 const CALLS: u16 = 20;
-/// Of each call: with all calls, two hundred a second.
+/// Pause between two steps of one call; over all calls it makes 200 steps a second.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Something that a client did, and was told that it is so.
+/// Action of a client that the store has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Deed {
+struct Action {
     kind: &'static str,
     user: Option<String>,
 }
 
-/// A call, and what was done in it.
-struct Story {
+/// Call, and the actions in it.
+struct TrackedCall {
     rooms: Rooms,
     number: u16,
     id: CallId,
     room: RoomId,
     there: Vec<Arc<Seat>>,
     visits: u64,
-    deeds: Vec<Deed>,
+    actions: Vec<Action>,
     peak: usize,
 }
 
-impl Story {
+impl TrackedCall {
     async fn begin(rooms: Rooms, number: u16) -> Self {
-        // Its host is nobody of those who come: nobody's going makes somebody else the host.
+        // The host is not among the participants, so that a leave never transfers the host.
         let meta = meta(number.into(), user(99));
         let room = RoomId::parse(&format!("room-{number}")).unwrap();
         let details = serde_json::to_string(&meta).unwrap();
         assert_eq!(rooms.create(&room, &meta, &details).await.unwrap(), Created::Done);
-        let deeds = vec![Deed { kind: "created", user: None }];
-        Self { rooms, number, id: meta.call_id, room, there: Vec::new(), visits: 0, deeds, peak: 0 }
+        let actions = vec![Action { kind: "created", user: None }];
+        Self { rooms, number, id: meta.call_id, room, there: Vec::new(), visits: 0, actions, peak: 0 }
     }
 
-    /// Somebody comes or goes. Five people, who come again and again, some on two devices.
+    /// Joins or leaves. Five users join repeatedly, some on two devices.
     async fn step(&mut self, number: u64) {
         if self.there.len() > 3 || (number % 3 == 2 && !self.there.is_empty()) {
             let seat = self.there.remove(usize::try_from(number).unwrap() % self.there.len());
             assert_eq!(self.rooms.leave(&seat, "left").await.unwrap(), Left::Done);
-            self.deeds.push(Deed { kind: "left", user: Some(seat.peer.user().to_owned()) });
+            self.actions.push(Action { kind: "left", user: Some(seat.peer.user().to_owned()) });
             return;
         }
         self.visits += 1;
@@ -82,26 +83,27 @@ impl Story {
             Joined::Seated { seat, .. } => self.there.push(seat),
             other => panic!("{other:?}"),
         }
-        self.deeds.push(Deed { kind: "joined", user: Some(user.to_string()) });
+        self.actions.push(Action { kind: "joined", user: Some(user.to_string()) });
         self.peak = self.peak.max(self.there.len());
     }
 
     async fn end(&mut self) {
         assert_eq!(self.rooms.end(&self.room, &self.id, "ended_by_host").await.unwrap(), Ended::Done);
-        let gone = self.there.drain(..).map(|seat| Deed { kind: "left", user: Some(seat.peer.user().to_owned()) });
-        self.deeds.extend(gone);
-        self.deeds.push(Deed { kind: "ended", user: None });
+        let gone = self.there.drain(..).map(|seat| Action { kind: "left", user: Some(seat.peer.user().to_owned()) });
+        self.actions.extend(gone);
+        self.actions.push(Action { kind: "ended", user: None });
     }
 
-    /// The log has every deed once and in order, and the record is the sum of the log.
+    /// Asserts that the log has every action once and in order, and that the record matches the
+    /// log.
     async fn assert_recorded(&self, records: &Records) {
         let events = records.call_events(&self.id).await.unwrap();
         let told = events.iter().map(|event| (event.kind.clone(), event.user.clone())).collect();
-        let done = self.deeds.iter().map(|deed| (deed.kind.to_owned(), deed.user.clone())).collect();
+        let done = self.actions.iter().map(|action| (action.kind.to_owned(), action.user.clone())).collect();
         assert_eq!(without_order_at_the_end(told), without_order_at_the_end(done), "{}", self.room);
 
         let call = records.call(&self.id).await.unwrap().unwrap();
-        let over = self.deeds.last().is_some_and(|deed| deed.kind == "ended");
+        let over = self.actions.last().is_some_and(|action| action.kind == "ended");
         assert_eq!(call.status, if over { CallStatus::Ended } else { CallStatus::Live });
         assert_eq!(usize::try_from(call.peak).unwrap(), self.peak, "{}", self.room);
         let mut sums: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
@@ -134,7 +136,7 @@ impl Story {
     }
 }
 
-/// Who is told off when a call ends is so in no order of its own.
+/// Sorts the leaves at the end of a call, because their order is arbitrary.
 fn without_order_at_the_end(mut events: Vec<(String, Option<String>)>) -> Vec<(String, Option<String>)> {
     if events.last().is_some_and(|last| last.0 == "ended") {
         let end = events.len() - 1;
@@ -144,7 +146,7 @@ fn without_order_at_the_end(mut events: Vec<(String, Option<String>)>) -> Vec<(S
     events
 }
 
-/// An api as a process of its own.
+/// Starts an API in its own process.
 async fn api(name: &str, mongo: &Mongo, redis: &RedisServer, dir: &TempDir) -> Process {
     let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let spec = Spec::new(name, env!("CARGO_BIN_EXE_api"), dir.path())
@@ -175,7 +177,7 @@ async fn waiting(rooms: &Rooms) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_equal_what_clients_did_though_a_pod_and_mongodb_were_killed_meanwhile() {
+async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed() {
     let dir = tempfile::tempdir().unwrap();
     let redis = RedisServer::start().await.unwrap();
     let mut mongo = Mongo::start().await.unwrap();
@@ -189,19 +191,19 @@ async fn records_equal_what_clients_did_though_a_pod_and_mongodb_were_killed_mea
     let records = Records::connect(&mongo.uri("faults"), timeouts).await.unwrap();
 
     let (stop, stopped) = watch::channel(false);
-    let mut stories = Vec::new();
+    let mut calls = Vec::new();
     for number in 0..CALLS {
-        let mut story = Story::begin(rooms.clone(), number).await;
+        let mut call = TrackedCall::begin(rooms.clone(), number).await;
         let stopped = stopped.clone();
-        stories.push(tokio::spawn(async move {
+        calls.push(tokio::spawn(async move {
             let mut ticks = tokio::time::interval(PAUSE);
-            let mut number = u64::from(story.number);
+            let mut number = u64::from(call.number);
             while !*stopped.borrow() {
                 ticks.tick().await;
-                story.step(number).await;
+                call.step(number).await;
                 number += 1;
             }
-            story
+            call
         }));
     }
     let recorded = async || {
@@ -218,24 +220,24 @@ async fn records_equal_what_clients_did_though_a_pod_and_mongodb_were_killed_mea
     mongo.process().kill().unwrap();
     let before = waiting(&rooms).await;
     until("facts to pile up", async || waiting(&rooms).await > before + 200).await;
-    // Before they can take up again: afterwards there may be no pile any more.
+    // Measure before the recorders resume, because afterwards no facts may be waiting.
     let pile = waiting(&rooms).await;
     mongo.restart().await.unwrap();
     first.respawn().unwrap();
     until("the pile to shrink", async || waiting(&rooms).await < pile).await;
     stop.send(true).unwrap();
     let mut done = Vec::new();
-    for story in stories {
-        done.push(story.await.unwrap());
+    for call in calls {
+        done.push(call.await.unwrap());
     }
-    for story in done.iter_mut().step_by(2) {
-        story.end().await;
+    for call in done.iter_mut().step_by(2) {
+        call.end().await;
     }
     until("every fact to be recorded", async || waiting(&rooms).await == 0).await;
-    let deeds: usize = done.iter().map(|story| story.deeds.len()).sum();
-    assert!(deeds > 400, "only {deeds} things were done");
-    for story in &done {
-        story.assert_recorded(&records).await;
+    let actions: usize = done.iter().map(|call| call.actions.len()).sum();
+    assert!(actions > 400, "only {actions} things were done");
+    for call in &done {
+        call.assert_recorded(&records).await;
     }
     assert_eq!(records.dead_facts().await.unwrap(), []);
 }

@@ -1,4 +1,4 @@
-//! The program as an operator meets it: its exit codes, its probes, and how it stops.
+//! The process as an operator sees it: exit codes, probes, clean stop.
 
 #![allow(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
 
@@ -18,7 +18,7 @@ fn api() -> Command {
 }
 
 #[tokio::test]
-async fn wrong_settings_are_all_told_at_once_and_end_it_with_64() {
+async fn all_invalid_settings_are_reported_together_and_the_exit_code_is_64() {
     let secret = "not-to-be-shown";
     let output = api()
         .env("NODE_ENV", "production")
@@ -37,7 +37,7 @@ async fn wrong_settings_are_all_told_at_once_and_end_it_with_64() {
 }
 
 #[tokio::test]
-async fn it_is_ready_once_its_servers_are_there_and_stops_cleanly_when_told_to() {
+async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on_a_signal() {
     let mut mongo = Mongo::start().await.unwrap();
     let redis = RedisServer::start().await.unwrap();
     let uri = mongo.uri("process");

@@ -23,7 +23,7 @@ use support::{meta, until, user};
 
 const PARTITIONS: u16 = 8;
 
-/// Redis, MongoDB, and a node that seats people.
+/// Redis, MongoDB, and a node that seats participants.
 struct Bed {
     redis: RedisServer,
     mongo: Mongo,
@@ -41,12 +41,12 @@ impl Bed {
         }
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
         let records = Records::connect(&mongo.uri("recorder"), timeouts).await.unwrap();
-        // Not bounded by what the test allows an operation: a busy machine may take longer for the first ones.
+        // Create the indexes with default timeouts, because the first operations can be slow.
         until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
         Self { redis, mongo, rooms, records }
     }
 
-    /// A recorder with small batches and a short lease, so that much happens soon.
+    /// Starts a recorder with small batches and a short lease, so that the test is fast.
     async fn recorder(&self) -> (JoinHandle<()>, CancellationToken) {
         let options = RecorderOptions {
             lease: Duration::from_secs(2),
@@ -71,7 +71,7 @@ impl Bed {
         until("every fact to be recorded", async || self.waiting().await == 0).await;
     }
 
-    /// The owners of the partitions, with how many each has.
+    /// Returns the owners of partitions, with the number of partitions of each.
     async fn owners(&self) -> BTreeMap<String, usize> {
         let keys = Keys::new("sb", PARTITIONS);
         let mut owners = BTreeMap::new();
@@ -84,7 +84,7 @@ impl Bed {
         owners
     }
 
-    /// A call in a room of its own, as a socket creates it.
+    /// Creates a call in its own room, as a socket does.
     async fn call(&self, number: u16) -> Call<'_> {
         let meta = meta(number.into(), user(0));
         let room = RoomId::parse(&format!("room-{number}")).unwrap();
@@ -129,7 +129,7 @@ impl Call<'_> {
         assert_eq!(self.bed.rooms.leave(seat, "left").await.unwrap(), Left::Done);
     }
 
-    /// Two come, one of them twice, and the call is ended over the other.
+    /// Two users join, one of them twice; then the call ends while the other is in it.
     async fn whole(&self) {
         let host = self.join(0, 1).await;
         let once = self.join(1, 1).await;
@@ -144,7 +144,7 @@ impl Call<'_> {
         self.bed.records.call_events(&self.id).await.unwrap()
     }
 
-    /// The record and the log tell exactly what `whole` did.
+    /// Asserts that record and log contain exactly the actions of `whole`.
     async fn assert_whole(&self) {
         let events = self.events().await;
         let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
@@ -167,7 +167,7 @@ async fn connect(redis: &RedisServer) -> Rooms {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_call_is_recorded_once_and_in_order_though_one_of_two_recorders_dies_half_way() {
+async fn each_call_is_recorded_once_and_in_order_although_one_of_two_recorders_dies() {
     let bed = Bed::start().await;
     let (first, _) = bed.recorder().await;
     let (second, stop) = bed.recorder().await;
@@ -178,7 +178,8 @@ async fn each_call_is_recorded_once_and_in_order_though_one_of_two_recorders_die
         call.whole().await;
         calls.push(call);
         if number == 20 {
-            // Dropped wherever it is: between a write and its acknowledgement too. Its leases stay until they run out.
+            // Drop the recorder at any point, also between a write and its acknowledgement. Its
+            // leases stay until they expire.
             first.abort();
         }
     }
@@ -186,7 +187,7 @@ async fn each_call_is_recorded_once_and_in_order_though_one_of_two_recorders_die
     for call in &calls {
         call.assert_whole().await;
     }
-    // The leases of the dead one have to run out first: nobody gives those up.
+    // The leases of the dropped recorder must expire first, because it has not released them.
     until("the second to own everything", async || bed.owners().await.into_values().collect::<Vec<_>>() == [8]).await;
     stop.cancel();
     second.await.unwrap();
@@ -198,7 +199,8 @@ async fn a_recorder_that_stops_at_any_moment_leaves_no_lease() {
     let bed = Bed::start().await;
     for round in 0..25 {
         let (recorder, stop) = bed.recorder().await;
-        // Sometimes before it has looked around, sometimes while it takes partitions, later while it works on all of them.
+        // Stop before its first round, while it acquires partitions, or while it records all of
+        // them.
         tokio::time::sleep(Duration::from_millis(2 * round)).await;
         stop.cancel();
         recorder.await.unwrap();
@@ -207,7 +209,7 @@ async fn a_recorder_that_stops_at_any_moment_leaves_no_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn facts_wait_while_mongodb_is_down_and_none_is_lost() {
+async fn facts_wait_while_mongodb_is_unavailable_and_none_is_lost() {
     let mut bed = Bed::start().await;
     let (_recorder, _stop) = bed.recorder().await;
     bed.call(1).await.whole().await;
@@ -228,7 +230,7 @@ async fn facts_wait_while_mongodb_is_down_and_none_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_fact_goes_to_the_dead_facts_and_holds_up_nothing() {
+async fn an_invalid_fact_becomes_a_dead_fact_and_blocks_no_other() {
     let bed = Bed::start().await;
     let call = bed.call(1).await;
     let outbox = Keys::new("sb", PARTITIONS).outbox(bed.rooms.partition_of(&call.room));
@@ -245,7 +247,7 @@ async fn what_is_no_fact_goes_to_the_dead_facts_and_holds_up_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recorders_share_the_partitions_evenly_and_one_takes_over_from_another() {
+async fn recorders_share_partitions_evenly_and_take_over_from_one_that_stops() {
     let bed = Bed::start().await;
     let shares = async || bed.owners().await.into_values().collect::<Vec<_>>();
     let (_first, first_stop) = bed.recorder().await;

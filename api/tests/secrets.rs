@@ -1,7 +1,7 @@
-//! What a running api writes down: a whole story of it, at a level that operators use to look for faults, and none of what is secret in it.
+//! Logs, metrics and refusals of a running API at debug level. They contain no secret.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "of what the tests share, this one needs the wait alone")]
+#[allow(dead_code, reason = "this test needs only `until`")]
 mod support;
 
 use std::path::Path;
@@ -23,11 +23,11 @@ use support::until;
 const PASSWORDS: [&str; 3] = ["correct horse battery", "another horse battery", "a wrong one entirely"];
 const PASSCODES: [&str; 2] = ["open-sesame-7", "shut-sesame-8"];
 const EMAILS: [&str; 2] = ["ann.secret@example.org", "nobody.secret@example.org"];
-/// With its SHA-256, from FIPS 180-2, B.2.
+/// Operator key, with its SHA-256, from FIPS 180-2, B.2.
 const OPERATOR: &str = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
 const OPERATOR_HASH: &str = "act:write:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1";
 const WRONG_KEY: &str = "no-operators-key-at-all";
-/// What is in the configuration: two keys of tokens, that of webhooks, and passwords within addresses.
+/// Secrets of the configuration: two keys of tokens, the key of webhooks, passwords in addresses.
 const CONFIGURED: [&str; 7] = [
     "access-secret-of-at-least-32-bytes",
     "refresh-secret-of-at-least-32-byte",
@@ -40,17 +40,17 @@ const CONFIGURED: [&str; 7] = [
 const CLIENT: &str = "203.0.113.77";
 const SAID: &str = "said among friends";
 
-/// A running api, and all that must not be seen.
-struct Story {
+/// Running API, and the secrets that no output may contain.
+struct Fixture {
     base: String,
     admin: String,
     client: reqwest::Client,
     secrets: Mutex<Vec<String>>,
-    /// Every refusal, as it was answered.
+    /// Bodies of all refusals.
     refusals: Mutex<String>,
 }
 
-impl Story {
+impl Fixture {
     async fn ask(
         &self,
         method: Method,
@@ -67,7 +67,7 @@ impl Story {
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         for field in ["token", "refreshToken", "joinToken"] {
             if let Some(token) = body["data"][field].as_str() {
-                // What signs it stands for the whole: the rest of two tokens may be the same.
+                // Search for the signature only, because other parts of two tokens can be equal.
                 self.secrets.lock().unwrap().push(token.rsplit('.').next().unwrap().to_owned());
             }
         }
@@ -82,7 +82,7 @@ impl Story {
         reqwest::get(format!("{}/metrics", self.admin)).await.unwrap().text().await.unwrap()
     }
 
-    /// None of it in `text`.
+    /// Asserts that `text` contains no secret.
     fn assert_silent(&self, what: &str, text: &str) {
         let held = self.secrets.lock().unwrap();
         let fixed = PASSWORDS.into_iter().chain(PASSCODES).chain(EMAILS).chain(CONFIGURED);
@@ -103,7 +103,7 @@ fn text(data: &Value, field: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logs_metrics_and_refusals_of_a_whole_story_hold_no_secret() {
+async fn logs_metrics_and_refusals_contain_no_secret() {
     let mongo = Mongo::start().await.unwrap();
     let redis = RedisServer::start().await.unwrap();
     let password = format!(">{}", CONFIGURED[3]);
@@ -124,7 +124,7 @@ async fn logs_metrics_and_refusals_of_a_whole_story_hold_no_secret() {
         .env("TURN_SERVER_URL", "turn:turn.test:3478")
         .env("TURN_SECRET", CONFIGURED[6]);
     let mut process = Process::spawn(spec).unwrap();
-    let story = Story {
+    let fixture = Fixture {
         base: format!("http://127.0.0.1:{port}"),
         admin: format!("http://127.0.0.1:{admin}"),
         client: reqwest::Client::new(),
@@ -132,41 +132,40 @@ async fn logs_metrics_and_refusals_of_a_whole_story_hold_no_secret() {
         refusals: Mutex::default(),
     };
     until("the api to be ready", async || {
-        reqwest::get(format!("{}/readyz", story.admin)).await.is_ok_and(|answer| answer.status() == 200)
+        reqwest::get(format!("{}/readyz", fixture.admin)).await.is_ok_and(|answer| answer.status() == 200)
     })
     .await;
-    accounts(&story).await;
-    calls(&story, &redis).await;
+    accounts(&fixture).await;
+    calls(&fixture, &redis).await;
 
-    // What was told has come to an end: the hook that nobody answers was given up, what is no fact was set aside.
+    // Wait for the end of both: the webhook without a receiver is given up, the invalid fact is a
+    // dead fact.
     until("a webhook to be given up and a fact to be set aside", async || {
-        let metrics = story.metrics().await;
+        let metrics = fixture.metrics().await;
         let counted = |name: &str| metrics.lines().any(|line| line.starts_with(name) && !line.ends_with(" 0"));
         counted("switchboard_webhooks_total{outcome=\"given_up\"}") && counted("switchboard_dead_facts_total")
     })
     .await;
-    let metrics = story.metrics().await;
+    let metrics = fixture.metrics().await;
     let exit = process.stop(std::time::Duration::from_secs(30)).await.unwrap();
     assert_eq!(exit.code(), Some(0));
     let log = std::fs::read_to_string(dir.path().join("api.log")).unwrap();
-    // It was written down what happened, though, each with its request.
+    // The log must still name the events, each with its request id.
     for event in
         ["registered", "sign_in_failed", "signed_in", "refresh_replayed", "password_changed", "password_change_failed"]
     {
         assert!(log.lines().any(|line| line.contains("\"audit\"") && line.contains(event)), "{event} in {log}");
     }
-    for sentence in
-        ["an operator's key was refused", "an operator ended a call", "a webhook was given up", "can never be recorded"]
-    {
+    for sentence in ["operator key refused", "operator ended a call", "webhook given up", "fact cannot be recorded"] {
         assert!(log.contains(sentence), "{sentence} in {log}");
     }
-    story.assert_silent("the log", &log);
-    story.assert_silent("the metrics", &metrics);
-    story.assert_silent("a refusal", &story.refusals.lock().unwrap());
+    fixture.assert_silent("the log", &log);
+    fixture.assert_silent("the metrics", &metrics);
+    fixture.assert_silent("a refusal", &fixture.refusals.lock().unwrap());
 }
 
 #[tokio::test]
-async fn a_password_in_the_address_of_a_server_that_is_away_is_not_told() {
+async fn a_password_in_the_address_of_an_unreachable_server_is_not_logged() {
     let (port, admin, nobody) = (ports::free().unwrap(), ports::free().unwrap(), ports::free().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let redis = RedisServer::start().await.unwrap();
@@ -176,7 +175,7 @@ async fn a_password_in_the_address_of_a_server_that_is_away_is_not_told() {
         .env("REDIS_URL", redis.url());
     let mut process = Process::spawn(spec).unwrap();
     let log = || std::fs::read_to_string(dir.path().join("api.log")).unwrap_or_default();
-    until("the api to miss MongoDB", async || log().contains("the indexes could not be made yet")).await;
+    until("the api to miss MongoDB", async || log().contains("creating indexes failed")).await;
     process.kill().unwrap();
     assert!(!log().contains(&PASSWORDS[0].replace(' ', "-")), "{}", log());
 }
@@ -192,60 +191,64 @@ fn common(dir: &Path, port: u16, admin: u16) -> Spec {
         .env("JWT_REFRESH_SECRET", CONFIGURED[1])
 }
 
-/// Registering, signing in rightly and wrongly, refreshing, replaying, another password, signing out.
-async fn accounts(story: &Story) {
+/// Registers, signs in with right and wrong passwords, refreshes, replays, changes the password,
+/// signs out.
+async fn accounts(fixture: &Fixture) {
     let form = |email: &str, password: &str| json!({ "name": "Ann", "email": email, "password": password });
-    let (status, ann) = story.post("/api/auth/register", "", form(EMAILS[0], PASSWORDS[0])).await;
+    let (status, ann) = fixture.post("/api/auth/register", "", form(EMAILS[0], PASSWORDS[0])).await;
     assert_eq!(status, 201);
-    assert_eq!(story.post("/api/auth/register", "", form(EMAILS[0], PASSWORDS[0])).await.0, 409);
+    assert_eq!(fixture.post("/api/auth/register", "", form(EMAILS[0], PASSWORDS[0])).await.0, 409);
     for email in EMAILS {
-        assert_eq!(story.post("/api/auth/login", "", form(email, PASSWORDS[2])).await.0, 401);
+        assert_eq!(fixture.post("/api/auth/login", "", form(email, PASSWORDS[2])).await.0, 401);
     }
-    // Cut off in the middle, of the wrong type, with an operator, and where it does not belong.
+    // Truncated JSON, wrong types, a query operator, and secrets in unexpected fields.
     let broken = format!(r#"{{"email": "{}", "password": "{}""#, EMAILS[0], PASSWORDS[0]);
     let json = ("content-type", "application/json");
-    let sent = story.ask(Method::POST, "/api/auth/login", |request| request.header(json.0, json.1).body(broken)).await;
+    let sent =
+        fixture.ask(Method::POST, "/api/auth/login", |request| request.header(json.0, json.1).body(broken)).await;
     assert_eq!(sent.0, 400);
     let injected = json!({ "email": { "$gt": EMAILS[0] }, "password": [PASSWORDS[0]] });
-    assert_eq!(story.post("/api/auth/login", "", injected).await.0, 400);
+    assert_eq!(fixture.post("/api/auth/login", "", injected).await.0, 400);
     let stray = format!("/api/video-calls?search={}&page={}", EMAILS[0], PASSCODES[0]);
-    assert_eq!(story.ask(Method::GET, &stray, |request| request.bearer_auth(text(&ann, "token"))).await.0, 400);
-    let refresh = async |token: &str| story.post("/api/auth/refresh", "", json!({ "refreshToken": token })).await;
+    assert_eq!(fixture.ask(Method::GET, &stray, |request| request.bearer_auth(text(&ann, "token"))).await.0, 400);
+    let refresh = async |token: &str| fixture.post("/api/auth/refresh", "", json!({ "refreshToken": token })).await;
     let first = text(&ann, "refreshToken");
     let (status, second) = refresh(&first).await;
     assert_eq!(status, 200);
     assert_eq!(refresh(&text(&second, "refreshToken")).await.0, 200);
     assert_eq!(refresh(&first).await.0, 401, "replayed after two");
     assert_eq!(
-        story.ask(Method::GET, "/api/auth/profile", |request| request.bearer_auth(text(&ann, "token"))).await.0,
+        fixture.ask(Method::GET, "/api/auth/profile", |request| request.bearer_auth(text(&ann, "token"))).await.0,
         401
     );
     let forged = format!("{}x", text(&second, "token"));
-    assert_eq!(story.ask(Method::GET, "/api/auth/profile", |request| request.bearer_auth(forged)).await.0, 401);
+    assert_eq!(fixture.ask(Method::GET, "/api/auth/profile", |request| request.bearer_auth(forged)).await.0, 401);
 
-    let (_, again) = story.post("/api/auth/login", "", form(EMAILS[0], PASSWORDS[0])).await;
+    let (_, again) = fixture.post("/api/auth/login", "", form(EMAILS[0], PASSWORDS[0])).await;
     let token = text(&again, "token");
     let change = |current: &str| json!({ "currentPassword": current, "newPassword": PASSWORDS[1], "confirmPassword": PASSWORDS[1] });
-    assert_eq!(story.post("/api/auth/change-password", &token, change(PASSWORDS[2])).await.0, 401);
-    assert_eq!(story.post("/api/auth/change-password", &token, change(PASSWORDS[0])).await.0, 200);
-    assert_eq!(story.post("/api/auth/logout", &token, json!({})).await.0, 200);
+    assert_eq!(fixture.post("/api/auth/change-password", &token, change(PASSWORDS[2])).await.0, 401);
+    assert_eq!(fixture.post("/api/auth/change-password", &token, change(PASSWORDS[0])).await.0, 200);
+    assert_eq!(fixture.post("/api/auth/logout", &token, json!({})).await.0, 200);
 }
 
-/// A call with a passcode: guests, a wrong one, somebody who comes and talks, and an operator who ends it.
-async fn calls(story: &Story, redis: &RedisServer) {
+/// A call with a passcode: guests, a wrong passcode, a participant who chats, an operator who ends
+/// it.
+async fn calls(fixture: &Fixture, redis: &RedisServer) {
     let form = json!({ "email": EMAILS[0], "password": PASSWORDS[1] });
-    let (status, ann) = story.post("/api/auth/login", "", form).await;
+    let (status, ann) = fixture.post("/api/auth/login", "", form).await;
     assert_eq!(status, 200);
     let token = text(&ann, "token");
-    let (_, call) = story.post("/api/video-calls", &token, json!({ "title": "Ours", "passcode": PASSCODES[0] })).await;
+    let (_, call) =
+        fixture.post("/api/video-calls", &token, json!({ "title": "Ours", "passcode": PASSCODES[0] })).await;
     let room = RoomId::parse(&text(&call, "roomId")).unwrap();
     let join = |passcode: &str| json!({ "roomId": room, "guestName": "Gil", "passcode": passcode });
-    assert_eq!(story.post("/api/video-calls/join", "", join(PASSCODES[1])).await.0, 401);
-    assert_eq!(story.post("/api/video-calls/join", "", join(PASSCODES[0])).await.0, 200);
-    assert_eq!(story.post("/api/video-calls/join", &token, join("")).await.0, 200);
+    assert_eq!(fixture.post("/api/video-calls/join", "", join(PASSCODES[1])).await.0, 401);
+    assert_eq!(fixture.post("/api/video-calls/join", "", join(PASSCODES[0])).await.0, 200);
+    assert_eq!(fixture.post("/api/video-calls/join", &token, join("")).await.0, 200);
     let path = format!("/api/video-calls/{}", text(&call, "_id"));
     let patch = json!({ "passcode": PASSCODES[1] });
-    assert_eq!(story.ask(Method::PATCH, &path, |request| request.bearer_auth(&token).json(&patch)).await.0, 200);
+    assert_eq!(fixture.ask(Method::PATCH, &path, |request| request.bearer_auth(&token).json(&patch)).await.0, 200);
 
     let rooms = RoomOptions::default();
     let rooms =
@@ -269,7 +272,7 @@ async fn calls(story: &Story, redis: &RedisServer) {
         proof: Proof::default(),
     });
     assert!(matches!(joined.await.unwrap(), Joined::Seated { .. }));
-    // A message that no record can hold.
+    // A fact that cannot be recorded.
     let outbox = switchboard_rooms::keys::Keys::new("sb", rooms.partitions()).outbox(partition);
     let chat = json!({ "id": "m1", "fromUser": SAID, "message": SAID }).to_string();
     let call_id = text(&call, "_id");
@@ -278,8 +281,8 @@ async fn calls(story: &Story, redis: &RedisServer) {
 
     let end = format!("/api/admin/rooms/{room}/end");
     for key in ["", WRONG_KEY] {
-        assert_eq!(story.ask(Method::POST, &end, |request| request.header("x-api-key", key)).await.0, 401);
+        assert_eq!(fixture.ask(Method::POST, &end, |request| request.header("x-api-key", key)).await.0, 401);
     }
-    assert_eq!(story.ask(Method::POST, &end, |request| request.header("x-api-key", OPERATOR)).await.0, 200);
+    assert_eq!(fixture.ask(Method::POST, &end, |request| request.header("x-api-key", OPERATOR)).await.0, 200);
     assert_eq!(rooms.end(&room, &meta.call_id, "host").await.unwrap(), Ended::Already);
 }

@@ -28,7 +28,7 @@ use support::{BOUND, meta, until, user};
 const PARTITIONS: u16 = 4;
 const SECRET: &str = "a-secret-of-webhooks-of-32-bytes!";
 
-/// What a receiver got, in order: header values and body.
+/// Requests to a receiver, in order: header values and body.
 #[derive(Clone, Debug)]
 struct Got {
     signature: String,
@@ -40,13 +40,13 @@ struct Got {
 #[derive(Default)]
 struct Inbox {
     got: Vec<Got>,
-    /// How many of the next ones are refused.
+    /// Number of requests to refuse next.
     refusals: usize,
-    /// How long each answer takes.
+    /// Delay of each answer.
     delay: Duration,
 }
 
-/// A receiver on a port of its own; it can die and come back.
+/// Receiver on its own port, which can stop and restart.
 struct Receiver {
     inbox: Arc<Mutex<Inbox>>,
     port: u16,
@@ -83,7 +83,7 @@ impl Receiver {
         (port, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
     }
 
-    /// Takes no connection any more, and nothing on those that are open.
+    /// Stops the receiver, with all open connections.
     fn die(&self) {
         self.serving.abort();
         self.inbox.lock().unwrap().refusals = usize::MAX;
@@ -102,14 +102,14 @@ impl Receiver {
         self.inbox.lock().unwrap().got.clone()
     }
 
-    /// The types of what a call's events were, in the order of their arrival.
-    fn story(&self, call: &CallId) -> Vec<String> {
+    /// Returns the types of a call's events, in the order of arrival.
+    fn events_of(&self, call: &CallId) -> Vec<String> {
         let of_call = |got: &Got| got.json["data"]["callId"] == call.as_str();
         self.got().iter().filter(|got| of_call(got)).map(|got| got.json["type"].as_str().unwrap().to_owned()).collect()
     }
 }
 
-const STORY: [&str; 6] =
+const EVENTS_OF_A_CALL: [&str; 6] =
     ["call.started", "participant.joined", "participant.joined", "participant.left", "participant.left", "call.ended"];
 
 struct Bed {
@@ -134,12 +134,13 @@ impl Bed {
         }
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
         let records = Records::connect(&mongo.uri("webhooks"), timeouts).await.unwrap();
-        // Not bounded by what the test allows an operation: a busy machine may take longer for the first ones.
+        // Create the indexes with default timeouts, because the first operations can be slow.
         until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
         Self { redis, mongo, rooms, records }
     }
 
-    /// What an api pod runs: a recorder and couriers, until the task is aborted.
+    /// Starts the background tasks of an API pod: a recorder and deliverers. They run until the
+    /// task is aborted.
     async fn pod(&self, endpoints: &[Endpoint], give_up: Duration) -> JoinHandle<()> {
         let options = WebhookOptions {
             endpoints: endpoints.to_vec(),
@@ -167,7 +168,7 @@ impl Bed {
         })
     }
 
-    /// A call of two people, from its making to its end.
+    /// Runs a call of two users, from its creation to its end.
     async fn call(&self, number: u32) -> CallId {
         let meta = meta(number, user(0));
         let room = RoomId::parse(&format!("room-{number}")).unwrap();
@@ -197,7 +198,7 @@ impl Bed {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_event_is_told_signed_and_in_its_calls_order_though_receiver_and_pods_die() {
+async fn each_event_arrives_signed_and_in_the_order_of_its_call_although_receiver_and_pods_die() {
     let bed = Bed::start().await;
     let mut receiver = Receiver::start().await;
     let endpoint = receiver.endpoint();
@@ -210,13 +211,13 @@ async fn each_event_is_told_signed_and_in_its_calls_order_though_receiver_and_po
     for number in 0..30 {
         calls.push(bed.call(number).await);
         if number == 10 {
-            until("some to be told in spite of refusals", async || receiver.got().len() > 3).await;
+            until("some deliveries in spite of refusals", async || receiver.got().len() > 3).await;
             receiver.die();
         }
     }
     pods[0].abort();
     receiver.come_back().await;
-    until("everything to be told", async || {
+    until("all deliveries", async || {
         let counts = bed.records.delivery_counts(&endpoint.name).await.unwrap();
         counts == DeliveryCounts { pending: 0, delivered: 30 * 6, given_up: 0 }
     })
@@ -233,19 +234,20 @@ async fn each_event_is_told_signed_and_in_its_calls_order_though_receiver_and_po
         }
     }
     for call in &calls {
-        // A pod that died between the answer and its writing has one told again; apart from that the order is the call's.
-        let mut story = receiver.story(call);
+        // A pod that died between the answer and its storing causes a repetition; otherwise the
+        // order is that of the call.
+        let mut story = receiver.events_of(call);
         story.dedup();
-        let mut expected = STORY.to_vec();
+        let mut expected = EVENTS_OF_A_CALL.to_vec();
         expected.dedup();
         assert_eq!(story, expected, "{call}");
-        assert!(receiver.story(call).len() >= STORY.len());
+        assert!(receiver.events_of(call).len() >= EVENTS_OF_A_CALL.len());
     }
     assert_eq!(seen.len(), 30 * 6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_receiver_holds_up_neither_the_recorder_nor_another_and_a_dead_one_is_given_up() {
+async fn a_slow_receiver_delays_neither_the_recorder_nor_other_receivers_and_a_dead_one_is_given_up() {
     let mut bed = Bed::start().await;
     let (quick, slow) = (Receiver::start().await, Receiver::start().await);
     slow.inbox.lock().unwrap().delay = BOUND;
@@ -255,19 +257,23 @@ async fn a_slow_receiver_holds_up_neither_the_recorder_nor_another_and_a_dead_on
     let nobody = Endpoint::parse(&format!("http://127.0.0.1:{}/hook", dead.port)).unwrap();
     let _pod = bed.pod(&[quick.endpoint(), slow.endpoint(), nobody.clone()], Duration::from_secs(2)).await;
     let call = bed.call(1).await;
-    until("the quick one to be told", async || quick.story(&call).len() == STORY.len()).await;
-    assert_eq!(quick.story(&call), STORY);
+    until("the deliveries of the quick receiver", async || quick.events_of(&call).len() == EVENTS_OF_A_CALL.len())
+        .await;
+    assert_eq!(quick.events_of(&call), EVENTS_OF_A_CALL);
     assert!(slow.got().is_empty());
     assert_eq!(bed.records.call_events(&call).await.unwrap().len(), 6, "all is recorded");
     until("the dead one to be given up", async || {
         let counts = bed.records.delivery_counts(&nobody.name).await.unwrap();
-        counts == DeliveryCounts { pending: 0, delivered: 0, given_up: STORY.len() as u64 }
+        counts == DeliveryCounts { pending: 0, delivered: 0, given_up: EVENTS_OF_A_CALL.len() as u64 }
     })
     .await;
 
-    // What was queued before MongoDB went is told when it is back.
+    // Events that were queued before MongoDB stopped are delivered after its return.
     bed.mongo.process().kill().unwrap();
     let later = bed.call(2).await;
     bed.mongo.restart().await.unwrap();
-    until("the call from the outage to be told", async || quick.story(&later).len() >= STORY.len()).await;
+    until("the deliveries of the call from the outage", async || {
+        quick.events_of(&later).len() >= EVENTS_OF_A_CALL.len()
+    })
+    .await;
 }

@@ -1,11 +1,11 @@
-//! A value for a schema, from the examples and defaults that stand in it.
+//! Makes an example value for a JSON schema, from the examples and defaults in it.
 
 use serde_json::{Map, Value, json};
 
-/// How deep schemas are followed; ours are shallow, and none contains itself.
+/// Depth at which a schema is cut off. The schemas here are shallower, and none contains itself.
 const DEPTH: u8 = 12;
 
-/// A value that fits `schema`, whose references lead into `components`.
+/// Returns a value that fits `schema`. References are looked up in `components`.
 pub(super) fn example_of(schema: &Value, components: &Value) -> Value {
     value(schema, components, DEPTH)
 }
@@ -24,7 +24,7 @@ fn value(schema: &Value, components: &Value, depth: u8) -> Value {
         let name = target.rsplit('/').next().unwrap_or_default();
         return below(&components["schemas"][name]);
     }
-    // The first alternative: the value itself, where null is the other one.
+    // Take the first alternative; where null is an alternative, it is the last one.
     if let Some(first) = ["anyOf", "oneOf", "allOf"].into_iter().find_map(|key| schema.get(key)?.get(0)) {
         return below(first);
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_example_follows_references_and_prefers_what_is_stated() {
+    fn an_example_follows_references_and_prefers_stated_values() {
         let components = json!({ "schemas": { "Name": { "type": "string", "examples": ["Ann"] } } });
         let schema = json!({
             "type": "object",

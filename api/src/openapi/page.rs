@@ -1,13 +1,14 @@
-//! The document as a page: plain HTML and one style sheet, nothing from elsewhere and no script.
+//! The OpenAPI document as a page: plain HTML and one style sheet, without scripts and without
+//! files from other servers.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The page's style sheet.
+/// Style sheet of the page.
 pub const STYLE: &str = include_str!("page.css");
 
-/// The page; `style` and `source` are the addresses of its style sheet and of the document.
+/// Returns the page. `style` and `source` are the addresses of its style sheet and of the document.
 #[must_use]
 pub fn render(document: &Value, style: &str, source: &str) -> String {
     let info = &document["info"];
@@ -38,16 +39,16 @@ pub fn render(document: &Value, style: &str, source: &str) -> String {
     page.0
 }
 
-/// One operation, where it stands.
-struct Shown<'a> {
+/// One operation of the document.
+struct PageOperation<'a> {
     path: &'a str,
     method: String,
-    said: &'a Value,
+    content: &'a Value,
 }
 
-impl Shown<'_> {
+impl PageOperation<'_> {
     fn tag(&self) -> &str {
-        self.said["tags"][0].as_str().unwrap_or_default()
+        self.content["tags"][0].as_str().unwrap_or_default()
     }
 
     fn anchor(&self) -> String {
@@ -55,9 +56,10 @@ impl Shown<'_> {
     }
 }
 
-fn operations(document: &Value) -> Vec<Shown<'_>> {
-    let of_path =
-        |(path, item)| entries(item).map(move |(method, said)| Shown { path, method: method.to_uppercase(), said });
+fn operations(document: &Value) -> Vec<PageOperation<'_>> {
+    let of_path = |(path, item)| {
+        entries(item).map(move |(method, content)| PageOperation { path, method: method.to_uppercase(), content })
+    };
     let mut all: Vec<_> = entries(&document["paths"]).flat_map(of_path).collect();
     all.sort_by(|a, b| a.tag().cmp(b.tag()));
     all
@@ -72,7 +74,7 @@ impl Page {
     }
 
     fn element(&mut self, name: &str, content: &str) -> &mut Self {
-        // Writing to a string does not fail.
+        // Writing to a `String` never fails.
         let _ = write!(self.0, "<{name}>{}</{name}>", escape(content));
         self
     }
@@ -81,7 +83,7 @@ impl Page {
         self.element("pre", &serde_json::to_string_pretty(value).unwrap_or_default())
     }
 
-    fn contents(&mut self, operations: &[Shown<'_>]) {
+    fn contents(&mut self, operations: &[PageOperation<'_>]) {
         self.raw("<nav>");
         let mut tag = "";
         for operation in operations {
@@ -95,12 +97,12 @@ impl Page {
         self.raw("</nav>");
     }
 
-    fn operation(&mut self, operation: &Shown<'_>) {
-        let said = operation.said;
+    fn operation(&mut self, operation: &PageOperation<'_>) {
+        let content = operation.content;
         self.raw(&format!("<section id=\"{}\"><h2>", operation.anchor()));
         self.element("b", &operation.method).element("code", operation.path).raw("</h2>");
-        self.element("p", &text(&said["summary"])).element("p", access(&said["security"]));
-        let parameters = said["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+        self.element("p", &text(&content["summary"])).element("p", access(&content["security"]));
+        let parameters = content["parameters"].as_array().map_or(&[][..], Vec::as_slice);
         if !parameters.is_empty() {
             self.raw("<h3>Parameters</h3><table>");
             for parameter in parameters {
@@ -109,11 +111,11 @@ impl Page {
             }
             self.raw("</table>");
         }
-        let body = &said["requestBody"]["content"]["application/json"];
+        let body = &content["requestBody"]["content"]["application/json"];
         if body.is_object() {
             self.raw("<h3>Body</h3>").json(&body["example"]).folded("Schema", &body["schema"]);
         }
-        for (status, answer) in entries(&said["responses"]) {
+        for (status, answer) in entries(&content["responses"]) {
             self.answer(status, answer);
         }
         self.raw("</section>");
@@ -143,8 +145,8 @@ impl Page {
 fn access(security: &Value) -> &'static str {
     let schemes = security.as_array().map_or(&[][..], Vec::as_slice);
     match (schemes.len(), schemes.iter().any(|scheme| scheme.as_object().is_some_and(serde_json::Map::is_empty))) {
-        (0, _) => "For anybody.",
-        (_, true) => "For anybody; a token says who it is.",
+        (0, _) => "Public.",
+        (_, true) => "Public; a token identifies the caller.",
         (_, false) => "Needs a token.",
     }
 }

@@ -1,4 +1,4 @@
-//! One owned partition: read a batch, write it, let the outbox forget it.
+//! Records the outbox of one partition: reads a batch, writes it, and removes it from the outbox.
 
 use std::time::Duration;
 
@@ -7,35 +7,36 @@ use switchboard_rooms::{OutboxEntry, Partition, Rooms, StoreError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{RecorderOptions, reading};
-use crate::app::now;
+use super::fact;
+use super::options::RecorderOptions;
+use crate::clock::{jittered, now};
 use crate::webhooks::events::deliveries;
 
-/// The first and the longest pause after a failure.
+/// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// What the work on every partition shares.
+/// Parts that the work on all partitions shares.
 pub(super) struct Outboxes {
     pub(super) rooms: Rooms,
     pub(super) records: Records,
     pub(super) options: RecorderOptions,
-    /// This recorder's, in every lease and in its announcement.
+    /// Token of this recorder, in its leases and in its announcement.
     pub(super) token: String,
-    /// Permits to hold a batch in memory.
+    /// Permits, one for each batch in memory.
     pub(super) writers: Semaphore,
 }
 
-/// What a step came to.
+/// Result of one step.
 enum Step {
-    /// The batch was as large as it may be: there is more.
+    /// The batch was full, so more facts may wait.
     More,
-    /// Nothing waits any more.
+    /// The outbox is empty.
     Drained,
-    /// Another owns the partition.
+    /// Another recorder owns the partition.
     Lost,
 }
 
-/// Why a step failed; the facts stay where they are.
+/// Failure of a step. The facts stay in the outbox.
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error("outbox: {0}")]
@@ -45,11 +46,11 @@ enum StepError {
 }
 
 impl Outboxes {
-    /// Works on a partition until it is cancelled or the lease is lost.
+    /// Records the outbox of a partition until `stop` is cancelled or the lease is lost.
     pub(super) async fn drain(&self, partition: Partition, stop: CancellationToken) {
         let mut failures = 0_u32;
         loop {
-            // A step that is dropped half-way is one that is done again.
+            // A step that is dropped before its end is repeated, by this pod or by the next owner.
             let step = tokio::select! { biased; () = stop.cancelled() => break, step = self.step(partition) => step };
             let pause = match &step {
                 Ok(Step::Lost) => return,
@@ -60,19 +61,19 @@ impl Outboxes {
             match step {
                 Err(error) => {
                     if failures == 0 {
-                        tracing::warn!(partition = partition.0, %error, "facts cannot be recorded now; they wait");
+                        tracing::warn!(partition = partition.0, %error, "recording facts failed; retrying");
                     }
                     failures = failures.saturating_add(1);
                 }
                 Ok(_) if failures > 0 => {
-                    tracing::info!(partition = partition.0, "facts are recorded again");
+                    tracing::info!(partition = partition.0, "recording facts works again");
                     failures = 0;
                 }
                 Ok(_) => {}
             }
             tokio::select! { biased; () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
         }
-        // Should this fail, the lease runs out by itself.
+        // If this fails, the lease expires.
         let _ = self.rooms.disown(partition, &self.token).await;
     }
 
@@ -89,32 +90,35 @@ impl Outboxes {
         }
     }
 
-    /// Writes a batch; what can never be written goes to the dead facts, so that it does not hold up the rest.
+    /// Writes a batch. Facts that can never be written become dead facts, so that they do not block
+    /// the facts behind them.
     async fn write(&self, batch: Vec<OutboxEntry>) -> Result<(), RecordsError> {
         let (mut facts, mut sources, mut dead) = (Vec::new(), Vec::new(), Vec::new());
         for entry in batch {
-            match entry.fact.as_ref().map_err(|_| "not a fact".to_owned()).and_then(reading::read) {
+            match entry.fact.as_ref().map_err(|_| "not a fact".to_owned()).and_then(fact::read) {
                 Ok(read) => {
                     facts.push(read);
                     sources.push(entry);
                 }
-                Err(problem) => dead.push(buried(&entry, problem)),
+                Err(problem) => dead.push(dead_fact(&entry, problem)),
             }
         }
-        let refused = self.write_all_that_can_be(&facts).await?;
-        dead.extend(refused.iter().map(|(index, problem)| buried(&sources[*index], problem.clone())));
-        self.records.bury_facts(&dead, now()).await?;
+        let refused = self.write_facts(&facts).await?;
+        dead.extend(refused.iter().map(|(index, problem)| dead_fact(&sources[*index], problem.clone())));
+        self.records.store_dead_facts(&dead, now()).await?;
         for fact in &dead {
             metrics::counter!("switchboard_dead_facts_total").increment(1);
-            // The problem stands beside it there: it may quote what somebody said, which is nothing for a log.
-            tracing::error!(event_id = fact.event_id, "a fact can never be recorded; kept in deadfacts");
+            // The problem is stored with the fact and not logged, because it can quote chat
+            // messages.
+            tracing::error!(event_id = fact.event_id, "fact cannot be recorded; moved to deadfacts");
         }
         let mut index = 0;
         facts.retain(|_| {
             index += 1;
             refused.iter().all(|(bad, _)| bad + 1 != index)
         });
-        // Before the outbox lets go of the facts: a pod that dies now leaves them to the next, which queues the same once more.
+        // Queue before the facts leave the outbox: if this pod dies now, the next owner queues the
+        // same deliveries again, and their ids make the repetition harmless.
         self.records.queue_deliveries(&deliveries(&facts, &self.options.webhooks)).await?;
         for CallFact { change, .. } in &facts {
             metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
@@ -122,9 +126,12 @@ impl Outboxes {
         Ok(())
     }
 
-    /// Writes facts; those, by index, that MongoDB will never take, and why. When it refuses all at once, they are said one by one: a
-    /// single one can be the cause. Whether that one or MongoDB is at fault shows when it is buried, which is a write too.
-    async fn write_all_that_can_be(&self, facts: &[CallFact]) -> Result<Vec<(usize, String)>, RecordsError> {
+    /// Writes facts. Returns the index and the reason of each fact that MongoDB will never accept.
+    ///
+    /// When MongoDB refuses the whole batch, facts are written one by one, because one bad fact can
+    /// fail the batch. If MongoDB itself is at fault, storing the dead fact fails as well, and the
+    /// step is repeated.
+    async fn write_facts(&self, facts: &[CallFact]) -> Result<Vec<(usize, String)>, RecordsError> {
         match self.records.write_facts(facts).await {
             Err(RecordsError::Failed(_) | RecordsError::Corrupt(_)) => {}
             done => return done,
@@ -141,12 +148,7 @@ impl Outboxes {
     }
 }
 
-fn buried(entry: &OutboxEntry, problem: String) -> DeadFact {
+fn dead_fact(entry: &OutboxEntry, problem: String) -> DeadFact {
     let content = entry.fact.as_ref().map_or_else(Clone::clone, |fact| format!("{fact:?}"));
     DeadFact { event_id: entry.event_id.clone(), content, problem }
-}
-
-/// Between three quarters of it and all of it, so that pods and partitions do not move in step.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.75 + rand::random::<f64>() / 4.0)
 }

@@ -1,18 +1,28 @@
-//! The recorder: takes durable facts from the outboxes on Redis to MongoDB, in order, and lets the outbox forget what is written.
+//! The recorder: copies durable facts from the outboxes in Redis to MongoDB, in order, and then
+//! removes them from the outbox.
 //!
-//! Each partition's outbox has one owner at a time, by a lease on Redis. The order of facts within a call is the outbox's, so one owner
-//! keeps it. Should two believe for a moment that they own it (a pause, a lease that ran out), both write the same facts in the same
-//! order, and the records keep one of each: see `switchboard_records`.
+//! | file | content |
+//! |---|---|
+//! | `options` | options |
+//! | `fact` | converts a fact of the room scripts to a fact of the records |
+//! | `drain` | records the outbox of one partition |
+//! | `lease_manager` | decides which partitions this pod owns |
 //!
-//! Pods share the partitions evenly: each announces itself in MongoDB, counts the others, and keeps no more than its part. A pod that
-//! cannot reach MongoDB announces nothing and owns nothing, so that another that can takes over. When none can, the facts wait on Redis.
+//! Each partition's outbox has one owner at a time, by a lease in Redis, because the order of a
+//! call's facts must be kept. Two pods can both believe that they own a partition, for example
+//! after a long pause of one process. Then both write the same facts in the same order, and the
+//! records keep each fact once (`switchboard_records`).
+//!
+//! Pods share the partitions evenly. Each pod announces itself in MongoDB, counts the others, and
+//! owns at most its share. A pod that cannot reach MongoDB announces nothing and owns nothing, so
+//! that a pod that can reach it takes over. If no pod can, the facts wait in Redis.
 
 mod drain;
-mod reading;
-mod steward;
+mod fact;
+mod lease_manager;
+mod options;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use switchboard_records::Records;
 use switchboard_rooms::Rooms;
@@ -20,38 +30,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use drain::Outboxes;
-pub(crate) use drain::jittered;
-use steward::Steward;
+use lease_manager::LeaseManager;
 
-/// How the recorder works.
-#[derive(Clone, Debug)]
-pub struct RecorderOptions {
-    /// How long a partition stays with an owner that is not heard of; renewed four times in that.
-    pub lease: Duration,
-    /// How long an empty outbox is left alone.
-    pub idle: Duration,
-    /// Facts read and written in one go.
-    pub batch: usize,
-    /// Batches in memory at the same time: with `batch`, the bound of what is held.
-    pub writers: usize,
-    /// The names of the endpoints that are told what happens.
-    pub webhooks: Vec<String>,
-}
+pub use options::RecorderOptions;
 
-impl Default for RecorderOptions {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_secs(10),
-            idle: Duration::from_millis(250),
-            batch: 500,
-            writers: 4,
-            webhooks: Vec::new(),
-        }
-    }
-}
-
-/// Records until `stop` is cancelled, then gives its partitions up so that the others need not wait for the leases to run out.
-/// Nothing that happens to Redis or MongoDB ends it; dropped, it stops at once and its leases run out.
+/// Records facts until `stop` is cancelled, then releases the leases so that other pods need not
+/// wait for them to expire. Failures of Redis or MongoDB do not end it. If the future is dropped,
+/// recording stops at once and the leases expire.
 pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop: CancellationToken) {
     let outboxes = Arc::new(Outboxes {
         rooms,
@@ -60,5 +45,5 @@ pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop:
         options,
         token: format!("{:032x}", rand::random::<u128>()),
     });
-    Steward::new(outboxes).run(stop).await;
+    LeaseManager::new(outboxes).run(stop).await;
 }

@@ -1,4 +1,5 @@
-//! What operators see, and how they intervene. Everything is read from Redis, so it is what is so now, and works while MongoDB is away.
+//! Routes of operators. They read Redis only, so the answers are current and the routes work while
+//! MongoDB is unavailable.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -9,31 +10,31 @@ use switchboard_core::domain::{CallId, Code, Participant, RoomId, UserId};
 use switchboard_rooms::{By, Door, Ended, Order, Ordered};
 
 use crate::app::App;
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Named, Seated, ValidQuery};
-use crate::fields::{Fields, Input};
-use crate::operators::{Observer, Operator};
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{PathParam, SeatPath, ValidQuery};
+use crate::http::fields::{Fields, Input};
+use crate::http::operators::{OperatorRead, OperatorWrite};
 
-/// A signal-node.
+/// A live signal-node.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Node")]
 pub(crate) struct NodeView {
     id: String,
-    /// Of the cluster's partitions, those that it is registered in: all of them, unless it is coming or going.
+    /// Number of partitions in which the node is registered: all, except while it starts or stops.
     partitions: u16,
-    /// Participants whose sockets it has.
+    /// Number of participants whose sockets are on the node.
     participants: u64,
 }
 
 /// `GET admin/nodes`.
-pub(crate) async fn nodes(State(app): State<App>, _: Observer) -> Answer<impl IntoResponse> {
+pub(crate) async fn nodes(State(app): State<App>, _: OperatorRead) -> ApiResult<impl IntoResponse> {
     let nodes = app.rooms.nodes().await?.into_iter();
     let views = nodes.map(|node| NodeView { id: node.name, partitions: node.partitions, participants: node.seats });
     Ok(success("Nodes", views.collect::<Vec<_>>()).into_response())
 }
 
-/// The query of `GET admin/rooms`.
+/// Query of `GET admin/rooms`.
 pub(crate) struct RoomQuery {
     after: Option<RoomId>,
     limit: u32,
@@ -44,7 +45,7 @@ impl Input for RoomQuery {
         let text = fields.optional_line("after", 1..=64);
         let after = text.as_deref().and_then(|text| RoomId::parse(text).ok());
         if text.is_some() && after.is_none() {
-            fields.reject("after", "must be a room's id");
+            fields.reject("after", "must be a room id");
         }
         Self { after, limit: fields.integer("limit", 1..=100).unwrap_or(50) }
     }
@@ -65,12 +66,13 @@ pub(crate) struct RoomView {
     created_at: String,
 }
 
-/// `GET admin/rooms`: in an order of their own; the last one's id is the `after` of the next page. The page after the last is empty.
+/// `GET admin/rooms`: lists open rooms in an arbitrary but fixed order. The last id of a page is
+/// `after` of the next page. The page after the last one is empty.
 pub(crate) async fn rooms(
     State(app): State<App>,
-    _: Observer,
+    _: OperatorRead,
     ValidQuery(query): ValidQuery<RoomQuery>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let found = app.rooms.open_rooms(query.after.as_ref(), usize::try_from(query.limit).unwrap_or(1)).await?;
     let views = found.into_iter().filter_map(|found| match found.door {
         Door::Open { meta, locked, host, participants } => Some(RoomView {
@@ -88,40 +90,41 @@ pub(crate) async fn rooms(
     Ok(success("Rooms", views.collect::<Vec<_>>()).into_response())
 }
 
-/// `GET admin/rooms/:roomId/participants`: who is there at this moment, the lobby's too.
+/// `GET admin/rooms/:roomId/participants`: lists the current participants, including the lobby.
 pub(crate) async fn participants(
     State(app): State<App>,
-    _: Observer,
-    Named(room): Named<RoomId>,
-) -> Answer<impl IntoResponse> {
+    _: OperatorRead,
+    PathParam(room): PathParam<RoomId>,
+) -> ApiResult<impl IntoResponse> {
     let seats: Vec<Participant> = app.rooms.snapshot(&room).await?.ok_or(Code::RoomNotFound)?.seats;
     Ok(success("Participants", seats).into_response())
 }
 
-/// `POST admin/rooms/:roomId/end`: ends the room's call. The record follows through the recorder.
+/// `POST admin/rooms/:roomId/end`: ends the room's call. The recorder updates the record.
 pub(crate) async fn end(
     State(app): State<App>,
-    Operator(operator): Operator,
-    Named(room): Named<RoomId>,
-) -> Answer<impl IntoResponse> {
+    OperatorWrite(operator): OperatorWrite,
+    PathParam(room): PathParam<RoomId>,
+) -> ApiResult<impl IntoResponse> {
     let Door::Open { meta, .. } = app.rooms.door(&room).await? else { return Err(Code::RoomNotFound.into()) };
     match app.rooms.end(&room, &meta.call_id, "ended_by_operator").await? {
-        Ended::Done => tracing::info!(target: "audit", operator, room_id = %room, "an operator ended a call"),
+        Ended::Done => tracing::info!(target: "audit", operator, room_id = %room, "operator ended a call"),
         Ended::Already | Ended::Denied | Ended::Stale => {}
     }
     Ok(success("The call has ended", Value::Null).into_response())
 }
 
-/// `DELETE admin/rooms/:roomId/participants/:userId`: removes somebody on all of its devices; it comes back with a newer token only.
+/// `DELETE admin/rooms/:roomId/participants/:peerId`: removes a participant on all devices. The
+/// participant can return only with a newer token.
 pub(crate) async fn remove(
     State(app): State<App>,
-    Operator(operator): Operator,
-    Seated { room, peer }: Seated,
-) -> Answer<impl IntoResponse> {
+    OperatorWrite(operator): OperatorWrite,
+    SeatPath { room, peer }: SeatPath,
+) -> ApiResult<impl IntoResponse> {
     let order = Order::Kick { peer: peer.clone(), ban: false, reason: None };
     match app.rooms.order(&room, By::Operator, &order).await? {
         Ordered::Done(_) => {
-            tracing::info!(target: "audit", operator, room_id = %room, peer_id = %peer, "an operator removed somebody")
+            tracing::info!(target: "audit", operator, room_id = %room, peer_id = %peer, "operator removed a participant")
         }
         Ordered::NoPeer => return Err(Code::PeerNotFound.into()),
         Ordered::Absent => return Err(Code::RoomNotFound.into()),

@@ -1,36 +1,38 @@
-//! The OpenAPI document and its page. Both are written once, at the start.
+//! The OpenAPI document and its HTML page. Both are written once, at the start.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::response::IntoResponse;
 use http::header;
 
-use crate::app::App;
+use crate::http::route::Route;
 use crate::openapi;
 
-/// The API in its own words.
+/// The OpenAPI document as JSON and as HTML. The router adds it to every request's extensions.
 pub(crate) struct Documents {
     json: Bytes,
     page: Bytes,
 }
 
 impl Documents {
-    /// Writes them.
-    pub(crate) fn write() -> Self {
-        let document = openapi::document("/api", &super::list());
+    /// Writes the documents of these routes.
+    pub(super) fn new(routes: &[Route]) -> Self {
+        let document = openapi::document("/api", routes);
         let page = openapi::render(&document, "/api/docs.css", "/api/openapi.json");
         Self { json: document.to_string().into(), page: page.into() }
     }
 }
 
 /// `GET openapi.json`.
-pub(super) async fn document(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], app.documents().json.clone())
+pub(super) async fn document(Extension(documents): Extension<Arc<Documents>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], documents.json.clone())
 }
 
 /// `GET docs`.
-pub(super) async fn page(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], app.documents().page.clone())
+pub(super) async fn page(Extension(documents): Extension<Arc<Documents>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], documents.page.clone())
 }
 
 /// `GET docs.css`.

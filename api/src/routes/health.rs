@@ -1,4 +1,4 @@
-//! Whether the service can do its work, what it is, and what it offers.
+//! Health, version and index of the service.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -10,14 +10,15 @@ use serde_json::json;
 use switchboard_core::domain::{Code, Timestamp};
 
 use crate::app::App;
-use crate::envelope::{RequestId, success};
+use crate::http::envelope::success;
+use crate::http::layers::RequestId;
 
-/// How the service is.
+/// Health of the service.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Health {
     status: Status,
     dependencies: Dependencies,
-    /// Seconds since the process began.
+    /// Seconds since the start of the process.
     uptime: u64,
     timestamp: Timestamp,
     version: &'static str,
@@ -49,7 +50,8 @@ impl Dependency {
     }
 }
 
-/// `GET /api/health`: 200 when both dependencies answer, 503 otherwise, each named.
+/// `GET /api/health`: answers 200 when Redis and MongoDB both answer, otherwise 503. The body names
+/// each.
 pub(crate) async fn health(State(app): State<App>, Extension(id): Extension<RequestId>) -> impl IntoResponse {
     let (records, rooms) = tokio::join!(app.records.ping(), app.rooms.ping());
     let healthy = records.is_ok() && rooms.is_ok();
@@ -77,7 +79,7 @@ pub(crate) async fn health(State(app): State<App>, Extension(id): Extension<Requ
     (StatusCode::SERVICE_UNAVAILABLE, retry, Json(body)).into_response()
 }
 
-/// What this is.
+/// Version of the service.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Version {
     name: &'static str,
@@ -90,7 +92,7 @@ pub(crate) async fn version() -> impl IntoResponse {
     success("Version", Version { name: "switchboard", version: env!("CARGO_PKG_VERSION"), api: "v1" })
 }
 
-/// Where things are.
+/// Paths of the API.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Index {
     name: &'static str,
@@ -109,7 +111,7 @@ struct Endpoints {
     openapi: &'static str,
 }
 
-/// `GET /api`: where things are.
+/// `GET /api`: lists the paths of the API.
 pub(crate) async fn index() -> impl IntoResponse {
     let endpoints = Endpoints {
         auth: "/api/auth",

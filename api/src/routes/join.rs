@@ -1,7 +1,7 @@
-//! Joining a call: the door of the REST side. It decides who may come as what, opens the room on Redis so that nodes
-//! need no MongoDB, and hands out what the socket needs.
+//! Admits a caller to a call: decides about admission, opens the room in Redis so that nodes need
+//! no MongoDB, and issues the tokens for the socket.
 //!
-//! A room that Redis knows can be joined while MongoDB is away.
+//! An open room can be joined while MongoDB is unavailable.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::{IceServer, Identity, Kind};
 use switchboard_calls::{Candidate, RecordRead};
+use switchboard_core::domain::call_fields::GUEST_NAME;
 use switchboard_core::domain::{Admission, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId};
 use switchboard_records::CallRecord;
 use switchboard_rooms::Proof;
@@ -17,14 +18,14 @@ use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use tracing::{Instrument as _, info_span};
 
 use crate::app::App;
-use crate::envelope::success;
-use crate::error::{Answer, Problem};
-use crate::extract::{MaybeCaller, ValidJson};
-use crate::fields::{Fields, Input};
-use crate::limits::Origin;
-use crate::views::CallView;
+use crate::http::envelope::success;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{MaybeCaller, ValidJson};
+use crate::http::fields::{Fields, Input};
+use crate::http::rate_limit::ClientAddress;
+use crate::routes::views::CallView;
 
-/// The body of `POST video-calls/join`.
+/// Body of `POST video-calls/join`.
 pub(crate) struct Joining {
     room: Option<RoomId>,
     passcode: Option<String>,
@@ -36,12 +37,12 @@ impl Input for Joining {
         let text = fields.line("roomId", 1..=64);
         let room = RoomId::parse(&text).ok();
         if room.is_none() && !text.is_empty() {
-            fields.reject("roomId", "must be a room's id");
+            fields.reject("roomId", "must be a room id");
         }
         Self {
             room,
             passcode: fields.optional_raw_text("passcode", 0..=128),
-            guest_name: fields.optional_line("guestName", 2..=100),
+            guest_name: fields.optional_line("guestName", GUEST_NAME),
         }
     }
 
@@ -50,7 +51,7 @@ impl Input for Joining {
     }
 }
 
-/// The answer: who you are there, and what the socket asks for.
+/// Answer to an admitted caller: their identity in the call, and the tokens for the socket.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Admitted")]
@@ -70,12 +71,12 @@ pub(crate) struct Admitted<'a> {
 pub(crate) async fn join(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
-    origin: Origin,
+    address: ClientAddress,
     ValidJson(form): ValidJson<Joining>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let room = form.room.clone().ok_or(Code::ValidationError)?;
     let span = follow(info_span!(target: TARGET, "rest join"), &room);
-    admit_to(app, caller, room, form, origin).instrument(span).await
+    admit_to(app, caller, room, form, address).instrument(span).await
 }
 
 async fn admit_to(
@@ -83,10 +84,10 @@ async fn admit_to(
     caller: Option<Identity>,
     room: RoomId,
     form: Joining,
-    origin: Origin,
-) -> Answer<impl IntoResponse + use<>> {
+    address: ClientAddress,
+) -> ApiResult<impl IntoResponse + use<>> {
     let visitor = Visitor::of(caller, &room, app.now());
-    let address = origin.0;
+    let ClientAddress(address) = address;
     let hashed = address.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.address(address));
     let proof = Proof { issued_ms: visitor.issued_ms, address: hashed };
     let access = app.access();
@@ -119,14 +120,15 @@ async fn admit_to(
     Ok(success("You may join", answer).into_response())
 }
 
-/// The identity to join with: the caller's own, a guest's former one for the same room, or a new guest's.
+/// Identity to join with: the caller's own, a guest's earlier identity for the same room, or that
+/// of a new guest.
 struct Visitor {
     id: UserId,
-    /// A user, known by its token.
+    /// Signed-in user.
     user: Option<PublicUser>,
-    /// What a guest called itself before.
+    /// Earlier name of a guest.
     name: Option<String>,
-    /// When its identity was proved: the same time that a node goes by when somebody was removed.
+    /// Issue time of the token, in milliseconds. Nodes compare the same time with removals.
     issued_ms: u64,
 }
 
@@ -149,8 +151,11 @@ impl Visitor {
         }
     }
 
-    /// As others are to see it in the call.
-    fn named(self, guest_name: Option<String>, call_type: CallType) -> Result<PublicUser, Problem> {
+    /// Returns the identity that other participants see.
+    ///
+    /// # Errors
+    /// A guest may not join this call, or has no name.
+    fn named(self, guest_name: Option<String>, call_type: CallType) -> Result<PublicUser, ApiError> {
         if let Some(user) = self.user {
             return Ok(user);
         }
@@ -166,5 +171,5 @@ impl Visitor {
 
 fn new_guest() -> UserId {
     let text = format!("guest-{:016x}", rand::random::<u64>());
-    UserId::parse(&text).expect("`guest-` and 16 hexadecimal digits are a user id")
+    UserId::parse(&text).expect("`guest-` and 16 hexadecimal digits are a valid user id")
 }

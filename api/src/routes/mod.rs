@@ -1,44 +1,55 @@
 //! The routes under `/api`.
-
+//!
+//! | file | content |
+//! |---|---|
+//! | `auth/` | accounts |
+//! | `calls/` | calls |
+//! | `join` | admission to a call |
+//! | `admin` | routes of operators |
+//! | `health` | health, version, index |
+//! | `docs` | the OpenAPI document and its page |
+//! | `views` | JSON forms of records |
 mod admin;
 mod auth;
 mod calls;
 mod docs;
 mod health;
 mod join;
+mod views;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::{Extension, Router};
 use http::StatusCode;
 use switchboard_core::domain::{Code, Participant};
 
 use crate::app::App;
-use crate::error::Problem;
+use crate::http::error::ApiError;
+use crate::http::route::{self, Route, delete, get, patch, post, put};
 use crate::limits::Class;
-use crate::route::{self, Route, delete, get, patch, post, put};
-use crate::views::{CallView, StatsView, UserView};
+use docs::Documents;
+use views::{CallView, StatsView, UserView};
 
-pub(crate) use docs::Documents;
-
-/// All of them: the router and the OpenAPI document are made from this list.
-pub(crate) fn list() -> Vec<Route> {
+/// Returns all routes. The router and the OpenAPI document are made from this list.
+fn list() -> Vec<Route> {
     [service(), accounts(), video_calls(), operators()].into_iter().flatten().collect()
 }
 
 fn service() -> Vec<Route> {
     vec![
-        get("/", health::index, "Where things are").answers::<health::Index>(),
-        get("/health", health::health, "Whether the service and what it depends on work").answers::<health::Health>(),
-        get("/version", health::version, "Which version this is").answers::<health::Version>(),
-        get("/openapi.json", docs::document, "This document").serves("application/json"),
-        get("/docs", docs::page, "This document as a page").serves("text/html"),
-        get("/docs.css", docs::style, "The page's style sheet").serves("text/css"),
+        get("/", health::index, "Paths of the API").answers::<health::Index>(),
+        get("/health", health::health, "Health of the service and its dependencies").answers::<health::Health>(),
+        get("/version", health::version, "Version of the service").answers::<health::Version>(),
+        get("/openapi.json", docs::document, "The OpenAPI document").serves("application/json"),
+        get("/docs", docs::page, "The OpenAPI document as a page").serves("text/html"),
+        get("/docs.css", docs::style, "Style sheet of the document's page").serves("text/css"),
     ]
 }
 
 fn accounts() -> Vec<Route> {
     use Code::{InvalidCredentials, SessionNotFound, TokenExpired, TokenInvalid, UserExists, UserNotFound};
     vec![
-        post("/auth/register", auth::register, "Opens an account and signs in")
+        post("/auth/register", auth::register, "Registers an account and signs in")
             .class(Class::SignIn)
             .answers_with::<auth::SignedIn<'_>>(StatusCode::CREATED)
             .refuses(&[UserExists]),
@@ -46,36 +57,39 @@ fn accounts() -> Vec<Route> {
             .class(Class::SignIn)
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[InvalidCredentials]),
-        // No sign-in: a refresh token cannot be guessed, and who shares an address with somebody that tries passwords stays signed in.
-        post("/auth/refresh", auth::refresh, "New tokens for a refresh token, which is good for this once")
+        // Not in the class of sign-ins: a refresh token cannot be guessed, and users who share an
+        // address with an attacker must stay signed in.
+        post("/auth/refresh", auth::refresh, "Exchanges a single-use refresh token for new tokens")
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[TokenExpired, TokenInvalid]),
-        post("/auth/logout", auth::logout, "Ends this sign-in: its tokens and its sockets, everywhere").answers::<()>(),
-        get("/auth/profile", auth::profile, "One's own account").answers::<UserView<'_>>().refuses(&[UserNotFound]),
-        patch("/auth/profile", auth::change_profile, "Changes what is given of one's own account")
+        post("/auth/logout", auth::logout, "Ends this sign-in, its tokens and its sockets").answers::<()>(),
+        get("/auth/profile", auth::profile, "The user's own account")
+            .answers::<UserView<'_>>()
+            .refuses(&[UserNotFound]),
+        patch("/auth/profile", auth::change_profile, "Changes the given fields of the user's own account")
             .answers::<UserView<'_>>()
             .refuses(&[UserNotFound, UserExists]),
-        post("/auth/change-password", auth::change_password, "Changes the password; one's other sign-ins end")
+        post("/auth/change-password", auth::change_password, "Changes the password and ends the user's other sign-ins")
             .class(Class::SignIn)
             .answers::<()>()
             .refuses(&[InvalidCredentials, UserNotFound]),
-        get("/auth/sessions", auth::list, "One's own sign-ins, the latest used first")
+        get("/auth/sessions", auth::list, "The user's own sign-ins, the most recently used first")
             .answers::<Vec<auth::SessionView>>(),
-        delete("/auth/sessions", auth::end_others, "Ends one's sign-ins but the one that asks").answers::<()>(),
-        delete("/auth/sessions/{id}", auth::end_session, "Ends one of one's sign-ins, everywhere")
+        delete("/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one").answers::<()>(),
+        delete("/auth/sessions/{id}", auth::end_session, "Ends one sign-in of the user")
             .answers::<()>()
             .refuses(&[SessionNotFound]),
-        get("/auth/stats", auth::stats, "One's calls in figures").answers::<auth::Statistics>(),
-        get("/auth/validate", auth::validate, "Whether the token is good, and whose it is").answers::<auth::Valid>(),
+        get("/auth/stats", auth::stats, "Numbers of the user's calls").answers::<auth::Statistics>(),
+        get("/auth/validate", auth::validate, "Validates the token and returns its owner").answers::<auth::Valid>(),
     ]
 }
 
 fn video_calls() -> Vec<Route> {
     use Code::*;
     vec![
-        get("/video-calls", calls::list, "Calls that one hosts or is in").lists::<CallView<'_>>(),
-        post("/video-calls", calls::create, "Makes a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
-        post("/video-calls/join", join::join, "Asks to join a call; what it answers opens the room on a socket")
+        get("/video-calls", calls::list, "Calls that the user hosts or takes part in").lists::<CallView<'_>>(),
+        post("/video-calls", calls::create, "Creates a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
+        post("/video-calls/join", join::join, "Admits the caller to a call; the answer holds the token for the socket")
             .class(Class::Join)
             .answers::<join::Admitted<'_>>()
             .refuses(&[
@@ -88,26 +102,28 @@ fn video_calls() -> Vec<Route> {
                 Banned,
                 CallNotFound,
             ]),
-        get("/video-calls/room/{roomId}", calls::by_room, "A call by its room")
-            .answers::<calls::CallOrDoor<'_>>()
+        get("/video-calls/room/{roomId}", calls::by_room, "A call, by its room id")
+            .answers::<calls::CallOrSummary<'_>>()
             .refuses(&[CallNotFound]),
-        get("/video-calls/{id}", calls::get, "A call").answers::<CallView<'_>>().refuses(&[Forbidden, CallNotFound]),
-        patch("/video-calls/{id}", calls::edit, "Changes what is given of a call")
+        get("/video-calls/{id}", calls::get, "A call, by its id")
+            .answers::<CallView<'_>>()
+            .refuses(&[Forbidden, CallNotFound]),
+        patch("/video-calls/{id}", calls::edit, "Changes the given fields of a call")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
-        put("/video-calls/{id}", calls::edit, "As PATCH: what is not given stays as it is")
+        put("/video-calls/{id}", calls::edit, "Changes the given fields of a call, as PATCH does")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
-        delete("/video-calls/{id}", calls::delete, "Deletes a call; ends it first")
+        delete("/video-calls/{id}", calls::delete, "Ends a call if necessary, and deletes it")
             .answers::<()>()
             .refuses(&[HostRequired, CallNotFound]),
-        get("/video-calls/{id}/stats", calls::stats, "Who was in a call, and when")
+        get("/video-calls/{id}/stats", calls::stats, "Participants of a call and the times of their presence")
             .answers::<StatsView<'_>>()
             .refuses(&[Forbidden, CallNotFound]),
         get("/video-calls/{id}/messages", calls::messages, "The recorded chat of a call, oldest first")
             .lists::<calls::MessageView>()
             .refuses(&[Forbidden, CallNotFound]),
-        post("/video-calls/{id}/end", calls::end, "Ends a call for everybody")
+        post("/video-calls/{id}/end", calls::end, "Ends a call for all participants")
             .answers::<calls::EndOfCall>()
             .refuses(&[HostRequired, CallNotFound]),
     ]
@@ -116,26 +132,28 @@ fn video_calls() -> Vec<Route> {
 fn operators() -> Vec<Route> {
     use Code::{PeerNotFound, RoomNotFound};
     vec![
-        get("/admin/nodes", admin::nodes, "The signal-nodes that live").answers::<Vec<admin::NodeView>>(),
-        get("/admin/rooms", admin::rooms, "The open rooms, a page after another").answers::<Vec<admin::RoomView>>(),
-        get("/admin/rooms/{roomId}/participants", admin::participants, "Who is in a room at this moment")
+        get("/admin/nodes", admin::nodes, "The live signal-nodes").answers::<Vec<admin::NodeView>>(),
+        get("/admin/rooms", admin::rooms, "The open rooms, page by page").answers::<Vec<admin::RoomView>>(),
+        get("/admin/rooms/{roomId}/participants", admin::participants, "The current participants of a room")
             .answers::<Vec<Participant>>()
             .refuses(&[RoomNotFound]),
-        delete("/admin/rooms/{roomId}/participants/{peerId}", admin::remove, "Removes somebody from a room")
+        delete("/admin/rooms/{roomId}/participants/{peerId}", admin::remove, "Removes a participant from a room")
             .answers::<()>()
             .refuses(&[RoomNotFound, PeerNotFound]),
-        post("/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for everybody")
+        post("/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for all participants")
             .answers::<()>()
             .refuses(&[RoomNotFound]),
     ]
 }
 
-/// The router of the list.
+/// Creates the router of all routes.
 pub(crate) fn router(app: &App) -> Router<App> {
-    route::router(app, list()).fallback(no_route).method_not_allowed_fallback(no_route)
+    let routes = list();
+    let documents = Arc::new(Documents::new(&routes));
+    route::router(app, routes).layer(Extension(documents)).fallback(no_route).method_not_allowed_fallback(no_route)
 }
 
-/// What is not a route, or not with this method.
-pub(crate) async fn no_route() -> Problem {
+/// Answers a request for an unknown path, or with a method that the path does not have.
+pub(crate) async fn no_route() -> ApiError {
     Code::RouteNotFound.into()
 }

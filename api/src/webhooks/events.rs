@@ -1,13 +1,13 @@
-//! Which facts are told to webhooks, and how they look there. `docs/PROTOCOL.md`, "Webhooks", is the contract.
+//! Converts recorded facts to webhook events. `docs/PROTOCOL.md`, "Webhooks", is the contract.
 
 use serde_json::{Value, json};
 use switchboard_core::domain::Timestamp;
-use switchboard_records::{CallChange, CallFact, Delivery, Present};
+use switchboard_records::{CallChange, CallFact, Delivery, Stay};
 
-/// The types of event.
+/// Types of events.
 pub const EVENTS: [&str; 4] = ["call.started", "call.ended", "participant.joined", "participant.left"];
 
-/// What is to be told of `facts` to each of the endpoints.
+/// Returns the deliveries of `facts`: one for each event and endpoint.
 #[must_use]
 pub fn deliveries(facts: &[CallFact], endpoints: &[String]) -> Vec<Delivery> {
     let events: Vec<_> = facts.iter().flat_map(events).collect();
@@ -19,7 +19,7 @@ struct Event<'a> {
     fact: &'a CallFact,
     id: String,
     kind: &'static str,
-    /// After the fact's own place: two events can come from one fact.
+    /// Position among the events of one fact, because a fact can cause two events.
     place: u8,
     more: Value,
 }
@@ -27,14 +27,15 @@ struct Event<'a> {
 fn events(fact: &CallFact) -> Vec<Event<'_>> {
     let event = |kind, more| Event { fact, id: fact.event_id.clone(), kind, place: 1, more };
     match &fact.change {
-        CallChange::Created(_) | CallChange::Said(_) | CallChange::Role { .. } | CallChange::Updated(_) => Vec::new(),
+        CallChange::Created(_) | CallChange::Chat(_) | CallChange::Role { .. } | CallChange::Updated(_) => Vec::new(),
         CallChange::Joined { who, name, role, count } => {
             let mut participant = participant(who);
             participant["name"] = name.as_str().into();
             participant["role"] = role.as_str().into();
             let joined =
                 event("participant.joined", json!({ "participant": participant, "currentParticipants": count }));
-            // Who finds nobody there is the first, or comes back to an empty room: of both, the first has taken the id.
+            // The count is 1 for the first participant of a call, and for one who returns to an
+            // empty room. Both events have the same id, so only the first is stored.
             let started = (*count == 1).then(|| Event {
                 id: format!("{}:started", fact.call),
                 place: 0,
@@ -51,7 +52,7 @@ fn events(fact: &CallFact) -> Vec<Event<'_>> {
     }
 }
 
-fn participant(who: &Present) -> Value {
+fn participant(who: &Stay) -> Value {
     json!({ "userId": who.user, "peerId": who.peer, "connectionId": who.join, "isGuest": who.user.is_guest() })
 }
 

@@ -1,4 +1,4 @@
-//! Sending one event.
+//! Sends one event to an endpoint over HTTP.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use switchboard_auth::WebhookKey;
 use switchboard_core::domain::Timestamp;
 use switchboard_records::Delivery;
 
-/// When it was sent, and that it was sent by us.
+/// Header with the time of sending and the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("switchboard-signature");
-/// What tells repetitions.
+/// Header with the event's id, which identifies repetitions.
 const EVENT_ID: HeaderName = HeaderName::from_static("switchboard-event-id");
-/// Its type.
+/// Header with the event's type.
 const EVENT: HeaderName = HeaderName::from_static("switchboard-event");
-/// Of an answer nothing but its status counts; this much is read so that the connection can be used again.
+/// Bytes of an answer that are read so that the connection can be reused. Only the status matters.
 const ANSWER_MAX: usize = 16 * 1024;
 
-/// Sends events. Clones share the connections.
+/// Sends events. Clones share the connection pool.
 #[derive(Clone)]
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -36,10 +36,11 @@ impl Sender {
         Self { client: Client::builder(TokioExecutor::new()).build(connector), key, timeout }
     }
 
-    /// Sends an event at `now`.
+    /// Sends an event, signed with the time `now`.
     ///
     /// # Errors
-    /// Why the receiver does not have it, or may not; nothing of its address, which may carry a password.
+    /// The reason why the receiver has not accepted the event. The text does not contain the
+    /// address, because an address can contain a password.
     pub(super) async fn send(&self, address: &http::Uri, delivery: &Delivery, now: Timestamp) -> Result<(), String> {
         let request = Request::builder()
             .method(Method::POST)
@@ -50,11 +51,11 @@ impl Sender {
             .header(EVENT_ID, &delivery.event_id)
             .header(EVENT, &delivery.event)
             .body(Full::from(delivery.body.clone()))
-            .map_err(|_| "it cannot be sent".to_owned())?;
+            .map_err(|_| "the request could not be built".to_owned())?;
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|_| "the receiver cannot be reached".to_owned())?;
+            let answer = self.client.request(request).await.map_err(|_| "the receiver is unreachable".to_owned())?;
             let status = answer.status();
-            // How the answer goes on does not matter: the status has said it.
+            // Errors while reading the rest do not matter, because the status has decided.
             let _rest = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
             if status.is_success() { Ok(()) } else { Err(format!("the receiver answered {}", status.as_u16())) }
         };

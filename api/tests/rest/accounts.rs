@@ -7,7 +7,7 @@ use switchboard_records::{Records, UserRecord};
 use super::support::{ACCESS_SECRET, PASSWORD, REFRESH_SECRET, Service};
 
 #[tokio::test]
-async fn who_registers_can_sign_in_and_read_its_profile() {
+async fn a_registered_user_can_sign_in_and_read_their_profile() {
     let service = Service::start().await;
     let form = json!({ "name": "  Ann  ", "email": " Ann@Example.ORG ", "password": PASSWORD });
     let registered = service.post("/api/auth/register", None, form).await;
@@ -28,7 +28,7 @@ async fn who_registers_can_sign_in_and_read_its_profile() {
 }
 
 #[tokio::test]
-async fn a_wrong_address_and_a_wrong_password_are_told_the_same() {
+async fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let mut answers = Vec::new();
@@ -42,7 +42,7 @@ async fn a_wrong_address_and_a_wrong_password_are_told_the_same() {
 }
 
 #[tokio::test]
-async fn of_fifty_registrations_of_one_address_at_once_one_wins() {
+async fn of_fifty_concurrent_registrations_of_one_address_exactly_one_succeeds() {
     let service = Service::start().await;
     let form = json!({ "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
     let tries = (0..50).map(|_| service.post("/api/auth/register", None, form.clone()));
@@ -53,7 +53,7 @@ async fn of_fifty_registrations_of_one_address_at_once_one_wins() {
 }
 
 #[tokio::test]
-async fn a_registration_names_every_field_that_is_wrong() {
+async fn a_refused_registration_names_every_invalid_field() {
     let service = Service::start().await;
     let good = json!({ "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
     for (field, value) in [
@@ -80,7 +80,7 @@ async fn a_registration_names_every_field_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_sign_in_takes_text_only() {
+async fn a_sign_in_accepts_text_fields_only() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let form = json!({ "email": { "$gt": "" }, "password": { "$ne": "" } });
@@ -115,7 +115,7 @@ async fn a_user_of_the_node_service_signs_in_and_gets_an_argon2id_hash() {
 }
 
 #[tokio::test]
-async fn a_profile_is_read_with_a_good_token_only() {
+async fn a_profile_is_read_only_with_a_valid_token() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     assert_eq!(service.get("/api/auth/profile", None).await.refusal(), (401, "UNAUTHORIZED"));
@@ -148,7 +148,7 @@ async fn a_profile_is_read_with_a_good_token_only() {
 }
 
 #[tokio::test]
-async fn a_profile_changes_field_by_field_and_an_address_of_another_is_refused() {
+async fn a_profile_changes_field_by_field_and_a_taken_address_is_refused() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let patch = async |body: serde_json::Value| {
@@ -180,7 +180,7 @@ async fn a_refresh_token_works_once_and_a_replay_ends_the_session() {
 }
 
 #[tokio::test]
-async fn signing_out_ends_this_sign_in_for_good_and_no_other() {
+async fn signing_out_ends_this_sign_in_and_no_other() {
     let service = Service::start().await;
     let here = service.user("Ann").await;
     let form = json!({ "email": here.email, "password": PASSWORD });

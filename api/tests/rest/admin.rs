@@ -10,7 +10,7 @@ async fn ask(service: &Service, method: Method, path: &str, key: &str) -> Reply 
 }
 
 #[tokio::test]
-async fn operators_see_nodes_rooms_and_who_is_there() {
+async fn operators_see_nodes_rooms_and_participants() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let mut rooms = Vec::new();
@@ -53,7 +53,7 @@ async fn operators_see_nodes_rooms_and_who_is_there() {
 }
 
 #[tokio::test]
-async fn an_operator_who_may_intervene_ends_a_call() {
+async fn an_operator_with_write_scope_ends_a_call() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
@@ -68,7 +68,7 @@ async fn an_operator_who_may_intervene_ends_a_call() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_opens_nothing_and_without_keys_there_is_nothing() {
+async fn an_unknown_key_is_refused_and_without_configured_keys_the_routes_do_not_exist() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     for path in ["/nodes", "/rooms", "/rooms/R/participants"] {

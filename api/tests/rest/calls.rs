@@ -43,7 +43,7 @@ async fn a_new_call_waits_for_its_host_with_every_default() {
 }
 
 #[tokio::test]
-async fn a_call_names_every_field_that_is_wrong() {
+async fn a_refused_call_names_every_invalid_field() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     for (field, value) in [
@@ -87,7 +87,7 @@ async fn a_scheduled_call_keeps_its_date_in_utc() {
 }
 
 #[tokio::test]
-async fn a_private_call_shows_others_its_door_only() {
+async fn other_callers_see_only_the_short_form_of_a_private_call() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({ "type": "private", "passcode": "s3cret" })).await;
@@ -106,7 +106,7 @@ async fn a_private_call_shows_others_its_door_only() {
 }
 
 #[tokio::test]
-async fn a_call_that_does_not_exist_is_told_so() {
+async fn an_unknown_call_is_a_coded_404() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let missing = "/api/video-calls/0123456789abcdef01234567";
@@ -122,7 +122,7 @@ async fn a_call_that_does_not_exist_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_list_has_the_callers_calls_page_by_page_and_filtered() {
+async fn a_list_has_the_callers_calls_in_pages_and_filtered() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     for number in 0..5 {
@@ -154,7 +154,7 @@ async fn a_list_has_the_callers_calls_page_by_page_and_filtered() {
 }
 
 #[tokio::test]
-async fn the_host_and_nobody_else_ends_a_call_for_good() {
+async fn only_the_host_ends_a_call_and_the_end_is_final() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
@@ -174,7 +174,7 @@ async fn the_host_and_nobody_else_ends_a_call_for_good() {
 }
 
 #[tokio::test]
-async fn recorded_chat_is_read_in_pages_by_who_was_there_and_in_private_by_its_two_users() {
+async fn participants_read_recorded_chat_in_pages_and_private_messages_only_as_sender_or_recipient() {
     let service = Service::start().await;
     let (ann, bob, cid) = (service.user("Ann").await, service.user("Bob").await, service.user("Cid").await);
     let eve = service.user("Eve").await;
@@ -204,14 +204,14 @@ async fn recorded_chat_is_read_in_pages_by_who_was_there_and_in_private_by_its_t
         (&first["from"], &first["to"], &first["fromUser"]["name"], &first["type"]),
         (&json!(bob.id), &json!(ann.id), &json!("Somebody"), &json!("text"))
     );
-    // Whoever was removed, or left, reads no further; the host reads all.
+    // A user who was removed or left reads no later messages; the host reads all.
     service.record(&call, [went(&bob.id), said(&ann.id, None, "six")]).await;
     assert_eq!(read(&bob, "").await.0, "one two three five");
     assert_eq!(
         (read(&cid, "?page=2&limit=4").await.0, read(&ann, "?page=2&limit=5").await.0),
         ("six".into(), "six".into())
     );
-    // Who came late reads what was before only when the call shows late comers its history.
+    // A late participant reads earlier messages only if the chat history is on.
     let settings = json!({ "settings": { "chatHistoryEnabled": false } });
     let patch = service.request(reqwest::Method::PATCH, path.trim_end_matches("/messages")).bearer_auth(&ann.token);
     assert_eq!(service.send(patch.json(&settings)).await.status, 200);

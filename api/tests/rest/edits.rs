@@ -22,7 +22,7 @@ async fn delete(service: &Service, call: &Value, who: &User) -> Reply {
 }
 
 #[tokio::test]
-async fn the_host_changes_what_it_names_and_the_rest_stays() {
+async fn an_edit_changes_the_named_fields_and_leaves_the_others() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({ "description": "Long", "settings": { "chatEnabled": false } })).await;
@@ -65,7 +65,7 @@ async fn the_host_changes_what_it_names_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn a_change_names_every_field_that_is_wrong_and_then_changes_nothing() {
+async fn a_refused_edit_names_every_invalid_field_and_changes_nothing() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
@@ -95,7 +95,7 @@ async fn a_change_names_every_field_that_is_wrong_and_then_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_hosts_who_edit_an_open_call_at_once_room_and_record_have_the_same_and_later_changes_arrive() {
+async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_later_edits_arrive() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
@@ -105,7 +105,7 @@ async fn of_two_hosts_who_edit_an_open_call_at_once_room_and_record_have_the_sam
     let options = RecorderOptions { idle: Duration::from_micros(100), ..options };
     let recorder = tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, stop.clone()));
     let id = CallId::parse(call["_id"].as_str().unwrap()).unwrap();
-    // A room is changed and the record has it: in full, at the room's version.
+    // The record has all fields of the changed room, at the room's version.
     let agree = async |at_least: u64| {
         let agreed = async || {
             let Door::Open { meta, locked, .. } = service.rooms.door(&room).await.unwrap() else { return false };
@@ -135,7 +135,7 @@ async fn of_two_hosts_who_edit_an_open_call_at_once_room_and_record_have_the_sam
             (10 + u32::try_from(round).unwrap(), format!("Round {round}"))
         );
         assert_eq!((record.settings.chat_enabled, record.locked), (round % 2 == 0, round % 2 == 0));
-        // Were the record ahead of the room, it would take this one for an old one.
+        // If the record's version were ahead of the room's, it would ignore this change as old.
         let name = format!("From the room {round}");
         let amended = service.rooms.amend(&room, By::Operator, None, |meta| meta.name.clone_from(&name)).await.unwrap();
         assert!(matches!(amended, Amended::Done(_)), "{amended:?}");
@@ -147,13 +147,13 @@ async fn of_two_hosts_who_edit_an_open_call_at_once_room_and_record_have_the_sam
 }
 
 #[tokio::test]
-async fn a_call_that_was_handed_on_is_its_new_hosts_before_the_record_says_so() {
+async fn a_transferred_call_belongs_to_its_new_host_before_the_record_is_updated() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
     assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
-    // No recorder runs: the record is as late as it can be.
+    // No recorder runs, so the record is not updated at all.
     let heir = UserId::parse(&bob.id).unwrap();
     let handed = service.rooms.amend(&room, By::Operator, None, |meta| meta.host = heir.clone()).await.unwrap();
     assert!(matches!(handed, Amended::Done(_)), "{handed:?}");
@@ -189,7 +189,7 @@ async fn a_call_is_locked_whether_or_not_its_room_is_open() {
 }
 
 #[tokio::test]
-async fn what_was_said_in_a_call_is_gone_when_it_is_deleted() {
+async fn deleting_a_call_erases_its_chat() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
@@ -204,17 +204,17 @@ async fn what_was_said_in_a_call_is_gone_when_it_is_deleted() {
     assert_eq!(delete(&service, &call, &ann).await.status, 200);
     assert_eq!(service.get(&path, Some(&ann.token)).await.refusal(), (404, "CALL_NOT_FOUND"));
     assert_eq!(lines().await, 0);
-    // What was on its way at that moment is written after all, and removed a day later.
+    // Facts that were on their way are still written, and erased a day later.
     service.record(&call, [came(&ann.id)]).await;
-    let deleted = api::app::now();
-    api::erasure::look(&service.records, deleted).await;
+    let deleted = api::clock::now();
+    api::erasure::sweep(&service.records, deleted).await;
     assert_eq!(lines().await, 1);
-    api::erasure::look(&service.records, Timestamp(deleted.0 + 25 * 3_600_000)).await;
+    api::erasure::sweep(&service.records, Timestamp(deleted.0 + 25 * 3_600_000)).await;
     assert_eq!(lines().await, 0);
 }
 
 #[tokio::test]
-async fn other_peoples_calls_are_neither_changed_nor_deleted() {
+async fn calls_of_other_hosts_are_neither_changed_nor_deleted() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
@@ -230,7 +230,7 @@ async fn other_peoples_calls_are_neither_changed_nor_deleted() {
 }
 
 #[tokio::test]
-async fn a_deleted_call_ends_and_is_found_no_more() {
+async fn a_deleted_call_ends_and_is_not_found_any_more() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
@@ -245,7 +245,7 @@ async fn a_deleted_call_ends_and_is_found_no_more() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_over_stays_as_it_is() {
+async fn a_call_that_is_over_cannot_be_changed() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;

@@ -9,7 +9,7 @@ use switchboard_rooms::{By, Door, Left, Order, Ordered, Proof, Rate};
 use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
 
 fn now_s() -> u64 {
-    u64::try_from(api::app::now().seconds()).unwrap()
+    u64::try_from(api::clock::now().seconds()).unwrap()
 }
 
 fn tokens() -> Tokens {
@@ -17,7 +17,7 @@ fn tokens() -> Tokens {
 }
 
 #[tokio::test]
-async fn who_may_join_gets_what_the_socket_asks_for_and_the_room_is_open() {
+async fn an_admitted_user_gets_the_tokens_for_the_socket_and_the_room_is_open() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
@@ -63,7 +63,7 @@ async fn a_guest_gets_an_identity_for_one_room_and_keeps_it_there() {
 }
 
 #[tokio::test]
-async fn a_passcode_is_asked_of_everybody_but_the_host() {
+async fn every_user_except_the_host_needs_the_passcode() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({ "passcode": "s3cret" })).await;
@@ -81,7 +81,7 @@ async fn a_passcode_is_asked_of_everybody_but_the_host() {
 }
 
 #[tokio::test]
-async fn private_calls_take_users_and_invited_only_calls_the_invited() {
+async fn private_calls_admit_users_and_invited_only_calls_admit_invited_users() {
     let service = Service::start().await;
     let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
     let private = service.call(&ann, json!({ "type": "private" })).await;
@@ -96,7 +96,7 @@ async fn private_calls_take_users_and_invited_only_calls_the_invited() {
 }
 
 #[tokio::test]
-async fn a_room_that_does_not_exist_cannot_be_joined() {
+async fn an_unknown_room_cannot_be_joined() {
     let service = Service::start().await;
     let join = async |room: &str| {
         service.post("/api/video-calls/join", None, json!({ "roomId": room, "guestName": "Gil" })).await
@@ -110,7 +110,7 @@ async fn a_room_that_does_not_exist_cannot_be_joined() {
 }
 
 #[tokio::test]
-async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
+async fn a_full_call_refuses_newcomers_early_but_not_its_participants() {
     let service = Service::start().await;
     let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
     let call = service.call(&ann, json!({ "maxParticipants": 2 })).await;
@@ -123,7 +123,7 @@ async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
     assert_eq!(service.join(&call, Some(&eve.token), json!({})).await.refusal(), (403, "CALL_FULL"));
     let back = service.join(&call, Some(&bob.token), json!({})).await;
     assert_eq!((back.status.as_u16(), &back.data()["call"]["currentParticipants"]), (200, &json!(2)));
-    // Who waits to be let in takes no seat, and learns at the socket whether there is one.
+    // A user who waits in the lobby takes no seat; the socket tells later whether one is free.
     let lobby = json!({ "settings": { "waitingRoomEnabled": true } });
     let path = format!("/api/video-calls/{}", call["_id"].as_str().unwrap());
     let changed =
@@ -134,7 +134,7 @@ async fn a_full_call_is_told_so_early_but_not_to_who_is_in_it() {
 }
 
 #[tokio::test]
-async fn a_passcode_is_not_guessed_by_trying_and_other_calls_are_joined_meanwhile() {
+async fn guessing_a_passcode_is_limited_and_other_calls_stay_joinable() {
     let rates = RatesConfig {
         passcode: PasscodeRates { address: Rate::parse("3/600").unwrap(), call: None },
         ..RatesConfig::default()
@@ -150,17 +150,17 @@ async fn a_passcode_is_not_guessed_by_trying_and_other_calls_are_joined_meanwhil
         assert_eq!(service.join(&guarded, None, guess(wrong)).await.refusal(), (401, "INVALID_PASSCODE"));
     }
     let blocked = service.join(&guarded, None, guess("s3cret")).await;
-    assert_eq!(blocked.refusal(), (429, "RATE_LIMIT_EXCEEDED"), "the right one is not told apart any more");
+    assert_eq!(blocked.refusal(), (429, "RATE_LIMIT_EXCEEDED"), "the right passcode is refused as well");
     assert!(blocked.headers.contains_key("retry-after"));
     for _ in 0..10 {
         let right = service.join(&other, None, guess("s3cret")).await;
-        assert_eq!(right.status, 200, "a whole office comes from one address: {right:?}");
+        assert_eq!(right.status, 200, "an office can share one address: {right:?}");
     }
     assert_eq!(service.join(&guarded, Some(&ann.token), json!({})).await.status, 200, "the host needs none");
 }
 
 #[tokio::test]
-async fn whoever_was_removed_or_banned_is_refused_as_by_a_socket_with_every_token_of_before() {
+async fn removed_and_banned_users_are_refused_with_every_earlier_token_as_on_a_socket() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
@@ -179,10 +179,10 @@ async fn whoever_was_removed_or_banned_is_refused_as_by_a_socket_with_every_toke
     assert_eq!(
         service.join(&call, None, json!({ "guestName": "Gil" })).await.status,
         200,
-        "a guest is whoever it says"
+        "a guest can take a new identity"
     );
 
-    // A newer token opens the room again, a ban does not end while the room is there.
+    // A newer token ends a removal, but not a ban.
     let clock = || now_s() + 2;
     let later = Tokens::new(ACCESS_SECRET, REFRESH_SECRET).with_clock(clock);
     let bob_now = PublicUser::new(UserId::parse(&bob.id).unwrap(), "Bob".into(), None);
@@ -193,7 +193,7 @@ async fn whoever_was_removed_or_banned_is_refused_as_by_a_socket_with_every_toke
 }
 
 #[tokio::test]
-async fn a_banned_guests_address_is_refused_whoever_it_says_it_is() {
+async fn the_address_of_a_banned_guest_is_refused_for_every_guest_identity() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
@@ -209,7 +209,7 @@ async fn a_banned_guests_address_is_refused_whoever_it_says_it_is() {
 }
 
 #[tokio::test]
-async fn the_role_is_the_one_that_the_room_gave() {
+async fn an_admitted_user_has_the_role_that_the_room_assigned() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({ "settings": { "waitingRoomEnabled": true } })).await;

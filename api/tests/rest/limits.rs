@@ -9,7 +9,7 @@ use switchboard_rooms::Rate;
 
 use super::support::{PASSWORD, Reply, Service};
 
-/// Nothing is earned again while a test runs.
+/// Rates with a period so long that no request is regained during a test.
 fn rate(requests: u32) -> Option<Rate> {
     Some(Rate { requests, period: Duration::from_secs(3600 * u64::from(requests)) })
 }
@@ -24,7 +24,7 @@ fn reads_by_address(requests: u32, trusted_hops: usize) -> RatesConfig {
 }
 
 #[tokio::test]
-async fn an_address_that_asks_too_often_is_told_so_on_every_pod_and_another_is_not() {
+async fn an_address_over_its_rate_is_refused_on_every_pod_and_other_addresses_are_not() {
     let one = Service::limited(reads_by_address(3, 1)).await;
     let two = one.another_pod().await;
     let ask = async |service: &Service, forwarded: &'static str| {
@@ -36,7 +36,7 @@ async fn an_address_that_asks_too_often_is_told_so_on_every_pod_and_another_is_n
         assert_eq!(number(&reply, "ratelimit-limit"), 3);
         assert_eq!(reply.headers["ratelimit-policy"], "3;w=10800");
     }
-    // What the client itself claims stands left of what our proxy saw.
+    // Entries that the client made up are to the left of the proxy's entry.
     for forwarded in ["192.0.2.1", "198.51.100.9, 192.0.2.1"] {
         let reply = ask(&two, forwarded).await;
         assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
@@ -48,7 +48,7 @@ async fn an_address_that_asks_too_often_is_told_so_on_every_pod_and_another_is_n
 }
 
 #[tokio::test]
-async fn an_address_that_no_trusted_proxy_told_is_not_believed() {
+async fn a_forwarded_address_from_an_untrusted_proxy_is_ignored() {
     let service = Service::limited(reads_by_address(1, 0)).await;
     let ask = async |forwarded: &'static str| {
         service.send(service.request(Method::GET, "/api/version").header("x-forwarded-for", forwarded)).await.status
@@ -57,7 +57,7 @@ async fn an_address_that_no_trusted_proxy_told_is_not_believed() {
 }
 
 #[tokio::test]
-async fn an_account_is_limited_wherever_it_asks_from_and_others_are_not() {
+async fn an_account_is_limited_from_every_address_and_other_accounts_are_not() {
     let write = Rates { address: None, account: rate(2) };
     let service = Service::limited(RatesConfig { write, trusted_hops: 1, ..RatesConfig::default() }).await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
@@ -69,12 +69,12 @@ async fn an_account_is_limited_wherever_it_asks_from_and_others_are_not() {
     assert_eq!(rename(&ann.token, "192.0.2.2").await.status, 200);
     assert_eq!(rename(&ann.token, "192.0.2.3").await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
     assert_eq!(rename(&bob.token, "192.0.2.1").await.status, 200);
-    // A token that is not good names nobody: it cannot use up another's requests.
+    // An invalid token has no account, so it cannot spend another account's requests.
     assert_eq!(rename("noise", "192.0.2.1").await.refusal(), (401, "TOKEN_INVALID"));
 }
 
 #[tokio::test]
-async fn passwords_of_one_account_cannot_be_tried_from_many_addresses() {
+async fn guessing_one_account_s_password_is_limited_over_all_addresses() {
     let sign_in = Rates { address: None, account: rate(3) };
     let service = Service::limited(RatesConfig { sign_in, trusted_hops: 1, ..RatesConfig::default() }).await;
     let ann = service.user("Ann").await;
@@ -90,7 +90,7 @@ async fn passwords_of_one_account_cannot_be_tried_from_many_addresses() {
     let reply = login("  ANN@Example.org ", PASSWORD, "192.0.2.4").await;
     assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
     assert!(reply.headers.contains_key("retry-after"));
-    // Whether there is such an account does not show in the limit either.
+    // The limit must not reveal whether the account exists.
     for _ in 0..3 {
         assert_eq!(login("nobody@example.org", "x", "192.0.2.4").await.refusal(), (401, "INVALID_CREDENTIALS"));
     }
@@ -98,7 +98,7 @@ async fn passwords_of_one_account_cannot_be_tried_from_many_addresses() {
 }
 
 #[tokio::test]
-async fn addresses_cannot_be_tried_by_changing_ones_own() {
+async fn probing_for_taken_addresses_by_changing_the_own_address_is_limited() {
     let sign_in = Rates { address: None, account: rate(2) };
     let service = Service::limited(RatesConfig { sign_in, ..RatesConfig::default() }).await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
@@ -113,7 +113,7 @@ async fn addresses_cannot_be_tried_by_changing_ones_own() {
 }
 
 #[tokio::test]
-async fn without_redis_nobody_is_limited() {
+async fn without_redis_there_are_no_rate_limits() {
     let mongo = Mongo::start().await.unwrap();
     let mut redis = RedisServer::start().await.unwrap();
     let service = Service::pod(&mongo.uri("limits"), &redis.url(), "limits", reads_by_address(1, 0)).await;

@@ -1,5 +1,5 @@
-//! The REST service on real MongoDB and Redis, asked over HTTP. One pair of servers for all; each test has a database
-//! and a prefix of its own.
+//! The REST service on a real MongoDB and a real Redis, over HTTP. All tests share the two servers;
+//! each test has its own database and its own prefix.
 
 #![allow(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
 

@@ -1,4 +1,5 @@
-//! What the Node service left in MongoDB, as it wrote it: text where we have ids, bcrypt, whole numbers as floats, fields of its library.
+//! Documents of the Node service in MongoDB: ids as text, bcrypt hashes, whole numbers as floats,
+//! fields of mongoose.
 
 use mongodb::bson::{DateTime, Document, doc};
 use reqwest::Method;
@@ -13,7 +14,7 @@ const OPEN: &str = "65a1b2c3d4e5f60718293a4e";
 const PASSWORD: &str = "legacy-password";
 
 #[tokio::test]
-async fn a_user_of_the_node_service_signs_in_and_goes_on_with_its_calls() {
+async fn a_user_of_the_node_service_signs_in_and_keeps_their_calls() {
     let service = Service::start().await;
     let database = service.database().await;
     let put = async |collection: &str, document: Document| {
@@ -72,12 +73,12 @@ async fn a_user_of_the_node_service_signs_in_and_goes_on_with_its_calls() {
     assert_eq!((&told["host"]["name"], &told["participants"][0]["user"]["name"]), (&json!("Old"), &json!("Other")));
     assert_eq!((&told["settings"]["chatEnabled"], &told["settings"]["videoEnabled"]), (&json!(false), &json!(true)));
 
-    // A new call names them as well, though it has their ids in another form.
+    // A new call finds the same users, although it stores their ids in another form.
     let new = service.post("/api/video-calls", Some(&token), json!({ "title": "New" })).await;
     let new = service.get(&format!("/api/video-calls/{}", new.text("id")), Some(&token)).await;
     assert_eq!(new.data()["host"]["name"], "Old");
 
-    // A passcode in plain text, as that service stored it.
+    // Passcode in plain text, as the Node service stored it.
     let open = json!({ "roomId": "ABCDEF123457" });
     assert_eq!(
         service.join(&open, Some(&other), json!({ "passcode": "wrong" })).await.refusal(),

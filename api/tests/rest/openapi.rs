@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::support::Service;
 
-/// `GET /auth/profile` and the like, of every row of the contract's table.
+/// Returns every route of the table in docs/PROTOCOL.md, such as `GET /auth/profile`.
 fn routes_of_the_contract() -> BTreeSet<String> {
     let text = include_str!("../../../docs/PROTOCOL.md");
     let rest = text.split("\n## ").find(|part| part.starts_with("REST")).unwrap();
@@ -50,7 +50,7 @@ async fn the_document_has_every_route_of_the_contract_and_each_is_served() {
 }
 
 #[tokio::test]
-async fn every_operation_says_who_may_ask_what_it_answers_and_how_it_refuses() {
+async fn every_operation_describes_its_access_its_answers_and_its_refusals() {
     let service = Service::start().await;
     let document = service.get("/api/openapi.json", None).await.body;
     for (method, path, said) in operations(&document) {
@@ -75,7 +75,7 @@ async fn every_operation_says_who_may_ask_what_it_answers_and_how_it_refuses() {
 }
 
 #[tokio::test]
-async fn the_document_s_page_shows_every_operation_and_loads_nothing_from_elsewhere() {
+async fn the_document_s_page_shows_every_operation_and_loads_no_file_from_other_servers() {
     let service = Service::start().await;
     let document = service.get("/api/openapi.json", None).await.body;
     let response = service.request(Method::GET, "/api/docs").send().await.unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::support::Service;
 
 #[tokio::test]
-async fn what_is_not_a_route_is_a_coded_404() {
+async fn an_unknown_path_is_a_coded_404() {
     let service = Service::start().await;
     for path in ["/api/nothing", "/api/video-calls/a/b/c", "/api/", "/nothing", "/app/../package.json", "/package.json"]
     {
@@ -20,7 +20,7 @@ async fn what_is_not_a_route_is_a_coded_404() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_a_json_object_is_refused_by_its_kind() {
+async fn a_body_that_is_not_a_json_object_is_refused_with_its_own_code() {
     let service = Service::start().await;
     let login = |body: &str, kind: &str| {
         service.request(Method::POST, "/api/auth/login").header("content-type", kind).body(body.to_owned())
@@ -41,7 +41,7 @@ async fn a_body_that_is_not_a_json_object_is_refused_by_its_kind() {
 }
 
 #[tokio::test]
-async fn a_request_keeps_its_sound_id_and_gets_one_instead_of_an_unsound_one() {
+async fn a_valid_request_id_is_kept_and_an_invalid_one_is_replaced() {
     let service = Service::start().await;
     let with = |id: &'static str| service.request(Method::GET, "/api/nothing").header("x-request-id", id);
     assert_eq!(service.send(with("my-request.1")).await.body["requestId"], "my-request.1");
@@ -55,7 +55,7 @@ async fn a_request_keeps_its_sound_id_and_gets_one_instead_of_an_unsound_one() {
 }
 
 #[tokio::test]
-async fn a_listed_origin_and_the_page_itself_may_call_and_others_may_not() {
+async fn listed_origins_and_the_page_s_own_origin_may_call_and_others_may_not() {
     let service = Service::start().await;
     for (origin, allowed) in
         [("http://friend.test", true), ("http://page.test", true), ("http://stranger.test", false), ("null", false)]
@@ -68,14 +68,14 @@ async fn a_listed_origin_and_the_page_itself_may_call_and_others_may_not() {
         let reply = service.send(preflight).await;
         let told = reply.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
         assert_eq!(told, allowed.then_some(origin));
-        // A refusal must be readable to the page too.
+        // A refusal needs the CORS headers as well, so that the page can read it.
         let reply = service.send(service.request(Method::GET, "/api/nothing").header("origin", origin)).await;
         assert_eq!(reply.headers.contains_key("access-control-allow-origin"), allowed);
     }
 }
 
 #[tokio::test]
-async fn every_answer_has_the_headers_that_protect_the_page() {
+async fn every_answer_has_the_security_headers() {
     let service = Service::start().await;
     for path in ["/", "/api/version", "/api/nothing"] {
         let headers = service.get(path, None).await.headers;
@@ -90,7 +90,7 @@ async fn every_answer_has_the_headers_that_protect_the_page() {
 }
 
 #[tokio::test]
-async fn the_page_is_served_at_the_root_and_at_every_room() {
+async fn the_web_page_is_served_at_the_root_and_for_every_room() {
     let service = Service::start().await;
     for path in ["/", "/r/ABCDEF123456", "/r/x?passcode=1"] {
         let reply = service.get(path, None).await;
@@ -102,7 +102,7 @@ async fn the_page_is_served_at_the_root_and_at_every_room() {
 }
 
 #[tokio::test]
-async fn health_version_and_index_say_what_is_there() {
+async fn health_version_and_index_describe_the_service() {
     let service = Service::start().await;
     let health = service.get("/api/health", None).await;
     assert_eq!(health.status, 200, "{health:?}");
@@ -111,7 +111,7 @@ async fn health_version_and_index_say_what_is_there() {
     assert_eq!(service.get("/api", None).await.data()["endpoints"]["auth"], "/api/auth");
 }
 
-/// JSON of any shape, now and then with what a field could have.
+/// Generates JSON of any shape, sometimes with values that a field accepts.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -131,7 +131,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 #[tokio::test]
-async fn no_json_body_makes_any_route_fail_without_a_code() {
+async fn every_route_answers_every_json_body_with_a_code() {
     const FIELDS: [&str; 20] = [
         "name",
         "email",
@@ -168,7 +168,7 @@ async fn no_json_body_makes_any_route_fail_without_a_code() {
         (Method::POST, "/api/video-calls"),
         (Method::POST, "/api/video-calls/join"),
     ];
-    // The same bodies in every run: a failure can be looked at again.
+    // The seed is fixed, so that a failure can be reproduced.
     let mut runner = TestRunner::deterministic();
     let bodies = hash_map(select(&FIELDS[..]), any_json(), 0..FIELDS.len());
     for _ in 0..100 {

@@ -27,7 +27,7 @@ async fn delete(service: &Service, token: &str, path: &str) -> Reply {
     service.send(service.request(Method::DELETE, path).bearer_auth(token)).await
 }
 
-/// Waits until a pod that was not asked knows that the token's sign-in is over.
+/// Waits until another pod knows that the token's sign-in is over.
 async fn over(service: &Service, token: &str) {
     let limit = Instant::now() + Duration::from_secs(30);
     loop {
@@ -42,7 +42,7 @@ async fn over(service: &Service, token: &str) {
 }
 
 #[tokio::test]
-async fn refreshes_of_one_token_at_once_all_get_the_same_place_in_the_family() {
+async fn concurrent_refreshes_of_one_token_get_the_same_successor() {
     let service = Service::start().await;
     let other = service.another_pod().await;
     let ann = service.user("Ann").await;
@@ -51,7 +51,7 @@ async fn refreshes_of_one_token_at_once_all_get_the_same_place_in_the_family() {
     for reply in &replies {
         assert_eq!(service.get("/api/auth/profile", Some(&reply.text("token"))).await.status, 200);
     }
-    // Whichever of them goes on, it is the latest.
+    // All answers hold the latest token.
     assert_eq!(refresh(&other, &replies[7].text("refreshToken")).await.status, 200);
 }
 
@@ -70,7 +70,7 @@ async fn a_replayed_refresh_token_ends_the_sign_in_on_every_pod_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_revoked_sign_in_is_not_refreshed_though_its_records_were_never_told() {
+async fn a_revoked_sign_in_cannot_be_refreshed_even_if_its_record_is_still_open() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let sign_ins = service.get("/api/auth/sessions", Some(&ann.token)).await;
@@ -78,12 +78,12 @@ async fn a_revoked_sign_in_is_not_refreshed_though_its_records_were_never_told()
     service.rooms.revoke(&id, Duration::from_secs(600)).await.unwrap();
     over(&service, &ann.token).await;
     assert_eq!(refresh(&service, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
-    // Its records are told with that.
+    // The refused refresh has ended the sign-in in MongoDB too.
     assert_eq!(refresh(&service.another_pod().await, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
 }
 
 #[tokio::test]
-async fn a_changed_password_ends_the_other_sign_ins_on_every_pod_and_not_its_own() {
+async fn a_password_change_ends_the_other_sign_ins_on_every_pod_and_keeps_its_own() {
     let service = Service::start().await;
     let other = service.another_pod().await;
     let ann = service.user("Ann").await;
@@ -99,7 +99,7 @@ async fn a_changed_password_ends_the_other_sign_ins_on_every_pod_and_not_its_own
 }
 
 #[tokio::test]
-async fn a_sign_in_with_the_old_password_does_not_outlive_its_change_however_they_meet() {
+async fn a_concurrent_sign_in_with_the_old_password_does_not_survive_its_change() {
     let service = Service::start().await;
     let other = service.another_pod().await;
     let ann = service.user("Ann").await;
@@ -119,7 +119,7 @@ async fn a_sign_in_with_the_old_password_does_not_outlive_its_change_however_the
 }
 
 #[tokio::test]
-async fn a_change_of_password_names_every_field_that_is_wrong() {
+async fn a_refused_password_change_names_every_invalid_field() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let cases: [(Value, &[&str]); 4] = [
@@ -148,7 +148,7 @@ async fn a_change_of_password_names_every_field_that_is_wrong() {
 }
 
 #[tokio::test]
-async fn one_sees_and_ends_one_s_own_sign_ins_and_nobody_else_s() {
+async fn a_user_sees_and_ends_only_their_own_sign_ins() {
     let service = Service::start().await;
     let other = service.another_pod().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
@@ -160,7 +160,7 @@ async fn one_sees_and_ends_one_s_own_sign_ins_and_nobody_else_s() {
     assert_eq!(sessions.len(), 3);
     assert_eq!(sessions.iter().filter(|session| session["current"] == true).count(), 1);
     let of_phone = sessions.iter().find(|session| session["userAgent"] == "Phone").unwrap();
-    assert!(listed.body.to_string().len() < 3 * 400, "nothing more than that is told of a sign-in: {listed:?}");
+    assert!(listed.body.to_string().len() < 3 * 400, "a listed sign-in has no other fields: {listed:?}");
 
     let path = format!("/api/auth/sessions/{}", of_phone["id"].as_str().unwrap());
     assert_eq!(delete(&service, &bob.token, &path).await.refusal(), (404, "SESSION_NOT_FOUND"));
@@ -179,11 +179,11 @@ async fn one_sees_and_ends_one_s_own_sign_ins_and_nobody_else_s() {
 }
 
 #[tokio::test]
-async fn a_flood_of_sign_ins_is_turned_away_past_its_bound_and_everything_else_goes_on() {
+async fn sign_ins_beyond_the_bound_are_refused_and_other_requests_are_served() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let stop = CancellationToken::new();
-    // More than may run and wait, and each that is turned away comes again.
+    // More sign-ins than may run and wait; each refused one is repeated.
     let flood = (0..200).map(|_| {
         let (hasher, stop) = (service.hasher.clone(), stop.clone());
         tokio::spawn(async move {
@@ -211,17 +211,17 @@ async fn a_flood_of_sign_ins_is_turned_away_past_its_bound_and_everything_else_g
 }
 
 #[tokio::test]
-async fn figures_tell_of_one_s_calls() {
+async fn account_statistics_count_the_user_s_calls() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     service.call(&ann, json!({})).await;
     service.call(&ann, json!({ "scheduledAt": "2099-01-01T00:00:00Z" })).await;
-    let figures = async |user: &User| service.get("/api/auth/stats", Some(&user.token)).await.data().clone();
+    let statistics = async |user: &User| service.get("/api/auth/stats", Some(&user.token)).await.data().clone();
     let hosted = json!({
         "totalHosted": 2, "totalParticipated": 0, "totalCalls": 2, "activeCalls": 0, "thisMonthCalls": 2,
     });
     let none = json!({
         "totalHosted": 0, "totalParticipated": 0, "totalCalls": 0, "activeCalls": 0, "thisMonthCalls": 0,
     });
-    assert_eq!((figures(&ann).await, figures(&bob).await), (hosted, none));
+    assert_eq!((statistics(&ann).await, statistics(&bob).await), (hosted, none));
 }

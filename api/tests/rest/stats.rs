@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use api::app::now;
-use api::lapse::Lapses;
+use api::clock::now;
 use api::recorder::{RecorderOptions, run};
+use api::stale_calls::StaleCalls;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ async fn recorded(service: &Service) {
 }
 
 #[tokio::test]
-async fn statistics_are_what_happened_for_those_who_were_there() {
+async fn participants_read_the_statistics_of_a_call() {
     let service = Service::start().await;
     record(&service);
     let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
@@ -78,13 +78,13 @@ async fn statistics_are_what_happened_for_those_who_were_there() {
     assert_eq!(names, [("Ann", &json!("host")), ("Bob", &json!("participant"))]);
     let whole = after["durationMs"].as_i64().unwrap();
     let spent: Vec<_> = stays.iter().map(|stay| stay["durationMs"].as_i64().unwrap()).collect();
-    // The end as the api's clock has it and as Redis' has it differ by a request.
+    // The clocks of the API and of Redis differ by about the duration of a request.
     assert!(spent[1] <= spent[0] && (spent[0] - whole).abs() < 10_000, "{spent:?} of {whole}");
     assert!(stays.iter().all(|stay| stay["leftAt"].is_string()));
 }
 
 #[tokio::test]
-async fn a_scheduled_call_that_nobody_came_to_is_cancelled_a_day_later_by_exactly_one_of_many() {
+async fn an_unopened_call_is_cancelled_a_day_after_its_date_by_exactly_one_pod() {
     const DAY: Duration = Duration::from_secs(86_400);
     let service = Service::start().await;
     record(&service);
@@ -94,31 +94,31 @@ async fn a_scheduled_call_that_nobody_came_to_is_cancelled_a_day_later_by_exactl
     for date in dates {
         calls.push(service.call(&ann, json!({ "scheduledAt": date })).await);
     }
-    let [lapsed, attended, recent] = &calls[..] else { unreachable!() };
+    let [unopened, attended, recent] = &calls[..] else { unreachable!() };
     assert_eq!(service.join(attended, Some(&ann.token), json!({})).await.status, 200);
     service.seat(attended, &ann.id, 1).await;
     let now = Timestamp::parse("2099-01-01T00:00:00Z").unwrap();
-    let lapses = || Lapses::new(service.rooms.clone(), service.records.clone(), DAY);
-    let looks = (0..8).map(|_| async { lapses().look(now).await });
-    let cancelled: usize = futures_util::future::join_all(looks).await.into_iter().sum();
+    let sweep = || StaleCalls::new(service.rooms.clone(), service.records.clone(), DAY);
+    let sweeps = (0..8).map(|_| async { sweep().sweep(now).await });
+    let cancelled: usize = futures_util::future::join_all(sweeps).await.into_iter().sum();
     assert_eq!(cancelled, 1);
     recorded(&service).await;
     let status = async |call: &Value| service.get(&path(call), Some(&ann.token)).await.text("status");
     assert_eq!(
-        (status(lapsed).await, status(attended).await, status(recent).await),
+        (status(unopened).await, status(attended).await, status(recent).await),
         ("cancelled".into(), "live".into(), "scheduled".into())
     );
-    assert_eq!(service.join(lapsed, Some(&ann.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
-    assert_eq!(lapses().look(now).await, 0);
+    assert_eq!(service.join(unopened, Some(&ann.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
+    assert_eq!(sweep().sweep(now).await, 0);
 }
 
 #[tokio::test]
-async fn a_live_call_whose_room_is_lost_ends_once_it_stays_so_and_one_with_people_goes_on() {
+async fn a_live_call_without_a_room_ends_after_two_sweeps_and_a_call_with_participants_goes_on() {
     let service = Service::start().await;
     record(&service);
     let ann = service.user("Ann").await;
     let (lost, alive) = (service.call(&ann, json!({})).await, service.call(&ann, json!({})).await);
-    // What a service before this one left: live, and no room anywhere.
+    // A record that another service left live, without a room.
     let calls = service.database().await.collection::<Document>("videocalls");
     let id = ObjectId::parse_str(lost["_id"].as_str().unwrap()).unwrap();
     let live = doc! { "$set": { "status": "live", "startedAt": DateTime::from_millis(5) } };
@@ -128,12 +128,12 @@ async fn a_live_call_whose_room_is_lost_ends_once_it_stays_so_and_one_with_peopl
     recorded(&service).await;
 
     let later = Timestamp(now().0 + 3_600_000);
-    let mut pods = [(); 4].map(|()| Lapses::new(service.rooms.clone(), service.records.clone(), Duration::MAX));
+    let mut pods = [(); 4].map(|()| StaleCalls::new(service.rooms.clone(), service.records.clone(), Duration::MAX));
     let mut ended = Vec::<usize>::new();
     for _ in 0..3 {
-        ended.push(futures_util::future::join_all(pods.iter_mut().map(|pod| pod.look(later))).await.into_iter().sum());
+        ended.push(futures_util::future::join_all(pods.iter_mut().map(|pod| pod.sweep(later))).await.into_iter().sum());
     }
-    assert_eq!(ended, [0, 1, 0], "nobody at the first look, one pod at the second");
+    assert_eq!(ended, [0, 1, 0], "no pod in the first sweep, one pod in the second");
     recorded(&service).await;
     let status = async |call: &Value| service.get(&path(call), Some(&ann.token)).await.text("status");
     assert_eq!((status(&lost).await, status(&alive).await), ("ended".into(), "live".into()));

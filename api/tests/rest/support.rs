@@ -1,4 +1,4 @@
-//! A service to ask, and short ways to ask it.
+//! A running service for tests, and helpers for requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
 };
-use switchboard_records::{CallChange, CallFact, ChatMessage, Present, Records, RecordsTimeouts};
+use switchboard_records::{CallChange, CallFact, ChatMessage, Records, RecordsTimeouts, Stay};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Door, Join, Joined, Proof, Revocations, RoomOptions, Rooms, Seat};
@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACCESS_SECRET: &str = "access-secret-of-at-least-32-bytes";
 pub(crate) const REFRESH_SECRET: &str = "refresh-secret-of-at-least-32-byte";
-/// SHA-256 of the two texts of FIPS 180-2, B.1 and B.2: the keys of somebody who may look, and of somebody who may intervene.
+/// SHA-256 of the texts of FIPS 180-2, B.1 and B.2: keys of operators with read and with write
+/// scope.
 const OPERATORS: [&str; 2] = [
     "look:read:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     "act:write:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
@@ -44,7 +45,7 @@ struct Servers {
 static SERVERS: OnceCell<Servers> = OnceCell::const_new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// A running service; ends with the test's runtime.
+/// Running service. It ends with the test's runtime.
 pub(crate) struct Service {
     base: String,
     client: reqwest::Client,
@@ -52,11 +53,11 @@ pub(crate) struct Service {
     pub(crate) rooms: Rooms,
     pub(crate) hasher: Hasher,
     rates: RatesConfig,
-    /// Database, Redis, prefix.
+    /// Address of the database, address of Redis, prefix.
     place: (String, String, String),
 }
 
-/// An answer.
+/// Answer of the service.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -65,20 +66,20 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Status and code, for comparing refusals.
+    /// Returns status and code of a refusal.
     pub(crate) fn refusal(&self) -> (u16, &str) {
         assert_eq!(self.body["success"], false, "{self:?}");
         assert_eq!(self.body["requestId"].as_str(), self.headers["x-request-id"].to_str().ok(), "{self:?}");
         (self.status.as_u16(), self.body["code"].as_str().unwrap_or_default())
     }
 
-    /// The fields at fault, in order.
+    /// Returns the invalid fields, in order.
     pub(crate) fn fields(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().map_or(&[][..], Vec::as_slice);
         errors.iter().filter_map(|error| error["field"].as_str()).collect()
     }
 
-    /// The data of a success.
+    /// Returns the data of a success.
     pub(crate) fn data(&self) -> &Value {
         assert_eq!(self.body["success"], true, "{self:?}");
         &self.body["data"]
@@ -89,7 +90,7 @@ impl Reply {
     }
 }
 
-/// Somebody with an account.
+/// User with an account.
 pub(crate) struct User {
     pub(crate) id: String,
     pub(crate) email: String,
@@ -98,12 +99,12 @@ pub(crate) struct User {
 }
 
 impl Service {
-    /// On the shared servers, without limits.
+    /// Starts a service on the shared servers, without rate limits.
     pub(crate) async fn start() -> Self {
         Self::limited(RatesConfig::default()).await
     }
 
-    /// On the shared servers.
+    /// Starts a service on the shared servers, with these rates.
     pub(crate) async fn limited(rates: RatesConfig) -> Self {
         let servers = SERVERS
             .get_or_init(|| async {
@@ -113,7 +114,7 @@ impl Service {
         Self::on(&servers.mongo, &servers.redis.url(), rates).await
     }
 
-    /// On these servers, without limits.
+    /// Starts a service on these servers, without rate limits.
     pub(crate) async fn on_servers(mongo: &Mongo, redis: &str) -> Self {
         Self::on(mongo, redis, RatesConfig::default()).await
     }
@@ -123,18 +124,18 @@ impl Service {
         Self::pod(&mongo.uri(&name), redis, &name, rates).await
     }
 
-    /// Another pod of the same service.
+    /// Starts another pod of the same service.
     pub(crate) async fn another_pod(&self) -> Self {
         let (mongo, redis, prefix) = &self.place;
         Self::pod(mongo, redis, prefix, self.rates).await
     }
 
-    /// A pod with this database, Redis, and prefix of keys.
+    /// Starts a pod with this database, Redis and prefix.
     pub(crate) async fn pod(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig) -> Self {
         Self::pod_of(mongo, redis, prefix, rates, OperatorKeys::parse(OPERATORS).unwrap()).await
     }
 
-    /// Another pod of the same service, without operators.
+    /// Starts another pod of the same service, without operator keys.
     pub(crate) async fn pod_without_operators(&self) -> Self {
         let (mongo, redis, prefix) = &self.place;
         Self::pod_of(mongo, redis, prefix, self.rates, OperatorKeys::default()).await
@@ -143,7 +144,7 @@ impl Service {
     async fn pod_of(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig, operators: OperatorKeys) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
         let records = Records::connect(mongo, timeouts).await.unwrap();
-        // Not bounded by what the test allows an operation: a busy machine may take longer for the first ones.
+        // Create the indexes with default timeouts, because the first operations can be slow.
         until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
         let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
@@ -177,17 +178,17 @@ impl Service {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(api::server::serve(listener, router(app, options), CancellationToken::new()));
+        tokio::spawn(api::http::server::serve(listener, router(app, options), CancellationToken::new()));
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
         Self { base, client: reqwest::Client::new(), records, rooms, hasher, rates, place }
     }
 
-    /// A request to build on.
+    /// Returns a request builder.
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request; an answer that is no JSON has the body null.
+    /// Sends a request. The body of an answer without JSON reads as null.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
@@ -205,7 +206,7 @@ impl Service {
         self.send(token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth)).await
     }
 
-    /// Registers somebody called `name`.
+    /// Registers a user called `name`.
     pub(crate) async fn user(&self, name: &str) -> User {
         let email = format!("{}@example.org", name.to_lowercase());
         let form = json!({ "name": name, "email": email, "password": PASSWORD });
@@ -215,7 +216,7 @@ impl Service {
         User { id, email, token: reply.text("token"), refresh: reply.text("refreshToken") }
     }
 
-    /// Makes a call with these fields and a title; returns the call.
+    /// Creates a call with these fields and a title. Returns the call.
     pub(crate) async fn call(&self, host: &User, mut fields: Value) -> Value {
         fields.as_object_mut().unwrap().entry("title").or_insert("A call".into());
         let reply = self.post("/api/video-calls", Some(&host.token), fields).await;
@@ -229,12 +230,12 @@ impl Service {
         self.post("/api/video-calls/join", token, body).await
     }
 
-    /// Its database, by the driver's own door.
+    /// Returns the database, through the driver.
     pub(crate) async fn database(&self) -> mongodb::Database {
         mongodb::Client::with_uri_str(&self.place.0).await.unwrap().default_database().unwrap()
     }
 
-    /// Records what happened in a call, as the recorder does.
+    /// Writes facts of a call, as the recorder does.
     pub(crate) async fn record(&self, call: &Value, changes: impl IntoIterator<Item = CallChange>) {
         let fact = |change| {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -251,12 +252,12 @@ impl Service {
         assert_eq!(self.records.write_facts(&facts).await.unwrap(), []);
     }
 
-    /// Seats somebody as a node does; `visit` tells its sessions apart.
+    /// Seats a participant as a node does. `visit` distinguishes several sessions.
     pub(crate) async fn seat(&self, call: &Value, id: &str, visit: u64) -> Arc<Seat> {
         self.seat_with(call, id, visit, Proof { issued_ms: u64::MAX >> 12, address: None }).await
     }
 
-    /// As `seat`, of somebody who proves itself so.
+    /// Seats a participant with this proof of identity.
     pub(crate) async fn seat_with(&self, call: &Value, id: &str, visit: u64, proof: Proof) -> Arc<Seat> {
         let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
         self.rooms.beat(self.rooms.partition_of(&room), 1, true).await.unwrap();
@@ -283,29 +284,29 @@ impl Service {
     }
 }
 
-/// Somebody says something, to all or to one.
+/// Returns a chat message, to all participants or to one.
 pub(crate) fn said(from: &str, to: Option<&str>, message: &str) -> CallChange {
     let user = |id: &str| UserId::parse(id).unwrap();
     let id = format!("m{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let (name, message) = ("Somebody".to_owned(), message.to_owned());
-    CallChange::Said(Box::new(ChatMessage { id, from: user(from), name, to: to.map(user), message }))
+    CallChange::Chat(Box::new(ChatMessage { id, from: user(from), name, to: to.map(user), message }))
 }
 
-fn present(id: &str) -> Present {
-    Present { peer: PeerId::parse(id).unwrap(), user: UserId::parse(id).unwrap(), join: "1-0".to_owned() }
+fn present(id: &str) -> Stay {
+    Stay { peer: PeerId::parse(id).unwrap(), user: UserId::parse(id).unwrap(), join: "1-0".to_owned() }
 }
 
-/// Somebody comes.
+/// Returns a join.
 pub(crate) fn came(id: &str) -> CallChange {
     CallChange::Joined { who: present(id), name: "Somebody".to_owned(), role: Role::Participant, count: 1 }
 }
 
-/// Somebody goes.
+/// Returns a leave.
 pub(crate) fn went(id: &str) -> CallChange {
     CallChange::Left { who: present(id), reason: "kicked".to_owned() }
 }
 
-/// Waits for a condition, within a bound.
+/// Waits for a condition, with a time limit.
 pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(120), async {
         while !condition().await {

@@ -1,13 +1,13 @@
-//! What the tests of the recorder, of webhooks and of faults share.
+//! Helpers of the tests of recorder, webhooks and faults.
 
 use std::time::Duration;
 
 use switchboard_core::domain::{CallId, CallSettings, CallType, RoomMeta, UserId};
 
-/// Long enough for the slowest machine; nothing waits for it in vain.
+/// Time limit of a condition, for slow machines. Passing tests do not wait so long.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
-/// Waits for a condition, within [`BOUND`].
+/// Waits for a condition, for at most [`BOUND`].
 pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(BOUND, async {
         while !condition().await {
@@ -17,12 +17,12 @@ pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     assert!(waited.await.is_ok(), "waited in vain for {what}");
 }
 
-/// A user by number.
+/// Returns the user with this number.
 pub(crate) fn user(person: u64) -> UserId {
     UserId::parse(&format!("{:024x}", 0xabc_0000 + person)).unwrap()
 }
 
-/// A public call by number, as its room has it.
+/// Returns the public call with this number, as its room knows it.
 pub(crate) fn meta(number: u32, host: UserId) -> RoomMeta {
     RoomMeta {
         call_id: CallId::parse(&format!("{number:024x}")).unwrap(),

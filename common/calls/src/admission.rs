@@ -33,7 +33,7 @@ pub struct JoinAccess<'a> {
 /// When the call's record is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordRead {
-    /// At the same time as the room, with the people of the call: the caller shows the call.
+    /// At the same time as the room, with the profiles of its users: the caller shows the call.
     Always,
     /// Only when the room is not open: the caller needs what the room's meta says, and no more.
     IfClosed,
@@ -89,7 +89,7 @@ impl JoinAccess<'_> {
         let peek = self.rooms.approach(room, user, proof);
         let ((door, standing), record) = match read {
             RecordRead::Always => {
-                let (record, peek) = tokio::join!(self.records.call_of_room_with_people(room), peek);
+                let (record, peek) = tokio::join!(self.records.call_by_room_with_profiles(room), peek);
                 (peek?, Some(record))
             }
             RecordRead::IfClosed => {
@@ -107,7 +107,7 @@ impl JoinAccess<'_> {
             Door::Open { meta, locked, participants, .. } => {
                 let record = match record {
                     Some(Ok(Some(mut call))) => {
-                        call.follow(&meta);
+                        call.apply_room(&meta);
                         Some(call)
                     }
                     Some(Ok(None) | Err(RecordsError::Unavailable(_))) => Some(CallRecord::from_room(room, &meta)),

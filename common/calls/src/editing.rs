@@ -33,7 +33,7 @@ pub fn check_editable(edit: &CallEdit, call: &CallRecord) -> Result<(), Refusal>
 }
 
 impl CallEditor<'_> {
-    /// Changes a call of `call.host`. Returns the call as it is then, without its people; `None`
+    /// Changes a call of `call.host`. Returns the call as it is then, without profiles; `None`
     /// when the record's status does not allow the edit any more.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl CallEditor<'_> {
             Err(error) if !edit.has_record_fields() => {
                 tracing::warn!(%error, call_id = %call.id, "call edit left to the recorder");
                 Ok(Some(CallRecord {
-                    people: Vec::new(),
+                    profiles: Vec::new(),
                     participants: call.participants.clone(),
                     ..CallRecord::from_room(&call.room, room)
                 }))

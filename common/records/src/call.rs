@@ -1,86 +1,89 @@
-//! A call's record. Over eight fields: it is a document of `videocalls`, field by field.
+//! A call's record.
 
 use serde::{Deserialize, Serialize};
 
-use super::stored::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
-use super::{ParticipantRecord, PersonRecord};
+use super::bson::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
+use super::{ParticipantRecord, ProfileRecord};
+use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, RoomId, RoomMeta, Timestamp, UserId,
 };
 
-/// A document of `videocalls`.
+/// Document of `videocalls`. Over eight fields: it is the document, field by field.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallRecord {
     /// `_id`.
     #[serde(rename = "_id", with = "id")]
     pub id: CallId,
-    /// The title to show.
+    /// Title.
     #[serde(default, deserialize_with = "or_default")]
     pub title: String,
-    /// A longer text; may be empty.
+    /// Longer text; may be empty.
     #[serde(default, deserialize_with = "or_default")]
     pub description: String,
-    /// The user who made the call.
+    /// User who hosts the call: its creator, unless the host was transferred.
     #[serde(rename = "hostId", with = "id")]
     pub host: UserId,
-    /// One entry per user, the host first.
+    /// One entry for each user, the host first.
     #[serde(default, deserialize_with = "or_default")]
     pub participants: Vec<ParticipantRecord>,
-    /// When it is to take place.
+    /// Date for which the call is scheduled.
     #[serde(with = "maybe_date", default)]
     pub scheduled_at: Option<Timestamp>,
-    /// When somebody first connected.
+    /// Time of the first join.
     #[serde(with = "maybe_date", default)]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time of the end.
     #[serde(with = "maybe_date", default)]
     pub ended_at: Option<Timestamp>,
-    /// Minutes from start to end.
+    /// Minutes from the start to the end.
     #[serde(default, deserialize_with = "maybe_number")]
     pub duration: Option<i64>,
-    /// Where it is in its life.
+    /// Status.
     #[serde(default = "waiting")]
     pub status: CallStatus,
-    /// Who may join.
+    /// Users who may join.
     #[serde(rename = "type", default = "public")]
     pub call_type: CallType,
-    /// What is allowed.
+    /// Settings.
     #[serde(default, deserialize_with = "or_default")]
     pub settings: CallSettings,
-    /// The room; unique.
+    /// Room id; unique.
     #[serde(rename = "roomId")]
     pub room: RoomId,
-    /// Where people join; kept for readers of the collection, clients get it made from the configuration.
+    /// Address for joining. Kept for other readers of the collection; the API makes the address
+    /// from its configuration.
     #[serde(default, deserialize_with = "or_default")]
     pub join_link: String,
-    /// A PHC string, or what the Node service stored. Never leaves the backend.
+    /// Hash of the passcode: a PHC string, or a value of the Node service. Never sent to clients.
     #[serde(default)]
     pub passcode: Option<String>,
-    /// Seats.
-    #[serde(default = "hundred", deserialize_with = "number")]
+    /// Most participants at the same time.
+    #[serde(default = "participants_default", deserialize_with = "number")]
     pub max_participants: u32,
-    /// Nobody new may join.
+    /// New participants are refused.
     #[serde(default, deserialize_with = "or_default")]
     pub locked: bool,
     /// Users invited by name.
     #[serde(rename = "invitedUserIds", with = "ids", default)]
     pub invited: Vec<UserId>,
-    /// The most who were there at once.
+    /// Most participants so far at the same time.
     #[serde(default, deserialize_with = "number")]
     pub peak: u32,
-    /// When it was made.
+    /// Time of creation.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     #[serde(with = "date", default = "epoch")]
     pub updated_at: Timestamp,
-    /// Raised by every change that the room must learn of.
+    /// Version of the fields that the room has too. Raised by every change of them.
     #[serde(default, deserialize_with = "number")]
     pub revision: u64,
-    /// What others may know of host and participants: looked up by queries that say so, never stored.
-    #[serde(default, skip_serializing)]
-    pub people: Vec<PersonRecord>,
+    /// Public profiles of host and participants. Only some queries read them; they are not stored
+    /// in this document.
+    #[serde(default, skip_serializing, rename = "people")]
+    pub profiles: Vec<ProfileRecord>,
 }
 
 const fn waiting() -> CallStatus {
@@ -91,12 +94,12 @@ const fn public() -> CallType {
     CallType::Public
 }
 
-const fn hundred() -> u32 {
-    100
+const fn participants_default() -> u32 {
+    PARTICIPANTS_DEFAULT
 }
 
 impl CallRecord {
-    /// What the call's room needs to know of it.
+    /// Returns the part of the record that the call's room needs.
     #[must_use]
     pub fn room_meta(&self) -> RoomMeta {
         RoomMeta {
@@ -114,7 +117,8 @@ impl CallRecord {
         }
     }
 
-    /// A call as its room knows it: for while MongoDB is away, or the record is still on its way there.
+    /// Creates a record from an open room, for use while MongoDB is unavailable or has no record of
+    /// the call yet.
     #[must_use]
     pub fn from_room(room: &RoomId, meta: &RoomMeta) -> Self {
         let created = Timestamp::parse(&meta.created_at).unwrap_or(epoch());
@@ -141,12 +145,13 @@ impl CallRecord {
             created_at: created,
             updated_at: created,
             revision: meta.version,
-            people: Vec::new(),
+            profiles: Vec::new(),
         }
     }
 
-    /// Becomes what its open room has of it, when that is newer: a change is in the room first. A room of another call changes nothing.
-    pub fn follow(&mut self, meta: &RoomMeta) {
+    /// Copies the fields of the open room if the room has a newer version, because a change reaches
+    /// the room before the record. A room of another call changes nothing.
+    pub fn apply_room(&mut self, meta: &RoomMeta) {
         if meta.call_id != self.id || meta.version <= self.revision {
             return;
         }
@@ -161,23 +166,24 @@ impl CallRecord {
         self.revision = meta.version;
     }
 
-    /// Whether a passcode is asked for.
+    /// Returns whether joining needs a passcode.
     #[must_use]
     pub fn has_passcode(&self) -> bool {
         self.passcode.as_deref().is_some_and(|stored| !stored.is_empty())
     }
 
-    /// Whether `user` made the call or has taken part.
+    /// Returns whether `user` hosts the call or has an entry in it.
     #[must_use]
     pub fn involves(&self, user: &UserId) -> bool {
         self.host == *user || self.participants.iter().any(|entry| entry.user == *user)
     }
 
-    /// What others may know of `user`, as far as it was looked up; its id alone when its account is gone.
+    /// Returns the public profile of `user`. It has only the id if the account is deleted or the
+    /// query read no profiles.
     #[must_use]
-    pub fn person(&self, user: &UserId) -> PublicUser {
-        if let Some(person) = self.people.iter().find(|person| person.id == *user) {
-            return PublicUser::new(person.id.clone(), person.name.clone(), person.avatar.clone());
+    pub fn profile(&self, user: &UserId) -> PublicUser {
+        if let Some(profile) = self.profiles.iter().find(|profile| profile.id == *user) {
+            return PublicUser::new(profile.id.clone(), profile.name.clone(), profile.avatar.clone());
         }
         let guest = self.participants.iter().find(|entry| entry.user == *user).and_then(|entry| entry.name.clone());
         PublicUser::new(user.clone(), guest.unwrap_or_default(), None)
@@ -222,6 +228,6 @@ mod tests {
         assert_eq!(stored.get_datetime("createdAt").unwrap().timestamp_millis(), 7);
         assert!(stored.get("people").is_none());
         let again: CallRecord = deserialize_from_document(stored).unwrap();
-        assert_eq!(again.person(&again.participants[0].user).name, "Gil");
+        assert_eq!(again.profile(&again.participants[0].user).name, "Gil");
     }
 }

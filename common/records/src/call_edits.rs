@@ -1,21 +1,23 @@
-//! Changes of a call by its host: one update each, which compares what it rests on and touches only the fields that it names. Two hosts
-//! who edit at once each get all of their fields written; of a field that both name, the later one stays.
+//! Changes of a call by its host. Each change is one update that checks its preconditions and
+//! writes only the fields that it names. If two requests edit a call at the same time, the fields
+//! of both are written; of a field that both name, the later value stays.
 //!
-//! While the call's room is open, the room says what the call is: versions come from there alone, and of two writers, a request and the
-//! recorder, the one with the older version changes nothing. A version that the record made up besides would run ahead of the room's, and
-//! later changes in the room would be taken for old ones.
+//! While the room is open, only the room assigns versions. Two writers, a request and the recorder,
+//! copy the room's fields to the record; the one with the older version changes nothing. If the
+//! record assigned versions of its own meanwhile, later changes of the room would look old and be
+//! lost.
 
 use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
 use mongodb::options::ReturnDocument;
 
+use super::bson::{date_to_bson, id_forms, id_to_bson};
 use super::fact_updates::updated;
-use super::stored::{date_to_bson, id_forms, id_to_bson};
 use super::{CallRecord, CallUpdate, Records, RecordsError};
 use switchboard_core::domain::{CallEdit, CallId, CallStatus, CallType, RoomMeta, Timestamp, UserId};
 
-/// The update of a call whose room is not open.
-fn alone(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
-    let mut set = own_fields(edit, now);
+/// Returns the update of a call whose room is not open.
+fn update_without_room(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
+    let mut set = record_fields(edit, now);
     set.insert("revision", doc! { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] });
     let mut put = |field: &str, value: Option<Bson>| {
         if let Some(value) = value {
@@ -34,15 +36,15 @@ fn alone(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
     vec![doc! { "$set": set }]
 }
 
-/// The update of a call whose room has the change already.
-fn after_the_room(edit: &CallEdit, room: &RoomMeta, now: Timestamp) -> Vec<Document> {
-    let mut stages = vec![own_fields(edit, now)];
+/// Returns the update of a call whose room has the change already.
+fn update_from_room(edit: &CallEdit, room: &RoomMeta, now: Timestamp) -> Vec<Document> {
+    let mut stages = vec![record_fields(edit, now)];
     stages.extend(updated(&CallUpdate::from(room)));
     stages.into_iter().map(|stage| doc! { "$set": stage }).collect()
 }
 
-/// The fields that no room knows.
-fn own_fields(edit: &CallEdit, now: Timestamp) -> Document {
+/// Returns the changes of fields that rooms do not have.
+fn record_fields(edit: &CallEdit, now: Timestamp) -> Document {
     let mut set = doc! { "updatedAt": date_to_bson(now) };
     if let Some(description) = &edit.description {
         set.insert("description", literal(description.as_str().into()));
@@ -55,7 +57,7 @@ fn own_fields(edit: &CallEdit, now: Timestamp) -> Document {
     set
 }
 
-/// A value that is no expression even when it begins with `$`.
+/// Wraps a value so that MongoDB does not read text that begins with `$` as an expression.
 fn literal(value: Bson) -> Document {
     doc! { "$literal": value }
 }
@@ -65,11 +67,11 @@ fn stored_type(call_type: CallType) -> Bson {
 }
 
 impl Records {
-    /// Changes a call of `host` whose room is not open; the call as it is then, without its people. `None`: there is no such call of this
-    /// host, or its status allows no such change.
+    /// Changes a call of `host` whose room is not open. Returns the changed call, without profiles.
+    /// `None`: `host` has no such call, or its status does not allow the change.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
+    /// MongoDB is unavailable, or the document is invalid.
     pub async fn edit_call(
         &self,
         id: &CallId,
@@ -77,14 +79,15 @@ impl Records {
         edit: &CallEdit,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
-        self.change_call(owned(id, host), edit, alone(edit, now)).await
+        self.change_call(owned(id, host), edit, update_without_room(edit, now)).await
     }
 
-    /// As [`Records::edit_call`], of a call whose room became `room` by the change, and whose room knows the host: what the room knows is
-    /// written as it has it, unless the record has a later version.
+    /// Changes a call whose open room has the change already and has checked the host. `room` is
+    /// the room after the change. The room's fields are copied unless the record has a later
+    /// version. Returns as [`Records::edit_call`] does.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
+    /// MongoDB is unavailable, or the document is invalid.
     pub async fn edit_open_call(
         &self,
         id: &CallId,
@@ -92,7 +95,7 @@ impl Records {
         room: &RoomMeta,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
-        self.change_call(existing(id), edit, after_the_room(edit, room, now)).await
+        self.change_call(existing(id), edit, update_from_room(edit, room, now)).await
     }
 
     async fn change_call(
@@ -107,13 +110,14 @@ impl Records {
         Ok(changed.map(deserialize_from_document).transpose()?)
     }
 
-    /// Marks a call of `host` as deleted: nobody finds it any more, its room's name is free, and MongoDB removes it after a week. Until
-    /// then facts that are still on their way find their document, so that none of them makes it anew.
+    /// Marks a call of `host` as deleted. No query finds it any more, its room id is free, and
+    /// MongoDB removes it after a week. The document stays that long so that facts that are still
+    /// on their way do not create it again. Returns `false` if `host` has no such call.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn delete_call(&self, id: &CallId, host: &UserId, now: Timestamp) -> Result<bool, RecordsError> {
-        let called_off: Vec<_> = CallStatus::Cancelled.predecessors().map(CallStatus::as_str).collect();
+        let cancellable: Vec<_> = CallStatus::Cancelled.predecessors().map(CallStatus::as_str).collect();
         let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
         let set = doc! {
             "deletedAt": date_to_bson(now),
@@ -121,7 +125,7 @@ impl Records {
             "endedAt": { "$ifNull": ["$endedAt", date_to_bson(now)] },
             "status": { "$switch": {
                 "branches": [
-                    { "case": { "$in": ["$status", called_off] }, "then": CallStatus::Cancelled.as_str() },
+                    { "case": { "$in": ["$status", cancellable] }, "then": CallStatus::Cancelled.as_str() },
                     { "case": { "$in": ["$status", over] }, "then": "$status" },
                 ],
                 "default": CallStatus::Ended.as_str(),
@@ -145,7 +149,9 @@ fn owned(id: &CallId, host: &UserId) -> Document {
     filter
 }
 
-/// All but these: a document of the Node service may lack its status, which then reads as `waiting`.
+/// Returns all statuses except `allowed`. The filter excludes statuses instead of listing the
+/// allowed ones, because a document of the Node service may lack its status, which then reads as
+/// `waiting`.
 fn excluding(allowed: impl Iterator<Item = CallStatus>) -> Vec<&'static str> {
     let allowed: Vec<_> = allowed.collect();
     CallStatus::ALL.into_iter().filter(|status| !allowed.contains(status)).map(CallStatus::as_str).collect()

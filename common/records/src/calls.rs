@@ -4,11 +4,11 @@ use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_document};
 
-use super::stored::{date_to_bson, id_forms};
+use super::bson::{date_to_bson, id_forms};
 use super::{CallRecord, Records, RecordsError};
 use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
 
-/// What a list of calls is sorted by.
+/// Sort field of a list of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOrder {
     /// `createdAt`.
@@ -21,56 +21,57 @@ pub enum CallOrder {
     Title,
 }
 
-/// Which calls to list: those that `user` hosts or is in, and of them those that match all else that is given.
+/// Filter of a list of calls: calls that `user` hosts or takes part in and that match every other
+/// field that is set.
 #[derive(Clone, Debug)]
 pub struct CallFilter {
-    /// Whose.
+    /// User whose calls are listed.
     pub user: UserId,
-    /// In this status.
+    /// Status of the calls.
     pub status: Option<CallStatus>,
-    /// Of this type.
+    /// Type of the calls.
     pub call_type: Option<CallType>,
-    /// Title or description has this text, in either case.
+    /// Text in the title or the description, case-insensitive.
     pub search: Option<String>,
-    /// Made at this time or later, and at this time or earlier.
+    /// Earliest and latest time of creation, inclusive.
     pub created: (Option<Timestamp>, Option<Timestamp>),
-    /// Sorted by, and whether the greatest comes first.
+    /// Sort field, and whether the order is descending.
     pub order: (CallOrder, bool),
-    /// How many to leave out.
+    /// Number of calls to skip.
     pub skip: u64,
-    /// How many at most.
+    /// Most calls to return.
     pub limit: u32,
 }
 
-/// A page of a list.
+/// Page of a list of calls.
 #[derive(Clone, Debug)]
 pub struct CallPage {
-    /// The calls of the page.
+    /// Calls of the page.
     pub calls: Vec<CallRecord>,
-    /// How many there are in all.
+    /// Number of calls in the whole list.
     pub total: u64,
 }
 
 impl Records {
-    /// A fresh id for a call.
+    /// Returns a new id for a call.
     #[must_use]
     pub fn new_call_id() -> CallId {
-        CallId::parse(&ObjectId::new().to_hex()).expect("24 hexadecimal digits are a call id")
+        CallId::parse(&ObjectId::new().to_hex()).expect("24 hexadecimal digits are a valid call id")
     }
 
     /// Stores a new call.
     ///
     /// # Errors
-    /// `Duplicate` when the room's name is taken.
+    /// `Duplicate` if the room id is taken.
     pub async fn insert_call(&self, call: &CallRecord) -> Result<(), RecordsError> {
         let stored = serialize_to_document(call)?;
         self.run("insert_call", self.calls.insert_one(stored)).await.map(drop)
     }
 
-    /// The call of a room, without its people.
+    /// Reads the call of a room, without profiles.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
+    /// MongoDB is unavailable, or the document is invalid.
     pub async fn call_by_room(&self, room: &RoomId) -> Result<Option<CallRecord>, RecordsError> {
         let found = self
             .run("call_by_room", self.calls.find_one(doc! { "roomId": room.as_str(), "deletedAt": Bson::Null }))
@@ -78,34 +79,35 @@ impl Records {
         Ok(found.map(deserialize_from_document).transpose()?)
     }
 
-    /// The call of a room, with what others may know of its people, in one round trip.
+    /// Reads the call of a room, with profiles, in one round trip.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
-    pub async fn call_of_room_with_people(&self, room: &RoomId) -> Result<Option<CallRecord>, RecordsError> {
-        self.call_with_people(doc! { "roomId": room.as_str() }).await
+    /// MongoDB is unavailable, or the document is invalid.
+    pub async fn call_by_room_with_profiles(&self, room: &RoomId) -> Result<Option<CallRecord>, RecordsError> {
+        self.call_with_profiles(doc! { "roomId": room.as_str() }).await
     }
 
-    /// A call by its id, with what others may know of its people, in one round trip.
+    /// Reads a call by its id, with profiles, in one round trip.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
+    /// MongoDB is unavailable, or the document is invalid.
     pub async fn call(&self, id: &CallId) -> Result<Option<CallRecord>, RecordsError> {
-        self.call_with_people(doc! { "_id": { "$in": id_forms(id.as_str()) } }).await
+        self.call_with_profiles(doc! { "_id": { "$in": id_forms(id.as_str()) } }).await
     }
 
-    async fn call_with_people(&self, mut filter: Document) -> Result<Option<CallRecord>, RecordsError> {
+    async fn call_with_profiles(&self, mut filter: Document) -> Result<Option<CallRecord>, RecordsError> {
         filter.insert("deletedAt", Bson::Null);
         let mut stages = vec![doc! { "$match": filter }, doc! { "$limit": 1 }];
-        stages.extend(with_people());
+        stages.extend(with_profiles());
         let found = self.documents("call", stages).await?.pop();
         Ok(found.map(deserialize_from_document).transpose()?)
     }
 
-    /// A page of calls with their people and how many there are in all, in one round trip.
+    /// Reads a page of calls, with profiles, and the number of all calls, in one round trip. An
+    /// invalid document is logged and skipped.
     ///
     /// # Errors
-    /// When MongoDB is away. A document that makes no sense is logged and left out.
+    /// MongoDB is unavailable.
     pub async fn list_calls(&self, filter: &CallFilter) -> Result<CallPage, RecordsError> {
         let matching = matching(filter);
         let field = match filter.order.0 {
@@ -122,8 +124,9 @@ impl Records {
             doc! { "$skip": skip },
             doc! { "$limit": i64::from(filter.limit) },
         ];
-        stages.extend(with_people());
-        // The total comes as one more document, last: a second query would be a second round trip.
+        stages.extend(with_profiles());
+        // The total is one more document of the same query, because a second query would cost a
+        // second round trip.
         let count = vec![Bson::from(doc! { "$match": matching }), Bson::from(doc! { "$count": "total" })];
         stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": count } });
         let mut page = CallPage { calls: Vec::new(), total: 0 };
@@ -134,53 +137,59 @@ impl Records {
             }
             match deserialize_from_document(document) {
                 Ok(call) => page.calls.push(call),
-                Err(error) => tracing::error!(%error, "a call's record could not be read; the list goes on without it"),
+                Err(error) => tracing::error!(%error, "invalid call record skipped in a list"),
             }
         }
         Ok(page)
     }
 
-    /// Calls whose date lies before `before` and that nobody has come to, the oldest first; at most `most`.
+    /// Returns at most `max` scheduled calls with a date before `before`, the earliest first.
     ///
     /// # Errors
-    /// When MongoDB is away.
-    pub async fn unopened_calls(&self, before: Timestamp, most: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
-        self.oldest_calls("unopened_calls", CallStatus::Scheduled, "scheduledAt", before, most).await
+    /// MongoDB is unavailable.
+    pub async fn unopened_calls(&self, before: Timestamp, max: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
+        self.oldest_calls("unopened_calls", CallStatus::Scheduled, "scheduledAt", before, max).await
     }
 
-    /// Live calls of which nothing was written since `before`; those that are silent for longest first, at most `most`.
+    /// Returns at most `max` live calls whose record did not change since `before`, the longest
+    /// unchanged first. Invalid documents are skipped.
     ///
     /// # Errors
-    /// When MongoDB is away. A document that makes no sense is left out.
-    pub async fn silent_calls(&self, before: Timestamp, most: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
-        self.oldest_calls("silent_calls", CallStatus::Live, "updatedAt", before, most).await
+    /// MongoDB is unavailable.
+    pub async fn unchanged_live_calls(
+        &self,
+        before: Timestamp,
+        max: u32,
+    ) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
+        self.oldest_calls("unchanged_live_calls", CallStatus::Live, "updatedAt", before, max).await
     }
 
     async fn oldest_calls(
         &self,
-        what: &'static str,
+        operation: &'static str,
         status: CallStatus,
         date: &str,
         before: Timestamp,
-        most: u32,
+        max: u32,
     ) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
         let stages = vec![
             doc! { "$match": {
                 "status": status.as_str(), date: { "$lt": date_to_bson(before) }, "deletedAt": Bson::Null,
             } },
             doc! { "$sort": { date: 1 } },
-            doc! { "$limit": i64::from(most) },
+            doc! { "$limit": i64::from(max) },
         ];
-        let found = self.documents(what, stages).await?.into_iter();
+        let found = self.documents(operation, stages).await?.into_iter();
         let read = found.filter_map(|document| deserialize_from_document::<CallRecord>(document).ok());
         Ok(read.map(|call| (call.id, call.room)).collect())
     }
 
-    /// Writes that a call has ended at `at`: status, end, duration, and everybody gone. A call that is over stays as
-    /// it is, so it may be told twice, by the request that ended it and by the recorder, in any order.
+    /// Writes that a call ended at `at`: status, end, duration, and all participants as gone. A
+    /// call that is over stays unchanged, because both the request that ends a call and the
+    /// recorder write the end, in any order.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn end_call(&self, id: &CallId, at: Timestamp) -> Result<(), RecordsError> {
         let over = CallStatus::ALL.into_iter().filter(|status| !status.may_become(CallStatus::Ended));
         let over: Vec<_> = over.map(CallStatus::as_str).collect();
@@ -203,9 +212,9 @@ impl Records {
         self.run("end_call", self.calls.update_one(filter, vec![doc! { "$set": set }])).await.map(drop)
     }
 
-    async fn documents(&self, what: &'static str, stages: Vec<Document>) -> Result<Vec<Document>, RecordsError> {
+    async fn documents(&self, operation: &'static str, stages: Vec<Document>) -> Result<Vec<Document>, RecordsError> {
         let all = async { self.calls.aggregate(stages).await?.try_collect().await };
-        self.run(what, all).await
+        self.run(operation, all).await
     }
 }
 
@@ -238,7 +247,8 @@ fn text_of(value: impl serde::Serialize) -> Bson {
     mongodb::bson::serialize_to_bson(&value).unwrap_or(Bson::Null)
 }
 
-/// Letters and digits of any alphabet stand for themselves; all else is escaped, so that no input is a pattern.
+/// Escapes a text for a regular expression. ASCII letters, ASCII digits, spaces and all other
+/// characters outside ASCII stay as they are.
 fn escaped(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if c.is_ascii() && !c.is_ascii_alphanumeric() && c != ' ' {
@@ -249,18 +259,18 @@ fn escaped(text: &str) -> String {
     })
 }
 
-/// Joins the public part of host and participants as `people`.
-fn with_people() -> [Document; 2] {
-    let everybody = doc! { "$setUnion": [["$hostId"], { "$ifNull": ["$participants.userId", []] }] };
-    // The Node service stored text or ObjectIds, of calls' people and of users: one may be the other here.
-    let as_object = doc! { "$map": { "input": everybody.clone(), "as": "id", "in": { "$convert": {
+/// Returns the stages that add the public profiles of host and participants, in the field `people`.
+fn with_profiles() -> [Document; 2] {
+    let ids = doc! { "$setUnion": [["$hostId"], { "$ifNull": ["$participants.userId", []] }] };
+    // The Node service stored ids as text or as ObjectId, here and in `users`: look up both forms.
+    let as_object = doc! { "$map": { "input": ids.clone(), "as": "id", "in": { "$convert": {
         "input": "$$id", "to": "objectId", "onError": "$$id", "onNull": Bson::Null,
     } } } };
-    let as_text = doc! { "$map": { "input": everybody.clone(), "as": "id", "in": { "$toString": "$$id" } } };
-    let everybody = doc! { "$setUnion": [everybody, as_object, as_text] };
+    let as_text = doc! { "$map": { "input": ids.clone(), "as": "id", "in": { "$toString": "$$id" } } };
+    let ids = doc! { "$setUnion": [ids, as_object, as_text] };
     let public = vec![Bson::from(doc! { "$project": { "name": 1, "avatar": 1 } })];
     [
-        doc! { "$set": { "people": everybody } },
+        doc! { "$set": { "people": ids } },
         doc! { "$lookup": {
             "from": "users", "localField": "people", "foreignField": "_id", "pipeline": public, "as": "people",
         } },

@@ -1,43 +1,46 @@
-//! The recorded chat of a call, and what becomes of it when the call is deleted.
+//! The recorded chat of a call, and its erasure after the call's deletion.
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, doc};
 
+use super::bson::{date_to_bson, id_forms, id_to_bson};
 use super::facts::{EVENTS, MESSAGES};
-use super::stored::{date_to_bson, id_forms, id_to_bson};
 use super::{ChatMessage, Records, RecordsError, fact_updates};
 use switchboard_core::domain::{CallId, Timestamp, UserId};
 
-/// After everything: the year 9999.
+/// Start of the year 9999, later than every date.
 const FAR_MS: i64 = 253_370_764_800_000;
 
-/// A recorded message.
+/// Recorded chat message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedMessage {
-    /// When it was said.
+    /// Time of the message.
     pub at: Timestamp,
-    /// What.
-    pub said: ChatMessage,
+    /// Message.
+    pub message: ChatMessage,
 }
 
-/// A page of a call's recorded chat.
+/// Page of a call's recorded chat.
 #[derive(Clone, Debug)]
 pub struct ChatPage {
-    /// Whether the reader hosts the call or has taken part. Nothing else is there when not.
+    /// Whether the reader hosts the call or took part. If not, the other fields are empty.
     pub involved: bool,
-    /// The messages of the page, oldest first.
+    /// Messages of the page, oldest first.
     pub messages: Vec<RecordedMessage>,
-    /// How many the reader may see in all.
+    /// Number of all messages that the reader may read.
     pub total: u64,
 }
 
 impl Records {
-    /// A page of the recorded chat of a call as `reader` may see it: what was said to all, and in private by or to it. The host sees the
-    /// whole of it; who took part, until it last left, and from its coming when the call shows late comers no history. In one round trip.
-    /// `None`: there is no such call.
+    /// Reads a page of the recorded chat of a call, in one round trip. `None`: the call does not
+    /// exist.
+    ///
+    /// `reader` gets public messages, and private messages from or to `reader`. The host gets
+    /// messages of any time. Other participants get messages until their last leave; if the call's
+    /// chat history is off, only messages since their first join.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn chat_page(
         &self,
         call: &CallId,
@@ -79,7 +82,7 @@ impl Records {
         let lines = |field| found.get_array(field).into_iter().flatten().filter_map(Bson::as_document);
         let read = |line: &Document| {
             let at = Timestamp(line.get_datetime("at").ok()?.timestamp_millis());
-            Some(RecordedMessage { at, said: fact_updates::read_message(line)? })
+            Some(RecordedMessage { at, message: fact_updates::read_message(line)? })
         };
         let total = lines("count").find_map(|count| count.get_i32("total").ok()).unwrap_or_default();
         Ok(Some(ChatPage {
@@ -89,25 +92,25 @@ impl Records {
         }))
     }
 
-    /// Removes the log and the chat of a call, wherever it is in its life.
+    /// Deletes the log and the chat of a call, in any status.
     ///
     /// # Errors
-    /// When MongoDB is away: some may be gone. Say it again.
-    pub async fn erase_lines(&self, call: &CallId) -> Result<(), RecordsError> {
+    /// MongoDB is unavailable. Some documents may be deleted; repeat the call.
+    pub async fn erase_call_data(&self, call: &CallId) -> Result<(), RecordsError> {
         for name in [MESSAGES, EVENTS] {
             let lines = self.database.collection::<Document>(name);
-            self.run("erase_lines", lines.delete_many(doc! { "callId": id_to_bson(call.as_str()) })).await?;
+            self.run("erase_call_data", lines.delete_many(doc! { "callId": id_to_bson(call.as_str()) })).await?;
         }
         Ok(())
     }
 
-    /// Calls that were deleted before `before` and whose lines were not removed since; at most `most`.
+    /// Returns at most `max` calls that were deleted before `before` and not erased since.
     ///
     /// # Errors
-    /// When MongoDB is away.
-    pub async fn deleted_calls(&self, before: Timestamp, most: u32) -> Result<Vec<CallId>, RecordsError> {
+    /// MongoDB is unavailable.
+    pub async fn deleted_calls(&self, before: Timestamp, max: u32) -> Result<Vec<CallId>, RecordsError> {
         let filter = doc! { "deletedAt": { "$lt": date_to_bson(before) }, "erasedAt": Bson::Null };
-        let find = self.calls.find(filter).projection(doc! { "_id": 1 }).limit(i64::from(most));
+        let find = self.calls.find(filter).projection(doc! { "_id": 1 }).limit(i64::from(max));
         let found: Vec<Document> = self.run("deleted_calls", async { find.await?.try_collect().await }).await?;
         let id = |document: &Document| match document.get("_id")? {
             Bson::ObjectId(id) => CallId::parse(&id.to_hex()).ok(),
@@ -117,19 +120,20 @@ impl Records {
         Ok(found.iter().filter_map(id).collect())
     }
 
-    /// Removes the lines of a deleted call for good: none of them can be on its way any more.
+    /// Deletes the log and the chat of a deleted call and marks the call as erased. Call it only
+    /// when no fact of the call can be on its way any more.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn erase_call(&self, call: &CallId, now: Timestamp) -> Result<(), RecordsError> {
-        self.erase_lines(call).await?;
+        self.erase_call_data(call).await?;
         let erased = doc! { "$set": { "erasedAt": date_to_bson(now) } };
         let filter = doc! { "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": { "$ne": Bson::Null } };
         self.run("erase_call", self.calls.update_one(filter, erased)).await.map(drop)
     }
 }
 
-/// The messages of a call that `reader` may see.
+/// Returns the filter for the messages of a call that `reader` may read.
 fn readable(call: &CallId, reader: &UserId) -> Document {
     let reader = id_to_bson(reader.as_str());
     doc! {

@@ -1,8 +1,9 @@
-//! What is to be told to webhooks, in `webhooks`: one document for each event and endpoint, written before the fact leaves the outbox, so
-//! that no death of a pod loses one. It stays after its delivery, for people to look at, and keeps a fact that is recorded again from
-//! being told again.
+//! The queue of webhook events, in the collection `webhooks`: one document for each event and
+//! endpoint.
 //!
-//! Of each call an endpoint is told one event at a time, the oldest that is pending.
+//! A delivery is written before its fact leaves the outbox, so that the death of a pod loses none.
+//! It stays after delivery for inspection, and so that a fact that is recorded twice is not
+//! delivered twice. An endpoint receives the events of one call one at a time, the oldest first.
 
 use std::time::Duration;
 
@@ -12,44 +13,45 @@ use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{Collection, IndexModel};
 use serde::{Deserialize, Serialize};
 
+use super::bson::{date, date_to_bson, number};
 use super::facts::{DUPLICATE_KEY, majority, write_errors};
-use super::stored::{date, date_to_bson, number};
 use super::{Records, RecordsError};
 use switchboard_core::domain::Timestamp;
 
-/// One event for one endpoint. Over eight fields: it is a document of `webhooks`, field by field.
+/// Event for one endpoint: a document of `webhooks`. Over eight fields: it is the document, field
+/// by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// `<endpoint>/<event id>`: an endpoint has each event once.
+    /// `<endpoint>/<event id>`, so that an endpoint has each event once.
     #[serde(rename = "_id")]
     pub id: String,
-    /// The endpoint's name.
+    /// Name of the endpoint.
     pub endpoint: String,
-    /// The event's id, unique for good.
+    /// Permanent unique id of the event.
     pub event_id: String,
-    /// The event's type.
+    /// Type of the event.
     pub event: String,
-    /// Events of one call are told in their order.
+    /// Call of the event. Events of one call are delivered in order.
     pub call_id: String,
-    /// Its place among them, as text that sorts.
+    /// Position among the events of the call, as text that sorts in order.
     pub order: String,
-    /// What is sent, byte for byte, whenever it is.
+    /// Body of the request; the same bytes in every attempt.
     pub body: String,
-    /// How often it was tried.
+    /// Number of attempts so far.
     #[serde(deserialize_with = "number")]
     pub attempts: u32,
-    /// When it happened.
+    /// Time of the event.
     #[serde(with = "date")]
     pub created_at: Timestamp,
 }
 
-/// What waits for an endpoint.
+/// Pending deliveries of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueDeliveries {
-    /// To be sent now.
+    /// Deliveries to send now.
     pub due: Vec<Delivery>,
-    /// When the oldest happened that the endpoint has not taken yet, due or not.
+    /// Time of the oldest pending event, due or not.
     pub oldest: Option<Timestamp>,
 }
 
@@ -60,46 +62,46 @@ struct Facets {
     oldest: Vec<Delivery>,
 }
 
-/// What became of a try.
+/// Outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
-    /// The receiver has it.
+    /// The receiver accepted the event.
     Delivered,
-    /// To be tried again.
+    /// The attempt failed; another one follows.
     Postponed {
-        /// Not before.
+        /// Earliest time of the next attempt.
         until: Timestamp,
-        /// Why it failed.
+        /// Reason of the failure.
         problem: String,
     },
-    /// Tried for too long.
+    /// Attempts failed for too long; no further one follows.
     GivenUp {
-        /// Why it failed last.
+        /// Reason of the last failure.
         problem: String,
     },
 }
 
-/// How many deliveries of an endpoint are in which state.
+/// Numbers of deliveries of an endpoint, by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryCounts {
-    /// To be told.
+    /// Not delivered yet.
     pub pending: u64,
-    /// Told.
+    /// Delivered.
     pub delivered: u64,
-    /// Never told.
+    /// Given up.
     pub given_up: u64,
 }
 
 const DELIVERIES: &str = "webhooks";
 const LEASES: &str = "webhookleases";
-/// How long a delivery can be looked at. Longer than any is tried.
-const STAYS: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Time that a delivery is kept for inspection. Longer than the longest time of attempts.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Records {
-    /// Queues deliveries; one that is there already stays as it is.
+    /// Queues deliveries. One that exists already stays unchanged.
     ///
     /// # Errors
-    /// When MongoDB is away; some may be queued by then. Say all of them again.
+    /// MongoDB is unavailable. Some may be queued; repeat the call with all of them.
     pub async fn queue_deliveries(&self, deliveries: &[Delivery]) -> Result<(), RecordsError> {
         if deliveries.is_empty() {
             return Ok(());
@@ -120,26 +122,27 @@ impl Records {
         }
     }
 
-    /// What is to be sent to `endpoint` at `now`: of each call the oldest pending delivery, when it is due; at most `most`, those that are
-    /// due for longest.
+    /// Returns the deliveries to send to `endpoint` at `now`: the oldest pending one of each call
+    /// if it is due. Returns at most `max`, the longest due first.
     ///
     /// # Errors
-    /// When MongoDB is away or a document makes no sense.
+    /// MongoDB is unavailable, or a document is invalid.
     pub async fn due_deliveries(
         &self,
         endpoint: &str,
         now: Timestamp,
-        most: usize,
+        max: usize,
     ) -> Result<DueDeliveries, RecordsError> {
         let due = vec![
             doc! { "$match": { "dueAt": { "$lte": date_to_bson(now) } } },
             doc! { "$sort": { "dueAt": 1, "order": 1 } },
-            doc! { "$limit": i64::try_from(most).unwrap_or(i64::MAX) },
+            doc! { "$limit": i64::try_from(max).unwrap_or(i64::MAX) },
         ];
         let oldest = vec![doc! { "$sort": { "createdAt": 1 } }, doc! { "$limit": 1 }];
         let stages = vec![
             doc! { "$match": { "endpoint": endpoint, "state": "pending" } },
-            // Along the index, so that one document a call is looked at, however many are pending.
+            // Sort along the index, so that MongoDB reads one document per call, not all pending
+            // ones.
             doc! { "$sort": { "callId": 1, "order": 1 } },
             doc! { "$group": { "_id": "$callId", "head": { "$first": "$$ROOT" } } },
             doc! { "$replaceRoot": { "newRoot": "$head" } },
@@ -152,10 +155,10 @@ impl Records {
         Ok(DueDeliveries { due, oldest: oldest.first().map(|delivery| delivery.created_at) })
     }
 
-    /// Writes what became of a try.
+    /// Stores the outcome of an attempt.
     ///
     /// # Errors
-    /// When MongoDB is away: the delivery is tried again then.
+    /// MongoDB is unavailable. The delivery stays due and is attempted again.
     pub async fn settle_delivery(
         &self,
         id: &str,
@@ -175,10 +178,11 @@ impl Records {
         self.run("settle_delivery", self.deliveries().update_one(pending, update)).await.map(drop)
     }
 
-    /// Takes or renews, for as long as `lease` by MongoDB's clock, the right to deliver to an endpoint; `false`: another has it.
+    /// Takes or renews the lease of an endpoint, for the duration `lease` by MongoDB's clock.
+    /// Returns `false` if another token holds it.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn lease_endpoint(&self, endpoint: &str, token: &str, lease: Duration) -> Result<bool, RecordsError> {
         let leases = self.database.collection::<Document>(LEASES);
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
@@ -197,26 +201,26 @@ impl Records {
         let update = leases.find_one_and_update(doc! { "_id": endpoint }, take).upsert(true);
         match self.run("lease_endpoint", update.return_document(ReturnDocument::After)).await {
             Ok(lease) => Ok(lease.is_some_and(|lease| lease.get_str("owner").is_ok_and(|owner| owner == token))),
-            // Two made it at the same moment.
+            // Another pod inserted the lease at the same moment.
             Err(RecordsError::Duplicate) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Gives up the right to deliver to an endpoint, if `token` has it.
+    /// Releases the lease of an endpoint if `token` holds it.
     ///
     /// # Errors
-    /// When MongoDB is away: it runs out by itself.
+    /// MongoDB is unavailable. The lease expires.
     pub async fn release_endpoint(&self, endpoint: &str, token: &str) -> Result<(), RecordsError> {
         let leases = self.database.collection::<Document>(LEASES);
         let mine = doc! { "_id": endpoint, "owner": token };
         self.run("release_endpoint", leases.delete_one(mine)).await.map(drop)
     }
 
-    /// How the deliveries to an endpoint stand.
+    /// Counts the deliveries of an endpoint by state.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn delivery_counts(&self, endpoint: &str) -> Result<DeliveryCounts, RecordsError> {
         let deliveries = self.deliveries();
         let count = async |state: &str| {
@@ -235,10 +239,10 @@ impl Records {
     }
 
     pub(super) async fn ensure_delivery_indexes(&self) -> Result<(), RecordsError> {
-        let forgotten = IndexOptions::builder().expire_after(STAYS).build();
+        let expiring = IndexOptions::builder().expire_after(RETENTION).build();
         let indexes = [
             IndexModel::builder().keys(doc! { "endpoint": 1, "state": 1, "callId": 1, "order": 1 }).build(),
-            IndexModel::builder().keys(doc! { "createdAt": 1 }).options(forgotten).build(),
+            IndexModel::builder().keys(doc! { "createdAt": 1 }).options(expiring).build(),
         ];
         self.run("indexes", self.deliveries().create_indexes(indexes)).await.map(drop)
     }

@@ -1,38 +1,38 @@
-//! Why an operation on the records came to nothing.
-
+//! The error of an operation on the records.
 use mongodb::error::{ErrorKind, WriteFailure};
 
 use switchboard_core::domain::{Code, Refusal};
 
-/// MongoDB's code for a broken unique index.
+/// MongoDB's error code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11_000;
-/// Codes of a server that is stepping down, recovering or shutting down, and of a write that met another: the operation is taken soon.
-const PASSING: [i32; 9] = [91, 112, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
+/// MongoDB's error codes for transient failures: a server that steps down, recovers or shuts down,
+/// or a write conflict.
+const TRANSIENT: [i32; 9] = [91, 112, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
 
-/// Why an operation on the records came to nothing.
+/// Error of an operation on the records.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// MongoDB is away or has no primary: try again soon.
-    #[error("mongodb is not available: {0}")]
+    /// MongoDB is unreachable or has no primary. The caller may retry.
+    #[error("MongoDB is unavailable: {0}")]
     Unavailable(String),
-    /// Something unique is there already.
+    /// A unique value is taken.
     #[error("a unique value is taken")]
     Duplicate,
-    /// A stored document, or an id, makes no sense.
-    #[error("a record could not be read: {0}")]
+    /// A stored document or an id is invalid.
+    #[error("invalid record: {0}")]
     Corrupt(String),
-    /// MongoDB refused the operation: a bug, or a missing permission.
-    #[error("mongodb refused: {0}")]
+    /// MongoDB refused the operation, because of a bug or a missing permission.
+    #[error("MongoDB refused the operation: {0}")]
     Failed(String),
 }
 
 impl RecordsError {
-    /// Whether a failure with this code of MongoDB's passes by itself.
-    pub(super) fn passes(code: i32) -> bool {
-        PASSING.contains(&code)
+    /// Returns whether a failure with this MongoDB error code is transient.
+    pub(super) fn is_transient(code: i32) -> bool {
+        TRANSIENT.contains(&code)
     }
 
-    /// The metric label.
+    /// Returns the error's metric label.
     #[must_use]
     pub const fn label(&self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl From<mongodb::error::Error> for RecordsError {
         };
         match code {
             DUPLICATE_KEY => Self::Duplicate,
-            code if Self::passes(code) => Self::Unavailable(error.to_string()),
+            code if Self::is_transient(code) => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -73,13 +73,13 @@ impl From<mongodb::bson::error::Error> for RecordsError {
 }
 
 impl From<RecordsError> for Refusal {
-    /// Logs the failure, once and here, and keeps its details from the client.
+    /// Logs the error, and returns a refusal without its details.
     fn from(error: RecordsError) -> Self {
         if let RecordsError::Unavailable(_) = error {
-            tracing::warn!(%error, "the records are away");
+            tracing::warn!(%error, "MongoDB is unavailable");
             return Code::ServiceUnavailable.into();
         }
-        tracing::error!(%error, "an operation on the records failed");
+        tracing::error!(%error, "MongoDB operation failed");
         Code::DatabaseError.into()
     }
 }

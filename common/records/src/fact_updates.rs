@@ -1,21 +1,24 @@
-//! How each fact changes a call's document, as update pipelines: the guard and the change are one atomic step.
+//! How each fact changes a call's record, as update pipelines. The check of `lastFact` and the
+//! change are one atomic update.
 //!
-//! A participant's entry keeps, next to what the Node service kept, `presence: {open, since, connectedMs}`: the join ids of
-//! the stays that are open, since when at least one is, and the sum of the time before that. So the entry's time in the call is true
-//! over reconnects and over several devices at once, without a list that grows.
+//! Besides the fields of the Node service, a participant's entry has `presence: {open, since,
+//! connectedMs}`: the join ids of open stays, the time since which at least one is open, and the
+//! time in the call before that. So the total time is right over reconnects and several devices,
+//! without a list that grows.
 
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
-use super::facts::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Present};
-use super::stored::{date_to_bson, id_forms, id_to_bson};
+use super::bson::{date_to_bson, id_forms, id_to_bson};
+use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use switchboard_core::domain::call::NEVER_OPENED;
 use switchboard_core::domain::{CallStatus, Role, Timestamp, UserId};
 
-/// Entries of `participants`; who comes later is in the log only, and `participantsTruncated` says so. A document has 16 MiB at most,
-/// and every change rewrites the list.
+/// Most entries of `participants`. Later participants are in the log only, and
+/// `participantsTruncated` is set. The bound exists because a document has at most 16 MiB and every
+/// change rewrites the list.
 const PARTICIPANTS_MAX: i32 = 2_000;
 
-/// The fact's line: in the log, or in the chat.
+/// Returns the line of a fact, for the log or for the chat.
 pub(super) fn line(fact: &CallFact) -> Document {
     let mut line = doc! {
         "_id": &fact.event_id,
@@ -25,19 +28,19 @@ pub(super) fn line(fact: &CallFact) -> Document {
         "order": &fact.order,
         "at": date_to_bson(fact.at),
     };
-    let mut about = |who: &Present| {
+    let mut about = |who: &Stay| {
         line.insert("userId", id_to_bson(who.user.as_str()));
         line.insert("peerId", who.peer.as_str());
         line.insert("joinId", &who.join);
     };
     match &fact.change {
         CallChange::Created(_) => {}
-        CallChange::Said(said) => {
-            line.insert("messageId", &said.id);
-            line.insert("userId", id_to_bson(said.from.as_str()));
-            line.insert("name", &said.name);
-            line.insert("to", said.to.as_ref().map_or(Bson::Null, |to| id_to_bson(to.as_str())));
-            line.insert("message", &said.message);
+        CallChange::Chat(chat) => {
+            line.insert("messageId", &chat.id);
+            line.insert("userId", id_to_bson(chat.from.as_str()));
+            line.insert("name", &chat.name);
+            line.insert("to", chat.to.as_ref().map_or(Bson::Null, |to| id_to_bson(to.as_str())));
+            line.insert("message", &chat.message);
         }
         CallChange::Joined { who, name, role, count } => {
             about(who);
@@ -63,7 +66,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
     line
 }
 
-/// Reads a line of the log; `None` when something else wrote it.
+/// Reads a line of the log. `None`: the line has another form.
 pub(super) fn read_event(line: &Document) -> Option<CallEvent> {
     let user = match line.get("userId") {
         Some(Bson::ObjectId(id)) => Some(id.to_hex()),
@@ -79,7 +82,7 @@ pub(super) fn read_event(line: &Document) -> Option<CallEvent> {
     })
 }
 
-/// Reads a message of the chat; `None` when something else wrote it.
+/// Reads a message of the chat. `None`: the document has another form.
 pub(super) fn read_message(line: &Document) -> Option<ChatMessage> {
     let user = |field: &str| match line.get(field)? {
         Bson::ObjectId(id) => UserId::parse(&id.to_hex()).ok(),
@@ -95,11 +98,12 @@ pub(super) fn read_message(line: &Document) -> Option<ChatMessage> {
     })
 }
 
-/// The statement of an `update` command that takes the fact into its call's document, unless that has it already.
+/// Returns the statement of an `update` command that applies a fact to the call's record, unless
+/// the record contains it already.
 pub(super) fn update(fact: &CallFact) -> Document {
     let id = id_to_bson(fact.call.as_str());
     let stages = match &fact.change {
-        // Made once, by whichever comes first; later facts of the call must find it.
+        // Inserts the record if it does not exist, because later facts of the call need it.
         CallChange::Created(call) => {
             return doc! { "q": { "_id": id }, "u": { "$setOnInsert": created(fact, call) }, "upsert": true };
         }
@@ -110,8 +114,8 @@ pub(super) fn update(fact: &CallFact) -> Document {
             vec![doc! { "participants": each_entry_of(who, doc! { "role": literal(role.as_str()) }) }]
         }
         CallChange::Updated(update) => updated(update),
-        // It has a line and nothing else.
-        CallChange::Said(_) => Vec::new(),
+        // A chat message has a line only.
+        CallChange::Chat(_) => Vec::new(),
     };
     let seen = doc! { "lastFact": &fact.order, "updatedAt": { "$max": ["$updatedAt", date_to_bson(fact.at)] } };
     let mut pipeline = vec![Bson::from(doc! { "$set": seen })];
@@ -139,7 +143,7 @@ fn created(fact: &CallFact, call: &NewCall) -> Document {
     }
 }
 
-fn joined(at: Timestamp, who: &Present, name: &str, role: Role, count: u32) -> Vec<Document> {
+fn joined(at: Timestamp, who: &Stay, name: &str, role: Role, count: u32) -> Vec<Document> {
     let at = date_to_bson(at);
     let join = literal(&who.join);
     let mut came = doc! {
@@ -188,7 +192,7 @@ fn joined(at: Timestamp, who: &Present, name: &str, role: Role, count: u32) -> V
     ]
 }
 
-fn left(at: Timestamp, who: &Present) -> Vec<Document> {
+fn left(at: Timestamp, who: &Stay) -> Vec<Document> {
     let remaining = doc! { "$setDifference": [open(), [literal(&who.join)]] };
     let stays = doc! { "presence": { "$mergeObjects": ["$$p.presence", { "open": "$$open" }] } };
     let change = doc! { "$let": { "vars": { "open": remaining }, "in": {
@@ -199,31 +203,31 @@ fn left(at: Timestamp, who: &Present) -> Vec<Document> {
 
 fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
     let over = if reason == NEVER_OPENED {
-        // Somebody came after all, at the last moment: then it took place.
-        let came = doc! { "$ne": [{ "$ifNull": ["$startedAt", Bson::Null] }, Bson::Null] };
-        doc! { "$cond": [came, becomes(CallStatus::Ended), becomes(CallStatus::Cancelled)] }
+        // If a participant joined at the last moment, the call took place and has ended.
+        let opened = doc! { "$ne": [{ "$ifNull": ["$startedAt", Bson::Null] }, Bson::Null] };
+        doc! { "$cond": [opened, becomes(CallStatus::Ended), becomes(CallStatus::Cancelled)] }
     } else {
         becomes(CallStatus::Ended)
     };
     let present = doc! { "$or": [{ "$eq": ["$$p.isConnected", true] }, { "$ne": [open(), []] }] };
-    let everybody = doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
+    let participants = doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
         "$cond": [present, { "$mergeObjects": ["$$p", gone(at)] }, "$$p"],
     } } };
     let minutes = doc! { "$round": [{ "$divide": [{ "$subtract": ["$endedAt", "$startedAt"] }, 60_000] }] };
     vec![
         doc! {
-            // A request that ended the call may have written both already.
+            // The request that ended the call may have written status and end already.
             "status": over,
             "endedAt": { "$ifNull": ["$endedAt", date_to_bson(at)] },
-            "participants": everybody,
+            "participants": participants,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         },
-        // Again even then: the start may have become known only since.
+        // Always compute the duration again, because the start may have been written in between.
         doc! { "duration": { "$max": [0, { "$ifNull": [minutes, 0] }] } },
     ]
 }
 
-/// The call as its room has it, unless the record has a later version.
+/// Returns the stages that copy the room's fields, unless the record has a later version.
 pub(super) fn updated(update: &CallUpdate) -> Vec<Document> {
     let stored = |value: Result<Bson, _>| value.unwrap_or(Bson::Null);
     let revision = i64::try_from(update.revision).unwrap_or(i64::MAX);
@@ -234,14 +238,14 @@ pub(super) fn updated(update: &CallUpdate) -> Vec<Document> {
         "maxParticipants": i64::from(update.max_participants),
         "locked": update.locked,
     };
-    // A guest has no account to hold a call by.
+    // A guest cannot host a record, because a guest has no account.
     if let Some(host) = update.host.as_ref().filter(|host| !host.is_guest()) {
         fields.insert("hostId", id_to_bson(host.as_str()));
     }
-    if let Some(door) = &update.door {
-        fields.insert("type", stored(serialize_to_bson(&door.call_type)));
-        fields.insert("passcode", door.passcode.as_deref());
-        fields.insert("invitedUserIds", door.invited.iter().map(|id| id_to_bson(id.as_str())).collect::<Vec<_>>());
+    if let Some(access) = &update.access {
+        fields.insert("type", stored(serialize_to_bson(&access.call_type)));
+        fields.insert("passcode", access.passcode.as_deref());
+        fields.insert("invitedUserIds", access.invited.iter().map(|id| id_to_bson(id.as_str())).collect::<Vec<_>>());
     }
     let mut set = Document::new();
     for (name, value) in fields {
@@ -250,14 +254,14 @@ pub(super) fn updated(update: &CallUpdate) -> Vec<Document> {
     vec![set, doc! { "revision": { "$max": [{ "$ifNull": ["$revision", 0_i64] }, revision] } }]
 }
 
-/// The call's status after it becomes `next`, if it may.
+/// Returns the status `next` if the transition is allowed, otherwise the current status.
 fn becomes(next: CallStatus) -> Document {
     let status = doc! { "$ifNull": ["$status", CallStatus::Waiting.as_str()] };
     let from: Vec<_> = next.predecessors().map(CallStatus::as_str).collect();
     doc! { "$cond": [{ "$in": [status.clone(), from] }, next.as_str(), status] }
 }
 
-/// The fields of the entry `p` of somebody whose last stay ends at `at`.
+/// Returns the fields of the entry `p` after its last stay has ended at `at`.
 fn gone(at: Timestamp) -> Document {
     let at = date_to_bson(at);
     let stayed = doc! { "$subtract": [at.clone(), { "$ifNull": ["$$p.presence.since", at.clone()] }] };
@@ -272,28 +276,28 @@ fn gone(at: Timestamp) -> Document {
     }
 }
 
-/// The list of participants with `change` merged into the entries of this user.
-fn each_entry_of(who: &Present, change: Document) -> Document {
+/// Returns the list of participants with `change` merged into the entries of this user.
+fn each_entry_of(who: &Stay, change: Document) -> Document {
     doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
         "$cond": [{ "$in": ["$$p.userId", ids(who)] }, { "$mergeObjects": ["$$p", change] }, "$$p"],
     } } }
 }
 
-fn ids(who: &Present) -> Vec<Bson> {
+fn ids(who: &Stay) -> Vec<Bson> {
     id_forms(who.user.as_str())
 }
 
-/// The open stays of the entry `p`.
+/// Returns the open stays of the entry `p`.
 fn open() -> Document {
     doc! { "$ifNull": ["$$p.presence.open", []] }
 }
 
-/// The time of the closed stays of the entry `p`.
+/// Returns the time of the closed stays of the entry `p`, in milliseconds.
 fn connected_ms() -> Document {
     doc! { "$ifNull": ["$$p.presence.connectedMs", 0_i64] }
 }
 
-/// A text that is no expression even when it begins with `$`.
+/// Wraps a text so that MongoDB does not read a text that begins with `$` as an expression.
 fn literal(text: &str) -> Document {
     doc! { "$literal": text }
 }

@@ -1,22 +1,40 @@
-//! Durable records in MongoDB. Nothing outside this module names `mongodb`; ids and times go in and out as the domain's.
+//! Durable records in MongoDB. No other crate names `mongodb`; ids and times are the domain's
+//! types.
 //!
-//! Collections `users` and `videocalls` have the fields of the Node service that this system replaces, and what that
-//! service wrote is read as it is: ids as ObjectId or text, numbers of any width, missing fields as their defaults.
+//! The collections `users` and `videocalls` have the fields of the Node service that Switchboard
+//! replaces. Documents of that service are read unchanged: ids as ObjectId or text, numbers of any
+//! width, missing fields as their defaults.
+//!
+//! | file | content |
+//! |---|---|
+//! | `user`, `users` | a user's record; queries on `users` |
+//! | `sessions` | sign-ins and their refresh tokens |
+//! | `call`, `calls` | a call's record; queries on `videocalls` |
+//! | `participants` | participants of a call, in its record |
+//! | `call_edits` | changes of a call by its host; deletion |
+//! | `call_statistics`, `account_statistics` | statistics of a call; of a user's calls |
+//! | `fact` | durable facts |
+//! | `facts`, `fact_updates` | writes facts; how each fact changes a call's record |
+//! | `chat` | recorded chat, and its erasure |
+//! | `deliveries` | queue of webhook events |
+//! | `bson` | BSON forms of the domain's values |
+//! | `error`, `metric_catalog` | errors; metrics |
 
-mod account_figures;
+mod account_statistics;
+mod bson;
 mod call;
 mod call_edits;
+mod call_statistics;
 mod calls;
 mod chat;
 mod deliveries;
 mod error;
+mod fact;
 mod fact_updates;
 mod facts;
-mod figures;
 pub mod metric_catalog;
-mod people;
+mod participants;
 mod sessions;
-mod stored;
 mod user;
 mod users;
 
@@ -27,29 +45,31 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
 
-pub use account_figures::AccountFigures;
+pub use account_statistics::AccountStatistics;
 pub use call::CallRecord;
+pub use call_statistics::CallStatistics;
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
-pub use facts::{CallChange, CallDoor, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Present};
-pub use figures::CallFigures;
-pub use people::{ParticipantRecord, PersonRecord, PresenceRecord};
+pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};
+pub use participants::{ParticipantRecord, PresenceRecord, ProfileRecord};
 pub use sessions::{NewSession, Rotation, SessionRecord};
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
 const DEFAULT_DATABASE: &str = "videocall-db";
-/// How long a deleted call stays out of sight before it is gone: longer than its last facts can be on their way.
-const DELETED_STAYS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Time that the record of a deleted call is kept, hidden: longer than its last facts can be on
+/// their way.
+const DELETED_CALL_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How long to wait for MongoDB. Short, so that its absence is a quick 503 and not a pile of waiting requests.
+/// Time limits for MongoDB. They are short, so that without MongoDB requests fail quickly with 503
+/// instead of piling up.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordsTimeouts {
-    /// For a server that takes the operation to be found.
+    /// Time limit for finding a server that accepts the operation.
     pub select: Duration,
-    /// For a whole operation, finding the server included.
+    /// Time limit for a whole operation, including finding a server.
     pub operation: Duration,
 }
 
@@ -59,7 +79,7 @@ impl Default for RecordsTimeouts {
     }
 }
 
-/// The records. Cheap to clone; clones share the connections.
+/// Handle to the records. Clones share the connection pool.
 #[derive(Clone)]
 pub struct Records {
     database: Database,
@@ -69,11 +89,11 @@ pub struct Records {
 }
 
 impl Records {
-    /// Prepares the connections; they are made when first needed, so a process starts without MongoDB.
-    /// The database is the one that `uri` names, else `videocall-db`.
+    /// Prepares the connection pool. Connections are opened when first needed, so that a process
+    /// can start without MongoDB. If `uri` names no database, the database is `videocall-db`.
     ///
     /// # Errors
-    /// When `uri` is not a MongoDB address.
+    /// `uri` is not a valid MongoDB connection string.
     pub async fn connect(uri: &str, timeouts: RecordsTimeouts) -> Result<Self, RecordsError> {
         let mut options = ClientOptions::parse(uri).await?;
         options.app_name.get_or_insert_with(|| "switchboard".into());
@@ -85,10 +105,11 @@ impl Records {
         Ok(Self { database, users, calls, deadline: timeouts.operation })
     }
 
-    /// Makes the indexes that queries and uniqueness rest on. Idempotent; safe while other pods do the same.
+    /// Creates the indexes that queries and unique values need. Idempotent; several pods may run it
+    /// at the same time.
     ///
     /// # Errors
-    /// When MongoDB is away, or stored documents break uniqueness.
+    /// MongoDB is unavailable, or stored documents violate a unique index.
     pub async fn ensure_indexes(&self) -> Result<(), RecordsError> {
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
@@ -101,7 +122,7 @@ impl Records {
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "scheduledAt": 1 }, only("scheduled")),
             index(doc! { "updatedAt": 1 }, only("live")),
-            index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_STAYS).build()),
+            index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build()),
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;
         self.ensure_session_indexes().await?;
@@ -109,18 +130,18 @@ impl Records {
         self.ensure_fact_indexes().await
     }
 
-    /// Whether MongoDB answers.
+    /// Checks that MongoDB answers.
     ///
     /// # Errors
-    /// When it does not in time.
+    /// MongoDB does not answer in time.
     pub async fn ping(&self) -> Result<(), RecordsError> {
         self.run("ping", self.database.run_command(doc! { "ping": 1 })).await.map(drop)
     }
 
-    /// Every operation goes through here: the deadline, the metrics and the sorting of errors.
+    /// Runs one operation, with the time limit and the metrics. Every operation goes through here.
     async fn run<T>(
         &self,
-        what: &'static str,
+        name: &'static str,
         operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
     ) -> Result<T, RecordsError> {
         let started = Instant::now();
@@ -129,7 +150,7 @@ impl Records {
             Err(_) => Err(RecordsError::Unavailable("no answer in time".into())),
         };
         let outcome = result.as_ref().map_or_else(RecordsError::label, |_| "ok");
-        metrics::histogram!("switchboard_mongodb_seconds", "operation" => what, "outcome" => outcome)
+        metrics::histogram!("switchboard_mongodb_seconds", "operation" => name, "outcome" => outcome)
             .record(started.elapsed().as_secs_f64());
         result
     }

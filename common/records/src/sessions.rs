@@ -1,4 +1,5 @@
-//! Sign-ins, in `sessions`: which refresh token of each is the latest. All refresh tokens of one are a family.
+//! Sign-ins, in the collection `sessions`, and the rotation of their refresh tokens. The refresh
+//! tokens of one sign-in form a token family; only the latest is valid.
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
@@ -6,66 +7,68 @@ use mongodb::options::IndexOptions;
 use mongodb::{Collection, IndexModel};
 use serde::Deserialize;
 
-use super::stored::{date, date_to_bson, epoch, id_forms, id_to_bson, maybe_date};
+use super::bson::{date, date_to_bson, epoch, id_forms, id_to_bson, maybe_date};
 use super::{Records, RecordsError};
 use switchboard_core::domain::{Timestamp, UserId};
 
-/// How long the token before the latest still gets what the latest's holder got, in milliseconds: two tabs that refresh at once, or a client
-/// whose answer was lost, are no thieves.
-const REPEATABLE_MS: i64 = 10_000;
+/// Time in milliseconds during which the previous refresh token still returns the latest one.
+/// Without it, two tabs that refresh at once, or a client whose answer was lost, would look like
+/// token theft.
+const REUSE_WINDOW_MS: i64 = 10_000;
 
-/// A sign-in to be opened.
+/// New sign-in.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Its id; its tokens carry it.
+    /// Id of the sign-in; its tokens contain it.
     pub id: String,
-    /// Whose.
+    /// User who signed in.
     pub user: UserId,
-    /// The id of its first refresh token.
+    /// Id of the first refresh token.
     pub token: String,
-    /// What the client called itself.
+    /// `User-Agent` of the client.
     pub user_agent: Option<String>,
-    /// Now.
+    /// Time of the sign-in.
     pub opened: Timestamp,
-    /// When its refresh token ends.
+    /// Expiry of the refresh token.
     pub expires: Timestamp,
-    /// When the password that opened it was last changed.
+    /// Time of the last password change at the sign-in.
     pub password_at: Option<Timestamp>,
 }
 
-/// A sign-in, without what its tokens could be made from.
+/// Sign-in, without the secrets of its tokens.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRecord {
-    /// Its id.
+    /// Id of the sign-in.
     #[serde(rename = "_id")]
     pub id: String,
-    /// What the client called itself.
+    /// `User-Agent` of the client.
     #[serde(default)]
     pub user_agent: Option<String>,
-    /// When it was opened.
+    /// Time of the sign-in.
     #[serde(with = "date", default = "epoch", rename = "createdAt")]
     pub opened: Timestamp,
-    /// When it was last refreshed, or opened.
+    /// Time of the last refresh, or of the sign-in.
     #[serde(with = "date", default = "epoch", rename = "usedAt")]
     pub used: Timestamp,
-    /// When its latest refresh token ends.
+    /// Expiry of the latest refresh token.
     #[serde(with = "date", default = "epoch", rename = "expiresAt")]
     pub expires: Timestamp,
 }
 
-/// What became of a request for a new refresh token.
+/// Outcome of a token rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// The token was the latest; the new one is now.
+    /// The token was the latest one; the new token has replaced it.
     Done,
-    /// The token was the latest a moment ago: this one took its place.
+    /// The token was replaced moments ago, by this one.
     Repeated(String),
-    /// The token was used before, or the sign-in is over: somebody may have stolen it, so the sign-in is ended.
+    /// The token was used before, or the sign-in is over. The token may be stolen, so the sign-in
+    /// is ended.
     Refused,
 }
 
-/// The tokens of a sign-in, as far as rotating needs them.
+/// Token family of a sign-in, as far as rotation needs it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Family {
@@ -79,10 +82,10 @@ struct Family {
 }
 
 impl Records {
-    /// Opens a sign-in. It is forgotten when its refresh token ends.
+    /// Stores a sign-in. MongoDB deletes it after its refresh token has expired.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn open_session(&self, new: &NewSession) -> Result<(), RecordsError> {
         let session = doc! {
             "_id": &new.id,
@@ -97,11 +100,12 @@ impl Records {
         self.run("open_session", self.sessions().insert_one(session)).await.map(drop)
     }
 
-    /// Replaces the latest refresh token by the second of `tokens`, if it is the first and the password is the one that opened the sign-in.
-    /// `times`: now, and when the new token ends.
+    /// Replaces the refresh token `tokens.0` with `tokens.1`, if `tokens.0` is the latest one and
+    /// the password has not changed since the sign-in. `times` are the current time and the expiry
+    /// of the new token.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn rotate_session(
         &self,
         id: &str,
@@ -124,7 +128,7 @@ impl Records {
         if let Some(family) = family
             && family.previous.as_deref() == Some(used)
             && family.password_at == password_at
-            && now.0.abs_diff(family.used_at.0) <= REPEATABLE_MS.unsigned_abs()
+            && now.0.abs_diff(family.used_at.0) <= REUSE_WINDOW_MS.unsigned_abs()
         {
             return Ok(Rotation::Repeated(family.refresh));
         }
@@ -132,14 +136,14 @@ impl Records {
         Ok(Rotation::Refused)
     }
 
-    /// A user's sign-ins that are not over, the latest used first.
+    /// Returns a user's open sign-ins, the most recently used first.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn sessions_of(&self, user: &UserId, now: Timestamp) -> Result<Vec<SessionRecord>, RecordsError> {
         let own = doc! {
             "userId": { "$in": id_forms(user.as_str()) },
-            // MongoDB removes what has ended once a minute.
+            // MongoDB deletes expired documents only once a minute.
             "expiresAt": { "$gt": date_to_bson(now) },
         };
         let sessions: Collection<SessionRecord> = self.database.collection("sessions");
@@ -147,27 +151,27 @@ impl Records {
         self.run("sessions_of", found).await
     }
 
-    /// Lets a sign-in go on although its user's password was changed: it is the one that changed it.
+    /// Keeps a sign-in valid after a password change, because the change came from this sign-in.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn keep_session(&self, id: &str, password_at: Timestamp) -> Result<(), RecordsError> {
         let set = doc! { "$set": { "passwordAt": date_to_bson(password_at) } };
         self.run("keep_session", self.sessions().update_one(doc! { "_id": id }, set)).await.map(drop)
     }
 
-    /// Ends a sign-in, if there is such: its refresh token is good for nothing any more.
+    /// Ends a sign-in, so that its refresh token is invalid. An unknown id is not an error.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn end_session(&self, id: &str) -> Result<(), RecordsError> {
         self.run("end_session", self.sessions().delete_one(doc! { "_id": id })).await.map(drop)
     }
 
-    /// Ends sign-ins.
+    /// Ends several sign-ins.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn end_sessions(&self, ids: &[String]) -> Result<(), RecordsError> {
         self.run("end_sessions", self.sessions().delete_many(doc! { "_id": { "$in": ids } })).await.map(drop)
     }
@@ -177,9 +181,9 @@ impl Records {
     }
 
     pub(super) async fn ensure_session_indexes(&self) -> Result<(), RecordsError> {
-        let ending = IndexOptions::builder().expire_after(std::time::Duration::ZERO).build();
+        let expiring = IndexOptions::builder().expire_after(std::time::Duration::ZERO).build();
         let indexes = [
-            IndexModel::builder().keys(doc! { "expiresAt": 1 }).options(ending).build(),
+            IndexModel::builder().keys(doc! { "expiresAt": 1 }).options(expiring).build(),
             IndexModel::builder().keys(doc! { "userId": 1, "usedAt": -1 }).build(),
         ];
         self.run("indexes", self.sessions().create_indexes(indexes)).await.map(drop)

@@ -4,50 +4,53 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::stored::{date_to_bson, id_forms};
+use super::bson::{date_to_bson, id_forms};
 use super::{Records, RecordsError, UserRecord};
 use switchboard_core::domain::{Timestamp, UserId};
 
-/// What to change of a profile; `None` leaves a field as it is.
+/// Change of a profile; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChange {
-    /// A new name.
+    /// New name.
     pub name: Option<String>,
-    /// A new address, normalised.
+    /// New e-mail address, trimmed and in lower case.
     pub email: Option<String>,
-    /// A new picture; `Some(None)` removes it.
+    /// New picture; `Some(None)` removes it.
     pub avatar: Option<Option<String>>,
 }
 
 impl Records {
-    /// A fresh id for a user.
+    /// Returns a new id for a user.
     #[must_use]
     pub fn new_user_id() -> UserId {
-        UserId::parse(&ObjectId::new().to_hex()).expect("24 hexadecimal digits are a user id")
+        UserId::parse(&ObjectId::new().to_hex()).expect("24 hexadecimal digits are a valid user id")
     }
 
     /// Stores a new user.
     ///
     /// # Errors
-    /// `Duplicate` when the e-mail is taken: the unique index decides, however many ask at once.
+    /// `Duplicate` if the e-mail address is taken. The unique index decides between concurrent
+    /// calls.
     pub async fn insert_user(&self, user: &UserRecord) -> Result<(), RecordsError> {
         self.run("insert_user", self.users.insert_one(user)).await.map(drop)
     }
 
-    /// The user with this normalised e-mail.
+    /// Reads the user with this e-mail address, which must be trimmed and in lower case.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
+    /// MongoDB is unavailable, or the document is invalid.
     pub async fn user_by_email(&self, email: &str) -> Result<Option<UserRecord>, RecordsError> {
         self.run("user_by_email", self.users.find_one(doc! { "email": email })).await
     }
 
-    /// The user with this id: one round trip, unless its id is stored as the Node service may have done it.
+    /// Reads the user with this id. One round trip, or two if the Node service stored the id as
+    /// text.
     ///
     /// # Errors
-    /// When MongoDB is away or the document makes no sense.
+    /// MongoDB is unavailable, or the document is invalid.
     pub async fn user(&self, id: &UserId) -> Result<Option<UserRecord>, RecordsError> {
-        // By one `_id` MongoDB goes straight to the document; a choice of two is planned first, which costs more than the read.
+        // One query for each form, because MongoDB reads a single `_id` without query planning, and
+        // planning `$in` costs more than the read.
         for form in id_forms(id.as_str()) {
             let found = self.run("user", self.users.find_one(doc! { "_id": form })).await?;
             if found.is_some() {
@@ -57,10 +60,10 @@ impl Records {
         Ok(None)
     }
 
-    /// Changes a profile and returns it as it is then; `None` when there is no such user.
+    /// Changes a profile and returns the changed record; `None` if the user does not exist.
     ///
     /// # Errors
-    /// `Duplicate` when the new e-mail is another's.
+    /// `Duplicate` if the new e-mail address is taken.
     pub async fn change_profile(
         &self,
         id: &UserId,
@@ -77,25 +80,26 @@ impl Records {
         if let Some(avatar) = &change.avatar {
             set.insert("avatar", avatar.as_deref());
         }
-        let update = self.users.find_one_and_update(of(id), doc! { "$set": set });
+        let update = self.users.find_one_and_update(by_id(id), doc! { "$set": set });
         self.run("change_profile", update.return_document(ReturnDocument::After)).await
     }
 
-    /// Replaces the hash of a password, if it is still `old`: a password changed meanwhile is not undone.
+    /// Replaces the hash of a password if it is still `old`, so that a concurrent change of the
+    /// password is not undone. Returns whether it was replaced.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn replace_hash(&self, id: &UserId, old: &str, new: &str) -> Result<bool, RecordsError> {
-        let mut filter = of(id);
+        let mut filter = by_id(id);
         filter.insert("password", old);
         let update = self.users.update_one(filter, doc! { "$set": { "password": new } });
         Ok(self.run("replace_hash", update).await?.matched_count == 1)
     }
 
-    /// Changes the password from the one with the hash `old`; `false` when it is another by now.
+    /// Changes the password if its hash is still `old`. Returns whether it was changed.
     ///
     /// # Errors
-    /// When MongoDB is away.
+    /// MongoDB is unavailable.
     pub async fn change_password(
         &self,
         id: &UserId,
@@ -103,7 +107,7 @@ impl Records {
         new: &str,
         now: Timestamp,
     ) -> Result<bool, RecordsError> {
-        let mut filter = of(id);
+        let mut filter = by_id(id);
         filter.insert("password", old);
         let at = date_to_bson(now);
         let set = doc! { "$set": { "password": new, "passwordChangedAt": at.clone(), "updatedAt": at } };
@@ -111,7 +115,7 @@ impl Records {
     }
 }
 
-/// The user with this id, which the Node service may have stored as text.
-fn of(id: &UserId) -> Document {
+/// Returns the filter for a user's id, which the Node service may have stored as text.
+fn by_id(id: &UserId) -> Document {
     doc! { "_id": { "$in": id_forms(id.as_str()) } }
 }

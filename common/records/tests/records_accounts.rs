@@ -1,4 +1,4 @@
-//! Accounts and sign-ins on a real MongoDB, those that the Node service wrote included.
+//! Accounts and sign-ins on a real MongoDB, including documents of the Node service.
 #![allow(clippy::unwrap_used)]
 
 use devcluster::mongo::Mongo;
@@ -23,7 +23,7 @@ fn session(id: &str, user: &UserId, now: i64) -> NewSession {
 }
 
 #[tokio::test]
-async fn an_account_whose_id_the_node_service_stored_as_text_is_used_as_any_other() {
+async fn an_account_with_a_text_id_of_the_node_service_works_as_any_other() {
     let mongo = Mongo::start().await.unwrap();
     let uri = mongo.uri("accounts");
     let records = Records::connect(&uri, RecordsTimeouts::default()).await.unwrap();
@@ -56,13 +56,13 @@ async fn an_account_whose_id_the_node_service_stored_as_text_is_used_as_any_othe
 }
 
 #[tokio::test]
-async fn a_family_of_refresh_tokens_ends_by_a_replay_and_repeats_its_latest_for_a_moment() {
+async fn a_replay_ends_a_token_family_and_within_the_reuse_window_returns_the_latest_token() {
     let mongo = Mongo::start().await.unwrap();
     let uri = mongo.uri("families");
     let records = Records::connect(&uri, RecordsTimeouts::default()).await.unwrap();
     records.ensure_indexes().await.unwrap();
     let user = UserId::parse("65a1b2c3d4e5f60718293a4b").unwrap();
-    // MongoDB removes what ended by the real clock.
+    // MongoDB deletes expired documents by the real clock.
     let now = DateTime::now().timestamp_millis();
     let rotate = async |id: &str, used: &str, next: &str, password_at: Option<i64>, at: i64| {
         let times = (Timestamp(at), Timestamp(at + MINUTE));

@@ -1,4 +1,4 @@
-//! Calls' records on a real MongoDB.
+//! Records of calls on a real MongoDB.
 #![allow(clippy::unwrap_used)]
 
 use devcluster::mongo::Mongo;
@@ -14,7 +14,7 @@ use switchboard_records::{CallFilter, CallOrder, CallRecord, Records, RecordsTim
 
 const HOUR: i64 = 3_600_000;
 
-/// A database of its own, through our door and through the driver's.
+/// Database of one test, through `Records` and through the driver.
 struct Bed {
     _mongo: Mongo,
     records: Records,
@@ -35,7 +35,7 @@ impl Bed {
         self.database.collection::<Document>(collection).insert_one(document).await.unwrap();
     }
 
-    /// The commands on `videocalls` since profiling began, and how MongoDB went about each.
+    /// Returns the profile of all commands on `videocalls`.
     async fn profile(&self) -> Vec<Document> {
         let profile = self.database.collection::<Document>("system.profile");
         let ours = doc! { "ns": { "$regex": "\\.(videocalls|callevents)$" }, "op": { "$ne": "getmore" } };
@@ -59,7 +59,7 @@ fn call(number: u32, more: Document) -> CallRecord {
 }
 
 #[tokio::test]
-async fn every_read_is_one_command_and_none_looks_at_the_whole_collection() {
+async fn every_read_is_one_command_and_none_scans_a_collection() {
     let bed = Bed::start().await;
     for number in 0..300 {
         let date = DateTime::from_millis(i64::from(number) * HOUR);
@@ -88,8 +88,8 @@ async fn every_read_is_one_command_and_none_looks_at_the_whole_collection() {
     spent("call", 1).await;
     assert!(records.call_by_room(&room).await.unwrap().is_some());
     spent("call_by_room", 1).await;
-    assert!(records.call_of_room_with_people(&room).await.unwrap().is_some());
-    spent("call_of_room_with_people", 1).await;
+    assert!(records.call_by_room_with_profiles(&room).await.unwrap().is_some());
+    spent("call_by_room_with_profiles", 1).await;
     for order in [CallOrder::Created, CallOrder::Scheduled, CallOrder::Started, CallOrder::Title] {
         let filter = CallFilter {
             user: user(7),
@@ -107,8 +107,8 @@ async fn every_read_is_one_command_and_none_looks_at_the_whole_collection() {
     }
     assert_eq!(records.unopened_calls(Timestamp(10 * HOUR), 100).await.unwrap().len(), 4);
     spent("unopened_calls", 1).await;
-    assert!(records.silent_calls(Timestamp(10 * HOUR), 100).await.unwrap().is_empty());
-    spent("silent_calls", 1).await;
+    assert!(records.unchanged_live_calls(Timestamp(10 * HOUR), 100).await.unwrap().is_empty());
+    spent("unchanged_live_calls", 1).await;
     records.end_call(&id, Timestamp(1)).await.unwrap();
     spent("end_call", 1).await;
     let edit = CallEdit { title: Some("New".into()), ..CallEdit::default() };
@@ -123,7 +123,7 @@ async fn every_read_is_one_command_and_none_looks_at_the_whole_collection() {
 }
 
 #[tokio::test]
-async fn a_call_of_the_node_service_is_read_listed_edited_and_ended_whatever_form_its_ids_have() {
+async fn a_call_of_the_node_service_is_read_listed_edited_and_ended_with_ids_of_every_form() {
     let bed = Bed::start().await;
     let (host, guest, id) = (ObjectId::new(), ObjectId::new(), ObjectId::new());
     for (person, name) in [(host, "Ada"), (guest, "Grace")] {
@@ -145,7 +145,7 @@ async fn a_call_of_the_node_service_is_read_listed_edited_and_ended_whatever_for
     let (id, host) = (CallId::parse(&id.to_hex()).unwrap(), UserId::parse(&host.to_hex()).unwrap());
     let read = bed.records.call(&id).await.unwrap().unwrap();
     assert_eq!((read.title.as_str(), read.max_participants, read.settings.chat_enabled), ("Old times", 12, false));
-    let names: Vec<_> = read.participants.iter().map(|entry| read.person(&entry.user).name).collect();
+    let names: Vec<_> = read.participants.iter().map(|entry| read.profile(&entry.user).name).collect();
     assert_eq!(names, ["Ada", "Grace"]);
 
     let filter = CallFilter {
@@ -169,7 +169,7 @@ async fn a_call_of_the_node_service_is_read_listed_edited_and_ended_whatever_for
 }
 
 #[tokio::test]
-async fn two_hosts_who_edit_at_once_both_find_their_fields_written() {
+async fn the_fields_of_two_concurrent_edits_are_all_written() {
     let bed = Bed::start().await;
     bed.records.insert_call(&call(1, doc! {})).await.unwrap();
     let (id, host) = (CallId::parse(&format!("{:024x}", 1)).unwrap(), user(1));
@@ -197,12 +197,12 @@ async fn two_hosts_who_edit_at_once_both_find_their_fields_written() {
 }
 
 #[tokio::test]
-async fn of_an_open_call_the_record_becomes_what_the_room_has_whoever_writes_first() {
+async fn the_record_of_an_open_call_gets_the_room_s_fields_in_any_order_of_writers() {
     let bed = Bed::start().await;
     let id = CallId::parse(&format!("{:024x}", 1)).unwrap();
     let edit = |title: &str| CallEdit { title: Some(title.into()), ..CallEdit::default() };
     bed.records.insert_call(&call(1, doc! {})).await.unwrap();
-    // Two changes of the room, whose requests come to the record the other way round.
+    // Two changes of the room reach the record in reverse order.
     let mut first = bed.records.call(&id).await.unwrap().unwrap().room_meta();
     (first.name, first.locked, first.version) = ("First".into(), true, 2);
     let second = RoomMeta { name: "$second".into(), passcode_hash: Some("$hash".into()), version: 3, ..first.clone() };
@@ -219,14 +219,14 @@ async fn of_an_open_call_the_record_becomes_what_the_room_has_whoever_writes_fir
     );
     let mut record = bed.records.call(&id).await.unwrap().unwrap();
     assert_eq!(RoomMeta { created_at: second.created_at.clone(), ..record.room_meta() }, second);
-    record.follow(&first);
+    record.apply_room(&first);
     assert_eq!(record.title, "$second", "the room was of an older version");
-    record.follow(&RoomMeta { version: 4, ..first });
+    record.apply_room(&RoomMeta { version: 4, ..first });
     assert_eq!((record.title.as_str(), record.revision), ("First", 4));
 }
 
 #[tokio::test]
-async fn an_edit_is_made_by_the_host_and_as_the_status_allows() {
+async fn only_the_host_edits_a_call_and_only_as_its_status_allows() {
     let bed = Bed::start().await;
     for (number, status) in [(1, "waiting"), (2, "live"), (3, "ended"), (4, "cancelled")] {
         bed.records.insert_call(&call(number, doc! { "status": status })).await.unwrap();
@@ -249,7 +249,7 @@ async fn an_edit_is_made_by_the_host_and_as_the_status_allows() {
 }
 
 #[tokio::test]
-async fn a_deleted_call_is_nowhere_and_frees_its_room() {
+async fn a_deleted_call_is_not_found_and_frees_its_room() {
     let bed = Bed::start().await;
     bed.records.insert_call(&call(1, doc! {})).await.unwrap();
     let id = CallId::parse(&format!("{:024x}", 1)).unwrap();

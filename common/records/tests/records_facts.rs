@@ -1,4 +1,4 @@
-//! Facts of calls on a real MongoDB.
+//! Facts about calls on a real MongoDB.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -9,8 +9,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use switchboard_core::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_records::{
-    CallChange, CallDoor, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome, NewCall,
-    Present, Records, RecordsTimeouts,
+    CallAccess, CallChange, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome,
+    NewCall, Records, RecordsTimeouts, Stay,
 };
 
 const MINUTE: i64 = 60_000;
@@ -19,13 +19,13 @@ const HOST: &str = "0123456789abcdef01234567";
 const HEIR: &str = "89abcdef0123456789abcdef";
 const GUEST: &str = "guest-0123456789abcdef";
 
-/// A call whose facts a test tells, at minutes from its beginning.
-struct Story {
+/// Call with facts at given minutes after its start.
+struct TestCall {
     call: CallId,
     room: RoomId,
 }
 
-impl Story {
+impl TestCall {
     fn new(number: u32) -> Self {
         let call = CallId::parse(&format!("{number:024x}")).unwrap();
         Self { call, room: RoomId::parse(&format!("room-{number}")).unwrap() }
@@ -55,7 +55,7 @@ impl Story {
     }
 
     fn joined(&self, minute: i64, user: &str, join: &str, count: u32) -> CallFact {
-        // A name that MongoDB would read as the path of a field, were it not told otherwise.
+        // MongoDB would read this name as the path of a field if it were not a literal.
         let name = "$name".to_owned();
         let role = if user == HOST { Role::Host } else { Role::Guest };
         self.fact(minute, CallChange::Joined { who: who(user, join), name, role, count })
@@ -69,7 +69,8 @@ impl Story {
         self.fact(minute, CallChange::Ended { reason: "empty".to_owned() })
     }
 
-    /// Two devices of the host that overlap, a guest who comes twice, the end while the guest is there.
+    /// Returns the facts of a call: two overlapping devices of the host, a guest who joins twice,
+    /// the end while the guest is in the call.
     fn whole(&self) -> Vec<CallFact> {
         vec![
             self.created(),
@@ -89,8 +90,8 @@ impl Story {
     }
 }
 
-fn who(user: &str, join: &str) -> Present {
-    Present { user: UserId::parse(user).unwrap(), peer: PeerId::parse(user).unwrap(), join: join.to_owned() }
+fn who(user: &str, join: &str) -> Stay {
+    Stay { user: UserId::parse(user).unwrap(), peer: PeerId::parse(user).unwrap(), join: join.to_owned() }
 }
 
 fn at(minute: i64) -> Option<Timestamp> {
@@ -116,16 +117,17 @@ fn assert_whole(call: &CallRecord) {
 }
 
 #[tokio::test]
-async fn facts_told_once_or_again_or_late_make_the_same_record() {
+async fn repeated_and_late_facts_make_the_same_record() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
 
-    let once = Story::new(1);
+    let once = TestCall::new(1);
     assert_eq!(records.write_facts(&once.whole()).await.unwrap(), []);
     assert_whole(&once.record(&records).await);
 
-    // Every prefix told before the whole, and parts that come late: what a writer that died, and one that lost its lease, do.
-    let again = Story::new(2);
+    // Write every prefix before the whole, and parts again later, as a recorder that died and one
+    // that lost its lease do.
+    let again = TestCall::new(2);
     for length in 0..=again.whole().len() {
         assert_eq!(records.write_facts(&again.whole()[..length]).await.unwrap(), []);
         assert_eq!(records.write_facts(&again.whole()[length / 2..length]).await.unwrap(), []);
@@ -134,15 +136,15 @@ async fn facts_told_once_or_again_or_late_make_the_same_record() {
     let kinds: Vec<_> = records.call_events(&again.call).await.unwrap().into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds, ["created", "joined", "joined", "joined", "left", "left", "left", "joined", "ended"]);
 
-    // While somebody is there, the record says so.
-    let live = Story::new(3);
+    // The record shows the user as connected while they are in the call.
+    let live = TestCall::new(3);
     records.write_facts(&live.whole()[..5]).await.unwrap();
     let call = live.record(&records).await;
     assert_eq!((call.status, call.ended_at), (CallStatus::Live, None));
     assert!(call.participants.iter().all(|entry| entry.is_connected && entry.left_at.is_none()), "one device remains");
 
-    // The request that ended the call may have written so before the recorder comes to it.
-    let early = Story::new(4);
+    // The request that ends a call can write the end before the recorder does.
+    let early = TestCall::new(4);
     records.write_facts(&early.whole()[..3]).await.unwrap();
     records.end_call(&early.call, at(11).unwrap()).await.unwrap();
     records.write_facts(&early.whole()).await.unwrap();
@@ -150,10 +152,10 @@ async fn facts_told_once_or_again_or_late_make_the_same_record() {
 }
 
 #[tokio::test]
-async fn what_mongodb_will_never_take_is_named_and_does_not_hold_up_the_rest() {
+async fn facts_that_mongodb_never_accepts_are_named_and_do_not_block_the_others() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
-    let (first, mut second, third) = (Story::new(1), Story::new(2), Story::new(3));
+    let (first, mut second, third) = (TestCall::new(1), TestCall::new(2), TestCall::new(3));
     second.room = first.room.clone();
     let facts = [first.created(), second.created(), third.created(), third.joined(1, HOST, "1-0", 1)];
     let refused = records.write_facts(&facts).await.unwrap();
@@ -163,7 +165,7 @@ async fn what_mongodb_will_never_take_is_named_and_does_not_hold_up_the_rest() {
 }
 
 #[tokio::test]
-async fn recorders_count_each_other_while_they_announce_themselves() {
+async fn recorders_count_each_other_by_their_announcements() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
     let alive = Duration::from_secs(60);
@@ -175,7 +177,7 @@ async fn recorders_count_each_other_while_they_announce_themselves() {
 }
 
 #[tokio::test]
-async fn of_each_call_the_oldest_delivery_is_due_and_one_that_is_put_off_still_waits() {
+async fn the_oldest_delivery_of_each_call_is_due_and_a_postponed_one_waits() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
     let delivery = |endpoint: &str, call: &str, minute: i64| Delivery {
@@ -210,16 +212,16 @@ async fn of_each_call_the_oldest_delivery_is_due_and_one_that_is_put_off_still_w
 }
 
 #[tokio::test]
-async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
+async fn recorded_chat_is_stored_once_and_read_only_by_its_recipients() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
-    let story = Story::new(7);
+    let story = TestCall::new(7);
     let said = |minute, id: &str, to: Option<&str>| {
         let to = to.map(|to| UserId::parse(to).unwrap());
         let from = UserId::parse(HOST).unwrap();
         let message =
             ChatMessage { id: id.to_owned(), from, name: "$name".to_owned(), to, message: "$text".to_owned() };
-        story.fact(minute, CallChange::Said(Box::new(message)))
+        story.fact(minute, CallChange::Chat(Box::new(message)))
     };
     let mut facts = story.whole();
     facts.insert(4, said(3, "m1", None));
@@ -233,14 +235,14 @@ async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
     let page = async |reader: &str, skip, limit| {
         records.chat_page(&story.call, &UserId::parse(reader).unwrap(), skip, limit).await.unwrap().unwrap()
     };
-    let ids = |page: &ChatPage| page.messages.iter().map(|message| message.said.id.clone()).collect::<Vec<_>>();
+    let ids = |page: &ChatPage| page.messages.iter().map(|message| message.message.id.clone()).collect::<Vec<_>>();
     for (reader, expected) in [(HOST, &["m1", "m2"][..]), (GUEST, &["m1", "m2"])] {
         let all = page(reader, 0, 10).await;
         assert_eq!(
             (all.involved, all.total, ids(&all)),
             (true, 2, expected.iter().map(|id| (*id).to_owned()).collect())
         );
-        assert_eq!((all.messages[0].said.message.as_str(), all.messages[0].at), ("$text", facts[4].at));
+        assert_eq!((all.messages[0].message.message.as_str(), all.messages[0].at), ("$text", facts[4].at));
         assert_eq!(ids(&page(reader, 1, 1).await), expected[1..]);
         assert_eq!((page(reader, 2, 10).await.total, page(reader, 0, 1).await.messages.len()), (2, 1));
     }
@@ -251,15 +253,15 @@ async fn recorded_chat_is_kept_once_and_read_by_those_it_was_for() {
 }
 
 #[tokio::test]
-async fn of_a_deleted_call_nothing_stays_that_was_said_or_done_not_even_what_came_late() {
+async fn chat_and_log_of_a_deleted_call_are_erased_including_late_facts() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
-    let (story, other) = (Story::new(7), Story::new(8));
+    let (story, other) = (TestCall::new(7), TestCall::new(8));
     let host = UserId::parse(HOST).unwrap();
-    let said = |story: &Story, minute, id: &str| {
+    let said = |story: &TestCall, minute, id: &str| {
         let (from, message) = (host.clone(), "a secret".to_owned());
         let said = ChatMessage { id: id.to_owned(), from, name: "Ann".to_owned(), to: None, message };
-        story.fact(minute, CallChange::Said(Box::new(said)))
+        story.fact(minute, CallChange::Chat(Box::new(said)))
     };
     for told in [&story, &other] {
         let mut facts = told.whole();
@@ -267,13 +269,13 @@ async fn of_a_deleted_call_nothing_stays_that_was_said_or_done_not_even_what_cam
         assert_eq!(records.write_facts(&facts).await.unwrap(), []);
     }
     let database = Client::with_uri_str(mongo.uri("facts")).await.unwrap().database("facts");
-    let count = async |of: &Story| {
+    let count = async |of: &TestCall| {
         let theirs = doc! { "callId": ObjectId::parse_str(of.call.as_str()).unwrap() };
         let messages = database.collection::<Document>("chatmessages").count_documents(theirs).await.unwrap();
         (records.call_events(&of.call).await.unwrap().len(), messages)
     };
     assert_eq!((count(&story).await, count(&other).await), ((9, 1), (9, 1)));
-    records.erase_lines(&story.call).await.unwrap();
+    records.erase_call_data(&story.call).await.unwrap();
     assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
 
     assert!(records.delete_call(&story.call, &host, Timestamp(1_000)).await.unwrap());
@@ -287,11 +289,11 @@ async fn of_a_deleted_call_nothing_stays_that_was_said_or_done_not_even_what_cam
 }
 
 #[tokio::test]
-async fn a_change_from_the_room_is_in_the_record_unless_that_is_newer() {
+async fn a_change_from_the_room_is_written_unless_the_record_is_newer() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
-    let story = Story::new(1);
-    let update = |minute: i64, title: &str, revision: u64, door: Option<CallDoor>| {
+    let story = TestCall::new(1);
+    let update = |minute: i64, title: &str, revision: u64, access: Option<CallAccess>| {
         let settings = CallSettings { chat_enabled: false, ..CallSettings::default() };
         let update = CallUpdate {
             title: title.to_owned(),
@@ -300,14 +302,14 @@ async fn a_change_from_the_room_is_in_the_record_unless_that_is_newer() {
             max_participants: 3,
             locked: true,
             revision,
-            door,
+            access,
         };
         story.fact(minute, CallChange::Updated(Box::new(update)))
     };
     let invited = vec![UserId::parse(HOST).unwrap()];
-    let door = CallDoor { call_type: CallType::InvitedOnly, passcode: Some("$hash".into()), invited };
+    let access = CallAccess { call_type: CallType::InvitedOnly, passcode: Some("$hash".into()), invited };
     let role = story.fact(3, CallChange::Role { who: who(HOST, "1-0"), role: Role::Moderator });
-    let facts = [story.created(), story.joined(1, HOST, "1-0", 1), update(2, "$title", 4, Some(door)), role];
+    let facts = [story.created(), story.joined(1, HOST, "1-0", 1), update(2, "$title", 4, Some(access)), role];
     assert_eq!(records.write_facts(&facts).await.unwrap(), []);
     let call = story.record(&records).await;
     assert_eq!((call.title.as_str(), call.max_participants, call.revision), ("$title", 3, 4));

@@ -32,6 +32,40 @@ const RULES: &[Rule] = &[
         forbidden: &["crate::wire"],
         why: "the domain is the bottom layer",
     },
+    // The layers of the API, bottom to top; `api/src/lib.rs` has the table.
+    Rule {
+        within: &[
+            "api/src/clock",
+            "api/src/audit",
+            "api/src/limits",
+            "api/src/app",
+            "api/src/recorder",
+            "api/src/webhooks",
+            "api/src/stale_calls",
+            "api/src/erasure",
+        ],
+        except: &[],
+        forbidden: &["crate::http", "crate::openapi", "crate::routes", "crate::router", "crate::config", "crate::run"],
+        why: "the parts of the API and its background tasks know no HTTP",
+    },
+    Rule {
+        within: &["api/src/http"],
+        except: &[],
+        forbidden: &["crate::openapi", "crate::routes", "crate::router", "crate::config", "crate::run"],
+        why: "the HTTP parts of the API know no route",
+    },
+    Rule {
+        within: &["api/src/openapi"],
+        except: &[],
+        forbidden: &["crate::routes", "crate::router", "crate::config", "crate::run"],
+        why: "the OpenAPI document is made from a list of routes that is passed in",
+    },
+    Rule {
+        within: &["api/src/routes"],
+        except: &[],
+        forbidden: &["crate::router", "crate::config", "crate::run", "crate::recorder", "crate::webhooks"],
+        why: "handlers know the parts of the API, not its startup or its background tasks",
+    },
 ];
 
 fn workspace() -> PathBuf {

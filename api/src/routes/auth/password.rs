@@ -1,20 +1,20 @@
-//! Changing a password.
+//! Changes the password.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use switchboard_auth::{Identity, Verdict};
-use switchboard_core::domain::Code;
+use switchboard_core::domain::{Code, Timestamp};
 
 use super::sessions::others;
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Caller, ValidJson};
-use crate::fields::{Fields, Input};
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, ValidJson};
+use crate::http::fields::{Fields, Input};
 
-/// The body of `POST auth/change-password`.
+/// Body of `POST auth/change-password`.
 pub(crate) struct Change {
     current: String,
     new: String,
@@ -29,7 +29,7 @@ impl Input for Change {
             fields.reject("confirmPassword", "must be the same as newPassword");
         }
         if !new.is_empty() && new == current {
-            fields.reject("newPassword", "must be another one");
+            fields.reject("newPassword", "must differ from currentPassword");
         }
         Self { current, new }
     }
@@ -40,15 +40,16 @@ impl Input for Change {
     }
 }
 
-/// `POST auth/change-password`: the other sign-ins end, everywhere.
+/// `POST auth/change-password`: ends the user's other sign-ins, everywhere.
 ///
-/// They are revoked first: while Redis is away nothing is changed. A sign-in that comes between with the old password is refused its
-/// tokens, or at the latest their refreshing, for it was opened with a password of another date.
+/// Revocation comes first, so that nothing changes while Redis is unavailable. A concurrent sign-in
+/// with the old password gets no tokens, or at the latest cannot refresh them, because its record
+/// names the date of the old password.
 pub(crate) async fn change_password(
     State(app): State<App>,
     Caller(caller): Caller,
     ValidJson(form): ValidJson<Change>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let id = &caller.user.id;
     let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
     if app.hasher.verify(user.password.clone(), form.current).await? == Verdict::Wrong {
@@ -59,18 +60,19 @@ pub(crate) async fn change_password(
     app.revoke_all(&others(&app, &caller).await?).await?;
     let now = app.now();
     if !app.records.change_password(id, &user.password, &hash, now).await? {
-        // Changed by another request since it was read.
+        // Another request changed the password since it was read.
         return Err(Code::InvalidCredentials.into());
     }
     audit::record(Event::PasswordChanged, Some(id));
-    if let Err(problem) = tidy(&app, &caller, now).await {
-        tracing::warn!(code = %problem.refusal.code, "sign-ins of an old password are left to end by themselves");
+    if let Err(error) = end_others(&app, &caller, now).await {
+        tracing::warn!(code = %error.refusal.code, "ending sign-ins of an old password failed; they expire");
     }
     Ok(success("The password was changed; other sign-ins have ended", ()).into_response())
 }
 
-/// Keeps this sign-in and ends the others. What is left undone here can do no harm: their refresh tokens are good for nothing any more.
-async fn tidy(app: &App, caller: &Identity, changed: switchboard_core::domain::Timestamp) -> Answer<()> {
+/// Keeps this sign-in and ends the others. A failure is harmless, because their refresh tokens are
+/// already invalid.
+async fn end_others(app: &App, caller: &Identity, changed: Timestamp) -> ApiResult<()> {
     if let Some(own) = &caller.session {
         app.records.keep_session(own, changed).await?;
     }

@@ -1,4 +1,4 @@
-//! What is one's own: the profile, and figures.
+//! The user's own profile and statistics.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -10,20 +10,20 @@ use switchboard_records::{ProfileChange, RecordsError};
 
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::envelope::success;
-use crate::error::{Answer, Problem};
-use crate::extract::{Caller, ValidJson};
-use crate::fields::{Fields, Input};
+use crate::http::envelope::success;
+use crate::http::error::{ApiError, ApiResult};
+use crate::http::extract::{Caller, ValidJson};
+use crate::http::fields::{Fields, Input};
 use crate::limits::Class;
-use crate::views::UserView;
+use crate::routes::views::UserView;
 
 /// `GET auth/profile`: one round trip.
-pub(crate) async fn profile(State(app): State<App>, Caller(caller): Caller) -> Answer<impl IntoResponse> {
+pub(crate) async fn profile(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
     let user = app.records.user(&caller.user.id).await?.ok_or(Code::UserNotFound)?;
     Ok(success("Profile", UserView::from(&user)).into_response())
 }
 
-/// Whose token it is.
+/// Owner of a valid token.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Valid {
     valid: bool,
@@ -31,12 +31,12 @@ pub(crate) struct Valid {
     email: Option<String>,
 }
 
-/// `GET auth/validate`: whether the token is good, and whose it is.
+/// `GET auth/validate`: answers with the owner of a valid token.
 pub(crate) async fn validate(Caller(caller): Caller) -> impl IntoResponse {
     success("The token is valid", Valid { valid: true, user: caller.user, email: caller.email })
 }
 
-/// The body of `PATCH auth/profile`.
+/// Body of `PATCH auth/profile`.
 pub(crate) struct Changes(ProfileChange);
 
 impl Input for Changes {
@@ -44,7 +44,7 @@ impl Input for Changes {
         Self(ProfileChange {
             name: fields.change("name", |fields| fields.line("name", 2..=100)),
             email: fields.change("email", |fields| fields.email("email")),
-            // Null takes it away; the others cannot be taken away.
+            // Null removes the picture. Name and e-mail address cannot be removed.
             avatar: fields.change("avatar", |fields| fields.web_address("avatar", 512)),
         })
     }
@@ -59,12 +59,12 @@ pub(crate) async fn change_profile(
     State(app): State<App>,
     Caller(caller): Caller,
     ValidJson(Changes(change)): ValidJson<Changes>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     if change.email.is_some() {
-        // The answer tells whether somebody has that address: not to be asked for many.
+        // The answer reveals whether an account has this address, so attempts are limited.
         app.limits.attempt(Class::SignIn, caller.user.id.as_str()).await?;
     }
-    let changed = app.records.change_profile(&caller.user.id, &change, app.now()).await.map_err(taken)?;
+    let changed = app.records.change_profile(&caller.user.id, &change, app.now()).await.map_err(email_taken)?;
     let user = changed.ok_or(Code::UserNotFound)?;
     if change.email.is_some() {
         audit::record(Event::EmailChanged, Some(&user.id));
@@ -72,34 +72,34 @@ pub(crate) async fn change_profile(
     Ok(success("The profile was changed", UserView::from(&user)).into_response())
 }
 
-/// One's calls in figures. A call that one hosts does not count as taken part in.
+/// Numbers of the user's calls. A call that the user hosts does not count as participated.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Statistics {
     total_hosted: u64,
     total_participated: u64,
     total_calls: u64,
-    /// Live now.
+    /// Calls that are live now.
     active_calls: u64,
-    /// Made since the first of this month, UTC.
+    /// Calls created since the first day of this month, UTC.
     this_month_calls: u64,
 }
 
 /// `GET auth/stats`: one round trip.
-pub(crate) async fn stats(State(app): State<App>, Caller(caller): Caller) -> Answer<impl IntoResponse> {
-    let figures = app.records.account_figures(&caller.user.id, app.now().month_start()).await?;
-    let statistics = Statistics {
-        total_hosted: figures.hosted,
-        total_participated: figures.calls - figures.hosted,
-        total_calls: figures.calls,
-        active_calls: figures.live,
-        this_month_calls: figures.since,
+pub(crate) async fn stats(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
+    let statistics = app.records.account_statistics(&caller.user.id, app.now().month_start()).await?;
+    let data = Statistics {
+        total_hosted: statistics.hosted,
+        total_participated: statistics.calls - statistics.hosted,
+        total_calls: statistics.calls,
+        active_calls: statistics.live,
+        this_month_calls: statistics.since,
     };
-    Ok(success("Statistics", statistics).into_response())
+    Ok(success("Statistics", data).into_response())
 }
 
-/// A taken e-mail, by its own code.
-pub(super) fn taken(error: RecordsError) -> Problem {
+/// Converts a violated unique index to `USER_EXISTS`.
+pub(super) fn email_taken(error: RecordsError) -> ApiError {
     match error {
         RecordsError::Duplicate => Code::UserExists.into(),
         error => error.into(),

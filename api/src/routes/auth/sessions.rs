@@ -1,7 +1,8 @@
-//! Sign-ins: keeping one up, ending it, and what others one has.
+//! Refreshes, lists and ends sign-ins (called sessions on the wire).
 //!
-//! MongoDB knows which are open, Redis which are over though their access tokens are not. Whatever ends one writes both; the order is such
-//! that a request that failed half-way can be sent again.
+//! MongoDB stores the open sign-ins. Redis stores revocations: sign-ins that have ended although
+//! their access tokens have not expired. Ending a sign-in writes both, in an order that allows a
+//! client to repeat a request that failed half-way.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -12,16 +13,15 @@ use switchboard_auth::random_id;
 use switchboard_core::domain::{Code, Refusal, Timestamp};
 use switchboard_records::{Rotation, SessionRecord};
 
-use super::enter::{refresh_end, tokens};
+use super::sign_in::{refresh_end, tokens};
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Caller, Named, PathId, ValidJson};
-use crate::fields::{Fields, Input};
-use crate::openapi::operation::PathSchema;
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, PathId, PathParam, ValidJson};
+use crate::http::fields::{Fields, Input};
 
-/// The body of `POST auth/refresh`.
+/// Body of `POST auth/refresh`.
 pub(crate) struct Refreshing {
     token: String,
 }
@@ -36,14 +36,15 @@ impl Input for Refreshing {
     }
 }
 
-/// `POST auth/refresh`: a new pair for the latest refresh token; a replayed one ends its whole sign-in.
+/// `POST auth/refresh`: exchanges a single-use refresh token for new tokens. A token that is used
+/// again ends its whole sign-in.
 pub(crate) async fn refresh(
     State(app): State<App>,
     ValidJson(form): ValidJson<Refreshing>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let (id, session, used) = app.tokens.verify_refresh(&form.token)?;
     if app.revoked.has(&session) {
-        // Revoked, and then the records failed whoever did it: what is undone there is done now.
+        // The sign-in was revoked in Redis, but ending it in MongoDB failed. End it now.
         app.records.end_session(&session).await?;
         return Err(Code::TokenInvalid.into());
     }
@@ -64,8 +65,8 @@ pub(crate) async fn refresh(
 }
 
 /// `POST auth/logout`: ends this sign-in.
-pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> Answer<impl IntoResponse> {
-    // A token of the Node service belongs to no sign-in and ends by itself.
+pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
+    // A token of the Node service belongs to no sign-in; it expires.
     if let Some(sign_in) = &caller.session {
         app.records.end_session(sign_in).await?;
         app.revoke(sign_in).await?;
@@ -74,23 +75,23 @@ pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> An
     Ok(success("Goodbye", ()).into_response())
 }
 
-/// A sign-in, as its owner sees it.
+/// Sign-in, as its owner sees it.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Session")]
 pub(crate) struct SessionView {
     id: String,
-    /// It is the one that asks.
+    /// The sign-in of this request.
     current: bool,
-    /// What the client called itself.
+    /// `User-Agent` of the client.
     user_agent: Option<String>,
     created_at: Timestamp,
     last_used_at: Timestamp,
     expires_at: Timestamp,
 }
 
-/// `GET auth/sessions`: one's own, the latest used first.
-pub(crate) async fn list(State(app): State<App>, Caller(caller): Caller) -> Answer<impl IntoResponse> {
+/// `GET auth/sessions`: the user's own sign-ins, the most recently used first.
+pub(crate) async fn list(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
     let view = |session: SessionRecord| SessionView {
         current: caller.session.as_ref() == Some(&session.id),
         id: session.id,
@@ -103,34 +104,32 @@ pub(crate) async fn list(State(app): State<App>, Caller(caller): Caller) -> Answ
     Ok(success("Sessions", sessions.into_iter().map(view).collect::<Vec<_>>()).into_response())
 }
 
-/// The id of a sign-in in a path.
+/// Id of a sign-in in a path.
 pub(crate) struct SignInId(String);
 
-impl PathSchema for SignInId {
+impl PathId for SignInId {
     const NAME: &'static str = "id";
 
     fn schema() -> Value {
         json!({ "type": "string", "pattern": "^[0-9a-f]{32}$", "examples": ["0123456789abcdef0123456789abcdef"] })
     }
-}
 
-impl PathId for SignInId {
     fn read(text: &str) -> Result<Self, Refusal> {
-        let sound = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if sound {
+        let valid = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Refusal::field(Code::ValidationError, "id", "must be a session's id"))
+            Err(Refusal::field(Code::ValidationError, "id", "must be a session id"))
         }
     }
 }
 
-/// `DELETE auth/sessions/:id`: ends one of one's own.
+/// `DELETE auth/sessions/:id`: ends one of the user's own sign-ins.
 pub(crate) async fn end_session(
     State(app): State<App>,
     Caller(caller): Caller,
-    Named(SignInId(id)): Named<SignInId>,
-) -> Answer<impl IntoResponse> {
+    PathParam(SignInId(id)): PathParam<SignInId>,
+) -> ApiResult<impl IntoResponse> {
     let own = app.records.sessions_of(&caller.user.id, app.now()).await?;
     if own.iter().all(|session| session.id != id) {
         return Err(Code::SessionNotFound.into());
@@ -141,8 +140,8 @@ pub(crate) async fn end_session(
     Ok(success("The session has ended", ()).into_response())
 }
 
-/// `DELETE auth/sessions`: ends all of one's own but the one that asks.
-pub(crate) async fn end_others(State(app): State<App>, Caller(caller): Caller) -> Answer<impl IntoResponse> {
+/// `DELETE auth/sessions`: ends the user's other sign-ins.
+pub(crate) async fn end_others(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
     let others: Vec<String> = others(&app, &caller).await?;
     app.revoke_all(&others).await?;
     app.records.end_sessions(&others).await?;
@@ -150,8 +149,8 @@ pub(crate) async fn end_others(State(app): State<App>, Caller(caller): Caller) -
     Ok(success("The other sessions have ended", ()).into_response())
 }
 
-/// The caller's sign-ins but the one that asks.
-pub(super) async fn others(app: &App, caller: &switchboard_auth::Identity) -> Answer<Vec<String>> {
+/// Returns the ids of the caller's sign-ins, except that of this request.
+pub(super) async fn others(app: &App, caller: &switchboard_auth::Identity) -> ApiResult<Vec<String>> {
     let all = app.records.sessions_of(&caller.user.id, app.now()).await?;
     Ok(all.into_iter().map(|session| session.id).filter(|id| Some(id) != caller.session.as_ref()).collect())
 }

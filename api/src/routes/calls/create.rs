@@ -1,27 +1,29 @@
-//! Making a call.
+//! Creates a call.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
 use rand::RngExt as _;
 use serde_json::{Value, json};
-use switchboard_core::domain::{CallSettings, CallStatus, CallType, Code, Refusal, Role, RoomId, Timestamp, UserId};
-use switchboard_records::{CallRecord, ParticipantRecord, PersonRecord, Records, RecordsError};
+use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
+use switchboard_core::domain::{CallSettings, CallStatus, CallType, Role, RoomId, Timestamp, UserId};
+use switchboard_records::{CallRecord, ParticipantRecord, ProfileRecord, Records, RecordsError};
 
-use super::TYPES;
+use super::input;
 use crate::app::App;
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Caller, ValidJson};
-use crate::fields::{Fields, Input};
-use crate::views::CallView;
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, ValidJson};
+use crate::http::fields::{Fields, Input};
+use crate::routes::views::CallView;
 
-/// 36^12 rooms: a taken name is a rare accident, three in a row are none.
+/// Letters of a generated room id. There are 36^12 ids, so three collisions in a row do not happen
+/// by accident.
 const ROOM_LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const ROOM_LENGTH: usize = 12;
 const ROOM_TRIES: usize = 3;
 
-/// The body of `POST video-calls`.
+/// Body of `POST video-calls`.
 pub(crate) struct NewCall {
     title: String,
     description: String,
@@ -36,14 +38,14 @@ pub(crate) struct NewCall {
 impl Input for NewCall {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            title: fields.line("title", 1..=200),
-            description: fields.paragraph("description", 1000).unwrap_or_default(),
-            scheduled_at: fields.date("scheduledAt"),
-            call_type: fields.choice("type", &TYPES).unwrap_or(CallType::Public),
+            title: input::title(fields),
+            description: input::description(fields),
+            scheduled_at: input::scheduled_at(fields),
+            call_type: input::call_type(fields).unwrap_or(CallType::Public),
             settings: fields.settings("settings"),
-            max_participants: fields.integer("maxParticipants", 2..=500).unwrap_or(100),
-            passcode: fields.optional_raw_text("passcode", 4..=20),
-            invited: fields.users("invitedUserIds", 500),
+            max_participants: input::max_participants(fields).unwrap_or(PARTICIPANTS_DEFAULT),
+            passcode: input::passcode(fields),
+            invited: input::invited(fields),
         }
     }
 
@@ -57,11 +59,9 @@ pub(crate) async fn create(
     State(app): State<App>,
     Caller(caller): Caller,
     ValidJson(new): ValidJson<NewCall>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let now = app.now();
-    if new.scheduled_at.is_some_and(|at| at <= now) {
-        return Err(Refusal::field(Code::ValidationError, "scheduledAt", "must be in the future").into());
-    }
+    check_scheduled_at(new.scheduled_at, now)?;
     let passcode = match new.passcode {
         Some(passcode) => Some(app.hasher.hash(passcode).await?),
         None => None,
@@ -90,14 +90,14 @@ pub(crate) async fn create(
         created_at: now,
         updated_at: now,
         revision: 1,
-        people: vec![PersonRecord { id: host.id, name: host.name, avatar: host.avatar }],
+        profiles: vec![ProfileRecord { id: host.id, name: host.name, avatar: host.avatar }],
     };
     store(&app, &mut call).await?;
     metrics::counter!("switchboard_calls_created_total").increment(1);
     Ok((StatusCode::CREATED, success("The call was created", CallView::new(&app, &call, Some(0)))).into_response())
 }
 
-/// Stores a call under a room's name that nobody has.
+/// Stores a call. If its room id is taken, tries again with another one.
 async fn store(app: &App, call: &mut CallRecord) -> Result<(), RecordsError> {
     for _ in 1..ROOM_TRIES {
         call.join_link = app.join_link(&call.room);
@@ -114,5 +114,5 @@ fn generated_room() -> RoomId {
     let mut rng = rand::rng();
     let text: String =
         (0..ROOM_LENGTH).map(|_| char::from(ROOM_LETTERS[rng.random_range(0..ROOM_LETTERS.len())])).collect();
-    RoomId::parse(&text).expect("twelve letters and digits are a room's id")
+    RoomId::parse(&text).expect("12 letters and digits are a valid room id")
 }

@@ -1,31 +1,32 @@
-//! Changing a call.
+//! Changes a call.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use switchboard_calls::check_editable;
-use switchboard_core::domain::{CallEdit, CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
+use switchboard_core::domain::call_fields::check_scheduled_at;
+use switchboard_core::domain::{CallEdit, CallId, CallType, Code, SettingsChange, Timestamp, UserId};
 
-use super::TYPES;
 use super::end::hosted;
+use super::input;
 use crate::app::App;
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Caller, Named, ValidJson};
-use crate::fields::{Fields, Input};
-use crate::views::CallView;
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, PathParam, ValidJson};
+use crate::http::fields::{Fields, Input};
+use crate::routes::views::CallView;
 
-/// The body of `PATCH video-calls/:id`. Over eight fields: each is one that a host can change.
+/// Body of `PATCH video-calls/:id`. Over eight fields: one for each field that a host can change.
 pub(crate) struct Changes {
     title: Option<String>,
     description: Option<String>,
-    /// Null takes the date away.
+    /// Null removes the date.
     scheduled_at: Option<Option<Timestamp>>,
     call_type: Option<CallType>,
     settings: SettingsChange,
     max_participants: Option<u32>,
     locked: Option<bool>,
-    /// Null takes the passcode away.
+    /// Null removes the passcode.
     passcode: Option<Option<String>>,
     invited: Option<Vec<UserId>>,
 }
@@ -33,18 +34,17 @@ pub(crate) struct Changes {
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            title: fields.change("title", |fields| fields.line("title", 1..=200)),
-            description: fields
-                .change("description", |fields| fields.paragraph("description", 1000).unwrap_or_default()),
-            scheduled_at: fields.change("scheduledAt", |fields| fields.date("scheduledAt")),
-            call_type: fields.change_to("type", |fields| fields.choice("type", &TYPES)),
+            title: fields.change("title", input::title),
+            description: fields.change("description", input::description),
+            scheduled_at: fields.change("scheduledAt", input::scheduled_at),
+            call_type: fields.change_to("type", input::call_type),
             settings: fields
                 .change_to("settings", |fields| Some(fields.settings_change("settings")))
                 .unwrap_or_default(),
-            max_participants: fields.change_to("maxParticipants", |fields| fields.integer("maxParticipants", 2..=500)),
+            max_participants: fields.change_to("maxParticipants", input::max_participants),
             locked: fields.change_to("locked", |fields| fields.flag("locked")),
-            passcode: fields.change("passcode", |fields| fields.optional_raw_text("passcode", 4..=20)),
-            invited: fields.change_to("invitedUserIds", |fields| Some(fields.users("invitedUserIds", 500))),
+            passcode: fields.change("passcode", input::passcode),
+            invited: fields.change_to("invitedUserIds", |fields| Some(input::invited(fields))),
         }
     }
 
@@ -53,21 +53,19 @@ impl Input for Changes {
     }
 }
 
-/// `PATCH` and `PUT video-calls/:id`: both change what they name and leave the rest.
+/// `PATCH` and `PUT video-calls/:id`: change the named fields only.
 ///
-/// Two hosts at once: each request's fields are written in one update, so both are there afterwards; of a field that both name, the
-/// later request's stays.
+/// Of two concurrent requests, the fields of both are written; of a field that both name, the value
+/// of the later request stays.
 pub(crate) async fn edit(
     State(app): State<App>,
     Caller(caller): Caller,
-    Named(id): Named<CallId>,
+    PathParam(id): PathParam<CallId>,
     ValidJson(changes): ValidJson<Changes>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let call = hosted(&app, &caller, &id).await?;
     let now = app.now();
-    if changes.scheduled_at.flatten().is_some_and(|at| at <= now) {
-        return Err(Refusal::field(Code::ValidationError, "scheduledAt", "must be in the future").into());
-    }
+    check_scheduled_at(changes.scheduled_at.flatten(), now)?;
     let passcode = match changes.passcode {
         Some(Some(passcode)) => Some(Some(app.hasher.hash(passcode).await?)),
         Some(None) => Some(None),
@@ -86,11 +84,11 @@ pub(crate) async fn edit(
     };
     check_editable(&edit, &call)?;
     let Some(mut changed) = app.editor().edit(&call, &edit, now).await? else {
-        // It was another call when it was read: ended, begun or deleted meanwhile.
+        // Another request changed the call since it was read: ended, opened or deleted it.
         let call = hosted(&app, &caller, &id).await?;
         return Err(check_editable(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()).into());
     };
-    changed.people = call.people;
+    changed.profiles = call.profiles;
     let present = app.present(&changed.room).await;
     Ok(success("The call was changed", CallView::new(&app, &changed, present)).into_response())
 }

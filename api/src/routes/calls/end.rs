@@ -1,4 +1,4 @@
-//! Ending a call for everybody, and deleting it.
+//! Ends a call for all participants; deletes a call.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -10,26 +10,26 @@ use switchboard_records::CallRecord;
 use switchboard_rooms::Door;
 
 use crate::app::App;
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Caller, Named};
-use crate::views::minutes;
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, PathParam};
+use crate::routes::views::minutes;
 
-/// How a call ended.
+/// End of a call.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndOfCall {
-    /// Minutes.
+    /// Duration in minutes.
     duration: i64,
     ended_at: Timestamp,
 }
 
-/// `POST video-calls/:id/end`. Ending a call that is over is no mistake: the answer is the same.
+/// `POST video-calls/:id/end`. A call that has ended already gives the same answer.
 pub(crate) async fn end(
     State(app): State<App>,
     Caller(caller): Caller,
-    Named(id): Named<CallId>,
-) -> Answer<impl IntoResponse> {
+    PathParam(id): PathParam<CallId>,
+) -> ApiResult<impl IntoResponse> {
     let call = hosted(&app, &caller, &id).await?;
     let ended_at = close(&app, &call, "ended_by_host").await?;
     let duration = match call.duration {
@@ -39,35 +39,36 @@ pub(crate) async fn end(
     Ok(success("The call has ended", EndOfCall { duration, ended_at }).into_response())
 }
 
-/// `DELETE video-calls/:id`. A call that is not over ends first; its chat and its log go with it. Nothing is half done for the client: it is deleted when this succeeds,
-/// and when it fails the request can be sent again.
+/// `DELETE video-calls/:id`: ends the call if it is not over, and deletes it with its chat and its
+/// log. After a failure the client can send the request again.
 pub(crate) async fn delete(
     State(app): State<App>,
     Caller(caller): Caller,
-    Named(id): Named<CallId>,
-) -> Answer<impl IntoResponse> {
+    PathParam(id): PathParam<CallId>,
+) -> ApiResult<impl IntoResponse> {
     let call = hosted(&app, &caller, &id).await?;
     close(&app, &call, "deleted").await?;
     if !app.records.delete_call(&id, &caller.user.id, app.now()).await? {
-        // Deleted meanwhile; or the record does not know its new host yet.
-        let there = app.records.call(&id).await?.is_some();
-        return Err(if there { Code::ServiceUnavailable } else { Code::CallNotFound }.into());
+        // Another request has deleted the call, or the record does not know its new host yet.
+        let exists = app.records.call(&id).await?.is_some();
+        return Err(if exists { Code::ServiceUnavailable } else { Code::CallNotFound }.into());
     }
-    if let Err(error) = app.records.erase_lines(&id).await {
-        tracing::warn!(%error, call_id = %id, "the chat of a deleted call is removed later");
+    if let Err(error) = app.records.erase_call_data(&id).await {
+        tracing::warn!(%error, call_id = %id, "erasing a deleted call's chat failed; erased in a day");
     }
     metrics::counter!("switchboard_calls_deleted_total").increment(1);
     Ok(success("The call was deleted", ()).into_response())
 }
 
-/// A call of the caller's own, as its room has it: one that was handed on a moment ago is its new host's, though the record does not say
-/// so yet. What rests on the room is refused later when Redis is away.
-pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> Answer<CallRecord> {
+/// Reads a call that the caller hosts. The host in the open room takes precedence over the host in
+/// the record, because a transfer reaches the record later. If Redis is unavailable, the record
+/// decides here; the operation itself is refused later if it needs the room.
+pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> ApiResult<CallRecord> {
     let mut call = app.records.call(id).await?.ok_or(Code::CallNotFound)?;
     if !call.status.is_over()
         && let Ok(Door::Open { meta, .. }) = app.rooms.door(&call.room).await
     {
-        call.follow(&meta);
+        call.apply_room(&meta);
     }
     if call.host != caller.user.id {
         return Err(Code::HostRequired.into());
@@ -75,16 +76,16 @@ pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> Answer<
     Ok(call)
 }
 
-/// Ends a call, unless it is over; when it ended. Redis decides and remembers, durably: from then on the answer is yes. The record
-/// follows at once, or else through the recorder.
-pub(crate) async fn close(app: &App, call: &CallRecord, reason: &str) -> Answer<Timestamp> {
+/// Ends a call unless it is over. Returns the time of the end. Redis stores the end durably; the
+/// record is updated here, or by the recorder if that fails.
+pub(crate) async fn close(app: &App, call: &CallRecord, reason: &str) -> ApiResult<Timestamp> {
     if call.status.is_over() {
         return Ok(call.ended_at.unwrap_or(call.updated_at));
     }
     app.rooms.end(&call.room, &call.id, reason).await?;
     let ended_at = app.now();
     if let Err(error) = app.records.end_call(&call.id, ended_at).await {
-        tracing::warn!(%error, call_id = %call.id, "an ended call is left to the recorder");
+        tracing::warn!(%error, call_id = %call.id, "updating an ended call failed; the recorder will update it");
     }
     Ok(ended_at)
 }

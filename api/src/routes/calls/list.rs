@@ -1,17 +1,16 @@
-//! One's own calls, page by page.
+//! Lists the user's calls, page by page.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
 use switchboard_core::domain::{CallStatus, CallType, Timestamp};
 use switchboard_records::{CallFilter, CallOrder};
 
-use super::TYPES;
 use crate::app::App;
-use crate::envelope::{Pagination, page};
-use crate::error::Answer;
-use crate::extract::{Caller, ValidQuery};
-use crate::fields::{Fields, Input};
-use crate::views::CallView;
+use crate::http::envelope::{Pagination, page};
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, ValidQuery};
+use crate::http::fields::{Fields, Input};
+use crate::routes::views::CallView;
 
 const STATUSES: [(&str, CallStatus); 5] = [
     ("scheduled", CallStatus::Scheduled),
@@ -27,7 +26,7 @@ const ORDERS: [(&str, CallOrder); 4] = [
     ("title", CallOrder::Title),
 ];
 
-/// The query of `GET video-calls`.
+/// Query of `GET video-calls`.
 pub(crate) struct Listing {
     page: u32,
     limit: u32,
@@ -44,7 +43,7 @@ impl Input for Listing {
             page: fields.integer("page", 1..=1_000_000).unwrap_or(1),
             limit: fields.integer("limit", 1..=100).unwrap_or(10),
             status: fields.choice("status", &STATUSES),
-            call_type: fields.choice("type", &TYPES),
+            call_type: fields.choice("type", &CallType::NAMES),
             search: fields.optional_line("search", 0..=100).filter(|text| !text.is_empty()),
             created: (fields.date("startDate"), fields.date("endDate")),
             order: (
@@ -55,12 +54,12 @@ impl Input for Listing {
     }
 }
 
-/// `GET video-calls`: those that the caller hosts or is in.
+/// `GET video-calls`: lists the calls that the caller hosts or takes part in.
 pub(crate) async fn list(
     State(app): State<App>,
     Caller(caller): Caller,
     ValidQuery(listing): ValidQuery<Listing>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let filter = CallFilter {
         user: caller.user.id,
         status: listing.status,

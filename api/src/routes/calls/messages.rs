@@ -1,4 +1,4 @@
-//! The recorded chat of a call.
+//! Reads the recorded chat of a call.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -8,18 +8,18 @@ use switchboard_core::domain::{CallId, Code, PublicUser, Timestamp, UserId};
 use switchboard_records::RecordedMessage;
 
 use crate::app::App;
-use crate::envelope::{Pagination, page};
-use crate::error::Answer;
-use crate::extract::{Caller, Named, ValidQuery};
-use crate::fields::{Fields, Input};
+use crate::http::envelope::{Pagination, page};
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, PathParam, ValidQuery};
+use crate::http::fields::{Fields, Input};
 
-/// The query of `GET video-calls/:id/messages`.
-pub(crate) struct Reading {
+/// Query of `GET video-calls/:id/messages`.
+pub(crate) struct MessageQuery {
     page: u32,
     limit: u32,
 }
 
-impl Input for Reading {
+impl Input for MessageQuery {
     fn read(fields: &mut Fields) -> Self {
         Self {
             page: fields.integer("page", 1..=1_000_000).unwrap_or(1),
@@ -28,7 +28,8 @@ impl Input for Reading {
     }
 }
 
-/// A message of a call's chat, as on the socket. `from` is a user's id here: peers are of a room, and that is over.
+/// Chat message, as on the socket. Here `from` is a user id, because participant ids exist only in
+/// an open room.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Message")]
@@ -36,7 +37,7 @@ pub(crate) struct MessageView {
     id: String,
     from: UserId,
     from_user: PublicUser,
-    /// The one it was for; null: everybody.
+    /// Recipient; null means all participants.
     to: Option<UserId>,
     message: String,
     timestamp: Timestamp,
@@ -52,32 +53,32 @@ enum Kind {
 }
 
 impl From<RecordedMessage> for MessageView {
-    fn from(RecordedMessage { at, said }: RecordedMessage) -> Self {
+    fn from(RecordedMessage { at, message }: RecordedMessage) -> Self {
         Self {
-            id: said.id,
-            from_user: PublicUser::new(said.from.clone(), said.name, None),
-            from: said.from,
-            to: said.to,
-            message: said.message,
+            id: message.id,
+            from_user: PublicUser::new(message.from.clone(), message.name, None),
+            from: message.from,
+            to: message.to,
+            message: message.message,
             timestamp: at,
             kind: Kind::Text,
         }
     }
 }
 
-/// `GET video-calls/:id/messages`, for host and participants: what was recorded, oldest first; what was said in private for its two users
-/// alone.
+/// `GET video-calls/:id/messages`, for the host and participants: lists recorded messages, oldest
+/// first. Private messages are listed only for their sender and their recipient.
 pub(crate) async fn messages(
     State(app): State<App>,
     Caller(caller): Caller,
-    Named(id): Named<CallId>,
-    ValidQuery(reading): ValidQuery<Reading>,
-) -> Answer<impl IntoResponse> {
-    let skip = u64::from(reading.page - 1) * u64::from(reading.limit);
-    let found = app.records.chat_page(&id, &caller.user.id, skip, reading.limit).await?.ok_or(Code::CallNotFound)?;
+    PathParam(id): PathParam<CallId>,
+    ValidQuery(query): ValidQuery<MessageQuery>,
+) -> ApiResult<impl IntoResponse> {
+    let skip = u64::from(query.page - 1) * u64::from(query.limit);
+    let found = app.records.chat_page(&id, &caller.user.id, skip, query.limit).await?.ok_or(Code::CallNotFound)?;
     if !found.involved {
         return Err(Code::Forbidden.into());
     }
     let views: Vec<MessageView> = found.messages.into_iter().map(MessageView::from).collect();
-    Ok(page("Messages", views, Pagination::new(reading.page, reading.limit, found.total)).into_response())
+    Ok(page("Messages", views, Pagination::new(query.page, query.limit, found.total)).into_response())
 }

@@ -1,8 +1,19 @@
-//! Calls: making, listing, reading, changing and ending them.
+//! Calls.
+//!
+//! | file | content |
+//! |---|---|
+//! | `input` | fields of a call in request bodies |
+//! | `create` | creates a call |
+//! | `list` | lists the user's calls |
+//! | `read` | reads one call, and its statistics |
+//! | `edit` | changes a call |
+//! | `end` | ends and deletes a call |
+//! | `messages` | reads the recorded chat |
 
 mod create;
 mod edit;
 mod end;
+mod input;
 mod list;
 mod messages;
 mod read;
@@ -12,9 +23,4 @@ pub(crate) use edit::edit;
 pub(crate) use end::{EndOfCall, delete, end};
 pub(crate) use list::list;
 pub(crate) use messages::{MessageView, messages};
-pub(crate) use read::{CallOrDoor, by_room, get, stats};
-use switchboard_core::domain::CallType;
-
-/// The words for a call's type.
-const TYPES: [(&str, CallType); 3] =
-    [("public", CallType::Public), ("private", CallType::Private), ("invited_only", CallType::InvitedOnly)];
+pub(crate) use read::{CallOrSummary, by_room, get, stats};

@@ -1,4 +1,4 @@
-//! Reading one call: in full for who may, its door for everybody, its figures for who was in it.
+//! Reads one call: in full, in short form, or its statistics.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -8,17 +8,18 @@ use switchboard_core::domain::{CallId, CallType, Code, RoomId, UserId};
 use switchboard_records::CallRecord;
 
 use crate::app::App;
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{Caller, MaybeCaller, Named};
-use crate::views::{CallView, DoorView, StatsView};
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, MaybeCaller, PathParam};
+use crate::routes::views::{CallSummaryView, CallView, StatsView};
 
-/// `GET video-calls/:id`: public calls for anyone, others for host and participants.
+/// `GET video-calls/:id`: any caller may read a public call; the host and participants may read the
+/// others.
 pub(crate) async fn get(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
-    Named(id): Named<CallId>,
-) -> Answer<impl IntoResponse> {
+    PathParam(id): PathParam<CallId>,
+) -> ApiResult<impl IntoResponse> {
     let call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
     if !visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
         return Err(Code::Forbidden.into());
@@ -27,29 +28,30 @@ pub(crate) async fn get(
     Ok(success("Call", CallView::new(&app, &call, present)).into_response())
 }
 
-/// A call as the caller may see it.
+/// Call in the form that the caller may see.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-#[schemars(rename = "CallOrDoor")]
-pub(crate) enum CallOrDoor<'a> {
-    /// In full.
+#[schemars(rename = "CallOrSummary")]
+pub(crate) enum CallOrSummary<'a> {
+    /// Full form.
     Call(Box<CallView<'a>>),
-    /// What a door shows.
-    Door(DoorView<'a>),
+    /// Short form.
+    Summary(CallSummaryView<'a>),
 }
 
-/// `GET video-calls/room/:roomId`: in full as by id; for others only what the door needs to show.
+/// `GET video-calls/room/:roomId`: the full form for callers who may read the call, otherwise the
+/// short form.
 pub(crate) async fn by_room(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
-    Named(room): Named<RoomId>,
-) -> Answer<impl IntoResponse> {
-    let call = app.records.call_of_room_with_people(&room).await?.ok_or(Code::CallNotFound)?;
+    PathParam(room): PathParam<RoomId>,
+) -> ApiResult<impl IntoResponse> {
+    let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
     let present = present(&app, &call).await;
     let view = if visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
-        CallOrDoor::Call(Box::new(CallView::new(&app, &call, present)))
+        CallOrSummary::Call(Box::new(CallView::new(&app, &call, present)))
     } else {
-        CallOrDoor::Door(DoorView::new(&call, present))
+        CallOrSummary::Summary(CallSummaryView::new(&call, present))
     };
     Ok(success("Call", view).into_response())
 }
@@ -62,13 +64,13 @@ fn visible(call: &CallRecord, caller: Option<&UserId>) -> bool {
     call.call_type == CallType::Public || caller.is_some_and(|user| call.involves(user))
 }
 
-/// `GET video-calls/:id/stats`, for host and participants: as true as what the recorder has written, which is what happened up to a
-/// moment ago.
+/// `GET video-calls/:id/stats`, for the host and participants. The statistics lag behind the room
+/// by the delay of the recorder.
 pub(crate) async fn stats(
     State(app): State<App>,
     Caller(caller): Caller,
-    Named(id): Named<CallId>,
-) -> Answer<impl IntoResponse> {
+    PathParam(id): PathParam<CallId>,
+) -> ApiResult<impl IntoResponse> {
     let call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
     if !call.involves(&caller.user.id) {
         return Err(Code::Forbidden.into());

@@ -1,4 +1,4 @@
-//! Registering and signing in.
+//! Registers an account; signs in.
 
 use std::time::Duration;
 
@@ -13,20 +13,21 @@ use switchboard_core::domain::{Code, Timestamp};
 use switchboard_records::{NewSession, Records, UserRecord};
 use tokio::time::Instant;
 
-use super::profile::taken;
+use super::profile::email_taken;
 use crate::app::App;
 use crate::audit::{self, Event};
-use crate::envelope::success;
-use crate::error::Answer;
-use crate::extract::{UserAgent, ValidJson};
-use crate::fields::{Fields, Input};
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{UserAgent, ValidJson};
+use crate::http::fields::{Fields, Input};
 use crate::limits::Class;
-use crate::views::UserView;
+use crate::routes::views::UserView;
 
-/// No failure to sign in is told sooner: how long a comparison takes tells what was compared, if anything was. Above what one takes.
-const FAILURE: Duration = Duration::from_millis(400);
+/// Earliest time of the answer to a failed sign-in. It is longer than any password check, so that
+/// the duration does not reveal whether the account exists.
+const FAILURE_DELAY: Duration = Duration::from_millis(400);
 
-/// The body of `POST auth/register`.
+/// Body of `POST auth/register`.
 pub(crate) struct Registration {
     name: String,
     email: String,
@@ -47,7 +48,8 @@ impl Input for Registration {
     }
 }
 
-/// The body of `POST auth/login`. Loose: what could not be registered here may have been by the Node service.
+/// Body of `POST auth/login`. The bounds are looser than those of `register`, because accounts of
+/// the Node service may exceed them.
 pub(crate) struct Credentials {
     email: String,
     password: String,
@@ -63,27 +65,27 @@ impl Input for Credentials {
     }
 }
 
-/// The answer to registering and signing in.
+/// Answer to `register`, `login` and `refresh`.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "SignedIn")]
 pub(crate) struct SignedIn<'a> {
     user: UserView<'a>,
-    /// The access token: `Authorization: Bearer <token>`.
+    /// Access token, for `Authorization: Bearer <token>`.
     token: String,
-    /// For `auth/refresh`, once.
+    /// Single-use token for `auth/refresh`.
     refresh_token: String,
-    /// How long the access token lasts: `15m`, `90s`, `12h`.
+    /// Lifetime of the access token: `15m`, `90s`, `12h`.
     #[schemars(example = "15m")]
     expires_in: String,
 }
 
-/// `POST auth/register`. The unique index decides who gets an address, however many ask at once.
+/// `POST auth/register`. The unique index in MongoDB decides between requests for the same address.
 pub(crate) async fn register(
     State(app): State<App>,
     UserAgent(agent): UserAgent,
     ValidJson(form): ValidJson<Registration>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let password = app.hasher.hash(form.password).await?;
     let now = app.now();
     let user = UserRecord {
@@ -96,19 +98,20 @@ pub(crate) async fn register(
         created_at: now,
         updated_at: now,
     };
-    app.records.insert_user(&user).await.map_err(taken)?;
+    app.records.insert_user(&user).await.map_err(email_taken)?;
     metrics::counter!("switchboard_users_registered_total").increment(1);
     audit::record(Event::Registered, Some(&user.id));
     Ok((StatusCode::CREATED, success("Welcome", open(&app, &user, agent).await?)).into_response())
 }
 
-/// `POST auth/login`. An unknown address costs as much time as a wrong password and gets the same answer.
+/// `POST auth/login`. An unknown address takes as long as a wrong password and gets the same
+/// answer.
 pub(crate) async fn login(
     State(app): State<App>,
     UserAgent(agent): UserAgent,
     ValidJson(form): ValidJson<Credentials>,
-) -> Answer<impl IntoResponse> {
-    let told = Instant::now() + FAILURE;
+) -> ApiResult<impl IntoResponse> {
+    let failure_at = Instant::now() + FAILURE_DELAY;
     app.limits.attempt(Class::SignIn, &form.email).await?;
     let user = app.records.user_by_email(&form.email).await?;
     let verdict = match &user {
@@ -117,7 +120,7 @@ pub(crate) async fn login(
     };
     let Some(user) = user.as_ref().filter(|_| verdict != Verdict::Wrong) else {
         audit::record(Event::SignInFailed, user.as_ref().map(|user| &user.id));
-        tokio::time::sleep_until(told).await;
+        tokio::time::sleep_until(failure_at).await;
         return Err(Code::InvalidCredentials.into());
     };
     if verdict == Verdict::RightButRehash {
@@ -128,18 +131,19 @@ pub(crate) async fn login(
     Ok(success("Welcome back", signed_in).into_response())
 }
 
-/// Replaces an outdated hash now that the password is known. Signing in does not depend on it: the next one tries again.
+/// Replaces an outdated password hash, because the password is known now. A failure does not affect
+/// the sign-in; the next sign-in tries again.
 async fn rehash(app: &App, user: &UserRecord, password: String) {
     let Ok(hash) = app.hasher.hash(password).await else { return };
     match app.records.replace_hash(&user.id, &user.password, &hash).await {
         Ok(_) => metrics::counter!("switchboard_passwords_rehashed_total").increment(1),
-        Err(error) => tracing::warn!(%error, "an outdated password hash could not be replaced"),
+        Err(error) => tracing::warn!(%error, "replacing an outdated password hash failed"),
     }
 }
 
-/// Opens a sign-in. One that was opened with a password that was changed meanwhile is closed again: whoever changes it ends those that
-/// are there, and this one might come after.
-async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> Answer<SignedIn<'a>> {
+/// Opens a sign-in. If the password was changed in the meantime, the sign-in is closed again,
+/// because the change has ended only the sign-ins that existed at that moment.
+async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> ApiResult<SignedIn<'a>> {
     let session = NewSession {
         id: random_id(),
         user: user.id.clone(),
@@ -159,25 +163,25 @@ async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> Ans
     Ok(signed_in)
 }
 
-/// The tokens of a sign-in; `token`: the id of its refresh token.
-pub(super) fn tokens<'a>(app: &App, user: &'a UserRecord, session: &str, token: &str) -> Answer<SignedIn<'a>> {
+/// Issues the tokens of a sign-in. `token` is the id of its refresh token.
+pub(super) fn tokens<'a>(app: &App, user: &'a UserRecord, session: &str, token: &str) -> ApiResult<SignedIn<'a>> {
     let public = user.public();
     Ok(SignedIn {
         user: user.into(),
         token: app.tokens.issue_access(&public, &user.email, session)?.token,
         refresh_token: app.tokens.issue_refresh(&public, session, token)?,
-        expires_in: brief(app.tokens.lifetimes().access),
+        expires_in: short_duration(app.tokens.lifetimes().access),
     })
 }
 
-/// When a refresh token that is issued now ends.
+/// Returns the expiry of a refresh token that is issued now.
 pub(super) fn refresh_end(app: &App) -> Timestamp {
     let lifetime = i64::try_from(app.tokens.lifetimes().refresh.as_millis()).unwrap_or(i64::MAX);
     Timestamp(app.now().0.saturating_add(lifetime))
 }
 
-/// A duration as the Node service wrote it: `15m`, `90s`, `12h`.
-fn brief(duration: Duration) -> String {
+/// Formats a duration as the Node service did: `15m`, `90s`, `12h`.
+fn short_duration(duration: Duration) -> String {
     match duration.as_secs() {
         seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
         seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
@@ -190,8 +194,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lifetime_is_told_as_short_as_it_goes() {
-        let told = [900, 90, 43_200].map(|seconds| brief(Duration::from_secs(seconds)));
-        assert_eq!(told, ["15m", "90s", "12h"]);
+    fn a_lifetime_is_formatted_in_the_largest_whole_unit() {
+        let formatted = [900, 90, 43_200].map(|seconds| short_duration(Duration::from_secs(seconds)));
+        assert_eq!(formatted, ["15m", "90s", "12h"]);
     }
 }

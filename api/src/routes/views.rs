@@ -1,4 +1,5 @@
-//! Records as clients see them. A view names its fields one by one, so a hash can never slip out.
+//! JSON forms of records. A view lists its fields one by one, so that a password hash cannot become
+//! part of an answer by accident.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,11 +10,11 @@ use switchboard_records::{CallRecord, UserRecord};
 
 use crate::app::App;
 
-/// A user's own account.
+/// The user's own account.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "User")]
-pub struct UserView<'a> {
+pub(crate) struct UserView<'a> {
     #[serde(rename = "_id")]
     object_id: &'a UserId,
     id: &'a UserId,
@@ -38,11 +39,12 @@ impl<'a> From<&'a UserRecord> for UserView<'a> {
     }
 }
 
-/// A call in full, for who may see it. Over eight fields: it is the wire's object, field by field.
+/// Full form of a call, for callers who may see it. Over eight fields: it is the JSON object, field
+/// by field.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Call")]
-pub struct CallView<'a> {
+pub(crate) struct CallView<'a> {
     #[serde(rename = "_id")]
     object_id: &'a CallId,
     id: &'a CallId,
@@ -55,7 +57,7 @@ pub struct CallView<'a> {
     scheduled_at: Option<Timestamp>,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
-    /// Minutes.
+    /// Duration in minutes.
     duration: Option<i64>,
     status: CallStatus,
     #[serde(rename = "type")]
@@ -71,7 +73,7 @@ pub struct CallView<'a> {
     updated_at: Timestamp,
 }
 
-/// One user of a call.
+/// Participant of a call.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "CallParticipant")]
@@ -86,12 +88,13 @@ struct ParticipantView<'a> {
 }
 
 impl<'a> CallView<'a> {
-    /// The view of a call; `present`: how many Redis says are there now, when it says so.
+    /// Creates the view of a call. `present` is the number of participants in Redis; without it the
+    /// number in the record is shown.
     #[must_use]
-    pub fn new(app: &App, call: &'a CallRecord, present: Option<u32>) -> Self {
+    pub(crate) fn new(app: &App, call: &'a CallRecord, present: Option<u32>) -> Self {
         let participants = call.participants.iter().map(|entry| ParticipantView {
             user_id: &entry.user,
-            user: call.person(&entry.user),
+            user: call.profile(&entry.user),
             role: entry.role,
             joined_at: entry.joined_at,
             left_at: entry.left_at,
@@ -104,7 +107,7 @@ impl<'a> CallView<'a> {
             title: &call.title,
             description: &call.description,
             host_id: &call.host,
-            host: call.person(&call.host),
+            host: call.profile(&call.host),
             participants: participants.collect(),
             current_participants: present.unwrap_or_else(|| connected(call)),
             scheduled_at: call.scheduled_at,
@@ -126,11 +129,11 @@ impl<'a> CallView<'a> {
     }
 }
 
-/// What somebody outside a call may know: enough to show a door.
+/// Short form of a call, for callers who are not part of it: enough to show a form for joining.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "Door")]
-pub struct DoorView<'a> {
+#[schemars(rename = "CallSummary")]
+pub(crate) struct CallSummaryView<'a> {
     #[serde(rename = "_id")]
     object_id: &'a CallId,
     id: &'a CallId,
@@ -143,10 +146,10 @@ pub struct DoorView<'a> {
     current_participants: u32,
 }
 
-impl<'a> DoorView<'a> {
-    /// The door of a call.
+impl<'a> CallSummaryView<'a> {
+    /// Creates the short form of a call.
     #[must_use]
-    pub fn new(call: &'a CallRecord, present: Option<u32>) -> Self {
+    pub(crate) fn new(call: &'a CallRecord, present: Option<u32>) -> Self {
         Self {
             object_id: &call.id,
             id: &call.id,
@@ -160,31 +163,32 @@ impl<'a> DoorView<'a> {
     }
 }
 
-/// What a call came to.
+/// Statistics of a call.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "CallStatistics")]
-pub struct StatsView<'a> {
-    /// Minutes.
+pub(crate) struct StatsView<'a> {
+    /// Duration in minutes.
     duration: i64,
     duration_ms: i64,
     total_participants: usize,
     max_concurrent_participants: u32,
-    participant_stats: Vec<StayView<'a>>,
+    participant_stats: Vec<PresenceView<'a>>,
     call_timeline: Timeline,
 }
 
-/// How long one user was in a call. A reconnect is no leaving; of two devices at once the time counts once.
+/// Presence of one user in a call. A reconnect does not interrupt it. Time on two devices at once
+/// counts once.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "Stay")]
-struct StayView<'a> {
+#[schemars(rename = "ParticipantPresence")]
+struct PresenceView<'a> {
     user_id: &'a UserId,
     user: PublicUser,
     role: Role,
     joined_at: Option<Timestamp>,
     left_at: Option<Timestamp>,
-    /// Minutes.
+    /// Duration in minutes.
     duration: i64,
     duration_ms: i64,
 }
@@ -198,16 +202,16 @@ struct Timeline {
 }
 
 impl<'a> StatsView<'a> {
-    /// The figures of a call at `now`; who was invited and never came is not among its participants.
+    /// Creates the statistics of a call at `now`. Invited users who never joined do not count.
     #[must_use]
-    pub fn new(call: &'a CallRecord, now: Timestamp) -> Self {
-        let figures = call.figures(now);
-        let came = call.participants.iter().filter(|entry| entry.joined_at.is_some());
-        let stays = came.map(|entry| {
+    pub(crate) fn new(call: &'a CallRecord, now: Timestamp) -> Self {
+        let statistics = call.statistics(now);
+        let joined = call.participants.iter().filter(|entry| entry.joined_at.is_some());
+        let presences = joined.map(|entry| {
             let duration_ms = entry.connected_ms(call.until(now));
-            StayView {
+            PresenceView {
                 user_id: &entry.user,
-                user: call.person(&entry.user),
+                user: call.profile(&entry.user),
                 role: entry.role,
                 joined_at: entry.joined_at,
                 left_at: entry.left_at,
@@ -216,11 +220,11 @@ impl<'a> StatsView<'a> {
             }
         });
         Self {
-            duration: minutes(figures.duration_ms),
-            duration_ms: figures.duration_ms,
-            total_participants: figures.participants,
-            max_concurrent_participants: figures.peak,
-            participant_stats: stays.collect(),
+            duration: minutes(statistics.duration_ms),
+            duration_ms: statistics.duration_ms,
+            total_participants: statistics.participants,
+            max_concurrent_participants: statistics.peak,
+            participant_stats: presences.collect(),
             call_timeline: Timeline {
                 created: call.created_at,
                 scheduled: call.scheduled_at,
@@ -231,7 +235,8 @@ impl<'a> StatsView<'a> {
     }
 }
 
-/// Whole minutes, half ones up, as the record's `$round` does for all but exact halves.
+/// Rounds milliseconds to whole minutes, halves up. MongoDB's `$round` in the record differs only
+/// for exact halves.
 pub(crate) const fn minutes(ms: i64) -> i64 {
     (ms + 30_000) / 60_000
 }

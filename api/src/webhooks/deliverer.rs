@@ -1,4 +1,5 @@
-//! One endpoint: what is due is sent, many calls at once, of each call one event after another.
+//! Delivers the events of one endpoint: events of different calls in parallel, events of one call
+//! in order.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,36 +10,36 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::options::{Endpoint, WebhookOptions};
 use super::post::Sender;
-use super::{Endpoint, WebhookOptions};
-use crate::app::now;
-use crate::recorder::jittered;
+use crate::clock::{jittered, now};
 
+/// Delivers the events of one endpoint.
 #[derive(Clone)]
-pub(super) struct Courier {
+pub(super) struct Deliverer {
     pub(super) records: Records,
     pub(super) sender: Sender,
     pub(super) endpoint: Endpoint,
     pub(super) options: WebhookOptions,
-    /// This process's, in its leases.
+    /// Token of this process, in its leases.
     pub(super) token: String,
 }
 
-/// What is being sent.
+/// Deliveries in progress.
 #[derive(Default)]
-struct Errands {
+struct InFlight {
     tasks: JoinSet<()>,
-    /// The call of each.
+    /// Call of each task.
     calls: HashMap<Id, String>,
 }
 
-impl Errands {
+impl InFlight {
     fn has(&self, call: &str) -> bool {
         self.calls.values().any(|busy| busy == call)
     }
 
-    /// One is over; pending while there is none.
-    async fn over(&mut self) {
+    /// Waits until one delivery ends. Without deliveries it waits for ever.
+    async fn next_done(&mut self) {
         match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => drop(self.calls.remove(&id)),
             Some(Err(error)) => drop(self.calls.remove(&error.id())),
@@ -47,15 +48,17 @@ impl Errands {
     }
 }
 
-impl Courier {
+impl Deliverer {
+    /// Takes the lease and delivers, until `stop` is cancelled.
     pub(super) async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             if self.lease().await.unwrap_or(false) {
                 self.serve(&stop).await;
             }
-            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(jittered(self.options.lease / 4)) => {} }
+            let pause = jittered(self.options.lease / 4);
+            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
-        // Should this fail, the lease runs out by itself.
+        // If this fails, the lease expires.
         let _ = self.records.release_endpoint(&self.endpoint.name, &self.token).await;
     }
 
@@ -63,9 +66,9 @@ impl Courier {
         self.records.lease_endpoint(&self.endpoint.name, &self.token, self.options.lease).await
     }
 
-    /// Delivers while the lease is good.
+    /// Delivers while the lease is valid.
     async fn serve(&self, stop: &CancellationToken) {
-        let mut errands = Errands::default();
+        let mut in_flight = InFlight::default();
         let (mut leased, mut held) = (Instant::now(), true);
         while held && !stop.is_cancelled() {
             if leased.elapsed() >= self.options.lease / 4 {
@@ -73,55 +76,57 @@ impl Courier {
                 match self.lease().await {
                     Ok(true) => leased = asked,
                     Ok(false) => held = false,
-                    // Unsure; past its end somebody else may have it.
+                    // The lease may still be valid. After it has expired, another pod may hold it.
                     Err(_) => held = leased.elapsed() < self.options.lease,
                 }
                 continue;
             }
-            let sent = self.send_due(&mut errands).await;
+            let sent = self.send_due(&mut in_flight).await;
             let pause = if sent { Duration::from_millis(1) } else { jittered(self.options.idle) };
             tokio::select! {
-                () = errands.over() => {}
+                () = in_flight.next_done() => {}
                 () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => {}
             }
         }
-        // From now on another pod's to tell.
-        self.show_lag(0.0);
-        // What is under way ends by itself, within the time a receiver may take: cut off, it would be sent once more.
-        while !errands.calls.is_empty() {
-            errands.over().await;
+        // From now on the next owner reports the lag.
+        self.report_lag(0.0);
+        // Wait for requests in progress (at most the request timeout), because an aborted request
+        // would be sent again.
+        while !in_flight.calls.is_empty() {
+            in_flight.next_done().await;
         }
     }
 
-    /// Not by `endpoint`, which the Prometheus operator calls a target's port.
-    fn show_lag(&self, seconds: f64) {
+    /// Sets the lag metric. The label is not `endpoint`, because the Prometheus operator uses that
+    /// name for a target's port.
+    fn report_lag(&self, seconds: f64) {
         metrics::gauge!("switchboard_webhook_lag_seconds", "receiver" => self.endpoint.name.clone()).set(seconds);
     }
 
-    /// Starts what is due, as far as there is room for it; whether anything was.
-    async fn send_due(&self, errands: &mut Errands) -> bool {
-        let room = self.options.at_once.saturating_sub(errands.calls.len());
-        if room == 0 {
+    /// Starts due deliveries, up to `at_once` in progress. Returns whether it started any.
+    async fn send_due(&self, in_flight: &mut InFlight) -> bool {
+        let free = self.options.at_once.saturating_sub(in_flight.calls.len());
+        if free == 0 {
             return false;
         }
         let DueDeliveries { due, oldest } =
             match self.records.due_deliveries(&self.endpoint.name, now(), self.options.at_once).await {
                 Ok(due) => due,
                 Err(error) => {
-                    tracing::warn!(endpoint = self.endpoint.name, %error, "webhooks wait");
+                    tracing::warn!(endpoint = self.endpoint.name, %error, "reading due webhooks failed; retrying");
                     return false;
                 }
             };
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         let lag = oldest.map_or(0.0, |at| (now().0 - at.0).max(0) as f64 / 1000.0);
-        self.show_lag(lag);
+        self.report_lag(lag);
         let mut sent = false;
-        for delivery in due.into_iter().take(room) {
-            if !errands.has(&delivery.call_id) {
-                let (courier, call) = (self.clone(), delivery.call_id.clone());
-                let task = errands.tasks.spawn(async move { courier.deliver(delivery).await });
-                errands.calls.insert(task.id(), call);
+        for delivery in due.into_iter().take(free) {
+            if !in_flight.has(&delivery.call_id) {
+                let (deliverer, call) = (self.clone(), delivery.call_id.clone());
+                let task = in_flight.tasks.spawn(async move { deliverer.deliver(delivery).await });
+                in_flight.calls.insert(task.id(), call);
                 sent = true;
             }
         }
@@ -138,13 +143,13 @@ impl Courier {
             DeliveryOutcome::Postponed { .. } => "postponed",
             DeliveryOutcome::GivenUp { problem } => {
                 let Delivery { event_id, .. } = &delivery;
-                tracing::error!(endpoint = self.endpoint.name, event_id, problem, "a webhook was given up");
+                tracing::error!(endpoint = self.endpoint.name, event_id, problem, "webhook given up");
                 "given_up"
             }
         };
         metrics::counter!("switchboard_webhooks_total", "outcome" => label).increment(1);
         if let Err(error) = self.records.settle_delivery(&delivery.id, &outcome, now()).await {
-            tracing::warn!(endpoint = self.endpoint.name, %error, "a webhook's outcome is not written: it is sent again");
+            tracing::warn!(endpoint = self.endpoint.name, %error, "webhook outcome not stored; sending again");
         }
     }
 

@@ -1,8 +1,8 @@
-//! From a fact as the room scripts wrote it to one that the records take.
+//! Converts a fact of the room scripts to a fact of the records.
 
 use serde::Deserialize;
 use switchboard_core::domain::{CallSettings, CallType, PeerId, Role, Timestamp, UserId};
-use switchboard_records::{CallChange, CallDoor, CallFact, CallUpdate, ChatMessage, NewCall, Present};
+use switchboard_records::{CallAccess, CallChange, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use switchboard_rooms::{Fact, LogId, RoomMeta};
 
 #[derive(Deserialize)]
@@ -17,10 +17,10 @@ struct JoinedUser {
     name: String,
 }
 
-/// A payload of `chat:message`.
+/// Payload of `chat:message`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Said {
+struct ChatDetails {
     id: String,
     from_user: JoinedUser,
     #[serde(default)]
@@ -33,10 +33,11 @@ struct RoleDetails {
     role: Role,
 }
 
-/// A call as its room has it. `type` and what follows it are there together or not at all.
+/// The call as its room knows it. `type` and the fields after it are present together or absent
+/// together.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Updated {
+struct UpdatedDetails {
     title: String,
     #[serde(rename = "hostId", default)]
     host: Option<UserId>,
@@ -54,14 +55,14 @@ struct Updated {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Reason {
+struct ReasonDetails {
     reason: String,
 }
 
 /// Reads a fact.
 ///
 /// # Errors
-/// What is wrong with it: no writing will ever take it.
+/// The reason why the fact can never be recorded.
 pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
     let change = match fact.kind.as_str() {
         "created" => {
@@ -78,15 +79,15 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
             let JoinedDetails { user, role } = details(fact)?;
             CallChange::Joined { who: present(fact)?, name: user.name, role, count: fact.count }
         }
-        "left" => CallChange::Left { who: present(fact)?, reason: details::<Reason>(fact)?.reason },
+        "left" => CallChange::Left { who: present(fact)?, reason: details::<ReasonDetails>(fact)?.reason },
         "chat" => {
-            let Said { id, from_user, to, message } = details(fact)?;
-            let to = to.map(|to| UserId::parse(to.user())).transpose().map_err(|_| "it is to nobody")?;
-            CallChange::Said(Box::new(ChatMessage { id, from: present(fact)?.user, name: from_user.name, to, message }))
+            let ChatDetails { id, from_user, to, message } = details(fact)?;
+            let to = to.map(|to| UserId::parse(to.user())).transpose().map_err(|_| "the recipient is not a user")?;
+            CallChange::Chat(Box::new(ChatMessage { id, from: present(fact)?.user, name: from_user.name, to, message }))
         }
         "role" => CallChange::Role { who: present(fact)?, role: details::<RoleDetails>(fact)?.role },
         "updated" => {
-            let Updated {
+            let UpdatedDetails {
                 title,
                 host,
                 settings,
@@ -97,7 +98,7 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
                 passcode_hash,
                 invited,
             } = details(fact)?;
-            let door = call_type.map(|call_type| CallDoor { call_type, passcode: passcode_hash, invited });
+            let access = call_type.map(|call_type| CallAccess { call_type, passcode: passcode_hash, invited });
             CallChange::Updated(Box::new(CallUpdate {
                 title,
                 host,
@@ -105,16 +106,16 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
                 max_participants,
                 locked,
                 revision,
-                door,
+                access,
             }))
         }
-        "ended" => CallChange::Ended { reason: details::<Reason>(fact)?.reason },
-        _ => return Err("of no known kind".to_owned()),
+        "ended" => CallChange::Ended { reason: details::<ReasonDetails>(fact)?.reason },
+        _ => return Err("unknown kind".to_owned()),
     };
     Ok(CallFact {
         event_id: fact.event_id.clone(),
         order: order(fact.id),
-        at: Timestamp(i64::try_from(fact.id.ms).map_err(|_| "its time is out of range")?),
+        at: Timestamp(i64::try_from(fact.id.ms).map_err(|_| "the time is out of range")?),
         call: fact.call.clone(),
         room: fact.room.clone(),
         change,
@@ -122,15 +123,15 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
 }
 
 fn details<'a, T: Deserialize<'a>>(fact: &'a Fact) -> Result<T, String> {
-    serde_json::from_str(&fact.details).map_err(|error| format!("its details: {error}"))
+    serde_json::from_str(&fact.details).map_err(|error| format!("invalid details: {error}"))
 }
 
-fn present(fact: &Fact) -> Result<Present, String> {
-    let about = fact.about.as_ref().ok_or("it is about nobody")?;
-    Ok(Present { user: about.user.clone(), peer: about.peer.clone(), join: about.join_id.to_string() })
+fn present(fact: &Fact) -> Result<Stay, String> {
+    let about = fact.about.as_ref().ok_or("the participant is missing")?;
+    Ok(Stay { user: about.user.clone(), peer: about.peer.clone(), join: about.join_id.to_string() })
 }
 
-/// A stream id as text that sorts as the numbers do.
+/// Formats a stream id so that texts sort in the order of the ids.
 fn order(id: LogId) -> String {
     format!("{:015}-{:020}", id.ms, id.seq)
 }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_fact_is_read() {
+    fn every_kind_of_fact_is_read() {
         let joined = read(&fact("joined", r#"{"user":{"name":"Ada","_id":"x"},"role":"guest","node":"n1"}"#)).unwrap();
         let CallChange::Joined { who, name, role, count } = joined.change else { panic!("{joined:?}") };
         assert_eq!((who.join.as_str(), name.as_str(), role, count), ("6-0", "Ada", Role::Guest, 3));
@@ -169,7 +170,7 @@ mod tests {
         assert!(matches!(left.change, CallChange::Left { reason, .. } if reason == "timeout"));
         let payload =
             r#"{"id":"m1","from":"x","to":"guest-b#2","fromUser":{"name":"Ada"},"message":"hi","type":"text"}"#;
-        let CallChange::Said(said) = read(&fact("chat", payload)).unwrap().change else { panic!("not said") };
+        let CallChange::Chat(said) = read(&fact("chat", payload)).unwrap().change else { panic!("not said") };
         assert_eq!((said.id.as_str(), said.name.as_str(), said.message.as_str()), ("m1", "Ada", "hi"));
         assert_eq!((said.from.as_str(), said.to.unwrap().as_str()), ("guest-0123456789abcdef", "guest-b"));
         let role = read(&fact("role", r#"{"role":"moderator"}"#)).unwrap();
@@ -178,18 +179,18 @@ mod tests {
         let CallChange::Updated(updated) = read(&fact("updated", update)).unwrap().change else {
             panic!("not updated")
         };
-        assert_eq!((updated.max_participants, updated.locked, updated.revision, &updated.door), (5, true, 3, &None));
+        assert_eq!((updated.max_participants, updated.locked, updated.revision, &updated.access), (5, true, 3, &None));
         assert!(!updated.settings.chat_enabled);
         let ended = read(&fact("ended", "{}")).unwrap();
         assert!(matches!(ended.change, CallChange::Ended { .. }));
     }
 
     #[test]
-    fn what_makes_no_sense_says_why() {
+    fn an_invalid_fact_is_refused_with_its_reason() {
         let mut nobody = fact("left", "{}");
         nobody.about = None;
         for (bad, why) in [
-            (nobody, "nobody"),
+            (nobody, "participant is missing"),
             (fact("joined", "{"), "details"),
             (fact("x", "{}"), "kind"),
             (fact("created", "{}"), "details"),
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_sort_by_their_place_as_text() {
+    fn formatted_stream_ids_sort_in_stream_order() {
         let ids = [(9, 9), (9, 10), (10, 0), (1_800_000_000_000, 0)].map(|(ms, seq)| order(LogId { ms, seq }));
         assert!(ids.is_sorted());
     }

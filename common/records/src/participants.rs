@@ -1,58 +1,58 @@
-//! Who is in a call, as its record tells it, and how long.
+//! Participants of a call, in its record.
 
 use serde::{Deserialize, Serialize};
 
-use super::stored::{id, maybe_date, number, or_default};
+use super::bson::{id, maybe_date, number, or_default};
 use switchboard_core::domain::{Role, Timestamp, UserId};
 
-/// One user of a call, over all of its presences.
+/// One user of a call, over all stays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParticipantRecord {
-    /// An ObjectId, or a guest's id as text.
+    /// User id: an ObjectId, or the text of a guest's id.
     #[serde(rename = "userId", with = "id")]
     pub user: UserId,
-    /// A guest's name, who has no record of its own.
+    /// Name of a guest. Users have their name in `users`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its role when last seen.
+    /// Last role.
     #[serde(default = "participant")]
     pub role: Role,
-    /// When it first came; none until it has.
+    /// Time of the first join; `None` before it.
     #[serde(with = "maybe_date", default)]
     pub joined_at: Option<Timestamp>,
-    /// When it last left; none while it is there.
+    /// Time of the last leave; `None` while the user is in the call.
     #[serde(with = "maybe_date", default)]
     pub left_at: Option<Timestamp>,
-    /// Whether it is there.
+    /// Whether the user is in the call.
     #[serde(default, deserialize_with = "or_default")]
     pub is_connected: bool,
-    /// The join id of its latest presence.
+    /// Join id of the latest stay.
     #[serde(default)]
     pub connection_id: Option<String>,
-    /// What the recorder sums its time up with; the Node service kept none.
+    /// Time in the call, kept by the recorder. Records of the Node service have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<PresenceRecord>,
 }
 
-/// How long somebody was there, over all stays and devices. Of two devices at once the time counts once; a reconnect within the grace
-/// ends no stay.
+/// Time of one user in a call, over all stays and devices. Time on two devices at once counts once.
+/// A reconnect within the grace period does not end a stay.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PresenceRecord {
-    /// The join ids of the stays that are open.
+    /// Join ids of the open stays.
     #[serde(default, deserialize_with = "or_default")]
     pub open: Vec<String>,
-    /// Since when at least one is.
+    /// Time since which at least one stay is open.
     #[serde(with = "maybe_date", default)]
     pub since: Option<Timestamp>,
-    /// Milliseconds before that.
+    /// Time in the call before `since`, in milliseconds.
     #[serde(default, deserialize_with = "number")]
     pub connected_ms: i64,
 }
 
 impl ParticipantRecord {
-    /// Somebody who has not come yet.
+    /// Creates the entry of a user who has not joined yet.
     #[must_use]
     pub const fn expected(user: UserId, role: Role) -> Self {
         Self {
@@ -67,7 +67,8 @@ impl ParticipantRecord {
         }
     }
 
-    /// Milliseconds that it was there, until `until` if it still is.
+    /// Returns the time in the call in milliseconds. For a user who is in the call, the time counts
+    /// until `until`.
     #[must_use]
     pub fn connected_ms(&self, until: Timestamp) -> i64 {
         let span = |from: Timestamp, to: Timestamp| to.0.saturating_sub(from.0).max(0);
@@ -79,16 +80,16 @@ impl ParticipantRecord {
     }
 }
 
-/// The public part of a user's document.
+/// Public part of a user's record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PersonRecord {
+pub struct ProfileRecord {
     /// `_id`.
     #[serde(rename = "_id", with = "id")]
     pub id: UserId,
-    /// The name to show.
+    /// Display name.
     #[serde(default, deserialize_with = "or_default")]
     pub name: String,
-    /// A picture's address.
+    /// Address of a picture.
     #[serde(default)]
     pub avatar: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! A route: its handler, how often it may be asked, and what the document says of it. Router and document are made from one list of
-//! these, so neither has what the other lacks.
+//! A route: its handler, its rate class, and its description. The router and the OpenAPI document
+//! are made from one list of routes, so that they cannot differ.
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -9,31 +9,32 @@ use schemars::JsonSchema;
 use switchboard_core::domain::Code;
 
 use crate::app::App;
-use crate::limits::{Class, limit};
-use crate::openapi::operation::{Arguments, Operation, Success};
+use crate::http::describe::{Arguments, Operation, Success};
+use crate::http::rate_limit::limit;
+use crate::limits::Class;
 
-/// What can go wrong with any request.
-const ALWAYS: [Code; 4] = [Code::RateLimitExceeded, Code::InternalError, Code::DatabaseError, Code::ServiceUnavailable];
+/// Refusals that every route can give.
+const COMMON: [Code; 4] = [Code::RateLimitExceeded, Code::InternalError, Code::DatabaseError, Code::ServiceUnavailable];
 
-/// A route.
+/// One route of the API.
 #[derive(Debug)]
 pub struct Route {
-    /// Its method.
+    /// HTTP method.
     pub method: Method,
-    /// Its path, as axum writes it.
+    /// Path, in the notation of axum.
     pub path: &'static str,
-    /// What the document says of it.
+    /// Description for the OpenAPI document.
     pub operation: Operation,
     class: Class,
     handler: MethodRouter<App>,
 }
 
-/// `GET path`: `summary` is a sentence for the document.
+/// Creates the route `GET path`. `summary` is one sentence for the OpenAPI document.
 pub fn get<H: Handler<T, App>, T: Arguments + 'static>(path: &'static str, handler: H, summary: &'static str) -> Route {
     Route::new(Method::GET, MethodFilter::GET, path, handler, summary)
 }
 
-/// `POST path`.
+/// Creates the route `POST path`.
 pub fn post<H: Handler<T, App>, T: Arguments + 'static>(
     path: &'static str,
     handler: H,
@@ -42,7 +43,7 @@ pub fn post<H: Handler<T, App>, T: Arguments + 'static>(
     Route::new(Method::POST, MethodFilter::POST, path, handler, summary)
 }
 
-/// `PATCH path`.
+/// Creates the route `PATCH path`.
 pub fn patch<H: Handler<T, App>, T: Arguments + 'static>(
     path: &'static str,
     handler: H,
@@ -51,12 +52,12 @@ pub fn patch<H: Handler<T, App>, T: Arguments + 'static>(
     Route::new(Method::PATCH, MethodFilter::PATCH, path, handler, summary)
 }
 
-/// `PUT path`.
+/// Creates the route `PUT path`.
 pub fn put<H: Handler<T, App>, T: Arguments + 'static>(path: &'static str, handler: H, summary: &'static str) -> Route {
     Route::new(Method::PUT, MethodFilter::PUT, path, handler, summary)
 }
 
-/// `DELETE path`.
+/// Creates the route `DELETE path`.
 pub fn delete<H: Handler<T, App>, T: Arguments + 'static>(
     path: &'static str,
     handler: H,
@@ -75,53 +76,54 @@ impl Route {
     ) -> Self {
         let mut operation = Operation { summary, ..Operation::default() };
         T::describe(&mut operation);
-        operation.refuse(ALWAYS);
+        operation.refuse(COMMON);
         let class = if method == Method::GET { Class::Read } else { Class::Write };
         Self { method, path, operation, class, handler: on(filter, handler) }
     }
 
-    /// Is limited as a route of this class; by itself, `GET` is as reading and the rest as writing.
+    /// Sets the rate class. The default is [`Class::Read`] for `GET` and [`Class::Write`]
+    /// otherwise.
     #[must_use]
     pub const fn class(mut self, class: Class) -> Self {
         self.class = class;
         self
     }
 
-    /// Answers 200 with data of type `T`.
+    /// Declares an answer 200 with data of type `T`.
     #[must_use]
     pub fn answers<T: JsonSchema>(self) -> Self {
         self.answers_with::<T>(StatusCode::OK)
     }
 
-    /// Answers `status` with data of type `T`.
+    /// Declares an answer `status` with data of type `T`.
     #[must_use]
     pub fn answers_with<T: JsonSchema>(mut self, status: StatusCode) -> Self {
         self.operation.succeed::<T>(status);
         self
     }
 
-    /// Answers 200 with a page of `T`.
+    /// Declares an answer 200 with one page of a list of `T`.
     #[must_use]
     pub fn lists<T: JsonSchema>(mut self) -> Self {
         self.operation.list::<T>();
         self
     }
 
-    /// Answers 200 with something that is in no envelope.
+    /// Declares an answer 200 without the envelope, of this media type.
     #[must_use]
     pub fn serves(mut self, media_type: &'static str) -> Self {
         self.operation.successes.insert(200, Success::Other(media_type));
         self
     }
 
-    /// Refuses with these codes, beside those that follow from the handler's arguments.
+    /// Declares refusals besides those that follow from the handler's arguments.
     #[must_use]
     pub fn refuses(mut self, codes: &[Code]) -> Self {
         self.operation.refuse(codes.iter().copied());
         self
     }
 
-    /// The group it stands in: the first word of its path.
+    /// Returns the group of the route in the OpenAPI document: the first segment of its path.
     #[must_use]
     pub fn tag(&self) -> &'static str {
         match self.path.split('/').nth(1) {
@@ -133,7 +135,7 @@ impl Route {
     }
 }
 
-/// The router of a list.
+/// Creates the router of a list of routes.
 pub fn router(app: &App, routes: Vec<Route>) -> Router<App> {
     routes.into_iter().fold(Router::new(), |router, route| {
         let limit = middleware::from_fn_with_state((app.clone(), route.class), limit);

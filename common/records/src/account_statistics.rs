@@ -1,32 +1,33 @@
-//! A user's calls in figures.
+//! Statistics of a user's calls.
 
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, doc};
 use serde::Deserialize;
 
-use super::stored::{date_to_bson, id_forms};
+use super::bson::{date_to_bson, id_forms};
 use super::{Records, RecordsError};
 use switchboard_core::domain::{Timestamp, UserId};
 
-/// How many calls a user has.
+/// Numbers of a user's calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct AccountFigures {
-    /// All that the user hosts or is in.
+pub struct AccountStatistics {
+    /// Calls that the user hosts or takes part in.
     pub calls: u64,
-    /// Those that it hosts.
+    /// Calls that the user hosts.
     pub hosted: u64,
-    /// Those of all that are live now.
+    /// Calls that are live now.
     pub live: u64,
-    /// Those of all that were made since some moment.
+    /// Calls created since the given time.
     pub since: u64,
 }
 
 impl Records {
-    /// Counts a user's calls, in one round trip; `since`: the moment of the last figure.
+    /// Counts a user's calls in one round trip. `since` is the time for
+    /// [`AccountStatistics::since`].
     ///
     /// # Errors
-    /// When MongoDB is away.
-    pub async fn account_figures(&self, user: &UserId, since: Timestamp) -> Result<AccountFigures, RecordsError> {
+    /// MongoDB is unavailable.
+    pub async fn account_statistics(&self, user: &UserId, since: Timestamp) -> Result<AccountStatistics, RecordsError> {
         let ids = Bson::from(id_forms(user.as_str()));
         let own = doc! {
             "$or": [{ "hostId": { "$in": ids.clone() } }, { "participants.userId": { "$in": ids.clone() } }],
@@ -41,8 +42,8 @@ impl Records {
             "since": count(doc! { "$gte": ["$createdAt", date_to_bson(since)] }.into()),
         };
         let stages = [doc! { "$match": own }, doc! { "$group": group }];
-        let figures = self.calls.aggregate(stages).with_type::<AccountFigures>();
-        let found: Vec<_> = self.run("account_figures", async { figures.await?.try_collect().await }).await?;
+        let statistics = self.calls.aggregate(stages).with_type::<AccountStatistics>();
+        let found: Vec<_> = self.run("account_statistics", async { statistics.await?.try_collect().await }).await?;
         Ok(found.first().copied().unwrap_or_default())
     }
 }

@@ -1,57 +1,57 @@
-//! The figures of a call, from its record.
+//! Statistics of a call, from its record.
 
 use super::CallRecord;
 use switchboard_core::domain::{CallStatus, Timestamp};
 
-/// What a call came to, or has come to so far.
+/// Statistics of a call, final or so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CallFigures {
-    /// Milliseconds from its start to its end, or to now.
+pub struct CallStatistics {
+    /// Time from the start to the end, or until now, in milliseconds.
     pub duration_ms: i64,
-    /// Users who were there at some time.
+    /// Number of users who joined.
     pub participants: usize,
-    /// The most seats that were taken at once.
+    /// Most seats taken at the same time.
     pub peak: u32,
 }
 
 impl CallRecord {
-    /// The moment up to which its times count: its end, or `now`.
+    /// Returns the end of a call that is over, otherwise `now`.
     #[must_use]
     pub fn until(&self, now: Timestamp) -> Timestamp {
         self.ended_at.filter(|_| self.status.is_over()).unwrap_or(now)
     }
 
-    /// Its figures at `now`.
+    /// Returns the statistics at `now`.
     #[must_use]
-    pub fn figures(&self, now: Timestamp) -> CallFigures {
+    pub fn statistics(&self, now: Timestamp) -> CallStatistics {
         let started = self.started_at.filter(|_| self.status != CallStatus::Cancelled);
-        CallFigures {
+        CallStatistics {
             duration_ms: started.map_or(0, |from| self.until(now).0.saturating_sub(from.0).max(0)),
             participants: self.participants.iter().filter(|entry| entry.joined_at.is_some()).count(),
             peak: self.peak.max(self.overlap(now)),
         }
     }
 
-    /// The most users who were there at once, as far as their first coming and last leaving tell. The recorder counts seats and knows
-    /// better; the Node service kept no such count.
+    /// Estimates the most users at the same time from their first join and last leave. Used for
+    /// records of the Node service, which have no `peak`; otherwise returns 0.
     fn overlap(&self, now: Timestamp) -> u32 {
         if self.peak > 0 {
             return 0;
         }
         let mut moves: Vec<(Timestamp, i32)> = Vec::new();
         for entry in &self.participants {
-            let Some(came) = entry.joined_at else { continue };
-            moves.push((came, 1));
-            moves.push((entry.left_at.unwrap_or(self.until(now)).max(came), -1));
+            let Some(joined) = entry.joined_at else { continue };
+            moves.push((joined, 1));
+            moves.push((entry.left_at.unwrap_or(self.until(now)).max(joined), -1));
         }
-        // Who leaves at the moment when another comes was not there with it.
+        // At equal times a leave (-1) sorts before a join (1), so the two users do not overlap.
         moves.sort_unstable();
-        let (mut present, mut most) = (0, 0);
+        let (mut present, mut max) = (0, 0);
         for (_, change) in moves {
             present += change;
-            most = most.max(present);
+            max = max.max(present);
         }
-        u32::try_from(most).unwrap_or(0)
+        u32::try_from(max).unwrap_or(0)
     }
 }
 
@@ -82,13 +82,13 @@ mod tests {
               "presence": { "open": ["1-0"], "since": at(20), "connectedMs": 4 * MINUTE } },
         ] });
         let now = Timestamp(25 * MINUTE);
-        assert_eq!(live.figures(now), CallFigures { duration_ms: 15 * MINUTE, participants: 1, peak: 3 });
+        assert_eq!(live.statistics(now), CallStatistics { duration_ms: 15 * MINUTE, participants: 1, peak: 3 });
         assert_eq!(live.participants[1].connected_ms(live.until(now)), 9 * MINUTE);
         assert_eq!(live.participants[0].connected_ms(live.until(now)), 0);
 
         let mut over = live;
         (over.status, over.ended_at) = (CallStatus::Ended, Some(Timestamp(22 * MINUTE)));
-        assert_eq!(over.figures(now).duration_ms, 12 * MINUTE);
+        assert_eq!(over.statistics(now).duration_ms, 12 * MINUTE);
         assert_eq!(over.participants[1].connected_ms(over.until(now)), 6 * MINUTE, "the end closes every stay");
     }
 
@@ -99,8 +99,8 @@ mod tests {
         let call = call(doc! { "status": "ended", "startedAt": at(0), "endedAt": at(9), "participants": [
             someone(0, 5), someone(5, 9), someone(1, 2), someone(1, 4), { "userId": ObjectId::new() },
         ] });
-        let figures = call.figures(Timestamp(99 * MINUTE));
-        assert_eq!(figures, CallFigures { duration_ms: 9 * MINUTE, participants: 4, peak: 3 });
+        let statistics = call.statistics(Timestamp(99 * MINUTE));
+        assert_eq!(statistics, CallStatistics { duration_ms: 9 * MINUTE, participants: 4, peak: 3 });
         assert_eq!(call.participants[0].connected_ms(call.until(Timestamp(99 * MINUTE))), 5 * MINUTE);
     }
 }

@@ -1,4 +1,4 @@
-//! The page's files.
+//! Files of the web page.
 
 use std::path::PathBuf;
 
@@ -9,31 +9,32 @@ use switchboard_core::domain::Code;
 use tower::ServiceExt as _;
 use tower_http::services::{ServeDir, ServeFile};
 
-use crate::error::Problem;
+use crate::http::error::ApiError;
 
-/// Folders of the page that browsers load from; what else lies beside them is nobody's business.
-const FOLDERS: [&str; 2] = ["/app/", "/vendor/"];
-/// Kinds of files that browsers load from the top.
-const KINDS: [&str; 6] = ["css", "js", "svg", "png", "ico", "webmanifest"];
+/// Folders that are served. Other folders beside them (such as `node_modules`) are not.
+const PUBLIC_FOLDERS: [&str; 2] = ["/app/", "/vendor/"];
+/// Extensions of the files that are served from the top folder.
+const PUBLIC_EXTENSIONS: [&str; 6] = ["css", "js", "svg", "png", "ico", "webmanifest"];
 
-/// Serves a file of the page: `/` and `/r/<room>` are the page itself.
+/// Serves a file of the web page. `/` and `/r/<room>` are `index.html`.
 pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request) -> Response {
     let path = request.uri().path();
     let (Some(folder), &(Method::GET | Method::HEAD)) = (folder, request.method()) else {
-        return Problem::from(Code::RouteNotFound).into_response();
+        return ApiError::from(Code::RouteNotFound).into_response();
     };
     let served = if path == "/" || is_room(path) {
         ServeFile::new(folder.join("index.html")).oneshot(request).await
     } else if is_public(path) {
         ServeDir::new(folder).append_index_html_on_directories(false).oneshot(request).await
     } else {
-        return Problem::from(Code::RouteNotFound).into_response();
+        return ApiError::from(Code::RouteNotFound).into_response();
     };
     let mut response = match served {
         Ok(response) if response.status() != http::StatusCode::NOT_FOUND => response.into_response(),
-        _ => return Problem::from(Code::RouteNotFound).into_response(),
+        _ => return ApiError::from(Code::RouteNotFound).into_response(),
     };
-    // Asked again each time, answered 304: a page and the modules that it loads are always of one version.
+    // Browsers revalidate each file (answer 304), so that the page and its modules always have the
+    // same version.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -43,7 +44,7 @@ fn is_room(path: &str) -> bool {
 }
 
 fn is_public(path: &str) -> bool {
-    let top =
-        !path[1..].contains('/') && KINDS.iter().any(|kind| path.rsplit_once('.').is_some_and(|(_, end)| end == *kind));
-    top || FOLDERS.iter().any(|folder| path.starts_with(folder))
+    let top = !path[1..].contains('/')
+        && PUBLIC_EXTENSIONS.iter().any(|extension| path.rsplit_once('.').is_some_and(|(_, end)| end == *extension));
+    top || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder))
 }

@@ -1,43 +1,50 @@
-//! Reads a request's fields one by one and gathers what is wrong with each, so that a form shows all mistakes at once.
+//! Reads and validates the fields of a request. All errors are collected, so that a form can show
+//! every mistake at once.
 //!
-//! Types are strict: an object where text belongs is refused, never passed on to a query.
+//! Types are strict: an object in place of text is refused, so it never reaches a database query.
 //!
-//! The same reading describes the input for the OpenAPI document: each method notes what it takes, so neither can say what the other
-//! does not.
+//! The same code describes the input for the OpenAPI document: each method records the JSON schema
+//! of its field, so that validation and document cannot differ.
 
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
-use switchboard_core::domain::{CallSettings, Code, FieldError, Refusal, SettingsChange, Timestamp, UserId};
+use switchboard_core::domain::{
+    CallSettings, Code, FieldError, Refusal, SettingInfo, SettingsChange, Timestamp, UserId,
+};
 
-/// An input made of fields. A field that is wrong reads as a default; `Fields::finish` then refuses the whole input.
+use crate::http::email::is_plausible;
+
+/// Input of a route: a JSON body or a query.
 pub trait Input: Sized {
-    /// Reads it. Which fields it reads depends on none of them: otherwise the description lacks some.
+    /// Reads the fields. An invalid field reads as a default; [`Fields::read`] then refuses the
+    /// whole input. The set of fields that are read must not depend on their values, because
+    /// otherwise the description would be incomplete.
     fn read(fields: &mut Fields) -> Self;
 
-    /// A good one, for the document.
+    /// Returns a valid example for the OpenAPI document. Null: no example.
     fn example() -> Value {
         Value::Null
     }
 }
 
-/// What an input is made of.
+/// Description of an input for the OpenAPI document.
 #[derive(Debug, Default)]
 pub struct Description {
-    /// The JSON schema of each field.
+    /// JSON schema of each field.
     pub properties: Map<String, Value>,
-    /// The fields that must be there.
+    /// Names of the required fields.
     pub required: Vec<&'static str>,
 }
 
 impl Description {
-    /// Of a body.
+    /// Describes a JSON body.
     #[must_use]
     pub fn of_body<T: Input>() -> Self {
         Self::of::<T>(false)
     }
 
-    /// Of a query.
+    /// Describes a query.
     #[must_use]
     pub fn of_query<T: Input>() -> Self {
         Self::of::<T>(true)
@@ -46,38 +53,38 @@ impl Description {
     fn of<T: Input>(from_query: bool) -> Self {
         let description = Some(Self::default());
         let mut fields = Fields { values: Map::new(), from_query, errors: Vec::new(), description };
-        let _nothing = T::read(&mut fields);
+        let _defaults = T::read(&mut fields);
         fields.description.unwrap_or_default()
     }
 }
 
-/// The fields of a request's body or query, and what is wrong with them so far.
+/// Fields of a request's body or query, and the errors found so far.
 pub struct Fields {
     values: Map<String, Value>,
-    /// A query has text only, so numbers are read from text.
+    /// The fields are from a query. A query has only text, so numbers are read from text.
     from_query: bool,
     errors: Vec<FieldError>,
-    /// There when nothing is read, only described.
+    /// Set when the input is described, not read.
     description: Option<Description>,
 }
 
 impl Fields {
-    /// The fields of a JSON body.
+    /// Creates the fields of a JSON body.
     #[must_use]
     pub const fn of_body(values: Map<String, Value>) -> Self {
         Self { values, from_query: false, errors: Vec::new(), description: None }
     }
 
-    /// The parameters of a query.
+    /// Creates the fields of a query.
     pub fn of_query(parameters: impl IntoIterator<Item = (String, String)>) -> Self {
         let values = parameters.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
         Self { values, from_query: true, errors: Vec::new(), description: None }
     }
 
-    /// Reads an input and refuses it when any field is wrong.
+    /// Reads an input.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` with every field at fault.
+    /// `VALIDATION_ERROR` that lists every invalid field.
     pub fn read<T: Input>(mut self) -> Result<T, Refusal> {
         let input = T::read(&mut self);
         if self.errors.is_empty() {
@@ -86,34 +93,36 @@ impl Fields {
         Err(Refusal { errors: self.errors, ..Code::ValidationError.into() })
     }
 
-    /// Notes that a field is wrong.
+    /// Adds an error for a field.
     pub fn reject(&mut self, field: &'static str, message: impl Into<String>) {
         self.errors.push(FieldError { field: field.into(), message: message.into().into() });
     }
 
-    /// Whether the field is there and not null.
+    /// Returns whether the field is present and not null.
     #[must_use]
     pub fn has(&self, field: &str) -> bool {
         !matches!(self.values.get(field), None | Some(Value::Null))
     }
 
-    /// Reads a field that may be left out, to leave a record's as it is. Null is not leaving out: `read` decides about it.
+    /// Reads a field of a partial change. A missing field returns `None` and leaves the record
+    /// unchanged. Null is not missing: `read` decides about it.
     pub fn change<T>(&mut self, field: &'static str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.description.is_some() {
-            let _nothing = read(self);
+            let _defaults = read(self);
             self.description.iter_mut().for_each(|description| description.required.retain(|name| *name != field));
             return None;
         }
         self.values.contains_key(field).then(|| read(self))
     }
 
-    /// As `change`, for a field that cannot be null.
+    /// Reads a field of a partial change that must not be null.
     pub fn change_to<T>(&mut self, field: &'static str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         self.change(field, |fields| if fields.require(field) { read(fields) } else { None }).flatten()
     }
 
-    /// Notes what a field takes, when that is asked for. Null counts as left out, so it is taken too, unless the field is required.
-    fn note(&mut self, field: &str, schema: impl FnOnce() -> Value) {
+    /// Records the schema of a field when the input is described. A field that is not required also
+    /// accepts null, because null counts as missing.
+    fn describe(&mut self, field: &str, schema: impl FnOnce() -> Value) {
         let Some(description) = &mut self.description else { return };
         let mut schema = schema();
         if !self.from_query
@@ -125,20 +134,20 @@ impl Fields {
         description.properties.insert(field.to_owned(), schema);
     }
 
-    /// Whether a required field is there.
+    /// Returns whether a required field is present; adds an error if not.
     fn require(&mut self, field: &'static str) -> bool {
         if let Some(description) = &mut self.description {
             description.required.push(field);
             return true;
         }
-        let there = self.has(field);
-        if !there {
+        let present = self.has(field);
+        if !present {
             self.reject(field, "is required");
         }
-        there
+        present
     }
 
-    /// Text as it is, required.
+    /// Reads required text, unchanged.
     pub fn raw_text(&mut self, field: &'static str, length: RangeInclusive<usize>) -> String {
         if !self.require(field) {
             return String::new();
@@ -146,9 +155,9 @@ impl Fields {
         self.optional_raw_text(field, length).unwrap_or_default()
     }
 
-    /// Text as it is, of so many characters.
+    /// Reads text, unchanged. `length` is in characters.
     pub fn optional_raw_text(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
-        self.note(field, || json!({ "type": "string", "minLength": length.start(), "maxLength": length.end() }));
+        self.describe(field, || json!({ "type": "string", "minLength": length.start(), "maxLength": length.end() }));
         let value = self.take(field)?;
         let Value::String(text) = value else {
             self.reject(field, "must be text");
@@ -161,7 +170,7 @@ impl Fields {
         Some(text)
     }
 
-    /// One line of text, trimmed, required.
+    /// Reads a required line of text, as [`Fields::optional_line`] does.
     pub fn line(&mut self, field: &'static str, length: RangeInclusive<usize>) -> String {
         if !self.require(field) {
             return String::new();
@@ -169,9 +178,9 @@ impl Fields {
         self.optional_line(field, length).unwrap_or_default()
     }
 
-    /// One line of text, trimmed, without control characters.
+    /// Reads a line of text without control characters. White space at both ends is removed.
     pub fn optional_line(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
-        // What is too long stays so, as the description says: trimming is for what was pasted with a space.
+        // Text over the limit is not trimmed, so that the limit holds as the schema states it.
         if let Some(Value::String(text)) = self.values.get_mut(field)
             && text.chars().count() <= *length.end()
         {
@@ -179,36 +188,38 @@ impl Fields {
         }
         let text = self.optional_raw_text(field, length)?;
         if text.chars().any(char::is_control) {
-            self.reject(field, "must not have control characters");
+            self.reject(field, "must not contain control characters");
             return None;
         }
         Some(text)
     }
 
-    /// Text of several lines; only line breaks and tabs of the control characters.
-    pub fn paragraph(&mut self, field: &'static str, most: usize) -> Option<String> {
-        let text = self.optional_raw_text(field, 0..=most)?;
+    /// Reads text of several lines. Of the control characters, only line breaks and tabs are
+    /// allowed.
+    pub fn paragraph(&mut self, field: &'static str, max: usize) -> Option<String> {
+        let text = self.optional_raw_text(field, 0..=max)?;
         if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            self.reject(field, "must not have control characters");
+            self.reject(field, "must not contain control characters");
             return None;
         }
         Some(text)
     }
 
-    /// An e-mail address, required; trimmed and lower-cased. Only a message can prove it, so it need only look like one.
+    /// Reads a required e-mail address, trimmed and in lower case. The check is loose, because only
+    /// a message to the address could prove that it exists.
     pub fn email(&mut self, field: &'static str) -> String {
         let email = self.line(field, 3..=254).to_lowercase();
-        self.note(field, || json!({ "type": "string", "format": "email", "minLength": 3, "maxLength": 254 }));
-        if !email.is_empty() && !plausible(&email) {
+        self.describe(field, || json!({ "type": "string", "format": "email", "minLength": 3, "maxLength": 254 }));
+        if !email.is_empty() && !is_plausible(&email) {
             self.reject(field, "must be an e-mail address");
         }
         email
     }
 
-    /// An address of the web.
-    pub fn web_address(&mut self, field: &'static str, most: usize) -> Option<String> {
-        let address = self.optional_line(field, 1..=most);
-        self.note(field, || json!({ "type": "string", "pattern": "^https?://", "maxLength": most }));
+    /// Reads an `http` or `https` address of at most `max` characters.
+    pub fn web_address(&mut self, field: &'static str, max: usize) -> Option<String> {
+        let address = self.optional_line(field, 1..=max);
+        self.describe(field, || json!({ "type": "string", "pattern": "^https?://", "maxLength": max }));
         let web = |address: &String| address.starts_with("https://") || address.starts_with("http://");
         if address.as_ref().is_some_and(|address| !web(address)) {
             self.reject(field, "must be an http or https address");
@@ -216,9 +227,9 @@ impl Fields {
         address
     }
 
-    /// A whole number.
+    /// Reads a whole number.
     pub fn integer(&mut self, field: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
-        self.note(field, || json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }));
+        self.describe(field, || json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }));
         let number = match self.take(field)? {
             Value::Number(number) => number.as_u64(),
             Value::String(text) if self.from_query => text.parse().ok(),
@@ -231,9 +242,9 @@ impl Fields {
         number
     }
 
-    /// Yes or no.
+    /// Reads `true` or `false`.
     pub fn flag(&mut self, field: &'static str) -> Option<bool> {
-        self.note(field, || json!({ "type": "boolean" }));
+        self.describe(field, || json!({ "type": "boolean" }));
         let value = self.take(field)?;
         if !value.is_boolean() {
             self.reject(field, "must be true or false");
@@ -241,11 +252,11 @@ impl Fields {
         value.as_bool()
     }
 
-    /// One of some words.
+    /// Reads one of several words.
     pub fn choice<T: Copy>(&mut self, field: &'static str, words: &[(&str, T)]) -> Option<T> {
-        // Where null is taken, it must be among the words.
+        // JSON Schema requires that `enum` lists null if null is accepted.
         let null = (!self.from_query).then_some(Value::Null);
-        self.note(
+        self.describe(
             field,
             || json!({ "enum": words.iter().map(|(word, _)| json!(word)).chain(null).collect::<Vec<_>>() }),
         );
@@ -258,10 +269,11 @@ impl Fields {
         found
     }
 
-    /// A date, RFC 3339; a query may also have a day, `2026-01-31`, which is its midnight in UTC.
+    /// Reads a date in the form of RFC 3339. A query may also name a day, such as `2026-01-31`,
+    /// which means midnight UTC.
     pub fn date(&mut self, field: &'static str) -> Option<Timestamp> {
         let forms = if self.from_query { &["date-time", "date"][..] } else { &["date-time"] };
-        self.note(field, || match forms {
+        self.describe(field, || match forms {
             [form] => json!({ "type": "string", "format": form }),
             forms => {
                 let forms: Vec<_> = forms.iter().map(|form| json!({ "format": form })).collect();
@@ -279,27 +291,27 @@ impl Fields {
         date
     }
 
-    /// A list of users' ids.
-    pub fn users(&mut self, field: &'static str, most: usize) -> Vec<UserId> {
-        self.note(field, || {
+    /// Reads a list of at most `max` user ids.
+    pub fn users(&mut self, field: &'static str, max: usize) -> Vec<UserId> {
+        self.describe(field, || {
             let id = json!({ "type": "string", "pattern": "^[0-9a-f]{24}$" });
-            json!({ "type": "array", "maxItems": most, "items": id })
+            json!({ "type": "array", "maxItems": max, "items": id })
         });
         let Some(value) = self.take(field) else { return Vec::new() };
-        let ids = value.as_array().filter(|list| list.len() <= most).and_then(|list| {
+        let ids = value.as_array().filter(|list| list.len() <= max).and_then(|list| {
             let hex = |text: &&str| text.len() == 24 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
             let id = |value: &Value| value.as_str().filter(hex).and_then(|text| UserId::parse(text).ok());
             list.iter().map(id).collect::<Option<Vec<_>>>()
         });
         ids.unwrap_or_else(|| {
-            self.reject(field, format!("must be a list of at most {most} users' ids"));
+            self.reject(field, format!("must be a list of at most {max} user ids"));
             Vec::new()
         })
     }
 
-    /// A call's settings; what is not given has its default.
+    /// Reads the settings of a new call. A missing setting has its default.
     pub fn settings(&mut self, field: &'static str) -> CallSettings {
-        self.note(field, settings_schema);
+        self.describe(field, settings_schema);
         let Some(value) = self.take(field) else { return CallSettings::default() };
         if !value.is_object() {
             self.reject(field, "must be an object");
@@ -311,9 +323,9 @@ impl Fields {
         })
     }
 
-    /// Some of a call's settings.
+    /// Reads a change of some settings.
     pub fn settings_change(&mut self, field: &'static str) -> SettingsChange {
-        self.note(field, settings_schema);
+        self.describe(field, settings_schema);
         let Some(value) = self.take(field) else { return SettingsChange::default() };
         let Some(fields) = value.as_object() else {
             self.reject(field, "must be an object");
@@ -330,22 +342,14 @@ impl Fields {
     }
 }
 
-/// Switches, each with its default.
+/// Returns the JSON schema of the settings.
 fn settings_schema() -> Value {
-    let defaults = serde_json::to_value(CallSettings::default()).unwrap_or_default();
-    let switch = |(name, on): (&String, &Value)| (name.clone(), json!({ "type": "boolean", "default": on }));
-    let properties: Map<_, _> = defaults.as_object().into_iter().flatten().map(switch).collect();
+    let schema = |info: &SettingInfo| {
+        let SettingInfo { name, default, description } = *info;
+        (name.to_owned(), json!({ "type": "boolean", "default": default, "description": description }))
+    };
+    let properties: Map<_, _> = CallSettings::ALL.iter().map(schema).collect();
     json!({ "type": "object", "properties": properties })
-}
-
-fn plausible(email: &str) -> bool {
-    let Some((local, domain)) = email.rsplit_once('@') else { return false };
-    let label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-');
-    (1..=64).contains(&local.len())
-        && !email.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"' | ',' | ';' | ':' | '(' | ')'))
-        && !local.contains('@')
-        && domain.contains('.')
-        && domain.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -354,17 +358,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_need_only_look_like_one() {
-        for good in ["a@b.c", "first.last+tag@mail.example.org", "ü@bücher.example"] {
-            assert!(plausible(good), "{good}");
-        }
-        for bad in ["", "a", "a@b", "@b.c", "a@.c", "a@b.", "a b@c.d", "a@b@c.d", "a@-b.c", "<a@b.c>"] {
-            assert!(!plausible(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_wrong_field_is_told_and_types_are_strict() {
+    fn every_invalid_field_is_reported_and_types_are_strict() {
         struct Form;
         impl Input for Form {
             fn read(fields: &mut Fields) -> Self {

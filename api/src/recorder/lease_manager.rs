@@ -1,4 +1,4 @@
-//! Which partitions this pod works on: its fair part, by leases.
+//! Decides which partitions this pod owns: its even share, by leases in Redis.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,33 +11,37 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::{Outboxes, jittered};
-use crate::app::now;
+use super::drain::Outboxes;
+use crate::clock::{jittered, now};
 
-/// How long a clean stop waits for batches that are being written.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// Time that a clean stop waits for batches that are being written.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A partition that is this pod's.
-struct Holding {
-    /// Ends the work on it.
+/// Lease of one partition, and the task that records its outbox.
+struct Lease {
+    /// Ends the task.
     stop: CancellationToken,
-    /// The work.
+    /// Handle of the task.
     task: AbortHandle,
-    /// When the lease runs out unless it is renewed.
+    /// Time at which the lease expires unless it is renewed.
     until: Instant,
 }
 
-pub(super) struct Steward {
+/// Acquires, renews and releases leases.
+pub(super) struct LeaseManager {
     outboxes: Arc<Outboxes>,
-    holdings: HashMap<u16, Holding>,
-    /// Owns the work: dropped, it aborts all of it.
+    /// Leases that this pod holds, by partition.
+    leases: HashMap<u16, Lease>,
+    /// Tasks of the leases. Dropping the set aborts them.
     tasks: JoinSet<()>,
 }
 
-impl Steward {
+impl LeaseManager {
     pub(super) fn new(outboxes: Arc<Outboxes>) -> Self {
-        Self { outboxes, holdings: HashMap::new(), tasks: JoinSet::new() }
+        Self { outboxes, leases: HashMap::new(), tasks: JoinSet::new() }
     }
+
+    /// Manages the leases until `stop` is cancelled, then releases them.
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
@@ -45,22 +49,22 @@ impl Steward {
             let pause = jittered(self.outboxes.options.lease / 4);
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
-        self.retire().await;
+        self.release_all().await;
     }
 
     async fn round(&mut self) {
         while self.tasks.try_join_next().is_some() {}
-        self.holdings.retain(|_, holding| !holding.task.is_finished());
+        self.leases.retain(|_, lease| !lease.task.is_finished());
         self.renew().await;
         let share = self.share().await;
-        self.give_up_beyond(share);
-        self.take_up_to(share).await;
+        self.release_beyond(share);
+        self.acquire_up_to(share).await;
         #[expect(clippy::cast_precision_loss, reason = "at most 4,096 partitions")]
-        metrics::gauge!("switchboard_recorder_partitions_owned").set(self.holdings.len() as f64);
+        metrics::gauge!("switchboard_recorder_partitions_owned").set(self.leases.len() as f64);
         self.measure_lag().await;
     }
 
-    /// How many partitions are this pod's part: none while it cannot reach MongoDB.
+    /// Returns the number of partitions that this pod may own: 0 while it cannot reach MongoDB.
     async fn share(&self) -> usize {
         let Outboxes { rooms, records, options, token, .. } = &*self.outboxes;
         let announced = tokio::time::timeout(options.lease / 4, records.announce_recorder(token, options.lease)).await;
@@ -73,35 +77,35 @@ impl Steward {
     async fn renew(&mut self) {
         let Outboxes { rooms, options, token, .. } = &*self.outboxes;
         let asked = Instant::now();
-        // One that is being given up would be taken again, and nobody would work on it.
-        let kept = self.holdings.iter().filter(|(_, holding)| !holding.stop.is_cancelled());
+        // Skip leases that are being released: a renewed one would have no task.
+        let kept = self.leases.iter().filter(|(_, lease)| !lease.stop.is_cancelled());
         let renewals =
             kept.map(|(&number, _)| async move { (number, rooms.own(Partition(number), token, options.lease).await) });
         for (number, renewed) in join_all(renewals).await {
-            let Some(holding) = self.holdings.get_mut(&number) else { continue };
+            let Some(lease) = self.leases.get_mut(&number) else { continue };
             match renewed {
-                Ok(true) => holding.until = asked + options.lease,
-                // Unsure: the lease may be good still. Past its end somebody else may have it.
-                Err(_) if Instant::now() < holding.until => {}
-                Ok(false) | Err(_) => holding.stop.cancel(),
+                Ok(true) => lease.until = asked + options.lease,
+                // The lease may still be valid. After it has expired, another pod may own it.
+                Err(_) if Instant::now() < lease.until => {}
+                Ok(false) | Err(_) => lease.stop.cancel(),
             }
         }
     }
 
-    fn give_up_beyond(&mut self, share: usize) {
-        let kept: Vec<_> = self.holdings.values().filter(|holding| !holding.stop.is_cancelled()).collect();
-        for holding in kept.iter().skip(share) {
-            holding.stop.cancel();
+    fn release_beyond(&mut self, share: usize) {
+        let kept: Vec<_> = self.leases.values().filter(|lease| !lease.stop.is_cancelled()).collect();
+        for lease in kept.iter().skip(share) {
+            lease.stop.cancel();
         }
     }
 
-    async fn take_up_to(&mut self, share: usize) {
+    async fn acquire_up_to(&mut self, share: usize) {
         let mut free: Vec<u16> =
-            (0..self.outboxes.rooms.partitions()).filter(|number| !self.holdings.contains_key(number)).collect();
-        // In an order of its own, so that pods that start together do not run after one another.
+            (0..self.outboxes.rooms.partitions()).filter(|number| !self.leases.contains_key(number)).collect();
+        // Shuffle, so that pods that start together do not all try the same partitions first.
         free.shuffle(&mut rand::rng());
         for number in free {
-            if self.holdings.len() >= share {
+            if self.leases.len() >= share {
                 return;
             }
             let Outboxes { rooms, options, token, .. } = &*self.outboxes;
@@ -118,10 +122,11 @@ impl Steward {
         let stop = CancellationToken::new();
         let (outboxes, stopped) = (Arc::clone(&self.outboxes), stop.clone());
         let task = self.tasks.spawn(async move { outboxes.drain(Partition(number), stopped).await });
-        self.holdings.insert(number, Holding { stop, task, until });
+        self.leases.insert(number, Lease { stop, task, until });
     }
 
-    /// How many facts wait anywhere, and the age of the oldest. Every pod tells it, so it is told even while nobody owns the partition.
+    /// Measures the number of facts in all outboxes and the age of the oldest. Every pod measures
+    /// all partitions, so that the metrics exist even while a partition has no owner.
     async fn measure_lag(&self) {
         let Outboxes { rooms, .. } = &*self.outboxes;
         let heads = (0..rooms.partitions()).map(|number| rooms.outbox(Partition(number), None, 1));
@@ -135,22 +140,23 @@ impl Steward {
         metrics::gauge!("switchboard_outbox_facts").set(waiting as f64);
     }
 
-    async fn retire(mut self) {
-        for holding in self.holdings.values() {
-            holding.stop.cancel();
+    async fn release_all(mut self) {
+        for lease in self.leases.values() {
+            lease.stop.cancel();
         }
         let finished = async { while self.tasks.join_next().await.is_some() {} };
-        let finished = tokio::time::timeout(FAREWELL, finished).await.is_ok();
+        let finished = tokio::time::timeout(STOP_TIMEOUT, finished).await.is_ok();
         self.tasks.shutdown().await;
         let Outboxes { rooms, records, token, .. } = &*self.outboxes;
-        // Every partition: a lease whose granting was never heard of, or whose work ended some other way, is in no list.
+        // Release every partition, because `leases` misses those whose grant was not received and
+        // those whose task ended by itself.
         let partitions = 0..rooms.partitions();
-        let given_up = join_all(partitions.map(|number| rooms.disown(Partition(number), token))).await;
-        if !finished || given_up.iter().any(Result::is_err) {
-            tracing::warn!("some partitions were not given up in time; their leases may have to run out");
+        let released = join_all(partitions.map(|number| rooms.disown(Partition(number), token))).await;
+        if !finished || released.iter().any(Result::is_err) {
+            tracing::warn!("releasing leases failed; they expire");
         }
         if records.retire_recorder(token).await.is_err() {
-            tracing::info!("the recorder's announcement could not be taken back; it runs out");
+            tracing::info!("removing the recorder's announcement failed; it expires");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Accepts connections and serves requests on them, within bounds that the framework's own loop does not have: how many
-//! connections there are, and how long a client may take to say what it wants.
+//! Accepts connections and serves requests on them. Unlike axum's own loop, it limits the number of
+//! connections and the time that a client may take to send a request's head.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,39 +18,41 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::limits::Peer;
+use crate::limits::PeerAddress;
 
-/// Connections at the same time; more wait in the kernel's backlog until one ends.
-const CONNECTIONS: usize = 10_000;
-/// How long a request's head may take, and a connection between requests be silent.
-const HEAD: Duration = Duration::from_secs(30);
-/// After an error of `accept` (no descriptors left), so that it is not tried in a tight loop.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Most connections at the same time. Further ones wait in the kernel's backlog until one ends.
+const CONNECTIONS_MAX: usize = 10_000;
+/// Time limit for a request's head, and for silence between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after `accept` failed (for example without free file descriptors), so that the loop does
+/// not spin.
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then lets requests in progress finish. Dropped, it leaves them to finish by themselves.
+/// Serves until `stop` is cancelled, then waits for requests in progress. If the future is dropped,
+/// requests in progress still finish on their own tasks.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
         };
-        let (place, accepted) = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             accepted = accepted => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connection(stream, Peer(peer.ip()), router.clone(), stop.clone());
+                let connection = connection(stream, PeerAddress(peer.ip()), router.clone(), stop.clone());
                 connections.spawn(async move {
-                    let _place = place;
+                    let _permit = permit;
                     connection.await;
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
             }
         }
     }
@@ -58,8 +60,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, stop: CancellationToken) {
-    // Answers are one write each: waiting for more to send only delays them. Without it they still arrive.
+async fn connection(stream: TcpStream, peer: PeerAddress, router: Router, stop: CancellationToken) {
+    // Each answer is one write, so Nagle's algorithm would only delay it. A failure here is
+    // harmless.
     let _ = stream.set_nodelay(true);
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -69,10 +72,11 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, stop: Cancell
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
+            .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // How a connection ends is the client's business: cut, silent or not HTTP at all.
+    // Errors of a connection are not logged, because clients cause them: resets, timeouts, bytes
+    // that are not HTTP.
     tokio::select! {
         _ended = connection.as_mut() => {}
         () = stop.cancelled() => {

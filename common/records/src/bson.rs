@@ -1,4 +1,4 @@
-//! How the domain's values are stored in BSON, and read from what the Node service stored.
+//! BSON forms of the domain's values. Reading also accepts the forms of the Node service.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime};
@@ -7,12 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use switchboard_core::domain::Timestamp;
 
-/// An id as it is stored: an ObjectId when it is one, text otherwise (guests).
+/// Returns the stored form of an id: an ObjectId if the text is one, otherwise text (guests).
 pub(super) fn id_to_bson(id: &str) -> Bson {
     ObjectId::parse_str(id).map_or_else(|_| Bson::String(id.to_owned()), Bson::ObjectId)
 }
 
-/// An id in every form that it may be stored in: the Node service may have stored text.
+/// Returns every form in which an id can be stored, because the Node service may have stored text.
 pub(super) fn id_forms(id: &str) -> Vec<Bson> {
     let mut forms = vec![id_to_bson(id), Bson::from(id)];
     forms.dedup();
@@ -41,7 +41,7 @@ pub(super) const fn date_to_bson(at: Timestamp) -> Bson {
     Bson::DateTime(DateTime::from_millis(at.0))
 }
 
-/// `UserId` and `CallId`.
+/// Serde module for `UserId` and `CallId`.
 pub(super) mod id {
     use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, id_from_bson, id_to_bson};
     use serde::de::Error as _;
@@ -51,11 +51,11 @@ pub(super) mod id {
     }
 
     pub(in super::super) fn deserialize<'de, T: TryFrom<String>, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
-        id_from_bson(Bson::deserialize(d)?).ok_or_else(|| D::Error::custom("not an id"))
+        id_from_bson(Bson::deserialize(d)?).ok_or_else(|| D::Error::custom("invalid id"))
     }
 }
 
-/// Lists of ids; what is no id is left out.
+/// Serde module for lists of ids. Invalid entries are skipped.
 pub(super) mod ids {
     use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, id_from_bson, id_to_bson};
 
@@ -74,7 +74,7 @@ pub(super) mod ids {
     }
 }
 
-/// `Timestamp`. What is no date reads as the epoch: a record is not lost for a date.
+/// Serde module for `Timestamp`. An invalid date reads as 1970, so that the record stays readable.
 pub(super) mod date {
     use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, Timestamp, date_from_bson, date_to_bson};
 
@@ -87,7 +87,7 @@ pub(super) mod date {
     }
 }
 
-/// `Option<Timestamp>`.
+/// Serde module for `Option<Timestamp>`.
 pub(super) mod maybe_date {
     use super::{Bson, Deserialize, Deserializer, Serialize, Serializer, Timestamp, date_from_bson, date_to_bson};
 
@@ -100,7 +100,7 @@ pub(super) mod maybe_date {
     }
 }
 
-/// The epoch: a date that is missing.
+/// Returns the time 0 (1970), for a missing date.
 pub(super) const fn epoch() -> Timestamp {
     Timestamp(0)
 }
@@ -109,25 +109,25 @@ fn whole(value: &Bson) -> Option<i64> {
     match *value {
         Bson::Int32(n) => Some(i64::from(n)),
         Bson::Int64(n) => Some(n),
-        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and what does not fit is refused later")]
+        #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and the caller checks the range")]
         Bson::Double(n) => Some(n.round() as i64),
         _ => None,
     }
 }
 
-/// A whole number, however wide it is stored; JavaScript stores doubles.
+/// Reads a whole number of any stored width, because JavaScript stores doubles.
 pub(super) fn number<'de, T: TryFrom<i64>, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
     whole(&Bson::deserialize(d)?)
         .and_then(|n| T::try_from(n).ok())
-        .ok_or_else(|| D::Error::custom("not a number of this range"))
+        .ok_or_else(|| D::Error::custom("number out of range"))
 }
 
-/// As `number`; what is none, null too, is none.
+/// Reads a whole number; null and other types read as `None`.
 pub(super) fn maybe_number<'de, D: Deserializer<'de>>(d: D) -> Result<Option<i64>, D::Error> {
     Ok(whole(&Bson::deserialize(d)?))
 }
 
-/// Null reads as the default: mongoose stores null where a field was cleared.
+/// Reads null as the default, because mongoose stores null for a cleared field.
 pub(super) fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }

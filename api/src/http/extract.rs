@@ -1,0 +1,272 @@
+//! Arguments of handlers: the caller's identity, a validated body or query, and ids in the path.
+//! Each describes itself for the OpenAPI document.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::response::IntoResponse;
+use http::request::Parts;
+use http::{StatusCode, header};
+use serde_json::{Value, json};
+use switchboard_auth::{Identity, Kind};
+use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
+
+use crate::app::App;
+use crate::http::describe::{Access, Argument, Operation};
+use crate::http::error::ApiError;
+use crate::http::fields::{Description, Fields, Input};
+
+/// Longest `User-Agent` that is kept, in characters.
+const USER_AGENT_MAX: usize = 200;
+
+/// Signed-in user. A route with this argument refuses every other caller.
+pub struct Caller(pub Identity);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match identify(parts, app)? {
+            Some(identity) if identity.kind == Kind::User => Ok(Self(identity)),
+            _ => Err(Code::Unauthorized.into()),
+        }
+    }
+}
+
+impl Argument for Caller {
+    fn describe(operation: &mut Operation) {
+        operation.token(Access::Users);
+        operation.refuse([Code::Unauthorized]);
+    }
+}
+
+/// User, guest with a token, or caller without a token (`None`). A bad token is refused.
+pub struct MaybeCaller(pub Option<Identity>);
+
+impl FromRequestParts<App> for MaybeCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        Ok(Self(identify(parts, app)?))
+    }
+}
+
+impl Argument for MaybeCaller {
+    fn describe(operation: &mut Operation) {
+        operation.token(Access::OptionalToken);
+    }
+}
+
+/// Returns the identity in the request's token. The token is verified once; the result is kept in
+/// the request's extensions.
+///
+/// # Errors
+/// The token is expired, invalid or revoked.
+pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>, Refusal> {
+    if let Some(Verified(verified)) = parts.extensions.get() {
+        return verified.clone();
+    }
+    let verified = verify(parts, app);
+    parts.extensions.insert(Verified(verified.clone()));
+    verified
+}
+
+#[derive(Clone)]
+struct Verified(Result<Option<Identity>, Refusal>);
+
+fn verify(parts: &Parts, app: &App) -> Result<Option<Identity>, Refusal> {
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let token = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match token {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            let identity = app.tokens.verify_access(token.trim())?;
+            match &identity.session {
+                Some(sign_in) if app.revoked.has(sign_in) => Err(Code::TokenInvalid.into()),
+                _ => Ok(Some(identity)),
+            }
+        }
+        _ => Err(Code::TokenInvalid.into()),
+    }
+}
+
+/// `User-Agent` of the client, so that a user can recognize their own sign-ins: at most 200 visible
+/// ASCII characters.
+pub struct UserAgent(pub Option<String>);
+
+impl FromRequestParts<App> for UserAgent {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        let text = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        // `to_str` accepts visible ASCII only, so every index is a character boundary.
+        Ok(Self(text.map(|text| text[..text.len().min(USER_AGENT_MAX)].to_owned())))
+    }
+}
+
+impl Argument for UserAgent {
+    fn describe(_: &mut Operation) {}
+}
+
+/// JSON body whose fields are all valid.
+pub struct ValidJson<T>(pub T);
+
+impl<T: Input> FromRequest<App> for ValidJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        let body =
+            Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
+                _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
+            })?;
+        match serde_json::from_slice(&body) {
+            Ok(Value::Object(fields)) => Ok(Self(Fields::of_body(fields).read()?)),
+            Ok(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),
+            Err(_) => Err(Refusal::new(Code::InvalidInput, "The body is not valid JSON").into()),
+        }
+    }
+}
+
+fn is_json(headers: &http::HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+impl<T: Input> Argument for ValidJson<T> {
+    fn describe(operation: &mut Operation) {
+        let Description { properties, required } = Description::of_body::<T>();
+        let mut schema = json!({ "type": "object", "properties": properties });
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        operation.body = Some((schema, T::example()));
+        operation.refuse([
+            Code::ValidationError,
+            Code::InvalidInput,
+            Code::PayloadTooLarge,
+            Code::UnsupportedMediaType,
+        ]);
+    }
+}
+
+/// Query whose parameters are all valid.
+pub struct ValidQuery<T>(pub T);
+
+impl<T: Input> FromRequestParts<App> for ValidQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Query(parameters) = Query::<HashMap<String, String>>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Refusal::new(Code::InvalidInput, "The query could not be read"))?;
+        Ok(Self(Fields::of_query(parameters).read()?))
+    }
+}
+
+impl<T: Input> Argument for ValidQuery<T> {
+    fn describe(operation: &mut Operation) {
+        let Description { properties, required } = Description::of_query::<T>();
+        for (name, schema) in &properties {
+            operation.parameter("query", name, required.contains(&name.as_str()), schema);
+        }
+        operation.refuse([Code::ValidationError, Code::InvalidInput]);
+    }
+}
+
+/// Id in the path, as an argument of a handler.
+pub struct PathParam<T>(pub T);
+
+/// Id that can stand in a path.
+pub trait PathId: Sized {
+    /// Name of the parameter in the route's path.
+    const NAME: &'static str;
+
+    /// Returns the JSON schema of the id.
+    fn schema() -> Value;
+
+    /// Reads the id.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that names the parameter.
+    fn read(text: &str) -> Result<Self, Refusal>;
+}
+
+impl PathId for CallId {
+    const NAME: &'static str = "id";
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9a-fA-F]{24}$", "examples": ["65a1b2c3d4e5f60718293a4b"] })
+    }
+
+    fn read(text: &str) -> Result<Self, Refusal> {
+        let id = Self::parse(text).ok().filter(|id| id.as_str().len() == 24);
+        id.ok_or_else(|| Refusal::field(Code::ValidationError, "id", "must be a call id"))
+    }
+}
+
+impl PathId for RoomId {
+    const NAME: &'static str = "roomId";
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "examples": ["AB12CD34EF56"] })
+    }
+
+    fn read(text: &str) -> Result<Self, Refusal> {
+        Self::parse(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", "must be a room id"))
+    }
+}
+
+impl<T: PathId> FromRequestParts<App> for PathParam<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| unreadable_path())?;
+        Ok(Self(T::read(&text)?))
+    }
+}
+
+impl<T: PathId> Argument for PathParam<T> {
+    fn describe(operation: &mut Operation) {
+        operation.parameter("path", T::NAME, true, &T::schema());
+        operation.refuse([Code::ValidationError, Code::InvalidInput]);
+    }
+}
+
+/// Participant of a room: a path with both ids.
+pub struct SeatPath {
+    /// Room of the participant.
+    pub room: RoomId,
+    /// Participant in the room.
+    pub peer: PeerId,
+}
+
+impl FromRequestParts<App> for SeatPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Path((room, peer)) =
+            Path::<(String, String)>::from_request_parts(parts, app).await.map_err(|_| unreadable_path())?;
+        let peer = PeerId::parse(&peer)
+            .map_err(|_| Refusal::field(Code::ValidationError, "peerId", "must be a participant id"))?;
+        Ok(Self { room: PathId::read(&room)?, peer })
+    }
+}
+
+impl Argument for SeatPath {
+    fn describe(operation: &mut Operation) {
+        <PathParam<RoomId> as Argument>::describe(operation);
+        let schema =
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_#-]{1,48}$", "examples": ["65a1b2c3d4e5f60718293a4b"] });
+        operation.parameter("path", "peerId", true, &schema);
+    }
+}
+
+fn unreadable_path() -> Refusal {
+    Refusal::new(Code::InvalidInput, "The path could not be read")
+}

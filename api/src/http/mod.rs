@@ -1,0 +1,31 @@
+//! HTTP parts that every route uses. No file here knows a route.
+//!
+//! | file | content |
+//! |---|---|
+//! | `status` | the HTTP status of each refusal code |
+//! | `error` | the error type of handlers |
+//! | `envelope` | the JSON object around every answer |
+//! | `layers` | middleware: request id, timeout, security headers, metrics, panics, CORS |
+//! | `fields` | reads and validates the fields of a body or a query |
+//! | `email` | a loose check of e-mail addresses |
+//! | `describe` | what a handler's argument adds to the OpenAPI document |
+//! | `extract` | arguments of handlers: identity, body, query, path |
+//! | `operators` | arguments of handlers that operators call |
+//! | `rate_limit` | the rate limit of a route, and the client's address |
+//! | `route` | a route: handler, rate class, description |
+//! | `page` | files of the web page |
+//! | `server` | accepts connections, within limits |
+
+pub mod describe;
+mod email;
+pub mod envelope;
+pub mod error;
+pub mod extract;
+pub mod fields;
+pub mod layers;
+pub mod operators;
+pub(crate) mod page;
+pub mod rate_limit;
+pub mod route;
+pub mod server;
+pub mod status;

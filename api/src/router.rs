@@ -1,0 +1,83 @@
+//! The whole HTTP service: API routes, documents, web page, and the middleware around them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use switchboard_runtime::config::OriginsConfig;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::app::App;
+use crate::http::{layers, page};
+use crate::routes;
+
+/// Longest request body, in bytes. A longer one is refused with 413.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// Options of the HTTP service that do not depend on a route.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Web origins that may call the API.
+    pub origins: OriginsConfig,
+    /// Folder of the web page. `None`: no page is served.
+    pub web: Option<PathBuf>,
+    /// Time limit of a request; after it the answer is 503.
+    pub deadline: Duration,
+}
+
+/// Creates the HTTP service.
+pub fn router(app: App, options: HttpOptions) -> Router {
+    let routes = Router::new()
+        .nest("/api", routes::router(&app))
+        .route("/api/", axum::routing::any(routes::no_route))
+        .with_state(app)
+        .fallback_service(axum::routing::any(page::file).with_state(options.web))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT));
+    layered(routes, options.origins, options.deadline)
+}
+
+/// Adds the middleware, outermost first: `finish`, CORS, the time limit, panics.
+fn layered(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
+    let layers = ServiceBuilder::new()
+        .layer(middleware::from_fn(layers::finish))
+        .layer(layers::cors(origins))
+        .layer(middleware::from_fn_with_state(deadline, layers::timeout))
+        .layer(CatchPanicLayer::custom(layers::panicked));
+    routes.layer(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use switchboard_runtime::config::Env;
+    use tower::ServiceExt as _;
+
+    async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {
+        let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]));
+        let request = http::Request::get("/").header(layers::REQUEST_ID, "r1").body(Body::empty()).unwrap();
+        let response = layered(routes, origins, deadline).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_coded_500_without_the_panic_message() {
+        let routes = Router::new().route("/", get(|| async { panic!("a secret") as () }));
+        let (status, body) = ask(routes, Duration::from_secs(60)).await;
+        assert_eq!((status, &body["code"], &body["requestId"]), (500, &"INTERNAL_ERROR".into(), &"r1".into()));
+        assert!(!body.to_string().contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_a_coded_503() {
+        let routes = Router::new().route("/", get(std::future::pending::<()>));
+        let (status, body) = ask(routes, Duration::from_millis(1)).await;
+        assert_eq!((status, &body["code"]), (503, &"SERVICE_UNAVAILABLE".into()));
+    }
+}

@@ -1,0 +1,35 @@
+//! Fields of a call in the bodies of "create" and "edit", each read by one function. The bounds are
+//! those of `switchboard_core::domain::call_fields`.
+
+use switchboard_core::domain::call_fields::{DESCRIPTION_MAX, INVITED_MAX, PARTICIPANTS, PASSCODE, TITLE};
+use switchboard_core::domain::{CallType, Timestamp, UserId};
+
+use crate::http::fields::Fields;
+
+pub(super) fn title(fields: &mut Fields) -> String {
+    fields.line("title", TITLE)
+}
+
+pub(super) fn description(fields: &mut Fields) -> String {
+    fields.paragraph("description", DESCRIPTION_MAX).unwrap_or_default()
+}
+
+pub(super) fn scheduled_at(fields: &mut Fields) -> Option<Timestamp> {
+    fields.date("scheduledAt")
+}
+
+pub(super) fn call_type(fields: &mut Fields) -> Option<CallType> {
+    fields.choice("type", &CallType::NAMES)
+}
+
+pub(super) fn max_participants(fields: &mut Fields) -> Option<u32> {
+    fields.integer("maxParticipants", PARTICIPANTS)
+}
+
+pub(super) fn passcode(fields: &mut Fields) -> Option<String> {
+    fields.optional_raw_text("passcode", PASSCODE)
+}
+
+pub(super) fn invited(fields: &mut Fields) -> Vec<UserId> {
+    fields.users("invitedUserIds", INVITED_MAX)
+}
