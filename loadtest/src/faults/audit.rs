@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_doubled_and_reordered_events_are_counted() {
+    fn lost_duplicated_and_reordered_events_are_counted() {
         let events = [sent(1, 1, true), sent(2, 2, true), sent(3, 3, true), sent(4, 4, false)];
         assert_eq!(Audit::of(&events, &[0, 1, 2]), Audit { acknowledged: 3, ..Audit::default() });
         let found = Audit::of(&events, &[2, 0, 0]);
