@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens};
+use switchboard_auth::{PasswordHasher, IceConfig, OperatorKeys, Tokens};
 use switchboard_calls::{CallEditor, JoinAccess};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
@@ -42,7 +42,7 @@ pub struct Parts {
     /// Key that hashes guests' addresses for bans; the same key as on the nodes.
     pub addresses: ClusterKey,
     /// Hashes passwords and passcodes.
-    pub hasher: Hasher,
+    pub hasher: PasswordHasher,
     /// Rate limits.
     pub limits: Limits,
     /// STUN and TURN servers.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchboard_auth::{Lifetimes, OperatorKeys};
+use switchboard_auth::{OperatorKeys, TokenLifetimes};
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
     TelemetryConfig,
@@ -33,7 +33,7 @@ pub struct ApiConfig {
     /// Keys that sign tokens.
     pub secrets: SecretsConfig,
     /// `ACCESS_TOKEN_TTL`, `REFRESH_TOKEN_TTL`, `GUEST_TOKEN_TTL`, `JOIN_TOKEN_TTL`, in seconds.
-    pub lifetimes: Lifetimes,
+    pub lifetimes: TokenLifetimes,
     /// Web origins that may call the API.
     pub origins: OriginsConfig,
     /// Rate limits.
@@ -96,9 +96,9 @@ impl ApiConfig {
     pub fn from_env(mut variables: Env) -> Result<Self, ConfigErrors> {
         let env = &mut variables;
         let mode = Mode::from_env(env);
-        let defaults = Lifetimes::default();
+        let defaults = TokenLifetimes::default();
         let mut lifetime = |name, default: Duration, most| env.seconds(name, default.as_secs(), 1..=most);
-        let lifetimes = Lifetimes {
+        let lifetimes = TokenLifetimes {
             access: lifetime("ACCESS_TOKEN_TTL", defaults.access, 86_400),
             refresh: lifetime("REFRESH_TOKEN_TTL", defaults.refresh, 90 * 86_400),
             guest: lifetime("GUEST_TOKEN_TTL", defaults.guest, 7 * 86_400),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{client_address, network};
 use switchboard_rooms::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
-use switchboard_rooms::{Rate, Spent};
+use switchboard_rooms::{Rate, RateOutcome};
 use switchboard_runtime::config::{Env, passcode_rates};
 
 /// Headers of the IETF draft "RateLimit header fields for HTTP", in the form that most clients
@@ -121,7 +121,7 @@ pub struct PeerAddress(pub IpAddr);
 #[derive(Clone, Copy, Debug)]
 pub struct RateStatus {
     rate: Rate,
-    spent: Spent,
+    spent: RateOutcome,
 }
 
 /// A rate was exceeded.
@@ -193,7 +193,7 @@ impl RateStatus {
     /// Returns the seconds until the next request is allowed; at least 1.
     #[must_use]
     pub fn retry_after(&self) -> u64 {
-        self.spent.wait.map_or(0, seconds_up).max(1)
+        self.spent.retry_after.map_or(0, seconds_up).max(1)
     }
 
     /// Writes the `RateLimit-*` headers.
@@ -202,8 +202,8 @@ impl RateStatus {
         let period = rate.period.as_secs();
         let values = [
             rate.requests.to_string(),
-            spent.left.to_string(),
-            seconds_up(spent.reset).to_string(),
+            spent.remaining.to_string(),
+            seconds_up(spent.reset_after).to_string(),
             format!("{};w={period}", rate.requests),
         ];
         for (name, value) in HEADERS.into_iter().zip(values) {

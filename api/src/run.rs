@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use switchboard_auth::{Hasher, Tokens, WebhookKey, random_id};
+use switchboard_auth::{PasswordHasher, Tokens, WebhookSigner, random_id};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
 use switchboard_records::{Records, RecordsTimeouts};
@@ -83,7 +83,7 @@ async fn serve(
     let recording = RecorderOptions { webhooks: endpoints, ..RecorderOptions::default() };
     let recorder = tokio::spawn(recorder::run(rooms.clone(), records.clone(), recording, stop.clone()));
     let webhooks = secret.map(|secret| {
-        let key = WebhookKey::new(secret.expose());
+        let key = WebhookSigner::new(secret.expose());
         tokio::spawn(webhooks::run(records.clone(), options, key, stop.clone()))
     });
     let stale_calls = StaleCalls::new(rooms.clone(), records.clone(), config.unopened_after).run(now, stop.clone());
@@ -100,7 +100,7 @@ async fn serve(
         revoked,
         operators: config.operators.clone(),
         addresses: ClusterKey::derive(config.secrets.access.expose()),
-        hasher: Hasher::new(config.password_concurrency),
+        hasher: PasswordHasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),
         started,

@@ -15,7 +15,7 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use switchboard_auth::WebhookKey;
+use switchboard_auth::WebhookSigner;
 use switchboard_core::domain::{CallId, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, Timestamp};
 use switchboard_records::{DeliveryCounts, Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
@@ -163,7 +163,7 @@ impl Bed {
             let stop = CancellationToken::new();
             tokio::join!(
                 recorder::run(rooms, records.clone(), recording, stop.clone()),
-                webhooks::run(records, options, WebhookKey::new(SECRET), stop.clone()),
+                webhooks::run(records, options, WebhookSigner::new(SECRET), stop.clone()),
             );
         })
     }
@@ -227,7 +227,7 @@ async fn each_event_arrives_signed_and_in_the_order_of_its_call_although_receive
     for got in receiver.got() {
         let at = got.signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap();
         let at = Timestamp(at.parse::<i64>().unwrap() * 1000);
-        assert_eq!(WebhookKey::new(SECRET).sign(at, &got.body), got.signature);
+        assert_eq!(WebhookSigner::new(SECRET).sign(at, &got.body), got.signature);
         assert_eq!(got.json["id"], got.event_id);
         if let Some(earlier) = seen.insert(got.event_id.clone(), got.clone()) {
             assert_eq!(earlier.body, got.body, "a repetition is the same");

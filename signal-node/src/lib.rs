@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use switchboard_auth::password::Hasher;
+use switchboard_auth::password::PasswordHasher;
 use switchboard_auth::token::Tokens;
 use switchboard_core::ClusterKey;
 use switchboard_records::{Records, RecordsTimeouts};
@@ -141,7 +141,7 @@ pub async fn run(
             revoked,
             addresses: ClusterKey::derive(config.secrets.access.expose()),
             tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose()),
-            hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            hasher: PasswordHasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
             ice: (&config.ice).into(),
         },
         limits: config.sockets.sessions,

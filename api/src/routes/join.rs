@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_auth::{IceServer, Identity, Kind};
+use switchboard_auth::{IceServer, Identity, IdentityKind};
 use switchboard_calls::{Candidate, RecordRead};
 use switchboard_core::domain::call_fields::GUEST_NAME;
 use switchboard_core::domain::{Admission, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId};
@@ -136,7 +136,7 @@ impl Visitor {
     fn of(caller: Option<Identity>, room: &RoomId, now: Timestamp) -> Self {
         let issued_ms = |identity: &Identity| identity.issued_at.saturating_mul(1000);
         match caller {
-            Some(caller) if caller.kind == Kind::User => {
+            Some(caller) if caller.kind == IdentityKind::User => {
                 Self { id: caller.user.id.clone(), issued_ms: issued_ms(&caller), name: None, user: Some(caller.user) }
             }
             Some(guest) if guest.room.as_ref() == Some(room) => {

@@ -20,7 +20,7 @@ pub mod events;
 mod options;
 mod post;
 
-use switchboard_auth::WebhookKey;
+use switchboard_auth::WebhookSigner;
 use switchboard_records::Records;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub use options::{Endpoint, WebhookOptions};
 
 /// Delivers until `stop` is cancelled; requests in progress then may still arrive. Failures of
 /// MongoDB or of a receiver do not end it.
-pub async fn run(records: Records, options: WebhookOptions, key: WebhookKey, stop: CancellationToken) {
+pub async fn run(records: Records, options: WebhookOptions, key: WebhookSigner, stop: CancellationToken) {
     let sender = Sender::new(key, options.timeout);
     let token = format!("{:032x}", rand::random::<u128>());
     let deliverers = options.endpoints.iter().map(|endpoint| {

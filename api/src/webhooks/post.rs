@@ -9,7 +9,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use switchboard_auth::WebhookKey;
+use switchboard_auth::WebhookSigner;
 use switchboard_core::domain::Timestamp;
 use switchboard_records::Delivery;
 
@@ -26,12 +26,12 @@ const ANSWER_MAX: usize = 16 * 1024;
 #[derive(Clone)]
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    key: WebhookKey,
+    key: WebhookSigner,
     timeout: Duration,
 }
 
 impl Sender {
-    pub(super) fn new(key: WebhookKey, timeout: Duration) -> Self {
+    pub(super) fn new(key: WebhookSigner, timeout: Duration) -> Self {
         let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
         Self { client: Client::builder(TokioExecutor::new()).build(connector), key, timeout }
     }

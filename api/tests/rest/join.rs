@@ -1,6 +1,6 @@
 use api::limits::RatesConfig;
 use serde_json::json;
-use switchboard_auth::{Kind, Tokens};
+use switchboard_auth::{IdentityKind, Tokens};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{PublicUser, Role, RoomId, UserId};
 use switchboard_rooms::rate_limit::PasscodeRates;
@@ -47,7 +47,7 @@ async fn a_guest_gets_an_identity_for_one_room_and_keeps_it_there() {
     assert_eq!((&first.data()["isGuest"], &first.data()["user"]["name"]), (&json!(true), &json!("Gil")));
     let token = first.text("token");
     let identity = tokens().verify_access(&token).unwrap();
-    assert_eq!(identity.kind, Kind::Guest);
+    assert_eq!(identity.kind, IdentityKind::Guest);
     assert_eq!(identity.room.unwrap().as_str(), call["roomId"].as_str().unwrap());
     let again = service.join(&call, Some(&token), json!({ "guestName": "Gilbert" })).await;
     assert_eq!(again.data()["user"]["id"], first.data()["user"]["id"]);
@@ -199,7 +199,7 @@ async fn the_address_of_a_banned_guest_is_refused_for_every_guest_identity() {
     let call = service.call(&ann, json!({})).await;
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
     let joined = service.join(&call, None, json!({ "guestName": "Gil" })).await;
-    let address = ClusterKey::derive(ACCESS_SECRET).address("127.0.0.1".parse().unwrap());
+    let address = ClusterKey::derive(ACCESS_SECRET).hash_address("127.0.0.1".parse().unwrap());
     let proof = Proof { issued_ms: 0, address: Some(address) };
     let seat = service.seat_with(&call, joined.data()["user"]["id"].as_str().unwrap(), 1, proof).await;
     let ban = Order::Kick { peer: seat.peer.clone(), ban: true, reason: None };

@@ -12,7 +12,7 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use switchboard_auth::{Hasher, IceConfig, OperatorKeys, Tokens, TurnCredentials};
+use switchboard_auth::{IceConfig, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
@@ -51,7 +51,7 @@ pub(crate) struct Service {
     client: reqwest::Client,
     pub(crate) records: Records,
     pub(crate) rooms: Rooms,
-    pub(crate) hasher: Hasher,
+    pub(crate) hasher: PasswordHasher,
     rates: RatesConfig,
     /// Address of the database, address of Redis, prefix.
     place: (String, String, String),
@@ -149,7 +149,7 @@ impl Service {
         let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
         let rooms = Rooms::connect(&url, options, node).await.unwrap();
-        let hasher = Hasher::new(2);
+        let hasher = PasswordHasher::new(2);
         let revoked = Revocations::default();
         tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
         let app = App::new(Parts {

@@ -1,4 +1,13 @@
-//! Who somebody is: tokens, passwords, the credentials for TURN, the keys of nodes and operators, and the signature of webhooks.
+//! Authentication: tokens, passwords, TURN credentials, operator keys and webhook signatures.
+//!
+//! | module | content |
+//! |---|---|
+//! | `metric_catalog` | metrics of password hashing |
+//! | `operator` | API keys of operators |
+//! | `password` | hashing and verification of passwords and passcodes |
+//! | `token` | JSON Web Tokens: access, guest, join, refresh |
+//! | `turn` | ICE servers and TURN credentials |
+//! | `webhook` | signatures of webhooks |
 
 pub mod metric_catalog;
 pub mod operator;
@@ -8,7 +17,7 @@ pub mod turn;
 pub mod webhook;
 
 pub use operator::OperatorKeys;
-pub use password::{Hasher, Verdict};
-pub use token::{Identity, Issued, JoinGrant, Kind, Lifetimes, Tokens, random_id};
+pub use password::{PasswordCheck, PasswordHasher};
+pub use token::{Identity, IdentityKind, IssuedToken, JoinGrant, RefreshIdentity, TokenLifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceServer, TurnCredentials};
-pub use webhook::WebhookKey;
+pub use webhook::WebhookSigner;

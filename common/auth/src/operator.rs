@@ -1,14 +1,17 @@
-//! Operators' keys: known by their hashes alone. A key is 32 random bytes or so, made by a machine, so a plain SHA-256 keeps it.
+//! API keys of operators.
+//!
+//! The configuration holds only the SHA-256 hashes of the keys. A plain SHA-256 is enough, because
+//! a key is random and long (about 32 bytes), not a password that a person chose.
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
-/// What a key allows.
+/// Permissions of an operator key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// To look.
+    /// May read.
     Read,
-    /// To look and to intervene.
+    /// May read and change.
     Write,
 }
 
@@ -19,13 +22,15 @@ struct Key {
     hash: [u8; 32],
 }
 
-/// All keys. There are none by default: then there are no operators.
+/// All operator keys. Empty by default: then every operator request is refused.
 #[derive(Clone, Default)]
 pub struct OperatorKeys(Vec<Key>);
 
 impl OperatorKeys {
-    /// Reads `name:scope:hash` of each: scope `read` or `write`, the hash 64 hexadecimal digits of the key's SHA-256. `None` when one is
-    /// something else, or two have a name.
+    /// Parses keys of the form `name:scope:hash`. `scope` is `read` or `write`; `hash` is the
+    /// SHA-256 of the key, as 64 hexadecimal digits.
+    ///
+    /// Returns `None` if a text is malformed or two keys have the same name.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let keys: Vec<Key> = texts.into_iter().map(Key::parse).collect::<Option<_>>()?;
         let distinct =
@@ -33,13 +38,15 @@ impl OperatorKeys {
         distinct.then_some(Self(keys))
     }
 
-    /// Whether there is none.
+    /// Returns whether no key is configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The name and scope of a key. Takes as long for any wrong key, and whichever the right one is.
+    /// Returns the name and scope of a key, or `None` if the key is unknown.
+    ///
+    /// Compares with all hashes in constant time, so that the duration reveals nothing about them.
     #[must_use]
     pub fn find(&self, key: &str) -> Option<(&str, Scope)> {
         let hash: [u8; 32] = Sha256::digest(key).into();
@@ -88,7 +95,7 @@ mod tests {
     const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn a_key_is_known_by_its_hash_and_has_its_scope() {
+    fn a_key_is_found_by_its_hash_and_has_its_scope() {
         let texts = [format!("eve:read:{NOTHING}"), format!("ops:write:{ABC}")];
         let keys = OperatorKeys::parse(texts.iter().map(String::as_str)).unwrap();
         assert_eq!(keys.find("abc"), Some(("ops", Scope::Write)));
@@ -99,14 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn a_malformed_or_duplicate_key_is_rejected() {
         let good = format!("ops:write:{ABC}");
         for bad in
             ["", "ops", "ops:write", "ops:write:12", &good[1..3], &format!("ops:all:{ABC}"), &format!("{good}:x")]
         {
             assert!(OperatorKeys::parse([bad]).is_none(), "{bad}");
         }
-        assert!(OperatorKeys::parse([good.as_str(), &format!("ops:read:{NOTHING}")]).is_none(), "two of one name");
+        assert!(
+            OperatorKeys::parse([good.as_str(), &format!("ops:read:{NOTHING}")]).is_none(),
+            "two keys with one name"
+        );
         assert!(OperatorKeys::parse([]).is_some_and(|keys| keys.is_empty()));
     }
 }

@@ -1,7 +1,14 @@
-//! JSON web tokens. HS256 only: a token that names another algorithm is refused before its signature is looked at.
+//! Issues and verifies JSON Web Tokens (RFC 7519).
 //!
-//! Four kinds, told apart by `typ`: `access` (also when absent: the Node service wrote none), `guest` (bound to one
-//! room), `join` (admits one identity to one room in one role) and `refresh`, which has a secret of its own.
+//! The algorithm is HS256. A token that names another algorithm is refused before its signature is
+//! checked. The claim `typ` has four values:
+//!
+//! | `typ` | use |
+//! |---|---|
+//! | `access` | signed-in user; also if `typ` is absent, as in tokens of the earlier service |
+//! | `guest` | guest, bound to one room |
+//! | `join` | admits one user or guest to one room with one role |
+//! | `refresh` | exchanged for new tokens; signed with a separate secret |
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,79 +19,92 @@ use switchboard_core::domain::{Code, PublicUser, Refusal, Role, RoomId, UserId};
 
 const ISSUER: &str = "videocall-api";
 const AUDIENCE: &str = "videocall-client";
-/// No token of ours is longer; longer ones are refused before any work is done on them.
+/// Maximum length of a token. A longer one is refused before it is decoded.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// Clocks of pods differ a little.
+/// Tolerance for clock differences between pods, in seconds.
 const LEEWAY_S: u64 = 5;
 
-/// What a token is for.
+/// Value of the claim `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Typ {
+enum TokenType {
     Access,
     Guest,
     Join,
     Refresh,
 }
 
-/// Has an account or came without.
+/// Kind of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Has an account.
+pub enum IdentityKind {
+    /// User with an account.
     User,
-    /// Came without; bound to one room.
+    /// Guest without an account, bound to one room.
     Guest,
 }
 
-/// Who the bearer of a token is.
+/// Authenticated bearer of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The user, as others may see it.
+    /// Public profile of the user or guest.
     pub user: PublicUser,
-    /// A user's e-mail address; a guest has none.
+    /// E-mail address of a user; guests have none.
     pub email: Option<String>,
-    /// The session that the token belongs to, to be revoked with it.
+    /// Sign-in session of the token. When the session is revoked, so is the token.
     pub session: Option<String>,
-    /// The one room that a guest may enter.
+    /// Room that a guest is bound to.
     pub room: Option<RoomId>,
     /// User or guest.
-    pub kind: Kind,
-    /// When the token was issued: seconds since the Unix epoch. Who was removed from a call needs a newer one to come back.
+    pub kind: IdentityKind,
+    /// Time of issue, in seconds since the Unix epoch. A participant who was removed from a call
+    /// needs a token that was issued later.
     pub issued_at: u64,
 }
 
-/// What a join token is good for.
+/// Contents of a valid join token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinGrant {
-    /// The role in the room.
+    /// Role in the room.
     pub role: Role,
-    /// When it was issued: seconds since the Unix epoch.
+    /// Time of issue, in seconds since the Unix epoch.
     pub issued_at: u64,
 }
 
-/// A token and its claims' ids, for who stores sessions.
+/// Contents of a valid refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshIdentity {
+    /// User that the token was issued to.
+    pub user: UserId,
+    /// Sign-in session that the token belongs to.
+    pub session: String,
+    /// Token id. The session accepts only the id of its current refresh token.
+    pub token_id: String,
+}
+
+/// Issued token.
 #[derive(Clone, Debug)]
-pub struct Issued {
-    /// The token's text.
+pub struct IssuedToken {
+    /// Encoded token.
     pub token: String,
-    /// Its id.
+    /// Token id: the claim `jti`.
     pub jti: String,
 }
 
-/// How long each kind of token lasts.
+/// Lifetimes of tokens.
 #[derive(Clone, Copy, Debug)]
-pub struct Lifetimes {
-    /// Access tokens.
+pub struct TokenLifetimes {
+    /// Lifetime of an access token; 15 min by default.
     pub access: Duration,
-    /// Refresh tokens.
+    /// Lifetime of a refresh token; 7 days by default.
     pub refresh: Duration,
-    /// Guests' tokens: a long call.
+    /// Lifetime of a guest token; 12 h by default, so that a guest can stay in a long call.
     pub guest: Duration,
-    /// Join tokens: from the answer to `POST join` to the socket's `room:join`.
+    /// Lifetime of a join token: time between the answer to `POST join` and `room:join` on the
+    /// socket; 10 min by default.
     pub join: Duration,
 }
 
-impl Default for Lifetimes {
+impl Default for TokenLifetimes {
     fn default() -> Self {
         Self {
             access: Duration::from_secs(15 * 60),
@@ -95,7 +115,8 @@ impl Default for Lifetimes {
     }
 }
 
-/// The claims of every kind; which are there depends on `typ`. One flat struct, since that is what a token's body is.
+/// Claims of all token types; `typ` determines which are present. One flat struct, because the body
+/// of a token is one flat object.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Claims {
@@ -117,7 +138,7 @@ struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
     #[serde(default = "access")]
-    typ: Typ,
+    typ: TokenType,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     guest: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,8 +147,8 @@ struct Claims {
     role: Option<Role>,
 }
 
-const fn access() -> Typ {
-    Typ::Access
+const fn access() -> TokenType {
+    TokenType::Access
 }
 
 struct Keys {
@@ -141,111 +162,114 @@ impl Keys {
     }
 }
 
-/// Issues and verifies tokens.
+/// Issues and verifies tokens of all types.
 pub struct Tokens {
     access: Keys,
     refresh: Keys,
     validation: Validation,
-    lifetimes: Lifetimes,
+    lifetimes: TokenLifetimes,
     clock: fn() -> u64,
 }
 
 impl Tokens {
-    /// With the usual lifetimes and the system's clock. The two secrets must differ; the configuration sees to that.
+    /// Creates an issuer with the default lifetimes and the system clock. The secrets must differ;
+    /// the configuration checks this.
     #[must_use]
     pub fn new(access_secret: &str, refresh_secret: &str) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // Expiry is judged here, by our clock: a resume accepts an expired token, and tests turn the clock.
+        // `unexpired` checks the expiry instead, because a resume accepts an expired token, and
+        // because tests set the clock.
         validation.validate_exp = false;
         Self {
             access: Keys::new(access_secret),
             refresh: Keys::new(refresh_secret),
             validation,
-            lifetimes: Lifetimes::default(),
+            lifetimes: TokenLifetimes::default(),
             clock: unix_now,
         }
     }
 
-    /// With other lifetimes.
+    /// Replaces the lifetimes.
     #[must_use]
-    pub const fn with_lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+    pub const fn with_lifetimes(mut self, lifetimes: TokenLifetimes) -> Self {
         self.lifetimes = lifetimes;
         self
     }
 
-    /// With another clock: seconds since the Unix epoch.
+    /// Replaces the clock. It returns seconds since the Unix epoch.
     #[must_use]
     pub const fn with_clock(mut self, clock: fn() -> u64) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long each kind lasts.
+    /// Returns the lifetimes.
     #[must_use]
-    pub const fn lifetimes(&self) -> &Lifetimes {
+    pub const fn lifetimes(&self) -> &TokenLifetimes {
         &self.lifetimes
     }
 
-    /// An access token for a user in a session.
+    /// Issues an access token for a user's sign-in session.
     ///
     /// # Errors
-    /// `INTERNAL_ERROR` when it cannot be encoded.
-    pub fn issue_access(&self, user: &PublicUser, email: &str, session: &str) -> Result<Issued, Refusal> {
-        let mut claims = self.claims(Typ::Access, user, self.lifetimes.access);
+    /// `INTERNAL_ERROR` if the token cannot be encoded.
+    pub fn issue_access(&self, user: &PublicUser, email: &str, session: &str) -> Result<IssuedToken, Refusal> {
+        let mut claims = self.claims(TokenType::Access, user, self.lifetimes.access);
         claims.email = Some(email.to_owned());
         claims.sid = Some(session.to_owned());
         seal(&self.access, claims)
     }
 
-    /// A refresh token for a user's session, with an id of its own.
+    /// Issues a refresh token for a user's sign-in session. `id` becomes the claim `jti`.
     ///
     /// # Errors
-    /// `INTERNAL_ERROR` when it cannot be encoded.
+    /// `INTERNAL_ERROR` if the token cannot be encoded.
     pub fn issue_refresh(&self, user: &PublicUser, session: &str, id: &str) -> Result<String, Refusal> {
-        let mut claims = self.claims(Typ::Refresh, user, self.lifetimes.refresh);
+        let mut claims = self.claims(TokenType::Refresh, user, self.lifetimes.refresh);
         claims.sid = Some(session.to_owned());
         claims.jti = id.to_owned();
         Ok(seal(&self.refresh, claims)?.token)
     }
 
-    /// A guest's token, bound to `room`.
+    /// Issues a guest token that is bound to `room`.
     ///
     /// # Errors
-    /// `INTERNAL_ERROR` when it cannot be encoded.
-    pub fn issue_guest(&self, user: &PublicUser, room: &RoomId) -> Result<Issued, Refusal> {
-        let mut claims = self.claims(Typ::Guest, user, self.lifetimes.guest);
+    /// `INTERNAL_ERROR` if the token cannot be encoded.
+    pub fn issue_guest(&self, user: &PublicUser, room: &RoomId) -> Result<IssuedToken, Refusal> {
+        let mut claims = self.claims(TokenType::Guest, user, self.lifetimes.guest);
         claims.guest = true;
         claims.room_id = Some(room.clone());
         claims.role = Some(Role::Guest);
         seal(&self.access, claims)
     }
 
-    /// A join token: `user` may enter `room` as `role` without passing its door again.
+    /// Issues a join token: `user` may join `room` as `role` without a passcode.
     ///
     /// # Errors
-    /// `INTERNAL_ERROR` when it cannot be encoded.
-    pub fn issue_join(&self, user: &PublicUser, room: &RoomId, role: Role) -> Result<Issued, Refusal> {
-        let mut claims = self.claims(Typ::Join, user, self.lifetimes.join);
+    /// `INTERNAL_ERROR` if the token cannot be encoded.
+    pub fn issue_join(&self, user: &PublicUser, room: &RoomId, role: Role) -> Result<IssuedToken, Refusal> {
+        let mut claims = self.claims(TokenType::Join, user, self.lifetimes.join);
         claims.guest = user.is_guest;
         claims.room_id = Some(room.clone());
         claims.role = Some(role);
         seal(&self.access, claims)
     }
 
-    /// Who the bearer of an access or guest's token is.
+    /// Verifies an access or guest token and returns its bearer.
     ///
     /// # Errors
-    /// `TOKEN_EXPIRED`, or `TOKEN_INVALID` for everything else that is wrong with it.
+    /// `TOKEN_EXPIRED` if it has expired (5 s tolerance); `TOKEN_INVALID` for every other defect.
     pub fn verify_access(&self, token: &str) -> Result<Identity, Refusal> {
         let claims = self.open(&self.access, token)?;
         self.unexpired(&claims)?;
         identity(claims)
     }
 
-    /// As `verify_access`, but an expired token is good: calls are longer than tokens. For resuming a seat only.
+    /// Verifies an access or guest token like `verify_access`, but accepts an expired one. Use this
+    /// only to resume a seat: a call may outlast the token.
     ///
     /// # Errors
     /// `TOKEN_INVALID`.
@@ -253,16 +277,19 @@ impl Tokens {
         identity(self.open(&self.access, token)?)
     }
 
-    /// What a join token gives `user` in `room`.
+    /// Verifies a join token for `user` in `room`.
     ///
     /// # Errors
-    /// `TOKEN_EXPIRED`, or `TOKEN_INVALID`, also when it is another's or another room's.
+    /// `TOKEN_EXPIRED` if it has expired; `TOKEN_INVALID` for every other defect, or if it is for
+    /// another user or room.
     pub fn verify_join(&self, token: &str, room: &RoomId, user: &UserId) -> Result<JoinGrant, Refusal> {
         let claims = self.open(&self.access, token)?;
         self.unexpired(&claims)?;
         match claims.role {
             Some(role)
-                if claims.typ == Typ::Join && claims.room_id.as_ref() == Some(room) && claims.user_id == *user =>
+                if claims.typ == TokenType::Join
+                    && claims.room_id.as_ref() == Some(room)
+                    && claims.user_id == *user =>
             {
                 Ok(JoinGrant { role, issued_at: claims.iat })
             }
@@ -270,20 +297,22 @@ impl Tokens {
         }
     }
 
-    /// The user, the session and the token's own id of a refresh token.
+    /// Verifies a refresh token.
     ///
     /// # Errors
-    /// `TOKEN_EXPIRED` or `TOKEN_INVALID`.
-    pub fn verify_refresh(&self, token: &str) -> Result<(UserId, String, String), Refusal> {
+    /// `TOKEN_EXPIRED` if it has expired; `TOKEN_INVALID` for every other defect.
+    pub fn verify_refresh(&self, token: &str) -> Result<RefreshIdentity, Refusal> {
         let claims = self.open(&self.refresh, token)?;
         self.unexpired(&claims)?;
         match claims.sid {
-            Some(session) if claims.typ == Typ::Refresh => Ok((claims.user_id, session, claims.jti)),
+            Some(session) if claims.typ == TokenType::Refresh => {
+                Ok(RefreshIdentity { user: claims.user_id, session, token_id: claims.jti })
+            }
             _ => Err(Code::TokenInvalid.into()),
         }
     }
 
-    fn claims(&self, typ: Typ, user: &PublicUser, lifetime: Duration) -> Claims {
+    fn claims(&self, typ: TokenType, user: &PublicUser, lifetime: Duration) -> Claims {
         let now = (self.clock)();
         Claims {
             user_id: user.id.clone(),
@@ -317,18 +346,18 @@ impl Tokens {
     }
 }
 
-fn seal(keys: &Keys, claims: Claims) -> Result<Issued, Refusal> {
+fn seal(keys: &Keys, claims: Claims) -> Result<IssuedToken, Refusal> {
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &keys.sign).map_err(|error| {
-        tracing::error!(%error, "a token could not be encoded");
+        tracing::error!(%error, "token encoding failed");
         Refusal::from(Code::InternalError)
     })?;
-    Ok(Issued { token, jti: claims.jti })
+    Ok(IssuedToken { token, jti: claims.jti })
 }
 
 fn identity(claims: Claims) -> Result<Identity, Refusal> {
     let kind = match claims.typ {
-        Typ::Access if !claims.guest && !claims.user_id.is_guest() => Kind::User,
-        Typ::Guest if claims.user_id.is_guest() && claims.room_id.is_some() => Kind::Guest,
+        TokenType::Access if !claims.guest && !claims.user_id.is_guest() => IdentityKind::User,
+        TokenType::Guest if claims.user_id.is_guest() && claims.room_id.is_some() => IdentityKind::Guest,
         _ => return Err(Code::TokenInvalid.into()),
     };
     Ok(Identity {
@@ -345,7 +374,7 @@ fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// 128 random bits as 32 hexadecimal digits: token and session ids.
+/// Returns 128 random bits as 32 hexadecimal digits, for ids of tokens and sessions.
 #[must_use]
 pub fn random_id() -> String {
     format!("{:032x}", rand::random::<u128>())

@@ -1,7 +1,8 @@
-//! The ICE servers that a client is told, with credentials for TURN.
+//! ICE servers for clients, with TURN credentials.
 //!
-//! With a shared secret the credentials are per user and expire, as coturn's `use-auth-secret` checks them
-//! (draft-uberti-behave-turn-rest-00): `username = expiry:user`, `credential = base64(HMAC-SHA1(secret, username))`.
+//! With a shared secret, each user gets credentials that expire. coturn checks them with its option
+//! `use-auth-secret` (draft-uberti-behave-turn-rest-00): `username = <expiry>:<user>`, and
+//! `credential = base64(HMAC-SHA1(secret, username))`. `expiry` is in seconds since the Unix epoch.
 
 use std::time::Duration;
 
@@ -14,53 +15,54 @@ use sha1::Sha1;
 
 use switchboard_core::domain::UserId;
 
-/// One entry of `iceServers`, as `RTCPeerConnection` takes it.
+/// Entry of `iceServers`, in the form that `RTCPeerConnection` takes (W3C WebRTC, `RTCIceServer`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IceServer {
-    /// `stun:` or `turn:` addresses.
+    /// URLs with the scheme `stun:`, `turn:` or `turns:`.
     pub urls: Vec<String>,
-    /// For TURN only.
+    /// User name; TURN only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// For TURN only.
+    /// Password; TURN only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
 
-/// How clients authenticate at the TURN server.
+/// Credentials of clients at the TURN server.
 #[derive(Clone)]
 pub enum TurnCredentials {
-    /// The server asks for none.
+    /// No credentials.
     None,
-    /// The same for everybody.
+    /// One user name and password for all clients.
     Static {
-        /// Its name.
+        /// User name.
         username: String,
-        /// Its password.
+        /// Password.
         credential: String,
     },
-    /// Made per user from a secret that the TURN server has too.
+    /// Credentials per user, derived from a secret that the TURN server also has.
     Secret {
-        /// The shared secret.
+        /// Shared secret.
         secret: String,
-        /// How long a credential lasts.
+        /// Lifetime of a credential.
         ttl: Duration,
     },
 }
 
-/// The ICE servers of this installation.
+/// ICE servers of the deployment.
 #[derive(Clone)]
 pub struct IceConfig {
-    /// STUN addresses; may be empty.
+    /// STUN URLs; may be empty.
     pub stun: Vec<String>,
-    /// TURN addresses; may be empty.
+    /// TURN URLs; may be empty.
     pub turn: Vec<String>,
-    /// How to authenticate at them.
+    /// Credentials for the TURN servers.
     pub credentials: TurnCredentials,
 }
 
 impl IceConfig {
-    /// What to tell `user` at `now_s` (seconds since the Unix epoch). Empty when nothing is configured.
+    /// Returns the ICE servers for `user` at `now_s` (seconds since the Unix epoch). Empty if no
+    /// server is configured.
     #[must_use]
     pub fn ice_servers(&self, user: &UserId, now_s: u64) -> Vec<IceServer> {
         let mut servers = Vec::with_capacity(2);
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_secret_the_credential_is_what_coturn_computes() {
+    fn a_credential_from_a_secret_equals_the_one_that_coturn_computes() {
         let user = UserId::parse("guest-0123456789abcdef").unwrap();
         let ice = config(TurnCredentials::Secret { secret: "north".into(), ttl: Duration::from_secs(600) });
         let turn = ice.ice_servers(&user, 1_000).pop().unwrap();
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_the_static_credentials_are_told_with_turn_only() {
+    fn static_credentials_are_sent_with_turn_servers_only() {
         let user = UserId::parse("u").unwrap();
         let ice = config(TurnCredentials::Static { username: "n".into(), credential: "p".into() });
         let servers = ice.ice_servers(&user, 0);

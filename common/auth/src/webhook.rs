@@ -1,25 +1,26 @@
-//! The signature by which the receiver of a webhook knows that it comes from here, and that it is no old one sent again.
+//! Signs webhooks, so that a receiver can verify the sender and detect replays.
 //!
-//! `t=<seconds since the Unix epoch>,v1=<hexadecimal HMAC-SHA256 of "<t>.<body>">`. The receiver computes the HMAC over the body as it
-//! came, compares in constant time, and refuses a `t` that is more than a few minutes off.
+//! The signature header is `t=<seconds since the Unix epoch>,v1=<HMAC-SHA256 of "<t>.<body>", in
+//! hexadecimal>`. The receiver computes the HMAC over the unchanged body, compares in constant
+//! time, and rejects a `t` that differs from its clock by more than a few minutes.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use switchboard_core::domain::Timestamp;
 
-/// Signs webhooks.
+/// Signs webhooks with HMAC-SHA256.
 #[derive(Clone)]
-pub struct WebhookKey(Hmac<Sha256>);
+pub struct WebhookSigner(Hmac<Sha256>);
 
-impl WebhookKey {
-    /// The key that is this secret.
+impl WebhookSigner {
+    /// Creates a signer with `secret` as its key.
     #[must_use]
     pub fn new(secret: &str) -> Self {
         Self(Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length"))
     }
 
-    /// The header's value for a body that is sent at `at`.
+    /// Returns the header value for `body`, sent at `at`.
     #[must_use]
     pub fn sign(&self, at: Timestamp, body: &str) -> String {
         let seconds = at.seconds();
@@ -28,15 +29,16 @@ impl WebhookKey {
     }
 }
 
-impl std::fmt::Debug for WebhookKey {
+impl std::fmt::Debug for WebhookSigner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[secret]")
     }
 }
 
-/// A short name for an address, which may carry a password: 16 hexadecimal digits of its SHA-256.
+/// Returns a short name for a webhook URL: the first 16 hexadecimal digits of its SHA-256. Logs and
+/// metrics use the name, because the URL may contain a password.
 #[must_use]
-pub fn address_name(address: &str) -> String {
+pub fn address_digest(address: &str) -> String {
     hex(&Sha256::digest(address)[..8])
 }
 
@@ -55,9 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_what_any_language_computes() {
+    fn a_signature_equals_the_one_that_python_computes() {
         // Python: hmac.new(b"whsec", b'1767225600.{"id":"1"}', hashlib.sha256).hexdigest()
         let expected = "t=1767225600,v1=c166b09566b8ca1e2d11dcb6fddb0520c6d50c3132b7a33d06aa6bd924692954";
-        assert_eq!(WebhookKey::new("whsec").sign(Timestamp(1_767_225_600_999), r#"{"id":"1"}"#), expected);
+        assert_eq!(WebhookSigner::new("whsec").sign(Timestamp(1_767_225_600_999), r#"{"id":"1"}"#), expected);
     }
 }

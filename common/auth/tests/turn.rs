@@ -1,4 +1,4 @@
-//! What clients are told of TURN is what a real coturn takes, for as long as it says.
+//! A real coturn accepts the TURN credentials that clients get, until they expire.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::process::{Command, Output};
@@ -13,7 +13,8 @@ use switchboard_runtime::config::{Env, IceSettings};
 const SECRET: &str = "a-secret-of-coturn-and-the-cluster";
 const TTL: u64 = 600;
 
-/// A coturn on a port of its own, which takes relays to this machine since that is all that a test may contact.
+/// coturn on a free port. It allows relays to loopback addresses, because a test contacts this
+/// machine only.
 struct Coturn {
     _process: Process,
     _dir: tempfile::TempDir,
@@ -51,7 +52,7 @@ impl Coturn {
         .unwrap()
     }
 
-    /// A client with these credentials allocates, and sends itself two messages through the relay.
+    /// Runs a client that allocates a relay with these credentials and sends itself two messages.
     fn relay(&self, server: &IceServer) -> Output {
         let (username, credential) = (server.username.as_deref().unwrap(), server.credential.as_deref().unwrap());
         let port = self.port.to_string();
@@ -62,8 +63,8 @@ impl Coturn {
     }
 }
 
-/// What a client would have been told `ago` seconds ago, by a node with this secret.
-fn told(secret: &str, ago: u64) -> IceServer {
+/// Returns the TURN server entry that a client got `ago` seconds ago from a node with this secret.
+fn issued(secret: &str, ago: u64) -> IceServer {
     let mut env = Env::new([
         ("TURN_SERVER_URL", "turn:127.0.0.1:3478"),
         ("TURN_SECRET", secret),
@@ -77,21 +78,22 @@ fn told(secret: &str, ago: u64) -> IceServer {
 }
 
 #[tokio::test]
-async fn coturn_relays_for_our_credentials_and_refuses_them_once_they_have_expired() {
+async fn coturn_accepts_our_credentials_and_refuses_expired_foreign_and_altered_ones() {
     let coturn = Coturn::start().await;
-    let fresh = coturn.relay(&told(SECRET, 0));
-    let said = String::from_utf8_lossy(&fresh.stdout).into_owned();
-    assert!(fresh.status.success(), "{said}");
-    assert!(said.contains("tot_send_msgs=4, tot_recv_msgs=4"), "two clients sent two messages each: {said}");
+    let fresh = coturn.relay(&issued(SECRET, 0));
+    let output = String::from_utf8_lossy(&fresh.stdout).into_owned();
+    assert!(fresh.status.success(), "{output}");
+    assert!(output.contains("tot_send_msgs=4, tot_recv_msgs=4"), "two clients sent two messages each: {output}");
 
-    let old = coturn.relay(&told(SECRET, TTL - 60));
-    assert!(old.status.success(), "a minute is left: {}", String::from_utf8_lossy(&old.stdout));
+    let old = coturn.relay(&issued(SECRET, TTL - 60));
+    assert!(old.status.success(), "valid for another minute: {}", String::from_utf8_lossy(&old.stdout));
 
-    let expired = coturn.relay(&told(SECRET, TTL + 1));
-    let foreign = coturn.relay(&told("the-secret-of-another-cluster-altogether", 0));
-    let altered = IceServer { username: Some(format!("{}9", told(SECRET, 0).username.unwrap())), ..told(SECRET, 0) };
-    for (what, refused) in [("expired", expired), ("foreign", foreign), ("altered", coturn.relay(&altered))] {
-        assert!(!refused.status.success(), "{what}");
-        assert!(String::from_utf8_lossy(&refused.stdout).contains("Cannot complete Allocation"), "{what}");
+    let expired = coturn.relay(&issued(SECRET, TTL + 1));
+    let foreign = coturn.relay(&issued("the-secret-of-another-cluster-altogether", 0));
+    let altered =
+        IceServer { username: Some(format!("{}9", issued(SECRET, 0).username.unwrap())), ..issued(SECRET, 0) };
+    for (kind, refused) in [("expired", expired), ("foreign", foreign), ("altered", coturn.relay(&altered))] {
+        assert!(!refused.status.success(), "{kind}");
+        assert!(String::from_utf8_lossy(&refused.stdout).contains("Cannot complete Allocation"), "{kind}");
     }
 }

@@ -1,9 +1,15 @@
-//! Where a request came from, behind proxies.
+//! Finds the address of a client behind reverse proxies, from `X-Forwarded-For`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The client's address, behind `trusted_hops` proxies. Each of them appends the address it saw, so the client's is that many from the end.
-/// `forwarded_for` are the values of every `X-Forwarded-For` line, in order. A list that is shorter or malformed did not pass them all: then the peer's own address counts.
+/// Returns the address of a client that is behind `trusted_hops` reverse proxies.
+///
+/// `forwarded_for` holds the values of all `X-Forwarded-For` header lines, in order. Each proxy
+/// appends the address of its own peer, so the client's address is entry number `trusted_hops` from
+/// the end. Entries before it come from the client and are not trusted.
+///
+/// Returns `peer` (the address of the TCP connection) if `trusted_hops` is 0, or if the list is too
+/// short or malformed, because such a request did not pass through all the proxies.
 #[must_use]
 pub fn client_address<'a>(
     forwarded_for: impl IntoIterator<Item = &'a [u8]>,
@@ -26,7 +32,8 @@ pub fn client_address<'a>(
         .unwrap_or(peer)
 }
 
-/// The network that limits count as one client: an IPv4 address, or the 64 bits that an IPv6 client has all addresses of.
+/// Returns the network that rate limits count as one client: the IPv4 address itself, or the /64 of
+/// an IPv6 address (one IPv6 client usually controls a whole /64).
 #[must_use]
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -42,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_cannot_lie_about_its_address_past_the_trusted_proxies() {
+    fn a_client_cannot_forge_its_address_through_trusted_proxies() {
         let peer: IpAddr = "10.0.0.1".parse().unwrap();
         let lines = [&b"6.6.6.6, 1.2.3.4"[..], b"10.0.0.2"];
         assert_eq!(client_address(lines, peer, 0), peer);
@@ -52,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_ipv6_is_its_network() {
+    fn an_ipv6_address_counts_as_its_64_bit_network() {
         for (address, counted) in
             [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
         {

@@ -1,4 +1,7 @@
-//! The key by which the nodes of one installation know each other.
+//! Signs messages between the nodes of one cluster.
+//!
+//! All nodes derive the same key from a configured secret, so that a node can verify that a message
+//! comes from another node and not from a client.
 
 use std::net::IpAddr;
 
@@ -7,34 +10,41 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Signs what one node tells another. Every node has the same.
+/// HMAC-SHA256 key that all nodes of a cluster share.
 #[derive(Clone)]
 pub struct ClusterKey(Hmac<Sha256>);
 
 impl ClusterKey {
-    /// The key that follows from a secret. It says nothing of the secret, which may sign other things too.
+    /// Derives the key from a configured secret. The same secret may also sign tokens: the derived
+    /// key does not reveal the secret, and a signature by one key never verifies with the other.
     #[must_use]
     pub fn derive(secret: &str) -> Self {
         let derived = keyed(secret.as_bytes()).chain_update("switchboard cluster key v1").finalize().into_bytes();
         Self(keyed(&derived))
     }
 
-    /// The signature of these words, as 43 characters that are safe in a URL. The first says what is signed, so that no
-    /// signature passes for one of another kind.
+    /// Returns the signature of `parts`: 43 characters of unpadded base64url (RFC 4648, section 5).
+    ///
+    /// The first part names the purpose, so that a signature for one purpose is not valid for
+    /// another.
     #[must_use]
-    pub fn sign(&self, words: &[&str]) -> String {
-        URL_SAFE_NO_PAD.encode(self.mac(words).finalize().into_bytes())
+    pub fn sign(&self, parts: &[&str]) -> String {
+        URL_SAFE_NO_PAD.encode(self.mac(parts).finalize().into_bytes())
     }
 
-    /// Whether this is the signature of these words; takes as long for any wrong one.
+    /// Returns whether `signature` is the signature of `parts`. Compares in constant time.
     #[must_use]
-    pub fn verify(&self, words: &[&str], signature: &str) -> bool {
-        URL_SAFE_NO_PAD.decode(signature).is_ok_and(|bytes| self.mac(words).verify_slice(&bytes).is_ok())
+    pub fn verify(&self, parts: &[&str], signature: &str) -> bool {
+        URL_SAFE_NO_PAD.decode(signature).is_ok_and(|bytes| self.mac(parts).verify_slice(&bytes).is_ok())
     }
 
-    /// A client's address as something that can be compared and not read back. An IPv6 client has a whole /64 to choose from.
+    /// Returns a keyed hash of a client address (22 characters), for comparison without storing the
+    /// address itself.
+    ///
+    /// All addresses of one IPv6 /64 network have the same hash, because one client controls the
+    /// whole network.
     #[must_use]
-    pub fn address(&self, address: IpAddr) -> Box<str> {
+    pub fn hash_address(&self, address: IpAddr) -> Box<str> {
         let text = match address.to_canonical() {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("{:x?}", &address.segments()[..4]),
@@ -42,11 +52,12 @@ impl ClusterKey {
         self.sign(&["address", &text])[..22].into()
     }
 
-    fn mac(&self, words: &[&str]) -> Hmac<Sha256> {
-        // With their lengths: nothing can move from one word to the next.
-        words
+    fn mac(&self, parts: &[&str]) -> Hmac<Sha256> {
+        // Each part is preceded by its length. Without the lengths, ("ab", "c") and ("a", "bc")
+        // would have the same signature.
+        parts
             .iter()
-            .fold(self.0.clone(), |mac, word| mac.chain_update((word.len() as u64).to_be_bytes()).chain_update(word))
+            .fold(self.0.clone(), |mac, part| mac.chain_update((part.len() as u64).to_be_bytes()).chain_update(part))
     }
 }
 
@@ -65,13 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_holds_for_its_words_and_its_key_alone() {
+    fn a_signature_is_valid_for_its_own_parts_and_key_only() {
         let key = ClusterKey::derive("one");
         let signature = key.sign(&["sid", "ab", "c"]);
         assert_eq!(signature.len(), 43);
         assert!(key.verify(&["sid", "ab", "c"], &signature));
-        for words in [&["sid", "a", "bc"][..], &["sid", "abc"], &["other", "ab", "c"], &["sid", "ab", "c", ""]] {
-            assert!(!key.verify(words, &signature), "{words:?}");
+        for parts in [&["sid", "a", "bc"][..], &["sid", "abc"], &["other", "ab", "c"], &["sid", "ab", "c", ""]] {
+            assert!(!key.verify(parts, &signature), "{parts:?}");
         }
         assert!(!ClusterKey::derive("two").verify(&["sid", "ab", "c"], &signature));
         for forged in ["", "!", &signature[1..], &"A".repeat(43)] {

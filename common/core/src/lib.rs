@@ -1,13 +1,16 @@
-//! The words and formats that every other crate shares, as plain values: no runtime, no store, no web framework, no clock.
+//! Domain types and wire formats that every other crate shares.
+//!
+//! Everything here is a plain value or a pure function. The crate depends on no async runtime, no
+//! database client and no web framework, and it reads no clock.
 //!
 //! | module | content |
 //! |---|---|
-//! | `domain` | ids, roles, settings, admission, refusal codes, rates |
-//! | `wire` | codecs of Engine.IO and Socket.IO, events of clients and servers, envelopes, log ids |
-//! | `client_address` | the address of a client behind proxies |
-//! | `cluster_key` | signatures between nodes of one installation |
-//! | `metric_catalog` | the shape of a list of metrics |
-//! | `secret` | text that is never printed |
+//! | `domain` | ids, roles, permissions, settings, admission, refusal codes, rates |
+//! | `wire` | Engine.IO and Socket.IO codecs, client and server events, envelopes, log ids |
+//! | `client_address` | client address behind proxies (`X-Forwarded-For`) |
+//! | `cluster_key` | HMAC signatures between the nodes of one cluster |
+//! | `metric_catalog` | declaration of the metrics of a service |
+//! | `secret` | text that `Debug` never prints |
 
 pub mod client_address;
 pub mod cluster_key;

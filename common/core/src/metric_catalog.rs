@@ -1,55 +1,57 @@
-//! What a service measures: the list that `/metrics` shows whole from the first scrape on, so that a rate or a ratio has data before
-//! anything happened, and an alert never waits for a series to appear.
+//! Declares the metrics of a service.
+//!
+//! A service registers its whole catalog at startup, so that `/metrics` shows every series from the
+//! first scrape. Without this, a rate or an alert has no data until the first event occurs.
 
-/// What sort of figure a metric is.
+/// Prometheus metric type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
+pub enum MetricType {
+    /// Counter: only increases.
     Counter,
-    /// Goes up and down.
+    /// Gauge: increases and decreases.
     Gauge,
-    /// A distribution.
+    /// Histogram: distribution of observed values.
     Histogram,
 }
 
-/// Which series a metric has.
+/// Label sets that a metric has.
 #[derive(Clone, Copy, Debug)]
 pub enum Series {
-    /// One, without labels.
+    /// One series, without labels.
     One,
-    /// One for each of these values of a label; all there from the start.
+    /// One series for each listed value of one label. All exist from startup.
     Each(&'static str, &'static [&'static str]),
-    /// By labels whose values are bounded and become known as they occur.
+    /// Series appear when they are first recorded. The set of label values must be bounded.
     AsSeen,
 }
 
-/// One metric.
+/// Declaration of one metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// As Prometheus knows it.
+    /// Metric name in Prometheus.
     pub name: &'static str,
-    /// What sort of figure.
-    pub kind: Kind,
-    /// Its series.
+    /// Counter, gauge or histogram.
+    pub kind: MetricType,
+    /// Series that exist.
     pub series: Series,
-    /// What it tells, in one line.
+    /// Help text: one line.
     pub help: &'static str,
 }
 
-/// A counter.
+/// Declares a counter.
 #[must_use]
 pub const fn counts(name: &'static str, series: Series, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, series, help }
+    Metric { name, kind: MetricType::Counter, series, help }
 }
 
-/// A gauge.
+/// Declares a gauge.
 #[must_use]
 pub const fn shows(name: &'static str, series: Series, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, series, help }
+    Metric { name, kind: MetricType::Gauge, series, help }
 }
 
-/// A histogram.
+/// Declares a histogram.
 #[must_use]
 pub const fn spreads(name: &'static str, series: Series, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram, series, help }
+    Metric { name, kind: MetricType::Histogram, series, help }
 }

@@ -1,19 +1,19 @@
-//! Text that is never printed.
+//! A string wrapper for secrets.
 
 use std::fmt;
 
-/// Text that is never shown: passwords, keys, and addresses that carry them.
+/// A secret string: a password, a key, or a URL that contains one. `Debug` prints `[secret]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps `text`.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the text. Call this only where the secret is used, never to log it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

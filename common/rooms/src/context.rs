@@ -6,8 +6,8 @@ use super::keys::Keys;
 use super::packed::Packed;
 use super::scripts::{Hashes, Script};
 use super::{Chat, Op, OpKind, Partition, RoomOptions, Seat};
-use switchboard_core::domain::{MediaSwitch, NodeId, RoomId};
-use switchboard_core::wire::{people_event, server_event};
+use switchboard_core::domain::{ConditionalMediaChange, NodeId, RoomId};
+use switchboard_core::wire::{participant_event, server_event};
 
 /// Shared by the store and its lanes.
 #[derive(Debug)]
@@ -94,14 +94,14 @@ impl Context {
                 packed.bytes(&op.event);
             }
             OpKind::Broadcast => packed.bytes(&op.event),
-            OpKind::Media(MediaSwitch { change, role, rests_on, unmuting_rests_on }) => {
+            OpKind::Media(ConditionalMediaChange { change, role, required_settings, required_to_unmute }) => {
                 packed.bytes(&op.event);
                 packed.word(&[role.as_str()]);
                 for wish in [change.video_enabled, change.audio_enabled, change.screen_share_enabled] {
                     packed.word(&[wish.map_or("-", |on| if on { "1" } else { "0" })]);
                 }
-                rests_on.iter().for_each(|setting| packed.word(&[setting]));
-                packed.word(&[unmuting_rests_on]);
+                required_settings.iter().for_each(|setting| packed.word(&[setting]));
+                packed.word(&[required_to_unmute]);
             }
             OpKind::Chat(Chat { to, stamp }) => {
                 let (kept, kept_for) = self.options.chat_kept;
@@ -116,11 +116,11 @@ impl Context {
     }
 
     /// An event of a seat's that is in no log.
-    pub(super) fn hint(&self, seat: &Seat, event: &str, rests_on: &str) -> Cmd {
+    pub(super) fn hint(&self, seat: &Seat, event: &str, required_settings: &str) -> Cmd {
         let p = self.keys.partition_of(&seat.room);
         let mut command = self.script(Script::Hint, &[&self.keys.room(p, &seat.room), &self.keys.log(p, &seat.room)]);
         self.prelude(&mut command, p, &seat.room);
-        command.arg(seat.peer.as_str()).arg(seat.generation).arg(event).arg(rests_on);
+        command.arg(seat.peer.as_str()).arg(seat.generation).arg(event).arg(required_settings);
         command
     }
 }
@@ -128,8 +128,8 @@ impl Context {
 /// What may have to be told when a seat ends, one template a line: JSON has no line feeds.
 fn partings(reason: &str) -> String {
     let left = server_event::user_left_template(reason);
-    let cancelled = people_event::join_request_cancelled_template(reason);
-    [left, cancelled, people_event::role_changed_template(), people_event::join_request_template()].join("\n")
+    let cancelled = participant_event::join_request_cancelled_template(reason);
+    [left, cancelled, participant_event::role_changed_template(), participant_event::join_request_template()].join("\n")
 }
 
 /// Milliseconds, as scripts count.

@@ -46,5 +46,5 @@ pub use revocations::Revocations;
 pub use stats::{RoomStats, Stay};
 pub use store::{Done, Rooms};
 pub use survey::{NodeSurvey, RoomSurvey};
-pub use switchboard_core::domain::{Rate, Spent};
+pub use switchboard_core::domain::{Rate, RateOutcome};
 pub use types::*;

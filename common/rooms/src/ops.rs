@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::LogId;
-use switchboard_core::domain::{MediaSwitch, PeerId};
+use switchboard_core::domain::{ConditionalMediaChange, PeerId};
 
 /// An operation of a seated session that goes through the log. Operations of one seat are pipelined and keep their order.
 #[derive(Clone, Debug)]
@@ -26,8 +26,8 @@ pub enum OpKind {
     },
     /// To everybody else in the room.
     Broadcast,
-    /// Switches the sender's own media, and tells everybody else. In the event the state after it is open (`server_event::MEDIA`).
-    Media(MediaSwitch),
+    /// Switches the sender's own media, and tells everybody else. In the event the state after it is open (`server_event::MEDIA_PLACEHOLDER`).
+    Media(ConditionalMediaChange),
     /// Says something, to everybody else or to one; kept and recorded as the call's settings say.
     Chat(Chat),
 }

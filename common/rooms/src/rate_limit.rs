@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Rooms;
 use switchboard_core::domain::RoomId;
-use switchboard_core::domain::{Rate, Spent};
+use switchboard_core::domain::{Rate, RateOutcome};
 
 /// What is counted, each by itself: the values of the metrics' label. Who counts something else adds it here, so that its series are there
 /// before anybody is turned away.
@@ -39,7 +39,7 @@ pub struct Exceeded {
     /// The rate.
     pub rate: Rate,
     /// How it stands.
-    pub spent: Spent,
+    pub spent: RateOutcome,
 }
 
 /// Counts requests. Cheap to clone; clones share what they know of Redis.
@@ -60,7 +60,7 @@ impl RateLimiter {
 
     /// Spends one request of `subject`, any text, in `class`, a word of the code's own. `None` when nothing is counted: the rate is off, or Redis does
     /// not answer.
-    pub async fn spend(&self, class: &'static str, subject: &str, rate: Option<Rate>) -> Option<Spent> {
+    pub async fn spend(&self, class: &'static str, subject: &str, rate: Option<Rate>) -> Option<RateOutcome> {
         let rate = rate?;
         if self.now_ms() < self.paused_until.load(Ordering::Relaxed) {
             return self.open(class);
@@ -70,7 +70,7 @@ impl RateLimiter {
             self.paused_until.store(self.now_ms() + u64::try_from(PAUSE.as_millis()).unwrap_or(0), Ordering::Relaxed);
             return self.open(class);
         };
-        if spent.wait.is_some() {
+        if spent.retry_after.is_some() {
             metrics::counter!("switchboard_rate_limited_total", "class" => class).increment(1);
         }
         Some(spent)
@@ -88,7 +88,7 @@ impl RateLimiter {
     ) -> Result<(), Exceeded> {
         for (class, subject, rate) in passcode_counts(room, from, rates) {
             if let (Some(rate), Some(spent)) = (rate, self.spend(class, &subject, rate).await)
-                && spent.wait.is_some()
+                && spent.retry_after.is_some()
             {
                 return Err(Exceeded { rate, spent });
             }
@@ -107,7 +107,7 @@ impl RateLimiter {
         }
     }
 
-    fn open(&self, class: &'static str) -> Option<Spent> {
+    fn open(&self, class: &'static str) -> Option<RateOutcome> {
         metrics::counter!("switchboard_rate_limit_open_total", "class" => class).increment(1);
         None
     }

@@ -51,5 +51,5 @@ pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<
 pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let place = session.seated()?;
     let event = server_event::typing(&place.peer, session.user, is_typing);
-    Ok(Effect::Hint { event, rests_on: "chatEnabled" })
+    Ok(Effect::Hint { event, required_settings: "chatEnabled" })
 }

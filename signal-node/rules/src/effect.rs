@@ -1,6 +1,6 @@
 //! What the rules ask the dispatcher to do.
 
-use switchboard_core::domain::{Action, MediaSwitch, PeerId, RoomId};
+use switchboard_core::domain::{Action, ConditionalMediaChange, PeerId, RoomId};
 use switchboard_core::wire::client_event::{ChatHistory, Command, Create, Join};
 
 /// One thing to do.
@@ -25,7 +25,7 @@ pub enum Effect {
         /// The inside of the Socket.IO array.
         event: String,
         /// The setting that it rests on.
-        rests_on: &'static str,
+        required_settings: &'static str,
     },
     /// Answer with what was said.
     History(ChatHistory),
@@ -57,7 +57,7 @@ pub enum LoggedKind {
     /// Everybody else.
     Others,
     /// Everybody else, and the sender's media change.
-    Media(MediaSwitch),
+    Media(ConditionalMediaChange),
     /// Everybody else or one; it is a message, which may be kept. The sender learns its id and time.
     Chat {
         /// The one it is for.

@@ -3,7 +3,7 @@
 //! A rule says what going on rests on; the script compares that with the settings and the state as they are, since both may have
 //! changed a moment ago, by a moderator or by the sender's own event before this one. Going off is always allowed.
 
-use switchboard_core::domain::{Code, MediaChange, MediaSwitch, Refusal, Role};
+use switchboard_core::domain::{Code, ConditionalMediaChange, MediaChange, Refusal, Role};
 use switchboard_core::wire::server_event::{media_changed_template, screen_share_changed};
 
 use super::effect::{Effect, Logged, LoggedKind};
@@ -27,12 +27,12 @@ pub(super) fn share_screen(enabled: bool, id: Option<Box<str>>, session: &Sessio
 /// The settings are for those whom host and moderators look after: they themselves may.
 fn switch(change: MediaChange, place: &Place) -> LoggedKind {
     let role = place.role;
-    let (rests_on, unmuting_rests_on) = if role >= Role::Moderator {
+    let (required_settings, required_to_unmute) = if role >= Role::Moderator {
         ([""; 3], "")
     } else {
         (["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"], "allowParticipantUnmute")
     };
-    LoggedKind::Media(MediaSwitch { change, role, rests_on, unmuting_rests_on })
+    LoggedKind::Media(ConditionalMediaChange { change, role, required_settings, required_to_unmute })
 }
 
 /// What a client is told when a setting is off that its event rested on.

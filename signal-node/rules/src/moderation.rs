@@ -11,7 +11,7 @@ use super::session::SessionView;
 pub(super) fn command(command: Command, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let place = session.seated()?;
     let action = action(&command);
-    place.role.must_be_allowed(action)?;
+    place.role.authorize(action)?;
     if target(&command) == Some(&place.peer) {
         return Err(Refusal::new(Code::Forbidden, "You may not do this to yourself"));
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use switchboard_core::domain::{
-    CallId, CallSettings, CallType, Code, ConnectionState, MediaChange, MediaSwitch, PeerId, PublicUser, Refusal, Role,
-    RoomId, RoomMeta, Timestamp, UserId,
+    CallId, CallSettings, CallType, Code, ConditionalMediaChange, ConnectionState, MediaChange, PeerId, PublicUser,
+    Refusal, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
 use switchboard_core::wire::client_event::{self, Limits};
 
@@ -117,14 +117,14 @@ fn media_rest_on_the_settings_for_whom_the_moderators_look_after_and_on_nothing_
     let change = MediaChange { video_enabled: Some(true), audio_enabled: None, screen_share_enabled: Some(false) };
     let wish = json!({ "videoEnabled": true, "screenShareEnabled": false });
     for role in [Role::Guest, Role::Participant, Role::Moderator, Role::Host] {
-        let (rests_on, unmuting_rests_on) = match role {
+        let (required_settings, required_to_unmute) = match role {
             Role::Guest | Role::Participant => (
                 ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"],
                 "allowParticipantUnmute",
             ),
             Role::Moderator | Role::Host => (["", "", ""], ""),
         };
-        let expected = MediaSwitch { change, role, rests_on, unmuting_rests_on };
+        let expected = ConditionalMediaChange { change, role, required_settings, required_to_unmute };
         let (logged, event) = logged(ask(Some(&place(role)), "participant:update-media-state", &wish).unwrap());
         assert_eq!(logged.kind, LoggedKind::Media(expected));
         assert_eq!(event[0], "participant:media-state-changed");
@@ -167,7 +167,7 @@ fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
 fn typing_is_told_in_passing_and_history_asked_for() {
     let place = place(Role::Guest);
     let typing = ask(Some(&place), "chat:typing", &json!({ "isTyping": true })).unwrap();
-    let Effect::Hint { event, rests_on: "chatEnabled" } = typing else { panic!("{typing:?}") };
+    let Effect::Hint { event, required_settings: "chatEnabled" } = typing else { panic!("{typing:?}") };
     assert!(event.starts_with("\"chat:typing\",{") && event.contains("\"isTyping\":true"), "{event}");
     let history = ask(Some(&place), "chat:history", &json!({ "before": "m7" })).unwrap();
     let Effect::History(wanted) = history else { panic!("{history:?}") };

@@ -20,9 +20,14 @@ impl Dispatcher {
     }
 
     /// `chat:typing`
-    pub(super) async fn hint(&self, session: &Session, event: &str, rests_on: &str) -> Result<String, Refusal> {
+    pub(super) async fn hint(
+        &self,
+        session: &Session,
+        event: &str,
+        required_settings: &str,
+    ) -> Result<String, Refusal> {
         let entered = session.entered.as_ref().ok_or(Code::NotInRoom)?;
-        match self.rooms.hint(&entered.seat, event, rests_on).await.map_err(unavailable)? {
+        match self.rooms.hint(&entered.seat, event, required_settings).await.map_err(unavailable)? {
             Hinted::Done => Ok(String::new()),
             Hinted::Off(setting) => Err(media::off(&setting)),
             Hinted::Stale => Err(Code::NotInRoom.into()),

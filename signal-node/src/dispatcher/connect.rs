@@ -13,7 +13,7 @@ use switchboard_auth::Identity;
 use switchboard_core::client_address::network;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
-use switchboard_rooms::{Attach, Attached, LogId, Proof, Resumed, StoreError};
+use switchboard_rooms::{Attach, Attached, Proof, Resumed, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use tokio::time::Instant;
 use tracing::{Instrument as _, info_span};
@@ -64,7 +64,7 @@ impl Dispatcher {
         }
         let offset = auth.offset.as_deref().and_then(Offset::parse);
         let from = network(request.handshake.address);
-        let address = user.is_guest.then(|| self.credentials.addresses.address(request.handshake.address));
+        let address = user.is_guest.then(|| self.credentials.addresses.hash_address(request.handshake.address));
         let mut session = Session {
             user_json: user_json(&user),
             user,
@@ -131,7 +131,7 @@ impl Dispatcher {
             pid: pid.clone(),
             user: session.user.id.clone(),
             handle: link.handle,
-            offset: LogId { ms: offset.ms, seq: offset.seq },
+            offset: offset.id,
         };
         let deadline = Instant::now() + FENCED_FOR;
         let attached = loop {

@@ -23,7 +23,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_auth::password::Hasher;
+use switchboard_auth::password::PasswordHasher;
 use switchboard_auth::token::Tokens;
 use switchboard_auth::turn::IceConfig;
 use switchboard_core::ClusterKey;
@@ -98,7 +98,7 @@ pub struct Credentials {
     /// Guests' addresses, for bans.
     pub addresses: ClusterKey,
     /// Passcodes.
-    pub hasher: Hasher,
+    pub hasher: PasswordHasher,
     /// ICE servers with credentials per user.
     pub ice: IceConfig,
 }
@@ -162,7 +162,7 @@ impl Dispatcher {
             Effect::Join(join) => self.join(session, join).await,
             Effect::Leave => self.leave(session).await,
             Effect::EndCall(room) => self.end_call(session, &room).await,
-            Effect::Hint { event, rests_on } => self.hint(session, &event, rests_on).await,
+            Effect::Hint { event, required_settings } => self.hint(session, &event, required_settings).await,
             Effect::History(wanted) => self.history(session, wanted).await,
             Effect::Stats { of_the_call } => self.stats(session, of_the_call).await,
             Effect::Command(action, command) => self.command(session, action, command).await,

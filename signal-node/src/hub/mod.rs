@@ -205,7 +205,7 @@ impl Hub {
         if !link.is_behind(canary) {
             return None;
         }
-        Some(Offset { ms: canary.ms, seq: 0, room: link.room.clone() })
+        Some(Offset { id: LogId { ms: canary.ms, seq: 0 }, room: link.room.clone() })
     }
 
     /// The last canary that arrived.

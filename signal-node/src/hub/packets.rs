@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use switchboard_core::domain::{DisconnectReason, RoomId};
-use switchboard_core::wire::server_event::superseded_by;
+use switchboard_core::wire::server_event::coalescing_key;
 use switchboard_rooms::LogId;
 
 use switchboard_socketio;
@@ -27,10 +27,10 @@ pub fn packet(id: LogId, room: &RoomId, event: &str) -> Message {
     let mut text = String::with_capacity(event.len() + room.as_str().len() + 48);
     // Writing to a string cannot fail.
     let _infallible = write!(text, r#"42[{event},"{id}.{room}"]"#);
-    Message::packet(text).superseding(superseded_by(event))
+    Message::packet(text).superseding(coalescing_key(event))
 }
 
 /// The packet of an event that is in no log: it has no offset.
 pub(super) fn hint(event: &str) -> Message {
-    Message::packet(format!("42[{event}]")).superseding(superseded_by(event))
+    Message::packet(format!("42[{event}]")).superseding(coalescing_key(event))
 }

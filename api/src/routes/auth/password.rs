@@ -52,7 +52,7 @@ pub(crate) async fn change_password(
 ) -> ApiResult<impl IntoResponse> {
     let id = &caller.user.id;
     let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
-    if app.hasher.verify(user.password.clone(), form.current).await? == Verdict::Wrong {
+    if app.hasher.verify(user.password.clone(), form.current).await? == PasswordCheck::Wrong {
         audit::record(Event::PasswordChangeFailed, Some(id));
         return Err(Code::InvalidCredentials.into());
     }

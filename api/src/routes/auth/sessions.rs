@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_auth::random_id;
+use switchboard_auth::{RefreshIdentity, random_id};
 use switchboard_core::domain::{Code, Refusal, Timestamp};
 use switchboard_records::{Rotation, SessionRecord};
 

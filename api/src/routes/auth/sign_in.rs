@@ -8,7 +8,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_auth::{Verdict, random_id};
+use switchboard_auth::{PasswordCheck, random_id};
 use switchboard_core::domain::{Code, Timestamp};
 use switchboard_records::{NewSession, Records, UserRecord};
 use tokio::time::Instant;
@@ -114,16 +114,16 @@ pub(crate) async fn login(
     let failure_at = Instant::now() + FAILURE_DELAY;
     app.limits.attempt(Class::SignIn, &form.email).await?;
     let user = app.records.user_by_email(&form.email).await?;
-    let verdict = match &user {
+    let check = match &user {
         Some(user) => app.hasher.verify(user.password.clone(), form.password.clone()).await?,
-        None => app.hasher.verify_nobody(form.password.clone()).await.map(|()| Verdict::Wrong)?,
+        None => app.hasher.verify_dummy(form.password.clone()).await.map(|()| PasswordCheck::Wrong)?,
     };
-    let Some(user) = user.as_ref().filter(|_| verdict != Verdict::Wrong) else {
+    let Some(user) = user.as_ref().filter(|_| check != PasswordCheck::Wrong) else {
         audit::record(Event::SignInFailed, user.as_ref().map(|user| &user.id));
         tokio::time::sleep_until(failure_at).await;
         return Err(Code::InvalidCredentials.into());
     };
-    if verdict == Verdict::RightButRehash {
+    if check == PasswordCheck::CorrectButOutdated {
         rehash(&app, user, form.password).await;
     }
     let signed_in = open(&app, user, agent).await?;

@@ -32,23 +32,23 @@ fn code<T>(result: Result<T, Refusal>) -> Code {
 }
 
 #[test]
-fn an_access_token_tells_who_its_bearer_is() {
+fn an_access_token_identifies_its_bearer() {
     let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
     let identity = tokens().verify_access(&issued.token).unwrap();
-    assert_eq!((&identity.user, identity.kind), (&ann(), Kind::User));
+    assert_eq!((&identity.user, identity.kind), (&ann(), IdentityKind::User));
     assert_eq!((identity.email.as_deref(), identity.session.as_deref()), (Some("a@b.c"), Some("session")));
 }
 
 #[test]
-fn a_token_of_the_node_service_without_our_own_claims_is_good() {
+fn a_token_of_the_earlier_node_js_service_is_valid() {
     assert!(tokens().verify_access(&forged(Algorithm::HS256, ACCESS, json!({}))).is_ok());
 }
 
 #[test]
-fn a_forged_token_is_refused_whatever_is_forged_about_it() {
+fn a_token_with_any_forged_part_is_invalid() {
     let good = forged(Algorithm::HS256, ACCESS, json!({}));
     let unsigned = |header: &str| format!("{header}.{}.", good.split('.').nth(1).unwrap());
-    for (what, token) in [
+    for (defect, token) in [
         ("another key", forged(Algorithm::HS256, "another-secret-of-at-least-32-byte", json!({}))),
         ("another algorithm", forged(Algorithm::HS384, ACCESS, json!({}))),
         ("no algorithm", unsigned("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0")),
@@ -65,12 +65,12 @@ fn a_forged_token_is_refused_whatever_is_forged_about_it() {
         ("nothing", String::new()),
         ("noise", "a.b.c".into()),
     ] {
-        assert_eq!(code(tokens().verify_access(&token)), Code::TokenInvalid, "{what}");
+        assert_eq!(code(tokens().verify_access(&token)), Code::TokenInvalid, "{defect}");
     }
 }
 
 #[test]
-fn an_expired_token_is_told_so_and_still_resumes_a_seat() {
+fn an_expired_token_is_refused_but_still_resumes_a_seat() {
     let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
     let later = tokens().with_clock(|| NOW + 16 * 60);
     assert_eq!(code(later.verify_access(&issued.token)), Code::TokenExpired);
@@ -78,14 +78,14 @@ fn an_expired_token_is_told_so_and_still_resumes_a_seat() {
 }
 
 #[test]
-fn a_guest_is_bound_to_its_room() {
+fn a_guest_token_is_bound_to_its_room() {
     let guest = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), "Gil".into(), None);
     let identity = tokens().verify_access(&tokens().issue_guest(&guest, &room("r")).unwrap().token).unwrap();
-    assert_eq!((identity.kind, identity.room), (Kind::Guest, Some(room("r"))));
+    assert_eq!((identity.kind, identity.room), (IdentityKind::Guest, Some(room("r"))));
 }
 
 #[test]
-fn a_join_token_admits_its_bearer_to_its_room_for_a_while_and_is_nothing_else() {
+fn a_join_token_is_valid_only_for_its_user_its_room_its_lifetime_and_joining() {
     let (tokens, ann) = (tokens(), ann());
     let join = tokens.issue_join(&ann, &room("r"), Role::Host).unwrap().token;
     let bob = UserId::parse("bbbbbbbbbbbbbbbbbbbbbbbb").unwrap();
@@ -101,11 +101,11 @@ fn a_join_token_admits_its_bearer_to_its_room_for_a_while_and_is_nothing_else() 
 }
 
 #[test]
-fn access_and_refresh_tokens_do_not_stand_in_for_each_other() {
+fn access_and_refresh_tokens_are_not_interchangeable() {
     let (tokens, ann) = (tokens(), ann());
     let refresh = tokens.issue_refresh(&ann, "session", "id").unwrap();
-    let told = (ann.id.clone(), "session".to_owned(), "id".to_owned());
-    assert_eq!(tokens.verify_refresh(&refresh).unwrap(), told);
+    let expected = RefreshIdentity { user: ann.id.clone(), session: "session".to_owned(), token_id: "id".to_owned() };
+    assert_eq!(tokens.verify_refresh(&refresh).unwrap(), expected);
     assert_eq!(code(tokens.verify_access(&refresh)), Code::TokenInvalid);
     let access = tokens.issue_access(&ann, "a@b.c", "session").unwrap();
     assert_eq!(code(tokens.verify_refresh(&access.token)), Code::TokenInvalid);

@@ -1,73 +1,82 @@
-//! Who may enter a call, and as what. REST and sockets ask the same function.
+//! Decides whether a user may join a call, and with which role. The REST API and the signaling node
+//! call the same function.
 
 use super::call::CallType;
 use super::ids::UserId;
 use super::participant::Role;
 use super::refusal::{Code, Refusal};
 
-/// The rules of a call's door, taken from its record or its room's meta.
+/// Admission rules of a call, read from the call record or from the room's metadata.
 #[derive(Clone, Debug)]
-pub struct Entrance<'a> {
+pub struct AccessPolicy<'a> {
     /// Public, private or invited only.
     pub call_type: CallType,
-    /// The user who made the call.
+    /// User who created the call, or got the host role by transfer.
     pub host: &'a UserId,
-    /// Users who are invited by name.
+    /// Users on the call's invitation list.
     pub invited: &'a [UserId],
-    /// The call has a passcode.
+    /// Whether the call has a passcode.
     pub has_passcode: bool,
-    /// Who joins waits to be let in.
+    /// Whether users wait in the lobby until a host or moderator admits them.
     pub waiting_room: bool,
-    /// With the waiting room on, guests do not wait.
+    /// Whether guests bypass the lobby.
     pub auto_admit_guests: bool,
 }
 
-/// Who stands at the door.
+/// Facts about the user that [`admit`] decides on.
 #[derive(Clone, Copy, Debug)]
-pub struct Applicant<'a> {
-    /// Its identity.
+pub struct JoinRequest<'a> {
+    /// User or guest who wants to join.
     pub user: &'a UserId,
-    /// A given passcode was compared and is right; `None`: none was given.
+    /// Whether the supplied passcode is correct; `None` if no passcode was supplied.
     pub passcode: Option<bool>,
-    /// The role of a valid join token for this room and identity: the passcode was passed when it was issued.
+    /// Role in a valid join token for this room and user. The passcode was checked when the token
+    /// was issued.
     pub join_token: Option<Role>,
-    /// The role that it was given in the room as it is now: that of moderator, or of host while the host by right is away.
-    pub given: Option<Role>,
+    /// Role assigned to the user in the open room: by a role change, or because the user acts as
+    /// host while the host is away.
+    pub assigned_role: Option<Role>,
 }
 
-/// An answer of yes.
+/// Result of a successful admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// The role to be seated with.
+    /// Role that the participant gets.
     pub role: Role,
-    /// To the lobby first.
+    /// Whether the participant starts in the lobby.
     pub waits: bool,
 }
 
-/// Decides whether and how `who` may enter.
+/// Decides whether a user may join a call, and returns the role and whether they wait in the lobby.
+///
+/// The role is, in this order: host for the call's host; the role assigned in the open room;
+/// moderator from a join token; guest or participant.
 ///
 /// # Errors
-/// `UNAUTHORIZED` (a guest at a private call), `FORBIDDEN` (not invited), `INVALID_PASSCODE`.
-pub fn admit(door: &Entrance<'_>, who: Applicant<'_>) -> Result<Admission, Refusal> {
-    let is_host = who.user == door.host;
-    let is_guest = who.user.is_guest();
-    if is_guest && door.call_type != CallType::Public {
+/// - `UNAUTHORIZED`: a guest may join public calls only.
+/// - `FORBIDDEN`: the call is for invited users only, and the user is not invited.
+/// - `INVALID_PASSCODE`: the call has a passcode, and the request has neither a correct passcode
+///   nor a join token. The host needs no passcode.
+pub fn admit(policy: &AccessPolicy<'_>, request: JoinRequest<'_>) -> Result<Admission, Refusal> {
+    let is_host = request.user == policy.host;
+    let is_guest = request.user.is_guest();
+    if is_guest && policy.call_type != CallType::Public {
         return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call"));
     }
-    if door.call_type == CallType::InvitedOnly && !is_host && !door.invited.contains(who.user) {
+    if policy.call_type == CallType::InvitedOnly && !is_host && !policy.invited.contains(request.user) {
         return Err(Refusal::new(Code::Forbidden, "You are not invited to this call"));
     }
-    if door.has_passcode && !is_host && who.join_token.is_none() && who.passcode != Some(true) {
+    if policy.has_passcode && !is_host && request.join_token.is_none() && request.passcode != Some(true) {
         return Err(Code::InvalidPasscode.into());
     }
-    let role = match (who.given, who.join_token) {
+    let role = match (request.assigned_role, request.join_token) {
         _ if is_host => Role::Host,
         (Some(role), _) => role,
         (None, Some(Role::Moderator)) => Role::Moderator,
         _ if is_guest => Role::Guest,
         _ => Role::Participant,
     };
-    let waits = door.waiting_room && role < Role::Moderator && !(is_guest && door.auto_admit_guests);
+    let waits = policy.waiting_room && role < Role::Moderator && !(is_guest && policy.auto_admit_guests);
     Ok(Admission { role, waits })
 }
 
@@ -80,8 +89,8 @@ mod tests {
         UserId::parse(text).unwrap()
     }
 
-    fn door<'a>(host: &'a UserId, invited: &'a [UserId]) -> Entrance<'a> {
-        Entrance {
+    fn policy<'a>(host: &'a UserId, invited: &'a [UserId]) -> AccessPolicy<'a> {
+        AccessPolicy {
             call_type: CallType::Public,
             host,
             invited,
@@ -91,83 +100,86 @@ mod tests {
         }
     }
 
-    fn at(user: &UserId) -> Applicant<'_> {
-        Applicant { user, passcode: None, join_token: None, given: None }
+    fn by(user: &UserId) -> JoinRequest<'_> {
+        JoinRequest { user, passcode: None, join_token: None, assigned_role: None }
     }
 
     #[test]
-    fn the_host_enters_its_own_call_without_passcode_and_as_host() {
+    fn the_host_joins_without_passcode_or_lobby_and_with_the_host_role() {
         let host = id("aaaaaaaaaaaaaaaaaaaaaaaa");
-        let mut door = door(&host, &[]);
-        door.has_passcode = true;
-        door.waiting_room = true;
-        door.call_type = CallType::InvitedOnly;
-        assert_eq!(admit(&door, at(&host)).unwrap(), Admission { role: Role::Host, waits: false });
+        let mut policy = policy(&host, &[]);
+        policy.has_passcode = true;
+        policy.waiting_room = true;
+        policy.call_type = CallType::InvitedOnly;
+        assert_eq!(admit(&policy, by(&host)).unwrap(), Admission { role: Role::Host, waits: false });
     }
 
     #[test]
-    fn a_guest_enters_public_calls_only() {
+    fn a_guest_may_join_public_calls_only() {
         let (host, guest) = (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("guest-0123456789abcdef"));
-        let mut door = door(&host, &[]);
-        assert_eq!(admit(&door, at(&guest)).unwrap().role, Role::Guest);
-        door.call_type = CallType::Private;
-        assert_eq!(admit(&door, at(&guest)).unwrap_err().code, Code::Unauthorized);
+        let mut policy = policy(&host, &[]);
+        assert_eq!(admit(&policy, by(&guest)).unwrap().role, Role::Guest);
+        policy.call_type = CallType::Private;
+        assert_eq!(admit(&policy, by(&guest)).unwrap_err().code, Code::Unauthorized);
     }
 
     #[test]
-    fn an_invited_only_call_takes_the_invited() {
+    fn an_invited_only_call_admits_only_invited_users() {
         let (host, ann, bob) =
             (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"), id("cccccccccccccccccccccccc"));
         let invited = [ann.clone()];
-        let mut door = door(&host, &invited);
-        door.call_type = CallType::InvitedOnly;
-        assert_eq!(admit(&door, at(&ann)).unwrap().role, Role::Participant);
-        assert_eq!(admit(&door, at(&bob)).unwrap_err().code, Code::Forbidden);
+        let mut policy = policy(&host, &invited);
+        policy.call_type = CallType::InvitedOnly;
+        assert_eq!(admit(&policy, by(&ann)).unwrap().role, Role::Participant);
+        assert_eq!(admit(&policy, by(&bob)).unwrap_err().code, Code::Forbidden);
     }
 
     #[test]
-    fn a_passcode_is_asked_for_unless_a_join_token_vouches() {
+    fn a_passcode_is_required_unless_the_request_has_a_join_token() {
         let (host, ann) = (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"));
-        let mut door = door(&host, &[]);
-        door.has_passcode = true;
-        assert_eq!(admit(&door, at(&ann)).unwrap_err().code, Code::InvalidPasscode);
+        let mut policy = policy(&host, &[]);
+        policy.has_passcode = true;
+        assert_eq!(admit(&policy, by(&ann)).unwrap_err().code, Code::InvalidPasscode);
         assert_eq!(
-            admit(&door, Applicant { passcode: Some(false), ..at(&ann) }).unwrap_err().code,
+            admit(&policy, JoinRequest { passcode: Some(false), ..by(&ann) }).unwrap_err().code,
             Code::InvalidPasscode
         );
-        assert!(admit(&door, Applicant { passcode: Some(true), ..at(&ann) }).is_ok());
-        assert!(admit(&door, Applicant { join_token: Some(Role::Participant), ..at(&ann) }).is_ok());
+        assert!(admit(&policy, JoinRequest { passcode: Some(true), ..by(&ann) }).is_ok());
+        assert!(admit(&policy, JoinRequest { join_token: Some(Role::Participant), ..by(&ann) }).is_ok());
     }
 
     #[test]
-    fn what_somebody_was_made_in_the_room_it_is_again() {
+    fn a_role_assigned_in_the_room_takes_precedence_over_the_join_token() {
         let (host, ann, guest) =
             (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"), id("guest-0123456789abcdef"));
-        let mut door = door(&host, &[]);
-        door.waiting_room = true;
-        for given in [Role::Moderator, Role::Host] {
-            let admission = admit(&door, Applicant { given: Some(given), ..at(&ann) }).unwrap();
-            assert_eq!(admission, Admission { role: given, waits: false });
+        let mut policy = policy(&host, &[]);
+        policy.waiting_room = true;
+        for role in [Role::Moderator, Role::Host] {
+            let admission = admit(&policy, JoinRequest { assigned_role: Some(role), ..by(&ann) }).unwrap();
+            assert_eq!(admission, Admission { role, waits: false });
         }
-        let demoted = Applicant { given: Some(Role::Guest), join_token: Some(Role::Moderator), ..at(&ann) };
-        assert_eq!(admit(&door, demoted).unwrap(), Admission { role: Role::Guest, waits: true });
-        assert_eq!(admit(&door, Applicant { given: Some(Role::Guest), ..at(&host) }).unwrap().role, Role::Host);
-        door.call_type = CallType::Private;
+        let demoted = JoinRequest { assigned_role: Some(Role::Guest), join_token: Some(Role::Moderator), ..by(&ann) };
+        assert_eq!(admit(&policy, demoted).unwrap(), Admission { role: Role::Guest, waits: true });
+        assert_eq!(
+            admit(&policy, JoinRequest { assigned_role: Some(Role::Guest), ..by(&host) }).unwrap().role,
+            Role::Host
+        );
+        policy.call_type = CallType::Private;
         assert!(
-            admit(&door, Applicant { given: Some(Role::Moderator), ..at(&guest) }).is_err(),
-            "the door is the same"
+            admit(&policy, JoinRequest { assigned_role: Some(Role::Moderator), ..by(&guest) }).is_err(),
+            "an assigned role does not bypass the call type"
         );
     }
 
     #[test]
-    fn the_lobby_holds_users_and_lets_guests_through_only_when_told_so() {
+    fn users_wait_in_the_lobby_and_guests_bypass_it_only_if_the_call_allows() {
         let (host, ann, guest) =
             (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"), id("guest-0123456789abcdef"));
-        let mut door = door(&host, &[]);
-        door.waiting_room = true;
-        assert!(admit(&door, at(&ann)).unwrap().waits);
-        assert!(!admit(&door, at(&guest)).unwrap().waits);
-        door.auto_admit_guests = false;
-        assert!(admit(&door, at(&guest)).unwrap().waits);
+        let mut policy = policy(&host, &[]);
+        policy.waiting_room = true;
+        assert!(admit(&policy, by(&ann)).unwrap().waits);
+        assert!(!admit(&policy, by(&guest)).unwrap().waits);
+        policy.auto_admit_guests = false;
+        assert!(admit(&policy, by(&guest)).unwrap().waits);
     }
 }

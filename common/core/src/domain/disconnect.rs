@@ -1,27 +1,35 @@
-//! Why the signaling itself ends a socket, besides the transport's own reasons (heartbeats, limits, broken protocols).
+//! Reasons why the signaling layer closes a socket.
+//!
+//! The transport has further reasons of its own: heartbeat timeout, limits, protocol errors.
 
-/// The reasons. Each is a metric label, a WebSocket close code (RFC 6455, 7.4.2: 4000-4999 are an application's own), and says
-/// whether the client should come back.
+/// Reason why the signaling layer closes a socket.
+///
+/// Each reason has a name (metric label) and a WebSocket close code, and determines whether the
+/// client should reconnect. Codes 4000 to 4999 are private to the application (RFC 6455, section
+/// 7.4.2); 1012 and 1013 are in the IANA registry of WebSocket close codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DisconnectReason {
-    /// The seat is another socket's by now, or was swept: whoever still has this session resumes it.
+    /// Another socket has the seat, or the seat was removed. A client that still has this session
+    /// reconnects and resumes it.
     Fenced,
-    /// The node is going away: the client resumes on another.
+    /// The node shuts down. The client reconnects and resumes on another node.
     Draining,
-    /// Redis did not answer while the session was being resumed: the client keeps what it has and tries again.
+    /// Redis did not answer while the session was being resumed. The client keeps its state and
+    /// tries again.
     Unavailable,
-    /// The token or session was revoked: coming back with it is of no use.
+    /// The token or the sign-in session was revoked. A reconnect with it would be refused.
     Revoked,
-    /// Removed from the call by host or moderator.
+    /// The host or a moderator removed the participant from the call.
     Removed,
-    /// Another socket has taken the session over: two of them would take it from each other for ever.
+    /// Another socket took over the session. If the client reconnected, the two sockets would take
+    /// the session from each other forever.
     Replaced,
-    /// In no room for too long: a socket that nobody uses.
+    /// The client did not join a room within the join timeout.
     JoinTimeout,
 }
 
 impl DisconnectReason {
-    /// Stable name, for metrics, logs and close frames.
+    /// Returns the stable name for metrics, logs and close frames.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -35,14 +43,16 @@ impl DisconnectReason {
         }
     }
 
-    /// Whether the client should reconnect. When not, it is sent a Socket.IO DISCONNECT first, after which the stock client
-    /// stays away.
+    /// Returns whether the client should reconnect.
+    ///
+    /// If not, the server sends a Socket.IO DISCONNECT packet first, because the official client
+    /// does not reconnect after one.
     #[must_use]
     pub const fn should_reconnect(self) -> bool {
         !matches!(self, Self::Revoked | Self::Removed | Self::Replaced | Self::JoinTimeout)
     }
 
-    /// The WebSocket close code.
+    /// Returns the WebSocket close code.
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {

@@ -1,4 +1,7 @@
-//! Ids as types. Each parses once, at the edge; past `wire` no bare string names anything.
+//! Ids as types.
+//!
+//! An id is parsed once, where it enters the process. Code behind `wire` never uses a plain string
+//! as an id.
 
 use std::fmt;
 
@@ -7,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::{Code, Refusal};
 
-/// Defines an id: a string that can only be made by parsing, with the rule that makes it safe in a Redis key and a seat, and an
-/// example.
+/// Defines an id type: a string that only `parse` can create, with its maximum length in bytes, its
+/// alphabet and an example. The alphabets exclude the separators of Redis keys and seats.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $max:literal, $rule:expr, $example:literal) => {
         $(#[$doc])*
@@ -17,10 +20,11 @@ macro_rules! id {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// Parses it.
+            /// Parses the id.
             ///
             /// # Errors
-            /// `INVALID_INPUT` when it is empty, too long or has a character outside its alphabet.
+            /// `INVALID_INPUT` if the text is empty, too long, or has a character outside the
+            /// alphabet.
             pub fn parse(text: &str) -> Result<Self, Refusal> {
                 let rule: fn(char) -> bool = $rule;
                 if text.is_empty() || text.len() > $max || !text.chars().all(rule) {
@@ -29,7 +33,7 @@ macro_rules! id {
                 Ok(Self(text.into()))
             }
 
-            /// The text it was parsed from.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -82,28 +86,32 @@ const fn word(c: char) -> bool {
 }
 
 id!(
-    /// A room: 12 upper-case letters and digits when generated; a client's own may be 1..64 of letters, digits, `_`, `-`.
+    /// Room id: 1 to 64 ASCII letters, digits, `_` or `-`. Generated ids have 12 upper-case letters
+    /// and digits.
     RoomId, 64, word, "AB12CD34EF56"
 );
 id!(
-    /// A call's record: a MongoDB ObjectId in hexadecimal.
+    /// Id of a call record: a MongoDB ObjectId in hexadecimal.
     CallId, 24, |c| c.is_ascii_hexdigit(), "65a1b2c3d4e5f60718293a4b"
 );
 id!(
-    /// Who somebody is: a user's ObjectId in hexadecimal, or `guest-` and 16 hexadecimal digits.
+    /// Id of a user (an ObjectId in hexadecimal) or of a guest (`guest-` and 16 hexadecimal
+    /// digits).
     UserId, 40, word, "65a1b2c3d4e5f60718293a4c"
 );
 id!(
-    /// A participant of a room: the user's id, or `userId#2`, `#3` for further devices. What `from` and `to` carry.
+    /// Id of a participant in a room: the user's id for the first device, `userId#2`, `userId#3`
+    /// and so on for further devices. The fields `from` and `to` hold peer ids.
     PeerId, 48, |c| word(c) || c == '#', "65a1b2c3d4e5f60718293a4c#2"
 );
 id!(
-    /// A signal-node's process. Never reused: a restarted pod has a new one, so that an old beat cannot vouch for it.
+    /// Id of a signal-node process. A restarted process gets a new id, so that the heartbeat of the
+    /// old process cannot keep the seats of the new one alive.
     NodeId, 64, |c| word(c) || c == '.', "node-0-1a2b3c4d"
 );
 
 impl UserId {
-    /// Whether this is a guest, who has no record.
+    /// Returns whether this is the id of a guest, who has no record.
     #[must_use]
     pub fn is_guest(&self) -> bool {
         self.as_str().starts_with("guest-")
@@ -111,14 +119,15 @@ impl UserId {
 }
 
 impl PeerId {
-    /// The user behind the peer: what stands before `#`.
+    /// Returns the user id: the part before `#`.
     #[must_use]
     pub fn user(&self) -> &str {
         self.as_str().split('#').next().unwrap_or_default()
     }
 }
 
-/// A session on one node, unique for the life of that node's process: where an envelope for one peer is delivered.
+/// Handle of a session on one node, unique for the lifetime of the node's process. Envelopes for
+/// one participant are addressed to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SessionHandle(pub u64);
 
@@ -129,14 +138,15 @@ impl fmt::Display for SessionHandle {
 }
 
 impl SessionHandle {
-    /// Reads what `Display` wrote.
+    /// Parses the output of `Display` (hexadecimal); `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         u64::from_str_radix(text, 16).ok().map(Self)
     }
 }
 
-/// A seat's generation: raised by attach, detach and sweep; a script refuses a stale one.
+/// Generation of a seat: a counter that attach, detach and sweep increase. A script refuses a
+/// request with an old generation.
 pub type Generation = u64;
 
 #[cfg(test)]
@@ -145,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_refuses_what_would_break_a_key_or_a_seat() {
+    fn an_id_rejects_separators_of_keys_and_seats() {
         for bad in ["", "a b", "a:b", "{a}", "a\n", "é", &"x".repeat(65)] {
             assert!(RoomId::parse(bad).is_err(), "{bad:?}");
         }
@@ -155,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_handle_reads_back() {
+    fn a_session_handle_parses_back() {
         assert_eq!(SessionHandle::parse(&SessionHandle(u64::MAX).to_string()), Some(SessionHandle(u64::MAX)));
         assert_eq!(SessionHandle::parse("*"), None);
     }

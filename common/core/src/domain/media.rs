@@ -1,26 +1,26 @@
-//! Changes of a participant's media.
+//! Changes of a participant's media state.
 
 use serde::Deserialize;
 
 use super::participant::{MediaState, Role};
 
-/// What of a media state changes.
+/// Partial update of a [`MediaState`]. Fields that are `None` stay as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MediaChange {
-    /// The camera.
+    /// Camera on or off.
     #[serde(default)]
     pub video_enabled: Option<bool>,
-    /// The microphone.
+    /// Microphone on or off.
     #[serde(default)]
     pub audio_enabled: Option<bool>,
-    /// The screen.
+    /// Screen share on or off.
     #[serde(default)]
     pub screen_share_enabled: Option<bool>,
 }
 
 impl MediaChange {
-    /// The state after the change.
+    /// Returns `state` with this change applied.
     #[must_use]
     pub fn applied_to(self, state: MediaState) -> MediaState {
         MediaState {
@@ -31,15 +31,18 @@ impl MediaChange {
     }
 }
 
-/// A change of one's own media, and what it was decided on. Names of settings are as on the wire, separated by spaces.
+/// Media change that a participant requests for themselves, with the conditions that it depends on.
+///
+/// The node checks the conditions on its copy of the room; the room's Redis script checks them
+/// again on the current state. Setting names are those on the wire, separated by spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MediaSwitch {
-    /// The change.
+pub struct ConditionalMediaChange {
+    /// Requested change.
     pub change: MediaChange,
-    /// The role that the sender was taken for: with another, all of this is void.
+    /// Role of the sender in the node's copy. If the current role differs, the script refuses.
     pub role: Role,
-    /// The settings that video, audio and screen rest on when they go on.
-    pub rests_on: [&'static str; 3],
-    /// Those that going on again rests on besides, after a moderator has switched it off.
-    pub unmuting_rests_on: &'static str,
+    /// Settings that must be on to switch on video, audio and screen share, in this order.
+    pub required_settings: [&'static str; 3],
+    /// Additional settings that must be on to unmute after a moderator muted the participant.
+    pub required_to_unmute: &'static str,
 }

@@ -1,29 +1,44 @@
-//! The words of the trade, as plain values. Nothing here waits, reads a clock or talks to anything.
+//! Domain types and rules as plain values, without I/O, clock or async.
+//!
+//! | module | content |
+//! |---|---|
+//! | `admission` | who may join a call, and with which role |
+//! | `call` | status and type of a call |
+//! | `disconnect` | reasons why a node closes a socket, with their close codes |
+//! | `ids` | ids as types |
+//! | `media` | changes of a participant's media state |
+//! | `participant` | roles, connection states, media states, users, participants |
+//! | `permissions` | which role may do which action |
+//! | `rate` | rate limits |
+//! | `refusal` | refusals and their stable codes |
+//! | `room_meta` | metadata of the call that a room keeps |
+//! | `settings` | settings of a call |
+//! | `time` | timestamps |
 
 pub mod admission;
 pub mod call;
 pub mod call_edit;
 pub mod call_fields;
 pub mod disconnect;
-pub mod grant;
 pub mod ids;
 pub mod media;
 pub mod participant;
+pub mod permissions;
 pub mod rate;
 pub mod refusal;
 pub mod room_meta;
 pub mod settings;
 pub mod time;
 
-pub use admission::{Admission, Applicant, Entrance};
+pub use admission::{AccessPolicy, Admission, JoinRequest};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
-pub use grant::Action;
 pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
-pub use media::{MediaChange, MediaSwitch};
+pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
-pub use rate::{Rate, Spent};
+pub use permissions::Action;
+pub use rate::{Rate, RateOutcome};
 pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
 pub use settings::{CallSettings, SettingInfo, SettingsChange};

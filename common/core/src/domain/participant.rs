@@ -1,29 +1,29 @@
-//! Participants: who they are, their role, media and connection.
+//! Participants: user, role, media state and connection state.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{PeerId, UserId};
 
-/// What a participant is in the call; what it may do is `grant`'s table.
+/// Role of a participant in a call. `permissions` has the actions of each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Came without an account.
+    /// Has no account.
     Guest,
-    /// A signed-in user.
+    /// Is a signed-in user without further permissions.
     Participant,
-    /// Helps the host.
+    /// May moderate: admit, mute, remove, lock.
     Moderator,
-    /// Runs the call.
+    /// May do every action.
     Host,
 }
 
 impl Role {
-    /// All of them, the lowest first.
+    /// All roles, lowest first.
     pub const ALL: [Self; 4] = [Self::Guest, Self::Participant, Self::Moderator, Self::Host];
 
-    /// As on the wire and in a seat.
+    /// Returns the text on the wire and in a seat.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,27 +34,27 @@ impl Role {
         }
     }
 
-    /// Reads what `as_str` wrote.
+    /// Parses the output of `as_str`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 
-/// The signaling connection of a participant, as its peers see it.
+/// State of a participant's signaling connection, as other participants see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionState {
-    /// Has a socket.
+    /// The participant has a socket.
     Connected,
-    /// Lost its socket; its seat is kept for the grace.
+    /// The socket is lost; the seat is kept for the grace period.
     Reconnecting,
-    /// In the lobby.
+    /// The participant waits in the lobby.
     Waiting,
 }
 
 impl ConnectionState {
-    /// As on the wire and in a seat.
+    /// Returns the text on the wire and in a seat.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -64,14 +64,14 @@ impl ConnectionState {
         }
     }
 
-    /// Reads what `as_str` wrote.
+    /// Parses the output of `as_str`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Connected, Self::Reconnecting, Self::Waiting].into_iter().find(|state| state.as_str() == text)
     }
 }
 
-/// Which of a participant's media are on.
+/// Media of a participant that are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MediaState {
@@ -83,21 +83,21 @@ pub struct MediaState {
     pub screen_share_enabled: bool,
 }
 
-/// One of a participant's media.
+/// Kind of media of a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MediaKind {
-    /// The camera.
+    /// Camera.
     Video,
-    /// The microphone.
+    /// Microphone.
     Audio,
-    /// The shared screen.
+    /// Shared screen.
     #[serde(alias = "screen")]
     ScreenShare,
 }
 
 impl MediaKind {
-    /// The field of [`MediaState`] on the wire.
+    /// Returns the name of the [`MediaState`] field on the wire.
     #[must_use]
     pub const fn field(self) -> &'static str {
         match self {
@@ -109,61 +109,63 @@ impl MediaKind {
 }
 
 impl Default for MediaState {
-    /// What a client that has said nothing yet is shown as: camera and microphone on, no screen.
+    /// Media state of a client that has not reported one: camera and microphone on, no screen
+    /// share.
     fn default() -> Self {
         Self { video_enabled: true, audio_enabled: true, screen_share_enabled: false }
     }
 }
 
-/// What others may know of a user.
+/// Public profile of a user or guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicUser {
-    /// The id, under the name that clients of the Node service read.
+    /// Same as `id`, under the name that clients of the earlier Node.js service read.
     #[serde(rename = "_id")]
     pub object_id: UserId,
-    /// The id.
+    /// Id of the user or guest.
     pub id: UserId,
-    /// The name to show.
+    /// Display name.
     pub name: String,
-    /// A picture's address.
+    /// URL of the profile picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avatar: Option<String>,
-    /// Came without an account.
+    /// Whether this is a guest, who has no account.
     #[serde(default)]
     pub is_guest: bool,
 }
 
 impl PublicUser {
-    /// A user or guest by its id and name.
+    /// Creates a profile. `is_guest` follows from the id.
     #[must_use]
     pub fn new(id: UserId, name: String, avatar: Option<String>) -> Self {
         Self { object_id: id.clone(), is_guest: id.is_guest(), id, name, avatar }
     }
 }
 
-/// A participant as clients receive it, in `room:joined`, `room:user-joined` and the like. Over eight fields: it is the wire's object,
-/// field by field.
+/// Participant object that clients receive, for example in `room:joined` and `room:user-joined`.
+///
+/// Over eight fields, because it mirrors the wire object field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Participant {
-    /// Its address within the room.
+    /// Address of the participant within the room.
     pub peer_id: PeerId,
-    /// Who it is.
+    /// Id of the user or guest.
     pub user_id: UserId,
-    /// What others may know of it.
+    /// Public profile of the user or guest.
     pub user: PublicUser,
-    /// Its role.
+    /// Role in the call.
     pub role: Role,
-    /// Its media.
+    /// Media that are on.
     pub media_state: MediaState,
-    /// Whether it has a socket now; `connectionState` says more.
+    /// Whether the participant has a socket now; `connectionState` has more detail.
     pub is_connected: bool,
     /// Connected, reconnecting or waiting.
     pub connection_state: ConnectionState,
-    /// RFC 3339, UTC, milliseconds.
+    /// Time of the join: RFC 3339, UTC, with milliseconds.
     pub joined_at: String,
-    /// The node that serves it, for people who watch the cluster work.
+    /// Signaling node that serves the participant; for diagnosis only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
 }

@@ -1,19 +1,23 @@
-//! How often something may be done.
+//! Rate limits.
 
 use std::fmt;
 use std::time::Duration;
 
-/// So many requests in so much time; all of them may come at once.
+/// Rate limit: `requests` per `period`, as a token bucket. The bucket holds `requests` tokens, so a
+/// burst of that size is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests; at least one.
+    /// Requests per period: 1 to 1,000,000.
     pub requests: u32,
-    /// The time in which they are earned again.
+    /// Time in which an empty bucket refills completely: 1 s to 86,400 s (one day).
     pub period: Duration,
 }
 
 impl Rate {
-    /// Reads `60/30`: requests and seconds. `Some(None)` for `0`: no limit.
+    /// Parses `requests/seconds`, for example `60/30`.
+    ///
+    /// Returns `Some(None)` for `0` (no limit), and `None` if the text is malformed or out of
+    /// bounds.
     #[must_use]
     pub fn parse(text: &str) -> Option<Option<Self>> {
         if text == "0" {
@@ -25,7 +29,7 @@ impl Rate {
         sound.then(|| Some(Self { requests, period: Duration::from_secs(seconds) }))
     }
 
-    /// The time in which one request is earned again.
+    /// Returns the time in which the bucket gains one token; at least 1 µs.
     #[must_use]
     pub fn interval(&self) -> Duration {
         (self.period / self.requests.max(1)).max(Duration::from_micros(1))
@@ -38,15 +42,15 @@ impl fmt::Display for Rate {
     }
 }
 
-/// What a request found.
+/// Result of counting one request against a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// How many more may follow at once; none when this one had to wait already.
-    pub left: u32,
-    /// How long this one has to wait; none: it may go.
-    pub wait: Option<Duration>,
-    /// When all are there again.
-    pub reset: Duration,
+pub struct RateOutcome {
+    /// Requests that may follow at once; 0 if this request is over the limit.
+    pub remaining: u32,
+    /// Time until this request is allowed; `None`: it is allowed now.
+    pub retry_after: Option<Duration>,
+    /// Time until the bucket is full again.
+    pub reset_after: Duration,
 }
 
 #[cfg(test)]
@@ -54,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_requests_and_seconds_or_nothing() {
+    fn a_rate_is_requests_per_seconds_or_zero_for_no_limit() {
         let rate = |requests, seconds| Some(Some(Rate { requests, period: Duration::from_secs(seconds) }));
         assert_eq!(
             (Rate::parse("60/30"), Rate::parse("1 / 1"), Rate::parse("0")),

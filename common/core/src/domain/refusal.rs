@@ -1,28 +1,31 @@
-//! Refusals: what a client is told when the answer is no. The codes are part of the contract and never change.
+//! Refusals: expected errors that a client receives, with stable codes.
+//!
+//! The codes are part of the public contract (`docs/PROTOCOL.md`, "Codes") and never change. The
+//! messages are for people and may change.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 
-/// Defines the codes with their text on the wire and the sentence a client shows when nobody wrote a better one.
+/// Defines each code with its text on the wire and its default message.
 macro_rules! codes {
     ($($name:ident $text:literal $sentence:literal;)*) => {
-        /// A refusal's stable code (`docs/PROTOCOL.md`, "Codes").
+        /// Stable code of a refusal (`docs/PROTOCOL.md`, "Codes").
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code { $(#[doc = $sentence] $name,)* }
 
         impl Code {
-            /// Every code, for documents and tests.
+            /// All codes, for documents and tests.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The code as it is on the wire.
+            /// Returns the code's text on the wire.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The sentence that goes with it by default.
+            /// Returns the default message.
             #[must_use]
             pub const fn sentence(self) -> &'static str {
                 match self { $(Self::$name => $sentence,)* }
@@ -32,38 +35,38 @@ macro_rules! codes {
 }
 
 codes! {
-    InvalidCredentials "INVALID_CREDENTIALS" "The e-mail or the password is wrong";
+    InvalidCredentials "INVALID_CREDENTIALS" "The e-mail address or the password is wrong";
     TokenExpired "TOKEN_EXPIRED" "The token has expired";
-    TokenInvalid "TOKEN_INVALID" "The token is not valid";
+    TokenInvalid "TOKEN_INVALID" "The token is invalid";
     Unauthorized "UNAUTHORIZED" "Sign in first";
-    Forbidden "FORBIDDEN" "You may not do this";
-    UserNotFound "USER_NOT_FOUND" "There is no such user";
-    UserExists "USER_EXISTS" "An account with this e-mail exists already";
-    SessionNotFound "SESSION_NOT_FOUND" "There is no such session";
-    CallNotFound "CALL_NOT_FOUND" "There is no such call";
+    Forbidden "FORBIDDEN" "You are not allowed to do this";
+    UserNotFound "USER_NOT_FOUND" "User not found";
+    UserExists "USER_EXISTS" "An account with this e-mail address already exists";
+    SessionNotFound "SESSION_NOT_FOUND" "Session not found";
+    CallNotFound "CALL_NOT_FOUND" "Call not found";
     CallEnded "CALL_ENDED" "The call has ended";
     CallFull "CALL_FULL" "The call is full";
     InvalidPasscode "INVALID_PASSCODE" "The passcode is wrong";
     HostRequired "HOST_REQUIRED" "Only the host may do this";
-    RoomNotFound "ROOM_NOT_FOUND" "There is no such room";
+    RoomNotFound "ROOM_NOT_FOUND" "Room not found";
     RoomFull "ROOM_FULL" "The room is full";
     RoomLocked "ROOM_LOCKED" "The room is locked";
-    RoomExists "ROOM_EXISTS" "A room with this id exists already";
+    RoomExists "ROOM_EXISTS" "A room with this id already exists";
     Banned "BANNED" "You were removed from this call";
-    AlreadyInRoom "ALREADY_IN_ROOM" "You are in this room already";
+    AlreadyInRoom "ALREADY_IN_ROOM" "You are already in this room";
     NotInRoom "NOT_IN_ROOM" "Join a room first";
-    PeerNotFound "PEER_NOT_FOUND" "There is no such participant in the room";
-    ValidationError "VALIDATION_ERROR" "Some fields are not valid";
-    InvalidInput "INVALID_INPUT" "The input is not valid";
+    PeerNotFound "PEER_NOT_FOUND" "Participant not found in this room";
+    ValidationError "VALIDATION_ERROR" "Some fields are invalid";
+    InvalidInput "INVALID_INPUT" "The input is invalid";
     PayloadTooLarge "PAYLOAD_TOO_LARGE" "The message is too large";
-    UnknownEvent "UNKNOWN_EVENT" "There is no such event";
-    BinaryNotSupported "BINARY_NOT_SUPPORTED" "This event takes no binary data";
+    UnknownEvent "UNKNOWN_EVENT" "Unknown event";
+    BinaryNotSupported "BINARY_NOT_SUPPORTED" "This event does not accept binary data";
     RateLimitExceeded "RATE_LIMIT_EXCEEDED" "Too many requests; try again later";
-    RouteNotFound "ROUTE_NOT_FOUND" "There is no such route";
+    RouteNotFound "ROUTE_NOT_FOUND" "Route not found";
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" "Send JSON, with Content-Type: application/json";
-    InternalError "INTERNAL_ERROR" "Something went wrong on our side";
-    ServiceUnavailable "SERVICE_UNAVAILABLE" "The service is not available right now; try again soon";
-    DatabaseError "DATABASE_ERROR" "The records are not available right now";
+    InternalError "INTERNAL_ERROR" "An internal error occurred";
+    ServiceUnavailable "SERVICE_UNAVAILABLE" "The service is temporarily unavailable; try again";
+    DatabaseError "DATABASE_ERROR" "The database is temporarily unavailable";
 }
 
 impl fmt::Display for Code {
@@ -78,34 +81,36 @@ impl Serialize for Code {
     }
 }
 
-/// What is wrong with one field of a request.
+/// Validation error of one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// The field, as on the wire; a nested one with dots.
+    /// Field name on the wire; names of nested fields are joined with dots.
     pub field: Cow<'static, str>,
-    /// A sentence about it.
+    /// What is wrong, for a person.
     pub message: Cow<'static, str>,
 }
 
-/// A no, as a value: its code, a sentence, and what is wrong with which field.
+/// Expected error that is sent to a client: a code, a message, and optionally the invalid fields.
+///
+/// A refusal is a value, not a failure: it is not logged as an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Refusal {
-    /// The stable code.
+    /// Stable code.
     pub code: Code,
-    /// A sentence for a person. Never holds a secret or another person's data.
+    /// Message for a person. Must not contain secrets or data about other users.
     pub message: Cow<'static, str>,
-    /// The fields at fault, when there are such.
+    /// Invalid fields; empty if the refusal is not about fields.
     pub errors: Vec<FieldError>,
 }
 
 impl Refusal {
-    /// A refusal with a sentence of its own.
+    /// Creates a refusal with its own message instead of the default message.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), errors: Vec::new() }
     }
 
-    /// A refusal for one field.
+    /// Creates a refusal for one invalid field.
     pub fn field(code: Code, field: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
         let errors = vec![FieldError { field: field.into(), message: message.clone() }];

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallId, CallSettings, CallType, Entrance, UserId};
+use super::{AccessPolicy, CallId, CallSettings, CallType, UserId};
 
 /// The part of a call that its room knows: field `m` of the room's hash, as JSON. The script `open`
 /// writes it when its version is newer than field `mv`. Over eight fields: one read returns
@@ -41,8 +41,8 @@ pub struct RoomMeta {
 impl RoomMeta {
     /// Returns the rules of admission.
     #[must_use]
-    pub fn entrance(&self) -> Entrance<'_> {
-        Entrance {
+    pub fn access_policy(&self) -> AccessPolicy<'_> {
+        AccessPolicy {
             call_type: self.call_type,
             host: &self.host,
             invited: &self.invited,

@@ -1,4 +1,4 @@
-//! A moment, and its one text form on the wire.
+//! Timestamps and their text form on the wire.
 
 use std::fmt;
 
@@ -7,19 +7,21 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment in milliseconds since the Unix epoch. Shown and serialised as RFC 3339, UTC, with milliseconds.
+/// Timestamp in milliseconds since the Unix epoch. `Display` and serde write RFC 3339, UTC, with
+/// milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Reads RFC 3339 with any offset and any fraction; finer than milliseconds is cut off.
+    /// Parses RFC 3339 with any UTC offset and any fraction of a second. Digits finer than
+    /// milliseconds are truncated. Returns `None` if the text is not RFC 3339.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
         i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self)
     }
 
-    /// The first moment of its month, UTC.
+    /// Returns the start of the timestamp's month, UTC.
     #[must_use]
     pub fn month_start(self) -> Self {
         let at = OffsetDateTime::from_unix_timestamp(self.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -27,7 +29,7 @@ impl Timestamp {
         Self((at.unix_timestamp().div_euclid(86_400) - days) * 86_400_000)
     }
 
-    /// Whole seconds since the Unix epoch.
+    /// Returns whole seconds since the Unix epoch, rounded down.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
@@ -36,7 +38,8 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A time outside years -9999 to 9999 has no RFC 3339 form; the epoch stands for what foreign data made of it.
+        // A time outside the years -9999 to 9999 has no RFC 3339 form. Such a value can only come
+        // from damaged data; it is written as the epoch.
         let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let (date, clock) = (at.date(), at.time());
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_month_begins_at_midnight_of_its_first_day() {
+    fn a_month_starts_at_midnight_of_its_first_day() {
         for (at, start) in [
             ("2026-01-31T23:59:59.999Z", "2026-01-01T00:00:00.000Z"),
             ("2024-02-29T12:00:00Z", "2024-02-01T00:00:00.000Z"),
@@ -91,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_shown_in_utc_with_milliseconds_and_reads_back() {
+    fn a_timestamp_is_written_in_utc_with_milliseconds_and_parses_back() {
         let at = Timestamp(1_767_225_600_007);
         assert_eq!(at.to_string(), "2026-01-01T00:00:00.007Z");
         assert_eq!(Timestamp::parse("2026-01-01T02:00:00.0079+02:00").unwrap(), at);

@@ -1,4 +1,11 @@
-//! Events that clients send, parsed once into types. What only passes through (SDP, candidates) stays the client's own text.
+//! Parses events that clients send.
+//!
+//! An event is parsed once, where it enters the process. Values that the server only forwards (SDP,
+//! ICE candidates) keep the client's own JSON text.
+//!
+//! | module | content |
+//! |---|---|
+//! | `command` | moderation commands of host and moderators |
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,14 +16,14 @@ mod command;
 
 pub use command::{Command, RoomChange};
 
-/// The sizes that `parse` holds events to, in bytes of JSON text. 0 is off.
+/// Size limits of client events. A larger value is refused. 0 means no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// An offer or answer.
+    /// Offer, answer or data-channel message, in bytes of JSON text. Default: 32 KiB.
     pub sdp: usize,
-    /// A candidate.
+    /// ICE candidate or connection state, in bytes of JSON text. Default: 4 KiB.
     pub candidate: usize,
-    /// A chat message, in characters.
+    /// Chat message, in characters. Default: 4000.
     pub chat: usize,
 }
 
@@ -26,36 +33,36 @@ impl Default for Limits {
     }
 }
 
-/// An event of a client's, checked in form; whether it may is for the rules.
+/// Valid event of a client. The rules decide whether the client may send it.
 #[derive(Debug)]
 pub enum ClientEvent<'a> {
     /// `room:create`
     Create(Create),
     /// `room:join`
     Join(Join),
-    /// `room:leave`; the room, when the client names one.
+    /// `room:leave`, with the room id if the client sent one.
     Leave(Option<RoomId>),
-    /// `room:end-call`; the room, when the client names one.
+    /// `room:end-call`, with the room id if the client sent one.
     EndCall(Option<RoomId>),
-    /// One of the `webrtc:` events that pass from peer to peer.
+    /// WebRTC signaling event that the server forwards to another participant.
     Signal(Signal<'a>),
     /// `webrtc:get-ice-servers`
     GetIceServers,
     /// `participant:update-media-state`
     UpdateMedia {
-        /// The state; what the client left out stays as it is.
+        /// Media to switch on or off. Omitted media stay as they are.
         media: MediaChange,
-        /// The client's own id.
+        /// Event id that the client chose, for deduplication.
         id: Option<Box<str>>,
     },
     /// `webrtc:screen-share`, `participant:screen-share-changed`
     ScreenShare {
-        /// Shared from now on, or not.
+        /// Whether the screen is shared from now on.
         enabled: bool,
-        /// The client's own id.
+        /// Event id that the client chose, for deduplication.
         id: Option<Box<str>>,
     },
-    /// What host and moderators do to others, to the lobby or to the call.
+    /// Moderation command: changes another participant, the lobby or the call.
     Command(Command),
     /// `chat:message`
     Chat(Chat),
@@ -65,7 +72,7 @@ pub enum ClientEvent<'a> {
     GetStats,
     /// `chat:typing`
     Typing {
-        /// Typing from now on, or not.
+        /// Whether the participant is typing from now on.
         is_typing: bool,
     },
 }
@@ -74,13 +81,13 @@ pub enum ClientEvent<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Create {
-    /// The room's id, when the client chooses it.
+    /// Room id, if the client chooses it.
     #[serde(default)]
     pub id: Option<RoomId>,
-    /// The call's title.
+    /// Title of the call.
     #[serde(alias = "title", default)]
     pub name: Option<String>,
-    /// Signed-in users only.
+    /// Whether only signed-in users may join.
     #[serde(default)]
     pub is_private: bool,
     /// Number of participants, within `call_fields::PARTICIPANTS`.
@@ -92,33 +99,34 @@ pub struct Create {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Join {
-    /// The room.
+    /// Room to join.
     pub room_id: RoomId,
-    /// Its passcode, when it has one.
+    /// Passcode, if the room has one.
     #[serde(default)]
     pub passcode: Option<String>,
-    /// The name of somebody who has no token.
+    /// Display name of a guest.
     #[serde(default)]
     pub guest_name: Option<String>,
-    /// A join token of the REST API.
+    /// Join token from the REST API.
     #[serde(default)]
     pub token: Option<String>,
 }
 
-/// An event from peer to peer.
+/// WebRTC signaling event from one participant to another.
 #[derive(Debug)]
 pub struct Signal<'a> {
-    /// Which one.
+    /// Kind of the event.
     pub kind: SignalKind,
-    /// The receiver; a bare user id is that user's first device. `None`: everybody else (data-channel only).
+    /// Receiver. A plain user id means the first device of that user. `None`: all other
+    /// participants (`webrtc:data-channel` only).
     pub to: Option<PeerId>,
-    /// What the event carries besides, as `"name":value` pairs of the client's own text.
+    /// Forwarded fields: name, and value as the client's own JSON text.
     pub body: Vec<(&'static str, &'a RawValue)>,
-    /// The client's own id.
+    /// Event id that the client chose, for deduplication.
     pub id: Option<Box<str>>,
 }
 
-/// The events from peer to peer.
+/// Kind of a [`Signal`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalKind {
     /// `webrtc:offer`
@@ -136,7 +144,7 @@ pub enum SignalKind {
 }
 
 impl SignalKind {
-    /// The event's name.
+    /// Returns the event's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -153,11 +161,12 @@ impl SignalKind {
 /// `chat:message`
 #[derive(Debug)]
 pub struct Chat {
-    /// The text: 1..4000 characters, no control characters but line feed and tab.
+    /// Message text: not blank, at most [`Limits::chat`] characters, no control characters except
+    /// line feed and tab.
     pub message: String,
-    /// The one it is for, or everybody.
+    /// Receiver of a private message; `None`: all participants.
     pub to: Option<PeerId>,
-    /// The client's own id.
+    /// Event id that the client chose, for deduplication.
     pub id: Option<Box<str>>,
 }
 
@@ -165,24 +174,25 @@ pub struct Chat {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatHistory {
-    /// The id of a message: those before it are asked for, else the last ones.
+    /// Message id: the page ends before this message. `None`: the latest messages.
     #[serde(default)]
     pub before: Option<Box<str>>,
-    /// How many: 1 to 100.
-    #[serde(default = "page")]
+    /// Maximum number of messages, 1 to 100. Default: 50.
+    #[serde(default = "default_page_size")]
     pub limit: usize,
 }
 
-/// Messages of a page when the client names no number.
-const fn page() -> usize {
+/// Default number of messages on a page of the chat history.
+const fn default_page_size() -> usize {
     50
 }
 
-/// Parses an event by its name and its first argument's JSON text (`None`: it came without).
+/// Parses the event `name`. `argument` is the JSON text of its first argument, if it has one.
 ///
 /// # Errors
-/// `UNKNOWN_EVENT`, `VALIDATION_ERROR` (a field is missing or of the wrong type), `INVALID_INPUT` (an id of the wrong form),
-/// `PAYLOAD_TOO_LARGE`.
+/// - `UNKNOWN_EVENT`: there is no event with this name.
+/// - `VALIDATION_ERROR`: a field is missing, has the wrong type or is out of bounds.
+/// - `PAYLOAD_TOO_LARGE`: a field is larger than `limits` allows.
 pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) -> Result<ClientEvent<'a>, Refusal> {
     let text = argument.map_or("{}", RawValue::get);
     match name {
@@ -199,11 +209,11 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
         "webrtc:get-ice-servers" => Ok(ClientEvent::GetIceServers),
         "webrtc:get-stats" => Ok(ClientEvent::GetStats),
         "participant:update-media-state" => {
-            let id = fields::<OwnId>(text)?.checked()?;
+            let id = fields::<EventId>(text)?.checked()?;
             Ok(ClientEvent::UpdateMedia { media: fields(text)?, id })
         }
         "webrtc:screen-share" | "participant:screen-share-changed" => {
-            let id = fields::<OwnId>(text)?.checked()?;
+            let id = fields::<EventId>(text)?.checked()?;
             fields::<Enabled>(text).map(|share| ClientEvent::ScreenShare { enabled: share.enabled, id })
         }
         "chat:message" => chat(text, limits.chat).map(ClientEvent::Chat),
@@ -213,14 +223,14 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
     }
 }
 
-/// The client's own id of an event, which any may carry.
+/// Event id that a client may add to an event, for deduplication.
 #[derive(Deserialize)]
-struct OwnId {
+struct EventId {
     #[serde(default)]
     id: Option<Box<str>>,
 }
 
-impl OwnId {
+impl EventId {
     fn checked(self) -> Result<Option<Box<str>>, Refusal> {
         match self.id {
             Some(id) if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_graphic()) => {
@@ -242,22 +252,24 @@ struct TypingFields {
     is_typing: bool,
 }
 
-/// Reads an object's fields. Unknown ones are ignored.
+/// Parses a JSON object. Unknown fields are ignored.
 fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
-    // serde would read a struct from an array too; the contract knows objects only.
+    // serde would accept an array for a struct, but the protocol allows objects only.
     if !text.trim_start().starts_with('{') {
-        return Err(Refusal::new(Code::ValidationError, "The event's argument must be an object"));
+        return Err(Refusal::new(Code::ValidationError, "The argument of the event must be an object"));
     }
     serde_json::from_str(text)
         .map_err(|error| Refusal::new(Code::ValidationError, without_position(&error.to_string())))
 }
 
-/// serde's sentence without "at line 1 column 7", which means nothing to who sent an object.
+/// Removes "at line 1 column 7" from serde's message, because the client sent an object, not a
+/// file.
 fn without_position(sentence: &str) -> String {
     sentence.split(" at line ").next().unwrap_or(sentence).to_owned()
 }
 
-/// `{roomId}`, the id as a string, or nothing.
+/// Parses the argument of `room:leave` and `room:end-call`: `{roomId}`, the id as a string, or
+/// null.
 fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -276,7 +288,7 @@ fn invalid_room() -> Refusal {
     Refusal::field(Code::ValidationError, "roomId", "must be 1 to 64 letters, digits, _ or -")
 }
 
-/// A peer-to-peer event: `to`, and the named values as the client wrote them.
+/// Parses a WebRTC signaling event: `to`, and the fields `names` as the client's own JSON text.
 fn signal<'a>(
     kind: SignalKind,
     names: &[&'static str],
@@ -318,21 +330,22 @@ fn signal<'a>(
         };
         let value = value.ok_or_else(|| Refusal::field(Code::ValidationError, name, "is missing"))?;
         if limit > 0 && value.get().len() > limit {
-            return Err(Refusal::field(Code::PayloadTooLarge, name, format!("is over {limit} bytes")));
+            return Err(Refusal::field(Code::PayloadTooLarge, name, format!("must be at most {limit} bytes")));
         }
         check_form(name, value.get())?;
         body.push((name, value));
     }
-    Ok(ClientEvent::Signal(Signal { kind, to: fields.to, body, id: OwnId { id: fields.id }.checked()? }))
+    Ok(ClientEvent::Signal(Signal { kind, to: fields.to, body, id: EventId { id: fields.id }.checked()? }))
 }
 
-/// `null` is a value that passes through too: the end of candidates. serde would take it for a missing field.
+/// Deserialises a field so that `null` counts as present. By default, serde treats `null` as a missing
+/// field, but `"candidate": null` means end of candidates.
 fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(field).map(Some)
 }
 
-/// The outer form of what passes through: a description is an object with `type` and `sdp`, a candidate an object or null
-/// (the end of candidates), a state a short string.
+/// Checks the outer form of a forwarded value: a session description is an object with a string
+/// `sdp`, a candidate is an object or null (end of candidates), a state is a short string.
 fn check_form(name: &'static str, text: &str) -> Result<(), Refusal> {
     #[derive(Deserialize)]
     struct Description<'a> {
@@ -369,9 +382,9 @@ fn chat(text: &str, limit: usize) -> Result<Chat, Refusal> {
         return Err(Refusal::field(Code::ValidationError, "message", format!("must be at most {limit} characters")));
     }
     if fields.message.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-        return Err(Refusal::field(Code::ValidationError, "message", "must not hold control characters"));
+        return Err(Refusal::field(Code::ValidationError, "message", "must not contain control characters"));
     }
-    Ok(Chat { message: fields.message, to: fields.to, id: OwnId { id: fields.id }.checked()? })
+    Ok(Chat { message: fields.message, to: fields.to, id: EventId { id: fields.id }.checked()? })
 }
 
 fn history(text: &str) -> Result<ChatHistory, Refusal> {

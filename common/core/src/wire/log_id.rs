@@ -1,16 +1,16 @@
-//! Positions in a room's log.
+//! Ids of entries in a room's log.
 
-/// The id of an entry in a room's log: a Redis stream id, `milliseconds-sequence`. Ordered.
+/// Id of an entry in a room's log: a Redis stream id, `<ms>-<seq>`. Ordered by time, then sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogId {
-    /// Redis TIME in milliseconds.
+    /// Redis server time in milliseconds since the Unix epoch.
     pub ms: u64,
-    /// The number within the millisecond.
+    /// Sequence number within the millisecond.
     pub seq: u64,
 }
 
 impl LogId {
-    /// Reads `ms-seq`.
+    /// Parses `<ms>-<seq>`; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (ms, seq) = text.split_once('-')?;

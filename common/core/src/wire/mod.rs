@@ -1,4 +1,16 @@
-//! Bytes to types and back. Pure: nothing here waits or talks to anything.
+//! Wire formats: parsing and encoding, without I/O.
+//!
+//! | module | content |
+//! |---|---|
+//! | `client_event` | events that clients send, parsed and validated |
+//! | `engine_io` | Engine.IO v4 packets |
+//! | `envelope` | messages that Redis scripts publish to nodes |
+//! | `log_id` | ids of entries in a room's log |
+//! | `news` | events that change a node's copy of a room |
+//! | `offset` | position in a room's log, as clients carry it |
+//! | `participant_event` | events about the lobby, roles and moderation |
+//! | `server_event` | all other events that the server sends |
+//! | `socket_io` | Socket.IO v5 packets |
 
 pub mod client_event;
 pub mod engine_io;
@@ -6,7 +18,7 @@ pub mod envelope;
 pub mod log_id;
 pub mod news;
 pub mod offset;
-pub mod people_event;
+pub mod participant_event;
 pub mod server_event;
 pub mod socket_io;
 

@@ -1,33 +1,36 @@
-//! The offset of an event, for connection state recovery: `<log id>.<room>`. A client gives back the last one it has.
+//! Offset of an event: the position that a client sends back to resume a session.
 
 use std::fmt;
 
+use super::LogId;
 use crate::domain::RoomId;
 
-/// A position in a room's log, as clients carry it.
+/// Position in a room's log, as clients carry it: `<log id>.<room>`, for example
+/// `1700000000000-3.AB12CD34EF56`.
+///
+/// This is the offset of Socket.IO's connection state recovery: the server appends it to each
+/// event, and the client sends the last one when it reconnects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offset {
-    /// Milliseconds of the log id.
-    pub ms: u64,
-    /// Sequence of the log id.
-    pub seq: u64,
-    /// The room whose log it is.
+    /// Entry in the room's log.
+    pub id: LogId,
+    /// Room that the log belongs to.
     pub room: RoomId,
 }
 
 impl Offset {
-    /// Reads `<ms>-<seq>.<room>`; `None` for anything else, which only means that there is nothing to resume.
+    /// Parses `<ms>-<seq>.<room>`. Returns `None` for any other text; the session then starts
+    /// without recovery.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (id, room) = text.split_once('.')?;
-        let (ms, seq) = id.split_once('-')?;
-        Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()?, room: RoomId::parse(room).ok()? })
+        Some(Self { id: LogId::parse(id)?, room: RoomId::parse(room).ok()? })
     }
 }
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}.{}", self.ms, self.seq, self.room)
+        write!(f, "{}.{}", self.id, self.room)
     }
 }
 
@@ -37,8 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offset_reads_back_and_garbage_is_nothing() {
-        let offset = Offset { ms: 1_700_000_000_000, seq: 3, room: RoomId::parse("AB-c_1").unwrap() };
+    fn an_offset_parses_back_and_malformed_text_is_none() {
+        let id = LogId { ms: 1_700_000_000_000, seq: 3 };
+        let offset = Offset { id, room: RoomId::parse("AB-c_1").unwrap() };
+        assert_eq!(offset.to_string(), "1700000000000-3.AB-c_1");
         assert_eq!(Offset::parse(&offset.to_string()), Some(offset));
         for bad in ["", "1-1", "1.R", "1-x.R", "1-1.", "1-1.a b", "-1-1.R", "1-1-1.R", "99999999999999999999-0.R"] {
             assert_eq!(Offset::parse(bad), None, "{bad}");

@@ -1,62 +1,68 @@
-//! Events that the server sends, as text: the inside of the Socket.IO array, `"name",{...}`, to which a node adds the
-//! packet's frame and the offset. Encoded once, then only passed on.
+//! Encodes events that the server sends.
 //!
-//! Some facts only a script knows: the peer id that a join is given, the participant who is removed. For those the text is a
-//! template: the whole value is one control character, which JSON writes as `"\u0001"`, quotes included; a text that spells that
-//! out has its backslash doubled, so no name can forge it. A script replaces it.
+//! An event is text: the content of the Socket.IO packet's array, `"name",{...}`. It is encoded
+//! once for all recipients. The node that delivers it adds the packet's frame and the offset.
+//!
+//! Some values are known only inside a Redis script, for example the peer id of a new participant.
+//! For these, the event is a template: the value is a string of one control character, which JSON
+//! encodes as `"\u0001"` with its quotes. The script replaces that text. User input cannot forge a
+//! placeholder, because JSON encoding doubles a backslash in the input.
 
 use serde::Serialize;
 
 use crate::domain::{ConnectionState, MediaState, PeerId, PublicUser, Role, UserId};
 
-/// How the open peer id looks in a template's JSON, quotes included (without them a name could spell it).
-pub const PEER: &str = r#""\u0001""#;
-/// How the open user id looks in a template's JSON, quotes included.
-pub const USER: &str = r#""\u0002""#;
-/// How the open participant (or media state) looks in a template's JSON, quotes included.
-pub const PARTICIPANT: &str = r#""\u0003""#;
-/// How the open media state looks in a template's JSON, quotes included.
-pub const MEDIA: &str = r#""\u0004""#;
+/// Placeholder of the peer id in a template's JSON. The quotes are part of it: without them, a
+/// user's name could contain the same text.
+pub const PEER_PLACEHOLDER: &str = r#""\u0001""#;
+/// Placeholder of the user id in a template's JSON, with its quotes.
+pub const USER_PLACEHOLDER: &str = r#""\u0002""#;
+/// Placeholder of the participant (in `participant:muted`: of the media state) in a template's
+/// JSON, with its quotes.
+pub const PARTICIPANT_PLACEHOLDER: &str = r#""\u0003""#;
+/// Placeholder of the media state in a template's JSON, with its quotes.
+pub const MEDIA_PLACEHOLDER: &str = r#""\u0004""#;
 
-pub(super) const OPEN_PEER: &str = "\u{1}";
-pub(super) const OPEN_USER: &str = "\u{2}";
-pub(super) const OPEN_PARTICIPANT: &str = "\u{3}";
-pub(super) const OPEN_MEDIA: &str = "\u{4}";
-pub(super) const OPEN_ROLE: &str = "\u{5}";
-pub(super) const OPEN_HOST: &str = "\u{6}";
+pub(super) const PEER_MARK: &str = "\u{1}";
+pub(super) const USER_MARK: &str = "\u{2}";
+pub(super) const PARTICIPANT_MARK: &str = "\u{3}";
+pub(super) const MEDIA_MARK: &str = "\u{4}";
+pub(super) const ROLE_MARK: &str = "\u{5}";
+pub(super) const HOST_MARK: &str = "\u{6}";
 
-/// The JSON of one of our own values, which have string keys and finite numbers: nothing that JSON cannot hold.
+/// Serialises `value` as JSON. This cannot fail for the types here, because they have string keys
+/// and finite numbers only; `null` is the fallback.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
-/// `"name",{payload}`.
+/// Encodes an event as `"name",{payload}`.
 #[must_use]
 pub fn encode(name: &str, payload: &impl Serialize) -> String {
     format!("\"{name}\",{}", json(payload))
 }
 
-/// A participant as it is about to come: what [`participant_template`] is made of.
+/// New participant, for [`participant_template`].
 #[derive(Clone, Copy, Debug)]
-pub struct Comer<'a> {
-    /// Who.
+pub struct Joiner<'a> {
+    /// Public profile of the user or guest.
     pub user: &'a PublicUser,
-    /// As what.
+    /// Role in the call.
     pub role: Role,
-    /// With which media.
+    /// Media that are on.
     pub media: MediaState,
     /// Connected, or waiting in the lobby.
     pub state: ConnectionState,
-    /// RFC 3339, UTC, milliseconds.
+    /// Time of the join: RFC 3339, UTC, with milliseconds.
     pub joined_at: &'a str,
-    /// The node that serves it.
+    /// Node that serves the participant.
     pub node: &'a str,
 }
 
-/// The JSON of a participant about to come; its peer id is open.
+/// Encodes a new participant. Placeholder: peer id.
 #[must_use]
-pub fn participant_template(comer: &Comer<'_>) -> String {
-    // Over eight fields: it is `domain::Participant` with placeholders, and where it sits.
+pub fn participant_template(joiner: &Joiner<'_>) -> String {
+    // Over eight fields, because it mirrors `domain::Participant`.
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Template<'a> {
@@ -71,19 +77,19 @@ pub fn participant_template(comer: &Comer<'_>) -> String {
         node: &'a str,
     }
     json(&Template {
-        peer_id: OPEN_PEER,
-        user_id: &comer.user.id,
-        user: comer.user,
-        role: comer.role,
-        media_state: comer.media,
-        is_connected: comer.state != ConnectionState::Reconnecting,
-        connection_state: comer.state,
-        joined_at: comer.joined_at,
-        node: comer.node,
+        peer_id: PEER_MARK,
+        user_id: &joiner.user.id,
+        user: joiner.user,
+        role: joiner.role,
+        media_state: joiner.media,
+        is_connected: joiner.state != ConnectionState::Reconnecting,
+        connection_state: joiner.state,
+        joined_at: joiner.joined_at,
+        node: joiner.node,
     })
 }
 
-/// `room:user-joined`; the participant is open.
+/// Encodes `room:user-joined`. Placeholder: participant.
 #[must_use]
 pub fn user_joined_template(user: &PublicUser) -> String {
     #[derive(Serialize)]
@@ -91,10 +97,10 @@ pub fn user_joined_template(user: &PublicUser) -> String {
         user: &'a PublicUser,
         participant: &'a str,
     }
-    encode("room:user-joined", &Template { user, participant: OPEN_PARTICIPANT })
+    encode("room:user-joined", &Template { user, participant: PARTICIPANT_MARK })
 }
 
-/// `room:user-left`; peer, user and participant are open.
+/// Encodes `room:user-left`. Placeholders: peer id, user id, participant.
 #[must_use]
 pub fn user_left_template(reason: &str) -> String {
     #[derive(Serialize)]
@@ -105,11 +111,12 @@ pub fn user_left_template(reason: &str) -> String {
         participant: &'a str,
         reason: &'a str,
     }
-    let open = Template { user_id: OPEN_USER, peer_id: OPEN_PEER, participant: OPEN_PARTICIPANT, reason };
+    let open = Template { user_id: USER_MARK, peer_id: PEER_MARK, participant: PARTICIPANT_MARK, reason };
     encode("room:user-left", &open)
 }
 
-/// `participant:connection-changed`; peer and user are open. `node`: who serves it from now on.
+/// Encodes `participant:connection-changed`. Placeholders: peer id, user id. `node`: the node that
+/// serves the participant from now on.
 #[must_use]
 pub fn connection_changed_template(state: ConnectionState, node: Option<&str>) -> String {
     #[derive(Serialize)]
@@ -121,10 +128,10 @@ pub fn connection_changed_template(state: ConnectionState, node: Option<&str>) -
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<&'a str>,
     }
-    encode("participant:connection-changed", &Template { peer_id: OPEN_PEER, user_id: OPEN_USER, state, node })
+    encode("participant:connection-changed", &Template { peer_id: PEER_MARK, user_id: USER_MARK, state, node })
 }
 
-/// `participant:media-state-changed`; the state is open.
+/// Encodes `participant:media-state-changed`. Placeholder: media state.
 #[must_use]
 pub fn media_changed_template(user: &UserId, peer: &PeerId) -> String {
     #[derive(Serialize)]
@@ -134,17 +141,17 @@ pub fn media_changed_template(user: &UserId, peer: &PeerId) -> String {
         peer_id: &'a PeerId,
         media_state: &'a str,
     }
-    encode(MEDIA_CHANGED, &Template { user_id: user, peer_id: peer, media_state: OPEN_MEDIA })
+    encode(MEDIA_CHANGED, &Template { user_id: user, peer_id: peer, media_state: MEDIA_MARK })
 }
 
-/// `participant:screen-share-changed`
+/// Encodes `participant:screen-share-changed`.
 #[must_use]
 pub fn screen_share_changed(user: &PublicUser, peer: &PeerId, enabled: bool) -> String {
     let payload = serde_json::json!({ "userId": user.id, "peerId": peer, "enabled": enabled, "user": user });
     encode(SCREEN_SHARE_CHANGED, &payload)
 }
 
-/// `chat:typing`
+/// Encodes `chat:typing`.
 #[must_use]
 pub fn typing(from: &PeerId, user: &PublicUser, is_typing: bool) -> String {
     encode(TYPING, &serde_json::json!({ "from": from, "fromUser": user, "isTyping": is_typing }))
@@ -154,22 +161,24 @@ const MEDIA_CHANGED: &str = "participant:media-state-changed";
 const SCREEN_SHARE_CHANGED: &str = "participant:screen-share-changed";
 const TYPING: &str = "chat:typing";
 
-/// For an event that says how somebody is now, and so makes the one before it pointless: what both have in common. A client that is
-/// slow to read need get only the last.
+/// Returns the coalescing key of an event that reports a current state; `None` for other events.
+///
+/// An event replaces an earlier queued event with the same key, so that a slow client gets only the
+/// latest state. The key is the event's name and the peer id.
 #[must_use]
-pub fn superseded_by(event: &str) -> Option<String> {
+pub fn coalescing_key(event: &str) -> Option<String> {
     let name = event.strip_prefix('"')?.split('"').next()?;
     let field = match name {
         MEDIA_CHANGED | SCREEN_SHARE_CHANGED => "\"peerId\":\"",
         TYPING => "\"from\":\"",
         _ => return None,
     };
-    // Within a string the quotes would be escaped: this is the field itself.
-    let whom = event.split_once(field)?.1.split('"').next()?;
-    Some(format!("{name} {whom}"))
+    // Inside a JSON string the quotes are escaped, so this can only match the field itself.
+    let peer = event.split_once(field)?.1.split('"').next()?;
+    Some(format!("{name} {peer}"))
 }
 
-/// `room:call-ended`.
+/// Encodes `room:call-ended`.
 #[must_use]
 pub fn call_ended(room: &crate::domain::RoomId, reason: &str) -> String {
     encode("room:call-ended", &serde_json::json!({ "roomId": room, "reason": reason }))
@@ -181,9 +190,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filled_template_is_the_event() {
+    fn a_filled_template_is_a_valid_event() {
         let user = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), "A \"\\u0001\"".to_owned(), None);
-        let participant = participant_template(&Comer {
+        let participant = participant_template(&Joiner {
             user: &user,
             role: Role::Guest,
             media: MediaState::default(),
@@ -191,8 +200,8 @@ mod tests {
             joined_at: "2026-01-01T00:00:00.000Z",
             node: "n1",
         });
-        let participant = participant.replace(PEER, "\"u#2\"");
-        let event = user_joined_template(&user).replace(PARTICIPANT, &participant);
+        let participant = participant.replace(PEER_PLACEHOLDER, "\"u#2\"");
+        let event = user_joined_template(&user).replace(PARTICIPANT_PLACEHOLDER, &participant);
         let value: serde_json::Value = serde_json::from_str(&format!("[{event}]")).unwrap();
         assert_eq!(value[0], "room:user-joined");
         assert_eq!(value[1]["participant"]["peerId"], "u#2");
@@ -200,22 +209,30 @@ mod tests {
     }
 
     #[test]
-    fn every_template_shows_its_placeholders() {
+    fn every_template_contains_its_placeholders() {
         let left = user_left_template("left");
-        assert!(left.contains(PEER) && left.contains(USER) && left.contains(PARTICIPANT));
+        assert!(
+            left.contains(PEER_PLACEHOLDER)
+                && left.contains(USER_PLACEHOLDER)
+                && left.contains(PARTICIPANT_PLACEHOLDER)
+        );
         let changed = connection_changed_template(ConnectionState::Reconnecting, None);
-        assert!(changed.contains(PEER) && changed.contains(USER) && !changed.contains(PARTICIPANT));
+        assert!(
+            changed.contains(PEER_PLACEHOLDER)
+                && changed.contains(USER_PLACEHOLDER)
+                && !changed.contains(PARTICIPANT_PLACEHOLDER)
+        );
     }
 
     #[test]
-    fn an_event_of_a_state_supersedes_the_one_before_of_the_same_peer_and_nothing_else() {
+    fn a_state_event_has_the_same_key_only_as_events_of_its_kind_for_the_same_peer() {
         let (user, peer) = (UserId::parse("u").unwrap(), PeerId::parse("u#2").unwrap());
-        // A name that tries to pass for another's id.
-        let who = PublicUser::new(user.clone(), r#"x","peerId":"v","from":"v"#.to_owned(), None);
-        let key = |event: &str| superseded_by(event);
+        // A name that contains the fields of another peer.
+        let forger = PublicUser::new(user.clone(), r#"x","peerId":"v","from":"v"#.to_owned(), None);
+        let key = |event: &str| coalescing_key(event);
         assert_eq!(key(&media_changed_template(&user, &peer)).unwrap(), "participant:media-state-changed u#2");
-        assert_eq!(key(&screen_share_changed(&who, &peer, true)).unwrap(), "participant:screen-share-changed u#2");
-        assert_eq!(key(&typing(&peer, &who, true)).unwrap(), "chat:typing u#2");
-        assert_eq!(key(&encode("chat:message", &who)), None);
+        assert_eq!(key(&screen_share_changed(&forger, &peer, true)).unwrap(), "participant:screen-share-changed u#2");
+        assert_eq!(key(&typing(&peer, &forger, true)).unwrap(), "chat:typing u#2");
+        assert_eq!(key(&encode("chat:message", &forger)), None);
     }
 }

@@ -64,12 +64,12 @@ impl Rooms {
         Ok(Some(history))
     }
 
-    /// Tells everybody else what is worth nothing later. `rests_on`: settings that must be on, separated by spaces.
+    /// Tells everybody else what is worth nothing later. `required_settings`: settings that must be on, separated by spaces.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn hint(&self, seat: &Seat, event: &str, rests_on: &str) -> Result<Hinted, StoreError> {
-        let command = self.context().hint(seat, event, rests_on);
+    pub async fn hint(&self, seat: &Seat, event: &str, required_settings: &str) -> Result<Hinted, StoreError> {
+        let command = self.context().hint(seat, event, required_settings);
         let words: Words = self.run(self.partition_of(&seat.room), Script::Hint.name(), command).await?;
         match words.word() {
             "OK" => Ok(Hinted::Done),

@@ -9,7 +9,7 @@ use crate::reply::Words;
 use crate::scripts::Script;
 use crate::*;
 use switchboard_core::domain::{ConnectionState, PeerId, Role, RoomId};
-use switchboard_core::wire::people_event;
+use switchboard_core::wire::participant_event;
 use switchboard_core::wire::server_event::connection_changed_template;
 
 /// How often a change is decided again when the call changed meanwhile. Of several at once one gets through each time, so this is how many
@@ -64,7 +64,7 @@ fn order_command(context: &Context, room: &RoomId, by: By<'_>, order: &Order) ->
         let mut command = context.seat_script(script, room, &[], reason);
         match by {
             By::Seat { seat, action } => {
-                command.arg(seat.peer.as_str()).arg(seat.generation).arg(action.least_role().as_str())
+                command.arg(seat.peer.as_str()).arg(seat.generation).arg(action.minimum_role().as_str())
             }
             By::Operator => command.arg("-").arg("-").arg(Role::Host.as_str()),
         };
@@ -80,7 +80,7 @@ fn order_command(context: &Context, room: &RoomId, by: By<'_>, order: &Order) ->
         }
         Order::Deny { peer, reason } => {
             let mut command = begin(Script::Deny, "denied");
-            command.arg(peer.as_str()).arg(people_event::denied(room, reason.as_deref()));
+            command.arg(peer.as_str()).arg(participant_event::denied(room, reason.as_deref()));
             (Script::Deny, command)
         }
         Order::Role { peer, role } => {
@@ -94,14 +94,14 @@ fn order_command(context: &Context, room: &RoomId, by: By<'_>, order: &Order) ->
                 By::Operator => None,
             };
             let mut command = begin(Script::Mute, "left");
-            command.arg(peer.as_str()).arg(kind.field()).arg(people_event::media_changed_template());
-            command.arg(people_event::muted_template(*kind, by));
+            command.arg(peer.as_str()).arg(kind.field()).arg(participant_event::media_changed_template());
+            command.arg(participant_event::muted_template(*kind, by));
             (Script::Mute, command)
         }
         Order::Kick { peer, ban, reason } => {
             let mut command = begin(Script::Kick, "kicked");
             command.arg(peer.as_str()).arg(u8::from(*ban));
-            command.arg(people_event::kicked_template(room, *ban, reason.as_deref()));
+            command.arg(participant_event::kicked_template(room, *ban, reason.as_deref()));
             (Script::Kick, command)
         }
         Order::Update(amendment) => {
@@ -109,7 +109,7 @@ fn order_command(context: &Context, room: &RoomId, by: By<'_>, order: &Order) ->
             let mut command = begin(Script::Update, "left");
             command.arg(before.version).arg(serde_json::json!(after).to_string()).arg(after.version);
             command.arg(after.max_participants).arg(u8::from(after.locked));
-            command.arg(people_event::updated_template(room, after)).arg(updated_details(after));
+            command.arg(participant_event::updated_template(room, after)).arg(updated_details(after));
             command.arg(lets_in(before, after)).arg(rfc3339_now()?).arg(away());
             command.arg(heir.as_ref().map_or("-", PeerId::as_str));
             (Script::Update, command)

@@ -6,21 +6,23 @@ use redis::Cmd;
 
 use super::Rooms;
 use crate::scripts::Script;
-use crate::{Partition, Rate, Spent, StoreError};
+use crate::{Partition, Rate, RateOutcome, StoreError};
 
 impl Rooms {
     /// Spends one request of `subject` against the rate of `class`. The subject is kept as it is given: no secret, and of bounded length.
     ///
     /// # Errors
     /// See [`StoreError`]; `Unavailable` leaves open whether it was spent.
-    pub async fn spend(&self, class: &str, subject: &str, rate: Rate) -> Result<Spent, StoreError> {
+    pub async fn spend(&self, class: &str, subject: &str, rate: Rate) -> Result<RateOutcome, StoreError> {
         let (p, mut command) = self.rate_command(Script::Spend, class, subject, rate);
         command.arg(rate.requests);
         let words = self.run(p, Script::Spend.name(), command).await?;
-        let (number, reset) = (words.number(1)?, Duration::from_micros(words.number(2)?));
+        let (number, reset_after) = (words.number(1)?, Duration::from_micros(words.number(2)?));
         match words.word() {
-            "OK" => Ok(Spent { left: u32::try_from(number).unwrap_or(u32::MAX), wait: None, reset }),
-            "WAIT" => Ok(Spent { left: 0, wait: Some(Duration::from_micros(number)), reset }),
+            "OK" => {
+                Ok(RateOutcome { remaining: u32::try_from(number).unwrap_or(u32::MAX), retry_after: None, reset_after })
+            }
+            "WAIT" => Ok(RateOutcome { remaining: 0, retry_after: Some(Duration::from_micros(number)), reset_after }),
             _ => Err(words.unknown()),
         }
     }

@@ -16,7 +16,7 @@ use crate::topology::Topology;
 use crate::*;
 use switchboard_core::domain::{ConnectionState, Participant, PublicUser, Role, RoomId, SessionHandle};
 use switchboard_core::wire::server_event::{
-    Comer, PEER, connection_changed_template, participant_template, user_joined_template,
+    Joiner, PEER_PLACEHOLDER, connection_changed_template, participant_template, user_joined_template,
 };
 
 /// Entries of the log that a resume reads: past it the session is fresh.
@@ -176,7 +176,7 @@ impl Rooms {
         let node = context.node.as_str();
         let more = [context.keys.nodes(p), context.keys.on(p, node)];
         let mut command = context.seat_script(Script::Reseat, &seat.room, &[&more[0], &more[1]], "left");
-        let comer = Comer {
+        let comer = Joiner {
             user: &copy.public,
             role: copy.role,
             media: copy.media,
@@ -184,7 +184,8 @@ impl Rooms {
             joined_at: &copy.joined_at,
             node,
         };
-        let participant = participant_template(&comer).replace(PEER, &serde_json::json!(seat.peer).to_string());
+        let participant =
+            participant_template(&comer).replace(PEER_PLACEHOLDER, &serde_json::json!(seat.peer).to_string());
         command
             .arg(copy.public.id.as_str())
             .arg(&copy.pid)
@@ -282,7 +283,7 @@ fn join_command(context: &Context, join: &Join) -> Result<Cmd, StoreError> {
     let now = super::nodes::rfc3339_now()?;
     command.arg(join.user.as_str()).arg(&join.pid).arg(node).arg(join.handle.to_string()).arg(join.role.as_str());
     command.arg(join.meta_version).arg(join.old_pid.as_deref().unwrap_or("-")).arg(u8::from(join.waits));
-    let comer = Comer {
+    let comer = Joiner {
         user: &join.public,
         role: join.role,
         media: join.media,
@@ -295,7 +296,7 @@ fn join_command(context: &Context, join: &Join) -> Result<Cmd, StoreError> {
     command.arg(joined_details(&join.public, join.role, node)).arg(join.given.map_or("-", Role::as_str));
     command.arg(join.proof.issued_ms).arg(join.proof.address.as_deref().unwrap_or("-"));
     command.arg(context.options.lobby_places);
-    command.arg(participant_template(&Comer { state: ConnectionState::Waiting, ..comer }));
+    command.arg(participant_template(&Joiner { state: ConnectionState::Waiting, ..comer }));
     Ok(command)
 }
 

@@ -206,8 +206,9 @@ pub(crate) fn broadcast(text: impl std::fmt::Display) -> Op {
 /// Switches video, audio and screen of user 1, as the rules ask for it.
 pub(crate) fn switch(role: Role, [video_enabled, audio_enabled, screen_share_enabled]: [Option<bool>; 3]) -> Op {
     let change = MediaChange { video_enabled, audio_enabled, screen_share_enabled };
-    let rests_on = ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"];
-    let switch = MediaSwitch { change, role, rests_on, unmuting_rests_on: "allowParticipantUnmute" };
+    let required_settings = ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"];
+    let switch =
+        ConditionalMediaChange { change, role, required_settings, required_to_unmute: "allowParticipantUnmute" };
     Op { kind: OpKind::Media(switch), event: media_changed_template(&user(1), &peer(1)).into(), dedupe: None }
 }
 

@@ -18,14 +18,15 @@ pub(crate) async fn of_requests_at_once_from_every_process_exactly_the_rate_pass
     for subject in ["ann", "bob", "eve"] {
         let tries =
             (0..60).map(|n| if n % 2 == 0 { &one } else { &two }).map(|rooms| rooms.spend("t", subject, rate(10)));
-        let spent: Vec<Spent> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
-        let mut left: Vec<u32> = spent.iter().filter(|spent| spent.wait.is_none()).map(|spent| spent.left).collect();
+        let spent: Vec<RateOutcome> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
+        let mut left: Vec<u32> =
+            spent.iter().filter(|spent| spent.retry_after.is_none()).map(|spent| spent.remaining).collect();
         left.sort_unstable();
         assert_eq!(left, (0..10).collect::<Vec<_>>(), "{subject}");
         let hour = Duration::from_secs(3600);
-        let waits: Vec<_> = spent.iter().filter_map(|spent| spent.wait).collect();
+        let waits: Vec<_> = spent.iter().filter_map(|spent| spent.retry_after).collect();
         assert!(waits.len() == 50 && waits.iter().all(|wait| *wait > hour / 2 && *wait <= hour), "{waits:?}");
-        assert!(spent.iter().all(|spent| spent.reset <= 10 * hour && !spent.reset.is_zero()));
+        assert!(spent.iter().all(|spent| spent.reset_after <= 10 * hour && !spent.reset_after.is_zero()));
     }
     assert_eq!(one.spend("other", "ann", rate(10)).await.unwrap().left, 9, "another class is another count");
 }
@@ -46,13 +47,13 @@ pub(crate) async fn what_was_spent_is_earned_again_and_then_forgotten(mut bed: B
     // A lower rate, or a clock that was set back, locks nobody out for longer than its period.
     rooms.spend("t", "bob", rate(10)).await.unwrap();
     let spent = rooms.spend("t", "bob", quick).await.unwrap();
-    assert!(spent.wait.is_some_and(|wait| wait <= quick.period), "{spent:?}");
+    assert!(spent.retry_after.is_some_and(|wait| wait <= quick.period), "{spent:?}");
 }
 
 pub(crate) async fn while_redis_is_away_everybody_passes_uncounted(mut bed: Bed) {
     let limiter = RateLimiter::new(bed.guest("n1").await);
-    assert!(limiter.spend("t", "ann", Some(rate(1))).await.is_some_and(|spent| spent.wait.is_none()));
-    assert!(limiter.spend("t", "ann", Some(rate(1))).await.is_some_and(|spent| spent.wait.is_some()));
+    assert!(limiter.spend("t", "ann", Some(rate(1))).await.is_some_and(|spent| spent.retry_after.is_none()));
+    assert!(limiter.spend("t", "ann", Some(rate(1))).await.is_some_and(|spent| spent.retry_after.is_some()));
     assert_eq!(limiter.spend("t", "ann", None).await, None, "a rate that is off counts nothing");
     for server in bed.servers() {
         server.process().kill().unwrap();

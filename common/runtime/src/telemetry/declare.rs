@@ -2,7 +2,7 @@
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
-use switchboard_core::metric_catalog::{Kind, Metric, counts, shows};
+use switchboard_core::metric_catalog::{Metric, MetricType, counts, shows};
 
 /// Metrics of every process.
 pub(super) const PROCESS: &[Metric] = &[
@@ -27,18 +27,18 @@ pub(super) fn declare(metrics: &'static [Metric]) {
 
 fn describe(metric: &Metric) {
     match metric.kind {
-        Kind::Counter => describe_counter!(metric.name, metric.help),
-        Kind::Gauge => describe_gauge!(metric.name, metric.help),
-        Kind::Histogram => describe_histogram!(metric.name, metric.help),
+        MetricType::Counter => describe_counter!(metric.name, metric.help),
+        MetricType::Gauge => describe_gauge!(metric.name, metric.help),
+        MetricType::Histogram => describe_histogram!(metric.name, metric.help),
     }
 }
 
 fn appear(metric: &Metric, label: Option<(&'static str, &'static str)>) {
     let labels: Vec<_> = label.into_iter().collect();
     match metric.kind {
-        Kind::Counter => counter!(metric.name, &labels).increment(0),
-        Kind::Gauge => gauge!(metric.name, &labels).increment(0.0),
+        MetricType::Counter => counter!(metric.name, &labels).increment(0),
+        MetricType::Gauge => gauge!(metric.name, &labels).increment(0.0),
         // Creating the histogram is enough to show it, empty.
-        Kind::Histogram => drop(histogram!(metric.name, &labels)),
+        MetricType::Histogram => drop(histogram!(metric.name, &labels)),
     }
 }

@@ -1,4 +1,4 @@
-//! What host and moderators may ask for.
+//! Parses moderation commands.
 
 use std::ops::RangeInclusive;
 
@@ -9,67 +9,67 @@ use super::{ClientEvent, fields};
 use crate::domain::call_fields::{self, check_line, check_participants};
 use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange};
 
-/// The characters of a reason that is given to somebody.
+/// Allowed length of a reason, in characters.
 const REASON: RangeInclusive<usize> = 0..=200;
 
-/// What host and moderators may ask for.
+/// Moderation command of the host or a moderator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `room:admit`
     Admit {
-        /// Who; `None`: all who wait.
+        /// Participant to admit; `None`: all who wait in the lobby.
         peer: Option<PeerId>,
     },
     /// `room:deny`
     Deny {
-        /// Who.
+        /// Participant to deny.
         peer: PeerId,
-        /// What it is told.
+        /// Reason for the participant.
         reason: Option<String>,
     },
     /// `participant:mute`
     Mute {
-        /// Who.
+        /// Participant to mute.
         peer: PeerId,
-        /// What is switched off.
+        /// Media to switch off.
         kind: MediaKind,
     },
     /// `participant:kick`
     Kick {
-        /// Who.
+        /// Participant to remove.
         peer: PeerId,
-        /// For good.
+        /// Whether the participant is also banned from the room.
         ban: bool,
-        /// What it is told.
+        /// Reason for the participant.
         reason: Option<String>,
     },
     /// `participant:set-role`
     SetRole {
-        /// Who.
+        /// Participant that gets the role.
         peer: PeerId,
-        /// Anything but host, which is [`Command::TransferHost`].
+        /// New role. Never host: that is [`Command::TransferHost`].
         role: Role,
     },
     /// `room:transfer-host`
     TransferHost {
-        /// To whom.
+        /// Participant that becomes host.
         peer: PeerId,
     },
     /// `room:lock`
     Lock {
-        /// Locked from now on, or not.
+        /// Whether the room is locked from now on.
         locked: bool,
     },
     /// `room:update`
     Update(RoomChange),
 }
 
-/// `room:update`: what is left out stays.
+/// Changes of `room:update`. Omitted values stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomChange {
     /// New title, within [`call_fields::TITLE`].
     pub name: Option<String>,
-    /// Some of the settings.
+    /// Settings to change.
     pub settings: SettingsChange,
     /// New number of participants, within [`call_fields::PARTICIPANTS`].
     pub max_participants: Option<u32>,
@@ -94,10 +94,10 @@ struct Fields {
     locked: Option<bool>,
 }
 
-/// Parses one by its event's name.
+/// Parses the moderation command `name`.
 ///
 /// # Errors
-/// `UNKNOWN_EVENT`, `VALIDATION_ERROR`.
+/// `UNKNOWN_EVENT` if `name` is no command; `VALIDATION_ERROR` if a field is missing or invalid.
 pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Refusal> {
     const NAMES: [&str; 7] = [
         "room:admit",
@@ -129,7 +129,7 @@ pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Re
         "participant:kick" => Command::Kick { peer: peer?, ban, reason },
         _ => match role.ok_or_else(|| missing("role"))? {
             Role::Host => {
-                return Err(Refusal::field(Code::ValidationError, "role", "must not be host: send room:transfer-host"));
+                return Err(Refusal::field(Code::ValidationError, "role", "must not be host; use room:transfer-host"));
             }
             role => Command::SetRole { peer: peer?, role },
         },
@@ -153,7 +153,7 @@ fn update(text: &str) -> Result<Command, Refusal> {
     }
     check_participants(max_participants)?;
     let settings = SettingsChange::read(&settings)
-        .ok_or_else(|| Refusal::field(Code::ValidationError, "settings", "must be true or false each"))?;
+        .ok_or_else(|| Refusal::field(Code::ValidationError, "settings", "each setting must be true or false"))?;
     Ok(Command::Update(RoomChange { name, settings, max_participants }))
 }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_is_read() {
+    fn every_command_is_parsed() {
         let peer = PeerId::parse("u#2").unwrap();
         let text = r#"{"peerId":"u#2","reason":"later","kind":"audio","ban":true,"role":"moderator","locked":true}"#;
         let reason = Some("later".to_owned());
@@ -190,14 +190,14 @@ mod tests {
         assert_eq!(command("room:lock", text), Ok(Command::Lock { locked: true }));
         let Ok(Command::Update(change)) = command("room:update", r#"{"name":"N","settings":{"chatEnabled":false}}"#)
         else {
-            panic!("an update")
+            panic!("room:update is not parsed as an update")
         };
         let settings = change.settings.applied_to(&CallSettings::default());
         assert_eq!((change.name.as_deref(), settings.chat_enabled, settings.video_enabled), (Some("N"), false, true));
     }
 
     #[test]
-    fn what_is_missing_mistyped_or_out_of_bounds_is_refused() {
+    fn a_missing_mistyped_or_out_of_bounds_field_is_refused() {
         for (name, text) in [
             ("room:admit", "{}"),
             ("room:admit", r#"{"peerId":7}"#),

@@ -1,4 +1,4 @@
-//! What the parser promises, for each event and for any input.
+//! Tests of the parser: each event, and arbitrary input.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ fn code(name: &str, argument: &str) -> Option<Code> {
 }
 
 #[test]
-fn an_offer_keeps_the_clients_own_text() {
+fn an_offer_keeps_the_json_text_of_the_client() {
     let raw = RawValue::from_string(r#"{"to":"u#2","offer":{"type":"offer",  "sdp":"v=0\r\n"},"x":1}"#.into()).unwrap();
     let ClientEvent::Signal(signal) = parse("webrtc:offer", Some(&raw), &Limits::default()).unwrap() else { panic!() };
     assert_eq!(signal.to.unwrap().as_str(), "u#2");
@@ -19,7 +19,7 @@ fn an_offer_keeps_the_clients_own_text() {
 }
 
 #[test]
-fn what_is_missing_or_mistyped_is_refused_with_a_code() {
+fn a_missing_or_mistyped_field_is_refused_with_the_right_code() {
     let long = format!(r#"{{"to":"u","offer":{{"sdp":"{}"}}}}"#, "x".repeat(33 * 1024));
     for (name, argument, expected) in [
         ("nonsense", "{}", Code::UnknownEvent),
@@ -53,13 +53,13 @@ fn what_is_missing_or_mistyped_is_refused_with_a_code() {
 }
 
 #[test]
-fn the_end_of_candidates_passes() {
+fn the_end_of_candidates_is_accepted() {
     assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u","candidate":null}"#), None);
     assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u"}"#), Some(Code::ValidationError));
 }
 
 #[test]
-fn a_room_to_leave_is_named_in_three_ways() {
+fn the_room_of_room_leave_is_an_object_a_string_or_absent() {
     for (argument, named) in [(r#"{"roomId":"R"}"#, true), (r#""R""#, true), ("{}", false), ("null", false)] {
         let raw = RawValue::from_string(argument.to_owned()).unwrap();
         let Ok(ClientEvent::Leave(room)) = parse("room:leave", Some(&raw), &Limits::default()) else { panic!() };

@@ -1,11 +1,11 @@
-//! Events about the lobby, roles and moderation, as text; many are templates (see `server_event`).
+//! Encodes events about the lobby, roles and moderation. Many are templates: see `server_event`.
 
 use serde_json::{Map, Value, json};
 
-use super::server_event::{OPEN_HOST, OPEN_PARTICIPANT, OPEN_PEER, OPEN_ROLE, OPEN_USER, encode};
+use super::server_event::{HOST_MARK, PARTICIPANT_MARK, PEER_MARK, ROLE_MARK, USER_MARK, encode};
 use crate::domain::{CallType, MediaKind, PeerId, RoomId, RoomMeta};
 
-/// An object, without the fields that are null.
+/// Returns an object without its null fields.
 fn object(fields: Value) -> Value {
     match fields {
         Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into(),
@@ -13,55 +13,58 @@ fn object(fields: Value) -> Value {
     }
 }
 
-/// `room:join-request`: somebody waits; the participant is open.
+/// Encodes `room:join-request`: a participant entered the lobby. Placeholder: participant.
 #[must_use]
 pub fn join_request_template() -> String {
-    encode("room:join-request", &json!({ "participant": OPEN_PARTICIPANT }))
+    encode("room:join-request", &json!({ "participant": PARTICIPANT_MARK }))
 }
 
-/// `room:join-request-cancelled`: somebody waits no more; peer and user are open.
+/// Encodes `room:join-request-cancelled`: a participant left the lobby. Placeholders: peer id, user
+/// id.
 #[must_use]
 pub fn join_request_cancelled_template(reason: &str) -> String {
-    let fields = json!({ "peerId": OPEN_PEER, "userId": OPEN_USER, "reason": reason });
+    let fields = json!({ "peerId": PEER_MARK, "userId": USER_MARK, "reason": reason });
     encode("room:join-request-cancelled", &fields)
 }
 
-/// `room:denied`, for the one who waited.
+/// Encodes `room:denied`, for the participant who was denied.
 #[must_use]
 pub fn denied(room: &RoomId, reason: Option<&str>) -> String {
     encode("room:denied", &object(json!({ "roomId": room, "reason": reason })))
 }
 
-/// `participant:role-changed`; peer, user, role and host are open.
+/// Encodes `participant:role-changed`. Placeholders: peer id, user id, role, host id.
 #[must_use]
 pub fn role_changed_template() -> String {
-    let fields = json!({ "peerId": OPEN_PEER, "userId": OPEN_USER, "role": OPEN_ROLE, "hostId": OPEN_HOST });
+    let fields = json!({ "peerId": PEER_MARK, "userId": USER_MARK, "role": ROLE_MARK, "hostId": HOST_MARK });
     encode("participant:role-changed", &fields)
 }
 
-/// `participant:muted`, for the one who was; peer, user and media state are open.
+/// Encodes `participant:muted`, for the muted participant. Placeholders: peer id, user id, media
+/// state.
 #[must_use]
 pub fn muted_template(kind: MediaKind, by: Option<&PeerId>) -> String {
     let fields = json!({
-        "peerId": OPEN_PEER, "userId": OPEN_USER, "kind": kind, "by": by, "mediaState": OPEN_PARTICIPANT,
+        "peerId": PEER_MARK, "userId": USER_MARK, "kind": kind, "by": by, "mediaState": PARTICIPANT_MARK,
     });
     encode("participant:muted", &object(fields))
 }
 
-/// `participant:media-state-changed` of somebody who was muted, for the others; peer, user and media state are open.
+/// Encodes `participant:media-state-changed` of a muted participant, for the other participants.
+/// Placeholders: peer id, user id, media state.
 #[must_use]
 pub fn media_changed_template() -> String {
-    let fields = json!({ "userId": OPEN_USER, "peerId": OPEN_PEER, "mediaState": OPEN_PARTICIPANT });
+    let fields = json!({ "userId": USER_MARK, "peerId": PEER_MARK, "mediaState": PARTICIPANT_MARK });
     encode("participant:media-state-changed", &fields)
 }
 
-/// `room:kicked`, for the one who was; the peer is open.
+/// Encodes `room:kicked`, for the removed participant. Placeholder: peer id.
 #[must_use]
 pub fn kicked_template(room: &RoomId, banned: bool, reason: Option<&str>) -> String {
-    encode("room:kicked", &object(json!({ "roomId": room, "peerId": OPEN_PEER, "banned": banned, "reason": reason })))
+    encode("room:kicked", &object(json!({ "roomId": room, "peerId": PEER_MARK, "banned": banned, "reason": reason })))
 }
 
-/// `room:updated`: the call as it is from now on; the host is open.
+/// Encodes `room:updated`: the call after a change. Placeholder: host id.
 #[must_use]
 pub fn updated_template(room: &RoomId, meta: &RoomMeta) -> String {
     let fields = json!({
@@ -71,7 +74,7 @@ pub fn updated_template(room: &RoomId, meta: &RoomMeta) -> String {
         "maxParticipants": meta.max_participants,
         "locked": meta.locked,
         "isPrivate": meta.call_type != CallType::Public,
-        "hostId": OPEN_HOST,
+        "hostId": HOST_MARK,
         "ownerId": meta.host,
         "version": meta.version,
     });
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_said_is_not_in_the_event() {
+    fn an_absent_value_is_omitted_from_the_event() {
         let room = RoomId::parse("R").unwrap();
         assert_eq!(denied(&room, None), r#""room:denied",{"roomId":"R"}"#);
         assert!(denied(&room, Some("later")).contains(r#""reason":"later""#));

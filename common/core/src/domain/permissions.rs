@@ -1,0 +1,162 @@
+//! Permissions: which role may do which action in a room.
+//!
+//! A test compares this table with the one in `docs/PROTOCOL.md` ("Moderation").
+
+use super::participant::Role;
+use super::refusal::{Code, Refusal};
+
+/// Action that requires the moderator or host role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// End the call for all participants.
+    EndCall,
+    /// See the lobby; admit or deny the participants who wait there.
+    Admit,
+    /// Mute another participant.
+    Mute,
+    /// Remove another participant, and optionally ban them.
+    Kick,
+    /// Lock or unlock the room.
+    Lock,
+    /// Change the call's name, settings or capacity.
+    Update,
+    /// Set the role of another participant.
+    SetRole,
+    /// Transfer the host role to another participant.
+    TransferHost,
+}
+
+impl Action {
+    /// All actions, for documents and tests.
+    pub const ALL: &[Self] = &[
+        Self::EndCall,
+        Self::Admit,
+        Self::Mute,
+        Self::Kick,
+        Self::Lock,
+        Self::Update,
+        Self::SetRole,
+        Self::TransferHost,
+    ];
+
+    /// Returns the lowest role that may do this action.
+    #[must_use]
+    pub const fn minimum_role(self) -> Role {
+        match self {
+            Self::Admit | Self::Mute | Self::Kick | Self::Lock => Role::Moderator,
+            Self::EndCall | Self::Update | Self::SetRole | Self::TransferHost => Role::Host,
+        }
+    }
+
+    /// Returns whether the action targets one participant. The target's role must then be lower
+    /// than the caller's.
+    #[must_use]
+    pub const fn has_target(self) -> bool {
+        matches!(self, Self::Mute | Self::Kick | Self::SetRole | Self::TransferHost)
+    }
+
+    /// Returns the row title of this action in the table of `docs/PROTOCOL.md`.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::EndCall => "end the call for all participants",
+            Self::Admit => "see the lobby, admit, deny",
+            Self::Mute => "mute a participant",
+            Self::Kick => "remove or ban a participant",
+            Self::Lock => "lock and unlock the room",
+            Self::Update => "change name, settings and capacity",
+            Self::SetRole => "set a participant's role",
+            Self::TransferHost => "transfer the host role",
+        }
+    }
+
+    /// Returns the refusal for a caller whose role is too low: `HOST_REQUIRED` if only the host may
+    /// do this action, else `FORBIDDEN`.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        match self.minimum_role() {
+            Role::Host => Code::HostRequired.into(),
+            _ => Refusal::new(Code::Forbidden, "Only the host and moderators may do this"),
+        }
+    }
+}
+
+impl Role {
+    /// Returns whether this role may do `action`.
+    #[must_use]
+    pub fn may(self, action: Action) -> bool {
+        self >= action.minimum_role()
+    }
+
+    /// Returns whether this role may do `action` to a participant with the role `target`.
+    ///
+    /// This is a check on the node's copy of the room. The room's Redis script repeats it on the
+    /// current seats.
+    #[must_use]
+    pub fn may_to(self, action: Action, target: Self) -> bool {
+        self.may(action) && (!action.has_target() || target < self)
+    }
+
+    /// Checks that this role may do `action`.
+    ///
+    /// # Errors
+    /// `HOST_REQUIRED` if only the host may do it, else `FORBIDDEN`.
+    pub fn authorize(self, action: Action) -> Result<(), Refusal> {
+        if self.may(action) { Ok(()) } else { Err(action.refusal()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns: guest, participant, moderator, host (the order of `Role::ALL`).
+    const TABLE: [(Action, [bool; 4]); 8] = [
+        (Action::EndCall, [false, false, false, true]),
+        (Action::Admit, [false, false, true, true]),
+        (Action::Mute, [false, false, true, true]),
+        (Action::Kick, [false, false, true, true]),
+        (Action::Lock, [false, false, true, true]),
+        (Action::Update, [false, false, false, true]),
+        (Action::SetRole, [false, false, false, true]),
+        (Action::TransferHost, [false, false, false, true]),
+    ];
+
+    #[test]
+    fn every_role_may_do_exactly_the_actions_of_its_column() {
+        assert_eq!(TABLE.map(|(action, _)| action), Action::ALL);
+        for (action, cells) in TABLE {
+            assert_eq!(Role::ALL.map(|role| role.may(action)), cells, "{action:?}");
+            for role in Role::ALL {
+                let refusal = role.authorize(action).err().map(|refusal| refusal.code);
+                let code = if action.minimum_role() == Role::Host { Code::HostRequired } else { Code::Forbidden };
+                assert_eq!(refusal, (!role.may(action)).then_some(code), "{role:?} {action:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_participant_cannot_act_on_an_equal_or_higher_role() {
+        for (action, role, other) in [
+            (Action::Kick, Role::Moderator, Role::Moderator),
+            (Action::Mute, Role::Moderator, Role::Host),
+            (Action::SetRole, Role::Host, Role::Host),
+        ] {
+            assert!(!role.may_to(action, other), "{action:?}");
+        }
+        assert!(
+            Role::Moderator.may_to(Action::Kick, Role::Participant) && Role::Host.may_to(Action::Mute, Role::Moderator)
+        );
+        assert!(Role::Moderator.may_to(Action::Admit, Role::Host), "a participant in the lobby has no role yet");
+    }
+
+    #[test]
+    fn the_table_in_protocol_md_is_this_one() {
+        let protocol = include_str!("../../../../docs/PROTOCOL.md");
+        for action in Action::ALL {
+            let cells = Role::ALL.map(|role| if role.may(*action) { " yes |" } else { " |" });
+            let row = format!("| {} |{}", action.description(), cells.concat());
+            assert!(protocol.lines().any(|line| line == row), "docs/PROTOCOL.md has no line {row:?}");
+        }
+    }
+}
