@@ -28,7 +28,7 @@ impl Dispatcher {
     /// `room:create`
     pub(super) async fn create(&self, session: &mut Session, create: client_event::Create) -> Result<String, Refusal> {
         let spent = self.limiter.spend("room_create", session.user.id.as_str(), self.limits.create).await;
-        if spent.is_some_and(|spent| spent.wait.is_some()) {
+        if spent.is_some_and(|spent| spent.retry_after.is_some()) {
             return Err(Code::RateLimitExceeded.into());
         }
         let room = match create.id {

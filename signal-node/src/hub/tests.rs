@@ -203,7 +203,7 @@ fn a_quiet_clients_offset_follows_the_canary_but_never_during_a_gap() {
     assert_eq!(missed.from, id(99), "what is older than the canary was delivered");
     assert_eq!(hub.tick(P, &link), None, "something may be missing");
     link.caught_up(missed.epoch, None, &[]);
-    assert_eq!(hub.tick(P, &link).unwrap().ms, 99);
+    assert_eq!(hub.tick(P, &link).unwrap().id.ms, 99);
 }
 
 #[test]

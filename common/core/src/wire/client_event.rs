@@ -338,8 +338,8 @@ fn signal<'a>(
     Ok(ClientEvent::Signal(Signal { kind, to: fields.to, body, id: EventId { id: fields.id }.checked()? }))
 }
 
-/// Deserialises a field so that `null` counts as present. By default, serde treats `null` as a missing
-/// field, but `"candidate": null` means end of candidates.
+/// Deserialises a field so that `null` counts as present. By default, serde treats `null` as a
+/// missing field, but `"candidate": null` means end of candidates.
 fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(field).map(Some)
 }

@@ -28,15 +28,15 @@ pub(crate) async fn of_requests_at_once_from_every_process_exactly_the_rate_pass
         assert!(waits.len() == 50 && waits.iter().all(|wait| *wait > hour / 2 && *wait <= hour), "{waits:?}");
         assert!(spent.iter().all(|spent| spent.reset_after <= 10 * hour && !spent.reset_after.is_zero()));
     }
-    assert_eq!(one.spend("other", "ann", rate(10)).await.unwrap().left, 9, "another class is another count");
+    assert_eq!(one.spend("other", "ann", rate(10)).await.unwrap().remaining, 9, "another class is another count");
 }
 
 pub(crate) async fn what_was_spent_is_earned_again_and_then_forgotten(mut bed: Bed) {
     let rooms = bed.guest("n1").await;
     let quick = Rate { requests: 2, period: Duration::from_millis(400) };
-    while rooms.spend("t", "ann", quick).await.unwrap().wait.is_none() {}
+    while rooms.spend("t", "ann", quick).await.unwrap().retry_after.is_none() {}
     let limit = tokio::time::Instant::now() + LONG;
-    while rooms.spend("t", "ann", quick).await.unwrap().wait.is_some() {
+    while rooms.spend("t", "ann", quick).await.unwrap().retry_after.is_some() {
         assert!(tokio::time::Instant::now() < limit, "nothing was earned again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
