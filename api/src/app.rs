@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use switchboard_auth::{PasswordHasher, IceConfig, OperatorKeys, Tokens};
+use switchboard_auth::{IceConfig, OperatorKeys, PasswordHasher, Tokens};
 use switchboard_calls::{CallEditor, JoinAccess};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};

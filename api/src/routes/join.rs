@@ -88,7 +88,7 @@ async fn admit_to(
 ) -> ApiResult<impl IntoResponse + use<>> {
     let visitor = Visitor::of(caller, &room, app.now());
     let ClientAddress(address) = address;
-    let hashed = address.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.address(address));
+    let hashed = address.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.hash_address(address));
     let proof = Proof { issued_ms: visitor.issued_ms, address: hashed };
     let access = app.access();
     let found = access.find(&room, &visitor.id, &proof, RecordRead::Always).await?;

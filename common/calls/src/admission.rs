@@ -6,9 +6,9 @@
 
 use std::net::IpAddr;
 
-use switchboard_auth::Hasher;
+use switchboard_auth::PasswordHasher;
 use switchboard_core::domain::admission::admit;
-use switchboard_core::domain::{Admission, Applicant, Code, Role, RoomId, RoomMeta, UserId};
+use switchboard_core::domain::{Admission, Code, JoinRequest, Role, RoomId, RoomMeta, UserId};
 use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
 use switchboard_rooms::{Door, Opened, Proof, Rooms, Standing};
@@ -23,7 +23,7 @@ pub struct JoinAccess<'a> {
     /// Records, for calls whose room is not open.
     pub records: &'a Records,
     /// Verifies passcodes.
-    pub hasher: &'a Hasher,
+    pub hasher: &'a PasswordHasher,
     /// Counts attempts at passcodes over all pods.
     pub limiter: &'a RateLimiter,
     /// Rates of attempts at one call's passcode.
@@ -154,8 +154,8 @@ impl JoinAccess<'_> {
             }
             _ => None,
         };
-        let request = Applicant { user, passcode, join_token, given: standing.given };
-        Ok(admit(&meta.entrance(), request)?)
+        let request = JoinRequest { user, passcode, join_token, assigned_role: standing.given };
+        Ok(admit(&meta.access_policy(), request)?)
     }
 
     /// Refuses a candidate early for whom the room has no place. Someone who is in the room already
