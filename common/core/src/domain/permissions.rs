@@ -1,6 +1,6 @@
 //! Permissions: which role may do which action in a room.
 //!
-//! A test compares this table with the one in `docs/PROTOCOL.md` ("Moderation").
+//! A test compares this table with the one in `README.md` ("Roles").
 
 use super::participant::Role;
 use super::refusal::{Code, Refusal};
@@ -55,17 +55,17 @@ impl Action {
         matches!(self, Self::Mute | Self::Kick | Self::SetRole | Self::TransferHost)
     }
 
-    /// Returns the row title of this action in the table of `docs/PROTOCOL.md`.
+    /// Returns the title of this action's row in the table of `README.md`.
     #[must_use]
     pub const fn description(self) -> &'static str {
         match self {
-            Self::EndCall => "end the call for all participants",
+            Self::EndCall => "end the call for all",
             Self::Admit => "see the lobby, admit, deny",
-            Self::Mute => "mute a participant",
-            Self::Kick => "remove or ban a participant",
+            Self::Mute => "mute others",
+            Self::Kick => "remove and ban others",
             Self::Lock => "lock and unlock the room",
-            Self::Update => "change name, settings and capacity",
-            Self::SetRole => "set a participant's role",
+            Self::Update => "change name, settings and number of seats",
+            Self::SetRole => "set roles",
             Self::TransferHost => "transfer the host role",
         }
     }
@@ -151,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn the_table_in_protocol_md_is_this_one() {
-        let protocol = include_str!("../../../../docs/PROTOCOL.md");
+    fn the_table_in_the_readme_is_this_one() {
+        let readme = include_str!("../../../../README.md");
         for action in Action::ALL {
             let cells = Role::ALL.map(|role| if role.may(*action) { " yes |" } else { " |" });
             let row = format!("| {} |{}", action.description(), cells.concat());
-            assert!(protocol.lines().any(|line| line == row), "docs/PROTOCOL.md has no line {row:?}");
+            assert!(readme.lines().any(|line| line == row), "README.md has no line {row:?}");
         }
     }
 }
