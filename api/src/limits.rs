@@ -170,7 +170,7 @@ impl Limits {
         let Some(rate) = rate else { return Ok(None) };
         let Some(spent) = self.limiter.spend(name, subject, Some(rate)).await else { return Ok(None) };
         let status = RateStatus { rate, spent };
-        if spent.wait.is_some() { Err(RateExceeded(status)) } else { Ok(Some(status)) }
+        if spent.retry_after.is_some() { Err(RateExceeded(status)) } else { Ok(Some(status)) }
     }
 
     /// Returns the counter of attempts at passcodes, and its rates.
@@ -214,7 +214,7 @@ impl RateStatus {
     /// Returns the one of two limits that has fewer requests left.
     #[must_use]
     pub fn tighter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        one.into_iter().chain(other).min_by_key(|status| status.spent.left)
+        one.into_iter().chain(other).min_by_key(|status| status.spent.remaining)
     }
 }
 

@@ -46,7 +46,7 @@ use neighbours::Neighbours;
 use pulse::Pulse;
 use roster::Roster;
 use switchboard_socketio::workers::Workers;
-use switchboard_socketio::{Peers, SocketServer, SocketIo, TransportConfig};
+use switchboard_socketio::{Peers, SocketIo, SocketServer, TransportConfig};
 
 /// How long a probe waits for Redis: less than load balancers wait for the probe.
 const GLANCE: Duration = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{StatusCode, header};
 use serde_json::{Value, json};
-use switchboard_auth::{Identity, Kind};
+use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
 
 use crate::app::App;
@@ -29,7 +29,7 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         match identify(parts, app)? {
-            Some(identity) if identity.kind == Kind::User => Ok(Self(identity)),
+            Some(identity) if identity.kind == IdentityKind::User => Ok(Self(identity)),
             _ => Err(Code::Unauthorized.into()),
         }
     }

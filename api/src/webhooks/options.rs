@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchboard_auth::webhook::address_name;
+use switchboard_auth::webhook::address_digest;
 
 /// Service of the operator that receives events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Endpoint {
         let uri: http::Uri = address.parse().ok()?;
         let valid =
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
-        valid.then(|| Self { name: address_name(address), address: uri })
+        valid.then(|| Self { name: address_digest(address), address: uri })
     }
 }
 

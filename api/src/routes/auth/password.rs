@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use switchboard_auth::{Identity, Verdict};
+use switchboard_auth::{Identity, PasswordCheck};
 use switchboard_core::domain::{Code, Timestamp};
 
 use super::sessions::others;

@@ -42,7 +42,7 @@ pub(crate) async fn refresh(
     State(app): State<App>,
     ValidJson(form): ValidJson<Refreshing>,
 ) -> ApiResult<impl IntoResponse> {
-    let (id, session, used) = app.tokens.verify_refresh(&form.token)?;
+    let RefreshIdentity { user: id, session, token_id: used } = app.tokens.verify_refresh(&form.token)?;
     if app.revoked.has(&session) {
         // The sign-in was revoked in Redis, but ending it in MongoDB failed. End it now.
         app.records.end_session(&session).await?;
