@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `admission` | who may join a call, and with which role |
 //! | `call` | status and type of a call |
+//! | `call_edit` | changes of a call by its host |
+//! | `call_fields` | bounds and checks of a call's fields |
 //! | `disconnect` | reasons why a node closes a socket, with their close codes |
 //! | `ids` | ids as types |
 //! | `media` | changes of a participant's media state |
