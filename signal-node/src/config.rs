@@ -1,6 +1,7 @@
 //! The node's configuration, from environment variables alone. `docs/OPERATIONS.md` lists them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::ClusterKey;
@@ -191,7 +192,11 @@ fn sockets(env: &mut Env) -> SocketsConfig {
     let rates = env.flag("RATE_LIMITS", true);
     SocketsConfig {
         transport: TransportConfig {
-            allowed_origins: if origins.any { AllowedOrigins::Any } else { AllowedOrigins::List(origins.list) },
+            allowed_origins: if origins.any {
+                AllowedOrigins::Any
+            } else {
+                AllowedOrigins::Matching(Arc::new(move |origin| origins.allows(origin, None)))
+            },
             trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
             timeouts: timeouts(env),
             limits,

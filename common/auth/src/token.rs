@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use switchboard_core::domain::{Code, PublicUser, Refusal, Role, RoomId, UserId};
 
+mod hs256;
+
 const ISSUER: &str = "videocall-api";
 const AUDIENCE: &str = "videocall-client";
 /// Maximum length of a token. A longer one is refused before it is decoded.
@@ -176,6 +178,7 @@ impl Tokens {
     /// the configuration checks this.
     #[must_use]
     pub fn new(access_secret: &str, refresh_secret: &str) -> Self {
+        hs256::install();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);

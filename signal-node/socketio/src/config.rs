@@ -1,17 +1,36 @@
 //! Settings of the transport. Where a comment says so, 0 switches a limit off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::Peers;
 
-/// Origins from which a browser may connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Web origins whose pages may connect. A request without an `Origin` header does not come from a
+/// browser, and is always allowed.
+#[derive(Clone)]
 pub enum AllowedOrigins {
     /// All origins.
     Any,
-    /// Exactly these origins, as browsers send them (`https://app.example`). A request without
-    /// `Origin` does not come from a browser and passes.
-    List(Vec<String>),
+    /// Origins for which the function returns true. It gets the text of the header, such as
+    /// `https://app.example`.
+    Matching(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+}
+
+impl AllowedOrigins {
+    /// Exactly these origins, as browsers send them.
+    pub fn list(origins: impl IntoIterator<Item = String>) -> Self {
+        let origins: Vec<String> = origins.into_iter().collect();
+        Self::Matching(Arc::new(move |origin| origins.iter().any(|allowed| allowed == origin)))
+    }
+}
+
+impl std::fmt::Debug for AllowedOrigins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Any => "Any",
+            Self::Matching(_) => "Matching",
+        })
+    }
 }
 
 /// Interval of pings, and timeouts.

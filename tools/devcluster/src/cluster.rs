@@ -1,6 +1,7 @@
 //! A whole cluster: Redis, MongoDB, the api, signal-nodes, and HAProxy in front of them.
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -8,38 +9,40 @@ use std::time::Duration;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::haproxy::{self, Backend, Orders};
+use crate::haproxy::{self, Backend, RuntimeApi};
 use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
 use crate::redis::{RedisCluster, RedisOptions, RedisServer};
 use crate::service::{Service, binary, local, workspace};
 use crate::settings::{Ports, Secrets};
 
-/// How long a service may take to end by itself before it is killed.
-const STOP: Duration = Duration::from_secs(8);
-/// Tries with other ports, when one turns out to be taken.
-const TRIES: usize = 5;
-/// The database of the api, as existing installations call it.
+/// Time that a service has to end after SIGTERM before SIGKILL.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Attempts with other free ports when another program takes one of them first.
+const ATTEMPTS: usize = 5;
+/// Database of the api, with its default name.
 const DATABASE: &str = "videocall-db";
 
-/// What to start. The default is two nodes behind HAProxy on free ports, in a temporary directory, silent.
+/// Settings of a cluster. The default is two nodes behind HAProxy, on free ports, in a temporary
+/// directory, without output.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Signal-nodes.
+    /// Number of signal-nodes.
     pub nodes: usize,
-    /// Whether HAProxy stands in front.
+    /// Whether to start HAProxy in front of the api and the nodes.
     pub haproxy: bool,
-    /// Masters of a Redis Cluster; 0 for one standalone server.
+    /// Number of masters of a Redis Cluster; 0 for one standalone server.
     pub redis_masters: usize,
-    /// Replicas of each of these masters.
+    /// Number of replicas of each master.
     pub redis_replicas: usize,
-    /// Where everything listens; free ports when `None`.
+    /// Ports of every server; free ports when `None`.
     pub ports: Option<Ports>,
-    /// Keeps data, secrets and logs here; a temporary directory, removed with the cluster, when `None`.
+    /// Directory of data, secrets and logs. `None` for a temporary one, which is removed with the
+    /// cluster.
     pub data: Option<PathBuf>,
-    /// Tells each step, and copies every process's log lines, on standard output.
+    /// Prints each step of the start, and copies every process's log to standard output.
     pub verbose: bool,
-    /// Further variables of the environment of the api and every node.
+    /// Variables added to the environment of the api and of every node.
     pub env: Vec<(String, String)>,
 }
 
@@ -69,7 +72,7 @@ pub enum Redis {
 }
 
 impl Redis {
-    /// The `REDIS_URL` of it.
+    /// Value of `REDIS_URL` for this Redis.
     #[must_use]
     pub fn url(&self) -> String {
         match self {
@@ -78,7 +81,7 @@ impl Redis {
         }
     }
 
-    /// Its servers: one, or the cluster's.
+    /// The standalone server, or all servers of the Redis Cluster.
     pub fn servers(&mut self) -> &mut [RedisServer] {
         match self {
             Self::Single(server) => std::slice::from_mut(server),
@@ -87,12 +90,13 @@ impl Redis {
     }
 }
 
-/// A running cluster. Dropping it ends every process, in the order of the fields: clients' side first.
+/// A running cluster. Dropping it ends every process in the order of the fields, so that the load
+/// balancer goes first and the stores last.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The load balancer, if asked for.
+    /// The load balancer; `None` without [`Options::haproxy`].
     pub haproxy: Option<Service>,
-    /// The signal-nodes, in order; `n1` is the first.
+    /// The signal-nodes `n1`, `n2`, ... in this order.
     pub nodes: Vec<Service>,
     /// The api.
     pub api: Service,
@@ -100,21 +104,21 @@ pub struct Cluster {
     pub mongo: Mongo,
     /// Redis.
     pub redis: Redis,
-    /// `JWT_ACCESS_SECRET`: tests make tokens that no api would.
+    /// `JWT_ACCESS_SECRET`, so that tests can sign tokens that the api would not issue.
     pub access_secret: String,
     ports: Ports,
     dir: Option<TempDir>,
 }
 
 impl Cluster {
-    /// Starts everything; all of it is ready when this returns.
+    /// Starts everything. All processes are ready when this returns.
     ///
     /// # Errors
-    /// When a program is missing or something does not start; with the end of its log.
+    /// When a program is missing or a process does not start. The message has the end of its log.
     pub async fn start(options: &Options) -> anyhow::Result<Self> {
-        for _ in 1..TRIES {
+        for _ in 1..ATTEMPTS {
             match Self::start_once(options).await {
-                // A port that was free when it was chosen: somebody else was faster.
+                // Another program took a port between the choice of the port and the start.
                 Err(error) if options.ports.is_none() && format!("{error:#}").contains("ddress already in use") => {}
                 done => return done,
             }
@@ -137,43 +141,43 @@ impl Cluster {
 
         let redis = starter.redis().await?;
         let mongo = starter.mongo().await?;
-        let backing = Backing { redis: redis.url(), mongo: mongo.uri(DATABASE) };
-        let api = starter.api(&backing).await?;
+        let stores = Stores { redis: redis.url(), mongo: mongo.uri(DATABASE) };
+        let api = starter.api(&stores).await?;
         let mut nodes = Vec::new();
         for index in 0..options.nodes {
-            nodes.push(starter.node(index, &backing).await?);
+            nodes.push(starter.node(index, &stores).await?);
         }
         let haproxy = if options.haproxy { Some(starter.haproxy().await?) } else { None };
         let access_secret = starter.secrets.access;
         Ok(Self { haproxy, nodes, api, mongo, redis, access_secret, ports, dir: temporary })
     }
 
-    /// Where everything listens.
+    /// Ports of every server.
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
 
-    /// The address that clients use: HAProxy's, or the api's without one.
+    /// Address that clients use: HAProxy's, or the api's when there is no HAProxy.
     #[must_use]
     pub fn base_url(&self) -> String {
         self.haproxy.as_ref().unwrap_or(&self.api).url()
     }
 
-    /// What HAProxy is told of pods that come and go; none without HAProxy, and where the cluster's data are kept.
+    /// Runtime API of HAProxy. `None` without HAProxy, and for a cluster that keeps its data.
     #[must_use]
-    pub fn orders(&self) -> Option<Orders> {
+    pub fn balancer(&self) -> Option<RuntimeApi> {
         self.haproxy.as_ref()?;
-        Orders::of(self.dir.as_ref()?.path())
+        RuntimeApi::of(self.dir.as_ref()?.path())
     }
 
-    /// MongoDB's connection string, with the database that the api uses.
+    /// Connection string of the api's database.
     #[must_use]
     pub fn mongodb_uri(&self) -> String {
         self.mongo.uri(DATABASE)
     }
 
-    /// Every process, in the order in which they stop.
+    /// Every process, in the order of [`Cluster::stop`].
     pub fn processes(&mut self) -> Vec<&mut Process> {
         let services = self.haproxy.iter_mut().chain(&mut self.nodes).chain([&mut self.api]);
         let mut processes: Vec<_> = services.map(Service::process).collect();
@@ -182,19 +186,19 @@ impl Cluster {
         processes
     }
 
-    /// The name and status of a process that has ended, if there is one.
+    /// Name and exit status of a process that has ended, if there is one.
     pub fn ended(&mut self) -> Option<(String, ExitStatus)> {
         self.processes().into_iter().find_map(|process| Some((process.name().to_owned(), process.exited()?)))
     }
 
-    /// Stops everything, clients' side first, each with SIGTERM and then SIGKILL if it takes over 8 s; the nodes drain
-    /// at the same time.
+    /// Stops everything, from the load balancer to the stores. Each process gets SIGTERM, and SIGKILL
+    /// after 8 s. The nodes drain at the same time.
     ///
     /// # Errors
-    /// When a process cannot be signalled; the others are still ended when this value is dropped.
+    /// When a process cannot be signalled. Dropping this value ends the others.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(haproxy) = &mut self.haproxy {
-            haproxy.process().stop(STOP).await?;
+            haproxy.process().stop(STOP_TIMEOUT).await?;
         }
         for node in &mut self.nodes {
             if node.process().exited().is_none() {
@@ -202,19 +206,19 @@ impl Cluster {
             }
         }
         for process in self.processes() {
-            process.stop(STOP).await?;
+            process.stop(STOP_TIMEOUT).await?;
         }
         Ok(())
     }
 }
 
-/// The addresses that the api and the nodes share.
-struct Backing {
+/// Addresses of the stores.
+struct Stores {
     redis: String,
     mongo: String,
 }
 
-/// What every step of a start needs.
+/// Inputs that every step of a start shares.
 struct Starter<'a> {
     options: &'a Options,
     ports: &'a Ports,
@@ -224,7 +228,7 @@ struct Starter<'a> {
 
 impl Starter<'_> {
     async fn redis(&self) -> anyhow::Result<Redis> {
-        self.tell("redis");
+        self.announce("redis");
         if self.options.redis_masters > 0 {
             return Ok(Redis::Sharded(
                 RedisCluster::start_with(self.options.redis_masters, self.options.redis_replicas).await?,
@@ -241,58 +245,65 @@ impl Starter<'_> {
     }
 
     async fn mongo(&self) -> anyhow::Result<Mongo> {
-        self.tell("mongo");
+        self.announce("mongo");
         let port = self.options.ports.as_ref().map(|ports| ports.mongo);
         let dir = Some(self.dir.join("mongo"));
         Mongo::start_with(&MongoOptions { port, dir, echo: self.options.verbose }).await
     }
 
-    async fn api(&self, backing: &Backing) -> anyhow::Result<Service> {
-        self.tell("api");
+    async fn api(&self, stores: &Stores) -> anyhow::Result<Service> {
+        self.announce("api");
         let web = std::env::var("WEB_DIR").unwrap_or_else(|_| workspace().join("web").display().to_string());
-        let spec = self.spec("api", "api", self.ports.api, backing)?.env("API_PORT", self.ports.api.port);
+        let spec = self.spec("api", "api", self.ports.api, stores)?.env("API_PORT", self.ports.api.port);
         self.service(spec.env("WEB_DIR", web), self.ports.api).await
     }
 
-    async fn node(&self, index: usize, backing: &Backing) -> anyhow::Result<Service> {
+    async fn node(&self, index: usize, stores: &Stores) -> anyhow::Result<Service> {
         let (name, backend) = (format!("n{}", index + 1), self.ports.nodes[index]);
-        self.tell(&name);
-        let spec = self.spec(&name, "signal-node", backend, backing)?;
+        self.announce(&name);
+        let spec = self.spec(&name, "signal-node", backend, stores)?;
         let spec = spec.env("INTERNAL_PORT", self.ports.internal[index]);
         self.service(spec.env("SIGNALING_PORT", backend.port).env("NODE_ID", name), backend).await
     }
 
     async fn haproxy(&self) -> anyhow::Result<Service> {
-        self.tell("haproxy");
+        self.announce("haproxy");
         let Ports { http, api, nodes, .. } = self.ports;
-        haproxy::start(self.dir, *http, *api, nodes, "/api/health", self.echo()).await
+        let bind = SocketAddrV4::new(self.ports.bind, *http);
+        haproxy::start(self.dir, bind, *api, nodes, "/api/health", self.echo()).await
     }
 
-    /// One of our binaries, with the environment that api and nodes have in common.
-    fn spec(&self, name: &str, program: &str, backend: Backend, backing: &Backing) -> anyhow::Result<Spec> {
+    /// One of our binaries, with the variables that the api and the nodes share.
+    fn spec(&self, name: &str, program: &str, backend: Backend, stores: &Stores) -> anyhow::Result<Spec> {
         let public = if self.options.haproxy { self.ports.http } else { self.ports.api.port };
-        let page = format!("http://localhost:{public}");
+        let page = self.ports.bind_url(public);
+        let frontend = std::env::var("FRONTEND_URL").unwrap_or_else(|_| page.clone());
+        let local = [page, format!("http://localhost:{public}"), local(public)];
+        let origins = local.into_iter().chain(std::env::var("ALLOWED_ORIGINS"));
+        let origins: Vec<String> = origins.filter(|list| !list.trim().is_empty()).collect();
         let common = [
             ("METRICS_PORT", backend.admin.to_string()),
             ("BIND_ADDRESS", "127.0.0.1".into()),
-            ("REDIS_URL", backing.redis.clone()),
-            ("MONGODB_URI", backing.mongo.clone()),
+            ("REDIS_URL", stores.redis.clone()),
+            ("MONGODB_URI", stores.mongo.clone()),
             ("JWT_ACCESS_SECRET", self.secrets.access.clone()),
             ("JWT_REFRESH_SECRET", self.secrets.refresh.clone()),
-            ("ALLOWED_ORIGINS", format!("{page},{}", local(public))),
-            ("FRONTEND_URL", page),
+            ("ALLOWED_ORIGINS", origins.join(",")),
+            ("FRONTEND_URL", frontend),
             ("NODE_ENV", "development".into()),
-            // HAProxy tells whose request it is; limits per address would otherwise take everybody for one client.
+            // HAProxy adds the client's address. Without it the limits per address would count all
+            // clients as one.
             ("TRUSTED_HOPS", u8::from(self.options.haproxy).to_string()),
             ("LOG_FORMAT", "text".into()),
             ("WORKERS", (cores() / self.options.nodes.max(1)).max(1).to_string()),
         ];
-        // Tests and load come from one address and are no attack; who starts a cluster to look at has the limits of production.
+        // Tests and load tests send everything from one address. A cluster that keeps its data is for
+        // people, and has the limits of production.
         let limits = self.options.data.is_none().then_some(("RATE_LIMITS", "false".to_owned()));
-        let litter = self.options.data.is_none().then_some(self.dir);
-        let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).litter(litter);
+        let temporary = self.options.data.is_none().then_some(self.dir);
+        let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).temporary(temporary);
         if !(self.options.verbose && std::io::stdout().is_terminal()) {
-            // A log that is read with `grep` has no use for colours.
+            // Colours would hide words from `grep`.
             spec = spec.env("NO_COLOR", 1);
         }
         let spec = common.into_iter().chain(limits).fold(spec, |spec, (key, value)| spec.env(key, value));
@@ -307,15 +318,15 @@ impl Starter<'_> {
         if self.options.verbose { Echo::All } else { Echo::Off }
     }
 
-    fn tell(&self, name: &str) {
+    fn announce(&self, name: &str) {
         if self.options.verbose {
-            // A closed terminal is no reason not to start.
+            // A closed terminal must not stop the start.
             let _ = writeln!(std::io::stdout().lock(), "{:>8} | starting {name}", "up");
         }
     }
 }
 
-/// The nodes share this machine's.
+/// Number of cores of this machine, which the nodes share.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,8 +1,14 @@
-//! Faults on demand: `POST /{service}/{action}` on a port of 127.0.0.1, for tests in other languages.
+//! Fault injection over HTTP, for tests in other languages: `POST /{service}/{action}` on a port of
+//! 127.0.0.1.
 //!
 //! Services: `nodes/0`, `nodes/1`, ... (in the order of `NODE_URLS`), `api`, `mongo`, `redis`, `haproxy`.
-//! Actions: `kill` (SIGKILL), `term` (SIGTERM, answered when the process is gone), `stop` (SIGSTOP), `cont` (SIGCONT),
-//! `start` (again, on the same ports; answered when it is ready).
+//!
+//! | action | effect |
+//! |---|---|
+//! | `kill` | SIGKILL |
+//! | `term` | SIGTERM; the answer comes when the process has ended |
+//! | `stop`, `cont` | SIGSTOP, SIGCONT |
+//! | `start` | starts it again on the same ports; the answer comes when it is ready |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +23,13 @@ use devcluster::process::Process;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-/// A cluster that the control and the runner share.
+/// Cluster that this server and [`crate::run`] share.
 pub(crate) type Shared = Arc<Mutex<Cluster>>;
 
-/// Above a node's own deadline for draining.
-const TERM: Duration = Duration::from_secs(60);
+/// Longest wait for a process after SIGTERM. Longer than a node's drain deadline.
+const TERM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves the control until the program ends; returns its address.
+/// Serves requests until the program ends. Returns the address.
 pub(crate) async fn start(cluster: Shared) -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -79,7 +85,7 @@ async fn act(cluster: &mut Cluster, target: Target, action: &str) -> anyhow::Res
         "cont" => process.resume(),
         "term" => {
             process.terminate()?;
-            process.wait_exit(TERM).await.map(drop)
+            process.wait_exit(TERM_TIMEOUT).await.map(drop)
         }
         _ => bail!("the actions are kill, term, stop, cont and start"),
     }

@@ -1,5 +1,6 @@
 //! The load balancer: everything on one port, round robin over the nodes with no stickiness.
 
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -19,81 +20,119 @@ pub struct Backend {
     pub admin: u16,
 }
 
-/// Starts HAProxy on `port`; its configuration and log go to `dir`. Ready when `probe` (a path) succeeds through it.
+/// Starts HAProxy on `bind`; its configuration and log go to `dir`. It is ready when a `GET` of the
+/// path `probe` succeeds through it.
 ///
 /// # Errors
-/// When `haproxy` is missing, refuses its configuration or its port, or nothing behind it answers.
+/// When `haproxy` is missing, refuses its configuration or its port, or no server answers `probe`.
 pub async fn start(
     dir: &Path,
-    port: u16,
+    bind: SocketAddrV4,
     api: Backend,
     nodes: &[Backend],
     probe: &str,
     echo: Echo,
 ) -> anyhow::Result<Service> {
     let file = dir.join("haproxy.cfg");
-    std::fs::write(&file, config(port, api, nodes, Orders::of(dir).as_ref()))
+    std::fs::write(&file, config(bind, api, nodes, RuntimeApi::of(dir).as_ref()))
         .context("cannot write HAProxy's configuration")?;
     let arguments = ["-db".as_ref(), "-f".as_ref(), file.as_os_str()];
     let spec = Spec::new("haproxy", find_program("haproxy")?, dir).args(arguments).echo(echo);
-    Service::start(spec, port, format!("{}{probe}", local(port))).await
+    // An unspecified address takes connections to loopback too.
+    let address = if bind.ip().is_unspecified() { local(bind.port()) } else { format!("http://{bind}") };
+    let probe = format!("{address}{probe}");
+    Service::start_at(spec, address, probe).await
 }
 
-/// The longest path that a socket may have, less what HAProxy appends while it binds it.
-const PATH_MAX: usize = 90;
+/// Longest path that a Unix socket may have, less the suffix that HAProxy appends while it binds.
+const SOCKET_PATH_MAX: usize = 90;
 
-/// A running HAProxy that is told which pods there are, as Kubernetes tells a balancer by the endpoints of a Service.
-#[derive(Clone, Debug)]
-pub struct Orders(PathBuf);
+/// A group of servers in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// The api's pods.
+    Api,
+    /// The signal-nodes.
+    Nodes,
+}
 
-impl Orders {
-    /// To the one that was started in `dir`. `None` where the path is too long for a socket.
-    #[must_use]
-    pub fn of(dir: &Path) -> Option<Self> {
-        let socket = dir.join("haproxy.sock");
-        (socket.as_os_str().len() <= PATH_MAX).then_some(Self(socket))
-    }
-
-    /// Sends new requests of `backend` (`api` or `nodes`) to this port too. No health check: an endpoint is one that Kubernetes found ready.
-    ///
-    /// # Errors
-    /// When HAProxy does not answer, or refuses; so with [`Orders::remove`].
-    pub async fn add(&self, backend: &str, name: &str, port: u16) -> anyhow::Result<()> {
-        self.order(&format!("add server {backend}/{name} 127.0.0.1:{port}")).await?;
-        self.order(&format!("enable server {backend}/{name}")).await
-    }
-
-    /// Sends no new request to this server. Connections that it has stay.
-    ///
-    /// # Errors
-    /// See [`Orders::add`].
-    pub async fn remove(&self, backend: &str, name: &str) -> anyhow::Result<()> {
-        self.order(&format!("set server {backend}/{name} state maint")).await
-    }
-
-    async fn order(&self, order: &str) -> anyhow::Result<()> {
-        let mut stream = UnixStream::connect(&self.0).await.context("HAProxy takes no orders")?;
-        stream.write_all(format!("{order}\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        match answer.trim() {
-            "" | "New server registered." => Ok(()),
-            refused => bail!("{order}: {refused}"),
+impl Pool {
+    /// The names of its `backend` sections, see [`config`].
+    fn backends(self) -> &'static [&'static str] {
+        match self {
+            Self::Api => &["api"],
+            Self::Nodes => &["handshakes", "nodes"],
         }
     }
 }
 
-/// The configuration file.
+/// Runtime API of a running HAProxy: adds and removes servers, as Kubernetes does when the endpoints
+/// of a Service change.
+#[derive(Clone, Debug)]
+pub struct RuntimeApi(PathBuf);
+
+impl RuntimeApi {
+    /// Of the HAProxy that was started in `dir`. `None` if the path is too long for a Unix socket.
+    #[must_use]
+    pub fn of(dir: &Path) -> Option<Self> {
+        let socket = dir.join("haproxy.sock");
+        (socket.as_os_str().len() <= SOCKET_PATH_MAX).then_some(Self(socket))
+    }
+
+    /// Sends new requests to this port too. There is no health check, because Kubernetes adds only
+    /// endpoints that it has found ready.
+    ///
+    /// # Errors
+    /// When HAProxy does not answer or refuses the command.
+    pub async fn add(&self, pool: Pool, name: &str, port: u16) -> anyhow::Result<()> {
+        for backend in pool.backends() {
+            self.command(&format!("add server {backend}/{name} 127.0.0.1:{port}")).await?;
+            self.command(&format!("enable server {backend}/{name}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends no new request to this server. Its open connections stay.
+    ///
+    /// # Errors
+    /// As [`RuntimeApi::add`].
+    pub async fn remove(&self, pool: Pool, name: &str) -> anyhow::Result<()> {
+        for backend in pool.backends() {
+            self.command(&format!("set server {backend}/{name} state maint")).await?;
+        }
+        Ok(())
+    }
+
+    async fn command(&self, command: &str) -> anyhow::Result<()> {
+        let mut stream = UnixStream::connect(&self.0).await.context("cannot connect to HAProxy's Runtime API")?;
+        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        match answer.trim() {
+            "" | "New server registered." => Ok(()),
+            refused => bail!("HAProxy refuses \"{command}\": {refused}"),
+        }
+    }
+}
+
+/// Text of the configuration file.
+///
+/// A client on long polling makes a handshake and then an even number of requests before its upgrade.
+/// One round robin over all of them would send every handshake to the same one of two nodes.
+/// Handshakes therefore have a round robin of their own: successive sessions open on successive nodes.
 #[must_use]
-pub fn config(port: u16, api: Backend, nodes: &[Backend], orders: Option<&Orders>) -> String {
-    let server = |name: String, Backend { port, admin }: Backend| {
-        format!("    server {name} 127.0.0.1:{port} check port {admin}\n")
-    };
-    let nodes: String = (1..).zip(nodes).map(|(index, node)| server(format!("n{index}"), *node)).collect();
-    let api = server("api".into(), api);
+pub fn config(bind: SocketAddrV4, api: Backend, nodes: &[Backend], runtime_api: Option<&RuntimeApi>) -> String {
+    let server = |name: &str, port: u16| format!("    server {name} 127.0.0.1:{port}");
+    let names: Vec<(String, Backend)> = (1..).map(|index: usize| format!("n{index}")).zip(nodes.iter().copied()).collect();
+    let checked = |name: &str, Backend { port, admin }| format!("{} check port {admin}\n", server(name, port));
+    let tracked = |name: &str, Backend { port, .. }| format!("{} track nodes/{name}\n", server(name, port));
+    let handshakes: String = names.iter().map(|(name, node)| tracked(name, *node)).collect();
+    let nodes: String = names.iter().map(|(name, node)| checked(name, *node)).collect();
+    let api = checked("api", api);
     let connections = connections();
-    let orders = orders
-        .map_or(String::new(), |Orders(path)| format!("    stats socket {} mode 600 level admin\n", path.display()));
+    let stats = runtime_api.map_or(String::new(), |RuntimeApi(path)| {
+        format!("    stats socket {} mode 600 level admin\n", path.display())
+    });
     format!(
         "\
 global
@@ -101,20 +140,20 @@ global
     noreuseport
     maxconn {connections}
     log stdout format raw local0 notice
-{orders}
+{stats}
 defaults
     mode http
     log global
     option forwardfor
-    # A client that gives up a long poll has gone; its session's node must learn it.
+    # When a client gives up a long poll, its session's node must see the request end.
     option abortonclose
     timeout connect 2s
-    # Above the 25 s for which a long poll may hang.
+    # Above the 25 s that a long poll may wait.
     timeout client 60s
     timeout server 60s
     timeout http-request 10s
     timeout tunnel 1h
-    # A server that refuses the connection has seen nothing of the request: another one can have it.
+    # A server that refused the connection has not seen the request, so another server may have it.
     retries 3
     option redispatch 1
     retry-on conn-failure
@@ -122,21 +161,30 @@ defaults
     default-server inter 500ms fall 2 rise 1
 
 frontend public
-    bind 127.0.0.1:{port}
+    bind {bind}
     acl sockets path_beg /socket.io/
-    use_backend nodes if sockets
+    acl session urlp(sid) -m found
+    use_backend nodes if sockets session
+    use_backend handshakes if sockets
     default_backend api
 
 backend api
 {api}
+# Requests that open a session have a round robin of their own: two clients that open a session one
+# after the other get two nodes, however many requests each of them makes.
+backend handshakes
+    balance roundrobin
+{handshakes}
+# Requests of open sessions: to any node, which hands them over to the session's node.
 backend nodes
     balance roundrobin
 {nodes}"
     )
 }
 
-/// Each connection takes two descriptors. HAProxy refuses to start with more than the limit allows, and left to itself
-/// it allocates for all of the limit, which some systems set to a thousand million.
+/// Limit of connections. Each takes two file descriptors. HAProxy refuses to start with more than
+/// the system allows. Without a limit it allocates for as many as the system allows, and some
+/// systems allow 10^9.
 fn connections() -> u64 {
-    getrlimit(Resource::Nofile).maximum.map_or(20_000, |most| (most.saturating_sub(200) / 2).clamp(100, 20_000))
+    getrlimit(Resource::Nofile).maximum.map_or(20_000, |limit| (limit.saturating_sub(200) / 2).clamp(100, 20_000))
 }

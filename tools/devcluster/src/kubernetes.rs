@@ -1,5 +1,5 @@
-//! What Kubernetes does with a pod, by the numbers of the manifests in `k8s/`: probes, the preStop hook, the grace. They are
-//! read from there, so that a test is of what operators get.
+//! Probes, preStop hooks and grace periods of the manifests in `k8s/`, and a stand-in for the kubelet.
+//! Tests read the manifests so that they test the values that operators deploy.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::service::{local, workspace};
 
-/// How a pod is asked how it is.
+/// A liveness or readiness probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     path: String,
@@ -19,18 +19,18 @@ pub struct Probe {
     failures: u32,
 }
 
-/// What a Deployment says of its pods.
+/// Settings of a Deployment's pods.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// When it is started again.
+    /// Probe whose failure restarts the pod.
     pub liveness: Probe,
-    /// When new work is sent to it.
+    /// Probe whose failure takes the pod out of its Service.
     pub readiness: Probe,
-    /// From the first word of going away to SIGTERM.
+    /// Time from the pod's termination to SIGTERM.
     pub pre_stop: Duration,
-    /// From the first word of going away to SIGKILL.
+    /// Time from the pod's termination to SIGKILL.
     pub grace: Duration,
-    /// How a node drains: its variables that begin with `DRAIN_`.
+    /// Variables of the pod that begin with `DRAIN_`.
     pub drain: Vec<(String, String)>,
 }
 
@@ -38,7 +38,7 @@ impl Workload {
     /// Reads the workload of a component (`api`, `node`) from `k8s/<profile>`.
     ///
     /// # Errors
-    /// When there is none, or it lacks something.
+    /// When the file or a setting is missing.
     pub fn read(profile: &str, component: &str) -> anyhow::Result<Self> {
         let file = workspace().join("k8s").join(profile).join(format!("{component}-workload.yaml"));
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -69,14 +69,14 @@ impl Probe {
         })
     }
 
-    /// How long a pod may fail it before anything comes of it, at the least.
+    /// Shortest time of failures before Kubernetes acts.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.period * self.failures.saturating_sub(1)
     }
 }
 
-/// The lines below this one, as far as they stand further in.
+/// Lines below `heading` that are indented more than it.
 fn block<'l, 't>(lines: &'l [&'t str], heading: &str) -> anyhow::Result<&'l [&'t str]> {
     let depth = |line: &str| line.len() - line.trim_start().len();
     let at = lines.iter().position(|line| line.trim() == heading).with_context(|| format!("no {heading}"))?;
@@ -99,42 +99,42 @@ fn seconds(lines: &[&str], name: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs(value(lines, name)?.parse()?))
 }
 
-/// What the kubelet thinks of a pod.
+/// Result of the probes of a pod.
 #[derive(Clone, Debug, Default)]
 pub struct Condition {
-    /// Whether new work is sent to it.
+    /// Whether the pod is in its Service.
     pub ready: bool,
-    /// Why it was not, with the time since it was first asked; one for each change.
+    /// Each change to unready: the time since the first probe, and the probe's answer.
     pub unready: Vec<(Duration, String)>,
-    /// Liveness probes that it failed.
+    /// Number of failed liveness probes.
     pub dead: u32,
-    /// How often it would have been started again.
+    /// Number of restarts that Kubernetes would have made.
     pub restarts: u32,
 }
 
-/// Asks a pod how it is, as its workload says, until dropped. It only looks: it starts nothing again.
+/// Probes a pod as its workload says, until dropped. It restarts nothing.
 #[derive(Debug)]
 pub struct Kubelet {
     condition: watch::Receiver<Condition>,
-    asking: [JoinHandle<()>; 2],
+    probing: [JoinHandle<()>; 2],
 }
 
 impl Kubelet {
-    /// Of the pod that answers probes on this port, and was ready a moment ago.
+    /// Starts to probe the pod with this admin port. The pod is taken for ready at the start.
     #[must_use]
     pub fn watch(workload: &Workload, admin: u16) -> Self {
-        let (told, condition) = watch::channel(Condition { ready: true, ..Condition::default() });
+        let (sender, condition) = watch::channel(Condition { ready: true, ..Condition::default() });
         let (begun, readiness) = (Instant::now(), workload.readiness.clone());
-        let alive = told.clone();
-        let asking = [
-            tokio::spawn(ask(workload.liveness.clone(), admin, move |fails: u32, most, _| {
+        let alive = sender.clone();
+        let probing = [
+            tokio::spawn(probe(workload.liveness.clone(), admin, move |fails: u32, most, _| {
                 alive.send_modify(|condition| {
                     condition.dead += u32::from(fails > 0);
                     condition.restarts += u32::from(fails == most);
                 });
             })),
-            tokio::spawn(ask(readiness, admin, move |fails, most, why| {
-                told.send_modify(|condition| {
+            tokio::spawn(probe(readiness, admin, move |fails, most, why| {
+                sender.send_modify(|condition| {
                     if fails == most {
                         condition.unready.push((begun.elapsed(), why));
                     }
@@ -142,10 +142,10 @@ impl Kubelet {
                 });
             })),
         ];
-        Self { condition, asking }
+        Self { condition, probing }
     }
 
-    /// What it thinks now.
+    /// Current result.
     #[must_use]
     pub fn condition(&self) -> Condition {
         self.condition.borrow().clone()
@@ -154,12 +154,13 @@ impl Kubelet {
 
 impl Drop for Kubelet {
     fn drop(&mut self) {
-        self.asking.iter().for_each(JoinHandle::abort);
+        self.probing.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// Asks for ever; tells after each answer how many in a row said no, how many are too many, and the last one's words.
-async fn ask(probe: Probe, admin: u16, mut tell: impl FnMut(u32, u32, String)) {
+/// Probes until aborted. Calls `report` after each probe with the number of consecutive failures, the
+/// failure threshold, and the answer.
+async fn probe(probe: Probe, admin: u16, mut report: impl FnMut(u32, u32, String)) {
     let client = reqwest::Client::new();
     let mut ticks = interval(probe.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,12 +168,12 @@ async fn ask(probe: Probe, admin: u16, mut tell: impl FnMut(u32, u32, String)) {
     loop {
         ticks.tick().await;
         let request = client.get(format!("{}{}", local(admin), probe.path)).timeout(probe.timeout).send();
-        let (well, words) = match request.await {
+        let (healthy, text) = match request.await {
             Ok(answer) => (answer.status().is_success(), answer.text().await.unwrap_or_default()),
             Err(error) => (false, error.to_string()),
         };
-        fails = if well { 0 } else { fails + 1 };
-        tell(fails, probe.failures, words);
+        fails = if healthy { 0 } else { fails + 1 };
+        report(fails, probe.failures, text);
     }
 }
 
@@ -182,20 +183,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manifests_of_every_profile_tell_what_becomes_of_their_pods() {
+    fn the_manifests_of_every_profile_have_probes_hooks_and_grace_periods() {
         for profile in ["evaluation", "production"] {
             for component in ["api", "node"] {
                 let workload = Workload::read(profile, component).unwrap();
                 assert_eq!((&*workload.liveness.path, &*workload.readiness.path), ("/livez", "/readyz"));
                 assert!(workload.pre_stop > Duration::ZERO && workload.pre_stop < workload.grace, "{workload:?}");
                 assert_eq!(workload.drain.len(), if component == "node" { 2 } else { 0 }, "{workload:?}");
-                assert!(workload.liveness.patience() > workload.readiness.patience(), "{workload:?}");
+                assert!(workload.liveness.failure_time() > workload.readiness.patience(), "{workload:?}");
             }
         }
     }
 
     #[test]
-    fn what_a_manifest_lacks_or_says_twice_is_named() {
+    fn a_setting_that_is_missing_or_there_twice_is_named() {
         let text = "a:\n  livenessProbe:\n    path: /x\n    periodSeconds: 1\n    timeoutSeconds: 2\n    failureThreshold: 3\nb: 1\n";
         let error = Workload::parse(text).unwrap_err().to_string();
         assert_eq!(error, "no readinessProbe:");

@@ -1,7 +1,16 @@
 //! Real servers on this machine, for `make up`, the tests and the fault harness.
 //!
-//! Everything listens on 127.0.0.1 only. A server lives as long as the value that started it; when the program that
-//! started it is itself killed, a guard process ends the server, so nothing is ever left running.
+//! | file | content |
+//! |---|---|
+//! | `cluster` | a whole cluster |
+//! | `settings`, `ports` | its ports and secrets; free ports |
+//! | `process` | a child process, its log and its signals |
+//! | `service`, `haproxy`, `redis`, `mongo` | the servers of a cluster |
+//! | `kubernetes`, `rollout` | probes and rolling restarts as Kubernetes does them, from `k8s/` |
+//!
+//! Everything listens on 127.0.0.1, except HAProxy where `BIND` gives another address. A server lives as
+//! long as the value that started it. A guard process ends it when the program that started it is
+//! killed, so that no server is left running.
 
 pub mod cluster;
 pub mod haproxy;

@@ -1,4 +1,5 @@
-//! `devcluster up`: the whole system on this machine, until Ctrl-C. `devcluster run`: a throw-away one around a command.
+//! `devcluster up` runs the whole system on this machine until Ctrl-C. `devcluster run` runs a command
+//! beside a temporary cluster.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,22 +20,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Starts everything on the usual ports, shows one log stream, and stops everything on Ctrl-C.
+    /// Starts everything on the default ports, prints all logs, and stops everything on Ctrl-C.
     Up {
-        /// Signal-nodes to start.
+        /// Number of signal-nodes.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
         nodes: u8,
-        /// Keeps data, secrets and logs here.
+        /// Directory of data, secrets and logs.
         #[arg(long, default_value = ".data")]
         data: PathBuf,
     },
-    /// Starts a cluster on free ports, runs a command with its addresses in the environment, stops the cluster, and exits
-    /// with the command's status.
+    /// Starts a cluster on free ports, runs a command with the addresses in its environment, stops the
+    /// cluster, and exits with the command's status.
     Run {
-        /// Signal-nodes to start.
+        /// Number of signal-nodes.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
         nodes: u8,
-        /// Masters of a Redis Cluster; 0 for one standalone server.
+        /// Number of masters of a Redis Cluster; 0 for one standalone server.
         #[arg(long, default_value_t = 0)]
         redis_masters: u8,
         /// The command and its arguments.
@@ -57,19 +58,20 @@ async fn main() -> ExitCode {
     })
 }
 
-/// A line of our own, on standard error.
-#[allow(clippy::print_stderr, reason = "a command-line tool tells its user")]
+/// Prints a message of this program on standard error.
+#[allow(clippy::print_stderr, reason = "a command-line tool writes to its terminal")]
 fn report(line: &str) {
     eprintln!("devcluster: {line}");
 }
 
-/// A line of our own, on standard output.
-#[allow(clippy::print_stdout, reason = "a command-line tool tells its user")]
+/// Prints a line on standard output.
+#[allow(clippy::print_stdout, reason = "a command-line tool writes to its terminal")]
 fn say(line: &str) {
     println!("{line}");
 }
 
-/// Requests that this program end: Ctrl-C, SIGTERM, or a closed terminal. One that comes while nobody waits is kept.
+/// Signals that end this program: Ctrl-C, SIGTERM, or a closed terminal. A signal that arrives before
+/// [`Interrupts::received`] is kept for it.
 struct Interrupts([Signal; 3]);
 
 impl Interrupts {
@@ -79,7 +81,7 @@ impl Interrupts {
         Ok(Self([interrupt?, terminate?, hangup?]))
     }
 
-    async fn asked(&mut self) {
+    async fn received(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.0;
         tokio::select! {
             _ = interrupt.recv() => {}

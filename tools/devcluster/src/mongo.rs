@@ -75,7 +75,7 @@ impl Mongo {
         let spec = Spec::new("mongo", find_program("mongod")?, &path)
             .args(arguments(port, &path))
             .echo(echo)
-            .litter(temporary.as_ref().map(TempDir::path));
+            .temporary(temporary.as_ref().map(TempDir::path));
         let mut mongo = Self { process: Process::spawn(spec)?, port, _dir: temporary };
         mongo.wait_ready().await?;
         Ok(mongo)

@@ -1,4 +1,5 @@
-//! A child process with a log, signals, a bounded wait for readiness, and no way to outlive its starter.
+//! A child process with a log, signals, and a bounded wait for readiness. It cannot outlive the program
+//! that started it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,20 +16,20 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::service::workspace;
 
-/// How often a condition is looked at while waiting for it.
-const POLL: Duration = Duration::from_millis(10);
-/// How long [`Drop`] lets a process end on SIGTERM before SIGKILL.
+/// Time between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Time between the SIGTERM and the SIGKILL of [`Drop`].
 const DROP_GRACE: Duration = Duration::from_secs(3);
 
-/// Which lines of a log are also copied to standard output, with the process's name before each.
+/// Lines of a log that are also copied to standard output, after the process's name.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Echo {
-    /// None.
+    /// No line.
     #[default]
     Off,
-    /// All.
+    /// Every line.
     All,
-    /// Those for which this says true.
+    /// Lines for which the function returns true.
     Matching(fn(&str) -> bool),
 }
 
@@ -42,7 +43,7 @@ impl Echo {
     }
 }
 
-/// What to run: enough to start the same process again after it was killed.
+/// Program, arguments and environment of a process, so that it can be started again.
 #[derive(Clone, Debug)]
 pub struct Spec {
     name: String,
@@ -51,15 +52,15 @@ pub struct Spec {
     env: Vec<(String, String)>,
     log: PathBuf,
     echo: Echo,
-    litter: Option<PathBuf>,
+    temporary: Option<PathBuf>,
 }
 
 impl Spec {
-    /// A process named `name` in messages, which logs (both streams) to `<dir>/<name>.log`.
+    /// A process named `name` in messages, which logs both of its streams to `<dir>/<name>.log`.
     pub fn new(name: impl Into<String>, program: impl Into<PathBuf>, dir: &Path) -> Self {
         let name = name.into();
         let log = dir.join(format!("{name}.log"));
-        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: Echo::Off, litter: None }
+        Self { name, program: program.into(), args: Vec::new(), env: Vec::new(), log, echo: Echo::Off, temporary: None }
     }
 
     /// Adds arguments.
@@ -69,29 +70,29 @@ impl Spec {
         self
     }
 
-    /// Sets a variable of the environment; the rest is inherited.
+    /// Sets a variable of the environment. All others are inherited.
     #[must_use]
     pub fn env(mut self, key: impl Into<String>, value: impl ToString) -> Self {
         self.env.push((key.into(), value.to_string()));
         self
     }
 
-    /// Copies lines of the log to standard output as well.
+    /// Also copies lines of the log to standard output.
     #[must_use]
     pub fn echo(mut self, echo: Echo) -> Self {
         self.echo = echo;
         self
     }
 
-    /// A temporary directory that the guard removes when this program ends without dropping the process: a server shared
-    /// by the tests of a binary is a static, which nothing drops.
+    /// Sets a temporary directory that the guard removes when this program ends without dropping the
+    /// process. Tests of one binary share servers in statics, which are never dropped.
     #[must_use]
-    pub fn litter(mut self, dir: Option<&Path>) -> Self {
-        self.litter = dir.map(Path::to_owned);
+    pub fn temporary(mut self, dir: Option<&Path>) -> Self {
+        self.temporary = dir.map(Path::to_owned);
         self
     }
 
-    /// The same under another name, with a log of its own.
+    /// Returns the same process with another name and another log.
     #[must_use]
     pub fn renamed(mut self, name: &str) -> Self {
         self.log.set_file_name(format!("{name}.log"));
@@ -113,7 +114,7 @@ impl Spec {
             let (reader, writer) = std::io::pipe()?;
             command.stdout(writer.try_clone()?).stderr(writer);
             let (name, echo) = (self.name.clone(), self.echo);
-            // Ends by itself: the pipe closes when the child and its children are gone.
+            // The thread ends when the child and its children have ended, because the pipe closes.
             std::thread::spawn(move || copy_lines(&name, echo, BufReader::new(reader), log));
         }
         command.spawn().with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))
@@ -123,7 +124,8 @@ impl Spec {
 fn copy_lines(name: &str, echo: Echo, mut from: impl BufRead, mut log: File) {
     let mut line = Vec::new();
     while matches!(from.read_until(b'\n', &mut line), Ok(n) if n > 0) {
-        // A full disk or a closed terminal must not stop the child, which would block once the pipe is full.
+        // Errors are ignored: after a full disk or a closed terminal the pipe must still be read,
+        // because the child blocks when the pipe is full.
         let _ = log.write_all(&line);
         let text = String::from_utf8_lossy(&line);
         if echo.shows(&text) {
@@ -133,26 +135,26 @@ fn copy_lines(name: &str, echo: Echo, mut from: impl BufRead, mut log: File) {
     }
 }
 
-/// A running (or ended) child process, leader of its own process group. Dropping it ends the whole group.
+/// A child process, running or ended, that leads its own process group. Dropping it ends the group.
 #[derive(Debug)]
 pub struct Process {
     spec: Spec,
     child: Child,
     status: Option<ExitStatus>,
-    /// It was sent SIGTERM.
-    told: bool,
+    /// Whether SIGTERM was sent.
+    terminated: bool,
     guard: Child,
 }
 
 impl Process {
-    /// Starts `spec`.
+    /// Starts a process.
     ///
     /// # Errors
     /// When the program or its log cannot be opened.
     pub fn spawn(spec: Spec) -> anyhow::Result<Self> {
         let mut child = spec.spawn()?;
-        match guard(child.id(), spec.litter.as_deref()) {
-            Ok(guard) => Ok(Self { spec, child, status: None, told: false, guard }),
+        match guard(child.id(), spec.temporary.as_deref()) {
+            Ok(guard) => Ok(Self { spec, child, status: None, terminated: false, guard }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -161,25 +163,25 @@ impl Process {
         }
     }
 
-    /// The name it was given.
+    /// Name in messages, and of its log file.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// What to run to have another one.
+    /// Returns the input of [`Process::spawn`], to start another such process.
     #[must_use]
     pub fn spec(&self) -> Spec {
         self.spec.clone()
     }
 
-    /// Its process id, which is also the id of its process group.
+    /// Process id, which is also the id of the process group.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The last `lines` lines of its log.
+    /// Returns the last `lines` lines of the log.
     #[must_use]
     pub fn log_tail(&self, lines: usize) -> String {
         let Ok(file) = File::open(&self.spec.log) else { return String::new() };
@@ -193,7 +195,7 @@ impl Process {
         Vec::from(tail).join("\n")
     }
 
-    /// Its exit status, once it has ended.
+    /// Exit status. `None` while it runs.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().ok().flatten();
@@ -201,15 +203,15 @@ impl Process {
         self.status
     }
 
-    /// SIGSTOP: it stays alive with its sockets open and does nothing.
+    /// Sends SIGSTOP: the process does nothing and keeps its sockets open.
     ///
     /// # Errors
-    /// When the process has ended; so with the other signals.
+    /// When the process has ended.
     pub fn pause(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// SIGCONT: goes on after [`Process::pause`].
+    /// Sends SIGCONT: the process goes on after [`Process::pause`].
     ///
     /// # Errors
     /// As [`Process::pause`].
@@ -217,21 +219,21 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// SIGTERM, without waiting: the polite request to drain and end. It is sent once: our services take a second one for an operator
-    /// who will not wait, and leave undone what they had to do at the end.
+    /// Sends SIGTERM and does not wait. Later calls send nothing, because our services end without a
+    /// drain after a second SIGTERM.
     ///
     /// # Errors
     /// As [`Process::pause`].
     pub fn terminate(&mut self) -> anyhow::Result<()> {
-        if self.told && self.exited().is_none() {
+        if self.terminated && self.exited().is_none() {
             return Ok(());
         }
         self.signal(Signal::TERM)?;
-        self.told = true;
+        self.terminated = true;
         Ok(())
     }
 
-    /// SIGINT, without waiting: what Ctrl-C sends.
+    /// Sends SIGINT, as Ctrl-C does, and does not wait.
     ///
     /// # Errors
     /// As [`Process::pause`].
@@ -239,7 +241,7 @@ impl Process {
         self.signal(Signal::INT)
     }
 
-    /// SIGKILL, and waits until it is gone (the kernel does not let it linger).
+    /// Sends SIGKILL and waits until the process has ended.
     ///
     /// # Errors
     /// As [`Process::pause`].
@@ -250,7 +252,7 @@ impl Process {
     }
 
     fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
-        // A reaped child's id may belong to somebody else by now.
+        // The system may have given the id of an ended child to another process.
         if let Some(status) = self.exited() {
             bail!("{} has already ended ({status})", self.name());
         }
@@ -258,7 +260,7 @@ impl Process {
         kill_process_group(group, signal).with_context(|| format!("cannot signal {}", self.name()))
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits until the process ends.
     ///
     /// # Errors
     /// When it still runs after `bound`.
@@ -271,11 +273,11 @@ impl Process {
             if Instant::now() >= deadline {
                 bail!("{} still runs after {bound:?}", self.name());
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// SIGTERM, and SIGKILL if it still runs after `grace`; returns when it is gone. Does nothing if it has ended.
+    /// Sends SIGTERM, and SIGKILL after `grace`. Returns when the process has ended.
     ///
     /// # Errors
     /// When the process cannot be signalled.
@@ -290,7 +292,7 @@ impl Process {
         self.wait_exit(grace).await
     }
 
-    /// Starts the same program again, with the same arguments and ports. Kills it first if it still runs.
+    /// Kills the process if it runs and starts it again with the same arguments.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -298,15 +300,15 @@ impl Process {
         if self.exited().is_none() {
             self.kill()?;
         }
-        // The assignment drops (and so ends) what is left of the old process and its guard.
+        // The assignment drops, and so ends, the old process group and its guard.
         *self = Self::spawn(self.spec.clone())?;
         Ok(())
     }
 
-    /// Waits until `probe` says true.
+    /// Waits until `probe` returns true.
     ///
     /// # Errors
-    /// When the process ends first, or `bound` passes; both with the end of its log.
+    /// When the process ends first, or after `bound`. The message has the end of its log.
     pub async fn ready<F>(&mut self, bound: Duration, probe: impl Fn() -> F) -> anyhow::Result<()>
     where
         F: Future<Output = bool>,
@@ -316,14 +318,14 @@ impl Process {
             if let Some(status) = self.exited() {
                 bail!("{} ended while starting ({status}); its log ends:\n{}", self.name(), self.log_tail(15));
             }
-            // A probe that hangs (a server that accepts and says nothing) counts as a no.
+            // A probe without an answer within 2 s has failed.
             if tokio::time::timeout(Duration::from_secs(2), probe()).await.unwrap_or(false) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
                 bail!("{} was not ready within {bound:?}; its log ends:\n{}", self.name(), self.log_tail(15));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
@@ -331,11 +333,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.terminate().is_ok() {
-            // A paused process takes its SIGTERM only once it goes on.
+            // A paused process handles SIGTERM after SIGCONT.
             let _ = self.resume();
             let deadline = Instant::now() + DROP_GRACE;
             while self.exited().is_none() && Instant::now() < deadline {
-                std::thread::sleep(POLL);
+                std::thread::sleep(POLL_INTERVAL);
             }
             let _ = self.kill();
         }
@@ -344,28 +346,30 @@ impl Drop for Process {
     }
 }
 
-/// A tiny shell that ends the process group `id`, and removes `litter`, when this program is gone, however it went: its
-/// standard input is a pipe from here, which the kernel closes. (PR_SET_PDEATHSIG would need unsafe code, and fires when
-/// the *thread* that started the child ends: a server shared by the tests of a binary would die with the first test.)
-fn guard(id: u32, litter: Option<&Path>) -> anyhow::Result<Child> {
-    // A killed process may still finish the system call it is in, and write a file after `rm` has been there.
+/// Starts a shell that kills the process group `id` and removes `temporary` when this program has ended
+/// for any reason. Its standard input is a pipe from this program, which the kernel closes.
+///
+/// PR_SET_PDEATHSIG would need unsafe code. It also acts when the *thread* that started the child ends,
+/// so a server that the tests of a binary share would end with the first test.
+fn guard(id: u32, temporary: Option<&Path>) -> anyhow::Result<Child> {
+    // A killed process finishes its current system call, which may write a file. `rm` must come later.
     const SCRIPT: &str = r#"read -r _; kill -s KILL -- -"$1"; [ -z "$2" ] || { sleep 0.3; rm -rf -- "$2"; }"#;
     Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guard", &id.to_string()])
-        .arg(litter.unwrap_or(Path::new("")))
+        .arg(temporary.unwrap_or(Path::new("")))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // Its own group, so that Ctrl-C at a terminal, which goes to the whole foreground group, does not end it.
+        // A group of its own, because Ctrl-C at a terminal ends the whole foreground group.
         .process_group(0)
         .spawn()
         .context("cannot start /bin/sh")
 }
 
-/// Runs `start` up to five times: a free port may be taken by somebody else before the server binds it.
+/// Calls `start` up to 5 times, because another program may take a free port before the server binds it.
 ///
 /// # Errors
-/// The last attempt's.
+/// That of the last attempt.
 pub async fn retry<T, F>(start: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
@@ -378,11 +382,11 @@ where
     start().await
 }
 
-/// The full path of `program` on PATH, or where `scripts/setup` puts what it downloads: `.tools` of the workspace or
-/// of a folder above it.
+/// Path of `program` on PATH, in `/usr/sbin`, or in `.tools` of the workspace or of a folder above it,
+/// where `scripts/setup` puts its downloads.
 ///
 /// # Errors
-/// When it is in neither place.
+/// When it is in none of them.
 pub fn find_program(program: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -400,7 +404,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_was_told_to_end_is_not_told_again() {
+    async fn a_process_gets_sigterm_once() {
         const SCRIPT: &str = r#"trap 'echo told' TERM; echo begun; until [ -e "$0" ]; do sleep 0.01; done"#;
         let dir = tempfile::tempdir().unwrap();
         let end = dir.path().join("end");

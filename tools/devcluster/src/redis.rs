@@ -1,4 +1,4 @@
-//! Real Redis: one server, or a cluster of several masters with all slots assigned.
+//! Redis servers: one standalone server, or a Redis Cluster with all slots assigned.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,22 +10,23 @@ use tempfile::TempDir;
 use crate::ports;
 use crate::process::{Echo, Process, Spec, find_program, retry};
 
-const START: Duration = Duration::from_secs(20);
-/// Slots of a Redis Cluster.
+/// Longest wait for a server, and for a whole cluster.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Number of slots of a Redis Cluster.
 const SLOTS: u32 = 16_384;
 
-/// How a server is started. The default is a throw-away one: a free port, no persistence.
+/// Settings of a server. The default is a temporary one: a free port and no persistence.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `appendonly yes` with `appendfsync everysec`.
+    /// Whether to set `appendonly yes`, with `appendfsync everysec`.
     pub appendonly: bool,
-    /// The port; a free one when `None`.
+    /// Port; a free one when `None`.
     pub port: Option<u16>,
-    /// Where data and log go; a temporary directory, removed with the server, when `None`.
+    /// Directory of data and log. `None` for a temporary one, which is removed with the server.
     pub dir: Option<PathBuf>,
-    /// Copies its log to standard output.
+    /// Lines of the log that are copied to standard output.
     pub echo: Echo,
-    /// Its name in messages and of its log.
+    /// Name in messages, and of the log file.
     pub name: String,
     /// Further arguments of `redis-server`.
     pub extra: Vec<String>,
@@ -37,7 +38,7 @@ impl Default for RedisOptions {
     }
 }
 
-/// A running `redis-server` of its own; ended when dropped.
+/// A running `redis-server`. Dropping it ends it.
 #[derive(Debug)]
 pub struct RedisServer {
     process: Process,
@@ -47,7 +48,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// A throw-away standalone server on a free port.
+    /// Starts a temporary standalone server on a free port.
     ///
     /// # Errors
     /// When `redis-server` is missing or does not start.
@@ -55,7 +56,7 @@ impl RedisServer {
         Self::start_with(&RedisOptions::default()).await
     }
 
-    /// A standalone server as `options` say.
+    /// Starts a standalone server with these settings.
     ///
     /// # Errors
     /// As [`RedisServer::start`].
@@ -79,19 +80,19 @@ impl RedisServer {
         let spec = Spec::new(&options.name, program, &path)
             .args(arguments(port, &path, options))
             .echo(options.echo)
-            .litter(temporary.as_ref().map(TempDir::path));
+            .temporary(temporary.as_ref().map(TempDir::path));
         let mut process = Process::spawn(spec)?;
         wait_ready(&mut process, port).await?;
         Ok(Self { process, port, path, _temporary: temporary })
     }
 
-    /// Its port on 127.0.0.1.
+    /// Port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where its data and log are.
+    /// Directory of data and log.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.path
@@ -103,13 +104,13 @@ impl RedisServer {
         url(self.port)
     }
 
-    /// The process: its signals (pause, kill, ...) and its log.
+    /// The process, to signal it (pause, kill) and to read its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Starts the server again on the same port and directory, killing it first if it runs. With `appendonly` the data
-    /// survives, otherwise it comes back empty.
+    /// Kills the server if it runs and starts it again on the same port and directory. With
+    /// `appendonly` it has its data again, otherwise it is empty.
     ///
     /// # Errors
     /// When it does not start.
@@ -118,7 +119,7 @@ impl RedisServer {
         wait_ready(&mut self.process, self.port).await
     }
 
-    /// Runs one command over a connection of its own: for tests that look at or disturb the server.
+    /// Runs one command on a new connection, for tests that read or change the server's state.
     ///
     /// # Errors
     /// When the server does not answer, or answers with an error or another type.
@@ -128,29 +129,30 @@ impl RedisServer {
 }
 
 fn arguments(port: u16, dir: &Path, options: &RedisOptions) -> Vec<String> {
-    // A full load of relays writes 64 MB, after which Redis would rewrite its file, every two seconds: half of a core for nothing.
+    // The default of 64 MB would make Redis rewrite its file every 2 s under a full load of relays,
+    // which takes half of a core.
     let fixed = format!(
         "--port {port} --bind 127.0.0.1 --daemonize no --save --maxmemory-policy noeviction --appendfsync everysec \
          --auto-aof-rewrite-min-size 1gb --appendonly {}",
         if options.appendonly { "yes" } else { "no" },
     );
-    // `--save ""` turns snapshots off; an empty word does not survive the split.
+    // `--save ""` turns snapshots off. The split would lose the empty word.
     let fixed = fixed.split(' ').flat_map(|word| if word == "--save" { vec![word, ""] } else { vec![word] });
     let mut arguments: Vec<String> = fixed.map(str::to_owned).collect();
-    // One value: the default of 32 MB would cut a node's subscription in a burst.
+    // The default of 32 MB would close a node's subscription in a burst. The value is one argument.
     arguments.extend(["--client-output-buffer-limit".into(), "pubsub 256mb 128mb 60".into()]);
     arguments.extend(["--dir".into(), dir.display().to_string()]);
     arguments.extend(options.extra.iter().cloned());
     arguments
 }
 
-/// Ready means that *our* server answers: another may have won the race for the port.
+/// Waits until this server answers, and not another one that took the port first.
 async fn wait_ready(process: &mut Process, port: u16) -> anyhow::Result<()> {
     let ours = format!("process_id:{}\r", process.id());
     process
-        .ready(START, || async {
+        .ready(START_TIMEOUT, || async {
             let info: anyhow::Result<String> = query(port, cmd("INFO").arg("server")).await;
-            // While it loads its data it answers INFO and refuses PING.
+            // A server that loads its data answers INFO and refuses PING.
             info.is_ok_and(|info| info.contains(&ours)) && query::<String>(port, &cmd("PING")).await.is_ok()
         })
         .await
@@ -165,7 +167,7 @@ async fn query<T: FromRedisValue>(port: u16, command: &Cmd) -> anyhow::Result<T>
     Ok(command.query_async(&mut connection).await?)
 }
 
-/// A Redis Cluster on this machine: masters that share all slots, and replicas of them if asked for.
+/// A Redis Cluster on this machine: masters that share all slots, and their replicas.
 #[derive(Debug)]
 pub struct RedisCluster {
     servers: Vec<RedisServer>,
@@ -173,15 +175,16 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// `masters` masters, no replicas.
+    /// Starts `masters` masters without replicas.
     ///
     /// # Errors
-    /// When a server does not start, or the cluster is not whole within 20 s.
+    /// When a server does not start, or the cluster is not complete within 20 s.
     pub async fn start(masters: usize) -> anyhow::Result<Self> {
         Self::start_with(masters, 0).await
     }
 
-    /// `masters` masters, each with `replicas` replicas. Failure of a master is noticed after 2 s.
+    /// Starts `masters` masters, each with `replicas` replicas. The members notice the failure of a
+    /// master after 2 s.
     ///
     /// # Errors
     /// As [`RedisCluster::start`].
@@ -195,27 +198,27 @@ impl RedisCluster {
         Ok(cluster)
     }
 
-    /// `redis+cluster://127.0.0.1:<port>,127.0.0.1:<port>,...`: all members.
+    /// Address of all members: `redis+cluster://127.0.0.1:<port>,127.0.0.1:<port>,...`
     #[must_use]
     pub fn url(&self) -> String {
         let members: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
         format!("redis+cluster://{}", members.join(","))
     }
 
-    /// How many masters there are.
+    /// Number of masters.
     #[must_use]
     pub fn masters(&self) -> usize {
         self.masters
     }
 
-    /// The members: first the masters (as they were at the start), then the replicas.
+    /// The members: first the masters of the start, then the replicas.
     pub fn servers(&mut self) -> &mut [RedisServer] {
         &mut self.servers
     }
 
     async fn assemble(&self, replicas: usize) -> anyhow::Result<()> {
         for (index, server) in self.servers.iter().enumerate() {
-            // Different epochs from the start: equal ones are settled by a vote that takes seconds.
+            // Members with equal epochs would first hold a vote, which takes seconds.
             server.query::<Value>(cmd("CLUSTER").arg("SET-CONFIG-EPOCH").arg(index + 1)).await?;
             if index < self.masters {
                 let (first, last) = slots(index, self.masters);
@@ -240,12 +243,12 @@ impl RedisCluster {
         Ok(())
     }
 
-    /// Waits until every running member knows every other and sees all slots served.
+    /// Waits until every running member knows all others and has an owner for every slot.
     ///
     /// # Errors
     /// When that takes over 20 s.
     pub async fn whole(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         let members = format!("cluster_known_nodes:{}\r", self.servers.len());
         'again: while Instant::now() < deadline {
             for server in &self.servers {
@@ -257,11 +260,11 @@ impl RedisCluster {
             }
             return Ok(());
         }
-        bail!("the Redis cluster was not whole within {START:?}")
+        bail!("the Redis Cluster was not complete within {START_TIMEOUT:?}")
     }
 
-    /// Moves a slot with its keys to another member, as `redis-cli --cluster reshard` does: clients in between see ASK and
-    /// TRYAGAIN, afterwards MOVED.
+    /// Moves a slot with its keys to another member, as `redis-cli --cluster reshard` does. Clients get
+    /// ASK and TRYAGAIN in the meantime, and MOVED afterwards.
     ///
     /// # Errors
     /// When a member refuses a step.
@@ -284,14 +287,15 @@ impl RedisCluster {
             migrate.arg("127.0.0.1").arg(self.servers[to].port).arg("").arg(0).arg(5000).arg("KEYS").arg(keys);
             self.servers[from].query::<Value>(&migrate).await?;
         }
-        // The new owner first: were the old one told first and lost, nobody would own the slot.
+        // The new owner first. If the old owner failed after it alone had the command, the slot would
+        // have no owner.
         for index in [to, from].into_iter().chain(0..self.masters) {
             self.servers[index].query::<Value>(&step("NODE", &target)).await?;
         }
         Ok(())
     }
 
-    /// The cluster's own id of a member.
+    /// Id of a member within the cluster.
     async fn id(&self, index: usize) -> anyhow::Result<String> {
         self.servers[index].query(cmd("CLUSTER").arg("MYID")).await
     }
@@ -299,7 +303,7 @@ impl RedisCluster {
 
 async fn start_member(index: usize) -> anyhow::Result<RedisServer> {
     retry(async || {
-        // The default bus port is the port + 10000, which may be taken when the port itself is free.
+        // The default bus port is the port + 10000, which may be in use when the port itself is free.
         let bus = ports::free()?;
         let extra = format!(
             "--cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 2000 --cluster-announce-ip 127.0.0.1 \
@@ -315,7 +319,7 @@ async fn start_member(index: usize) -> anyhow::Result<RedisServer> {
     .await
 }
 
-/// The first and last slot of master `index` of `masters`.
+/// First and last slot of master `index` of `masters`.
 fn slots(index: usize, masters: usize) -> (u32, u32) {
     let edge = |index: usize| u32::try_from(index).unwrap_or(0) * SLOTS / u32::try_from(masters).unwrap_or(1);
     (edge(index), edge(index + 1) - 1)

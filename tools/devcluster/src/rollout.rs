@@ -1,7 +1,10 @@
-//! A rolling restart as Kubernetes does it: of the api's pods and of the nodes' at the same time, each Deployment one pod at a
-//! time. The new pod is ready before an old one is told to go; the balancer forgets the old one a moment later; after the preStop
-//! hook it gets SIGTERM, and SIGKILL if it is still there when its grace is over, which is a failure here. The next pod is begun
-//! as soon as the old one is on its way: pods that go do not count.
+//! A rolling restart as Kubernetes does it: the api's pods and the nodes at the same time, and of
+//! each Deployment one pod at a time.
+//!
+//! The new pod is ready before the old one is told to end. The load balancer removes the old pod one
+//! second later. After its preStop hook the old pod gets SIGTERM. A pod that outlives its grace period
+//! would get SIGKILL, which is a failure here. The next pod starts as soon as the old one is ending,
+//! because Kubernetes does not count terminating pods.
 
 use std::time::Duration;
 
@@ -10,57 +13,58 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::cluster::Cluster;
-use crate::haproxy::{Backend, Orders};
+use crate::haproxy::{Backend, Pool, RuntimeApi};
 use crate::kubernetes::Workload;
 use crate::ports;
 use crate::process::retry;
 use crate::service::Service;
 
-/// Until the balancer knows of a pod that goes. Less than the shortest preStop hook, which is there for this.
-const PROPAGATION: Duration = Duration::from_secs(1);
+/// Time until the load balancer removes a pod that is ending. Shorter than every preStop hook, which
+/// exists to cover it.
+const PROPAGATION_DELAY: Duration = Duration::from_secs(1);
 
-/// Replaces every pod of a cluster by a new one, with the numbers of a profile in `k8s/`.
+/// Replaces every pod of a cluster, with the hooks and grace periods of a profile in `k8s/`.
 ///
 /// # Errors
-/// When a new pod does not become ready, or an old one has to be killed or ends in failure.
+/// When a new pod does not become ready, or an old one has to be killed or exits with a failure.
 pub async fn roll(cluster: &mut Cluster, profile: &str) -> anyhow::Result<()> {
-    let orders = cluster.orders().context("no load balancer that takes orders")?;
-    let rollout = |component, backend| {
+    let balancer = cluster.balancer().context("the cluster has no HAProxy with a Runtime API")?;
+    let rollout = |component, pool| {
         let workload = Workload::read(profile, component)?;
-        if workload.pre_stop <= PROPAGATION {
-            bail!("the {component}'s preStop hook is shorter than the balancer takes to forget a pod");
+        if workload.pre_stop <= PROPAGATION_DELAY {
+            bail!("the {component}'s preStop hook must be longer than {PROPAGATION_DELAY:?}");
         }
-        Ok(Rollout { workload, backend, orders: orders.clone() })
+        Ok(Rollout { workload, pool, balancer: balancer.clone() })
     };
-    let (apis, nodes) = (rollout("api", "api")?, rollout("node", "nodes")?);
+    let (apis, nodes) = (rollout("api", Pool::Api)?, rollout("node", Pool::Nodes)?);
     tokio::try_join!(apis.of(std::slice::from_mut(&mut cluster.api)), nodes.of(&mut cluster.nodes))?;
     Ok(())
 }
 
-/// One Deployment's.
+/// Rolling restart of one Deployment.
 struct Rollout {
     workload: Workload,
-    backend: &'static str,
-    orders: Orders,
+    pool: Pool,
+    balancer: RuntimeApi,
 }
 
 impl Rollout {
     async fn of(&self, pods: &mut [Service]) -> anyhow::Result<()> {
-        // Dropping them kills whom they wait for.
-        let mut going = JoinSet::new();
+        // Dropping a task kills the pod that it waits for.
+        let mut ending = JoinSet::new();
         for pod in pods {
             let (name, port, new) = retry(|| self.next(pod)).await?;
-            self.orders.add(self.backend, &name, port).await?;
+            self.balancer.add(self.pool, &name, port).await?;
             let old = std::mem::replace(pod, new);
-            going.spawn(go(old, self.workload.clone(), self.backend, self.orders.clone()));
+            ending.spawn(end(old, self.workload.clone(), self.pool, self.balancer.clone()));
         }
-        while let Some(gone) = going.join_next().await {
-            gone??;
+        while let Some(ended) = ending.join_next().await {
+            ended??;
         }
         Ok(())
     }
 
-    /// A new pod, ready, beside the one that it is to replace.
+    /// Starts the pod that replaces `pod`. It is ready when this returns.
     async fn next(&self, pod: &Service) -> anyhow::Result<(String, u16, Service)> {
         let ports = ports::several(3)?;
         let (port, admin, internal) = (ports[0], ports[1], ports[2]);
@@ -79,14 +83,14 @@ impl Rollout {
     }
 }
 
-/// A pod's end.
-async fn go(mut pod: Service, workload: Workload, backend: &str, orders: Orders) -> anyhow::Result<()> {
-    let (told, name) = (Instant::now(), pod.name().to_owned());
-    sleep(PROPAGATION).await;
-    orders.remove(backend, &name).await?;
-    sleep_until(told + workload.pre_stop).await;
+/// Ends a pod as the kubelet does.
+async fn end(mut pod: Service, workload: Workload, pool: Pool, balancer: RuntimeApi) -> anyhow::Result<()> {
+    let (began, name) = (Instant::now(), pod.name().to_owned());
+    sleep(PROPAGATION_DELAY).await;
+    balancer.remove(pool, &name).await?;
+    sleep_until(began + workload.pre_stop).await;
     pod.process().terminate()?;
-    let left = workload.grace.saturating_sub(told.elapsed());
+    let left = workload.grace.saturating_sub(began.elapsed());
     let status = pod.process().wait_exit(left).await.with_context(|| format!("{name} had to be killed"))?;
     if !status.success() {
         bail!("{name} ended with {status}:\n{}", pod.process().log_tail(20));

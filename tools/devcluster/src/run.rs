@@ -14,18 +14,18 @@ use tokio::sync::Mutex;
 
 use crate::{Interrupts, control, report, say};
 
-/// Lines of each log that are shown when the command fails.
-const TAIL: usize = 40;
-/// How long an interrupted command may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// Number of lines of each log that are printed when the command fails.
+const TAIL_LINES: usize = 40;
+/// Time that an interrupted command has to end before SIGKILL.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
-/// Runs `command` beside a cluster of its own and exits with its status.
+/// Runs `command` beside a temporary cluster and exits with its status.
 pub(crate) async fn run(nodes: usize, redis_masters: usize, command: &[String]) -> anyhow::Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
     let options = Options { nodes, redis_masters, ..Options::default() };
     let cluster = tokio::select! {
         cluster = Cluster::start(&options) => cluster?,
-        () = interrupts.asked() => return Ok(ExitCode::FAILURE),
+        () = interrupts.received() => return Ok(ExitCode::FAILURE),
     };
     let environment = environment(&cluster);
     let cluster = Arc::new(Mutex::new(cluster));
@@ -35,13 +35,13 @@ pub(crate) async fn run(nodes: usize, redis_masters: usize, command: &[String]) 
         .args(arguments)
         .envs(environment)
         .env("DEVCLUSTER_CONTROL", control)
-        // Its own group, so that what it started in turn can be ended with it.
+        // A process group of its own, so that its children can be ended with it.
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
     let status = tokio::select! {
         status = child.wait() => Some(status?),
-        () = interrupts.asked() => None,
+        () = interrupts.received() => None,
     };
     if status.is_none() {
         end(&mut child).await?;
@@ -49,14 +49,14 @@ pub(crate) async fn run(nodes: usize, redis_masters: usize, command: &[String]) 
     let mut cluster = cluster.lock().await;
     if status.is_none_or(|status| !status.success()) {
         for process in cluster.processes() {
-            say(&format!("---- the end of {}'s log\n{}", process.name(), process.log_tail(TAIL)));
+            say(&format!("---- the end of {}'s log\n{}", process.name(), process.log_tail(TAIL_LINES)));
         }
     }
     cluster.stop().await?;
     Ok(status.map_or(ExitCode::FAILURE, code))
 }
 
-/// The addresses of a cluster, as `run` tells them to its command.
+/// Variables that give the command the addresses of the cluster.
 fn environment(cluster: &Cluster) -> Vec<(&'static str, String)> {
     let ports = cluster.ports();
     let list = |values: Vec<String>| values.join(",");
@@ -73,18 +73,18 @@ fn environment(cluster: &Cluster) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Ends the command and what it started: SIGTERM, and SIGKILL if that takes too long.
+/// Ends the command and its children: SIGTERM, and SIGKILL after [`GRACE_PERIOD`].
 async fn end(child: &mut Child) -> anyhow::Result<()> {
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("the command has ended")?;
     kill_process_group(group, Signal::TERM)?;
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+    if tokio::time::timeout(GRACE_PERIOD, child.wait()).await.is_err() {
         kill_process_group(group, Signal::KILL)?;
         child.wait().await?;
     }
     Ok(())
 }
 
-/// A shell's convention: a command ended by a signal has the status 128 + signal.
+/// Exit code as shells give it: 128 + signal for a command that a signal ended.
 fn code(status: ExitStatus) -> ExitCode {
     if let Some(signal) = status.signal() {
         report(&format!("the command was ended by signal {signal}"));

@@ -1,4 +1,4 @@
-//! Our own binaries and HAProxy as processes: where they listen, how they are started again, when they are ready.
+//! Our own binaries and HAProxy as processes: their addresses, restarts and readiness.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,46 +8,55 @@ use anyhow::{Context, bail};
 use crate::haproxy::Backend;
 use crate::process::{Process, Spec};
 
-const START: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A process that serves HTTP on 127.0.0.1.
+/// A process that serves HTTP on this machine.
 #[derive(Debug)]
 pub struct Service {
     process: Process,
-    port: u16,
+    url: String,
     probe: String,
 }
 
 impl Service {
-    /// Starts a process that listens on `port` and waits until `GET` of the address `probe` succeeds.
+    /// Starts a process that listens on `port` of 127.0.0.1. Returns when a `GET` of the address
+    /// `probe` succeeds.
     ///
     /// # Errors
     /// When it does not start, ends, or is not ready within 30 s.
     pub async fn start(spec: Spec, port: u16, probe: String) -> anyhow::Result<Self> {
-        let mut service = Self { process: Process::spawn(spec)?, port, probe };
+        Self::start_at(spec, local(port), probe).await
+    }
+
+    /// As [`Service::start`], for a process with this base address.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub async fn start_at(spec: Spec, url: String, probe: String) -> anyhow::Result<Self> {
+        let mut service = Self { process: Process::spawn(spec)?, url, probe };
         service.wait_ready().await?;
         Ok(service)
     }
 
-    /// `http://127.0.0.1:<port>`.
+    /// Base address, `http://127.0.0.1:<port>` unless it listens on another address.
     #[must_use]
     pub fn url(&self) -> String {
-        local(self.port)
+        self.url.clone()
     }
 
-    /// The name it was given.
+    /// Name in messages, and of its log file.
     #[must_use]
     pub fn name(&self) -> &str {
         self.process.name()
     }
 
-    /// The process: its signals (pause, kill, terminate, ...) and its log.
+    /// The process, to signal it (pause, kill, terminate) and to read its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Starts another one of its kind, with `env` on top of its environment, beside it: a Deployment's next pod. It listens on
-    /// `port`, and is ready when this returns.
+    /// Starts a second process of the same program beside this one, as a Deployment starts its next
+    /// pod. `env` is added to its environment. It is ready when this returns.
     ///
     /// # Errors
     /// As [`Service::start`].
@@ -61,13 +70,14 @@ impl Service {
         Self::start(spec, port, format!("{}/readyz", local(admin))).await
     }
 
-    /// Its process id; another one after [`Service::restart`].
+    /// Process id. [`Service::restart`] changes it.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Starts it again on the same ports, killing it first if it runs; ready when this returns.
+    /// Kills the process if it runs and starts it again on the same ports. It is ready when this
+    /// returns.
     ///
     /// # Errors
     /// As [`Service::start`].
@@ -80,7 +90,7 @@ impl Service {
         let client = reqwest::Client::new();
         let probe = &self.probe;
         self.process
-            .ready(START, || async {
+            .ready(START_TIMEOUT, || async {
                 client.get(probe).send().await.is_ok_and(|response| response.status().is_success())
             })
             .await
@@ -93,11 +103,11 @@ pub fn local(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// One of the workspace's binaries: in `SWITCHBOARD_BIN_DIR` if set, else beside the running program (a test's program
-/// is one directory below them).
+/// Path of one of the workspace's binaries: in `SWITCHBOARD_BIN_DIR` if it is set, else beside the
+/// running program. A test's program is one directory below the binaries.
 ///
 /// # Errors
-/// When it is not built.
+/// When the binary is not built.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let directory = match std::env::var_os("SWITCHBOARD_BIN_DIR") {
         Some(directory) => PathBuf::from(directory),
@@ -110,14 +120,14 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let file = directory.join(name);
     if !file.is_file() {
         bail!(
-            "{} is not built: run `cargo build --workspace`, or name its place in SWITCHBOARD_BIN_DIR",
+            "{} is not built: run `cargo build --workspace`, or set SWITCHBOARD_BIN_DIR to its folder",
             file.display()
         );
     }
     Ok(file)
 }
 
-/// The workspace's folder.
+/// Path of the workspace's folder.
 #[must_use]
 pub fn workspace() -> &'static Path {
     let this = Path::new(env!("CARGO_MANIFEST_DIR"));

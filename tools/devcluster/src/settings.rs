@@ -1,7 +1,8 @@
-//! Where the parts of a cluster listen, and the secrets they share.
+//! Ports of a cluster's servers, and the secrets that they share.
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,28 +11,30 @@ use anyhow::{Context, bail};
 use crate::haproxy::Backend;
 use crate::ports;
 
-/// The ports of a whole cluster, all on 127.0.0.1.
+/// Ports of a whole cluster. All but HAProxy's are on 127.0.0.1.
 #[derive(Clone, Debug)]
 pub struct Ports {
-    /// The page, the API and the sockets, through HAProxy.
+    /// Address on which HAProxy listens; 0.0.0.0 for every interface.
+    pub bind: Ipv4Addr,
+    /// Port of the page, the API and the sockets, through HAProxy.
     pub http: u16,
-    /// The api.
+    /// Ports of the api.
     pub api: Backend,
-    /// The signal-nodes, in order.
+    /// Ports of the signal-nodes, in their order.
     pub nodes: Vec<Backend>,
-    /// Where they take hand-overs from each other, in the same order.
+    /// Ports on which the nodes take handed-over requests from each other, in the same order.
     pub internal: Vec<u16>,
-    /// Redis.
+    /// Port of Redis.
     pub redis: u16,
-    /// MongoDB.
+    /// Port of MongoDB.
     pub mongo: u16,
 }
 
 impl Ports {
-    /// Free ports for a cluster of `nodes` signal-nodes.
+    /// Finds free ports for a cluster of `nodes` signal-nodes, all on 127.0.0.1.
     ///
     /// # Errors
-    /// When there are none left.
+    /// When there are too few.
     pub fn free(nodes: usize) -> anyhow::Result<Self> {
         let mut free = ports::several(5 + 3 * nodes)?.into_iter();
         let mut next = || free.next().context("too few ports");
@@ -41,19 +44,27 @@ impl Ports {
         let backends = (0..nodes).map(|_| anyhow::Ok(Backend { port: next()?, admin: next()? }));
         let backends = backends.collect::<Result<_, _>>()?;
         let internal = (0..nodes).map(|_| next()).collect::<Result<_, _>>()?;
-        Ok(Self { http, api, nodes: backends, internal, redis, mongo })
+        Ok(Self { bind: Ipv4Addr::LOCALHOST, http, api, nodes: backends, internal, redis, mongo })
     }
 
-    /// The usual ports, each of which a variable of the environment can change: `PORT_HTTP`, `API_PORT`,
-    /// `SIGNALING_PORT` (the first node's; the others follow), `METRICS_PORT` (the api's; the nodes' follow),
-    /// `INTERNAL_PORT` (the first node's), `REDIS_PORT` and `MONGO_PORT`.
+    /// Default ports, which variables of the environment change: `PORT_HTTP`, `API_PORT`,
+    /// `SIGNALING_PORT` (the first node's; the others follow), `METRICS_PORT` (the api's; the nodes'
+    /// follow), `INTERNAL_PORT` (the first node's), `REDIS_PORT`, `MONGO_PORT`. `BIND` changes the
+    /// address of `PORT_HTTP` alone.
     ///
     /// # Errors
-    /// One line for every port that is not a number, used twice, or taken, which names the variable to set.
+    /// One line for each value that is malformed, used twice, or in use by another program. It names
+    /// the variable to change.
     pub fn from_env(nodes: usize, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let mut wrong = Vec::new();
         let mut used = Vec::new();
+        let text = variable("BIND").unwrap_or_else(|| Ipv4Addr::LOCALHOST.to_string());
+        let bind = text.parse().unwrap_or_else(|_| {
+            wrong.push(format!("BIND must be an IPv4 address such as 0.0.0.0, not \"{text}\""));
+            Ipv4Addr::LOCALHOST
+        });
         let mut take = |name: &'static str, default: u16, count: usize, what: &str| {
+            let address = if name == "PORT_HTTP" { bind } else { Ipv4Addr::LOCALHOST };
             let text = variable(name).unwrap_or_else(|| default.to_string());
             let Some(first) = text.parse::<u16>().ok().filter(|first| *first > 0) else {
                 wrong.push(format!("{name} must be a port, 1 to 65535, not \"{text}\""));
@@ -66,9 +77,9 @@ impl Ports {
             }
             for port in &range {
                 if let Some((_, other)) = used.iter().find(|(taken, _)| taken == port) {
-                    wrong.push(format!("port {port} is wanted for {what} and by {other}: set {name} to another one"));
-                } else if !ports::is_free(*port) {
-                    wrong.push(format!("port {port} ({what}) is in use: set {name} to a free one"));
+                    wrong.push(format!("port {port} ({what}) is also in {other}: set {name} to another port"));
+                } else if TcpListener::bind((address, *port)).is_err() {
+                    wrong.push(format!("port {port} ({what}) is in use: set {name} to a free port"));
                 }
                 used.push((*port, name));
             }
@@ -78,7 +89,7 @@ impl Ports {
         let api = take("API_PORT", 3001, 1, "the api");
         let sockets = take("SIGNALING_PORT", 3002, nodes, "a signal-node");
         let admin = take("METRICS_PORT", 9101, nodes + 1, "metrics and health");
-        let internal = take("INTERNAL_PORT", 9202, nodes, "hand-overs between nodes");
+        let internal = take("INTERNAL_PORT", 9202, nodes, "requests between nodes");
         let redis = take("REDIS_PORT", 6390, 1, "Redis");
         let mongo = take("MONGO_PORT", 27117, 1, "MongoDB");
         if !wrong.is_empty() {
@@ -86,6 +97,7 @@ impl Ports {
         }
         let nodes = sockets.iter().zip(&admin[1..]).map(|(port, admin)| Backend { port: *port, admin: *admin });
         Ok(Self {
+            bind,
             http: http[0],
             api: Backend { port: api[0], admin: admin[0] },
             nodes: nodes.collect(),
@@ -94,9 +106,33 @@ impl Ports {
             mongo: mongo[0],
         })
     }
+
+    /// Address of a server on `port` for a browser: `localhost` for loopback, the address of this
+    /// machine in its network when HAProxy listens on every interface, else `bind`.
+    #[must_use]
+    pub fn bind_url(&self, port: u16) -> String {
+        let host = match self.bind {
+            Ipv4Addr::LOCALHOST => None,
+            Ipv4Addr::UNSPECIFIED => lan_address(),
+            other => Some(other),
+        };
+        host.map_or_else(|| format!("http://localhost:{port}"), |host| format!("http://{host}:{port}"))
+    }
 }
 
-/// The two keys that sign tokens.
+/// Address of this machine in the network of its default route. `None` without a network.
+fn lan_address() -> Option<Ipv4Addr> {
+    // Connecting a UDP socket chooses a route and sends nothing. The address is one of those that are
+    // reserved for documentation (RFC 5737).
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        std::net::IpAddr::V4(address) if !address.is_unspecified() => Some(address),
+        _ => None,
+    }
+}
+
+/// Keys that sign tokens.
 #[derive(Clone)]
 pub struct Secrets {
     /// `JWT_ACCESS_SECRET`.
@@ -106,22 +142,23 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// New random ones.
+    /// Makes random secrets.
     #[must_use]
     pub fn random() -> Self {
         let secret = || rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
         Self { access: secret(), refresh: secret() }
     }
 
-    /// Those kept in `file`, made at the first use and readable by their owner alone: sign-ins survive a restart.
+    /// Reads the secrets in `file`, or writes random ones to it, so that sign-ins survive a restart.
+    /// Only the file's owner can read it.
     ///
     /// # Errors
-    /// When the file can be neither read nor written.
+    /// When the file can be neither read nor written, or does not hold two lines.
     pub fn kept(file: &Path) -> anyhow::Result<Self> {
         if let Ok(text) = std::fs::read_to_string(file) {
             let mut lines = text.lines().map(str::to_owned);
             let pair = lines.next().zip(lines.next());
-            let (access, refresh) = pair.with_context(|| format!("{} holds no two secrets", file.display()))?;
+            let (access, refresh) = pair.with_context(|| format!("{} must hold two lines, one for each secret; remove it to make new ones", file.display()))?;
             return Ok(Self { access, refresh });
         }
         let secrets = Self::random();
@@ -144,26 +181,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_taken_or_wrong_port_is_named_with_its_variable() {
+    fn every_port_that_is_in_use_or_malformed_is_named_with_its_variable() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let variable = |name: &str| match name {
             "REDIS_PORT" => Some(port.to_string()),
             "PORT_HTTP" => Some("eighty".into()),
             "SIGNALING_PORT" => Some("65535".into()),
+            "BIND" => Some("everywhere".into()),
             _ => Some(ports::free().unwrap().to_string()),
         };
         let text = Ports::from_env(2, variable).unwrap_err().to_string();
         assert!(text.contains("PORT_HTTP must be a port"), "{text}");
         assert!(text.contains("SIGNALING_PORT=65535 leaves no room"), "{text}");
+        assert!(text.contains("BIND must be an IPv4 address"), "{text}");
         assert!(text.contains(&format!("port {port} (Redis) is in use: set REDIS_PORT")), "{text}");
-        // The port after a free one may be somebody else's by now.
+        // Another program may have taken the port after a free one.
         let others = text.lines().filter(|line| line.contains("is in use") && !line.contains("REDIS_PORT")).count();
-        assert_eq!(text.lines().count() - others, 3, "{text}");
+        assert_eq!(text.lines().count() - others, 4, "{text}");
     }
 
     #[test]
-    fn kept_secrets_are_the_same_next_time_and_only_their_owner_reads_them() {
+    fn the_address_for_browsers_follows_the_address_that_haproxy_listens_on() {
+        let mut ports = Ports::free(1).unwrap();
+        assert_eq!(ports.bind_url(8080), "http://localhost:8080");
+        ports.bind = Ipv4Addr::new(127, 0, 0, 2);
+        assert_eq!(ports.bind_url(8080), "http://127.0.0.2:8080");
+        ports.bind = Ipv4Addr::UNSPECIFIED;
+        let host = lan_address().map_or("localhost".to_owned(), |address| address.to_string());
+        assert_eq!(ports.bind_url(8080), format!("http://{host}:8080"));
+    }
+
+    #[test]
+    fn secrets_in_a_file_are_the_same_at_the_next_start_and_only_their_owner_can_read_them() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("secrets");
         let first = Secrets::kept(&file).unwrap();

@@ -1,4 +1,5 @@
-//! Whatever the services measure is in their catalogues, so that it is there from the first scrape, and in the operator's manual.
+//! Every metric of the services is in their catalogues, so that it exists from the first scrape, and in
+//! the operator's manual.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::collections::BTreeSet;
@@ -31,13 +32,13 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The metrics that a catalogue lists: its strings that are names of metrics.
+/// Metrics that a catalogue lists: its strings that are names of metrics.
 fn listed(text: &str) -> BTreeSet<String> {
     let names = text.split('"').skip(1).step_by(2);
     names.filter(|name| name.starts_with("switchboard_") || name.starts_with("process_")).map(Into::into).collect()
 }
 
-/// The metrics that code writes to, tests apart.
+/// Metrics that code outside of tests writes.
 fn written(text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]").next().unwrap();
     let after = MACROS.iter().flat_map(|name| code.split(name).skip(1));
@@ -52,8 +53,8 @@ fn every_metric_is_in_its_services_catalogue_and_every_listed_one_is_written() {
         let text = |file: &PathBuf| std::fs::read_to_string(file).unwrap();
         let used: BTreeSet<_> =
             files.iter().filter(|file| **file != catalog).flat_map(|file| written(&text(file))).collect();
-        assert!(!used.is_empty(), "{folder} measures something");
-        assert_eq!(used, listed(&text(&catalog)), "{folder}: written, and listed");
+        assert!(!used.is_empty(), "{folder} writes no metrics");
+        assert_eq!(used, listed(&text(&catalog)), "{folder}: written metrics, and listed ones");
     }
 }
 

@@ -1,8 +1,8 @@
-//! What is left of servers when the program that started them ends without dropping them.
+//! Servers end with the program that started them, even if it does not drop them.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a failed step fails the test; one test reads another's output"
+    reason = "a failed step fails the test; one test reads the output of another"
 )]
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use devcluster::ports;
 use devcluster::redis::RedisServer;
 
 #[tokio::test]
-#[ignore = "this is the other program: the test below runs it"]
+#[ignore = "the other test runs this one as a program"]
 async fn leak_a_server() {
     let server = RedisServer::start().await.unwrap();
     println!("port={} dir={}", server.port(), server.dir().display());
@@ -21,12 +21,12 @@ async fn leak_a_server() {
 }
 
 #[test]
-fn a_server_that_nobody_drops_ends_with_its_program_and_leaves_no_directory() {
+fn a_server_that_is_never_dropped_ends_with_its_program_and_leaves_no_directory() {
     let program = std::env::current_exe().unwrap();
     let arguments = ["--exact", "leak_a_server", "--ignored", "--nocapture"];
     let output = Command::new(program).args(arguments).output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
-    let after = |key: &str| told.split(key).nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let after = |key: &str| printed.split(key).nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     let port: u16 = after("port=").parse().unwrap();
     let dir = PathBuf::from(after("dir="));
     let deadline = Instant::now() + Duration::from_secs(20);

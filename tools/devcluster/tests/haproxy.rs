@@ -1,19 +1,20 @@
-//! The load balancer's rules, before stand-ins for the api and the nodes.
+//! The load balancer's routing, with stand-ins for the api and the nodes.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use devcluster::haproxy::{self, Backend};
+use devcluster::haproxy::{self, Backend, Pool, RuntimeApi};
 use devcluster::ports;
 use devcluster::process::Echo;
 use devcluster::service::Service;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-/// A server that is always ready and says `name` to everything else.
+/// Starts a server that is always ready and answers every other request with `name`.
 async fn stand_in(name: &'static str) -> (Backend, AbortHandle) {
     let listener = TcpListener::bind(("127.0.0.1", ports::free().unwrap())).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -26,13 +27,32 @@ async fn stand_in(name: &'static str) -> (Backend, AbortHandle) {
     (Backend { port, admin: port }, task.abort_handle())
 }
 
-async fn answers(proxy: &Service, path: &str, times: usize) -> HashMap<String, usize> {
-    let mut answers = HashMap::new();
-    for _ in 0..times {
+/// Path of a request that opens a session.
+const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
+/// Path of a request of an open session.
+const REQUEST: &str = "/socket.io/?EIO=4&transport=polling&sid=abc";
+
+/// The bodies of the answers, in order.
+async fn sequence(proxy: &Service, paths: &[&str]) -> Vec<String> {
+    let mut bodies = Vec::new();
+    for path in paths {
         let response = reqwest::get(format!("{}{path}", proxy.url())).await.unwrap();
-        *answers.entry(response.text().await.unwrap()).or_default() += 1;
+        bodies.push(response.text().await.unwrap());
     }
-    answers
+    bodies
+}
+
+/// Number of answers from each server.
+async fn counts(proxy: &Service, path: &str, times: usize) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    for name in sequence(proxy, &vec![path; times]).await {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+fn loopback() -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports::free().unwrap())
 }
 
 #[tokio::test]
@@ -41,16 +61,75 @@ async fn sockets_go_round_the_nodes_and_all_else_to_the_api_and_a_lost_node_cost
     let (api, _) = stand_in("api").await;
     let (n1, _) = stand_in("n1").await;
     let (n2, lost) = stand_in("n2").await;
-    let port = ports::free().unwrap();
-    let proxy = haproxy::start(dir.path(), port, api, &[n1, n2], "/api/health", Echo::Off).await.unwrap();
+    let proxy = haproxy::start(dir.path(), loopback(), api, &[n1, n2], "/api/health", Echo::Off).await.unwrap();
 
-    assert_eq!(answers(&proxy, "/", 4).await, HashMap::from([("api".into(), 4)]));
-    assert_eq!(answers(&proxy, "/api/version", 4).await, HashMap::from([("api".into(), 4)]));
-    let balanced = answers(&proxy, "/socket.io/?EIO=4&transport=polling", 10).await;
-    assert_eq!(balanced, HashMap::from([("n1".into(), 5), ("n2".into(), 5)]));
+    assert_eq!(counts(&proxy, "/", 4).await, HashMap::from([("api".into(), 4)]));
+    assert_eq!(counts(&proxy, "/api/version", 4).await, HashMap::from([("api".into(), 4)]));
+    assert_eq!(counts(&proxy, "/?sid=abc", 4).await, HashMap::from([("api".into(), 4)]));
+    for path in [HANDSHAKE, REQUEST] {
+        assert_eq!(counts(&proxy, path, 10).await, HashMap::from([("n1".into(), 5), ("n2".into(), 5)]), "{path}");
+    }
 
     lost.abort();
-    let rest = answers(&proxy, "/socket.io/?EIO=4&transport=polling", 10).await;
-    assert_eq!(rest.get("n1").copied().unwrap_or(0) + rest.get("n2").copied().unwrap_or(0), 10, "{rest:?}");
-    assert!(rest["n1"] >= 9, "{rest:?}");
+    for path in [HANDSHAKE, REQUEST] {
+        let rest = counts(&proxy, path, 10).await;
+        assert_eq!(rest.get("n1").copied().unwrap_or(0) + rest.get("n2").copied().unwrap_or(0), 10, "{rest:?}");
+        assert!(rest["n1"] >= 9, "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_open_a_session_in_turn_get_different_nodes_however_many_requests_each_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (api, _) = stand_in("api").await;
+    let (n1, _) = stand_in("n1").await;
+    let (n2, _) = stand_in("n2").await;
+    let proxy = haproxy::start(dir.path(), loopback(), api, &[n1, n2], "/api/health", Echo::Off).await.unwrap();
+    let mut last = String::new();
+    for requests in 0..6 {
+        let page = ["/", "/app/main.js"];
+        let session = [vec![HANDSHAKE], vec![REQUEST; requests]].concat();
+        sequence(&proxy, &page).await;
+        let node = sequence(&proxy, &session).await.swap_remove(0);
+        assert_ne!(node, last, "after a client with {requests} requests");
+        last = node;
+    }
+    // No stickiness: requests of one session meet both nodes.
+    assert_eq!(counts(&proxy, REQUEST, 2).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_node_that_is_added_gets_handshakes_and_requests_and_one_that_is_removed_gets_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let (api, _) = stand_in("api").await;
+    let (n1, _) = stand_in("n1").await;
+    let (n2, _) = stand_in("n2").await;
+    let proxy = haproxy::start(dir.path(), loopback(), api, &[n1], "/api/health", Echo::Off).await.unwrap();
+    let balancer = RuntimeApi::of(dir.path()).unwrap();
+    balancer.add(Pool::Nodes, "n2", n2.port).await.unwrap();
+    for path in [HANDSHAKE, REQUEST] {
+        assert_eq!(counts(&proxy, path, 4).await.len(), 2, "{path}");
+    }
+    balancer.remove(Pool::Nodes, "n1").await.unwrap();
+    for path in [HANDSHAKE, REQUEST] {
+        assert_eq!(counts(&proxy, path, 4).await, HashMap::from([("n2".into(), 4)]), "{path}");
+    }
+    let refused = balancer.remove(Pool::Nodes, "n7").await.unwrap_err().to_string();
+    assert!(refused.contains("handshakes/n7"), "{refused}");
+}
+
+#[tokio::test]
+async fn it_listens_on_every_interface_or_on_the_one_address_that_is_asked_for() {
+    let (api, _) = stand_in("api").await;
+    for (bind, reachable) in [(Ipv4Addr::UNSPECIFIED, [true, true]), (Ipv4Addr::new(127, 0, 0, 2), [false, true])] {
+        let dir = tempfile::tempdir().unwrap();
+        let port = ports::free().unwrap();
+        let bind = SocketAddrV4::new(bind, port);
+        let proxy = haproxy::start(dir.path(), bind, api, &[api], "/api/health", Echo::Off).await.unwrap();
+        assert_eq!(sequence(&proxy, &["/"]).await, ["api"]);
+        for (address, reachable) in ["127.0.0.1", "127.0.0.2"].into_iter().zip(reachable) {
+            let connected = tokio::net::TcpStream::connect((address, port)).await;
+            assert_eq!(connected.is_ok(), reachable, "{bind} at {address}");
+        }
+    }
 }

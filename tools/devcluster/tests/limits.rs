@@ -1,4 +1,4 @@
-//! Limits that concern a client's address or its time, on a whole cluster behind the load balancer.
+//! Limits per client address and over time, on a whole cluster behind the load balancer.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use devcluster::cluster::{Cluster, Options};
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for an answer, on a busy machine.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client on HTTP long-polling that comes from an address of its own.
+/// A client on HTTP long-polling with a source address of its own.
 struct Client {
     http: reqwest::Client,
     url: String,
@@ -18,13 +18,13 @@ struct Client {
 impl Client {
     fn at(address: &str, cluster: &Cluster) -> Self {
         let address: IpAddr = address.parse().unwrap();
-        let http = reqwest::Client::builder().local_address(address).timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().local_address(address).timeout(REQUEST_TIMEOUT).build().unwrap();
         Self { http, url: format!("{}/socket.io/?EIO=4&transport=polling", cluster.base_url()) }
     }
 
-    /// Opens a session, pretending to come from elsewhere: the status, and its id.
-    async fn open(&self, pretended: &str) -> (u16, Option<String>) {
-        let response = self.http.get(&self.url).header("x-forwarded-for", pretended).send().await.unwrap();
+    /// Opens a session with a forged `X-Forwarded-For`. Returns the status and the session's id.
+    async fn open(&self, forged: &str) -> (u16, Option<String>) {
+        let response = self.http.get(&self.url).header("x-forwarded-for", forged).send().await.unwrap();
         let status = response.status().as_u16();
         let body = response.text().await.unwrap();
         (status, body.split('"').nth(3).filter(|_| status == 200).map(str::to_owned))
@@ -35,7 +35,7 @@ impl Client {
         assert_eq!(response.status(), 200);
     }
 
-    /// Polls, and answers pings, until the session is over; everything it was sent.
+    /// Polls and answers pings until the session ends. Returns all packets.
     async fn until_the_end(&self, sid: &str) -> Vec<String> {
         let mut packets = Vec::new();
         while let Some(more) = self.poll(sid).await {
@@ -44,7 +44,7 @@ impl Client {
         packets
     }
 
-    /// One poll's packets, pings answered; none when the session is over.
+    /// Packets of one poll; a ping is answered. `None` when the session has ended.
     async fn poll(&self, sid: &str) -> Option<Vec<String>> {
         let response = self.http.get(format!("{}&sid={sid}", self.url)).send().await.unwrap();
         if response.status() != 200 {
@@ -52,9 +52,9 @@ impl Client {
         }
         let body = response.text().await.unwrap();
         if body.split('\u{1e}').any(|packet| packet == "2") {
-            // The session may have ended at this very ping.
+            // The session may end before the pong arrives.
             let pong = self.http.post(format!("{}&sid={sid}", self.url)).body("3");
-            let _over_or_not = pong.send().await.unwrap();
+            let _sent_or_ended = pong.send().await.unwrap();
         }
         Some(body.split('\u{1e}').map(str::to_owned).collect())
     }
@@ -66,32 +66,32 @@ async fn start(env: &[(&str, &str)]) -> Cluster {
 }
 
 #[tokio::test]
-async fn sockets_are_counted_by_the_address_that_the_load_balancer_saw() {
+async fn sockets_are_counted_by_the_source_address_that_the_load_balancer_sees() {
     let mut cluster = start(&[("SOCKETS_PER_ADDRESS", "2")]).await;
     let (one, two) = (Client::at("127.0.0.2", &cluster), Client::at("127.0.0.3", &cluster));
     assert_eq!(one.open("10.0.0.1").await.0, 200);
     assert_eq!(one.open("10.0.0.2").await.0, 200);
-    assert_eq!(one.open("10.0.0.3").await.0, 429, "whatever it says of itself");
-    assert_eq!(two.open("127.0.0.2").await.0, 200, "nor can it use up another's");
+    assert_eq!(one.open("10.0.0.3").await.0, 429, "a forged address changes nothing");
+    assert_eq!(two.open("127.0.0.2").await.0, 200, "a client cannot use up the limit of another address");
     cluster.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_socket_that_joins_no_room_is_ended_by_name() {
+async fn a_socket_that_joins_no_room_is_closed_and_counted_as_join_timeout() {
     let mut cluster = start(&[("JOIN_TIMEOUT_MS", "300"), ("PING_INTERVAL_MS", "200")]).await;
     let client = Client::at("127.0.0.2", &cluster);
     let sid = client.open("").await.1.unwrap();
     client.send(&sid, "40").await;
     let packets = client.until_the_end(&sid).await;
     assert!(packets.iter().any(|packet| packet.starts_with("40{")), "connected: {packets:?}");
-    assert!(packets.iter().any(|packet| packet == "41"), "told to stay away: {packets:?}");
+    assert!(packets.iter().any(|packet| packet == "41"), "disconnected: {packets:?}");
     let metrics = format!("http://127.0.0.1:{}/metrics", cluster.ports().nodes[0].admin);
     let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
     assert!(metrics.contains(r#"switchboard_sockets_closed_total{reason="join_timeout"} 1"#), "{metrics}");
     cluster.stop().await.unwrap();
 }
 
-/// An account of its own; its access token.
+/// Registers an account. Returns its access token.
 async fn register(client: &Client, cluster: &Cluster) -> String {
     let body = r#"{"name":"Ann","email":"ann@example.org","password":"correct horse battery"}"#;
     let answer = post(client, cluster, "auth/register", "", body).await;
@@ -103,12 +103,12 @@ async fn post(client: &Client, cluster: &Cluster, path: &str, token: &str, body:
     request.header("content-type", "application/json").send().await.unwrap().text().await.unwrap()
 }
 
-/// What stands between this and the next quotation mark.
+/// Text between `after` and the next quotation mark.
 fn part<'t>(text: &'t str, after: &str) -> &'t str {
     text.split(after).nth(1).and_then(|rest| rest.split('"').next()).unwrap()
 }
 
-/// A socket's one event, and the answer to it.
+/// Sends one event on a new socket. Returns the acknowledgement.
 async fn ask(client: &Client, connect: &str, event: &str) -> String {
     let sid = client.open("").await.1.unwrap();
     client.send(&sid, connect).await;
@@ -122,7 +122,7 @@ async fn ask(client: &Client, connect: &str, event: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_user_creates_no_more_rooms_than_its_rate_whatever_socket_it_uses() {
+async fn the_rate_of_new_rooms_counts_all_sockets_of_a_user() {
     let mut cluster = start(&[("RATE_LIMITS", "true"), ("RATE_ROOM_CREATE", "1/3600")]).await;
     let client = Client::at("127.0.0.2", &cluster);
     let connect = format!(r#"40{{"token":"{}"}}"#, register(&client, &cluster).await);
@@ -134,14 +134,14 @@ async fn a_user_creates_no_more_rooms_than_its_rate_whatever_socket_it_uses() {
 }
 
 #[tokio::test]
-async fn a_passcode_is_tried_over_sockets_no_more_often_than_over_rest() {
+async fn passcode_attempts_over_sockets_have_the_same_rate_as_over_rest() {
     let mut cluster = start(&[("RATE_LIMITS", "true"), ("RATE_PASSCODE_PER_ADDRESS", "2/3600")]).await;
     let client = Client::at("127.0.0.2", &cluster);
     let token = register(&client, &cluster).await;
     let call = r#"{"title":"Locked","type":"public","passcode":"2468"}"#;
     let call = post(&client, &cluster, "video-calls", &token, call).await;
     let room = part(&call, r#""roomId":""#);
-    // The right one is refused too once there were too many tries.
+    // After too many attempts the right passcode is refused too.
     for (passcode, code) in
         [("1111", "INVALID_PASSCODE"), ("2222", "INVALID_PASSCODE"), ("2468", "RATE_LIMIT_EXCEEDED")]
     {

@@ -1,4 +1,4 @@
-//! The MongoDB that other tests build on.
+//! The MongoDB server that other tests use.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use devcluster::mongo::{Mongo, MongoOptions};
@@ -13,7 +13,7 @@ async fn count(mongo: &Mongo) -> u64 {
 }
 
 #[tokio::test]
-async fn data_survives_a_kill_and_a_move_to_another_port() {
+async fn data_survives_a_kill_and_a_change_of_port() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = MongoOptions { dir: Some(dir.path().to_owned()), ..MongoOptions::default() };
     let mut mongo = Mongo::start_with(&options).await.unwrap();

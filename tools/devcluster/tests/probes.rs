@@ -1,4 +1,4 @@
-//! What the kubelet makes of pods whose Redis is away for over a minute, for all or for one, by the probes of the manifests.
+//! Probes of the manifests while Redis is unreachable for more than a minute, for all pods or for one.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::time::Duration;
@@ -15,11 +15,12 @@ use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Over a minute, and past the time at which every node would be unready if each judged by itself (60 s and two probes).
-const AWAY: Duration = Duration::from_secs(80);
-/// Until everybody is well again, on a busy machine.
-const BACK: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(100);
+/// Time without Redis. Longer than the time after which every node would be unready if each decided
+/// alone (60 s and two probes).
+const OUTAGE: Duration = Duration::from_secs(80);
+/// Longest wait until all pods are ready again, on a busy machine.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 async fn socket(node: &str) -> WebSocketStream<TcpStream> {
     let url = format!("{}/socket.io/?EIO=4&transport=websocket", node.replacen("http", "ws", 1));
@@ -29,7 +30,7 @@ async fn socket(node: &str) -> WebSocketStream<TcpStream> {
     socket
 }
 
-/// Answers pings for as long as the socket is open; what ended it.
+/// Answers pings until the socket closes. Returns the reason.
 async fn stay(mut socket: WebSocketStream<TcpStream>) -> String {
     while let Some(message) = socket.next().await {
         match message {
@@ -47,7 +48,7 @@ async fn stay(mut socket: WebSocketStream<TcpStream>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_away_for_over_a_minute_restarts_no_pod_takes_not_every_node_out_and_closes_no_socket() {
+async fn an_outage_of_redis_restarts_no_pod_leaves_a_node_ready_and_closes_no_socket() {
     let mut cluster = Cluster::start(&Options { haproxy: false, nodes: 3, ..Options::default() }).await.unwrap();
     let [api, node] = ["api", "node"].map(|component| Workload::read("production", component).unwrap());
     let ports = cluster.ports().clone();
@@ -62,23 +63,23 @@ async fn redis_away_for_over_a_minute_restarts_no_pod_takes_not_every_node_out_a
 
     cluster.redis.servers()[0].process().kill().unwrap();
     let gone = Instant::now();
-    while gone.elapsed() < AWAY {
-        assert!(conditions().iter().any(|node| node.ready), "every node at the same moment: {:?}", conditions());
-        assert!(rest.condition().ready, "the api answers that it cannot: {:?}", rest.condition());
-        sleep(LOOK).await;
+    while gone.elapsed() < OUTAGE {
+        assert!(conditions().iter().any(|node| node.ready), "no node is ready: {:?}", conditions());
+        assert!(rest.condition().ready, "the api stays ready: {:?}", rest.condition());
+        sleep(POLL_INTERVAL).await;
     }
     cluster.redis.servers()[0].restart().await.unwrap();
-    let end = Instant::now() + BACK;
+    let end = Instant::now() + RECOVERY_TIMEOUT;
     while !conditions().iter().all(|node| node.ready) {
-        assert!(conditions().iter().any(|node| node.ready), "every node at the same moment: {:?}", conditions());
+        assert!(conditions().iter().any(|node| node.ready), "no node is ready: {:?}", conditions());
         assert!(Instant::now() < end, "{:?}", conditions());
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 
     for pod in conditions().into_iter().chain([rest.condition()]) {
-        assert_eq!((pod.dead, pod.restarts), (0, 0), "alive all the time: {pod:?}");
+        assert_eq!((pod.dead, pod.restarts), (0, 0), "every liveness probe succeeds: {pod:?}");
         for (after, why) in &pod.unready {
-            // The bound, and two probes more; the first was asked before Redis went.
+            // The bound, and two probes more. The first probe was before the outage.
             assert!(*after >= Duration::from_secs(30), "unready after {after:?}: {why}");
         }
     }
@@ -92,12 +93,13 @@ async fn redis_away_for_over_a_minute_restarts_no_pod_takes_not_every_node_out_a
     cluster.stop().await.unwrap();
 }
 
-/// Passes connections on to a port of this machine until dropped, when all of them are cut: one pod's network.
-async fn passage(to: u16) -> (u16, JoinSet<()>) {
+/// Forwards connections to a port of this machine until dropped, which cuts all of them: the network of
+/// one pod.
+async fn forward(to: u16) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut passing = JoinSet::new();
-    passing.spawn(async move {
+    let mut forwarding = JoinSet::new();
+    forwarding.spawn(async move {
         let mut connections = JoinSet::new();
         loop {
             let (mut near, _) = listener.accept().await.unwrap();
@@ -107,7 +109,7 @@ async fn passage(to: u16) -> (u16, JoinSet<()>) {
             });
         }
     });
-    (port, passing)
+    (port, forwarding)
 }
 
 async fn metrics(admin: u16) -> String {
@@ -115,11 +117,11 @@ async fn metrics(admin: u16) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_alone_is_cut_off_from_redis_gets_no_new_clients_unless_there_is_no_other() {
+async fn a_node_that_alone_has_no_redis_is_unready_unless_there_is_no_other_node() {
     let mut cluster = Cluster::start(&Options { haproxy: false, nodes: 1, ..Options::default() }).await.unwrap();
     let node = Workload::read("production", "node").unwrap();
     let redis = cluster.redis.url().rsplit(':').next().unwrap().parse().unwrap();
-    let (entrance, passing) = passage(redis).await;
+    let (entrance, forwarding) = forward(redis).await;
     let free = ports::several(3).unwrap();
     let (port, admin, internal) = (free[0], free[1], free[2]);
     let variables = [
@@ -130,29 +132,29 @@ async fn a_node_that_alone_is_cut_off_from_redis_gets_no_new_clients_unless_ther
         ("NODE_ID", "cut".to_owned()),
     ];
     let cut = cluster.nodes[0].successor("cut", &variables, Backend { port, admin }).await.unwrap();
-    let (well, ill) = (Kubelet::watch(&node, cluster.ports().nodes[0].admin), Kubelet::watch(&node, admin));
-    // Only Redis can tell it where the other one is.
+    let (healthy, isolated) = (Kubelet::watch(&node, cluster.ports().nodes[0].admin), Kubelet::watch(&node, admin));
+    // It learns the address of the other node from Redis.
     let asked = r#"switchboard_redis_calls_total{script="address""#;
-    let end = Instant::now() + BACK;
+    let end = Instant::now() + RECOVERY_TIMEOUT;
     while !metrics(admin).await.contains(asked) {
-        assert!(Instant::now() < end, "it never asked where the other one is");
-        sleep(LOOK).await;
+        assert!(Instant::now() < end, "it never reads the other node's address");
+        sleep(POLL_INTERVAL).await;
     }
 
-    drop(passing);
-    let end = Instant::now() + AWAY + BACK;
-    while ill.condition().ready {
-        assert!(Instant::now() < end, "still ready: {:?}", ill.condition());
-        sleep(LOOK).await;
+    drop(forwarding);
+    let end = Instant::now() + OUTAGE + RECOVERY_TIMEOUT;
+    while isolated.condition().ready {
+        assert!(Instant::now() < end, "still ready: {:?}", isolated.condition());
+        sleep(POLL_INTERVAL).await;
     }
-    assert_eq!((ill.condition().dead, ill.condition().restarts), (0, 0), "{:?}", ill.condition());
-    assert!(well.condition().unready.is_empty(), "the other one serves: {:?}", well.condition());
+    assert_eq!((isolated.condition().dead, isolated.condition().restarts), (0, 0), "{:?}", isolated.condition());
+    assert!(healthy.condition().unready.is_empty(), "the other node stays ready: {:?}", healthy.condition());
 
-    // Alone, it is as good as any.
+    // Without another node it becomes ready.
     cluster.nodes[0].process().kill().unwrap();
-    while !ill.condition().ready {
-        assert!(Instant::now() < end + BACK, "nobody is ready: {:?}", ill.condition());
-        sleep(LOOK).await;
+    while !isolated.condition().ready {
+        assert!(Instant::now() < end + RECOVERY_TIMEOUT, "no node is ready: {:?}", isolated.condition());
+        sleep(POLL_INTERVAL).await;
     }
     drop(cut);
     cluster.stop().await.unwrap();

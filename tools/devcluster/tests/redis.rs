@@ -1,4 +1,4 @@
-//! The Redis servers that other tests build on.
+//! The Redis servers that other tests use.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use devcluster::redis::{RedisCluster, RedisOptions, RedisServer};
 use redis::cmd;
 
 #[tokio::test]
-async fn a_dropped_server_is_gone_and_its_port_free() {
+async fn a_dropped_server_has_ended_and_its_port_is_free() {
     let server = RedisServer::start().await.unwrap();
     let port = server.port();
     assert_eq!(server.query::<String>(&cmd("PING")).await.unwrap(), "PONG");
@@ -18,7 +18,7 @@ async fn a_dropped_server_is_gone_and_its_port_free() {
 }
 
 #[tokio::test]
-async fn appendonly_data_survives_kill_and_restart_and_other_data_does_not() {
+async fn data_survives_a_kill_with_appendonly_and_is_lost_without() {
     for appendonly in [true, false] {
         let options = RedisOptions { appendonly, ..RedisOptions::default() };
         let mut server = RedisServer::start_with(&options).await.unwrap();

@@ -1,4 +1,4 @@
-//! One call, through the api, two nodes and Redis, is one trace at the collector.
+//! A call that uses the api, two nodes and Redis is one trace at the collector.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Bounds every wait.
-const LONG: Duration = Duration::from_secs(30);
+/// Longest wait for a message.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client's socket on one node.
 struct Socket(WebSocketStream<TcpStream>);
@@ -35,7 +35,7 @@ impl Socket {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
-    /// Reads on until something begins so.
+    /// Reads until a message starts with `beginning`. Returns it.
     async fn until(&mut self, beginning: &str) -> String {
         let read = async {
             loop {
@@ -46,11 +46,12 @@ impl Socket {
                 }
             }
         };
-        tokio::time::timeout(LONG, read).await.unwrap_or_else(|_| panic!("nothing came that begins with {beginning}"))
+        tokio::time::timeout(MESSAGE_TIMEOUT, read).await.unwrap_or_else(|_| panic!("no message starts with {beginning}"))
     }
 }
 
-/// What a collector was sent, in OpenTelemetry's own encoding, in which ids and texts stand as they are.
+/// Starts a collector. Returns its address and the bodies of its requests, in OpenTelemetry's encoding,
+/// which holds ids and texts unchanged.
 async fn collector() -> (String, Arc<Mutex<Vec<Bytes>>>) {
     let sent: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let kept = Arc::clone(&sent);
@@ -95,7 +96,7 @@ async fn a_call_is_one_trace_from_rest_over_both_nodes() {
     }
     a.send(&format!(r#"422["webrtc:data-channel",{}]"#, json!({ "message": "hello", "type": "text" }))).await;
     b.until(r#"42["webrtc:data-channel""#).await;
-    // What is not yet sent is sent at the end.
+    // The services send their remaining spans when they stop.
     cluster.stop().await.unwrap();
 
     let trace = &Sha256::digest(&room)[..16];
@@ -103,12 +104,12 @@ async fn a_call_is_one_trace_from_rest_over_both_nodes() {
     for (service, span) in
         [("api", "rest join"), ("signal-node", "join"), ("signal-node", "relay"), ("signal-node", "deliver")]
     {
-        let told = bodies.iter().any(|body| {
+        let found = bodies.iter().any(|body| {
             has(body, service.as_bytes())
                 && has(body, trace)
                 && has(body, &[&[u8::try_from(span.len()).unwrap()], span.as_bytes()].concat())
         });
-        assert!(told, "{service} sent no span {span:?} of the trace");
+        assert!(found, "{service} sent no span {span:?} of the trace");
     }
-    assert!(!bodies.iter().any(|body| has(body, b"hello")), "what clients say is in no trace");
+    assert!(!bodies.iter().any(|body| has(body, b"hello")), "a client's message is in a trace");
 }

@@ -1,4 +1,4 @@
-//! `devcluster up` and `devcluster run` as their users start them.
+//! `devcluster up` and `devcluster run`, started as programs.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use devcluster::process::{Process, Spec};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_devcluster");
 const BOUND: Duration = Duration::from_secs(90);
 
-/// The variables that name ports, each with a free one; there are as many in a row as two nodes need.
+/// The variables of ports, each with a free one that begins a row of three: two nodes and the api.
 fn free_ports() -> Vec<(&'static str, u16)> {
     let row = || loop {
         let first = ports::free().unwrap();
@@ -25,13 +25,18 @@ fn free_ports() -> Vec<(&'static str, u16)> {
 }
 
 fn up(dir: &Path, ports: &[(&'static str, u16)]) -> Process {
-    let data = dir.join("data");
-    let spec = Spec::new("up", PROGRAM, dir).args(["up".as_ref(), "--data".as_ref(), data.as_os_str()]);
-    Process::spawn(ports.iter().fold(spec, |spec, (name, port)| spec.env(*name, port))).unwrap()
+    up_with(dir, ports, &[])
 }
 
-/// Waits until the log of `process` says `text`.
-async fn says(process: &mut Process, text: &str) {
+fn up_with(dir: &Path, ports: &[(&'static str, u16)], variables: &[(&str, &str)]) -> Process {
+    let data = dir.join("data");
+    let spec = Spec::new("up", PROGRAM, dir).args(["up".as_ref(), "--data".as_ref(), data.as_os_str()]);
+    let spec = ports.iter().fold(spec, |spec, (name, port)| spec.env(*name, port));
+    Process::spawn(variables.iter().fold(spec, |spec, (name, value)| spec.env(*name, value))).unwrap()
+}
+
+/// Waits until the log of `process` contains `text`.
+async fn logged(process: &mut Process, text: &str) {
     let deadline = Instant::now() + BOUND;
     while !process.log_tail(10_000).contains(text) {
         assert!(process.exited().is_none() && Instant::now() < deadline, "{}", process.log_tail(100));
@@ -45,7 +50,7 @@ async fn get(url: String) -> String {
     response.text().await.unwrap()
 }
 
-/// The ids of all processes that have `text` in their command line.
+/// Ids of all processes with `text` in their command line.
 fn processes_with(text: &str) -> Vec<String> {
     let ids = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let names = |id: &String| {
@@ -55,7 +60,7 @@ fn processes_with(text: &str) -> Vec<String> {
     ids.filter(|id| id.bytes().all(|byte| byte.is_ascii_digit())).filter(names).collect()
 }
 
-/// Waits until nothing listens any more, and no server with its data in `dir` is left.
+/// Waits until no port is in use and no server with its data in `dir` runs.
 async fn nothing_left(dir: &Path, ports: &[(&'static str, u16)]) {
     let deadline = Instant::now() + BOUND;
     loop {
@@ -74,7 +79,7 @@ async fn up_serves_the_page_the_api_and_sockets_on_one_port_and_an_interrupt_lea
     let dir = tempfile::tempdir().unwrap();
     let ports = free_ports();
     let mut process = up(dir.path(), &ports);
-    says(&mut process, "Ctrl-C stops everything").await;
+    logged(&mut process, "Ctrl-C stops everything").await;
 
     let base = format!("http://127.0.0.1:{}", ports[0].1);
     assert!(get(format!("{base}/")).await.to_lowercase().contains("<!doctype html"));
@@ -91,22 +96,68 @@ async fn up_serves_the_page_the_api_and_sockets_on_one_port_and_an_interrupt_lea
     nothing_left(dir.path(), &ports).await;
 }
 
+/// The origin that may read the answer to a request from `origin`.
+async fn allowed(url: &str, origin: &str) -> Option<String> {
+    let response = reqwest::Client::new().get(url).header("origin", origin).send().await.unwrap();
+    response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
+}
+
 #[tokio::test]
-async fn up_that_is_killed_outright_leaves_no_process_behind() {
+async fn up_serves_another_address_other_origins_and_every_origin_of_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let ports = free_ports();
+    let variables = [("BIND", "127.0.0.2"), ("ALLOWED_ORIGINS", "https://front.example:8443")];
+    let mut process = up_with(dir.path(), &ports, &variables);
+    logged(&mut process, "Ctrl-C stops everything").await;
+    let base = format!("http://127.0.0.2:{}", ports[0].1);
+    for path in ["/api/health", "/socket.io/?EIO=4&transport=polling"] {
+        let url = format!("{base}{path}");
+        for origin in
+            ["https://front.example:8443", &base, "http://localhost:5173", "http://127.0.0.1:3999", "http://localhost"]
+        {
+            assert_eq!(allowed(&url, origin).await.as_deref(), Some(origin), "{path}");
+        }
+        for origin in ["https://other.example", "http://localhost.example:5173", "http://localhost:x"] {
+            assert_eq!(allowed(&url, origin).await, None, "{path} {origin}");
+        }
+    }
+    assert!(std::net::TcpStream::connect(("127.0.0.1", ports[0].1)).is_err());
+    process.interrupt().unwrap();
+    assert!(process.wait_exit(BOUND).await.unwrap().success(), "{}", process.log_tail(50));
+    nothing_left(dir.path(), &ports).await;
+}
+
+#[tokio::test]
+async fn up_on_every_interface_names_the_network_address_and_the_need_for_https() {
+    let dir = tempfile::tempdir().unwrap();
+    let ports = free_ports();
+    let mut process = up_with(dir.path(), &ports, &[("BIND", "0.0.0.0")]);
+    logged(&mut process, "Ctrl-C stops everything").await;
+    let log = process.log_tail(10_000);
+    let address = log.lines().find_map(|line| line.trim().strip_prefix("Network  ")).unwrap().to_owned();
+    assert!(get(format!("{address}/")).await.to_lowercase().contains("<!doctype html"));
+    assert!(log.contains("cameras and microphones to localhost or https only"), "{log}");
+    process.interrupt().unwrap();
+    assert!(process.wait_exit(BOUND).await.unwrap().success(), "{}", process.log_tail(50));
+    nothing_left(dir.path(), &ports).await;
+}
+
+#[tokio::test]
+async fn up_that_is_killed_leaves_no_process() {
     let dir = tempfile::tempdir().unwrap();
     let ports = free_ports();
     let mut process = up(dir.path(), &ports);
-    says(&mut process, "starting n1").await;
+    logged(&mut process, "starting n1").await;
     process.kill().unwrap();
     nothing_left(dir.path(), &ports).await;
 }
 
 #[tokio::test]
-async fn up_stops_all_and_fails_when_one_process_dies_and_says_which() {
+async fn up_stops_everything_and_fails_with_the_name_of_a_process_that_ends() {
     let dir = tempfile::tempdir().unwrap();
     let ports = free_ports();
     let mut process = up(dir.path(), &ports);
-    says(&mut process, "Ctrl-C stops everything").await;
+    logged(&mut process, "Ctrl-C stops everything").await;
     let (_, port) = ports.iter().find(|(name, _)| *name == "REDIS_PORT").unwrap();
     let redis = processes_with(&format!("127.0.0.1:{port}"));
     assert_eq!(redis.len(), 1);
@@ -118,20 +169,20 @@ async fn up_stops_all_and_fails_when_one_process_dies_and_says_which() {
 }
 
 #[test]
-fn a_taken_port_is_told_with_its_variable_before_anything_starts() {
+fn a_port_in_use_fails_with_its_variable_before_anything_starts() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let mut command = Command::new(PROGRAM);
     command.current_dir(dir.path()).arg("up").envs(free_ports().iter().map(|(name, port)| (name, port.to_string())));
     let Output { status, stderr, .. } = command.env("MONGO_PORT", port.to_string()).output().unwrap();
-    let told = String::from_utf8(stderr).unwrap();
+    let message = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1));
-    assert_eq!(told, format!("devcluster: port {port} (MongoDB) is in use: set MONGO_PORT to a free one\n"));
+    assert_eq!(message, format!("devcluster: port {port} (MongoDB) is in use: set MONGO_PORT to a free port\n"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// Runs `script` beside a throw-away cluster of two nodes.
+/// Runs `script` beside a temporary cluster of two nodes.
 fn run(script: &str) -> (ExitStatus, String) {
     let mut command = Command::new(PROGRAM);
     command.args(["run", "--nodes", "2", "--", "bash", "-ec", script]).stderr(Stdio::inherit());
@@ -140,7 +191,7 @@ fn run(script: &str) -> (ExitStatus, String) {
 }
 
 #[test]
-fn run_gives_a_command_the_clusters_addresses_and_faults_and_exits_with_its_status() {
+fn run_gives_a_command_addresses_and_fault_injection_and_exits_with_its_status() {
     let (status, out) = run(r#"
         post() { (exec 3<>"/dev/tcp/127.0.0.1/${DEVCLUSTER_CONTROL##*:}"
             printf 'POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n' "$1" >&3
@@ -155,7 +206,7 @@ fn run_gives_a_command_the_clusters_addresses_and_faults_and_exits_with_its_stat
         exit 7
     "#);
     assert_eq!(status.code(), Some(7), "{out}");
-    let told: Vec<&str> = out.lines().map(str::trim_end).take(5).collect();
-    assert_eq!(told, ["alive", "HTTP/1.1 200 OK", "dead", "HTTP/1.1 200 OK", "HTTP/1.1 409 Conflict"], "{out}");
+    let printed: Vec<&str> = out.lines().map(str::trim_end).take(5).collect();
+    assert_eq!(printed, ["alive", "HTTP/1.1 200 OK", "dead", "HTTP/1.1 200 OK", "HTTP/1.1 409 Conflict"], "{out}");
     assert!(out.contains("the end of n1's log"), "{out}");
 }

@@ -210,6 +210,9 @@ pub struct OriginsConfig {
     pub any: bool,
     /// Origins as browsers send them: scheme, host and port without a path, in lower case.
     pub list: Vec<String>,
+    /// Whether every port of `http://localhost` and `http://127.0.0.1` may call: in development
+    /// alone, so that a front end's own development server needs no setting.
+    pub loopback: bool,
     /// Address of the web page, without a slash at the end. Links to calls begin with it.
     pub frontend: String,
 }
@@ -232,17 +235,32 @@ impl OriginsConfig {
                 list.push(origin_of(&entry));
             }
         }
-        Self { any, list, frontend }
+        Self { any, list, loopback: Mode::from_env(env) == Mode::Development, frontend }
     }
 
     /// Returns whether a request with these headers `Origin` and `Host` is allowed: its origin is
-    /// listed, or is the origin of the service itself.
+    /// listed, is the origin of the service itself, or is on this machine where
+    /// [`Self::loopback`] allows that.
     #[must_use]
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         let own =
             |host: &str| origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-        self.any || host.is_some_and(own) || self.list.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
+        self.any
+            || host.is_some_and(own)
+            || self.list.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
+            || (self.loopback && is_loopback(origin))
     }
+}
+
+/// Returns whether an origin is a page on this machine: `http://localhost` or `http://127.0.0.1`,
+/// with or without a port.
+fn is_loopback(origin: &str) -> bool {
+    ["http://localhost", "http://127.0.0.1"].iter().any(|host| {
+        origin.strip_prefix(host).is_some_and(|rest| {
+            let port = rest.strip_prefix(':').filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+            rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())
+        })
+    })
 }
 
 /// Returns an address without its path, in lower case.

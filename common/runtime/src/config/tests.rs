@@ -76,6 +76,27 @@ fn an_origin_is_allowed_when_listed_or_when_it_is_the_page_s_own() {
 }
 
 #[test]
+fn every_port_of_this_machine_may_call_in_development_and_none_in_production() {
+    let development = OriginsConfig::from_env(&mut env(&[("ALLOWED_ORIGINS", "https://a.example")]));
+    let variables = [("ALLOWED_ORIGINS", "https://a.example"), ("NODE_ENV", "production")];
+    let production = OriginsConfig::from_env(&mut env(&variables));
+    for origin in ["http://localhost:5173", "http://localhost", "http://127.0.0.1:3999"] {
+        assert!(development.allows(origin, None), "{origin}");
+        assert!(!production.allows(origin, None), "{origin}");
+    }
+    for origin in [
+        "http://localhost.example:5173",
+        "http://localhost:5173.example",
+        "http://localhost:99999",
+        "http://localhost:",
+        "https://localhost:5173",
+        "http://127.0.0.10:80",
+    ] {
+        assert!(!development.allows(origin, Some("a.example")), "{origin}");
+    }
+}
+
+#[test]
 fn a_turn_server_needs_credentials() {
     let mut wrong = env(&[("TURN_SERVER_URL", "turn:t:3478"), ("STUN_SERVER", "none")]);
     assert!(IceSettings::from_env(&mut wrong).stun.is_empty());

@@ -248,7 +248,7 @@ async fn only_nodes_can_hand_over_and_only_on_the_internal_port() {
 #[tokio::test]
 async fn only_a_page_of_an_allowed_origin_reads_the_response_of_a_hand_over() {
     let mut config = config();
-    config.allowed_origins = switchboard_socketio::AllowedOrigins::List(vec!["https://a.example".into()]);
+    config.allowed_origins = switchboard_socketio::AllowedOrigins::list(["https://a.example".into()]);
     let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
     let (poller, _) = Poller::open(&cluster.nodes[0]).await;
     assert_eq!(poller.post("4a").await, 200);

@@ -33,7 +33,7 @@ async fn bad_handshakes_are_refused_with_engine_ios_own_codes() {
 #[tokio::test]
 async fn only_listed_origins_may_open_a_socket() {
     let mut config = config();
-    config.allowed_origins = AllowedOrigins::List(vec!["https://app.example".into()]);
+    config.allowed_origins = AllowedOrigins::list(["https://app.example".into()]);
     let running = start_echo(config).await;
     assert_eq!(refused(&running, QUERY, &[("origin", "https://evil.example")]).await.0, 403);
     assert!(Client::dial(running.address, QUERY, &[("origin", "https://app.example")]).await.is_ok());
