@@ -15,8 +15,8 @@ up: PROFILE := $(if $(filter file,$(origin PROFILE)),up,$(PROFILE))
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN_DIR = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BIN_DEV := $(TARGET)/debug
-# An operator of temporary clusters: the key for the tests, and its hash for the api. The receiver of
-# webhooks does not exist.
+# An operator of temporary clusters: the key for the tests, and its hash for the api. The receiver
+# of webhooks does not exist.
 OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
 	ADMIN_API_KEYS=tests:write:86f64e3bb22b8b1306ceb9afe4eac5c9d38cd66aa5f905a9e966036c2735af77 \
 	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too

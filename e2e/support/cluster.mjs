@@ -27,9 +27,8 @@ export const operatorKey = () => required("OPERATOR_KEY");
 export const metricsUrls = () => ({ api: [required("API_METRICS_URL")], nodes: required("METRICS_URLS").split(",") });
 
 /**
- * Advances the load balancer's round robin by one node. A reloaded page opens the same number of
- * connections each time. If that is a multiple of the number of nodes, the page would always return
- * to the same node.
+ * Advances the load balancer's round robin of new sessions by one node. Requests of open sessions have
+ * a round robin of their own.
  */
 export async function advanceRoundRobin() {
   const answer = await fetch(`${baseUrl()}/socket.io/?EIO=4&transport=polling`);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { artifact, nodeUrls, advanceRoundRobin } from "../support/cluster.mjs";
+import { artifact, nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
@@ -26,7 +26,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
 
   /**
    * Reloads pages until all three are on different nodes, or on all nodes if there are fewer. The
-   * load balancer gives each connection the next node. A reloaded page must be admitted again.
+   * load balancer gives each session the next node. A reloaded page must be admitted again.
    */
   async function spread() {
     const [people, names] = [
@@ -34,12 +34,10 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
       [HOST, USER, GUEST],
     ];
     const wanted = Math.min(people.length, nodeUrls().length);
-    let reloads = 0;
     await until(`the pages are on ${wanted} nodes`, async () => {
       const nodes = await Promise.all(people.map(async (person) => (await person.view()).node));
       if (new Set(nodes).size === wanted) return true;
       const again = nodes.findLastIndex((node, index) => nodes.indexOf(node) < index);
-      if (reloads++ % 2) await advanceRoundRobin();
       await people[again].page.reload();
       await button(host, `Admit ${names[again]}`).click();
       await people[again].seated();

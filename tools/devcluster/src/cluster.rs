@@ -191,8 +191,8 @@ impl Cluster {
         self.processes().into_iter().find_map(|process| Some((process.name().to_owned(), process.exited()?)))
     }
 
-    /// Stops everything, from the load balancer to the stores. Each process gets SIGTERM, and SIGKILL
-    /// after 8 s. The nodes drain at the same time.
+    /// Stops everything, from the load balancer to the stores. Each process gets SIGTERM, and
+    /// SIGKILL after 8 s. The nodes drain at the same time.
     ///
     /// # Errors
     /// When a process cannot be signalled. Dropping this value ends the others.
@@ -297,8 +297,8 @@ impl Starter<'_> {
             ("LOG_FORMAT", "text".into()),
             ("WORKERS", (cores() / self.options.nodes.max(1)).max(1).to_string()),
         ];
-        // Tests and load tests send everything from one address. A cluster that keeps its data is for
-        // people, and has the limits of production.
+        // Tests and load tests send everything from one address. A cluster that keeps its data is
+        // for people, and has the limits of production.
         let limits = self.options.data.is_none().then_some(("RATE_LIMITS", "false".to_owned()));
         let temporary = self.options.data.is_none().then_some(self.dir);
         let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).temporary(temporary);

@@ -1,7 +1,8 @@
 //! Fault injection over HTTP, for tests in other languages: `POST /{service}/{action}` on a port of
 //! 127.0.0.1.
 //!
-//! Services: `nodes/0`, `nodes/1`, ... (in the order of `NODE_URLS`), `api`, `mongo`, `redis`, `haproxy`.
+//! Services: `nodes/0`, `nodes/1`, ... (in the order of `NODE_URLS`), `api`, `mongo`, `redis`,
+//! `haproxy`.
 //!
 //! | action | effect |
 //! |---|---|

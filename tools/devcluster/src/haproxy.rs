@@ -66,8 +66,8 @@ impl Pool {
     }
 }
 
-/// Runtime API of a running HAProxy: adds and removes servers, as Kubernetes does when the endpoints
-/// of a Service change.
+/// Runtime API of a running HAProxy: adds and removes servers, as Kubernetes does when the
+/// endpoints of a Service change.
 #[derive(Clone, Debug)]
 pub struct RuntimeApi(PathBuf);
 
@@ -117,13 +117,15 @@ impl RuntimeApi {
 
 /// Text of the configuration file.
 ///
-/// A client on long polling makes a handshake and then an even number of requests before its upgrade.
-/// One round robin over all of them would send every handshake to the same one of two nodes.
-/// Handshakes therefore have a round robin of their own: successive sessions open on successive nodes.
+/// A client on long polling makes a handshake and then an even number of requests before its
+/// upgrade. One round robin over all of them would send every handshake to the same one of two
+/// nodes. Handshakes therefore have a round robin of their own: successive sessions open on
+/// successive nodes.
 #[must_use]
 pub fn config(bind: SocketAddrV4, api: Backend, nodes: &[Backend], runtime_api: Option<&RuntimeApi>) -> String {
     let server = |name: &str, port: u16| format!("    server {name} 127.0.0.1:{port}");
-    let names: Vec<(String, Backend)> = (1..).map(|index: usize| format!("n{index}")).zip(nodes.iter().copied()).collect();
+    let names: Vec<(String, Backend)> =
+        (1..).map(|index: usize| format!("n{index}")).zip(nodes.iter().copied()).collect();
     let checked = |name: &str, Backend { port, admin }| format!("{} check port {admin}\n", server(name, port));
     let tracked = |name: &str, Backend { port, .. }| format!("{} track nodes/{name}\n", server(name, port));
     let handshakes: String = names.iter().map(|(name, node)| tracked(name, *node)).collect();

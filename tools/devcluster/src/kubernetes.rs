@@ -1,5 +1,5 @@
-//! Probes, preStop hooks and grace periods of the manifests in `k8s/`, and a stand-in for the kubelet.
-//! Tests read the manifests so that they test the values that operators deploy.
+//! Probes, preStop hooks and grace periods of the manifests in `k8s/`, and a stand-in for the
+//! kubelet. Tests read the manifests so that they test the values that operators deploy.
 
 use std::time::Duration;
 
@@ -158,8 +158,8 @@ impl Drop for Kubelet {
     }
 }
 
-/// Probes until aborted. Calls `report` after each probe with the number of consecutive failures, the
-/// failure threshold, and the answer.
+/// Probes until aborted. Calls `report` after each probe with the number of consecutive failures,
+/// the failure threshold, and the answer.
 async fn probe(probe: Probe, admin: u16, mut report: impl FnMut(u32, u32, String)) {
     let client = reqwest::Client::new();
     let mut ticks = interval(probe.period);

@@ -8,9 +8,9 @@
 //! | `service`, `haproxy`, `redis`, `mongo` | the servers of a cluster |
 //! | `kubernetes`, `rollout` | probes and rolling restarts as Kubernetes does them, from `k8s/` |
 //!
-//! Everything listens on 127.0.0.1, except HAProxy where `BIND` gives another address. A server lives as
-//! long as the value that started it. A guard process ends it when the program that started it is
-//! killed, so that no server is left running.
+//! Everything listens on 127.0.0.1, except HAProxy where `BIND` gives another address. A server
+//! lives as long as the value that started it. A guard process ends it when the program that
+//! started it is killed, so that no server is left running.
 
 pub mod cluster;
 pub mod haproxy;

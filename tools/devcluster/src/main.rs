@@ -1,5 +1,5 @@
-//! `devcluster up` runs the whole system on this machine until Ctrl-C. `devcluster run` runs a command
-//! beside a temporary cluster.
+//! `devcluster up` runs the whole system on this machine until Ctrl-C. `devcluster run` runs a
+//! command beside a temporary cluster.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,8 +29,8 @@ enum Command {
         #[arg(long, default_value = ".data")]
         data: PathBuf,
     },
-    /// Starts a cluster on free ports, runs a command with the addresses in its environment, stops the
-    /// cluster, and exits with the command's status.
+    /// Starts a cluster on free ports, runs a command with the addresses in its environment, stops
+    /// the cluster, and exits with the command's status.
     Run {
         /// Number of signal-nodes.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=50))]
@@ -70,8 +70,8 @@ fn say(line: &str) {
     println!("{line}");
 }
 
-/// Signals that end this program: Ctrl-C, SIGTERM, or a closed terminal. A signal that arrives before
-/// [`Interrupts::received`] is kept for it.
+/// Signals that end this program: Ctrl-C, SIGTERM, or a closed terminal. A signal that arrives
+/// before [`Interrupts::received`] is kept for it.
 struct Interrupts([Signal; 3]);
 
 impl Interrupts {

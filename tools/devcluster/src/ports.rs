@@ -9,8 +9,8 @@ use rand::RngExt;
 /// a busy test can then never take the port of a server that is restarting.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 
-/// Finds a port that nothing listens on. It is not reserved, so a caller tries again with another port
-/// when its server cannot bind (see [`crate::process::retry`]).
+/// Finds a port that nothing listens on. It is not reserved, so a caller tries again with another
+/// port when its server cannot bind (see [`crate::process::retry`]).
 ///
 /// # Errors
 /// When 1000 random ports are all in use.

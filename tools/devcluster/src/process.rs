@@ -1,5 +1,5 @@
-//! A child process with a log, signals, and a bounded wait for readiness. It cannot outlive the program
-//! that started it.
+//! A child process with a log, signals, and a bounded wait for readiness. It cannot outlive the
+//! program that started it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -84,8 +84,8 @@ impl Spec {
         self
     }
 
-    /// Sets a temporary directory that the guard removes when this program ends without dropping the
-    /// process. Tests of one binary share servers in statics, which are never dropped.
+    /// Sets a temporary directory that the guard removes when this program ends without dropping
+    /// the process. Tests of one binary share servers in statics, which are never dropped.
     #[must_use]
     pub fn temporary(mut self, dir: Option<&Path>) -> Self {
         self.temporary = dir.map(Path::to_owned);
@@ -219,8 +219,8 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// Sends SIGTERM and does not wait. Later calls send nothing, because our services end without a
-    /// drain after a second SIGTERM.
+    /// Sends SIGTERM and does not wait. Later calls send nothing, because our services end without
+    /// a drain after a second SIGTERM.
     ///
     /// # Errors
     /// As [`Process::pause`].
@@ -346,13 +346,14 @@ impl Drop for Process {
     }
 }
 
-/// Starts a shell that kills the process group `id` and removes `temporary` when this program has ended
-/// for any reason. Its standard input is a pipe from this program, which the kernel closes.
+/// Starts a shell that kills the process group `id` and removes `temporary` when this program has
+/// ended for any reason. Its standard input is a pipe from this program, which the kernel closes.
 ///
-/// PR_SET_PDEATHSIG would need unsafe code. It also acts when the *thread* that started the child ends,
-/// so a server that the tests of a binary share would end with the first test.
+/// PR_SET_PDEATHSIG would need unsafe code. It also acts when the *thread* that started the child
+/// ends, so a server that the tests of a binary share would end with the first test.
 fn guard(id: u32, temporary: Option<&Path>) -> anyhow::Result<Child> {
-    // A killed process finishes its current system call, which may write a file. `rm` must come later.
+    // A killed process finishes its current system call, which may write a file. `rm` must come
+    // later.
     const SCRIPT: &str = r#"read -r _; kill -s KILL -- -"$1"; [ -z "$2" ] || { sleep 0.3; rm -rf -- "$2"; }"#;
     Command::new("/bin/sh")
         .args(["-c", SCRIPT, "guard", &id.to_string()])
@@ -366,7 +367,8 @@ fn guard(id: u32, temporary: Option<&Path>) -> anyhow::Result<Child> {
         .context("cannot start /bin/sh")
 }
 
-/// Calls `start` up to 5 times, because another program may take a free port before the server binds it.
+/// Calls `start` up to 5 times, because another program may take a free port before the server
+/// binds it.
 ///
 /// # Errors
 /// That of the last attempt.
@@ -382,8 +384,8 @@ where
     start().await
 }
 
-/// Path of `program` on PATH, in `/usr/sbin`, or in `.tools` of the workspace or of a folder above it,
-/// where `scripts/setup` puts its downloads.
+/// Path of `program` on PATH, in `/usr/sbin`, or in `.tools` of the workspace or of a folder above
+/// it, where `scripts/setup` puts its downloads.
 ///
 /// # Errors
 /// When it is in none of them.

@@ -263,8 +263,8 @@ impl RedisCluster {
         bail!("the Redis Cluster was not complete within {START_TIMEOUT:?}")
     }
 
-    /// Moves a slot with its keys to another member, as `redis-cli --cluster reshard` does. Clients get
-    /// ASK and TRYAGAIN in the meantime, and MOVED afterwards.
+    /// Moves a slot with its keys to another member, as `redis-cli --cluster reshard` does. Clients
+    /// get ASK and TRYAGAIN in the meantime, and MOVED afterwards.
     ///
     /// # Errors
     /// When a member refuses a step.
@@ -287,8 +287,8 @@ impl RedisCluster {
             migrate.arg("127.0.0.1").arg(self.servers[to].port).arg("").arg(0).arg(5000).arg("KEYS").arg(keys);
             self.servers[from].query::<Value>(&migrate).await?;
         }
-        // The new owner first. If the old owner failed after it alone had the command, the slot would
-        // have no owner.
+        // The new owner first. If the old owner failed after it alone had the command, the slot
+        // would have no owner.
         for index in [to, from].into_iter().chain(0..self.masters) {
             self.servers[index].query::<Value>(&step("NODE", &target)).await?;
         }
@@ -303,7 +303,8 @@ impl RedisCluster {
 
 async fn start_member(index: usize) -> anyhow::Result<RedisServer> {
     retry(async || {
-        // The default bus port is the port + 10000, which may be in use when the port itself is free.
+        // The default bus port is the port + 10000, which may be in use when the port itself is
+        // free.
         let bus = ports::free()?;
         let extra = format!(
             "--cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 2000 --cluster-announce-ip 127.0.0.1 \

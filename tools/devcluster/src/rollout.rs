@@ -1,10 +1,10 @@
 //! A rolling restart as Kubernetes does it: the api's pods and the nodes at the same time, and of
 //! each Deployment one pod at a time.
 //!
-//! The new pod is ready before the old one is told to end. The load balancer removes the old pod one
-//! second later. After its preStop hook the old pod gets SIGTERM. A pod that outlives its grace period
-//! would get SIGKILL, which is a failure here. The next pod starts as soon as the old one is ending,
-//! because Kubernetes does not count terminating pods.
+//! The new pod is ready before the old one is told to end. The load balancer removes the old pod
+//! one second later. After its preStop hook the old pod gets SIGTERM. A pod that outlives its grace
+//! period would get SIGKILL, which is a failure here. The next pod starts as soon as the old one is
+//! ending, because Kubernetes does not count terminating pods.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::ports;
 use crate::process::retry;
 use crate::service::Service;
 
-/// Time until the load balancer removes a pod that is ending. Shorter than every preStop hook, which
-/// exists to cover it.
+/// Time until the load balancer removes a pod that is ending. Shorter than every preStop hook,
+/// which exists to cover it.
 const PROPAGATION_DELAY: Duration = Duration::from_secs(1);
 
 /// Replaces every pod of a cluster, with the hooks and grace periods of a profile in `k8s/`.

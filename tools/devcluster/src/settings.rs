@@ -48,13 +48,13 @@ impl Ports {
     }
 
     /// Default ports, which variables of the environment change: `PORT_HTTP`, `API_PORT`,
-    /// `SIGNALING_PORT` (the first node's; the others follow), `METRICS_PORT` (the api's; the nodes'
+    /// `SIGNALING_PORT` (the first node's; the others follow), `METRICS_PORT` (the api's; the nodes
     /// follow), `INTERNAL_PORT` (the first node's), `REDIS_PORT`, `MONGO_PORT`. `BIND` changes the
     /// address of `PORT_HTTP` alone.
     ///
     /// # Errors
-    /// One line for each value that is malformed, used twice, or in use by another program. It names
-    /// the variable to change.
+    /// One line for each value that is malformed, used twice, or in use by another program. It
+    /// names the variable to change.
     pub fn from_env(nodes: usize, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let mut wrong = Vec::new();
         let mut used = Vec::new();
@@ -122,8 +122,8 @@ impl Ports {
 
 /// Address of this machine in the network of its default route. `None` without a network.
 fn lan_address() -> Option<Ipv4Addr> {
-    // Connecting a UDP socket chooses a route and sends nothing. The address is one of those that are
-    // reserved for documentation (RFC 5737).
+    // Connecting a UDP socket chooses a route and sends nothing. The address is one of those that
+    // are reserved for documentation (RFC 5737).
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     match socket.local_addr().ok()?.ip() {
@@ -149,8 +149,8 @@ impl Secrets {
         Self { access: secret(), refresh: secret() }
     }
 
-    /// Reads the secrets in `file`, or writes random ones to it, so that sign-ins survive a restart.
-    /// Only the file's owner can read it.
+    /// Reads the secrets in `file`, or writes random ones to it, so that sign-ins survive a
+    /// restart. Only the file's owner can read it.
     ///
     /// # Errors
     /// When the file can be neither read nor written, or does not hold two lines.
@@ -158,7 +158,9 @@ impl Secrets {
         if let Ok(text) = std::fs::read_to_string(file) {
             let mut lines = text.lines().map(str::to_owned);
             let pair = lines.next().zip(lines.next());
-            let (access, refresh) = pair.with_context(|| format!("{} must hold two lines, one for each secret; remove it to make new ones", file.display()))?;
+            let (access, refresh) = pair.with_context(|| {
+                format!("{} must hold two lines, one for each secret; remove it to make new ones", file.display())
+            })?;
             return Ok(Self { access, refresh });
         }
         let secrets = Self::random();

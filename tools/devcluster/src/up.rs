@@ -11,15 +11,21 @@ use devcluster::settings::Ports;
 
 use crate::{Interrupts, report, say};
 
-/// Starts everything, prints its logs until an interrupt, and stops everything. Fails when a process
-/// does not start or ends by itself.
+/// Starts everything, prints its logs until an interrupt, and stops everything. Fails when a
+/// process does not start or ends by itself.
 pub(crate) async fn up(nodes: usize, data: PathBuf) -> anyhow::Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
     // Ports are checked before anything starts, so that a port in use leaves nothing to undo.
     let ports = Ports::from_env(nodes, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let data = std::path::absolute(&data).with_context(|| format!("no such folder: {}", data.display()))?;
-    let options =
-        Options { nodes, ports: Some(ports), data: Some(data), verbose: true, env: drain_variables(), ..Options::default() };
+    let options = Options {
+        nodes,
+        ports: Some(ports),
+        data: Some(data),
+        verbose: true,
+        env: drain_variables(),
+        ..Options::default()
+    };
     // Dropping an interrupted start ends the processes that it has started.
     let mut cluster = tokio::select! {
         cluster = Cluster::start(&options) => cluster?,
@@ -40,8 +46,8 @@ pub(crate) async fn up(nodes: usize, data: PathBuf) -> anyhow::Result<ExitCode> 
     Ok(if ended.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Makes the nodes drain quickly. Ctrl-C stops all of them at once, so clients have no other node to
-/// move to.
+/// Makes the nodes drain quickly. Ctrl-C stops all of them at once, so clients have no other node
+/// to move to.
 fn drain_variables() -> Vec<(String, String)> {
     let defaults = [("DRAIN_DELAY_MS", "0"), ("DRAIN_DEADLINE_MS", "2000")];
     let unset = defaults.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());

@@ -1,5 +1,5 @@
-//! Every metric of the services is in their catalogues, so that it exists from the first scrape, and in
-//! the operator's manual.
+//! Every metric of the services is in their catalogues, so that it exists from the first scrape,
+//! and in the operator's manual.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! Probes of the manifests while Redis is unreachable for more than a minute, for all pods or for one.
+//! Probes of the manifests while Redis is unreachable for more than a minute, for all pods or for
+//! one.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::time::Duration;
@@ -93,8 +94,8 @@ async fn an_outage_of_redis_restarts_no_pod_leaves_a_node_ready_and_closes_no_so
     cluster.stop().await.unwrap();
 }
 
-/// Forwards connections to a port of this machine until dropped, which cuts all of them: the network of
-/// one pod.
+/// Forwards connections to a port of this machine until dropped, which cuts all of them: the
+/// network of one pod.
 async fn forward(to: u16) -> (u16, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -46,12 +46,14 @@ impl Socket {
                 }
             }
         };
-        tokio::time::timeout(MESSAGE_TIMEOUT, read).await.unwrap_or_else(|_| panic!("no message starts with {beginning}"))
+        tokio::time::timeout(MESSAGE_TIMEOUT, read)
+            .await
+            .unwrap_or_else(|_| panic!("no message starts with {beginning}"))
     }
 }
 
-/// Starts a collector. Returns its address and the bodies of its requests, in OpenTelemetry's encoding,
-/// which holds ids and texts unchanged.
+/// Starts a collector. Returns its address and the bodies of its requests, in OpenTelemetry's
+/// encoding, which holds ids and texts unchanged.
 async fn collector() -> (String, Arc<Mutex<Vec<Bytes>>>) {
     let sent: Arc<Mutex<Vec<Bytes>>> = Arc::default();
     let kept = Arc::clone(&sent);

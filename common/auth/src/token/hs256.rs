@@ -17,8 +17,8 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes this the provider of the process, which the library asks for at every signature. Calls after
-/// the first one change nothing.
+/// Makes this the provider of the process, which the library asks for at every signature. Calls
+/// after the first one change nothing.
 pub(super) fn install() {
     let _first_or_later = PROVIDER.install_default();
 }
@@ -31,9 +31,7 @@ impl Hs256 {
     /// For every other algorithm.
     fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error> {
         match algorithm {
-            Algorithm::HS256 => {
-                Hmac::new_from_slice(key).map(Self).map_err(|_| ErrorKind::InvalidKeyFormat.into())
-            }
+            Algorithm::HS256 => Hmac::new_from_slice(key).map(Self).map_err(|_| ErrorKind::InvalidKeyFormat.into()),
             _ => Err(ErrorKind::InvalidAlgorithm.into()),
         }
     }
