@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::Context;
 use tempfile::TempDir;
 
-use crate::haproxy::{self, Backend, RuntimeApi};
+use crate::haproxy::{self, RuntimeApi};
 use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
 use crate::redis::{RedisCluster, RedisOptions, RedisServer};
-use crate::service::{Service, binary, local, workspace};
+use crate::service::{Backend, Service, binary, local, workspace};
 use crate::settings::{Ports, Secrets};
 
 /// Time that a service has to end after SIGTERM before SIGKILL.

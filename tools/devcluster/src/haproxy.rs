@@ -9,16 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::process::{Echo, Spec, find_program};
-use crate::service::{Service, local};
-
-/// Where a server serves clients, and where it answers `/readyz`.
-#[derive(Clone, Copy, Debug)]
-pub struct Backend {
-    /// The port that clients' requests go to.
-    pub port: u16,
-    /// The port of the health check.
-    pub admin: u16,
-}
+use crate::service::{Backend, Service, local};
 
 /// Starts HAProxy on `bind`; its configuration and log go to `dir`. It is ready when a `GET` of the
 /// path `probe` succeeds through it.

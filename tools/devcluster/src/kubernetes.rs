@@ -71,7 +71,7 @@ impl Probe {
 
     /// Shortest time of failures before Kubernetes acts.
     #[must_use]
-    pub fn patience(&self) -> Duration {
+    pub fn failure_time(&self) -> Duration {
         self.period * self.failures.saturating_sub(1)
     }
 }
@@ -190,7 +190,7 @@ mod tests {
                 assert_eq!((&*workload.liveness.path, &*workload.readiness.path), ("/livez", "/readyz"));
                 assert!(workload.pre_stop > Duration::ZERO && workload.pre_stop < workload.grace, "{workload:?}");
                 assert_eq!(workload.drain.len(), if component == "node" { 2 } else { 0 }, "{workload:?}");
-                assert!(workload.liveness.failure_time() > workload.readiness.patience(), "{workload:?}");
+                assert!(workload.liveness.failure_time() > workload.readiness.failure_time(), "{workload:?}");
             }
         }
     }

@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::cluster::Cluster;
-use crate::haproxy::{Backend, Pool, RuntimeApi};
+use crate::haproxy::{Pool, RuntimeApi};
 use crate::kubernetes::Workload;
 use crate::ports;
 use crate::process::retry;
-use crate::service::Service;
+use crate::service::{Backend, Service};
 
 /// Time until the load balancer removes a pod that is ending. Shorter than every preStop hook,
 /// which exists to cover it.

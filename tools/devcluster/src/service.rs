@@ -5,10 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::haproxy::Backend;
 use crate::process::{Process, Spec};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Ports of the api or of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend {
+    /// Port of clients' requests.
+    pub port: u16,
+    /// Port of `/readyz`, `/livez` and `/metrics`.
+    pub admin: u16,
+}
 
 /// A process that serves HTTP on this machine.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use crate::haproxy::Backend;
+use crate::service::Backend;
 use crate::ports;
 
 /// Ports of a whole cluster. All but HAProxy's are on 127.0.0.1.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use devcluster::cluster::{Cluster, Options};
-use devcluster::haproxy::Backend;
+use devcluster::service::Backend;
 use devcluster::settings::Ports;
 
 use crate::{Interrupts, report, say};

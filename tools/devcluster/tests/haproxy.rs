@@ -7,10 +7,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use devcluster::haproxy::{self, Backend, Pool, RuntimeApi};
+use devcluster::haproxy::{self, Pool, RuntimeApi};
 use devcluster::ports;
 use devcluster::process::Echo;
-use devcluster::service::Service;
+use devcluster::service::{Backend, Service};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 

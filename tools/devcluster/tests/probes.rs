@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use devcluster::cluster::{Cluster, Options};
-use devcluster::haproxy::Backend;
+use devcluster::service::Backend;
 use devcluster::kubernetes::{Condition, Kubelet, Workload};
 use devcluster::ports;
 use devcluster::service::Service;

@@ -69,7 +69,8 @@ const DEPENDENCIES: &[Dependencies] = &[
 ];
 
 /// Source folders of crates without a circle of files.
-const WITHOUT_CIRCLES: &[&str] = &["api/src", "signal-node/socketio/src"];
+const WITHOUT_CIRCLES: &[&str] =
+    &["common/auth/src", "common/runtime/src", "signal-node/rules/src", "tools/devcluster/src"];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -180,7 +181,7 @@ fn no_crate_has_an_undue_dependency() {
 fn no_files_import_each_other_in_a_circle() {
     for folder in WITHOUT_CIRCLES {
         let graph = Graph::new(sources(&workspace().join(folder)));
-        assert!(graph.len() > 10, "{folder} has {} files", graph.len());
+        assert!(graph.len() > 4, "{folder} has {} files", graph.len());
         let circle = graph.circle().unwrap_or_default();
         assert!(circle.is_empty(), "{folder}: {}", circle.join(" -> "));
     }
