@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use crate::service::Backend;
 use crate::ports;
+use crate::service::Backend;
 
 /// Ports of a whole cluster. All but HAProxy's are on 127.0.0.1.
 #[derive(Clone, Debug)]

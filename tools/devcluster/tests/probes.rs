@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use devcluster::cluster::{Cluster, Options};
-use devcluster::service::Backend;
 use devcluster::kubernetes::{Condition, Kubelet, Workload};
 use devcluster::ports;
+use devcluster::service::Backend;
 use devcluster::service::Service;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
