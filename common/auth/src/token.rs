@@ -160,6 +160,8 @@ struct Keys {
 
 impl Keys {
     fn new(secret: &str) -> Self {
+        // Before the library's first signature: without a provider it would choose none for ever.
+        hs256::install();
         Self { sign: EncodingKey::from_secret(secret.as_bytes()), check: DecodingKey::from_secret(secret.as_bytes()) }
     }
 }
@@ -178,7 +180,6 @@ impl Tokens {
     /// the configuration checks this.
     #[must_use]
     pub fn new(access_secret: &str, refresh_secret: &str) -> Self {
-        hs256::install();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use devcluster::ports;
-use devcluster::process::{Process, Spec, find_program, retry};
+use devcluster::process::{Process, Spec, retry};
+use devcluster::programs::find_program;
 use switchboard_auth::{IceConfig, IceServer};
 use switchboard_core::domain::UserId;
 use switchboard_runtime::config::{Env, IceSettings};

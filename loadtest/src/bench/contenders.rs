@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use devcluster::cluster::{Cluster, Options};
 use devcluster::ports;
-use devcluster::process::{Spec, find_program, retry};
-use devcluster::service::{Service, local, workspace};
+use devcluster::process::{Spec, retry};
+use devcluster::programs::{find_program, workspace};
+use devcluster::service::{Service, local};
 use serde::Serialize;
 use tempfile::TempDir;
 

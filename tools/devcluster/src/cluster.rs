@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use crate::haproxy::{self, RuntimeApi};
 use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
+use crate::programs::{binary, workspace};
 use crate::redis::{RedisCluster, RedisOptions, RedisServer};
-use crate::service::{Backend, Service, binary, local, workspace};
+use crate::service::{Backend, Service, local};
 use crate::settings::{Ports, Secrets};
 
 /// Time that a service has to end after SIGTERM before SIGKILL.

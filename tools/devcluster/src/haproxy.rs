@@ -8,7 +8,8 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::process::{Echo, Spec, find_program};
+use crate::process::{Echo, Spec};
+use crate::programs::find_program;
 use crate::service::{Backend, Service, local};
 
 /// Starts HAProxy on `bind`; its configuration and log go to `dir`. It is ready when a `GET` of the

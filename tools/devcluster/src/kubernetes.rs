@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::service::{local, workspace};
+use crate::programs::workspace;
+use crate::service::local;
 
 /// A liveness or readiness probe.
 #[derive(Clone, Debug, PartialEq, Eq)]

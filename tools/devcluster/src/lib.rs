@@ -5,6 +5,7 @@
 //! | `cluster` | a whole cluster |
 //! | `settings`, `ports` | its ports and secrets; free ports |
 //! | `process` | a child process, its log and its signals |
+//! | `programs` | paths of the programs |
 //! | `service`, `haproxy`, `redis`, `mongo` | the servers of a cluster |
 //! | `kubernetes`, `rollout` | probes and rolling restarts as Kubernetes does them, from `k8s/` |
 //!
@@ -18,6 +19,7 @@ pub mod kubernetes;
 pub mod mongo;
 pub mod ports;
 pub mod process;
+pub mod programs;
 pub mod redis;
 pub mod rollout;
 pub mod service;

@@ -11,7 +11,8 @@ use bson::{Document, doc};
 use tempfile::TempDir;
 
 use crate::ports;
-use crate::process::{Echo, Process, Spec, find_program, retry};
+use crate::process::{Echo, Process, Spec, retry};
+use crate::programs::find_program;
 use command::{CommandRefused, run_command};
 
 /// Time limit for `mongod` to answer, and again for it to become primary.

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::service::workspace;
-
 /// Time between two checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Time between the SIGTERM and the SIGKILL of [`Drop`].
@@ -382,21 +380,6 @@ where
         }
     }
     start().await
-}
-
-/// Path of `program` on PATH, in `/usr/sbin`, or in `.tools` of the workspace or of a folder above
-/// it, where `scripts/setup` puts its downloads.
-///
-/// # Errors
-/// When it is in none of them.
-pub fn find_program(program: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into()])
-        .chain(workspace().ancestors().map(|dir| dir.join(".tools")))
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
-        .with_context(|| format!("{program} is not installed: run scripts/setup"))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use redis::{Cmd, FromRedisValue, Value, cmd};
 use tempfile::TempDir;
 
 use crate::ports;
-use crate::process::{Echo, Process, Spec, find_program, retry};
+use crate::process::{Echo, Process, Spec, retry};
+use crate::programs::find_program;
 
 /// Longest wait for a server, and for a whole cluster.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,9 +1,6 @@
 //! Our own binaries and HAProxy as processes: their addresses, restarts and readiness.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use anyhow::{Context, bail};
 
 use crate::process::{Process, Spec};
 
@@ -109,35 +106,4 @@ impl Service {
 #[must_use]
 pub fn local(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
-}
-
-/// Path of one of the workspace's binaries: in `SWITCHBOARD_BIN_DIR` if it is set, else beside the
-/// running program. A test's program is one directory below the binaries.
-///
-/// # Errors
-/// When the binary is not built.
-pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let directory = match std::env::var_os("SWITCHBOARD_BIN_DIR") {
-        Some(directory) => PathBuf::from(directory),
-        None => {
-            let program = std::env::current_exe()?;
-            let directory = program.parent().context("the running program has no directory")?;
-            if directory.ends_with("deps") { directory.join("..") } else { directory.to_owned() }
-        }
-    };
-    let file = directory.join(name);
-    if !file.is_file() {
-        bail!(
-            "{} is not built: run `cargo build --workspace`, or set SWITCHBOARD_BIN_DIR to its folder",
-            file.display()
-        );
-    }
-    Ok(file)
-}
-
-/// Path of the workspace's folder.
-#[must_use]
-pub fn workspace() -> &'static Path {
-    let this = Path::new(env!("CARGO_MANIFEST_DIR"));
-    this.ancestors().nth(2).unwrap_or(this)
 }

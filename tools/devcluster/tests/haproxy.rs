@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 
 /// Starts a server that is always ready and answers every other request with `name`.
 async fn stand_in(name: &'static str) -> (Backend, AbortHandle) {
-    let listener = TcpListener::bind(("127.0.0.1", ports::free().unwrap())).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = move |headers: HeaderMap| async move {
         assert!(headers.contains_key("x-forwarded-for"));

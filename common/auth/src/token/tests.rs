@@ -22,8 +22,8 @@ fn room(text: &str) -> RoomId {
 }
 
 fn forged(secret: &str, changes: Value) -> String {
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(changes), &key).unwrap()
+    let keys = Keys::new(secret);
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(changes), &keys.sign).unwrap()
 }
 
 /// A token whose header names HS384, with the valid signature of that algorithm.

@@ -1,0 +1,51 @@
+//! Paths of the programs that a cluster runs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// Path of one of the workspace's binaries: in `SWITCHBOARD_BIN_DIR` if it is set, else beside the
+/// running program. A test's program is one directory below the binaries.
+///
+/// # Errors
+/// When the binary is not built.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let directory = match std::env::var_os("SWITCHBOARD_BIN_DIR") {
+        Some(directory) => PathBuf::from(directory),
+        None => {
+            let program = std::env::current_exe()?;
+            let directory = program.parent().context("the running program has no directory")?;
+            if directory.ends_with("deps") { directory.join("..") } else { directory.to_owned() }
+        }
+    };
+    let file = directory.join(name);
+    if !file.is_file() {
+        bail!(
+            "{} is not built: run `cargo build --workspace`, or set SWITCHBOARD_BIN_DIR to its folder",
+            file.display()
+        );
+    }
+    Ok(file)
+}
+
+/// Path of `program` on PATH, in `/usr/sbin`, or in `.tools` of the workspace or of a folder above
+/// it, where `scripts/setup` puts its downloads.
+///
+/// # Errors
+/// When it is in none of them.
+pub fn find_program(program: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .chain(workspace().ancestors().map(|dir| dir.join(".tools")))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+        .with_context(|| format!("{program} is not installed: run scripts/setup"))
+}
+
+/// Path of the workspace's folder.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    let this = Path::new(env!("CARGO_MANIFEST_DIR"));
+    this.ancestors().nth(2).unwrap_or(this)
+}
