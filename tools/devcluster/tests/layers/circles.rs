@@ -132,7 +132,7 @@ fn shortest_way_back(edges: &BTreeMap<Module, BTreeSet<Module>>, start: &Module)
 }
 
 /// `a/b.rs` and `a/b/mod.rs` are the module `a::b`; `lib.rs` and `main.rs` the root.
-fn module(path: &str) -> Module {
+pub(crate) fn module(path: &str) -> Module {
     let path = path.strip_suffix(".rs").unwrap_or(path);
     let path = path.strip_suffix("/mod").unwrap_or(path);
     if ["lib", "main"].contains(&path) { Module::new() } else { path.split('/').map(str::to_owned).collect() }
