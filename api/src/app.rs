@@ -10,7 +10,7 @@ use switchboard_calls::{CallEditor, JoinAccess};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
-use switchboard_rooms::{Door, Revocations, Rooms, StoreError};
+use switchboard_rooms::{Revocations, RoomPeek, Rooms, StoreError};
 
 use crate::clock;
 use crate::limits::Limits;
@@ -108,9 +108,9 @@ impl App {
     /// Returns the number of participants in a room, or `None` if Redis does not answer in time.
     /// The number is for display only; no decision depends on it.
     pub async fn present(&self, room: &RoomId) -> Option<u32> {
-        match tokio::time::timeout(PRESENT_TIMEOUT, self.rooms.door(room)).await {
-            Ok(Ok(Door::Open { participants, .. })) => Some(participants),
-            Ok(Ok(Door::Absent | Door::Ended)) => Some(0),
+        match tokio::time::timeout(PRESENT_TIMEOUT, self.rooms.peek(room)).await {
+            Ok(Ok(RoomPeek::Open { participants, .. })) => Some(participants),
+            Ok(Ok(RoomPeek::Absent | RoomPeek::Ended)) => Some(0),
             Ok(Err(_)) | Err(_) => None,
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use switchboard_core::domain::call::NEVER_OPENED;
 use switchboard_core::domain::{CallId, CallStatus, Timestamp};
 use switchboard_records::{Records, RecordsError};
-use switchboard_rooms::{Door, Ended, Rooms, StoreError};
+use switchboard_rooms::{Ended, RoomPeek, Rooms, StoreError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,7 @@ impl StaleCalls {
         let before = earlier(now, self.after);
         for (id, room) in self.records.unopened_calls(before, CALLS_MAX).await? {
             // The record can lag behind the room: skip a call with participants.
-            if let Door::Open { participants: 1.., .. } = self.rooms.door(&room).await? {
+            if let RoomPeek::Open { participants: 1.., .. } = self.rooms.peek(&room).await? {
                 continue;
             }
             // Read the record again, because the host may have changed the date.
@@ -98,7 +98,7 @@ impl StaleCalls {
     async fn end_roomless(&mut self, now: Timestamp, ended: &mut usize) -> Result<(), SweepError> {
         let before = std::mem::take(&mut self.roomless);
         for (call, room) in self.records.unchanged_live_calls(earlier(now, UNCHANGED_FOR), CALLS_MAX).await? {
-            if !matches!(self.rooms.door(&room).await?, Door::Absent) {
+            if !matches!(self.rooms.peek(&room).await?, RoomPeek::Absent) {
                 continue;
             }
             if !before.contains(&call) {

@@ -15,7 +15,7 @@ use devcluster::redis::RedisServer;
 use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
 use switchboard_records::{Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
-use switchboard_rooms::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
+use switchboard_rooms::{Created, Ended, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -59,7 +59,7 @@ impl TrackedCall {
     async fn step(&mut self, number: u64) {
         if self.there.len() > 3 || (number % 3 == 2 && !self.there.is_empty()) {
             let seat = self.there.remove(usize::try_from(number).unwrap() % self.there.len());
-            assert_eq!(self.rooms.leave(&seat, "left").await.unwrap(), Left::Done);
+            assert_eq!(self.rooms.leave(&seat, "left").await.unwrap(), LeaveOutcome::Done);
             self.actions.push(Action { kind: "left", user: Some(seat.peer.user().to_owned()) });
             return;
         }

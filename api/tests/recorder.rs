@@ -15,7 +15,7 @@ use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUse
 use switchboard_records::{CallEvent, Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
-use switchboard_rooms::{Created, Ended, Join, Joined, Left, Partition, Proof, RoomOptions, Rooms, Seat};
+use switchboard_rooms::{Created, Ended, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +76,7 @@ impl Bed {
         let keys = Keys::new("sb", PARTITIONS);
         let mut owners = BTreeMap::new();
         for number in 0..PARTITIONS {
-            let owner: Option<String> = self.redis.query(cmd("GET").arg(keys.owner(Partition(number)))).await.unwrap();
+            let owner: Option<String> = self.redis.query(cmd("GET").arg(keys.lease(Partition(number)))).await.unwrap();
             if let Some(owner) = owner {
                 *owners.entry(owner).or_default() += 1;
             }
@@ -126,7 +126,7 @@ impl Call<'_> {
     }
 
     async fn leave(&self, seat: &Arc<Seat>) {
-        assert_eq!(self.bed.rooms.leave(seat, "left").await.unwrap(), Left::Done);
+        assert_eq!(self.bed.rooms.leave(seat, "left").await.unwrap(), LeaveOutcome::Done);
     }
 
     /// Two users join, one of them twice; then the call ends while the other is in it.

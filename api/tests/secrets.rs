@@ -16,7 +16,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use switchboard_core::domain::{MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, UserId};
 use switchboard_rooms::conn::RedisUrl;
-use switchboard_rooms::{Door, Ended, Join, Joined, Partition, Proof, RoomOptions, Rooms};
+use switchboard_rooms::{Ended, Join, Joined, Partition, Proof, RoomOptions, RoomPeek, Rooms};
 
 use support::until;
 
@@ -255,7 +255,7 @@ async fn calls(fixture: &Fixture, redis: &RedisServer) {
         Rooms::connect(&RedisUrl::parse(&redis.url()).unwrap(), rooms, NodeId::parse("n1").unwrap()).await.unwrap();
     let partition: Partition = rooms.partition_of(&room);
     rooms.beat(partition, 1, true).await.unwrap();
-    let Door::Open { meta, .. } = rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
+    let RoomPeek::Open { meta, .. } = rooms.peek(&room).await.unwrap() else { panic!("the room is not open") };
     let user = UserId::parse(&text(&ann["user"], "id")).unwrap();
     let joined = rooms.join(Join {
         room: room.clone(),

@@ -159,7 +159,10 @@ fn rooms(env: &mut Env) -> RoomsConfig {
         grace,
         window: timeouts.ping_interval + timeouts.ping_timeout + grace + Duration::from_secs(30),
         log_max_len: env.number("ROOM_LOG_MAX_EVENTS", 10_000, 100..=1_000_000),
-        chat_kept: (env.number("CHAT_HISTORY_MAX_MESSAGES", 500, 1..=100_000), RoomOptions::default().chat_kept.1),
+        chat_history: (
+            env.number("CHAT_HISTORY_MAX_MESSAGES", 500, 1..=100_000),
+            RoomOptions::default().chat_history.1,
+        ),
         outbox_max: env.number("OUTBOX_MAX_FACTS", 1_000_000, 1_000..=100_000_000),
         empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
         lanes: LaneOptions {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use switchboard_core::domain::{DisconnectReason, NodeId};
-use switchboard_rooms::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
+use switchboard_rooms::{Beat, BeatOutcome, Bus, Partition, Rooms, StoreError, Sweep};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -115,7 +115,7 @@ impl Janitor {
             }
             counter += 1;
             let round = watches.iter_mut().zip(0..).map(|(watch, p)| self.beat(Partition(p), watch, counter));
-            let (findings, announced) = join(join_all(round), self.rooms.announce(&self.address, ADDRESS)).await;
+            let (findings, announced) = join(join_all(round), self.rooms.publish_address(&self.address, ADDRESS)).await;
             // Another server may lack what its predecessor acknowledged last, seats among it.
             let taken_over = takeovers.has_changed().unwrap_or(false);
             takeovers.mark_unchanged();
@@ -140,22 +140,22 @@ impl Janitor {
             }
         }
         // It expires by itself, too.
-        let _withdrawn_or_soon = self.rooms.withdraw().await;
-        join_all((0..self.rooms.partitions()).map(|p| self.rooms.retire(Partition(p)))).await;
+        let _withdrawn_or_soon = self.rooms.withdraw_address().await;
+        join_all((0..self.rooms.partitions()).map(|p| self.rooms.deregister_node(Partition(p)))).await;
     }
 
     /// One beat in one partition, and what its reply shows.
     async fn beat(&self, partition: Partition, watch: &mut Watch, counter: u64) -> Findings {
         let sent = Instant::now();
         let mut reply = self.rooms.beat(partition, counter, !watch.registered).await;
-        let swept = matches!(reply, Ok(Beaten::Swept));
+        let swept = matches!(reply, Ok(BeatOutcome::Swept));
         if swept {
             watch.registered = false;
             reply = self.rooms.beat(partition, counter, true).await;
         }
         let beat = match reply {
-            Ok(Beaten::Beat(beat)) => beat,
-            Ok(Beaten::Swept) | Err(StoreError::Unavailable) => {
+            Ok(BeatOutcome::Beat(beat)) => beat,
+            Ok(BeatOutcome::Swept) | Err(StoreError::Unavailable) => {
                 watch.others.clear();
                 return Findings::default();
             }

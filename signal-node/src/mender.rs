@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use switchboard_core::domain::{DisconnectReason, NodeId, RoomMeta};
 use switchboard_core::wire::envelope::Envelope;
-use switchboard_rooms::{CaughtUp, Partition, Reseat, Reseated, Rooms, Seat};
+use switchboard_rooms::{CaughtUp, Partition, ReseatOutcome, Rooms, Seat, SeatCopy};
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{CatchUp, Holding, Hub, Link};
@@ -101,10 +101,10 @@ impl Mender {
         departed.for_each_concurrent(CALLS, |Holding { seat, copy, meta }| self.put_back(seat, copy, meta)).await;
     }
 
-    async fn put_back(&self, seat: Arc<Seat>, copy: Reseat, meta: Arc<RoomMeta>) {
+    async fn put_back(&self, seat: Arc<Seat>, copy: SeatCopy, meta: Arc<RoomMeta>) {
         // Whatever keeps it from being there, nobody is left to be told.
         let outcome = self.rooms.reseat(&seat, &copy, &meta).await;
-        let outcome = if matches!(outcome, Ok(Reseated::Done)) { "departed" } else { "gone" };
+        let outcome = if matches!(outcome, Ok(ReseatOutcome::Done)) { "departed" } else { "gone" };
         metrics::counter!("switchboard_reseats_total", "outcome" => outcome).increment(1);
     }
 
@@ -116,8 +116,8 @@ impl Mender {
     async fn take_again(&self, link: Arc<Link>) {
         let Some(Holding { seat, copy, meta }) = link.held() else { return };
         let outcome = match self.rooms.reseat(&seat, &copy, &meta).await {
-            Ok(Reseated::Done) => "done",
-            Ok(Reseated::Gone | Reseated::Fenced) => "gone",
+            Ok(ReseatOutcome::Done) => "done",
+            Ok(ReseatOutcome::Gone | ReseatOutcome::Fenced) => "gone",
             Err(_) => "error",
         };
         metrics::counter!("switchboard_reseats_total", "outcome" => outcome).increment(1);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::BusEvent;
-use switchboard_rooms::bus::Sink;
+use switchboard_rooms::bus::BusEventHandler;
 
 use crate::mender::Mender;
 
 /// What the bus calls for every event, in order.
 #[must_use]
-pub fn sink(mender: Mender) -> Sink {
+pub fn sink(mender: Mender) -> BusEventHandler {
     Arc::new(move |event| match event {
         BusEvent::Message { partition, message } => match Envelope::parse(message) {
             Some(envelope) => mender.deliver(partition, envelope),

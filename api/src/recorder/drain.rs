@@ -74,7 +74,7 @@ impl Outboxes {
             tokio::select! { biased; () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
         }
         // If this fails, the lease expires.
-        let _ = self.rooms.disown(partition, &self.token).await;
+        let _ = self.rooms.release_lease(partition, &self.token).await;
     }
 
     async fn step(&self, partition: Partition) -> Result<Step, StepError> {
@@ -83,7 +83,7 @@ impl Outboxes {
         let Some(last) = batch.last().map(|entry| entry.id) else { return Ok(Step::Drained) };
         let full = batch.len() >= self.options.batch;
         self.write(batch).await?;
-        match self.rooms.ack(partition, &self.token, last).await? {
+        match self.rooms.trim_outbox(partition, &self.token, last).await? {
             true if full => Ok(Step::More),
             true => Ok(Step::Drained),
             false => Ok(Step::Lost),

@@ -79,8 +79,9 @@ impl LeaseManager {
         let asked = Instant::now();
         // Skip leases that are being released: a renewed one would have no task.
         let kept = self.leases.iter().filter(|(_, lease)| !lease.stop.is_cancelled());
-        let renewals =
-            kept.map(|(&number, _)| async move { (number, rooms.own(Partition(number), token, options.lease).await) });
+        let renewals = kept.map(|(&number, _)| async move {
+            (number, rooms.acquire_lease(Partition(number), token, options.lease).await)
+        });
         for (number, renewed) in join_all(renewals).await {
             let Some(lease) = self.leases.get_mut(&number) else { continue };
             match renewed {
@@ -110,7 +111,7 @@ impl LeaseManager {
             }
             let Outboxes { rooms, options, token, .. } = &*self.outboxes;
             let until = Instant::now() + options.lease;
-            match rooms.own(Partition(number), token, options.lease).await {
+            match rooms.acquire_lease(Partition(number), token, options.lease).await {
                 Ok(true) => self.hold(number, until),
                 Ok(false) => {}
                 Err(_) => return,
@@ -151,7 +152,7 @@ impl LeaseManager {
         // Release every partition, because `leases` misses those whose grant was not received and
         // those whose task ended by itself.
         let partitions = 0..rooms.partitions();
-        let released = join_all(partitions.map(|number| rooms.disown(Partition(number), token))).await;
+        let released = join_all(partitions.map(|number| rooms.release_lease(Partition(number), token))).await;
         if !finished || released.iter().any(Result::is_err) {
             tracing::warn!("releasing leases failed; they expire");
         }

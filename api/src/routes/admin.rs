@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use switchboard_core::domain::{CallId, Code, Participant, RoomId, UserId};
-use switchboard_rooms::{By, Door, Ended, Order, Ordered};
+use switchboard_rooms::{Caller, Ended, ModerationCommand, ModerationOutcome, RoomPeek};
 
 use crate::app::App;
 use crate::http::envelope::success;
@@ -74,8 +74,8 @@ pub(crate) async fn rooms(
     ValidQuery(query): ValidQuery<RoomQuery>,
 ) -> ApiResult<impl IntoResponse> {
     let found = app.rooms.open_rooms(query.after.as_ref(), usize::try_from(query.limit).unwrap_or(1)).await?;
-    let views = found.into_iter().filter_map(|found| match found.door {
-        Door::Open { meta, locked, host, participants } => Some(RoomView {
+    let views = found.into_iter().filter_map(|found| match found.peek {
+        RoomPeek::Open { meta, locked, host, participants } => Some(RoomView {
             room_id: found.room,
             call_id: meta.call_id,
             title: meta.name,
@@ -85,7 +85,7 @@ pub(crate) async fn rooms(
             locked,
             created_at: meta.created_at,
         }),
-        Door::Absent | Door::Ended => None,
+        RoomPeek::Absent | RoomPeek::Ended => None,
     });
     Ok(success("Rooms", views.collect::<Vec<_>>()).into_response())
 }
@@ -106,7 +106,7 @@ pub(crate) async fn end(
     OperatorWrite(operator): OperatorWrite,
     PathParam(room): PathParam<RoomId>,
 ) -> ApiResult<impl IntoResponse> {
-    let Door::Open { meta, .. } = app.rooms.door(&room).await? else { return Err(Code::RoomNotFound.into()) };
+    let RoomPeek::Open { meta, .. } = app.rooms.peek(&room).await? else { return Err(Code::RoomNotFound.into()) };
     match app.rooms.end(&room, &meta.call_id, "ended_by_operator").await? {
         Ended::Done => tracing::info!(target: "audit", operator, room_id = %room, "operator ended a call"),
         Ended::Already | Ended::Denied | Ended::Stale => {}
@@ -121,13 +121,13 @@ pub(crate) async fn remove(
     OperatorWrite(operator): OperatorWrite,
     SeatPath { room, peer }: SeatPath,
 ) -> ApiResult<impl IntoResponse> {
-    let order = Order::Kick { peer: peer.clone(), ban: false, reason: None };
-    match app.rooms.order(&room, By::Operator, &order).await? {
-        Ordered::Done(_) => {
+    let order = ModerationCommand::Kick { peer: peer.clone(), ban: false, reason: None };
+    match app.rooms.moderate(&room, Caller::Operator, &order).await? {
+        ModerationOutcome::Done(_) => {
             tracing::info!(target: "audit", operator, room_id = %room, peer_id = %peer, "operator removed a participant")
         }
-        Ordered::NoPeer => return Err(Code::PeerNotFound.into()),
-        Ordered::Absent => return Err(Code::RoomNotFound.into()),
+        ModerationOutcome::NoPeer => return Err(Code::PeerNotFound.into()),
+        ModerationOutcome::Absent => return Err(Code::RoomNotFound.into()),
         _ => return Err(Code::ServiceUnavailable.into()),
     }
     Ok(success("The participant was removed", Value::Null).into_response())

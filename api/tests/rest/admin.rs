@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use switchboard_core::domain::RoomId;
-use switchboard_rooms::Door;
+use switchboard_rooms::RoomPeek;
 
 use super::support::{READ_KEY, Reply, Service, WRITE_KEY};
 
@@ -61,9 +61,9 @@ async fn an_operator_with_write_scope_ends_a_call() {
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
     let end = format!("/rooms/{room}/end");
     assert_eq!(ask(&service, Method::POST, &end, READ_KEY).await.refusal(), (403, "FORBIDDEN"));
-    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Open { .. }));
+    assert!(matches!(service.rooms.peek(&room).await.unwrap(), RoomPeek::Open { .. }));
     assert_eq!(ask(&service, Method::POST, &end, WRITE_KEY).await.status, 200);
-    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Ended));
+    assert!(matches!(service.rooms.peek(&room).await.unwrap(), RoomPeek::Ended));
     assert_eq!(ask(&service, Method::POST, &end, WRITE_KEY).await.refusal(), (404, "ROOM_NOT_FOUND"));
 }
 

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use switchboard_core::domain::RoomId;
-use switchboard_rooms::Door;
+use switchboard_rooms::RoomPeek;
 
 use super::support::{Service, User, came, said, went};
 
@@ -165,7 +165,7 @@ async fn only_the_host_ends_a_call_and_the_end_is_final() {
     assert_eq!(service.post(&end, None, json!({})).await.refusal(), (401, "UNAUTHORIZED"));
     let ended = service.post(&end, Some(&ann.token), json!({})).await;
     assert_eq!(ended.data()["duration"], 0);
-    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Ended));
+    assert!(matches!(service.rooms.peek(&room).await.unwrap(), RoomPeek::Ended));
     let read = service.get(&path(&call), Some(&ann.token)).await;
     assert_eq!((read.text("status"), read.text("endedAt")), ("ended".into(), ended.text("endedAt")));
     let again = service.post(&end, Some(&ann.token), json!({})).await;

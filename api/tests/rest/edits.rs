@@ -4,7 +4,7 @@ use api::recorder::{RecorderOptions, run};
 use reqwest::Method;
 use serde_json::{Value, json};
 use switchboard_core::domain::{CallId, RoomId, RoomMeta, Timestamp, UserId};
-use switchboard_rooms::{Amended, By, Door};
+use switchboard_rooms::{Caller, RoomPeek, UpdateOutcome};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Reply, Service, User, came, said, until};
@@ -108,7 +108,7 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
     // The record has all fields of the changed room, at the room's version.
     let agree = async |at_least: u64| {
         let agreed = async || {
-            let Door::Open { meta, locked, .. } = service.rooms.door(&room).await.unwrap() else { return false };
+            let RoomPeek::Open { meta, locked, .. } = service.rooms.peek(&room).await.unwrap() else { return false };
             let record = service.records.call(&id).await.unwrap().unwrap();
             let same = RoomMeta { created_at: meta.created_at.clone(), ..record.room_meta() } == *meta;
             same && locked == record.locked && meta.version >= at_least
@@ -137,8 +137,9 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
         assert_eq!((record.settings.chat_enabled, record.locked), (round % 2 == 0, round % 2 == 0));
         // If the record's version were ahead of the room's, it would ignore this change as old.
         let name = format!("From the room {round}");
-        let amended = service.rooms.amend(&room, By::Operator, None, |meta| meta.name.clone_from(&name)).await.unwrap();
-        assert!(matches!(amended, Amended::Done(_)), "{amended:?}");
+        let amended =
+            service.rooms.update(&room, Caller::Operator, None, |meta| meta.name.clone_from(&name)).await.unwrap();
+        assert!(matches!(amended, UpdateOutcome::Done(_)), "{amended:?}");
         agree((round + 1) * 17).await;
         assert_eq!(service.records.call(&id).await.unwrap().unwrap().title, name);
     }
@@ -155,8 +156,8 @@ async fn a_transferred_call_belongs_to_its_new_host_before_the_record_is_updated
     assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
     // No recorder runs, so the record is not updated at all.
     let heir = UserId::parse(&bob.id).unwrap();
-    let handed = service.rooms.amend(&room, By::Operator, None, |meta| meta.host = heir.clone()).await.unwrap();
-    assert!(matches!(handed, Amended::Done(_)), "{handed:?}");
+    let handed = service.rooms.update(&room, Caller::Operator, None, |meta| meta.host = heir.clone()).await.unwrap();
+    assert!(matches!(handed, UpdateOutcome::Done(_)), "{handed:?}");
     let end = async |who: &User| service.post(&format!("{}/end", path(&call)), Some(&who.token), json!({})).await;
     assert_eq!(change(&service, &call, &ann, json!({ "title": "Mine" })).await.refusal(), (403, "HOST_REQUIRED"));
     assert_eq!(
@@ -184,7 +185,7 @@ async fn a_call_is_locked_whether_or_not_its_room_is_open() {
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "ROOM_LOCKED"));
     lock(false).await;
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
-    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Open { locked: false, .. }));
+    assert!(matches!(service.rooms.peek(&room).await.unwrap(), RoomPeek::Open { locked: false, .. }));
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.status, 200);
 }
 
@@ -237,7 +238,7 @@ async fn a_deleted_call_ends_and_is_not_found_any_more() {
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.status, 200);
     assert_eq!(delete(&service, &call, &ann).await.status, 200);
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
-    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Ended));
+    assert!(matches!(service.rooms.peek(&room).await.unwrap(), RoomPeek::Ended));
     assert_eq!(service.get(&path(&call), Some(&ann.token)).await.refusal(), (404, "CALL_NOT_FOUND"));
     assert_eq!(delete(&service, &call, &ann).await.refusal(), (404, "CALL_NOT_FOUND"));
     assert_eq!(service.get("/api/video-calls", Some(&ann.token)).await.body["pagination"]["total"], 0);

@@ -4,7 +4,7 @@ use switchboard_auth::{IdentityKind, Tokens};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{PublicUser, Role, RoomId, UserId};
 use switchboard_rooms::rate_limit::PasscodeRates;
-use switchboard_rooms::{By, Door, Left, Order, Ordered, Proof, Rate};
+use switchboard_rooms::{Caller, LeaveOutcome, ModerationCommand, ModerationOutcome, Proof, Rate, RoomPeek};
 
 use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
 
@@ -22,7 +22,7 @@ async fn an_admitted_user_gets_the_tokens_for_the_socket_and_the_room_is_open() 
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let call = service.call(&ann, json!({})).await;
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
-    assert!(matches!(service.rooms.door(&room).await.unwrap(), Door::Absent));
+    assert!(matches!(service.rooms.peek(&room).await.unwrap(), RoomPeek::Absent));
     for (user, role) in [(&ann, Role::Host), (&bob, Role::Participant)] {
         let joined = service.join(&call, Some(&user.token), json!({})).await;
         assert_eq!(joined.status, 200, "{joined:?}");
@@ -34,7 +34,7 @@ async fn an_admitted_user_gets_the_tokens_for_the_socket_and_the_room_is_open() 
         let id = UserId::parse(&user.id).unwrap();
         assert_eq!(tokens().verify_join(&joined.text("joinToken"), &room, &id).unwrap().role, role);
     }
-    let Door::Open { meta, .. } = service.rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
+    let RoomPeek::Open { meta, .. } = service.rooms.peek(&room).await.unwrap() else { panic!("the room is not open") };
     assert_eq!((meta.call_id.as_str(), meta.host.as_str()), (call["_id"].as_str().unwrap(), ann.id.as_str()));
 }
 
@@ -169,8 +169,11 @@ async fn removed_and_banned_users_are_refused_with_every_earlier_token_as_on_a_s
     let (gil, guest) = (guest.text("token"), guest.data()["user"]["id"].as_str().unwrap().to_owned());
     let remove = async |id: &str, visit: u64, ban: bool| {
         let peer = service.seat(&call, id, visit).await.peer.clone();
-        let kick = Order::Kick { peer, ban, reason: None };
-        assert_eq!(service.rooms.order(&room, By::Operator, &kick).await.unwrap(), Ordered::Done(Vec::new()));
+        let kick = ModerationCommand::Kick { peer, ban, reason: None };
+        assert_eq!(
+            service.rooms.moderate(&room, Caller::Operator, &kick).await.unwrap(),
+            ModerationOutcome::Done(Vec::new())
+        );
     };
     remove(&bob.id, 1, false).await;
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "BANNED"));
@@ -202,8 +205,11 @@ async fn the_address_of_a_banned_guest_is_refused_for_every_guest_identity() {
     let address = ClusterKey::derive(ACCESS_SECRET).hash_address("127.0.0.1".parse().unwrap());
     let proof = Proof { issued_ms: 0, address: Some(address) };
     let seat = service.seat_with(&call, joined.data()["user"]["id"].as_str().unwrap(), 1, proof).await;
-    let ban = Order::Kick { peer: seat.peer.clone(), ban: true, reason: None };
-    assert_eq!(service.rooms.order(&room, By::Operator, &ban).await.unwrap(), Ordered::Done(Vec::new()));
+    let ban = ModerationCommand::Kick { peer: seat.peer.clone(), ban: true, reason: None };
+    assert_eq!(
+        service.rooms.moderate(&room, Caller::Operator, &ban).await.unwrap(),
+        ModerationOutcome::Done(Vec::new())
+    );
     assert_eq!(service.join(&call, None, json!({ "guestName": "Other" })).await.refusal(), (403, "BANNED"));
     assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200, "a user is known by its account");
 }
@@ -222,10 +228,13 @@ async fn an_admitted_user_has_the_role_that_the_room_assigned() {
     assert_eq!(role(&bob.token).await, ("participant".into(), true));
     let host = service.seat(&call, &ann.id, 1).await;
     let seat = service.seat(&call, &bob.id, 2).await;
-    let promotion = Order::Role { peer: seat.peer.clone(), role: Role::Moderator };
-    assert_eq!(service.rooms.order(&room, By::Operator, &promotion).await.unwrap(), Ordered::Done(Vec::new()));
+    let promotion = ModerationCommand::Role { peer: seat.peer.clone(), role: Role::Moderator };
+    assert_eq!(
+        service.rooms.moderate(&room, Caller::Operator, &promotion).await.unwrap(),
+        ModerationOutcome::Done(Vec::new())
+    );
     assert_eq!(role(&bob.token).await, ("moderator".into(), false));
-    assert_eq!(service.rooms.leave(&host, "left").await.unwrap(), Left::Done);
+    assert_eq!(service.rooms.leave(&host, "left").await.unwrap(), LeaveOutcome::Done);
     assert_eq!(role(&bob.token).await, ("host".into(), false), "it stands in for the host");
     assert_eq!(role(&ann.token).await, ("host".into(), false), "whose call it is");
 }

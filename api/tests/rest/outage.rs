@@ -5,7 +5,7 @@ use devcluster::redis::RedisServer;
 use reqwest::Method;
 use serde_json::json;
 use switchboard_core::domain::RoomId;
-use switchboard_rooms::Door;
+use switchboard_rooms::RoomPeek;
 
 use super::support::{PASSWORD, Service};
 
@@ -61,8 +61,8 @@ async fn without_mongodb_answers_are_503_but_an_open_room_can_be_joined() {
     let list = service.get("/api/video-calls?sort=createdAt&order=asc", Some(&ann.token)).await;
     let calls: Vec<_> = list.data().as_array().unwrap().iter().map(|call| (&call["title"], &call["status"])).collect();
     assert_eq!(calls, [(&json!("A call"), &json!("waiting")); 2], "nothing is half done");
-    let door = service.rooms.door(&RoomId::parse(open["roomId"].as_str().unwrap()).unwrap()).await.unwrap();
-    assert!(matches!(&door, Door::Open { meta, .. } if meta.name == "A call"), "{door:?}");
+    let door = service.rooms.peek(&RoomId::parse(open["roomId"].as_str().unwrap()).unwrap()).await.unwrap();
+    assert!(matches!(&door, RoomPeek::Open { meta, .. } if meta.name == "A call"), "{door:?}");
     assert_eq!(
         service.post("/api/auth/refresh", None, refresh).await.status,
         200,

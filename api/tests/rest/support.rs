@@ -20,7 +20,7 @@ use switchboard_core::domain::{
 use switchboard_records::{CallChange, CallFact, ChatMessage, Records, RecordsTimeouts, Stay};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::RateLimiter;
-use switchboard_rooms::{Door, Join, Joined, Proof, Revocations, RoomOptions, Rooms, Seat};
+use switchboard_rooms::{Join, Joined, Proof, Revocations, RoomOptions, RoomPeek, Rooms, Seat};
 use switchboard_runtime::config::{Env, OriginsConfig};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -261,7 +261,7 @@ impl Service {
     pub(crate) async fn seat_with(&self, call: &Value, id: &str, visit: u64, proof: Proof) -> Arc<Seat> {
         let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
         self.rooms.beat(self.rooms.partition_of(&room), 1, true).await.unwrap();
-        let Door::Open { meta, .. } = self.rooms.door(&room).await.unwrap() else { panic!("the room is not open") };
+        let RoomPeek::Open { meta, .. } = self.rooms.peek(&room).await.unwrap() else { panic!("the room is not open") };
         let user = UserId::parse(id).unwrap();
         let join = Join {
             room,

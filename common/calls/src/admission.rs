@@ -11,7 +11,7 @@ use switchboard_core::domain::admission::admit;
 use switchboard_core::domain::{Admission, Code, JoinRequest, Role, RoomId, RoomMeta, UserId};
 use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
-use switchboard_rooms::{Door, Opened, Proof, Rooms, Standing};
+use switchboard_rooms::{JoinStanding, Opened, Proof, RoomPeek, Rooms};
 
 use crate::CallError;
 
@@ -54,7 +54,7 @@ pub struct FoundCall {
     /// Whether the room refuses newcomers.
     pub locked: bool,
     /// How the room treats this user: assigned role, ban, removal.
-    pub standing: Standing,
+    pub standing: JoinStanding,
 }
 
 /// A user who asks to join.
@@ -86,7 +86,7 @@ impl JoinAccess<'_> {
         proof: &Proof,
         read: RecordRead,
     ) -> Result<FoundCall, CallError> {
-        let peek = self.rooms.approach(room, user, proof);
+        let peek = self.rooms.peek_for(room, user, proof);
         let ((door, standing), record) = match read {
             RecordRead::Always => {
                 let (record, peek) = tokio::join!(self.records.call_by_room_with_profiles(room), peek);
@@ -95,16 +95,16 @@ impl JoinAccess<'_> {
             RecordRead::IfClosed => {
                 let peek = peek.await?;
                 let record = match &peek.0 {
-                    Door::Absent => Some(self.records.call_by_room(room).await),
-                    Door::Open { .. } | Door::Ended => None,
+                    RoomPeek::Absent => Some(self.records.call_by_room(room).await),
+                    RoomPeek::Open { .. } | RoomPeek::Ended => None,
                 };
                 (peek, record)
             }
         };
         match door {
-            Door::Ended => Err(Code::CallEnded.into()),
-            Door::Absent => closed(record, user, standing),
-            Door::Open { meta, locked, participants, .. } => {
+            RoomPeek::Ended => Err(Code::CallEnded.into()),
+            RoomPeek::Absent => closed(record, user, standing),
+            RoomPeek::Open { meta, locked, participants, .. } => {
                 let record = match record {
                     Some(Ok(Some(mut call))) => {
                         call.apply_room(&meta);
@@ -135,7 +135,7 @@ impl JoinAccess<'_> {
         &self,
         room: &RoomId,
         meta: &RoomMeta,
-        standing: &Standing,
+        standing: &JoinStanding,
         candidate: Candidate<'_>,
     ) -> Result<Admission, CallError> {
         let Candidate { user, issued_ms, address, passcode, join_token } = candidate;
@@ -198,7 +198,7 @@ impl JoinAccess<'_> {
 fn closed(
     record: Option<Result<Option<CallRecord>, RecordsError>>,
     user: &UserId,
-    standing: Standing,
+    standing: JoinStanding,
 ) -> Result<FoundCall, CallError> {
     let call = record.transpose()?.flatten().ok_or(CallError::NotFound)?;
     if call.status.is_over() {
@@ -207,6 +207,6 @@ fn closed(
     let meta = call.room_meta();
     // The room will have its host by right from the moment it opens.
     let given = if meta.host == *user { Some(Role::Host) } else { standing.given };
-    let (locked, standing) = (call.locked, Standing { given, ..standing });
+    let (locked, standing) = (call.locked, JoinStanding { given, ..standing });
     Ok(FoundCall { meta, record: Some(call), is_open: false, participants: 0, locked, standing })
 }

@@ -5,7 +5,7 @@
 
 use switchboard_core::domain::{CallEdit, Code, Refusal, RoomMeta, Timestamp};
 use switchboard_records::{CallRecord, Records};
-use switchboard_rooms::{Amended, By, Door, Ordered, Rooms};
+use switchboard_rooms::{Caller, ModerationOutcome, RoomPeek, Rooms, UpdateOutcome};
 
 use crate::CallError;
 
@@ -64,8 +64,8 @@ impl CallEditor<'_> {
         edit: &CallEdit,
         before: Option<u64>,
     ) -> Result<Option<RoomMeta>, CallError> {
-        match self.rooms.door(&call.room).await? {
-            Door::Open { meta, .. }
+        match self.rooms.peek(&call.room).await? {
+            RoomPeek::Open { meta, .. }
                 if meta.call_id == call.id && before.is_none_or(|version| meta.version < version) =>
             {
                 if meta.host != call.host {
@@ -73,7 +73,7 @@ impl CallEditor<'_> {
                     return Err(Code::HostRequired.into());
                 }
             }
-            Door::Open { .. } | Door::Absent | Door::Ended => return Ok(None),
+            RoomPeek::Open { .. } | RoomPeek::Absent | RoomPeek::Ended => return Ok(None),
         }
         let change = |meta: &mut RoomMeta| {
             // Handed over at this very moment: then nothing is changed.
@@ -81,11 +81,11 @@ impl CallEditor<'_> {
                 edit.apply_to(meta);
             }
         };
-        match self.rooms.amend(&call.room, By::Operator, None, change).await? {
-            Amended::Done(meta) if meta.host != call.host => Err(Code::HostRequired.into()),
-            Amended::Done(meta) => Ok(Some(*meta)),
-            Amended::Not(Ordered::Absent) => Ok(None),
-            Amended::Not(_) => Err(Code::ServiceUnavailable.into()),
+        match self.rooms.update(&call.room, Caller::Operator, None, change).await? {
+            UpdateOutcome::Done(meta) if meta.host != call.host => Err(Code::HostRequired.into()),
+            UpdateOutcome::Done(meta) => Ok(Some(*meta)),
+            UpdateOutcome::Refused(ModerationOutcome::Absent) => Ok(None),
+            UpdateOutcome::Refused(_) => Err(Code::ServiceUnavailable.into()),
         }
     }
 

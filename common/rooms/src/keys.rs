@@ -1,14 +1,15 @@
-//! Every key and channel name, and which partition a room belongs to.
+//! Names of all keys and channels, and the partition of each room.
 
 use std::fmt::Display;
 
-use super::Partition;
 use switchboard_core::domain::{PeerId, RoomId};
 
-/// Slots of a Redis Cluster.
-pub(crate) const SLOTS: u16 = 16_384;
+use crate::Partition;
 
-/// The names of one deployment: prefix, and a hash tag for each partition.
+/// Number of slots of a Redis Cluster.
+const SLOTS: u16 = 16_384;
+
+/// Names of one deployment: a prefix, and a hash tag for each partition.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// `<prefix>:{<tag>}:` for each partition.
@@ -17,46 +18,46 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The names under `prefix` for `partitions` partitions (at least one).
+    /// Creates the names with this prefix for a number of partitions, at least one.
     #[must_use]
     pub fn new(prefix: &str, partitions: u16) -> Self {
         let (tags, slots): (Vec<String>, Vec<u16>) = tags(partitions.max(1)).into_iter().unzip();
         Self { starts: tags.into_iter().map(|tag| format!("{prefix}:{{{tag}}}:")).collect(), slots }
     }
 
-    /// How many partitions there are.
+    /// Returns the number of partitions.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "made from a u16")]
     pub fn partitions(&self) -> u16 {
         self.starts.len() as u16
     }
 
-    /// The partition of a room.
+    /// Returns the partition of a room.
     #[must_use]
     pub fn partition_of(&self, room: &RoomId) -> Partition {
         Partition(crc16(room.as_str().as_bytes()) % self.partitions())
     }
 
-    /// The partition that keeps a node's address.
+    /// Returns the partition that holds a node's address.
     #[must_use]
     pub fn partition_of_node(&self, node: &str) -> Partition {
         Partition(crc16(node.as_bytes()) % self.partitions())
     }
 
-    /// The partition that counts a subject's requests.
+    /// Returns the partition that counts a subject's requests.
     #[must_use]
     pub fn partition_of_subject(&self, subject: &str) -> Partition {
         Partition(crc16(subject.as_bytes()) % self.partitions())
     }
 
-    /// The slot of all keys of a partition.
+    /// Returns the slot of all keys of a partition.
     #[must_use]
     pub fn slot(&self, p: Partition) -> u16 {
         self.slots[usize::from(p.0)]
     }
 
-    /// What every name of a partition begins with.
-    pub(super) fn start(&self, p: Partition) -> &str {
+    /// Returns the first part of every name of a partition.
+    fn start(&self, p: Partition) -> &str {
         &self.starts[usize::from(p.0)]
     }
 
@@ -64,112 +65,131 @@ impl Keys {
         format!("{}{rest}", self.start(p))
     }
 
-    /// Hash: the room.
+    /// Returns the parts of [`Keys::room`], so that an operation's command can be written without
+    /// an allocation.
+    pub(crate) fn room_parts<'a>(&'a self, p: Partition, room: &'a RoomId) -> [&'a str; 3] {
+        [self.start(p), "r:", room.as_str()]
+    }
+
+    /// Returns the parts of [`Keys::log`].
+    pub(crate) fn log_parts<'a>(&'a self, p: Partition, room: &'a RoomId) -> [&'a str; 3] {
+        [self.start(p), "l:", room.as_str()]
+    }
+
+    /// Returns the parts of [`Keys::channels`].
+    pub(crate) fn channels_parts(&self, p: Partition) -> [&str; 2] {
+        [self.start(p), "node:"]
+    }
+
+    /// Hash: the room and its seats.
     #[must_use]
     pub fn room(&self, p: Partition, room: &RoomId) -> String {
-        self.key(p, format_args!("r:{room}"))
+        self.room_parts(p, room).concat()
     }
 
     /// Stream: the room's log.
     #[must_use]
     pub fn log(&self, p: Partition, room: &RoomId) -> String {
-        self.key(p, format_args!("l:{room}"))
+        self.log_parts(p, room).concat()
     }
 
-    /// Stream: what was said in the room, for who comes later.
+    /// Stream: chat history of the room, for participants who join later.
     #[must_use]
     pub fn chat(&self, p: Partition, room: &RoomId) -> String {
         self.key(p, format_args!("c:{room}"))
     }
 
-    /// String: an event that a client gave its own id.
+    /// String, expires: outcome of an event to which the client gave its own id.
     #[must_use]
     pub fn dedupe(&self, p: Partition, room: &RoomId, peer: &PeerId, id: &str) -> String {
         self.key(p, format_args!("d:{room}:{peer}:{id}"))
     }
 
-    /// Hash: registered nodes and their beats.
+    /// Hash: counter of each registered node.
     #[must_use]
     pub fn nodes(&self, p: Partition) -> String {
         self.key(p, "nodes")
     }
 
-    /// String, expiring: where a node takes hand-overs. It lies in the partition that [`Keys::partition_of_node`] says.
+    /// String, expires: address where a node accepts hand-overs. It is in the partition that
+    /// [`Keys::partition_of_node`] returns.
     #[must_use]
     pub fn address(&self, node: &str) -> String {
         self.key(self.partition_of_node(node), format_args!("at:{node}"))
     }
 
-    /// String: changes when the data was lost.
+    /// String: random value; a new value means that Redis lost its data.
     #[must_use]
     pub fn epoch(&self, p: Partition) -> String {
         self.key(p, "epoch")
     }
 
-    /// Set: the seats that a node serves.
+    /// Set: seats that a node serves.
     #[must_use]
     pub fn on(&self, p: Partition, node: &str) -> String {
         self.key(p, format_args!("on:{node}"))
     }
 
-    /// Set: the seats of a dead node that are still to be swept. `sweep`: `<node>:<token>`.
+    /// Set: seats of a dead node that are still to be swept. `sweep` is `<node>:<token>`.
     #[must_use]
     pub fn dead(&self, p: Partition, sweep: &str) -> String {
         self.key(p, format_args!("dead:{sweep}"))
     }
 
-    /// Set: the sweeps under way.
+    /// Set: names of the sweeps in progress.
     #[must_use]
     pub fn sweeps(&self, p: Partition) -> String {
         self.key(p, "sweeps")
     }
 
-    /// Sorted set: deadlines.
+    /// Sorted set: deadlines by Redis time.
     #[must_use]
     pub fn deadlines(&self, p: Partition) -> String {
         self.key(p, "z")
     }
 
-    /// Stream: durable facts.
+    /// Stream: the outbox, durable facts for MongoDB.
     #[must_use]
     pub fn outbox(&self, p: Partition) -> String {
         self.key(p, "out")
     }
 
-    /// String: who consumes the outbox.
+    /// String, expires: lease of the pod that owns the outbox.
     #[must_use]
-    pub fn owner(&self, p: Partition) -> String {
+    pub fn lease(&self, p: Partition) -> String {
         self.key(p, "out:own")
     }
 
-    /// Stream: sign-ins that are over before their tokens are.
+    /// Stream: sign-ins that were revoked before their tokens expire.
     #[must_use]
     pub fn revoked(&self, p: Partition) -> String {
         self.key(p, "revoked")
     }
 
-    /// String, expiring: the requests of a subject against a rate. It lies in the partition that [`Keys::partition_of_subject`] says.
+    /// String, expires: state of one rate limit. It is in the partition that
+    /// [`Keys::partition_of_subject`] returns.
     #[must_use]
     pub fn rate(&self, p: Partition, class: &str, subject: &str) -> String {
         self.key(p, format_args!("rate:{class}:{subject}"))
     }
 
-    /// A channel of a node, without the node: what scripts are given.
+    /// Prefix of the nodes' channels, which scripts complete with the node.
     #[must_use]
     pub fn channels(&self, p: Partition) -> String {
-        self.key(p, "node:")
+        self.channels_parts(p).concat()
     }
 
-    /// The channel of a node.
+    /// Channel of a node.
     #[must_use]
     pub fn channel(&self, p: Partition, node: &str) -> String {
         self.key(p, format_args!("node:{node}"))
     }
 }
 
-/// Tags whose slots lie in the middle of equal slices of the slot range, so that any number of shards that split the range evenly
-/// gets as even a share of the partitions as there is. Small numbers, the same on every process. (Plain 0, 1, 2, ... leave one shard
-/// of 24 without any.)
+/// Finds hash tags whose slots lie in the middle of equal slices of the slot range. So any number
+/// of shards that split the range evenly gets an even share of the partitions. The tags are small
+/// numbers, the same in every process. Plain 0, 1, 2, ... leave one shard of 24 without a
+/// partition.
 fn tags(partitions: u16) -> Vec<(String, u16)> {
     let width = f64::from(SLOTS) / f64::from(partitions);
     let mut found: Vec<Option<(String, u16)>> = vec![None; usize::from(partitions)];
@@ -181,8 +201,9 @@ fn tags(partitions: u16) -> Vec<(String, u16)> {
         let place = f64::from(slot) / width;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 <= place < partitions")]
         let index = place as usize;
-        // Within the middle twenty-fifth of the slice (a tenth leaves one shard of 62 without any), but two slots at least, so that one
-        // is found; with slices of a few slots, anywhere in it.
+        // In the middle twenty-fifth of the slice, because a tenth leaves one shard of 62 without a
+        // partition; but two slots at least, so that a tag is found. In a slice of less than 20
+        // slots, anywhere.
         let middle = (place.fract() - 0.5).abs() * width < (0.02 * width).max(1.0) || width < 20.0;
         if middle && found[index].is_none() {
             found[index] = Some((tag, slot));
@@ -193,7 +214,7 @@ fn tags(partitions: u16) -> Vec<(String, u16)> {
     found.into_iter().flatten().collect()
 }
 
-/// CRC-16/XMODEM, as Redis Cluster hashes keys.
+/// Computes CRC-16/XMODEM, with which Redis Cluster hashes keys.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, &byte| {
         (0..8)
@@ -206,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_that_of_redis_cluster() {
+    fn keys_are_hashed_as_redis_cluster_hashes_them() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
     }
 
@@ -226,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_partitions_gets_tags_with_slots_of_their_own() {
+    fn each_partition_gets_a_tag_with_its_own_slot_for_any_number_of_partitions() {
         for partitions in [1, 2, 3, 50, 300, 799, 819, 820, 4096] {
             let slots: std::collections::HashSet<u16> = tags(partitions).into_iter().map(|(_, slot)| slot).collect();
             assert_eq!(slots.len(), usize::from(partitions));
@@ -234,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_a_partition_has_its_slot() {
+    fn every_key_of_a_partition_has_the_partitions_slot() {
         let keys = Keys::new("sb", 64);
         let room = RoomId::parse("R").unwrap();
         let p = keys.partition_of(&room);

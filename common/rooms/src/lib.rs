@@ -1,50 +1,44 @@
-//! Room state on Redis: the one place that knows its keys, scripts and connections.
+//! Room state on Redis. This crate alone knows the keys, the scripts and the connections.
 //!
-//! | file | what it does |
+//! | module | content |
 //! |---|---|
-//! | `types`, `door`, `ops`, `order`, `stats`, `fact`, `options` | what goes in and out, as values |
-//! | `keys` | names every key and channel, and the partitions |
-//! | `lua/`, `scripts` | decide: whatever reads and then writes is one script |
-//! | `call`, `queues`, `lane`, `topology` | carry: a line of calls for each partition, a lane for each server |
-//! | `store` | what everybody else calls; `context` writes the calls, `reply` reads the answers |
-//! | `rate` | how often something may be done |
-//! | `survey` | what operators see |
-//! | `revocations` | this process's copy of the sign-ins that are over |
-//! | `bus` | receives what scripts publish to this node |
+//! | `model` | values that go into the store and come out of it |
+//! | `store` | [`Rooms`]: the interface of this crate; each method is one script or plain reads |
+//! | `scripts` | one struct for the arguments of each script, and its reply |
+//! | `lua/` | the scripts: `shared` has functions of several scripts, `scripts` one file for each |
+//! | `seat` | the codec of a seat's text |
+//! | `values` | reads Redis' answers, and the hash of a room |
+//! | `keys` | names of all keys and channels; partitions |
+//! | `context`, `options` | data that every request is written with |
+//! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map |
+//! | `conn` | `REDIS_URL`, connections, the RESP2 codec |
+//! | `bus` | subscriptions: receives the messages that scripts publish to this node |
+//! | `rate_limit` | rate limits that all pods share |
+//! | `revocations` | this process's copy of the revoked sign-ins |
+//! | `metric_catalog` | catalogue of this crate's metrics |
+//!
+//! docs/ROOM_STATE.md describes the keys, the scripts and the rules, each rule with its race.
 
 pub mod bus;
-mod call;
 pub mod conn;
 mod context;
-mod door;
-mod fact;
 pub mod keys;
-mod lane;
+mod lanes;
 pub mod metric_catalog;
-mod ops;
+mod model;
 mod options;
-mod order;
-mod packed;
-mod queues;
 pub mod rate_limit;
-mod reply;
 mod revocations;
 pub mod scripts;
-mod stats;
+pub mod seat;
 pub mod store;
-mod survey;
-mod topology;
-pub mod types;
+mod values;
 
-pub use bus::{Bus, BusEvent, Cause, Sink};
-pub use door::{Created, Door, Ended, Opened, Standing};
-pub use fact::{Fact, OutboxEntry, Presence};
-pub use ops::{Chat, Hinted, History, Op, OpKind, OpReply};
-pub use options::{LaneOptions, RoomOptions};
-pub use order::{Amended, Amendment, By, Order, Ordered};
+pub use bus::{Bus, BusEvent, BusEventHandler, Cause};
+pub use lanes::LaneOptions;
+pub use model::*;
+pub use options::RoomOptions;
 pub use revocations::Revocations;
-pub use stats::{RoomStats, Stay};
-pub use store::{Done, Rooms};
-pub use survey::{NodeSurvey, RoomSurvey};
-pub use switchboard_core::domain::{Rate, RateOutcome};
-pub use types::*;
+pub use store::{OnReply, Rooms};
+pub use switchboard_core::domain::{Rate, RateOutcome, RoomMeta};
+pub use switchboard_core::wire::LogId;

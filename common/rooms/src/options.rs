@@ -1,36 +1,43 @@
-//! How the store behaves: names, times and bounds. Nothing here has a default that a deployment must change.
+//! Options of the store. The defaults suit every deployment.
 
 use std::time::Duration;
 
-/// How the store behaves.
+use crate::lanes::LaneOptions;
+
+/// Names, times and bounds of the store.
 #[derive(Clone, Debug)]
 pub struct RoomOptions {
     /// First part of every key and channel.
     pub prefix: String,
-    /// Slices of the rooms; the same on every process, and never changed while there are rooms.
+    /// Number of partitions. Every process must have the same number, and it must not change while
+    /// rooms exist.
     pub partitions: u16,
-    /// How long a seat outlives its socket.
+    /// Time for which a seat is kept after its socket was lost.
     pub grace: Duration,
-    /// How far back a client can resume, and how long `id`s are remembered.
+    /// Time for which a client can resume, and for which clients' own ids of events are kept.
     pub window: Duration,
-    /// Entries of a room's log, about: past it the oldest go and raise the floor.
+    /// Maximum number of entries in a room's log, about. Beyond it the oldest are dropped and the
+    /// floor rises.
     pub log_max_len: usize,
-    /// Messages of a room's chat that are kept for who comes later, about, and for how long after the last one.
-    pub chat_kept: (usize, Duration),
-    /// Facts that may wait in a partition's outbox: past it nothing more is said in calls whose chat is recorded.
+    /// Maximum number of messages in a room's chat history, about, and lifetime of the history
+    /// after the last message.
+    pub chat_history: (usize, Duration),
+    /// Maximum number of facts in a partition's outbox. Beyond it, chat in calls with recording on
+    /// is refused.
     pub outbox_max: usize,
-    /// How many may wait in a room's lobby.
+    /// Number of places in a room's lobby.
     pub lobby_places: u32,
-    /// How long an empty room stays before its call ends.
+    /// Time after which the call of an empty room ends.
     pub empty_after: Duration,
-    /// How long an ended room refuses to be opened.
+    /// Time for which an ended room refuses to be opened.
     pub tombstone: Duration,
-    /// The lanes' bounds.
+    /// Bounds of the lanes.
     pub lanes: LaneOptions,
 }
 
 impl Default for RoomOptions {
-    /// The window is that of the default pings: 25 s and 20 s, the grace, and 30 s.
+    /// The window is the default of ping interval (25 s), ping timeout (20 s) and grace period,
+    /// plus 30 s.
     fn default() -> Self {
         Self {
             prefix: "sb".to_owned(),
@@ -38,27 +45,12 @@ impl Default for RoomOptions {
             grace: Duration::from_secs(20),
             window: Duration::from_secs(95),
             log_max_len: 10_000,
-            chat_kept: (500, Duration::from_secs(24 * 3600)),
+            chat_history: (500, Duration::from_secs(24 * 3600)),
             outbox_max: 1_000_000,
             lobby_places: 100,
             empty_after: Duration::from_secs(300),
             tombstone: Duration::from_secs(600),
             lanes: LaneOptions::default(),
         }
-    }
-}
-
-/// The bounds of what waits for Redis.
-#[derive(Clone, Copy, Debug)]
-pub struct LaneOptions {
-    /// Calls of this process that may wait; more are refused. Leaving and losing a socket are never refused.
-    pub queue_max: usize,
-    /// How long a call may wait for its answer before its caller is told that Redis is unavailable.
-    pub queue_time: Duration,
-}
-
-impl Default for LaneOptions {
-    fn default() -> Self {
-        Self { queue_max: 50_000, queue_time: Duration::from_secs(2) }
     }
 }

@@ -1,7 +1,7 @@
-//! Limits that all pods share, counted in Redis.
+//! Rate limits that all pods share, counted in Redis.
 //!
-//! They fail open: while Redis does not answer promptly everybody passes, which a metric tells. The other way round, an outage of Redis
-//! would turn everybody away from what works without it.
+//! They fail open: while Redis does not answer promptly, every request passes and a metric counts
+//! it. Otherwise an outage of Redis would refuse requests that work without Redis.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,64 +10,66 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::Rooms;
-use switchboard_core::domain::RoomId;
-use switchboard_core::domain::{Rate, RateOutcome};
+use switchboard_core::domain::{Rate, RateOutcome, RoomId};
 
-/// What is counted, each by itself: the values of the metrics' label. Who counts something else adds it here, so that its series are there
-/// before anybody is turned away.
+use crate::Rooms;
+
+/// Classes of requests, each counted by itself: the values of the metrics' label. Add a new class
+/// here, so that its series exist before a request is refused.
 pub const CLASSES: [&str; 7] = ["sign_in", "join", "write", "read", "passcode", "passcode_call", "room_create"];
 
-/// How long a request waits for its count.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// After a count that did not come, how long nobody waits for one.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Time that a request waits for its count.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time without counts after a count that did not come.
+const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often one call's passcode may be tried, over REST and sockets together. Each try is spent before it is looked at, and a right one is
-/// given back: a whole office that comes at ten is not a stranger who guesses. Four digits tried without a bound are guessed in minutes.
+/// Rates of tries of one call's passcode, over REST and sockets together. Each try is counted
+/// before it is checked, and a right one is given back, so that many users who join at once with
+/// the right passcode are not refused. Without a limit, four digits are guessed in minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PasscodeRates {
-    /// `RATE_PASSCODE_PER_ADDRESS`: from one address.
+    /// `RATE_PASSCODE_PER_ADDRESS`: tries from one address.
     pub address: Option<Rate>,
-    /// `RATE_PASSCODE_PER_CALL`: from all together.
+    /// `RATE_PASSCODE_PER_CALL`: tries from all addresses together.
     pub call: Option<Rate>,
 }
 
-/// A request that has to wait, and the rate that says so.
+/// A request that exceeds a rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Exceeded {
-    /// The rate.
+    /// Rate.
     pub rate: Rate,
-    /// How it stands.
+    /// State of the rate.
     pub spent: RateOutcome,
 }
 
-/// Counts requests. Cheap to clone; clones share what they know of Redis.
+/// Counts requests. Cheap to clone; clones share the pause after a failure.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
     rooms: Rooms,
     born: Instant,
-    /// Milliseconds since `born` before which nobody asks.
+    /// Time in ms since `born` until which no request is counted.
     paused_until: Arc<AtomicU64>,
 }
 
 impl RateLimiter {
-    /// Counts in the Redis of these rooms.
+    /// Creates a limiter that counts in the Redis of these rooms.
     #[must_use]
     pub fn new(rooms: Rooms) -> Self {
         Self { rooms, born: Instant::now(), paused_until: Arc::default() }
     }
 
-    /// Spends one request of `subject`, any text, in `class`, a word of the code's own. `None` when nothing is counted: the rate is off, or Redis does
-    /// not answer.
+    /// Counts one request of `subject` in a class of [`CLASSES`]. Returns `None` without a count:
+    /// the rate is off, or Redis does not answer within 500 ms.
     pub async fn spend(&self, class: &'static str, subject: &str, rate: Option<Rate>) -> Option<RateOutcome> {
         let rate = rate?;
         if self.now_ms() < self.paused_until.load(Ordering::Relaxed) {
             return self.open(class);
         }
-        let Ok(Ok(spent)) = tokio::time::timeout(PATIENCE, self.rooms.spend(class, &digest(subject), rate)).await
+        let Ok(Ok(spent)) = tokio::time::timeout(COUNT_TIMEOUT, self.rooms.spend(class, &digest(subject), rate)).await
         else {
-            self.paused_until.store(self.now_ms() + u64::try_from(PAUSE.as_millis()).unwrap_or(0), Ordering::Relaxed);
+            self.paused_until
+                .store(self.now_ms() + u64::try_from(PAUSE_INTERVAL.as_millis()).unwrap_or(0), Ordering::Relaxed);
             return self.open(class);
         };
         if spent.retry_after.is_some() {
@@ -76,10 +78,10 @@ impl RateLimiter {
         Some(spent)
     }
 
-    /// Spends one try of a room's passcode, by somebody at this address.
+    /// Counts one try of a room's passcode from this address.
     ///
     /// # Errors
-    /// There were too many.
+    /// `Exceeded`, if there were too many tries.
     pub async fn try_passcode(
         &self,
         room: &RoomId,
@@ -96,13 +98,14 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Gives a try back: the passcode was right. What cannot be given back now is earned again by itself.
+    /// Gives a try back, because the passcode was right. A try that cannot be given back becomes
+    /// available again with time.
     pub async fn right_passcode(&self, room: &RoomId, from: Option<IpAddr>, rates: PasscodeRates) {
         for (class, subject, rate) in passcode_counts(room, from, rates) {
             if let Some(rate) = rate {
                 let subject = digest(&subject);
                 let refund = self.rooms.refund(class, &subject, rate);
-                let _earned_again_by_itself = tokio::time::timeout(PATIENCE, refund).await;
+                let _available_again_with_time = tokio::time::timeout(COUNT_TIMEOUT, refund).await;
             }
         }
     }
@@ -117,7 +120,7 @@ impl RateLimiter {
     }
 }
 
-/// The counts of a try: class, subject, rate.
+/// Returns the counts of a try: class, subject, rate.
 fn passcode_counts(
     room: &RoomId,
     from: Option<IpAddr>,
@@ -127,7 +130,7 @@ fn passcode_counts(
     own.into_iter().chain([("passcode_call", room.to_string(), rates.call)])
 }
 
-/// What a subject is counted under: of one length, and nothing that Redis need not know.
+/// Returns the hash under which a subject is counted. It has a fixed length and hides the subject.
 fn digest(subject: &str) -> String {
     Sha256::digest(subject).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,8 @@
-//! This process's copy of the list of revoked sign-ins, so that asking costs no round trip.
+//! This process's copy of the revoked sign-ins, so that a check costs no round trip.
 //!
-//! It is read again every second. While Redis does not answer, the copy stays as it is: what was revoked stays refused, and what is not
-//! known to be revoked is let in. The other way round, an outage of Redis would sign everybody out.
+//! It is refreshed every second. While Redis does not answer, the copy stays as it is: revoked
+//! sign-ins stay refused, and all others stay valid. Otherwise an outage of Redis would sign every
+//! user out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,34 +11,34 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{LogId, Rooms, StoreError};
+use crate::{LogId, Rooms, StoreError};
 
-/// Between two looks at the list.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two reads of the list.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The sign-ins known to be revoked. Clones share the copy.
+/// Sign-ins that are known to be revoked. Clones share the copy.
 #[derive(Clone, Debug, Default)]
 pub struct Revocations(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Until when (Redis TIME, ms) each must be remembered.
+    /// Redis TIME in ms until which each sign-in must be remembered.
     until_ms: HashMap<String, u64>,
-    /// The last entry read.
+    /// Id of the last entry that was read.
     read: Option<LogId>,
 }
 
 impl Revocations {
-    /// Whether a sign-in is known to be over.
+    /// Returns whether a sign-in is known to be revoked.
     #[must_use]
     pub fn has(&self, sign_in: &str) -> bool {
         self.0.read().unwrap_or_else(PoisonError::into_inner).until_ms.contains_key(sign_in)
     }
 
-    /// Reads what is new; returns it. What need not be remembered any longer is forgotten.
+    /// Reads the new entries and returns them. Drops entries whose time is over.
     ///
     /// # Errors
-    /// See [`StoreError`]; the copy is then as it was.
+    /// See [`StoreError`]. The copy is then unchanged.
     pub async fn refresh(&self, rooms: &Rooms) -> Result<Vec<String>, StoreError> {
         let read = self.0.read().unwrap_or_else(PoisonError::into_inner).read;
         let (revoked, now_ms) = rooms.revoked(read).await?;
@@ -50,13 +51,14 @@ impl Revocations {
         Ok(revoked.into_iter().map(|revoked| revoked.sign_in).collect())
     }
 
-    /// Keeps the copy fresh until `stop`, and tells `revoked` of each new entry after it is in the copy.
+    /// Refreshes the copy until `stop`. Calls `revoked` with each new sign-in after it is in the
+    /// copy.
     pub async fn follow(self, rooms: Rooms, revoked: impl Fn(&str), stop: CancellationToken) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(REFRESH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = looks.tick() => {}
+                _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
             match self.refresh(&rooms).await {
@@ -65,7 +67,7 @@ impl Revocations {
                     metrics::counter!("switchboard_revocations_stale_total").increment(1);
                 }
                 Err(StoreError::Unexpected(detail)) => {
-                    tracing::error!(detail, "the list of revoked sign-ins holds something unexpected");
+                    tracing::error!(detail, "unreadable entry in the list of revoked sign-ins");
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! A Redis as operators have theirs: TLS with a CA of their own, an ACL user that may do no more than Switchboard needs, a cluster of
-//! such servers, and one that several installations share.
+//! Redis as operators run it: TLS with a private CA, an ACL user with only the rights that
+//! Switchboard needs, a cluster of such servers, and one server for several installations.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::path::Path;
@@ -12,13 +12,13 @@ use devcluster::process::retry;
 use devcluster::redis::{RedisOptions, RedisServer};
 use switchboard_core::domain::NodeId;
 use switchboard_rooms::conn::RedisUrl;
-use switchboard_rooms::{Beaten, Bus, BusEvent, Partition, RoomOptions, Rooms};
+use switchboard_rooms::{BeatOutcome, Bus, BusEvent, Partition, RoomOptions, Rooms};
 use tokio::sync::mpsc;
 
-/// Only of the test that starts this program again.
+/// Set only by the test that starts this program again.
 const URL: &str = "REDIS_TLS_TEST_URL";
 
-/// What `docs/OPERATIONS.md` says to give the user.
+/// Returns the rights that `docs/OPERATIONS.md` gives to the user.
 fn acl() -> Vec<String> {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("docs/OPERATIONS.md");
     let text = std::fs::read_to_string(manual).unwrap();
@@ -31,7 +31,7 @@ fn openssl(dir: &Path, arguments: &str) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// `ca.pem`, and a certificate of it for this machine.
+/// Creates `ca.pem` and a certificate of it for this machine.
 fn certificates(dir: &Path) {
     std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1,DNS:localhost").unwrap();
     openssl(dir, "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=own-ca -keyout ca.key -out ca.pem");
@@ -42,7 +42,8 @@ fn certificates(dir: &Path) {
     );
 }
 
-/// Runs the test below in a program of its own, since certificates are trusted by a variable of the environment.
+/// Runs the test below in a process of its own, because an environment variable names the trusted
+/// certificates.
 fn visit(url: &str, ca: Option<&Path>) -> Output {
     let mut program = Command::new(std::env::current_exe().unwrap());
     program.args(["--exact", "visitor", "--ignored", "--nocapture"]).env(URL, url).env_remove("SSL_CERT_FILE");
@@ -52,7 +53,7 @@ fn visit(url: &str, ca: Option<&Path>) -> Output {
     program.output().unwrap()
 }
 
-/// A server that takes TLS on another port beside its plain one, and knows the user `calls`.
+/// Starts a server with a TLS port beside its plain one, and with the ACL user `calls`.
 async fn protected(dir: &Path, further: &[&str]) -> (RedisServer, u16) {
     let file = |name: &str| dir.join(name).display().to_string();
     retry(|| async {
@@ -75,19 +76,20 @@ async fn protected(dir: &Path, further: &[&str]) -> (RedisServer, u16) {
     .unwrap()
 }
 
-/// It works for who trusts the CA, and for nobody else, and needs no right that the user lacks.
+/// Asserts that a client that trusts the CA can use the server with the user's rights, and that a
+/// client that does not trust it cannot.
 async fn assert_usable(url: &str, dir: &Path, server: &RedisServer) {
     let trusting = visit(url, Some(&dir.join("ca.pem")));
     let said = String::from_utf8_lossy(&trusting.stdout).into_owned() + &String::from_utf8_lossy(&trusting.stderr);
     assert!(trusting.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "it ran: {said}");
-    assert!(!visit(url, None).status.success(), "without the CA there is no trust");
+    assert!(said.contains("1 passed"), "the test ran: {said}");
+    assert!(!visit(url, None).status.success(), "a client without the CA must fail");
     let denied: redis::Value = server.query(redis::cmd("ACL").arg("LOG")).await.unwrap();
-    assert_eq!(denied, redis::Value::Array(Vec::new()), "nothing was tried that the user may not do");
+    assert_eq!(denied, redis::Value::Array(Vec::new()), "no command was denied");
 }
 
 #[tokio::test]
-async fn commands_and_subscriptions_go_over_tls_by_the_trusted_ca_alone_and_need_no_more_rights_than_the_manual_says() {
+async fn commands_and_subscriptions_use_tls_with_the_trusted_ca_and_only_the_documented_rights() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
     let (server, port) = protected(dir.path(), &[]).await;
@@ -95,7 +97,7 @@ async fn commands_and_subscriptions_go_over_tls_by_the_trusted_ca_alone_and_need
 }
 
 #[tokio::test]
-async fn so_they_do_on_a_redis_cluster() {
+async fn the_same_holds_on_a_redis_cluster() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
     let cluster = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-announce-ip", "127.0.0.1"];
@@ -113,7 +115,7 @@ async fn so_they_do_on_a_redis_cluster() {
     assert_usable(&format!("rediss+cluster://calls:pa%25ss@w:o/rd@127.0.0.1:{port}"), dir.path(), &server).await;
 }
 
-/// A node of an installation, and what its subscription brings: the partitions of its messages.
+/// Starts a node of an installation. Its receiver gets one value for each message.
 async fn node(server: &RedisServer, prefix: &str) -> (Rooms, Bus, mpsc::UnboundedReceiver<()>) {
     let (url, node) = (RedisUrl::parse(&server.url()).unwrap(), NodeId::parse("n1").unwrap());
     let options = RoomOptions { partitions: 4, prefix: prefix.to_owned(), ..RoomOptions::default() };
@@ -129,35 +131,37 @@ async fn node(server: &RedisServer, prefix: &str) -> (Rooms, Bus, mpsc::Unbounde
 }
 
 #[tokio::test]
-async fn installations_that_share_a_redis_see_and_hear_nothing_of_each_other() {
+async fn installations_that_share_a_redis_are_isolated() {
     let server = RedisServer::start().await.unwrap();
-    // The same names of nodes, as two releases may well have.
+    // Both installations use the same node names, as two releases may.
     let (one, _one, mut one_hears) = node(&server, "sb-one").await;
     let (two, _two, mut two_hears) = node(&server, "sb-two").await;
     for counter in 1..=5 {
-        let Beaten::Beat(beat) = one.beat(Partition(0), counter, counter == 1).await.unwrap() else { panic!("swept") };
-        assert_eq!(beat.receivers, 1, "its own subscription alone");
+        let BeatOutcome::Beat(beat) = one.beat(Partition(0), counter, counter == 1).await.unwrap() else {
+            panic!("swept")
+        };
+        assert_eq!(beat.receivers, 1, "only its own subscription");
         assert_eq!(beat.nodes.len(), 1, "{:?}", beat.nodes);
     }
-    let Beaten::Beat(beat) = two.beat(Partition(0), 1, true).await.unwrap() else { panic!("swept") };
-    assert_eq!((beat.receivers, &*beat.nodes), (1, &[("n1".to_owned(), 1)][..]), "its own counter, not the other's");
+    let BeatOutcome::Beat(beat) = two.beat(Partition(0), 1, true).await.unwrap() else { panic!("swept") };
+    assert_eq!((beat.receivers, &*beat.nodes), (1, &[("n1".to_owned(), 1)][..]), "only its own counter");
     let wait = async |hears: &mut mpsc::UnboundedReceiver<()>| {
         tokio::time::timeout(Duration::from_secs(30), hears.recv()).await.unwrap().unwrap();
     };
-    // Redis tells them in their order: what had come from the other installation would have come first.
+    // Messages come in order, so a message of the other installation would have come first.
     for _ in 1..=5 {
         wait(&mut one_hears).await;
     }
     wait(&mut two_hears).await;
-    assert!(two_hears.try_recv().is_err() && one_hears.try_recv().is_err(), "one canary for each beat of its own");
+    assert!(two_hears.try_recv().is_err() && one_hears.try_recv().is_err(), "only the canaries of its own beats");
     let keys: Vec<String> = server.query(redis::cmd("KEYS").arg("*")).await.unwrap();
     let of = |prefix: &str| keys.iter().filter(|key| key.starts_with(prefix)).count();
     assert!(of("sb-one:") > 0 && of("sb-two:") > 0 && of("sb-one:") + of("sb-two:") == keys.len(), "{keys:?}");
 }
 
-/// A node's first second: it connects, registers, and hears what it publishes to itself.
+/// Connects a node, registers it, and receives its own canary.
 #[tokio::test]
-#[ignore = "run by the other test, in an environment of its own"]
+#[ignore = "run by the other tests in a process of its own"]
 async fn visitor() {
     let url = RedisUrl::parse(&std::env::var(URL).unwrap()).unwrap();
     let options = RoomOptions { partitions: 4, ..RoomOptions::default() };
@@ -170,7 +174,7 @@ async fn visitor() {
         }
     });
     let _bus = Bus::start(&url, &options, &node, sink).await.unwrap();
-    assert!(matches!(rooms.beat(Partition(0), 1, true).await.unwrap(), Beaten::Beat(_)));
+    assert!(matches!(rooms.beat(Partition(0), 1, true).await.unwrap(), BeatOutcome::Beat(_)));
     assert_eq!(rooms.policy().await.unwrap(), "noeviction");
     let message = tokio::time::timeout(Duration::from_secs(30), hears.recv()).await.unwrap();
     assert_eq!(message, Some(()), "its own canary");

@@ -8,7 +8,7 @@ use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
-use switchboard_rooms::{Created, Join, Joined, LogId, Proof, Reseat, RoomMeta, StoreError};
+use switchboard_rooms::{Created, Join, Joined, LogId, Proof, RoomMeta, SeatCopy, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 
 use tokio::time::{Instant, sleep};
@@ -169,7 +169,7 @@ impl Dispatcher {
                 answer => break answer,
             }
         };
-        let mut copy = Reseat {
+        let mut copy = SeatCopy {
             pid: session.pid.clone(),
             state: ConnectionState::Connected,
             away: false,

@@ -36,7 +36,7 @@ impl Dispatcher {
     /// `room:end-call`
     pub(super) async fn end_call(&self, session: &mut Session, room: &RoomId) -> Result<String, Refusal> {
         let Some(entered) = &session.entered else { return Err(Code::NotInRoom.into()) };
-        match self.rooms.end_by(&entered.seat, "ended_by_host").await.map_err(unavailable)? {
+        match self.rooms.end_as_host(&entered.seat, "ended_by_host").await.map_err(unavailable)? {
             Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{room}""#)),
             Ended::Denied => Err(Code::HostRequired.into()),
             Ended::Stale => Err(Code::NotInRoom.into()),

@@ -10,7 +10,7 @@ use switchboard_core::domain::{
 };
 use switchboard_core::wire::envelope;
 use switchboard_core::wire::news::News;
-use switchboard_rooms::{LogEntry, LogId, Reseat, Seat};
+use switchboard_rooms::{LogEntry, LogId, Seat, SeatCopy};
 
 use super::{close, packet};
 use switchboard_socketio::send_queue::{Message, SendQueue};
@@ -37,7 +37,7 @@ pub struct Holding {
     /// The seat.
     pub seat: Arc<Seat>,
     /// How the seat looks.
-    pub copy: Reseat,
+    pub copy: SeatCopy,
     /// The room's call.
     pub meta: Arc<RoomMeta>,
 }
@@ -113,7 +113,7 @@ pub struct Welcome {
     /// `room:joined`.
     pub message: Message,
     /// How its seat looks from now on.
-    pub copy: Reseat,
+    pub copy: SeatCopy,
     /// The room's call.
     pub meta: Arc<RoomMeta>,
 }

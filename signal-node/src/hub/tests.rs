@@ -7,7 +7,7 @@ use bytes::Bytes;
 use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomMeta, UserId,
 };
-use switchboard_rooms::{LogEntry, Reseat, Seat};
+use switchboard_rooms::{LogEntry, Seat, SeatCopy};
 use switchboard_socketio::send_queue::{Frame, Queue, SendQueueLimits};
 
 const P: Partition = Partition(0);
@@ -37,7 +37,7 @@ fn seat(link: &Link, peer: &str) -> Holding {
         created_at: String::new(),
         version: 0,
     };
-    let copy = Reseat {
+    let copy = SeatCopy {
         pid: String::new(),
         state: ConnectionState::Connected,
         away: false,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use switchboard_auth::Identity;
 use switchboard_core::domain::{CallId, Code, Timestamp};
 use switchboard_records::CallRecord;
-use switchboard_rooms::Door;
+use switchboard_rooms::RoomPeek;
 
 use crate::app::App;
 use crate::http::envelope::success;
@@ -66,7 +66,7 @@ pub(crate) async fn delete(
 pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> ApiResult<CallRecord> {
     let mut call = app.records.call(id).await?.ok_or(Code::CallNotFound)?;
     if !call.status.is_over()
-        && let Ok(Door::Open { meta, .. }) = app.rooms.door(&call.room).await
+        && let Ok(RoomPeek::Open { meta, .. }) = app.rooms.peek(&call.room).await
     {
         call.apply_room(&meta);
     }

@@ -1,12 +1,14 @@
-//! Subscriptions: a node's own channel in every partition, each on the server that has the partition's slot.
+//! Subscriptions: the node's own channel in every partition, each on the server that has the
+//! partition's slot.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `reader` | one connection to one server: subscribes, and hands over what is published |
-//! | `supervisor` | which partition is read from which server |
+//! | `reader` | one connection to one server: subscribes, and passes on the messages |
+//! | `supervisor` | assigns each partition to the reader of its server |
 //!
-//! The list of channels is fixed. A reader tells what it lost: its connection, or a channel that Redis took away because its slot
-//! moved. The supervisor then has it read again, wherever it is by then. What nobody tells of, the canary of `beat` finds.
+//! The list of channels is fixed. A reader reports a lost connection, or a channel that Redis took
+//! away because its slot moved. The supervisor then has the channel read from the server that has
+//! it. A loss that no reader reports is found by the canary of `beat`.
 
 mod reader;
 mod supervisor;
@@ -19,54 +21,56 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::keys::Keys;
-use super::{Partition, RoomOptions, StoreError};
-use crate::conn::RedisUrl;
-use supervisor::{Request, Supervisor};
 use switchboard_core::domain::NodeId;
 
-/// How long a connection, or a subscription, may take.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::conn::RedisUrl;
+use crate::keys::Keys;
+use crate::{Partition, RoomOptions, StoreError};
+use supervisor::{Resubscribe, Supervisor};
 
-/// What the subscription tells.
+/// Time that a connection or a subscription may take.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two tries.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Event of the subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BusEvent<'a> {
-    /// Something a script published to this node.
+    /// A script published a message to this node.
     Message {
-        /// On whose channel.
+        /// Partition of the channel.
         partition: Partition,
-        /// An envelope.
+        /// Envelope.
         message: &'a [u8],
     },
-    /// A partition's subscription was lost: something may have been missed, and more may be, until `Restored`.
+    /// A partition's subscription is lost. Messages may be missed until `Restored`.
     Interrupted {
-        /// Whose.
+        /// Partition.
         partition: Partition,
     },
-    /// A partition is subscribed to again, after `Interrupted`. Comes before any message that follows what was missed.
+    /// A partition is subscribed again, after `Interrupted`. Comes before any message that follows
+    /// the missed ones.
     Restored {
-        /// Whose.
+        /// Partition.
         partition: Partition,
-        /// Why it was not.
+        /// Cause of the interruption.
         cause: Cause,
     },
 }
 
-/// Why a subscription was lost.
+/// Cause of a lost subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The connection was.
+    /// The connection was lost.
     Reconnected,
     /// Another server has the slot.
     Moved,
-    /// It was doubted: [`Bus::resubscribe`].
+    /// The canary did not arrive: [`Bus::resubscribe`].
     Silent,
 }
 
 impl Cause {
-    /// Its name, for metrics.
+    /// Returns the name, as metrics show it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -77,15 +81,16 @@ impl Cause {
     }
 }
 
-/// Called for every event; those of a partition in order, and never two of it at once. It must not block.
-pub type Sink = Arc<dyn Fn(BusEvent<'_>) + Send + Sync>;
+/// Called for every event. The events of a partition come in order, one at a time. It must not
+/// block.
+pub type BusEventHandler = Arc<dyn Fn(BusEvent<'_>) + Send + Sync>;
 
-/// The names of the channels.
+/// The node's channels.
 #[derive(Debug)]
 struct Channels {
     names: Vec<String>,
     partitions: HashMap<Vec<u8>, Partition>,
-    /// The slot of each, on a cluster.
+    /// Slot of each channel, for a cluster.
     slots: Vec<u16>,
 }
 
@@ -102,46 +107,51 @@ impl Channels {
     }
 }
 
-/// The node's subscriptions. Dropped, they end.
+/// The node's subscriptions. They end when this value is dropped.
 #[derive(Debug)]
 pub struct Bus {
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::UnboundedSender<Resubscribe>,
     supervisor: JoinHandle<()>,
 }
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        // Its readers end with it.
+        // The supervisor owns its readers, so they end too.
         self.supervisor.abort();
     }
 }
 
 impl Bus {
-    /// Subscribes to `node`'s channel in every partition; returns when all are.
+    /// Subscribes to the node's channel in every partition. Returns when all are subscribed.
     ///
     /// # Errors
-    /// `Unavailable` when Redis is not there.
-    pub async fn start(url: &RedisUrl, options: &RoomOptions, node: &NodeId, sink: Sink) -> Result<Self, StoreError> {
+    /// `Unavailable`, if that takes longer than 4 s.
+    pub async fn start(
+        url: &RedisUrl,
+        options: &RoomOptions,
+        node: &NodeId,
+        handler: BusEventHandler,
+    ) -> Result<Self, StoreError> {
         let channels = Arc::new(Channels::new(&Keys::new(&options.prefix, options.partitions), node));
-        let (requests, asked) = mpsc::unbounded_channel();
+        let (requests, requested) = mpsc::unbounded_channel();
         let (ready, mut is_ready) = watch::channel(false);
-        let supervisor = Supervisor::new(url.clone(), channels, sink, ready);
-        let bus = Self { requests, supervisor: tokio::spawn(supervisor.run(asked)) };
-        match timeout(2 * PATIENCE, is_ready.wait_for(|ready| *ready)).await {
+        let supervisor = Supervisor::new(url.clone(), channels, handler, ready);
+        let bus = Self { requests, supervisor: tokio::spawn(supervisor.run(requested)) };
+        match timeout(2 * SUBSCRIBE_TIMEOUT, is_ready.wait_for(|ready| *ready)).await {
             Ok(Ok(_)) => Ok(bus),
             _ => Err(StoreError::Unavailable),
         }
     }
 
-    /// Subscribes again to one partition's channel: for a gap that no event told of. That is told as `Interrupted` and `Restored`. A
-    /// connection on which nothing comes of it is made anew.
+    /// Subscribes again to one partition's channel, for a gap that no event announced. Causes
+    /// `Interrupted` and `Restored`. If the connection does not answer, a new one is opened.
     ///
     /// # Errors
-    /// `Unavailable` when that did not succeed yet; it is not given up.
+    /// `Unavailable`, if that takes longer than 4 s. The supervisor keeps trying.
     pub async fn resubscribe(&self, partition: Partition) -> Result<(), StoreError> {
         let (done, is_done) = oneshot::channel();
-        let _ends_with_the_process = self.requests.send(Request { partition, done });
-        match timeout(2 * PATIENCE, is_done).await {
+        let _ends_with_the_process = self.requests.send(Resubscribe { partition, done });
+        match timeout(2 * SUBSCRIBE_TIMEOUT, is_done).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(StoreError::Unavailable),
         }

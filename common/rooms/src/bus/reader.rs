@@ -1,4 +1,5 @@
-//! One connection to one server: subscribes to what it is told, and hands over what is published, from the bytes as they came.
+//! One connection to one server: subscribes to channels, and passes on the messages without copying
+//! them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -7,69 +8,69 @@ use redis::{Value, cmd};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{BusEvent, Cause, Channels, PATIENCE, Sink};
+use super::{BusEvent, BusEventHandler, Cause, Channels, SUBSCRIBE_TIMEOUT};
 use crate::Partition;
 use crate::conn::RedisUrl;
 use crate::conn::connection::{Connection, ConnectionError};
 use crate::conn::resp::{Front, OutOfStep, front};
-use crate::topology::Address;
+use crate::lanes::Address;
 
-/// A partition to subscribe to.
+/// Order to subscribe to a partition's channel.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct Subscribe {
     pub(super) partition: Partition,
-    /// Why it is not subscribed to; `None`, when it never was: then there is nothing to restore.
+    /// Cause of the lost subscription; `None` for the first one, which restores nothing.
     pub(super) cause: Option<Cause>,
-    /// Who waits for it.
+    /// Notifies the caller who waits for it.
     pub(super) done: Option<oneshot::Sender<()>>,
 }
 
-/// What a reader tells its supervisor.
+/// Report of a reader to its supervisor.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// A partition is subscribed to.
+    /// The partition is subscribed.
     Subscribed(Partition),
-    /// Partitions are not any more, for this reason. They are to be read from wherever they are now.
+    /// These partitions are not subscribed any more.
     Lost(Vec<Partition>, Cause),
 }
 
-/// A reader.
+/// Reader of one server.
 pub(super) struct Reader {
     pub(super) url: RedisUrl,
     pub(super) address: Address,
     pub(super) channels: Arc<Channels>,
-    pub(super) sink: Sink,
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) handler: BusEventHandler,
+    pub(super) orders: mpsc::UnboundedReceiver<Subscribe>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
 }
 
-/// What a connection has been told to subscribe to.
+/// Subscriptions of a connection.
 #[derive(Default)]
 struct Subscriptions {
-    /// Asked for and not answered, in the order of the answers.
-    asked: VecDeque<(Order, Instant)>,
-    /// Those that are whole.
-    whole: BTreeSet<Partition>,
+    /// Sent and not yet answered, in the order of the answers.
+    pending: VecDeque<(Subscribe, Instant)>,
+    /// Answered.
+    active: BTreeSet<Partition>,
 }
 
 impl Reader {
-    /// Reads until the connection is lost, then tells what is lost with it.
+    /// Reads until the connection is lost, then reports the partitions that are lost with it.
     pub(super) async fn run(mut self) {
         let mut subscriptions = Subscriptions::default();
-        let opened = timeout(PATIENCE, Connection::open(&self.url, &self.address.0, self.address.1)).await;
+        let opened = timeout(SUBSCRIBE_TIMEOUT, Connection::open(&self.url, &self.address.0, self.address.1)).await;
         let ended = match opened {
             Ok(Ok(connection)) => self.read(connection, &mut subscriptions).await.err(),
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        tracing::debug!(error = ended.map(|error| error.to_string()), "a subscription's connection ended");
+        tracing::debug!(error = ended.map(|error| error.to_string()), "subscription connection ended");
         self.orders.close();
-        let Subscriptions { asked, whole } = subscriptions;
-        for &partition in &whole {
-            (self.sink)(BusEvent::Interrupted { partition });
+        let Subscriptions { pending, active } = subscriptions;
+        for &partition in &active {
+            (self.handler)(BusEvent::Interrupted { partition });
         }
-        let mut lost: Vec<Partition> = whole.into_iter().collect();
-        lost.extend(asked.into_iter().map(|(order, _)| order.partition));
+        let mut lost: Vec<Partition> = active.into_iter().collect();
+        lost.extend(pending.into_iter().map(|(order, _)| order.partition));
         while let Ok(order) = self.orders.try_recv() {
             lost.push(order.partition);
         }
@@ -84,13 +85,14 @@ impl Reader {
         subscriptions: &mut Subscriptions,
     ) -> Result<(), ConnectionError> {
         loop {
-            let overdue = subscriptions.asked.front().map(|(_, since)| *since + PATIENCE);
+            let overdue = subscriptions.pending.front().map(|(_, since)| *since + SUBSCRIBE_TIMEOUT);
             tokio::select! {
-                // What has come counts before the clock: this thread may have been held up.
+                // Received bytes count before the timeout, because this thread may have been
+                // delayed.
                 biased;
                 filled = connection.fill() => {
                     filled?;
-                    self.take(&mut connection, subscriptions)?;
+                    self.handle_input(&mut connection, subscriptions)?;
                 }
                 order = self.orders.recv() => {
                     let Some(order) = order else { return Ok(()) };
@@ -103,36 +105,40 @@ impl Reader {
         }
     }
 
-    /// Asks for everything that is ordered by now.
+    /// Sends a command for each order that has arrived by now.
     async fn subscribe(
         &mut self,
         connection: &mut Connection,
         subscriptions: &mut Subscriptions,
-        first: Order,
+        first: Subscribe,
     ) -> Result<(), ConnectionError> {
         let (mut packed, mut next) = (Vec::new(), Some(first));
         while let Some(order) = next {
-            // One command a channel: on a cluster each belongs to a slot of its own.
+            // One command for each channel, because on a cluster each has its own slot.
             cmd("SSUBSCRIBE").arg(self.channels.name(order.partition)).write_packed_command(&mut packed);
-            if subscriptions.whole.remove(&order.partition) || order.cause == Some(Cause::Silent) {
-                (self.sink)(BusEvent::Interrupted { partition: order.partition });
+            if subscriptions.active.remove(&order.partition) || order.cause == Some(Cause::Silent) {
+                (self.handler)(BusEvent::Interrupted { partition: order.partition });
             }
-            subscriptions.asked.push_back((order, Instant::now()));
+            subscriptions.pending.push_back((order, Instant::now()));
             next = self.orders.try_recv().ok();
         }
-        timeout(PATIENCE, connection.send(&packed)).await.map_err(std::io::Error::from)??;
+        timeout(SUBSCRIBE_TIMEOUT, connection.send(&packed)).await.map_err(std::io::Error::from)??;
         Ok(())
     }
 
-    /// Deals with everything that has come.
-    fn take(&self, connection: &mut Connection, subscriptions: &mut Subscriptions) -> Result<(), ConnectionError> {
+    /// Handles all received bytes.
+    fn handle_input(
+        &self,
+        connection: &mut Connection,
+        subscriptions: &mut Subscriptions,
+    ) -> Result<(), ConnectionError> {
         loop {
             let front = if connection.is_between_values() { front(&connection.input) } else { Front::Other };
             match front {
                 Front::Published(found) => {
                     let input = &connection.input;
                     if let Some(&partition) = self.channels.partitions.get(&input[found.channel]) {
-                        (self.sink)(BusEvent::Message { partition, message: &input[found.message] });
+                        (self.handler)(BusEvent::Message { partition, message: &input[found.message] });
                     }
                     bytes::Buf::advance(&mut connection.input, found.end);
                 }
@@ -141,16 +147,17 @@ impl Reader {
                     connection.input.reserve(missing);
                     return Ok(());
                 }
-                Front::Other => match connection.taken()? {
-                    Some(value) => self.told(&value, subscriptions)?,
+                Front::Other => match connection.next_value()? {
+                    Some(value) => self.handle_answer(&value, subscriptions)?,
                     None => return Ok(()),
                 },
             }
         }
     }
 
-    /// What Redis says besides messages: that a channel is subscribed to, or is not any more, or cannot be here.
-    fn told(&self, value: &Value, subscriptions: &mut Subscriptions) -> Result<(), ConnectionError> {
+    /// Handles an answer other than a message: a channel is subscribed, was taken away, or is not
+    /// on this server.
+    fn handle_answer(&self, value: &Value, subscriptions: &mut Subscriptions) -> Result<(), ConnectionError> {
         let word = |index: usize| match value {
             Value::Array(items) => match items.get(index) {
                 Some(Value::BulkString(bytes)) => Some(&bytes[..]),
@@ -161,32 +168,32 @@ impl Reader {
         let partition = word(1).and_then(|channel| self.channels.partitions.get(channel)).copied();
         match (word(0), partition, value) {
             (Some(b"ssubscribe"), Some(partition), _) => {
-                let Some((order, _)) = subscriptions.asked.pop_front() else { return Ok(()) };
+                let Some((order, _)) = subscriptions.pending.pop_front() else { return Ok(()) };
                 if order.partition != partition {
                     return Err(OutOfStep.into());
                 }
-                subscriptions.whole.insert(partition);
+                subscriptions.active.insert(partition);
                 if let Some(cause) = order.cause {
-                    (self.sink)(BusEvent::Restored { partition, cause });
+                    (self.handler)(BusEvent::Restored { partition, cause });
                 }
                 if let Some(done) = order.done {
-                    let _nobody_waits_any_more = done.send(());
+                    let _caller_is_gone = done.send(());
                 }
                 let _supervisor_is_gone = self.reports.send(Report::Subscribed(partition));
             }
             (Some(b"sunsubscribe"), Some(partition), _) => {
-                // Unasked: its slot went to another server.
-                let was_whole = subscriptions.whole.remove(&partition);
-                if was_whole {
-                    (self.sink)(BusEvent::Interrupted { partition });
+                // Not requested: the slot moved to another server.
+                let was_active = subscriptions.active.remove(&partition);
+                if was_active {
+                    (self.handler)(BusEvent::Interrupted { partition });
                     let _supervisor_is_gone = self.reports.send(Report::Lost(vec![partition], Cause::Moved));
                 }
             }
             (_, _, Value::ServerError(error)) => {
-                let Some((order, _)) = subscriptions.asked.pop_front() else {
+                let Some((order, _)) = subscriptions.pending.pop_front() else {
                     return Err(ConnectionError::Refused(error.code().to_owned()));
                 };
-                tracing::debug!(code = error.code(), partition = order.partition.0, "cannot subscribe here");
+                tracing::debug!(code = error.code(), partition = order.partition.0, "server refused a subscription");
                 let cause = order.cause.unwrap_or(Cause::Moved);
                 let _supervisor_is_gone = self.reports.send(Report::Lost(vec![order.partition], cause));
             }

@@ -1,4 +1,5 @@
-//! A bare connection to one Redis server: bytes out, values in, and nothing in between that could reorder, repeat or buffer them.
+//! A bare connection to one Redis server: bytes out, values in. No layer between could reorder,
+//! repeat or buffer them.
 
 use std::io;
 use std::pin::Pin;
@@ -18,44 +19,44 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::RedisUrl;
 use super::resp::{Decoder, OutOfStep};
 
-/// Read at once.
-const READ: usize = 64 * 1024;
-/// A buffer that had to grow for something large is given back when it is empty.
-const KEPT: usize = 4 * READ;
+/// Free space in bytes for one read.
+const READ_CAPACITY: usize = 64 * 1024;
+/// Maximum capacity of an empty buffer. A larger one, after a large value, is given back.
+const IDLE_CAPACITY_MAX: usize = 4 * READ_CAPACITY;
 
-/// Until a silent server is asked whether it lives, and between two such questions.
-const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How many of them go unanswered until it is given up.
-const PROBES: u32 = 3;
+/// Time without traffic before the first TCP keepalive probe, and between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Number of unanswered probes after which the connection is closed.
+const KEEPALIVE_PROBES_MAX: u32 = 3;
 
-/// Why a connection could not be had, or is of no use any more.
+/// Reason for which a connection cannot be opened, or used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The network.
+    /// Network error.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What came is not RESP2.
+    /// The server sent bytes that are not RESP2.
     #[error("{0}")]
     OutOfStep(#[from] OutOfStep),
-    /// The server refused the credentials or the database; its code.
-    #[error("the server refused: {0}")]
+    /// The server refused the credentials, the database or a command. Holds its error code.
+    #[error("redis refused: {0}")]
     Refused(String),
 }
 
-/// A connection, signed in. Dropped, it closes.
+/// An authenticated connection. It closes when it is dropped.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
     decoder: Decoder,
-    /// Received and not taken.
+    /// Received bytes that are not handled yet.
     pub(crate) input: BytesMut,
 }
 
 impl Connection {
-    /// Connects to a server and signs in, with the URL's credentials, TLS and database.
+    /// Connects to a server with the URL's TLS, credentials and database.
     ///
     /// # Errors
-    /// See [`ConnectionError`]. It waits as long as the network does: the caller sets the bound.
+    /// See [`ConnectionError`]. There is no timeout; the caller sets one.
     pub async fn open(url: &RedisUrl, host: &str, port: u16) -> Result<Self, ConnectionError> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
@@ -65,25 +66,25 @@ impl Connection {
         if let Some(password) = &url.password {
             let mut auth = cmd("AUTH");
             auth.arg(&url.user).arg(password);
-            connection.accepted(&auth).await?;
+            connection.expect_accepted(&auth).await?;
         }
         if url.database != 0 {
-            connection.accepted(cmd("SELECT").arg(url.database)).await?;
+            connection.expect_accepted(cmd("SELECT").arg(url.database)).await?;
         }
         Ok(connection)
     }
 
-    async fn accepted(&mut self, command: &Cmd) -> Result<(), ConnectionError> {
+    async fn expect_accepted(&mut self, command: &Cmd) -> Result<(), ConnectionError> {
         match self.query(command).await? {
             Value::ServerError(error) => Err(ConnectionError::Refused(error.code().to_owned())),
             _ => Ok(()),
         }
     }
 
-    /// Sends one command and waits for its answer. An error of the server's is an answer.
+    /// Sends one command and returns its answer. An error from the server is an answer.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// See [`ConnectionError`]. The connection cannot be used any more.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, ConnectionError> {
         self.send(&command.get_packed_command()).await?;
         self.value().await
@@ -92,31 +93,31 @@ impl Connection {
     /// Sends packed commands.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// See [`ConnectionError`]. The connection cannot be used any more.
     pub async fn send(&mut self, packed: &[u8]) -> io::Result<()> {
         self.stream.write_all(packed).await?;
         self.stream.flush().await
     }
 
-    /// The next value that the server sends.
+    /// Waits for the next value.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// See [`ConnectionError`]. The connection cannot be used any more.
     pub async fn value(&mut self) -> Result<Value, ConnectionError> {
         loop {
-            if let Some(value) = self.taken()? {
+            if let Some(value) = self.next_value()? {
                 return Ok(value);
             }
             self.fill().await?;
         }
     }
 
-    /// The next value of what is there already.
-    pub(crate) fn taken(&mut self) -> Result<Option<Value>, OutOfStep> {
+    /// Returns the next value of the received bytes; `None` if it is not complete.
+    pub(crate) fn next_value(&mut self) -> Result<Option<Value>, OutOfStep> {
         self.decoder.next(&mut self.input)
     }
 
-    /// Whether no value is half taken.
+    /// Returns whether no value is partly read.
     pub(crate) fn is_between_values(&self) -> bool {
         self.decoder.is_between_values()
     }
@@ -124,12 +125,12 @@ impl Connection {
     /// Waits for more bytes. Cancel-safe.
     ///
     /// # Errors
-    /// The connection is of no use any more.
+    /// See [`ConnectionError`]. The connection cannot be used any more.
     pub(crate) async fn fill(&mut self) -> io::Result<()> {
-        if self.input.is_empty() && self.input.capacity() > KEPT {
+        if self.input.is_empty() && self.input.capacity() > IDLE_CAPACITY_MAX {
             self.input = BytesMut::new();
         }
-        self.input.reserve(READ);
+        self.input.reserve(READ_CAPACITY);
         if self.stream.read_buf(&mut self.input).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -137,19 +138,20 @@ impl Connection {
     }
 }
 
-/// A subscriber says nothing for as long as it is well: only so does it hear that a server without power is gone.
+/// Turns on TCP keepalive. A subscriber sends nothing, so without probes it would not notice a
+/// server that lost its power.
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
     set_socket_keepalive(stream, true)?;
-    set_tcp_keepidle(stream, KEEPALIVE)?;
-    set_tcp_keepintvl(stream, KEEPALIVE)?;
-    set_tcp_keepcnt(stream, PROBES)?;
+    set_tcp_keepidle(stream, KEEPALIVE_INTERVAL)?;
+    set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    set_tcp_keepcnt(stream, KEEPALIVE_PROBES_MAX)?;
     Ok(())
 }
 
-/// TLS as the system trusts, or as `SSL_CERT_FILE` and `SSL_CERT_DIR` say.
+/// Opens TLS with the system's root certificates, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 async fn secure(stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
-    // Reads files.
+    // Reads files, so it must not run on this thread.
     let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);

@@ -1,9 +1,15 @@
-//! Where Redis is: the one place that reads `REDIS_URL`, and the connections that are made by it.
+//! Connections to Redis, and the parser of `REDIS_URL`.
 //!
-//! `redis://[user[:password]@]host:port[/db]` is a standalone server, `redis+cluster://[user[:password]@]host:port,host:port` a
-//! cluster by some of its members; `rediss` and `rediss+cluster` the same over TLS.
+//! | file | content |
+//! |---|---|
+//! | `connection` | a connection to one server, for lanes and subscriptions |
+//! | `resp` | the RESP2 codec |
 //!
-//! Commands are written with `redis`, and its values are the answers; what carries them is [`connection`], for lanes and subscriptions.
+//! `redis://[user[:password]@]host:port[/db]` names a standalone server,
+//! `redis+cluster://[user[:password]@]host:port,host:port` a cluster by some of its members.
+//! `rediss` and `rediss+cluster` are the same over TLS.
+//!
+//! The `redis` library writes commands and defines the values of answers.
 
 pub mod connection;
 pub mod resp;
@@ -19,7 +25,8 @@ pub struct RedisUrl {
     database: i64,
 }
 
-/// A `REDIS_URL` that cannot be used. The message says why and never repeats the URL, which may hold a password.
+/// Reason for which a `REDIS_URL` cannot be used. It never repeats the URL, which may hold a
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RedisUrlError(&'static str);
@@ -28,22 +35,24 @@ impl RedisUrl {
     /// Parses a URL.
     ///
     /// # Errors
-    /// When the scheme, a host, a port or the database is not as the module says.
+    /// If the scheme, a host, a port or the database is not as the module describes.
     pub fn parse(text: &str) -> Result<Self, RedisUrlError> {
-        let (scheme, rest) = text.split_once("://").ok_or(RedisUrlError("it has no scheme"))?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or(RedisUrlError("it has no scheme; use redis, rediss, redis+cluster or rediss+cluster"))?;
         let (tls, cluster) = match scheme {
             "redis" => (false, false),
             "rediss" => (true, false),
             "redis+cluster" | "redis-cluster" => (false, true),
             "rediss+cluster" | "rediss-cluster" => (true, true),
-            _ => return Err(RedisUrlError("its scheme is none of redis, rediss, redis+cluster, rediss+cluster")),
+            _ => return Err(RedisUrlError("its scheme must be redis, rediss, redis+cluster or rediss+cluster")),
         };
         let (credentials, rest) = match rest.rsplit_once('@') {
             Some((credentials, rest)) => (Some(credentials), rest),
             None => (None, rest),
         };
         let (user, password) = match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
-            Some((user, password)) => (text_of(user)?, text_of(password)?),
+            Some((user, password)) => (credential(user)?, credential(password)?),
             None => (None, None),
         };
         let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
@@ -61,13 +70,13 @@ impl RedisUrl {
         Ok(Self { tls, cluster, user, password, hosts, database })
     }
 
-    /// Whether it names a cluster.
+    /// Returns whether the URL names a cluster.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
         self.cluster
     }
 
-    /// The servers it names.
+    /// Returns the hosts and ports that the URL names.
     #[must_use]
     pub fn hosts(&self) -> &[(String, u16)] {
         &self.hosts
@@ -75,7 +84,7 @@ impl RedisUrl {
 }
 
 impl std::fmt::Debug for RedisUrl {
-    /// Leaves out the credentials.
+    /// Writes the URL without its credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RedisUrl").field("cluster", &self.cluster).field("hosts", &self.hosts).finish_non_exhaustive()
     }
@@ -95,8 +104,8 @@ fn host(text: &str) -> Result<(String, u16), RedisUrlError> {
     Ok((name.to_owned(), port))
 }
 
-/// Percent-decodes a credential; an empty one is none.
-fn text_of(text: &str) -> Result<Option<String>, RedisUrlError> {
+/// Percent-decodes a credential. Returns `None` for an empty one.
+fn credential(text: &str) -> Result<Option<String>, RedisUrlError> {
     const BAD: RedisUrlError = RedisUrlError("its credentials are not percent-encoded UTF-8");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -120,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_of_url_is_read() {
+    fn each_form_of_url_is_parsed() {
         let url = RedisUrl::parse("redis://127.0.0.1:7000/3").unwrap();
         assert!(!url.is_cluster());
         assert_eq!((url.hosts(), url.database), (&[("127.0.0.1".to_owned(), 7000)][..], 3));
@@ -132,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_says_why() {
+    fn an_unusable_url_is_refused() {
         for bad in
             ["127.0.0.1", "http://a", "redis://", "redis://a:x", "redis://a,b", "redis+cluster://a/1", "redis://a/x"]
         {

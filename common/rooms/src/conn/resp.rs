@@ -1,35 +1,36 @@
-//! What a Redis server says, byte by byte: RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
+//! Decoder of RESP2 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! `redis` has a parser for this too, built from combinators, which costs more than the rest of a relay's way on a node; and one that
-//! begins anew with every byte that is missing. This one does neither.
+//! The parser of the `redis` library costs more CPU than the rest of a relay's way through a node,
+//! and starts again from the beginning after each incomplete read. This decoder keeps its state.
 
 use bytes::{Buf, BytesMut};
 use redis::Value;
 
-/// No header line is longer; what is means that the two sides are out of step.
-const LINE: usize = 64 * 1024;
-/// No string that Redis accepts is longer (`proto-max-bulk-len`).
-const STRING: i64 = 512 * 1024 * 1024;
-/// Nor does anything here nest deeper.
-const DEPTH: usize = 16;
+/// Maximum length of a header line. A longer one means that the stream is out of step.
+const LINE_MAX: usize = 64 * 1024;
+/// Maximum length of a string, as in Redis (`proto-max-bulk-len`).
+const STRING_MAX: i64 = 512 * 1024 * 1024;
+/// Maximum depth of nested arrays.
+const DEPTH_MAX: usize = 16;
 
-/// What the server sent is not RESP2: nothing on the connection can be believed any more.
+/// The server sent bytes that are not RESP2. The connection cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server sent something that is not RESP2")]
+#[error("the server sent bytes that are not RESP2")]
 pub struct OutOfStep;
 
-/// Puts values together as their bytes come.
+/// Decodes values from bytes that arrive in pieces.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Arrays that are not whole: what is missing, and what is there.
+    /// Incomplete arrays, the outermost first: number of missing items, and the items so far.
     open: Vec<(usize, Vec<Value>)>,
 }
 
 impl Decoder {
-    /// Takes the next value from the front of `input`; `None` when more bytes are needed. What is taken is never looked at again.
+    /// Takes the next value from the front of `input`; `None` if more bytes are needed. Bytes that
+    /// were taken are never read again.
     ///
     /// # Errors
-    /// The bytes make no sense.
+    /// If the bytes are not RESP2.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Value>, OutOfStep> {
         loop {
             let Some(end) = line_end(input)? else { return Ok(None) };
@@ -41,7 +42,7 @@ impl Decoder {
                 b':' => Value::Int(number(rest)?),
                 b'$' => match number(rest)? {
                     -1 => Value::Nil,
-                    length if (0..=STRING).contains(&length) => {
+                    length if (0..=STRING_MAX).contains(&length) => {
                         let (start, length) = (end + 2, usize::try_from(length).map_err(|_| OutOfStep)?);
                         if input.len() < start + length + 2 {
                             input.reserve(start + length + 2 - input.len());
@@ -53,8 +54,8 @@ impl Decoder {
                             return Err(OutOfStep);
                         }
                         input.advance(2);
-                        match self.put(Value::BulkString(text)) {
-                            Some(whole) => return Ok(Some(whole)),
+                        match self.add(Value::BulkString(text)) {
+                            Some(complete) => return Ok(Some(complete)),
                             None => continue,
                         }
                     }
@@ -63,9 +64,9 @@ impl Decoder {
                 b'*' => match number(rest)? {
                     -1 => Value::Nil,
                     0 => Value::Array(Vec::new()),
-                    count if count > 0 && self.open.len() < DEPTH => {
+                    count if count > 0 && self.open.len() < DEPTH_MAX => {
                         let count = usize::try_from(count).map_err(|_| OutOfStep)?;
-                        // The count is only a claim until its items are there.
+                        // The count is not trusted with memory before the items arrive.
                         self.open.push((count, Vec::with_capacity(count.min(1024))));
                         input.advance(end + 2);
                         continue;
@@ -75,21 +76,22 @@ impl Decoder {
                 _ => return Err(OutOfStep),
             };
             input.advance(end + 2);
-            match self.put(value) {
-                Some(whole) => return Ok(Some(whole)),
+            match self.add(value) {
+                Some(complete) => return Ok(Some(complete)),
                 None => continue,
             }
         }
     }
 
-    /// Whether the last value is whole.
+    /// Returns whether the last value is complete.
     #[must_use]
     pub fn is_between_values(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Puts a value into the innermost array that is open; the outermost one comes back when that makes it whole.
-    fn put(&mut self, mut value: Value) -> Option<Value> {
+    /// Adds a value to the innermost incomplete array. Returns the outermost value when it is
+    /// complete.
+    fn add(&mut self, mut value: Value) -> Option<Value> {
         while let Some((missing, items)) = self.open.last_mut() {
             items.push(value);
             *missing -= 1;
@@ -103,29 +105,30 @@ impl Decoder {
     }
 }
 
-/// Something published to a channel that is subscribed to, and the bytes that it takes; all by place in the input.
+/// A message of a subscribed channel, as positions in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The channel's name.
+    /// Name of the channel.
     pub channel: std::ops::Range<usize>,
-    /// The message.
+    /// Message.
     pub message: std::ops::Range<usize>,
-    /// Where the next thing begins.
+    /// Position after the message.
     pub end: usize,
 }
 
-/// What stands at the front of a subscriber's input.
+/// Content at the front of a subscriber's input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Front {
-    /// A message of a sharded channel, whole.
+    /// A complete message of a sharded channel.
     Published(Published),
-    /// The beginning of one. So many bytes in all are needed to tell, or to have it.
+    /// An incomplete message. Holds the number of bytes that the input needs at least.
     Needs(usize),
-    /// Anything else: for [`Decoder::next`].
+    /// Any other value, for [`Decoder::next`].
     Other,
 }
 
-/// Looks at the front of a subscriber's input without taking it: nearly all that comes are messages, which need not be copied.
+/// Reads the front of a subscriber's input without taking it. Nearly all input is messages, which
+/// need not be copied.
 #[must_use]
 pub fn front(input: &[u8]) -> Front {
     const HEAD: &[u8] = b"*3\r\n$8\r\nsmessage\r\n$";
@@ -151,27 +154,28 @@ pub fn front(input: &[u8]) -> Front {
     }
 }
 
-/// A string whose length begins at `at`, whole with the line end after it.
+/// Returns the range of a string whose length begins at `at`, if it is complete with its line end.
 fn string(input: &[u8], at: usize) -> Result<std::ops::Range<usize>, Front> {
     let digits = &input[at..input.len().min(at + 12)];
     let Some(end) = digits.iter().position(|byte| *byte == b'\r') else {
         return Err(if digits.len() < 12 { Front::Needs(input.len() + 1) } else { Front::Other });
     };
-    let length = number(&digits[..end]).ok().filter(|length| (0..=STRING).contains(length));
+    let length = number(&digits[..end]).ok().filter(|length| (0..=STRING_MAX).contains(length));
     let Some(length) = length.and_then(|length| usize::try_from(length).ok()) else { return Err(Front::Other) };
     let start = at + end + 2;
     if input.len() < start + length + 2 { Err(Front::Needs(start + length + 2)) } else { Ok(start..start + length) }
 }
 
-/// Where the first line ends; `None` when it has not come.
+/// Returns the end of the first line; `None` if it is not complete.
 fn line_end(input: &[u8]) -> Result<Option<usize>, OutOfStep> {
-    let end = input.iter().take(LINE).position(|byte| *byte == b'\r');
+    let end = input.iter().take(LINE_MAX).position(|byte| *byte == b'\r');
     match end {
-        // A lone carriage return may be in the text of an error; Redis itself replaces it, but a proxy may not.
+        // A single carriage return may be in the text of an error. Redis replaces it, but a proxy
+        // may not.
         Some(end) if input.get(end + 1).is_some_and(|next| *next != b'\n') => Err(OutOfStep),
         Some(0) => Err(OutOfStep),
         Some(end) if end + 1 < input.len() => Ok(Some(end)),
-        None if input.len() >= LINE => Err(OutOfStep),
+        None if input.len() >= LINE_MAX => Err(OutOfStep),
         _ => Ok(None),
     }
 }
@@ -218,7 +222,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_come_out_as_they_were_however_the_bytes_are_cut(
+        fn values_are_decoded_however_their_bytes_are_cut(
             sent in proptest::collection::vec(values(), 1..5),
             cuts in proptest::collection::vec(1usize..30, 1..20),
         ) {
@@ -242,7 +246,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut input = BytesMut::from(&bytes[..]);
             let _ = front(&bytes);
             let mut decoder = Decoder::default();
@@ -250,7 +254,7 @@ mod tests {
         }
 
         #[test]
-        fn a_message_is_found_with_its_last_byte_and_never_before(
+        fn a_message_is_found_when_its_last_byte_arrives_and_never_before(
             channel in "[a-z:{}0-9]{1,20}",
             message in proptest::collection::vec(any::<u8>(), 0..200),
             more in proptest::collection::vec(any::<u8>(), 0..9),
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_server_is_a_value_of_its_own_within_others_too() {
+    fn an_error_of_the_server_is_a_value_also_inside_an_array() {
         let mut input = BytesMut::from(&b"-MOVED 3 127.0.0.1:7\r\n*2\r\n-WRONGTYPE no\r\n:1\r\n"[..]);
         let mut decoder = Decoder::default();
         let Value::ServerError(moved) = decoder.next(&mut input).unwrap().unwrap() else { panic!("no error") };
@@ -282,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_resp_is_told() {
+    fn bytes_that_are_not_resp_are_refused() {
         for bad in
             ["x\r\n", "$x\r\n", "*-2\r\n", "$-2\r\n", "$3\r\nabcde", ":1.5\r\n", "\r\n", "+a\rb\r\n", "$1\r\na\n\n"]
         {
             let mut input = BytesMut::from(bad.as_bytes());
             assert_eq!(Decoder::default().next(&mut input), Err(OutOfStep), "{bad:?}");
         }
-        let mut deep = BytesMut::from("*1\r\n".repeat(DEPTH + 1).as_bytes());
+        let mut deep = BytesMut::from("*1\r\n".repeat(DEPTH_MAX + 1).as_bytes());
         assert_eq!(Decoder::default().next(&mut deep), Err(OutOfStep));
         for other in ["*3\r\n$9\r\nsubscribe", "*4\r\n", "-ERR\r\n", "*3\r\n$8\r\nsmessage\r\n$x\r\n"] {
             assert_eq!(front(other.as_bytes()), Front::Other, "{other:?}");

@@ -1,20 +1,22 @@
-//! What was said in a room, for who comes later; and what is said to pass.
+//! Chat history of a room, and ephemeral events.
 
 use redis::cmd;
 use serde::Deserialize;
-
-use super::Rooms;
-use crate::reply::{Words, entries, text};
-use crate::scripts::Script;
-use crate::*;
 use switchboard_core::domain::UserId;
 
-/// Messages read in one go.
+use super::Rooms;
+use crate::scripts::EphemeralScript;
+use crate::seat::SeatText;
+use crate::values::{entries, text};
+use crate::{EphemeralOutcome, History, Seat, StoreError};
+
+/// Number of messages that one request reads.
 const PAGE: usize = 100;
 
 impl Rooms {
-    /// Up to `limit` messages that the seat's user may read: what was said to all, and what it said or was told in private. Those before
-    /// the message `before`, else the last ones. `None`: the seat is not this session's any more.
+    /// Reads up to `limit` messages that the seat's user may read: public ones, and private ones
+    /// from or to this user. Reads the messages before `before`, or the last ones. Returns `None`
+    /// if the seat is not this session's any more.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -26,23 +28,23 @@ impl Rooms {
     ) -> Result<Option<History>, StoreError> {
         let p = self.partition_of(&seat.room);
         let keys = &self.context().keys;
-        let reader = UserId::parse(seat.peer.user()).map_err(|_| StoreError::Unexpected("a peer's user".to_owned()))?;
+        let reader = UserId::parse(seat.peer.user()).map_err(|_| StoreError::expected("a user id"))?;
         let mut history = History { messages: Vec::new(), more: false };
         let (mut from, mut reached) = ("+".to_owned(), before.is_none());
         loop {
-            let (mut look, mut read) = (cmd("HGET"), cmd("XREVRANGE"));
-            look.arg(keys.room(p, &seat.room)).arg(format!("s:{}", seat.peer));
-            read.arg(keys.chat(p, &seat.room)).arg(&from).arg("-").arg("COUNT").arg(PAGE);
-            let answer = self.plain(p, "chat_history", vec![look, read]).await?;
-            let held = answer.first().and_then(text).and_then(|seat| seat.split(' ').nth(1));
-            if held != Some(seat.generation.to_string().as_str()) {
+            let (mut read_seat, mut read_page) = (cmd("HGET"), cmd("XREVRANGE"));
+            read_seat.arg(keys.room(p, &seat.room)).arg(format!("s:{}", seat.peer));
+            read_page.arg(keys.chat(p, &seat.room)).arg(&from).arg("-").arg("COUNT").arg(PAGE);
+            let answer = self.plain(p, "chat_history", &[read_seat, read_page]).await?;
+            let current = answer.first().and_then(text).and_then(SeatText::parse);
+            if current.is_none_or(|current| current.generation != seat.generation) {
                 return Ok(None);
             }
             let page = entries(answer.get(1))?;
             for (_, fields) in &page {
                 let Some((_, payload)) = fields.get("d").and_then(|event| event.split_once(',')) else { continue };
                 if !reached {
-                    reached = id_of(payload) == before;
+                    reached = message_id(payload) == before;
                     continue;
                 }
                 let (to, sender) = (fields.get("t"), fields.get("f"));
@@ -64,24 +66,24 @@ impl Rooms {
         Ok(Some(history))
     }
 
-    /// Tells everybody else what is worth nothing later. `required_settings`: settings that must be on, separated by spaces.
+    /// Sends an event to everyone else that is in no log, because no client needs it later.
+    /// `required_settings`: names of settings that must be on, separated by spaces.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn hint(&self, seat: &Seat, event: &str, required_settings: &str) -> Result<Hinted, StoreError> {
-        let command = self.context().hint(seat, event, required_settings);
-        let words: Words = self.run(self.partition_of(&seat.room), Script::Hint.name(), command).await?;
-        match words.word() {
-            "OK" => Ok(Hinted::Done),
-            "OFF" => Ok(Hinted::Off(words.text(1)?.into())),
-            "STALE" => Ok(Hinted::Stale),
-            _ => Err(words.unknown()),
-        }
+    pub async fn send_ephemeral(
+        &self,
+        seat: &Seat,
+        event: &str,
+        required_settings: &str,
+    ) -> Result<EphemeralOutcome, StoreError> {
+        let scope = self.context().room_scope(&seat.room);
+        self.run(scope.partition, &EphemeralScript { scope, seat, event, required_settings }).await
     }
 }
 
-/// The id of a message.
-fn id_of(payload: &str) -> Option<&str> {
+/// Reads the id of a message.
+fn message_id(payload: &str) -> Option<&str> {
     #[derive(Deserialize)]
     struct Message<'a> {
         id: &'a str,

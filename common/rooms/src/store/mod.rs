@@ -1,35 +1,50 @@
-//! Rooms on Redis: what everybody else calls. Each call is one script (or plain reads) in the lane of the room's partition.
+//! The store: [`Rooms`]. Each method is one script or plain reads, in the lane of the room's
+//! partition. It turns its arguments into a script's struct and the reply into a value.
+//!
+//! | file | content |
+//! |---|---|
+//! | `chat` | chat history, ephemeral events |
+//! | `claim` | seats that Redis gave and no session has taken over yet |
+//! | `inspection` | nodes and rooms for operators |
+//! | `members` | seats: join, attach, detach, leave, reseat |
+//! | `moderation` | commands of hosts, moderators and operators |
+//! | `nodes` | heartbeats, sweeps, deadlines, addresses |
+//! | `outbox` | facts and the lease of their owner |
+//! | `rates` | requests against rates |
+//! | `revoked` | revoked sign-ins |
+//! | `rooms` | rooms as a whole: peek, open, read, end |
 
 mod chat;
+mod claim;
+mod inspection;
+mod members;
+mod moderation;
 mod nodes;
-mod orders;
 mod outbox;
 mod rates;
 mod revoked;
 mod rooms;
-mod seats;
-mod stats;
-mod survey;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::future::try_join_all;
 use redis::{Cmd, Value, cmd};
+use switchboard_core::domain::{NodeId, RoomId};
+use time::OffsetDateTime;
+use time::macros::format_description;
 use tokio::sync::{oneshot, watch};
 
-use super::call::{Call, Request};
-use super::context::Context;
-use super::reply::{Words, items, text, unexpected};
-use super::topology::Topology;
-use super::*;
 use crate::conn::RedisUrl;
-use switchboard_core::domain::{NodeId, RoomId};
+use crate::context::Context;
+use crate::lanes::{Commands, Payload, Request, Topology};
+use crate::scripts::{Reply, ScriptArguments, operation_reply};
+use crate::values::{items, text};
+use crate::{Op, OpKind, OpReply, Partition, RoomOptions, Seat, StoreError};
 
-/// Called once with an operation's answer, in the order of the seat's operations. It must not block.
-pub type Done = Box<dyn FnOnce(Result<OpReply, StoreError>) + Send>;
+/// Called once with an operation's reply, in the order of the seat's operations. It must not block.
+pub type OnReply = Box<dyn FnOnce(Result<OpReply, StoreError>) + Send>;
 
-/// The store. Cheap to clone; when the last clone is dropped its connections close.
+/// The store. Cheap to clone. Its connections close when the last clone is dropped.
 #[derive(Clone)]
 pub struct Rooms {
     inner: Arc<Inner>,
@@ -53,10 +68,11 @@ impl std::fmt::Debug for Rooms {
 }
 
 impl Rooms {
-    /// Connects to Redis. `node` names this process; only `beat` registers it, so an api's pod has a name too.
+    /// Connects to Redis. `node` names this process. An api pod has a name too; only `beat`
+    /// registers a node.
     ///
     /// # Errors
-    /// `Unavailable` when Redis does not answer.
+    /// `Unavailable`, if Redis does not answer.
     pub async fn connect(url: &RedisUrl, options: RoomOptions, node: NodeId) -> Result<Self, StoreError> {
         let context = Arc::new(Context::new(options, node));
         let topology = Topology::start(url.clone(), context.clone()).await?;
@@ -65,26 +81,26 @@ impl Rooms {
         Ok(rooms)
     }
 
-    /// How many partitions there are.
+    /// Returns the number of partitions.
     #[must_use]
     pub fn partitions(&self) -> u16 {
         self.context().keys.partitions()
     }
 
-    /// The partition of a room.
+    /// Returns the partition of a room.
     #[must_use]
     pub fn partition_of(&self, room: &RoomId) -> Partition {
         self.context().keys.partition_of(room)
     }
 
-    /// The options it was made with.
+    /// Returns the options of the store.
     #[must_use]
     pub fn options(&self) -> &RoomOptions {
         &self.context().options
     }
 
-    /// Sends an operation; pipelined, and in order for each seat.
-    pub fn submit(&self, seat: &Arc<Seat>, op: Op, done: Done) {
+    /// Sends an operation, pipelined and in order for each seat, and returns at once.
+    pub fn submit(&self, seat: &Arc<Seat>, op: Op, on_reply: OnReply) {
         let name = match op.kind {
             OpKind::Relay { .. } => "relay",
             OpKind::Broadcast => "bcast",
@@ -93,47 +109,42 @@ impl Rooms {
         };
         let topology = Arc::downgrade(&self.inner.topology);
         let answer = move |result: Result<Vec<Value>, StoreError>| {
-            let reply = result.and_then(op_reply);
+            let reply = result.and_then(|answers| operation_reply(&Reply::from_answers(answers)?));
             if let (Ok(OpReply::Logged { id, .. }), Some(topology)) = (&reply, topology.upgrade()) {
-                topology.seen_ms.fetch_max(id.ms, Ordering::Relaxed);
+                topology.saw(*id);
             }
-            done(reply);
+            on_reply(reply);
         };
-        let request = Request::Op { seat: seat.clone(), op: Box::new(op), number: 0 };
-        self.push(Call::new(self.partition_of(&seat.room), name, request, Box::new(answer)));
+        let payload = Payload::Operation { seat: seat.clone(), op: Box::new(op), number: 0 };
+        self.push(Request::new(self.partition_of(&seat.room), name, payload, Box::new(answer)));
     }
 
-    /// Changes whenever another server, or another run of one, has taken over partitions. It may lack what was written last: a node then
-    /// verifies its seats with `reseat`. (A server that lost everything shows by its epoch, too.)
+    /// Returns a count that changes when another server, or another run of one, takes over
+    /// partitions. That server may lack the last writes, so the node verifies its seats with
+    /// `reseat`. A server that lost all data also shows a new epoch.
     #[must_use]
     pub fn takeovers(&self) -> watch::Receiver<u64> {
         self.inner.topology.takeovers.subscribe()
     }
 
-    /// Whether every shard in use answers.
+    /// Asks every shard in use for an answer.
     ///
     /// # Errors
-    /// `Unavailable` when one does not.
+    /// `Unavailable`, if one does not answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let shards = self.inner.topology.queues.one_of_each_lane();
-        try_join_all(shards.into_iter().map(|p| self.plain(p, "ping", vec![cmd("PING")]))).await?;
-        Ok(())
+        self.ask_shards("ping", &cmd("PING")).await.map(drop)
     }
 
-    /// `noeviction` when every shard has that `maxmemory-policy`, else the first other one: then rooms could vanish, and a node is not
-    /// ready.
+    /// Returns `noeviction` if every shard has that `maxmemory-policy`, else the first other one. A
+    /// node with another policy is not ready, because rooms could vanish.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn policy(&self) -> Result<String, StoreError> {
-        let ask = |p| {
-            let mut command = cmd("CONFIG");
-            command.arg("GET").arg("maxmemory-policy");
-            self.plain(p, "config", vec![command])
-        };
-        let shards = self.inner.topology.queues.one_of_each_lane();
-        for answer in try_join_all(shards.into_iter().map(ask)).await? {
-            let policy = items(answer.first())?.get(1).and_then(text).ok_or_else(|| unexpected("a policy"))?;
+        let mut command = cmd("CONFIG");
+        command.arg("GET").arg("maxmemory-policy");
+        for answer in self.ask_shards("config", &command).await? {
+            let policy = items(Some(&answer))?.get(1).and_then(text).ok_or_else(|| StoreError::expected("a policy"))?;
             if policy != "noeviction" {
                 return Ok(policy.to_owned());
             }
@@ -141,55 +152,80 @@ impl Rooms {
         Ok("noeviction".to_owned())
     }
 
-    /// How full the fullest shard is, from 0 to 1; 0 where no `maxmemory` is set. A full one refuses every write.
+    /// Returns the used share of `maxmemory` of the fullest shard, from 0 to 1; 0 without a
+    /// `maxmemory`. A full shard refuses every write.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn memory_used_ratio(&self) -> Result<f64, StoreError> {
-        let ask = |p| {
-            let mut command = cmd("INFO");
-            command.arg("memory");
-            self.plain(p, "info", vec![command])
-        };
-        let shards = self.inner.topology.queues.one_of_each_lane();
-        let answers = try_join_all(shards.into_iter().map(ask)).await?;
-        let used = answers.iter().map(|answer| answer.first().and_then(text).map_or(0.0, used_ratio));
+        let mut command = cmd("INFO");
+        command.arg("memory");
+        let answers = self.ask_shards("info", &command).await?;
+        let used = answers.iter().map(|answer| text(answer).map_or(0.0, used_ratio));
         Ok(used.fold(0.0, f64::max))
+    }
+
+    /// Sends a command to every shard in use. Returns one answer for each.
+    async fn ask_shards(&self, name: &'static str, command: &Cmd) -> Result<Vec<Value>, StoreError> {
+        let shards = self.inner.topology.queues.one_of_each_lane();
+        let commands = std::slice::from_ref(command);
+        let answers = try_join_all(shards.into_iter().map(|p| self.plain(p, name, commands))).await?;
+        Ok(answers.into_iter().flatten().collect())
     }
 
     fn context(&self) -> &Context {
         &self.inner.context
     }
 
-    fn push(&self, call: Call) {
-        self.inner.topology.queues.push(call);
+    fn push(&self, request: Request) {
+        self.inner.topology.queues.push(request);
     }
 
-    /// Sends a call and waits. `shape` may make it a barrier.
+    /// Sends a request and waits for its answers. `shape` may make the request wait for operations.
     async fn ask(
         &self,
         p: Partition,
         name: &'static str,
-        commands: Vec<Cmd>,
-        shape: impl FnOnce(Call) -> Call,
+        commands: Commands,
+        shape: impl FnOnce(Request) -> Request,
     ) -> Result<Vec<Value>, StoreError> {
         let (sender, answer) = oneshot::channel();
-        let tell = move |result| {
-            // The caller may have gone; the call was made all the same.
+        let on_answer = move |result| {
+            // The caller may be gone. The request takes effect all the same.
             let _ = sender.send(result);
         };
-        self.push(shape(Call::new(p, name, Request::Fixed(commands), Box::new(tell))));
+        self.push(shape(Request::new(p, name, Payload::Commands(commands), Box::new(on_answer))));
         answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
-    /// Plain commands, answered one by one.
-    async fn plain(&self, p: Partition, name: &'static str, commands: Vec<Cmd>) -> Result<Vec<Value>, StoreError> {
-        self.ask(p, name, commands, |call| call).await
+    /// Sends plain commands. Returns one answer for each.
+    async fn plain(&self, p: Partition, name: &'static str, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
+        self.ask(p, name, commands.iter().collect(), |request| request).await
     }
 
-    /// One script.
-    async fn run(&self, p: Partition, name: &'static str, command: Cmd) -> Result<Words, StoreError> {
-        Words::of(self.plain(p, name, vec![command]).await?)
+    /// Runs a script.
+    async fn run<S: ScriptArguments>(&self, p: Partition, script: &S) -> Result<S::Reply, StoreError> {
+        self.run_shaped(p, script, |request| request).await
+    }
+
+    /// Runs a script after the seat's operations.
+    async fn run_after<S: ScriptArguments>(
+        &self,
+        p: Partition,
+        script: &S,
+        seat: &Arc<Seat>,
+    ) -> Result<S::Reply, StoreError> {
+        self.run_shaped(p, script, |request| request.after_operations_of(seat)).await
+    }
+
+    async fn run_shaped<S: ScriptArguments>(
+        &self,
+        p: Partition,
+        script: &S,
+        shape: impl FnOnce(Request) -> Request,
+    ) -> Result<S::Reply, StoreError> {
+        let commands = Commands::script(self.context(), script);
+        S::parse(&Reply::from_answers(self.ask(p, S::SCRIPT.name(), commands, shape).await?)?)
     }
 }
 
@@ -198,24 +234,17 @@ fn used_ratio(info: &str) -> f64 {
     let field = |name: &str| -> f64 {
         info.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
     };
-    let most = field("maxmemory:");
-    if most > 0.0 { field("used_memory:") / most } else { 0.0 }
+    let max = field("maxmemory:");
+    if max > 0.0 { field("used_memory:") / max } else { 0.0 }
 }
 
-fn op_reply(values: Vec<Value>) -> Result<OpReply, StoreError> {
-    let words = Words::of(values)?;
-    Ok(match words.word() {
-        "OK" => OpReply::Logged { id: words.id(1)?, duplicate: false },
-        "DUP" => match words.text(2)? {
-            "" => OpReply::Logged { id: words.id(1)?, duplicate: true },
-            note => OpReply::Known { id: words.id(1)?, note: note.into() },
-        },
-        "NOPEER" => OpReply::NoPeer,
-        "DENIED" => OpReply::Denied,
-        "OFF" => OpReply::Off(words.text(1)?.into()),
-        "FULL" => OpReply::Full,
-        // A gap with nothing of the seat's before it: Redis lost operations. The client resumes under a new generation.
-        "STALE" | "GAP" => OpReply::Stale,
-        _ => return Err(words.unknown()),
-    })
+fn random_hex() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// Returns the present time of this process, for display only. Decisions use Redis' clock.
+fn rfc3339_now() -> Result<String, StoreError> {
+    OffsetDateTime::now_utc()
+        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))
+        .map_err(|_| StoreError::expected("a time that can be written"))
 }

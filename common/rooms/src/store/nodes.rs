@@ -1,166 +1,115 @@
-//! Nodes: their beats, their deaths, and what falls due.
+//! Nodes of a partition: heartbeats, sweeps, deadlines, addresses.
 
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::{Cmd, cmd};
-use time::OffsetDateTime;
-use time::macros::format_description;
-
-use super::Rooms;
-use crate::context::millis;
-use crate::reply::{Words, items, text, time_ms, unexpected};
-use crate::scripts::Script;
-use crate::*;
-use switchboard_core::domain::{ConnectionState, RoomId};
+use redis::cmd;
+use switchboard_core::domain::ConnectionState;
 use switchboard_core::wire::server_event::{self, connection_changed_template};
 
-/// Members handled at once: a pipeline's worth that leaves room for others' calls.
-const CHUNK: usize = 128;
+use super::{Rooms, random_hex, rfc3339_now};
+use crate::context::millis;
+use crate::scripts::{
+    BeatScript, DeadlineReply, DeregisterNodeScript, DeregisterReply, ExpireScript, ScriptArguments, SweepOneScript,
+    SweepStartReply, SweepStartScript,
+};
+use crate::seat::SeatMember;
+use crate::values::{items, text, time_ms};
+use crate::{BeatOutcome, Partition, StoreError, Sweep};
 
-/// A seat, an empty room (peer `*`) or its lobby (`+`), as sets and deadlines name it: `room peer gen`.
-struct Member {
-    room: RoomId,
-    peer: String,
-    generation: String,
-}
-
-impl Member {
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.splitn(3, ' ');
-        let room = RoomId::parse(words.next()?).ok()?;
-        Some(Self { room, peer: words.next()?.to_owned(), generation: words.next()?.to_owned() })
-    }
-}
+/// Maximum number of members whose scripts are in flight at once. It leaves room in a pipeline for
+/// other requests.
+const MEMBERS_IN_FLIGHT_MAX: usize = 128;
 
 impl Rooms {
-    /// This node lives. `first` registers it; `counter` grows with every beat.
+    /// Counts a heartbeat of this node. `registers` registers the node; `counter` grows with every
+    /// beat.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn beat(&self, partition: Partition, counter: u64, first: bool) -> Result<Beaten, StoreError> {
+    pub async fn beat(&self, p: Partition, counter: u64, registers: bool) -> Result<BeatOutcome, StoreError> {
         let context = self.context();
-        let node = context.node.as_str();
-        let mut command =
-            context.script(Script::Beat, &[&context.keys.nodes(partition), &context.keys.epoch(partition)]);
-        command
-            .arg(context.keys.channel(partition, node))
-            .arg(node)
-            .arg(counter)
-            .arg(u8::from(first))
-            .arg(random_hex());
-        let words = self.run(partition, Script::Beat.name(), command).await?;
-        match words.word() {
-            "OK" => {
-                let nodes = words.pairs(4)?;
-                Ok(Beaten::Beat(Beat {
-                    receivers: words.number(1)?,
-                    time_ms: words.number(2)?,
-                    epoch: words.text(3)?.to_owned(),
-                    nodes: nodes.into_iter().filter_map(|(node, n)| Some((node.to_owned(), n.parse().ok()?))).collect(),
-                }))
-            }
-            "SWEPT" => Ok(Beaten::Swept),
-            _ => Err(words.unknown()),
-        }
+        let (keys, node, new_epoch) = (&context.keys, context.node.as_str(), random_hex());
+        self.run(p, &BeatScript { keys, partition: p, node, counter, registers, new_epoch }).await
     }
 
-    /// Declares a node dead whose counter still is `observed`, and turns its seats to `reconnecting`; finishes what an earlier sweeper
-    /// left, too. May be repeated, and run by several at once.
+    /// Declares a node dead whose counter still is `observed`, and turns its seats to
+    /// `reconnecting`. Also finishes the sweeps that an earlier sweeper left. May be repeated, and
+    /// run by several nodes at once.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn sweep(&self, partition: Partition, node: &str, observed: u64) -> Result<Sweep, StoreError> {
-        let context = self.context();
-        let keys = &context.keys;
-        let name = format!("{node}:{}", random_hex());
-        let names =
-            [keys.nodes(partition), keys.on(partition, node), keys.dead(partition, &name), keys.sweeps(partition)];
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut command = context.script(Script::SweepStart, &names);
-        command.arg(node).arg(observed).arg(&name);
-        let words = self.run(partition, Script::SweepStart.name(), command).await?;
-        let declared = match words.word() {
-            "OK" => true,
-            "ALIVE" => false,
-            _ => return Err(words.unknown()),
-        };
+    pub async fn sweep(&self, p: Partition, node: &str, observed: u64) -> Result<Sweep, StoreError> {
+        let keys = &self.context().keys;
+        let sweep = format!("{node}:{}", random_hex());
+        let script = SweepStartScript { keys, partition: p, node, observed, sweep: &sweep };
+        let declared = self.run(p, &script).await? == SweepStartReply::Declared;
         let mut list = cmd("SMEMBERS");
-        list.arg(keys.sweeps(partition));
-        let answer = self.plain(partition, "sweeps", vec![list]).await?;
+        list.arg(keys.sweeps(p));
+        let answer = self.plain(p, "sweeps", &[list]).await?;
         let sweeps: Vec<String> = items(answer.first())?.iter().filter_map(text).map(str::to_owned).collect();
-        Ok(Sweep { declared, seats: self.finish_sweeps(partition, &sweeps).await? })
+        Ok(Sweep { declared, seats: self.finish_sweeps(p, &sweeps).await? })
     }
 
-    async fn finish_sweeps(&self, partition: Partition, sweeps: &[String]) -> Result<usize, StoreError> {
+    /// Sweeps the seats that are left in these sweeps. Returns the number of seats.
+    async fn finish_sweeps(&self, p: Partition, sweeps: &[String]) -> Result<usize, StoreError> {
+        let context = self.context();
+        let reconnecting_event = connection_changed_template(ConnectionState::Reconnecting, None);
         let mut done = 0;
         for sweep in sweeps {
-            let dead = self.context().keys.dead(partition, sweep);
             let mut list = cmd("SMEMBERS");
-            list.arg(&dead);
-            let answer = self.plain(partition, "sweep_members", vec![list]).await?;
-            let members: Vec<Member> =
-                items(answer.first())?.iter().filter_map(text).filter_map(Member::parse).collect();
-            let commands = members.iter().map(|member| self.sweep_one(partition, member, sweep, &dead));
-            done += self.run_all(partition, Script::SweepOne, commands.collect()).await?;
+            list.arg(context.keys.dead(p, sweep));
+            let answer = self.plain(p, "sweep_members", &[list]).await?;
+            let members: Vec<SeatMember> =
+                items(answer.first())?.iter().filter_map(text).filter_map(SeatMember::parse).collect();
+            let scripts = members.iter().map(|SeatMember { room, peer, generation }| SweepOneScript {
+                scope: context.seat_scope(room, "left"),
+                peer,
+                generation,
+                sweep,
+                grace_ms: millis(context.options.grace),
+                reconnecting_event: &reconnecting_event,
+            });
+            done += self.run_each(p, scripts).await?;
         }
         Ok(done)
     }
 
-    fn sweep_one(&self, partition: Partition, member: &Member, sweep: &str, dead: &str) -> Cmd {
-        let context = self.context();
-        let more = [dead, &context.keys.sweeps(partition)];
-        let mut command = context.seat_script(Script::SweepOne, &member.room, &more, "left");
-        // A sweep is named `<node>:<token>`, and no node's name has a colon.
-        let node = sweep.split(':').next().unwrap_or_default();
-        command.arg(&member.peer).arg(&member.generation).arg(node).arg(millis(context.options.grace));
-        command.arg(connection_changed_template(ConnectionState::Reconnecting, None)).arg(sweep);
-        command
-    }
-
-    /// Deregisters this node in a partition if it holds no seat there; says whether.
+    /// Removes this node from a partition if it holds no seat there. Returns whether it is removed.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn retire(&self, partition: Partition) -> Result<bool, StoreError> {
+    pub async fn deregister_node(&self, p: Partition) -> Result<bool, StoreError> {
         let context = self.context();
-        let node = context.node.as_str();
-        let keys = &context.keys;
-        let mut command = context.script(Script::Retire, &[&keys.nodes(partition), &keys.on(partition, node)]);
-        command.arg(node);
-        let words = self.run(partition, Script::Retire.name(), command).await?;
-        match words.word() {
-            "OK" => Ok(true),
-            "HELD" => Ok(false),
-            _ => Err(words.unknown()),
-        }
+        let script = DeregisterNodeScript { keys: &context.keys, partition: p, node: context.node.as_str() };
+        Ok(self.run(p, &script).await? == DeregisterReply::Done)
     }
 
-    /// Says where this node takes hand-overs, for as long as `ttl`.
+    /// Publishes the address where this node accepts hand-overs, for as long as `ttl`.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn announce(&self, address: &str, ttl: Duration) -> Result<(), StoreError> {
+    pub async fn publish_address(&self, address: &str, ttl: Duration) -> Result<(), StoreError> {
         let context = self.context();
         let node = context.node.as_str();
         let mut set = cmd("SET");
         set.arg(context.keys.address(node)).arg(address).arg("PX").arg(millis(ttl));
-        self.plain(context.keys.partition_of_node(node), "announce", vec![set]).await.map(drop)
+        self.plain(context.keys.partition_of_node(node), "announce", &[set]).await.map(drop)
     }
 
-    /// Takes back what [`announce`](Rooms::announce) said.
+    /// Withdraws the address of this node.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn withdraw(&self) -> Result<(), StoreError> {
+    pub async fn withdraw_address(&self) -> Result<(), StoreError> {
         let context = self.context();
         let node = context.node.as_str();
         let mut delete = cmd("DEL");
         delete.arg(context.keys.address(node));
-        self.plain(context.keys.partition_of_node(node), "withdraw", vec![delete]).await.map(drop)
+        self.plain(context.keys.partition_of_node(node), "withdraw", &[delete]).await.map(drop)
     }
 
-    /// Where a node takes hand-overs; none if no such node lives.
+    /// Returns the address where a node accepts hand-overs; `None` if there is no such node.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -168,69 +117,67 @@ impl Rooms {
         let keys = &self.context().keys;
         let mut get = cmd("GET");
         get.arg(keys.address(node));
-        let answer = self.plain(keys.partition_of_node(node), "address", vec![get]).await?;
+        let answer = self.plain(keys.partition_of_node(node), "address", &[get]).await?;
         Ok(answer.first().and_then(text).map(str::to_owned))
     }
 
-    /// Does what is due: ends seats past their grace and rooms empty for too long, gives free places to those in the lobby who wait for
-    /// nothing else; and finishes sweeps that a sweeper left. How many seats and rooms.
+    /// Handles the deadlines of a partition that are due: frees seats after their grace period,
+    /// ends the calls of rooms that are empty for too long, and admits from the lobby where a place
+    /// became free. Also finishes sweeps that a dead sweeper left. Returns the number of deadlines.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn expire_due(&self, partition: Partition) -> Result<usize, StoreError> {
-        let keys = &self.context().keys;
+    pub async fn expire_due(&self, p: Partition) -> Result<usize, StoreError> {
+        let context = self.context();
+        let keys = &context.keys;
         let (mut earliest, mut sweeps) = (cmd("ZRANGE"), cmd("SMEMBERS"));
-        earliest.arg(keys.deadlines(partition)).arg(0).arg(CHUNK - 1).arg("WITHSCORES");
-        sweeps.arg(keys.sweeps(partition));
-        let answer = self.plain(partition, "deadlines", vec![earliest, sweeps, cmd("TIME")]).await?;
+        earliest.arg(keys.deadlines(p)).arg(0).arg(MEMBERS_IN_FLIGHT_MAX - 1).arg("WITHSCORES");
+        sweeps.arg(keys.sweeps(p));
+        let answer = self.plain(p, "deadlines", &[earliest, sweeps, cmd("TIME")]).await?;
         let sweeps: Vec<String> = items(answer.get(1))?.iter().filter_map(text).map(str::to_owned).collect();
-        let now = time_ms(answer.get(2))?;
+        let redis_now = time_ms(answer.get(2))?;
         let due = items(answer.first())?.as_chunks::<2>().0.iter().filter_map(|[member, at]| {
             #[expect(clippy::cast_precision_loss, reason = "a score is a float; milliseconds fit")]
-            let due = text(at)?.parse::<f64>().ok()? <= now as f64;
-            due.then(|| text(member).and_then(Member::parse)).flatten()
+            let due = text(at)?.parse::<f64>().ok()? <= redis_now as f64;
+            due.then(|| text(member).and_then(SeatMember::parse)).flatten()
         });
-        let commands = due.map(|member| self.expire_command(&member)).collect::<Result<_, _>>()?;
-        let expired = self.run_all(partition, Script::Expire, commands).await?;
-        self.finish_sweeps(partition, &sweeps).await?;
+        let due: Vec<(SeatMember, String)> = due
+            .map(|member| {
+                let ended_event = server_event::call_ended(&member.room, "empty");
+                (member, ended_event)
+            })
+            .collect();
+        let now = rfc3339_now()?;
+        let reconnecting_event = connection_changed_template(ConnectionState::Reconnecting, None);
+        let scripts = due.iter().map(|(SeatMember { room, peer, generation }, ended_event)| ExpireScript {
+            scope: context.seat_scope(room, if peer == "*" { "empty" } else { "timeout" }),
+            peer,
+            generation,
+            ended_event,
+            ended_details: r#"{"reason":"empty"}"#,
+            tombstone_ms: millis(context.options.tombstone),
+            now: &now,
+            reconnecting_event: &reconnecting_event,
+        });
+        let expired = self.run_each(p, scripts).await?;
+        self.finish_sweeps(p, &sweeps).await?;
         Ok(expired)
     }
 
-    fn expire_command(&self, member: &Member) -> Result<Cmd, StoreError> {
-        let empty = member.peer == "*";
-        let left = if empty { "empty" } else { "timeout" };
-        let context = self.context();
-        let chat = context.keys.chat(context.keys.partition_of(&member.room), &member.room);
-        let mut command = context.seat_script(Script::Expire, &member.room, &[&chat], left);
-        command.arg(&member.peer).arg(&member.generation).arg(server_event::call_ended(&member.room, "empty"));
-        command.arg(r#"{"reason":"empty"}"#).arg(millis(self.options().tombstone));
-        command.arg(rfc3339_now()?).arg(connection_changed_template(ConnectionState::Reconnecting, None));
-        Ok(command)
-    }
-
-    /// Runs one script a member; how many said OK.
-    async fn run_all(&self, p: Partition, script: Script, commands: Vec<Cmd>) -> Result<usize, StoreError> {
+    /// Runs one script for each member. Returns the number of those that were handled.
+    async fn run_each<S: ScriptArguments<Reply = DeadlineReply>>(
+        &self,
+        p: Partition,
+        mut scripts: impl Iterator<Item = S>,
+    ) -> Result<usize, StoreError> {
         let mut done = 0;
-        let mut commands = commands.into_iter();
         loop {
-            let chunk: Vec<_> =
-                commands.by_ref().take(CHUNK).map(|command| self.run(p, script.name(), command)).collect();
+            let chunk: Vec<S> = scripts.by_ref().take(MEMBERS_IN_FLIGHT_MAX).collect();
             if chunk.is_empty() {
                 return Ok(done);
             }
-            let replies: Vec<Words> = try_join_all(chunk).await?;
-            done += replies.iter().filter(|words| words.word() == "OK").count();
+            let replies = try_join_all(chunk.iter().map(|script| self.run(p, script))).await?;
+            done += replies.iter().filter(|reply| **reply == DeadlineReply::Done).count();
         }
     }
-}
-
-pub(super) fn random_hex() -> String {
-    format!("{:016x}", rand::random::<u64>())
-}
-
-/// The moment of a join, for display only: what counts is Redis' clock.
-pub(super) fn rfc3339_now() -> Result<String, StoreError> {
-    OffsetDateTime::now_utc()
-        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))
-        .map_err(|_| unexpected("a time that can be written"))
 }

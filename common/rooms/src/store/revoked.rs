@@ -1,4 +1,5 @@
-//! Sign-ins that are over before their tokens are: one list for the whole deployment, in the first partition.
+//! Sign-ins that were revoked before their tokens expire: one list for the whole deployment, in the
+//! first partition.
 
 use std::time::Duration;
 
@@ -6,29 +7,26 @@ use redis::cmd;
 
 use super::Rooms;
 use crate::context::millis;
-use crate::reply::{entries, time_ms, unexpected};
-use crate::scripts::Script;
+use crate::scripts::RevokeScript;
+use crate::values::{entries, time_ms};
 use crate::{LogId, Partition, Revoked, StoreError};
 
-/// Where the list is.
+/// Partition of the list.
 const HOME: Partition = Partition(0);
-/// Entries read at once.
+/// Number of entries that one request reads.
 const PAGE: usize = 5_000;
 
 impl Rooms {
-    /// Writes that a sign-in is over; it stays in the list for at least `keep`.
+    /// Revokes a sign-in. It stays in the list for at least `keep`.
     ///
     /// # Errors
-    /// See [`StoreError`]; `Unavailable` leaves open whether it was written.
+    /// See [`StoreError`]. After `Unavailable` it is unknown whether it was written.
     pub async fn revoke(&self, sign_in: &str, keep: Duration) -> Result<(), StoreError> {
-        let context = self.context();
-        let mut command = context.script(Script::Revoke, &[&context.keys.revoked(HOME)]);
-        command.arg(sign_in).arg(millis(keep));
-        let words = self.run(HOME, Script::Revoke.name(), command).await?;
-        if words.word() == "OK" { Ok(()) } else { Err(words.unknown()) }
+        let keys = &self.context().keys;
+        self.run(HOME, &RevokeScript { keys, partition: HOME, sign_in, keep_ms: millis(keep) }).await
     }
 
-    /// The sign-ins that were revoked after `after`, oldest first, and Redis TIME in milliseconds.
+    /// Returns the sign-ins that were revoked after `after`, oldest first, and Redis TIME in ms.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -38,12 +36,13 @@ impl Rooms {
             let mut read = cmd("XRANGE");
             let from = after.map_or_else(|| "-".to_owned(), |id| format!("({id}"));
             read.arg(self.context().keys.revoked(HOME)).arg(from).arg("+").arg("COUNT").arg(PAGE);
-            let answer = self.plain(HOME, "revoked", vec![read, cmd("TIME")]).await?;
+            let answer = self.plain(HOME, "revoked", &[read, cmd("TIME")]).await?;
             let page = entries(answer.first())?;
             let last = page.len() < PAGE;
             for (id, fields) in page {
-                let until_ms = fields.get("u").and_then(|ms| ms.parse().ok()).ok_or_else(|| unexpected("a time"))?;
-                let sign_in = fields.get("s").ok_or_else(|| unexpected("a sign-in"))?;
+                let until_ms = fields.get("u").and_then(|ms| ms.parse().ok());
+                let until_ms = until_ms.ok_or_else(|| StoreError::expected("a time"))?;
+                let sign_in = fields.get("s").ok_or_else(|| StoreError::expected("a sign-in"))?;
                 found.push(Revoked { id, sign_in: (*sign_in).to_owned(), until_ms });
                 after = Some(id);
             }

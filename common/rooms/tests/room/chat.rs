@@ -1,20 +1,21 @@
-//! Chat, media and figures: what the call's settings and a role allow, as they are at that moment.
+//! Chat, media, ephemeral events and figures: settings and role are checked as they are now.
 
 use redis::cmd;
 use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
-/// The call's meta with other settings and a newer version.
+/// Returns the call's metadata with other settings and a newer version.
 fn changed(version: u64, change: impl FnOnce(&mut CallSettings)) -> RoomMeta {
     let mut meta = RoomMeta { version, ..meta(20) };
     change(&mut meta.settings);
     meta
 }
 
-/// The ids of the messages that a seat may read, oldest first, and whether there are older ones.
+/// Returns the ids of the messages that a seat may read, oldest first, and whether there are older
+/// ones.
 async fn read(rooms: &Rooms, seat: &Seat, before: Option<&str>, limit: usize) -> (Vec<String>, bool) {
     let history = rooms.history(seat, before, limit).await.unwrap().unwrap();
     let id = |message: &String| {
@@ -23,12 +24,12 @@ async fn read(rooms: &Rooms, seat: &Seat, before: Option<&str>, limit: usize) ->
     (history.messages.iter().map(id).collect(), history.more)
 }
 
-pub(crate) async fn a_message_is_kept_for_those_it_was_for_and_read_in_pages(bed: Bed) {
+pub(crate) async fn chat_history_holds_public_and_own_private_messages_and_is_read_in_pages(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     one.open(&room("R"), &meta(20)).await.unwrap();
     let (alice, bob) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
     for n in 0..250 {
-        // Every tenth is for Bob alone.
+        // Every tenth message is for Bob alone.
         logged(act(&one, &alice.seat, chat((n % 10 == 0).then(|| peer(2)), &format!("m{n}"))).await);
     }
     let carol = sit(&two, "R", 3).await;
@@ -37,7 +38,7 @@ pub(crate) async fn a_message_is_kept_for_those_it_was_for_and_read_in_pages(bed
     assert!(all.len() == 250 && !more && all[0] == "m0");
     let (public, more) = read(&two, &carol.seat, None, 1_000).await;
     assert!(public.len() == 225 && !more && !public.iter().any(|id| id.ends_with('0')), "{public:?}");
-    // Page by page, the same.
+    // Reading page by page gives the same messages.
     let (mut pages, mut before) = (Vec::new(), None);
     loop {
         let (mut page, more) = read(&two, &carol.seat, before.as_deref(), 60).await;
@@ -50,17 +51,17 @@ pub(crate) async fn a_message_is_kept_for_those_it_was_for_and_read_in_pages(bed
     }
     assert_eq!(pages, public);
     assert_eq!(read(&two, &carol.seat, Some("never said"), 10).await, (vec![], false));
-    // Private messages stay with their user under another address.
+    // A user who returns as another peer still has the private messages.
     two.leave(&bob.seat, "left").await.unwrap();
     two.leave(&carol.seat, "left").await.unwrap();
     let first = sit(&two, "R", 2).await;
     let second = seated(two.join(Join { pid: "second".into(), ..join("R", 2) }).await.unwrap());
     assert_ne!(first.seat.peer, second.seat.peer);
     assert_eq!(read(&two, &second.seat, None, 1_000).await.0.len(), 250);
-    assert!(two.history(&bob.seat, None, 1).await.unwrap().is_none(), "nobody reads from a seat given up");
+    assert!(two.history(&bob.seat, None, 1).await.unwrap().is_none(), "a seat that was given up cannot read");
 }
 
-pub(crate) async fn a_message_that_comes_again_has_the_first_ones_stamp(bed: Bed) {
+pub(crate) async fn a_repeated_message_is_answered_with_the_first_ones_stamp(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(20)).await.unwrap();
     let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
@@ -73,41 +74,48 @@ pub(crate) async fn a_message_that_comes_again_has_the_first_ones_stamp(bed: Bed
     assert_eq!(read(&rooms, &bob.seat, None, 10).await.0, ["m1"]);
 }
 
-pub(crate) async fn what_is_recorded_leaves_through_the_outbox_and_is_refused_when_that_is_full(mut bed: Bed) {
+pub(crate) async fn a_recorded_message_enters_the_outbox_and_is_refused_when_the_outbox_is_full(mut bed: TestBed) {
     bed.options.outbox_max = 5;
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &changed(1, |settings| settings.chat_recording_enabled = true)).await.unwrap();
     let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
     logged(act(&rooms, &alice.seat, chat(None, "m1")).await);
     logged(act(&rooms, &alice.seat, chat(Some(peer(2)), "m2")).await);
-    let told = facts(&rooms).await;
-    let chats: Vec<&Fact> = told.iter().filter(|fact| fact.kind == "chat").collect();
+    let recorded = facts(&rooms).await;
+    let chats: Vec<&Fact> = recorded.iter().filter(|fact| fact.kind == "chat").collect();
     assert_eq!(chats.len(), 2);
     assert_eq!(chats[0].details, r#"{"id":"m1","message":"m"}"#);
     let about = chats[1].about.clone().unwrap();
     assert_eq!((about.user, about.peer, about.join_id), (user(1), peer(1), alice.id));
-    // Two joined, two said: one more fits.
+    // Two joins and two messages: one more fact fits.
     logged(act(&rooms, &alice.seat, chat(None, "m3")).await);
     assert_eq!(act(&rooms, &alice.seat, chat(None, "m4")).await.unwrap(), OpReply::Full);
-    assert_eq!(rooms.leave(&bob.seat, "left").await.unwrap(), Left::Done, "leaving is always taken");
+    assert_eq!(
+        rooms.leave(&bob.seat, "left").await.unwrap(),
+        LeaveOutcome::Done,
+        "leave is accepted with a full outbox"
+    );
     let partition = rooms.partition_of(&room("R"));
     let last = facts(&rooms).await.pop().unwrap();
-    assert!(rooms.own(partition, "me", LONG).await.unwrap() && rooms.ack(partition, "me", last.id).await.unwrap());
+    assert!(
+        rooms.acquire_lease(partition, "me", LONG).await.unwrap()
+            && rooms.trim_outbox(partition, "me", last.id).await.unwrap()
+    );
     logged(act(&rooms, &alice.seat, chat(None, "m5")).await);
     assert_eq!(read(&rooms, &alice.seat, None, 10).await.0, ["m1", "m2", "m3", "m5"]);
 }
 
-pub(crate) async fn chat_follows_the_settings_as_they_are_now_and_ends_with_the_call(mut bed: Bed) {
+pub(crate) async fn chat_follows_the_present_settings_and_its_history_ends_with_the_call(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(20)).await.unwrap();
     let alice = sit(&rooms, "R", 1).await;
     logged(act(&rooms, &alice.seat, chat(None, "m1")).await);
-    assert!(facts(&rooms).await.iter().all(|fact| fact.kind != "chat"), "nobody asked for a record");
+    assert!(facts(&rooms).await.iter().all(|fact| fact.kind != "chat"), "recording is off");
     rooms.open(&room("R"), &changed(2, |settings| settings.chat_enabled = false)).await.unwrap();
     let off = OpReply::Off("chatEnabled".into());
     assert_eq!(act(&rooms, &alice.seat, chat(None, "m2")).await.unwrap(), off);
-    let hinted = rooms.hint(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap();
-    assert_eq!(hinted, Hinted::Off("chatEnabled".into()));
+    let outcome = rooms.send_ephemeral(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap();
+    assert_eq!(outcome, EphemeralOutcome::Off("chatEnabled".into()));
     rooms.open(&room("R"), &changed(3, |settings| settings.chat_history_enabled = false)).await.unwrap();
     logged(act(&rooms, &alice.seat, chat(None, "m3")).await);
     assert_eq!(read(&rooms, &alice.seat, None, 10).await.0, ["m1"]);
@@ -117,20 +125,26 @@ pub(crate) async fn chat_follows_the_settings_as_they_are_now_and_ends_with_the_
     assert!(!bed.all_keys().await.contains(&key), "another call in the same room must not read it");
 }
 
-pub(crate) async fn a_hint_reaches_everybody_elses_nodes_and_no_log(bed: Bed) {
+pub(crate) async fn an_ephemeral_event_reaches_everyone_elses_nodes_and_no_log(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n2").await;
     one.open(&room("R"), &meta(20)).await.unwrap();
     let (alice, bob) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
-    assert_eq!(one.hint(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap(), Hinted::Done);
-    let hint = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Hint { .. })).await;
-    assert_eq!(hint, Envelope::Hint { room: room("R"), from: peer(1), event: "\"chat:typing\",{}" });
+    assert_eq!(
+        one.send_ephemeral(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap(),
+        EphemeralOutcome::Done
+    );
+    let ephemeral = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Hint { .. })).await;
+    assert_eq!(ephemeral, Envelope::Hint { room: room("R"), from: peer(1), event: "\"chat:typing\",{}" });
     assert!(two.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().is_empty());
     one.leave(&alice.seat, "left").await.unwrap();
-    assert_eq!(one.hint(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap(), Hinted::Stale);
+    assert_eq!(
+        one.send_ephemeral(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap(),
+        EphemeralOutcome::Stale
+    );
 }
 
-pub(crate) async fn media_go_on_only_as_role_and_settings_are_now_and_off_at_any_time(mut bed: Bed) {
+pub(crate) async fn media_go_on_only_with_the_present_role_and_settings_and_off_at_any_time(mut bed: TestBed) {
     const ON: Option<bool> = Some(true);
     const OFF: Option<bool> = Some(false);
     let rooms = bed.node("n1").await;
@@ -141,8 +155,8 @@ pub(crate) async fn media_go_on_only_as_role_and_settings_are_now_and_off_at_any
     let off = |setting: &str| OpReply::Off(setting.into());
     assert_eq!(ask([None, None, ON]).await, off("allowParticipantScreenShare"));
     assert_eq!(ask([OFF, OFF, ON]).await, off("allowParticipantScreenShare"));
-    assert_eq!(media().await, MediaState::default(), "what is refused changes nothing");
-    // Two at once, each of its own kind: neither undoes the other.
+    assert_eq!(media().await, MediaState::default(), "a refused change has no effect");
+    // Two changes at once of different kinds do not undo each other.
     let (first, second) = tokio::join!(ask([OFF, None, None]), ask([None, OFF, None]));
     assert!(matches!((first, second), (OpReply::Logged { .. }, OpReply::Logged { .. })));
     let silent = MediaState { video_enabled: false, audio_enabled: false, screen_share_enabled: false };
@@ -153,32 +167,35 @@ pub(crate) async fn media_go_on_only_as_role_and_settings_are_now_and_off_at_any
     assert_eq!(ask([ON, None, None]).await, off("videoEnabled"));
     assert_eq!(ask([None, ON, None]).await, off("audioEnabled"));
     assert!(matches!(ask([OFF, OFF, ON]).await, OpReply::Logged { .. }), "shared screens are allowed again");
-    assert!(matches!(ask([OFF, OFF, ON]).await, OpReply::Logged { .. }), "what is on may stay");
+    assert!(matches!(ask([OFF, OFF, ON]).await, OpReply::Logged { .. }), "a medium that is on may stay on");
     assert_eq!(act(&rooms, &alice.seat, switch(Role::Host, [ON, None, None])).await.unwrap(), OpReply::Denied);
 
-    // As muting by a moderator leaves it.
+    // The state after a moderator muted the participant.
     let held = r#"{"videoEnabled":true,"audioEnabled":false,"screenShareEnabled":false,"held":{"audioEnabled":true}}"#;
     let key = bed.keys().room(rooms.partition_of(&room("R")), &room("R"));
     let mut mute = cmd("HSET");
     mute.arg(&key).arg(format!("v:{}", peer(1))).arg(held);
     let mut servers = 0;
     for server in bed.servers() {
-        // On a cluster only one of them has it.
+        // On a cluster only one server has the key.
         servers += u32::from(server.query::<i64>(&mute).await.is_ok());
     }
     assert_eq!(servers, 1);
     rooms.open(&room("R"), &changed(3, |settings| settings.allow_participant_unmute = false)).await.unwrap();
     assert_eq!(ask([None, ON, None]).await, off("allowParticipantUnmute"));
     assert!(matches!(ask([OFF, OFF, None]).await, OpReply::Logged { .. }));
-    assert!(matches!(ask([ON, None, None]).await, OpReply::Logged { .. }), "only what was muted is held");
+    assert!(matches!(ask([ON, None, None]).await, OpReply::Logged { .. }), "only the muted kind is held");
     rooms.open(&room("R"), &changed(4, |_| {})).await.unwrap();
     assert!(matches!(ask([None, ON, None]).await, OpReply::Logged { .. }));
     rooms.open(&room("R"), &changed(5, |settings| settings.allow_participant_unmute = false)).await.unwrap();
     assert!(matches!(ask([None, OFF, None]).await, OpReply::Logged { .. }));
-    assert!(matches!(ask([None, ON, None]).await, OpReply::Logged { .. }), "who muted itself may unmute itself");
+    assert!(
+        matches!(ask([None, ON, None]).await, OpReply::Logged { .. }),
+        "a participant who muted themselves may unmute"
+    );
 }
 
-pub(crate) async fn figures_count_who_is_there_and_what_was(bed: Bed) {
+pub(crate) async fn figures_count_participants_messages_and_the_peak(bed: TestBed) {
     let rooms = bed.node("n1").await;
     assert!(rooms.stats(&room("R")).await.unwrap().is_none());
     rooms.open(&room("R"), &meta(20)).await.unwrap();
@@ -190,7 +207,7 @@ pub(crate) async fn figures_count_who_is_there_and_what_was(bed: Bed) {
     let stats = rooms.stats(&room("R")).await.unwrap().unwrap();
     assert_eq!((stats.peak, stats.messages, &stats.call), (3, 1, &meta(20).call_id));
     let states: Vec<_> =
-        stats.stays.iter().map(|stay| (stay.participant.peer_id.clone(), stay.participant.connection_state)).collect();
+        stats.seats.iter().map(|stay| (stay.participant.peer_id.clone(), stay.participant.connection_state)).collect();
     assert_eq!(states, [(peer(1), ConnectionState::Connected), (peer(2), ConnectionState::Reconnecting)]);
-    assert!(stats.opened_at <= stats.stays[0].since && stats.stays[1].since <= stats.taken_at);
+    assert!(stats.opened_at <= stats.seats[0].since && stats.seats[1].since <= stats.taken_at);
 }

@@ -1,4 +1,4 @@
-//! Redis misbehaves while events flow: nothing acknowledged may be lost, doubled or reordered.
+//! Faults of Redis under load: no acknowledged event is lost, duplicated or reordered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +7,11 @@ use std::time::Duration;
 use redis::{Value, cmd};
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
 const SENDERS: usize = 8;
 
-/// Senders that never pause, to one receiver in the same room.
+/// Senders without a pause, to one receiver in the same room.
 struct Load {
     rooms: Rooms,
     tally: Tally,
@@ -21,7 +21,7 @@ struct Load {
 }
 
 impl Load {
-    async fn start(bed: &Bed) -> Self {
+    async fn start(bed: &TestBed) -> Self {
         let rooms = bed.node("n1").await;
         rooms.open(&room("R"), &meta(100)).await.unwrap();
         let receiver = sit(&rooms, "R", 100).await;
@@ -44,13 +44,13 @@ impl Load {
         Self { rooms, tally, receiver, stop, tasks }
     }
 
-    /// Waits until so many more operations are answered: the load goes on.
+    /// Waits until that many more operations are answered under load.
     async fn more(&self, count: usize) {
         let now = self.tally.answers().len();
         self.tally.wait_for(now + count).await;
     }
 
-    /// Stops, waits for every answer and audits the log. Returns how many were refused.
+    /// Stops, waits for every reply and audits the log. Returns the number of refused operations.
     async fn audit(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let mut sent = 0;
@@ -58,7 +58,7 @@ impl Load {
             sent += task.await.unwrap();
         }
         self.tally.wait_for(sent).await;
-        // Everything is in order again: one more operation, in the same line as all before it, is answered.
+        // One more operation in the same line is answered, so the lane has recovered.
         until("Redis serves again", async || self.rooms.snapshot(&room("R")).await.is_ok()).await;
         let got = self.rooms.read(&room("R"), &self.receiver.seat.peer, self.receiver.id).await.unwrap().unwrap();
         let mut logged: Vec<String> = Vec::new();
@@ -73,7 +73,7 @@ impl Load {
                 .iter()
                 .filter_map(|text| text.strip_prefix(&format!("{n}:")).map(|number| number.parse().unwrap()))
                 .collect();
-            assert!(mine.is_sorted_by(|a, b| a < b), "sender {n}: doubled or reordered");
+            assert!(mine.is_sorted_by(|a, b| a < b), "sender {n}: duplicated or reordered");
         }
         let logged: std::collections::HashSet<String> = logged.into_iter().collect();
         let mut refused = 0;
@@ -88,7 +88,7 @@ impl Load {
     }
 }
 
-pub(crate) async fn connections_killed_under_load_lose_double_or_reorder_nothing(mut bed: Bed) {
+pub(crate) async fn killed_connections_under_load_lose_duplicate_or_reorder_no_event(mut bed: TestBed) {
     let load = Load::start(&bed).await;
     let mut kill = cmd("CLIENT");
     kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
@@ -101,7 +101,7 @@ pub(crate) async fn connections_killed_under_load_lose_double_or_reorder_nothing
     assert_eq!(load.audit().await, 0);
 }
 
-pub(crate) async fn operations_sent_before_a_leave_are_done_though_connections_die(mut bed: Bed) {
+pub(crate) async fn operations_before_a_leave_take_effect_although_connections_die(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(100)).await.unwrap();
     let receiver = sit(&rooms, "R", 100).await;
@@ -114,10 +114,10 @@ pub(crate) async fn operations_sent_before_a_leave_are_done_though_connections_d
         }
         let leaving = rooms.leave(&seat, "left");
         let (left, _) = tokio::join!(leaving, bed.everywhere::<i64>(&kill));
-        // Its own reply may be lost, and its repetition find nobody.
+        // The reply to the leave may be lost; then its repetition is stale.
         assert!(left.is_ok());
         tally.wait_for(200).await;
-        // A leave in one pipeline with them would have made their repetition stale.
+        // In one pipeline with the operations, the leave would have made their repetition stale.
         let done = |reply: &Result<OpReply, StoreError>| matches!(reply, Ok(OpReply::Logged { .. }));
         assert!(tally.answers().iter().all(|(_, reply)| done(reply)), "{:?}", tally.answers());
     }
@@ -125,22 +125,22 @@ pub(crate) async fn operations_sent_before_a_leave_are_done_though_connections_d
     assert_eq!(got.iter().filter(|entry| entry.event.starts_with(b"\"chat:message\"")).count(), 40 * 200);
 }
 
-pub(crate) async fn scripts_flushed_under_load_lose_double_or_reorder_nothing(mut bed: Bed) {
+pub(crate) async fn flushed_scripts_under_load_lose_duplicate_or_reorder_no_event(mut bed: TestBed) {
     let load = Load::start(&bed).await;
     let mut flush = cmd("SCRIPT");
     flush.arg("FLUSH");
     for _ in 0..20 {
         load.more(100).await;
         bed.everywhere::<Value>(&flush).await;
-        // A join is a transaction, and finds its script too.
+        // A join is a transaction, and is sent again too when its script is missing.
         let seat = sit(&load.rooms, "R", 50).await.seat;
-        assert_eq!(load.rooms.leave(&seat, "left").await.unwrap(), Left::Done);
+        assert_eq!(load.rooms.leave(&seat, "left").await.unwrap(), LeaveOutcome::Done);
     }
     load.more(100).await;
     assert_eq!(load.audit().await, 0);
 }
 
-pub(crate) async fn a_paused_redis_refuses_in_time_and_goes_on_without_a_gap_or_a_ghost(mut bed: Bed) {
+pub(crate) async fn a_paused_redis_refuses_callers_in_time_and_leaves_no_gap_or_ghost(mut bed: TestBed) {
     bed.options.lanes.queue_time = Duration::from_millis(300);
     let load = Load::start(&bed).await;
     let leaver = sit(&load.rooms, "R", 60).await.seat;
@@ -148,7 +148,7 @@ pub(crate) async fn a_paused_redis_refuses_in_time_and_goes_on_without_a_gap_or_
     for server in bed.servers() {
         server.process().pause().unwrap();
     }
-    // Refused, not hanging; yet what must happen will.
+    // Callers are refused in time; leave and detach take effect later all the same.
     assert!(matches!(load.rooms.leave(&leaver, "left").await, Err(StoreError::Unavailable)));
     assert!(matches!(load.rooms.join(join("R", 61)).await, Err(StoreError::Unavailable)));
     assert!(load.rooms.ping().await.is_err());
@@ -157,7 +157,7 @@ pub(crate) async fn a_paused_redis_refuses_in_time_and_goes_on_without_a_gap_or_
     }
     until("Redis serves again", async || load.rooms.ping().await.is_ok()).await;
     load.more(500).await;
-    until("who left is gone, and who was refused a seat has none", async || {
+    until("the seat that left is free, and the refused join holds no seat", async || {
         let Ok(Some(snapshot)) = load.rooms.snapshot(&room("R")).await else { return false };
         !snapshot.seats.iter().any(|seat| [user(60), user(61)].contains(&seat.user_id))
     })
@@ -165,7 +165,7 @@ pub(crate) async fn a_paused_redis_refuses_in_time_and_goes_on_without_a_gap_or_
     assert!(load.audit().await > 0);
 }
 
-pub(crate) async fn slot_moved_under_load(mut bed: Bed) {
+pub(crate) async fn slot_moved_under_load(mut bed: TestBed) {
     let load = Load::start(&bed).await;
     load.more(500).await;
     let slot = bed.keys().slot(load.rooms.partition_of(&room("R")));
@@ -180,8 +180,9 @@ pub(crate) async fn slot_moved_under_load(mut bed: Bed) {
     assert_eq!(load.audit().await, 0);
 }
 
-/// Replication is asynchronous, so the last events before the loss may be gone; everything after it must be as ever.
-pub(crate) async fn master_lost(mut bed: Bed) {
+/// Replication is asynchronous, so the last events before the loss may be gone. All operations
+/// after it must succeed.
+pub(crate) async fn master_lost(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(100)).await.unwrap();
     let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
@@ -198,13 +199,13 @@ pub(crate) async fn master_lost(mut bed: Bed) {
     let replica = &servers[3 + master];
     let mut takeovers = rooms.takeovers();
     takeovers.mark_unchanged();
-    until("the replica has everything", async || offset(replica, "slave_repl_offset:").await >= written).await;
+    until("the replica is up to date", async || offset(replica, "slave_repl_offset:").await >= written).await;
     bed.servers()[master].process().kill().unwrap();
     until("relays go on", async || {
         matches!(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), "after")).await, Ok(OpReply::Logged { .. }))
     })
     .await;
-    assert!(takeovers.has_changed().unwrap(), "the node was told to verify its seats");
+    assert!(takeovers.has_changed().unwrap(), "a takeover is counted, so that the node verifies its seats");
     let got = rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
     assert_eq!(got.last().unwrap().event, event("after"));
     sit(&rooms, "R", 3).await;

@@ -1,13 +1,13 @@
-//! Nodes: registered, dead, swept by mistake, retired; and data lost.
+//! Nodes: registered, dead, swept by mistake, deregistered; and loss of data.
 
 use redis::{Value, cmd};
 use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
-pub(crate) async fn only_a_registered_node_seats_anybody(bed: Bed) {
+pub(crate) async fn only_a_registered_node_gives_seats(bed: TestBed) {
     let (node, guest) = (bed.node("n1").await, bed.guest("n2").await);
     node.open(&room("R"), &meta(5)).await.unwrap();
     assert!(matches!(guest.join(join("R", 1)).await.unwrap(), Joined::Fenced));
@@ -16,13 +16,13 @@ pub(crate) async fn only_a_registered_node_seats_anybody(bed: Bed) {
     assert!(matches!(node.join(join("other", 2)).await.unwrap(), Joined::Absent));
     let stale = Join { meta_version: 7, ..join("R", 2) };
     assert!(matches!(node.join(stale).await.unwrap(), Joined::Changed));
-    assert!(matches!(guest.beat(Partition(0), 1, false).await.unwrap(), Beaten::Swept));
-    let Beaten::Beat(beat) = node.beat(Partition(0), 2, false).await.unwrap() else { panic!("swept") };
+    assert!(matches!(guest.beat(Partition(0), 1, false).await.unwrap(), BeatOutcome::Swept));
+    let BeatOutcome::Beat(beat) = node.beat(Partition(0), 2, false).await.unwrap() else { panic!("swept") };
     assert_eq!(beat.nodes, [("n1".to_owned(), 2)]);
     assert!(!beat.epoch.is_empty() && beat.time_ms > 0);
 }
 
-pub(crate) async fn two_sweepers_sweep_a_dead_node_once(bed: Bed) {
+pub(crate) async fn two_sweepers_sweep_a_dead_node_once(bed: TestBed) {
     const SEATS: usize = 300;
     let (dead, one, two) = (bed.node("n1").await, bed.node("n2").await, bed.node("n3").await);
     one.open(&room("R"), &meta(500)).await.unwrap();
@@ -31,21 +31,21 @@ pub(crate) async fn two_sweepers_sweep_a_dead_node_once(bed: Bed) {
         sit(&dead, "R", n).await;
     }
     let p = one.partition_of(&room("R"));
-    assert!(!one.sweep(p, "n1", 7).await.unwrap().declared, "its counter is 1: it has beaten");
+    assert!(!one.sweep(p, "n1", 7).await.unwrap().declared, "its counter is 1, not 7");
     let (a, b) = tokio::join!(one.sweep(p, "n1", 1), two.sweep(p, "n1", 1));
     let (a, b) = (a.unwrap(), b.unwrap());
     assert_eq!(usize::from(a.declared) + usize::from(b.declared), 1);
-    // Whoever of them was left to it has finished.
+    // All seats are swept, whichever sweeper was first.
     one.sweep(p, "n1", 1).await.unwrap();
-    let told = one.read(&room("R"), &watcher.seat.peer, watcher.id).await.unwrap().unwrap();
-    let away = told.iter().filter(|entry| entry.event.starts_with(b"\"participant:connection-changed\"")).count();
+    let received = one.read(&room("R"), &watcher.seat.peer, watcher.id).await.unwrap().unwrap();
+    let away = received.iter().filter(|entry| entry.event.starts_with(b"\"participant:connection-changed\"")).count();
     assert_eq!((a.seats + b.seats, away), (SEATS, SEATS));
     let snapshot = one.snapshot(&room("R")).await.unwrap().unwrap();
     let connected: Vec<_> = snapshot.seats.iter().filter(|seat| seat.is_connected).map(|seat| &seat.user_id).collect();
     assert_eq!(connected, [&user(999)]);
 }
 
-pub(crate) async fn a_node_swept_by_mistake_is_told_and_its_session_can_resume(bed: Bed) {
+pub(crate) async fn a_node_swept_by_mistake_learns_it_and_its_session_can_resume(bed: TestBed) {
     let (paused, other) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n1").await;
     other.open(&room("R"), &meta(5)).await.unwrap();
@@ -54,36 +54,36 @@ pub(crate) async fn a_node_swept_by_mistake_is_told_and_its_session_can_resume(b
     assert_eq!(other.sweep(p, "n1", 1).await.unwrap(), Sweep { declared: true, seats: 1 });
     let dropped = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Drop { .. })).await;
     assert_eq!(dropped, Envelope::Drop { room: room("R"), handle: alice.seat.handle });
-    assert!(matches!(paused.beat(p, 2, false).await.unwrap(), Beaten::Swept));
+    assert!(matches!(paused.beat(p, 2, false).await.unwrap(), BeatOutcome::Swept));
     assert_eq!(act(&paused, &alice.seat, broadcast("late")).await.unwrap(), OpReply::Stale);
     assert!(matches!(paused.attach(attach("R", 1, 9, alice.id)).await.unwrap(), Attached::Fenced));
     paused.beat(p, 3, true).await.unwrap();
     let back = resumed(paused.attach(attach("R", 1, 9, alice.id)).await.unwrap());
     logged(act(&paused, &back.seat, broadcast("on")).await);
-    // The session of before says good-bye late, and disturbs nothing.
-    assert_eq!(paused.detach(&alice.seat).await.unwrap(), Left::Stale);
+    // The late detach of the old session has no effect.
+    assert_eq!(paused.detach(&alice.seat).await.unwrap(), LeaveOutcome::Stale);
     assert_eq!(other.sweep(p, "n1", 1).await.unwrap(), Sweep { declared: false, seats: 0 });
     logged(act(&paused, &back.seat, broadcast("still on")).await);
 }
 
-pub(crate) async fn a_node_that_holds_no_seat_retires_and_one_that_holds_some_stays(bed: Bed) {
+pub(crate) async fn a_node_is_deregistered_only_without_seats(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let p = rooms.partition_of(&room("R"));
     let alice = sit(&rooms, "R", 1).await;
-    assert!(!rooms.retire(p).await.unwrap());
-    assert!(matches!(rooms.beat(p, 2, false).await.unwrap(), Beaten::Beat(_)));
+    assert!(!rooms.deregister_node(p).await.unwrap());
+    assert!(matches!(rooms.beat(p, 2, false).await.unwrap(), BeatOutcome::Beat(_)));
     rooms.detach(&alice.seat).await.unwrap();
-    assert!(rooms.retire(p).await.unwrap());
-    assert!(matches!(rooms.beat(p, 3, false).await.unwrap(), Beaten::Swept));
+    assert!(rooms.deregister_node(p).await.unwrap());
+    assert!(matches!(rooms.beat(p, 3, false).await.unwrap(), BeatOutcome::Swept));
 }
 
-pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: Bed) {
+pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     let p = rooms.partition_of(&room("R"));
     let epoch = async |counter, first| match rooms.beat(p, counter, first).await.unwrap() {
-        Beaten::Beat(beat) => beat.epoch,
-        Beaten::Swept => panic!("swept"),
+        BeatOutcome::Beat(beat) => beat.epoch,
+        BeatOutcome::Swept => panic!("swept"),
     };
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
@@ -93,7 +93,7 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     let before = epoch(2, false).await;
     bed.everywhere::<Value>(&cmd("FLUSHALL")).await;
     assert_eq!(act(&rooms, &alice.seat, broadcast("lost")).await.unwrap(), OpReply::Stale);
-    let copy = |n: usize, seated: &Seated| Reseat {
+    let copy = |n: usize, seated: &Seated| SeatCopy {
         pid: format!("pid-{n}"),
         state: ConnectionState::Connected,
         away: false,
@@ -105,25 +105,25 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
         address: None,
         joined_at: "2026-01-01T00:00:00.000Z".into(),
     };
-    assert_eq!(rooms.reseat(&alice.seat, &copy(1, &alice), &meta(5)).await.unwrap(), Reseated::Fenced);
+    assert_eq!(rooms.reseat(&alice.seat, &copy(1, &alice), &meta(5)).await.unwrap(), ReseatOutcome::Fenced);
     assert_ne!(epoch(1, true).await, before);
     for (n, seated) in [(1, &alice), (2, &bob)] {
-        assert_eq!(rooms.reseat(&seated.seat, &copy(n, seated), &meta(5)).await.unwrap(), Reseated::Done);
-        // Twice is once.
-        assert_eq!(rooms.reseat(&seated.seat, &copy(n, seated), &meta(5)).await.unwrap(), Reseated::Done);
+        assert_eq!(rooms.reseat(&seated.seat, &copy(n, seated), &meta(5)).await.unwrap(), ReseatOutcome::Done);
+        // A second reseat has no effect.
+        assert_eq!(rooms.reseat(&seated.seat, &copy(n, seated), &meta(5)).await.unwrap(), ReseatOutcome::Done);
     }
     let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats.iter().map(|seat| &seat.user_id).collect::<Vec<_>>(), [&user(1), &user(2)]);
     assert_eq!((snapshot.seats[0].peer_id.clone(), snapshot.seats[0].is_connected), (peer(1), true));
     logged(act(&rooms, &alice.seat, relay(peer(2), "goes on")).await);
-    // Who left is not put back.
+    // A seat that was given up is not put back.
     rooms.leave(&bob.seat, "left").await.unwrap();
-    assert_eq!(rooms.reseat(&bob.seat, &copy(2, &bob), &meta(5)).await.unwrap(), Reseated::Gone);
+    assert_eq!(rooms.reseat(&bob.seat, &copy(2, &bob), &meta(5)).await.unwrap(), ReseatOutcome::Gone);
     let carol = sit(&rooms, "R", 3).await;
     assert!(carol.seat.generation > bob.seat.generation);
 }
 
-pub(crate) async fn how_full_redis_is_shows_as_a_share_of_its_maxmemory(mut bed: Bed) {
+pub(crate) async fn the_used_share_of_maxmemory_is_reported(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     assert!(rooms.memory_used_ratio().await.unwrap().abs() < f64::EPSILON, "there is no maxmemory");
     for server in bed.servers() {

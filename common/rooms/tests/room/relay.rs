@@ -1,4 +1,4 @@
-//! Events: who gets them, once, in which order.
+//! Events: receivers, order, repetitions, the log, subscriptions.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,9 @@ use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
-pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_everybody_else(bed: Bed) {
+pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_reaches_everyone_else(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n2").await;
     one.open(&room("R"), &meta(5)).await.unwrap();
@@ -34,15 +34,15 @@ pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_everybody_
     assert_eq!(said(text.as_bytes())["mediaState"], serde_json::json!(media));
     let snapshot = two.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats[0].media_state, media);
-    assert_eq!(act(&one, &alice.seat, relay(peer(9), "nobody")).await.unwrap(), OpReply::NoPeer);
-    // One that reaches nobody is no gap for the next.
+    assert_eq!(act(&one, &alice.seat, relay(peer(9), "no receiver")).await.unwrap(), OpReply::NoPeer);
+    // An operation without a receiver leaves no gap.
     logged(act(&one, &alice.seat, relay(peer(2), "on")).await);
-    // Each reads what is its own.
+    // Each seat reads its own events.
     assert_eq!(two.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().len(), 3);
     assert_eq!(one.read(&room("R"), &alice.seat.peer, bob.id).await.unwrap().unwrap().len(), 0);
 }
 
-pub(crate) async fn a_users_id_reaches_whichever_device_of_that_user_is_there(bed: Bed) {
+pub(crate) async fn a_bare_user_id_reaches_the_first_device_of_that_user(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(20)).await.unwrap();
     let alice = sit(&rooms, "R", 1).await;
@@ -51,24 +51,28 @@ pub(crate) async fn a_users_id_reaches_whichever_device_of_that_user_is_there(be
         let join = Join { pid: format!("device-{device}"), handle: SessionHandle(100 + device), ..join("R", 2) };
         devices.push(seated(rooms.join(join).await.unwrap()));
     }
-    // They leave one by one, from the first: a bare id means the next.
+    // The devices leave one by one, the first one first. The bare id then reaches the next device.
     for device in &devices {
         let text = Bytes::from("\"webrtc:offer\",{\"from\":\"x\",\"to\":\"".to_owned() + user(2).as_str() + "\"}");
         let op = Op { kind: OpKind::Relay { to: peer(2) }, event: text, dedupe: None };
         logged(act(&rooms, &alice.seat, op).await);
         let got = rooms.read(&room("R"), &device.seat.peer, device.id).await.unwrap().unwrap();
-        assert_eq!(said(&got.last().unwrap().event)["to"], device.seat.peer.as_str(), "it says whom it reached");
+        assert_eq!(
+            said(&got.last().unwrap().event)["to"],
+            device.seat.peer.as_str(),
+            "the field `to` names the device"
+        );
         rooms.leave(&device.seat, "left").await.unwrap();
     }
-    assert_eq!(act(&rooms, &alice.seat, relay(peer(2), "nobody")).await.unwrap(), OpReply::NoPeer);
-    // An address that names a device means that one alone.
+    assert_eq!(act(&rooms, &alice.seat, relay(peer(2), "no receiver")).await.unwrap(), OpReply::NoPeer);
+    // An address with a device number reaches only that device.
     let first = seated(rooms.join(join("R", 2)).await.unwrap());
     let second = PeerId::parse(&format!("{}#2", user(2))).unwrap();
-    assert_eq!(act(&rooms, &alice.seat, relay(second, "nobody")).await.unwrap(), OpReply::NoPeer);
+    assert_eq!(act(&rooms, &alice.seat, relay(second, "no receiver")).await.unwrap(), OpReply::NoPeer);
     assert_eq!(first.seat.peer, peer(2));
 }
 
-pub(crate) async fn an_event_with_the_clients_own_id_is_relayed_once(bed: Bed) {
+pub(crate) async fn an_event_with_the_clients_own_id_is_relayed_once(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let alice = sit(&rooms, "R", 1).await;
@@ -78,13 +82,13 @@ pub(crate) async fn an_event_with_the_clients_own_id_is_relayed_once(bed: Bed) {
     let again = OpReply::Logged { id, duplicate: true };
     assert_eq!(act(&rooms, &alice.seat, with_id("a")).await.unwrap(), again);
     logged(act(&rooms, &alice.seat, with_id("b")).await);
-    // Also after a resume.
+    // The same holds after a resume.
     let alice = resumed(rooms.attach(attach("R", 1, 9, alice.id)).await.unwrap());
     assert_eq!(act(&rooms, &alice.seat, with_id("a")).await.unwrap(), again);
     assert_eq!(rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().len(), 2);
 }
 
-pub(crate) async fn operations_of_many_seats_keep_their_order_in_the_pipeline(bed: Bed) {
+pub(crate) async fn operations_of_many_seats_keep_their_order_in_the_pipeline(bed: TestBed) {
     const SENDERS: usize = 20;
     const EACH: usize = 500;
     let rooms = bed.node("n1").await;
@@ -120,7 +124,7 @@ pub(crate) async fn operations_of_many_seats_keep_their_order_in_the_pipeline(be
         let expected: Vec<_> = (0..EACH).map(|number| event(format!("{n}:{number}"))).collect();
         assert_eq!(mine.map(|entry| entry.event.clone()).collect::<Vec<_>>(), expected);
     }
-    // Their answers came in the order of each seat's operations.
+    // The replies came in the order of each seat's operations.
     let mut next: HashMap<String, usize> = HashMap::new();
     for (text, _) in tally.answers() {
         let (sender, number) = text.split_once(':').unwrap();
@@ -130,7 +134,7 @@ pub(crate) async fn operations_of_many_seats_keep_their_order_in_the_pipeline(be
     }
 }
 
-pub(crate) async fn a_log_stays_within_its_length_and_its_floor_tells(mut bed: Bed) {
+pub(crate) async fn a_log_stays_within_its_length_and_its_floor_rises(mut bed: TestBed) {
     bed.options.log_max_len = 1_000;
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
@@ -144,14 +148,17 @@ pub(crate) async fn a_log_stays_within_its_length_and_its_floor_tells(mut bed: B
     let mut lengths = Vec::new();
     let log = bed.keys().log(p, &room("R"));
     for server in bed.servers() {
-        // On a cluster only one of them has it.
+        // On a cluster only one server has the key.
         if let Ok(length) = server.query::<usize>(cmd("XLEN").arg(&log)).await {
             lengths.push(length);
         }
     }
-    // Redis trims whole nodes of 100 entries, and we look every 32 operations.
+    // Redis trims whole nodes of 100 entries, and the script trims every 32 operations.
     assert!(lengths.len() == 1 && lengths[0] >= 1_000 && lengths[0] < 1_200, "{lengths:?}");
-    assert!(rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().is_none(), "no longer whole");
+    assert!(
+        rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().is_none(),
+        "the log does not go back to the join"
+    );
     assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed));
     let (_, last) = tally.answers().swap_remove(4_500);
     let Ok(OpReply::Logged { id, .. }) = last else { panic!() };
@@ -160,7 +167,7 @@ pub(crate) async fn a_log_stays_within_its_length_and_its_floor_tells(mut bed: B
     assert_eq!(back.missed.len(), 499);
 }
 
-pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_bytes(mut bed: Bed) {
+pub(crate) async fn many_seats_together_keep_the_log_within_its_length_and_bytes(mut bed: TestBed) {
     bed.options.log_max_len = 1_000;
     let rooms = bed.node("n1").await;
     let log = bed.keys().log(rooms.partition_of(&room("R")), &room("R"));
@@ -176,7 +183,7 @@ pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_by
             for word in more.split_whitespace() {
                 ask.arg(word);
             }
-            // On a cluster only one of them has it.
+            // On a cluster only one server has the key.
             size += server.query::<usize>(ask.arg(&log)).await.unwrap_or(0);
         }
         size
@@ -184,7 +191,7 @@ pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_by
     let text = "x".repeat(1_000);
     let mut sent = 0;
     let answers = Tally::default();
-    // Each seat alone stays below what would make it trim: together they must not get by with that.
+    // Each seat alone sends too few operations for a trim; together they must still trim.
     for _ in 0..150 {
         for (n, seat) in seats.iter().enumerate() {
             answers.submit(&rooms, seat, peer((n + 1) % seats.len()), text.clone());
@@ -192,16 +199,21 @@ pub(crate) async fn a_flood_of_many_seats_keeps_the_log_within_its_length_and_by
         sent += seats.len();
         answers.wait_for(sent).await;
         let (entries, bytes) = (size("XLEN", "").await, size("MEMORY", "USAGE").await);
-        // Redis trims whole nodes of 100 entries or 4 KiB, and we look at about every 32nd operation.
+        // Redis trims whole nodes of 100 entries or 4 KiB, and about every 32nd operation trims.
         assert!(entries < 1_200, "{entries} entries");
         assert!(bytes < 1_200 * 1_500, "{bytes} bytes");
     }
-    assert!(size("XLEN", "").await >= 1_000, "what fits is kept");
+    assert!(size("XLEN", "").await >= 1_000, "entries within the maximum length are kept");
     assert!(answers.answers().iter().all(|(_, answer)| matches!(answer, Ok(OpReply::Logged { .. }))));
-    assert!(rooms.read(&room("R"), &seats[0].peer, LogId::default()).await.unwrap().is_none(), "the floor tells");
+    assert!(
+        rooms.read(&room("R"), &seats[0].peer, LogId::default()).await.unwrap().is_none(),
+        "the floor is above the start"
+    );
 }
 
-pub(crate) async fn a_log_outlives_its_last_entry_by_the_window_though_its_life_is_seldom_set(mut bed: Bed) {
+pub(crate) async fn a_log_lives_for_the_window_after_its_last_entry_although_its_expiry_is_seldom_set(
+    mut bed: TestBed,
+) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let (alice, _bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
@@ -211,7 +223,7 @@ pub(crate) async fn a_log_outlives_its_last_entry_by_the_window_though_its_life_
     let mut ask = async |words: &[&str]| {
         let mut answer = -2;
         for server in bed.servers() {
-            // On a cluster only one of them has it.
+            // On a cluster only one server has the key.
             answer = answer.max(server.query::<i64>(cmd(words[0]).arg(&words[1..])).await.unwrap_or(-2));
         }
         answer
@@ -219,26 +231,26 @@ pub(crate) async fn a_log_outlives_its_last_entry_by_the_window_though_its_life_
     let say = async || logged(act(&rooms, &alice.seat, relay(peer(2), "more")).await);
     say().await;
     assert!((window + 1..=window * 5 / 4).contains(&ask(&["PTTL", &log]).await));
-    // It is not set again while that is not needed...
+    // The expiry is not set again while it is far enough away...
     let shorter = window + window / 8;
     ask(&["PEXPIRE", &log, &shorter.to_string()]).await;
     say().await;
     assert!((window..=shorter).contains(&ask(&["PTTL", &log]).await));
-    // ... and is when it is.
+    // ... and is set again after that.
     ask(&["HSET", &hash, "kept", "1000000000000"]).await;
     say().await;
     assert!(ask(&["PTTL", &log]).await > shorter);
 }
 
-pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Bed) {
+pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     let (bus, mut events) = bed.listen("n1").await;
     let beats = async |counter: u64| {
         let mut receivers = Vec::new();
         for p in 0..rooms.partitions() {
             match rooms.beat(Partition(p), counter, false).await.unwrap() {
-                Beaten::Beat(beat) => receivers.push(beat.receivers),
-                Beaten::Swept => panic!("swept"),
+                BeatOutcome::Beat(beat) => receivers.push(beat.receivers),
+                BeatOutcome::Swept => panic!("swept"),
             }
         }
         receivers
@@ -249,30 +261,32 @@ pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Be
     kill.arg("KILL").arg("TYPE").arg("pubsub");
     let killed: i64 = bed.everywhere::<i64>(&kill).await.into_iter().sum();
     assert!(killed >= 1);
-    // What was sent before the cut is through; what follows it comes after the news of the gap.
-    let told = async {
-        let mut told = Vec::new();
-        let restored = |told: &[BusEvent<'_>]| told.iter().filter(|it| matches!(it, BusEvent::Restored { .. })).count();
-        while restored(&told) < all_one.len() {
-            told.extend(events.recv().await.filter(|event| !matches!(event, BusEvent::Message { .. })));
+    // Messages from before the cut have arrived. Later ones come after the events of the gap.
+    let gap_events = async {
+        let mut gap_events = Vec::new();
+        let restored = |gap_events: &[BusEvent<'_>]| {
+            gap_events.iter().filter(|it| matches!(it, BusEvent::Restored { .. })).count()
+        };
+        while restored(&gap_events) < all_one.len() {
+            gap_events.extend(events.recv().await.filter(|event| !matches!(event, BusEvent::Message { .. })));
         }
-        told
+        gap_events
     };
-    let told = tokio::time::timeout(LONG, told).await.expect("no reconnect was told");
+    let gap_events = tokio::time::timeout(LONG, gap_events).await.expect("no event of a reconnect");
     for p in 0..rooms.partitions() {
         let partition = Partition(p);
         let restored = BusEvent::Restored { partition, cause: Cause::Reconnected };
         let of_it: Vec<_> =
-            told.iter().filter(|it| **it == BusEvent::Interrupted { partition } || **it == restored).collect();
-        assert_eq!(of_it, [&BusEvent::Interrupted { partition }, &restored], "one after the other");
+            gap_events.iter().filter(|it| **it == BusEvent::Interrupted { partition } || **it == restored).collect();
+        assert_eq!(of_it, [&BusEvent::Interrupted { partition }, &restored], "interrupted, then restored");
     }
     until("every channel is subscribed again", async || beats(3).await == all_one).await;
-    // Asked for, a channel is subscribed once more; that does not double it.
+    // A resubscribed channel does not deliver its messages twice.
     bus.resubscribe(Partition(0)).await.unwrap();
     assert_eq!(beats(4).await, all_one);
-    let doubted = BusEvent::Restored { partition: Partition(0), cause: Cause::Silent };
-    let told = async { while events.recv().await.expect("the bus goes on") != doubted {} };
-    tokio::time::timeout(LONG, told).await.expect("that a doubt was mended was not told");
+    let restored_silent = BusEvent::Restored { partition: Partition(0), cause: Cause::Silent };
+    let restored = async { while events.recv().await.expect("the bus runs") != restored_silent {} };
+    tokio::time::timeout(LONG, restored).await.expect("no event of the resubscription");
     let canary = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Canary { .. })).await;
     assert!(matches!(canary, Envelope::Canary { ms } if ms > 0));
 }

@@ -4,29 +4,29 @@ use std::time::Duration;
 
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
-pub(crate) async fn a_revoked_sign_in_is_known_to_every_process_and_forgotten_in_time(bed: Bed) {
+pub(crate) async fn a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over(bed: TestBed) {
     let (one, two) = (bed.guest("api").await, bed.guest("n1").await);
     let (here, there, late) = (Revocations::default(), Revocations::default(), Revocations::default());
     one.revoke("first", Duration::from_secs(600)).await.unwrap();
     assert_eq!(here.refresh(&one).await.unwrap(), ["first"]);
     assert_eq!(there.refresh(&two).await.unwrap(), ["first"]);
     two.revoke("second", Duration::from_secs(600)).await.unwrap();
-    assert_eq!(here.refresh(&one).await.unwrap(), ["second"], "only what is new");
+    assert_eq!(here.refresh(&one).await.unwrap(), ["second"], "only new entries");
     assert!(here.has("first") && here.has("second") && !here.has("third"));
-    assert!(there.has("first") && !there.has("second"), "not looked at yet");
-    assert_eq!(late.refresh(&two).await.unwrap(), ["first", "second"], "who comes later reads all of it");
+    assert!(there.has("first") && !there.has("second"), "not refreshed yet");
+    assert_eq!(late.refresh(&two).await.unwrap(), ["first", "second"], "a new process reads the whole list");
     one.revoke("brief", Duration::from_millis(1)).await.unwrap();
-    until("what need not be known any longer is forgotten", async || {
+    until("expired entries are dropped", async || {
         here.refresh(&one).await.unwrap();
         !here.has("brief")
     })
     .await;
-    assert!(here.has("first") && here.has("second"), "each has its own time");
+    assert!(here.has("first") && here.has("second"), "each entry has its own time");
 }
 
-pub(crate) async fn while_redis_is_away_what_was_revoked_stays_so(mut bed: Bed) {
+pub(crate) async fn revoked_sign_ins_stay_revoked_while_redis_is_away(mut bed: TestBed) {
     let rooms = bed.guest("n1").await;
     let known = Revocations::default();
     rooms.revoke("first", Duration::from_secs(600)).await.unwrap();

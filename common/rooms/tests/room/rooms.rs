@@ -6,33 +6,33 @@ use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
-pub(crate) async fn a_newer_meta_replaces_an_older_one_and_an_ended_room_is_not_opened_again(bed: Bed) {
+pub(crate) async fn newer_metadata_replaces_older_and_an_ended_room_is_not_opened_again(bed: TestBed) {
     let rooms = bed.guest("api").await;
     let name = room("R");
-    assert!(matches!(rooms.door(&name).await.unwrap(), Door::Absent));
+    assert!(matches!(rooms.peek(&name).await.unwrap(), RoomPeek::Absent));
     assert_eq!(rooms.open(&name, &meta(5)).await.unwrap(), Opened::Open);
     rooms.open(&name, &RoomMeta { name: "Newer".into(), version: 3, ..meta(5) }).await.unwrap();
     rooms.open(&name, &RoomMeta { name: "Older".into(), version: 2, ..meta(5) }).await.unwrap();
-    match rooms.door(&name).await.unwrap() {
-        Door::Open { meta, locked: false, host, participants: 0 } => {
+    match rooms.peek(&name).await.unwrap() {
+        RoomPeek::Open { meta, locked: false, host, participants: 0 } => {
             assert_eq!((meta.name.as_str(), meta.version, host), ("Newer", 3, user(0)));
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(rooms.end(&name, &meta(5).call_id, "ended").await.unwrap(), Ended::Done);
-    assert!(matches!(rooms.door(&name).await.unwrap(), Door::Ended));
+    assert!(matches!(rooms.peek(&name).await.unwrap(), RoomPeek::Ended));
     assert_eq!(rooms.open(&name, &meta(5)).await.unwrap(), Opened::Ended);
     assert_eq!(rooms.end(&name, &meta(5).call_id, "ended").await.unwrap(), Ended::Already);
     assert!(rooms.snapshot(&name).await.unwrap().is_none());
 }
 
-pub(crate) async fn a_room_is_created_once_and_its_outbox_says_so(bed: Bed) {
+pub(crate) async fn a_room_is_created_once_with_one_fact(bed: TestBed) {
     let rooms = bed.guest("n1").await;
     let other = RoomMeta { call_id: CallId::parse("65a000000000000000000002").unwrap(), ..meta(5) };
     assert_eq!(rooms.create(&room("R"), &meta(5), r#"{"title":"A"}"#).await.unwrap(), Created::Done);
-    // The same call again is a create whose reply was lost; another call is refused.
+    // A create of the same call repeats one whose answer was lost; another call is refused.
     assert_eq!(rooms.create(&room("R"), &meta(5), r#"{"title":"A"}"#).await.unwrap(), Created::Done);
     assert_eq!(rooms.create(&room("R"), &other, "{}").await.unwrap(), Created::Exists);
     let facts = facts(&rooms).await;
@@ -41,30 +41,30 @@ pub(crate) async fn a_room_is_created_once_and_its_outbox_says_so(bed: Bed) {
     assert_eq!(facts[0].details, r#"{"title":"A"}"#);
 }
 
-pub(crate) async fn only_the_host_ends_a_call_from_a_seat_and_everybody_is_told(bed: Bed) {
+pub(crate) async fn only_the_host_ends_a_call_from_a_seat_and_every_session_gets_call_ended(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n2").await;
     one.open(&room("R"), &meta(5)).await.unwrap();
     let host = sit(&one, "R", 0).await;
     let guest = sit(&two, "R", 1).await;
-    assert_eq!(two.end_by(&guest.seat, "ended").await.unwrap(), Ended::Denied);
-    assert_eq!(one.end_by(&host.seat, "ended").await.unwrap(), Ended::Done);
-    let told = next_envelope(
+    assert_eq!(two.end_as_host(&guest.seat, "ended").await.unwrap(), Ended::Denied);
+    assert_eq!(one.end_as_host(&host.seat, "ended").await.unwrap(), Ended::Done);
+    let ended_event = next_envelope(
         &mut events,
         |envelope| matches!(envelope, Envelope::Event { event, .. } if event.starts_with("\"room:call-ended\"")),
     );
-    assert!(matches!(told.await, Envelope::Event { .. }));
+    assert!(matches!(ended_event.await, Envelope::Event { .. }));
     next_envelope(&mut events, |envelope| matches!(envelope, Envelope::RoomGone { .. })).await;
     let kinds: Vec<String> =
         facts(&one).await.into_iter().map(|fact| format!("{} {}", fact.kind, fact.count)).collect();
     assert_eq!(kinds, ["joined 1", "joined 2", "left 1", "left 0", "ended 0"]);
-    // Sessions that learn of it give up their seats, which are no longer there.
-    assert_eq!(two.leave(&guest.seat, "ended").await.unwrap(), Left::Stale);
+    // Sessions that learn of the end give up their seats, which do not exist any more.
+    assert_eq!(two.leave(&guest.seat, "ended").await.unwrap(), LeaveOutcome::Stale);
     assert_eq!(act(&two, &guest.seat, broadcast("x")).await.unwrap(), OpReply::Stale);
     assert!(two.read(&room("R"), &guest.seat.peer, guest.id).await.unwrap().is_none());
 }
 
-pub(crate) async fn ending_a_call_that_redis_does_not_know_leaves_a_tombstone_and_a_fact(bed: Bed) {
+pub(crate) async fn ending_a_call_whose_room_is_absent_leaves_a_tombstone_and_a_fact(bed: TestBed) {
     let rooms = bed.guest("api").await;
     assert_eq!(rooms.end(&room("R"), &meta(5).call_id, "deleted").await.unwrap(), Ended::Done);
     assert_eq!(rooms.open(&room("R"), &meta(5)).await.unwrap(), Opened::Ended);
@@ -76,7 +76,7 @@ pub(crate) async fn ending_a_call_that_redis_does_not_know_leaves_a_tombstone_an
     assert!(facts[0].about.is_none());
 }
 
-pub(crate) async fn a_room_nobody_came_to_is_forgotten_and_one_left_empty_ends(mut bed: Bed) {
+pub(crate) async fn an_unused_room_is_deleted_and_the_call_of_an_empty_room_ends(mut bed: TestBed) {
     bed.options.empty_after = Duration::from_millis(1);
     let (rooms, other) = (bed.node("n1").await, bed.node("n2").await);
     rooms.open(&room("unused"), &meta(5)).await.unwrap();
@@ -84,15 +84,15 @@ pub(crate) async fn a_room_nobody_came_to_is_forgotten_and_one_left_empty_ends(m
     let seat = sit(&rooms, "used", 1).await.seat;
     until("the unused room is gone", async || {
         expire(&rooms).await;
-        matches!(rooms.door(&room("unused")).await.unwrap(), Door::Absent)
+        matches!(rooms.peek(&room("unused")).await.unwrap(), RoomPeek::Absent)
     })
     .await;
-    assert!(matches!(rooms.door(&room("used")).await.unwrap(), Door::Open { participants: 1, .. }));
+    assert!(matches!(rooms.peek(&room("used")).await.unwrap(), RoomPeek::Open { participants: 1, .. }));
     rooms.leave(&seat, "left").await.unwrap();
     until("the empty room has ended", async || {
-        // Every node looks, and one of them ends it.
+        // Every node handles deadlines, and one of them ends the call.
         tokio::join!(expire(&rooms), expire(&other), expire(&rooms), expire(&other));
-        matches!(rooms.door(&room("used")).await.unwrap(), Door::Ended)
+        matches!(rooms.peek(&room("used")).await.unwrap(), RoomPeek::Ended)
     })
     .await;
     let kinds: Vec<String> =
@@ -100,53 +100,53 @@ pub(crate) async fn a_room_nobody_came_to_is_forgotten_and_one_left_empty_ends(m
     assert_eq!(kinds[1..], [r#"left {"reason":"left"}"#, r#"ended {"reason":"empty"}"#]);
 }
 
-pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims(bed: Bed) {
+pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims_it(bed: TestBed) {
     let rooms = bed.node("n1").await;
     let p = rooms.partition_of(&room("R"));
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let first = sit(&rooms, "R", 1).await;
     sit(&rooms, "R", 2).await;
     let lease = Duration::from_secs(60);
-    assert!(rooms.own(p, "a", lease).await.unwrap());
-    assert!(!rooms.own(p, "b", lease).await.unwrap());
-    assert!(rooms.own(p, "a", lease).await.unwrap(), "renewed");
+    assert!(rooms.acquire_lease(p, "a", lease).await.unwrap());
+    assert!(!rooms.acquire_lease(p, "b", lease).await.unwrap());
+    assert!(rooms.acquire_lease(p, "a", lease).await.unwrap(), "renewed");
     let facts = rooms.facts(p, None, 10).await.unwrap();
     assert_eq!(facts.len(), 2);
     assert_eq!(facts[0].event_id, format!("{}:{}", p.0, facts[0].id));
     let about = facts[0].about.as_ref().unwrap();
     assert_eq!((&about.user, &about.peer, about.join_id), (&user(1), &peer(1), first.id));
-    assert!(!rooms.ack(p, "b", facts[0].id).await.unwrap());
+    assert!(!rooms.trim_outbox(p, "b", facts[0].id).await.unwrap());
     assert_eq!(rooms.outbox_len(p).await.unwrap(), 2);
-    assert!(rooms.ack(p, "a", facts[0].id).await.unwrap());
+    assert!(rooms.trim_outbox(p, "a", facts[0].id).await.unwrap());
     assert_eq!(rooms.facts(p, None, 10).await.unwrap(), facts[1..]);
     assert_eq!(rooms.facts(p, Some(facts[0].id), 10).await.unwrap(), facts[1..]);
-    assert!(!rooms.disown(p, "b").await.unwrap(), "only the owner gives it up");
-    assert!(!rooms.own(p, "b", lease).await.unwrap());
-    assert!(rooms.disown(p, "a").await.unwrap());
-    assert!(!rooms.ack(p, "a", facts[1].id).await.unwrap() && !rooms.disown(p, "a").await.unwrap());
-    assert!(rooms.own(p, "b", Duration::from_millis(1)).await.unwrap(), "given up, it is free at once");
-    until("the lease has run out", async || rooms.own(p, "c", lease).await.unwrap()).await;
-    assert!(!rooms.ack(p, "b", facts[1].id).await.unwrap());
+    assert!(!rooms.release_lease(p, "b").await.unwrap(), "only the owner can release the lease");
+    assert!(!rooms.acquire_lease(p, "b", lease).await.unwrap());
+    assert!(rooms.release_lease(p, "a").await.unwrap());
+    assert!(!rooms.trim_outbox(p, "a", facts[1].id).await.unwrap() && !rooms.release_lease(p, "a").await.unwrap());
+    assert!(rooms.acquire_lease(p, "b", Duration::from_millis(1)).await.unwrap(), "a released lease is free at once");
+    until("the lease has run out", async || rooms.acquire_lease(p, "c", lease).await.unwrap()).await;
+    assert!(!rooms.trim_outbox(p, "b", facts[1].id).await.unwrap());
 }
 
-pub(crate) async fn ten_thousand_joins_and_leaves_leave_redis_where_it_was(mut bed: Bed) {
+pub(crate) async fn ten_thousand_joins_and_leaves_leave_no_data_in_redis(mut bed: TestBed) {
     bed.options.window = Duration::from_millis(1);
     let rooms = bed.node("n1").await;
     let names: Vec<String> = (0..20).map(|n| format!("R{n}")).collect();
     for name in &names {
         rooms.open(&room(name), &meta(500)).await.unwrap();
     }
-    // A hundred come and go at once, and what the outboxes then hold is written and dropped.
+    // One hundred users join and leave at once. The facts are then trimmed from the outboxes.
     let crowd = async |first: usize| {
         let visit = async |n: usize| {
             let seat = sit(&rooms, &names[n % names.len()], n).await.seat;
-            assert_eq!(rooms.leave(&seat, "left").await.unwrap(), Left::Done);
+            assert_eq!(rooms.leave(&seat, "left").await.unwrap(), LeaveOutcome::Done);
         };
         futures_util::future::join_all((first..first + 100).map(visit)).await;
         for p in (0..rooms.partitions()).map(Partition) {
-            rooms.own(p, "me", Duration::from_secs(600)).await.unwrap();
+            rooms.acquire_lease(p, "me", Duration::from_secs(600)).await.unwrap();
             if let Some(last) = rooms.facts(p, None, 10_000).await.unwrap().last() {
-                assert!(rooms.ack(p, "me", last.id).await.unwrap());
+                assert!(rooms.trim_outbox(p, "me", last.id).await.unwrap());
             }
         }
     };
@@ -162,14 +162,15 @@ pub(crate) async fn ten_thousand_joins_and_leaves_leave_redis_where_it_was(mut b
     }
     let (keys_after, bytes_after) = remains(&mut bed, &logs).await;
     assert_eq!(keys_after, keys);
-    // Counters have more digits by then; one field left behind by each visit would be ten times this.
+    // The tolerance covers counters with more digits. One field left behind by each visit would
+    // take ten times as much.
     assert!(bytes_after < bytes + 50_000, "{bytes} bytes before, {bytes_after} after");
     let snapshot = rooms.snapshot(&room("R0")).await.unwrap().unwrap();
     assert!(snapshot.seats.is_empty());
 }
 
-/// Every key but the logs, which have a life of their own, and the bytes that Redis takes for them.
-async fn remains(bed: &mut Bed, logs: &[String]) -> (Vec<String>, usize) {
+/// Returns every key except the logs, which expire, and the bytes that Redis takes for the keys.
+async fn remains(bed: &mut TestBed, logs: &[String]) -> (Vec<String>, usize) {
     let mut keys = bed.all_keys().await;
     keys.retain(|key| !logs.contains(key));
     let mut bytes = 0;
@@ -177,7 +178,7 @@ async fn remains(bed: &mut Bed, logs: &[String]) -> (Vec<String>, usize) {
         for key in &keys {
             let mut ask = redis::cmd("MEMORY");
             ask.arg("USAGE").arg(key).arg("SAMPLES").arg(0);
-            // On a cluster only one of them has it.
+            // On a cluster only one server has the key.
             bytes += server.query::<Option<usize>>(&ask).await.ok().flatten().unwrap_or(0);
         }
     }

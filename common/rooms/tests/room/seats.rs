@@ -1,4 +1,4 @@
-//! Seats: taken, resumed, lost, given up.
+//! Seats: join, attach, detach, leave.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
-use super::bed::*;
+use super::testbed::*;
 
-pub(crate) async fn two_hundred_joins_for_ten_places_seat_exactly_ten(bed: Bed) {
+pub(crate) async fn of_two_hundred_joins_for_ten_seats_exactly_ten_succeed(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     one.open(&room("R"), &meta(10)).await.unwrap();
     let joins = (0..200).map(|n| if n % 2 == 0 { one.join(join("R", n)) } else { two.join(join("R", n)) });
@@ -25,14 +25,14 @@ pub(crate) async fn two_hundred_joins_for_ten_places_seat_exactly_ten(bed: Bed) 
             other => panic!("{other:?}"),
         }
     }
-    // Each saw the room right after its own join.
+    // Each snapshot is the room right after that join.
     rooms_seen.sort_unstable();
     assert_eq!(rooms_seen, (1..=10).collect::<Vec<_>>());
     assert_eq!(one.snapshot(&room("R")).await.unwrap().unwrap().seats.len(), 10);
     assert_eq!(facts(&one).await.iter().filter(|fact| fact.kind == "joined").count(), 10);
 }
 
-pub(crate) async fn a_second_device_gets_a_peer_id_of_its_own_and_a_reload_takes_its_old_seat(bed: Bed) {
+pub(crate) async fn a_second_device_gets_its_own_peer_id_and_a_reload_replaces_its_old_seat(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(2)).await.unwrap();
     let first = sit(&rooms, "R", 1).await;
@@ -42,18 +42,18 @@ pub(crate) async fn a_second_device_gets_a_peer_id_of_its_own_and_a_reload_takes
     let peers: Vec<_> = second.snapshot.seats.iter().map(|seat| seat.peer_id.clone()).collect();
     assert_eq!(peers, [first.seat.peer.clone(), second.seat.peer.clone()], "oldest first");
     assert_eq!(second.snapshot.seats[0].user.name, "User 100% 1");
-    // The room is full; a reloaded page still finds its place, and its peer id.
+    // The room is full. A reloaded page still gets its seat and peer id.
     let reload = Join { pid: "new".into(), old_pid: Some("pid-1".into()), handle: SessionHandle(78), ..join("R", 1) };
     let reloaded = seated(rooms.join(reload).await.unwrap());
     assert_eq!(reloaded.seat.peer, first.seat.peer);
     assert_eq!(reloaded.snapshot.seats.len(), 2);
     assert_eq!(act(&rooms, &first.seat, broadcast("x")).await.unwrap(), OpReply::Stale);
-    // A stranger's private id takes nobody's seat.
+    // Another user cannot take a seat with its private id.
     let thief = Join { old_pid: Some("new".into()), ..join("R", 2) };
     assert!(matches!(rooms.join(thief).await.unwrap(), Joined::Full));
 }
 
-pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: Bed) {
+pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n1").await;
     one.open(&room("R"), &meta(5)).await.unwrap();
@@ -61,7 +61,7 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: Bed) {
     let bob = sit(&one, "R", 2).await;
     let seen = logged(act(&one, &alice.seat, relay(peer(2), "seen")).await);
     logged(act(&one, &bob.seat, broadcast("its own")).await);
-    assert_eq!(one.detach(&bob.seat).await.unwrap(), Left::Done);
+    assert_eq!(one.detach(&bob.seat).await.unwrap(), LeaveOutcome::Done);
     logged(act(&one, &alice.seat, relay(peer(2), "missed 1")).await);
     logged(act(&one, &alice.seat, broadcast("missed 2")).await);
     let carol = sit(&one, "R", 3).await;
@@ -76,17 +76,17 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: Bed) {
         (Role::Participant, &user(2), ConnectionState::Connected)
     );
     assert!(bob.last >= bob.missed[2].id);
-    let told = next_envelope(&mut events, |envelope| {
+    let announced = next_envelope(&mut events, |envelope| {
         matches!(envelope, Envelope::Event { event, .. } if event.starts_with("\"participant:connection-changed\"")
             && event.contains("\"connected\""))
     });
-    told.await;
-    // The new seat works, and what was resumed is not resumed again from where it is now.
+    announced.await;
+    // The new seat works, and a read from its last id brings no event twice.
     logged(act(&two, &bob.seat, relay(peer(1), "back")).await);
     assert_eq!(two.read(&room("R"), &bob.seat.peer, bob.last).await.unwrap().unwrap().len(), 0);
 }
 
-pub(crate) async fn a_resume_is_fresh_when_the_log_is_no_longer_whole_or_the_seat_is_anothers(mut bed: Bed) {
+pub(crate) async fn a_resume_is_fresh_without_a_complete_log_or_with_another_users_seat(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let alice = sit(&rooms, "R", 1).await;
@@ -104,7 +104,7 @@ pub(crate) async fn a_resume_is_fresh_when_the_log_is_no_longer_whole_or_the_sea
     .await;
 }
 
-pub(crate) async fn an_older_generation_can_do_nothing_to_a_seat_taken_over(bed: Bed) {
+pub(crate) async fn an_older_generation_cannot_change_a_seat_that_was_taken_over(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n1").await;
     one.open(&room("R"), &meta(5)).await.unwrap();
@@ -115,20 +115,23 @@ pub(crate) async fn an_older_generation_can_do_nothing_to_a_seat_taken_over(bed:
     let dropped = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Replaced { .. })).await;
     assert_eq!(dropped, Envelope::Replaced { room: room("R"), handle: bob.seat.handle });
     assert_eq!(act(&one, &bob.seat, relay(peer(1), "late")).await.unwrap(), OpReply::Stale);
-    assert_eq!(one.detach(&bob.seat).await.unwrap(), Left::Stale);
-    assert_eq!(one.leave(&bob.seat, "left").await.unwrap(), Left::Stale);
-    assert_eq!(one.end_by(&bob.seat, "ended").await.unwrap(), Ended::Stale);
+    assert_eq!(one.detach(&bob.seat).await.unwrap(), LeaveOutcome::Stale);
+    assert_eq!(one.leave(&bob.seat, "left").await.unwrap(), LeaveOutcome::Stale);
+    assert_eq!(one.end_as_host(&bob.seat, "ended").await.unwrap(), Ended::Stale);
     logged(act(&two, &new.seat, relay(alice.seat.peer.clone(), "now")).await);
-    // Were the drop lost, whoever catches up after the gap would find out.
+    // If the drop message were lost, the session would learn of it when it catches up.
     assert!(matches!(one.catch_up(&bob.seat, bob.id).await.unwrap(), CaughtUp::NotSeated));
     let caught_up = one.catch_up(&alice.seat, bob.id).await.unwrap();
     assert!(matches!(caught_up, CaughtUp::Missed(missed) if missed.len() == 1));
-    assert!(!one.retire(one.partition_of(&room("R"))).await.unwrap(), "alice is still there");
+    assert!(!one.deregister_node(one.partition_of(&room("R"))).await.unwrap(), "alice is still there");
     one.leave(&alice.seat, "left").await.unwrap();
-    assert!(one.retire(one.partition_of(&room("R"))).await.unwrap(), "the late calls took their own entry away");
+    assert!(
+        one.deregister_node(one.partition_of(&room("R"))).await.unwrap(),
+        "the late requests removed their own members"
+    );
 }
 
-pub(crate) async fn of_two_sockets_with_one_private_id_the_first_keeps_the_seat(bed: Bed) {
+pub(crate) async fn of_two_sockets_with_one_private_id_the_first_keeps_the_seat(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     one.open(&room("R"), &meta(5)).await.unwrap();
     let alice = sit(&one, "R", 1).await;
@@ -136,13 +139,13 @@ pub(crate) async fn of_two_sockets_with_one_private_id_the_first_keeps_the_seat(
     let first = resumed(one.attach(attach("R", 1, 8, alice.id)).await.unwrap());
     assert!(matches!(two.attach(attach("R", 1, 9, alice.id)).await.unwrap(), Attached::Busy));
     logged(act(&one, &first.seat, broadcast("still mine")).await);
-    // Once the first is lost, the second may have it at once.
+    // After the first socket is lost, the second can take the seat at once.
     one.detach(&first.seat).await.unwrap();
     let second = resumed(two.attach(attach("R", 1, 9, alice.id)).await.unwrap());
     logged(act(&two, &second.seat, broadcast("mine")).await);
 }
 
-pub(crate) async fn a_seat_past_its_grace_is_given_up_and_one_resumed_in_time_is_not(mut bed: Bed) {
+pub(crate) async fn a_seat_is_freed_after_its_grace_period_unless_it_was_resumed(mut bed: TestBed) {
     bed.options.grace = Duration::from_millis(1);
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
@@ -165,20 +168,20 @@ pub(crate) async fn a_seat_past_its_grace_is_given_up_and_one_resumed_in_time_is
     assert!(matches!(rooms.attach(attach("R", 2, 8, bob.id)).await.unwrap(), Attached::Fresh));
 }
 
-pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(bed: Bed) {
+pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(50)).await.unwrap();
     for n in 1..=20 {
-        // Polled once, so that the call is queued, then dropped.
+        // Polled once, so that the request is queued, then dropped.
         let mut joining = Box::pin(rooms.join(join("R", n)));
         assert!(futures_util::poll!(&mut joining).is_pending());
     }
-    until("everybody who joined has left", async || {
+    until("every seat is given up", async || {
         let facts = facts(&rooms).await;
         let count = |kind: &str| facts.iter().filter(|fact| fact.kind == kind).count();
         count("joined") == 20 && count("left") == 20
     })
     .await;
     assert!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.is_empty());
-    assert!(rooms.retire(rooms.partition_of(&room("R"))).await.unwrap());
+    assert!(rooms.deregister_node(rooms.partition_of(&room("R"))).await.unwrap());
 }

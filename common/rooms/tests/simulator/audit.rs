@@ -1,15 +1,16 @@
-//! What must hold of every run, whatever went wrong in it.
+//! Rules that every run must keep, whatever faults it had.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use redis::cmd;
 use switchboard_core::domain::RoomId;
+use switchboard_rooms::seat::SeatText;
 
 use super::store::P;
 use super::world::World;
 
 impl World {
-    /// Says all that is wrong with a run that came to rest.
+    /// Returns the violations of a settled run.
     pub(crate) fn audit(mut self) -> (Vec<String>, super::world::Tally) {
         let rooms: Vec<RoomId> = self.store.logs.keys().cloned().collect();
         for room in &rooms {
@@ -21,10 +22,11 @@ impl World {
         if !self.lossy {
             self.audit_facts(&rooms);
         }
-        (self.wrongs, self.tally)
+        (self.violations, self.tally)
     }
 
-    /// Acknowledged is logged, nothing is logged twice, and what a participant sent from join to end is in the order in which it did.
+    /// Checks that every acknowledged event is logged, none twice, and that the events of one
+    /// presence are in the order in which the client sent them.
     fn audit_log(&mut self, room: &RoomId) {
         let mut times: HashMap<&str, u32> = HashMap::new();
         let mut last: HashMap<&str, u64> = HashMap::new();
@@ -37,21 +39,21 @@ impl World {
             let (_, life) = start.rsplit_once(',').unwrap();
             let number = number.parse().unwrap();
             if last.insert(life, number).is_some_and(|before| before >= number) {
-                self.wrongs.push(format!("{} was logged out of order", entry.event));
+                self.violations.push(format!("{} was logged out of order", entry.event));
             }
         }
         for (event, (client, acknowledged)) in self.sent.iter().filter(|(_, (c, _))| self.clients[*c].room == *room) {
             match times.get(event.as_str()) {
                 None if *acknowledged => {
-                    self.wrongs.push(format!("{event} of {client} was acknowledged and is not logged"))
+                    self.violations.push(format!("{event} of {client} was acknowledged and is not logged"))
                 }
-                Some(times) if *times > 1 => self.wrongs.push(format!("{event} was logged {times} times")),
+                Some(times) if *times > 1 => self.violations.push(format!("{event} was logged {times} times")),
                 _ => {}
             }
         }
     }
 
-    /// Each client got exactly what the log has for it, from its join on; up to its end if that has come.
+    /// Checks that each client received exactly the log's events for it, from its join to its end.
     fn audit_lives(&mut self, room: &RoomId) {
         for life in self.lives.iter().filter(|life| self.clients[life.client].room == *room) {
             let log = &self.store.logs[room];
@@ -59,22 +61,22 @@ impl World {
             let wanted: Vec<_> = wanted.map(|entry| (entry.id, &*entry.event)).collect();
             let got: Vec<_> = life.got.iter().map(|(id, event)| (*id, &**event)).collect();
             if self.lossy {
-                // What was lost with the data cannot be asked for; all else comes once, and in order.
+                // Events that Redis lost cannot be delivered. All others come once and in order.
                 let mut rest = wanted.iter();
-                if let Some(wrong) = got.iter().find(|event| !rest.any(|wanted| wanted == *event)) {
-                    self.wrongs.push(format!("client {} got {wrong:?} out of order, or twice", life.client));
+                if let Some(unexpected) = got.iter().find(|event| !rest.any(|wanted| wanted == *event)) {
+                    self.violations.push(format!("client {} got {unexpected:?} out of order, or twice", life.client));
                 }
                 continue;
             }
             let same = wanted.iter().zip(&got).take_while(|(wanted, got)| wanted == got).count();
             if same < got.len() || (!life.over && same < wanted.len()) {
                 let (client, wanted, got) = (life.client, wanted.get(same), got.get(same));
-                self.wrongs.push(format!("client {client} should have got {wanted:?} and got {got:?}"));
+                self.violations.push(format!("client {client} should have got {wanted:?} and got {got:?}"));
             }
         }
     }
 
-    /// The seats are those of the clients that are there, each on its node, and the counts are right.
+    /// Checks that the seats are those of the present clients, each on its node, and the counts.
     fn audit_seats(&mut self, room: &RoomId) {
         let fields: BTreeMap<String, String> = self.store.query(cmd("HGETALL").arg(self.store.keys.room(P, room)));
         let of_kind = |kind: &str| -> BTreeSet<String> {
@@ -84,37 +86,38 @@ impl World {
         let living = |life: &&super::world::Life| !life.over && self.clients[life.client].room == *room;
         let living: BTreeSet<String> = self.lives.iter().filter(living).map(|life| life.peer.clone()).collect();
         if seats != living {
-            self.wrongs.push(format!("{room} has the seats {seats:?} for {living:?}"));
+            self.violations.push(format!("{room} has the seats {seats:?} for {living:?}"));
         }
         for kind in ["i:", "v:"] {
             if of_kind(kind) != seats {
-                self.wrongs.push(format!("{room} has {kind} for {:?}, seats {seats:?}", of_kind(kind)));
+                self.violations.push(format!("{room} has {kind} for {:?}, seats {seats:?}", of_kind(kind)));
             }
         }
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         for peer in &seats {
-            let node = fields[&format!("s:{peer}")].split(' ').nth(2).unwrap();
+            let node = SeatText::parse(&fields[&format!("s:{peer}")]).unwrap().node.unwrap();
             *counts.entry(node).or_default() += 1;
         }
-        let mut told: Vec<_> = fields.get("nodes").map_or("", |nodes| nodes).split_whitespace().collect();
-        told.sort_unstable();
+        let mut stored: Vec<_> = fields.get("nodes").map_or("", |nodes| nodes).split_whitespace().collect();
+        stored.sort_unstable();
         let counted: Vec<_> = counts.iter().map(|(node, count)| format!("{node}:{count}")).collect();
-        if told != counted {
-            self.wrongs.push(format!("{room} counts {told:?} for {counted:?}"));
+        if stored != counted {
+            self.violations.push(format!("{room} counts {stored:?} for {counted:?}"));
         }
         if fields["n"] != seats.len().to_string() {
-            self.wrongs.push(format!("{room} counts {} seats of {}", fields["n"], seats.len()));
+            self.violations.push(format!("{room} counts {} seats of {}", fields["n"], seats.len()));
         }
     }
 
-    /// No list has more, or less, than the seats; nothing is left to sweep or to expire.
+    /// Checks that the nodes' sets name exactly the seats, and that no sweep or deadline is left.
     fn audit_lists(&mut self, rooms: &[RoomId]) {
         let mut seated: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for room in rooms {
             let fields: BTreeMap<String, String> = self.store.query(cmd("HGETALL").arg(self.store.keys.room(P, room)));
             for (peer, seat) in fields.iter().filter_map(|(field, seat)| Some((field.strip_prefix("s:")?, seat))) {
-                let parts: Vec<_> = seat.split(' ').collect();
-                seated.entry(parts[2].to_owned()).or_default().insert(format!("{room} {peer} {}", parts[1]));
+                let seat = SeatText::parse(seat).unwrap();
+                let node = seat.node.unwrap_or("-").to_owned();
+                seated.entry(node).or_default().insert(format!("{room} {peer} {}", seat.generation));
             }
         }
         let keys: Vec<String> = self.store.query(cmd("KEYS").arg("*"));
@@ -124,19 +127,20 @@ impl World {
             if let Some(node) = key.strip_prefix(&start) {
                 listed.insert(node.to_owned(), self.store.members(key).into_iter().collect());
             } else if key.contains(":dead:") || key.ends_with(":sweeps") {
-                self.wrongs.push(format!("{key} is left"));
+                self.violations.push(format!("{key} is left"));
             }
         }
         if listed != seated {
-            self.wrongs.push(format!("nodes list {listed:?} for {seated:?}"));
+            self.violations.push(format!("nodes list {listed:?} for {seated:?}"));
         }
         let due = self.store.deadlines();
         if !due.is_empty() {
-            self.wrongs.push(format!("deadlines are left: {due:?}"));
+            self.violations.push(format!("deadlines are left: {due:?}"));
         }
     }
 
-    /// The outbox tells of each presence once that it began and once that it ended, and counts right.
+    /// Checks that the outbox has one `joined` and one `left` fact for each presence, with the
+    /// right counts.
     fn audit_facts(&mut self, rooms: &[RoomId]) {
         type Facts = Vec<(String, HashMap<String, String>)>;
         let facts: Facts = self.store.query(cmd("XRANGE").arg(self.store.keys.outbox(P)).arg("-").arg("+"));
@@ -151,7 +155,7 @@ impl World {
                     _ => continue,
                 };
                 if !right || fact["n"] != open.len().to_string() {
-                    self.wrongs
+                    self.violations
                         .push(format!("the fact {id} of {room} makes no sense: {fact:?}, there are {}", open.len()));
                 }
             }
@@ -160,7 +164,7 @@ impl World {
             let present = seats.map(|(peer, seat)| (peer.to_owned(), seat.split(' ').nth(5).unwrap().to_owned()));
             let present: BTreeSet<_> = present.collect();
             if present != open {
-                self.wrongs.push(format!("facts leave {open:?} in {room}, where {present:?} are"));
+                self.violations.push(format!("facts leave {open:?} in {room}, where {present:?} are"));
             }
         }
     }

@@ -1,11 +1,11 @@
-//! What a client does, and what a node's transport hears of it.
+//! Actions of clients, and what the transport of a node sees of them.
 
 use switchboard_rooms::LogId;
 
 use super::world::{Ask, Life, Phase, Place, Session, Socket, ToClient, ToServer, World};
 
 impl World {
-    /// A client opens a socket to some node.
+    /// Opens a client's socket to a random node.
     pub(crate) fn dial(&mut self, client: usize) -> bool {
         let up: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].runs()).collect();
         let Some(node) = self.rng.pick(&up) else { return false };
@@ -26,7 +26,7 @@ impl World {
         true
     }
 
-    /// The client takes the next message of its socket.
+    /// Handles the next message of a client's socket.
     pub(crate) fn client_receives(&mut self, client: usize) -> bool {
         let Some(socket) = self.clients[client].socket else { return false };
         let Some(message) = self.sockets[socket].down.pop_front() else { return false };
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// The client finds that the server has closed its socket.
+    /// Lets a client notice that the server closed its socket.
     pub(crate) fn client_notices(&mut self, client: usize) -> bool {
         let Some(socket) = self.clients[client].socket else { return false };
         let socket = &mut self.sockets[socket];
@@ -87,7 +87,7 @@ impl World {
         true
     }
 
-    /// The client does something of its own accord.
+    /// Runs one random action of a client.
     pub(crate) fn client_acts(&mut self, client: usize) {
         let Some(socket) = self.clients[client].socket else {
             if self.rng.chance(600) {
@@ -122,7 +122,7 @@ impl World {
         self.sockets[socket].up.push_back(ToServer::Send { to, event });
     }
 
-    /// The socket breaks. The server hears of it soon, or late.
+    /// Breaks a socket. The server learns it soon, or late.
     fn client_loses(&mut self, client: usize, socket: usize) {
         let state = &mut self.sockets[socket];
         state.client_open = false;
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// The node takes the next message of a socket.
+    /// Handles the next message of a node's socket.
     pub(crate) fn server_receives(&mut self, socket: usize) {
         let Some(message) = self.sockets[socket].up.pop_front() else { return };
         let (node, session) = (self.sockets[socket].node, self.sockets[socket].session);
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// Registered before its script runs, so that nothing passes it by.
+    /// Registers a session before its script runs, so that it misses no event.
     fn open_session(&mut self, node: usize, socket: usize, ask: Ask) {
         let (Ask::Join { pid, .. } | Ask::Attach { pid, .. }) = &ask else { return };
         let session = Session {

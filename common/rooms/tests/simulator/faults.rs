@@ -1,4 +1,4 @@
-//! What goes wrong, and what the cluster does about it in its own time.
+//! Faults, and the cluster's reaction to them.
 
 use super::store::P;
 use super::world::{Ask, ToServer, World};
@@ -20,7 +20,7 @@ impl World {
             48..52 if alive && self.nodes.iter().filter(|other| other.alive).count() > 1 => self.kill(node),
             52..58 if !alive => self.boot(node),
             58..70 => {
-                // A node that stands still is taken for dead, and may not be.
+                // A paused node may be declared dead by mistake.
                 let registered = self.store.registered();
                 let suspects: Vec<_> = registered
                     .into_iter()
@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    /// SIGKILL: nothing of the node is left but what Redis and the clients know.
+    /// Kills a node. Only Redis and the clients keep its state.
     fn kill(&mut self, node: usize) {
         self.tally.add("killed");
         for socket in self.sockets_of(node).collect::<Vec<_>>() {
@@ -69,7 +69,8 @@ impl World {
         self.nodes[node] = super::world::Node { id: self.nodes[node].id.clone(), ..Default::default() };
     }
 
-    /// The connection to Redis breaks: what was not answered goes out again, in order, before the rest.
+    /// Breaks a node's connection to Redis. Unanswered requests are sent again in order, before the
+    /// rest.
     fn cut_lane(&mut self, node: usize) {
         self.tally.add("cut");
         while let Some((call, _)) = self.nodes[node].answers.pop_back() {
@@ -77,7 +78,7 @@ impl World {
         }
     }
 
-    /// An observer declares a node dead.
+    /// Declares a node dead, as an observer does.
     pub(crate) fn sweep(&mut self, node: &str, count: &str) {
         let sweep = format!("{node}:{}", self.fresh());
         if self.store.sweep_start(node, count, &sweep)[0] == "OK" {
@@ -85,7 +86,7 @@ impl World {
         }
     }
 
-    /// One seat of a dead node, or the end of its sweep.
+    /// Sweeps one seat of a dead node, or ends its sweep.
     pub(crate) fn sweep_some(&mut self) {
         if self.sweeps.is_empty() {
             return;

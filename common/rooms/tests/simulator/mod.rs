@@ -1,6 +1,18 @@
-//! A cluster in one thread: nodes, sockets and clients are simulated, the room scripts are the real ones on a real Redis.
+//! Simulator of a cluster in one thread. Nodes, sockets and clients are simulated; the room scripts
+//! and Redis are real.
 //!
-//! A run is decided by its seed (but for the ids that Redis gives), so one that went wrong can be looked at again.
+//! | file | content |
+//! |---|---|
+//! | `audit` | rules that every run must keep |
+//! | `client` | actions of clients, and what the transport of a node sees of them |
+//! | `faults` | faults, and the cluster's reaction to them |
+//! | `node` | lane, subscription and sessions of a node |
+//! | `rng` | repeatable random numbers |
+//! | `settle` | the end of a run, without faults |
+//! | `store` | the scripts on Redis, and a full copy of every log |
+//! | `world` | the state of the cluster, and one random step |
+//!
+//! The seed decides a run, except for the ids that Redis gives, so a failed run can be repeated.
 
 mod audit;
 mod client;
@@ -16,15 +28,16 @@ use switchboard_core::domain::RoomId;
 pub(crate) use store::Patch;
 pub(crate) use world::{Rules, Tally};
 
-/// Entries of a room's log: more than any run has.
+/// Maximum length of a log that no run reaches.
 const LONG_LOG: usize = 100_000;
-/// So few that clients find their offsets trimmed away.
+/// Maximum length of a log that trims clients' offsets away.
 const SHORT_LOG: usize = 8;
-/// Of a thousand steps, those that are faults: in fair weather and in foul.
+/// Number of faults in 1,000 steps: few and many.
 const FAULTS: [usize; 2] = [15, 60];
 
-/// Runs a seed for some steps, lets the cluster come to rest, and says what is wrong. Every third seed has short logs,
-/// every second foul weather; in every fifth Redis loses its data now and then.
+/// Runs a seed for some steps, lets the cluster settle, and returns the violations. Every third
+/// seed has short logs, every second one many faults; in every fifth one Redis loses its data
+/// sometimes.
 pub(crate) fn run(port: u16, seed: u64, steps: usize, rules: Rules, patches: &[Patch]) -> (Vec<String>, Tally) {
     let rooms = ["A", "B"].map(|room| RoomId::parse(room).unwrap());
     let log_length = if seed % 3 == 2 { SHORT_LOG } else { LONG_LOG };

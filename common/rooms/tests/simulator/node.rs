@@ -1,13 +1,14 @@
-//! What a node does: its lane, its subscription, its sessions.
+//! A node: its lane, its subscription, its sessions.
 
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_rooms::LogId;
 
 use super::store::Entry;
-use super::world::{Answer, Ask, Call, Phase, ToClient, World};
+use super::world::{Answer, Ask, Phase, Request, ToClient, World};
 
 impl World {
-    /// Redis does the first call of a node's lane. An end of a session waits for the answers to its operations.
+    /// Executes the first request of a node's lane. The end of a session waits for the answers to
+    /// its operations.
     pub(crate) fn execute(&mut self, node: usize) -> bool {
         let Some(call) = self.nodes[node].lane.front() else { return false };
         let ends = matches!(call.ask, Ask::Detach | Ask::Leave);
@@ -21,7 +22,7 @@ impl World {
         true
     }
 
-    fn done_by_redis(&mut self, node: usize, call: &mut Call) -> Answer {
+    fn done_by_redis(&mut self, node: usize, call: &mut Request) -> Answer {
         let id = self.nodes[node].id.clone();
         let Some(session) = call.session else {
             self.nodes[node].beats += 1;
@@ -42,7 +43,7 @@ impl World {
                 return Answer::Attached(reply, missed);
             }
             Ask::Send { to, event, number } => {
-                // Numbered when it first goes out, and again under that number.
+                // An operation gets its number when it is first sent, and keeps it.
                 if *number == 0 {
                     session.operations += 1;
                     *number = session.operations;
@@ -58,11 +59,11 @@ impl World {
                 let who = [&**user, &*session.pid, &*id, &*handle];
                 vec![self.store.reseat(room, who, seat, session.operations, join)]
             }
-            Ask::Beat => unreachable!("a beat is of no session"),
+            Ask::Beat => unreachable!("a beat has no session"),
         })
     }
 
-    /// The node takes the next answer.
+    /// Handles a node's next answer.
     pub(crate) fn take_answer(&mut self, node: usize) -> bool {
         let Some((call, answer)) = self.nodes[node].answers.pop_front() else { return false };
         match (call.session, &call.ask, answer) {
@@ -90,7 +91,7 @@ impl World {
                     self.send(session, ToClient::Ack);
                 }
                 "STALE" => self.close(node, session),
-                "GAP" => self.wrongs.push(format!("an operation was lost before {event}")),
+                "GAP" => self.violations.push(format!("an operation was lost before {event}")),
                 _ => {}
             },
             (Some(session), Ask::Reseat, Answer::Reply(reply)) => {
@@ -108,7 +109,7 @@ impl World {
     fn beaten(&mut self, node: usize, reply: &[String]) {
         let state = &mut self.nodes[node];
         if reply[0] == "SWEPT" {
-            // It registers again before it knows why.
+            // The node registers again before it knows whether Redis lost its data.
             (state.registered, state.swept) = (false, true);
             self.ask(node, None, Ask::Beat);
             return;
@@ -119,7 +120,8 @@ impl World {
         let lost = !known.is_empty() && known != reply[3];
         for session in self.nodes[node].sessions.clone() {
             if !lost && swept {
-                // Declared dead: its seats are others' to take. It goes on as one that has none.
+                // The node was declared dead, so other nodes may take its seats. It continues
+                // without them.
                 self.close(node, session);
             } else if lost && self.rules.reseat && self.sessions[session].phase == Phase::Live {
                 self.ask(node, Some(session), Ask::Reseat);
@@ -130,7 +132,7 @@ impl World {
         }
     }
 
-    /// Takes down the seat that join or attach gave, if it did.
+    /// Stores the seat that join or attach gave, if there is one.
     fn seated(&mut self, node: usize, session: usize, reply: &[String]) -> bool {
         match &*reply[0] {
             "OK" => {
@@ -141,7 +143,7 @@ impl World {
                 true
             }
             "FENCED" => {
-                // The beat tells what became of the node's other seats.
+                // The next beat tells about the node's other seats.
                 self.tally.add("fenced");
                 self.ask(node, None, Ask::Beat);
                 self.forget(node, session);
@@ -168,7 +170,8 @@ impl World {
 
     fn resumed(&mut self, node: usize, session: usize, reply: &[String], missed: Option<Vec<Entry>>) {
         let Some(missed) = missed else {
-            // Trimmed since the script looked: the client starts afresh, and its join takes the seat's place.
+            // Trimmed since the script ran: the client starts afresh, and its join replaces the
+            // seat.
             self.tally.add("trimmed");
             self.forget(node, session);
             self.ask(node, Some(session), Ask::Detach);
@@ -223,7 +226,7 @@ impl World {
         self.nodes[node].sessions.retain(|other| *other != session);
     }
 
-    /// Ends a session that lost its seat or its socket. Its script, if under way, is waited for.
+    /// Ends a session that lost its seat or its socket, after its script has answered.
     pub(crate) fn close(&mut self, node: usize, session: usize) {
         match self.sessions[session].phase {
             Phase::Dead => {}
@@ -231,13 +234,13 @@ impl World {
             Phase::Live => {
                 self.forget(node, session);
                 self.sockets[self.sessions[session].socket].server_open = false;
-                // Stale or not: it also takes the seat off the node's list.
+                // Also if stale, because it removes the seat from the node's set.
                 self.ask(node, Some(session), Ask::Detach);
             }
         }
     }
 
-    /// The client left.
+    /// Ends a session whose client left.
     pub(crate) fn leave(&mut self, node: usize, session: usize) {
         if self.sessions[session].phase == Phase::Live {
             self.forget(node, session);
@@ -245,7 +248,7 @@ impl World {
         }
     }
 
-    /// The node takes the next message of its subscription.
+    /// Handles the next message of a node's subscription.
     pub(crate) fn take_message(&mut self, node: usize) -> bool {
         let Some(message) = self.nodes[node].inbox.pop_front() else { return false };
         let sessions = self.nodes[node].sessions.clone();
@@ -256,7 +259,7 @@ impl World {
                     self.close(node, session);
                 }
             }
-            // Nobody in this world tells anything in passing.
+            // No client of the simulation sends ephemeral events.
             Envelope::RoomGone { .. } | Envelope::Hint { .. } | Envelope::Admitted { .. } => {}
             Envelope::Event { id, room, to, event } => {
                 let (id, event) = (LogId { ms: id.0, seq: id.1 }, event.to_owned());
@@ -284,7 +287,8 @@ impl World {
         true
     }
 
-    /// Everything before the canary has been delivered: clients that heard nothing may move their offset there.
+    /// Handles a canary: all events before it are delivered, so clients may move their offset
+    /// there.
     fn tick(&mut self, node: usize, offset: LogId) {
         for session in self.nodes[node].sessions.clone() {
             let state = &self.sessions[session];
@@ -295,7 +299,7 @@ impl World {
         }
     }
 
-    /// The subscription is back: what was published meanwhile is in the logs.
+    /// Handles a restored subscription: events published meanwhile are in the logs.
     pub(crate) fn resubscribe(&mut self, node: usize) {
         self.tally.add("gaps");
         self.nodes[node].subscribed = true;
@@ -332,7 +336,8 @@ impl World {
                     }
                     self.release(session);
                 }
-                // Trimmed, or not its seat any more: its client starts afresh, or resumes.
+                // The log is trimmed or the seat is not the session's any more: the client starts
+                // afresh or resumes.
                 None => self.close(node, session),
             }
         }

@@ -1,4 +1,4 @@
-//! Chance that repeats: the same seed gives the same run with any version of any library.
+//! Repeatable random numbers: a seed gives the same run with every version of every library.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
 pub(crate) struct Rng(u64);
@@ -16,17 +16,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
-    /// Whether something of this likelihood, in thousandths, happens.
+    /// Returns `true` with this likelihood, in thousandths.
     pub(crate) fn chance(&mut self, thousandths: usize) -> bool {
         self.below(1000) < thousandths
     }
 
-    /// One of them.
+    /// Returns one of the items.
     pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
         if of.is_empty() { None } else { Some(of[self.below(of.len())].clone()) }
     }

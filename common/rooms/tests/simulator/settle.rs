@@ -1,9 +1,9 @@
-//! The end of a run: no more faults, and everybody does what there is to do.
+//! The end of a run: no more faults, and all pending work is done.
 
 use super::world::{Ask, CLIENTS, NODES, ToServer, World};
 
 impl World {
-    /// Ends all faults and lets everything come to rest.
+    /// Ends all faults and runs until no work is pending.
     pub(crate) fn settle(&mut self) {
         for node in 0..NODES {
             self.nodes[node].paused = false;
@@ -29,10 +29,10 @@ impl World {
                 return;
             }
         }
-        self.wrongs.push("the cluster never came to rest".to_owned());
+        self.violations.push("the cluster did not settle".to_owned());
     }
 
-    /// Everybody does what there is to do; whether there was anything.
+    /// Does all pending work once. Returns whether there was any.
     fn settle_round(&mut self) -> bool {
         let mut busy = false;
         for node in (0..NODES).filter(|node| self.nodes[*node].alive).collect::<Vec<_>>() {

@@ -1,28 +1,39 @@
-//! The real scripts on a real Redis, one call at a time, and a copy of every log that no trimming reaches.
+//! The real scripts on a real Redis, one at a time, and a copy of every log that no trimming
+//! reaches.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::net::TcpStream;
 
 use bytes::Bytes;
-use redis::{Cmd, Connection, FromRedisValue, Parser, Pipeline, Value, cmd, from_redis_value};
-use switchboard_core::domain::RoomId;
+use redis::{Cmd, Connection, ConnectionLike as _, FromRedisValue, Parser, Value, cmd, from_redis_value};
+use switchboard_core::domain::{
+    CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId, SessionHandle,
+    UserId,
+};
 use switchboard_rooms::keys::Keys;
-use switchboard_rooms::scripts::Script;
-use switchboard_rooms::{LogId, Partition};
+use switchboard_rooms::scripts::{
+    AttachScript, BeatScript, BroadcastScript, DetachScript, ExpireScript, JoinScript, LeaveScript, OpenScript,
+    OperationScope, RelayScript, ReseatScript, RoomScope, Script, ScriptArguments, SeatScope, SweepOneScript,
+    SweepStartScript, write_command,
+};
+use switchboard_rooms::seat::{SeatMember, SeatText};
+use switchboard_rooms::{Attach, Join, LogId, Partition, Proof, RoomMeta, Seat, SeatCopy};
 
-/// The simulation has one partition: they do not touch each other.
+/// The simulation has one partition, because partitions do not affect each other.
 pub(crate) const P: Partition = Partition(0);
-/// Longer than any run: the simulator decides when something expires.
+/// Longer than any run, so that the simulator decides when a seat or room expires.
 const LONG_MS: u64 = 3_600_000;
-/// A seat without a socket may be expired at once, when the simulator likes.
+/// A seat without a socket may expire at once, when the simulator decides.
 const GRACE_MS: u64 = 0;
 
 const CALL: &str = "0123456789abcdef01234567";
 const HOST: &str = "u0";
-const SEATS: &str = "100";
-/// What may have to be told when a seat ends: user-left, join-request-cancelled, role-changed, join-request.
-const PARTINGS: &str = concat!(
+const SEATS: u32 = 100;
+const RECONNECTING: &str = r#""reconnecting","\u0001""#;
+/// Templates of the events that the end of a seat may cause: user-left, join-request-cancelled,
+/// role-changed, join-request.
+const DEPARTURE_EVENTS: &str = concat!(
     r#""left","\u0001""#,
     "\n",
     r#""cancelled","\u0001""#,
@@ -32,7 +43,8 @@ const PARTINGS: &str = concat!(
     r#""request","\u0001""#
 );
 
-/// A textual change to every script that has the text, to prove that the audit notices.
+/// A textual change to every script that has the text, to prove that the audit finds a missing
+/// rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patch {
     pub(crate) from: &'static str,
@@ -67,11 +79,11 @@ pub(crate) struct Store {
     pub(crate) keys: Keys,
     pub(crate) logs: BTreeMap<RoomId, Vec<Entry>>,
     log_length: usize,
-    /// How often the data was lost.
+    /// Number of times that Redis lost its data.
     losses: u32,
-    /// Readings are used even of a log that was trimmed: wrong, and a test says so.
+    /// Uses a read log even if it was trimmed meanwhile. This is wrong, and the audit must find it.
     pub(crate) trusts_trimmed: bool,
-    /// A seat is believed to be held still after a gap: wrong too.
+    /// Does not check the seat after a gap. This is wrong, and the audit must find it.
     pub(crate) trusts_gaps: bool,
 }
 
@@ -119,15 +131,16 @@ impl Store {
         self.subscriber.subscribe(&channel);
     }
 
-    /// Runs a script and takes down what it logged; the reply's parts as text.
-    fn run(&mut self, script: Script, keys: &[String], arguments: &[&str]) -> Vec<String> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("EVALSHA").arg(&self.hashes[&script]).arg(keys.len()).arg(keys).arg(arguments);
+    /// Runs a script and copies the entries that it logged. Returns the reply's values as text.
+    fn run<S: ScriptArguments>(&mut self, script: &S) -> Vec<String> {
+        let mut packed = Vec::new();
+        write_command(&mut packed, &self.hashes[&S::SCRIPT], script);
         for (room, log) in &self.logs {
             let last = log.last().map_or_else(LogId::default, |entry| entry.id);
-            pipeline.cmd("XRANGE").arg(self.keys.log(P, room)).arg(format!("({last}")).arg("+");
+            let key = self.keys.log(P, room);
+            cmd("XRANGE").arg(key).arg(format!("({last}")).arg("+").write_packed_command(&mut packed);
         }
-        let mut values: Vec<Value> = pipeline.query(&mut self.connection).unwrap();
+        let mut values = self.connection.req_packed_commands(&packed, 0, 1 + self.logs.len()).unwrap();
         for (log, entries) in self.logs.values_mut().zip(values.split_off(1)) {
             let Value::Array(entries) = entries else { panic!("XRANGE answers an array") };
             log.extend(entries.iter().map(Entry::read));
@@ -136,34 +149,16 @@ impl Store {
         parts.iter().map(|part| from_redis_value(part.clone()).unwrap_or_default()).collect()
     }
 
-    /// What the scripts have published since the last call, with the channels.
+    /// Returns the messages that were published since the last call, with their channels.
     pub(crate) fn published(&mut self) -> Vec<(String, Bytes)> {
         self.subscriber.drain()
     }
 
-    /// A script of `lua/seats.lua`.
-    fn seats(&mut self, script: Script, room: &RoomId, more_keys: &[String], arguments: &[&str]) -> Vec<String> {
-        let (k, p) = (&self.keys, P);
-        let mut keys = vec![k.room(p, room), k.log(p, room), k.deadlines(p), k.outbox(p)];
-        keys.extend_from_slice(more_keys);
-        let (channels, window, length) = (k.channels(p), LONG_MS.to_string(), self.log_length.to_string());
-        let left = PARTINGS;
-        let mut all = vec![&*channels, room.as_str(), &window, &length, &window, left, r#"{"reason":"left"}"#];
-        all.extend_from_slice(arguments);
-        self.run(script, &keys, &all)
-    }
-
-    fn turn(&mut self, script: Script, room: &RoomId, arguments: &[&str]) -> Vec<String> {
-        let keys = [self.keys.room(P, room), self.keys.log(P, room)];
-        let (channels, window, length) = (self.keys.channels(P), LONG_MS.to_string(), self.log_length.to_string());
-        let mut all = vec![&*channels, room.as_str(), &window, &length];
-        all.extend_from_slice(arguments);
-        self.run(script, &keys, &all)
-    }
-
     pub(crate) fn open(&mut self, room: &RoomId) {
-        let reply = self.seats(Script::Open, room, &[], &["{}", "1", CALL, HOST, SEATS, "-", "0"]);
-        assert_eq!(reply, ["OK"]);
+        let (keys, meta) = (self.keys.clone(), meta());
+        let scope = seat_scope(&keys, room, self.log_length);
+        let script = OpenScript { scope, meta: &meta, meta_json: "{}".to_owned(), created_details: None };
+        assert_eq!(self.run(&script), ["OK"]);
     }
 
     pub(crate) fn join(
@@ -175,21 +170,42 @@ impl Store {
         node: &str,
         handle: &str,
     ) -> Vec<String> {
-        let keys = [self.keys.nodes(P), self.keys.on(P, node)];
-        let joined = r#""joined","\u0001""#;
+        let keys = self.keys.clone();
         let given = self.given(room, uid);
-        let role = if uid == HOST { "host" } else { given.as_deref().unwrap_or("participant") };
-        let given = given.as_deref().unwrap_or("-");
-        let rest = [uid, pid, node, handle, role, "1", old, "0", "{}", joined, "{}", "{}", given, "0", "-", "10", "{}"];
-        self.seats(Script::Join, room, &keys, &rest)
+        let user = UserId::parse(uid).unwrap();
+        let join = Join {
+            room: room.clone(),
+            meta_version: 1,
+            user: user.clone(),
+            pid: pid.to_owned(),
+            old_pid: Some(old).filter(|old| *old != "-").map(str::to_owned),
+            handle: SessionHandle::parse(handle).unwrap(),
+            role: if uid == HOST { Role::Host } else { given.unwrap_or(Role::Participant) },
+            waits: false,
+            public: PublicUser::new(user, String::new(), None),
+            media: MediaState::default(),
+            given,
+            proof: Proof::default(),
+        };
+        self.run(&JoinScript {
+            scope: seat_scope(&keys, room, self.log_length),
+            node,
+            join: &join,
+            participant: "{}".to_owned(),
+            waiting_participant: "{}".to_owned(),
+            joined_event: r#""joined","\u0001""#.to_owned(),
+            media: "{}".to_owned(),
+            joined_details: "{}".to_owned(),
+            lobby_places: 10,
+        })
     }
 
-    /// The role that the room gives a user.
-    fn given(&mut self, room: &RoomId, uid: &str) -> Option<String> {
-        let mut look = cmd("HMGET");
-        look.arg(self.keys.room(P, room)).arg("host").arg(format!("g:{uid}"));
-        let (host, given): (Option<String>, Option<String>) = self.query(&look);
-        if host.as_deref() == Some(uid) { Some("host".to_owned()) } else { given }
+    /// Returns the role that the room gives a user.
+    fn given(&mut self, room: &RoomId, uid: &str) -> Option<Role> {
+        let mut read = cmd("HMGET");
+        read.arg(self.keys.room(P, room)).arg("host").arg(format!("g:{uid}"));
+        let (host, given): (Option<String>, Option<String>) = self.query(&read);
+        if host.as_deref() == Some(uid) { Some(Role::Host) } else { given.and_then(|role| Role::parse(&role)) }
     }
 
     /// `patient`: the session has waited long enough to take the seat from an open socket.
@@ -201,24 +217,38 @@ impl Store {
         patient: bool,
     ) -> (Vec<String>, Option<Vec<Entry>>) {
         let [uid, pid, node, handle] = who;
-        let keys = [self.keys.nodes(P), self.keys.on(P, node)];
-        let first_try = if patient { "9999999999999" } else { "0" };
-        let rest = [uid, pid, node, handle, &offset.to_string(), first_try, r#""connected","\u0001""#];
-        let reply = self.seats(Script::Attach, room, &keys, &rest);
+        let keys = self.keys.clone();
+        let attach = Attach {
+            room: room.clone(),
+            pid: pid.to_owned(),
+            user: UserId::parse(uid).unwrap(),
+            handle: SessionHandle::parse(handle).unwrap(),
+            offset,
+        };
+        let reply = self.run(&AttachScript {
+            scope: seat_scope(&keys, room, self.log_length),
+            node,
+            attach: &attach,
+            first_try: Some(if patient { "9999999999999" } else { "0" }),
+            connected_event: r#""connected","\u0001""#,
+        });
         let missed = if reply[0] == "OK" { self.range(room, offset, &reply[3]) } else { None };
         (reply, missed)
     }
 
-    /// What a node reads for a session after a gap; `None` also when the seat is another's by now.
+    /// Reads a log for a session after a gap; `None` also if the seat is not the session's any
+    /// more.
     pub(crate) fn catch_up(&mut self, room: &RoomId, seat: [&str; 2], from: LogId) -> Option<Vec<Entry>> {
         let found = self.range(room, from, "+")?;
         let now: Option<String> = self.query(cmd("HGET").arg(self.keys.room(P, room)).arg(format!("s:{}", seat[0])));
-        let own = now.is_some_and(|now| now.split(' ').nth(1) == Some(seat[1]));
+        let generation = now.as_deref().and_then(SeatText::parse).map(|now| now.generation.to_string());
+        let own = generation.as_deref() == Some(seat[1]);
         (own || self.trusts_gaps).then_some(found)
     }
 
-    /// What the log has after `from`, up to and with `to`; `None` when it no longer goes back to `from`. The floor is read last: what is
-    /// whole after the reading was whole while reading.
+    /// Reads the log after `from`, up to and including `to`; `None` if it does not go back to
+    /// `from`. The floor is read last: if the log is complete after the read, it was complete
+    /// during it.
     fn range(&mut self, room: &RoomId, from: LogId, to: &str) -> Option<Vec<Entry>> {
         let command = cmd("XRANGE").arg(self.keys.log(P, room)).arg(format!("({from}")).arg(to).to_owned();
         let entries: Vec<Value> = self.query(&command);
@@ -235,38 +265,57 @@ impl Store {
         to: Option<&str>,
         event: &str,
     ) -> Vec<String> {
-        let op = op.to_string();
+        let keys = self.keys.clone();
+        let sender = PeerId::parse(seat[0]).unwrap();
+        let scope = OperationScope {
+            room: room_scope(&keys, room, self.log_length),
+            sender: &sender,
+            generation: seat[1].parse().unwrap(),
+            number: op,
+            dedupe: None,
+        };
+        let event = event.as_bytes();
         match to {
-            Some(to) => self.turn(Script::Relay, room, &[seat[0], seat[1], &op, to, event]),
-            None => self.turn(Script::Bcast, room, &[seat[0], seat[1], &op, event]),
+            Some(to) => self.run(&RelayScript { scope, to: &PeerId::parse(to).unwrap(), event }),
+            None => self.run(&BroadcastScript { scope, event }),
         }
     }
 
     pub(crate) fn detach(&mut self, room: &RoomId, seat: [&str; 2], node: &str) -> Vec<String> {
-        let keys = [self.keys.on(P, node)];
-        let rest = [seat[0], seat[1], &GRACE_MS.to_string(), r#""reconnecting","\u0001""#];
-        self.seats(Script::Detach, room, &keys, &rest)
+        let keys = self.keys.clone();
+        self.run(&DetachScript {
+            scope: seat_scope(&keys, room, self.log_length),
+            node,
+            peer: seat[0],
+            generation: seat[1].parse().unwrap(),
+            grace_ms: GRACE_MS,
+            reconnecting_event: RECONNECTING,
+        })
     }
 
     pub(crate) fn leave(&mut self, room: &RoomId, seat: [&str; 2], node: &str) -> Vec<String> {
-        let keys = [self.keys.on(P, node)];
-        self.seats(Script::Leave, room, &keys, &seat)
+        let keys = self.keys.clone();
+        self.run(&LeaveScript {
+            scope: seat_scope(&keys, room, self.log_length),
+            node,
+            peer: seat[0],
+            generation: seat[1].parse().unwrap(),
+        })
     }
 
-    pub(crate) fn beat(&mut self, node: &str, count: u64, first: bool) -> Vec<String> {
-        let keys = [self.keys.nodes(P), self.keys.epoch(P)];
-        let (channel, epoch) = (self.keys.channel(P, node), format!("epoch-{}", self.losses));
-        self.run(Script::Beat, &keys, &[&channel, node, &count.to_string(), if first { "1" } else { "0" }, &epoch])
+    pub(crate) fn beat(&mut self, node: &str, counter: u64, registers: bool) -> Vec<String> {
+        let (keys, new_epoch) = (self.keys.clone(), format!("epoch-{}", self.losses));
+        self.run(&BeatScript { keys: &keys, partition: P, node, counter, registers, new_epoch })
     }
 
-    /// Redis comes back empty. Its clock has passed every id by then: lanes wait for that.
+    /// Makes Redis lose its data. Its clock passes every id meanwhile, because lanes wait for that.
     pub(crate) fn lose(&mut self) {
         let _: () = self.query(&cmd("FLUSHALL"));
         self.losses += 1;
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 
-    /// A node puts a session's seat back. `operations`: the last number that it gave.
+    /// Puts a session's seat back. `operations` is the last number that the node used.
     pub(crate) fn reseat(
         &mut self,
         room: &RoomId,
@@ -276,27 +325,48 @@ impl Store {
         join: LogId,
     ) -> String {
         let [uid, pid, node, handle] = who;
-        let keys = [self.keys.nodes(P), self.keys.on(P, node)];
-        let (operations, join) = (operations.to_string(), join.to_string());
-        let room_again = ["{}", "{}", "{}", "1", CALL, HOST, SEATS, "0", "connected", &join, "-", "{}", "{}", "0"];
-        let mut rest = vec![uid, pid, node, handle, "participant", seat[0], seat[1], &operations, &join];
-        rest.extend(room_again);
-        self.seats(Script::Reseat, room, &keys, &rest).swap_remove(0)
+        let (keys, meta) = (self.keys.clone(), meta());
+        let handle = SessionHandle::parse(handle).unwrap();
+        let seat = Seat::new(room.clone(), PeerId::parse(seat[0]).unwrap(), seat[1].parse().unwrap(), handle);
+        let copy = SeatCopy {
+            pid: pid.to_owned(),
+            state: ConnectionState::Connected,
+            away: false,
+            role: Role::Participant,
+            public: PublicUser::new(UserId::parse(uid).unwrap(), String::new(), None),
+            media: MediaState::default(),
+            join_id: join,
+            from: join,
+            joined_at: String::new(),
+            address: None,
+        };
+        let script = ReseatScript {
+            scope: seat_scope(&keys, room, self.log_length),
+            node,
+            seat: &seat,
+            last_op: operations,
+            copy: &copy,
+            meta: &meta,
+            participant: "{}".to_owned(),
+            joined_event: "{}".to_owned(),
+            joined_details: "{}".to_owned(),
+            grace_ms: GRACE_MS,
+        };
+        self.run(&script).swap_remove(0)
     }
 
-    /// Registered nodes and their beats.
+    /// Returns the registered nodes and their counters.
     pub(crate) fn registered(&mut self) -> BTreeMap<String, String> {
         let command = cmd("HGETALL").arg(self.keys.nodes(P)).to_owned();
         self.query(&command)
     }
 
     pub(crate) fn sweep_start(&mut self, node: &str, observed: &str, sweep: &str) -> Vec<String> {
-        let k = &self.keys;
-        let keys = [k.nodes(P), k.on(P, node), k.dead(P, sweep), k.sweeps(P)];
-        self.run(Script::SweepStart, &keys, &[node, observed, sweep])
+        let (keys, observed) = (self.keys.clone(), observed.parse().unwrap());
+        self.run(&SweepStartScript { keys: &keys, partition: P, node, observed, sweep })
     }
 
-    /// The members of a set, in an order that repeats.
+    /// Returns the members of a set, sorted, so that a run can be repeated.
     pub(crate) fn members(&mut self, key: &str) -> Vec<String> {
         let mut members: Vec<String> = self.query(cmd("SMEMBERS").arg(key));
         members.sort();
@@ -304,13 +374,19 @@ impl Store {
     }
 
     pub(crate) fn sweep_one(&mut self, member: &str, node: &str, sweep: &str) {
-        let (room, peer, generation) = parts(member);
-        let keys = [self.keys.dead(P, sweep), self.keys.sweeps(P)];
-        let rest = [peer, generation, node, &GRACE_MS.to_string(), r#""reconnecting","\u0001""#, sweep];
-        self.seats(Script::SweepOne, &room, &keys, &rest);
+        assert!(sweep.starts_with(&format!("{node}:")), "a sweep is named by its node");
+        let (keys, member) = (self.keys.clone(), SeatMember::parse(member).unwrap());
+        self.run(&SweepOneScript {
+            scope: seat_scope(&keys, &member.room, self.log_length),
+            peer: &member.peer,
+            generation: &member.generation,
+            sweep,
+            grace_ms: GRACE_MS,
+            reconnecting_event: RECONNECTING,
+        });
     }
 
-    /// Seats whose grace is over.
+    /// Returns the seats whose grace period is over.
     pub(crate) fn deadlines(&mut self) -> Vec<String> {
         let command = cmd("ZRANGE").arg(self.keys.deadlines(P)).arg(0).arg(-1).to_owned();
         let members: Vec<String> = self.query(&command);
@@ -318,25 +394,51 @@ impl Store {
     }
 
     pub(crate) fn expire(&mut self, member: &str) {
-        let (room, peer, generation) = parts(member);
-        let chat = self.keys.chat(P, &room);
-        self.seats(
-            Script::Expire,
-            &room,
-            &[chat],
-            &[peer, generation, r#""ended""#, "{}", &LONG_MS.to_string(), "now", r#""away""#],
-        );
+        let (keys, member) = (self.keys.clone(), SeatMember::parse(member).unwrap());
+        self.run(&ExpireScript {
+            scope: seat_scope(&keys, &member.room, self.log_length),
+            peer: &member.peer,
+            generation: &member.generation,
+            ended_event: r#""ended""#,
+            ended_details: "{}",
+            tombstone_ms: LONG_MS,
+            now: "now",
+            reconnecting_event: r#""away""#,
+        });
     }
 }
 
-/// `room peer gen`
-fn parts(member: &str) -> (RoomId, &str, &str) {
-    let mut parts = member.split(' ');
-    let mut next = || parts.next().unwrap();
-    (RoomId::parse(next()).unwrap(), next(), next())
+fn room_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_length: usize) -> RoomScope<'a> {
+    RoomScope { keys, partition: P, room, window_ms: LONG_MS, log_length: log_length as u64 }
 }
 
-/// A bare connection: what is published arrives in its place among the answers, so a PING tells that all has.
+fn seat_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_length: usize) -> SeatScope<'a> {
+    SeatScope {
+        room: room_scope(keys, room, log_length),
+        empty_after_ms: LONG_MS,
+        departure_events: DEPARTURE_EVENTS.to_owned(),
+        left_details: r#"{"reason":"left"}"#.to_owned(),
+    }
+}
+
+fn meta() -> RoomMeta {
+    RoomMeta {
+        call_id: CallId::parse(CALL).unwrap(),
+        name: String::new(),
+        host: UserId::parse(HOST).unwrap(),
+        call_type: CallType::Public,
+        settings: CallSettings::default(),
+        max_participants: SEATS,
+        locked: false,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: String::new(),
+        version: 1,
+    }
+}
+
+/// A bare connection. Published messages arrive in order with the answers, so that the answer to a
+/// PING means that all messages before it have arrived.
 struct Subscriber {
     stream: TcpStream,
     parser: Parser,

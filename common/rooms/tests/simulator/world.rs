@@ -1,4 +1,4 @@
-//! Everything there is in a simulated cluster but Redis, which is real; and the clock: one random step after another.
+//! State of a simulated cluster, without Redis, which is real; and one random step after another.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -9,22 +9,22 @@ use switchboard_rooms::LogId;
 use super::rng::Rng;
 use super::store::{Entry, Store};
 
-/// Rules of a node that a test may switch off, to prove that the audit notices.
+/// Rules of a node. A test switches one off to prove that the audit finds the missing rule.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
-    /// Only ids after the last one seen are delivered.
+    /// Delivers only ids after the last one seen.
     pub(crate) seen: bool,
-    /// What arrives before a session's script has answered is kept for it.
+    /// Buffers events that arrive before the answer of a session's script.
     pub(crate) buffer: bool,
-    /// A gap in a subscription is made up for from the log.
+    /// Reads the log after a gap in a subscription.
     pub(crate) catch_up: bool,
-    /// What was read of a log that has been trimmed meanwhile is not used.
+    /// Does not use a log that was trimmed while it was read.
     pub(crate) whole: bool,
-    /// After a gap a session makes sure that its seat is its own.
+    /// Checks a session's seat after a gap.
     pub(crate) seat: bool,
-    /// A node takes its seats again when Redis has lost its data.
+    /// Puts a node's seats back after Redis lost its data.
     pub(crate) reseat: bool,
-    /// A session whose script was sent before a gap and answered after it catches up too.
+    /// Catches up also a session whose script was sent before a gap and answered after it.
     pub(crate) epochs: bool,
 }
 
@@ -33,7 +33,7 @@ impl Rules {
         Self { seen: true, buffer: true, catch_up: true, whole: true, reseat: true, seat: true, epochs: true };
 }
 
-/// What a node asks of Redis.
+/// Request of a node to Redis.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     Join { pid: String, old: Option<String> },
@@ -46,7 +46,7 @@ pub(crate) enum Ask {
     Beat,
 }
 
-/// What Redis answered.
+/// Answer of Redis.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Reply(Vec<String>),
@@ -54,22 +54,23 @@ pub(crate) enum Answer {
     Log(Option<Vec<Entry>>),
 }
 
-/// A call in a node's lane.
+/// A request in a node's lane.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct Request {
     pub(crate) session: Option<usize>,
     pub(crate) ask: Ask,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
-    /// Its script has not answered.
+    /// The session's script has not answered.
     Pending,
     Live,
     Dead,
 }
 
-/// A session as its node knows it. More than eight fields: the model keeps in one place what the node's hub and store share.
+/// A session of a node. More than eight fields, because the model keeps in one place the state that
+/// hub and store of a real node share.
 pub(crate) struct Session {
     pub(crate) handle: u64,
     pub(crate) socket: usize,
@@ -80,37 +81,37 @@ pub(crate) struct Session {
     pub(crate) operations: u64,
     pub(crate) seen: LogId,
     pub(crate) phase: Phase,
-    /// Lost its seat, or its socket, before its script answered.
+    /// The session lost its seat or its socket before its script answered.
     pub(crate) doomed: bool,
-    /// The log is being read for it; and again after that.
+    /// The log is being read for the session; `again`: once more after that.
     pub(crate) catching: bool,
     pub(crate) again: bool,
     /// Id, excluded peer, event.
     pub(crate) buffer: Vec<(LogId, Option<String>, String)>,
-    /// The node's subscription epoch when its script was sent.
+    /// Subscription epoch of the node when the session's script was sent.
     pub(crate) epoch: u64,
 }
 
-/// A node. More than eight fields, as `Session`.
+/// A node. More than eight fields, for the same reason as `Session`.
 #[derive(Default)]
 pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) alive: bool,
     pub(crate) paused: bool,
-    /// Calls that were on the wire when it was paused.
+    /// Number of requests that were sent when the node was paused.
     pub(crate) on_wire: usize,
     pub(crate) subscribed: bool,
     pub(crate) epoch: u64,
     pub(crate) registered: bool,
-    /// Told that it was declared dead, and not yet why.
+    /// The node was declared dead and does not know yet whether Redis lost its data.
     pub(crate) swept: bool,
-    /// Changes when Redis loses its data.
+    /// Epoch of the data; changes when Redis loses them.
     pub(crate) data: String,
     pub(crate) beats: u64,
     pub(crate) inbox: VecDeque<Bytes>,
-    pub(crate) lane: VecDeque<Call>,
-    pub(crate) answers: VecDeque<(Call, Answer)>,
-    /// Its sessions, by index.
+    pub(crate) lane: VecDeque<Request>,
+    pub(crate) answers: VecDeque<(Request, Answer)>,
+    /// Indexes of the node's sessions.
     pub(crate) sessions: Vec<usize>,
 }
 
@@ -139,13 +140,13 @@ pub(crate) enum ToClient {
     Ack,
 }
 
-/// A connection. The ends close by themselves: one may not know of the other.
+/// A connection. Each end closes by itself, because it may not know that the other end has closed.
 pub(crate) struct Socket {
     pub(crate) client: usize,
     pub(crate) node: usize,
     pub(crate) server_open: bool,
     pub(crate) client_open: bool,
-    /// The server has not been told that the client is gone.
+    /// The server does not know yet that the client is gone.
     pub(crate) half_open: bool,
     pub(crate) up: VecDeque<ToServer>,
     pub(crate) down: VecDeque<ToClient>,
@@ -167,12 +168,12 @@ pub(crate) struct Client {
     pub(crate) pid: Option<String>,
     pub(crate) old_pid: Option<String>,
     pub(crate) offset: LogId,
-    /// Its life that goes on, by index.
+    /// Index of the client's present life.
     pub(crate) life: Option<usize>,
     pub(crate) sent: u64,
 }
 
-/// What a client got from one join to its end, over all of its sockets.
+/// Events that a client received from one join to its end, over all of its sockets.
 pub(crate) struct Life {
     pub(crate) client: usize,
     pub(crate) peer: String,
@@ -181,7 +182,7 @@ pub(crate) struct Life {
     pub(crate) over: bool,
 }
 
-/// What happened, so that a test can tell that a run was not idle.
+/// Counts of the events of a run, so that a test can check that a run was not idle.
 #[derive(Default, Debug, Clone)]
 pub(crate) struct Tally(pub(crate) BTreeMap<&'static str, u64>);
 
@@ -200,15 +201,15 @@ pub(crate) struct World {
     pub(crate) sockets: Vec<Socket>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) lives: Vec<Life>,
-    /// Node and name of the sweeps under way.
+    /// Node and name of the sweeps in progress.
     pub(crate) sweeps: Vec<(String, String)>,
-    /// Who sent each event, and whether it was acknowledged.
+    /// Sender of each event, and whether it was acknowledged.
     pub(crate) sent: HashMap<String, (usize, bool)>,
-    pub(crate) wrongs: Vec<String>,
+    pub(crate) violations: Vec<String>,
     pub(crate) tally: Tally,
-    /// Of a thousand steps, those that are faults.
+    /// Number of faults in 1,000 steps.
     pub(crate) faults: usize,
-    /// Redis may lose its data.
+    /// Whether Redis loses its data sometimes.
     pub(crate) lossy: bool,
     serial: u64,
 }
@@ -222,7 +223,7 @@ impl World {
         for room in &rooms {
             store.open(room);
         }
-        // Two clients are one user with two devices, in the same room.
+        // Two of the clients are two devices of one user in the same room.
         store.trusts_trimmed = !rules.whole;
         store.trusts_gaps = !rules.seat;
         let clients = (0..CLIENTS).map(|index| Client {
@@ -247,7 +248,7 @@ impl World {
             lives: Vec::new(),
             sweeps: Vec::new(),
             sent: HashMap::new(),
-            wrongs: Vec::new(),
+            violations: Vec::new(),
             tally: Tally::default(),
             faults: 15,
             lossy: false,
@@ -260,13 +261,13 @@ impl World {
         world
     }
 
-    /// A number that was not given before.
+    /// Returns a number that was not returned before.
     pub(crate) fn fresh(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
 
-    /// Starts a node under a name of its own.
+    /// Starts a node with a new name.
     pub(crate) fn boot(&mut self, node: usize) {
         let id = format!("n{node}.{}", self.fresh());
         self.store.subscribe(&id);
@@ -275,10 +276,10 @@ impl World {
     }
 
     pub(crate) fn ask(&mut self, node: usize, session: Option<usize>, ask: Ask) {
-        self.nodes[node].lane.push_back(Call { session, ask });
+        self.nodes[node].lane.push_back(Request { session, ask });
     }
 
-    /// One thing happens somewhere.
+    /// Runs one random step.
     pub(crate) fn step(&mut self) {
         if self.rng.chance(self.faults) {
             let node = self.rng.below(NODES);
@@ -291,7 +292,7 @@ impl World {
         match self.rng.below(985) {
             0..340 => {
                 let runs = self.nodes[node].runs();
-                // What is on the wire is done by Redis even though the node stands still.
+                // Redis executes requests that were sent, even while the node is paused.
                 if runs || (self.nodes[node].alive && self.nodes[node].on_wire > 0 && self.rng.chance(300)) {
                     self.nodes[node].on_wire = self.nodes[node].on_wire.saturating_sub(1);
                     self.execute(node);
@@ -317,12 +318,12 @@ impl World {
         self.collect();
     }
 
-    /// Open connections at a node.
+    /// Returns the open connections of a node.
     pub(crate) fn sockets_of(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.sockets.len()).filter(move |s| self.sockets[*s].node == node && self.sockets[*s].server_open)
     }
 
-    /// Hands what was published to the nodes that listen.
+    /// Delivers published messages to the nodes that are subscribed.
     pub(crate) fn collect(&mut self) {
         for (channel, message) in self.store.published() {
             let keys = &self.store.keys;

@@ -1,0 +1,311 @@
+//! A lane: one connection to one server, with one pipeline in flight. Requests that gather
+//! meanwhile are the next pipeline.
+//!
+//! This keeps the order of requests, which a multiplexed connection loses when a script is missing
+//! or the connection dies. After a flush of the scripts, a moved slot or a lost connection, the
+//! unanswered requests are sent again in order, by this lane or by the one that has the partition
+//! then. Operation numbers and generations make sure that no request takes effect twice.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use redis::{ServerErrorKind, Value, cmd};
+use tokio::time::timeout;
+
+use super::request::Request;
+use super::topology::{Address, Topology};
+use crate::conn::connection::{Connection, ConnectionError};
+use crate::scripts::Script;
+use crate::values::{text, time_ms};
+use crate::{Partition, Seat, StoreError};
+
+/// Shortest and longest time between two tries to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+/// Time between two tries while a slot moves.
+const SLOT_MOVE_INTERVAL: Duration = Duration::from_millis(5);
+/// Maximum capacity that a lane keeps for the bytes of its next pipeline.
+const PIPELINE_CAPACITY_MAX: usize = 256 * 1024;
+/// Maximum time that a lane waits for the clock of a server that took over.
+const CLOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Reason for which a request is sent again, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum RetryReason {
+    /// The scripts were flushed.
+    NoScript,
+    /// The slot is moving between two servers.
+    SlotMoving,
+    /// Another server has the slot.
+    SlotMoved,
+    /// The server does not serve for now: it is loading, demoted, or cut off.
+    NotServing,
+}
+
+struct LaneConnection {
+    redis: Connection,
+    id: ConnectionId,
+}
+
+/// Name of a connection on its server. The numbers begin again with every run of the server.
+struct ConnectionId {
+    run: Option<String>,
+    number: i64,
+}
+
+/// Serves the lines of a lane until the task is aborted.
+pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address) {
+    let wake = topology.queues.wake(index);
+    let mut lane = Lane { topology, address, connection: None, previous: None, backoff: BACKOFF.0 };
+    // The bytes of each pipeline.
+    let mut packed = Vec::new();
+    loop {
+        let mut batch = lane.topology.queues.next_batch(index);
+        if batch.is_empty() {
+            wake.notified().await;
+            continue;
+        }
+        let mut partitions: Vec<Partition> = batch.iter().map(|request| request.partition).collect();
+        partitions.dedup();
+        let Some(connection) = &mut lane.connection else {
+            // Not sent: back to the head of the lines, where the requests can be refused or go to
+            // another lane.
+            lane.topology.queues.requeue(&partitions, batch);
+            lane.open().await;
+            continue;
+        };
+        let topology = &lane.topology;
+        packed.clear();
+        packed.shrink_to(PIPELINE_CAPACITY_MAX);
+        let counts: Vec<usize> =
+            batch.iter_mut().map(|request| request.write(&topology.context, &mut packed)).collect();
+        topology.queues.set_in_flight(index, batch);
+        let answers = exchange(topology, &mut connection.redis, &packed, counts.iter().sum()).await;
+        let batch = topology.queues.take_in_flight(index);
+        let (unanswered, reason) = match answers {
+            Some(answers) => distribute(batch, &counts, answers),
+            None => (batch, Some(RetryReason::NotServing)),
+        };
+        topology.queues.requeue(&partitions, unanswered);
+        if let Some(reason) = reason {
+            lane.recover(reason).await;
+        }
+    }
+}
+
+/// State of a lane: its server, and the connection to it.
+struct Lane {
+    topology: Arc<Topology>,
+    address: Address,
+    connection: Option<LaneConnection>,
+    previous: Option<ConnectionId>,
+    backoff: Duration,
+}
+
+impl Lane {
+    /// Tries once to connect.
+    async fn open(&mut self) {
+        match connect(&self.topology, &self.address, self.previous.as_ref()).await {
+            Ok(opened) => {
+                self.backoff = BACKOFF.0;
+                if self.previous.as_ref().is_some_and(|previous| previous.run != opened.id.run) {
+                    self.topology.count_takeover();
+                }
+                self.connection = Some(opened);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot connect to redis");
+                self.topology.refresh(&self.address).await;
+                tokio::time::sleep(self.backoff).await;
+                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+            }
+        }
+    }
+
+    /// Removes the reason for a retry as far as possible, and waits before the next try.
+    async fn recover(&mut self, reason: RetryReason) {
+        let limit = self.topology.context.options.lanes.queue_time;
+        if let (RetryReason::NoScript, Some(connection)) = (reason, &mut self.connection)
+            && matches!(timeout(limit, load_scripts(&mut connection.redis)).await, Ok(Ok(())))
+        {
+            return;
+        }
+        match reason {
+            RetryReason::SlotMoving => tokio::time::sleep(SLOT_MOVE_INTERVAL).await,
+            RetryReason::SlotMoved => {
+                self.topology.refresh(&self.address).await;
+                tokio::time::sleep(SLOT_MOVE_INTERVAL).await;
+            }
+            RetryReason::NoScript | RetryReason::NotServing => {
+                metrics::counter!("switchboard_redis_lane_reconnects_total").increment(1);
+                tracing::warn!("redis connection lost or server not serving");
+                self.previous = self.connection.take().map(|lost| lost.id);
+                self.topology.refresh(&self.address).await;
+                tokio::time::sleep(BACKOFF.0).await;
+            }
+        }
+    }
+}
+
+/// Sends a pipeline and reads its answers; `None` when the connection is lost or does not answer in
+/// time.
+async fn exchange(topology: &Topology, redis: &mut Connection, packed: &[u8], count: usize) -> Option<Vec<Value>> {
+    let started = Instant::now();
+    let limit = topology.context.options.lanes.queue_time;
+    let answers = timeout(limit, async {
+        redis.send(packed).await?;
+        let mut answers = Vec::with_capacity(count);
+        for _ in 0..count {
+            answers.push(redis.value().await?);
+        }
+        Ok::<_, ConnectionError>(answers)
+    })
+    .await;
+    #[expect(clippy::cast_precision_loss, reason = "a histogram")]
+    metrics::histogram!("switchboard_redis_lane_batch_size").record(count as f64);
+    metrics::histogram!("switchboard_redis_pipeline_seconds").record(started.elapsed().as_secs_f64());
+    answers.ok()?.ok()
+}
+
+/// Gives each request its answers. Returns the requests without an answer, in order, and the worst
+/// reason.
+fn distribute(batch: Vec<Request>, counts: &[usize], answers: Vec<Value>) -> (Vec<Request>, Option<RetryReason>) {
+    let mut answers = answers.into_iter();
+    let mut unanswered: Vec<Request> = Vec::new();
+    let mut worst = None;
+    let mut outcomes = OutcomeCounts::default();
+    for (request, &count) in batch.into_iter().zip(counts) {
+        let values: Vec<Value> = answers.by_ref().take(count).collect();
+        let reason = values.iter().find_map(retry_reason);
+        // An operation behind an unanswered one of the same seat answers GAP and waits with it.
+        let must_wait =
+            || is_gap(&values) && request.operation_seat().is_some_and(|seat| has_operation_of(&unanswered, seat));
+        if reason.is_some() || values.len() < count || must_wait() {
+            worst = worst.max(reason);
+            outcomes.add(request.name, "repeated");
+            unanswered.push(request);
+            continue;
+        }
+        let error = values.iter().find_map(|value| match value {
+            Value::ServerError(error) => {
+                Some(StoreError::Unexpected(format!("{} {}", error.code(), error.details().unwrap_or(""))))
+            }
+            _ => None,
+        });
+        outcomes.add(request.name, if error.is_some() { "error" } else { "answered" });
+        request.finish(error.map_or(Ok(values), Err));
+    }
+    (unanswered, worst)
+}
+
+/// Counts of one pipeline by script and outcome. They are added up first, because looking up a
+/// metric costs more than a request's share of the pipeline.
+#[derive(Default)]
+struct OutcomeCounts(Vec<(&'static str, &'static str, u64)>);
+
+impl OutcomeCounts {
+    fn add(&mut self, script: &'static str, outcome: &'static str) {
+        match self.0.iter_mut().find(|(name, end, _)| (*name, *end) == (script, outcome)) {
+            Some((_, _, count)) => *count += 1,
+            None => self.0.push((script, outcome, 1)),
+        }
+    }
+}
+
+impl Drop for OutcomeCounts {
+    fn drop(&mut self) {
+        for &(script, outcome, count) in &self.0 {
+            metrics::counter!("switchboard_redis_calls_total", "script" => script, "outcome" => outcome)
+                .increment(count);
+        }
+    }
+}
+
+fn has_operation_of(requests: &[Request], seat: &Arc<Seat>) -> bool {
+    requests.iter().any(|request| request.operation_seat().is_some_and(|other| Arc::ptr_eq(other, seat)))
+}
+
+fn is_gap(values: &[Value]) -> bool {
+    matches!(values, [Value::Array(reply)] if matches!(reply.first(), Some(Value::BulkString(status)) if status == b"GAP"))
+}
+
+/// Returns the reason for which a request has to be sent again, if the answer says that it was not
+/// done. Looks into the answer of EXEC too.
+fn retry_reason(value: &Value) -> Option<RetryReason> {
+    match value {
+        Value::ServerError(error) => match error.kind() {
+            Some(ServerErrorKind::NoScript) => Some(RetryReason::NoScript),
+            Some(ServerErrorKind::TryAgain | ServerErrorKind::Ask) => Some(RetryReason::SlotMoving),
+            Some(ServerErrorKind::Moved) => Some(RetryReason::SlotMoved),
+            Some(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly,
+            ) => Some(RetryReason::NotServing),
+            _ => None,
+        },
+        Value::Array(values) => {
+            values.iter().filter(|value| matches!(value, Value::ServerError(_))).find_map(retry_reason)
+        }
+        _ => None,
+    }
+}
+
+/// Opens a connection that is ready for requests. The previous connection is certainly dead, so
+/// that no request in its buffers takes effect after requests of this one. The scripts are loaded.
+/// Redis' clock has passed the highest log id seen.
+async fn connect(
+    topology: &Topology,
+    address: &Address,
+    previous: Option<&ConnectionId>,
+) -> Result<LaneConnection, ConnectionError> {
+    let limit = topology.context.options.lanes.queue_time;
+    let (connection, now_ms) =
+        timeout(limit, prepare(topology, address, previous)).await.map_err(std::io::Error::from)??;
+    let behind = topology.seen_ms.load(Ordering::Relaxed).saturating_sub(now_ms);
+    tokio::time::sleep(Duration::from_millis(behind).min(CLOCK_WAIT_MAX)).await;
+    Ok(connection)
+}
+
+/// Does everything of [`connect`] except the wait. Returns the server's clock in ms as well.
+async fn prepare(
+    topology: &Topology,
+    address: &Address,
+    previous: Option<&ConnectionId>,
+) -> Result<(LaneConnection, u64), ConnectionError> {
+    let mut redis = Connection::open(&topology.url, &address.0, address.1).await?;
+    let info = redis.query(cmd("INFO").arg("server")).await?;
+    let run =
+        text(&info).and_then(|info| info.lines().find_map(|line| line.strip_prefix("run_id:"))).map(str::to_owned);
+    // In another run, the number belongs to another client.
+    if let Some(previous) = previous.filter(|previous| previous.run == run) {
+        // An error means that the connection is gone, which is as good, or that this user may not
+        // kill it, which cannot be helped.
+        let _killed_or_gone = redis.query(cmd("CLIENT").arg("KILL").arg("ID").arg(previous.number)).await?;
+    }
+    let Value::Int(number) = redis.query(cmd("CLIENT").arg("ID")).await? else { return Err(refused("CLIENT ID")) };
+    load_scripts(&mut redis).await?;
+    let time = redis.query(&cmd("TIME")).await?;
+    let now_ms = time_ms(Some(&time)).map_err(|_| refused("TIME"))?;
+    Ok((LaneConnection { redis, id: ConnectionId { run, number } }, now_ms))
+}
+
+/// Error of a server that is loading or shutting down and answers a command with an error.
+fn refused(command: &str) -> ConnectionError {
+    ConnectionError::Refused(command.to_owned())
+}
+
+async fn load_scripts(redis: &mut Connection) -> Result<(), ConnectionError> {
+    let mut packed = Vec::new();
+    for script in Script::ALL {
+        cmd("SCRIPT").arg("LOAD").arg(script.source()).write_packed_command(&mut packed);
+    }
+    redis.send(&packed).await?;
+    for _ in Script::ALL {
+        if matches!(redis.value().await?, Value::ServerError(_)) {
+            return Err(refused("SCRIPT LOAD"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! Lanes: the way of requests to Redis. Requests wait in a line for each partition; the lane of the
+//! server that has the partition sends them in pipelines.
+//!
+//! | file | content |
+//! |---|---|
+//! | `request` | a request: its commands, and the callbacks for its answer |
+//! | `queues` | the lines, and the requests in flight |
+//! | `lane` | one connection to one server, one pipeline in flight, retries |
+//! | `topology` | the slot map, and the lane of each server |
+//!
+//! docs/ROOM_STATE.md gives the rules, each with the race that it answers.
+
+mod lane;
+mod queues;
+mod request;
+mod topology;
+
+use std::time::Duration;
+
+pub(crate) use request::{Commands, Payload, Request};
+pub(crate) use topology::{Address, Topology, slot_map};
+
+/// Bounds of the requests that wait for Redis.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneOptions {
+    /// Maximum number of requests of this process that wait. More are refused, except leave and
+    /// detach.
+    pub queue_max: usize,
+    /// Time that a request may wait for its answer. After it, the caller gets `Unavailable`.
+    pub queue_time: Duration,
+}
+
+impl Default for LaneOptions {
+    fn default() -> Self {
+        Self { queue_max: 50_000, queue_time: Duration::from_secs(2) }
+    }
+}

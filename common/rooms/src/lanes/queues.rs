@@ -1,0 +1,233 @@
+//! Requests that wait for Redis: a line for each partition, taken by the lane of the server that
+//! has the partition.
+//!
+//! The order of a partition's requests is kept: a partition is in one pipeline at a time,
+//! unanswered requests go back to the head of their line, and a line changes lanes only as a whole
+//! (after a slot moved or a master was lost).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::request::{OnAnswer, Request};
+use crate::{Partition, StoreError};
+
+/// Maximum number of requests in one pipeline. Enough to share the system calls, and few enough
+/// that the first answer does not wait long for the last.
+const PIPELINE_REQUESTS_MAX: usize = 512;
+/// Maximum number of bytes in one pipeline, about.
+const PIPELINE_BYTES_MAX: usize = 1 << 20;
+
+pub(crate) struct Queues {
+    state: Mutex<State>,
+    max: usize,
+}
+
+struct State {
+    lines: Vec<Line>,
+    lanes: Vec<LaneState>,
+    waiting: usize,
+}
+
+/// Requests of a partition.
+#[derive(Default)]
+struct Line {
+    requests: VecDeque<Request>,
+    /// Index of the lane that takes the line.
+    lane: usize,
+    /// Requests of the line are in a pipeline.
+    busy: bool,
+    /// The line is in its lane's list of ready ones.
+    listed: bool,
+}
+
+/// Lines and requests of a lane.
+#[derive(Default)]
+struct LaneState {
+    ready: VecDeque<Partition>,
+    wake: Arc<Notify>,
+    in_flight: Vec<Request>,
+}
+
+impl Queues {
+    /// Creates lines for all partitions, with lane 0. At most `max` requests wait.
+    pub(super) fn new(partitions: u16, max: usize) -> Self {
+        let lines = (0..partitions).map(|_| Line::default()).collect();
+        Self { state: Mutex::new(State { lines, lanes: vec![LaneState::default()], waiting: 0 }), max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code under the lock panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a request, or refuses it when too many wait.
+    pub(crate) fn push(&self, request: Request) {
+        let mut state = self.lock();
+        if state.waiting >= self.max && request.can_be_refused() {
+            drop(state);
+            metrics::counter!("switchboard_redis_lane_refused_total", "reason" => "full").increment(1);
+            request.finish(Err(StoreError::Unavailable));
+            return;
+        }
+        let partition = request.partition;
+        state.line(partition).requests.push_back(request);
+        state.waiting += 1;
+        state.list(partition);
+    }
+
+    /// Returns the notification of a lane that has nothing ready.
+    pub(super) fn wake(&self, lane: usize) -> Arc<Notify> {
+        self.lock().lanes[lane].wake.clone()
+    }
+
+    /// Takes the requests of a lane's next pipeline.
+    pub(super) fn next_batch(&self, lane: usize) -> Vec<Request> {
+        let mut state = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < PIPELINE_REQUESTS_MAX && bytes < PIPELINE_BYTES_MAX {
+            let Some(partition) = state.lanes[lane].ready.pop_front() else { break };
+            let line = state.line(partition);
+            line.listed = false;
+            let first = batch.len();
+            while batch.len() < PIPELINE_REQUESTS_MAX && bytes < PIPELINE_BYTES_MAX {
+                if line.requests.front().is_none_or(|request| request.must_follow(&batch[first..])) {
+                    break;
+                }
+                let Some(request) = line.requests.pop_front() else { break };
+                bytes += request.size();
+                batch.push(request);
+                line.busy = true;
+            }
+        }
+        state.waiting -= batch.len();
+        batch
+    }
+
+    /// Stores the requests of a pipeline in flight, so that [`Queues::refuse_older_than`] finds
+    /// them.
+    pub(super) fn set_in_flight(&self, lane: usize, batch: Vec<Request>) {
+        self.lock().lanes[lane].in_flight = batch;
+    }
+
+    /// Takes the requests of the pipeline that was in flight.
+    pub(super) fn take_in_flight(&self, lane: usize) -> Vec<Request> {
+        std::mem::take(&mut self.lock().lanes[lane].in_flight)
+    }
+
+    /// Ends a pipeline with requests of `partitions`: unanswered requests go back to the head of
+    /// their line, in order.
+    pub(super) fn requeue(&self, partitions: &[Partition], unanswered: Vec<Request>) {
+        let mut state = self.lock();
+        state.waiting += unanswered.len();
+        for request in unanswered.into_iter().rev() {
+            let partition = request.partition;
+            state.line(partition).requests.push_front(request);
+        }
+        for &partition in partitions {
+            state.line(partition).busy = false;
+            state.list(partition);
+        }
+    }
+
+    /// Adds a lane and returns its index.
+    pub(super) fn add_lane(&self) -> usize {
+        let mut state = self.lock();
+        state.lanes.push(LaneState::default());
+        state.lanes.len() - 1
+    }
+
+    /// Assigns each partition to a lane. Returns whether any partition changed lanes.
+    pub(super) fn assign(&self, owners: &[usize]) -> bool {
+        let mut state = self.lock();
+        let changed = state.lines.iter().zip(owners).any(|(line, &owner)| line.lane != owner);
+        for lane in &mut state.lanes {
+            lane.ready.clear();
+        }
+        for (line, &owner) in state.lines.iter_mut().zip(owners) {
+            line.lane = owner;
+            line.listed = false;
+        }
+        for p in (0_u16..).take(state.lines.len()) {
+            state.list(Partition(p));
+        }
+        changed
+    }
+
+    /// Returns one partition of each lane in use.
+    pub(crate) fn one_of_each_lane(&self) -> Vec<Partition> {
+        self.in_use().into_iter().map(|(partition, _)| partition).collect()
+    }
+
+    /// Returns the lanes that partitions are assigned to.
+    pub(super) fn lanes_in_use(&self) -> Vec<usize> {
+        self.in_use().into_iter().map(|(_, lane)| lane).collect()
+    }
+
+    fn in_use(&self) -> Vec<(Partition, usize)> {
+        let state = self.lock();
+        let mut seen = vec![false; state.lanes.len()];
+        let lines = (0_u16..).zip(&state.lines).filter(|(_, line)| !std::mem::replace(&mut seen[line.lane], true));
+        lines.map(|(p, line)| (Partition(p), line.lane)).collect()
+    }
+
+    /// Returns the number of requests that wait, without those in flight.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting
+    }
+
+    /// Refuses the callers of requests that wait since before `moment`. Requests that were never
+    /// sent are dropped; the others stay until their outcome is known.
+    pub(super) fn refuse_older_than(&self, moment: Instant) {
+        let mut refused: Vec<OnAnswer> = Vec::new();
+        {
+            let mut state = self.lock();
+            let state = &mut *state;
+            for line in &mut state.lines {
+                line.requests.retain_mut(|request| {
+                    if !request.older_than(moment) {
+                        return true;
+                    }
+                    refused.extend(request.refuse());
+                    let dropped = request.can_be_dropped();
+                    state.waiting -= usize::from(dropped);
+                    !dropped
+                });
+            }
+            for request in state.lanes.iter_mut().flat_map(|lane| &mut lane.in_flight) {
+                if request.older_than(moment) {
+                    refused.extend(request.refuse());
+                }
+            }
+        }
+        if !refused.is_empty() {
+            metrics::counter!("switchboard_redis_lane_refused_total", "reason" => "late")
+                .increment(refused.len() as u64);
+        }
+        // Outside of the lock, because a callback may queue a request.
+        for answer in refused {
+            answer(Err(StoreError::Unavailable));
+        }
+    }
+}
+
+impl State {
+    fn line(&mut self, partition: Partition) -> &mut Line {
+        &mut self.lines[usize::from(partition.0)]
+    }
+
+    /// Puts a line into its lane's list, if the line has requests and none in flight.
+    fn list(&mut self, partition: Partition) {
+        let line = &mut self.lines[usize::from(partition.0)];
+        if line.busy || line.listed || line.requests.is_empty() {
+            return;
+        }
+        line.listed = true;
+        let lane = &mut self.lanes[line.lane];
+        lane.ready.push_back(partition);
+        lane.wake.notify_one();
+    }
+}

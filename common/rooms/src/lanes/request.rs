@@ -1,0 +1,191 @@
+//! A request to Redis as it waits in a line: its commands, and the callbacks for its answer.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use redis::{Cmd, Value};
+
+use crate::context::Context;
+use crate::scripts::ScriptArguments;
+use crate::{Op, Partition, Seat, StoreError};
+
+/// Called once at the end of a request: with the answers to its commands, or with the reason why
+/// there are none.
+pub(crate) type OnAnswer = Box<dyn FnOnce(Result<Vec<Value>, StoreError>) + Send>;
+/// Called when a request took effect after its caller was refused for waiting too long.
+pub(crate) type OnLateAnswer = Box<dyn FnOnce(Vec<Value>) + Send>;
+
+/// Commands as they go over the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    packed: Vec<u8>,
+    count: usize,
+}
+
+impl Commands {
+    /// Makes the commands of a request that runs one script.
+    pub(crate) fn script<S: ScriptArguments>(context: &Context, arguments: &S) -> Self {
+        let mut commands = Self { packed: Vec::with_capacity(1024), count: 0 };
+        commands.push_script(context, arguments);
+        commands
+    }
+
+    /// Appends a command.
+    pub(crate) fn push(&mut self, command: &Cmd) {
+        command.write_packed_command(&mut self.packed);
+        self.count += 1;
+    }
+
+    /// Appends a script.
+    pub(crate) fn push_script<S: ScriptArguments>(&mut self, context: &Context, arguments: &S) {
+        context.write(arguments, &mut self.packed);
+        self.count += 1;
+    }
+}
+
+impl<'a> FromIterator<&'a Cmd> for Commands {
+    fn from_iter<T: IntoIterator<Item = &'a Cmd>>(list: T) -> Self {
+        let mut commands = Self::default();
+        list.into_iter().for_each(|command| commands.push(command));
+        commands
+    }
+}
+
+/// Content of a request.
+pub(crate) enum Payload {
+    /// Commands that may run twice: a generation, counter or name in them makes the second run a
+    /// repetition.
+    Commands(Commands),
+    /// A numbered operation.
+    Operation {
+        /// Seat of the sender.
+        seat: Arc<Seat>,
+        /// Operation.
+        op: Box<Op>,
+        /// Number; 0 until the operation is written for the first time. A request that is refused
+        /// before that must leave no hole in the numbers.
+        number: u64,
+    },
+}
+
+/// State of a request on its way.
+struct Progress {
+    since: Instant,
+    /// The request was sent at least once. Its outcome is unknown until Redis answers, so it is
+    /// sent again and never dropped.
+    written: bool,
+}
+
+/// A request.
+pub(crate) struct Request {
+    pub(crate) partition: Partition,
+    pub(crate) name: &'static str,
+    payload: Payload,
+    /// The request waits for earlier operations of this seat, because it would make their
+    /// repetition stale.
+    barrier: Option<Arc<Seat>>,
+    /// The request is sent however long it waits, because a seat that is never given up is a ghost.
+    kept: bool,
+    answer: Option<OnAnswer>,
+    late: Option<OnLateAnswer>,
+    progress: Progress,
+}
+
+impl Request {
+    pub(crate) fn new(partition: Partition, name: &'static str, payload: Payload, answer: OnAnswer) -> Self {
+        let progress = Progress { since: Instant::now(), written: false };
+        Self { partition, name, payload, barrier: None, kept: false, answer: Some(answer), late: None, progress }
+    }
+
+    /// Makes the request wait for the seat's operations, and never drops it.
+    #[must_use]
+    pub(crate) fn giving_up(mut self, seat: &Arc<Seat>) -> Self {
+        self.kept = true;
+        self.after_operations_of(seat)
+    }
+
+    /// Makes the request wait for the seat's operations.
+    #[must_use]
+    pub(crate) fn after_operations_of(mut self, seat: &Arc<Seat>) -> Self {
+        self.barrier = Some(seat.clone());
+        self
+    }
+
+    /// Sets the callback for an answer that comes after the caller was refused.
+    #[must_use]
+    pub(crate) fn on_late_answer(mut self, late: OnLateAnswer) -> Self {
+        self.late = Some(late);
+        self
+    }
+
+    /// Returns whether a full queue refuses the request.
+    pub(super) fn can_be_refused(&self) -> bool {
+        !self.kept
+    }
+
+    /// Returns whether the request may be dropped when it is late: it has had no effect.
+    pub(super) fn can_be_dropped(&self) -> bool {
+        !self.kept && !self.progress.written
+    }
+
+    /// Returns whether the request waits since before `moment`.
+    pub(super) fn older_than(&self, moment: Instant) -> bool {
+        self.progress.since < moment
+    }
+
+    /// Takes the callback, to refuse the caller. The request itself may stay in the queue.
+    pub(super) fn refuse(&mut self) -> Option<OnAnswer> {
+        self.answer.take()
+    }
+
+    /// Returns the seat whose operation the request is.
+    pub(super) fn operation_seat(&self) -> Option<&Arc<Seat>> {
+        match &self.payload {
+            Payload::Operation { seat, .. } => Some(seat),
+            Payload::Commands(_) => None,
+        }
+    }
+
+    /// Returns whether the request must not be in one pipeline with `earlier` requests.
+    pub(super) fn must_follow(&self, earlier: &[Self]) -> bool {
+        let is_operation_of =
+            |request: &Self, seat| request.operation_seat().is_some_and(|other| Arc::ptr_eq(seat, other));
+        self.barrier.as_ref().is_some_and(|seat| earlier.iter().any(|request| is_operation_of(request, seat)))
+    }
+
+    /// Returns the size in bytes, about.
+    pub(super) fn size(&self) -> usize {
+        match &self.payload {
+            Payload::Operation { op, .. } => op.event.len() + 200,
+            Payload::Commands(commands) => commands.packed.len(),
+        }
+    }
+
+    /// Appends the commands as they go over the wire. Returns their number.
+    pub(super) fn write(&mut self, context: &Context, packed: &mut Vec<u8>) -> usize {
+        self.progress.written = true;
+        match &mut self.payload {
+            Payload::Commands(commands) => {
+                packed.extend_from_slice(&commands.packed);
+                commands.count
+            }
+            Payload::Operation { seat, op, number } => {
+                if *number == 0 {
+                    *number = seat.op.fetch_add(1, Ordering::Relaxed) + 1;
+                }
+                context.write_operation(seat, op, *number, packed);
+                1
+            }
+        }
+    }
+
+    /// Calls the callback for the outcome.
+    pub(super) fn finish(self, result: Result<Vec<Value>, StoreError>) {
+        match (self.answer, self.late, result) {
+            (Some(answer), _, result) => answer(result),
+            (None, Some(late), Ok(values)) => late(values),
+            (None, _, _) => {}
+        }
+    }
+}

@@ -1,0 +1,56 @@
+-- attach: a session resumes a seat, which this node serves from now on.
+--
+-- KEYS    1-2 prelude   3-4 seating   5 nodes   6 seats of the node
+-- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 offset
+--         13 time of the first try in ms, or -   14 connected, a template
+-- replies OK peer gen last role state metadata participant media join from address | FRESH |
+--         MISSED | BUSY time | FENCED
+local uid, pid, node, handle = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local offset, first_try, connected_event = ARGV[12], ARGV[13], ARGV[14]
+if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end
+local peer = redis.call('HGET', room_key, 'p:' .. pid)
+local seat = peer and get_seat(peer)
+if not seat or seat.uid ~= uid then return {'FRESH'} end
+
+local function last_id()
+  local last = redis.call('XREVRANGE', log_key, '+', '-', 'COUNT', 1)[1]
+  return last and not before(last[1], offset) and last[1] or offset
+end
+local found = redis.call('HMGET', room_key, 'floor', 'a:' .. peer, 'm', 'i:' .. peer, 'v:' .. peer)
+local floor, attached_ms, meta, participant, media = found[1], found[2], found[3], found[4], found[5]
+
+local function resumed()
+  return {'OK', peer, seat.gen, last_id(), seat.role, seat.state, meta, participant, media, seat.join,
+    seat.from, seat.address}
+end
+-- The repetition of an attach whose answer was lost.
+if seat.node == node and seat.handle == handle then return resumed() end
+
+local now = now_ms()
+local offset_ms = tonumber(string.match(offset, '^%d+'))
+if before(offset, seat.from) or offset_ms > now or offset_ms < now - window then return {'FRESH'} end
+if floor and before(offset, floor) then return {'MISSED'} end
+-- Of two sockets with one pid, the first keeps the seat while it is open. A try that was answered
+-- BUSY is judged by its first try; otherwise it would take the seat from the first by waiting.
+local began = first_try == '-' and now or tonumber(first_try)
+if seat.node ~= '-' and attached_ms and began - attached_ms < 1000 then
+  return {'BUSY', string.format('%.0f', began)}
+end
+
+local was = seat.state
+if seat.node == '-' then
+  redis.call('ZREM', deadlines, member_of(peer, seat.gen))
+else
+  -- A previous socket may still be open. It is closed for good; otherwise the two sockets would
+  -- take the seat from each other for ever.
+  publish_to_session(seat.node, seat.handle, '0-0', '!replaced')
+end
+if was == 'connected' then count_at(seat.node, -1) end
+seat.gen, seat.node, seat.handle = next_gen(), node, handle
+if was ~= 'waiting' then seat.state = 'connected' end
+put_seat(seat)
+redis.call('HSET', room_key, 'o:' .. peer, 0, 'a:' .. peer, now)
+redis.call('SADD', KEYS[6], member_of(peer, seat.gen))
+if was == 'reconnecting' then broadcast(peer, fill(connected_event, peer, uid)) end
+if was ~= 'waiting' then count_at(node, 1) end
+return resumed()

@@ -1,0 +1,51 @@
+-- chat: sends a message to everyone else or to one participant. Keeps it in the chat history and in
+-- the outbox, as the call's settings demand.
+--
+-- KEYS    1-2 prelude   3 chat history   4 outbox   5 de-duplication (optional)
+-- ARGV    1-4 prelude   5 sender   6 generation of the sender's seat   7 operation number
+--         8 receiver, or *   9 event   10 id and time of the message, for a repetition
+--         11 maximum length of the history, about
+--         12 lifetime of the history after the last message, ms
+--         13 maximum length of the outbox
+-- replies OK id | DUP id note | OFF setting | FULL | NOPEER | STALE | GAP
+local from, gen, op, to, event = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local note, history_length, history_ms, outbox_max = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local history, outbox, dedupe = KEYS[3], KEYS[4], KEYS[5]
+local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'c',
+  's:' .. to, 'kept')
+local reply = take_number(from, gen, op, found[1], found[2], dedupe)
+if reply then return reply end
+local off = first_off(found[4], 'chatEnabled')
+if off then return {'OFF', off} end
+
+local state, node, handle, peer
+if to ~= '*' then
+  state, node, handle, peer = resolve_receiver(to, found[6])
+  if not state then return {'NOPEER'} end
+  event = readdress(event, to, peer)
+end
+local settings = cjson.decode(found[4]).settings or {}
+local recorded = settings.chatRecordingEnabled == true
+-- The facts of leaving and ending are accepted beyond this limit, because they free what is full.
+if recorded and redis.call('XLEN', outbox) >= tonumber(outbox_max) then return {'FULL'} end
+
+local id = log(peer or '*', peer and '-' or from, from .. ':' .. gen .. ':' .. op, event, found[7])
+if not peer then
+  publish_to_room(found[3], id, from, event)
+elseif state == 'connected' then
+  publish_to_session(node, handle, id, event)
+end
+redis.call('HINCRBY', room_key, 'said', 1)
+local sender = parse_seat(from, found[1])
+if settings.chatHistoryEnabled ~= false then
+  -- By user and not by peer, so that a user who returns as another peer still has the messages.
+  local receiver = peer and string.match(peer, '^[^#]+') or '*'
+  redis.call('XADD', history, 'MAXLEN', '~', history_length, '*', 'f', sender.uid, 't', receiver,
+    'd', event)
+  redis.call('PEXPIRE', history, history_ms)
+end
+if recorded then
+  redis.call('XADD', outbox, '*', 'k', 'chat', 'c', found[5], 'r', room, 'p', from, 'u', sender.uid,
+    'j', sender.join, 'n', 0, 'd', string.match(event, '^"[^"]+",(.*)$'))
+end
+return finish(gen, op, id, dedupe, note)

@@ -1,0 +1,44 @@
+-- expire: handles one deadline that may be due: a seat after its grace period, a room that is empty
+-- for too long, or the lobby of a room in which a place became free.
+--
+-- KEYS    1-2 prelude   3-4 seating   5 chat history
+-- ARGV    1-4 prelude   5-7 seating   8 peer, * for the empty room, or + for the lobby
+--         9 generation   10 call-ended, the event   11 details of the `ended` fact
+--         12 lifetime of the tombstone, ms   13 now, RFC 3339   14 reconnecting, a template
+-- replies OK | STALE
+local peer, gen, ended_event, ended_details = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local tombstone, now, reconnecting_event = ARGV[12], ARGV[13], ARGV[14]
+local member = member_of(peer, gen)
+local due = redis.call('ZSCORE', deadlines, member)
+if not due or tonumber(due) > now_ms() then return {'STALE'} end
+redis.call('ZREM', deadlines, member)
+if peer == '+' then
+  local state, meta = unpack(redis.call('HMGET', room_key, 'st', 'm'))
+  if state ~= 'open' then return {'STALE'} end
+  local settings = cjson.decode(meta).settings or {}
+  -- While the waiting room is on, a host or moderator admits.
+  local admitted = admit_waiting(function(seat)
+    return not settings.waitingRoomEnabled
+      or (settings.autoAdmitGuests and string.sub(seat.uid, 1, 6) == 'guest-')
+  end, now, reconnecting_event)
+  return {#admitted > 0 and 'OK' or 'STALE'}
+end
+if peer ~= '*' then
+  local seat = get_seat(peer)
+  if not seat or seat.node ~= '-' or seat.gen ~= gen then return {'STALE'} end
+  free_seat(seat)
+  return {'OK'}
+end
+local found = redis.call('HMGET', room_key, 'st', 'n', 'peak', 'c', 'w')
+local state, taken, peak, call, waiting = found[1], found[2], found[3], found[4], found[5]
+if state ~= 'open' or taken ~= '0' then return {'STALE'} end
+if peak == '0' and tonumber(waiting or 0) > 0 then
+  -- A participant in the lobby waits for the host.
+  schedule_empty_room(now_ms())
+elseif peak == '0' then
+  -- The room was opened and no participant came. The call may still take place later.
+  redis.call('DEL', room_key, log_key)
+else
+  end_call(call, ended_event, ended_details, tombstone)
+end
+return {'OK'}

@@ -1,0 +1,28 @@
+-- open: creates a room, or updates the metadata of an open one. Serves `open` and `create`.
+--
+-- KEYS    1-2 prelude   3-4 seating
+-- ARGV    1-4 prelude   5-7 seating   8 metadata, JSON   9 its version   10 call   11 host
+--         12 seats   13 details of the `created` fact, or - to open   14 locked, 0 or 1
+-- replies OK | EXISTS (create only: another call has the room) | ENDED
+local meta, version, call, host = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local cap, details, lock = ARGV[12], ARGV[13], ARGV[14]
+local found = redis.call('HMGET', room_key, 'st', 'mv', 'c', 'n')
+local state, old_version, old_call, taken = found[1], found[2], found[3], found[4]
+if state == 'ended' then
+  if old_call == call or details ~= '-' then return {'ENDED'} end
+  redis.call('DEL', room_key)
+elseif state then
+  -- A create with the same call id is the repetition of a create whose answer was lost.
+  if details ~= '-' then return {old_call == call and 'OK' or 'EXISTS'} end
+  if tonumber(version) > tonumber(old_version) then
+    redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)
+  end
+  if taken == '0' then schedule_empty_room(now_ms()) end
+  return {'OK'}
+end
+local now = now_ms()
+redis.call('HSET', room_key, 'm', meta, 'mv', version, 'c', call, 'st', 'open', 'cap', cap,
+  'lock', lock, 'host', host, 'gen', now, 'born', now, 'n', '0', 'peak', '0')
+schedule_empty_room(now)
+if details ~= '-' then fact('created', call, '-', host, '-', 0, details) end
+return {'OK'}

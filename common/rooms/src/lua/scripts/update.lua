@@ -1,0 +1,36 @@
+-- update: changes the call: name, settings, seats, lock or host. The caller decided on one version
+-- of the metadata. If the room has another one, the reply is CHANGED and the caller decides again.
+--
+-- KEYS    1-2 prelude   3-4 seating
+-- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 version that the caller decided on
+--         13 metadata, JSON   14 its version   15 seats   16 locked, 0 or 1
+--         17 updated, a template   18 details of the `updated` fact
+--         19 admits from the lobby: none, guests or all   20 now, RFC 3339
+--         21 reconnecting, a template   22 peer who becomes host, or -
+-- replies OK | NOPEER | ABOVE | CHANGED | DENIED | STALE | ABSENT
+local old_version, meta, version, cap, lock = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
+local updated_event, details, admits = ARGV[17], ARGV[18], ARGV[19]
+local now, reconnecting_event, heir = ARGV[20], ARGV[21], ARGV[22]
+local rank, refused = caller_rank()
+if not rank then return refused end
+local found = redis.call('HMGET', room_key, 'mv', 'c', 'host', 'n')
+local current_version, call, host, taken = found[1], found[2], found[3], found[4]
+if current_version ~= old_version then return {'CHANGED'} end
+local seat
+if heir ~= '-' then
+  seat = get_seat(heir)
+  if not seat or seat.state == 'waiting' then return answer({'NOPEER'}) end
+  if RANK[seat.role] >= rank or string.sub(seat.uid, 1, 6) == 'guest-' then
+    return answer({'ABOVE'})
+  end
+  redis.call('HSET', room_key, 'g:' .. host, 'moderator')
+end
+redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)
+if seat then make_host(seat.uid) end
+broadcast('-', fill(updated_event, '-', '-', nil, nil, redis.call('HGET', room_key, 'host')))
+fact('updated', call, '-', '-', '-', taken, details)
+if admits ~= 'none' then
+  admit_waiting(function(other) return admits == 'all' or string.sub(other.uid, 1, 6) == 'guest-' end,
+    now, reconnecting_event)
+end
+return answer({'OK'})

@@ -1,0 +1,52 @@
+-- lobby: admission from the lobby. Needs seating and roles.
+
+-- Moves a waiting seat into the call, whether or not its socket is there at this moment.
+local function admit_seat(seat, now, away_event)
+  local peer = seat.peer
+  local found = redis.call('HMGET', room_key, 'i:' .. peer, 'w:' .. peer, 'f:' .. peer, 'c')
+  local participant, joined_event, joined_details, call = found[1], found[2], found[3], found[4]
+  -- Replacing text is safe: inside a JSON string each quote follows a backslash, so that no name
+  -- can look like these fields.
+  participant = string.gsub(participant, '"connectionState":"waiting"', '"connectionState":"connected"')
+  participant = string.gsub(participant, '"joinedAt":"[^"]*"', '"joinedAt":"' .. now .. '"')
+  -- The user may have got a role on another device while this one waited.
+  local role = redis.call('HGET', room_key, 'host') == seat.uid and 'host'
+    or redis.call('HGET', room_key, 'g:' .. seat.uid) or seat.role
+  if role ~= seat.role then
+    local old, new = '"role":"' .. seat.role .. '"', '"role":"' .. role .. '"'
+    participant = string.gsub(participant, old, new)
+    if joined_details then joined_details = string.gsub(joined_details, old, new) end
+    seat.role = role
+  end
+  local away = seat.node == '-'
+  if not away then
+    participant = string.gsub(participant, '"node":"[^"]*"', '"node":"' .. seat.node .. '"')
+  end
+  redis.call('HDEL', room_key, 'w:' .. peer, 'f:' .. peer)
+  redis.call('HSET', room_key, 'i:' .. peer, participant)
+  redis.call('HINCRBY', room_key, 'w', -1)
+  seat.join = broadcast(peer, fill(joined_event, peer, seat.uid, participant))
+  seat.state = away and 'reconnecting' or 'connected'
+  if not away then count_at(seat.node, 1) end
+  fact('joined', call, peer, seat.uid, seat.join, add_participant(), joined_details)
+  put_seat(seat)
+  send_to_seat(seat, '!admitted ' .. seat.join)
+  if away then broadcast(peer, fill(away_event, peer, seat.uid)) end
+end
+
+-- Admits the waiting seats that `wanted` selects, in the order of arrival, while there are places.
+-- Returns the admitted peers and whether a selected seat found no place.
+local function admit_waiting(wanted, now, away_event)
+  local cap, admitted, full = tonumber(redis.call('HGET', room_key, 'cap')), {}, false
+  for _, seat in ipairs(all_seats()) do
+    if seat.state == 'waiting' and wanted(seat) then
+      if tonumber(redis.call('HGET', room_key, 'n')) >= cap then
+        full = true
+      else
+        admit_seat(seat, now, away_event)
+        admitted[#admitted + 1] = seat.peer
+      end
+    end
+  end
+  return admitted, full
+end

@@ -1,0 +1,42 @@
+-- moderation: the caller of a moderation command. Used by admit, deny, role, mute, kick and update.
+-- Needs seating and roles.
+--
+-- ARGV    8 caller, or - for an operator   9 generation of the caller's seat
+--         10 lowest role that is allowed   11 id of the command
+--
+-- The rules looked at a copy of the caller's role. The scripts check the role in the room as it is
+-- now. A caller has one command in flight at a time. The id and the answer of the last one stay
+-- with the caller's seat, so that a command whose answer was lost can be sent again.
+local caller, caller_gen, lowest_role, command_id = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+
+-- Returns the rank of the caller; or nil and the reply that refuses or repeats the command.
+local function caller_rank()
+  if redis.call('HGET', room_key, 'st') ~= 'open' then return nil, {'ABSENT'} end
+  if caller == '-' then return RANK.host + 1 end
+  local seat = get_seat(caller)
+  if not seat or seat.state ~= 'connected' or seat.gen ~= caller_gen then return nil, {'STALE'} end
+  local stored = {}
+  for word in string.gmatch(redis.call('HGET', room_key, 'c:' .. caller) or '', '%S+') do
+    stored[#stored + 1] = word
+  end
+  if table.remove(stored, 1) == command_id then return nil, stored end
+  if RANK[seat.role] < RANK[lowest_role] then return nil, {'DENIED'} end
+  return RANK[seat.role]
+end
+
+-- Stores the answer with the caller's seat and returns it.
+local function answer(reply)
+  if caller ~= '-' and redis.call('HEXISTS', room_key, 's:' .. caller) == 1 then
+    redis.call('HSET', room_key, 'c:' .. caller, command_id .. ' ' .. table.concat(reply, ' '))
+  end
+  return reply
+end
+
+-- Returns every seat of a user.
+local function seats_of(uid)
+  local own = {}
+  for _, seat in ipairs(all_seats()) do
+    if seat.uid == uid then own[#own + 1] = seat end
+  end
+  return own
+end

@@ -1,0 +1,45 @@
+-- operation: the numbered operations of a seat. Used by relay, bcast, media and chat. Needs prelude
+-- and seats. `dedupe` is the key of the client's own id for the event, or nil.
+
+-- Returns the reply for an event that the client already sent under the same id; else nil.
+local function find_duplicate(dedupe)
+  local known = dedupe and redis.call('GET', dedupe)
+  local id, note = string.match(known or '', '^(%S+) ?(.*)$')
+  if id then return {'DUP', id, note} end
+end
+
+-- Returns the outcome of an operation whose number was taken before: its entry in the log, found by
+-- its mark; else it had no effect, which only a missing receiver can cause.
+local function earlier_outcome(mark, dedupe)
+  local known = find_duplicate(dedupe)
+  if known then return known end
+  local from, entries = '+', nil
+  repeat
+    entries = redis.call('XREVRANGE', log_key, from, '-', 'COUNT', 200)
+    for _, entry in ipairs(entries) do
+      if entry[2][6] == mark then return {'DUP', entry[1], ''} end
+    end
+    from = #entries > 0 and '(' .. entries[#entries][1]
+  until #entries < 200
+  return {'NOPEER'}
+end
+
+-- Takes the number of an operation. Returns nil if the operation is to be done now, else its reply.
+-- `seat` is the sender's seat as text, `last` the number of the seat's last operation.
+local function take_number(peer, gen, op, seat, last, dedupe)
+  local state, current = string.match(seat or '', SEAT_HEAD)
+  if state ~= 'connected' or current ~= gen then return {'STALE'} end
+  local ahead = tonumber(op) - tonumber(last or 0)
+  if ahead > 1 then return {'GAP'} end
+  if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':' .. op, dedupe) end
+  redis.call('HSET', room_key, 'o:' .. peer, op)
+  return find_duplicate(dedupe)
+end
+
+-- Finishes an operation. Every 32nd one of a seat trims the log. Which one depends on the
+-- generation, so that many seats together do not trim more often than one that sends as much.
+local function finish(gen, op, id, dedupe, note)
+  if dedupe then redis.call('SET', dedupe, note and id .. ' ' .. note or id, 'PX', window) end
+  if (gen + op) % 32 == 0 then trim(id) end
+  return {'OK', id}
+end

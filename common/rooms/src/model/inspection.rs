@@ -1,0 +1,25 @@
+//! Nodes and rooms as operators see them.
+
+use switchboard_core::domain::RoomId;
+
+use super::RoomPeek;
+
+/// A registered node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSummary {
+    /// Name.
+    pub name: String,
+    /// Number of partitions in which the node is registered.
+    pub partitions: u16,
+    /// Number of seats that the node serves.
+    pub seats: u64,
+}
+
+/// A room that is open, or was open a moment ago.
+#[derive(Clone, Debug)]
+pub struct RoomSummary {
+    /// Room id.
+    pub room: RoomId,
+    /// State of the room.
+    pub peek: RoomPeek,
+}

@@ -1,0 +1,99 @@
+//! Taking a seat.
+
+use std::sync::Arc;
+
+use switchboard_core::domain::{MediaState, Participant, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId};
+use switchboard_core::wire::LogId;
+
+use super::Seat;
+
+/// Request for a seat. More than eight fields, because they are the arguments of one script.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Room.
+    pub room: RoomId,
+    /// Version of the metadata that admission was decided on. With another version the script
+    /// answers `Joined::Changed`.
+    pub meta_version: u64,
+    /// User who joins.
+    pub user: UserId,
+    /// SHA-256 of the session's private id, as the seat stores it.
+    pub pid: String,
+    /// SHA-256 of the private id that this client failed to resume. The seat with it is freed
+    /// first, if it belongs to the same user.
+    pub old_pid: Option<String>,
+    /// Handle of this session within its node.
+    pub handle: SessionHandle,
+    /// Role that the seat gets.
+    pub role: Role,
+    /// Whether the session waits in the lobby first.
+    pub waits: bool,
+    /// Public data of the user: part of field `i:<peer>` and of `room:user-joined`.
+    pub public: PublicUser,
+    /// Media at the time of the join.
+    pub media: MediaState,
+    /// Role that admission saw assigned in this room. With another one the script answers
+    /// `Joined::Changed`.
+    pub given: Option<Role>,
+    /// Proof of identity, for removals and bans.
+    pub proof: Proof,
+}
+
+/// Proof of a user's identity. A removed user needs a newer one to come back; a banned guest needs
+/// another address.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    /// Time of issue of the oldest token that the client shows, in ms since the Unix epoch; 0
+    /// without a token.
+    pub issued_ms: u64,
+    /// Hashed address of a guest.
+    pub address: Option<Box<str>>,
+}
+
+/// Answer to `join`.
+#[derive(Debug)]
+pub enum Joined {
+    /// The session has a seat in the call.
+    Seated {
+        /// New seat.
+        seat: Arc<Seat>,
+        /// Log id of `room:user-joined`: the join id. Delivery starts after it.
+        id: LogId,
+        /// The room at that moment, with this seat.
+        snapshot: Box<Snapshot>,
+    },
+    /// The session waits in the lobby.
+    Waiting {
+        /// Seat in the lobby.
+        seat: Arc<Seat>,
+        /// Log id after which delivery starts.
+        id: LogId,
+    },
+    /// Every seat, or every place in the lobby, is taken.
+    Full,
+    /// The room is locked.
+    Locked,
+    /// The user or the guest's address is banned, or the proof is older than a removal.
+    Banned,
+    /// The call has ended.
+    Ended,
+    /// The room is not in Redis. Open it first.
+    Absent,
+    /// Metadata or assigned role changed since admission was decided. Decide again.
+    Changed,
+    /// This node is not registered, or was swept. The client must try again or use another node.
+    Fenced,
+}
+
+/// A room at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Metadata of the call.
+    pub meta: RoomMeta,
+    /// User who is host now.
+    pub host: UserId,
+    /// Whether the room is locked.
+    pub locked: bool,
+    /// Every seat, those of the lobby included, oldest first.
+    pub seats: Vec<Participant>,
+}

@@ -1,0 +1,101 @@
+//! Commands of hosts, moderators and operators, and their outcomes.
+
+use std::sync::Arc;
+
+use switchboard_core::domain::{Action, MediaKind, PeerId, Role, RoomMeta};
+
+use super::Seat;
+
+/// Caller of a moderation command.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// A participant.
+    Seat {
+        /// Seat of the caller.
+        seat: &'a Arc<Seat>,
+        /// Action that the caller's role in the room must allow.
+        action: Action,
+    },
+    /// An operator, who is above every role and was authorized elsewhere.
+    Operator,
+}
+
+/// Moderation command.
+#[derive(Clone, Debug)]
+pub enum ModerationCommand {
+    /// Admits one participant from the lobby; `None` admits all while there are places.
+    Admit(Option<PeerId>),
+    /// Refuses a participant who waits in the lobby.
+    Deny {
+        /// Participant.
+        peer: PeerId,
+        /// Reason that the participant gets.
+        reason: Option<String>,
+    },
+    /// Gives a user a role on all devices. Never host.
+    Role {
+        /// Participant.
+        peer: PeerId,
+        /// New role.
+        role: Role,
+    },
+    /// Switches off one medium of a participant.
+    Mute {
+        /// Participant.
+        peer: PeerId,
+        /// Medium.
+        kind: MediaKind,
+    },
+    /// Removes a user with all devices from the call or the lobby.
+    Kick {
+        /// Participant.
+        peer: PeerId,
+        /// Whether the user stays out for the life of the room. Otherwise a newer token opens it.
+        ban: bool,
+        /// Reason that the participant gets.
+        reason: Option<String>,
+    },
+    /// Changes the call.
+    Update(Box<RoomUpdate>),
+}
+
+/// A changed call.
+#[derive(Clone, Debug)]
+pub struct RoomUpdate {
+    /// Metadata that the change was decided on.
+    pub before: RoomMeta,
+    /// New metadata, with a higher version.
+    pub after: RoomMeta,
+    /// Participant who becomes host.
+    pub heir: Option<PeerId>,
+}
+
+/// Outcome of a moderation command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModerationOutcome {
+    /// Done. Holds the peers that it admitted.
+    Done(Vec<PeerId>),
+    /// There is no such participant in the call or the lobby.
+    NoPeer,
+    /// The participant's role is as high as the caller's, or the command does not apply to it.
+    Above,
+    /// Every place is taken.
+    Full,
+    /// The caller's role does not allow the command any more.
+    Denied,
+    /// The call changed since the decision. Read it and decide again.
+    Changed,
+    /// The room is not open.
+    Absent,
+    /// The seat is not the caller's any more.
+    Stale,
+}
+
+/// Outcome of a change to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateOutcome {
+    /// Done. Holds the call as it is now.
+    Done(Box<RoomMeta>),
+    /// Refused, with the reason.
+    Refused(ModerationOutcome),
+}

@@ -1,0 +1,134 @@
+//! Resuming a seat, reading the log, and putting a lost seat back.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use switchboard_core::domain::{
+    ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
+};
+use switchboard_core::wire::LogId;
+
+use super::Seat;
+
+/// Request to resume a seat.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    /// Room, taken from the offset.
+    pub room: RoomId,
+    /// SHA-256 of the private id that the client presents.
+    pub pid: String,
+    /// Identity of the connecting client. It must be the user of the seat.
+    pub user: UserId,
+    /// Handle of this session within its node.
+    pub handle: SessionHandle,
+    /// Log id of the last event that the client has.
+    pub offset: LogId,
+}
+
+/// Answer to `attach`.
+#[derive(Debug)]
+pub enum Attached {
+    /// The seat is resumed.
+    Resumed(Box<Resumed>),
+    /// There is no seat to resume. The session is fresh.
+    Fresh,
+    /// The seat exists, but the missed events are no longer all in the log, or are too many. The
+    /// session is fresh.
+    Missed,
+    /// Another socket attached to the seat less than a second ago and is still open.
+    Busy,
+    /// This node is not registered.
+    Fenced,
+}
+
+/// A resumed seat, and the data that its session needs to continue.
+#[derive(Debug)]
+pub struct Resumed {
+    /// Seat with its new generation.
+    pub seat: Arc<Seat>,
+    /// Copy of the seat's data.
+    pub copy: SeatCopy,
+    /// Missed events, oldest first. An [`ADMITTED`](switchboard_core::wire::envelope::ADMITTED)
+    /// entry marks the admission from the lobby.
+    pub missed: Vec<LogEntry>,
+    /// Log id after which delivery continues.
+    pub last: LogId,
+    /// Metadata of the call.
+    pub meta: RoomMeta,
+}
+
+/// Entry of a room's log that is for the reader.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    /// Log id: the first part of the offset.
+    pub id: LogId,
+    /// Encoded event.
+    pub event: Bytes,
+}
+
+impl LogEntry {
+    /// Returns the event as text. Nodes write only UTF-8 to the log.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.event)
+    }
+}
+
+/// Answer to `catch_up`.
+#[derive(Clone, Debug)]
+pub enum CaughtUp {
+    /// All missed events, oldest first.
+    Missed(Vec<LogEntry>),
+    /// The log does not go back far enough. The session must start afresh.
+    TooOld,
+    /// The seat is not this session's any more; or Redis lost its data and the seat is to be put
+    /// back.
+    NotSeated,
+}
+
+/// Answer to `detach` and `leave`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaveOutcome {
+    /// The seat lost its socket, or is free.
+    Done,
+    /// The seat is not this session's any more.
+    Stale,
+}
+
+/// Copy of a seat's data, to put the seat back after Redis lost it. More than eight fields, because
+/// a seat in Redis consists of them.
+#[derive(Clone, Debug)]
+pub struct SeatCopy {
+    /// SHA-256 of the session's private id.
+    pub pid: String,
+    /// Connected, or waiting in the lobby.
+    pub state: ConnectionState,
+    /// Whether the socket was lost a moment ago. Such a seat is kept for the grace period.
+    pub away: bool,
+    /// Role.
+    pub role: Role,
+    /// Public data of the user.
+    pub public: PublicUser,
+    /// Media.
+    pub media: MediaState,
+    /// Log id of the seat's `room:user-joined`.
+    pub join_id: LogId,
+    /// Log id at which the client's view of the log begins: the join, or the lobby before it.
+    pub from: LogId,
+    /// Time of the join in RFC 3339, UTC, with milliseconds.
+    pub joined_at: String,
+    /// Hashed address of a guest.
+    pub address: Option<Box<str>>,
+}
+
+/// Answer to `reseat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReseatOutcome {
+    /// The seat is in Redis as this session has it.
+    Done,
+    /// The seat moved or was given up, or the call ended. Close the session.
+    Gone,
+    /// This node is not registered.
+    Fenced,
+}

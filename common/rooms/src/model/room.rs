@@ -1,0 +1,75 @@
+//! A room seen from outside, and the answers to opening, creating and ending it.
+
+use switchboard_core::domain::{Role, RoomMeta, UserId};
+
+/// A room seen without a seat.
+#[derive(Clone, Debug)]
+pub enum RoomPeek {
+    /// Not in Redis: never opened, or ended long ago.
+    Absent,
+    /// The call ended a short time ago.
+    Ended,
+    /// The room is open.
+    Open {
+        /// Metadata of the call.
+        meta: Box<RoomMeta>,
+        /// Whether the room is locked.
+        locked: bool,
+        /// User who is host now.
+        host: UserId,
+        /// Number of seats taken.
+        participants: u32,
+    },
+}
+
+/// Answer to `create`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// This request created the room, or repeats the one that did.
+    Done,
+    /// Another call has the room.
+    Exists,
+    /// The room's call ended a short time ago.
+    Ended,
+}
+
+/// Answer to `open`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// The room is open, with this metadata or newer.
+    Open,
+    /// The call has ended.
+    Ended,
+}
+
+/// Answer to `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// This request ended the call.
+    Done,
+    /// The call ended before.
+    Already,
+    /// The caller is not host any more.
+    Denied,
+    /// The seat is not the caller's any more.
+    Stale,
+}
+
+/// A user's standing in a room: the data of the room that decide whether and how the user may join.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JoinStanding {
+    /// Role assigned in this room: moderator or less by the host, or host while the owner is away.
+    pub given: Option<Role>,
+    /// Whether the user or the guest's address is banned.
+    pub banned: bool,
+    /// Time of a removal in ms of Redis TIME. Tokens issued until then are refused.
+    pub removed_ms: Option<u64>,
+}
+
+impl JoinStanding {
+    /// Returns whether a proof that was issued at `issued_ms` is refused.
+    #[must_use]
+    pub fn keeps_out(&self, issued_ms: u64) -> bool {
+        self.banned || self.removed_ms.is_some_and(|removed| issued_ms <= removed)
+    }
+}

@@ -1,0 +1,96 @@
+//! join: takes a seat in the call or in the lobby.
+
+use super::{GivenSeat, Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
+use crate::{Join, StoreError};
+
+/// Arguments of `join.lua`.
+#[derive(Debug)]
+pub struct JoinScript<'a> {
+    /// The room.
+    pub scope: SeatScope<'a>,
+    /// Node that serves the seat.
+    pub node: &'a str,
+    /// The request.
+    pub join: &'a Join,
+    /// Participant, a template.
+    pub participant: String,
+    /// Participant in the lobby, a template.
+    pub waiting_participant: String,
+    /// `room:user-joined`, a template.
+    pub joined_event: String,
+    /// Media as JSON.
+    pub media: String,
+    /// Details of the `joined` fact as JSON.
+    pub joined_details: String,
+    /// Number of places in the lobby.
+    pub lobby_places: u32,
+}
+
+/// Reply of `join.lua`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinReply {
+    /// The session has a seat in the call; the id is the join id.
+    Seated(GivenSeat),
+    /// The session waits in the lobby; its view of the log begins at the id.
+    Waiting(GivenSeat),
+    /// Every seat, or every place in the lobby, is taken.
+    Full,
+    /// The room is locked.
+    Locked,
+    /// The user or the address is banned, or the proof is older than a removal.
+    Banned,
+    /// The call has ended.
+    Ended,
+    /// The room is not in Redis.
+    Absent,
+    /// Metadata or assigned role are not those that admission saw.
+    Changed,
+    /// The node is not registered.
+    Fenced,
+}
+
+impl ScriptArguments for JoinScript<'_> {
+    const SCRIPT: Script = Script::Join;
+    type Reply = JoinReply;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        let (keys, partition) = (self.scope.room.keys, self.scope.room.partition);
+        let join = self.join;
+        self.scope.write_keys(to);
+        to.key(&[&keys.nodes(partition)]);
+        to.key(&[&keys.on(partition, self.node)]);
+        self.scope.write_arguments(to);
+        to.text(join.user.as_str());
+        to.text(&join.pid);
+        to.text(self.node);
+        to.text(&join.handle.to_string());
+        to.text(join.role.as_str());
+        to.number(join.meta_version);
+        to.optional(join.old_pid.as_deref());
+        to.flag(join.waits);
+        to.text(&self.participant);
+        to.text(&self.joined_event);
+        to.text(&self.media);
+        to.text(&self.joined_details);
+        to.optional(join.given.map(|role| role.as_str()));
+        to.number(join.proof.issued_ms);
+        to.optional(join.proof.address.as_deref());
+        to.number(u64::from(self.lobby_places));
+        to.text(&self.waiting_participant);
+    }
+
+    fn parse(reply: &Reply) -> Result<JoinReply, StoreError> {
+        Ok(match (reply.status(), reply.given_seat()?) {
+            ("OK", Some(seat)) => JoinReply::Seated(seat),
+            ("WAITING", Some(seat)) => JoinReply::Waiting(seat),
+            ("FULL", _) => JoinReply::Full,
+            ("LOCKED", _) => JoinReply::Locked,
+            ("BANNED", _) => JoinReply::Banned,
+            ("ENDED", _) => JoinReply::Ended,
+            ("ABSENT", _) => JoinReply::Absent,
+            ("CHANGED", _) => JoinReply::Changed,
+            ("FENCED", _) => JoinReply::Fenced,
+            _ => return Err(reply.unknown()),
+        })
+    }
+}

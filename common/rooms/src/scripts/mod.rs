@@ -1,0 +1,207 @@
+//! Scripts: their sources, and for each one a struct that names its arguments and an enum or struct
+//! that holds its reply.
+//!
+//! | file | scripts |
+//! |---|---|
+//! | `attach` | attach |
+//! | `departure` | detach, leave |
+//! | `end` | end |
+//! | `ephemeral` | ephemeral |
+//! | `expire` | expire |
+//! | `join` | join |
+//! | `lease` | acquire_lease, release_lease, trim_outbox |
+//! | `moderation` | admit, deny, role, mute, kick, update |
+//! | `node` | beat, sweep_start, sweep_one, deregister_node |
+//! | `open` | open |
+//! | `operation` | relay, bcast, media, chat |
+//! | `rate` | spend, refund |
+//! | `reseat` | reseat |
+//! | `revoke` | revoke |
+//! | `scope` | the keys and arguments that many scripts begin with |
+//! | `reply` | reads values from a script's reply |
+//! | `writer` | writes a script's command |
+//!
+//! The table at the head of each Lua file lists `KEYS`, `ARGV` and replies. The `write` method of
+//! its struct follows that table line by line; no other code knows an argument's number.
+
+mod attach;
+mod departure;
+mod end;
+mod ephemeral;
+mod expire;
+mod join;
+mod lease;
+mod moderation;
+mod node;
+mod open;
+mod operation;
+mod rate;
+mod reply;
+mod reseat;
+mod revoke;
+mod scope;
+mod writer;
+
+use std::fmt::Write as _;
+
+use sha1::{Digest, Sha1};
+
+use crate::StoreError;
+
+pub use attach::{AttachReply, AttachScript, AttachedSeat};
+pub use departure::{DetachScript, LeaveScript};
+pub use end::{EndCaller, EndScript};
+pub use ephemeral::EphemeralScript;
+pub use expire::{DeadlineReply, ExpireScript};
+pub use join::{JoinReply, JoinScript};
+pub use lease::{AcquireLeaseScript, LeaseReply, ReleaseLeaseScript, TrimOutboxScript};
+pub use moderation::{AdmitScript, DenyScript, KickScript, ModerationScope, MuteScript, RoleScript, UpdateScript};
+pub use node::{BeatScript, DeregisterNodeScript, DeregisterReply, SweepOneScript, SweepStartReply, SweepStartScript};
+pub use open::{OpenReply, OpenScript};
+pub(crate) use operation::operation_reply;
+pub use operation::{BroadcastScript, ChatScript, MediaScript, OperationScope, RelayScript};
+pub use rate::{RefundScript, SpendScript};
+pub use reply::{GivenSeat, Reply};
+pub use reseat::ReseatScript;
+pub use revoke::RevokeScript;
+pub use scope::{RoomScope, SeatScope};
+pub use writer::ScriptWriter;
+
+/// A script's arguments and reply.
+pub trait ScriptArguments {
+    /// Script that takes these arguments.
+    const SCRIPT: Script;
+    /// Reply of the script.
+    type Reply;
+
+    /// Writes keys, then arguments, in the order of the table at the head of the script's file.
+    fn write(&self, to: &mut ScriptWriter<'_>);
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// `Unexpected`, if the reply is none that the head of the script's file lists.
+    fn parse(reply: &Reply) -> Result<Self::Reply, StoreError>;
+}
+
+/// Appends the command of a script to `out`. `hash` is the SHA-1 of the script's source.
+pub fn write_command<S: ScriptArguments>(out: &mut Vec<u8>, hash: &str, arguments: &S) {
+    let mut writer = ScriptWriter::begin(out, hash);
+    arguments.write(&mut writer);
+    writer.finish();
+}
+
+/// Lists the scripts, each with the files of its source. The last file is its own.
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $script:ident $name:literal [$($file:literal)*];)*) => {
+        /// A script.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Script { $($(#[$doc])* $script,)* }
+
+        impl Script {
+            /// Every script.
+            pub const ALL: &[Self] = &[$(Self::$script,)*];
+
+            /// Returns the name, as metrics show it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$script => $name,)* }
+            }
+
+            /// Returns the Lua source.
+            #[must_use]
+            pub const fn source(self) -> &'static str {
+                match self {
+                    $(Self::$script => concat!($(include_str!(concat!("../lua/", $file, ".lua"))),*),)*
+                }
+            }
+        }
+    };
+}
+
+scripts! {
+    /// Creates a room or updates its metadata.
+    Open "open" ["shared/prelude" "shared/seats" "shared/seating" "scripts/open"];
+    /// Takes a seat.
+    Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/join"];
+    /// Sends an event to one peer.
+    Relay "relay" ["shared/prelude" "scripts/relay_fast_path" "shared/seats" "shared/operation" "shared/receiver" "scripts/relay"];
+    /// Sends an event to everyone else.
+    Bcast "bcast" ["shared/prelude" "shared/seats" "shared/operation" "scripts/bcast"];
+    /// Switches the sender's media.
+    Media "media" ["shared/prelude" "shared/seats" "shared/operation" "shared/required_settings" "shared/media_state" "scripts/media"];
+    /// Sends a chat message.
+    Chat "chat" ["shared/prelude" "shared/seats" "shared/operation" "shared/receiver" "shared/required_settings" "scripts/chat"];
+    /// Sends an event that is in no log.
+    Ephemeral "ephemeral" ["shared/prelude" "shared/seats" "shared/required_settings" "scripts/ephemeral"];
+    /// Resumes a seat.
+    Attach "attach" ["shared/prelude" "shared/seats" "shared/seating" "scripts/attach"];
+    /// Keeps a seat without its socket.
+    Detach "detach" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/detach"];
+    /// Gives up a seat.
+    Leave "leave" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/leave"];
+    /// Ends a call.
+    End "end" ["shared/prelude" "shared/seats" "shared/seating" "shared/end_call" "scripts/end"];
+    /// Handles one deadline.
+    Expire "expire" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/lobby" "shared/end_call" "scripts/expire"];
+    /// Puts back a lost seat.
+    Reseat "reseat" ["shared/prelude" "shared/seats" "shared/seating" "scripts/reseat"];
+    /// Admits participants from the lobby.
+    Admit "admit" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/lobby" "shared/moderation" "scripts/admit"];
+    /// Refuses a participant in the lobby.
+    Deny "deny" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/moderation" "scripts/deny"];
+    /// Gives a user a role.
+    Role "role" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "scripts/role"];
+    /// Switches off a participant's medium.
+    Mute "mute" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "scripts/mute"];
+    /// Removes a user.
+    Kick "kick" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/moderation" "scripts/kick"];
+    /// Changes the call.
+    Update "update" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/lobby" "shared/moderation" "scripts/update"];
+    /// Counts a node's heartbeat.
+    Beat "beat" ["scripts/beat"];
+    /// Declares a node dead.
+    SweepStart "sweep_start" ["scripts/sweep_start"];
+    /// Sweeps one seat of a dead node.
+    SweepOne "sweep_one" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/sweep_one"];
+    /// Removes a node that holds no seat.
+    DeregisterNode "deregister_node" ["scripts/deregister_node"];
+    /// Takes or renews the lease of an outbox.
+    AcquireLease "acquire_lease" ["scripts/acquire_lease"];
+    /// Gives up the lease of an outbox.
+    ReleaseLease "release_lease" ["scripts/release_lease"];
+    /// Drops facts that are stored durably.
+    TrimOutbox "trim_outbox" ["scripts/trim_outbox"];
+    /// Revokes a sign-in.
+    Revoke "revoke" ["scripts/revoke"];
+    /// Takes one request from a rate.
+    Spend "spend" ["scripts/spend"];
+    /// Gives one request back to a rate.
+    Refund "refund" ["scripts/refund"];
+}
+
+/// The names under which Redis knows the scripts: the SHA-1 of each source.
+#[derive(Debug)]
+pub struct Hashes(Vec<String>);
+
+impl Hashes {
+    /// Computes them.
+    #[must_use]
+    pub fn compute() -> Self {
+        Self(Script::ALL.iter().map(|script| hex(&Sha1::digest(script.source()))).collect())
+    }
+
+    /// Returns the hash of a script, as `EVALSHA` takes it.
+    #[must_use]
+    pub fn of(&self, script: Script) -> &str {
+        &self.0[script as usize]
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

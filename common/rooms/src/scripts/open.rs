@@ -1,0 +1,56 @@
+//! open: creates a room or updates its metadata.
+
+use switchboard_core::domain::RoomMeta;
+
+use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
+use crate::StoreError;
+
+/// Arguments of `open.lua`.
+#[derive(Debug)]
+pub struct OpenScript<'a> {
+    /// The room.
+    pub scope: SeatScope<'a>,
+    /// Metadata of the call.
+    pub meta: &'a RoomMeta,
+    /// Metadata as JSON.
+    pub meta_json: String,
+    /// Details of the `created` fact as JSON; `None` to open a room for a call that has a record.
+    pub created_details: Option<&'a str>,
+}
+
+/// Reply of `open.lua`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenReply {
+    /// The room is open.
+    Open,
+    /// Another call has the room. Only with `created_details`.
+    Exists,
+    /// The call has ended.
+    Ended,
+}
+
+impl ScriptArguments for OpenScript<'_> {
+    const SCRIPT: Script = Script::Open;
+    type Reply = OpenReply;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        self.scope.write_keys(to);
+        self.scope.write_arguments(to);
+        to.text(&self.meta_json);
+        to.number(self.meta.version);
+        to.text(self.meta.call_id.as_str());
+        to.text(self.meta.host.as_str());
+        to.number(u64::from(self.meta.max_participants));
+        to.optional(self.created_details);
+        to.flag(self.meta.locked);
+    }
+
+    fn parse(reply: &Reply) -> Result<OpenReply, StoreError> {
+        match reply.status() {
+            "OK" => Ok(OpenReply::Open),
+            "EXISTS" => Ok(OpenReply::Exists),
+            "ENDED" => Ok(OpenReply::Ended),
+            _ => Err(reply.unknown()),
+        }
+    }
+}

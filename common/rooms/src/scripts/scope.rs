@@ -1,0 +1,71 @@
+//! Keys and arguments that many scripts begin with.
+
+use switchboard_core::domain::RoomId;
+
+use super::ScriptWriter;
+use crate::Partition;
+use crate::keys::Keys;
+
+/// `KEYS[1-2]` and `ARGV[1-4]` of every script about a room: `lua/shared/prelude.lua`.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomScope<'a> {
+    /// Names of the deployment.
+    pub keys: &'a Keys,
+    /// Partition of the room.
+    pub partition: Partition,
+    /// Room.
+    pub room: &'a RoomId,
+    /// Recovery window in ms.
+    pub window_ms: u64,
+    /// Maximum number of entries in the log, about.
+    pub log_length: u64,
+}
+
+impl RoomScope<'_> {
+    /// Writes `KEYS[1-2]`.
+    pub fn write_keys(&self, to: &mut ScriptWriter<'_>) {
+        to.key(&self.keys.room_parts(self.partition, self.room));
+        to.key(&self.keys.log_parts(self.partition, self.room));
+    }
+
+    /// Writes `ARGV[1-4]`.
+    pub fn write_arguments(&self, to: &mut ScriptWriter<'_>) {
+        to.parts(&self.keys.channels_parts(self.partition));
+        to.text(self.room.as_str());
+        to.number(self.window_ms);
+        to.number(self.log_length);
+    }
+}
+
+/// `KEYS[1-4]` and `ARGV[1-7]` of every script that takes, moves or frees a seat:
+/// `lua/shared/prelude.lua` and `lua/shared/seating.lua`.
+#[derive(Clone, Debug)]
+pub struct SeatScope<'a> {
+    /// The room.
+    pub room: RoomScope<'a>,
+    /// Lifetime of an empty room in ms.
+    pub empty_after_ms: u64,
+    /// Templates of user-left, join-request-cancelled, role-changed and join-request, one a line.
+    /// JSON has no line feeds.
+    pub departure_events: String,
+    /// Details of the `left` fact as JSON.
+    pub left_details: String,
+}
+
+impl SeatScope<'_> {
+    /// Writes `KEYS[1-4]`.
+    pub fn write_keys(&self, to: &mut ScriptWriter<'_>) {
+        let RoomScope { keys, partition, .. } = self.room;
+        self.room.write_keys(to);
+        to.key(&[&keys.deadlines(partition)]);
+        to.key(&[&keys.outbox(partition)]);
+    }
+
+    /// Writes `ARGV[1-7]`.
+    pub fn write_arguments(&self, to: &mut ScriptWriter<'_>) {
+        self.room.write_arguments(to);
+        to.number(self.empty_after_ms);
+        to.text(&self.departure_events);
+        to.text(&self.left_details);
+    }
+}

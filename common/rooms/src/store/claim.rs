@@ -1,0 +1,107 @@
+//! Claims: seats that Redis gave and no session has taken over yet.
+
+use std::sync::{Arc, Weak};
+
+use redis::Value;
+use switchboard_core::domain::{RoomId, SessionHandle};
+use tokio::sync::oneshot;
+
+use super::Rooms;
+use crate::context::Context;
+use crate::lanes::{Commands, Payload, Request, Topology};
+use crate::scripts::{Reply, ScriptArguments};
+use crate::{Seat, StoreError};
+
+/// Makes the request that gives a seat up.
+pub(super) type GiveUp = fn(&Context, &Arc<Seat>) -> Request;
+
+/// A seat that no session has taken over yet. The caller may be gone when the answer comes, or may
+/// have got `Unavailable` before. A claim that is dropped gives its seat up; otherwise the seat
+/// would be a ghost.
+pub(super) struct Claim {
+    topology: Weak<Topology>,
+    seat: Option<Arc<Seat>>,
+    give_up: GiveUp,
+}
+
+impl Claim {
+    /// Takes over the seat.
+    pub(super) fn take(mut self) -> Result<Arc<Seat>, StoreError> {
+        self.seat.take().ok_or_else(|| StoreError::expected("a seat"))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let (Some(seat), Some(topology)) = (self.seat.take(), self.topology.upgrade()) {
+            topology.queues.push((self.give_up)(topology.context(), &seat));
+        }
+    }
+}
+
+/// Answer to a request for a seat.
+pub(super) struct Claimed<R> {
+    pub(super) claim: Claim,
+    pub(super) reply: R,
+    /// Answer to the command after the script in the same transaction.
+    pub(super) read: Option<Value>,
+}
+
+/// Origin of a claim: the data that turn an answer into one.
+#[derive(Clone)]
+struct Claimant {
+    topology: Weak<Topology>,
+    room: RoomId,
+    handle: SessionHandle,
+    give_up: GiveUp,
+}
+
+impl Claimant {
+    /// Reads the answers to a script, or to a transaction of a script and a command.
+    fn claim<S: ScriptArguments>(self, mut answers: Vec<Value>) -> Result<Claimed<S::Reply>, StoreError> {
+        let mut read = None;
+        if answers.len() > 1 {
+            let Some(Value::Array(mut parts)) = answers.pop() else {
+                return Err(StoreError::expected("a transaction"));
+            };
+            read = parts.pop();
+            answers = parts;
+        }
+        let reply = Reply::from_answers(answers)?;
+        let Self { topology, room, handle, give_up } = self;
+        let seat = reply.given_seat()?.map(|given| {
+            if let Some(topology) = topology.upgrade() {
+                topology.saw(given.id);
+            }
+            Arc::new(Seat::new(room, given.peer, given.generation, handle))
+        });
+        // Made before the rest of the reply is read, so that an error there gives the seat up.
+        let claim = Claim { topology, seat, give_up };
+        Ok(Claimed { reply: S::parse(&reply)?, claim, read })
+    }
+}
+
+impl Rooms {
+    /// Requests a seat with the script `S`. An answer that comes after the caller was refused gives
+    /// the seat up.
+    pub(super) async fn claim<S: ScriptArguments<Reply: Send + 'static>>(
+        &self,
+        room: &RoomId,
+        handle: SessionHandle,
+        commands: Commands,
+        give_up: GiveUp,
+    ) -> Result<Claimed<S::Reply>, StoreError> {
+        let topology = Arc::downgrade(&self.inner.topology);
+        let claimant = Claimant { topology, room: room.clone(), handle, give_up };
+        let late = claimant.clone();
+        let (sender, answer) = oneshot::channel();
+        let on_answer = move |result: Result<Vec<Value>, StoreError>| {
+            // A caller that is gone drops the claim.
+            let _ = sender.send(result.and_then(|answers| claimant.claim::<S>(answers)));
+        };
+        let payload = Payload::Commands(commands);
+        let request = Request::new(self.partition_of(room), S::SCRIPT.name(), payload, Box::new(on_answer));
+        self.push(request.on_late_answer(Box::new(move |answers| drop(late.claim::<S>(answers)))));
+        answer.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads Redis' answers: texts, hashes, streams, and the hash of a room.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use redis::Value;
+use switchboard_core::domain::{CallId, ConnectionState, MediaState, Participant, PeerId, RoomMeta, Timestamp, UserId};
+use switchboard_core::wire::LogId;
+
+use crate::seat::SeatText;
+use crate::{LogEntry, RoomStats, SeatStats, Snapshot, StoreError};
+
+/// Returns the text of an answer.
+pub(crate) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Returns the items of an answer.
+pub(crate) fn items(value: Option<&Value>) -> Result<&[Value], StoreError> {
+    match value {
+        Some(Value::Array(items)) => Ok(items),
+        _ => Err(StoreError::expected("an array")),
+    }
+}
+
+/// Reads a hash. Fields that are not text are left out.
+pub(crate) fn pairs(value: &Value) -> HashMap<&str, &str> {
+    let Value::Array(items) = value else { return HashMap::new() };
+    items.as_chunks::<2>().0.iter().filter_map(|[key, value]| Some((text(key)?, text(value)?))).collect()
+}
+
+/// Reads the answer to `TIME` in ms.
+pub(crate) fn time_ms(value: Option<&Value>) -> Result<u64, StoreError> {
+    let expected = || StoreError::expected("a time");
+    let [seconds, micros] = items(value)? else { return Err(expected()) };
+    let number = |value| text(value).and_then(|text| text.parse::<u64>().ok()).ok_or_else(expected);
+    Ok(number(seconds)? * 1000 + number(micros)? / 1000)
+}
+
+/// Entry of a stream: id and fields.
+pub(crate) type Entry<'a> = (LogId, HashMap<&'a str, &'a str>);
+
+/// Reads the entries of a stream.
+pub(crate) fn entries(value: Option<&Value>) -> Result<Vec<Entry<'_>>, StoreError> {
+    fn entry(value: &Value) -> Option<Entry<'_>> {
+        let Value::Array(parts) = value else { return None };
+        Some((LogId::parse(text(parts.first()?)?)?, pairs(parts.get(1)?)))
+    }
+    items(value)?.iter().map(|value| entry(value).ok_or_else(|| StoreError::expected("a stream entry"))).collect()
+}
+
+/// Reads the entries of a room's log that are for `peer`. `broadcasts_from`: log id after which
+/// broadcasts are for this peer; `None` in the lobby.
+pub(crate) fn log_entries(
+    value: Option<&Value>,
+    peer: &PeerId,
+    broadcasts_from: Option<LogId>,
+) -> Result<Vec<LogEntry>, StoreError> {
+    let is_for_peer = |id: LogId, fields: &HashMap<&str, &str>| match fields.get("t") {
+        Some(&"*") => broadcasts_from.is_some_and(|from| id > from) && fields.get("x") != Some(&peer.as_str()),
+        to => to == Some(&peer.as_str()),
+    };
+    Ok(entries(value)?
+        .into_iter()
+        .filter(|(id, fields)| is_for_peer(*id, fields))
+        .filter_map(|(id, fields)| Some(LogEntry { id, event: Bytes::copy_from_slice(fields.get("d")?.as_bytes()) }))
+        .collect())
+}
+
+/// Reads the metadata of a room, field `m`.
+pub(crate) fn room_meta(json: &str) -> Result<RoomMeta, StoreError> {
+    serde_json::from_str(json).map_err(|_| StoreError::expected("a room's metadata"))
+}
+
+/// Reads the hash of a room; `None` if the room is not open.
+pub(crate) fn snapshot(hash: &Value) -> Result<Option<Snapshot>, StoreError> {
+    let fields = pairs(hash);
+    if fields.get("st") != Some(&"open") {
+        return Ok(None);
+    }
+    Ok(Some(Snapshot {
+        meta: room_meta(field(&fields, "m")?)?,
+        host: UserId::parse(field(&fields, "host")?).map_err(|_| StoreError::expected("a host"))?,
+        locked: field(&fields, "lock")? == "1",
+        seats: seats(&fields)?.into_iter().map(|(_, participant)| participant).collect(),
+    }))
+}
+
+/// Reads the figures of a room from its hash; `None` if the room is not open.
+pub(crate) fn stats(hash: &Value, taken_ms: u64) -> Result<Option<RoomStats>, StoreError> {
+    let fields = pairs(hash);
+    if fields.get("st") != Some(&"open") {
+        return Ok(None);
+    }
+    let number = |name: &str| {
+        fields.get(name).map_or(Ok(0), |number| number.parse().map_err(|_| StoreError::expected("a number")))
+    };
+    Ok(Some(RoomStats {
+        call: CallId::parse(field(&fields, "c")?).map_err(|_| StoreError::expected("a call id"))?,
+        opened_at: timestamp(number("born")?),
+        taken_at: timestamp(taken_ms),
+        peak: u32::try_from(number("peak")?).unwrap_or(u32::MAX),
+        messages: number("said")?,
+        seats: seats(&fields)?
+            .into_iter()
+            .map(|(join, participant)| SeatStats { participant, since: timestamp(join.ms) })
+            .collect(),
+    }))
+}
+
+fn field<'a>(fields: &HashMap<&str, &'a str>, name: &str) -> Result<&'a str, StoreError> {
+    fields.get(name).copied().ok_or_else(|| StoreError::expected("a field of the room"))
+}
+
+fn timestamp(ms: u64) -> Timestamp {
+    Timestamp(i64::try_from(ms).unwrap_or(i64::MAX))
+}
+
+/// Reads the seats of a room's hash with their join ids, oldest first.
+fn seats(fields: &HashMap<&str, &str>) -> Result<Vec<(LogId, Participant)>, StoreError> {
+    let mut seats = Vec::new();
+    for (name, value) in fields {
+        let Some(peer) = name.strip_prefix("s:") else { continue };
+        let seat = SeatText::parse(value).ok_or_else(|| StoreError::expected("a seat"))?;
+        let public = field(fields, &format!("i:{peer}"))?;
+        let mut participant: Participant =
+            serde_json::from_str(public).map_err(|_| StoreError::expected("a participant"))?;
+        participant.role = seat.role;
+        participant.connection_state = seat.state;
+        participant.is_connected = seat.state == ConnectionState::Connected;
+        if let Some(node) = seat.node {
+            participant.node = Some(node.to_owned());
+        }
+        if let Some(media) = fields.get(format!("v:{peer}").as_str()) {
+            participant.media_state =
+                serde_json::from_str::<MediaState>(media).map_err(|_| StoreError::expected("a media state"))?;
+        }
+        seats.push((seat.join, participant));
+    }
+    seats.sort_by(|a, b| (a.0, &a.1.peer_id).cmp(&(b.0, &b.1.peer_id)));
+    Ok(seats)
+}

@@ -1,0 +1,309 @@
+//! Test bed: real servers, stores on several nodes, and helpers.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use devcluster::redis::{RedisCluster, RedisServer};
+use redis::{Cmd, FromRedisValue, cmd};
+use switchboard_core::domain::*;
+use switchboard_core::wire::envelope::Envelope;
+use switchboard_core::wire::server_event::media_changed_template;
+use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::keys::Keys;
+use switchboard_rooms::*;
+use tokio::sync::mpsc;
+
+/// Longer than any step takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+pub(crate) enum Servers {
+    One(Box<RedisServer>),
+    Many(RedisCluster),
+}
+
+pub(crate) struct TestBed {
+    pub(crate) servers: Servers,
+    pub(crate) options: RoomOptions,
+}
+
+impl TestBed {
+    pub(crate) async fn standalone() -> Self {
+        Self::on(Servers::One(Box::new(RedisServer::start().await.unwrap())))
+    }
+
+    pub(crate) async fn cluster() -> Self {
+        Self::on(Servers::Many(RedisCluster::start(3).await.unwrap()))
+    }
+
+    /// Starts a cluster in which each master has a replica.
+    pub(crate) async fn replicated() -> Self {
+        Self::on(Servers::Many(RedisCluster::start_with(3, 1).await.unwrap()))
+    }
+
+    fn on(servers: Servers) -> Self {
+        Self { servers, options: RoomOptions { partitions: 8, ..RoomOptions::default() } }
+    }
+
+    pub(crate) fn url(&self) -> RedisUrl {
+        let url = match &self.servers {
+            Servers::One(server) => server.url(),
+            Servers::Many(cluster) => cluster.url(),
+        };
+        RedisUrl::parse(&url).unwrap()
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::new(&self.options.prefix, self.options.partitions)
+    }
+
+    pub(crate) fn servers(&mut self) -> &mut [RedisServer] {
+        match &mut self.servers {
+            Servers::One(server) => std::slice::from_mut(&mut **server),
+            Servers::Many(cluster) => cluster.servers(),
+        }
+    }
+
+    /// Returns a store whose node is not registered.
+    pub(crate) async fn guest(&self, node: &str) -> Rooms {
+        Rooms::connect(&self.url(), self.options.clone(), NodeId::parse(node).unwrap()).await.unwrap()
+    }
+
+    /// Returns a store whose node is registered in every partition.
+    pub(crate) async fn node(&self, node: &str) -> Rooms {
+        let rooms = self.guest(node).await;
+        for p in 0..rooms.partitions() {
+            let beaten = rooms.beat(Partition(p), 1, true).await.unwrap();
+            assert!(matches!(beaten, BeatOutcome::Beat(_)));
+        }
+        rooms
+    }
+
+    /// Subscribes to a node's channels. Returns the events from now on.
+    pub(crate) async fn listen(&self, node: &str) -> (Bus, mpsc::UnboundedReceiver<BusEvent<'static>>) {
+        let (sender, events) = mpsc::unbounded_channel();
+        let handler: BusEventHandler = Arc::new(move |event| {
+            let kept = match event {
+                // Leaked, because a test has few messages and ends soon.
+                BusEvent::Message { partition, message } => {
+                    BusEvent::Message { partition, message: message.to_vec().leak() }
+                }
+                BusEvent::Interrupted { partition } => BusEvent::Interrupted { partition },
+                BusEvent::Restored { partition, cause } => BusEvent::Restored { partition, cause },
+            };
+            let _ = sender.send(kept);
+        });
+        (Bus::start(&self.url(), &self.options, &NodeId::parse(node).unwrap(), handler).await.unwrap(), events)
+    }
+
+    /// Runs a command on every server that is up.
+    pub(crate) async fn everywhere<T: FromRedisValue>(&mut self, command: &Cmd) -> Vec<T> {
+        let mut answers = Vec::new();
+        for server in self.servers() {
+            answers.push(server.query(command).await.unwrap());
+        }
+        answers
+    }
+
+    /// Returns every key, sorted.
+    pub(crate) async fn all_keys(&mut self) -> Vec<String> {
+        let mut keys: Vec<String> = self.everywhere::<Vec<String>>(cmd("KEYS").arg("*")).await.concat();
+        keys.sort();
+        keys
+    }
+}
+
+pub(crate) fn room(name: &str) -> RoomId {
+    RoomId::parse(name).unwrap()
+}
+
+pub(crate) fn user(n: usize) -> UserId {
+    UserId::parse(&format!("{n:024x}")).unwrap()
+}
+
+pub(crate) fn peer(n: usize) -> PeerId {
+    PeerId::parse(user(n).as_str()).unwrap()
+}
+
+/// Returns the metadata of a call whose host is user 0.
+pub(crate) fn meta(places: u32) -> RoomMeta {
+    RoomMeta {
+        call_id: CallId::parse("65a000000000000000000001").unwrap(),
+        name: "A call".into(),
+        host: user(0),
+        call_type: CallType::Public,
+        settings: CallSettings::default(),
+        max_participants: places,
+        locked: false,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: "2026-01-01T00:00:00.000Z".into(),
+        version: 1,
+    }
+}
+
+/// Returns the request of user `n` for a seat, with private id `pid-n` and handle `n`.
+pub(crate) fn join(name: &str, n: usize) -> Join {
+    Join {
+        room: room(name),
+        meta_version: 1,
+        user: user(n),
+        pid: format!("pid-{n}"),
+        old_pid: None,
+        handle: SessionHandle(n as u64),
+        role: if n == 0 { Role::Host } else { Role::Participant },
+        waits: false,
+        public: PublicUser::new(user(n), format!("User 100% {n}"), None),
+        media: MediaState::default(),
+        given: (n == 0).then_some(Role::Host),
+        proof: Proof::default(),
+    }
+}
+
+/// Answer to a join that was seated.
+pub(crate) struct Seated {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) id: LogId,
+    pub(crate) snapshot: Box<Snapshot>,
+}
+
+pub(crate) fn seated(joined: Joined) -> Seated {
+    match joined {
+        Joined::Seated { seat, id, snapshot } => Seated { seat, id, snapshot },
+        other => panic!("not seated: {other:?}"),
+    }
+}
+
+pub(crate) async fn sit(rooms: &Rooms, name: &str, n: usize) -> Seated {
+    seated(rooms.join(join(name, n)).await.unwrap())
+}
+
+/// Returns the request of user `n` to resume after `offset`.
+pub(crate) fn attach(name: &str, n: usize, handle: u64, offset: LogId) -> Attach {
+    Attach { room: room(name), pid: format!("pid-{n}"), user: user(n), handle: SessionHandle(handle), offset }
+}
+
+pub(crate) fn resumed(attached: Attached) -> Box<Resumed> {
+    match attached {
+        Attached::Resumed(resumed) => resumed,
+        other => panic!("not resumed: {other:?}"),
+    }
+}
+
+/// Returns a chat message as receivers get it.
+pub(crate) fn event(text: impl std::fmt::Display) -> Bytes {
+    Bytes::from(format!("\"chat:message\",{{\"message\":\"{text}\"}}"))
+}
+
+pub(crate) fn relay(to: PeerId, text: impl std::fmt::Display) -> Op {
+    Op { kind: OpKind::Relay { to }, event: event(text), dedupe: None }
+}
+
+pub(crate) fn broadcast(text: impl std::fmt::Display) -> Op {
+    Op { kind: OpKind::Broadcast, event: event(text), dedupe: None }
+}
+
+/// Returns the operation that switches video, audio and screen of user 1, as the rules make it.
+pub(crate) fn switch(role: Role, [video_enabled, audio_enabled, screen_share_enabled]: [Option<bool>; 3]) -> Op {
+    let change = MediaChange { video_enabled, audio_enabled, screen_share_enabled };
+    let required_settings = ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"];
+    let switch =
+        ConditionalMediaChange { change, role, required_settings, required_to_unmute: "allowParticipantUnmute" };
+    Op { kind: OpKind::Media(switch), event: media_changed_template(&user(1), &peer(1)).into(), dedupe: None }
+}
+
+/// Returns a chat message with this id, which is part of its stamp.
+pub(crate) fn chat(to: Option<PeerId>, id: &str) -> Op {
+    let address = to.as_ref().map(|to| format!("\"to\":\"{to}\",")).unwrap_or_default();
+    let event = format!("\"chat:message\",{{\"id\":\"{id}\",{address}\"message\":\"m\"}}");
+    Op { kind: OpKind::Chat(Chat { to, stamp: format!("{id} now").into() }), event: event.into(), dedupe: None }
+}
+
+/// Returns the payload of an event.
+pub(crate) fn said(event: &[u8]) -> serde_json::Value {
+    let text = std::str::from_utf8(event).unwrap();
+    serde_json::from_str(text.split_once(',').unwrap().1).unwrap()
+}
+
+/// Submits an operation and returns its reply.
+pub(crate) async fn act(rooms: &Rooms, seat: &Arc<Seat>, op: Op) -> Result<OpReply, StoreError> {
+    let (sender, answer) = tokio::sync::oneshot::channel();
+    rooms.submit(seat, op, Box::new(move |reply| sender.send(reply).unwrap()));
+    answer.await.unwrap()
+}
+
+pub(crate) fn logged(reply: Result<OpReply, StoreError>) -> LogId {
+    match reply {
+        Ok(OpReply::Logged { id, duplicate: false }) => id,
+        other => panic!("not logged: {other:?}"),
+    }
+}
+
+/// Waits for a condition.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < LONG, "did not happen in time: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for the next envelope that `wanted` selects.
+pub(crate) async fn next_envelope(
+    events: &mut mpsc::UnboundedReceiver<BusEvent<'static>>,
+    wanted: impl Fn(&Envelope<'_>) -> bool,
+) -> Envelope<'static> {
+    let search = async {
+        loop {
+            if let BusEvent::Message { message, .. } = events.recv().await.unwrap() {
+                let envelope = Envelope::parse(message).expect("an envelope");
+                if wanted(&envelope) {
+                    return envelope;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(LONG, search).await.expect("the envelope did not arrive")
+}
+
+/// Returns the facts of every partition, in order within each.
+pub(crate) async fn facts(rooms: &Rooms) -> Vec<Fact> {
+    let mut all = Vec::new();
+    for p in 0..rooms.partitions() {
+        all.extend(rooms.facts(Partition(p), None, 100_000).await.unwrap());
+    }
+    all
+}
+
+/// Handles the due deadlines of every partition. Returns their number.
+pub(crate) async fn expire(rooms: &Rooms) -> usize {
+    let mut expired = 0;
+    for p in 0..rooms.partitions() {
+        expired += rooms.expire_due(Partition(p)).await.unwrap();
+    }
+    expired
+}
+
+/// A message and its reply.
+type Answered = (String, Result<OpReply, StoreError>);
+
+/// Messages with their replies, for an audit of the log.
+#[derive(Clone, Default)]
+pub(crate) struct Tally(Arc<Mutex<Vec<Answered>>>);
+
+impl Tally {
+    /// Submits a message and stores its reply.
+    pub(crate) fn submit(&self, rooms: &Rooms, seat: &Arc<Seat>, to: PeerId, text: String) {
+        let tally = self.0.clone();
+        let op = relay(to, &text);
+        rooms.submit(seat, op, Box::new(move |reply| tally.lock().unwrap().push((text, reply))));
+    }
+
+    pub(crate) fn answers(&self) -> Vec<Answered> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) async fn wait_for(&self, count: usize) {
+        until("every operation is answered", async || self.0.lock().unwrap().len() >= count).await;
+    }
+}
