@@ -129,7 +129,7 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await notice(guest, "A moderator has muted you");
     await muted(GUEST, user);
     await guest.press("Turn on microphone");
-    await notice(guest, "A moderator has switched this off");
+    await notice(guest, "A moderator switched this off, and you may not switch it on");
     await until("the microphone is off again", () => button(guest, "Turn on microphone").isVisible());
     await muted(GUEST, user);
 

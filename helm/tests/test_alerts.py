@@ -27,8 +27,8 @@ CASES = {
         "10m",
     ),
     "SwitchboardNodeDied": (
-        {'switchboard_nodes_buried_total{instance="a"}': "0 0 0 1x10"},
-        {'switchboard_nodes_buried_total{instance="a"}': "3x30"},
+        {'switchboard_nodes_declared_dead_total{instance="a"}': "0 0 0 1x10"},
+        {'switchboard_nodes_declared_dead_total{instance="a"}': "3x30"},
         "8m",
     ),
     "SwitchboardNodeSwept": (

@@ -101,7 +101,7 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
         Panel("Canary", "s", quantiles("switchboard_canary_seconds"), "A node publishes to itself in each partition. Time until it receives the message."),
         Panel("Silent partitions", "short", {"{{instance}}": gauge("switchboard_canary_silent_partitions", "instance")}, limits=(1, 2)),
         Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total")}),
-        Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_buried_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
+        Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_declared_dead_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
         Panel("Drained sessions", "ops", {"{{instance}}": rate("switchboard_drained_sessions_total", "instance"), "draining nodes": gauge("switchboard_draining")}, "Sessions that terminating nodes move to other nodes."),
     ]),
 ])

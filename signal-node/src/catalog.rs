@@ -1,8 +1,8 @@
-//! What a signaling node measures.
+//! Metrics of the signaling node.
 
 use switchboard_core::metric_catalog::{Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads};
 
-/// The lists of every crate that this node is made of.
+/// Lists of all crates that this node consists of.
 pub const ALL: [&[Metric]; 5] = [
     switchboard_socketio::metric_catalog::METRICS,
     switchboard_auth::metric_catalog::METRICS,
@@ -11,58 +11,59 @@ pub const ALL: [&[Metric]; 5] = [
     METRICS,
 ];
 
-/// Every metric of the node's own.
+/// Metrics that this crate writes.
 pub const METRICS: &[Metric] = &[
-    shows("switchboard_send_queue_bytes", One, "Bytes that wait for slow sockets"),
+    shows("switchboard_send_queue_bytes", One, "Bytes queued for slow clients"),
     counts("switchboard_refusals_total", AsSeen, "Events refused, by code"),
-    counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to enter a room"),
-    spreads("switchboard_join_seconds", One, "From a join's reading to its answer"),
-    counts("switchboard_relays_total", Each("kind", &RELAYS), "Events through a room's log"),
+    counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to join a room, by outcome"),
+    spreads("switchboard_join_seconds", One, "Time from reading a join to its reply"),
+    counts("switchboard_relays_total", Each("kind", &RELAYS), "Events through a room's log, by kind"),
     spreads(
         "switchboard_relay_seconds",
         Each("stage", &["received", "logged", "delivered"]),
-        "An event's way, by stage",
+        "Time from reading an event to each stage",
     ),
-    shows("switchboard_sessions", One, "Sessions of this node that are in a room or on their way into one"),
+    shows("switchboard_sessions", One, "Sessions of this node that are in a room or joining one"),
     shows("switchboard_rooms", One, "Rooms with a session on this node"),
     counts(
         "switchboard_resumes_total",
         Each("outcome", &["resumed", "fresh", "missed"]),
-        "Sessions that came back, by what they got",
+        "Sessions that reconnected, by outcome",
     ),
     counts(
         "switchboard_reseats_total",
         Each("outcome", &["done", "gone", "error", "departed"]),
-        "Seats taken again after Redis may have lost them",
+        "Seats restored after Redis may have lost them, by outcome",
     ),
-    counts("switchboard_swept_total", One, "Times that this node was taken for dead in a partition"),
-    counts("switchboard_nodes_buried_total", One, "Dead nodes that this node swept, by partition"),
+    counts("switchboard_swept_total", One, "Times that other nodes declared this node dead in a partition"),
+    counts("switchboard_nodes_declared_dead_total", One, "Dead nodes that this node swept, counted in each partition"),
     counts(
         "switchboard_subscription_gaps_total",
         Each("cause", &["reconnected", "moved", "silent"]),
-        "Gaps of the subscription that were mended from the logs",
+        "Gaps of the subscription that were closed from the logs, by cause",
     ),
-    shows(
-        "switchboard_canary_silent_partitions",
-        One,
-        "Partitions whose subscription is lost, or brings nothing, at the moment",
-    ),
-    spreads("switchboard_canary_seconds", One, "From a beat's sending to the arrival of its own canary"),
-    counts("switchboard_envelopes_refused_total", One, "Messages of the subscription that are none of ours"),
+    shows("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost or delivers no canary"),
+    spreads("switchboard_canary_seconds", One, "Time from sending a heartbeat to the arrival of its canary"),
+    counts("switchboard_envelopes_malformed_total", One, "Malformed pub/sub messages"),
     counts(
         "switchboard_delivery_buffer_overflows_total",
         One,
-        "Sessions closed because too much arrived while their log was read",
+        "Sessions closed because too many events arrived while their log was read",
     ),
-    shows("switchboard_cluster_degraded", One, "1 while a shard of Redis does not answer"),
-    counts("switchboard_cluster_degradations_total", One, "Times that a shard of Redis stopped answering"),
-    shows("switchboard_redis_memory_used_ratio", One, "How full the fullest shard of Redis is; 0 without a maxmemory"),
-    shows("switchboard_draining", One, "1 while the node moves its clients off"),
-    counts("switchboard_drained_sessions_total", One, "Sessions that were moved off"),
+    shows("switchboard_cluster_degraded", One, "1 while a shard of Redis does not reply"),
+    counts("switchboard_cluster_degradations_total", One, "Times that a shard of Redis stopped replying"),
+    shows(
+        "switchboard_redis_memory_used_ratio",
+        One,
+        "Used share of maxmemory of the fullest shard of Redis; 0 without maxmemory",
+    ),
+    shows("switchboard_draining", One, "1 while this node moves its clients off"),
+    counts("switchboard_drained_sessions_total", One, "Sessions that were moved off at shutdown"),
 ];
 
-/// The events through a room's log that are told apart.
+/// Kinds of events through a room's log.
 pub const RELAYS: [&str; 6] = ["offer", "answer", "candidate", "media", "chat", "other"];
 
-/// How an attempt to enter a room ends: `refused` is the client's doing, `failed` is ours.
+/// Outcomes of an attempt to join a room: `refused` for a reason of the client's, `failed` for a
+/// failure of the service.
 pub const JOINS: [&str; 4] = ["joined", "waiting", "refused", "failed"];

@@ -1,4 +1,4 @@
-//! The node's configuration, from environment variables alone. `docs/OPERATIONS.md` lists them.
+//! Configuration of the node, from environment variables only. `docs/OPERATIONS.md` lists them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,78 +17,78 @@ use crate::dispatcher::SessionLimits;
 use crate::drain::Drain;
 use switchboard_socketio::{AllowedOrigins, Limits, Timeouts, TransportConfig};
 
-/// Everything a node is told.
+/// Configuration of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// Where it listens.
+    /// Addresses and ports.
     pub listen: Listen,
-    /// This process's id.
+    /// Id of this process.
     pub node: NodeId,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
-    /// Redis, and how rooms behave.
+    /// Redis, and times and bounds of rooms.
     pub rooms: RoomsConfig,
     /// MongoDB.
     pub mongo: MongoConfig,
-    /// The keys of tokens.
+    /// Keys that sign tokens.
     pub secrets: SecretsConfig,
-    /// What clients are told about STUN and TURN.
+    /// STUN and TURN servers for clients.
     pub ice: IceSettings,
-    /// How sockets are served.
+    /// Connections of clients.
     pub sockets: SocketsConfig,
 }
 
-/// Addresses and ports.
+/// Addresses and ports that the node listens on.
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// `BIND_ADDRESS`
+    /// `BIND_ADDRESS`: address of all ports.
     pub address: IpAddr,
-    /// `SIGNALING_PORT`: clients.
+    /// `SIGNALING_PORT`: port for clients.
     pub port: u16,
-    /// `METRICS_PORT`: probes and metrics.
+    /// `METRICS_PORT`: port for probes and metrics.
     pub admin_port: u16,
     /// Hand-overs between nodes.
     pub handovers: HandoverConfig,
-    /// `WORKERS`: threads that serve sockets, this process's first one included.
+    /// `WORKERS`: threads that serve connections, including the main thread.
     pub workers: usize,
 }
 
-/// Where other nodes hand requests over to this one, and how they prove that they are nodes.
+/// Port for hand-overs from other nodes, and the key that proves that they are nodes.
 #[derive(Clone, Debug)]
 pub struct HandoverConfig {
-    /// `INTERNAL_PORT`: other nodes alone.
+    /// `INTERNAL_PORT`: port for other nodes only.
     pub port: u16,
-    /// `INTERNAL_URL`, as `host:port`: where the other nodes reach that port.
+    /// `INTERNAL_URL`, as `host:port`: address at which other nodes reach that port.
     pub address: String,
-    /// From `CLUSTER_SECRET`, or from the secret that every node has anyway.
+    /// Derived from `CLUSTER_SECRET`; without it, from the secret of access tokens.
     pub key: ClusterKey,
 }
 
-/// Redis, and how rooms behave.
+/// Redis, and times and bounds of rooms.
 #[derive(Clone, Debug)]
 pub struct RoomsConfig {
-    /// Where Redis is.
+    /// Address and credentials of Redis.
     pub redis: RedisConfig,
-    /// Times and bounds.
+    /// Times and bounds of rooms.
     pub options: RoomOptions,
 }
 
-/// How sockets are served.
+/// Connections of clients.
 #[derive(Clone, Debug)]
 pub struct SocketsConfig {
     /// Heartbeats, origins and limits.
     pub transport: TransportConfig,
-    /// What each session is held to.
+    /// Limits of each session.
     pub sessions: SessionLimits,
-    /// How the node goes.
+    /// Times of a shutdown.
     pub drain: Drain,
 }
 
 impl NodeConfig {
-    /// Reads every variable; reports every wrong one.
+    /// Reads all variables.
     ///
     /// # Errors
-    /// All that is wrong, at once.
+    /// All invalid variables at once.
     pub fn from_env(mut env: Env) -> Result<Self, ConfigErrors> {
         let env_ref = &mut env;
         let mode = Mode::from_env(env_ref);
@@ -111,13 +111,14 @@ impl NodeConfig {
 fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
     let address = env.parsed("BIND_ADDRESS", IpAddr::from([0, 0, 0, 0]), "an IP address", |a| a.parse().ok());
     let port = env.port("INTERNAL_PORT", 9202);
-    // Others reach a node that listens everywhere by its name, which is what container runtimes set this to.
+    // Container runtimes set HOSTNAME to a name at which other nodes reach a node that listens on
+    // all addresses.
     let host = if address.is_unspecified() { env.text("HOSTNAME", "127.0.0.1") } else { address.to_string() };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let url = env.url("INTERNAL_URL", &format!("http://{host}:{port}"), &["http"]);
     let reached = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     if reached.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-        env.reject("INTERNAL_URL", "must be http://host:port and nothing more");
+        env.reject("INTERNAL_URL", "must be http://host:port without a path");
     }
     let secret = env.secret("CLUSTER_SECRET");
     if mode == Mode::Production && secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
@@ -133,22 +134,23 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
     }
 }
 
-/// Those that this process may use: a container's limit counts.
+/// Returns the number of cores that this process may use. A container's limit counts.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// `NODE_ID` (a pod's name; default `node`), and a suffix of this start's own: a restarted pod must not pass for the one
-/// that died.
+/// Returns `NODE_ID` (a pod's name; default `node`) with a random suffix for each start, because a
+/// restarted pod must not be taken for the one that died.
 fn node_id(env: &mut Env) -> NodeId {
     let start = format!("{:08x}", rand::random::<u32>());
     let fallback = format!("node-{start}");
     let read = |name: &str| NodeId::parse(&format!("{name}-{start}")).ok();
     let given = env.parsed("NODE_ID", None, "1 to 55 letters, digits, _, - or .", |name| read(name).map(Some));
-    given.or_else(|| NodeId::parse(&fallback).ok()).unwrap_or_else(|| unreachable!("the fallback is a word"))
+    given.or_else(|| NodeId::parse(&fallback).ok()).unwrap_or_else(|| unreachable!("the fallback is a valid node id"))
 }
 
-/// The window follows from the heartbeat and the grace: no longer can a client be away and still come back.
+/// Reads the settings of rooms. The recovery window follows from ping times and grace period,
+/// because a client that is away for longer cannot resume anyway.
 fn rooms(env: &mut Env) -> RoomsConfig {
     let redis = RedisConfig::from_env(env);
     let grace = env.millis("RECONNECT_GRACE_MS", 20_000, 100..=600_000);
@@ -203,7 +205,7 @@ fn sockets(env: &mut Env) -> SocketsConfig {
             trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
             timeouts: timeouts(env),
             limits,
-            // Known once there is a directory to find them in.
+            // Set at start, when there is a directory.
             peers: None,
         },
         sessions: SessionLimits {

@@ -1,4 +1,4 @@
-//! Where the other nodes take hand-overs: as they say in Redis, remembered while they answer.
+//! Addresses at which other nodes take hand-overs: read from Redis, and kept while the nodes live.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,62 +6,64 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use switchboard_rooms::Rooms;
+use switchboard_socketio::PeerDirectory;
 use tokio::time::Instant;
 
-use switchboard_socketio::PeerDirectory;
+/// Addresses kept at most. A node's name is new at each start, so that old names pile up. Above the
+/// limit all are forgotten, which costs one lookup each.
+const ADDRESSES_MAX: usize = 1024;
 
-/// Addresses remembered at most. A node's name is its own start's, so old ones pile up; forgetting costs a question.
-const MOST: usize = 1024;
+/// Time between two lookups of a node, however many hand-overs wait for it.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// However many wait for a node, Redis is asked about it once in this time.
-const LOOK: Duration = Duration::from_secs(1);
+/// Lookups in a row without an address after which a node counts as dead. A node renews its address
+/// each second. One miss may be due to Redis, which after a pause has let all addresses expire.
+const MISSES_MAX: u32 = 3;
 
-/// A node that lives says so every second, so after this many looks in vain it does not. One alone may be Redis' own doing: after a pause it has
-/// forgotten what every node said.
-const LOOKS: u32 = 3;
-
-/// The nodes that are registered in Redis.
+/// Directory of the nodes of this installation.
 pub struct NodeDirectory {
     rooms: Rooms,
-    /// An address holds as long as its node lives: a new start has a new name. Known ones need no Redis.
-    known: Mutex<HashMap<String, Known>>,
+    /// An address holds as long as its node lives, because a new start has a new name. Known
+    /// addresses need no Redis.
+    known: Mutex<HashMap<String, KnownNode>>,
 }
 
-struct Known {
+struct KnownNode {
     address: String,
-    looked: Instant,
-    /// Looks in vain since it was last there.
-    missed: u32,
+    looked_up: Instant,
+    /// Lookups without an address since the last one with it.
+    misses: u32,
 }
 
 impl NodeDirectory {
-    /// Over the nodes of this installation.
+    /// Creates an empty directory.
     #[must_use]
     pub fn new(rooms: Rooms) -> Self {
         Self { rooms, known: Mutex::default() }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, KnownNode>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody has looked at a known node just now; if not, the caller is to. None if it is not known.
-    fn was_looked_at(&self, node: &str) -> Option<bool> {
+    /// Returns whether a known node was looked up less than [`LOOKUP_INTERVAL`] ago; if not, the
+    /// caller must look it up. `None` if the node is not known.
+    fn was_looked_up(&self, node: &str) -> Option<bool> {
         let mut known = self.known();
         let node = known.get_mut(node)?;
-        let just_now = node.looked.elapsed() < LOOK;
-        if !just_now {
-            node.looked = Instant::now();
+        let recent = node.looked_up.elapsed() < LOOKUP_INTERVAL;
+        if !recent {
+            node.looked_up = Instant::now();
         }
-        Some(just_now)
+        Some(recent)
     }
 
-    /// Counts a look in vain, or that it was there; gives whether the node lives.
-    fn note(&self, node: &str, there: bool) -> bool {
+    /// Records whether a lookup found the address. Returns whether the node counts as alive.
+    fn record_lookup(&self, node: &str, found: bool) -> bool {
         let mut known = self.known();
-        let Some(seen) = known.get_mut(node) else { return there };
-        seen.missed = if there { 0 } else { seen.missed + 1 };
-        let lives = seen.missed < LOOKS;
+        let Some(seen) = known.get_mut(node) else { return found };
+        seen.misses = if found { 0 } else { seen.misses + 1 };
+        let lives = seen.misses < MISSES_MAX;
         if !lives {
             known.remove(node);
         }
@@ -75,25 +77,27 @@ impl PeerDirectory for NodeDirectory {
             if let Some(known) = self.known().get(node) {
                 return Some(known.address.clone());
             }
-            // When Redis cannot be asked the client is told what it would be told of a node that is gone, and comes back.
+            // While Redis is away the client gets the same answer as for a dead node, and
+            // reconnects.
             let address = self.rooms.address_of(node).await.ok().flatten()?;
             let mut known = self.known();
-            if known.len() >= MOST {
+            if known.len() >= ADDRESSES_MAX {
                 known.clear();
             }
-            known.insert(node.to_owned(), Known { address: address.clone(), looked: Instant::now(), missed: 0 });
+            let node_seen = KnownNode { address: address.clone(), looked_up: Instant::now(), misses: 0 };
+            known.insert(node.to_owned(), node_seen);
             Some(address)
         })
     }
 
     fn is_alive<'a>(&'a self, node: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            if self.was_looked_at(node) == Some(true) {
+            if self.was_looked_up(node) == Some(true) {
                 return true;
             }
             match self.rooms.address_of(node).await {
-                Ok(address) => self.note(node, address.is_some()),
-                // Redis does not answer: that says nothing of the node.
+                Ok(address) => self.record_lookup(node, address.is_some()),
+                // Redis does not reply, which says nothing about the node.
                 Err(_) => true,
             }
         })

@@ -1,4 +1,4 @@
-//! Wiring and exit code only.
+//! The program: reads the configuration, opens the ports, runs the node, sets the exit code.
 
 use std::process::ExitCode;
 
@@ -8,11 +8,11 @@ use switchboard_runtime::config::{EXIT_CONFIG, Env};
 use switchboard_runtime::{shutdown, telemetry};
 use tokio::net::TcpListener;
 
-/// The libc's own costs an eighth of a relay more, and keeps what a burst needed.
+/// The allocator of libc costs 1/8 more per relay, and keeps the memory of a burst.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-// The other threads are workers: see `switchboard_socketio::workers`.
+// The workers add their own threads: see `switchboard_socketio::workers`.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let config = match NodeConfig::from_env(Env::new(std::env::vars())) {

@@ -1,4 +1,5 @@
-//! What is measured on every event's way. The handles are looked up once: a macro would look its metric up at each call.
+//! Metrics that are written for every event. Their handles are looked up once, because a macro
+//! looks up its metric at each call.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::catalog::{JOINS, RELAYS};
 
-/// Of events through a room's log.
+/// Metrics of events through a room's log.
 #[derive(Debug)]
 pub struct RelayMeters {
     kinds: [Counter; RELAYS.len()],
@@ -27,7 +28,7 @@ impl Default for RelayMeters {
 }
 
 impl RelayMeters {
-    /// An event that was read at `read` was handed to its lane.
+    /// Records that an event, which was read at `read`, was submitted to its lane.
     pub fn received(&self, event: &str, read: Instant) {
         let kind = match event {
             "webrtc:offer" => 0,
@@ -41,14 +42,14 @@ impl RelayMeters {
         self.received.record(read.elapsed().as_secs_f64());
     }
 
-    /// Where to tell that Redis has answered.
+    /// Returns the histogram for the time from reading an event to the reply of Redis.
     pub fn logged(&self) -> Histogram {
         self.logged.clone()
     }
 }
 
-/// From the log to the queue of a receiver's socket. Redis' clock began it and this node's ends it: a difference between the two is
-/// in the figure.
+/// Time from the log to the send queues of the receivers. It begins by Redis' clock and ends by
+/// this node's clock, so that it includes the difference of the two.
 #[derive(Debug)]
 pub struct DeliveryMeter(Histogram);
 
@@ -59,7 +60,8 @@ impl Default for DeliveryMeter {
 }
 
 impl DeliveryMeter {
-    /// An event that was logged at this Unix time, in milliseconds, was queued for its receivers.
+    /// Records that an event, logged at this Unix time in milliseconds, was queued for its
+    /// receivers.
     pub fn delivered(&self, logged_ms: u64) {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.0.record(now.saturating_sub(Duration::from_millis(logged_ms)).as_secs_f64());
@@ -70,20 +72,20 @@ fn stage(stage: &'static str) -> Histogram {
     histogram!("switchboard_relay_seconds", "stage" => stage)
 }
 
-/// An attempt to enter a room, begun at `read`, is over. `waits`: it ended in the lobby.
-pub fn entered(result: Result<&str, &Refusal>, waits: bool, read: Instant) {
+/// Records an attempt to join a room, which was read at `read`. `waits`: it ended in the lobby.
+pub fn record_join(result: Result<&str, &Refusal>, waits: bool, read: Instant) {
     let [joined, waiting, refused, failed] = JOINS;
     let outcome = match result {
         Ok(_) if waits => waiting,
         Ok(_) => joined,
-        Err(refusal) if is_ours(refusal.code) => failed,
+        Err(refusal) if is_failure(refusal.code) => failed,
         Err(_) => refused,
     };
     counter!("switchboard_joins_total", "outcome" => outcome).increment(1);
     histogram!("switchboard_join_seconds").record(read.elapsed().as_secs_f64());
 }
 
-/// Whether a refusal is the service's failure, not the client's doing.
-const fn is_ours(code: Code) -> bool {
+/// Returns whether a refusal is a failure of the service, not an error of the client.
+const fn is_failure(code: Code) -> bool {
     matches!(code, Code::ServiceUnavailable | Code::InternalError | Code::DatabaseError)
 }

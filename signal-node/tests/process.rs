@@ -1,4 +1,4 @@
-//! The program as an operator meets it while Redis is not there yet.
+//! Start of the program while Redis is not reachable.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::path::Path;
@@ -33,7 +33,7 @@ async fn until(admin: u16, path: &str, wanted: u16) {
 }
 
 #[tokio::test]
-async fn it_waits_for_redis_alive_and_not_ready_and_serves_once_it_is_there() {
+async fn the_node_is_alive_and_not_ready_until_redis_is_reached() {
     let dir = tempfile::tempdir().unwrap();
     let (redis, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let mut process = node(dir.path(), redis, admin);
@@ -42,11 +42,11 @@ async fn it_waits_for_redis_alive_and_not_ready_and_serves_once_it_is_there() {
     let options = RedisOptions { port: Some(redis), ..RedisOptions::default() };
     let _redis = RedisServer::start_with(&options).await.unwrap();
     until(admin, "/readyz", 200).await;
-    assert!(process.exited().is_none(), "it is the same process: {}", process.log_tail(20));
+    assert!(process.exited().is_none(), "the process must not have restarted: {}", process.log_tail(20));
 }
 
 #[tokio::test]
-async fn told_to_stop_while_it_waits_for_redis_it_stops_cleanly() {
+async fn a_node_that_waits_for_redis_stops_cleanly_on_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let admin = ports::free().unwrap();
     let mut process = node(dir.path(), ports::free().unwrap(), admin);

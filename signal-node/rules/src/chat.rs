@@ -1,6 +1,6 @@
-//! Chat. A text stays text: it is passed on as JSON, and what shows it must not make it HTML.
+//! Chat. A message is plain text, relayed as JSON. A client that shows it must escape it for HTML.
 //!
-//! Whether there is a chat, whether it is kept and whether it is recorded are settings of the call's, which the script looks at.
+//! The script checks the settings of the call: whether chat is on, kept and recorded.
 
 use serde::Serialize;
 use switchboard_core::domain::{PeerId, PublicUser, Refusal};
@@ -24,13 +24,13 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Re
         timestamp: &'a str,
         r#type: &'static str,
     }
-    let place = session.seated()?;
+    let seat = session.seated()?;
     let (id, timestamp) = (stamp.id(), stamp.at.to_string());
     let event = encode(
         "chat:message",
         &Out {
             id: &id,
-            from: &place.peer,
+            from: &seat.peer,
             to: chat.to.as_ref(),
             from_user: session.user,
             message: &chat.message,
@@ -47,9 +47,9 @@ pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<
     session.seated().map(|_| Effect::History(wanted))
 }
 
-/// `chat:typing`: worth nothing a moment later, so it is in no log.
+/// `chat:typing`: ephemeral, because it is worthless a moment later.
 pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = session.seated()?;
-    let event = server_event::typing(&place.peer, session.user, is_typing);
-    Ok(Effect::Hint { event, required_settings: "chatEnabled" })
+    let seat = session.seated()?;
+    let event = server_event::typing(&seat.peer, session.user, is_typing);
+    Ok(Effect::Ephemeral { event, required_settings: "chatEnabled" })
 }

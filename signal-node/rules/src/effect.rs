@@ -1,68 +1,70 @@
-//! What the rules ask the dispatcher to do.
+//! Effects: what the rules ask the dispatcher to do.
 
 use switchboard_core::domain::{Action, ConditionalMediaChange, PeerId, RoomId};
 use switchboard_core::wire::client_event::{ChatHistory, Command, Create, Join};
 
-/// One thing to do.
+/// One effect of a client's event.
 #[derive(Debug)]
 pub enum Effect {
-    /// Make a room and take a seat in it.
+    /// Create a room and take a seat in it.
     Create(Create),
     /// Take a seat.
     Join(Join),
     /// Give up the seat.
     Leave,
-    /// End the call for everybody.
+    /// End the call for all participants.
     EndCall(RoomId),
-    /// Have the room's script do what the session's role allowed a moment ago.
+    /// Run a moderation command. The session's role allowed the action; the script checks again.
     Command(Action, Command),
     /// Send the client its ICE servers.
     IceServers,
-    /// Pass an event through the room's log.
+    /// Append an event to the room's log and publish it.
     Log(Logged),
-    /// Tell everybody else what is worth nothing later.
-    Hint {
-        /// The inside of the Socket.IO array.
+    /// Publish an event that is in no log to all other participants.
+    Ephemeral {
+        /// Elements of the Socket.IO array, without its brackets.
         event: String,
-        /// The setting that it rests on.
+        /// Settings of the call that must be on, separated by spaces.
         required_settings: &'static str,
     },
-    /// Answer with what was said.
+    /// Reply with chat messages.
     History(ChatHistory),
-    /// Answer with the room's figures.
+    /// Reply with statistics of the room.
     Stats {
-        /// Those of the call too.
-        of_the_call: bool,
+        /// Whether the reply includes statistics of the call.
+        with_call: bool,
     },
 }
 
 /// An event for the room's log.
 #[derive(Debug)]
 pub struct Logged {
-    /// Who gets it, and what changes with it.
+    /// Receivers of the event, and the change that goes with it.
     pub kind: LoggedKind,
-    /// The inside of the Socket.IO array that receivers get.
+    /// Elements of the Socket.IO array, without its brackets.
     pub event: String,
-    /// The client's own id.
+    /// The client's own id of the event, by which the script detects a repetition.
     pub dedupe: Option<Box<str>>,
-    /// Whether a refusal is told when no acknowledgement was asked for. Candidates go to people who have left all the time.
-    pub loud: bool,
+    /// Whether a refusal is sent as `error` if the client asked for no acknowledgement. Not for
+    /// candidates, because they often cross with the departure of their receiver.
+    pub report_refusal: bool,
 }
 
-/// Who gets a logged event, and what changes with it.
+/// Receivers of a logged event, and the change that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoggedKind {
-    /// One participant.
-    One(PeerId),
-    /// Everybody else.
-    Others,
-    /// Everybody else, and the sender's media change.
+    /// To one participant.
+    Direct(PeerId),
+    /// To all other participants.
+    Broadcast,
+    /// To all other participants; the sender's media change.
     Media(ConditionalMediaChange),
-    /// Everybody else or one; it is a message, which may be kept. The sender learns its id and time.
+    /// A chat message, to all other participants or to one. It may be kept. The acknowledgement
+    /// has its id and time.
     Chat {
-        /// The one it is for.
+        /// Receiver of a private message.
         to: Option<PeerId>,
-        /// The message's id.
+        /// Id of the message.
         id: Box<str>,
         /// RFC 3339, UTC, milliseconds.
         timestamp: Box<str>,
@@ -70,9 +72,9 @@ pub enum LoggedKind {
 }
 
 impl Logged {
-    /// An event that is acknowledged with nothing more, and refused aloud.
+    /// Creates an event whose refusal is always reported.
     #[must_use]
     pub fn new(kind: LoggedKind, event: String, dedupe: Option<Box<str>>) -> Self {
-        Self { kind, event, dedupe, loud: true }
+        Self { kind, event, dedupe, report_refusal: true }
     }
 }

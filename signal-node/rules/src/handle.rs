@@ -1,4 +1,4 @@
-//! The only dispatch: every client event enters here.
+//! Entry point of the rules: every client event enters here.
 
 use switchboard_core::domain::Refusal;
 use switchboard_core::wire::client_event::ClientEvent;
@@ -7,10 +7,10 @@ use super::effect::Effect;
 use super::session::{SessionView, Stamp};
 use super::{chat, media, membership, moderation, relay, stats};
 
-/// Decides what follows from an event.
+/// Returns the effect of an event.
 ///
 /// # Errors
-/// The refusal that the client is to be told.
+/// The refusal for the client.
 pub fn handle(event: ClientEvent<'_>, session: &SessionView<'_>, stamp: Stamp) -> Result<Effect, Refusal> {
     match event {
         ClientEvent::Create(create) => membership::create(create, session),

@@ -1,7 +1,20 @@
-//! What follows from a client's event: pure functions from values to effects. No async, no clock, no I/O.
+//! Decides the effect of each client event: pure functions from values to effects. No async, no
+//! clock, no I/O.
 //!
-//! [`handle`](handle::handle) is the only way in; the dispatcher performs what comes out. Whatever a rule takes for granted
-//! here is a hint: the script compares it with the truth before anything happens.
+//! | file | content |
+//! |---|---|
+//! | `handle` | entry point: chooses the rule of an event |
+//! | `session` | input: the session as the rules see it |
+//! | `effect` | output: effects that the dispatcher performs |
+//! | `membership` | creating, joining, leaving and ending |
+//! | `relay` | signaling between participants |
+//! | `media` | cameras, microphones, screen sharing |
+//! | `chat` | messages, history, typing |
+//! | `moderation` | commands of host and moderators |
+//! | `stats` | statistics of a room |
+//!
+//! The values are this node's copies, and may be behind. The script compares every assumption with
+//! the state on Redis before anything changes.
 
 pub mod chat;
 pub mod effect;
@@ -15,7 +28,7 @@ pub mod stats;
 
 pub use effect::Effect;
 pub use handle::handle;
-pub use session::{Place, SessionView, Stamp};
+pub use session::{SeatView, SessionView, Stamp};
 
 #[cfg(test)]
 mod tests;

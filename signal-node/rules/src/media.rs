@@ -1,32 +1,33 @@
-//! Cameras, microphones and screens, within what the call's settings allow.
+//! Cameras, microphones and screen sharing, within the settings of the call.
 //!
-//! A rule says what going on rests on; the script compares that with the settings and the state as they are, since both may have
-//! changed a moment ago, by a moderator or by the sender's own event before this one. Going off is always allowed.
+//! A rule names the settings that switching on requires. The script checks them, because a
+//! moderator or the sender's previous event may have changed settings or state a moment ago.
+//! Switching off is always allowed.
 
 use switchboard_core::domain::{Code, ConditionalMediaChange, MediaChange, Refusal, Role};
 use switchboard_core::wire::server_event::{media_changed_template, screen_share_changed};
 
 use super::effect::{Effect, Logged, LoggedKind};
-use super::session::{Place, SessionView};
+use super::session::{SeatView, SessionView};
 
 /// `participant:update-media-state`
 pub(super) fn update(change: MediaChange, id: Option<Box<str>>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = session.seated()?;
-    let event = media_changed_template(&session.user.id, &place.peer);
-    Ok(Effect::Log(Logged::new(switch(change, place), event, id)))
+    let seat = session.seated()?;
+    let event = media_changed_template(&session.user.id, &seat.peer);
+    Ok(Effect::Log(Logged::new(switch(change, seat), event, id)))
 }
 
 /// `webrtc:screen-share`
 pub(super) fn share_screen(enabled: bool, id: Option<Box<str>>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = session.seated()?;
+    let seat = session.seated()?;
     let change = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(enabled) };
-    let event = screen_share_changed(session.user, &place.peer, enabled);
-    Ok(Effect::Log(Logged::new(switch(change, place), event, id)))
+    let event = screen_share_changed(session.user, &seat.peer, enabled);
+    Ok(Effect::Log(Logged::new(switch(change, seat), event, id)))
 }
 
-/// The settings are for those whom host and moderators look after: they themselves may.
-fn switch(change: MediaChange, place: &Place) -> LoggedKind {
-    let role = place.role;
+/// Returns the change with the settings that it requires. Host and moderators require none.
+fn switch(change: MediaChange, seat: &SeatView) -> LoggedKind {
+    let role = seat.role;
     let (required_settings, required_to_unmute) = if role >= Role::Moderator {
         ([""; 3], "")
     } else {
@@ -35,16 +36,16 @@ fn switch(change: MediaChange, place: &Place) -> LoggedKind {
     LoggedKind::Media(ConditionalMediaChange { change, role, required_settings, required_to_unmute })
 }
 
-/// What a client is told when a setting is off that its event rested on.
+/// Returns the refusal of an event whose required setting is off.
 #[must_use]
-pub fn off(setting: &str) -> Refusal {
+pub fn setting_off(setting: &str) -> Refusal {
     let sentence = match setting {
         "videoEnabled" => "Cameras are off in this call",
         "audioEnabled" => "Microphones are off in this call",
         "screenShareEnabled" | "allowParticipantScreenShare" => "You may not share your screen in this call",
-        "allowParticipantUnmute" => "A moderator has switched this off",
-        "chatEnabled" => "There is no chat in this call",
-        _ => "The settings of this call do not allow it",
+        "allowParticipantUnmute" => "A moderator switched this off, and you may not switch it on",
+        "chatEnabled" => "Chat is off in this call",
+        _ => "The settings of this call do not allow this",
     };
     Refusal::new(Code::Forbidden, sentence)
 }

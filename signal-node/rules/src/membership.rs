@@ -1,13 +1,13 @@
-//! Coming and going.
+//! Creating, joining, leaving and ending.
 
 use switchboard_core::domain::call_fields::{self, check_line, check_participants};
 use switchboard_core::domain::{Action, Code, Refusal, RoomId};
 use switchboard_core::wire::client_event::{Create, Join};
 
 use super::effect::Effect;
-use super::session::{Place, SessionView};
+use super::session::{SeatView, SessionView};
 
-/// Who may make rooms, and of what form.
+/// `room:create`: for signed-in users.
 pub(super) fn create(create: Create, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     if session.user.is_guest {
         return Err(Refusal::new(Code::Unauthorized, "Sign in to create a room"));
@@ -19,39 +19,37 @@ pub(super) fn create(create: Create, session: &SessionView<'_>) -> Result<Effect
     Ok(Effect::Create(create))
 }
 
-/// Whether to ask for a seat; who is let in is for `domain::admission` and the script.
+/// `room:join`: checks the name. `domain::admission` and the script decide who is admitted.
 pub(super) fn join(join: Join, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    if let Some(place) = session.place
-        && place.room == join.room_id
+    if let Some(seat) = session.seat
+        && seat.room == join.room_id
     {
         return Err(Code::AlreadyInRoom.into());
     }
     if let Some(name) = &join.guest_name {
         check_line("guestName", name.trim(), &call_fields::GUEST_NAME)?;
     } else if session.user.is_guest && session.user.name.is_empty() {
-        return Err(Refusal::new(Code::Unauthorized, "Sign in, or give a guestName"));
+        return Err(Refusal::new(Code::Unauthorized, "Sign in, or send a guestName"));
     }
     Ok(Effect::Join(join))
 }
 
+/// `room:leave`
 pub(super) fn leave(room: Option<&RoomId>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     own_room(room, session).map(|_| Effect::Leave)
 }
 
+/// `room:end-call`: for the host.
 pub(super) fn end_call(room: Option<&RoomId>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = own_room(room, session)?;
+    let seat = own_room(room, session)?;
     session.seated()?;
-    if place.role.may(Action::EndCall) {
-        Ok(Effect::EndCall(place.room.clone()))
-    } else {
-        Err(Code::HostRequired.into())
-    }
+    if seat.role.may(Action::EndCall) { Ok(Effect::EndCall(seat.room.clone())) } else { Err(Code::HostRequired.into()) }
 }
 
-/// The place of a session that is in a room, and in the one it names if it names one.
-fn own_room<'a>(room: Option<&RoomId>, session: &SessionView<'a>) -> Result<&'a Place, Refusal> {
-    match session.place {
-        Some(place) if room.is_none_or(|room| *room == place.room) => Ok(place),
+/// Returns the seat of a session that is in a room: in the named one, if the event names one.
+fn own_room<'a>(room: Option<&RoomId>, session: &SessionView<'a>) -> Result<&'a SeatView, Refusal> {
+    match session.seat {
+        Some(seat) if room.is_none_or(|room| *room == seat.room) => Ok(seat),
         _ => Err(Code::NotInRoom.into()),
     }
 }

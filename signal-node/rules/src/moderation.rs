@@ -1,4 +1,6 @@
-//! What host and moderators do to others, to the lobby and to the call. Which role may is `domain::grant`'s table; the script asks it of
+//! Commands of host and moderators: to participants, to the lobby and to the call.
+//!
+//! The table in `domain::permissions` says which role may do what. The script checks it again with
 //! the seats as they are.
 
 use switchboard_core::domain::{Action, Code, PeerId, Refusal};
@@ -7,13 +9,13 @@ use switchboard_core::wire::client_event::Command;
 use super::effect::Effect;
 use super::session::SessionView;
 
-/// Passes a command on if the session's role allows it.
+/// Returns the command as an effect if the session's role allows it.
 pub(super) fn command(command: Command, session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = session.seated()?;
+    let seat = session.seated()?;
     let action = action(&command);
-    place.role.authorize(action)?;
-    if target(&command) == Some(&place.peer) {
-        return Err(Refusal::new(Code::Forbidden, "You may not do this to yourself"));
+    seat.role.authorize(action)?;
+    if target(&command) == Some(&seat.peer) {
+        return Err(Refusal::new(Code::Forbidden, "You cannot do this to yourself"));
     }
     if let Command::TransferHost { peer } = &command
         && peer.user().starts_with("guest-")
@@ -23,6 +25,7 @@ pub(super) fn command(command: Command, session: &SessionView<'_>) -> Result<Eff
     Ok(Effect::Command(action, command))
 }
 
+/// Returns the action that a command needs the right for.
 const fn action(command: &Command) -> Action {
     match command {
         Command::Admit { .. } | Command::Deny { .. } => Action::Admit,
@@ -35,6 +38,7 @@ const fn action(command: &Command) -> Action {
     }
 }
 
+/// Returns the participant that a command is about, if it must not be the caller.
 const fn target(command: &Command) -> Option<&PeerId> {
     match command {
         Command::Mute { peer, .. }

@@ -1,4 +1,4 @@
-//! What the rules see of a session.
+//! Input of the rules: the session as they see it.
 
 use std::sync::Arc;
 
@@ -7,40 +7,41 @@ use switchboard_core::domain::{Code, ConnectionState, PeerId, PublicUser, Refusa
 /// A session at the moment of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionView<'a> {
-    /// Who it is.
+    /// User of the session.
     pub user: &'a PublicUser,
-    /// The same as JSON, made once per session.
+    /// The user as JSON, encoded once per session.
     pub user_json: &'a str,
-    /// The room it is in, if any.
-    pub place: Option<&'a Place>,
+    /// Seat of the session, if it is in a room.
+    pub seat: Option<&'a SeatView>,
 }
 
-/// A session's place in a room: this node's copy, a hint and no authority.
+/// Seat of a session in a room. It is this node's copy, and may be behind.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// The room.
+pub struct SeatView {
+    /// Room of the seat.
     pub room: RoomId,
-    /// Its address there.
+    /// Peer id of the session in the room.
     pub peer: PeerId,
-    /// Its role.
+    /// Role of the session in the room.
     pub role: Role,
-    /// Connected, or waiting in the lobby.
+    /// `Connected`, or `Waiting` in the lobby.
     pub state: ConnectionState,
-    /// The call, and what it allows.
+    /// Call of the room, with its settings.
     pub meta: Arc<RoomMeta>,
 }
 
-/// What an event is stamped with, since rules read no clock and throw no dice.
+/// Time and random number of an event. Rules read no clock and no random source.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
-    /// Now.
+    /// Time of the event.
     pub at: Timestamp,
     /// A random number.
     pub nonce: u64,
 }
 
 impl Stamp {
-    /// An id that no other message or call has: a MongoDB ObjectId's form (4 bytes of seconds, 8 random ones), 24 hexadecimal digits.
+    /// Returns a unique id in the form of a MongoDB ObjectId: 24 hexadecimal digits, of 4 bytes of
+    /// seconds and 8 random bytes.
     #[must_use]
     pub fn id(self) -> String {
         format!("{:08x}{:016x}", self.at.seconds() & 0xffff_ffff, self.nonce)
@@ -48,14 +49,14 @@ impl Stamp {
 }
 
 impl<'a> SessionView<'a> {
-    /// The place of a session that takes part: in a room and out of the lobby.
+    /// Returns the seat of a session that takes part in a call: in a room and not in the lobby.
     ///
     /// # Errors
     /// `NOT_IN_ROOM`.
-    pub fn seated(&self) -> Result<&'a Place, Refusal> {
-        match self.place {
-            Some(place) if place.state == ConnectionState::Connected => Ok(place),
-            Some(_) => Err(Refusal::new(Code::NotInRoom, "Wait to be let in")),
+    pub fn seated(&self) -> Result<&'a SeatView, Refusal> {
+        match self.seat {
+            Some(seat) if seat.state == ConnectionState::Connected => Ok(seat),
+            Some(_) => Err(Refusal::new(Code::NotInRoom, "Wait until you are admitted")),
             None => Err(Code::NotInRoom.into()),
         }
     }

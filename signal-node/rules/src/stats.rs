@@ -1,12 +1,13 @@
-//! Rooms in figures: who may see which.
+//! Statistics of a room.
 
 use switchboard_core::domain::{Refusal, Role};
 
 use super::effect::Effect;
 use super::session::SessionView;
 
-/// `webrtc:get-stats`: everybody sees who is connected how; who runs the call sees the call as well.
+/// `webrtc:get-stats`: every participant sees the connection states. Host and moderators also see
+/// the statistics of the call.
 pub(super) fn get(session: &SessionView<'_>) -> Result<Effect, Refusal> {
-    let place = session.seated()?;
-    Ok(Effect::Stats { of_the_call: place.role >= Role::Moderator })
+    let seat = session.seated()?;
+    Ok(Effect::Stats { with_call: seat.role >= Role::Moderator })
 }

@@ -1,4 +1,6 @@
-#![allow(clippy::unwrap_used)]
+//! Rules of every event, through `handle`.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -10,14 +12,14 @@ use switchboard_core::domain::{
 use switchboard_core::wire::client_event::{self, Limits};
 
 use super::effect::{Logged, LoggedKind};
-use super::{Effect, Place, SessionView, Stamp, handle};
+use super::{Effect, SeatView, SessionView, Stamp, handle};
 
 fn user(id: &str) -> PublicUser {
     PublicUser::new(UserId::parse(id).unwrap(), "Ann".to_owned(), None)
 }
 
-fn place(role: Role) -> Place {
-    Place {
+fn seat(role: Role) -> SeatView {
+    SeatView {
         room: RoomId::parse("R").unwrap(),
         peer: PeerId::parse("0000000000000000000000aa#2").unwrap(),
         role,
@@ -42,16 +44,16 @@ fn meta() -> RoomMeta {
     }
 }
 
-fn ask_as(user: &PublicUser, place: Option<&Place>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
+fn handle_as(user: &PublicUser, seat: Option<&SeatView>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
     let raw = RawValue::from_string(argument.to_string()).unwrap();
     let event = client_event::parse(name, Some(&raw), &Limits::default())?;
     let user_json = serde_json::to_string(user).unwrap();
-    let session = SessionView { user, user_json: &user_json, place };
+    let session = SessionView { user, user_json: &user_json, seat };
     handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 })
 }
 
-fn ask(place: Option<&Place>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
-    ask_as(&user("0000000000000000000000aa"), place, name, argument)
+fn handle_event(seat: Option<&SeatView>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
+    handle_as(&user("0000000000000000000000aa"), seat, name, argument)
 }
 
 fn logged(effect: Effect) -> (Logged, Value) {
@@ -61,10 +63,10 @@ fn logged(effect: Effect) -> (Logged, Value) {
 }
 
 #[test]
-fn an_offer_says_who_sent_it_whatever_the_payload_claims() {
+fn an_offer_carries_the_senders_identity_and_not_that_of_the_payload() {
     let argument = json!({ "to": "b#3", "from": "somebody-else", "offer": { "type": "offer", "sdp": "v=0\r\n" } });
-    let (logged, event) = logged(ask(Some(&place(Role::Participant)), "webrtc:offer", &argument).unwrap());
-    assert_eq!(logged.kind, LoggedKind::One(PeerId::parse("b#3").unwrap()));
+    let (logged, event) = logged(handle_event(Some(&seat(Role::Participant)), "webrtc:offer", &argument).unwrap());
+    assert_eq!(logged.kind, LoggedKind::Direct(PeerId::parse("b#3").unwrap()));
     assert_eq!(event[0], "webrtc:offer");
     assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
     assert_eq!(event[1]["to"], "b#3");
@@ -74,9 +76,9 @@ fn an_offer_says_who_sent_it_whatever_the_payload_claims() {
 }
 
 #[test]
-fn whoever_is_in_no_room_or_in_the_lobby_signals_nobody() {
-    let waiting = Place { state: ConnectionState::Waiting, ..place(Role::Participant) };
-    for place in [None, Some(&waiting)] {
+fn a_session_without_a_room_or_in_the_lobby_may_not_send() {
+    let waiting = SeatView { state: ConnectionState::Waiting, ..seat(Role::Participant) };
+    for seat in [None, Some(&waiting)] {
         for (name, argument) in [
             ("webrtc:offer", json!({ "to": "b", "offer": { "sdp": "" } })),
             ("webrtc:answer", json!({ "to": "b", "answer": { "sdp": "" } })),
@@ -90,30 +92,30 @@ fn whoever_is_in_no_room_or_in_the_lobby_signals_nobody() {
             ("chat:history", json!({})),
             ("webrtc:get-stats", json!({})),
         ] {
-            assert_eq!(ask(place, name, &argument).unwrap_err().code, Code::NotInRoom, "{name}");
+            assert_eq!(handle_event(seat, name, &argument).unwrap_err().code, Code::NotInRoom, "{name}");
         }
     }
 }
 
 #[test]
-fn only_the_host_ends_the_call() {
+fn only_the_host_may_end_the_call() {
     for role in [Role::Guest, Role::Participant, Role::Moderator] {
-        assert_eq!(ask(Some(&place(role)), "room:end-call", &json!({})).unwrap_err().code, Code::HostRequired);
+        assert_eq!(handle_event(Some(&seat(role)), "room:end-call", &json!({})).unwrap_err().code, Code::HostRequired);
     }
-    assert!(matches!(ask(Some(&place(Role::Host)), "room:end-call", &json!({})), Ok(Effect::EndCall(_))));
-    let elsewhere = ask(Some(&place(Role::Host)), "room:end-call", &json!({ "roomId": "OTHER" }));
+    assert!(matches!(handle_event(Some(&seat(Role::Host)), "room:end-call", &json!({})), Ok(Effect::EndCall(_))));
+    let elsewhere = handle_event(Some(&seat(Role::Host)), "room:end-call", &json!({ "roomId": "OTHER" }));
     assert_eq!(elsewhere.unwrap_err().code, Code::NotInRoom);
 }
 
 #[test]
-fn a_room_is_left_only_by_who_is_in_it() {
-    assert!(matches!(ask(Some(&place(Role::Guest)), "room:leave", &json!("R")), Ok(Effect::Leave)));
-    assert_eq!(ask(Some(&place(Role::Guest)), "room:leave", &json!("X")).unwrap_err().code, Code::NotInRoom);
-    assert_eq!(ask(None, "room:leave", &json!({})).unwrap_err().code, Code::NotInRoom);
+fn only_a_session_in_the_room_may_leave_it() {
+    assert!(matches!(handle_event(Some(&seat(Role::Guest)), "room:leave", &json!("R")), Ok(Effect::Leave)));
+    assert_eq!(handle_event(Some(&seat(Role::Guest)), "room:leave", &json!("X")).unwrap_err().code, Code::NotInRoom);
+    assert_eq!(handle_event(None, "room:leave", &json!({})).unwrap_err().code, Code::NotInRoom);
 }
 
 #[test]
-fn media_rest_on_the_settings_for_whom_the_moderators_look_after_and_on_nothing_for_these() {
+fn media_changes_require_settings_for_guests_and_participants_and_none_for_moderators_and_host() {
     let change = MediaChange { video_enabled: Some(true), audio_enabled: None, screen_share_enabled: Some(false) };
     let wish = json!({ "videoEnabled": true, "screenShareEnabled": false });
     for role in [Role::Guest, Role::Participant, Role::Moderator, Role::Host] {
@@ -125,14 +127,15 @@ fn media_rest_on_the_settings_for_whom_the_moderators_look_after_and_on_nothing_
             Role::Moderator | Role::Host => (["", "", ""], ""),
         };
         let expected = ConditionalMediaChange { change, role, required_settings, required_to_unmute };
-        let (logged, event) = logged(ask(Some(&place(role)), "participant:update-media-state", &wish).unwrap());
+        let (logged, event) = logged(handle_event(Some(&seat(role)), "participant:update-media-state", &wish).unwrap());
         assert_eq!(logged.kind, LoggedKind::Media(expected));
         assert_eq!(event[0], "participant:media-state-changed");
         assert_eq!(event[1]["peerId"], "0000000000000000000000aa#2");
-        assert_eq!(event[1]["mediaState"], "\u{4}", "what it is then, only the script knows");
+        assert_eq!(event[1]["mediaState"], "\u{4}", "only the script knows the resulting state");
     }
     for name in ["webrtc:screen-share", "participant:screen-share-changed"] {
-        let (logged, event) = logged(ask(Some(&place(Role::Guest)), name, &json!({ "enabled": true })).unwrap());
+        let (logged, event) =
+            logged(handle_event(Some(&seat(Role::Guest)), name, &json!({ "enabled": true })).unwrap());
         let LoggedKind::Media(switch) = logged.kind else { panic!("{logged:?}") };
         let alone = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(true) };
         assert_eq!(switch.change, alone);
@@ -142,18 +145,18 @@ fn media_rest_on_the_settings_for_whom_the_moderators_look_after_and_on_nothing_
 }
 
 #[test]
-fn a_setting_that_is_off_is_refused_in_words_of_its_own() {
+fn each_setting_that_is_off_has_its_own_refusal_text() {
     for setting in ["videoEnabled", "audioEnabled", "screenShareEnabled", "allowParticipantUnmute", "chatEnabled"] {
-        let (refusal, other) = (super::media::off(setting), super::media::off("something else"));
+        let (refusal, other) = (super::media::setting_off(setting), super::media::setting_off("something else"));
         assert_eq!(refusal.code, Code::Forbidden);
         assert_ne!(refusal.message, other.message);
     }
 }
 
 #[test]
-fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
+fn a_chat_message_stays_text_and_carries_id_time_and_sender() {
     let argument = json!({ "message": "<b>\"hi\"</b>", "id": "mine", "to": "b#2", "from": "somebody-else" });
-    let (logged, event) = logged(ask(Some(&place(Role::Guest)), "chat:message", &argument).unwrap());
+    let (logged, event) = logged(handle_event(Some(&seat(Role::Guest)), "chat:message", &argument).unwrap());
     assert_eq!(event[1]["message"], "<b>\"hi\"</b>");
     assert_eq!((&event[1]["id"], &event[1]["to"]), (&json!("6955b9000000000000000007"), &json!("b#2")));
     assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
@@ -164,51 +167,56 @@ fn a_chat_message_stays_text_and_its_sender_learns_id_and_time() {
 }
 
 #[test]
-fn typing_is_told_in_passing_and_history_asked_for() {
-    let place = place(Role::Guest);
-    let typing = ask(Some(&place), "chat:typing", &json!({ "isTyping": true })).unwrap();
-    let Effect::Hint { event, required_settings: "chatEnabled" } = typing else { panic!("{typing:?}") };
+fn typing_is_ephemeral_and_history_is_a_query() {
+    let seat = seat(Role::Guest);
+    let typing = handle_event(Some(&seat), "chat:typing", &json!({ "isTyping": true })).unwrap();
+    let Effect::Ephemeral { event, required_settings: "chatEnabled" } = typing else { panic!("{typing:?}") };
     assert!(event.starts_with("\"chat:typing\",{") && event.contains("\"isTyping\":true"), "{event}");
-    let history = ask(Some(&place), "chat:history", &json!({ "before": "m7" })).unwrap();
+    let history = handle_event(Some(&seat), "chat:history", &json!({ "before": "m7" })).unwrap();
     let Effect::History(wanted) = history else { panic!("{history:?}") };
     assert_eq!((wanted.before.as_deref(), wanted.limit), (Some("m7"), 50));
 }
 
 #[test]
-fn the_figures_of_the_call_are_for_who_runs_it() {
-    for (role, all) in [(Role::Guest, false), (Role::Participant, false), (Role::Moderator, true), (Role::Host, true)] {
-        let stats = ask(Some(&place(role)), "webrtc:get-stats", &json!({})).unwrap();
-        assert!(matches!(stats, Effect::Stats { of_the_call } if of_the_call == all), "{role:?}: {stats:?}");
+fn only_moderators_and_host_see_the_statistics_of_the_call() {
+    for (role, expected) in
+        [(Role::Guest, false), (Role::Participant, false), (Role::Moderator, true), (Role::Host, true)]
+    {
+        let stats = handle_event(Some(&seat(role)), "webrtc:get-stats", &json!({})).unwrap();
+        assert!(matches!(stats, Effect::Stats { with_call } if with_call == expected), "{role:?}: {stats:?}");
     }
 }
 
 #[test]
-fn rooms_are_made_by_users_and_entered_by_name() {
+fn creating_a_room_requires_a_sign_in_and_joining_one_requires_a_name() {
     let (guest, nameless) = (user("guest-0123456789abcdef"), {
         let mut nameless = user("guest-0123456789abcdef");
         nameless.name.clear();
         nameless
     });
-    assert_eq!(ask_as(&guest, None, "room:create", &json!({})).unwrap_err().code, Code::Unauthorized);
-    assert!(matches!(ask(None, "room:create", &json!({ "title": "T" })), Ok(Effect::Create(_))));
-    let seats = ask(None, "room:create", &json!({ "maxParticipants": 1 }));
+    assert_eq!(handle_as(&guest, None, "room:create", &json!({})).unwrap_err().code, Code::Unauthorized);
+    assert!(matches!(handle_event(None, "room:create", &json!({ "title": "T" })), Ok(Effect::Create(_))));
+    let seats = handle_event(None, "room:create", &json!({ "maxParticipants": 1 }));
     assert_eq!(seats.unwrap_err().code, Code::ValidationError);
-    assert_eq!(ask_as(&nameless, None, "room:join", &json!({ "roomId": "R" })).unwrap_err().code, Code::Unauthorized);
+    assert_eq!(
+        handle_as(&nameless, None, "room:join", &json!({ "roomId": "R" })).unwrap_err().code,
+        Code::Unauthorized
+    );
     for name in ["x", "a\u{7}b"] {
-        let join = ask_as(&nameless, None, "room:join", &json!({ "roomId": "R", "guestName": name }));
+        let join = handle_as(&nameless, None, "room:join", &json!({ "roomId": "R", "guestName": name }));
         assert_eq!(join.unwrap_err().code, Code::ValidationError, "{name:?}");
     }
     let join = json!({ "roomId": "R", "guestName": "Bo" });
-    assert!(matches!(ask_as(&nameless, None, "room:join", &join), Ok(Effect::Join(_))));
-    let again = ask(Some(&place(Role::Participant)), "room:join", &json!({ "roomId": "R" }));
+    assert!(matches!(handle_as(&nameless, None, "room:join", &join), Ok(Effect::Join(_))));
+    let again = handle_event(Some(&seat(Role::Participant)), "room:join", &json!({ "roomId": "R" }));
     assert_eq!(again.unwrap_err().code, Code::AlreadyInRoom);
 }
 
 #[test]
-fn a_candidate_to_somebody_gone_makes_no_noise() {
+fn a_refused_candidate_is_not_reported_and_a_refused_offer_is() {
     let candidate = json!({ "to": "b", "candidate": { "candidate": "" } });
-    let (quiet, _) = logged(ask(Some(&place(Role::Guest)), "webrtc:ice-candidate", &candidate).unwrap());
+    let (candidate, _) = logged(handle_event(Some(&seat(Role::Guest)), "webrtc:ice-candidate", &candidate).unwrap());
     let offer = json!({ "to": "b", "offer": { "sdp": "" } });
-    let (loud, _) = logged(ask(Some(&place(Role::Guest)), "webrtc:offer", &offer).unwrap());
-    assert!(!quiet.loud && loud.loud);
+    let (offer, _) = logged(handle_event(Some(&seat(Role::Guest)), "webrtc:offer", &offer).unwrap());
+    assert!(!candidate.report_refusal && offer.report_refusal);
 }

@@ -1,39 +1,45 @@
-//! What host and moderators do to others, to the lobby and to the call.
+//! Commands of host and moderators: to participants, to the lobby and to the call.
 
 use serde_json::json;
 use switchboard_core::domain::{Action, CallEdit, Code, PeerId, Refusal, RoomMeta, UserId};
 use switchboard_core::wire::client_event::Command;
-use switchboard_rooms::{Caller, ModerationCommand, ModerationOutcome, UpdateOutcome};
+use switchboard_rooms::{Amended, By, Order, Ordered};
 
 use super::Dispatcher;
-use super::enter::unavailable;
-use super::session::{Entered, Session};
+use super::refusals::store_refusal;
+use super::session::{ClientSession, CurrentRoom};
 
 impl Dispatcher {
-    /// Has the room's script do it, if the caller's role still allows it.
-    pub(super) async fn command(&self, session: &Session, action: Action, command: Command) -> Result<String, Refusal> {
-        let Some(entered) = &session.entered else { return Err(Code::NotInRoom.into()) };
-        let by = Caller::Seat { seat: &entered.seat, action };
-        let room = &entered.place.room;
+    /// Runs a command in the room's script, which checks the caller's role again.
+    pub(super) async fn command(
+        &self,
+        session: &ClientSession,
+        action: Action,
+        command: Command,
+    ) -> Result<String, Refusal> {
+        let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
+        let by = By::Seat { seat: &current.seat, action };
+        let room = &current.view.room;
         let order = match command {
-            Command::Admit { peer } => ModerationCommand::Admit(peer),
-            Command::Deny { peer, reason } => ModerationCommand::Deny { peer, reason },
-            Command::Mute { peer, kind } => ModerationCommand::Mute { peer, kind },
-            Command::Kick { peer, ban, reason } => ModerationCommand::Kick { peer, ban, reason },
-            Command::SetRole { peer, role } => ModerationCommand::Role { peer, role },
+            Command::Admit { peer } => Order::Admit(peer),
+            Command::Deny { peer, reason } => Order::Deny { peer, reason },
+            Command::Mute { peer, kind } => Order::Mute { peer, kind },
+            Command::Kick { peer, ban, reason } => Order::Kick { peer, ban, reason },
+            Command::SetRole { peer, role } => Order::Role { peer, role },
             Command::TransferHost { peer } => {
                 let (user, heir) = (&session.user.id, UserId::parse(peer.user())?);
-                // Who only stands in for the host hands that on; whose call it is does not change.
+                // The owner changes only if the caller is the owner. Another host transfers only
+                // the role.
                 let hand_over = |meta: &mut RoomMeta| {
                     if meta.host == *user {
                         meta.host = heir.clone();
                     }
                 };
-                return self.amended(entered, action, self.rooms.update(room, by, Some(&peer), hand_over).await);
+                return self.amended(current, action, self.rooms.amend(room, by, Some(&peer), hand_over).await);
             }
             Command::Lock { locked } => {
                 let edit = CallEdit { locked: Some(locked), ..CallEdit::default() };
-                return self.edited(entered, by, action, &edit).await;
+                return self.edited(current, by, action, &edit).await;
             }
             Command::Update(change) => {
                 let edit = CallEdit {
@@ -42,54 +48,54 @@ impl Dispatcher {
                     max_participants: change.max_participants,
                     ..CallEdit::default()
                 };
-                return self.edited(entered, by, action, &edit).await;
+                return self.edited(current, by, action, &edit).await;
             }
         };
-        let admits = matches!(order, ModerationCommand::Admit(_));
-        match self.rooms.moderate(room, by, &order).await.map_err(unavailable)? {
-            ModerationOutcome::Done(admitted) if admits => Ok(admitted_fields(&admitted)),
-            ModerationOutcome::Done(_) => Ok(String::new()),
-            refused => Err(self.refusal(entered, action, &refused)),
+        let admits = matches!(order, Order::Admit(_));
+        match self.rooms.order(room, by, &order).await.map_err(store_refusal)? {
+            Ordered::Done(admitted) if admits => Ok(admitted_fields(&admitted)),
+            Ordered::Done(_) => Ok(String::new()),
+            refused => Err(self.refusal(current, action, &refused)),
         }
     }
 
-    /// Applies the edit to the room, as the REST API does.
+    /// Applies an edit to the call of the room, as the REST API does.
     async fn edited(
         &self,
-        entered: &Entered,
-        by: Caller<'_>,
+        current: &CurrentRoom,
+        by: By<'_>,
         action: Action,
         edit: &CallEdit,
     ) -> Result<String, Refusal> {
-        let amended = self.rooms.update(&entered.place.room, by, None, |meta| edit.apply_to(meta)).await;
-        self.amended(entered, action, amended)
+        let amended = self.rooms.amend(&current.view.room, by, None, |meta| edit.apply_to(meta)).await;
+        self.amended(current, action, amended)
     }
 
     fn amended(
         &self,
-        entered: &Entered,
+        current: &CurrentRoom,
         action: Action,
-        amended: Result<UpdateOutcome, switchboard_rooms::StoreError>,
+        amended: Result<Amended, switchboard_rooms::StoreError>,
     ) -> Result<String, Refusal> {
-        match amended.map_err(unavailable)? {
-            UpdateOutcome::Done(_) => Ok(String::new()),
-            UpdateOutcome::Refused(refused) => Err(self.refusal(entered, action, &refused)),
+        match amended.map_err(store_refusal)? {
+            Amended::Done(_) => Ok(String::new()),
+            Amended::Not(refused) => Err(self.refusal(current, action, &refused)),
         }
     }
 
-    fn refusal(&self, entered: &Entered, action: Action, refused: &ModerationOutcome) -> Refusal {
+    fn refusal(&self, current: &CurrentRoom, action: Action, refused: &Ordered) -> Refusal {
         match refused {
-            ModerationOutcome::NoPeer => Code::PeerNotFound.into(),
-            ModerationOutcome::Above => Refusal::new(Code::Forbidden, "You may not do this to them"),
-            ModerationOutcome::Full => Code::CallFull.into(),
-            ModerationOutcome::Denied => action.refusal(),
-            ModerationOutcome::Absent => Code::NotInRoom.into(),
-            ModerationOutcome::Stale => {
-                // As for any event of a seat that is not there: the next beat tells why.
-                self.hub.doubt(entered.partition, &entered.link);
+            Ordered::NoPeer => Code::PeerNotFound.into(),
+            Ordered::Above => Refusal::new(Code::Forbidden, "You may not do this to a participant of this role"),
+            Ordered::Full => Code::CallFull.into(),
+            Ordered::Denied => action.refusal(),
+            Ordered::Absent => Code::NotInRoom.into(),
+            Ordered::Stale => {
+                // Another socket took the seat, or Redis lost it. The next heartbeat shows which.
+                self.hub.mark_suspect(current.partition, &current.link);
                 Code::ServiceUnavailable.into()
             }
-            ModerationOutcome::Changed | ModerationOutcome::Done(_) => Code::ServiceUnavailable.into(),
+            Ordered::Changed | Ordered::Done(_) => Code::ServiceUnavailable.into(),
         }
     }
 }

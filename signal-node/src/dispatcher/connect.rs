@@ -1,7 +1,8 @@
-//! CONNECT: who it is, and whether a session is resumed.
+//! CONNECT: identifies the client, and resumes a session if it can.
 //!
-//! The private id is `<lineage>.<nonce>`. Somebody without a token is who its lineage says: the secret goes on through fresh
-//! sessions, so that a guest who comes back is the same guest.
+//! The private session id is `<lineage>.<nonce>`. A client without a token is identified by a hash
+//! of the lineage. The lineage stays the same in fresh sessions, so that a guest who comes back is
+//! the same guest.
 
 use std::sync::Arc;
 
@@ -15,18 +16,18 @@ use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, Room
 use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{Attach, Attached, Proof, Resumed, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
-use tokio::time::Instant;
-use tracing::{Instrument as _, info_span};
-
-use super::session::{Entered, Session, digest, user_json};
-use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
-use crate::hub::{self, Holding, Start, admission, packet};
 use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument as _, info_span};
 
-/// What a client presents.
+use super::session::{ClientSession, CurrentRoom, digest, user_json};
+use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
+use crate::delivery::{self, DeliveryStart, SeatReplica, SessionLink, admission, packet};
+
+/// The `auth` object of a CONNECT packet.
 #[derive(Debug, Default, Deserialize)]
-struct Auth {
+struct ConnectAuth {
     #[serde(default)]
     token: Option<String>,
     #[serde(default)]
@@ -35,37 +36,42 @@ struct Auth {
     offset: Option<String>,
 }
 
-/// Who a client is known to be.
-struct Known {
+/// Identity of a client.
+struct Identified {
     user: PublicUser,
-    /// The one room that a guest's token is for.
+    /// The only room that a guest's token is valid for.
     bound_to: Option<RoomId>,
-    /// The sign-in that its token belongs to.
+    /// Sign-in that the token belongs to.
     sign_in: Option<String>,
-    /// When that token was issued, in seconds since the Unix epoch; 0 without one.
+    /// Time at which the token was issued, in seconds since the Unix epoch; 0 without a token.
     issued_at: u64,
-    /// The token has expired: it can resume a seat and nothing else.
+    /// The token has expired: it is good for resuming a seat only.
     expired: bool,
 }
 
 impl Dispatcher {
-    pub(super) async fn connect_session(&self, request: ConnectRequest) -> Result<Connected<Session>, ConnectError> {
+    pub(super) async fn connect_session(
+        &self,
+        request: ConnectRequest,
+    ) -> Result<Connected<ClientSession>, ConnectError> {
         let auth = parse(request.auth.as_deref()).map_err(|refusal| refused(&refusal))?;
-        // Ours are 45 characters; anything else is nobody's session.
+        // Our private ids have 45 characters; any other text is no session.
         let presented = auth.pid.filter(|pid| pid.len() == 45 && pid.is_ascii());
         let lineage =
             presented.as_deref().and_then(|pid| pid.split_once('.')).map_or_else(secret, |(l, _)| l.to_owned());
-        let who = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
-        let Known { user, bound_to, sign_in, issued_at, expired } = who.map_err(|refusal| refused(&refusal))?;
-        // Enrolled before the list is asked: a sign-in revoked meanwhile ends the socket one way or the other.
-        let socket = self.roster.enroll(sign_in.as_deref(), request.send_queue);
+        let identified = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
+        let Identified { user, bound_to, sign_in, issued_at, expired } =
+            identified.map_err(|refusal| refused(&refusal))?;
+        // Registered before the list of revocations is read, so that a sign-in that is revoked in
+        // between ends the connection in either case.
+        let registration = self.sessions.register(sign_in.as_deref(), request.send_queue);
         if sign_in.is_some_and(|sign_in| self.credentials.revoked.has(&sign_in)) {
             return Err(refused(&Code::TokenInvalid.into()));
         }
         let offset = auth.offset.as_deref().and_then(Offset::parse);
         let from = network(request.handshake.address);
         let address = user.is_guest.then(|| self.credentials.addresses.hash_address(request.handshake.address));
-        let mut session = Session {
+        let mut session = ClientSession {
             user_json: user_json(&user),
             user,
             bound_to,
@@ -73,29 +79,29 @@ impl Dispatcher {
             proof: Proof { issued_ms: issued_at * 1000, address },
             address: from,
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
-            socket,
-            entered: None,
+            registration,
+            room: None,
             idle_since: Instant::now(),
         };
         let mut outcome = "fresh";
         if let (Some(pid), Some(offset)) = (&presented, offset) {
             let span = follow(info_span!(target: TARGET, "resume"), &offset.room);
             match self.resume(&mut session, offset).instrument(span).await? {
-                Resume::Back(first) => {
+                ResumeOutcome::Resumed(first) => {
                     metrics::counter!("switchboard_resumes_total", "outcome" => "resumed").increment(1);
                     session.old_pid = None;
                     self.send_ice_servers(&session);
                     return Ok(Connected { sid: sid(pid), pid: Some(pid.clone()), session, first });
                 }
-                Resume::Missed => outcome = "missed",
-                Resume::Nothing => {}
+                ResumeOutcome::Missed => outcome = "missed",
+                ResumeOutcome::NotFound => {}
             }
         }
         if presented.is_some() {
             metrics::counter!("switchboard_resumes_total", "outcome" => outcome).increment(1);
         }
         if expired {
-            // Good for resuming only: anybody can present a private id.
+            // Good for resuming only, because any client can present a private id.
             return Err(refused(&Code::TokenExpired.into()));
         }
         let pid = format!("{lineage}.{}", secret());
@@ -104,28 +110,28 @@ impl Dispatcher {
         Ok(Connected { sid: sid(&pid), pid: Some(pid), session, first: Vec::new() })
     }
 
-    /// Who a client is: by its token, or a guest by its lineage. A resume takes a token that has merely expired, since calls are longer
-    /// than tokens.
-    fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Known, Refusal> {
+    /// Identifies a client by its token, or a guest by the lineage. A resume accepts a token that
+    /// has expired, because calls last longer than tokens.
+    fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Identified, Refusal> {
         let tokens = &self.credentials.tokens;
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
             let user = PublicUser::new(id, String::new(), None);
-            return Ok(Known { user, bound_to: None, sign_in: None, issued_at: 0, expired: false });
+            return Ok(Identified { user, bound_to: None, sign_in: None, issued_at: 0, expired: false });
         };
         let (identity, expired) = match tokens.verify_access(token) {
             Err(refusal) if refusal.code == Code::TokenExpired && resumes => (tokens.verify_for_resume(token)?, true),
             verified => (verified?, false),
         };
         let Identity { user, room: bound_to, session: sign_in, issued_at, .. } = identity;
-        Ok(Known { user, bound_to, sign_in, issued_at, expired })
+        Ok(Identified { user, bound_to, sign_in, issued_at, expired })
     }
 
-    /// Takes the presented session's seat again.
-    async fn resume(&self, session: &mut Session, offset: Offset) -> Result<Resume, ConnectError> {
-        let Some(pid) = session.old_pid.clone() else { return Ok(Resume::Nothing) };
+    /// Takes the seat of the presented session again.
+    async fn resume(&self, session: &mut ClientSession, offset: Offset) -> Result<ResumeOutcome, ConnectError> {
+        let Some(pid) = session.old_pid.clone() else { return Ok(ResumeOutcome::NotFound) };
         let partition = self.rooms.partition_of(&offset.room);
-        let link = self.hub.register(partition, offset.room.clone(), session.socket.outbox().clone());
+        let link = self.hub.register(partition, offset.room.clone(), session.registration.send_queue().clone());
         let attach = Attach {
             room: offset.room.clone(),
             pid: pid.clone(),
@@ -133,71 +139,79 @@ impl Dispatcher {
             handle: link.handle,
             offset: offset.id,
         };
-        let deadline = Instant::now() + FENCED_FOR;
+        let deadline = Instant::now() + REGISTRATION_TIMEOUT;
         let attached = loop {
             match self.rooms.attach(attach.clone()).await {
-                Ok(Attached::Fenced) if Instant::now() < deadline => tokio::time::sleep(FENCED_PAUSE).await,
+                Ok(Attached::Fenced) if Instant::now() < deadline => sleep(REGISTRATION_RETRY_INTERVAL).await,
                 answer => break answer,
             }
         };
         match attached {
             Ok(Attached::Resumed(resumed)) => {
-                let Resumed { seat, mut copy, missed, last, meta } = *resumed;
-                if session.user.name.is_empty() {
-                    session.rename(&copy.public.name);
-                }
-                copy.public = session.user.clone();
                 session.pid = pid;
-                let holding = Holding { seat, copy, meta: Arc::new(meta) };
-                let entered = Entered::new(&holding, Arc::clone(&link), partition);
-                // Let in while its socket was lost: what comes after that follows from there, as for one that is there.
-                let admitted = missed.iter().position(|entry| admission(entry).is_some());
-                let (told, start) = match admitted {
-                    Some(at) => (&missed[..at], Start::Admitted(missed[at].id)),
-                    None => (&missed[..], Start::Seen(last, None)),
-                };
-                let first = told.iter().map(|entry| packet(entry.id, &offset.room, &entry.text())).collect();
-                let behind = self.hub.go_live(partition, &link, holding, start);
-                self.mend(behind);
-                session.entered = Some(entered);
-                Ok(Resume::Back(first))
+                Ok(ResumeOutcome::Resumed(self.take_resumed_seat(session, *resumed, link)))
             }
             Ok(Attached::Fresh) => {
                 self.hub.unregister(partition, &link);
-                Ok(Resume::Nothing)
+                Ok(ResumeOutcome::NotFound)
             }
             Ok(Attached::Missed) => {
                 self.hub.unregister(partition, &link);
-                Ok(Resume::Missed)
+                Ok(ResumeOutcome::Missed)
             }
             Ok(Attached::Busy) => {
                 self.hub.unregister(partition, &link);
-                // Another socket has the seat and keeps it: closed, this one would come back and take it, and then the other, for ever.
+                // Another socket has the seat and keeps it. If this one took it, both clients would
+                // take it from each other for ever.
                 session.old_pid = None;
-                Ok(Resume::Nothing)
+                Ok(ResumeOutcome::NotFound)
             }
             Ok(Attached::Fenced) | Err(StoreError::Unavailable | StoreError::Unexpected(_)) => {
-                // The transport closes without an answer: the client keeps what it has and comes back by itself.
+                // The connection is closed without a reply: the client keeps its session id and
+                // reconnects by itself.
                 self.hub.unregister(partition, &link);
-                hub::close(session.socket.outbox(), DisconnectReason::Unavailable);
+                delivery::close(session.registration.send_queue(), DisconnectReason::Unavailable);
                 Err(refused(&Code::ServiceUnavailable.into()))
             }
         }
     }
+
+    /// Puts a session into the seat that it resumed. Returns the events that it missed.
+    fn take_resumed_seat(&self, session: &mut ClientSession, resumed: Resumed, link: Arc<SessionLink>) -> Vec<Message> {
+        let Resumed { seat, mut copy, missed, last, meta } = resumed;
+        if session.user.name.is_empty() {
+            session.set_name(&copy.public.name);
+        }
+        copy.public = session.user.clone();
+        let (room, partition) = (link.room.clone(), self.rooms.partition_of(&link.room));
+        let replica = SeatReplica { seat, copy, meta: Arc::new(meta) };
+        session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
+        // An admission while the connection was lost: later events follow after `room:joined`, as
+        // for a session that is connected.
+        let admitted = missed.iter().position(|entry| admission(entry).is_some());
+        let (first, start) = match admitted {
+            Some(at) => (&missed[..at], DeliveryStart::Admission(missed[at].id)),
+            None => (&missed[..], DeliveryStart::After(last, None)),
+        };
+        let first = first.iter().map(|entry| packet(entry.id, &room, &entry.text())).collect();
+        let read = self.hub.go_live(partition, &link, replica, start);
+        self.catch_up.start(read);
+        first
+    }
 }
 
-/// What came of a session that was presented.
-enum Resume {
-    /// Its seat again, and the events it missed.
-    Back(Vec<Message>),
-    /// Its seat is there, and what it missed no longer is.
+/// Outcome of resuming a session.
+enum ResumeOutcome {
+    /// The session has its seat again, and gets the events that it missed.
+    Resumed(Vec<Message>),
+    /// The seat exists, but the log no longer reaches back far enough.
     Missed,
-    /// There is nothing to resume.
-    Nothing,
+    /// There is no session to resume.
+    NotFound,
 }
 
-fn parse(auth: Option<&RawValue>) -> Result<Auth, Refusal> {
-    auth.map_or_else(|| Ok(Auth::default()), |raw| serde_json::from_str(raw.get()))
+fn parse(auth: Option<&RawValue>) -> Result<ConnectAuth, Refusal> {
+    auth.map_or_else(|| Ok(ConnectAuth::default()), |raw| serde_json::from_str(raw.get()))
         .map_err(|_| Refusal::new(Code::ValidationError, "auth must be an object with strings token, pid and offset"))
 }
 
@@ -205,12 +219,13 @@ fn refused(refusal: &Refusal) -> ConnectError {
     ConnectError::coded(refusal.message.clone(), refusal.code.as_str())
 }
 
-/// 128 random bits, 22 characters.
+/// Returns 128 random bits as 22 characters.
 fn secret() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
-/// The public session id of a private one: the same after each resume, and it tells nothing of it.
+/// Returns the public session id of a private one. It is the same after each resume, and does not
+/// reveal the private one.
 fn sid(pid: &str) -> String {
     digest(&format!("sid:{pid}"), 20)
 }

@@ -1,39 +1,47 @@
-//! Taking a seat. Admission is decided by pure rules on the room's meta as Redis has it; the script seats only if that meta
-//! still holds, else it is decided again.
+//! Takes a seat: `room:create` and `room:join`.
+//!
+//! `switchboard_calls` decides admission from the room's metadata. The script gives a seat only if
+//! the metadata has not changed since; otherwise admission is decided again.
 
 use std::sync::Arc;
 
-use switchboard_calls::{CallError, Candidate, FoundCall, JoinAccess, RecordRead};
+use switchboard_calls::{Candidate, FoundCall, JoinAccess, RecordRead};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
-use switchboard_core::domain::{CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId};
+use switchboard_core::domain::{
+    CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId, SessionHandle,
+};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
-use switchboard_rooms::{Created, Join, Joined, LogId, Proof, RoomMeta, SeatCopy, StoreError};
+use switchboard_rooms::{Created, Join, Joined, LogId, Proof, Reseat, RoomMeta, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
-
+use switchboard_socketio::send_queue::Message;
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info_span};
 
 use super::exit::Exit;
-use super::session::{Entered, Session, now, stamp};
-use super::{Dispatcher, FENCED_FOR, FENCED_PAUSE};
-use crate::hub::{Holding, Start};
-use crate::welcome::joined_payload;
-use switchboard_socketio::send_queue::Message;
+use super::refusals::{call_refusal, store_refusal};
+use super::session::{ClientSession, CurrentRoom, now, stamp};
+use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
+use crate::delivery::{DeliveryStart, SeatReplica, joined_payload};
 
-/// How often admission is decided again when the room changed meanwhile.
-const TRIES: u32 = 5;
+/// Decisions of admission for one join at most, if the room changes each time. Then the join is
+/// refused with `SERVICE_UNAVAILABLE`.
+const ADMISSION_TRIES_MAX: u32 = 5;
 
 impl Dispatcher {
     /// `room:create`
-    pub(super) async fn create(&self, session: &mut Session, create: client_event::Create) -> Result<String, Refusal> {
+    pub(super) async fn create(
+        &self,
+        session: &mut ClientSession,
+        create: client_event::Create,
+    ) -> Result<String, Refusal> {
         let spent = self.limiter.spend("room_create", session.user.id.as_str(), self.limits.create).await;
         if spent.is_some_and(|spent| spent.retry_after.is_some()) {
             return Err(Code::RateLimitExceeded.into());
         }
         let room = match create.id {
             Some(room) => {
-                // The client's own id may be that of a recorded call which Redis does not know yet.
+                // The client's id may be that of a recorded call that Redis does not know yet.
                 match self.records.call_by_room(&room).await {
                     Ok(None) => room,
                     Ok(Some(_)) => return Err(Code::RoomExists.into()),
@@ -55,9 +63,10 @@ impl Dispatcher {
             created_at: now().to_string(),
             version: 0,
         });
-        // The record is made from the meta: by the recorder, so that a room can be made while MongoDB is away.
+        // The recorder makes the record from the metadata, so that a room can be created while
+        // MongoDB is away.
         let details = serde_json::to_string(&*meta).map_err(|_| Code::InternalError)?;
-        match self.rooms.create(&room, &meta, &details).await.map_err(unavailable)? {
+        match self.rooms.create(&room, &meta, &details).await.map_err(store_refusal)? {
             Created::Done => {}
             Created::Exists | Created::Ended => return Err(Code::RoomExists.into()),
         }
@@ -76,21 +85,21 @@ impl Dispatcher {
     }
 
     /// `room:join`
-    pub(super) async fn join(&self, session: &mut Session, join: client_event::Join) -> Result<String, Refusal> {
+    pub(super) async fn join(&self, session: &mut ClientSession, join: client_event::Join) -> Result<String, Refusal> {
         if session.user.is_guest
             && let Some(name) = &join.guest_name
         {
-            session.rename(name);
+            session.set_name(name);
         }
         if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
-            return Err(Refusal::new(Code::Forbidden, "This guest's token is for another call"));
+            return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
         }
         let access = self.access();
-        for _ in 0..TRIES {
+        for _ in 0..ADMISSION_TRIES_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
-            let FoundCall { meta, standing, is_open, .. } = found.map_err(refusal_of)?;
+            let FoundCall { meta, standing, is_open, .. } = found.map_err(call_refusal)?;
             if !is_open {
-                access.open(&join.room_id, &meta).await.map_err(refusal_of)?;
+                access.open(&join.room_id, &meta).await.map_err(call_refusal)?;
             }
             let (proof, join_token) = self.proof(session, &join)?;
             let candidate = Candidate {
@@ -100,7 +109,7 @@ impl Dispatcher {
                 passcode: join.passcode.as_deref(),
                 join_token,
             };
-            let admission = access.decide(&join.room_id, &meta, &standing, candidate).await.map_err(refusal_of)?;
+            let admission = access.decide(&join.room_id, &meta, &standing, candidate).await.map_err(call_refusal)?;
             let entry = Entry {
                 room: join.room_id.clone(),
                 role: admission.role,
@@ -117,7 +126,7 @@ impl Dispatcher {
         Err(Code::ServiceUnavailable.into())
     }
 
-    /// Admission to calls.
+    /// Returns the use case that decides admission.
     fn access(&self) -> JoinAccess<'_> {
         JoinAccess {
             rooms: &self.rooms,
@@ -128,60 +137,28 @@ impl Dispatcher {
         }
     }
 
-    /// Proof of identity of the session and, if there is one, its join token; and that token's role.
-    fn proof(&self, session: &Session, join: &client_event::Join) -> Result<(Proof, Option<Role>), Refusal> {
+    /// Returns the proof of identity of the session and of its join token, and that token's role.
+    fn proof(&self, session: &ClientSession, join: &client_event::Join) -> Result<(Proof, Option<Role>), Refusal> {
         let mut proof = session.proof.clone();
         let Some(token) = &join.token else { return Ok((proof, None)) };
         let grant = self.credentials.tokens.verify_join(token, &join.room_id, &session.user.id)?;
-        // The oldest token counts: a removal between the two must not be forgotten.
+        // The older of both tokens counts, because a removal between the two must not be ignored.
         proof.issued_ms = proof.issued_ms.min(grant.issued_at * 1000);
         Ok((proof, Some(grant.role)))
     }
 
-    /// Takes the seat. `None`: the room changed since it was looked at.
+    /// Takes the seat. Returns the fields of the acknowledgement; `None` if the room changed since
+    /// admission was decided.
     async fn enter(
         &self,
-        session: &mut Session,
+        session: &mut ClientSession,
         entry: Entry,
         meta: &Arc<RoomMeta>,
     ) -> Result<Option<String>, Refusal> {
         let partition = self.rooms.partition_of(&entry.room);
-        let link = self.hub.register(partition, entry.room.clone(), session.socket.outbox().clone());
-        let join = Join {
-            room: entry.room.clone(),
-            meta_version: meta.version,
-            user: session.user.id.clone(),
-            pid: session.pid.clone(),
-            old_pid: session.old_pid.clone(),
-            handle: link.handle,
-            role: entry.role,
-            waits: entry.waits,
-            public: session.user.clone(),
-            media: meta.settings.media_at_entry(entry.role),
-            given: entry.given,
-            proof: entry.proof.clone(),
-        };
-        let deadline = Instant::now() + FENCED_FOR;
-        let joined = loop {
-            match self.rooms.join(join.clone()).await {
-                // This node is about to be registered again.
-                Ok(Joined::Fenced) if Instant::now() < deadline => sleep(FENCED_PAUSE).await,
-                answer => break answer,
-            }
-        };
-        let mut copy = SeatCopy {
-            pid: session.pid.clone(),
-            state: ConnectionState::Connected,
-            away: false,
-            role: entry.role,
-            public: session.user.clone(),
-            media: meta.settings.media_at_entry(entry.role),
-            join_id: LogId::default(),
-            from: LogId::default(),
-            joined_at: now().to_string(),
-            address: entry.proof.address.clone(),
-        };
-        let (seat, id, name, payload) = match joined {
+        let link = self.hub.register(partition, entry.room.clone(), session.registration.send_queue().clone());
+        let mut copy = new_seat_copy(session, &entry, meta);
+        let (seat, id, name, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
             Ok(Joined::Seated { seat, id, snapshot }) => {
                 if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);
@@ -198,40 +175,87 @@ impl Dispatcher {
                 return no_seat(other);
             }
         };
-        // The room before is left only now, so that a refusal costs no seat; and before anything of the new one goes out, so that the
-        // client's offset never goes back to the old one.
-        if let Some(before) = session.entered.take() {
-            self.depart(before, Exit::Leave).await;
+        // The previous room is left only now, so that a refusal costs no seat. It is left before
+        // any event of the new room is sent, so that the client's offset never goes back.
+        if let Some(previous) = session.room.take() {
+            self.depart(previous, Exit::Leave).await;
         }
         session.old_pid = None;
         (copy.join_id, copy.from) = (id, id);
         let event = encode(name, &payload);
         let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
-        let holding = Holding { seat, copy, meta: meta.clone() };
-        session.entered = Some(Entered::new(&holding, Arc::clone(&link), partition));
-        let missed = self.hub.go_live(partition, &link, holding, Start::Seen(id, Some(first)));
-        self.mend(missed);
-        // The acknowledgement says the same as the event: `{"success":true, ...}`.
+        let replica = SeatReplica { seat, copy, meta: meta.clone() };
+        session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
+        let read = self.hub.go_live(partition, &link, replica, DeliveryStart::After(id, Some(first)));
+        self.catch_up.start(read);
+        // The acknowledgement has the same fields as the event: `{"success":true, ...}`.
         let fields = payload.to_string();
         Ok(Some(format!(",{}", &fields[1..fields.len() - 1])))
     }
+
+    /// Asks Redis for a seat. Repeats the request while this node is about to be registered again.
+    async fn request_seat(
+        &self,
+        session: &ClientSession,
+        entry: &Entry,
+        meta: &RoomMeta,
+        handle: SessionHandle,
+    ) -> Result<Joined, StoreError> {
+        let join = Join {
+            room: entry.room.clone(),
+            meta_version: meta.version,
+            user: session.user.id.clone(),
+            pid: session.pid.clone(),
+            old_pid: session.old_pid.clone(),
+            handle,
+            role: entry.role,
+            waits: entry.waits,
+            public: session.user.clone(),
+            media: meta.settings.media_at_entry(entry.role),
+            given: entry.given,
+            proof: entry.proof.clone(),
+        };
+        let deadline = Instant::now() + REGISTRATION_TIMEOUT;
+        loop {
+            match self.rooms.join(join.clone()).await {
+                Ok(Joined::Fenced) if Instant::now() < deadline => sleep(REGISTRATION_RETRY_INTERVAL).await,
+                reply => return reply,
+            }
+        }
+    }
 }
 
-/// What `enter` is to do.
+/// A decided admission.
 struct Entry {
     room: RoomId,
     role: Role,
     waits: bool,
-    /// The role that the room was found to give it.
+    /// Role assigned to the user in this room, as it was when admission was decided.
     given: Option<Role>,
     proof: Proof,
-    /// The event that tells the client it is in.
+    /// Event for the client that has a seat.
     event: &'static str,
 }
 
-/// The refusal for an answer without a seat; `None` asks to decide again.
+/// Returns the copy of a seat that is about to be taken. Position and state come with the reply.
+fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> Reseat {
+    Reseat {
+        pid: session.pid.clone(),
+        state: ConnectionState::Connected,
+        away: false,
+        role: entry.role,
+        public: session.user.clone(),
+        media: meta.settings.media_at_entry(entry.role),
+        join_id: LogId::default(),
+        from: LogId::default(),
+        joined_at: now().to_string(),
+        address: entry.proof.address.clone(),
+    }
+}
+
+/// Returns the refusal for a reply without a seat; `None` if admission must be decided again.
 fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal> {
-    match joined.map_err(unavailable)? {
+    match joined.map_err(store_refusal)? {
         Joined::Full => Err(Code::RoomFull.into()),
         Joined::Locked => Err(Code::RoomLocked.into()),
         Joined::Banned => Err(Code::Banned.into()),
@@ -242,29 +266,7 @@ fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal
     }
 }
 
-/// What a client is told when the store failed; said in the log only when it is a bug.
-pub(super) fn unavailable(error: StoreError) -> Refusal {
-    if let StoreError::Unexpected(detail) = &error {
-        tracing::error!(detail, "the store answered something unexpected");
-    }
-    Code::ServiceUnavailable.into()
-}
-
-/// Turns the failure of a use case into a refusal.
-fn refusal_of(error: CallError) -> Refusal {
-    match error {
-        CallError::Refused(refusal) => refusal,
-        CallError::NotFound => Code::RoomNotFound.into(),
-        CallError::PasscodeRateExceeded(_) => Code::RateLimitExceeded.into(),
-        CallError::Rooms(error) => unavailable(error),
-        CallError::Records(error) => {
-            tracing::warn!(%error, "reading a call's record failed");
-            Code::ServiceUnavailable.into()
-        }
-    }
-}
-
-/// 12 upper-case letters and digits.
+/// Returns a random room id of 12 upper-case letters and digits.
 fn generated_room() -> Result<RoomId, Refusal> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     let text: String = (0..12).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect();

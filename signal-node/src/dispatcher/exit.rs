@@ -1,83 +1,85 @@
-//! Leaving, ending, and the end of a socket.
+//! Leaving a room, ending a call, and the end of a connection.
 
 use switchboard_core::domain::{Code, DisconnectReason, Refusal, RoomId};
 use switchboard_rooms::{Ended, StoreError};
-
+use switchboard_socketio::CloseReason;
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use super::enter::unavailable;
-use super::session::{Entered, Session};
-use crate::hub::told;
-use switchboard_socketio::CloseReason;
+use super::refusals::store_refusal;
+use super::session::{ClientSession, CurrentRoom};
+use crate::delivery::transport_reason;
 
-/// Who is ended for these is not coming back.
-const FOR_GOOD: [DisconnectReason; 2] = [DisconnectReason::Revoked, DisconnectReason::Removed];
+/// These reasons are final: the seat gets no grace period.
+const FINAL_REASONS: [DisconnectReason; 2] = [DisconnectReason::Revoked, DisconnectReason::Removed];
 
-/// How somebody goes.
+/// Way in which a session gives up its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// For good.
+    /// The seat is free at once.
     Leave,
-    /// Without goodbye: the seat is kept for the grace.
+    /// The connection was lost: the seat is kept for the grace period.
     Detach,
 }
 
 impl Dispatcher {
-    /// `room:leave`. Always taken: if Redis is away, it is told later.
-    pub(super) async fn leave(&self, session: &mut Session) -> Result<String, Refusal> {
-        let Some(entered) = session.entered.take() else { return Err(Code::NotInRoom.into()) };
-        let room = entered.place.room.clone();
+    /// `room:leave`. Always succeeds: if Redis is away, it is told later.
+    pub(super) async fn leave(&self, session: &mut ClientSession) -> Result<String, Refusal> {
+        let Some(current) = session.room.take() else { return Err(Code::NotInRoom.into()) };
+        let room = current.view.room.clone();
         session.idle_since = Instant::now();
-        self.depart(entered, Exit::Leave).await;
+        self.depart(current, Exit::Leave).await;
         Ok(format!(r#","roomId":"{room}""#))
     }
 
     /// `room:end-call`
-    pub(super) async fn end_call(&self, session: &mut Session, room: &RoomId) -> Result<String, Refusal> {
-        let Some(entered) = &session.entered else { return Err(Code::NotInRoom.into()) };
-        match self.rooms.end_as_host(&entered.seat, "ended_by_host").await.map_err(unavailable)? {
+    pub(super) async fn end_call(&self, session: &mut ClientSession, room: &RoomId) -> Result<String, Refusal> {
+        let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
+        match self.rooms.end_by(&current.seat, "ended_by_host").await.map_err(store_refusal)? {
             Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{room}""#)),
             Ended::Denied => Err(Code::HostRequired.into()),
             Ended::Stale => Err(Code::NotInRoom.into()),
         }
     }
 
-    /// The end of a socket: who said goodbye has left, anybody else may come back.
-    pub(super) async fn close_session(&self, mut session: Session, reason: CloseReason) {
-        let stays_away = matches!(reason, CloseReason::ServerClosed(reason) if FOR_GOOD.map(told).contains(&reason));
-        let exit = if reason.is_intentional() || stays_away { Exit::Leave } else { Exit::Detach };
-        if let Some(entered) = session.entered.take() {
-            self.depart(entered, exit).await;
+    /// Ends a session with its connection. After a goodbye or a final reason the seat is free;
+    /// otherwise the client may come back.
+    pub(super) async fn close_session(&self, mut session: ClientSession, reason: CloseReason) {
+        let is_final = matches!(reason, CloseReason::ServerClosed(reason) if FINAL_REASONS.map(transport_reason).contains(&reason));
+        let exit = if reason.is_intentional() || is_final { Exit::Leave } else { Exit::Detach };
+        if let Some(current) = session.room.take() {
+            self.depart(current, exit).await;
         }
     }
 
-    /// A room that ended is left without a word: its members were told.
-    pub(super) fn forget_gone_room(&self, session: &mut Session) {
-        if let Some(entered) = session.entered.take_if(|entered| entered.link.is_gone()) {
-            self.hub.unregister(entered.partition, &entered.link);
+    /// Leaves a room that ended, or that removed the session, without a message: the client was
+    /// told before.
+    pub(super) fn leave_if_removed(&self, session: &mut ClientSession) {
+        if let Some(current) = session.room.take_if(|current| current.link.is_removed()) {
+            self.hub.unregister(current.partition, &current.link);
             session.idle_since = Instant::now();
             let rooms = self.rooms.clone();
-            self.tasks.spawn(async move { rooms.leave(&entered.seat, "left").await });
+            self.tasks.spawn(async move { rooms.leave(&current.seat, "left").await });
         }
     }
 
-    /// Gives up a seat. The store tells Redis however long it takes, so an answer that does not come changes nothing; a seat
-    /// that is somebody else's by now is given up just as well.
-    pub(super) async fn depart(&self, entered: Entered, exit: Exit) {
-        self.hub.unregister(entered.partition, &entered.link);
+    /// Gives up a seat. A missing reply changes nothing, because `Rooms` repeats the request until
+    /// Redis has it. A seat that another socket has taken meanwhile is not touched by the script.
+    pub(super) async fn depart(&self, current: CurrentRoom, exit: Exit) {
+        self.hub.unregister(current.partition, &current.link);
         if exit == Exit::Detach
-            && let Some(mut holding) = entered.link.held()
+            && let Some(mut replica) = current.link.restorable_replica()
         {
-            holding.copy.away = true;
-            self.hub.remember(entered.partition, holding, std::time::Instant::now() + self.rooms.options().grace);
+            replica.copy.away = true;
+            let until = std::time::Instant::now() + self.rooms.options().grace;
+            self.hub.keep_disconnected(current.partition, replica, until);
         }
         let done = match exit {
-            Exit::Leave => self.rooms.leave(&entered.seat, "left").await,
-            Exit::Detach => self.rooms.detach(&entered.seat).await,
+            Exit::Leave => self.rooms.leave(&current.seat, "left").await,
+            Exit::Detach => self.rooms.detach(&current.seat).await,
         };
         if let Err(StoreError::Unexpected(detail)) = done {
-            tracing::error!(detail, "a seat was given up with an unexpected answer");
+            tracing::error!(detail, "unexpected reply to a departure");
         }
     }
 }

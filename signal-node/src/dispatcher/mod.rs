@@ -1,23 +1,26 @@
-//! The shell around the rules: takes a client's event, asks the rules what follows, and does it.
+//! Takes a client's event, asks the rules, and performs the effects that they return.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `connect` | CONNECT: who it is, and resuming a session |
-//! | `enter` | taking a seat: `room:create`, `room:join` |
-//! | `log` | events through a room's log |
-//! | `command` | what host and moderators do |
-//! | `exit` | leaving, ending, and the end of a socket |
-//! | `ask` | what is read for one session, and what it tells in passing |
-//! | `answer` | acknowledgements and refusals |
-//! | `session` | what the node keeps for one socket |
+//! | `mod` | entry points that the server calls; chooses the effect's function |
+//! | `connect` | CONNECT: identifies the client, resumes a session |
+//! | `enter` | takes a seat: `room:create`, `room:join` |
+//! | `room_log` | events through a room's log |
+//! | `command` | commands of host and moderators |
+//! | `exit` | leaving a room, ending a call, the end of a connection |
+//! | `queries` | chat history, statistics, ephemeral events |
+//! | `refusals` | refusals for failures of the stores |
+//! | `responder` | acknowledgements and refusals of one event |
+//! | `session` | state that the node keeps for one client |
 
-mod answer;
-mod ask;
 mod command;
 mod connect;
 mod enter;
 mod exit;
-mod log;
+mod queries;
+mod refusals;
+mod responder;
+mod room_log;
 mod session;
 
 use std::sync::Arc;
@@ -33,164 +36,162 @@ use switchboard_core::wire::server_event::encode;
 use switchboard_records::Records;
 use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
 use switchboard_rooms::{Rate, Revocations, Rooms};
-use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
-
-use crate::hub::{self, CatchUp, Hub};
-use crate::mender::Mender;
-use crate::meters::{self, RelayMeters};
-use crate::roster::Roster;
-use answer::Asked;
-pub use session::Session;
 use switchboard_rules::Effect;
 use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
-/// How long a join or a resume waits for this node to be registered again, after it was swept or Redis lost its data: two beats.
-const FENCED_FOR: Duration = Duration::from_secs(2);
-const FENCED_PAUSE: Duration = Duration::from_millis(100);
+use crate::delivery::{self, CatchUp, Hub};
+use crate::meters::{self, RelayMeters};
+use crate::session_registry::SessionRegistry;
+use responder::Responder;
+pub use session::ClientSession;
 
-/// What the dispatcher works with. Over eight fields: each is a part of the node that an effect needs.
+/// Time that a join or a resume waits for this node to be registered again, after it was swept or
+/// Redis lost its data: two heartbeats.
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two tries while the node is not registered.
+const REGISTRATION_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Parts that the dispatcher works with. Over eight fields: each is a part of the node that an
+/// effect needs.
 pub struct Dispatcher {
     /// This node.
     pub node: NodeId,
     /// Room state.
     pub rooms: Rooms,
-    /// The durable records, for rooms that Redis does not know yet.
+    /// Durable records, for rooms that Redis does not know yet.
     pub records: Records,
-    /// The sessions of this node that are in a room.
+    /// Sessions of this node that are in a room.
     pub hub: Arc<Hub>,
-    /// All of them.
-    pub roster: Roster,
-    /// What mends gaps of the subscription.
-    pub mender: Mender,
-    /// Who somebody is.
+    /// All sessions of this node.
+    pub sessions: SessionRegistry,
+    /// Reads logs for sessions that missed events.
+    pub catch_up: CatchUp,
+    /// Identifies clients.
     pub credentials: Credentials,
-    /// What sessions are held to.
+    /// Limits of each session.
     pub limits: SessionLimits,
-    /// Counts what all nodes limit together.
+    /// Rate limits that all nodes share.
     pub limiter: RateLimiter,
-    /// What is measured of events.
+    /// Metrics of events.
     pub meters: RelayMeters,
-    /// What outlives the event that caused it: farewells that Redis has not taken yet.
+    /// Tasks that outlive the event that started them: departures that Redis has not accepted yet.
     pub tasks: TaskTracker,
 }
 
-/// What sessions are held to.
+/// Limits of each session.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
     /// Sizes of events.
     pub events: client_event::Limits,
-    /// How long a socket may be in no room. Looked at with each ping. `None`: for ever.
+    /// Time that a client may stay connected without a room. Checked at each ping. `None`: no
+    /// limit.
     pub join: Option<Duration>,
-    /// How often one user may create a room, on all nodes together. `None`: no limit.
+    /// Rate at which one user may create rooms, on all nodes together. `None`: no limit.
     pub create: Option<Rate>,
-    /// How often a passcode may be tried.
+    /// Rates at which passcodes may be tried.
     pub passcode: PasscodeRates,
 }
 
-/// What tells who somebody is, and what is given to whom.
+/// Secrets and lists that identify clients.
 pub struct Credentials {
-    /// Tokens.
+    /// Verifies access and join tokens.
     pub tokens: Tokens,
-    /// Sign-ins that are over before their tokens are.
+    /// Sign-ins that were revoked before their tokens expire.
     pub revoked: Revocations,
-    /// Guests' addresses, for bans.
+    /// Hashes guests' addresses, for bans.
     pub addresses: ClusterKey,
-    /// Passcodes.
+    /// Verifies passcodes.
     pub hasher: PasswordHasher,
-    /// ICE servers with credentials per user.
+    /// ICE servers, with TURN credentials for each user.
     pub ice: IceConfig,
 }
 
 impl Application for Dispatcher {
-    type Session = Session;
+    type Session = ClientSession;
 
     fn serves(&self, namespace: &str) -> bool {
         namespace == "/"
     }
 
-    async fn connect(&self, request: ConnectRequest) -> Result<Connected<Session>, ConnectError> {
-        // Boxed: a connect is rare, and its future would otherwise be part of every idle socket's.
+    async fn connect(&self, request: ConnectRequest) -> Result<Connected<ClientSession>, ConnectError> {
+        // Boxed, because a connect is rare and its future would be part of every idle connection.
         Box::pin(self.connect_session(request)).await
     }
 
-    async fn event(&self, session: &mut Session, event: Event) {
-        let (read, asked) = (Instant::now(), Asked::new(session.socket.outbox(), &event));
-        self.forget_gone_room(session);
+    async fn event(&self, session: &mut ClientSession, event: Event) {
+        let (read, responder) = (Instant::now(), Responder::new(session.registration.send_queue(), &event));
+        self.leave_if_removed(session);
         session.refresh();
         if !event.attachments().is_empty() {
-            return asked.refuse(&Code::BinaryNotSupported.into());
+            return responder.refuse(&Code::BinaryNotSupported.into());
         }
         let arguments = event.arguments();
         let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits.events);
         let effect = parsed.and_then(|parsed| switchboard_rules::handle(parsed, &session.view(), session::stamp()));
         match effect {
-            Err(refusal) => asked.refuse(&refusal),
-            Ok(Effect::Log(logged)) => self.log(session, logged, asked, read),
+            Err(refusal) => responder.refuse(&refusal),
+            Ok(Effect::Log(logged)) => self.log(session, logged, responder, read),
             Ok(Effect::IceServers) => {
                 self.send_ice_servers(session);
-                asked.accept("");
+                responder.accept("");
             }
-            Ok(effect) => Box::pin(self.perform(session, effect, asked, read)).await,
+            Ok(effect) => Box::pin(self.perform(session, effect, responder, read)).await,
         }
     }
 
-    fn tick(&self, session: &mut Session) -> Option<Message> {
-        self.forget_gone_room(session);
-        let Some(entered) = &session.entered else {
+    fn tick(&self, session: &mut ClientSession) -> Option<Message> {
+        self.leave_if_removed(session);
+        let Some(room) = &session.room else {
             if self.limits.join.is_some_and(|limit| session.idle_since.elapsed() >= limit) {
-                hub::close(session.socket.outbox(), DisconnectReason::JoinTimeout);
+                delivery::close(session.registration.send_queue(), DisconnectReason::JoinTimeout);
             }
             return None;
         };
-        let offset = self.hub.tick(entered.partition, &entered.link)?;
+        let offset = self.hub.fresh_offset(room.partition, &room.link)?;
         Some(Message::packet(format!(r#"42["server:tick","{offset}"]"#)))
     }
 
-    async fn closed(&self, session: Session, reason: CloseReason) {
+    async fn closed(&self, session: ClientSession, reason: CloseReason) {
         self.close_session(session, reason).await;
     }
 }
 
 impl Dispatcher {
-    /// The effects that wait for Redis before the session's next event: barriers, questions, hints.
-    async fn perform(&self, session: &mut Session, effect: Effect, asked: Asked, read: Instant) {
+    /// Performs an effect that must be done before the session's next event.
+    async fn perform(&self, session: &mut ClientSession, effect: Effect, responder: Responder, read: Instant) {
         let enters = matches!(effect, Effect::Create(_) | Effect::Join(_));
         let done = match effect {
             Effect::Create(create) => self.create(session, create).await,
             Effect::Join(join) => self.join(session, join).await,
             Effect::Leave => self.leave(session).await,
             Effect::EndCall(room) => self.end_call(session, &room).await,
-            Effect::Hint { event, required_settings } => self.hint(session, &event, required_settings).await,
+            Effect::Ephemeral { event, required_settings } => {
+                self.send_ephemeral(session, &event, required_settings).await
+            }
             Effect::History(wanted) => self.history(session, wanted).await,
-            Effect::Stats { of_the_call } => self.stats(session, of_the_call).await,
+            Effect::Stats { with_call } => self.stats(session, with_call).await,
             Effect::Command(action, command) => self.command(session, action, command).await,
             Effect::Log(_) | Effect::IceServers => return,
         };
         if enters {
-            let waits = session.entered.as_ref().is_some_and(|it| it.place.state == ConnectionState::Waiting);
-            meters::entered(done.as_deref(), waits, read);
+            let waits = session.room.as_ref().is_some_and(|room| room.view.state == ConnectionState::Waiting);
+            meters::record_join(done.as_deref(), waits, read);
         }
         match done {
-            Ok(fields) => asked.accept(&fields),
-            Err(refusal) => asked.refuse(&refusal),
+            Ok(fields) => responder.accept(&fields),
+            Err(refusal) => responder.refuse(&refusal),
         }
     }
 
-    /// Reads what a session missed while its script was on the way, apart from the session.
-    fn mend(&self, missed: Option<CatchUp>) {
-        if let Some(missed) = missed {
-            let mender = self.mender.clone();
-            self.tasks.spawn(async move { mender.catch_up(missed).await });
-        }
-    }
-
-    /// `webrtc:ice-servers`, with credentials of the session's own; and which node it is, which a resumed session learns here.
-    fn send_ice_servers(&self, session: &Session) {
+    /// Sends `webrtc:ice-servers` with the user's own TURN credentials and the node's name, which a
+    /// resumed session learns here.
+    fn send_ice_servers(&self, session: &ClientSession) {
         let now = u64::try_from(session::now().seconds()).unwrap_or(0);
         let servers = self.credentials.ice.ice_servers(&session.user.id, now);
         let event = encode("webrtc:ice-servers", &serde_json::json!({ "iceServers": servers, "node": self.node }));
-        session.tell(&event);
+        session.send_event(&event);
     }
 }

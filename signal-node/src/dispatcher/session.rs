@@ -1,4 +1,4 @@
-//! What the node keeps for one connected socket.
+//! State that the node keeps for one connected client.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,116 +8,116 @@ use sha2::{Digest, Sha256};
 use switchboard_core::domain::time::Timestamp;
 use switchboard_core::domain::{PublicUser, RoomId};
 use switchboard_rooms::{Partition, Proof, Seat};
+use switchboard_rules::{SeatView, SessionView, Stamp};
+use switchboard_socketio::send_queue::Message;
 use tokio::time::Instant;
 
-use crate::hub::{Holding, Link};
-use crate::roster::Enrolled;
-use switchboard_rules::{Place, SessionView, Stamp};
-use switchboard_socketio::send_queue::Message;
+use crate::delivery::{SeatReplica, SessionLink};
+use crate::session_registry::Registration;
 
-/// One client's session.
+/// Session of one client. Over eight fields: each is needed by a different event.
 #[derive(Debug)]
-pub struct Session {
-    /// Who it is. Somebody without a token has no name until it joins with one.
+pub struct ClientSession {
+    /// User. A guest without a token has no name until they join with one.
     pub user: PublicUser,
-    /// The same as JSON, made once.
+    /// The user as JSON, encoded once.
     pub user_json: Box<str>,
-    /// The room a guest's token is bound to.
+    /// The only room that a guest's token is valid for.
     pub bound_to: Option<RoomId>,
-    /// The hashed private id that the session's seat is found by.
+    /// Hash of the private session id, by which Redis finds the seat.
     pub pid: String,
-    /// That of the session this client failed to resume: its seat is given up by the next join.
+    /// Hash of the private session id that could not be resumed. The next join gives up its seat.
     pub old_pid: Option<String>,
-    /// How it proves who it is.
+    /// Evidence that bans are compared with: time of the token, and a guest's address.
     pub proof: Proof,
-    /// Where it comes from, as limits count it.
+    /// Network of the client, as rate limits count it.
     pub address: IpAddr,
-    /// Its place among the node's sockets, and the way to the client.
-    pub socket: Enrolled,
-    /// The room it is in.
-    pub entered: Option<Entered>,
-    /// Since when it is in none.
+    /// Entry in the session registry, with the queue to the client.
+    pub registration: Registration,
+    /// Room that the session is in.
+    pub room: Option<CurrentRoom>,
+    /// Time since which the session is in no room.
     pub idle_since: Instant,
 }
 
-/// A session's room.
+/// Room that a session is in.
 #[derive(Debug)]
-pub struct Entered {
-    /// What the rules see of it.
-    pub place: Place,
+pub struct CurrentRoom {
+    /// The seat as the rules see it.
+    pub view: SeatView,
     /// The seat.
     pub seat: Arc<Seat>,
-    /// The receiving end.
-    pub link: Arc<Link>,
-    /// The room's partition.
+    /// The receiving end of the room's events.
+    pub link: Arc<SessionLink>,
+    /// Partition of the room.
     pub partition: Partition,
 }
 
-impl Entered {
-    /// A session's room, as its script gave it.
-    pub(super) fn new(holding: &Holding, link: Arc<Link>, partition: Partition) -> Self {
-        let Holding { seat, copy, meta } = holding;
-        let place = Place {
+impl CurrentRoom {
+    /// Makes the room of a session from the seat that a script gave.
+    pub(super) fn new(replica: &SeatReplica, link: Arc<SessionLink>, partition: Partition) -> Self {
+        let SeatReplica { seat, copy, meta } = replica;
+        let view = SeatView {
             room: seat.room.clone(),
             peer: seat.peer.clone(),
             role: copy.role,
             state: copy.state,
             meta: Arc::clone(meta),
         };
-        Self { place, seat: Arc::clone(seat), link, partition }
+        Self { view, seat: Arc::clone(seat), link, partition }
     }
 }
 
-impl Session {
-    /// What the rules see.
+impl ClientSession {
+    /// Returns the session as the rules see it.
     pub(super) fn view(&self) -> SessionView<'_> {
-        let place = self.entered.as_ref().map(|entered| &entered.place);
-        SessionView { user: &self.user, user_json: &self.user_json, place }
+        let seat = self.room.as_ref().map(|room| &room.view);
+        SessionView { user: &self.user, user_json: &self.user_json, seat }
     }
 
-    /// Takes over what the room was told since the last event: the rules are to see its role, state and call as they are.
+    /// Copies role, state and call from the replica, so that the rules see them as they are now.
     pub(super) fn refresh(&mut self) {
-        if let Some(Entered { place, link, .. }) = &mut self.entered {
-            link.look(|holding| {
-                (place.role, place.state) = (holding.copy.role, holding.copy.state);
-                if !Arc::ptr_eq(&place.meta, &holding.meta) {
-                    place.meta = Arc::clone(&holding.meta);
+        if let Some(CurrentRoom { view, link, .. }) = &mut self.room {
+            link.with_replica(|replica| {
+                (view.role, view.state) = (replica.copy.role, replica.copy.state);
+                if !Arc::ptr_eq(&view.meta, &replica.meta) {
+                    view.meta = Arc::clone(&replica.meta);
                 }
             });
         }
     }
 
     /// Sends an event that is in no log.
-    pub(super) fn tell(&self, event: &str) {
-        // A closed or overflowing socket is told nothing any more.
-        let _closing = self.socket.outbox().send(Message::packet(format!("42[{event}]")));
+    pub(super) fn send_event(&self, event: &str) {
+        // A queue that is closed or overflows needs no event: its client is on its way out.
+        let _closing = self.registration.send_queue().send(Message::packet(format!("42[{event}]")));
     }
 
-    /// Names somebody who came without a token.
-    pub(super) fn rename(&mut self, name: &str) {
+    /// Sets the name of a guest without a token.
+    pub(super) fn set_name(&mut self, name: &str) {
         self.user.name = name.trim().to_owned();
         self.user_json = user_json(&self.user);
     }
 }
 
-/// A user's JSON, as events carry it.
+/// Returns a user's JSON, as events carry it.
 pub(super) fn user_json(user: &PublicUser) -> Box<str> {
-    // Strings and a flag: nothing that JSON cannot hold.
+    // The fields are strings and a flag, which JSON can always hold.
     serde_json::to_string(user).unwrap_or_else(|_| "{}".to_owned()).into_boxed_str()
 }
 
-/// Now, by this machine's clock: for people to read. What orders events is Redis TIME.
+/// Returns the time by this machine's clock, for people to read. Redis TIME orders events.
 pub(super) fn now() -> Timestamp {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// What an event of now is stamped with.
+/// Returns the stamp of an event that is handled now.
 pub(super) fn stamp() -> Stamp {
     Stamp { at: now(), nonce: rand::random() }
 }
 
-/// The first `digits` hexadecimal digits of a text's SHA-256.
+/// Returns the first `digits` hexadecimal digits of a text's SHA-256.
 pub(super) fn digest(text: &str, digits: usize) -> String {
     let hash = Sha256::digest(text.as_bytes());
     let mut hex = String::with_capacity(64);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use switchboard_rules::{Effect, SeatView, SessionView, Stamp, handle};
 use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
@@ -13,7 +14,6 @@ use switchboard_core::wire::client_event::{self, Limits};
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::offset::Offset;
 use switchboard_core::wire::{engine_io, server_event, socket_io};
-use switchboard_rules::{Effect, Place, SessionView, Stamp, handle};
 
 const ALICE: &str = "65a000000000000000000001";
 const BOB: &str = "65a000000000000000000002";
@@ -44,7 +44,7 @@ pub struct Input {
     envelope: Bytes,
     user: PublicUser,
     user_json: String,
-    place: Place,
+    seat: SeatView,
 }
 
 impl Input {
@@ -73,12 +73,12 @@ impl Input {
             candidate: format!(r#"42["webrtc:ice-candidate",{candidate}]"#),
             user,
             user_json,
-            place: session_in_room(),
+            seat: seat(),
         }
     }
 }
 
-fn session_in_room() -> Place {
+fn seat() -> SeatView {
     let meta = RoomMeta {
         call_id: CallId::parse("65a0000000000000000000ff").expect("an id"),
         name: "A call".to_owned(),
@@ -92,7 +92,7 @@ fn session_in_room() -> Place {
         locked: false,
         version: 1,
     };
-    Place {
+    SeatView {
         room: RoomId::parse("ABCDEF123456").expect("an id"),
         peer: PeerId::parse(ALICE).expect("an id"),
         role: Role::Participant,
@@ -129,7 +129,7 @@ fn parse_offer(input: &Input) -> usize {
 }
 
 fn handle_event(input: &Input, name: &str, argument: &RawValue) -> usize {
-    let session = SessionView { user: &input.user, user_json: &input.user_json, place: Some(&input.place) };
+    let session = SessionView { user: &input.user, user_json: &input.user_json, seat: Some(&input.seat) };
     let stamp = Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 };
     let parsed = client_event::parse(name, Some(argument), &Limits::default());
     match parsed.and_then(|event| handle(event, &session, stamp)) {

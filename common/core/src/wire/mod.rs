@@ -16,9 +16,9 @@ pub mod client_event;
 pub mod engine_io;
 pub mod envelope;
 pub mod log_id;
-pub mod news;
 pub mod offset;
 pub mod participant_event;
+pub mod replica_update;
 pub mod server_event;
 pub mod socket_io;
 

@@ -1,16 +1,30 @@
-//! What somebody who comes into a room is told of it: `room:joined`.
+//! Makes `room:joined` and `room:created` from the room as Redis has it.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use switchboard_core::domain::{Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId};
+use switchboard_core::domain::{
+    Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId, RoomMeta,
+};
 use switchboard_core::wire::server_event::encode;
-use switchboard_rooms::{LogId, Snapshot};
-
-use crate::hub::{Holding, Welcome};
+use switchboard_rooms::{LogId, Reseat, Snapshot};
 use switchboard_socketio::send_queue::Message;
 
-/// The fields of `room:joined` and `room:created` for the one at `peer`. Whoever may let people in is told who waits.
+use super::replica::SeatReplica;
+
+/// `room:joined` for a session that was admitted from the lobby, and the replica that goes with it.
+#[derive(Debug)]
+pub struct JoinedSnapshot {
+    /// Packet of `room:joined`.
+    pub message: Message,
+    /// Restorable fields of the seat from now on.
+    pub copy: Reseat,
+    /// Call of the room.
+    pub meta: Arc<RoomMeta>,
+}
+
+/// Returns the fields of `room:joined` and `room:created` for the participant `peer`. Participants
+/// that may admit others also get the list of the lobby.
 #[must_use]
 pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Snapshot) -> Value {
     let (waiting, participants): (Vec<&Participant>, Vec<&Participant>) =
@@ -42,14 +56,21 @@ pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Sn
     payload
 }
 
-/// `room:joined` for a session that was let in at the position `at`. `None`: it has no seat in the room any more.
+/// Makes `room:joined` for a session that was admitted at the position `at`. Returns `None` if it
+/// has no seat in the room any more.
 #[must_use]
-pub fn welcome(node: &NodeId, room: &RoomId, holding: &Holding, snapshot: Snapshot, at: LogId) -> Option<Welcome> {
-    let own = snapshot.seats.iter().find(|seat| seat.peer_id == holding.seat.peer)?;
-    let mut copy = holding.copy.clone();
+pub(super) fn joined_snapshot(
+    node: &NodeId,
+    room: &RoomId,
+    replica: &SeatReplica,
+    snapshot: Snapshot,
+    at: LogId,
+) -> Option<JoinedSnapshot> {
+    let own = snapshot.seats.iter().find(|seat| seat.peer_id == replica.seat.peer)?;
+    let mut copy = replica.copy.clone();
     (copy.role, copy.media) = (own.role, own.media_state);
     copy.joined_at.clone_from(&own.joined_at);
-    let event = encode("room:joined", &joined_payload(node, room, &holding.seat.peer, &snapshot));
+    let event = encode("room:joined", &joined_payload(node, room, &replica.seat.peer, &snapshot));
     let message = Message::packet(format!(r#"42[{event},"{at}.{room}"]"#));
-    Some(Welcome { message, copy, meta: Arc::new(snapshot.meta) })
+    Some(JoinedSnapshot { message, copy, meta: Arc::new(snapshot.meta) })
 }

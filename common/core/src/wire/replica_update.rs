@@ -1,20 +1,20 @@
-//! What a node itself must learn from a room's events: it keeps copies of roles, media and the call for its rules, and the log tells when
-//! they change, also after a gap.
+//! Changes that a node applies to its replicas of seats and calls. They come with the events that
+//! tell the clients, in the order of the log, after a gap too.
 
 use serde::Deserialize;
 
 use crate::domain::{CallSettings, MediaState, PeerId, Role, UserId};
 
-/// A change that concerns the copies.
+/// A change of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum ReplicaUpdate {
     /// `participant:role-changed`
     Role(RoleChanged),
     /// `participant:muted`
     Muted(Muted),
     /// `room:updated`
     Updated(Box<Updated>),
-    /// `room:kicked`, `room:denied`, `room:call-ended`: whoever is told so is in no room any more.
+    /// `room:kicked`, `room:denied`, `room:call-ended`: the receiver is in no room any more.
     Farewell,
 }
 
@@ -22,9 +22,9 @@ pub enum News {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleChanged {
-    /// Whose.
+    /// Participant whose role changed.
     pub peer_id: PeerId,
-    /// What it is from now on.
+    /// The new role.
     pub role: Role,
 }
 
@@ -32,9 +32,9 @@ pub struct RoleChanged {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Muted {
-    /// Who.
+    /// Participant that was muted.
     pub peer_id: PeerId,
-    /// What is left on.
+    /// Media state after it.
     pub media_state: MediaState,
 }
 
@@ -42,25 +42,25 @@ pub struct Muted {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Updated {
-    /// The title.
+    /// Title of the call.
     pub name: String,
-    /// What is allowed.
+    /// Settings of the call.
     pub settings: CallSettings,
-    /// Seats.
+    /// Number of seats.
     pub max_participants: u32,
-    /// Nobody new may join.
+    /// Whether the room is locked for new participants.
     pub locked: bool,
-    /// Whose call it is.
+    /// Owner of the call.
     pub owner_id: UserId,
-    /// The meta's version.
+    /// Version of the call's metadata.
     pub version: u64,
 }
 
-impl News {
-    /// Reads an event's text; `None` for all that changes no copy.
+impl ReplicaUpdate {
+    /// Parses an event's text. Returns `None` for events that change no replica.
     #[must_use]
     pub fn of(event: &str) -> Option<Self> {
-        // Nearly every event is of another kind: the name alone tells.
+        // Nearly every event is of another kind, which the name alone shows.
         let (name, fields) = event.strip_prefix('"').and_then(|rest| {
             let end = rest.bytes().take(40).position(|byte| byte == b'"')?;
             Some((&rest[..end], rest.get(end + 2..)?))
@@ -80,18 +80,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_news_when_it_changes_what_a_node_keeps() {
+    fn only_events_that_change_a_replica_are_updates() {
         let role = r#""participant:role-changed",{"peerId":"u#2","userId":"u","role":"moderator","hostId":"h"}"#;
         let changed = RoleChanged { peer_id: PeerId::parse("u#2").unwrap(), role: Role::Moderator };
-        assert_eq!(News::of(role), Some(News::Role(changed)));
+        assert_eq!(ReplicaUpdate::of(role), Some(ReplicaUpdate::Role(changed)));
         let updated = r#""room:updated",{"roomId":"R","name":"N","settings":{"chatEnabled":false},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
         assert!(
-            matches!(News::of(updated), Some(News::Updated(updated)) if updated.locked && !updated.settings.chat_enabled)
+            matches!(ReplicaUpdate::of(updated), Some(ReplicaUpdate::Updated(updated)) if updated.locked && !updated.settings.chat_enabled)
         );
-        assert_eq!(News::of(r#""room:kicked",{"roomId":"R","banned":false}"#), Some(News::Farewell));
+        assert_eq!(ReplicaUpdate::of(r#""room:kicked",{"roomId":"R","banned":false}"#), Some(ReplicaUpdate::Farewell));
         for other in ["\"chat:message\",{\"room:updated\":1}", "", "\"room:updated", "!admitted", "\"room:updated\",7"]
         {
-            assert_eq!(News::of(other), None, "{other:?}");
+            assert_eq!(ReplicaUpdate::of(other), None, "{other:?}");
         }
     }
 }

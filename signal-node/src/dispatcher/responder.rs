@@ -1,48 +1,48 @@
-//! Answers to a client's event: by its acknowledgement when it asked for one, else refusals come as `error`.
+//! Replies to a client's event: its acknowledgement if the client asked for one. Otherwise refusals
+//! are sent as the event `error`.
 
 use std::borrow::Cow;
 
 use serde_json::json;
 use switchboard_core::domain::{Code, Refusal};
 use switchboard_core::wire::server_event::encode;
-
 use switchboard_socketio::Event;
 use switchboard_socketio::send_queue::{Message, SendQueue};
 
-/// How an event is to be answered.
+/// Replies to one event.
 #[derive(Debug)]
-pub(super) struct Asked {
-    outbox: SendQueue,
+pub(super) struct Responder {
+    send_queue: SendQueue,
     event: Box<str>,
     ack: Option<u64>,
 }
 
-impl Asked {
-    pub(super) fn new(outbox: &SendQueue, event: &Event) -> Self {
-        Self { outbox: outbox.clone(), event: event.name().into(), ack: event.ack() }
+impl Responder {
+    pub(super) fn new(send_queue: &SendQueue, event: &Event) -> Self {
+        Self { send_queue: send_queue.clone(), event: event.name().into(), ack: event.ack() }
     }
 
-    /// The event's name.
+    /// Name of the event.
     pub(super) fn event(&self) -> &str {
         &self.event
     }
 
-    /// Yes; `fields` is JSON text of more fields, each with a comma before it.
+    /// Acknowledges success. `fields` is JSON text of further fields, each after a comma.
     pub(super) fn accept(&self, fields: &str) {
         if let Some(id) = self.ack {
-            // A closed or overflowing socket is told nothing any more.
-            let _closing = self.outbox.ack(id, &yes(fields));
+            // A queue that is closed or overflows needs no reply: its client is on its way out.
+            let _closing = self.send_queue.ack(id, &success(fields));
         }
     }
 
-    /// As [`accept`](Asked::accept), with the next message to the client or a moment later.
+    /// Acknowledges success with the next message to the client, or 2 to 3 ms later.
     pub(super) fn accept_delayed(&self, fields: &str) {
         if let Some(id) = self.ack {
-            let _closing = self.outbox.ack_delayed(id, &yes(fields));
+            let _closing = self.send_queue.ack_delayed(id, &success(fields));
         }
     }
 
-    /// No, with a code.
+    /// Refuses the event.
     pub(super) fn refuse(&self, refusal: &Refusal) {
         count(refusal.code);
         let text = match self.ack {
@@ -50,13 +50,13 @@ impl Asked {
             None => json!({ "message": refusal.message, "code": refusal.code, "event": self.event }),
         };
         let _closing = match self.ack {
-            Some(id) => self.outbox.ack(id, &text.to_string()),
-            None => self.outbox.send(Message::packet(format!("42[{}]", encode("error", &text)))),
+            Some(id) => self.send_queue.ack(id, &text.to_string()),
+            None => self.send_queue.send(Message::packet(format!("42[{}]", encode("error", &text)))),
         };
     }
 
-    /// No, told only to who asked: for events that cross with somebody's leaving as a matter of course.
-    pub(super) fn refuse_quietly(&self, refusal: &Refusal) {
+    /// Refuses the event only in an acknowledgement: for events that often cross with a departure.
+    pub(super) fn refuse_in_ack(&self, refusal: &Refusal) {
         if self.ack.is_some() {
             self.refuse(refusal);
         } else {
@@ -65,7 +65,7 @@ impl Asked {
     }
 }
 
-fn yes(fields: &str) -> Cow<'static, str> {
+fn success(fields: &str) -> Cow<'static, str> {
     match fields {
         "" => Cow::Borrowed(r#"{"success":true}"#),
         fields => Cow::Owned(format!(r#"{{"success":true{fields}}}"#)),

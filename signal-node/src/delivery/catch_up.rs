@@ -1,0 +1,109 @@
+//! Reads from the rooms' logs the events that this node missed, and delivers them to their
+//! sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use switchboard_core::domain::{DisconnectReason, NodeId};
+use switchboard_core::wire::envelope::Envelope;
+use switchboard_rooms::{CaughtUp, LogId, Partition, Rooms};
+use tokio_util::task::TaskTracker;
+
+use super::hub::Hub;
+use super::joined_snapshot::{JoinedSnapshot, joined_snapshot};
+use super::session_link::{CatchUpRequest, SessionLink};
+
+/// Reads in flight after one gap. A node with 20,000 sessions must not queue all of them on Redis
+/// at once.
+const READS_IN_FLIGHT_MAX: usize = 64;
+/// Tries to read a log. After that the client is disconnected and resumes, which reads the log too.
+const READ_TRIES_MAX: u32 = 20;
+/// Time between two tries to read a log.
+const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Catch-up of one node. Clones share its parts.
+#[derive(Clone, Debug)]
+pub struct CatchUp {
+    /// This node.
+    pub node: NodeId,
+    /// Room state, for logs and snapshots.
+    pub rooms: Rooms,
+    /// Sessions of this node.
+    pub hub: Arc<Hub>,
+    /// Tasks that read logs, because receiving must not wait for a read.
+    pub tasks: TaskTracker,
+}
+
+impl CatchUp {
+    /// Reads the logs of all sessions of a partition after a gap of its subscription.
+    pub fn subscription_restored(&self, partition: Partition, cause: &'static str) {
+        metrics::counter!("switchboard_subscription_gaps_total", "cause" => cause).increment(1);
+        let requests = self.hub.subscription_restored(partition);
+        if !requests.is_empty() {
+            let catch_up = self.clone();
+            self.tasks.spawn(async move {
+                let reads = stream::iter(requests);
+                reads.for_each_concurrent(READS_IN_FLIGHT_MAX, |request| catch_up.read_log(request)).await;
+            });
+        }
+    }
+
+    /// Delivers an envelope. An admission from the lobby starts a read of the room and its log.
+    pub fn deliver(&self, partition: Partition, envelope: Envelope<'_>) {
+        let request = self.hub.deliver(partition, envelope);
+        self.start(request);
+    }
+
+    /// Starts a read in a task of its own, if there is one to do.
+    pub fn start(&self, request: Option<CatchUpRequest>) {
+        if let Some(request) = request {
+            let catch_up = self.clone();
+            self.tasks.spawn(async move { catch_up.read_log(request).await });
+        }
+    }
+
+    /// Reads the log of one session and delivers the missed events; for an admitted session after
+    /// `room:joined`. Disconnects the client after [`READ_TRIES_MAX`] tries, and if the log no
+    /// longer reaches back far enough.
+    async fn read_log(&self, CatchUpRequest { link, mut from, mut epoch }: CatchUpRequest) {
+        let mut suspected = false;
+        for _ in 0..READ_TRIES_MAX {
+            let Some(seat) = link.seat() else { return };
+            let snapshot = match link.admitted() {
+                Some(at) => {
+                    from = from.max(at);
+                    // Before the log is read: a participant may be announced twice, never omitted.
+                    self.read_snapshot(&link, at).await
+                }
+                None => None,
+            };
+            match self.rooms.catch_up(&seat, from).await {
+                Ok(CaughtUp::Missed(missed)) => match link.apply_log(epoch, snapshot, &missed) {
+                    Some(again) => {
+                        (from, epoch) = (again.from, again.epoch);
+                        continue;
+                    }
+                    None => return,
+                },
+                Ok(CaughtUp::TooOld) => break,
+                // The next heartbeat disconnects the client, or restores the seat; then the log
+                // can be read.
+                Ok(CaughtUp::NotSeated) if !suspected => {
+                    self.hub.mark_suspect(self.rooms.partition_of(&link.room), &link);
+                    suspected = true;
+                }
+                Ok(CaughtUp::NotSeated) | Err(_) => {}
+            }
+            tokio::time::sleep(READ_RETRY_INTERVAL).await;
+        }
+        link.close(DisconnectReason::Fenced);
+    }
+
+    /// Reads the room for a session that was admitted at the position `at`.
+    async fn read_snapshot(&self, link: &SessionLink, at: LogId) -> Option<JoinedSnapshot> {
+        let room = self.rooms.snapshot(&link.room).await.ok().flatten()?;
+        link.with_replica(|replica| joined_snapshot(&self.node, &link.room, replica, room, at)).flatten()
+    }
+}

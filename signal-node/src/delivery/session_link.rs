@@ -1,0 +1,159 @@
+//! One session in a room: the lock and the send queue around [`SessionState`], which decides.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use switchboard_core::domain::{DisconnectReason, MediaChange, PeerId, RoomId, SessionHandle};
+use switchboard_rooms::{LogEntry, LogId, Seat};
+use switchboard_socketio::send_queue::{Message, SendQueue};
+
+use super::incoming::Incoming;
+use super::joined_snapshot::JoinedSnapshot;
+use super::packets::close;
+use super::replica::SeatReplica;
+use super::session_state::{BufferFull, DeliveryStart, LogRead, SessionState, SubscriptionState};
+
+/// The receiving end of a session in a room.
+#[derive(Debug)]
+pub struct SessionLink {
+    /// Name of the session in its seat and in envelopes.
+    pub handle: SessionHandle,
+    /// Room of the session.
+    pub room: RoomId,
+    /// Queue of the client's connection.
+    pub send_queue: SendQueue,
+    state: Mutex<SessionState>,
+}
+
+/// Asks to read the room's log after `from` for a session that may have missed events.
+/// [`SessionLink::apply_log`] takes the result.
+#[derive(Debug)]
+pub struct CatchUpRequest {
+    /// The session.
+    pub link: Arc<SessionLink>,
+    /// Last position that is surely delivered.
+    pub from: LogId,
+    /// Epoch of the subscription whose gap the read closes.
+    pub epoch: u64,
+}
+
+impl SessionLink {
+    /// Creates the link of a session whose script is under way.
+    pub(super) fn new(handle: SessionHandle, room: RoomId, send_queue: SendQueue, epoch: u64) -> Self {
+        Self { handle, room, send_queue, state: Mutex::new(SessionState::new(epoch)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the seat; `None` until a script gave one.
+    #[must_use]
+    pub fn seat(&self) -> Option<Arc<Seat>> {
+        self.lock().replica().map(|replica| replica.seat.clone())
+    }
+
+    /// Returns a copy of the replica to restore the seat with, if Redis lost it. `None` for a
+    /// session that was removed, because its seat must not come back.
+    #[must_use]
+    pub fn restorable_replica(&self) -> Option<SeatReplica> {
+        let state = self.lock();
+        state.replica().filter(|_| !state.is_removed()).cloned()
+    }
+
+    /// Reads the replica in place, without a copy.
+    pub fn with_replica<T>(&self, read: impl FnOnce(&SeatReplica) -> T) -> Option<T> {
+        self.lock().replica().map(read)
+    }
+
+    /// Returns the position of an admission after which `room:joined` was not sent yet.
+    #[must_use]
+    pub fn admitted(&self) -> Option<LogId> {
+        self.lock().admitted()
+    }
+
+    /// Applies the session's own change of media to the replica, after Redis has accepted it.
+    pub fn apply_media_change(&self, change: MediaChange) {
+        self.lock().apply_media_change(change);
+    }
+
+    /// Returns whether the room ended, or the session was removed from it.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.lock().is_removed()
+    }
+
+    /// Marks the session as removed from its room.
+    pub(super) fn mark_removed(&self) {
+        self.lock().mark_removed();
+    }
+
+    /// Closes the client's connection. The client stays away only if the reason says so.
+    pub fn close(&self, reason: DisconnectReason) {
+        close(&self.send_queue, reason);
+    }
+
+    /// See [`SessionState::go_live`].
+    pub(super) fn go_live(
+        self: &Arc<Self>,
+        replica: SeatReplica,
+        start: DeliveryStart,
+        subscription: SubscriptionState,
+    ) -> Option<CatchUpRequest> {
+        let read = self.lock().go_live(replica, start, subscription, &mut |message| self.send(message));
+        self.request(read)
+    }
+
+    /// See [`SessionState::is_behind`].
+    pub(super) fn is_behind(&self, position: LogId) -> bool {
+        self.lock().is_behind(position)
+    }
+
+    /// Delivers or buffers an event. Closes the connection if the buffer is full.
+    pub(super) fn deliver(self: &Arc<Self>, event: Incoming) -> Option<CatchUpRequest> {
+        let outcome = self.lock().deliver(event, &mut |message| self.send(message));
+        match outcome {
+            Ok(read) => self.request(read),
+            Err(BufferFull) => {
+                metrics::counter!("switchboard_delivery_buffer_overflows_total").increment(1);
+                self.close(DisconnectReason::Fenced);
+                None
+            }
+        }
+    }
+
+    /// Sends an ephemeral event, if the session is live and not the sender.
+    pub(super) fn deliver_ephemeral(&self, from: &PeerId, message: &Message) {
+        let state = self.lock();
+        if state.takes_ephemeral(from) {
+            self.send(message.clone());
+        }
+    }
+
+    /// See [`SessionState::start_gap`].
+    pub(super) fn start_gap(self: &Arc<Self>, epoch: u64, floor: LogId) -> Option<CatchUpRequest> {
+        let read = self.lock().start_gap(epoch, floor);
+        self.request(read)
+    }
+
+    /// Delivers the entries that were read from the log, then the buffered events. Returns the next
+    /// read if one is due: see [`SessionState::apply_log`].
+    pub fn apply_log(
+        self: &Arc<Self>,
+        epoch: u64,
+        snapshot: Option<JoinedSnapshot>,
+        missed: &[LogEntry],
+    ) -> Option<CatchUpRequest> {
+        let read = self.lock().apply_log(epoch, snapshot, (&self.room, missed), &mut |message| self.send(message));
+        self.request(read)
+    }
+
+    fn request(self: &Arc<Self>, read: Option<LogRead>) -> Option<CatchUpRequest> {
+        read.map(|LogRead { from, epoch }| CatchUpRequest { link: Arc::clone(self), from, epoch })
+    }
+
+    fn send(&self, message: Message) {
+        // A queue that overflows closes the connection by itself, and the client resumes from the
+        // log: nothing is lost by going on.
+        let _closing = self.send_queue.send(message);
+    }
+}

@@ -1,0 +1,307 @@
+//! Delivery of events to sessions: order, gaps of the subscription, admissions, farewells.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use switchboard_core::domain::{
+    CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId, RoomMeta,
+    SessionHandle, UserId,
+};
+use switchboard_core::wire::envelope::{Audience, Envelope};
+use switchboard_rooms::{LogEntry, LogId, Partition, Reseat, Seat};
+use switchboard_socketio::send_queue::{Frame, Queue, SendQueue, SendQueueLimits};
+
+use super::*;
+
+const P: Partition = Partition(0);
+
+fn id(ms: u64) -> LogId {
+    LogId { ms, seq: 0 }
+}
+
+/// Registers a session of the room `R` whose script is under way. Returns its link and its queue.
+fn entering(hub: &Hub) -> (Arc<SessionLink>, Arc<Queue>) {
+    let (send_queue, queue) = SendQueue::detached(SendQueueLimits { bytes: 1 << 20, messages: 100_000 });
+    (hub.register(P, RoomId::parse("R").unwrap(), send_queue), queue)
+}
+
+fn replica(link: &SessionLink, peer: &str) -> SeatReplica {
+    let user = UserId::parse("guest-0123456789abcdef").unwrap();
+    let meta = RoomMeta {
+        call_id: CallId::parse("0123456789abcdef01234567").unwrap(),
+        name: "R".to_owned(),
+        host: user.clone(),
+        call_type: CallType::Public,
+        settings: CallSettings::default(),
+        max_participants: 2,
+        locked: false,
+        passcode_hash: None,
+        invited: Vec::new(),
+        created_at: String::new(),
+        version: 0,
+    };
+    let copy = Reseat {
+        pid: String::new(),
+        state: ConnectionState::Connected,
+        away: false,
+        role: Role::Guest,
+        public: PublicUser::new(user, "Ann".to_owned(), None),
+        media: MediaState::default(),
+        join_id: id(1),
+        from: id(1),
+        address: None,
+        joined_at: String::new(),
+    };
+    let seat = Arc::new(Seat::new(link.room.clone(), PeerId::parse(peer).unwrap(), 1, link.handle));
+    SeatReplica { seat, copy, meta: Arc::new(meta) }
+}
+
+fn publish(hub: &Hub, ms: u64, to: Audience) {
+    let event = format!("\"e\",{ms}");
+    hub.deliver(P, Envelope::Event { id: (ms, 0), room: RoomId::parse("R").unwrap(), to, event: &event });
+}
+
+fn all_except(except: Option<&str>) -> Audience {
+    Audience::All { except: except.map(|peer| PeerId::parse(peer).unwrap()) }
+}
+
+fn entry(ms: u64) -> LogEntry {
+    LogEntry { id: id(ms), event: Bytes::from(format!("\"e\",{ms}")) }
+}
+
+/// Returns the numbers of the events that were sent since the last call.
+fn sent(queue: &Queue) -> Vec<u64> {
+    let Poll::Ready(frames) = queue.poll_frames(&mut Context::from_waker(Waker::noop())) else { return Vec::new() };
+    let number = |frame: &Frame| match frame {
+        Frame::Text(text) => text.split([',', ']']).nth(1).unwrap().parse().unwrap(),
+        Frame::Binary(_) => panic!("no event is binary"),
+    };
+    frames.iter().map(number).collect()
+}
+
+#[test]
+fn events_before_the_scripts_reply_are_buffered_and_the_older_ones_dropped() {
+    let hub = Hub::new(1);
+    let (link, queue) = entering(&hub);
+    for ms in [3, 5, 7] {
+        publish(&hub, ms, all_except(None));
+    }
+    assert_eq!(sent(&queue), [0; 0]);
+    assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(5), None)).is_none());
+    publish(&hub, 9, all_except(None));
+    assert_eq!(sent(&queue), [7, 9]);
+}
+
+#[test]
+fn an_event_reaches_each_receiver_once_and_not_its_sender() {
+    let hub = Hub::new(1);
+    let ((a, to_a), (b, to_b)) = (entering(&hub), entering(&hub));
+    assert!(hub.go_live(P, &a, replica(&a, "a"), DeliveryStart::After(id(1), None)).is_none());
+    assert!(hub.go_live(P, &b, replica(&b, "b"), DeliveryStart::After(id(1), None)).is_none());
+    publish(&hub, 2, all_except(Some("a")));
+    publish(&hub, 3, Audience::One(a.handle));
+    publish(&hub, 3, Audience::One(a.handle));
+    assert_eq!((sent(&to_a), sent(&to_b)), (vec![3], vec![2]));
+    hub.unregister(P, &a);
+    publish(&hub, 4, all_except(None));
+    assert_eq!((sent(&to_a), sent(&to_b)), (vec![], vec![4]));
+}
+
+#[test]
+fn after_a_gap_the_log_is_delivered_first_and_then_the_buffered_events() {
+    let hub = Hub::new(1);
+    let (link, queue) = entering(&hub);
+    assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
+    publish(&hub, 2, all_except(None));
+    let missed = hub.subscription_restored(P).pop().unwrap();
+    assert_eq!(missed.from, id(2));
+    publish(&hub, 5, all_except(None));
+    assert_eq!(sent(&queue), [2], "no event overtakes the log");
+    link.apply_log(missed.epoch, None, &[entry(3), entry(4), entry(5)]);
+    publish(&hub, 6, all_except(None));
+    assert_eq!(sent(&queue), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_gap_within_a_gap_is_closed_by_its_own_read() {
+    let hub = Hub::new(1);
+    let (link, queue) = entering(&hub);
+    assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
+    let first = hub.subscription_restored(P).pop().unwrap();
+    let second = hub.subscription_restored(P).pop().unwrap();
+    publish(&hub, 4, all_except(None));
+    // The first read ended before 3 was logged; 4 must not be sent before 3.
+    link.apply_log(first.epoch, None, &[entry(2)]);
+    assert_eq!(sent(&queue), [2]);
+    link.apply_log(second.epoch, None, &[entry(2), entry(3), entry(4)]);
+    assert_eq!(sent(&queue), [3, 4]);
+}
+
+#[test]
+fn events_between_the_return_of_the_subscription_and_its_report_move_no_position_past_the_hole() {
+    let hub = Hub::new(1);
+    let (link, queue) = entering(&hub);
+    assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
+    publish(&hub, 2, all_except(None));
+    hub.subscription_lost(P);
+    // 3 was published while the subscription was lost. 4 and a canary come through the first
+    // channel that is subscribed again.
+    publish(&hub, 4, all_except(None));
+    hub.deliver(P, Envelope::Canary { ms: 9 });
+    assert_eq!(sent(&queue), [2], "no event overtakes the log");
+    assert_eq!(hub.fresh_offset(P, &link), None, "something is missing");
+    let missed = hub.subscription_restored(P).pop().unwrap();
+    assert_eq!(missed.from, id(2));
+    link.apply_log(missed.epoch, None, &[entry(3), entry(4)]);
+    publish(&hub, 10, all_except(None));
+    assert_eq!(sent(&queue), [3, 4, 10]);
+}
+
+#[test]
+fn a_session_that_joins_while_the_subscription_is_lost_is_live_after_its_log_was_read() {
+    let hub = Hub::new(1);
+    let (early, to_early) = entering(&hub);
+    hub.subscription_lost(P);
+    let (late, to_late) = entering(&hub);
+    for (link, peer) in [(&early, "a"), (&late, "b")] {
+        assert!(
+            hub.go_live(P, link, replica(link, peer), DeliveryStart::After(id(5), None)).is_none(),
+            "a read now would be too early"
+        );
+    }
+    publish(&hub, 7, all_except(None));
+    let missed = hub.subscription_restored(P);
+    assert_eq!(missed.len(), 2);
+    for missed in missed {
+        assert_eq!(missed.from, id(5));
+        missed.link.apply_log(missed.epoch, None, &[entry(6), entry(7)]);
+    }
+    assert_eq!((sent(&to_early), sent(&to_late)), (vec![6, 7], vec![6, 7]));
+}
+
+#[test]
+fn a_session_that_joins_across_a_gap_reads_the_log() {
+    let hub = Hub::new(1);
+    let (link, queue) = entering(&hub);
+    assert!(hub.subscription_restored(P).is_empty(), "its script is still under way");
+    hub.deliver(P, Envelope::Canary { ms: 90 });
+    let missed = hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(5), None)).unwrap();
+    assert_eq!(missed.from, id(5), "the canary came after the gap, the reply perhaps before it");
+    publish(&hub, 7, all_except(None));
+    link.apply_log(missed.epoch, None, &[entry(6)]);
+    assert_eq!(sent(&queue), [6, 7]);
+}
+
+#[test]
+fn the_offset_of_a_quiet_client_follows_the_canary_but_not_during_a_gap() {
+    let hub = Hub::new(1);
+    let (link, _queue) = entering(&hub);
+    hub.deliver(P, Envelope::Canary { ms: 50 });
+    assert_eq!(hub.fresh_offset(P, &link), None, "not seated yet");
+    assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(10), None)).is_none());
+    assert_eq!(hub.fresh_offset(P, &link).unwrap().to_string(), "49-0.R");
+    publish(&hub, 60, all_except(None));
+    assert_eq!(hub.fresh_offset(P, &link), None, "the client has a later offset already");
+    hub.deliver(P, Envelope::Canary { ms: 100 });
+    let missed = hub.subscription_restored(P).pop().unwrap();
+    assert_eq!(missed.from, id(99), "events older than the canary were delivered");
+    assert_eq!(hub.fresh_offset(P, &link), None, "something may be missing");
+    link.apply_log(missed.epoch, None, &[]);
+    assert_eq!(hub.fresh_offset(P, &link).unwrap().id.ms, 99);
+}
+
+#[test]
+fn sessions_of_a_room_that_ended_are_removed() {
+    let hub = Hub::new(1);
+    let (link, _queue) = entering(&hub);
+    assert!(!link.is_removed());
+    hub.deliver(P, Envelope::RoomGone { room: RoomId::parse("R").unwrap(), handle: None });
+    assert!(link.is_removed());
+}
+
+#[test]
+fn a_removed_session_is_out_of_the_room_when_its_farewell_is_sent_and_gets_no_event_after_it() {
+    for farewell in ["room:kicked", "room:denied", "room:call-ended"] {
+        let hub = Hub::new(1);
+        let (link, queue) = entering(&hub);
+        assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
+        publish(&hub, 2, all_except(None));
+        let _missed = hub.subscription_restored(P);
+        // Events of the gap are delivered after it. No event before the farewell is lost.
+        let room = RoomId::parse("R").unwrap();
+        let event = format!(r#""{farewell}",{{"roomId":"R"}}"#);
+        publish(&hub, 3, all_except(None));
+        let to = Audience::One(link.handle);
+        hub.deliver(P, Envelope::Event { id: (4, 0), room: room.clone(), to, event: &event });
+        publish(&hub, 5, all_except(None));
+        assert!(!link.is_removed(), "the farewell is still buffered");
+        assert!(link.apply_log(1, None, &[]).is_none());
+        // A client that reacts to the farewell at once is out of the room already.
+        assert!(link.is_removed() && link.restorable_replica().is_none());
+        publish(&hub, 6, all_except(None));
+        let from = PeerId::parse("guest-1").unwrap();
+        hub.deliver(P, Envelope::Hint { room, from, event: "\"h\",1" });
+        let client_got = texts(&queue).concat();
+        assert!(
+            client_got.contains("\"e\",2") && client_got.contains("\"e\",3") && client_got.contains(farewell),
+            "{client_got}"
+        );
+        for forbidden in ["\"e\",5", "\"e\",6", "\"h\""] {
+            assert!(!client_got.contains(forbidden), "{client_got}");
+        }
+    }
+}
+
+/// Returns the texts of the frames that were sent since the last call.
+fn texts(queue: &Queue) -> Vec<String> {
+    let Poll::Ready(frames) = queue.poll_frames(&mut Context::from_waker(Waker::noop())) else { return Vec::new() };
+    frames.iter().map(|frame| String::from_utf8_lossy(frame.bytes()).into_owned()).collect()
+}
+
+#[test]
+fn a_slow_client_gets_the_last_media_state_of_each_peer_with_growing_offsets() {
+    let hub = Hub::new(1);
+    let (link, queue) = entering(&hub);
+    assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
+    let room = RoomId::parse("R").unwrap();
+    let state = |ms: u64, peer: &str, on: bool| {
+        let event =
+            format!(r#""participant:media-state-changed",{{"userId":"x","peerId":"{peer}","mediaState":{on}}}"#);
+        let envelope = Envelope::Event { id: (ms, 0), room: room.clone(), to: all_except(Some(peer)), event: &event };
+        hub.deliver(P, envelope);
+    };
+    // In a room of 500, all toggle their cameras again and again, while the client reads nothing.
+    for ms in 2..5_002 {
+        state(ms, &format!("p{}", ms % 500), ms > 4_000);
+        if ms % 1_000 == 0 {
+            publish(&hub, ms, Audience::One(SessionHandle(0)));
+        }
+    }
+    publish(&hub, 6_000, all_except(None));
+    let frames = texts(&queue);
+    assert_eq!(frames.len(), 501, "one for each peer, and the event that states no value");
+    assert!(frames[..500].iter().all(|text| text.contains("\"mediaState\":true")), "the last state of each peer");
+    let offset = |text: &String| text.rsplit('"').nth(1).unwrap().split('-').next().unwrap().parse::<u64>().unwrap();
+    assert!(frames.iter().map(offset).is_sorted() && offset(frames.last().unwrap()) == 6_000);
+}
+
+#[test]
+fn an_ephemeral_event_reaches_live_sessions_without_an_offset_and_moves_no_position() {
+    let hub = Hub::new(1);
+    let ((a, to_a), (b, to_b), (_entering, to_c)) = (entering(&hub), entering(&hub), entering(&hub));
+    assert!(hub.go_live(P, &a, replica(&a, "a"), DeliveryStart::After(id(1), None)).is_none());
+    assert!(hub.go_live(P, &b, replica(&b, "b"), DeliveryStart::After(id(1), None)).is_none());
+    let typing = |on: bool| {
+        let event = format!(r#""chat:typing",{{"from":"a","isTyping":{on}}}"#);
+        let from = PeerId::parse("a").unwrap();
+        hub.deliver(P, Envelope::Hint { room: RoomId::parse("R").unwrap(), from, event: &event });
+    };
+    typing(true);
+    typing(false);
+    assert_eq!(texts(&to_b), [r#"42["chat:typing",{"from":"a","isTyping":false}]"#], "only the last one is queued");
+    assert!(texts(&to_a).is_empty() && texts(&to_c).is_empty());
+    publish(&hub, 2, all_except(None));
+    assert_eq!(sent(&to_b), [2]);
+}

@@ -1,0 +1,131 @@
+//! Asks other nodes whether they are healthy, while this node is not.
+//!
+//! A node that is cut off from Redis must get no new clients while other nodes are healthy. When
+//! Redis is away for all nodes, every node stays ready: a load balancer without a ready node would
+//! cut off long-polling clients, whose sessions otherwise outlive the outage.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use switchboard_socketio::Peers;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Peers that a node asks at most. A limit keeps a cluster of 1000 nodes from a million questions.
+const PEERS_MAX: usize = 8;
+/// Time between two selections of peers. A node's name is new at each start, so that a rollout
+/// replaces all names.
+const SELECTION_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Names and addresses of nodes.
+type Located = Vec<(String, String)>;
+
+/// The peers that one node asks, and their last answer.
+#[derive(Debug)]
+pub struct PeerHealth {
+    peers: Peers,
+    selected: Located,
+    selected_at: Option<Instant>,
+    selecting: Option<JoinHandle<Located>>,
+    asking: Option<JoinHandle<bool>>,
+    /// A peer was healthy when it was asked last.
+    any_healthy: bool,
+}
+
+impl PeerHealth {
+    /// Creates it without peers.
+    #[must_use]
+    pub fn new(peers: Peers) -> Self {
+        Self { peers, selected: Vec::new(), selected_at: None, selecting: None, asking: None, any_healthy: false }
+    }
+
+    /// Records that this node is healthy and sees these others. Every [`SELECTION_INTERVAL`] it
+    /// looks up the addresses of some of them in Redis, in a task, so that it never waits.
+    pub async fn record_healthy<'n>(&mut self, others: impl Iterator<Item = &'n String>) {
+        self.any_healthy = false;
+        // An answer that comes now would be about an outage that is over.
+        self.asking.take().iter().for_each(JoinHandle::abort);
+        self.take_selection().await;
+        if self.selecting.is_some() || self.selected_at.is_some_and(|at| at.elapsed() < SELECTION_INTERVAL) {
+            return;
+        }
+        let names = select(others.cloned().collect());
+        // No names are known for a moment when Redis replies late, as it does just before an
+        // outage. Then the earlier selection is needed.
+        if names.is_empty() {
+            return;
+        }
+        self.selected_at = Some(Instant::now());
+        let peers = self.peers.clone();
+        self.selecting = Some(tokio::spawn(async move {
+            let located = names.into_iter().map(async |name| Some((name.clone(), peers.address(&name).await?)));
+            join_all(located).await.into_iter().flatten().collect()
+        }));
+    }
+
+    /// Returns whether a peer was healthy when it was asked last. Asks again in a task, so that it
+    /// never waits for the answer.
+    pub async fn is_any_healthy(&mut self) -> bool {
+        // The lookup may have ended just before Redis went away.
+        self.take_selection().await;
+        if let Some(any_healthy) = finished(&mut self.asking).await {
+            self.any_healthy = any_healthy;
+        }
+        if self.asking.is_none() {
+            let (peers, selected) = (self.peers.clone(), self.selected.clone());
+            self.asking = Some(tokio::spawn(async move {
+                let answers = selected.iter().map(|(name, address)| peers.is_healthy(name, address));
+                join_all(answers).await.contains(&true)
+            }));
+        }
+        self.any_healthy
+    }
+
+    async fn take_selection(&mut self) {
+        // An empty selection means that Redis went away meanwhile, more likely than all nodes.
+        if let Some(selected) = finished(&mut self.selecting).await.filter(|selected| !selected.is_empty()) {
+            self.selected = selected;
+        }
+    }
+}
+
+impl Drop for PeerHealth {
+    fn drop(&mut self) {
+        self.asking.iter().for_each(JoinHandle::abort);
+        self.selecting.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Takes the result of a task that has ended.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
+    task.take_if(|task| task.is_finished())?.await.ok()
+}
+
+/// Returns up to [`PEERS_MAX`] names from a random place on, so that all are asked equally often.
+fn select(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    if names.len() > PEERS_MAX {
+        let from = rand::random_range(0..names.len());
+        names.rotate_left(from);
+        names.truncate(PEERS_MAX);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_asks_few_peers_and_each_peer_is_asked_by_some_node() {
+        let names = || (0..20).map(|n| format!("n{n}")).collect::<Vec<_>>();
+        let mut asked = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            let selected = select(names());
+            assert_eq!(selected.len(), PEERS_MAX);
+            asked.extend(selected);
+        }
+        assert_eq!(asked.len(), 20);
+        assert_eq!(select(vec!["b".into(), "a".into()]), ["a", "b"]);
+    }
+}

@@ -1,0 +1,44 @@
+//! Checks of `/readyz`.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use switchboard_rooms::Rooms;
+use switchboard_runtime::admin::Readiness;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::NodeHealth;
+
+/// Time that a probe waits for Redis. Load balancers wait longer for the probe.
+const POLICY_READ_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Returns the checks of `/readyz`: the node is registered and its subscription works, Redis evicts
+/// no keys, and the node does not drain (`stop`). `rooms` is empty until Redis was reached.
+pub fn readiness(rooms: &Arc<OnceLock<Rooms>>, health: NodeHealth, stop: CancellationToken) -> Readiness {
+    let rooms = Arc::clone(rooms);
+    Readiness::new()
+        .check("cluster", move || {
+            let ready = health.is_ready();
+            async move { if ready { Ok(()) } else { Err("not registered, or its subscription is silent".to_owned()) } }
+        })
+        .check("redis_policy", move || {
+            let rooms = Arc::clone(&rooms);
+            async move {
+                // Until Redis was reached, the check "cluster" fails.
+                let Some(rooms) = rooms.get() else { return Ok(()) };
+                match timeout(POLICY_READ_TIMEOUT, rooms.policy()).await {
+                    Ok(Ok(policy)) if policy != "noeviction" => {
+                        Err(format!("maxmemory-policy must be noeviction and is {policy}"))
+                    }
+                    // A Redis that does not reply is reported by the check "cluster", which has a
+                    // delay. A failure here would make every node unready at once.
+                    Ok(_) | Err(_) => Ok(()),
+                }
+            }
+        })
+        .check("draining", move || {
+            let draining = stop.is_cancelled();
+            async move { if draining { Err("this node is draining".to_owned()) } else { Ok(()) } }
+        })
+}

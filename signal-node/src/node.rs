@@ -1,0 +1,243 @@
+//! One signaling node: start, serve, drain, stop.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use switchboard_auth::password::PasswordHasher;
+use switchboard_auth::token::Tokens;
+use switchboard_core::ClusterKey;
+use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_rooms::rate_limit::RateLimiter;
+use switchboard_rooms::{Bus, Revocations, Rooms, StoreError};
+use switchboard_runtime::admin;
+use switchboard_runtime::telemetry::Metrics;
+use switchboard_socketio::workers::Workers;
+use switchboard_socketio::{Peers, SocketIo, SocketServer, TransportConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::NodeConfig;
+use crate::delivery::{self, CatchUp, Hub};
+use crate::directory::NodeDirectory;
+use crate::dispatcher::{Credentials, Dispatcher};
+use crate::health::{self, NodeHealth, PeerHealth, RedisHealth};
+use crate::membership::{Membership, SeatRecovery};
+use crate::meters::RelayMeters;
+use crate::session_registry::SessionRegistry;
+
+/// Time between two tries to reach Redis at start.
+const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// Time that a stopping node waits for tasks: departures and reads that Redis has not answered yet.
+const TASKS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Open sockets of the node's three ports.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Port for clients.
+    pub clients: TcpListener,
+    /// Port for hand-overs from other nodes.
+    pub peers: TcpListener,
+    /// Port for probes and metrics.
+    pub admin: TcpListener,
+}
+
+/// Parts of the node that several others use.
+struct Shared {
+    rooms: Rooms,
+    hub: Arc<Hub>,
+    sessions: SessionRegistry,
+    health: NodeHealth,
+    catch_up: CatchUp,
+    /// Tasks that outlive the event that started them.
+    tasks: TaskTracker,
+}
+
+/// Tasks that run until the node stops.
+struct Background {
+    /// Ends them.
+    stop: CancellationToken,
+    membership: JoinHandle<()>,
+    /// Ping of Redis, and the list of revoked sign-ins.
+    watchers: TaskTracker,
+}
+
+/// Accepting connections from clients and other nodes.
+struct Accepting {
+    stop: CancellationToken,
+    clients: JoinHandle<()>,
+    peers: JoinHandle<()>,
+}
+
+/// Serves until `stop`, then drains and ends. Redis may be away at the start: until it is reached
+/// the node is alive and not ready.
+///
+/// # Errors
+/// The reason why the node cannot start: a Redis or MongoDB that is configured wrongly, or a Redis
+/// that goes away just after it was reached.
+pub async fn run(
+    config: NodeConfig,
+    metrics: Metrics,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let Listeners { clients, peers, admin } = listeners;
+    let (health, rooms, stopped) = (NodeHealth::default(), Arc::new(OnceLock::new()), CancellationToken::new());
+    let readiness = health::readiness(&rooms, health.clone(), stop.clone());
+    let admin = tokio::spawn(admin::serve(admin, admin::router(metrics, readiness), stopped.clone()));
+
+    let Some(connected) = connect(&config, &stop).await? else {
+        stopped.cancel();
+        return admin.await.context("the admin listener")?.map_err(Into::into);
+    };
+    let shared = Shared::new(&config, rooms.get_or_init(|| connected).clone(), health);
+    let (dispatcher, background, transport) = start(&config, &shared, stopped).await?;
+    let server = SocketServer::new(
+        transport,
+        vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
+        Workers::start(config.listen.workers).context("starting the workers")?,
+    );
+    let accepting = Accepting::start(&server, clients, peers);
+    tracing::info!(node_id = %config.node, "serving");
+    stop.cancelled().await;
+
+    config.sockets.drain.run(&server, &shared.hub, shared.rooms.partitions()).await;
+    accepting.stop.cancel();
+    shared.tasks.close();
+    // Departures that Redis does not accept in time are told by the sweep of this node instead.
+    let _late = tokio::time::timeout(TASKS_TIMEOUT, shared.tasks.wait()).await;
+    background.stop().await?;
+    accepting.clients.await.context("the listener")?;
+    accepting.peers.await.context("the listener for other nodes")?;
+    admin.await.context("the admin listener")??;
+    Ok(())
+}
+
+/// Connects to Redis, however long that takes. A process that ended instead would be restarted with
+/// growing delays, and be missing when Redis is back. Returns `None` if `stop` came first.
+async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Result<Option<Rooms>> {
+    let redis = &config.rooms;
+    loop {
+        match Rooms::connect(&redis.redis.url, redis.options.clone(), config.node.clone()).await {
+            Ok(rooms) => return Ok(Some(rooms)),
+            Err(StoreError::Unavailable) => tracing::warn!("redis not reached yet"),
+            Err(error) => return Err(error).context("connecting to Redis"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(CONNECT_RETRY_INTERVAL) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+/// Connects to MongoDB, subscribes on Redis and starts the background tasks. Returns the
+/// application of the server and the server's configuration.
+async fn start(
+    config: &NodeConfig,
+    shared: &Shared,
+    stopped: CancellationToken,
+) -> anyhow::Result<(Dispatcher, Background, TransportConfig)> {
+    let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..Default::default() };
+    let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("connecting to MongoDB")?;
+    let sink = delivery::sink(shared.catch_up.clone());
+    let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
+        .await
+        .context("subscribing on Redis")?;
+    let directory = Arc::new(NodeDirectory::new(shared.rooms.clone()));
+    let handover_key = config.listen.handovers.key.clone();
+    let peers = Peers::new(config.node.as_str(), handover_key, directory, shared.health.healthy_flag());
+
+    let membership = shared.membership(config, bus);
+    let membership = tokio::spawn(Arc::new(membership).run(PeerHealth::new(peers.clone()), stopped.clone()));
+    let revoked = Revocations::default();
+    revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
+    let watchers = shared.start_watchers(&revoked, &stopped);
+    let dispatcher = shared.dispatcher(config, records, revoked);
+    let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
+    Ok((dispatcher, Background { stop: stopped, membership, watchers }, transport))
+}
+
+impl Shared {
+    fn new(config: &NodeConfig, rooms: Rooms, health: NodeHealth) -> Self {
+        let (hub, tasks) = (Arc::new(Hub::new(rooms.partitions())), TaskTracker::new());
+        let catch_up =
+            CatchUp { node: config.node.clone(), rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: tasks.clone() };
+        Self { rooms, hub, sessions: SessionRegistry::default(), health, catch_up, tasks }
+    }
+
+    fn membership(&self, config: &NodeConfig, bus: Bus) -> Membership {
+        let (rooms, hub) = (self.rooms.clone(), Arc::clone(&self.hub));
+        Membership {
+            node: config.node.clone(),
+            bus,
+            recovery: SeatRecovery { rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: self.tasks.clone() },
+            rooms,
+            hub,
+            health: self.health.clone(),
+            address: config.listen.handovers.address.clone(),
+        }
+    }
+
+    fn start_watchers(&self, revoked: &Revocations, stopped: &CancellationToken) -> TaskTracker {
+        let watchers = TaskTracker::new();
+        let sessions = self.sessions.clone();
+        let close = move |sign_in: &str| sessions.close_sign_in(sign_in);
+        watchers.spawn(revoked.clone().follow(self.rooms.clone(), close, stopped.clone()));
+        let redis_health =
+            RedisHealth { rooms: self.rooms.clone(), sessions: self.sessions.clone(), health: self.health.clone() };
+        watchers.spawn(redis_health.run(stopped.clone()));
+        watchers.close();
+        watchers
+    }
+
+    fn dispatcher(&self, config: &NodeConfig, records: Records, revoked: Revocations) -> Dispatcher {
+        let secrets = &config.secrets;
+        Dispatcher {
+            node: config.node.clone(),
+            limiter: RateLimiter::new(self.rooms.clone()),
+            rooms: self.rooms.clone(),
+            records,
+            hub: Arc::clone(&self.hub),
+            sessions: self.sessions.clone(),
+            catch_up: self.catch_up.clone(),
+            meters: RelayMeters::default(),
+            credentials: Credentials {
+                revoked,
+                addresses: ClusterKey::derive(secrets.access.expose()),
+                tokens: Tokens::new(secrets.access.expose(), secrets.refresh.expose()),
+                hasher: PasswordHasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
+                ice: (&config.ice).into(),
+            },
+            limits: config.sockets.sessions,
+            tasks: self.tasks.clone(),
+        }
+    }
+}
+
+impl Background {
+    /// Deregisters the node and waits for all background tasks to end.
+    async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.membership.await.context("the heartbeats")?;
+        self.watchers.wait().await;
+        Ok(())
+    }
+}
+
+impl Accepting {
+    /// Starts to accept connections, each kind in its own task.
+    fn start(server: &SocketServer, clients: TcpListener, peers: TcpListener) -> Self {
+        let stop = CancellationToken::new();
+        let clients = tokio::spawn({
+            let (server, stop) = (server.clone(), stop.clone());
+            async move { server.run(clients, stop).await }
+        });
+        let peers = tokio::spawn({
+            let (server, stop) = (server.clone(), stop.clone());
+            async move { server.run_handovers(peers, stop).await }
+        });
+        Self { stop, clients, peers }
+    }
+}
