@@ -1,4 +1,4 @@
-//! Effects: what the rules ask the dispatcher to do.
+//! Effects that the rules ask the dispatcher to perform.
 
 use switchboard_core::domain::{Action, ConditionalMediaChange, PeerId, RoomId};
 use switchboard_core::wire::client_event::{ChatHistory, Command, Create, Join};

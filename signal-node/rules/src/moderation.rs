@@ -1,7 +1,7 @@
 //! Commands of host and moderators: to participants, to the lobby and to the call.
 //!
-//! The table in `domain::permissions` says which role may do what. The script checks it again with
-//! the seats as they are.
+//! The table in `domain::permissions` has the rights of each role. The script checks them again
+//! with the seats as they are.
 
 use switchboard_core::domain::{Action, Code, PeerId, Refusal};
 use switchboard_core::wire::client_event::Command;

@@ -48,7 +48,7 @@ struct Shard {
     /// data meanwhile, only this node knows them.
     disconnected: Vec<(Instant, SeatReplica)>,
     /// Sessions whose seat Redis does not know as theirs: taken over, or lost with Redis' data. The
-    /// next heartbeat tells which.
+    /// next heartbeat decides.
     suspects: Vec<Arc<SessionLink>>,
 }
 
@@ -185,7 +185,7 @@ impl Hub {
     }
 
     /// Begins a gap, because the subscription is lost. All sessions of the partition buffer and
-    /// keep their positions until [`Hub::subscription_restored`] says what to read.
+    /// keep their positions until [`Hub::subscription_restored`] returns their reads.
     ///
     /// To wait until then would be too late: later events and canaries arrive between the return of
     /// the subscription and the report of it. A position that followed them would be past the hole.

@@ -8,7 +8,7 @@ use switchboard_runtime::admin::Readiness;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::NodeHealth;
+use super::node_health::NodeHealth;
 
 /// Time that a probe waits for Redis. Load balancers wait longer for the probe.
 const POLICY_READ_TIMEOUT: Duration = Duration::from_millis(200);

@@ -9,7 +9,7 @@ use switchboard_socketio::send_queue::Message;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::NodeHealth;
+use super::node_health::NodeHealth;
 use crate::session_registry::SessionRegistry;
 
 /// Time between two pings.

@@ -26,7 +26,7 @@ pub struct SeatRecovery {
 
 impl SeatRecovery {
     /// Starts to restore all seats of a partition. A session that still has its seat keeps it. A
-    /// session whose seat cannot be restored is disconnected; its client joins afresh.
+    /// session whose seat cannot be restored is disconnected; its client joins anew.
     pub(super) fn start_partition(&self, partition: Partition) {
         let recovery = self.clone();
         self.tasks.spawn(async move {

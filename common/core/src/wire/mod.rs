@@ -6,9 +6,9 @@
 //! | `engine_io` | Engine.IO v4 packets |
 //! | `envelope` | messages that Redis scripts publish to nodes |
 //! | `log_id` | ids of entries in a room's log |
-//! | `news` | events that change a node's copy of a room |
 //! | `offset` | position in a room's log, as clients carry it |
 //! | `participant_event` | events about the lobby, roles and moderation |
+//! | `replica_update` | events that change a node's copy of a room |
 //! | `server_event` | all other events that the server sends |
 //! | `socket_io` | Socket.IO v5 packets |
 
