@@ -7,7 +7,7 @@ use switchboard_core::domain::{
     Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId, RoomMeta,
 };
 use switchboard_core::wire::server_event::encode;
-use switchboard_rooms::{LogId, Reseat, Snapshot};
+use switchboard_rooms::{LogId, SeatCopy, Snapshot};
 use switchboard_socketio::send_queue::Message;
 
 use super::replica::SeatReplica;
@@ -18,7 +18,7 @@ pub struct JoinedSnapshot {
     /// Packet of `room:joined`.
     pub message: Message,
     /// Restorable fields of the seat from now on.
-    pub copy: Reseat,
+    pub copy: SeatCopy,
     /// Call of the room.
     pub meta: Arc<RoomMeta>,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use switchboard_core::domain::{MediaChange, RoomMeta};
 use switchboard_core::wire::replica_update::ReplicaUpdate;
-use switchboard_rooms::{Reseat, Seat};
+use switchboard_rooms::{Seat, SeatCopy};
 
 /// Copy of a seat, of the fields that restore it if Redis loses its data, and of its call.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct SeatReplica {
     /// The seat, as the script gave it.
     pub seat: Arc<Seat>,
     /// Fields of the seat that `reseat.lua` writes again if Redis lost them.
-    pub copy: Reseat,
+    pub copy: SeatCopy,
     /// Call of the room.
     pub meta: Arc<RoomMeta>,
 }

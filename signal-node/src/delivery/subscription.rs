@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::BusEvent;
-use switchboard_rooms::bus::Sink;
+use switchboard_rooms::bus::BusEventHandler;
 
 use super::catch_up::CatchUp;
 
 /// Returns the function that the bus calls for each event, in order.
 #[must_use]
-pub fn sink(catch_up: CatchUp) -> Sink {
+pub fn sink(catch_up: CatchUp) -> BusEventHandler {
     Arc::new(move |event| match event {
         BusEvent::Message { partition, message } => match Envelope::parse(message) {
             Some(envelope) => catch_up.deliver(partition, envelope),

@@ -10,7 +10,7 @@ use switchboard_core::domain::{
     SessionHandle, UserId,
 };
 use switchboard_core::wire::envelope::{Audience, Envelope};
-use switchboard_rooms::{LogEntry, LogId, Partition, Reseat, Seat};
+use switchboard_rooms::{LogEntry, LogId, Partition, Seat, SeatCopy};
 use switchboard_socketio::send_queue::{Frame, Queue, SendQueue, SendQueueLimits};
 
 use super::*;
@@ -42,7 +42,7 @@ fn replica(link: &SessionLink, peer: &str) -> SeatReplica {
         created_at: String::new(),
         version: 0,
     };
-    let copy = Reseat {
+    let copy = SeatCopy {
         pid: String::new(),
         state: ConnectionState::Connected,
         away: false,

@@ -3,7 +3,7 @@
 use serde_json::json;
 use switchboard_core::domain::{Action, CallEdit, Code, PeerId, Refusal, RoomMeta, UserId};
 use switchboard_core::wire::client_event::Command;
-use switchboard_rooms::{Amended, By, Order, Ordered};
+use switchboard_rooms::{Caller, ModerationCommand, ModerationOutcome, UpdateOutcome};
 
 use super::Dispatcher;
 use super::refusals::store_refusal;
@@ -18,14 +18,14 @@ impl Dispatcher {
         command: Command,
     ) -> Result<String, Refusal> {
         let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
-        let by = By::Seat { seat: &current.seat, action };
+        let by = Caller::Seat { seat: &current.seat, action };
         let room = &current.view.room;
         let order = match command {
-            Command::Admit { peer } => Order::Admit(peer),
-            Command::Deny { peer, reason } => Order::Deny { peer, reason },
-            Command::Mute { peer, kind } => Order::Mute { peer, kind },
-            Command::Kick { peer, ban, reason } => Order::Kick { peer, ban, reason },
-            Command::SetRole { peer, role } => Order::Role { peer, role },
+            Command::Admit { peer } => ModerationCommand::Admit(peer),
+            Command::Deny { peer, reason } => ModerationCommand::Deny { peer, reason },
+            Command::Mute { peer, kind } => ModerationCommand::Mute { peer, kind },
+            Command::Kick { peer, ban, reason } => ModerationCommand::Kick { peer, ban, reason },
+            Command::SetRole { peer, role } => ModerationCommand::Role { peer, role },
             Command::TransferHost { peer } => {
                 let (user, heir) = (&session.user.id, UserId::parse(peer.user())?);
                 // The owner changes only if the caller is the owner. Another host transfers only
@@ -35,7 +35,7 @@ impl Dispatcher {
                         meta.host = heir.clone();
                     }
                 };
-                return self.amended(current, action, self.rooms.amend(room, by, Some(&peer), hand_over).await);
+                return self.amended(current, action, self.rooms.update(room, by, Some(&peer), hand_over).await);
             }
             Command::Lock { locked } => {
                 let edit = CallEdit { locked: Some(locked), ..CallEdit::default() };
@@ -51,10 +51,10 @@ impl Dispatcher {
                 return self.edited(current, by, action, &edit).await;
             }
         };
-        let admits = matches!(order, Order::Admit(_));
-        match self.rooms.order(room, by, &order).await.map_err(store_refusal)? {
-            Ordered::Done(admitted) if admits => Ok(admitted_fields(&admitted)),
-            Ordered::Done(_) => Ok(String::new()),
+        let admits = matches!(order, ModerationCommand::Admit(_));
+        match self.rooms.moderate(room, by, &order).await.map_err(store_refusal)? {
+            ModerationOutcome::Done(admitted) if admits => Ok(admitted_fields(&admitted)),
+            ModerationOutcome::Done(_) => Ok(String::new()),
             refused => Err(self.refusal(current, action, &refused)),
         }
     }
@@ -63,11 +63,11 @@ impl Dispatcher {
     async fn edited(
         &self,
         current: &CurrentRoom,
-        by: By<'_>,
+        by: Caller<'_>,
         action: Action,
         edit: &CallEdit,
     ) -> Result<String, Refusal> {
-        let amended = self.rooms.amend(&current.view.room, by, None, |meta| edit.apply_to(meta)).await;
+        let amended = self.rooms.update(&current.view.room, by, None, |meta| edit.apply_to(meta)).await;
         self.amended(current, action, amended)
     }
 
@@ -75,27 +75,29 @@ impl Dispatcher {
         &self,
         current: &CurrentRoom,
         action: Action,
-        amended: Result<Amended, switchboard_rooms::StoreError>,
+        amended: Result<UpdateOutcome, switchboard_rooms::StoreError>,
     ) -> Result<String, Refusal> {
         match amended.map_err(store_refusal)? {
-            Amended::Done(_) => Ok(String::new()),
-            Amended::Not(refused) => Err(self.refusal(current, action, &refused)),
+            UpdateOutcome::Done(_) => Ok(String::new()),
+            UpdateOutcome::Refused(refused) => Err(self.refusal(current, action, &refused)),
         }
     }
 
-    fn refusal(&self, current: &CurrentRoom, action: Action, refused: &Ordered) -> Refusal {
+    fn refusal(&self, current: &CurrentRoom, action: Action, refused: &ModerationOutcome) -> Refusal {
         match refused {
-            Ordered::NoPeer => Code::PeerNotFound.into(),
-            Ordered::Above => Refusal::new(Code::Forbidden, "You may not do this to a participant of this role"),
-            Ordered::Full => Code::CallFull.into(),
-            Ordered::Denied => action.refusal(),
-            Ordered::Absent => Code::NotInRoom.into(),
-            Ordered::Stale => {
+            ModerationOutcome::NoPeer => Code::PeerNotFound.into(),
+            ModerationOutcome::Above => {
+                Refusal::new(Code::Forbidden, "You may not do this to a participant of this role")
+            }
+            ModerationOutcome::Full => Code::CallFull.into(),
+            ModerationOutcome::Denied => action.refusal(),
+            ModerationOutcome::Absent => Code::NotInRoom.into(),
+            ModerationOutcome::Stale => {
                 // Another socket took the seat, or Redis lost it. The next heartbeat shows which.
                 self.hub.mark_suspect(current.partition, &current.link);
                 Code::ServiceUnavailable.into()
             }
-            Ordered::Changed | Ordered::Done(_) => Code::ServiceUnavailable.into(),
+            ModerationOutcome::Changed | ModerationOutcome::Done(_) => Code::ServiceUnavailable.into(),
         }
     }
 }

@@ -12,7 +12,7 @@ use switchboard_core::domain::{
 };
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
-use switchboard_rooms::{Created, Join, Joined, LogId, Proof, Reseat, RoomMeta, StoreError};
+use switchboard_rooms::{Created, Join, Joined, LogId, Proof, RoomMeta, SeatCopy, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
 use tokio::time::{Instant, sleep};
@@ -238,8 +238,8 @@ struct Entry {
 }
 
 /// Returns the copy of a seat that is about to be taken. Position and state come with the reply.
-fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> Reseat {
-    Reseat {
+fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> SeatCopy {
+    SeatCopy {
         pid: session.pid.clone(),
         state: ConnectionState::Connected,
         away: false,

@@ -35,7 +35,7 @@ impl Dispatcher {
     /// `room:end-call`
     pub(super) async fn end_call(&self, session: &mut ClientSession, room: &RoomId) -> Result<String, Refusal> {
         let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
-        match self.rooms.end_by(&current.seat, "ended_by_host").await.map_err(store_refusal)? {
+        match self.rooms.end_as_host(&current.seat, "ended_by_host").await.map_err(store_refusal)? {
             Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{room}""#)),
             Ended::Denied => Err(Code::HostRequired.into()),
             Ended::Stale => Err(Code::NotInRoom.into()),

@@ -3,7 +3,7 @@
 use serde_json::json;
 use switchboard_core::domain::{Code, ConnectionState, Refusal, Timestamp};
 use switchboard_core::wire::client_event::ChatHistory;
-use switchboard_rooms::{Hinted, RoomStats};
+use switchboard_rooms::{EphemeralOutcome, RoomStats};
 use switchboard_rules::media;
 
 use super::Dispatcher;
@@ -27,10 +27,10 @@ impl Dispatcher {
         required_settings: &str,
     ) -> Result<String, Refusal> {
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
-        match self.rooms.hint(&room.seat, event, required_settings).await.map_err(store_refusal)? {
-            Hinted::Done => Ok(String::new()),
-            Hinted::Off(setting) => Err(media::setting_off(&setting)),
-            Hinted::Stale => Err(Code::NotInRoom.into()),
+        match self.rooms.send_ephemeral(&room.seat, event, required_settings).await.map_err(store_refusal)? {
+            EphemeralOutcome::Done => Ok(String::new()),
+            EphemeralOutcome::Off(setting) => Err(media::setting_off(&setting)),
+            EphemeralOutcome::Stale => Err(Code::NotInRoom.into()),
         }
     }
 
@@ -45,10 +45,10 @@ impl Dispatcher {
 
 /// Returns the fields of the reply. Durations are whole seconds of Redis' clock.
 fn stats_fields(stats: &RoomStats, with_call: bool) -> serde_json::Value {
-    let count = |state| stats.stays.iter().filter(|stay| stay.participant.connection_state == state).count();
+    let count = |state| stats.seats.iter().filter(|stay| stay.participant.connection_state == state).count();
     let since = |start: Timestamp| (stats.taken_at.seconds() - start.seconds()).max(0);
     let (connected, reconnecting) = (count(ConnectionState::Connected), count(ConnectionState::Reconnecting));
-    let present = stats.stays.iter().filter(|stay| stay.participant.connection_state != ConnectionState::Waiting);
+    let present = stats.seats.iter().filter(|stay| stay.participant.connection_state != ConnectionState::Waiting);
     let participants: Vec<_> = present
         .map(|stay| {
             let participant = &stay.participant;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use switchboard_core::domain::{DisconnectReason, NodeId};
-use switchboard_rooms::{Beat, Beaten, Bus, Partition, Rooms, StoreError, Sweep};
+use switchboard_rooms::{Beat, BeatOutcome, Bus, Partition, Rooms, StoreError, Sweep};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,8 @@ impl Membership {
             }
             counter += 1;
             let round = partitions.iter_mut().zip(0..).map(|(state, p)| self.beat(Partition(p), state, counter));
-            let (findings, announced) = join(join_all(round), self.rooms.announce(&self.address, ADDRESS_TTL)).await;
+            let (findings, announced) =
+                join(join_all(round), self.rooms.publish_address(&self.address, ADDRESS_TTL)).await;
             // After a failover the new master may lack the last seats that the old one
             // acknowledged.
             let taken_over = takeovers.has_changed().unwrap_or(false);
@@ -128,22 +129,22 @@ impl Membership {
             }
         }
         // The address expires by itself, too.
-        let _withdrawn_or_soon = self.rooms.withdraw().await;
-        join_all((0..self.rooms.partitions()).map(|p| self.rooms.retire(Partition(p)))).await;
+        let _withdrawn_or_soon = self.rooms.withdraw_address().await;
+        join_all((0..self.rooms.partitions()).map(|p| self.rooms.deregister_node(Partition(p)))).await;
     }
 
     /// Sends one heartbeat in one partition, and evaluates its reply.
     async fn beat(&self, partition: Partition, state: &mut PartitionState, counter: u64) -> Findings {
         let sent = Instant::now();
         let mut reply = self.rooms.beat(partition, counter, !state.registered).await;
-        let swept = matches!(reply, Ok(Beaten::Swept));
+        let swept = matches!(reply, Ok(BeatOutcome::Swept));
         if swept {
             state.registered = false;
             reply = self.rooms.beat(partition, counter, true).await;
         }
         let beat = match reply {
-            Ok(Beaten::Beat(beat)) => beat,
-            Ok(Beaten::Swept) | Err(StoreError::Unavailable) => {
+            Ok(BeatOutcome::Beat(beat)) => beat,
+            Ok(BeatOutcome::Swept) | Err(StoreError::Unavailable) => {
                 state.detector.reset();
                 return Findings::default();
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 use switchboard_core::domain::DisconnectReason;
-use switchboard_rooms::{Partition, Reseated, Rooms};
+use switchboard_rooms::{Partition, ReseatOutcome, Rooms};
 use tokio_util::task::TaskTracker;
 
 use crate::delivery::{Hub, SeatReplica, SessionLink};
@@ -52,8 +52,8 @@ impl SeatRecovery {
     async fn restore_session(&self, link: Arc<SessionLink>) {
         let Some(SeatReplica { seat, copy, meta }) = link.restorable_replica() else { return };
         let outcome = match self.rooms.reseat(&seat, &copy, &meta).await {
-            Ok(Reseated::Done) => "done",
-            Ok(Reseated::Gone | Reseated::Fenced) => "gone",
+            Ok(ReseatOutcome::Done) => "done",
+            Ok(ReseatOutcome::Gone | ReseatOutcome::Fenced) => "gone",
             Err(_) => "error",
         };
         count(outcome);
@@ -64,7 +64,7 @@ impl SeatRecovery {
 
     async fn restore_disconnected(&self, SeatReplica { seat, copy, meta }: SeatReplica) {
         // If it fails there is no client here that could be told.
-        let restored = matches!(self.rooms.reseat(&seat, &copy, &meta).await, Ok(Reseated::Done));
+        let restored = matches!(self.rooms.reseat(&seat, &copy, &meta).await, Ok(ReseatOutcome::Done));
         count(if restored { "departed" } else { "gone" });
     }
 }
