@@ -172,6 +172,7 @@ export class Call extends EventTarget {
   #joined(joined) {
     const { room } = this;
     room.enter(joined);
+    if (!this.#seatedAt && room.settings.joinMuted && !room.isModerator) this.local.setAudio(false);
     const seatedAt = `${joined.peerId} ${room.self.joinedAt}`;
     if (seatedAt !== this.#seatedAt) {
       // The seat is new. The others closed their connections to the old seat, so close ours too.

@@ -31,8 +31,9 @@ async fn an_edit_changes_the_named_fields_and_leaves_the_others() {
         &call,
         &ann,
         json!({
-            "title": "  New ", "settings": { "waitingRoomEnabled": true }, "maxParticipants": 3, "passcode": "s3cret",
-            "invitedUserIds": [bob.id], "type": "invited_only", "scheduledAt": "2099-01-01T00:00:00Z", "hostId": bob.id,
+            "title": "  New ", "settings": { "waitingRoomEnabled": true, "joinMuted": true },
+            "maxParticipants": 3, "passcode": "s3cret", "invitedUserIds": [bob.id], "type": "invited_only",
+            "scheduledAt": "2099-01-01T00:00:00Z", "hostId": bob.id,
         }),
     )
     .await;
@@ -51,8 +52,8 @@ async fn an_edit_changes_the_named_fields_and_leaves_the_others() {
     }
     assert_eq!(now["host"]["name"], "Ann");
     assert_eq!(
-        (&now["settings"]["chatEnabled"], &now["settings"]["waitingRoomEnabled"]),
-        (&json!(false), &json!(true))
+        ["chatEnabled", "waitingRoomEnabled", "joinMuted", "videoEnabled"].map(|setting| &now["settings"][setting]),
+        [&json!(false), &json!(true), &json!(true), &json!(true)]
     );
     assert_eq!(service.get(&path(&call), Some(&ann.token)).await.data(), now);
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (401, "INVALID_PASSCODE"));

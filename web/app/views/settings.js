@@ -6,6 +6,7 @@ import { toast } from "./toasts.js";
 const SETTINGS = {
   waitingRoomEnabled: "Waiting room",
   autoAdmitGuests: "Guests skip the waiting room",
+  joinMuted: "New participants join muted",
   audioEnabled: "Microphones",
   videoEnabled: "Cameras",
   screenShareEnabled: "Screen sharing",

@@ -102,6 +102,8 @@ call_settings! {
     recording_enabled "recordingEnabled" = false;
     /// Hint for clients: blur the background of the camera image.
     background_blur_enabled "backgroundBlurEnabled" = false;
+    /// Hint for clients: participants join with their microphones off.
+    join_muted "joinMuted" = false;
 }
 
 /// Reads one setting of a change. The outer `None` means an invalid value.
