@@ -18,9 +18,9 @@ impl Dispatcher {
         command: Command,
     ) -> Result<String, Refusal> {
         let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
-        let by = Caller::Seat { seat: &current.seat, action };
+        let caller = Caller::Seat { seat: &current.seat, action };
         let room = &current.view.room;
-        let order = match command {
+        let command = match command {
             Command::Admit { peer } => ModerationCommand::Admit(peer),
             Command::Deny { peer, reason } => ModerationCommand::Deny { peer, reason },
             Command::Mute { peer, kind } => ModerationCommand::Mute { peer, kind },
@@ -35,11 +35,15 @@ impl Dispatcher {
                         meta.host = heir.clone();
                     }
                 };
-                return self.amended(current, action, self.rooms.update(room, by, Some(&peer), hand_over).await);
+                return self.update_fields(
+                    current,
+                    action,
+                    self.rooms.update(room, caller, Some(&peer), hand_over).await,
+                );
             }
             Command::Lock { locked } => {
                 let edit = CallEdit { locked: Some(locked), ..CallEdit::default() };
-                return self.edited(current, by, action, &edit).await;
+                return self.apply_edit(current, caller, action, &edit).await;
             }
             Command::Update(change) => {
                 let edit = CallEdit {
@@ -48,11 +52,11 @@ impl Dispatcher {
                     max_participants: change.max_participants,
                     ..CallEdit::default()
                 };
-                return self.edited(current, by, action, &edit).await;
+                return self.apply_edit(current, caller, action, &edit).await;
             }
         };
-        let admits = matches!(order, ModerationCommand::Admit(_));
-        match self.rooms.moderate(room, by, &order).await.map_err(store_refusal)? {
+        let admits = matches!(command, ModerationCommand::Admit(_));
+        match self.rooms.moderate(room, caller, &command).await.map_err(store_refusal)? {
             ModerationOutcome::Done(admitted) if admits => Ok(admitted_fields(&admitted)),
             ModerationOutcome::Done(_) => Ok(String::new()),
             refused => Err(self.refusal(current, action, &refused)),
@@ -60,24 +64,24 @@ impl Dispatcher {
     }
 
     /// Applies an edit to the call of the room, as the REST API does.
-    async fn edited(
+    async fn apply_edit(
         &self,
         current: &CurrentRoom,
-        by: Caller<'_>,
+        caller: Caller<'_>,
         action: Action,
         edit: &CallEdit,
     ) -> Result<String, Refusal> {
-        let amended = self.rooms.update(&current.view.room, by, None, |meta| edit.apply_to(meta)).await;
-        self.amended(current, action, amended)
+        let updated = self.rooms.update(&current.view.room, caller, None, |meta| edit.apply_to(meta)).await;
+        self.update_fields(current, action, updated)
     }
 
-    fn amended(
+    fn update_fields(
         &self,
         current: &CurrentRoom,
         action: Action,
-        amended: Result<UpdateOutcome, switchboard_rooms::StoreError>,
+        updated: Result<UpdateOutcome, switchboard_rooms::StoreError>,
     ) -> Result<String, Refusal> {
-        match amended.map_err(store_refusal)? {
+        match updated.map_err(store_refusal)? {
             UpdateOutcome::Done(_) => Ok(String::new()),
             UpdateOutcome::Refused(refused) => Err(self.refusal(current, action, &refused)),
         }
