@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use switchboard_rules::{Effect, SeatView, SessionView, Stamp, handle};
 use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
@@ -14,6 +13,7 @@ use switchboard_core::wire::client_event::{self, Limits};
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::offset::Offset;
 use switchboard_core::wire::{engine_io, server_event, socket_io};
+use switchboard_rules::{Effect, SeatView, SessionView, Stamp, handle};
 
 const ALICE: &str = "65a000000000000000000001";
 const BOB: &str = "65a000000000000000000002";

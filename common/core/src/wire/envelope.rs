@@ -1,4 +1,5 @@
-//! What scripts publish to a node: `id room handle-or-* excluded event`, separated by single spaces; the event is the rest.
+//! A message that a script publishes to a node: `id room handle-or-* excluded event`, separated by
+//! single spaces. The event is the rest of the text.
 //!
 //! | envelope | meaning |
 //! |---|---|
@@ -15,8 +16,8 @@ use std::ops::Range;
 
 use crate::domain::{PeerId, RoomId, SessionHandle};
 
-/// What stands in a room's log where somebody was let in from the lobby: no event for a client, but where its view of the room begins.
-/// The join id follows.
+/// Log entry of an admission from the lobby, followed by the join id. It is no event for a client:
+/// it marks where the client's view of the room begins.
 pub const ADMITTED: &str = "!admitted ";
 
 /// A parsed envelope.
