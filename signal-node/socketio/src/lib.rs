@@ -16,10 +16,10 @@
 //! | `transport` | one of both transports, and the upgrade between them |
 //! | `engine/` | [`Engine`]: an Engine.IO session; [`Service`] |
 //! | `socketio/` | [`SocketIo`]: Socket.IO on a session; [`Application`] |
+//! | `workers` | [`Workers`](workers::Workers): one runtime per core |
 //! | `registry` | the open sockets |
 //! | `http/` | responses, CORS, HTTP upgrade, requests of open sessions |
 //! | `handover/` | hand-over of requests to the node of their session |
-//! | `workers` | [`Workers`](workers::Workers): one runtime per core |
 //! | `server/` | [`SocketServer`]: listens, routes and opens sessions |
 //!
 //! # Example

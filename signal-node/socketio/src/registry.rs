@@ -9,12 +9,15 @@ use tokio_util::task::TaskTracker;
 use crate::polling::PollingSession;
 use crate::protocol::{CloseReason, DisconnectReason, Handshake};
 use crate::send_queue::Queue;
+use crate::workers::Workers;
 
 /// Open sockets by session id, their number per client address, and their tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SocketRegistry {
     state: Mutex<RegistryState>,
     tasks: TaskTracker,
+    /// Keeps the threads running while a socket is open.
+    _workers: Workers,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +35,11 @@ struct OpenSocket {
 }
 
 impl SocketRegistry {
+    /// Creates a registry of the sockets on these workers.
+    pub(crate) fn new(workers: Workers) -> Self {
+        Self { state: Mutex::default(), tasks: TaskTracker::new(), _workers: workers }
+    }
+
     /// Returns the state of a session that was opened by long-polling.
     pub(crate) fn polling_session(&self, sid: &str) -> Option<Arc<PollingSession>> {
         self.state().open.get(sid)?.polling.clone()

@@ -6,6 +6,7 @@ use crate::config::TransportConfig;
 use crate::engine::Service;
 use crate::registry::SocketRegistry;
 use crate::send_queue::{Delayed, Queue, SendQueueLimits};
+use crate::workers::Workers;
 
 /// State that all connections of a server share.
 pub(super) struct ServerContext {
@@ -18,8 +19,9 @@ pub(super) struct ServerContext {
 }
 
 impl ServerContext {
-    pub(super) fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>) -> Self {
-        Self { config: Arc::new(config), routes, sockets: Arc::default(), delayed: Arc::default() }
+    pub(super) fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
+        let sockets = Arc::new(SocketRegistry::new(workers));
+        Self { config: Arc::new(config), routes, sockets, delayed: Arc::default() }
     }
 
     /// Creates the send queue of a new socket.

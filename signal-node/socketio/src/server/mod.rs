@@ -60,7 +60,8 @@ impl SocketServer {
     #[must_use]
     pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
         metrics::gauge!("switchboard_sockets_open").set(0.0);
-        Self { context: Arc::new(ServerContext::new(config, routes)), refusing: CancellationToken::new(), workers }
+        let context = Arc::new(ServerContext::new(config, routes, workers.clone()));
+        Self { context, refusing: CancellationToken::new(), workers }
     }
 
     /// Accepts clients until `stop` is cancelled. Open sockets stay open; see
