@@ -42,7 +42,6 @@ impl LeaseManager {
     }
 
     /// Manages the leases until `stop` is cancelled, then releases them.
-
     pub(super) async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             self.round().await;

@@ -29,7 +29,6 @@ macro_rules! call_settings {
         /// that old records and old clients stay valid. Over eight fields: one for each setting.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
-        #[expect(clippy::struct_excessive_bools, reason = "each setting is a switch of its own on the wire")]
         pub struct CallSettings {
             $(#[doc = $doc] #[serde(rename = $name)] pub $field: bool,)*
         }
