@@ -1,6 +1,7 @@
 //! Metrics of the signaling node.
 
 use switchboard_core::metric_catalog::{Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads};
+use switchboard_core::wire::EventKind;
 
 /// Lists of all crates that this node consists of.
 pub const ALL: [&[Metric]; 5] = [
@@ -17,7 +18,7 @@ pub const METRICS: &[Metric] = &[
     counts("switchboard_refusals_total", AsSeen, "Events refused, by code"),
     counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to join a room, by outcome"),
     spreads("switchboard_join_seconds", One, "Time from reading a join to its reply"),
-    counts("switchboard_relays_total", Each("kind", &RELAYS), "Events through a room's log, by kind"),
+    counts("switchboard_relays_total", Each("kind", &EventKind::METRIC_LABELS), "Events through a room's log, by kind"),
     spreads(
         "switchboard_relay_seconds",
         Each("stage", &["received", "logged", "delivered"]),
@@ -60,9 +61,6 @@ pub const METRICS: &[Metric] = &[
     shows("switchboard_draining", One, "1 while this node moves its clients off"),
     counts("switchboard_drained_sessions_total", One, "Sessions that were moved off at shutdown"),
 ];
-
-/// Kinds of events through a room's log.
-pub const RELAYS: [&str; 6] = ["offer", "answer", "candidate", "media", "chat", "other"];
 
 /// Outcomes of an attempt to join a room: `refused` for a reason of the client's, `failed` for a
 /// failure of the service.

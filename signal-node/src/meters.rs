@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, histogram};
 use switchboard_core::domain::{Code, Refusal};
+use switchboard_core::wire::EventKind;
 use tokio::time::Instant;
 
-use crate::catalog::{JOINS, RELAYS};
+use crate::catalog::JOINS;
 
 /// Metrics of events through a room's log.
 #[derive(Debug)]
 pub struct RelayMeters {
-    kinds: [Counter; RELAYS.len()],
+    /// Counters in the order of [`EventKind::ALL`]. Kinds with the same label share theirs.
+    kinds: [Counter; EventKind::ALL.len()],
     received: Histogram,
     logged: Histogram,
 }
@@ -20,7 +22,7 @@ pub struct RelayMeters {
 impl Default for RelayMeters {
     fn default() -> Self {
         Self {
-            kinds: RELAYS.map(|kind| counter!("switchboard_relays_total", "kind" => kind)),
+            kinds: std::array::from_fn(|index| relays(EventKind::ALL[index])),
             received: stage("received"),
             logged: stage("logged"),
         }
@@ -29,16 +31,8 @@ impl Default for RelayMeters {
 
 impl RelayMeters {
     /// Records that an event, which was read at `read`, was submitted to its lane.
-    pub fn received(&self, event: &str, read: Instant) {
-        let kind = match event {
-            "webrtc:offer" => 0,
-            "webrtc:answer" => 1,
-            "webrtc:ice-candidate" => 2,
-            "participant:update-media-state" => 3,
-            "chat:message" => 4,
-            _ => 5,
-        };
-        self.kinds[kind].increment(1);
+    pub fn received(&self, kind: EventKind, read: Instant) {
+        self.kinds[kind.index()].increment(1);
         self.received.record(read.elapsed().as_secs_f64());
     }
 
@@ -66,6 +60,10 @@ impl DeliveryMeter {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         self.0.record(now.saturating_sub(Duration::from_millis(logged_ms)).as_secs_f64());
     }
+}
+
+fn relays(kind: EventKind) -> Counter {
+    counter!("switchboard_relays_total", "kind" => kind.metric_label())
 }
 
 fn stage(stage: &'static str) -> Histogram {

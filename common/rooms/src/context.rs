@@ -62,6 +62,7 @@ impl Context {
             generation: seat.generation,
             number,
             dedupe: op.dedupe.as_deref(),
+            kind: op.event_kind,
         };
         let event = &*op.event;
         out.reserve(event.len() + 512);
@@ -86,12 +87,11 @@ impl Context {
     }
 }
 
-/// Returns the templates of the events that the end of a seat may cause, one a line. JSON has no
-/// line feeds.
-fn departure_events(reason: &str) -> String {
+/// Returns the templates of the events that the end of a seat may cause.
+fn departure_events(reason: &str) -> [String; 4] {
     let left = server_event::user_left_template(reason);
     let cancelled = participant_event::join_request_cancelled_template(reason);
-    [left, cancelled, participant_event::role_changed_template(), participant_event::join_request_template()].join("\n")
+    [left, cancelled, participant_event::role_changed_template(), participant_event::join_request_template()]
 }
 
 /// Returns a duration in ms.

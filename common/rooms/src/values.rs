@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use redis::Value;
 use switchboard_core::domain::{CallId, ConnectionState, MediaState, Participant, PeerId, RoomMeta, Timestamp, UserId};
 use switchboard_core::wire::LogId;
 
 use crate::seat::SeatText;
-use crate::{LogEntry, RoomStats, SeatStats, Snapshot, StoreError};
+use crate::{LogContent, LogEntry, RoomStats, SeatStats, Snapshot, StoreError};
 
 /// Returns the text of an answer.
 pub(crate) fn text(value: &Value) -> Option<&str> {
@@ -67,7 +66,7 @@ pub(crate) fn log_entries(
     Ok(entries(value)?
         .into_iter()
         .filter(|(id, fields)| is_for_peer(*id, fields))
-        .filter_map(|(id, fields)| Some(LogEntry { id, event: Bytes::copy_from_slice(fields.get("d")?.as_bytes()) }))
+        .filter_map(|(id, fields)| Some(LogEntry { id, content: LogContent::parse(fields.get("d")?)? }))
         .collect())
 }
 

@@ -9,6 +9,7 @@ use clap::Args;
 use futures_util::{SinkExt, StreamExt};
 use redis::cmd;
 use switchboard_core::domain::RoomId;
+use switchboard_core::wire::EventKind;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::{Hashes, Script};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -136,6 +137,7 @@ impl BareRelay {
         self.number += 1;
         let number = self.number.to_string();
         let event = format!(r#""webrtc:offer",{{"from":"a","to":"b","offer":{{"type":"offer","sdp":"{sdp}"}}}}"#);
+        let event = EventKind::Offer.prefix(&event);
         let mut parts: Vec<&str> = self.prefix.iter().map(String::as_str).collect();
         parts.extend([number.as_str(), "b", &event]);
         self.commands.write_all(&encode_command(&parts)).await?;

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use switchboard_core::domain::{PeerId, PublicUser, Refusal};
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{Chat, ChatHistory};
 use switchboard_core::wire::server_event::{self, encode};
 
@@ -27,7 +28,7 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Re
     let seat = session.seated()?;
     let (id, timestamp) = (stamp.id(), stamp.at.to_string());
     let event = encode(
-        "chat:message",
+        EventKind::ChatMessage.name(),
         &Out {
             id: &id,
             from: &seat.peer,
@@ -39,7 +40,7 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Re
         },
     );
     let kind = LoggedKind::Chat { to: chat.to, id: id.into(), timestamp: timestamp.into() };
-    Ok(Effect::Log(Logged::new(kind, event, chat.id)))
+    Ok(Effect::Log(Logged::new(kind, EventKind::ChatMessage, event, chat.id)))
 }
 
 /// `chat:history`
@@ -51,5 +52,5 @@ pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<
 pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
     let event = server_event::typing(&seat.peer, session.user, is_typing);
-    Ok(Effect::Ephemeral { event, required_settings: "chatEnabled" })
+    Ok(Effect::Ephemeral { event_kind: EventKind::ChatTyping, event, required_settings: "chatEnabled" })
 }

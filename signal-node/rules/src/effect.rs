@@ -1,6 +1,7 @@
 //! Effects that the rules ask the dispatcher to perform.
 
 use switchboard_core::domain::{Action, ConditionalMediaChange, PeerId, RoomId};
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{ChatHistory, Command, Create, Join};
 
 /// One effect of a client's event.
@@ -22,6 +23,8 @@ pub enum Effect {
     Log(Logged),
     /// Publish an event that is in no log to all other participants.
     Ephemeral {
+        /// Kind of the event.
+        event_kind: EventKind,
         /// Elements of the Socket.IO array, without its brackets.
         event: String,
         /// Settings of the call that must be on, separated by spaces.
@@ -41,6 +44,8 @@ pub enum Effect {
 pub struct Logged {
     /// Receivers of the event, and the change that goes with it.
     pub kind: LoggedKind,
+    /// Kind of the event that the receivers get.
+    pub event_kind: EventKind,
     /// Elements of the Socket.IO array, without its brackets.
     pub event: String,
     /// The client's own id of the event, by which the script detects a repetition.
@@ -74,7 +79,7 @@ pub enum LoggedKind {
 impl Logged {
     /// Creates an event whose refusal is always reported.
     #[must_use]
-    pub fn new(kind: LoggedKind, event: String, dedupe: Option<Box<str>>) -> Self {
-        Self { kind, event, dedupe, report_refusal: true }
+    pub fn new(kind: LoggedKind, event_kind: EventKind, event: String, dedupe: Option<Box<str>>) -> Self {
+        Self { kind, event_kind, event, dedupe, report_refusal: true }
     }
 }

@@ -5,6 +5,7 @@
 //! Switching off is always allowed.
 
 use switchboard_core::domain::{Code, ConditionalMediaChange, MediaChange, Refusal, Role};
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::server_event::{media_changed_template, screen_share_changed};
 
 use super::effect::{Effect, Logged, LoggedKind};
@@ -14,7 +15,7 @@ use super::session::{SeatView, SessionView};
 pub(super) fn update(change: MediaChange, id: Option<Box<str>>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
     let event = media_changed_template(&session.user.id, &seat.peer);
-    Ok(Effect::Log(Logged::new(switch(change, seat), event, id)))
+    Ok(Effect::Log(Logged::new(switch(change, seat), EventKind::MediaChanged, event, id)))
 }
 
 /// `webrtc:screen-share`
@@ -22,7 +23,7 @@ pub(super) fn share_screen(enabled: bool, id: Option<Box<str>>, session: &Sessio
     let seat = session.seated()?;
     let change = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(enabled) };
     let event = screen_share_changed(session.user, &seat.peer, enabled);
-    Ok(Effect::Log(Logged::new(switch(change, seat), event, id)))
+    Ok(Effect::Log(Logged::new(switch(change, seat), EventKind::ScreenShareChanged, event, id)))
 }
 
 /// Returns the change with the settings that it requires. Host and moderators require none.

@@ -10,9 +10,10 @@ use super::session::{SeatView, SessionView};
 pub(super) fn signal(signal: Signal<'_>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
     let event = compose(&signal, seat, session.user_json);
+    let event_kind = signal.kind.event_kind();
     let kind = signal.to.map_or(LoggedKind::Broadcast, LoggedKind::Direct);
     let report_refusal = signal.kind != SignalKind::Candidate;
-    Ok(Effect::Log(Logged { report_refusal, ..Logged::new(kind, event, signal.id) }))
+    Ok(Effect::Log(Logged { report_refusal, ..Logged::new(kind, event_kind, event, signal.id) }))
 }
 
 /// Returns `"webrtc:offer",{"from":..,"to":..,"offer":..,"user":..,"roomId":..}`. Written by hand,
@@ -21,7 +22,7 @@ fn compose(signal: &Signal<'_>, seat: &SeatView, user_json: &str) -> String {
     let body: usize = signal.body.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum();
     let mut event = String::with_capacity(body + user_json.len() + 256);
     let mut push = |parts: &[&str]| parts.iter().for_each(|part| event.push_str(part));
-    push(&["\"", signal.kind.name(), "\",{\"from\":\"", seat.peer.as_str(), "\""]);
+    push(&["\"", signal.kind.event_kind().name(), "\",{\"from\":\"", seat.peer.as_str(), "\""]);
     if let Some(to) = &signal.to {
         push(&[",\"to\":\"", to.as_str(), "\""]);
     }

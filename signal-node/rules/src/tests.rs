@@ -9,6 +9,7 @@ use switchboard_core::domain::{
     CallId, CallSettings, CallType, Code, ConditionalMediaChange, ConnectionState, MediaChange, PeerId, PublicUser,
     Refusal, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{self, Limits};
 
 use super::effect::{Logged, LoggedKind};
@@ -59,6 +60,7 @@ fn handle_event(seat: Option<&SeatView>, name: &str, argument: &Value) -> Result
 fn logged(effect: Effect) -> (Logged, Value) {
     let Effect::Log(logged) = effect else { panic!("{effect:?}") };
     let event: Value = serde_json::from_str(&format!("[{}]", logged.event)).unwrap();
+    assert_eq!(event[0], logged.event_kind.name(), "the kind is that of the text");
     (logged, event)
 }
 
@@ -73,6 +75,20 @@ fn an_offer_carries_the_senders_identity_and_not_that_of_the_payload() {
     assert_eq!(event[1]["offer"]["sdp"], "v=0\r\n");
     assert_eq!(event[1]["user"]["name"], "Ann");
     assert_eq!(event[1]["roomId"], "R");
+}
+
+#[test]
+fn each_signal_is_logged_with_its_own_kind() {
+    for (name, argument, kind) in [
+        ("webrtc:offer", json!({ "to": "b", "offer": { "sdp": "" } }), EventKind::Offer),
+        ("webrtc:answer", json!({ "to": "b", "answer": { "sdp": "" } }), EventKind::Answer),
+        ("webrtc:ice-candidate", json!({ "to": "b", "candidate": null }), EventKind::IceCandidate),
+        ("webrtc:connection-state", json!({ "to": "b", "state": "connected" }), EventKind::ConnectionState),
+        ("webrtc:renegotiation-needed", json!({ "to": "b" }), EventKind::RenegotiationNeeded),
+    ] {
+        let (logged, event) = logged(handle_event(Some(&seat(Role::Guest)), name, &argument).unwrap());
+        assert_eq!((logged.event_kind, &event[0]), (kind, &json!(name)));
+    }
 }
 
 #[test]
@@ -170,7 +186,8 @@ fn a_chat_message_stays_text_and_carries_id_time_and_sender() {
 fn typing_is_ephemeral_and_history_is_a_query() {
     let seat = seat(Role::Guest);
     let typing = handle_event(Some(&seat), "chat:typing", &json!({ "isTyping": true })).unwrap();
-    let Effect::Ephemeral { event, required_settings: "chatEnabled" } = typing else { panic!("{typing:?}") };
+    let Effect::Ephemeral { event_kind, event, required_settings: "chatEnabled" } = typing else { panic!("{typing:?}") };
+    assert_eq!(event_kind, EventKind::ChatTyping);
     assert!(event.starts_with("\"chat:typing\",{") && event.contains("\"isTyping\":true"), "{event}");
     let history = handle_event(Some(&seat), "chat:history", &json!({ "before": "m7" })).unwrap();
     let Effect::History(wanted) = history else { panic!("{history:?}") };

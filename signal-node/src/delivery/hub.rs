@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use switchboard_core::domain::{DisconnectReason, PeerId, RoomId, SessionHandle};
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{LogId, Partition};
@@ -108,12 +109,16 @@ impl Hub {
     /// the read that is due before the receiver goes on.
     pub fn deliver(&self, partition: Partition, envelope: Envelope<'_>) -> Option<CatchUpRequest> {
         match envelope {
-            Envelope::Event { id, room, to, event } => self.deliver_logged(partition, id, (&room, event), to),
+            Envelope::Event { id, room, to, kind, event } => {
+                self.deliver_logged(partition, id, (&room, kind, event), to);
+            }
             Envelope::Canary { ms } => {
                 let mut shard = self.shard(partition);
                 (shard.canary_ms, shard.canary_at) = (ms, Some(Instant::now()));
             }
-            Envelope::Hint { room, from, event } => self.deliver_ephemeral(partition, &room, &from, event),
+            Envelope::Ephemeral { room, from, kind, event } => {
+                self.deliver_ephemeral(partition, &room, &from, (kind, event));
+            }
             Envelope::Drop { room, handle } => {
                 if let Some(link) = self.find(partition, &room, handle) {
                     link.close(DisconnectReason::Fenced);
@@ -145,14 +150,14 @@ impl Hub {
         &self,
         partition: Partition,
         (ms, seq): (u64, u64),
-        (room, event): (&RoomId, &str),
+        (room, kind, event): (&RoomId, EventKind, &str),
         to: Audience,
     ) {
         let id = LogId { ms, seq };
         let shard = self.shard(partition);
         let Some(links) = shard.rooms.get(room) else { return };
         let _span = follow(info_span!(target: TARGET, "deliver", position = %id), room).entered();
-        let content = Content::event(id, room, event);
+        let content = Content::event(id, room, kind, event);
         match to {
             Audience::One(handle) => {
                 if let Some(link) = links.iter().find(|link| link.handle == handle) {
@@ -170,10 +175,16 @@ impl Hub {
         self.meter.delivered(ms);
     }
 
-    fn deliver_ephemeral(&self, partition: Partition, room: &RoomId, from: &PeerId, event: &str) {
+    fn deliver_ephemeral(
+        &self,
+        partition: Partition,
+        room: &RoomId,
+        from: &PeerId,
+        (kind, event): (EventKind, &str),
+    ) {
         let shard = self.shard(partition);
         let Some(links) = shard.rooms.get(room) else { return };
-        let message = ephemeral_packet(event);
+        let message = ephemeral_packet(kind, event);
         for link in links {
             link.deliver_ephemeral(from, &message);
         }

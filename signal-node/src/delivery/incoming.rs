@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use switchboard_core::domain::{PeerId, RoomId};
-use switchboard_core::wire::envelope;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::replica_update::ReplicaUpdate;
-use switchboard_rooms::{LogEntry, LogId};
+use switchboard_rooms::{LogContent, LogEntry, LogId};
 use switchboard_socketio::send_queue::Message;
 
 use super::packets::packet;
@@ -40,9 +40,9 @@ pub(super) enum Content {
 impl Incoming {
     /// Makes an incoming event from an entry that was read from the log for this session.
     pub(super) fn from_log(entry: &LogEntry, room: &RoomId) -> Self {
-        let content = match admission(entry) {
-            Some(join) => Content::Admitted { join },
-            None => Content::event(entry.id, room, &entry.text()),
+        let content = match &entry.content {
+            LogContent::Admitted(join) => Content::Admitted { join: *join },
+            LogContent::Event { kind, event } => Content::event(entry.id, room, *kind, event),
         };
         Self { id: entry.id, receivers: Receivers::Session, content }
     }
@@ -50,14 +50,8 @@ impl Incoming {
 
 impl Content {
     /// Encodes the packet of an event, once for all its receivers.
-    pub(super) fn event(id: LogId, room: &RoomId, event: &str) -> Self {
-        Self::Event { message: packet(id, room, event), update: ReplicaUpdate::of(event).map(Arc::new) }
+    pub(super) fn event(id: LogId, room: &RoomId, kind: EventKind, event: &str) -> Self {
+        let update = ReplicaUpdate::read(kind, event).map(Arc::new);
+        Self::Event { message: packet(id, room, kind, event), update }
     }
-}
-
-/// Returns the join id of an entry that admits its reader from the lobby; `None` for other entries.
-#[must_use]
-pub fn admission(entry: &LogEntry) -> Option<LogId> {
-    let join = entry.event.strip_prefix(envelope::ADMITTED.as_bytes())?;
-    LogId::parse(std::str::from_utf8(join).ok()?)
 }

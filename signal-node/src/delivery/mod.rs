@@ -28,7 +28,6 @@ mod subscription;
 
 pub use catch_up::CatchUp;
 pub use hub::{Canary, Hub};
-pub use incoming::admission;
 pub use joined_snapshot::{JoinedSnapshot, joined_payload};
 pub use packets::{close, packet, transport_reason};
 pub use replica::SeatReplica;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use switchboard_core::domain::{DisconnectReason, RoomId};
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::server_event::coalescing_key;
 use switchboard_rooms::LogId;
 use switchboard_socketio::send_queue::{Message, SendQueue};
@@ -23,14 +24,14 @@ pub const fn transport_reason(reason: DisconnectReason) -> switchboard_socketio:
 /// Returns the packet of a logged event: the event's text with its offset as the last argument. An
 /// event that states a value replaces an earlier one of the same value that is still queued.
 #[must_use]
-pub fn packet(id: LogId, room: &RoomId, event: &str) -> Message {
+pub fn packet(id: LogId, room: &RoomId, kind: EventKind, event: &str) -> Message {
     let mut text = String::with_capacity(event.len() + room.as_str().len() + 48);
     // Writing to a string cannot fail.
     let _infallible = write!(text, r#"42[{event},"{id}.{room}"]"#);
-    Message::packet(text).superseding(coalescing_key(event))
+    Message::packet(text).superseding(coalescing_key(kind, event))
 }
 
 /// Returns the packet of an ephemeral event. It has no offset, because it is in no log.
-pub(super) fn ephemeral_packet(event: &str) -> Message {
-    Message::packet(format!("42[{event}]")).superseding(coalescing_key(event))
+pub(super) fn ephemeral_packet(kind: EventKind, event: &str) -> Message {
+    Message::packet(format!("42[{event}]")).superseding(coalescing_key(kind, event))
 }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId, RoomMeta,
     SessionHandle, UserId,
 };
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
-use switchboard_rooms::{LogEntry, LogId, Partition, Seat, SeatCopy};
+use switchboard_rooms::{LogContent, LogEntry, LogId, Partition, Seat, SeatCopy};
 use switchboard_socketio::send_queue::{Frame, Queue, SendQueue, SendQueueLimits};
 
 use super::*;
@@ -60,7 +60,8 @@ fn replica(link: &SessionLink, peer: &str) -> SeatReplica {
 
 fn publish(hub: &Hub, ms: u64, to: Audience) {
     let event = format!("\"e\",{ms}");
-    hub.deliver(P, Envelope::Event { id: (ms, 0), room: RoomId::parse("R").unwrap(), to, event: &event });
+    let (room, kind) = (RoomId::parse("R").unwrap(), EventKind::ChatMessage);
+    hub.deliver(P, Envelope::Event { id: (ms, 0), room, to, kind, event: &event });
 }
 
 fn all_except(except: Option<&str>) -> Audience {
@@ -68,7 +69,8 @@ fn all_except(except: Option<&str>) -> Audience {
 }
 
 fn entry(ms: u64) -> LogEntry {
-    LogEntry { id: id(ms), event: Bytes::from(format!("\"e\",{ms}")) }
+    let event = format!("\"e\",{ms}").into();
+    LogEntry { id: id(ms), content: LogContent::Event { kind: EventKind::ChatMessage, event } }
 }
 
 /// Returns the numbers of the events that were sent since the last call.
@@ -223,7 +225,8 @@ fn sessions_of_a_room_that_ended_are_removed() {
 
 #[test]
 fn a_removed_session_is_out_of_the_room_when_its_farewell_is_sent_and_gets_no_event_after_it() {
-    for farewell in ["room:kicked", "room:denied", "room:call-ended"] {
+    for kind in [EventKind::Kicked, EventKind::Denied, EventKind::CallEnded] {
+        let farewell = kind.name();
         let hub = Hub::new(1);
         let (link, queue) = entering(&hub);
         assert!(hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
@@ -234,7 +237,7 @@ fn a_removed_session_is_out_of_the_room_when_its_farewell_is_sent_and_gets_no_ev
         let event = format!(r#""{farewell}",{{"roomId":"R"}}"#);
         publish(&hub, 3, all_except(None));
         let to = Audience::One(link.handle);
-        hub.deliver(P, Envelope::Event { id: (4, 0), room: room.clone(), to, event: &event });
+        hub.deliver(P, Envelope::Event { id: (4, 0), room: room.clone(), to, kind, event: &event });
         publish(&hub, 5, all_except(None));
         assert!(!link.is_removed(), "the farewell is still buffered");
         assert!(link.apply_log(1, None, &[]).is_none());
@@ -242,7 +245,7 @@ fn a_removed_session_is_out_of_the_room_when_its_farewell_is_sent_and_gets_no_ev
         assert!(link.is_removed() && link.restorable_replica().is_none());
         publish(&hub, 6, all_except(None));
         let from = PeerId::parse("guest-1").unwrap();
-        hub.deliver(P, Envelope::Hint { room, from, event: "\"h\",1" });
+        hub.deliver(P, Envelope::Ephemeral { room, from, kind: EventKind::ChatTyping, event: "\"h\",1" });
         let client_got = texts(&queue).concat();
         assert!(
             client_got.contains("\"e\",2") && client_got.contains("\"e\",3") && client_got.contains(farewell),
@@ -269,8 +272,8 @@ fn a_slow_client_gets_the_last_media_state_of_each_peer_with_growing_offsets() {
     let state = |ms: u64, peer: &str, on: bool| {
         let event =
             format!(r#""participant:media-state-changed",{{"userId":"x","peerId":"{peer}","mediaState":{on}}}"#);
-        let envelope = Envelope::Event { id: (ms, 0), room: room.clone(), to: all_except(Some(peer)), event: &event };
-        hub.deliver(P, envelope);
+        let (room, to, kind) = (room.clone(), all_except(Some(peer)), EventKind::MediaChanged);
+        hub.deliver(P, Envelope::Event { id: (ms, 0), room, to, kind, event: &event });
     };
     // In a room of 500, all toggle their cameras again and again, while the client reads nothing.
     for ms in 2..5_002 {
@@ -295,8 +298,8 @@ fn an_ephemeral_event_reaches_live_sessions_without_an_offset_and_moves_no_posit
     assert!(hub.go_live(P, &b, replica(&b, "b"), DeliveryStart::After(id(1), None)).is_none());
     let typing = |on: bool| {
         let event = format!(r#""chat:typing",{{"from":"a","isTyping":{on}}}"#);
-        let from = PeerId::parse("a").unwrap();
-        hub.deliver(P, Envelope::Hint { room: RoomId::parse("R").unwrap(), from, event: &event });
+        let (room, from, kind) = (RoomId::parse("R").unwrap(), PeerId::parse("a").unwrap(), EventKind::ChatTyping);
+        hub.deliver(P, Envelope::Ephemeral { room, from, kind, event: &event });
     };
     typing(true);
     typing(false);

@@ -14,7 +14,7 @@ use switchboard_auth::Identity;
 use switchboard_core::client_address::network;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
-use switchboard_rooms::{Attach, Attached, Proof, Resumed, StoreError};
+use switchboard_rooms::{Attach, Attached, LogContent, LogEntry, Proof, Resumed, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
@@ -23,7 +23,7 @@ use tracing::{Instrument as _, info_span};
 
 use super::session::{ClientSession, CurrentRoom, digest, user_json};
 use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
-use crate::delivery::{self, DeliveryStart, SeatReplica, SessionLink, admission, packet};
+use crate::delivery::{self, DeliveryStart, SeatReplica, SessionLink, packet};
 
 /// The `auth` object of a CONNECT packet.
 #[derive(Debug, Default, Deserialize)]
@@ -188,12 +188,16 @@ impl Dispatcher {
         session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
         // An admission while the connection was lost: later events follow after `room:joined`, as
         // for a session that is connected.
-        let admitted = missed.iter().position(|entry| admission(entry).is_some());
+        let admitted = missed.iter().position(|entry| matches!(entry.content, LogContent::Admitted(_)));
         let (first, start) = match admitted {
             Some(at) => (&missed[..at], DeliveryStart::Admission(missed[at].id)),
             None => (&missed[..], DeliveryStart::After(last, None)),
         };
-        let first = first.iter().map(|entry| packet(entry.id, &room, &entry.text())).collect();
+        let missed_packet = |entry: &LogEntry| match &entry.content {
+            LogContent::Event { kind, event } => Some(packet(entry.id, &room, *kind, event)),
+            LogContent::Admitted(_) => None,
+        };
+        let first = first.iter().filter_map(missed_packet).collect();
         let read = self.hub.go_live(partition, &link, replica, start);
         self.catch_up.start(read);
         first

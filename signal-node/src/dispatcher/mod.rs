@@ -168,8 +168,8 @@ impl Dispatcher {
             Effect::Join(join) => self.join(session, join).await,
             Effect::Leave => self.leave(session).await,
             Effect::EndCall(room) => self.end_call(session, &room).await,
-            Effect::Ephemeral { event, required_settings } => {
-                self.send_ephemeral(session, &event, required_settings).await
+            Effect::Ephemeral { event_kind, event, required_settings } => {
+                self.send_ephemeral(session, (event_kind, &event), required_settings).await
             }
             Effect::History(wanted) => self.history(session, wanted).await,
             Effect::Stats { with_call } => self.stats(session, with_call).await,

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use switchboard_core::domain::{Code, ConnectionState, Refusal, Timestamp};
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::ChatHistory;
 use switchboard_rooms::{EphemeralOutcome, RoomStats};
 use switchboard_rules::media;
@@ -23,11 +24,12 @@ impl Dispatcher {
     pub(super) async fn send_ephemeral(
         &self,
         session: &ClientSession,
-        event: &str,
+        (kind, event): (EventKind, &str),
         required_settings: &str,
     ) -> Result<String, Refusal> {
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
-        match self.rooms.send_ephemeral(&room.seat, event, required_settings).await.map_err(store_refusal)? {
+        let sent = self.rooms.send_ephemeral(&room.seat, kind, event, required_settings).await;
+        match sent.map_err(store_refusal)? {
             EphemeralOutcome::Done => Ok(String::new()),
             EphemeralOutcome::Off(setting) => Err(media::setting_off(&setting)),
             EphemeralOutcome::Stale => Err(Code::NotInRoom.into()),

@@ -19,10 +19,10 @@ impl Dispatcher {
     /// means logged.
     pub(super) fn log(&self, session: &mut ClientSession, logged: Logged, responder: Responder, read: Instant) {
         let Some(room) = &session.room else { return responder.refuse(&Code::NotInRoom.into()) };
-        let Logged { kind, event, dedupe, report_refusal } = logged;
-        let op = Op { kind: op_kind(&kind), event: event.into(), dedupe };
+        let Logged { kind, event_kind, event, dedupe, report_refusal } = logged;
+        let op = Op { kind: op_kind(&kind), event_kind, event: event.into(), dedupe };
         let (hub, partition, link) = (Arc::clone(&self.hub), room.partition, Arc::clone(&room.link));
-        self.meters.received(responder.event(), read);
+        self.meters.received(event_kind, read);
         let answered = self.meters.logged();
         let span = info_span!(target: TARGET, "relay", event = responder.event(), outcome = field::Empty);
         let span = follow(span, &room.view.room);

@@ -3,6 +3,7 @@
 //! `common/core/tests/corpus.rs` runs the corpus and mutations of it with every test run.
 
 use serde_json::value::RawValue;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{self, ClientEvent, Limits};
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::offset::Offset;
@@ -55,8 +56,9 @@ pub fn client_event(data: &[u8]) {
 
 /// Envelope of a published event, and the offset that a client presents on reconnect.
 pub fn envelope(data: &[u8]) {
-    if let Some(Envelope::Event { event, .. }) = Envelope::parse(data) {
-        assert!(event.starts_with('"') && data.ends_with(event.as_bytes()));
+    if let Some(Envelope::Event { kind, event, .. }) = Envelope::parse(data) {
+        assert!(data.ends_with(event.as_bytes()));
+        assert!(kind == EventKind::Unknown || data.ends_with(kind.prefix(event).as_bytes()));
     }
     if let Some(offset) = std::str::from_utf8(data).ok().and_then(Offset::parse) {
         assert_eq!(Offset::parse(&offset.to_string()), Some(offset));

@@ -12,6 +12,7 @@ use switchboard_core::domain::{
     CallId, CallSettings, CallType, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, RoomMeta, SessionHandle,
     UserId,
 };
+use switchboard_core::wire::EventKind;
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::{Join, Joined, Op, OpKind, OpReply, Partition, Proof, RoomOptions, Rooms, Seat};
 use tokio::runtime::Runtime;
@@ -62,7 +63,10 @@ impl TestBed {
         let (sender, replies) = mpsc::channel();
         let _inside = self.runtime.enter();
         for _ in 0..IN_FLIGHT {
-            let (op, sender) = (Op { kind: kind.clone(), event: event.clone(), dedupe: None }, sender.clone());
+            let (op, sender) = (
+                Op { kind: kind.clone(), event_kind: EventKind::Offer, event: event.clone(), dedupe: None },
+                sender.clone(),
+            );
             let done = move |reply| {
                 assert!(matches!(reply, Ok(OpReply::Logged { .. })), "{reply:?}");
                 // A failed bench no longer receives.

@@ -66,7 +66,7 @@ impl Input {
         );
         let raw = |text: String| RawValue::from_string(text).expect("JSON");
         Self {
-            envelope: Bytes::from(format!("1700000000000-0 ABCDEF123456 1f - {event}")),
+            envelope: Bytes::from(format!("1700000000000-0 ABCDEF123456 1f - o {event}")),
             offer_argument: raw(offer.clone()),
             chat_argument: raw(chat.to_owned()),
             offer: format!(r#"4217["webrtc:offer",{offer}]"#),

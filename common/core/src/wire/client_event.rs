@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `command` | moderation commands of host and moderators |
 
+use super::event_kind::EventKind;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -154,6 +155,19 @@ impl SignalKind {
             Self::ConnectionState => "webrtc:connection-state",
             Self::RenegotiationNeeded => "webrtc:renegotiation-needed",
             Self::DataChannel => "webrtc:data-channel",
+        }
+    }
+
+    /// Returns the kind of the event that receivers get.
+    #[must_use]
+    pub const fn event_kind(self) -> EventKind {
+        match self {
+            Self::Offer => EventKind::Offer,
+            Self::Answer => EventKind::Answer,
+            Self::Candidate => EventKind::IceCandidate,
+            Self::ConnectionState => EventKind::ConnectionState,
+            Self::RenegotiationNeeded => EventKind::RenegotiationNeeded,
+            Self::DataChannel => EventKind::DataChannel,
         }
     }
 }

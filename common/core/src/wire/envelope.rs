@@ -1,23 +1,24 @@
-//! A message that a script publishes to a node: `id room handle-or-* excluded event`, separated by
-//! single spaces. The event is the rest of the text.
+//! Codec of envelopes, the messages that scripts publish to a node:
+//! `id room handle-or-* excluded kind event`, separated by single spaces. The event is the rest. The
+//! kind is a code of [`EventKind`]; control messages begin with `!` instead.
 //!
 //! | envelope | meaning |
 //! |---|---|
-//! | `<id> <room> <handle> - <event>` | for one session |
-//! | `<id> <room> * <peer or -> <event>` | for every session of the room here, but that peer |
-//! | `0-0 <room> * <peer> <event>` | the same, of an event that is in no log: it carries no offset |
-//! | `<id> - canary - -` | the node's own proof that its subscription lives; `id` is Redis TIME |
-//! | `0-0 <room> <handle> - !drop` | the session lost its seat: close its transport without a goodbye |
-//! | `0-0 <room> <handle> - !replaced` | another socket has taken the session over: close its transport for good |
-//! | `<id> <room> <handle> - !admitted <join id>` | the session is let in from the lobby; the same stands in the log |
-//! | `<id> <room> <handle or *> - !ended` | the room is gone, or the session sent away: it is in no room any more |
+//! | `<id> <room> <handle> - <kind> <event>` | for one session |
+//! | `<id> <room> * <peer or -> <kind> <event>` | for every session of the room on this node, except that peer |
+//! | `0-0 <room> * <peer> <kind> <event>` | the same for an ephemeral event, which has no offset |
+//! | `<id> - canary - -` | the node's own canary; `id` is Redis TIME |
+//! | `0-0 <room> <handle> - !drop` | the session lost its seat: close the transport, the client resumes |
+//! | `0-0 <room> <handle> - !replaced` | another socket resumed the session: close the transport for good |
+//! | `<id> <room> <handle> - !admitted <join id>` | the session is admitted from the lobby; also in the log |
+//! | `<id> <room> <handle or *> - !ended` | the room ended, or the session was removed: it is in no room |
 
 use std::ops::Range;
 
+use super::event_kind::EventKind;
 use crate::domain::{PeerId, RoomId, SessionHandle};
 
-/// Log entry of an admission from the lobby, followed by the join id. It is no event for a client:
-/// it marks where the client's view of the room begins.
+/// Control message for an admission from the lobby, also in the room's log. The join id follows.
 pub const ADMITTED: &str = "!admitted ";
 
 /// A parsed envelope.
@@ -27,20 +28,24 @@ pub enum Envelope<'a> {
     Event {
         /// Milliseconds and sequence of its log id.
         id: (u64, u64),
-        /// The room.
+        /// Room.
         room: RoomId,
-        /// Whom it is for.
+        /// Receivers.
         to: Audience,
-        /// The inside of the Socket.IO array.
+        /// Kind of the event.
+        kind: EventKind,
+        /// Inside of the Socket.IO array.
         event: &'a str,
     },
-    /// An event that is in no log, for everybody of the room on this node but its sender.
-    Hint {
-        /// The room.
+    /// An event that is in no log, for every session of the room on this node except its sender.
+    Ephemeral {
+        /// Room.
         room: RoomId,
-        /// The sender.
+        /// Sender.
         from: PeerId,
-        /// The inside of the Socket.IO array.
+        /// Kind of the event.
+        kind: EventKind,
+        /// Inside of the Socket.IO array.
         event: &'a str,
     },
     /// The canary, with Redis TIME in milliseconds.
@@ -62,7 +67,7 @@ pub enum Envelope<'a> {
         /// The session.
         handle: SessionHandle,
     },
-    /// A session is let in from the lobby.
+    /// A session is admitted from the lobby.
     Admitted {
         /// Milliseconds and sequence of its log id.
         id: (u64, u64),
@@ -70,32 +75,32 @@ pub enum Envelope<'a> {
         room: RoomId,
         /// The session.
         handle: SessionHandle,
-        /// Milliseconds and sequence of the join id that it has from now on.
+        /// Milliseconds and sequence of the join id.
         join: (u64, u64),
     },
     /// Sessions are in no room any more.
     RoomGone {
         /// The room.
         room: RoomId,
-        /// The one that was sent away; `None`: all, for the room is no more.
+        /// Session that was removed; `None` for all, because the room ended.
         handle: Option<SessionHandle>,
     },
 }
 
-/// Whom an event is for.
+/// Receivers of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// One session.
     One(SessionHandle),
-    /// Everybody of the room on this node, but the peer named.
+    /// Every session of the room on this node, except one peer.
     All {
-        /// Who is left out: the sender.
+        /// Sender, who does not receive the event.
         except: Option<PeerId>,
     },
 }
 
 impl<'a> Envelope<'a> {
-    /// Parses what a script published; `None` for anything else.
+    /// Parses an envelope; `None` for any other message.
     #[must_use]
     pub fn parse(message: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(message).ok()?;
@@ -124,11 +129,15 @@ impl<'a> Envelope<'a> {
             }
             ("!ended", Audience::One(handle)) => Some(Self::RoomGone { room, handle: Some(*handle) }),
             ("!ended", Audience::All { .. }) => Some(Self::RoomGone { room, handle: None }),
-            (_, Audience::All { except: Some(from) }) if id == (0, 0) && event.starts_with('"') => {
-                Some(Self::Hint { room, from: from.clone(), event })
+            _ => {
+                let (kind, event) = EventKind::split(event)?;
+                match &to {
+                    Audience::All { except: Some(from) } if id == (0, 0) => {
+                        Some(Self::Ephemeral { room, from: from.clone(), kind, event })
+                    }
+                    _ => Some(Self::Event { id, room, to, kind, event }),
+                }
             }
-            _ if event.starts_with('"') => Some(Self::Event { id, room, to, event }),
-            _ => None,
         }
     }
 }
@@ -180,21 +189,33 @@ mod tests {
         assert_eq!(parse("9-3 R1 1f - !admitted 9-2"), Some(admitted));
         let event = r#""chat:message",{"message":"a b"}"#;
         assert_eq!(
-            parse(r#"9-1 R1 * u#2 "chat:message",{"message":"a b"}"#),
+            parse(r#"9-1 R1 * u#2 c "chat:message",{"message":"a b"}"#),
             Some(Envelope::Event {
                 id: (9, 1),
                 room: room.clone(),
                 to: Audience::All { except: Some(PeerId::parse("u#2").unwrap()) },
+                kind: EventKind::ChatMessage,
                 event
             })
         );
         assert_eq!(
-            parse(r#"9-1 R1 a - "chat:message",{"message":"a b"}"#),
-            Some(Envelope::Event { id: (9, 1), room: room.clone(), to: Audience::One(SessionHandle(10)), event })
+            parse(r#"9-1 R1 a - c "chat:message",{"message":"a b"}"#),
+            Some(Envelope::Event {
+                id: (9, 1),
+                room: room.clone(),
+                to: Audience::One(SessionHandle(10)),
+                kind: EventKind::ChatMessage,
+                event
+            })
         );
         assert_eq!(
-            parse(r#"0-0 R1 * u#2 "chat:message",{"message":"a b"}"#),
-            Some(Envelope::Hint { room, from: PeerId::parse("u#2").unwrap(), event })
+            parse(r#"0-0 R1 * u#2 t "chat:message",{"message":"a b"}"#),
+            Some(Envelope::Ephemeral {
+                room,
+                from: PeerId::parse("u#2").unwrap(),
+                kind: EventKind::ChatTyping,
+                event
+            })
         );
     }
 
@@ -207,6 +228,15 @@ mod tests {
         #[test]
         fn no_text_panics(message in "[0-9a-zA-Z*!#\" -]{0,60}") {
             let _ = parse(&message);
+        }
+
+        #[test]
+        fn an_event_keeps_its_kind_whatever_its_text_is(event in ".{0,40}", index in 0..EventKind::ALL.len()) {
+            let kind = EventKind::ALL[index];
+            let message = format!("9-1 R1 a - {}", kind.prefix(&event));
+            let parsed = parse(&message);
+            let kept = matches!(parsed, Some(Envelope::Event { kind: k, event: e, .. }) if k == kind && e == event);
+            prop_assert!(kept);
         }
     }
 }

@@ -5,16 +5,18 @@
 //! | `client_event` | events that clients send, parsed and validated |
 //! | `engine_io` | Engine.IO v4 packets |
 //! | `envelope` | messages that Redis scripts publish to nodes |
+//! | `event_kind` | kinds of server events, with their codes |
 //! | `log_id` | ids of entries in a room's log |
 //! | `offset` | position in a room's log, as clients carry it |
 //! | `participant_event` | events about the lobby, roles and moderation |
-//! | `replica_update` | events that change a node's copy of a room |
+//! | `replica_update` | changes that events make to a node's replicas |
 //! | `server_event` | all other events that the server sends |
 //! | `socket_io` | Socket.IO v5 packets |
 
 pub mod client_event;
 pub mod engine_io;
 pub mod envelope;
+pub mod event_kind;
 pub mod log_id;
 pub mod offset;
 pub mod participant_event;
@@ -22,4 +24,5 @@ pub mod replica_update;
 pub mod server_event;
 pub mod socket_io;
 
+pub use event_kind::EventKind;
 pub use log_id::LogId;

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 
+use super::event_kind::EventKind;
 use crate::domain::{CallSettings, MediaState, PeerId, Role, UserId};
 
 /// A change of a replica.
@@ -57,19 +58,18 @@ pub struct Updated {
 }
 
 impl ReplicaUpdate {
-    /// Parses an event's text. Returns `None` for events that change no replica.
+    /// Reads the change that an event makes; `None` if it makes none.
     #[must_use]
-    pub fn of(event: &str) -> Option<Self> {
-        // Nearly every event is of another kind, which the name alone shows.
-        let (name, fields) = event.strip_prefix('"').and_then(|rest| {
-            let end = rest.bytes().take(40).position(|byte| byte == b'"')?;
-            Some((&rest[..end], rest.get(end + 2..)?))
-        })?;
-        match name {
-            "participant:role-changed" => serde_json::from_str(fields).ok().map(Self::Role),
-            "participant:muted" => serde_json::from_str(fields).ok().map(Self::Muted),
-            "room:updated" => serde_json::from_str(fields).ok().map(Self::Updated),
-            "room:kicked" | "room:denied" | "room:call-ended" => Some(Self::Farewell),
+    pub fn read(kind: EventKind, event: &str) -> Option<Self> {
+        if !kind.updates_replica() {
+            return None;
+        }
+        let (_, payload) = event.split_once(',')?;
+        match kind {
+            EventKind::RoleChanged => serde_json::from_str(payload).ok().map(Self::Role),
+            EventKind::Muted => serde_json::from_str(payload).ok().map(Self::Muted),
+            EventKind::RoomUpdated => serde_json::from_str(payload).ok().map(Self::Updated),
+            EventKind::Kicked | EventKind::Denied | EventKind::CallEnded => Some(Self::Farewell),
             _ => None,
         }
     }
@@ -80,18 +80,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_events_that_change_a_replica_are_updates() {
+    fn an_event_that_changes_a_replica_is_read_and_no_other() {
         let role = r#""participant:role-changed",{"peerId":"u#2","userId":"u","role":"moderator","hostId":"h"}"#;
         let changed = RoleChanged { peer_id: PeerId::parse("u#2").unwrap(), role: Role::Moderator };
-        assert_eq!(ReplicaUpdate::of(role), Some(ReplicaUpdate::Role(changed)));
+        assert_eq!(ReplicaUpdate::read(EventKind::RoleChanged, role), Some(ReplicaUpdate::Role(changed)));
         let updated = r#""room:updated",{"roomId":"R","name":"N","settings":{"chatEnabled":false},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
-        assert!(
-            matches!(ReplicaUpdate::of(updated), Some(ReplicaUpdate::Updated(updated)) if updated.locked && !updated.settings.chat_enabled)
-        );
-        assert_eq!(ReplicaUpdate::of(r#""room:kicked",{"roomId":"R","banned":false}"#), Some(ReplicaUpdate::Farewell));
-        for other in ["\"chat:message\",{\"room:updated\":1}", "", "\"room:updated", "!admitted", "\"room:updated\",7"]
-        {
-            assert_eq!(ReplicaUpdate::of(other), None, "{other:?}");
+        assert!(matches!(
+            ReplicaUpdate::read(EventKind::RoomUpdated, updated),
+            Some(ReplicaUpdate::Updated(updated)) if updated.locked && !updated.settings.chat_enabled
+        ));
+        let kicked = r#""room:kicked",{"roomId":"R","banned":false}"#;
+        assert_eq!(ReplicaUpdate::read(EventKind::Kicked, kicked), Some(ReplicaUpdate::Farewell));
+        assert_eq!(ReplicaUpdate::read(EventKind::ChatMessage, updated), None, "the kind decides, not the text");
+        for malformed in ["", "\"room:updated", "\"room:updated\",7"] {
+            assert_eq!(ReplicaUpdate::read(EventKind::RoomUpdated, malformed), None, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_that_updates_a_replica_is_read() {
+        for &kind in EventKind::ALL.iter().filter(|kind| kind.updates_replica()) {
+            let event = r#""e",{"peerId":"u","role":"guest","mediaState":{"videoEnabled":false,"audioEnabled":false,"screenShareEnabled":false},"name":"N","settings":{},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
+            assert!(ReplicaUpdate::read(kind, event).is_some(), "{kind:?}");
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use serde::Serialize;
 
+use super::event_kind::EventKind;
 use crate::domain::{ConnectionState, MediaState, PeerId, PublicUser, Role, UserId};
 
 /// Placeholder of the peer id in a template's JSON. The quotes are part of it: without them, a
@@ -141,41 +142,36 @@ pub fn media_changed_template(user: &UserId, peer: &PeerId) -> String {
         peer_id: &'a PeerId,
         media_state: &'a str,
     }
-    encode(MEDIA_CHANGED, &Template { user_id: user, peer_id: peer, media_state: MEDIA_MARK })
+    encode(EventKind::MediaChanged.name(), &Template { user_id: user, peer_id: peer, media_state: MEDIA_MARK })
 }
 
 /// Encodes `participant:screen-share-changed`.
 #[must_use]
 pub fn screen_share_changed(user: &PublicUser, peer: &PeerId, enabled: bool) -> String {
     let payload = serde_json::json!({ "userId": user.id, "peerId": peer, "enabled": enabled, "user": user });
-    encode(SCREEN_SHARE_CHANGED, &payload)
+    encode(EventKind::ScreenShareChanged.name(), &payload)
 }
 
 /// Encodes `chat:typing`.
 #[must_use]
 pub fn typing(from: &PeerId, user: &PublicUser, is_typing: bool) -> String {
-    encode(TYPING, &serde_json::json!({ "from": from, "fromUser": user, "isTyping": is_typing }))
+    encode(EventKind::ChatTyping.name(), &serde_json::json!({ "from": from, "fromUser": user, "isTyping": is_typing }))
 }
-
-const MEDIA_CHANGED: &str = "participant:media-state-changed";
-const SCREEN_SHARE_CHANGED: &str = "participant:screen-share-changed";
-const TYPING: &str = "chat:typing";
 
 /// Returns the coalescing key of an event that reports a current state; `None` for other events.
 ///
 /// An event replaces an earlier queued event with the same key, so that a slow client gets only the
 /// latest state. The key is the event's name and the peer id.
 #[must_use]
-pub fn coalescing_key(event: &str) -> Option<String> {
-    let name = event.strip_prefix('"')?.split('"').next()?;
-    let field = match name {
-        MEDIA_CHANGED | SCREEN_SHARE_CHANGED => "\"peerId\":\"",
-        TYPING => "\"from\":\"",
+pub fn coalescing_key(kind: EventKind, event: &str) -> Option<String> {
+    let field = match kind {
+        EventKind::MediaChanged | EventKind::ScreenShareChanged => "\"peerId\":\"",
+        EventKind::ChatTyping => "\"from\":\"",
         _ => return None,
     };
     // Inside a JSON string the quotes are escaped, so this can only match the field itself.
     let peer = event.split_once(field)?.1.split('"').next()?;
-    Some(format!("{name} {peer}"))
+    Some(format!("{} {peer}", kind.name()))
 }
 
 /// Encodes `room:call-ended`.
@@ -229,10 +225,12 @@ mod tests {
         let (user, peer) = (UserId::parse("u").unwrap(), PeerId::parse("u#2").unwrap());
         // A name that contains the fields of another peer.
         let forger = PublicUser::new(user.clone(), r#"x","peerId":"v","from":"v"#.to_owned(), None);
-        let key = |event: &str| coalescing_key(event);
-        assert_eq!(key(&media_changed_template(&user, &peer)).unwrap(), "participant:media-state-changed u#2");
-        assert_eq!(key(&screen_share_changed(&forger, &peer, true)).unwrap(), "participant:screen-share-changed u#2");
-        assert_eq!(key(&typing(&peer, &forger, true)).unwrap(), "chat:typing u#2");
-        assert_eq!(key(&encode("chat:message", &forger)), None);
+        let media = coalescing_key(EventKind::MediaChanged, &media_changed_template(&user, &peer));
+        assert_eq!(media.unwrap(), "participant:media-state-changed u#2");
+        let share = coalescing_key(EventKind::ScreenShareChanged, &screen_share_changed(&forger, &peer, true));
+        assert_eq!(share.unwrap(), "participant:screen-share-changed u#2");
+        let typing = typing(&peer, &forger, true);
+        assert_eq!(coalescing_key(EventKind::ChatTyping, &typing).unwrap(), "chat:typing u#2");
+        assert_eq!(coalescing_key(EventKind::ChatMessage, &typing), None, "the kind decides, not the text");
     }
 }

@@ -33,7 +33,7 @@ pub use join::{Join, Joined, Proof, Snapshot};
 pub use moderation::{Caller, ModerationCommand, ModerationOutcome, RoomUpdate, UpdateOutcome};
 pub use node::{Beat, BeatOutcome, Partition, Revoked, Sweep};
 pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply};
-pub use resume::{Attach, Attached, CaughtUp, LeaveOutcome, LogEntry, ReseatOutcome, Resumed, SeatCopy};
+pub use resume::{Attach, Attached, CaughtUp, LeaveOutcome, LogContent, LogEntry, ReseatOutcome, Resumed, SeatCopy};
 pub use room::{Created, Ended, JoinStanding, Opened, RoomPeek};
 pub use seat::Seat;
 pub use stats::{RoomStats, SeatStats};

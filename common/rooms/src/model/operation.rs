@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use switchboard_core::domain::{ConditionalMediaChange, PeerId};
-use switchboard_core::wire::LogId;
+use switchboard_core::wire::{EventKind, LogId};
 
 /// Event of a seated session that goes through the log. The operations of one seat are pipelined
 /// and keep their order.
@@ -10,6 +10,8 @@ use switchboard_core::wire::LogId;
 pub struct Op {
     /// Kind of operation.
     pub kind: OpKind,
+    /// Kind of the event.
+    pub event_kind: EventKind,
     /// Event as receivers get it: the inside of the Socket.IO array without the offset, as in
     /// `"webrtc:offer",{...}`.
     pub event: Bytes,

@@ -1,13 +1,12 @@
 //! Resuming a seat, reading the log, and putting a lost seat back.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use switchboard_core::domain::{
     ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
 };
-use switchboard_core::wire::LogId;
+use switchboard_core::wire::envelope::ADMITTED;
+use switchboard_core::wire::{EventKind, LogId};
 
 use super::Seat;
 
@@ -49,8 +48,7 @@ pub struct Resumed {
     pub seat: Arc<Seat>,
     /// Copy of the seat's data.
     pub copy: SeatCopy,
-    /// Missed events, oldest first. An [`ADMITTED`](switchboard_core::wire::envelope::ADMITTED)
-    /// entry marks the admission from the lobby.
+    /// Missed entries, oldest first.
     pub missed: Vec<LogEntry>,
     /// Log id after which delivery continues.
     pub last: LogId,
@@ -63,15 +61,43 @@ pub struct Resumed {
 pub struct LogEntry {
     /// Log id: the first part of the offset.
     pub id: LogId,
-    /// Encoded event.
-    pub event: Bytes,
+    /// Content.
+    pub content: LogContent,
+}
+
+/// Content of an entry of a room's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogContent {
+    /// An event for the client.
+    Event {
+        /// Kind of the event.
+        kind: EventKind,
+        /// Inside of the Socket.IO array, without the offset.
+        event: Box<str>,
+    },
+    /// The reader was admitted from the lobby, with this join id.
+    Admitted(LogId),
+}
+
+impl LogContent {
+    /// Reads field `d` of an entry; `None` if this version cannot read it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Some(join) = text.strip_prefix(ADMITTED) {
+            return LogId::parse(join).map(Self::Admitted);
+        }
+        let (kind, event) = EventKind::split(text)?;
+        Some(Self::Event { kind, event: event.into() })
+    }
 }
 
 impl LogEntry {
-    /// Returns the event as text. Nodes write only UTF-8 to the log.
+    /// Returns the text of an event; empty for an admission.
     #[must_use]
-    pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.event)
+    pub fn event(&self) -> &str {
+        match &self.content {
+            LogContent::Event { event, .. } => event,
+            LogContent::Admitted(_) => "",
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! attach: a session resumes a seat.
 
 use switchboard_core::domain::{ConnectionState, MediaState, Participant, Role, RoomMeta};
-use switchboard_core::wire::LogId;
+use switchboard_core::wire::{EventKind, LogId};
 
 use super::{GivenSeat, Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::values::room_meta;
@@ -76,7 +76,7 @@ impl ScriptArguments for AttachScript<'_> {
         to.text(&self.attach.handle.to_string());
         to.text(&self.attach.offset.to_string());
         to.optional(self.first_try);
-        to.text(self.connected_event);
+        to.event(EventKind::ConnectionChanged, self.connected_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<AttachReply, StoreError> {

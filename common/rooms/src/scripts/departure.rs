@@ -1,6 +1,7 @@
 //! detach and leave: a seat loses its socket, or is given up.
 
 use switchboard_core::domain::Generation;
+use switchboard_core::wire::EventKind;
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{LeaveOutcome, StoreError};
@@ -34,7 +35,7 @@ impl ScriptArguments for DetachScript<'_> {
         to.text(self.peer);
         to.number(self.generation);
         to.number(self.grace_ms);
-        to.text(self.reconnecting_event);
+        to.event(EventKind::ConnectionChanged, self.reconnecting_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<LeaveOutcome, StoreError> {

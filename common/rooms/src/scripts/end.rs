@@ -1,6 +1,7 @@
 //! end: ends a call.
 
 use switchboard_core::domain::CallId;
+use switchboard_core::wire::EventKind;
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{Ended, Seat, StoreError};
@@ -43,7 +44,7 @@ impl ScriptArguments for EndScript<'_> {
         to.key(&[&keys.chat(partition, self.scope.room.room)]);
         self.scope.write_arguments(to);
         to.optional(call.map(CallId::as_str));
-        to.text(&self.ended_event);
+        to.event(EventKind::CallEnded, self.ended_event.as_bytes());
         to.text(&self.ended_details);
         to.number(self.tombstone_ms);
         to.optional(seat.map(|seat| seat.peer.as_str()));

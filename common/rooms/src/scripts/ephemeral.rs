@@ -1,5 +1,7 @@
 //! ephemeral: sends an event that is in no log.
 
+use switchboard_core::wire::EventKind;
+
 use super::{Reply, RoomScope, Script, ScriptArguments, ScriptWriter};
 use crate::{EphemeralOutcome, Seat, StoreError};
 
@@ -10,6 +12,8 @@ pub struct EphemeralScript<'a> {
     pub scope: RoomScope<'a>,
     /// Sender.
     pub seat: &'a Seat,
+    /// Kind of the event.
+    pub kind: EventKind,
     /// Event as receivers get it.
     pub event: &'a str,
     /// Names of settings that must be on, separated by spaces.
@@ -25,7 +29,7 @@ impl ScriptArguments for EphemeralScript<'_> {
         self.scope.write_arguments(to);
         to.text(self.seat.peer.as_str());
         to.number(self.seat.generation);
-        to.text(self.event);
+        to.event(self.kind, self.event.as_bytes());
         to.text(self.required_settings);
     }
 

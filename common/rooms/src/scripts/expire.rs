@@ -1,5 +1,7 @@
 //! expire: handles one deadline that may be due.
 
+use switchboard_core::wire::EventKind;
+
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::StoreError;
 
@@ -54,11 +56,11 @@ impl ScriptArguments for ExpireScript<'_> {
         self.scope.write_arguments(to);
         to.text(self.peer);
         to.text(self.generation);
-        to.text(self.ended_event);
+        to.event(EventKind::CallEnded, self.ended_event.as_bytes());
         to.text(self.ended_details);
         to.number(self.tombstone_ms);
         to.text(self.now);
-        to.text(self.reconnecting_event);
+        to.event(EventKind::ConnectionChanged, self.reconnecting_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<DeadlineReply, StoreError> {

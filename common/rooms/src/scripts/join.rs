@@ -1,5 +1,7 @@
 //! join: takes a seat in the call or in the lobby.
 
+use switchboard_core::wire::EventKind;
+
 use super::{GivenSeat, Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{Join, StoreError};
 
@@ -69,7 +71,7 @@ impl ScriptArguments for JoinScript<'_> {
         to.optional(join.old_pid.as_deref());
         to.flag(join.waits);
         to.text(&self.participant);
-        to.text(&self.joined_event);
+        to.event(EventKind::UserJoined, self.joined_event.as_bytes());
         to.text(&self.media);
         to.text(&self.joined_details);
         to.optional(join.given.map(|role| role.as_str()));

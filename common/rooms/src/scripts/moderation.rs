@@ -1,6 +1,7 @@
 //! admit, deny, role, mute, kick and update: commands of hosts, moderators and operators.
 
 use switchboard_core::domain::{MediaKind, PeerId, Role, RoomMeta};
+use switchboard_core::wire::EventKind;
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{Caller, ModerationOutcome, StoreError};
@@ -72,7 +73,7 @@ impl ScriptArguments for AdmitScript<'_> {
         self.scope.write(to);
         to.text(self.target.map_or("*", PeerId::as_str));
         to.text(&self.now);
-        to.text(&self.reconnecting_event);
+        to.event(EventKind::ConnectionChanged, self.reconnecting_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
@@ -98,7 +99,7 @@ impl ScriptArguments for DenyScript<'_> {
     fn write(&self, to: &mut ScriptWriter<'_>) {
         self.scope.write(to);
         to.text(self.target.as_str());
-        to.text(&self.denied_event);
+        to.event(EventKind::Denied, self.denied_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
@@ -155,8 +156,8 @@ impl ScriptArguments for MuteScript<'_> {
         self.scope.write(to);
         to.text(self.target.as_str());
         to.text(self.kind.field());
-        to.text(&self.changed_event);
-        to.text(&self.muted_event);
+        to.event(EventKind::MediaChanged, self.changed_event.as_bytes());
+        to.event(EventKind::Muted, self.muted_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
@@ -185,7 +186,7 @@ impl ScriptArguments for KickScript<'_> {
         self.scope.write(to);
         to.text(self.target.as_str());
         to.flag(self.ban);
-        to.text(&self.kicked_event);
+        to.event(EventKind::Kicked, self.kicked_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
@@ -227,11 +228,11 @@ impl ScriptArguments for UpdateScript<'_> {
         to.number(self.meta.version);
         to.number(u64::from(self.meta.max_participants));
         to.flag(self.meta.locked);
-        to.text(&self.updated_event);
+        to.event(EventKind::RoomUpdated, self.updated_event.as_bytes());
         to.text(&self.updated_details);
         to.text(self.admits);
         to.text(&self.now);
-        to.text(&self.reconnecting_event);
+        to.event(EventKind::ConnectionChanged, self.reconnecting_event.as_bytes());
         to.optional(self.heir.map(PeerId::as_str));
     }
 

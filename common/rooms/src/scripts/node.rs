@@ -1,5 +1,7 @@
 //! beat, sweep_start, sweep_one and deregister_node: the nodes of a partition.
 
+use switchboard_core::wire::EventKind;
+
 use super::{DeadlineReply, Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::keys::Keys;
 use crate::{Beat, BeatOutcome, Partition, StoreError};
@@ -131,7 +133,7 @@ impl ScriptArguments for SweepOneScript<'_> {
         // No node's name has a colon.
         to.text(self.sweep.split(':').next().unwrap_or_default());
         to.number(self.grace_ms);
-        to.text(self.reconnecting_event);
+        to.event(EventKind::ConnectionChanged, self.reconnecting_event.as_bytes());
         to.text(self.sweep);
     }
 

@@ -1,11 +1,12 @@
 //! relay, bcast, media and chat: the numbered operations of a seat.
 
 use switchboard_core::domain::{ConditionalMediaChange, Generation, PeerId};
+use switchboard_core::wire::EventKind;
 
 use super::{Reply, RoomScope, Script, ScriptArguments, ScriptWriter};
 use crate::{OpReply, StoreError};
 
-/// Room, sender and number of an operation: `KEYS[1-2]`, `ARGV[1-7]` and the key of the client's
+/// Room, sender, number and event kind of an operation: `KEYS[1-2]`, `ARGV[1-7]` and the key of the client's
 /// own id for the event, which is the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct OperationScope<'a> {
@@ -19,6 +20,8 @@ pub struct OperationScope<'a> {
     pub number: u64,
     /// The client's own id for the event.
     pub dedupe: Option<&'a str>,
+    /// Kind of the event.
+    pub kind: EventKind,
 }
 
 impl OperationScope<'_> {
@@ -77,7 +80,7 @@ impl ScriptArguments for RelayScript<'_> {
         self.scope.write_dedupe(to);
         self.scope.write_arguments(to);
         to.text(self.to.as_str());
-        to.bytes(self.event);
+        to.event(self.scope.kind, self.event);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
@@ -102,7 +105,7 @@ impl ScriptArguments for BroadcastScript<'_> {
         self.scope.room.write_keys(to);
         self.scope.write_dedupe(to);
         self.scope.write_arguments(to);
-        to.bytes(self.event);
+        to.event(self.scope.kind, self.event);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
@@ -130,7 +133,7 @@ impl ScriptArguments for MediaScript<'_> {
         self.scope.room.write_keys(to);
         self.scope.write_dedupe(to);
         self.scope.write_arguments(to);
-        to.bytes(self.event);
+        to.event(self.scope.kind, self.event);
         to.text(role.as_str());
         for wish in [change.video_enabled, change.audio_enabled, change.screen_share_enabled] {
             match wish {
@@ -180,7 +183,7 @@ impl ScriptArguments for ChatScript<'_> {
         self.scope.write_dedupe(to);
         self.scope.write_arguments(to);
         to.text(self.to.map_or("*", PeerId::as_str));
-        to.bytes(self.event);
+        to.event(self.scope.kind, self.event);
         to.text(self.stamp);
         to.number(self.history_length);
         to.number(self.history_ms);

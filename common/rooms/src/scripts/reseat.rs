@@ -1,5 +1,7 @@
 //! reseat: puts back a seat that Redis lost.
 
+use switchboard_core::wire::EventKind;
+
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{ReseatOutcome, Seat, SeatCopy, StoreError};
 use switchboard_core::domain::RoomMeta;
@@ -61,7 +63,7 @@ impl ScriptArguments for ReseatScript<'_> {
         to.text(copy.state.as_str());
         to.text(&copy.from.to_string());
         to.optional(copy.address.as_deref());
-        to.text(&self.joined_event);
+        to.event(EventKind::UserJoined, self.joined_event.as_bytes());
         to.text(&self.joined_details);
         to.number(self.grace_ms);
     }

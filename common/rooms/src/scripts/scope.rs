@@ -1,6 +1,7 @@
 //! Keys and arguments that many scripts begin with.
 
 use switchboard_core::domain::RoomId;
+use switchboard_core::wire::EventKind;
 
 use super::ScriptWriter;
 use crate::Partition;
@@ -45,9 +46,9 @@ pub struct SeatScope<'a> {
     pub room: RoomScope<'a>,
     /// Lifetime of an empty room in ms.
     pub empty_after_ms: u64,
-    /// Templates of user-left, join-request-cancelled, role-changed and join-request, one a line.
-    /// JSON has no line feeds.
-    pub departure_events: String,
+    /// Templates of user-left, join-request-cancelled, role-changed and join-request. They are
+    /// written one a line, because JSON has no line feeds.
+    pub departure_events: [String; 4],
     /// Details of the `left` fact as JSON.
     pub left_details: String,
 }
@@ -65,7 +66,11 @@ impl SeatScope<'_> {
     pub fn write_arguments(&self, to: &mut ScriptWriter<'_>) {
         self.room.write_arguments(to);
         to.number(self.empty_after_ms);
-        to.text(&self.departure_events);
+        let [left, cancelled, role_changed, join_request] = &self.departure_events;
+        let (left, cancelled) = (EventKind::UserLeft.prefix(left), EventKind::JoinRequestCancelled.prefix(cancelled));
+        let role_changed = EventKind::RoleChanged.prefix(role_changed);
+        let join_request = EventKind::JoinRequest.prefix(join_request);
+        to.parts(&[&left, "\n", &cancelled, "\n", &role_changed, "\n", &join_request]);
         to.text(&self.left_details);
     }
 }

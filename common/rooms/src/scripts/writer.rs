@@ -3,6 +3,8 @@
 //! Every event of a room needs such a command. Building it from allocated parts first costs more
 //! CPU than the rest of its way through the node.
 
+use switchboard_core::wire::EventKind;
+
 /// Placeholder for the number of words of a command, which is known only at its end.
 const WORDS: &[u8] = b"00";
 /// Text before the placeholder for the number of keys.
@@ -66,6 +68,17 @@ impl<'a> ScriptWriter<'a> {
     pub fn parts(&mut self, parts: &[&str]) {
         self.has_arguments = true;
         self.word(parts);
+    }
+
+    /// Writes an event as the next argument, with its kind before it: `<kind> <event>`.
+    pub fn event(&mut self, kind: EventKind, event: &[u8]) {
+        self.has_arguments = true;
+        let code = kind.code().as_bytes();
+        self.header(code.len() + 1 + event.len());
+        self.out.extend_from_slice(code);
+        self.out.push(b' ');
+        self.out.extend_from_slice(event);
+        self.out.extend_from_slice(b"\r\n");
     }
 
     /// Writes the next argument, or `-` for none.

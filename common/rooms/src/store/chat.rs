@@ -3,6 +3,7 @@
 use redis::cmd;
 use serde::Deserialize;
 use switchboard_core::domain::UserId;
+use switchboard_core::wire::EventKind;
 
 use super::Rooms;
 use crate::scripts::EphemeralScript;
@@ -66,7 +67,8 @@ impl Rooms {
         Ok(Some(history))
     }
 
-    /// Sends an event to everyone else that is in no log, because no client needs it later.
+    /// Sends an event of an ephemeral kind to everyone else. It is in no log, because no client needs
+    /// it later.
     /// `required_settings`: names of settings that must be on, separated by spaces.
     ///
     /// # Errors
@@ -74,11 +76,12 @@ impl Rooms {
     pub async fn send_ephemeral(
         &self,
         seat: &Seat,
+        kind: EventKind,
         event: &str,
         required_settings: &str,
     ) -> Result<EphemeralOutcome, StoreError> {
         let scope = self.context().room_scope(&seat.room);
-        self.run(scope.partition, &EphemeralScript { scope, seat, event, required_settings }).await
+        self.run(scope.partition, &EphemeralScript { scope, seat, kind, event, required_settings }).await
     }
 }
 

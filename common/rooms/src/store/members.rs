@@ -117,7 +117,7 @@ impl Rooms {
         let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES_MAX);
         let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
         let missed = log_entries(answer.first(), &found.given.peer, broadcasts_from)?;
-        if too_many || missed.iter().map(|entry| entry.event.len()).sum::<usize>() > REPLAY_BYTES_MAX {
+        if too_many || missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
             return Ok(Attached::Missed);
         }
         let copy = SeatCopy {

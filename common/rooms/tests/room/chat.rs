@@ -2,6 +2,7 @@
 
 use redis::cmd;
 use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
@@ -114,7 +115,8 @@ pub(crate) async fn chat_follows_the_present_settings_and_its_history_ends_with_
     rooms.open(&room("R"), &changed(2, |settings| settings.chat_enabled = false)).await.unwrap();
     let off = OpReply::Off("chatEnabled".into());
     assert_eq!(act(&rooms, &alice.seat, chat(None, "m2")).await.unwrap(), off);
-    let outcome = rooms.send_ephemeral(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap();
+    let outcome =
+        rooms.send_ephemeral(&alice.seat, EventKind::ChatTyping, "\"chat:typing\",{}", "chatEnabled").await.unwrap();
     assert_eq!(outcome, EphemeralOutcome::Off("chatEnabled".into()));
     rooms.open(&room("R"), &changed(3, |settings| settings.chat_history_enabled = false)).await.unwrap();
     logged(act(&rooms, &alice.seat, chat(None, "m3")).await);
@@ -131,15 +133,16 @@ pub(crate) async fn an_ephemeral_event_reaches_everyone_elses_nodes_and_no_log(b
     one.open(&room("R"), &meta(20)).await.unwrap();
     let (alice, bob) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
     assert_eq!(
-        one.send_ephemeral(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap(),
+        one.send_ephemeral(&alice.seat, EventKind::ChatTyping, "\"chat:typing\",{}", "chatEnabled").await.unwrap(),
         EphemeralOutcome::Done
     );
-    let ephemeral = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Hint { .. })).await;
-    assert_eq!(ephemeral, Envelope::Hint { room: room("R"), from: peer(1), event: "\"chat:typing\",{}" });
+    let ephemeral = next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Ephemeral { .. })).await;
+    let (from, kind) = (peer(1), EventKind::ChatTyping);
+    assert_eq!(ephemeral, Envelope::Ephemeral { room: room("R"), from, kind, event: "\"chat:typing\",{}" });
     assert!(two.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap().is_empty());
     one.leave(&alice.seat, "left").await.unwrap();
     assert_eq!(
-        one.send_ephemeral(&alice.seat, "\"chat:typing\",{}", "chatEnabled").await.unwrap(),
+        one.send_ephemeral(&alice.seat, EventKind::ChatTyping, "\"chat:typing\",{}", "chatEnabled").await.unwrap(),
         EphemeralOutcome::Stale
     );
 }

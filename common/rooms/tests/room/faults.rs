@@ -63,7 +63,7 @@ impl Load {
         let got = self.rooms.read(&room("R"), &self.receiver.seat.peer, self.receiver.id).await.unwrap().unwrap();
         let mut logged: Vec<String> = Vec::new();
         for entry in &got {
-            let text = String::from_utf8_lossy(&entry.event);
+            let text = entry.event();
             if let Some(message) = text.strip_prefix("\"chat:message\",{\"message\":\"") {
                 logged.push(message.trim_end_matches("\"}").to_owned());
             }
@@ -122,7 +122,7 @@ pub(crate) async fn operations_before_a_leave_take_effect_although_connections_d
         assert!(tally.answers().iter().all(|(_, reply)| done(reply)), "{:?}", tally.answers());
     }
     let got = rooms.read(&room("R"), &receiver.seat.peer, receiver.id).await.unwrap().unwrap();
-    assert_eq!(got.iter().filter(|entry| entry.event.starts_with(b"\"chat:message\"")).count(), 40 * 200);
+    assert_eq!(got.iter().filter(|entry| entry.event().starts_with("\"chat:message\"")).count(), 40 * 200);
 }
 
 pub(crate) async fn flushed_scripts_under_load_lose_duplicate_or_reorder_no_event(mut bed: TestBed) {
@@ -207,6 +207,6 @@ pub(crate) async fn master_lost(mut bed: TestBed) {
     .await;
     assert!(takeovers.has_changed().unwrap(), "a takeover is counted, so that the node verifies its seats");
     let got = rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
-    assert_eq!(got.last().unwrap().event, event("after"));
+    assert_eq!(got.last().unwrap().event().as_bytes(), event("after"));
     sit(&rooms, "R", 3).await;
 }

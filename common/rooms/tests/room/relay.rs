@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use redis::cmd;
 use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_rooms::*;
 
@@ -24,6 +25,7 @@ pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_reaches_ev
         id: (id.ms, id.seq),
         room: room("R"),
         to: Audience::One(bob.seat.handle),
+        kind: EventKind::ChatMessage,
         event: std::str::from_utf8(&text).unwrap(),
     };
     assert_eq!(envelope, expected);
@@ -31,7 +33,7 @@ pub(crate) async fn a_relay_reaches_only_its_receiver_and_a_broadcast_reaches_ev
     logged(act(&one, &alice.seat, switch(Role::Participant, [Some(false), None, None])).await);
     let Envelope::Event { to, event: text, .. } = next_envelope(&mut events, is_event).await else { panic!() };
     assert_eq!(to, Audience::All { except: Some(peer(1)) });
-    assert_eq!(said(text.as_bytes())["mediaState"], serde_json::json!(media));
+    assert_eq!(said(text)["mediaState"], serde_json::json!(media));
     let snapshot = two.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats[0].media_state, media);
     assert_eq!(act(&one, &alice.seat, relay(peer(9), "no receiver")).await.unwrap(), OpReply::NoPeer);
@@ -58,7 +60,7 @@ pub(crate) async fn a_bare_user_id_reaches_the_first_device_of_that_user(bed: Te
         logged(act(&rooms, &alice.seat, op).await);
         let got = rooms.read(&room("R"), &device.seat.peer, device.id).await.unwrap().unwrap();
         assert_eq!(
-            said(&got.last().unwrap().event)["to"],
+            said(got.last().unwrap().event())["to"],
             device.seat.peer.as_str(),
             "the field `to` names the device"
         );
@@ -118,11 +120,10 @@ pub(crate) async fn operations_of_many_seats_keep_their_order_in_the_pipeline(be
     for (name, n, _) in &senders {
         let receiver = &receivers[name];
         let got = rooms.read(&room(name), &receiver.seat.peer, receiver.id).await.unwrap().unwrap();
-        let mine = got
-            .iter()
-            .filter(|entry| entry.event.starts_with(format!("\"chat:message\",{{\"message\":\"{n}:").as_bytes()));
+        let mine =
+            got.iter().filter(|entry| entry.event().starts_with(&format!("\"chat:message\",{{\"message\":\"{n}:")));
         let expected: Vec<_> = (0..EACH).map(|number| event(format!("{n}:{number}"))).collect();
-        assert_eq!(mine.map(|entry| entry.event.clone()).collect::<Vec<_>>(), expected);
+        assert_eq!(mine.map(|entry| entry.event().to_owned()).collect::<Vec<_>>(), expected);
     }
     // The replies came in the order of each seat's operations.
     let mut next: HashMap<String, usize> = HashMap::new();

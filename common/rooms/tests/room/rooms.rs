@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
@@ -51,7 +52,7 @@ pub(crate) async fn only_the_host_ends_a_call_from_a_seat_and_every_session_gets
     assert_eq!(one.end_as_host(&host.seat, "ended").await.unwrap(), Ended::Done);
     let ended_event = next_envelope(
         &mut events,
-        |envelope| matches!(envelope, Envelope::Event { event, .. } if event.starts_with("\"room:call-ended\"")),
+        |envelope| matches!(envelope, Envelope::Event { kind: EventKind::CallEnded, event, .. } if event.starts_with("\"room:call-ended\"")),
     );
     assert!(matches!(ended_event.await, Envelope::Event { .. }));
     next_envelope(&mut events, |envelope| matches!(envelope, Envelope::RoomGone { .. })).await;

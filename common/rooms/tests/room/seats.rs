@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
@@ -67,7 +68,7 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: TestBed) 
     let carol = sit(&one, "R", 3).await;
     logged(act(&one, &alice.seat, relay(carol.seat.peer.clone(), "for another")).await);
     let bob = resumed(two.attach(attach("R", 2, 9, seen)).await.unwrap());
-    let missed: Vec<_> = bob.missed.iter().map(|entry| String::from_utf8_lossy(&entry.event).into_owned()).collect();
+    let missed: Vec<_> = bob.missed.iter().map(|entry| entry.event().to_owned()).collect();
     assert_eq!(missed.len(), 3, "{missed:?}");
     assert!(missed[0].contains("missed 1") && missed[1].contains("missed 2") && missed[2].contains("room:user-joined"));
     assert!(missed[2].contains("User 100% 3") && missed[2].contains(&format!("\"peerId\":\"{}\"", user(3))));
@@ -77,7 +78,7 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: TestBed) 
     );
     assert!(bob.last >= bob.missed[2].id);
     let announced = next_envelope(&mut events, |envelope| {
-        matches!(envelope, Envelope::Event { event, .. } if event.starts_with("\"participant:connection-changed\"")
+        matches!(envelope, Envelope::Event { kind: EventKind::ConnectionChanged, event, .. } if event.starts_with("\"participant:connection-changed\"")
             && event.contains("\"connected\""))
     });
     announced.await;

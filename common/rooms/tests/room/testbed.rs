@@ -7,6 +7,7 @@ use bytes::Bytes;
 use devcluster::redis::{RedisCluster, RedisServer};
 use redis::{Cmd, FromRedisValue, cmd};
 use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::server_event::media_changed_template;
 use switchboard_rooms::conn::RedisUrl;
@@ -196,11 +197,11 @@ pub(crate) fn event(text: impl std::fmt::Display) -> Bytes {
 }
 
 pub(crate) fn relay(to: PeerId, text: impl std::fmt::Display) -> Op {
-    Op { kind: OpKind::Relay { to }, event: event(text), dedupe: None }
+    Op { kind: OpKind::Relay { to }, event_kind: EventKind::ChatMessage, event: event(text), dedupe: None }
 }
 
 pub(crate) fn broadcast(text: impl std::fmt::Display) -> Op {
-    Op { kind: OpKind::Broadcast, event: event(text), dedupe: None }
+    Op { kind: OpKind::Broadcast, event_kind: EventKind::ChatMessage, event: event(text), dedupe: None }
 }
 
 /// Returns the operation that switches video, audio and screen of user 1, as the rules make it.
@@ -209,20 +210,21 @@ pub(crate) fn switch(role: Role, [video_enabled, audio_enabled, screen_share_ena
     let required_settings = ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"];
     let switch =
         ConditionalMediaChange { change, role, required_settings, required_to_unmute: "allowParticipantUnmute" };
-    Op { kind: OpKind::Media(switch), event: media_changed_template(&user(1), &peer(1)).into(), dedupe: None }
+    let event = media_changed_template(&user(1), &peer(1)).into();
+    Op { kind: OpKind::Media(switch), event_kind: EventKind::MediaChanged, event, dedupe: None }
 }
 
 /// Returns a chat message with this id, which is part of its stamp.
 pub(crate) fn chat(to: Option<PeerId>, id: &str) -> Op {
     let address = to.as_ref().map(|to| format!("\"to\":\"{to}\",")).unwrap_or_default();
     let event = format!("\"chat:message\",{{\"id\":\"{id}\",{address}\"message\":\"m\"}}");
-    Op { kind: OpKind::Chat(Chat { to, stamp: format!("{id} now").into() }), event: event.into(), dedupe: None }
+    let kind = OpKind::Chat(Chat { to, stamp: format!("{id} now").into() });
+    Op { kind, event_kind: EventKind::ChatMessage, event: event.into(), dedupe: None }
 }
 
 /// Returns the payload of an event.
-pub(crate) fn said(event: &[u8]) -> serde_json::Value {
-    let text = std::str::from_utf8(event).unwrap();
-    serde_json::from_str(text.split_once(',').unwrap().1).unwrap()
+pub(crate) fn said(event: &str) -> serde_json::Value {
+    serde_json::from_str(event.split_once(',').unwrap().1).unwrap()
 }
 
 /// Submits an operation and returns its reply.

@@ -260,8 +260,8 @@ impl World {
                 }
             }
             // No client of the simulation sends ephemeral events.
-            Envelope::RoomGone { .. } | Envelope::Hint { .. } | Envelope::Admitted { .. } => {}
-            Envelope::Event { id, room, to, event } => {
+            Envelope::RoomGone { .. } | Envelope::Ephemeral { .. } | Envelope::Admitted { .. } => {}
+            Envelope::Event { id, room, to, event, .. } => {
                 let (id, event) = (LogId { ms: id.0, seq: id.1 }, event.to_owned());
                 let (one, except) = match to {
                     Audience::One(handle) => (Some(handle.0), None),

@@ -11,6 +11,7 @@ use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId, SessionHandle,
     UserId,
 };
+use switchboard_core::wire::EventKind;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::{
     AttachScript, BeatScript, BroadcastScript, DetachScript, ExpireScript, JoinScript, LeaveScript, OpenScript,
@@ -33,15 +34,8 @@ const SEATS: u32 = 100;
 const RECONNECTING: &str = r#""reconnecting","\u0001""#;
 /// Templates of the events that the end of a seat may cause: user-left, join-request-cancelled,
 /// role-changed, join-request.
-const DEPARTURE_EVENTS: &str = concat!(
-    r#""left","\u0001""#,
-    "\n",
-    r#""cancelled","\u0001""#,
-    "\n",
-    r#""role","\u0001","\u0004","\u0005""#,
-    "\n",
-    r#""request","\u0001""#
-);
+const DEPARTURE_EVENTS: [&str; 4] =
+    [r#""left","\u0001""#, r#""cancelled","\u0001""#, r#""role","\u0001","\u0004","\u0005""#, r#""request","\u0001""#];
 
 /// A textual change to every script that has the text, to prove that the audit finds a missing
 /// rule.
@@ -60,11 +54,19 @@ pub(crate) struct Entry {
     pub(crate) event: String,
 }
 
+/// Returns an entry's text without the kind of the event.
+fn event_of(text: String) -> String {
+    match EventKind::split(&text) {
+        Some((_, event)) => event.to_owned(),
+        None => text,
+    }
+}
+
 impl Entry {
     fn read(value: &Value) -> Self {
         let (id, fields): (String, Vec<(String, String)>) = from_redis_value(value.clone()).unwrap();
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).unwrap().1.clone();
-        Self { id: LogId::parse(&id).unwrap(), to: field("t"), except: field("x"), event: field("d") }
+        Self { id: LogId::parse(&id).unwrap(), to: field("t"), except: field("x"), event: event_of(field("d")) }
     }
 
     pub(crate) fn is_for(&self, peer: &str) -> bool {
@@ -273,6 +275,7 @@ impl Store {
             generation: seat[1].parse().unwrap(),
             number: op,
             dedupe: None,
+            kind: EventKind::ChatMessage,
         };
         let event = event.as_bytes();
         match to {
@@ -416,7 +419,7 @@ fn seat_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_length: usize) -> SeatSc
     SeatScope {
         room: room_scope(keys, room, log_length),
         empty_after_ms: LONG_MS,
-        departure_events: DEPARTURE_EVENTS.to_owned(),
+        departure_events: DEPARTURE_EVENTS.map(str::to_owned),
         left_details: r#"{"reason":"left"}"#.to_owned(),
     }
 }

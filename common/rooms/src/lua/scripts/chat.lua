@@ -46,6 +46,6 @@ if settings.chatHistoryEnabled ~= false then
 end
 if recorded then
   redis.call('XADD', outbox, '*', 'k', 'chat', 'c', found[5], 'r', room, 'p', from, 'u', sender.uid,
-    'j', sender.join, 'n', 0, 'd', string.match(event, '^"[^"]+",(.*)$'))
+    'j', sender.join, 'n', 0, 'd', string.match(event, '^%S+ "[^"]+",(.*)$'))
 end
 return finish(gen, op, id, dedupe, note)

@@ -4,7 +4,8 @@
 -- ARGV    1 prefix of the nodes' channels   2 room   3 recovery window, ms   4 maximum length of
 --         the log, about
 --
--- docs/ROOM_STATE.md lists the fields of the room's hash.
+-- docs/ROOM_STATE.md lists the fields of the room's hash. Events are texts `<kind> <event>`: the
+-- kind is the one-letter code of event_kind.rs, and goes into the log and the envelopes as it is.
 --
 -- Participants in the lobby receive direct messages and no broadcasts, from the subscription and
 -- from the log alike. Generations begin at the clock's milliseconds, so that a room that is created
