@@ -186,7 +186,9 @@ fn a_chat_message_stays_text_and_carries_id_time_and_sender() {
 fn typing_is_ephemeral_and_history_is_a_query() {
     let seat = seat(Role::Guest);
     let typing = handle_event(Some(&seat), "chat:typing", &json!({ "isTyping": true })).unwrap();
-    let Effect::Ephemeral { event_kind, event, required_settings: "chatEnabled" } = typing else { panic!("{typing:?}") };
+    let Effect::Ephemeral { event_kind, event, required_settings: "chatEnabled" } = typing else {
+        panic!("{typing:?}")
+    };
     assert_eq!(event_kind, EventKind::ChatTyping);
     assert!(event.starts_with("\"chat:typing\",{") && event.contains("\"isTyping\":true"), "{event}");
     let history = handle_event(Some(&seat), "chat:history", &json!({ "before": "m7" })).unwrap();

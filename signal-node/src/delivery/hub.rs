@@ -175,13 +175,7 @@ impl Hub {
         self.meter.delivered(ms);
     }
 
-    fn deliver_ephemeral(
-        &self,
-        partition: Partition,
-        room: &RoomId,
-        from: &PeerId,
-        (kind, event): (EventKind, &str),
-    ) {
+    fn deliver_ephemeral(&self, partition: Partition, room: &RoomId, from: &PeerId, (kind, event): (EventKind, &str)) {
         let shard = self.shard(partition);
         let Some(links) = shard.rooms.get(room) else { return };
         let message = ephemeral_packet(kind, event);

@@ -210,12 +210,7 @@ mod tests {
         );
         assert_eq!(
             parse(r#"0-0 R1 * u#2 t "chat:message",{"message":"a b"}"#),
-            Some(Envelope::Ephemeral {
-                room,
-                from: PeerId::parse("u#2").unwrap(),
-                kind: EventKind::ChatTyping,
-                event
-            })
+            Some(Envelope::Ephemeral { room, from: PeerId::parse("u#2").unwrap(), kind: EventKind::ChatTyping, event })
         );
     }
 

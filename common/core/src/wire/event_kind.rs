@@ -117,12 +117,6 @@ impl EventKind {
         )
     }
 
-    /// Returns whether the event is in no log, because no client needs it later.
-    #[must_use]
-    pub const fn is_ephemeral(self) -> bool {
-        matches!(self, Self::ChatTyping)
-    }
-
     /// Splits `<code> <event>`, as log entries and envelopes hold it, into kind and event; `None`, if
     /// the text does not begin with one letter and a space.
     #[must_use]

@@ -6,8 +6,8 @@ use switchboard_core::wire::EventKind;
 use super::{Reply, RoomScope, Script, ScriptArguments, ScriptWriter};
 use crate::{OpReply, StoreError};
 
-/// Room, sender, number and event kind of an operation: `KEYS[1-2]`, `ARGV[1-7]` and the key of the client's
-/// own id for the event, which is the last one.
+/// Room, sender, number and event kind of an operation: `KEYS[1-2]`, `ARGV[1-7]` and the key of the
+/// client's own id for the event, which is the last one.
 #[derive(Clone, Copy, Debug)]
 pub struct OperationScope<'a> {
     /// The room.

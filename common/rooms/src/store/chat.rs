@@ -67,8 +67,7 @@ impl Rooms {
         Ok(Some(history))
     }
 
-    /// Sends an event of an ephemeral kind to everyone else. It is in no log, because no client needs
-    /// it later.
+    /// Sends an event to everyone else that is in no log, because no client needs it later.
     /// `required_settings`: names of settings that must be on, separated by spaces.
     ///
     /// # Errors

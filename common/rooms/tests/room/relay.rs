@@ -56,7 +56,8 @@ pub(crate) async fn a_bare_user_id_reaches_the_first_device_of_that_user(bed: Te
     // The devices leave one by one, the first one first. The bare id then reaches the next device.
     for device in &devices {
         let text = Bytes::from("\"webrtc:offer\",{\"from\":\"x\",\"to\":\"".to_owned() + user(2).as_str() + "\"}");
-        let op = Op { kind: OpKind::Relay { to: peer(2) }, event: text, dedupe: None };
+        let kind = OpKind::Relay { to: peer(2) };
+        let op = Op { kind, event_kind: EventKind::Offer, event: text, dedupe: None };
         logged(act(&rooms, &alice.seat, op).await);
         let got = rooms.read(&room("R"), &device.seat.peer, device.id).await.unwrap().unwrap();
         assert_eq!(

@@ -50,10 +50,10 @@ pub(crate) async fn only_the_host_ends_a_call_from_a_seat_and_every_session_gets
     let guest = sit(&two, "R", 1).await;
     assert_eq!(two.end_as_host(&guest.seat, "ended").await.unwrap(), Ended::Denied);
     assert_eq!(one.end_as_host(&host.seat, "ended").await.unwrap(), Ended::Done);
-    let ended_event = next_envelope(
-        &mut events,
-        |envelope| matches!(envelope, Envelope::Event { kind: EventKind::CallEnded, event, .. } if event.starts_with("\"room:call-ended\"")),
-    );
+    let ended_event = next_envelope(&mut events, |envelope| {
+        matches!(envelope, Envelope::Event { kind: EventKind::CallEnded, event, .. }
+            if event.starts_with("\"room:call-ended\""))
+    });
     assert!(matches!(ended_event.await, Envelope::Event { .. }));
     next_envelope(&mut events, |envelope| matches!(envelope, Envelope::RoomGone { .. })).await;
     let kinds: Vec<String> =

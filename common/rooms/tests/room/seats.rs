@@ -78,8 +78,8 @@ pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: TestBed) 
     );
     assert!(bob.last >= bob.missed[2].id);
     let announced = next_envelope(&mut events, |envelope| {
-        matches!(envelope, Envelope::Event { kind: EventKind::ConnectionChanged, event, .. } if event.starts_with("\"participant:connection-changed\"")
-            && event.contains("\"connected\""))
+        matches!(envelope, Envelope::Event { kind: EventKind::ConnectionChanged, event, .. }
+            if event.starts_with("\"participant:connection-changed\"") && event.contains("\"connected\""))
     });
     announced.await;
     // The new seat works, and a read from its last id brings no event twice.
