@@ -1,6 +1,6 @@
 //! Codec of envelopes, the messages that scripts publish to a node:
-//! `id room handle-or-* excluded kind event`, separated by single spaces. The event is the rest. The
-//! kind is a code of [`EventKind`]; control messages begin with `!` instead.
+//! `id room handle-or-* excluded kind event`, separated by single spaces. The event is the rest.
+//! The kind is a code of [`EventKind`]; control messages begin with `!` instead.
 //!
 //! | envelope | meaning |
 //! |---|---|

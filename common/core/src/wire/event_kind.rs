@@ -117,8 +117,8 @@ impl EventKind {
         )
     }
 
-    /// Splits `<code> <event>`, as log entries and envelopes hold it, into kind and event; `None`, if
-    /// the text does not begin with one letter and a space.
+    /// Splits `<code> <event>`, as log entries and envelopes hold it, into kind and event. Returns
+    /// `None` if the text does not begin with one letter and a space.
     #[must_use]
     pub fn split(text: &str) -> Option<(Self, &str)> {
         let (code, event) = text.split_once(' ')?;
