@@ -31,8 +31,10 @@ def without_variables(query):
 
 
 def known_metrics():
-    """Returns every metric in a program's catalog, and `up`, which Prometheus adds."""
-    catalogs = [path for folder in ("common", "api", "signal-node") for path in (ROOT / folder).rglob("src/**/catalog.rs")]
+    """Returns every metric in a crate's catalog, and `up`, which Prometheus adds."""
+    names = ("catalog.rs", "metric_catalog.rs", "declare.rs")
+    files = [path for folder in ("common", "api", "signal-node") for path in (ROOT / folder).rglob("src/**/*.rs")]
+    catalogs = [path for path in files if path.name in names]
     return {"up", *(name for path in catalogs for name in re.findall(r'"((?:switchboard|process)_\w+)"', path.read_text()))}
 
 
