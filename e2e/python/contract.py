@@ -7,6 +7,7 @@ they were generated.
 
 import itertools
 import os
+import re
 import uuid
 
 import requests
@@ -16,6 +17,8 @@ API = os.environ["CONTRACT_API"]
 # Key for the operators' routes. Not set when the cluster has no such key.
 OPERATOR_KEY = os.environ.get("OPERATOR_KEY")
 REQUEST_NUMBERS = itertools.count()
+# Ids as the document describes them.
+CALL_ID, ROOM_ID = re.compile("[0-9a-fA-F]{24}"), re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 def post(path, body, token=None):
@@ -54,9 +57,11 @@ def before_call(context, case, kwargs):
     case.headers["Authorization"] = f"Bearer {token}"
     if "/video-calls/" not in path or number % 4 == 0:
         return
-    if "roomId" in (case.path_parameters or {}):
+    parameters = case.path_parameters or {}
+    # An invalid id stays, because it may be all that makes the request invalid.
+    if ROOM_ID.fullmatch(str(parameters.get("roomId", ""))):
         case.path_parameters["roomId"] = CALL["roomId"]
-    elif "id" in (case.path_parameters or {}):
+    elif CALL_ID.fullmatch(str(parameters.get("id", ""))):
         case.path_parameters["id"] = CALL["id"]
         if method == "DELETE" or path.endswith("/end"):
             CALL = new_call()
