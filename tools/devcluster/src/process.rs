@@ -150,12 +150,25 @@ impl Process {
     /// # Errors
     /// When the program or its log cannot be opened.
     pub fn spawn(spec: Spec) -> anyhow::Result<Self> {
-        let mut child = spec.spawn()?;
-        match guard(child.id(), spec.temporary.as_deref()) {
-            Ok(guard) => Ok(Self { spec, child, status: None, terminated: false, guard }),
+        // The guard comes first: a program that is killed between the two starts would leave the
+        // child behind.
+        let mut guard = guard(spec.temporary.as_deref())?;
+        let started = spec.spawn().and_then(|mut child| {
+            let told = guard.stdin.as_mut().map(|stdin| writeln!(stdin, "{}", child.id()));
+            match told {
+                Some(Ok(())) => Ok(child),
+                Some(Err(_)) | None => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    bail!("cannot tell the guard of {} which process it guards", spec.name)
+                }
+            }
+        });
+        match started {
+            Ok(child) => Ok(Self { spec, child, status: None, terminated: false, guard }),
             Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
+                let _ = guard.kill();
+                let _ = guard.wait();
                 Err(error)
             }
         }
@@ -344,17 +357,18 @@ impl Drop for Process {
     }
 }
 
-/// Starts a shell that kills the process group `id` and removes `temporary` when this program has
-/// ended for any reason. Its standard input is a pipe from this program, which the kernel closes.
+/// Starts a shell that reads the id of a process group from its standard input. It kills that group
+/// and removes `temporary` when this program has ended for any reason: its standard input is a pipe
+/// from this program, which the kernel closes.
 ///
 /// PR_SET_PDEATHSIG would need unsafe code. It also acts when the *thread* that started the child
 /// ends, so a server that the tests of a binary share would end with the first test.
-fn guard(id: u32, temporary: Option<&Path>) -> anyhow::Result<Child> {
+fn guard(temporary: Option<&Path>) -> anyhow::Result<Child> {
     // A killed process finishes its current system call, which may write a file. `rm` must come
     // later.
-    const SCRIPT: &str = r#"read -r _; kill -s KILL -- -"$1"; [ -z "$2" ] || { sleep 0.3; rm -rf -- "$2"; }"#;
+    const SCRIPT: &str = r#"read -r id; read -r _; [ -z "$id" ] || kill -s KILL -- "-$id"; [ -z "$1" ] || { sleep 0.3; rm -rf -- "$1"; }"#;
     Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "guard", &id.to_string()])
+        .args(["-c", SCRIPT, "guard"])
         .arg(temporary.unwrap_or(Path::new("")))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
