@@ -16,6 +16,7 @@ pub const ALL: [&[Metric]; 5] = [
 pub const METRICS: &[Metric] = &[
     shows("switchboard_send_queue_bytes", One, "Bytes queued for slow clients"),
     counts("switchboard_refusals_total", AsSeen, "Events refused, by code"),
+    counts("switchboard_reads_limited_total", One, "Reads of the chat history or of figures refused by their rate"),
     counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to join a room, by outcome"),
     spreads("switchboard_join_seconds", One, "Time from reading a join to its reply"),
     counts("switchboard_relays_total", Each("kind", &EventKind::METRIC_LABELS), "Events through a room's log, by kind"),

@@ -78,6 +78,7 @@ impl Context {
                     event,
                     stamp,
                     history_length: length as u64,
+                    history_bytes: self.options.chat_history_bytes as u64,
                     history_ms: millis(lifetime),
                     outbox_max: self.options.outbox_max as u64,
                 };

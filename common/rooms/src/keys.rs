@@ -93,10 +93,27 @@ impl Keys {
         self.log_parts(p, room).concat()
     }
 
+    /// Returns the parts of [`Keys::order`].
+    pub(crate) fn order_parts<'a>(&'a self, p: Partition, room: &'a RoomId) -> [&'a str; 3] {
+        [self.start(p), "q:", room.as_str()]
+    }
+
+    /// Sorted set: the room's seats in the order of succession, then the lobby.
+    #[must_use]
+    pub fn order(&self, p: Partition, room: &RoomId) -> String {
+        self.order_parts(p, room).concat()
+    }
+
     /// Stream: chat history of the room, for participants who join later.
     #[must_use]
     pub fn chat(&self, p: Partition, room: &RoomId) -> String {
         self.key(p, format_args!("c:{room}"))
+    }
+
+    /// Sorted set: position of each message of the chat history.
+    #[must_use]
+    pub fn chat_index(&self, p: Partition, room: &RoomId) -> String {
+        self.key(p, format_args!("h:{room}"))
     }
 
     /// String, expires: outcome of an event to which the client gave its own id.
@@ -262,7 +279,9 @@ mod tests {
         for key in [
             keys.room(p, &room),
             keys.log(p, &room),
+            keys.order(p, &room),
             keys.chat(p, &room),
+            keys.chat_index(p, &room),
             keys.on(p, "n1"),
             keys.outbox(p),
             keys.channel(p, "n1"),

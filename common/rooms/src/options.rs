@@ -22,11 +22,15 @@ pub struct RoomOptions {
     /// Maximum number of messages in a room's chat history, about, and lifetime of the history
     /// after the last message.
     pub chat_history: (usize, Duration),
+    /// Maximum number of bytes of a room's chat history, about. Beyond it the oldest are dropped.
+    pub chat_history_bytes: usize,
     /// Maximum number of facts in a partition's outbox. Beyond it, chat in calls with recording on
     /// is refused.
     pub outbox_max: usize,
     /// Number of places in a room's lobby.
     pub lobby_places: u32,
+    /// Maximum number of seats of one user in a room. Scripts that concern a user read all of them.
+    pub devices_max: u32,
     /// Time after which the call of an empty room ends.
     pub empty_after: Duration,
     /// Time for which an ended room refuses to be opened.
@@ -46,8 +50,10 @@ impl Default for RoomOptions {
             window: Duration::from_secs(95),
             log_max_len: 10_000,
             chat_history: (500, Duration::from_secs(24 * 3600)),
+            chat_history_bytes: 2 << 20,
             outbox_max: 1_000_000,
             lobby_places: 100,
+            devices_max: 16,
             empty_after: Duration::from_secs(300),
             tombstone: Duration::from_secs(600),
             lanes: LaneOptions::default(),

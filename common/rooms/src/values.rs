@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use redis::Value;
-use switchboard_core::domain::{CallId, ConnectionState, MediaState, Participant, PeerId, RoomMeta, Timestamp, UserId};
-use switchboard_core::wire::LogId;
+use switchboard_core::domain::{
+    Action, CallId, ConnectionState, MediaState, Participant, PeerId, Role, RoomMeta, Timestamp, UserId,
+};
+use switchboard_core::wire::envelope::MODERATORS;
+use switchboard_core::wire::replica_update::ReplicaUpdate;
+use switchboard_core::wire::{EventKind, LogId};
 
 use crate::seat::SeatText;
 use crate::{LogContent, LogEntry, RoomStats, SeatStats, Snapshot, StoreError};
@@ -52,22 +56,62 @@ pub(crate) fn entries(value: Option<&Value>) -> Result<Vec<Entry<'_>>, StoreErro
     items(value)?.iter().map(|value| entry(value).ok_or_else(|| StoreError::expected("a stream entry"))).collect()
 }
 
-/// Reads the entries of a room's log that are for `peer`. `broadcasts_from`: log id after which
-/// broadcasts are for this peer; `None` in the lobby.
-pub(crate) fn log_entries(
-    value: Option<&Value>,
-    peer: &PeerId,
-    broadcasts_from: Option<LogId>,
-) -> Result<Vec<LogEntry>, StoreError> {
-    let is_for_peer = |id: LogId, fields: &HashMap<&str, &str>| match fields.get("t") {
-        Some(&"*") => broadcasts_from.is_some_and(|from| id > from) && fields.get("x") != Some(&peer.as_str()),
-        to => to == Some(&peer.as_str()),
+/// A seat for which a room's log is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogReader<'a> {
+    /// Peer id.
+    pub(crate) peer: &'a PeerId,
+    /// Log id after which broadcasts are for this peer; `None` in the lobby.
+    pub(crate) broadcasts_from: Option<LogId>,
+    /// Role after the last entry.
+    pub(crate) role: Role,
+}
+
+/// Reads the entries of a room's log that are for a seat.
+///
+/// Events for moderators are for the seat while it is one. The role before its first change in the
+/// log is unknown, and is taken to see the lobby if the role after that change does. So an event is
+/// at worst delivered to a participant who became a moderator meanwhile, and never missed by one
+/// who still is.
+pub(crate) fn log_entries(value: Option<&Value>, reader: LogReader<'_>) -> Result<Vec<LogEntry>, StoreError> {
+    let peer = reader.peer.as_str();
+    let is_for_seat = |id: LogId, fields: &HashMap<&str, &str>| match fields.get("t") {
+        Some(&("*" | MODERATORS)) => {
+            reader.broadcasts_from.is_some_and(|from| id > from) && fields.get("x") != Some(&peer)
+        }
+        to => to == Some(&peer),
     };
-    Ok(entries(value)?
+    let found: Vec<(bool, LogEntry)> = entries(value)?
         .into_iter()
-        .filter(|(id, fields)| is_for_peer(*id, fields))
-        .filter_map(|(id, fields)| Some(LogEntry { id, content: LogContent::parse(fields.get("d")?)? }))
-        .collect())
+        .filter(|(id, fields)| is_for_seat(*id, fields))
+        .filter_map(|(id, fields)| {
+            let for_moderators = fields.get("t") == Some(&MODERATORS);
+            Some((for_moderators, LogEntry { id, content: LogContent::parse(fields.get("d")?)? }))
+        })
+        .collect();
+    if !found.iter().any(|(for_moderators, _)| *for_moderators) {
+        return Ok(found.into_iter().map(|(_, entry)| entry).collect());
+    }
+    let mut role = found.iter().find_map(|(_, entry)| own_role(entry, reader.peer)).unwrap_or(reader.role);
+    let mut kept = Vec::with_capacity(found.len());
+    for (for_moderators, entry) in found {
+        role = own_role(&entry, reader.peer).unwrap_or(role);
+        if !for_moderators || role.may(Action::Admit) {
+            kept.push(entry);
+        }
+    }
+    Ok(kept)
+}
+
+/// Returns the role that an entry gives to this peer.
+fn own_role(entry: &LogEntry, peer: &PeerId) -> Option<Role> {
+    match &entry.content {
+        LogContent::Event { kind: kind @ EventKind::RoleChanged, event } => match ReplicaUpdate::read(*kind, event)? {
+            ReplicaUpdate::Role(changed) if changed.peer_id == *peer => Some(changed.role),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Reads the metadata of a room, field `m`.

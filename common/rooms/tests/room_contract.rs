@@ -1,12 +1,13 @@
 //! Contract of the room store, on a standalone server and on a cluster of three masters. The
 //! servers are real; each test has its own.
-#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed step fails the test")]
 
 mod room {
     pub(crate) mod chat;
     pub(crate) mod faults;
     pub(crate) mod lobby;
     pub(crate) mod nodes;
+    pub(crate) mod order;
     pub(crate) mod rates;
     pub(crate) mod relay;
     pub(crate) mod revocations;
@@ -58,6 +59,8 @@ contract! {
     relay::a_lost_subscription_is_restored_on_every_channel;
     relay::a_bare_user_id_reaches_the_first_device_of_that_user;
     chat::chat_history_holds_public_and_own_private_messages_and_is_read_in_pages;
+    chat::a_page_of_the_history_costs_by_its_limit_and_not_by_the_history;
+    chat::a_page_and_the_history_are_bounded_in_bytes;
     chat::a_repeated_message_is_answered_with_the_first_ones_stamp;
     chat::a_recorded_message_enters_the_outbox_and_is_refused_when_the_outbox_is_full;
     chat::chat_follows_the_present_settings_and_its_history_ends_with_the_call;
@@ -65,6 +68,10 @@ contract! {
     chat::media_go_on_only_with_the_present_role_and_settings_and_off_at_any_time;
     chat::figures_count_participants_messages_and_the_peak;
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
+    order::the_next_host_is_the_longest_present_of_the_highest_role;
+    order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;
+    order::one_user_has_a_bounded_number_of_seats;
+    order::what_one_guest_can_repeat_does_not_read_every_seat;
     nodes::only_a_registered_node_gives_seats;
     nodes::two_sweepers_sweep_a_dead_node_once;
     nodes::a_node_swept_by_mistake_learns_it_and_its_session_can_resume;

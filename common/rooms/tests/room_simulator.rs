@@ -49,7 +49,7 @@ async fn no_event_is_lost_duplicated_or_reordered_and_no_ghost_stays() {
 }
 
 /// Rules of the scripts: the text of the rule, and the text without it.
-const SCRIPT_RULES: [(&str, Patch); 7] = [
+const SCRIPT_RULES: [(&str, Patch); 10] = [
     (
         "a stale seat's operations are refused",
         Patch { from: "if state ~= 'connected' or current ~= gen then return {'STALE'} end", to: "" },
@@ -61,7 +61,7 @@ const SCRIPT_RULES: [(&str, Patch); 7] = [
     ("a repeated join finds its seat", Patch { from: "if own_peer then", to: "if false then" }),
     (
         "an unregistered node gives no seats",
-        Patch { from: "if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end", to: "" },
+        Patch { from: "if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end", to: "" },
     ),
     (
         "a late detach does not change a seat that was taken over",
@@ -73,6 +73,15 @@ const SCRIPT_RULES: [(&str, Patch); 7] = [
     (
         "the seats of a dead node are renamed before they are swept",
         Patch { from: "redis.call('RENAME', KEYS[2], KEYS[3])", to: "" },
+    ),
+    ("a seat that ends leaves the order of succession", Patch { from: "redis.call('ZREM', order, peer)", to: "" }),
+    (
+        "a seat with a new role gets its new place in the order",
+        Patch { from: "set_place(seat)\n  local found", to: "local found" },
+    ),
+    (
+        "a seat that is put back gets its place in the order",
+        Patch { from: "put_seat(seat)\nset_place(seat)\nredis.call('HSET'", to: "put_seat(seat)\nredis.call('HSET'" },
     ),
     (
         "an event goes to the log before it goes out",

@@ -170,6 +170,11 @@ impl Hub {
                     link.deliver(Incoming { id, receivers, content: content.clone() });
                 }
             }
+            Audience::Moderators => {
+                for link in links {
+                    link.deliver(Incoming { id, receivers: Receivers::Moderators, content: content.clone() });
+                }
+            }
         }
         drop(shard);
         self.meter.delivered(ms);

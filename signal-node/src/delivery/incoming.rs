@@ -26,6 +26,8 @@ pub(super) enum Receivers {
     Session,
     /// All sessions of the room but those of one peer.
     Room { except: Option<PeerId> },
+    /// The sessions of the room whose role admits participants from the lobby.
+    Moderators,
 }
 
 /// Content of an incoming event.

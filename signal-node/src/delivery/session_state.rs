@@ -6,7 +6,7 @@
 //! - *waiting* in the lobby: it receives direct messages but no broadcasts;
 //! - *live*: it receives each event that is newer than its position.
 
-use switchboard_core::domain::{ConnectionState, MediaChange, PeerId, RoomId};
+use switchboard_core::domain::{Action, ConnectionState, MediaChange, PeerId, RoomId};
 use switchboard_core::wire::replica_update::ReplicaUpdate;
 use switchboard_rooms::{LogEntry, LogId};
 use switchboard_socketio::send_queue::Message;
@@ -228,16 +228,18 @@ impl SessionState {
             return None;
         }
         let replica = self.replica.as_deref_mut()?;
-        if let Receivers::Room { except } = &event.receivers {
-            if replica.copy.state == ConnectionState::Waiting {
-                return None;
-            }
-            if except.as_ref() == Some(&replica.seat.peer) {
-                self.seen = event.id;
-                return None;
-            }
-        }
+        let waits = replica.copy.state == ConnectionState::Waiting;
+        let is_receiver = match &event.receivers {
+            Receivers::Session => true,
+            Receivers::Room { .. } | Receivers::Moderators if waits => return None,
+            Receivers::Room { except } => except.as_ref() != Some(&replica.seat.peer),
+            // Changes of role are in the same log, so the replica has the role of this moment.
+            Receivers::Moderators => replica.copy.role.may(Action::Admit),
+        };
         self.seen = event.id;
+        if !is_receiver {
+            return None;
+        }
         match event.content {
             Content::Event { message, update } => {
                 match update.as_deref() {

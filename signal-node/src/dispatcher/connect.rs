@@ -21,6 +21,7 @@ use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info_span};
 
+use super::read_rates::ReadRates;
 use super::session::{ClientSession, CurrentRoom, digest, user_json};
 use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
 use crate::delivery::{self, DeliveryStart, SeatReplica, SessionLink, packet};
@@ -81,6 +82,7 @@ impl Dispatcher {
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
             registration,
             room: None,
+            reads: ReadRates::default(),
             idle_since: Instant::now(),
         };
         let mut outcome = "fresh";

@@ -257,6 +257,9 @@ fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> Sea
 fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal> {
     match joined.map_err(store_refusal)? {
         Joined::Full => Err(Code::RoomFull.into()),
+        Joined::TooManyDevices => {
+            Err(Refusal::new(Code::RoomFull, "This account is in the room on as many devices as it may be"))
+        }
         Joined::Locked => Err(Code::RoomLocked.into()),
         Joined::Banned => Err(Code::Banned.into()),
         Joined::Ended => Err(Code::CallEnded.into()),

@@ -9,6 +9,7 @@
 //! | `command` | commands of host and moderators |
 //! | `exit` | leaving a room, ending a call, the end of a connection |
 //! | `queries` | chat history, statistics, ephemeral events |
+//! | `read_rates` | rates of chat history and statistics |
 //! | `refusals` | refusals for failures of the stores |
 //! | `responder` | acknowledgements and refusals of one event |
 //! | `session` | state that the node keeps for one client |
@@ -18,6 +19,7 @@ mod connect;
 mod enter;
 mod exit;
 mod queries;
+mod read_rates;
 mod refusals;
 mod responder;
 mod room_log;

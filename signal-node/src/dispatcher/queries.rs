@@ -8,16 +8,22 @@ use switchboard_rooms::{EphemeralOutcome, RoomStats};
 use switchboard_rules::media;
 
 use super::Dispatcher;
+use super::read_rates::{HISTORY_RATE, STATS_RATE};
 use super::refusals::store_refusal;
 use super::session::ClientSession;
 
 impl Dispatcher {
     /// `chat:history`
-    pub(super) async fn history(&self, session: &ClientSession, wanted: ChatHistory) -> Result<String, Refusal> {
+    pub(super) async fn history(&self, session: &mut ClientSession, wanted: ChatHistory) -> Result<String, Refusal> {
+        session.reads.history.spend(HISTORY_RATE)?;
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
         let found = self.rooms.history(&room.seat, wanted.before.as_deref(), wanted.limit).await;
         let history = found.map_err(store_refusal)?.ok_or(Code::NotInRoom)?;
-        Ok(format!(r#","messages":[{}],"hasMore":{}"#, history.messages.join(","), history.more))
+        let messages = history.messages.join(",");
+        Ok(match history.next {
+            Some(next) => format!(r#","messages":[{messages}],"hasMore":true,"next":"{next}""#),
+            None => format!(r#","messages":[{messages}],"hasMore":false"#),
+        })
     }
 
     /// `chat:typing`
@@ -37,7 +43,8 @@ impl Dispatcher {
     }
 
     /// `webrtc:get-stats`
-    pub(super) async fn stats(&self, session: &ClientSession, with_call: bool) -> Result<String, Refusal> {
+    pub(super) async fn stats(&self, session: &mut ClientSession, with_call: bool) -> Result<String, Refusal> {
+        session.reads.stats.spend(STATS_RATE)?;
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
         let stats = self.rooms.stats(&room.view.room).await.map_err(store_refusal)?.ok_or(Code::NotInRoom)?;
         let fields = stats_fields(&stats, with_call).to_string();

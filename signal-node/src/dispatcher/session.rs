@@ -12,6 +12,7 @@ use switchboard_rules::{SeatView, SessionView, Stamp};
 use switchboard_socketio::send_queue::Message;
 use tokio::time::Instant;
 
+use super::read_rates::ReadRates;
 use crate::delivery::{SeatReplica, SessionLink};
 use crate::session_registry::Registration;
 
@@ -34,6 +35,8 @@ pub struct ClientSession {
     pub address: IpAddr,
     /// Entry in the session registry, with the queue to the client.
     pub registration: Registration,
+    /// Rates of the session's reads.
+    pub reads: ReadRates,
     /// Room that the session is in.
     pub room: Option<CurrentRoom>,
     /// Time since which the session is in no room.

@@ -1,11 +1,12 @@
 //! Codec of envelopes, the messages that scripts publish to a node:
-//! `id room handle-or-* excluded kind event`, separated by single spaces. The event is the rest.
-//! The kind is a code of [`EventKind`]; control messages begin with `!` instead.
+//! `id room handle-or-*-or-@ excluded kind event`, separated by single spaces. The event is the
+//! rest. The kind is a code of [`EventKind`]; control messages begin with `!` instead.
 //!
 //! | envelope | meaning |
 //! |---|---|
 //! | `<id> <room> <handle> - <kind> <event>` | for one session |
 //! | `<id> <room> * <peer or -> <kind> <event>` | for every session of the room on this node, except that peer |
+//! | `<id> <room> @ - <kind> <event>` | for the sessions of host and moderators on this node |
 //! | `0-0 <room> * <peer> <kind> <event>` | the same for an ephemeral event, which has no offset |
 //! | `<id> - canary - -` | the node's own canary; `id` is Redis TIME |
 //! | `0-0 <room> <handle> - !drop` | the session lost its seat: close the transport, the client resumes |
@@ -20,6 +21,10 @@ use crate::domain::{PeerId, RoomId, SessionHandle};
 
 /// Control message for an admission from the lobby, also in the room's log. The join id follows.
 pub const ADMITTED: &str = "!admitted ";
+
+/// Receiver of the events about the lobby, in envelopes and in the room's log: host and moderators.
+/// No peer and no handle has this name.
+pub const MODERATORS: &str = "@";
 
 /// A parsed envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +102,8 @@ pub enum Audience {
         /// Sender, who does not receive the event.
         except: Option<PeerId>,
     },
+    /// The sessions of host and moderators on this node.
+    Moderators,
 }
 
 impl<'a> Envelope<'a> {
@@ -119,6 +126,7 @@ impl<'a> Envelope<'a> {
                     peer => Some(PeerId::parse(peer).ok()?),
                 },
             },
+            MODERATORS => Audience::Moderators,
             handle => Audience::One(SessionHandle::parse(handle)?),
         };
         match (event, &to) {
@@ -206,6 +214,16 @@ mod tests {
                 to: Audience::One(SessionHandle(10)),
                 kind: EventKind::ChatMessage,
                 event
+            })
+        );
+        assert_eq!(
+            parse(r#"9-1 R1 @ - W "room:join-request",{}"#),
+            Some(Envelope::Event {
+                id: (9, 1),
+                room: room.clone(),
+                to: Audience::Moderators,
+                kind: EventKind::JoinRequest,
+                event: r#""room:join-request",{}"#
             })
         );
         assert_eq!(

@@ -71,6 +71,8 @@ pub enum Joined {
     },
     /// Every seat, or every place in the lobby, is taken.
     Full,
+    /// The user has as many seats as one user may have.
+    TooManyDevices,
     /// The room is locked.
     Locked,
     /// The user or the guest's address is banned, or the proof is older than a removal.

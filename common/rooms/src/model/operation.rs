@@ -79,8 +79,9 @@ pub enum OpReply {
 pub struct History {
     /// Payloads of `chat:message` as JSON, oldest first.
     pub messages: Vec<String>,
-    /// Whether there are older messages.
-    pub more: bool,
+    /// Position before which the next page ends; `None` if there are no older messages. The value
+    /// is for `before` in the next request.
+    pub next: Option<String>,
 }
 
 /// Answer to an ephemeral event.

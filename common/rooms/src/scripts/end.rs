@@ -42,6 +42,7 @@ impl ScriptArguments for EndScript<'_> {
         };
         self.scope.write_keys(to);
         to.key(&[&keys.chat(partition, self.scope.room.room)]);
+        to.key(&[&keys.chat_index(partition, self.scope.room.room)]);
         self.scope.write_arguments(to);
         to.optional(call.map(CallId::as_str));
         to.event(EventKind::CallEnded, self.ended_event.as_bytes());

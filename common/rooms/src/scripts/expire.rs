@@ -53,6 +53,7 @@ impl ScriptArguments for ExpireScript<'_> {
         let (keys, partition) = (self.scope.room.keys, self.scope.room.partition);
         self.scope.write_keys(to);
         to.key(&[&keys.chat(partition, self.scope.room.room)]);
+        to.key(&[&keys.chat_index(partition, self.scope.room.room)]);
         self.scope.write_arguments(to);
         to.text(self.peer);
         to.text(self.generation);

@@ -26,6 +26,8 @@ pub struct JoinScript<'a> {
     pub joined_details: String,
     /// Number of places in the lobby.
     pub lobby_places: u32,
+    /// Maximum number of seats of one user.
+    pub devices_max: u32,
 }
 
 /// Reply of `join.lua`.
@@ -37,6 +39,8 @@ pub enum JoinReply {
     Waiting(GivenSeat),
     /// Every seat, or every place in the lobby, is taken.
     Full,
+    /// The user has as many seats as one user may have.
+    TooManyDevices,
     /// The room is locked.
     Locked,
     /// The user or the address is banned, or the proof is older than a removal.
@@ -79,6 +83,7 @@ impl ScriptArguments for JoinScript<'_> {
         to.optional(join.proof.address.as_deref());
         to.number(u64::from(self.lobby_places));
         to.text(&self.waiting_participant);
+        to.number(u64::from(self.devices_max));
     }
 
     fn parse(reply: &Reply) -> Result<JoinReply, StoreError> {
@@ -86,6 +91,7 @@ impl ScriptArguments for JoinScript<'_> {
             ("OK", Some(seat)) => JoinReply::Seated(seat),
             ("WAITING", Some(seat)) => JoinReply::Waiting(seat),
             ("FULL", _) => JoinReply::Full,
+            ("DEVICES", _) => JoinReply::TooManyDevices,
             ("LOCKED", _) => JoinReply::Locked,
             ("BANNED", _) => JoinReply::Banned,
             ("ENDED", _) => JoinReply::Ended,

@@ -145,7 +145,7 @@ scripts! {
     /// Handles one deadline.
     Expire "expire" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/lobby" "shared/end_call" "scripts/expire"];
     /// Puts back a lost seat.
-    Reseat "reseat" ["shared/prelude" "shared/seats" "shared/seating" "scripts/reseat"];
+    Reseat "reseat" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "scripts/reseat"];
     /// Admits participants from the lobby.
     Admit "admit" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/lobby" "shared/moderation" "scripts/admit"];
     /// Refuses a participant in the lobby.

@@ -6,7 +6,7 @@ use switchboard_core::wire::EventKind;
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{Caller, ModerationOutcome, StoreError};
 
-/// `KEYS[1-4]` and `ARGV[1-11]` of the moderation scripts: with `lua/shared/moderation.lua`.
+/// `KEYS[1-5]` and `ARGV[1-11]` of the moderation scripts: with `lua/shared/moderation.lua`.
 #[derive(Debug)]
 pub struct ModerationScope<'a> {
     /// The room.
@@ -18,7 +18,7 @@ pub struct ModerationScope<'a> {
 }
 
 impl ModerationScope<'_> {
-    /// Writes `KEYS[1-4]` and `ARGV[1-11]`.
+    /// Writes `KEYS[1-5]` and `ARGV[1-11]`.
     fn write(&self, to: &mut ScriptWriter<'_>) {
         self.seats.write_keys(to);
         self.seats.write_arguments(to);

@@ -165,6 +165,8 @@ pub struct ChatScript<'a> {
     pub stamp: &'a str,
     /// Maximum length of the history, about.
     pub history_length: u64,
+    /// Maximum number of bytes of the history, about.
+    pub history_bytes: u64,
     /// Lifetime of the history after the last message in ms.
     pub history_ms: u64,
     /// Maximum number of facts in the outbox.
@@ -179,6 +181,7 @@ impl ScriptArguments for ChatScript<'_> {
         let RoomScope { keys, partition, room, .. } = self.scope.room;
         self.scope.room.write_keys(to);
         to.key(&[&keys.chat(partition, room)]);
+        to.key(&[&keys.chat_index(partition, room)]);
         to.key(&[&keys.outbox(partition)]);
         self.scope.write_dedupe(to);
         self.scope.write_arguments(to);
@@ -188,6 +191,7 @@ impl ScriptArguments for ChatScript<'_> {
         to.number(self.history_length);
         to.number(self.history_ms);
         to.number(self.outbox_max);
+        to.number(self.history_bytes);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {

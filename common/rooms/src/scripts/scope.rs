@@ -38,7 +38,7 @@ impl RoomScope<'_> {
     }
 }
 
-/// `KEYS[1-4]` and `ARGV[1-7]` of every script that takes, moves or frees a seat:
+/// `KEYS[1-5]` and `ARGV[1-7]` of every script that takes, moves or frees a seat:
 /// `lua/shared/prelude.lua` and `lua/shared/seating.lua`.
 #[derive(Clone, Debug)]
 pub struct SeatScope<'a> {
@@ -54,12 +54,13 @@ pub struct SeatScope<'a> {
 }
 
 impl SeatScope<'_> {
-    /// Writes `KEYS[1-4]`.
+    /// Writes `KEYS[1-5]`.
     pub fn write_keys(&self, to: &mut ScriptWriter<'_>) {
-        let RoomScope { keys, partition, .. } = self.room;
+        let RoomScope { keys, partition, room, .. } = self.room;
         self.room.write_keys(to);
         to.key(&[&keys.deadlines(partition)]);
         to.key(&[&keys.outbox(partition)]);
+        to.key(&keys.order_parts(partition, room));
     }
 
     /// Writes `ARGV[1-7]`.

@@ -1,23 +1,34 @@
 //! Chat history of a room, and ephemeral events.
 
-use redis::cmd;
-use serde::Deserialize;
+use redis::{Cmd, Value, cmd};
 use switchboard_core::domain::UserId;
-use switchboard_core::wire::EventKind;
+use switchboard_core::wire::{EventKind, LogId};
 
 use super::Rooms;
 use crate::scripts::EphemeralScript;
 use crate::seat::SeatText;
-use crate::values::{entries, text};
+use crate::values::{Entry, entries, text};
 use crate::{EphemeralOutcome, History, Seat, StoreError};
 
-/// Number of messages that one request reads.
-const PAGE: usize = 100;
+/// Maximum number of messages in the first read of a page. The later reads are as large as the
+/// bytes of the earlier ones allow.
+const FIRST_READ: usize = 32;
+/// Maximum number of messages in one read.
+const READ_MAX: usize = 128;
+/// Bytes after which a page ends. A client that does not read has about four times as much queued
+/// before its connection ends.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// Private messages of others are passed over: a page passes at most this many for each message
+/// that was asked for, and [`FIRST_READ`] more.
+const SCANNED_PER_MESSAGE: usize = 4;
 
 impl Rooms {
     /// Reads up to `limit` messages that the seat's user may read: public ones, and private ones
-    /// from or to this user. Reads the messages before `before`, or the last ones. Returns `None`
-    /// if the seat is not this session's any more.
+    /// from or to this user. Reads the messages before `before`, which is the id of a message or
+    /// the position after an earlier page; or the last ones. The page is empty if the history has
+    /// no such message. Returns `None` if the seat is not this session's any more.
+    ///
+    /// The cost is bounded by `limit`: a page may have fewer messages and a next page.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -30,41 +41,50 @@ impl Rooms {
         let p = self.partition_of(&seat.room);
         let keys = &self.context().keys;
         let reader = UserId::parse(seat.peer.user()).map_err(|_| StoreError::expected("a user id"))?;
-        let mut history = History { messages: Vec::new(), more: false };
-        let (mut from, mut reached) = ("+".to_owned(), before.is_none());
-        loop {
-            let (mut read_seat, mut read_page) = (cmd("HGET"), cmd("XREVRANGE"));
-            read_seat.arg(keys.room(p, &seat.room)).arg(format!("s:{}", seat.peer));
-            read_page.arg(keys.chat(p, &seat.room)).arg(&from).arg("-").arg("COUNT").arg(PAGE);
-            let answer = self.plain(p, "chat_history", &[read_seat, read_page]).await?;
-            let current = answer.first().and_then(text).and_then(SeatText::parse);
-            if current.is_none_or(|current| current.generation != seat.generation) {
-                return Ok(None);
-            }
-            let page = entries(answer.get(1))?;
-            for (_, fields) in &page {
-                let Some((_, payload)) = fields.get("d").and_then(|event| event.split_once(',')) else { continue };
-                if !reached {
-                    reached = message_id(payload) == before;
-                    continue;
+        let mut page = Page { reader, limit, scanned: 0, bytes: 0, position: None, messages: Vec::new() };
+        let mut from = match before {
+            None => "+".to_owned(),
+            Some(before) => {
+                if let Some(position) = LogId::parse(before) {
+                    format!("({position}")
+                } else {
+                    let mut find = cmd("ZSCORE");
+                    find.arg(keys.chat_index(p, &seat.room)).arg(before);
+                    let Some(found) = self.read_as(seat, find).await? else { return Ok(None) };
+                    let Some(position) = position_of(&found) else {
+                        return Ok(Some(History { messages: Vec::new(), next: None }));
+                    };
+                    format!("({position}")
                 }
-                let (to, sender) = (fields.get("t"), fields.get("f"));
-                if to != Some(&"*") && to != Some(&reader.as_str()) && sender != Some(&reader.as_str()) {
-                    continue;
-                }
-                if history.messages.len() == limit {
-                    history.more = true;
-                    break;
-                }
-                history.messages.push(payload.to_owned());
             }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE && !history.more => from = format!("({last}"),
-                _ => break,
+        };
+        let next = loop {
+            let mut read = cmd("XREVRANGE");
+            let count = page.next_read();
+            read.arg(keys.chat(p, &seat.room)).arg(&from).arg("-").arg("COUNT").arg(count);
+            let Some(answer) = self.read_as(seat, read).await? else { return Ok(None) };
+            let found = entries(Some(&answer))?;
+            if found.iter().any(|entry| !page.take(entry)) {
+                break page.position.map(|position| position.to_string());
             }
-        }
-        history.messages.reverse();
-        Ok(Some(history))
+            match page.position {
+                Some(position) if found.len() == count => from = format!("({position}"),
+                _ => break None,
+            }
+        };
+        page.messages.reverse();
+        Ok(Some(History { messages: page.messages, next }))
+    }
+
+    /// Runs a read for a seat; `None` if the seat is not this session's any more.
+    async fn read_as(&self, seat: &Seat, read: Cmd) -> Result<Option<Value>, StoreError> {
+        let p = self.partition_of(&seat.room);
+        let mut read_seat = cmd("HGET");
+        read_seat.arg(self.context().keys.room(p, &seat.room)).arg(format!("s:{}", seat.peer));
+        let mut answer = self.plain(p, "chat_history", &[read_seat, read]).await?;
+        let current = answer.first().and_then(text).and_then(SeatText::parse);
+        let is_own = current.is_some_and(|current| current.generation == seat.generation);
+        Ok(if is_own { answer.pop() } else { None })
     }
 
     /// Sends an event to everyone else that is in no log, because no client needs it later.
@@ -84,11 +104,57 @@ impl Rooms {
     }
 }
 
-/// Reads the id of a message.
-fn message_id(payload: &str) -> Option<&str> {
-    #[derive(Deserialize)]
-    struct Message<'a> {
-        id: &'a str,
+/// Returns the position of a message from its score in the index, which `chat.lua` sets.
+fn position_of(score: &Value) -> Option<LogId> {
+    let score: f64 = text(score)?.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an integer below 2^53")]
+    let score = score as u64;
+    Some(LogId { ms: score / 1024, seq: score % 1024 })
+}
+
+/// A page of the chat history while it is read, newest message first.
+struct Page {
+    reader: UserId,
+    limit: usize,
+    /// Number of entries read.
+    scanned: usize,
+    /// Bytes of the entries read.
+    bytes: usize,
+    /// Position of the last entry that was taken.
+    position: Option<LogId>,
+    messages: Vec<String>,
+}
+
+impl Page {
+    /// Returns the number of entries of the next read: as many as are still wanted and as the bytes
+    /// so far allow.
+    fn next_read(&self) -> usize {
+        if self.scanned == 0 {
+            return (self.limit + 1).min(FIRST_READ);
+        }
+        let average = (self.bytes / self.scanned).max(1);
+        (PAGE_BYTES_MAX.saturating_sub(self.bytes) / average).clamp(1, READ_MAX)
     }
-    serde_json::from_str::<Message<'_>>(payload).ok().map(|message| message.id)
+
+    /// Takes the next older entry. Returns whether there was room for it.
+    fn take(&mut self, (id, fields): &Entry<'_>) -> bool {
+        let scanned_max = SCANNED_PER_MESSAGE * self.limit + FIRST_READ;
+        let event = fields.get("d").copied().unwrap_or_default();
+        let reader = self.reader.as_str();
+        let is_for_reader =
+            fields.get("t").is_some_and(|to| *to == "*" || *to == reader) || fields.get("f") == Some(&reader);
+        let is_full = is_for_reader && self.messages.len() == self.limit;
+        // The first entry is taken in any case, so that each page goes on.
+        let is_long = self.scanned > 0 && self.bytes + event.len() > PAGE_BYTES_MAX;
+        if is_full || is_long || self.scanned == scanned_max {
+            return false;
+        }
+        self.scanned += 1;
+        self.bytes += event.len();
+        self.position = Some(*id);
+        if let Some((_, payload)) = event.split_once(',').filter(|_| is_for_reader) {
+            self.messages.push(payload.to_owned());
+        }
+        true
+    }
 }

@@ -18,7 +18,7 @@ use crate::scripts::{
     AttachReply, AttachScript, AttachedSeat, DetachScript, JoinReply, JoinScript, LeaveScript, ReseatScript,
     ScriptArguments,
 };
-use crate::values::{log_entries, snapshot, text};
+use crate::values::{LogReader, log_entries, snapshot, text};
 use crate::{Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, Resumed, Seat, SeatCopy, StoreError};
 
 /// Maximum number of log entries that a resume reads. With more, the session is fresh.
@@ -38,25 +38,38 @@ impl Rooms {
     /// See [`StoreError`].
     pub async fn join(&self, join: Join) -> Result<Joined, StoreError> {
         let context = self.context();
-        let mut read = cmd("HGETALL");
-        read.arg(context.keys.room(self.partition_of(&join.room), &join.room));
-        // One transaction: the snapshot is the room right after the join. A snapshot made by the
-        // script costs four times as much.
+        let script = join_script(context, &join)?;
         let mut commands = Commands::default();
-        commands.push(&cmd("MULTI"));
-        commands.push_script(context, &join_script(context, &join)?);
-        commands.push(&read);
-        commands.push(&cmd("EXEC"));
+        if join.waits {
+            // The lobby gets nothing of the room, and a join that waits must not cost by its
+            // participants.
+            commands.push_script(context, &script);
+        } else {
+            // One transaction: the snapshot is the room right after the join. A snapshot made by
+            // the script costs four times as much.
+            let mut read = cmd("HGETALL");
+            read.arg(context.keys.room(self.partition_of(&join.room), &join.room));
+            commands.push(&cmd("MULTI"));
+            commands.push_script(context, &script);
+            commands.push(&read);
+            commands.push(&cmd("EXEC"));
+        }
         let claimed = self.claim::<JoinScript<'_>>(&join.room, join.handle, commands, leave_request).await?;
         Ok(match claimed.reply {
             JoinReply::Seated(given) => {
-                let room = snapshot(&claimed.read.ok_or_else(|| StoreError::expected("a room"))?)?;
+                let room = match &claimed.read {
+                    Some(hash) => snapshot(hash)?,
+                    // A user who was in the call already need not wait. The events since the join
+                    // are delivered after the snapshot, so that nobody is missing in it.
+                    None => self.snapshot(&join.room).await?,
+                };
                 // The call ended between a join whose answer was lost and its repetition.
                 let Some(snapshot) = room else { return Ok(Joined::Ended) };
                 Joined::Seated { seat: claimed.claim.take()?, id: given.id, snapshot: Box::new(snapshot) }
             }
             JoinReply::Waiting(given) => Joined::Waiting { seat: claimed.claim.take()?, id: given.id },
             JoinReply::Full => Joined::Full,
+            JoinReply::TooManyDevices => Joined::TooManyDevices,
             JoinReply::Locked => Joined::Locked,
             JoinReply::Banned => Joined::Banned,
             JoinReply::Ended => Joined::Ended,
@@ -116,7 +129,8 @@ impl Rooms {
         }
         let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES_MAX);
         let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
-        let missed = log_entries(answer.first(), &found.given.peer, broadcasts_from)?;
+        let reader = LogReader { peer: &found.given.peer, broadcasts_from, role: found.role };
+        let missed = log_entries(answer.first(), reader)?;
         if too_many || missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
             return Ok(Attached::Missed);
         }
@@ -250,6 +264,7 @@ fn join_script<'a>(context: &'a Context, join: &'a Join) -> Result<JoinScript<'a
         media: serde_json::json!(join.media).to_string(),
         joined_details: joined_details(&join.public, join.role, node),
         lobby_places: context.options.lobby_places,
+        devices_max: context.options.devices_max,
     })
 }
 

@@ -10,7 +10,7 @@ use super::Rooms;
 use crate::context::millis;
 use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript};
 use crate::seat::SeatText;
-use crate::values::{items, log_entries, room_meta, snapshot, text, time_ms};
+use crate::values::{LogReader, items, log_entries, room_meta, snapshot, text, time_ms};
 use crate::{
     CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, Opened, Proof, RoomPeek, Seat, Snapshot, StoreError,
 };
@@ -170,8 +170,13 @@ impl Rooms {
         let floor = fields.get(1).and_then(text).and_then(LogId::parse);
         let oldest = time_ms(answer.get(2))?.saturating_sub(millis(self.options().window));
         let seat = fields.get(2).and_then(text).and_then(SeatText::parse);
+        let reader = LogReader {
+            peer,
+            broadcasts_from: seat.as_ref().and_then(SeatText::broadcasts_from),
+            role: seat.as_ref().map_or(Role::Guest, |seat| seat.role),
+        };
         Ok(LogRead {
-            entries: log_entries(answer.first(), peer, seat.as_ref().and_then(SeatText::broadcasts_from))?,
+            entries: log_entries(answer.first(), reader)?,
             open: fields.first().and_then(text) == Some("open"),
             complete: floor.is_none_or(|floor| floor <= after) && oldest <= after.ms,
             generation: seat.map(|seat| seat.generation),

@@ -22,7 +22,7 @@ async fn read(rooms: &Rooms, seat: &Seat, before: Option<&str>, limit: usize) ->
     let id = |message: &String| {
         serde_json::from_str::<serde_json::Value>(message).unwrap()["id"].as_str().unwrap().to_owned()
     };
-    (history.messages.iter().map(id).collect(), history.more)
+    (history.messages.iter().map(id).collect(), history.next.is_some())
 }
 
 pub(crate) async fn chat_history_holds_public_and_own_private_messages_and_is_read_in_pages(bed: TestBed) {
@@ -60,6 +60,65 @@ pub(crate) async fn chat_history_holds_public_and_own_private_messages_and_is_re
     assert_ne!(first.seat.peer, second.seat.peer);
     assert_eq!(read(&two, &second.seat, None, 1_000).await.0.len(), 250);
     assert!(two.history(&bob.seat, None, 1).await.unwrap().is_none(), "a seat that was given up cannot read");
+}
+
+pub(crate) async fn a_page_of_the_history_costs_by_its_limit_and_not_by_the_history(mut bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    let carol = sit(&rooms, "R", 3).await;
+    logged(act(&rooms, &alice.seat, chat(None, "first")).await);
+    for n in 0..300 {
+        logged(act(&rooms, &alice.seat, chat(Some(peer(2)), &format!("m{n}"))).await);
+    }
+    let calls = async |bed: &mut TestBed| {
+        let stats = bed.everywhere::<String>(cmd("INFO").arg("commandstats")).await.concat();
+        bed.everywhere::<()>(cmd("CONFIG").arg("RESETSTAT")).await;
+        let reads = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_xrevrange:calls="));
+        reads.map(|line| line.split(',').next().unwrap().parse::<u32>().unwrap()).sum::<u32>()
+    };
+    calls(&mut bed).await;
+    assert_eq!(read(&rooms, &bob.seat, Some("unknown"), 1).await, (vec![], false));
+    assert_eq!(calls(&mut bed).await, 0, "an unknown message is looked up and not searched");
+    assert_eq!(read(&rooms, &bob.seat, Some("m1"), 1).await, (vec!["m0".into()], true));
+    assert_eq!(calls(&mut bed).await, 1);
+    // The private messages of others end a page, which then names the next one.
+    let page = rooms.history(&carol.seat, None, 10).await.unwrap().unwrap();
+    assert!(page.messages.is_empty() && page.next.is_some());
+    let (mut next, mut pages) = (page.next, 1);
+    while let Some(position) = next {
+        let page = rooms.history(&carol.seat, Some(&position), 10).await.unwrap().unwrap();
+        pages += 1;
+        next = page.next;
+        assert!(pages < 10 && page.messages.len() == usize::from(next.is_none()));
+    }
+    assert!(pages > 3);
+}
+
+pub(crate) async fn a_page_and_the_history_are_bounded_in_bytes(mut bed: TestBed) {
+    bed.options.chat_history_bytes = 1 << 20;
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let alice = sit(&rooms, "R", 1).await;
+    for n in 0..200 {
+        let mut op = chat(None, &format!("m{n}"));
+        let text = "x".repeat(16_000);
+        op.event = format!("\"chat:message\",{{\"id\":\"m{n}\",\"message\":\"{text}\"}}").into();
+        logged(act(&rooms, &alice.seat, op).await);
+    }
+    let (mut before, mut seen) = (None, Vec::new());
+    loop {
+        let page = rooms.history(&alice.seat, before.as_deref(), 100).await.unwrap().unwrap();
+        assert!(page.messages.iter().map(String::len).sum::<usize>() <= 256 * 1024);
+        seen.extend(page.messages.iter().rev().map(|message| said(&format!(",{message}"))["id"].clone()));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    let newest: Vec<_> = (0..200).rev().take(seen.len()).map(|n| format!("m{n}")).collect();
+    assert_eq!(seen, newest);
+    assert!((40..80).contains(&seen.len()), "{} messages of 16 KB in 1 MiB", seen.len());
 }
 
 pub(crate) async fn a_repeated_message_is_answered_with_the_first_ones_stamp(bed: TestBed) {

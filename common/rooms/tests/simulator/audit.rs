@@ -1,5 +1,6 @@
 //! Rules that every run must keep, whatever faults it had.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use redis::cmd;
@@ -17,6 +18,7 @@ impl World {
             self.audit_log(room);
             self.audit_lives(room);
             self.audit_seats(room);
+            self.audit_order(room);
         }
         self.audit_lists(&rooms);
         if !self.lossy {
@@ -106,6 +108,20 @@ impl World {
         }
         if fields["n"] != seats.len().to_string() {
             self.violations.push(format!("{room} counts {} seats of {}", fields["n"], seats.len()));
+        }
+    }
+
+    /// Checks that the order of succession has exactly the seats, by role and arrival.
+    fn audit_order(&mut self, room: &RoomId) {
+        let fields: BTreeMap<String, String> = self.store.query(cmd("HGETALL").arg(self.store.keys.room(P, room)));
+        let seats = fields.iter().filter_map(|(field, seat)| Some((field.strip_prefix("s:")?, seat)));
+        let seats = seats.map(|(peer, seat)| (SeatText::parse(seat).unwrap(), peer.to_owned()));
+        let mut wanted: Vec<_> = seats.map(|(seat, peer)| (Reverse(seat.role), seat.join, peer)).collect();
+        wanted.sort();
+        let wanted: Vec<String> = wanted.into_iter().map(|(.., peer)| peer).collect();
+        let order: Vec<String> = self.store.query(cmd("ZRANGE").arg(self.store.keys.order(P, room)).arg(0).arg(-1));
+        if order != wanted {
+            self.violations.push(format!("{room} has the order {order:?} for {wanted:?}"));
         }
     }
 

@@ -265,6 +265,7 @@ impl World {
                 let (id, event) = (LogId { ms: id.0, seq: id.1 }, event.to_owned());
                 let (one, except) = match to {
                     Audience::One(handle) => (Some(handle.0), None),
+                    Audience::Moderators => panic!("the simulation has no lobby"),
                     Audience::All { except } => (None, except.map(|peer| peer.as_str().to_owned())),
                 };
                 for session in sessions {

@@ -199,6 +199,7 @@ impl Store {
             media: "{}".to_owned(),
             joined_details: "{}".to_owned(),
             lobby_places: 10,
+            devices_max: 16,
         })
     }
 

@@ -1,13 +1,13 @@
 -- attach: a session resumes a seat, which this node serves from now on.
 --
--- KEYS    1-2 prelude   3-4 seating   5 nodes   6 seats of the node
+-- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
 -- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 offset
 --         13 time of the first try in ms, or -   14 connected, a template
 -- replies OK peer gen last role state metadata participant media join from address | FRESH |
 --         MISSED | BUSY time | FENCED
 local uid, pid, node, handle = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local offset, first_try, connected_event = ARGV[12], ARGV[13], ARGV[14]
-if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end
+if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end
 local peer = redis.call('HGET', room_key, 'p:' .. pid)
 local seat = peer and get_seat(peer)
 if not seat or seat.uid ~= uid then return {'FRESH'} end
@@ -50,7 +50,7 @@ seat.gen, seat.node, seat.handle = next_gen(), node, handle
 if was ~= 'waiting' then seat.state = 'connected' end
 put_seat(seat)
 redis.call('HSET', room_key, 'o:' .. peer, 0, 'a:' .. peer, now)
-redis.call('SADD', KEYS[6], member_of(peer, seat.gen))
+redis.call('SADD', KEYS[7], member_of(peer, seat.gen))
 if was == 'reconnecting' then broadcast(peer, fill(connected_event, peer, uid)) end
 if was ~= 'waiting' then count_at(node, 1) end
 return resumed()

@@ -1,6 +1,6 @@
 -- deny: refuses a participant who waits in the lobby.
 --
--- KEYS    1-2 prelude   3-4 seating
+-- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 peer   13 denied, the event
 -- replies OK | NOPEER | DENIED | STALE | ABSENT
 local target, event = ARGV[12], ARGV[13]

@@ -1,6 +1,6 @@
 -- end: ends a call, for its host in a seat or for a caller who was authorized elsewhere.
 --
--- KEYS    1-2 prelude   3-4 seating   5 chat history
+-- KEYS    1-2 prelude   3-5 seating   6 chat history   7 index of the chat history
 -- ARGV    1-4 prelude   5-7 seating   8 call, or - for the call of the seat
 --         9 call-ended, the event   10 details of the `ended` fact
 --         11 lifetime of the tombstone, ms   12 peer, or -   13 generation, or -

@@ -1,7 +1,7 @@
 -- expire: handles one deadline that may be due: a seat after its grace period, a room that is empty
 -- for too long, or the lobby of a room in which a place became free.
 --
--- KEYS    1-2 prelude   3-4 seating   5 chat history
+-- KEYS    1-2 prelude   3-5 seating   6 chat history   7 index of the chat history
 -- ARGV    1-4 prelude   5-7 seating   8 peer, * for the empty room, or + for the lobby
 --         9 generation   10 call-ended, the event   11 details of the `ended` fact
 --         12 lifetime of the tombstone, ms   13 now, RFC 3339   14 reconnecting, a template
@@ -17,10 +17,13 @@ if peer == '+' then
   if state ~= 'open' then return {'STALE'} end
   local settings = cjson.decode(meta).settings or {}
   -- While the waiting room is on, a host or moderator admits.
-  local admitted = admit_waiting(function(seat)
-    return not settings.waitingRoomEnabled
-      or (settings.autoAdmitGuests and string.sub(seat.uid, 1, 6) == 'guest-')
-  end, now, reconnecting_event)
+  local wanted = {}
+  if not settings.waitingRoomEnabled then
+    wanted = waiting_peers()
+  elseif settings.autoAdmitGuests then
+    wanted = guests_of(waiting_peers())
+  end
+  local admitted = admit_waiting(wanted, now, reconnecting_event)
   return {#admitted > 0 and 'OK' or 'STALE'}
 end
 if peer ~= '*' then
@@ -37,7 +40,7 @@ if peak == '0' and tonumber(waiting or 0) > 0 then
   schedule_empty_room(now_ms())
 elseif peak == '0' then
   -- The room was opened and no participant came. The call may still take place later.
-  redis.call('DEL', room_key, log_key)
+  redis.call('DEL', room_key, log_key, order)
 else
   end_call(call, ended_event, ended_details, tombstone)
 end

@@ -1,6 +1,6 @@
 -- join: takes a seat in the call or in the lobby.
 --
--- KEYS    1-2 prelude   3-4 seating   5 nodes   6 seats of the node
+-- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
 -- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 role
 --         13 version of the metadata that admission saw   14 pid of the seat to replace, or -
 --         15 1 to wait in the lobby   16 participant, a template   17 user-joined, a template
@@ -8,14 +8,16 @@
 --         20 role that admission saw assigned in this room, or -
 --         21 time of issue of the oldest token shown, ms   22 hashed address of a guest, or -
 --         23 places in the lobby   24 participant in the lobby, a template
--- replies OK peer gen id | WAITING peer gen id | FULL | LOCKED | BANNED | ENDED | ABSENT |
---         CHANGED | FENCED
+--         25 seats of one user
+-- replies OK peer gen id | WAITING peer gen id | FULL | DEVICES | LOCKED | BANNED | ENDED |
+--         ABSENT | CHANGED | FENCED
 local uid, pid, node, handle, role = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local version, old_pid, waits = ARGV[13], ARGV[14], ARGV[15] == '1'
 local participant_template, joined_template = ARGV[16], ARGV[17]
 local media, details, seen_role, issued_ms = ARGV[18], ARGV[19], ARGV[20], ARGV[21]
 local address, lobby_places, waiting_template = ARGV[22], ARGV[23], ARGV[24]
-if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end
+local devices_max = tonumber(ARGV[25])
+if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end
 local found = redis.call('HMGET', room_key, 'st', 'mv', 'cap', 'lock', 'n', 'p:' .. pid,
   'p:' .. old_pid, 'c', 'host', 'w')
 local state, current_version, cap, lock, taken = found[1], found[2], found[3], found[4], found[5]
@@ -48,6 +50,13 @@ waits = waits and not was_in
 if lock == '1' and not was_in and RANK[role] < RANK.moderator then return {'LOCKED'} end
 if not waits and taken - (was_in and 1 or 0) >= tonumber(cap) then return {'FULL'} end
 if waits and (waiting or 0) - (old and 1 or 0) >= tonumber(lobby_places) then return {'FULL'} end
+-- The first free device number. The seat to replace frees its own.
+local peer, device = uid, 1
+while redis.call('HEXISTS', room_key, 's:' .. peer) == 1 and not (old and old.peer == peer) do
+  device = device + 1
+  if device > devices_max then return {'DEVICES'} end
+  peer = uid .. '#' .. device
+end
 if old then
   drop_session(old)
   free_seat(old, true)
@@ -55,11 +64,6 @@ end
 -- The owner of the call is back, so the participant who stood in as host gets their own role back.
 if role == 'host' and host ~= uid then make_host(uid) end
 
-local peer, device = uid, 2
-while redis.call('HEXISTS', room_key, 's:' .. peer) == 1 do
-  peer = uid .. '#' .. device
-  device = device + 1
-end
 local participant = fill(waits and waiting_template or participant_template, peer, uid)
 local seat = {peer = peer, state = 'connected', gen = next_gen(), node = node, handle = handle,
   role = role, pid = pid, uid = uid, address = address}
@@ -71,7 +75,6 @@ if waits then
   redis.call('HINCRBY', room_key, 'w', 1)
   local last = redis.call('XREVRANGE', log_key, '+', '-', 'COUNT', 1)[1]
   seat.join = last and last[1] or string.format('%.0f-0', now_ms())
-  send_to_moderators(fill(request_event, peer, uid, participant))
 else
   seat.join = broadcast(peer, fill(joined_template, peer, uid, participant))
   count_at(node, 1)
@@ -79,5 +82,7 @@ else
 end
 seat.from = seat.join
 put_seat(seat)
-redis.call('SADD', KEYS[6], member_of(peer, seat.gen))
+set_place(seat)
+if waits then send_to_moderators(fill(request_event, peer, uid, participant)) end
+redis.call('SADD', KEYS[7], member_of(peer, seat.gen))
 return {reply, peer, seat.gen, seat.from}

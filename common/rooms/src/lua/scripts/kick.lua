@@ -1,6 +1,6 @@
 -- kick: removes a user, with all devices, from the call or the lobby.
 --
--- KEYS    1-2 prelude   3-4 seating
+-- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 peer   13 1 to ban
 --         14 kicked, a template
 -- replies OK | NOPEER | ABOVE | DENIED | STALE | ABSENT

@@ -1,6 +1,6 @@
 -- mute: switches off one medium of a participant.
 --
--- KEYS    1-2 prelude   3-4 seating
+-- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 peer   13 field of the medium
 --         14 media-state-changed, a template   15 muted, a template
 -- replies OK | NOPEER | ABOVE | DENIED | STALE | ABSENT

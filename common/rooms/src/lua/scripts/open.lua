@@ -1,6 +1,6 @@
 -- open: creates a room, or updates the metadata of an open one. Serves `open` and `create`.
 --
--- KEYS    1-2 prelude   3-4 seating
+-- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8 metadata, JSON   9 its version   10 call   11 host
 --         12 seats   13 details of the `created` fact, or - to open   14 locked, 0 or 1
 -- replies OK | EXISTS (create only: another call has the room) | ENDED

@@ -1,7 +1,7 @@
 -- reseat: puts back a seat that Redis lost, from the copy of the node that serves it or served it
 -- until a moment ago.
 --
--- KEYS    1-2 prelude   3-4 seating   5 nodes   6 seats of the node
+-- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
 -- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node
 --         11 handle, or - for a seat without a socket   12 role   13 peer   14 generation
 --         15 last operation   16 join id   17 participant, JSON   18 media, JSON
@@ -17,7 +17,7 @@ local state, from, address = ARGV[25], ARGV[26], ARGV[27]
 local joined_template, joined_details, grace = ARGV[28], ARGV[29], ARGV[30]
 local away = handle == '-'
 if away and state == 'connected' then state = 'reconnecting' end
-if redis.call('HEXISTS', KEYS[5], node) == 0 then return {'FENCED'} end
+if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end
 local found = redis.call('HMGET', room_key, 'st', 'gen', 'born', 'o:' .. peer, 'x:' .. peer)
 local room_state, last_gen, born, current_op, given_up = found[1], found[2], found[3], found[4], found[5]
 if room_state == 'ended' then return {'GONE'} end
@@ -53,8 +53,10 @@ elseif not seat
   -- was given up and not lost.
   return {'GONE'}
 end
-put_seat({peer = peer, state = state, gen = gen, node = away and '-' or node, handle = handle,
-  role = role, join = join, pid = pid, uid = uid, from = from, address = address})
+seat = {peer = peer, state = state, gen = gen, node = away and '-' or node, handle = handle,
+  role = role, join = join, pid = pid, uid = uid, from = from, address = address}
+put_seat(seat)
+set_place(seat)
 redis.call('HSET', room_key, 'o:' .. peer, last_op, 'i:' .. peer, participant, 'v:' .. peer, media,
   'p:' .. pid, peer)
 if role == 'host' then redis.call('HSET', room_key, 'host', uid) end
@@ -62,7 +64,7 @@ if role == 'moderator' then redis.call('HSET', room_key, 'g:' .. uid, role) end
 if away then
   redis.call('ZADD', deadlines, now_ms() + grace, member_of(peer, gen))
 else
-  redis.call('SADD', KEYS[6], member_of(peer, gen))
+  redis.call('SADD', KEYS[7], member_of(peer, gen))
 end
 if state == 'connected' then count_at(node, 1) end
 if state == 'waiting' then

@@ -1,6 +1,6 @@
 -- role: makes a user moderator, participant or guest, on all devices and for the life of the room.
 --
--- KEYS    1-2 prelude   3-4 seating
+-- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 peer   13 role
 -- replies OK | NOPEER | ABOVE | DENIED | STALE | ABSENT
 local target, role = ARGV[12], ARGV[13]
@@ -10,10 +10,7 @@ local seat = get_seat(target)
 if not seat or seat.state == 'waiting' then return answer({'NOPEER'}) end
 if RANK[seat.role] >= rank then return answer({'ABOVE'}) end
 redis.call('HSET', room_key, 'g:' .. seat.uid, role)
-local seats = all_seats()
-for _, other in ipairs(seats) do
-  if other.uid == seat.uid and other.state ~= 'waiting' and other.role ~= role then
-    change_role(other, role, seats)
-  end
+for _, other in ipairs(seats_of(seat.uid)) do
+  if other.state ~= 'waiting' and other.role ~= role then change_role(other, role) end
 end
 return answer({'OK'})

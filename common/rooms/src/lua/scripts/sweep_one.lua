@@ -1,6 +1,6 @@
 -- sweep_one: turns one seat of a dead node to reconnecting.
 --
--- KEYS    1-2 prelude   3-4 seating   5 seats to sweep   6 sweeps in progress
+-- KEYS    1-2 prelude   3-5 seating   6 seats to sweep   7 sweeps in progress
 -- ARGV    1-4 prelude   5-7 seating   8 peer   9 generation   10 node   11 grace period, ms
 --         12 reconnecting, a template   13 name of the sweep
 -- replies OK | STALE
@@ -14,6 +14,6 @@ if seat and seat.gen == gen and seat.node == node then
   mark_reconnecting(seat, grace, reconnecting_event)
   reply = 'OK'
 end
-redis.call('SREM', KEYS[5], member_of(peer, gen))
-if redis.call('EXISTS', KEYS[5]) == 0 then redis.call('SREM', KEYS[6], sweep) end
+redis.call('SREM', KEYS[6], member_of(peer, gen))
+if redis.call('EXISTS', KEYS[6]) == 0 then redis.call('SREM', KEYS[7], sweep) end
 return {reply}

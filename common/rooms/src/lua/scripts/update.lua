@@ -1,7 +1,7 @@
 -- update: changes the call: name, settings, seats, lock or host. The caller decided on one version
 -- of the metadata. If the room has another one, the reply is CHANGED and the caller decides again.
 --
--- KEYS    1-2 prelude   3-4 seating
+-- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 version that the caller decided on
 --         13 metadata, JSON   14 its version   15 seats   16 locked, 0 or 1
 --         17 updated, a template   18 details of the `updated` fact
@@ -30,7 +30,7 @@ if seat then make_host(seat.uid) end
 broadcast('-', fill(updated_event, '-', '-', nil, nil, redis.call('HGET', room_key, 'host')))
 fact('updated', call, '-', '-', '-', taken, details)
 if admits ~= 'none' then
-  admit_waiting(function(other) return admits == 'all' or string.sub(other.uid, 1, 6) == 'guest-' end,
-    now, reconnecting_event)
+  local waiting = waiting_peers()
+  admit_waiting(admits == 'all' and waiting or guests_of(waiting), now, reconnecting_event)
 end
 return answer({'OK'})

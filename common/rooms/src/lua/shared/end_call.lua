@@ -1,6 +1,6 @@
 -- end_call: ends a call. Used by end and expire. Needs seating.
 --
--- KEYS    5 chat history of the room
+-- KEYS    6 chat history of the room   7 index of the chat history
 
 -- Sends call-ended to every session, writes the `left` and `ended` facts, and leaves a tombstone,
 -- so that the room cannot be opened again for `tombstone` ms.
@@ -36,7 +36,7 @@ local function end_call(call, event, details, tombstone)
   end
   fact('ended', call, '-', '-', '-', 0, details)
   redis.call('ZREM', deadlines, member_of('*', 0))
-  redis.call('DEL', room_key, log_key, KEYS[5])
+  redis.call('DEL', room_key, log_key, order, KEYS[6], KEYS[7])
   redis.call('HSET', room_key, 'st', 'ended', 'c', call)
   redis.call('PEXPIRE', room_key, tombstone)
 end

@@ -30,23 +30,29 @@ local function admit_seat(seat, now, away_event)
   if not away then count_at(seat.node, 1) end
   fact('joined', call, peer, seat.uid, seat.join, add_participant(), joined_details)
   put_seat(seat)
+  set_place(seat)
   send_to_seat(seat, '!admitted ' .. seat.join)
   if away then broadcast(peer, fill(away_event, peer, seat.uid)) end
 end
 
--- Admits the waiting seats that `wanted` selects, in the order of arrival, while there are places.
--- Returns the admitted peers and whether a selected seat found no place.
-local function admit_waiting(wanted, now, away_event)
-  local cap, admitted, full = tonumber(redis.call('HGET', room_key, 'cap')), {}, false
-  for _, seat in ipairs(all_seats()) do
-    if seat.state == 'waiting' and wanted(seat) then
-      if tonumber(redis.call('HGET', room_key, 'n')) >= cap then
-        full = true
-      else
-        admit_seat(seat, now, away_event)
-        admitted[#admitted + 1] = seat.peer
-      end
-    end
+-- Admits these waiting peers, in their order, while there are places. Returns the admitted peers
+-- and whether a peer found no place.
+local function admit_waiting(peers, now, away_event)
+  local found = redis.call('HMGET', room_key, 'cap', 'n')
+  local places = math.max(found[1] - found[2], 0)
+  local admitted = {}
+  for index = 1, math.min(#peers, places) do
+    admit_seat(get_seat(peers[index]), now, away_event)
+    admitted[index] = peers[index]
   end
-  return admitted, full
+  return admitted, #peers > places
+end
+
+-- Returns the guests among these peers. The peer id of a guest begins as the user id does.
+local function guests_of(peers)
+  local guests = {}
+  for _, peer in ipairs(peers) do
+    if string.sub(peer, 1, 6) == 'guest-' then guests[#guests + 1] = peer end
+  end
+  return guests
 end

@@ -31,12 +31,3 @@ local function answer(reply)
   end
   return reply
 end
-
--- Returns every seat of a user.
-local function seats_of(uid)
-  local own = {}
-  for _, seat in ipairs(all_seats()) do
-    if seat.uid == uid then own[#own + 1] = seat end
-  end
-  return own
-end

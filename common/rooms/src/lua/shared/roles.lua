@@ -1,29 +1,71 @@
--- roles: the order of roles, changes of role, and the participants who see the lobby. Needs
+-- roles: the order of the seats, changes of role, and the participants who see the lobby. Needs
 -- seating.
+--
+-- The sorted set `order` keeps the order of succession: seats by role, highest first, then by
+-- arrival. The lobby follows, by arrival. No script reads every seat to find the next host, the
+-- moderators or the lobby: one participant can repeat the events that need them.
 local RANK = {guest = 0, participant = 1, moderator = 2, host = 3}
+local PLACE = {host = 0, moderator = 1, participant = 2, guest = 3, waiting = 4}
 
--- Returns every seat, the longest present first.
-local function all_seats()
-  local fields, seats = redis.call('HGETALL', room_key), {}
+-- Returns the score at which a place begins. Its seats have the next 2^50 scores. A score has the
+-- 53 bits that a sorted set keeps exactly.
+local function place_start(place)
+  return string.format('%.0f', PLACE[place] * 2 ^ 50)
+end
+
+-- Puts a seat at its place in the order. A seat in the call arrived with its log id: 42 bits of
+-- milliseconds and 8 bits of the number within the millisecond. Waiting seats can share a log id,
+-- because entering the lobby may log nothing, so their generation tells the arrival.
+local function set_place(seat)
+  local place, ms, number = seat.state, seat.gen, 0
+  if place ~= 'waiting' then
+    place = seat.role
+    ms, number = string.match(seat.join, '^(%d+)-(%d+)$')
+  end
+  local score = PLACE[place] * 2 ^ 50 + ms * 256 + math.min(number, 255)
+  redis.call('ZADD', order, string.format('%.0f', score), seat.peer)
+end
+
+-- Makes the order anew if a node of an older version changed the room, because older versions keep
+-- no order.
+local function check_order()
+  local found = redis.call('HMGET', room_key, 'n', 'w')
+  if redis.call('ZCARD', order) == (found[1] or 0) + (found[2] or 0) then return end
+  redis.call('DEL', order)
+  local fields = redis.call('HGETALL', room_key)
   for i = 1, #fields, 2 do
     if string.sub(fields[i], 1, 2) == 's:' then
-      seats[#seats + 1] = parse_seat(string.sub(fields[i], 3), fields[i + 1])
+      set_place(parse_seat(string.sub(fields[i], 3), fields[i + 1]))
     end
   end
-  table.sort(seats, function(a, b)
-    -- Entering the lobby logs nothing when no moderator is present, so that two waiting seats can
-    -- have the same log id. Their generations then tell the order.
-    if a.join == b.join then return tonumber(a.gen) < tonumber(b.gen) end
-    return before(a.join, b.join)
-  end)
+end
+
+-- Returns the peers in the lobby, the first to arrive first.
+local function waiting_peers()
+  check_order()
+  return redis.call('ZRANGEBYSCORE', order, place_start('waiting'), '+inf')
+end
+
+-- Returns every seat of a user: one for each device.
+local function seats_of(uid)
+  local seats, devices = {get_seat(uid)}, tonumber(redis.call('HGET', room_key, 'dev') or 1)
+  for device = 2, devices do
+    seats[#seats + 1] = get_seat(uid .. '#' .. device)
+  end
   return seats
 end
 
--- Sends an event about the lobby to host and moderators, who alone may admit.
+-- Sends an event about the lobby to host and moderators, who alone may admit: one entry of the log,
+-- published once to each node. Each session of another role drops it.
 local function send_to_moderators(event)
-  for _, seat in ipairs(all_seats()) do
-    if seat.state ~= 'waiting' and RANK[seat.role] >= RANK.moderator then send_to_seat(seat, event) end
+  check_order()
+  if redis.call('ZCOUNT', order, '-inf', '(' .. place_start('participant')) == 0 then return end
+  local id = log('@', '-', '-', event)
+  local envelope = id .. ' ' .. room .. ' @ - ' .. event
+  for node in string.gmatch(redis.call('HGET', room_key, 'nodes') or '', '(%S+):%d+') do
+    redis.call('SPUBLISH', channel .. node, envelope)
   end
+  trim(id)
 end
 
 -- Returns the role of a user who is not host: the role assigned in this room, else the role that
@@ -35,41 +77,41 @@ end
 
 -- Gives a seat a role and announces it. A seat that becomes moderator or host receives the join
 -- requests that are open.
-local function change_role(seat, role, seats)
+local function change_role(seat, role)
   local sees_lobby = RANK[seat.role] < RANK.moderator and RANK[role] >= RANK.moderator
   seat.role = role
   put_seat(seat)
+  set_place(seat)
   local found = redis.call('HMGET', room_key, 'host', 'c', 'n')
   broadcast('-', fill(role_event, seat.peer, seat.uid, nil, role, found[1]))
   fact('role', found[2], seat.peer, seat.uid, seat.join, found[3], '{"role":"' .. role .. '"}')
-  for _, other in ipairs(sees_lobby and seats or {}) do
-    if other.state == 'waiting' then
-      local participant = redis.call('HGET', room_key, 'i:' .. other.peer)
-      send_to_seat(seat, fill(request_event, other.peer, other.uid, participant))
-    end
+  for _, peer in ipairs(sees_lobby and waiting_peers() or {}) do
+    local other = get_seat(peer)
+    local participant = redis.call('HGET', room_key, 'i:' .. peer)
+    send_to_seat(seat, fill(request_event, peer, other.uid, participant))
   end
 end
 
 -- Makes a user host on all devices. The previous host gets their plain role back.
 local function make_host(uid)
+  check_order()
   redis.call('HSET', room_key, 'host', uid)
-  local seats = all_seats()
-  for _, seat in ipairs(seats) do
-    local role = seat.role
-    if seat.uid == uid then role = 'host' elseif role == 'host' then role = plain_role(seat.uid) end
-    if seat.state ~= 'waiting' and role ~= seat.role then change_role(seat, role, seats) end
+  for _, peer in ipairs(redis.call('ZRANGEBYSCORE', order, '-inf', '(' .. place_start('moderator'))) do
+    local seat = get_seat(peer)
+    if seat.uid ~= uid then change_role(seat, plain_role(seat.uid)) end
+  end
+  for _, seat in ipairs(seats_of(uid)) do
+    if seat.state ~= 'waiting' and seat.role ~= 'host' then change_role(seat, 'host') end
   end
 end
 
 -- Appoints the next host after the last seat of host `uid` ended: the longest present participant
 -- with the highest role. A guest becomes host only if no other role is left.
 local function appoint_next_host(uid)
-  local heir
-  for _, seat in ipairs(all_seats()) do
-    if seat.state ~= 'waiting' then
-      if seat.uid == uid then return end
-      if not heir or RANK[seat.role] > RANK[heir.role] then heir = seat end
-    end
+  for _, seat in ipairs(seats_of(uid)) do
+    if seat.state ~= 'waiting' then return end
   end
-  if heir then make_host(heir.uid) end
+  check_order()
+  local heir = redis.call('ZRANGEBYSCORE', order, '-inf', '(' .. place_start('waiting'), 'LIMIT', 0, 1)[1]
+  if heir then make_host(get_seat(heir).uid) end
 end

@@ -1,12 +1,12 @@
 -- seating: reading and writing seats, templates, facts and deadlines. Used by every script that
 -- takes, moves or frees a seat. Needs prelude and seats.
 --
--- KEYS    3 deadlines of the partition   4 outbox of the partition
+-- KEYS    3 deadlines of the partition   4 outbox of the partition   5 order of the room's seats
 -- ARGV    5 lifetime of an empty room, ms
 --         6 four templates, one a line: user-left, join-request-cancelled, role-changed,
 --           join-request
 --         7 details of the `left` fact
-local deadlines, outbox = KEYS[3], KEYS[4]
+local deadlines, outbox, order = KEYS[3], KEYS[4], KEYS[5]
 local empty_after, left_details = ARGV[5], ARGV[7]
 local left_event, cancelled_event, role_event, request_event =
   string.match(ARGV[6], '^(.-)\n(.-)\n(.-)\n(.*)$')

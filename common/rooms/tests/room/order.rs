@@ -1,0 +1,155 @@
+//! The order of succession and the lobby: what one participant can repeat costs the same in a small
+//! and in a large room.
+
+use redis::cmd;
+use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
+use switchboard_core::wire::envelope::{Audience, Envelope};
+use switchboard_rooms::*;
+
+use super::testbed::*;
+
+fn waits(n: usize) -> Join {
+    Join { waits: true, ..join("R", n) }
+}
+
+fn waiting(joined: Joined) -> std::sync::Arc<Seat> {
+    match joined {
+        Joined::Waiting { seat, .. } => seat,
+        other => panic!("not in the lobby: {other:?}"),
+    }
+}
+
+async fn host(rooms: &Rooms) -> UserId {
+    match rooms.peek(&room("R")).await.unwrap() {
+        RoomPeek::Open { host, .. } => host,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn set_role(rooms: &Rooms, n: usize, role: Role) {
+    let command = ModerationCommand::Role { peer: peer(n), role };
+    let outcome = rooms.moderate(&room("R"), Caller::Operator, &command).await.unwrap();
+    assert_eq!(outcome, ModerationOutcome::Done(Vec::new()));
+}
+
+pub(crate) async fn the_next_host_is_the_longest_present_of_the_highest_role(mut bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let mut seats = Vec::new();
+    // User 8 asked first and is admitted last.
+    sit(&rooms, "R", 0).await;
+    waiting(rooms.join(waits(8)).await.unwrap());
+    for n in 1..=6 {
+        let role = if n == 1 { Role::Guest } else { Role::Participant };
+        seats.push(seated(rooms.join(Join { role, ..join("R", n) }).await.unwrap()).seat);
+    }
+    let admit = ModerationCommand::Admit(Some(peer(8)));
+    rooms.moderate(&room("R"), Caller::Operator, &admit).await.unwrap();
+    // The order is by arrival and not by the time of the promotion. A reconnecting seat counts.
+    set_role(&rooms, 5, Role::Moderator).await;
+    set_role(&rooms, 4, Role::Moderator).await;
+    rooms.detach(&seats[3]).await.unwrap();
+    let mut leaves = vec![0];
+    let mut hosts = Vec::new();
+    while let Some(n) = leaves.pop() {
+        let kick = ModerationCommand::Kick { peer: peer(n), ban: false, reason: None };
+        rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
+        let next = host(&rooms).await;
+        let Some(next) = (1..9).find(|n| user(*n) == next) else { break };
+        if hosts.last() == Some(&next) {
+            break;
+        }
+        hosts.push(next);
+        leaves.push(next);
+        if hosts.len() == 2 {
+            // A node of an older version keeps no order.
+            let key = bed.keys().order(rooms.partition_of(&room("R")), &room("R"));
+            let mut deleted = 0;
+            for server in bed.servers() {
+                // On a cluster only one server has the key.
+                deleted += server.query::<i64>(cmd("DEL").arg(&key)).await.unwrap_or(0);
+            }
+            assert_eq!(deleted, 1);
+        }
+    }
+    assert_eq!(hosts, [4, 5, 2, 3, 6, 8, 1]);
+}
+
+pub(crate) async fn an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone(bed: TestBed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    let (_bus, mut events) = bed.listen("n2").await;
+    one.open(&room("R"), &meta(20)).await.unwrap();
+    let mut seats = Vec::new();
+    for n in 0..4 {
+        seats.push(sit(if n == 0 { &one } else { &two }, "R", n).await);
+    }
+    set_role(&one, 1, Role::Moderator).await;
+    one.detach(&seats[0].seat).await.unwrap();
+    let before = seats[3].id;
+    waiting(two.join(waits(7)).await.unwrap());
+    let is_request = |envelope: &Envelope<'_>| matches!(envelope, Envelope::Event { kind: EventKind::JoinRequest, .. });
+    match next_envelope(&mut events, is_request).await {
+        Envelope::Event { to: Audience::Moderators, event, .. } => assert!(event.contains(user(7).as_str())),
+        other => panic!("{other:?}"),
+    }
+    set_role(&one, 2, Role::Moderator).await;
+    set_role(&one, 1, Role::Participant).await;
+    waiting(two.join(waits(8)).await.unwrap());
+    let requests = async |n: usize| {
+        let found = two.read(&room("R"), &peer(n), before).await.unwrap().unwrap();
+        let found = found.into_iter().filter(|entry| entry.event().contains("room:join-request"));
+        found.filter_map(|entry| (7..9).find(|n| entry.event().contains(user(*n).as_str()))).collect::<Vec<_>>()
+    };
+    assert_eq!(requests(0).await, [7, 8], "the host is away, and reads the log on return");
+    assert_eq!(requests(3).await, [0; 0], "a participant");
+    assert_eq!(requests(1).await, [7], "a moderator until the second request");
+    // The open request once with the log and once with the promotion.
+    assert_eq!(requests(2).await, [7, 7, 8], "a moderator from the second request on");
+    let resumed = resumed(one.attach(attach("R", 0, 9, seats[0].id)).await.unwrap());
+    let missed = resumed.missed.iter().filter(|entry| entry.event().contains("room:join-request")).count();
+    assert_eq!(missed, 2);
+}
+
+pub(crate) async fn one_user_has_a_bounded_number_of_seats(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(100)).await.unwrap();
+    let device = |n: usize| Join { pid: format!("pid-{n}"), handle: SessionHandle(n as u64), ..join("R", 1) };
+    for n in 0..bed.options.devices_max as usize {
+        seated(rooms.join(device(n)).await.unwrap());
+    }
+    assert!(matches!(rooms.join(device(100)).await.unwrap(), Joined::TooManyDevices));
+    let reload = Join { old_pid: Some("pid-3".into()), ..device(101) };
+    assert_eq!(seated(rooms.join(reload).await.unwrap()).seat.peer.as_str(), format!("{}#4", user(1)));
+    // All of them leave at once.
+    let kick = ModerationCommand::Kick { peer: peer(1), ban: false, reason: None };
+    rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
+    assert!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.is_empty());
+}
+
+pub(crate) async fn what_one_guest_can_repeat_does_not_read_every_seat(mut bed: TestBed) {
+    const TIMES: usize = 200;
+    let rooms = bed.node("n1").await;
+    for people in [2, 200] {
+        let name = format!("R{people}");
+        rooms.open(&room(&name), &meta(500)).await.unwrap();
+        for n in 0..people {
+            sit(&rooms, &name, n).await;
+        }
+        bed.everywhere::<()>(cmd("CONFIG").arg("RESETSTAT")).await;
+        for n in 0..TIMES {
+            let guest = Join { waits: true, ..join(&name, 1_000 + n) };
+            let seat = waiting(rooms.join(guest).await.unwrap());
+            rooms.leave(&seat, "left").await.unwrap();
+        }
+        let stats = bed.everywhere::<String>(cmd("INFO").arg("commandstats")).await.concat();
+        let field = |command: &str, name: &str| -> f64 {
+            let lines = stats.lines().filter_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
+            let fields = lines.flat_map(|line| line.split(',')).filter_map(|field| field.strip_prefix(name));
+            fields.map(|value| value.parse::<f64>().unwrap()).sum()
+        };
+        let microseconds = field("evalsha", "usec=") / TIMES as f64;
+        println!("{people} participants: {microseconds:.0} us for a guest who enters and leaves the lobby");
+        assert_eq!(field("hgetall", "calls="), 0.0);
+    }
+}
