@@ -12,6 +12,7 @@ use http::{StatusCode, header};
 use serde_json::{Value, json};
 use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
+use switchboard_core::wire::nesting::is_shallow;
 
 use crate::app::App;
 use crate::http::describe::{Access, Argument, Operation};
@@ -124,6 +125,9 @@ impl<T: Input> FromRequest<App> for ValidJson<T> {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
                 _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
             })?;
+        if !is_shallow(&body) {
+            return Err(Refusal::new(Code::InvalidInput, "The body nests more than 16 levels deep").into());
+        }
         match serde_json::from_slice(&body) {
             Ok(Value::Object(fields)) => Ok(Self(Fields::of_body(fields).read()?)),
             Ok(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),

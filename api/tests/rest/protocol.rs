@@ -34,6 +34,7 @@ async fn a_body_that_is_not_a_json_object_is_refused_with_its_own_code() {
         ("{}", "application/x-www-form-urlencoded", (415, "UNSUPPORTED_MEDIA_TYPE")),
         (&format!("\"{}\"", "x".repeat(70_000)), "application/json", (413, "PAYLOAD_TOO_LARGE")),
         (&"[".repeat(10_000), "application/json", (400, "INVALID_INPUT")),
+        (&format!(r#"{{"x":{}{}}}"#, "[".repeat(16), "]".repeat(16)), "application/json", (400, "INVALID_INPUT")),
     ] {
         let reply = service.send(login(body, kind)).await;
         assert_eq!(reply.refusal(), refusal, "{kind}: {:.20}", body);

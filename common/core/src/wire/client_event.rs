@@ -10,6 +10,7 @@
 //! | `command` | moderation commands of host and moderators |
 
 use super::event_kind::EventKind;
+use super::nesting::is_shallow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -207,10 +208,14 @@ const fn default_page_size() -> usize {
 ///
 /// # Errors
 /// - `UNKNOWN_EVENT`: there is no event with this name.
-/// - `VALIDATION_ERROR`: a field is missing, has the wrong type or is out of bounds.
+/// - `VALIDATION_ERROR`: a field is missing, mistyped or out of bounds, or the argument nests more
+///   than 16 levels deep.
 /// - `PAYLOAD_TOO_LARGE`: a field is larger than `limits` allows.
 pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) -> Result<ClientEvent<'a>, Refusal> {
     let text = argument.map_or("{}", RawValue::get);
+    if !is_shallow(text.as_bytes()) {
+        return Err(Refusal::new(Code::ValidationError, "The argument of the event nests more than 16 levels deep"));
+    }
     match name {
         "room:create" => fields(text).map(ClientEvent::Create),
         "room:join" => fields(text).map(ClientEvent::Join),

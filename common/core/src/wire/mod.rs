@@ -7,6 +7,7 @@
 //! | `envelope` | messages that Redis scripts publish to nodes |
 //! | `event_kind` | kinds of server events, with their codes |
 //! | `log_id` | ids of entries in a room's log |
+//! | `nesting` | bound on the nesting of JSON text |
 //! | `offset` | position in a room's log, as clients carry it |
 //! | `participant_event` | events about the lobby, roles and moderation |
 //! | `replica_update` | changes that events make to a node's replicas |
@@ -18,6 +19,7 @@ pub mod engine_io;
 pub mod envelope;
 pub mod event_kind;
 pub mod log_id;
+pub mod nesting;
 pub mod offset;
 pub mod participant_event;
 pub mod replica_update;

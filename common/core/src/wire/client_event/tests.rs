@@ -81,3 +81,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_argument_that_nests_too_deep_is_refused_and_a_real_one_is_not() {
+    let nested = |levels: usize| {
+        let (open, close) = ("[".repeat(levels), "]".repeat(levels));
+        format!(r#"{{"to":"u","candidate":{{"candidate":"","x":{open}{close}}}}}"#)
+    };
+    assert_eq!(code("webrtc:ice-candidate", &nested(14)), None);
+    for levels in [15, 1500] {
+        assert_eq!(code("webrtc:ice-candidate", &nested(levels)), Some(Code::ValidationError));
+    }
+}
