@@ -60,7 +60,7 @@ pub async fn run(
         () = stop_timeout(&stop) => Ok(()),
     };
     done.cancel();
-    admin.await.context("admin listener")??;
+    admin.await.context("admin listener")?;
     served
 }
 

@@ -90,7 +90,7 @@ pub async fn run(
 
     let Some(connected) = connect(&config, &stop).await? else {
         stopped.cancel();
-        return admin.await.context("the admin listener")?.map_err(Into::into);
+        return admin.await.context("the admin listener");
     };
     let shared = Shared::new(&config, rooms.get_or_init(|| connected).clone(), health);
     let (dispatcher, background, transport) = start(&config, &shared, stopped).await?;
@@ -111,7 +111,7 @@ pub async fn run(
     background.stop().await?;
     accepting.clients.await.context("the listener")?;
     accepting.peers.await.context("the listener for other nodes")?;
-    admin.await.context("the admin listener")??;
+    admin.await.context("the admin listener")?;
     Ok(())
 }
 

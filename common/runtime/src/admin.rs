@@ -3,6 +3,12 @@
 //! `/livez` answers as long as the process runs. It depends on nothing else, because a failure of a
 //! dependency must never restart a pod. `/readyz` tells whether the pod accepts new work, and names
 //! every failed check.
+//!
+//! | module | content |
+//! |---|---|
+//! | `serve` | accepts connections, with deadlines and a bound |
+
+mod serve;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,8 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
@@ -86,9 +93,17 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(readiness))
-        .route("/metrics", get(|State(metrics): State<Metrics>| async move {
-            ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())
-        }).with_state(metrics))
+        .route(
+            "/metrics",
+            get(|State(metrics): State<Metrics>| async move {
+                ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], metrics.render())
+            })
+            .with_state(metrics),
+        )
+        .layer(map_response(|mut response: Response| async {
+            response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            response
+        }))
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
@@ -99,11 +114,8 @@ async fn readyz(State(readiness): State<Readiness>) -> impl IntoResponse {
 
 /// Serves the routes until `stop` is cancelled. The admin listener should stop last, so that probes
 /// see a draining pod as alive and not ready.
-///
-/// # Errors
-/// The listener fails.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    serve::serve(listener, router, stop, serve::DEADLINES).await;
 }
 
 #[cfg(test)]
