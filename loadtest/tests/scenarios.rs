@@ -35,7 +35,7 @@ fn count(report: &Value, name: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_of_every_scenario_arrives() {
-    let variables = [("PING_INTERVAL_MS", "500"), ("EVENTS_PER_SECOND", "0")];
+    let variables = [("PING_INTERVAL_MS", "500"), ("EVENTS_PER_SECOND", "0"), ("FRAMES_PER_SECOND", "0")];
     let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let options = Options { haproxy: false, env, ..Options::default() };
     let mut cluster = Cluster::start(&options).await.unwrap();

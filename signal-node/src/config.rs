@@ -13,9 +13,10 @@ use switchboard_runtime::config::{
     passcode_rates,
 };
 
+use crate::capacity::Capacity;
 use crate::dispatcher::SessionLimits;
 use crate::drain::Drain;
-use switchboard_socketio::{AllowedOrigins, Limits, Timeouts, TransportConfig};
+use switchboard_socketio::{AdmissionLimits, AllowedOrigins, Limits, Timeouts, TransportConfig};
 
 /// Configuration of a node.
 #[derive(Clone, Debug)]
@@ -185,13 +186,31 @@ fn timeouts(env: &mut Env) -> Timeouts {
     }
 }
 
+/// Reads the bounds on sockets, connections and requests.
+fn admission(env: &mut Env, rates: bool) -> AdmissionLimits {
+    let capacity = Capacity::of_process();
+    let sockets = env.number("MAX_SOCKETS", capacity.sockets, 0..=10_000_000);
+    let sockets_per_address = env.number("SOCKETS_PER_ADDRESS", 1000, 0..=10_000_000);
+    AdmissionLimits {
+        sockets,
+        sockets_per_address,
+        connections: env.number("MAX_CONNECTIONS", capacity.connections, 0..=20_000_000),
+        // A long-polling client holds two connections.
+        connections_per_address: env.number("CONNECTIONS_PER_ADDRESS", 2 * sockets_per_address, 0..=20_000_000),
+        requests: env.rate("REQUESTS_PER_ADDRESS", "20000/10").filter(|_| rates),
+        handshakes: env.rate("HANDSHAKES_PER_ADDRESS", "600/10").filter(|_| rates),
+        handovers: env.rate("HANDOVERS_PER_ADDRESS", "10000/10").filter(|_| rates),
+        handovers_per_peer: env.number("HANDOVERS_PER_PEER", sockets, 0..=10_000_000),
+    }
+}
+
 fn sockets(env: &mut Env) -> SocketsConfig {
     let origins = OriginsConfig::from_env(env);
     let limits = Limits {
         max_payload: env.number("MAX_PAYLOAD_BYTES", 64 * 1024, 1024..=16 * 1024 * 1024),
         send_queue_bytes: env.number("SEND_QUEUE_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),
         events_per_second: env.number("EVENTS_PER_SECOND", 100, 0..=1_000_000),
-        sockets_per_address: env.number("SOCKETS_PER_ADDRESS", 0, 0..=10_000_000),
+        frames_per_second: env.number("FRAMES_PER_SECOND", 1000, 0..=10_000_000),
         ..Limits::default()
     };
     let rates = env.flag("RATE_LIMITS", true);
@@ -205,6 +224,7 @@ fn sockets(env: &mut Env) -> SocketsConfig {
             trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
             timeouts: timeouts(env),
             limits,
+            admission: admission(env, rates),
             // Set at start, when there is a directory.
             peers: None,
         },

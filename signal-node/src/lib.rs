@@ -12,6 +12,7 @@
 //! | `directory` | addresses at which other nodes take hand-overs |
 //! | `catalog` | names, types and help texts of the node's metrics |
 //! | `meters` | metrics that are written for every event |
+//! | `capacity` | sockets that the process has memory and file descriptors for |
 //! | `config` | environment variables |
 //!
 //! Two crates beside this one: `socketio` (the server) and `rules` (pure: who may do what).
@@ -24,6 +25,7 @@
 //! envelope, `delivery::Hub` finds the sessions, `delivery::SessionLink` puts the packet on the
 //! send queue, `socketio` writes it.
 
+pub mod capacity;
 pub mod catalog;
 pub mod config;
 pub mod delivery;

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
+
+use crate::client_address::network;
 
 /// HMAC-SHA256 key that all nodes of a cluster share.
 #[derive(Clone)]
@@ -28,14 +30,21 @@ impl ClusterKey {
     /// The first part names the purpose, so that a signature for one purpose is not valid for
     /// another.
     #[must_use]
-    pub fn sign(&self, parts: &[&str]) -> String {
+    pub fn sign<P: AsRef<[u8]>>(&self, parts: &[P]) -> String {
         URL_SAFE_NO_PAD.encode(self.mac(parts).finalize().into_bytes())
     }
 
     /// Returns whether `signature` is the signature of `parts`. Compares in constant time.
     #[must_use]
-    pub fn verify(&self, parts: &[&str], signature: &str) -> bool {
+    pub fn verify<P: AsRef<[u8]>>(&self, parts: &[P], signature: &str) -> bool {
         URL_SAFE_NO_PAD.decode(signature).is_ok_and(|bytes| self.mac(parts).verify_slice(&bytes).is_ok())
+    }
+
+    /// Returns the SHA-256 of a text or body that a signature covers: 43 characters, as a signature
+    /// has.
+    #[must_use]
+    pub fn digest(bytes: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
     }
 
     /// Returns a keyed hash of a client address (22 characters), for comparison without storing the
@@ -45,18 +54,19 @@ impl ClusterKey {
     /// whole network.
     #[must_use]
     pub fn hash_address(&self, address: IpAddr) -> Box<str> {
-        let text = match address.to_canonical() {
+        let text = match network(address) {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("{:x?}", &address.segments()[..4]),
         };
         self.sign(&["address", &text])[..22].into()
     }
 
-    fn mac(&self, parts: &[&str]) -> Hmac<Sha256> {
+    fn mac<P: AsRef<[u8]>>(&self, parts: &[P]) -> Hmac<Sha256> {
         // Each part is preceded by its length. Without the lengths, ("ab", "c") and ("a", "bc")
         // would have the same signature.
         parts
             .iter()
+            .map(AsRef::as_ref)
             .fold(self.0.clone(), |mac, part| mac.chain_update((part.len() as u64).to_be_bytes()).chain_update(part))
     }
 }

@@ -62,9 +62,10 @@ pub(super) struct TestBed {
 impl TestBed {
     /// Starts the shared servers.
     pub(super) async fn start(nodes: usize) -> anyhow::Result<Self> {
-        // A few clients stand for many, so the event rate of a client is unlimited. A throw-away
+        // A few clients stand for many, so the rates of a client are unlimited. A throw-away
         // cluster has no request limits.
-        let env = vec![("EVENTS_PER_SECOND".to_owned(), "0".to_owned())];
+        let rates = ["EVENTS_PER_SECOND", "FRAMES_PER_SECOND"];
+        let env = rates.map(|name| (name.to_owned(), "0".to_owned())).to_vec();
         let options = Options { nodes, haproxy: false, env, ..Options::default() };
         let cluster = Cluster::start(&options).await?;
         Ok(Self { cluster, peers: Vec::new(), nodes, dir: TempDir::with_prefix("switchboard-bench-")? })

@@ -137,8 +137,9 @@ fn watched_processes(nodes: &[String], others: [(&str, Option<String>); 3]) -> V
 }
 
 async fn start_cluster(nodes: u8) -> anyhow::Result<Cluster> {
-    // A few clients stand for many, so the event rate of a client is unlimited.
-    let env = vec![("EVENTS_PER_SECOND".to_owned(), "0".to_owned())];
+    // A few clients stand for many, so the rates of a client are unlimited.
+    let rates = ["EVENTS_PER_SECOND", "FRAMES_PER_SECOND"];
+    let env = rates.map(|name| (name.to_owned(), "0".to_owned())).to_vec();
     let options = Options { nodes: nodes.into(), haproxy: false, env, ..Options::default() };
     Cluster::start(&options).await.context("cannot start a throw-away cluster")
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_core::domain::Rate;
+
 use crate::cluster::Peers;
 
 /// Web origins whose pages may connect. A request without an `Origin` header does not come from a
@@ -62,8 +64,32 @@ pub struct Limits {
     pub send_queue_messages: usize,
     /// Packets per second and socket, with twice as many in a burst; 0 is off.
     pub events_per_second: u32,
+    /// Frames per second and socket, with eight times as many in a burst; 0 is off. Pings, pongs,
+    /// noops and fragments count too, and each full 4 KiB of a frame counts as one more.
+    pub frames_per_second: u32,
+}
+
+/// Bounds on sockets, connections and requests, for the node and by client address. Addresses are
+/// counted by IPv4 address or IPv6 /64.
+#[derive(Debug, Clone, Copy)]
+pub struct AdmissionLimits {
+    /// Maximum number of open sockets; 0 is off.
+    pub sockets: usize,
     /// Maximum number of open sockets per client address; 0 is off.
     pub sockets_per_address: usize,
+    /// Maximum number of TCP connections of clients; 0 is off.
+    pub connections: usize,
+    /// Maximum number of TCP connections per address; 0 is off. Not applied behind trusted proxies,
+    /// because a connection's address is then a proxy's.
+    pub connections_per_address: usize,
+    /// Rate of HTTP requests per client address.
+    pub requests: Option<Rate>,
+    /// Rate of new sockets per client address.
+    pub handshakes: Option<Rate>,
+    /// Rate of requests per client address that are handed over to other nodes.
+    pub handovers: Option<Rate>,
+    /// Maximum number of concurrent hand-overs to one other node; 0 is off.
+    pub handovers_per_peer: usize,
 }
 
 /// All settings of the transport.
@@ -77,6 +103,8 @@ pub struct TransportConfig {
     pub timeouts: Timeouts,
     /// Bounds on the resources of one client.
     pub limits: Limits,
+    /// Bounds on sockets, connections and requests.
+    pub admission: AdmissionLimits,
     /// The other nodes behind the same public address; `None` if this is the only node.
     pub peers: Option<Peers>,
 }
@@ -101,7 +129,23 @@ impl Default for Limits {
             send_queue_bytes: 1024 * 1024,
             send_queue_messages: 4096,
             events_per_second: 100,
+            frames_per_second: 1000,
+        }
+    }
+}
+
+impl Default for AdmissionLimits {
+    /// All bounds are off.
+    fn default() -> Self {
+        Self {
+            sockets: 0,
             sockets_per_address: 0,
+            connections: 0,
+            connections_per_address: 0,
+            requests: None,
+            handshakes: None,
+            handovers: None,
+            handovers_per_peer: 0,
         }
     }
 }
@@ -113,6 +157,7 @@ impl Default for TransportConfig {
             trusted_hops: 0,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            admission: AdmissionLimits::default(),
             peers: None,
         }
     }

@@ -9,7 +9,8 @@
 //! | `protocol/` | shared values: [`Frame`], [`Message`], [`Event`], [`Namespace`], [`Handshake`], [`CloseReason`] |
 //! | `metric_catalog` | catalog of the metrics |
 //! | `cluster/` | [`Peers`]: signatures and health checks between nodes behind one address |
-//! | `config` | [`TransportConfig`]: [`Timeouts`], [`Limits`], [`AllowedOrigins`] |
+//! | `config` | [`TransportConfig`]: [`Timeouts`], [`Limits`], [`AdmissionLimits`], [`AllowedOrigins`] |
+//! | `bounds/` | counts and rates of what clients cause |
 //! | `send_queue/` | [`SendQueue`]: bounded queue of messages to one client |
 //! | `websocket/` | WebSocket transport |
 //! | `polling/` | long-polling transport |
@@ -80,6 +81,7 @@
 //! # }
 //! ```
 
+mod bounds;
 mod cluster;
 mod config;
 mod engine;
@@ -97,7 +99,7 @@ mod websocket;
 pub mod workers;
 
 pub use cluster::{PeerDirectory, Peers};
-pub use config::{AllowedOrigins, Limits, Timeouts, TransportConfig};
+pub use config::{AdmissionLimits, AllowedOrigins, Limits, Timeouts, TransportConfig};
 pub use engine::{Engine, EngineEvent, Service};
 pub use protocol::{CloseReason, DisconnectReason, Event, Frame, Handshake, Message, Namespace, TransportKind};
 pub use send_queue::{SendError, SendQueue};

@@ -1,29 +1,25 @@
 //! The open sockets of this node.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::TaskTracker;
 
+use crate::bounds::{ClientNetwork, Counts, Full, Permit};
+use crate::config::AdmissionLimits;
 use crate::polling::PollingSession;
 use crate::protocol::{CloseReason, DisconnectReason, Handshake};
 use crate::send_queue::Queue;
 use crate::workers::Workers;
 
-/// Open sockets by session id, their number per client address, and their tasks.
+/// Open sockets by session id, their counts, and their tasks.
 #[derive(Debug)]
 pub(crate) struct SocketRegistry {
-    state: Mutex<RegistryState>,
+    open: Mutex<HashMap<Arc<str>, OpenSocket>>,
+    counts: Arc<Counts<ClientNetwork>>,
     tasks: TaskTracker,
     /// Keeps the threads running while a socket is open.
     _workers: Workers,
-}
-
-#[derive(Debug, Default)]
-struct RegistryState {
-    open: HashMap<Arc<str>, OpenSocket>,
-    per_address: HashMap<IpAddr, usize>,
 }
 
 /// Access to a socket from outside its task.
@@ -36,23 +32,24 @@ struct OpenSocket {
 
 impl SocketRegistry {
     /// Creates a registry of the sockets on these workers.
-    pub(crate) fn new(workers: Workers) -> Self {
-        Self { state: Mutex::default(), tasks: TaskTracker::new(), _workers: workers }
+    pub(crate) fn new(workers: Workers, limits: &AdmissionLimits) -> Self {
+        let counts = Counts::new("switchboard_sockets_open", limits.sockets, limits.sockets_per_address);
+        Self { open: Mutex::default(), counts: Arc::new(counts), tasks: TaskTracker::new(), _workers: workers }
     }
 
     /// Returns the state of a session that was opened by long-polling.
     pub(crate) fn polling_session(&self, sid: &str) -> Option<Arc<PollingSession>> {
-        self.state().open.get(sid)?.polling.clone()
+        self.open().get(sid)?.polling.clone()
     }
 
     /// Returns the number of open sockets.
     pub(crate) fn len(&self) -> usize {
-        self.state().open.len()
+        self.open().len()
     }
 
     /// Asks all sockets to close.
     pub(crate) fn close_all(&self, reason: DisconnectReason) {
-        let queues: Vec<Arc<Queue>> = self.state().open.values().map(|open| Arc::clone(&open.queue)).collect();
+        let queues: Vec<Arc<Queue>> = self.open().values().map(|open| Arc::clone(&open.queue)).collect();
         for queue in queues {
             queue.close(CloseReason::ServerClosed(reason));
         }
@@ -63,8 +60,8 @@ impl SocketRegistry {
         &self.tasks
     }
 
-    fn state(&self) -> MutexGuard<'_, RegistryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, OpenSocket>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,33 +69,25 @@ impl SocketRegistry {
 pub(crate) struct Registration {
     registry: Arc<SocketRegistry>,
     sid: Arc<str>,
-    address: IpAddr,
+    _permit: Permit<ClientNetwork>,
 }
 
 impl Registration {
-    /// Registers a socket. Returns `None` if its address already has `limit` sockets; 0 is no
-    /// limit.
+    /// Registers a socket.
+    ///
+    /// # Errors
+    /// The node or the client's network has as many sockets as it may have.
     pub(crate) fn new(
         registry: &Arc<SocketRegistry>,
-        limit: usize,
         handshake: &Handshake,
         queue: &Arc<Queue>,
         polling: Option<Arc<PollingSession>>,
-    ) -> Option<Self> {
-        let (sid, address) = (&handshake.sid, handshake.address);
-        let mut state = registry.state();
-        if limit > 0 {
-            let count = state.per_address.entry(address).or_default();
-            if *count >= limit {
-                return None;
-            }
-            *count += 1;
-        }
-        state.open.insert(Arc::clone(sid), OpenSocket { queue: Arc::clone(queue), polling });
-        drop(state);
+    ) -> Result<Self, Full> {
+        let permit = registry.counts.acquire(ClientNetwork::of(handshake.address))?;
+        let sid = Arc::clone(&handshake.sid);
+        registry.open().insert(Arc::clone(&sid), OpenSocket { queue: Arc::clone(queue), polling });
         metrics::counter!("switchboard_sockets_opened_total").increment(1);
-        metrics::gauge!("switchboard_sockets_open").increment(1.0);
-        Some(Self { registry: Arc::clone(registry), sid: Arc::clone(sid), address })
+        Ok(Self { registry: Arc::clone(registry), sid, _permit: permit })
     }
 
     /// Returns the tasks of all sockets.
@@ -109,15 +98,6 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut state = self.registry.state();
-        state.open.remove(&self.sid);
-        if let Some(count) = state.per_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                state.per_address.remove(&self.address);
-            }
-        }
-        drop(state);
-        metrics::gauge!("switchboard_sockets_open").decrement(1.0);
+        self.registry.open().remove(&self.sid);
     }
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
+use crate::bounds::FrameMeter;
 use crate::polling::PollingTransport;
 use crate::protocol::{CloseReason, Frame};
 use crate::websocket::WebSocketTransport;
@@ -20,14 +21,18 @@ pub(crate) enum Transport {
 
 impl Transport {
     /// Returns the next packet from the client: text, or a binary message. Cancel-safe.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        meter: &mut FrameMeter,
+    ) -> Poll<Result<Frame, CloseReason>> {
         match self {
-            Self::WebSocket(socket) => socket.poll_recv(cx),
+            Self::WebSocket(socket) => socket.poll_recv(cx, meter),
             Self::Polling(polling) => {
-                let received = polling.poll_recv(cx);
+                let received = polling.poll_recv(cx, meter);
                 // Packets that were posted before the upgrade come first. No other wake-up follows
                 // after the last of them is read, so the upgrade is checked here.
-                if received.is_pending() && self.upgrade() { self.poll_recv(cx) } else { received }
+                if received.is_pending() && self.upgrade() { self.poll_recv(cx, meter) } else { received }
             }
         }
     }

@@ -300,7 +300,9 @@ impl Starter<'_> {
         ];
         // Tests and load tests send everything from one address. A cluster that keeps its data is
         // for people, and has the limits of production.
-        let limits = self.options.data.is_none().then_some(("RATE_LIMITS", "false".to_owned()));
+        let unlimited = [("RATE_LIMITS", "false"), ("SOCKETS_PER_ADDRESS", "0"), ("CONNECTIONS_PER_ADDRESS", "0")];
+        let limits = unlimited.map(|(name, value)| (name, value.to_owned()));
+        let limits = limits.into_iter().filter(|_| self.options.data.is_none());
         let temporary = self.options.data.is_none().then_some(self.dir);
         let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).temporary(temporary);
         if !(self.options.verbose && std::io::stdout().is_terminal()) {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, HeaderValue};
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
@@ -29,9 +29,10 @@ impl Peers {
     async fn check_health(&self, node: &str, address: &str) -> Option<StatusCode> {
         let stream = TcpStream::connect(address).await.ok()?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-        let signature = self.sign(node, "GET", HEALTH_PATH);
-        let request = Request::get(HEALTH_PATH).header(HOST, address).header(SIGNATURE_HEADER, signature);
-        let request = request.body(Empty::<Bytes>::new()).ok()?;
+        let request = Request::get(HEALTH_PATH).header(HOST, address);
+        let mut request = request.body(Empty::<Bytes>::new()).ok()?;
+        let signature = self.sign(node, &request, &[]);
+        request.headers_mut().insert(SIGNATURE_HEADER, HeaderValue::from_str(&signature).ok()?);
         tokio::select! {
             response = sender.send_request(request) => Some(response.ok()?.status()),
             _ = connection => None,

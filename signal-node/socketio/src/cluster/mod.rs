@@ -9,5 +9,5 @@ mod health;
 mod peers;
 
 pub(crate) use health::HEALTH_PATH;
+pub(crate) use peers::{FORWARDED_HEADERS, SIGNATURE_HEADER, random_sid};
 pub use peers::{PeerDirectory, Peers};
-pub(crate) use peers::{SIGNATURE_HEADER, random_sid};

@@ -11,11 +11,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use futures_util::future::BoxFuture;
-use http::header::HeaderName;
+use http::Request;
+use http::header::{CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use switchboard_core::ClusterKey;
 
 /// Header with the signature of a hand-over. On the public port it has no effect.
 pub(crate) const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("x-switchboard-handover");
+
+/// Headers of a client's upgrade request that its session needs.
+pub(crate) const FORWARDED_HEADERS: [HeaderName; 4] = [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION];
 
 /// Maximum age of a signature, and maximum time by which it may lie in the future. The clocks of
 /// the nodes differ by less.
@@ -84,18 +88,33 @@ impl Peers {
         (other && self.key.sign(&["sid", random, node])[..RANDOM_LENGTH] == *signature).then_some(node)
     }
 
-    /// Signs a request to a node: `<time>.<signature>`.
-    pub(crate) fn sign(&self, to: &str, method: &str, target: &str) -> String {
-        let now = seconds();
-        format!("{now}.{}", self.key.sign(&["handover", to, method, target, &now.to_string()]))
+    /// Signs a request to a node: `<time>.<digest of the body>.<signature>`. The signature covers
+    /// everything on which the node acts: method, target, [`FORWARDED_HEADERS`] and body.
+    pub(crate) fn sign<B>(&self, to: &str, request: &Request<B>, body: &[u8]) -> String {
+        let (now, digest) = (seconds().to_string(), ClusterKey::digest(body));
+        let signature = self.key.sign(&signed_parts(to, request, &now, &digest));
+        format!("{now}.{digest}.{signature}")
     }
 
-    /// Returns whether another node signed this request to this node, at most 60 seconds ago.
-    pub(crate) fn verify(&self, signature: &str, method: &str, target: &str) -> bool {
-        let Some((time, signature)) = signature.split_once('.') else { return false };
+    /// Returns the digest of the body, if another node signed this request to this node at most 60
+    /// seconds ago. The caller compares the digest with the body, because the signature is verified
+    /// before the body is read.
+    pub(crate) fn verify<'s, B>(&self, signature: &'s str, request: &Request<B>) -> Option<&'s str> {
+        let (time, rest) = signature.split_once('.')?;
+        let (digest, signature) = rest.split_once('.')?;
         let fresh = time.parse::<u64>().is_ok_and(|time| time.abs_diff(seconds()) <= SIGNATURE_AGE_MAX.as_secs());
-        fresh && self.key.verify(&["handover", &self.node, method, target, time], signature)
+        let signed = fresh && self.key.verify(&signed_parts(&self.node, request, time, digest), signature);
+        signed.then_some(digest)
     }
+}
+
+/// Returns the parts of a request that its signature covers.
+fn signed_parts<'r, B>(to: &'r str, request: &'r Request<B>, time: &'r str, digest: &'r str) -> Vec<&'r [u8]> {
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let parts = ["handover", to, request.method().as_str(), target, time, digest].map(str::as_bytes);
+    let headers = FORWARDED_HEADERS.into_iter();
+    let headers = headers.map(|name| request.headers().get(name).map_or(&b""[..], HeaderValue::as_bytes));
+    parts.into_iter().chain(headers).collect()
 }
 
 impl std::fmt::Debug for Peers {
@@ -155,25 +174,41 @@ mod tests {
         }
     }
 
+    fn request(method: &str, target: &str) -> Request<()> {
+        Request::builder().method(method).uri(target).body(()).expect("a valid request")
+    }
+
     #[test]
     fn a_signature_is_valid_only_for_its_receiver_and_its_request() {
         let (one, two) = (peers("n1", "s"), peers("n2", "s"));
-        let signed = one.sign("n2", "GET", "/socket.io/?sid=a");
-        assert!(two.verify(&signed, "GET", "/socket.io/?sid=a"));
-        assert!(!two.verify(&signed, "POST", "/socket.io/?sid=a"));
-        assert!(!two.verify(&signed, "GET", "/socket.io/?sid=b"));
-        assert!(!peers("n3", "s").verify(&signed, "GET", "/socket.io/?sid=a"));
-        assert!(!peers("n2", "other").verify(&signed, "GET", "/socket.io/?sid=a"));
-        let (time, signature) = signed.split_once('.').expect("time and signature");
+        let sent = request("POST", "http://10.0.0.2:9202/socket.io/?sid=a");
+        let signed = one.sign("n2", &sent, b"4hello");
+        // The authority names the connection and does not reach the other node.
+        let received = request("POST", "/socket.io/?sid=a");
+        assert_eq!(two.verify(&signed, &received), Some(&*ClusterKey::digest(b"4hello")));
+        assert!(two.verify(&signed, &request("GET", "/socket.io/?sid=a")).is_none());
+        assert!(two.verify(&signed, &request("POST", "/socket.io/?sid=b")).is_none());
+        assert!(peers("n3", "s").verify(&signed, &received).is_none());
+        assert!(peers("n2", "other").verify(&signed, &received).is_none());
+        for name in FORWARDED_HEADERS {
+            let mut changed = request("POST", "/socket.io/?sid=a");
+            changed.headers_mut().insert(name.clone(), HeaderValue::from_static("x"));
+            assert!(two.verify(&signed, &changed).is_none(), "{name}");
+        }
+        let [time, digest, signature] = signed.split('.').collect::<Vec<_>>()[..] else { panic!("{signed}") };
         let earlier = time.parse::<u64>().expect("seconds") - 1;
-        assert!(!two.verify(&format!("{earlier}.{signature}"), "GET", "/socket.io/?sid=a"));
+        assert!(two.verify(&format!("{earlier}.{digest}.{signature}"), &received).is_none());
+        let other = ClusterKey::digest(b"4other");
+        assert!(two.verify(&format!("{time}.{other}.{signature}"), &received).is_none());
     }
 
     #[test]
     fn a_signature_expires() {
-        let one = peers("n1", "s");
+        let (one, received) = (peers("n1", "s"), request("GET", "/"));
         let old = (seconds() - SIGNATURE_AGE_MAX.as_secs() - 2).to_string();
-        let signature = one.key.sign(&["handover", "n1", "GET", "/", &old]);
-        assert!(!one.verify(&format!("{old}.{signature}"), "GET", "/"));
+        let digest = ClusterKey::digest(b"");
+        let signature = one.key.sign(&signed_parts("n1", &received, &old, &digest));
+        assert!(one.verify(&format!("{old}.{digest}.{signature}"), &received).is_none());
+        assert!(one.verify(&one.sign("n1", &received, b""), &received).is_some());
     }
 }

@@ -19,6 +19,7 @@ use switchboard_core::wire::engine_io::Packet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::bounds::FrameMeter;
 use crate::config::{Timeouts, TransportConfig};
 use crate::protocol::{CloseReason, DisconnectReason, Frame, Handshake, Namespace};
 use crate::send_queue::{Control, Queue, SendQueue};
@@ -44,7 +45,7 @@ pub enum EngineEvent {
     Deadline,
 }
 
-/// One Engine.IO session.
+/// One Engine.IO session. All its state is here, in nine fields, because one task owns it.
 #[derive(Debug)]
 pub struct Engine {
     transport: Transport,
@@ -54,6 +55,7 @@ pub struct Engine {
     /// Nothing is taken from the queue, because messages may still be put first.
     held: bool,
     failed: Option<CloseReason>,
+    meter: FrameMeter,
     timer: SessionTimer,
     handshake: Arc<Handshake>,
     config: Arc<TransportConfig>,
@@ -68,7 +70,8 @@ impl Engine {
         config: Arc<TransportConfig>,
     ) -> Self {
         let timer = SessionTimer::new(config.timeouts);
-        Self { transport, queue, in_flight: 0, held: false, failed: None, timer, handshake, config }
+        let meter = FrameMeter::new(config.limits.frames_per_second);
+        Self { transport, queue, in_flight: 0, held: false, failed: None, meter, timer, handshake, config }
     }
 
     /// Queues the open packet.
@@ -176,9 +179,11 @@ impl Engine {
             None => false,
         };
         loop {
-            let frame = match self.transport.poll_recv(cx) {
+            let frame = match self.transport.poll_recv(cx, &mut self.meter) {
                 Poll::Ready(Ok(frame)) => frame,
                 Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
+                // More may be unread. The task is already woken for its next turn.
+                Poll::Pending if self.meter.has_yielded() => return Poll::Pending,
                 // The pong is missing only if nothing is left to read.
                 Poll::Pending if overdue && self.timer.is_awaiting_pong() => {
                     return Poll::Ready(Err(CloseReason::PingTimeout));

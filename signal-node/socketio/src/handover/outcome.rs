@@ -2,7 +2,7 @@
 
 /// Outcome of a hand-over. It is counted when this is dropped, so that a cancelled hand-over counts
 /// too.
-pub(super) struct HandoverOutcome(pub(super) &'static str);
+pub(crate) struct HandoverOutcome(pub(crate) &'static str);
 
 impl Drop for HandoverOutcome {
     fn drop(&mut self) {

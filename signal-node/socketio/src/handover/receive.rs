@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use super::outcome::HandoverOutcome;
 use crate::cluster::{HEALTH_PATH, SIGNATURE_HEADER};
 use crate::config::TransportConfig;
-use crate::http::{Body, continue_session, error_response, query_parameter, status_response};
+use crate::http::{Body, add_security_headers, continue_session, error_response, query_parameter, status_response};
 use crate::protocol::{HandshakeError, TransportKind};
 use crate::registry::SocketRegistry;
 
@@ -17,15 +17,24 @@ pub(crate) async fn receive(
     sockets: &SocketRegistry,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let mut response = respond(config, sockets, request).await.unwrap_or_else(error_response);
+    add_security_headers(&mut response);
+    response
+}
+
+async fn respond(
+    config: &TransportConfig,
+    sockets: &SocketRegistry,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, HandshakeError> {
     let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let peers = config.peers.as_ref();
-    let Some(peers) = peers.filter(|peers| peers.verify(signature, request.method().as_str(), target)) else {
+    let proof = config.peers.as_ref().and_then(|peers| Some((peers, peers.verify(signature, &request)?.to_owned())));
+    let Some((peers, body_digest)) = proof else {
         drop(HandoverOutcome("refused"));
-        return error_response(HandshakeError::Forbidden);
+        return Err(HandshakeError::Forbidden);
     };
     if request.uri().path() == HEALTH_PATH {
-        return status_response(peers.own_health());
+        return Ok(status_response(peers.own_health()));
     }
     let query = request.uri().query().unwrap_or_default();
     let transport = match query_parameter(query, "transport") {
@@ -33,8 +42,6 @@ pub(crate) async fn receive(
         _ => TransportKind::Polling,
     };
     let session = query_parameter(query, "sid").and_then(|sid| sockets.polling_session(sid));
-    match session {
-        Some(session) => continue_session(config, &session, transport, request).await.unwrap_or_else(error_response),
-        None => error_response(HandshakeError::UnknownSession),
-    }
+    let session = session.ok_or(HandshakeError::UnknownSession)?;
+    continue_session(config, &session, transport, request, Some(&body_digest)).await
 }

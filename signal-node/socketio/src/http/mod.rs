@@ -18,7 +18,7 @@ mod write_timeout;
 
 pub(crate) use cors::{add_cors_headers, origin_may_pass, preflight_response};
 pub(crate) use query::query_parameter;
-pub(crate) use response::{Body, error_response, status_response, text_response};
-pub(crate) use session_request::continue_session;
+pub(crate) use response::{Body, add_security_headers, error_response, status_response, text_response};
+pub(crate) use session_request::{continue_session, read_body};
 pub(crate) use upgrade::{switching_response, upgraded_stream, upgraded_websocket};
 pub(crate) use write_timeout::WriteTimeoutStream;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::bounds::{ClientNetwork, Permit};
+
 /// TCP stream whose writes fail with `TimedOut` when the peer reads nothing for a while.
 #[derive(Debug)]
 pub(crate) struct WriteTimeoutStream {
@@ -18,15 +20,18 @@ pub(crate) struct WriteTimeoutStream {
     limit: Duration,
     /// Runs while a write blocks.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Slot of a client's connection; `None` for a connection of a node.
+    permit: Option<Permit<ClientNetwork>>,
 }
 
 impl WriteTimeoutStream {
-    pub(crate) fn new(stream: TcpStream, limit: Duration) -> Self {
-        Self { stream, limit, timer: None }
+    /// Wraps a stream. The slot is freed at the end of the connection.
+    pub(crate) fn new(stream: TcpStream, limit: Duration, permit: Option<Permit<ClientNetwork>>) -> Self {
+        Self { stream, limit, timer: None, permit }
     }
 
-    pub(crate) fn into_inner(self) -> TcpStream {
-        self.stream
+    pub(crate) fn into_inner(self) -> (TcpStream, Option<Permit<ClientNetwork>>) {
+        (self.stream, self.permit)
     }
 
     /// Starts the timer of a blocked write, or stops it. Fails when the timer has fired.
@@ -89,7 +94,7 @@ mod tests {
     async fn pair(limit: Duration) -> (WriteTimeoutStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (WriteTimeoutStream::new(listener.accept().await.unwrap().0, limit), far)
+        (WriteTimeoutStream::new(listener.accept().await.unwrap().0, limit, None), far)
     }
 
     #[tokio::test]

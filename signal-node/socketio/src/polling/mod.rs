@@ -15,11 +15,12 @@ mod session;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use switchboard_core::wire::engine_io::Packet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::bounds::FrameMeter;
 use crate::protocol::{CloseReason, Frame};
 use crate::websocket::WebSocketTransport;
 use latest_poll::LatestPoll;
@@ -39,16 +40,24 @@ impl PollingTransport {
         Self { session, repeat_timer: None }
     }
 
-    /// Returns the next posted packet.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+    /// Returns the next posted packet. Each counts before it is processed.
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        meter: &mut FrameMeter,
+    ) -> Poll<Result<Frame, CloseReason>> {
+        ready!(meter.poll_turn(cx));
         self.session.task.register(cx.waker());
         let mut state = self.session.state();
         if let Some(reason) = state.failure {
             return Poll::Ready(Err(reason));
         }
         if let Some(frame) = state.post.as_mut().and_then(|post| post.frames.pop_front()) {
-            return Poll::Ready(Ok(frame));
+            let bytes = frame.bytes().len();
+            meter.read(bytes);
+            return Poll::Ready(meter.count(bytes, Instant::now()).map(|()| frame));
         }
+        meter.end_turn();
         state.answer_post();
         let Some(at) = state.poll.repeat_deadline() else {
             self.repeat_timer = None;
@@ -145,6 +154,7 @@ fn client_knows(reason: CloseReason) -> bool {
             | CloseReason::PingTimeout
             | CloseReason::ProtocolError(_)
             | CloseReason::PayloadTooLarge
+            | CloseReason::FrameFlood
     )
 }
 

@@ -44,6 +44,8 @@ pub enum CloseReason {
     SlowConsumer,
     /// The client exceeded its rate and ignored the refusals.
     Flood,
+    /// The client sent more frames, of any kind, than its rate allows.
+    FrameFlood,
     /// The client connected to no namespace in time.
     ConnectTimeout,
     /// The code serving this socket panicked.
@@ -65,6 +67,7 @@ impl CloseReason {
             Self::PayloadTooLarge => "payload_too_large",
             Self::SlowConsumer => "slow_consumer",
             Self::Flood => "flood",
+            Self::FrameFlood => "frame_flood",
             Self::ConnectTimeout => "connect_timeout",
             Self::Panic => "internal_error",
         }
@@ -83,7 +86,7 @@ impl CloseReason {
             Self::ClientDisconnect | Self::TransportClose | Self::ClosePacket | Self::TransportLost => 1000,
             Self::ServerClosed(reason) => reason.code,
             Self::ProtocolError(_) => 1002,
-            Self::PingTimeout | Self::SlowConsumer | Self::Flood | Self::ConnectTimeout => 1008,
+            Self::PingTimeout | Self::SlowConsumer | Self::Flood | Self::FrameFlood | Self::ConnectTimeout => 1008,
             Self::PayloadTooLarge => 1009,
             Self::Panic => 1011,
         }

@@ -1,9 +1,15 @@
 //! State that all connections of a server share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::TransportConfig;
+use tokio::time::Instant;
+
+use crate::bounds::{ClientNetwork, Counts, RateTable};
+use crate::config::{AdmissionLimits, TransportConfig};
 use crate::engine::Service;
+use crate::handover::Handovers;
+use crate::protocol::HandshakeError;
 use crate::registry::SocketRegistry;
 use crate::send_queue::{Delayed, Queue, SendQueueLimits};
 use crate::workers::Workers;
@@ -14,14 +20,36 @@ pub(super) struct ServerContext {
     /// Paths and their services.
     pub(super) routes: Vec<(String, Arc<dyn Service>)>,
     pub(super) sockets: Arc<SocketRegistry>,
+    /// TCP connections of clients.
+    pub(super) connections: Arc<Counts<ClientNetwork>>,
+    pub(super) rates: Rates,
+    pub(super) handovers: Handovers,
     /// Queues with delayed messages.
     delayed: Arc<Delayed>,
 }
 
+/// Rates by client network.
+pub(super) struct Rates {
+    requests: Option<RateTable>,
+    handshakes: Option<RateTable>,
+    handovers: Option<RateTable>,
+}
+
 impl ServerContext {
     pub(super) fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
-        let sockets = Arc::new(SocketRegistry::new(workers));
-        Self { config: Arc::new(config), routes, sockets, delayed: Arc::default() }
+        let limits = &config.admission;
+        // Behind proxies all connections come from the proxies.
+        let per_address = if config.trusted_hops == 0 { limits.connections_per_address } else { 0 };
+        let connections = Counts::new("switchboard_connections_open", limits.connections, per_address);
+        Self {
+            sockets: Arc::new(SocketRegistry::new(workers, limits)),
+            connections: Arc::new(connections),
+            rates: Rates::new(limits),
+            handovers: Handovers::new(&config),
+            config: Arc::new(config),
+            routes,
+            delayed: Arc::default(),
+        }
     }
 
     /// Creates the send queue of a new socket.
@@ -30,4 +58,52 @@ impl ServerContext {
         let limits = SendQueueLimits { bytes: limits.send_queue_bytes, messages: limits.send_queue_messages };
         Arc::new(Queue::new(limits, Arc::clone(&self.delayed)))
     }
+}
+
+impl Rates {
+    fn new(limits: &AdmissionLimits) -> Self {
+        Self {
+            requests: limits.requests.map(RateTable::new),
+            handshakes: limits.handshakes.map(RateTable::new),
+            handovers: limits.handovers.map(RateTable::new),
+        }
+    }
+
+    /// Counts a request of a client.
+    ///
+    /// # Errors
+    /// The client's network exceeds the rate.
+    pub(super) fn count_request(&self, client: ClientNetwork) -> Result<(), HandshakeError> {
+        count(self.requests.as_ref(), client, HandshakeError::TooManyRequests)
+    }
+
+    /// Counts a request that opens a socket.
+    ///
+    /// # Errors
+    /// The client's network exceeds the rate.
+    pub(super) fn count_handshake(&self, client: ClientNetwork) -> Result<(), HandshakeError> {
+        count(self.handshakes.as_ref(), client, HandshakeError::TooManyHandshakes)
+    }
+
+    /// Counts a request that is handed over to another node.
+    ///
+    /// # Errors
+    /// The client's network exceeds the rate.
+    pub(super) fn count_handover(&self, client: ClientNetwork) -> Result<(), HandshakeError> {
+        count(self.handovers.as_ref(), client, HandshakeError::TooManyHandovers)
+    }
+}
+
+fn count(
+    table: Option<&RateTable>,
+    client: ClientNetwork,
+    refusal: fn(u64) -> HandshakeError,
+) -> Result<(), HandshakeError> {
+    let Some(table) = table else { return Ok(()) };
+    table.take(client, Instant::now()).map_err(|wait| refusal(whole_seconds(wait)))
+}
+
+/// Rounds up, because a client that comes back too early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

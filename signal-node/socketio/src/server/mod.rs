@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::bounds::{ClientNetwork, Full, Permit};
 use crate::config::TransportConfig;
 use crate::engine::Service;
 use crate::handover;
@@ -59,7 +60,6 @@ impl SocketServer {
     /// form `/socket.io/`.
     #[must_use]
     pub fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
-        metrics::gauge!("switchboard_sockets_open").set(0.0);
         let context = Arc::new(ServerContext::new(config, routes, workers.clone()));
         Self { context, refusing: CancellationToken::new(), workers }
     }
@@ -85,8 +85,15 @@ impl SocketServer {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let permit = match self.admit(peer.ip(), kind) {
+                        Ok(permit) => permit,
+                        Err(full) => {
+                            refuse_connection(&stream, full);
+                            continue;
+                        }
+                    };
                     let (server, stop) = (self.clone(), stop.clone());
-                    let serve = move |stream| server.serve_connection(stream, peer.ip(), stop, kind);
+                    let serve = move |stream| server.serve_connection(stream, permit, peer.ip(), stop, kind);
                     self.workers.spread(stream, serve);
                 }
                 Err(error) if is_about_one_connection(&error) => {}
@@ -98,7 +105,23 @@ impl SocketServer {
         }
     }
 
-    async fn serve_connection(self, stream: TcpStream, peer: IpAddr, stop: CancellationToken, kind: ListenerKind) {
+    /// Takes a slot for a connection of a client. Connections of nodes need none: clients cannot
+    /// reach their listener.
+    fn admit(&self, peer: IpAddr, kind: ListenerKind) -> Result<Option<Permit<ClientNetwork>>, Full> {
+        match kind {
+            ListenerKind::Clients => self.context.connections.acquire(ClientNetwork::of(peer)).map(Some),
+            ListenerKind::Peers => Ok(None),
+        }
+    }
+
+    async fn serve_connection(
+        self,
+        stream: TcpStream,
+        permit: Option<Permit<ClientNetwork>>,
+        peer: IpAddr,
+        stop: CancellationToken,
+        kind: ListenerKind,
+    ) {
         // Most packets are small. With Nagle's algorithm they would wait for acknowledgements.
         if stream.set_nodelay(true).is_err() {
             return;
@@ -117,9 +140,10 @@ impl SocketServer {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // Bounds the time for a head, and the time that a connection is idle.
             .header_read_timeout(limit)
             .max_buf_size(REQUEST_BUFFER_SIZE)
-            .serve_connection(TokioIo::new(WriteTimeoutStream::new(stream, limit)), service)
+            .serve_connection(TokioIo::new(WriteTimeoutStream::new(stream, limit, permit)), service)
             .with_upgrades();
         // hyper answers or cuts malformed HTTP. An error here needs no action.
         let _ended = connection.await;
@@ -149,6 +173,18 @@ impl SocketServer {
         tasks.wait().await;
         tasks.reopen();
     }
+}
+
+/// Tells the client that it may try again later, without waiting until it reads that, and closes
+/// the connection.
+fn refuse_connection(stream: &TcpStream, full: Full) {
+    let (reason, status) = match full {
+        Full::Total => ("node", "503 Service Unavailable"),
+        Full::Key => ("address", "429 Too Many Requests"),
+    };
+    metrics::counter!("switchboard_connections_refused_total", "reason" => reason).increment(1);
+    let head = format!("HTTP/1.1 {status}\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let _read_or_not = stream.try_write(head.as_bytes());
 }
 
 /// Returns whether an accept failed because the client aborted its connection. The listener works.

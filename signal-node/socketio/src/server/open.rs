@@ -3,24 +3,22 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
+use http::header::HeaderValue;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use switchboard_core::client_address::client_address;
 
 use super::context::ServerContext;
+use crate::bounds::Full;
 use crate::cluster::{Peers, random_sid};
 use crate::config::TransportConfig;
 use crate::engine::{Engine, Service};
-use crate::http::{Body, query_parameter, switching_response, text_response, upgraded_websocket};
+use crate::http::{Body, switching_response, text_response, upgraded_websocket};
 use crate::polling::{PollingSession, PollingTransport};
 use crate::protocol::{Handshake, HandshakeError, TransportKind};
 use crate::registry::Registration;
 use crate::send_queue::Queue;
 use crate::transport::Transport;
-
-/// Maximum number of bytes that are kept of a header.
-const HEADER_LENGTH_MAX: usize = 256;
 
 /// Opens a session over WebSocket. Its task starts when hyper has released the stream.
 pub(super) fn open_websocket(
@@ -43,14 +41,16 @@ pub(super) fn open_websocket(
     Ok(response)
 }
 
-/// Opens a session over long-polling. The response to this request contains the open packet.
+/// Opens a session over long-polling, whose opening request had this `t`. The response to this
+/// request contains the open packet.
 pub(super) async fn open_polling(
     context: &Arc<ServerContext>,
     service: &Arc<dyn Service>,
     handshake: Arc<Handshake>,
+    t: Option<&str>,
 ) -> Result<Response<Body>, HandshakeError> {
     let queue = context.new_queue();
-    let session = Arc::new(PollingSession::new(query_parameter(&handshake.query, "t")));
+    let session = Arc::new(PollingSession::new(t));
     let registration = register(context, &handshake, &queue, Some(Arc::clone(&session)))?;
     let transport = Transport::Polling(PollingTransport::new(Arc::clone(&session)));
     let mut engine = Engine::new(transport, queue, handshake, Arc::clone(&context.config));
@@ -65,8 +65,10 @@ fn register(
     queue: &Arc<Queue>,
     polling: Option<Arc<PollingSession>>,
 ) -> Result<Registration, HandshakeError> {
-    let limit = context.config.limits.sockets_per_address;
-    Registration::new(&context.sockets, limit, handshake, queue, polling).ok_or(HandshakeError::TooManySockets)
+    Registration::new(&context.sockets, handshake, queue, polling).map_err(|full| match full {
+        Full::Total => HandshakeError::NodeFull,
+        Full::Key => HandshakeError::TooManySockets,
+    })
 }
 
 /// Starts the task of a session. The task holds nothing from the opening request, because it is the
@@ -80,30 +82,14 @@ fn spawn_session(service: &dyn Service, engine: Engine, registration: Registrati
     });
 }
 
-/// Collects the facts about a socket from its opening request.
-pub(super) fn handshake(
-    request: &Request<Incoming>,
-    peer: IpAddr,
-    config: &TransportConfig,
-    transport: TransportKind,
-) -> Handshake {
-    let headers = request.headers();
-    Handshake {
-        sid: config.peers.as_ref().map_or_else(random_sid, Peers::new_sid).into(),
-        address: client_address(
-            headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes),
-            peer,
-            config.trusted_hops,
-        ),
-        origin: header_text(headers, &ORIGIN),
-        user_agent: header_text(headers, &USER_AGENT),
-        query: request.uri().query().unwrap_or_default().to_owned(),
-        transport,
-    }
+/// Returns the address of a client behind the configured number of trusted proxies.
+pub(super) fn address_of(request: &Request<Incoming>, peer: IpAddr, config: &TransportConfig) -> IpAddr {
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+    client_address(forwarded, peer, config.trusted_hops)
 }
 
-fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?;
-    // `to_str` accepts visible ASCII only, so any index is a character boundary.
-    Some(value[..value.len().min(HEADER_LENGTH_MAX)].to_owned())
+/// Collects the facts about a new socket.
+pub(super) fn handshake(address: IpAddr, config: &TransportConfig, transport: TransportKind) -> Handshake {
+    let sid = config.peers.as_ref().map_or_else(random_sid, Peers::new_sid).into();
+    Handshake { sid, address, transport }
 }

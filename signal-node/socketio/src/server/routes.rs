@@ -8,12 +8,17 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::context::ServerContext;
-use super::open::{handshake, open_polling, open_websocket};
-use crate::handover;
+use super::open::{address_of, handshake, open_polling, open_websocket};
+use crate::bounds::ClientNetwork;
+use crate::handover::{self, HandoverOutcome};
 use crate::http::{
-    Body, add_cors_headers, continue_session, error_response, origin_may_pass, preflight_response, query_parameter,
+    Body, add_cors_headers, add_security_headers, continue_session, error_response, origin_may_pass,
+    preflight_response, query_parameter,
 };
 use crate::protocol::{HandshakeError, TransportKind};
+
+/// Maximum number of bytes of a request's path and query. Clients need less than 300.
+const TARGET_LENGTH_MAX: usize = 2048;
 
 /// Answers a request of a client. While `stopping`, no new session is opened.
 pub(super) async fn respond(
@@ -24,21 +29,34 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let origins = &context.config.allowed_origins;
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = if !origin_may_pass(origins, request.headers()) {
-        error_response(HandshakeError::Forbidden)
-    } else if request.method() == Method::OPTIONS {
-        preflight_response(request.headers())
-    } else {
-        route(context, request, peer, stopping).await.unwrap_or_else(error_response)
+    let address = address_of(&request, peer, &context.config);
+    let mut response = match admit(context, &request, address) {
+        Err(error) => error_response(error),
+        Ok(()) if request.method() == Method::OPTIONS => preflight_response(request.headers()),
+        Ok(()) => route(context, request, address, stopping).await.unwrap_or_else(error_response),
     };
     add_cors_headers(&mut response, origins, origin);
+    add_security_headers(&mut response);
     response
+}
+
+/// Counts a request, before it costs anything else.
+fn admit(context: &ServerContext, request: &Request<Incoming>, address: IpAddr) -> Result<(), HandshakeError> {
+    context.rates.count_request(ClientNetwork::of(address))?;
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_LENGTH_MAX) {
+        return Err(HandshakeError::TargetTooLong);
+    }
+    if origin_may_pass(&context.config.allowed_origins, request.headers()) {
+        Ok(())
+    } else {
+        Err(HandshakeError::Forbidden)
+    }
 }
 
 async fn route(
     context: &Arc<ServerContext>,
     request: Request<Incoming>,
-    peer: IpAddr,
+    address: IpAddr,
     stopping: bool,
 ) -> Result<Response<Body>, HandshakeError> {
     let path = request.uri().path();
@@ -60,11 +78,12 @@ async fn route(
     let config = &context.config;
     if let Some(sid) = query_parameter(query, "sid") {
         if let Some(session) = context.sockets.polling_session(sid) {
-            return continue_session(config, &session, transport, request).await;
+            return continue_session(config, &session, transport, request, None).await;
         }
         let peers = config.peers.as_ref().ok_or(HandshakeError::UnknownSession)?;
         let owner = peers.owner(sid).ok_or(HandshakeError::UnknownSession)?.to_owned();
-        return handover::forward(&config.timeouts, peers, &owner, request).await;
+        context.rates.count_handover(ClientNetwork::of(address)).inspect_err(|_| drop(HandoverOutcome("limited")))?;
+        return handover::forward(&context.handovers, config, peers, &owner, request).await;
     }
     if request.method() != Method::GET {
         return Err(HandshakeError::BadMethod);
@@ -72,9 +91,10 @@ async fn route(
     if stopping {
         return Err(HandshakeError::ShuttingDown);
     }
-    let handshake = Arc::new(handshake(&request, peer, config, transport));
+    context.rates.count_handshake(ClientNetwork::of(address))?;
+    let handshake = Arc::new(handshake(address, config, transport));
     match transport {
         TransportKind::WebSocket => open_websocket(context, service, request, handshake),
-        TransportKind::Polling => open_polling(context, &service, handshake).await,
+        TransportKind::Polling => open_polling(context, &service, handshake, query_parameter(query, "t")).await,
     }
 }

@@ -17,18 +17,20 @@ use crate::protocol::CloseReason;
 /// Size of the longest header: 2 bytes, 8 bytes of length, 4 bytes of mask.
 pub(crate) const MAX_HEADER: usize = 14;
 
-/// Complete message or control frame.
+/// Effect of a frame: a complete message, a part of one, or a control frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
     Text(Utf8Bytes),
     Binary(Bytes),
+    /// The message is not complete yet.
+    Fragment,
     Ping(Bytes),
     Pong,
     /// Close frame, with its code if it has one.
     Close(Option<u16>),
 }
 
-/// Decodes received bytes into messages.
+/// Decodes received bytes into frames and messages.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     /// Received bytes. Those from `start` on are not consumed yet.
@@ -44,12 +46,12 @@ impl Decoder {
         Self { rest: bytes.to_vec(), ..Self::default() }
     }
 
-    /// Adds bytes and returns the first complete message. The caller calls again without bytes
-    /// until it returns `None`.
+    /// Adds bytes and returns the first complete frame, with the size of its payload. The caller
+    /// calls again without bytes until it returns `None`.
     ///
     /// # Errors
     /// Reason with which the connection must be closed.
-    pub(crate) fn decode(&mut self, input: &[u8], max: usize) -> Result<Option<Incoming>, CloseReason> {
+    pub(crate) fn decode(&mut self, input: &[u8], max: usize) -> Result<Option<(Incoming, usize)>, CloseReason> {
         if self.start == self.rest.len() {
             let (consumed, message) = self.advance_over(input, max)?;
             self.start = 0;
@@ -71,51 +73,44 @@ impl Decoder {
         Ok(message)
     }
 
-    /// Returns whether unread bytes may contain another message.
+    /// Returns whether unread bytes may contain another frame.
     pub(crate) fn has_rest(&self) -> bool {
         self.start < self.rest.len()
     }
 
-    /// Consumes frames from the start of `input` up to the first one that completes a message.
-    fn advance_over(&mut self, input: &[u8], max: usize) -> Result<(usize, Option<Incoming>), CloseReason> {
-        let mut consumed = 0;
-        loop {
-            let input = &input[consumed..];
-            let mut cursor = Cursor::new(input);
-            let header = FrameHeader::parse(&mut cursor).map_err(|_| protocol("malformed WebSocket frame"))?;
-            let Some((header, length)) = header else { return Ok((consumed, None)) };
-            let so_far = match header.opcode {
-                OpCode::Data(_) => self.fragments.as_ref().map_or(0, |fragments| fragments.1.len()),
-                OpCode::Control(_) => 0,
-            };
-            let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max.saturating_sub(so_far))
-            else {
-                return Err(CloseReason::PayloadTooLarge);
-            };
-            if header.rsv1 || header.rsv2 || header.rsv3 {
-                return Err(protocol("reserved WebSocket bits"));
-            }
-            let Some(mask) = header.mask else { return Err(protocol("unmasked WebSocket frame")) };
-            let start = usize::try_from(cursor.position()).map_err(|_| protocol("malformed WebSocket frame"))?;
-            let Some(payload) = input.get(start..start + length) else { return Ok((consumed, None)) };
-            consumed += start + length;
-            let mut payload = payload.to_vec();
-            unmask(&mut payload, mask);
-            if let Some(message) = self.frame(header.opcode, header.is_final, payload)? {
-                return Ok((consumed, Some(message)));
-            }
+    /// Consumes the frame at the start of `input`, if it is complete.
+    fn advance_over(&mut self, input: &[u8], max: usize) -> Result<(usize, Option<(Incoming, usize)>), CloseReason> {
+        let mut cursor = Cursor::new(input);
+        let header = FrameHeader::parse(&mut cursor).map_err(|_| protocol("malformed WebSocket frame"))?;
+        let Some((header, length)) = header else { return Ok((0, None)) };
+        let so_far = match header.opcode {
+            OpCode::Data(_) => self.fragments.as_ref().map_or(0, |fragments| fragments.1.len()),
+            OpCode::Control(_) => 0,
+        };
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max.saturating_sub(so_far)) else {
+            return Err(CloseReason::PayloadTooLarge);
+        };
+        if header.rsv1 || header.rsv2 || header.rsv3 {
+            return Err(protocol("reserved WebSocket bits"));
         }
+        let Some(mask) = header.mask else { return Err(protocol("unmasked WebSocket frame")) };
+        let start = usize::try_from(cursor.position()).map_err(|_| protocol("malformed WebSocket frame"))?;
+        let Some(payload) = input.get(start..start + length) else { return Ok((0, None)) };
+        let mut payload = payload.to_vec();
+        unmask(&mut payload, mask);
+        let message = self.frame(header.opcode, header.is_final, payload)?;
+        Ok((start + length, Some((message, length))))
     }
 
-    /// Processes a whole frame. Returns a message if the frame completes one.
-    fn frame(&mut self, opcode: OpCode, last: bool, payload: Vec<u8>) -> Result<Option<Incoming>, CloseReason> {
+    /// Processes a whole frame.
+    fn frame(&mut self, opcode: OpCode, last: bool, payload: Vec<u8>) -> Result<Incoming, CloseReason> {
         let data = match opcode {
             OpCode::Control(_) if !last || payload.len() > 125 => {
                 return Err(protocol("illegal WebSocket control frame"));
             }
-            OpCode::Control(Control::Ping) => return Ok(Some(Incoming::Ping(payload.into()))),
-            OpCode::Control(Control::Pong) => return Ok(Some(Incoming::Pong)),
-            OpCode::Control(Control::Close) => return close(&payload).map(Some),
+            OpCode::Control(Control::Ping) => return Ok(Incoming::Ping(payload.into())),
+            OpCode::Control(Control::Pong) => return Ok(Incoming::Pong),
+            OpCode::Control(Control::Close) => return close(&payload),
             OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {
                 return Err(protocol("unknown WebSocket opcode"));
             }
@@ -126,7 +121,7 @@ impl Decoder {
                 fragments.1.extend_from_slice(&payload);
                 if !last {
                     self.fragments = Some(fragments);
-                    return Ok(None);
+                    return Ok(Incoming::Fragment);
                 }
                 *fragments
             }
@@ -134,16 +129,16 @@ impl Decoder {
             (kind, None) if last => (kind, payload),
             (kind, None) => {
                 self.fragments = Some(Box::new((kind, payload)));
-                return Ok(None);
+                return Ok(Incoming::Fragment);
             }
         };
         let payload = Bytes::from(payload);
-        Ok(Some(match kind {
+        Ok(match kind {
             Data::Text => {
                 Incoming::Text(Utf8Bytes::try_from(payload).map_err(|_| protocol("WebSocket text is not UTF-8"))?)
             }
             _ => Incoming::Binary(payload),
-        }))
+        })
     }
 }
 
@@ -225,7 +220,7 @@ mod tests {
     fn all(decoder: &mut Decoder, input: &[u8]) -> Result<Vec<Incoming>, CloseReason> {
         let mut messages = Vec::new();
         let mut next = decoder.decode(input, MAX)?;
-        while let Some(message) = next {
+        while let Some((message, _)) = next {
             messages.push(message);
             next = decoder.decode(&[], MAX)?;
         }
@@ -306,6 +301,6 @@ mod tests {
         assert_eq!(Decoder::default().decode(&whole[..MAX_HEADER], MAX), Err(CloseReason::PayloadTooLarge));
         let mut parts = masked(OpCode::Data(Data::Text), false, &[b'a'; MAX]);
         parts.extend(masked(OpCode::Data(Data::Continue), true, b"a"));
-        assert_eq!(Decoder::default().decode(&parts, MAX), Err(CloseReason::PayloadTooLarge));
+        assert_eq!(all(&mut Decoder::default(), &parts), Err(CloseReason::PayloadTooLarge));
     }
 }

@@ -17,8 +17,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use crate::bounds::{ClientNetwork, FrameMeter, Permit};
 use crate::protocol::{CloseReason, Frame};
 use codec::{Decoder, Header, Incoming};
 
@@ -40,11 +42,18 @@ pub(crate) struct WebSocketTransport {
     written: usize,
     /// The last write would have blocked.
     stalled: bool,
+    /// Slot of the client's connection.
+    _permit: Option<Permit<ClientNetwork>>,
 }
 
 impl WebSocketTransport {
     /// Takes over the stream after the HTTP upgrade. `read` are bytes that were already received.
-    pub(crate) fn new(stream: TcpStream, read: &[u8], max_payload: usize) -> Self {
+    pub(crate) fn new(
+        stream: TcpStream,
+        read: &[u8],
+        permit: Option<Permit<ClientNetwork>>,
+        max_payload: usize,
+    ) -> Self {
         Self {
             stream,
             decoder: Decoder::with_rest(read),
@@ -52,39 +61,54 @@ impl WebSocketTransport {
             out: VecDeque::new(),
             written: 0,
             stalled: false,
+            _permit: permit,
         }
     }
 
-    /// Returns the next message. Handles control frames itself.
+    /// Returns the next message. Handles control frames itself. Each frame counts before it is
+    /// processed.
     ///
     /// # Errors
     /// Reason why the connection has ended.
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        meter: &mut FrameMeter,
+    ) -> Poll<Result<Frame, CloseReason>> {
         loop {
+            if meter.poll_turn(cx).is_pending() {
+                return self.poll_pongs(cx);
+            }
             let decoded = if self.decoder.has_rest() { self.decoder.decode(&[], self.max_payload)? } else { None };
-            let message = match decoded {
-                Some(message) => message,
-                None => match self.poll_read(cx) {
-                    Poll::Ready(Ok(Some(message))) => message,
+            let (message, bytes) = match decoded {
+                Some(frame) => frame,
+                None => match self.poll_read(cx, meter) {
+                    Poll::Ready(Ok(Some(frame))) => frame,
                     Poll::Ready(Ok(None)) => continue,
                     Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
                     Poll::Pending => {
-                        // Writes pongs. The rest follows when the stream is writable; a failure
-                        // shows at the next read.
-                        let _pending_or_failing = self.poll_flush(cx);
-                        return Poll::Pending;
+                        meter.end_turn();
+                        return self.poll_pongs(cx);
                     }
                 },
             };
+            meter.count(bytes, Instant::now())?;
             match message {
                 Incoming::Text(text) => return Poll::Ready(Ok(Frame::Text(text))),
                 Incoming::Binary(bytes) => return Poll::Ready(Ok(Frame::Binary(bytes))),
                 Incoming::Ping(data) => self.pong(data),
-                Incoming::Pong => {}
+                Incoming::Fragment | Incoming::Pong => {}
                 Incoming::Close(Some(1001)) => return Poll::Ready(Err(CloseReason::TransportClose)),
                 Incoming::Close(_) => return Poll::Ready(Err(CloseReason::TransportLost)),
             }
         }
+    }
+
+    /// Writes pongs. The rest follows when the stream is writable; a failure shows at the next
+    /// read.
+    fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+        let _pending_or_failing = self.poll_flush(cx);
+        Poll::Pending
     }
 
     /// Answers a ping with the next write. Replaces an unsent pong, as RFC 6455 allows, so that a
@@ -98,11 +122,16 @@ impl WebSocketTransport {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Incoming>, CloseReason>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        meter: &mut FrameMeter,
+    ) -> Poll<Result<Option<(Incoming, usize)>, CloseReason>> {
         let mut space = [MaybeUninit::uninit(); READ_SIZE];
         let mut buffer = ReadBuf::uninit(&mut space);
         match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
             Ok(()) if !buffer.filled().is_empty() => {
+                meter.read(buffer.filled().len());
                 Poll::Ready(self.decoder.decode(buffer.filled(), self.max_payload))
             }
             Ok(()) | Err(_) => Poll::Ready(Err(CloseReason::TransportLost)),

@@ -1,7 +1,7 @@
 //! Requests that reach another node than the session's.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::echo::EngineEcho;
@@ -10,6 +10,7 @@ use crate::support::probe::{FENCED, Probe};
 use crate::support::{Client, Nodes, Running, TIMEOUT, config, ending, http, start_nodes};
 use reqwest::StatusCode;
 use switchboard_core::ClusterKey;
+use switchboard_core::domain::Rate;
 use switchboard_socketio::{CloseReason, PeerDirectory, Peers, Service, SocketIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -284,4 +285,90 @@ async fn a_node_answers_signed_health_checks_and_no_others() {
     // A paused node accepts the connection and does not respond.
     let paused = TcpListener::bind("127.0.0.1:0").await.unwrap();
     assert!(!peers.is_healthy("n1", &paused.local_addr().unwrap().to_string()).await);
+}
+
+/// Forwards connections to a node's internal port. Changes what the other nodes send, and counts
+/// their connections.
+async fn intercept(cluster: &Nodes, node: &str, change: fn(&str) -> String) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let target = cluster.book.0.lock().unwrap().insert(node.to_owned(), address).unwrap();
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (near, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            let far = TcpStream::connect(&target).await.unwrap();
+            let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut from_far, &mut to_near).await });
+            tokio::spawn(async move {
+                let mut space = vec![0; 64 * 1024];
+                while let Ok(length @ 1..) = from_near.read(&mut space).await {
+                    let changed = change(std::str::from_utf8(&space[..length]).unwrap());
+                    if to_far.write_all(changed.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    count
+}
+
+#[tokio::test]
+async fn hand_overs_one_after_another_share_a_connection() {
+    let cluster = echoing(2).await;
+    let connections = intercept(&cluster, "n1", str::to_owned).await;
+    let (poller, _) = Poller::open(&cluster.nodes[0]).await;
+    let elsewhere = poller.at(&cluster.nodes[1]);
+    for round in 0..20 {
+        assert_eq!(elsewhere.post(format!("4{round}")).await, 200);
+        assert_eq!(elsewhere.payload().await, format!("4{round}"));
+    }
+    let opened = connections.load(Ordering::Relaxed);
+    assert!(opened <= 4, "40 hand-overs opened {opened} connections");
+}
+
+#[tokio::test]
+async fn a_body_that_was_changed_between_the_nodes_is_refused() {
+    let cluster = echoing(2).await;
+    intercept(&cluster, "n1", |sent| sent.replace("4hello", "4hijak")).await;
+    let (poller, _) = Poller::open(&cluster.nodes[0]).await;
+    let elsewhere = poller.at(&cluster.nodes[1]);
+    assert_eq!(elsewhere.post("4hello").await, 400);
+    assert_eq!(elsewhere.post("4other").await, 200);
+    assert_eq!(poller.payload().await, "4other", "the changed body had no effect");
+}
+
+#[tokio::test]
+async fn hand_overs_over_the_bound_of_a_node_are_refused_and_the_next_one_passes() {
+    let mut config = config();
+    config.admission.handovers_per_peer = 1;
+    let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
+    let (poller, _) = Poller::open(&cluster.nodes[0]).await;
+    let elsewhere = poller.at(&cluster.nodes[1]);
+    let hanging = elsewhere.hanging().await;
+    let head = format!("GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1", poller.sid);
+    let busy = http(&cluster.nodes[1], &head).await;
+    assert!(busy.starts_with("HTTP/1.1 503") && busy.contains("retry-after: 1"), "{busy}");
+    assert_eq!(poller.post("4here").await, 200);
+    assert_eq!(hanging.await.unwrap().1, "4here");
+    assert_eq!(elsewhere.post("4there").await, 200);
+}
+
+#[tokio::test]
+async fn hand_overs_over_the_rate_of_an_address_are_refused_and_its_own_node_serves_it() {
+    let mut config = config();
+    config.admission.handovers = Rate::parse("2/3600").unwrap();
+    let cluster = start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
+    let (poller, _) = Poller::open(&cluster.nodes[0]).await;
+    let elsewhere = poller.at(&cluster.nodes[1]);
+    for _ in 0..2 {
+        assert_eq!(elsewhere.post("4a").await, 200);
+    }
+    let head = format!("GET /socket.io/?EIO=4&transport=polling&sid={} HTTP/1.1", poller.sid);
+    let refusal = http(&cluster.nodes[1], &head).await;
+    assert!(refusal.starts_with("HTTP/1.1 429") && refusal.contains("retry-after: 1800"), "{refusal}");
+    assert_eq!(poller.payload().await, "4a\u{1e}4a");
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use crate::support::poller::Poller;
 use crate::support::{Client, QUERY, TIMEOUT, config, ending, http, refused, start_echo, start_probe};
+use futures_util::{SinkExt as _, StreamExt as _};
+use switchboard_core::domain::Rate;
 use switchboard_socketio::{AllowedOrigins, CloseReason};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 #[tokio::test]
 async fn bad_handshakes_are_refused_with_engine_ios_own_codes() {
@@ -43,7 +48,7 @@ async fn only_listed_origins_may_open_a_socket() {
 #[tokio::test]
 async fn an_address_opens_no_more_sockets_than_the_limit_and_closing_one_frees_its_slot() {
     let mut config = config();
-    config.limits.sockets_per_address = 2;
+    config.admission.sockets_per_address = 2;
     let (running, _probe, mut endings) = start_probe(config).await;
     let mut first = Client::connect(running.address).await;
     let _second = Client::connect(running.address).await;
@@ -59,6 +64,200 @@ async fn an_address_opens_no_more_sockets_than_the_limit_and_closing_one_frees_i
         }
     });
     assert!(again.await.is_ok());
+}
+
+/// Opens a session by long-polling and returns the whole response.
+const POLLING: &str = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1";
+
+#[tokio::test]
+async fn a_node_opens_no_more_sockets_than_its_limit_and_says_when_to_try_again() {
+    let mut config = config();
+    config.admission.sockets = 2;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let mut first = Client::connect(running.address).await;
+    assert!(http(&running, POLLING).await.starts_with("HTTP/1.1 200"));
+    let full = http(&running, POLLING).await;
+    assert!(full.starts_with("HTTP/1.1 503") && full.contains("retry-after: 5"), "{full}");
+    assert!(full.ends_with(r#"{"code":4,"message":"Too many connections to this node"}"#), "{full}");
+    assert_eq!(refused(&running, QUERY, &[]).await.0, 503);
+    assert_eq!(running.server.open_sockets(), 2);
+    first.send_message(Message::Close(None)).await;
+    ending(&mut endings).await;
+    let again = timeout(TIMEOUT, async { while !http(&running, POLLING).await.starts_with("HTTP/1.1 200") {} });
+    assert!(again.await.is_ok());
+}
+
+#[tokio::test]
+async fn an_address_opens_no_more_sockets_than_its_rate_and_requests_of_open_ones_go_on() {
+    let mut config = config();
+    config.admission.handshakes = Rate::parse("2/3600").unwrap();
+    let running = start_echo(config).await;
+    let mut client = Client::connect(running.address).await;
+    assert!(http(&running, POLLING).await.starts_with("HTTP/1.1 200"));
+    let refusal = http(&running, POLLING).await;
+    assert!(refusal.starts_with("HTTP/1.1 429") && refusal.contains("retry-after: 1800"), "{refusal}");
+    assert_eq!(refused(&running, QUERY, &[]).await.0, 429);
+    assert_eq!(running.server.open_sockets(), 2, "a refused handshake leaves nothing behind");
+    client.assert_alive().await;
+}
+
+#[tokio::test]
+async fn requests_over_the_rate_of_an_address_are_refused_before_they_are_looked_at() {
+    let mut config = config();
+    config.admission.requests = Rate::parse("2/3600").unwrap();
+    let running = start_echo(config).await;
+    for _ in 0..2 {
+        assert!(http(&running, "GET /elsewhere HTTP/1.1").await.starts_with("HTTP/1.1 404"));
+    }
+    let refusal = http(&running, "GET /elsewhere HTTP/1.1").await;
+    assert!(refusal.starts_with("HTTP/1.1 429") && refusal.contains("retry-after: 1800"), "{refusal}");
+}
+
+#[tokio::test]
+async fn connections_over_the_bounds_are_refused_and_the_end_of_one_frees_its_slot() {
+    for (connections, per_address, status) in [(2, 0, "503"), (0, 2, "429")] {
+        let mut config = config();
+        config.admission.connections = connections;
+        config.admission.connections_per_address = per_address;
+        let (running, _probe, _endings) = start_probe(config).await;
+        let mut socket = Client::connect(running.address).await;
+        let idle = TcpStream::connect(running.address).await.unwrap();
+        let mut third = TcpStream::connect(running.address).await.unwrap();
+        let mut answer = String::new();
+        timeout(TIMEOUT, third.read_to_string(&mut answer)).await.expect("the end").unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains("Retry-After: 5"), "{answer}");
+        drop(idle);
+        let again = timeout(TIMEOUT, async {
+            loop {
+                if Client::dial(running.address, QUERY, &[]).await.is_ok() {
+                    return;
+                }
+            }
+        });
+        assert!(again.await.is_ok(), "the slot of the closed connection is free");
+        socket.send(r#"421["anything"]"#).await;
+        while socket.text().await != r#"431["done"]"# {}
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_no_request_is_cut() {
+    let mut config = config();
+    config.timeouts.http = Duration::from_millis(50);
+    let running = start_echo(config).await;
+    let mut silent = TcpStream::connect(running.address).await.unwrap();
+    let mut rest = Vec::new();
+    timeout(TIMEOUT, silent.read_to_end(&mut rest)).await.expect("the end").unwrap();
+    // Between two requests too.
+    let mut idle = TcpStream::connect(running.address).await.unwrap();
+    idle.write_all(format!("{POLLING}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    timeout(TIMEOUT, idle.read_to_end(&mut rest)).await.expect("the end").unwrap();
+    assert!(rest.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_request_target_that_no_client_needs_is_refused() {
+    let running = start_echo(config()).await;
+    let padded = |length: usize| {
+        let target = "/socket.io/?EIO=4&transport=polling&pad=";
+        format!("GET {target}{} HTTP/1.1", "x".repeat(length - target.len()))
+    };
+    assert!(http(&running, &padded(2048)).await.starts_with("HTTP/1.1 200"));
+    assert!(http(&running, &padded(2049)).await.starts_with("HTTP/1.1 414"));
+}
+
+#[tokio::test]
+async fn no_browser_guesses_the_type_of_a_response() {
+    let running = start_echo(config()).await;
+    for request in [POLLING, "GET /elsewhere HTTP/1.1", "OPTIONS /socket.io/ HTTP/1.1"] {
+        let answer = http(&running, request).await;
+        assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
+    }
+}
+
+/// Sends a frame again and again until the server closes. Returns the reason.
+async fn flood(client: Client, frame: Frame) -> String {
+    let (mut sink, mut stream) = client.split();
+    let sending = tokio::spawn(async move { while sink.send(Message::Frame(frame.clone())).await.is_ok() {} });
+    let reason = timeout(TIMEOUT, async {
+        loop {
+            match stream.next().await {
+                Some(Ok(Message::Close(Some(frame)))) => return frame.reason.to_string(),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return String::new(),
+            }
+        }
+    });
+    let reason = reason.await.expect("the end of the socket");
+    sending.abort();
+    reason
+}
+
+#[tokio::test]
+async fn frames_of_every_kind_count_and_a_flood_of_them_closes_the_socket() {
+    let mut config = config();
+    config.limits.frames_per_second = 10;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let data = |text: &'static str, kind, last| Frame::message(text, OpCode::Data(kind), last);
+    for frame in [Frame::ping(""), Frame::pong("unsolicited"), data("6", Data::Text, true), data("3", Data::Text, true)]
+    {
+        flood(Client::connect(running.address).await, frame).await;
+        assert_eq!(ending(&mut endings).await, CloseReason::FrameFlood);
+    }
+    // Empty fragments of a message that never ends.
+    let mut client = Client::connect(running.address).await;
+    client.send_message(Message::Frame(data("4", Data::Text, false))).await;
+    flood(client, data("", Data::Continue, false)).await;
+    assert_eq!(ending(&mut endings).await, CloseReason::FrameFlood);
+    // The packets of a POST.
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    assert_eq!(poller.post(["6"; 50].join("\u{1e}")).await, 200);
+    assert_eq!(poller.post(["6"; 50].join("\u{1e}")).await, 400);
+    assert_eq!(ending(&mut endings).await, CloseReason::FrameFlood);
+    poller.assert_gone().await;
+}
+
+#[tokio::test]
+async fn pings_and_pongs_of_proxies_and_fragments_of_an_honest_client_do_no_harm() {
+    let (running, _probe, _endings) = start_probe(config()).await;
+    let mut client = Client::connect(running.address).await;
+    for _ in 0..1000 {
+        client.send_message(Message::Ping("proxy".into())).await;
+        client.send_message(Message::Pong("browser".into())).await;
+        client.send("6").await;
+    }
+    for part in [("421[", Data::Text, false), ("\"anything\"", Data::Continue, false), ("]", Data::Continue, true)] {
+        client.send_message(Message::Frame(Frame::message(part.0, OpCode::Data(part.1), part.2))).await;
+    }
+    loop {
+        match client.next().await.expect("the socket goes on") {
+            Message::Text(text) if text == r#"431["done"]"# => return,
+            Message::Text(_) | Message::Pong(_) => {}
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pong_behind_many_unread_frames_is_in_time() {
+    let mut config = config();
+    config.timeouts.ping_interval = Duration::from_millis(50);
+    config.timeouts.ping_timeout = Duration::from_millis(100);
+    let (running, probe, mut endings) = start_probe(config).await;
+    let mut client = Client::connect(running.address).await;
+    // The session reads nothing while its event runs, until long after the pong was due.
+    client.send(r#"42["wait"]"#).await;
+    while client.text().await != "2" {}
+    for _ in 0..500 {
+        client.send("6").await;
+    }
+    client.send("3").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    probe.release.notify_one();
+    client.send(r#"421["anything"]"#).await;
+    while client.text().await != r#"431["done"]"# {}
+    assert!(endings.try_recv().is_err());
 }
 
 #[tokio::test]

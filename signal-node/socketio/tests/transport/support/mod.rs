@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
 use switchboard_core::ClusterKey;
@@ -166,6 +167,13 @@ impl Client {
         let reply = client.text().await;
         assert!(reply.starts_with("40{\"sid\":\""), "{reply}");
         client
+    }
+
+    /// Splits the connection, so that a test can send and receive at the same time.
+    pub(crate) fn split(
+        self,
+    ) -> (SplitSink<WebSocketStream<TcpStream>, Message>, SplitStream<WebSocketStream<TcpStream>>) {
+        self.socket.split()
     }
 
     pub(crate) async fn send(&mut self, text: &str) {

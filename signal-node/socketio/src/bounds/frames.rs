@@ -1,0 +1,135 @@
+//! The frames of one socket.
+//!
+//! Every frame counts: messages, fragments, pings, pongs, noops and empty ones, because each costs
+//! time of the thread that all sockets of a worker share. A socket that uses up its turn on the
+//! thread waits until the others had theirs.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::protocol::CloseReason;
+
+/// A frame costs one more token for each 4 KiB.
+const BYTES_PER_TOKEN: usize = 4 * 1024;
+
+/// Seconds of the rate that may come at once.
+const BURST: Duration = Duration::from_secs(8);
+
+/// Maximum number of frames that a socket reads before it lets other sockets run.
+const FRAMES_PER_TURN: usize = 64;
+
+/// Maximum number of bytes that a socket reads before it lets other sockets run.
+const BYTES_PER_TURN: usize = 64 * 1024;
+
+/// Rate of the frames of one socket, and its turn on the thread.
+#[derive(Debug, Default)]
+pub(crate) struct FrameMeter {
+    /// Time in which the bucket gains one token; zero is off.
+    interval: Duration,
+    /// Time at which the bucket is full again; `None` at the start.
+    full_at: Option<Instant>,
+    turn_frames: usize,
+    turn_bytes: usize,
+    yielded: bool,
+}
+
+impl FrameMeter {
+    /// Creates a meter of this many frames a second; 0 is off.
+    pub(crate) fn new(frames_per_second: u32) -> Self {
+        let interval = Duration::from_secs(1).checked_div(frames_per_second).unwrap_or_default();
+        Self { interval, ..Self::default() }
+    }
+
+    /// Counts a received frame with a payload of this many bytes.
+    ///
+    /// # Errors
+    /// The client exceeded its rate. The frame must not be processed.
+    pub(crate) fn count(&mut self, bytes: usize, now: Instant) -> Result<(), CloseReason> {
+        self.turn_frames += 1;
+        if self.interval.is_zero() {
+            return Ok(());
+        }
+        let cost = u32::try_from(1 + bytes / BYTES_PER_TOKEN).unwrap_or(u32::MAX);
+        let full_at = self.full_at.map_or(now, |at| at.max(now)) + self.interval.saturating_mul(cost);
+        self.full_at = Some(full_at);
+        if full_at - now > BURST { Err(CloseReason::FrameFlood) } else { Ok(()) }
+    }
+
+    /// Counts bytes that were read for the turn.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        self.turn_bytes += bytes;
+    }
+
+    /// Returns `Pending` if the turn is used up, and wakes the task for its next turn.
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.yielded = self.turn_frames >= FRAMES_PER_TURN || self.turn_bytes >= BYTES_PER_TURN;
+        if !self.yielded {
+            return Poll::Ready(());
+        }
+        self.end_turn();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ends the turn, because nothing is left to read.
+    pub(crate) fn end_turn(&mut self) {
+        (self.turn_frames, self.turn_bytes) = (0, 0);
+    }
+
+    /// Returns whether the socket last stopped to read because its turn was used up, so that more
+    /// may be unread.
+    pub(crate) fn has_yielded(&self) -> bool {
+        self.yielded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker_ref;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_passes_then_the_socket_is_closed_and_a_slower_one_goes_on() {
+        let now = Instant::now();
+        let mut meter = FrameMeter::new(100);
+        assert!((0..800).all(|_| meter.count(0, now).is_ok()));
+        assert_eq!(meter.count(0, now), Err(CloseReason::FrameFlood));
+        let mut meter = FrameMeter::new(100);
+        assert!((0..5000).all(|frame| meter.count(0, now + Duration::from_millis(10 * frame)).is_ok()));
+        let mut off = FrameMeter::new(0);
+        assert!((0..100_000).all(|_| off.count(70_000, now).is_ok()));
+    }
+
+    #[test]
+    fn a_turn_ends_after_its_frames_or_its_bytes_and_the_next_one_begins_at_once() {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut meter = FrameMeter::new(0);
+        for _ in 0..FRAMES_PER_TURN {
+            assert_eq!((meter.poll_turn(&mut cx), meter.has_yielded()), (Poll::Ready(()), false));
+            assert!(meter.count(0, Instant::now()).is_ok());
+        }
+        assert_eq!((meter.poll_turn(&mut cx), meter.has_yielded()), (Poll::Pending, true));
+        assert_eq!((meter.poll_turn(&mut cx), meter.has_yielded()), (Poll::Ready(()), false));
+        meter.read(BYTES_PER_TURN);
+        assert_eq!(meter.poll_turn(&mut cx), Poll::Pending);
+    }
+
+    proptest! {
+        #[test]
+        fn large_frames_cost_as_much_as_the_small_frames_they_replace(sizes in proptest::collection::vec(0usize..65_536, 1..200)) {
+            let now = Instant::now();
+            let (mut whole, mut parts) = (FrameMeter::new(10), FrameMeter::new(10));
+            for size in sizes {
+                let pieces = 1 + size / BYTES_PER_TOKEN;
+                let by_parts = (0..pieces).try_for_each(|_| parts.count(0, now));
+                prop_assert_eq!(whole.count(size, now), by_parts);
+                if by_parts.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Number of sockets and connections that the process has memory and file descriptors for.
+
+use std::fs::read_to_string;
+use std::path::{Path, PathBuf};
+
+/// Memory that is not for sockets: the program, its buffers, and rooms.
+const BASE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Memory of one socket: 3.5 KiB for a joined session and its usual queue, and 14 KiB for each of
+/// the two HTTP connections that a long-polling client holds. A WebSocket needs less. Measured, see
+/// `docs/OPERATIONS.md`, "Sizing".
+const SOCKET_BYTES: u64 = 32 * 1024;
+
+/// Fewest sockets, so that a node works on a machine whose limits are not known.
+const SOCKETS_MIN: u64 = 1000;
+
+/// Most sockets by default. More need an explicit setting.
+const SOCKETS_MAX: u64 = 1_000_000;
+
+/// Bounds that follow from the limits of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Open sockets.
+    pub sockets: usize,
+    /// TCP connections of clients.
+    pub connections: usize,
+}
+
+impl Capacity {
+    /// Reads the limits of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let root = Path::new("/");
+        Self::of(memory_limit(root), file_limit(root))
+    }
+
+    /// Two connections for each socket, but a quarter of the file descriptors is for other uses.
+    fn of(memory: Option<u64>, files: Option<u64>) -> Self {
+        let fitting = memory.map_or(SOCKETS_MIN, |bytes| bytes.saturating_sub(BASE_BYTES) / SOCKET_BYTES);
+        let sockets = fitting.clamp(SOCKETS_MIN, SOCKETS_MAX);
+        let connections = files.map_or(2 * sockets, |files| (files / 4 * 3).min(2 * sockets));
+        let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        Self { sockets: number(sockets), connections: number(connections) }
+    }
+}
+
+/// Returns the memory in bytes that this process may use: the smallest limit of its control groups
+/// (version 2 or 1), or the physical memory.
+fn memory_limit(root: &Path) -> Option<u64> {
+    let groups = read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let limits = groups.lines().filter_map(|line| {
+        let (_, rest) = line.split_once(':')?;
+        let (controllers, group) = rest.split_once(':')?;
+        if controllers.is_empty() {
+            smallest(&root.join("sys/fs/cgroup"), group, "memory.max")
+        } else if controllers.split(',').any(|controller| controller == "memory") {
+            smallest(&root.join("sys/fs/cgroup/memory"), group, "memory.limit_in_bytes")
+        } else {
+            None
+        }
+    });
+    limits.chain(physical_memory(root)).min()
+}
+
+/// Returns the smallest limit of a group and of the groups above it. A container sees its own group
+/// at the top.
+fn smallest(mount: &Path, group: &str, file: &str) -> Option<u64> {
+    let group = PathBuf::from(group.trim_start_matches('/'));
+    let limits = group.ancestors().map(|above| mount.join(above).join(file));
+    limits.filter_map(|path| read_to_string(path).ok()?.trim().parse().ok()).min()
+}
+
+fn physical_memory(root: &Path) -> Option<u64> {
+    let text = read_to_string(root.join("proc/meminfo")).ok()?;
+    let kibibytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next())?;
+    kibibytes.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
+/// Returns the number of files that this process may open.
+fn file_limit(root: &Path) -> Option<u64> {
+    let text = read_to_string(root.join("proc/self/limits")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use std::fs::{create_dir_all, write};
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            create_dir_all(path.parent().unwrap()).unwrap();
+            write(path, text).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn the_smallest_memory_limit_counts() {
+        let memory = ("proc/meminfo", "MemTotal:       4194304 kB\nMemFree: 1 kB\n");
+        for (files, limit) in [
+            (vec![memory], 4096 * MIB),
+            (vec![memory, ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "536870912\n")], 512 * MIB),
+            (vec![memory, ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "max\n")], 4096 * MIB),
+            (
+                vec![
+                    memory,
+                    ("proc/self/cgroup", "0::/pods/node\n"),
+                    ("sys/fs/cgroup/pods/memory.max", "268435456\n"),
+                    ("sys/fs/cgroup/pods/node/memory.max", "1073741824\n"),
+                ],
+                256 * MIB,
+            ),
+            (
+                vec![
+                    memory,
+                    ("proc/self/cgroup", "5:cpu,cpuacct:/\n3:memory:/docker/a\n"),
+                    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n"),
+                ],
+                1024 * MIB,
+            ),
+        ] {
+            assert_eq!(memory_limit(machine(&files).path()), Some(limit), "{files:?}");
+        }
+        assert_eq!(memory_limit(machine(&[]).path()), None);
+    }
+
+    #[test]
+    fn sockets_fit_into_the_memory_and_connections_into_the_files() {
+        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024     4096     files\n";
+        assert_eq!(file_limit(machine(&[("proc/self/limits", limits)]).path()), Some(1024));
+        let capacity = |sockets, connections| Capacity { sockets, connections };
+        assert_eq!(Capacity::of(Some(1024 * MIB), None), capacity(28_672, 57_344));
+        assert_eq!(Capacity::of(Some(1024 * MIB), Some(1024)), capacity(28_672, 768));
+        assert_eq!(Capacity::of(Some(MIB), None), capacity(1000, 2000));
+        assert_eq!(Capacity::of(None, None), capacity(1000, 2000));
+    }
+}
