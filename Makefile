@@ -1,9 +1,12 @@
 # The commands of this project. `make` alone lists them.
 NODES ?= 2
-# Cargo profile of `make faults`, `make load`, `make bench` and `make instructions`: release or dev.
+# Cargo profile of `make faults`, `make abuse`, `make load`, `make bench` and `make instructions`:
+# release or dev.
 PROFILE ?= release
 # Rounds of each fault in `make faults`.
 ROUNDS ?= 10
+# Seconds of each attack in `make abuse`.
+ABUSE_SECONDS ?= 20
 # Rounds of `make bench`.
 BENCH_ROUNDS ?= 3
 # Scenario of `make load`, with its options.
@@ -22,7 +25,7 @@ OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
 	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e chart-test k8s faults load bench instructions fuzz build fmt lint clean-data
+.PHONY: help up test e2e chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -39,10 +42,11 @@ build:
 	@scripts/setup test
 	cargo build --workspace --all-targets
 
-# The chart, Rust on real servers, one short round of faults, stock clients, and browsers.
+# The chart, Rust on real servers, short rounds of faults and attacks, stock clients, and browsers.
 test: build chart-test ## Run all tests
 	cargo test --workspace
 	$(BIN_DEV)/loadtest faults --rounds 1 --short
+	$(BIN_DEV)/loadtest abuse --short
 	-@scripts/instructions dev
 	$(OPERATOR) $(BIN_DEV)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 	$(BIN_DEV)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports python
@@ -66,6 +70,11 @@ faults: ## Inject every fault ROUNDS times into a cluster under load; audit ever
 	@scripts/setup
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest faults --rounds $(ROUNDS)
+
+abuse: ## Attack a cluster as strangers do for ABUSE_SECONDS (20) each, beside honest clients
+	@scripts/setup
+	@cargo build --workspace --bins --profile $(PROFILE)
+	$(BIN_DIR)/loadtest abuse --seconds $(ABUSE_SECONDS)
 
 load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadcast, storm, rest
 	@scripts/setup

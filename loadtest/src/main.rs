@@ -3,12 +3,14 @@
 //! - `relay`, `join` and the other scenarios load a given cluster or a throw-away cluster, and
 //!   report latencies, costs and losses.
 //! - `faults` injects faults and audits the delivery of every acknowledged event.
+//! - `abuse` attacks a cluster as strangers do, and checks that honest clients are not hurt.
 //! - `bench` compares Switchboard with Socket.IO and Express on Node.js.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod abuse;
 mod bench;
 mod client;
 mod faults;
@@ -57,10 +59,13 @@ enum Command {
     /// Injects one fault per round and audits every acknowledged event. Fails when a guarantee is
     /// violated.
     Faults(faults::Settings),
+    /// Attacks a throw-away cluster with the limits of production, beside honest clients. Fails
+    /// when an honest client is refused or loses anything.
+    Abuse(abuse::Settings),
 }
 
 impl Command {
-    /// Arguments that all scenarios share; `None` for `bench` and `faults`.
+    /// Arguments that all scenarios share; `None` for the other commands.
     fn load(&self) -> Option<&LoadArgs> {
         match self {
             Self::Idle(settings) => Some(&settings.load),
@@ -71,7 +76,7 @@ impl Command {
             Self::Storm(settings) => Some(&settings.load),
             Self::Rest(settings) => Some(&settings.load),
             Self::Baseline(settings) => Some(&settings.load),
-            Self::Bench(_) | Self::Faults(_) => None,
+            Self::Bench(_) | Self::Faults(_) | Self::Abuse(_) => None,
         }
     }
 }
@@ -81,7 +86,7 @@ fn main() -> ExitCode {
     // Each client needs a file descriptor.
     raise_descriptors();
     let threads = match &command {
-        Command::Faults(_) => 2,
+        Command::Faults(_) | Command::Abuse(_) => 2,
         _ => command.load().map_or(1, |load| load.threads.into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
@@ -118,6 +123,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Faults(settings) => {
             let (text, held) = faults::run(settings).await?;
+            print_result(&text);
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Abuse(settings) => {
+            let (text, held) = abuse::run(settings).await?;
             print_result(&text);
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

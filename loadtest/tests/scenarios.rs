@@ -112,3 +112,32 @@ fn clients_of_a_killed_node_resume_without_losing_messages() {
     assert_eq!(count(&report, "duplicated or out of order"), 0);
     assert!(count(&report, "messages acknowledged") > 0);
 }
+
+#[test]
+fn an_attack_is_measured_beside_honest_load() {
+    let output = loadtest("abuse --short --only handshakes,passcode --pairs 4 --json");
+    let context = String::from_utf8_lossy(&output.stderr);
+    let results: Vec<Value> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no results: {context}"));
+    let names: Vec<_> = results.iter().map(|result| &result["attack"]).collect();
+    assert_eq!(names, ["handshakes", "passcode"]);
+    for result in &results {
+        assert!(result["achieved"]["attempts"].as_u64() > Some(0), "{result:#}");
+        for window in ["quiet", "during"] {
+            assert!(result[window]["relays"].as_u64() > Some(0), "{result:#}");
+            assert_eq!(result[window]["relays_lost"], 0, "{result:#}");
+        }
+        let watched: Vec<_> = result["processes"].as_array().unwrap().iter().map(|process| &process["name"]).collect();
+        assert_eq!(watched, ["node 1", "node 2", "api", "redis", "mongo", "loadtest"]);
+    }
+    assert!(results[1]["during"]["action_p99"].as_f64() > Some(0.0), "people who know the passcode join");
+    assert!(output.status.success(), "{context}");
+}
+
+#[test]
+fn every_attack_is_listed_with_a_sentence() {
+    let output = loadtest("abuse --list");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.lines().count() >= 20, "{text}");
+    assert!(text.lines().all(|line| line.ends_with('.')), "{text}");
+}

@@ -1,7 +1,10 @@
 //! REST client: an account, and calls for the clients to join.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http_client::HttpClient;
@@ -9,24 +12,41 @@ use super::http_client::HttpClient;
 /// Calls that are created concurrently.
 const CONCURRENT_MAX: usize = 16;
 
+/// Password of all accounts.
+pub(crate) const PASSWORD: &str = "a quiet line, please";
+
 /// An account that creates calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     http: reqwest::Client,
     url: String,
     token: String,
+    pub(crate) user_id: String,
+    pub(crate) email: String,
 }
 
 impl Account {
     /// Registers a new account at the api with this base URL.
     pub(crate) async fn register(url: &str) -> anyhow::Result<Self> {
-        let (http, url) = (reqwest::Client::new(), url.to_owned());
-        let mut account = Self { http, url, token: String::new() };
+        Self::register_from(url, None).await
+    }
+
+    /// As [`Account::register`], with this source address for all requests of the account.
+    pub(crate) async fn register_from(url: &str, from: Option<Ipv4Addr>) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().local_address(from.map(Into::into)).build()?;
         let email = format!("load-{:016x}@example.com", rand::random::<u64>());
-        let fields = json!({ "name": "Load", "email": email, "password": "a quiet line, please" });
+        let mut account = Self { http, url: url.to_owned(), token: String::new(), user_id: String::new(), email };
+        let fields = json!({ "name": "Load", "email": account.email, "password": PASSWORD });
         let data = account.post("/api/auth/register", &fields).await?;
         data["token"].as_str().context("the register response has no token")?.clone_into(&mut account.token);
+        // Compared services have no user id in this response.
+        data["user"]["id"].as_str().unwrap_or_default().clone_into(&mut account.user_id);
         Ok(account)
+    }
+
+    /// Access token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     /// Returns the same account for another service with the same token secret and records.
@@ -70,10 +90,18 @@ impl Account {
     }
 
     async fn post(&self, path: &str, fields: &Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token).json(fields);
+        self.send(Method::POST, path, fields).await
+    }
+
+    /// Sends a request with the account's token. Returns the data of the response.
+    ///
+    /// # Errors
+    /// When the request is refused; the text ends with the refusal code.
+    pub(crate) async fn send(&self, method: Method, path: &str, fields: &Value) -> anyhow::Result<Value> {
+        let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).json(fields);
         let mut response: Value = request.send().await?.json().await?;
         if response["success"] != true {
-            bail!("{path} was refused: {}", response["code"]);
+            bail!("{path} was refused: {}", response["code"].as_str().unwrap_or("?"));
         }
         Ok(response["data"].take())
     }

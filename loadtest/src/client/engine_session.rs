@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::packet::Packet;
+use super::route::Route;
 use super::socket::{Frame, SendBuffer, Socket};
 
 /// Time limit from dialing to Engine.IO's open packet. The official client waits for 20 s; a load
@@ -34,12 +35,12 @@ struct Open {
 
 impl EngineSession {
     /// Opens a session at `host:port`, within [`OPEN_TIMEOUT`].
-    pub(crate) async fn open(address: &str) -> anyhow::Result<Self> {
-        timeout(OPEN_TIMEOUT, Self::handshake(address)).await.context("no open packet within 2 s")?
+    pub(crate) async fn open(route: impl Into<Route<'_>>) -> anyhow::Result<Self> {
+        timeout(OPEN_TIMEOUT, Self::handshake(route.into())).await.context("no open packet within 2 s")?
     }
 
-    async fn handshake(address: &str) -> anyhow::Result<Self> {
-        let socket = Socket::open(address, PATH).await?;
+    async fn handshake(route: Route<'_>) -> anyhow::Result<Self> {
+        let socket = Socket::open(route, PATH).await?;
         let mut session = Self {
             socket,
             send_buffer: SendBuffer::default(),

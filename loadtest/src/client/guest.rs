@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::engine_session::PATH;
 use super::packet::{PONG, Packet};
+use super::route::Route;
 use super::socket::{Frame, SendBuffer, Socket};
 
 /// Time limit of a join. A slow join is allowed; only a missing one fails.
@@ -40,9 +41,9 @@ pub(crate) struct Connected {
 }
 
 /// Opens a socket at `host:port` and sends CONNECT with these credentials.
-pub(crate) async fn connect(address: &str, auth: &Value) -> anyhow::Result<Connected> {
+pub(crate) async fn connect(route: impl Into<Route<'_>>, auth: &Value) -> anyhow::Result<Connected> {
     let started = Instant::now();
-    let mut socket = Socket::open(address, PATH).await?;
+    let mut socket = Socket::open(route, PATH).await?;
     let open_time = started.elapsed();
     let mut send_buffer = SendBuffer::default();
     send_buffer.text(&format!("40{auth}"));
@@ -69,15 +70,20 @@ impl Guest {
     /// # Errors
     /// When the join is refused (the text is the refusal code), when the socket is lost, or after
     /// [`JOIN_TIMEOUT`].
-    pub(crate) async fn join(address: &str, room: &str, name: &str) -> anyhow::Result<Self> {
-        timeout(JOIN_TIMEOUT, Self::seat(address, room, name)).await.context("no seat within 30 s")?
+    pub(crate) async fn join(route: impl Into<Route<'_>>, room: &str, name: &str) -> anyhow::Result<Self> {
+        Self::join_with(route, &json!({}), &json!({ "roomId": room, "guestName": name })).await
     }
 
-    async fn seat(address: &str, room: &str, name: &str) -> anyhow::Result<Self> {
+    /// As [`Guest::join`], with these credentials and fields of `room:join`.
+    pub(crate) async fn join_with(route: impl Into<Route<'_>>, auth: &Value, fields: &Value) -> anyhow::Result<Self> {
+        timeout(JOIN_TIMEOUT, Self::seat(route.into(), auth, fields)).await.context("no seat within 30 s")?
+    }
+
+    async fn seat(route: Route<'_>, auth: &Value, fields: &Value) -> anyhow::Result<Self> {
         let started = Instant::now();
-        let Connected { mut socket, mut send_buffer, pid, open_time, .. } = connect(address, &json!({})).await?;
+        let Connected { mut socket, mut send_buffer, pid, open_time, .. } = connect(route, auth).await?;
         let connect_time = started.elapsed();
-        send_buffer.text(&format!("420{}", json!(["room:join", { "roomId": room, "guestName": name }])));
+        send_buffer.text(&format!("420{}", json!(["room:join", fields])));
         loop {
             send_buffer.flush(&socket).await?;
             match next_packet(&mut socket).await? {

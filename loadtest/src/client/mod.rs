@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `socket` | WebSocket frames on a plain TCP stream; an idle socket holds no buffer |
 //! | `packet` | packets from the server, borrowed from their frame |
+//! | `route` | destination and source address of a connection |
 //! | `guest` | dialing, CONNECT and join |
 //! | `behaviour` | event loop of a client |
 //! | `engine_session` | Engine.IO session that detects silence, for clients that reconnect |
@@ -16,4 +17,5 @@ pub(crate) mod engine_session;
 pub(crate) mod guest;
 pub(crate) mod http_client;
 pub(crate) mod packet;
+pub(crate) mod route;
 pub(crate) mod socket;

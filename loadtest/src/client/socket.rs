@@ -9,6 +9,8 @@ use std::io::{self, Error, ErrorKind};
 
 use tokio::net::TcpStream;
 
+use super::route::Route;
+
 /// Bytes per read.
 const READ_CHUNK: usize = 16 * 1024;
 /// Longest response to an upgrade request, in bytes.
@@ -46,9 +48,9 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Connects to `host:port` and upgrades at `path`.
-    pub(crate) async fn open(address: &str, path: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    pub(crate) async fn open(route: impl Into<Route<'_>>, path: &str) -> io::Result<Self> {
+        let route = route.into();
+        let (stream, address) = (route.connect().await?, route.to);
         let mut socket = Self { stream, received: Vec::new(), consumed: 0 };
         let mut request = SendBuffer::default();
         request.0.extend_from_slice(
@@ -155,22 +157,28 @@ pub(crate) struct SendBuffer(Vec<u8>);
 impl SendBuffer {
     /// Adds a text message.
     pub(crate) fn text(&mut self, text: &str) {
-        self.frame(TEXT, text.as_bytes());
+        self.frame(FINAL | TEXT, text.as_bytes());
     }
 
     /// Adds a binary message.
     pub(crate) fn binary(&mut self, bytes: &[u8]) {
-        self.frame(BINARY, bytes);
+        self.frame(FINAL | BINARY, bytes);
     }
 
     /// Adds the answer to a ping.
     pub(crate) fn pong(&mut self, payload: &[u8]) {
-        self.frame(PONG, payload);
+        self.frame(FINAL | PONG, payload);
+    }
+
+    /// Adds a frame that a well-behaved client does not send. `first` is its first byte: the final
+    /// bit and the opcode.
+    pub(crate) fn unusual(&mut self, first: u8, payload: &[u8]) {
+        self.frame(first, payload);
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "each cast is in the range that its arm says")]
-    fn frame(&mut self, code: u8, payload: &[u8]) {
-        self.0.push(FINAL | code);
+    fn frame(&mut self, first: u8, payload: &[u8]) {
+        self.0.push(first);
         match payload.len() {
             length @ 0..=125 => self.0.push(MASKED | length as u8),
             length @ 126..=0xffff => {

@@ -146,7 +146,7 @@ async fn start_cluster(nodes: u8) -> anyhow::Result<Cluster> {
 
 /// `host:port` of a URL without TLS. TLS ends at a load balancer; the measurement needs the plain
 /// address behind it.
-fn host_and_port(url: &str) -> anyhow::Result<String> {
+pub(crate) fn host_and_port(url: &str) -> anyhow::Result<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let default = match scheme {
         "http" | "ws" => 80,
