@@ -108,15 +108,13 @@ impl ApiConfig {
         let config = Self {
             port: env.port("API_PORT", 3001),
             metrics_port: env.port("METRICS_PORT", 9101),
-            bind: env.parsed("BIND_ADDRESS", std::net::IpAddr::from([0, 0, 0, 0]), "an IP address", |text| {
-                text.parse().ok()
-            }),
+            bind: mode.bind_address(env),
             telemetry: TelemetryConfig::from_env(env, mode),
             redis: RedisConfig::from_env(env),
             mongo: MongoConfig::from_env(env),
             secrets: SecretsConfig::from_env(env, mode),
             lifetimes,
-            origins: OriginsConfig::from_env(env),
+            origins: OriginsConfig::from_env(env, mode),
             rates: RatesConfig::from_env(env),
             ice: IceSettings::from_env(env),
             web: env.optional("WEB_DIR").map(PathBuf::from),
@@ -136,7 +134,7 @@ fn operators(env: &mut Env) -> OperatorKeys {
     OperatorKeys::parse(keys.iter().map(String::as_str)).unwrap_or_else(|| {
         env.reject(
             "ADMIN_API_KEYS",
-            "must be a list of name:read:hash or name:write:hash, each with the SHA-256 of its key",
+            "must be a list of name:read:hash or name:write:hash, each with the SHA-256 of its key, not empty",
         );
         OperatorKeys::default()
     })
@@ -150,7 +148,8 @@ mod tests {
     #[test]
     fn webhooks_need_valid_addresses_and_a_long_secret() {
         let wrong = |pairs: &[(&'static str, &'static str)]| -> Vec<String> {
-            let errors = ApiConfig::from_env(Env::new(pairs.iter().copied())).err();
+            let errors =
+                ApiConfig::from_env(Env::new(pairs.iter().copied().chain([("NODE_ENV", "development")]))).err();
             errors.map_or_else(Vec::new, |errors| errors.0.into_iter().map(|error| error.name).collect())
         };
         let (url, secret) = (("WEBHOOK_URLS", "https://a.test/x, http://b.test"), "0123456789abcdef0123456789abcdef");
@@ -163,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_environment_is_valid_for_development_and_invalid_for_production() {
-        assert!(ApiConfig::from_env(Env::new([("LOG_LEVEL", "info")])).is_ok());
-        let production = Env::new([("NODE_ENV", "production"), ("API_PORT", "x"), ("REQUEST_TIMEOUT_MS", "0")]);
+    fn an_empty_environment_is_invalid_because_development_must_be_asked_for() {
+        assert!(ApiConfig::from_env(Env::new([("NODE_ENV", "development")])).is_ok());
+        let production = Env::new([("API_PORT", "x"), ("REQUEST_TIMEOUT_MS", "0")]);
         let names: Vec<_> = ApiConfig::from_env(production).unwrap_err().0.into_iter().map(|e| e.name).collect();
         for name in ["API_PORT", "REQUEST_TIMEOUT_MS", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"] {
             assert!(names.iter().any(|wrong| wrong == name), "{name} is among {names:?}");

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{client_address, network};
-use switchboard_rooms::rate_limit::{Exceeded, PasscodeRates, RateLimiter};
+use switchboard_core::domain::UserId;
+use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
 use switchboard_runtime::config::{Env, passcode_rates};
 
@@ -25,6 +26,8 @@ pub const HEADERS: [HeaderName; 4] = [
 pub enum Class {
     /// Checks passwords.
     SignIn,
+    /// Registers accounts.
+    Register,
     /// Joins calls.
     Join,
     /// Makes any other change.
@@ -39,6 +42,7 @@ impl Class {
     pub const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign_in",
+            Self::Register => "register",
             Self::Join => "join",
             Self::Write => "write",
             Self::Read => "read",
@@ -51,7 +55,7 @@ impl Class {
 pub struct Rates {
     /// Rate of one address, or of one IPv6 network.
     pub address: Option<Rate>,
-    /// Rate of one account, one guest, or one e-mail address at a sign-in.
+    /// Rate of one account or one guest.
     pub account: Option<Rate>,
 }
 
@@ -61,6 +65,8 @@ pub struct Rates {
 pub struct RatesConfig {
     /// Rates of [`Class::SignIn`].
     pub sign_in: Rates,
+    /// Rates of [`Class::Register`].
+    pub register: Rates,
     /// Rates of [`Class::Join`].
     pub join: Rates,
     /// Rates of [`Class::Write`].
@@ -69,6 +75,9 @@ pub struct RatesConfig {
     pub read: Rates,
     /// Rates of attempts at one call's passcode.
     pub passcode: PasscodeRates,
+    /// `RATE_PASSWORD_PER_ADDRESS`, `RATE_PASSWORD_PER_ACCOUNT`, `PASSWORD_GUARD_SECONDS`: wrong
+    /// passwords of one account.
+    pub password: GuessBounds,
     /// `TRUSTED_HOPS`: number of proxies whose `X-Forwarded-For` entry is trusted; 0 trusts none.
     pub trusted_hops: usize,
 }
@@ -79,9 +88,11 @@ impl RatesConfig {
         let on = env.flag("RATE_LIMITS", true);
         let mut rate = |name, default| env.rate(name, default).filter(|_| on);
         let sign_in = Rates {
-            address: rate("RATE_SIGN_IN_PER_ADDRESS", "100/60"),
+            address: rate("RATE_SIGN_IN_PER_ADDRESS", "300/60"),
             account: rate("RATE_SIGN_IN_PER_ACCOUNT", "10/60"),
         };
+        let register = Rates { address: rate("RATE_REGISTER_PER_ADDRESS", "300/3600"), account: None };
+        let (own, all) = (rate("RATE_PASSWORD_PER_ADDRESS", "10/600"), rate("RATE_PASSWORD_PER_ACCOUNT", "100/3600"));
         let join =
             Rates { address: rate("RATE_JOIN_PER_ADDRESS", "600/60"), account: rate("RATE_JOIN_PER_ACCOUNT", "60/60") };
         let write = Rates {
@@ -92,13 +103,24 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "6000/60"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
-        let passcode = passcode_rates(env, on);
-        Self { sign_in, join, write, read, passcode, trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16) }
+        let pause = env.seconds("PASSWORD_GUARD_SECONDS", 300, 1..=86_400);
+        let (password, passcode) = (GuessBounds { address: own, all, pause }, passcode_rates(env, on));
+        Self {
+            sign_in,
+            register,
+            join,
+            write,
+            read,
+            passcode,
+            password,
+            trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
+        }
     }
 
     const fn of(&self, class: Class) -> Rates {
         match class {
             Class::SignIn => self.sign_in,
+            Class::Register => self.register,
             Class::Join => self.join,
             Class::Write => self.write,
             Class::Read => self.read,
@@ -147,13 +169,22 @@ impl Limits {
         self.rates.of(class)
     }
 
-    /// Counts an attempt on an account that the request does not prove to own, such as an e-mail
-    /// address at a sign-in.
+    /// Counts a request that reveals whether a user exists, in the class of sign-ins.
     ///
     /// # Errors
-    /// The account's rate is exceeded.
-    pub async fn attempt(&self, class: Class, account: &str) -> Result<(), RateExceeded> {
-        self.spend(class.name(), account, self.rates.of(class).account).await.map(drop)
+    /// The user's rate is exceeded.
+    pub async fn lookup(&self, user: &UserId) -> Result<(), RateExceeded> {
+        self.spend(Class::SignIn.name(), Subject::User(user), self.rates.sign_in.account).await.map(drop)
+    }
+
+    /// Asks whether an address may guess the password of the account with this e-mail address,
+    /// whether or not there is one.
+    ///
+    /// # Errors
+    /// The address has too many wrong guesses, or the account is guarded.
+    pub async fn guess_password(&self, email: &str, from: Option<IpAddr>) -> Result<Guess<'_>, RateExceeded> {
+        let guess = self.limiter.guess(GuessClass::Password, Subject::Email(email), from, self.rates.password);
+        Ok(guess.await?)
     }
 
     /// Counts one request of `subject` against `rate`. `name` must be a constant, because it
@@ -164,7 +195,7 @@ impl Limits {
     pub async fn spend(
         &self,
         name: &'static str,
-        subject: &str,
+        subject: Subject<'_>,
         rate: Option<Rate>,
     ) -> Result<Option<RateStatus>, RateExceeded> {
         let Some(rate) = rate else { return Ok(None) };
@@ -230,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_class_has_a_metric_series_before_its_first_refusal() {
-        for class in [Class::SignIn, Class::Join, Class::Write, Class::Read] {
+        for class in [Class::SignIn, Class::Register, Class::Join, Class::Write, Class::Read] {
             assert!(CLASSES.contains(&class.name()), "{}", class.name());
         }
     }

@@ -54,11 +54,11 @@ mod tests {
     use super::*;
     use axum::body::Body;
     use axum::routing::get;
-    use switchboard_runtime::config::Env;
+    use switchboard_runtime::config::{Env, Mode};
     use tower::ServiceExt as _;
 
     async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {
-        let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]));
+        let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]), Mode::Production);
         let request = http::Request::get("/").header(layers::REQUEST_ID, "r1").body(Body::empty()).unwrap();
         let response = layered(routes, origins, deadline).oneshot(request).await.unwrap();
         let status = response.status().as_u16();

@@ -150,6 +150,7 @@ fn without_order_at_the_end(mut events: Vec<(String, Option<String>)>) -> Vec<(S
 async fn api(name: &str, mongo: &Mongo, redis: &RedisServer, dir: &TempDir) -> Process {
     let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let spec = Spec::new(name, env!("CARGO_BIN_EXE_api"), dir.path())
+        .env("NODE_ENV", "development")
         .env("BIND_ADDRESS", "127.0.0.1")
         .env("API_PORT", port)
         .env("METRICS_PORT", admin)

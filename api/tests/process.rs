@@ -20,8 +20,8 @@ fn api() -> Command {
 #[tokio::test]
 async fn all_invalid_settings_are_reported_together_and_the_exit_code_is_64() {
     let secret = "not-to-be-shown";
+    // NODE_ENV is not set: development has to be asked for.
     let output = api()
-        .env("NODE_ENV", "production")
         .env("API_PORT", "eighty")
         .env("REDIS_URL", format!("http://user:{secret}@redis"))
         .env("JWT_ACCESS_SECRET", secret)
@@ -45,6 +45,7 @@ async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on
     let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let spec = Spec::new("api", env!("CARGO_BIN_EXE_api"), dir.path())
+        .env("NODE_ENV", "development")
         .env("BIND_ADDRESS", "127.0.0.1")
         .env("API_PORT", port)
         .env("METRICS_PORT", admin)

@@ -182,6 +182,7 @@ async fn a_password_in_the_address_of_an_unreachable_server_is_not_logged() {
 
 fn common(dir: &Path, port: u16, admin: u16) -> Spec {
     Spec::new("api", env!("CARGO_BIN_EXE_api"), dir)
+        .env("NODE_ENV", "development")
         .env("BIND_ADDRESS", "127.0.0.1")
         .env("API_PORT", port)
         .env("METRICS_PORT", admin)

@@ -52,6 +52,9 @@ pub struct Listen {
     pub handovers: HandoverConfig,
     /// `WORKERS`: threads that serve connections, including the main thread.
     pub workers: usize,
+    /// `PASSWORD_CONCURRENCY`: most passcodes that are hashed at the same time. Half of the cores by
+    /// default, so that hashing leaves time for sockets.
+    pub password_concurrency: usize,
 }
 
 /// Port for hand-overs from other nodes, and the key that proves that they are nodes.
@@ -102,7 +105,7 @@ impl NodeConfig {
             mongo: MongoConfig::from_env(env_ref),
             secrets,
             ice: IceSettings::from_env(env_ref),
-            sockets: sockets(env_ref),
+            sockets: sockets(env_ref, mode),
             rooms,
         };
         env.finish().map(|()| config)
@@ -110,7 +113,7 @@ impl NodeConfig {
 }
 
 fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
-    let address = env.parsed("BIND_ADDRESS", IpAddr::from([0, 0, 0, 0]), "an IP address", |a| a.parse().ok());
+    let address = mode.bind_address(env);
     let port = env.port("INTERNAL_PORT", 9202);
     // Container runtimes set HOSTNAME to a name at which other nodes reach a node that listens on
     // all addresses.
@@ -122,9 +125,6 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
         env.reject("INTERNAL_URL", "must be http://host:port without a path");
     }
     let secret = env.secret("CLUSTER_SECRET");
-    if mode == Mode::Production && secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
-        env.reject("CLUSTER_SECRET", "must have at least 32 bytes");
-    }
     let key = ClusterKey::derive(secret.as_ref().unwrap_or(&secrets.access).expose());
     Listen {
         address,
@@ -132,6 +132,7 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
         admin_port: env.port("METRICS_PORT", 9102),
         handovers: HandoverConfig { port, address: reached, key },
         workers: env.number("WORKERS", cores(), 1..=1024),
+        password_concurrency: env.number("PASSWORD_CONCURRENCY", cores().div_ceil(2), 1..=256),
     }
 }
 
@@ -204,8 +205,8 @@ fn admission(env: &mut Env, rates: bool) -> AdmissionLimits {
     }
 }
 
-fn sockets(env: &mut Env) -> SocketsConfig {
-    let origins = OriginsConfig::from_env(env);
+fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
+    let origins = OriginsConfig::from_env(env, mode);
     let limits = Limits {
         max_payload: env.number("MAX_PAYLOAD_BYTES", 64 * 1024, 1024..=16 * 1024 * 1024),
         send_queue_bytes: env.number("SEND_QUEUE_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),

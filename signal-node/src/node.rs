@@ -207,7 +207,7 @@ impl Shared {
                 revoked,
                 addresses: ClusterKey::derive(secrets.access.expose()),
                 tokens: Tokens::new(secrets.access.expose(), secrets.refresh.expose()),
-                hasher: PasswordHasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
+                hasher: PasswordHasher::new(config.listen.password_concurrency),
                 ice: (&config.ice).into(),
             },
             limits: config.sockets.sessions,

@@ -10,6 +10,7 @@ use devcluster::redis::{RedisOptions, RedisServer};
 
 fn node(dir: &Path, redis: u16, admin: u16) -> Process {
     let spec = Spec::new("signal-node", env!("CARGO_BIN_EXE_signal-node"), dir)
+        .env("NODE_ENV", "development")
         .env("BIND_ADDRESS", "127.0.0.1")
         .env("SIGNALING_PORT", 0)
         .env("INTERNAL_PORT", ports::free().unwrap())

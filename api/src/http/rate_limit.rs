@@ -7,6 +7,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
+use switchboard_rooms::rate_limit::Subject;
 
 use crate::app::App;
 use crate::http::describe::{Argument, Operation};
@@ -38,14 +39,13 @@ pub async fn limit(State((app, class)): State<(App, Class)>, request: Request, n
     let (limits, rates) = (&app.limits, app.limits.rates(class));
     // Skip the address lookup when the class has no limit per address.
     let address = rates.address.and_then(|_| limits.address(request.headers(), request.extensions()));
-    let address = address.map(|address| address.to_string());
-    let count = async |subject: Option<&str>, rate| match subject {
+    let count = async |subject: Option<Subject<'_>>, rate| match subject {
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),
     };
-    let account = account.as_ref().map(|id| id.as_str());
+    let account = account.as_ref().map(Subject::User);
     let (by_address, by_account) =
-        tokio::join!(count(address.as_deref(), rates.address), count(account, rates.account));
+        tokio::join!(count(address.map(Subject::Address), rates.address), count(account, rates.account));
     let status = match (by_address, by_account) {
         (Ok(one), Ok(other)) => RateStatus::tighter(one, other),
         (Err(exceeded), _) | (_, Err(exceeded)) => return ApiError::from(exceeded).into_response(),

@@ -50,7 +50,7 @@ fn accounts() -> Vec<Route> {
     use Code::{InvalidCredentials, SessionNotFound, TokenExpired, TokenInvalid, UserExists, UserNotFound};
     vec![
         post("/auth/register", auth::register, "Registers an account and signs in")
-            .class(Class::SignIn)
+            .class(Class::Register)
             .answers_with::<auth::SignedIn<'_>>(StatusCode::CREATED)
             .refuses(&[UserExists]),
         post("/auth/login", auth::login, "Signs in")

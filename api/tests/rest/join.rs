@@ -1,12 +1,14 @@
 use api::limits::RatesConfig;
+use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 use switchboard_auth::{IdentityKind, Tokens};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{PublicUser, Role, RoomId, UserId};
-use switchboard_rooms::rate_limit::PasscodeRates;
-use switchboard_rooms::{Caller, LeaveOutcome, ModerationCommand, ModerationOutcome, Proof, Rate, RoomPeek};
+use switchboard_rooms::{Caller, LeaveOutcome, ModerationCommand, ModerationOutcome, Proof, RoomPeek};
+use switchboard_runtime::config::{Env, passcode_rates};
 
-use super::support::{ACCESS_SECRET, REFRESH_SECRET, Service};
+use super::support::{ACCESS_SECRET, REFRESH_SECRET, Reply, Service};
 
 fn now_s() -> u64 {
     u64::try_from(api::clock::now().seconds()).unwrap()
@@ -133,30 +135,54 @@ async fn a_full_call_refuses_newcomers_early_but_not_its_participants() {
     assert_eq!((waits.status.as_u16(), &waits.data()["waits"]), (200, &json!(true)));
 }
 
+/// Service with the default bounds of passcodes, behind one proxy.
+async fn service_with_default_passcode_rates() -> Service {
+    let passcode = passcode_rates(&mut Env::new([("X", "")]), true);
+    Service::limited(RatesConfig { passcode, trusted_hops: 1, ..RatesConfig::default() }).await
+}
+
+/// Joins as a guest from an address.
+async fn join_from(service: &Service, call: &serde_json::Value, passcode: &str, address: &str) -> Reply {
+    let body = json!({ "roomId": call["roomId"], "guestName": "Gil", "passcode": passcode });
+    let request = service.request(Method::POST, "/api/video-calls/join").header("x-forwarded-for", address);
+    service.send(request.json(&body)).await
+}
+
 #[tokio::test]
-async fn guessing_a_passcode_is_limited_and_other_calls_stay_joinable() {
-    let rates = RatesConfig {
-        passcode: PasscodeRates { address: Rate::parse("3/600").unwrap(), call: None },
-        ..RatesConfig::default()
-    };
-    let service = Service::limited(rates).await;
+async fn wrong_passcodes_of_some_addresses_refuse_no_right_one_of_another() {
+    let service = service_with_default_passcode_rates().await;
     let ann = service.user("Ann").await;
-    let (guarded, other) = (
-        service.call(&ann, json!({ "passcode": "s3cret" })).await,
-        service.call(&ann, json!({ "passcode": "s3cret" })).await,
-    );
-    let guess = |passcode: &str| json!({ "guestName": "Gil", "passcode": passcode });
-    for wrong in ["0000", "0001", "0002"] {
-        assert_eq!(service.join(&guarded, None, guess(wrong)).await.refusal(), (401, "INVALID_PASSCODE"));
+    let call = service.call(&ann, json!({ "passcode": "s3cret" })).await;
+    for n in 0..70 {
+        let address = format!("192.0.2.{}", n / 10);
+        let reply = join_from(&service, &call, &format!("{n:04}"), &address).await;
+        assert!(matches!(reply.refusal(), (401, "INVALID_PASSCODE") | (429, "RATE_LIMIT_EXCEEDED")), "{n}");
     }
-    let blocked = service.join(&guarded, None, guess("s3cret")).await;
-    assert_eq!(blocked.refusal(), (429, "RATE_LIMIT_EXCEEDED"), "the right passcode is refused as well");
-    assert!(blocked.headers.contains_key("retry-after"));
-    for _ in 0..10 {
-        let right = service.join(&other, None, guess("s3cret")).await;
-        assert_eq!(right.status, 200, "an office can share one address: {right:?}");
+    let blocked = join_from(&service, &call, "s3cret", "192.0.2.1").await;
+    assert_eq!(blocked.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+    assert!(blocked.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 100, "{blocked:?}");
+    for n in 0..20 {
+        let right = join_from(&service, &call, "s3cret", &format!("198.51.100.{n}")).await;
+        assert_eq!(right.status, 200, "the first right one of each address: {right:?}");
+        let again = join_from(&service, &call, "s3cret", &format!("198.51.100.{n}")).await;
+        assert_eq!(again.status, 200, "{again:?}");
     }
-    assert_eq!(service.join(&guarded, Some(&ann.token), json!({})).await.status, 200, "the host needs none");
+    assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200, "the host needs none");
+}
+
+#[tokio::test]
+async fn an_office_of_200_with_the_right_passcode_joins_at_once() {
+    let service = service_with_default_passcode_rates().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({ "passcode": "s3cret", "maxParticipants": 100 })).await;
+    let joins = join_all((0..200).map(|_| join_from(&service, &call, "s3cret", "192.0.2.1"))).await;
+    assert!(joins.iter().all(|join| join.status == 200), "{:?}", joins.iter().find(|join| join.status != 200));
+    let wrong: Vec<String> = (0..20).map(|n| format!("s3cre{n}")).collect();
+    let mistyped = join_all(wrong.iter().map(|passcode| join_from(&service, &call, passcode, "192.0.2.1"))).await;
+    for reply in mistyped {
+        assert_eq!(reply.refusal(), (401, "INVALID_PASSCODE"));
+    }
+    assert_eq!(join_from(&service, &call, "s3cret", "192.0.2.1").await.status, 200);
 }
 
 #[tokio::test]

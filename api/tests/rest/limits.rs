@@ -6,6 +6,7 @@ use devcluster::redis::RedisServer;
 use reqwest::Method;
 use serde_json::json;
 use switchboard_rooms::Rate;
+use switchboard_rooms::rate_limit::GuessBounds;
 
 use super::support::{PASSWORD, Reply, Service};
 
@@ -74,27 +75,53 @@ async fn an_account_is_limited_from_every_address_and_other_accounts_are_not() {
 }
 
 #[tokio::test]
-async fn guessing_one_account_s_password_is_limited_over_all_addresses() {
-    let sign_in = Rates { address: None, account: rate(3) };
-    let service = Service::limited(RatesConfig { sign_in, trusted_hops: 1, ..RatesConfig::default() }).await;
+async fn wrong_passwords_of_strangers_lock_out_neither_the_owner_nor_another_account() {
+    let password = GuessBounds { address: rate(3), all: rate(6), pause: Duration::from_secs(300) };
+    let service = Service::limited(RatesConfig { password, trusted_hops: 1, ..RatesConfig::default() }).await;
     let ann = service.user("Ann").await;
     let login = async |email: &str, password: &str, forwarded: &str| {
         let form = json!({ "email": email, "password": password });
         let request = service.request(Method::POST, "/api/auth/login").header("x-forwarded-for", forwarded);
         service.send(request.json(&form)).await
     };
-    for host in 1..=3 {
-        let reply = login(&ann.email, "a wrong guess", &format!("192.0.2.{host}")).await;
-        assert_eq!(reply.refusal(), (401, "INVALID_CREDENTIALS"));
+    for email in ["  ANN@Example.org ", "nobody@example.org"] {
+        // The counts must not reveal whether the account exists.
+        for _ in 0..3 {
+            assert_eq!(login(email, "a wrong guess", "192.0.2.1").await.refusal(), (401, "INVALID_CREDENTIALS"));
+        }
+        let reply = login(email, PASSWORD, "192.0.2.1").await;
+        assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+        assert!(reply.headers.contains_key("retry-after"));
+        for host in [2, 2, 2] {
+            login(email, "a wrong guess", &format!("192.0.2.{host}")).await;
+        }
+        // The account is guarded now: each address has one guess.
+        assert_eq!(login(email, "a wrong guess", "192.0.2.3").await.refusal(), (401, "INVALID_CREDENTIALS"));
+        assert_eq!(login(email, "a wrong guess", "192.0.2.3").await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
     }
-    let reply = login("  ANN@Example.org ", PASSWORD, "192.0.2.4").await;
-    assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
-    assert!(reply.headers.contains_key("retry-after"));
-    // The limit must not reveal whether the account exists.
-    for _ in 0..3 {
-        assert_eq!(login("nobody@example.org", "x", "192.0.2.4").await.refusal(), (401, "INVALID_CREDENTIALS"));
+    for _ in 0..10 {
+        assert_eq!(login(&ann.email, PASSWORD, "198.51.100.7").await.status, 200, "the owner, from elsewhere");
     }
-    assert_eq!(login("nobody@example.org", "x", "192.0.2.4").await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+}
+
+#[tokio::test]
+async fn a_text_that_names_another_kind_of_subject_spends_nothing_of_it() {
+    let sign_in = Rates { address: rate(4), account: rate(1) };
+    let password = GuessBounds { address: rate(1), all: None, pause: Duration::from_secs(300) };
+    let rates = RatesConfig { sign_in, password, trusted_hops: 1, ..RatesConfig::default() };
+    let service = Service::limited(rates).await;
+    let ann = service.user("Ann").await;
+    for email in [ann.id.as_str(), "198.51.100.7"] {
+        for _ in 0..2 {
+            let form = json!({ "email": email, "password": "x" });
+            let request = service.request(Method::POST, "/api/auth/login").header("x-forwarded-for", "192.0.2.1");
+            service.send(request.json(&form)).await;
+        }
+    }
+    let form = json!({ "currentPassword": PASSWORD, "newPassword": "x".repeat(8), "confirmPassword": "x".repeat(8) });
+    let request = service.request(Method::POST, "/api/auth/change-password").bearer_auth(&ann.token);
+    let reply = service.send(request.header("x-forwarded-for", "198.51.100.7").json(&form)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn sign_ins_beyond_the_bound_are_refused_and_other_requests_are_served() {
         let (hasher, stop) = (service.hasher.clone(), stop.clone());
         tokio::spawn(async move {
             while !stop.is_cancelled() {
-                if hasher.hash("flood".into()).await.is_err() {
+                if hasher.hash(None, "flood".into()).await.is_err() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }

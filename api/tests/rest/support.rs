@@ -21,7 +21,7 @@ use switchboard_records::{CallChange, CallFact, ChatMessage, Records, RecordsTim
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Join, Joined, Proof, Revocations, RoomOptions, RoomPeek, Rooms, Seat};
-use switchboard_runtime::config::{Env, OriginsConfig};
+use switchboard_runtime::config::{Env, Mode, OriginsConfig};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -172,7 +172,7 @@ impl Service {
         let mut env = Env::new([("ALLOWED_ORIGINS", "http://friend.test"), ("FRONTEND_URL", "http://page.test")]);
         let web = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web");
         let options = HttpOptions {
-            origins: OriginsConfig::from_env(&mut env),
+            origins: OriginsConfig::from_env(&mut env, Mode::Production),
             web: Some(web),
             deadline: Duration::from_secs(30),
         };

@@ -30,7 +30,8 @@ impl OperatorKeys {
     /// Parses keys of the form `name:scope:hash`. `scope` is `read` or `write`; `hash` is the
     /// SHA-256 of the key, as 64 hexadecimal digits.
     ///
-    /// Returns `None` if a text is malformed or two keys have the same name.
+    /// Returns `None` if a text is malformed, two keys have the same name, or a hash is that of the
+    /// empty text: `sha256sum` of a variable that was not set.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let keys: Vec<Key> = texts.into_iter().map(Key::parse).collect::<Option<_>>()?;
         let distinct =
@@ -82,6 +83,9 @@ impl Key {
         for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
             *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
         }
+        if hash == <[u8; 32]>::from(Sha256::digest("")) {
+            return None;
+        }
         Some(Self { name: name.to_owned(), scope, hash })
     }
 }
@@ -90,16 +94,19 @@ impl Key {
 mod tests {
     use super::*;
 
-    /// SHA-256 of `abc` (FIPS 180-2, B.1) and of the empty text.
+    /// SHA-256 of `abc` and of a longer text (FIPS 180-2, B.1 and B.2), and of the empty text.
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const LONGER: &str = "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1";
     const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
     fn a_key_is_found_by_its_hash_and_has_its_scope() {
-        let texts = [format!("eve:read:{NOTHING}"), format!("ops:write:{ABC}")];
+        let texts = [format!("eve:read:{LONGER}"), format!("ops:write:{ABC}")];
         let keys = OperatorKeys::parse(texts.iter().map(String::as_str)).unwrap();
         assert_eq!(keys.find("abc"), Some(("ops", Scope::Write)));
-        assert_eq!(keys.find(""), Some(("eve", Scope::Read)));
+        let longer = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+        assert_eq!(keys.find(longer), Some(("eve", Scope::Read)));
+        assert_eq!(keys.find(""), None);
         assert_eq!(keys.find("abd"), None);
         assert_eq!(OperatorKeys::default().find("abc"), None);
         assert!(!format!("{keys:?}").contains("ba78"));
@@ -114,9 +121,10 @@ mod tests {
             assert!(OperatorKeys::parse([bad]).is_none(), "{bad}");
         }
         assert!(
-            OperatorKeys::parse([good.as_str(), &format!("ops:read:{NOTHING}")]).is_none(),
+            OperatorKeys::parse([good.as_str(), &format!("ops:read:{LONGER}")]).is_none(),
             "two keys with one name"
         );
+        assert!(OperatorKeys::parse([format!("eve:read:{NOTHING}").as_str()]).is_none(), "the hash of no key");
         assert!(OperatorKeys::parse([]).is_some_and(|keys| keys.is_empty()));
     }
 }

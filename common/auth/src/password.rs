@@ -2,26 +2,34 @@
 //!
 //! One hash takes 19 MiB of memory and tens of milliseconds of CPU time by design. Without a bound,
 //! a burst of sign-ins would starve all other requests. So the work runs on blocking threads, a
-//! fixed number at once; further requests wait in a bounded queue, and requests beyond it are
-//! refused.
+//! fixed number at once. Further operations wait in a bounded queue that is fair between client
+//! addresses (`queue`), and operations beyond it are refused. A passcode that was compared recently
+//! is not hashed again (`proofs`).
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
 
 use switchboard_core::domain::{Code, Refusal};
+
+use proofs::Proofs;
+use queue::FairQueue;
+
+mod proofs;
+mod queue;
 
 /// argon2id parameters of the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// Requests that may wait per running hash. At about 30 ms per hash, the last one waits about 2 s.
-const WAITING_PER_SLOT: usize = 64;
+/// Operations that may wait per running one. At about 40 ms each, the last one waits about 5 s.
+const WAITING_PER_SLOT: usize = 128;
+/// Share of the waiting operations that one address may have: one in so many.
+const SHARE_OF_ADDRESS: usize = 4;
 /// Hash that is verified when the user does not exist, so that the answer takes the same time. Its
 /// password is unknown.
 const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$DYNYh8kfSxC67k2OUJ8i6w$UIuseXvEpD6N3ojrVJemamWL/5cJWOd2jb/L6O4UlZA";
@@ -41,29 +49,27 @@ pub enum PasswordCheck {
 /// Hashes and verifies passwords on blocking threads. Cheap to clone; clones share the limits.
 #[derive(Clone)]
 pub struct PasswordHasher {
-    running: Arc<Semaphore>,
-    admitted: Arc<Semaphore>,
+    queue: FairQueue,
+    proofs: Proofs,
 }
 
 impl PasswordHasher {
-    /// Creates a hasher that runs at most `concurrency` operations at once (at least 1) and lets 64
-    /// times as many wait.
+    /// Creates a hasher that runs at most `concurrency` operations at once (at least 1) and lets
+    /// 128 times as many wait, a quarter of them for one client address.
     #[must_use]
     pub fn new(concurrency: usize) -> Self {
         let slots = concurrency.max(1);
-        Self {
-            running: Arc::new(Semaphore::new(slots)),
-            admitted: Arc::new(Semaphore::new(slots * (WAITING_PER_SLOT + 1))),
-        }
+        let places = slots * WAITING_PER_SLOT;
+        Self { queue: FairQueue::new(slots, places, places / SHARE_OF_ADDRESS), proofs: Proofs::new() }
     }
 
-    /// Hashes `text` with a random salt. Returns a PHC string.
+    /// Hashes `text` with a random salt for the client at `from`. Returns a PHC string.
     ///
     /// # Errors
-    /// `SERVICE_UNAVAILABLE` if the queue is full; `INTERNAL_ERROR` if the system has no randomness
-    /// or no memory.
-    pub async fn hash(&self, text: String) -> Result<String, Refusal> {
-        self.run("hash", move || {
+    /// `SERVICE_UNAVAILABLE` if the queue has no place for this client; `INTERNAL_ERROR` if the
+    /// system has no randomness or no memory.
+    pub async fn hash(&self, from: Option<IpAddr>, text: String) -> Result<String, Refusal> {
+        self.run("hash", from, move || {
             argon2().hash_password(text.as_bytes()).map(|hash: PasswordHash| hash.to_string()).map_err(|error| {
                 tracing::error!(%error, "password hashing failed");
                 Code::InternalError.into()
@@ -76,9 +82,10 @@ impl PasswordHasher {
     /// which the earlier Node.js service stored.
     ///
     /// # Errors
-    /// `SERVICE_UNAVAILABLE` if the queue is full; `INTERNAL_ERROR` if the worker thread failed.
-    pub async fn verify(&self, hash: String, text: String) -> Result<PasswordCheck, Refusal> {
-        self.run("verify", move || compare(&hash, &text)).await
+    /// `SERVICE_UNAVAILABLE` if the queue has no place for this client; `INTERNAL_ERROR` if the
+    /// worker thread failed.
+    pub async fn verify(&self, from: Option<IpAddr>, hash: String, text: String) -> Result<PasswordCheck, Refusal> {
+        self.run("verify", from, move || compare(&hash, &text)).await
     }
 
     /// Takes as long as `verify`. For a sign-in with an unknown e-mail address, so that the
@@ -86,35 +93,66 @@ impl PasswordHasher {
     ///
     /// # Errors
     /// Same as `verify`.
-    pub async fn verify_dummy(&self, text: String) -> Result<(), Refusal> {
-        self.run("verify", move || compare(DUMMY, &text)).await.map(|_| ())
+    pub async fn verify_dummy(&self, from: Option<IpAddr>, text: String) -> Result<(), Refusal> {
+        self.run("verify", from, move || compare(DUMMY, &text)).await.map(|_| ())
     }
 
-    /// Checks a call's passcode. The earlier Node.js service stored some passcodes as plain text;
-    /// they are compared in constant time.
+    /// Returns the result for a passcode that needs no hash: it was compared recently, or the
+    /// stored one is plain text, as the earlier Node.js service stored some. Plain text is compared
+    /// in constant time.
+    fn recall_passcode(&self, stored: &str, text: &str) -> Option<bool> {
+        if stored.starts_with('$') {
+            return self.proofs.recall(&self.proofs.name(stored, text));
+        }
+        Some(stored.as_bytes().ct_eq(text.as_bytes()).into())
+    }
+
+    /// Checks a call's passcode. Equal ones that one client sends at the same time cost one hash
+    /// together, and a result is remembered for a while. `may_hash` is asked only before a hash.
     ///
     /// # Errors
-    /// `SERVICE_UNAVAILABLE` if the queue is full; `INTERNAL_ERROR` if the worker thread failed.
-    pub async fn verify_passcode(&self, stored: &str, text: &str) -> Result<bool, Refusal> {
-        if stored.starts_with('$') {
-            return Ok(self.verify(stored.to_owned(), text.to_owned()).await? != PasswordCheck::Wrong);
+    /// Those of `verify`, or that of `may_hash`.
+    pub async fn verify_passcode<E: From<Refusal>>(
+        &self,
+        from: Option<IpAddr>,
+        (stored, text): (&str, &str),
+        may_hash: impl Future<Output = Result<(), E>>,
+    ) -> Result<bool, E> {
+        if let Some(known) = self.recall_passcode(stored, text) {
+            return Ok(known);
         }
-        Ok(stored.as_bytes().ct_eq(text.as_bytes()).into())
+        let name = self.proofs.name(stored, text);
+        let running = self.proofs.running(name, from);
+        let _first = running.lock().await;
+        if let Some(known) = self.proofs.recall(&name) {
+            return Ok(known);
+        }
+        may_hash.await?;
+        let (proofs, stored, text) = (self.proofs.clone(), stored.to_owned(), text.to_owned());
+        let right = self.run("verify", from, move || {
+            // Another client may have proven it while this one waited for its turn.
+            proofs.recall(&name).unwrap_or_else(|| {
+                let right = compare(&stored, &text) != PasswordCheck::Wrong;
+                proofs.remember(name, right);
+                right
+            })
+        });
+        Ok(right.await?)
     }
 
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
+        from: Option<IpAddr>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        let Ok(_admitted) = self.admitted.try_acquire() else {
-            metrics::counter!("switchboard_password_refused_total").increment(1);
-            return Err(Code::ServiceUnavailable.into());
-        };
         let queue = metrics::gauge!("switchboard_password_queue");
         queue.increment(1.0);
         let _queued = Defer(|| queue.decrement(1.0));
-        let slot = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Code::InternalError)?;
+        let Ok(slot) = self.queue.acquire(from).await else {
+            metrics::counter!("switchboard_password_refused_total").increment(1);
+            return Err(Code::ServiceUnavailable.into());
+        };
         let started = Instant::now();
         let done = tokio::task::spawn_blocking(move || {
             // The work holds the slot, not the caller: if the caller is cancelled, its hash still
@@ -170,14 +208,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    async fn check(hasher: &PasswordHasher, from: Option<IpAddr>, stored: &str, text: &str) -> bool {
+        hasher.verify_passcode(from, (stored, text), async { Ok::<_, Refusal>(()) }).await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_password_matches_only_its_own_hash() {
         let hasher = PasswordHasher::new(1);
-        let hash = hasher.hash("correct horse".into()).await.unwrap();
+        let hash = hasher.hash(None, "correct horse".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert_eq!(hasher.verify(hash.clone(), "correct horse".into()).await.unwrap(), PasswordCheck::Correct);
-        assert_eq!(hasher.verify(hash.clone(), "correct horsf".into()).await.unwrap(), PasswordCheck::Wrong);
-        assert_ne!(hasher.hash("correct horse".into()).await.unwrap(), hash);
+        assert_eq!(hasher.verify(None, hash.clone(), "correct horse".into()).await.unwrap(), PasswordCheck::Correct);
+        assert_eq!(hasher.verify(None, hash.clone(), "correct horsf".into()).await.unwrap(), PasswordCheck::Wrong);
+        assert_ne!(hasher.hash(None, "correct horse".into()).await.unwrap(), hash);
     }
 
     #[tokio::test]
@@ -187,10 +229,10 @@ mod tests {
         for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
             let hash = parts.format_for_version(version);
             assert_eq!(
-                hasher.verify(hash.clone(), "s3cret-pass".into()).await.unwrap(),
+                hasher.verify(None, hash.clone(), "s3cret-pass".into()).await.unwrap(),
                 PasswordCheck::CorrectButOutdated
             );
-            assert_eq!(hasher.verify(hash, "other".into()).await.unwrap(), PasswordCheck::Wrong);
+            assert_eq!(hasher.verify(None, hash, "other".into()).await.unwrap(), PasswordCheck::Wrong);
         }
     }
 
@@ -198,22 +240,71 @@ mod tests {
     async fn a_malformed_hash_matches_no_password() {
         let hasher = PasswordHasher::new(1);
         for stored in ["", "plain", "$2b$10$short", "$argon2id$v=19$m=1", "$1$md5$x"] {
-            assert_eq!(hasher.verify(stored.into(), stored.into()).await.unwrap(), PasswordCheck::Wrong, "{stored}");
+            assert_eq!(
+                hasher.verify(None, stored.into(), stored.into()).await.unwrap(),
+                PasswordCheck::Wrong,
+                "{stored}"
+            );
         }
         assert!(PasswordHash::new(DUMMY).is_ok(), "the dummy hash is valid, so that it costs a full verification");
     }
 
-    #[tokio::test]
-    async fn a_hash_is_refused_when_the_queue_is_full() {
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_many_operations_is_refused_and_another_one_is_served() {
         let hasher = PasswordHasher::new(1);
-        let _all = hasher.admitted.acquire_many(u32::try_from(WAITING_PER_SLOT + 1).unwrap()).await.unwrap();
-        assert_eq!(hasher.hash("x".into()).await.unwrap_err().code, Code::ServiceUnavailable);
+        let address = |n| Some(IpAddr::from([192, 0, 2, n]));
+        let running = hasher.queue.acquire(address(1)).await.ok();
+        let share = WAITING_PER_SLOT / SHARE_OF_ADDRESS;
+        let many: Vec<_> = (0..=share)
+            .map(|_| {
+                tokio::spawn({
+                    let hasher = hasher.clone();
+                    async move { hasher.hash(address(1), "x".into()).await }
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let refused = hasher.hash(address(1), "x".into()).await.unwrap_err();
+        assert_eq!(refused.code, Code::ServiceUnavailable);
+        let other = tokio::spawn({
+            let hasher = hasher.clone();
+            async move { hasher.hash(address(2), "x".into()).await }
+        });
+        tokio::task::yield_now().await;
+        drop(running);
+        assert!(other.await.unwrap().is_ok());
+        let unfinished = many.iter().filter(|one| !one.is_finished()).count();
+        assert!(unfinished > share / 2, "the other address did not wait for all of them: {unfinished}");
+        many.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn forty_users_who_send_the_right_passcode_at_once_cost_one_hash_and_none_is_refused() {
+        let hasher = PasswordHasher::new(1);
+        let stored = hasher.hash(None, "1234".into()).await.unwrap();
+        let office = Some(IpAddr::from([192, 0, 2, 1]));
+        let running = hasher.queue.acquire(None).await.ok();
+        let joins: Vec<_> = (0..40)
+            .map(|_| {
+                let (hasher, stored) = (hasher.clone(), stored.clone());
+                tokio::spawn(async move { check(&hasher, office, &stored, "1234").await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(hasher.queue.waiting(), 1);
+        drop(running);
+        for join in joins {
+            assert!(join.await.unwrap());
+        }
+        assert_eq!(hasher.recall_passcode(&stored, "1234"), Some(true));
+        assert!(!check(&hasher, office, &stored, "4321").await);
+        assert_eq!(hasher.recall_passcode(&stored, "4321"), Some(false));
     }
 
     #[tokio::test]
     async fn a_plain_text_passcode_is_still_accepted() {
         let hasher = PasswordHasher::new(1);
-        assert!(hasher.verify_passcode("1234", "1234").await.unwrap());
-        assert!(!hasher.verify_passcode("1234", "1235").await.unwrap());
+        assert!(check(&hasher, None, "1234", "1234").await);
+        assert!(!check(&hasher, None, "1234", "1235").await);
     }
 }

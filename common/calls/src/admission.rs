@@ -10,7 +10,7 @@ use switchboard_auth::PasswordHasher;
 use switchboard_core::domain::admission::admit;
 use switchboard_core::domain::{Admission, Code, JoinRequest, Role, RoomId, RoomMeta, UserId};
 use switchboard_records::{CallRecord, Records, RecordsError};
-use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
+use switchboard_rooms::rate_limit::{Exceeded, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{JoinStanding, Opened, Proof, RoomPeek, Rooms};
 
 use crate::CallError;
@@ -125,7 +125,7 @@ impl JoinAccess<'_> {
 
     /// Decides whether the candidate may join, with which role, and whether they wait in the lobby.
     ///
-    /// An attempt at the passcode is counted before it is compared; a right one is given back.
+    /// A wrong passcode is counted after it was compared; a right one is not counted.
     ///
     /// # Errors
     /// `BANNED`, `UNAUTHORIZED` (a guest at a private call), `FORBIDDEN` (not invited),
@@ -144,18 +144,42 @@ impl JoinAccess<'_> {
         }
         let passcode = match (&meta.passcode_hash, passcode) {
             (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
-                let attempt = self.limiter.try_passcode(room, address, self.passcode_rates).await;
-                attempt.map_err(CallError::PasscodeRateExceeded)?;
-                let right = self.hasher.verify_passcode(hash, text).await?;
-                if right {
-                    self.limiter.right_passcode(room, address, self.passcode_rates).await;
-                }
-                Some(right)
+                Some(self.check_passcode(room, address, hash, text).await?)
             }
             _ => None,
         };
         let request = JoinRequest { user, passcode, join_token, assigned_role: standing.given };
         Ok(admit(&meta.access_policy(), request)?)
+    }
+
+    async fn check_passcode(
+        &self,
+        room: &RoomId,
+        address: Option<IpAddr>,
+        hash: &str,
+        text: &str,
+    ) -> Result<bool, CallError> {
+        let rates = &self.passcode_rates;
+        let secret = Subject::Passcode(room, hash);
+        let guess = self.limiter.guess(GuessClass::Passcode, secret, address, rates.bounds()).await;
+        let guess = guess.map_err(CallError::PasscodeRateExceeded)?;
+        // One address may try the passcodes of many calls. Only those that cost a hash count here.
+        let may_hash = async {
+            let (Some(from), Some(rate)) = (address, rates.hashes) else { return Ok(()) };
+            match self.limiter.spend("passcode_hash", Subject::Address(from), Some(rate)).await {
+                Some(spent) if spent.retry_after.is_some() => {
+                    Err(CallError::PasscodeRateExceeded(Exceeded { rate, spent }))
+                }
+                _ => Ok(()),
+            }
+        };
+        let right = self.hasher.verify_passcode(address, (hash, text), may_hash).await?;
+        if right {
+            guess.right().await;
+        } else {
+            guess.wrong().await;
+        }
+        Ok(right)
     }
 
     /// Refuses a candidate early for whom the room has no place. Someone who is in the room already

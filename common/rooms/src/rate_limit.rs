@@ -10,28 +10,104 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use switchboard_core::domain::{Rate, RateOutcome, RoomId};
+use switchboard_core::domain::{Rate, RateOutcome, RoomId, UserId};
 
-use crate::Rooms;
+use crate::scripts::{GuessReply, GuessStep};
+use crate::{Rooms, StoreError};
+
+pub use crate::scripts::GuessBounds;
 
 /// Classes of requests, each counted by itself: the values of the metrics' label. Add a new class
 /// here, so that its series exist before a request is refused.
-pub const CLASSES: [&str; 7] = ["sign_in", "join", "write", "read", "passcode", "passcode_call", "room_create"];
+pub const CLASSES: [&str; 12] = [
+    "sign_in",
+    "register",
+    "join",
+    "write",
+    "read",
+    "password",
+    "password_guarded",
+    "passcode",
+    "passcode_guarded",
+    "passcode_hash",
+    "room_create",
+    "turn",
+];
 
 /// Time that a request waits for its count.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time without counts after a count that did not come.
 const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Rates of tries of one call's passcode, over REST and sockets together. Each try is counted
-/// before it is checked, and a right one is given back, so that many users who join at once with
-/// the right passcode are not refused. Without a limit, four digits are guessed in minutes.
+/// What requests are counted against. Each kind has its own name space, so that no text of a client
+/// reaches the count of another kind. Add a new kind here.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// Client address, or its IPv6 network.
+    Address(IpAddr),
+    /// Account or guest.
+    User(&'a UserId),
+    /// E-mail address that a client names, with or without an account.
+    Email(&'a str),
+    /// One passcode of one room: the room and the stored hash. A new passcode has new counts.
+    Passcode(&'a RoomId, &'a str),
+}
+
+impl Subject<'_> {
+    /// Returns the hash under which the subject is counted. It has a fixed length and hides the
+    /// subject.
+    fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        match self {
+            Self::Address(address) => hash.update(format!("address {address}")),
+            Self::User(user) => hash.update(format!("user {user}")),
+            Self::Email(email) => hash.update(format!("email {email}")),
+            Self::Passcode(room, stored) => hash.update(format!("passcode {room} {stored}")),
+        }
+        hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Kind of secret that a client can guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuessClass {
+    /// Passcode of a call.
+    Passcode,
+    /// Password of an account.
+    Password,
+}
+
+impl GuessClass {
+    /// Returns the class of refusals: at the rate of an address, and while the secret is guarded.
+    const fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::Passcode => ["passcode", "passcode_guarded"],
+            Self::Password => ["password", "password_guarded"],
+        }
+    }
+}
+
+/// Bounds of guesses at one call's passcode, over REST and sockets together. Only wrong guesses are
+/// counted. docs/BUDGETS.md shows why four digits are not guessed in a day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PasscodeRates {
-    /// `RATE_PASSCODE_PER_ADDRESS`: tries from one address.
+    /// `RATE_PASSCODE_PER_ADDRESS`: wrong passcodes from one address.
     pub address: Option<Rate>,
-    /// `RATE_PASSCODE_PER_CALL`: tries from all addresses together.
+    /// `RATE_PASSCODE_PER_CALL`: wrong passcodes from all addresses together. Above it, the call is
+    /// guarded.
     pub call: Option<Rate>,
+    /// `PASSCODE_GUARD_SECONDS`: time between two guesses of an address at a guarded call.
+    pub pause: Duration,
+    /// `RATE_PASSCODE_HASHES`: passcodes of all calls that one address may have hashed.
+    pub hashes: Option<Rate>,
+}
+
+impl PasscodeRates {
+    /// Returns the bounds of guesses.
+    #[must_use]
+    pub const fn bounds(&self) -> GuessBounds {
+        GuessBounds { address: self.address, all: self.call, pause: self.pause }
+    }
 }
 
 /// A request that exceeds a rate.
@@ -61,56 +137,68 @@ impl RateLimiter {
 
     /// Counts one request of `subject` in a class of [`CLASSES`]. Returns `None` without a count:
     /// the rate is off, or Redis does not answer within 500 ms.
-    pub async fn spend(&self, class: &'static str, subject: &str, rate: Option<Rate>) -> Option<RateOutcome> {
+    pub async fn spend(&self, class: &'static str, subject: Subject<'_>, rate: Option<Rate>) -> Option<RateOutcome> {
         let rate = rate?;
-        if self.now_ms() < self.paused_until.load(Ordering::Relaxed) {
-            return self.open(class);
-        }
-        let Ok(Ok(spent)) = tokio::time::timeout(COUNT_TIMEOUT, self.rooms.spend(class, &digest(subject), rate)).await
-        else {
-            self.paused_until
-                .store(self.now_ms() + u64::try_from(PAUSE_INTERVAL.as_millis()).unwrap_or(0), Ordering::Relaxed);
-            return self.open(class);
-        };
+        let spent = self.ask(class, async |rooms: &Rooms| rooms.spend(class, &subject.digest(), rate).await).await?;
         if spent.retry_after.is_some() {
             metrics::counter!("switchboard_rate_limited_total", "class" => class).increment(1);
         }
         Some(spent)
     }
 
-    /// Counts one try of a room's passcode from this address.
+    /// Asks whether an address may guess a secret now. Report the result to the [`Guess`]; a guess
+    /// without a result is not counted.
     ///
     /// # Errors
-    /// `Exceeded`, if there were too many tries.
-    pub async fn try_passcode(
+    /// `Exceeded`: the address has too many wrong guesses, or the secret is guarded.
+    pub async fn guess(
         &self,
-        room: &RoomId,
+        class: GuessClass,
+        secret: Subject<'_>,
         from: Option<IpAddr>,
-        rates: PasscodeRates,
-    ) -> Result<(), Exceeded> {
-        for (class, subject, rate) in passcode_counts(room, from, rates) {
-            if let (Some(rate), Some(spent)) = (rate, self.spend(class, &subject, rate).await)
-                && spent.retry_after.is_some()
-            {
-                return Err(Exceeded { rate, spent });
-            }
+        bounds: GuessBounds,
+    ) -> Result<Guess<'_>, Exceeded> {
+        let address = from.map_or_else(|| "unknown".to_owned(), |address| Subject::Address(address).digest());
+        let mut guess = Guess { limiter: self, class, secret: secret.digest(), address, bounds, known: false };
+        if bounds.address.is_none() && bounds.all.is_none() {
+            return Ok(guess);
         }
-        Ok(())
+        match guess.step(GuessStep::Try).await {
+            Some(GuessReply::Wait { after, guarded }) => {
+                let [own, all] = class.names();
+                let name = if guarded { all } else { own };
+                metrics::counter!("switchboard_rate_limited_total", "class" => name).increment(1);
+                let rate = if guarded { bounds.all } else { bounds.address };
+                let rate = rate.unwrap_or(Rate { requests: 1, period: bounds.pause });
+                let spent = RateOutcome { remaining: 0, retry_after: Some(after), reset_after: after };
+                Err(Exceeded { rate, spent })
+            }
+            Some(GuessReply::Done { known }) => {
+                guess.known = known;
+                Ok(guess)
+            }
+            None => Ok(guess),
+        }
     }
 
-    /// Gives a try back, because the passcode was right. A try that cannot be given back becomes
-    /// available again with time.
-    pub async fn right_passcode(&self, room: &RoomId, from: Option<IpAddr>, rates: PasscodeRates) {
-        for (class, subject, rate) in passcode_counts(room, from, rates) {
-            if let Some(rate) = rate {
-                let subject = digest(&subject);
-                let refund = self.rooms.refund(class, &subject, rate);
-                let _available_again_with_time = tokio::time::timeout(COUNT_TIMEOUT, refund).await;
-            }
+    /// Sends a request that counts. Returns `None` if Redis does not answer in time.
+    async fn ask<T>(
+        &self,
+        class: &'static str,
+        request: impl AsyncFnOnce(&Rooms) -> Result<T, StoreError>,
+    ) -> Option<T> {
+        if self.now_ms() < self.paused_until.load(Ordering::Relaxed) {
+            return self.open(class);
         }
+        let Ok(Ok(reply)) = tokio::time::timeout(COUNT_TIMEOUT, request(&self.rooms)).await else {
+            self.paused_until
+                .store(self.now_ms() + u64::try_from(PAUSE_INTERVAL.as_millis()).unwrap_or(0), Ordering::Relaxed);
+            return self.open(class);
+        };
+        Some(reply)
     }
 
-    fn open(&self, class: &'static str) -> Option<RateOutcome> {
+    fn open<T>(&self, class: &'static str) -> Option<T> {
         metrics::counter!("switchboard_rate_limit_open_total", "class" => class).increment(1);
         None
     }
@@ -120,17 +208,36 @@ impl RateLimiter {
     }
 }
 
-/// Returns the counts of a try: class, subject, rate.
-fn passcode_counts(
-    room: &RoomId,
-    from: Option<IpAddr>,
-    rates: PasscodeRates,
-) -> impl Iterator<Item = (&'static str, String, Option<Rate>)> {
-    let own = from.map(|address| ("passcode", format!("{room} {address}"), rates.address));
-    own.into_iter().chain([("passcode_call", room.to_string(), rates.call)])
+/// A guess that may be compared now.
+#[derive(Debug)]
+pub struct Guess<'a> {
+    limiter: &'a RateLimiter,
+    class: GuessClass,
+    secret: String,
+    address: String,
+    bounds: GuessBounds,
+    /// The address has guessed right before.
+    known: bool,
 }
 
-/// Returns the hash under which a subject is counted. It has a fixed length and hides the subject.
-fn digest(subject: &str) -> String {
-    Sha256::digest(subject).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+impl Guess<'_> {
+    /// Counts the guess, because it was wrong.
+    pub async fn wrong(self) {
+        if self.bounds.address.is_some() || self.bounds.all.is_some() {
+            self.step(GuessStep::Wrong).await;
+        }
+    }
+
+    /// Remembers that the address has guessed right.
+    pub async fn right(self) {
+        if !self.known && self.bounds.all.is_some() {
+            self.step(GuessStep::Right).await;
+        }
+    }
+
+    async fn step(&self, step: GuessStep) -> Option<GuessReply> {
+        let [class, _] = self.class.names();
+        let pair = (self.secret.as_str(), self.address.as_str());
+        self.limiter.ask(class, async |rooms: &Rooms| rooms.guess(class, pair, step, self.bounds).await).await
+    }
 }

@@ -82,6 +82,8 @@ contract! {
     revocations::revoked_sign_ins_stay_revoked_while_redis_is_away;
     rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
     rates::spent_requests_become_available_again_and_then_the_count_expires;
+    rates::wrong_guesses_of_one_address_refuse_no_other_and_a_right_one_always_passes_first;
+    rates::guesses_under_way_together_are_paid_for_with_time;
     rates::every_request_passes_uncounted_while_redis_is_away;
     faults::killed_connections_under_load_lose_duplicate_or_reorder_no_event;
     faults::operations_before_a_leave_take_effect_although_connections_die;

@@ -12,6 +12,7 @@ use switchboard_core::domain::{
 };
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
+use switchboard_rooms::rate_limit::Subject;
 use switchboard_rooms::{Created, Join, Joined, LogId, Proof, RoomMeta, SeatCopy, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
@@ -35,7 +36,7 @@ impl Dispatcher {
         session: &mut ClientSession,
         create: client_event::Create,
     ) -> Result<String, Refusal> {
-        let spent = self.limiter.spend("room_create", session.user.id.as_str(), self.limits.create).await;
+        let spent = self.limiter.spend("room_create", Subject::User(&session.user.id), self.limits.create).await;
         if spent.is_some_and(|spent| spent.retry_after.is_some()) {
             return Err(Code::RateLimitExceeded.into());
         }

@@ -1,10 +1,13 @@
 //! Changes the password.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use switchboard_auth::{Identity, PasswordCheck};
 use switchboard_core::domain::{Code, Timestamp};
+use switchboard_records::UserRecord;
 
 use super::sessions::others;
 use crate::app::App;
@@ -13,6 +16,7 @@ use crate::http::envelope::success;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, ValidJson};
 use crate::http::fields::{Fields, Input};
+use crate::http::rate_limit::ClientAddress;
 
 /// Body of `POST auth/change-password`.
 pub(crate) struct Change {
@@ -48,15 +52,13 @@ impl Input for Change {
 pub(crate) async fn change_password(
     State(app): State<App>,
     Caller(caller): Caller,
+    ClientAddress(address): ClientAddress,
     ValidJson(form): ValidJson<Change>,
 ) -> ApiResult<impl IntoResponse> {
     let id = &caller.user.id;
     let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
-    if app.hasher.verify(user.password.clone(), form.current).await? == PasswordCheck::Wrong {
-        audit::record(Event::PasswordChangeFailed, Some(id));
-        return Err(Code::InvalidCredentials.into());
-    }
-    let hash = app.hasher.hash(form.new).await?;
+    check_password(&app, &user, address, form.current).await?;
+    let hash = app.hasher.hash(address, form.new).await?;
     app.revoke_all(&others(&app, &caller).await?).await?;
     let now = app.now();
     if !app.records.change_password(id, &user.password, &hash, now).await? {
@@ -68,6 +70,26 @@ pub(crate) async fn change_password(
         tracing::warn!(code = %error.refusal.code, "ending sign-ins of an old password failed; they expire");
     }
     Ok(success("The password was changed; other sign-ins have ended", ()).into_response())
+}
+
+/// Checks the user's own password, with the same counts as a sign-in.
+///
+/// # Errors
+/// `INVALID_CREDENTIALS` if it is wrong; `RATE_LIMIT_EXCEEDED` after too many wrong ones.
+pub(super) async fn check_password(
+    app: &App,
+    user: &UserRecord,
+    address: Option<IpAddr>,
+    password: String,
+) -> ApiResult<()> {
+    let guess = app.limits.guess_password(&user.email, address).await?;
+    if app.hasher.verify(address, user.password.clone(), password).await? == PasswordCheck::Wrong {
+        guess.wrong().await;
+        audit::record(Event::PasswordChangeFailed, Some(&user.id));
+        return Err(Code::InvalidCredentials.into());
+    }
+    guess.right().await;
+    Ok(())
 }
 
 /// Keeps this sign-in and ends the others. A failure is harmless, because their refresh tokens are

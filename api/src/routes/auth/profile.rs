@@ -14,7 +14,6 @@ use crate::http::envelope::success;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Caller, ValidJson};
 use crate::http::fields::{Fields, Input};
-use crate::limits::Class;
 use crate::routes::views::UserView;
 
 /// `GET auth/profile`: one round trip.
@@ -62,7 +61,7 @@ pub(crate) async fn change_profile(
 ) -> ApiResult<impl IntoResponse> {
     if change.email.is_some() {
         // The answer reveals whether an account has this address, so attempts are limited.
-        app.limits.attempt(Class::SignIn, caller.user.id.as_str()).await?;
+        app.limits.lookup(&caller.user.id).await?;
     }
     let changed = app.records.change_profile(&caller.user.id, &change, app.now()).await.map_err(email_taken)?;
     let user = changed.ok_or(Code::UserNotFound)?;

@@ -1,5 +1,6 @@
 //! Registers an account; signs in.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -20,7 +21,7 @@ use crate::http::envelope::success;
 use crate::http::error::ApiResult;
 use crate::http::extract::{UserAgent, ValidJson};
 use crate::http::fields::{Fields, Input};
-use crate::limits::Class;
+use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::UserView;
 
 /// Earliest time of the answer to a failed sign-in. It is longer than any password check, so that
@@ -84,9 +85,10 @@ pub(crate) struct SignedIn<'a> {
 pub(crate) async fn register(
     State(app): State<App>,
     UserAgent(agent): UserAgent,
+    ClientAddress(address): ClientAddress,
     ValidJson(form): ValidJson<Registration>,
 ) -> ApiResult<impl IntoResponse> {
-    let password = app.hasher.hash(form.password).await?;
+    let password = app.hasher.hash(address, form.password).await?;
     let now = app.now();
     let user = UserRecord {
         id: Records::new_user_id(),
@@ -104,27 +106,30 @@ pub(crate) async fn register(
     Ok((StatusCode::CREATED, success("Welcome", open(&app, &user, agent).await?)).into_response())
 }
 
-/// `POST auth/login`. An unknown address takes as long as a wrong password and gets the same
-/// answer.
+/// `POST auth/login`. An unknown e-mail address takes as long as a wrong password, gets the same
+/// answer, and is counted in the same way.
 pub(crate) async fn login(
     State(app): State<App>,
     UserAgent(agent): UserAgent,
+    ClientAddress(address): ClientAddress,
     ValidJson(form): ValidJson<Credentials>,
 ) -> ApiResult<impl IntoResponse> {
     let failure_at = Instant::now() + FAILURE_DELAY;
-    app.limits.attempt(Class::SignIn, &form.email).await?;
+    let guess = app.limits.guess_password(&form.email, address).await?;
     let user = app.records.user_by_email(&form.email).await?;
     let check = match &user {
-        Some(user) => app.hasher.verify(user.password.clone(), form.password.clone()).await?,
-        None => app.hasher.verify_dummy(form.password.clone()).await.map(|()| PasswordCheck::Wrong)?,
+        Some(user) => app.hasher.verify(address, user.password.clone(), form.password.clone()).await?,
+        None => app.hasher.verify_dummy(address, form.password.clone()).await.map(|()| PasswordCheck::Wrong)?,
     };
     let Some(user) = user.as_ref().filter(|_| check != PasswordCheck::Wrong) else {
+        guess.wrong().await;
         audit::record(Event::SignInFailed, user.as_ref().map(|user| &user.id));
         tokio::time::sleep_until(failure_at).await;
         return Err(Code::InvalidCredentials.into());
     };
+    guess.right().await;
     if check == PasswordCheck::CorrectButOutdated {
-        rehash(&app, user, form.password).await;
+        rehash(&app, user, address, form.password).await;
     }
     let signed_in = open(&app, user, agent).await?;
     audit::record(Event::SignedIn, Some(&user.id));
@@ -133,8 +138,8 @@ pub(crate) async fn login(
 
 /// Replaces an outdated password hash, because the password is known now. A failure does not affect
 /// the sign-in; the next sign-in tries again.
-async fn rehash(app: &App, user: &UserRecord, password: String) {
-    let Ok(hash) = app.hasher.hash(password).await else { return };
+async fn rehash(app: &App, user: &UserRecord, address: Option<IpAddr>, password: String) {
+    let Ok(hash) = app.hasher.hash(address, password).await else { return };
     match app.records.replace_hash(&user.id, &user.password, &hash).await {
         Ok(_) => metrics::counter!("switchboard_passwords_rehashed_total").increment(1),
         Err(error) => tracing::warn!(%error, "replacing an outdated password hash failed"),

@@ -15,6 +15,7 @@ use crate::http::envelope::success;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, ValidJson};
 use crate::http::fields::{Fields, Input};
+use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
 
 /// Letters of a generated room id. There are 36^12 ids, so three collisions in a row do not happen
@@ -58,12 +59,13 @@ impl Input for NewCall {
 pub(crate) async fn create(
     State(app): State<App>,
     Caller(caller): Caller,
+    ClientAddress(address): ClientAddress,
     ValidJson(new): ValidJson<NewCall>,
 ) -> ApiResult<impl IntoResponse> {
     let now = app.now();
     check_scheduled_at(new.scheduled_at, now)?;
     let passcode = match new.passcode {
-        Some(passcode) => Some(app.hasher.hash(passcode).await?),
+        Some(passcode) => Some(app.hasher.hash(address, passcode).await?),
         None => None,
     };
     let host = caller.user;

@@ -14,6 +14,7 @@ use crate::http::envelope::success;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, PathParam, ValidJson};
 use crate::http::fields::{Fields, Input};
+use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
 
 /// Body of `PATCH video-calls/:id`. Over eight fields: one for each field that a host can change.
@@ -61,13 +62,14 @@ pub(crate) async fn edit(
     State(app): State<App>,
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
+    ClientAddress(address): ClientAddress,
     ValidJson(changes): ValidJson<Changes>,
 ) -> ApiResult<impl IntoResponse> {
     let call = hosted(&app, &caller, &id).await?;
     let now = app.now();
     check_scheduled_at(changes.scheduled_at.flatten(), now)?;
     let passcode = match changes.passcode {
-        Some(Some(passcode)) => Some(Some(app.hasher.hash(passcode).await?)),
+        Some(Some(passcode)) => Some(Some(app.hasher.hash(address, passcode).await?)),
         Some(None) => Some(None),
         None => None,
     };

@@ -14,7 +14,7 @@
 //! | `node` | beat, sweep_start, sweep_one, deregister_node |
 //! | `open` | open |
 //! | `operation` | relay, bcast, media, chat |
-//! | `rate` | spend, refund |
+//! | `rate` | spend, guess |
 //! | `reseat` | reseat |
 //! | `revoke` | revoke |
 //! | `scope` | the keys and arguments that many scripts begin with |
@@ -60,7 +60,7 @@ pub use node::{BeatScript, DeregisterNodeScript, DeregisterReply, SweepOneScript
 pub use open::{OpenReply, OpenScript};
 pub(crate) use operation::operation_reply;
 pub use operation::{BroadcastScript, ChatScript, MediaScript, OperationScope, RelayScript};
-pub use rate::{RefundScript, SpendScript};
+pub use rate::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
 pub use reply::{GivenSeat, Reply};
 pub use reseat::ReseatScript;
 pub use revoke::RevokeScript;
@@ -176,8 +176,8 @@ scripts! {
     Revoke "revoke" ["scripts/revoke"];
     /// Takes one request from a rate.
     Spend "spend" ["scripts/spend"];
-    /// Gives one request back to a rate.
-    Refund "refund" ["scripts/refund"];
+    /// Counts wrong guesses of a secret.
+    Guess "guess" ["scripts/guess"];
 }
 
 /// The names under which Redis knows the scripts: the SHA-1 of each source.

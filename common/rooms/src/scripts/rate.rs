@@ -1,4 +1,4 @@
-//! spend and refund: requests against a rate.
+//! spend: requests against a rate. guess: wrong guesses of a secret.
 
 use std::time::Duration;
 
@@ -44,31 +44,103 @@ impl ScriptArguments for SpendScript<'_> {
     }
 }
 
-/// Arguments of `refund.lua`.
-#[derive(Debug)]
-pub struct RefundScript<'a> {
-    /// Names of the deployment.
-    pub keys: &'a Keys,
-    /// Class of requests.
-    pub class: &'a str,
-    /// Subject that is counted.
-    pub subject: &'a str,
-    /// Rate.
-    pub rate: Rate,
+/// Step of a guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuessStep {
+    /// The guess is about to be compared.
+    Try,
+    /// It was wrong.
+    Wrong,
+    /// It was right.
+    Right,
 }
 
-impl ScriptArguments for RefundScript<'_> {
-    const SCRIPT: Script = Script::Refund;
-    type Reply = ();
+/// Bounds of guesses of one secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuessBounds {
+    /// Wrong guesses of one address. `None`: no limit.
+    pub address: Option<Rate>,
+    /// Wrong guesses of all addresses together, above which the secret is guarded. `None`: never.
+    pub all: Option<Rate>,
+    /// Time between two guesses of an address while the secret is guarded.
+    pub pause: Duration,
+}
+
+/// Reply of `guess.lua`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuessReply {
+    /// The step was taken. `known`: the address has guessed right before.
+    Done {
+        /// Whether the address has guessed right before.
+        known: bool,
+    },
+    /// The address has no guess before this time.
+    Wait {
+        /// Time to wait.
+        after: Duration,
+        /// The secret is guarded; otherwise the address has reached its own rate.
+        guarded: bool,
+    },
+}
+
+/// Time that a guess under way holds its address while the secret is guarded.
+const GUESS_LEASE_US: u64 = 10_000_000;
+/// Time that a right guess is remembered.
+const KNOWN_US: u64 = 12 * 3600 * 1_000_000;
+/// An address that has guessed right has so many times the rate of others.
+const KNOWN_FACTOR: u64 = 6;
+
+/// Arguments of `guess.lua`.
+#[derive(Debug)]
+pub struct GuessScript<'a> {
+    /// Names of the deployment.
+    pub keys: &'a Keys,
+    /// Class of guesses.
+    pub class: &'a str,
+    /// Secret that is guessed.
+    pub secret: &'a str,
+    /// Address that guesses.
+    pub address: &'a str,
+    /// Step.
+    pub step: GuessStep,
+    /// Bounds.
+    pub bounds: GuessBounds,
+}
+
+impl ScriptArguments for GuessScript<'_> {
+    const SCRIPT: Script = Script::Guess;
+    type Reply = GuessReply;
 
     fn write(&self, to: &mut ScriptWriter<'_>) {
-        let partition = self.keys.partition_of_subject(self.subject);
-        to.key(&[&self.keys.rate(partition, self.class, self.subject)]);
-        to.number(interval_us(self.rate));
+        // Both keys are in the partition of the secret.
+        let partition = self.keys.partition_of_subject(self.secret);
+        let all = self.keys.rate(partition, self.class, self.secret);
+        to.key(&[&all, ":", self.address]);
+        to.key(&[&all]);
+        to.text(match self.step {
+            GuessStep::Try => "try",
+            GuessStep::Wrong => "wrong",
+            GuessStep::Right => "right",
+        });
+        for rate in [self.bounds.address, self.bounds.all] {
+            to.number(rate.map_or(0, interval_us));
+            to.number(rate.map_or(0, |rate| u64::from(rate.requests)));
+        }
+        to.number(u64::try_from(self.bounds.pause.as_micros()).unwrap_or(u64::MAX));
+        to.number(GUESS_LEASE_US);
+        to.number(KNOWN_US);
+        to.number(KNOWN_FACTOR);
     }
 
-    fn parse(reply: &Reply) -> Result<(), StoreError> {
-        if reply.status() == "OK" { Ok(()) } else { Err(reply.unknown()) }
+    fn parse(reply: &Reply) -> Result<GuessReply, StoreError> {
+        match reply.status() {
+            "OK" => Ok(GuessReply::Done { known: reply.number(1)? == 1 }),
+            "WAIT" => Ok(GuessReply::Wait {
+                after: Duration::from_micros(reply.number(1)?),
+                guarded: reply.text(2)? == "all",
+            }),
+            _ => Err(reply.unknown()),
+        }
     }
 }
 

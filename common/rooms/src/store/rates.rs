@@ -1,7 +1,7 @@
 //! Requests against rates: one counter for each subject, spread over the partitions.
 
 use super::Rooms;
-use crate::scripts::{RefundScript, SpendScript};
+use crate::scripts::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
 use crate::{Rate, RateOutcome, StoreError};
 
 impl Rooms {
@@ -15,12 +15,20 @@ impl Rooms {
         self.run(keys.partition_of_subject(subject), &SpendScript { keys, class, subject, rate }).await
     }
 
-    /// Gives back one request that [`spend`](Rooms::spend) took.
+    /// Takes one step of a guess of a secret by an address. `secret` and `address` become parts of
+    /// keys, as the subject of [`spend`](Rooms::spend).
     ///
     /// # Errors
-    /// See [`StoreError`]. After `Unavailable` it is unknown whether the request was given back.
-    pub async fn refund(&self, class: &str, subject: &str, rate: Rate) -> Result<(), StoreError> {
+    /// See [`StoreError`]. After `Unavailable` it is unknown whether the step was counted.
+    pub async fn guess(
+        &self,
+        class: &str,
+        (secret, address): (&str, &str),
+        step: GuessStep,
+        bounds: GuessBounds,
+    ) -> Result<GuessReply, StoreError> {
         let keys = &self.context().keys;
-        self.run(keys.partition_of_subject(subject), &RefundScript { keys, class, subject, rate }).await
+        let script = GuessScript { keys, class, secret, address, step, bounds };
+        self.run(keys.partition_of_subject(secret), &script).await
     }
 }

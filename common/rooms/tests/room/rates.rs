@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use switchboard_rooms::rate_limit::RateLimiter;
+use std::net::IpAddr;
+use switchboard_core::domain::RoomId;
+use switchboard_rooms::rate_limit::{GuessBounds, GuessClass, RateLimiter, Subject};
 use switchboard_rooms::*;
 
 use super::testbed::*;
+
+const ANN: Subject<'_> = Subject::Email("ann");
 
 /// Returns a rate under which no request becomes available again while a test runs.
 fn rate(requests: u32) -> Rate {
@@ -53,14 +57,80 @@ pub(crate) async fn spent_requests_become_available_again_and_then_the_count_exp
 
 pub(crate) async fn every_request_passes_uncounted_while_redis_is_away(mut bed: TestBed) {
     let limiter = RateLimiter::new(bed.guest("n1").await);
-    assert!(limiter.spend("t", "ann", Some(rate(1))).await.is_some_and(|spent| spent.retry_after.is_none()));
-    assert!(limiter.spend("t", "ann", Some(rate(1))).await.is_some_and(|spent| spent.retry_after.is_some()));
-    assert_eq!(limiter.spend("t", "ann", None).await, None, "a rate that is off has no count");
+    assert!(limiter.spend("t", ANN, Some(rate(1))).await.is_some_and(|spent| spent.retry_after.is_none()));
+    assert!(limiter.spend("t", ANN, Some(rate(1))).await.is_some_and(|spent| spent.retry_after.is_some()));
+    assert_eq!(limiter.spend("t", ANN, None).await, None, "a rate that is off has no count");
     for server in bed.servers() {
         server.process().kill().unwrap();
         server.process().wait_exit(LONG).await.unwrap();
     }
     for _ in 0..100 {
-        assert_eq!(limiter.spend("t", "ann", Some(rate(1))).await, None);
+        assert_eq!(limiter.spend("t", ANN, Some(rate(1))).await, None);
+    }
+}
+
+fn address(n: u8) -> Option<IpAddr> {
+    Some(IpAddr::from([192, 0, 2, n]))
+}
+
+pub(crate) async fn wrong_guesses_of_one_address_refuse_no_other_and_a_right_one_always_passes_first(bed: TestBed) {
+    let (one, two) = (RateLimiter::new(bed.guest("n1").await), RateLimiter::new(bed.guest("n2").await));
+    let room = RoomId::parse("R1").unwrap();
+    let secret = Subject::Passcode(&room, "$hash");
+    let bounds = GuessBounds { address: Some(rate(3)), all: Some(rate(7)), pause: Duration::from_secs(900) };
+    let class = GuessClass::Passcode;
+    for limiter in [&one, &two, &one] {
+        limiter.guess(class, secret, address(1), bounds).await.unwrap().wrong().await;
+    }
+    let wait = two.guess(class, secret, address(1), bounds).await.unwrap_err().spent.retry_after.unwrap();
+    assert!(wait > Duration::from_secs(3500) && wait <= Duration::from_secs(3600), "{wait:?}");
+    one.guess(class, Subject::Passcode(&room, "$new"), address(1), bounds).await.expect("a new passcode, new counts");
+    two.guess(class, secret, address(2), bounds).await.unwrap().right().await;
+
+    // Four more wrong ones of other addresses: the secret is guarded.
+    for n in [3, 3, 4, 4] {
+        one.guess(class, secret, address(n), bounds).await.unwrap().wrong().await;
+    }
+    for n in 5..10 {
+        let guess = one.guess(class, secret, address(n), bounds).await.expect("one guess of each address");
+        let meanwhile = two.guess(class, secret, address(n), bounds).await.unwrap_err().spent.retry_after.unwrap();
+        assert!(meanwhile <= Duration::from_secs(10), "{meanwhile:?}");
+        if n == 5 {
+            guess.right().await;
+            for _ in 0..10 {
+                two.guess(class, secret, address(n), bounds).await.expect("it has guessed right").right().await;
+            }
+        } else {
+            guess.wrong().await;
+            let next = two.guess(class, secret, address(n), bounds).await.unwrap_err().spent.retry_after.unwrap();
+            assert!(next > Duration::from_secs(800) && next <= Duration::from_secs(900), "{next:?}");
+        }
+    }
+    two.guess(class, secret, address(2), bounds).await.expect("it has guessed right before").right().await;
+    // An address that has guessed right has more guesses, and a bound as well.
+    for n in 0..18 {
+        let guess = one.guess(class, secret, address(5), bounds).await;
+        guess.unwrap_or_else(|_| panic!("{n} of 18")).wrong().await;
+    }
+    assert!(one.guess(class, secret, address(5), bounds).await.is_err());
+}
+
+pub(crate) async fn guesses_under_way_together_are_paid_for_with_time(mut bed: TestBed) {
+    let limiter = RateLimiter::new(bed.guest("n1").await);
+    let bounds = GuessBounds { address: Rate::parse("2/200").unwrap(), all: None, pause: Duration::from_secs(1) };
+    let guesses = (0..50).map(|_| limiter.guess(GuessClass::Password, ANN, address(1), bounds));
+    let guesses: Vec<_> = join_all(guesses).await.into_iter().map(Result::unwrap).collect();
+    for guess in guesses {
+        guess.wrong().await;
+    }
+    let refused = limiter.guess(GuessClass::Password, ANN, address(1), bounds).await.unwrap_err();
+    let wait = refused.spent.retry_after.unwrap().as_secs();
+    assert!((4_600..=4_900).contains(&wait), "each of the 48 above the burst costs 100 s: {wait}");
+    // Every count expires by itself.
+    for server in bed.servers() {
+        for key in server.query::<Vec<String>>(redis::cmd("KEYS").arg("*rate:*")).await.unwrap() {
+            let ttl: i64 = server.query(redis::cmd("PTTL").arg(&key)).await.unwrap();
+            assert!(ttl > 0 && ttl <= 90_000_000, "{key} {ttl}");
+        }
     }
 }

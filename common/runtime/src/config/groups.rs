@@ -1,5 +1,6 @@
 //! Groups of settings that both services have. One function reads each group.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use switchboard_auth::{IceConfig, TurnCredentials};
@@ -12,21 +13,30 @@ use super::Env;
 /// `NODE_ENV`. It decides how strict the checks of secrets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Secrets have defaults.
+    /// Secrets have public defaults, and the process listens on the loopback address.
     Development,
     /// The process does not start with missing, default, short or equal secrets.
     Production,
 }
 
 impl Mode {
-    /// Reads `NODE_ENV`. Every value except `production` means development.
-    #[must_use]
-    pub fn from_env(env: &Env) -> Self {
-        if env.text("NODE_ENV", "development").eq_ignore_ascii_case("production") {
-            Self::Production
-        } else {
-            Self::Development
-        }
+    /// Reads `NODE_ENV`. Unset means production, because development has to be asked for by name.
+    pub fn from_env(env: &mut Env) -> Self {
+        env.parsed("NODE_ENV", Self::Production, "production or development", |text| match text {
+            "production" => Some(Self::Production),
+            "development" => Some(Self::Development),
+            _ => None,
+        })
+    }
+
+    /// Reads `BIND_ADDRESS`: by default all addresses in production, and the loopback address in
+    /// development.
+    pub fn bind_address(self, env: &mut Env) -> IpAddr {
+        let default = match self {
+            Self::Production => [0, 0, 0, 0],
+            Self::Development => [127, 0, 0, 1],
+        };
+        env.parsed("BIND_ADDRESS", IpAddr::from(default), "an IP address", |text| text.parse().ok())
     }
 }
 
@@ -176,30 +186,40 @@ const DEV_REFRESH_SECRET: &str = "switchboard-development-refresh-secret";
 const SECRET_MIN_BYTES: usize = 32;
 
 impl SecretsConfig {
-    /// Reads the keys. In production each must be set, not be a documented default, have at least
-    /// 32 bytes, and differ from the other.
+    /// Reads the keys. In production both must be set. There, no secret of this process may be a
+    /// documented default, have fewer than 32 bytes, or be equal to another one.
     pub fn from_env(env: &mut Env, mode: Mode) -> Self {
-        let access = Self::one(env, mode, "JWT_ACCESS_SECRET", DEV_ACCESS_SECRET);
-        let refresh = Self::one(env, mode, "JWT_REFRESH_SECRET", DEV_REFRESH_SECRET);
-        if mode == Mode::Production && access == refresh {
-            env.reject("JWT_REFRESH_SECRET", "must differ from JWT_ACCESS_SECRET");
+        let given = |env: &mut Env, name, default: &str| {
+            let given = env.secret(name);
+            if mode == Mode::Production && given.is_none() {
+                env.reject(name, "must be set in production; NODE_ENV=development has public defaults");
+            }
+            given.unwrap_or_else(|| Secret::new(default))
+        };
+        let access = given(env, "JWT_ACCESS_SECRET", DEV_ACCESS_SECRET);
+        let refresh = given(env, "JWT_REFRESH_SECRET", DEV_REFRESH_SECRET);
+        if mode == Mode::Production {
+            check_secrets(env);
         }
         Self { access, refresh }
     }
+}
 
-    fn one(env: &mut Env, mode: Mode, name: &str, default: &str) -> Secret {
-        let given = env.secret(name);
-        if mode == Mode::Production {
-            match given.as_ref().map(Secret::expose) {
-                None => env.reject(name, "must be set in production"),
-                Some(text) if KNOWN_SECRETS.contains(&text) => env.reject(name, "is a documented default"),
-                Some(text) if text.len() < SECRET_MIN_BYTES => {
-                    env.reject(name, format!("must have at least {SECRET_MIN_BYTES} bytes"));
-                }
-                Some(_) => {}
-            }
+/// Secrets that processes share. Whoever learns one of them must learn no other.
+const SECRETS: [&str; 5] =
+    ["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "CLUSTER_SECRET", "TURN_SECRET", "WEBHOOK_SECRET"];
+
+fn check_secrets(env: &mut Env) {
+    for (index, name) in SECRETS.into_iter().enumerate() {
+        let Some(secret) = env.secret(name) else { continue };
+        let same = SECRETS[..index].iter().find(|other| env.secret(other).as_ref() == Some(&secret));
+        if KNOWN_SECRETS.contains(&secret.expose()) {
+            env.reject(name, "is a documented default");
+        } else if secret.expose().len() < SECRET_MIN_BYTES {
+            env.reject(name, format!("must have at least {SECRET_MIN_BYTES} bytes"));
+        } else if let Some(other) = same {
+            env.reject(name, format!("must differ from {other}"));
         }
-        given.unwrap_or_else(|| Secret::new(default))
     }
 }
 
@@ -218,8 +238,9 @@ pub struct OriginsConfig {
 }
 
 impl OriginsConfig {
-    /// Reads the settings. The list always contains the origin of the web page.
-    pub fn from_env(env: &mut Env) -> Self {
+    /// Reads the settings. The list always contains the origin of the web page. In production `*` is
+    /// refused, because it would let every web page use a visitor's network.
+    pub fn from_env(env: &mut Env, mode: Mode) -> Self {
         const SCHEMES: [&str; 2] = ["http", "https"];
         let frontend = env.url("FRONTEND_URL", "http://localhost:8080", &SCHEMES).trim_end_matches('/').to_owned();
         let mut any = false;
@@ -227,7 +248,9 @@ impl OriginsConfig {
         for entry in env.list("ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:8080") {
             let valid =
                 entry.split_once("://").is_some_and(|(scheme, host)| SCHEMES.contains(&scheme) && !host.is_empty());
-            if entry == "*" {
+            if entry == "*" && mode == Mode::Production {
+                env.reject("ALLOWED_ORIGINS", "must be a list of origins in production, not *");
+            } else if entry == "*" {
                 any = true;
             } else if !valid {
                 env.reject("ALLOWED_ORIGINS", "must be * or a list of origins such as https://example.org");
@@ -235,7 +258,7 @@ impl OriginsConfig {
                 list.push(origin_of(&entry));
             }
         }
-        Self { any, list, loopback: Mode::from_env(env) == Mode::Development, frontend }
+        Self { any, list, loopback: mode == Mode::Development, frontend }
     }
 
     /// Returns whether a request with these headers `Origin` and `Host` is allowed: its origin is
@@ -335,11 +358,13 @@ impl From<&IceSettings> for IceConfig {
     }
 }
 
-/// Reads `RATE_PASSCODE_PER_ADDRESS` and `RATE_PASSCODE_PER_CALL`. There are no rates if `on` is
-/// false.
+/// Reads `RATE_PASSCODE_PER_ADDRESS`, `RATE_PASSCODE_PER_CALL`, `PASSCODE_GUARD_SECONDS` and
+/// `RATE_PASSCODE_HASHES`. There are no rates if `on` is false.
 pub fn passcode_rates(env: &mut Env, on: bool) -> PasscodeRates {
     PasscodeRates {
-        address: env.rate("RATE_PASSCODE_PER_ADDRESS", "20/60").filter(|_| on),
-        call: env.rate("RATE_PASSCODE_PER_CALL", "120/60").filter(|_| on),
+        address: env.rate("RATE_PASSCODE_PER_ADDRESS", "10/3000").filter(|_| on),
+        call: env.rate("RATE_PASSCODE_PER_CALL", "60/3600").filter(|_| on),
+        pause: env.seconds("PASSCODE_GUARD_SECONDS", 900, 1..=86_400),
+        hashes: env.rate("RATE_PASSCODE_HASHES", "120/60").filter(|_| on),
     }
 }

@@ -37,12 +37,18 @@ fn production_refuses_missing_default_short_and_equal_secrets() {
     const DEFAULT: &str = "switchboard-development-access-secret";
     const LONG: &str = "0123456789abcdef0123456789abcdef";
     type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
-    let cases: [Case; 5] = [
+    const OTHER: &str = "fedcba9876543210fedcba9876543210";
+    const JWT: [(&str, &str); 2] = [("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", OTHER)];
+    let cases: [Case; 9] = [
+        (&[JWT[0], JWT[1], ("TURN_SECRET", "short")], &["TURN_SECRET"]),
+        (&[JWT[0], JWT[1], ("WEBHOOK_SECRET", "short")], &["WEBHOOK_SECRET"]),
+        (&[JWT[0], JWT[1], ("CLUSTER_SECRET", OTHER)], &["CLUSTER_SECRET"]),
+        (&[JWT[0], JWT[1], ("CLUSTER_SECRET", DEFAULT)], &["CLUSTER_SECRET"]),
         (&[], &["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"]),
         (&[("JWT_ACCESS_SECRET", DEFAULT), ("JWT_REFRESH_SECRET", LONG)], &["JWT_ACCESS_SECRET"]),
         (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", "short")], &["JWT_REFRESH_SECRET"]),
         (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", LONG)], &["JWT_REFRESH_SECRET"]),
-        (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", "fedcba9876543210fedcba9876543210")], &[]),
+        (&[("JWT_ACCESS_SECRET", LONG), ("JWT_REFRESH_SECRET", OTHER)], &[]),
     ];
     for (variables, expected) in cases {
         let mut production = env(variables);
@@ -55,12 +61,30 @@ fn production_refuses_missing_default_short_and_equal_secrets() {
 }
 
 #[test]
+fn development_must_be_asked_for_by_name_and_listens_on_this_machine_only() {
+    let read = |variables: &[(&str, &str)]| {
+        let mut env = env(variables);
+        let mode = Mode::from_env(&mut env);
+        (mode, mode.bind_address(&mut env).to_string(), env.finish().err().map(|errors| errors.to_string()))
+    };
+    assert_eq!(read(&[]), (Mode::Production, "0.0.0.0".to_owned(), None));
+    let development = ("NODE_ENV", "development");
+    assert_eq!(read(&[development]), (Mode::Development, "127.0.0.1".to_owned(), None));
+    assert_eq!(read(&[development, ("BIND_ADDRESS", "::")]).1, "::");
+    for unknown in ["prod", "Development", "test", "staging"] {
+        let (mode, _, error) = read(&[("NODE_ENV", unknown)]);
+        let expected = "NODE_ENV: must be production or development".to_owned();
+        assert_eq!((mode, error), (Mode::Production, Some(expected)), "{unknown}");
+    }
+}
+
+#[test]
 fn an_origin_is_allowed_when_listed_or_when_it_is_the_page_s_own() {
     let mut listed = env(&[
         ("ALLOWED_ORIGINS", "https://a.example/,https://b.example:8443"),
         ("FRONTEND_URL", "https://c.example/app/"),
     ]);
-    let origins = OriginsConfig::from_env(&mut listed);
+    let origins = OriginsConfig::from_env(&mut listed, Mode::Production);
     assert_eq!(origins.frontend, "https://c.example/app");
     for good in ["https://a.example", "https://B.example:8443", "https://c.example"] {
         assert!(origins.allows(good, None), "{good}");
@@ -71,15 +95,20 @@ fn an_origin_is_allowed_when_listed_or_when_it_is_the_page_s_own() {
     assert!(origins.allows("http://here:80", Some("here:80")));
     assert_eq!(problems(listed), Vec::<String>::new());
     let mut wrong = env(&[("ALLOWED_ORIGINS", "example.org")]);
-    OriginsConfig::from_env(&mut wrong);
+    OriginsConfig::from_env(&mut wrong, Mode::Production);
     assert_eq!(problems(wrong), ["ALLOWED_ORIGINS"]);
+    for (mode, refused) in [(Mode::Production, &["ALLOWED_ORIGINS"][..]), (Mode::Development, &[])] {
+        let mut any = env(&[("ALLOWED_ORIGINS", "*")]);
+        OriginsConfig::from_env(&mut any, mode);
+        assert_eq!(problems(any), refused, "{mode:?}");
+    }
 }
 
 #[test]
 fn every_port_of_this_machine_may_call_in_development_and_none_in_production() {
-    let development = OriginsConfig::from_env(&mut env(&[("ALLOWED_ORIGINS", "https://a.example")]));
-    let variables = [("ALLOWED_ORIGINS", "https://a.example"), ("NODE_ENV", "production")];
-    let production = OriginsConfig::from_env(&mut env(&variables));
+    let variables = [("ALLOWED_ORIGINS", "https://a.example")];
+    let development = OriginsConfig::from_env(&mut env(&variables), Mode::Development);
+    let production = OriginsConfig::from_env(&mut env(&variables), Mode::Production);
     for origin in ["http://localhost:5173", "http://localhost", "http://127.0.0.1:3999"] {
         assert!(development.allows(origin, None), "{origin}");
         assert!(!production.allows(origin, None), "{origin}");

@@ -1,0 +1,74 @@
+-- guess: counts wrong guesses of a secret: a call's passcode, or an account's password.
+--
+-- Only wrong guesses are counted, after they were compared. While all addresses together have more
+-- of them than their rate, the secret is guarded: an address that has not guessed right before has
+-- one guess in `pause`. A guess that is under way then holds the address for `lease`.
+--
+-- KEYS    1 guesses of one address, a hash: full (as in spend), next (no guess before, µs), known
+--           (guessed right; until, µs)
+--         2 wrong guesses of all addresses, as in spend
+-- ARGV    1 try, wrong or right
+--         2 time in which an address gains one guess, µs (0: no rate)   3 its burst
+--         4 the same for all addresses   5 their burst
+--         6 pause, µs   7 lease, µs   8 time that a right guess is remembered, µs
+--         9 burst of an address that has guessed right, as a multiple
+-- replies OK known | WAIT µs rate: `address` or `all`
+local step, interval, burst = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local all_interval, all_window = tonumber(ARGV[4]), ARGV[4] * ARGV[5]
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local state = redis.call('HMGET', KEYS[1], 'full', 'next', 'known')
+local next_guess, known_until = tonumber(state[2] or 0), tonumber(state[3] or 0)
+local known = known_until > now
+local window = interval * burst
+if known then interval = interval / ARGV[9] end
+-- Guesses that were under way together may exceed the burst. The address pays for them with time: a
+-- day at most.
+local full = math.min(math.max(tonumber(state[1] or 0), now), now + window + 86400000000)
+local all = math.min(math.max(tonumber(redis.call('GET', KEYS[2]) or 0), now), now + 2 * all_window)
+
+local function is_guarded()
+  return not known and all_interval > 0 and all + all_interval > now + all_window
+end
+
+local function store(field, value)
+  redis.call('HSET', KEYS[1], field, string.format('%.0f', value))
+end
+
+local function expire()
+  local last = math.max(full, next_guess, known_until)
+  redis.call('PEXPIRE', KEYS[1], math.max(math.ceil((last - now) / 1000), 1))
+end
+
+if step == 'try' then
+  if interval > 0 and full + interval > now + window then
+    return {'WAIT', math.ceil(full + interval - now - window), 'address'}
+  end
+  if is_guarded() then
+    if next_guess > now then return {'WAIT', next_guess - now, 'all'} end
+    next_guess = now + ARGV[7]
+    store('next', next_guess)
+    expire()
+  end
+elseif step == 'wrong' then
+  if interval > 0 then
+    full = full + interval
+    store('full', full)
+  end
+  if not known and all_interval > 0 then
+    all = math.min(all + all_interval, now + 2 * all_window)
+    redis.call('SET', KEYS[2], string.format('%.0f', all), 'PX', math.ceil((all - now) / 1000))
+  end
+  if is_guarded() then
+    next_guess = now + ARGV[6]
+    store('next', next_guess)
+  end
+  if redis.call('EXISTS', KEYS[1]) == 1 then expire() end
+else
+  known_until = now + ARGV[8]
+  store('known', known_until)
+  redis.call('HDEL', KEYS[1], 'next')
+  next_guess = 0
+  expire()
+end
+return {'OK', known and 1 or 0}
