@@ -52,8 +52,8 @@ pub struct Listen {
     pub handovers: HandoverConfig,
     /// `WORKERS`: threads that serve connections, including the main thread.
     pub workers: usize,
-    /// `PASSWORD_CONCURRENCY`: most passcodes that are hashed at the same time. Half of the cores by
-    /// default, so that hashing leaves time for sockets.
+    /// `PASSWORD_CONCURRENCY`: most passcodes that are hashed at the same time. Half of the cores
+    /// by default, so that hashing leaves time for sockets.
     pub password_concurrency: usize,
 }
 

@@ -183,8 +183,8 @@ impl Keys {
         self.key(p, "revoked")
     }
 
-    /// String, expires: state of one rate limit; with `:<address>`, a hash of an address' guesses. It
-    /// is in the partition that
+    /// String, expires: state of one rate limit; with `:<address>`, a hash of an address' guesses.
+    /// It is in the partition that
     /// [`Keys::partition_of_subject`] returns.
     #[must_use]
     pub fn rate(&self, p: Partition, class: &str, subject: &str) -> String {

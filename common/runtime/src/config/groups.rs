@@ -238,8 +238,8 @@ pub struct OriginsConfig {
 }
 
 impl OriginsConfig {
-    /// Reads the settings. The list always contains the origin of the web page. In production `*` is
-    /// refused, because it would let every web page use a visitor's network.
+    /// Reads the settings. The list always contains the origin of the web page. In production `*`
+    /// is refused, because it would let every web page use a visitor's network.
     pub fn from_env(env: &mut Env, mode: Mode) -> Self {
         const SCHEMES: [&str; 2] = ["http", "https"];
         let frontend = env.url("FRONTEND_URL", "http://localhost:8080", &SCHEMES).trim_end_matches('/').to_owned();
