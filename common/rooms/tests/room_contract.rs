@@ -40,6 +40,7 @@ contract! {
     rooms::only_the_host_ends_a_call_from_a_seat_and_every_session_gets_call_ended;
     rooms::ending_a_call_whose_room_is_absent_leaves_a_tombstone_and_a_fact;
     rooms::an_unused_room_is_deleted_and_the_call_of_an_empty_room_ends;
+    rooms::opening_an_empty_open_room_again_does_not_extend_its_deadline;
     rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
     rooms::ten_thousand_joins_and_leaves_leave_no_data_in_redis;
     seats::of_two_hundred_joins_for_ten_seats_exactly_ten_succeed;

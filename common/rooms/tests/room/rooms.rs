@@ -101,6 +101,27 @@ pub(crate) async fn an_unused_room_is_deleted_and_the_call_of_an_empty_room_ends
     assert_eq!(kinds[1..], [r#"left {"reason":"left"}"#, r#"ended {"reason":"empty"}"#]);
 }
 
+pub(crate) async fn opening_an_empty_open_room_again_does_not_extend_its_deadline(mut bed: TestBed) {
+    bed.options.empty_after = Duration::from_secs(1);
+    let rooms = bed.node("n1").await;
+    for name in ["unused", "used"] {
+        rooms.open(&room(name), &meta(5)).await.unwrap();
+    }
+    let seat = sit(&rooms, "used", 1).await.seat;
+    rooms.leave(&seat, "left").await.unwrap();
+    // If opening extended the deadline, the rooms would stay open until the time limit of `until`.
+    until("the empty rooms are gone although they are opened all the time", async || {
+        let open = async |name: &str| match rooms.peek(&room(name)).await.unwrap() {
+            RoomPeek::Open { .. } => rooms.open(&room(name), &meta(5)).await.is_ok(),
+            RoomPeek::Absent | RoomPeek::Ended => false,
+        };
+        let are_open = (open("unused").await, open("used").await);
+        expire(&rooms).await;
+        are_open == (false, false)
+    })
+    .await;
+}
+
 pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims_it(bed: TestBed) {
     let rooms = bed.node("n1").await;
     let p = rooms.partition_of(&room("R"));

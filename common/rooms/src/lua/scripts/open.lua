@@ -17,7 +17,10 @@ elseif state then
   if tonumber(version) > tonumber(old_version) then
     redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)
   end
-  if taken == '0' then schedule_empty_room(now_ms()) end
+  -- Only a seat keeps an empty room open longer, because requests without a seat cost nothing.
+  if taken == '0' and not redis.call('ZSCORE', deadlines, member_of('*', 0)) then
+    schedule_empty_room(now_ms())
+  end
   return {'OK'}
 end
 local now = now_ms()
