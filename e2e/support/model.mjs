@@ -134,6 +134,7 @@ export class RoomModel {
       const found = this.at(peerId);
       if (!found) return "PEER_NOT_FOUND";
       if (RANK[found.role] >= rank) return "FORBIDDEN";
+      if (ban && RANK[this.#lastingRole(by)] < MODERATOR) return "FORBIDDEN";
       const { uid, guest } = found.member;
       this.removals.set(uid, (this.removals.get(uid) ?? 0) + 1);
       if (ban) this.bans.add(uid);
@@ -152,6 +153,7 @@ export class RoomModel {
       const found = this.at(peerId);
       if (!found || found.waits) return "PEER_NOT_FOUND";
       if (RANK[found.role] >= rank) return "FORBIDDEN";
+      if (RANK[role] > RANK[this.#lastingRole(by)]) return "FORBIDDEN";
       this.assignedRoles.set(found.member.uid, role);
       for (const seat of this.seated) {
         if (seat.member.uid === found.member.uid && seat.role !== role) this.#changeRole(seat, role);
@@ -166,7 +168,8 @@ export class RoomModel {
       const target = this.at(peerId);
       if (!target || target.waits) return "PEER_NOT_FOUND";
       if (RANK[target.role] >= rank) return "FORBIDDEN";
-      if (this.owner === this.host) this.owner = target.member.uid;
+      if (this.#lastingRole(by) !== "host") return "FORBIDDEN";
+      this.owner = target.member.uid;
       this.assignedRoles.set(this.host, "moderator");
       this.#makeHost(target.member.uid);
       this.#announceUpdate();
@@ -202,6 +205,13 @@ export class RoomModel {
    */
   people() {
     return this.seated.map(({ peer, role, media }) => `${peer} ${role} ${mediaLetters(media)}`).sort();
+  }
+
+  /** Returns a member's role without the one as stand-in for an absent host. */
+  #lastingRole(member) {
+    const { role } = this.seatOf(member);
+    if (role !== "host" || member.uid === this.owner) return role;
+    return this.assignedRoles.get(member.uid) ?? (member.guest ? "guest" : "participant");
   }
 
   /** Checks that `by` may use a command, then runs it. No member may target their own seat. */

@@ -163,6 +163,7 @@ fn rooms(env: &mut Env) -> RoomsConfig {
         grace,
         window: timeouts.ping_interval + timeouts.ping_timeout + grace + Duration::from_secs(30),
         log_max_len: env.number("ROOM_LOG_MAX_EVENTS", 10_000, 100..=1_000_000),
+        log_max_bytes: env.number("ROOM_LOG_MAX_BYTES", 16 << 20, 65_536..=1 << 30),
         chat_history: (
             env.number("CHAT_HISTORY_MAX_MESSAGES", 500, 1..=100_000),
             RoomOptions::default().chat_history.1,

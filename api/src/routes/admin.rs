@@ -109,7 +109,7 @@ pub(crate) async fn end(
     let RoomPeek::Open { meta, .. } = app.rooms.peek(&room).await? else { return Err(Code::RoomNotFound.into()) };
     match app.rooms.end(&room, &meta.call_id, "ended_by_operator").await? {
         Ended::Done => tracing::info!(target: "audit", operator, room_id = %room, "operator ended a call"),
-        Ended::Already | Ended::Denied | Ended::Stale => {}
+        Ended::Already | Ended::Denied | Ended::StandIn | Ended::Stale => {}
     }
     Ok(success("The call has ended", Value::Null).into_response())
 }

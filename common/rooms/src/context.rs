@@ -6,9 +6,10 @@ use switchboard_core::domain::{NodeId, RoomId};
 use switchboard_core::wire::{participant_event, server_event};
 
 use crate::keys::Keys;
+use crate::model::OperationNumber;
 use crate::scripts::{
     BroadcastScript, ChatScript, Hashes, MediaScript, OperationScope, RelayScript, RoomScope, ScriptArguments,
-    SeatScope, write_command,
+    SeatScope, log_bounds, write_command,
 };
 use crate::{Chat, Op, OpKind, RoomOptions, Seat};
 
@@ -19,11 +20,14 @@ pub(crate) struct Context {
     pub(crate) hashes: Hashes,
     pub(crate) options: RoomOptions,
     pub(crate) node: NodeId,
+    log_bounds: String,
 }
 
 impl Context {
     pub(crate) fn new(options: RoomOptions, node: NodeId) -> Self {
-        Self { keys: Keys::new(&options.prefix, options.partitions), hashes: Hashes::compute(), options, node }
+        let keys = Keys::new(&options.prefix, options.partitions);
+        let log_bounds = log_bounds(options.log_max_len, options.log_max_bytes);
+        Self { keys, hashes: Hashes::compute(), options, node, log_bounds }
     }
 
     /// Appends the command of a script.
@@ -38,7 +42,7 @@ impl Context {
             partition: self.keys.partition_of(room),
             room,
             window_ms: millis(self.options.window),
-            log_length: self.options.log_max_len as u64,
+            log_bounds: &self.log_bounds,
         }
     }
 
@@ -55,12 +59,13 @@ impl Context {
 
     /// Appends the command of a numbered operation. Every event takes this way, so it formats and
     /// copies nothing twice.
-    pub(crate) fn write_operation(&self, seat: &Seat, op: &Op, number: u64, out: &mut Vec<u8>) {
+    pub(crate) fn write_operation(&self, seat: &Seat, op: &Op, number: OperationNumber, out: &mut Vec<u8>) {
         let scope = OperationScope {
             room: self.room_scope(&seat.room),
             sender: &seat.peer,
             generation: seat.generation,
-            number,
+            number: number.number,
+            bytes_to_trim: number.bytes_to_trim,
             dedupe: op.dedupe.as_deref(),
             kind: op.event_kind,
         };

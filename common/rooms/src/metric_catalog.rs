@@ -20,6 +20,7 @@ pub const METRICS: &[Metric] = &[
     counts("switchboard_redis_lane_reconnects_total", One, "Connections for requests that were lost and opened again"),
     counts("switchboard_redis_takeovers_total", One, "Times that another Redis server took over partitions"),
     counts("switchboard_bus_reconnects_total", One, "Subscription connections that were lost and opened again"),
+    counts("switchboard_room_log_cuts_total", One, "Times that a room's log was cut at its bounds within the window"),
     shows("switchboard_revoked_sign_ins", One, "Sign-ins in the list of revoked ones"),
     counts("switchboard_revocations_stale_total", One, "Failed reads of the list of revoked sign-ins"),
     counts("switchboard_rate_limited_total", Each("class", &CLASSES), "Requests refused by a rate limit, by class"),

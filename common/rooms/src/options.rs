@@ -19,6 +19,9 @@ pub struct RoomOptions {
     /// Maximum number of entries in a room's log, about. Beyond it the oldest are dropped and the
     /// floor rises.
     pub log_max_len: usize,
+    /// Maximum number of bytes of a room's log, about. Beyond it the oldest are dropped and the floor
+    /// rises.
+    pub log_max_bytes: usize,
     /// Maximum number of messages in a room's chat history, about, and lifetime of the history
     /// after the last message.
     pub chat_history: (usize, Duration),
@@ -49,6 +52,7 @@ impl Default for RoomOptions {
             grace: Duration::from_secs(20),
             window: Duration::from_secs(95),
             log_max_len: 10_000,
+            log_max_bytes: 16 << 20,
             chat_history: (500, Duration::from_secs(24 * 3600)),
             chat_history_bytes: 2 << 20,
             outbox_max: 1_000_000,

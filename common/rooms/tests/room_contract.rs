@@ -55,6 +55,7 @@ contract! {
     relay::an_event_with_the_clients_own_id_is_relayed_once;
     relay::operations_of_many_seats_keep_their_order_in_the_pipeline;
     relay::a_log_stays_within_its_length_and_its_floor_rises;
+    relay::a_log_stays_within_its_bytes_and_its_floor_rises;
     relay::many_seats_together_keep_the_log_within_its_length_and_bytes;
     relay::a_log_lives_for_the_window_after_its_last_entry_although_its_expiry_is_seldom_set;
     relay::a_lost_subscription_is_restored_on_every_channel;
@@ -71,6 +72,7 @@ contract! {
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
     order::the_next_host_is_the_longest_present_of_the_highest_role;
     order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;
+    order::a_stand_in_does_nothing_that_outlasts_the_hosts_absence;
     order::one_user_has_a_bounded_number_of_seats;
     order::what_one_guest_can_repeat_does_not_read_every_seat;
     nodes::only_a_registered_node_gives_seats;

@@ -6,7 +6,7 @@ use switchboard_core::wire::client_event::Command;
 use switchboard_rooms::{Caller, ModerationCommand, ModerationOutcome, UpdateOutcome};
 
 use super::Dispatcher;
-use super::refusals::store_refusal;
+use super::refusals::{stands_in, store_refusal};
 use super::session::{ClientSession, CurrentRoom};
 
 impl Dispatcher {
@@ -93,6 +93,7 @@ impl Dispatcher {
             ModerationOutcome::Above => {
                 Refusal::new(Code::Forbidden, "You may not do this to a participant of this role")
             }
+            ModerationOutcome::StandIn => stands_in(),
             ModerationOutcome::Full => Code::CallFull.into(),
             ModerationOutcome::Denied => action.refusal(),
             ModerationOutcome::Absent => Code::NotInRoom.into(),

@@ -6,7 +6,7 @@ use switchboard_socketio::CloseReason;
 use tokio::time::Instant;
 
 use super::Dispatcher;
-use super::refusals::store_refusal;
+use super::refusals::{stands_in, store_refusal};
 use super::session::{ClientSession, CurrentRoom};
 use crate::delivery::transport_reason;
 
@@ -38,6 +38,7 @@ impl Dispatcher {
         match self.rooms.end_as_host(&current.seat, "ended_by_host").await.map_err(store_refusal)? {
             Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{room}""#)),
             Ended::Denied => Err(Code::HostRequired.into()),
+            Ended::StandIn => Err(stands_in()),
             Ended::Stale => Err(Code::NotInRoom.into()),
         }
     }

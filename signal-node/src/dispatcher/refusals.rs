@@ -13,6 +13,11 @@ pub(super) fn store_refusal(error: StoreError) -> Refusal {
     Code::ServiceUnavailable.into()
 }
 
+/// Returns the refusal of a command that would outlast the absence of the host.
+pub(super) fn stands_in() -> Refusal {
+    Refusal::new(Code::Forbidden, "Only the host of the call may do this, and you stand in for the host")
+}
+
 /// Returns the refusal for a failed use case.
 pub(super) fn call_refusal(error: CallError) -> Refusal {
     match error {

@@ -1,12 +1,12 @@
 //! A request to Redis as it waits in a line: its commands, and the callbacks for its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use redis::{Cmd, Value};
 
 use crate::context::Context;
+use crate::model::OperationNumber;
 use crate::scripts::ScriptArguments;
 use crate::{Op, Partition, Seat, StoreError};
 
@@ -63,9 +63,9 @@ pub(crate) enum Payload {
         seat: Arc<Seat>,
         /// Operation.
         op: Box<Op>,
-        /// Number; 0 until the operation is written for the first time. A request that is refused
-        /// before that must leave no hole in the numbers.
-        number: u64,
+        /// Number; `None` until the operation is written for the first time. A request that is
+        /// refused before that must leave no hole in the numbers.
+        number: Option<OperationNumber>,
     },
 }
 
@@ -164,6 +164,7 @@ impl Request {
 
     /// Appends the commands as they go over the wire. Returns their number.
     pub(super) fn write(&mut self, context: &Context, packed: &mut Vec<u8>) -> usize {
+        let bytes = self.size();
         self.progress.written = true;
         match &mut self.payload {
             Payload::Commands(commands) => {
@@ -171,10 +172,8 @@ impl Request {
                 commands.count
             }
             Payload::Operation { seat, op, number } => {
-                if *number == 0 {
-                    *number = seat.op.fetch_add(1, Ordering::Relaxed) + 1;
-                }
-                context.write_operation(seat, op, *number, packed);
+                let number = *number.get_or_insert_with(|| seat.next_operation(bytes));
+                context.write_operation(seat, op, number, packed);
                 1
             }
         }

@@ -51,6 +51,8 @@ pub enum Ended {
     Already,
     /// The caller is not host any more.
     Denied,
+    /// The caller only stands in for the absent host.
+    StandIn,
     /// The seat is not the caller's any more.
     Stale,
 }

@@ -57,6 +57,7 @@ impl ScriptArguments for EndScript<'_> {
             "OK" => Ok(Ended::Done),
             "ENDED" => Ok(Ended::Already),
             "DENIED" => Ok(Ended::Denied),
+            "STANDIN" => Ok(Ended::StandIn),
             "STALE" => Ok(Ended::Stale),
             _ => Err(reply.unknown()),
         }

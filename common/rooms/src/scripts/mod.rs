@@ -64,7 +64,7 @@ pub use rate::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
 pub use reply::{GivenSeat, Reply};
 pub use reseat::ReseatScript;
 pub use revoke::RevokeScript;
-pub use scope::{RoomScope, SeatScope};
+pub use scope::{RoomScope, SeatScope, log_bounds};
 pub use writer::ScriptWriter;
 
 /// A script's arguments and reply.

@@ -43,6 +43,7 @@ fn outcome(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
         "OK" => ModerationOutcome::Done(reply.peers_from(1)?),
         "NOPEER" => ModerationOutcome::NoPeer,
         "ABOVE" => ModerationOutcome::Above,
+        "STANDIN" => ModerationOutcome::StandIn,
         "FULL" => ModerationOutcome::Full,
         "DENIED" => ModerationOutcome::Denied,
         "CHANGED" => ModerationOutcome::Changed,

@@ -22,6 +22,8 @@ pub struct OperationScope<'a> {
     pub dedupe: Option<&'a str>,
     /// Kind of the event.
     pub kind: EventKind,
+    /// Bytes that the seat has sent since it last trimmed the log, if this operation trims it.
+    pub bytes_to_trim: Option<u64>,
 }
 
 impl OperationScope<'_> {
@@ -29,6 +31,13 @@ impl OperationScope<'_> {
     fn write_dedupe(&self, to: &mut ScriptWriter<'_>) {
         if let Some(id) = self.dedupe {
             to.key(&[&self.room.keys.dedupe(self.room.partition, self.room.room, self.sender, id)]);
+        }
+    }
+
+    /// Writes the last argument, if the operation trims the log.
+    fn write_bytes_to_trim(&self, to: &mut ScriptWriter<'_>) {
+        if let Some(bytes) = self.bytes_to_trim {
+            to.number(bytes);
         }
     }
 
@@ -44,7 +53,12 @@ impl OperationScope<'_> {
 /// Reads the reply of any operation.
 pub(crate) fn operation_reply(reply: &Reply) -> Result<OpReply, StoreError> {
     Ok(match reply.status() {
-        "OK" => OpReply::Logged { id: reply.id(1)?, duplicate: false },
+        "OK" => {
+            if reply.text(2).is_ok() {
+                metrics::counter!("switchboard_room_log_cuts_total").increment(1);
+            }
+            OpReply::Logged { id: reply.id(1)?, duplicate: false }
+        }
         "DUP" => match reply.text(2)? {
             "" => OpReply::Logged { id: reply.id(1)?, duplicate: true },
             note => OpReply::Known { id: reply.id(1)?, note: note.into() },
@@ -81,6 +95,7 @@ impl ScriptArguments for RelayScript<'_> {
         self.scope.write_arguments(to);
         to.text(self.to.as_str());
         to.event(self.scope.kind, self.event);
+        self.scope.write_bytes_to_trim(to);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
@@ -106,6 +121,7 @@ impl ScriptArguments for BroadcastScript<'_> {
         self.scope.write_dedupe(to);
         self.scope.write_arguments(to);
         to.event(self.scope.kind, self.event);
+        self.scope.write_bytes_to_trim(to);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
@@ -145,6 +161,7 @@ impl ScriptArguments for MediaScript<'_> {
             to.text(settings);
         }
         to.text(required_to_unmute);
+        self.scope.write_bytes_to_trim(to);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
@@ -192,6 +209,7 @@ impl ScriptArguments for ChatScript<'_> {
         to.number(self.history_ms);
         to.number(self.outbox_max);
         to.number(self.history_bytes);
+        self.scope.write_bytes_to_trim(to);
     }
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {

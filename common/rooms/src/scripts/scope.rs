@@ -18,8 +18,8 @@ pub struct RoomScope<'a> {
     pub room: &'a RoomId,
     /// Recovery window in ms.
     pub window_ms: u64,
-    /// Maximum number of entries in the log, about.
-    pub log_length: u64,
+    /// Bounds of the log, about: entries and bytes, as [`log_bounds`] writes them.
+    pub log_bounds: &'a str,
 }
 
 impl RoomScope<'_> {
@@ -34,8 +34,15 @@ impl RoomScope<'_> {
         to.parts(&self.keys.channels_parts(self.partition));
         to.text(self.room.as_str());
         to.number(self.window_ms);
-        to.number(self.log_length);
+        to.text(self.log_bounds);
     }
+}
+
+/// Writes the bounds of a room's log, for [`RoomScope`]. They are written once, because every event
+/// carries them.
+#[must_use]
+pub fn log_bounds(entries: usize, bytes: usize) -> String {
+    format!("{entries} {bytes}")
 }
 
 /// `KEYS[1-5]` and `ARGV[1-7]` of every script that takes, moves or frees a seat:

@@ -115,7 +115,7 @@ impl Rooms {
             }
             on_reply(reply);
         };
-        let payload = Payload::Operation { seat: seat.clone(), op: Box::new(op), number: 0 };
+        let payload = Payload::Operation { seat: seat.clone(), op: Box::new(op), number: None };
         self.push(Request::new(self.partition_of(&seat.room), name, payload, Box::new(answer)));
     }
 

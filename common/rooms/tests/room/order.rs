@@ -153,3 +153,39 @@ pub(crate) async fn what_one_guest_can_repeat_does_not_read_every_seat(mut bed: 
         assert_eq!(field("hgetall", "calls="), 0.0);
     }
 }
+
+pub(crate) async fn a_stand_in_does_nothing_that_outlasts_the_hosts_absence(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let owner = sit(&rooms, "R", 0).await.seat;
+    let second = sit(&rooms, "R", 1).await.seat;
+    sit(&rooms, "R", 2).await;
+    rooms.leave(&owner, "left").await.unwrap();
+    assert_eq!(host(&rooms).await, user(1));
+    let caller = |action| Caller::Seat { seat: &second, action };
+    assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::StandIn);
+    let hand_over = rooms.update(&room("R"), caller(Action::TransferHost), Some(&peer(2)), |_| {}).await.unwrap();
+    assert_eq!(hand_over, UpdateOutcome::Refused(ModerationOutcome::StandIn));
+    let role = |role| ModerationCommand::Role { peer: peer(2), role };
+    let kick = |ban| ModerationCommand::Kick { peer: peer(2), ban, reason: None };
+    for (action, command, outcome) in [
+        (Action::SetRole, role(Role::Moderator), ModerationOutcome::StandIn),
+        (Action::Kick, kick(true), ModerationOutcome::StandIn),
+        (Action::SetRole, role(Role::Guest), ModerationOutcome::Done(Vec::new())),
+        (Action::Kick, kick(false), ModerationOutcome::Done(Vec::new())),
+    ] {
+        assert_eq!(rooms.moderate(&room("R"), caller(action), &command).await.unwrap(), outcome);
+    }
+    // The owner is host again on return, and may end the call.
+    let given = None;
+    let owner = seated(rooms.join(Join { given, pid: "back".into(), ..join("R", 0) }).await.unwrap()).seat;
+    assert_eq!(host(&rooms).await, user(0));
+    assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::Denied);
+    // A host by transfer is the host by right.
+    sit(&rooms, "R", 3).await;
+    let hand_over = |meta: &mut RoomMeta| meta.host = user(1);
+    let caller = Caller::Seat { seat: &owner, action: Action::TransferHost };
+    let done = rooms.update(&room("R"), caller, Some(&peer(1)), hand_over).await.unwrap();
+    assert!(matches!(done, UpdateOutcome::Done(_)));
+    assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::Done);
+}

@@ -169,6 +169,49 @@ pub(crate) async fn a_log_stays_within_its_length_and_its_floor_rises(mut bed: T
     assert_eq!(back.missed.len(), 499);
 }
 
+pub(crate) async fn a_log_stays_within_its_bytes_and_its_floor_rises(mut bed: TestBed) {
+    bed.options.log_max_bytes = 1 << 20;
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let bob = sit(&rooms, "R", 2).await;
+    let log = bed.keys().log(rooms.partition_of(&room("R")), &room("R"));
+    let mut last = bob.id;
+    let mut ids = Vec::new();
+    // Small and large events take turns, so that no average tells the bytes. An event that is
+    // refused is the one that would trim.
+    for n in [1, 3, 4] {
+        let sender = sit(&rooms, "R", n).await;
+        for number in 0..150 {
+            let (small, large) = ("x".repeat(100), "x".repeat(30_000));
+            let text = if number % 40 < 30 { small } else { large };
+            last = logged(act(&rooms, &sender.seat, relay(bob.seat.peer.clone(), &text)).await);
+            ids.push((last, text.len()));
+            if number % 3 == 0 {
+                let nobody = act(&rooms, &sender.seat, relay(peer(9), &text)).await;
+                assert_eq!(nobody.unwrap(), OpReply::NoPeer);
+            }
+        }
+        let mut bytes = 0;
+        for server in bed.servers() {
+            let mut ask = cmd("MEMORY");
+            ask.arg("USAGE").arg(&log).arg("SAMPLES").arg(0);
+            // On a cluster only one server has the key.
+            bytes += server.query::<Option<usize>>(&ask).await.ok().flatten().unwrap_or(0);
+        }
+        assert!(bytes < 1_400_000, "{bytes} bytes");
+    }
+    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed));
+    // What the bound leaves is complete: half a bound of events, because refused ones count too.
+    let mut bytes = 0;
+    let kept = ids.iter().rev().take_while(|(_, length)| {
+        bytes += length + 200;
+        bytes < 400_000
+    });
+    let (oldest, _) = *kept.last().unwrap();
+    let back = resumed(rooms.attach(attach("R", 2, 10, oldest)).await.unwrap());
+    assert_eq!(back.missed.last().map(|entry| entry.id), Some(last));
+}
+
 pub(crate) async fn many_seats_together_keep_the_log_within_its_length_and_bytes(mut bed: TestBed) {
     bed.options.log_max_len = 1_000;
     let rooms = bed.node("n1").await;

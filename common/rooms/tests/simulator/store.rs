@@ -16,7 +16,7 @@ use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::{
     AttachScript, BeatScript, BroadcastScript, DetachScript, ExpireScript, JoinScript, LeaveScript, OpenScript,
     OperationScope, RelayScript, ReseatScript, RoomScope, Script, ScriptArguments, SeatScope, SweepOneScript,
-    SweepStartScript, write_command,
+    SweepStartScript, log_bounds, write_command,
 };
 use switchboard_rooms::seat::{SeatMember, SeatText};
 use switchboard_rooms::{Attach, Join, LogId, Partition, Proof, RoomMeta, Seat, SeatCopy};
@@ -27,6 +27,9 @@ pub(crate) const P: Partition = Partition(0);
 const LONG_MS: u64 = 3_600_000;
 /// A seat without a socket may expire at once, when the simulator decides.
 const GRACE_MS: u64 = 0;
+
+/// Few enough that a run cuts a log at its bytes too.
+const LOG_BYTES: usize = 16_000;
 
 const CALL: &str = "0123456789abcdef01234567";
 const HOST: &str = "u0";
@@ -80,7 +83,8 @@ pub(crate) struct Store {
     hashes: HashMap<Script, String>,
     pub(crate) keys: Keys,
     pub(crate) logs: BTreeMap<RoomId, Vec<Entry>>,
-    log_length: usize,
+    /// Leaked, because a run has one.
+    log_bounds: &'static str,
     /// Number of times that Redis lost its data.
     losses: u32,
     /// Uses a read log even if it was trimmed meanwhile. This is wrong, and the audit must find it.
@@ -117,7 +121,7 @@ impl Store {
             hashes,
             keys: Keys::new("sim", 1),
             logs,
-            log_length,
+            log_bounds: log_bounds(log_length, LOG_BYTES).leak(),
             losses: 0,
             trusts_trimmed: false,
             trusts_gaps: false,
@@ -158,7 +162,7 @@ impl Store {
 
     pub(crate) fn open(&mut self, room: &RoomId) {
         let (keys, meta) = (self.keys.clone(), meta());
-        let scope = seat_scope(&keys, room, self.log_length);
+        let scope = seat_scope(&keys, room, self.log_bounds);
         let script = OpenScript { scope, meta: &meta, meta_json: "{}".to_owned(), created_details: None };
         assert_eq!(self.run(&script), ["OK"]);
     }
@@ -190,7 +194,7 @@ impl Store {
             proof: Proof::default(),
         };
         self.run(&JoinScript {
-            scope: seat_scope(&keys, room, self.log_length),
+            scope: seat_scope(&keys, room, self.log_bounds),
             node,
             join: &join,
             participant: "{}".to_owned(),
@@ -229,7 +233,7 @@ impl Store {
             offset,
         };
         let reply = self.run(&AttachScript {
-            scope: seat_scope(&keys, room, self.log_length),
+            scope: seat_scope(&keys, room, self.log_bounds),
             node,
             attach: &attach,
             first_try: Some(if patient { "9999999999999" } else { "0" }),
@@ -270,13 +274,15 @@ impl Store {
     ) -> Vec<String> {
         let keys = self.keys.clone();
         let sender = PeerId::parse(seat[0]).unwrap();
+        let generation: u64 = seat[1].parse().unwrap();
         let scope = OperationScope {
-            room: room_scope(&keys, room, self.log_length),
+            room: room_scope(&keys, room, self.log_bounds),
             sender: &sender,
-            generation: seat[1].parse().unwrap(),
+            generation,
             number: op,
             dedupe: None,
             kind: EventKind::ChatMessage,
+            bytes_to_trim: (generation + op).is_multiple_of(32).then_some(1_000),
         };
         let event = event.as_bytes();
         match to {
@@ -288,7 +294,7 @@ impl Store {
     pub(crate) fn detach(&mut self, room: &RoomId, seat: [&str; 2], node: &str) -> Vec<String> {
         let keys = self.keys.clone();
         self.run(&DetachScript {
-            scope: seat_scope(&keys, room, self.log_length),
+            scope: seat_scope(&keys, room, self.log_bounds),
             node,
             peer: seat[0],
             generation: seat[1].parse().unwrap(),
@@ -300,7 +306,7 @@ impl Store {
     pub(crate) fn leave(&mut self, room: &RoomId, seat: [&str; 2], node: &str) -> Vec<String> {
         let keys = self.keys.clone();
         self.run(&LeaveScript {
-            scope: seat_scope(&keys, room, self.log_length),
+            scope: seat_scope(&keys, room, self.log_bounds),
             node,
             peer: seat[0],
             generation: seat[1].parse().unwrap(),
@@ -345,7 +351,7 @@ impl Store {
             address: None,
         };
         let script = ReseatScript {
-            scope: seat_scope(&keys, room, self.log_length),
+            scope: seat_scope(&keys, room, self.log_bounds),
             node,
             seat: &seat,
             last_op: operations,
@@ -381,7 +387,7 @@ impl Store {
         assert!(sweep.starts_with(&format!("{node}:")), "a sweep is named by its node");
         let (keys, member) = (self.keys.clone(), SeatMember::parse(member).unwrap());
         self.run(&SweepOneScript {
-            scope: seat_scope(&keys, &member.room, self.log_length),
+            scope: seat_scope(&keys, &member.room, self.log_bounds),
             peer: &member.peer,
             generation: &member.generation,
             sweep,
@@ -400,7 +406,7 @@ impl Store {
     pub(crate) fn expire(&mut self, member: &str) {
         let (keys, member) = (self.keys.clone(), SeatMember::parse(member).unwrap());
         self.run(&ExpireScript {
-            scope: seat_scope(&keys, &member.room, self.log_length),
+            scope: seat_scope(&keys, &member.room, self.log_bounds),
             peer: &member.peer,
             generation: &member.generation,
             ended_event: r#""ended""#,
@@ -412,13 +418,13 @@ impl Store {
     }
 }
 
-fn room_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_length: usize) -> RoomScope<'a> {
-    RoomScope { keys, partition: P, room, window_ms: LONG_MS, log_length: log_length as u64 }
+fn room_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_bounds: &'a str) -> RoomScope<'a> {
+    RoomScope { keys, partition: P, room, window_ms: LONG_MS, log_bounds }
 }
 
-fn seat_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_length: usize) -> SeatScope<'a> {
+fn seat_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_bounds: &'a str) -> SeatScope<'a> {
     SeatScope {
-        room: room_scope(keys, room, log_length),
+        room: room_scope(keys, room, log_bounds),
         empty_after_ms: LONG_MS,
         departure_events: DEPARTURE_EVENTS.map(str::to_owned),
         left_details: r#"{"reason":"left"}"#.to_owned(),

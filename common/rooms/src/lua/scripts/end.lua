@@ -4,16 +4,18 @@
 -- ARGV    1-4 prelude   5-7 seating   8 call, or - for the call of the seat
 --         9 call-ended, the event   10 details of the `ended` fact
 --         11 lifetime of the tombstone, ms   12 peer, or -   13 generation, or -
--- replies OK | ENDED | DENIED | STALE
+-- replies OK | ENDED | DENIED | STANDIN | STALE
 local call, event, details, tombstone = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local peer, gen = ARGV[12], ARGV[13]
-local found = redis.call('HMGET', room_key, 'st', 'c', 'host')
-local state, current_call, host = found[1], found[2], found[3]
+local found = redis.call('HMGET', room_key, 'st', 'c', 'host', 'm')
+local state, current_call, host, meta = found[1], found[2], found[3], found[4]
 if peer ~= '-' then
   if state == 'ended' then return {'ENDED'} end
   local seat = get_seat(peer)
   if not seat or seat.state ~= 'connected' or seat.gen ~= gen then return {'STALE'} end
   if seat.uid ~= host then return {'DENIED'} end
+  -- The end of a call cannot be undone, so a participant who stands in for the host must not end it.
+  if seat.uid ~= cjson.decode(meta).host then return {'STANDIN'} end
   call = current_call
 end
 if state and current_call ~= call then

@@ -3,13 +3,14 @@
 -- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8-11 moderation   12 peer   13 1 to ban
 --         14 kicked, a template
--- replies OK | NOPEER | ABOVE | DENIED | STALE | ABSENT
+-- replies OK | NOPEER | ABOVE | STANDIN | DENIED | STALE | ABSENT
 local target, bans, kicked_event = ARGV[12], ARGV[13] == '1', ARGV[14]
 local rank, refused = caller_rank()
 if not rank then return refused end
 local found = get_seat(target)
 if not found then return answer({'NOPEER'}) end
 if RANK[found.role] >= rank then return answer({'ABOVE'}) end
+if bans and RANK[lasting_role()] < RANK.moderator then return answer({'STANDIN'}) end
 -- Tokens that were issued until now do not open the room again.
 redis.call('HSET', room_key, 'k:' .. found.uid, string.format('%.0f', now_ms()))
 if bans then redis.call('HSET', room_key, 'b:' .. found.uid, 1) end

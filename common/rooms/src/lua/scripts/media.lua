@@ -9,12 +9,13 @@
 --         10-12 video, audio, screen: 1 on, 0 off, - unchanged
 --         13-15 settings that video, audio and screen require
 --         16 settings required besides for a medium that a moderator switched off
--- replies OK id | DUP id note | OFF setting | DENIED | STALE | GAP
+--         17 bytes since the seat's last trim (optional)
+-- replies OK id [CUT] | DUP id note | OFF setting | DENIED | STALE | GAP
 local from, gen, op, event, role, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], KEYS[3]
 local unmuting_settings = ARGV[16]
 local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'v:' .. from,
   'kept')
-local reply = take_number(from, gen, op, found[1], found[2], dedupe)
+local reply = take_number(from, gen, op, found[1], found[2], dedupe, ARGV[17])
 if reply then return reply end
 local _, _, _, _, current_role = string.match(found[1], SEAT_HEAD)
 if current_role ~= role then return {'DENIED'} end
@@ -36,4 +37,4 @@ redis.call('HSET', room_key, 'v:' .. from, cjson.encode(media))
 event = string.gsub(event, '"\\u0004"', public_media(media), 1)
 local id = log('*', from, from .. ':' .. gen .. ':' .. op, event, found[6])
 publish_to_room(found[3], id, from, event)
-return finish(gen, op, id, dedupe)
+return finish(id, dedupe)

@@ -7,7 +7,7 @@
 --         17 updated, a template   18 details of the `updated` fact
 --         19 admits from the lobby: none, guests or all   20 now, RFC 3339
 --         21 reconnecting, a template   22 peer who becomes host, or -
--- replies OK | NOPEER | ABOVE | CHANGED | DENIED | STALE | ABSENT
+-- replies OK | NOPEER | ABOVE | STANDIN | CHANGED | DENIED | STALE | ABSENT
 local old_version, meta, version, cap, lock = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 local updated_event, details, admits = ARGV[17], ARGV[18], ARGV[19]
 local now, reconnecting_event, heir = ARGV[20], ARGV[21], ARGV[22]
@@ -23,6 +23,7 @@ if heir ~= '-' then
   if RANK[seat.role] >= rank or string.sub(seat.uid, 1, 6) == 'guest-' then
     return answer({'ABOVE'})
   end
+  if lasting_role() ~= 'host' then return answer({'STANDIN'}) end
   redis.call('HSET', room_key, 'g:' .. host, 'moderator')
 end
 redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)

@@ -31,3 +31,12 @@ local function answer(reply)
   end
   return reply
 end
+
+-- Returns the role by which the caller may do what outlives a stand-in: a participant who only
+-- stands in for the absent host has the role of before.
+local function lasting_role()
+  local seat = caller ~= '-' and get_seat(caller)
+  if not seat or seat.role ~= 'host' then return seat and seat.role or 'host' end
+  local meta = redis.call('HGET', room_key, 'm')
+  return cjson.decode(meta).host == seat.uid and 'host' or plain_role(seat.uid)
+end

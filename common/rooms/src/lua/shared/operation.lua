@@ -1,5 +1,11 @@
 -- operation: the numbered operations of a seat. Used by relay, bcast, media and chat. Needs prelude
 -- and seats. `dedupe` is the key of the client's own id for the event, or nil.
+--
+-- An operation trims the log if its last argument counts the bytes that its seat has sent since it
+-- last did. The node asks for that at every 32nd operation of a seat and at each 64 KiB.
+
+-- Whether this operation dropped entries that a client could still ask for.
+local was_cut = false
 
 -- Returns the reply for an event that the client already sent under the same id; else nil.
 local function find_duplicate(dedupe)
@@ -25,21 +31,24 @@ local function earlier_outcome(mark, dedupe)
 end
 
 -- Takes the number of an operation. Returns nil if the operation is to be done now, else its reply.
--- `seat` is the sender's seat as text, `last` the number of the seat's last operation.
-local function take_number(peer, gen, op, seat, last, dedupe)
+-- `seat` is the sender's seat as text, `last` the number of the seat's last operation. Trims the log
+-- here, because an operation that is refused later must not skip it.
+local function take_number(peer, gen, op, seat, last, dedupe, bytes)
   local state, current = string.match(seat or '', SEAT_HEAD)
   if state ~= 'connected' or current ~= gen then return {'STALE'} end
   local ahead = tonumber(op) - tonumber(last or 0)
   if ahead > 1 then return {'GAP'} end
   if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':' .. op, dedupe) end
   redis.call('HSET', room_key, 'o:' .. peer, op)
+  if bytes then
+    local time = redis.call('TIME')
+    was_cut = trim(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(bytes))
+  end
   return find_duplicate(dedupe)
 end
 
--- Finishes an operation. Every 32nd one of a seat trims the log. Which one depends on the
--- generation, so that many seats together do not trim more often than one that sends as much.
-local function finish(gen, op, id, dedupe, note)
+-- Finishes an operation.
+local function finish(id, dedupe, note)
   if dedupe then redis.call('SET', dedupe, note and id .. ' ' .. note or id, 'PX', window) end
-  if (gen + op) % 32 == 0 then trim(id) end
-  return {'OK', id}
+  return was_cut and {'OK', id, 'CUT'} or {'OK', id}
 end

@@ -46,12 +46,21 @@ local function waiting_peers()
   return redis.call('ZRANGEBYSCORE', order, place_start('waiting'), '+inf')
 end
 
--- Returns every seat of a user: one for each device.
+-- Sorts seats by arrival, the longest present first.
+local function sort_by_arrival(seats)
+  table.sort(seats, function(a, b)
+    if a.join == b.join then return tonumber(a.gen) < tonumber(b.gen) end
+    return before(a.join, b.join)
+  end)
+end
+
+-- Returns every seat of a user, one for each device, by arrival.
 local function seats_of(uid)
   local seats, devices = {get_seat(uid)}, tonumber(redis.call('HGET', room_key, 'dev') or 1)
   for device = 2, devices do
     seats[#seats + 1] = get_seat(uid .. '#' .. device)
   end
+  sort_by_arrival(seats)
   return seats
 end
 
@@ -65,7 +74,7 @@ local function send_to_moderators(event)
   for node in string.gmatch(redis.call('HGET', room_key, 'nodes') or '', '(%S+):%d+') do
     redis.call('SPUBLISH', channel .. node, envelope)
   end
-  trim(id)
+  trim(tonumber(string.match(id, '^%d+')), #event + 200)
 end
 
 -- Returns the role of a user who is not host: the role assigned in this room, else the role that
@@ -96,12 +105,15 @@ end
 local function make_host(uid)
   check_order()
   redis.call('HSET', room_key, 'host', uid)
+  local seats = seats_of(uid)
   for _, peer in ipairs(redis.call('ZRANGEBYSCORE', order, '-inf', '(' .. place_start('moderator'))) do
     local seat = get_seat(peer)
-    if seat.uid ~= uid then change_role(seat, plain_role(seat.uid)) end
+    if seat.uid ~= uid then seats[#seats + 1] = seat end
   end
-  for _, seat in ipairs(seats_of(uid)) do
-    if seat.state ~= 'waiting' and seat.role ~= 'host' then change_role(seat, 'host') end
+  sort_by_arrival(seats)
+  for _, seat in ipairs(seats) do
+    local role = seat.uid == uid and 'host' or plain_role(seat.uid)
+    if seat.state ~= 'waiting' and role ~= seat.role then change_role(seat, role) end
   end
 end
 

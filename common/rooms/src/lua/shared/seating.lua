@@ -72,13 +72,14 @@ end
 local function broadcast(except, event)
   local id = log('*', except, '-', event)
   publish_to_room(redis.call('HGET', room_key, 'nodes'), id, except, event)
-  trim(id)
+  trim(tonumber(string.match(id, '^%d+')), #event + 200)
   return id
 end
 
 -- Sends an event to one seat, through the log because its socket may be away. Returns the log id.
 local function send_to_seat(seat, event)
   local id = log(seat.peer, '-', '-', event)
+  trim(tonumber(string.match(id, '^%d+')), #event + 200)
   if seat.node ~= '-' then publish_to_session(seat.node, seat.handle, id, event) end
   return id
 end
