@@ -19,8 +19,8 @@ pub struct RoomOptions {
     /// Maximum number of entries in a room's log, about. Beyond it the oldest are dropped and the
     /// floor rises.
     pub log_max_len: usize,
-    /// Maximum number of bytes of a room's log, about. Beyond it the oldest are dropped and the floor
-    /// rises.
+    /// Maximum number of bytes of a room's log, about. Beyond it the oldest are dropped and the
+    /// floor rises.
     pub log_max_bytes: usize,
     /// Maximum number of messages in a room's chat history, about, and lifetime of the history
     /// after the last message.

@@ -79,8 +79,8 @@ pub enum ModerationOutcome {
     NoPeer,
     /// The participant's role is as high as the caller's, or the command does not apply to it.
     Above,
-    /// The command would outlast the caller's role, because the caller only stands in for the absent
-    /// host.
+    /// The command would outlast the caller's role, because the caller only stands in for the
+    /// absent host.
     StandIn,
     /// Every place is taken.
     Full,

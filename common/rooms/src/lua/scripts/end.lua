@@ -14,7 +14,7 @@ if peer ~= '-' then
   local seat = get_seat(peer)
   if not seat or seat.state ~= 'connected' or seat.gen ~= gen then return {'STALE'} end
   if seat.uid ~= host then return {'DENIED'} end
-  -- The end of a call cannot be undone, so a participant who stands in for the host must not end it.
+  -- The end of a call cannot be undone, so a stand-in for the absent host must not end it.
   if seat.uid ~= cjson.decode(meta).host then return {'STANDIN'} end
   call = current_call
 end

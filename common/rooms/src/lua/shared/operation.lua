@@ -31,8 +31,8 @@ local function earlier_outcome(mark, dedupe)
 end
 
 -- Takes the number of an operation. Returns nil if the operation is to be done now, else its reply.
--- `seat` is the sender's seat as text, `last` the number of the seat's last operation. Trims the log
--- here, because an operation that is refused later must not skip it.
+-- `seat` is the sender's seat as text, `last` the number of the seat's last operation. Trims the
+-- log here, because an operation that is refused later must not skip it.
 local function take_number(peer, gen, op, seat, last, dedupe, bytes)
   local state, current = string.match(seat or '', SEAT_HEAD)
   if state ~= 'connected' or current ~= gen then return {'STALE'} end
