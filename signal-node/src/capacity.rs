@@ -24,6 +24,8 @@ pub struct Capacity {
     pub sockets: usize,
     /// TCP connections of clients.
     pub connections: usize,
+    /// Bytes in all send queues, for clients that do not read: a quarter of the memory.
+    pub send_queues_bytes: usize,
 }
 
 impl Capacity {
@@ -36,11 +38,12 @@ impl Capacity {
 
     /// Two connections for each socket, but a quarter of the file descriptors is for other uses.
     fn of(memory: Option<u64>, files: Option<u64>) -> Self {
-        let fitting = memory.map_or(SOCKETS_MIN, |bytes| bytes.saturating_sub(BASE_BYTES) / SOCKET_BYTES);
+        let send_queues = memory.unwrap_or(2 * BASE_BYTES) / 4;
+        let fitting = memory.map_or(SOCKETS_MIN, |bytes| bytes.saturating_sub(BASE_BYTES + send_queues) / SOCKET_BYTES);
         let sockets = fitting.clamp(SOCKETS_MIN, SOCKETS_MAX);
         let connections = files.map_or(2 * sockets, |files| (files / 4 * 3).min(2 * sockets));
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        Self { sockets: number(sockets), connections: number(connections) }
+        Self { sockets: number(sockets), connections: number(connections), send_queues_bytes: number(send_queues) }
     }
 }
 
@@ -136,10 +139,14 @@ mod tests {
     fn sockets_fit_into_the_memory_and_connections_into_the_files() {
         let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024     4096     files\n";
         assert_eq!(file_limit(machine(&[("proc/self/limits", limits)]).path()), Some(1024));
-        let capacity = |sockets, connections| Capacity { sockets, connections };
-        assert_eq!(Capacity::of(Some(1024 * MIB), None), capacity(28_672, 57_344));
-        assert_eq!(Capacity::of(Some(1024 * MIB), Some(1024)), capacity(28_672, 768));
-        assert_eq!(Capacity::of(Some(MIB), None), capacity(1000, 2000));
-        assert_eq!(Capacity::of(None, None), capacity(1000, 2000));
+        let capacity = |sockets, connections, mebibytes: usize| Capacity {
+            sockets,
+            connections,
+            send_queues_bytes: mebibytes * 1024 * 1024,
+        };
+        assert_eq!(Capacity::of(Some(1024 * MIB), None), capacity(20_480, 40_960, 256));
+        assert_eq!(Capacity::of(Some(1024 * MIB), Some(1024)), capacity(20_480, 768, 256));
+        assert_eq!(Capacity::of(Some(4 * MIB), None), capacity(1000, 2000, 1));
+        assert_eq!(Capacity::of(None, None), capacity(1000, 2000, 64));
     }
 }

@@ -189,8 +189,7 @@ fn timeouts(env: &mut Env) -> Timeouts {
 }
 
 /// Reads the bounds on sockets, connections and requests.
-fn admission(env: &mut Env, rates: bool) -> AdmissionLimits {
-    let capacity = Capacity::of_process();
+fn admission(env: &mut Env, capacity: Capacity, rates: bool) -> AdmissionLimits {
     let sockets = env.number("MAX_SOCKETS", capacity.sockets, 0..=10_000_000);
     let sockets_per_address = env.number("SOCKETS_PER_ADDRESS", 1000, 0..=10_000_000);
     AdmissionLimits {
@@ -208,9 +207,12 @@ fn admission(env: &mut Env, rates: bool) -> AdmissionLimits {
 
 fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
     let origins = OriginsConfig::from_env(env, mode);
+    let capacity = Capacity::of_process();
+    let send_queues = capacity.send_queues_bytes;
     let limits = Limits {
         max_payload: env.number("MAX_PAYLOAD_BYTES", 64 * 1024, 1024..=16 * 1024 * 1024),
         send_queue_bytes: env.number("SEND_QUEUE_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),
+        send_queues_bytes: env.number("SEND_QUEUES_MAX_BYTES", send_queues, 0..=1024 * 1024 * 1024 * 1024),
         events_per_second: env.number("EVENTS_PER_SECOND", 100, 0..=1_000_000),
         frames_per_second: env.number("FRAMES_PER_SECOND", 1000, 0..=10_000_000),
         ..Limits::default()
@@ -226,7 +228,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
             trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
             timeouts: timeouts(env),
             limits,
-            admission: admission(env, rates),
+            admission: admission(env, capacity, rates),
             // Set at start, when there is a directory.
             peers: None,
         },

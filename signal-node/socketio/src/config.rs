@@ -62,6 +62,8 @@ pub struct Limits {
     pub send_queue_bytes: usize,
     /// Maximum number of messages in the send queue of one socket.
     pub send_queue_messages: usize,
+    /// Maximum number of bytes in all send queues, without the first 16 KiB of each; 0 is off.
+    pub send_queues_bytes: usize,
     /// Packets per second and socket, with twice as many in a burst; 0 is off.
     pub events_per_second: u32,
     /// Frames per second and socket, with eight times as many in a burst; 0 is off. Pings, pongs,
@@ -128,6 +130,7 @@ impl Default for Limits {
             max_attachments: 10,
             send_queue_bytes: 1024 * 1024,
             send_queue_messages: 4096,
+            send_queues_bytes: 0,
             events_per_second: 100,
             frames_per_second: 1000,
         }

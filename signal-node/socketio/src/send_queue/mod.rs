@@ -9,8 +9,10 @@
 //! |---|---|
 //! | `mod` | [`SendQueue`]: the handle of an application |
 //! | `queue` | [`Queue`]: the queue itself, and its end at the socket's task |
+//! | `backlog` | [`Backlog`]: bytes queued for slow clients, over all queues |
 //! | `delayed` | [`Delayed`]: messages that wait for the next message, at most 3 ms |
 
+mod backlog;
 mod delayed;
 mod queue;
 #[cfg(test)]
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use crate::protocol::{CloseReason, DisconnectReason, Namespace};
 pub use crate::protocol::{Frame, Message};
+pub use backlog::Backlog;
 pub use delayed::Delayed;
 pub(crate) use queue::Control;
 pub use queue::{Queue, SendError, SendQueueLimits};
@@ -100,7 +103,7 @@ impl SendQueue {
     /// read from it the messages that the application sends.
     #[must_use]
     pub fn detached(limits: SendQueueLimits) -> (Self, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(limits, Arc::default()));
+        let queue = Arc::new(Queue::new(limits, Arc::default(), Arc::default()));
         (Self::new(Arc::clone(&queue), Namespace::default()), queue)
     }
 }

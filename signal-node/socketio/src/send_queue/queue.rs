@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use thiserror::Error;
 
+use super::backlog::Backlog;
 use super::delayed::{Delayed, Flush};
 use crate::protocol::{CloseReason, DisconnectReason, Frame, Message, Namespace};
 
@@ -36,6 +37,7 @@ pub struct Queue {
     state: Mutex<State>,
     reader: AtomicWaker,
     delayed: Arc<Delayed>,
+    backlog: Arc<Backlog>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,8 @@ struct State {
     due: bool,
     /// Bytes of the entries, and of frames that the reader took and has not written yet.
     bytes: usize,
+    /// Bytes of this queue in the [`Backlog`].
+    counted: usize,
     closing: Option<CloseReason>,
     disconnects: Vec<(Namespace, DisconnectReason)>,
 }
@@ -74,8 +78,8 @@ pub(crate) enum Control {
 impl Queue {
     /// Creates an empty queue without any allocation.
     #[must_use]
-    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>) -> Self {
-        Self { limits, state: Mutex::default(), reader: AtomicWaker::new(), delayed }
+    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>, backlog: Arc<Backlog>) -> Self {
+        Self { limits, state: Mutex::default(), reader: AtomicWaker::new(), delayed, backlog }
     }
 
     /// Locks the state. A panic while the lock is held leaves a valid queue, so poison is ignored.
@@ -137,10 +141,13 @@ impl Queue {
             let old = state.entries.remove(at);
             state.bytes -= old.frame.bytes().len();
         }
-        if state.bytes + size > self.limits.bytes || state.entries.len() >= self.limits.messages {
+        let bytes = state.bytes + size;
+        let fits = bytes <= self.limits.bytes && state.entries.len() < self.limits.messages;
+        if !(fits && self.backlog.update(&mut state.counted, bytes)) {
             // The client will read none of the entries, so free their memory now.
             state.bytes -= state.entries.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
             state.entries = Vec::new();
+            self.count(&mut state);
             state.closing = Some(CloseReason::SlowConsumer);
             drop(state);
             metrics::counter!("switchboard_send_queue_overflows_total").increment(1);
@@ -151,6 +158,11 @@ impl Queue {
         state.bytes += size;
         state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
         Ok((state, first))
+    }
+
+    /// Counts the bytes of this queue in the backlog of all queues.
+    fn count(&self, state: &mut State) {
+        let _over_or_not = self.backlog.update(&mut state.counted, state.bytes);
     }
 
     /// Queues one encoded frame, under the same bounds as a message.
@@ -166,6 +178,7 @@ impl Queue {
         let first: Vec<Entry> =
             messages.into_iter().flat_map(Message::frames).map(|frame| Entry { frame, key: None }).collect();
         state.bytes += first.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+        self.count(&mut state);
         state.entries.splice(0..0, first);
         self.wake(state);
     }
@@ -227,6 +240,13 @@ impl Queue {
     pub fn written(&self, bytes: usize) {
         let mut state = self.state();
         state.bytes = state.bytes.saturating_sub(bytes);
+        self.count(&mut state);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        let _fits = self.backlog.update(&mut self.state.get_mut().unwrap_or_else(PoisonError::into_inner).counted, 0);
     }
 }
 

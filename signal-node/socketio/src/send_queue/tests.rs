@@ -1,4 +1,4 @@
-//! Delayed acknowledgements.
+//! Delayed acknowledgements, and the bound over all queues.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::delayed::SEND_DELAY;
@@ -64,4 +65,52 @@ async fn closing_takes_delayed_acks_too() {
     send_queue.ack_delayed(1, "1").unwrap();
     assert_eq!(texts(&queue.take()), ["431[1]"]);
     assert_eq!(queue.queued_bytes(), 6, "bytes count until they are written");
+}
+
+const KIB: usize = 1024;
+
+fn message(bytes: usize) -> Message {
+    Message::packet("x".repeat(bytes))
+}
+
+#[test]
+fn queues_that_are_large_together_overflow_and_small_ones_do_not() {
+    let backlog = Arc::new(Backlog::new(100 * KIB));
+    let limits = SendQueueLimits { bytes: 1000 * KIB, messages: 100 };
+    let queue = || Arc::new(Queue::new(limits, Arc::default(), Arc::clone(&backlog)));
+    let handle = |queue: &Arc<Queue>| SendQueue::new(Arc::clone(queue), Namespace::default());
+    let (one, two, small) = (queue(), queue(), queue());
+    handle(&one).send(message(76 * KIB)).unwrap();
+    handle(&two).send(message(36 * KIB)).unwrap();
+    assert_eq!(handle(&two).send(message(30 * KIB)), Err(SendError::Overflow));
+    assert_eq!(backlog.bytes(), 60 * KIB, "the closed queue frees its share");
+    handle(&one).send(message(40 * KIB)).unwrap();
+    handle(&small).send(message(16 * KIB)).unwrap();
+    assert_eq!(handle(&small).send(message(1)), Err(SendError::Overflow));
+    drop(one);
+    handle(&queue()).send(message(116 * KIB)).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn the_backlog_is_what_its_queues_hold_and_nothing_is_left_behind(
+        steps in proptest::collection::vec((0usize..3, 0usize..60_000, any::<bool>()), 1..60),
+    ) {
+        let backlog = Arc::new(Backlog::new(200_000));
+        let limits = SendQueueLimits { bytes: 150_000, messages: 6 };
+        let queues: Vec<_> =
+            (0..3).map(|_| Arc::new(Queue::new(limits, Arc::default(), Arc::clone(&backlog)))).collect();
+        for (at, size, sends) in steps {
+            if sends {
+                let _queued_or_closed = SendQueue::new(Arc::clone(&queues[at]), Namespace::default()).send(message(size));
+            } else {
+                queues[at].written(queues[at].take().iter().map(|frame| frame.bytes().len()).sum());
+            }
+            let held: usize = queues.iter().map(|queue| queue.queued_bytes().saturating_sub(16 * KIB)).sum();
+            prop_assert_eq!(backlog.bytes(), held);
+            prop_assert!(held <= 200_000);
+        }
+        drop(queues);
+        prop_assert_eq!(backlog.bytes(), 0);
+    }
 }

@@ -11,7 +11,7 @@ use crate::engine::Service;
 use crate::handover::Handovers;
 use crate::protocol::HandshakeError;
 use crate::registry::SocketRegistry;
-use crate::send_queue::{Delayed, Queue, SendQueueLimits};
+use crate::send_queue::{Backlog, Delayed, Queue, SendQueueLimits};
 use crate::workers::Workers;
 
 /// State that all connections of a server share.
@@ -26,6 +26,8 @@ pub(super) struct ServerContext {
     pub(super) handovers: Handovers,
     /// Queues with delayed messages.
     delayed: Arc<Delayed>,
+    /// Bytes in all queues.
+    backlog: Arc<Backlog>,
 }
 
 /// Rates by client network.
@@ -46,6 +48,7 @@ impl ServerContext {
             connections: Arc::new(connections),
             rates: Rates::new(limits),
             handovers: Handovers::new(&config),
+            backlog: Arc::new(Backlog::new(config.limits.send_queues_bytes)),
             config: Arc::new(config),
             routes,
             delayed: Arc::default(),
@@ -56,7 +59,7 @@ impl ServerContext {
     pub(super) fn new_queue(&self) -> Arc<Queue> {
         let limits = self.config.limits;
         let limits = SendQueueLimits { bytes: limits.send_queue_bytes, messages: limits.send_queue_messages };
-        Arc::new(Queue::new(limits, Arc::clone(&self.delayed)))
+        Arc::new(Queue::new(limits, Arc::clone(&self.delayed), Arc::clone(&self.backlog)))
     }
 }
 
