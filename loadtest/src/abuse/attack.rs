@@ -67,6 +67,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack!("resume", rooms::resume, "Resumes a session from the start of the log again and again."),
     attack!("ghosts", rooms::ghosts, "Takes seats and lets the connections end without leaving."),
     attack!("refresh", accounts::refresh, "Refreshes sign-ins with tokens that are not valid."),
+    attack!("payloads", sockets::payloads, "Sends 4,096 packets in each long-polling request."),
+    attack!("unfinished", sockets::unfinished, "Holds sockets with a large message whose end never comes."),
+    attack!("sockets", sockets::sockets, "Holds sockets that are in no room."),
+    attack!("commands", rooms::commands, "Sends commands that only a host may send."),
 ];
 
 /// Result of preparing an attack.

@@ -200,6 +200,21 @@ pub(crate) async fn figures(stage: &Stage, tally: &Tally) -> anyhow::Result<Prep
     in_room(stage, &room, tally, SOCKETS * stage.strangers, event).await
 }
 
+/// Sends commands that only a host may send.
+pub(crate) async fn commands(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    let room = honest_call(stage, &json!({ "title": "Commands", "maxParticipants": 100 })).await?.room;
+    let event = |count: u64| {
+        let commands = [
+            r#"["room:lock",{"locked":true}]"#,
+            r#"["participant:kick",{"peerId":"nobody"}]"#,
+            r#"["room:admit",{"all":true}]"#,
+            r#"["room:end-call",{}]"#,
+        ];
+        commands[usize::try_from(count).unwrap_or_default() % commands.len()].to_owned()
+    };
+    in_room(stage, &room, tally, SOCKETS * stage.strangers, event).await
+}
+
 /// Resumes a session from the beginning of a long log, again and again.
 pub(crate) async fn resume(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
     let room = honest_call(stage, &json!({ "title": "Resume", "maxParticipants": 50 })).await?.room;

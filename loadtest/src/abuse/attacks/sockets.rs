@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::pause;
-use crate::abuse::attack::{Call, OK, Prepared, Stage, Tally};
+use crate::abuse::attack::{Call, OK, Prepared, Stage, Stranger, Tally};
 use crate::abuse::connection::{Answer, Client, Rest, failure, outcome};
 use crate::client::engine_session::PATH;
 use crate::client::route::Route;
@@ -19,6 +19,14 @@ const CONNECTIONS: usize = 4;
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 /// Frames in one write.
 const FRAMES_PER_WRITE: u64 = 64;
+/// Packets in one long-polling request: the most that a node takes.
+const PACKETS: usize = 4096;
+/// Sockets that each stranger holds.
+const HELD_SOCKETS: usize = 250;
+/// Pause before a stranger dials a socket again that was refused or ended.
+const HELD_PAUSE: Duration = Duration::from_millis(200);
+/// Bytes of a message whose end never comes, below the limit of a message.
+const UNFINISHED: usize = 60_000;
 /// Time to write before reading again.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(5);
 /// Levels of nested JSON arrays. Their text is 32,000 bytes, below the limit of a message.
@@ -210,6 +218,81 @@ pub(crate) async fn tokens(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepa
         }
     });
     Ok(Prepared { strangers, honest: None })
+}
+
+/// Sends the most packets that one long-polling request can hold, each of which does nothing.
+pub(crate) async fn payloads(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    let payload = vec!["6"; PACKETS].join("\u{1e}");
+    let strangers = stage.each(CONNECTIONS, |number, from| {
+        let (node, tally, payload) = (stage.node(number), tally.clone(), payload.clone());
+        async move {
+            let mut rest = Rest::new(from, &node);
+            loop {
+                let Some(path) = open_polling(from, &node).await else {
+                    tally.count("no session");
+                    pause().await;
+                    continue;
+                };
+                loop {
+                    let answer = rest.send("POST", &path, None, &payload).await;
+                    count(&answer, &tally).await;
+                    if answer.status != 200 {
+                        break;
+                    }
+                }
+            }
+        }
+    });
+    Ok(Prepared { strangers, honest: None })
+}
+
+/// Opens sockets, sends nearly all of the largest message on each, and keeps them.
+pub(crate) async fn unfinished(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    Ok(Prepared { strangers: hold_sockets(stage, tally, UNFINISHED), honest: None })
+}
+
+/// Opens sockets and keeps them, in no room.
+pub(crate) async fn sockets(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    Ok(Prepared { strangers: hold_sockets(stage, tally, 0), honest: None })
+}
+
+/// Opens sockets, sends the start of a message of this many bytes on each, and keeps them.
+fn hold_sockets(stage: &Stage, tally: &Tally, bytes: usize) -> Vec<Stranger> {
+    stage.each(HELD_SOCKETS, |number, from| {
+        let (node, tally) = (stage.node(number), tally.clone());
+        async move {
+            // Spreads the dials over time.
+            sleep(Duration::from_millis((number / CONNECTIONS) as u64)).await;
+            loop {
+                let ended = hold_socket(Route::new(from, &node), bytes, &tally).await;
+                tally.count(&ended.map_or_else(|error| failure(&error), |()| "ended".to_owned()));
+                sleep(HELD_PAUSE).await;
+            }
+        }
+    })
+}
+
+async fn hold_socket(route: Route<'_>, bytes: usize, tally: &Tally) -> anyhow::Result<()> {
+    let mut socket = Socket::open(route, PATH).await?;
+    let mut out = SendBuffer::default();
+    out.text("40{}");
+    if bytes > 0 {
+        // The first fragment of a text; its end never comes.
+        out.unusual(0x01, format!("42[\"{}", "x".repeat(bytes)).as_bytes());
+    }
+    out.flush(&socket).await?;
+    tally.count(OK);
+    loop {
+        socket.receive().await?;
+        while let Some(frame) = socket.frame()? {
+            match frame {
+                Frame::Text("2") => out.text("3"),
+                Frame::Close(reason) => anyhow::bail!("closed: {reason}"),
+                _ => {}
+            }
+        }
+        out.flush(&socket).await?;
+    }
 }
 
 /// Counts the outcome of a request. Pauses when the connection was cut.
