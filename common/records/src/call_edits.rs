@@ -130,7 +130,8 @@ impl Records {
                 ],
                 "default": CallStatus::Ended.as_str(),
             } },
-            "roomId": format!("deleted-{id}"),
+            // No room id has a colon, so that no client can take this name.
+            "roomId": format!("deleted:{id}"),
             "formerRoomId": "$roomId",
             "revision": { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] },
         };

@@ -253,6 +253,8 @@ async fn a_deleted_call_is_not_found_and_frees_its_room() {
     let bed = Bed::start().await;
     bed.records.insert_call(&call(1, doc! {})).await.unwrap();
     let id = CallId::parse(&format!("{:024x}", 1)).unwrap();
+    // Another user gave a room a name that looks made up.
+    bed.records.insert_call(&call(9, doc! { "roomId": format!("deleted-{id}") })).await.unwrap();
     assert!(!bed.records.delete_call(&id, &user(2), Timestamp(5)).await.unwrap(), "somebody else's call");
     assert!(bed.records.delete_call(&id, &user(1), Timestamp(5)).await.unwrap());
     assert!(!bed.records.delete_call(&id, &user(1), Timestamp(6)).await.unwrap());

@@ -12,6 +12,7 @@ pub const METRICS: &[Metric] = &[
     spreads("switchboard_redis_pipeline_seconds", One, "Time from writing a pipeline to its last answer"),
     spreads("switchboard_redis_lane_batch_size", One, "Commands in a pipeline"),
     shows("switchboard_redis_lane_queue_depth", One, "Requests that wait for a lane"),
+    shows("switchboard_redis_read_lane_queue_depth", One, "Reads with large answers that wait for their lane"),
     counts(
         "switchboard_redis_lane_refused_total",
         Each("reason", &["full", "late"]),

@@ -67,13 +67,13 @@ pub(crate) struct LogReader<'a> {
     pub(crate) role: Role,
 }
 
-/// Reads the entries of a room's log that are for a seat.
+/// Reads the entries of a room's log, in pages, that are for a seat.
 ///
 /// Events for moderators are for the seat while it is one. The role before its first change in the
 /// log is unknown, and is taken to see the lobby if the role after that change does. So an event is
 /// at worst delivered to a participant who became a moderator meanwhile, and never missed by one
 /// who still is.
-pub(crate) fn log_entries(value: Option<&Value>, reader: LogReader<'_>) -> Result<Vec<LogEntry>, StoreError> {
+pub(crate) fn log_entries(pages: &[Value], reader: LogReader<'_>) -> Result<Vec<LogEntry>, StoreError> {
     let peer = reader.peer.as_str();
     let is_for_seat = |id: LogId, fields: &HashMap<&str, &str>| match fields.get("t") {
         Some(&("*" | MODERATORS)) => {
@@ -81,7 +81,11 @@ pub(crate) fn log_entries(value: Option<&Value>, reader: LogReader<'_>) -> Resul
         }
         to => to == Some(&peer),
     };
-    let found: Vec<(bool, LogEntry)> = entries(value)?
+    let mut all = Vec::new();
+    for page in pages {
+        all.extend(entries(Some(page))?);
+    }
+    let found: Vec<(bool, LogEntry)> = all
         .into_iter()
         .filter(|(id, fields)| is_for_seat(*id, fields))
         .filter_map(|(id, fields)| {

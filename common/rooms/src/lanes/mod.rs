@@ -6,7 +6,10 @@
 //! | `request` | a request: its commands, and the callbacks for its answer |
 //! | `queues` | the lines, and the requests in flight |
 //! | `lane` | one connection to one server, one pipeline in flight, retries |
-//! | `topology` | the slot map, and the lane of each server |
+//! | `topology` | the slot map, and the lanes of each server |
+//!
+//! Each server has two lanes: one for everything, and one for reads with large answers, which would
+//! hold up the requests of all rooms behind them.
 //!
 //! docs/ROOM_STATE.md gives the rules, each with the race that it answers.
 
@@ -18,7 +21,7 @@ mod topology;
 use std::time::Duration;
 
 pub(crate) use request::{Commands, Payload, Request};
-pub(crate) use topology::{Address, Topology, slot_map};
+pub(crate) use topology::{Address, LaneUse, Topology, slot_map};
 
 /// Bounds of the requests that wait for Redis.
 #[derive(Clone, Copy, Debug)]

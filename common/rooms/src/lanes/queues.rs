@@ -14,15 +14,14 @@ use tokio::sync::Notify;
 use super::request::{OnAnswer, Request};
 use crate::{Partition, StoreError};
 
-/// Maximum number of requests in one pipeline. Enough to share the system calls, and few enough
-/// that the first answer does not wait long for the last.
-const PIPELINE_REQUESTS_MAX: usize = 512;
 /// Maximum number of bytes in one pipeline, about.
 const PIPELINE_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) struct Queues {
     state: Mutex<State>,
     max: usize,
+    /// Maximum number of requests in one pipeline.
+    pipeline_max: usize,
 }
 
 struct State {
@@ -52,10 +51,11 @@ struct LaneState {
 }
 
 impl Queues {
-    /// Creates lines for all partitions, with lane 0. At most `max` requests wait.
-    pub(super) fn new(partitions: u16, max: usize) -> Self {
+    /// Creates lines for all partitions, with lane 0. At most `max` requests wait, and at most
+    /// `pipeline_max` are in one pipeline.
+    pub(super) fn new(partitions: u16, max: usize, pipeline_max: usize) -> Self {
         let lines = (0..partitions).map(|_| Line::default()).collect();
-        Self { state: Mutex::new(State { lines, lanes: vec![LaneState::default()], waiting: 0 }), max }
+        Self { state: Mutex::new(State { lines, lanes: vec![LaneState::default()], waiting: 0 }), max, pipeline_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -88,12 +88,12 @@ impl Queues {
         let mut state = self.lock();
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < PIPELINE_REQUESTS_MAX && bytes < PIPELINE_BYTES_MAX {
+        while batch.len() < self.pipeline_max && bytes < PIPELINE_BYTES_MAX {
             let Some(partition) = state.lanes[lane].ready.pop_front() else { break };
             let line = state.line(partition);
             line.listed = false;
             let first = batch.len();
-            while batch.len() < PIPELINE_REQUESTS_MAX && bytes < PIPELINE_BYTES_MAX {
+            while batch.len() < self.pipeline_max && bytes < PIPELINE_BYTES_MAX {
                 if line.requests.front().is_none_or(|request| request.must_follow(&batch[first..])) {
                     break;
                 }

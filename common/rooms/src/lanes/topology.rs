@@ -24,6 +24,26 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two checks for late requests.
 const LATE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Requests that a topology is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneUse {
+    /// Scripts and small reads.
+    Requests,
+    /// Reads whose answers are large: logs, chat histories, all seats of a room.
+    LargeReads,
+}
+
+impl LaneUse {
+    /// Returns the maximum number of requests in one pipeline. Many share the system calls. Of
+    /// large reads only a few are sent at once, because a pipeline's answers come together.
+    const fn pipeline_max(self) -> usize {
+        match self {
+            Self::Requests => 512,
+            Self::LargeReads => 4,
+        }
+    }
+}
+
 /// Host and port of a server.
 pub(crate) type Address = (String, u16);
 
@@ -32,6 +52,7 @@ pub(crate) struct Topology {
     pub(super) url: RedisUrl,
     pub(super) context: Arc<Context>,
     pub(crate) queues: Queues,
+    lane_use: LaneUse,
     /// Highest time of a log id seen, in ms. After a takeover, a lane waits until Redis' clock has
     /// passed it.
     pub(super) seen_ms: AtomicU64,
@@ -47,13 +68,19 @@ impl Topology {
     ///
     /// # Errors
     /// `Unavailable`, if no server of a cluster answers with the slot map.
-    pub(crate) async fn start(url: RedisUrl, context: Arc<Context>) -> Result<Arc<Self>, StoreError> {
-        let queues = Queues::new(context.keys.partitions(), context.options.lanes.queue_max);
+    pub(crate) async fn start(
+        url: RedisUrl,
+        context: Arc<Context>,
+        lane_use: LaneUse,
+    ) -> Result<Arc<Self>, StoreError> {
+        let (max, pipeline_max) = (context.options.lanes.queue_max, lane_use.pipeline_max());
+        let queues = Queues::new(context.keys.partitions(), max, pipeline_max);
         let first = url.hosts()[0].clone();
         let topology = Arc::new(Self {
             url,
             context,
             queues,
+            lane_use,
             seen_ms: AtomicU64::new(0),
             takeovers: watch::Sender::new(0),
             lanes: Mutex::new(vec![first.clone()]),
@@ -127,6 +154,10 @@ impl Topology {
     /// Counts a takeover: another server, or another run of one, serves from now on. It may lack
     /// the last writes of its predecessor.
     pub(super) fn count_takeover(&self) {
+        if self.lane_use == LaneUse::LargeReads {
+            // The other lanes count it.
+            return;
+        }
         metrics::counter!("switchboard_redis_takeovers_total").increment(1);
         self.takeovers.send_modify(|count| *count += 1);
     }
@@ -165,7 +196,11 @@ async fn refuse_late_requests(topology: Arc<Topology>) {
             topology.queues.refuse_older_than(moment);
         }
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        metrics::gauge!("switchboard_redis_lane_queue_depth").set(topology.queues.waiting() as f64);
+        let depth = topology.queues.waiting() as f64;
+        match topology.lane_use {
+            LaneUse::Requests => metrics::gauge!("switchboard_redis_lane_queue_depth").set(depth),
+            LaneUse::LargeReads => metrics::gauge!("switchboard_redis_read_lane_queue_depth").set(depth),
+        }
     }
 }
 

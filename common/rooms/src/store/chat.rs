@@ -81,7 +81,7 @@ impl Rooms {
         let p = self.partition_of(&seat.room);
         let mut read_seat = cmd("HGET");
         read_seat.arg(self.context().keys.room(p, &seat.room)).arg(format!("s:{}", seat.peer));
-        let mut answer = self.plain(p, "chat_history", &[read_seat, read]).await?;
+        let mut answer = self.read_large(p, "chat_history", &[read_seat, read]).await?;
         let current = answer.first().and_then(text).and_then(SeatText::parse);
         let is_own = current.is_some_and(|current| current.generation == seat.generation);
         Ok(if is_own { answer.pop() } else { None })

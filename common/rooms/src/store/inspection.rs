@@ -101,7 +101,7 @@ impl Rooms {
         let p = self.partition_of(room);
         let mut read = cmd("HGETALL");
         read.arg(self.context().keys.room(p, room));
-        let answer = self.plain(p, "stats", &[read, cmd("TIME")]).await?;
+        let answer = self.read_large(p, "stats", &[read, cmd("TIME")]).await?;
         let taken_ms = time_ms(answer.get(1))?;
         answer.first().map_or(Ok(None), |hash| stats(hash, taken_ms))
     }

@@ -122,7 +122,7 @@ impl Rooms {
         // script's own event.
         let mut floor = cmd("HGET");
         floor.arg(self.context().keys.room(p, &attach.room)).arg("floor");
-        let answer = self.plain(p, "replay", &[read, floor]).await?;
+        let answer = self.read_large(p, "replay", &[read, floor]).await?;
         let trimmed = answer.get(1).and_then(text).and_then(LogId::parse).is_some_and(|floor| attach.offset < floor);
         if trimmed {
             return Ok(Attached::Missed);
@@ -130,7 +130,7 @@ impl Rooms {
         let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES_MAX);
         let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
         let reader = LogReader { peer: &found.given.peer, broadcasts_from, role: found.role };
-        let missed = log_entries(answer.first(), reader)?;
+        let missed = log_entries(answer.get(..1).unwrap_or_default(), reader)?;
         if too_many || missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
             return Ok(Attached::Missed);
         }

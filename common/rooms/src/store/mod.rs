@@ -36,7 +36,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::conn::RedisUrl;
 use crate::context::Context;
-use crate::lanes::{Commands, Payload, Request, Topology};
+use crate::lanes::{Commands, LaneUse, Payload, Request, Topology};
 use crate::scripts::{Reply, ScriptArguments, operation_reply};
 use crate::values::{items, text};
 use crate::{Op, OpKind, OpReply, Partition, RoomOptions, Seat, StoreError};
@@ -52,12 +52,15 @@ pub struct Rooms {
 
 struct Inner {
     topology: Arc<Topology>,
+    /// Lanes for reads with large answers.
+    reads: Arc<Topology>,
     context: Arc<Context>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.topology.stop();
+        self.reads.stop();
     }
 }
 
@@ -75,8 +78,15 @@ impl Rooms {
     /// `Unavailable`, if Redis does not answer.
     pub async fn connect(url: &RedisUrl, options: RoomOptions, node: NodeId) -> Result<Self, StoreError> {
         let context = Arc::new(Context::new(options, node));
-        let topology = Topology::start(url.clone(), context.clone()).await?;
-        let rooms = Self { inner: Arc::new(Inner { topology, context }) };
+        let topology = Topology::start(url.clone(), context.clone(), LaneUse::Requests).await?;
+        let reads = match Topology::start(url.clone(), context.clone(), LaneUse::LargeReads).await {
+            Ok(reads) => reads,
+            Err(error) => {
+                topology.stop();
+                return Err(error);
+            }
+        };
+        let rooms = Self { inner: Arc::new(Inner { topology, reads, context }) };
         rooms.ping().await?;
         Ok(rooms)
     }
@@ -201,6 +211,19 @@ impl Rooms {
     /// Sends plain commands. Returns one answer for each.
     async fn plain(&self, p: Partition, name: &'static str, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
         self.ask(p, name, commands.iter().collect(), |request| request).await
+    }
+
+    /// Sends plain commands whose answers are large, in lanes of their own. They may overtake
+    /// requests whose answers were not waited for. Returns one answer for each.
+    async fn read_large(&self, p: Partition, name: &'static str, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
+        let (sender, answer) = oneshot::channel();
+        let on_answer = move |result| {
+            // The caller may be gone.
+            let _ = sender.send(result);
+        };
+        let payload = Payload::Commands(commands.iter().collect());
+        self.inner.reads.queues.push(Request::new(p, name, payload, Box::new(on_answer)));
+        answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
     /// Runs a script.

@@ -10,13 +10,16 @@ use super::Rooms;
 use crate::context::millis;
 use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript};
 use crate::seat::SeatText;
-use crate::values::{LogReader, items, log_entries, room_meta, snapshot, text, time_ms};
+use crate::values::{LogReader, entries, items, log_entries, room_meta, snapshot, text, time_ms};
 use crate::{
     CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, Opened, Proof, RoomPeek, Seat, Snapshot, StoreError,
 };
 
 /// Fields of the room's hash that a peek reads.
 const PEEK_FIELDS: &[&str] = &["st", "m", "lock", "host", "n"];
+
+/// Maximum number of entries of one read of a log, so that no answer is large.
+const LOG_PAGE: usize = 200;
 
 impl Rooms {
     /// Reads a room without a seat in it.
@@ -128,7 +131,7 @@ impl Rooms {
         let p = self.partition_of(room);
         let mut read = cmd("HGETALL");
         read.arg(self.context().keys.room(p, room));
-        let answer = self.plain(p, "snapshot", &[read]).await?;
+        let answer = self.read_large(p, "snapshot", &[read]).await?;
         answer.first().map_or(Ok(None), snapshot)
     }
 
@@ -161,14 +164,27 @@ impl Rooms {
     async fn read_log(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<LogRead, StoreError> {
         let p = self.partition_of(room);
         let keys = &self.context().keys;
-        let (mut log, mut fields) = (cmd("XRANGE"), cmd("HMGET"));
-        log.arg(keys.log(p, room)).arg(format!("({after}")).arg("+");
+        let mut pages = Vec::new();
+        let mut from = after;
+        loop {
+            let mut log = cmd("XRANGE");
+            log.arg(keys.log(p, room)).arg(format!("({from}")).arg("+").arg("COUNT").arg(LOG_PAGE);
+            let page = self.read_large(p, "read", &[log]).await?.into_iter().next();
+            let found = entries(page.as_ref())?;
+            let (length, last) = (found.len(), found.last().map(|(id, _)| *id));
+            pages.extend(page);
+            match last {
+                Some(last) if length == LOG_PAGE => from = last,
+                _ => break,
+            }
+        }
+        let mut fields = cmd("HMGET");
         fields.arg(keys.room(p, room)).arg("st").arg("floor").arg(format!("s:{peer}"));
         // The floor last: if the log is complete after the read, it was complete during the read.
-        let answer = self.plain(p, "read", &[log, fields, cmd("TIME")]).await?;
-        let fields = items(answer.get(1))?;
+        let answer = self.plain(p, "read", &[fields, cmd("TIME")]).await?;
+        let fields = items(answer.first())?;
         let floor = fields.get(1).and_then(text).and_then(LogId::parse);
-        let oldest = time_ms(answer.get(2))?.saturating_sub(millis(self.options().window));
+        let oldest = time_ms(answer.get(1))?.saturating_sub(millis(self.options().window));
         let seat = fields.get(2).and_then(text).and_then(SeatText::parse);
         let reader = LogReader {
             peer,
@@ -176,7 +192,7 @@ impl Rooms {
             role: seat.as_ref().map_or(Role::Guest, |seat| seat.role),
         };
         Ok(LogRead {
-            entries: log_entries(answer.first(), reader)?,
+            entries: log_entries(&pages, reader)?,
             open: fields.first().and_then(text) == Some("open"),
             complete: floor.is_none_or(|floor| floor <= after) && oldest <= after.ms,
             generation: seat.map(|seat| seat.generation),
