@@ -15,6 +15,17 @@ pub const ALL: [&[Metric]; 4] = [
 /// Metrics of this crate.
 pub const METRICS: &[Metric] = &[
     spreads("switchboard_http_request_seconds", AsSeen, "Duration of requests, by method, route and status"),
+    shows("switchboard_http_connections_open", One, "Connections of clients open"),
+    counts(
+        "switchboard_http_connections_refused_total",
+        Each("reason", &["pod", "address"]),
+        "Connections closed at once, by the bound that is reached",
+    ),
+    counts(
+        "switchboard_http_connections_cut_total",
+        Each("reason", &["unread", "silent", "malformed", "lost"]),
+        "Connections that ended in the middle of a request or an answer, by reason",
+    ),
     counts("switchboard_http_panics_total", One, "Requests whose handler panicked"),
     counts(
         "switchboard_security_events_total",

@@ -9,7 +9,7 @@ use switchboard_runtime::config::{
     TelemetryConfig,
 };
 
-use crate::limits::RatesConfig;
+use crate::limits::{ConnectionBounds, RatesConfig};
 use crate::webhooks::{Endpoint, WebhookOptions};
 
 /// HMAC-SHA256 needs a key as long as its hash.
@@ -46,6 +46,8 @@ pub struct ApiConfig {
     pub password_concurrency: usize,
     /// `REQUEST_TIMEOUT_MS`: time limit of a request; after it the answer is 503.
     pub deadline: Duration,
+    /// `MAX_CONNECTIONS`, `CONNECTIONS_PER_ADDRESS`, `HTTP_TIMEOUT_MS`: bounds on connections.
+    pub connections: ConnectionBounds,
     /// `EMPTY_ROOM_SECONDS`: time after which the call of an empty room ends.
     pub empty_after: Duration,
     /// `UNOPENED_CALL_SECONDS`: time after its date at which a call without participants is
@@ -105,6 +107,14 @@ impl ApiConfig {
             join: lifetime("JOIN_TOKEN_TTL", defaults.join, 3_600),
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let rates = RatesConfig::from_env(env);
+        // Behind a proxy, all connections come from a few addresses, and the proxy bounds its own.
+        let per_address = if rates.trusted_hops == 0 { 2_000 } else { 0 };
+        let connections = ConnectionBounds {
+            total: env.number("MAX_CONNECTIONS", 10_000, 0..=10_000_000),
+            per_address: env.number("CONNECTIONS_PER_ADDRESS", per_address, 0..=10_000_000),
+            patience: env.millis("HTTP_TIMEOUT_MS", 30_000, 100..=300_000),
+        };
         let config = Self {
             port: env.port("API_PORT", 3001),
             metrics_port: env.port("METRICS_PORT", 9101),
@@ -115,7 +125,8 @@ impl ApiConfig {
             secrets: SecretsConfig::from_env(env, mode),
             lifetimes,
             origins: OriginsConfig::from_env(env, mode),
-            rates: RatesConfig::from_env(env),
+            rates,
+            connections,
             ice: IceSettings::from_env(env),
             web: env.optional("WEB_DIR").map(PathBuf::from),
             password_concurrency: env.number("PASSWORD_CONCURRENCY", cores, 1..=256),

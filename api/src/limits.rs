@@ -135,6 +135,18 @@ pub struct Limits {
     rates: Arc<RatesConfig>,
 }
 
+/// Bounds on the connections of clients.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionBounds {
+    /// Most connections at the same time; 0 means no bound.
+    pub total: usize,
+    /// Most connections of one address, or of one IPv6 network; 0 means no bound.
+    pub per_address: usize,
+    /// Time limit for a request's head, for silence between two requests, and for a write that
+    /// blocks because the client does not read.
+    pub patience: Duration,
+}
+
 /// Address of the other end of a connection, stored in the extensions of its requests.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerAddress(pub IpAddr);

@@ -107,7 +107,7 @@ async fn serve(
     });
     let options = HttpOptions { origins: config.origins.clone(), web: config.web.clone(), deadline: config.deadline };
     tracing::info!("serving");
-    server::serve(listener, router(app, options), stop).await;
+    server::serve(listener, router(app, options), config.connections, stop).await;
     indexes.abort();
     if let Some(webhooks) = webhooks {
         webhooks.await.context("webhooks")?;

@@ -1,7 +1,10 @@
-//! Accepts connections and serves requests on them. Unlike axum's own loop, it limits the number of
-//! connections and the time that a client may take to send a request's head.
+//! Accepts connections and serves requests on them. Unlike axum's own loop, it bounds the number of
+//! connections, in total and by address, the time for a request's head, the time between two
+//! requests, and the time for which a client may leave an answer unread.
 
 use std::convert::Infallible;
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,44 +15,39 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use switchboard_net::{ClientNetwork, Counts, Full, Permit, WriteTimeoutStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::limits::PeerAddress;
+use crate::limits::{ConnectionBounds, PeerAddress};
 
-/// Most connections at the same time. Further ones wait in the kernel's backlog until one ends.
-const CONNECTIONS_MAX: usize = 10_000;
-/// Time limit for a request's head, and for silence between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes that a connection buffers. A request's head has to fit.
+const BUFFER_MAX: usize = 64 * 1024;
 /// Pause after `accept` failed (for example without free file descriptors), so that the loop does
 /// not spin.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` is cancelled, then waits for requests in progress. If the future is dropped,
 /// requests in progress still finish on their own tasks.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub async fn serve(listener: TcpListener, router: Router, bounds: ConnectionBounds, stop: CancellationToken) {
+    let open = Arc::new(Counts::new("switchboard_http_connections_open", bounds.total, bounds.per_address));
     let connections = TaskTracker::new();
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = connection(stream, PeerAddress(peer.ip()), router.clone(), stop.clone());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    connection.await;
-                });
-            }
+            Ok((stream, peer)) => match open.acquire(ClientNetwork::of(peer.ip())) {
+                Ok(permit) => {
+                    let stream = WriteTimeoutStream::new(stream, bounds.patience, permit);
+                    let peer = PeerAddress(peer.ip());
+                    connections.spawn(connection(stream, peer, router.clone(), bounds.patience, stop.clone()));
+                }
+                Err(full) => refuse(&stream, full),
+            },
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
                 tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
@@ -60,10 +58,16 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, peer: PeerAddress, router: Router, stop: CancellationToken) {
+async fn connection(
+    stream: WriteTimeoutStream<Permit<ClientNetwork>>,
+    peer: PeerAddress,
+    router: Router,
+    patience: Duration,
+    stop: CancellationToken,
+) {
     // Each answer is one write, so Nagle's algorithm would only delay it. A failure here is
     // harmless.
-    let _ = stream.set_nodelay(true);
+    let _ = stream.get_ref().set_nodelay(true);
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.map(Body::new)
@@ -72,16 +76,42 @@ async fn connection(stream: TcpStream, peer: PeerAddress, router: Router, stop: 
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(patience)
+            .max_buf_size(BUFFER_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // Errors of a connection are not logged, because clients cause them: resets, timeouts, bytes
-    // that are not HTTP.
-    tokio::select! {
-        _ended = connection.as_mut() => {}
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let _ended = connection.await;
+            connection.await
         }
+    };
+    // Errors of a connection are counted and not logged, because clients cause them.
+    if let Err(error) = ended {
+        metrics::counter!("switchboard_http_connections_cut_total", "reason" => reason(&error)).increment(1);
     }
+}
+
+/// Returns the metric label of a connection's error.
+fn reason(error: &hyper::Error) -> &'static str {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    match cause {
+        Some(io::ErrorKind::TimedOut) => "unread",
+        _ if error.is_timeout() => "silent",
+        _ if error.is_parse() => "malformed",
+        _ => "lost",
+    }
+}
+
+/// Tells the client that it may try again later, without waiting until it reads that, and closes
+/// the connection.
+fn refuse(stream: &TcpStream, full: Full) {
+    let (reason, status) = match full {
+        Full::Total => ("pod", "503 Service Unavailable"),
+        Full::Key => ("address", "429 Too Many Requests"),
+    };
+    metrics::counter!("switchboard_http_connections_refused_total", "reason" => reason).increment(1);
+    let head = format!("HTTP/1.1 {status}\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let _read_or_not = stream.try_write(head.as_bytes());
 }

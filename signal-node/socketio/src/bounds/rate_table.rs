@@ -10,9 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use switchboard_core::domain::Rate;
+use switchboard_net::ClientNetwork;
 use tokio::time::Instant;
-
-use super::network::ClientNetwork;
 
 /// Number of sets. With [`WAYS`] it bounds the table to 32,768 networks, about 1 MiB.
 const SETS: usize = 4096;

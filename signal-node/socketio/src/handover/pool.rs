@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -87,11 +86,5 @@ impl Service<Uri> for Connector {
             Ok(TokioIo::new(WriteTimeoutStream::new(stream, limit, None)))
         }
         .boxed()
-    }
-}
-
-impl Connection for WriteTimeoutStream {
-    fn connected(&self) -> Connected {
-        Connected::new()
     }
 }

@@ -5,7 +5,6 @@
 //! | `query` | parameters of the query string |
 //! | `response` | `Body`, and the responses of Engine.IO |
 //! | `cors` | origins, and the CORS headers |
-//! | `write_timeout` | `WriteTimeoutStream`: a TCP stream whose writes have a timeout |
 //! | `upgrade` | the HTTP upgrade to WebSocket |
 //! | `session_request` | GET, POST and upgrade requests of an open long-polling session |
 
@@ -14,11 +13,15 @@ mod query;
 mod response;
 mod session_request;
 mod upgrade;
-mod write_timeout;
+
+use switchboard_net::{ClientNetwork, Permit};
 
 pub(crate) use cors::{add_cors_headers, origin_may_pass, preflight_response};
 pub(crate) use query::query_parameter;
 pub(crate) use response::{Body, add_security_headers, error_response, status_response, text_response};
 pub(crate) use session_request::{continue_session, read_body};
 pub(crate) use upgrade::{switching_response, upgraded_stream, upgraded_websocket};
-pub(crate) use write_timeout::WriteTimeoutStream;
+
+/// TCP stream whose writes have a timeout. It holds the slot of a client's connection; a connection
+/// of a node has none.
+pub(crate) type WriteTimeoutStream = switchboard_net::WriteTimeoutStream<Option<Permit<ClientNetwork>>>;

@@ -9,8 +9,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
+use super::WriteTimeoutStream;
 use super::response::{Body, empty_body};
-use super::write_timeout::WriteTimeoutStream;
 use crate::bounds::{ClientNetwork, Permit};
 use crate::protocol::HandshakeError;
 use crate::websocket::WebSocketTransport;

@@ -7,11 +7,12 @@ use switchboard_core::client_address::network;
 /// Network that counts as one client: an IPv4 address, or a /64 of IPv6. Every count by address
 /// uses it, so that no count can use another unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct ClientNetwork(IpAddr);
+pub struct ClientNetwork(IpAddr);
 
 impl ClientNetwork {
     /// Returns the network of a client's address.
-    pub(crate) fn of(address: IpAddr) -> Self {
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
         Self(network(address))
     }
 }

@@ -7,31 +7,36 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use crate::bounds::{ClientNetwork, Permit};
-
-/// TCP stream whose writes fail with `TimedOut` when the peer reads nothing for a while.
+/// TCP stream whose writes fail with `TimedOut` when the peer reads nothing for a while. It holds a
+/// value `G` until the end of the connection, such as the slot that the connection takes.
 #[derive(Debug)]
-pub(crate) struct WriteTimeoutStream {
+pub struct WriteTimeoutStream<G> {
     stream: TcpStream,
     limit: Duration,
     /// Runs while a write blocks.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Slot of a client's connection; `None` for a connection of a node.
-    permit: Option<Permit<ClientNetwork>>,
+    held: G,
 }
 
-impl WriteTimeoutStream {
-    /// Wraps a stream. The slot is freed at the end of the connection.
-    pub(crate) fn new(stream: TcpStream, limit: Duration, permit: Option<Permit<ClientNetwork>>) -> Self {
-        Self { stream, limit, timer: None, permit }
+impl<G> WriteTimeoutStream<G> {
+    /// Wraps a stream. A write may block for `limit`.
+    pub const fn new(stream: TcpStream, limit: Duration, held: G) -> Self {
+        Self { stream, limit, timer: None, held }
     }
 
-    pub(crate) fn into_inner(self) -> (TcpStream, Option<Permit<ClientNetwork>>) {
-        (self.stream, self.permit)
+    /// Returns the stream.
+    pub const fn get_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Returns the stream and the value that it held.
+    pub fn into_inner(self) -> (TcpStream, G) {
+        (self.stream, self.held)
     }
 
     /// Starts the timer of a blocked write, or stops it. Fails when the timer has fired.
@@ -45,13 +50,13 @@ impl WriteTimeoutStream {
     }
 }
 
-impl AsyncRead for WriteTimeoutStream {
+impl<G: Unpin> AsyncRead for WriteTimeoutStream<G> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for WriteTimeoutStream {
+impl<G: Unpin> AsyncWrite for WriteTimeoutStream<G> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.check_timeout(cx, written)
@@ -79,6 +84,12 @@ impl AsyncWrite for WriteTimeoutStream {
     }
 }
 
+impl<G> Connection for WriteTimeoutStream<G> {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -91,10 +102,10 @@ mod tests {
     /// More bytes than the buffers of a connection hold.
     const LARGE: usize = 64 * 1024 * 1024;
 
-    async fn pair(limit: Duration) -> (WriteTimeoutStream, TcpStream) {
+    async fn pair(limit: Duration) -> (WriteTimeoutStream<()>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (WriteTimeoutStream::new(listener.accept().await.unwrap().0, limit, None), far)
+        (WriteTimeoutStream::new(listener.accept().await.unwrap().0, limit, ()), far)
     }
 
     #[tokio::test]

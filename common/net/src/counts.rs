@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Number of open items, in total and by key: the network of a client, or a node. It keeps only the
 /// keys of open items.
 #[derive(Debug)]
-pub(crate) struct Counts<K> {
+pub struct Counts<K> {
     /// Name of the gauge with the total.
     gauge: &'static str,
     /// Maximum in total; 0 is off.
@@ -25,7 +25,7 @@ struct State<K> {
 
 /// Bound that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Full {
+pub enum Full {
     /// The bound in total.
     Total,
     /// The bound of one key.
@@ -34,14 +34,15 @@ pub(crate) enum Full {
 
 /// One counted item. Dropping it frees its slot.
 #[derive(Debug)]
-pub(crate) struct Permit<K: Eq + Hash> {
+pub struct Permit<K: Eq + Hash> {
     counts: Arc<Counts<K>>,
     key: K,
 }
 
 impl<K: Eq + Hash + Clone> Counts<K> {
     /// Creates counts of nothing. A maximum of 0 is off.
-    pub(crate) fn new(gauge: &'static str, max: usize, max_per_key: usize) -> Self {
+    #[must_use]
+    pub fn new(gauge: &'static str, max: usize, max_per_key: usize) -> Self {
         metrics::gauge!(gauge).set(0.0);
         Self { gauge, max, max_per_key, state: Mutex::new(State { total: 0, by_key: HashMap::new() }) }
     }
@@ -50,7 +51,7 @@ impl<K: Eq + Hash + Clone> Counts<K> {
     ///
     /// # Errors
     /// The bound that is reached. Nothing is counted.
-    pub(crate) fn acquire(self: &Arc<Self>, key: K) -> Result<Permit<K>, Full> {
+    pub fn acquire(self: &Arc<Self>, key: K) -> Result<Permit<K>, Full> {
         let mut state = self.state();
         if self.max > 0 && state.total >= self.max {
             return Err(Full::Total);
@@ -95,7 +96,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::bounds::ClientNetwork;
+    use crate::ClientNetwork;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
