@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 use switchboard_core::domain::{
-    CallSettings, Code, FieldError, Refusal, SettingInfo, SettingsChange, Timestamp, UserId,
+    CallSettings, Code, FieldError, Refusal, SettingInfo, SettingsChange, Timestamp, UserId, names,
 };
 
 use crate::http::email::is_plausible;
@@ -192,6 +192,20 @@ impl Fields {
             return None;
         }
         Some(text)
+    }
+
+    /// Reads a required name or title, as [`Fields::optional_name`] does.
+    pub fn name(&mut self, field: &'static str, length: RangeInclusive<usize>) -> String {
+        if !self.require(field) {
+            return String::new();
+        }
+        self.optional_name(field, length).unwrap_or_default()
+    }
+
+    /// Reads a name or a title, in the form of [`names::read`].
+    pub fn optional_name(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
+        let text = self.optional_line(field, length.clone())?;
+        names::read(&text, &length).map_err(|rule| self.reject(field, rule)).ok()
     }
 
     /// Reads text of several lines. Of the control characters, only line breaks and tabs are

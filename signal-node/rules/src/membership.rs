@@ -1,33 +1,33 @@
 //! Creating, joining, leaving and ending.
 
-use switchboard_core::domain::call_fields::{self, check_line, check_participants};
-use switchboard_core::domain::{Action, Code, Refusal, RoomId};
+use switchboard_core::domain::call_fields::{self, check_participants};
+use switchboard_core::domain::{Action, Code, Refusal, RoomId, names};
 use switchboard_core::wire::client_event::{Create, Join};
 
 use super::effect::Effect;
 use super::session::{SeatView, SessionView};
 
 /// `room:create`: for signed-in users.
-pub(super) fn create(create: Create, session: &SessionView<'_>) -> Result<Effect, Refusal> {
+pub(super) fn create(mut create: Create, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     if session.user.is_guest {
         return Err(Refusal::new(Code::Unauthorized, "Sign in to create a room"));
     }
-    if let Some(name) = &create.name {
-        check_line("name", name.trim(), &call_fields::TITLE)?;
+    if let Some(name) = &mut create.name {
+        *name = names::parse("name", name, &call_fields::TITLE)?;
     }
     check_participants(create.max_participants)?;
     Ok(Effect::Create(create))
 }
 
 /// `room:join`: checks the name. `domain::admission` and the script decide who is admitted.
-pub(super) fn join(join: Join, session: &SessionView<'_>) -> Result<Effect, Refusal> {
+pub(super) fn join(mut join: Join, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     if let Some(seat) = session.seat
         && seat.room == join.room_id
     {
         return Err(Code::AlreadyInRoom.into());
     }
-    if let Some(name) = &join.guest_name {
-        check_line("guestName", name.trim(), &call_fields::GUEST_NAME)?;
+    if let Some(name) = &mut join.guest_name {
+        *name = names::parse("guestName", name, &call_fields::GUEST_NAME)?;
     } else if session.user.is_guest && session.user.name.is_empty() {
         return Err(Refusal::new(Code::Unauthorized, "Sign in, or send a guestName"));
     }

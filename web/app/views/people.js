@@ -7,7 +7,9 @@ import { openSettings } from "./settings.js";
 import { connectionLabel } from "./stage.js";
 import { toastError } from "./toasts.js";
 
+// A guest is marked, because a guest can take any name, also that of the host.
 const ROLES = { host: "Host", moderator: "Moderator" };
+const roleOf = ({ role, user }) => [ROLES[role], user?.isGuest && "Guest"].filter(Boolean).join(", ");
 const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn off camera", screenShareEnabled: "Stop screen sharing" };
 
 /** @param {{call: import("../call.js").Call, writeTo: (peerId: string) => void}} context */
@@ -81,7 +83,7 @@ function requestRow(participant, { admit, deny }) {
     "li",
     {},
     face(participant),
-    h("div", { class: "person" }, h("span", {}, name)),
+    h("div", { class: "person" }, h("span", {}, name), h("small", { class: "muted" }, roleOf(participant))),
     button("Deny", "secondary", () => act(deny(peerId))),
     button("Admit", "primary", () => act(admit(peerId))),
   );
@@ -130,7 +132,7 @@ function personRow(participant, { call, writeTo }) {
       const connection = connectionLabel(now, own() ? undefined : call.mesh?.get(peerId)) ?? "connected";
       const node = own() ? room.node : now.node;
       element.dataset.node = node ?? "";
-      details.textContent = [ROLES[now.role], connection, node && `via ${node}`].filter(Boolean).join(" · ");
+      details.textContent = [roleOf(now), connection, node && `via ${node}`].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
       lamp.className = `lamp lamp-${connection}`;
       more.hidden = own();

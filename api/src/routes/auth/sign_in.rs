@@ -38,7 +38,7 @@ pub(crate) struct Registration {
 impl Input for Registration {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            name: fields.line("name", 2..=100),
+            name: fields.name("name", 2..=100),
             email: fields.email("email"),
             password: fields.raw_text("password", 8..=128),
         }
@@ -96,7 +96,7 @@ pub(crate) async fn register(
         email: form.email,
         password,
         avatar: None,
-        sign_ins_since: None,
+        password_changed_at: None,
         created_at: now,
         updated_at: now,
     };
@@ -146,8 +146,8 @@ async fn rehash(app: &App, user: &UserRecord, address: Option<IpAddr>, password:
     }
 }
 
-/// Opens a sign-in, and ends the oldest one of too many. If all were ended in the meantime, the
-/// sign-in is closed again, because only those that existed at that moment have ended.
+/// Opens a sign-in. If the password was changed in the meantime, the sign-in is closed again,
+/// because the change has ended only the sign-ins that existed at that moment.
 async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> ApiResult<SignedIn<'a>> {
     let session = NewSession {
         id: random_id(),
@@ -156,16 +156,12 @@ async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> Api
         user_agent: agent,
         opened: app.now(),
         expires: refresh_end(app),
-        password_at: user.sign_ins_since,
+        password_at: user.password_changed_at,
     };
     let signed_in = tokens(app, user, &session.id, &session.token)?;
     app.records.open_session(&session).await?;
-    let excess = app.records.end_excess_sessions(&user.id).await?;
-    if !excess.is_empty() {
-        app.revoke_all(&excess).await?;
-    }
     let now = app.records.user(&user.id).await?.ok_or(Code::InvalidCredentials)?;
-    if now.sign_ins_since != user.sign_ins_since {
+    if now.password_changed_at != user.password_changed_at {
         app.records.end_session(&session.id).await?;
         return Err(Code::InvalidCredentials.into());
     }

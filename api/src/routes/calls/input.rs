@@ -7,7 +7,7 @@ use switchboard_core::domain::{CallType, Timestamp, UserId};
 use crate::http::fields::Fields;
 
 pub(super) fn title(fields: &mut Fields) -> String {
-    fields.line("title", TITLE)
+    fields.name("title", TITLE)
 }
 
 pub(super) fn description(fields: &mut Fields) -> String {

@@ -35,22 +35,6 @@ pub const INVITED_MAX: usize = 500;
 /// Length of a guest's name, in characters.
 pub const GUEST_NAME: RangeInclusive<usize> = 2..=100;
 
-/// Checks a line of text that other users see: its length, and that it has no control characters.
-/// The caller has removed white space at both ends.
-///
-/// # Errors
-/// `VALIDATION_ERROR` that names the field.
-pub fn check_line(field: &'static str, text: &str, length: &RangeInclusive<usize>) -> Result<(), Refusal> {
-    if !length.contains(&text.chars().count()) {
-        let rule = format!("must have {} to {} characters", length.start(), length.end());
-        return Err(Refusal::field(Code::ValidationError, field, rule));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(Refusal::field(Code::ValidationError, field, "must not contain control characters"));
-    }
-    Ok(())
-}
-
 /// Checks the number of participants that a call allows. `None` is valid and means the default, or
 /// no change.
 ///
@@ -79,14 +63,15 @@ pub fn check_scheduled_at(date: Option<Timestamp>, now: Timestamp) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use super::super::names;
     use super::*;
 
     #[test]
     fn values_at_the_bounds_are_valid_and_values_beyond_are_refused() {
         for (text, valid) in [("", false), ("a", true), (&"ä".repeat(200), true), (&"a".repeat(201), false)] {
-            assert_eq!(check_line("title", text, &TITLE).is_ok(), valid, "{text}");
+            assert_eq!(names::parse("title", text, &TITLE).is_ok(), valid, "{text}");
         }
-        assert!(check_line("title", "a\u{7}b", &TITLE).is_err());
+        assert!(names::parse("title", "a\u{7}b", &TITLE).is_err());
         for (count, valid) in [(None, true), (Some(1), false), (Some(2), true), (Some(500), true), (Some(501), false)] {
             assert_eq!(check_participants(count).is_ok(), valid, "{count:?}");
         }

@@ -9,6 +9,7 @@
 //! | `disconnect` | reasons why a node closes a socket, with their close codes |
 //! | `ids` | ids as types |
 //! | `media` | changes of a participant's media state |
+//! | `names` | names and titles in one form, without characters that hide or imitate |
 //! | `participant` | roles, connection states, media states, users, participants |
 //! | `permissions` | which role may do which action |
 //! | `rate` | rate limits |
@@ -24,6 +25,7 @@ pub mod call_fields;
 pub mod disconnect;
 pub mod ids;
 pub mod media;
+pub mod names;
 pub mod participant;
 pub mod permissions;
 pub mod rate;

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{ClientEvent, fields};
-use crate::domain::call_fields::{self, check_line, check_participants};
-use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange};
+use crate::domain::call_fields::{self, check_participants};
+use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange, names};
 
 /// Allowed length of a reason, in characters.
 const REASON: RangeInclusive<usize> = 0..=200;
@@ -115,9 +115,7 @@ pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Re
         return Err(Code::UnknownEvent.into());
     }
     let Fields { peer_id, all, reason, kind, ban, role, locked } = fields(text)?;
-    if let Some(reason) = &reason {
-        check_line("reason", reason, &REASON)?;
-    }
+    let reason = reason.map(|reason| names::parse("reason", &reason, &REASON)).transpose()?;
     let peer = peer_id.ok_or_else(|| missing("peerId"));
     Ok(ClientEvent::Command(match name {
         "room:admit" if all => Command::Admit { peer: None },
@@ -148,9 +146,7 @@ fn update(text: &str) -> Result<Command, Refusal> {
         max_participants: Option<u32>,
     }
     let Fields { name, settings, max_participants } = fields(text)?;
-    if let Some(name) = &name {
-        check_line("name", name.trim(), &call_fields::TITLE)?;
-    }
+    let name = name.map(|name| names::parse("name", &name, &call_fields::TITLE)).transpose()?;
     check_participants(max_participants)?;
     let settings = SettingsChange::read(&settings)
         .ok_or_else(|| Refusal::field(Code::ValidationError, "settings", "each setting must be true or false"))?;
