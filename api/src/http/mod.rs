@@ -25,6 +25,7 @@ pub mod fields;
 pub mod layers;
 pub mod operators;
 pub(crate) mod page;
+pub mod paging;
 pub mod rate_limit;
 pub mod route;
 pub mod server;

@@ -79,7 +79,9 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
             let JoinedDetails { user, role } = details(fact)?;
             CallChange::Joined { who: present(fact)?, name: user.name, role, count: fact.count }
         }
-        "left" => CallChange::Left { who: present(fact)?, reason: details::<ReasonDetails>(fact)?.reason },
+        "left" => {
+            CallChange::Left { who: present(fact)?, reason: details::<ReasonDetails>(fact)?.reason, count: fact.count }
+        }
         "chat" => {
             let ChatDetails { id, from_user, to, message } = details(fact)?;
             let to = to.map(|to| UserId::parse(to.user())).transpose().map_err(|_| "the recipient is not a user")?;

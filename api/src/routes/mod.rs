@@ -28,7 +28,7 @@ use crate::http::error::ApiError;
 use crate::http::route::{self, Route, delete, get, patch, post, put};
 use crate::limits::Class;
 use docs::Documents;
-use views::{CallView, StatsView, UserView};
+use views::{CallView, ParticipantView, StatsView, UserView};
 
 /// Returns all routes. The router and the OpenAPI document are made from this list.
 fn list() -> Vec<Route> {
@@ -68,16 +68,14 @@ fn accounts() -> Vec<Route> {
             .refuses(&[UserNotFound]),
         patch("/auth/profile", auth::change_profile, "Changes the given fields of the user's own account")
             .answers::<UserView<'_>>()
-            .refuses(&[UserNotFound, UserExists, InvalidCredentials]),
+            .refuses(&[UserNotFound, UserExists]),
         post("/auth/change-password", auth::change_password, "Changes the password and ends the user's other sign-ins")
             .class(Class::SignIn)
             .answers::<()>()
             .refuses(&[InvalidCredentials, UserNotFound]),
         get("/auth/sessions", auth::list, "The user's own sign-ins, the most recently used first")
             .answers::<Vec<auth::SessionView>>(),
-        delete("/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one")
-            .answers::<()>()
-            .refuses(&[UserNotFound]),
+        delete("/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one").answers::<()>(),
         delete("/auth/sessions/{id}", auth::end_session, "Ends one sign-in of the user")
             .answers::<()>()
             .refuses(&[SessionNotFound]),
@@ -108,7 +106,7 @@ fn video_calls() -> Vec<Route> {
             .answers::<calls::CallOrSummary<'_>>()
             .refuses(&[CallNotFound]),
         get("/video-calls/{id}", calls::get, "A call, by its id")
-            .answers::<CallView<'_>>()
+            .answers::<calls::CallOrSummary<'_>>()
             .refuses(&[Forbidden, CallNotFound]),
         patch("/video-calls/{id}", calls::edit, "Changes the given fields of a call")
             .answers::<CallView<'_>>()
@@ -121,6 +119,9 @@ fn video_calls() -> Vec<Route> {
             .refuses(&[HostRequired, CallNotFound]),
         get("/video-calls/{id}/stats", calls::stats, "Participants of a call and the times of their presence")
             .answers::<StatsView<'_>>()
+            .refuses(&[Forbidden, CallNotFound]),
+        get("/video-calls/{id}/participants", calls::participants, "Users and guests who joined a call, page by page")
+            .lists::<ParticipantView<'_>>()
             .refuses(&[Forbidden, CallNotFound]),
         get("/video-calls/{id}/messages", calls::messages, "The recorded chat of a call, oldest first")
             .lists::<calls::MessageView>()

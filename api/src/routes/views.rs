@@ -6,9 +6,14 @@ use serde::Serialize;
 use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, Timestamp, UserId,
 };
-use switchboard_records::{CallRecord, UserRecord};
+use switchboard_records::{CallRecord, ParticipantRecord, UserRecord};
 
 use crate::app::App;
+
+/// Most participants in the view of one call. Pages have the others.
+const SHOWN_MAX: usize = 100;
+/// Most participants in the view of a call in a list.
+const SHOWN_IN_LIST_MAX: usize = 10;
 
 /// The user's own account.
 #[derive(Serialize, JsonSchema)]
@@ -52,7 +57,10 @@ pub(crate) struct CallView<'a> {
     description: &'a str,
     host_id: &'a UserId,
     host: PublicUser,
+    /// The first participants, in the order of their first joins.
     participants: Vec<ParticipantView<'a>>,
+    /// Participants in the whole list, `GET video-calls/:id/participants`.
+    total_participants: u64,
     current_participants: u32,
     scheduled_at: Option<Timestamp>,
     started_at: Option<Timestamp>,
@@ -77,7 +85,7 @@ pub(crate) struct CallView<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "CallParticipant")]
-struct ParticipantView<'a> {
+pub(crate) struct ParticipantView<'a> {
     user_id: &'a UserId,
     user: PublicUser,
     role: Role,
@@ -92,15 +100,16 @@ impl<'a> CallView<'a> {
     /// number in the record is shown.
     #[must_use]
     pub(crate) fn new(app: &App, call: &'a CallRecord, present: Option<u32>) -> Self {
-        let participants = call.participants.iter().map(|entry| ParticipantView {
-            user_id: &entry.user,
-            user: call.profile(&entry.user),
-            role: entry.role,
-            joined_at: entry.joined_at,
-            left_at: entry.left_at,
-            is_connected: entry.is_connected,
-            connection_id: entry.connection_id.as_deref(),
-        });
+        Self::with(app, call, present, SHOWN_MAX)
+    }
+
+    /// Creates the view of a call in a list, with fewer participants.
+    #[must_use]
+    pub(crate) fn in_list(app: &App, call: &'a CallRecord) -> Self {
+        Self::with(app, call, None, SHOWN_IN_LIST_MAX)
+    }
+
+    fn with(app: &App, call: &'a CallRecord, present: Option<u32>, shown: usize) -> Self {
         Self {
             object_id: &call.id,
             id: &call.id,
@@ -108,7 +117,8 @@ impl<'a> CallView<'a> {
             description: &call.description,
             host_id: &call.host,
             host: call.profile(&call.host),
-            participants: participants.collect(),
+            participants: ParticipantView::first(call, shown),
+            total_participants: call.listed(),
             current_participants: present.unwrap_or_else(|| connected(call)),
             scheduled_at: call.scheduled_at,
             started_at: call.started_at,
@@ -126,6 +136,23 @@ impl<'a> CallView<'a> {
             created_at: call.created_at,
             updated_at: call.updated_at,
         }
+    }
+}
+
+impl<'a> ParticipantView<'a> {
+    /// Creates the views of the first `max` participants that the record shows.
+    #[must_use]
+    pub(crate) fn first(call: &'a CallRecord, max: usize) -> Vec<Self> {
+        let view = |entry: &'a ParticipantRecord| Self {
+            user_id: &entry.user,
+            user: call.profile(&entry.user),
+            role: entry.role,
+            joined_at: entry.joined_at,
+            left_at: entry.left_at,
+            is_connected: entry.is_connected,
+            connection_id: entry.connection_id.as_deref(),
+        };
+        call.participants.iter().take(max).map(view).collect()
     }
 }
 
@@ -171,8 +198,9 @@ pub(crate) struct StatsView<'a> {
     /// Duration in minutes.
     duration: i64,
     duration_ms: i64,
-    total_participants: usize,
+    total_participants: u64,
     max_concurrent_participants: u32,
+    /// The first participants, in the order of their first joins.
     participant_stats: Vec<PresenceView<'a>>,
     call_timeline: Timeline,
 }
@@ -224,7 +252,7 @@ impl<'a> StatsView<'a> {
             duration_ms: statistics.duration_ms,
             total_participants: statistics.participants,
             max_concurrent_participants: statistics.peak,
-            participant_stats: presences.collect(),
+            participant_stats: presences.take(SHOWN_MAX).collect(),
             call_timeline: Timeline {
                 created: call.created_at,
                 scheduled: call.scheduled_at,
@@ -242,6 +270,6 @@ pub(crate) const fn minutes(ms: i64) -> i64 {
 }
 
 fn connected(call: &CallRecord) -> u32 {
-    let count = call.participants.iter().filter(|entry| entry.is_connected).count();
-    u32::try_from(count).unwrap_or(u32::MAX)
+    let shown = || call.participants.iter().filter(|entry| entry.is_connected).count();
+    if call.counts.is_some() { call.present } else { u32::try_from(shown()).unwrap_or(u32::MAX) }
 }

@@ -43,7 +43,7 @@ fn events(fact: &CallFact) -> Vec<Event<'_>> {
             });
             started.into_iter().chain([joined]).collect()
         }
-        CallChange::Left { who, reason } => {
+        CallChange::Left { who, reason, .. } => {
             vec![event("participant.left", json!({ "participant": participant(who), "reason": reason }))]
         }
         CallChange::Ended { reason } => {

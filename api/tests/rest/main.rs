@@ -6,12 +6,14 @@
 mod accounts;
 mod admin;
 mod calls;
+mod connections;
 mod edits;
 mod join;
 mod limits;
 mod node_service;
 mod openapi;
 mod outage;
+mod participants;
 mod protocol;
 mod sessions;
 mod stats;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use api::app::Parts;
-use api::limits::{Limits, RatesConfig};
+use api::http::server::serve;
+use api::limits::{ConnectionBounds, Limits, RatesConfig};
 use api::{App, HttpOptions, router};
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
@@ -178,7 +179,8 @@ impl Service {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(api::http::server::serve(listener, router(app, options), CancellationToken::new()));
+        let bounds = ConnectionBounds { total: 0, per_address: 0, patience: Duration::from_secs(30) };
+        tokio::spawn(serve(listener, router(app, options), bounds, CancellationToken::new()));
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
         Self { base, client: reqwest::Client::new(), records, rooms, hasher, rates, place }
     }
@@ -303,7 +305,7 @@ pub(crate) fn came(id: &str) -> CallChange {
 
 /// Returns a leave.
 pub(crate) fn went(id: &str) -> CallChange {
-    CallChange::Left { who: present(id), reason: "kicked".to_owned() }
+    CallChange::Left { who: present(id), reason: "kicked".to_owned(), count: 0 }
 }
 
 /// Waits for a condition, with a time limit.

@@ -104,6 +104,7 @@ impl CallEditor<'_> {
                 Ok(Some(CallRecord {
                     profiles: Vec::new(),
                     participants: call.participants.clone(),
+                    counts: call.counts,
                     ..CallRecord::from_room(&call.room, room)
                 }))
             }

@@ -22,15 +22,20 @@ pub struct AccountStatistics {
 }
 
 impl Records {
-    /// Counts a user's calls in one round trip. `since` is the time for
-    /// [`AccountStatistics::since`].
+    /// Counts a user's calls: those that the user hosts, and the latest 5,000 in which the user
+    /// took part. `since` is the time for [`AccountStatistics::since`].
     ///
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn account_statistics(&self, user: &UserId, since: Timestamp) -> Result<AccountStatistics, RecordsError> {
         let ids = Bson::from(id_forms(user.as_str()));
+        let joined = self.joined_calls(user).await?;
         let own = doc! {
-            "$or": [{ "hostId": { "$in": ids.clone() } }, { "participants.userId": { "$in": ids.clone() } }],
+            "$or": [
+                { "hostId": { "$in": ids.clone() } },
+                { "participants.userId": { "$in": ids.clone() } },
+                { "_id": { "$in": joined } },
+            ],
             "deletedAt": Bson::Null,
         };
         let count = |condition: Bson| doc! { "$sum": { "$cond": [condition, 1, 0] } };
@@ -42,7 +47,7 @@ impl Records {
             "since": count(doc! { "$gte": ["$createdAt", date_to_bson(since)] }.into()),
         };
         let stages = [doc! { "$match": own }, doc! { "$group": group }];
-        let statistics = self.calls.aggregate(stages).with_type::<AccountStatistics>();
+        let statistics = self.calls.aggregate(stages).max_time(self.deadline).with_type::<AccountStatistics>();
         let found: Vec<_> = self.run("account_statistics", async { statistics.await?.try_collect().await }).await?;
         Ok(found.first().copied().unwrap_or_default())
     }

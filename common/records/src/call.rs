@@ -1,12 +1,14 @@
 //! A call's record.
 
+use mongodb::bson::{Document, deserialize_from_document};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
-use super::{ParticipantRecord, ProfileRecord};
+use super::participants::SHOWN;
+use super::{ParticipantCounts, ParticipantRecord, ProfileRecord, RecordsError};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
-    CallId, CallSettings, CallStatus, CallType, PublicUser, RoomId, RoomMeta, Timestamp, UserId,
+    CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
 
 /// Document of `videocalls`. Over eight fields: it is the document, field by field.
@@ -25,9 +27,16 @@ pub struct CallRecord {
     /// User who hosts the call: its creator, unless the host was transferred.
     #[serde(rename = "hostId", with = "id")]
     pub host: UserId,
-    /// One entry for each user, the host first.
-    #[serde(default, deserialize_with = "or_default")]
+    /// The first participants, in the order of their first joins; read from `participants` by some
+    /// queries. A record of the Node service, or of an earlier version, has all of them as a list.
+    #[serde(default, deserialize_with = "or_default", skip_serializing)]
     pub participants: Vec<ParticipantRecord>,
+    /// Numbers of participants. `None`: the record has a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<ParticipantCounts>,
+    /// Seats taken, as the last fact knows them.
+    #[serde(default, deserialize_with = "number")]
+    pub present: u32,
     /// Date for which the call is scheduled.
     #[serde(with = "maybe_date", default)]
     pub scheduled_at: Option<Timestamp>,
@@ -99,6 +108,49 @@ const fn participants_default() -> u32 {
 }
 
 impl CallRecord {
+    /// Reads a document, with the participants that a query has added.
+    ///
+    /// # Errors
+    /// The document is invalid.
+    pub(super) fn read(mut document: Document) -> Result<Self, RecordsError> {
+        if let Some(shown) = document.remove(SHOWN)
+            && document.get_array("participants").map_or(true, Vec::is_empty)
+        {
+            document.insert("participants", shown);
+        }
+        let mut call: Self = deserialize_from_document(document)?;
+        if call.participants.is_empty() && call.started_at.is_none() {
+            call.participants = vec![ParticipantRecord::expected(call.host.clone(), Role::Host)];
+        }
+        call.mark_ended();
+        Ok(call)
+    }
+
+    /// Returns whether the record has its participants as a list.
+    pub(super) const fn has_list(&self) -> bool {
+        self.counts.is_none()
+    }
+
+    /// Returns the number of participants that can be listed.
+    #[must_use]
+    pub fn listed(&self) -> u64 {
+        let list = || u64::try_from(self.participants.len()).unwrap_or(u64::MAX);
+        self.counts.map_or_else(list, |counts| counts.users + counts.guests)
+    }
+
+    /// Shows the participants of a call that is over as gone: its end closes every stay.
+    pub(super) fn mark_ended(&mut self) {
+        if !self.status.is_over() {
+            return;
+        }
+        for entry in &mut self.participants {
+            entry.is_connected = false;
+            if entry.joined_at.is_some() {
+                entry.left_at = entry.left_at.or(self.ended_at);
+            }
+        }
+    }
+
     /// Returns the part of the record that the call's room needs.
     #[must_use]
     pub fn room_meta(&self) -> RoomMeta {
@@ -128,6 +180,8 @@ impl CallRecord {
             description: String::new(),
             host: meta.host.clone(),
             participants: Vec::new(),
+            counts: Some(ParticipantCounts::default()),
+            present: 0,
             scheduled_at: None,
             started_at: None,
             ended_at: None,
@@ -172,12 +226,6 @@ impl CallRecord {
         self.passcode.as_deref().is_some_and(|stored| !stored.is_empty())
     }
 
-    /// Returns whether `user` hosts the call or has an entry in it.
-    #[must_use]
-    pub fn involves(&self, user: &UserId) -> bool {
-        self.host == *user || self.participants.iter().any(|entry| entry.user == *user)
-    }
-
     /// Returns the public profile of `user`. It has only the id if the account is deleted or the
     /// query read no profiles.
     #[must_use]
@@ -212,7 +260,7 @@ mod tests {
         assert_eq!((call.started_at, call.ended_at), (Some(Timestamp(5)), None));
         assert!(!call.settings.chat_enabled && call.settings.video_enabled);
         assert!(!call.has_passcode() && call.room_meta().passcode_hash.is_none());
-        assert!(call.involves(&call.host));
+        assert_eq!((call.listed(), call.has_list()), (1, true));
     }
 
     #[test]
@@ -227,7 +275,8 @@ mod tests {
         assert_eq!(stored.get_object_id("hostId").unwrap(), host);
         assert_eq!(stored.get_datetime("createdAt").unwrap().timestamp_millis(), 7);
         assert!(stored.get("people").is_none());
-        let again: CallRecord = deserialize_from_document(stored).unwrap();
-        assert_eq!(again.profile(&again.participants[0].user).name, "Gil");
+        let again = CallRecord::read(stored).unwrap();
+        assert_eq!((again.id, again.created_at), (call.id.clone(), call.created_at));
+        assert_eq!(call.profile(&call.participants[0].user).name, "Gil");
     }
 }

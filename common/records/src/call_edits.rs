@@ -7,7 +7,7 @@
 //! record assigned versions of its own meanwhile, later changes of the room would look old and be
 //! lost.
 
-use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::bson::{date_to_bson, id_forms, id_to_bson};
@@ -107,7 +107,7 @@ impl Records {
         filter.insert("status", doc! { "$nin": excluding(edit.allowed_in()) });
         let update = self.calls.find_one_and_update(filter, stages);
         let changed = self.run("edit_call", update.return_document(ReturnDocument::After)).await?;
-        Ok(changed.map(deserialize_from_document).transpose()?)
+        changed.map(CallRecord::read).transpose()
     }
 
     /// Marks a call of `host` as deleted. No query finds it any more, its room id is free, and

@@ -8,8 +8,8 @@ use switchboard_core::domain::{CallStatus, Timestamp};
 pub struct CallStatistics {
     /// Time from the start to the end, or until now, in milliseconds.
     pub duration_ms: i64,
-    /// Number of users who joined.
-    pub participants: usize,
+    /// Number of users who joined. A guest who is not listed counts at each join.
+    pub participants: u64,
     /// Most seats taken at the same time.
     pub peak: u32,
 }
@@ -27,9 +27,17 @@ impl CallRecord {
         let started = self.started_at.filter(|_| self.status != CallStatus::Cancelled);
         CallStatistics {
             duration_ms: started.map_or(0, |from| self.until(now).0.saturating_sub(from.0).max(0)),
-            participants: self.participants.iter().filter(|entry| entry.joined_at.is_some()).count(),
+            participants: self.joined(),
             peak: self.peak.max(self.overlap(now)),
         }
+    }
+
+    fn joined(&self) -> u64 {
+        let entries = || self.participants.iter().filter(|entry| entry.joined_at.is_some()).count();
+        self.counts.map_or_else(
+            || u64::try_from(entries()).unwrap_or(u64::MAX),
+            |counts| counts.users + counts.guests + counts.unlisted,
+        )
     }
 
     /// Estimates the most users at the same time from their first join and last leave. Used for

@@ -2,11 +2,15 @@
 
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_document};
+use mongodb::bson::{Bson, Document, doc, serialize_to_document};
 
 use super::bson::{date_to_bson, id_forms};
+use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants};
 use super::{CallRecord, Records, RecordsError};
 use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
+
+/// Most calls of a host that lists show: the latest.
+const OWN_MAX: i64 = 5_000;
 
 /// Sort field of a list of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,18 +72,17 @@ impl Records {
         self.run("insert_call", self.calls.insert_one(stored)).await.map(drop)
     }
 
-    /// Reads the call of a room, without profiles.
+    /// Reads the call of a room, without its participants and profiles.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
     pub async fn call_by_room(&self, room: &RoomId) -> Result<Option<CallRecord>, RecordsError> {
-        let found = self
-            .run("call_by_room", self.calls.find_one(doc! { "roomId": room.as_str(), "deletedAt": Bson::Null }))
-            .await?;
-        Ok(found.map(deserialize_from_document).transpose()?)
+        let find = self.calls.find_one(doc! { "roomId": room.as_str(), "deletedAt": Bson::Null });
+        let found = self.run("call_by_room", find.projection(doc! { "participants": 0 })).await?;
+        found.map(CallRecord::read).transpose()
     }
 
-    /// Reads the call of a room, with profiles, in one round trip.
+    /// Reads the call of a room, with its first participants and their profiles, in one round trip.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
@@ -87,7 +90,7 @@ impl Records {
         self.call_with_profiles(doc! { "roomId": room.as_str() }).await
     }
 
-    /// Reads a call by its id, with profiles, in one round trip.
+    /// Reads a call by its id, with its first participants and their profiles, in one round trip.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
@@ -98,18 +101,23 @@ impl Records {
     async fn call_with_profiles(&self, mut filter: Document) -> Result<Option<CallRecord>, RecordsError> {
         filter.insert("deletedAt", Bson::Null);
         let mut stages = vec![doc! { "$match": filter }, doc! { "$limit": 1 }];
-        stages.extend(with_profiles());
-        let found = self.documents("call", stages).await?.pop();
-        Ok(found.map(deserialize_from_document).transpose()?)
+        stages.extend(with_participants(SHOWN_MAX));
+        stages.extend(with_profiles(SHOWN_MAX));
+        self.documents("call", stages).await?.pop().map(CallRecord::read).transpose()
     }
 
-    /// Reads a page of calls, with profiles, and the number of all calls, in one round trip. An
-    /// invalid document is logged and skipped.
+    /// Reads a page of calls, with the first participants of each and their profiles, and the
+    /// number of all calls. An invalid document is logged and skipped.
+    ///
+    /// The list has at most the 5,000 latest calls that the user hosts and the 5,000 latest that
+    /// the user took part in, so that sorting and searching have a bound. The time of creation
+    /// selects earlier calls of the host.
     ///
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn list_calls(&self, filter: &CallFilter) -> Result<CallPage, RecordsError> {
-        let matching = matching(filter);
+        let own = self.own_calls(filter).await?;
+        let matching = matching(filter, own);
         let field = match filter.order.0 {
             CallOrder::Created => "createdAt",
             CallOrder::Scheduled => "scheduledAt",
@@ -124,9 +132,10 @@ impl Records {
             doc! { "$skip": skip },
             doc! { "$limit": i64::from(filter.limit) },
         ];
-        stages.extend(with_profiles());
-        // The total is one more document of the same query, because a second query would cost a
-        // second round trip.
+        stages.extend(with_participants(SHOWN_IN_LIST_MAX));
+        stages.extend(with_profiles(SHOWN_IN_LIST_MAX));
+        // The total is one more document of the same query, because another query would cost
+        // another round trip.
         let count = vec![Bson::from(doc! { "$match": matching }), Bson::from(doc! { "$count": "total" })];
         stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": count } });
         let mut page = CallPage { calls: Vec::new(), total: 0 };
@@ -135,7 +144,7 @@ impl Records {
                 page.total = document.get_i32("total").map_or(0, |n| u64::from(n.unsigned_abs()));
                 continue;
             }
-            match deserialize_from_document(document) {
+            match CallRecord::read(document) {
                 Ok(call) => page.calls.push(call),
                 Err(error) => tracing::error!(%error, "invalid call record skipped in a list"),
             }
@@ -178,15 +187,16 @@ impl Records {
             } },
             doc! { "$sort": { date: 1 } },
             doc! { "$limit": i64::from(max) },
+            doc! { "$project": { "participants": 0 } },
         ];
         let found = self.documents(operation, stages).await?.into_iter();
-        let read = found.filter_map(|document| deserialize_from_document::<CallRecord>(document).ok());
+        let read = found.filter_map(|document| CallRecord::read(document).ok());
         Ok(read.map(|call| (call.id, call.room)).collect())
     }
 
-    /// Writes that a call ended at `at`: status, end, duration, and all participants as gone. A
-    /// call that is over stays unchanged, because both the request that ends a call and the
-    /// recorder write the end, in any order.
+    /// Writes that a call ended at `at`: status, end and duration. A call that is over stays
+    /// unchanged, because both the request that ends a call and the recorder write the end, in any
+    /// order. Participants of a call that is over read as gone.
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -195,35 +205,54 @@ impl Records {
         let over: Vec<_> = over.map(CallStatus::as_str).collect();
         let filter = doc! { "_id": { "$in": id_forms(id.as_str()) }, "status": { "$nin": over } };
         let minutes = doc! { "$round": [{ "$divide": [{ "$subtract": [date_to_bson(at), "$startedAt"] }, 60_000] }] };
-        let gone = doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
-            "$mergeObjects": ["$$p", {
-                "isConnected": false,
-                "leftAt": { "$cond": ["$$p.isConnected", date_to_bson(at), "$$p.leftAt"] },
-            }],
-        } } };
         let set = doc! {
             "status": "ended",
             "endedAt": date_to_bson(at),
             "updatedAt": date_to_bson(at),
             "duration": { "$max": [0, { "$ifNull": [minutes, 0] }] },
-            "participants": gone,
+            "present": 0_i64,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         };
         self.run("end_call", self.calls.update_one(filter, vec![doc! { "$set": set }])).await.map(drop)
     }
 
     async fn documents(&self, operation: &'static str, stages: Vec<Document>) -> Result<Vec<Document>, RecordsError> {
-        let all = async { self.calls.aggregate(stages).await?.try_collect().await };
+        // The time limit holds on the server too: it would go on after this process gave up.
+        let all = async { self.calls.aggregate(stages).max_time(self.deadline).await?.try_collect().await };
         self.run(operation, all).await
+    }
+
+    /// Returns the ids of the latest calls that a user hosts or took part in.
+    async fn own_calls(&self, filter: &CallFilter) -> Result<Vec<Bson>, RecordsError> {
+        let user = doc! { "$in": id_forms(filter.user.as_str()) };
+        let created = created(filter);
+        let latest = |field: &str| {
+            let matching = std::iter::once(doc! { field: user.clone() }).chain(created.clone()).collect::<Vec<_>>();
+            [
+                doc! { "$match": { "$and": matching } },
+                doc! { "$sort": { "createdAt": -1 } },
+                doc! { "$limit": OWN_MAX },
+                doc! { "$project": { "_id": 1 } },
+            ]
+        };
+        let mut stages = latest("hostId").to_vec();
+        // Calls of the Node service and of earlier versions have their participants in the record.
+        let listed: Vec<_> = latest("participants.userId").map(Bson::from).into();
+        stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": listed } });
+        let (own, joined) = tokio::try_join!(self.documents("own_calls", stages), self.joined_calls(&filter.user))?;
+        Ok(own.into_iter().filter_map(|mut call| call.remove("_id")).chain(joined).collect())
     }
 }
 
-fn matching(filter: &CallFilter) -> Document {
-    let ids = id_forms(filter.user.as_str());
-    let mut all = vec![
-        doc! { "$or": [{ "hostId": { "$in": ids.clone() } }, { "participants.userId": { "$in": ids } }] },
-        doc! { "deletedAt": Bson::Null },
-    ];
+/// Returns the conditions on the time of creation.
+fn created(filter: &CallFilter) -> Vec<Document> {
+    let (from, to) = filter.created;
+    let from = from.map(|from| doc! { "createdAt": { "$gte": date_to_bson(from) } });
+    from.into_iter().chain(to.map(|to| doc! { "createdAt": { "$lte": date_to_bson(to) } })).collect()
+}
+
+fn matching(filter: &CallFilter, own: Vec<Bson>) -> Document {
+    let mut all = vec![doc! { "_id": { "$in": own } }, doc! { "deletedAt": Bson::Null }];
     if let Some(status) = filter.status {
         all.push(doc! { "status": status.as_str() });
     }
@@ -234,12 +263,7 @@ fn matching(filter: &CallFilter) -> Document {
         let pattern = doc! { "$regex": escaped(search), "$options": "i" };
         all.push(doc! { "$or": [{ "title": pattern.clone() }, { "description": pattern }] });
     }
-    if let Some(from) = filter.created.0 {
-        all.push(doc! { "createdAt": { "$gte": date_to_bson(from) } });
-    }
-    if let Some(to) = filter.created.1 {
-        all.push(doc! { "createdAt": { "$lte": date_to_bson(to) } });
-    }
+    all.extend(created(filter));
     doc! { "$and": all }
 }
 
@@ -259,9 +283,11 @@ fn escaped(text: &str) -> String {
     })
 }
 
-/// Returns the stages that add the public profiles of host and participants, in the field `people`.
-fn with_profiles() -> [Document; 2] {
-    let ids = doc! { "$setUnion": [["$hostId"], { "$ifNull": ["$participants.userId", []] }] };
+/// Returns the stages that add the public profiles of the host and of the first participants, in
+/// the field `people`.
+fn with_profiles(max: i64) -> [Document; 2] {
+    let listed = doc! { "$slice": [{ "$ifNull": ["$participants.userId", []] }, max] };
+    let ids = doc! { "$setUnion": [["$hostId"], listed, { "$ifNull": [format!("${SHOWN}.userId"), []] }] };
     // The Node service stored ids as text or as ObjectId, here and in `users`: look up both forms.
     let as_object = doc! { "$map": { "input": ids.clone(), "as": "id", "in": { "$convert": {
         "input": "$$id", "to": "objectId", "onError": "$$id", "onNull": Bson::Null,

@@ -1,12 +1,14 @@
-//! The recorded chat of a call, and its erasure after the call's deletion.
+//! The recorded chat of a call, and the erasure of a deleted call's data.
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::bson::{date_to_bson, id_forms, id_to_bson};
 use super::facts::{EVENTS, MESSAGES};
+use super::participant_updates::document_id;
+use super::participants::PARTICIPANTS;
 use super::{ChatMessage, Records, RecordsError, fact_updates};
-use switchboard_core::domain::{CallId, Timestamp, UserId};
+use switchboard_core::domain::{CallId, CallStatus, Timestamp, UserId};
 
 /// Start of the year 9999, later than every date.
 const FAR_MS: i64 = 253_370_764_800_000;
@@ -51,10 +53,15 @@ impl Records {
         let ids = id_forms(reader.as_str());
         let hosts = doc! { "$in": ["$hostId", ids.clone()] };
         let participants = doc! { "$ifNull": ["$participants", []] };
-        let own = doc! { "$filter": { "input": participants, "as": "p", "cond": { "$in": ["$$p.userId", ids] } } };
+        let listed = doc! { "$filter": { "input": participants, "as": "p", "cond": { "$in": ["$$p.userId", ids] } } };
+        let own = doc! { "$first": { "$concatArrays": ["$own", listed] } };
+        let document = vec![Bson::from(doc! { "$match": { "_id": document_id(call, reader) } })];
         let always = (date_to_bson(Timestamp(0)), date_to_bson(Timestamp(FAR_MS)));
         let shown = doc! { "$or": ["$hosts", { "$ne": ["$settings.chatHistoryEnabled", false] }] };
-        let there = doc! { "$or": ["$hosts", { "$eq": ["$own.isConnected", true] }] };
+        let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
+        let present =
+            doc! { "$and": [{ "$eq": ["$own.isConnected", true] }, { "$not": [{ "$in": ["$status", over] }] }] };
+        let there = doc! { "$or": ["$hosts", present] };
         let seen = doc! { "$expr": { "$and": [{ "$gte": ["$at", "$$since"] }, { "$lte": ["$at", "$$until"] }] } };
         let theirs = [doc! { "$match": readable(call, reader) }, doc! { "$match": seen }].map(Bson::from);
         let skip = i64::try_from(skip).unwrap_or(i64::MAX);
@@ -65,16 +72,17 @@ impl Records {
         let stages = [
             doc! { "$match": { "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": Bson::Null } },
             doc! { "$limit": 1 },
-            doc! { "$set": { "hosts": hosts, "own": { "$first": own } } },
+            doc! { "$lookup": { "from": PARTICIPANTS, "pipeline": document, "as": "own" } },
+            doc! { "$set": { "hosts": hosts, "own": own } },
             doc! { "$project": {
                 "involved": { "$or": ["$hosts", { "$ne": [{ "$ifNull": ["$own", Bson::Null] }, Bson::Null] }] },
                 "since": { "$cond": [shown, always.0, { "$ifNull": ["$own.joinedAt", always.1.clone()] }] },
-                "until": { "$cond": [there, always.1.clone(), { "$ifNull": ["$own.leftAt", always.1] }] },
+                "until": { "$cond": [there, always.1.clone(), { "$ifNull": ["$own.leftAt", "$endedAt", always.1] }] },
             } },
             doc! { "$lookup": { "from": MESSAGES, "let": time.clone(), "pipeline": page, "as": "messages" } },
             doc! { "$lookup": { "from": MESSAGES, "let": time, "pipeline": count, "as": "count" } },
         ];
-        let found = async { self.calls.aggregate(stages).await?.try_next().await };
+        let found = async { self.calls.aggregate(stages).max_time(self.deadline).await?.try_next().await };
         let Some(found) = self.run("chat_page", found).await? else { return Ok(None) };
         if !found.get_bool("involved").unwrap_or_default() {
             return Ok(Some(ChatPage { involved: false, messages: Vec::new(), total: 0 }));
@@ -92,12 +100,12 @@ impl Records {
         }))
     }
 
-    /// Deletes the log and the chat of a call, in any status.
+    /// Deletes the log, the chat and the participants of a call, in any status.
     ///
     /// # Errors
     /// MongoDB is unavailable. Some documents may be deleted; repeat the call.
     pub async fn erase_call_data(&self, call: &CallId) -> Result<(), RecordsError> {
-        for name in [MESSAGES, EVENTS] {
+        for name in [MESSAGES, EVENTS, PARTICIPANTS] {
             let lines = self.database.collection::<Document>(name);
             self.run("erase_call_data", lines.delete_many(doc! { "callId": id_to_bson(call.as_str()) })).await?;
         }
@@ -120,8 +128,8 @@ impl Records {
         Ok(found.iter().filter_map(id).collect())
     }
 
-    /// Deletes the log and the chat of a deleted call and marks the call as erased. Call it only
-    /// when no fact of the call can be on its way any more.
+    /// Deletes the log, the chat and the participants of a deleted call and marks the call as
+    /// erased. Call it only when no fact of the call can be on its way any more.
     ///
     /// # Errors
     /// MongoDB is unavailable.

@@ -41,6 +41,8 @@ pub enum CallChange {
         who: Stay,
         /// Reason of the end.
         reason: String,
+        /// Participants in the room after the leave.
+        count: u32,
     },
     /// A chat message in a call whose chat is recorded. It has no line in the log and does not
     /// change the record of the call.

@@ -1,22 +1,15 @@
 //! How each fact changes a call's record, as update pipelines. The check of `lastFact` and the
 //! change are one atomic update.
 //!
-//! Besides the fields of the Node service, a participant's entry has `presence: {open, since,
-//! connectedMs}`: the join ids of open stays, the time since which at least one is open, and the
-//! time in the call before that. So the total time is right over reconnects and several devices,
-//! without a list that grows.
+//! `participant_updates` has the changes of the participants' documents.
 
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
 use super::bson::{date_to_bson, id_forms, id_to_bson};
 use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
+use super::participant_updates::Newcomer;
 use switchboard_core::domain::call::NEVER_OPENED;
-use switchboard_core::domain::{CallStatus, Role, Timestamp, UserId};
-
-/// Most entries of `participants`. Later participants are in the log only, and
-/// `participantsTruncated` is set. The bound exists because a document has at most 16 MiB and every
-/// change rewrites the list.
-const PARTICIPANTS_MAX: i32 = 2_000;
+use switchboard_core::domain::{CallStatus, Timestamp, UserId};
 
 /// Returns the line of a fact, for the log or for the chat.
 pub(super) fn line(fact: &CallFact) -> Document {
@@ -55,7 +48,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
         CallChange::Updated(update) => {
             line.insert("revision", i64::try_from(update.revision).unwrap_or(i64::MAX));
         }
-        CallChange::Left { who, reason } => {
+        CallChange::Left { who, reason, .. } => {
             about(who);
             line.insert("reason", reason);
         }
@@ -99,23 +92,20 @@ pub(super) fn read_message(line: &Document) -> Option<ChatMessage> {
 }
 
 /// Returns the statement of an `update` command that applies a fact to the call's record, unless
-/// the record contains it already.
-pub(super) fn update(fact: &CallFact) -> Document {
+/// the record contains it already. `newcomer` is the count that a join raises.
+pub(super) fn update(fact: &CallFact, newcomer: Option<Newcomer>) -> Document {
     let id = id_to_bson(fact.call.as_str());
     let stages = match &fact.change {
         // Inserts the record if it does not exist, because later facts of the call need it.
         CallChange::Created(call) => {
             return doc! { "q": { "_id": id }, "u": { "$setOnInsert": created(fact, call) }, "upsert": true };
         }
-        CallChange::Joined { who, name, role, count } => joined(fact.at, who, name, *role, *count),
-        CallChange::Left { who, .. } => left(fact.at, who),
+        CallChange::Joined { count, .. } => joined(fact.at, *count, newcomer),
+        CallChange::Left { count, .. } => vec![doc! { "present": i64::from(*count) }],
         CallChange::Ended { reason } => ended(fact.at, reason),
-        CallChange::Role { who, role } => {
-            vec![doc! { "participants": each_entry_of(who, doc! { "role": literal(role.as_str()) }) }]
-        }
         CallChange::Updated(update) => updated(update),
-        // A chat message has a line only.
-        CallChange::Chat(_) => Vec::new(),
+        // A role is in the participant's document only, a chat message has a line only.
+        CallChange::Role { .. } | CallChange::Chat(_) => Vec::new(),
     };
     let seen = doc! { "lastFact": &fact.order, "updatedAt": { "$max": ["$updatedAt", date_to_bson(fact.at)] } };
     let mut pipeline = vec![Bson::from(doc! { "$set": seen })];
@@ -125,12 +115,11 @@ pub(super) fn update(fact: &CallFact) -> Document {
 
 fn created(fact: &CallFact, call: &NewCall) -> Document {
     let text = |value: Result<Bson, _>| value.unwrap_or(Bson::Null);
-    let host = doc! { "userId": id_to_bson(call.host.as_str()), "role": Role::Host.as_str(), "isConnected": false };
     doc! {
         "title": &call.title,
         "description": "",
         "hostId": id_to_bson(call.host.as_str()),
-        "participants": [host],
+        "counts": { "users": 0_i64, "guests": 0_i64, "unlisted": 0_i64 },
         "status": "waiting",
         "type": text(serialize_to_bson(&call.call_type)),
         "settings": text(serialize_to_bson(&call.settings)),
@@ -143,62 +132,18 @@ fn created(fact: &CallFact, call: &NewCall) -> Document {
     }
 }
 
-fn joined(at: Timestamp, who: &Stay, name: &str, role: Role, count: u32) -> Vec<Document> {
-    let at = date_to_bson(at);
-    let join = literal(&who.join);
-    let mut came = doc! {
-        "role": literal(role.as_str()),
-        "leftAt": Bson::Null,
-        "isConnected": true,
-        "connectionId": join.clone(),
+fn joined(at: Timestamp, count: u32, newcomer: Option<Newcomer>) -> Vec<Document> {
+    let mut set = doc! {
+        "peak": { "$max": ["$peak", i64::from(count)] },
+        "present": i64::from(count),
+        "startedAt": { "$ifNull": ["$startedAt", date_to_bson(at)] },
+        "status": becomes(CallStatus::Live),
     };
-    if who.user.is_guest() {
-        came.insert("name", literal(name));
+    if let Some(newcomer) = newcomer {
+        let field = newcomer.field();
+        set.insert(field, doc! { "$add": [{ "$ifNull": [format!("${field}"), 0_i64] }, 1_i64] });
     }
-    let mut again = came.clone();
-    again.insert("joinedAt", doc! { "$ifNull": ["$$p.joinedAt", at.clone()] });
-    again.insert(
-        "presence",
-        doc! {
-            "open": { "$setUnion": [open(), [join.clone()]] },
-            "since": { "$ifNull": ["$$p.presence.since", at.clone()] },
-            "connectedMs": connected_ms(),
-        },
-    );
-    let mut first = came;
-    first.insert("userId", id_to_bson(who.user.as_str()));
-    first.insert("joinedAt", at.clone());
-    first.insert("presence", doc! { "open": [join], "since": at.clone(), "connectedMs": 0_i64 });
-
-    let known = doc! { "$gt": [{ "$size": { "$setIntersection": ["$participants.userId", ids(who)] } }, 0] };
-    let full = doc! { "$gte": [{ "$size": "$participants" }, PARTICIPANTS_MAX] };
-    vec![
-        doc! { "participants": { "$ifNull": ["$participants", []] } },
-        doc! {
-            "peak": { "$max": ["$peak", i64::from(count)] },
-            "startedAt": { "$ifNull": ["$startedAt", at] },
-            "status": becomes(CallStatus::Live),
-            "participants": { "$switch": {
-                "branches": [
-                    { "case": known.clone(), "then": each_entry_of(who, again) },
-                    { "case": full.clone(), "then": "$participants" },
-                ],
-                "default": { "$concatArrays": ["$participants", [first]] },
-            } },
-            "participantsTruncated": { "$cond": [
-                { "$and": [{ "$not": [known] }, full] }, true, { "$ifNull": ["$participantsTruncated", "$$REMOVE"] },
-            ] },
-        },
-    ]
-}
-
-fn left(at: Timestamp, who: &Stay) -> Vec<Document> {
-    let remaining = doc! { "$setDifference": [open(), [literal(&who.join)]] };
-    let stays = doc! { "presence": { "$mergeObjects": ["$$p.presence", { "open": "$$open" }] } };
-    let change = doc! { "$let": { "vars": { "open": remaining }, "in": {
-        "$cond": [{ "$eq": ["$$open", []] }, gone(at), stays],
-    } } };
-    vec![doc! { "participants": each_entry_of(who, change) }]
+    vec![set]
 }
 
 fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
@@ -209,17 +154,13 @@ fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
     } else {
         becomes(CallStatus::Ended)
     };
-    let present = doc! { "$or": [{ "$eq": ["$$p.isConnected", true] }, { "$ne": [open(), []] }] };
-    let participants = doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
-        "$cond": [present, { "$mergeObjects": ["$$p", gone(at)] }, "$$p"],
-    } } };
     let minutes = doc! { "$round": [{ "$divide": [{ "$subtract": ["$endedAt", "$startedAt"] }, 60_000] }] };
     vec![
         doc! {
             // The request that ended the call may have written status and end already.
             "status": over,
             "endedAt": { "$ifNull": ["$endedAt", date_to_bson(at)] },
-            "participants": participants,
+            "present": 0_i64,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         },
         // Always compute the duration again, because the start may have been written in between.
@@ -259,45 +200,4 @@ fn becomes(next: CallStatus) -> Document {
     let status = doc! { "$ifNull": ["$status", CallStatus::Waiting.as_str()] };
     let from: Vec<_> = next.predecessors().map(CallStatus::as_str).collect();
     doc! { "$cond": [{ "$in": [status.clone(), from] }, next.as_str(), status] }
-}
-
-/// Returns the fields of the entry `p` after its last stay has ended at `at`.
-fn gone(at: Timestamp) -> Document {
-    let at = date_to_bson(at);
-    let stayed = doc! { "$subtract": [at.clone(), { "$ifNull": ["$$p.presence.since", at.clone()] }] };
-    doc! {
-        "leftAt": at,
-        "isConnected": false,
-        "presence": {
-            "open": [],
-            "since": Bson::Null,
-            "connectedMs": { "$add": [connected_ms(), { "$max": [0_i64, stayed] }] },
-        },
-    }
-}
-
-/// Returns the list of participants with `change` merged into the entries of this user.
-fn each_entry_of(who: &Stay, change: Document) -> Document {
-    doc! { "$map": { "input": { "$ifNull": ["$participants", []] }, "as": "p", "in": {
-        "$cond": [{ "$in": ["$$p.userId", ids(who)] }, { "$mergeObjects": ["$$p", change] }, "$$p"],
-    } } }
-}
-
-fn ids(who: &Stay) -> Vec<Bson> {
-    id_forms(who.user.as_str())
-}
-
-/// Returns the open stays of the entry `p`.
-fn open() -> Document {
-    doc! { "$ifNull": ["$$p.presence.open", []] }
-}
-
-/// Returns the time of the closed stays of the entry `p`, in milliseconds.
-fn connected_ms() -> Document {
-    doc! { "$ifNull": ["$$p.presence.connectedMs", 0_i64] }
-}
-
-/// Wraps a text so that MongoDB does not read a text that begins with `$` as an expression.
-fn literal(text: &str) -> Document {
-    doc! { "$literal": text }
 }

@@ -1,10 +1,11 @@
-//! Writes durable facts: into the log `callevents` or the chat `chatmessages`, and into the record
-//! of the call.
+//! Writes durable facts: into the log `callevents` or the chat `chatmessages`, into `participants`,
+//! and into the record of the call.
 //!
 //! A fact can be written several times: by two recorders at once, or by a recorder that has lost
 //! its lease. Its log line has the fact's id as `_id`, so the line exists once. The call's record
 //! keeps the position of the last applied fact (`lastFact`), compared and raised in the same
-//! update, so a fact that comes again or late changes nothing.
+//! update, so a fact that comes again or late changes nothing. The documents of the call's
+//! participants have a position of their own.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::bson::{date_to_bson, id_to_bson};
 use super::fact::{CallChange, CallEvent, CallFact, DeadFact};
-use super::{Records, RecordsError, fact_updates};
+use super::participants::PARTICIPANTS;
+use super::{Records, RecordsError, fact_updates, participant_updates};
 use switchboard_core::domain::{CallId, Timestamp};
 
 /// Most log lines that one query returns.
@@ -36,16 +38,57 @@ impl Records {
             (0..facts.len()).partition(|index| matches!(facts[*index].change, CallChange::Chat(_)));
         let mut refused = self.insert_lines(EVENTS, facts, &events).await?;
         refused.extend(self.insert_lines(MESSAGES, facts, &messages).await?);
-        let mut rest: Vec<_> = events.into_iter().filter(|index| refused.iter().all(|(bad, _)| bad != index)).collect();
+        let accepted = |refused: &[(usize, String)], index: &usize| refused.iter().all(|(bad, _)| bad != index);
+        let (created, rest): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .filter(|index| accepted(&refused, index))
+            .partition(|index| matches!(facts[*index].change, CallChange::Created(_)));
+        // A record exists before the documents of its participants, so that none of them is without
+        // a call that erases it.
+        let created = created.into_iter().map(|index| (index, fact_updates::update(&facts[index], None))).collect();
+        refused.extend(self.apply(self.calls.name(), created).await?);
+
+        let changes: Vec<_> = rest.iter().map(|index| &facts[*index]).collect();
+        let calls = self.states_of(&changes).await?;
+        let participants = rest.iter().filter_map(|index| {
+            let fact = &facts[*index];
+            let state = calls.get(fact.call.as_str())?;
+            Some((*index, participant_updates::update(fact, state.takes_guests())?))
+        });
+        refused.extend(self.apply(PARTICIPANTS, participants.collect()).await?);
+
+        // The participants' documents are written first, so a repetition counts as the first time.
+        let newcomers = self.newcomers(&changes).await?;
+        let updates = rest.into_iter().filter(|index| accepted(&refused, index)).map(|index| {
+            let fact = &facts[index];
+            (index, fact_updates::update(fact, newcomers.get(&fact.event_id).copied()))
+        });
+        let updates = updates.collect();
+        refused.extend(self.apply(self.calls.name(), updates).await?);
+        Ok(refused)
+    }
+
+    /// Runs the update statements of facts, each with the index of its fact, in order. Returns the
+    /// index and the reason of each refused fact.
+    async fn apply(
+        &self,
+        collection: &str,
+        mut rest: Vec<(usize, Document)>,
+    ) -> Result<Vec<(usize, String)>, RecordsError> {
+        let mut refused = Vec::new();
         while !rest.is_empty() {
-            let updates: Vec<_> = rest.iter().map(|index| fact_updates::update(&facts[*index])).collect();
+            let updates: Vec<_> = rest.iter().map(|(_, update)| update.clone()).collect();
             let update = doc! {
-                "update": self.calls.name(), "updates": updates, "ordered": true, "writeConcern": majority(),
+                "update": collection, "updates": updates, "ordered": true, "writeConcern": majority(),
             };
             let answer = self.run("apply_facts", self.database.run_command(update)).await?;
             // The updates are ordered, so MongoDB stops at the first error.
             let Some((at, error)) = write_errors(&answer)?.into_iter().next() else { break };
-            refused.push((rest[at], error.problem));
+            if collection == PARTICIPANTS && error.code == DUPLICATE_KEY {
+                // Another recorder created the same document at this moment.
+                return Err(RecordsError::Unavailable(error.problem));
+            }
+            refused.push((rest[at].0, error.problem));
             rest.drain(..=at);
         }
         Ok(refused)

@@ -10,11 +10,12 @@
 //! | `user`, `users` | a user's record; queries on `users` |
 //! | `sessions` | sign-ins and their refresh tokens |
 //! | `call`, `calls` | a call's record; queries on `videocalls` |
-//! | `participants` | participants of a call, in its record |
+//! | `participants` | participants of a call; queries on `participants` |
 //! | `call_edits` | changes of a call by its host; deletion |
 //! | `call_statistics`, `account_statistics` | statistics of a call; of a user's calls |
 //! | `fact` | durable facts |
 //! | `facts`, `fact_updates` | writes facts; how each fact changes a call's record |
+//! | `participant_updates` | how each fact changes a participant's document |
 //! | `chat` | recorded chat, and its erasure |
 //! | `deliveries` | queue of webhook events |
 //! | `bson` | BSON forms of the domain's values |
@@ -33,6 +34,7 @@ mod fact;
 mod fact_updates;
 mod facts;
 pub mod metric_catalog;
+mod participant_updates;
 mod participants;
 mod sessions;
 mod user;
@@ -53,8 +55,8 @@ pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
 pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};
-pub use participants::{ParticipantRecord, PresenceRecord, ProfileRecord};
-pub use sessions::{NewSession, Rotation, SESSIONS_MAX, SessionRecord};
+pub use participants::{ParticipantCounts, ParticipantRecord, PresenceRecord, ProfileRecord};
+pub use sessions::{NewSession, Rotation, SessionRecord};
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
@@ -119,12 +121,14 @@ impl Records {
         let calls = [
             index(doc! { "roomId": 1 }, unique()),
             index(doc! { "hostId": 1, "createdAt": -1 }, IndexOptions::default()),
+            // For calls whose participants are a list in the record.
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "scheduledAt": 1 }, only("scheduled")),
             index(doc! { "updatedAt": 1 }, only("live")),
             index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build()),
         ];
         self.run("indexes", self.calls.create_indexes(calls)).await?;
+        self.ensure_participant_indexes().await?;
         self.ensure_session_indexes().await?;
         self.ensure_delivery_indexes().await?;
         self.ensure_fact_indexes().await

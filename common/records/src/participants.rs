@@ -1,9 +1,37 @@
-//! Participants of a call, in its record.
+//! Participants of a call: documents of `participants`, and queries on them.
+//!
+//! Calls of the Node service and of earlier versions have a list of entries in their record
+//! instead. Such a call is read from its list. The first fact that is written for it moves the list
+//! to `participants`, so a call is in one of the two forms. Calls that are over keep their list,
+//! because nothing changes them any more, and a migration of all calls would have no end in sight.
 
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::TryStreamExt as _;
+use mongodb::IndexModel;
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
+use mongodb::options::IndexOptions;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{id, maybe_date, number, or_default};
-use switchboard_core::domain::{Role, Timestamp, UserId};
+use super::bson::{id, id_forms, id_to_bson, maybe_date, number, or_default};
+use super::facts::{majority, write_errors};
+use super::participant_updates::{Newcomer, document_id, moved};
+use super::{CallChange, CallFact, CallRecord, Records, RecordsError};
+use switchboard_core::domain::{CallId, Role, Timestamp, UserId};
+
+/// Name of the collection.
+pub(super) const PARTICIPANTS: &str = "participants";
+/// Field in which queries on `videocalls` add documents of participants.
+pub(super) const SHOWN: &str = "shown";
+/// Most participants that a record of one call shows. Pages show the others.
+pub(super) const SHOWN_MAX: i64 = 100;
+/// Most participants that a record in a list of calls shows.
+pub(super) const SHOWN_IN_LIST_MAX: i64 = 10;
+/// Number of guests with a document after which a call gets no more of them; a batch of facts that
+/// is being written may exceed it. Users with an account have no such bound.
+const GUESTS_MAX: i64 = 5_000;
+/// Most calls that a user took part in and that lists show: the latest.
+const CALLS_MAX: i64 = 5_000;
 
 /// One user of a call, over all stays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,4 +124,232 @@ pub struct ProfileRecord {
 
 const fn participant() -> Role {
     Role::Participant
+}
+
+/// Numbers of participants of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParticipantCounts {
+    /// Users with an account who joined.
+    #[serde(default, deserialize_with = "number")]
+    pub users: u64,
+    /// Guests who joined and have a document.
+    #[serde(default, deserialize_with = "number")]
+    pub guests: u64,
+    /// Joins of guests after the call had its most guests. They have no document.
+    #[serde(default, deserialize_with = "number")]
+    pub unlisted: u64,
+}
+
+/// Part of a call's record that decides how facts change its participants.
+pub(super) struct CallState {
+    guests: i64,
+}
+
+impl CallState {
+    /// Returns whether a new guest gets a document.
+    pub(super) const fn takes_guests(&self) -> bool {
+        self.guests < GUESTS_MAX
+    }
+}
+
+impl Records {
+    /// Returns whether `user` hosts the call or took part in it.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn involves(&self, call: &CallRecord, user: &UserId) -> Result<bool, RecordsError> {
+        if call.host == *user || call.participants.iter().any(|entry| entry.user == *user) {
+            return Ok(true);
+        }
+        if call.has_list() {
+            return Ok(false);
+        }
+        let participants = self.participants();
+        let find = participants.find_one(doc! { "_id": document_id(&call.id, user) });
+        Ok(self.run("involves", find.projection(doc! { "_id": 1 })).await?.is_some())
+    }
+
+    /// Replaces the participants of a record, and their profiles, by those of one page, in the
+    /// order of their first joins.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn show_participants(&self, call: &mut CallRecord, skip: u64, limit: u32) -> Result<(), RecordsError> {
+        if call.has_list() {
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            let list = std::mem::take(&mut call.participants).into_iter();
+            call.participants = list.skip(skip).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
+        } else {
+            let participants = self.participants();
+            let find = participants.find(doc! { "callId": id_to_bson(call.id.as_str()) });
+            let find = find.sort(doc! { "joinedAt": 1, "_id": 1 }).skip(skip).limit(i64::from(limit));
+            let find = find.max_time(self.deadline);
+            let found: Vec<Document> = self.run("participants", async { find.await?.try_collect().await }).await?;
+            call.participants = found.into_iter().filter_map(read).collect();
+            call.mark_ended();
+        }
+        let ids = call.participants.iter().map(|entry| &entry.user).chain([&call.host]);
+        let forms: Vec<_> = ids.collect::<BTreeSet<_>>().into_iter().flat_map(|id| id_forms(id.as_str())).collect();
+        let users = self.users.clone_with_type::<Document>();
+        let find = users.find(doc! { "_id": { "$in": forms } }).projection(doc! { "name": 1, "avatar": 1 });
+        let found: Vec<Document> = self.run("profiles", async { find.await?.try_collect().await }).await?;
+        call.profiles = found.into_iter().filter_map(|user| deserialize_from_document(user).ok()).collect();
+        Ok(())
+    }
+
+    /// Returns the ids of the latest calls that `user` took part in, in every form that an id can
+    /// be stored in: at most 5,000 calls.
+    pub(super) async fn joined_calls(&self, user: &UserId) -> Result<Vec<Bson>, RecordsError> {
+        let participants = self.participants();
+        let find = participants.find(doc! { "userId": id_to_bson(user.as_str()), "guest": false });
+        let find = find.sort(doc! { "joinedAt": -1 }).limit(CALLS_MAX).projection(doc! { "_id": 0, "callId": 1 });
+        let find = find.max_time(self.deadline);
+        let found: Vec<Document> = self.run("joined_calls", async { find.await?.try_collect().await }).await?;
+        let forms = |document: &Document| match document.get("callId") {
+            Some(Bson::ObjectId(id)) => id_forms(&id.to_hex()),
+            Some(id) => vec![id.clone()],
+            None => Vec::new(),
+        };
+        Ok(found.iter().flat_map(forms).collect())
+    }
+
+    /// Reads the state of the calls that facts change. The list of a call that still has one is
+    /// moved to `participants` first. A call without a record has no state.
+    pub(super) async fn states_of(&self, facts: &[&CallFact]) -> Result<HashMap<String, CallState>, RecordsError> {
+        let ids: BTreeSet<_> = facts.iter().map(|fact| fact.call.as_str()).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let forms: Vec<_> = ids.into_iter().flat_map(id_forms).collect();
+        let find = self.calls.find(doc! { "_id": { "$in": forms } });
+        let find = find.projection(doc! { "counts": 1, "hostId": 1, "lastFact": 1, "participants": 1 });
+        let found: Vec<Document> = self.run("call_states", async { find.await?.try_collect().await }).await?;
+        let mut states = HashMap::new();
+        for call in found {
+            let id = match call.get("_id") {
+                Some(Bson::ObjectId(id)) => id.to_hex(),
+                Some(Bson::String(id)) => id.clone(),
+                _ => continue,
+            };
+            if call.get_array("participants").is_ok_and(|list| !list.is_empty())
+                && let Ok(id) = CallId::parse(&id)
+            {
+                self.move_list(&id, &call).await?;
+            }
+            let counts: ParticipantCounts = call
+                .get_document("counts")
+                .ok()
+                .and_then(|counts| deserialize_from_document(counts.clone()).ok())
+                .unwrap_or_default();
+            states.insert(id, CallState { guests: i64::try_from(counts.guests).unwrap_or(i64::MAX) });
+        }
+        Ok(states)
+    }
+
+    /// Moves the list in a call's record to `participants`. Repeating it changes nothing.
+    async fn move_list(&self, id: &CallId, call: &Document) -> Result<(), RecordsError> {
+        let order = call.get_str("lastFact").ok();
+        let entries = call.get_array("participants").into_iter().flatten();
+        let hosts = |user: &UserId| id_forms(user.as_str()).iter().any(|form| call.get("hostId") == Some(form));
+        let entries: Vec<_> = entries
+            .filter_map(Bson::as_document)
+            .cloned()
+            .filter_map(read)
+            // A host who has not joined is no participant yet.
+            .filter(|entry| entry.joined_at.is_some() || !hosts(&entry.user))
+            .collect();
+        let updates = entries.iter().map(|entry| moved(id, entry, order)).collect::<Result<Vec<_>, _>>()?;
+        for updates in updates.chunks(500) {
+            let update = doc! {
+                "update": PARTICIPANTS, "updates": updates.to_vec(), "ordered": true, "writeConcern": majority(),
+            };
+            let answer = self.run("move_participants", self.database.run_command(update)).await?;
+            if let Some((_, error)) = write_errors(&answer)?.into_iter().next() {
+                return Err(RecordsError::Unavailable(error.problem));
+            }
+        }
+        let guests = entries.iter().filter(|entry| entry.user.is_guest()).count();
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let counts = doc! { "users": number(entries.len() - guests), "guests": number(guests), "unlisted": 0_i64 };
+        let present = i64::try_from(entries.iter().filter(|entry| entry.is_connected).count()).unwrap_or(0);
+        let change = vec![
+            doc! { "$set": {
+                "counts": { "$ifNull": ["$counts", counts] }, "present": { "$ifNull": ["$present", present] },
+            } },
+            doc! { "$unset": "participants" },
+        ];
+        // If another recorder has written a fact since, the next batch moves the rest.
+        let same = doc! { "_id": { "$in": id_forms(id.as_str()) }, "lastFact": order };
+        self.run("move_participants", self.calls.update_one(same, change)).await?;
+        tracing::info!(call_id = %id, participants = entries.len(), "participants moved out of the call's record");
+        Ok(())
+    }
+
+    /// Returns the counts that the joins among these facts raise, by the ids of the facts.
+    pub(super) async fn newcomers(&self, facts: &[&CallFact]) -> Result<HashMap<String, Newcomer>, RecordsError> {
+        let joins = || {
+            facts.iter().filter_map(|fact| match &fact.change {
+                CallChange::Joined { who, .. } => Some((*fact, &who.user)),
+                _ => None,
+            })
+        };
+        let ids: BTreeSet<_> = joins().map(|(fact, user)| document_id(&fact.call, user)).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let participants = self.participants();
+        let find = participants.find(doc! { "_id": { "$in": ids.into_iter().collect::<Vec<_>>() } });
+        let find = find.projection(doc! { "firstFact": 1 });
+        let found: Vec<Document> = self.run("newcomers", async { find.await?.try_collect().await }).await?;
+        let first: HashMap<_, _> = found
+            .iter()
+            .filter_map(|document| Some((document.get_str("_id").ok()?, document.get_str("firstFact").unwrap_or(""))))
+            .collect();
+        let raises = |fact: &CallFact, user: &UserId| match first.get(document_id(&fact.call, user).as_str()) {
+            Some(order) if *order != fact.order => None,
+            Some(_) if user.is_guest() => Some(Newcomer::Guest),
+            Some(_) => Some(Newcomer::User),
+            None if user.is_guest() => Some(Newcomer::Unlisted),
+            // The call has no record.
+            None => None,
+        };
+        let newcomers: HashMap<_, _> =
+            joins().filter_map(|(fact, user)| Some((fact.event_id.clone(), raises(fact, user)?))).collect();
+        let unlisted = newcomers.values().filter(|newcomer| **newcomer == Newcomer::Unlisted).count();
+        metrics::counter!("switchboard_unlisted_guests_total").increment(u64::try_from(unlisted).unwrap_or(0));
+        Ok(newcomers)
+    }
+
+    /// Creates the indexes for the pages of a call's participants and for the calls of a user.
+    pub(super) async fn ensure_participant_indexes(&self) -> Result<(), RecordsError> {
+        let users = IndexOptions::builder().partial_filter_expression(doc! { "guest": false }).build();
+        let indexes = [
+            IndexModel::builder().keys(doc! { "callId": 1, "joinedAt": 1, "_id": 1 }).build(),
+            IndexModel::builder().keys(doc! { "userId": 1, "joinedAt": -1, "callId": 1 }).options(users).build(),
+        ];
+        self.run("indexes", self.participants().create_indexes(indexes)).await.map(drop)
+    }
+
+    fn participants(&self) -> mongodb::Collection<Document> {
+        self.database.collection(PARTICIPANTS)
+    }
+}
+
+/// Returns the stages that add the first participants of each call, in the field [`SHOWN`].
+pub(super) fn with_participants(max: i64) -> [Document; 2] {
+    // The Node service may have stored the call's id as text; documents of participants have ids in
+    // one form.
+    let id = doc! { "$convert": { "input": "$_id", "to": "objectId", "onError": "$_id" } };
+    let first = vec![Bson::from(doc! { "$sort": { "joinedAt": 1, "_id": 1 } }), Bson::from(doc! { "$limit": max })];
+    [
+        doc! { "$set": { SHOWN: id } },
+        doc! { "$lookup": {
+            "from": PARTICIPANTS, "localField": SHOWN, "foreignField": "callId", "pipeline": first, "as": SHOWN,
+        } },
+    ]
+}
+
+/// Reads a participant. An invalid entry is logged and skipped, so that the call stays readable.
+fn read(document: Document) -> Option<ParticipantRecord> {
+    deserialize_from_document(document).inspect_err(|error| tracing::error!(%error, "invalid participant skipped")).ok()
 }

@@ -62,7 +62,7 @@ impl TestCall {
     }
 
     fn left(&self, minute: i64, user: &str, join: &str) -> CallFact {
-        self.fact(minute, CallChange::Left { who: who(user, join), reason: "left".to_owned() })
+        self.fact(minute, CallChange::Left { who: who(user, join), reason: "left".to_owned(), count: 0 })
     }
 
     fn ended(&self, minute: i64) -> CallFact {

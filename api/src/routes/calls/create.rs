@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use serde_json::{Value, json};
 use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
 use switchboard_core::domain::{CallSettings, CallStatus, CallType, Role, RoomId, Timestamp, UserId};
-use switchboard_records::{CallRecord, ParticipantRecord, ProfileRecord, Records, RecordsError};
+use switchboard_records::{CallRecord, ParticipantCounts, ParticipantRecord, ProfileRecord, Records, RecordsError};
 
 use super::input;
 use crate::app::App;
@@ -75,6 +75,8 @@ pub(crate) async fn create(
         description: new.description,
         host: host.id.clone(),
         participants: vec![ParticipantRecord::expected(host.id.clone(), Role::Host)],
+        counts: Some(ParticipantCounts::default()),
+        present: 0,
         scheduled_at: new.scheduled_at,
         started_at: None,
         ended_at: None,

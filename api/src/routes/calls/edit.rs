@@ -90,7 +90,7 @@ pub(crate) async fn edit(
         let call = hosted(&app, &caller, &id).await?;
         return Err(check_editable(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()).into());
     };
-    changed.profiles = call.profiles;
+    (changed.participants, changed.profiles) = (call.participants, call.profiles);
     let present = app.present(&changed.room).await;
     Ok(success("The call was changed", CallView::new(&app, &changed, present)).into_response())
 }

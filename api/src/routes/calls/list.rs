@@ -6,10 +6,11 @@ use switchboard_core::domain::{CallStatus, CallType, Timestamp};
 use switchboard_records::{CallFilter, CallOrder};
 
 use crate::app::App;
-use crate::http::envelope::{Pagination, page};
+use crate::http::envelope::page;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, ValidQuery};
 use crate::http::fields::{Fields, Input};
+use crate::http::paging::Paging;
 use crate::routes::views::CallView;
 
 const STATUSES: [(&str, CallStatus); 5] = [
@@ -28,8 +29,7 @@ const ORDERS: [(&str, CallOrder); 4] = [
 
 /// Query of `GET video-calls`.
 pub(crate) struct Listing {
-    page: u32,
-    limit: u32,
+    paging: Paging,
     status: Option<CallStatus>,
     call_type: Option<CallType>,
     search: Option<String>,
@@ -40,8 +40,7 @@ pub(crate) struct Listing {
 impl Input for Listing {
     fn read(fields: &mut Fields) -> Self {
         Self {
-            page: fields.integer("page", 1..=1_000_000).unwrap_or(1),
-            limit: fields.integer("limit", 1..=100).unwrap_or(10),
+            paging: Paging::read(fields, 10),
             status: fields.choice("status", &STATUSES),
             call_type: fields.choice("type", &CallType::NAMES),
             search: fields.optional_line("search", 0..=100).filter(|text| !text.is_empty()),
@@ -67,10 +66,10 @@ pub(crate) async fn list(
         search: listing.search,
         created: listing.created,
         order: listing.order,
-        skip: u64::from(listing.page - 1) * u64::from(listing.limit),
-        limit: listing.limit,
+        skip: listing.paging.skip(),
+        limit: listing.paging.limit,
     };
     let found = app.records.list_calls(&filter).await?;
-    let views: Vec<_> = found.calls.iter().map(|call| CallView::new(&app, call, None)).collect();
-    Ok(page("Calls", views, Pagination::new(listing.page, listing.limit, found.total)).into_response())
+    let views: Vec<_> = found.calls.iter().map(|call| CallView::in_list(&app, call)).collect();
+    Ok(page("Calls", views, listing.paging.of(found.total)).into_response())
 }

@@ -8,23 +8,18 @@ use switchboard_core::domain::{CallId, Code, PublicUser, Timestamp, UserId};
 use switchboard_records::RecordedMessage;
 
 use crate::app::App;
-use crate::http::envelope::{Pagination, page};
+use crate::http::envelope::page;
 use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, PathParam, ValidQuery};
 use crate::http::fields::{Fields, Input};
+use crate::http::paging::Paging;
 
 /// Query of `GET video-calls/:id/messages`.
-pub(crate) struct MessageQuery {
-    page: u32,
-    limit: u32,
-}
+pub(crate) struct MessageQuery(Paging);
 
 impl Input for MessageQuery {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            page: fields.integer("page", 1..=1_000_000).unwrap_or(1),
-            limit: fields.integer("limit", 1..=100).unwrap_or(50),
-        }
+        Self(Paging::read(fields, 50))
     }
 }
 
@@ -72,13 +67,13 @@ pub(crate) async fn messages(
     State(app): State<App>,
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
-    ValidQuery(query): ValidQuery<MessageQuery>,
+    ValidQuery(MessageQuery(paging)): ValidQuery<MessageQuery>,
 ) -> ApiResult<impl IntoResponse> {
-    let skip = u64::from(query.page - 1) * u64::from(query.limit);
-    let found = app.records.chat_page(&id, &caller.user.id, skip, query.limit).await?.ok_or(Code::CallNotFound)?;
+    let found =
+        app.records.chat_page(&id, &caller.user.id, paging.skip(), paging.limit).await?.ok_or(Code::CallNotFound)?;
     if !found.involved {
         return Err(Code::Forbidden.into());
     }
     let views: Vec<MessageView> = found.messages.into_iter().map(MessageView::from).collect();
-    Ok(page("Messages", views, Pagination::new(query.page, query.limit, found.total)).into_response())
+    Ok(page("Messages", views, paging.of(found.total)).into_response())
 }

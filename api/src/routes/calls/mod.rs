@@ -9,6 +9,7 @@
 //! | `edit` | changes a call |
 //! | `end` | ends and deletes a call |
 //! | `messages` | reads the recorded chat |
+//! | `participants` | lists the participants |
 
 mod create;
 mod edit;
@@ -16,6 +17,7 @@ mod end;
 mod input;
 mod list;
 mod messages;
+mod participants;
 mod read;
 
 pub(crate) use create::create;
@@ -23,4 +25,5 @@ pub(crate) use edit::edit;
 pub(crate) use end::{EndOfCall, delete, end};
 pub(crate) use list::list;
 pub(crate) use messages::{MessageView, messages};
+pub(crate) use participants::participants;
 pub(crate) use read::{CallOrSummary, by_room, get, stats};

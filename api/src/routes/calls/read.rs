@@ -4,8 +4,9 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_core::domain::{CallId, CallType, Code, RoomId, UserId};
-use switchboard_records::CallRecord;
+use switchboard_auth::Identity;
+use switchboard_core::domain::{CallId, CallType, Code, RoomId};
+use switchboard_records::{CallRecord, RecordsError};
 
 use crate::app::App;
 use crate::http::envelope::success;
@@ -13,19 +14,22 @@ use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, MaybeCaller, PathParam};
 use crate::routes::views::{CallSummaryView, CallView, StatsView};
 
-/// `GET video-calls/:id`: any caller may read a public call; the host and participants may read the
-/// others.
+/// `GET video-calls/:id`: the full form for callers who may read the call in full; the short form
+/// of a public call for all others.
 pub(crate) async fn get(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
     let call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
-    if !visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
+    let view = if reveals(&app, &call, caller.as_ref()).await? {
+        CallOrSummary::Call(Box::new(CallView::new(&app, &call, present(&app, &call).await)))
+    } else if call.call_type == CallType::Public {
+        CallOrSummary::Summary(CallSummaryView::new(&call, present(&app, &call).await))
+    } else {
         return Err(Code::Forbidden.into());
-    }
-    let present = present(&app, &call).await;
-    Ok(success("Call", CallView::new(&app, &call, present)).into_response())
+    };
+    Ok(success("Call", view).into_response())
 }
 
 /// Call in the form that the caller may see.
@@ -39,8 +43,8 @@ pub(crate) enum CallOrSummary<'a> {
     Summary(CallSummaryView<'a>),
 }
 
-/// `GET video-calls/room/:roomId`: the full form for callers who may read the call, otherwise the
-/// short form.
+/// `GET video-calls/room/:roomId`: the full form for callers who may read the call in full,
+/// otherwise the short form.
 pub(crate) async fn by_room(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
@@ -48,7 +52,7 @@ pub(crate) async fn by_room(
 ) -> ApiResult<impl IntoResponse> {
     let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
     let present = present(&app, &call).await;
-    let view = if visible(&call, caller.as_ref().map(|caller| &caller.user.id)) {
+    let view = if reveals(&app, &call, caller.as_ref()).await? {
         CallOrSummary::Call(Box::new(CallView::new(&app, &call, present)))
     } else {
         CallOrSummary::Summary(CallSummaryView::new(&call, present))
@@ -60,8 +64,19 @@ async fn present(app: &App, call: &CallRecord) -> Option<u32> {
     if call.status.is_over() { Some(0) } else { app.present(&call.room).await }
 }
 
-fn visible(call: &CallRecord, caller: Option<&UserId>) -> bool {
-    call.call_type == CallType::Public || caller.is_some_and(|user| call.involves(user))
+/// Returns whether a caller may read a call in full, with the names of its users.
+///
+/// - A public call without a passcode: any caller.
+/// - A public call with a passcode: host, participants, invited users, and guests whose token is
+/// for this room, because they have proven the passcode.
+/// - Any other call: host and participants.
+pub(super) async fn reveals(app: &App, call: &CallRecord, caller: Option<&Identity>) -> Result<bool, RecordsError> {
+    if call.call_type == CallType::Public && !call.has_passcode() {
+        return Ok(true);
+    }
+    let Some(caller) = caller else { return Ok(false) };
+    let admitted = caller.room.as_ref() == Some(&call.room) || call.invited.contains(&caller.user.id);
+    Ok(call.call_type == CallType::Public && admitted || app.records.involves(call, &caller.user.id).await?)
 }
 
 /// `GET video-calls/:id/stats`, for the host and participants. The statistics lag behind the room
@@ -72,7 +87,7 @@ pub(crate) async fn stats(
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
     let call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
-    if !call.involves(&caller.user.id) {
+    if !app.records.involves(&call, &caller.user.id).await? {
         return Err(Code::Forbidden.into());
     }
     Ok(success("Statistics", StatsView::new(&call, app.now())).into_response())

@@ -1,0 +1,157 @@
+//! How facts change the participants of a call: documents of `participants`, one for each user and
+//! call.
+//!
+//! | field | content |
+//! |---|---|
+//! | `_id` | `<call>/<user>`, so that a user has one document in a call |
+//! | `callId`, `userId`, `guest` | call; user; whether the user is a guest |
+//! | `name`, `role`, `joinedAt`, `leftAt`, `isConnected`, `connectionId` | as the Node service had them in the call's record |
+//! | `presence` | `{open, since, connectedMs}`: join ids of open stays, the time since which at least one is open, and the time in the call before that |
+//! | `firstFact` | position of the first join; the call's counts depend on it |
+//! | `lastFact` | position of the last applied fact |
+//!
+//! Position and change are compared and written in one atomic update, so a fact that comes again or
+//! late changes nothing. With `presence`, the total time is right over reconnects and several
+//! devices, without a list that grows.
+
+use mongodb::bson::{Bson, Document, doc};
+
+use super::bson::{date_to_bson, id_to_bson};
+use super::fact::{CallChange, CallFact, Stay};
+use super::{ParticipantRecord, RecordsError};
+use switchboard_core::domain::{CallId, Role, Timestamp, UserId};
+
+/// Position before every fact: that of the entries of a call that no recorder has written.
+const BEFORE_FACTS: &str = "0";
+
+/// Count of a call that a user's first join raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Newcomer {
+    /// User with an account.
+    User,
+    /// Guest with a document.
+    Guest,
+    /// Guest without a document, because the call has its most guests. Counts again at every join.
+    Unlisted,
+}
+
+impl Newcomer {
+    /// Returns the path of the count in the call's record.
+    pub(super) const fn field(self) -> &'static str {
+        match self {
+            Self::User => "counts.users",
+            Self::Guest => "counts.guests",
+            Self::Unlisted => "counts.unlisted",
+        }
+    }
+}
+
+/// Returns the `_id` of a user's document.
+pub(super) fn document_id(call: &CallId, user: &UserId) -> String {
+    format!("{call}/{user}")
+}
+
+/// Returns the statement of an `update` command that applies a fact to the participant's document.
+/// `takes_guests`: the call has fewer than its most guests. `None`: the fact is not about a
+/// participant.
+pub(super) fn update(fact: &CallFact, takes_guests: bool) -> Option<Document> {
+    let (who, change, creates) = match &fact.change {
+        CallChange::Joined { who, name, role, .. } => {
+            (who, joined(fact, who, name, *role), takes_guests || !who.user.is_guest())
+        }
+        CallChange::Left { who, .. } => (who, left(fact.at, who), false),
+        CallChange::Role { who, role } => (who, doc! { "role": role.as_str() }, false),
+        CallChange::Created(_) | CallChange::Chat(_) | CallChange::Updated(_) | CallChange::Ended { .. } => {
+            return None;
+        }
+    };
+    Some(statement(&fact.call, &who.user, &fact.order, change, creates))
+}
+
+/// Returns the statement that merges `change` into the document of a user, unless the document has
+/// a fact of this or a later position.
+fn statement(call: &CallId, user: &UserId, order: &str, change: Document, creates: bool) -> Document {
+    let applied = doc! { "$gte": [{ "$ifNull": ["$lastFact", ""] }, order] };
+    let changed = doc! { "$mergeObjects": ["$$ROOT", change, { "lastFact": order }] };
+    let replace = doc! { "$replaceWith": { "$cond": [applied, "$$ROOT", changed] } };
+    doc! { "q": { "_id": document_id(call, user) }, "u": [replace], "upsert": creates }
+}
+
+fn joined(fact: &CallFact, who: &Stay, name: &str, role: Role) -> Document {
+    let at = date_to_bson(fact.at);
+    let join = literal(&who.join);
+    let mut change = identity(&fact.call, &who.user);
+    if who.user.is_guest() {
+        change.insert("name", literal(name));
+    }
+    change.extend(doc! {
+        "role": role.as_str(),
+        "joinedAt": { "$ifNull": ["$joinedAt", at.clone()] },
+        "leftAt": Bson::Null,
+        "isConnected": true,
+        "connectionId": join.clone(),
+        "presence": {
+            "open": { "$setUnion": [open(), [join]] },
+            "since": { "$ifNull": ["$presence.since", at] },
+            "connectedMs": connected_ms(),
+        },
+        "firstFact": { "$ifNull": ["$firstFact", &fact.order] },
+    });
+    change
+}
+
+fn left(at: Timestamp, who: &Stay) -> Document {
+    let remaining = doc! { "$setDifference": [open(), [literal(&who.join)]] };
+    let stays = doc! { "presence": { "$mergeObjects": ["$presence", { "open": "$$open" }] } };
+    doc! { "$let": { "vars": { "open": remaining }, "in": {
+        "$cond": [{ "$eq": ["$$open", []] }, gone(at), stays],
+    } } }
+}
+
+/// Returns the fields of a document after the user's last stay has ended at `at`.
+fn gone(at: Timestamp) -> Document {
+    let at = date_to_bson(at);
+    let stayed = doc! { "$subtract": [at.clone(), { "$ifNull": ["$presence.since", at.clone()] }] };
+    doc! {
+        "leftAt": at,
+        "isConnected": false,
+        "presence": {
+            "open": [],
+            "since": Bson::Null,
+            "connectedMs": { "$add": [connected_ms(), { "$max": [0_i64, stayed] }] },
+        },
+    }
+}
+
+/// Returns the statement that moves an entry of the list in a call's record to the participant's
+/// document. `order` is the position of the last fact in the record.
+///
+/// # Errors
+/// The entry has no BSON form.
+pub(super) fn moved(call: &CallId, entry: &ParticipantRecord, order: Option<&str>) -> Result<Document, RecordsError> {
+    let mut change = identity(call, &entry.user);
+    change.extend(mongodb::bson::serialize_to_document(entry)?);
+    // The entry is in the call's counts already.
+    change.insert("firstFact", "");
+    let change = doc! { "$literal": change };
+    Ok(statement(call, &entry.user, order.unwrap_or(BEFORE_FACTS), change, true))
+}
+
+fn identity(call: &CallId, user: &UserId) -> Document {
+    doc! { "callId": id_to_bson(call.as_str()), "userId": id_to_bson(user.as_str()), "guest": user.is_guest() }
+}
+
+/// Returns the join ids of the open stays.
+fn open() -> Document {
+    doc! { "$ifNull": ["$presence.open", []] }
+}
+
+/// Returns the time of the closed stays, in milliseconds.
+fn connected_ms() -> Document {
+    doc! { "$ifNull": ["$presence.connectedMs", 0_i64] }
+}
+
+/// Wraps a text so that MongoDB does not read a text that begins with `$` as an expression.
+fn literal(text: &str) -> Document {
+    doc! { "$literal": text }
+}
