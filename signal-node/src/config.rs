@@ -10,7 +10,7 @@ use switchboard_core::wire::client_event;
 use switchboard_rooms::{LaneOptions, RoomOptions};
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
-    passcode_rates,
+    passcode_rates, turn_rates,
 };
 
 use crate::capacity::Capacity;
@@ -235,6 +235,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
         sessions: SessionLimits {
             create: env.rate("RATE_ROOM_CREATE", "20/60").filter(|_| rates),
             passcode: passcode_rates(env, rates),
+            turn: turn_rates(env, rates),
             events: client_event::Limits {
                 sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
                 candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),

@@ -162,8 +162,13 @@ async fn start(
 impl Shared {
     fn new(config: &NodeConfig, rooms: Rooms, health: NodeHealth) -> Self {
         let (hub, tasks) = (Arc::new(Hub::new(rooms.partitions())), TaskTracker::new());
-        let catch_up =
-            CatchUp { node: config.node.clone(), rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: tasks.clone() };
+        let catch_up = CatchUp {
+            node: config.node.clone(),
+            ice: Arc::new((&config.ice).into()),
+            rooms: rooms.clone(),
+            hub: Arc::clone(&hub),
+            tasks: tasks.clone(),
+        };
         Self { rooms, hub, sessions: SessionRegistry::default(), health, catch_up, tasks }
     }
 
@@ -208,7 +213,7 @@ impl Shared {
                 addresses: ClusterKey::derive(secrets.access.expose()),
                 tokens: Tokens::new(secrets.access.expose(), secrets.refresh.expose()),
                 hasher: PasswordHasher::new(config.listen.password_concurrency),
-                ice: (&config.ice).into(),
+                ice: Arc::clone(&self.catch_up.ice),
             },
             limits: config.sockets.sessions,
             tasks: self.tasks.clone(),

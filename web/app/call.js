@@ -30,6 +30,7 @@ export class Call extends EventTarget {
   #session;
   #admit;
   #iceServers;
+  #renewal = null;
   #socket;
   #seatedAt = null;
   #waited = false;
@@ -126,8 +127,8 @@ export class Call extends EventTarget {
     on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer));
     on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate));
     on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
-    on("webrtc:ice-servers", ({ iceServers, node }) => {
-      this.#iceServers = iceServers;
+    on("webrtc:ice-servers", ({ iceServers, iceTtl, node }) => {
+      this.#useIceServers(iceServers, iceTtl);
       // Sent at each connect: a recovered socket learns here which node serves it now.
       if (node) room.assign({ node });
     });
@@ -169,8 +170,28 @@ export class Call extends EventTarget {
     }
   }
 
+  /**
+   * Uses these ICE servers from now on. Asks for new ones before the TURN credentials expire.
+   * @param {RTCIceServer[]} iceServers
+   * @param {number} [iceTtl] seconds
+   */
+  #useIceServers(iceServers, iceTtl) {
+    this.#iceServers = iceServers;
+    this.mesh?.useIceServers();
+    clearTimeout(this.#renewal);
+    if (iceTtl) this.#renewal = setTimeout(() => this.#renewIceServers(), iceTtl * 750);
+  }
+
+  /** Asks again a little later if that fails. A socket that is away gets new servers on return. */
+  #renewIceServers() {
+    if (this.status !== "live") return;
+    this.#renewal = setTimeout(() => this.#renewIceServers(), 30_000);
+    request(this.#socket, "webrtc:get-ice-servers", {}).catch(() => {});
+  }
+
   #joined(joined) {
     const { room } = this;
+    this.#useIceServers(joined.iceServers, joined.iceTtl);
     room.enter(joined);
     if (!this.#seatedAt && room.settings.joinMuted && !room.isModerator) this.local.setAudio(false);
     const seatedAt = `${joined.peerId} ${room.self.joinedAt}`;
@@ -260,6 +281,7 @@ export class Call extends EventTarget {
     if (this.status === "over") return;
     Object.assign(this, { ending, reason });
     this.#setStatus("over");
+    clearTimeout(this.#renewal);
     this.local.removeEventListener("change", this.announceMedia);
     this.mesh?.close();
     this.#socket.disconnect();

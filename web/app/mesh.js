@@ -46,6 +46,11 @@ export class Mesh extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
+  /** Lets the connections use new ICE servers when they restart. */
+  useIceServers() {
+    for (const { peer } of this.#peers.values()) peer.useIceServers();
+  }
+
   remove(peerId) {
     this.#peers.get(peerId)?.peer.close();
     this.#peers.delete(peerId);

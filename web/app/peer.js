@@ -91,6 +91,11 @@ export class Peer extends EventTarget {
       screen && this.#pc.addTransceiver(screen, { direction: "sendonly", streams: [this.#local.screen] });
   }
 
+  /** Uses the present ICE servers at the next ICE restart. */
+  useIceServers() {
+    this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers: this.#iceServers() });
+  }
+
   /** Sums of the inbound and outbound RTP statistics. */
   async stats() {
     const sums = { framesDecoded: 0, framesSent: 0, bytesReceived: 0, bytesSent: 0 };

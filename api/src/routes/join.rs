@@ -65,6 +65,9 @@ pub(crate) struct Admitted<'a> {
     token: Option<String>,
     join_token: String,
     ice_servers: Vec<IceServer>,
+    /// Seconds until the TURN credentials expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ice_ttl: Option<u64>,
 }
 
 /// `POST video-calls/join`.
@@ -107,6 +110,8 @@ async fn admit_to(
     let call = found.record.unwrap_or_else(|| CallRecord::from_room(&room, &found.meta));
     let token = if user.is_guest { Some(app.tokens.issue_guest(&user, &room)?.token) } else { None };
     let now = u64::try_from(app.now().seconds()).unwrap_or(0);
+    // A participant in the lobby has no seat; its node sends TURN credentials when it is admitted.
+    let ice = if waits { app.ice.without_seat() } else { app.ice.for_participant(&room, &user.id, now) };
     let answer = Admitted {
         call: CallView::new(&app, &call, Some(present)),
         user: &user,
@@ -115,7 +120,8 @@ async fn admit_to(
         waits,
         token,
         join_token: app.tokens.issue_join(&user, &room, role)?.token,
-        ice_servers: app.ice.ice_servers(&user.id, now),
+        ice_servers: ice.servers,
+        ice_ttl: ice.ttl,
     };
     Ok(success("You may join", answer).into_response())
 }

@@ -68,14 +68,16 @@ fn accounts() -> Vec<Route> {
             .refuses(&[UserNotFound]),
         patch("/auth/profile", auth::change_profile, "Changes the given fields of the user's own account")
             .answers::<UserView<'_>>()
-            .refuses(&[UserNotFound, UserExists]),
+            .refuses(&[UserNotFound, UserExists, InvalidCredentials]),
         post("/auth/change-password", auth::change_password, "Changes the password and ends the user's other sign-ins")
             .class(Class::SignIn)
             .answers::<()>()
             .refuses(&[InvalidCredentials, UserNotFound]),
         get("/auth/sessions", auth::list, "The user's own sign-ins, the most recently used first")
             .answers::<Vec<auth::SessionView>>(),
-        delete("/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one").answers::<()>(),
+        delete("/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one")
+            .answers::<()>()
+            .refuses(&[UserNotFound]),
         delete("/auth/sessions/{id}", auth::end_session, "Ends one sign-in of the user")
             .answers::<()>()
             .refuses(&[SessionNotFound]),

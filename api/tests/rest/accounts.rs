@@ -99,7 +99,7 @@ async fn a_user_of_the_node_service_signs_in_and_gets_an_argon2id_hash() {
         // "legacy-password", cost 4.
         password: bcrypt::hash("legacy-password", 4).unwrap(),
         avatar: None,
-        password_changed_at: None,
+        sign_ins_since: None,
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
     };
@@ -157,7 +157,7 @@ async fn a_profile_changes_field_by_field_and_a_taken_address_is_refused() {
     let changed = patch(json!({ "name": "Anna", "avatar": "https://example.org/a.png" })).await;
     assert_eq!((changed.text("name"), changed.text("email")), ("Anna".into(), ann.email.clone()));
     assert_eq!(patch(json!({ "avatar": null })).await.data()["avatar"], json!(null));
-    assert_eq!(patch(json!({ "email": bob.email })).await.refusal(), (409, "USER_EXISTS"));
+    assert_eq!(patch(json!({ "email": bob.email, "currentPassword": PASSWORD })).await.refusal(), (409, "USER_EXISTS"));
     let wrong = patch(json!({ "name": null, "email": "x", "avatar": "javascript:alert(1)" })).await;
     assert_eq!((wrong.refusal(), wrong.fields().len()), ((400, "VALIDATION_ERROR"), 3));
     assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.text("name"), "Anna");

@@ -133,9 +133,15 @@ async fn probing_for_taken_addresses_by_changing_the_own_address_is_limited() {
         service.send(service.request(Method::PATCH, "/api/auth/profile").bearer_auth(&ann.token).json(&body)).await
     };
     for _ in 0..2 {
-        assert_eq!(patch(json!({ "email": bob.email })).await.refusal(), (409, "USER_EXISTS"));
+        assert_eq!(
+            patch(json!({ "email": bob.email, "currentPassword": PASSWORD })).await.refusal(),
+            (409, "USER_EXISTS")
+        );
     }
-    assert_eq!(patch(json!({ "email": bob.email })).await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+    assert_eq!(
+        patch(json!({ "email": bob.email, "currentPassword": PASSWORD })).await.refusal(),
+        (429, "RATE_LIMIT_EXCEEDED")
+    );
     assert_eq!(patch(json!({ "name": "Anna" })).await.status, 200);
 }
 

@@ -3,6 +3,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_core::domain::{Timestamp, UserId};
+use switchboard_records::{NewSession, SESSIONS_MAX};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -226,4 +228,74 @@ async fn account_statistics_count_the_user_s_calls() {
         "totalHosted": 0, "totalParticipated": 0, "totalCalls": 0, "activeCalls": 0, "thisMonthCalls": 0,
     });
     assert_eq!((statistics(&ann).await, statistics(&bob).await), (hosted, none));
+}
+
+#[tokio::test]
+async fn another_e_mail_address_needs_the_password_and_ends_other_sign_ins() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let elsewhere = login(&other, &ann, PASSWORD).await;
+    let patch = async |body: Value| {
+        service.send(service.request(Method::PATCH, "/api/auth/profile").bearer_auth(&ann.token).json(&body)).await
+    };
+    let email = "anna@example.org";
+    let without = patch(json!({ "email": email })).await;
+    assert_eq!((without.refusal(), without.fields()), ((400, "VALIDATION_ERROR"), vec!["currentPassword"]));
+    let wrong = patch(json!({ "email": email, "currentPassword": "a wrong guess" })).await;
+    assert_eq!(wrong.refusal(), (401, "INVALID_CREDENTIALS"));
+    assert_eq!(patch(json!({ "email": ann.email, "name": "Anna" })).await.status, 200, "the same address needs none");
+    assert_eq!(other.get("/api/auth/profile", Some(&elsewhere.text("token"))).await.status, 200);
+
+    assert_eq!(patch(json!({ "email": email, "currentPassword": PASSWORD })).await.text("email"), email);
+    over(&other, &elsewhere.text("token")).await;
+    assert_eq!(refresh(&other, &elsewhere.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+    assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.status, 200);
+    assert_eq!(refresh(&other, &ann.refresh).await.status, 200);
+    assert_eq!(login(&other, &ann, PASSWORD).await.refusal(), (401, "INVALID_CREDENTIALS"), "the old address");
+}
+
+#[tokio::test]
+async fn many_sign_ins_of_one_user_end_the_oldest_and_can_all_be_ended() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let id = UserId::parse(&ann.id).unwrap();
+    let now = api::clock::now();
+    // As many as an account without a bound can have.
+    let sessions = service.database().await.collection("sessions");
+    let old = (0..20_000).map(|n| {
+        mongodb::bson::doc! {
+            "_id": format!("{n:032x}"), "userId": mongodb::bson::oid::ObjectId::parse_str(&ann.id).unwrap(),
+            "refresh": "r", "previous": null, "createdAt": mongodb::bson::DateTime::from_millis(n),
+            "usedAt": mongodb::bson::DateTime::from_millis(n),
+            "expiresAt": mongodb::bson::DateTime::from_millis(now.0 + 3_600_000), "passwordAt": null,
+        }
+    });
+    sessions.insert_many(old).await.unwrap();
+    let latest = login(&service, &ann, PASSWORD).await;
+    assert_eq!(latest.status, 200);
+    assert_eq!(service.records.sessions_of(&id, now).await.unwrap().len(), SESSIONS_MAX);
+    assert_eq!(delete(&service, &ann.token, "/api/auth/sessions").await.status, 200);
+    assert_eq!(sessions.count_documents(mongodb::bson::doc! {}).await.unwrap(), 1);
+    over(&service, &latest.text("token")).await;
+    assert_eq!(refresh(&service, &latest.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+    assert_eq!(refresh(&service, &ann.refresh).await.status, 200);
+    for _ in 0..SESSIONS_MAX + 5 {
+        service.records.open_session(&new_session(&id, now)).await.unwrap();
+    }
+    let signed_in = login(&service, &ann, PASSWORD).await;
+    assert_eq!(service.records.sessions_of(&id, now).await.unwrap().len(), SESSIONS_MAX);
+    assert_eq!(service.get("/api/auth/profile", Some(&signed_in.text("token"))).await.status, 200);
+}
+
+fn new_session(user: &UserId, now: Timestamp) -> NewSession {
+    NewSession {
+        id: switchboard_auth::random_id(),
+        user: user.clone(),
+        token: switchboard_auth::random_id(),
+        user_agent: None,
+        opened: now,
+        expires: Timestamp(now.0 + 3_600_000),
+        password_at: None,
+    }
 }

@@ -19,5 +19,5 @@ pub mod webhook;
 pub use operator::OperatorKeys;
 pub use password::{PasswordCheck, PasswordHasher};
 pub use token::{Identity, IdentityKind, IssuedToken, JoinGrant, RefreshIdentity, TokenLifetimes, Tokens, random_id};
-pub use turn::{IceConfig, IceServer, TurnCredentials};
+pub use turn::{IceConfig, IceGrant, IceServer, TurnCredentials};
 pub use webhook::WebhookSigner;

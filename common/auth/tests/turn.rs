@@ -8,7 +8,7 @@ use devcluster::ports;
 use devcluster::process::{Process, Spec, retry};
 use devcluster::programs::find_program;
 use switchboard_auth::{IceConfig, IceServer};
-use switchboard_core::domain::UserId;
+use switchboard_core::domain::{RoomId, UserId};
 use switchboard_runtime::config::{Env, IceSettings};
 
 const SECRET: &str = "a-secret-of-coturn-and-the-cluster";
@@ -23,7 +23,8 @@ struct Coturn {
 }
 
 impl Coturn {
-    async fn start() -> Self {
+    /// Starts with a quota of so many allocations for each user.
+    async fn start(quota: u32) -> Self {
         retry(|| async {
             let (dir, port) = (tempfile::tempdir()?, ports::free()?);
             let file = |name: &str| dir.path().join(name).display().to_string();
@@ -35,6 +36,7 @@ impl Coturn {
                 "--realm=turn.test".to_owned(),
                 "--use-auth-secret".to_owned(),
                 format!("--static-auth-secret={SECRET}"),
+                format!("--user-quota={quota}"),
                 "--fingerprint".to_owned(),
                 "--allow-loopback-peers".to_owned(),
                 "--no-cli".to_owned(),
@@ -75,12 +77,13 @@ fn issued(secret: &str, ago: u64) -> IceServer {
     let ice = IceConfig::from(&IceSettings::from_env(&mut env));
     env.finish().unwrap();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    ice.ice_servers(&UserId::parse("65a000000000000000000001").unwrap(), now - ago).pop().unwrap()
+    let (room, user) = (RoomId::parse("AB12CD34EF56"), UserId::parse("65a000000000000000000001"));
+    ice.for_participant(&room.unwrap(), &user.unwrap(), now - ago).servers.pop().unwrap()
 }
 
 #[tokio::test]
 async fn coturn_accepts_our_credentials_and_refuses_expired_foreign_and_altered_ones() {
-    let coturn = Coturn::start().await;
+    let coturn = Coturn::start(0).await;
     let fresh = coturn.relay(&issued(SECRET, 0));
     let output = String::from_utf8_lossy(&fresh.stdout).into_owned();
     assert!(fresh.status.success(), "{output}");
@@ -96,5 +99,16 @@ async fn coturn_accepts_our_credentials_and_refuses_expired_foreign_and_altered_
     for (kind, refused) in [("expired", expired), ("foreign", foreign), ("altered", coturn.relay(&altered))] {
         assert!(!refused.status.success(), "{kind}");
         assert!(String::from_utf8_lossy(&refused.stdout).contains("Cannot complete Allocation"), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn coturn_counts_its_quota_of_a_participant_over_all_credentials() {
+    // One run of the client makes four allocations.
+    let coturn = Coturn::start(2).await;
+    for ago in [0, 1] {
+        let output = coturn.relay(&issued(SECRET, ago));
+        assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("486"), "Allocation Quota Reached");
     }
 }

@@ -16,6 +16,11 @@ use switchboard_core::domain::{Timestamp, UserId};
 /// token theft.
 const REUSE_WINDOW_MS: i64 = 10_000;
 
+/// Sign-ins of one user. A further one ends the one that was not used for the longest time.
+pub const SESSIONS_MAX: usize = 100;
+/// Sign-ins beyond the bound that one sign-in ends. More exist only from before there was a bound.
+const EXCESS_MAX: i64 = 100;
+
 /// New sign-in.
 #[derive(Clone, Debug)]
 pub struct NewSession {
@@ -31,7 +36,7 @@ pub struct NewSession {
     pub opened: Timestamp,
     /// Expiry of the refresh token.
     pub expires: Timestamp,
-    /// Time of the last password change at the sign-in.
+    /// [`UserRecord::sign_ins_since`](super::UserRecord::sign_ins_since) at the sign-in.
     pub password_at: Option<Timestamp>,
 }
 
@@ -136,7 +141,26 @@ impl Records {
         Ok(Rotation::Refused)
     }
 
-    /// Returns a user's open sign-ins, the most recently used first.
+    /// Ends the sign-ins of a user beyond [`SESSIONS_MAX`], those that were not used for the
+    /// longest time. Returns their ids.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn end_excess_sessions(&self, user: &UserId) -> Result<Vec<String>, RecordsError> {
+        let own = doc! { "userId": { "$in": id_forms(user.as_str()) } };
+        let sessions: Collection<Document> = self.sessions();
+        let newest_first = sessions.find(own).sort(doc! { "usedAt": -1 }).projection(doc! { "_id": 1 });
+        let excess = newest_first.skip(SESSIONS_MAX as u64).limit(EXCESS_MAX);
+        let found = async { excess.await?.try_collect::<Vec<_>>().await };
+        let found = self.run("end_excess_sessions", found).await?;
+        let ids: Vec<String> = found.iter().filter_map(|one| one.get_str("_id").ok()).map(str::to_owned).collect();
+        if !ids.is_empty() {
+            self.run("end_excess_sessions", sessions.delete_many(doc! { "_id": { "$in": &ids } })).await?;
+        }
+        Ok(ids)
+    }
+
+    /// Returns a user's open sign-ins, the most recently used first, at most [`SESSIONS_MAX`].
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -147,11 +171,20 @@ impl Records {
             "expiresAt": { "$gt": date_to_bson(now) },
         };
         let sessions: Collection<SessionRecord> = self.database.collection("sessions");
-        let found = async { sessions.find(own).sort(doc! { "usedAt": -1, "_id": 1 }).await?.try_collect().await };
+        let found = async {
+            sessions
+                .find(own)
+                .sort(doc! { "usedAt": -1, "_id": 1 })
+                .limit(SESSIONS_MAX as i64)
+                .await?
+                .try_collect()
+                .await
+        };
         self.run("sessions_of", found).await
     }
 
-    /// Keeps a sign-in valid after a password change, because the change came from this sign-in.
+    /// Keeps a sign-in valid after all sign-ins of its user were ended, because the request came
+    /// from this sign-in.
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -168,12 +201,13 @@ impl Records {
         self.run("end_session", self.sessions().delete_one(doc! { "_id": id })).await.map(drop)
     }
 
-    /// Ends several sign-ins.
+    /// Ends all sign-ins of a user except one, in one request.
     ///
     /// # Errors
     /// MongoDB is unavailable.
-    pub async fn end_sessions(&self, ids: &[String]) -> Result<(), RecordsError> {
-        self.run("end_sessions", self.sessions().delete_many(doc! { "_id": { "$in": ids } })).await.map(drop)
+    pub async fn end_other_sessions(&self, user: &UserId, except: Option<&str>) -> Result<(), RecordsError> {
+        let others = doc! { "userId": { "$in": id_forms(user.as_str()) }, "_id": { "$ne": except } };
+        self.run("end_other_sessions", self.sessions().delete_many(others)).await.map(drop)
     }
 
     fn sessions(&self) -> Collection<Document> {

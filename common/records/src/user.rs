@@ -25,9 +25,10 @@ pub struct UserRecord {
     /// Address of a picture.
     #[serde(default)]
     pub avatar: Option<String>,
-    /// Time of the last change of the password. Sign-ins opened before it are over.
-    #[serde(default, with = "maybe_date", skip_serializing_if = "Option::is_none")]
-    pub password_changed_at: Option<Timestamp>,
+    /// Time at which all sign-ins were ended: by a change of the password or of the e-mail address,
+    /// or by the user. Sign-ins opened before it cannot be refreshed.
+    #[serde(default, with = "maybe_date", skip_serializing_if = "Option::is_none", rename = "passwordChangedAt")]
+    pub sign_ins_since: Option<Timestamp>,
     /// Time of registration.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,

@@ -60,7 +60,17 @@ impl Records {
         Ok(None)
     }
 
-    /// Changes a profile and returns the changed record; `None` if the user does not exist.
+    /// Makes all sign-ins that were opened before `now` invalid. Returns whether the user exists.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn end_sign_ins(&self, id: &UserId, now: Timestamp) -> Result<bool, RecordsError> {
+        let set = doc! { "$set": { "passwordChangedAt": date_to_bson(now) } };
+        Ok(self.run("end_sign_ins", self.users.update_one(by_id(id), set)).await?.matched_count == 1)
+    }
+
+    /// Changes a profile and returns the changed record; `None` if the user does not exist. A
+    /// changed e-mail address makes all sign-ins invalid that were opened before `now`.
     ///
     /// # Errors
     /// `Duplicate` if the new e-mail address is taken.
@@ -76,6 +86,7 @@ impl Records {
         }
         if let Some(email) = &change.email {
             set.insert("email", email);
+            set.insert("passwordChangedAt", date_to_bson(now));
         }
         if let Some(avatar) = &change.avatar {
             set.insert("avatar", avatar.as_deref());

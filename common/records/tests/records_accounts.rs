@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::{Client, Collection, IndexModel};
 use switchboard_core::domain::{Timestamp, UserId};
-use switchboard_records::{NewSession, ProfileChange, Records, RecordsTimeouts, Rotation};
+use switchboard_records::{NewSession, ProfileChange, Records, RecordsTimeouts, Rotation, SESSIONS_MAX};
 
 const MINUTE: i64 = 60_000;
 
@@ -40,7 +40,7 @@ async fn an_account_with_a_text_id_of_the_node_service_works_as_any_other() {
         .unwrap();
     let found = records.user_by_email("old@example.org").await.unwrap().unwrap();
     let id = UserId::parse(text).unwrap();
-    assert_eq!((&found.id, found.created_at, found.password_changed_at), (&id, Timestamp(5), None));
+    assert_eq!((&found.id, found.created_at, found.sign_ins_since), (&id, Timestamp(5), None));
     assert_eq!(records.user(&id).await.unwrap().unwrap().name, "Old");
     assert!(records.replace_hash(&id, "$2b$10$hash", "$argon2id$").await.unwrap());
     assert!(records.change_password(&id, "$argon2id$", "$argon2id$2", Timestamp(7)).await.unwrap());
@@ -50,7 +50,7 @@ async fn an_account_with_a_text_id_of_the_node_service_works_as_any_other() {
     );
     let change = ProfileChange { name: Some("New".into()), ..ProfileChange::default() };
     let changed = records.change_profile(&id, &change, Timestamp(9)).await.unwrap().unwrap();
-    assert_eq!((changed.name.as_str(), changed.password_changed_at), ("New", Some(Timestamp(7))));
+    assert_eq!((changed.name.as_str(), changed.sign_ins_since), ("New", Some(Timestamp(7))));
     let stored = users.find_one(doc! { "_id": text }).await.unwrap().unwrap();
     assert_eq!(stored.get_str("password").unwrap(), "$argon2id$2");
 }
@@ -87,8 +87,15 @@ async fn a_replay_ends_a_token_family_and_within_the_reuse_window_returns_the_la
     };
     assert_eq!(ids(now).await, ["c", "d"], "the latest used first");
     assert_eq!(ids(now + 2 * MINUTE).await, [""; 0], "what has ended is not listed");
-    records.end_sessions(&["c".into()]).await.unwrap();
+    records.end_other_sessions(&user, Some("d")).await.unwrap();
     assert_eq!(ids(now).await, ["d"]);
+
+    for n in 0..SESSIONS_MAX {
+        records.open_session(&session(&format!("s{n:03}"), &user, now + 1 + n as i64)).await.unwrap();
+    }
+    assert_eq!(records.end_excess_sessions(&user).await.unwrap(), ["d"], "the one that was used least recently");
+    assert_eq!(records.end_excess_sessions(&user).await.unwrap(), [""; 0]);
+    assert_eq!(ids(now).await.len(), SESSIONS_MAX);
 
     let sessions = Client::with_uri_str(&uri).await.unwrap().database("families").collection::<Document>("sessions");
     let indexes: Vec<IndexModel> = sessions.list_indexes().await.unwrap().try_collect().await.unwrap();

@@ -110,6 +110,15 @@ impl PasscodeRates {
     }
 }
 
+/// Rates at which TURN credentials are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnRates {
+    /// `RATE_TURN_PER_ADDRESS`: for one address.
+    pub address: Option<Rate>,
+    /// `RATE_TURN_PER_USER`: for one user or guest.
+    pub user: Option<Rate>,
+}
+
 /// A request that exceeds a rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Exceeded {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use switchboard_auth::IceConfig;
 use switchboard_core::domain::{DisconnectReason, NodeId};
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::{CaughtUp, LogId, Partition, Rooms};
@@ -28,6 +29,8 @@ const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 pub struct CatchUp {
     /// This node.
     pub node: NodeId,
+    /// ICE servers, for `room:joined`.
+    pub ice: Arc<IceConfig>,
     /// Room state, for logs and snapshots.
     pub rooms: Rooms,
     /// Sessions of this node.
@@ -104,6 +107,6 @@ impl CatchUp {
     /// Reads the room for a session that was admitted at the position `at`.
     async fn read_snapshot(&self, link: &SessionLink, at: LogId) -> Option<JoinedSnapshot> {
         let room = self.rooms.snapshot(&link.room).await.ok().flatten()?;
-        link.with_replica(|replica| joined_snapshot(&self.node, &link.room, replica, room, at)).flatten()
+        link.with_replica(|replica| joined_snapshot((&self.node, &self.ice), &link.room, replica, room, at)).flatten()
     }
 }

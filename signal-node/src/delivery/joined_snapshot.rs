@@ -1,8 +1,10 @@
 //! Makes `room:joined` and `room:created` from the room as Redis has it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
+use switchboard_auth::{IceConfig, IceGrant};
 use switchboard_core::domain::{
     Action, CallType, ConnectionState, NodeId, Participant, PeerId, Role, RoomId, RoomMeta,
 };
@@ -26,7 +28,7 @@ pub struct JoinedSnapshot {
 /// Returns the fields of `room:joined` and `room:created` for the participant `peer`. Participants
 /// that may admit others also get the list of the lobby.
 #[must_use]
-pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Snapshot) -> Value {
+pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Snapshot, ice: &IceGrant) -> Value {
     let (waiting, participants): (Vec<&Participant>, Vec<&Participant>) =
         snapshot.seats.iter().partition(|seat| seat.connection_state == ConnectionState::Waiting);
     let own = participants.iter().find(|seat| seat.peer_id == *peer);
@@ -49,18 +51,27 @@ pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Sn
         "locked": snapshot.locked,
         "createdAt": meta.created_at,
         "node": node,
+        "iceServers": ice.servers,
     });
+    if let Some(ttl) = ice.ttl {
+        payload["iceTtl"] = json!(ttl);
+    }
     if role.may(Action::Admit) {
         payload["waiting"] = json!(waiting);
     }
     payload
 }
 
+/// Returns seconds since the Unix epoch.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 /// Makes `room:joined` for a session that was admitted at the position `at`. Returns `None` if it
 /// has no seat in the room any more.
 #[must_use]
 pub(super) fn joined_snapshot(
-    node: &NodeId,
+    (node, ice): (&NodeId, &IceConfig),
     room: &RoomId,
     replica: &SeatReplica,
     snapshot: Snapshot,
@@ -70,7 +81,8 @@ pub(super) fn joined_snapshot(
     let mut copy = replica.copy.clone();
     (copy.role, copy.media) = (own.role, own.media_state);
     copy.joined_at.clone_from(&own.joined_at);
-    let event = encode("room:joined", &joined_payload(node, room, &replica.seat.peer, &snapshot));
+    let ice = ice.for_participant(room, &own.user.id, unix_now());
+    let event = encode("room:joined", &joined_payload(node, room, &replica.seat.peer, &snapshot, &ice));
     let message = Message::packet(format!(r#"42[{event},"{at}.{room}"]"#));
     Some(JoinedSnapshot { message, copy, meta: Arc::new(snapshot.meta) })
 }

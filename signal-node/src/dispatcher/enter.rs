@@ -164,7 +164,9 @@ impl Dispatcher {
                 if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);
                 }
-                let payload = joined_payload(&self.node, &entry.room, &seat.peer, &snapshot);
+                let now_s = u64::try_from(now().seconds()).unwrap_or(0);
+                let ice = self.credentials.ice.for_participant(&entry.room, &session.user.id, now_s);
+                let payload = joined_payload(&self.node, &entry.room, &seat.peer, &snapshot, &ice);
                 (seat, id, entry.event, payload)
             }
             Ok(Joined::Waiting { seat, id }) => {

@@ -30,13 +30,13 @@ use std::time::Duration;
 
 use switchboard_auth::password::PasswordHasher;
 use switchboard_auth::token::Tokens;
-use switchboard_auth::turn::IceConfig;
+use switchboard_auth::turn::{IceConfig, IceGrant};
 use switchboard_core::ClusterKey;
-use switchboard_core::domain::{Code, ConnectionState, DisconnectReason, NodeId};
+use switchboard_core::domain::{Code, ConnectionState, DisconnectReason, NodeId, Refusal};
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
 use switchboard_records::Records;
-use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter};
+use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter, Subject, TurnRates};
 use switchboard_rooms::{Rate, Revocations, Rooms};
 use switchboard_rules::Effect;
 use switchboard_socketio::send_queue::Message;
@@ -95,6 +95,8 @@ pub struct SessionLimits {
     pub create: Option<Rate>,
     /// Rates at which passcodes may be tried.
     pub passcode: PasscodeRates,
+    /// Rates at which participants may renew their TURN credentials.
+    pub turn: TurnRates,
 }
 
 /// Secrets and lists that identify clients.
@@ -107,8 +109,8 @@ pub struct Credentials {
     pub addresses: ClusterKey,
     /// Verifies passcodes.
     pub hasher: PasswordHasher,
-    /// ICE servers, with TURN credentials for each user.
-    pub ice: IceConfig,
+    /// ICE servers, with TURN credentials for each participant.
+    pub ice: Arc<IceConfig>,
 }
 
 impl Application for Dispatcher {
@@ -136,10 +138,6 @@ impl Application for Dispatcher {
         match effect {
             Err(refusal) => responder.refuse(&refusal),
             Ok(Effect::Log(logged)) => self.log(session, logged, responder, read),
-            Ok(Effect::IceServers) => {
-                self.send_ice_servers(session);
-                responder.accept("");
-            }
             Ok(effect) => Box::pin(self.perform(session, effect, responder, read)).await,
         }
     }
@@ -176,7 +174,8 @@ impl Dispatcher {
             Effect::History(wanted) => self.history(session, wanted).await,
             Effect::Stats { with_call } => self.stats(session, with_call).await,
             Effect::Command(action, command) => self.command(session, action, command).await,
-            Effect::Log(_) | Effect::IceServers => return,
+            Effect::IceServers => self.renew_ice_servers(session).await.map(|()| String::new()),
+            Effect::Log(_) => return,
         };
         if enters {
             let waits = session.room.as_ref().is_some_and(|room| room.view.state == ConnectionState::Waiting);
@@ -188,12 +187,39 @@ impl Dispatcher {
         }
     }
 
-    /// Sends `webrtc:ice-servers` with the user's own TURN credentials and the node's name, which a
-    /// resumed session learns here.
-    fn send_ice_servers(&self, session: &ClientSession) {
+    /// `webrtc:get-ice-servers`
+    async fn renew_ice_servers(&self, session: &ClientSession) -> Result<(), Refusal> {
+        if session.is_seated() {
+            let rates = self.limits.turn;
+            let address = self.limiter.spend("turn", Subject::Address(session.address), rates.address);
+            let user = self.limiter.spend("turn", Subject::User(&session.user.id), rates.user);
+            let (address, user) = tokio::join!(address, user);
+            if [address, user].into_iter().flatten().any(|spent| spent.retry_after.is_some()) {
+                return Err(Code::RateLimitExceeded.into());
+            }
+        }
+        self.send_ice_servers(session);
+        Ok(())
+    }
+
+    /// Returns the ICE servers of a session: with TURN credentials if it has a seat.
+    fn ice_grant(&self, session: &ClientSession) -> IceGrant {
         let now = u64::try_from(session::now().seconds()).unwrap_or(0);
-        let servers = self.credentials.ice.ice_servers(&session.user.id, now);
-        let event = encode("webrtc:ice-servers", &serde_json::json!({ "iceServers": servers, "node": self.node }));
-        session.send_event(&event);
+        match &session.room {
+            Some(room) if session.is_seated() => {
+                self.credentials.ice.for_participant(&room.link.room, &session.user.id, now)
+            }
+            _ => self.credentials.ice.without_seat(),
+        }
+    }
+
+    /// Sends `webrtc:ice-servers` with the node's name, which a resumed session learns here.
+    fn send_ice_servers(&self, session: &ClientSession) {
+        let IceGrant { servers, ttl } = self.ice_grant(session);
+        let mut payload = serde_json::json!({ "iceServers": servers, "node": self.node });
+        if let Some(ttl) = ttl {
+            payload["iceTtl"] = ttl.into();
+        }
+        session.send_event(&encode("webrtc:ice-servers", &payload));
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use switchboard_core::domain::time::Timestamp;
-use switchboard_core::domain::{PublicUser, RoomId};
+use switchboard_core::domain::{ConnectionState, PublicUser, RoomId};
 use switchboard_rooms::{Partition, Proof, Seat};
 use switchboard_rules::{SeatView, SessionView, Stamp};
 use switchboard_socketio::send_queue::Message;
@@ -72,6 +72,11 @@ impl CurrentRoom {
 }
 
 impl ClientSession {
+    /// Returns whether the session has a seat. Waiting in the lobby is none.
+    pub(super) fn is_seated(&self) -> bool {
+        self.room.as_ref().is_some_and(|room| room.view.state != ConnectionState::Waiting)
+    }
+
     /// Returns the session as the rules see it.
     pub(super) fn view(&self) -> SessionView<'_> {
         let seat = self.room.as_ref().map(|room| &room.view);

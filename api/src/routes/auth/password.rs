@@ -9,7 +9,7 @@ use switchboard_auth::{Identity, PasswordCheck};
 use switchboard_core::domain::{Code, Timestamp};
 use switchboard_records::UserRecord;
 
-use super::sessions::others;
+use super::sessions::{keep_own, revoke_others};
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::envelope::success;
@@ -59,16 +59,14 @@ pub(crate) async fn change_password(
     let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
     check_password(&app, &user, address, form.current).await?;
     let hash = app.hasher.hash(address, form.new).await?;
-    app.revoke_all(&others(&app, &caller).await?).await?;
+    revoke_others(&app, &caller).await?;
     let now = app.now();
     if !app.records.change_password(id, &user.password, &hash, now).await? {
         // Another request changed the password since it was read.
         return Err(Code::InvalidCredentials.into());
     }
     audit::record(Event::PasswordChanged, Some(id));
-    if let Err(error) = end_others(&app, &caller, now).await {
-        tracing::warn!(code = %error.refusal.code, "ending sign-ins of an old password failed; they expire");
-    }
+    end_others(&app, &caller, now).await;
     Ok(success("The password was changed; other sign-ins have ended", ()).into_response())
 }
 
@@ -94,12 +92,8 @@ pub(super) async fn check_password(
 
 /// Keeps this sign-in and ends the others. A failure is harmless, because their refresh tokens are
 /// already invalid.
-async fn end_others(app: &App, caller: &Identity, changed: Timestamp) -> ApiResult<()> {
-    if let Some(own) = &caller.session {
-        app.records.keep_session(own, changed).await?;
+pub(super) async fn end_others(app: &App, caller: &Identity, ended: Timestamp) {
+    if let Err(error) = keep_own(app, caller, ended).await {
+        tracing::warn!(code = %error.refusal.code, "removing ended sign-ins failed; they expire");
     }
-    let others = others(app, caller).await?;
-    app.revoke_all(&others).await?;
-    app.records.end_sessions(&others).await?;
-    Ok(())
 }

@@ -5,15 +5,18 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_core::domain::{Code, PublicUser};
+use switchboard_core::domain::{Code, PublicUser, Refusal};
 use switchboard_records::{ProfileChange, RecordsError};
 
+use super::password::{check_password, end_others};
+use super::sessions::revoke_others;
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::envelope::success;
 use crate::http::error::{ApiError, ApiResult};
 use crate::http::extract::{Caller, ValidJson};
 use crate::http::fields::{Fields, Input};
+use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::UserView;
 
 /// `GET auth/profile`: one round trip.
@@ -36,16 +39,20 @@ pub(crate) async fn validate(Caller(caller): Caller) -> impl IntoResponse {
 }
 
 /// Body of `PATCH auth/profile`.
-pub(crate) struct Changes(ProfileChange);
+pub(crate) struct Changes {
+    change: ProfileChange,
+    current_password: Option<String>,
+}
 
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
-        Self(ProfileChange {
+        let change = ProfileChange {
             name: fields.change("name", |fields| fields.name("name", 2..=100)),
             email: fields.change("email", |fields| fields.email("email")),
             // Null removes the picture. Name and e-mail address cannot be removed.
             avatar: fields.change("avatar", |fields| fields.web_address("avatar", 512)),
-        })
+        };
+        Self { change, current_password: fields.optional_raw_text("currentPassword", 1..=1024) }
     }
 
     fn example() -> Value {
@@ -53,20 +60,35 @@ impl Input for Changes {
     }
 }
 
-/// `PATCH auth/profile`.
+/// `PATCH auth/profile`. Another e-mail address needs the current password and ends the user's
+/// other sign-ins, as a change of the password does, because signing in depends on both.
 pub(crate) async fn change_profile(
     State(app): State<App>,
     Caller(caller): Caller,
-    ValidJson(Changes(change)): ValidJson<Changes>,
+    ClientAddress(address): ClientAddress,
+    ValidJson(Changes { mut change, current_password }): ValidJson<Changes>,
 ) -> ApiResult<impl IntoResponse> {
+    let id = &caller.user.id;
     if change.email.is_some() {
-        // The answer reveals whether an account has this address, so attempts are limited.
-        app.limits.lookup(&caller.user.id).await?;
+        let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
+        if change.email.as_ref() == Some(&user.email) {
+            change.email = None;
+        } else {
+            let required =
+                || Refusal::field(Code::ValidationError, "currentPassword", "is required to change the e-mail");
+            let password = current_password.ok_or_else(required)?;
+            // The answer reveals whether an account has this address, so attempts are limited.
+            app.limits.lookup(id).await?;
+            check_password(&app, &user, address, password).await?;
+            revoke_others(&app, &caller).await?;
+        }
     }
-    let changed = app.records.change_profile(&caller.user.id, &change, app.now()).await.map_err(email_taken)?;
+    let now = app.now();
+    let changed = app.records.change_profile(id, &change, now).await.map_err(email_taken)?;
     let user = changed.ok_or(Code::UserNotFound)?;
     if change.email.is_some() {
-        audit::record(Event::EmailChanged, Some(&user.id));
+        audit::record(Event::EmailChanged, Some(id));
+        end_others(&app, &caller, now).await;
     }
     Ok(success("The profile was changed", UserView::from(&user)).into_response())
 }

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_auth::{RefreshIdentity, random_id};
+use switchboard_auth::{Identity, RefreshIdentity, random_id};
 use switchboard_core::domain::{Code, Refusal, Timestamp};
 use switchboard_records::{Rotation, SessionRecord};
 
@@ -51,7 +51,7 @@ pub(crate) async fn refresh(
     let user = app.records.user(&id).await?.ok_or(Code::TokenInvalid)?;
     let next = random_id();
     let rotation =
-        app.records.rotate_session(&session, (&used, &next), user.password_changed_at, (app.now(), refresh_end(&app)));
+        app.records.rotate_session(&session, (&used, &next), user.sign_ins_since, (app.now(), refresh_end(&app)));
     let token = match rotation.await? {
         Rotation::Done => next,
         Rotation::Repeated(token) => token,
@@ -142,15 +142,32 @@ pub(crate) async fn end_session(
 
 /// `DELETE auth/sessions`: ends the user's other sign-ins.
 pub(crate) async fn end_others(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
-    let others: Vec<String> = others(&app, &caller).await?;
-    app.revoke_all(&others).await?;
-    app.records.end_sessions(&others).await?;
+    let now = app.now();
+    revoke_others(&app, &caller).await?;
+    if !app.records.end_sign_ins(&caller.user.id, now).await? {
+        return Err(Code::UserNotFound.into());
+    }
+    keep_own(&app, &caller, now).await?;
     audit::record(Event::SessionsRevoked, Some(&caller.user.id));
     Ok(success("The other sessions have ended", ()).into_response())
 }
 
-/// Returns the ids of the caller's sign-ins, except that of this request.
-pub(super) async fn others(app: &App, caller: &switchboard_auth::Identity) -> ApiResult<Vec<String>> {
+/// Revokes the access tokens of the caller's sign-ins, except that of this request. There are at
+/// most [`SESSIONS_MAX`](switchboard_records::SESSIONS_MAX).
+pub(super) async fn revoke_others(app: &App, caller: &Identity) -> ApiResult<()> {
     let all = app.records.sessions_of(&caller.user.id, app.now()).await?;
-    Ok(all.into_iter().map(|session| session.id).filter(|id| Some(id) != caller.session.as_ref()).collect())
+    let others = all.into_iter().map(|session| session.id).filter(|id| Some(id) != caller.session.as_ref());
+    app.revoke_all(&others.collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Keeps this sign-in after all sign-ins of its user were ended at the time `ended`, and removes
+/// the others. Sign-ins that were opened in the meantime are revoked too.
+pub(super) async fn keep_own(app: &App, caller: &Identity, ended: Timestamp) -> ApiResult<()> {
+    if let Some(own) = &caller.session {
+        app.records.keep_session(own, ended).await?;
+    }
+    revoke_others(app, caller).await?;
+    app.records.end_other_sessions(&caller.user.id, caller.session.as_deref()).await?;
+    Ok(())
 }

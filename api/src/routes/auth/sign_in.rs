@@ -96,7 +96,7 @@ pub(crate) async fn register(
         email: form.email,
         password,
         avatar: None,
-        password_changed_at: None,
+        sign_ins_since: None,
         created_at: now,
         updated_at: now,
     };
@@ -146,8 +146,8 @@ async fn rehash(app: &App, user: &UserRecord, address: Option<IpAddr>, password:
     }
 }
 
-/// Opens a sign-in. If the password was changed in the meantime, the sign-in is closed again,
-/// because the change has ended only the sign-ins that existed at that moment.
+/// Opens a sign-in, and ends the oldest one of too many. If all were ended in the meantime, the
+/// sign-in is closed again, because only those that existed at that moment have ended.
 async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> ApiResult<SignedIn<'a>> {
     let session = NewSession {
         id: random_id(),
@@ -156,12 +156,16 @@ async fn open<'a>(app: &App, user: &'a UserRecord, agent: Option<String>) -> Api
         user_agent: agent,
         opened: app.now(),
         expires: refresh_end(app),
-        password_at: user.password_changed_at,
+        password_at: user.sign_ins_since,
     };
     let signed_in = tokens(app, user, &session.id, &session.token)?;
     app.records.open_session(&session).await?;
+    let excess = app.records.end_excess_sessions(&user.id).await?;
+    if !excess.is_empty() {
+        app.revoke_all(&excess).await?;
+    }
     let now = app.records.user(&user.id).await?.ok_or(Code::InvalidCredentials)?;
-    if now.password_changed_at != user.password_changed_at {
+    if now.sign_ins_since != user.sign_ins_since {
         app.records.end_session(&session.id).await?;
         return Err(Code::InvalidCredentials.into());
     }

@@ -138,3 +138,42 @@ fn access_and_refresh_tokens_are_not_interchangeable() {
     let access = tokens.issue_access(&ann, "a@b.c", "session").unwrap();
     assert_eq!(code(tokens.verify_refresh(&access.token)), Code::TokenInvalid);
 }
+
+proptest::proptest! {
+    #[test]
+    fn every_user_gets_tokens_that_verify_and_fit_into_a_header(
+        name in "\\PC{0,100}",
+        wide in proptest::collection::vec(proptest::char::any(), 0..600),
+        avatar in "https://a.example/[\\PC]{0,494}",
+        email in "\\PC{0,254}",
+    ) {
+        let wide: String = wide.into_iter().collect();
+        for (name, email, avatar) in [(&name, &email, &avatar), (&wide, &wide, &wide)] {
+            let id = UserId::parse(&"f".repeat(40)).unwrap();
+            let user = PublicUser::new(id.clone(), name.clone(), Some(avatar.clone()));
+            let (session, room) = (random_id(), room(&"R".repeat(64)));
+            let access = tokens().issue_access(&user, email, &session).unwrap().token;
+            let identity = tokens().verify_access(&access).unwrap();
+            proptest::prop_assert!(name.starts_with(&identity.user.name));
+            proptest::prop_assert!(identity.email.is_none_or(|claim| claim == *email));
+            let join = tokens().issue_join(&user, &room, Role::Participant).unwrap().token;
+            tokens().verify_join(&join, &room, &id).unwrap();
+            let refresh = tokens().issue_refresh(&user, &session, &random_id()).unwrap();
+            tokens().verify_refresh(&refresh).unwrap();
+            let guest = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), name.clone(), None);
+            let guest = tokens().issue_guest(&guest, &room).unwrap().token;
+            tokens().verify_access(&guest).unwrap();
+            for token in [access, join, refresh, guest] {
+                proptest::prop_assert!(token.len() <= 3_400, "{}", token.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_of_100_characters_is_in_a_token_whole() {
+    let name = "\u{1f600}".repeat(100);
+    let user = PublicUser::new(ann().id, name.clone(), None);
+    let token = tokens().issue_access(&user, "a@b.c", "s").unwrap().token;
+    assert_eq!(tokens().verify_access(&token).unwrap().user.name, name);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use switchboard_auth::{IceConfig, TurnCredentials};
 use switchboard_core::Secret;
 use switchboard_rooms::conn::RedisUrl;
-use switchboard_rooms::rate_limit::PasscodeRates;
+use switchboard_rooms::rate_limit::{PasscodeRates, TurnRates};
 
 use super::Env;
 
@@ -308,7 +308,7 @@ pub struct IceSettings {
     pub username: Option<String>,
     /// Password for a TURN server with fixed credentials.
     pub credential: Option<Secret>,
-    /// Secret for expiring credentials, which are derived for each user: coturn's
+    /// Secret for expiring credentials, which are derived for each participant: coturn's
     /// `static-auth-secret`.
     pub secret: Option<Secret>,
     /// Lifetime of derived credentials.
@@ -328,7 +328,7 @@ impl IceSettings {
             username: env.optional("TURN_SERVER_USERNAME"),
             credential: env.secret("TURN_SERVER_CREDENTIAL"),
             secret: env.secret("TURN_SECRET"),
-            ttl: env.seconds("TURN_TTL", 3_600, 60..=86_400),
+            ttl: env.seconds("TURN_TTL", 600, 60..=86_400),
         };
         if !settings.stun.iter().all(|address| address.starts_with("stun:") || address.starts_with("stuns:")) {
             env.reject("STUN_SERVER", "must be none or a list of stun: addresses");
@@ -366,5 +366,13 @@ pub fn passcode_rates(env: &mut Env, on: bool) -> PasscodeRates {
         call: env.rate("RATE_PASSCODE_PER_CALL", "60/3600").filter(|_| on),
         pause: env.seconds("PASSCODE_GUARD_SECONDS", 900, 1..=86_400),
         hashes: env.rate("RATE_PASSCODE_HASHES", "120/60").filter(|_| on),
+    }
+}
+
+/// Reads `RATE_TURN_PER_ADDRESS` and `RATE_TURN_PER_USER`. There are no rates if `on` is false.
+pub fn turn_rates(env: &mut Env, on: bool) -> TurnRates {
+    TurnRates {
+        address: env.rate("RATE_TURN_PER_ADDRESS", "6000/600").filter(|_| on),
+        user: env.rate("RATE_TURN_PER_USER", "60/600").filter(|_| on),
     }
 }
