@@ -44,6 +44,16 @@ impl Client {
         packets
     }
 
+    /// Polls until a packet contains `text`, and returns that packet.
+    async fn until(&self, sid: &str, text: &str) -> String {
+        loop {
+            let packets = self.poll(sid).await.unwrap_or_else(|| panic!("the session ended before {text}"));
+            if let Some(packet) = packets.into_iter().find(|packet| packet.contains(text)) {
+                return packet;
+            }
+        }
+    }
+
     /// Packets of one poll; a ping is answered. `None` when the session has ended.
     async fn poll(&self, sid: &str) -> Option<Vec<String>> {
         let response = self.http.get(format!("{}&sid={sid}", self.url)).send().await.unwrap();
@@ -149,5 +159,41 @@ async fn passcode_attempts_over_sockets_have_the_same_rate_as_over_rest() {
         let answer = ask(&client, "40{}", &join).await;
         assert!(answer.contains(&format!(r#""code":"{code}""#)), "{passcode}: {answer}");
     }
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn turn_credentials_are_for_participants_with_a_seat_alone() {
+    let mut cluster = start(&[
+        ("STUN_SERVER", "stun:stun.test:3478"),
+        ("TURN_SERVER_URL", "turn:turn.test:3478"),
+        ("TURN_SECRET", "a-secret-of-the-cluster-and-coturn"),
+    ])
+    .await;
+    let client = Client::at("127.0.0.1", &cluster);
+    let register = format!("{}/api/auth/register", cluster.base_url());
+    let form = serde_json::json!({ "name": "Ann", "email": "ann@example.org", "password": "correct horse battery" });
+    let user: serde_json::Value = client.http.post(register).json(&form).send().await.unwrap().json().await.unwrap();
+    let (id, token) = (user["data"]["user"]["id"].as_str().unwrap(), user["data"]["token"].as_str().unwrap());
+    let sid = client.open("127.0.0.1").await.1.unwrap();
+    client.send(&sid, &format!(r#"40{{"token":"{token}"}}"#)).await;
+    let ask = async |packet: &str, event: &str| {
+        client.send(&sid, packet).await;
+        client.until(&sid, event).await
+    };
+    let first = client.until(&sid, "webrtc:ice-servers").await;
+    let again = ask(r#"420["webrtc:get-ice-servers"]"#, "webrtc:ice-servers").await;
+    for servers in [first, again] {
+        assert!(servers.contains("stun:stun.test") && !servers.contains("turn:turn.test"), "no seat: {servers}");
+    }
+    let created = ask(r#"421["room:create",{"id":"TURNROOM"}]"#, "room:created").await;
+    let renewed = ask(r#"422["webrtc:get-ice-servers"]"#, "webrtc:ice-servers").await;
+    for servers in [created, renewed] {
+        assert!(servers.contains("turn:turn.test") && servers.contains(r#""iceTtl":600"#), "a seat: {servers}");
+        assert!(servers.contains(&format!(":TURNROOM.{id}\"")), "the name that coturn counts by: {servers}");
+    }
+    ask(r#"423["room:leave"]"#, r#"433[{"success":true"#).await;
+    let left = ask(r#"424["webrtc:get-ice-servers"]"#, "webrtc:ice-servers").await;
+    assert!(!left.contains("turn:turn.test"), "the seat was given up: {left}");
     cluster.stop().await.unwrap();
 }
