@@ -20,6 +20,8 @@ const CONNECTIONS: usize = 2;
 const SLOW_CONNECTIONS: usize = 50;
 /// Requests that a connection sends without reading a response.
 const REQUESTS_UNREAD: usize = 200;
+/// Events that a socket may send in a second.
+const EVENTS_PER_SECOND: usize = 100;
 /// Calls that strangers join in turn.
 const CALLS: usize = 30;
 /// Time between two checks of a connection that does not read.
@@ -100,18 +102,29 @@ pub(crate) async fn reads(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepar
     Ok(Prepared { strangers, honest: None })
 }
 
-/// Asks for large responses and reads none of them, over REST and on sockets.
+/// Asks for large responses over REST and reads none of them.
 pub(crate) async fn slow_read(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
-    let strangers = stage.each(SLOW_CONNECTIONS, |number, from| {
-        let (api, node, tally) = (stage.api.clone(), stage.node(number), tally.clone());
+    let strangers = stage.each(SLOW_CONNECTIONS, |_, from| {
+        let (api, tally) = (stage.api.clone(), tally.clone());
         async move {
             loop {
-                let unread = if number % 2 == 0 {
-                    request_unread(Route::new(from, &api), &tally).await
-                } else {
-                    ask_unread(Route::new(from, &node), &tally).await
-                };
-                if let Err(error) = unread {
+                if let Err(error) = request_unread(Route::new(from, &api), &tally).await {
+                    tally.count(&failure(&error));
+                }
+                pause().await;
+            }
+        }
+    });
+    Ok(Prepared { strangers, honest: None })
+}
+
+/// Sends events on many sockets, each at the full rate of a socket, and reads no answer.
+pub(crate) async fn unread(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    let strangers = stage.each(SLOW_CONNECTIONS, |number, from| {
+        let (node, tally) = (stage.node(number), tally.clone());
+        async move {
+            loop {
+                if let Err(error) = ask_unread(Route::new(from, &node), &tally).await {
                     tally.count(&failure(&error));
                 }
                 pause().await;
@@ -142,12 +155,12 @@ async fn ask_unread(route: Route<'_>, tally: &Tally) -> anyhow::Result<()> {
     let mut out = SendBuffer::default();
     out.text("40{}");
     loop {
-        for _ in 0..REQUESTS_UNREAD / 2 {
+        for _ in 0..EVENTS_PER_SECOND {
             out.text(r#"421["webrtc:get-ice-servers",{}]"#);
             tally.count(OK);
         }
         out.flush(&socket).await?;
-        sleep(SLOW_PAUSE * 5).await;
+        sleep(Duration::from_secs(1)).await;
     }
 }
 
