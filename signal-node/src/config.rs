@@ -14,7 +14,7 @@ use switchboard_runtime::config::{
 };
 
 use crate::capacity::Capacity;
-use crate::dispatcher::SessionLimits;
+use crate::dispatcher::{JoinRates, SessionLimits};
 use crate::drain::Drain;
 use switchboard_socketio::{AdmissionLimits, AllowedOrigins, Limits, Timeouts, TransportConfig};
 
@@ -234,6 +234,10 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
         },
         sessions: SessionLimits {
             create: env.rate("RATE_ROOM_CREATE", "20/60").filter(|_| rates),
+            joins: JoinRates {
+                address: env.rate("RATE_JOIN_PER_ADDRESS", "600/60").filter(|_| rates),
+                account: env.rate("RATE_JOIN_PER_ACCOUNT", "60/60").filter(|_| rates),
+            },
             passcode: passcode_rates(env, rates),
             turn: turn_rates(env, rates),
             events: client_event::Limits {

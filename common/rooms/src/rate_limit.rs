@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use switchboard_core::domain::{Rate, RateOutcome, RoomId, UserId};
+use switchboard_core::domain::{Rate, RateOutcome, Refusal, RoomId, UserId};
 
 use crate::scripts::{GuessReply, GuessStep};
 use crate::{Rooms, StoreError};
@@ -19,7 +19,7 @@ pub use crate::scripts::GuessBounds;
 
 /// Classes of requests, each counted by itself: the values of the metrics' label. Add a new class
 /// here, so that its series exist before a request is refused.
-pub const CLASSES: [&str; 12] = [
+pub const CLASSES: [&str; 13] = [
     "sign_in",
     "register",
     "join",
@@ -31,6 +31,7 @@ pub const CLASSES: [&str; 12] = [
     "passcode_guarded",
     "passcode_hash",
     "room_create",
+    "room_join",
     "turn",
 ];
 
@@ -128,6 +129,12 @@ pub struct Exceeded {
     pub spent: RateOutcome,
 }
 
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::rate_exceeded(exceeded.spent.retry_after.unwrap_or_default())
+    }
+}
+
 /// Counts requests. Cheap to clone; clones share the pause after a failure.
 #[derive(Clone, Debug)]
 pub struct RateLimiter {
@@ -153,6 +160,17 @@ impl RateLimiter {
             metrics::counter!("switchboard_rate_limited_total", "class" => class).increment(1);
         }
         Some(spent)
+    }
+
+    /// Counts one request of `subject` as [`RateLimiter::spend`] does.
+    ///
+    /// # Errors
+    /// The rate is exceeded.
+    pub async fn check(&self, class: &'static str, subject: Subject<'_>, rate: Option<Rate>) -> Result<(), Exceeded> {
+        match (rate, self.spend(class, subject, rate).await) {
+            (Some(rate), Some(spent)) if spent.retry_after.is_some() => Err(Exceeded { rate, spent }),
+            _ => Ok(()),
+        }
     }
 
     /// Asks whether an address may guess a secret now. Report the result to the [`Guess`]; a guess

@@ -22,7 +22,7 @@ use tracing::{Instrument as _, info_span};
 use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
-use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
+use super::{Dispatcher, JoinRates, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
 use crate::delivery::{DeliveryStart, SeatReplica, joined_payload};
 
 /// Decisions of admission for one join at most, if the room changes each time. Then the join is
@@ -36,10 +36,7 @@ impl Dispatcher {
         session: &mut ClientSession,
         create: client_event::Create,
     ) -> Result<String, Refusal> {
-        let spent = self.limiter.spend("room_create", Subject::User(&session.user.id), self.limits.create).await;
-        if spent.is_some_and(|spent| spent.retry_after.is_some()) {
-            return Err(Code::RateLimitExceeded.into());
-        }
+        self.limiter.check("room_create", Subject::User(&session.user.id), self.limits.create).await?;
         let room = match create.id {
             Some(room) => {
                 // The client's id may be that of a recorded call that Redis does not know yet.
@@ -95,6 +92,7 @@ impl Dispatcher {
         if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
             return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
         }
+        self.count_join(session).await?;
         let access = self.access();
         for _ in 0..ADMISSION_TRIES_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
@@ -125,6 +123,17 @@ impl Dispatcher {
             }
         }
         Err(Code::ServiceUnavailable.into())
+    }
+
+    /// Counts a join before it costs a store anything. A guest can come back as another guest, so
+    /// the address counts too.
+    async fn count_join(&self, session: &ClientSession) -> Result<(), Refusal> {
+        let JoinRates { address, account } = self.limits.joins;
+        self.limiter.check("room_join", Subject::Address(session.address), address).await?;
+        if session.user.is_guest {
+            return Ok(());
+        }
+        Ok(self.limiter.check("room_join", Subject::User(&session.user.id), account).await?)
     }
 
     /// Returns the use case that decides admission.

@@ -93,10 +93,21 @@ pub struct SessionLimits {
     pub join: Option<Duration>,
     /// Rate at which one user may create rooms, on all nodes together. `None`: no limit.
     pub create: Option<Rate>,
+    /// Rates at which rooms may be joined, on all nodes together.
+    pub joins: JoinRates,
     /// Rates at which passcodes may be tried.
     pub passcode: PasscodeRates,
     /// Rates at which participants may renew their TURN credentials.
     pub turn: TurnRates,
+}
+
+/// Rates of `room:join`. `None`: no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JoinRates {
+    /// Rate of one address, or of one IPv6 network.
+    pub address: Option<Rate>,
+    /// Rate of one signed-in user.
+    pub account: Option<Rate>,
 }
 
 /// Secrets and lists that identify clients.

@@ -23,7 +23,7 @@ pub(super) fn call_refusal(error: CallError) -> Refusal {
     match error {
         CallError::Refused(refusal) => refusal,
         CallError::NotFound => Code::RoomNotFound.into(),
-        CallError::PasscodeRateExceeded(_) => Code::RateLimitExceeded.into(),
+        CallError::PasscodeRateExceeded(exceeded) => exceeded.into(),
         CallError::Rooms(error) => store_refusal(error),
         CallError::Records(error) => {
             tracing::warn!(%error, "reading the record of a call failed");

@@ -45,10 +45,13 @@ impl Responder {
     /// Refuses the event.
     pub(super) fn refuse(&self, refusal: &Refusal) {
         count(refusal.code);
-        let text = match self.ack {
+        let mut text = match self.ack {
             Some(_) => json!({ "success": false, "code": refusal.code, "message": refusal.message }),
             None => json!({ "message": refusal.message, "code": refusal.code, "event": self.event }),
         };
+        if let Some(seconds) = refusal.retry_after_seconds() {
+            text["retryAfter"] = seconds.into();
+        }
         let _closing = match self.ack {
             Some(id) => self.send_queue.ack(id, &text.to_string()),
             None => self.send_queue.send(Message::packet(format!("42[{}]", encode("error", &text)))),

@@ -197,3 +197,23 @@ async fn turn_credentials_are_for_participants_with_a_seat_alone() {
     assert!(!left.contains("turn:turn.test"), "the seat was given up: {left}");
     cluster.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn joins_over_sockets_have_a_rate_per_address_however_many_guests_come() {
+    let mut cluster = start(&[("RATE_LIMITS", "true"), ("RATE_JOIN_PER_ADDRESS", "3/3600")]).await;
+    let client = Client::at("127.0.0.2", &cluster);
+    let token = register(&client, &cluster).await;
+    let call = post(&client, &cluster, "video-calls", &token, r#"{"title":"Open","type":"public"}"#).await;
+    let join = format!(r#"["room:join",{{"roomId":"{}","guestName":"Eve"}}]"#, part(&call, r#""roomId":""#));
+    for _ in 0..3 {
+        let answer = ask(&client, "40{}", &join).await;
+        assert!(answer.contains(r#""success":true"#), "{answer}");
+    }
+    let answer = ask(&client, "40{}", &join).await;
+    assert!(answer.contains(r#""code":"RATE_LIMIT_EXCEEDED""#), "{answer}");
+    assert!(answer.contains(r#""retryAfter":"#), "{answer}");
+    // Another address still joins.
+    let answer = ask(&Client::at("127.0.0.3", &cluster), "40{}", &join).await;
+    assert!(answer.contains(r#""success":true"#), "{answer}");
+    cluster.stop().await.unwrap();
+}

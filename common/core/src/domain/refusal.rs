@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -102,19 +103,34 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Invalid fields; empty if the refusal is not about fields.
     pub errors: Vec<FieldError>,
+    /// Time after which the same request may succeed; `None` if that is not known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// Creates a refusal with its own message instead of the default message.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), errors: Vec::new() }
+        Self { code, message: message.into(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// Creates the refusal of a request above a rate, with the time until it is allowed.
+    #[must_use]
+    pub fn rate_exceeded(retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Code::RateLimitExceeded.into() }
+    }
+
+    /// Returns the time after which the same request may succeed, in whole seconds, at least 1.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let time = self.retry_after?;
+        Some(u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1))
     }
 
     /// Creates a refusal for one invalid field.
     pub fn field(code: Code, field: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
         let errors = vec![FieldError { field: field.into(), message: message.clone() }];
-        Self { code, message: format!("{field}: {message}").into(), errors }
+        Self { code, message: format!("{field}: {message}").into(), errors, retry_after: None }
     }
 }
 
