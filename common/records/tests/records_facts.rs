@@ -253,7 +253,7 @@ async fn recorded_chat_is_stored_once_and_read_only_by_its_recipients() {
 }
 
 #[tokio::test]
-async fn chat_and_log_of_a_deleted_call_are_erased_including_late_facts() {
+async fn chat_log_and_participants_of_a_deleted_call_are_erased_including_late_facts() {
     let mongo = Mongo::start().await.unwrap();
     let records = records(&mongo).await;
     let (story, other) = (TestCall::new(7), TestCall::new(8));
@@ -274,9 +274,15 @@ async fn chat_and_log_of_a_deleted_call_are_erased_including_late_facts() {
         let messages = database.collection::<Document>("chatmessages").count_documents(theirs).await.unwrap();
         (records.call_events(&of.call).await.unwrap().len(), messages)
     };
+    let participants = async |of: &TestCall| {
+        let theirs = doc! { "callId": ObjectId::parse_str(of.call.as_str()).unwrap() };
+        database.collection::<Document>("participants").count_documents(theirs).await.unwrap()
+    };
+    assert_eq!((participants(&story).await, participants(&other).await), (2, 2));
     assert_eq!((count(&story).await, count(&other).await), ((9, 1), (9, 1)));
     records.erase_call_data(&story.call).await.unwrap();
     assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
+    assert_eq!((participants(&story).await, participants(&other).await), (0, 2));
 
     assert!(records.delete_call(&story.call, &host, Timestamp(1_000)).await.unwrap());
     assert_eq!(records.write_facts(&[said(&story, 13, "late"), story.joined(14, HOST, "9-0", 1)]).await.unwrap(), []);
@@ -285,6 +291,7 @@ async fn chat_and_log_of_a_deleted_call_are_erased_including_late_facts() {
     assert_eq!(records.deleted_calls(Timestamp(1_001), 10).await.unwrap(), std::slice::from_ref(&story.call));
     records.erase_call(&story.call, Timestamp(2_000)).await.unwrap();
     assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
+    assert_eq!((participants(&story).await, participants(&other).await), (0, 2));
     assert_eq!(records.deleted_calls(Timestamp(9_000), 10).await.unwrap(), [], "once is enough");
 }
 

@@ -9,8 +9,8 @@
 //! | more than 4 combining marks in a row | the marks after the fourth are removed |
 //! | anything else | in Unicode normalization form C |
 //!
-//! Characters that look alike remain, because any user can take any name. What cannot be imitated is
-//! the role, and the mark of guests (`isGuest`), which follows from the user's id.
+//! Characters that look alike remain, because any user can take any name. Nobody can imitate the
+//! role and the mark of guests (`isGuest`), because the server assigns both.
 
 use std::ops::RangeInclusive;
 
@@ -24,8 +24,8 @@ const MARKS_MAX: usize = 4;
 const NON_JOINER: char = '\u{200C}';
 const JOINER: char = '\u{200D}';
 
-/// Returns a name or a title in the form that is stored and shown. `length` is in characters, of the
-/// text and of the returned form.
+/// Returns a name or a title in the form that is stored and shown. `length` is in characters, of
+/// the text and of the returned form.
 ///
 /// # Errors
 /// `VALIDATION_ERROR` that names the field: the length, a control character, or no visible
