@@ -88,6 +88,8 @@ pub struct AdmissionLimits {
     pub requests: Option<Rate>,
     /// Rate of new sockets per client address.
     pub handshakes: Option<Rate>,
+    /// Rate of Socket.IO packets per client address, of all its sockets together.
+    pub events: Option<Rate>,
     /// Rate of requests per client address that are handed over to other nodes.
     pub handovers: Option<Rate>,
     /// Maximum number of concurrent hand-overs to one other node; 0 is off.
@@ -147,6 +149,7 @@ impl Default for AdmissionLimits {
             connections_per_address: 0,
             requests: None,
             handshakes: None,
+            events: None,
             handovers: None,
             handovers_per_peer: 0,
         }

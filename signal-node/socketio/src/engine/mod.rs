@@ -19,7 +19,7 @@ use switchboard_core::wire::engine_io::Packet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bounds::FrameMeter;
+use crate::bounds::{ClientNetwork, FrameMeter, RateTable};
 use crate::config::{Timeouts, TransportConfig};
 use crate::protocol::{CloseReason, DisconnectReason, Frame, Handshake, Namespace};
 use crate::send_queue::{Control, Queue, SendQueue};
@@ -59,6 +59,8 @@ pub struct Engine {
     timer: SessionTimer,
     handshake: Arc<Handshake>,
     config: Arc<TransportConfig>,
+    /// Packets of the client's network, on all its sockets; `None` without a limit.
+    network_events: Option<Arc<RateTable>>,
 }
 
 impl Engine {
@@ -68,10 +70,28 @@ impl Engine {
         queue: Arc<Queue>,
         handshake: Arc<Handshake>,
         config: Arc<TransportConfig>,
+        network_events: Option<Arc<RateTable>>,
     ) -> Self {
         let timer = SessionTimer::new(config.timeouts);
         let meter = FrameMeter::new(config.limits.frames_per_second);
-        Self { transport, queue, in_flight: 0, held: false, failed: None, meter, timer, handshake, config }
+        Self {
+            transport,
+            queue,
+            in_flight: 0,
+            held: false,
+            failed: None,
+            meter,
+            timer,
+            handshake,
+            config,
+            network_events,
+        }
+    }
+
+    /// Counts a packet of the client's network. Returns whether the network is within its rate.
+    pub(crate) fn count_network_event(&self) -> bool {
+        let network = ClientNetwork::of(self.handshake.address);
+        self.network_events.as_ref().is_none_or(|events| events.take(network, Instant::now()).is_ok())
     }
 
     /// Queues the open packet.

@@ -7,11 +7,12 @@ use tokio::time::Instant;
 
 use crate::bounds::{ClientNetwork, Counts, RateTable};
 use crate::config::{AdmissionLimits, TransportConfig};
-use crate::engine::Service;
+use crate::engine::{Engine, Service};
 use crate::handover::Handovers;
-use crate::protocol::HandshakeError;
+use crate::protocol::{Handshake, HandshakeError};
 use crate::registry::SocketRegistry;
 use crate::send_queue::{Backlog, Delayed, Queue, SendQueueLimits};
+use crate::transport::Transport;
 use crate::workers::Workers;
 
 /// State that all connections of a server share.
@@ -24,6 +25,8 @@ pub(super) struct ServerContext {
     pub(super) connections: Arc<Counts<ClientNetwork>>,
     pub(super) rates: Rates,
     pub(super) handovers: Handovers,
+    /// Packets by client network.
+    events: Option<Arc<RateTable>>,
     /// Queues with delayed messages.
     delayed: Arc<Delayed>,
     /// Bytes in all queues.
@@ -48,11 +51,17 @@ impl ServerContext {
             connections: Arc::new(connections),
             rates: Rates::new(limits),
             handovers: Handovers::new(&config),
+            events: limits.events.map(|rate| Arc::new(RateTable::new(rate))),
             backlog: Arc::new(Backlog::new(config.limits.send_queues_bytes)),
             config: Arc::new(config),
             routes,
             delayed: Arc::default(),
         }
+    }
+
+    /// Creates the session of a new socket.
+    pub(super) fn new_engine(&self, transport: Transport, queue: Arc<Queue>, handshake: Arc<Handshake>) -> Engine {
+        Engine::new(transport, queue, handshake, Arc::clone(&self.config), self.events.clone())
     }
 
     /// Creates the send queue of a new socket.

@@ -30,11 +30,12 @@ pub(super) fn open_websocket(
     let response = switching_response(&request)?;
     let queue = context.new_queue();
     let registration = register(context, &handshake, &queue, None)?;
-    let config = Arc::clone(&context.config);
     let upgrade = hyper::upgrade::on(&mut request);
-    context.sockets.tasks().spawn(async move {
-        let Some(socket) = upgraded_websocket(upgrade, config.limits.max_payload).await else { return };
-        let mut engine = Engine::new(Transport::WebSocket(socket), queue, handshake, config);
+    let context = Arc::clone(context);
+    let tasks = context.sockets.tasks().clone();
+    tasks.spawn(async move {
+        let Some(socket) = upgraded_websocket(upgrade, context.config.limits.max_payload).await else { return };
+        let mut engine = context.new_engine(Transport::WebSocket(socket), queue, handshake);
         engine.open();
         spawn_session(&*service, engine, registration);
     });
@@ -53,7 +54,7 @@ pub(super) async fn open_polling(
     let session = Arc::new(PollingSession::new(t));
     let registration = register(context, &handshake, &queue, Some(Arc::clone(&session)))?;
     let transport = Transport::Polling(PollingTransport::new(Arc::clone(&session)));
-    let mut engine = Engine::new(transport, queue, handshake, Arc::clone(&context.config));
+    let mut engine = context.new_engine(transport, queue, handshake);
     engine.open();
     spawn_session(&**service, engine, registration);
     session.poll(None).await.map(text_response)

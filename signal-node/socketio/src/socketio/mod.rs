@@ -177,6 +177,8 @@ impl<'a, A: Application> Connection<'a, A> {
         if decision == RateDecision::Close {
             return Err(CloseReason::Flood);
         }
+        // Many sockets of one client must not add up, so their packets count together as well.
+        let decision = if self.engine.count_network_event() { decision } else { RateDecision::Refuse };
         let limit = self.engine.config().limits.max_attachments;
         // The first byte is Engine.IO's `4`.
         let packet = Packet::decode(text.get(1..).unwrap_or_default(), limit)

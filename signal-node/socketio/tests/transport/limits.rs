@@ -324,6 +324,30 @@ async fn events_over_the_rate_are_refused_by_name_and_a_flood_closes_the_socket(
 }
 
 #[tokio::test]
+async fn events_of_all_sockets_of_an_address_count_together_and_the_sockets_stay_open() {
+    let mut config = config();
+    // Two CONNECT packets and two events.
+    config.admission.events = Rate::parse("4/3600").unwrap();
+    let (running, _probe, _endings) = start_probe(config).await;
+    let mut clients = [Client::connect(running.address).await, Client::connect(running.address).await];
+    for client in &mut clients {
+        client.send(r#"42["anything"]"#).await;
+    }
+    for client in &mut clients {
+        client.send(r#"421["anything"]"#).await;
+        loop {
+            let text = client.text().await;
+            if text.starts_with("43") {
+                assert!(text.starts_with(r#"431[{"code":"RATE_LIMIT_EXCEEDED""#), "{text}");
+                break;
+            }
+            assert!(!text.contains("RATE_LIMIT_EXCEEDED"), "the first event of each socket passes: {text}");
+        }
+    }
+    assert_eq!(running.server.open_sockets(), 2);
+}
+
+#[tokio::test]
 async fn an_unfinished_http_request_is_cut() {
     let mut config = config();
     config.timeouts.http = Duration::from_millis(50);
