@@ -66,7 +66,7 @@ impl App {
         clock::now()
     }
 
-    /// Revokes one sign-in: at once on this pod, elsewhere when the pod or node next reads the
+    /// Revokes one sign-in: immediately on this pod, elsewhere when the pod or node next reads the
     /// list of revocations.
     ///
     /// # Errors

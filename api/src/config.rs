@@ -70,10 +70,10 @@ pub struct WebhookConfig {
 
 impl WebhookConfig {
     fn from_env(env: &mut Env) -> Self {
-        let addresses = env.list("WEBHOOK_URLS", "");
+        let urls = env.list("WEBHOOK_URLS", "");
         let endpoints: Vec<_> = addresses.iter().filter_map(|address| Endpoint::parse(address)).collect();
         if endpoints.len() < addresses.len() {
-            env.reject("WEBHOOK_URLS", "must be a list of http or https addresses");
+            env.reject("WEBHOOK_URLS", "must be a list of absolute http or https URLs");
         }
         let secret = env.secret("WEBHOOK_SECRET");
         let long_enough = secret.as_ref().is_some_and(|text| text.expose().len() >= WEBHOOK_SECRET_MIN_BYTES);
@@ -153,7 +153,7 @@ fn operators(env: &mut Env) -> OperatorKeys {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
     #[test]

@@ -1,8 +1,8 @@
 //! Erases the remains of deleted calls, one day after their deletion.
 //!
-//! `DELETE video-calls/:id` removes a call's chat and log at once. Facts that were on their way at
-//! that moment are still written afterwards, so that they do not block their outbox. One day later
-//! no fact is on its way. Every pod sweeps, because erasing twice does no harm.
+//! `DELETE video-calls/:id` removes a call's chat and log immediately. Facts that were on their way
+//! at that moment are still written afterwards, so that they do not block their outbox. One day
+//! later no fact is on its way. Every pod sweeps, because erasing twice does no harm.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 /// Time between deletion and erasure, in milliseconds: longer than a fact can be on its way, and
 /// shorter than the time that the record of a deleted call is kept.
 const ERASE_AFTER_MS: i64 = 24 * 3600 * 1000;
-/// Most calls in one sweep. Further calls wait for the next sweep.
+/// Maximum number of calls in one sweep. Further calls wait for the next sweep.
 const CALLS_MAX: u32 = 200;
 
 /// Sweeps every 10 minutes, until `stop` is cancelled.

@@ -50,7 +50,7 @@ fn layered(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
     use axum::body::Body;
     use axum::routing::get;

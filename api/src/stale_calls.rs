@@ -22,7 +22,7 @@ use crate::clock::jittered;
 
 /// Pause between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// Most calls of each kind in one sweep. Further calls wait for the next sweep.
+/// Maximum number of calls of each kind in one sweep. Further calls wait for the next sweep.
 const CALLS_MAX: u32 = 200;
 /// Shortest time since the last change of a record before a live call counts as stale, because
 /// facts of a call that changed later can still be on their way to the record.

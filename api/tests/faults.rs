@@ -217,7 +217,7 @@ async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed
     until("the first facts to be recorded", async || recorded().await > 0).await;
     first.kill().unwrap();
     let then = recorded().await;
-    until("the other pod to go on", async || recorded().await > then).await;
+    until("the other pod to continue", async || recorded().await > then).await;
     mongo.process().kill().unwrap();
     let before = waiting(&rooms).await;
     until("facts to pile up", async || waiting(&rooms).await > before + 200).await;

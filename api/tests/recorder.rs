@@ -1,5 +1,5 @@
 //! The recorder on a real Redis and a real MongoDB.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 
@@ -218,7 +218,7 @@ async fn facts_wait_while_mongodb_is_unavailable_and_none_is_lost() {
     bed.mongo.process().kill().unwrap();
     bed.call(2).await.whole().await;
     bed.call(3).await.whole().await;
-    assert_eq!(bed.waiting().await, 16, "calls go on, and their facts wait");
+    assert_eq!(bed.waiting().await, 16, "calls continue, and their facts wait");
 
     bed.mongo.restart().await.unwrap();
     bed.until_recorded().await;

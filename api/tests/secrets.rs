@@ -1,5 +1,5 @@
 //! Logs, metrics and refusals of a running API at debug level. They contain no secret.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 #[allow(dead_code, reason = "this test needs only `until`")]
 mod support;

@@ -1,5 +1,5 @@
 //! Webhooks on a real Redis and a real MongoDB, with a receiver that fails, is slow, and dies.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 
@@ -146,10 +146,11 @@ impl Bed {
             endpoints: endpoints.to_vec(),
             timeout: Duration::from_secs(5),
             give_up,
-            backoff: (Duration::from_millis(50), Duration::from_millis(200)),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_millis(200),
             lease: Duration::from_secs(2),
             idle: Duration::from_millis(20),
-            at_once: 4,
+            concurrency: 4,
         };
         let recording = RecorderOptions {
             lease: Duration::from_secs(2),

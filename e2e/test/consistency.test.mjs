@@ -1,5 +1,5 @@
-// REST API and sockets show the same state: a change through one holds for the other at once, on
-// every node.
+// REST API and sockets show the same state: a change through one holds for the other immediately,
+// on every node.
 import assert from "node:assert/strict";
 import { afterEach, before, describe, test } from "node:test";
 import { Client, PASSWORD, account, admitted, guest, newCall, operatorRequest, rest } from "../support/clients.mjs";
@@ -79,7 +79,7 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
   const eventOfEach = (receivers, event, matches = () => true) =>
     Promise.all(receivers.map((client) => client.event(event, matches)));
 
-  test("title, settings and maxParticipants changed over REST reach clients on every node and apply at once", async () => {
+  test("title, settings and maxParticipants changed over REST reach clients on every node and apply immediately", async () => {
     const { id, roomId, hostClient, other } = await pair();
     const late = await guest(roomId, "Late");
     const off = { videoEnabled: false, audioEnabled: true, screenShareEnabled: false };
@@ -271,7 +271,7 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
       }
     }
     await refused(admitted(roomId, user), 403, "BANNED");
-    // Tokens carry whole seconds, so only a token of the next second is certainly newer.
+    // Tokens carry whole seconds, so only a token of the next second is known to be newer.
     await until("a newer sign-in is admitted", async () => {
       const again = await rest("POST", "/auth/login", { email: user.user.email, password: PASSWORD });
       const back = await open(Client.connected(one, again));

@@ -78,7 +78,8 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     return answer;
   }
   /**
-   * Renews a token in the next second: tokens carry whole seconds, so this one is certainly newer.
+   * Renews a token in the next second: tokens carry whole seconds, so this one is known to be
+   * newer.
    */
   async function newToken(signIn) {
     const second = Math.floor(Date.now() / 1000);
@@ -307,7 +308,7 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
     await seated(three, roomId, eve);
   });
 
-  test("when two moderators act on one participant at once, both get an answer and the action happens once", async () => {
+  test("when two moderators act on one participant at the same time, both get an acknowledgement and the action happens once", async () => {
     const { roomId, hostClient, moderator, participant } = await meeting();
     const other = await seated(three, roomId, eve);
     await giveRole(hostClient, other, "moderator");

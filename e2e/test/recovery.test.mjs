@@ -147,7 +147,7 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     await witness.event("room:user-joined", ({ participant }) => participant.peerId === before.peerId);
   });
 
-  test("of two sockets that send one private session id at once, one resumes and the other starts a new session", async () => {
+  test("of two sockets that send one private session id at the same time, one resumes and the other starts a new session", async () => {
     const { roomId, proxy, mobile, fixed } = await pair({ reconnection: false });
     const { _pid: pid, _lastOffset: offset } = mobile.socket;
     const { token } = mobile.socket.auth;
@@ -165,7 +165,7 @@ describe("recovery on another node", { timeout: 240_000 }, () => {
     }
   });
 
-  test("a client that disconnects explicitly leaves at once and has nothing to recover", async () => {
+  test("a client that disconnects explicitly leaves immediately and has nothing to recover", async () => {
     const { mobile, fixed } = await pair();
     mobile.socket.disconnect();
     await fixed.event("room:user-left", ({ peerId }) => peerId === mobile.peerId);

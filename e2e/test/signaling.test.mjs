@@ -122,7 +122,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     for (const other of [b, c, late]) await other.event("room:user-left", ({ peerId }) => peerId === a.peerId);
   });
 
-  test("of 200 clients that join a room of 10 through two nodes at once, exactly 10 are seated", async () => {
+  test("of 200 clients that join a room of 10 through two nodes at the same time, exactly 10 are seated", async () => {
     const { roomId } = await newCall(host, { maxParticipants: 10 });
     const racers = await Promise.all(
       Array.from({ length: 200 }, (_, index) => Client.connected([one, two][index % 2])),
@@ -146,7 +146,7 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
     racers.forEach((racer) => racer.close());
   });
 
-  test("a participant with a lost socket is shown as reconnecting at once and leaves after the grace period", async () => {
+  test("a participant with a lost socket is shown as reconnecting immediately and leaves after the grace period", async () => {
     const { roomId } = await newCall(host);
     const proxy = await TcpProxy.to(one);
     const lost = await seated(proxy.url, roomId, await guest(roomId, "Lost"), { reconnection: false });

@@ -181,7 +181,7 @@ CASES = {
     ),
     "SwitchboardSloResumesBurnFast": (
         {'switchboard_resumes_total{outcome="resumed"}': "0+90x90", 'switchboard_resumes_total{outcome="missed"}': "0+10x90"},
-        # A session that was away for too long starts anew, which the objective allows.
+        # A session that was away for too long starts as a new session, which the objective allows.
         {'switchboard_resumes_total{outcome="resumed"}': "0+90x90", 'switchboard_resumes_total{outcome="missed"}': "0x90", 'switchboard_resumes_total{outcome="fresh"}': "0+10x90"},
         "80m",
     ),

@@ -92,7 +92,7 @@ impl NodeConfig {
     /// Reads all variables.
     ///
     /// # Errors
-    /// All invalid variables at once.
+    /// All invalid variables together.
     pub fn from_env(mut env: Env) -> Result<Self, ConfigErrors> {
         let env_ref = &mut env;
         let mode = Mode::from_env(env_ref);

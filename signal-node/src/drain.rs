@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::delivery::{Hub, SessionLink, transport_reason};
 
 /// Time between two steps. Connections are closed in steps, so that their clients do not reach the
-/// other nodes all at once.
+/// other nodes all at the same time.
 const STEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Connections that each step closes at least: 200 a second, which another node takes in beside its

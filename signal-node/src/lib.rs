@@ -1,4 +1,4 @@
-//! A signaling node: Socket.IO clients on one side, rooms on Redis on the other.
+//! A signaling node: Socket.IO clients on one side, rooms in Redis on the other.
 //!
 //! | folder or file | content |
 //! |---|---|
@@ -19,7 +19,7 @@
 //!
 //! An event from a client: `socketio` reads a frame, `dispatcher` parses the event and asks
 //! `rules::handle`, `dispatcher` performs the effect, `switchboard_rooms` runs a script, which
-//! appends to the room's log on Redis and publishes.
+//! appends to the room's log in Redis and publishes.
 //!
 //! An event to a client: `switchboard_rooms::Bus` receives a message, `delivery::sink` parses the
 //! envelope, `delivery::Hub` finds the sessions, `delivery::SessionLink` puts the packet on the

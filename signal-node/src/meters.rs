@@ -42,7 +42,7 @@ impl RelayMeters {
     }
 }
 
-/// Time from the log to the send queues of the receivers. It begins by Redis' clock and ends by
+/// Time from the log to the send queues of the receivers. It begins by the Redis clock and ends by
 /// this node's clock, so that it includes the difference of the two.
 #[derive(Debug)]
 pub struct DeliveryMeter(Histogram);

@@ -28,7 +28,7 @@ use crate::membership::{Membership, SeatRecovery};
 use crate::meters::RelayMeters;
 use crate::session_registry::SessionRegistry;
 
-/// Time between two tries to reach Redis at start.
+/// Time between two attempts to reach Redis at start.
 const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Time that a stopping node waits for tasks: departures and reads that Redis has not answered yet.
 const TASKS_TIMEOUT: Duration = Duration::from_secs(2);

@@ -21,7 +21,7 @@ export class Api {
   myCalls = () => this.#authorized("GET", "/video-calls?limit=6");
   callByRoom = (roomId) => this.#authorized("GET", `/video-calls/room/${encodeURIComponent(roomId)}`);
 
-  /** Signs out on this page at once. The request to the server is sent, but not awaited. */
+  /** Signs out on this page immediately. The request to the server is sent, but not awaited. */
   logout() {
     this.#request("POST", "/auth/logout").catch(() => {});
     this.#session.setIdentity(null);

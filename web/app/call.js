@@ -66,7 +66,7 @@ export class Call extends EventTarget {
     this.#socket.connect();
   }
 
-  /** Leaves the call. Disconnects explicitly, so that the others see it at once. */
+  /** Leaves the call. Disconnects explicitly, so that the others see it immediately. */
   leave() {
     this.#finish("left");
   }

@@ -102,7 +102,7 @@ export class LocalMedia extends EventTarget {
       }
       return true;
     } catch {
-      // Permission denied, device busy or missing, or an insecure page: the call goes on without
+      // Permission denied, device busy or missing, or an insecure page: the call continues without
       // it.
       return false;
     }

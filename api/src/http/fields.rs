@@ -1,5 +1,5 @@
 //! Reads and validates the fields of a request. All errors are collected, so that a form can show
-//! every mistake at once.
+//! all mistakes together.
 //!
 //! Types are strict: an object in place of text is refused, so it never reaches a database query.
 //!
@@ -368,7 +368,7 @@ fn settings_schema() -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
     #[test]

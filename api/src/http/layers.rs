@@ -145,8 +145,8 @@ pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
 
 /// Allows the listed origins and the origin of the web page itself.
 pub fn cors(origins: OriginsConfig) -> CorsLayer {
-    // Browsers refuse credentials together with `*`. With a list, clients of the Node service send
-    // credentials.
+    // Browsers refuse credentials together with `*`. With a list, clients of the old Node.js
+    // backend send credentials.
     let credentials = !origins.any;
     let allowed = AllowOrigin::predicate(move |origin, parts| {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());

@@ -12,8 +12,10 @@ use super::options::RecorderOptions;
 use crate::clock::{jittered, now};
 use crate::webhooks::events::deliveries;
 
-/// First and longest pause after a failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Pause after the first failure. It doubles with each further failure.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest pause after a failure.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Parts that the work on all partitions shares.
 pub(super) struct Outboxes {
@@ -56,7 +58,7 @@ impl Outboxes {
                 Ok(Step::Lost) => return,
                 Ok(Step::More) => Duration::ZERO,
                 Ok(Step::Drained) => jittered(self.options.idle),
-                Err(_) => jittered((BACKOFF.0 * 2_u32.saturating_pow(failures.min(16))).min(BACKOFF.1)),
+                Err(_) => jittered((BACKOFF_MIN * 2_u32.saturating_pow(failures.min(16))).min(BACKOFF_MAX)),
             };
             match step {
                 Err(error) => {

@@ -36,7 +36,7 @@ pub use options::RecorderOptions;
 
 /// Records facts until `stop` is cancelled, then releases the leases so that other pods need not
 /// wait for them to expire. Failures of Redis or MongoDB do not end it. If the future is dropped,
-/// recording stops at once and the leases expire.
+/// recording stops immediately and the leases expire.
 pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop: CancellationToken) {
     let outboxes = Arc::new(Outboxes {
         rooms,

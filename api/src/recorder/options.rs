@@ -10,9 +10,10 @@ pub struct RecorderOptions {
     pub lease: Duration,
     /// Pause before an empty outbox is read again.
     pub idle: Duration,
-    /// Most facts that are read and written together.
+    /// Maximum number of facts that are read and written together.
     pub batch: usize,
-    /// Most batches in memory at the same time. Together with `batch` it bounds the memory.
+    /// Maximum number of batches in memory at the same time. Together with `batch` it bounds the
+    /// memory.
     pub writers: usize,
     /// Names of the webhook endpoints that receive events.
     pub webhooks: Vec<String>,

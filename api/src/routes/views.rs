@@ -205,8 +205,8 @@ pub(crate) struct StatsView<'a> {
     call_timeline: Timeline,
 }
 
-/// Presence of one user in a call. A reconnect does not interrupt it. Time on two devices at once
-/// counts once.
+/// Presence of one user in a call. A reconnect does not interrupt it. Time on two devices at the
+/// same time counts once.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "ParticipantPresence")]

@@ -21,8 +21,8 @@ pub(super) struct Deliverer {
     pub(super) sender: Sender,
     pub(super) endpoint: Endpoint,
     pub(super) options: WebhookOptions,
-    /// Token of this process, in its leases.
-    pub(super) token: String,
+    /// Name of this process in its leases.
+    pub(super) lease_owner: String,
 }
 
 /// Deliveries in progress.
@@ -38,7 +38,7 @@ impl InFlight {
         self.calls.values().any(|busy| busy == call)
     }
 
-    /// Waits until one delivery ends. Without deliveries it waits for ever.
+    /// Waits until one delivery ends. Without deliveries it waits forever.
     async fn next_done(&mut self) {
         match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => drop(self.calls.remove(&id)),
@@ -59,11 +59,11 @@ impl Deliverer {
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
         // If this fails, the lease expires.
-        let _ = self.records.release_endpoint(&self.endpoint.name, &self.token).await;
+        let _ = self.records.release_endpoint(&self.endpoint.name, &self.lease_owner).await;
     }
 
     async fn lease(&self) -> Result<bool, RecordsError> {
-        self.records.lease_endpoint(&self.endpoint.name, &self.token, self.options.lease).await
+        self.records.lease_endpoint(&self.endpoint.name, &self.lease_owner, self.options.lease).await
     }
 
     /// Delivers while the lease is valid.
@@ -104,14 +104,14 @@ impl Deliverer {
         metrics::gauge!("switchboard_webhook_lag_seconds", "receiver" => self.endpoint.name.clone()).set(seconds);
     }
 
-    /// Starts due deliveries, up to `at_once` in progress. Returns whether it started any.
+    /// Starts due deliveries, up to `concurrency` in progress. Returns whether it started any.
     async fn send_due(&self, in_flight: &mut InFlight) -> bool {
-        let free = self.options.at_once.saturating_sub(in_flight.calls.len());
+        let free = self.options.concurrency.saturating_sub(in_flight.calls.len());
         if free == 0 {
             return false;
         }
         let DueDeliveries { due, oldest } =
-            match self.records.due_deliveries(&self.endpoint.name, now(), self.options.at_once).await {
+            match self.records.due_deliveries(&self.endpoint.name, now(), self.options.concurrency).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(endpoint = self.endpoint.name, %error, "reading due webhooks failed; retrying");
@@ -135,7 +135,7 @@ impl Deliverer {
 
     async fn deliver(&self, delivery: Delivery) {
         let started = Instant::now();
-        let sent = self.sender.send(&self.endpoint.address, &delivery, now()).await;
+        let sent = self.sender.send(&self.endpoint.url, &delivery, now()).await;
         metrics::histogram!("switchboard_webhook_seconds").record(started.elapsed().as_secs_f64());
         let outcome = self.outcome(&delivery, sent, now());
         let label = match &outcome {
@@ -155,8 +155,9 @@ impl Deliverer {
 
     fn outcome(&self, delivery: &Delivery, sent: Result<(), String>, now: Timestamp) -> DeliveryOutcome {
         let Err(problem) = sent else { return DeliveryOutcome::Delivered };
-        let (first, most) = self.options.backoff;
-        let pause = jittered(first.saturating_mul(2_u32.saturating_pow(delivery.attempts.min(16))).min(most));
+        let WebhookOptions { backoff_min, backoff_max, .. } = self.options;
+        let backoff = backoff_min.saturating_mul(2_u32.saturating_pow(delivery.attempts.min(16))).min(backoff_max);
+        let pause = jittered(backoff);
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let until = Timestamp(now.0.saturating_add(ms(pause)));
         if until.0 > delivery.created_at.0.saturating_add(ms(self.options.give_up)) {

@@ -9,11 +9,11 @@
 //!
 //! The recorder queues events in MongoDB before it removes the facts from the outbox. For each
 //! endpoint, one pod at a time holds the lease to deliver. An endpoint receives each event at least
-//! once and the events of one call in order; the event's id identifies repetitions. A receiver that
-//! fails or is slow delays only its own deliveries.
+//! once. The event's id identifies repetitions. An endpoint receives the events of one call in
+//! order. A receiver that fails or is slow delays only its own deliveries.
 //!
-//! Addresses come only from the operator's configuration, so clients cannot choose them. Redirects
-//! are not followed, so a receiver cannot redirect requests into the operator's network either.
+//! URLs come only from the operator's configuration, so that clients cannot choose them. Redirects
+//! are not followed, so that a receiver cannot redirect requests into the operator's network.
 
 mod deliverer;
 pub mod events;
@@ -29,18 +29,18 @@ use post::Sender;
 
 pub use options::{Endpoint, WebhookOptions};
 
-/// Delivers until `stop` is cancelled; requests in progress then may still arrive. Failures of
-/// MongoDB or of a receiver do not end it.
+/// Delivers until `stop` is cancelled. Requests that are in progress at that moment are completed.
+/// Failures of MongoDB or of a receiver do not end the delivery.
 pub async fn run(records: Records, options: WebhookOptions, key: WebhookSigner, stop: CancellationToken) {
     let sender = Sender::new(key, options.timeout);
-    let token = format!("{:032x}", rand::random::<u128>());
+    let lease_owner = format!("{:032x}", rand::random::<u128>());
     let deliverers = options.endpoints.iter().map(|endpoint| {
         let deliverer = Deliverer {
             records: records.clone(),
             sender: sender.clone(),
             endpoint: endpoint.clone(),
             options: options.clone(),
-            token: token.clone(),
+            lease_owner: lease_owner.clone(),
         };
         deliverer.run(stop.clone())
     });

@@ -19,8 +19,9 @@ const SIGNATURE: HeaderName = HeaderName::from_static("switchboard-signature");
 const EVENT_ID: HeaderName = HeaderName::from_static("switchboard-event-id");
 /// Header with the event's type.
 const EVENT: HeaderName = HeaderName::from_static("switchboard-event");
-/// Bytes of an answer that are read so that the connection can be reused. Only the status matters.
-const ANSWER_MAX: usize = 16 * 1024;
+/// Maximum number of bytes of a response that are read, so that the connection can be reused. Only
+/// the status matters.
+const RESPONSE_MAX: usize = 16 * 1024;
 
 /// Sends events. Clones share the connection pool.
 #[derive(Clone)]
@@ -39,12 +40,12 @@ impl Sender {
     /// Sends an event, signed with the time `now`.
     ///
     /// # Errors
-    /// The reason why the receiver has not accepted the event. The text does not contain the
-    /// address, because an address can contain a password.
-    pub(super) async fn send(&self, address: &http::Uri, delivery: &Delivery, now: Timestamp) -> Result<(), String> {
+    /// The reason why the receiver has not accepted the event. The text does not contain the URL,
+    /// because a URL can contain a password.
+    pub(super) async fn send(&self, url: &http::Uri, delivery: &Delivery, now: Timestamp) -> Result<(), String> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri(address)
+            .uri(url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))
             .header(SIGNATURE, self.key.sign(now, &delivery.body))
@@ -53,10 +54,10 @@ impl Sender {
             .body(Full::from(delivery.body.clone()))
             .map_err(|_| "the request could not be built".to_owned())?;
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|_| "the receiver is unreachable".to_owned())?;
-            let status = answer.status();
-            // Errors while reading the rest do not matter, because the status has decided.
-            let _rest = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+            let response = self.client.request(request).await.map_err(|_| "the receiver is unreachable".to_owned())?;
+            let status = response.status();
+            // An error while reading the body does not matter, because the status has decided.
+            let _body = Limited::new(response.into_body(), RESPONSE_MAX).collect().await;
             if status.is_success() { Ok(()) } else { Err(format!("the receiver answered {}", status.as_u16())) }
         };
         let answered = tokio::time::timeout(self.timeout, exchange).await;

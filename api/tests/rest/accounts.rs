@@ -45,8 +45,8 @@ async fn an_unknown_address_and_a_wrong_password_get_the_same_answer() {
 async fn of_fifty_concurrent_registrations_of_one_address_exactly_one_succeeds() {
     let service = Service::start().await;
     let form = json!({ "name": "Ann", "email": "ann@example.org", "password": PASSWORD });
-    let tries = (0..50).map(|_| service.post("/api/auth/register", None, form.clone()));
-    let replies = futures_util::future::join_all(tries).await;
+    let attempts = (0..50).map(|_| service.post("/api/auth/register", None, form.clone()));
+    let replies = futures_util::future::join_all(attempts).await;
     let won = replies.iter().filter(|reply| reply.status == 201).count();
     let taken = replies.iter().filter(|reply| reply.status == 409 && reply.refusal().1 == "USER_EXISTS").count();
     assert_eq!((won, taken), (1, 49));
@@ -90,7 +90,7 @@ async fn a_sign_in_accepts_text_fields_only() {
 }
 
 #[tokio::test]
-async fn a_user_of_the_node_service_signs_in_and_gets_an_argon2id_hash() {
+async fn a_user_of_the_old_backend_signs_in_and_gets_an_argon2id_hash() {
     let service = Service::start().await;
     let user = UserRecord {
         id: Records::new_user_id(),

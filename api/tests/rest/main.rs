@@ -10,7 +10,7 @@ mod connections;
 mod edits;
 mod join;
 mod limits;
-mod node_service;
+mod old_backend;
 mod openapi;
 mod outage;
 mod participants;

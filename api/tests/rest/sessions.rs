@@ -48,8 +48,8 @@ async fn concurrent_refreshes_of_one_token_get_the_same_successor() {
     let service = Service::start().await;
     let other = service.another_pod().await;
     let ann = service.user("Ann").await;
-    let tries = (0..20).map(|n| refresh(if n % 2 == 0 { &service } else { &other }, &ann.refresh));
-    let replies = join_all(tries).await;
+    let attempts = (0..20).map(|n| refresh(if n % 2 == 0 { &service } else { &other }, &ann.refresh));
+    let replies = join_all(attempts).await;
     for reply in &replies {
         assert_eq!(service.get("/api/auth/profile", Some(&reply.text("token"))).await.status, 200);
     }

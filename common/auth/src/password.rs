@@ -41,8 +41,8 @@ pub enum PasswordCheck {
     Wrong,
     /// The password is correct.
     Correct,
-    /// The password is correct, but the hash is bcrypt (from the earlier Node.js service) or has
-    /// weaker parameters. The caller should store a new hash.
+    /// The password is correct, but the hash is bcrypt (from the old Node.js backend) or has weaker
+    /// parameters. The caller should store a new hash.
     CorrectButOutdated,
 }
 
@@ -79,7 +79,7 @@ impl PasswordHasher {
     }
 
     /// Checks `text` against a stored hash: argon2 (PHC string) or bcrypt (`$2a$`, `$2b$`, `$2y$`),
-    /// which the earlier Node.js service stored.
+    /// which the old Node.js backend stored.
     ///
     /// # Errors
     /// `SERVICE_UNAVAILABLE` if the queue has no place for this client; `INTERNAL_ERROR` if the
@@ -205,7 +205,7 @@ fn compare(hash: &str, text: &str) -> PasswordCheck {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
     async fn check(hasher: &PasswordHasher, from: Option<IpAddr>, stored: &str, text: &str) -> bool {

@@ -166,7 +166,7 @@ struct Keys {
 
 impl Keys {
     fn new(secret: &str) -> Self {
-        // Before the library's first signature: without a provider it would choose none for ever.
+        // Before the library's first signature: without a provider it would choose none forever.
         hs256::install();
         Self { sign: EncodingKey::from_secret(secret.as_bytes()), check: DecodingKey::from_secret(secret.as_bytes()) }
     }

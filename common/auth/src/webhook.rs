@@ -38,7 +38,7 @@ impl std::fmt::Debug for WebhookSigner {
 /// Returns a short name for a webhook URL: the first 16 hexadecimal digits of its SHA-256. Logs and
 /// metrics use the name, because the URL may contain a password.
 #[must_use]
-pub fn address_digest(address: &str) -> String {
+pub fn url_digest(url: &str) -> String {
     hex(&Sha256::digest(address)[..8])
 }
 

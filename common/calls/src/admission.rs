@@ -206,7 +206,7 @@ impl JoinAccess<'_> {
         Err(if is_full { Code::CallFull } else { Code::RoomLocked }.into())
     }
 
-    /// Opens the room on Redis, or brings an open one to this version of the call.
+    /// Opens the room in Redis, or brings an open one to this version of the call.
     ///
     /// # Errors
     /// `CALL_ENDED`, or Redis failed.

@@ -1,7 +1,8 @@
 //! Changing a call: in its room first, when that is open, then in its record.
 //!
-//! The room decides what an open call is. Everybody in it is told at once, and an `updated` fact
-//! leaves with the same script, so the recorder writes the record when the request could not.
+//! The room decides what an open call is. All participants are notified immediately, and an
+//! `updated` fact leaves with the same script, so the recorder writes the record when the request
+//! could not.
 
 use switchboard_core::domain::{CallEdit, Code, Refusal, RoomMeta, Timestamp};
 use switchboard_records::{CallRecord, Records};

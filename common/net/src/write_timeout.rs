@@ -92,7 +92,7 @@ impl<G> Connection for WriteTimeoutStream<G> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step fails the test")]
 
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,4 +1,4 @@
-//! BSON forms of the domain's values. Reading also accepts the forms of the Node service.
+//! BSON forms of the domain's values. Reading also accepts the forms of the old Node.js backend.
 
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime};
@@ -12,7 +12,8 @@ pub(super) fn id_to_bson(id: &str) -> Bson {
     ObjectId::parse_str(id).map_or_else(|_| Bson::String(id.to_owned()), Bson::ObjectId)
 }
 
-/// Returns every form in which an id can be stored, because the Node service may have stored text.
+/// Returns every form in which an id can be stored, because the old Node.js backend may have stored
+/// text.
 pub(super) fn id_forms(id: &str) -> Vec<Bson> {
     let mut forms = vec![id_to_bson(id), Bson::from(id)];
     forms.dedup();

@@ -65,10 +65,11 @@ pub struct CallRecord {
     /// from its configuration.
     #[serde(default, deserialize_with = "or_default")]
     pub join_link: String,
-    /// Hash of the passcode: a PHC string, or a value of the Node service. Never sent to clients.
+    /// Hash of the passcode: a PHC string, or a value of the old Node.js backend. Never sent to
+    /// clients.
     #[serde(default)]
     pub passcode: Option<String>,
-    /// Most participants at the same time.
+    /// Maximum number of participants at the same time.
     #[serde(default = "participants_default", deserialize_with = "number")]
     pub max_participants: u32,
     /// New participants are refused.
@@ -77,7 +78,7 @@ pub struct CallRecord {
     /// Users invited by name.
     #[serde(rename = "invitedUserIds", with = "ids", default)]
     pub invited: Vec<UserId>,
-    /// Most participants so far at the same time.
+    /// Highest number of participants at the same time so far.
     #[serde(default, deserialize_with = "number")]
     pub peak: u32,
     /// Time of creation.
@@ -240,13 +241,13 @@ impl CallRecord {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
     use mongodb::bson::oid::ObjectId;
     use mongodb::bson::{DateTime, deserialize_from_document, doc, serialize_to_document};
 
     #[test]
-    fn a_sparse_document_of_the_node_service_reads_with_defaults() {
+    fn a_sparse_document_of_the_old_backend_reads_with_defaults() {
         let (id, host) = (ObjectId::new(), ObjectId::new());
         let call: CallRecord = deserialize_from_document(doc! {
             "_id": id, "hostId": host.to_hex(), "title": "T", "description": null, "roomId": "ABCDEF123456", "__v": 3,

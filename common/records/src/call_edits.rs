@@ -151,8 +151,8 @@ fn owned(id: &CallId, host: &UserId) -> Document {
 }
 
 /// Returns all statuses except `allowed`. The filter excludes statuses instead of listing the
-/// allowed ones, because a document of the Node service may lack its status, which then reads as
-/// `waiting`.
+/// allowed ones, because a document of the old Node.js backend may lack its status, which then
+/// reads as `waiting`.
 fn excluding(allowed: impl Iterator<Item = CallStatus>) -> Vec<&'static str> {
     let allowed: Vec<_> = allowed.collect();
     CallStatus::ALL.into_iter().filter(|status| !allowed.contains(status)).map(CallStatus::as_str).collect()

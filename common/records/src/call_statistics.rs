@@ -41,7 +41,7 @@ impl CallRecord {
     }
 
     /// Estimates the most users at the same time from their first join and last leave. Used for
-    /// records of the Node service, which have no `peak`; otherwise returns 0.
+    /// records of the old Node.js backend, which have no `peak`; otherwise returns 0.
     fn overlap(&self, now: Timestamp) -> u32 {
         if self.peak > 0 {
             return 0;
@@ -65,7 +65,7 @@ impl CallRecord {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
     use mongodb::bson::oid::ObjectId;
     use mongodb::bson::{DateTime, Document, deserialize_from_document, doc};
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_of_the_node_service_has_the_peak_that_its_entries_tell() {
+    fn a_call_of_the_old_backend_has_the_peak_that_its_entries_tell() {
         let someone =
             |came: i64, left: i64| doc! { "userId": ObjectId::new(), "joinedAt": at(came), "leftAt": at(left) };
         let call = call(doc! { "status": "ended", "startedAt": at(0), "endedAt": at(9), "participants": [

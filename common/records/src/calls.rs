@@ -43,7 +43,7 @@ pub struct CallFilter {
     pub order: (CallOrder, bool),
     /// Number of calls to skip.
     pub skip: u64,
-    /// Most calls to return.
+    /// Maximum number of calls to return.
     pub limit: u32,
 }
 

@@ -116,7 +116,7 @@ pub struct NewCall {
     pub call_type: CallType,
     /// Settings.
     pub settings: CallSettings,
-    /// Most participants at the same time.
+    /// Maximum number of participants at the same time.
     pub max_participants: u32,
 }
 
@@ -129,7 +129,7 @@ pub struct CallUpdate {
     pub host: Option<UserId>,
     /// Settings.
     pub settings: CallSettings,
-    /// Most participants at the same time.
+    /// Maximum number of participants at the same time.
     pub max_participants: u32,
     /// New participants are refused.
     pub locked: bool,

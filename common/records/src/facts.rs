@@ -17,7 +17,7 @@ use super::participants::PARTICIPANTS;
 use super::{Records, RecordsError, fact_updates, participant_updates};
 use switchboard_core::domain::{CallId, Timestamp};
 
-/// Most log lines that one query returns.
+/// Maximum number of log lines that one query returns.
 const EVENTS_MAX: i64 = 10_000;
 /// Announcements of recorders are deleted after this many times their lifetime.
 const ANNOUNCEMENT_RETENTION: i64 = 10;
@@ -184,7 +184,7 @@ impl Records {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    /// Removes the announcement, so that other recorders take over at once.
+    /// Removes the announcement, so that other recorders take over immediately.
     ///
     /// # Errors
     /// MongoDB is unavailable.

@@ -1,8 +1,8 @@
 //! Durable records in MongoDB. No other crate names `mongodb`; ids and times are the domain's
 //! types.
 //!
-//! The collections `users` and `videocalls` have the fields of the Node service that Switchboard
-//! replaces. Documents of that service are read unchanged: ids as ObjectId or text, numbers of any
+//! The collections `users` and `videocalls` have the fields of the old Node.js backend that
+//! Switchboard replaces. Its documents are read unchanged: ids as ObjectId or text, numbers of any
 //! width, missing fields as their defaults.
 //!
 //! | file | content |

@@ -58,13 +58,13 @@ pub struct ParticipantRecord {
     /// Join id of the latest stay.
     #[serde(default)]
     pub connection_id: Option<String>,
-    /// Time in the call, kept by the recorder. Records of the Node service have none.
+    /// Time in the call, kept by the recorder. Records of the old Node.js backend have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub presence: Option<PresenceRecord>,
 }
 
-/// Time of one user in a call, over all stays and devices. Time on two devices at once counts once.
-/// A reconnect within the grace period does not end a stay.
+/// Time of one user in a call, over all stays and devices. Time on two devices at the same time
+/// counts once. A reconnect within the grace period does not end a stay.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PresenceRecord {

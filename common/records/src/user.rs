@@ -18,8 +18,8 @@ pub struct UserRecord {
     /// Trimmed and lower-cased; unique.
     #[serde(default, deserialize_with = "or_default")]
     pub email: String,
-    /// Hash of the password: a PHC string (argon2id), or a bcrypt hash of the Node service. Never
-    /// sent to clients.
+    /// Hash of the password: a PHC string (argon2id), or a bcrypt hash of the old Node.js backend.
+    /// Never sent to clients.
     #[serde(default, deserialize_with = "or_default")]
     pub password: String,
     /// Address of a picture.

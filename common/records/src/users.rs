@@ -43,8 +43,8 @@ impl Records {
         self.run("user_by_email", self.users.find_one(doc! { "email": email })).await
     }
 
-    /// Reads the user with this id. One round trip, or two if the Node service stored the id as
-    /// text.
+    /// Reads the user with this id. One round trip, or two if the old Node.js backend stored the id
+    /// as text.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
@@ -126,7 +126,7 @@ impl Records {
     }
 }
 
-/// Returns the filter for a user's id, which the Node service may have stored as text.
+/// Returns the filter for a user's id, which the old Node.js backend may have stored as text.
 fn by_id(id: &UserId) -> Document {
     doc! { "_id": { "$in": id_forms(id.as_str()) } }
 }

@@ -1,5 +1,5 @@
-//! Accounts and sign-ins on a real MongoDB, including documents of the Node service.
-#![allow(clippy::unwrap_used)]
+//! Accounts and sign-ins on a real MongoDB, including documents of the old Node.js backend.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use devcluster::mongo::Mongo;
 use futures_util::TryStreamExt as _;
@@ -23,7 +23,7 @@ fn session(id: &str, user: &UserId, now: i64) -> NewSession {
 }
 
 #[tokio::test]
-async fn an_account_with_a_text_id_of_the_node_service_works_as_any_other() {
+async fn an_account_with_a_text_id_of_the_old_backend_works_as_any_other() {
     let mongo = Mongo::start().await.unwrap();
     let uri = mongo.uri("accounts");
     let records = Records::connect(&uri, RecordsTimeouts::default()).await.unwrap();

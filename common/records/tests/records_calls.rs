@@ -1,5 +1,5 @@
 //! Records of calls on a real MongoDB.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use devcluster::mongo::Mongo;
 use futures_util::TryStreamExt as _;
@@ -133,7 +133,7 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
 }
 
 #[tokio::test]
-async fn a_call_of_the_node_service_is_read_listed_edited_and_ended_with_ids_of_every_form() {
+async fn a_call_of_the_old_backend_is_read_listed_edited_and_ended_with_ids_of_every_form() {
     let bed = Bed::start().await;
     let (host, guest, id) = (ObjectId::new(), ObjectId::new(), ObjectId::new());
     for (person, name) in [(host, "Ada"), (guest, "Grace")] {

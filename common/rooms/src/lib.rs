@@ -1,4 +1,4 @@
-//! Room state on Redis. This crate alone knows the keys, the scripts and the connections.
+//! Room state in Redis. This crate alone knows the keys, the scripts and the connections.
 //!
 //! | module | content |
 //! |---|---|
@@ -7,7 +7,7 @@
 //! | `scripts` | one struct for the arguments of each script, and its reply |
 //! | `lua/` | the scripts: `shared` has functions of several scripts, `scripts` one file for each |
 //! | `seat` | the codec of a seat's text |
-//! | `values` | reads Redis' answers, and the hash of a room |
+//! | `values` | reads replies of Redis, and the hash of a room |
 //! | `keys` | names of all keys and channels; partitions |
 //! | `context`, `options` | data that every request is written with |
 //! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map |

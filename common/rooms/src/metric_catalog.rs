@@ -1,4 +1,4 @@
-//! Catalogue of the metrics of rooms on Redis.
+//! Catalogue of the metrics of rooms in Redis.
 
 use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
 use switchboard_core::metric_catalog::{Metric, counts, shows, spreads};

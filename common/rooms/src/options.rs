@@ -12,9 +12,9 @@ pub struct RoomOptions {
     /// Number of partitions. Every process must have the same number, and it must not change while
     /// rooms exist.
     pub partitions: u16,
-    /// Time for which a seat is kept after its socket was lost.
+    /// How long a seat is kept after its socket was lost.
     pub grace: Duration,
-    /// Time for which a client can resume, and for which clients' own ids of events are kept.
+    /// How long a client can resume, and how long clients' own ids of events are kept.
     pub window: Duration,
     /// Maximum number of entries in a room's log, about. Beyond it the oldest are dropped and the
     /// floor rises.
@@ -36,7 +36,7 @@ pub struct RoomOptions {
     pub devices_max: u32,
     /// Time after which the call of an empty room ends.
     pub empty_after: Duration,
-    /// Time for which an ended room refuses to be opened.
+    /// How long an ended room refuses to be opened.
     pub tombstone: Duration,
     /// Bounds of the lanes.
     pub lanes: LaneOptions,

@@ -1,4 +1,4 @@
-//! Reads Redis' answers: texts, hashes, streams, and the hash of a room.
+//! Reads replies of Redis: texts, hashes, streams, and the hash of a room.
 
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Exit code of a process that a second signal ends at once: 128 + SIGTERM.
+/// Exit code of a process that a second signal ends immediately: 128 + SIGTERM.
 const EXIT_FORCED: i32 = 143;
 
 /// Returns a token that the first SIGTERM or SIGINT cancels. A second signal ends the process at
@@ -21,7 +21,7 @@ pub fn on_signals() -> std::io::Result<CancellationToken> {
         tracing::info!("stopping on a signal");
         cancelled.cancel();
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::warn!("stopping at once on a second signal");
+        tracing::warn!("stopping immediately on a second signal");
         std::process::exit(EXIT_FORCED);
     });
     Ok(token)

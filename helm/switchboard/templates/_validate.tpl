@@ -1,6 +1,6 @@
 {{/*
 Rules that involve several values, or need a better message than the schema gives. All mistakes are
-reported at once.
+reported together.
 */}}
 {{- define "switchboard.validate" -}}
 {{- $wrong := list -}}

@@ -83,7 +83,7 @@ impl Fault {
         matches!(self, Self::Rollout)
     }
 
-    /// Whether nodes stop on purpose, so that other nodes accept their clients at once.
+    /// Whether nodes stop on purpose, so that other nodes accept their clients immediately.
     pub(crate) const fn is_planned(self) -> bool {
         matches!(self, Self::Drain | Self::Rollout)
     }

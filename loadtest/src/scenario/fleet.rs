@@ -1,4 +1,4 @@
-//! Many clients at once: seating them, running them, and starting a task for each arrival.
+//! Many clients at the same time: seating them, running them, and starting a task for each arrival.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -14,7 +14,7 @@
 //! | `stats` | statistics of a room |
 //!
 //! The values are this node's copies, and may be behind. The script compares every assumption with
-//! the state on Redis before anything changes.
+//! the state in Redis before anything changes.
 
 pub mod chat;
 pub mod effect;

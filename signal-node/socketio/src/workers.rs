@@ -75,7 +75,7 @@ impl Workers {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
     use std::collections::HashMap;

@@ -16,12 +16,13 @@ use super::hub::Hub;
 use super::joined_snapshot::{JoinedSnapshot, joined_snapshot};
 use super::session_link::{CatchUpRequest, SessionLink};
 
-/// Reads in flight after one gap. A node with 20,000 sessions must not queue all of them on Redis
-/// at once.
+/// Reads in flight after one gap. A node with 20,000 sessions must not queue all of them in Redis
+/// at the same time.
 const READS_IN_FLIGHT_MAX: usize = 64;
-/// Tries to read a log. After that the client is disconnected and resumes, which reads the log too.
-const READ_TRIES_MAX: u32 = 20;
-/// Time between two tries to read a log.
+/// Maximum number of attempts to read a log. After that the client is disconnected and resumes,
+/// which reads the log too.
+const READ_ATTEMPTS_MAX: u32 = 20;
+/// Time between two attempts to read a log.
 const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Catch-up of one node. Clones share its parts.
@@ -40,7 +41,7 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// Reads the logs of all sessions of a partition after a gap of its subscription.
+    /// Reads the logs of all sessions of a partition after a subscription gap.
     pub fn subscription_restored(&self, partition: Partition, cause: &'static str) {
         metrics::counter!("switchboard_subscription_gaps_total", "cause" => cause).increment(1);
         let requests = self.hub.subscription_restored(partition);
@@ -68,11 +69,11 @@ impl CatchUp {
     }
 
     /// Reads the log of one session and delivers the missed events; for an admitted session after
-    /// `room:joined`. Disconnects the client after [`READ_TRIES_MAX`] tries, and if the log no
-    /// longer reaches back far enough.
-    async fn read_log(&self, CatchUpRequest { link, mut from, mut epoch }: CatchUpRequest) {
+    /// `room:joined`. Disconnects the client after [`READ_ATTEMPTS_MAX`] attempts, and if the log
+    /// no longer reaches back far enough.
+    async fn read_log(&self, CatchUpRequest { link, mut from, mut gap_count }: CatchUpRequest) {
         let mut suspected = false;
-        for _ in 0..READ_TRIES_MAX {
+        for _ in 0..READ_ATTEMPTS_MAX {
             let Some(seat) = link.seat() else { return };
             let snapshot = match link.admitted() {
                 Some(at) => {
@@ -83,9 +84,9 @@ impl CatchUp {
                 None => None,
             };
             match self.rooms.catch_up(&seat, from).await {
-                Ok(CaughtUp::Missed(missed)) => match link.apply_log(epoch, snapshot, &missed) {
+                Ok(CaughtUp::Missed(missed)) => match link.apply_log(gap_count, snapshot, &missed) {
                     Some(again) => {
-                        (from, epoch) = (again.from, again.epoch);
+                        (from, gap_count) = (again.from, again.gap_count);
                         continue;
                     }
                     None => return,

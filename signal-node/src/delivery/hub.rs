@@ -37,10 +37,10 @@ pub struct Hub {
 #[derive(Debug, Default)]
 struct Shard {
     rooms: HashMap<RoomId, Vec<Arc<SessionLink>>>,
-    /// Number of gaps of the subscription. A session that was registered in an older epoch may have
+    /// Number of subscription gaps. A session that was registered at a smaller number may have
     /// missed an event.
-    epoch: u64,
-    /// A gap of the subscription has begun and not ended. Events that arrive may follow a hole.
+    gap_count: u64,
+    /// A subscription gap has begun and not ended. Events may be missing before those that arrive.
     lost: bool,
     /// Redis TIME (ms) of the last canary. All older events were delivered.
     canary_ms: u64,
@@ -48,8 +48,8 @@ struct Shard {
     /// Seats whose clients disconnected, until the end of their grace period. If Redis loses its
     /// data meanwhile, only this node knows them.
     disconnected: Vec<(Instant, SeatReplica)>,
-    /// Sessions whose seat Redis does not know as theirs: taken over, or lost with Redis' data. The
-    /// next heartbeat decides.
+    /// Sessions whose seat Redis does not know as theirs: taken over, or lost with the Redis data.
+    /// The next heartbeat decides.
     suspects: Vec<Arc<SessionLink>>,
 }
 
@@ -71,7 +71,8 @@ impl Hub {
     }
 
     fn shard(&self, partition: Partition) -> MutexGuard<'_, Shard> {
-        // A panic under the lock leaves at worst one session half registered; the rest must go on.
+        // A panic under the lock leaves at worst one session half registered; the others must
+        // continue.
         self.partitions[usize::from(partition.0)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +80,7 @@ impl Hub {
     pub fn register(&self, partition: Partition, room: RoomId, send_queue: SendQueue) -> Arc<SessionLink> {
         let handle = SessionHandle(self.next_handle.fetch_add(1, Ordering::Relaxed));
         let mut shard = self.shard(partition);
-        let link = Arc::new(SessionLink::new(handle, room.clone(), send_queue, shard.epoch));
+        let link = Arc::new(SessionLink::new(handle, room.clone(), send_queue, shard.gap_count));
         let links = shard.rooms.entry(room).or_default();
         if links.is_empty() {
             metrics::gauge!("switchboard_rooms").increment(1.0);
@@ -106,7 +107,7 @@ impl Hub {
     }
 
     /// Delivers an envelope to its receivers here. The packet is encoded once and shared. Returns
-    /// the read that is due before the receiver goes on.
+    /// the read that is due before the receiver continues.
     pub fn deliver(&self, partition: Partition, envelope: Envelope<'_>) -> Option<CatchUpRequest> {
         match envelope {
             Envelope::Event { id, room, to, kind, event } => {
@@ -198,7 +199,8 @@ impl Hub {
     /// keep their positions until [`Hub::subscription_restored`] returns their reads.
     ///
     /// To wait until then would be too late: later events and canaries arrive between the return of
-    /// the subscription and the report of it. A position that followed them would be past the hole.
+    /// the subscription and the report of it. A position that followed them would be past the
+    /// missed events.
     pub fn subscription_lost(&self, partition: Partition) {
         let mut shard = self.shard(partition);
         shard.lost = true;
@@ -226,7 +228,7 @@ impl Hub {
         // Locked to the end: a gap that began in between would miss a session that is neither
         // entering nor live.
         let shard = self.shard(partition);
-        link.go_live(replica, start, SubscriptionState { epoch: shard.epoch, lost: shard.lost })
+        link.go_live(replica, start, SubscriptionState { gap_count: shard.gap_count, lost: shard.lost })
     }
 
     /// Returns the offset that keeps the position of a quiet client recent: everything up to it was
@@ -290,9 +292,9 @@ impl Hub {
 impl Shard {
     /// Makes all sessions that have a seat buffer. Returns their reads.
     fn start_gap(&mut self) -> Vec<CatchUpRequest> {
-        self.epoch += 1;
-        let (epoch, floor) = (self.epoch, before(self.canary_ms));
-        self.rooms.values().flatten().filter_map(|link| link.start_gap(epoch, floor)).collect()
+        self.gap_count += 1;
+        let (gap_count, floor) = (self.gap_count, before(self.canary_ms));
+        self.rooms.values().flatten().filter_map(|link| link.start_gap(gap_count, floor)).collect()
     }
 }
 

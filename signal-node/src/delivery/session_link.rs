@@ -30,16 +30,16 @@ pub struct SessionLink {
 pub struct CatchUpRequest {
     /// The session.
     pub link: Arc<SessionLink>,
-    /// Last position that is surely delivered.
+    /// Last position up to which all events are known to be delivered.
     pub from: LogId,
-    /// Epoch of the subscription whose gap the read closes.
-    pub epoch: u64,
+    /// Number of the subscription gap that the read closes.
+    pub gap_count: u64,
 }
 
 impl SessionLink {
-    /// Creates the link of a session whose script is under way.
-    pub(super) fn new(handle: SessionHandle, room: RoomId, send_queue: SendQueue, epoch: u64) -> Self {
-        Self { handle, room, send_queue, state: Mutex::new(SessionState::new(epoch)) }
+    /// Creates the link of a session whose script is in progress.
+    pub(super) fn new(handle: SessionHandle, room: RoomId, send_queue: SendQueue, gap_count: u64) -> Self {
+        Self { handle, room, send_queue, state: Mutex::new(SessionState::new(gap_count)) }
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -130,8 +130,8 @@ impl SessionLink {
     }
 
     /// See [`SessionState::start_gap`].
-    pub(super) fn start_gap(self: &Arc<Self>, epoch: u64, floor: LogId) -> Option<CatchUpRequest> {
-        let read = self.lock().start_gap(epoch, floor);
+    pub(super) fn start_gap(self: &Arc<Self>, gap_count: u64, floor: LogId) -> Option<CatchUpRequest> {
+        let read = self.lock().start_gap(gap_count, floor);
         self.request(read)
     }
 
@@ -139,21 +139,21 @@ impl SessionLink {
     /// read if one is due: see [`SessionState::apply_log`].
     pub fn apply_log(
         self: &Arc<Self>,
-        epoch: u64,
+        gap_count: u64,
         snapshot: Option<JoinedSnapshot>,
         missed: &[LogEntry],
     ) -> Option<CatchUpRequest> {
-        let read = self.lock().apply_log(epoch, snapshot, (&self.room, missed), &mut |message| self.send(message));
+        let read = self.lock().apply_log(gap_count, snapshot, (&self.room, missed), &mut |message| self.send(message));
         self.request(read)
     }
 
     fn request(self: &Arc<Self>, read: Option<LogRead>) -> Option<CatchUpRequest> {
-        read.map(|LogRead { from, epoch }| CatchUpRequest { link: Arc::clone(self), from, epoch })
+        read.map(|LogRead { from, gap_count }| CatchUpRequest { link: Arc::clone(self), from, gap_count })
     }
 
     fn send(&self, message: Message) {
         // A queue that overflows closes the connection by itself, and the client resumes from the
-        // log: nothing is lost by going on.
+        // log: nothing is lost if the session continues.
         let _closing = self.send_queue.send(message);
     }
 }

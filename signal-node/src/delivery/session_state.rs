@@ -2,7 +2,7 @@
 //!
 //! Pure: no lock, no queue, no clock. A session is in one of three states:
 //!
-//! - *buffering*, while its script or a read of the log is under way: events wait;
+//! - *buffering*, while its script or a read of the log is in progress: events wait;
 //! - *waiting* in the lobby: it receives direct messages but no broadcasts;
 //! - *live*: it receives each event that is newer than its position.
 
@@ -29,27 +29,27 @@ pub(super) struct SessionState {
     replica: Option<Box<SeatReplica>>,
     /// Position of the last event that was delivered.
     seen: LogId,
-    /// Events that wait while a script or a read of the log is under way; `None` when live.
+    /// Events that wait while a script or a read of the log is in progress; `None` when live.
     buffer: Option<Vec<Incoming>>,
     /// Last position before the gap because of which the session buffers.
     before_gap: LogId,
-    /// Epoch of the subscription up to which no event is missing.
-    epoch: u64,
+    /// Number of subscription gaps from which this session misses nothing.
+    gap_count: u64,
     /// Position of the admission from the lobby, until `room:joined` was sent.
     admitted: Option<LogId>,
     /// The room ended, or the session was removed from it.
     removed: bool,
-    /// The client was told that it is removed. It gets no event of the room after that.
+    /// The client was sent the event that removes it. It gets no event of the room after that.
     farewell_sent: bool,
 }
 
-/// A read of the room's log that must come before the session goes on.
+/// A read of the room's log that must come before the session continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LogRead {
-    /// Last position that is surely delivered.
+    /// Last position up to which all events are known to be delivered.
     pub(super) from: LogId,
-    /// Epoch of the subscription whose gap this read closes. A later gap has its own read.
-    pub(super) epoch: u64,
+    /// Number of the subscription gap that this read closes. A later gap has its own read.
+    pub(super) gap_count: u64,
 }
 
 /// The buffer is full, and the client must be disconnected.
@@ -69,20 +69,20 @@ pub enum DeliveryStart {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SubscriptionState {
     /// Number of gaps so far.
-    pub(super) epoch: u64,
+    pub(super) gap_count: u64,
     /// A gap has begun and not ended.
     pub(super) lost: bool,
 }
 
 impl SessionState {
-    /// Creates the state of a session whose script is under way. It buffers.
-    pub(super) fn new(epoch: u64) -> Self {
+    /// Creates the state of a session whose script is in progress. It buffers.
+    pub(super) fn new(gap_count: u64) -> Self {
         Self {
             replica: None,
             seen: LogId::default(),
             buffer: Some(Vec::new()),
             before_gap: LogId::default(),
-            epoch,
+            gap_count,
             admitted: None,
             removed: false,
             farewell_sent: false,
@@ -117,7 +117,7 @@ impl SessionState {
     }
 
     /// Takes the seat that a script gave, and delivers from `start` on, with the buffered events
-    /// that are newer. Goes on buffering if the subscription is lost, or returns the read that is
+    /// that are newer. Continues to buffer if the subscription is lost, or returns the read that is
     /// due first: after a gap since the session was registered, and after an admission.
     pub(super) fn go_live(
         &mut self,
@@ -135,12 +135,12 @@ impl SessionState {
         if let Some(message) = first {
             send(message);
         }
-        let across_a_gap = std::mem::replace(&mut self.epoch, subscription.epoch) != subscription.epoch;
+        let across_a_gap = std::mem::replace(&mut self.gap_count, subscription.gap_count) != subscription.gap_count;
         if subscription.lost {
             return None;
         }
         if across_a_gap || admitted.is_some() {
-            return Some(LogRead { from: seen, epoch: subscription.epoch });
+            return Some(LogRead { from: seen, gap_count: subscription.gap_count });
         }
         self.flush(send)
     }
@@ -150,7 +150,7 @@ impl SessionState {
         self.buffer.is_none() && self.replica.is_some() && position > self.seen
     }
 
-    /// Delivers or buffers an event. Returns the read that is due before the session goes on.
+    /// Delivers or buffers an event. Returns the read that is due before the session continues.
     ///
     /// # Errors
     /// [`BufferFull`] when [`BUFFERED_EVENTS_MAX`] events wait already.
@@ -176,35 +176,35 @@ impl SessionState {
     }
 
     /// Begins to buffer because the subscription has a gap. Returns the read that closes the gap;
-    /// `None` while a script is under way, because `go_live` finds the gap by its epoch.
+    /// `None` while a script is under way, because `go_live` finds the gap by its number.
     ///
     /// Everything up to `floor` was delivered. The floor does not count for a session that buffers
     /// already: its own gap began at its position.
-    pub(super) fn start_gap(&mut self, epoch: u64, floor: LogId) -> Option<LogRead> {
+    pub(super) fn start_gap(&mut self, gap_count: u64, floor: LogId) -> Option<LogRead> {
         self.replica.as_ref().filter(|_| !self.farewell_sent)?;
-        self.epoch = epoch;
+        self.gap_count = gap_count;
         if self.buffer.is_none() {
             self.before_gap = self.seen.max(floor);
             self.buffer = Some(Vec::new());
         }
-        Some(LogRead { from: self.before_gap, epoch })
+        Some(LogRead { from: self.before_gap, gap_count })
     }
 
     /// Delivers the entries of a read, then the buffered events. An admitted session gets
     /// `room:joined` first; without a snapshot the same read is due again.
     ///
-    /// The buffered events stay buffered if another gap began meanwhile, because they may have a
-    /// hole, which the read of that gap fills.
+    /// The buffered events stay buffered if another gap began meanwhile, because events may be
+    /// missing between them. The read of that gap delivers those.
     pub(super) fn apply_log(
         &mut self,
-        epoch: u64,
+        gap_count: u64,
         snapshot: Option<JoinedSnapshot>,
         (room, missed): (&RoomId, &[LogEntry]),
         send: SendMessage<'_>,
     ) -> Option<LogRead> {
         if let Some(from) = self.admitted {
             let Some(JoinedSnapshot { message, copy, meta }) = snapshot else {
-                return Some(LogRead { from, epoch });
+                return Some(LogRead { from, gap_count });
             };
             self.admitted = None;
             if let Some(replica) = self.replica.as_deref_mut() {
@@ -218,7 +218,7 @@ impl SessionState {
                 return again;
             }
         }
-        if self.epoch == epoch { self.flush(send) } else { None }
+        if self.gap_count == gap_count { self.flush(send) } else { None }
     }
 
     /// Sends an event, except one that the session has, sent itself, or must not see in the lobby.
@@ -243,8 +243,8 @@ impl SessionState {
         match event.content {
             Content::Event { message, update } => {
                 match update.as_deref() {
-                    // Before the message is sent, so that a client that reacts at once is out of
-                    // the room already.
+                    // Before the message is sent, so that a client that reacts immediately is out
+                    // of the room already.
                     Some(ReplicaUpdate::Farewell) => (self.removed, self.farewell_sent) = (true, true),
                     Some(update) => replica.apply(update),
                     None => {}
@@ -258,7 +258,7 @@ impl SessionState {
                 self.admitted = Some(event.id);
                 self.before_gap = event.id;
                 self.buffer.get_or_insert_default();
-                Some(LogRead { from: event.id, epoch: self.epoch })
+                Some(LogRead { from: event.id, gap_count: self.gap_count })
             }
         }
     }

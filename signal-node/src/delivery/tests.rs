@@ -21,7 +21,7 @@ fn id(ms: u64) -> LogId {
     LogId { ms, seq: 0 }
 }
 
-/// Registers a session of the room `R` whose script is under way. Returns its link and its queue.
+/// Registers a session of the room `R` whose script is in progress. Returns its link and its queue.
 fn entering(hub: &Hub) -> (Arc<SessionLink>, Arc<Queue>) {
     let (send_queue, queue) = SendQueue::detached(SendQueueLimits { bytes: 1 << 20, messages: 100_000 });
     (hub.register(P, RoomId::parse("R").unwrap(), send_queue), queue)
@@ -149,7 +149,7 @@ fn after_a_gap_the_log_is_delivered_first_and_then_the_buffered_events() {
     assert_eq!(missed.from, id(2));
     publish(&hub, 5, all_except(None));
     assert_eq!(sent(&queue), [2], "no event overtakes the log");
-    link.apply_log(missed.epoch, None, &[entry(3), entry(4), entry(5)]);
+    link.apply_log(missed.gap_count, None, &[entry(3), entry(4), entry(5)]);
     publish(&hub, 6, all_except(None));
     assert_eq!(sent(&queue), [3, 4, 5, 6]);
 }
@@ -163,9 +163,9 @@ fn a_gap_within_a_gap_is_closed_by_its_own_read() {
     let second = hub.subscription_restored(P).pop().unwrap();
     publish(&hub, 4, all_except(None));
     // The first read ended before 3 was logged; 4 must not be sent before 3.
-    link.apply_log(first.epoch, None, &[entry(2)]);
+    link.apply_log(first.gap_count, None, &[entry(2)]);
     assert_eq!(sent(&queue), [2]);
-    link.apply_log(second.epoch, None, &[entry(2), entry(3), entry(4)]);
+    link.apply_log(second.gap_count, None, &[entry(2), entry(3), entry(4)]);
     assert_eq!(sent(&queue), [3, 4]);
 }
 
@@ -184,7 +184,7 @@ fn events_between_the_return_of_the_subscription_and_its_report_move_no_position
     assert_eq!(hub.fresh_offset(P, &link), None, "something is missing");
     let missed = hub.subscription_restored(P).pop().unwrap();
     assert_eq!(missed.from, id(2));
-    link.apply_log(missed.epoch, None, &[entry(3), entry(4)]);
+    link.apply_log(missed.gap_count, None, &[entry(3), entry(4)]);
     publish(&hub, 10, all_except(None));
     assert_eq!(sent(&queue), [3, 4, 10]);
 }
@@ -206,7 +206,7 @@ fn a_session_that_joins_while_the_subscription_is_lost_is_live_after_its_log_was
     assert_eq!(missed.len(), 2);
     for missed in missed {
         assert_eq!(missed.from, id(5));
-        missed.link.apply_log(missed.epoch, None, &[entry(6), entry(7)]);
+        missed.link.apply_log(missed.gap_count, None, &[entry(6), entry(7)]);
     }
     assert_eq!((sent(&to_early), sent(&to_late)), (vec![6, 7], vec![6, 7]));
 }
@@ -215,12 +215,12 @@ fn a_session_that_joins_while_the_subscription_is_lost_is_live_after_its_log_was
 fn a_session_that_joins_across_a_gap_reads_the_log() {
     let hub = Hub::new(1);
     let (link, queue) = entering(&hub);
-    assert!(hub.subscription_restored(P).is_empty(), "its script is still under way");
+    assert!(hub.subscription_restored(P).is_empty(), "its script is still in progress");
     hub.deliver(P, Envelope::Canary { ms: 90 });
     let missed = hub.go_live(P, &link, replica(&link, "u"), DeliveryStart::After(id(5), None)).unwrap();
     assert_eq!(missed.from, id(5), "the canary came after the gap, the reply perhaps before it");
     publish(&hub, 7, all_except(None));
-    link.apply_log(missed.epoch, None, &[entry(6)]);
+    link.apply_log(missed.gap_count, None, &[entry(6)]);
     assert_eq!(sent(&queue), [6, 7]);
 }
 
@@ -238,7 +238,7 @@ fn the_offset_of_a_quiet_client_follows_the_canary_but_not_during_a_gap() {
     let missed = hub.subscription_restored(P).pop().unwrap();
     assert_eq!(missed.from, id(99), "events older than the canary were delivered");
     assert_eq!(hub.fresh_offset(P, &link), None, "something may be missing");
-    link.apply_log(missed.epoch, None, &[]);
+    link.apply_log(missed.gap_count, None, &[]);
     assert_eq!(hub.fresh_offset(P, &link).unwrap().id.ms, 99);
 }
 
@@ -269,7 +269,7 @@ fn a_removed_session_is_out_of_the_room_when_its_farewell_is_sent_and_gets_no_ev
         publish(&hub, 5, all_except(None));
         assert!(!link.is_removed(), "the farewell is still buffered");
         assert!(link.apply_log(1, None, &[]).is_none());
-        // A client that reacts to the farewell at once is out of the room already.
+        // A client that reacts to the farewell immediately is out of the room already.
         assert!(link.is_removed() && link.restorable_replica().is_none());
         publish(&hub, 6, all_except(None));
         let from = PeerId::parse("guest-1").unwrap();

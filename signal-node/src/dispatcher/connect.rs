@@ -164,7 +164,7 @@ impl Dispatcher {
             Ok(Attached::Busy) => {
                 self.hub.unregister(partition, &link);
                 // Another socket has the seat and keeps it. If this one took it, both clients would
-                // take it from each other for ever.
+                // take it from each other forever.
                 session.old_pid = None;
                 Ok(ResumeOutcome::NotFound)
             }

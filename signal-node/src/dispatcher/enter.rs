@@ -27,7 +27,7 @@ use crate::delivery::{DeliveryStart, SeatReplica, joined_payload};
 
 /// Decisions of admission for one join at most, if the room changes each time. Then the join is
 /// refused with `SERVICE_UNAVAILABLE`.
-const ADMISSION_TRIES_MAX: u32 = 5;
+const ADMISSION_ATTEMPTS_MAX: u32 = 5;
 
 impl Dispatcher {
     /// `room:create`
@@ -94,7 +94,7 @@ impl Dispatcher {
         }
         self.count_join(session).await?;
         let access = self.access();
-        for _ in 0..ADMISSION_TRIES_MAX {
+        for _ in 0..ADMISSION_ATTEMPTS_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
             let FoundCall { meta, standing, is_open, .. } = found.map_err(call_refusal)?;
             if !is_open {

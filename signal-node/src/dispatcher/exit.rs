@@ -16,7 +16,7 @@ const FINAL_REASONS: [DisconnectReason; 2] = [DisconnectReason::Revoked, Disconn
 /// Way in which a session gives up its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// The seat is free at once.
+    /// The seat is free immediately.
     Leave,
     /// The connection was lost: the seat is kept for the grace period.
     Detach,

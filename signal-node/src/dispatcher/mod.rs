@@ -53,7 +53,7 @@ pub use session::ClientSession;
 /// Time that a join or a resume waits for this node to be registered again, after it was swept or
 /// Redis lost its data: two heartbeats.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time between two tries while the node is not registered.
+/// Time between two attempts while the node is not registered.
 const REGISTRATION_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Parts that the dispatcher works with. Over eight fields: each is a part of the node that an

@@ -52,7 +52,7 @@ impl Dispatcher {
     }
 }
 
-/// Returns the fields of the reply. Durations are whole seconds of Redis' clock.
+/// Returns the fields of the reply. Durations are whole seconds of the Redis clock.
 fn stats_fields(stats: &RoomStats, with_call: bool) -> serde_json::Value {
     let count = |state| stats.seats.iter().filter(|stay| stay.participant.connection_state == state).count();
     let since = |start: Timestamp| (stats.taken_at.seconds() - start.seconds()).max(0);

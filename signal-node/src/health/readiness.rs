@@ -32,7 +32,7 @@ pub fn readiness(rooms: &Arc<OnceLock<Rooms>>, health: NodeHealth, stop: Cancell
                         Err(format!("maxmemory-policy must be noeviction and is {policy}"))
                     }
                     // A Redis that does not reply is reported by the check "cluster", which has a
-                    // delay. A failure here would make every node unready at once.
+                    // delay. A failure here would make every node unready at the same time.
                     Ok(_) | Err(_) => Ok(()),
                 }
             }

@@ -7,7 +7,8 @@ use switchboard_core::domain::NodeId;
 use switchboard_rooms::{Beat, Partition, Rooms, StoreError};
 
 /// Returns whether this node handles the partition's deadlines. One of the registered nodes does,
-/// chosen by a hash, so that the work is spread without an agreement. Two at once do no harm.
+/// chosen by a hash, so that the work is spread without an agreement. Two at the same time do no
+/// harm.
 pub(super) fn is_maintainer(own: &NodeId, partition: Partition, beat: &Beat) -> bool {
     let weight = |node: &str| {
         let mut hasher = DefaultHasher::new();

@@ -97,7 +97,7 @@ mod tests {
             assert!(detector.observe(&own(), &beat(&[("other", 7)])).is_empty());
         }
         tokio::time::advance(SAME_COUNTER_TIMEOUT * 10).await;
-        // The late reply resets the detector; the next prompt reply starts anew.
+        // The late reply resets the detector; the next prompt reply starts a new count.
         detector.reset();
         assert!(detector.observe(&own(), &beat(&[("other", 7)])).is_empty());
     }

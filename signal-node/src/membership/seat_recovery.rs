@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::delivery::{Hub, SeatReplica, SessionLink};
 
-/// Requests in flight. A node with 20,000 sessions must not queue all of them on Redis at once.
+/// Requests in flight. A node with 20,000 sessions must not queue all of them in Redis at the same
+/// time.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 
 /// Restores the seats of one node. Clones share its parts.
@@ -26,7 +27,7 @@ pub struct SeatRecovery {
 
 impl SeatRecovery {
     /// Starts to restore all seats of a partition. A session that still has its seat keeps it. A
-    /// session whose seat cannot be restored is disconnected; its client joins anew.
+    /// session whose seat cannot be restored is disconnected; its client joins again.
     pub(super) fn start_partition(&self, partition: Partition) {
         let recovery = self.clone();
         self.tasks.spawn(async move {

@@ -17,9 +17,9 @@ pub(super) struct SubscriptionWatch {
 }
 
 impl SubscriptionWatch {
-    /// Returns whether the subscription must be made anew: the canary of this heartbeat had no
+    /// Returns whether the subscription must be made again: the canary of this heartbeat had no
     /// receiver, or no canary came for [`SILENT_BEATS_MAX`] heartbeats. `first`: this node was
-    /// registered with this heartbeat, so that its first canary is still under way.
+    /// registered with this heartbeat, so that its first canary is still in transit.
     pub(super) fn observe(&mut self, canary_ms: u64, beat: &Beat, first: bool) -> bool {
         let came = std::mem::replace(&mut self.canary_ms, canary_ms) != canary_ms;
         self.silent_beats = if came || first { 0 } else { self.silent_beats + 1 };
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn no_canary_for_two_heartbeats_means_that_the_subscription_is_lost() {
         let mut watch = SubscriptionWatch::default();
-        assert!(!watch.observe(0, &beat(1), true), "the first canary is under way");
+        assert!(!watch.observe(0, &beat(1), true), "the first canary is in transit");
         assert!(!watch.observe(5, &beat(1), false));
         assert!(!watch.observe(5, &beat(1), false));
         assert!(watch.observe(5, &beat(1), false));
@@ -53,11 +53,11 @@ mod tests {
     #[test]
     fn a_subscription_that_is_acknowledged_and_delivers_nothing_stays_silent_until_a_canary_comes() {
         let mut watch = SubscriptionWatch::default();
-        // Returns the value of the gauge after each heartbeat. The subscription is made anew each
+        // Returns the value of the gauge after each heartbeat. The subscription is made again each
         // time that it is declared lost.
         let mut silent = |canary_ms| {
             let first = canary_ms == 0;
-            let _made_anew = watch.observe(canary_ms, &beat(1), first);
+            let _made_again = watch.observe(canary_ms, &beat(1), first);
             watch.silent
         };
         assert_eq!([0, 5, 5].map(&mut silent), [false; 3]);

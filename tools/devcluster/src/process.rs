@@ -223,7 +223,7 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
-    /// Sends SIGCONT: the process goes on after [`Process::pause`].
+    /// Sends SIGCONT: the process continues after [`Process::pause`].
     ///
     /// # Errors
     /// As [`Process::pause`].
@@ -399,7 +399,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
 

@@ -46,8 +46,8 @@ pub(crate) async fn up(nodes: usize, data: PathBuf) -> anyhow::Result<ExitCode> 
     Ok(if ended.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Makes the nodes drain quickly. Ctrl-C stops all of them at once, so clients have no other node
-/// to move to.
+/// Makes the nodes drain quickly. Ctrl-C stops all of them at the same time, so clients have no
+/// other node to move to.
 fn drain_variables() -> Vec<(String, String)> {
     let defaults = [("DRAIN_DELAY_MS", "0"), ("DRAIN_DEADLINE_MS", "2000")];
     let unset = defaults.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());

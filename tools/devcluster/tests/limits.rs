@@ -124,7 +124,7 @@ async fn ask(client: &Client, connect: &str, event: &str) -> String {
     client.send(&sid, connect).await;
     client.send(&sid, &format!("420{event}")).await;
     loop {
-        let packets = client.poll(&sid).await.expect("the session goes on");
+        let packets = client.poll(&sid).await.expect("the session continues");
         if let Some(answer) = packets.iter().find(|packet| packet.starts_with("430")) {
             return answer.clone();
         }

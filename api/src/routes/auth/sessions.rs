@@ -67,7 +67,7 @@ pub(crate) async fn refresh(
 
 /// `POST auth/logout`: ends this sign-in.
 pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
-    // A token of the Node service belongs to no sign-in; it expires.
+    // A token of the old Node.js backend belongs to no sign-in; it expires.
     if let Some(sign_in) = &caller.session {
         app.records.end_session(sign_in).await?;
         app.revoke(sign_in).await?;

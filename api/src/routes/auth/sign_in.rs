@@ -50,7 +50,7 @@ impl Input for Registration {
 }
 
 /// Body of `POST auth/login`. The bounds are looser than those of `register`, because accounts of
-/// the Node service may exceed them.
+/// the old Node.js backend may exceed them.
 pub(crate) struct Credentials {
     email: String,
     password: String,
@@ -189,7 +189,7 @@ pub(super) fn refresh_end(app: &App) -> Timestamp {
     Timestamp(app.now().0.saturating_add(lifetime))
 }
 
-/// Formats a duration as the Node service did: `15m`, `90s`, `12h`.
+/// Formats a duration as the old Node.js backend did: `15m`, `90s`, `12h`.
 fn short_duration(duration: Duration) -> String {
     match duration.as_secs() {
         seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),

@@ -22,7 +22,7 @@ use crate::routes::views::CallView;
 /// by accident.
 const ROOM_LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const ROOM_LENGTH: usize = 12;
-const ROOM_TRIES: usize = 3;
+const ROOM_ATTEMPTS_MAX: usize = 3;
 
 /// Body of `POST video-calls`.
 pub(crate) struct NewCall {
@@ -103,7 +103,7 @@ pub(crate) async fn create(
 
 /// Stores a call. If its room id is taken, tries again with another one.
 async fn store(app: &App, call: &mut CallRecord) -> Result<(), RecordsError> {
-    for _ in 1..ROOM_TRIES {
+    for _ in 1..ROOM_ATTEMPTS_MAX {
         call.join_link = app.join_link(&call.room);
         match app.records.insert_call(call).await {
             Err(RecordsError::Duplicate) => call.room = generated_room(),

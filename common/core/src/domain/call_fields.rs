@@ -30,7 +30,7 @@ pub const PARTICIPANTS: RangeInclusive<u32> = 2..=500;
 pub const PARTICIPANTS_DEFAULT: u32 = 100;
 /// Length of a new passcode, in characters.
 pub const PASSCODE: RangeInclusive<usize> = 4..=20;
-/// Most users who can be invited by name.
+/// Maximum number of users who can be invited by name.
 pub const INVITED_MAX: usize = 500;
 /// Length of a guest's name, in characters.
 pub const GUEST_NAME: RangeInclusive<usize> = 2..=100;

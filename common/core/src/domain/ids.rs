@@ -151,7 +151,7 @@ pub type Generation = u64;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
     #[test]

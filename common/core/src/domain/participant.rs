@@ -120,7 +120,7 @@ impl Default for MediaState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicUser {
-    /// Same as `id`, under the name that clients of the earlier Node.js service read.
+    /// Same as `id`, under the name that clients of the old Node.js backend read.
     #[serde(rename = "_id")]
     pub object_id: UserId,
     /// Id of the user or guest.

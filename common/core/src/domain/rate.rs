@@ -45,7 +45,7 @@ impl fmt::Display for Rate {
 /// Result of counting one request against a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateOutcome {
-    /// Requests that may follow at once; 0 if this request is over the limit.
+    /// Requests that may follow immediately; 0 if this request is over the limit.
     pub remaining: u32,
     /// Time until this request is allowed; `None`: it is allowed now.
     pub retry_after: Option<Duration>,

@@ -21,7 +21,7 @@ pub struct RoomMeta {
     pub call_type: CallType,
     /// Settings.
     pub settings: CallSettings,
-    /// Most participants at the same time.
+    /// Maximum number of participants at the same time.
     pub max_participants: u32,
     /// New participants are refused.
     #[serde(default)]

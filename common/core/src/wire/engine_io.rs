@@ -135,7 +135,7 @@ pub fn encode_payload(packets: &[Packet<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
     use proptest::prelude::*;

@@ -173,7 +173,7 @@ impl Fields<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
     use proptest::prelude::*;
 

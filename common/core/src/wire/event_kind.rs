@@ -135,7 +135,7 @@ impl EventKind {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use std::collections::HashSet;
 
     use super::*;

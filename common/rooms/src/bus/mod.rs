@@ -30,7 +30,7 @@ use supervisor::{Resubscribe, Supervisor};
 
 /// Time that a connection or a subscription may take.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time between two tries.
+/// Time between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Event of the subscription.

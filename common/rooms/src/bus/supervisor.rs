@@ -121,12 +121,12 @@ impl Supervisor {
         let Some(map) = slot_map(&self.url, &known, &self.channels.slots).await else { return };
         for (partition, Unassigned { cause, done }) in std::mem::take(&mut self.unassigned) {
             let address = &map[usize::from(partition.0)];
-            let (mut order, mut tries) = (Subscribe { partition, cause, done }, 0);
+            let (mut order, mut attempts) = (Subscribe { partition, cause, done }, 0);
             // A reader that has ended is replaced.
             while let Err(mpsc::error::SendError(back)) = self.reader(address, reports).send(order) {
                 self.readers.remove(address);
-                (order, tries) = (back, tries + 1);
-                if tries > 1 {
+                (order, attempts) = (back, attempts + 1);
+                if attempts > 1 {
                     self.unassigned.insert(partition, Unassigned { cause: order.cause, done: order.done });
                     break;
                 }

@@ -29,7 +29,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Number of unanswered probes after which the connection is closed.
 const KEEPALIVE_PROBES_MAX: u32 = 3;
 
-/// Reason for which a connection cannot be opened, or used any more.
+/// Why a connection cannot be opened, or cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// Network error.
@@ -38,7 +38,8 @@ pub enum ConnectionError {
     /// The server sent bytes that are not RESP2.
     #[error("{0}")]
     OutOfStep(#[from] OutOfStep),
-    /// The server refused the credentials, the database or a command. Holds its error code.
+    /// The server refused the credentials, the database or a command. Holds the server's error
+    /// code, or the command.
     #[error("redis refused: {0}")]
     Refused(String),
 }

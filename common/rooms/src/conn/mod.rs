@@ -25,8 +25,7 @@ pub struct RedisUrl {
     database: i64,
 }
 
-/// Reason for which a `REDIS_URL` cannot be used. It never repeats the URL, which may hold a
-/// password.
+/// Why a `REDIS_URL` cannot be used. The text never repeats the URL, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RedisUrlError(&'static str);
@@ -125,7 +124,7 @@ fn credential(text: &str) -> Result<Option<String>, RedisUrlError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
     #[test]

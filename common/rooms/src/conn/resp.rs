@@ -186,7 +186,7 @@ fn number(digits: &[u8]) -> Result<i64, OutOfStep> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
     use proptest::prelude::*;
 

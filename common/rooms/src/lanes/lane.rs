@@ -1,10 +1,10 @@
-//! A lane: one connection to one server, with one pipeline in flight. Requests that gather
-//! meanwhile are the next pipeline.
+//! A lane: one connection to one server, with one pipeline in flight. The next pipeline consists of
+//! the requests that arrive while that one is in flight.
 //!
 //! This keeps the order of requests, which a multiplexed connection loses when a script is missing
 //! or the connection dies. After a flush of the scripts, a moved slot or a lost connection, the
-//! unanswered requests are sent again in order, by this lane or by the one that has the partition
-//! then. Operation numbers and generations make sure that no request takes effect twice.
+//! unanswered requests are sent again in order. They are sent by this lane, or by the lane that has
+//! the partition then. Operation numbers and generations prevent that a request takes effect twice.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,16 +20,18 @@ use crate::scripts::Script;
 use crate::values::{text, time_ms};
 use crate::{Partition, Seat, StoreError};
 
-/// Shortest and longest time between two tries to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
-/// Time between two tries while a slot moves.
+/// Shortest time between two attempts to connect. It doubles with each failure.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+/// Longest time between two attempts to connect.
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
+/// Time until requests are sent again whose slot is moving, or has moved, to another server.
 const SLOT_MOVE_INTERVAL: Duration = Duration::from_millis(5);
 /// Maximum capacity that a lane keeps for the bytes of its next pipeline.
 const PIPELINE_CAPACITY_MAX: usize = 256 * 1024;
 /// Maximum time that a lane waits for the clock of a server that took over.
 const CLOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Reason for which a request is sent again, the worst last.
+/// Why a request is sent again, the worst reason last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum RetryReason {
     /// The scripts were flushed.
@@ -38,7 +40,8 @@ enum RetryReason {
     SlotMoving,
     /// Another server has the slot.
     SlotMoved,
-    /// The server does not serve for now: it is loading, demoted, or cut off.
+    /// The server does not serve for now, or the connection is lost: the server is loading, demoted
+    /// or unreachable, or did not answer in time.
     NotServing,
 }
 
@@ -53,10 +56,10 @@ struct ConnectionId {
     number: i64,
 }
 
-/// Serves the lines of a lane until the task is aborted.
+/// Serves the queues of a lane until the task is aborted.
 pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address) {
     let wake = topology.queues.wake(index);
-    let mut lane = Lane { topology, address, connection: None, previous: None, backoff: BACKOFF.0 };
+    let mut lane = Lane { topology, address, connection: None, previous: None, backoff: BACKOFF_MIN };
     // The bytes of each pipeline.
     let mut packed = Vec::new();
     loop {
@@ -68,7 +71,7 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         let mut partitions: Vec<Partition> = batch.iter().map(|request| request.partition).collect();
         partitions.dedup();
         let Some(connection) = &mut lane.connection else {
-            // Not sent: back to the head of the lines, where the requests can be refused or go to
+            // Not sent: back to the head of the queues, where the requests can be refused or go to
             // another lane.
             lane.topology.queues.requeue(&partitions, batch);
             lane.open().await;
@@ -103,11 +106,11 @@ struct Lane {
 }
 
 impl Lane {
-    /// Tries once to connect.
+    /// Makes one attempt to connect. After a failure it waits.
     async fn open(&mut self) {
         match connect(&self.topology, &self.address, self.previous.as_ref()).await {
             Ok(opened) => {
-                self.backoff = BACKOFF.0;
+                self.backoff = BACKOFF_MIN;
                 if self.previous.as_ref().is_some_and(|previous| previous.run != opened.id.run) {
                     self.topology.count_takeover();
                 }
@@ -117,12 +120,11 @@ impl Lane {
                 tracing::debug!(%error, "cannot connect to redis");
                 self.topology.refresh(&self.address).await;
                 tokio::time::sleep(self.backoff).await;
-                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+                self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
             }
         }
     }
-
-    /// Removes the reason for a retry as far as possible, and waits before the next try.
+    /// Removes the reason for a retry as far as possible, and waits before the next attempt.
     async fn recover(&mut self, reason: RetryReason) {
         let limit = self.topology.context.options.lanes.queue_time;
         if let (RetryReason::NoScript, Some(connection)) = (reason, &mut self.connection)
@@ -138,17 +140,17 @@ impl Lane {
             }
             RetryReason::NoScript | RetryReason::NotServing => {
                 metrics::counter!("switchboard_redis_lane_reconnects_total").increment(1);
-                tracing::warn!("redis connection lost or server not serving");
+                tracing::warn!(?reason, "redis lane reconnects");
                 self.previous = self.connection.take().map(|lost| lost.id);
                 self.topology.refresh(&self.address).await;
-                tokio::time::sleep(BACKOFF.0).await;
+                tokio::time::sleep(BACKOFF_MIN).await;
             }
         }
     }
 }
 
-/// Sends a pipeline and reads its answers; `None` when the connection is lost or does not answer in
-/// time.
+/// Sends a pipeline and reads its replies. `None` if the connection is lost, or if the replies do
+/// not arrive in time.
 async fn exchange(topology: &Topology, redis: &mut Connection, packed: &[u8], count: usize) -> Option<Vec<Value>> {
     let started = Instant::now();
     let limit = topology.context.options.lanes.queue_time;
@@ -167,8 +169,8 @@ async fn exchange(topology: &Topology, redis: &mut Connection, packed: &[u8], co
     answers.ok()?.ok()
 }
 
-/// Gives each request its answers. Returns the requests without an answer, in order, and the worst
-/// reason.
+/// Gives each request its replies. Returns the requests that must be sent again, in order, and the
+/// worst reason.
 fn distribute(batch: Vec<Request>, counts: &[usize], answers: Vec<Value>) -> (Vec<Request>, Option<RetryReason>) {
     let mut answers = answers.into_iter();
     let mut unanswered: Vec<Request> = Vec::new();
@@ -229,8 +231,8 @@ fn is_gap(values: &[Value]) -> bool {
     matches!(values, [Value::Array(reply)] if matches!(reply.first(), Some(Value::BulkString(status)) if status == b"GAP"))
 }
 
-/// Returns the reason for which a request has to be sent again, if the answer says that it was not
-/// done. Looks into the answer of EXEC too.
+/// Returns why a request has to be sent again, if the reply says that it was not executed. Looks
+/// into the reply of EXEC too.
 fn retry_reason(value: &Value) -> Option<RetryReason> {
     match value {
         Value::ServerError(error) => match error.kind() {
@@ -252,9 +254,12 @@ fn retry_reason(value: &Value) -> Option<RetryReason> {
     }
 }
 
-/// Opens a connection that is ready for requests. The previous connection is certainly dead, so
-/// that no request in its buffers takes effect after requests of this one. The scripts are loaded.
-/// Redis' clock has passed the highest log id seen.
+/// Opens a connection that is ready for requests:
+///
+/// - The previous connection is killed, so that no request in its buffers takes effect after
+///   requests of this one. Redis may forbid this user to kill it; then it can still be alive.
+/// - The scripts are loaded.
+/// - The Redis clock has passed the highest log id seen, or [`CLOCK_WAIT_MAX`] is over.
 async fn connect(
     topology: &Topology,
     address: &Address,
@@ -280,8 +285,8 @@ async fn prepare(
         text(&info).and_then(|info| info.lines().find_map(|line| line.strip_prefix("run_id:"))).map(str::to_owned);
     // In another run, the number belongs to another client.
     if let Some(previous) = previous.filter(|previous| previous.run == run) {
-        // An error means that the connection is gone, which is as good, or that this user may not
-        // kill it, which cannot be helped.
+        // An error means that the connection is gone already, or that this user may not kill it.
+        // In the second case, a request of the old connection can still take effect late.
         let _killed_or_gone = redis.query(cmd("CLIENT").arg("KILL").arg("ID").arg(previous.number)).await?;
     }
     let Value::Int(number) = redis.query(cmd("CLIENT").arg("ID")).await? else { return Err(refused("CLIENT ID")) };
@@ -291,7 +296,8 @@ async fn prepare(
     Ok((LaneConnection { redis, id: ConnectionId { run, number } }, now_ms))
 }
 
-/// Error of a server that is loading or shutting down and answers a command with an error.
+/// Error for a command to which the server replied with an error or an unexpected value. A server
+/// that is loading its data or shutting down does so.
 fn refused(command: &str) -> ConnectionError {
     ConnectionError::Refused(command.to_owned())
 }

@@ -1,10 +1,10 @@
-//! Lanes: the way of requests to Redis. Requests wait in a line for each partition; the lane of the
-//! server that has the partition sends them in pipelines.
+//! Lanes: the way of requests to Redis. Requests wait in a queue for each partition; the lane of
+//! the server that has the partition sends them in pipelines.
 //!
 //! | file | content |
 //! |---|---|
-//! | `request` | a request: its commands, and the callbacks for its answer |
-//! | `queues` | the lines, and the requests in flight |
+//! | `request` | a request: its commands, and the callbacks for its replies |
+//! | `queues` | the queues of the partitions, and the requests in flight |
 //! | `lane` | one connection to one server, one pipeline in flight, retries |
 //! | `topology` | the slot map, and the lanes of each server |
 //!
@@ -29,7 +29,7 @@ pub struct LaneOptions {
     /// Maximum number of requests of this process that wait. More are refused, except leave and
     /// detach.
     pub queue_max: usize,
-    /// Time that a request may wait for its answer. After it, the caller gets `Unavailable`.
+    /// How long a request may wait for its reply. After that, the caller gets `Unavailable`.
     pub queue_time: Duration,
 }
 

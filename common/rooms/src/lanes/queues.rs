@@ -1,9 +1,9 @@
-//! Requests that wait for Redis: a line for each partition, taken by the lane of the server that
+//! Requests that wait for Redis: a queue for each partition, taken by the lane of the server that
 //! has the partition.
 //!
 //! The order of a partition's requests is kept: a partition is in one pipeline at a time,
-//! unanswered requests go back to the head of their line, and a line changes lanes only as a whole
-//! (after a slot moved or a master was lost).
+//! unanswered requests go back to the head of their queue, and a queue changes lanes only as a
+//! whole (after a slot moved or a master was lost).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,24 +25,24 @@ pub(crate) struct Queues {
 }
 
 struct State {
-    lines: Vec<Line>,
+    queues: Vec<PartitionQueue>,
     lanes: Vec<LaneState>,
     waiting: usize,
 }
 
 /// Requests of a partition.
 #[derive(Default)]
-struct Line {
+struct PartitionQueue {
     requests: VecDeque<Request>,
-    /// Index of the lane that takes the line.
+    /// Index of the lane that takes the queue.
     lane: usize,
-    /// Requests of the line are in a pipeline.
+    /// Requests of the queue are in a pipeline.
     busy: bool,
-    /// The line is in its lane's list of ready ones.
+    /// The queue is in its lane's list of ready ones.
     listed: bool,
 }
 
-/// Lines and requests of a lane.
+/// Ready queues and requests in flight of a lane.
 #[derive(Default)]
 struct LaneState {
     ready: VecDeque<Partition>,
@@ -73,7 +73,7 @@ impl Queues {
             return;
         }
         let partition = request.partition;
-        state.line(partition).requests.push_back(request);
+        state.queue(partition).requests.push_back(request);
         state.waiting += 1;
         state.list(partition);
     }
@@ -90,17 +90,17 @@ impl Queues {
         let mut bytes = 0;
         while batch.len() < self.pipeline_max && bytes < PIPELINE_BYTES_MAX {
             let Some(partition) = state.lanes[lane].ready.pop_front() else { break };
-            let line = state.line(partition);
-            line.listed = false;
+            let queue = state.queue(partition);
+            queue.listed = false;
             let first = batch.len();
             while batch.len() < self.pipeline_max && bytes < PIPELINE_BYTES_MAX {
                 if line.requests.front().is_none_or(|request| request.must_follow(&batch[first..])) {
                     break;
                 }
-                let Some(request) = line.requests.pop_front() else { break };
+                let Some(request) = queue.requests.pop_front() else { break };
                 bytes += request.size();
                 batch.push(request);
-                line.busy = true;
+                queue.busy = true;
             }
         }
         state.waiting -= batch.len();
@@ -119,16 +119,16 @@ impl Queues {
     }
 
     /// Ends a pipeline with requests of `partitions`: unanswered requests go back to the head of
-    /// their line, in order.
+    /// /// their queue, in order.
     pub(super) fn requeue(&self, partitions: &[Partition], unanswered: Vec<Request>) {
         let mut state = self.lock();
         state.waiting += unanswered.len();
         for request in unanswered.into_iter().rev() {
             let partition = request.partition;
-            state.line(partition).requests.push_front(request);
+            state.queue(partition).requests.push_front(request);
         }
         for &partition in partitions {
-            state.line(partition).busy = false;
+            state.queue(partition).busy = false;
             state.list(partition);
         }
     }
@@ -143,15 +143,15 @@ impl Queues {
     /// Assigns each partition to a lane. Returns whether any partition changed lanes.
     pub(super) fn assign(&self, owners: &[usize]) -> bool {
         let mut state = self.lock();
-        let changed = state.lines.iter().zip(owners).any(|(line, &owner)| line.lane != owner);
+        let changed = state.queues.iter().zip(owners).any(|(queue, &owner)| queue.lane != owner);
         for lane in &mut state.lanes {
             lane.ready.clear();
         }
-        for (line, &owner) in state.lines.iter_mut().zip(owners) {
-            line.lane = owner;
-            line.listed = false;
+        for (queue, &owner) in state.queues.iter_mut().zip(owners) {
+            queue.lane = owner;
+            queue.listed = false;
         }
-        for p in (0_u16..).take(state.lines.len()) {
+        for p in (0_u16..).take(state.queues.len()) {
             state.list(Partition(p));
         }
         changed
@@ -170,8 +170,9 @@ impl Queues {
     fn in_use(&self) -> Vec<(Partition, usize)> {
         let state = self.lock();
         let mut seen = vec![false; state.lanes.len()];
-        let lines = (0_u16..).zip(&state.lines).filter(|(_, line)| !std::mem::replace(&mut seen[line.lane], true));
-        lines.map(|(p, line)| (Partition(p), line.lane)).collect()
+        let first_of_lane =
+            (0_u16..).zip(&state.queues).filter(|(_, queue)| !std::mem::replace(&mut seen[queue.lane], true));
+        first_of_lane.map(|(p, queue)| (Partition(p), queue.lane)).collect()
     }
 
     /// Returns the number of requests that wait, without those in flight.
@@ -179,15 +180,15 @@ impl Queues {
         self.lock().waiting
     }
 
-    /// Refuses the callers of requests that wait since before `moment`. Requests that were never
-    /// sent are dropped; the others stay until their outcome is known.
+    /// Refuses the callers of requests that have been waiting since before `moment`. Requests that
+    /// were never sent are dropped; the others stay until their outcome is known.
     pub(super) fn refuse_older_than(&self, moment: Instant) {
         let mut refused: Vec<OnAnswer> = Vec::new();
         {
             let mut state = self.lock();
             let state = &mut *state;
-            for line in &mut state.lines {
-                line.requests.retain_mut(|request| {
+            for queue in &mut state.queues {
+                queue.requests.retain_mut(|request| {
                     if !request.older_than(moment) {
                         return true;
                     }
@@ -215,18 +216,18 @@ impl Queues {
 }
 
 impl State {
-    fn line(&mut self, partition: Partition) -> &mut Line {
-        &mut self.lines[usize::from(partition.0)]
+    fn queue(&mut self, partition: Partition) -> &mut PartitionQueue {
+        &mut self.queues[usize::from(partition.0)]
     }
 
-    /// Puts a line into its lane's list, if the line has requests and none in flight.
+    /// Puts a queue into its lane's list, if the queue has requests and none in flight.
     fn list(&mut self, partition: Partition) {
-        let line = &mut self.lines[usize::from(partition.0)];
-        if line.busy || line.listed || line.requests.is_empty() {
+        let queue = &mut self.queues[usize::from(partition.0)];
+        if queue.busy || queue.listed || queue.requests.is_empty() {
             return;
         }
-        line.listed = true;
-        let lane = &mut self.lanes[line.lane];
+        queue.listed = true;
+        let lane = &mut self.lanes[queue.lane];
         lane.ready.push_back(partition);
         lane.wake.notify_one();
     }

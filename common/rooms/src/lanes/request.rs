@@ -1,4 +1,4 @@
-//! A request to Redis as it waits in a line: its commands, and the callbacks for its answer.
+//! A request to Redis as it waits in a queue: its commands, and the callbacks for its replies.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -85,7 +85,7 @@ pub(crate) struct Request {
     /// The request waits for earlier operations of this seat, because it would make their
     /// repetition stale.
     barrier: Option<Arc<Seat>>,
-    /// The request is sent however long it waits, because a seat that is never given up is a ghost.
+    /// The request is sent however long it waits. Otherwise the seat stays taken without a session.
     kept: bool,
     answer: Option<OnAnswer>,
     late: Option<OnLateAnswer>,
@@ -129,7 +129,7 @@ impl Request {
         !self.kept && !self.progress.written
     }
 
-    /// Returns whether the request waits since before `moment`.
+    /// Returns whether the request has been waiting since before `moment`.
     pub(super) fn older_than(&self, moment: Instant) -> bool {
         self.progress.since < moment
     }
@@ -154,7 +154,7 @@ impl Request {
         self.barrier.as_ref().is_some_and(|seat| earlier.iter().any(|request| is_operation_of(request, seat)))
     }
 
-    /// Returns the size in bytes, about.
+    /// Returns the approximate size in bytes.
     pub(super) fn size(&self) -> usize {
         match &self.payload {
             Payload::Operation { op, .. } => op.event.len() + 200,

@@ -17,7 +17,7 @@ use crate::conn::connection::{Connection, ConnectionError};
 use crate::context::Context;
 use crate::{LogId, Partition, StoreError};
 
-/// Time that one server may take to answer with the slot map, before the next one is asked.
+/// How long one server may take to answer with the slot map, before the next one is asked.
 const SLOT_MAP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Minimum time between two reads of the slot map, so that lanes that fail together read it once.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
@@ -102,7 +102,7 @@ impl Topology {
         &self.context
     }
 
-    /// Notes a log id. After a takeover, lanes wait until Redis' clock has passed it.
+    /// Notes a log id. After a takeover, lanes wait until the Redis clock has passed it.
     pub(crate) fn saw(&self, id: LogId) {
         self.seen_ms.fetch_max(id.ms, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! Reasons for which a request to the store fails.
 
-/// Reason for which a request to the store fails.
+/// Why a request to the store fails.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Redis did not answer in time, or the queue is full. The client gets `SERVICE_UNAVAILABLE`.

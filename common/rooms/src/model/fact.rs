@@ -8,7 +8,7 @@ use switchboard_core::wire::LogId;
 pub struct OutboxEntry {
     /// Position in the outbox, as `trim_outbox` takes it.
     pub id: LogId,
-    /// `<partition>:<stream id>`, unique for ever.
+    /// `<partition>:<stream id>`, unique forever.
     pub event_id: String,
     /// The fact; or the entry's fields as text, if they are not a fact.
     pub fact: Result<Fact, String>,
@@ -19,7 +19,7 @@ pub struct OutboxEntry {
 pub struct Fact {
     /// Position in the outbox, as `trim_outbox` takes it.
     pub id: LogId,
-    /// `<partition>:<stream id>`, unique for ever: the key of an idempotent write.
+    /// `<partition>:<stream id>`, unique forever: the key of an idempotent write.
     pub event_id: String,
     /// `created`, `joined`, `left`, `chat`, `role`, `updated` or `ended`.
     pub kind: String,

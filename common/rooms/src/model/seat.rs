@@ -8,7 +8,7 @@ use switchboard_core::domain::{Generation, PeerId, RoomId, SessionHandle};
 ///
 /// The generation is a fence: after Redis raised it, operations with this one are answered `Stale`.
 /// `op` numbers the operations. Only the lane changes it, when it writes an operation for the first
-/// time, so that operations that were never sent leave no hole in the numbers.
+/// time, so that operations that were never sent leave no missing number.
 #[derive(Debug)]
 pub struct Seat {
     /// Room.

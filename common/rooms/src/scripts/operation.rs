@@ -180,7 +180,7 @@ pub struct ChatScript<'a> {
     pub event: &'a [u8],
     /// Id and time of the message, for the reply to a repetition.
     pub stamp: &'a str,
-    /// Maximum length of the history, about.
+    /// Approximate maximum length of the history.
     pub history_length: u64,
     /// Maximum number of bytes of the history, about.
     pub history_bytes: u64,

@@ -25,9 +25,9 @@ use crate::{Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, 
 const REPLAY_ENTRIES_MAX: usize = 5_000;
 /// Maximum number of bytes of the events that a resume brings. With more, the session is fresh.
 const REPLAY_BYTES_MAX: usize = 1 << 20;
-/// Time for which a resume waits for another socket with the same private id to end.
+/// How long a resume waits for another socket with the same private id to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time between two tries of such a resume.
+/// Time between two attempts of such a resume.
 const BUSY_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Rooms {

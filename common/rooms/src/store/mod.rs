@@ -109,7 +109,7 @@ impl Rooms {
         &self.context().options
     }
 
-    /// Sends an operation, pipelined and in order for each seat, and returns at once.
+    /// Sends an operation, pipelined and in order for each seat, and returns immediately.
     pub fn submit(&self, seat: &Arc<Seat>, op: Op, on_reply: OnReply) {
         let name = match op.kind {
             OpKind::Relay { .. } => "relay",
@@ -265,7 +265,7 @@ fn random_hex() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// Returns the present time of this process, for display only. Decisions use Redis' clock.
+/// Returns the present time of this process, for display only. Decisions use the Redis clock.
 fn rfc3339_now() -> Result<String, StoreError> {
     OffsetDateTime::now_utc()
         .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"))

@@ -11,8 +11,8 @@ use crate::scripts::{
 use crate::{Caller, ModerationCommand, ModerationOutcome, RoomPeek, RoomUpdate, StoreError, UpdateOutcome};
 
 /// Maximum number of times that a change is decided again because the call changed meanwhile. Of
-/// several changes at once one succeeds in each round, so that many at once all succeed.
-const UPDATE_TRIES_MAX: u32 = 32;
+/// several changes at the same time one succeeds in each round, so that in the end all succeed.
+const UPDATE_ATTEMPTS_MAX: u32 = 32;
 
 impl Rooms {
     /// Runs a moderation command, if the caller's role in the room still allows it. The command may
@@ -113,7 +113,7 @@ impl Rooms {
         heir: Option<&PeerId>,
         change: impl Fn(&mut RoomMeta),
     ) -> Result<UpdateOutcome, StoreError> {
-        for _ in 0..UPDATE_TRIES_MAX {
+        for _ in 0..UPDATE_ATTEMPTS_MAX {
             let RoomPeek::Open { meta, .. } = self.peek(room).await? else {
                 return Ok(UpdateOutcome::Refused(ModerationOutcome::Absent));
             };

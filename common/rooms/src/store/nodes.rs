@@ -17,8 +17,8 @@ use crate::seat::SeatMember;
 use crate::values::{items, text, time_ms};
 use crate::{BeatOutcome, Partition, StoreError, Sweep};
 
-/// Maximum number of members whose scripts are in flight at once. It leaves room in a pipeline for
-/// other requests.
+/// Maximum number of members whose scripts are in flight at the same time. It leaves room in a
+/// pipeline for other requests.
 const MEMBERS_IN_FLIGHT_MAX: usize = 128;
 
 impl Rooms {
@@ -35,7 +35,7 @@ impl Rooms {
 
     /// Declares a node dead whose counter still is `observed`, and turns its seats to
     /// `reconnecting`. Also finishes the sweeps that an earlier sweeper left. May be repeated, and
-    /// run by several nodes at once.
+    /// run by several nodes at the same time.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -24,7 +24,7 @@ impl Rooms {
         Ok(self.run(p, &script).await? == LeaseReply::Held)
     }
 
-    /// Gives up the lease of a partition's outbox, so that another owner can take it at once.
+    /// Gives up the lease of a partition's outbox, so that another owner can take it immediately.
     /// Returns `false` if it was lost before.
     ///
     /// # Errors

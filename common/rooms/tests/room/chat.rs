@@ -218,7 +218,7 @@ pub(crate) async fn media_go_on_only_with_the_present_role_and_settings_and_off_
     assert_eq!(ask([None, None, ON]).await, off("allowParticipantScreenShare"));
     assert_eq!(ask([OFF, OFF, ON]).await, off("allowParticipantScreenShare"));
     assert_eq!(media().await, MediaState::default(), "a refused change has no effect");
-    // Two changes at once of different kinds do not undo each other.
+    // Two changes of different kinds at the same time do not undo each other.
     let (first, second) = tokio::join!(ask([OFF, None, None]), ask([None, OFF, None]));
     assert!(matches!((first, second), (OpReply::Logged { .. }, OpReply::Logged { .. })));
     let silent = MediaState { video_enabled: false, audio_enabled: false, screen_share_enabled: false };

@@ -205,7 +205,7 @@ pub(crate) async fn master_lost(mut bed: TestBed) {
     takeovers.mark_unchanged();
     until("the replica is up to date", async || offset(replica, "slave_repl_offset:").await >= written).await;
     bed.servers()[master].process().kill().unwrap();
-    until("relays go on", async || {
+    until("relays continue", async || {
         matches!(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), "after")).await, Ok(OpReply::Logged { .. }))
     })
     .await;

@@ -146,7 +146,10 @@ pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims_it(bed: Tes
     assert!(!rooms.acquire_lease(p, "b", lease).await.unwrap());
     assert!(rooms.release_lease(p, "a").await.unwrap());
     assert!(!rooms.trim_outbox(p, "a", facts[1].id).await.unwrap() && !rooms.release_lease(p, "a").await.unwrap());
-    assert!(rooms.acquire_lease(p, "b", Duration::from_millis(1)).await.unwrap(), "a released lease is free at once");
+    assert!(
+        rooms.acquire_lease(p, "b", Duration::from_millis(1)).await.unwrap(),
+        "a released lease is free immediately"
+    );
     until("the lease has run out", async || rooms.acquire_lease(p, "c", lease).await.unwrap()).await;
     assert!(!rooms.trim_outbox(p, "b", facts[1].id).await.unwrap());
 }
@@ -158,7 +161,8 @@ pub(crate) async fn ten_thousand_joins_and_leaves_leave_no_data_in_redis(mut bed
     for name in &names {
         rooms.open(&room(name), &meta(500)).await.unwrap();
     }
-    // One hundred users join and leave at once. The facts are then trimmed from the outboxes.
+    // One hundred users join and leave at the same time. The facts are then trimmed from the
+    // outboxes.
     let crowd = async |first: usize| {
         let visit = async |n: usize| {
             let seat = sit(&rooms, &names[n % names.len()], n).await.seat;

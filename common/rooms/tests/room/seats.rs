@@ -140,7 +140,7 @@ pub(crate) async fn of_two_sockets_with_one_private_id_the_first_keeps_the_seat(
     let first = resumed(one.attach(attach("R", 1, 8, alice.id)).await.unwrap());
     assert!(matches!(two.attach(attach("R", 1, 9, alice.id)).await.unwrap(), Attached::Busy));
     logged(act(&one, &first.seat, broadcast("still mine")).await);
-    // After the first socket is lost, the second can take the seat at once.
+    // After the first socket is lost, the second can take the seat immediately.
     one.detach(&first.seat).await.unwrap();
     let second = resumed(two.attach(attach("R", 1, 9, alice.id)).await.unwrap());
     logged(act(&two, &second.seat, broadcast("mine")).await);

@@ -9,7 +9,7 @@
 //! | `node` | lane, subscription and sessions of a node |
 //! | `rng` | repeatable random numbers |
 //! | `settle` | the end of a run, without faults |
-//! | `store` | the scripts on Redis, and a full copy of every log |
+//! | `store` | the scripts in Redis, and a full copy of every log |
 //! | `world` | the state of the cluster, and one random step |
 //!
 //! The seed decides a run, except for the ids that Redis gives, so a failed run can be repeated.

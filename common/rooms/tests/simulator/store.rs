@@ -25,7 +25,7 @@ use switchboard_rooms::{Attach, Join, LogId, Partition, Proof, RoomMeta, Seat, S
 pub(crate) const P: Partition = Partition(0);
 /// Longer than any run, so that the simulator decides when a seat or room expires.
 const LONG_MS: u64 = 3_600_000;
-/// A seat without a socket may expire at once, when the simulator decides.
+/// A seat without a socket may expire immediately, when the simulator decides.
 const GRACE_MS: u64 = 0;
 
 /// Few enough that a run cuts a log at its bytes too.

@@ -293,7 +293,7 @@ fn origin_of(address: &str) -> String {
     address[..path].to_ascii_lowercase()
 }
 
-/// Default STUN server, as in the Node service.
+/// Default STUN server, as in the old Node.js backend.
 pub const ICE_DEFAULT_STUN: &str = "stun:stun.l.google.com:19302";
 
 /// STUN and TURN: `STUN_SERVER`, `TURN_SERVER_URL`, `TURN_SERVER_USERNAME`,

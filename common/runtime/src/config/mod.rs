@@ -1,9 +1,9 @@
 //! Configuration from environment variables, read once at the start.
 //!
 //! A binary reads its settings through one [`Env`] and then calls [`Env::finish`], which reports
-//! all errors together, so that an operator can fix them at once. An error never repeats a value,
-//! because the value may be a secret. An empty variable counts as unset, as in the `.env` files of
-//! the Node service. Unknown variables are ignored.
+//! all errors together, so that an operator can fix them in one step. An error never repeats a
+//! value, because the value may be a secret. An empty variable counts as unset, as in the `.env`
+//! files of the old Node.js backend. Unknown variables are ignored.
 //!
 //! | file | content |
 //! |---|---|

@@ -13,7 +13,7 @@ pub(super) const PROCESS: &[Metric] = &[
     shows("process_threads", One, "Threads"),
 ];
 
-/// Describes the metrics. Metrics with known series appear at once, with the value 0.
+/// Describes the metrics. Metrics with known series appear immediately, with the value 0.
 pub(super) fn declare(metrics: &'static [Metric]) {
     for metric in metrics {
         describe(metric);

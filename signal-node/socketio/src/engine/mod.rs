@@ -153,7 +153,7 @@ impl Engine {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Runs a future while sending and pinging go on. Nothing is received meanwhile.
+    /// Runs a future while sending and pinging continue. Nothing is received meanwhile.
     pub async fn during<F: Future>(&mut self, mut future: Pin<&mut F>) -> F::Output {
         let output = poll_fn(|cx| {
             let output = future.as_mut().poll(cx);

@@ -86,7 +86,7 @@ pub(crate) async fn read_body(mut body: Incoming, limit: usize, time: Duration) 
     tokio::time::timeout(time, read).await.unwrap_or(Err(HandshakeError::BadRequest))
 }
 
-/// Starts the upgrade of a session to WebSocket. The session goes on over long-polling during the
+/// Starts the upgrade of a session to WebSocket. The session continues over long-polling during the
 /// probe.
 fn upgrade(
     config: &TransportConfig,

@@ -14,7 +14,7 @@ use super::payload::noop;
 use crate::protocol::CloseReason;
 
 /// Time in which a client must repeat a poll whose connection broke; otherwise the session ends.
-/// Clients and proxies that repeat requests do so at once.
+/// Clients and proxies that repeat requests do so immediately.
 const REPEAT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The latest poll and its result.
@@ -61,7 +61,7 @@ impl LatestPoll {
         let repeats = fingerprint.is_some() && fingerprint == self.fingerprint;
         match &self.hanging {
             Some(hanging) if !repeats && !hanging.is_closed() => {
-                return Err(CloseReason::ProtocolError("two polls at once"));
+                return Err(CloseReason::ProtocolError("two polls at the same time"));
             }
             Some(_) if !repeats => return Err(CloseReason::TransportLost),
             None if self.repeat_deadline.is_some() => return Err(CloseReason::TransportLost),

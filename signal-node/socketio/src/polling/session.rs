@@ -219,7 +219,7 @@ impl PollingSession {
                 }
                 _ if state.is_upgraded() => return Err(HandshakeError::BadRequest),
                 (_, Err(malformed)) => Err(malformed),
-                (Some(_), _) => Err(CloseReason::ProtocolError("two posts at once")),
+                (Some(_), _) => Err(CloseReason::ProtocolError("two posts at the same time")),
                 (None, Ok(frames)) => {
                     let (finished, result) = watch::channel(false);
                     state.post = Some(PendingPost { frames, fingerprint, finished });
@@ -243,7 +243,7 @@ impl PollingSession {
     /// Reserves the one upgrade of the session.
     ///
     /// # Errors
-    /// The session has ended, is upgraded or has a running upgrade, which goes on.
+    /// The session has ended, is upgraded or has a running upgrade, which continues.
     pub(crate) fn begin_upgrade(&self) -> Result<(), HandshakeError> {
         let mut state = self.state();
         state.check_open()?;

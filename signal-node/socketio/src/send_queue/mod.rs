@@ -1,7 +1,7 @@
 //! The bounded queue of messages to one client. It allocates nothing while it is empty.
 //!
-//! Any thread may queue a message. The socket's own task takes all messages at once and writes them
-//! with few system calls. The bound counts messages that are queued and bytes that are being
+//! Any thread may queue a message. The socket's own task takes all messages together and writes
+//! them with few system calls. The bound counts messages that are queued and bytes that are being
 //! written. Above the bound, the socket is closed as a slow consumer: the client reconnects and
 //! recovers.
 //!

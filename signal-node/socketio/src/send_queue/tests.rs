@@ -1,6 +1,6 @@
 //! Delayed acknowledgements, and the bound over all queues.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::future::poll_fn;
 use std::task::{Context, Waker};

@@ -149,7 +149,7 @@ impl SocketServer {
         let _ended = connection.await;
     }
 
-    /// Refuses new sockets from now on. Open sockets and their requests go on.
+    /// Refuses new sockets from now on. Open sockets and their requests continue.
     pub fn refuse_new(&self) {
         self.refusing.cancel();
     }

@@ -202,7 +202,7 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
     use proptest::prelude::*;

@@ -216,7 +216,7 @@ async fn a_poll_during_the_probe_is_answered_with_a_noop_and_the_session_goes_on
 #[tokio::test]
 async fn after_an_upgrade_requests_and_further_websockets_are_refused_and_the_session_goes_on() {
     let running = serve(config()).await;
-    // A client may wait for the answer to its probe, or send everything at once.
+    // A client may wait for the answer to its probe, or send everything without a pause.
     for (path, waits) in [(ENGINE, true), (ENGINE, false), (SOCKET, true), (SOCKET, false)] {
         let poller = poller(&running, path).await;
         let mut client = dial(&running, path, &poller.upgrade_query()).await.unwrap();
@@ -234,7 +234,7 @@ async fn after_an_upgrade_requests_and_further_websockets_are_refused_and_the_se
     }
 }
 
-/// Asserts that the session goes on over this socket.
+/// Asserts that the session continues over this socket.
 async fn speak(client: &mut Client, path: &str) {
     let (sent, answer) = if path == ENGINE { ("4hello", "4hello") } else { ("40", "40{") };
     client.send(sent).await;

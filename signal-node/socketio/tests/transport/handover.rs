@@ -70,7 +70,7 @@ async fn a_session_goes_on_over_an_upgrade_through_another_node() {
     socket.send("4hello").await;
     assert_eq!(socket.text().await, "4hello");
 
-    // Large messages in both directions at once: neither direction may wait for the other.
+    // Large messages in both directions at the same time: neither direction may wait for the other.
     let large = format!("4{}", "x".repeat(60_000));
     for _ in 0..20 {
         socket.send(&large).await;

@@ -11,7 +11,7 @@
 //! | `limits` | refused handshakes, and limits that close a socket |
 //! | `support` | servers, clients and applications for these tests |
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step fails the test")]
 
 mod conformance;
 mod handover;

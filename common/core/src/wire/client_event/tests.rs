@@ -1,6 +1,6 @@
 //! Tests of the parser: each event, and arbitrary input.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use super::*;
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! Properties of the codec for any input, and examples.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use super::*;
 use proptest::prelude::*;

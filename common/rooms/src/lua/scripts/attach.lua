@@ -42,7 +42,7 @@ if seat.node == '-' then
   redis.call('ZREM', deadlines, member_of(peer, seat.gen))
 else
   -- A previous socket may still be open. It is closed for good; otherwise the two sockets would
-  -- take the seat from each other for ever.
+  -- take the seat from each other forever.
   publish_to_session(seat.node, seat.handle, '0-0', '!replaced')
 end
 if was == 'connected' then count_at(seat.node, -1) end

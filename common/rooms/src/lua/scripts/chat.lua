@@ -5,7 +5,7 @@
 --         6 de-duplication (optional)
 -- ARGV    1-4 prelude   5 sender   6 generation of the sender's seat   7 operation number
 --         8 receiver, or *   9 event   10 id and time of the message, for a repetition
---         11 maximum length of the history, about
+--         11 approximate maximum length of the history
 --         12 lifetime of the history after the last message, ms
 --         13 maximum length of the outbox   14 maximum bytes of the history, about
 --         15 bytes since the seat's last trim (optional)

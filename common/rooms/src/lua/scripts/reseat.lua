@@ -38,8 +38,8 @@ elseif seat then
   return {'OK'}
 end
 if not room_state then
-  -- The generations of the new room begin above all that were given before. Many joins at once may
-  -- have moved them ahead of the clock.
+  -- The generations of the new room begin above all that were given before. Many joins at the same
+  -- time may have moved them ahead of the clock.
   local now = now_ms()
   local new_born = string.format('%.0f', math.max(now, tonumber(gen) + 1000))
   redis.call('HSET', room_key, 'm', meta, 'mv', version, 'c', call, 'st', 'open', 'cap', cap,

@@ -9,7 +9,7 @@
 --
 -- Participants in the lobby receive direct messages and no broadcasts, from the subscription and
 -- from the log alike. Generations begin at the clock's milliseconds, so that a room that is created
--- anew never repeats a generation that an old session still holds.
+-- again never repeats a generation that an old session still holds.
 local room_key, log_key = KEYS[1], KEYS[2]
 local channel, room, window, log_bounds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 

@@ -62,7 +62,7 @@ impl Poller {
     pub(crate) async fn hanging(&self) -> tokio::task::JoinHandle<(StatusCode, String)> {
         let poller = self.clone();
         let mut poll = tokio::spawn(async move { poller.poll().await });
-        assert!(timeout(Duration::from_millis(100), &mut poll).await.is_err(), "the poll was answered at once");
+        assert!(timeout(Duration::from_millis(100), &mut poll).await.is_err(), "the poll was answered immediately");
         poll
     }
 

@@ -1,5 +1,5 @@
-//! Documents of the Node service in MongoDB: ids as text, bcrypt hashes, whole numbers as floats,
-//! fields of mongoose.
+//! Documents of the old Node.js backend in MongoDB: ids as text, bcrypt hashes, whole numbers as
+//! floats, fields of mongoose.
 
 use mongodb::bson::{DateTime, Document, doc};
 use reqwest::Method;
@@ -14,7 +14,7 @@ const OPEN: &str = "65a1b2c3d4e5f60718293a4e";
 const PASSWORD: &str = "legacy-password";
 
 #[tokio::test]
-async fn a_user_of_the_node_service_signs_in_and_keeps_their_calls() {
+async fn a_user_of_the_old_backend_signs_in_and_keeps_their_calls() {
     let service = Service::start().await;
     let database = service.database().await;
     let put = async |collection: &str, document: Document| {
@@ -78,7 +78,7 @@ async fn a_user_of_the_node_service_signs_in_and_keeps_their_calls() {
     let new = service.get(&format!("/api/video-calls/{}", new.text("id")), Some(&token)).await;
     assert_eq!(new.data()["host"]["name"], "Old");
 
-    // Passcode in plain text, as the Node service stored it.
+    // Passcode in plain text, as the old Node.js backend stored it.
     let open = json!({ "roomId": "ABCDEF123457" });
     assert_eq!(
         service.join(&open, Some(&other), json!({ "passcode": "wrong" })).await.refusal(),
