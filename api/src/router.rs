@@ -38,13 +38,13 @@ pub fn router(app: App, options: HttpOptions) -> Router {
     layered(routes, options.origins, options.deadline)
 }
 
-/// Adds the middleware, outermost first: `finish`, CORS, the time limit, panics.
+/// Adds the middleware, outermost first: `outermost`, CORS, the time limit, panics.
 fn layered(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
     let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn(layers::finish))
+        .layer(middleware::from_fn(layers::outermost))
         .layer(layers::cors(origins))
         .layer(middleware::from_fn_with_state(deadline, layers::timeout))
-        .layer(CatchPanicLayer::custom(layers::panicked));
+        .layer(CatchPanicLayer::custom(layers::panic_response));
     routes.layer(layers)
 }
 

@@ -159,7 +159,7 @@ async fn api(name: &str, mongo: &Mongo, redis: &RedisServer, dir: &TempDir) -> P
     let mut process = Process::spawn(spec).unwrap();
     let probe = format!("http://127.0.0.1:{admin}/readyz");
     let ready =
-        process.ready(BOUND, || async { reqwest::get(&probe).await.is_ok_and(|answer| answer.status() == 200) });
+        process.wait_ready(BOUND, || async { reqwest::get(&probe).await.is_ok_and(|answer| answer.status() == 200) });
     ready.await.unwrap();
     process
 }

@@ -1,5 +1,5 @@
-// Roles and moderation over three nodes: permissions, announcements, removal and bans.
-// Over 400 lines, because all tests share one table of roles and one set of accounts.
+// Roles and moderation over three nodes: permissions, announcements, removal and bans. The file has
+// more than 400 lines, because all tests share one table of roles and one set of accounts.
 import assert from "node:assert/strict";
 import { afterEach, before, describe, test } from "node:test";
 import { Client, account, guest, newCall, rest } from "../support/clients.mjs";

@@ -43,7 +43,7 @@ async fn the_node_is_alive_and_not_ready_until_redis_is_reached() {
     let options = RedisOptions { port: Some(redis), ..RedisOptions::default() };
     let _redis = RedisServer::start_with(&options).await.unwrap();
     until(admin, "/readyz", 200).await;
-    assert!(process.exited().is_none(), "the process must not have restarted: {}", process.log_tail(20));
+    assert!(process.exit_status().is_none(), "the process must not have restarted: {}", process.log_tail(20));
 }
 
 #[tokio::test]

@@ -21,6 +21,8 @@ use crate::http::fields::{Description, Fields, Input};
 
 /// Longest `User-Agent` that is kept, in characters.
 const USER_AGENT_MAX: usize = 200;
+/// Message about a field that must be a room id and is not.
+pub(crate) const ROOM_ID_RULE: &str = "must be 1 to 64 letters, digits, _ or -";
 
 /// Signed-in user. A route with this argument refuses every other caller.
 pub struct Caller(pub Identity);
@@ -210,7 +212,7 @@ impl PathId for CallId {
 
     fn read(text: &str) -> Result<Self, Refusal> {
         let id = Self::parse(text).ok().filter(|id| id.as_str().len() == 24);
-        id.ok_or_else(|| Refusal::field(Code::ValidationError, "id", "must be a call id"))
+        id.ok_or_else(|| Refusal::field(Code::ValidationError, "id", "must be 24 hexadecimal digits"))
     }
 }
 
@@ -222,7 +224,7 @@ impl PathId for RoomId {
     }
 
     fn read(text: &str) -> Result<Self, Refusal> {
-        Self::parse(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", "must be a room id"))
+        Self::parse(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", ROOM_ID_RULE))
     }
 }
 
@@ -256,8 +258,9 @@ impl FromRequestParts<App> for SeatPath {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Path((room, peer)) =
             Path::<(String, String)>::from_request_parts(parts, app).await.map_err(|_| unreadable_path())?;
-        let peer = PeerId::parse(&peer)
-            .map_err(|_| Refusal::field(Code::ValidationError, "peerId", "must be a participant id"))?;
+        let peer = PeerId::parse(&peer).map_err(|_| {
+            Refusal::field(Code::ValidationError, "peerId", "must be 1 to 48 letters, digits, _, - or #")
+        })?;
         Ok(Self { room: PathId::read(&room)?, peer })
     }
 }

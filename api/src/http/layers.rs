@@ -1,5 +1,5 @@
-//! Middleware around every request: request id, timeout, bodies of refusals, security headers,
-//! metrics, panics and CORS.
+//! Middleware around every request: request id, timeout, error bodies, security headers, metrics,
+//! panics and CORS.
 
 use std::any::Any;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use crate::http::envelope::Failure;
 use crate::http::error::ApiError;
 use crate::limits;
 
-/// Header with the request's id. A valid id of the client is kept; otherwise the API makes one.
-/// Every answer carries it.
+/// Header with the request's id: 1 to 64 ASCII letters, digits, `-`, `_` or `.`. A valid id of the
+/// client is kept; otherwise the API makes one of 32 hexadecimal digits. Every response has it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Content Security Policy of the web page: its own files, sockets to any node, and the call's
@@ -40,9 +40,9 @@ pub async fn timeout(State(deadline): State<Duration>, request: Request, next: N
     }
 }
 
-/// Outermost layer: assigns the request's id, measures the duration, writes the body of a refusal
-/// and the headers of every answer.
-pub async fn finish(mut request: Request, next: Next) -> Response {
+/// Outermost layer: assigns the request's id, measures the duration, and writes the error body and
+/// the headers of every response.
+pub async fn outermost(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
@@ -63,10 +63,10 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
         response = (status, body).into_response();
         merge(response.headers_mut(), headers);
     }
-    observe(&method, route.as_ref(), &response, started.elapsed());
+    record_duration(&method, route.as_ref(), &response, started.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    secure(headers);
+    add_security_headers(headers);
     response
 }
 
@@ -82,9 +82,9 @@ fn merge(into: &mut HeaderMap, from: HeaderMap) {
     }
 }
 
-fn secure(headers: &mut HeaderMap) {
+fn add_security_headers(headers: &mut HeaderMap) {
     const FIXED: [(HeaderName, &str); 7] = [
-        // Half a year. Browsers ignore it over plain HTTP.
+        // 180 days, in seconds. Browsers ignore it over plain HTTP.
         (header::STRICT_TRANSPORT_SECURITY, "max-age=15552000"),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -96,7 +96,7 @@ fn secure(headers: &mut HeaderMap) {
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Answers must not be cached, because they belong to one caller. Files of the web page set
+    // Responses must not be cached, because they belong to one caller. Files of the web page set
     // their own Cache-Control.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
@@ -113,7 +113,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .unwrap_or_else(|| HeaderValue::from_str(&random_id()).expect("hexadecimal digits are a valid header value"))
 }
 
-fn observe(method: &Method, route: Option<&MatchedPath>, response: &Response, took: Duration) {
+fn record_duration(method: &Method, route: Option<&MatchedPath>, response: &Response, took: Duration) {
     // The label is the route's pattern, not the path, because one series per room is too many.
     let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
     let labels = [
@@ -136,7 +136,7 @@ fn method_label(method: &Method) -> &str {
 }
 
 /// Answers 500 to a request whose handler panicked, and logs the panic.
-pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
+pub fn panic_response(cause: Box<dyn Any + Send>) -> Response {
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
     tracing::error!(cause = text.unwrap_or("unknown"), "request handler panicked");
     metrics::counter!("switchboard_http_panics_total").increment(1);
@@ -158,5 +158,6 @@ pub fn cors(origins: OriginsConfig) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
         .expose_headers([REQUEST_ID, header::RETRY_AFTER].into_iter().chain(limits::HEADERS).collect::<Vec<_>>())
+        // Browsers repeat the preflight request after 10 minutes.
         .max_age(Duration::from_secs(600))
 }

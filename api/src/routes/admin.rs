@@ -12,7 +12,7 @@ use switchboard_rooms::{Caller, Ended, ModerationCommand, ModerationOutcome, Roo
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{PathParam, SeatPath, ValidQuery};
+use crate::http::extract::{PathParam, ROOM_ID_RULE, SeatPath, ValidQuery};
 use crate::http::fields::{Fields, Input};
 use crate::http::operators::{OperatorRead, OperatorWrite};
 
@@ -45,7 +45,7 @@ impl Input for RoomQuery {
         let text = fields.optional_line("after", 1..=64);
         let after = text.as_deref().and_then(|text| RoomId::parse(text).ok());
         if text.is_some() && after.is_none() {
-            fields.reject("after", "must be a room id");
+            fields.reject("after", ROOM_ID_RULE);
         }
         Self { after, limit: fields.integer("limit", 1..=100).unwrap_or(50) }
     }

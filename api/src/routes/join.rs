@@ -1,5 +1,5 @@
-//! Admits a caller to a call: decides about admission, opens the room in Redis so that nodes need
-//! no MongoDB, and issues the tokens for the socket.
+//! Admits a caller to a call: decides whether the caller may join, opens the room in Redis, and
+//! issues the tokens for the socket. Nodes do not need MongoDB for an open room.
 //!
 //! An open room can be joined while MongoDB is unavailable.
 
@@ -20,24 +20,27 @@ use tracing::{Instrument as _, info_span};
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{MaybeCaller, ValidJson};
+use crate::http::extract::{MaybeCaller, ROOM_ID_RULE, ValidJson};
 use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
 
 /// Body of `POST video-calls/join`.
-pub(crate) struct Joining {
+pub(crate) struct JoinBody {
+    /// Room to join; `None` only in a body that is refused.
     room: Option<RoomId>,
+    /// Passcode as the user typed it.
     passcode: Option<String>,
+    /// Name of a caller without an account.
     guest_name: Option<String>,
 }
 
-impl Input for Joining {
+impl Input for JoinBody {
     fn read(fields: &mut Fields) -> Self {
         let text = fields.line("roomId", 1..=64);
         let room = RoomId::parse(&text).ok();
         if room.is_none() && !text.is_empty() {
-            fields.reject("roomId", "must be a room id");
+            fields.reject("roomId", ROOM_ID_RULE);
         }
         Self {
             room,
@@ -51,19 +54,28 @@ impl Input for Joining {
     }
 }
 
-/// Answer to an admitted caller: their identity in the call, and the tokens for the socket.
+/// Response to an admitted caller: the caller's identity in the call, and the tokens for the
+/// socket.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "Admitted")]
-pub(crate) struct Admitted<'a> {
+#[schemars(rename = "JoinResponse")]
+pub(crate) struct JoinResponse<'a> {
+    /// The call.
     call: CallView<'a>,
+    /// Identity that other participants see.
     user: &'a PublicUser,
+    /// Whether the caller joins without an account.
     is_guest: bool,
+    /// Role in the call.
     role: Role,
+    /// Whether the caller goes to the lobby first.
     waits: bool,
+    /// Access token of a guest; absent for a user with an account.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
+    /// Join token, for `room:join`. It replaces the passcode.
     join_token: String,
+    /// STUN and TURN servers, with credentials for the caller.
     ice_servers: Vec<IceServer>,
     /// Seconds until the TURN credentials expire.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,38 +87,40 @@ pub(crate) async fn join(
     State(app): State<App>,
     MaybeCaller(caller): MaybeCaller,
     address: ClientAddress,
-    ValidJson(form): ValidJson<Joining>,
+    ValidJson(body): ValidJson<JoinBody>,
 ) -> ApiResult<impl IntoResponse> {
-    let room = form.room.clone().ok_or(Code::ValidationError)?;
+    let room = body.room.clone().ok_or(Code::ValidationError)?;
     let span = follow(info_span!(target: TARGET, "rest join"), &room);
-    admit_to(app, caller, room, form, address).instrument(span).await
+    admit_to(app, caller, room, body, address).instrument(span).await
 }
 
 async fn admit_to(
     app: App,
     caller: Option<Identity>,
     room: RoomId,
-    form: Joining,
+    body: JoinBody,
     address: ClientAddress,
 ) -> ApiResult<impl IntoResponse + use<>> {
-    let visitor = Visitor::of(caller, &room, app.now());
+    let joiner = Joiner::of(caller, &room, app.now());
     let ClientAddress(address) = address;
-    let hashed = address.filter(|_| visitor.id.is_guest()).map(|address| app.addresses.hash_address(address));
-    let proof = Proof { issued_ms: visitor.issued_ms, address: hashed };
+    let hashed = address.filter(|_| joiner.id.is_guest()).map(|address| app.addresses.hash_address(address));
+    let proof = Proof { issued_ms: joiner.issued_ms, address: hashed };
     let access = app.access();
-    let found = access.find(&room, &visitor.id, &proof, RecordRead::Always).await?;
-    let user = visitor.named(form.guest_name, found.meta.call_type)?;
+    let found = access.find(&room, &joiner.id, &proof, RecordRead::Always).await?;
+    let user = joiner.named(body.guest_name, found.meta.call_type)?;
     let candidate = Candidate {
         user: &user.id,
         issued_ms: proof.issued_ms,
         address,
-        passcode: form.passcode.as_deref(),
+        passcode: body.passcode.as_deref(),
         join_token: None,
     };
     let admission = access.decide(&room, &found.meta, &found.standing, candidate).await?;
     access.check_place(&room, &found, &user.id, admission).await?;
     access.open(&room, &found.meta).await?;
     let (Admission { role, waits }, present) = (admission, found.participants);
+    // `RecordRead::Always` always returns a record. The type allows none, because other callers
+    // read the record only if the room is closed.
     let call = found.record.unwrap_or_else(|| CallRecord::from_room(&room, &found.meta));
     let token = if user.is_guest { Some(app.tokens.issue_guest(&user, &room)?.token) } else { None };
     let now = u64::try_from(app.now().seconds()).unwrap_or(0);
@@ -123,12 +137,14 @@ async fn admit_to(
         ice_servers: ice.servers,
         ice_ttl: ice.ttl,
     };
-    Ok(success("You may join", answer).into_response())
+    let message = if waits { "You may join the lobby" } else { "You may join" };
+    Ok(success(message, response).into_response())
 }
 
 /// Identity to join with: the caller's own, a guest's earlier identity for the same room, or that
 /// of a new guest.
-struct Visitor {
+struct Joiner {
+    /// Id in the call.
     id: UserId,
     /// Signed-in user.
     user: Option<PublicUser>,
@@ -138,7 +154,8 @@ struct Visitor {
     issued_ms: u64,
 }
 
-impl Visitor {
+impl Joiner {
+    /// Chooses the identity. A guest's token for another room gives only the name.
     fn of(caller: Option<Identity>, room: &RoomId, now: Timestamp) -> Self {
         let issued_ms = |identity: &Identity| identity.issued_at.saturating_mul(1000);
         match caller {
@@ -148,10 +165,10 @@ impl Visitor {
             Some(guest) if guest.room.as_ref() == Some(room) => {
                 Self { issued_ms: issued_ms(&guest), id: guest.user.id, name: Some(guest.user.name), user: None }
             }
-            former => Self {
+            other_room_or_none => Self {
                 id: new_guest(),
                 user: None,
-                name: former.map(|guest| guest.user.name),
+                name: other_room_or_none.map(|guest| guest.user.name),
                 issued_ms: u64::try_from(now.0).unwrap_or(0),
             },
         }

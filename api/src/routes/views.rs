@@ -236,7 +236,7 @@ impl<'a> StatsView<'a> {
         let statistics = call.statistics(now);
         let joined = call.participants.iter().filter(|entry| entry.joined_at.is_some());
         let presences = joined.map(|entry| {
-            let duration_ms = entry.connected_ms(call.until(now));
+            let duration_ms = entry.connected_ms(call.end_or(now));
             PresenceView {
                 user_id: &entry.user,
                 user: call.profile(&entry.user),

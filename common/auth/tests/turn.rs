@@ -48,7 +48,7 @@ impl Coturn {
             ]);
             let mut process = Process::spawn(spec)?;
             let answers = || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
-            process.ready(Duration::from_secs(30), answers).await?;
+            process.wait_ready(Duration::from_secs(30), answers).await?;
             Ok(Self { _process: process, _dir: dir, port })
         })
         .await

@@ -15,15 +15,18 @@ pub struct CallStatistics {
 }
 
 impl CallRecord {
-    /// Returns the end of a call that is over, otherwise `now`.
+    /// Returns the time at which the call ended, or `now` if it has not ended or its record has no
+    /// end.
     #[must_use]
-    pub fn until(&self, now: Timestamp) -> Timestamp {
+    pub fn end_or(&self, now: Timestamp) -> Timestamp {
         self.ended_at.filter(|_| self.status.is_over()).unwrap_or(now)
     }
 
     /// Returns the statistics at `now`.
     #[must_use]
     pub fn statistics(&self, now: Timestamp) -> CallStatistics {
+        // A cancelled call ended before a participant joined. It has no duration, even if its
+        // record has a start.
         let started = self.started_at.filter(|_| self.status != CallStatus::Cancelled);
         CallStatistics {
             duration_ms: started.map_or(0, |from| self.until(now).0.saturating_sub(from.0).max(0)),
@@ -46,16 +49,17 @@ impl CallRecord {
         if self.peak > 0 {
             return 0;
         }
-        let mut moves: Vec<(Timestamp, i32)> = Vec::new();
+        // Time of each join (1) and each leave (-1).
+        let mut changes: Vec<(Timestamp, i32)> = Vec::new();
         for entry in &self.participants {
             let Some(joined) = entry.joined_at else { continue };
-            moves.push((joined, 1));
-            moves.push((entry.left_at.unwrap_or(self.until(now)).max(joined), -1));
+            changes.push((joined, 1));
+            changes.push((entry.left_at.unwrap_or(self.end_or(now)).max(joined), -1));
         }
         // At equal times a leave (-1) sorts before a join (1), so the two users do not overlap.
-        moves.sort_unstable();
+        changes.sort_unstable();
         let (mut present, mut max) = (0, 0);
-        for (_, change) in moves {
+        for (_, change) in changes {
             present += change;
             max = max.max(present);
         }
@@ -83,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn time_counts_until_the_end_or_until_now() {
+    fn the_duration_of_a_live_call_ends_now_and_that_of_an_ended_call_at_its_end() {
         let live = call(doc! { "status": "live", "startedAt": at(10), "peak": 3, "participants": [
             { "userId": ObjectId::new(), "role": "host" },
             { "userId": ObjectId::new(), "joinedAt": at(10),
@@ -91,24 +95,24 @@ mod tests {
         ] });
         let now = Timestamp(25 * MINUTE);
         assert_eq!(live.statistics(now), CallStatistics { duration_ms: 15 * MINUTE, participants: 1, peak: 3 });
-        assert_eq!(live.participants[1].connected_ms(live.until(now)), 9 * MINUTE);
-        assert_eq!(live.participants[0].connected_ms(live.until(now)), 0);
+        assert_eq!(live.participants[1].connected_ms(live.end_or(now)), 9 * MINUTE);
+        assert_eq!(live.participants[0].connected_ms(live.end_or(now)), 0);
 
         let mut over = live;
         (over.status, over.ended_at) = (CallStatus::Ended, Some(Timestamp(22 * MINUTE)));
         assert_eq!(over.statistics(now).duration_ms, 12 * MINUTE);
-        assert_eq!(over.participants[1].connected_ms(over.until(now)), 6 * MINUTE, "the end closes every stay");
+        assert_eq!(over.participants[1].connected_ms(over.end_or(now)), 6 * MINUTE, "the end closes every stay");
     }
 
     #[test]
-    fn a_call_of_the_old_backend_has_the_peak_that_its_entries_tell() {
-        let someone =
-            |came: i64, left: i64| doc! { "userId": ObjectId::new(), "joinedAt": at(came), "leftAt": at(left) };
+    fn the_peak_of_a_call_of_the_old_backend_is_estimated_from_joins_and_leaves() {
+        let participant =
+            |joined: i64, left: i64| doc! { "userId": ObjectId::new(), "joinedAt": at(joined), "leftAt": at(left) };
         let call = call(doc! { "status": "ended", "startedAt": at(0), "endedAt": at(9), "participants": [
-            someone(0, 5), someone(5, 9), someone(1, 2), someone(1, 4), { "userId": ObjectId::new() },
+            participant(0, 5), participant(5, 9), participant(1, 2), participant(1, 4), { "userId": ObjectId::new() },
         ] });
         let statistics = call.statistics(Timestamp(99 * MINUTE));
         assert_eq!(statistics, CallStatistics { duration_ms: 9 * MINUTE, participants: 4, peak: 3 });
-        assert_eq!(call.participants[0].connected_ms(call.until(Timestamp(99 * MINUTE))), 5 * MINUTE);
+        assert_eq!(call.participants[0].connected_ms(call.end_or(Timestamp(99 * MINUTE))), 5 * MINUTE);
     }
 }

@@ -104,7 +104,7 @@ impl Socket {
     /// Whether a complete frame is buffered.
     ///
     /// # Errors
-    /// As [`Socket::frame`].
+    /// When the data are not WebSocket frames, or use an extension that was not negotiated.
     pub(crate) fn has_frame(&self) -> io::Result<bool> {
         Ok(header(&self.received[self.consumed..])?.is_some())
     }

@@ -277,7 +277,7 @@ fn address(url: &str) -> String {
 
 /// Process ids of the nodes and the api; 0 for a process that exited.
 fn processes(cluster: &mut Cluster) -> Vec<u32> {
-    let id = |service: &mut Service| if service.process().exited().is_some() { 0 } else { service.id() };
+    let id = |service: &mut Service| if service.process().exit_status().is_some() { 0 } else { service.id() };
     cluster.nodes.iter_mut().chain([&mut cluster.api]).map(id).collect()
 }
 

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::audit::Sent;
 
-/// Record of one client. More than eight fields, because each is one column of the audit and no
-/// code acts on them.
+/// Record of one client. The struct has more than eight fields, because each is one column of the
+/// audit and no code acts on them.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     /// Peer id; `None` before the first join.

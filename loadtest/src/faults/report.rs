@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::audit::Audit;
 
 /// Result of one round, or the sum of all rounds of a fault. Durations are the maximum over all
-/// rounds. More than eight fields, because it is a row of the table.
+/// rounds. The struct has more than eight fields, because it is a row of the table.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct FaultResult {
     pub(crate) fault: &'static str,

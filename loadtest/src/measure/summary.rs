@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::machine::ProcessUsage;
 use super::meter::MetricSet;
 
-/// Results of a run. More than eight fields, because it is a document that only its writers read as
-/// a whole.
+/// Results of a run. The struct has more than eight fields, because it is a document that only its
+/// writers read as a whole.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct RunSummary {
     pub(crate) scenario: &'static str,

@@ -15,7 +15,8 @@ pub enum Effect {
     Leave,
     /// End the call for all participants.
     EndCall(RoomId),
-    /// Run a moderation command. The session's role allowed the action; the script checks again.
+    /// Run a moderation command. The rules have allowed the action for the session's role. The
+    /// script checks that again.
     Command(Action, Command),
     /// Send the client its ICE servers.
     IceServers,
@@ -42,36 +43,36 @@ pub enum Effect {
 /// An event for the room's log.
 #[derive(Debug)]
 pub struct Logged {
-    /// Receivers of the event, and the change that goes with it.
+    /// Receivers of the event, and the change of the room that the script makes with it.
     pub kind: LoggedKind,
     /// Kind of the event that the receivers get.
     pub event_kind: EventKind,
     /// Elements of the Socket.IO array, without its brackets.
     pub event: String,
-    /// The client's own id of the event, by which the script detects a repetition.
-    pub dedupe: Option<Box<str>>,
-    /// Whether a refusal is sent as `error` if the client asked for no acknowledgement. Not for
-    /// candidates, because they often cross with the departure of their receiver.
+    /// The client's own id of the event. The script detects a repetition by it.
+    pub client_event_id: Option<Box<str>>,
+    /// Whether the client gets a refusal as an `error` event if it asked for no acknowledgement.
+    /// False for ICE candidates, because their receiver often leaves while they are in transit.
     pub report_refusal: bool,
 }
 
-/// Receivers of a logged event, and the change that goes with it.
+/// Receivers of a logged event, and the change of the room that the script makes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoggedKind {
     /// To one participant.
     Direct(PeerId),
     /// To all other participants.
     Broadcast,
-    /// To all other participants; the sender's media change.
+    /// To all other participants, together with a change of the sender's media.
     Media(ConditionalMediaChange),
-    /// A chat message, to all other participants or to one. It may be kept. The acknowledgement
-    /// has its id and time.
+    /// A chat message, to all other participants or to one. The script keeps it in the chat
+    /// history, unless the call's settings turn that off. The acknowledgement has its id and time.
     Chat {
         /// Receiver of a private message.
         to: Option<PeerId>,
         /// Id of the message.
         id: Box<str>,
-        /// RFC 3339, UTC, milliseconds.
+        /// Time of the message: RFC 3339, UTC, with milliseconds.
         timestamp: Box<str>,
     },
 }
@@ -79,7 +80,7 @@ pub enum LoggedKind {
 impl Logged {
     /// Creates an event whose refusal is always reported.
     #[must_use]
-    pub fn new(kind: LoggedKind, event_kind: EventKind, event: String, dedupe: Option<Box<str>>) -> Self {
-        Self { kind, event_kind, event, dedupe, report_refusal: true }
+    pub fn new(kind: LoggedKind, event_kind: EventKind, event: String, client_event_id: Option<Box<str>>) -> Self {
+        Self { kind, event_kind, event, client_event_id, report_refusal: true }
     }
 }

@@ -13,8 +13,8 @@
 //! | `moderation` | commands of host and moderators |
 //! | `stats` | statistics of a room |
 //!
-//! The values are this node's copies, and may be behind. The script compares every assumption with
-//! the state in Redis before anything changes.
+//! The values are this node's copies of the room. A copy may be older than the state in Redis, so
+//! the script compares every assumption with that state before it changes anything.
 
 pub mod chat;
 pub mod effect;

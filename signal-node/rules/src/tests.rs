@@ -60,12 +60,12 @@ fn handle_event(seat: Option<&SeatView>, name: &str, argument: &Value) -> Result
 fn logged(effect: Effect) -> (Logged, Value) {
     let Effect::Log(logged) = effect else { panic!("{effect:?}") };
     let event: Value = serde_json::from_str(&format!("[{}]", logged.event)).unwrap();
-    assert_eq!(event[0], logged.event_kind.name(), "the kind is that of the text");
+    assert_eq!(event[0], logged.event_kind.name(), "the kind matches the name in the event's text");
     (logged, event)
 }
 
 #[test]
-fn an_offer_carries_the_senders_identity_and_not_that_of_the_payload() {
+fn an_offer_has_the_senders_identity_even_if_its_payload_names_another() {
     let argument = json!({ "to": "b#3", "from": "somebody-else", "offer": { "type": "offer", "sdp": "v=0\r\n" } });
     let (logged, event) = logged(handle_event(Some(&seat(Role::Participant)), "webrtc:offer", &argument).unwrap());
     assert_eq!(logged.kind, LoggedKind::Direct(PeerId::parse("b#3").unwrap()));
@@ -170,13 +170,13 @@ fn each_setting_that_is_off_has_its_own_refusal_text() {
 }
 
 #[test]
-fn a_chat_message_stays_text_and_carries_id_time_and_sender() {
+fn a_chat_message_keeps_its_text_and_gets_an_id_a_time_and_the_sender() {
     let argument = json!({ "message": "<b>\"hi\"</b>", "id": "mine", "to": "b#2", "from": "somebody-else" });
     let (logged, event) = logged(handle_event(Some(&seat(Role::Guest)), "chat:message", &argument).unwrap());
     assert_eq!(event[1]["message"], "<b>\"hi\"</b>");
     assert_eq!((&event[1]["id"], &event[1]["to"]), (&json!("6955b9000000000000000007"), &json!("b#2")));
     assert_eq!(event[1]["from"], "0000000000000000000000aa#2");
-    assert_eq!(logged.dedupe.as_deref(), Some("mine"));
+    assert_eq!(logged.client_event_id.as_deref(), Some("mine"));
     let to = Some(PeerId::parse("b#2").unwrap());
     let timestamp = "2026-01-01T00:00:00.000Z".into();
     assert_eq!(logged.kind, LoggedKind::Chat { to, id: "6955b9000000000000000007".into(), timestamp });

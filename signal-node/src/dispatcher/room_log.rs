@@ -19,8 +19,8 @@ impl Dispatcher {
     /// means logged.
     pub(super) fn log(&self, session: &mut ClientSession, logged: Logged, responder: Responder, read: Instant) {
         let Some(room) = &session.room else { return responder.refuse(&Code::NotInRoom.into()) };
-        let Logged { kind, event_kind, event, dedupe, report_refusal } = logged;
-        let op = Op { kind: op_kind(&kind), event_kind, event: event.into(), dedupe };
+        let Logged { kind, event_kind, event, client_event_id, report_refusal } = logged;
+        let op = Op { kind: op_kind(&kind), event_kind, event: event.into(), dedupe: client_event_id };
         let (hub, partition, link) = (Arc::clone(&self.hub), room.partition, Arc::clone(&room.link));
         self.meters.received(event_kind, read);
         let answered = self.meters.logged();

@@ -189,7 +189,7 @@ impl Cluster {
 
     /// Name and exit status of a process that has ended, if there is one.
     pub fn ended(&mut self) -> Option<(String, ExitStatus)> {
-        self.processes().into_iter().find_map(|process| Some((process.name().to_owned(), process.exited()?)))
+        self.processes().into_iter().find_map(|process| Some((process.name().to_owned(), process.exit_status()?)))
     }
 
     /// Stops everything, from the load balancer to the stores. Each process gets SIGTERM, and
@@ -202,7 +202,7 @@ impl Cluster {
             haproxy.process().stop(STOP_TIMEOUT).await?;
         }
         for node in &mut self.nodes {
-            if node.process().exited().is_none() {
+            if node.process().exit_status().is_none() {
                 node.process().terminate()?;
             }
         }

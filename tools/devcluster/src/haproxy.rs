@@ -87,7 +87,7 @@ impl RuntimeApi {
     /// Sends no new request to this server. Its open connections stay.
     ///
     /// # Errors
-    /// As [`RuntimeApi::add`].
+    /// When HAProxy cannot be reached or refuses the command.
     pub async fn remove(&self, pool: Pool, name: &str) -> anyhow::Result<()> {
         for backend in pool.backends() {
             self.command(&format!("set server {backend}/{name} state maint")).await?;

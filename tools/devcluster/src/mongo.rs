@@ -54,7 +54,7 @@ impl Mongo {
     /// Starts a server with these options.
     ///
     /// # Errors
-    /// As [`Mongo::start`].
+    /// When `mongod` is missing, does not start, or is not primary in time.
     pub async fn start_with(options: &MongoOptions) -> anyhow::Result<Self> {
         match options.port {
             Some(port) => Self::start_on(port, options).await,
@@ -85,7 +85,7 @@ impl Mongo {
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
         let (port, pid) = (self.port, i64::from(self.process.id()));
         self.process
-            .ready(START_TIMEOUT, || async {
+            .wait_ready(START_TIMEOUT, || async {
                 // Another server can have taken the port first; only our process id counts.
                 let command = doc! { "serverStatus": 1, "metrics": 0, "wiredTiger": 0 };
                 let status = run_command(port, "admin", command).await;
@@ -131,7 +131,7 @@ impl Mongo {
     /// primary.
     ///
     /// # Errors
-    /// As [`Mongo::start`].
+    /// When the server cannot be killed or started, or is not primary in time.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process.respawn()?;
         self.wait_ready().await

@@ -9,8 +9,8 @@ use rand::RngExt;
 /// a busy test can then never take the port of a server that is restarting.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 
-/// Finds a port that nothing listens on. It is not reserved, so a caller tries again with another
-/// port when its server cannot bind (see [`crate::process::retry`]).
+/// Finds a port that nothing listens on. It is not reserved, so a caller chooses another port when
+/// its server cannot bind (see [`crate::process::retry`]).
 ///
 /// # Errors
 /// When 1000 random ports are all in use.
@@ -21,7 +21,7 @@ pub fn free() -> anyhow::Result<u16> {
 /// Finds `count` different free ports.
 ///
 /// # Errors
-/// As [`free`].
+/// When 1000 random ports are all in use.
 pub fn several(count: usize) -> anyhow::Result<Vec<u16>> {
     // The listeners stay open until all ports are found, so that none is found twice.
     let taken = (0..count).map(|_| listen()).collect::<anyhow::Result<Vec<_>>>()?;
@@ -30,8 +30,8 @@ pub fn several(count: usize) -> anyhow::Result<Vec<u16>> {
 
 fn listen() -> anyhow::Result<(u16, TcpListener)> {
     let mut rng = rand::rng();
-    let mut tries = (0..1000).map(|_| rng.random_range(RANGE));
-    let bound = tries.find_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?)));
+    let mut ports = (0..1000).map(|_| rng.random_range(RANGE));
+    let bound = ports.find_map(|port| Some((port, TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?)));
     bound.context("no free port on 127.0.0.1")
 }
 

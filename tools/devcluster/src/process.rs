@@ -1,6 +1,6 @@
 //! A child process with a log, signals, and a bounded wait for readiness. It cannot outlive the
-//! program that started it. Over 400 lines, because spawning, signals and the guard share the
-//! private state of one type.
+//! program that started it. The file has more than 400 lines, because spawning, signals and the
+//! guard share the private state of one type.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,10 +15,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Time between two checks of a condition.
+/// Time between two checks whether the process has ended or is ready.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Time between the SIGTERM and the SIGKILL of [`Drop`].
 const DROP_GRACE: Duration = Duration::from_secs(3);
+/// How long one probe of [`Process::wait_ready`] may take. A longer one has failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Number of lines of the log in an error message.
+const ERROR_LOG_LINES: usize = 15;
 
 /// Lines of a log that are also copied to standard output, after the process's name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -153,15 +157,15 @@ impl Process {
     pub fn spawn(spec: Spec) -> anyhow::Result<Self> {
         // The guard comes first: a program that is killed between the two starts would leave the
         // child behind.
-        let mut guard = guard(spec.temporary.as_deref())?;
+        let mut guard = spawn_guard(spec.temporary.as_deref())?;
         let started = spec.spawn().and_then(|mut child| {
-            let told = guard.stdin.as_mut().map(|stdin| writeln!(stdin, "{}", child.id()));
-            match told {
+            let sent = guard.stdin.as_mut().map(|stdin| writeln!(stdin, "{}", child.id()));
+            match sent {
                 Some(Ok(())) => Ok(child),
                 Some(Err(_)) | None => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    bail!("cannot tell the guard of {} which process it guards", spec.name)
+                    bail!("cannot send the process id of {} to its guard", spec.name)
                 }
             }
         });
@@ -208,7 +212,7 @@ impl Process {
     }
 
     /// Exit status. `None` while it runs.
-    pub fn exited(&mut self) -> Option<ExitStatus> {
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().ok().flatten();
         }
@@ -218,7 +222,7 @@ impl Process {
     /// Sends SIGSTOP: the process does nothing and keeps its sockets open.
     ///
     /// # Errors
-    /// When the process has ended.
+    /// When the process has ended or cannot be signalled.
     pub fn pause(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)
     }
@@ -226,7 +230,7 @@ impl Process {
     /// Sends SIGCONT: the process continues after [`Process::pause`].
     ///
     /// # Errors
-    /// As [`Process::pause`].
+    /// When the process has ended or cannot be signalled.
     pub fn resume(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::CONT)
     }
@@ -235,9 +239,9 @@ impl Process {
     /// a drain after a second SIGTERM.
     ///
     /// # Errors
-    /// As [`Process::pause`].
+    /// When the process has ended or cannot be signalled.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
-        if self.terminated && self.exited().is_none() {
+        if self.terminated && self.exit_status().is_none() {
             return Ok(());
         }
         self.signal(Signal::TERM)?;
@@ -248,7 +252,7 @@ impl Process {
     /// Sends SIGINT, as Ctrl-C does, and does not wait.
     ///
     /// # Errors
-    /// As [`Process::pause`].
+    /// When the process has ended or cannot be signalled.
     pub fn interrupt(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::INT)
     }
@@ -256,7 +260,7 @@ impl Process {
     /// Sends SIGKILL and waits until the process has ended.
     ///
     /// # Errors
-    /// As [`Process::pause`].
+    /// When the process has ended before, cannot be signalled, or its exit status cannot be read.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
         self.status = Some(self.child.wait()?);
@@ -265,7 +269,7 @@ impl Process {
 
     fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
         // The system may have given the id of an ended child to another process.
-        if let Some(status) = self.exited() {
+        if let Some(status) = self.exit_status() {
             bail!("{} has already ended ({status})", self.name());
         }
         let group = Pid::from_child(&self.child);
@@ -275,26 +279,28 @@ impl Process {
     /// Waits until the process ends.
     ///
     /// # Errors
-    /// When it still runs after `bound`.
-    pub async fn wait_exit(&mut self, bound: Duration) -> anyhow::Result<ExitStatus> {
-        let deadline = Instant::now() + bound;
+    /// When it still runs after `timeout`.
+    pub async fn wait_exit(&mut self, timeout: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + timeout;
         loop {
-            if let Some(status) = self.exited() {
+            if let Some(status) = self.exit_status() {
                 return Ok(status);
             }
             if Instant::now() >= deadline {
-                bail!("{} still runs after {bound:?}", self.name());
+                bail!("{} still runs after {timeout:?}", self.name());
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Sends SIGTERM, and SIGKILL after `grace`. Returns when the process has ended.
+    /// Sends SIGTERM, and SIGKILL after `grace`. Returns the exit status when the process has
+    /// ended. A process that has ended before gets no signal.
     ///
     /// # Errors
-    /// When the process cannot be signalled.
+    /// When the process cannot be signalled, when it ends by itself at the moment of a signal, or
+    /// when its exit status cannot be read.
     pub async fn stop(&mut self, grace: Duration) -> anyhow::Result<ExitStatus> {
-        if let Some(status) = self.exited() {
+        if let Some(status) = self.exit_status() {
             return Ok(status);
         }
         self.terminate()?;
@@ -307,9 +313,9 @@ impl Process {
     /// Kills the process if it runs and starts it again with the same arguments.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be killed or started.
     pub fn respawn(&mut self) -> anyhow::Result<()> {
-        if self.exited().is_none() {
+        if self.exit_status().is_none() {
             self.kill()?;
         }
         // The assignment drops, and so ends, the old process group and its guard.
@@ -320,22 +326,29 @@ impl Process {
     /// Waits until `probe` returns true.
     ///
     /// # Errors
-    /// When the process ends first, or after `bound`. The message has the end of its log.
-    pub async fn ready<F>(&mut self, bound: Duration, probe: impl Fn() -> F) -> anyhow::Result<()>
+    /// When the process ends first, or after `timeout`. The message has the end of its log.
+    pub async fn wait_ready<F>(&mut self, timeout: Duration, probe: impl Fn() -> F) -> anyhow::Result<()>
     where
         F: Future<Output = bool>,
     {
-        let deadline = Instant::now() + bound;
+        let deadline = Instant::now() + timeout;
         loop {
-            if let Some(status) = self.exited() {
-                bail!("{} ended while starting ({status}); its log ends:\n{}", self.name(), self.log_tail(15));
+            if let Some(status) = self.exit_status() {
+                bail!(
+                    "{} ended while starting ({status}); its log ends:\n{}",
+                    self.name(),
+                    self.log_tail(ERROR_LOG_LINES)
+                );
             }
-            // A probe without an answer within 2 s has failed.
-            if tokio::time::timeout(Duration::from_secs(2), probe()).await.unwrap_or(false) {
+            if tokio::time::timeout(PROBE_TIMEOUT, probe()).await.unwrap_or(false) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                bail!("{} was not ready within {bound:?}; its log ends:\n{}", self.name(), self.log_tail(15));
+                bail!(
+                    "{} was not ready within {timeout:?}; its log ends:\n{}",
+                    self.name(),
+                    self.log_tail(ERROR_LOG_LINES)
+                );
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
@@ -348,7 +361,7 @@ impl Drop for Process {
             // A paused process handles SIGTERM after SIGCONT.
             let _ = self.resume();
             let deadline = Instant::now() + DROP_GRACE;
-            while self.exited().is_none() && Instant::now() < deadline {
+            while self.exit_status().is_none() && Instant::now() < deadline {
                 std::thread::sleep(POLL_INTERVAL);
             }
             let _ = self.kill();
@@ -364,7 +377,7 @@ impl Drop for Process {
 ///
 /// PR_SET_PDEATHSIG would need unsafe code. It also acts when the *thread* that started the child
 /// ends, so a server that the tests of a binary share would end with the first test.
-fn guard(temporary: Option<&Path>) -> anyhow::Result<Child> {
+fn spawn_guard(temporary: Option<&Path>) -> anyhow::Result<Child> {
     // A killed process finishes its current system call, which may write a file. `rm` must come
     // later.
     const SCRIPT: &str = r#"read -r id; read -r _; [ -z "$id" ] || kill -s KILL -- "-$id"; [ -z "$1" ] || { sleep 0.3; rm -rf -- "$1"; }"#;
@@ -405,20 +418,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_gets_sigterm_once() {
-        const SCRIPT: &str = r#"trap 'echo told' TERM; echo begun; until [ -e "$0" ]; do sleep 0.01; done"#;
+        const SCRIPT: &str = r#"trap 'echo terminated' TERM; echo begun; until [ -e "$0" ]; do sleep 0.01; done"#;
         let dir = tempfile::tempdir().unwrap();
         let end = dir.path().join("end");
         let spec = Spec::new("patient", "/bin/sh", dir.path()).args(["-c".as_ref(), SCRIPT.as_ref(), end.as_os_str()]);
         let mut process = Process::spawn(spec).unwrap();
         let log = dir.path().join("patient.log");
         let logged = |line: &str| std::fs::read_to_string(&log).unwrap().matches(line).count();
-        let bound = Duration::from_secs(20);
-        process.ready(bound, async || logged("begun") == 1).await.unwrap();
+        let timeout = Duration::from_secs(20);
+        process.wait_ready(timeout, async || logged("begun") == 1).await.unwrap();
         process.terminate().unwrap();
-        process.ready(bound, async || logged("told") == 1).await.unwrap();
-        let (status, wrote) = tokio::join!(process.stop(bound), async { std::fs::write(&end, "") });
+        process.wait_ready(timeout, async || logged("terminated") == 1).await.unwrap();
+        let (status, wrote) = tokio::join!(process.stop(timeout), async { std::fs::write(&end, "") });
         wrote.unwrap();
         assert!(status.unwrap().success());
-        assert_eq!(logged("told"), 1);
+        assert_eq!(logged("terminated"), 1);
     }
 }

@@ -60,7 +60,7 @@ impl RedisServer {
     /// Starts a standalone server with these settings.
     ///
     /// # Errors
-    /// As [`RedisServer::start`].
+    /// When `redis-server` is missing or does not start.
     pub async fn start_with(options: &RedisOptions) -> anyhow::Result<Self> {
         match options.port {
             Some(port) => Self::start_on(port, options).await,
@@ -151,7 +151,7 @@ fn arguments(port: u16, dir: &Path, options: &RedisOptions) -> Vec<String> {
 async fn wait_ready(process: &mut Process, port: u16) -> anyhow::Result<()> {
     let ours = format!("process_id:{}\r", process.id());
     process
-        .ready(START_TIMEOUT, || async {
+        .wait_ready(START_TIMEOUT, || async {
             let info: anyhow::Result<String> = query(port, cmd("INFO").arg("server")).await;
             // A server that loads its data answers INFO and refuses PING.
             info.is_ok_and(|info| info.contains(&ours)) && query::<String>(port, &cmd("PING")).await.is_ok()
@@ -188,7 +188,7 @@ impl RedisCluster {
     /// master after 2 s.
     ///
     /// # Errors
-    /// As [`RedisCluster::start`].
+    /// When a server does not start, or the cluster is not complete within 20 s.
     pub async fn start_with(masters: usize, replicas: usize) -> anyhow::Result<Self> {
         let mut servers = Vec::new();
         for index in 0..masters * (1 + replicas) {

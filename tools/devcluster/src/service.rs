@@ -24,7 +24,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a process that listens on `port` of 127.0.0.1. Returns when a `GET` of the address
+    /// Starts a process that listens on `port` of 127.0.0.1. Returns when a `GET` of the URL
     /// `probe` succeeds.
     ///
     /// # Errors
@@ -33,17 +33,17 @@ impl Service {
         Self::start_at(spec, local(port), probe).await
     }
 
-    /// As [`Service::start`], for a process with this base address.
+    /// Starts a process with the base URL `url`. Returns when a `GET` of the URL `probe` succeeds.
     ///
     /// # Errors
-    /// As [`Service::start`].
+    /// When it does not start, ends, or is not ready within 30 s.
     pub async fn start_at(spec: Spec, url: String, probe: String) -> anyhow::Result<Self> {
         let mut service = Self { process: Process::spawn(spec)?, url, probe };
         service.wait_ready().await?;
         Ok(service)
     }
 
-    /// Base address, `http://127.0.0.1:<port>` unless it listens on another address.
+    /// Base URL: `http://127.0.0.1:<port>` unless it listens on another address.
     #[must_use]
     pub fn url(&self) -> String {
         self.url.clone()
@@ -64,7 +64,7 @@ impl Service {
     /// pod. `env` is added to its environment. It is ready when this returns.
     ///
     /// # Errors
-    /// As [`Service::start`].
+    /// When it does not start, ends, or is not ready within 30 s.
     pub async fn successor(
         &self,
         name: &str,
@@ -85,7 +85,7 @@ impl Service {
     /// returns.
     ///
     /// # Errors
-    /// As [`Service::start`].
+    /// When it cannot be killed or started, ends, or is not ready within 30 s.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process.respawn()?;
         self.wait_ready().await
@@ -95,7 +95,7 @@ impl Service {
         let client = reqwest::Client::new();
         let probe = &self.probe;
         self.process
-            .ready(START_TIMEOUT, || async {
+            .wait_ready(START_TIMEOUT, || async {
                 client.get(probe).send().await.is_ok_and(|response| response.status().is_success())
             })
             .await

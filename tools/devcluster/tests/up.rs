@@ -39,7 +39,7 @@ fn up_with(dir: &Path, ports: &[(&'static str, u16)], variables: &[(&str, &str)]
 async fn logged(process: &mut Process, text: &str) {
     let deadline = Instant::now() + BOUND;
     while !process.log_tail(10_000).contains(text) {
-        assert!(process.exited().is_none() && Instant::now() < deadline, "{}", process.log_tail(100));
+        assert!(process.exit_status().is_none() && Instant::now() < deadline, "{}", process.log_tail(100));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

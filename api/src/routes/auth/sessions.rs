@@ -120,7 +120,7 @@ impl PathId for SignInId {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Refusal::field(Code::ValidationError, "id", "must be a session id"))
+            Err(Refusal::field(Code::ValidationError, "id", "must be 32 lower-case hexadecimal digits"))
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Parses events that clients send.
 //!
 //! An event is parsed once, where it enters the process. Values that the server only forwards (SDP,
-//! ICE candidates) keep the client's own JSON text.
-//!
-//! Over 400 lines, because the bounds of all events are meant to be read in one place.
+//! ICE candidates) keep the client's own JSON text. The file has more than 400 lines, so that the
+//! bounds of all events can be read in one place.
 //!
 //! | module | content |
 //! |---|---|

@@ -7,7 +7,8 @@ use switchboard_core::wire::LogId;
 
 use super::Seat;
 
-/// Request for a seat. More than eight fields, because they are the arguments of one script.
+/// Request for a seat. The struct has more than eight fields, because they are the arguments of one
+/// script.
 #[derive(Clone, Debug)]
 pub struct Join {
     /// Room.

@@ -122,8 +122,8 @@ pub enum LeaveOutcome {
     Stale,
 }
 
-/// Copy of a seat's data, to put the seat back after Redis lost it. More than eight fields, because
-/// a seat in Redis consists of them.
+/// Copy of a seat's data, to put the seat back after Redis lost it. The struct has more than eight
+/// fields, because a seat in Redis consists of them.
 #[derive(Clone, Debug)]
 pub struct SeatCopy {
     /// SHA-256 of the session's private id.

@@ -69,8 +69,8 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// A session of a node. More than eight fields, because the model keeps in one place the state that
-/// hub and store of a real node share.
+/// A session of a node. The struct has more than eight fields, because the model keeps in one place
+/// the state that hub and store of a real node share.
 pub(crate) struct Session {
     pub(crate) handle: u64,
     pub(crate) socket: usize,
@@ -92,7 +92,7 @@ pub(crate) struct Session {
     pub(crate) epoch: u64,
 }
 
-/// A node. More than eight fields, for the same reason as `Session`.
+/// A node. The struct has more than eight fields, for the same reason as `Session`.
 #[derive(Default)]
 pub(crate) struct Node {
     pub(crate) id: String,
