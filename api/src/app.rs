@@ -15,10 +15,10 @@ use switchboard_rooms::{Revocations, RoomPeek, Rooms, StoreError};
 use crate::clock;
 use crate::limits::Limits;
 
-/// Time that a participant count may wait for Redis. After it, the count in the record is shown.
+/// How long a participant count may wait for Redis. After that, the count in the record is shown.
 const PRESENT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Time that a revocation stays in Redis after the access token has expired, because an expired
+/// How long a revocation stays in Redis after the access token has expired, because an expired
 /// token still resumes a seat. A seat outlives its socket by at most 10 minutes (the longest grace
 /// period that can be set); the rest is for a node that learns of the revocation late.
 const REVOCATION_MARGIN: Duration = Duration::from_secs(3600);

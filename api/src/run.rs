@@ -28,7 +28,7 @@ use crate::{erasure, webhooks};
 
 /// Pause between attempts to reach Redis or MongoDB at the start.
 const CONNECT_RETRY_PAUSE: Duration = Duration::from_millis(500);
-/// Time limit for requests in progress when the process stops.
+/// Maximum time for requests in progress when the process stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Listening sockets of the service.
@@ -118,7 +118,7 @@ async fn serve(
     recorder.await.context("recorder")
 }
 
-/// Connects to Redis. Retries without end while Redis is unavailable.
+/// Connects to Redis. Retries until Redis is available.
 async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
     let options = RoomOptions {
         prefix: config.redis.prefix.clone(),
@@ -148,9 +148,9 @@ async fn ensure_indexes(records: Records, ready: Arc<AtomicBool>) {
     ready.store(true, Ordering::Relaxed);
 }
 
-/// Returns the readiness check: ready from the creation of the indexes until the process is told to
-/// stop. Later failures of Redis or MongoDB do not count, because they would make every pod unready
-/// at the same moment, and clients would get no coded answer.
+/// Returns the readiness check: ready from the creation of the indexes until the process is asked
+/// to stop. Later failures of Redis or MongoDB do not count, because they would make every pod
+/// unready at the same moment, and clients would get no response with an error code.
 fn readiness(ready: &Arc<AtomicBool>, stop: &CancellationToken) -> Readiness {
     let (ready, stop) = (Arc::clone(ready), stop.clone());
     Readiness::new().check("started", move || {
@@ -163,7 +163,7 @@ fn readiness(ready: &Arc<AtomicBool>, stop: &CancellationToken) -> Readiness {
     })
 }
 
-/// Waits until requests in progress have had their time after `stop`.
+/// Waits for `stop`, and then for the time that requests in progress have.
 async fn stop_timeout(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(STOP_TIMEOUT).await;

@@ -98,9 +98,9 @@ impl TrackedCall {
     /// log.
     async fn assert_recorded(&self, records: &Records) {
         let events = records.call_events(&self.id).await.unwrap();
-        let told = events.iter().map(|event| (event.kind.clone(), event.user.clone())).collect();
+        let recorded = events.iter().map(|event| (event.kind.clone(), event.user.clone())).collect();
         let done = self.actions.iter().map(|action| (action.kind.to_owned(), action.user.clone())).collect();
-        assert_eq!(without_order_at_the_end(told), without_order_at_the_end(done), "{}", self.room);
+        assert_eq!(without_order_at_the_end(recorded), without_order_at_the_end(done), "{}", self.room);
 
         let call = records.call(&self.id).await.unwrap().unwrap();
         let over = self.actions.last().is_some_and(|action| action.kind == "ended");

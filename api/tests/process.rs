@@ -28,12 +28,12 @@ async fn all_invalid_settings_are_reported_together_and_the_exit_code_is_64() {
         .output()
         .await
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(64), "{told}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{stderr}");
     for name in ["API_PORT", "REDIS_URL", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"] {
-        assert!(told.lines().any(|line| line.starts_with(name)), "{name} is told in: {told}");
+        assert!(stderr.lines().any(|line| line.starts_with(name)), "{name} is missing in: {stderr}");
     }
-    assert!(!told.contains(secret), "{told}");
+    assert!(!stderr.contains(secret), "{stderr}");
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl PeerDirectory for NodeDirectory {
             }
             match self.rooms.address_of(node).await {
                 Ok(address) => self.record_lookup(node, address.is_some()),
-                // Redis does not reply, which says nothing about the node.
+                // Redis does not reply, so it is unknown whether the node is alive.
                 Err(_) => true,
             }
         })

@@ -106,7 +106,7 @@ pub async fn run(
     config.sockets.drain.run(&server, &shared.hub, shared.rooms.partitions()).await;
     accepting.stop.cancel();
     shared.tasks.close();
-    // Departures that Redis does not accept in time are told by the sweep of this node instead.
+    // If Redis does not accept a departure in time, the sweep of this node frees the seat.
     let _late = tokio::time::timeout(TASKS_TIMEOUT, shared.tasks.wait()).await;
     background.stop().await?;
     accepting.clients.await.context("the listener")?;

@@ -1,16 +1,16 @@
-//! The JSON object around every answer of the API.
+//! The JSON object around every response of the API.
 
 use axum::Json;
 use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_core::domain::{Code, FieldError};
 
-/// Returns the body of a success: `{success: true, message, data, pagination?}`.
+/// Returns the body of a successful response: `{success: true, message, data, pagination?}`.
 pub fn success(message: &'static str, data: impl Serialize) -> Json<impl Serialize> {
     Json(Success { success: true, message, data, pagination: None })
 }
 
-/// Returns the body of a success with one page of a list.
+/// Returns the body of a successful response with one page of a list.
 pub fn page(message: &'static str, data: impl Serialize, pagination: Pagination) -> Json<impl Serialize> {
     Json(Success { success: true, message, data, pagination: Some(pagination) })
 }
@@ -45,7 +45,7 @@ impl Pagination {
     }
 }
 
-/// Body of a refusal.
+/// Body of an error response.
 #[derive(Serialize)]
 pub struct Failure<'a> {
     /// Always `false`.

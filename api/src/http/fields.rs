@@ -22,7 +22,7 @@ pub trait Input: Sized {
     /// otherwise the description would be incomplete.
     fn read(fields: &mut Fields) -> Self;
 
-    /// Returns a valid example for the OpenAPI document. Null: no example.
+    /// Returns a valid example for the OpenAPI document; null if there is none.
     fn example() -> Value {
         Value::Null
     }
@@ -155,7 +155,7 @@ impl Fields {
         self.optional_raw_text(field, length).unwrap_or_default()
     }
 
-    /// Reads text, unchanged. `length` is in characters.
+    /// Reads text, unchanged. Both bounds of `length` are in characters.
     pub fn optional_raw_text(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
         self.describe(field, || json!({ "type": "string", "minLength": length.start(), "maxLength": length.end() }));
         let value = self.take(field)?;
@@ -230,18 +230,18 @@ impl Fields {
         email
     }
 
-    /// Reads an `http` or `https` address of at most `max` characters.
-    pub fn web_address(&mut self, field: &'static str, max: usize) -> Option<String> {
-        let address = self.optional_line(field, 1..=max);
+    /// Reads an `http` or `https` URL of at most `max` characters.
+    pub fn web_url(&mut self, field: &'static str, max: usize) -> Option<String> {
+        let url = self.optional_line(field, 1..=max);
         self.describe(field, || json!({ "type": "string", "pattern": "^https?://", "maxLength": max }));
-        let web = |address: &String| address.starts_with("https://") || address.starts_with("http://");
-        if address.as_ref().is_some_and(|address| !web(address)) {
-            self.reject(field, "must be an http or https address");
+        let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        if url.as_ref().is_some_and(|url| !is_web(url)) {
+            self.reject(field, "must be an http or https URL");
         }
-        address
+        url
     }
 
-    /// Reads a whole number.
+    /// Reads a whole number within `range`. Any other value is an error.
     pub fn integer(&mut self, field: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
         self.describe(field, || json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }));
         let number = match self.take(field)? {

@@ -22,8 +22,8 @@ pub(super) struct Outboxes {
     pub(super) rooms: Rooms,
     pub(super) records: Records,
     pub(super) options: RecorderOptions,
-    /// Token of this recorder, in its leases and in its announcement.
-    pub(super) token: String,
+    /// Name of this recorder in its leases and in its announcement.
+    pub(super) lease_owner: String,
     /// Permits, one for each batch in memory.
     pub(super) writers: Semaphore,
 }
@@ -76,7 +76,7 @@ impl Outboxes {
             tokio::select! { biased; () = stop.cancelled() => break, () = tokio::time::sleep(pause) => {} }
         }
         // If this fails, the lease expires.
-        let _ = self.rooms.release_lease(partition, &self.token).await;
+        let _ = self.rooms.release_lease(partition, &self.lease_owner).await;
     }
 
     async fn step(&self, partition: Partition) -> Result<Step, StepError> {
@@ -85,7 +85,7 @@ impl Outboxes {
         let Some(last) = batch.last().map(|entry| entry.id) else { return Ok(Step::Drained) };
         let full = batch.len() >= self.options.batch;
         self.write(batch).await?;
-        match self.rooms.trim_outbox(partition, &self.token, last).await? {
+        match self.rooms.trim_outbox(partition, &self.lease_owner, last).await? {
             true if full => Ok(Step::More),
             true => Ok(Step::Drained),
             false => Ok(Step::Lost),

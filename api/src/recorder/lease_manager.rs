@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::drain::Outboxes;
 use crate::clock::{jittered, now};
 
-/// Time that a clean stop waits for batches that are being written.
+/// How long a clean stop waits for batches that are being written.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lease of one partition, and the task that records its outbox.
@@ -65,8 +65,9 @@ impl LeaseManager {
 
     /// Returns the number of partitions that this pod may own: 0 while it cannot reach MongoDB.
     async fn share(&self) -> usize {
-        let Outboxes { rooms, records, options, token, .. } = &*self.outboxes;
-        let announced = tokio::time::timeout(options.lease / 4, records.announce_recorder(token, options.lease)).await;
+        let Outboxes { rooms, records, options, lease_owner, .. } = &*self.outboxes;
+        let announcement = records.announce_recorder(lease_owner, options.lease);
+        let announced = tokio::time::timeout(options.lease / 4, announcement).await;
         match announced {
             Ok(Ok(recorders)) => usize::from(rooms.partitions()).div_ceil(recorders.max(1)),
             Ok(Err(_)) | Err(_) => 0,
@@ -74,12 +75,12 @@ impl LeaseManager {
     }
 
     async fn renew(&mut self) {
-        let Outboxes { rooms, options, token, .. } = &*self.outboxes;
+        let Outboxes { rooms, options, lease_owner, .. } = &*self.outboxes;
         let asked = Instant::now();
         // Skip leases that are being released: a renewed one would have no task.
         let kept = self.leases.iter().filter(|(_, lease)| !lease.stop.is_cancelled());
         let renewals = kept.map(|(&number, _)| async move {
-            (number, rooms.acquire_lease(Partition(number), token, options.lease).await)
+            (number, rooms.acquire_lease(Partition(number), lease_owner, options.lease).await)
         });
         for (number, renewed) in join_all(renewals).await {
             let Some(lease) = self.leases.get_mut(&number) else { continue };
@@ -108,9 +109,9 @@ impl LeaseManager {
             if self.leases.len() >= share {
                 return;
             }
-            let Outboxes { rooms, options, token, .. } = &*self.outboxes;
+            let Outboxes { rooms, options, lease_owner, .. } = &*self.outboxes;
             let until = Instant::now() + options.lease;
-            match rooms.acquire_lease(Partition(number), token, options.lease).await {
+            match rooms.acquire_lease(Partition(number), lease_owner, options.lease).await {
                 Ok(true) => self.hold(number, until),
                 Ok(false) => {}
                 Err(_) => return,
@@ -147,15 +148,15 @@ impl LeaseManager {
         let finished = async { while self.tasks.join_next().await.is_some() {} };
         let finished = tokio::time::timeout(STOP_TIMEOUT, finished).await.is_ok();
         self.tasks.shutdown().await;
-        let Outboxes { rooms, records, token, .. } = &*self.outboxes;
+        let Outboxes { rooms, records, lease_owner, .. } = &*self.outboxes;
         // Release every partition, because `leases` misses those whose grant was not received and
         // those whose task ended by itself.
         let partitions = 0..rooms.partitions();
-        let released = join_all(partitions.map(|number| rooms.release_lease(Partition(number), token))).await;
+        let released = join_all(partitions.map(|number| rooms.release_lease(Partition(number), lease_owner))).await;
         if !finished || released.iter().any(Result::is_err) {
             tracing::warn!("releasing leases failed; they expire");
         }
-        if records.retire_recorder(token).await.is_err() {
+        if records.retire_recorder(lease_owner).await.is_err() {
             tracing::info!("removing the recorder's announcement failed; it expires");
         }
     }

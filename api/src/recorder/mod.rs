@@ -43,7 +43,7 @@ pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop:
         records,
         writers: Semaphore::new(options.writers.max(1)),
         options,
-        token: format!("{:032x}", rand::random::<u128>()),
+        lease_owner: format!("{:032x}", rand::random::<u128>()),
     });
     LeaseManager::new(outboxes).run(stop).await;
 }

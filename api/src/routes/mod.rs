@@ -91,23 +91,19 @@ fn video_calls() -> Vec<Route> {
     vec![
         get("/video-calls", calls::list, "Calls that the user hosts or takes part in").lists::<CallView<'_>>(),
         post("/video-calls", calls::create, "Creates a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
-        post(
-            "/video-calls/join",
-            join::join,
-            "Admits the caller to a call; the response holds the token for the socket",
-        )
-        .class(Class::Join)
-        .answers::<join::JoinResponse<'_>>()
-        .refuses(&[
-            Unauthorized,
-            InvalidPasscode,
-            Forbidden,
-            CallFull,
-            CallEnded,
-            RoomLocked,
-            Banned,
-            CallNotFound,
-        ]),
+        post("/video-calls/join", join::join, "Admits the caller to a call and issues the token for the socket")
+            .class(Class::Join)
+            .answers::<join::JoinResponse<'_>>()
+            .refuses(&[
+                Unauthorized,
+                InvalidPasscode,
+                Forbidden,
+                CallFull,
+                CallEnded,
+                RoomLocked,
+                Banned,
+                CallNotFound,
+            ]),
         get("/video-calls/room/{roomId}", calls::by_room, "A call, by its room id")
             .answers::<calls::CallOrSummary<'_>>()
             .refuses(&[CallNotFound]),

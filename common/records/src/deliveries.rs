@@ -94,7 +94,7 @@ pub struct DeliveryCounts {
 
 const DELIVERIES: &str = "webhooks";
 const LEASES: &str = "webhookleases";
-/// Time that a delivery is kept for inspection. Longer than the longest time of attempts.
+/// How long a delivery is kept for inspection. Longer than the longest time of attempts.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Records {

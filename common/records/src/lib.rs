@@ -61,8 +61,8 @@ pub use user::UserRecord;
 pub use users::ProfileChange;
 
 const DEFAULT_DATABASE: &str = "videocall-db";
-/// Time that the record of a deleted call is kept, hidden: longer than its last facts can be on
-/// their way.
+/// How long the hidden record of a deleted call is kept: longer than its last facts can be on their
+/// way.
 const DELETED_CALL_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Time limits for MongoDB. They are short, so that without MongoDB requests fail quickly with 503

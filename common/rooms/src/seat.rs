@@ -1,4 +1,4 @@
-//! The codec of a seat's text, field `s:<peer>` of the room's hash. The Lua twin is
+//! The codec of a seat's text, field `s:<peer>` of the room's hash. The same codec in Lua is
 //! `lua/shared/seats.lua`. Also the codec of the members that name seats in sets and deadlines.
 
 use std::fmt;

@@ -153,7 +153,7 @@ async fn installations_that_share_a_redis_are_isolated() {
         wait(&mut one_hears).await;
     }
     wait(&mut two_hears).await;
-    assert!(two_hears.try_recv().is_err() && one_hears.try_recv().is_err(), "only the canaries of its own beats");
+    assert!(two_hears.try_recv().is_err() && one_hears.try_recv().is_err(), "only the canaries of its own heartbeats");
     let keys: Vec<String> = server.query(redis::cmd("KEYS").arg("*")).await.unwrap();
     let of = |prefix: &str| keys.iter().filter(|key| key.starts_with(prefix)).count();
     assert!(of("sb-one:") > 0 && of("sb-two:") > 0 && of("sb-one:") + of("sb-two:") == keys.len(), "{keys:?}");

@@ -93,12 +93,12 @@ const SCRIPT_RULES: [(&str, Patch); 10] = [
 /// Rules of a node: all rules except one.
 const NODE_RULES: [(&str, Rules); 7] = [
     ("no event is delivered twice", Rules { seen: false, ..Rules::ALL }),
-    ("events that overtake the answer of a session's script are buffered", Rules { buffer: false, ..Rules::ALL }),
+    ("events that overtake the reply of a session's script are buffered", Rules { buffer: false, ..Rules::ALL }),
     ("after a gap the log is read", Rules { catch_up: false, ..Rules::ALL }),
     ("a log that was trimmed while it was read is not used", Rules { whole: false, ..Rules::ALL }),
     ("seats that Redis lost are put back", Rules { reseat: false, ..Rules::ALL }),
     ("after a gap the seat is checked", Rules { seat: false, ..Rules::ALL }),
-    ("a session whose script was sent before a gap catches up", Rules { epochs: false, ..Rules::ALL }),
+    ("a session whose script was sent before a gap catches up", Rules { gap_during_script: false, ..Rules::ALL }),
 ];
 
 /// Maximum number of runs for each missing rule. Most are found in the first few.

@@ -40,22 +40,27 @@ use crate::print_progress;
 use client_pairs::{ClientPairs, TrafficProfile, wait_for};
 use report::{FaultResult, seconds};
 
-/// Grace period of a seat without a socket. Shorter than in production so that a round can wait for
-/// its end.
+/// Grace period of a seat without a socket. Shorter than the default of 20 s, so that a round can
+/// wait for its end.
 const RECONNECT_GRACE: Duration = Duration::from_secs(8);
-/// Heartbeat interval of these tests: a client on a paused node detects the silence.
+/// Time between two Engine.IO pings. Short, so that a client of a paused node notices within
+/// `PING_INTERVAL` and `PING_TIMEOUT` together that nothing arrives.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// How long a node waits for the pong of a client.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
-/// Time limit to detect a dead node, detach its seats and end their grace period, with a reserve
-/// for a busy machine.
+/// Maximum time until a dead node is detected (6 s), its seats are detached and their grace period
+/// ends (8 s). The rest is a reserve for a busy machine.
 const DEAD_NODE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time limits for waiting. A slow machine must not fail a round; only a missing result does.
+/// Maximum time from the end of a fault until every client has an event acknowledged. Much longer
+/// than needed, so that a slow machine does not fail a round.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(45);
+/// Maximum time until all sent events are acknowledged and received. Much longer than needed, so
+/// that a slow machine does not fail a round.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest allowed time without a socket when nodes stop on purpose: the client's back-off of at
-/// most 1.5 s plus a reserve.
+/// Longest allowed time without a socket when nodes stop on purpose: the client's first back-off of
+/// at most 1.5 s, plus a reserve.
 const PLANNED_OUTAGE_MAX: Duration = Duration::from_secs(2);
-/// Traffic before and after a fault.
+/// Duration of the traffic before a fault, and of the traffic after it.
 const TRAFFIC_DURATION: Duration = Duration::from_secs(1);
 
 /// Command-line arguments of `faults`.
@@ -189,13 +194,13 @@ async fn run_round(
     let settled = pairs.settle(SETTLE_TIMEOUT).await;
     result.count(pairs.audit());
     if !settled && (result.lost == 0 || !fault.may_lose_data()) {
-        result.violations.push("not all events were acknowledged and received in time".into());
+        result.violations.push(format!("not all events were acknowledged and received within {SETTLE_TIMEOUT:?}"));
     }
     result.detection_seconds = seconds(detection_time(&pairs, injected_at).await.unwrap_or_else(|| {
-        result.violations.push("a client was never notified of a vanished peer".into());
+        result.violations.push(format!("a client was not notified of a vanished peer within {DEAD_NODE_TIMEOUT:?}"));
         Duration::ZERO
     }));
-    // Only events that were acknowledged before the fault.
+    // The second half is left out, because the fault can delay the acknowledgement of its events.
     result.p99_before_ms = pairs.p99_ms(&(started_at..started_at + TRAFFIC_DURATION / 2));
     result.p99_during_ms = pairs.p99_ms(&(injected_at..ended_at));
     result.ghosts = pairs.ghosts(DEAD_NODE_TIMEOUT).await?;
@@ -210,13 +215,13 @@ async fn run_round(
     if fault.needs_load_balancer() && failed_dials > 0 {
         result.violations.push(format!("{failed_dials} dials failed while reconnecting"));
     }
-    // A short run shares its machine with other tests, so only dial attempts are checked there.
+    // A short run shares its machine with other tests, so the length of an outage says nothing.
     if fault.is_planned() && !settings.short && result.longest_outage_seconds > seconds(PLANNED_OUTAGE_MAX) {
         result.violations.push(format!("a client had no socket for {} s", result.longest_outage_seconds));
     }
     result.violations.extend(pairs.violations().into_iter().map(|(text, times)| format!("{text} ({times} times)")));
     if processes(cluster) != pids && !fault.restarts_nodes() {
-        result.violations.push("a process exited or restarted unexpectedly".into());
+        result.violations.push("a node or the api exited or restarted without being part of the fault".into());
     }
     for client in pairs.clients().filter(|_| !result.violations.is_empty()) {
         let record = client.record();
@@ -246,8 +251,8 @@ fn check(result: &mut FaultResult, fault: Fault) {
     result.violations.extend(violated.map(|(name, count, _)| format!("{count} {name}")));
 }
 
-/// Time until every client that shares a room with a vanished client is notified. `None` when a
-/// client is never notified.
+/// Time until every client that shares a room with a vanished client is notified. `None` if a
+/// client is not notified within [`DEAD_NODE_TIMEOUT`].
 async fn detection_time(pairs: &ClientPairs, injected_at: Instant) -> Option<Duration> {
     wait_for(DEAD_NODE_TIMEOUT, || {
         let observed = pairs.vanishing().flat_map(|(pair_room, vanishing)| {

@@ -21,8 +21,8 @@ pub struct SeatReplica {
 }
 
 impl SeatReplica {
-    /// Applies a change that the room was told. Ignores changes of other seats and older versions
-    /// of the call.
+    /// Applies a change that the room's participants were sent. Ignores changes of other seats and
+    /// older versions of the call.
     pub(super) fn apply(&mut self, update: &ReplicaUpdate) {
         match update {
             ReplicaUpdate::Role(changed) if changed.peer_id == self.seat.peer => self.copy.role = changed.role,

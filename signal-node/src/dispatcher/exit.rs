@@ -23,7 +23,7 @@ pub(super) enum Exit {
 }
 
 impl Dispatcher {
-    /// `room:leave`. Always succeeds: if Redis is away, it is told later.
+    /// `room:leave`. Always succeeds: if Redis is away, the seat is freed there later.
     pub(super) async fn leave(&self, session: &mut ClientSession) -> Result<String, Refusal> {
         let Some(current) = session.room.take() else { return Err(Code::NotInRoom.into()) };
         let room = current.view.room.clone();
@@ -53,8 +53,8 @@ impl Dispatcher {
         }
     }
 
-    /// Leaves a room that ended, or that removed the session, without a message: the client was
-    /// told before.
+    /// Leaves a room that ended, or that removed the session. Sends nothing, because the client was
+    /// notified before.
     pub(super) fn leave_if_removed(&self, session: &mut ClientSession) {
         if let Some(current) = session.room.take_if(|current| current.link.is_removed()) {
             self.hub.unregister(current.partition, &current.link);

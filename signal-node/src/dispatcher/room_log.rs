@@ -46,7 +46,7 @@ impl Dispatcher {
                 Ok(OpReply::Stale) => {
                     // The event is not logged. The next heartbeat shows whether another socket took
                     // the seat or Redis lost it. Then the client is disconnected, or the seat is
-                    // restored and the client's next try succeeds.
+                    // restored and the client's next attempt succeeds.
                     hub.mark_suspect(partition, &link);
                     responder.refuse_in_ack(&Code::ServiceUnavailable.into());
                 }

@@ -24,7 +24,7 @@ const PINGS_PER_MEMORY_SAMPLE: u32 = 20;
 pub struct RedisHealth {
     /// Room state.
     pub rooms: Rooms,
-    /// Sessions that are told.
+    /// Sessions that are notified.
     pub sessions: SessionRegistry,
     /// Health of this node. Redis counts as restored only when the node is healthy too, because
     /// before that no event reaches its clients.

@@ -11,7 +11,7 @@ use switchboard_core::domain::NodeId;
 use switchboard_rooms::Beat;
 use tokio::time::Instant;
 
-/// A reply that took longer says nothing about which nodes live.
+/// A reply that took longer does not show which nodes are alive.
 pub(super) const PROMPT_REPLY_MAX: Duration = Duration::from_millis(500);
 /// Prompt replies in a row that must show the same counter.
 const SAME_COUNTER_REPLIES: u32 = 4;
@@ -24,7 +24,7 @@ pub(super) struct FailureDetector {
     nodes: HashMap<String, ObservedCounter>,
 }
 
-/// Counter of another node, and the time since which it stands still.
+/// Counter of another node, and the time since which it has not changed.
 #[derive(Debug)]
 struct ObservedCounter {
     counter: u64,

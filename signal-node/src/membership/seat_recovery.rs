@@ -64,7 +64,7 @@ impl SeatRecovery {
     }
 
     async fn restore_disconnected(&self, SeatReplica { seat, copy, meta }: SeatReplica) {
-        // If it fails there is no client here that could be told.
+        // If it fails there is no client here that could be notified.
         let restored = matches!(self.rooms.reseat(&seat, &copy, &meta).await, Ok(ReseatOutcome::Done));
         count(if restored { "departed" } else { "gone" });
     }

@@ -1,7 +1,7 @@
 //! A rolling restart as Kubernetes does it: the api's pods and the nodes at the same time, and of
 //! each Deployment one pod at a time.
 //!
-//! The new pod is ready before the old one is told to end. The load balancer removes the old pod
+//! The new pod is ready before the old one is asked to end. The load balancer removes the old pod
 //! one second later. After its preStop hook the old pod gets SIGTERM. A pod that outlives its grace
 //! period would get SIGKILL, which is a failure here. The next pod starts as soon as the old one is
 //! ending, because Kubernetes does not count terminating pods.

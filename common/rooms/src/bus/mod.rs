@@ -8,7 +8,7 @@
 //!
 //! The list of channels is fixed. A reader reports a lost connection, or a channel that Redis took
 //! away because its slot moved. The supervisor then has the channel read from the server that has
-//! it. A loss that no reader reports is found by the canary of `beat`.
+//! it. A loss that no reader reports is found by the canary of the heartbeat.
 
 mod reader;
 mod supervisor;
@@ -28,7 +28,7 @@ use crate::keys::Keys;
 use crate::{Partition, RoomOptions, StoreError};
 use supervisor::{Resubscribe, Supervisor};
 
-/// Time that a connection or a subscription may take.
+/// How long a connection or a subscription may take.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);

@@ -68,7 +68,7 @@ impl Supervisor {
 
     pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Resubscribe>) {
         let (reports, mut reported) = mpsc::unbounded_channel();
-        // A failed try is repeated after an interval.
+        // A failed attempt is repeated after an interval.
         let mut next = Instant::now();
         loop {
             if !self.unassigned.is_empty() && next <= Instant::now() {

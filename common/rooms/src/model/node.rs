@@ -20,7 +20,7 @@ pub struct Beat {
     pub nodes: Vec<(String, u64)>,
 }
 
-/// Answer to `beat`.
+/// Reply to a heartbeat.
 #[derive(Clone, Debug)]
 pub enum BeatOutcome {
     /// The node is registered.

@@ -52,7 +52,7 @@ pub enum OpReply {
     Logged {
         /// Log id.
         id: LogId,
-        /// Whether an earlier try had logged it.
+        /// Whether an earlier attempt had logged it.
         duplicate: bool,
     },
     /// Another event with the same client id is in the log.

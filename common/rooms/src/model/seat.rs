@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchboard_core::domain::{Generation, PeerId, RoomId, SessionHandle};
 
-/// A seat that this process holds. Every operation of a seated session names it.
-///
-/// The generation is a fence: after Redis raised it, operations with this one are answered `Stale`.
-/// `op` numbers the operations. Only the lane changes it, when it writes an operation for the first
-/// time, so that operations that were never sent leave no missing number.
+/// A seat that this process holds. Every operation of a seated session names it. The generation is
+/// a fence: after Redis raised it, operations with the old one get `Stale`. `op` numbers the
+/// operations. Only the lane changes it, when it writes an operation for the first time, so that
+/// operations that were never sent leave no missing number.
 #[derive(Debug)]
 pub struct Seat {
     /// Room.

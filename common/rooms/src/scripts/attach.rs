@@ -16,7 +16,7 @@ pub struct AttachScript<'a> {
     pub node: &'a str,
     /// The request.
     pub attach: &'a Attach,
-    /// Time of the first try, as a `BUSY` reply gave it.
+    /// Time of the first attempt, as a `BUSY` reply gave it.
     pub first_try: Option<&'a str>,
     /// `participant:connection-changed` to connected, a template.
     pub connected_event: &'a str,
@@ -31,7 +31,7 @@ pub enum AttachReply {
     Fresh,
     /// The log does not go back to the offset.
     Missed,
-    /// Another socket attached less than a second ago. Holds the time of the first try.
+    /// Another socket attached less than a second ago. Holds the time of the first attempt.
     Busy(String),
     /// The node is not registered.
     Fenced,

@@ -15,9 +15,9 @@ pub struct BeatScript<'a> {
     pub partition: Partition,
     /// Node.
     pub node: &'a str,
-    /// Counter, which grows with each beat.
+    /// Counter, which grows with each heartbeat.
     pub counter: u64,
-    /// Whether this beat registers the node.
+    /// Whether this heartbeat registers the node.
     pub registers: bool,
     /// Random value for an epoch that is missing.
     pub new_epoch: String,

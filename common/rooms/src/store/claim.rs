@@ -15,9 +15,9 @@ use crate::{Seat, StoreError};
 /// Makes the request that gives a seat up.
 pub(super) type GiveUp = fn(&Context, &Arc<Seat>) -> Request;
 
-/// A seat that no session has taken over yet. The caller may be gone when the answer comes, or may
+/// A seat that no session has taken over yet. The caller may be gone when the reply comes, or may
 /// have got `Unavailable` before. A claim that is dropped gives its seat up; otherwise the seat
-/// would be a ghost.
+/// would stay taken without a session.
 pub(super) struct Claim {
     topology: Weak<Topology>,
     seat: Option<Arc<Seat>>,

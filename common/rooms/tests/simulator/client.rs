@@ -182,10 +182,10 @@ impl World {
             seen: LogId::default(),
             phase: Phase::Pending,
             doomed: false,
-            catching: false,
-            again: false,
+            reading_log: false,
+            read_again: false,
             buffer: Vec::new(),
-            epoch: self.nodes[node].epoch,
+            gap_count: self.nodes[node].gap_count,
         };
         self.sockets[socket].session = Some(self.sessions.len());
         self.nodes[node].sessions.push(self.sessions.len());

@@ -59,7 +59,7 @@ impl World {
                 let who = [&**user, &*session.pid, &*id, &*handle];
                 vec![self.store.reseat(room, who, seat, session.operations, join)]
             }
-            Ask::Beat => unreachable!("a beat has no session"),
+            Ask::Beat => unreachable!("a heartbeat has no session"),
         })
     }
 
@@ -114,7 +114,7 @@ impl World {
             self.ask(node, None, Ask::Beat);
             return;
         }
-        let known = std::mem::replace(&mut state.data, reply[3].clone());
+        let known = std::mem::replace(&mut state.data_epoch, reply[3].clone());
         state.registered = true;
         let swept = std::mem::take(&mut state.swept);
         let lost = !known.is_empty() && known != reply[3];
@@ -143,7 +143,7 @@ impl World {
                 true
             }
             "FENCED" => {
-                // The next beat tells about the node's other seats.
+                // The next heartbeat decides about the node's other seats.
                 self.tally.add("fenced");
                 self.ask(node, None, Ask::Beat);
                 self.forget(node, session);
@@ -187,12 +187,12 @@ impl World {
     }
 
     fn go_live(&mut self, node: usize, session: usize, seen: LogId) {
-        let late = self.sessions[session].epoch != self.nodes[node].epoch;
+        let late = self.sessions[session].gap_count != self.nodes[node].gap_count;
         self.sessions[session].phase = Phase::Live;
         self.sessions[session].seen = seen;
         if self.sessions[session].doomed {
             self.close(node, session);
-        } else if late && self.rules.epochs {
+        } else if late && self.rules.gap_during_script {
             self.catch_up(node, session);
         } else {
             self.release(session);
@@ -277,7 +277,7 @@ impl World {
                     if !wanted {
                         continue;
                     }
-                    if state.phase == Phase::Live && !state.catching {
+                    if state.phase == Phase::Live && !state.reading_log {
                         self.deliver(session, id, event.clone());
                     } else if self.rules.buffer {
                         state.buffer.push((id, except.clone(), event.clone()));
@@ -293,7 +293,7 @@ impl World {
     fn tick(&mut self, node: usize, offset: LogId) {
         for session in self.nodes[node].sessions.clone() {
             let state = &self.sessions[session];
-            if state.phase == Phase::Live && !state.catching && offset > state.seen {
+            if state.phase == Phase::Live && !state.reading_log && offset > state.seen {
                 self.send(session, ToClient::Tick { offset });
                 self.tally.add("ticked");
             }
@@ -304,14 +304,14 @@ impl World {
     pub(crate) fn resubscribe(&mut self, node: usize) {
         self.tally.add("gaps");
         self.nodes[node].subscribed = true;
-        self.nodes[node].epoch += 1;
+        self.nodes[node].gap_count += 1;
         if !self.rules.catch_up {
             return;
         }
         for session in self.nodes[node].sessions.clone() {
             let state = &mut self.sessions[session];
-            if state.catching {
-                state.again = true;
+            if state.reading_log {
+                state.read_again = true;
             } else if state.phase == Phase::Live {
                 self.catch_up(node, session);
             }
@@ -319,17 +319,17 @@ impl World {
     }
 
     fn catch_up(&mut self, node: usize, session: usize) {
-        self.sessions[session].catching = true;
+        self.sessions[session].reading_log = true;
         let from = self.sessions[session].seen;
         self.ask(node, Some(session), Ask::Read { from });
     }
 
     fn caught_up(&mut self, node: usize, session: usize, log: Option<Vec<Entry>>) {
         let state = &mut self.sessions[session];
-        state.catching = false;
+        state.reading_log = false;
         if state.phase == Phase::Live {
             match log {
-                _ if std::mem::take(&mut state.again) => self.catch_up(node, session),
+                _ if std::mem::take(&mut state.read_again) => self.catch_up(node, session),
                 Some(entries) => {
                     let peer = state.peer.clone();
                     for entry in entries.into_iter().filter(|entry| entry.is_for(&peer)) {

@@ -25,12 +25,19 @@ pub(crate) struct Rules {
     /// Puts a node's seats back after Redis lost its data.
     pub(crate) reseat: bool,
     /// Catches up also a session whose script was sent before a gap and answered after it.
-    pub(crate) epochs: bool,
+    pub(crate) gap_during_script: bool,
 }
 
 impl Rules {
-    pub(crate) const ALL: Self =
-        Self { seen: true, buffer: true, catch_up: true, whole: true, reseat: true, seat: true, epochs: true };
+    pub(crate) const ALL: Self = Self {
+        seen: true,
+        buffer: true,
+        catch_up: true,
+        whole: true,
+        reseat: true,
+        seat: true,
+        gap_during_script: true,
+    };
 }
 
 /// Request of a node to Redis.
@@ -83,13 +90,14 @@ pub(crate) struct Session {
     pub(crate) phase: Phase,
     /// The session lost its seat or its socket before its script answered.
     pub(crate) doomed: bool,
-    /// The log is being read for the session; `again`: once more after that.
-    pub(crate) catching: bool,
-    pub(crate) again: bool,
+    /// The log is being read for the session.
+    pub(crate) reading_log: bool,
+    /// The log must be read once more after that.
+    pub(crate) read_again: bool,
     /// Id, excluded peer, event.
     pub(crate) buffer: Vec<(LogId, Option<String>, String)>,
-    /// Subscription epoch of the node when the session's script was sent.
-    pub(crate) epoch: u64,
+    /// Number of subscription gaps of the node when the session's script was sent.
+    pub(crate) gap_count: u64,
 }
 
 /// A node. The struct has more than eight fields, for the same reason as `Session`.
@@ -101,12 +109,13 @@ pub(crate) struct Node {
     /// Number of requests that were sent when the node was paused.
     pub(crate) on_wire: usize,
     pub(crate) subscribed: bool,
-    pub(crate) epoch: u64,
+    /// Number of subscription gaps so far.
+    pub(crate) gap_count: u64,
     pub(crate) registered: bool,
     /// The node was declared dead and does not know yet whether Redis lost its data.
     pub(crate) swept: bool,
     /// Epoch of the data; changes when Redis loses them.
-    pub(crate) data: String,
+    pub(crate) data_epoch: String,
     pub(crate) beats: u64,
     pub(crate) inbox: VecDeque<Bytes>,
     pub(crate) lane: VecDeque<Request>,

@@ -2,7 +2,7 @@
 --
 -- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
 -- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 offset
---         13 time of the first try in ms, or -   14 connected, a template
+--         13 time of the first attempt, ms, or -   14 connected, a template
 -- replies OK peer gen last role state metadata participant media join from address | FRESH |
 --         MISSED | BUSY time | FENCED
 local uid, pid, node, handle = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
@@ -30,8 +30,9 @@ local now = now_ms()
 local offset_ms = tonumber(string.match(offset, '^%d+'))
 if before(offset, seat.from) or offset_ms > now or offset_ms < now - window then return {'FRESH'} end
 if floor and before(offset, floor) then return {'MISSED'} end
--- Of two sockets with one pid, the first keeps the seat while it is open. A try that was answered
--- BUSY is judged by its first try; otherwise it would take the seat from the first by waiting.
+-- Of two sockets with one pid, the first keeps the seat while it is open. An attempt that got BUSY
+-- counts with the time of its first attempt. Otherwise it would take the seat from the first socket
+-- by waiting.
 local began = first_try == '-' and now or tonumber(first_try)
 if seat.node ~= '-' and attached_ms and began - attached_ms < 1000 then
   return {'BUSY', string.format('%.0f', began)}

@@ -1,4 +1,5 @@
--- seats: the codec of a seat's text, field `s:<peer>` of the room's hash. The Rust twin is seat.rs.
+-- seats: the codec of a seat's text, field `s:<peer>` of the room's hash. The same codec in Rust is
+-- seat.rs.
 --
 --   state generation node handle role join pid uid from address
 --
