@@ -27,7 +27,8 @@ const REVOCATION_MARGIN: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct App(Arc<Parts>);
 
-/// The parts of an [`App`]. Over eight fields: each is one service that routes use.
+/// The parts of an [`App`]. The struct has more than eight fields: each is one service that routes
+/// use.
 pub struct Parts {
     /// Records in MongoDB.
     pub records: Records,

@@ -15,7 +15,8 @@ use crate::webhooks::{Endpoint, WebhookOptions};
 /// HMAC-SHA256 needs a key as long as its hash.
 const WEBHOOK_SECRET_MIN_BYTES: usize = 32;
 
-/// All settings of the API. Over eight fields: each is one setting or one group of settings.
+/// All settings of the API. The struct has more than eight fields: each is one setting or one group
+/// of settings.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
     /// `API_PORT`: port of REST and the web page.

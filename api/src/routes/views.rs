@@ -44,8 +44,8 @@ impl<'a> From<&'a UserRecord> for UserView<'a> {
     }
 }
 
-/// Full form of a call, for callers who may see it. Over eight fields: it is the JSON object, field
-/// by field.
+/// Full form of a call, for callers who may see it. The struct has more than eight fields: it is
+/// the JSON object, field by field.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Call")]

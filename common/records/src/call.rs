@@ -11,7 +11,8 @@ use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
 
-/// Document of `videocalls`. Over eight fields: it is the document, field by field.
+/// Document of `videocalls`. The struct has more than eight fields: it is the document, field by
+/// field.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallRecord {

@@ -18,8 +18,8 @@ use super::facts::{DUPLICATE_KEY, majority, write_errors};
 use super::{Records, RecordsError};
 use switchboard_core::domain::Timestamp;
 
-/// Event for one endpoint: a document of `webhooks`. Over eight fields: it is the document, field
-/// by field.
+/// Event for one endpoint: a document of `webhooks`. The struct has more than eight fields: it is
+/// the document, field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {

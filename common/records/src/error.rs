@@ -7,7 +7,17 @@ use switchboard_core::domain::{Code, Refusal};
 const DUPLICATE_KEY: i32 = 11_000;
 /// MongoDB's error codes for transient failures: a server that steps down, recovers or shuts down,
 /// or a write conflict.
-const TRANSIENT: [i32; 9] = [91, 112, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
+const TRANSIENT: [i32; 9] = [
+    91,     // ShutdownInProgress
+    112,    // WriteConflict
+    189,    // PrimarySteppedDown
+    10_058, // LegacyNotPrimary
+    10_107, // NotWritablePrimary
+    11_600, // InterruptedAtShutdown
+    11_602, // InterruptedDueToReplStateChange
+    13_435, // NotPrimaryNoSecondaryOk
+    13_436, // NotPrimaryOrSecondary
+];
 
 /// Error of an operation on the records.
 #[derive(Clone, Debug, thiserror::Error)]

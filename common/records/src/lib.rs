@@ -151,7 +151,7 @@ impl Records {
         let started = Instant::now();
         let result = match tokio::time::timeout(self.deadline, operation.into_future()).await {
             Ok(result) => result.map_err(RecordsError::from),
-            Err(_) => Err(RecordsError::Unavailable("no answer in time".into())),
+            Err(_) => Err(RecordsError::Unavailable("no response in time".into())),
         };
         let outcome = result.as_ref().map_or_else(RecordsError::label, |_| "ok");
         metrics::histogram!("switchboard_mongodb_seconds", "operation" => name, "outcome" => outcome)

@@ -56,8 +56,8 @@ const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two attempts while the node is not registered.
 const REGISTRATION_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Parts that the dispatcher works with. Over eight fields: each is a part of the node that an
-/// effect needs.
+/// Parts that the dispatcher works with. The struct has more than eight fields: each is a part of
+/// the node that an effect needs.
 pub struct Dispatcher {
     /// This node.
     pub node: NodeId,

@@ -16,7 +16,8 @@ use super::read_rates::ReadRates;
 use crate::delivery::{SeatReplica, SessionLink};
 use crate::session_registry::Registration;
 
-/// Session of one client. Over eight fields: each is needed by a different event.
+/// Session of one client. The struct has more than eight fields: each is needed by a different
+/// event.
 #[derive(Debug)]
 pub struct ClientSession {
     /// User. A guest without a token has no name until they join with one.

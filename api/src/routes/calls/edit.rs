@@ -17,7 +17,8 @@ use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
 
-/// Body of `PATCH video-calls/:id`. Over eight fields: one for each field that a host can change.
+/// Body of `PATCH video-calls/:id`. The struct has more than eight fields: one for each field that
+/// a host can change.
 pub(crate) struct Changes {
     title: Option<String>,
     description: Option<String>,

@@ -6,8 +6,8 @@ use super::room_meta::RoomMeta;
 use super::settings::SettingsChange;
 use super::time::Timestamp;
 
-/// A change of a call by its host or an operator; `None` leaves a field as it is. Over eight
-/// fields: each is one that can be changed.
+/// A change of a call by its host or an operator; `None` leaves a field as it is. The struct has
+/// more than eight fields, one for each field of a call that can be changed.
 #[derive(Clone, Debug, Default)]
 pub struct CallEdit {
     /// New title.
@@ -26,12 +26,12 @@ pub struct CallEdit {
     pub locked: Option<bool>,
     /// Hash of the new passcode; `Some(None)` removes the passcode.
     pub passcode: Option<Option<String>>,
-    /// Users invited by id, instead of those before.
+    /// New list of invited users, by id. It replaces the old list.
     pub invited: Option<Vec<UserId>>,
 }
 
 impl CallEdit {
-    /// The statuses of a call that allow this edit.
+    /// Returns the statuses of a call that allow this edit.
     pub fn allowed_in(&self) -> impl Iterator<Item = CallStatus> {
         let dated = self.scheduled_at.is_some();
         CallStatus::ALL.into_iter().filter(move |status| {
@@ -39,13 +39,13 @@ impl CallEdit {
         })
     }
 
-    /// Whether it has a field that the record has and a room does not.
+    /// Returns whether the edit changes a field that the record has and a room does not.
     #[must_use]
     pub const fn has_record_fields(&self) -> bool {
         self.description.is_some() || self.scheduled_at.is_some()
     }
 
-    /// Applies to a room's meta every field that rooms know. The version is the caller's business.
+    /// Applies every field that rooms know to the metadata of a room. The caller sets the version.
     pub fn apply_to(&self, meta: &mut RoomMeta) {
         if let Some(title) = &self.title {
             meta.name.clone_from(title);

@@ -145,7 +145,7 @@ impl PublicUser {
 
 /// Participant object that clients receive, for example in `room:joined` and `room:user-joined`.
 ///
-/// Over eight fields, because it mirrors the wire object field by field.
+/// The struct has more than eight fields, because it mirrors the wire object field by field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Participant {

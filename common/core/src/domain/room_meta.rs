@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{AccessPolicy, CallId, CallSettings, CallType, UserId};
 
 /// The part of a call that its room knows: field `m` of the room's hash, as JSON. The script `open`
-/// writes it when its version is newer than field `mv`. Over eight fields: one read returns
-/// everything that admission and clients need.
+/// writes it when its version is newer than field `mv`. The struct has more than eight fields: one
+/// read returns everything that admission and clients need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomMeta {

@@ -26,7 +26,8 @@ pub struct SettingInfo {
 macro_rules! call_settings {
     ($(#[doc = $doc:literal] $field:ident $name:literal = $default:literal;)*) => {
         /// Settings of a call. Unknown names are ignored and missing names have their default, so
-        /// that old records and old clients stay valid. Over eight fields: one for each setting.
+        /// that old records and old clients stay valid. The struct has more than eight fields: one
+        /// for each setting.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         pub struct CallSettings {
@@ -45,8 +46,8 @@ macro_rules! call_settings {
                 &[$(SettingInfo { name: $name, default: $default, description: $doc.trim_ascii() },)*];
         }
 
-        /// Change of some settings; `None` leaves a setting as it is. Over eight fields: one for
-        /// each setting.
+        /// Change of some settings; `None` leaves a setting as it is. The struct has more than
+        /// eight fields: one for each setting.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct SettingsChange {
             $(#[doc = $doc] pub $field: Option<bool>,)*

@@ -63,7 +63,7 @@ pub struct Joiner<'a> {
 /// Encodes a new participant. Placeholder: peer id.
 #[must_use]
 pub fn participant_template(joiner: &Joiner<'_>) -> String {
-    // Over eight fields, because it mirrors `domain::Participant`.
+    // The struct has more than eight fields, because it mirrors `domain::Participant`.
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Template<'a> {
