@@ -45,7 +45,7 @@ pub struct ApiConfig {
     pub web: Option<PathBuf>,
     /// `PASSWORD_CONCURRENCY`: most passwords that are hashed at the same time.
     pub password_concurrency: usize,
-    /// `REQUEST_TIMEOUT_MS`: time limit of a request; after it the answer is 503.
+    /// `REQUEST_TIMEOUT_MS`: time limit of a request; after it the response is 503.
     pub deadline: Duration,
     /// `MAX_CONNECTIONS`, `CONNECTIONS_PER_ADDRESS`, `HTTP_TIMEOUT_MS`: bounds on connections.
     pub connections: ConnectionBounds,

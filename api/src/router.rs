@@ -23,7 +23,7 @@ pub struct HttpOptions {
     pub origins: OriginsConfig,
     /// Folder of the web page. `None`: no page is served.
     pub web: Option<PathBuf>,
-    /// Time limit of a request; after it the answer is 503.
+    /// Time limit of a request; after it the response is 503.
     pub deadline: Duration,
 }
 

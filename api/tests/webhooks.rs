@@ -42,7 +42,7 @@ struct Inbox {
     got: Vec<Got>,
     /// Number of requests to refuse next.
     refusals: usize,
-    /// Delay of each answer.
+    /// Delay of each response.
     delay: Duration,
 }
 
@@ -235,7 +235,7 @@ async fn each_event_arrives_signed_and_in_the_order_of_its_call_although_receive
         }
     }
     for call in &calls {
-        // A pod that died between the answer and its storing causes a repetition; otherwise the
+        // A pod that died between the response and its storing causes a repetition; otherwise the
         // order is that of the call.
         let mut story = receiver.events_of(call);
         story.dedup();

@@ -77,7 +77,7 @@ impl PeerDirectory for NodeDirectory {
             if let Some(known) = self.known().get(node) {
                 return Some(known.address.clone());
             }
-            // While Redis is away the client gets the same answer as for a dead node, and
+            // While Redis is away the client gets the same response as for a dead node, and
             // reconnects.
             let address = self.rooms.address_of(node).await.ok().flatten()?;
             let mut known = self.known();

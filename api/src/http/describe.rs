@@ -1,7 +1,7 @@
 //! Description of an operation for the OpenAPI document.
 //!
 //! Each argument type of a handler describes itself beside its own definition (`Argument`), so the
-//! document follows from the handler's arguments. Only the answers are declared by hand, in the
+//! document follows from the handler's arguments. Only the responses are declared by hand, in the
 //! list of routes. This file knows no argument type.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use switchboard_core::domain::Code;
 
 use crate::http::status::status;
 
-/// Function that writes the JSON schema of an answer's data.
+/// Function that writes the JSON schema of a response's data.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// Callers that may use an operation.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `status` | the HTTP status of each refusal code |
 //! | `error` | the error type of handlers |
-//! | `envelope` | the JSON object around every answer |
+//! | `envelope` | the JSON object around every response |
 //! | `layers` | middleware: request id, timeout, security headers, metrics, panics, CORS |
 //! | `fields` | reads and validates the fields of a body or a query |
 //! | `email` | a loose check of e-mail addresses |

@@ -89,27 +89,27 @@ impl Route {
         self
     }
 
-    /// Declares an answer 200 with data of type `T`.
+    /// Declares a response 200 with data of type `T`.
     #[must_use]
     pub fn answers<T: JsonSchema>(self) -> Self {
         self.answers_with::<T>(StatusCode::OK)
     }
 
-    /// Declares an answer `status` with data of type `T`.
+    /// Declares a response `status` with data of type `T`.
     #[must_use]
     pub fn answers_with<T: JsonSchema>(mut self, status: StatusCode) -> Self {
         self.operation.succeed::<T>(status);
         self
     }
 
-    /// Declares an answer 200 with one page of a list of `T`.
+    /// Declares a response 200 with one page of a list of `T`.
     #[must_use]
     pub fn lists<T: JsonSchema>(mut self) -> Self {
         self.operation.list::<T>();
         self
     }
 
-    /// Declares an answer 200 without the envelope, of this media type.
+    /// Declares a response 200 without the envelope, of this media type.
     #[must_use]
     pub fn serves(mut self, media_type: &'static str) -> Self {
         self.operation.successes.insert(200, Success::Other(media_type));

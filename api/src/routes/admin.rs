@@ -1,5 +1,5 @@
-//! Routes of operators. They read Redis only, so the answers are current and the routes work while
-//! MongoDB is unavailable.
+//! Routes of operators. They read Redis only, so the responses are current and the routes work
+//! while MongoDB is unavailable.
 
 use axum::extract::State;
 use axum::response::IntoResponse;

@@ -190,7 +190,7 @@ impl Service {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request. The body of an answer without JSON reads as null.
+    /// Sends a request. The body of a response without JSON reads as null.
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());

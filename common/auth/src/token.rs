@@ -107,7 +107,7 @@ pub struct TokenLifetimes {
     pub refresh: Duration,
     /// Lifetime of a guest token; 12 h by default, so that a guest can stay in a long call.
     pub guest: Duration,
-    /// Lifetime of a join token: time between the answer to `POST join` and `room:join` on the
+    /// Lifetime of a join token: time between the response to `POST join` and `room:join` on the
     /// socket; 10 min by default.
     pub join: Duration,
 }

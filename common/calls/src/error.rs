@@ -5,7 +5,7 @@ use switchboard_records::RecordsError;
 use switchboard_rooms::StoreError;
 use switchboard_rooms::rate_limit::Exceeded;
 
-/// Why a use case failed. The caller turns it into an answer of its own protocol.
+/// Why a use case failed. The caller turns it into a response of its own protocol.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
     /// The rules refuse the request.

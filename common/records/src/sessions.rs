@@ -12,7 +12,7 @@ use super::{Records, RecordsError};
 use switchboard_core::domain::{Timestamp, UserId};
 
 /// Time in milliseconds during which the previous refresh token still returns the latest one.
-/// Without it, two tabs that refresh at the same time, or a client whose answer was lost, would
+/// Without it, two tabs that refresh at the same time, or a client whose response was lost, would
 /// look like token theft.
 const REUSE_WINDOW_MS: i64 = 10_000;
 

@@ -13,7 +13,7 @@ use switchboard_core::wire::{EventKind, LogId};
 use crate::seat::SeatText;
 use crate::{LogContent, LogEntry, RoomStats, SeatStats, Snapshot, StoreError};
 
-/// Returns the text of an answer.
+/// Returns the text of a reply.
 pub(crate) fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
@@ -22,7 +22,7 @@ pub(crate) fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// Returns the items of an answer.
+/// Returns the items of a reply.
 pub(crate) fn items(value: Option<&Value>) -> Result<&[Value], StoreError> {
     match value {
         Some(Value::Array(items)) => Ok(items),
@@ -36,7 +36,7 @@ pub(crate) fn pairs(value: &Value) -> HashMap<&str, &str> {
     items.as_chunks::<2>().0.iter().filter_map(|[key, value]| Some((text(key)?, text(value)?))).collect()
 }
 
-/// Reads the answer to `TIME` in ms.
+/// Reads the reply to `TIME` in ms.
 pub(crate) fn time_ms(value: Option<&Value>) -> Result<u64, StoreError> {
     let expected = || StoreError::expected("a time");
     let [seconds, micros] = items(value)? else { return Err(expected()) };

@@ -20,7 +20,7 @@ const SELECTION_INTERVAL: Duration = Duration::from_secs(5);
 /// Names and addresses of nodes.
 type Located = Vec<(String, String)>;
 
-/// The peers that one node asks, and their last answer.
+/// The peers that one node asks, and their last response.
 #[derive(Debug)]
 pub struct PeerHealth {
     peers: Peers,
@@ -64,7 +64,7 @@ impl PeerHealth {
     }
 
     /// Returns whether a peer was healthy when it was asked last. Asks again in a task, so that it
-    /// never waits for the answer.
+    /// never waits for the response.
     pub async fn is_any_healthy(&mut self) -> bool {
         // The lookup may have ended just before Redis went away.
         self.take_selection().await;

@@ -7,9 +7,9 @@
 //! | action | effect |
 //! |---|---|
 //! | `kill` | SIGKILL |
-//! | `term` | SIGTERM; the answer comes when the process has ended |
+//! | `term` | SIGTERM; the response comes when the process has ended |
 //! | `stop`, `cont` | SIGSTOP, SIGCONT |
-//! | `start` | starts it again on the same ports; the answer comes when it is ready |
+//! | `start` | starts it again on the same ports; the response comes when it is ready |
 
 use std::sync::Arc;
 use std::time::Duration;

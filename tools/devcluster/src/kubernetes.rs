@@ -160,7 +160,7 @@ impl Drop for Kubelet {
 }
 
 /// Probes until aborted. Calls `report` after each probe with the number of consecutive failures,
-/// the failure threshold, and the answer.
+/// the failure threshold, and the response.
 async fn probe(probe: Probe, admin: u16, mut report: impl FnMut(u32, u32, String)) {
     let client = reqwest::Client::new();
     let mut ticks = interval(probe.period);

@@ -32,7 +32,7 @@ const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
 /// Path of a request of an open session.
 const REQUEST: &str = "/socket.io/?EIO=4&transport=polling&sid=abc";
 
-/// The bodies of the answers, in order.
+/// The bodies of the responses, in order.
 async fn sequence(proxy: &Service, paths: &[&str]) -> Vec<String> {
     let mut bodies = Vec::new();
     for path in paths {

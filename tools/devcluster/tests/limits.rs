@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use devcluster::cluster::{Cluster, Options};
 
-/// Longest wait for an answer, on a busy machine.
+/// Longest wait for a response, on a busy machine.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client on HTTP long-polling with a source address of its own.

@@ -96,7 +96,7 @@ async fn up_serves_the_page_the_api_and_sockets_on_one_port_and_an_interrupt_lea
     nothing_left(dir.path(), &ports).await;
 }
 
-/// The origin that may read the answer to a request from `origin`.
+/// The origin that may read the response to a request from `origin`.
 async fn allowed(url: &str, origin: &str) -> Option<String> {
     let response = reqwest::Client::new().get(url).header("origin", origin).send().await.unwrap();
     response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())

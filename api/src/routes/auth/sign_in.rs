@@ -24,7 +24,7 @@ use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::UserView;
 
-/// Earliest time of the answer to a failed sign-in. It is longer than any password check, so that
+/// Earliest time of the response to a failed sign-in. It is longer than any password check, so that
 /// the duration does not reveal whether the account exists.
 const FAILURE_DELAY: Duration = Duration::from_millis(400);
 

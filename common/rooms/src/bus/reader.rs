@@ -155,8 +155,8 @@ impl Reader {
         }
     }
 
-    /// Handles an answer other than a message: a channel is subscribed, was taken away, or is not
-    /// on this server.
+    /// Handles a reply other than a message: a channel is subscribed, was taken away, or is not on
+    /// this server.
     fn handle_answer(&self, value: &Value, subscriptions: &mut Subscriptions) -> Result<(), ConnectionError> {
         let word = |index: usize| match value {
             Value::Array(items) => match items.get(index) {

@@ -82,7 +82,7 @@ impl Connection {
         }
     }
 
-    /// Sends one command and returns its answer. An error from the server is an answer.
+    /// Sends one command and returns its reply. An error from the server is a reply.
     ///
     /// # Errors
     /// See [`ConnectionError`]. The connection cannot be used any more.

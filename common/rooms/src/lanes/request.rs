@@ -10,7 +10,7 @@ use crate::model::OperationNumber;
 use crate::scripts::ScriptArguments;
 use crate::{Op, Partition, Seat, StoreError};
 
-/// Called once at the end of a request: with the answers to its commands, or with the reason why
+/// Called once at the end of a request: with the replies to its commands, or with the reason why
 /// there are none.
 pub(crate) type OnAnswer = Box<dyn FnOnce(Result<Vec<Value>, StoreError>) + Send>;
 /// Called when a request took effect after its caller was refused for waiting too long.
@@ -112,7 +112,7 @@ impl Request {
         self
     }
 
-    /// Sets the callback for an answer that comes after the caller was refused.
+    /// Sets the callback for a reply that comes after the caller was refused.
     #[must_use]
     pub(crate) fn on_late_answer(mut self, late: OnLateAnswer) -> Self {
         self.late = Some(late);

@@ -228,7 +228,7 @@ async fn read_slots(url: &RedisUrl, address: &Address) -> Result<Vec<(u16, u16, 
     Ok(parse_slots(&reply, &address.0))
 }
 
-/// Reads the answer to `CLUSTER SLOTS`: first slot, last slot, master. A server that does not know
+/// Reads the reply to `CLUSTER SLOTS`: first slot, last slot, master. A server that does not know
 /// its own host leaves it empty; then it is the host that was `asked`.
 fn parse_slots(reply: &Value, asked: &str) -> Vec<(u16, u16, Address)> {
     let range = |value: &Value| {

@@ -1,4 +1,4 @@
-//! A room seen from outside, and the answers to opening, creating and ending it.
+//! A room seen from outside, and the replies to opening, creating and ending it.
 
 use switchboard_core::domain::{Role, RoomMeta, UserId};
 

@@ -25,7 +25,7 @@ pub struct GivenSeat {
 pub struct Reply(Vec<Value>);
 
 impl Reply {
-    /// Takes the reply from the answers to one request: the last answer.
+    /// Takes the reply from the replies to one request: the last reply.
     ///
     /// # Errors
     /// `Unexpected`, if that is not a reply of a script.

@@ -47,7 +47,7 @@ pub(super) struct Claimed<R> {
     pub(super) read: Option<Value>,
 }
 
-/// Origin of a claim: the data that turn an answer into one.
+/// Origin of a claim: the data that turn a reply into one.
 #[derive(Clone)]
 struct Claimant {
     topology: Weak<Topology>,
@@ -57,7 +57,7 @@ struct Claimant {
 }
 
 impl Claimant {
-    /// Reads the answers to a script, or to a transaction of a script and a command.
+    /// Reads the replies to a script, or to a transaction of a script and a command.
     fn claim<S: ScriptArguments>(self, mut answers: Vec<Value>) -> Result<Claimed<S::Reply>, StoreError> {
         let mut read = None;
         if answers.len() > 1 {

@@ -63,7 +63,7 @@ impl Rooms {
                     // are delivered after the snapshot, so that nobody is missing in it.
                     None => self.snapshot(&join.room).await?,
                 };
-                // The call ended between a join whose answer was lost and its repetition.
+                // The call ended between a join whose reply was lost and its repetition.
                 let Some(snapshot) = room else { return Ok(Joined::Ended) };
                 Joined::Seated { seat: claimed.claim.take()?, id: given.id, snapshot: Box::new(snapshot) }
             }

@@ -137,7 +137,7 @@ impl Rooms {
         self.inner.topology.takeovers.subscribe()
     }
 
-    /// Asks every shard in use for an answer.
+    /// Asks every shard in use for a reply.
     ///
     /// # Errors
     /// `Unavailable`, if one does not answer.
@@ -191,7 +191,7 @@ impl Rooms {
         self.inner.topology.queues.push(request);
     }
 
-    /// Sends a request and waits for its answers. `shape` may make the request wait for operations.
+    /// Sends a request and waits for its replies. `shape` may make the request wait for operations.
     async fn ask(
         &self,
         p: Partition,
@@ -252,7 +252,7 @@ impl Rooms {
     }
 }
 
-/// Reads the answer to `INFO memory`.
+/// Reads the reply to `INFO memory`.
 fn used_ratio(info: &str) -> f64 {
     let field = |name: &str| -> f64 {
         info.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)

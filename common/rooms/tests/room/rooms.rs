@@ -33,7 +33,7 @@ pub(crate) async fn a_room_is_created_once_with_one_fact(bed: TestBed) {
     let rooms = bed.guest("n1").await;
     let other = RoomMeta { call_id: CallId::parse("65a000000000000000000002").unwrap(), ..meta(5) };
     assert_eq!(rooms.create(&room("R"), &meta(5), r#"{"title":"A"}"#).await.unwrap(), Created::Done);
-    // A create of the same call repeats one whose answer was lost; another call is refused.
+    // A create of the same call repeats one whose reply was lost; another call is refused.
     assert_eq!(rooms.create(&room("R"), &meta(5), r#"{"title":"A"}"#).await.unwrap(), Created::Done);
     assert_eq!(rooms.create(&room("R"), &other, "{}").await.unwrap(), Created::Exists);
     let facts = facts(&rooms).await;

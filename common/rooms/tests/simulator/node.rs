@@ -7,7 +7,7 @@ use super::store::Entry;
 use super::world::{Answer, Ask, Phase, Request, ToClient, World};
 
 impl World {
-    /// Executes the first request of a node's lane. The end of a session waits for the answers to
+    /// Executes the first request of a node's lane. The end of a session waits for the replies to
     /// its operations.
     pub(crate) fn execute(&mut self, node: usize) -> bool {
         let Some(call) = self.nodes[node].lane.front() else { return false };

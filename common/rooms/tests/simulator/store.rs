@@ -447,7 +447,7 @@ fn meta() -> RoomMeta {
     }
 }
 
-/// A bare connection. Published messages arrive in order with the answers, so that the answer to a
+/// A bare connection. Published messages arrive in order with the replies, so that the reply to a
 /// PING means that all messages before it have arrived.
 struct Subscriber {
     stream: TcpStream,

@@ -14,7 +14,7 @@ use super::store::{Entry, Store};
 pub(crate) struct Rules {
     /// Delivers only ids after the last one seen.
     pub(crate) seen: bool,
-    /// Buffers events that arrive before the answer of a session's script.
+    /// Buffers events that arrive before the reply of a session's script.
     pub(crate) buffer: bool,
     /// Reads the log after a gap in a subscription.
     pub(crate) catch_up: bool,

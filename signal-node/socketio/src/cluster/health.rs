@@ -39,7 +39,7 @@ impl Peers {
         }
     }
 
-    /// Returns this node's answer to a health check.
+    /// Returns this node's response to a health check.
     pub(crate) fn own_health(&self) -> StatusCode {
         if self.healthy.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
     }

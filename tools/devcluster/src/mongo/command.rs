@@ -45,7 +45,7 @@ impl std::error::Error for CommandRefused {}
 ///
 /// # Errors
 /// [`CommandRefused`] when the server refuses the command. Any other error means that the server
-/// did not answer within [`COMMAND_TIMEOUT`], or that its answer is malformed.
+/// did not answer within [`COMMAND_TIMEOUT`], or that its reply is malformed.
 pub(super) async fn run_command(port: u16, database: &str, mut command: Document) -> anyhow::Result<Document> {
     command.insert("$db", database);
     let reply =
