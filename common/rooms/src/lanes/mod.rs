@@ -11,7 +11,7 @@
 //! Each server has two lanes: one for everything, and one for reads with large answers, which would
 //! hold up the requests of all rooms behind them.
 //!
-//! docs/ROOM_STATE.md gives the rules, each with the race that it answers.
+//! docs/ROOM_STATE.md gives the rules, each with the race that it prevents.
 
 mod lane;
 mod queues;
