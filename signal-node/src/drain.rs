@@ -17,18 +17,18 @@ use crate::delivery::{Hub, SessionLink, transport_reason};
 /// other nodes all at the same time.
 const STEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connections that each step closes at least: 200 a second, which another node takes in beside its
-/// own work. A step closes more only if the deadline requires it.
+/// Minimum number of connections that each step closes: 200 a second, which another node can accept
+/// beside its own work. A step closes more only if the deadline requires it.
 const STEP_SESSIONS_MIN: usize = 20;
 
-/// Time that [`Drain::run`] waits for closed connections to end, even after the deadline.
+/// Minimum time that [`Drain::run`] waits for closed connections to end, even after the deadline.
 const CLOSE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 /// Times of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    /// Time from failing readiness to the first closed connection, in which load balancers stop to
-    /// send new clients.
+    /// Time from failing readiness to the first closed connection, in which load balancers stop
+    /// sending new clients.
     pub delay: Duration,
     /// Time from the signal to the last closed connection.
     pub deadline: Duration,

@@ -15,8 +15,8 @@ use super::incoming::{Content, Incoming, Receivers};
 use super::joined_snapshot::JoinedSnapshot;
 use super::replica::SeatReplica;
 
-/// Events that a session buffers at most. More means that the room is faster than Redis answers;
-/// the client is then disconnected, and resumes from the log.
+/// Maximum number of events that a session buffers. More events mean that the room is faster than
+/// Redis replies. The client is then disconnected and resumes from the log.
 const BUFFERED_EVENTS_MAX: usize = 4096;
 
 /// Sends a message to the client of a session.
@@ -176,7 +176,7 @@ impl SessionState {
     }
 
     /// Begins to buffer because the subscription has a gap. Returns the read that closes the gap;
-    /// `None` while a script is under way, because `go_live` finds the gap by its number.
+    /// `None` while a script is in progress, because `go_live` finds the gap by its number.
     ///
     /// Everything up to `floor` was delivered. The floor does not count for a session that buffers
     /// already: its own gap began at its position.

@@ -11,7 +11,7 @@ use switchboard_socketio::Peers;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Peers that a node asks at most. A limit keeps a cluster of 1000 nodes from a million questions.
+/// Maximum number of peers that a node asks. Without it, 1000 nodes would send a million requests.
 const PEERS_MAX: usize = 8;
 /// Time between two selections of peers. A node's name is new at each start, so that a rollout
 /// replaces all names.
@@ -43,7 +43,7 @@ impl PeerHealth {
     /// looks up the addresses of some of them in Redis, in a task, so that it never waits.
     pub async fn record_healthy<'n>(&mut self, others: impl Iterator<Item = &'n String>) {
         self.any_healthy = false;
-        // An answer that comes now would be about an outage that is over.
+        // A response that comes now is about an outage that is over.
         self.asking.take().iter().for_each(JoinHandle::abort);
         self.take_selection().await;
         if self.selecting.is_some() || self.selected_at.is_some_and(|at| at.elapsed() < SELECTION_INTERVAL) {
@@ -74,8 +74,8 @@ impl PeerHealth {
         if self.asking.is_none() {
             let (peers, selected) = (self.peers.clone(), self.selected.clone());
             self.asking = Some(tokio::spawn(async move {
-                let answers = selected.iter().map(|(name, address)| peers.is_healthy(name, address));
-                join_all(answers).await.contains(&true)
+                let responses = selected.iter().map(|(name, address)| peers.is_healthy(name, address));
+                join_all(responses).await.contains(&true)
             }));
         }
         self.any_healthy

@@ -1,6 +1,6 @@
 //! Decides which other nodes are dead, from the heartbeat counters in a reply of Redis.
 //!
-//! A node is dead when its counter stood still in [`SAME_COUNTER_REPLIES`] consecutive prompt
+//! A node is dead when its counter did not change in [`SAME_COUNTER_REPLIES`] consecutive prompt
 //! replies over [`SAME_COUNTER_TIMEOUT`] of this node's own monotonic clock. A paused Redis replies
 //! late, and late replies are ignored, so that a pause declares no node dead.
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_is_dead_when_its_counter_stood_still_for_four_replies_over_four_seconds() {
+    async fn a_node_is_dead_when_its_counter_did_not_change_in_four_replies_over_four_seconds() {
         let mut detector = FailureDetector::default();
         for second in 0..10 {
             let found = detector.observe(&own(), &beat(&[("a", 1), ("still", 7), ("alive", second)]));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_replies_at_once_after_a_pause_prove_no_node_dead() {
+    async fn many_replies_together_after_a_pause_prove_no_node_dead() {
         let mut detector = FailureDetector::default();
         for _ in 0..10 {
             assert!(detector.observe(&own(), &beat(&[("other", 7)])).is_empty());

@@ -174,7 +174,7 @@ impl Membership {
     }
 
     /// Measures the time of the last canary, and returns whether the subscription must be made
-    /// anew.
+    /// again.
     fn check_subscription(
         &self,
         partition: Partition,
@@ -204,7 +204,8 @@ impl Membership {
 
     /// Decides about sessions whose seats are in question.
     ///
-    /// - After a sweep, other nodes took this node for dead: its clients reconnect and resume.
+    /// - After a sweep, which another node makes when it declares this node dead, the clients of
+    ///   this node reconnect and resume.
     /// - After a loss of data, which a new epoch shows, all seats are restored.
     /// - A single session may have been marked before such a restore. Redis is asked once more
     ///   before its client is disconnected.

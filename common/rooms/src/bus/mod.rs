@@ -147,7 +147,8 @@ impl Bus {
     /// `Interrupted` and `Restored`. If the connection does not answer, a new one is opened.
     ///
     /// # Errors
-    /// `Unavailable`, if that takes longer than 4 s. The supervisor keeps trying.
+    /// `Unavailable`, if that takes longer than 4 s. The supervisor repeats the attempt until it
+    /// succeeds.
     pub async fn resubscribe(&self, partition: Partition) -> Result<(), StoreError> {
         let (done, is_done) = oneshot::channel();
         let _ends_with_the_process = self.requests.send(Resubscribe { partition, done });

@@ -47,9 +47,9 @@ pub(super) struct Reader {
 /// Subscriptions of a connection.
 #[derive(Default)]
 struct Subscriptions {
-    /// Sent and not yet answered, in the order of the answers.
+    /// Sent, without a reply yet, in the order of the replies.
     pending: VecDeque<(Subscribe, Instant)>,
-    /// Answered.
+    /// Confirmed by a reply.
     active: BTreeSet<Partition>,
 }
 

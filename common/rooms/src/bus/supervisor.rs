@@ -35,8 +35,8 @@ pub(super) struct Supervisor {
     channels: Arc<Channels>,
     handler: BusEventHandler,
     ready: watch::Sender<bool>,
-    /// Running readers by server. An order that comes too late for a reader that ends comes back as
-    /// lost.
+    /// Running readers by server. If a reader ends before it takes an order, it reports the order's
+    /// partition as lost.
     readers: HashMap<Address, mpsc::UnboundedSender<Subscribe>>,
     tasks: JoinSet<()>,
     /// Whether each partition was subscribed before. A first subscription restores nothing.

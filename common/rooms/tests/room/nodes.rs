@@ -119,7 +119,7 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats.iter().map(|seat| &seat.user_id).collect::<Vec<_>>(), [&user(1), &user(2)]);
     assert_eq!((snapshot.seats[0].peer_id.clone(), snapshot.seats[0].is_connected), (peer(1), true));
-    logged(act(&rooms, &alice.seat, relay(peer(2), "goes on")).await);
+    logged(act(&rooms, &alice.seat, relay(peer(2), "continues")).await);
     // A seat that was given up is not put back.
     rooms.leave(&bob.seat, "left").await.unwrap();
     assert_eq!(rooms.reseat(&bob.seat, &copy(2, &bob), &meta(5)).await.unwrap(), ReseatOutcome::Gone);

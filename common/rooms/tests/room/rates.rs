@@ -20,9 +20,9 @@ fn rate(requests: u32) -> Rate {
 pub(crate) async fn of_requests_at_once_from_several_processes_exactly_the_rate_passes(bed: TestBed) {
     let (one, two) = (bed.guest("n1").await, bed.guest("n2").await);
     for subject in ["ann", "bob", "eve"] {
-        let tries =
+        let attempts =
             (0..60).map(|n| if n % 2 == 0 { &one } else { &two }).map(|rooms| rooms.spend("t", subject, rate(10)));
-        let spent: Vec<RateOutcome> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
+        let spent: Vec<RateOutcome> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();
         let mut left: Vec<u32> =
             spent.iter().filter(|spent| spent.retry_after.is_none()).map(|spent| spent.remaining).collect();
         left.sort_unstable();
