@@ -132,7 +132,7 @@ async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Resul
     }
 }
 
-/// Connects to MongoDB, subscribes on Redis and starts the background tasks. Returns the
+/// Connects to MongoDB, subscribes in Redis and starts the background tasks. Returns the
 /// application of the server and the server's configuration.
 async fn start(
     config: &NodeConfig,
@@ -144,7 +144,7 @@ async fn start(
     let sink = delivery::sink(shared.catch_up.clone());
     let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
         .await
-        .context("subscribing on Redis")?;
+        .context("subscribing in Redis")?;
     let directory = Arc::new(NodeDirectory::new(shared.rooms.clone()));
     let handover_key = config.listen.handovers.key.clone();
     let peers = Peers::new(config.node.as_str(), handover_key, directory, shared.health.healthy_flag());

@@ -16,8 +16,8 @@ pub struct RoomOptions {
     pub grace: Duration,
     /// How long a client can resume, and how long clients' own ids of events are kept.
     pub window: Duration,
-    /// Maximum number of entries in a room's log, about. Beyond it the oldest are dropped and the
-    /// floor rises.
+    /// Approximate maximum number of entries in a room's log. Beyond it the oldest are dropped and
+    /// the floor rises.
     pub log_max_len: usize,
     /// Maximum number of bytes of a room's log, about. Beyond it the oldest are dropped and the
     /// floor rises.

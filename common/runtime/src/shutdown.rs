@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 /// Exit code of a process that a second signal ends immediately: 128 + SIGTERM.
 const EXIT_FORCED: i32 = 143;
 
-/// Returns a token that the first SIGTERM or SIGINT cancels. A second signal ends the process at
-/// once, so that an operator need not wait for a clean stop.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A second signal ends the process
+/// immediately, so that an operator need not wait for a clean stop.
 ///
 /// # Errors
 /// The system refuses to register a handler.

@@ -44,8 +44,7 @@ pub struct Timeouts {
     pub ping_timeout: Duration,
     /// Time in which a client must connect to a namespace. After it the socket is closed.
     pub connect: Duration,
-    /// Time for the head of an HTTP request, time for its body, and time for which a write may
-    /// block.
+    /// Maximum time for the head of an HTTP request, for its body, and for a write that blocks.
     pub http: Duration,
     /// Time in which a closing socket sends its queued messages.
     pub close: Duration,
