@@ -31,7 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const BUSY_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Rooms {
-    /// Takes a seat. May be sent again after a lost answer, because the same private id finds its
+    /// Takes a seat. May be sent again after a lost reply, because the same private id finds its
     /// seat.
     ///
     /// # Errors

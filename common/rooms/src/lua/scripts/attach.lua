@@ -23,7 +23,7 @@ local function resumed()
   return {'OK', peer, seat.gen, last_id(), seat.role, seat.state, meta, participant, media, seat.join,
     seat.from, seat.address}
 end
--- The repetition of an attach whose answer was lost.
+-- The repetition of an attach whose reply was lost.
 if seat.node == node and seat.handle == handle then return resumed() end
 
 local now = now_ms()

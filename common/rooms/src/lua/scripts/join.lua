@@ -25,7 +25,8 @@ local own_peer, old_peer, call, host, waiting = found[6], found[7], found[8], fo
 if not state then return {'ABSENT'} end
 if state == 'ended' then return {'ENDED'} end
 if own_peer then
-  -- The repetition of a join whose answer was lost. No two sessions have the same pid.
+  -- The pid has a seat already. If node and handle are the same, this is the repetition of a join
+  -- whose reply was lost. Otherwise it is a second session with the same pid, which is refused.
   local seat = get_seat(own_peer)
   if seat.node == node and seat.handle == handle then
     if seat.state == 'waiting' then return {'WAITING', own_peer, seat.gen, seat.from} end

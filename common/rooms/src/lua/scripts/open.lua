@@ -12,7 +12,7 @@ if state == 'ended' then
   if old_call == call or details ~= '-' then return {'ENDED'} end
   redis.call('DEL', room_key)
 elseif state then
-  -- A create with the same call id is the repetition of a create whose answer was lost.
+  -- A create with the same call id is the repetition of a create whose reply was lost.
   if details ~= '-' then return {old_call == call and 'OK' or 'EXISTS'} end
   if tonumber(version) > tonumber(old_version) then
     redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)

@@ -5,8 +5,8 @@
 --         10 lowest role that is allowed   11 id of the command
 --
 -- The rules looked at a copy of the caller's role. The scripts check the role in the room as it is
--- now. A caller has one command in flight at a time. The id and the answer of the last one stay
--- with the caller's seat, so that a command whose answer was lost can be sent again.
+-- now. A caller has one command in flight at a time. The id and the reply of the last one stay with
+-- the caller's seat, so that a command whose reply was lost can be sent again.
 local caller, caller_gen, lowest_role, command_id = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
 -- Returns the rank of the caller; or nil and the reply that refuses or repeats the command.
@@ -24,7 +24,7 @@ local function caller_rank()
   return RANK[seat.role]
 end
 
--- Stores the answer with the caller's seat and returns it.
+-- Stores the reply with the caller's seat and returns it.
 local function answer(reply)
   if caller ~= '-' and redis.call('HEXISTS', room_key, 's:' .. caller) == 1 then
     redis.call('HSET', room_key, 'c:' .. caller, command_id .. ' ' .. table.concat(reply, ' '))
