@@ -72,8 +72,8 @@ pub struct WebhookConfig {
 impl WebhookConfig {
     fn from_env(env: &mut Env) -> Self {
         let urls = env.list("WEBHOOK_URLS", "");
-        let endpoints: Vec<_> = addresses.iter().filter_map(|address| Endpoint::parse(address)).collect();
-        if endpoints.len() < addresses.len() {
+        let endpoints: Vec<_> = urls.iter().filter_map(|url| Endpoint::parse(url)).collect();
+        if endpoints.len() < urls.len() {
             env.reject("WEBHOOK_URLS", "must be a list of absolute http or https URLs");
         }
         let secret = env.secret("WEBHOOK_SECRET");
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn webhooks_need_valid_addresses_and_a_long_secret() {
+    fn webhooks_need_valid_urls_and_a_long_secret() {
         let wrong = |pairs: &[(&'static str, &'static str)]| -> Vec<String> {
             let errors =
                 ApiConfig::from_env(Env::new(pairs.iter().copied().chain([("NODE_ENV", "development")]))).err();

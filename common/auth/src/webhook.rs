@@ -39,7 +39,7 @@ impl std::fmt::Debug for WebhookSigner {
 /// metrics use the name, because the URL may contain a password.
 #[must_use]
 pub fn url_digest(url: &str) -> String {
-    hex(&Sha256::digest(address)[..8])
+    hex(&Sha256::digest(url)[..8])
 }
 
 fn hex(bytes: &[u8]) -> String {
