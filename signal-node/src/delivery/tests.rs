@@ -124,27 +124,27 @@ fn a_session_that_is_unregistered_gets_no_event() {
 #[test]
 fn an_event_for_moderators_reaches_the_sessions_that_are_moderators_at_its_place_in_the_log() {
     let hub = Hub::new(1);
-    let ((moderator, to_moderator), (guest, to_guest)) = (entering(&hub), entering(&hub));
+    let ((moderator, to_moderator), (guest, to_guest)) = (register_session(&hub), register_session(&hub));
     let mut copy = replica(&moderator, "a");
     copy.copy.role = Role::Moderator;
-    assert!(hub.go_live(P, &moderator, copy, DeliveryStart::After(id(1), None)).is_none());
+    assert!(hub.go_live(PARTITION, &moderator, copy, DeliveryStart::After(id(1), None)).is_none());
     publish(&hub, 2, Audience::Moderators);
     // The events that arrive while a script is under way are judged by the role of their place.
     publish(&hub, 3, Audience::Moderators);
     let promotion = r#""participant:role-changed",{"peerId":"b","userId":"u","role":"host","hostId":"u"}"#;
     let (room, kind) = (RoomId::parse("R").unwrap(), EventKind::RoleChanged);
-    hub.deliver(P, Envelope::Event { id: (4, 0), room, to: Audience::One(guest.handle), kind, event: promotion });
+    hub.deliver(PARTITION, Envelope::Event { id: (4, 0), room, to: Audience::One(guest.handle), kind, event: promotion });
     publish(&hub, 5, Audience::Moderators);
-    assert!(hub.go_live(P, &guest, replica(&guest, "b"), DeliveryStart::After(id(1), None)).is_none());
+    assert!(hub.go_live(PARTITION, &guest, replica(&guest, "b"), DeliveryStart::After(id(1), None)).is_none());
     assert_eq!(sent(&to_moderator), [2, 3, 5]);
     let promoted = texts(&to_guest);
     assert_eq!(promoted.len(), 2, "{promoted:?}");
     assert!(promoted[0].contains("role-changed") && promoted[1].contains("\"e\",5"));
 
-    let (waiting, to_waiting) = entering(&hub);
+    let (waiting, to_waiting) = register_session(&hub);
     let mut copy = replica(&waiting, "c");
     (copy.copy.role, copy.copy.state) = (Role::Host, ConnectionState::Waiting);
-    assert!(hub.go_live(P, &waiting, copy, DeliveryStart::After(id(5), None)).is_none());
+    assert!(hub.go_live(PARTITION, &waiting, copy, DeliveryStart::After(id(5), None)).is_none());
     publish(&hub, 6, Audience::Moderators);
     assert_eq!(sent(&to_waiting), [0; 0], "the lobby");
 }

@@ -1,16 +1,24 @@
 -- join: takes a seat in the call or in the lobby.
 --
 -- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
--- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 role
---         13 version of the metadata that admission saw   14 pid of the seat to replace, or -
---         15 1 to wait in the lobby   16 participant, a template   17 user-joined, a template
---         18 media, JSON   19 details of the `joined` fact
+-- ARGV    1-4 prelude   5-7 seating   8 user id   9 hashed private id (pid)   10 node   11 handle
+--         12 role   13 version of the metadata that admission saw
+--         14 pid of the seat to replace, or -
+--         15 1 if admission sends the participant to the lobby
+--         16 participant, a template   17 event user-joined, a template   18 media, JSON
+--         19 details of the `joined` fact
 --         20 role that admission saw assigned in this room, or -
---         21 time of issue of the oldest token shown, ms   22 hashed address of a guest, or -
---         23 places in the lobby   24 participant in the lobby, a template
---         25 seats of one user
--- replies OK peer gen id | WAITING peer gen id | FULL | DEVICES | LOCKED | BANNED | ENDED |
---         ABSENT | CHANGED | FENCED
+--         21 issue time of the oldest token shown, ms since the Unix epoch
+--         22 hashed address of a guest, or -   23 maximum number of places in the lobby
+--         24 participant in the lobby, a template   25 maximum number of seats of one user
+-- replies OK peer gen id       a seat in the call; id is the log id of room:user-joined
+--         WAITING peer gen id  a place in the lobby; the log continues after id
+--         FULL                 no seat, or no place in the lobby, is free
+--         DEVICES              the user has too many seats
+--         LOCKED | BANNED | ENDED
+--         ABSENT               the room is not open
+--         CHANGED              admission decided on old data, or the pid has another session
+--         FENCED               the node is not registered
 local uid, pid, node, handle, role = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local version, old_pid, waits = ARGV[13], ARGV[14], ARGV[15] == '1'
 local participant_template, joined_template = ARGV[16], ARGV[17]
@@ -47,10 +55,10 @@ if old_peer then
 end
 -- A user who is already in the call need not be admitted again.
 local was_in = old and old.state ~= 'waiting'
-waits = waits and not was_in
+local to_lobby = waits and not was_in
 if lock == '1' and not was_in and RANK[role] < RANK.moderator then return {'LOCKED'} end
-if not waits and taken - (was_in and 1 or 0) >= tonumber(cap) then return {'FULL'} end
-if waits and (waiting or 0) - (old and 1 or 0) >= tonumber(lobby_places) then return {'FULL'} end
+if not to_lobby and taken - (was_in and 1 or 0) >= tonumber(cap) then return {'FULL'} end
+if to_lobby and (waiting or 0) - (old and 1 or 0) >= tonumber(lobby_places) then return {'FULL'} end
 -- The first free device number. The seat to replace frees its own.
 local peer, device = uid, 1
 while redis.call('HEXISTS', room_key, 's:' .. peer) == 1 and not (old and old.peer == peer) do
@@ -65,12 +73,12 @@ end
 -- The owner of the call is back, so the participant who stood in as host gets their own role back.
 if role == 'host' and host ~= uid then make_host(uid) end
 
-local participant = fill(waits and waiting_template or participant_template, peer, uid)
+local participant = fill(to_lobby and waiting_template or participant_template, peer, uid)
 local seat = {peer = peer, state = 'connected', gen = next_gen(), node = node, handle = handle,
   role = role, pid = pid, uid = uid, address = address}
 local reply = 'OK'
 redis.call('HSET', room_key, 'i:' .. peer, participant, 'v:' .. peer, media, 'p:' .. pid, peer)
-if waits then
+if to_lobby then
   seat.state, reply = 'waiting', 'WAITING'
   redis.call('HSET', room_key, 'w:' .. peer, joined_template, 'f:' .. peer, details)
   redis.call('HINCRBY', room_key, 'w', 1)
@@ -84,6 +92,6 @@ end
 seat.from = seat.join
 put_seat(seat)
 set_place(seat)
-if waits then send_to_moderators(fill(request_event, peer, uid, participant)) end
+if to_lobby then send_to_moderators(fill(request_event, peer, uid, participant)) end
 redis.call('SADD', KEYS[7], member_of(peer, seat.gen))
 return {reply, peer, seat.gen, seat.from}
