@@ -133,7 +133,10 @@ fn an_event_for_moderators_reaches_the_sessions_that_are_moderators_at_its_place
     publish(&hub, 3, Audience::Moderators);
     let promotion = r#""participant:role-changed",{"peerId":"b","userId":"u","role":"host","hostId":"u"}"#;
     let (room, kind) = (RoomId::parse("R").unwrap(), EventKind::RoleChanged);
-    hub.deliver(PARTITION, Envelope::Event { id: (4, 0), room, to: Audience::One(guest.handle), kind, event: promotion });
+    hub.deliver(
+        PARTITION,
+        Envelope::Event { id: (4, 0), room, to: Audience::One(guest.handle), kind, event: promotion },
+    );
     publish(&hub, 5, Audience::Moderators);
     assert!(hub.go_live(PARTITION, &guest, replica(&guest, "b"), DeliveryStart::After(id(1), None)).is_none());
     assert_eq!(sent(&to_moderator), [2, 3, 5]);
