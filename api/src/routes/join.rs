@@ -75,7 +75,7 @@ pub(crate) struct JoinResponse<'a> {
     token: Option<String>,
     /// Join token, for `room:join`. It replaces the passcode.
     join_token: String,
-    /// STUN and TURN servers, with credentials for the caller.
+    /// STUN servers, and TURN servers with credentials unless the caller goes to the lobby.
     ice_servers: Vec<IceServer>,
     /// Seconds until the TURN credentials expire.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ async fn admit_to(
     let now = u64::try_from(app.now().seconds()).unwrap_or(0);
     // A participant in the lobby has no seat; its node sends TURN credentials when it is admitted.
     let ice = if waits { app.ice.without_seat() } else { app.ice.for_participant(&room, &user.id, now) };
-    let answer = Admitted {
+    let response = JoinResponse {
         call: CallView::new(&app, &call, Some(present)),
         user: &user,
         is_guest: user.is_guest,

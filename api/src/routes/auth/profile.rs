@@ -50,7 +50,7 @@ impl Input for Changes {
             name: fields.change("name", |fields| fields.name("name", 2..=100)),
             email: fields.change("email", |fields| fields.email("email")),
             // Null removes the picture. Name and e-mail address cannot be removed.
-            avatar: fields.change("avatar", |fields| fields.web_address("avatar", 512)),
+            avatar: fields.change("avatar", |fields| fields.web_url("avatar", 512)),
         };
         Self { change, current_password: fields.optional_raw_text("currentPassword", 1..=1024) }
     }

@@ -51,11 +51,11 @@ struct LaneState {
 }
 
 impl Queues {
-    /// Creates lines for all partitions, with lane 0. At most `max` requests wait, and at most
+    /// Creates queues for all partitions, with lane 0. At most `max` requests wait, and at most
     /// `pipeline_max` are in one pipeline.
     pub(super) fn new(partitions: u16, max: usize, pipeline_max: usize) -> Self {
-        let lines = (0..partitions).map(|_| Line::default()).collect();
-        Self { state: Mutex::new(State { lines, lanes: vec![LaneState::default()], waiting: 0 }), max, pipeline_max }
+        let queues = (0..partitions).map(|_| PartitionQueue::default()).collect();
+        Self { state: Mutex::new(State { queues, lanes: vec![LaneState::default()], waiting: 0 }), max, pipeline_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -94,7 +94,7 @@ impl Queues {
             queue.listed = false;
             let first = batch.len();
             while batch.len() < self.pipeline_max && bytes < PIPELINE_BYTES_MAX {
-                if line.requests.front().is_none_or(|request| request.must_follow(&batch[first..])) {
+                if queue.requests.front().is_none_or(|request| request.must_follow(&batch[first..])) {
                     break;
                 }
                 let Some(request) = queue.requests.pop_front() else { break };

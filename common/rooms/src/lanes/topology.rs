@@ -53,8 +53,8 @@ pub(crate) struct Topology {
     pub(super) context: Arc<Context>,
     pub(crate) queues: Queues,
     lane_use: LaneUse,
-    /// Highest time of a log id seen, in ms. After a takeover, a lane waits until Redis' clock has
-    /// passed it.
+    /// Highest time of a log id seen, in ms. After a takeover, a lane waits until the Redis clock
+    /// has passed it.
     pub(super) seen_ms: AtomicU64,
     /// Number of times that another server, or another run of one, took over partitions.
     pub(crate) takeovers: watch::Sender<u64>,
