@@ -138,9 +138,9 @@ pub struct Limits {
 /// Bounds on the connections of clients.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
-    /// Most connections at the same time; 0 means no bound.
+    /// Maximum number of connections at the same time; 0 means no bound.
     pub total: usize,
-    /// Most connections of one address, or of one IPv6 network; 0 means no bound.
+    /// Maximum number of connections of one address, or of one IPv6 network; 0 means no bound.
     pub per_address: usize,
     /// Time limit for a request's head, for silence between two requests, and for a write that
     /// blocks because the client does not read.

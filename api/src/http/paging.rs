@@ -3,7 +3,7 @@
 use crate::http::envelope::Pagination;
 use crate::http::fields::Fields;
 
-/// Most entries of a page.
+/// Maximum number of entries of a page.
 const LIMIT_MAX: u32 = 100;
 /// Last entry that a page can have. MongoDB walks over every entry before the page, so a page far
 /// behind the beginning would cost more than its entries.
@@ -14,7 +14,7 @@ const DEPTH_MAX: u32 = 100_000;
 pub struct Paging {
     /// Page number, from 1.
     pub page: u32,
-    /// Most entries of the page.
+    /// Maximum number of entries of the page.
     pub limit: u32,
 }
 

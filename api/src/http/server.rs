@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use crate::limits::{ConnectionBounds, PeerAddress};
 
-/// Most bytes that a connection buffers. A request's head has to fit.
+/// Maximum number of bytes that a connection buffers. A request's head has to fit.
 const BUFFER_MAX: usize = 64 * 1024;
 /// Pause after `accept` failed (for example without free file descriptors), so that the loop does
 /// not spin.

@@ -10,9 +10,9 @@ use switchboard_records::{CallRecord, ParticipantRecord, UserRecord};
 
 use crate::app::App;
 
-/// Most participants in the view of one call. Pages have the others.
+/// Maximum number of participants in the view of one call. Pages have the others.
 const SHOWN_MAX: usize = 100;
-/// Most participants in the view of a call in a list.
+/// Maximum number of participants in the view of a call in a list.
 const SHOWN_IN_LIST_MAX: usize = 10;
 
 /// The user's own account.

@@ -54,8 +54,8 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// Creates a hasher that runs at most `concurrency` operations at once (at least 1) and lets
-    /// 128 times as many wait, a quarter of them for one client address.
+    /// Creates a hasher that runs at most `concurrency` operations at the same time (at least 1)
+    /// and lets 128 times as many wait, a quarter of them for one client address.
     #[must_use]
     pub fn new(concurrency: usize) -> Self {
         let slots = concurrency.max(1);
@@ -98,8 +98,8 @@ impl PasswordHasher {
     }
 
     /// Returns the result for a passcode that needs no hash: it was compared recently, or the
-    /// stored one is plain text, as the earlier Node.js service stored some. Plain text is compared
-    /// in constant time.
+    /// stored one is plain text, as the old Node.js backend stored some. Plain text is compared in
+    /// constant time.
     fn recall_passcode(&self, stored: &str, text: &str) -> Option<bool> {
         if stored.starts_with('$') {
             return self.proofs.recall(&self.proofs.name(stored, text));

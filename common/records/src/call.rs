@@ -29,7 +29,8 @@ pub struct CallRecord {
     #[serde(rename = "hostId", with = "id")]
     pub host: UserId,
     /// The first participants, in the order of their first joins; read from `participants` by some
-    /// queries. A record of the Node service, or of an earlier version, has all of them as a list.
+    /// queries. A record of the old Node.js backend, or of an earlier version, has all of them as a
+    /// list.
     #[serde(default, deserialize_with = "or_default", skip_serializing)]
     pub participants: Vec<ParticipantRecord>,
     /// Numbers of participants. `None`: the record has a list.

@@ -10,7 +10,7 @@ pub struct CallStatistics {
     pub duration_ms: i64,
     /// Number of users who joined. A guest who is not listed counts at each join.
     pub participants: u64,
-    /// Most seats taken at the same time.
+    /// Highest number of seats taken at the same time.
     pub peak: u32,
 }
 
@@ -29,9 +29,9 @@ impl CallRecord {
         // record has a start.
         let started = self.started_at.filter(|_| self.status != CallStatus::Cancelled);
         CallStatistics {
-            duration_ms: started.map_or(0, |from| self.until(now).0.saturating_sub(from.0).max(0)),
+            duration_ms: started.map_or(0, |from| self.end_or(now).0.saturating_sub(from.0).max(0)),
             participants: self.joined(),
-            peak: self.peak.max(self.overlap(now)),
+            peak: self.peak.max(self.estimated_peak(now)),
         }
     }
 
@@ -43,9 +43,10 @@ impl CallRecord {
         )
     }
 
-    /// Estimates the most users at the same time from their first join and last leave. Used for
-    /// records of the old Node.js backend, which have no `peak`; otherwise returns 0.
-    fn overlap(&self, now: Timestamp) -> u32 {
+    /// Estimates the highest number of users at the same time, from the first join and the last
+    /// leave of each user. Only records of the old Node.js backend need it, because they have no
+    /// `peak`. Returns 0 for a record with a `peak`.
+    fn estimated_peak(&self, now: Timestamp) -> u32 {
         if self.peak > 0 {
             return 0;
         }

@@ -9,7 +9,7 @@ use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants
 use super::{CallRecord, Records, RecordsError};
 use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
 
-/// Most calls of a host that lists show: the latest.
+/// Maximum number of calls of a host that lists show: the latest.
 const OWN_MAX: i64 = 5_000;
 
 /// Sort field of a list of calls.
@@ -236,7 +236,8 @@ impl Records {
             ]
         };
         let mut stages = latest("hostId").to_vec();
-        // Calls of the Node service and of earlier versions have their participants in the record.
+        // Calls of the old Node.js backend and of earlier versions have their participants in the
+        // record.
         let listed: Vec<_> = latest("participants.userId").map(Bson::from).into();
         stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": listed } });
         let (own, joined) = tokio::try_join!(self.documents("own_calls", stages), self.joined_calls(&filter.user))?;
@@ -288,7 +289,8 @@ fn escaped(text: &str) -> String {
 fn with_profiles(max: i64) -> [Document; 2] {
     let listed = doc! { "$slice": [{ "$ifNull": ["$participants.userId", []] }, max] };
     let ids = doc! { "$setUnion": [["$hostId"], listed, { "$ifNull": [format!("${SHOWN}.userId"), []] }] };
-    // The Node service stored ids as text or as ObjectId, here and in `users`: look up both forms.
+    // The old Node.js backend stored ids as text or as ObjectId, here and in `users`: look up both
+    // forms.
     let as_object = doc! { "$map": { "input": ids.clone(), "as": "id", "in": { "$convert": {
         "input": "$$id", "to": "objectId", "onError": "$$id", "onNull": Bson::Null,
     } } } };

@@ -1,9 +1,9 @@
 //! Writes durable facts: into the log `callevents` or the chat `chatmessages`, into `participants`,
 //! and into the record of the call.
 //!
-//! A fact can be written several times: by two recorders at once, or by a recorder that has lost
-//! its lease. Its log line has the fact's id as `_id`, so the line exists once. The call's record
-//! keeps the position of the last applied fact (`lastFact`), compared and raised in the same
+//! A fact can be written several times: by two recorders at the same time, or by a recorder that
+//! has lost its lease. Its log line has the fact's id as `_id`, so the line exists once. The call's
+//! record keeps the position of the last applied fact (`lastFact`), compared and raised in the same
 //! update, so a fact that comes again or late changes nothing. The documents of the call's
 //! participants have a position of their own.
 

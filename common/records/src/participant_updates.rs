@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `_id` | `<call>/<user>`, so that a user has one document in a call |
 //! | `callId`, `userId`, `guest` | call; user; whether the user is a guest |
-//! | `name`, `role`, `joinedAt`, `leftAt`, `isConnected`, `connectionId` | as the Node service had them in the call's record |
+//! | `name`, `role`, `joinedAt`, `leftAt`, `isConnected`, `connectionId` | as the old Node.js backend had them in the call's record |
 //! | `presence` | `{open, since, connectedMs}`: join ids of open stays, the time since which at least one is open, and the time in the call before that |
 //! | `firstFact` | position of the first join; the call's counts depend on it |
 //! | `lastFact` | position of the last applied fact |

@@ -1,6 +1,6 @@
 //! Participants of a call: documents of `participants`, and queries on them.
 //!
-//! Calls of the Node service and of earlier versions have a list of entries in their record
+//! Calls of the old Node.js backend and of earlier versions have a list of entries in their record
 //! instead. Such a call is read from its list. The first fact that is written for it moves the list
 //! to `participants`, so a call is in one of the two forms. Calls that are over keep their list,
 //! because nothing changes them any more, and a migration of all calls would have no end in sight.
@@ -23,9 +23,9 @@ use switchboard_core::domain::{CallId, Role, Timestamp, UserId};
 pub(super) const PARTICIPANTS: &str = "participants";
 /// Field in which queries on `videocalls` add documents of participants.
 pub(super) const SHOWN: &str = "shown";
-/// Most participants that a record of one call shows. Pages show the others.
+/// Maximum number of participants that a record of one call shows. Pages show the others.
 pub(super) const SHOWN_MAX: i64 = 100;
-/// Most participants that a record in a list of calls shows.
+/// Maximum number of participants that a record in a list of calls shows.
 pub(super) const SHOWN_IN_LIST_MAX: i64 = 10;
 /// Number of guests with a document after which a call gets no more of them; a batch of facts that
 /// is being written may exceed it. Users with an account have no such bound.
@@ -337,8 +337,8 @@ impl Records {
 
 /// Returns the stages that add the first participants of each call, in the field [`SHOWN`].
 pub(super) fn with_participants(max: i64) -> [Document; 2] {
-    // The Node service may have stored the call's id as text; documents of participants have ids in
-    // one form.
+    // The old Node.js backend may have stored the call's id as text; documents of participants have
+    // ids in one form.
     let id = doc! { "$convert": { "input": "$_id", "to": "objectId", "onError": "$_id" } };
     let first = vec![Bson::from(doc! { "$sort": { "joinedAt": 1, "_id": 1 } }), Bson::from(doc! { "$limit": max })];
     [

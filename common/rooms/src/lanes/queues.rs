@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::request::{OnAnswer, Request};
 use crate::{Partition, StoreError};
 
-/// Maximum number of bytes in one pipeline, about.
+/// Approximate maximum number of bytes in one pipeline.
 const PIPELINE_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) struct Queues {

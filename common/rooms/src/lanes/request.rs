@@ -64,7 +64,7 @@ pub(crate) enum Payload {
         /// Operation.
         op: Box<Op>,
         /// Number; `None` until the operation is written for the first time. A request that is
-        /// refused before that must leave no hole in the numbers.
+        /// refused before that must leave no missing number.
         number: Option<OperationNumber>,
     },
 }

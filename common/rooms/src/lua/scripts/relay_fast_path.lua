@@ -1,8 +1,8 @@
 -- The usual relay, before any function of the later parts exists: Redis creates a script's
--- functions anew at each run, and straight code saves a tenth of the cost of a relay. It serves the
--- next operation of a connected seat to a peer with a socket, unless it trims the log; other cases
--- continue in relay.lua.
--- It reads the seats' texts with patterns of its own, because shared/seats.lua creates functions.
+-- functions again at each run, and straight code saves a tenth of the cost of a relay. It serves
+-- the next operation of a connected seat to a peer with a socket, unless it trims the log; other
+-- cases continue in relay.lua. It reads the seats' texts with patterns of its own, because
+-- shared/seats.lua creates functions.
 local from, gen, op, to, event, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], KEYS[3]
 local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 's:' .. to, 'kept')
 local is_seated = string.find(found[1] or '', 'connected ' .. gen .. ' ', 1, true) == 1
