@@ -185,7 +185,7 @@ async fn counts_are_exact_although_batches_are_cut_repeated_and_written_by_two_r
         let (one, two) = tokio::join!(one, bed.records.write_facts(&facts[..end]));
         for done in [one, two] {
             // Two recorders that create a document at the same time: one of them repeats its batch.
-            assert!(done.is_err() || done.unwrap() == []);
+            assert!(done.is_err() || done.unwrap().is_empty());
         }
     }
     bed.write(&facts).await;

@@ -244,7 +244,7 @@ mod tests {
     fn outcomes_are_counted_until_they_are_taken() {
         let tally = Tally::default();
         tally.count(OK);
-        tally.clone().add(2, "429");
+        tally.add(2, "429");
         tally.breach("seated");
         let achieved = tally.take();
         assert_eq!((achieved.attempts, achieved.outcomes["429"], achieved.breaches["seated"]), (3, 2, 1));

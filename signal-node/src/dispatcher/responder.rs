@@ -49,8 +49,8 @@ impl Responder {
             Some(_) => json!({ "success": false, "code": refusal.code, "message": refusal.message }),
             None => json!({ "message": refusal.message, "code": refusal.code, "event": self.event }),
         };
-        if let Some(seconds) = refusal.retry_after_seconds() {
-            text["retryAfter"] = seconds.into();
+        if let Some(seconds) = refusal.retry_after {
+            text["retryAfter"] = seconds.get().into();
         }
         let _closing = match self.ack {
             Some(id) => self.send_queue.ack(id, &text.to_string()),

@@ -68,7 +68,7 @@ async fn present(app: &App, call: &CallRecord) -> Option<u32> {
 ///
 /// - A public call without a passcode: any caller.
 /// - A public call with a passcode: host, participants, invited users, and guests whose token is
-/// for this room, because they have proven the passcode.
+///   for this room, because they have proven the passcode.
 /// - Any other call: host and participants.
 pub(super) async fn reveals(app: &App, call: &CallRecord, caller: Option<&Identity>) -> Result<bool, RecordsError> {
     if call.call_type == CallType::Public && !call.has_passcode() {

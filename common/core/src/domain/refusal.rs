@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -103,8 +104,8 @@ pub struct Refusal {
     pub message: Cow<'static, str>,
     /// Invalid fields; empty if the refusal is not about fields.
     pub errors: Vec<FieldError>,
-    /// Time after which the same request may succeed; `None` if that is not known.
-    pub retry_after: Option<Duration>,
+    /// Seconds after which the same request may succeed; `None` if that is not known.
+    pub retry_after: Option<NonZeroU32>,
 }
 
 impl Refusal {
@@ -113,17 +114,13 @@ impl Refusal {
         Self { code, message: message.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// Creates the refusal of a request above a rate, with the time until it is allowed.
+    /// Creates the refusal of a request above a rate, with the time until it is allowed. The time is
+    /// rounded up to whole seconds, at least 1, because a client that comes back too early is
+    /// refused again.
     #[must_use]
     pub fn rate_exceeded(retry_after: Duration) -> Self {
-        Self { retry_after: Some(retry_after), ..Code::RateLimitExceeded.into() }
-    }
-
-    /// Returns the time after which the same request may succeed, in whole seconds, at least 1.
-    #[must_use]
-    pub fn retry_after_seconds(&self) -> Option<u64> {
-        let time = self.retry_after?;
-        Some(u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1))
+        let seconds = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
+        Self { retry_after: NonZeroU32::new(seconds.max(1)), ..Code::RateLimitExceeded.into() }
     }
 
     /// Creates a refusal for one invalid field.
