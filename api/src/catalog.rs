@@ -1,6 +1,6 @@
 //! The list of metrics of the API.
 
-use switchboard_core::metric_catalog::{Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads};
+use switchboard_core::metric_catalog::{Metric, Series::Dynamic, Series::Each, Series::One, counter, gauge, histogram};
 
 use crate::audit;
 
@@ -14,47 +14,47 @@ pub const ALL: [&[Metric]; 4] = [
 
 /// Metrics of this crate.
 pub const METRICS: &[Metric] = &[
-    spreads("switchboard_http_request_seconds", AsSeen, "Duration of requests, by method, route and status"),
-    shows("switchboard_http_connections_open", One, "Connections of clients open"),
-    counts(
+    histogram("switchboard_http_request_seconds", Dynamic, "Duration of requests, by method, route and status"),
+    gauge("switchboard_http_connections_open", One, "Connections of clients open"),
+    counter(
         "switchboard_http_connections_refused_total",
         Each("reason", &["pod", "address"]),
         "Connections closed at once, by the bound that is reached",
     ),
-    counts(
+    counter(
         "switchboard_http_connections_cut_total",
         Each("reason", &["unread", "silent", "malformed", "lost"]),
         "Connections that ended in the middle of a request or an answer, by reason",
     ),
-    counts("switchboard_http_panics_total", One, "Requests whose handler panicked"),
-    counts(
+    counter("switchboard_http_panics_total", One, "Requests whose handler panicked"),
+    counter(
         "switchboard_security_events_total",
         Each("event", audit::Event::NAMES),
         "Security events, as in the audit log",
     ),
-    counts("switchboard_calls_created_total", One, "Calls created"),
-    counts("switchboard_users_registered_total", One, "Accounts registered"),
-    counts("switchboard_passwords_rehashed_total", One, "Outdated password hashes replaced at a sign-in"),
-    shows("switchboard_recorder_partitions_owned", One, "Partitions whose outbox this pod records"),
-    shows("switchboard_outbox_lag_seconds", One, "Age of the oldest fact that is not in MongoDB yet"),
-    counts(
+    counter("switchboard_calls_created_total", One, "Calls created"),
+    counter("switchboard_users_registered_total", One, "Accounts registered"),
+    counter("switchboard_passwords_rehashed_total", One, "Outdated password hashes replaced at a sign-in"),
+    gauge("switchboard_recorder_partitions_owned", One, "Partitions whose outbox this pod records"),
+    gauge("switchboard_outbox_lag_seconds", One, "Age of the oldest fact that is not in MongoDB yet"),
+    counter(
         "switchboard_facts_recorded_total",
         Each("kind", &["created", "joined", "left", "chat", "role", "updated", "ended"]),
         "Facts written to MongoDB",
     ),
-    counts("switchboard_dead_facts_total", One, "Facts that can never be written; stored in deadfacts"),
-    counts("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
-    counts(
+    counter("switchboard_dead_facts_total", One, "Facts that can never be written; stored in deadfacts"),
+    counter("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
+    counter(
         "switchboard_stale_calls_total",
         One,
         "Stale calls closed: never opened after their date, or live without a room",
     ),
-    shows("switchboard_outbox_facts", One, "Facts that are not in MongoDB yet"),
-    counts(
+    gauge("switchboard_outbox_facts", One, "Facts that are not in MongoDB yet"),
+    counter(
         "switchboard_webhooks_total",
         Each("outcome", &["delivered", "postponed", "given_up"]),
         "Attempts to deliver a webhook, by outcome",
     ),
-    spreads("switchboard_webhook_seconds", One, "Time from sending a webhook to its answer"),
-    shows("switchboard_webhook_lag_seconds", AsSeen, "Age of the oldest undelivered webhook"),
+    histogram("switchboard_webhook_seconds", One, "Time from sending a webhook to its answer"),
+    gauge("switchboard_webhook_lag_seconds", Dynamic, "Age of the oldest undelivered webhook"),
 ];

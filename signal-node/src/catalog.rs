@@ -1,6 +1,6 @@
 //! Metrics of the signaling node.
 
-use switchboard_core::metric_catalog::{Metric, Series::AsSeen, Series::Each, Series::One, counts, shows, spreads};
+use switchboard_core::metric_catalog::{Metric, Series::Dynamic, Series::Each, Series::One, counter, gauge, histogram};
 use switchboard_core::wire::EventKind;
 
 /// Lists of all crates that this node consists of.
@@ -14,53 +14,57 @@ pub const ALL: [&[Metric]; 5] = [
 
 /// Metrics that this crate writes.
 pub const METRICS: &[Metric] = &[
-    shows("switchboard_send_queue_bytes", One, "Bytes queued for slow clients"),
-    counts("switchboard_refusals_total", AsSeen, "Events refused, by code"),
-    counts("switchboard_reads_limited_total", One, "Reads of the chat history or of figures refused by their rate"),
-    counts("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to join a room, by outcome"),
-    spreads("switchboard_join_seconds", One, "Time from reading a join to its reply"),
-    counts("switchboard_relays_total", Each("kind", &EventKind::METRIC_LABELS), "Events through a room's log, by kind"),
-    spreads(
+    gauge("switchboard_send_queue_bytes", One, "Bytes queued for slow clients"),
+    counter("switchboard_refusals_total", Dynamic, "Events refused, by code"),
+    counter("switchboard_reads_limited_total", One, "Reads of the chat history or of figures refused by their rate"),
+    counter("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to join a room, by outcome"),
+    histogram("switchboard_join_seconds", One, "Time from reading a join to its reply"),
+    counter(
+        "switchboard_relays_total",
+        Each("kind", &EventKind::METRIC_LABELS),
+        "Events through a room's log, by kind",
+    ),
+    histogram(
         "switchboard_relay_seconds",
         Each("stage", &["received", "logged", "delivered"]),
         "Time from reading an event to each stage",
     ),
-    shows("switchboard_sessions", One, "Sessions of this node that are in a room or joining one"),
-    shows("switchboard_rooms", One, "Rooms with a session on this node"),
-    counts(
+    gauge("switchboard_sessions", One, "Sessions of this node that are in a room or joining one"),
+    gauge("switchboard_rooms", One, "Rooms with a session on this node"),
+    counter(
         "switchboard_resumes_total",
         Each("outcome", &["resumed", "fresh", "missed"]),
         "Sessions that reconnected, by outcome",
     ),
-    counts(
+    counter(
         "switchboard_reseats_total",
         Each("outcome", &["done", "gone", "error", "departed"]),
         "Seats restored after Redis may have lost them, by outcome",
     ),
-    counts("switchboard_swept_total", One, "Times that other nodes declared this node dead in a partition"),
-    counts("switchboard_nodes_declared_dead_total", One, "Dead nodes that this node swept, counted in each partition"),
-    counts(
+    counter("switchboard_swept_total", One, "Times that other nodes declared this node dead in a partition"),
+    counter("switchboard_nodes_declared_dead_total", One, "Dead nodes that this node swept, counted in each partition"),
+    counter(
         "switchboard_subscription_gaps_total",
         Each("cause", &["reconnected", "moved", "silent"]),
         "Gaps of the subscription that were closed from the logs, by cause",
     ),
-    shows("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost or delivers no canary"),
-    spreads("switchboard_canary_seconds", One, "Time from sending a heartbeat to the arrival of its canary"),
-    counts("switchboard_envelopes_malformed_total", One, "Malformed pub/sub messages"),
-    counts(
+    gauge("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost or delivers no canary"),
+    histogram("switchboard_canary_seconds", One, "Time from sending a heartbeat to the arrival of its canary"),
+    counter("switchboard_envelopes_malformed_total", One, "Malformed pub/sub messages"),
+    counter(
         "switchboard_delivery_buffer_overflows_total",
         One,
         "Sessions closed because too many events arrived while their log was read",
     ),
-    shows("switchboard_cluster_degraded", One, "1 while a shard of Redis does not reply"),
-    counts("switchboard_cluster_degradations_total", One, "Times that a shard of Redis stopped replying"),
-    shows(
+    gauge("switchboard_cluster_degraded", One, "1 while a shard of Redis does not reply"),
+    counter("switchboard_cluster_degradations_total", One, "Times that a shard of Redis stopped replying"),
+    gauge(
         "switchboard_redis_memory_used_ratio",
         One,
         "Used share of maxmemory of the fullest shard of Redis; 0 without maxmemory",
     ),
-    shows("switchboard_draining", One, "1 while this node moves its clients off"),
-    counts("switchboard_drained_sessions_total", One, "Sessions that were moved off at shutdown"),
+    gauge("switchboard_draining", One, "1 while this node moves its clients off"),
+    counter("switchboard_drained_sessions_total", One, "Sessions that were moved off at shutdown"),
 ];
 
 /// Outcomes of an attempt to join a room: `refused` for a reason of the client's, `failed` for a

@@ -17,8 +17,8 @@ const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE"]);
  * `muted` (a CustomEvent with the kind) and `seated` (for each new seat).
  *
  * When the call is over, `ending` gives the cause: `left`, `ended`, `removed`, `banned`, `denied`,
- * `elsewhere`, `disconnected`, or the Refusal of the join. `reason` is the host's or moderator's
- * text.
+ * `changed`, `elsewhere`, `disconnected`, or the Refusal of the join. `reason` is the host's or
+ * moderator's text.
  */
 export class Call extends EventTarget {
   status = "connecting";
@@ -91,7 +91,9 @@ export class Call extends EventTarget {
       this.#waited = true;
       this.#setStatus("waiting");
     });
-    on("room:denied", ({ reason }) => this.#finish("denied", reason));
+    on("room:denied", ({ reason }) =>
+      reason === "DOOR_CHANGED" ? this.#finish("changed") : this.#finish("denied", reason),
+    );
     on("room:kicked", ({ banned, reason }) => this.#finish(banned ? "banned" : "removed", reason));
     on("room:join-request", ({ participant }) => room.addWaiting(participant));
     on("room:join-request-cancelled", ({ peerId }) => room.removeWaiting(peerId));

@@ -22,7 +22,7 @@ pub enum Series {
     /// One series for each listed value of one label. All exist from startup.
     Each(&'static str, &'static [&'static str]),
     /// Series appear when they are first recorded. The set of label values must be bounded.
-    AsSeen,
+    Dynamic,
 }
 
 /// Declaration of one metric.
@@ -40,18 +40,18 @@ pub struct Metric {
 
 /// Declares a counter.
 #[must_use]
-pub const fn counts(name: &'static str, series: Series, help: &'static str) -> Metric {
+pub const fn counter(name: &'static str, series: Series, help: &'static str) -> Metric {
     Metric { name, kind: MetricType::Counter, series, help }
 }
 
 /// Declares a gauge.
 #[must_use]
-pub const fn shows(name: &'static str, series: Series, help: &'static str) -> Metric {
+pub const fn gauge(name: &'static str, series: Series, help: &'static str) -> Metric {
     Metric { name, kind: MetricType::Gauge, series, help }
 }
 
 /// Declares a histogram.
 #[must_use]
-pub const fn spreads(name: &'static str, series: Series, help: &'static str) -> Metric {
+pub const fn histogram(name: &'static str, series: Series, help: &'static str) -> Metric {
     Metric { name, kind: MetricType::Histogram, series, help }
 }

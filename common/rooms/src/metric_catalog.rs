@@ -1,31 +1,31 @@
 //! Catalogue of the metrics of rooms in Redis.
 
-use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
-use switchboard_core::metric_catalog::{Metric, counts, shows, spreads};
+use switchboard_core::metric_catalog::Series::{Dynamic, Each, One};
+use switchboard_core::metric_catalog::{Metric, counter, gauge, histogram};
 
 use crate::rate_limit::CLASSES;
 
 /// Metrics of every process that uses rooms: requests to Redis, subscriptions, rate limits, revoked
 /// sign-ins.
 pub const METRICS: &[Metric] = &[
-    counts("switchboard_redis_calls_total", AsSeen, "Scripts and commands sent to Redis, by script and outcome"),
-    spreads("switchboard_redis_pipeline_seconds", One, "Time from writing a pipeline to its last answer"),
-    spreads("switchboard_redis_lane_batch_size", One, "Commands in a pipeline"),
-    shows("switchboard_redis_lane_queue_depth", One, "Requests that wait for a lane"),
-    shows("switchboard_redis_read_lane_queue_depth", One, "Reads with large answers that wait for their lane"),
-    counts(
+    counter("switchboard_redis_calls_total", Dynamic, "Scripts and commands sent to Redis, by script and outcome"),
+    histogram("switchboard_redis_pipeline_seconds", One, "Time from writing a pipeline to its last answer"),
+    histogram("switchboard_redis_lane_batch_size", One, "Commands in a pipeline"),
+    gauge("switchboard_redis_lane_queue_depth", One, "Requests that wait for a lane"),
+    gauge("switchboard_redis_read_lane_queue_depth", One, "Reads with large answers that wait for their lane"),
+    counter(
         "switchboard_redis_lane_refused_total",
         Each("reason", &["full", "late"]),
         "Requests refused: the queue was full, or the answer was late",
     ),
-    counts("switchboard_redis_lane_reconnects_total", One, "Connections for requests that were lost and opened again"),
-    counts("switchboard_redis_takeovers_total", One, "Times that another Redis server took over partitions"),
-    counts("switchboard_bus_reconnects_total", One, "Subscription connections that were lost and opened again"),
-    counts("switchboard_room_log_cuts_total", One, "Times that a room's log was cut at its bounds within the window"),
-    shows("switchboard_revoked_sign_ins", One, "Sign-ins in the list of revoked ones"),
-    counts("switchboard_revocations_stale_total", One, "Failed reads of the list of revoked sign-ins"),
-    counts("switchboard_rate_limited_total", Each("class", &CLASSES), "Requests refused by a rate limit, by class"),
-    counts(
+    counter("switchboard_redis_lane_reconnects_total", One, "Connections for requests that were lost and opened again"),
+    counter("switchboard_redis_takeovers_total", One, "Times that another Redis server took over partitions"),
+    counter("switchboard_bus_reconnects_total", One, "Subscription connections that were lost and opened again"),
+    counter("switchboard_room_log_cuts_total", One, "Times that a room's log was cut at its bounds within the window"),
+    gauge("switchboard_revoked_sign_ins", One, "Sign-ins in the list of revoked ones"),
+    counter("switchboard_revocations_stale_total", One, "Failed reads of the list of revoked sign-ins"),
+    counter("switchboard_rate_limited_total", Each("class", &CLASSES), "Requests refused by a rate limit, by class"),
+    counter(
         "switchboard_rate_limit_open_total",
         Each("class", &CLASSES),
         "Requests allowed uncounted because Redis did not answer, by class",

@@ -70,6 +70,8 @@ contract! {
     chat::media_go_on_only_with_the_present_role_and_settings_and_off_at_any_time;
     chat::figures_count_participants_messages_and_the_peak;
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
+    lobby::a_call_that_asks_more_of_newcomers_sends_its_lobby_away;
+    lobby::a_locked_room_admits_no_participant_of_the_lobby_by_itself;
     order::the_next_host_is_the_longest_present_of_the_highest_role;
     order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;
     order::a_stand_in_does_nothing_that_outlasts_the_hosts_absence;

@@ -1,22 +1,22 @@
 //! Catalog of the metrics of sockets.
 
-use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
-use switchboard_core::metric_catalog::{Metric, counts, shows};
+use switchboard_core::metric_catalog::Series::{Dynamic, Each, One};
+use switchboard_core::metric_catalog::{Metric, counter, gauge};
 
 /// Metrics of every process that serves sockets.
 pub const METRICS: &[Metric] = &[
-    shows("switchboard_connections_open", One, "TCP connections of clients open"),
-    counts(
+    gauge("switchboard_connections_open", One, "TCP connections of clients open"),
+    counter(
         "switchboard_connections_refused_total",
         Each("reason", &["node", "address"]),
         "TCP connections closed at once, by the bound that is reached",
     ),
-    shows("switchboard_handovers_open", One, "Requests and WebSockets handed over to other nodes at present"),
-    shows("switchboard_sockets_open", One, "Engine.IO sessions open"),
-    counts("switchboard_sockets_opened_total", One, "Engine.IO sessions opened"),
-    counts("switchboard_sockets_closed_total", AsSeen, "Socket.IO sessions ended, by reason"),
-    counts("switchboard_handshakes_refused_total", AsSeen, "Requests refused by the transport, by reason"),
-    counts(
+    gauge("switchboard_handovers_open", One, "Requests and WebSockets handed over to other nodes at present"),
+    gauge("switchboard_sockets_open", One, "Engine.IO sessions open"),
+    counter("switchboard_sockets_opened_total", One, "Engine.IO sessions opened"),
+    counter("switchboard_sockets_closed_total", Dynamic, "Socket.IO sessions ended, by reason"),
+    counter("switchboard_handshakes_refused_total", Dynamic, "Requests refused by the transport, by reason"),
+    counter(
         "switchboard_handovers_total",
         Each(
             "outcome",
@@ -24,7 +24,7 @@ pub const METRICS: &[Metric] = &[
         ),
         "Requests handed over to the session's node",
     ),
-    counts("switchboard_session_panics_total", One, "Sessions whose code panicked"),
-    counts("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket"),
-    counts("switchboard_send_queue_overflows_total", One, "Sockets closed because their client does not read"),
+    counter("switchboard_session_panics_total", One, "Sessions whose code panicked"),
+    counter("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket"),
+    counter("switchboard_send_queue_overflows_total", One, "Sockets closed because their client does not read"),
 ];

@@ -162,7 +162,8 @@ impl Drop for Kubelet {
 /// Probes until aborted. Calls `report` after each probe with the number of consecutive failures,
 /// the failure threshold, and the response.
 async fn probe(probe: Probe, admin: u16, mut report: impl FnMut(u32, u32, String)) {
-    let client = reqwest::Client::new();
+    // A kubelet opens a connection for each probe.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("no setting can be invalid");
     let mut ticks = interval(probe.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fails = 0;

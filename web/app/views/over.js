@@ -9,6 +9,7 @@ const ENDINGS = {
   removed: ["You were removed from the call", "A moderator removed you."],
   banned: ["You were removed from the call", "You cannot return to it."],
   denied: ["You were not admitted", "The host or a moderator declined your request."],
+  changed: ["The call has changed", "Who may join has changed while you waited. Join again to ask."],
   elsewhere: ["You are out of the call", "You joined it from another window."],
   disconnected: ["You were disconnected", "The server ended this connection."],
 };

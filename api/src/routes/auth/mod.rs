@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `sign_in` | registers an account; signs in |
 //! | `sessions` | refreshes, lists and ends sign-ins |
+//! | `other_sign_ins` | ends the caller's other sign-ins |
 //! | `password` | changes the password |
 //! | `profile` | the user's own profile and statistics |
 
+mod other_sign_ins;
 mod password;
 mod profile;
 mod sessions;

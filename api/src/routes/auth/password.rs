@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use switchboard_auth::{Identity, PasswordCheck};
-use switchboard_core::domain::{Code, Timestamp};
+use switchboard_auth::PasswordCheck;
+use switchboard_core::domain::Code;
 use switchboard_records::UserRecord;
 
-use super::sessions::{keep_own, revoke_others};
+use super::other_sign_ins::{remove_others, revoke_others};
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::envelope::success;
@@ -66,7 +66,7 @@ pub(crate) async fn change_password(
         return Err(Code::InvalidCredentials.into());
     }
     audit::record(Event::PasswordChanged, Some(id));
-    end_others(&app, &caller, now).await;
+    remove_others(&app, &caller, now).await;
     Ok(success("The password was changed; other sign-ins have ended", ()).into_response())
 }
 
@@ -88,12 +88,4 @@ pub(super) async fn check_password(
     }
     guess.right().await;
     Ok(())
-}
-
-/// Keeps this sign-in and ends the others. A failure is harmless, because their refresh tokens are
-/// already invalid.
-pub(super) async fn end_others(app: &App, caller: &Identity, ended: Timestamp) {
-    if let Err(error) = keep_own(app, caller, ended).await {
-        tracing::warn!(code = %error.refusal.code, "removing ended sign-ins failed; they expire");
-    }
 }

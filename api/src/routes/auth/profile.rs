@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use switchboard_core::domain::{Code, PublicUser, Refusal};
 use switchboard_records::{ProfileChange, RecordsError};
 
-use super::password::{check_password, end_others};
-use super::sessions::revoke_others;
+use super::other_sign_ins::{remove_others, revoke_others};
+use super::password::check_password;
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::envelope::success;
@@ -88,7 +88,7 @@ pub(crate) async fn change_profile(
     let user = changed.ok_or(Code::UserNotFound)?;
     if change.email.is_some() {
         audit::record(Event::EmailChanged, Some(id));
-        end_others(&app, &caller, now).await;
+        remove_others(&app, &caller, now).await;
     }
     Ok(success("The profile was changed", UserView::from(&user)).into_response())
 }

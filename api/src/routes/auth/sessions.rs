@@ -9,11 +9,11 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_auth::{Identity, RefreshIdentity, random_id};
+use switchboard_auth::{RefreshIdentity, random_id};
 use switchboard_core::domain::{Code, Refusal, Timestamp};
 use switchboard_records::{Rotation, SessionRecord};
 
-use super::password;
+use super::other_sign_ins::{remove_others, revoke_others};
 use super::sign_in::{refresh_end, tokens};
 use crate::app::App;
 use crate::audit::{self, Event};
@@ -149,27 +149,7 @@ pub(crate) async fn end_others(State(app): State<App>, Caller(caller): Caller) -
     if !app.records.end_sign_ins(&caller.user.id, now).await? {
         return Err(Code::UserNotFound.into());
     }
-    password::end_others(&app, &caller, now).await;
+    remove_others(&app, &caller, now).await;
     audit::record(Event::SessionsRevoked, Some(&caller.user.id));
     Ok(success("The other sessions have ended", ()).into_response())
-}
-
-/// Revokes the access tokens of the caller's sign-ins, except that of this request. There are at
-/// most [`SESSIONS_MAX`](switchboard_records::SESSIONS_MAX).
-pub(super) async fn revoke_others(app: &App, caller: &Identity) -> ApiResult<()> {
-    let all = app.records.sessions_of(&caller.user.id, app.now()).await?;
-    let others = all.into_iter().map(|session| session.id).filter(|id| Some(id) != caller.session.as_ref());
-    app.revoke_all(&others.collect::<Vec<_>>()).await?;
-    Ok(())
-}
-
-/// Keeps this sign-in after all sign-ins of its user were ended at the time `ended`, and removes
-/// the others. Sign-ins that were opened in the meantime are revoked too.
-pub(super) async fn keep_own(app: &App, caller: &Identity, ended: Timestamp) -> ApiResult<()> {
-    if let Some(own) = &caller.session {
-        app.records.keep_session(own, ended).await?;
-    }
-    revoke_others(app, caller).await?;
-    app.records.end_other_sessions(&caller.user.id, caller.session.as_deref()).await?;
-    Ok(())
 }

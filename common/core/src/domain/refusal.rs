@@ -114,8 +114,8 @@ impl Refusal {
         Self { code, message: message.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// Creates the refusal of a request above a rate, with the time until it is allowed. The time is
-    /// rounded up to whole seconds, at least 1, because a client that comes back too early is
+    /// Creates the refusal of a request above a rate, with the time until it is allowed. The time
+    /// is rounded up to whole seconds, at least 1, because a client that comes back too early is
     /// refused again.
     #[must_use]
     pub fn rate_exceeded(retry_after: Duration) -> Self {

@@ -39,6 +39,22 @@ pub struct RoomMeta {
 }
 
 impl RoomMeta {
+    /// Returns whether this version asks more of newcomers than `before`: a stricter type, another
+    /// passcode, or fewer invited users. Participants in the lobby were let in by `before`, so they
+    /// must ask again.
+    #[must_use]
+    pub fn asks_more_than(&self, before: &Self) -> bool {
+        let strictness = |call_type| match call_type {
+            CallType::Public => 0,
+            CallType::Private => 1,
+            CallType::InvitedOnly => 2,
+        };
+        let lost_invitation = before.invited.iter().any(|user| !self.invited.contains(user));
+        strictness(self.call_type) > strictness(before.call_type)
+            || (self.passcode_hash.is_some() && self.passcode_hash != before.passcode_hash)
+            || (lost_invitation && (self.call_type != CallType::Public || self.passcode_hash.is_some()))
+    }
+
     /// Returns the rules of admission.
     #[must_use]
     pub fn access_policy(&self) -> AccessPolicy<'_> {

@@ -27,6 +27,9 @@ pub fn join_request_cancelled_template(reason: &str) -> String {
     encode("room:join-request-cancelled", &fields)
 }
 
+/// Reason of a `room:denied` that no person decided: the call asks more of newcomers now.
+pub const DOOR_CHANGED: &str = "DOOR_CHANGED";
+
 /// Encodes `room:denied`, for the participant who was denied.
 #[must_use]
 pub fn denied(room: &RoomId, reason: Option<&str>) -> String {

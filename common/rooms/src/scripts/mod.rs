@@ -157,7 +157,7 @@ scripts! {
     /// Removes a user.
     Kick "kick" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/moderation" "scripts/kick"];
     /// Changes the call.
-    Update "update" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/lobby" "shared/moderation" "scripts/update"];
+    Update "update" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/lobby" "shared/moderation" "scripts/update"];
     /// Counts a node's heartbeat.
     Beat "beat" ["scripts/beat"];
     /// Declares a node dead.

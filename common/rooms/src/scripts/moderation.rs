@@ -216,6 +216,8 @@ pub struct UpdateScript<'a> {
     pub reconnecting_event: String,
     /// Participant who becomes host.
     pub heir: Option<&'a PeerId>,
+    /// `room:denied`, if the participants in the lobby must ask again.
+    pub denied_event: Option<String>,
 }
 
 impl ScriptArguments for UpdateScript<'_> {
@@ -235,6 +237,10 @@ impl ScriptArguments for UpdateScript<'_> {
         to.text(&self.now);
         to.event(EventKind::ConnectionChanged, self.reconnecting_event.as_bytes());
         to.optional(self.heir.map(PeerId::as_str));
+        match &self.denied_event {
+            Some(event) => to.event(EventKind::Denied, event.as_bytes()),
+            None => to.optional(None),
+        }
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {

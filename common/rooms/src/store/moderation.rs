@@ -82,6 +82,9 @@ impl Rooms {
                     now: rfc3339_now()?,
                     reconnecting_event: reconnecting_event(),
                     heir: heir.as_ref(),
+                    denied_event: after
+                        .asks_more_than(before)
+                        .then(|| participant_event::denied(room, Some(participant_event::DOOR_CHANGED))),
                 };
                 self.run_moderation(room, caller, &script).await
             }
@@ -135,6 +138,9 @@ impl Rooms {
 /// Returns the participants of the lobby that a change admits while there are places: those who
 /// would not have to wait any more.
 fn admits(before: &RoomMeta, after: &RoomMeta) -> &'static str {
+    if after.locked {
+        return "none";
+    }
     let (was, is) = (&before.settings, &after.settings);
     let more_places = after.max_participants > before.max_participants;
     match (was.waiting_room_enabled, is.waiting_room_enabled) {

@@ -61,3 +61,51 @@ pub(crate) async fn users_who_wait_only_for_a_place_are_admitted_in_order_of_arr
     assert_eq!(rooms.leave(&host, "left").await.unwrap(), LeaveOutcome::Done);
     assert_eq!(expire(&rooms).await, 0, "the lobby is empty");
 }
+
+pub(crate) async fn a_call_that_asks_more_of_newcomers_sends_its_lobby_away(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    let mut call = meta(9);
+    call.settings.waiting_room_enabled = true;
+    rooms.open(&room("R"), &call).await.unwrap();
+    let _host = sit(&rooms, "R", 0).await;
+    let waiting = async || rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.len() - 1;
+    let change = async |change: &dyn Fn(&mut RoomMeta)| {
+        let done = rooms.update(&room("R"), Caller::Operator, None, change).await.unwrap();
+        assert!(matches!(done, UpdateOutcome::Done(_)));
+    };
+    let hash = |text: &str| Some(text.to_owned());
+    let stricter: [&dyn Fn(&mut RoomMeta); 4] = [
+        &|call| call.passcode_hash = hash("one"),
+        &|call| call.passcode_hash = hash("two"),
+        &|call| call.call_type = CallType::Private,
+        // The waiting room is switched off in the same change. That admits no earlier participant.
+        &|call| (call.call_type, call.settings.waiting_room_enabled) = (CallType::InvitedOnly, false),
+    ];
+    for ((n, changes), stricter) in (1..).zip(0..).zip(stricter) {
+        // Each change raises the version that admission rests on.
+        let waits = Join { waits: true, meta_version: call.version + changes, ..join("R", n) };
+        assert!(matches!(rooms.join(waits).await.unwrap(), Joined::Waiting { .. }));
+        assert_eq!(waiting().await, 1);
+        change(stricter).await;
+        assert_eq!(waiting().await, 0, "change {n}");
+    }
+}
+
+pub(crate) async fn a_locked_room_admits_no_participant_of_the_lobby_by_itself(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    let mut call = meta(2);
+    call.settings.waiting_room_enabled = true;
+    rooms.open(&room("R"), &call).await.unwrap();
+    let (_host, first) = (sit(&rooms, "R", 0).await, sit(&rooms, "R", 1).await.seat);
+    assert!(matches!(rooms.join(Join { waits: true, ..join("R", 2) }).await.unwrap(), Joined::Waiting { .. }));
+    let lock = |call: &mut RoomMeta| (call.locked, call.settings.waiting_room_enabled) = (true, false);
+    assert!(matches!(rooms.update(&room("R"), Caller::Operator, None, lock).await.unwrap(), UpdateOutcome::Done(_)));
+    assert_eq!(rooms.leave(&first, "left").await.unwrap(), LeaveOutcome::Done);
+    assert_eq!(expire(&rooms).await, 0, "a place is free, but the room is locked");
+    let admit = ModerationCommand::Admit(None);
+    assert_eq!(
+        rooms.moderate(&room("R"), Caller::Operator, &admit).await.unwrap(),
+        ModerationOutcome::Done(vec![peer(2)]),
+        "a person still may admit"
+    );
+}

@@ -1,16 +1,16 @@
 //! Declares metrics to the metrics recorder at the start.
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use switchboard_core::metric_catalog::Series::{AsSeen, Each, One};
-use switchboard_core::metric_catalog::{Metric, MetricType, counts, shows};
+use switchboard_core::metric_catalog::Series::{Dynamic, Each, One};
+use switchboard_core::metric_catalog::{Metric, MetricType, counter, gauge};
 
 /// Metrics of every process.
 pub(super) const PROCESS: &[Metric] = &[
-    shows("switchboard_build_info", AsSeen, "Always 1; the labels are program and version"),
-    shows("process_resident_memory_bytes", One, "Resident memory in bytes"),
-    counts("process_cpu_seconds_total", AsSeen, "User and system CPU time in seconds"),
-    shows("process_open_fds", One, "Open file descriptors"),
-    shows("process_threads", One, "Threads"),
+    gauge("switchboard_build_info", Dynamic, "Always 1; the labels are program and version"),
+    gauge("process_resident_memory_bytes", One, "Resident memory in bytes"),
+    counter("process_cpu_seconds_total", Dynamic, "User and system CPU time in seconds"),
+    gauge("process_open_fds", One, "Open file descriptors"),
+    gauge("process_threads", One, "Threads"),
 ];
 
 /// Describes the metrics. Metrics with known series appear immediately, with the value 0.
@@ -20,7 +20,7 @@ pub(super) fn declare(metrics: &'static [Metric]) {
         match metric.series {
             One => appear(metric, None),
             Each(label, values) => values.iter().for_each(|value| appear(metric, Some((label, value)))),
-            AsSeen => {}
+            Dynamic => {}
         }
     }
 }

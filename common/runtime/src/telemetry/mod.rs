@@ -165,7 +165,7 @@ impl ProcessUsage {
 
 #[cfg(test)]
 mod tests {
-    use switchboard_core::metric_catalog::{Series, counts, spreads};
+    use switchboard_core::metric_catalog::{Series, counter, histogram};
 
     use super::*;
 
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn metrics_render_with_the_build_and_buckets_by_unit() {
         const OWN: &[Metric] = &[
-            counts("switchboard_things_total", Series::Each("outcome", &["good", "bad"]), "Things"),
-            spreads("switchboard_nothing_seconds", Series::One, "Nothing"),
+            counter("switchboard_things_total", Series::Each("outcome", &["good", "bad"]), "Things"),
+            histogram("switchboard_nothing_seconds", Series::One, "Nothing"),
         ];
         let metrics = Metrics::install("test", "1.2.3", &[OWN]).unwrap();
         metrics::histogram!("switchboard_something_seconds").record(0.002);

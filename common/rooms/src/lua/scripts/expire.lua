@@ -13,8 +13,9 @@ local due = redis.call('ZSCORE', deadlines, member)
 if not due or tonumber(due) > now_ms() then return {'STALE'} end
 redis.call('ZREM', deadlines, member)
 if peer == '+' then
-  local state, meta = unpack(redis.call('HMGET', room_key, 'st', 'm'))
-  if state ~= 'open' then return {'STALE'} end
+  local state, meta, lock = unpack(redis.call('HMGET', room_key, 'st', 'm', 'lock'))
+  -- Of a locked room, only a host or moderator admits.
+  if state ~= 'open' or lock == '1' then return {'STALE'} end
   local settings = cjson.decode(meta).settings or {}
   -- While the waiting room is on, a host or moderator admits.
   local wanted = {}

@@ -7,10 +7,11 @@
 --         17 updated, a template   18 details of the `updated` fact
 --         19 admits from the lobby: none, guests or all   20 now, RFC 3339
 --         21 reconnecting, a template   22 peer who becomes host, or -
+--         23 denied, the event, if the lobby must ask again, or -
 -- replies OK | NOPEER | ABOVE | STANDIN | CHANGED | DENIED | STALE | ABSENT
 local old_version, meta, version, cap, lock = ARGV[12], ARGV[13], ARGV[14], ARGV[15], ARGV[16]
 local updated_event, details, admits = ARGV[17], ARGV[18], ARGV[19]
-local now, reconnecting_event, heir = ARGV[20], ARGV[21], ARGV[22]
+local now, reconnecting_event, heir, denied_event = ARGV[20], ARGV[21], ARGV[22], ARGV[23]
 local rank, refused = caller_rank()
 if not rank then return refused end
 local found = redis.call('HMGET', room_key, 'mv', 'c', 'host', 'n')
@@ -30,6 +31,10 @@ redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)
 if seat then make_host(seat.uid) end
 broadcast('-', fill(updated_event, '-', '-', nil, nil, redis.call('HGET', room_key, 'host')))
 fact('updated', call, '-', '-', '-', taken, details)
+-- The participants in the lobby were let in by the former rules.
+if denied_event ~= '-' then
+  for _, peer in ipairs(waiting_peers()) do remove_participant(get_seat(peer), denied_event) end
+end
 if admits ~= 'none' then
   local waiting = waiting_peers()
   admit_waiting(admits == 'all' and waiting or guests_of(waiting), now, reconnecting_event)
