@@ -200,7 +200,7 @@ fn admission(env: &mut Env, capacity: Capacity, rates: bool) -> AdmissionLimits 
         connections_per_address: env.number("CONNECTIONS_PER_ADDRESS", 2 * sockets_per_address, 0..=20_000_000),
         requests: env.rate("REQUESTS_PER_ADDRESS", "20000/10").filter(|_| rates),
         handshakes: env.rate("HANDSHAKES_PER_ADDRESS", "600/10").filter(|_| rates),
-        events: env.rate("EVENTS_PER_ADDRESS", "30000/30").filter(|_| rates),
+        events: env.rate("EVENTS_PER_ADDRESS", "15000/30").filter(|_| rates),
         handovers: env.rate("HANDOVERS_PER_ADDRESS", "10000/10").filter(|_| rates),
         handovers_per_peer: env.number("HANDOVERS_PER_PEER", sockets, 0..=10_000_000),
     }

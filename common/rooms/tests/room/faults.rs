@@ -97,8 +97,9 @@ pub(crate) async fn killed_connections_under_load_lose_duplicate_or_reorder_no_e
     kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
     for _ in 0..20 {
         load.more(100).await;
-        let killed: i64 = bed.everywhere::<i64>(&kill).await.into_iter().sum();
-        assert!(killed >= 1);
+        // A lane that is between two connections has none to kill.
+        let killed = async { while bed.everywhere::<i64>(&kill).await.into_iter().sum::<i64>() == 0 {} };
+        tokio::time::timeout(LONG, killed).await.expect("a connection to kill");
     }
     load.more(100).await;
     assert_eq!(load.audit().await, 0);

@@ -18,7 +18,7 @@ const BYTES_PER_TOKEN: usize = 4 * 1024;
 const BURST: Duration = Duration::from_secs(8);
 
 /// Maximum number of frames that a socket reads before it lets other sockets run.
-const FRAMES_PER_TURN: usize = 64;
+const FRAMES_PER_TURN: usize = 4;
 
 /// Maximum number of bytes that a socket reads before it lets other sockets run.
 const BYTES_PER_TURN: usize = 64 * 1024;
