@@ -10,6 +10,8 @@ use hdrhistogram::Histogram;
 
 /// Longest latency that a histogram can store: two minutes. Longer ones are stored as this.
 const LATENCY_MAX_US: u64 = 120_000_000;
+/// Time by which a bound of the window is ahead of the moment of its call.
+const MARK_AHEAD_US: u64 = 1_000;
 /// Precision of the histograms.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
@@ -84,15 +86,30 @@ impl Meter {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Opens the window: operations with an intended start from now on count.
+    /// Opens the window: operations with an intended start from the return on count.
     pub(crate) fn open_window(&self) {
         self.closes.store(u64::MAX, Ordering::Relaxed);
-        self.opens.store(self.now(), Ordering::Relaxed);
+        self.mark(&self.opens);
     }
 
-    /// Closes the window: operations with an intended start from now on do not count.
+    /// Closes the window: operations with an intended start from the return on do not count.
     pub(crate) fn close_window(&self) {
-        self.closes.store(self.now(), Ordering::Relaxed);
+        self.mark(&self.closes);
+    }
+
+    /// Stores a time that is in the future when it is stored, and waits for it: 1 ms. If it were in
+    /// the past, an operation whose start was counted before the store and whose end is counted
+    /// after it would be on both sides of the bound.
+    fn mark(&self, bound: &AtomicU64) {
+        let mut at = self.now() + MARK_AHEAD_US;
+        bound.store(at, Ordering::SeqCst);
+        while self.now() >= at {
+            at = self.now() + MARK_AHEAD_US;
+            bound.store(at, Ordering::SeqCst);
+        }
+        while self.now() < at {
+            std::hint::spin_loop();
+        }
     }
 
     fn is_in_window(&self, intended: u64) -> bool {
