@@ -19,7 +19,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "switchboard_http_connections_refused_total",
         Each("reason", &["pod", "address"]),
-        "Connections closed at once, by the bound that is reached",
+        "Connections closed immediately, by the bound that is reached",
     ),
     counter(
         "switchboard_http_connections_cut_total",

@@ -114,7 +114,7 @@ impl ApiConfig {
         let connections = ConnectionBounds {
             total: env.number("MAX_CONNECTIONS", 10_000, 0..=10_000_000),
             per_address: env.number("CONNECTIONS_PER_ADDRESS", per_address, 0..=10_000_000),
-            patience: env.millis("HTTP_TIMEOUT_MS", 30_000, 100..=300_000),
+            io_timeout: env.millis("HTTP_TIMEOUT_MS", 30_000, 100..=300_000),
         };
         let config = Self {
             port: env.port("API_PORT", 3001),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use switchboard_core::client_address::{client_address, network};
-use switchboard_core::domain::UserId;
+use switchboard_core::client_address::{ClientNetwork, client_address};
+use switchboard_core::domain::{UserId, whole_seconds};
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
 use switchboard_runtime::config::{Env, passcode_rates};
@@ -144,7 +144,7 @@ pub struct ConnectionBounds {
     pub per_address: usize,
     /// Time limit for a request's head, for silence between two requests, and for a write that
     /// blocks because the client does not read.
-    pub patience: Duration,
+    pub io_timeout: Duration,
 }
 
 /// Address of the other end of a connection, stored in the extensions of its requests.
@@ -194,7 +194,7 @@ impl Limits {
     ///
     /// # Errors
     /// The address has too many wrong guesses, or the account is guarded.
-    pub async fn guess_password(&self, email: &str, from: Option<IpAddr>) -> Result<Guess<'_>, RateExceeded> {
+    pub async fn guess_password(&self, email: &str, from: Option<ClientNetwork>) -> Result<Guess<'_>, RateExceeded> {
         let guess = self.limiter.guess(GuessClass::Password, Subject::Email(email), from, self.rates.password);
         Ok(guess.await?)
     }
@@ -222,13 +222,13 @@ impl Limits {
         (&self.limiter, self.rates.passcode)
     }
 
-    /// Returns the client's address: behind trusted proxies the forwarded one. An IPv6 address is
-    /// reduced to its network. `None` when the request came over no connection.
+    /// Returns the client's network: behind trusted proxies that of the forwarded address. `None`
+    /// when the request came over no connection.
     #[must_use]
-    pub fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+    pub fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<ClientNetwork> {
         let PeerAddress(peer) = extensions.get::<PeerAddress>()?;
         let forwarded = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
-        Some(network(client_address(forwarded, *peer, self.rates.trusted_hops)))
+        Some(ClientNetwork::of(client_address(forwarded, *peer, self.rates.trusted_hops)))
     }
 }
 
@@ -236,7 +236,7 @@ impl RateStatus {
     /// Returns the seconds until the next request is allowed; at least 1.
     #[must_use]
     pub fn retry_after(&self) -> u64 {
-        self.spent.retry_after.map_or(0, seconds_up).max(1)
+        whole_seconds(self.spent.retry_after.unwrap_or_default())
     }
 
     /// Writes the `RateLimit-*` headers.
@@ -246,7 +246,7 @@ impl RateStatus {
         let values = [
             rate.requests.to_string(),
             spent.remaining.to_string(),
-            seconds_up(spent.reset_after).to_string(),
+            whole_seconds(spent.reset_after).to_string(),
             format!("{};w={period}", rate.requests),
         ];
         for (name, value) in HEADERS.into_iter().zip(values) {
@@ -259,10 +259,6 @@ impl RateStatus {
     pub fn tighter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         one.into_iter().chain(other).min_by_key(|status| status.spent.remaining)
     }
-}
-
-fn seconds_up(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

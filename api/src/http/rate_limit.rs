@@ -1,12 +1,11 @@
 //! The middleware that limits the rate of a route, and the client's address as a handler's
 //! argument.
 
-use std::net::IpAddr;
-
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_rooms::rate_limit::Subject;
 
 use crate::app::App;
@@ -15,9 +14,9 @@ use crate::http::error::ApiError;
 use crate::http::extract;
 use crate::limits::{Class, HEADERS, RateStatus};
 
-/// Client's address, as an argument of a handler. `None` when the request came over no connection.
+/// Client's network, as an argument of a handler. `None` when the request came over no connection.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientAddress(pub Option<IpAddr>);
+pub struct ClientAddress(pub Option<ClientNetwork>);
 
 impl FromRequestParts<App> for ClientAddress {
     type Rejection = ApiError;

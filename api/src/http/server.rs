@@ -15,8 +15,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use switchboard_net::{ClientNetwork, Counts, Full, Permit, WriteTimeoutStream};
-use tokio::net::{TcpListener, TcpStream};
+use switchboard_core::client_address::ClientNetwork;
+use switchboard_net::{Counts, Full, Permit, WriteTimeoutStream, refuse};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -42,11 +43,18 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: ConnectionBoun
         match accepted {
             Ok((stream, peer)) => match open.acquire(ClientNetwork::of(peer.ip())) {
                 Ok(permit) => {
-                    let stream = WriteTimeoutStream::new(stream, bounds.patience, permit);
+                    let stream = WriteTimeoutStream::new(stream, bounds.io_timeout, permit);
                     let peer = PeerAddress(peer.ip());
-                    connections.spawn(connection(stream, peer, router.clone(), bounds.patience, stop.clone()));
+                    connections.spawn(connection(stream, peer, router.clone(), bounds.io_timeout, stop.clone()));
                 }
-                Err(full) => refuse(&stream, full),
+                Err(full) => {
+                    let reason = match full {
+                        Full::Total => "pod",
+                        Full::Key => "address",
+                    };
+                    metrics::counter!("switchboard_http_connections_refused_total", "reason" => reason).increment(1);
+                    refuse(&stream, full);
+                }
             },
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -62,7 +70,7 @@ async fn connection(
     stream: WriteTimeoutStream<Permit<ClientNetwork>>,
     peer: PeerAddress,
     router: Router,
-    patience: Duration,
+    limit: Duration,
     stop: CancellationToken,
 ) {
     // Each answer is one write, so Nagle's algorithm would only delay it. A failure here is
@@ -76,7 +84,7 @@ async fn connection(
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(patience)
+            .header_read_timeout(limit)
             .max_buf_size(BUFFER_MAX)
             .serve_connection(TokioIo::new(stream), service)
     );
@@ -102,16 +110,4 @@ fn reason(error: &hyper::Error) -> &'static str {
         _ if error.is_parse() => "malformed",
         _ => "lost",
     }
-}
-
-/// Tells the client that it may try again later, without waiting until it reads that, and closes
-/// the connection.
-fn refuse(stream: &TcpStream, full: Full) {
-    let (reason, status) = match full {
-        Full::Total => ("pod", "503 Service Unavailable"),
-        Full::Key => ("address", "429 Too Many Requests"),
-    };
-    metrics::counter!("switchboard_http_connections_refused_total", "reason" => reason).increment(1);
-    let head = format!("HTTP/1.1 {status}\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    let _read_or_not = stream.try_write(head.as_bytes());
 }

@@ -41,7 +41,7 @@ async fn read_all(client: &mut TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_cut_and_one_that_reads_slowly_is_not() {
-    let bounds = ConnectionBounds { total: 0, per_address: 0, patience: SHORT };
+    let bounds = ConnectionBounds { total: 0, per_address: 0, io_timeout: SHORT };
     let (address, stop, serving) = start(bounds).await;
     let mut idle = ask(address, "/large").await;
     let mut slow = ask(address, "/large").await;
@@ -53,7 +53,7 @@ async fn a_client_that_reads_nothing_is_cut_and_one_that_reads_slowly_is_not() {
         read += got;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // Without the time limit, the server would wait for the first client for ever.
+    // Without the time limit, the server would wait for the first client forever.
     stop.cancel();
     tokio::time::timeout(WAIT_MAX, serving).await.expect("both connections have ended").unwrap();
     assert!(read_all(&mut idle).await.len() < LARGE);
@@ -61,7 +61,7 @@ async fn a_client_that_reads_nothing_is_cut_and_one_that_reads_slowly_is_not() {
 
 #[tokio::test]
 async fn a_client_that_sends_no_complete_head_is_cut() {
-    let (address, ..) = start(ConnectionBounds { total: 0, per_address: 0, patience: SHORT }).await;
+    let (address, ..) = start(ConnectionBounds { total: 0, per_address: 0, io_timeout: SHORT }).await;
     for head in ["", "GET /small HTTP/1.1\r\nHost: x\r\n"] {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(head.as_bytes()).await.unwrap();
@@ -75,10 +75,10 @@ async fn a_client_that_sends_no_complete_head_is_cut() {
 
 #[tokio::test]
 async fn connections_above_a_bound_are_refused_at_once_and_a_closed_one_makes_place() {
-    let patience = Duration::from_secs(60);
+    let io_timeout = Duration::from_secs(60);
     for (bounds, status) in [
-        (ConnectionBounds { total: 0, per_address: 3, patience }, "429"),
-        (ConnectionBounds { total: 3, per_address: 0, patience }, "503"),
+        (ConnectionBounds { total: 0, per_address: 3, io_timeout }, "429"),
+        (ConnectionBounds { total: 3, per_address: 0, io_timeout }, "503"),
     ] {
         let (address, ..) = start(bounds).await;
         let mut held = Vec::new();

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use switchboard_auth::{IdentityKind, Tokens};
 use switchboard_core::ClusterKey;
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{PublicUser, Role, RoomId, UserId};
 use switchboard_rooms::{Caller, LeaveOutcome, ModerationCommand, ModerationOutcome, Proof, RoomPeek};
 use switchboard_runtime::config::{Env, passcode_rates};
@@ -228,7 +229,7 @@ async fn the_address_of_a_banned_guest_is_refused_for_every_guest_identity() {
     let call = service.call(&ann, json!({})).await;
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
     let joined = service.join(&call, None, json!({ "guestName": "Gil" })).await;
-    let address = ClusterKey::derive(ACCESS_SECRET).hash_address("127.0.0.1".parse().unwrap());
+    let address = ClusterKey::derive(ACCESS_SECRET).hash_address(ClientNetwork::of("127.0.0.1".parse().unwrap()));
     let proof = Proof { issued_ms: 0, address: Some(address) };
     let seat = service.seat_with(&call, joined.data()["user"]["id"].as_str().unwrap(), 1, proof).await;
     let ban = ModerationCommand::Kick { peer: seat.peer.clone(), ban: true, reason: None };

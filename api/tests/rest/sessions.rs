@@ -3,6 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Timestamp, UserId};
 use switchboard_records::{NewSession, SESSIONS_MAX};
 use tokio::time::Instant;
@@ -185,7 +186,7 @@ async fn sign_ins_of_an_address_beyond_its_bound_are_refused_and_all_others_are_
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     let stop = CancellationToken::new();
-    let here = std::net::IpAddr::from([127, 0, 0, 1]);
+    let here = ClientNetwork::of([127, 0, 0, 1].into());
     // More sign-ins of this address than may run and wait; each refused one is repeated.
     let flood = (0..200).map(|_| {
         let (hasher, stop) = (service.hasher.clone(), stop.clone());

@@ -179,7 +179,7 @@ impl Service {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let bounds = ConnectionBounds { total: 0, per_address: 0, patience: Duration::from_secs(30) };
+        let bounds = ConnectionBounds { total: 0, per_address: 0, io_timeout: Duration::from_secs(30) };
         tokio::spawn(serve(listener, router(app, options), bounds, CancellationToken::new()));
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
         Self { base, client: reqwest::Client::new(), records, rooms, hasher, rates, place }

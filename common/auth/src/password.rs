@@ -1,12 +1,11 @@
 //! Hashes and verifies passwords and passcodes with argon2id.
 //!
 //! One hash takes 19 MiB of memory and tens of milliseconds of CPU time by design. Without a bound,
-//! a burst of sign-ins would starve all other requests. So the work runs on blocking threads, a
-//! fixed number at once. Further operations wait in a bounded queue that is fair between client
+//! a burst of sign-ins would starve all other requests. So the work runs on a fixed number of
+//! blocking threads. Further operations wait in a bounded queue that is fair between client
 //! addresses (`queue`), and operations beyond it are refused. A passcode that was compared recently
 //! is not hashed again (`proofs`).
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::PasswordHash;
@@ -14,6 +13,7 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq;
 
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Code, Refusal};
 
 use proofs::Proofs;
@@ -68,7 +68,7 @@ impl PasswordHasher {
     /// # Errors
     /// `SERVICE_UNAVAILABLE` if the queue has no place for this client; `INTERNAL_ERROR` if the
     /// system has no randomness or no memory.
-    pub async fn hash(&self, from: Option<IpAddr>, text: String) -> Result<String, Refusal> {
+    pub async fn hash(&self, from: Option<ClientNetwork>, text: String) -> Result<String, Refusal> {
         self.run("hash", from, move || {
             argon2().hash_password(text.as_bytes()).map(|hash: PasswordHash| hash.to_string()).map_err(|error| {
                 tracing::error!(%error, "password hashing failed");
@@ -84,7 +84,12 @@ impl PasswordHasher {
     /// # Errors
     /// `SERVICE_UNAVAILABLE` if the queue has no place for this client; `INTERNAL_ERROR` if the
     /// worker thread failed.
-    pub async fn verify(&self, from: Option<IpAddr>, hash: String, text: String) -> Result<PasswordCheck, Refusal> {
+    pub async fn verify(
+        &self,
+        from: Option<ClientNetwork>,
+        hash: String,
+        text: String,
+    ) -> Result<PasswordCheck, Refusal> {
         self.run("verify", from, move || compare(&hash, &text)).await
     }
 
@@ -93,7 +98,7 @@ impl PasswordHasher {
     ///
     /// # Errors
     /// Same as `verify`.
-    pub async fn verify_dummy(&self, from: Option<IpAddr>, text: String) -> Result<(), Refusal> {
+    pub async fn verify_dummy(&self, from: Option<ClientNetwork>, text: String) -> Result<(), Refusal> {
         self.run("verify", from, move || compare(DUMMY, &text)).await.map(|_| ())
     }
 
@@ -114,7 +119,7 @@ impl PasswordHasher {
     /// Those of `verify`, or that of `may_hash`.
     pub async fn verify_passcode<E: From<Refusal>>(
         &self,
-        from: Option<IpAddr>,
+        from: Option<ClientNetwork>,
         (stored, text): (&str, &str),
         may_hash: impl Future<Output = Result<(), E>>,
     ) -> Result<bool, E> {
@@ -143,7 +148,7 @@ impl PasswordHasher {
     async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
-        from: Option<IpAddr>,
+        from: Option<ClientNetwork>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Refusal> {
         let queue = metrics::gauge!("switchboard_password_queue");
@@ -208,7 +213,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
 
-    async fn check(hasher: &PasswordHasher, from: Option<IpAddr>, stored: &str, text: &str) -> bool {
+    async fn check(hasher: &PasswordHasher, from: Option<ClientNetwork>, stored: &str, text: &str) -> bool {
         hasher.verify_passcode(from, (stored, text), async { Ok::<_, Refusal>(()) }).await.unwrap()
     }
 
@@ -252,7 +257,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_with_many_operations_is_refused_and_another_one_is_served() {
         let hasher = PasswordHasher::new(1);
-        let address = |n| Some(IpAddr::from([192, 0, 2, n]));
+        let address = |n| Some(ClientNetwork::of([192, 0, 2, n].into()));
         let running = hasher.queue.acquire(address(1)).await.ok();
         let share = WAITING_PER_SLOT / SHARE_OF_ADDRESS;
         let many: Vec<_> = (0..=share)
@@ -282,7 +287,7 @@ mod tests {
     async fn forty_users_who_send_the_right_passcode_at_once_cost_one_hash_and_none_is_refused() {
         let hasher = PasswordHasher::new(1);
         let stored = hasher.hash(None, "1234".into()).await.unwrap();
-        let office = Some(IpAddr::from([192, 0, 2, 1]));
+        let office = Some(ClientNetwork::of([192, 0, 2, 1].into()));
         let running = hasher.queue.acquire(None).await.ok();
         let joins: Vec<_> = (0..40)
             .map(|_| {

@@ -1,5 +1,7 @@
 //! Issues and verifies JSON Web Tokens (RFC 7519).
 //!
+//! The file has more than 400 lines, so that the claims of all tokens can be read in one place.
+//!
 //! The algorithm is HS256. A token that names another algorithm is refused before its signature is
 //! checked. The claim `typ` has four values:
 //!

@@ -4,13 +4,12 @@
 //! takes the seat compares the room's version and the assigned role again, so a stale decision is
 //! repeated, not applied.
 
-use std::net::IpAddr;
-
 use switchboard_auth::PasswordHasher;
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::admission::admit;
 use switchboard_core::domain::{Admission, Code, JoinRequest, Role, RoomId, RoomMeta, UserId};
 use switchboard_records::{CallRecord, Records, RecordsError};
-use switchboard_rooms::rate_limit::{Exceeded, GuessClass, PasscodeRates, RateLimiter, Subject};
+use switchboard_rooms::rate_limit::{GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{JoinStanding, Opened, Proof, RoomPeek, Rooms};
 
 use crate::CallError;
@@ -65,7 +64,7 @@ pub struct Candidate<'a> {
     /// Issue time of the oldest token shown: milliseconds since the Unix epoch.
     pub issued_ms: u64,
     /// The client's address as rates count it; `None` when it is unknown.
-    pub address: Option<IpAddr>,
+    pub address: Option<ClientNetwork>,
     /// The passcode as the user typed it.
     pub passcode: Option<&'a str>,
     /// Role of a valid join token for this room and user. Its issuer has checked the passcode.
@@ -155,7 +154,7 @@ impl JoinAccess<'_> {
     async fn check_passcode(
         &self,
         room: &RoomId,
-        address: Option<IpAddr>,
+        address: Option<ClientNetwork>,
         hash: &str,
         text: &str,
     ) -> Result<bool, CallError> {
@@ -165,13 +164,9 @@ impl JoinAccess<'_> {
         let guess = guess.map_err(CallError::PasscodeRateExceeded)?;
         // One address may try the passcodes of many calls. Only those that cost a hash count here.
         let may_hash = async {
-            let (Some(from), Some(rate)) = (address, rates.hashes) else { return Ok(()) };
-            match self.limiter.spend("passcode_hash", Subject::Address(from), Some(rate)).await {
-                Some(spent) if spent.retry_after.is_some() => {
-                    Err(CallError::PasscodeRateExceeded(Exceeded { rate, spent }))
-                }
-                _ => Ok(()),
-            }
+            let Some(from) = address else { return Ok(()) };
+            let counted = self.limiter.check("passcode_hash", Subject::Address(from), rates.hashes);
+            counted.await.map_err(CallError::PasscodeRateExceeded)
         };
         let right = self.hasher.verify_passcode(address, (hash, text), may_hash).await?;
         if right {
@@ -199,8 +194,7 @@ impl JoinAccess<'_> {
         if !is_full && !is_locked {
             return Ok(());
         }
-        let snapshot = self.rooms.snapshot(room).await?;
-        if snapshot.is_some_and(|snapshot| snapshot.seats.iter().any(|seat| seat.user_id == *user)) {
+        if self.rooms.has_seat(room, user).await? {
             return Ok(());
         }
         Err(if is_full { Code::CallFull } else { Code::RoomLocked }.into())

@@ -1,5 +1,6 @@
 //! Finds the address of a client behind reverse proxies, from `X-Forwarded-For`.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Returns the address of a client that is behind `trusted_hops` reverse proxies.
@@ -32,13 +33,26 @@ pub fn client_address<'a>(
         .unwrap_or(peer)
 }
 
-/// Returns the network that rate limits count as one client: the IPv4 address itself, or the /64 of
-/// an IPv6 address (one IPv6 client usually controls a whole /64).
-#[must_use]
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
+/// Network that counts as one client: an IPv4 address, or the /64 of an IPv6 address, because one
+/// IPv6 client usually controls a whole /64. Every count, ban and queue by address takes this type,
+/// so that none can use another unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientNetwork(IpAddr);
+
+impl ClientNetwork {
+    /// Returns the network of a client's address. An IPv4-mapped IPv6 address counts as IPv4.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -63,7 +77,7 @@ mod tests {
         for (address, counted) in
             [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::")]
         {
-            assert_eq!(network(address.parse().unwrap()).to_string(), counted);
+            assert_eq!(ClientNetwork::of(address.parse().unwrap()).to_string(), counted);
         }
     }
 }

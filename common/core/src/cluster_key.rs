@@ -3,14 +3,12 @@
 //! All nodes derive the same key from a configured secret, so that a node can verify that a message
 //! comes from another node and not from a client.
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 
-use crate::client_address::network;
+use crate::client_address::ClientNetwork;
 
 /// HMAC-SHA256 key that all nodes of a cluster share.
 #[derive(Clone)]
@@ -47,18 +45,11 @@ impl ClusterKey {
         URL_SAFE_NO_PAD.encode(Sha256::digest(bytes))
     }
 
-    /// Returns a keyed hash of a client address (22 characters), for comparison without storing the
-    /// address itself.
-    ///
-    /// All addresses of one IPv6 /64 network have the same hash, because one client controls the
-    /// whole network.
+    /// Returns a keyed hash of a client's network (22 characters), for comparison without storing
+    /// the address itself.
     #[must_use]
-    pub fn hash_address(&self, address: IpAddr) -> Box<str> {
-        let text = match network(address) {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("{:x?}", &address.segments()[..4]),
-        };
-        self.sign(&["address", &text])[..22].into()
+    pub fn hash_address(&self, network: ClientNetwork) -> Box<str> {
+        self.sign(&["address", &network.to_string()])[..22].into()
     }
 
     fn mac<P: AsRef<[u8]>>(&self, parts: &[P]) -> Hmac<Sha256> {

@@ -96,9 +96,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::ClientNetwork;
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
+    use switchboard_core::client_address::ClientNetwork;
 
     fn network(number: u8) -> ClientNetwork {
         ClientNetwork::of(Ipv4Addr::new(10, 0, 0, number).into())

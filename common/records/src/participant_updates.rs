@@ -5,8 +5,11 @@
 //! |---|---|
 //! | `_id` | `<call>/<user>`, so that a user has one document in a call |
 //! | `callId`, `userId`, `guest` | call; user; whether the user is a guest |
-//! | `name`, `role`, `joinedAt`, `leftAt`, `isConnected`, `connectionId` | as the old Node.js backend had them in the call's record |
-//! | `presence` | `{open, since, connectedMs}`: join ids of open stays, the time since which at least one is open, and the time in the call before that |
+//! | `name`, `role` | as in the records of the old Node.js backend |
+//! | `joinedAt`, `leftAt`, `isConnected`, `connectionId` | the same |
+//! | `presence.open` | join ids of the open stays |
+//! | `presence.since` | time since which at least one stay is open |
+//! | `presence.connectedMs` | time in the call before `since` |
 //! | `firstFact` | position of the first join; the call's counts depend on it |
 //! | `lastFact` | position of the last applied fact |
 //!

@@ -30,7 +30,7 @@ pub(super) const SHOWN_IN_LIST_MAX: i64 = 10;
 /// Number of guests with a document after which a call gets no more of them; a batch of facts that
 /// is being written may exceed it. Users with an account have no such bound.
 const GUESTS_MAX: i64 = 5_000;
-/// Most calls that a user took part in and that lists show: the latest.
+/// Maximum number of calls that lists show to a participant: the latest ones.
 const CALLS_MAX: i64 = 5_000;
 
 /// One user of a call, over all stays.

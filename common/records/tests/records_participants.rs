@@ -174,7 +174,7 @@ async fn counts_are_exact_although_batches_are_cut_repeated_and_written_by_two_r
         }
     }
     for end in (0..=facts.len()).step_by(7) {
-        // The first recorder dies, or loses its lease and goes on for a while.
+        // The first recorder dies, or loses its lease and continues for a while.
         let (one, two) = (bed.records.write_facts(&facts[..end]), bed.records.write_facts(&facts[end / 2..end]));
         tokio::pin!(one);
         let cut = tokio::time::timeout(std::time::Duration::from_millis(2), &mut one).await;

@@ -3,13 +3,13 @@
 //! They fail open: while Redis does not answer promptly, every request passes and a metric counts
 //! it. Otherwise an outage of Redis would refuse requests that work without Redis.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Rate, RateOutcome, Refusal, RoomId, UserId};
 
 use crate::scripts::{GuessReply, GuessStep};
@@ -44,8 +44,8 @@ const PAUSE_INTERVAL: Duration = Duration::from_secs(1);
 /// reaches the count of another kind. Add a new kind here.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
-    /// Client address, or its IPv6 network.
-    Address(IpAddr),
+    /// Network of a client.
+    Address(ClientNetwork),
     /// Account or guest.
     User(&'a UserId),
     /// E-mail address that a client names, with or without an account.
@@ -182,7 +182,7 @@ impl RateLimiter {
         &self,
         class: GuessClass,
         secret: Subject<'_>,
-        from: Option<IpAddr>,
+        from: Option<ClientNetwork>,
         bounds: GuessBounds,
     ) -> Result<Guess<'_>, Exceeded> {
         let address = from.map_or_else(|| "unknown".to_owned(), |address| Subject::Address(address).digest());

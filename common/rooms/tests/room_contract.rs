@@ -43,6 +43,7 @@ contract! {
     rooms::opening_an_empty_open_room_again_does_not_extend_its_deadline;
     rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
     rooms::ten_thousand_joins_and_leaves_leave_no_data_in_redis;
+    seats::a_user_has_a_seat_while_any_device_of_theirs_has_one;
     seats::of_two_hundred_joins_for_ten_seats_exactly_ten_succeed;
     seats::a_second_device_gets_its_own_peer_id_and_a_reload_replaces_its_old_seat;
     seats::a_resumed_session_gets_exactly_what_it_missed;

@@ -88,7 +88,10 @@ impl Meter {
 
     /// Opens the window: operations with an intended start from the return on count.
     pub(crate) fn open_window(&self) {
-        self.closes.store(u64::MAX, Ordering::Relaxed);
+        // In this order the window is empty until the mark. With the bounds of the last window open
+        // in between, an operation would start inside and end outside.
+        self.opens.store(u64::MAX, Ordering::SeqCst);
+        self.closes.store(u64::MAX, Ordering::SeqCst);
         self.mark(&self.opens);
     }
 
@@ -113,7 +116,7 @@ impl Meter {
     }
 
     fn is_in_window(&self, intended: u64) -> bool {
-        intended >= self.opens.load(Ordering::Relaxed) && intended < self.closes.load(Ordering::Relaxed)
+        intended >= self.opens.load(Ordering::SeqCst) && intended < self.closes.load(Ordering::SeqCst)
     }
 
     /// Returns and removes all metrics since the last call.

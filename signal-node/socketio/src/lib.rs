@@ -9,7 +9,7 @@
 //! | `protocol/` | shared values: [`Frame`], [`Message`], [`Event`], [`Namespace`], [`Handshake`], [`CloseReason`] |
 //! | `metric_catalog` | catalog of the metrics |
 //! | `cluster/` | [`Peers`]: signatures and health checks between nodes behind one address |
-//! | `config` | [`TransportConfig`]: [`Timeouts`], [`Limits`], [`AdmissionLimits`], [`AllowedOrigins`] |
+//! | `config` | [`TransportConfig`], [`Timeouts`], [`Limits`], [`AdmissionLimits`], [`AllowedOrigins`] |
 //! | `bounds/` | counts and rates of what clients cause |
 //! | `send_queue/` | [`SendQueue`]: bounded queue of messages to one client |
 //! | `websocket/` | WebSocket transport |

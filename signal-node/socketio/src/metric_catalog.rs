@@ -9,7 +9,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "switchboard_connections_refused_total",
         Each("reason", &["node", "address"]),
-        "TCP connections closed at once, by the bound that is reached",
+        "TCP connections closed immediately, by the bound that is reached",
     ),
     gauge("switchboard_handovers_open", One, "Requests and WebSockets handed over to other nodes at present"),
     gauge("switchboard_sockets_open", One, "Engine.IO sessions open"),

@@ -129,7 +129,7 @@ fn an_event_for_moderators_reaches_the_sessions_that_are_moderators_at_its_place
     copy.copy.role = Role::Moderator;
     assert!(hub.go_live(PARTITION, &moderator, copy, DeliveryStart::After(id(1), None)).is_none());
     publish(&hub, 2, Audience::Moderators);
-    // The events that arrive while a script is under way are judged by the role of their place.
+    // The events that arrive while a script is in progress are judged by the role of their place.
     publish(&hub, 3, Audience::Moderators);
     let promotion = r#""participant:role-changed",{"peerId":"b","userId":"u","role":"host","hostId":"u"}"#;
     let (room, kind) = (RoomId::parse("R").unwrap(), EventKind::RoleChanged);

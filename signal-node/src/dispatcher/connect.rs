@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use switchboard_auth::Identity;
-use switchboard_core::client_address::network;
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{Attach, Attached, LogContent, LogEntry, Proof, Resumed, StoreError};
@@ -70,15 +70,15 @@ impl Dispatcher {
             return Err(refused(&Code::TokenInvalid.into()));
         }
         let offset = auth.offset.as_deref().and_then(Offset::parse);
-        let from = network(request.handshake.address);
-        let address = user.is_guest.then(|| self.credentials.addresses.hash_address(request.handshake.address));
+        let network = ClientNetwork::of(request.handshake.address);
+        let address = user.is_guest.then(|| self.credentials.addresses.hash_address(network));
         let mut session = ClientSession {
             user_json: user_json(&user),
             user,
             bound_to,
             pid: String::new(),
             proof: Proof { issued_ms: issued_at * 1000, address },
-            address: from,
+            address: network,
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
             registration,
             room: None,

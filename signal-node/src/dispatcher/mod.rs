@@ -202,12 +202,9 @@ impl Dispatcher {
     async fn renew_ice_servers(&self, session: &ClientSession) -> Result<(), Refusal> {
         if session.is_seated() {
             let rates = self.limits.turn;
-            let address = self.limiter.spend("turn", Subject::Address(session.address), rates.address);
-            let user = self.limiter.spend("turn", Subject::User(&session.user.id), rates.user);
-            let (address, user) = tokio::join!(address, user);
-            if [address, user].into_iter().flatten().any(|spent| spent.retry_after.is_some()) {
-                return Err(Code::RateLimitExceeded.into());
-            }
+            let address = self.limiter.check("turn", Subject::Address(session.address), rates.address);
+            let user = self.limiter.check("turn", Subject::User(&session.user.id), rates.user);
+            tokio::try_join!(address, user)?;
         }
         self.send_ice_servers(session);
         Ok(())

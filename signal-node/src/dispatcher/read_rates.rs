@@ -3,20 +3,20 @@
 
 use std::time::Duration;
 
-use switchboard_core::domain::{Code, Refusal};
+use switchboard_core::domain::Refusal;
 use switchboard_rooms::Rate;
 use tokio::time::Instant;
 
-/// Rate of `chat:history`: a client may read all of the history at once, then a page every 2 s.
+/// Rate of `chat:history`: a client may read the whole history in a burst, then a page every 2 s.
 pub(super) const HISTORY_RATE: Rate = Rate { requests: 30, period: Duration::from_secs(60) };
 /// Rate of `webrtc:get-stats`: each read costs by the participants of the room.
 pub(super) const STATS_RATE: Rate = Rate { requests: 15, period: Duration::from_secs(30) };
 
-/// State of one rate: the generic cell rate algorithm, as `spend.lua` has it.
+/// State of one rate.
 #[derive(Debug, Default)]
 pub(super) struct ReadRate {
     /// Time at which the whole burst is available again.
-    full: Option<Instant>,
+    full_at: Option<Instant>,
 }
 
 /// Reads of one session.
@@ -32,23 +32,23 @@ impl ReadRate {
     /// Counts one read.
     ///
     /// # Errors
-    /// `RATE_LIMIT_EXCEEDED`, with the time until the next read in the message.
+    /// `RATE_LIMIT_EXCEEDED`, with the time until the next read.
     pub(super) fn spend(&mut self, rate: Rate) -> Result<(), Refusal> {
         let now = Instant::now();
-        let after = self.full.map_or(now, |full| full.max(now)) + rate.interval();
-        let wait = after.duration_since(now).saturating_sub(rate.period);
-        if wait > Duration::ZERO {
+        let debt = self.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
+        let debt = rate.take(debt, 1).map_err(|wait| {
             metrics::counter!("switchboard_reads_limited_total").increment(1);
-            let seconds = wait.as_millis().div_ceil(1000);
-            return Err(Refusal::new(Code::RateLimitExceeded, format!("Too many reads; try again in {seconds} s")));
-        }
-        self.full = Some(after);
+            Refusal::rate_exceeded(wait)
+        })?;
+        self.full_at = Some(now + debt);
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use switchboard_core::domain::Code;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -1,10 +1,10 @@
 //! State that the node keeps for one connected client.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::time::Timestamp;
 use switchboard_core::domain::{ConnectionState, PublicUser, RoomId};
 use switchboard_rooms::{Partition, Proof, Seat};
@@ -33,7 +33,7 @@ pub struct ClientSession {
     /// Evidence that bans are compared with: time of the token, and a guest's address.
     pub proof: Proof,
     /// Network of the client, as rate limits count it.
-    pub address: IpAddr,
+    pub address: ClientNetwork,
     /// Entry in the session registry, with the queue to the client.
     pub registration: Registration,
     /// Rates of the session's reads.

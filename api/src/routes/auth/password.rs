@@ -1,11 +1,10 @@
 //! Changes the password.
 
-use std::net::IpAddr;
-
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use switchboard_auth::PasswordCheck;
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::Code;
 use switchboard_records::UserRecord;
 
@@ -77,7 +76,7 @@ pub(crate) async fn change_password(
 pub(super) async fn check_password(
     app: &App,
     user: &UserRecord,
-    address: Option<IpAddr>,
+    address: Option<ClientNetwork>,
     password: String,
 ) -> ApiResult<()> {
     let guess = app.limits.guess_password(&user.email, address).await?;

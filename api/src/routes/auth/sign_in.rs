@@ -1,6 +1,5 @@
 //! Registers an account; signs in.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -10,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::{PasswordCheck, random_id};
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Code, Timestamp};
 use switchboard_records::{NewSession, Records, UserRecord};
 use tokio::time::Instant;
@@ -138,7 +138,7 @@ pub(crate) async fn login(
 
 /// Replaces an outdated password hash, because the password is known now. A failure does not affect
 /// the sign-in; the next sign-in tries again.
-async fn rehash(app: &App, user: &UserRecord, address: Option<IpAddr>, password: String) {
+async fn rehash(app: &App, user: &UserRecord, address: Option<ClientNetwork>, password: String) {
     let Ok(hash) = app.hasher.hash(address, password).await else { return };
     match app.records.replace_hash(&user.id, &user.password, &hash).await {
         Ok(_) => metrics::counter!("switchboard_passwords_rehashed_total").increment(1),

@@ -5,14 +5,15 @@
 //! entry of the old one.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use switchboard_core::client_address::ClientNetwork;
 
-/// Most right passcodes that are remembered, and most wrong ones. The oldest one leaves.
+/// Maximum number of right passcodes that are remembered, and of wrong ones. At the bound, the
+/// oldest one is forgotten.
 const RIGHT_MAX: usize = 4096;
 const WRONG_MAX: usize = 1024;
 /// Time that a right passcode is remembered.
@@ -23,7 +24,7 @@ const WRONG_LIFETIME: Duration = Duration::from_secs(60);
 /// Name of a comparison.
 pub(super) type Proof = [u8; 32];
 /// A comparison that runs for one client. Others of that client wait for its result.
-type Running = HashMap<(Proof, Option<IpAddr>), Weak<tokio::sync::Mutex<()>>>;
+type Running = HashMap<(Proof, Option<ClientNetwork>), Weak<tokio::sync::Mutex<()>>>;
 
 /// Recent comparisons, and those that run. Clones share them.
 #[derive(Clone)]
@@ -38,9 +39,9 @@ struct Recent {
     wrong: Bounded,
 }
 
-/// Proofs with the times of their ends, at most `most`.
+/// Proofs with the times of their ends, at most `max`.
 struct Bounded {
-    most: usize,
+    max: usize,
     until: HashMap<Proof, Instant>,
     order: VecDeque<Proof>,
 }
@@ -77,7 +78,7 @@ impl Proofs {
     }
 
     /// Returns the lock of a comparison for one client.
-    pub(super) fn running(&self, proof: Proof, client: Option<IpAddr>) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn running(&self, proof: Proof, client: Option<ClientNetwork>) -> Arc<tokio::sync::Mutex<()>> {
         let mut running = lock(&self.running);
         if let Some(same) = running.get(&(proof, client)).and_then(Weak::upgrade) {
             return same;
@@ -90,15 +91,15 @@ impl Proofs {
 }
 
 impl Bounded {
-    fn new(most: usize) -> Self {
-        Self { most, until: HashMap::new(), order: VecDeque::new() }
+    fn new(max: usize) -> Self {
+        Self { max, until: HashMap::new(), order: VecDeque::new() }
     }
 
     fn insert(&mut self, proof: Proof, until: Instant) {
         if self.until.insert(proof, until).is_none() {
             self.order.push_back(proof);
         }
-        while self.order.len() > self.most {
+        while self.order.len() > self.max {
             if let Some(oldest) = self.order.pop_front() {
                 self.until.remove(&oldest);
             }

@@ -1,5 +1,5 @@
-//! Queue of password operations: a fixed number run at once, and the others wait in lanes, one for
-//! each client address, which take turns.
+//! Queue of password operations: a fixed number run at the same time, and the others wait in lanes.
+//! Each client address has one lane, and the lanes take turns.
 //!
 //! | bound | outcome |
 //! |---|---|
@@ -10,13 +10,13 @@
 //! that another address needs.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use switchboard_core::client_address::ClientNetwork;
 use tokio::sync::oneshot;
 
 /// Client that an operation is counted against. Operations without an address share one lane.
-pub(super) type Client = Option<IpAddr>;
+pub(super) type Client = Option<ClientNetwork>;
 
 /// Fair queue. Clones share the places.
 #[derive(Clone)]
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn client(n: u8) -> Client {
-        Some(IpAddr::from([192, 0, 2, n]))
+        Some(ClientNetwork::of([192, 0, 2, n].into()))
     }
 
     #[test]

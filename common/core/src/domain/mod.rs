@@ -42,7 +42,7 @@ pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId}
 pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
 pub use permissions::Action;
-pub use rate::{Rate, RateOutcome};
+pub use rate::{Rate, RateOutcome, whole_seconds};
 pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
 pub use settings::{CallSettings, SettingInfo, SettingsChange};

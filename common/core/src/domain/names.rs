@@ -19,7 +19,8 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 use super::{Code, Refusal};
 
-/// Most combining marks in a row. Scripts need up to 3; rows of dozens draw over other lines.
+/// Maximum number of combining marks in a row. Scripts need up to 3; rows of dozens draw over other
+/// lines.
 const MARKS_MAX: usize = 4;
 const NON_JOINER: char = '\u{200C}';
 const JOINER: char = '\u{200D}';

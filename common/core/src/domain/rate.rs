@@ -34,6 +34,25 @@ impl Rate {
     pub fn interval(&self) -> Duration {
         (self.period / self.requests.max(1)).max(Duration::from_micros(1))
     }
+
+    /// Takes `cost` tokens by the generic cell rate algorithm. The state of a bucket is its debt:
+    /// the time until it is full again. Returns the new debt. The caller keeps the time, because
+    /// this function knows no clock. `spend.lua` is the same for a rate that all pods share.
+    ///
+    /// # Errors
+    /// The bucket has too few tokens: the time after which it has enough. Nothing is taken.
+    pub fn take(&self, debt: Duration, cost: u32) -> Result<Duration, Duration> {
+        let debt = debt.saturating_add(self.interval().saturating_mul(cost));
+        let wait = debt.saturating_sub(self.period);
+        if wait.is_zero() { Ok(debt) } else { Err(wait) }
+    }
+}
+
+/// Returns a waiting time in whole seconds, at least 1. Rounds up, because a client that comes back
+/// too early is refused again.
+#[must_use]
+pub fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
 }
 
 impl fmt::Display for Rate {
@@ -66,6 +85,25 @@ mod tests {
         );
         for wrong in ["", "60", "0/1", "1/0", "-1/2", "1/2/3", "1000001/1", "1/86401"] {
             assert_eq!(Rate::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_then_one_token_for_each_interval_and_takes_nothing_on_refusal() {
+        let rate = Rate { requests: 4, period: Duration::from_secs(2) };
+        let half = Duration::from_millis(500);
+        let debt = (0..4).fold(Duration::ZERO, |debt, _| rate.take(debt, 1).unwrap_or(Duration::MAX));
+        assert_eq!(debt, rate.period);
+        assert_eq!(rate.take(debt, 1), Err(half));
+        assert_eq!(rate.take(debt.saturating_sub(half), 1), Ok(debt));
+        assert_eq!(rate.take(Duration::ZERO, 5), Err(half));
+        assert_eq!(rate.take(Duration::MAX, u32::MAX), Err(Duration::MAX - rate.period));
+    }
+
+    #[test]
+    fn a_waiting_time_is_rounded_up_to_at_least_one_second() {
+        for (ms, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (300_000, 300)] {
+            assert_eq!(whole_seconds(Duration::from_millis(ms)), seconds, "{ms} ms");
         }
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::rate::whole_seconds;
+
 /// Defines each code with its text on the wire and its default message.
 macro_rules! codes {
     ($($name:ident $text:literal $sentence:literal;)*) => {
@@ -114,13 +116,11 @@ impl Refusal {
         Self { code, message: message.into(), errors: Vec::new(), retry_after: None }
     }
 
-    /// Creates the refusal of a request above a rate, with the time until it is allowed. The time
-    /// is rounded up to whole seconds, at least 1, because a client that comes back too early is
-    /// refused again.
+    /// Creates the refusal of a request above a rate, with the time until it is allowed.
     #[must_use]
     pub fn rate_exceeded(retry_after: Duration) -> Self {
-        let seconds = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-        Self { retry_after: NonZeroU32::new(seconds.max(1)), ..Code::RateLimitExceeded.into() }
+        let seconds = u32::try_from(whole_seconds(retry_after)).unwrap_or(u32::MAX);
+        Self { retry_after: NonZeroU32::new(seconds), ..Code::RateLimitExceeded.into() }
     }
 
     /// Creates a refusal for one invalid field.

@@ -40,8 +40,8 @@ enum RetryReason {
     SlotMoving,
     /// Another server has the slot.
     SlotMoved,
-    /// The server does not serve for now, or the connection is lost: the server is loading, demoted
-    /// or unreachable, or did not answer in time.
+    /// The connection is lost, or the server does not serve at present: it is loading, demoted or
+    /// unreachable, or did not answer in time.
     NotServing,
 }
 

@@ -35,7 +35,7 @@ pub(crate) enum LaneUse {
 
 impl LaneUse {
     /// Returns the maximum number of requests in one pipeline. Many share the system calls. Of
-    /// large reads only a few are sent at once, because a pipeline's answers come together.
+    /// large reads only a few are sent together, because a pipeline's answers come together.
     const fn pipeline_max(self) -> usize {
         match self {
             Self::Requests => 512,

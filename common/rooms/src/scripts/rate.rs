@@ -83,7 +83,7 @@ pub enum GuessReply {
     },
 }
 
-/// Time that a guess under way holds its address while the secret is guarded.
+/// Time that a guess in progress holds its address while the secret is guarded.
 const GUESS_LEASE_US: u64 = 10_000_000;
 /// Time that a right guess is remembered.
 const KNOWN_US: u64 = 12 * 3600 * 1_000_000;

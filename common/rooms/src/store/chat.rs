@@ -144,7 +144,7 @@ impl Page {
         let is_for_reader =
             fields.get("t").is_some_and(|to| *to == "*" || *to == reader) || fields.get("f") == Some(&reader);
         let is_full = is_for_reader && self.messages.len() == self.limit;
-        // The first entry is taken in any case, so that each page goes on.
+        // The first entry is taken in any case, so that each page advances.
         let is_long = self.scanned > 0 && self.bytes + event.len() > PAGE_BYTES_MAX;
         if is_full || is_long || self.scanned == scanned_max {
             return false;

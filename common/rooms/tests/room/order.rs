@@ -121,7 +121,7 @@ pub(crate) async fn one_user_has_a_bounded_number_of_seats(bed: TestBed) {
     assert!(matches!(rooms.join(device(100)).await.unwrap(), Joined::TooManyDevices));
     let reload = Join { old_pid: Some("pid-3".into()), ..device(101) };
     assert_eq!(seated(rooms.join(reload).await.unwrap()).seat.peer.as_str(), format!("{}#4", user(1)));
-    // All of them leave at once.
+    // All of them leave at the same time.
     let kick = ModerationCommand::Kick { peer: peer(1), ban: false, reason: None };
     rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
     assert!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.is_empty());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use std::net::IpAddr;
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::RoomId;
 use switchboard_rooms::rate_limit::{GuessBounds, GuessClass, RateLimiter, Subject};
 use switchboard_rooms::*;
@@ -69,8 +69,8 @@ pub(crate) async fn every_request_passes_uncounted_while_redis_is_away(mut bed: 
     }
 }
 
-fn address(n: u8) -> Option<IpAddr> {
-    Some(IpAddr::from([192, 0, 2, n]))
+fn address(n: u8) -> Option<ClientNetwork> {
+    Some(ClientNetwork::of([192, 0, 2, n].into()))
 }
 
 pub(crate) async fn wrong_guesses_of_one_address_refuse_no_other_and_a_right_one_always_passes_first(bed: TestBed) {

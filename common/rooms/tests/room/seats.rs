@@ -186,3 +186,19 @@ pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(bed: TestBed) {
     assert!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.is_empty());
     assert!(rooms.deregister_node(rooms.partition_of(&room("R"))).await.unwrap());
 }
+
+pub(crate) async fn a_user_has_a_seat_while_any_device_of_theirs_has_one(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    let has = async |n| rooms.has_seat(&room("R"), &user(n)).await.unwrap();
+    assert!(!has(1).await, "there is no room");
+    rooms.open(&room("R"), &meta(9)).await.unwrap();
+    let first = sit(&rooms, "R", 1).await.seat;
+    let second = seated(rooms.join(Join { pid: "second".into(), ..join("R", 1) }).await.unwrap()).seat;
+    assert!(has(1).await && !has(2).await);
+    rooms.leave(&first, "left").await.unwrap();
+    assert!(has(1).await, "the second device is left");
+    rooms.leave(&second, "left").await.unwrap();
+    assert!(!has(1).await);
+    assert!(matches!(rooms.join(Join { waits: true, ..join("R", 2) }).await.unwrap(), Joined::Waiting { .. }));
+    assert!(has(2).await, "a place in the lobby counts too");
+}

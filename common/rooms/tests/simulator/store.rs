@@ -1,5 +1,6 @@
 //! The real scripts on a real Redis, one at a time, and a copy of every log that no trimming
-//! reaches.
+//! reaches. The file has more than 400 lines, because it is one list: every script with the
+//! arguments that the simulator gives it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;

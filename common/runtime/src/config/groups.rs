@@ -205,7 +205,7 @@ impl SecretsConfig {
     }
 }
 
-/// Secrets that processes share. Whoever learns one of them must learn no other.
+/// Secrets that processes share. They must differ, so that one leaked secret reveals no other.
 const SECRETS: [&str; 5] =
     ["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "CLUSTER_SECRET", "TURN_SECRET", "WEBHOOK_SECRET"];
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::pause;
-use super::rooms::join_and_leave;
+use super::rooms::guests_that_come_and_go;
 use crate::abuse::attack::{Call, OK, Prepared, Stage, Stranger, Tally};
 use crate::abuse::connection::{Client, failure, outcome};
 use crate::client::api::Account;
@@ -40,19 +40,7 @@ pub(crate) async fn lobby(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepar
         tokio::spawn(async move { participant.idle().await });
     }
     open_lobby(&host, &call).await?;
-    let mut strangers = stage.each(2, |number, from| {
-        let (node, room, tally) = (stage.node(number), call.room.clone(), tally.clone());
-        async move {
-            loop {
-                let error = match Client::open(Route::new(from, &node), &json!({})).await {
-                    Ok(mut client) => join_and_leave(&mut client, &room, &tally).await,
-                    Err(error) => error,
-                };
-                tally.count(&failure(&error));
-                pause().await;
-            }
-        }
-    });
+    let mut strangers = guests_that_come_and_go(stage, &call.room, tally);
     strangers.push(restless_host(stage, host, call.room, tally.clone()));
     Ok(Prepared { strangers, honest: None })
 }

@@ -133,8 +133,14 @@ async fn fill_history(stage: &Stage, room: &str) -> anyhow::Result<()> {
 /// Joins and leaves a room as a new guest, again and again.
 pub(crate) async fn joins(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
     let room = honest_call(stage, &json!({ "title": "Joins", "maxParticipants": 100 })).await?.room;
-    let strangers = stage.each(2, |number, from| {
-        let (node, room, tally) = (stage.node(number), room.clone(), tally.clone());
+    let strangers = guests_that_come_and_go(stage, &room, tally);
+    Ok(Prepared { strangers, honest: None })
+}
+
+/// Starts strangers who join and leave a room as new guests, again and again.
+pub(super) fn guests_that_come_and_go(stage: &Stage, room: &str, tally: &Tally) -> Vec<Stranger> {
+    stage.each(2, |number, from| {
+        let (node, room, tally) = (stage.node(number), room.to_owned(), tally.clone());
         async move {
             loop {
                 let error = match Client::open(Route::new(from, &node), &json!({})).await {
@@ -145,13 +151,14 @@ pub(crate) async fn joins(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepar
                 pause().await;
             }
         }
-    });
-    Ok(Prepared { strangers, honest: None })
+    })
 }
 
 /// Joins and leaves until the socket ends. Returns the error.
-pub(super) async fn join_and_leave(client: &mut Client, room: &str, tally: &Tally) -> anyhow::Error {
-    for number in 0_u64.. {
+async fn join_and_leave(client: &mut Client, room: &str, tally: &Tally) -> anyhow::Error {
+    let mut number = 0_u64;
+    loop {
+        number += 1;
         let join = json!({ "roomId": room, "guestName": format!("Guest {number}") });
         match client.ask("room:join", &join).await {
             Ok(reply) => {
@@ -167,7 +174,6 @@ pub(super) async fn join_and_leave(client: &mut Client, room: &str, tally: &Tall
             return error;
         }
     }
-    anyhow::anyhow!("the attack went on for ever")
 }
 
 /// Six sockets relay the largest allowed events in one room.

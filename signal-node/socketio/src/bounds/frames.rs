@@ -7,6 +7,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use switchboard_core::domain::Rate;
 use tokio::time::Instant;
 
 use crate::protocol::CloseReason;
@@ -14,8 +15,8 @@ use crate::protocol::CloseReason;
 /// A frame costs one more token for each 4 KiB.
 const BYTES_PER_TOKEN: usize = 4 * 1024;
 
-/// Seconds of the rate that may come at once.
-const BURST: Duration = Duration::from_secs(8);
+/// Length of the burst, in seconds of the rate.
+const BURST_SECONDS: u32 = 8;
 
 /// Maximum number of frames that a socket reads before it lets other sockets run.
 const FRAMES_PER_TURN: usize = 4;
@@ -26,8 +27,8 @@ const BYTES_PER_TURN: usize = 64 * 1024;
 /// Rate of the frames of one socket, and its turn on the thread.
 #[derive(Debug, Default)]
 pub(crate) struct FrameMeter {
-    /// Time in which the bucket gains one token; zero is off.
-    interval: Duration,
+    /// `None` is off.
+    rate: Option<Rate>,
     /// Time at which the bucket is full again; `None` at the start.
     full_at: Option<Instant>,
     turn_frames: usize,
@@ -38,8 +39,9 @@ pub(crate) struct FrameMeter {
 impl FrameMeter {
     /// Creates a meter of this many frames a second; 0 is off.
     pub(crate) fn new(frames_per_second: u32) -> Self {
-        let interval = Duration::from_secs(1).checked_div(frames_per_second).unwrap_or_default();
-        Self { interval, ..Self::default() }
+        let requests = frames_per_second.saturating_mul(BURST_SECONDS);
+        let rate = Rate { requests, period: Duration::from_secs(BURST_SECONDS.into()) };
+        Self { rate: (requests > 0).then_some(rate), ..Self::default() }
     }
 
     /// Counts a received frame with a payload of this many bytes.
@@ -48,13 +50,11 @@ impl FrameMeter {
     /// The client exceeded its rate. The frame must not be processed.
     pub(crate) fn count(&mut self, bytes: usize, now: Instant) -> Result<(), CloseReason> {
         self.turn_frames += 1;
-        if self.interval.is_zero() {
-            return Ok(());
-        }
+        let Some(rate) = self.rate else { return Ok(()) };
         let cost = u32::try_from(1 + bytes / BYTES_PER_TOKEN).unwrap_or(u32::MAX);
-        let full_at = self.full_at.map_or(now, |at| at.max(now)) + self.interval.saturating_mul(cost);
-        self.full_at = Some(full_at);
-        if full_at - now > BURST { Err(CloseReason::FrameFlood) } else { Ok(()) }
+        let debt = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        self.full_at = Some(now + rate.take(debt, cost).map_err(|_| CloseReason::FrameFlood)?);
+        Ok(())
     }
 
     /// Counts bytes that were read for the turn.

@@ -11,4 +11,5 @@ mod rate_table;
 
 pub(crate) use frames::FrameMeter;
 pub(crate) use rate_table::RateTable;
-pub(crate) use switchboard_net::{ClientNetwork, Counts, Full, Permit};
+pub(crate) use switchboard_core::client_address::ClientNetwork;
+pub(crate) use switchboard_net::{Counts, Full, Permit, refuse};

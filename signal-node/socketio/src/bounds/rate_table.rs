@@ -9,8 +9,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::Rate;
-use switchboard_net::ClientNetwork;
 use tokio::time::Instant;
 
 /// Number of sets. With [`WAYS`] it bounds the table to 32,768 networks, about 1 MiB.
@@ -19,7 +19,7 @@ const SETS: usize = 4096;
 /// Maximum number of buckets in a set.
 const WAYS: usize = 8;
 
-/// Token buckets by network, by the generic cell rate algorithm.
+/// Token buckets by network.
 #[derive(Debug)]
 pub(crate) struct RateTable {
     rate: Rate,
@@ -50,11 +50,8 @@ impl RateTable {
         let set = &self.sets[self.hasher.hash_one(network) as usize % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let found = set.iter().position(|bucket| bucket.network == network);
-        let full_at = found.map_or(now, |at| set[at].full_at.max(now)) + self.rate.interval();
-        let debt = full_at - now;
-        if debt > self.rate.period {
-            return Err(debt - self.rate.period);
-        }
+        let debt = found.map_or(Duration::ZERO, |at| set[at].full_at.saturating_duration_since(now));
+        let full_at = now + self.rate.take(debt, 1)?;
         match found.or_else(|| if set.len() < WAYS { None } else { fullest(&set) }) {
             Some(at) => set[at] = Bucket { network, full_at },
             None => set.push(Bucket { network, full_at }),
@@ -121,7 +118,7 @@ mod tests {
             }
             for (i, from) in passed.iter().enumerate() {
                 for (count, to) in passed[i..].iter().enumerate() {
-                    // 5 tokens at once, and one more each 200 ms.
+                    // A burst of 5 tokens, and one more each 200 ms.
                     prop_assert!((count as u64) < 5 + (to - from) / 200);
                 }
             }

@@ -13,6 +13,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use switchboard_core::wire::engine_io::Packet;
@@ -88,10 +89,13 @@ impl Engine {
         }
     }
 
-    /// Counts a packet of the client's network. Returns whether the network is within its rate.
-    pub(crate) fn count_network_event(&self) -> bool {
+    /// Counts a packet of the client's network.
+    ///
+    /// # Errors
+    /// The network exceeds its rate: the time until its next packet is allowed.
+    pub(crate) fn count_network_event(&self, now: Instant) -> Result<(), Duration> {
         let network = ClientNetwork::of(self.handshake.address);
-        self.network_events.as_ref().is_none_or(|events| events.take(network, Instant::now()).is_ok())
+        self.network_events.as_ref().map_or(Ok(()), |events| events.take(network, now))
     }
 
     /// Queues the open packet.

@@ -14,7 +14,7 @@ mod response;
 mod session_request;
 mod upgrade;
 
-use switchboard_net::{ClientNetwork, Permit};
+use crate::bounds::{ClientNetwork, Permit};
 
 pub(crate) use cors::{add_cors_headers, origin_may_pass, preflight_response};
 pub(crate) use query::query_parameter;

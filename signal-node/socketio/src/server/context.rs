@@ -1,8 +1,8 @@
 //! State that all connections of a server share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use switchboard_core::domain::whole_seconds;
 use tokio::time::Instant;
 
 use crate::bounds::{ClientNetwork, Counts, RateTable};
@@ -113,9 +113,4 @@ fn count(
 ) -> Result<(), HandshakeError> {
     let Some(table) = table else { return Ok(()) };
     table.take(client, Instant::now()).map_err(|wait| refusal(whole_seconds(wait)))
-}
-
-/// Rounds up, because a client that comes back too early is refused again.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

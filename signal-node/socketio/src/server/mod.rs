@@ -23,7 +23,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::bounds::{ClientNetwork, Full, Permit};
+use crate::bounds::{ClientNetwork, Full, Permit, refuse};
 use crate::config::TransportConfig;
 use crate::engine::Service;
 use crate::handover;
@@ -175,16 +175,14 @@ impl SocketServer {
     }
 }
 
-/// Tells the client that it may try again later, without waiting until it reads that, and closes
-/// the connection.
+/// Counts and refuses a connection over a bound.
 fn refuse_connection(stream: &TcpStream, full: Full) {
-    let (reason, status) = match full {
-        Full::Total => ("node", "503 Service Unavailable"),
-        Full::Key => ("address", "429 Too Many Requests"),
+    let reason = match full {
+        Full::Total => "node",
+        Full::Key => "address",
     };
     metrics::counter!("switchboard_connections_refused_total", "reason" => reason).increment(1);
-    let head = format!("HTTP/1.1 {status}\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    let _read_or_not = stream.try_write(head.as_bytes());
+    refuse(stream, full);
 }
 
 /// Returns whether an accept failed because the client aborted its connection. The listener works.

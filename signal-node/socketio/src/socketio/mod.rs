@@ -12,12 +12,14 @@ mod rate;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use switchboard_core::domain::whole_seconds;
 use switchboard_core::wire::socket_io::{self, Packet};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -167,18 +169,26 @@ impl<'a, A: Application> Connection<'a, A> {
         }
     }
 
+    /// Counts a packet of this many bytes: for this socket, and for all sockets of its network,
+    /// because many sockets of one client must not add up.
+    fn count(&mut self, bytes: usize) -> RateDecision {
+        let now = Instant::now();
+        let own = self.bucket.as_mut().map_or(RateDecision::Pass, |bucket| bucket.take(now, bytes));
+        match self.engine.count_network_event(now) {
+            Err(wait) if own == RateDecision::Pass => RateDecision::Refuse(wait),
+            Ok(()) | Err(_) => own,
+        }
+    }
+
     /// Decodes a packet. Returns the call that it requires, if any.
     fn text(&mut self, text: &Utf8Bytes) -> Result<Option<Action>, CloseReason> {
         if self.incomplete.is_some() {
             return Err(CloseReason::ProtocolError("a packet before the attachments of the last"));
         }
-        let decision =
-            self.bucket.as_mut().map_or(RateDecision::Pass, |bucket| bucket.take(Instant::now(), text.len()));
+        let decision = self.count(text.len());
         if decision == RateDecision::Close {
             return Err(CloseReason::Flood);
         }
-        // Many sockets of one client must not add up, so their packets count together as well.
-        let decision = if self.engine.count_network_event() { decision } else { RateDecision::Refuse };
         let limit = self.engine.config().limits.max_attachments;
         // The first byte is Engine.IO's `4`.
         let packet = Packet::decode(text.get(1..).unwrap_or_default(), limit)
@@ -192,9 +202,9 @@ impl<'a, A: Application> Connection<'a, A> {
                 let session = self.session(packet.namespace)?;
                 let attachments = packet.attachments;
                 let event = own(text, session.namespace.clone(), &packet);
-                if decision == RateDecision::Refuse {
+                if let RateDecision::Refuse(wait) = decision {
                     metrics::counter!("switchboard_events_rate_limited_total").increment(1);
-                    self.refuse(&event);
+                    self.refuse(&event, wait);
                     self.expect_attachments(None, attachments);
                     return Ok(None);
                 }
@@ -223,7 +233,7 @@ impl<'a, A: Application> Connection<'a, A> {
         if self.sessions.iter().any(|session| session.namespace == namespace) {
             return Err(CloseReason::ProtocolError("connected twice to a namespace"));
         }
-        if decision == RateDecision::Refuse {
+        if matches!(decision, RateDecision::Refuse(_)) {
             self.refuse_connect(&namespace, ConnectError::coded("Too many packets", RATE_LIMITED));
             return Ok(None);
         }
@@ -327,9 +337,12 @@ impl<'a, A: Application> Connection<'a, A> {
         self.engine.send(frame(&packet));
     }
 
-    fn refuse(&self, event: &Event) {
+    /// Refuses an event above a rate, with the time after which it may be sent again.
+    fn refuse(&self, event: &Event, wait: Duration) {
         let send_queue = self.engine.send_queue(event.namespace.clone());
-        let mut refusal = serde_json::json!({ "code": RATE_LIMITED, "message": "Too many events" });
+        let mut refusal = serde_json::json!({
+            "code": RATE_LIMITED, "message": "Too many events", "retryAfter": whole_seconds(wait),
+        });
         let message = if let Some(id) = event.ack {
             refusal["success"] = false.into();
             Message::ack(&event.namespace, id, &refusal.to_string())

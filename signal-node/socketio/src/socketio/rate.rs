@@ -1,6 +1,8 @@
 //! Token bucket with debt: it distinguishes a client that ignores refusals from one that was
 //! briefly too fast.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// A packet costs one more token for each 8 KiB, because applications may store packets and bound
@@ -12,8 +14,9 @@ const BYTES_PER_TOKEN: usize = 8 * 1024;
 pub(super) enum RateDecision {
     /// The packet is within the rate.
     Pass,
-    /// The packet exceeds the rate and is refused.
-    Refuse,
+    /// The packet exceeds the rate and is refused. One packet passes after this time, if the client
+    /// sends none until then.
+    Refuse(Duration),
     /// The client ignores refusals. Its socket is closed.
     Close,
 }
@@ -44,7 +47,7 @@ impl TokenBucket {
         if self.tokens >= 0.0 {
             RateDecision::Pass
         } else if self.tokens >= -2.0 * self.rate {
-            RateDecision::Refuse
+            RateDecision::Refuse(Duration::from_secs_f64((1.0 - self.tokens) / self.rate))
         } else {
             RateDecision::Close
         }
@@ -56,14 +59,18 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
     use super::*;
-    use std::time::Duration;
+
+    fn is_refused(decision: RateDecision) -> bool {
+        matches!(decision, RateDecision::Refuse(_))
+    }
 
     #[test]
     fn a_burst_passes_then_is_refused_then_closed_and_a_pause_refills_the_bucket() {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(10, start).unwrap();
         assert!((0..20).all(|_| bucket.take(start, 100) == RateDecision::Pass));
-        assert!((0..20).all(|_| bucket.take(start, 100) == RateDecision::Refuse));
+        assert_eq!(bucket.take(start, 100), RateDecision::Refuse(Duration::from_millis(200)));
+        assert!((0..19).all(|_| is_refused(bucket.take(start, 100))));
         assert_eq!(bucket.take(start, 100), RateDecision::Close);
         assert_eq!(bucket.take(start + Duration::from_secs(5), 100), RateDecision::Pass);
         assert!(TokenBucket::new(0, start).is_none());
@@ -74,6 +81,6 @@ mod tests {
         let start = Instant::now();
         let mut bucket = TokenBucket::new(10, start).unwrap();
         assert!((0..4).all(|_| bucket.take(start, 4 * BYTES_PER_TOKEN) == RateDecision::Pass));
-        assert_eq!(bucket.take(start, 4 * BYTES_PER_TOKEN), RateDecision::Refuse);
+        assert!(is_refused(bucket.take(start, 4 * BYTES_PER_TOKEN)));
     }
 }

@@ -339,6 +339,7 @@ async fn events_of_all_sockets_of_an_address_count_together_and_the_sockets_stay
             let text = client.text().await;
             if text.starts_with("43") {
                 assert!(text.starts_with(r#"431[{"code":"RATE_LIMIT_EXCEEDED""#), "{text}");
+                assert!(text.contains(r#""retryAfter":900"#), "the address gets one packet in 900 s: {text}");
                 break;
             }
             assert!(!text.contains("RATE_LIMIT_EXCEEDED"), "the first event of each socket passes: {text}");

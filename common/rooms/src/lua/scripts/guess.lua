@@ -2,7 +2,7 @@
 --
 -- Only wrong guesses are counted, after they were compared. While all addresses together have more
 -- of them than their rate, the secret is guarded: an address that has not guessed right before has
--- one guess in `pause`. A guess that is under way then holds the address for `lease`.
+-- one guess in `pause`. A guess in progress then holds the address for `lease`.
 --
 -- KEYS    1 guesses of one address, a hash: full (as in spend), next (no guess before, µs), known
 --           (guessed right; until, µs)
@@ -22,8 +22,8 @@ local next_guess, known_until = tonumber(state[2] or 0), tonumber(state[3] or 0)
 local known = known_until > now
 local window = interval * burst
 if known then interval = interval / ARGV[9] end
--- Guesses that were under way together may exceed the burst. The address pays for them with time: a
--- day at most.
+-- Guesses in progress at the same time may exceed the burst. The address then waits longer: a day
+-- at most.
 local full = math.min(math.max(tonumber(state[1] or 0), now), now + window + 86400000000)
 local all = math.min(math.max(tonumber(redis.call('GET', KEYS[2]) or 0), now), now + 2 * all_window)
 

@@ -26,7 +26,7 @@ local function set_place(seat)
   redis.call('ZADD', order, string.format('%.0f', score), seat.peer)
 end
 
--- Makes the order anew if a node of an older version changed the room, because older versions keep
+-- Makes the order again if a node of an older version changed the room, because older versions keep
 -- no order.
 local function check_order()
   local found = redis.call('HMGET', room_key, 'n', 'w')
