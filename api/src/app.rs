@@ -10,7 +10,7 @@ use switchboard_calls::{CallEditor, JoinAccess};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
-use switchboard_rooms::{Revocations, RoomPeek, Rooms, StoreError};
+use switchboard_rooms::{RevocationReason, Revocations, RoomPeek, Rooms, StoreError};
 
 use crate::clock;
 use crate::limits::Limits;
@@ -40,7 +40,7 @@ pub struct Parts {
     pub revoked: Revocations,
     /// API keys of operators.
     pub operators: OperatorKeys,
-    /// Key that hashes guests' addresses for bans; the same key as on the nodes.
+    /// Key that hashes clients' addresses for bans; the same key as on the nodes.
     pub addresses: ClusterKey,
     /// Hashes passwords and passcodes.
     pub hasher: PasswordHasher,
@@ -67,7 +67,7 @@ impl App {
         clock::now()
     }
 
-    /// Revokes one sign-in: immediately on this pod, elsewhere when the pod or node next reads the
+    /// Revokes one sign-in, because a person ended it: immediately on this pod, elsewhere when the pod or node next reads the
     /// list of revocations.
     ///
     /// # Errors
@@ -76,13 +76,26 @@ impl App {
         self.revoke_all(&[sign_in.to_owned()]).await
     }
 
+    /// Ends the tokens of a sign-in whose refresh token was used twice, as [`App::revoke`] does.
+    /// Its seats in calls stay until their access tokens expire.
+    ///
+    /// # Errors
+    /// As [`App::revoke`].
+    pub async fn revoke_replayed(&self, sign_in: &str) -> Result<(), StoreError> {
+        self.revoke_for(&[sign_in.to_owned()], RevocationReason::Replayed).await
+    }
+
     /// Revokes several sign-ins, as [`App::revoke`] does.
     ///
     /// # Errors
     /// Redis is unavailable. Some revocations may have been stored.
     pub async fn revoke_all(&self, sign_ins: &[String]) -> Result<(), StoreError> {
+        self.revoke_for(sign_ins, RevocationReason::SignedOut).await
+    }
+
+    async fn revoke_for(&self, sign_ins: &[String], reason: RevocationReason) -> Result<(), StoreError> {
         let keep = self.tokens.lifetimes().access + REVOCATION_MARGIN;
-        try_join_all(sign_ins.iter().map(|sign_in| self.rooms.revoke(sign_in, keep))).await?;
+        try_join_all(sign_ins.iter().map(|sign_in| self.rooms.revoke(sign_in, reason, keep))).await?;
         self.revoked.refresh(&self.rooms).await.map(drop)
     }
 

@@ -39,6 +39,22 @@ export class Person {
     return person;
   }
 
+  /**
+   * Duplicates the tab, as browsers do: a further page with a copy of the session storage. It is
+   * closed with this person.
+   */
+  async duplicate() {
+    const twin = new Person();
+    twin.problems = this.problems;
+    twin.#context = this.#context;
+    const stored = await this.page.evaluate(() => ({ ...sessionStorage }));
+    twin.page = await this.#context.newPage();
+    twin.page.on("pageerror", (error) => this.problems.push(String(error.stack ?? error)));
+    await twin.page.addInitScript((copy) => sessionStorage.length || Object.assign(sessionStorage, copy), stored);
+    await twin.page.goto(this.page.url());
+    return twin;
+  }
+
   async close() {
     await this.#context.close();
     assert.deepEqual(this.problems, [], "the page threw nothing");

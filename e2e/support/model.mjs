@@ -59,7 +59,8 @@ export class RoomModel {
     if (this.seatOf(member)) return "ALREADY_IN_ROOM";
     const { role, waits } = this.admission(member);
     const banned = this.bans.has(member.uid) || (member.guest && this.guestsBanned);
-    if (banned || (this.removals.get(member.uid) ?? 0) > removals) return "BANNED";
+    if (banned) return "BANNED";
+    if ((this.removals.get(member.uid) ?? 0) > removals) return "REMOVED";
     if (this.locked && RANK[role] < MODERATOR) return "ROOM_LOCKED";
     if (!waits && this.seated.length >= this.places) return "ROOM_FULL";
     if (role === "host" && this.host !== member.uid) this.#makeHost(member.uid);
@@ -135,11 +136,11 @@ export class RoomModel {
       if (!found) return "PEER_NOT_FOUND";
       if (RANK[found.role] >= rank) return "FORBIDDEN";
       if (ban && RANK[this.#lastingRole(by)] < MODERATOR) return "FORBIDDEN";
-      const { uid, guest } = found.member;
+      const { uid } = found.member;
       this.removals.set(uid, (this.removals.get(uid) ?? 0) + 1);
       if (ban) this.bans.add(uid);
-      // Every client of the test has one address.
-      if (ban && guest) this.guestsBanned = true;
+      // Every client of the test has one address, from which a ban refuses guests.
+      if (ban) this.guestsBanned = true;
       for (const seat of this.#sorted(this.seats.filter(({ member }) => member.uid === uid))) {
         this.#sendTo(seat, `room:kicked ${seat.peer} ${ban}`);
         this.#unseat(seat, "kicked");

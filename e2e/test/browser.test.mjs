@@ -167,6 +167,65 @@ describe("joining a call", { timeout: 120_000 }, () => {
     await host.close();
   });
 
+  test("a duplicated tab is a participant of its own, and both tabs refresh their sign-in", async () => {
+    const host = await Person.open(browser);
+    await host.signUp(HOST);
+    await host.startCall("Twice");
+    const twin = await host.duplicate();
+    await twin.seated();
+    await Promise.all([host.connectedTo(HOST), twin.connectedTo(HOST)]);
+    assert.notEqual((await twin.view()).peerId, (await host.view()).peerId);
+    const refresh = ({ page }) =>
+      page.evaluate(async () => {
+        const [{ Api }, { Session }] = await Promise.all([import("/app/api.js"), import("/app/session.js")]);
+        const api = new Api(new Session());
+        await api.refresh();
+        return (await api.myCalls()).length;
+      });
+    // The copied refresh token is two refreshes old before the duplicate needs one.
+    for (const person of [host, host, twin, host, twin]) assert.equal(await refresh(person), 1);
+    const { peerId } = await twin.view();
+    await twin.page.reload();
+    await twin.seated();
+    assert.equal((await twin.view()).peerId, peerId, "a reload is no duplicate");
+    await host.connectedTo(HOST);
+    await host.close();
+  });
+
+  test("a user and a guest who were removed join again, and who was banned is not asked to", async () => {
+    const host = await Person.open(browser);
+    await host.signUp(HOST);
+    const link = await host.startCall("Second chance");
+    await host.press("People, 1 in the call");
+    const remove = async (name, choice) => {
+      const row = host.page.locator(".people li", { hasText: name });
+      await row.getByRole("button", { name: `Actions for ${name}` }).click();
+      await row.getByRole("button", { name: choice, exact: true }).click();
+      await host.page.getByRole("dialog").getByRole("button", { name: choice }).click();
+    };
+    const again = (person) => person.page.getByRole("button", { name: "Join again" });
+    const user = await Person.open(browser);
+    await user.signUp("Bob User");
+    await user.askToJoin(link);
+    const guest = await Person.open(browser);
+    await guest.askToJoin(link, GUEST);
+    for (const [person, name] of [
+      [user, "Bob User"],
+      [guest, GUEST],
+    ]) {
+      await person.seated();
+      await remove(name, "Remove");
+      await person.page.getByRole("heading", { name: "You were removed from the call" }).waitFor();
+      await again(person).click();
+      await person.askAgain();
+      await person.seated();
+    }
+    await remove("Bob User", "Ban");
+    await user.page.getByText("You cannot return to it.").waitFor();
+    assert.equal(await again(user).count(), 0);
+    for (const person of [host, user, guest]) await person.close();
+  });
+
   test("a user without camera and microphone joins and receives the others' media", async () => {
     const host = await Person.open(browser);
     await host.signUp(HOST);

@@ -9,7 +9,7 @@ use switchboard_auth::token::Tokens;
 use switchboard_core::ClusterKey;
 use switchboard_records::{Records, RecordsTimeouts};
 use switchboard_rooms::rate_limit::RateLimiter;
-use switchboard_rooms::{Bus, Revocations, Rooms, StoreError};
+use switchboard_rooms::{Bus, RevocationReason, Revocations, Revoked, Rooms, StoreError};
 use switchboard_runtime::admin;
 use switchboard_runtime::telemetry::Metrics;
 use switchboard_socketio::workers::Workers;
@@ -188,7 +188,12 @@ impl Shared {
     fn start_watchers(&self, revoked: &Revocations, stopped: &CancellationToken) -> TaskTracker {
         let watchers = TaskTracker::new();
         let sessions = self.sessions.clone();
-        let close = move |sign_in: &str| sessions.close_sign_in(sign_in);
+        // After a replay, `Dispatcher::tick` closes each session when its access token has expired.
+        let close = move |revoked: &Revoked| {
+            if revoked.reason == RevocationReason::SignedOut {
+                sessions.close_sign_in(&revoked.sign_in);
+            }
+        };
         watchers.spawn(revoked.clone().follow(self.rooms.clone(), close, stopped.clone()));
         let redis_health =
             RedisHealth { rooms: self.rooms.clone(), sessions: self.sessions.clone(), health: self.health.clone() };

@@ -81,6 +81,12 @@ impl SessionRegistry {
 }
 
 impl Registration {
+    /// Sign-in that the session's token belongs to.
+    #[must_use]
+    pub fn sign_in(&self) -> Option<&str> {
+        self.sign_in.as_deref()
+    }
+
     /// Queue to the session's client.
     #[must_use]
     pub fn send_queue(&self) -> &SendQueue {

@@ -1,7 +1,10 @@
 // REST client. Every answer has the same envelope; every failure is a Refusal.
+import { randomId } from "./random.js";
 import { Refusal } from "./refusals.js";
 
 const TIMEOUT_MS = 15_000;
+// Refusals of a join that a newer token resolves. A guest gets one with a new identity.
+const NEEDS_NEWER_TOKEN = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "REMOVED"]);
 
 /**
  * Sends requests to `/api` with the session's token. When the access token has expired, it is
@@ -34,10 +37,12 @@ export class Api {
   async join(form) {
     const { identity } = this.#session;
     if (identity?.isGuest && identity.roomId !== form.roomId) this.#session.setIdentity(null);
-    const admission = await this.#authorized("POST", "/video-calls/join", form).catch((error) => {
-      const guestExpired = this.#session.identity?.isGuest && ["TOKEN_EXPIRED", "TOKEN_INVALID"].includes(error.code);
-      if (!guestExpired) throw error;
-      this.#session.setIdentity(null);
+    const admission = await this.#authorized("POST", "/video-calls/join", form).catch(async (error) => {
+      if (!NEEDS_NEWER_TOKEN.has(error.code)) throw error;
+      if (this.#session.identity?.isGuest) this.#session.setIdentity(null);
+      // A removal refuses the tokens that were issued before it.
+      else if (error.code === "REMOVED" && this.#session.identity) await this.refresh();
+      else throw error;
       return this.#authorized("POST", "/video-calls/join", form);
     });
     if (admission.isGuest) {
@@ -57,15 +62,14 @@ export class Api {
   }
 
   async #exchange() {
-    const { identity } = this.#session;
-    if (!identity?.refreshToken) throw new Refusal({ code: "TOKEN_EXPIRED" });
-    const fresh = await this.#request("POST", "/auth/refresh", { refreshToken: identity.refreshToken });
-    this.#session.setIdentity({ ...identity, token: fresh.token, refreshToken: fresh.refreshToken });
+    if (!this.#session.identity?.refreshToken) throw new Refusal({ code: "TOKEN_EXPIRED" });
+    await this.#session.renew((refreshToken) => this.#request("POST", "/auth/refresh", { refreshToken }));
   }
 
   async #signIn(path, form) {
     const { user, token, refreshToken } = await this.#request("POST", path, form);
-    this.#session.setIdentity({ user, token, refreshToken, isGuest: false });
+    const signIn = { signIn: randomId(), at: Date.now() };
+    this.#session.setIdentity({ user, token, refreshToken, isGuest: false, ...signIn });
     return user;
   }
 

@@ -8,6 +8,8 @@ import { openSocket, request, sendVolatile } from "./signaling.js";
 
 // Refusals that a new admission resolves: the old one expired or belonged to an earlier sign-in.
 const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
+// Refusals of a join that are endings: this page was away when it was removed.
+const ENDINGS = { REMOVED: "removed", BANNED: "banned" };
 // Refusals that are not shown, because the user can do nothing about them: the mesh repairs itself.
 const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE"]);
 
@@ -161,13 +163,13 @@ export class Call extends EventTarget {
       // Either the connection was lost, and the next one joins again; or the answer was lost, and
       // this was the repetition of a join that succeeded.
       if (["UNREACHABLE", "ALREADY_IN_ROOM"].includes(refusal.code)) return;
-      if (!RENEWABLE.has(refusal.code) || renewed) return this.#finish(refusal);
+      if (!RENEWABLE.has(refusal.code) || renewed) return this.#finish(ENDINGS[refusal.code] ?? refusal);
       try {
         const { joinToken: fresh } = await this.#admit();
         this.#session.setSeat({ ...this.#session.seat, joinToken: fresh });
         await this.#joinRoom(true);
       } catch (refusalOfRenewal) {
-        this.#finish(refusalOfRenewal);
+        this.#finish(ENDINGS[refusalOfRenewal.code] ?? refusalOfRenewal);
       }
     }
   }

@@ -92,4 +92,5 @@ window.addEventListener("popstate", () => {
   call?.leave();
   route();
 });
+await session.claim();
 route();

@@ -1,5 +1,6 @@
 // Signaling socket: a stock socket.io-client, its credentials, and requests with acknowledgements.
 import { io } from "/vendor/socket.io.esm.min.js";
+import { randomId } from "./random.js";
 import { Refusal } from "./refusals.js";
 
 const ACK_TIMEOUT_MS = 6_000;
@@ -42,7 +43,7 @@ export function openSocket(session) {
  */
 export function request(socket, event, payload = {}) {
   return new Promise((resolve, reject) => {
-    socket.emit(event, { id: eventId(), ...payload }, (error, answer) => {
+    socket.emit(event, { id: randomId(), ...payload }, (error, answer) => {
       if (error) reject(new Refusal({ code: "UNREACHABLE" }));
       else if (answer?.success === false) reject(new Refusal(answer));
       else resolve(answer);
@@ -53,9 +54,4 @@ export function request(socket, event, payload = {}) {
 /** Emits an event once, without retries. Drops it when the socket is not connected. */
 export function sendVolatile(socket, event, payload) {
   if (socket.connected) socket.volatile.timeout(ACK_TIMEOUT_MS).emit(event, payload, () => {});
-}
-
-/** Returns a random id. Unlike `crypto.randomUUID`, it also works on pages over plain http. */
-function eventId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
 use switchboard_core::wire::nesting::is_shallow;
+use switchboard_rooms::RevocationReason;
 
 use crate::app::App;
 use crate::http::describe::{Access, Argument, Operation};
@@ -45,6 +46,27 @@ impl Argument for Caller {
     }
 }
 
+/// Signed-in user who signs out: as [`Caller`], and a user whose tokens a replay has ended, because
+/// signing out frees the seats in calls that a replay leaves.
+pub struct SigningOut(pub Identity);
+
+impl FromRequestParts<App> for SigningOut {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match verify(parts, app, &[RevocationReason::SignedOut])? {
+            Some(identity) if identity.kind == IdentityKind::User => Ok(Self(identity)),
+            _ => Err(Code::Unauthorized.into()),
+        }
+    }
+}
+
+impl Argument for SigningOut {
+    fn describe(operation: &mut Operation) {
+        Caller::describe(operation);
+    }
+}
+
 /// User, guest with a token, or caller without a token (`None`). A bad token is refused.
 pub struct MaybeCaller(pub Option<Identity>);
 
@@ -71,7 +93,7 @@ pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>,
     if let Some(Verified(verified)) = parts.extensions.get() {
         return verified.clone();
     }
-    let verified = verify(parts, app);
+    let verified = verify(parts, app, &[RevocationReason::SignedOut, RevocationReason::Replayed]);
     parts.extensions.insert(Verified(verified.clone()));
     verified
 }
@@ -79,14 +101,16 @@ pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>,
 #[derive(Clone)]
 struct Verified(Result<Option<Identity>, Refusal>);
 
-fn verify(parts: &Parts, app: &App) -> Result<Option<Identity>, Refusal> {
+/// Verifies the request's token. `refused`: reasons for which a revoked sign-in is refused.
+fn verify(parts: &Parts, app: &App, refused: &[RevocationReason]) -> Result<Option<Identity>, Refusal> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|text| text.split_once(' '));
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             let identity = app.tokens.verify_access(token.trim())?;
-            match &identity.session {
-                Some(sign_in) if app.revoked.has(sign_in) => Err(Code::TokenInvalid.into()),
+            let revoked = identity.session.as_deref().and_then(|sign_in| app.revoked.reason(sign_in));
+            match revoked {
+                Some(reason) if refused.contains(&reason) => Err(Code::TokenInvalid.into()),
                 _ => Ok(Some(identity)),
             }
         }

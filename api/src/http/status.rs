@@ -18,7 +18,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::CallFull
         | Code::RoomFull
         | Code::RoomLocked
-        | Code::Banned => StatusCode::FORBIDDEN,
+        | Code::Banned
+        | Code::Removed => StatusCode::FORBIDDEN,
         Code::UserNotFound
         | Code::SessionNotFound
         | Code::CallNotFound

@@ -103,7 +103,7 @@ async fn admit_to(
 ) -> ApiResult<impl IntoResponse + use<>> {
     let joiner = Joiner::of(caller, &room, app.now());
     let ClientAddress(address) = address;
-    let hashed = address.filter(|_| joiner.id.is_guest()).map(|address| app.addresses.hash_address(address));
+    let hashed = address.map(|address| app.addresses.hash_address(address));
     let proof = Proof { issued_ms: joiner.issued_ms, address: hashed };
     let access = app.access();
     let found = access.find(&room, &joiner.id, &proof, RecordRead::Always).await?;
@@ -157,13 +157,12 @@ struct Joiner {
 impl Joiner {
     /// Chooses the identity. A guest's token for another room gives only the name.
     fn of(caller: Option<Identity>, room: &RoomId, now: Timestamp) -> Self {
-        let issued_ms = |identity: &Identity| identity.issued_at.saturating_mul(1000);
         match caller {
             Some(caller) if caller.kind == IdentityKind::User => {
-                Self { id: caller.user.id.clone(), issued_ms: issued_ms(&caller), name: None, user: Some(caller.user) }
+                Self { id: caller.user.id.clone(), issued_ms: caller.issued_ms, name: None, user: Some(caller.user) }
             }
             Some(guest) if guest.room.as_ref() == Some(room) => {
-                Self { issued_ms: issued_ms(&guest), id: guest.user.id, name: Some(guest.user.name), user: None }
+                Self { issued_ms: guest.issued_ms, id: guest.user.id, name: Some(guest.user.name), user: None }
             }
             other_room_or_none => Self {
                 id: new_guest(),

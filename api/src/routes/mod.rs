@@ -102,6 +102,7 @@ fn video_calls() -> Vec<Route> {
                 CallEnded,
                 RoomLocked,
                 Banned,
+                Removed,
                 CallNotFound,
             ]),
         get("/video-calls/room/{roomId}", calls::by_room, "A call, by its room id")

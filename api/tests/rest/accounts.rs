@@ -126,7 +126,7 @@ async fn a_profile_is_read_only_with_a_valid_token() {
         format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")
     };
     let foreign = issue(Tokens::new("another-secret-of-at-least-32-byte", REFRESH_SECRET));
-    let expired = issue(Tokens::new(ACCESS_SECRET, REFRESH_SECRET).with_clock(|| 1_000_000_000));
+    let expired = issue(Tokens::new(ACCESS_SECRET, REFRESH_SECRET).with_clock(|| 1_000_000_000_000));
     let call = service.call(&ann, json!({})).await;
     let joining = service.join(&call, Some(&ann.token), json!({})).await.text("joinToken");
     let edited = ann.token.replace(ann.token.split('.').nth(1).unwrap(), joining.split('.').nth(1).unwrap());

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use mongodb::bson::{Document, doc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Timestamp, UserId};
 use switchboard_records::{NewSession, SESSIONS_MAX};
+use switchboard_rooms::RevocationReason;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +61,54 @@ async fn concurrent_refreshes_of_one_token_get_the_same_successor() {
 }
 
 #[tokio::test]
+async fn a_refresh_whose_answer_was_lost_can_be_repeated_for_a_day_while_its_successor_is_unused() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let sessions = service.database().await.collection::<Document>("sessions");
+    let age = async |ms: i64| {
+        let earlier = |field: &str| doc! { "$subtract": [field, ms] };
+        let set = doc! { "usedAt": earlier("$usedAt"), "rotatedAt": earlier("$rotatedAt") };
+        sessions.update_one(doc! {}, vec![doc! { "$set": set }]).await.unwrap();
+    };
+    let lost = refresh(&service, &ann.refresh).await;
+    age(11_000).await;
+    let repeated = refresh(&other, &ann.refresh).await;
+    assert_eq!(service.get("/api/auth/profile", Some(&ann.token)).await.status, 200, "nothing has ended");
+    assert_eq!(service.get("/api/auth/profile", Some(&repeated.text("token"))).await.status, 200);
+    age(3_600_000).await;
+    let latest = refresh(&service, &ann.refresh).await;
+    // Two attempts at the same time get the same token, as the first time.
+    let both = refresh(&other, &ann.refresh).await;
+    let next = refresh(&service, &latest.text("refreshToken")).await;
+    assert_eq!(refresh(&other, &both.text("refreshToken")).await.status, 200);
+    // Whoever has the unused successor shows it too late.
+    assert_eq!(refresh(&other, &lost.text("refreshToken")).await.refusal(), (401, "TOKEN_INVALID"));
+    over(&other, &next.text("token")).await;
+}
+
+#[tokio::test]
+async fn a_replay_ends_the_tokens_and_the_owner_can_still_sign_out() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let ann = service.user("Ann").await;
+    let elsewhere = login(&service, &ann, PASSWORD).await;
+    let second = refresh(&service, &ann.refresh).await;
+    let third = refresh(&service, &second.text("refreshToken")).await;
+    assert_eq!(refresh(&service, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
+    over(&other, &third.text("token")).await;
+    // It is listed while it may have a seat in a call, so that another sign-in can end it.
+    let listed = service.get("/api/auth/sessions", Some(&elsewhere.text("token"))).await;
+    assert_eq!(listed.data().as_array().unwrap().len(), 2);
+    let goodbye = service.post("/api/auth/logout", Some(&third.text("token")), json!({})).await;
+    assert_eq!(goodbye.status, 200, "{goodbye:?}");
+    let again = service.post("/api/auth/logout", Some(&third.text("token")), json!({})).await;
+    assert_eq!(again.refusal(), (401, "TOKEN_INVALID"));
+    let left = service.get("/api/auth/sessions", Some(&elsewhere.text("token"))).await;
+    assert_eq!(left.data().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_replayed_refresh_token_ends_the_sign_in_on_every_pod_and_no_other() {
     let service = Service::start().await;
     let other = service.another_pod().await;
@@ -78,7 +128,7 @@ async fn a_revoked_sign_in_cannot_be_refreshed_even_if_its_record_is_still_open(
     let ann = service.user("Ann").await;
     let sign_ins = service.get("/api/auth/sessions", Some(&ann.token)).await;
     let id = sign_ins.data()[0]["id"].as_str().unwrap().to_owned();
-    service.rooms.revoke(&id, Duration::from_secs(600)).await.unwrap();
+    service.rooms.revoke(&id, RevocationReason::SignedOut, Duration::from_secs(600)).await.unwrap();
     over(&service, &ann.token).await;
     assert_eq!(refresh(&service, &ann.refresh).await.refusal(), (401, "TOKEN_INVALID"));
     // The refused refresh has ended the sign-in in MongoDB too.

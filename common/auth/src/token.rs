@@ -66,9 +66,11 @@ pub struct Identity {
     pub room: Option<RoomId>,
     /// User or guest.
     pub kind: IdentityKind,
-    /// Time of issue, in seconds since the Unix epoch. A participant who was removed from a call
-    /// needs a token that was issued later.
-    pub issued_at: u64,
+    /// Time of issue, in milliseconds since the Unix epoch. A participant who was removed from a
+    /// call needs a token that was issued later.
+    pub issued_ms: u64,
+    /// Expiry, in seconds since the Unix epoch.
+    pub expires_at: u64,
 }
 
 /// Contents of a valid join token.
@@ -76,8 +78,8 @@ pub struct Identity {
 pub struct JoinGrant {
     /// Role in the room.
     pub role: Role,
-    /// Time of issue, in seconds since the Unix epoch.
-    pub issued_at: u64,
+    /// Time of issue, in milliseconds since the Unix epoch.
+    pub issued_ms: u64,
 }
 
 /// Contents of a valid refresh token.
@@ -138,6 +140,11 @@ struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     avatar: Option<String>,
     iat: u64,
+    /// Time of issue in milliseconds. RFC 7519 lets `iat` have a fraction, but many libraries do
+    /// not read one. Without it, a token of the second in which a participant was removed would
+    /// count as older than the removal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    issued_at_ms: Option<u64>,
     exp: u64,
     #[serde(default)]
     iss: String,
@@ -159,6 +166,13 @@ struct Claims {
 
 const fn access() -> TokenType {
     TokenType::Access
+}
+
+impl Claims {
+    /// Returns the time of issue in milliseconds. Tokens of earlier versions have whole seconds.
+    fn issued_ms(&self) -> u64 {
+        self.issued_at_ms.unwrap_or(self.iat.saturating_mul(1000))
+    }
 }
 
 struct Keys {
@@ -200,7 +214,7 @@ impl Tokens {
             refresh: Keys::new(refresh_secret),
             validation,
             lifetimes: TokenLifetimes::default(),
-            clock: unix_now,
+            clock: unix_now_ms,
         }
     }
 
@@ -211,7 +225,7 @@ impl Tokens {
         self
     }
 
-    /// Replaces the clock. It returns seconds since the Unix epoch.
+    /// Replaces the clock. It returns milliseconds since the Unix epoch.
     #[must_use]
     pub const fn with_clock(mut self, clock: fn() -> u64) -> Self {
         self.clock = clock;
@@ -304,7 +318,7 @@ impl Tokens {
                     && claims.room_id.as_ref() == Some(room)
                     && claims.user_id == *user =>
             {
-                Ok(JoinGrant { role, issued_at: claims.iat })
+                Ok(JoinGrant { role, issued_ms: claims.issued_ms() })
             }
             _ => Err(Code::TokenInvalid.into()),
         }
@@ -326,14 +340,15 @@ impl Tokens {
     }
 
     fn claims(&self, typ: TokenType, user: &PublicUser, lifetime: Duration) -> Claims {
-        let now = (self.clock)();
+        let now_ms = (self.clock)();
         Claims {
             user_id: user.id.clone(),
             name: fit(&user.name, NAME_MAX),
             email: None,
             avatar: user.avatar.clone().filter(|avatar| json_length(avatar) <= AVATAR_MAX),
-            iat: now,
-            exp: now + lifetime.as_secs(),
+            iat: now_ms / 1000,
+            issued_at_ms: Some(now_ms),
+            exp: now_ms / 1000 + lifetime.as_secs(),
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
             jti: random_id(),
@@ -355,7 +370,11 @@ impl Tokens {
     }
 
     fn unexpired(&self, claims: &Claims) -> Result<(), Refusal> {
-        if claims.exp.saturating_add(LEEWAY_S) <= (self.clock)() { Err(Code::TokenExpired.into()) } else { Ok(()) }
+        if claims.exp.saturating_add(LEEWAY_S) <= (self.clock)() / 1000 {
+            Err(Code::TokenExpired.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -397,17 +416,19 @@ fn identity(claims: Claims) -> Result<Identity, Refusal> {
         _ => return Err(Code::TokenInvalid.into()),
     };
     Ok(Identity {
+        issued_ms: claims.issued_ms(),
+        expires_at: claims.exp,
         user: PublicUser::new(claims.user_id, claims.name, claims.avatar),
         email: claims.email,
         session: claims.sid,
         room: claims.room_id,
         kind,
-        issued_at: claims.iat,
     })
 }
 
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+fn unix_now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Returns 128 random bits as 32 hexadecimal digits, for ids of tokens and sessions.

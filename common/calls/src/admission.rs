@@ -127,7 +127,7 @@ impl JoinAccess<'_> {
     /// A wrong passcode is counted after it was compared; a right one is not counted.
     ///
     /// # Errors
-    /// `BANNED`, `UNAUTHORIZED` (a guest at a private call), `FORBIDDEN` (not invited),
+    /// `BANNED`, `REMOVED`, `UNAUTHORIZED` (a guest at a private call), `FORBIDDEN` (not invited),
     /// `INVALID_PASSCODE`, `SERVICE_UNAVAILABLE` (too many passcodes wait to be compared), or
     /// [`CallError::PasscodeRateExceeded`].
     pub async fn decide(
@@ -138,8 +138,8 @@ impl JoinAccess<'_> {
         candidate: Candidate<'_>,
     ) -> Result<Admission, CallError> {
         let Candidate { user, issued_ms, address, passcode, join_token } = candidate;
-        if standing.keeps_out(issued_ms) {
-            return Err(Code::Banned.into());
+        if let Some(code) = standing.keeps_out(issued_ms) {
+            return Err(code.into());
         }
         let passcode = match (&meta.passcode_hash, passcode) {
             (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {

@@ -56,7 +56,7 @@ pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
 pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};
 pub use participants::{ParticipantCounts, ParticipantRecord, PresenceRecord, ProfileRecord};
-pub use sessions::{NewSession, Rotation, SESSIONS_MAX, SessionRecord};
+pub use sessions::{NewSession, Rotation, RotationTimes, SESSIONS_MAX, SessionRecord};
 pub use user::UserRecord;
 pub use users::ProfileChange;
 

@@ -15,6 +15,13 @@ use switchboard_core::domain::{Timestamp, UserId};
 /// Without it, two tabs that refresh at the same time, or a client whose response was lost, would
 /// look like token theft.
 const REUSE_WINDOW_MS: i64 = 10_000;
+/// Time in milliseconds after a refresh during which its token may be used once more, if the token
+/// that replaced it was never used: the response was lost, perhaps because a laptop went to sleep.
+/// Another token then takes the place of the unused one. If a thief has the unused one, its use is
+/// a replay.
+const REPEAT_WINDOW_MS: i64 = 24 * 3600 * 1000;
+/// Reads of a token family for one rotation at most, if another request changes it each time.
+const ROTATION_ATTEMPTS_MAX: u32 = 3;
 
 /// Sign-ins of one user. A further one ends the one that was not used for the longest time.
 pub const SESSIONS_MAX: usize = 100;
@@ -68,20 +75,40 @@ pub enum Rotation {
     Done,
     /// The token was replaced moments ago, by this one.
     Repeated(String),
-    /// The token was used before, or the sign-in is over. The token may be stolen, so the sign-in
-    /// is ended.
-    Refused,
+    /// The token was used before, and so was the one that replaced it. It may be stolen, so the
+    /// sign-in's tokens are ended. The sign-in is listed until its last access token expires.
+    Replayed,
+    /// The password was changed since the sign-in, which is removed.
+    Outdated,
+    /// There is no such sign-in any more.
+    Unknown,
+}
+
+/// Times of a token rotation.
+#[derive(Clone, Copy, Debug)]
+pub struct RotationTimes {
+    /// The present time.
+    pub now: Timestamp,
+    /// Expiry of a refresh token that is issued now.
+    pub refresh_end: Timestamp,
+    /// Expiry of an access token that is issued now.
+    pub access_end: Timestamp,
 }
 
 /// Token family of a sign-in, as far as rotation needs it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Family {
-    refresh: String,
+    /// Id of the latest refresh token. `None` after a replay.
+    #[serde(default)]
+    refresh: Option<String>,
     #[serde(default)]
     previous: Option<String>,
     #[serde(with = "date", default = "epoch")]
     used_at: Timestamp,
+    /// Time of the first use of `previous`. `None`: the same as `used_at`.
+    #[serde(default, with = "maybe_date")]
+    rotated_at: Option<Timestamp>,
     #[serde(default, with = "maybe_date")]
     password_at: Option<Timestamp>,
 }
@@ -106,8 +133,8 @@ impl Records {
     }
 
     /// Replaces the refresh token `tokens.0` with `tokens.1`, if `tokens.0` is the latest one and
-    /// the password has not changed since the sign-in. `times` are the current time and the expiry
-    /// of the new token.
+    /// the password has not changed since the sign-in; or if it is the one before, and the latest
+    /// one was never used.
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -116,29 +143,51 @@ impl Records {
         id: &str,
         tokens: (&str, &str),
         password_at: Option<Timestamp>,
-        times: (Timestamp, Timestamp),
+        times: RotationTimes,
     ) -> Result<Rotation, RecordsError> {
-        let ((used, next), (now, expires)) = (tokens, times);
+        let (used, next) = tokens;
+        let RotationTimes { now, refresh_end, access_end } = times;
+        let issued = doc! { "refresh": next, "usedAt": date_to_bson(now), "expiresAt": date_to_bson(refresh_end) };
+        let mut first_use = issued.clone();
+        first_use.extend(doc! { "previous": used, "rotatedAt": date_to_bson(now) });
         let latest = doc! { "_id": id, "refresh": used, "passwordAt": maybe(password_at) };
-        let set = doc! {
-            "refresh": next, "previous": used, "usedAt": date_to_bson(now), "expiresAt": date_to_bson(expires),
-        };
-        let sessions = self.sessions();
-        let update = sessions.update_one(latest, doc! { "$set": set });
-        if self.run("rotate_session", update).await?.matched_count == 1 {
+        if self.change_session(latest, doc! { "$set": first_use }).await? {
             return Ok(Rotation::Done);
         }
-        let families: Collection<Family> = self.database.collection("sessions");
-        let family = self.run("rotate_session", families.find_one(doc! { "_id": id })).await?;
-        if let Some(family) = family
-            && family.previous.as_deref() == Some(used)
-            && family.password_at == password_at
-            && now.0.abs_diff(family.used_at.0) <= REUSE_WINDOW_MS.unsigned_abs()
-        {
-            return Ok(Rotation::Repeated(family.refresh));
+        for _ in 0..ROTATION_ATTEMPTS_MAX {
+            let families: Collection<Family> = self.database.collection("sessions");
+            let family = self.run("rotate_session", families.find_one(doc! { "_id": id })).await?;
+            let Some(family) = family else { return Ok(Rotation::Unknown) };
+            if family.password_at != password_at {
+                self.end_session(id).await?;
+                return Ok(Rotation::Outdated);
+            }
+            let unused = family.refresh.filter(|_| family.previous.as_deref() == Some(used));
+            let is_within = |from: Timestamp, window_ms: i64| now.0.abs_diff(from.0) <= window_ms.unsigned_abs();
+            match unused {
+                Some(unused) if is_within(family.used_at, REUSE_WINDOW_MS) => return Ok(Rotation::Repeated(unused)),
+                Some(unused) if is_within(family.rotated_at.unwrap_or(family.used_at), REPEAT_WINDOW_MS) => {
+                    let same =
+                        doc! { "_id": id, "refresh": unused, "previous": used, "passwordAt": maybe(password_at) };
+                    if self.change_session(same, doc! { "$set": issued.clone() }).await? {
+                        return Ok(Rotation::Done);
+                    }
+                }
+                _ => break,
+            }
         }
-        self.end_session(id).await?;
-        Ok(Rotation::Refused)
+        let over = doc! {
+            "$unset": { "refresh": "", "previous": "" }, "$min": { "expiresAt": date_to_bson(access_end) },
+        };
+        self.change_session(doc! { "_id": id }, over).await?;
+        Ok(Rotation::Replayed)
+    }
+
+    /// Returns whether a sign-in matched the filter and was changed.
+    async fn change_session(&self, filter: Document, change: Document) -> Result<bool, RecordsError> {
+        let sessions = self.sessions();
+        let updated = self.run("rotate_session", sessions.update_one(filter, change)).await?;
+        Ok(updated.matched_count == 1)
     }
 
     /// Ends the sign-ins of a user beyond [`SESSIONS_MAX`], those that were not used for the

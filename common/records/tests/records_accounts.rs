@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::{Client, Collection, IndexModel};
 use switchboard_core::domain::{Timestamp, UserId};
-use switchboard_records::{NewSession, ProfileChange, Records, RecordsTimeouts, Rotation, SESSIONS_MAX};
+use switchboard_records::{NewSession, ProfileChange, Records, RecordsTimeouts, Rotation, RotationTimes, SESSIONS_MAX};
 
 const MINUTE: i64 = 60_000;
 
@@ -56,7 +56,7 @@ async fn an_account_with_a_text_id_of_the_old_backend_works_as_any_other() {
 }
 
 #[tokio::test]
-async fn a_replay_ends_a_token_family_and_within_the_reuse_window_returns_the_latest_token() {
+async fn a_replay_ends_a_token_family_and_the_repetition_of_an_unanswered_refresh_does_not() {
     let mongo = Mongo::start().await.unwrap();
     let uri = mongo.uri("families");
     let records = Records::connect(&uri, RecordsTimeouts::default()).await.unwrap();
@@ -65,18 +65,32 @@ async fn a_replay_ends_a_token_family_and_within_the_reuse_window_returns_the_la
     // MongoDB deletes expired documents by the real clock.
     let now = DateTime::now().timestamp_millis();
     let rotate = async |id: &str, used: &str, next: &str, password_at: Option<i64>, at: i64| {
-        let times = (Timestamp(at), Timestamp(at + MINUTE));
+        let (now, access_end, refresh_end) = (Timestamp(at), Timestamp(at + MINUTE / 2), Timestamp(at + MINUTE));
+        let times = RotationTimes { now, refresh_end, access_end };
         records.rotate_session(id, (used, next), password_at.map(Timestamp), times).await.unwrap()
     };
     records.open_session(&session("a", &user, now)).await.unwrap();
     assert_eq!(rotate("a", "t1", "t2", None, now + 1).await, Rotation::Done);
     assert_eq!(rotate("a", "t1", "x", None, now + 9_000).await, Rotation::Repeated("t2".into()));
     assert_eq!(rotate("a", "t2", "t3", None, now + 9_001).await, Rotation::Done);
-    assert_eq!(rotate("a", "t2", "x", None, now + 20_000).await, Rotation::Refused, "too late to be the same client");
-    assert_eq!(rotate("a", "t3", "x", None, now + 20_001).await, Rotation::Refused, "the family is gone");
+    assert_eq!(rotate("a", "t2", "t4", None, now + 20_000).await, Rotation::Done, "t3 was never used");
+    assert_eq!(rotate("a", "t2", "x", None, now + 20_001).await, Rotation::Repeated("t4".into()));
+    assert_eq!(rotate("a", "t3", "x", None, now + 20_002).await, Rotation::Replayed, "t4 has taken its place");
+    assert_eq!(rotate("a", "t4", "x", None, now + 20_003).await, Rotation::Replayed, "all tokens have ended");
+
+    let day = 24 * 60 * MINUTE;
+    for (name, at, rotation) in [("e", day, Rotation::Done), ("f", day + 1, Rotation::Replayed)] {
+        records.open_session(&session(name, &user, now)).await.unwrap();
+        assert_eq!(rotate(name, "t1", "t2", None, now).await, Rotation::Done);
+        // A repetition in between does not extend the time.
+        assert_eq!(rotate(name, "t1", "t3", None, now + day - MINUTE).await, Rotation::Done);
+        assert_eq!(rotate(name, "t1", "t4", None, now + at).await, rotation);
+        records.end_session(name).await.unwrap();
+    }
 
     records.open_session(&session("b", &user, now)).await.unwrap();
-    assert_eq!(rotate("b", "t1", "t2", Some(now), now + 1).await, Rotation::Refused, "of an older password");
+    assert_eq!(rotate("b", "t1", "t2", Some(now), now + 1).await, Rotation::Outdated, "of an older password");
+    assert_eq!(rotate("b", "t1", "t2", Some(now), now + 1).await, Rotation::Unknown);
     records.open_session(&session("c", &user, now)).await.unwrap();
     records.keep_session("c", Timestamp(now)).await.unwrap();
     assert_eq!(rotate("c", "t1", "t2", Some(now), now + 1).await, Rotation::Done);
@@ -85,7 +99,8 @@ async fn a_replay_ends_a_token_family_and_within_the_reuse_window_returns_the_la
         let sessions = records.sessions_of(&user, Timestamp(at)).await.unwrap();
         sessions.into_iter().map(|session| session.id).collect::<Vec<_>>()
     };
-    assert_eq!(ids(now).await, ["c", "d"], "the latest used first");
+    assert_eq!(ids(now).await, ["a", "c", "d"], "the latest used first");
+    assert_eq!(ids(now + 50_002).await, ["c", "d"], "the access tokens of a replayed one have expired");
     assert_eq!(ids(now + 2 * MINUTE).await, [""; 0], "what has ended is not listed");
     records.end_other_sessions(&user, Some("d")).await.unwrap();
     assert_eq!(ids(now).await, ["d"]);

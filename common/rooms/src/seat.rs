@@ -27,7 +27,7 @@ pub struct SeatText<'a> {
     pub user: &'a str,
     /// Log id at which the client's view of the log begins.
     pub from: LogId,
-    /// Hashed address of a guest.
+    /// Hashed address of the client.
     pub address: Option<&'a str>,
 }
 

@@ -85,6 +85,7 @@ contract! {
     nodes::seats_lost_with_the_data_are_put_back_as_they_were;
     nodes::the_used_share_of_maxmemory_is_reported;
     revocations::a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over;
+    revocations::a_sign_out_is_stronger_than_a_replay_in_either_order;
     revocations::revoked_sign_ins_stay_revoked_while_redis_is_away;
     rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
     rates::spent_requests_become_available_again_and_then_the_count_expires;

@@ -14,7 +14,7 @@ use switchboard_auth::Identity;
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
-use switchboard_rooms::{Attach, Attached, LogContent, LogEntry, Proof, Resumed, StoreError};
+use switchboard_rooms::{Attach, Attached, LogContent, LogEntry, Proof, Resumed, RevocationReason, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
@@ -44,8 +44,10 @@ struct Identified {
     bound_to: Option<RoomId>,
     /// Sign-in that the token belongs to.
     sign_in: Option<String>,
-    /// Time at which the token was issued, in seconds since the Unix epoch; 0 without a token.
-    issued_at: u64,
+    /// Time at which the token was issued, in milliseconds since the Unix epoch; 0 without a token.
+    issued_ms: u64,
+    /// Expiry of the token, in seconds since the Unix epoch; `None` without a token.
+    token_end: Option<u64>,
     /// The token has expired: it is good for resuming a seat only.
     expired: bool,
 }
@@ -61,23 +63,29 @@ impl Dispatcher {
         let lineage =
             presented.as_deref().and_then(|pid| pid.split_once('.')).map_or_else(secret, |(l, _)| l.to_owned());
         let identified = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
-        let Identified { user, bound_to, sign_in, issued_at, expired } =
+        let Identified { user, bound_to, sign_in, issued_ms, token_end, expired } =
             identified.map_err(|refusal| refused(&refusal))?;
         // Registered before the list of revocations is read, so that a sign-in that is revoked in
         // between ends the connection in either case.
         let registration = self.sessions.register(sign_in.as_deref(), request.send_queue);
-        if sign_in.is_some_and(|sign_in| self.credentials.revoked.has(&sign_in)) {
-            return Err(refused(&Code::TokenInvalid.into()));
-        }
+        // Refusal of a token that is good for resuming a seat only.
+        let fresh_refusal = match sign_in.and_then(|sign_in| self.credentials.revoked.reason(&sign_in)) {
+            Some(RevocationReason::Replayed) if !expired => Some(Code::TokenInvalid),
+            Some(RevocationReason::Replayed | RevocationReason::SignedOut) => {
+                return Err(refused(&Code::TokenInvalid.into()));
+            }
+            None => expired.then_some(Code::TokenExpired),
+        };
         let offset = auth.offset.as_deref().and_then(Offset::parse);
         let network = ClientNetwork::of(request.handshake.address);
-        let address = user.is_guest.then(|| self.credentials.addresses.hash_address(network));
+        let address = Some(self.credentials.addresses.hash_address(network));
         let mut session = ClientSession {
             user_json: user_json(&user),
             user,
             bound_to,
             pid: String::new(),
-            proof: Proof { issued_ms: issued_at * 1000, address },
+            token_end,
+            proof: Proof { issued_ms, address },
             address: network,
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
             registration,
@@ -102,9 +110,9 @@ impl Dispatcher {
         if presented.is_some() {
             metrics::counter!("switchboard_resumes_total", "outcome" => outcome).increment(1);
         }
-        if expired {
+        if let Some(code) = fresh_refusal {
             // Good for resuming only, because any client can present a private id.
-            return Err(refused(&Code::TokenExpired.into()));
+            return Err(refused(&code.into()));
         }
         let pid = format!("{lineage}.{}", secret());
         session.pid = digest(&pid, 32);
@@ -119,14 +127,21 @@ impl Dispatcher {
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
             let user = PublicUser::new(id, String::new(), None);
-            return Ok(Identified { user, bound_to: None, sign_in: None, issued_at: 0, expired: false });
+            return Ok(Identified {
+                user,
+                bound_to: None,
+                sign_in: None,
+                issued_ms: 0,
+                token_end: None,
+                expired: false,
+            });
         };
         let (identity, expired) = match tokens.verify_access(token) {
             Err(refusal) if refusal.code == Code::TokenExpired && resumes => (tokens.verify_for_resume(token)?, true),
             verified => (verified?, false),
         };
-        let Identity { user, room: bound_to, session: sign_in, issued_at, .. } = identity;
-        Ok(Identified { user, bound_to, sign_in, issued_at, expired })
+        let Identity { user, room: bound_to, session: sign_in, issued_ms, expires_at, .. } = identity;
+        Ok(Identified { user, bound_to, sign_in, issued_ms, token_end: Some(expires_at), expired })
     }
 
     /// Takes the seat of the presented session again.
@@ -140,6 +155,7 @@ impl Dispatcher {
             user: session.user.id.clone(),
             handle: link.handle,
             offset: offset.id,
+            address: session.proof.address.clone(),
         };
         let deadline = Instant::now() + REGISTRATION_TIMEOUT;
         let attached = loop {

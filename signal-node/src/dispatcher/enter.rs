@@ -153,7 +153,7 @@ impl Dispatcher {
         let Some(token) = &join.token else { return Ok((proof, None)) };
         let grant = self.credentials.tokens.verify_join(token, &join.room_id, &session.user.id)?;
         // The older of both tokens counts, because a removal between the two must not be ignored.
-        proof.issued_ms = proof.issued_ms.min(grant.issued_at * 1000);
+        proof.issued_ms = proof.issued_ms.min(grant.issued_ms);
         Ok((proof, Some(grant.role)))
     }
 
@@ -274,6 +274,7 @@ fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal
         }
         Joined::Locked => Err(Code::RoomLocked.into()),
         Joined::Banned => Err(Code::Banned.into()),
+        Joined::Removed => Err(Code::Removed.into()),
         Joined::Ended => Err(Code::CallEnded.into()),
         Joined::Fenced => Err(Code::ServiceUnavailable.into()),
         Joined::Absent | Joined::Changed => Ok(None),

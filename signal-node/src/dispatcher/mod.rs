@@ -37,7 +37,7 @@ use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
 use switchboard_records::Records;
 use switchboard_rooms::rate_limit::{PasscodeRates, RateLimiter, Subject, TurnRates};
-use switchboard_rooms::{Rate, Revocations, Rooms};
+use switchboard_rooms::{Rate, RevocationReason, Revocations, Rooms};
 use switchboard_rules::Effect;
 use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::{Application, CloseReason, ConnectError, ConnectRequest, Connected, Event};
@@ -116,7 +116,7 @@ pub struct Credentials {
     pub tokens: Tokens,
     /// Sign-ins that were revoked before their tokens expire.
     pub revoked: Revocations,
-    /// Hashes guests' addresses, for bans.
+    /// Hashes clients' addresses, for bans.
     pub addresses: ClusterKey,
     /// Verifies passcodes.
     pub hasher: PasswordHasher,
@@ -155,6 +155,10 @@ impl Application for Dispatcher {
 
     fn tick(&self, session: &mut ClientSession) -> Option<Message> {
         self.leave_if_removed(session);
+        if self.has_ended(session) {
+            delivery::close(session.registration.send_queue(), DisconnectReason::Revoked);
+            return None;
+        }
         let Some(room) = &session.room else {
             if self.limits.join.is_some_and(|limit| session.idle_since.elapsed() >= limit) {
                 delivery::close(session.registration.send_queue(), DisconnectReason::JoinTimeout);
@@ -171,10 +175,27 @@ impl Application for Dispatcher {
 }
 
 impl Dispatcher {
+    /// Returns the reason for which the sign-in of a session is revoked.
+    fn revoked(&self, session: &ClientSession) -> Option<RevocationReason> {
+        session.registration.sign_in().and_then(|sign_in| self.credentials.revoked.reason(sign_in))
+    }
+
+    /// Returns whether a revoked sign-in ends the session. After a replay its seat stays until the
+    /// token has expired, because the owner of the sign-in may be the one who sits there.
+    fn has_ended(&self, session: &ClientSession) -> bool {
+        match self.revoked(session) {
+            Some(RevocationReason::SignedOut) => true,
+            Some(RevocationReason::Replayed) => session.has_expired(),
+            None => false,
+        }
+    }
+
     /// Performs an effect that must be done before the session's next event.
     async fn perform(&self, session: &mut ClientSession, effect: Effect, responder: Responder, read: Instant) {
         let enters = matches!(effect, Effect::Create(_) | Effect::Join(_));
         let done = match effect {
+            // The tokens of the sign-in have ended. Only the seat that it has stays.
+            Effect::Create(_) | Effect::Join(_) if self.revoked(session).is_some() => Err(Code::TokenInvalid.into()),
             Effect::Create(create) => self.create(session, create).await,
             Effect::Join(join) => self.join(session, join).await,
             Effect::Leave => self.leave(session).await,

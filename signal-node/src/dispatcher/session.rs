@@ -30,7 +30,9 @@ pub struct ClientSession {
     pub pid: String,
     /// Hash of the private session id that could not be resumed. The next join gives up its seat.
     pub old_pid: Option<String>,
-    /// Evidence that bans are compared with: time of the token, and a guest's address.
+    /// Expiry of the token, in seconds since the Unix epoch; `None` without a token.
+    pub token_end: Option<u64>,
+    /// Evidence that removals and bans are compared with: time of the token, and address.
     pub proof: Proof,
     /// Network of the client, as rate limits count it.
     pub address: ClientNetwork,
@@ -76,6 +78,12 @@ impl ClientSession {
     /// Returns whether the session has a seat. Waiting in the lobby is none.
     pub(super) fn is_seated(&self) -> bool {
         self.room.as_ref().is_some_and(|room| room.view.state != ConnectionState::Waiting)
+    }
+
+    /// Returns whether the session's token has expired.
+    pub(super) fn has_expired(&self) -> bool {
+        let now = u64::try_from(now().seconds()).unwrap_or(0);
+        self.token_end.is_some_and(|end| end <= now)
     }
 
     /// Returns the session as the rules see it.

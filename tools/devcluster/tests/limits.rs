@@ -217,3 +217,35 @@ async fn joins_over_sockets_have_a_rate_per_address_however_many_guests_come() {
     assert!(answer.contains(r#""success":true"#), "{answer}");
     cluster.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_replay_leaves_the_seat_in_a_call_until_the_access_token_expires() {
+    let mut cluster = start(&[("ACCESS_TOKEN_TTL", "12"), ("PING_INTERVAL_MS", "200")]).await;
+    let client = Client::at("127.0.0.2", &cluster);
+    let post = async |path: &str, body: serde_json::Value| -> serde_json::Value {
+        let url = format!("{}/api/auth/{path}", cluster.base_url());
+        client.http.post(url).json(&body).send().await.unwrap().json().await.unwrap()
+    };
+    let form = serde_json::json!({ "name": "Ann", "email": "ann@example.org", "password": "correct horse battery" });
+    let user = post("register", form).await;
+    let sid = client.open("").await.1.unwrap();
+    client.send(&sid, &format!(r#"40{{"token":{}}}"#, user["data"]["token"])).await;
+    client.send(&sid, r#"420["room:create",{"id":"SEAT"}]"#).await;
+    client.until(&sid, "room:created").await;
+
+    let refresh = async |signed_in: &serde_json::Value| {
+        post("refresh", serde_json::json!({ "refreshToken": signed_in["data"]["refreshToken"] })).await
+    };
+    let second = refresh(&user).await;
+    let third = refresh(&second).await;
+    assert_eq!(third["success"], true, "{third}");
+    assert_eq!(refresh(&user).await["code"], "TOKEN_INVALID");
+    client.send(&sid, r#"421["chat:message",{"message":"still here"}]"#).await;
+    assert!(client.until(&sid, "431").await.contains(r#""success":true"#));
+    let packets = client.until_the_end(&sid).await;
+    assert!(packets.iter().any(|packet| packet == "41"), "disconnected: {packets:?}");
+    let metrics = format!("http://127.0.0.1:{}/metrics", cluster.ports().nodes[0].admin);
+    let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains(r#"switchboard_sockets_closed_total{reason="revoked"} 1"#), "{metrics}");
+    cluster.stop().await.unwrap();
+}

@@ -11,15 +11,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::{RefreshIdentity, random_id};
 use switchboard_core::domain::{Code, Refusal, Timestamp};
-use switchboard_records::{Rotation, SessionRecord};
+use switchboard_records::{Rotation, RotationTimes, SessionRecord};
+use switchboard_rooms::RevocationReason;
 
 use super::other_sign_ins::{remove_others, revoke_others};
-use super::sign_in::{refresh_end, tokens};
+use super::sign_in::{access_end, refresh_end, tokens};
 use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, PathId, PathParam, ValidJson};
+use crate::http::extract::{Caller, PathId, PathParam, SigningOut, ValidJson};
 use crate::http::fields::{Fields, Input};
 
 /// Body of `POST auth/refresh`.
@@ -38,35 +39,42 @@ impl Input for Refreshing {
 }
 
 /// `POST auth/refresh`: exchanges a single-use refresh token for new tokens. A token that is used
-/// again ends its whole sign-in.
+/// again, after the one that replaced it was used, ends the tokens of its sign-in.
 pub(crate) async fn refresh(
     State(app): State<App>,
     ValidJson(form): ValidJson<Refreshing>,
 ) -> ApiResult<impl IntoResponse> {
     let RefreshIdentity { user: id, session, token_id: used } = app.tokens.verify_refresh(&form.token)?;
-    if app.revoked.has(&session) {
-        // The sign-in was revoked in Redis, but ending it in MongoDB failed. End it now.
-        app.records.end_session(&session).await?;
+    if let Some(reason) = app.revoked.reason(&session) {
+        // Ending the sign-in in MongoDB may have failed, so end it now. One that was replayed stays
+        // there, so that its owner can end its seats in calls.
+        if reason == RevocationReason::SignedOut {
+            app.records.end_session(&session).await?;
+        }
         return Err(Code::TokenInvalid.into());
     }
     let user = app.records.user(&id).await?.ok_or(Code::TokenInvalid)?;
     let next = random_id();
-    let rotation =
-        app.records.rotate_session(&session, (&used, &next), user.sign_ins_since, (app.now(), refresh_end(&app)));
-    let token = match rotation.await? {
+    let times = RotationTimes { now: app.now(), refresh_end: refresh_end(&app), access_end: access_end(&app) };
+    let token = match app.records.rotate_session(&session, (&used, &next), user.sign_ins_since, times).await? {
         Rotation::Done => next,
         Rotation::Repeated(token) => token,
-        Rotation::Refused => {
-            app.revoke(&session).await?;
+        Rotation::Replayed => {
+            app.revoke_replayed(&session).await?;
             audit::record(Event::RefreshReplayed, Some(&id));
             return Err(Code::TokenInvalid.into());
         }
+        Rotation::Outdated => {
+            app.revoke(&session).await?;
+            return Err(Code::TokenInvalid.into());
+        }
+        Rotation::Unknown => return Err(Code::TokenInvalid.into()),
     };
     Ok(success("Refreshed", tokens(&app, &user, &session, &token)?).into_response())
 }
 
-/// `POST auth/logout`: ends this sign-in.
-pub(crate) async fn logout(State(app): State<App>, Caller(caller): Caller) -> ApiResult<impl IntoResponse> {
+/// `POST auth/logout`: ends this sign-in, also after a replay has ended its tokens.
+pub(crate) async fn logout(State(app): State<App>, SigningOut(caller): SigningOut) -> ApiResult<impl IntoResponse> {
     // A token of the old Node.js backend belongs to no sign-in; it expires.
     if let Some(sign_in) = &caller.session {
         app.records.end_session(sign_in).await?;

@@ -185,8 +185,16 @@ pub(super) fn tokens<'a>(app: &App, user: &'a UserRecord, session: &str, token: 
 
 /// Returns the expiry of a refresh token that is issued now.
 pub(super) fn refresh_end(app: &App) -> Timestamp {
-    let lifetime = i64::try_from(app.tokens.lifetimes().refresh.as_millis()).unwrap_or(i64::MAX);
-    Timestamp(app.now().0.saturating_add(lifetime))
+    later(app, app.tokens.lifetimes().refresh)
+}
+
+/// Returns the expiry of an access token that is issued now.
+pub(super) fn access_end(app: &App) -> Timestamp {
+    later(app, app.tokens.lifetimes().access)
+}
+
+fn later(app: &App, lifetime: Duration) -> Timestamp {
+    Timestamp(app.now().0.saturating_add(i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// Formats a duration as the old Node.js backend did: `15m`, `90s`, `12h`.

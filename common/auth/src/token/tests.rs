@@ -10,7 +10,7 @@ const ACCESS: &str = "access-secret-of-at-least-32-bytes";
 const NOW: u64 = 1_800_000_000;
 
 fn tokens() -> Tokens {
-    Tokens::new(ACCESS, "refresh-secret-of-at-least-32-byte").with_clock(|| NOW)
+    Tokens::new(ACCESS, "refresh-secret-of-at-least-32-byte").with_clock(|| NOW * 1000 + 7)
 }
 
 fn ann() -> PublicUser {
@@ -53,6 +53,16 @@ fn an_access_token_identifies_its_bearer() {
     let identity = tokens().verify_access(&issued.token).unwrap();
     assert_eq!((&identity.user, identity.kind), (&ann(), IdentityKind::User));
     assert_eq!((identity.email.as_deref(), identity.session.as_deref()), (Some("a@b.c"), Some("session")));
+}
+
+#[test]
+fn a_token_tells_its_time_of_issue_in_milliseconds_and_an_older_one_in_whole_seconds() {
+    let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
+    let identity = tokens().verify_access(&issued.token).unwrap();
+    assert_eq!((identity.issued_ms, identity.expires_at), (NOW * 1000 + 7, NOW + 15 * 60));
+    let join = tokens().issue_join(&ann(), &room("r"), Role::Host).unwrap();
+    assert_eq!(tokens().verify_join(&join.token, &room("r"), &ann().id).unwrap().issued_ms, NOW * 1000 + 7);
+    assert_eq!(tokens().verify_access(&forged(ACCESS, json!({}))).unwrap().issued_ms, NOW * 1000);
 }
 
 #[test]
@@ -100,7 +110,7 @@ fn a_token_with_any_forged_part_is_invalid() {
 #[test]
 fn an_expired_token_is_refused_but_still_resumes_a_seat() {
     let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
-    let later = tokens().with_clock(|| NOW + 16 * 60);
+    let later = tokens().with_clock(|| (NOW + 16 * 60) * 1000);
     assert_eq!(code(later.verify_access(&issued.token)), Code::TokenExpired);
     assert!(later.verify_for_resume(&issued.token).is_ok());
 }
@@ -122,7 +132,7 @@ fn a_join_token_is_valid_only_for_its_user_its_room_its_lifetime_and_joining() {
     assert_eq!(code(tokens.verify_join(&join, &room("r"), &bob)), Code::TokenInvalid);
     assert_eq!(code(tokens.verify_access(&join)), Code::TokenInvalid);
     assert_eq!(code(tokens.verify_for_resume(&join)), Code::TokenInvalid);
-    let later = self::tokens().with_clock(|| NOW + 3600);
+    let later = self::tokens().with_clock(|| (NOW + 3600) * 1000);
     assert_eq!(code(later.verify_join(&join, &room("r"), &ann.id)), Code::TokenExpired);
     let access = tokens.issue_access(&ann, "a@b.c", "s").unwrap().token;
     assert_eq!(code(tokens.verify_join(&access, &room("r"), &ann.id)), Code::TokenInvalid);

@@ -56,7 +56,8 @@ codes! {
     RoomFull "ROOM_FULL" "The room is full";
     RoomLocked "ROOM_LOCKED" "The room is locked";
     RoomExists "ROOM_EXISTS" "A room with this id already exists";
-    Banned "BANNED" "You were removed from this call";
+    Banned "BANNED" "You are banned from this call";
+    Removed "REMOVED" "You were removed from this call; get a new token to join again";
     AlreadyInRoom "ALREADY_IN_ROOM" "You are already in this room";
     NotInRoom "NOT_IN_ROOM" "Join a room first";
     PeerNotFound "PEER_NOT_FOUND" "Participant not found in this room";

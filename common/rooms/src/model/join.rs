@@ -40,14 +40,14 @@ pub struct Join {
     pub proof: Proof,
 }
 
-/// Proof of a user's identity. A removed user needs a newer one to come back; a banned guest needs
-/// another address.
+/// Proof of a user's identity. A removed user needs a newer one to come back. A ban remembers the
+/// address too, and refuses every guest from there.
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
     /// Time of issue of the oldest token that the client shows, in ms since the Unix epoch; 0
     /// without a token.
     pub issued_ms: u64,
-    /// Hashed address of a guest.
+    /// Hashed address of the client; `None` when it is unknown.
     pub address: Option<Box<str>>,
 }
 
@@ -76,8 +76,10 @@ pub enum Joined {
     TooManyDevices,
     /// The room is locked.
     Locked,
-    /// The user or the guest's address is banned, or the proof is older than a removal.
+    /// The user, or the address of a guest, is banned.
     Banned,
+    /// The proof is older than a removal.
+    Removed,
     /// The call has ended.
     Ended,
     /// The room is not in Redis. Open it first.

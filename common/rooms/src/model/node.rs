@@ -47,6 +47,37 @@ pub struct Revoked {
     pub id: LogId,
     /// Id of the sign-in, which its tokens carry.
     pub sign_in: String,
+    /// Reason of the revocation.
+    pub reason: RevocationReason,
     /// Redis TIME in ms until which it must be remembered.
     pub until_ms: u64,
+}
+
+/// Reason for which a sign-in was revoked. The order is that of strength: a later reason replaces
+/// an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RevocationReason {
+    /// A refresh token was used twice, by its owner or by a thief. The tokens are refused; a seat
+    /// in a call stays until its access token has expired, because a lost answer must not hang up.
+    Replayed,
+    /// A person ended the sign-in. Its sockets end and its seats are freed immediately.
+    SignedOut,
+}
+
+impl RevocationReason {
+    /// Returns the text in the list of revocations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::SignedOut => "signed_out",
+        }
+    }
+
+    /// Reads the text of [`as_str`](Self::as_str). Entries of an earlier version have none, and any
+    /// other text is that of a later version: both count as the stronger reason.
+    #[must_use]
+    pub fn parse(text: Option<&str>) -> Self {
+        if text == Some(Self::Replayed.as_str()) { Self::Replayed } else { Self::SignedOut }
+    }
 }

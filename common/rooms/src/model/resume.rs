@@ -23,6 +23,8 @@ pub struct Attach {
     pub handle: SessionHandle,
     /// Log id of the last event that the client has.
     pub offset: LogId,
+    /// Hashed address that the client has now; `None` when it is unknown.
+    pub address: Option<Box<str>>,
 }
 
 /// Answer to `attach`.
@@ -144,7 +146,7 @@ pub struct SeatCopy {
     pub from: LogId,
     /// Time of the join in RFC 3339, UTC, with milliseconds.
     pub joined_at: String,
-    /// Hashed address of a guest.
+    /// Hashed address of the client.
     pub address: Option<Box<str>>,
 }
 

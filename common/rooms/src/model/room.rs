@@ -1,6 +1,6 @@
 //! A room seen from outside, and the replies to opening, creating and ending it.
 
-use switchboard_core::domain::{Role, RoomMeta, UserId};
+use switchboard_core::domain::{Code, Role, RoomMeta, UserId};
 
 /// A room seen without a seat.
 #[derive(Clone, Debug)]
@@ -62,16 +62,20 @@ pub enum Ended {
 pub struct JoinStanding {
     /// Role assigned in this room: moderator or less by the host, or host while the owner is away.
     pub given: Option<Role>,
-    /// Whether the user or the guest's address is banned.
+    /// Whether the user, or the address of a guest, is banned.
     pub banned: bool,
     /// Time of a removal in ms of Redis TIME. Tokens issued until then are refused.
     pub removed_ms: Option<u64>,
 }
 
 impl JoinStanding {
-    /// Returns whether a proof that was issued at `issued_ms` is refused.
+    /// Returns the code with which a proof that was issued at `issued_ms` is refused: `BANNED`, or
+    /// `REMOVED` when a newer proof would do.
     #[must_use]
-    pub fn keeps_out(&self, issued_ms: u64) -> bool {
-        self.banned || self.removed_ms.is_some_and(|removed| issued_ms <= removed)
+    pub fn keeps_out(&self, issued_ms: u64) -> Option<Code> {
+        if self.banned {
+            return Some(Code::Banned);
+        }
+        self.removed_ms.filter(|removed| issued_ms <= *removed).map(|_| Code::Removed)
     }
 }

@@ -56,7 +56,7 @@ pub struct AttachedSeat {
     pub join: LogId,
     /// Log id at which the client's view of the log begins.
     pub from: LogId,
-    /// Hashed address of a guest.
+    /// Hashed address of the client.
     pub address: Option<Box<str>>,
 }
 
@@ -77,6 +77,7 @@ impl ScriptArguments for AttachScript<'_> {
         to.text(&self.attach.offset.to_string());
         to.optional(self.first_try);
         to.event(EventKind::ConnectionChanged, self.connected_event.as_bytes());
+        to.optional(self.attach.address.as_deref());
     }
 
     fn parse(reply: &Reply) -> Result<AttachReply, StoreError> {

@@ -43,8 +43,10 @@ pub enum JoinReply {
     TooManyDevices,
     /// The room is locked.
     Locked,
-    /// The user or the address is banned, or the proof is older than a removal.
+    /// The user, or the address of a guest, is banned.
     Banned,
+    /// The proof is older than a removal.
+    Removed,
     /// The call has ended.
     Ended,
     /// The room is not in Redis.
@@ -94,6 +96,7 @@ impl ScriptArguments for JoinScript<'_> {
             ("DEVICES", _) => JoinReply::TooManyDevices,
             ("LOCKED", _) => JoinReply::Locked,
             ("BANNED", _) => JoinReply::Banned,
+            ("REMOVED", _) => JoinReply::Removed,
             ("ENDED", _) => JoinReply::Ended,
             ("ABSENT", _) => JoinReply::Absent,
             ("CHANGED", _) => JoinReply::Changed,

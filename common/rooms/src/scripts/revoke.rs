@@ -2,7 +2,7 @@
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter};
 use crate::keys::Keys;
-use crate::{Partition, StoreError};
+use crate::{Partition, RevocationReason, StoreError};
 
 /// Arguments of `revoke.lua`.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct RevokeScript<'a> {
     pub sign_in: &'a str,
     /// Time to remember it in ms.
     pub keep_ms: u64,
+    /// Reason of the revocation.
+    pub reason: RevocationReason,
 }
 
 impl ScriptArguments for RevokeScript<'_> {
@@ -25,6 +27,7 @@ impl ScriptArguments for RevokeScript<'_> {
         to.key(&[&self.keys.revoked(self.partition)]);
         to.text(self.sign_in);
         to.number(self.keep_ms);
+        to.text(self.reason.as_str());
     }
 
     fn parse(reply: &Reply) -> Result<(), StoreError> {

@@ -72,6 +72,7 @@ impl Rooms {
             JoinReply::TooManyDevices => Joined::TooManyDevices,
             JoinReply::Locked => Joined::Locked,
             JoinReply::Banned => Joined::Banned,
+            JoinReply::Removed => Joined::Removed,
             JoinReply::Ended => Joined::Ended,
             JoinReply::Absent => Joined::Absent,
             JoinReply::Changed => Joined::Changed,

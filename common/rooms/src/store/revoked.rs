@@ -9,7 +9,7 @@ use super::Rooms;
 use crate::context::millis;
 use crate::scripts::RevokeScript;
 use crate::values::{entries, time_ms};
-use crate::{LogId, Partition, Revoked, StoreError};
+use crate::{LogId, Partition, RevocationReason, Revoked, StoreError};
 
 /// Partition of the list.
 const HOME: Partition = Partition(0);
@@ -21,9 +21,9 @@ impl Rooms {
     ///
     /// # Errors
     /// See [`StoreError`]. After `Unavailable` it is unknown whether it was written.
-    pub async fn revoke(&self, sign_in: &str, keep: Duration) -> Result<(), StoreError> {
+    pub async fn revoke(&self, sign_in: &str, reason: RevocationReason, keep: Duration) -> Result<(), StoreError> {
         let keys = &self.context().keys;
-        self.run(HOME, &RevokeScript { keys, partition: HOME, sign_in, keep_ms: millis(keep) }).await
+        self.run(HOME, &RevokeScript { keys, partition: HOME, sign_in, keep_ms: millis(keep), reason }).await
     }
 
     /// Returns the sign-ins that were revoked after `after`, oldest first, and Redis TIME in ms.
@@ -43,7 +43,8 @@ impl Rooms {
                 let until_ms = fields.get("u").and_then(|ms| ms.parse().ok());
                 let until_ms = until_ms.ok_or_else(|| StoreError::expected("a time"))?;
                 let sign_in = fields.get("s").ok_or_else(|| StoreError::expected("a sign-in"))?;
-                found.push(Revoked { id, sign_in: (*sign_in).to_owned(), until_ms });
+                let reason = RevocationReason::parse(fields.get("r").copied());
+                found.push(Revoked { id, sign_in: (*sign_in).to_owned(), reason, until_ms });
                 after = Some(id);
             }
             if last {

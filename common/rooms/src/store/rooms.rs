@@ -55,7 +55,9 @@ impl Rooms {
         let is_host = matches!(&peek, RoomPeek::Open { host, .. } if host == user);
         let given = if is_host { Some(Role::Host) } else { field(0).and_then(Role::parse) };
         let removed_ms = field(1).and_then(|ms| ms.parse().ok());
-        Ok((peek, JoinStanding { given, banned: field(2).or(field(3)).is_some(), removed_ms }))
+        // As in `join.lua`: an account is known by its id, a guest by its address too.
+        let banned = field(2).is_some() || (user.is_guest() && field(3).is_some());
+        Ok((peek, JoinStanding { given, banned, removed_ms }))
     }
 
     /// Returns whether the user has a seat in the call or the lobby, on any device. The cost does

@@ -181,7 +181,8 @@ pub(crate) async fn sit(rooms: &Rooms, name: &str, n: usize) -> Seated {
 
 /// Returns the request of user `n` to resume after `offset`.
 pub(crate) fn attach(name: &str, n: usize, handle: u64, offset: LogId) -> Attach {
-    Attach { room: room(name), pid: format!("pid-{n}"), user: user(n), handle: SessionHandle(handle), offset }
+    let (room, pid, handle) = (room(name), format!("pid-{n}"), SessionHandle(handle));
+    Attach { room, pid, user: user(n), handle, offset, address: None }
 }
 
 pub(crate) fn resumed(attached: Attached) -> Box<Resumed> {

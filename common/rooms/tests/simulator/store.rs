@@ -232,6 +232,7 @@ impl Store {
             user: UserId::parse(uid).unwrap(),
             handle: SessionHandle::parse(handle).unwrap(),
             offset,
+            address: None,
         };
         let reply = self.run(&AttachScript {
             scope: seat_scope(&keys, room, self.log_bounds),

@@ -3,10 +3,11 @@
 -- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
 -- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 offset
 --         13 time of the first attempt, ms, or -   14 connected, a template
+--         15 hashed address, or -
 -- replies OK peer gen last role state metadata participant media join from address | FRESH |
 --         MISSED | BUSY time | FENCED
 local uid, pid, node, handle = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local offset, first_try, connected_event = ARGV[12], ARGV[13], ARGV[14]
+local offset, first_try, connected_event, address = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end
 local peer = redis.call('HGET', room_key, 'p:' .. pid)
 local seat = peer and get_seat(peer)
@@ -48,6 +49,8 @@ else
 end
 if was == 'connected' then count_at(seat.node, -1) end
 seat.gen, seat.node, seat.handle = next_gen(), node, handle
+-- A client that changed its network is banned where it is now.
+if address ~= '-' then seat.address = address end
 if was ~= 'waiting' then seat.state = 'connected' end
 put_seat(seat)
 redis.call('HSET', room_key, 'o:' .. peer, 0, 'a:' .. peer, now)

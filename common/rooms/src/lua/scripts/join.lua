@@ -9,13 +9,14 @@
 --         19 details of the `joined` fact
 --         20 role that admission saw assigned in this room, or -
 --         21 issue time of the oldest token shown, ms since the Unix epoch
---         22 hashed address of a guest, or -   23 maximum number of places in the lobby
+--         22 hashed address, or -   23 maximum number of places in the lobby
 --         24 participant in the lobby, a template   25 maximum number of seats of one user
 -- replies OK peer gen id       a seat in the call; id is the log id of room:user-joined
 --         WAITING peer gen id  a place in the lobby; the log continues after id
 --         FULL                 no seat, or no place in the lobby, is free
 --         DEVICES              the user has too many seats
 --         LOCKED | BANNED | ENDED
+--         REMOVED              the tokens are older than the removal of the user
 --         ABSENT               the room is not open
 --         CHANGED              admission decided on old data, or the pid has another session
 --         FENCED               the node is not registered
@@ -43,11 +44,15 @@ if own_peer then
   return {'CHANGED'}
 end
 local access = redis.call('HMGET', room_key, 'g:' .. uid, 'k:' .. uid, 'b:' .. uid, 'b:@' .. address)
-local assigned, removed_ms, banned = access[1], access[2], access[3] or access[4]
+local assigned, removed_ms, banned = access[1], access[2], access[3]
+-- An account is known by its id. Guests take another identity when they like, so a ban keeps out
+-- every guest from its address.
+if is_guest(uid) then banned = banned or access[4] end
 if current_version ~= version or (host == uid and 'host' or assigned or '-') ~= seen_role then
   return {'CHANGED'}
 end
-if banned or (removed_ms and tonumber(issued_ms) <= tonumber(removed_ms)) then return {'BANNED'} end
+if banned then return {'BANNED'} end
+if removed_ms and tonumber(issued_ms) <= tonumber(removed_ms) then return {'REMOVED'} end
 local old = nil
 if old_peer then
   old = get_seat(old_peer)

@@ -15,7 +15,8 @@ if bans and RANK[lasting_role()] < RANK.moderator then return answer({'STANDIN'}
 redis.call('HSET', room_key, 'k:' .. found.uid, string.format('%.0f', now_ms()))
 if bans then redis.call('HSET', room_key, 'b:' .. found.uid, 1) end
 for _, seat in ipairs(seats_of(found.uid)) do
-  -- A guest can come back under another identity, so a ban of a guest covers the address too.
+  -- The user can come back as a guest, and a guest under another identity, so a ban covers the
+  -- address too. `join` asks it of guests alone: others who share it come in with their accounts.
   if bans and seat.address ~= '-' then redis.call('HSET', room_key, 'b:@' .. seat.address, 1) end
   remove_participant(seat, fill(kicked_event, seat.peer, seat.uid))
 end

@@ -21,7 +21,7 @@ local seat
 if heir ~= '-' then
   seat = get_seat(heir)
   if not seat or seat.state == 'waiting' then return answer({'NOPEER'}) end
-  if RANK[seat.role] >= rank or string.sub(seat.uid, 1, 6) == 'guest-' then
+  if RANK[seat.role] >= rank or is_guest(seat.uid) then
     return answer({'ABOVE'})
   end
   if lasting_role() ~= 'host' then return answer({'STANDIN'}) end

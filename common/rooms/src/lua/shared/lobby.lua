@@ -48,11 +48,11 @@ local function admit_waiting(peers, now, away_event)
   return admitted, #peers > places
 end
 
--- Returns the guests among these peers. The peer id of a guest begins as the user id does.
+-- Returns the guests among these peers.
 local function guests_of(peers)
   local guests = {}
   for _, peer in ipairs(peers) do
-    if string.sub(peer, 1, 6) == 'guest-' then guests[#guests + 1] = peer end
+    if is_guest(peer) then guests[#guests + 1] = peer end
   end
   return guests
 end

@@ -81,7 +81,7 @@ end
 -- the kind of user has.
 local function plain_role(uid)
   return redis.call('HGET', room_key, 'g:' .. uid)
-    or (string.sub(uid, 1, 6) == 'guest-' and 'guest' or 'participant')
+    or (is_guest(uid) and 'guest' or 'participant')
 end
 
 -- Gives a seat a role and announces it. A seat that becomes moderator or host receives the join

@@ -37,6 +37,11 @@ local function put_seat(seat)
   end
 end
 
+-- Returns whether a user has no account. Peer ids begin as user ids do.
+local function is_guest(uid)
+  return string.sub(uid, 1, 6) == 'guest-'
+end
+
 -- The member that names a seat in the deadlines and in a node's set of seats.
 local function member_of(peer, gen)
   return room .. ' ' .. peer .. ' ' .. gen
