@@ -50,6 +50,8 @@ pub struct Parts {
     pub ice: IceConfig,
     /// Address of the web page, without a slash at the end. Links to calls begin with it.
     pub frontend: String,
+    /// Time in milliseconds after its end in which the host can reopen a call.
+    pub reopen_within_ms: i64,
     /// Start of the process.
     pub started: Instant,
 }
@@ -67,8 +69,8 @@ impl App {
         clock::now()
     }
 
-    /// Revokes one sign-in, because a person ended it: immediately on this pod, elsewhere when the pod or node next reads the
-    /// list of revocations.
+    /// Revokes one sign-in, because a person ended it: immediately on this pod, elsewhere when the
+    /// pod or node next reads the list of revocations.
     ///
     /// # Errors
     /// Redis is unavailable. The revocation may or may not have been stored.

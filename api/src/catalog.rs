@@ -39,11 +39,12 @@ pub const METRICS: &[Metric] = &[
     gauge("switchboard_outbox_lag_seconds", One, "Age of the oldest fact that is not in MongoDB yet"),
     counter(
         "switchboard_facts_recorded_total",
-        Each("kind", &["created", "joined", "left", "chat", "role", "updated", "ended"]),
+        Each("kind", &["created", "joined", "left", "chat", "role", "updated", "emptied", "ended", "reopened"]),
         "Facts written to MongoDB",
     ),
     counter("switchboard_dead_facts_total", One, "Facts that can never be written; stored in deadfacts"),
     counter("switchboard_calls_deleted_total", One, "Calls deleted by their hosts"),
+    counter("switchboard_calls_reopened_total", One, "Ended calls reopened by their hosts"),
     counter(
         "switchboard_stale_calls_total",
         One,

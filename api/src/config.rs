@@ -49,11 +49,13 @@ pub struct ApiConfig {
     pub deadline: Duration,
     /// `MAX_CONNECTIONS`, `CONNECTIONS_PER_ADDRESS`, `HTTP_TIMEOUT_MS`: bounds on connections.
     pub connections: ConnectionBounds,
-    /// `EMPTY_ROOM_SECONDS`: time after which the call of an empty room ends.
+    /// `EMPTY_ROOM_SECONDS`: time after which an empty room closes.
     pub empty_after: Duration,
     /// `UNOPENED_CALL_SECONDS`: time after its date at which a call without participants is
     /// cancelled.
     pub unopened_after: Duration,
+    /// `CALL_REOPEN_SECONDS`: time after its end in which the host can reopen a call; 0: never.
+    pub reopen_within: Duration,
     /// `ADMIN_API_KEYS`: API keys of operators.
     pub operators: OperatorKeys,
     /// Webhooks.
@@ -134,6 +136,7 @@ impl ApiConfig {
             deadline: env.millis("REQUEST_TIMEOUT_MS", 15_000, 100..=300_000),
             empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
             unopened_after: env.seconds("UNOPENED_CALL_SECONDS", 86_400, 60..=30 * 86_400),
+            reopen_within: env.seconds("CALL_REOPEN_SECONDS", 86_400, 0..=30 * 86_400),
             operators: operators(env),
             webhooks: WebhookConfig::from_env(env),
         };
@@ -174,11 +177,21 @@ mod tests {
     }
 
     #[test]
+    fn a_call_can_be_reopened_for_a_day_unless_that_is_set_otherwise() {
+        let within = |pairs: &[(&'static str, &'static str)]| {
+            let env = Env::new(pairs.iter().copied().chain([("NODE_ENV", "development")]));
+            ApiConfig::from_env(env).unwrap().reopen_within.as_secs()
+        };
+        assert_eq!([within(&[]), within(&[("CALL_REOPEN_SECONDS", "0")])], [86_400, 0]);
+    }
+
+    #[test]
     fn an_empty_environment_is_invalid_because_development_must_be_asked_for() {
         assert!(ApiConfig::from_env(Env::new([("NODE_ENV", "development")])).is_ok());
-        let production = Env::new([("API_PORT", "x"), ("REQUEST_TIMEOUT_MS", "0")]);
+        let production = Env::new([("API_PORT", "x"), ("REQUEST_TIMEOUT_MS", "0"), ("CALL_REOPEN_SECONDS", "2592001")]);
         let names: Vec<_> = ApiConfig::from_env(production).unwrap_err().0.into_iter().map(|e| e.name).collect();
-        for name in ["API_PORT", "REQUEST_TIMEOUT_MS", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"] {
+        for name in ["API_PORT", "REQUEST_TIMEOUT_MS", "CALL_REOPEN_SECONDS", "JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"]
+        {
             assert!(names.iter().any(|wrong| wrong == name), "{name} is among {names:?}");
         }
     }

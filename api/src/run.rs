@@ -103,6 +103,7 @@ async fn serve(
         hasher: PasswordHasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),
+        reopen_within_ms: i64::try_from(config.reopen_within.as_millis()).unwrap_or(i64::MAX),
         started,
     });
     let options = HttpOptions { origins: config.origins.clone(), web: config.web.clone(), deadline: config.deadline };

@@ -103,6 +103,13 @@ impl StaleCalls {
             }
             if !before.contains(&call) {
                 self.roomless.insert(call);
+                continue;
+            }
+            // Emptiness is final only after the call has taken place, as in the room's script.
+            let record = self.records.call(&call).await?;
+            if record.is_some_and(|record| !record.may_have_taken_place()) {
+                self.records.empty_call(&call, now).await?;
+                tracing::info!(call_id = %call, room_id = %room, "live call without a room is waiting again");
             } else if self.rooms.end(&room, &call, "empty").await? == Ended::Done {
                 *ended += 1;
                 metrics::counter!("switchboard_stale_calls_total").increment(1);

@@ -190,6 +190,8 @@ export class RoomModel {
     return this.#command(by, "update", undefined, () => {
       const before = this.settings;
       this.settings = { ...before, ...settings };
+      const switchedOn = settings.waitingRoomEnabled && !before.waitingRoomEnabled;
+      if (switchedOn) this.settings.autoAdmitGuests = settings.autoAdmitGuests ?? false;
       this.places = maxParticipants;
       this.#announceUpdate();
       const wait = this.settings.waitingRoomEnabled;

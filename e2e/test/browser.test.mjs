@@ -167,6 +167,30 @@ describe("joining a call", { timeout: 120_000 }, () => {
     await host.close();
   });
 
+  test("the host reopens a call that has ended, and others can join it again", async () => {
+    const host = await Person.open(browser);
+    await host.signUp(HOST);
+    const link = await host.startCall("Not over yet");
+    await host.press("End for all");
+    await host.page.getByRole("button", { name: "End the call", exact: true }).click();
+    await host.page.getByRole("heading", { name: "The call has ended" }).waitFor();
+    const reopen = host.page.getByRole("button", { name: "Reopen the call" });
+    // The record is written shortly after the call has ended.
+    await until("the link shows that the call has ended", async () => {
+      await host.page.goto(link);
+      await reopen.or(host.page.getByRole("button", { name: "Join the call" })).waitFor();
+      return reopen.isVisible();
+    });
+    await reopen.click();
+    await host.askAgain();
+    await host.seated();
+    const guest = await Person.open(browser);
+    await guest.joinAsGuest(link, GUEST);
+    await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
+    await guest.close();
+    await host.close();
+  });
+
   test("a duplicated tab is a participant of its own, and both tabs refresh their sign-in", async () => {
     const host = await Person.open(browser);
     await host.signUp(HOST);

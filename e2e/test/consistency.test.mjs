@@ -203,7 +203,8 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
   });
 
   test("an operator lists present and waiting participants, and removes them", async () => {
-    const { id, roomId, hostClient, other } = await pair({ settings: { waitingRoomEnabled: true } });
+    const settings = { waitingRoomEnabled: true, autoAdmitGuests: true };
+    const { id, roomId, hostClient, other } = await pair({ settings });
     const user = await account("Waiting User");
     const waiting = await open(Client.connected(two, user));
     await done(waiting.emit("room:join", { roomId }));
@@ -237,12 +238,21 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
     await refused(rest("GET", "/admin/nodes", undefined, host.token), 401, "UNAUTHORIZED");
   });
 
-  test("REST join says whether the participant must wait, and a PATCH that disables waiting admits all", async () => {
-    const { id, roomId, hostClient } = await pair({ settings: { waitingRoomEnabled: true } });
+  test("REST join says who must wait, guests too once the waiting room is switched on, and a PATCH that disables waiting admits all", async () => {
+    const { id, roomId, hostClient } = await pair();
     const user = await account("Waiting User");
     const waits = async (admission) => (await admission).waits;
-    const admissions = [guest(roomId, "Guest"), admitted(roomId, user), admitted(roomId, host)];
-    assert.deepEqual(await Promise.all(admissions.map(waits)), [false, true, false]);
+    const admissions = () => [guest(roomId, "Guest"), admitted(roomId, user), admitted(roomId, host)];
+    for (const [settings, expected] of [
+      [{ waitingRoomEnabled: true }, [true, true, false]],
+      [{ autoAdmitGuests: true }, [false, true, false]],
+      [{ waitingRoomEnabled: true }, [false, true, false]],
+      [{ waitingRoomEnabled: false }, [false, false, false]],
+      [{ waitingRoomEnabled: true, autoAdmitGuests: true }, [false, true, false]],
+    ]) {
+      await patch(id, { settings });
+      assert.deepEqual(await Promise.all(admissions().map(waits)), expected, JSON.stringify(settings));
+    }
     await patch(id, { settings: { autoAdmitGuests: false } });
     const admission = await guest(roomId, "Guest");
     assert.equal(admission.waits, true);
@@ -255,6 +265,42 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
     assert.equal(joined.settings.waitingRoomEnabled, false);
     await eventOfEach([hostClient], "room:user-joined", ({ participant }) => participant.peerId === joined.peerId);
     assert.equal(await waits(admitted(roomId, user)), false);
+  });
+
+  test("a private call that names invited users refuses all others, over REST and over the socket", async () => {
+    const [invited, other] = await Promise.all([account("Invited"), account("Not Invited")]);
+    const { id, roomId } = await newCall(host, { type: "private" });
+    await open(Client.seated(one, roomId, await admitted(roomId, other)));
+    await patch(id, { invitedUserIds: [invited.user.id] });
+    await refused(admitted(roomId, other), 403, "FORBIDDEN");
+    const [inside, outside] = [await open(Client.connected(two, invited)), await open(Client.connected(two, other))];
+    assert.equal(await code(outside.emit("room:join", { roomId })), "FORBIDDEN");
+    await inside.join(roomId);
+    assert.equal((await rest("GET", `/video-calls/${id}`, undefined, invited.token)).requiresInvitation, true);
+  });
+
+  test("a user joins with the name of the account, whatever name the token has", async () => {
+    const { roomId, hostClient } = await pair();
+    const user = await account("Maiden Name");
+    await rest("PATCH", "/auth/profile", { name: "Married Name" }, user.token);
+    const client = await open(Client.connected(two, user));
+    const joined = await client.join(roomId);
+    assert.equal(joined.user.name, "Married Name");
+    const seen = ({ participant }) => participant.peerId === client.peerId;
+    const [{ participant }] = await eventOfEach([hostClient], "room:user-joined", seen);
+    assert.equal(participant.user.name, "Married Name");
+    await done(client.emit("chat:message", { message: "hello" }));
+    const [{ fromUser }] = await eventOfEach([hostClient], "chat:message", ({ message }) => message === "hello");
+    assert.equal(fromUser.name, "Married Name");
+    assert.equal((await admitted(roomId, user)).user.name, "Married Name");
+    // The token of before still has the old name, and resumes the seat without bringing it back.
+    const back = client.nextConnect();
+    client.socket.io.engine.close();
+    await back;
+    assert.equal(client.socket.recovered, true);
+    await done(client.emit("chat:message", { message: "back" }));
+    const [again] = await eventOfEach([hostClient], "chat:message", ({ message }) => message === "back");
+    assert.equal(again.fromUser.name, "Married Name");
   });
 
   test("a removed user cannot return with tokens issued before, but can with a newer sign-in", async () => {

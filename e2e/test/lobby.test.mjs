@@ -67,6 +67,19 @@ describe("the waiting room on several nodes", { timeout: 180_000 }, () => {
     return answer;
   }
 
+  test("guests wait as soon as the host switches the waiting room on, unless the host lets them skip it", async () => {
+    const { roomId } = await newCall(host);
+    const hostClient = await seated(one, roomId, host);
+    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: true } });
+    const { settings } = await hostClient.event("room:updated", () => true);
+    assert.deepEqual([settings.waitingRoomEnabled, settings.autoAdmitGuests], [true, false]);
+    const stranger = opening(await Client.connected(two));
+    const answer = await stranger.emit("room:join", { roomId, guestName: "Stranger" });
+    assert.deepEqual(answer, { success: true, roomId, waiting: true });
+    await done(hostClient, "room:update", { settings: { autoAdmitGuests: true } });
+    await letIn(stranger);
+  });
+
   test("only host and moderators receive join requests, and a waiting participant receives and may do nothing", async () => {
     const { roomId, hostClient } = await held();
     await done(hostClient, "room:update", { settings: { waitingRoomEnabled: false } });

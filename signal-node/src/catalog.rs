@@ -17,6 +17,11 @@ pub const METRICS: &[Metric] = &[
     gauge("switchboard_send_queue_bytes", One, "Bytes queued for slow clients"),
     counter("switchboard_refusals_total", Dynamic, "Events refused, by code"),
     counter("switchboard_reads_limited_total", One, "Reads of the chat history or of figures refused by their rate"),
+    counter(
+        "switchboard_profiles_unread_total",
+        One,
+        "Joins with the name in the token, because the user's record could not be read",
+    ),
     counter("switchboard_joins_total", Each("outcome", &JOINS), "Attempts to join a room, by outcome"),
     histogram("switchboard_join_seconds", One, "Time from reading a join to its reply"),
     counter(

@@ -22,6 +22,7 @@ export class Api {
   login = (form) => this.#signIn("/auth/login", form);
   createCall = (form) => this.#authorized("POST", "/video-calls", form);
   myCalls = () => this.#authorized("GET", "/video-calls?limit=6");
+  reopenCall = (id) => this.#authorized("POST", `/video-calls/${id}/reopen`, {});
   callByRoom = (roomId) => this.#authorized("GET", `/video-calls/room/${encodeURIComponent(roomId)}`);
 
   /** Signs out on this page immediately. The request to the server is sent, but not awaited. */

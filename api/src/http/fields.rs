@@ -325,16 +325,7 @@ impl Fields {
 
     /// Reads the settings of a new call. A missing setting has its default.
     pub fn settings(&mut self, field: &'static str) -> CallSettings {
-        self.describe(field, settings_schema);
-        let Some(value) = self.take(field) else { return CallSettings::default() };
-        if !value.is_object() {
-            self.reject(field, "must be an object");
-            return CallSettings::default();
-        }
-        serde_json::from_value(value).unwrap_or_else(|_| {
-            self.reject(field, "each setting must be true or false");
-            CallSettings::default()
-        })
+        self.settings_change(field).applied_to(&CallSettings::default())
     }
 
     /// Reads a change of some settings.

@@ -9,6 +9,8 @@ use switchboard_rooms::{Fact, LogId, RoomMeta};
 struct JoinedDetails {
     user: JoinedUser,
     role: Role,
+    #[serde(default)]
+    first: bool,
 }
 
 #[derive(Deserialize)]
@@ -76,8 +78,8 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
             }))
         }
         "joined" => {
-            let JoinedDetails { user, role } = details(fact)?;
-            CallChange::Joined { who: present(fact)?, name: user.name, role, count: fact.count }
+            let JoinedDetails { user, role, first } = details(fact)?;
+            CallChange::Joined { who: present(fact)?, name: user.name, role, count: fact.count, first }
         }
         "left" => {
             CallChange::Left { who: present(fact)?, reason: details::<ReasonDetails>(fact)?.reason, count: fact.count }
@@ -111,6 +113,8 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
                 access,
             }))
         }
+        "emptied" => CallChange::Emptied,
+        "reopened" => CallChange::Reopened,
         "ended" => CallChange::Ended { reason: details::<ReasonDetails>(fact)?.reason },
         _ => return Err("unknown kind".to_owned()),
     };
@@ -165,8 +169,14 @@ mod tests {
     #[test]
     fn every_kind_of_fact_is_read() {
         let joined = read(&fact("joined", r#"{"user":{"name":"Ada","_id":"x"},"role":"guest","node":"n1"}"#)).unwrap();
-        let CallChange::Joined { who, name, role, count } = joined.change else { panic!("{joined:?}") };
+        let CallChange::Joined { who, name, role, count, first } = joined.change else { panic!("{joined:?}") };
         assert_eq!((who.join.as_str(), name.as_str(), role, count), ("6-0", "Ada", Role::Guest, 3));
+        assert!(!first);
+        let first = read(&fact("joined", r#"{"first":true,"user":{"name":"Ada"},"role":"guest"}"#)).unwrap();
+        assert!(matches!(first.change, CallChange::Joined { first: true, .. }));
+        for (kind, change) in [("emptied", CallChange::Emptied), ("reopened", CallChange::Reopened)] {
+            assert_eq!(read(&fact(kind, "{}")).unwrap().change, change);
+        }
         assert_eq!(joined.at, Timestamp(7));
         let left = read(&fact("left", r#"{"reason":"timeout"}"#)).unwrap();
         assert!(matches!(left.change, CallChange::Left { reason, .. } if reason == "timeout"));

@@ -101,12 +101,15 @@ async fn admit_to(
     body: JoinBody,
     address: ClientAddress,
 ) -> ApiResult<impl IntoResponse + use<>> {
-    let joiner = Joiner::of(caller, &room, app.now());
+    let mut joiner = Joiner::of(caller, &room, app.now());
     let ClientAddress(address) = address;
     let hashed = address.map(|address| app.addresses.hash_address(address));
     let proof = Proof { issued_ms: joiner.issued_ms, address: hashed };
     let access = app.access();
-    let found = access.find(&room, &joiner.id, &proof, RecordRead::Always).await?;
+    let find = access.find(&room, &joiner.id, &proof, RecordRead::Always);
+    let (found, profile) = tokio::join!(find, profile(&app, joiner.user.as_ref()));
+    let found = found?;
+    joiner.user = profile.or(joiner.user);
     let user = joiner.named(body.guest_name, found.meta.call_type)?;
     let candidate = Candidate {
         user: &user.id,
@@ -139,6 +142,13 @@ async fn admit_to(
     };
     let message = if waits { "You may join the lobby" } else { "You may join" };
     Ok(success(message, response).into_response())
+}
+
+/// Returns the user's profile as it is now. The token has it as it was when it was issued, which is
+/// good enough to join with while MongoDB is away.
+async fn profile(app: &App, user: Option<&PublicUser>) -> Option<PublicUser> {
+    let record = app.records.user(&user?.id).await.ok().flatten()?;
+    Some(record.public())
 }
 
 /// Identity to join with: the caller's own, a guest's earlier identity for the same room, or that

@@ -89,7 +89,8 @@ fn accounts() -> Vec<Route> {
 fn video_calls() -> Vec<Route> {
     use Code::*;
     vec![
-        get("/video-calls", calls::list, "Calls that the user hosts or takes part in").lists::<CallView<'_>>(),
+        get("/video-calls", calls::list, "Calls that the user hosts, takes part in or is invited to")
+            .lists::<CallView<'_>>(),
         post("/video-calls", calls::create, "Creates a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
         post("/video-calls/join", join::join, "Admits the caller to a call and issues the token for the socket")
             .class(Class::Join)
@@ -132,6 +133,9 @@ fn video_calls() -> Vec<Route> {
         post("/video-calls/{id}/end", calls::end, "Ends a call for all participants")
             .answers::<calls::EndOfCall>()
             .refuses(&[HostRequired, CallNotFound]),
+        post("/video-calls/{id}/reopen", calls::reopen, "Reopens a call that has ended")
+            .answers::<CallView<'_>>()
+            .refuses(&[HostRequired, CallNotFound, CallEnded]),
     ]
 }
 

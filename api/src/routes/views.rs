@@ -3,10 +3,11 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use switchboard_core::domain::admission::requires_invitation;
 use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, Timestamp, UserId,
 };
-use switchboard_records::{CallRecord, ParticipantRecord, UserRecord};
+use switchboard_records::{CallRecord, ParticipantRecord, Period, UserRecord};
 
 use crate::app::App;
 
@@ -65,8 +66,10 @@ pub(crate) struct CallView<'a> {
     scheduled_at: Option<Timestamp>,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
-    /// Duration in minutes.
+    /// Duration of all periods in minutes.
     duration: Option<i64>,
+    /// Periods in which the call took place and that have ended, the earliest first.
+    periods: Vec<PeriodView>,
     status: CallStatus,
     #[serde(rename = "type")]
     call_type: CallType,
@@ -74,11 +77,28 @@ pub(crate) struct CallView<'a> {
     room_id: &'a RoomId,
     join_link: String,
     has_passcode: bool,
+    /// Only invited users may join, besides the host.
+    requires_invitation: bool,
     max_participants: u32,
     locked: bool,
     recording_enabled: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
+}
+
+/// Period in which a call took place.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Period")]
+pub(crate) struct PeriodView {
+    started_at: Timestamp,
+    ended_at: Timestamp,
+}
+
+impl From<&Period> for PeriodView {
+    fn from(period: &Period) -> Self {
+        Self { started_at: period.started_at, ended_at: period.ended_at }
+    }
 }
 
 /// Participant of a call.
@@ -124,12 +144,14 @@ impl<'a> CallView<'a> {
             started_at: call.started_at,
             ended_at: call.ended_at,
             duration: call.duration,
+            periods: call.periods.iter().map(PeriodView::from).collect(),
             status: call.status,
             call_type: call.call_type,
             settings: &call.settings,
             room_id: &call.room,
             join_link: app.join_link(&call.room),
             has_passcode: call.has_passcode(),
+            requires_invitation: requires_invitation(call.call_type, &call.invited),
             max_participants: call.max_participants,
             locked: call.locked,
             recording_enabled: call.settings.recording_enabled,
@@ -169,6 +191,8 @@ pub(crate) struct CallSummaryView<'a> {
     call_type: CallType,
     requires_auth: bool,
     requires_passcode: bool,
+    /// Only invited users may join, besides the host.
+    requires_invitation: bool,
     max_participants: u32,
     current_participants: u32,
 }
@@ -184,6 +208,7 @@ impl<'a> CallSummaryView<'a> {
             call_type: call.call_type,
             requires_auth: call.call_type != CallType::Public,
             requires_passcode: call.has_passcode(),
+            requires_invitation: requires_invitation(call.call_type, &call.invited),
             max_participants: call.max_participants,
             current_participants: present.unwrap_or_else(|| connected(call)),
         }

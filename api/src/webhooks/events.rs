@@ -5,7 +5,8 @@ use switchboard_core::domain::Timestamp;
 use switchboard_records::{CallChange, CallFact, Delivery, Stay};
 
 /// Types of events.
-pub const EVENTS: [&str; 4] = ["call.started", "call.ended", "participant.joined", "participant.left"];
+pub const EVENTS: [&str; 6] =
+    ["call.started", "call.emptied", "call.ended", "call.reopened", "participant.joined", "participant.left"];
 
 /// Returns the deliveries of `facts`: one for each event and endpoint.
 #[must_use]
@@ -28,16 +29,14 @@ fn events(fact: &CallFact) -> Vec<Event<'_>> {
     let event = |kind, more| Event { fact, id: fact.event_id.clone(), kind, place: 1, more };
     match &fact.change {
         CallChange::Created(_) | CallChange::Chat(_) | CallChange::Role { .. } | CallChange::Updated(_) => Vec::new(),
-        CallChange::Joined { who, name, role, count } => {
+        CallChange::Joined { who, name, role, count, first } => {
             let mut participant = participant(who);
             participant["name"] = name.as_str().into();
             participant["role"] = role.as_str().into();
             let joined =
                 event("participant.joined", json!({ "participant": participant, "currentParticipants": count }));
-            // The count is 1 for the first participant of a call, and for one who returns to an
-            // empty room. Both events have the same id, so only the first is stored.
-            let started = (*count == 1).then(|| Event {
-                id: format!("{}:started", fact.call),
+            let started = first.then(|| Event {
+                id: format!("{}:started", fact.event_id),
                 place: 0,
                 ..event("call.started", json!({ "startedAt": fact.at }))
             });
@@ -46,6 +45,8 @@ fn events(fact: &CallFact) -> Vec<Event<'_>> {
         CallChange::Left { who, reason, .. } => {
             vec![event("participant.left", json!({ "participant": participant(who), "reason": reason }))]
         }
+        CallChange::Emptied => vec![event("call.emptied", json!({ "emptiedAt": fact.at }))],
+        CallChange::Reopened => vec![event("call.reopened", json!({ "reopenedAt": fact.at }))],
         CallChange::Ended { reason } => {
             vec![event("call.ended", json!({ "endedAt": fact.at, "reason": reason }))]
         }

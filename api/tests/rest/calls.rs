@@ -98,7 +98,7 @@ async fn other_callers_see_only_the_short_form_of_a_private_call() {
         let door = service.get(&by_room(&call), token).await;
         let expected = json!({
             "_id": call["_id"], "id": call["_id"], "title": "A call", "type": "private", "requiresAuth": true,
-            "requiresPasscode": true, "maxParticipants": 100, "currentParticipants": 0,
+            "requiresPasscode": true, "requiresInvitation": false, "maxParticipants": 100, "currentParticipants": 0,
         });
         assert_eq!(door.data(), &expected);
     }

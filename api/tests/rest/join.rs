@@ -95,6 +95,34 @@ async fn private_calls_admit_users_and_invited_only_calls_admit_invited_users() 
 }
 
 #[tokio::test]
+async fn a_list_of_invited_users_counts_with_every_type_that_it_can_be_set_for() {
+    let service = Service::start().await;
+    let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
+    for (kind, eve_joins) in [("public", true), ("private", false), ("invited_only", false)] {
+        let fields = json!({ "type": kind, "invitedUserIds": [bob.id], "passcode": "s3cret" });
+        let call = service.call(&ann, fields).await;
+        assert_eq!(call["requiresInvitation"], !eve_joins, "{kind}");
+        let passcode = json!({ "passcode": "s3cret" });
+        let uninvited = service.join(&call, Some(&eve.token), passcode.clone()).await;
+        assert_eq!(uninvited.status.as_u16(), if eve_joins { 200 } else { 403 }, "{kind}");
+        // An invited user sees the call, and needs the passcode as others do.
+        let id = call["_id"].as_str().unwrap();
+        let path = format!("/api/video-calls/{id}");
+        assert_eq!(service.get(&path, Some(&bob.token)).await.data()["hostId"], ann.id.as_str(), "{kind}");
+        let listed = service.get("/api/video-calls", Some(&bob.token)).await;
+        assert!(listed.data().as_array().unwrap().iter().any(|one| one["_id"] == id), "{kind}");
+        assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (401, "INVALID_PASSCODE"));
+        assert_eq!(service.join(&call, Some(&bob.token), passcode).await.status, 200, "{kind}");
+        let summary = service.get(&format!("/api/video-calls/room/{}", call["roomId"].as_str().unwrap()), None).await;
+        assert_eq!(
+            (&summary.data()["requiresInvitation"], &summary.data()["type"]),
+            (&json!(!eve_joins), &json!(kind))
+        );
+    }
+    assert_eq!(service.get("/api/video-calls", Some(&eve.token)).await.body["pagination"]["total"], 0);
+}
+
+#[tokio::test]
 async fn an_unknown_room_cannot_be_joined() {
     let service = Service::start().await;
     let join = async |room: &str| {

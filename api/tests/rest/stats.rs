@@ -10,7 +10,7 @@ use switchboard_core::domain::Timestamp;
 use switchboard_rooms::Partition;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{Service, User};
+use super::support::{REOPEN_WITHIN_MS, Service, User};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -113,16 +113,19 @@ async fn an_unopened_call_is_cancelled_a_day_after_its_date_by_exactly_one_pod()
 }
 
 #[tokio::test]
-async fn a_live_call_without_a_room_ends_after_two_sweeps_and_a_call_with_participants_goes_on() {
+async fn a_live_call_without_a_room_closes_after_two_sweeps_and_a_call_with_participants_goes_on() {
     let service = Service::start().await;
     record(&service);
     let ann = service.user("Ann").await;
     let (lost, alive) = (service.call(&ann, json!({})).await, service.call(&ann, json!({})).await);
-    // A record that another service left live, without a room.
+    let early = service.call(&ann, json!({ "scheduledAt": "2098-12-30T00:00:00Z" })).await;
+    // Records that another service left live, without a room: in one only a guest was there.
     let calls = service.database().await.collection::<Document>("videocalls");
-    let id = ObjectId::parse_str(lost["_id"].as_str().unwrap()).unwrap();
-    let live = doc! { "$set": { "status": "live", "startedAt": DateTime::from_millis(5) } };
-    assert_eq!(calls.update_one(doc! { "_id": id }, live).await.unwrap().modified_count, 1);
+    for (call, peak) in [(&lost, 2), (&early, 1)] {
+        let id = ObjectId::parse_str(call["_id"].as_str().unwrap()).unwrap();
+        let live = doc! { "$set": { "status": "live", "startedAt": DateTime::from_millis(5), "peak": peak } };
+        assert_eq!(calls.update_one(doc! { "_id": id }, live).await.unwrap().modified_count, 1);
+    }
     assert_eq!(service.join(&alive, Some(&ann.token), json!({})).await.status, 200);
     service.seat(&alive, &ann.id, 1).await;
     recorded(&service).await;
@@ -137,4 +140,58 @@ async fn a_live_call_without_a_room_ends_after_two_sweeps_and_a_call_with_partic
     recorded(&service).await;
     let status = async |call: &Value| service.get(&path(call), Some(&ann.token)).await.text("status");
     assert_eq!((status(&lost).await, status(&alive).await), ("ended".into(), "live".into()));
+    assert_eq!(status(&early).await, "scheduled", "it has not taken place");
+}
+
+#[tokio::test]
+async fn a_reopened_call_can_be_joined_again_and_lists_each_period() {
+    let service = Service::start().await;
+    record(&service);
+    let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
+    let call = service.call(&ann, json!({ "title": "Board" })).await;
+    let [end, reopen] = ["end", "reopen"].map(|verb| format!("{}/{verb}", path(&call)));
+    for periods in 1..=2 {
+        assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+        service.seat(&call, &ann.id, periods).await;
+        recorded(&service).await;
+        assert_eq!(service.post(&end, Some(&ann.token), json!({})).await.status, 200);
+        assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
+        assert_eq!(service.post(&reopen, Some(&bob.token), json!({})).await.refusal(), (403, "HOST_REQUIRED"));
+        // At once, while the end may be on its way to the record.
+        let reopened = service.post(&reopen, Some(&ann.token), json!({})).await;
+        let data = reopened.data();
+        assert_eq!((&data["status"], &data["endedAt"]), (&json!("waiting"), &Value::Null), "{data}");
+        recorded(&service).await;
+        let read = service.get(&path(&call), Some(&ann.token)).await;
+        assert_eq!((&read.data()["status"], &read.data()["roomId"]), (&json!("waiting"), &call["roomId"]));
+        let listed = read.data()["periods"].as_array().unwrap();
+        assert_eq!(listed.len() as u64, periods, "{listed:?}");
+        assert!(listed.iter().all(|period| period["startedAt"].as_str() <= period["endedAt"].as_str()));
+    }
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.status, 200);
+    assert_eq!(service.post(&reopen, Some(&ann.token), json!({})).await.status, 200, "an open call stays as it is");
+}
+
+#[tokio::test]
+async fn a_call_is_reopened_only_within_its_time_and_by_a_request_of_its_own() {
+    let service = Service::start().await;
+    record(&service);
+    let ann = service.user("Ann").await;
+    let calls = service.database().await.collection::<Document>("videocalls");
+    for (late, opened) in [(REOPEN_WITHIN_MS - 60_000, true), (REOPEN_WITHIN_MS + 60_000, false)] {
+        let call = service.call(&ann, json!({})).await;
+        assert_eq!(service.post(&format!("{}/end", path(&call)), Some(&ann.token), json!({})).await.status, 200);
+        recorded(&service).await;
+        let id = ObjectId::parse_str(call["_id"].as_str().unwrap()).unwrap();
+        let ended = doc! { "$set": { "endedAt": DateTime::from_millis(now().0 - late) } };
+        calls.update_one(doc! { "_id": id }, ended).await.unwrap();
+        assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
+        let reply = service.post(&format!("{}/reopen", path(&call)), Some(&ann.token), json!({})).await;
+        if opened {
+            assert_eq!(reply.status, 200);
+            assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+        } else {
+            assert_eq!(reply.refusal(), (403, "CALL_ENDED"));
+        }
+    }
 }

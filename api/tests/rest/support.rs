@@ -36,6 +36,8 @@ const OPERATORS: [&str; 2] = [
 ];
 pub(crate) const READ_KEY: &str = "abc";
 pub(crate) const WRITE_KEY: &str = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+/// Time after its end in which a call can be reopened.
+pub(crate) const REOPEN_WITHIN_MS: i64 = 3_600_000;
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 struct Servers {
@@ -168,6 +170,7 @@ impl Service {
                 credentials: TurnCredentials::None,
             },
             frontend: "http://page.test".into(),
+            reopen_within_ms: REOPEN_WITHIN_MS,
             started: Instant::now(),
         });
         let mut env = Env::new([("ALLOWED_ORIGINS", "http://friend.test"), ("FRONTEND_URL", "http://page.test")]);
@@ -300,7 +303,7 @@ fn present(id: &str) -> Stay {
 
 /// Returns a join.
 pub(crate) fn came(id: &str) -> CallChange {
-    CallChange::Joined { who: present(id), name: "Somebody".to_owned(), role: Role::Participant, count: 1 }
+    CallChange::Joined { who: present(id), name: "Somebody".to_owned(), role: Role::Participant, count: 1, first: true }
 }
 
 /// Returns a leave.

@@ -46,6 +46,7 @@ impl CallEditor<'_> {
         edit: &CallEdit,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, CallError> {
+        let edit = &edit.completed(&call.settings);
         if let Some(meta) = self.edit_room(call, edit, None).await? {
             return self.edit_record(call, edit, &meta, now).await;
         }

@@ -42,15 +42,19 @@ pub struct CallRecord {
     /// Date for which the call is scheduled.
     #[serde(with = "maybe_date", default)]
     pub scheduled_at: Option<Timestamp>,
-    /// Time of the first join.
+    /// Time of the first join, of the present or last period.
     #[serde(with = "maybe_date", default)]
     pub started_at: Option<Timestamp>,
     /// Time of the end.
     #[serde(with = "maybe_date", default)]
     pub ended_at: Option<Timestamp>,
-    /// Minutes from the start to the end.
+    /// Minutes of all periods together.
     #[serde(default, deserialize_with = "maybe_number")]
     pub duration: Option<i64>,
+    /// Periods in which the call took place, the earliest first; at most the last
+    /// [`PERIODS_MAX`]. A call that its host reopens has several.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub periods: Vec<Period>,
     /// Status.
     #[serde(default = "waiting")]
     pub status: CallStatus,
@@ -96,6 +100,21 @@ pub struct CallRecord {
     /// in this document.
     #[serde(default, skip_serializing, rename = "people")]
     pub profiles: Vec<ProfileRecord>,
+}
+
+/// Periods that a record keeps.
+pub const PERIODS_MAX: i32 = 100;
+
+/// Period in which a call took place: from its first join to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Period {
+    /// Time of the first join.
+    #[serde(with = "date")]
+    pub started_at: Timestamp,
+    /// Time of the end.
+    #[serde(with = "date")]
+    pub ended_at: Timestamp,
 }
 
 const fn waiting() -> CallStatus {
@@ -189,6 +208,7 @@ impl CallRecord {
             started_at: None,
             ended_at: None,
             duration: None,
+            periods: Vec::new(),
             status: CallStatus::Live,
             call_type: meta.call_type,
             settings: meta.settings.clone(),

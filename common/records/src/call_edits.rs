@@ -11,7 +11,7 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::bson::{date_to_bson, id_forms, id_to_bson};
-use super::fact_updates::updated;
+use super::fact_updates::{reopened, updated};
 use super::{CallRecord, CallUpdate, Records, RecordsError};
 use switchboard_core::domain::{CallEdit, CallId, CallStatus, CallType, RoomMeta, Timestamp, UserId};
 
@@ -108,6 +108,26 @@ impl Records {
         let update = self.calls.find_one_and_update(filter, stages);
         let changed = self.run("edit_call", update.return_document(ReturnDocument::After)).await?;
         changed.map(CallRecord::read).transpose()
+    }
+
+    /// Reopens a call of `host` that has ended, at `now`. Returns the call, without profiles;
+    /// `None` if `host` has no such call, or it has not ended.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable, or the document is invalid.
+    pub async fn reopen_call(
+        &self,
+        id: &CallId,
+        host: &UserId,
+        now: Timestamp,
+    ) -> Result<Option<CallRecord>, RecordsError> {
+        let mut filter = owned(id, host);
+        filter.insert("status", CallStatus::Ended.as_str());
+        let mut stages = reopened(now);
+        stages.push(doc! { "updatedAt": date_to_bson(now) });
+        let stages: Vec<_> = stages.into_iter().map(|stage| doc! { "$set": stage }).collect();
+        let update = self.calls.find_one_and_update(filter, stages).return_document(ReturnDocument::After);
+        self.run("reopen_call", update).await?.map(CallRecord::read).transpose()
     }
 
     /// Marks a call of `host` as deleted. No query finds it any more, its room id is free, and

@@ -6,7 +6,7 @@ use switchboard_core::domain::{CallStatus, Timestamp};
 /// Statistics of a call, final or so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallStatistics {
-    /// Time from the start to the end, or until now, in milliseconds.
+    /// Time from the start to the end, or until now, of all periods together, in milliseconds.
     pub duration_ms: i64,
     /// Number of users who joined. A guest who is not listed counts at each join.
     pub participants: u64,
@@ -28,11 +28,23 @@ impl CallRecord {
         // A cancelled call ended before a participant joined. It has no duration, even if its
         // record has a start.
         let started = self.started_at.filter(|_| self.status != CallStatus::Cancelled);
+        let duration = |from: Timestamp, to: Timestamp| to.0.saturating_sub(from.0).max(0);
+        // The last period may be in the list already.
+        let earlier = self.periods.iter().filter(|period| Some(period.started_at) != started);
+        let earlier_ms: i64 = earlier.map(|period| duration(period.started_at, period.ended_at)).sum();
         CallStatistics {
-            duration_ms: started.map_or(0, |from| self.end_or(now).0.saturating_sub(from.0).max(0)),
+            duration_ms: earlier_ms + started.map_or(0, |from| duration(from, self.end_or(now))),
             participants: self.joined(),
             peak: self.peak.max(self.estimated_peak(now)),
         }
+    }
+
+    /// Returns whether the call may have taken place, as far as the record tells: its host or more
+    /// than one participant joined.
+    #[must_use]
+    pub fn may_have_taken_place(&self) -> bool {
+        let host_joined = || self.participants.iter().any(|entry| entry.user == self.host && entry.joined_at.is_some());
+        self.peak > 1 || self.joined() > 1 || host_joined()
     }
 
     fn joined(&self) -> u64 {
@@ -72,6 +84,7 @@ impl CallRecord {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
+    use crate::Period;
     use mongodb::bson::oid::ObjectId;
     use mongodb::bson::{DateTime, Document, deserialize_from_document, doc};
 
@@ -103,6 +116,20 @@ mod tests {
         (over.status, over.ended_at) = (CallStatus::Ended, Some(Timestamp(22 * MINUTE)));
         assert_eq!(over.statistics(now).duration_ms, 12 * MINUTE);
         assert_eq!(over.participants[1].connected_ms(over.end_or(now)), 6 * MINUTE, "the end closes every stay");
+    }
+
+    #[test]
+    fn the_duration_of_a_reopened_call_is_that_of_all_its_periods() {
+        let period = |from: i64, to: i64| doc! { "startedAt": at(from), "endedAt": at(to) };
+        let mut call = call(doc! { "status": "live", "startedAt": at(20), "periods": [period(0, 3), period(10, 14)] });
+        let now = Timestamp(25 * MINUTE);
+        assert_eq!(call.statistics(now).duration_ms, 12 * MINUTE);
+        (call.status, call.ended_at) = (CallStatus::Ended, Some(Timestamp(22 * MINUTE)));
+        assert_eq!(call.statistics(now).duration_ms, 9 * MINUTE);
+        call.periods.push(Period { started_at: Timestamp(20 * MINUTE), ended_at: Timestamp(22 * MINUTE) });
+        assert_eq!(call.statistics(now).duration_ms, 9 * MINUTE, "each period counts once");
+        (call.status, call.started_at, call.ended_at) = (CallStatus::Waiting, None, None);
+        assert_eq!(call.statistics(now).duration_ms, 9 * MINUTE);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc, serialize_to_document};
 
 use super::bson::{date_to_bson, id_forms};
+use super::fact_updates::{emptied, minutes_of, periods_ms};
 use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants};
 use super::{CallRecord, Records, RecordsError};
 use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
@@ -25,8 +26,8 @@ pub enum CallOrder {
     Title,
 }
 
-/// Filter of a list of calls: calls that `user` hosts or takes part in and that match every other
-/// field that is set.
+/// Filter of a list of calls: calls that `user` hosts, takes part in or is invited to, and that
+/// match every other field that is set.
 #[derive(Clone, Debug)]
 pub struct CallFilter {
     /// User whose calls are listed.
@@ -109,9 +110,9 @@ impl Records {
     /// Reads a page of calls, with the first participants of each and their profiles, and the
     /// number of all calls. An invalid document is logged and skipped.
     ///
-    /// The list has at most the 5,000 latest calls that the user hosts and the 5,000 latest that
-    /// the user took part in, so that sorting and searching have a bound. The time of creation
-    /// selects earlier calls of the host.
+    /// The list has at most the 5,000 latest calls that the user hosts, the 5,000 latest that the
+    /// user took part in and the 5,000 latest with an invitation, so that sorting and searching
+    /// have a bound. The time of creation selects earlier calls of the host.
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -204,16 +205,29 @@ impl Records {
         let over = CallStatus::ALL.into_iter().filter(|status| !status.may_become(CallStatus::Ended));
         let over: Vec<_> = over.map(CallStatus::as_str).collect();
         let filter = doc! { "_id": { "$in": id_forms(id.as_str()) }, "status": { "$nin": over } };
-        let minutes = doc! { "$round": [{ "$divide": [{ "$subtract": [date_to_bson(at), "$startedAt"] }, 60_000] }] };
+        let last_ms = doc! { "$max": [0, { "$ifNull": [{ "$subtract": [date_to_bson(at), "$startedAt"] }, 0] }] };
+        let all_ms = doc! { "$add": [{ "$sum": periods_ms() }, last_ms] };
         let set = doc! {
             "status": "ended",
             "endedAt": date_to_bson(at),
             "updatedAt": date_to_bson(at),
-            "duration": { "$max": [0, { "$ifNull": [minutes, 0] }] },
+            "duration": minutes_of(all_ms),
             "present": 0_i64,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         };
         self.run("end_call", self.calls.update_one(filter, vec![doc! { "$set": set }])).await.map(drop)
+    }
+
+    /// Writes that the room of a live call closed empty before the call had taken place.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn empty_call(&self, id: &CallId, at: Timestamp) -> Result<(), RecordsError> {
+        let mut stages = emptied();
+        stages.push(doc! { "updatedAt": date_to_bson(at) });
+        let stages: Vec<_> = stages.into_iter().map(|stage| doc! { "$set": stage }).collect();
+        let filter = doc! { "_id": { "$in": id_forms(id.as_str()) } };
+        self.run("empty_call", self.calls.update_one(filter, stages)).await.map(drop)
     }
 
     async fn documents(&self, operation: &'static str, stages: Vec<Document>) -> Result<Vec<Document>, RecordsError> {
@@ -222,7 +236,7 @@ impl Records {
         self.run(operation, all).await
     }
 
-    /// Returns the ids of the latest calls that a user hosts or took part in.
+    /// Returns the ids of the latest calls that a user hosts, took part in or is invited to.
     async fn own_calls(&self, filter: &CallFilter) -> Result<Vec<Bson>, RecordsError> {
         let user = doc! { "$in": id_forms(filter.user.as_str()) };
         let created = created(filter);
@@ -240,6 +254,8 @@ impl Records {
         // record.
         let listed: Vec<_> = latest("participants.userId").map(Bson::from).into();
         stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": listed } });
+        let invited: Vec<_> = latest("invitedUserIds").map(Bson::from).into();
+        stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": invited } });
         let (own, joined) = tokio::try_join!(self.documents("own_calls", stages), self.joined_calls(&filter.user))?;
         Ok(own.into_iter().filter_map(|mut call| call.remove("_id")).chain(joined).collect())
     }

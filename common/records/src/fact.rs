@@ -34,6 +34,8 @@ pub enum CallChange {
         role: Role,
         /// Participants in the room after the join.
         count: u32,
+        /// Whether this is the first join since the room was opened.
+        first: bool,
     },
     /// A stay ended.
     Left {
@@ -56,11 +58,15 @@ pub enum CallChange {
     },
     /// The call was changed while its room was open.
     Updated(Box<CallUpdate>),
+    /// The room closed empty before the call had taken place. The call can still take place.
+    Emptied,
     /// The call ended.
     Ended {
         /// Reason of the end.
         reason: String,
     },
+    /// The host reopened the call after its end.
+    Reopened,
 }
 
 impl CallChange {
@@ -74,7 +80,9 @@ impl CallChange {
             Self::Chat(_) => "chat",
             Self::Role { .. } => "role",
             Self::Updated(_) => "updated",
+            Self::Emptied => "emptied",
             Self::Ended { .. } => "ended",
+            Self::Reopened => "reopened",
         }
     }
 }

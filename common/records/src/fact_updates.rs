@@ -6,6 +6,7 @@
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
 use super::bson::{date_to_bson, id_forms, id_to_bson};
+use super::call::PERIODS_MAX;
 use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use super::participant_updates::Newcomer;
 use switchboard_core::domain::call::NEVER_OPENED;
@@ -27,7 +28,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
         line.insert("joinId", &who.join);
     };
     match &fact.change {
-        CallChange::Created(_) => {}
+        CallChange::Created(_) | CallChange::Emptied | CallChange::Reopened => {}
         CallChange::Chat(chat) => {
             line.insert("messageId", &chat.id);
             line.insert("userId", id_to_bson(chat.from.as_str()));
@@ -35,7 +36,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
             line.insert("to", chat.to.as_ref().map_or(Bson::Null, |to| id_to_bson(to.as_str())));
             line.insert("message", &chat.message);
         }
-        CallChange::Joined { who, name, role, count } => {
+        CallChange::Joined { who, name, role, count, .. } => {
             about(who);
             line.insert("name", name);
             line.insert("role", role.as_str());
@@ -102,7 +103,9 @@ pub(super) fn update(fact: &CallFact, newcomer: Option<Newcomer>) -> Document {
         }
         CallChange::Joined { count, .. } => joined(fact.at, *count, newcomer),
         CallChange::Left { count, .. } => vec![doc! { "present": i64::from(*count) }],
+        CallChange::Emptied => emptied(),
         CallChange::Ended { reason } => ended(fact.at, reason),
+        CallChange::Reopened => reopened(fact.at),
         CallChange::Updated(update) => updated(update),
         // A role is in the participant's document only, a chat message has a line only.
         CallChange::Role { .. } | CallChange::Chat(_) => Vec::new(),
@@ -154,7 +157,6 @@ fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
     } else {
         becomes(CallStatus::Ended)
     };
-    let minutes = doc! { "$round": [{ "$divide": [{ "$subtract": ["$endedAt", "$startedAt"] }, 60_000] }] };
     vec![
         doc! {
             // The request that ended the call may have written status and end already.
@@ -164,8 +166,63 @@ fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         },
         // Always compute the duration again, because the start may have been written in between.
-        doc! { "duration": { "$max": [0, { "$ifNull": [minutes, 0] }] } },
+        with_last_period(),
+        doc! { "duration": minutes_of(doc! { "$sum": periods_ms() }) },
     ]
+}
+
+/// Returns the stages for a room that closed empty before its call had taken place.
+pub(super) fn emptied() -> Vec<Document> {
+    // A call that has taken place before was reopened after its date.
+    let has_date = doc! { "$ne": [{ "$ifNull": ["$scheduledAt", Bson::Null] }, Bson::Null] };
+    let is_new = doc! { "$eq": [{ "$size": { "$ifNull": ["$periods", []] } }, 0] };
+    let status = doc! { "$cond": [
+        { "$and": [has_date, is_new] }, CallStatus::Scheduled.as_str(), CallStatus::Waiting.as_str(),
+    ] };
+    let mut set = waiting_again(CallStatus::Live, &status, &["startedAt"]);
+    set.insert("present", 0_i64);
+    vec![set]
+}
+
+/// Returns the stages for a call that its host reopens at `at`.
+pub(super) fn reopened(at: Timestamp) -> Vec<Document> {
+    // A date that is over would make the call a missed one, which is cancelled.
+    let in_future = doc! { "$gt": ["$scheduledAt", date_to_bson(at)] };
+    let status = doc! { "$cond": [in_future, CallStatus::Scheduled.as_str(), CallStatus::Waiting.as_str()] };
+    vec![with_last_period(), waiting_again(CallStatus::Ended, &status, &["startedAt", "endedAt", "duration"])]
+}
+
+/// Returns the fields of a call that has the status `from`: the status `next`, and `cleared`
+/// fields. A call with another status stays as it is.
+fn waiting_again(from: CallStatus, next: &Document, cleared: &[&str]) -> Document {
+    let is_from = doc! { "$eq": ["$status", from.as_str()] };
+    let mut set = doc! { "status": { "$cond": [is_from.clone(), next.clone(), "$status"] } };
+    for field in cleared {
+        set.insert(*field, doc! { "$cond": [is_from.clone(), Bson::Null, format!("${field}")] });
+    }
+    set
+}
+
+/// Returns the stage that adds the period from `startedAt` to `endedAt`, unless it is there.
+fn with_last_period() -> Document {
+    let periods = doc! { "$ifNull": ["$periods", []] };
+    let missing = |field: &str| doc! { "$eq": [{ "$ifNull": [field, Bson::Null] }, Bson::Null] };
+    let is_there = doc! { "$eq": [{ "$last": "$periods.startedAt" }, "$startedAt"] };
+    let period = doc! { "startedAt": "$startedAt", "endedAt": "$endedAt" };
+    let longer = doc! { "$slice": [{ "$concatArrays": [periods.clone(), [period]] }, -PERIODS_MAX] };
+    let keep = doc! { "$or": [missing("$startedAt"), missing("$endedAt"), is_there] };
+    doc! { "periods": { "$cond": [keep, periods, longer] } }
+}
+
+/// Returns the list of the durations of all periods of a record, in milliseconds.
+pub(super) fn periods_ms() -> Document {
+    let length = doc! { "$max": [0, { "$subtract": ["$$period.endedAt", "$$period.startedAt"] }] };
+    doc! { "$map": { "input": { "$ifNull": ["$periods", []] }, "as": "period", "in": length } }
+}
+
+/// Returns whole minutes of a duration in milliseconds.
+pub(super) fn minutes_of(ms: Document) -> Document {
+    doc! { "$max": [0, { "$round": [{ "$divide": [{ "$ifNull": [ms, 0] }, 60_000] }] }] }
 }
 
 /// Returns the stages that copy the room's fields, unless the record has a later version.

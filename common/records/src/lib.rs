@@ -48,7 +48,7 @@ use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 pub use account_statistics::AccountStatistics;
-pub use call::CallRecord;
+pub use call::{CallRecord, PERIODS_MAX, Period};
 pub use call_statistics::CallStatistics;
 pub use calls::{CallFilter, CallOrder, CallPage};
 pub use chat::{ChatPage, RecordedMessage};
@@ -123,6 +123,7 @@ impl Records {
             index(doc! { "hostId": 1, "createdAt": -1 }, IndexOptions::default()),
             // For calls whose participants are a list in the record.
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
+            index(doc! { "invitedUserIds": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "scheduledAt": 1 }, only("scheduled")),
             index(doc! { "updatedAt": 1 }, only("live")),
             index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build()),

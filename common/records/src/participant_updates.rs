@@ -64,9 +64,12 @@ pub(super) fn update(fact: &CallFact, takes_guests: bool) -> Option<Document> {
         }
         CallChange::Left { who, .. } => (who, left(fact.at, who), false),
         CallChange::Role { who, role } => (who, doc! { "role": role.as_str() }, false),
-        CallChange::Created(_) | CallChange::Chat(_) | CallChange::Updated(_) | CallChange::Ended { .. } => {
-            return None;
-        }
+        CallChange::Created(_)
+        | CallChange::Chat(_)
+        | CallChange::Updated(_)
+        | CallChange::Emptied
+        | CallChange::Ended { .. }
+        | CallChange::Reopened => return None,
     };
     Some(statement(&fact.call, &who.user, &fact.order, change, creates))
 }

@@ -10,7 +10,7 @@ use mongodb::bson::{Document, doc};
 use switchboard_core::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_records::{
     CallAccess, CallChange, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome,
-    NewCall, Records, RecordsTimeouts, Stay,
+    NewCall, Period, Records, RecordsTimeouts, Stay,
 };
 
 const MINUTE: i64 = 60_000;
@@ -58,7 +58,7 @@ impl TestCall {
         // MongoDB would read this name as the path of a field if it were not a literal.
         let name = "$name".to_owned();
         let role = if user == HOST { Role::Host } else { Role::Guest };
-        self.fact(minute, CallChange::Joined { who: who(user, join), name, role, count })
+        self.fact(minute, CallChange::Joined { who: who(user, join), name, role, count, first: false })
     }
 
     fn left(&self, minute: i64, user: &str, join: &str) -> CallFact {
@@ -114,6 +114,62 @@ fn assert_whole(call: &CallRecord) {
     assert_eq!(guest.name.as_deref(), Some("$name"));
     assert_eq!(guest.connection_id.as_deref(), Some("9-0"));
     assert!(!host.is_connected && !guest.is_connected);
+}
+
+#[tokio::test]
+async fn a_call_that_empties_early_waits_again_and_a_reopened_one_keeps_each_period() {
+    let mongo = Mongo::start().await.unwrap();
+    let records = records(&mongo).await;
+    let client = Client::with_uri_str(mongo.uri("facts")).await.unwrap();
+    let calls = client.database("facts").collection::<Document>("videocalls");
+    let date = |minute: i64| mongodb::bson::DateTime::from_millis(BEGIN + minute * MINUTE);
+    for (number, scheduled) in [(1, true), (2, false)] {
+        let story = TestCall::new(number);
+        let write = async |facts: &[CallFact]| assert_eq!(records.write_facts(facts).await.unwrap(), []);
+        write(&[story.created()]).await;
+        if scheduled {
+            let set = doc! { "$set": { "status": "scheduled", "scheduledAt": date(60) } };
+            calls.update_one(doc! { "roomId": story.room.as_str() }, set).await.unwrap();
+        }
+        let waits = if scheduled { CallStatus::Scheduled } else { CallStatus::Waiting };
+        let emptied = |minute: i64| story.fact(minute, CallChange::Emptied);
+        let reopened = |minute: i64| story.fact(minute, CallChange::Reopened);
+        write(&[story.joined(1, GUEST, "1-0", 1)]).await;
+        assert_eq!(story.record(&records).await.status, CallStatus::Live);
+        write(&[story.left(2, GUEST, "1-0"), emptied(7), emptied(7)]).await;
+        let call = story.record(&records).await;
+        assert_eq!((call.status, call.started_at, call.ended_at, call.present), (waits, None, None, 0));
+        assert!(call.periods.is_empty(), "it did not take place");
+        assert_eq!(call.participants.len(), 1, "but the participant was there");
+
+        write(&[story.joined(60, HOST, "60-0", 1), story.left(70, HOST, "60-0"), story.ended(75)]).await;
+        let first = Period { started_at: at(60).unwrap(), ended_at: at(75).unwrap() };
+        let call = story.record(&records).await;
+        assert_eq!((call.status, call.duration, &call.periods[..]), (CallStatus::Ended, Some(15), &[first][..]));
+
+        // Its date is over, so that it must not be a missed call.
+        write(&[reopened(80), story.joined(81, GUEST, "81-0", 1), story.left(82, GUEST, "81-0"), emptied(87)]).await;
+        let call = story.record(&records).await;
+        assert_eq!((call.status, call.started_at, call.ended_at), (CallStatus::Waiting, None, None));
+        write(&[story.joined(90, HOST, "90-0", 1), story.ended(95)]).await;
+        let call = story.record(&records).await;
+        let second = Period { started_at: at(90).unwrap(), ended_at: at(95).unwrap() };
+        assert_eq!(
+            (call.status, call.duration, &call.periods[..]),
+            (CallStatus::Ended, Some(20), &[first, second][..])
+        );
+
+        // The request and the recorder write the same, in any order.
+        let host = UserId::parse(HOST).unwrap();
+        let call = records.reopen_call(&story.call, &host, at(100).unwrap()).await.unwrap().unwrap();
+        assert_eq!((call.status, call.periods.len()), (CallStatus::Waiting, 2));
+        assert!(records.reopen_call(&story.call, &host, at(100).unwrap()).await.unwrap().is_none());
+        write(&[reopened(100)]).await;
+        records.end_call(&story.call, at(101).unwrap()).await.unwrap();
+        write(&[story.ended(101)]).await;
+        let call = story.record(&records).await;
+        assert_eq!((call.status, call.duration, call.periods.len()), (CallStatus::Ended, Some(20), 2));
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ impl Bed {
 
     fn joined(&self, number: usize, user: &str) -> CallFact {
         let (who, role) = (stay(user), if user.starts_with("guest-") { Role::Guest } else { Role::Participant });
-        self.fact(number, CallChange::Joined { who, name: "$name".to_owned(), role, count: 1 })
+        self.fact(number, CallChange::Joined { who, name: "$name".to_owned(), role, count: 1, first: false })
     }
 
     fn left(&self, number: usize, user: &str) -> CallFact {

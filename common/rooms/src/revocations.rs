@@ -60,7 +60,8 @@ impl Revocations {
         Ok(revoked)
     }
 
-    /// Refreshes the copy until `stop`. Calls `revoked` with each new entry after it is in the copy.
+    /// Refreshes the copy until `stop`. Calls `revoked` with each new entry after it is in the
+    /// copy.
     pub async fn follow(self, rooms: Rooms, revoked: impl Fn(&Revoked), stop: CancellationToken) {
         let mut ticks = interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

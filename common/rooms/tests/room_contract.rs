@@ -39,7 +39,10 @@ contract! {
     rooms::a_room_is_created_once_with_one_fact;
     rooms::only_the_host_ends_a_call_from_a_seat_and_every_session_gets_call_ended;
     rooms::ending_a_call_whose_room_is_absent_leaves_a_tombstone_and_a_fact;
-    rooms::an_unused_room_is_deleted_and_the_call_of_an_empty_room_ends;
+    rooms::an_unused_room_is_deleted_and_a_call_that_has_taken_place_ends_when_it_is_empty;
+    rooms::a_call_takes_place_from_its_host_or_from_two_users_at_the_same_time;
+    rooms::a_call_does_not_close_while_a_participant_waits_for_the_host;
+    rooms::an_ended_call_can_be_reopened_and_an_open_one_stays_as_it_is;
     rooms::opening_an_empty_open_room_again_does_not_extend_its_deadline;
     rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
     rooms::ten_thousand_joins_and_leaves_leave_no_data_in_redis;
@@ -72,6 +75,7 @@ contract! {
     chat::figures_count_participants_messages_and_the_peak;
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
     lobby::a_call_that_asks_more_of_newcomers_sends_its_lobby_away;
+    lobby::a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does;
     lobby::a_locked_room_admits_no_participant_of_the_lobby_by_itself;
     order::the_next_host_is_the_longest_present_of_the_highest_role;
     order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;

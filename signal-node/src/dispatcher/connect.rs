@@ -196,11 +196,9 @@ impl Dispatcher {
 
     /// Puts a session into the seat that it resumed. Returns the events that it missed.
     fn take_resumed_seat(&self, session: &mut ClientSession, resumed: Resumed, link: Arc<SessionLink>) -> Vec<Message> {
-        let Resumed { seat, mut copy, missed, last, meta } = resumed;
-        if session.user.name.is_empty() {
-            session.set_name(&copy.public.name);
-        }
-        copy.public = session.user.clone();
+        let Resumed { seat, copy, missed, last, meta } = resumed;
+        // The room has the name with which the seat was taken, the token perhaps an older one.
+        session.set_user(copy.public.clone());
         let (room, partition) = (link.room.clone(), self.rooms.partition_of(&link.room));
         let replica = SeatReplica { seat, copy, meta: Arc::new(meta) };
         session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));

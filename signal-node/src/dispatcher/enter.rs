@@ -4,6 +4,7 @@
 //! the metadata has not changed since; otherwise admission is decided again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use switchboard_calls::{Candidate, FoundCall, JoinAccess, RecordRead};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
@@ -16,7 +17,7 @@ use switchboard_rooms::rate_limit::Subject;
 use switchboard_rooms::{Created, Join, Joined, LogId, Proof, RoomMeta, SeatCopy, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info_span};
 
 use super::exit::Exit;
@@ -28,6 +29,9 @@ use crate::delivery::{DeliveryStart, SeatReplica, joined_payload};
 /// Decisions of admission for one join at most, if the room changes each time. Then the join is
 /// refused with `SERVICE_UNAVAILABLE`.
 const ADMISSION_ATTEMPTS_MAX: u32 = 5;
+/// Time that a join waits for the record of its user. A read takes a millisecond; an outage of
+/// MongoDB must not delay the joins of open rooms for longer.
+const PROFILE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Dispatcher {
     /// `room:create`
@@ -37,6 +41,7 @@ impl Dispatcher {
         create: client_event::Create,
     ) -> Result<String, Refusal> {
         self.limiter.check("room_create", Subject::User(&session.user.id), self.limits.create).await?;
+        self.read_profile(session).await;
         let room = match create.id {
             Some(room) => {
                 // The client's id may be that of a recorded call that Redis does not know yet.
@@ -93,6 +98,7 @@ impl Dispatcher {
             return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
         }
         self.count_join(session).await?;
+        self.read_profile(session).await;
         let access = self.access();
         for _ in 0..ADMISSION_ATTEMPTS_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
@@ -134,6 +140,20 @@ impl Dispatcher {
             return Ok(());
         }
         Ok(self.limiter.check("room_join", Subject::User(&session.user.id), account).await?)
+    }
+
+    /// Takes name and picture of a user from the record, because the token has them as they were
+    /// when it was issued. While MongoDB is away, the token's copy is good enough to join with.
+    async fn read_profile(&self, session: &mut ClientSession) {
+        if session.user.is_guest {
+            return;
+        }
+        match timeout(PROFILE_TIMEOUT, self.records.user(&session.user.id)).await {
+            Ok(Ok(Some(user))) => session.set_user(user.public()),
+            // The account was deleted: its tokens are good until they expire.
+            Ok(Ok(None)) => {}
+            Ok(Err(_)) | Err(_) => metrics::counter!("switchboard_profiles_unread_total").increment(1),
+        }
     }
 
     /// Returns the use case that decides admission.

@@ -110,6 +110,14 @@ impl ClientSession {
         let _closing = self.registration.send_queue().send(Message::packet(format!("42[{event}]")));
     }
 
+    /// Replaces the public profile of the user.
+    pub(super) fn set_user(&mut self, user: PublicUser) {
+        if self.user != user {
+            self.user = user;
+            self.user_json = user_json(&self.user);
+        }
+    }
+
     /// Sets the name of a guest without a token.
     pub(super) fn set_name(&mut self, name: &str) {
         self.user.name = name.trim().to_owned();

@@ -241,11 +241,48 @@ async fn a_replay_leaves_the_seat_in_a_call_until_the_access_token_expires() {
     assert_eq!(third["success"], true, "{third}");
     assert_eq!(refresh(&user).await["code"], "TOKEN_INVALID");
     client.send(&sid, r#"421["chat:message",{"message":"still here"}]"#).await;
-    assert!(client.until(&sid, "431").await.contains(r#""success":true"#));
+    assert!(client.until(&sid, "431[").await.contains(r#""success":true"#));
     let packets = client.until_the_end(&sid).await;
     assert!(packets.iter().any(|packet| packet == "41"), "disconnected: {packets:?}");
     let metrics = format!("http://127.0.0.1:{}/metrics", cluster.ports().nodes[0].admin);
     let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
     assert!(metrics.contains(r#"switchboard_sockets_closed_total{reason="revoked"} 1"#), "{metrics}");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guest_who_tests_the_link_of_a_scheduled_call_does_not_end_it() {
+    let mut cluster = start(&[("EMPTY_ROOM_SECONDS", "1")]).await;
+    let client = Client::at("127.0.0.2", &cluster);
+    let token = register(&client, &cluster).await;
+    let call = r#"{"title":"At noon","type":"public","scheduledAt":"2099-01-01T12:00:00Z"}"#;
+    let call = post(&client, &cluster, "video-calls", &token, call).await;
+    let (id, room) = (part(&call, r#""_id":""#).to_owned(), part(&call, r#""roomId":""#).to_owned());
+    let join = format!(r#"["room:join",{{"roomId":"{room}","guestName":"Early"}}]"#);
+    let status = async || {
+        let url = format!("{}/api/video-calls/{id}", cluster.base_url());
+        let call: serde_json::Value = client.http.get(url).send().await.unwrap().json().await.unwrap();
+        (call["data"]["status"].as_str().unwrap().to_owned(), call["data"]["startedAt"].clone())
+    };
+    let becomes = async |wanted: &str| {
+        let waited = tokio::time::timeout(REQUEST_TIMEOUT, async {
+            while status().await.0 != wanted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{wanted} is not {:?}", status().await);
+    };
+    // Each leaves, and the room closes a second later. With the host the call has taken place.
+    for (connect, then) in [("40{}".to_owned(), "scheduled"), (format!(r#"40{{"token":"{token}"}}"#), "ended")] {
+        let sid = client.open("").await.1.unwrap();
+        client.send(&sid, &connect).await;
+        client.send(&sid, &format!("420{join}")).await;
+        client.until(&sid, "room:joined").await;
+        becomes("live").await;
+        client.send(&sid, r#"421["room:leave"]"#).await;
+        becomes(then).await;
+        let started = status().await.1;
+        assert_eq!(started.is_null(), then == "scheduled", "{started}");
+    }
     cluster.stop().await.unwrap();
 }

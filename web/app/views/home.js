@@ -2,6 +2,13 @@
 import { field, h, icon } from "../dom.js";
 import { toast, toastError } from "./toasts.js";
 
+/** Who may join a call, by its type: where a call is created and where it is joined. */
+export const WHO_MAY_JOIN = {
+  public: "Anyone with the link",
+  private: "People with an account",
+  invited_only: "Only invited people",
+};
+
 /** Runs `action` when the form is submitted. Disables its button meanwhile and shows refusals. */
 export function onSubmit(form, action) {
   form.addEventListener("submit", async (event) => {
@@ -121,9 +128,9 @@ function createCard(api, open) {
         "label",
         {},
         h("input", { type: "radio", name: "type", value: "public", checked: true }),
-        "Anyone with the link",
+        WHO_MAY_JOIN.public,
       ),
-      h("label", {}, h("input", { type: "radio", name: "type", value: "private" }), "People with an account"),
+      h("label", {}, h("input", { type: "radio", name: "type", value: "private" }), WHO_MAY_JOIN.private),
     ),
     h("button", { type: "submit", class: "primary" }, "Start a call"),
   );

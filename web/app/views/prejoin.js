@@ -1,7 +1,7 @@
 // Page before the call: shows the call, previews the devices, and asks for name and passcode.
 import { field, h, icon, setIcon } from "../dom.js";
 import { Refusal } from "../refusals.js";
-import { accountCard, brand, onSubmit } from "./home.js";
+import { WHO_MAY_JOIN, accountCard, brand, onSubmit } from "./home.js";
 import { toast, toastError } from "./toasts.js";
 
 const OVER = new Set(["ended", "cancelled"]);
@@ -83,12 +83,28 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
     );
   }
 
+  /** Shows the host's own call after its end. The server says whether it is too late to reopen it. */
+  function showEnded(call) {
+    const reopen = () => api.reopenCall(call.id).then(lookUp, toastError);
+    side.replaceChildren(
+      h("h1", {}, call.title),
+      h("p", {}, "This call has ended. You can open it again for everyone who has the link."),
+      h(
+        "div",
+        { class: "row" },
+        h("button", { type: "button", class: "secondary", onclick: reopen }, "Reopen the call"),
+        h("button", { type: "button", class: "primary", onclick: home }, "Go to the front page"),
+      ),
+    );
+  }
+
   async function lookUp() {
     try {
       const data = await api.callByRoom(roomId);
       const call = data.call ?? data;
-      if (OVER.has(call.status)) showNoCall();
-      else showCall(call);
+      if (!OVER.has(call.status)) showCall(call);
+      else if (call.status === "ended" && session.account?.id === call.hostId) showEnded(call);
+      else showNoCall();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       toastError(error);
@@ -100,14 +116,14 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
   return { title: "Join a call", element, closed: preview.closed };
 }
 
-function summary({ currentParticipants, maxParticipants, type }) {
+function summary({ currentParticipants, maxParticipants, type, requiresInvitation }) {
   const present =
     currentParticipants === undefined
       ? ""
       : currentParticipants === 1
         ? "1 person is in the call. "
         : `${currentParticipants} people are in the call. `;
-  const access = type === "public" ? "Anyone with the link may join" : "By invitation";
+  const access = requiresInvitation ? "Only invited people may join" : `${WHO_MAY_JOIN[type]} may join`;
   return `${present}${access}${maxParticipants ? `, up to ${maxParticipants} people` : ""}.`;
 }
 

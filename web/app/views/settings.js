@@ -33,6 +33,13 @@ export function openSettings(call) {
     const input = h("input", { type: "checkbox", name: setting, role: "switch", checked: before[setting] !== false });
     return { setting, input, row: h("label", { class: "switch" }, h("span", {}, label), input) };
   });
+  // The server makes guests wait when the waiting room is switched on, unless the same request says
+  // otherwise. The dialog shows that, and always says it.
+  const inputs = Object.fromEntries(switches.map(({ setting, input }) => [setting, input]));
+  const switchedOn = () => inputs.waitingRoomEnabled.checked && !before.waitingRoomEnabled;
+  inputs.waitingRoomEnabled.addEventListener("change", () => {
+    inputs.autoAdmitGuests.checked = switchedOn() ? false : before.autoAdmitGuests !== false;
+  });
   const form = h(
     "form",
     {},
@@ -48,7 +55,10 @@ export function openSettings(call) {
     ),
   );
   onSubmit(form, async () => {
-    const changed = switches.filter(({ setting, input }) => input.checked !== (before[setting] !== false));
+    const changed = switches.filter(
+      ({ setting, input }) =>
+        input.checked !== (before[setting] !== false) || (setting === "autoAdmitGuests" && switchedOn()),
+    );
     await call.moderation.update({
       name: name.input.value.trim(),
       maxParticipants: Number(seats.input.value),

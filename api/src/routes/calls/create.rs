@@ -81,6 +81,7 @@ pub(crate) async fn create(
         started_at: None,
         ended_at: None,
         duration: None,
+        periods: Vec::new(),
         status: if new.scheduled_at.is_some() { CallStatus::Scheduled } else { CallStatus::Waiting },
         call_type: new.call_type,
         settings: new.settings,

@@ -34,7 +34,7 @@ pub(crate) async fn end(
     let ended_at = close(&app, &call, "ended_by_host").await?;
     let duration = match call.duration {
         Some(minutes) if call.status.is_over() => minutes,
-        _ => call.started_at.map_or(0, |started| minutes((ended_at.0 - started.0).max(0))),
+        _ => minutes(call.statistics(ended_at).duration_ms),
     };
     Ok(success("The call has ended", EndOfCall { duration, ended_at }).into_response())
 }

@@ -8,6 +8,7 @@
 //! | `read` | reads one call, and its statistics |
 //! | `edit` | changes a call |
 //! | `end` | ends and deletes a call |
+//! | `reopen` | reopens a call that has ended |
 //! | `messages` | reads the recorded chat |
 //! | `participants` | lists the participants |
 
@@ -19,6 +20,7 @@ mod list;
 mod messages;
 mod participants;
 mod read;
+mod reopen;
 
 pub(crate) use create::create;
 pub(crate) use edit::edit;
@@ -27,3 +29,4 @@ pub(crate) use list::list;
 pub(crate) use messages::{MessageView, messages};
 pub(crate) use participants::participants;
 pub(crate) use read::{CallOrSummary, by_room, get, stats};
+pub(crate) use reopen::reopen;

@@ -69,14 +69,15 @@ async fn present(app: &App, call: &CallRecord) -> Option<u32> {
 /// - A public call without a passcode: any caller.
 /// - A public call with a passcode: host, participants, invited users, and guests whose token is
 ///   for this room, because they have proven the passcode.
-/// - Any other call: host and participants.
+/// - Any other call: host, participants and invited users.
 pub(super) async fn reveals(app: &App, call: &CallRecord, caller: Option<&Identity>) -> Result<bool, RecordsError> {
     if call.call_type == CallType::Public && !call.has_passcode() {
         return Ok(true);
     }
     let Some(caller) = caller else { return Ok(false) };
-    let admitted = caller.room.as_ref() == Some(&call.room) || call.invited.contains(&caller.user.id);
-    Ok(call.call_type == CallType::Public && admitted || app.records.involves(call, &caller.user.id).await?)
+    let has_proven = call.call_type == CallType::Public && caller.room.as_ref() == Some(&call.room);
+    let is_invited = call.invited.contains(&caller.user.id);
+    Ok(has_proven || is_invited || app.records.involves(call, &caller.user.id).await?)
 }
 
 /// `GET video-calls/:id/stats`, for the host and participants. The statistics lag behind the room

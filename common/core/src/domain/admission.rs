@@ -47,6 +47,18 @@ pub struct Admission {
     pub waits: bool,
 }
 
+/// Returns whether only invited users may join, besides the host: the call is for them alone, or it
+/// is private and names them. Whoever names users does not expect others to walk in. A public call
+/// is for everyone with the link, invited or not.
+#[must_use]
+pub fn requires_invitation(call_type: CallType, invited: &[UserId]) -> bool {
+    match call_type {
+        CallType::Public => false,
+        CallType::Private => !invited.is_empty(),
+        CallType::InvitedOnly => true,
+    }
+}
+
 /// Decides whether a user may join a call, and returns the role and whether they wait in the lobby.
 ///
 /// The role is, in this order: host for the call's host; the role assigned in the open room;
@@ -54,7 +66,7 @@ pub struct Admission {
 ///
 /// # Errors
 /// - `UNAUTHORIZED`: a guest may join public calls only.
-/// - `FORBIDDEN`: the call is for invited users only, and the user is not invited.
+/// - `FORBIDDEN`: the call requires an invitation, and the user has none.
 /// - `INVALID_PASSCODE`: the call has a passcode, and the request has neither a correct passcode
 ///   nor a join token. The host needs no passcode.
 pub fn admit(policy: &AccessPolicy<'_>, request: JoinRequest<'_>) -> Result<Admission, Refusal> {
@@ -63,7 +75,7 @@ pub fn admit(policy: &AccessPolicy<'_>, request: JoinRequest<'_>) -> Result<Admi
     if is_guest && policy.call_type != CallType::Public {
         return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call"));
     }
-    if policy.call_type == CallType::InvitedOnly && !is_host && !policy.invited.contains(request.user) {
+    if requires_invitation(policy.call_type, policy.invited) && !is_host && !policy.invited.contains(request.user) {
         return Err(Refusal::new(Code::Forbidden, "You are not invited to this call"));
     }
     if policy.has_passcode && !is_host && request.join_token.is_none() && request.passcode != Some(true) {
@@ -124,14 +136,26 @@ mod tests {
     }
 
     #[test]
-    fn an_invited_only_call_admits_only_invited_users() {
+    fn a_list_of_invited_users_keeps_others_out_of_every_call_that_is_not_public() {
         let (host, ann, bob) =
             (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"), id("cccccccccccccccccccccccc"));
-        let invited = [ann.clone()];
-        let mut policy = policy(&host, &invited);
-        policy.call_type = CallType::InvitedOnly;
-        assert_eq!(admit(&policy, by(&ann)).unwrap().role, Role::Participant);
-        assert_eq!(admit(&policy, by(&bob)).unwrap_err().code, Code::Forbidden);
+        let list = [ann.clone()];
+        for (call_type, invited, bob_may) in [
+            (CallType::Public, &list[..], true),
+            (CallType::Private, &list, false),
+            (CallType::Private, &[], true),
+            (CallType::InvitedOnly, &list, false),
+            (CallType::InvitedOnly, &[], false),
+        ] {
+            let mut policy = policy(&host, invited);
+            policy.call_type = call_type;
+            assert_eq!(admit(&policy, by(&ann)).is_ok(), bob_may || invited.contains(&ann), "{call_type:?}");
+            assert_eq!(admit(&policy, by(&bob)).map_err(|refusal| refusal.code).is_ok(), bob_may, "{call_type:?}");
+            if !bob_may {
+                assert_eq!(admit(&policy, by(&bob)).unwrap_err().code, Code::Forbidden);
+            }
+            assert_eq!(admit(&policy, by(&host)).unwrap().role, Role::Host);
+        }
     }
 
     #[test]

@@ -42,15 +42,16 @@ impl CallStatus {
     /// filtered by this table.
     ///
     /// Setting or removing the date moves a call between `scheduled` and `waiting` before the first
-    /// participant joins. The first participant makes the call `live`. A call that is over stays
-    /// over.
+    /// participant joins. The first participant makes the call `live`. A call that empties before
+    /// it has taken place goes back. One that has ended does so when its host reopens it.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         match self {
             Self::Scheduled => matches!(next, Self::Waiting | Self::Live | Self::Ended | Self::Cancelled),
             Self::Waiting => matches!(next, Self::Scheduled | Self::Live | Self::Ended | Self::Cancelled),
-            Self::Live => matches!(next, Self::Ended),
-            Self::Ended | Self::Cancelled => false,
+            Self::Live => matches!(next, Self::Scheduled | Self::Waiting | Self::Ended),
+            Self::Ended => matches!(next, Self::Scheduled | Self::Waiting),
+            Self::Cancelled => false,
         }
     }
 
@@ -72,7 +73,7 @@ impl CallStatus {
 pub enum CallType {
     /// Every user and guest with the link.
     Public,
-    /// Every signed-in user with the link.
+    /// Every signed-in user with the link; with a list of invited users, those alone.
     Private,
     /// The host and users who are invited by name.
     InvitedOnly,
@@ -100,14 +101,18 @@ mod tests {
             (Waiting, Live),
             (Waiting, Ended),
             (Waiting, Cancelled),
+            (Live, Scheduled),
+            (Live, Waiting),
             (Live, Ended),
+            (Ended, Scheduled),
+            (Ended, Waiting),
         ];
         for from in CallStatus::ALL {
             for to in CallStatus::ALL {
                 assert_eq!(from.may_become(to), legal.contains(&(from, to)), "{from:?} -> {to:?}");
             }
-            let is_final = CallStatus::ALL.iter().all(|to| !from.may_become(*to));
-            assert_eq!(from.is_over(), is_final, "{from:?}");
+            let cannot_be_joined = !from.may_become(Live) && from != Live;
+            assert_eq!(from.is_over(), cannot_be_joined, "{from:?}");
             assert_eq!(serde_json::to_value(from).unwrap(), from.as_str());
         }
         assert_eq!(Live.predecessors().collect::<Vec<_>>(), [Scheduled, Waiting]);

@@ -3,7 +3,7 @@
 use super::call::{CallStatus, CallType};
 use super::ids::UserId;
 use super::room_meta::RoomMeta;
-use super::settings::SettingsChange;
+use super::settings::{CallSettings, SettingsChange};
 use super::time::Timestamp;
 
 /// A change of a call by its host or an operator; `None` leaves a field as it is. The struct has
@@ -43,6 +43,12 @@ impl CallEdit {
     #[must_use]
     pub const fn has_record_fields(&self) -> bool {
         self.description.is_some() || self.scheduled_at.is_some()
+    }
+
+    /// Returns the edit with what follows from it for a call with these settings.
+    #[must_use]
+    pub fn completed(&self, settings: &CallSettings) -> Self {
+        Self { settings: self.settings.completed(settings), ..self.clone() }
     }
 
     /// Applies every field that rooms know to the metadata of a room. The caller sets the version.

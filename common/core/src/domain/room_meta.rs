@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::admission::requires_invitation;
 use super::{AccessPolicy, CallId, CallSettings, CallType, UserId};
 
 /// The part of a call that its room knows: field `m` of the room's hash, as JSON. The script `open`
@@ -44,13 +45,13 @@ impl RoomMeta {
     /// must ask again.
     #[must_use]
     pub fn asks_more_than(&self, before: &Self) -> bool {
-        let strictness = |call_type| match call_type {
+        let strictness = |meta: &Self| match meta.call_type {
             CallType::Public => 0,
-            CallType::Private => 1,
-            CallType::InvitedOnly => 2,
+            _ if requires_invitation(meta.call_type, &meta.invited) => 2,
+            CallType::Private | CallType::InvitedOnly => 1,
         };
         let lost_invitation = before.invited.iter().any(|user| !self.invited.contains(user));
-        strictness(self.call_type) > strictness(before.call_type)
+        strictness(self) > strictness(before)
             || (self.passcode_hash.is_some() && self.passcode_hash != before.passcode_hash)
             || (lost_invitation && (self.call_type != CallType::Public || self.passcode_hash.is_some()))
     }

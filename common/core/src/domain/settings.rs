@@ -69,7 +69,8 @@ macro_rules! call_settings {
             /// Returns the settings after the change.
             #[must_use]
             pub fn applied_to(&self, settings: &CallSettings) -> CallSettings {
-                CallSettings { $($field: self.$field.unwrap_or(settings.$field),)* }
+                let change = self.completed(settings);
+                CallSettings { $($field: change.$field.unwrap_or(settings.$field),)* }
             }
         }
     };
@@ -94,7 +95,7 @@ call_settings! {
     allow_participant_screen_share "allowParticipantScreenShare" = true;
     /// A participant whom a moderator muted may unmute without being asked.
     allow_participant_unmute "allowParticipantUnmute" = true;
-    /// Guests skip the waiting room.
+    /// Guests skip the waiting room. Switching that on switches this off, unless both are named.
     auto_admit_guests "autoAdmitGuests" = true;
     /// New participants wait until the host or a moderator admits them.
     waiting_room_enabled "waitingRoomEnabled" = false;
@@ -104,6 +105,18 @@ call_settings! {
     background_blur_enabled "backgroundBlurEnabled" = false;
     /// Hint for clients: participants join with their microphones off.
     join_muted "joinMuted" = false;
+}
+
+impl SettingsChange {
+    /// Returns the change with what follows from it. Switching the waiting room on makes guests
+    /// wait too, unless the same change says otherwise: `autoAdmitGuests` is on by default, as in
+    /// documents of the old Node.js backend, and strangers would walk in.
+    #[must_use]
+    pub fn completed(&self, settings: &CallSettings) -> Self {
+        let switches_on = self.waiting_room_enabled == Some(true) && !settings.waiting_room_enabled;
+        let guests = self.auto_admit_guests.or(switches_on.then_some(false));
+        Self { auto_admit_guests: guests, ..self.clone() }
+    }
 }
 
 /// Reads one setting of a change. The outer `None` means an invalid value.
@@ -152,6 +165,7 @@ mod tests {
         let expected = CallSettings {
             chat_enabled: false,
             waiting_room_enabled: true,
+            auto_admit_guests: false,
             recording_enabled: true,
             ..CallSettings::default()
         };
@@ -159,6 +173,26 @@ mod tests {
         assert_eq!(some.iter().collect::<Vec<_>>(), [("chatEnabled", false), ("waitingRoomEnabled", true)]);
         assert_eq!(change(json!({ "chatEnabled": "no" })), None);
         assert_eq!(change(json!({ "chatEnabled": null })), None);
+    }
+
+    #[test]
+    fn switching_the_waiting_room_on_makes_guests_wait_unless_the_same_change_says_otherwise() {
+        let change = |value: Value| SettingsChange::read(value.as_object().unwrap()).unwrap();
+        let off = CallSettings::default();
+        let on = CallSettings { waiting_room_enabled: true, ..off.clone() };
+        for (settings, value, guests_skip) in [
+            (&off, json!({ "waitingRoomEnabled": true }), false),
+            (&off, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), true),
+            (&off, json!({ "waitingRoomEnabled": false }), true),
+            (&off, json!({ "chatEnabled": false }), true),
+            // It is on already: nothing is switched on.
+            (&on, json!({ "waitingRoomEnabled": true }), true),
+            (&on, json!({ "autoAdmitGuests": false }), false),
+        ] {
+            assert_eq!(change(value.clone()).applied_to(settings).auto_admit_guests, guests_skip, "{value}");
+        }
+        let stored: CallSettings = serde_json::from_value(json!({ "waitingRoomEnabled": true })).unwrap();
+        assert!(stored.auto_admit_guests, "documents of the old Node.js backend keep their meaning");
     }
 
     #[test]

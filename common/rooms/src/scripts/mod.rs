@@ -12,7 +12,7 @@
 //! | `lease` | acquire_lease, release_lease, trim_outbox |
 //! | `moderation` | admit, deny, role, mute, kick, update |
 //! | `node` | beat, sweep_start, sweep_one, deregister_node |
-//! | `open` | open |
+//! | `open` | open, reopen |
 //! | `operation` | relay, bcast, media, chat |
 //! | `rate` | spend, guess |
 //! | `reseat` | reseat |
@@ -57,7 +57,7 @@ pub use join::{JoinReply, JoinScript};
 pub use lease::{AcquireLeaseScript, LeaseReply, ReleaseLeaseScript, TrimOutboxScript};
 pub use moderation::{AdmitScript, DenyScript, KickScript, ModerationScope, MuteScript, RoleScript, UpdateScript};
 pub use node::{BeatScript, DeregisterNodeScript, DeregisterReply, SweepOneScript, SweepStartReply, SweepStartScript};
-pub use open::{OpenReply, OpenScript};
+pub use open::{OpenReply, OpenScript, ReopenScript};
 pub(crate) use operation::operation_reply;
 pub use operation::{BroadcastScript, ChatScript, MediaScript, OperationScope, RelayScript};
 pub use rate::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
@@ -120,8 +120,10 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Creates a room or updates its metadata.
+    /// Creates a room.
     Open "open" ["shared/prelude" "shared/seats" "shared/seating" "scripts/open"];
+    /// Lets an ended call take place once more.
+    Reopen "reopen" ["shared/prelude" "shared/seats" "shared/seating" "scripts/reopen"];
     /// Takes a seat.
     Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/join"];
     /// Sends an event to one peer.

@@ -1,6 +1,6 @@
-//! open: creates a room or updates its metadata.
+//! open and reopen: creates a room; lets an ended call take place once more.
 
-use switchboard_core::domain::RoomMeta;
+use switchboard_core::domain::{CallId, RoomMeta};
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::StoreError;
@@ -23,6 +23,8 @@ pub struct OpenScript<'a> {
 pub enum OpenReply {
     /// The room is open.
     Open,
+    /// The room is open with an older version of the metadata.
+    Older,
     /// Another call has the room. Only with `created_details`.
     Exists,
     /// The call has ended.
@@ -48,8 +50,36 @@ impl ScriptArguments for OpenScript<'_> {
     fn parse(reply: &Reply) -> Result<OpenReply, StoreError> {
         match reply.status() {
             "OK" => Ok(OpenReply::Open),
+            "OLDER" => Ok(OpenReply::Older),
             "EXISTS" => Ok(OpenReply::Exists),
             "ENDED" => Ok(OpenReply::Ended),
+            _ => Err(reply.unknown()),
+        }
+    }
+}
+
+/// Arguments of `reopen.lua`.
+#[derive(Debug)]
+pub struct ReopenScript<'a> {
+    /// The room.
+    pub scope: SeatScope<'a>,
+    /// Call that has ended.
+    pub call: &'a CallId,
+}
+
+impl ScriptArguments for ReopenScript<'_> {
+    const SCRIPT: Script = Script::Reopen;
+    type Reply = ();
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        self.scope.write_keys(to);
+        self.scope.write_arguments(to);
+        to.text(self.call.as_str());
+    }
+
+    fn parse(reply: &Reply) -> Result<(), StoreError> {
+        match reply.status() {
+            "OK" | "OPEN" => Ok(()),
             _ => Err(reply.unknown()),
         }
     }

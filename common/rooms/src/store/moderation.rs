@@ -12,7 +12,7 @@ use crate::{Caller, ModerationCommand, ModerationOutcome, RoomPeek, RoomUpdate, 
 
 /// Maximum number of times that a change is decided again because the call changed meanwhile. Of
 /// several changes at the same time one succeeds in each round, so that in the end all succeed.
-const UPDATE_ATTEMPTS_MAX: u32 = 32;
+pub(super) const UPDATE_ATTEMPTS_MAX: u32 = 32;
 
 impl Rooms {
     /// Runs a moderation command, if the caller's role in the room still allows it. The command may

@@ -7,12 +7,14 @@ use switchboard_core::domain::{CallId, Generation, PeerId, Role, RoomId, RoomMet
 use switchboard_core::wire::server_event;
 
 use super::Rooms;
+use super::moderation::UPDATE_ATTEMPTS_MAX;
 use crate::context::millis;
-use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript};
+use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript, ReopenScript};
 use crate::seat::SeatText;
 use crate::values::{LogReader, entries, items, log_entries, room_meta, snapshot, text, time_ms};
 use crate::{
-    CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, Opened, Proof, RoomPeek, Seat, Snapshot, StoreError,
+    Caller, CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, ModerationCommand, Opened, Proof, RoomPeek,
+    RoomUpdate, Seat, Snapshot, StoreError,
 };
 
 /// Fields of the room's hash that a peek reads.
@@ -76,16 +78,41 @@ impl Rooms {
         Ok(items(answer.first())?.iter().any(|seat| text(seat).is_some()))
     }
 
-    /// Opens the room for a call that has a record, with this metadata or newer.
+    /// Opens the room for a call that has a record, with this metadata or newer. A room that is
+    /// open with an older version is changed as by any other change of the call: participants are
+    /// notified, and the lobby is asked again or admitted.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. `Unavailable`, if the call changed 32 times meanwhile.
+    pub async fn open(&self, room: &RoomId, meta: &RoomMeta) -> Result<Opened, StoreError> {
+        for _ in 0..UPDATE_ATTEMPTS_MAX {
+            match self.run_open(room, meta, None).await? {
+                OpenReply::Open => return Ok(Opened::Open),
+                OpenReply::Ended => return Ok(Opened::Ended),
+                OpenReply::Exists => {
+                    return Err(StoreError::Unexpected("a room exists that was to be opened".to_owned()));
+                }
+                OpenReply::Older => {
+                    let RoomPeek::Open { meta: before, .. } = self.peek(room).await? else { continue };
+                    if before.version < meta.version {
+                        let update = RoomUpdate { before: *before, after: meta.clone(), heir: None };
+                        // Whatever the outcome is, the next attempt sees the room as it is then.
+                        self.moderate(room, Caller::Operator, &ModerationCommand::Update(Box::new(update))).await?;
+                    }
+                }
+            }
+        }
+        Err(StoreError::Unavailable)
+    }
+
+    /// Lets a call that has ended take place once more: removes its tombstone, and writes the
+    /// `reopened` fact. Does nothing while the call is open.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn open(&self, room: &RoomId, meta: &RoomMeta) -> Result<Opened, StoreError> {
-        match self.run_open(room, meta, None).await? {
-            OpenReply::Open => Ok(Opened::Open),
-            OpenReply::Ended => Ok(Opened::Ended),
-            OpenReply::Exists => Err(StoreError::Unexpected("a room exists that was to be opened".to_owned())),
-        }
+    pub async fn reopen(&self, room: &RoomId, call: &CallId) -> Result<(), StoreError> {
+        let scope = self.context().seat_scope(room, "left");
+        self.run(scope.room.partition, &ReopenScript { scope, call }).await
     }
 
     /// Creates the room unless it exists, and the `created` fact. `details`: the call's record as
@@ -95,7 +122,7 @@ impl Rooms {
     /// See [`StoreError`].
     pub async fn create(&self, room: &RoomId, meta: &RoomMeta, details: &str) -> Result<Created, StoreError> {
         Ok(match self.run_open(room, meta, Some(details)).await? {
-            OpenReply::Open => Created::Done,
+            OpenReply::Open | OpenReply::Older => Created::Done,
             OpenReply::Exists => Created::Exists,
             OpenReply::Ended => Created::Ended,
         })

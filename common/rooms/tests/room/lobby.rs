@@ -1,6 +1,8 @@
 //! The lobby after the waiting room is switched off.
 
 use switchboard_core::domain::*;
+use switchboard_core::wire::EventKind;
+use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
 use super::testbed::*;
@@ -62,6 +64,21 @@ pub(crate) async fn users_who_wait_only_for_a_place_are_admitted_in_order_of_arr
     assert_eq!(expire(&rooms).await, 0, "the lobby is empty");
 }
 
+/// Changes a call from its room, or brings the room a newer version of the record.
+async fn change(rooms: &Rooms, by_open: bool, change: &dyn Fn(&mut RoomMeta)) {
+    if !by_open {
+        let done = rooms.update(&room("R"), Caller::Operator, None, change).await.unwrap();
+        assert!(matches!(done, UpdateOutcome::Done(_)));
+        return;
+    }
+    let RoomPeek::Open { mut meta, .. } = rooms.peek(&room("R")).await.unwrap() else { panic!("not open") };
+    change(&mut meta);
+    meta.version += 1;
+    assert_eq!(rooms.open(&room("R"), &meta).await.unwrap(), Opened::Open);
+    let RoomPeek::Open { meta: after, .. } = rooms.peek(&room("R")).await.unwrap() else { panic!("not open") };
+    assert_eq!(after, meta);
+}
+
 pub(crate) async fn a_call_that_asks_more_of_newcomers_sends_its_lobby_away(bed: TestBed) {
     let rooms = bed.node("n1").await;
     let mut call = meta(9);
@@ -69,10 +86,6 @@ pub(crate) async fn a_call_that_asks_more_of_newcomers_sends_its_lobby_away(bed:
     rooms.open(&room("R"), &call).await.unwrap();
     let _host = sit(&rooms, "R", 0).await;
     let waiting = async || rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.len() - 1;
-    let change = async |change: &dyn Fn(&mut RoomMeta)| {
-        let done = rooms.update(&room("R"), Caller::Operator, None, change).await.unwrap();
-        assert!(matches!(done, UpdateOutcome::Done(_)));
-    };
     let hash = |text: &str| Some(text.to_owned());
     let stricter: [&dyn Fn(&mut RoomMeta); 4] = [
         &|call| call.passcode_hash = hash("one"),
@@ -86,9 +99,32 @@ pub(crate) async fn a_call_that_asks_more_of_newcomers_sends_its_lobby_away(bed:
         let waits = Join { waits: true, meta_version: call.version + changes, ..join("R", n) };
         assert!(matches!(rooms.join(waits).await.unwrap(), Joined::Waiting { .. }));
         assert_eq!(waiting().await, 1);
-        change(stricter).await;
+        change(&rooms, n % 2 == 0, stricter).await;
         assert_eq!(waiting().await, 0, "change {n}");
     }
+}
+
+pub(crate) async fn a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    let (_bus, mut events) = bed.listen("n1").await;
+    let mut call = meta(9);
+    call.settings.waiting_room_enabled = true;
+    rooms.open(&room("R"), &call).await.unwrap();
+    let _host = sit(&rooms, "R", 0).await;
+    let wait = async |version: u64| {
+        let waits = Join { waits: true, meta_version: version, ..join("R", 1) };
+        assert!(matches!(rooms.join(waits).await.unwrap(), Joined::Waiting { .. }));
+    };
+    let seats = async || rooms.snapshot(&room("R")).await.unwrap().unwrap().seats;
+    wait(1).await;
+    change(&rooms, true, &|call| call.passcode_hash = Some("new".into())).await;
+    assert_eq!(seats().await.len(), 1, "sent away");
+    next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Event { kind: EventKind::RoomUpdated, .. }))
+        .await;
+    wait(2).await;
+    change(&rooms, true, &|call| call.settings.waiting_room_enabled = false).await;
+    let states: Vec<_> = seats().await.iter().map(|seat| seat.connection_state).collect();
+    assert_eq!(states, [ConnectionState::Connected; 2], "admitted");
 }
 
 pub(crate) async fn a_locked_room_admits_no_participant_of_the_lobby_by_itself(bed: TestBed) {

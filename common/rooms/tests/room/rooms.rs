@@ -77,12 +77,12 @@ pub(crate) async fn ending_a_call_whose_room_is_absent_leaves_a_tombstone_and_a_
     assert!(facts[0].about.is_none());
 }
 
-pub(crate) async fn an_unused_room_is_deleted_and_the_call_of_an_empty_room_ends(mut bed: TestBed) {
+pub(crate) async fn an_unused_room_is_deleted_and_a_call_that_has_taken_place_ends_when_it_is_empty(mut bed: TestBed) {
     bed.options.empty_after = Duration::from_millis(1);
     let (rooms, other) = (bed.node("n1").await, bed.node("n2").await);
     rooms.open(&room("unused"), &meta(5)).await.unwrap();
     rooms.open(&room("used"), &meta(5)).await.unwrap();
-    let seat = sit(&rooms, "used", 1).await.seat;
+    let seat = sit(&rooms, "used", 0).await.seat;
     until("the unused room is gone", async || {
         expire(&rooms).await;
         matches!(rooms.peek(&room("unused")).await.unwrap(), RoomPeek::Absent)
@@ -99,6 +99,90 @@ pub(crate) async fn an_unused_room_is_deleted_and_the_call_of_an_empty_room_ends
     let kinds: Vec<String> =
         facts(&rooms).await.into_iter().map(|fact| format!("{} {}", fact.kind, fact.details)).collect();
     assert_eq!(kinds[1..], [r#"left {"reason":"left"}"#, r#"ended {"reason":"empty"}"#]);
+}
+
+pub(crate) async fn a_call_takes_place_from_its_host_or_from_two_users_at_the_same_time(mut bed: TestBed) {
+    bed.options.empty_after = Duration::from_millis(1);
+    let rooms = bed.node("n1").await;
+    let second_device = |name: &str| Join { pid: "tablet".into(), handle: SessionHandle(99), ..join(name, 1) };
+    let empties = async |name: &str| {
+        until("the empty room is closed", async || {
+            expire(&rooms).await;
+            !matches!(rooms.peek(&room(name)).await.unwrap(), RoomPeek::Open { .. })
+        })
+        .await;
+        let kinds: Vec<_> = facts(&rooms).await.into_iter().filter(|fact| fact.room == room(name)).collect();
+        let first = kinds.iter().filter(|fact| fact.details.contains(r#""first":true"#)).count();
+        assert_eq!(first, 1, "one join began the period");
+        (kinds.last().unwrap().kind.clone(), rooms.peek(&room(name)).await.unwrap())
+    };
+    for name in ["alone", "devices", "turns", "host", "together"] {
+        rooms.open(&room(name), &meta(5)).await.unwrap();
+        let first = sit(&rooms, name, usize::from(name != "host")).await.seat;
+        match name {
+            "devices" => {
+                let second = seated(rooms.join(second_device(name)).await.unwrap()).seat;
+                rooms.leave(&second, "left").await.unwrap();
+            }
+            "together" => {
+                let second = sit(&rooms, name, 2).await.seat;
+                rooms.leave(&second, "left").await.unwrap();
+            }
+            _ => {}
+        }
+        rooms.leave(&first, "left").await.unwrap();
+        if name == "turns" {
+            rooms.open(&room(name), &meta(5)).await.unwrap();
+            let second = sit(&rooms, name, 2).await.seat;
+            rooms.leave(&second, "left").await.unwrap();
+        }
+        let (kind, peek) = empties(name).await;
+        let has_ended = ["host", "together"].contains(&name);
+        assert_eq!(kind, if has_ended { "ended" } else { "emptied" }, "{name}");
+        assert_eq!(matches!(peek, RoomPeek::Ended), has_ended, "{name}");
+        let opened = rooms.open(&room(name), &meta(5)).await.unwrap();
+        assert_eq!(opened, if has_ended { Opened::Ended } else { Opened::Open }, "{name}");
+    }
+}
+
+pub(crate) async fn a_call_does_not_close_while_a_participant_waits_for_the_host(mut bed: TestBed) {
+    bed.options.empty_after = Duration::from_millis(1);
+    let rooms = bed.node("n1").await;
+    let mut call = meta(5);
+    call.settings.waiting_room_enabled = true;
+    rooms.open(&room("R"), &call).await.unwrap();
+    let early = sit(&rooms, "R", 1).await.seat;
+    let Joined::Waiting { seat: waits, .. } = rooms.join(Join { waits: true, ..join("R", 2) }).await.unwrap() else {
+        panic!("not waiting")
+    };
+    rooms.leave(&early, "left").await.unwrap();
+    for _ in 0..3 {
+        until("the deadline was handled", async || expire(&rooms).await > 0).await;
+        assert!(matches!(rooms.peek(&room("R")).await.unwrap(), RoomPeek::Open { .. }));
+    }
+    rooms.leave(&waits, "left").await.unwrap();
+    until("the room is closed", async || {
+        expire(&rooms).await;
+        matches!(rooms.peek(&room("R")).await.unwrap(), RoomPeek::Absent)
+    })
+    .await;
+}
+
+pub(crate) async fn an_ended_call_can_be_reopened_and_an_open_one_stays_as_it_is(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let host = sit(&rooms, "R", 0).await;
+    assert_eq!(rooms.end_as_host(&host.seat, "ended_by_host").await.unwrap(), Ended::Done);
+    assert_eq!(rooms.open(&room("R"), &meta(5)).await.unwrap(), Opened::Ended);
+    rooms.reopen(&room("R"), &meta(5).call_id).await.unwrap();
+    assert!(matches!(rooms.peek(&room("R")).await.unwrap(), RoomPeek::Absent));
+    assert_eq!(rooms.open(&room("R"), &meta(5)).await.unwrap(), Opened::Open);
+    let again = sit(&rooms, "R", 0).await;
+    rooms.reopen(&room("R"), &meta(5).call_id).await.unwrap();
+    assert!(matches!(rooms.peek(&room("R")).await.unwrap(), RoomPeek::Open { participants: 1, .. }));
+    assert_eq!(rooms.leave(&again.seat, "left").await.unwrap(), LeaveOutcome::Done);
+    let kinds: Vec<_> = facts(&rooms).await.into_iter().map(|fact| fact.kind).collect();
+    assert_eq!(kinds, ["joined", "left", "ended", "reopened", "joined", "left"]);
 }
 
 pub(crate) async fn opening_an_empty_open_room_again_does_not_extend_its_deadline(mut bed: TestBed) {

@@ -33,16 +33,17 @@ if peer ~= '*' then
   free_seat(seat)
   return {'OK'}
 end
-local found = redis.call('HMGET', room_key, 'st', 'n', 'peak', 'c', 'w')
-local state, taken, peak, call, waiting = found[1], found[2], found[3], found[4], found[5]
+local found = redis.call('HMGET', room_key, 'st', 'n', 'peak', 'c', 'w', 'met')
+local state, taken, peak, call, waiting, met = unpack(found)
 if state ~= 'open' or taken ~= '0' then return {'STALE'} end
-if peak == '0' and tonumber(waiting or 0) > 0 then
+if met then
+  end_call(call, ended_event, ended_details, tombstone)
+elseif tonumber(waiting or 0) > 0 then
   -- A participant in the lobby waits for the host.
   schedule_empty_room(now_ms())
-elseif peak == '0' then
-  -- The room was opened and no participant came. The call may still take place later.
-  redis.call('DEL', room_key, log_key, order)
 else
-  end_call(call, ended_event, ended_details, tombstone)
+  -- The call has not taken place and may do so later, so it leaves no tombstone.
+  redis.call('DEL', room_key, log_key, order, KEYS[6], KEYS[7])
+  if peak ~= '0' then fact('emptied', call, '-', '-', '-', 0, '{}') end
 end
 return {'OK'}

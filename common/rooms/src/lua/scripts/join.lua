@@ -92,7 +92,7 @@ if to_lobby then
 else
   seat.join = broadcast(peer, fill(joined_template, peer, uid, participant))
   count_at(node, 1)
-  fact('joined', call, peer, uid, seat.join, add_participant(), details)
+  record_join(call, seat, details)
 end
 seat.from = seat.join
 put_seat(seat)

@@ -71,6 +71,6 @@ if state == 'waiting' then
   redis.call('HINCRBY', room_key, 'w', 1)
   redis.call('HSET', room_key, 'w:' .. peer, joined_template, 'f:' .. peer, joined_details)
 else
-  add_participant()
+  add_participant(seat)
 end
 return {'OK'}

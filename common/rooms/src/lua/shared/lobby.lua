@@ -28,7 +28,7 @@ local function admit_seat(seat, now, away_event)
   seat.join = broadcast(peer, fill(joined_event, peer, seat.uid, participant))
   seat.state = away and 'reconnecting' or 'connected'
   if not away then count_at(seat.node, 1) end
-  fact('joined', call, peer, seat.uid, seat.join, add_participant(), joined_details)
+  record_join(call, seat, joined_details)
   put_seat(seat)
   set_place(seat)
   send_to_seat(seat, '!admitted ' .. seat.join)

@@ -64,6 +64,31 @@ local function seats_of(uid)
   return seats
 end
 
+-- Counts one more participant. Returns the new number, and whether this is the first since the room
+-- was opened. The call has taken place (`met`) from the moment at which its host has a seat, or two
+-- users have one at the same time: a user who is there alone only waits for the others.
+local function add_participant(seat)
+  local taken = redis.call('HINCRBY', room_key, 'n', 1)
+  local peak, met = unpack(redis.call('HMGET', room_key, 'peak', 'met'))
+  if taken > tonumber(peak) then redis.call('HSET', room_key, 'peak', taken) end
+  if taken == 1 then redis.call('ZREM', deadlines, member_of('*', 0)) end
+  if not met then
+    local own = 1
+    for _, other in ipairs(seats_of(seat.uid)) do
+      if other.state ~= 'waiting' and other.peer ~= seat.peer then own = own + 1 end
+    end
+    if seat.role == 'host' or taken > own then redis.call('HSET', room_key, 'met', 1) end
+  end
+  return taken, peak == '0'
+end
+
+-- Counts one more participant, and writes the `joined` fact.
+local function record_join(call, seat, details)
+  local taken, first = add_participant(seat)
+  if first then details = string.gsub(details, '^{', '{"first":true,', 1) end
+  fact('joined', call, seat.peer, seat.uid, seat.join, taken, details)
+end
+
 -- Sends an event about the lobby to host and moderators, who alone may admit: one entry of the log,
 -- published once to each node. Each session of another role drops it.
 local function send_to_moderators(event)

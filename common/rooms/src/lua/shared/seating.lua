@@ -103,13 +103,3 @@ end
 local function schedule_empty_room(now)
   redis.call('ZADD', deadlines, now + empty_after, member_of('*', 0))
 end
-
--- Counts one more participant and returns the new number.
-local function add_participant()
-  local taken = redis.call('HINCRBY', room_key, 'n', 1)
-  if taken > tonumber(redis.call('HGET', room_key, 'peak')) then
-    redis.call('HSET', room_key, 'peak', taken)
-  end
-  if taken == 1 then redis.call('ZREM', deadlines, member_of('*', 0)) end
-  return taken
-end

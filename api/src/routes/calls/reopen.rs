@@ -1,0 +1,52 @@
+//! Reopens a call that has ended.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use switchboard_core::domain::{CallId, CallStatus, Code, Refusal};
+use switchboard_records::CallRecord;
+use switchboard_rooms::RoomPeek;
+
+use super::end::hosted;
+use crate::app::App;
+use crate::http::envelope::success;
+use crate::http::error::ApiResult;
+use crate::http::extract::{Caller, PathParam};
+use crate::routes::views::CallView;
+
+/// `POST video-calls/:id/reopen`. A route and not the host's join, because a client that joins
+/// again by itself, after its host has ended the call, must not reopen it. A call that is not over
+/// stays as it is.
+///
+/// The script decides, as at the end: it removes the tombstone and puts the fact into the outbox.
+/// The record is written here, or by the recorder if that fails.
+pub(crate) async fn reopen(
+    State(app): State<App>,
+    Caller(caller): Caller,
+    PathParam(id): PathParam<CallId>,
+) -> ApiResult<impl IntoResponse> {
+    let mut call = hosted(&app, &caller, &id).await?;
+    // The record can lag behind the room.
+    let has_ended = call.status.is_over() || matches!(app.rooms.peek(&call.room).await?, RoomPeek::Ended);
+    if has_ended {
+        let now = app.now();
+        let ended_at = call.ended_at.filter(|_| call.status.is_over()).unwrap_or(now);
+        if call.status == CallStatus::Cancelled || now.0.saturating_sub(ended_at.0) > app.reopen_within_ms {
+            return Err(Refusal::new(Code::CallEnded, "The call has ended and can no longer be reopened").into());
+        }
+        app.rooms.reopen(&call.room, &call.id).await?;
+        metrics::counter!("switchboard_calls_reopened_total").increment(1);
+        match app.records.reopen_call(&id, &caller.user.id, now).await {
+            Ok(Some(reopened)) => {
+                call = CallRecord { participants: call.participants, profiles: call.profiles, ..reopened };
+            }
+            // The recorder has written it, or writes it after the end that is on its way.
+            Ok(None) => call.status = CallStatus::Waiting,
+            Err(error) => {
+                tracing::warn!(%error, call_id = %id, "updating a reopened call failed; the recorder will update it");
+                call.status = CallStatus::Waiting;
+            }
+        }
+    }
+    let present = app.present(&call.room).await;
+    Ok(success("The call is open again", CallView::new(&app, &call, present)).into_response())
+}
