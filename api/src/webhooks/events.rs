@@ -80,3 +80,48 @@ impl Event<'_> {
         json!({ "id": self.id, "type": self.kind, "createdAt": at, "data": data }).to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use super::*;
+    use switchboard_core::domain::{CallId, PeerId, Role, RoomId, UserId};
+
+    fn sent(change: CallChange) -> Vec<(String, Value)> {
+        let fact = CallFact {
+            event_id: "3:7-0".to_owned(),
+            order: "7".to_owned(),
+            at: Timestamp(1_767_225_600_007),
+            call: CallId::parse("0123456789abcdef01234567").unwrap(),
+            room: RoomId::parse("r").unwrap(),
+            change,
+        };
+        let each = deliveries(&[fact], &["hook".to_owned()]).into_iter();
+        each.map(|one| (one.event_id, serde_json::from_str(&one.body).unwrap())).collect()
+    }
+
+    #[test]
+    fn each_period_of_a_call_has_its_own_start() {
+        let user = UserId::parse("0123456789abcdef01234567").unwrap();
+        let who = Stay { peer: PeerId::parse(user.as_str()).unwrap(), user, join: "6-0".to_owned() };
+        for (first, types) in [(true, &["call.started", "participant.joined"][..]), (false, &["participant.joined"])] {
+            let joined =
+                CallChange::Joined { who: who.clone(), name: "Ann".to_owned(), role: Role::Host, count: 1, first };
+            let sent = sent(joined);
+            assert_eq!(sent.iter().map(|(_, body)| body["type"].as_str().unwrap()).collect::<Vec<_>>(), types);
+            if first {
+                assert_eq!(sent[0].0, "3:7-0:started", "of this join, not of the call");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_waits_again_is_announced() {
+        for (change, kind, time) in
+            [(CallChange::Emptied, "call.emptied", "emptiedAt"), (CallChange::Reopened, "call.reopened", "reopenedAt")]
+        {
+            let [(_, body)] = &sent(change)[..] else { panic!("one event") };
+            assert_eq!((&body["type"], &body["data"][time]), (&json!(kind), &json!("2026-01-01T00:00:00.007Z")));
+        }
+    }
+}

@@ -110,6 +110,10 @@ async fn an_unopened_call_is_cancelled_a_day_after_its_date_by_exactly_one_pod()
     );
     assert_eq!(service.join(unopened, Some(&ann.token), json!({})).await.refusal(), (403, "CALL_ENDED"));
     assert_eq!(sweep().sweep(now).await, 0);
+    // Nobody decided that it does not take place, so its host can still hold it.
+    let reopened = service.post(&format!("{}/reopen", path(unopened)), Some(&ann.token), json!({})).await;
+    assert_eq!(reopened.text("status"), "scheduled", "its date is still to come by the clock of the api");
+    assert_eq!(service.join(unopened, Some(&ann.token), json!({})).await.status, 200);
 }
 
 #[tokio::test]

@@ -122,7 +122,8 @@ impl Records {
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
         let mut filter = owned(id, host);
-        filter.insert("status", CallStatus::Ended.as_str());
+        let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
+        filter.insert("status", doc! { "$in": over });
         let mut stages = reopened(now);
         stages.push(doc! { "updatedAt": date_to_bson(now) });
         let stages: Vec<_> = stages.into_iter().map(|stage| doc! { "$set": stage }).collect();

@@ -179,23 +179,27 @@ pub(super) fn emptied() -> Vec<Document> {
     let status = doc! { "$cond": [
         { "$and": [has_date, is_new] }, CallStatus::Scheduled.as_str(), CallStatus::Waiting.as_str(),
     ] };
-    let mut set = waiting_again(CallStatus::Live, &status, &["startedAt"]);
+    let mut set = waiting_again(&[CallStatus::Live], &status, &["startedAt"]);
     set.insert("present", 0_i64);
     vec![set]
 }
+
+/// Statuses of a call that its host can reopen.
+const OVER: [CallStatus; 2] = [CallStatus::Ended, CallStatus::Cancelled];
 
 /// Returns the stages for a call that its host reopens at `at`.
 pub(super) fn reopened(at: Timestamp) -> Vec<Document> {
     // A date that is over would make the call a missed one, which is cancelled.
     let in_future = doc! { "$gt": ["$scheduledAt", date_to_bson(at)] };
     let status = doc! { "$cond": [in_future, CallStatus::Scheduled.as_str(), CallStatus::Waiting.as_str()] };
-    vec![with_last_period(), waiting_again(CallStatus::Ended, &status, &["startedAt", "endedAt", "duration"])]
+    vec![with_last_period(), waiting_again(&OVER, &status, &["startedAt", "endedAt", "duration"])]
 }
 
-/// Returns the fields of a call that has the status `from`: the status `next`, and `cleared`
+/// Returns the fields of a call that has a status of `from`: the status `next`, and `cleared`
 /// fields. A call with another status stays as it is.
-fn waiting_again(from: CallStatus, next: &Document, cleared: &[&str]) -> Document {
-    let is_from = doc! { "$eq": ["$status", from.as_str()] };
+fn waiting_again(from: &[CallStatus], next: &Document, cleared: &[&str]) -> Document {
+    let from: Vec<_> = from.iter().map(|status| status.as_str()).collect();
+    let is_from = doc! { "$in": ["$status", from] };
     let mut set = doc! { "status": { "$cond": [is_from.clone(), next.clone(), "$status"] } };
     for field in cleared {
         set.insert(*field, doc! { "$cond": [is_from.clone(), Bson::Null, format!("${field}")] });

@@ -83,12 +83,12 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
     );
   }
 
-  /** Shows the host's own call after its end. The server says whether it is too late to reopen it. */
+  /** Shows the host's own call when it is over. The server says whether it is too late to reopen it. */
   function showEnded(call) {
     const reopen = () => api.reopenCall(call.id).then(lookUp, toastError);
     side.replaceChildren(
       h("h1", {}, call.title),
-      h("p", {}, "This call has ended. You can open it again for everyone who has the link."),
+      h("p", {}, "This call is over. You can open it again for everyone who has the link."),
       h(
         "div",
         { class: "row" },
@@ -103,7 +103,7 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
       const data = await api.callByRoom(roomId);
       const call = data.call ?? data;
       if (!OVER.has(call.status)) showCall(call);
-      else if (call.status === "ended" && session.account?.id === call.hostId) showEnded(call);
+      else if (session.account?.id === call.hostId) showEnded(call);
       else showNoCall();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;

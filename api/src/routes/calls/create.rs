@@ -68,7 +68,8 @@ pub(crate) async fn create(
         Some(passcode) => Some(app.hasher.hash(address, passcode).await?),
         None => None,
     };
-    let host = caller.user;
+    // The token has the name as it was when it was issued.
+    let host = app.records.user(&caller.user.id).await?.map_or(caller.user, |user| user.public());
     let mut call = CallRecord {
         id: Records::new_call_id(),
         title: new.title,

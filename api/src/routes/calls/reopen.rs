@@ -30,7 +30,7 @@ pub(crate) async fn reopen(
     if has_ended {
         let now = app.now();
         let ended_at = call.ended_at.filter(|_| call.status.is_over()).unwrap_or(now);
-        if call.status == CallStatus::Cancelled || now.0.saturating_sub(ended_at.0) > app.reopen_within_ms {
+        if now.0.saturating_sub(ended_at.0) > app.reopen_within_ms {
             return Err(Refusal::new(Code::CallEnded, "The call has ended and can no longer be reopened").into());
         }
         app.rooms.reopen(&call.room, &call.id).await?;

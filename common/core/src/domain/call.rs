@@ -43,15 +43,14 @@ impl CallStatus {
     ///
     /// Setting or removing the date moves a call between `scheduled` and `waiting` before the first
     /// participant joins. The first participant makes the call `live`. A call that empties before
-    /// it has taken place goes back. One that has ended does so when its host reopens it.
+    /// it has taken place goes back. One that is over does so when its host reopens it.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         match self {
             Self::Scheduled => matches!(next, Self::Waiting | Self::Live | Self::Ended | Self::Cancelled),
             Self::Waiting => matches!(next, Self::Scheduled | Self::Live | Self::Ended | Self::Cancelled),
             Self::Live => matches!(next, Self::Scheduled | Self::Waiting | Self::Ended),
-            Self::Ended => matches!(next, Self::Scheduled | Self::Waiting),
-            Self::Cancelled => false,
+            Self::Ended | Self::Cancelled => matches!(next, Self::Scheduled | Self::Waiting),
         }
     }
 
@@ -106,6 +105,8 @@ mod tests {
             (Live, Ended),
             (Ended, Scheduled),
             (Ended, Waiting),
+            (Cancelled, Scheduled),
+            (Cancelled, Waiting),
         ];
         for from in CallStatus::ALL {
             for to in CallStatus::ALL {
