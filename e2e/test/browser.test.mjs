@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
+import { signed } from "../support/clients.mjs";
 import { artifact } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
@@ -188,6 +189,28 @@ describe("joining a call", { timeout: 120_000 }, () => {
     await guest.joinAsGuest(link, GUEST);
     await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
     await guest.close();
+    await host.close();
+  });
+
+  test("a lost answer to a refresh hangs up no call", async () => {
+    const host = await Person.open(browser);
+    await host.signUp(HOST);
+    await host.startCall("Lost answer");
+    let refreshes = 0;
+    await host.page.route("**/api/auth/refresh", async (route) => {
+      refreshes += 1;
+      if (refreshes > 1) return route.continue();
+      // The server answers, and the answer does not arrive.
+      await route.fetch();
+      return route.abort();
+    });
+    const stored = await host.page.evaluate(() => sessionStorage.getItem("switchboard.identity"));
+    const { token, ...identity } = JSON.parse(stored);
+    const expired = JSON.stringify({ ...identity, token: signed(token, { exp: 1_000_000_000 }) });
+    await host.page.evaluate((text) => sessionStorage.setItem("switchboard.identity", text), expired);
+    await host.page.reload();
+    await host.seated();
+    assert.equal(refreshes, 2);
     await host.close();
   });
 

@@ -10,6 +10,10 @@ import { openSocket, request, sendVolatile } from "./signaling.js";
 const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
 // Refusals of a join that are endings: this page was away when it was removed.
 const ENDINGS = { REMOVED: "removed", BANNED: "banned" };
+// Failures of a refresh after which it is tried again.
+const TEMPORARY = new Set(["UNREACHABLE", "SERVICE_UNAVAILABLE", "DATABASE_ERROR", "RATE_LIMIT_EXCEEDED"]);
+const REFRESHES_MAX = 30;
+const REFRESH_PAUSE_MS = 2_000;
 // Refusals that are not shown, because the user can do nothing about them: the mesh repairs itself.
 const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE"]);
 
@@ -226,15 +230,17 @@ export class Call extends EventTarget {
     else this.#setStatus("reconnecting");
   }
 
-  async #notConnected(error) {
+  async #notConnected(error, attempt = 1) {
     if (this.status === "over" || this.#socket.active) return;
     const refusal = new Refusal({ code: error.data?.code, message: error.message });
     if (refusal.code !== "TOKEN_EXPIRED") return this.#finish(refusal);
     try {
       await this.refresh();
       this.#socket.connect();
-    } catch {
-      this.#finish(refusal);
+    } catch (failure) {
+      if (!TEMPORARY.has(failure.code) || attempt >= REFRESHES_MAX) return this.#finish(refusal);
+      // The answer may be lost. Then the server accepts the same refresh token once more.
+      setTimeout(() => this.#notConnected(error, attempt + 1), REFRESH_PAUSE_MS);
     }
   }
 
