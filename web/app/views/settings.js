@@ -46,6 +46,7 @@ export function openSettings(call) {
     name.root,
     seats.root,
     h("fieldset", { class: "switches" }, h("legend", {}, "In this call"), ...switches.map(({ row }) => row)),
+    h("p", { class: "muted" }, "With the waiting room, guests wait too, unless you let them skip it."),
     h("p", { class: "muted" }, "The host and moderators may always use camera, microphone and screen sharing."),
     h(
       "div",
