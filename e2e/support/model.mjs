@@ -189,14 +189,16 @@ export class RoomModel {
   update(by, { settings = {}, maxParticipants = this.places }) {
     return this.#command(by, "update", undefined, () => {
       const before = this.settings;
+      const morePlaces = maxParticipants > this.places;
       this.settings = { ...before, ...settings };
       const switchedOn = settings.waitingRoomEnabled && !before.waitingRoomEnabled;
       if (switchedOn) this.settings.autoAdmitGuests = settings.autoAdmitGuests ?? false;
       this.places = maxParticipants;
       this.#announceUpdate();
-      const wait = this.settings.waitingRoomEnabled;
-      if (before.waitingRoomEnabled && !wait) this.#admit(() => true);
-      else if (wait && before.waitingRoomEnabled && !before.autoAdmitGuests && this.settings.autoAdmitGuests) {
+      const { waitingRoomEnabled: wait, autoAdmitGuests: skip } = this.settings;
+      if (this.locked) return "OK";
+      if (!wait && (before.waitingRoomEnabled || morePlaces)) this.#admit(() => true);
+      else if (wait && before.waitingRoomEnabled && skip && (morePlaces || !before.autoAdmitGuests)) {
         this.#admit(({ member }) => member.guest);
       }
       return "OK";
