@@ -112,7 +112,7 @@ impl ApiConfig {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let rates = RatesConfig::from_env(env);
         // Behind a proxy, all connections come from a few addresses, and the proxy bounds its own.
-        let per_address = if rates.trusted_hops == 0 { 2_000 } else { 0 };
+        let per_address = if rates.proxies.hops == 0 { 2_000 } else { 0 };
         let connections = ConnectionBounds {
             total: env.number("MAX_CONNECTIONS", 10_000, 0..=10_000_000),
             per_address: env.number("CONNECTIONS_PER_ADDRESS", per_address, 0..=10_000_000),

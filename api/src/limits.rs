@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
-use switchboard_core::client_address::{ClientNetwork, client_address};
+use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
 use switchboard_core::domain::{UserId, whole_seconds};
+use switchboard_net::ClientAddresses;
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
-use switchboard_runtime::config::{Env, passcode_rates};
+use switchboard_runtime::config::{Env, passcode_rates, trusted_proxies};
 
 /// Headers of the IETF draft "RateLimit header fields for HTTP", in the form that most clients
 /// know.
@@ -78,8 +79,8 @@ pub struct RatesConfig {
     /// `RATE_PASSWORD_PER_ADDRESS`, `RATE_PASSWORD_PER_ACCOUNT`, `PASSWORD_GUARD_SECONDS`: wrong
     /// passwords of one account.
     pub password: GuessBounds,
-    /// `TRUSTED_HOPS`: number of proxies whose `X-Forwarded-For` entry is trusted; 0 trusts none.
-    pub trusted_hops: usize,
+    /// `TRUSTED_HOPS`, `FORWARDED_HEADER`: proxies whose word about an address is trusted.
+    pub proxies: TrustedProxies,
 }
 
 impl RatesConfig {
@@ -105,16 +106,7 @@ impl RatesConfig {
         };
         let pause = env.seconds("PASSWORD_GUARD_SECONDS", 300, 1..=86_400);
         let (password, passcode) = (GuessBounds { address: own, all, pause }, passcode_rates(env, on));
-        Self {
-            sign_in,
-            register,
-            join,
-            write,
-            read,
-            passcode,
-            password,
-            trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
-        }
+        Self { sign_in, register, join, write, read, passcode, password, proxies: trusted_proxies(env) }
     }
 
     const fn of(&self, class: Class) -> Rates {
@@ -133,6 +125,7 @@ impl RatesConfig {
 pub struct Limits {
     limiter: RateLimiter,
     rates: Arc<RatesConfig>,
+    addresses: ClientAddresses,
 }
 
 /// Bounds on the connections of clients.
@@ -172,7 +165,7 @@ impl Limits {
     /// Creates limits with these rates; `limiter` keeps the counts.
     #[must_use]
     pub fn new(limiter: RateLimiter, rates: RatesConfig) -> Self {
-        Self { limiter, rates: Arc::new(rates) }
+        Self { limiter, addresses: ClientAddresses::new(rates.proxies), rates: Arc::new(rates) }
     }
 
     /// Returns the rates of a class.
@@ -223,12 +216,12 @@ impl Limits {
     }
 
     /// Returns the client's network: behind trusted proxies that of the forwarded address. `None`
-    /// when the request came over no connection.
+    /// when the request came over no connection. Call it once for each request, because an address
+    /// that cannot be read is counted.
     #[must_use]
     pub fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<ClientNetwork> {
         let PeerAddress(peer) = extensions.get::<PeerAddress>()?;
-        let forwarded = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
-        Some(ClientNetwork::of(client_address(forwarded, *peer, self.rates.trusted_hops)))
+        Some(self.addresses.network(headers, *peer))
     }
 }
 

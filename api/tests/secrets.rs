@@ -137,6 +137,11 @@ async fn logs_metrics_and_refusals_contain_no_secret() {
     .await;
     accounts(&fixture).await;
     calls(&fixture, &redis).await;
+    for _ in 0..2 {
+        // An address with a port that is none.
+        let request = fixture.client.get(format!("{}/api/version", fixture.base));
+        request.header("x-forwarded-for", format!("{CLIENT}:http")).send().await.unwrap();
+    }
 
     // Wait for the end of both: the webhook without a receiver is given up, the invalid fact is a
     // dead fact.
@@ -156,6 +161,11 @@ async fn logs_metrics_and_refusals_contain_no_secret() {
     {
         assert!(log.lines().any(|line| line.contains("\"audit\"") && line.contains(event)), "{event} in {log}");
     }
+    assert!(metrics.contains("switchboard_client_addresses_unreadable_total{reason=\"malformed\"} 2"), "{metrics}");
+    assert_eq!(log.matches("client addresses unreadable").count(), 1, "warned of once: {log}");
+    let failed = log.lines().filter(|line| line.contains("webhook failed; retrying")).count();
+    assert!((1..=2).contains(&failed), "the cause of failing webhooks is logged once for each endpoint: {log}");
+    assert!(log.lines().any(|line| line.contains("webhook failed") && line.contains("Connection refused")), "{log}");
     for sentence in ["operator key refused", "operator ended a call", "webhook given up", "fact cannot be recorded"] {
         assert!(log.contains(sentence), "{sentence} in {log}");
     }

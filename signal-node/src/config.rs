@@ -10,7 +10,7 @@ use switchboard_core::wire::client_event;
 use switchboard_rooms::{LaneOptions, RoomOptions};
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
-    passcode_rates, turn_rates,
+    UrlParts, passcode_rates, trusted_proxies, turn_rates,
 };
 
 use crate::capacity::Capacity;
@@ -226,7 +226,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
             } else {
                 AllowedOrigins::Matching(Arc::new(move |origin| origins.allows(origin, None)))
             },
-            trusted_hops: env.number("TRUSTED_HOPS", 0, 0..=16),
+            proxies: trusted_proxies(env),
             timeouts: timeouts(env),
             limits,
             admission: admission(env, capacity, rates),

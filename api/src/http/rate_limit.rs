@@ -22,9 +22,23 @@ impl FromRequestParts<App> for ClientAddress {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Self(app.limits.address(&parts.headers, &parts.extensions)))
+        Ok(Self(address(parts, app)))
     }
 }
+
+/// Returns the network of the client. It is looked up once; the result is kept in the request's
+/// extensions.
+fn address(parts: &mut Parts, app: &App) -> Option<ClientNetwork> {
+    if let Some(Found(found)) = parts.extensions.get() {
+        return *found;
+    }
+    let found = app.limits.address(&parts.headers, &parts.extensions);
+    parts.extensions.insert(Found(found));
+    found
+}
+
+#[derive(Clone, Copy)]
+struct Found(Option<ClientNetwork>);
 
 impl Argument for ClientAddress {
     fn describe(_: &mut Operation) {}
@@ -34,10 +48,10 @@ impl Argument for ClientAddress {
 pub async fn limit(State((app, class)): State<(App, Class)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let account = extract::identify(&mut parts, &app).ok().flatten().map(|identity| identity.user.id);
-    let request = Request::from_parts(parts, body);
     let (limits, rates) = (&app.limits, app.limits.rates(class));
     // Skip the address lookup when the class has no limit per address.
-    let address = rates.address.and_then(|_| limits.address(request.headers(), request.extensions()));
+    let address = rates.address.and_then(|_| address(&mut parts, &app));
+    let request = Request::from_parts(parts, body);
     let count = async |subject: Option<Subject<'_>>, rate| match subject {
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),

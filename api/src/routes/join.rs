@@ -103,7 +103,7 @@ async fn admit_to(
 ) -> ApiResult<impl IntoResponse + use<>> {
     let mut joiner = Joiner::of(caller, &room, app.now());
     let ClientAddress(address) = address;
-    let hashed = address.map(|address| app.addresses.hash_address(address));
+    let hashed = address.and_then(|address| app.addresses.hash_address(address));
     let proof = Proof { issued_ms: joiner.issued_ms, address: hashed };
     let access = app.access();
     let find = access.find(&room, &joiner.id, &proof, RecordRead::Always);

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use switchboard_auth::{IdentityKind, Tokens};
 use switchboard_core::ClusterKey;
-use switchboard_core::client_address::ClientNetwork;
+use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
 use switchboard_core::domain::{Role, RoomId, UserId};
 use switchboard_rooms::{Caller, LeaveOutcome, ModerationCommand, ModerationOutcome, Proof, RoomPeek};
 use switchboard_runtime::config::{Env, passcode_rates};
@@ -163,7 +163,7 @@ async fn a_full_call_refuses_newcomers_early_but_not_its_participants() {
 /// Service with the default bounds of passcodes, behind one proxy.
 async fn service_with_default_passcode_rates() -> Service {
     let passcode = passcode_rates(&mut Env::new([("X", "")]), true);
-    Service::limited(RatesConfig { passcode, trusted_hops: 1, ..RatesConfig::default() }).await
+    Service::limited(RatesConfig { passcode, proxies: TrustedProxies::hops(1), ..RatesConfig::default() }).await
 }
 
 /// Joins as a guest from an address.
@@ -248,13 +248,13 @@ async fn removed_and_banned_users_are_refused_with_every_earlier_token_as_on_a_s
 async fn the_address_of_a_banned_guest_or_account_is_refused_for_guests_alone() {
     let service = Service::start().await;
     let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
-    let address = ClusterKey::derive(ACCESS_SECRET).hash_address(ClientNetwork::of("127.0.0.1".parse().unwrap()));
+    let address = ClusterKey::derive(ACCESS_SECRET).hash_address(ClientNetwork::of([127, 0, 0, 1].into()));
     for banned in [None, Some(&bob)] {
         let call = service.call(&ann, json!({})).await;
         let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
         let guest = service.join(&call, None, json!({ "guestName": "Gil" })).await;
         let user = banned.map_or_else(|| guest.data()["user"]["id"].as_str().unwrap(), |user| &user.id);
-        let proof = Proof { issued_ms: 0, address: Some(address.clone()) };
+        let proof = Proof { issued_ms: 0, address: address.clone() };
         let seat = service.seat_with(&call, user, 1, proof).await;
         let ban = ModerationCommand::Kick { peer: seat.peer.clone(), ban: true, reason: None };
         assert_eq!(
@@ -266,6 +266,41 @@ async fn the_address_of_a_banned_guest_or_account_is_refused_for_guests_alone() 
         if banned.is_some() {
             assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "BANNED"));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_ban_refuses_one_guest_and_not_every_guest_behind_the_same_balancer() {
+    // Each balancer has a form of its own: two guests behind it, one of whom is banned.
+    let forms = [
+        ("192.0.2.1:4711", "192.0.2.2:4711", true),
+        ("\"[2001:db8:1::7]:4711\"", "\"[2001:db8:2::7]:4711\"", true),
+        ("6.6.6.6, [2001:db8:3::7],", "6.6.6.6, [2001:db8:4::7],", true),
+        // It does not tell the guests apart, so the ban concerns the identity alone.
+        ("unknown", "unknown", false),
+    ];
+    let service = Service::limited(RatesConfig { proxies: TrustedProxies::hops(1), ..RatesConfig::default() }).await;
+    let ann = service.user("Ann").await;
+    for (banned, other, told) in forms {
+        let call = service.call(&ann, json!({})).await;
+        let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+        let join = async |forwarded: &str, token: Option<&str>| {
+            let body = json!({ "roomId": call["roomId"], "guestName": "Gil" });
+            let request = service.request(Method::POST, "/api/video-calls/join").header("x-forwarded-for", forwarded);
+            service.send(token.into_iter().fold(request.json(&body), reqwest::RequestBuilder::bearer_auth)).await
+        };
+        let joined = join(banned, None).await;
+        let network = TrustedProxies::hops(1).client_address([banned.as_bytes()].into_iter(), [127, 0, 0, 1].into());
+        let network = network.map_or_else(|_| ClientNetwork::of_proxy([127, 0, 0, 1].into()), ClientNetwork::of);
+        let proof = Proof { issued_ms: 0, address: ClusterKey::derive(ACCESS_SECRET).hash_address(network) };
+        let seat = service.seat_with(&call, joined.data()["user"]["id"].as_str().unwrap(), 1, proof).await;
+        let ban = ModerationCommand::Kick { peer: seat.peer.clone(), ban: true, reason: None };
+        let done = ModerationOutcome::Done(Vec::new());
+        assert_eq!(service.rooms.moderate(&room, Caller::Operator, &ban).await.unwrap(), done);
+        let back = join(banned, Some(&joined.text("token"))).await;
+        assert_eq!(back.refusal(), (403, "BANNED"), "the guest behind {banned}");
+        assert_eq!(join(other, None).await.status, 200, "another guest behind {other}");
+        assert_eq!(join(banned, None).await.status.as_u16(), if told { 403 } else { 200 }, "{banned}, as a stranger");
     }
 }
 

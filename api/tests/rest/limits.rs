@@ -5,6 +5,7 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::Method;
 use serde_json::json;
+use switchboard_core::client_address::{ForwardedHeader, TrustedProxies};
 use switchboard_rooms::Rate;
 use switchboard_rooms::rate_limit::GuessBounds;
 
@@ -21,7 +22,7 @@ fn number(reply: &Reply, header: &str) -> u64 {
 
 fn reads_by_address(requests: u32, trusted_hops: usize) -> RatesConfig {
     let read = Rates { address: rate(requests), account: None };
-    RatesConfig { read, trusted_hops, ..RatesConfig::default() }
+    RatesConfig { read, proxies: TrustedProxies::hops(trusted_hops), ..RatesConfig::default() }
 }
 
 #[tokio::test]
@@ -49,6 +50,48 @@ async fn an_address_over_its_rate_is_refused_on_every_pod_and_other_addresses_ar
 }
 
 #[tokio::test]
+async fn clients_behind_a_balancer_have_rates_of_their_own_however_it_writes_their_addresses() {
+    let service = Service::limited(reads_by_address(1, 1)).await;
+    let ask = async |lines: &[&'static str]| {
+        let request = service.request(Method::GET, "/api/version");
+        let request = lines.iter().fold(request, |request, line| request.header("x-forwarded-for", *line));
+        service.send(request).await.status.as_u16()
+    };
+    let clients: [&[&str]; 7] = [
+        &["192.0.2.1:4711"],
+        &["\"192.0.2.2:4711\""],
+        &["[2001:db8:1::7]"],
+        &["[2001:db8:2::7]:4711"],
+        &["2001:db8:3::7"],
+        &["192.0.2.3,"],
+        &["6.6.6.6", "192.0.2.4"],
+    ];
+    for client in clients {
+        assert_eq!(ask(client).await, 200, "{client:?}");
+    }
+    for client in clients {
+        assert_eq!(ask(client).await, 429, "{client:?}");
+    }
+    assert_eq!(ask(&["192.0.2.1:9"]).await, 429, "another port is the same client");
+    // Clients whose address the proxy does not tell are counted as the proxy: they are not free.
+    assert_eq!([ask(&["unknown"]).await, ask(&["_hidden"]).await, ask(&["192.0.2.300"]).await], [200, 429, 429]);
+}
+
+#[tokio::test]
+async fn with_the_setting_the_header_forwarded_is_read_and_the_other_one_is_not() {
+    let proxies = TrustedProxies { hops: 1, header: ForwardedHeader::Forwarded };
+    let service = Service::limited(RatesConfig { proxies, ..reads_by_address(1, 1) }).await;
+    let ask = async |forwarded: &str, other: &str| {
+        let request = service.request(Method::GET, "/api/version");
+        service.send(request.header("forwarded", forwarded).header("x-forwarded-for", other)).await.status.as_u16()
+    };
+    assert_eq!(ask("for=6.6.6.6, for=\"[2001:db8::7]:4711\";proto=https", "192.0.2.1").await, 200);
+    assert_eq!(ask("for=\"[2001:db8::7]:9\"", "192.0.2.2").await, 429);
+    assert_eq!(ask("for=\", for=192.0.2.3", "192.0.2.3").await, 200, "an open quote hides no proxy's element");
+    assert_eq!(ask("for=192.0.2.3", "192.0.2.4").await, 429);
+}
+
+#[tokio::test]
 async fn a_forwarded_address_from_an_untrusted_proxy_is_ignored() {
     let service = Service::limited(reads_by_address(1, 0)).await;
     let ask = async |forwarded: &'static str| {
@@ -60,7 +103,8 @@ async fn a_forwarded_address_from_an_untrusted_proxy_is_ignored() {
 #[tokio::test]
 async fn an_account_is_limited_from_every_address_and_other_accounts_are_not() {
     let write = Rates { address: None, account: rate(2) };
-    let service = Service::limited(RatesConfig { write, trusted_hops: 1, ..RatesConfig::default() }).await;
+    let service =
+        Service::limited(RatesConfig { write, proxies: TrustedProxies::hops(1), ..RatesConfig::default() }).await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);
     let rename = async |token: &str, forwarded: &str| {
         let request = service.request(Method::PATCH, "/api/auth/profile").bearer_auth(token);
@@ -77,7 +121,8 @@ async fn an_account_is_limited_from_every_address_and_other_accounts_are_not() {
 #[tokio::test]
 async fn wrong_passwords_of_strangers_lock_out_neither_the_owner_nor_another_account() {
     let password = GuessBounds { address: rate(3), all: rate(6), pause: Duration::from_secs(300) };
-    let service = Service::limited(RatesConfig { password, trusted_hops: 1, ..RatesConfig::default() }).await;
+    let service =
+        Service::limited(RatesConfig { password, proxies: TrustedProxies::hops(1), ..RatesConfig::default() }).await;
     let ann = service.user("Ann").await;
     let login = async |email: &str, password: &str, forwarded: &str| {
         let form = json!({ "email": email, "password": password });
@@ -108,7 +153,7 @@ async fn wrong_passwords_of_strangers_lock_out_neither_the_owner_nor_another_acc
 async fn a_text_that_names_another_kind_of_subject_spends_nothing_of_it() {
     let sign_in = Rates { address: rate(4), account: rate(1) };
     let password = GuessBounds { address: rate(1), all: None, pause: Duration::from_secs(300) };
-    let rates = RatesConfig { sign_in, password, trusted_hops: 1, ..RatesConfig::default() };
+    let rates = RatesConfig { sign_in, password, proxies: TrustedProxies::hops(1), ..RatesConfig::default() };
     let service = Service::limited(rates).await;
     let ann = service.user("Ann").await;
     for email in [ann.id.as_str(), "198.51.100.7"] {

@@ -3,6 +3,10 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::Value;
 
+use api::limits::{Rates, RatesConfig};
+use switchboard_core::client_address::TrustedProxies;
+use switchboard_rooms::Rate;
+
 use super::support::Service;
 
 /// Returns every route of the table in docs/PROTOCOL.md, such as `GET /auth/profile`.
@@ -47,6 +51,39 @@ async fn the_document_has_every_route_of_the_contract_and_each_is_served() {
         assert_ne!(reply.body["code"], "ROUTE_NOT_FOUND", "{method} {path}");
         assert!(reply.status.as_u16() < 500, "{method} {path}: {reply:?}");
     }
+}
+
+#[tokio::test]
+async fn every_route_counts_the_address_before_it_reads_the_token_or_the_body() {
+    let one = Rates { address: Rate::parse("1/3600").unwrap(), account: None };
+    let (sign_in, register, join, write, read) = (one, one, one, one, one);
+    let proxies = TrustedProxies::hops(1);
+    let rates = RatesConfig { sign_in, register, join, write, read, proxies, ..RatesConfig::default() };
+    let service = Service::limited(rates).await;
+    let document =
+        service.send(service.request(Method::GET, "/api/openapi.json").header("x-forwarded-for", "192.0.2.1"));
+    let document = document.await.body;
+    let mut routes = 0;
+    for (number, (method, path, _)) in operations(&document).enumerate() {
+        routes += 1;
+        let path = path
+            .replace("{id}", "65a1b2c3d4e5f60718293a4b")
+            .replace("{roomId}", "NOWHERE")
+            .replace("{peerId}", "nobody");
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        // Each route is asked from an address of its own, so that its own count refuses it.
+        let request = || service.request(method.clone(), &path).header("x-forwarded-for", format!("10.0.0.{number}"));
+        let first = service.send(request()).await;
+        assert_ne!(first.status, 429, "{method} {path}");
+        assert_eq!(first.headers["ratelimit-remaining"], "0", "{method} {path} is counted");
+        // The token is none, the key is none, and the body is no JSON.
+        let broken = request().bearer_auth("noise").header("x-api-key", "noise").header("content-type", "text/plain");
+        let second = service.send(broken.body("{")).await;
+        assert_eq!(second.refusal(), (429, "RATE_LIMIT_EXCEEDED"), "{method} {path}");
+        let elsewhere = service.request(method.clone(), &path).header("x-forwarded-for", format!("10.0.1.{number}"));
+        assert_ne!(service.send(elsewhere).await.status, 429, "{method} {path}, from another address");
+    }
+    assert_eq!(routes, routes_of_the_contract().len());
 }
 
 #[tokio::test]

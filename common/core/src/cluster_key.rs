@@ -46,10 +46,11 @@ impl ClusterKey {
     }
 
     /// Returns a keyed hash of a client's network (22 characters), for comparison without storing
-    /// the address itself.
+    /// the address itself. `None` for the network of a proxy, because a ban by it would refuse
+    /// every client of the proxy.
     #[must_use]
-    pub fn hash_address(&self, network: ClientNetwork) -> Box<str> {
-        self.sign(&["address", &network.to_string()])[..22].into()
+    pub fn hash_address(&self, network: ClientNetwork) -> Option<Box<str>> {
+        (!network.is_proxy()).then(|| self.sign(&["address", &network.to_string()])[..22].into())
     }
 
     fn mac<P: AsRef<[u8]>>(&self, parts: &[P]) -> Hmac<Sha256> {
@@ -75,6 +76,13 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_that_does_not_tell_its_clients_addresses_has_no_hash_for_bans() {
+        let (key, address) = (ClusterKey::derive("one"), [10, 0, 0, 1].into());
+        assert!(key.hash_address(ClientNetwork::of(address)).is_some());
+        assert_eq!(key.hash_address(ClientNetwork::of_proxy(address)), None);
+    }
 
     #[test]
     fn a_signature_is_valid_for_its_own_parts_and_key_only() {

@@ -7,9 +7,12 @@
 //! |---|---|
 //! | `domain` | ids, roles, permissions, settings, admission, refusal codes, rates |
 //! | `wire` | Engine.IO and Socket.IO codecs, client and server events, envelopes, log ids |
-//! | `client_address` | client address behind proxies (`X-Forwarded-For`) |
+//! | `client_address` | client address behind proxies (`X-Forwarded-For`, `Forwarded`) |
 //! | `cluster_key` | HMAC signatures between the nodes of one cluster |
+//! | `failure_log` | which repeated failures are logged |
 //! | `metric_catalog` | declaration of the metrics of a service |
+//! | `origin` | web origins, and those that a setting allows |
+//! | `percent` | percent-encoding of credentials in URLs |
 //! | `secret` | text that `Debug` never prints |
 
 pub mod client_address;

@@ -70,6 +70,7 @@ ALLOWED_ORIGINS: {{ join "," (prepend .Values.allowedOrigins .Values.frontendUrl
 REDIS_PREFIX: {{ include "switchboard.prefix" . }}
 PARTITIONS: {{ int .Values.redis.partitions | quote }}
 TRUSTED_HOPS: {{ int .Values.trustedHops | quote }}
+FORWARDED_HEADER: {{ .Values.forwardedHeader | quote }}
 EMPTY_ROOM_SECONDS: {{ int .Values.emptyRoomSeconds | quote }}
 STUN_SERVER: {{ join "," .Values.turn.stunUrls | default "none" | quote }}
 TURN_SERVER_URL: {{ join "," .Values.turn.urls | quote }}

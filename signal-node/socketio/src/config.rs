@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_core::client_address::TrustedProxies;
 use switchboard_core::domain::Rate;
 
 use crate::cluster::Peers;
@@ -100,8 +101,8 @@ pub struct AdmissionLimits {
 pub struct TransportConfig {
     /// Origins from which a browser may connect.
     pub allowed_origins: AllowedOrigins,
-    /// Number of trusted proxies whose `X-Forwarded-For` entry counts; 0 trusts none.
-    pub trusted_hops: usize,
+    /// Proxies whose word about a client's address is trusted.
+    pub proxies: TrustedProxies,
     /// Interval of pings, and timeouts.
     pub timeouts: Timeouts,
     /// Bounds on the resources of one client.
@@ -159,7 +160,7 @@ impl Default for TransportConfig {
     fn default() -> Self {
         Self {
             allowed_origins: AllowedOrigins::Any,
-            trusted_hops: 0,
+            proxies: TrustedProxies::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             admission: AdmissionLimits::default(),

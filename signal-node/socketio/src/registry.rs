@@ -83,7 +83,7 @@ impl Registration {
         queue: &Arc<Queue>,
         polling: Option<Arc<PollingSession>>,
     ) -> Result<Self, Full> {
-        let permit = registry.counts.acquire(ClientNetwork::of(handshake.address))?;
+        let permit = registry.counts.acquire(handshake.network)?;
         let sid = Arc::clone(&handshake.sid);
         registry.open().insert(Arc::clone(&sid), OpenSocket { queue: Arc::clone(queue), polling });
         metrics::counter!("switchboard_sockets_opened_total").increment(1);

@@ -11,7 +11,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use switchboard_auth::Identity;
-use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{Attach, Attached, LogContent, LogEntry, Proof, Resumed, RevocationReason, StoreError};
@@ -77,8 +76,8 @@ impl Dispatcher {
             None => expired.then_some(Code::TokenExpired),
         };
         let offset = auth.offset.as_deref().and_then(Offset::parse);
-        let network = ClientNetwork::of(request.handshake.address);
-        let address = Some(self.credentials.addresses.hash_address(network));
+        let network = request.handshake.network;
+        let address = self.credentials.addresses.hash_address(network);
         let mut session = ClientSession {
             user_json: user_json(&user),
             user,

@@ -32,9 +32,13 @@ const KEEPALIVE_PROBES_MAX: u32 = 3;
 /// Why a connection cannot be opened, or cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// Network error.
-    #[error("{0}")]
+    /// Network error, in the words of the system.
+    #[error("{}", in_words(.0))]
     Io(#[from] io::Error),
+    /// TLS could not be set up: a certificate that is not trusted, a wrong name, a server without
+    /// TLS.
+    #[error("TLS: {}", in_words(.0))]
+    Tls(io::Error),
     /// The server sent bytes that are not RESP2.
     #[error("{0}")]
     OutOfStep(#[from] OutOfStep),
@@ -42,6 +46,34 @@ pub enum ConnectionError {
     /// code, or the command.
     #[error("redis refused: {0}")]
     Refused(String),
+}
+
+impl ConnectionError {
+    /// Returns the error for a command with a reply that is an error, or that does not fit.
+    pub(crate) fn refused(command: &str, reply: &Value) -> Self {
+        Self::Refused(match reply {
+            Value::ServerError(error) => format!("{command}: {}", server_words(error)),
+            _ => format!("{command}: unexpected reply"),
+        })
+    }
+}
+
+/// Returns the words of a server's error, at most [`WORDS_MAX`] characters of them.
+pub(crate) fn server_words(error: &ServerError) -> String {
+    let words = format!("{} {}", error.code(), error.details().unwrap_or_default());
+    words.trim_end().chars().take(WORDS_MAX).collect()
+}
+
+/// Returns a network error in words that name the peer's part in it.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => "the server closed the connection".to_owned(),
+        io::ErrorKind::TimedOut => "the server did not answer in time".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// An authenticated connection. It closes when it is dropped.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use switchboard_auth::{IceConfig, TurnCredentials};
 use switchboard_core::Secret;
+use switchboard_core::client_address::{ForwardedHeader, TrustedProxies};
+use switchboard_core::origin::{Origin, OriginPattern};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::{PasscodeRates, TurnRates};
 
@@ -367,6 +369,16 @@ pub fn passcode_rates(env: &mut Env, on: bool) -> PasscodeRates {
         pause: env.seconds("PASSCODE_GUARD_SECONDS", 900, 1..=86_400),
         hashes: env.rate("RATE_PASSCODE_HASHES", "120/60").filter(|_| on),
     }
+}
+
+/// Reads `TRUSTED_HOPS` and `FORWARDED_HEADER`: the proxies in front, and the header in which they
+/// name the address of a client.
+pub fn trusted_proxies(env: &mut Env) -> TrustedProxies {
+    let names = ForwardedHeader::NAMES;
+    let header = env.parsed("FORWARDED_HEADER", ForwardedHeader::default(), "x-forwarded-for or forwarded", |text| {
+        names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, header)| *header)
+    });
+    TrustedProxies { hops: env.number("TRUSTED_HOPS", 0, 0..=16), header }
 }
 
 /// Reads `RATE_TURN_PER_ADDRESS` and `RATE_TURN_PER_USER`. There are no rates if `on` is false.

@@ -1,4 +1,5 @@
 use super::*;
+use switchboard_core::client_address::{ForwardedHeader, TrustedProxies};
 
 fn env(variables: &[(&str, &str)]) -> Env {
     Env::new(variables.iter().copied())
@@ -122,6 +123,43 @@ fn every_port_of_this_machine_may_call_in_development_and_none_in_production() {
         "http://127.0.0.10:80",
     ] {
         assert!(!development.allows(origin, Some("a.example")), "{origin}");
+    }
+}
+
+#[test]
+fn one_header_names_the_clients_behind_proxies() {
+    let read = |header: &str| {
+        let mut env = env(&[("TRUSTED_HOPS", "2"), ("FORWARDED_HEADER", header)]);
+        (trusted_proxies(&mut env), problems(env))
+    };
+    assert_eq!(read("").0, TrustedProxies::hops(2));
+    assert_eq!(read("X-Forwarded-For").0, TrustedProxies::hops(2));
+    assert_eq!(read("forwarded").0, TrustedProxies { hops: 2, header: ForwardedHeader::Forwarded });
+    assert_eq!(read("x-real-ip").1, ["FORWARDED_HEADER"]);
+}
+
+#[test]
+fn a_setting_that_is_a_url_is_refused_with_the_part_that_it_does_not_honour() {
+    for (name, value, why) in [
+        ("FRONTEND_URL", "https://ann:s3cret@a.example", "user name or password"),
+        ("FRONTEND_URL", "https://a.example/?room=x", "query"),
+        ("MONGODB_URI", "mongodb+srv://ann:s3cret@a.example", "list the hosts"),
+        ("MONGODB_URI", "mongodb://ann:s3/cret@a.example", "percent-encode"),
+        ("REDIS_URL", "redis://s3cret@a.example", "no password"),
+        ("REDIS_URL", "redis://:s3cret@a.example?db=1", "query"),
+        ("TURN_SERVER_URL", "turn:a,turn:ann:s3cret@b", "entry 2 must have no user name"),
+        ("STUN_SERVER", "stun://a", "without //"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ann:s3cret@a:4318", "user name or password"),
+    ] {
+        let mut env = env(&[(name, value), ("TURN_SECRET", "k")]);
+        OriginsConfig::from_env(&mut env, Mode::Production);
+        MongoConfig::from_env(&mut env);
+        RedisConfig::from_env(&mut env);
+        IceSettings::from_env(&mut env);
+        TraceConfig::from_env(&mut env);
+        let problems = env.finish().unwrap_err().to_string();
+        assert!(problems.starts_with(&format!("{name}: ")) && problems.contains(why), "{value}: {problems}");
+        assert!(!problems.contains("s3"), "{problems}");
     }
 }
 

@@ -20,7 +20,7 @@ use switchboard_core::wire::engine_io::Packet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bounds::{ClientNetwork, FrameMeter, RateTable};
+use crate::bounds::{FrameMeter, RateTable};
 use crate::config::{Timeouts, TransportConfig};
 use crate::protocol::{CloseReason, DisconnectReason, Frame, Handshake, Namespace};
 use crate::send_queue::{Control, Queue, SendQueue};
@@ -94,7 +94,7 @@ impl Engine {
     /// # Errors
     /// The network exceeds its rate: the time until its next packet is allowed.
     pub(crate) fn count_network_event(&self, now: Instant) -> Result<(), Duration> {
-        let network = ClientNetwork::of(self.handshake.address);
+        let network = self.handshake.network;
         self.network_events.as_ref().map_or(Ok(()), |events| events.take(network, now))
     }
 

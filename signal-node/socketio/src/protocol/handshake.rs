@@ -1,7 +1,8 @@
 //! Facts about a socket from the HTTP request that opened it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
+
+use switchboard_core::client_address::ClientNetwork;
 
 /// Facts about a socket from its opening request. It keeps no text of the client, because it lives
 /// as long as the socket.
@@ -9,8 +10,8 @@ use std::sync::Arc;
 pub struct Handshake {
     /// Engine.IO session id.
     pub sid: Arc<str>,
-    /// Address of the client, behind the configured number of trusted proxies.
-    pub address: IpAddr,
+    /// Network of the client, behind the configured number of trusted proxies.
+    pub network: ClientNetwork,
     /// Transport that opened the socket.
     pub transport: TransportKind,
 }

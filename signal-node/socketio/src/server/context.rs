@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use switchboard_core::domain::whole_seconds;
+use switchboard_net::ClientAddresses;
 use tokio::time::Instant;
 
 use crate::bounds::{ClientNetwork, Counts, RateTable};
@@ -15,7 +16,8 @@ use crate::send_queue::{Backlog, Delayed, Queue, SendQueueLimits};
 use crate::transport::Transport;
 use crate::workers::Workers;
 
-/// State that all connections of a server share.
+/// State that all connections of a server share. The struct has more than eight fields: each is one
+/// bound or table of the server.
 pub(super) struct ServerContext {
     pub(super) config: Arc<TransportConfig>,
     /// Paths and their services.
@@ -24,6 +26,8 @@ pub(super) struct ServerContext {
     /// TCP connections of clients.
     pub(super) connections: Arc<Counts<ClientNetwork>>,
     pub(super) rates: Rates,
+    /// Reads the addresses of clients.
+    pub(super) addresses: ClientAddresses,
     pub(super) handovers: Handovers,
     /// Packets by client network.
     events: Option<Arc<RateTable>>,
@@ -44,12 +48,13 @@ impl ServerContext {
     pub(super) fn new(config: TransportConfig, routes: Vec<(String, Arc<dyn Service>)>, workers: Workers) -> Self {
         let limits = &config.admission;
         // Behind proxies all connections come from the proxies.
-        let per_address = if config.trusted_hops == 0 { limits.connections_per_address } else { 0 };
+        let per_address = if config.proxies.hops == 0 { limits.connections_per_address } else { 0 };
         let connections = Counts::new("switchboard_connections_open", limits.connections, per_address);
         Self {
             sockets: Arc::new(SocketRegistry::new(workers, limits)),
             connections: Arc::new(connections),
             rates: Rates::new(limits),
+            addresses: ClientAddresses::new(config.proxies),
             handovers: Handovers::new(&config),
             events: limits.events.map(|rate| Arc::new(RateTable::new(rate))),
             backlog: Arc::new(Backlog::new(config.limits.send_queues_bytes)),

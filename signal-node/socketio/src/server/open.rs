@@ -1,12 +1,10 @@
 //! Opens sessions and starts their tasks.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::HeaderValue;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use switchboard_core::client_address::client_address;
+use switchboard_core::client_address::ClientNetwork;
 
 use super::context::ServerContext;
 use crate::bounds::Full;
@@ -83,14 +81,8 @@ fn spawn_session(service: &dyn Service, engine: Engine, registration: Registrati
     });
 }
 
-/// Returns the address of a client behind the configured number of trusted proxies.
-pub(super) fn address_of(request: &Request<Incoming>, peer: IpAddr, config: &TransportConfig) -> IpAddr {
-    let forwarded = request.headers().get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
-    client_address(forwarded, peer, config.trusted_hops)
-}
-
 /// Collects the facts about a new socket.
-pub(super) fn handshake(address: IpAddr, config: &TransportConfig, transport: TransportKind) -> Handshake {
+pub(super) fn handshake(network: ClientNetwork, config: &TransportConfig, transport: TransportKind) -> Handshake {
     let sid = config.peers.as_ref().map_or_else(random_sid, Peers::new_sid).into();
-    Handshake { sid, address, transport }
+    Handshake { sid, network, transport }
 }

@@ -8,7 +8,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::context::ServerContext;
-use super::open::{address_of, handshake, open_polling, open_websocket};
+use super::open::{handshake, open_polling, open_websocket};
 use crate::bounds::ClientNetwork;
 use crate::handover::{self, HandoverOutcome};
 use crate::http::{
@@ -29,11 +29,11 @@ pub(super) async fn respond(
 ) -> Response<Body> {
     let origins = &context.config.allowed_origins;
     let origin = request.headers().get(ORIGIN).cloned();
-    let address = address_of(&request, peer, &context.config);
-    let mut response = match admit(context, &request, address) {
+    let network = context.addresses.network(request.headers(), peer);
+    let mut response = match admit(context, &request, network) {
         Err(error) => error_response(error),
         Ok(()) if request.method() == Method::OPTIONS => preflight_response(request.headers()),
-        Ok(()) => route(context, request, address, stopping).await.unwrap_or_else(error_response),
+        Ok(()) => route(context, request, network, stopping).await.unwrap_or_else(error_response),
     };
     add_cors_headers(&mut response, origins, origin);
     add_security_headers(&mut response);
@@ -41,8 +41,8 @@ pub(super) async fn respond(
 }
 
 /// Counts a request, before it costs anything else.
-fn admit(context: &ServerContext, request: &Request<Incoming>, address: IpAddr) -> Result<(), HandshakeError> {
-    context.rates.count_request(ClientNetwork::of(address))?;
+fn admit(context: &ServerContext, request: &Request<Incoming>, network: ClientNetwork) -> Result<(), HandshakeError> {
+    context.rates.count_request(network)?;
     if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_LENGTH_MAX) {
         return Err(HandshakeError::TargetTooLong);
     }
@@ -56,7 +56,7 @@ fn admit(context: &ServerContext, request: &Request<Incoming>, address: IpAddr) 
 async fn route(
     context: &Arc<ServerContext>,
     request: Request<Incoming>,
-    address: IpAddr,
+    network: ClientNetwork,
     stopping: bool,
 ) -> Result<Response<Body>, HandshakeError> {
     let path = request.uri().path();
@@ -82,7 +82,7 @@ async fn route(
         }
         let peers = config.peers.as_ref().ok_or(HandshakeError::UnknownSession)?;
         let owner = peers.owner(sid).ok_or(HandshakeError::UnknownSession)?.to_owned();
-        context.rates.count_handover(ClientNetwork::of(address)).inspect_err(|_| drop(HandoverOutcome("limited")))?;
+        context.rates.count_handover(network).inspect_err(|_| drop(HandoverOutcome("limited")))?;
         return handover::forward(&context.handovers, config, peers, &owner, request).await;
     }
     if request.method() != Method::GET {
@@ -91,8 +91,8 @@ async fn route(
     if stopping {
         return Err(HandshakeError::ShuttingDown);
     }
-    context.rates.count_handshake(ClientNetwork::of(address))?;
-    let handshake = Arc::new(handshake(address, config, transport));
+    context.rates.count_handshake(network)?;
+    let handshake = Arc::new(handshake(network, config, transport));
     match transport {
         TransportKind::WebSocket => open_websocket(context, service, request, handshake),
         TransportKind::Polling => open_polling(context, &service, handshake, query_parameter(query, "t")).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::poller::Poller;
 use crate::support::{Client, QUERY, TIMEOUT, config, ending, http, refused, start_echo, start_probe};
 use futures_util::{SinkExt as _, StreamExt as _};
+use switchboard_core::client_address::TrustedProxies;
 use switchboard_core::domain::Rate;
 use switchboard_socketio::{AllowedOrigins, CloseReason};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -111,6 +112,22 @@ async fn requests_over_the_rate_of_an_address_are_refused_before_they_are_looked
     }
     let refusal = http(&running, "GET /elsewhere HTTP/1.1").await;
     assert!(refusal.starts_with("HTTP/1.1 429") && refusal.contains("retry-after: 1800"), "{refusal}");
+}
+
+#[tokio::test]
+async fn clients_behind_a_balancer_have_rates_of_their_own_however_it_writes_their_addresses() {
+    let mut config = config();
+    config.admission.requests = Rate::parse("1/3600").unwrap();
+    config.proxies = TrustedProxies::hops(1);
+    let running = start_echo(config).await;
+    let ask = async |forwarded: &str| {
+        let response = http(&running, &format!("GET /elsewhere HTTP/1.1\r\nX-Forwarded-For: {forwarded}")).await;
+        response["HTTP/1.1 ".len()..][..3].to_owned()
+    };
+    for client in ["192.0.2.1:4711", "[2001:db8:1::7]:4711", "\"[2001:db8:2::7]\"", "6.6.6.6, 192.0.2.2,", "unknown"] {
+        assert_eq!((ask(client).await.as_str(), ask(client).await.as_str()), ("404", "429"), "{client}");
+    }
+    assert_eq!(ask("_hidden").await, "429", "clients that the proxy hides share one count");
 }
 
 #[tokio::test]
