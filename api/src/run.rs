@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use switchboard_auth::{PasswordHasher, Tokens, WebhookSigner, random_id};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
+use switchboard_core::failure_log::FailureLog;
 use switchboard_records::{Records, RecordsTimeouts};
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Revocations, RoomOptions, Rooms, StoreError};
@@ -132,7 +133,8 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
     loop {
         match Rooms::connect(&config.redis.url, options.clone(), node.clone()).await {
             Ok(rooms) => return Ok(rooms),
-            Err(StoreError::Unavailable) => tracing::warn!("Redis is unavailable; retrying"),
+            // The store has logged the cause, once.
+            Err(StoreError::Unavailable) => tracing::debug!("Redis is unavailable; retrying"),
             Err(error) => return Err(error).context("REDIS_URL"),
         }
         tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
@@ -142,8 +144,11 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
 /// Creates the indexes as soon as MongoDB answers. The pod is not ready before, because unique
 /// e-mail addresses depend on an index.
 async fn ensure_indexes(records: Records, ready: Arc<AtomicBool>) {
+    let (mut failures, started) = (FailureLog::default(), Instant::now());
     while let Err(error) = records.ensure_indexes().await {
-        tracing::warn!(%error, "creating indexes failed; retrying");
+        if failures.failed((), &error.to_string(), started.elapsed()) {
+            tracing::warn!(%error, "creating indexes failed; retrying");
+        }
         tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
     }
     ready.store(true, Ordering::Relaxed);

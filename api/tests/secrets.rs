@@ -190,6 +190,70 @@ async fn a_password_in_the_address_of_an_unreachable_server_is_not_logged() {
     assert!(!log().contains(&PASSWORDS[0].replace(' ', "-")), "{}", log());
 }
 
+/// Serves TCP connections: sends `words`, or ends the connection if they are empty.
+async fn server_that_says(words: &'static str) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _closed_by_the_client = tokio::io::AsyncWriteExt::write_all(&mut stream, words.as_bytes()).await;
+            // Read until the client closes, so that the words are not lost with a reset.
+            tokio::spawn(async move {
+                let bytes = if words.is_empty() { 0 } else { u64::MAX };
+                let _ended =
+                    tokio::io::copy(&mut tokio::io::AsyncReadExt::take(stream, bytes), &mut tokio::io::sink()).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn the_log_says_once_why_redis_is_not_reached_and_keeps_its_password() {
+    let redis = RedisServer::start().await.unwrap();
+    redis.query::<String>(cmd("CONFIG").arg(&["SET", "requirepass", "password-of-redis"])).await.unwrap();
+    let (plain, nobody) = (redis.port(), ports::free().unwrap());
+    let says = server_that_says;
+    let echo = says("-ERR unknown command 'AUTH', with args beginning with: 'me' 'password-of-redis'\r\n").await;
+    let cases: [(String, &str); 8] = [
+        (format!("redis://127.0.0.1:{plain}"), "NOAUTH Authentication required"),
+        (format!("redis://me:password-of-nobody@127.0.0.1:{plain}"), "AUTH: WRONGPASS invalid username-password pair"),
+        (
+            format!("rediss://:password-of-redis@127.0.0.1:{}", says("-ERR what?\r\n").await),
+            "TLS: received corrupt message",
+        ),
+        (format!("redis://127.0.0.1:{nobody}"), "Connection refused"),
+        (
+            format!("redis://127.0.0.1:{}", says("-DENIED Redis is running in protected mode\r\n").await),
+            "DENIED Redis is",
+        ),
+        (format!("redis://127.0.0.1:{}", says("-LOADING Redis is loading the dataset\r\n").await), "LOADING Redis is"),
+        (format!("redis://127.0.0.1:{}", says("").await), "the server closed the connection"),
+        (format!("redis://me:password-of-redis@127.0.0.1:{echo}"), "'me' '[secret]'"),
+    ];
+    let visits = cases.map(async |(url, reason)| {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = common(dir.path(), ports::free().unwrap(), ports::free().unwrap())
+            .env("MONGODB_URI", format!("mongodb://127.0.0.1:{nobody}/x"))
+            .env("REDIS_URL", &url);
+        let mut process = Process::spawn(spec).unwrap();
+        let log = || std::fs::read_to_string(dir.path().join("api.log")).unwrap_or_default();
+        let lines = |text: &str| log().lines().filter(|line| line.contains(text)).count();
+        // Two attempts have failed, so the second one has logged nothing.
+        until("two attempts", async || lines("Redis is unavailable; retrying") >= 2).await;
+        process.kill().unwrap();
+        let failed = log();
+        let failed: Vec<_> = failed.lines().filter(|line| line.contains("redis connection failed")).collect();
+        assert_eq!(failed.iter().filter(|line| line.contains(reason)).count(), 1, "{url}: {}", log());
+        assert!(failed.len() <= 2, "{url}: {failed:?}");
+        for secret in ["password-of-redis", "password-of-nobody"] {
+            assert!(!log().contains(secret), "{url}: {}", log());
+        }
+    });
+    futures_util::future::join_all(visits).await;
+}
+
 fn common(dir: &Path, port: u16, admin: u16) -> Spec {
     Spec::new("api", env!("CARGO_BIN_EXE_api"), dir)
         .env("NODE_ENV", "development")

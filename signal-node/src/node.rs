@@ -122,7 +122,8 @@ async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Resul
     loop {
         match Rooms::connect(&redis.redis.url, redis.options.clone(), config.node.clone()).await {
             Ok(rooms) => return Ok(Some(rooms)),
-            Err(StoreError::Unavailable) => tracing::warn!("redis not reached yet"),
+            // The store has logged the cause, once.
+            Err(StoreError::Unavailable) => tracing::debug!("redis not reached yet"),
             Err(error) => return Err(error).context("connecting to Redis"),
         }
         tokio::select! {

@@ -2,9 +2,11 @@
 //! in order.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use switchboard_core::domain::Timestamp;
+use switchboard_core::failure_log::FailureLog;
 use switchboard_records::{Delivery, DeliveryOutcome, DueDeliveries, Records, RecordsError};
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
@@ -23,6 +25,34 @@ pub(super) struct Deliverer {
     pub(super) options: WebhookOptions,
     /// Name of this process in its leases.
     pub(super) lease_owner: String,
+    /// Failures of the endpoint, each reason logged once.
+    pub(super) failures: Failures,
+}
+
+/// Log of one endpoint's failures. Clones share it.
+#[derive(Clone)]
+pub(super) struct Failures {
+    log: Arc<Mutex<FailureLog<()>>>,
+    started: Instant,
+}
+
+impl Failures {
+    pub(super) fn new() -> Self {
+        Self { log: Arc::default(), started: Instant::now() }
+    }
+
+    /// Logs the outcome of a delivery, unless its reason was logged already.
+    fn record(&self, delivery: &Delivery, sent: Result<(), &str>) {
+        let Delivery { endpoint, event_id, attempts, .. } = delivery;
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        match sent {
+            Ok(()) if log.recovered(&()) => tracing::info!(endpoint, "webhooks are delivered again"),
+            Err(problem) if log.failed((), problem, self.started.elapsed()) => {
+                tracing::warn!(endpoint, event_id, attempts, problem, "webhook failed; retrying");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 /// Deliveries in progress.
@@ -135,8 +165,9 @@ impl Deliverer {
 
     async fn deliver(&self, delivery: Delivery) {
         let started = Instant::now();
-        let sent = self.sender.send(&self.endpoint.url, &delivery, now()).await;
+        let sent = self.sender.send(&self.endpoint, &delivery, now()).await;
         metrics::histogram!("switchboard_webhook_seconds").record(started.elapsed().as_secs_f64());
+        self.failures.record(&delivery, sent.as_ref().map(|()| ()).map_err(String::as_str));
         let outcome = self.outcome(&delivery, sent, now());
         let label = match &outcome {
             DeliveryOutcome::Delivered => "delivered",

@@ -24,7 +24,7 @@ use switchboard_auth::WebhookSigner;
 use switchboard_records::Records;
 use tokio_util::sync::CancellationToken;
 
-use deliverer::Deliverer;
+use deliverer::{Deliverer, Failures};
 use post::Sender;
 
 pub use options::{Endpoint, WebhookOptions};
@@ -41,6 +41,7 @@ pub async fn run(records: Records, options: WebhookOptions, key: WebhookSigner, 
             endpoint: endpoint.clone(),
             options: options.clone(),
             lease_owner: lease_owner.clone(),
+            failures: Failures::new(),
         };
         deliverer.run(stop.clone())
     });

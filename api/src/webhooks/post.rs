@@ -13,6 +13,8 @@ use switchboard_auth::WebhookSigner;
 use switchboard_core::domain::Timestamp;
 use switchboard_records::Delivery;
 
+use super::options::Endpoint;
+
 /// Header with the time of sending and the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("switchboard-signature");
 /// Header with the event's id, which identifies repetitions.
@@ -23,12 +25,26 @@ const EVENT: HeaderName = HeaderName::from_static("switchboard-event");
 /// the status matters.
 const RESPONSE_MAX: usize = 16 * 1024;
 
+/// Maximum length of a cause, in characters.
+const CAUSE_MAX: usize = 200;
+
 /// Sends events. Clones share the connection pool.
 #[derive(Clone)]
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     key: WebhookSigner,
     timeout: Duration,
+}
+
+/// Returns the reason why there is no response: the innermost error, in the words of the system, of
+/// TLS or of the resolver. None of them contains the URL.
+fn unreachable_because(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let words: String = cause.to_string().chars().take(CAUSE_MAX).collect();
+    format!("the receiver is unreachable: {words}")
 }
 
 impl Sender {
@@ -42,10 +58,15 @@ impl Sender {
     /// # Errors
     /// The reason why the receiver has not accepted the event. The text does not contain the URL,
     /// because a URL can contain a password.
-    pub(super) async fn send(&self, url: &http::Uri, delivery: &Delivery, now: Timestamp) -> Result<(), String> {
-        let request = Request::builder()
+    pub(super) async fn send(&self, endpoint: &Endpoint, delivery: &Delivery, now: Timestamp) -> Result<(), String> {
+        let request = Request::builder();
+        let request = endpoint
+            .authorization
+            .iter()
+            .fold(request, |request, secret| request.header(header::AUTHORIZATION, secret.expose()));
+        let request = request
             .method(Method::POST)
-            .uri(url)
+            .uri(&endpoint.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))
             .header(SIGNATURE, self.key.sign(now, &delivery.body))
@@ -54,7 +75,7 @@ impl Sender {
             .body(Full::from(delivery.body.clone()))
             .map_err(|_| "the request could not be built".to_owned())?;
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|_| "the receiver is unreachable".to_owned())?;
+            let response = self.client.request(request).await.map_err(|error| unreachable_because(&error))?;
             let status = response.status();
             // An error while reading the body does not matter, because the status has decided.
             let _body = Limited::new(response.into_body(), RESPONSE_MAX).collect().await;

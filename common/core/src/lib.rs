@@ -18,7 +18,10 @@
 pub mod client_address;
 pub mod cluster_key;
 pub mod domain;
+pub mod failure_log;
 pub mod metric_catalog;
+pub mod origin;
+pub mod percent;
 pub mod secret;
 pub mod wire;
 

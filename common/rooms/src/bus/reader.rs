@@ -4,15 +4,15 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use redis::{Value, cmd};
+use redis::{ServerErrorKind, Value, cmd};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{BusEvent, BusEventHandler, Cause, Channels, SUBSCRIBE_TIMEOUT};
 use crate::Partition;
-use crate::conn::RedisUrl;
 use crate::conn::connection::{Connection, ConnectionError};
 use crate::conn::resp::{Front, OutOfStep, front};
+use crate::conn::{Purpose, RedisUrl};
 use crate::lanes::Address;
 
 /// Order to subscribe to a partition's channel.
@@ -58,12 +58,13 @@ impl Reader {
     pub(super) async fn run(mut self) {
         let mut subscriptions = Subscriptions::default();
         let opened = timeout(SUBSCRIBE_TIMEOUT, Connection::open(&self.url, &self.address.0, self.address.1)).await;
-        let ended = match opened {
-            Ok(Ok(connection)) => self.read(connection, &mut subscriptions).await.err(),
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
+        let ended = match opened.unwrap_or_else(|late| Err(std::io::Error::from(late).into())) {
+            Ok(connection) => self.read(connection, &mut subscriptions).await.err(),
+            Err(error) => Some(error),
         };
-        tracing::debug!(error = ended.map(|error| error.to_string()), "subscription connection ended");
+        if let Some(error) = ended {
+            self.url.failed(Purpose::Subscriptions, &self.address, &error);
+        }
         self.orders.close();
         let Subscriptions { pending, active } = subscriptions;
         for &partition in &active {
@@ -173,6 +174,7 @@ impl Reader {
                     return Err(OutOfStep.into());
                 }
                 subscriptions.active.insert(partition);
+                self.url.recovered(Purpose::Subscriptions, &self.address);
                 if let Some(cause) = order.cause {
                     (self.handler)(BusEvent::Restored { partition, cause });
                 }
@@ -191,9 +193,13 @@ impl Reader {
             }
             (_, _, Value::ServerError(error)) => {
                 let Some((order, _)) = subscriptions.pending.pop_front() else {
-                    return Err(ConnectionError::Refused(error.code().to_owned()));
+                    return Err(ConnectionError::refused("SSUBSCRIBE", value));
                 };
-                tracing::debug!(code = error.code(), partition = order.partition.0, "server refused a subscription");
+                // A moved slot is no fault: the supervisor asks its new server.
+                if error.kind() != Some(ServerErrorKind::Moved) {
+                    let refused = ConnectionError::refused("SSUBSCRIBE", value);
+                    self.url.failed(Purpose::Subscriptions, &self.address, &refused);
+                }
                 let cause = order.cause.unwrap_or(Cause::Moved);
                 let _supervisor_is_gone = self.reports.send(Report::Lost(vec![order.partition], cause));
             }

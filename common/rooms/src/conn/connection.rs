@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, ServerError, Value, cmd};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -26,6 +26,9 @@ const IDLE_CAPACITY_MAX: usize = 4 * READ_CAPACITY;
 
 /// Time without traffic before the first TCP keepalive probe, and between two probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Maximum length of a server's error in a log line, in characters. Redis explains protected mode
+/// in a thousand.
+const WORDS_MAX: usize = 200;
 /// Number of unanswered probes after which the connection is closed.
 const KEEPALIVE_PROBES_MAX: u32 = 3;
 
@@ -42,9 +45,9 @@ pub enum ConnectionError {
     /// The server sent bytes that are not RESP2.
     #[error("{0}")]
     OutOfStep(#[from] OutOfStep),
-    /// The server refused the credentials, the database or a command. Holds the server's error
-    /// code, or the command.
-    #[error("redis refused: {0}")]
+    /// The server refused the credentials, the database or a command, or replied with a value that
+    /// does not fit. Holds the command and the server's own words.
+    #[error("{0}")]
     Refused(String),
 }
 
@@ -94,22 +97,26 @@ impl Connection {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         keep_alive(&stream)?;
-        let stream = if url.tls { Stream::Tls(Box::new(secure(stream, host).await?)) } else { Stream::Plain(stream) };
+        let stream = if url.tls {
+            Stream::Tls(Box::new(secure(stream, host).await.map_err(ConnectionError::Tls)?))
+        } else {
+            Stream::Plain(stream)
+        };
         let mut connection = Self { stream, decoder: Decoder::default(), input: BytesMut::new() };
         if let Some(password) = &url.password {
             let mut auth = cmd("AUTH");
             auth.arg(&url.user).arg(password);
-            connection.expect_accepted(&auth).await?;
+            connection.expect_accepted("AUTH", &auth).await?;
         }
         if url.database != 0 {
-            connection.expect_accepted(cmd("SELECT").arg(url.database)).await?;
+            connection.expect_accepted("SELECT", cmd("SELECT").arg(url.database)).await?;
         }
         Ok(connection)
     }
 
-    async fn expect_accepted(&mut self, command: &Cmd) -> Result<(), ConnectionError> {
+    async fn expect_accepted(&mut self, name: &str, command: &Cmd) -> Result<(), ConnectionError> {
         match self.query(command).await? {
-            Value::ServerError(error) => Err(ConnectionError::Refused(error.code().to_owned())),
+            error @ Value::ServerError(_) => Err(ConnectionError::refused(name, &error)),
             _ => Ok(()),
         }
     }

@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `connection` | a connection to one server, for lanes and subscriptions |
+//! | `failures` | failures of connections, each cause logged once |
 //! | `resp` | the RESP2 codec |
 //!
 //! `redis://[user[:password]@]host:port[/db]` names a standalone server,
@@ -12,9 +13,16 @@
 //! The `redis` library writes commands and defines the values of answers.
 
 pub mod connection;
+mod failures;
 pub mod resp;
 
-/// A parsed `REDIS_URL`.
+use connection::ConnectionError;
+use failures::Failures;
+pub(crate) use failures::Purpose;
+use switchboard_core::percent;
+
+/// A parsed `REDIS_URL`. Clones share the log of failed connections, so that a process logs each
+/// cause once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     tls: bool,
@@ -23,6 +31,7 @@ pub struct RedisUrl {
     password: Option<String>,
     hosts: Vec<(String, u16)>,
     database: i64,
+    failures: Failures,
 }
 
 /// Why a `REDIS_URL` cannot be used. The text never repeats the URL, which may hold a password.
@@ -66,13 +75,30 @@ impl RedisUrl {
         if cluster && database != 0 {
             return Err(RedisUrlError("a cluster has only database 0"));
         }
-        Ok(Self { tls, cluster, user, password, hosts, database })
+        Ok(Self { tls, cluster, user, password, hosts, database, failures: Failures::default() })
     }
 
     /// Returns whether the URL names a cluster.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
         self.cluster
+    }
+
+    /// Logs why a connection to a server failed, unless that was logged already.
+    pub(crate) fn failed(&self, purpose: Purpose, server: &(String, u16), error: &ConnectionError) {
+        self.failures.failed(purpose, server, self.tls, &self.without_secrets(&error.to_string()));
+    }
+
+    /// Logs that a connection to a server works, if a failure was logged before.
+    pub(crate) fn recovered(&self, purpose: Purpose, server: &(String, u16)) {
+        self.failures.recovered(purpose, server);
+    }
+
+    /// Removes the password from a server's words: a server that does not know `AUTH` repeats its
+    /// arguments.
+    fn without_secrets(&self, words: &str) -> String {
+        let password = self.password.as_deref().filter(|password| !password.is_empty());
+        password.map_or_else(|| words.to_owned(), |password| words.replace(password, "[secret]"))
     }
 
     /// Returns the hosts and ports that the URL names.

@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::request::Request;
 use super::topology::{Address, Topology};
-use crate::conn::connection::{Connection, ConnectionError};
+use crate::conn::Purpose;
+use crate::conn::connection::{Connection, ConnectionError, server_words};
 use crate::scripts::Script;
 use crate::values::{text, time_ms};
 use crate::{Partition, Seat, StoreError};
@@ -85,13 +86,13 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         topology.queues.set_in_flight(index, batch);
         let answers = exchange(topology, &mut connection.redis, &packed, counts.iter().sum()).await;
         let batch = topology.queues.take_in_flight(index);
-        let (unanswered, reason) = match answers {
-            Some(answers) => distribute(batch, &counts, answers),
-            None => (batch, Some(RetryReason::NotServing)),
+        let (unanswered, reason, cause) = match answers {
+            Ok(answers) => distribute(batch, &counts, answers),
+            Err(lost) => (batch, Some(RetryReason::NotServing), Some(lost)),
         };
         topology.queues.requeue(&partitions, unanswered);
         if let Some(reason) = reason {
-            lane.recover(reason).await;
+            lane.recover(reason, cause).await;
         }
     }
 }
@@ -114,18 +115,20 @@ impl Lane {
                 if self.previous.as_ref().is_some_and(|previous| previous.run != opened.id.run) {
                     self.topology.count_takeover();
                 }
+                self.topology.url.recovered(Purpose::Requests, &self.address);
                 self.connection = Some(opened);
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot connect to redis");
+                self.topology.url.failed(Purpose::Requests, &self.address, &error);
                 self.topology.refresh(&self.address).await;
                 tokio::time::sleep(self.backoff).await;
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
             }
         }
     }
+
     /// Removes the reason for a retry as far as possible, and waits before the next attempt.
-    async fn recover(&mut self, reason: RetryReason) {
+    async fn recover(&mut self, reason: RetryReason, cause: Option<ConnectionError>) {
         let limit = self.topology.context.options.lanes.queue_time;
         if let (RetryReason::NoScript, Some(connection)) = (reason, &mut self.connection)
             && matches!(timeout(limit, load_scripts(&mut connection.redis)).await, Ok(Ok(())))
@@ -140,7 +143,9 @@ impl Lane {
             }
             RetryReason::NoScript | RetryReason::NotServing => {
                 metrics::counter!("switchboard_redis_lane_reconnects_total").increment(1);
-                tracing::warn!(?reason, "redis lane reconnects");
+                if let Some(cause) = cause {
+                    self.topology.url.failed(Purpose::Requests, &self.address, &cause);
+                }
                 self.previous = self.connection.take().map(|lost| lost.id);
                 self.topology.refresh(&self.address).await;
                 tokio::time::sleep(BACKOFF_MIN).await;
@@ -149,9 +154,14 @@ impl Lane {
     }
 }
 
-/// Sends a pipeline and reads its replies. `None` if the connection is lost, or if the replies do
+/// Sends a pipeline and reads its replies. Fails if the connection is lost, or if the replies do
 /// not arrive in time.
-async fn exchange(topology: &Topology, redis: &mut Connection, packed: &[u8], count: usize) -> Option<Vec<Value>> {
+async fn exchange(
+    topology: &Topology,
+    redis: &mut Connection,
+    packed: &[u8],
+    count: usize,
+) -> Result<Vec<Value>, ConnectionError> {
     let started = Instant::now();
     let limit = topology.context.options.lanes.queue_time;
     let answers = timeout(limit, async {
@@ -166,15 +176,19 @@ async fn exchange(topology: &Topology, redis: &mut Connection, packed: &[u8], co
     #[expect(clippy::cast_precision_loss, reason = "a histogram")]
     metrics::histogram!("switchboard_redis_lane_batch_size").record(count as f64);
     metrics::histogram!("switchboard_redis_pipeline_seconds").record(started.elapsed().as_secs_f64());
-    answers.ok()?.ok()
+    answers.map_err(std::io::Error::from)?
 }
 
-/// Gives each request its replies. Returns the requests that must be sent again, in order, and the
-/// worst reason.
-fn distribute(batch: Vec<Request>, counts: &[usize], answers: Vec<Value>) -> (Vec<Request>, Option<RetryReason>) {
+/// Gives each request its replies. Returns the requests that must be sent again, in order, the
+/// worst reason, and the words of a server that does not serve at present.
+fn distribute(
+    batch: Vec<Request>,
+    counts: &[usize],
+    answers: Vec<Value>,
+) -> (Vec<Request>, Option<RetryReason>, Option<ConnectionError>) {
     let mut answers = answers.into_iter();
     let mut unanswered: Vec<Request> = Vec::new();
-    let mut worst = None;
+    let (mut worst, mut cause) = (None, None);
     let mut outcomes = OutcomeCounts::default();
     for (request, &count) in batch.into_iter().zip(counts) {
         let values: Vec<Value> = answers.by_ref().take(count).collect();
@@ -184,6 +198,7 @@ fn distribute(batch: Vec<Request>, counts: &[usize], answers: Vec<Value>) -> (Ve
             || is_gap(&values) && request.operation_seat().is_some_and(|seat| has_operation_of(&unanswered, seat));
         if reason.is_some() || values.len() < count || must_wait() {
             worst = worst.max(reason);
+            cause = cause.or_else(|| values.iter().find_map(not_serving));
             outcomes.add(request.name, "repeated");
             unanswered.push(request);
             continue;
@@ -197,7 +212,7 @@ fn distribute(batch: Vec<Request>, counts: &[usize], answers: Vec<Value>) -> (Ve
         outcomes.add(request.name, if error.is_some() { "error" } else { "answered" });
         request.finish(error.map_or(Ok(values), Err));
     }
-    (unanswered, worst)
+    (unanswered, worst, cause)
 }
 
 /// Counts of one pipeline by script and outcome. They are added up first, because looking up a
@@ -229,6 +244,17 @@ fn has_operation_of(requests: &[Request], seat: &Arc<Seat>) -> bool {
 
 fn is_gap(values: &[Value]) -> bool {
     matches!(values, [Value::Array(reply)] if matches!(reply.first(), Some(Value::BulkString(status)) if status == b"GAP"))
+}
+
+/// Returns the error of a server that does not serve at present, if the reply is one.
+fn not_serving(value: &Value) -> Option<ConnectionError> {
+    match value {
+        Value::ServerError(error) if retry_reason(value) == Some(RetryReason::NotServing) => {
+            Some(ConnectionError::Refused(server_words(error)))
+        }
+        Value::Array(values) => values.iter().find_map(not_serving),
+        _ => None,
+    }
 }
 
 /// Returns why a request has to be sent again, if the reply says that it was not executed. Looks
@@ -281,6 +307,11 @@ async fn prepare(
 ) -> Result<(LaneConnection, u64), ConnectionError> {
     let mut redis = Connection::open(&topology.url, &address.0, address.1).await?;
     let info = redis.query(cmd("INFO").arg("server")).await?;
+    // A server that refuses every command says why in its first reply, and may close the
+    // connection. A user who may not read the run id is served all the same.
+    if matches!(&info, Value::ServerError(error) if error.code() != "NOPERM") {
+        return Err(ConnectionError::refused("INFO", &info));
+    }
     let run =
         text(&info).and_then(|info| info.lines().find_map(|line| line.strip_prefix("run_id:"))).map(str::to_owned);
     // In another run, the number belongs to another client.
@@ -289,17 +320,14 @@ async fn prepare(
         // In the second case, a request of the old connection can still take effect late.
         let _killed_or_gone = redis.query(cmd("CLIENT").arg("KILL").arg("ID").arg(previous.number)).await?;
     }
-    let Value::Int(number) = redis.query(cmd("CLIENT").arg("ID")).await? else { return Err(refused("CLIENT ID")) };
+    let number = match redis.query(cmd("CLIENT").arg("ID")).await? {
+        Value::Int(number) => number,
+        reply => return Err(ConnectionError::refused("CLIENT ID", &reply)),
+    };
     load_scripts(&mut redis).await?;
     let time = redis.query(&cmd("TIME")).await?;
-    let now_ms = time_ms(Some(&time)).map_err(|_| refused("TIME"))?;
+    let now_ms = time_ms(Some(&time)).map_err(|_| ConnectionError::refused("TIME", &time))?;
     Ok((LaneConnection { redis, id: ConnectionId { run, number } }, now_ms))
-}
-
-/// Error for a command to which the server replied with an error or an unexpected value. A server
-/// that is loading its data or shutting down does so.
-fn refused(command: &str) -> ConnectionError {
-    ConnectionError::Refused(command.to_owned())
 }
 
 async fn load_scripts(redis: &mut Connection) -> Result<(), ConnectionError> {
@@ -309,8 +337,9 @@ async fn load_scripts(redis: &mut Connection) -> Result<(), ConnectionError> {
     }
     redis.send(&packed).await?;
     for _ in Script::ALL {
-        if matches!(redis.value().await?, Value::ServerError(_)) {
-            return Err(refused("SCRIPT LOAD"));
+        let reply = redis.value().await?;
+        if matches!(reply, Value::ServerError(_)) {
+            return Err(ConnectionError::refused("SCRIPT LOAD", &reply));
         }
     }
     Ok(())

@@ -12,8 +12,8 @@ use tokio::task::AbortHandle;
 
 use super::lane;
 use super::queues::Queues;
-use crate::conn::RedisUrl;
 use crate::conn::connection::{Connection, ConnectionError};
+use crate::conn::{Purpose, RedisUrl};
 use crate::context::Context;
 use crate::{LogId, Partition, StoreError};
 
@@ -211,7 +211,15 @@ pub(crate) async fn slot_map(url: &RedisUrl, known: &[Address], slots: &[u16]) -
         return Some(vec![url.hosts()[0].clone(); slots.len()]);
     }
     for address in known {
-        let Ok(Ok(map)) = tokio::time::timeout(SLOT_MAP_TIMEOUT, read_slots(url, address)).await else { continue };
+        let answer = tokio::time::timeout(SLOT_MAP_TIMEOUT, read_slots(url, address)).await;
+        let map = match answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into())) {
+            Ok(map) => map,
+            Err(error) => {
+                url.failed(Purpose::SlotMap, address, &error);
+                continue;
+            }
+        };
+        url.recovered(Purpose::SlotMap, address);
         let server = |slot: &u16| map.iter().find(|(first, last, _)| (first..=last).contains(&slot));
         let servers: Option<Vec<Address>> =
             slots.iter().map(|slot| server(slot).map(|(_, _, address)| address.clone())).collect();
@@ -225,6 +233,9 @@ pub(crate) async fn slot_map(url: &RedisUrl, known: &[Address], slots: &[u16]) -
 async fn read_slots(url: &RedisUrl, address: &Address) -> Result<Vec<(u16, u16, Address)>, ConnectionError> {
     let mut connection = Connection::open(url, &address.0, address.1).await?;
     let reply = connection.query(cmd("CLUSTER").arg("SLOTS")).await?;
+    if matches!(reply, Value::ServerError(_)) {
+        return Err(ConnectionError::refused("CLUSTER SLOTS", &reply));
+    }
     Ok(parse_slots(&reply, &address.0))
 }
 
