@@ -74,10 +74,7 @@ pub struct WebhookConfig {
 impl WebhookConfig {
     fn from_env(env: &mut Env) -> Self {
         let urls = env.list("WEBHOOK_URLS", "");
-        let endpoints: Vec<_> = urls.iter().filter_map(|url| Endpoint::parse(url)).collect();
-        if endpoints.len() < urls.len() {
-            env.reject("WEBHOOK_URLS", "must be a list of absolute http or https URLs");
-        }
+        let endpoints = env.check_each("WEBHOOK_URLS", &urls, Endpoint::parse);
         let secret = env.secret("WEBHOOK_SECRET");
         let long_enough = secret.as_ref().is_some_and(|text| text.expose().len() >= WEBHOOK_SECRET_MIN_BYTES);
         if !endpoints.is_empty() && !long_enough {

@@ -64,6 +64,7 @@ async fn receive(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, bod
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
     let json: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(header("switchboard-event"), json["type"].as_str().unwrap());
+    assert_eq!(header("authorization"), "Basic dXM6cEBzcw==", "us:p@ss, of the endpoint's URL");
     let got = Got { signature: header("switchboard-signature"), event_id: header("switchboard-event-id"), body, json };
     inbox.got.push(got);
     StatusCode::NO_CONTENT
@@ -95,7 +96,7 @@ impl Receiver {
     }
 
     fn endpoint(&self) -> Endpoint {
-        Endpoint::parse(&format!("http://127.0.0.1:{}/hook", self.port)).unwrap()
+        Endpoint::parse(&format!("http://us:p%40ss@127.0.0.1:{}/hook", self.port)).unwrap()
     }
 
     fn got(&self) -> Vec<Got> {

@@ -119,11 +119,10 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
     // all addresses.
     let host = if address.is_unspecified() { env.text("HOSTNAME", "127.0.0.1") } else { address.to_string() };
     let host = if host.contains(':') { format!("[{host}]") } else { host };
-    let url = env.url("INTERNAL_URL", &format!("http://{host}:{port}"), &["http"]);
+    let url = env.url("INTERNAL_URL", &format!("http://{host}:{port}"), &["http"], UrlParts::default());
     let reached = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    if reached.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-        env.reject("INTERNAL_URL", "must be http://host:port without a path");
-    }
+    let has_port = reached.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let reached = if has_port { reached } else { format!("{reached}:80") };
     let secret = env.secret("CLUSTER_SECRET");
     let key = ClusterKey::derive(secret.as_ref().unwrap_or(&secrets.access).expose());
     Listen {
@@ -252,5 +251,39 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
             delay: env.millis("DRAIN_DELAY_MS", 2_000, 0..=600_000),
             deadline: env.millis("DRAIN_DEADLINE_MS", 20_000, 0..=3_600_000),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use super::*;
+
+    #[test]
+    fn pages_of_the_listed_origins_may_open_a_socket_and_others_may_not() {
+        let origins = "capacitor://localhost,https://*.b\u{fc}cher.example,https://a.example:443";
+        let env = Env::new([("NODE_ENV", "development"), ("ALLOWED_ORIGINS", origins)]);
+        let config = NodeConfig::from_env(env).unwrap();
+        let AllowedOrigins::Matching(allows) = config.sockets.transport.allowed_origins else { panic!("any") };
+        for origin in ["capacitor://localhost", "https://app.xn--bcher-kva.example", "https://a.example"] {
+            assert!(allows(origin), "{origin}");
+        }
+        for origin in ["ionic://localhost", "https://xn--bcher-kva.example", "https://a.example:8443", "null"] {
+            assert!(!allows(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn an_internal_url_is_a_host_and_a_port_and_nothing_else() {
+        let read = |url: &'static str| {
+            let env = Env::new([("NODE_ENV", "development"), ("INTERNAL_URL", url)]);
+            NodeConfig::from_env(env).map(|config| config.listen.handovers.address).map_err(|errors| errors.to_string())
+        };
+        assert_eq!(read("http://[::1]:9202").as_deref(), Ok("[::1]:9202"));
+        assert_eq!(read("http://node-0.nodes").as_deref(), Ok("node-0.nodes:80"));
+        for bad in ["http://a:9202/x", "http://ann:secret@a:9202", "https://a:9202", "http://a:99999"] {
+            let refused = read(bad).unwrap_err();
+            assert!(refused.starts_with("INTERNAL_URL: ") && !refused.contains("secret"), "{bad}: {refused}");
+        }
     }
 }

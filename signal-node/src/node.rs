@@ -88,6 +88,9 @@ pub async fn run(
     let readiness = health::readiness(&rooms, health.clone(), stop.clone());
     let admin = tokio::spawn(admin::serve(admin, admin::router(metrics, readiness), stopped.clone()));
 
+    // Reaches no server yet. A connection string that cannot be used ends the process at once.
+    let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..Default::default() };
+    let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
     let Some(connected) = connect(&config, &stop).await? else {
         stopped.cancel();
         return admin.await.context("the admin listener");
@@ -138,10 +141,9 @@ async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Resul
 async fn start(
     config: &NodeConfig,
     shared: &Shared,
+    records: Records,
     stopped: CancellationToken,
 ) -> anyhow::Result<(Dispatcher, Background, TransportConfig)> {
-    let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..Default::default() };
-    let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("connecting to MongoDB")?;
     let sink = delivery::sink(shared.catch_up.clone());
     let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
         .await

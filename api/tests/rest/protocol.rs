@@ -58,9 +58,16 @@ async fn a_valid_request_id_is_kept_and_an_invalid_one_is_replaced() {
 #[tokio::test]
 async fn listed_origins_and_the_page_s_own_origin_may_call_and_others_may_not() {
     let service = Service::start().await;
-    for (origin, allowed) in
-        [("http://friend.test", true), ("http://page.test", true), ("http://stranger.test", false), ("null", false)]
-    {
+    for (origin, allowed) in [
+        ("http://friend.test", true),
+        ("http://page.test", true),
+        ("capacitor://localhost", true),
+        ("https://app.friends.test", true),
+        ("https://friends.test", false),
+        ("ionic://localhost", false),
+        ("http://stranger.test", false),
+        ("null", false),
+    ] {
         let preflight = service
             .request(Method::OPTIONS, "/api/auth/login")
             .header("origin", origin)

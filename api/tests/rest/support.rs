@@ -173,7 +173,8 @@ impl Service {
             reopen_within_ms: REOPEN_WITHIN_MS,
             started: Instant::now(),
         });
-        let mut env = Env::new([("ALLOWED_ORIGINS", "http://friend.test"), ("FRONTEND_URL", "http://page.test")]);
+        let origins = "http://friend.test,capacitor://localhost,https://*.friends.test";
+        let mut env = Env::new([("ALLOWED_ORIGINS", origins), ("FRONTEND_URL", "http://page.test")]);
         let web = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../web");
         let options = HttpOptions {
             origins: OriginsConfig::from_env(&mut env, Mode::Production),

@@ -59,10 +59,20 @@ impl RedisUrl {
             Some((credentials, rest)) => (Some(credentials), rest),
             None => (None, rest),
         };
-        let (user, password) = match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
-            Some((user, password)) => (credential(user)?, credential(password)?),
+        let (user, password) = match credentials.map(|text| text.split_once(':')) {
             None => (None, None),
+            Some(None) => return Err(RedisUrlError("its user has no password; use user:password@ or :password@")),
+            Some(Some((user, password))) => {
+                let (user, password) = (credential(user)?, credential(password)?);
+                let user = Some(user).filter(|user| !user.is_empty());
+                // A user of an ACL may have no password; `AUTH user ""` is then right.
+                let password = Some(password).filter(|password| !password.is_empty() || user.is_some());
+                (user, password)
+            }
         };
+        if rest.contains(['?', '#']) {
+            return Err(RedisUrlError("it has a query (?) or a fragment (#), which are not supported"));
+        }
         let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
         let hosts = hosts.split(',').map(host).collect::<Result<Vec<_>, _>>()?;
         if !cluster && hosts.len() != 1 {
@@ -70,7 +80,7 @@ impl RedisUrl {
         }
         let database = match database {
             "" => 0,
-            text => text.parse().map_err(|_| RedisUrlError("its database is not a number"))?,
+            text => text.parse::<u32>().map_err(|_| RedisUrlError("its database is not a number"))?.into(),
         };
         if cluster && database != 0 {
             return Err(RedisUrlError("a cluster has only database 0"));
@@ -116,36 +126,36 @@ impl std::fmt::Debug for RedisUrl {
 }
 
 fn host(text: &str) -> Result<(String, u16), RedisUrlError> {
-    let (name, port) = match text.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => {
-            (name, port.parse().map_err(|_| RedisUrlError("a port is not a number up to 65535"))?)
+    let (name, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (name, port) = rest.split_once(']').ok_or(RedisUrlError("a host has a [ without a ]"))?;
+            if name.parse::<std::net::Ipv6Addr>().is_err() || !(port.is_empty() || port.starts_with(':')) {
+                return Err(RedisUrlError("a host in brackets is no IPv6 address"));
+            }
+            (name, port.strip_prefix(':'))
         }
-        _ => (text, 6379),
+        None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
     if name.is_empty() {
         return Err(RedisUrlError("a host is empty"));
     }
+    if name.contains(char::is_whitespace) {
+        return Err(RedisUrlError("a host has a blank"));
+    }
+    if port.is_some_and(|port| port.contains(':')) {
+        return Err(RedisUrlError("an IPv6 address needs brackets"));
+    }
+    let port = match port.map(str::parse) {
+        None => 6379,
+        Some(Ok(port @ 1..)) => port,
+        Some(_) => return Err(RedisUrlError("a port is not a number from 1 to 65535")),
+    };
     Ok((name.to_owned(), port))
 }
 
-/// Percent-decodes a credential. Returns `None` for an empty one.
-fn credential(text: &str) -> Result<Option<String>, RedisUrlError> {
-    const BAD: RedisUrlError = RedisUrlError("its credentials are not percent-encoded UTF-8");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if first != b'%' {
-            bytes.push(first);
-            continue;
-        }
-        let hex = rest.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).ok_or(BAD)?;
-        bytes.push(u8::from_str_radix(hex, 16).map_err(|_| BAD)?);
-        rest = &rest[2..];
-    }
-    let decoded = String::from_utf8(bytes).map_err(|_| BAD)?;
-    Ok((!decoded.is_empty()).then_some(decoded))
+/// Percent-decodes a credential.
+fn credential(text: &str) -> Result<String, RedisUrlError> {
+    percent::decode(text).ok_or(RedisUrlError("its credentials are not percent-encoded UTF-8"))
 }
 
 #[cfg(test)]
@@ -172,5 +182,29 @@ mod tests {
         {
             assert!(RedisUrl::parse(bad).is_err(), "{bad}");
         }
+        // Parts that would be ignored, or mean something else.
+        for bad in [
+            "redis://secret@a",
+            "redis://a:0",
+            "redis://a:99999",
+            "redis://a:",
+            "redis://a/-1",
+            "redis://a?db=3",
+            "rediss://a/0#insecure",
+            "redis://::1:6379",
+            "redis://[::1",
+            "redis://[a]:1",
+            "redis://:100%@a",
+            "redis+cluster://a,,b",
+            "redis+sentinel://a",
+        ] {
+            let refused = RedisUrl::parse(bad).unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
+        }
+        let url = RedisUrl::parse("redis://ann:@[2001:db8::1]").unwrap();
+        assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("ann"), Some("")));
+        assert_eq!(url.hosts(), [("2001:db8::1".to_owned(), 6379)]);
+        let url = RedisUrl::parse("redis://:p#?/@ss@a/2").unwrap();
+        assert_eq!((url.password.as_deref(), url.database), (Some("p#?/@ss"), 2));
     }
 }

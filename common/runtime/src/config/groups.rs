@@ -10,7 +10,7 @@ use switchboard_core::origin::{Origin, OriginPattern};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::{PasscodeRates, TurnRates};
 
-use super::Env;
+use super::{Env, UrlParts, urls};
 
 /// `NODE_ENV`. It decides how strict the checks of secrets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,8 +109,9 @@ impl TraceConfig {
     pub fn from_env(env: &mut Env) -> Self {
         // The exporter is built without TLS, because the collector is expected on the local
         // network.
-        let endpoint = env.parsed("OTEL_EXPORTER_OTLP_ENDPOINT", None, "http://host:port, without TLS", |text| {
-            text.starts_with("http://").then(|| Some(text.to_owned()))
+        let honoured = UrlParts { path: true, ..UrlParts::default() };
+        let endpoint = env.checked("OTEL_EXPORTER_OTLP_ENDPOINT", None, |text| {
+            urls::parse(text, &["http"], honoured).map(|_| Some(text.to_owned()))
         });
         let ratio = env.parsed("OTEL_TRACES_SAMPLER_ARG", 1.0, "a number from 0 to 1", |text| {
             text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
@@ -159,7 +160,8 @@ pub struct MongoConfig {
 impl MongoConfig {
     /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
-        let uri = env.url("MONGODB_URI", "mongodb://127.0.0.1:27017/videocall-db", &["mongodb", "mongodb+srv"]);
+        let local = "mongodb://127.0.0.1:27017/videocall-db".to_owned();
+        let uri = env.checked("MONGODB_URI", local, |text| urls::check_mongodb(text).map(|()| text.to_owned()));
         Self { uri: Secret::new(uri), timeout: env.millis("MONGODB_TIMEOUT_MS", 2_000, 100..=60_000) }
     }
 }
@@ -230,8 +232,8 @@ fn check_secrets(env: &mut Env) {
 pub struct OriginsConfig {
     /// Whether every origin may call, because the list is `*`.
     pub any: bool,
-    /// Origins as browsers send them: scheme, host and port without a path, in lower case.
-    pub list: Vec<String>,
+    /// Origins that may call.
+    pub list: Vec<OriginPattern>,
     /// Whether every port of `http://localhost` and `http://127.0.0.1` may call: in development
     /// alone, so that a front end's own development server needs no setting.
     pub loopback: bool,
@@ -243,23 +245,18 @@ impl OriginsConfig {
     /// Reads the settings. The list always contains the origin of the web page. In production `*`
     /// is refused, because it would let every web page use a visitor's network.
     pub fn from_env(env: &mut Env, mode: Mode) -> Self {
-        const SCHEMES: [&str; 2] = ["http", "https"];
-        let frontend = env.url("FRONTEND_URL", "http://localhost:8080", &SCHEMES).trim_end_matches('/').to_owned();
-        let mut any = false;
-        let mut list = vec![origin_of(&frontend)];
-        for entry in env.list("ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:8080") {
-            let valid =
-                entry.split_once("://").is_some_and(|(scheme, host)| SCHEMES.contains(&scheme) && !host.is_empty());
-            if entry == "*" && mode == Mode::Production {
-                env.reject("ALLOWED_ORIGINS", "must be a list of origins in production, not *");
-            } else if entry == "*" {
-                any = true;
-            } else if !valid {
-                env.reject("ALLOWED_ORIGINS", "must be * or a list of origins such as https://example.org");
-            } else if !list.contains(&origin_of(&entry)) {
-                list.push(origin_of(&entry));
-            }
+        let honoured = UrlParts { path: true, ..UrlParts::default() };
+        let frontend = env.url("FRONTEND_URL", "http://localhost:8080", &["http", "https"], honoured);
+        let frontend = frontend.trim_end_matches('/').to_owned();
+        let entries = env.list("ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:8080");
+        let any = entries.iter().any(|entry| entry == "*");
+        if any && mode == Mode::Production {
+            env.reject("ALLOWED_ORIGINS", "must be a list of origins in production, not *");
         }
+        let entries: Vec<String> = entries.into_iter().filter(|entry| entry != "*").collect();
+        let mut list = env.check_each("ALLOWED_ORIGINS", &entries, OriginPattern::parse);
+        let page = frontend.split('/').take(3).collect::<Vec<_>>().join("/");
+        list.extend(Origin::parse(&page).map(OriginPattern::exactly));
         Self { any, list, loopback: mode == Mode::Development, frontend }
     }
 
@@ -268,31 +265,12 @@ impl OriginsConfig {
     /// [`Self::loopback`] allows that.
     #[must_use]
     pub fn allows(&self, origin: &str, host: Option<&str>) -> bool {
-        let own =
-            |host: &str| origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+        let Some(origin) = Origin::parse(origin) else { return self.any };
         self.any
-            || host.is_some_and(own)
-            || self.list.iter().any(|listed| listed.eq_ignore_ascii_case(origin))
-            || (self.loopback && is_loopback(origin))
+            || host.is_some_and(|host| origin.is_of_host(host))
+            || self.list.iter().any(|pattern| pattern.allows(&origin))
+            || (self.loopback && origin.is_loopback())
     }
-}
-
-/// Returns whether an origin is a page on this machine: `http://localhost` or `http://127.0.0.1`,
-/// with or without a port.
-fn is_loopback(origin: &str) -> bool {
-    ["http://localhost", "http://127.0.0.1"].iter().any(|host| {
-        origin.strip_prefix(host).is_some_and(|rest| {
-            let port = rest.strip_prefix(':').filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-            rest.is_empty() || port.is_some_and(|port| port.parse::<u16>().is_ok())
-        })
-    })
-}
-
-/// Returns an address without its path, in lower case.
-fn origin_of(address: &str) -> String {
-    let end = address.find("://").map_or(0, |at| at + 3);
-    let path = address[end..].find('/').map_or(address.len(), |at| end + at);
-    address[..path].to_ascii_lowercase()
 }
 
 /// Default STUN server, as in the old Node.js backend.
@@ -332,12 +310,8 @@ impl IceSettings {
             secret: env.secret("TURN_SECRET"),
             ttl: env.seconds("TURN_TTL", 600, 60..=86_400),
         };
-        if !settings.stun.iter().all(|address| address.starts_with("stun:") || address.starts_with("stuns:")) {
-            env.reject("STUN_SERVER", "must be none or a list of stun: addresses");
-        }
-        if !settings.turn.iter().all(|address| address.starts_with("turn:") || address.starts_with("turns:")) {
-            env.reject("TURN_SERVER_URL", "must be a list of turn: or turns: addresses");
-        }
+        env.check_each("STUN_SERVER", &settings.stun, |address| urls::check_ice(address, ["stun", "stuns"]));
+        env.check_each("TURN_SERVER_URL", &settings.turn, |address| urls::check_ice(address, ["turn", "turns"]));
         let complete = settings.secret.is_some() || (settings.username.is_some() && settings.credential.is_some());
         if !settings.turn.is_empty() && !complete {
             env.reject("TURN_SERVER_URL", "needs TURN_SECRET, or TURN_SERVER_USERNAME and TURN_SERVER_CREDENTIAL");

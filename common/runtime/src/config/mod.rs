@@ -8,8 +8,10 @@
 //! | file | content |
 //! |---|---|
 //! | `groups` | groups of settings that both services have |
+//! | `urls` | settings that are URLs |
 
 mod groups;
+pub mod urls;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,6 +25,7 @@ pub use groups::{
 };
 pub use switchboard_core::Secret;
 use switchboard_core::domain::Rate;
+pub use urls::UrlParts;
 
 /// Exit code of a process with an invalid configuration: EX_USAGE of sysexits.h.
 pub const EXIT_CONFIG: u8 = 64;
@@ -180,14 +183,27 @@ impl Env {
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    /// Returns an absolute address with one of these schemes (such as `https`), or `default`.
-    pub fn url(&mut self, name: &str, default: &str, schemes: &[&str]) -> String {
-        let expected = format!("an address that begins with {}", schemes.join(":// or ") + "://");
-        self.parsed(name, default.to_owned(), &expected, |text| {
-            let (scheme, rest) = text.split_once("://")?;
-            let valid = schemes.contains(&scheme) && !rest.is_empty() && !rest.contains(char::is_whitespace);
-            valid.then(|| text.to_owned())
-        })
+    /// Returns an absolute address with one of these schemes (such as `https`), or `default`. An
+    /// address with a part that the setting does not honour is an error.
+    pub fn url(&mut self, name: &str, default: &str, schemes: &[&str], honoured: UrlParts) -> String {
+        self.checked(name, default.to_owned(), |text| urls::parse(text, schemes, honoured).map(|_| text.to_owned()))
+    }
+
+    /// Checks each entry of a list. An entry that is refused is an error with its number.
+    pub fn check_each<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        entries: &[String],
+        check: impl Fn(&str) -> Result<T, E>,
+    ) -> Vec<T> {
+        let mut checked = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            match check(entry) {
+                Ok(value) => checked.push(value),
+                Err(problem) => self.reject(name, format!("entry {} {problem}", index + 1)),
+            }
+        }
+        checked
     }
 
     /// Adds an error for a variable, for rules over several variables.

@@ -6,6 +6,7 @@ use http::header::{
     ORIGIN, VARY,
 };
 use http::{Response, StatusCode};
+use switchboard_core::origin::Origin;
 
 use super::response::{Body, status_response};
 use crate::config::AllowedOrigins;
@@ -14,9 +15,12 @@ use crate::config::AllowedOrigins;
 /// server's own address as its origin, which many clients other than browsers send.
 pub(crate) fn origin_may_pass(allowed: &AllowedOrigins, headers: &HeaderMap) -> bool {
     let origin = headers.get(ORIGIN);
-    let host = headers.get(HOST).map(HeaderValue::as_bytes);
-    let own = origin.and_then(|origin| origin.to_str().ok()?.split_once("://")).map(|(_, host)| host.as_bytes());
-    is_allowed(allowed, origin) || (own.is_some() && own == host)
+    let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let own = || {
+        let (origin, host) = (text(origin).as_deref().and_then(Origin::parse), text(headers.get(HOST)));
+        origin.zip(host).is_some_and(|(origin, host)| origin.is_of_host(&host))
+    };
+    is_allowed(allowed, origin) || own()
 }
 
 /// Returns whether a page with this `Origin` may read responses. A request without `Origin` does
