@@ -34,6 +34,19 @@ describe("signaling between two nodes", { timeout: 240_000 }, () => {
   });
   after(() => clients.forEach((client) => client.close()));
 
+  test("a code typed in lower case and with blanks names its room when joining and when leaving", async () => {
+    const { roomId } = await newCall(host);
+    const typed = ` ${roomId.slice(0, 4)} ${roomId.slice(4, 8)} ${roomId.slice(8)} `.toLowerCase();
+    for (const [url, code] of [
+      [one, typed],
+      [two, roomId.toLowerCase()],
+    ]) {
+      const client = await seated(url, code, await guest(code, "Typist"));
+      assert.equal(client.joined.roomId, roomId);
+      assert.equal((await client.emit("room:leave", { roomId: code })).success, true);
+    }
+  });
+
   test("offers, answers and candidates of 50 pairs reach only their receiver, once and in order", async () => {
     const pairs = [];
     for (let room = 0; room < ROOMS; room += 1) {

@@ -244,11 +244,12 @@ impl PathId for RoomId {
     const NAME: &'static str = "roomId";
 
     fn schema() -> Value {
-        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "examples": ["AB12CD34EF56"] })
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$", "examples": ["AB23CD45EF67"] })
     }
 
     fn read(text: &str) -> Result<Self, Refusal> {
-        Self::parse(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", ROOM_ID_RULE))
+        // `RoomId::read`, because a person may have typed it into the page's address.
+        Self::read(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", ROOM_ID_RULE))
     }
 }
 

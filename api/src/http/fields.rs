@@ -10,10 +10,12 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 use switchboard_core::domain::{
-    CallSettings, Code, FieldError, Refusal, SettingInfo, SettingsChange, Timestamp, UserId, names,
+    CallSettings, Code, EmailAddress, FieldError, Refusal, SettingInfo, SettingsChange, Timestamp, UserId, names,
 };
+use switchboard_core::wire::whole_number;
 
-use crate::http::email::is_plausible;
+/// Longest cursor, in characters.
+const CURSOR_MAX: usize = 2048;
 
 /// Input of a route: a JSON body or a query.
 pub trait Input: Sized {
@@ -219,15 +221,15 @@ impl Fields {
         Some(text)
     }
 
-    /// Reads a required e-mail address, trimmed and in lower case. The check is loose, because only
-    /// a message to the address could prove that it exists.
+    /// Reads a required e-mail address, in the form in which it is stored.
     pub fn email(&mut self, field: &'static str) -> String {
-        let email = self.line(field, 3..=254).to_lowercase();
+        let text = self.line(field, 3..=254);
         self.describe(field, || json!({ "type": "string", "format": "email", "minLength": 3, "maxLength": 254 }));
-        if !email.is_empty() && !is_plausible(&email) {
+        let email = EmailAddress::parse(&text);
+        if !text.is_empty() && email.is_none() {
             self.reject(field, "must be an e-mail address");
         }
-        email
+        email.map_or_else(String::new, |email| email.as_str().to_owned())
     }
 
     /// Reads an `http` or `https` URL of at most `max` characters.
@@ -283,9 +285,40 @@ impl Fields {
         found
     }
 
+    /// Reads the position behind which a page begins.
+    pub fn cursor<T>(&mut self, field: &'static str, decode: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.optional_line(field, 1..=CURSOR_MAX)?;
+        let position = decode(&text);
+        if position.is_none() {
+            self.reject(field, "must be pagination.next of a page with the same sort and order");
+        }
+        position
+    }
+
+    /// Adds a sentence about a field to the description: what a filter means at its edges.
+    pub fn explain(&mut self, field: &str, sentence: &str) {
+        if let Some(schema) = self.description.as_mut().and_then(|all| all.properties.get_mut(field)) {
+            schema["description"] = sentence.into();
+        }
+    }
+
     /// Reads a date in the form of RFC 3339. A query may also name a day, such as `2026-01-31`,
-    /// which means midnight UTC.
+    /// which means its first millisecond, UTC.
     pub fn date(&mut self, field: &'static str) -> Option<Timestamp> {
+        self.date_or_day(field, |(first, _)| first)
+    }
+
+    /// Reads a date as the end of a period, which includes it. A day means its last millisecond, so
+    /// that the period includes the day.
+    pub fn end_date(&mut self, field: &'static str) -> Option<Timestamp> {
+        self.date_or_day(field, |(_, last)| last)
+    }
+
+    fn date_or_day(
+        &mut self,
+        field: &'static str,
+        of_day: impl Fn((Timestamp, Timestamp)) -> Timestamp,
+    ) -> Option<Timestamp> {
         let forms = if self.from_query { &["date-time", "date"][..] } else { &["date-time"] };
         self.describe(field, || match forms {
             [form] => json!({ "type": "string", "format": form }),

@@ -7,7 +7,6 @@
 //! | `envelope` | the JSON object around every response |
 //! | `layers` | middleware: request id, timeout, security headers, metrics, panics, CORS |
 //! | `fields` | reads and validates the fields of a body or a query |
-//! | `email` | a loose check of e-mail addresses |
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
 //! | `extract` | arguments of handlers: identity, body, query, path |
 //! | `operators` | arguments of handlers that operators call |
@@ -17,7 +16,6 @@
 //! | `server` | accepts connections, within limits |
 
 pub mod describe;
-mod email;
 pub mod envelope;
 pub mod error;
 pub mod extract;

@@ -38,7 +38,7 @@ pub(crate) struct JoinBody {
 impl Input for JoinBody {
     fn read(fields: &mut Fields) -> Self {
         let text = fields.line("roomId", 1..=64);
-        let room = RoomId::parse(&text).ok();
+        let room = RoomId::read(&text).ok();
         if room.is_none() && !text.is_empty() {
             fields.reject("roomId", ROOM_ID_RULE);
         }
@@ -50,7 +50,7 @@ impl Input for JoinBody {
     }
 
     fn example() -> Value {
-        json!({ "roomId": "AB12CD34EF56", "guestName": "Guest" })
+        json!({ "roomId": "AB23CD45EF67", "guestName": "Guest" })
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) async fn join(
     address: ClientAddress,
     ValidJson(body): ValidJson<JoinBody>,
 ) -> ApiResult<impl IntoResponse> {
-    let room = body.room.clone().ok_or(Code::ValidationError)?;
+    let room = app.access().resolve(body.room.clone().ok_or(Code::ValidationError)?).await;
     let span = follow(info_span!(target: TARGET, "rest join"), &room);
     admit_to(app, caller, room, body, address).instrument(span).await
 }

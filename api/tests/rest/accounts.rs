@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
 use switchboard_auth::Tokens;
-use switchboard_core::domain::Timestamp;
+use switchboard_core::domain::{EmailAddress, Timestamp};
 use switchboard_records::{Records, UserRecord};
 
 use super::support::{ACCESS_SECRET, PASSWORD, REFRESH_SECRET, Service};
@@ -115,11 +115,70 @@ async fn a_user_of_the_old_backend_signs_in_and_gets_an_argon2id_hash() {
 }
 
 #[tokio::test]
+async fn an_account_opens_with_every_spelling_of_its_address_and_every_form_of_its_password() {
+    let service = Service::start().await;
+    let sign_in = async |email: &str, password: &str| {
+        let form = json!({ "email": email, "password": password });
+        service.post("/api/auth/login", None, form).await
+    };
+    let register = async |email: &str| {
+        let form = json!({ "name": "Jos\u{e9}", "email": email, "password": "cafe\u{301} cre\u{300}me" });
+        service.post("/api/auth/register", None, form).await
+    };
+    let registered = register("  Jose\u{301}@B\u{fc}cher.Example").await;
+    assert_eq!(registered.data()["user"]["email"], "jos\u{e9}@b\u{fc}cher.example", "{registered:?}");
+    // Another keyboard writes letters as one character; a browser writes the domain in ASCII.
+    for email in
+        ["jos\u{e9}@b\u{fc}cher.example", "JOS\u{c9}@xn--bcher-kva.example ", "jose\u{301}@BU\u{308}CHER.example"]
+    {
+        let signed_in = sign_in(email, "caf\u{e9}\u{a0}cr\u{e8}me").await;
+        assert_eq!(signed_in.status, 200, "{email}: {signed_in:?}");
+        assert_eq!(register(email).await.refusal(), (409, "USER_EXISTS"), "{email}");
+    }
+    assert_eq!(sign_in("jose@bucher.example", "caf\u{e9} cr\u{e8}me").await.status, 401);
+    // An account of an earlier version, in the forms in which it was typed then.
+    let old = UserRecord {
+        id: Records::new_user_id(),
+        name: "Old".into(),
+        email: "zoe\u{308}@xn--bcher-kva.example".into(),
+        password: bcrypt::hash("pa\u{308}sswort", 4).unwrap(),
+        avatar: None,
+        sign_ins_since: None,
+        created_at: Timestamp(0),
+        updated_at: Timestamp(0),
+    };
+    service.database().await.collection::<UserRecord>("users").insert_one(&old).await.unwrap();
+    let signed_in = sign_in("zo\u{eb}@b\u{fc}cher.example", "p\u{e4}sswort").await;
+    assert_eq!((signed_in.status.as_u16(), signed_in.data()["user"]["id"].as_str()), (200, Some(old.id.as_str())));
+    assert_eq!(sign_in("zo\u{eb}@b\u{fc}cher.example", "pa\u{308}sswort").await.status, 200, "the new hash");
+    assert_eq!(register("Zo\u{eb}@B\u{fc}cher.example").await.refusal(), (409, "USER_EXISTS"));
+    // Its address in another form is no change, so it needs no password.
+    let same = json!({ "email": "zo\u{eb}@b\u{fc}cher.example" });
+    let request = service.request(Method::PATCH, "/api/auth/profile").bearer_auth(signed_in.text("token"));
+    assert_eq!(service.send(request.json(&same)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_may_send_back_the_whole_profile_that_it_has_read() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    // The old backend took such a picture.
+    let users = service.database().await.collection::<mongodb::bson::Document>("users");
+    let set = mongodb::bson::doc! { "$set": { "avatar": "/avatars/7.png" } };
+    users.update_one(mongodb::bson::doc! { "email": &ann.email }, set).await.unwrap();
+    let mut profile = service.get("/api/auth/profile", Some(&ann.token)).await.data().clone();
+    profile["name"] = json!("Anna");
+    let request = service.request(Method::PATCH, "/api/auth/profile").bearer_auth(&ann.token);
+    let changed = service.send(request.json(&profile)).await;
+    assert_eq!((changed.text("name"), changed.text("avatar")), ("Anna".into(), "/avatars/7.png".into()));
+}
+
+#[tokio::test]
 async fn a_profile_is_read_only_with_a_valid_token() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;
     assert_eq!(service.get("/api/auth/profile", None).await.refusal(), (401, "UNAUTHORIZED"));
-    let user = service.records.user_by_email(&ann.email).await.unwrap().unwrap().public();
+    let user = service.records.user_by_email(&EmailAddress::of_account(&ann.email)).await.unwrap().unwrap().public();
     let issue = |tokens: Tokens| tokens.issue_access(&user, &ann.email, "s").unwrap().token;
     let unsigned = {
         let body = ann.token.split('.').nth(1).unwrap();

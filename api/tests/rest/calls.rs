@@ -87,6 +87,121 @@ async fn a_scheduled_call_keeps_its_date_in_utc() {
 }
 
 #[tokio::test]
+async fn a_whole_number_may_be_written_as_a_double() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let body = r#"{ "title": "T", "maxParticipants": 10.0 }"#;
+    let request = service.request(Method::POST, "/api/video-calls").bearer_auth(&ann.token);
+    let created = service.send(request.header("content-type", "application/json").body(body)).await;
+    assert_eq!(created.data()["maxParticipants"], 10, "{created:?}");
+    let list = service.get("/api/video-calls?page=1.0&limit=5.0", Some(&ann.token)).await;
+    assert_eq!(list.body["pagination"]["limit"], 5, "{list:?}");
+    assert_eq!(service.get("/api/video-calls?limit=5.5", Some(&ann.token)).await.fields(), ["limit"]);
+}
+
+/// Sets fields of a call's record.
+async fn set(service: &Service, call: &Value, fields: Document) {
+    let calls = service.database().await.collection::<Document>("videocalls");
+    let id = ObjectId::parse_str(call["_id"].as_str().unwrap()).unwrap();
+    let update = calls.update_one(doc! { "_id": id }, doc! { "$set": fields }).await.unwrap();
+    assert_eq!(update.matched_count, 1);
+}
+
+#[tokio::test]
+async fn a_period_includes_the_day_that_ends_it_and_its_offsets_count() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    for (title, created) in
+        [("first", "2026-01-30T00:00:00Z"), ("night", "2026-01-31T23:59:59.999Z"), ("next", "2026-02-01T00:00:00Z")]
+    {
+        let call = service.call(&ann, json!({ "title": title })).await;
+        set(&service, &call, doc! { "createdAt": DateTime::parse_rfc3339_str(created).unwrap() }).await;
+    }
+    for (period, expected) in [
+        ("startDate=2026-01-30&endDate=2026-01-31", &["first", "night"][..]),
+        ("startDate=2026-01-31&endDate=2026-01-31", &["night"]),
+        ("endDate=2026-01-31T23:59:59.998Z", &["first"]),
+        ("startDate=2026-02-01", &["next"]),
+        ("startDate=2026-02-01T02:00:00%2B02:00", &["next"]),
+        // An unencoded plus reaches the service as a blank.
+        ("startDate=2026-02-01T02:00:00+02:00", &["next"]),
+        ("startDate=2026-01-31T19:00:00-05:00", &["next"]),
+        ("startDate=2026-02-01T02:00:00.001%2B0200", &[]),
+    ] {
+        let list = service.get(&format!("/api/video-calls?order=asc&{period}"), Some(&ann.token)).await;
+        let titles: Vec<_> =
+            list.data().as_array().unwrap().iter().map(|call| call["title"].as_str().unwrap()).collect();
+        assert_eq!(titles, expected, "{period}");
+    }
+    let unzoned = service.get("/api/video-calls?startDate=2026-01-31T12:00:00", Some(&ann.token)).await;
+    assert_eq!(unzoned.fields(), ["startDate"], "the zone of a time without an offset is unknown");
+}
+
+#[tokio::test]
+async fn titles_are_sorted_as_people_sort_them() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    for title in ["Zebra", "call 10", "apple", "Call 2", "\u{c4}pfel", "$title", "zebra"] {
+        service.call(&ann, json!({ "title": title })).await;
+    }
+    let sorted = ["$title", "\u{c4}pfel", "apple", "Call 2", "call 10", "zebra", "Zebra"];
+    for (order, expected) in [("asc", sorted.to_vec()), ("desc", sorted.iter().rev().copied().collect())] {
+        let list = service.get(&format!("/api/video-calls?sort=title&order={order}"), Some(&ann.token)).await;
+        let titles: Vec<_> =
+            list.data().as_array().unwrap().iter().map(|call| call["title"].as_str().unwrap()).collect();
+        assert_eq!(titles, expected);
+        assert_eq!((&list.body["pagination"]["total"], &list.data()[0]["host"]["name"]), (&json!(7), &json!("Ann")));
+    }
+}
+
+#[tokio::test]
+async fn pages_by_position_show_each_call_once_while_calls_are_added() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    for number in 0..7 {
+        let call = service.call(&ann, json!({ "title": format!("Call {}", number % 3) })).await;
+        if number % 2 == 0 {
+            // Equal dates: the ids decide.
+            let date = DateTime::from_millis(1_900_000_000_000 + i64::from(number / 4));
+            set(&service, &call, doc! { "scheduledAt": date, "startedAt": date }).await;
+        }
+    }
+    let mut added = 7;
+    for sort in ["createdAt", "scheduledAt", "startedAt", "title"] {
+        for order in ["asc", "desc"] {
+            let first = format!("/api/video-calls?sort={sort}&order={order}&limit=2");
+            let whole = service.get(&format!("{}0", first), Some(&ann.token)).await;
+            let ids = |reply: &Reply| -> Vec<Value> {
+                reply.data().as_array().unwrap().iter().map(|call| call["id"].clone()).collect()
+            };
+            let (expected, mut found, mut next) = (ids(&whole), Vec::new(), String::new());
+            assert_eq!(expected.len(), added);
+            loop {
+                let page = service.get(&format!("{first}{next}"), Some(&ann.token)).await;
+                found.extend(ids(&page));
+                // A new call comes to every beginning of the list while the client pages.
+                if next.is_empty() {
+                    service.call(&ann, json!({ "title": "Call 1" })).await;
+                    added += 1;
+                }
+                match page.body["pagination"]["next"].as_str() {
+                    Some(position) => next = format!("&after={position}"),
+                    None => break,
+                }
+            }
+            let known: Vec<_> = found.iter().filter(|id| expected.contains(id)).cloned().collect();
+            assert_eq!(known, expected, "{sort} {order}: each call once, in order");
+            let both = service.get(&format!("{first}{next}&page=2"), Some(&ann.token)).await;
+            assert_eq!(both.fields(), ["page"]);
+            let other = if order == "asc" { "desc" } else { "asc" };
+            let wrong =
+                service.get(&format!("/api/video-calls?sort={sort}&order={other}{next}"), Some(&ann.token)).await;
+            assert_eq!(wrong.fields(), ["after"], "a position of another order");
+        }
+    }
+}
+
+#[tokio::test]
 async fn other_callers_see_only_the_short_form_of_a_private_call() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);

@@ -62,6 +62,37 @@ async fn a_guest_gets_an_identity_for_one_room_and_keeps_it_there() {
 }
 
 #[tokio::test]
+async fn a_code_is_found_as_people_type_it_and_a_room_with_that_very_id_comes_first() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    let code = call["roomId"].as_str().unwrap();
+    assert!(code.len() == 12 && !code.contains(['0', 'O', '1', 'I']), "{code}");
+    let lower = code.to_lowercase();
+    let spaced = format!("\u{a0}{} {} {} ", &lower[..4], &lower[4..8], &code[8..]);
+    for typed in [code, &lower, &spaced] {
+        let joined = service.join(&json!({ "roomId": typed }), None, json!({ "guestName": "Gil" })).await;
+        assert_eq!(joined.data()["call"]["roomId"], code, "{typed}");
+        let again = service.join(&json!({ "roomId": typed }), Some(&joined.text("token")), json!({})).await;
+        assert_eq!(again.data()["user"]["id"], joined.data()["user"]["id"], "the guest of the same room");
+        let path = format!("/api/video-calls/room/{}", typed.replace(' ', "%20").replace('\u{a0}', "%C2%A0"));
+        assert_eq!(service.get(&path, None).await.data()["id"], call["id"], "{typed}");
+    }
+    // A client may have chosen the same letters in lower case for a room of its own.
+    let other = service.call(&ann, json!({ "title": "Other" })).await;
+    let calls = service.database().await.collection::<mongodb::bson::Document>("videocalls");
+    let set = mongodb::bson::doc! { "$set": { "roomId": &lower } };
+    let id = mongodb::bson::oid::ObjectId::parse_str(other["_id"].as_str().unwrap()).unwrap();
+    calls.update_one(mongodb::bson::doc! { "_id": id }, set).await.unwrap();
+    let joined = service.join(&json!({ "roomId": lower }), None, json!({ "guestName": "Gil" })).await;
+    assert_eq!(joined.data()["call"]["title"], "Other");
+    assert_eq!(
+        service.join(&json!({ "roomId": code }), None, json!({ "guestName": "Gil" })).await.data()["call"]["id"],
+        call["id"]
+    );
+}
+
+#[tokio::test]
 async fn every_user_except_the_host_needs_the_passcode() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);

@@ -4,7 +4,8 @@
 //! a burst of sign-ins would starve all other requests. So the work runs on a fixed number of
 //! blocking threads. Further operations wait in a bounded queue that is fair between client
 //! addresses (`queue`), and operations beyond it are refused. A passcode that was compared recently
-//! is not hashed again (`proofs`).
+//! is not hashed again (`proofs`). A text with letters beyond ASCII is compared in each form in
+//! which it may have been hashed (`forms`).
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use switchboard_core::domain::{Code, Refusal};
 use proofs::Proofs;
 use queue::FairQueue;
 
+mod forms;
 mod proofs;
 mod queue;
 
@@ -63,13 +65,15 @@ impl PasswordHasher {
         Self { queue: FairQueue::new(slots, places, places / SHARE_OF_ADDRESS), proofs: Proofs::new() }
     }
 
-    /// Hashes `text` with a random salt for the client at `from`. Returns a PHC string.
+    /// Hashes the normal form of `text` with a random salt for the client at `from`. Returns a PHC
+    /// string.
     ///
     /// # Errors
     /// `SERVICE_UNAVAILABLE` if the queue has no place for this client; `INTERNAL_ERROR` if the
     /// system has no randomness or no memory.
     pub async fn hash(&self, from: Option<ClientNetwork>, text: String) -> Result<String, Refusal> {
         self.run("hash", from, move || {
+            let text = forms::normal(&text);
             argon2().hash_password(text.as_bytes()).map(|hash: PasswordHash| hash.to_string()).map_err(|error| {
                 tracing::error!(%error, "password hashing failed");
                 Code::InternalError.into()
@@ -109,7 +113,7 @@ impl PasswordHasher {
         if stored.starts_with('$') {
             return self.proofs.recall(&self.proofs.name(stored, text));
         }
-        Some(stored.as_bytes().ct_eq(text.as_bytes()).into())
+        Some(forms::normal(stored).as_bytes().ct_eq(forms::normal(text).as_bytes()).into())
     }
 
     /// Checks a call's passcode. Equal ones that one client sends at the same time cost one hash
@@ -192,7 +196,19 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
+/// Compares `text` with a hash in each form that the hash may have. Its own form makes the hash
+/// outdated, because the next device may write another one.
 fn compare(hash: &str, text: &str) -> PasswordCheck {
+    let mut forms = forms::stored(text).into_iter();
+    let normal = forms.next().map_or(PasswordCheck::Wrong, |text| compare_form(hash, &text));
+    if normal != PasswordCheck::Wrong {
+        return normal;
+    }
+    let older = forms.any(|text| compare_form(hash, &text) != PasswordCheck::Wrong);
+    if older { PasswordCheck::CorrectButOutdated } else { PasswordCheck::Wrong }
+}
+
+fn compare_form(hash: &str, text: &str) -> PasswordCheck {
     if hash.starts_with("$2") {
         return match bcrypt::verify(text, hash) {
             Ok(true) => PasswordCheck::CorrectButOutdated,
@@ -239,6 +255,25 @@ mod tests {
             );
             assert_eq!(hasher.verify(None, hash, "other".into()).await.unwrap(), PasswordCheck::Wrong);
         }
+    }
+
+    #[tokio::test]
+    async fn a_password_fits_in_each_form_that_a_keyboard_writes_and_older_hashes_still_do() {
+        let hasher = PasswordHasher::new(1);
+        let (composed, decomposed) = ("caf\u{e9} cr\u{e8}me", "cafe\u{301}\u{a0}cre\u{300}me");
+        let new = hasher.hash(None, decomposed.into()).await.unwrap();
+        for typed in [composed, decomposed] {
+            assert_eq!(hasher.verify(None, new.clone(), typed.into()).await.unwrap(), PasswordCheck::Correct);
+            assert!(check(&hasher, None, &new, typed).await && check(&hasher, None, composed, typed).await);
+        }
+        let old = |text: &str| bcrypt::hash(text, 4).unwrap();
+        for (stored, typed) in
+            [(decomposed, decomposed), ("cafe\u{301} cre\u{300}me", composed), (composed, decomposed)]
+        {
+            let found = hasher.verify(None, old(stored), typed.into()).await.unwrap();
+            assert_eq!(found, PasswordCheck::CorrectButOutdated, "{stored} {typed}");
+        }
+        assert_eq!(hasher.verify(None, new, "cafe creme".into()).await.unwrap(), PasswordCheck::Wrong);
     }
 
     #[tokio::test]

@@ -72,6 +72,16 @@ pub struct Candidate<'a> {
 }
 
 impl JoinAccess<'_> {
+    /// Returns the room that a client means by `typed`. A person may type a code in lower case, and
+    /// a client may have chosen such an id for its own room: an existing room with that very id
+    /// comes first. Costs a store nothing unless the id has the form of a code in another case.
+    pub async fn resolve(&self, typed: RoomId) -> RoomId {
+        let Some(code) = typed.as_code() else { return typed };
+        let (record, peek) = tokio::join!(self.records.call_by_room(&typed), self.rooms.peek(&typed));
+        let exists = matches!(record, Ok(Some(_))) || matches!(peek, Ok(RoomPeek::Open { .. } | RoomPeek::Ended));
+        if exists { typed } else { code }
+    }
+
     /// Finds the call of a room that is open or can be opened, and how the room treats `user`.
     ///
     /// While MongoDB is away, or the record is still on its way there, an open room is enough.

@@ -1,19 +1,20 @@
 //! Queries on `users`.
 
+use futures_util::TryStreamExt as _;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::bson::{date_to_bson, id_forms};
 use super::{Records, RecordsError, UserRecord};
-use switchboard_core::domain::{Timestamp, UserId};
+use switchboard_core::domain::{EmailAddress, Timestamp, UserId};
 
 /// Change of a profile; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChange {
     /// New name.
     pub name: Option<String>,
-    /// New e-mail address, trimmed and in lower case.
+    /// New e-mail address, in its normal form.
     pub email: Option<String>,
     /// New picture; `Some(None)` removes it.
     pub avatar: Option<Option<String>>,
@@ -26,21 +27,49 @@ impl Records {
         UserId::parse(&ObjectId::new().to_hex()).expect("24 hexadecimal digits are a valid user id")
     }
 
-    /// Stores a new user.
+    /// Stores a new user, whose e-mail address must be in its normal form.
     ///
     /// # Errors
     /// `Duplicate` if the e-mail address is taken. The unique index decides between concurrent
     /// calls.
     pub async fn insert_user(&self, user: &UserRecord) -> Result<(), RecordsError> {
+        self.check_older_forms(&user.email, &user.id).await?;
         self.run("insert_user", self.users.insert_one(user)).await.map(drop)
     }
 
-    /// Reads the user with this e-mail address, which must be trimmed and in lower case.
+    /// Reads the user with this e-mail address. If earlier versions stored accounts in several
+    /// forms of one address, the form that was typed comes first.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
-    pub async fn user_by_email(&self, email: &str) -> Result<Option<UserRecord>, RecordsError> {
-        self.run("user_by_email", self.users.find_one(doc! { "email": email })).await
+    pub async fn user_by_email(&self, email: &EmailAddress) -> Result<Option<UserRecord>, RecordsError> {
+        Ok(self.users_by_email(email).await?.into_iter().next())
+    }
+
+    /// Reads the users with any form of this address, in the order of the forms.
+    async fn users_by_email(&self, email: &EmailAddress) -> Result<Vec<UserRecord>, RecordsError> {
+        let forms = email.stored_forms();
+        if let [only] = forms.as_slice() {
+            let found = self.run("user_by_email", self.users.find_one(doc! { "email": only })).await?;
+            return Ok(found.into_iter().collect());
+        }
+        // One document for each form at most, because the index is unique.
+        let find = self.users.find(doc! { "email": { "$in": &forms } });
+        let found = self.run("user_by_email", async { find.await?.try_collect::<Vec<_>>().await });
+        let mut found: Vec<UserRecord> = found.await?;
+        found.sort_by_key(|user| forms.iter().position(|form| *form == user.email));
+        Ok(found)
+    }
+
+    /// Checks that no other user has another form of this address. New accounts have the normal
+    /// form, which the unique index guards; only earlier versions stored others.
+    async fn check_older_forms(&self, email: &str, own: &UserId) -> Result<(), RecordsError> {
+        let email = EmailAddress::of_account(email);
+        if email.stored_forms().len() == 1 {
+            return Ok(());
+        }
+        let taken = self.users_by_email(&email).await?.iter().any(|user| user.id != *own);
+        if taken { Err(RecordsError::Duplicate) } else { Ok(()) }
     }
 
     /// Reads the user with this id. One round trip, or two if the old Node.js backend stored the id
@@ -85,6 +114,7 @@ impl Records {
             set.insert("name", name);
         }
         if let Some(email) = &change.email {
+            self.check_older_forms(email, id).await?;
             set.insert("email", email);
             set.insert("passwordChangedAt", date_to_bson(now));
         }

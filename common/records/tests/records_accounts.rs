@@ -5,7 +5,7 @@ use devcluster::mongo::Mongo;
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::{Client, Collection, IndexModel};
-use switchboard_core::domain::{Timestamp, UserId};
+use switchboard_core::domain::{EmailAddress, Timestamp, UserId};
 use switchboard_records::{NewSession, ProfileChange, Records, RecordsTimeouts, Rotation, RotationTimes, SESSIONS_MAX};
 
 const MINUTE: i64 = 60_000;
@@ -38,7 +38,7 @@ async fn an_account_with_a_text_id_of_the_old_backend_works_as_any_other() {
         })
         .await
         .unwrap();
-    let found = records.user_by_email("old@example.org").await.unwrap().unwrap();
+    let found = records.user_by_email(&EmailAddress::of_account("old@example.org")).await.unwrap().unwrap();
     let id = UserId::parse(text).unwrap();
     assert_eq!((&found.id, found.created_at, found.sign_ins_since), (&id, Timestamp(5), None));
     assert_eq!(records.user(&id).await.unwrap().unwrap().name, "Old");

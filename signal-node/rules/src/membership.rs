@@ -49,7 +49,7 @@ pub(super) fn end_call(room: Option<&RoomId>, session: &SessionView<'_>) -> Resu
 /// Returns the seat of a session that is in a room: in the named one, if the event names one.
 fn own_room<'a>(room: Option<&RoomId>, session: &SessionView<'a>) -> Result<&'a SeatView, Refusal> {
     match session.seat {
-        Some(seat) if room.is_none_or(|room| *room == seat.room) => Ok(seat),
+        Some(seat) if room.is_none_or(|room| room.may_mean(&seat.room)) => Ok(seat),
         _ => Err(Code::NotInRoom.into()),
     }
 }

@@ -51,7 +51,7 @@ impl Dispatcher {
                     Err(_) => return Err(Code::ServiceUnavailable.into()),
                 }
             }
-            None => generated_room()?,
+            None => RoomId::from_random(rand::random()),
         };
         let meta = Arc::new(RoomMeta {
             call_id: CallId::parse(&stamp().id())?,
@@ -94,6 +94,9 @@ impl Dispatcher {
         {
             session.set_name(name);
         }
+        self.count_join(session).await?;
+        let access = self.access();
+        join.room_id = access.resolve(join.room_id).await;
         if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
             return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
         }

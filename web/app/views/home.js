@@ -97,11 +97,16 @@ function joinForm(open) {
   });
 }
 
-/** Returns the room id in a pasted link, or the text itself when it is a room id, else null. */
+/**
+ * Returns the room id in a pasted link, the text itself when it is a room id, or a code that was
+ * typed with blanks, else null. The service reads a code in any case.
+ */
 function roomIn(text) {
   const linked = /[?&]room=([A-Za-z0-9_-]{1,64})|\/r\/([A-Za-z0-9_-]{1,64})/.exec(text);
   if (linked) return linked[1] ?? linked[2];
-  return /^[A-Za-z0-9_-]{1,64}$/.test(text) ? text : null;
+  if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
+  const code = text.replace(/[\s\u200b\u2060\ufeff]/g, "");
+  return /^[A-Za-z0-9]{12}$/.test(code) ? code.toUpperCase() : null;
 }
 
 function createCard(api, open) {

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use switchboard_auth::PasswordCheck;
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_core::domain::Code;
+use switchboard_core::domain::{Code, EmailAddress};
 use switchboard_records::UserRecord;
 
 use super::other_sign_ins::{remove_others, revoke_others};
@@ -79,7 +79,7 @@ pub(super) async fn check_password(
     address: Option<ClientNetwork>,
     password: String,
 ) -> ApiResult<()> {
-    let guess = app.limits.guess_password(&user.email, address).await?;
+    let guess = app.limits.guess_password(EmailAddress::of_account(&user.email).as_str(), address).await?;
     if app.hasher.verify(address, user.password.clone(), password).await? == PasswordCheck::Wrong {
         guess.wrong().await;
         audit::record(Event::PasswordChangeFailed, Some(&user.id));

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_core::domain::{Code, PublicUser, Refusal};
+use switchboard_core::domain::{Code, EmailAddress, PublicUser, Refusal};
 use switchboard_records::{ProfileChange, RecordsError};
 
 use super::other_sign_ins::{remove_others, revoke_others};
@@ -66,12 +66,14 @@ pub(crate) async fn change_profile(
     State(app): State<App>,
     Caller(caller): Caller,
     ClientAddress(address): ClientAddress,
-    ValidJson(Changes { mut change, current_password }): ValidJson<Changes>,
+    body: JsonChange<Changes>,
 ) -> ApiResult<impl IntoResponse> {
     let id = &caller.user.id;
+    let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
+    let Changes { mut change, current_password } = body.read(&UserView::from(&user))?;
     if change.email.is_some() {
-        let user = app.records.user(id).await?.ok_or(Code::UserNotFound)?;
-        if change.email.as_ref() == Some(&user.email) {
+        let same = |email: &String| EmailAddress::of_account(email) == EmailAddress::of_account(&user.email);
+        if change.email.as_ref().is_some_and(same) {
             change.email = None;
         } else {
             let required =

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::{PasswordCheck, random_id};
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_core::domain::{Code, Timestamp};
+use switchboard_core::domain::{Code, EmailAddress, Timestamp};
 use switchboard_records::{NewSession, Records, UserRecord};
 use tokio::time::Instant;
 
@@ -52,13 +52,14 @@ impl Input for Registration {
 /// Body of `POST auth/login`. The bounds are looser than those of `register`, because accounts of
 /// the old Node.js backend may exceed them.
 pub(crate) struct Credentials {
-    email: String,
+    email: EmailAddress,
     password: String,
 }
 
 impl Input for Credentials {
     fn read(fields: &mut Fields) -> Self {
-        Self { email: fields.line("email", 1..=254).to_lowercase(), password: fields.raw_text("password", 1..=1024) }
+        let email = EmailAddress::of_account(&fields.line("email", 1..=254));
+        Self { email, password: fields.raw_text("password", 1..=1024) }
     }
 
     fn example() -> Value {
@@ -115,7 +116,7 @@ pub(crate) async fn login(
     ValidJson(form): ValidJson<Credentials>,
 ) -> ApiResult<impl IntoResponse> {
     let failure_at = Instant::now() + FAILURE_DELAY;
-    let guess = app.limits.guess_password(&form.email, address).await?;
+    let guess = app.limits.guess_password(form.email.as_str(), address).await?;
     let user = app.records.user_by_email(&form.email).await?;
     let check = match &user {
         Some(user) => app.hasher.verify(address, user.password.clone(), form.password.clone()).await?,

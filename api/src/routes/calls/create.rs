@@ -117,8 +117,5 @@ async fn store(app: &App, call: &mut CallRecord) -> Result<(), RecordsError> {
 }
 
 fn generated_room() -> RoomId {
-    let mut rng = rand::rng();
-    let text: String =
-        (0..ROOM_LENGTH).map(|_| char::from(ROOM_LETTERS[rng.random_range(0..ROOM_LETTERS.len())])).collect();
-    RoomId::parse(&text).expect("12 letters and digits are a valid room id")
+    RoomId::from_random(rand::random())
 }

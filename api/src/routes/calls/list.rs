@@ -39,8 +39,14 @@ pub(crate) struct Listing {
 
 impl Input for Listing {
     fn read(fields: &mut Fields) -> Self {
-        Self {
+        let has_page = fields.has("page");
+        let order = (
+            fields.choice("sort", &ORDERS).unwrap_or(CallOrder::Created),
+            fields.choice("order", &[("asc", false), ("desc", true)]).unwrap_or(true),
+        );
+        let listing = Self {
             paging: Paging::read(fields, 10),
+            after: fields.cursor("after", |text| CallPosition::decode(text, order)),
             status: fields.choice("status", &STATUSES),
             call_type: fields.choice("type", &CallType::NAMES),
             search: fields.optional_line("search", 0..=100).filter(|text| !text.is_empty()),
@@ -71,5 +77,6 @@ pub(crate) async fn list(
     };
     let found = app.records.list_calls(&filter).await?;
     let views: Vec<_> = found.calls.iter().map(|call| CallView::in_list(&app, call)).collect();
-    Ok(page("Calls", views, listing.paging.of(found.total)).into_response())
+    let next = found.next.map(|position| position.encode());
+    Ok(page("Calls", views, Pagination { next, ..listing.paging.of(found.total) }).into_response())
 }

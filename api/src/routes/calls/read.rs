@@ -50,6 +50,7 @@ pub(crate) async fn by_room(
     MaybeCaller(caller): MaybeCaller,
     PathParam(room): PathParam<RoomId>,
 ) -> ApiResult<impl IntoResponse> {
+    let room = app.access().resolve(room).await;
     let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
     let present = present(&app, &call).await;
     let view = if reveals(&app, &call, caller.as_ref()).await? {

@@ -86,9 +86,9 @@ const fn word(c: char) -> bool {
 }
 
 id!(
-    /// Room id: 1 to 64 ASCII letters, digits, `_` or `-`. Generated ids have 12 upper-case letters
-    /// and digits.
-    RoomId, 64, word, "AB12CD34EF56"
+    /// Room id: 1 to 64 ASCII letters, digits, `_` or `-`. Generated ids are codes: 12 upper-case
+    /// letters and digits.
+    RoomId, 64, word, "AB23CD45EF67"
 );
 id!(
     /// Id of a call record: a MongoDB ObjectId in hexadecimal.
@@ -109,6 +109,54 @@ id!(
     /// old process cannot keep the seats of the new one alive.
     NodeId, 64, |c| word(c) || c == '.', "node-0-1a2b3c4d"
 );
+
+/// Letters of generated codes: none that people confuse when they read or hear a code (0 and O, 1
+/// and I). Codes of earlier versions have these, too.
+const CODE_LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+/// Length of a code.
+const CODE_LENGTH: usize = 12;
+
+impl RoomId {
+    /// Makes a code from random bytes. There are 32^12 codes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; CODE_LENGTH]) -> Self {
+        let letter = |byte: u8| char::from(CODE_LETTERS[usize::from(byte) % CODE_LETTERS.len()]);
+        Self(bytes.into_iter().map(letter).collect::<String>().into())
+    }
+
+    /// Reads an id that a person may have typed or pasted. Blanks within a code do not count.
+    ///
+    /// # Errors
+    /// As [`RoomId::parse`].
+    pub fn read(text: &str) -> Result<Self, Refusal> {
+        let invisible = |c: char| matches!(c, '\u{200B}' | '\u{2060}' | '\u{FEFF}');
+        let text = text.trim_matches(|c: char| c.is_whitespace() || invisible(c));
+        Self::parse(text).or_else(|refusal| {
+            let compact: String =
+                text.chars().filter(|c| !c.is_whitespace() && !invisible(*c)).take(CODE_LENGTH + 1).collect();
+            if is_code(&compact) { Self::parse(&compact.to_ascii_uppercase()) } else { Err(refusal) }
+        })
+    }
+
+    /// Returns the code that this id stands for if no room has the id itself: the same letters in
+    /// upper case. `None` if that is no other id.
+    #[must_use]
+    pub fn as_code(&self) -> Option<Self> {
+        let other = is_code(self.as_str()) && self.as_str().bytes().any(|byte| byte.is_ascii_lowercase());
+        other.then(|| Self(self.as_str().to_ascii_uppercase().into()))
+    }
+
+    /// Returns whether a client that sends this id may mean `room`.
+    #[must_use]
+    pub fn may_mean(&self, room: &Self) -> bool {
+        self == room || self.as_code().as_ref() == Some(room)
+    }
+}
+
+/// Returns whether a text has the form of a code, in any case.
+fn is_code(text: &str) -> bool {
+    text.len() == CODE_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
 
 impl UserId {
     /// Returns whether this is the id of a guest, who has no record.
@@ -162,6 +210,30 @@ mod tests {
         assert_eq!(RoomId::parse("Ab_9-z").unwrap().as_str(), "Ab_9-z");
         assert!(UserId::parse("u#2").is_err());
         assert_eq!(PeerId::parse("u#2").unwrap().user(), "u");
+    }
+
+    #[test]
+    fn a_code_is_read_in_any_case_and_with_blanks_and_another_id_only_as_it_is() {
+        for typed in ["AB12CD34EF56", " AB12 CD34 EF56 ", "ab12\u{a0}cd34 ef56", "\u{feff}AB12CD34EF56\u{200b}"] {
+            assert_eq!(RoomId::read(typed).unwrap().as_str(), "AB12CD34EF56", "{typed:?}");
+        }
+        // It may be the id that a client chose, so the caller asks for both.
+        let typed = RoomId::read("Ab12cd34ef56").unwrap();
+        assert_eq!((typed.as_str(), typed.as_code().unwrap().as_str()), ("Ab12cd34ef56", "AB12CD34EF56"));
+        assert!(typed.may_mean(&RoomId::parse("AB12CD34EF56").unwrap()));
+        for other in ["AB12CD34EF56", "team-meeting", "ab12cd34ef5", "ab12cd34ef567"] {
+            assert_eq!(RoomId::read(other).unwrap().as_code(), None, "{other}");
+        }
+        for bad in ["a b", "", " ", "ab12 cd34 ef5_", "AB12 CD34 EF56 7"] {
+            assert!(RoomId::read(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_generated_code_has_no_letter_that_people_confuse() {
+        let all: String = (0..32).map(|n| RoomId::from_random([n; 12]).as_str()[..1].to_owned()).collect();
+        assert!(!all.contains(['0', 'O', '1', 'I']), "{all}");
+        assert_eq!(all.chars().collect::<std::collections::BTreeSet<_>>().len(), 32);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `call_edit` | changes of a call by its host |
 //! | `call_fields` | bounds and checks of a call's fields |
 //! | `disconnect` | reasons why a node closes a socket, with their close codes |
+//! | `email` | e-mail addresses in one form |
 //! | `ids` | ids as types |
 //! | `media` | changes of a participant's media state |
 //! | `names` | names and titles in one form, without characters that hide or imitate |
@@ -23,6 +24,7 @@ pub mod call;
 pub mod call_edit;
 pub mod call_fields;
 pub mod disconnect;
+pub mod email;
 pub mod ids;
 pub mod media;
 pub mod names;
@@ -38,6 +40,7 @@ pub use admission::{AccessPolicy, Admission, JoinRequest};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
+pub use email::EmailAddress;
 pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
 pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};

@@ -21,6 +21,35 @@ impl Timestamp {
         i64::try_from(nanos.div_euclid(1_000_000)).ok().map(Self)
     }
 
+    /// Reads a time in the forms that clients write besides RFC 3339: with a blank between date and
+    /// clock, without seconds, with an offset without a colon (`+0200`), and with a blank in place
+    /// of the plus of an offset, because a query decodes `+` to a blank. A time without an offset
+    /// is none, because its zone is unknown.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        Self::parse(text).or_else(|| {
+            let (date, rest) = text.split_at_checked(10)?;
+            let rest = rest.strip_prefix(['T', 't', ' '])?;
+            let (clock, zone) = rest.split_at_checked(rest.find(['Z', 'z', '+', '-', ' '])?)?;
+            let clock = if clock.len() == 5 { format!("{clock}:00") } else { clock.to_owned() };
+            let zone = zone.replace(' ', "+");
+            let zone = match zone.split_at_checked(3) {
+                Some((hours, minutes)) if minutes.len() == 2 => format!("{hours}:{minutes}"),
+                Some((hours, "")) => format!("{hours}:00"),
+                _ => zone,
+            };
+            Self::parse(&format!("{date}T{clock}{zone}"))
+        })
+    }
+
+    /// Reads a day such as `2026-01-31`: its first and its last millisecond, UTC.
+    #[must_use]
+    pub fn day(text: &str) -> Option<(Self, Self)> {
+        let start =
+            Some(text).filter(|text| text.len() == 10).and_then(|text| Self::parse(&format!("{text}T00:00:00Z")));
+        start.map(|start| (start, Self(start.0 + 86_400_000 - 1)))
+    }
+
     /// Returns the start of the timestamp's month, UTC.
     #[must_use]
     pub fn month_start(self) -> Self {

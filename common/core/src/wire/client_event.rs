@@ -102,7 +102,8 @@ pub struct Create {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Join {
-    /// Room to join.
+    /// Room to join, as a person may have typed it.
+    #[serde(deserialize_with = "typed_room")]
     pub room_id: RoomId,
     /// Passcode, if the room has one.
     #[serde(default)]
@@ -295,13 +296,22 @@ fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
     #[serde(rename_all = "camelCase")]
     struct Fields {
         #[serde(default)]
-        room_id: Option<RoomId>,
+        room_id: Option<TypedRoom>,
     }
+    /// An id as a person may have typed it.
+    #[derive(Deserialize)]
+    struct TypedRoom(#[serde(deserialize_with = "typed_room")] RoomId);
     match text.trim_start().as_bytes().first() {
-        Some(b'"') => serde_json::from_str(text).map(Some).map_err(|_| invalid_room()),
+        Some(b'"') => serde_json::from_str(text).map(|TypedRoom(id)| Some(id)).map_err(|_| invalid_room()),
         Some(b'n') => Ok(None),
-        _ => fields::<Fields>(text).map(|fields| fields.room_id),
+        _ => fields::<Fields>(text).map(|fields| fields.room_id.map(|TypedRoom(id)| id)),
     }
+}
+
+/// Reads a room id as a person may have typed it.
+fn typed_room<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoomId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    RoomId::read(&text).map_err(D::Error::custom)
 }
 
 fn invalid_room() -> Refusal {

@@ -53,6 +53,20 @@ fn a_missing_or_mistyped_field_is_refused_with_the_right_code() {
 }
 
 #[test]
+fn a_whole_number_may_be_written_as_a_double() {
+    for (name, argument, accepted) in [
+        ("chat:history", r#"{"limit":10.0}"#, true),
+        ("chat:history", r#"{"limit":10.5}"#, false),
+        ("room:create", r#"{"maxParticipants":8.0}"#, true),
+        ("room:create", r#"{"maxParticipants":8.5}"#, false),
+        ("room:update", r#"{"maxParticipants":8e0}"#, true),
+        ("room:update", r#"{"maxParticipants":"8"}"#, false),
+    ] {
+        assert_eq!(code(name, argument), (!accepted).then_some(Code::ValidationError), "{name} {argument}");
+    }
+}
+
+#[test]
 fn the_end_of_candidates_is_accepted() {
     assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u","candidate":null}"#), None);
     assert_eq!(code("webrtc:ice-candidate", r#"{"to":"u"}"#), Some(Code::ValidationError));
