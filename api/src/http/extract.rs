@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::marker::PhantomData;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{StatusCode, header};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
 use switchboard_core::wire::nesting::is_shallow;
@@ -143,22 +145,62 @@ impl<T: Input> FromRequest<App> for ValidJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(Code::UnsupportedMediaType.into());
+        Ok(Self(Fields::of_body(json_object(request, app).await?).read()?))
+    }
+}
+
+/// JSON body that changes something that exists. A field that has the value that it has already is
+/// no change, and need not be valid: a client may send back all that it has read, with one field
+/// changed.
+pub struct JsonChange<T> {
+    fields: Map<String, Value>,
+    input: PhantomData<T>,
+}
+
+impl<T: Input> JsonChange<T> {
+    /// Reads the fields that differ from `current`, the object as clients read it.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` that lists every invalid field among them.
+    pub fn read(mut self, current: &impl Serialize) -> Result<T, Refusal> {
+        if let Ok(Value::Object(current)) = serde_json::to_value(current) {
+            self.fields.retain(|field, value| current.get(field) != Some(value));
         }
-        let body =
-            Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
-                _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
-            })?;
-        if !is_shallow(&body) {
-            return Err(Refusal::new(Code::InvalidInput, "The body nests more than 16 levels deep").into());
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(fields)) => Ok(Self(Fields::of_body(fields).read()?)),
-            Ok(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),
-            Err(_) => Err(Refusal::new(Code::InvalidInput, "The body is not valid JSON").into()),
-        }
+        Fields::of_body(self.fields).read()
+    }
+}
+
+impl<T: Input + Send> FromRequest<App> for JsonChange<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        Ok(Self { fields: json_object(request, app).await?, input: PhantomData })
+    }
+}
+
+impl<T: Input> Argument for JsonChange<T> {
+    fn describe(operation: &mut Operation) {
+        ValidJson::<T>::describe(operation);
+    }
+}
+
+/// Reads the JSON object in a request's body.
+async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, ApiError> {
+    if !is_json(request.headers()) {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    let body =
+        Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
+            _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
+        })?;
+    if !is_shallow(&body) {
+        return Err(Refusal::new(Code::InvalidInput, "The body nests more than 16 levels deep").into());
+    }
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),
+        Err(_) => Err(Refusal::new(Code::InvalidInput, "The body is not valid JSON").into()),
     }
 }
 

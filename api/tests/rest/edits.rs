@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use api::recorder::{RecorderOptions, run};
+use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use reqwest::Method;
 use serde_json::{Value, json};
 use switchboard_core::domain::{CallId, RoomId, RoomMeta, Timestamp, UserId};
@@ -63,6 +64,52 @@ async fn an_edit_changes_the_named_fields_and_leaves_the_others() {
     assert_eq!((&put.data()["status"], &put.data()["scheduledAt"]), (&json!("waiting"), &Value::Null));
     assert_eq!((&put.data()["hasPasscode"], &put.data()["description"]), (&json!(false), &json!("")));
     assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_may_send_back_all_that_it_has_read_with_one_field_changed() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let calls = database_calls(&service).await;
+    let put = async |call: &Value, fields: &Value| {
+        service.send(service.request(Method::PUT, &path(call)).bearer_auth(&ann.token).json(fields)).await
+    };
+    // A call whose date has passed, one that has begun, and one with values of the old backend.
+    let past = service.call(&ann, json!({ "scheduledAt": "2099-01-01T00:00:00Z" })).await;
+    let yesterday = DateTime::from_millis(DateTime::now().timestamp_millis() - 86_400_000);
+    set(&calls, &past, doc! { "scheduledAt": yesterday }).await;
+    let live = service.call(&ann, json!({ "scheduledAt": "2099-01-01T00:00:00Z" })).await;
+    service.record(&live, [came(&ann.id)]).await;
+    let old = service.call(&ann, json!({})).await;
+    set(&calls, &old, doc! { "description": "x".repeat(2000) }).await;
+    for call in [&past, &live, &old] {
+        let mut read = service.get(&path(call), Some(&ann.token)).await.data().clone();
+        read["title"] = json!("New title");
+        let reply = put(call, &read).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let (was, now) = (read.as_object().unwrap(), reply.data());
+        for (field, value) in was.iter().filter(|(field, _)| *field != "updatedAt") {
+            assert_eq!(&now[field], value, "{field}");
+        }
+    }
+    // The same moment in another form is no change; another moment is one.
+    let same = DateTime::from_millis(yesterday.timestamp_millis() + 7_200_000).try_to_rfc3339_string().unwrap();
+    let same = format!("{}+02:00", same.trim_end_matches('Z'));
+    assert_eq!(put(&past, &json!({ "scheduledAt": same, "title": "Another" })).await.status, 200);
+    let earlier = put(&past, &json!({ "scheduledAt": "2001-01-01T00:00:00Z" })).await;
+    assert_eq!((earlier.refusal(), earlier.fields()), ((400, "VALIDATION_ERROR"), vec!["scheduledAt"]));
+    let later = put(&live, &json!({ "scheduledAt": "2098-01-01T00:00:00Z" })).await;
+    assert_eq!((later.refusal(), later.fields()), ((400, "VALIDATION_ERROR"), vec!["scheduledAt"]));
+}
+
+async fn database_calls(service: &Service) -> mongodb::Collection<Document> {
+    service.database().await.collection("videocalls")
+}
+
+async fn set(calls: &mongodb::Collection<Document>, call: &Value, fields: Document) {
+    let id = ObjectId::parse_str(call["_id"].as_str().unwrap()).unwrap();
+    let update = calls.update_one(doc! { "_id": id }, doc! { "$set": fields }).await.unwrap();
+    assert_eq!(update.matched_count, 1);
 }
 
 #[tokio::test]

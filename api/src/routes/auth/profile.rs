@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::audit::{self, Event};
 use crate::http::envelope::success;
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::extract::{Caller, ValidJson};
+use crate::http::extract::{Caller, JsonChange};
 use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::UserView;

@@ -12,7 +12,7 @@ use super::input;
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, PathParam, ValidJson};
+use crate::http::extract::{Caller, JsonChange, PathParam};
 use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
@@ -55,7 +55,8 @@ impl Input for Changes {
     }
 }
 
-/// `PATCH` and `PUT video-calls/:id`: change the named fields only.
+/// `PATCH` and `PUT video-calls/:id`: change the named fields only. A field that has its present
+/// value is no change.
 ///
 /// Of two concurrent requests, the fields of both are written; of a field that both name, the value
 /// of the later request stays.
@@ -64,11 +65,14 @@ pub(crate) async fn edit(
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
     ClientAddress(address): ClientAddress,
-    ValidJson(changes): ValidJson<Changes>,
+    body: JsonChange<Changes>,
 ) -> ApiResult<impl IntoResponse> {
     let call = hosted(&app, &caller, &id).await?;
     let now = app.now();
-    check_scheduled_at(changes.scheduled_at.flatten(), now)?;
+    let changes = body.read(&CallView::new(&app, &call, None))?;
+    // The same moment in another form is no change either.
+    let scheduled_at = changes.scheduled_at.filter(|at| *at != call.scheduled_at);
+    check_scheduled_at(scheduled_at.flatten(), now)?;
     let passcode = match changes.passcode {
         Some(Some(passcode)) => Some(Some(app.hasher.hash(address, passcode).await?)),
         Some(None) => Some(None),
@@ -77,7 +81,7 @@ pub(crate) async fn edit(
     let edit = CallEdit {
         title: changes.title,
         description: changes.description,
-        scheduled_at: changes.scheduled_at,
+        scheduled_at,
         call_type: changes.call_type,
         settings: changes.settings,
         max_participants: changes.max_participants,
