@@ -168,7 +168,9 @@ mod tests {
         assert!(wrong(&[url, ("WEBHOOK_SECRET", secret)]).is_empty());
         assert_eq!(wrong(&[url]), ["WEBHOOK_SECRET"]);
         assert_eq!(wrong(&[url, ("WEBHOOK_SECRET", "short")]), ["WEBHOOK_SECRET"]);
-        for address in ["ftp://a.test", "a.test/x", "http://"] {
+        for address in
+            ["ftp://a.test", "a.test/x", "http://", "http://a.test/#x", "http://a.test:0", "http://us:100%@a.test"]
+        {
             assert_eq!(wrong(&[("WEBHOOK_URLS", address)]), ["WEBHOOK_URLS"], "{address}");
         }
     }

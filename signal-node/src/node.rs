@@ -96,7 +96,7 @@ pub async fn run(
         return admin.await.context("the admin listener");
     };
     let shared = Shared::new(&config, rooms.get_or_init(|| connected).clone(), health);
-    let (dispatcher, background, transport) = start(&config, &shared, stopped).await?;
+    let (dispatcher, background, transport) = start(&config, &shared, records, stopped).await?;
     let server = SocketServer::new(
         transport,
         vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
@@ -136,7 +136,7 @@ async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Resul
     }
 }
 
-/// Connects to MongoDB, subscribes in Redis and starts the background tasks. Returns the
+/// Subscribes in Redis and starts the background tasks. Returns the
 /// application of the server and the server's configuration.
 async fn start(
     config: &NodeConfig,

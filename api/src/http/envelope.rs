@@ -25,7 +25,7 @@ struct Success<T> {
 }
 
 /// Position of a page in its list.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Pagination {
     /// Page number, from 1.
     pub page: u32,
@@ -35,13 +35,16 @@ pub struct Pagination {
     pub total: u64,
     /// Pages in the whole list.
     pub pages: u64,
+    /// `after` of the next page, in lists that have it. Absent on a page that is not full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl Pagination {
     /// Returns the position of page `page` in a list of `total` entries.
     #[must_use]
     pub fn new(page: u32, limit: u32, total: u64) -> Self {
-        Self { page, limit, total, pages: total.div_ceil(u64::from(limit.max(1))) }
+        Self { page, limit, total, pages: total.div_ceil(u64::from(limit.max(1))), next: None }
     }
 }
 

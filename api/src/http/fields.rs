@@ -4,7 +4,8 @@
 //! Types are strict: an object in place of text is refused, so it never reaches a database query.
 //!
 //! The same code describes the input for the OpenAPI document: each method records the JSON schema
-//! of its field, so that validation and document cannot differ.
+//! of its field, so that validation and document cannot differ. The file has more than 400 lines,
+//! so that each kind of field is read in one place.
 
 use std::ops::RangeInclusive;
 
@@ -247,8 +248,13 @@ impl Fields {
     pub fn integer(&mut self, field: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
         self.describe(field, || json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }));
         let number = match self.take(field)? {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) if self.from_query => text.parse().ok(),
+            Value::Number(number) => whole_number::read(&number),
+            // A client may write a whole number as a double here, too: `10.0`.
+            Value::String(text) if self.from_query => {
+                let whole =
+                    text.split_once('.').filter(|(_, zeros)| !zeros.is_empty() && zeros.bytes().all(|b| b == b'0'));
+                whole.map_or(text.as_str(), |(whole, _)| whole).parse().ok()
+            }
             _ => None,
         };
         let number = number.and_then(|n| u32::try_from(n).ok()).filter(|n| range.contains(n));
@@ -329,11 +335,11 @@ impl Fields {
         });
         let value = self.take(field)?;
         let date = value.as_str().and_then(|text| {
-            let day = || (self.from_query && text.len() == 10).then(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
-            Timestamp::parse(text).or_else(|| day().flatten())
+            let day = || Timestamp::day(text).filter(|_| self.from_query);
+            Timestamp::read(text).or_else(|| day().map(of_day))
         });
         if date.is_none() {
-            self.reject(field, "must be a date such as 2026-01-31T12:00:00Z");
+            self.reject(field, "must be a date with its offset, such as 2026-01-31T12:00:00Z or +02:00 in place of Z");
         }
         date
     }

@@ -1,6 +1,6 @@
 //! Percent-encoding of credentials in URLs (RFC 3986, section 2.1).
 
-/// Decodes a percent-encoded text. Characters that are not encoded stand for themselves. `None` if a
+/// Decodes a percent-encoded text. Characters that are not encoded stand for themselves. `None` if
 /// `%` is not followed by two hexadecimal digits, or if the result is not UTF-8.
 #[must_use]
 pub fn decode(text: &str) -> Option<String> {

@@ -1,5 +1,6 @@
-//! Position of a call in a sorted list, as a cursor that clients send back. Paging by position shows
-//! no call twice and leaves none out while calls are added or end; paging by number shifts then.
+//! Position of a call in a sorted list, as a cursor that clients send back. Paging by position
+//! shows no call twice and leaves none out while calls are added or end; paging by number shifts
+//! then.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

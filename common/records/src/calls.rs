@@ -3,27 +3,24 @@
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc, serialize_to_document};
+use mongodb::options::Collation;
 
 use super::bson::{date_to_bson, id_forms};
 use super::fact_updates::{emptied, minutes_of, periods_ms};
 use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants};
-use super::{CallRecord, Records, RecordsError};
+use super::{CallOrder, CallPosition, CallRecord, Records, RecordsError};
 use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
 
 /// Maximum number of calls of a host that lists show: the latest.
 const OWN_MAX: i64 = 5_000;
 
-/// Sort field of a list of calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallOrder {
-    /// `createdAt`.
-    Created,
-    /// `scheduledAt`.
-    Scheduled,
-    /// `startedAt`.
-    Started,
-    /// `title`.
-    Title,
+/// First call of a page.
+#[derive(Clone, Debug)]
+pub enum PageStart {
+    /// The call with this number of calls before it.
+    Skip(u64),
+    /// The call behind this position.
+    After(CallPosition),
 }
 
 /// Filter of a list of calls: calls that `user` hosts, takes part in or is invited to, and that
@@ -42,8 +39,8 @@ pub struct CallFilter {
     pub created: (Option<Timestamp>, Option<Timestamp>),
     /// Sort field, and whether the order is descending.
     pub order: (CallOrder, bool),
-    /// Number of calls to skip.
-    pub skip: u64,
+    /// First call of the page.
+    pub start: PageStart,
     /// Maximum number of calls to return.
     pub limit: u32,
 }
@@ -55,6 +52,8 @@ pub struct CallPage {
     pub calls: Vec<CallRecord>,
     /// Number of calls in the whole list.
     pub total: u64,
+    /// Position of the last call of a full page.
+    pub next: Option<CallPosition>,
 }
 
 impl Records {
@@ -119,38 +118,62 @@ impl Records {
     pub async fn list_calls(&self, filter: &CallFilter) -> Result<CallPage, RecordsError> {
         let own = self.own_calls(filter).await?;
         let matching = matching(filter, own);
-        let field = match filter.order.0 {
-            CallOrder::Created => "createdAt",
-            CallOrder::Scheduled => "scheduledAt",
-            CallOrder::Started => "startedAt",
-            CallOrder::Title => "title",
+        let (field, direction) = (filter.order.0.field(), if filter.order.1 { -1 } else { 1 });
+        let mut cut = vec![doc! { "$match": matching.clone() }];
+        let skip = match &filter.start {
+            PageStart::Skip(skip) => i64::try_from(*skip).unwrap_or(i64::MAX),
+            PageStart::After(position) => {
+                cut.push(doc! { "$match": position.behind() });
+                0
+            }
         };
-        let direction = if filter.order.1 { -1 } else { 1 };
-        let skip = i64::try_from(filter.skip).unwrap_or(i64::MAX);
-        let mut stages = vec![
-            doc! { "$match": matching.clone() },
-            doc! { "$sort": { field: direction, "_id": direction } },
-            doc! { "$skip": skip },
-            doc! { "$limit": i64::from(filter.limit) },
-        ];
-        stages.extend(with_participants(SHOWN_IN_LIST_MAX));
-        stages.extend(with_profiles(SHOWN_IN_LIST_MAX));
+        cut.push(doc! { "$sort": { field: direction, "_id": direction } });
+        cut.extend([doc! { "$skip": skip }, doc! { "$limit": i64::from(filter.limit) }]);
         // The total is one more document of the same query, because another query would cost
         // another round trip.
         let count = vec![Bson::from(doc! { "$match": matching }), Bson::from(doc! { "$count": "total" })];
-        stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": count } });
-        let mut page = CallPage { calls: Vec::new(), total: 0 };
-        for document in self.documents("list_calls", stages).await? {
+        let count = doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": count } };
+        let shown = with_participants(SHOWN_IN_LIST_MAX).into_iter().chain(with_profiles(SHOWN_IN_LIST_MAX));
+        let found = if filter.order.0 == CallOrder::Title {
+            self.by_title(cut, count, shown.collect()).await?
+        } else {
+            self.documents("list_calls", cut.into_iter().chain(shown).chain([count]).collect()).await?
+        };
+        let mut page = CallPage { calls: Vec::new(), total: 0, next: None };
+        let mut shown = 0;
+        for document in found {
             if !document.contains_key("_id") {
                 page.total = document.get_i32("total").map_or(0, |n| u64::from(n.unsigned_abs()));
                 continue;
             }
+            shown += 1;
+            page.next = CallPosition::of(&document, filter.order).filter(|_| shown == filter.limit);
             match CallRecord::read(document) {
                 Ok(call) => page.calls.push(call),
                 Err(error) => tracing::error!(%error, "invalid call record skipped in a list"),
             }
         }
         Ok(page)
+    }
+
+    /// Sorts by title with a collation, then reads the calls of the page without it: with it,
+    /// MongoDB would not look up the users by the index of their ids.
+    async fn by_title(
+        &self,
+        cut: Vec<Document>,
+        count: Document,
+        shown: Vec<Document>,
+    ) -> Result<Vec<Document>, RecordsError> {
+        let ids = cut.into_iter().chain([doc! { "$project": { "_id": 1 } }, count]).collect::<Vec<_>>();
+        let sort = self.calls.aggregate(ids).max_time(self.deadline).collation(title_collation());
+        let found: Vec<Document> = self.run("list_calls", async { sort.await?.try_collect().await }).await?;
+        let ids: Vec<_> = found.iter().filter_map(|document| document.get("_id").cloned()).collect();
+        let mut stages = vec![doc! { "$match": { "_id": { "$in": ids.clone() }, "deletedAt": Bson::Null } }];
+        stages.extend(shown);
+        let mut calls = self.documents("list_calls", stages).await?;
+        calls.sort_by_key(|call| ids.iter().position(|id| call.get("_id") == Some(id)));
+        let total = found.into_iter().filter(|document| !document.contains_key("_id"));
+        Ok(calls.into_iter().chain(total).collect())
     }
 
     /// Returns at most `max` scheduled calls with a date before `before`, the earliest first.
@@ -282,6 +305,12 @@ fn matching(filter: &CallFilter, own: Vec<Bson>) -> Document {
     }
     all.extend(created(filter));
     doc! { "$and": all }
+}
+
+/// Returns the order in which people sort titles: letters of all scripts, capital letters beside
+/// small ones, numbers by their value.
+pub(super) fn title_collation() -> Collation {
+    Collation::builder().locale("en").numeric_ordering(true).build()
 }
 
 fn text_of(value: impl serde::Serialize) -> Bson {

@@ -11,6 +11,7 @@
 //! | `sessions` | sign-ins and their refresh tokens |
 //! | `call`, `calls` | a call's record; queries on `videocalls` |
 //! | `participants` | participants of a call; queries on `participants` |
+//! | `call_position` | position of a call in a sorted list, as a cursor |
 //! | `call_edits` | changes of a call by its host; deletion |
 //! | `call_statistics`, `account_statistics` | statistics of a call; of a user's calls |
 //! | `fact` | durable facts |
@@ -25,6 +26,7 @@ mod account_statistics;
 mod bson;
 mod call;
 mod call_edits;
+mod call_position;
 mod call_statistics;
 mod calls;
 mod chat;
@@ -49,8 +51,9 @@ use mongodb::{Client, Collection, Database, IndexModel};
 
 pub use account_statistics::AccountStatistics;
 pub use call::{CallRecord, PERIODS_MAX, Period};
+pub use call_position::{CallOrder, CallPosition};
 pub use call_statistics::CallStatistics;
-pub use calls::{CallFilter, CallOrder, CallPage};
+pub use calls::{CallFilter, CallPage, PageStart};
 pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
@@ -124,6 +127,8 @@ impl Records {
             // For calls whose participants are a list in the record.
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "invitedUserIds": 1, "createdAt": -1 }, IndexOptions::default()),
+            // For lists by title: with a collation, no other index finds ids that are text.
+            index(doc! { "_id": 1, "title": 1 }, IndexOptions::builder().collation(calls::title_collation()).build()),
             index(doc! { "scheduledAt": 1 }, only("scheduled")),
             index(doc! { "updatedAt": 1 }, only("live")),
             index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build()),

@@ -7,7 +7,8 @@ use mongodb::bson::{DateTime, Document, doc};
 use mongodb::{Client, Collection, Database};
 use switchboard_core::domain::{CallId, CallStatus, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_records::{
-    CallChange, CallFact, CallFilter, CallOrder, CallRecord, ParticipantCounts, Records, RecordsTimeouts, Stay,
+    CallChange, CallFact, CallFilter, CallOrder, CallRecord, PageStart, ParticipantCounts, Records, RecordsTimeouts,
+    Stay,
 };
 
 /// Most guests with a document in one call, and most participants that a record shows.
@@ -108,7 +109,7 @@ fn filter(user: &str) -> CallFilter {
         search: None,
         created: (None, None),
         order: (CallOrder::Created, true),
-        skip: 0,
+        start: PageStart::Skip(0),
         limit: 10,
     }
 }

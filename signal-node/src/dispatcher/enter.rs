@@ -88,7 +88,11 @@ impl Dispatcher {
     }
 
     /// `room:join`
-    pub(super) async fn join(&self, session: &mut ClientSession, join: client_event::Join) -> Result<String, Refusal> {
+    pub(super) async fn join(
+        &self,
+        session: &mut ClientSession,
+        mut join: client_event::Join,
+    ) -> Result<String, Refusal> {
         if session.user.is_guest
             && let Some(name) = &join.guest_name
         {
@@ -100,9 +104,7 @@ impl Dispatcher {
         if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
             return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
         }
-        self.count_join(session).await?;
         self.read_profile(session).await;
-        let access = self.access();
         for _ in 0..ADMISSION_ATTEMPTS_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
             let FoundCall { meta, standing, is_open, .. } = found.map_err(call_refusal)?;
@@ -303,11 +305,4 @@ fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal
         Joined::Absent | Joined::Changed => Ok(None),
         Joined::Seated { .. } | Joined::Waiting { .. } => Err(Code::InternalError.into()),
     }
-}
-
-/// Returns a random room id of 12 upper-case letters and digits.
-fn generated_room() -> Result<RoomId, Refusal> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    let text: String = (0..12).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect();
-    RoomId::parse(&text)
 }

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::StatusCode;
-use rand::RngExt as _;
 use serde_json::{Value, json};
 use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
 use switchboard_core::domain::{CallSettings, CallStatus, CallType, Role, RoomId, Timestamp, UserId};
@@ -18,10 +17,8 @@ use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
 
-/// Letters of a generated room id. There are 36^12 ids, so three collisions in a row do not happen
-/// by accident.
-const ROOM_LETTERS: &[u8; 36] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-const ROOM_LENGTH: usize = 12;
+/// Room ids that are tried. There are 32^12, so three collisions in a row do not happen by
+/// accident.
 const ROOM_ATTEMPTS_MAX: usize = 3;
 
 /// Body of `POST video-calls`.

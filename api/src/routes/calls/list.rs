@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum::response::IntoResponse;
 use switchboard_core::domain::{CallStatus, CallType, Timestamp};
-use switchboard_records::{CallFilter, CallOrder};
+use switchboard_records::{CallFilter, CallOrder, CallPosition, PageStart};
 
 use crate::app::App;
-use crate::http::envelope::page;
+use crate::http::envelope::{Pagination, page};
 use crate::http::error::ApiResult;
 use crate::http::extract::{Caller, ValidQuery};
 use crate::http::fields::{Fields, Input};
@@ -27,9 +27,26 @@ const ORDERS: [(&str, CallOrder); 4] = [
     ("title", CallOrder::Title),
 ];
 
+/// What each parameter means at its edges.
+const EDGES: [(&str, &str); 9] = [
+    ("page", "From 1. A page is a number of entries, so it shifts when calls are added; `after` does not."),
+    ("after", "`pagination.next` of the page before, with the same `sort` and `order`; not with `page`."),
+    ("status", "Exactly this status."),
+    ("type", "Exactly this type."),
+    ("search", "Text in the title or the description, without regard to case. Empty text selects every call."),
+    ("startDate", "Calls created at this time or later. A day means its first millisecond, UTC."),
+    ("endDate", "Calls created at this time or earlier. A day is included: it means its last millisecond, UTC."),
+    (
+        "sort",
+        "`title` sorts as people do: letters beside their capitals, numbers by value. Without a date, a call comes before all dates.",
+    ),
+    ("order", "Calls with the same value are ordered by their ids, in the same direction."),
+];
+
 /// Query of `GET video-calls`.
 pub(crate) struct Listing {
     paging: Paging,
+    after: Option<CallPosition>,
     status: Option<CallStatus>,
     call_type: Option<CallType>,
     search: Option<String>,
@@ -50,12 +67,16 @@ impl Input for Listing {
             status: fields.choice("status", &STATUSES),
             call_type: fields.choice("type", &CallType::NAMES),
             search: fields.optional_line("search", 0..=100).filter(|text| !text.is_empty()),
-            created: (fields.date("startDate"), fields.date("endDate")),
-            order: (
-                fields.choice("sort", &ORDERS).unwrap_or(CallOrder::Created),
-                fields.choice("order", &[("asc", false), ("desc", true)]).unwrap_or(true),
-            ),
+            created: (fields.date("startDate"), fields.end_date("endDate")),
+            order,
+        };
+        if has_page && listing.after.is_some() {
+            fields.reject("page", "must not be given with after");
         }
+        for (field, sentence) in EDGES {
+            fields.explain(field, sentence);
+        }
+        listing
     }
 }
 
@@ -72,7 +93,7 @@ pub(crate) async fn list(
         search: listing.search,
         created: listing.created,
         order: listing.order,
-        skip: listing.paging.skip(),
+        start: listing.after.map_or_else(|| PageStart::Skip(listing.paging.skip()), PageStart::After),
         limit: listing.paging.limit,
     };
     let found = app.records.list_calls(&filter).await?;

@@ -129,4 +129,38 @@ mod tests {
         assert_eq!(Timestamp::parse("2026-01-01T02:00:00.0079+02:00").unwrap(), at);
         assert_eq!(Timestamp::parse("2026-13-01T00:00:00Z"), None);
     }
+
+    #[test]
+    fn a_time_is_read_with_every_offset_and_not_without_one() {
+        let noon = Timestamp::parse("2026-01-31T12:00:00Z");
+        for text in [
+            "2026-01-31T14:00:00+02:00",
+            "2026-01-31T14:00:00 02:00",
+            "2026-01-31T14:00:00.000+0200",
+            "2026-01-31 14:00+02:00",
+            "2026-01-31T14:00+02",
+            "2026-01-31T06:30:00-05:30",
+            "2026-01-31T12:00Z",
+            "2026-01-31t12:00:00z",
+        ] {
+            assert_eq!(Timestamp::read(text), noon, "{text}");
+        }
+        for text in [
+            "2026-01-31T12:00:00",
+            "2026-01-31",
+            "2026-01-31T12Z",
+            "soon",
+            "",
+            "2026-01-31T12:00:00+2",
+            "2026-01-3\u{e9}T1Z",
+        ] {
+            assert_eq!(Timestamp::read(text), None, "{text}");
+        }
+        let (first, last) = Timestamp::day("2026-01-31").unwrap();
+        assert_eq!(
+            (first.to_string(), last.to_string()),
+            ("2026-01-31T00:00:00.000Z".into(), "2026-01-31T23:59:59.999Z".into())
+        );
+        assert_eq!((Timestamp::day("2026-02-30"), Timestamp::day("2026-1-1")), (None, None));
+    }
 }

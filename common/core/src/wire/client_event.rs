@@ -10,7 +10,9 @@
 
 use super::event_kind::EventKind;
 use super::nesting::is_shallow;
-use serde::Deserialize;
+use super::whole_number;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId};
@@ -94,7 +96,7 @@ pub struct Create {
     #[serde(default)]
     pub is_private: bool,
     /// Number of participants, within `call_fields::PARTICIPANTS`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_number::optional")]
     pub max_participants: Option<u32>,
 }
 
@@ -195,7 +197,7 @@ pub struct ChatHistory {
     #[serde(default)]
     pub before: Option<Box<str>>,
     /// Maximum number of messages, 1 to 100. Default: 50.
-    #[serde(default = "default_page_size")]
+    #[serde(default = "default_page_size", deserialize_with = "whole_number::required")]
     pub limit: usize,
 }
 

@@ -15,7 +15,7 @@ pub struct NodeSummary {
     pub seats: u64,
 }
 
-/// A room that is open, or was open a moment ago.
+/// An open room.
 #[derive(Clone, Debug)]
 pub struct RoomSummary {
     /// Room id.

@@ -9,7 +9,7 @@ use switchboard_core::domain::RoomId;
 use super::Rooms;
 use crate::seat::SeatMember;
 use crate::values::{items, pairs, stats, text, time_ms};
-use crate::{NodeSummary, Partition, RoomStats, RoomSummary, StoreError};
+use crate::{NodeSummary, Partition, RoomPeek, RoomStats, RoomSummary, StoreError};
 
 impl Rooms {
     /// Returns the registered nodes, sorted by name.
@@ -52,8 +52,9 @@ impl Rooms {
         Ok(nodes.into_keys().map(str::to_owned).collect())
     }
 
-    /// Returns up to `limit` open rooms after `after`, ordered by partition and name. A room is
-    /// found while it has a connected seat, a seat in its grace period, or a deadline.
+    /// Returns `limit` open rooms after `after`, or fewer if there are no more, ordered by
+    /// partition and name. A room is found while it has a connected seat, a seat in its grace
+    /// period, or a deadline.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -64,11 +65,16 @@ impl Rooms {
             let names = self.rooms_of(Partition(number)).await?;
             let after = after.filter(|_| number == first);
             let names = names.into_iter().filter(|name| after.is_none_or(|after| name > after));
-            let wanted: Vec<_> = names.take(limit - found.len()).collect();
-            let peeks = try_join_all(wanted.iter().map(|name| self.peek(name))).await?;
-            found.extend(wanted.into_iter().zip(peeks).map(|(room, peek)| RoomSummary { room, peek }));
-            if found.len() == limit {
-                break;
+            let mut names = names.peekable();
+            // A room that has closed is no entry, so a page with fewer entries is the last one.
+            while names.peek().is_some() {
+                let wanted: Vec<_> = names.by_ref().take(limit - found.len()).collect();
+                let peeks = try_join_all(wanted.iter().map(|name| self.peek(name))).await?;
+                let open = wanted.into_iter().zip(peeks).filter(|(_, peek)| matches!(peek, RoomPeek::Open { .. }));
+                found.extend(open.map(|(room, peek)| RoomSummary { room, peek }));
+                if found.len() == limit {
+                    return Ok(found);
+                }
             }
         }
         Ok(found)

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{ClientEvent, fields};
 use crate::domain::call_fields::{self, check_participants};
 use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange, names};
+use crate::wire::whole_number;
 
 /// Allowed length of a reason, in characters.
 const REASON: RangeInclusive<usize> = 0..=200;
@@ -142,7 +143,7 @@ fn update(text: &str) -> Result<Command, Refusal> {
         name: Option<String>,
         #[serde(default)]
         settings: Map<String, Value>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "whole_number::optional")]
         max_participants: Option<u32>,
     }
     let Fields { name, settings, max_participants } = fields(text)?;
