@@ -172,7 +172,7 @@ async fn pages_by_position_show_each_call_once_while_calls_are_added() {
     for sort in ["createdAt", "scheduledAt", "startedAt", "title"] {
         for order in ["asc", "desc"] {
             let first = format!("/api/video-calls?sort={sort}&order={order}&limit=2");
-            let whole = service.get(&format!("{}0", first), Some(&ann.token)).await;
+            let whole = service.get(&format!("{first}0"), Some(&ann.token)).await;
             let ids = |reply: &Reply| -> Vec<Value> {
                 reply.data().as_array().unwrap().iter().map(|call| call["id"].clone()).collect()
             };
