@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { signed } from "../support/clients.mjs";
-import { artifact } from "../support/cluster.mjs";
+import { account, newCall, signed } from "../support/clients.mjs";
+import { artifact, baseUrl } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
@@ -166,6 +166,26 @@ describe("joining a call", { timeout: 120_000 }, () => {
     await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
     await guest.close();
     await host.close();
+  });
+
+  test("the page for joining says who may join in the words of the page for creating", async () => {
+    const person = await Person.open(browser);
+    const owner = await account("Owner");
+    const types = [
+      [{ type: "public" }, "Anyone with the link"],
+      [{ type: "private" }, "People with an account"],
+      [{ type: "private", invitedUserIds: [owner.user.id] }, "Only invited people"],
+      [{ type: "invited_only" }, "Only invited people"],
+    ];
+    for (const [fields, words] of types) {
+      const { roomId } = await newCall(owner, fields);
+      await person.page.goto(`${baseUrl()}/?room=${roomId}`);
+      await person.page.getByText(`${words} may join`).waitFor();
+    }
+    await person.signUp(GUEST);
+    const choices = await person.page.locator(".choice label").allTextContents();
+    assert.deepEqual(choices, types.slice(0, 2).map(([, words]) => words));
+    await person.close();
   });
 
   test("the host reopens a call that has ended, and others can join it again", async () => {

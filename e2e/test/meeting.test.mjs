@@ -66,7 +66,8 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await button(host, "Settings…").click();
     const settings = host.page.getByRole("dialog", { name: "Call settings" });
     await settings.getByLabel("Waiting room", { exact: true }).check();
-    await settings.getByLabel("Guests skip the waiting room").uncheck();
+    const guestsSkip = await settings.getByLabel("Guests skip the waiting room").isChecked();
+    assert.equal(guestsSkip, false, "guests wait too when the waiting room is switched on");
     await settings.getByLabel("Muted participants may unmute themselves").uncheck();
     await host.page.screenshot({ path: await artifact("meeting-settings.png") });
     await settings.getByRole("button", { name: "Save" }).click();
