@@ -1,27 +1,46 @@
-// Chromium with a fake camera, and the actions of a user on the demo page.
+// Chromium and Firefox with a fake camera, and the actions of a user on the demo page.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { chromium } from "playwright-core";
+import { chromium, firefox } from "playwright-core";
 import { baseUrl } from "./cluster.mjs";
 import { until } from "./until.mjs";
 
-export function launch() {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--use-fake-device-for-media-stream",
-      "--use-fake-ui-for-media-stream",
-      "--autoplay-policy=no-user-gesture-required",
-      "--disable-features=WebRtcHideLocalIpsWithMdns",
-    ],
-  });
-}
+/** Browsers of the distribution, by name. */
+const BROWSERS = {
+  chromium: () =>
+    chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        "--autoplay-policy=no-user-gesture-required",
+        "--disable-features=WebRtcHideLocalIpsWithMdns",
+      ],
+    }),
+  firefox: () =>
+    firefox.launch({
+      // An unpatched Firefox, over WebDriver BiDi.
+      channel: "moz-firefox",
+      executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
+      firefoxUserPrefs: {
+        "media.navigator.streams.fake": true,
+        "media.navigator.permission.disabled": true,
+        "media.autoplay.default": 0,
+        "media.autoplay.blocking_policy": 0,
+        "media.peerconnection.ice.loopback": true,
+        "media.peerconnection.ice.obfuscate_host_addresses": false,
+      },
+    }),
+};
+
+/** @param {"chromium" | "firefox"} name */
+export const launch = (name = "chromium") => BROWSERS[name]();
 
 /**
  * One user with their own browser context. An error that the page throws fails the test at `close`.
@@ -143,6 +162,29 @@ export class Person {
         now.every(([peer, { framesDecoded }]) => framesDecoded > (before[peer]?.framesDecoded ?? 0) + 5)
       );
     });
+  }
+
+  /**
+   * Records from now on what the page shows about the others: each notice, and the smallest number of
+   * tiles. Call it again after a reload.
+   */
+  watch() {
+    return this.page.evaluate(() => {
+      const tiles = () => document.querySelectorAll(".tile").length;
+      const watched = (window.watched = { notices: [], tiles: tiles() });
+      const look = (changes) => {
+        watched.tiles = Math.min(watched.tiles, tiles());
+        for (const { addedNodes } of changes) {
+          for (const node of addedNodes) if (node.classList?.contains("toast")) watched.notices.push(node.textContent);
+        }
+      };
+      new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+    });
+  }
+
+  /** Returns what `watch` recorded. */
+  watched() {
+    return this.page.evaluate(() => window.watched);
   }
 
   /** Returns the tile with this name. */

@@ -56,7 +56,11 @@ export class RoomModel {
 
   /** Joins. `removals` is the user's number of removals when their token was issued. */
   join(member, removals) {
-    if (this.seatOf(member)) return "ALREADY_IN_ROOM";
+    const known = this.seatOf(member);
+    if (known) {
+      this.#sendTo(known, known.waits ? "room:waiting" : `room:joined ${known.peer} ${known.role}`, 0);
+      return "OK";
+    }
     const { role, waits } = this.admission(member);
     const banned = this.bans.has(member.uid) || (member.guest && this.guestsBanned);
     if (banned) return "BANNED";

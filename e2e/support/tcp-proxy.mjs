@@ -37,6 +37,17 @@ export class TcpProxy {
     this.#pairs.clear();
   }
 
+  /**
+   * Forwards nothing more on the present connections, and closes none of them: the network of the
+   * client is gone, and the server does not know.
+   */
+  freeze() {
+    for (const [near, far] of this.#pairs) {
+      near.unpipe().pause();
+      far.unpipe().pause();
+    }
+  }
+
   close() {
     this.cut();
     this.#server.close();

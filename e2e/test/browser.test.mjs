@@ -97,16 +97,6 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     await bothConnected();
   });
 
-  test("a reloaded page returns to the call as the same participant, without a duplicate", async () => {
-    await bothConnected();
-    const { peerId } = await guest.view();
-    await guest.page.reload();
-    await guest.seated();
-    assert.equal((await guest.view()).peerId, peerId);
-    await bothConnected();
-    assert.equal(await host.page.locator(".tile").count(), 2);
-  });
-
   test("a third participant joins and all three are connected to each other", async () => {
     const third = await Person.open(browser, { width: 900, height: 700 });
     await third.joinAsGuest(link, "Third Party");
@@ -142,6 +132,49 @@ describe("two browsers in a call", { timeout: 300_000 }, () => {
     });
   });
 });
+
+for (const name of ["chromium", "firefox"]) {
+  describe(`a page that is reloaded in ${name}`, { timeout: 240_000 }, () => {
+    let browser;
+    before(async () => {
+      browser = await launch(name);
+    });
+    after(() => browser?.close());
+
+    test("returns to its seat: the host stays host, and the other page shows nobody leaving or joining", async () => {
+      const host = await Person.open(browser);
+      await host.signUp(HOST);
+      const guest = await Person.open(browser);
+      await guest.joinAsGuest(await host.startCall("Reloads"), GUEST);
+      const people = [
+        [host, guest, HOST, GUEST],
+        [guest, host, GUEST, HOST],
+      ];
+      const bothConnected = async () => {
+        await Promise.all([host.connectedTo(GUEST), guest.connectedTo(HOST)]);
+        await Promise.all([host.seesFrames(), guest.seesFrames()]);
+      };
+      await bothConnected();
+      for (const [reloading, staying, ownName, otherName] of people) {
+        const { peerId } = await reloading.view();
+        await staying.watch();
+        await reloading.page.reload();
+        await reloading.seated();
+        assert.equal((await reloading.view()).peerId, peerId);
+        await Promise.all([reloading.connectedTo(otherName), staying.connectedTo(ownName)]);
+        await bothConnected();
+        assert.deepEqual(await staying.watched(), { notices: [], tiles: 2 });
+        assert.equal(await reloading.page.locator(".tile").count(), 2);
+      }
+      const mayEnd = ({ page }) => page.getByRole("button", { name: "End for all" }).isVisible();
+      assert.deepEqual([await mayEnd(host), await mayEnd(guest)], [true, false]);
+      await guest.press("Leave");
+      await host.tile(GUEST).waitFor({ state: "detached" });
+      await guest.close();
+      await host.close();
+    });
+  });
+}
 
 describe("joining a call", { timeout: 120_000 }, () => {
   let browser;

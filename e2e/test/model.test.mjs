@@ -127,6 +127,7 @@ class Trial {
     const [name, fields] = this.randomCommand();
     if (name === "join") return this.join(member);
     if (name === "reconnect") return this.reconnect(member);
+    if (name === "reload") return this.reload(member);
     if (name === "leave") {
       const predicted = model.leave(member);
       return this.compare(`${member.name} leaves`, predicted, await member.client.emit("room:leave", this.roomId));
@@ -147,7 +148,7 @@ class Trial {
   randomCommand() {
     const { model } = this;
     const words =
-      "admit admit all deny mute mute audio audio audio kick role role role transfer lock cap set set leave join reconnect reconnect";
+      "admit admit all deny mute mute audio audio audio kick role role role transfer lock cap set set leave join reconnect reconnect reload reload";
     const target = this.pick(this.members);
     const peerId = model.seatOf(target)?.peer ?? target.uid;
     const waits = this.chance(0.8) && model.waiting.length > 0 ? this.pick(model.waiting).peer : peerId;
@@ -187,8 +188,11 @@ class Trial {
     const predicted = model.join(member, member.removals);
     const answer = await member.client.emit("room:join", { roomId: this.roomId });
     await this.compare(`${member.name} joins`, predicted, answer);
-    if (predicted !== "OK") return;
-    const seat = model.seatOf(member);
+    if (predicted === "OK") this.checkAnswer(model.seatOf(member), answer);
+  }
+
+  /** Compares the answer to a member who has joined with the model. */
+  checkAnswer(seat, answer) {
     if (seat.waits) {
       assert.deepEqual(answer, { success: true, roomId: this.roomId, waiting: true }, this.story());
     } else {
@@ -241,6 +245,28 @@ class Trial {
     member.reconnectedAt = Date.now();
     assert.equal(member.client.socket.recovered, true, `${member.name} keeps the seat\n${this.story()}`);
     await this.compare(`${member.name} reconnects`, "OK", { success: true });
+  }
+
+  /**
+   * Ends a member's connection without a goodbye and joins with a new client, which kept the private
+   * session id or nothing. The member has the seat as before, and the others see neither a leave nor
+   * a join.
+   */
+  async reload(member) {
+    const { model } = this;
+    const seat = model.seatOf(member);
+    // A member who waits only for a place may be admitted at any moment.
+    if (!seat || (seat.waits && !model.admission(member).waits)) return;
+    const { socket } = member.client;
+    socket.io.reconnection(false);
+    socket.io.engine.close();
+    const pid = this.chance(0.5) ? socket._pid : undefined;
+    member.client = await Client.connected(this.pick(nodeUrls()), { token: member.token, pid });
+    member.checked = 0;
+    const predicted = model.join(member, member.removals);
+    const answer = await member.client.emit("room:join", { roomId: this.roomId });
+    await this.compare(`${member.name} reloads`, predicted, answer);
+    this.checkAnswer(seat, answer);
   }
 
   /** Gives a removed member a newer token. */

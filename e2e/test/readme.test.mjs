@@ -31,7 +31,7 @@ describe("the example page of the README", { timeout: 120_000 }, () => {
     server?.close();
   });
 
-  test("three windows from another origin see and hear each other, and a closed one disappears", async () => {
+  test("three windows from another origin see and hear each other, one is reloaded, and a closed one disappears", async () => {
     const { roomId } = await newCall(await account("Ada Host"));
     const pages = [];
     for (let number = 0; number < 3; number++) {
@@ -43,9 +43,17 @@ describe("the example page of the README", { timeout: 120_000 }, () => {
     const playing = (page) =>
       page.evaluate(() => [...document.querySelectorAll("video")].filter((v) => v.videoWidth && v.currentTime).length);
     const allPlay = (pages, count) =>
-      until(`${pages.length} pages play ${count} videos`, async () =>
-        (await Promise.all(pages.map(playing))).every((videos) => videos === count),
+      until(
+        `${pages.length} pages play ${count} videos`,
+        async () => (await Promise.all(pages.map(playing))).every((videos) => videos === count),
+        60_000,
       );
+    await allPlay(pages, 3);
+    const pid = () => pages[2].evaluate(() => sessionStorage.pid);
+    const before = await pid();
+    await pages[2].reload();
+    await until("the reloaded page has a new session", async () => (await pid()) !== before);
+    // The seat is the same, so no page shows a fourth picture.
     await allPlay(pages, 3);
     await pages.pop().context().close();
     await allPlay(pages, 2);

@@ -100,4 +100,32 @@ describe("the REST API from registration to statistics", { timeout: 180_000 }, (
     await rest("DELETE", `/video-calls/${later.id}`, undefined, host.token);
     await grace.event("room:call-ended", ({ roomId }) => roomId === later.roomId);
   });
+
+  test("another name is announced in the call, and those who come later see it", async () => {
+    const host = await account("Ada Host");
+    const call = await newCall(host);
+    const ada = await seated(nodeUrls()[0], call.roomId, await admitted(call.roomId, host));
+    const grace = await seated(nodeUrls().at(-1), call.roomId, await guest(call.roomId, "Grace Guest"));
+    await until("the call is live", async () => (await rest("GET", `/video-calls/${call.id}`)).status === "live");
+    await rest("PATCH", "/auth/profile", { name: "Ada Lovelace" }, host.token);
+    for (const client of [ada, grace]) {
+      const changed = await client.event("participant:profile-changed", () => true);
+      assert.deepEqual([changed.peerId, changed.userId, changed.user.name], [ada.peerId, host.user.id, "Ada Lovelace"]);
+    }
+    // Her own events carry the new name, also after she resumes with her token of before.
+    const says = async (message) => {
+      assert.equal((await ada.emit("chat:message", { message })).success, true);
+      const { fromUser } = await grace.event("chat:message", (received) => received.message === message);
+      assert.equal(fromUser.name, "Ada Lovelace");
+    };
+    await says("before");
+    const back = ada.nextConnect();
+    ada.socket.io.engine.close();
+    await back;
+    assert.equal(ada.socket.recovered, true);
+    await says("after");
+    const late = await seated(nodeUrls()[0], call.roomId, await guest(call.roomId, "Late Guest"));
+    const shown = late.joined.participants.find(({ peerId }) => peerId === ada.peerId);
+    assert.equal(shown.user.name, "Ada Lovelace");
+  });
 });

@@ -1,6 +1,6 @@
 // One call from joining to leaving: socket, room, mesh and chat, and recovery of a lost socket.
 import { Chat } from "./chat.js";
-import { Mesh } from "./mesh.js";
+import { Mesh, pageOf } from "./mesh.js";
 import { KINDS, moderation } from "./moderation.js";
 import { Refusal } from "./refusals.js";
 import { Room } from "./room.js";
@@ -38,7 +38,8 @@ export class Call extends EventTarget {
   #iceServers;
   #renewal = null;
   #socket;
-  #seatedAt = null;
+  /** Name of this page in the others' meshes, once it is in the call. */
+  #page = null;
   #waited = false;
   /** Last media state that the server accepted. */
   #acceptedMedia = {};
@@ -121,14 +122,19 @@ export class Call extends EventTarget {
       room.update(peerId, { role });
       room.assign({ hostId });
     });
+    on("participant:profile-changed", ({ peerId, user }) => room.changeUser(peerId, user));
     on("participant:muted", ({ kind, mediaState }) => this.#muted(kind, mediaState));
     on("participant:media-state-changed", ({ peerId, mediaState }) => room.update(peerId, { mediaState }));
     on("participant:screen-share-changed", ({ peerId, enabled }) =>
       room.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
     );
-    on("participant:connection-changed", ({ peerId, state, node }) => {
+    on("participant:connection-changed", ({ peerId, state, node, socketId }) => {
       // An event about this page's own seat is outdated: this page is connected.
-      if (peerId !== room.selfId) room.update(peerId, { connectionState: state, ...(node && { node }) });
+      if (peerId === room.selfId) return;
+      room.update(peerId, { connectionState: state, ...(node && { node }), ...(socketId && { socketId }) });
+      // The participant's page may be a new one, which has none of the former connections.
+      const participant = room.participants.get(peerId);
+      if (participant) this.mesh?.add(participant);
     });
 
     on("webrtc:offer", ({ from, offer }) => this.mesh?.get(from)?.receiveDescription(offer));
@@ -164,9 +170,8 @@ export class Call extends EventTarget {
       await request(this.#socket, "room:join", { roomId, token: joinToken });
     } catch (refusal) {
       if (this.status === "over") return;
-      // Either the connection was lost, and the next one joins again; or the answer was lost, and
-      // this was the repetition of a join that succeeded.
-      if (["UNREACHABLE", "ALREADY_IN_ROOM"].includes(refusal.code)) return;
+      // The connection was lost, and the next one joins again.
+      if (refusal.code === "UNREACHABLE") return;
       if (!RENEWABLE.has(refusal.code) || renewed) return this.#finish(ENDINGS[refusal.code] ?? refusal);
       try {
         const { joinToken: fresh } = await this.#admit();
@@ -201,10 +206,11 @@ export class Call extends EventTarget {
     const { room } = this;
     this.#useIceServers(joined.iceServers, joined.iceTtl);
     room.enter(joined);
-    if (!this.#seatedAt && room.settings.joinMuted && !room.isModerator) this.local.setAudio(false);
-    const seatedAt = `${joined.peerId} ${room.self.joinedAt}`;
-    if (seatedAt !== this.#seatedAt) {
-      // The seat is new. The others closed their connections to the old seat, so close ours too.
+    if (!this.#page && room.settings.joinMuted && !room.isModerator) this.local.setAudio(false);
+    const page = pageOf(room.self);
+    if (page !== this.#page) {
+      // The seat is new, or was taken over by a new session. The others closed their connections to
+      // the old one, so close ours too.
       this.mesh?.close();
       this.mesh = new Mesh({
         selfId: joined.peerId,
@@ -212,7 +218,7 @@ export class Call extends EventTarget {
         iceServers: () => this.#iceServers,
         signal: (event, payload) => this.#send(event, payload),
       });
-      this.#seatedAt = seatedAt;
+      this.#page = page;
       this.dispatchEvent(new Event("seated"));
     }
     this.mesh.reconcile(room.others);

@@ -1,6 +1,9 @@
 // Peer connections to all other participants of the room.
 import { Peer } from "./peer.js";
 
+/** Names the page behind a participant. A page that resumes keeps its name. */
+export const pageOf = ({ peerId, joinedAt, socketId }) => `${peerId} ${joinedAt} ${socketId}`;
+
 /** Dispatches `change` when a peer's connection or streams change. */
 export class Mesh extends EventTarget {
   #peers = new Map();
@@ -29,12 +32,14 @@ export class Mesh extends EventTarget {
   }
 
   /**
-   * Connects to a participant. A new `joinedAt` means a new seat, for example after a reload: the
-   * old connection is replaced.
+   * Connects to a participant. A new seat, or another `socketId` in the same seat, means a new page,
+   * for example after a reload: the old connection is replaced.
    */
-  add({ peerId, joinedAt }) {
+  add(participant) {
+    const { peerId } = participant;
+    const page = pageOf(participant);
     const known = this.#peers.get(peerId);
-    if (known?.joinedAt === joinedAt) return;
+    if (known?.page === page) return;
     known?.peer.close();
     const peer = new Peer({
       ...this.#options,
@@ -42,7 +47,7 @@ export class Mesh extends EventTarget {
       signal: (event, payload) => this.#options.signal(event, { ...payload, to: peerId }),
     });
     peer.addEventListener("change", () => this.dispatchEvent(new Event("change")));
-    this.#peers.set(peerId, { peer, joinedAt });
+    this.#peers.set(peerId, { peer, page });
     this.dispatchEvent(new Event("change"));
   }
 

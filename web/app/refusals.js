@@ -28,7 +28,6 @@ const SENTENCES = {
   ROOM_NOT_FOUND: "There is no call at this link.",
   ROOM_FULL: "This call is full.",
   ROOM_LOCKED: "The host has locked this call.",
-  ALREADY_IN_ROOM: "You are already in this call.",
   NOT_IN_ROOM: "You are not in this call.",
   PEER_NOT_FOUND: "That person has left.",
   BANNED: "You are banned from this call and cannot return.",

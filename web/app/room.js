@@ -116,6 +116,13 @@ export class Room extends EventTarget {
     this.#changed();
   }
 
+  /** Changes the name or picture of a participant in the call or in the waiting room. */
+  changeUser(peerId, user) {
+    const waiting = this.waiting.get(peerId);
+    if (waiting) this.addWaiting({ ...waiting, user });
+    else this.update(peerId, { user });
+  }
+
   /** Merges fields into the room. Undefined fields stay as they are. */
   assign(fields) {
     Object.assign(this, Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));

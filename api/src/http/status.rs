@@ -26,7 +26,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RoomNotFound
         | Code::PeerNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
-        Code::UserExists | Code::RoomExists | Code::AlreadyInRoom => StatusCode::CONFLICT,
+        Code::UserExists | Code::RoomExists => StatusCode::CONFLICT,
         Code::ValidationError
         | Code::InvalidInput
         | Code::NotInRoom

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::{IceServer, Identity, IdentityKind};
-use switchboard_calls::{Candidate, RecordRead};
+use switchboard_calls::{ADMISSION_ATTEMPTS_MAX, CallError, Candidate, FoundCall, RecordRead};
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::call_fields::GUEST_NAME;
 use switchboard_core::domain::{Admission, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId};
 use switchboard_records::CallRecord;
@@ -101,26 +102,11 @@ async fn admit_to(
     body: JoinBody,
     address: ClientAddress,
 ) -> ApiResult<impl IntoResponse + use<>> {
-    let mut joiner = Joiner::of(caller, &room, app.now());
+    let joiner = Joiner::of(caller, &room, app.now());
     let ClientAddress(address) = address;
     let hashed = address.and_then(|address| app.addresses.hash_address(address));
     let proof = Proof { issued_ms: joiner.issued_ms, address: hashed };
-    let access = app.access();
-    let find = access.find(&room, &joiner.id, &proof, RecordRead::Always);
-    let (found, profile) = tokio::join!(find, profile(&app, joiner.user.as_ref()));
-    let found = found?;
-    joiner.user = profile.or(joiner.user);
-    let user = joiner.named(body.guest_name, found.meta.call_type)?;
-    let candidate = Candidate {
-        user: &user.id,
-        issued_ms: proof.issued_ms,
-        address,
-        passcode: body.passcode.as_deref(),
-        join_token: None,
-    };
-    let admission = access.decide(&room, &found.meta, &found.standing, candidate).await?;
-    access.check_place(&room, &found, &user.id, admission).await?;
-    access.open(&room, &found.meta).await?;
+    let (found, user, admission) = decide(&app, &room, joiner, &body, (&proof, address)).await?;
     let (Admission { role, waits }, present) = (admission, found.participants);
     // `RecordRead::Always` always returns a record. The type allows none, because other callers
     // read the record only if the room is closed.
@@ -149,6 +135,48 @@ async fn admit_to(
 async fn profile(app: &App, user: Option<&PublicUser>) -> Option<PublicUser> {
     let record = app.records.user(&user?.id).await.ok().flatten()?;
     Some(record.public())
+}
+
+/// Decides admission, and asks the room whether a socket would get a seat now. Decides again if the
+/// room changed in between.
+async fn decide(
+    app: &App,
+    room: &RoomId,
+    mut joiner: Joiner,
+    body: &JoinBody,
+    (proof, address): (&Proof, Option<ClientNetwork>),
+) -> ApiResult<(FoundCall, PublicUser, Admission)> {
+    let access = app.access();
+    for _ in 0..ADMISSION_ATTEMPTS_MAX {
+        let find = access.find(room, &joiner.id, proof, RecordRead::Always);
+        let (found, profile) = tokio::join!(find, profile(app, joiner.user.as_ref()));
+        let found = found?;
+        joiner.user = profile.or(joiner.user);
+        let user = joiner.named(body.guest_name.clone(), found.meta.call_type)?;
+        let candidate = Candidate {
+            user: &user.id,
+            issued_ms: proof.issued_ms,
+            address,
+            passcode: body.passcode.as_deref(),
+            join_token: None,
+        };
+        let admission = access.decide(room, &found.meta, &found.standing, candidate).await?;
+        access.open(room, &found).await?;
+        if access.ask(room, &found, &user, proof, admission).await.map_err(call_full)? {
+            return Ok((found, user, admission));
+        }
+    }
+    Err(Code::ServiceUnavailable.into())
+}
+
+/// Names a full room as REST does. Sockets have `ROOM_FULL` for it.
+fn call_full(error: CallError) -> CallError {
+    match error {
+        CallError::Refused(refusal) if refusal.code == Code::RoomFull => {
+            CallError::Refused(Refusal { code: Code::CallFull, ..refusal })
+        }
+        other => other,
+    }
 }
 
 /// Identity to join with: the caller's own, a guest's earlier identity for the same room, or that
@@ -187,17 +215,17 @@ impl Joiner {
     ///
     /// # Errors
     /// A guest may not join this call, or has no name.
-    fn named(self, guest_name: Option<String>, call_type: CallType) -> Result<PublicUser, ApiError> {
-        if let Some(user) = self.user {
-            return Ok(user);
+    fn named(&self, guest_name: Option<String>, call_type: CallType) -> Result<PublicUser, ApiError> {
+        if let Some(user) = &self.user {
+            return Ok(user.clone());
         }
         if call_type != CallType::Public {
             return Err(Refusal::new(Code::Unauthorized, "Sign in to join this call").into());
         }
-        let name = guest_name.or(self.name).ok_or_else(|| {
+        let name = guest_name.or_else(|| self.name.clone()).ok_or_else(|| {
             Refusal::field(Code::ValidationError, "guestName", "is required to join without an account")
         })?;
-        Ok(PublicUser::new(self.id, name, None))
+        Ok(PublicUser::new(self.id.clone(), name, None))
     }
 }
 

@@ -168,16 +168,21 @@ async fn an_unknown_room_cannot_be_joined() {
 }
 
 #[tokio::test]
-async fn a_full_call_refuses_newcomers_early_but_not_its_participants() {
+async fn a_full_call_refuses_whom_its_room_would_refuse_and_not_a_participant_who_lost_the_socket() {
     let service = Service::start().await;
     let (ann, bob, eve) = (service.user("Ann").await, service.user("Bob").await, service.user("Eve").await);
     let call = service.call(&ann, json!({ "maxParticipants": 2 })).await;
+    let mut seats = Vec::new();
     for user in [&ann, &bob] {
         assert_eq!(service.join(&call, Some(&user.token), json!({})).await.status, 200);
-        service.seat(&call, &user.id, 1).await;
+        seats.push(service.seat(&call, &user.id, 1).await);
     }
     let door = service.get(&format!("/api/video-calls/room/{}", call["roomId"].as_str().unwrap()), None).await;
     assert_eq!(door.data()["currentParticipants"], 2);
+    assert_eq!(service.join(&call, Some(&eve.token), json!({})).await.refusal(), (403, "CALL_FULL"));
+    // A further device takes a further seat.
+    assert_eq!(service.join(&call, Some(&bob.token), json!({})).await.refusal(), (403, "CALL_FULL"));
+    service.rooms.detach(&seats[1]).await.unwrap();
     assert_eq!(service.join(&call, Some(&eve.token), json!({})).await.refusal(), (403, "CALL_FULL"));
     let back = service.join(&call, Some(&bob.token), json!({})).await;
     assert_eq!((back.status.as_u16(), &back.data()["call"]["currentParticipants"]), (200, &json!(2)));

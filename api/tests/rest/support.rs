@@ -149,7 +149,9 @@ impl Service {
         let records = Records::connect(mongo, timeouts).await.unwrap();
         // Create the indexes with default timeouts, because the first operations can be slow.
         until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
-        let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, ..RoomOptions::default() };
+        // No node runs that could ask a socket whether its client is alive.
+        let probe = Duration::ZERO;
+        let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, probe, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
         let rooms = Rooms::connect(&url, options, node).await.unwrap();
         let hasher = PasswordHasher::new(2);

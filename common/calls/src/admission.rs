@@ -7,12 +7,18 @@
 use switchboard_auth::PasswordHasher;
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::admission::admit;
-use switchboard_core::domain::{Admission, Code, JoinRequest, Role, RoomId, RoomMeta, UserId};
+use switchboard_core::domain::{
+    Admission, Code, JoinRequest, PublicUser, Refusal, Role, RoomId, RoomMeta, SessionHandle, UserId,
+};
 use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{GuessClass, PasscodeRates, RateLimiter, Subject};
-use switchboard_rooms::{JoinStanding, Opened, Proof, RoomPeek, Rooms};
+use switchboard_rooms::{Join, JoinStanding, Joined, Opened, Proof, RoomPeek, Rooms};
 
 use crate::CallError;
+
+/// Decisions of admission for one join at most, if the room changes each time. Then the join is
+/// refused with `SERVICE_UNAVAILABLE`.
+pub const ADMISSION_ATTEMPTS_MAX: u32 = 5;
 
 /// What admission works with.
 #[derive(Clone, Copy)]
@@ -46,12 +52,8 @@ pub struct FoundCall {
     /// The record, brought up to the room's version. With [`RecordRead::IfClosed`] it is `None`
     /// while the room is open.
     pub record: Option<CallRecord>,
-    /// Whether the room is open.
-    pub is_open: bool,
     /// Seats taken.
     pub participants: u32,
-    /// Whether the room refuses newcomers.
-    pub locked: bool,
     /// How the room treats this user: assigned role, ban, removal.
     pub standing: JoinStanding,
 }
@@ -113,7 +115,7 @@ impl JoinAccess<'_> {
         match door {
             RoomPeek::Ended => Err(Code::CallEnded.into()),
             RoomPeek::Absent => closed(record, user, standing),
-            RoomPeek::Open { meta, locked, participants, .. } => {
+            RoomPeek::Open { meta, participants, .. } => {
                 let record = match record {
                     Some(Ok(Some(mut call))) => {
                         call.apply_room(&meta);
@@ -127,7 +129,7 @@ impl JoinAccess<'_> {
                     return Err(Code::CallEnded.into());
                 }
                 let meta = record.as_ref().map_or(*meta, CallRecord::room_meta);
-                Ok(FoundCall { meta, record, is_open: true, participants, locked, standing })
+                Ok(FoundCall { meta, record, participants, standing })
             }
         }
     }
@@ -187,39 +189,73 @@ impl JoinAccess<'_> {
         Ok(right)
     }
 
-    /// Refuses a candidate early for whom the room has no place. Someone who is in the room already
-    /// takes their old seat, and the lobby takes no seat.
+    /// Asks the room whether a socket of this user would get a seat, or a place in the lobby, at
+    /// this moment. The script that gives seats answers, so that the two cannot disagree. Returns
+    /// false if the room changed since admission was decided: then it must be decided again.
     ///
     /// # Errors
-    /// `CALL_FULL`, `ROOM_LOCKED`, or Redis failed.
-    pub async fn check_place(
+    /// As [`seat_refusal`], or Redis failed.
+    pub async fn ask(
         &self,
         room: &RoomId,
         call: &FoundCall,
-        user: &UserId,
+        user: &PublicUser,
+        proof: &Proof,
         admission: Admission,
-    ) -> Result<(), CallError> {
-        let is_full = !admission.waits && call.participants >= call.meta.max_participants;
-        let is_locked = call.locked && admission.role < Role::Moderator;
-        if !is_full && !is_locked {
-            return Ok(());
+    ) -> Result<bool, CallError> {
+        let join = Join {
+            // No session: it has no private id and no handle yet.
+            pid: "-".to_owned(),
+            old_pid: None,
+            handle: SessionHandle(0),
+            room: room.clone(),
+            meta_version: call.meta.version,
+            user: user.id.clone(),
+            role: admission.role,
+            waits: admission.waits,
+            public: user.clone(),
+            media: call.meta.settings.media_at_entry(admission.role),
+            given: call.standing.given,
+            proof: proof.clone(),
+        };
+        match self.rooms.may_join(&join).await? {
+            Joined::Possible => Ok(true),
+            refused => seat_refusal(&refused).map_or(Ok(false), |refusal| Err(refusal.into())),
         }
-        if self.rooms.has_seat(room, user).await? {
-            return Ok(());
-        }
-        Err(if is_full { Code::CallFull } else { Code::RoomLocked }.into())
     }
 
-    /// Opens the room in Redis, or brings an open one to this version of the call.
+    /// Opens the room in Redis, or brings an open one to the version of the record that was read.
     ///
     /// # Errors
     /// `CALL_ENDED`, or Redis failed.
-    pub async fn open(&self, room: &RoomId, meta: &RoomMeta) -> Result<(), CallError> {
-        match self.rooms.open(room, meta).await? {
+    pub async fn open(&self, room: &RoomId, call: &FoundCall) -> Result<(), CallError> {
+        if call.record.is_none() {
+            return Ok(());
+        }
+        match self.rooms.open(room, &call.meta).await? {
             Opened::Open => Ok(()),
             Opened::Ended => Err(Code::CallEnded.into()),
         }
     }
+}
+
+/// Returns the refusal for a join that gave no seat; `None` if admission must be decided again.
+#[must_use]
+pub fn seat_refusal(joined: &Joined) -> Option<Refusal> {
+    Some(match joined {
+        Joined::Full => Code::RoomFull.into(),
+        Joined::TooManyDevices => {
+            Refusal::new(Code::RoomFull, "This account is in the room on as many devices as it may be")
+        }
+        Joined::Locked => Code::RoomLocked.into(),
+        Joined::Banned => Code::Banned.into(),
+        Joined::Removed => Code::Removed.into(),
+        Joined::Ended => Code::CallEnded.into(),
+        Joined::Fenced => Code::ServiceUnavailable.into(),
+        Joined::Absent | Joined::Changed => return None,
+        // These are no refusals.
+        Joined::Seated { .. } | Joined::Waiting { .. } | Joined::Possible => Code::InternalError.into(),
+    })
 }
 
 /// The call of a room that is not open, from its record.
@@ -235,6 +271,5 @@ fn closed(
     let meta = call.room_meta();
     // The room will have its host by right from the moment it opens.
     let given = if meta.host == *user { Some(Role::Host) } else { standing.given };
-    let (locked, standing) = (call.locked, JoinStanding { given, ..standing });
-    Ok(FoundCall { meta, record: Some(call), is_open: false, participants: 0, locked, standing })
+    Ok(FoundCall { meta, record: Some(call), participants: 0, standing: JoinStanding { given, ..standing } })
 }

@@ -10,6 +10,6 @@ mod admission;
 mod editing;
 mod error;
 
-pub use admission::{Candidate, FoundCall, JoinAccess, RecordRead};
+pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;

@@ -14,6 +14,9 @@ pub struct RoomOptions {
     pub partitions: u16,
     /// How long a seat is kept after its socket was lost.
     pub grace: Duration,
+    /// How long a join waits for an earlier socket of the same user to show that its client is
+    /// alive; zero if every socket counts as alive.
+    pub probe: Duration,
     /// How long a client can resume, and how long clients' own ids of events are kept.
     pub window: Duration,
     /// Approximate maximum number of entries in a room's log. Beyond it the oldest are dropped and
@@ -50,6 +53,7 @@ impl Default for RoomOptions {
             prefix: "sb".to_owned(),
             partitions: 64,
             grace: Duration::from_secs(20),
+            probe: Duration::from_secs(2),
             window: Duration::from_secs(95),
             log_max_len: 10_000,
             log_max_bytes: 16 << 20,

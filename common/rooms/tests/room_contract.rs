@@ -46,9 +46,14 @@ contract! {
     rooms::opening_an_empty_open_room_again_does_not_extend_its_deadline;
     rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
     rooms::ten_thousand_joins_and_leaves_leave_no_data_in_redis;
-    seats::a_user_has_a_seat_while_any_device_of_theirs_has_one;
+    seats::a_silent_socket_of_the_same_user_loses_its_seat_and_a_living_one_does_not;
+    seats::a_changed_profile_is_announced_for_each_seat_and_later_snapshots_have_it;
+    seats::a_question_is_answered_as_a_join_at_that_moment_and_changes_nothing;
     seats::of_two_hundred_joins_for_ten_seats_exactly_ten_succeed;
-    seats::a_second_device_gets_its_own_peer_id_and_a_reload_replaces_its_old_seat;
+    seats::a_second_device_gets_its_own_peer_id_and_a_reload_takes_its_old_seat_over;
+    seats::a_client_that_kept_nothing_takes_its_own_seat_over_in_a_full_room;
+    seats::a_host_whose_page_reloads_stays_host_and_keeps_the_seat_if_the_answer_is_lost;
+    seats::a_participant_in_the_lobby_who_comes_back_keeps_the_place_in_the_line;
     seats::a_resumed_session_gets_exactly_what_it_missed;
     seats::a_resume_is_fresh_without_a_complete_log_or_with_another_users_seat;
     seats::an_older_generation_cannot_change_a_seat_that_was_taken_over;

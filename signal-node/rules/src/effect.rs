@@ -11,6 +11,8 @@ pub enum Effect {
     Create(Create),
     /// Take a seat.
     Join(Join),
+    /// Answer a join of the room that the session is in already, as the first one was answered.
+    JoinAgain,
     /// Give up the seat.
     Leave,
     /// End the call for all participants.

@@ -19,12 +19,13 @@ pub(super) fn create(mut create: Create, session: &SessionView<'_>) -> Result<Ef
     Ok(Effect::Create(create))
 }
 
-/// `room:join`: checks the name. `domain::admission` and the script decide who is admitted.
+/// `room:join`: checks the name. `domain::admission` and the script decide who is admitted. A
+/// client that repeats an event without an answer may join the room that it is in already.
 pub(super) fn join(mut join: Join, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     if let Some(seat) = session.seat
         && seat.room == join.room_id
     {
-        return Err(Code::AlreadyInRoom.into());
+        return Ok(Effect::JoinAgain);
     }
     if let Some(name) = &mut join.guest_name {
         *name = names::parse("guestName", name, &call_fields::GUEST_NAME)?;

@@ -130,6 +130,8 @@ impl Hub {
                     link.close(DisconnectReason::Replaced);
                 }
             }
+            // `CatchUp::deliver` handles it, because the answer is a request to Redis.
+            Envelope::Probe { .. } => {}
             Envelope::Admitted { id: (ms, seq), room, handle, join } => {
                 let content = Content::Admitted { join: LogId { ms: join.0, seq: join.1 } };
                 let link = self.find(partition, &room, handle)?;
@@ -190,7 +192,8 @@ impl Hub {
         }
     }
 
-    fn find(&self, partition: Partition, room: &RoomId, handle: SessionHandle) -> Option<Arc<SessionLink>> {
+    /// Returns the session with this handle in a room.
+    pub(super) fn find(&self, partition: Partition, room: &RoomId, handle: SessionHandle) -> Option<Arc<SessionLink>> {
         let shard = self.shard(partition);
         shard.rooms.get(room)?.iter().find(|link| link.handle == handle).cloned()
     }
@@ -229,6 +232,15 @@ impl Hub {
         // entering nor live.
         let shard = self.shard(partition);
         link.go_live(replica, start, SubscriptionState { gap_count: shard.gap_count, lost: shard.lost })
+    }
+
+    /// Begins to buffer for a session that joined the room that it is in already. The returned read
+    /// sends `room:joined` once more; `None` while the subscription is lost, because then no
+    /// session may become live.
+    #[must_use]
+    pub fn join_again(&self, partition: Partition, link: &Arc<SessionLink>) -> Option<CatchUpRequest> {
+        let shard = self.shard(partition);
+        if shard.lost { None } else { link.join_again() }
     }
 
     /// Returns the offset that keeps the position of a quiet client recent: everything up to it was

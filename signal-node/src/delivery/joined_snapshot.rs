@@ -14,11 +14,14 @@ use switchboard_socketio::send_queue::Message;
 
 use super::replica::SeatReplica;
 
-/// `room:joined` for a session that was admitted from the lobby, and the replica that goes with it.
+/// `room:joined` for a session that was admitted from the lobby or joins again, and the replica
+/// that goes with it.
 #[derive(Debug)]
 pub struct JoinedSnapshot {
     /// Packet of `room:joined`.
     pub message: Message,
+    /// Fields of its payload, for an acknowledgement: see [`acknowledged_fields`].
+    pub fields: String,
     /// Restorable fields of the seat from now on.
     pub copy: SeatCopy,
     /// Call of the room.
@@ -62,12 +65,20 @@ pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Sn
     payload
 }
 
+/// Returns the fields of a payload, each after a comma, as an acknowledgement has them after
+/// `{"success":true`.
+#[must_use]
+pub fn acknowledged_fields(payload: &Value) -> String {
+    let text = payload.to_string();
+    format!(",{}", &text[1..text.len() - 1])
+}
+
 /// Returns seconds since the Unix epoch.
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Makes `room:joined` for a session that was admitted at the position `at`. Returns `None` if it
+/// Makes `room:joined` for a session to which it is due at the position `at`. Returns `None` if it
 /// has no seat in the room any more.
 #[must_use]
 pub(super) fn joined_snapshot(
@@ -82,7 +93,8 @@ pub(super) fn joined_snapshot(
     (copy.role, copy.media) = (own.role, own.media_state);
     copy.joined_at.clone_from(&own.joined_at);
     let ice = ice.for_participant(room, &own.user.id, unix_now());
-    let event = encode("room:joined", &joined_payload(node, room, &replica.seat.peer, &snapshot, &ice));
+    let payload = joined_payload(node, room, &replica.seat.peer, &snapshot, &ice);
+    let event = encode("room:joined", &payload);
     let message = Message::packet(format!(r#"42[{event},"{at}.{room}"]"#));
-    Some(JoinedSnapshot { message, copy, meta: Arc::new(snapshot.meta) })
+    Some(JoinedSnapshot { message, fields: acknowledged_fields(&payload), copy, meta: Arc::new(snapshot.meta) })
 }

@@ -8,7 +8,7 @@
 //! | `session_state` | pure: which events a session gets, in which order; when to read the log |
 //! | `incoming` | events on their way to a session, from an envelope or from the log |
 //! | `replica` | this node's copy of a seat and of its call |
-//! | `catch_up` | reads room logs after a subscription gap or an admission |
+//! | `catch_up` | reads room logs after a subscription gap, an admission or a repeated join |
 //! | `joined_snapshot` | makes `room:joined` from the room as Redis has it |
 //! | `packets` | Socket.IO packets of events; closing a client's connection |
 //!
@@ -28,7 +28,7 @@ mod subscription;
 
 pub use catch_up::CatchUp;
 pub use hub::{Canary, Hub};
-pub use joined_snapshot::{JoinedSnapshot, joined_payload};
+pub use joined_snapshot::{JoinedSnapshot, acknowledged_fields, joined_payload};
 pub use packets::{close, packet, transport_reason};
 pub use replica::SeatReplica;
 pub use session_link::{CatchUpRequest, SessionLink};

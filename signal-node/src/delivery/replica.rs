@@ -26,6 +26,9 @@ impl SeatReplica {
     pub(super) fn apply(&mut self, update: &ReplicaUpdate) {
         match update {
             ReplicaUpdate::Role(changed) if changed.peer_id == self.seat.peer => self.copy.role = changed.role,
+            ReplicaUpdate::Profile(changed) if changed.peer_id == self.seat.peer => {
+                self.copy.public.clone_from(&changed.user);
+            }
             ReplicaUpdate::Muted(muted) if muted.peer_id == self.seat.peer => self.copy.media = muted.media_state,
             ReplicaUpdate::Updated(updated) if updated.version > self.meta.version => {
                 let meta = Arc::make_mut(&mut self.meta);
@@ -35,7 +38,11 @@ impl SeatReplica {
                 (meta.max_participants, meta.locked) = (updated.max_participants, updated.locked);
                 meta.version = updated.version;
             }
-            ReplicaUpdate::Role(_) | ReplicaUpdate::Muted(_) | ReplicaUpdate::Updated(_) | ReplicaUpdate::Farewell => {}
+            ReplicaUpdate::Role(_)
+            | ReplicaUpdate::Profile(_)
+            | ReplicaUpdate::Muted(_)
+            | ReplicaUpdate::Updated(_)
+            | ReplicaUpdate::Farewell => {}
         }
     }
 

@@ -65,7 +65,7 @@ impl SessionLink {
         self.lock().replica().map(read)
     }
 
-    /// Returns the position of an admission after which `room:joined` was not sent yet.
+    /// Returns the position at which `room:joined` is due and was not sent yet.
     #[must_use]
     pub fn admitted(&self) -> Option<LogId> {
         self.lock().admitted()
@@ -132,6 +132,12 @@ impl SessionLink {
     /// See [`SessionState::start_gap`].
     pub(super) fn start_gap(self: &Arc<Self>, gap_count: u64, floor: LogId) -> Option<CatchUpRequest> {
         let read = self.lock().start_gap(gap_count, floor);
+        self.request(read)
+    }
+
+    /// See [`SessionState::join_again`].
+    pub(super) fn join_again(self: &Arc<Self>) -> Option<CatchUpRequest> {
+        let read = self.lock().join_again();
         self.request(read)
     }
 

@@ -35,7 +35,8 @@ pub(super) struct SessionState {
     before_gap: LogId,
     /// Number of subscription gaps from which this session misses nothing.
     gap_count: u64,
-    /// Position of the admission from the lobby, until `room:joined` was sent.
+    /// Position at which `room:joined` is due: of the admission from the lobby, or of a repeated
+    /// join. `None` once it was sent.
     admitted: Option<LogId>,
     /// The room ended, or the session was removed from it.
     removed: bool,
@@ -190,6 +191,18 @@ impl SessionState {
         Some(LogRead { from: self.before_gap, gap_count })
     }
 
+    /// Begins to buffer, so that `room:joined` is sent once more at the session's position. Returns
+    /// the read that is due first; `None` for a session that is in no room any more.
+    pub(super) fn join_again(&mut self) -> Option<LogRead> {
+        self.replica.as_ref().filter(|_| !self.farewell_sent)?;
+        if self.buffer.is_none() {
+            self.before_gap = self.seen;
+            self.buffer = Some(Vec::new());
+        }
+        self.admitted.get_or_insert(self.before_gap);
+        Some(LogRead { from: self.before_gap, gap_count: self.gap_count })
+    }
+
     /// Delivers the entries of a read, then the buffered events. An admitted session gets
     /// `room:joined` first; without a snapshot the same read is due again.
     ///
@@ -203,7 +216,7 @@ impl SessionState {
         send: SendMessage<'_>,
     ) -> Option<LogRead> {
         if let Some(from) = self.admitted {
-            let Some(JoinedSnapshot { message, copy, meta }) = snapshot else {
+            let Some(JoinedSnapshot { message, copy, meta, .. }) = snapshot else {
                 return Some(LogRead { from, gap_count });
             };
             self.admitted = None;

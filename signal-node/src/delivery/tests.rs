@@ -12,7 +12,7 @@ use switchboard_core::domain::{
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_rooms::{LogContent, LogEntry, LogId, Partition, Seat, SeatCopy};
-use switchboard_socketio::send_queue::{Frame, Queue, SendQueue, SendQueueLimits};
+use switchboard_socketio::send_queue::{Frame, Message, Queue, SendQueue, SendQueueLimits};
 
 use super::*;
 
@@ -353,4 +353,24 @@ fn an_ephemeral_event_reaches_live_sessions_without_an_offset_and_moves_no_posit
     assert!(texts(&to_a).is_empty() && texts(&to_c).is_empty());
     publish(&hub, 2, all_except(None));
     assert_eq!(sent(&to_b), [2]);
+}
+
+#[test]
+fn a_session_that_joins_again_gets_room_joined_once_more_and_then_the_events_since() {
+    let hub = Hub::new(1);
+    let (link, queue) = register_session(&hub);
+    assert!(hub.go_live(PARTITION, &link, replica(&link, "u"), DeliveryStart::After(id(1), None)).is_none());
+    publish(&hub, 2, all_except(None));
+    let request = hub.join_again(PARTITION, &link).expect("the room must be read");
+    assert_eq!((request.from, link.admitted()), (id(2), Some(id(2))));
+    publish(&hub, 4, all_except(None));
+    assert_eq!(sent(&queue), [2], "later events wait for the room");
+    let SeatReplica { copy, meta, .. } = replica(&link, "u");
+    let message = Message::packet(r#"42["room:joined",100]"#.to_owned());
+    let joined = JoinedSnapshot { message, fields: String::new(), copy, meta };
+    assert!(link.apply_log(request.gap_count, Some(joined), &[entry(3), entry(4)]).is_none());
+    publish(&hub, 5, all_except(None));
+    assert_eq!(sent(&queue), [100, 3, 4, 5]);
+    hub.subscription_lost(PARTITION);
+    assert!(hub.join_again(PARTITION, &link).is_none(), "no session may become live while events are missing");
 }

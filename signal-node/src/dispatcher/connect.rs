@@ -13,7 +13,9 @@ use serde_json::value::RawValue;
 use switchboard_auth::Identity;
 use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
-use switchboard_rooms::{Attach, Attached, LogContent, LogEntry, Proof, Resumed, RevocationReason, StoreError};
+use switchboard_rooms::{
+    Attach, Attached, LogContent, LogEntry, Proof, Resumed, RevocationReason, StoreError, socket_id,
+};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
 use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
@@ -100,7 +102,7 @@ impl Dispatcher {
                     metrics::counter!("switchboard_resumes_total", "outcome" => "resumed").increment(1);
                     session.old_pid = None;
                     self.send_ice_servers(&session);
-                    return Ok(Connected { sid: sid(pid), pid: Some(pid.clone()), session, first });
+                    return Ok(Connected { sid: socket_id(&session.pid), pid: Some(pid.clone()), session, first });
                 }
                 ResumeOutcome::Missed => outcome = "missed",
                 ResumeOutcome::NotFound => {}
@@ -116,7 +118,7 @@ impl Dispatcher {
         let pid = format!("{lineage}.{}", secret());
         session.pid = digest(&pid, 32);
         self.send_ice_servers(&session);
-        Ok(Connected { sid: sid(&pid), pid: Some(pid), session, first: Vec::new() })
+        Ok(Connected { sid: socket_id(&session.pid), pid: Some(pid), session, first: Vec::new() })
     }
 
     /// Identifies a client by its token, or a guest by the lineage. A resume accepts a token that
@@ -241,10 +243,4 @@ fn refused(refusal: &Refusal) -> ConnectError {
 /// Returns 128 random bits as 22 characters.
 fn secret() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
-}
-
-/// Returns the public session id of a private one. It is the same after each resume, and does not
-/// reveal the private one.
-fn sid(pid: &str) -> String {
-    digest(&format!("sid:{pid}"), 20)
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use switchboard_calls::{Candidate, FoundCall, JoinAccess, RecordRead};
+use switchboard_calls::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
     CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId, SessionHandle,
@@ -24,11 +24,8 @@ use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
 use super::{Dispatcher, JoinRates, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
-use crate::delivery::{DeliveryStart, SeatReplica, joined_payload};
+use crate::delivery::{DeliveryStart, SeatReplica, acknowledged_fields, joined_payload};
 
-/// Decisions of admission for one join at most, if the room changes each time. Then the join is
-/// refused with `SERVICE_UNAVAILABLE`.
-const ADMISSION_ATTEMPTS_MAX: u32 = 5;
 /// Time that a join waits for the record of its user. A read takes a millisecond; an outage of
 /// MongoDB must not delay the joins of open rooms for longer.
 const PROFILE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -107,10 +104,7 @@ impl Dispatcher {
         self.read_profile(session).await;
         for _ in 0..ADMISSION_ATTEMPTS_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
-            let FoundCall { meta, standing, is_open, .. } = found.map_err(call_refusal)?;
-            if !is_open {
-                access.open(&join.room_id, &meta).await.map_err(call_refusal)?;
-            }
+            let found = found.map_err(call_refusal)?;
             let (proof, join_token) = self.proof(session, &join)?;
             let candidate = Candidate {
                 user: &session.user.id,
@@ -119,7 +113,10 @@ impl Dispatcher {
                 passcode: join.passcode.as_deref(),
                 join_token,
             };
-            let admission = access.decide(&join.room_id, &meta, &standing, candidate).await.map_err(call_refusal)?;
+            let admission = access.decide(&join.room_id, &found.meta, &found.standing, candidate).await;
+            let admission = admission.map_err(call_refusal)?;
+            access.open(&join.room_id, &found).await.map_err(call_refusal)?;
+            let FoundCall { meta, standing, .. } = found;
             let entry = Entry {
                 room: join.room_id.clone(),
                 role: admission.role,
@@ -134,6 +131,19 @@ impl Dispatcher {
             }
         }
         Err(Code::ServiceUnavailable.into())
+    }
+
+    /// `room:join` of the room that the session is in already: the same answer once more.
+    pub(super) async fn join_again(&self, session: &ClientSession) -> Result<String, Refusal> {
+        let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
+        self.count_join(session).await?;
+        if current.view.state == ConnectionState::Waiting {
+            let payload = waiting_payload(&current.view.room);
+            session.send_event(&encode("room:waiting", &payload));
+            return Ok(acknowledged_fields(&payload));
+        }
+        let joined = self.catch_up.join_again(current.partition, &current.link).await;
+        joined.ok_or_else(|| Code::ServiceUnavailable.into())
     }
 
     /// Counts a join before it costs a store anything. A guest can come back as another guest, so
@@ -194,9 +204,12 @@ impl Dispatcher {
         let link = self.hub.register(partition, entry.room.clone(), session.registration.send_queue().clone());
         let mut copy = new_seat_copy(session, &entry, meta);
         let (seat, id, name, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
-            Ok(Joined::Seated { seat, id, snapshot }) => {
+            Ok(Joined::Seated { seat, id, join_id, snapshot }) => {
+                copy.join_id = join_id;
+                // The user's own seat keeps its role and media.
                 if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);
+                    (copy.role, copy.media) = (own.role, own.media_state);
                 }
                 let now_s = u64::try_from(now().seconds()).unwrap_or(0);
                 let ice = self.credentials.ice.for_participant(&entry.room, &session.user.id, now_s);
@@ -204,12 +217,12 @@ impl Dispatcher {
                 (seat, id, entry.event, payload)
             }
             Ok(Joined::Waiting { seat, id }) => {
-                copy.state = ConnectionState::Waiting;
-                (seat, id, "room:waiting", serde_json::json!({ "roomId": entry.room, "waiting": true }))
+                (copy.state, copy.join_id) = (ConnectionState::Waiting, id);
+                (seat, id, "room:waiting", waiting_payload(&entry.room))
             }
             other => {
                 self.hub.unregister(partition, &link);
-                return no_seat(other);
+                return seat_refusal(&other.map_err(store_refusal)?).map_or(Ok(None), Err);
             }
         };
         // The previous room is left only now, so that a refusal costs no seat. It is left before
@@ -218,16 +231,15 @@ impl Dispatcher {
             self.depart(previous, Exit::Leave).await;
         }
         session.old_pid = None;
-        (copy.join_id, copy.from) = (id, id);
+        copy.from = id;
         let event = encode(name, &payload);
         let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
         let replica = SeatReplica { seat, copy, meta: meta.clone() };
         session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
         let read = self.hub.go_live(partition, &link, replica, DeliveryStart::After(id, Some(first)));
         self.catch_up.start(read);
-        // The acknowledgement has the same fields as the event: `{"success":true, ...}`.
-        let fields = payload.to_string();
-        Ok(Some(format!(",{}", &fields[1..fields.len() - 1])))
+        // The acknowledgement has the same fields as the event.
+        Ok(Some(acknowledged_fields(&payload)))
     }
 
     /// Asks Redis for a seat. Repeats the request while this node is about to be registered again.
@@ -274,6 +286,10 @@ struct Entry {
     event: &'static str,
 }
 
+fn waiting_payload(room: &RoomId) -> serde_json::Value {
+    serde_json::json!({ "roomId": room, "waiting": true })
+}
+
 /// Returns the copy of a seat that is about to be taken. Position and state come with the reply.
 fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> SeatCopy {
     SeatCopy {
@@ -287,22 +303,5 @@ fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> Sea
         from: LogId::default(),
         joined_at: now().to_string(),
         address: entry.proof.address.clone(),
-    }
-}
-
-/// Returns the refusal for a reply without a seat; `None` if admission must be decided again.
-fn no_seat(joined: Result<Joined, StoreError>) -> Result<Option<String>, Refusal> {
-    match joined.map_err(store_refusal)? {
-        Joined::Full => Err(Code::RoomFull.into()),
-        Joined::TooManyDevices => {
-            Err(Refusal::new(Code::RoomFull, "This account is in the room on as many devices as it may be"))
-        }
-        Joined::Locked => Err(Code::RoomLocked.into()),
-        Joined::Banned => Err(Code::Banned.into()),
-        Joined::Removed => Err(Code::Removed.into()),
-        Joined::Ended => Err(Code::CallEnded.into()),
-        Joined::Fenced => Err(Code::ServiceUnavailable.into()),
-        Joined::Absent | Joined::Changed => Ok(None),
-        Joined::Seated { .. } | Joined::Waiting { .. } => Err(Code::InternalError.into()),
     }
 }

@@ -198,6 +198,7 @@ impl Dispatcher {
             Effect::Create(_) | Effect::Join(_) if self.revoked(session).is_some() => Err(Code::TokenInvalid.into()),
             Effect::Create(create) => self.create(session, create).await,
             Effect::Join(join) => self.join(session, join).await,
+            Effect::JoinAgain => self.join_again(session).await,
             Effect::Leave => self.leave(session).await,
             Effect::EndCall(room) => self.end_call(session, &room).await,
             Effect::Ephemeral { event_kind, event, required_settings } => {

@@ -92,10 +92,16 @@ impl ClientSession {
         SessionView { user: &self.user, user_json: &self.user_json, seat }
     }
 
-    /// Copies role, state and call from the replica, so that the rules see them as they are now.
+    /// Copies role, state, profile and call from the replica, so that the rules see them as they
+    /// are now.
     pub(super) fn refresh(&mut self) {
-        if let Some(CurrentRoom { view, link, .. }) = &mut self.room {
+        let Self { room, user, user_json: json, .. } = self;
+        if let Some(CurrentRoom { view, link, .. }) = room {
             link.with_replica(|replica| {
+                if *user != replica.copy.public {
+                    user.clone_from(&replica.copy.public);
+                    *json = user_json(user);
+                }
                 (view.role, view.state) = (replica.copy.role, replica.copy.state);
                 if !Arc::ptr_eq(&view.meta, &replica.meta) {
                     view.meta = Arc::clone(&replica.meta);

@@ -5,8 +5,8 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_core::domain::{Code, EmailAddress, PublicUser, Refusal};
-use switchboard_records::{ProfileChange, RecordsError};
+use switchboard_core::domain::{CallStatus, Code, EmailAddress, PublicUser, Refusal, Timestamp};
+use switchboard_records::{CallFilter, CallOrder, PageStart, ProfileChange, RecordsError, UserRecord};
 
 use super::other_sign_ins::{remove_others, revoke_others};
 use super::password::check_password;
@@ -92,7 +92,39 @@ pub(crate) async fn change_profile(
         audit::record(Event::EmailChanged, Some(id));
         remove_others(&app, &caller, now).await;
     }
+    if change.name.is_some() || change.avatar.is_some() {
+        announce(&app, &user, now).await;
+    }
     Ok(success("The profile was changed", UserView::from(&user)).into_response())
+}
+
+/// Maximum number of live calls in which a changed profile is announced: the latest ones.
+const ANNOUNCED_CALLS_MAX: u32 = 16;
+
+/// Announces a changed profile in the calls that the user is in. The change is made already, so a
+/// failure refuses nothing: the others see it when the user joins again.
+async fn announce(app: &App, user: &UserRecord, changed_at: Timestamp) {
+    let filter = CallFilter {
+        user: user.id.clone(),
+        status: Some(CallStatus::Live),
+        call_type: None,
+        search: None,
+        created: (None, None),
+        order: (CallOrder::Started, true),
+        start: PageStart::Skip(0),
+        limit: ANNOUNCED_CALLS_MAX,
+    };
+    let calls = match app.records.list_calls(&filter).await {
+        Ok(found) => found.calls,
+        Err(error) => return tracing::warn!(%error, "changed profile not announced"),
+    };
+    let public = user.public();
+    let announced = calls.iter().map(|call| app.rooms.change_profile(&call.room, &public, changed_at));
+    for result in futures_util::future::join_all(announced).await {
+        if let Err(error) = result {
+            tracing::warn!(%error, "changed profile not announced");
+        }
+    }
 }
 
 /// Numbers of the user's calls. A call that the user hosts does not count as participated.

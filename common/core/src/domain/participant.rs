@@ -168,4 +168,7 @@ pub struct Participant {
     /// Signaling node that serves the participant; for diagnosis only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Socket.IO id of the participant's session. It stays the same when the session resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_id: Option<String>,
 }

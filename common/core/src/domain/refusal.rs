@@ -58,7 +58,6 @@ codes! {
     RoomExists "ROOM_EXISTS" "A room with this id already exists";
     Banned "BANNED" "You are banned from this call";
     Removed "REMOVED" "You were removed from this call; get a new token to join again";
-    AlreadyInRoom "ALREADY_IN_ROOM" "You are already in this room";
     NotInRoom "NOT_IN_ROOM" "Join a room first";
     PeerNotFound "PEER_NOT_FOUND" "Participant not found in this room";
     ValidationError "VALIDATION_ERROR" "Some fields are invalid";

@@ -11,6 +11,7 @@
 //! | `<id> - canary - -` | the node's own canary; `id` is Redis TIME |
 //! | `0-0 <room> <handle> - !drop` | the session lost its seat: close the transport, the client resumes |
 //! | `0-0 <room> <handle> - !replaced` | another socket resumed the session: close the transport for good |
+//! | `0-0 <room> <handle> - !probe` | the same user joins elsewhere: find out whether the client is alive |
 //! | `<id> <room> <handle> - !admitted <join id>` | the session is admitted from the lobby; also in the log |
 //! | `<id> <room> <handle or *> - !ended` | the room ended, or the session was removed: it is in no room |
 
@@ -67,6 +68,13 @@ pub enum Envelope<'a> {
     },
     /// Another socket has a session's seat.
     Replaced {
+        /// The room of the seat.
+        room: RoomId,
+        /// The session.
+        handle: SessionHandle,
+    },
+    /// The node of a session must find out whether its client is alive.
+    Probe {
         /// The room of the seat.
         room: RoomId,
         /// The session.
@@ -132,6 +140,7 @@ impl<'a> Envelope<'a> {
         match (event, &to) {
             ("!drop", Audience::One(handle)) => Some(Self::Drop { room, handle: *handle }),
             ("!replaced", Audience::One(handle)) => Some(Self::Replaced { room, handle: *handle }),
+            ("!probe", Audience::One(handle)) => Some(Self::Probe { room, handle: *handle }),
             (event, Audience::One(handle)) if event.starts_with(ADMITTED) => {
                 Some(Self::Admitted { id, room, handle: *handle, join: log_id(&event[ADMITTED.len()..])? })
             }
@@ -193,6 +202,7 @@ mod tests {
         let handle = SessionHandle(0x1f);
         assert_eq!(parse("9-0 R1 1f - !ended"), Some(Envelope::RoomGone { room: room.clone(), handle: Some(handle) }));
         assert_eq!(parse("0-0 R1 1f - !replaced"), Some(Envelope::Replaced { room: room.clone(), handle }));
+        assert_eq!(parse("0-0 R1 1f - !probe"), Some(Envelope::Probe { room: room.clone(), handle }));
         let admitted = Envelope::Admitted { id: (9, 3), room: room.clone(), handle, join: (9, 2) };
         assert_eq!(parse("9-3 R1 1f - !admitted 9-2"), Some(admitted));
         let event = r#""chat:message",{"message":"a b"}"#;

@@ -66,6 +66,8 @@ event_kinds! {
     ScreenShareChanged "S" "participant:screen-share-changed";
     /// A participant's role changed.
     RoleChanged "R" "participant:role-changed";
+    /// A participant's name or picture changed.
+    ProfileChanged "N" "participant:profile-changed";
     /// The receiver was muted.
     Muted "U" "participant:muted";
     /// The call changed.
@@ -113,7 +115,13 @@ impl EventKind {
     pub const fn updates_replica(self) -> bool {
         matches!(
             self,
-            Self::RoleChanged | Self::Muted | Self::RoomUpdated | Self::Denied | Self::Kicked | Self::CallEnded
+            Self::RoleChanged
+                | Self::ProfileChanged
+                | Self::Muted
+                | Self::RoomUpdated
+                | Self::Denied
+                | Self::Kicked
+                | Self::CallEnded
         )
     }
 

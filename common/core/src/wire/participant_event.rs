@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::event_kind::EventKind;
 use super::server_event::{HOST_MARK, PARTICIPANT_MARK, PEER_MARK, ROLE_MARK, USER_MARK, encode};
-use crate::domain::{CallType, MediaKind, PeerId, RoomId, RoomMeta};
+use crate::domain::{CallType, MediaKind, PeerId, PublicUser, RoomId, RoomMeta};
 
 /// Returns an object without its null fields.
 fn object(fields: Value) -> Value {
@@ -41,6 +42,12 @@ pub fn denied(room: &RoomId, reason: Option<&str>) -> String {
 pub fn role_changed_template() -> String {
     let fields = json!({ "peerId": PEER_MARK, "userId": USER_MARK, "role": ROLE_MARK, "hostId": HOST_MARK });
     encode("participant:role-changed", &fields)
+}
+
+/// Encodes `participant:profile-changed`. Placeholder: peer id.
+#[must_use]
+pub fn profile_changed_template(user: &PublicUser) -> String {
+    encode(EventKind::ProfileChanged.name(), &json!({ "peerId": PEER_MARK, "userId": user.id, "user": user }))
 }
 
 /// Encodes `participant:muted`, for the muted participant. Placeholders: peer id, user id, media

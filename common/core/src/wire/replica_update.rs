@@ -4,13 +4,15 @@
 use serde::Deserialize;
 
 use super::event_kind::EventKind;
-use crate::domain::{CallSettings, MediaState, PeerId, Role, UserId};
+use crate::domain::{CallSettings, MediaState, PeerId, PublicUser, Role, UserId};
 
 /// A change of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplicaUpdate {
     /// `participant:role-changed`
     Role(RoleChanged),
+    /// `participant:profile-changed`
+    Profile(Box<ProfileChanged>),
     /// `participant:muted`
     Muted(Muted),
     /// `room:updated`
@@ -27,6 +29,16 @@ pub struct RoleChanged {
     pub peer_id: PeerId,
     /// The new role.
     pub role: Role,
+}
+
+/// `participant:profile-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProfileChanged {
+    /// Participant whose name or picture changed.
+    pub peer_id: PeerId,
+    /// The user from now on.
+    pub user: PublicUser,
 }
 
 /// `participant:muted`
@@ -67,6 +79,7 @@ impl ReplicaUpdate {
         let (_, payload) = event.split_once(',')?;
         match kind {
             EventKind::RoleChanged => serde_json::from_str(payload).ok().map(Self::Role),
+            EventKind::ProfileChanged => serde_json::from_str(payload).ok().map(Self::Profile),
             EventKind::Muted => serde_json::from_str(payload).ok().map(Self::Muted),
             EventKind::RoomUpdated => serde_json::from_str(payload).ok().map(Self::Updated),
             EventKind::Kicked | EventKind::Denied | EventKind::CallEnded => Some(Self::Farewell),
@@ -100,7 +113,7 @@ mod tests {
     #[test]
     fn every_kind_that_updates_a_replica_is_read() {
         for &kind in EventKind::ALL.iter().filter(|kind| kind.updates_replica()) {
-            let event = r#""e",{"peerId":"u","role":"guest","mediaState":{"videoEnabled":false,"audioEnabled":false,"screenShareEnabled":false},"name":"N","settings":{},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
+            let event = r#""e",{"peerId":"u","user":{"_id":"u","id":"u","name":"N"},"role":"guest","mediaState":{"videoEnabled":false,"audioEnabled":false,"screenShareEnabled":false},"name":"N","settings":{},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
             assert!(ReplicaUpdate::read(kind, event).is_some(), "{kind:?}");
         }
     }

@@ -58,6 +58,8 @@ pub struct Joiner<'a> {
     pub joined_at: &'a str,
     /// Node that serves the participant.
     pub node: &'a str,
+    /// Socket.IO id of the participant's session.
+    pub socket_id: &'a str,
 }
 
 /// Encodes a new participant. Placeholder: peer id.
@@ -76,6 +78,7 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
         connection_state: ConnectionState,
         joined_at: &'a str,
         node: &'a str,
+        socket_id: &'a str,
     }
     json(&Template {
         peer_id: PEER_MARK,
@@ -87,6 +90,7 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
         connection_state: joiner.state,
         joined_at: joiner.joined_at,
         node: joiner.node,
+        socket_id: joiner.socket_id,
     })
 }
 
@@ -116,10 +120,22 @@ pub fn user_left_template(reason: &str) -> String {
     encode("room:user-left", &open)
 }
 
-/// Encodes `participant:connection-changed`. Placeholders: peer id, user id. `node`: the node that
-/// serves the participant from now on.
+/// Encodes `participant:connection-changed` of a participant who lost the socket. Placeholders:
+/// peer id, user id.
 #[must_use]
-pub fn connection_changed_template(state: ConnectionState, node: Option<&str>) -> String {
+pub fn reconnecting_template() -> String {
+    connection_changed_template(ConnectionState::Reconnecting, None, None)
+}
+
+/// Encodes `participant:connection-changed` of a participant who is back. Placeholders: peer id,
+/// user id. `node` serves the participant from now on. `socket_id` is the Socket.IO id: another one
+/// than before means a new page or app, which has none of the former WebRTC connections.
+#[must_use]
+pub fn connected_template(node: &str, socket_id: &str) -> String {
+    connection_changed_template(ConnectionState::Connected, Some(node), Some(socket_id))
+}
+
+fn connection_changed_template(state: ConnectionState, node: Option<&str>, socket_id: Option<&str>) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Template<'a> {
@@ -128,8 +144,11 @@ pub fn connection_changed_template(state: ConnectionState, node: Option<&str>) -
         state: ConnectionState,
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        socket_id: Option<&'a str>,
     }
-    encode("participant:connection-changed", &Template { peer_id: PEER_MARK, user_id: USER_MARK, state, node })
+    let fields = Template { peer_id: PEER_MARK, user_id: USER_MARK, state, node, socket_id };
+    encode("participant:connection-changed", &fields)
 }
 
 /// Encodes `participant:media-state-changed`. Placeholder: media state.
@@ -195,6 +214,7 @@ mod tests {
             state: ConnectionState::Connected,
             joined_at: "2026-01-01T00:00:00.000Z",
             node: "n1",
+            socket_id: "0123456789abcdef0123",
         });
         let participant = participant.replace(PEER_PLACEHOLDER, "\"u#2\"");
         let event = user_joined_template(&user).replace(PARTICIPANT_PLACEHOLDER, &participant);
@@ -212,7 +232,7 @@ mod tests {
                 && left.contains(USER_PLACEHOLDER)
                 && left.contains(PARTICIPANT_PLACEHOLDER)
         );
-        let changed = connection_changed_template(ConnectionState::Reconnecting, None);
+        let changed = reconnecting_template();
         assert!(
             changed.contains(PEER_PLACEHOLDER)
                 && changed.contains(USER_PLACEHOLDER)

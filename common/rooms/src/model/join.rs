@@ -20,8 +20,8 @@ pub struct Join {
     pub user: UserId,
     /// SHA-256 of the session's private id, as the seat stores it.
     pub pid: String,
-    /// SHA-256 of the private id that this client failed to resume. The seat with it is freed
-    /// first, if it belongs to the same user.
+    /// SHA-256 of the private id that this client failed to resume. It names the seat to take over,
+    /// if that belongs to the same user.
     pub old_pid: Option<String>,
     /// Handle of this session within its node.
     pub handle: SessionHandle,
@@ -56,10 +56,13 @@ pub struct Proof {
 pub enum Joined {
     /// The session has a seat in the call.
     Seated {
-        /// New seat.
+        /// The seat: a new one, or the user's own seat, which had lost its socket.
         seat: Arc<Seat>,
-        /// Log id of `room:user-joined`: the join id. Delivery starts after it.
+        /// Log id after which delivery starts.
         id: LogId,
+        /// Log id of the seat's `room:user-joined`: the same for a new seat, older for the user's
+        /// own.
+        join_id: LogId,
         /// The room at that moment, with this seat.
         snapshot: Box<Snapshot>,
     },
@@ -70,6 +73,8 @@ pub enum Joined {
         /// Log id after which delivery starts.
         id: LogId,
     },
+    /// The session would get a seat, or a place in the lobby: the answer to a question.
+    Possible,
     /// Every seat, or every place in the lobby, is taken.
     Full,
     /// The user has as many seats as one user may have.

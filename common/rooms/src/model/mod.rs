@@ -36,5 +36,5 @@ pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply};
 pub use resume::{Attach, Attached, CaughtUp, LeaveOutcome, LogContent, LogEntry, ReseatOutcome, Resumed, SeatCopy};
 pub use room::{Created, Ended, JoinStanding, Opened, RoomPeek};
 pub(crate) use seat::OperationNumber;
-pub use seat::Seat;
+pub use seat::{Seat, socket_id};
 pub use stats::{RoomStats, SeatStats};

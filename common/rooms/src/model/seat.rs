@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sha2::{Digest as _, Sha256};
 use switchboard_core::domain::{Generation, PeerId, RoomId, SessionHandle};
 
 /// A seat that this process holds. Every operation of a seated session names it. The generation is
@@ -37,6 +38,13 @@ pub(crate) struct OperationNumber {
 const OPERATIONS_PER_TRIM: u64 = 32;
 /// Bytes of operations of a seat after which the log is trimmed.
 const BYTES_PER_TRIM: u64 = 64 * 1024;
+
+/// Returns the Socket.IO id of the session with this hashed private id. It is the same after each
+/// resume, and does not reveal the private id.
+#[must_use]
+pub fn socket_id(pid: &str) -> String {
+    Sha256::digest(format!("sid:{pid}"))[..10].iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 impl Seat {
     /// Creates a seat that has sent no operation.

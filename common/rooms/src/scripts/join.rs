@@ -1,6 +1,7 @@
 //! join: takes a seat in the call or in the lobby.
 
-use switchboard_core::wire::EventKind;
+use switchboard_core::wire::participant_event::profile_changed_template;
+use switchboard_core::wire::{EventKind, LogId};
 
 use super::{GivenSeat, Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{Join, StoreError};
@@ -28,6 +29,15 @@ pub struct JoinScript<'a> {
     pub lobby_places: u32,
     /// Maximum number of seats of one user.
     pub devices_max: u32,
+    /// `participant:connection-changed` to connected, a template.
+    pub back_event: String,
+    /// Time of the first attempt, as a `PROBING` reply gave it.
+    pub first_try: Option<&'a str>,
+    /// Time that a socket has to show that its client is alive, in ms; 0 if every socket counts as
+    /// alive.
+    pub probe_ms: u64,
+    /// Whether the script only answers, and gives no seat.
+    pub only_asks: bool,
 }
 
 /// Reply of `join.lua`.
@@ -35,8 +45,20 @@ pub struct JoinScript<'a> {
 pub enum JoinReply {
     /// The session has a seat in the call; the id is the join id.
     Seated(GivenSeat),
+    /// The session took over the user's own seat, which had lost its socket.
+    Back {
+        /// Seat with its new generation, and the log id after which delivery starts.
+        given: GivenSeat,
+        /// Join id of the seat.
+        join: LogId,
+    },
     /// The session waits in the lobby; its view of the log begins at the id.
     Waiting(GivenSeat),
+    /// A seat, or a place in the lobby, would be given.
+    Possible,
+    /// It is not known yet whether an earlier socket of the user is alive. Holds the time of the
+    /// first attempt.
+    Probing(String),
     /// Every seat, or every place in the lobby, is taken.
     Full,
     /// The user has as many seats as one user may have.
@@ -86,12 +108,20 @@ impl ScriptArguments for JoinScript<'_> {
         to.number(u64::from(self.lobby_places));
         to.text(&self.waiting_participant);
         to.number(u64::from(self.devices_max));
+        to.event(EventKind::ConnectionChanged, self.back_event.as_bytes());
+        to.optional(self.first_try);
+        to.number(self.probe_ms);
+        to.flag(self.only_asks);
+        to.event(EventKind::ProfileChanged, profile_changed_template(&join.public).as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<JoinReply, StoreError> {
         Ok(match (reply.status(), reply.given_seat()?) {
             ("OK", Some(seat)) => JoinReply::Seated(seat),
+            ("BACK", Some(given)) => JoinReply::Back { given, join: reply.id(4)? },
             ("WAITING", Some(seat)) => JoinReply::Waiting(seat),
+            ("MAY", _) => JoinReply::Possible,
+            ("PROBING", _) => JoinReply::Probing(reply.text(1)?.to_owned()),
             ("FULL", _) => JoinReply::Full,
             ("DEVICES", _) => JoinReply::TooManyDevices,
             ("LOCKED", _) => JoinReply::Locked,

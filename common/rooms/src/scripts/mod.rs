@@ -3,6 +3,7 @@
 //!
 //! | file | scripts |
 //! |---|---|
+//! | `alive` | alive |
 //! | `attach` | attach |
 //! | `departure` | detach, leave |
 //! | `end` | end |
@@ -14,6 +15,7 @@
 //! | `node` | beat, sweep_start, sweep_one, deregister_node |
 //! | `open` | open, reopen |
 //! | `operation` | relay, bcast, media, chat |
+//! | `profile` | profile |
 //! | `rate` | spend, guess |
 //! | `reseat` | reseat |
 //! | `revoke` | revoke |
@@ -24,6 +26,7 @@
 //! The table at the head of each Lua file lists `KEYS`, `ARGV` and replies. The `write` method of
 //! its struct follows that table line by line; no other code knows an argument's number.
 
+mod alive;
 mod attach;
 mod departure;
 mod end;
@@ -35,6 +38,7 @@ mod moderation;
 mod node;
 mod open;
 mod operation;
+mod profile;
 mod rate;
 mod reply;
 mod reseat;
@@ -48,6 +52,7 @@ use sha1::{Digest, Sha1};
 
 use crate::StoreError;
 
+pub use alive::AliveScript;
 pub use attach::{AttachReply, AttachScript, AttachedSeat};
 pub use departure::{DetachScript, LeaveScript};
 pub use end::{EndCaller, EndScript};
@@ -60,6 +65,7 @@ pub use node::{BeatScript, DeregisterNodeScript, DeregisterReply, SweepOneScript
 pub use open::{OpenReply, OpenScript, ReopenScript};
 pub(crate) use operation::operation_reply;
 pub use operation::{BroadcastScript, ChatScript, MediaScript, OperationScope, RelayScript};
+pub use profile::ProfileScript;
 pub use rate::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
 pub use reply::{GivenSeat, Reply};
 pub use reseat::ReseatScript;
@@ -125,7 +131,9 @@ scripts! {
     /// Lets an ended call take place once more.
     Reopen "reopen" ["shared/prelude" "shared/seats" "shared/seating" "scripts/reopen"];
     /// Takes a seat.
-    Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/join"];
+    Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/profile" "scripts/join"];
+    /// Changes the profile of a user's seats.
+    Profile "profile" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/profile" "scripts/profile"];
     /// Sends an event to one peer.
     Relay "relay" ["shared/prelude" "scripts/relay_fast_path" "shared/seats" "shared/operation" "shared/receiver" "scripts/relay"];
     /// Sends an event to everyone else.
@@ -136,6 +144,8 @@ scripts! {
     Chat "chat" ["shared/prelude" "shared/seats" "shared/operation" "shared/receiver" "shared/required_settings" "scripts/chat"];
     /// Sends an event that is in no log.
     Ephemeral "ephemeral" ["shared/prelude" "shared/seats" "shared/required_settings" "scripts/ephemeral"];
+    /// Records that a seat's client is alive.
+    Alive "alive" ["shared/prelude" "shared/seats" "scripts/alive"];
     /// Resumes a seat.
     Attach "attach" ["shared/prelude" "shared/seats" "shared/seating" "scripts/attach"];
     /// Keeps a seat without its socket.

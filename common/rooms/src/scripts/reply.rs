@@ -51,11 +51,16 @@ impl Reply {
     /// Returns the seat that join or attach gave, if they gave one.
     pub(crate) fn given_seat(&self) -> Result<Option<GivenSeat>, StoreError> {
         match self.status() {
-            "OK" | "WAITING" => {
+            "OK" | "BACK" | "WAITING" => {
                 Ok(Some(GivenSeat { peer: self.peer(1)?, generation: self.number(2)?, id: self.id(3)? }))
             }
             _ => Ok(None),
         }
+    }
+
+    /// Returns whether join gave the user's own seat, which was there before.
+    pub(crate) fn gives_own_seat(&self) -> bool {
+        self.status() == "BACK"
     }
 
     /// Returns the text at an index.

@@ -7,13 +7,19 @@ use switchboard_core::domain::{RoomId, SessionHandle};
 use tokio::sync::oneshot;
 
 use super::Rooms;
-use crate::context::Context;
+use super::members::departure_request;
 use crate::lanes::{Commands, Payload, Request, Topology};
 use crate::scripts::{Reply, ScriptArguments};
 use crate::{Seat, StoreError};
 
-/// Makes the request that gives a seat up.
-pub(super) type GiveUp = fn(&Context, &Arc<Seat>) -> Request;
+/// Way in which a seat is given up that no session took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GiveUp {
+    /// The seat is free immediately: it is new.
+    Leave,
+    /// The seat is kept for the grace period: it was there before.
+    Detach,
+}
 
 /// A seat that no session has taken over yet. The caller may be gone when the reply comes, or may
 /// have got `Unavailable` before. A claim that is dropped gives its seat up; otherwise the seat
@@ -34,7 +40,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let (Some(seat), Some(topology)) = (self.seat.take(), self.topology.upgrade()) {
-            topology.queues.push((self.give_up)(topology.context(), &seat));
+            topology.queues.push(departure_request(topology.context(), &seat, self.give_up));
         }
     }
 }
@@ -76,6 +82,7 @@ impl Claimant {
             Arc::new(Seat::new(room, given.peer, given.generation, handle))
         });
         // Made before the rest of the reply is read, so that an error there gives the seat up.
+        let give_up = if reply.gives_own_seat() { GiveUp::Detach } else { give_up };
         let claim = Claim { topology, seat, give_up };
         Ok(Claimed { reply: S::parse(&reply)?, claim, read })
     }

@@ -5,21 +5,23 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
-use switchboard_core::domain::{ConnectionState, PublicUser, Role, RoomMeta};
+use switchboard_core::domain::{ConnectionState, PublicUser, Role, RoomId, RoomMeta, Timestamp};
 use switchboard_core::wire::server_event::{
-    Joiner, PEER_PLACEHOLDER, connection_changed_template, participant_template, user_joined_template,
+    self, Joiner, PEER_PLACEHOLDER, participant_template, reconnecting_template, user_joined_template,
 };
 
-use super::claim::Claim;
+use super::claim::{Claim, GiveUp};
 use super::{Rooms, rfc3339_now};
 use crate::context::{Context, millis};
 use crate::lanes::{Commands, Payload, Request};
 use crate::scripts::{
-    AttachReply, AttachScript, AttachedSeat, DetachScript, JoinReply, JoinScript, LeaveScript, ReseatScript,
-    ScriptArguments,
+    AliveScript, AttachReply, AttachScript, AttachedSeat, DetachScript, JoinReply, JoinScript, LeaveScript,
+    ProfileScript, ReseatScript, Script,
 };
 use crate::values::{LogReader, log_entries, snapshot, text};
-use crate::{Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, Resumed, Seat, SeatCopy, StoreError};
+use crate::{
+    Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, Resumed, Seat, SeatCopy, StoreError, socket_id,
+};
 
 /// Maximum number of log entries that a resume reads. With more, the session is fresh.
 const REPLAY_ENTRIES_MAX: usize = 5_000;
@@ -29,55 +31,97 @@ const REPLAY_BYTES_MAX: usize = 1 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between two attempts of such a resume.
 const BUSY_INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two attempts of a join that waits for an earlier socket of the same user.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Rooms {
     /// Takes a seat. May be sent again after a lost reply, because the same private id finds its
-    /// seat.
+    /// seat. If the user has a seat whose client may be gone, waits until its socket answers, at
+    /// most [`RoomOptions::probe`](crate::RoomOptions::probe).
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn join(&self, join: Join) -> Result<Joined, StoreError> {
         let context = self.context();
-        let script = join_script(context, &join)?;
-        let mut commands = Commands::default();
-        if join.waits {
-            // The lobby gets nothing of the room, and a join that waits must not cost by its
-            // participants.
-            commands.push_script(context, &script);
-        } else {
-            // One transaction: the snapshot is the room right after the join. A snapshot made by
-            // the script costs four times as much.
-            let mut read = cmd("HGETALL");
-            read.arg(context.keys.room(self.partition_of(&join.room), &join.room));
-            commands.push(&cmd("MULTI"));
-            commands.push_script(context, &script);
-            commands.push(&read);
-            commands.push(&cmd("EXEC"));
-        }
-        let claimed = self.claim::<JoinScript<'_>>(&join.room, join.handle, commands, leave_request).await?;
-        Ok(match claimed.reply {
-            JoinReply::Seated(given) => {
-                let room = match &claimed.read {
-                    Some(hash) => snapshot(hash)?,
-                    // A user who was in the call already need not wait. The events since the join
-                    // are delivered after the snapshot, so that nobody is missing in it.
-                    None => self.snapshot(&join.room).await?,
-                };
-                // The call ended between a join whose reply was lost and its repetition.
-                let Some(snapshot) = room else { return Ok(Joined::Ended) };
-                Joined::Seated { seat: claimed.claim.take()?, id: given.id, snapshot: Box::new(snapshot) }
+        let mut probing = Probing::new(context);
+        let (claimed, id, join_id) = loop {
+            let script = join_script(context, &join, probing.first_try(), false)?;
+            let mut commands = Commands::default();
+            if join.waits {
+                // The lobby gets nothing of the room, and a join that waits must not cost by its
+                // participants.
+                commands.push_script(context, &script);
+            } else {
+                // One transaction: the snapshot is the room right after the join. A snapshot made
+                // by the script costs four times as much.
+                let mut read = cmd("HGETALL");
+                read.arg(context.keys.room(self.partition_of(&join.room), &join.room));
+                commands.push(&cmd("MULTI"));
+                commands.push_script(context, &script);
+                commands.push(&read);
+                commands.push(&cmd("EXEC"));
             }
-            JoinReply::Waiting(given) => Joined::Waiting { seat: claimed.claim.take()?, id: given.id },
-            JoinReply::Full => Joined::Full,
-            JoinReply::TooManyDevices => Joined::TooManyDevices,
-            JoinReply::Locked => Joined::Locked,
-            JoinReply::Banned => Joined::Banned,
-            JoinReply::Removed => Joined::Removed,
-            JoinReply::Ended => Joined::Ended,
-            JoinReply::Absent => Joined::Absent,
-            JoinReply::Changed => Joined::Changed,
-            JoinReply::Fenced => Joined::Fenced,
-        })
+            let mut claimed = self.claim::<JoinScript<'_>>(&join.room, join.handle, commands, GiveUp::Leave).await?;
+            match std::mem::replace(&mut claimed.reply, JoinReply::Absent) {
+                JoinReply::Seated(given) => break (claimed, given.id, given.id),
+                JoinReply::Back { given, join } => break (claimed, given.id, join),
+                JoinReply::Waiting(given) => {
+                    return Ok(Joined::Waiting { seat: claimed.claim.take()?, id: given.id });
+                }
+                JoinReply::Probing(first_try) => probing.wait(first_try).await?,
+                refused => return refusal(&refused),
+            }
+        };
+        let room = match &claimed.read {
+            Some(hash) => snapshot(hash)?,
+            // A user who was in the call already need not wait. The events since the join are
+            // delivered after the snapshot, so that nobody is missing in it.
+            None => self.snapshot(&join.room).await?,
+        };
+        // The call ended between a join whose reply was lost and its repetition.
+        let Some(snapshot) = room else { return Ok(Joined::Ended) };
+        Ok(Joined::Seated { seat: claimed.claim.take()?, id, join_id, snapshot: Box::new(snapshot) })
+    }
+
+    /// Asks whether [`join`](Rooms::join) would give a seat at this moment. Any process may ask.
+    /// Answers [`Joined::Possible`] or a refusal, never `Fenced`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn may_join(&self, join: &Join) -> Result<Joined, StoreError> {
+        let context = self.context();
+        let mut probing = Probing::new(context);
+        loop {
+            let script = join_script(context, join, probing.first_try(), true)?;
+            match self.run(self.partition_of(&join.room), &script).await? {
+                JoinReply::Possible => return Ok(Joined::Possible),
+                JoinReply::Probing(first_try) => probing.wait(first_try).await?,
+                refused => return refusal(&refused),
+            }
+        }
+    }
+
+    /// Records that the client of a seat is alive, for a join of the same user that asked.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn confirm_alive(&self, seat: &Seat) -> Result<(), StoreError> {
+        let scope = self.context().room_scope(&seat.room);
+        self.run(scope.partition, &AliveScript { scope, seat }).await.map(drop)
+    }
+
+    /// Gives a user's seats in a room the user's new name and picture, and announces them.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn change_profile(
+        &self,
+        room: &RoomId,
+        user: &PublicUser,
+        changed_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let script = ProfileScript { scope: self.context().seat_scope(room, "left"), user, changed_at };
+        self.run(self.partition_of(room), &script).await.map(drop)
     }
 
     /// Resumes a seat and reads the events that its client missed.
@@ -87,7 +131,7 @@ impl Rooms {
     pub async fn attach(&self, attach: Attach) -> Result<Attached, StoreError> {
         let context = self.context();
         let started = Instant::now();
-        let connected_event = connection_changed_template(ConnectionState::Connected, Some(context.node.as_str()));
+        let connected_event = connected_template(context, &attach.pid);
         let mut first_try: Option<String> = None;
         loop {
             let script = AttachScript {
@@ -98,7 +142,7 @@ impl Rooms {
                 connected_event: &connected_event,
             };
             let commands = Commands::script(context, &script);
-            let claimed = self.claim::<AttachScript<'_>>(&attach.room, attach.handle, commands, detach_request).await?;
+            let claimed = self.claim::<AttachScript<'_>>(&attach.room, attach.handle, commands, GiveUp::Detach).await?;
             match claimed.reply {
                 AttachReply::Resumed(seat) => return self.resume(&attach, *seat, claimed.claim).await,
                 AttachReply::Fresh => return Ok(Attached::Fresh),
@@ -156,7 +200,7 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn detach(&self, seat: &Arc<Seat>) -> Result<LeaveOutcome, StoreError> {
-        let event = reconnecting_event();
+        let event = reconnecting_template();
         let script = detach_script(self.context(), seat, &event);
         self.run_shaped(self.partition_of(&seat.room), &script, |request| request.giving_up(seat)).await
     }
@@ -190,6 +234,7 @@ impl Rooms {
             state: copy.state,
             joined_at: &copy.joined_at,
             node,
+            socket_id: &socket_id(&copy.pid),
         };
         let script = ReseatScript {
             scope: context.seat_scope(&seat.room, "left"),
@@ -208,20 +253,63 @@ impl Rooms {
     }
 }
 
-/// Makes the request that gives up a seat that no session took over.
-fn leave_request(context: &Context, seat: &Arc<Seat>) -> Request {
-    give_up_request(context, seat, &leave_script(context, seat, "left"))
+/// The wait of a join for earlier sockets of the same user.
+struct Probing {
+    first_try: Option<String>,
+    deadline: Instant,
 }
 
-/// Makes the request that detaches a seat that no session resumed after all.
-fn detach_request(context: &Context, seat: &Arc<Seat>) -> Request {
-    give_up_request(context, seat, &detach_script(context, seat, &reconnecting_event()))
+impl Probing {
+    fn new(context: &Context) -> Self {
+        // The script ends the wait by the Redis clock. This bound holds if that clock goes back.
+        Self { first_try: None, deadline: Instant::now() + 2 * context.options.probe + PROBE_INTERVAL }
+    }
+
+    fn first_try(&self) -> Option<&str> {
+        self.first_try.as_deref()
+    }
+
+    /// Waits until the next attempt is due. `first_try` is the time in the reply.
+    async fn wait(&mut self, first_try: String) -> Result<(), StoreError> {
+        if Instant::now() >= self.deadline {
+            return Err(StoreError::Unavailable);
+        }
+        self.first_try = Some(first_try);
+        tokio::time::sleep(PROBE_INTERVAL).await;
+        Ok(())
+    }
 }
 
-fn give_up_request<S: ScriptArguments>(context: &Context, seat: &Arc<Seat>, script: &S) -> Request {
+/// Returns the answer to a join that gave no seat.
+fn refusal(reply: &JoinReply) -> Result<Joined, StoreError> {
+    match reply {
+        JoinReply::Full => Ok(Joined::Full),
+        JoinReply::TooManyDevices => Ok(Joined::TooManyDevices),
+        JoinReply::Locked => Ok(Joined::Locked),
+        JoinReply::Banned => Ok(Joined::Banned),
+        JoinReply::Removed => Ok(Joined::Removed),
+        JoinReply::Ended => Ok(Joined::Ended),
+        JoinReply::Absent => Ok(Joined::Absent),
+        JoinReply::Changed => Ok(Joined::Changed),
+        JoinReply::Fenced => Ok(Joined::Fenced),
+        JoinReply::Seated(_)
+        | JoinReply::Back { .. }
+        | JoinReply::Waiting(_)
+        | JoinReply::Possible
+        | JoinReply::Probing(_) => Err(StoreError::expected("a refusal of a join")),
+    }
+}
+
+/// Makes the request that gives up a seat that no session took.
+pub(super) fn departure_request(context: &Context, seat: &Arc<Seat>, give_up: GiveUp) -> Request {
+    let (script, commands) = match give_up {
+        GiveUp::Leave => (Script::Leave, Commands::script(context, &leave_script(context, seat, "left"))),
+        GiveUp::Detach => {
+            (Script::Detach, Commands::script(context, &detach_script(context, seat, &reconnecting_template())))
+        }
+    };
     let p = context.keys.partition_of(&seat.room);
-    let payload = Payload::Commands(Commands::script(context, script));
-    Request::new(p, S::SCRIPT.name(), payload, Box::new(|_| {})).giving_up(seat)
+    Request::new(p, script.name(), Payload::Commands(commands), Box::new(|_| {})).giving_up(seat)
 }
 
 fn detach_script<'a>(context: &'a Context, seat: &'a Seat, reconnecting_event: &'a str) -> DetachScript<'a> {
@@ -244,7 +332,12 @@ fn leave_script<'a>(context: &'a Context, seat: &'a Seat, reason: &str) -> Leave
     }
 }
 
-fn join_script<'a>(context: &'a Context, join: &'a Join) -> Result<JoinScript<'a>, StoreError> {
+fn join_script<'a>(
+    context: &'a Context,
+    join: &'a Join,
+    first_try: Option<&'a str>,
+    only_asks: bool,
+) -> Result<JoinScript<'a>, StoreError> {
     let node = context.node.as_str();
     let now = rfc3339_now()?;
     let joiner = Joiner {
@@ -254,6 +347,7 @@ fn join_script<'a>(context: &'a Context, join: &'a Join) -> Result<JoinScript<'a
         state: ConnectionState::Connected,
         joined_at: &now,
         node,
+        socket_id: &socket_id(&join.pid),
     };
     Ok(JoinScript {
         scope: context.seat_scope(&join.room, "replaced"),
@@ -266,11 +360,17 @@ fn join_script<'a>(context: &'a Context, join: &'a Join) -> Result<JoinScript<'a
         joined_details: joined_details(&join.public, join.role, node),
         lobby_places: context.options.lobby_places,
         devices_max: context.options.devices_max,
+        back_event: connected_template(context, &join.pid),
+        first_try,
+        probe_ms: millis(context.options.probe),
+        only_asks,
     })
 }
 
-fn reconnecting_event() -> String {
-    connection_changed_template(ConnectionState::Reconnecting, None)
+/// Returns `participant:connection-changed` of a participant whose session with this hashed private
+/// id is on this node from now on.
+fn connected_template(context: &Context, pid: &str) -> String {
+    server_event::connected_template(context.node.as_str(), &socket_id(pid))
 }
 
 /// Returns the details of the `joined` fact: user, role and node.

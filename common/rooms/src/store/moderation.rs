@@ -1,8 +1,8 @@
 //! Commands of hosts, moderators and operators: one script each.
 
-use switchboard_core::domain::{ConnectionState, PeerId, RoomId, RoomMeta};
+use switchboard_core::domain::{PeerId, RoomId, RoomMeta};
 use switchboard_core::wire::participant_event;
-use switchboard_core::wire::server_event::connection_changed_template;
+use switchboard_core::wire::server_event::reconnecting_template;
 
 use super::{Rooms, random_hex, rfc3339_now};
 use crate::scripts::{
@@ -31,7 +31,7 @@ impl Rooms {
             caller,
             command_id: random_hex(),
         };
-        let reconnecting_event = || connection_changed_template(ConnectionState::Reconnecting, None);
+        let reconnecting_event = reconnecting_template;
         match command {
             ModerationCommand::Admit(target) => {
                 let script = AdmitScript {

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::cmd;
-use switchboard_core::domain::ConnectionState;
-use switchboard_core::wire::server_event::{self, connection_changed_template};
+use switchboard_core::wire::server_event::{self, reconnecting_template};
 
 use super::{Rooms, random_hex, rfc3339_now};
 use crate::context::millis;
@@ -54,7 +53,7 @@ impl Rooms {
     /// Sweeps the seats that are left in these sweeps. Returns the number of seats.
     async fn finish_sweeps(&self, p: Partition, sweeps: &[String]) -> Result<usize, StoreError> {
         let context = self.context();
-        let reconnecting_event = connection_changed_template(ConnectionState::Reconnecting, None);
+        let reconnecting_event = reconnecting_template();
         let mut done = 0;
         for sweep in sweeps {
             let mut list = cmd("SMEMBERS");
@@ -148,7 +147,7 @@ impl Rooms {
             })
             .collect();
         let now = rfc3339_now()?;
-        let reconnecting_event = connection_changed_template(ConnectionState::Reconnecting, None);
+        let reconnecting_event = reconnecting_template();
         let scripts = due.iter().map(|(SeatMember { room, peer, generation }, ended_event)| ExpireScript {
             scope: context.seat_scope(room, if peer == "*" { "empty" } else { "timeout" }),
             peer,

@@ -62,22 +62,6 @@ impl Rooms {
         Ok((peek, JoinStanding { given, banned, removed_ms }))
     }
 
-    /// Returns whether the user has a seat in the call or the lobby, on any device. The cost does
-    /// not grow with the room, because any client can ask.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn has_seat(&self, room: &RoomId, user: &UserId) -> Result<bool, StoreError> {
-        let p = self.partition_of(room);
-        let mut read = cmd("HMGET");
-        read.arg(self.context().keys.room(p, room)).arg(format!("s:{user}"));
-        for device in 2..=self.options().devices_max {
-            read.arg(format!("s:{user}#{device}"));
-        }
-        let answer = self.plain(p, "has_seat", &[read]).await?;
-        Ok(items(answer.first())?.iter().any(|seat| text(seat).is_some()))
-    }
-
     /// Opens the room for a call that has a record, with this metadata or newer. A room that is
     /// open with an older version is changed as by any other change of the call: participants are
     /// notified, and the lobby is asked again or admitted.

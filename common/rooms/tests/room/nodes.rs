@@ -125,6 +125,30 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     assert_eq!(rooms.reseat(&bob.seat, &copy(2, &bob), &meta(5)).await.unwrap(), ReseatOutcome::Gone);
     let carol = sit(&rooms, "R", 3).await;
     assert!(carol.seat.generation > bob.seat.generation);
+    // Of two copies of a seat, that of the session that took it over is put back, in either order.
+    rooms.detach(&carol.seat).await.unwrap();
+    let back = seated(rooms.join(Join { pid: "back".into(), handle: SessionHandle(9), ..join("R", 3) }).await.unwrap());
+    assert_eq!(back.seat.peer, carol.seat.peer);
+    let older = SeatCopy { away: true, ..copy(3, &carol) };
+    let newer = SeatCopy { pid: "back".into(), ..copy(3, &back) };
+    for (counter, newer_first) in [(1, false), (2, true)] {
+        bed.everywhere::<Value>(&cmd("FLUSHALL")).await;
+        epoch(counter, true).await;
+        let put_back = async |seat, copy| rooms.reseat(seat, copy, &meta(5)).await.unwrap();
+        if newer_first {
+            assert_eq!(put_back(&back.seat, &newer).await, ReseatOutcome::Done);
+            assert_eq!(put_back(&carol.seat, &older).await, ReseatOutcome::Gone);
+        } else {
+            assert_eq!(put_back(&carol.seat, &older).await, ReseatOutcome::Done);
+            assert_eq!(put_back(&back.seat, &newer).await, ReseatOutcome::Done);
+        }
+        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+        assert_eq!((snapshot.seats.len(), snapshot.seats[0].is_connected), (1, true));
+        assert!(
+            matches!(rooms.attach(attach("R", 3, 7, carol.id)).await.unwrap(), Attached::Fresh),
+            "the old private id"
+        );
+    }
 }
 
 pub(crate) async fn the_used_share_of_maxmemory_is_reported(mut bed: TestBed) {

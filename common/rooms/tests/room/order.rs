@@ -115,10 +115,12 @@ pub(crate) async fn one_user_has_a_bounded_number_of_seats(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(100)).await.unwrap();
     let device = |n: usize| Join { pid: format!("pid-{n}"), handle: SessionHandle(n as u64), ..join("R", 1) };
+    let mut seats = Vec::new();
     for n in 0..bed.options.devices_max as usize {
-        seated(rooms.join(device(n)).await.unwrap());
+        seats.push(seated(rooms.join(device(n)).await.unwrap()).seat);
     }
     assert!(matches!(rooms.join(device(100)).await.unwrap(), Joined::TooManyDevices));
+    rooms.detach(&seats[3]).await.unwrap();
     let reload = Join { old_pid: Some("pid-3".into()), ..device(101) };
     assert_eq!(seated(rooms.join(reload).await.unwrap()).seat.peer.as_str(), format!("{}#4", user(1)));
     // All of them leave at the same time.

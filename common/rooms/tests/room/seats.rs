@@ -1,5 +1,6 @@
 //! Seats: join, attach, detach, leave.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -33,7 +34,7 @@ pub(crate) async fn of_two_hundred_joins_for_ten_seats_exactly_ten_succeed(bed: 
     assert_eq!(facts(&one).await.iter().filter(|fact| fact.kind == "joined").count(), 10);
 }
 
-pub(crate) async fn a_second_device_gets_its_own_peer_id_and_a_reload_replaces_its_old_seat(bed: TestBed) {
+pub(crate) async fn a_second_device_gets_its_own_peer_id_and_a_reload_takes_its_old_seat_over(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(2)).await.unwrap();
     let first = sit(&rooms, "R", 1).await;
@@ -44,14 +45,115 @@ pub(crate) async fn a_second_device_gets_its_own_peer_id_and_a_reload_replaces_i
     assert_eq!(peers, [first.seat.peer.clone(), second.seat.peer.clone()], "oldest first");
     assert_eq!(second.snapshot.seats[0].user.name, "User 100% 1");
     // The room is full. A reloaded page still gets its seat and peer id.
+    rooms.detach(&first.seat).await.unwrap();
     let reload = Join { pid: "new".into(), old_pid: Some("pid-1".into()), handle: SessionHandle(78), ..join("R", 1) };
     let reloaded = seated(rooms.join(reload).await.unwrap());
     assert_eq!(reloaded.seat.peer, first.seat.peer);
     assert_eq!(reloaded.snapshot.seats.len(), 2);
+    let kinds: Vec<_> = facts(&rooms).await.into_iter().map(|fact| fact.kind).collect();
+    assert_eq!(kinds, ["joined", "joined"], "a reload is no leave");
     assert_eq!(act(&rooms, &first.seat, broadcast("x")).await.unwrap(), OpReply::Stale);
     // Another user cannot take a seat with its private id.
     let thief = Join { old_pid: Some("new".into()), ..join("R", 2) };
     assert!(matches!(rooms.join(thief).await.unwrap(), Joined::Full));
+}
+
+pub(crate) async fn a_client_that_kept_nothing_takes_its_own_seat_over_in_a_full_room(bed: TestBed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    let (_bus, mut events) = bed.listen("n1").await;
+    one.open(&room("R"), &meta(4)).await.unwrap();
+    let phone = sit(&one, "R", 1).await;
+    let device = |pid: &str, handle| Join { pid: pid.into(), handle: SessionHandle(handle), ..join("R", 1) };
+    let laptop = seated(one.join(device("laptop", 71)).await.unwrap());
+    let tablet = seated(one.join(device("tablet", 72)).await.unwrap());
+    let other = sit(&one, "R", 2).await;
+    act(&one, &phone.seat, switch(Role::Participant, [Some(false), None, None])).await.unwrap();
+    assert!(matches!(one.join(device("watch", 73)).await.unwrap(), Joined::Full), "each seat has a socket");
+    one.detach(&phone.seat).await.unwrap();
+    one.detach(&tablet.seat).await.unwrap();
+    assert!(matches!(one.join(join("R", 3)).await.unwrap(), Joined::Full), "the seats are still taken for others");
+    // The seat that has been without a socket for the longest time comes first.
+    let back = seated(two.join(device("app", 74)).await.unwrap());
+    assert_eq!((&back.seat.peer, back.snapshot.seats.len()), (&phone.seat.peer, 4));
+    let own = back.snapshot.seats.iter().find(|seat| seat.peer_id == back.seat.peer).unwrap();
+    assert_eq!((own.connection_state, own.node.as_deref()), (ConnectionState::Connected, Some("n2")));
+    assert!(!own.media_state.video_enabled, "the camera is off as before");
+    let before = phone.snapshot.seats.iter().find(|seat| seat.peer_id == phone.seat.peer).unwrap();
+    assert_eq!(own.joined_at, before.joined_at);
+    assert_ne!(own.socket_id, before.socket_id);
+    let announced = next_envelope(&mut events, |envelope| {
+        matches!(envelope, Envelope::Event { kind: EventKind::ConnectionChanged, event, .. }
+            if event.contains("\"connected\""))
+    });
+    let Envelope::Event { event, .. } = announced.await else { panic!("an event") };
+    assert_eq!(said(event)["socketId"].as_str(), own.socket_id.as_deref());
+    assert_eq!(said(event)["peerId"].as_str(), Some(back.seat.peer.as_str()));
+    // The old session and the old private id have nothing any more, and the other devices all.
+    assert_eq!(one.leave(&phone.seat, "left").await.unwrap(), LeaveOutcome::Stale);
+    assert!(matches!(one.attach(attach("R", 1, 9, phone.id)).await.unwrap(), Attached::Fresh));
+    logged(act(&one, &laptop.seat, relay(back.seat.peer.clone(), "from the laptop")).await);
+    logged(act(&two, &back.seat, relay(other.seat.peer.clone(), "from the app")).await);
+    let again = seated(two.join(device("app-again", 75)).await.unwrap());
+    assert_eq!(again.seat.peer, tablet.seat.peer);
+    let facts = facts(&one).await;
+    assert!(facts.iter().all(|fact| fact.kind == "joined") && facts.len() == 4, "{facts:?}");
+    assert_eq!(expire(&one).await, 0, "no deadline of a former socket is left");
+}
+
+pub(crate) async fn a_host_whose_page_reloads_stays_host_and_keeps_the_seat_if_the_answer_is_lost(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(2)).await.unwrap();
+    let host = sit(&rooms, "R", 0).await;
+    let guest = sit(&rooms, "R", 1).await;
+    rooms.detach(&host.seat).await.unwrap();
+    // The reply of this join reaches nobody, so its seat is kept for the grace period.
+    loop {
+        let mut abandoned = Box::pin(rooms.join(Join { pid: "lost".into(), ..join("R", 0) }));
+        match futures_util::poll!(&mut abandoned) {
+            Poll::Pending => break,
+            // Redis was faster than this test.
+            Poll::Ready(joined) => rooms.detach(&seated(joined.unwrap()).seat).await.unwrap(),
+        };
+    }
+    until("the seat has no socket", async || {
+        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+        snapshot.seats.iter().any(|seat| {
+            seat.peer_id == host.seat.peer
+                && seat.connection_state == ConnectionState::Reconnecting
+                && seat.socket_id != host.snapshot.seats[0].socket_id
+        })
+    })
+    .await;
+    let reloaded = Join { pid: "new".into(), old_pid: Some("pid-0".into()), ..join("R", 0) };
+    let back = seated(rooms.join(reloaded.clone()).await.unwrap());
+    let repeated = seated(rooms.join(reloaded).await.unwrap());
+    assert_eq!((&repeated.seat.peer, repeated.seat.generation), (&back.seat.peer, back.seat.generation));
+    assert_eq!(repeated.id, back.id, "a join whose reply was lost can be sent again");
+    assert_eq!((back.snapshot.host.clone(), &back.seat.peer), (user(0), &host.seat.peer));
+    let seen = rooms.read(&room("R"), &guest.seat.peer, guest.id).await.unwrap().unwrap();
+    let seen: Vec<_> = seen.iter().map(|entry| entry.event()).collect();
+    assert!(seen.len() >= 4 && seen.iter().all(|event| event.contains("connection-changed")), "{seen:?}");
+}
+
+pub(crate) async fn a_participant_in_the_lobby_who_comes_back_keeps_the_place_in_the_line(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(9)).await.unwrap();
+    let host = sit(&rooms, "R", 0).await;
+    let waiting = |joined| match joined {
+        Joined::Waiting { seat, .. } => seat,
+        other => panic!("not waiting: {other:?}"),
+    };
+    let first = waiting(rooms.join(Join { waits: true, ..join("R", 1) }).await.unwrap());
+    waiting(rooms.join(Join { waits: true, ..join("R", 2) }).await.unwrap());
+    rooms.detach(&first).await.unwrap();
+    let back = Join { waits: true, pid: "new".into(), handle: SessionHandle(9), ..join("R", 1) };
+    let back = waiting(rooms.join(back).await.unwrap());
+    assert_eq!(back.peer, first.peer);
+    let seen = rooms.read(&room("R"), &host.seat.peer, host.id).await.unwrap().unwrap();
+    let requests: Vec<_> = seen.iter().map(|entry| entry.event().split('"').nth(1).unwrap()).collect();
+    assert_eq!(requests, ["room:join-request"; 2], "the host sees neither a cancellation nor a second request");
+    let admitted = rooms.moderate(&room("R"), Caller::Operator, &ModerationCommand::Admit(None)).await.unwrap();
+    assert_eq!(admitted, ModerationOutcome::Done(vec![peer(1), peer(2)]));
 }
 
 pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: TestBed) {
@@ -187,18 +289,131 @@ pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(bed: TestBed) {
     assert!(rooms.deregister_node(rooms.partition_of(&room("R"))).await.unwrap());
 }
 
-pub(crate) async fn a_user_has_a_seat_while_any_device_of_theirs_has_one(bed: TestBed) {
+pub(crate) async fn a_silent_socket_of_the_same_user_loses_its_seat_and_a_living_one_does_not(mut bed: TestBed) {
+    bed.options.probe = Duration::from_millis(400);
     let rooms = bed.node("n1").await;
-    let has = async |n| rooms.has_seat(&room("R"), &user(n)).await.unwrap();
-    assert!(!has(1).await, "there is no room");
+    let (_bus, mut events) = bed.listen("n1").await;
+    rooms.open(&room("R"), &meta(2)).await.unwrap();
+    let (first, other) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    let device = |pid: &str, handle| Join { pid: pid.into(), handle: SessionHandle(handle), ..join("R", 1) };
+    let asked = |handle| move |envelope: &Envelope<'_>| *envelope == Envelope::Probe { room: room("R"), handle };
+    // Nobody answers for the first socket: its device is gone, and the node has not noticed.
+    let joining = tokio::spawn({
+        let (rooms, join) = (rooms.clone(), device("app", 9));
+        async move { rooms.join(join).await.unwrap() }
+    });
+    next_envelope(&mut events, asked(first.seat.handle)).await;
+    let back = seated(joining.await.unwrap());
+    assert_eq!((&back.seat.peer, back.snapshot.seats.len()), (&first.seat.peer, 2));
+    let dropped = Envelope::Drop { room: room("R"), handle: first.seat.handle };
+    next_envelope(&mut events, |envelope| *envelope == dropped).await;
+    assert_eq!(rooms.detach(&first.seat).await.unwrap(), LeaveOutcome::Stale);
+    // A living socket keeps its seat, and the question gets the same answer as the join.
+    for only_asks in [true, false] {
+        let joining = tokio::spawn({
+            let (rooms, join) = (rooms.clone(), device("tablet", 10));
+            async move { if only_asks { rooms.may_join(&join).await } else { rooms.join(join).await }.unwrap() }
+        });
+        next_envelope(&mut events, asked(back.seat.handle)).await;
+        rooms.confirm_alive(&back.seat).await.unwrap();
+        assert!(matches!(joining.await.unwrap(), Joined::Full));
+    }
+    logged(act(&rooms, &back.seat, relay(other.seat.peer.clone(), "still here")).await);
+    // A client with its private id comes back before the node notices, and waits for the answer.
+    let reload = Join { old_pid: Some("app".into()), ..device("reloaded", 11) };
+    assert!(matches!(rooms.may_join(&reload).await.unwrap(), Joined::Possible));
+    assert_eq!(seated(rooms.join(reload).await.unwrap()).seat.peer, first.seat.peer);
+}
+
+pub(crate) async fn a_question_is_answered_as_a_join_at_that_moment_and_changes_nothing(bed: TestBed) {
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
+    let ask = async |join: Join| format!("{:?}", api.may_join(&join).await.unwrap());
+    let try_it = async |join: Join| format!("{:?}", rooms.join(join).await.unwrap());
+    assert_eq!(ask(join("R", 1)).await, try_it(join("R", 1)).await);
+    rooms.open(&room("R"), &meta(2)).await.unwrap();
+    let stale = Join { meta_version: 7, ..join("R", 1) };
+    assert_eq!(ask(stale.clone()).await, try_it(stale).await);
+    assert_eq!(ask(join("R", 1)).await, "Possible");
+    let (host, first) = (sit(&rooms, "R", 0).await, sit(&rooms, "R", 1).await);
+    let before = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    // The room is full, also for a further device of a participant; the lobby is not.
+    for n in [1, 2] {
+        let newcomer = Join { pid: "new".into(), ..join("R", n) };
+        assert_eq!(ask(newcomer.clone()).await, "Full");
+        assert_eq!(try_it(newcomer).await, "Full");
+    }
+    assert_eq!(ask(Join { waits: true, ..join("R", 2) }).await, "Possible");
+    rooms.detach(&first.seat).await.unwrap();
+    assert_eq!(ask(Join { pid: "new".into(), ..join("R", 1) }).await, "Possible", "its own seat is without a socket");
+    assert_eq!(ask(join("R", 2)).await, "Full");
+    rooms.leave(&host.seat, "left").await.unwrap();
+    let kick = ModerationCommand::Kick { peer: peer(1), ban: true, reason: None };
+    rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
+    let banned = Join { pid: "new".into(), ..join("R", 1) };
+    assert_eq!(ask(banned.clone()).await, try_it(banned).await);
+    let lock = |meta: &mut RoomMeta| meta.locked = true;
+    rooms.update(&room("R"), Caller::Operator, None, lock).await.unwrap();
+    let late = Join { meta_version: 2, ..join("R", 3) };
+    assert_eq!(ask(late.clone()).await, "Locked");
+    assert_eq!(try_it(late).await, "Locked");
+    let after = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    assert_eq!((before.seats.len(), after.seats.len()), (2, 0), "no question took a seat");
+}
+
+pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snapshots_have_it(bed: TestBed) {
+    let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(9)).await.unwrap();
-    let first = sit(&rooms, "R", 1).await.seat;
-    let second = seated(rooms.join(Join { pid: "second".into(), ..join("R", 1) }).await.unwrap()).seat;
-    assert!(has(1).await && !has(2).await);
-    rooms.leave(&first, "left").await.unwrap();
-    assert!(has(1).await, "the second device is left");
-    rooms.leave(&second, "left").await.unwrap();
-    assert!(!has(1).await);
-    assert!(matches!(rooms.join(Join { waits: true, ..join("R", 2) }).await.unwrap(), Joined::Waiting { .. }));
-    assert!(has(2).await, "a place in the lobby counts too");
+    let host = sit(&rooms, "R", 0).await;
+    let first = sit(&rooms, "R", 1).await;
+    let device = Join { pid: "second".into(), handle: SessionHandle(8), ..join("R", 1) };
+    let second = seated(rooms.join(device).await.unwrap());
+    rooms.detach(&second.seat).await.unwrap();
+    let waits = rooms.join(Join { waits: true, ..join("R", 2) }).await.unwrap();
+    assert!(matches!(waits, Joined::Waiting { .. }));
+    let avatar = Some("https://example.org/a/b.png".to_owned());
+    let named = |n, name: &str| PublicUser::new(user(n), name.to_owned(), avatar.clone());
+    for (n, name, at) in [
+        (1, "New \"%1\" name", 2_000),
+        (1, "An older name", 1_000),
+        (2, "Waiting name", 2_000),
+        (3, "Nobody here", 2_000),
+    ] {
+        rooms.change_profile(&room("R"), &named(n, name), Timestamp(at)).await.unwrap();
+    }
+    let seen = async |after| rooms.read(&room("R"), &host.seat.peer, after).await.unwrap().unwrap();
+    let of_kind = |entries: &[LogEntry], kind: &str| -> Vec<serde_json::Value> {
+        entries.iter().map(LogEntry::event).filter(|event| event.contains(kind)).map(said).collect()
+    };
+    let entries = seen(host.id).await;
+    let announced: Vec<_> = of_kind(&entries, "participant:profile-changed")
+        .iter()
+        .map(|change| (change["peerId"].as_str().unwrap().to_owned(), change["user"]["name"].clone()))
+        .collect();
+    let wanted = [
+        (first.seat.peer.as_str().to_owned(), "New \"%1\" name".into()),
+        (second.seat.peer.as_str().to_owned(), "New \"%1\" name".into()),
+        (user(2).as_str().to_owned(), "Waiting name".into()),
+    ];
+    assert_eq!(announced, wanted);
+    let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    let names: Vec<_> = snapshot.seats.iter().map(|seat| seat.user.name.as_str()).collect();
+    assert_eq!(names, ["User 100% 0", "New \"%1\" name", "New \"%1\" name", "Waiting name"]);
+    assert_eq!(snapshot.seats[1].user.avatar, avatar);
+    // The admission from the lobby announces the new name, and so does a return with another one.
+    rooms.moderate(&room("R"), Caller::Operator, &ModerationCommand::Admit(None)).await.unwrap();
+    let entries = seen(entries.last().unwrap().id).await;
+    let joined = &of_kind(&entries, "room:user-joined")[0];
+    assert_eq!(
+        (&joined["user"]["name"], &joined["participant"]["user"]["name"]),
+        (&"Waiting name".into(), &"Waiting name".into())
+    );
+    let details: serde_json::Value = serde_json::from_str(&facts(&rooms).await.pop().unwrap().details).unwrap();
+    assert_eq!(details["user"]["name"], "Waiting name");
+    let public = named(1, "Third name");
+    let back = Join { public, pid: "third".into(), handle: SessionHandle(9), ..join("R", 1) };
+    assert_eq!(seated(rooms.join(back).await.unwrap()).seat.peer, second.seat.peer);
+    let entries = seen(entries.last().unwrap().id).await;
+    let events: Vec<_> = entries.iter().map(|entry| entry.event().split('"').nth(1).unwrap()).collect();
+    assert_eq!(events, ["participant:profile-changed", "participant:connection-changed"]);
+    assert_eq!(said(entries[0].event())["user"]["name"], "Third name");
 }

@@ -43,7 +43,9 @@ impl TestBed {
     }
 
     fn on(servers: Servers) -> Self {
-        Self { servers, options: RoomOptions { partitions: 8, ..RoomOptions::default() } }
+        // No node runs that could ask a socket whether its client is alive.
+        let options = RoomOptions { partitions: 8, probe: Duration::ZERO, ..RoomOptions::default() };
+        Self { servers, options }
     }
 
     pub(crate) fn url(&self) -> RedisUrl {
@@ -170,7 +172,7 @@ pub(crate) struct Seated {
 
 pub(crate) fn seated(joined: Joined) -> Seated {
     match joined {
-        Joined::Seated { seat, id, snapshot } => Seated { seat, id, snapshot },
+        Joined::Seated { seat, id, snapshot, .. } => Seated { seat, id, snapshot },
         other => panic!("not seated: {other:?}"),
     }
 }

@@ -135,7 +135,7 @@ impl World {
     /// Stores the seat that join or attach gave, if there is one.
     fn seated(&mut self, node: usize, session: usize, reply: &[String]) -> bool {
         match &*reply[0] {
-            "OK" => {
+            "OK" | "BACK" => {
                 let session = &mut self.sessions[session];
                 (session.peer, session.generation) = (reply[1].clone(), reply[2].clone());
                 let peer = session.peer.clone();
@@ -260,7 +260,10 @@ impl World {
                 }
             }
             // No client of the simulation sends ephemeral events.
-            Envelope::RoomGone { .. } | Envelope::Ephemeral { .. } | Envelope::Admitted { .. } => {}
+            Envelope::RoomGone { .. }
+            | Envelope::Ephemeral { .. }
+            | Envelope::Admitted { .. }
+            | Envelope::Probe { .. } => {}
             Envelope::Event { id, room, to, event, .. } => {
                 let (id, event) = (LogId { ms: id.0, seq: id.1 }, event.to_owned());
                 let (one, except) = match to {

@@ -205,6 +205,10 @@ impl Store {
             joined_details: "{}".to_owned(),
             lobby_places: 10,
             devices_max: 16,
+            back_event: r#""connected","\u0001""#.to_owned(),
+            first_try: None,
+            probe_ms: 0,
+            only_asks: false,
         })
     }
 

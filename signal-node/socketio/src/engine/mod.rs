@@ -46,7 +46,8 @@ pub enum EngineEvent {
     Deadline,
 }
 
-/// One Engine.IO session. All its state is here, in nine fields, because one task owns it.
+/// One Engine.IO session. All its state is here, in more than eight fields, because one task owns
+/// it.
 #[derive(Debug)]
 pub struct Engine {
     transport: Transport,
@@ -56,6 +57,8 @@ pub struct Engine {
     /// Nothing is taken from the queue, because messages may still be put first.
     held: bool,
     failed: Option<CloseReason>,
+    /// The application waits for the client's next packet.
+    probing: bool,
     meter: FrameMeter,
     timer: SessionTimer,
     handshake: Arc<Handshake>,
@@ -81,6 +84,7 @@ impl Engine {
             in_flight: 0,
             held: false,
             failed: None,
+            probing: false,
             meter,
             timer,
             handshake,
@@ -191,6 +195,14 @@ impl Engine {
             Some(Control::Disconnect(namespace, reason)) => {
                 return Poll::Ready(Ok(EngineEvent::Disconnect(namespace, reason)));
             }
+            Some(Control::Probe) => {
+                self.probing = true;
+                if self.timer.ping_now() {
+                    self.ping();
+                }
+                // Sends the ping.
+                return self.poll_next(cx);
+            }
             None => {}
         }
         let overdue = match self.timer.poll(cx) {
@@ -216,6 +228,9 @@ impl Engine {
                 Poll::Pending if overdue => return self.poll_next(cx),
                 Poll::Pending => return Poll::Pending,
             };
+            if std::mem::take(&mut self.probing) {
+                self.queue.answer_probe();
+            }
             let Frame::Text(text) = &frame else { return Poll::Ready(Ok(EngineEvent::Message(frame))) };
             match Packet::decode(text) {
                 Ok(Packet::Message(_)) => return Poll::Ready(Ok(EngineEvent::Message(frame))),

@@ -62,6 +62,18 @@ impl SessionTimer {
         }
     }
 
+    /// Brings the next ping forward to now. Returns whether a ping is due: not while the pong to an
+    /// earlier one is awaited.
+    pub(super) fn ping_now(&mut self) -> bool {
+        if self.awaiting_pong {
+            return false;
+        }
+        self.awaiting_pong = true;
+        self.heartbeat = Instant::now() + self.ping_timeout;
+        self.arm();
+        true
+    }
+
     /// Sets or clears the deadline of the service.
     pub(super) fn set_deadline(&mut self, at: Option<Instant>) {
         self.deadline = at;

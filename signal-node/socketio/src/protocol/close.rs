@@ -24,7 +24,8 @@ impl DisconnectReason {
 pub enum CloseReason {
     /// The client sent Socket.IO DISCONNECT (`41`). It does not return.
     ClientDisconnect,
-    /// The client closed its transport on purpose: WebSocket code 1001.
+    /// The client closed its transport with WebSocket code 1001. A browser does so when its page
+    /// reloads, and then the page returns.
     TransportClose,
     /// The client sent an Engine.IO close packet. It may return: the stock client posts this packet
     /// after a failed poll and then resumes. Before it leaves for good, it sends a Socket.IO
@@ -73,10 +74,12 @@ impl CloseReason {
         }
     }
 
-    /// Returns whether the client left on purpose and does not resume this session.
+    /// Returns whether the client left on purpose: it sent a Socket.IO DISCONNECT. The end of its
+    /// transport alone says nothing, because a page that reloads, a proxy and a bad network end it
+    /// too.
     #[must_use]
     pub fn is_intentional(self) -> bool {
-        matches!(self, Self::ClientDisconnect | Self::TransportClose)
+        matches!(self, Self::ClientDisconnect)
     }
 
     /// Returns the WebSocket close code to send (RFC 6455, section 7.4).

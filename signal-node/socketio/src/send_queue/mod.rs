@@ -20,6 +20,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::protocol::{CloseReason, DisconnectReason, Namespace};
 pub use crate::protocol::{Frame, Message};
 pub use backlog::Backlog;
@@ -74,6 +76,13 @@ impl SendQueue {
     /// by itself. The transport closes when no other namespace is connected on it.
     pub fn disconnect(&self, reason: DisconnectReason) {
         self.queue.disconnect(&self.namespace, reason);
+    }
+
+    /// Pings the client now. The receiver gets a value with the client's next packet, or an error
+    /// if the socket ends before, or another probe takes the place of this one.
+    #[must_use]
+    pub fn probe(&self) -> oneshot::Receiver<()> {
+        self.queue.probe()
     }
 
     /// Returns the number of bytes that are queued or being written.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 use super::backlog::Backlog;
 use super::delayed::{Delayed, Flush};
@@ -52,6 +53,19 @@ struct State {
     counted: usize,
     closing: Option<CloseReason>,
     disconnects: Vec<(Namespace, DisconnectReason)>,
+    probe: Probe,
+}
+
+/// A question of the application whether the client is alive.
+#[derive(Debug, Default)]
+enum Probe {
+    /// There is none.
+    #[default]
+    None,
+    /// The socket's task must ping the client.
+    Due(oneshot::Sender<()>),
+    /// The client was pinged and has sent nothing since.
+    Asked(oneshot::Sender<()>),
 }
 
 impl State {
@@ -69,6 +83,8 @@ struct Entry {
 /// A request of the application to the socket's task, other than to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Control {
+    /// Ping the client now.
+    Probe,
     /// End a namespace. Its `41` packet is already queued.
     Disconnect(Namespace, DisconnectReason),
     /// Close the socket.
@@ -198,6 +214,23 @@ impl Queue {
         self.reader.wake();
     }
 
+    /// Asks the socket's task to ping the client. The receiver gets a value with its next packet.
+    pub(super) fn probe(&self) -> oneshot::Receiver<()> {
+        let (sender, answer) = oneshot::channel();
+        self.state().probe = Probe::Due(sender);
+        self.reader.wake();
+        answer
+    }
+
+    /// Answers a probe: the client has sent a packet after its ping.
+    pub(crate) fn answer_probe(&self) {
+        let mut state = self.state();
+        if let Probe::Asked(sender) = std::mem::take(&mut state.probe) {
+            // The application may not wait any more.
+            let _gone = sender.send(());
+        }
+    }
+
     /// Takes all queued frames, in order, once some are due. The caller reports to
     /// [`written`](Queue::written) when it has written them.
     pub fn poll_frames(&self, cx: &mut Context<'_>) -> Poll<Vec<Frame>> {
@@ -225,6 +258,13 @@ impl Queue {
         if let Some(reason) = state.closing {
             return Some(Control::Close(reason));
         }
+        state.probe = match std::mem::take(&mut state.probe) {
+            Probe::Due(sender) => {
+                state.probe = Probe::Asked(sender);
+                return Some(Control::Probe);
+            }
+            other => other,
+        };
         // Does not wait until the DISCONNECT packet is sent: a client that reads nothing must not
         // keep its session that way. Closing sends the rest.
         let (namespace, reason) = (!state.disconnects.is_empty()).then(|| state.disconnects.remove(0))?;

@@ -252,6 +252,26 @@ async fn each_way_to_disconnect_has_its_own_close_reason() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_probed_is_pinged_at_once_and_is_alive_when_it_answers() {
+    let (running, _probe, _endings) = start_probe(config()).await;
+    let mut client = Client::connect(running.address).await;
+    assert_eq!(client.text().await, r#"42["live"]"#);
+    for _ in 0..2 {
+        client.send(r#"42["probe"]"#).await;
+        assert_eq!(client.text().await, "2", "long before the next ping is due");
+        client.send("3").await;
+        assert_eq!(client.text().await, r#"42["alive"]"#);
+    }
+    // Any packet is an answer, and one ping is enough while its pong is missing.
+    client.send(r#"42["probe"]"#).await;
+    assert_eq!(client.text().await, "2");
+    client.send(r#"42["probe"]"#).await;
+    assert_eq!(client.text().await, r#"42["alive"]"#);
+    client.send("3").await;
+    assert_eq!(client.text().await, r#"42["alive"]"#);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_one_namespace_stays_in_the_other() {
     let (running, _probe, mut endings) = start_probe(config()).await;
     let mut client = Client::connect(running.address).await;

@@ -23,8 +23,9 @@ local room_state, last_gen, born, current_op, given_up = found[1], found[2], fou
 if room_state == 'ended' then return {'GONE'} end
 local seat = get_seat(peer)
 if seat and tonumber(seat.gen) < tonumber(gen) then
-  -- Another node put back an older copy of this seat first.
-  if seat.pid ~= pid then return {'GONE'} end
+  -- Another node put back an older copy of this seat first, perhaps that of the session from which
+  -- this one took it over.
+  if seat.pid ~= pid then redis.call('HDEL', room_key, 'p:' .. seat.pid) end
   if seat.state == 'connected' then count_at(seat.node, -1) end
   redis.call('HINCRBY', room_key, seat.state == 'waiting' and 'w' or 'n', -1)
   redis.call('ZREM', deadlines, member_of(peer, seat.gen))

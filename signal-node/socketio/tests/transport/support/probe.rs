@@ -59,6 +59,13 @@ impl Application for Probe {
             }
             "close" => send_queue.close(FENCED),
             "kick" => send_queue.disconnect(FENCED),
+            "probe" => {
+                let (answer, send_queue) = (send_queue.probe(), send_queue.clone());
+                tokio::spawn(async move {
+                    let name = if answer.await.is_ok() { "alive" } else { "gone" };
+                    let _closing = send_queue.send(event(name));
+                });
+            }
             "typing" => {
                 for n in 0..5 {
                     let message = Message::event(&Namespace::default(), "typing", &n.to_string());
