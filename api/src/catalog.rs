@@ -23,6 +23,11 @@ pub const METRICS: &[Metric] = &[
         "Connections closed immediately, by the bound that is reached",
     ),
     counter(
+        "switchboard_http_connections_replaced_total",
+        One,
+        "Idle connections closed at a bound to make room for new ones",
+    ),
+    counter(
         "switchboard_http_connections_cut_total",
         Each("reason", &["unread", "silent", "malformed", "lost"]),
         "Connections that ended in the middle of a request or an answer, by reason",

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use switchboard_auth::{OperatorKeys, TokenLifetimes};
+use switchboard_net::ConnectionTimeouts;
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
-    TelemetryConfig,
+    TelemetryConfig, keep_alive,
 };
 
 use crate::limits::{ConnectionBounds, RatesConfig};
@@ -14,6 +15,9 @@ use crate::webhooks::{Endpoint, WebhookOptions};
 
 /// HMAC-SHA256 needs a key as long as its hash.
 const WEBHOOK_SECRET_MIN_BYTES: usize = 32;
+
+/// Maximum time for the head of a request, which is small.
+const HEAD_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// All settings of the API. The struct has more than eight fields: each is one setting or one group
 /// of settings.
@@ -47,7 +51,8 @@ pub struct ApiConfig {
     pub password_concurrency: usize,
     /// `REQUEST_TIMEOUT_MS`: time limit of a request; after it the response is 503.
     pub deadline: Duration,
-    /// `MAX_CONNECTIONS`, `CONNECTIONS_PER_ADDRESS`, `HTTP_TIMEOUT_MS`: bounds on connections.
+    /// `MAX_CONNECTIONS`, `CONNECTIONS_PER_ADDRESS`, `HTTP_TIMEOUT_MS`, `KEEP_ALIVE_MS`: bounds on
+    /// connections.
     pub connections: ConnectionBounds,
     /// `EMPTY_ROOM_SECONDS`: time after which an empty room closes.
     pub empty_after: Duration,
@@ -113,7 +118,7 @@ impl ApiConfig {
         let connections = ConnectionBounds {
             total: env.number("MAX_CONNECTIONS", 10_000, 0..=10_000_000),
             per_address: env.number("CONNECTIONS_PER_ADDRESS", per_address, 0..=10_000_000),
-            io_timeout: env.millis("HTTP_TIMEOUT_MS", 30_000, 100..=300_000),
+            timeouts: connection_timeouts(env),
         };
         let config = Self {
             port: env.port("API_PORT", 3001),
@@ -139,6 +144,11 @@ impl ApiConfig {
         };
         variables.finish().map(|()| config)
     }
+}
+
+fn connection_timeouts(env: &mut Env) -> ConnectionTimeouts {
+    let write = env.millis("HTTP_TIMEOUT_MS", 30_000, 100..=300_000);
+    ConnectionTimeouts { head: write.min(HEAD_TIMEOUT_MAX), idle: keep_alive(env), write }
 }
 
 fn operators(env: &mut Env) -> OperatorKeys {
@@ -182,6 +192,20 @@ mod tests {
             ApiConfig::from_env(env).unwrap().reopen_within.as_secs()
         };
         assert_eq!([within(&[]), within(&[("CALL_REOPEN_SECONDS", "0")])], [86_400, 0]);
+    }
+
+    #[test]
+    fn idle_connections_are_kept_for_longer_than_load_balancers_keep_them_and_a_head_has_10_seconds() {
+        let config = |pairs: &[(&'static str, &'static str)]| {
+            let env = Env::new(pairs.iter().copied().chain([("NODE_ENV", "development")]));
+            ApiConfig::from_env(env).map(|config| config.connections.timeouts)
+        };
+        let times = config(&[]).unwrap();
+        assert!(times.idle >= Duration::from_secs(75));
+        assert_eq!((times.head, times.write), (Duration::from_secs(10), Duration::from_secs(30)));
+        assert_eq!(config(&[("KEEP_ALIVE_MS", "620000")]).unwrap().idle, Duration::from_secs(620));
+        let errors = config(&[("KEEP_ALIVE_MS", "0")]).unwrap_err();
+        assert_eq!(errors.0[0].name, "KEEP_ALIVE_MS");
     }
 
     #[test]

@@ -3,12 +3,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
 use switchboard_core::domain::{UserId, whole_seconds};
-use switchboard_net::ClientAddresses;
+use switchboard_net::{ClientAddresses, ConnectionTimeouts};
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
 use switchboard_runtime::config::{Env, passcode_rates, trusted_proxies};
@@ -135,9 +134,9 @@ pub struct ConnectionBounds {
     pub total: usize,
     /// Maximum number of connections of one address, or of one IPv6 network; 0 means no bound.
     pub per_address: usize,
-    /// Time limit for a request's head, for silence between two requests, and for a write that
+    /// Time limits for a request's head, for silence between two requests, and for a write that
     /// blocks because the client does not read.
-    pub io_timeout: Duration,
+    pub timeouts: ConnectionTimeouts,
 }
 
 /// Address of the other end of a connection, stored in the extensions of its requests.

@@ -45,7 +45,7 @@ describe("chat, media and statistics on two nodes", { timeout: 180_000 }, () => 
   test("a late participant reads the messages to all, and only the two participants read private ones", async () => {
     const { roomId, hostClient, other } = await pair();
     const third = await seated(one, roomId, await guest(roomId, "Third"));
-    const open = await hostClient.emit("chat:message", { message: "<b>to all</b>\n\tnext line" });
+    const open = await hostClient.emit("chat:message", { message: "<b>to all</b>\r\n\tnext line" });
     await hostClient.emit("chat:message", { message: "to other", to: other.peerId });
     await other.emit("chat:message", { message: "back", to: hostClient.joined.user.id });
     await third.emit("chat:message", { message: "last" });

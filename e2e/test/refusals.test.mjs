@@ -62,7 +62,9 @@ describe("invalid input is refused with a code", { timeout: 120_000 }, () => {
       ["webrtc:offer", [{ to }], "VALIDATION_ERROR"],
       ["webrtc:offer", [{ to, offer: "v=0" }], "VALIDATION_ERROR"],
       ["webrtc:offer", [{ to, offer: { type: "offer", sdp: 7 } }], "VALIDATION_ERROR"],
-      ["webrtc:offer", [{ to, offer: sdp(40_000) }], "PAYLOAD_TOO_LARGE"],
+      ["webrtc:offer", [{ to, offer: sdp(140_000) }], "PAYLOAD_TOO_LARGE"],
+      ["webrtc:offer", [{ to, offer: sdp(300_000) }], "PAYLOAD_TOO_LARGE"],
+      ["no:such-event", ["x".repeat(1_000_000)], "PAYLOAD_TOO_LARGE"],
       ["webrtc:answer", [{ to: 7, answer: sdp(10) }], "VALIDATION_ERROR"],
       ["webrtc:ice-candidate", [{ to, candidate: 7 }], "VALIDATION_ERROR"],
       ["webrtc:ice-candidate", [{ to, candidate: { candidate: "c".repeat(5_000) } }], "PAYLOAD_TOO_LARGE"],
@@ -170,10 +172,28 @@ describe("invalid input is refused with a code", { timeout: 120_000 }, () => {
     }
   });
 
-  test("an oversized message closes only its sender's connection", async () => {
+  test("offers of many tracks are relayed, and one that is too large is refused again and again", async () => {
+    for (const transports of [["websocket"], ["polling"]]) {
+      const { token, joinToken } = await guest(roomId, "Conductor");
+      const client = await open(Client.seated(one, roomId, { token, joinToken }, { transports }));
+      const to = bystander.peerId;
+      for (const size of [60_000, 70_000, 120_000]) {
+        assert.equal((await client.emit("webrtc:offer", { to, offer: sdp(size) })).success, true);
+        await bystander.event("webrtc:offer", ({ from, offer }) => from === client.peerId && offer.sdp.length === size);
+      }
+      for (let round = 0; round < 10; round += 1) {
+        assert.equal((await client.emit("webrtc:offer", { to, offer: sdp(500_000) })).code, "PAYLOAD_TOO_LARGE");
+      }
+      assert.equal(client.socket.connected, true);
+      client.close();
+    }
+    bystander.received = bystander.received.filter(({ event }) => event !== "webrtc:offer");
+  });
+
+  test("a message beyond every bound closes only its sender's connection", async () => {
     const client = await seat("Shouter");
     const closed = client.nextDisconnect();
-    client.socket.emit("webrtc:data-channel", { message: "x".repeat(200_000), type: "shout" });
+    client.socket.emit("webrtc:data-channel", { message: "x".repeat(1_200_000), type: "shout" });
     await closed;
     assert.equal(bystander.socket.connected, true);
   });

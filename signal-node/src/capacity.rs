@@ -11,6 +11,13 @@ const BASE_BYTES: u64 = 128 * 1024 * 1024;
 /// `docs/OPERATIONS.md`, "Sizing".
 const SOCKET_BYTES: u64 = 32 * 1024;
 
+/// Memory for large messages: one in each of this many bytes of the memory limit. A body has 1 MiB
+/// by default, so that they take an eighth of the memory at most.
+const BYTES_PER_LARGE_MESSAGE: u64 = 8 * 1024 * 1024;
+
+/// Fewest large messages, so that a small node receives some.
+const LARGE_MESSAGES_MIN: u64 = 16;
+
 /// Fewest sockets, so that a node works on a machine whose limits are not known.
 const SOCKETS_MIN: u64 = 1000;
 
@@ -26,6 +33,8 @@ pub struct Capacity {
     pub connections: usize,
     /// Bytes in all send queues, for clients that do not read: a quarter of the memory.
     pub send_queues_bytes: usize,
+    /// Large messages and bodies that are received at the same time.
+    pub large_messages: usize,
 }
 
 impl Capacity {
@@ -43,7 +52,13 @@ impl Capacity {
         let sockets = fitting.clamp(SOCKETS_MIN, SOCKETS_MAX);
         let connections = files.map_or(2 * sockets, |files| (files / 4 * 3).min(2 * sockets));
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        Self { sockets: number(sockets), connections: number(connections), send_queues_bytes: number(send_queues) }
+        let large_messages = memory.map_or(0, |bytes| bytes / BYTES_PER_LARGE_MESSAGE).max(LARGE_MESSAGES_MIN);
+        Self {
+            sockets: number(sockets),
+            connections: number(connections),
+            send_queues_bytes: number(send_queues),
+            large_messages: number(large_messages),
+        }
     }
 }
 
@@ -139,14 +154,15 @@ mod tests {
     fn sockets_fit_into_the_memory_and_connections_into_the_files() {
         let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024     4096     files\n";
         assert_eq!(file_limit(machine(&[("proc/self/limits", limits)]).path()), Some(1024));
-        let capacity = |sockets, connections, mebibytes: usize| Capacity {
+        let capacity = |sockets, connections, mebibytes: usize, large_messages| Capacity {
             sockets,
             connections,
             send_queues_bytes: mebibytes * 1024 * 1024,
+            large_messages,
         };
-        assert_eq!(Capacity::of(Some(1024 * MIB), None), capacity(20_480, 40_960, 256));
-        assert_eq!(Capacity::of(Some(1024 * MIB), Some(1024)), capacity(20_480, 768, 256));
-        assert_eq!(Capacity::of(Some(4 * MIB), None), capacity(1000, 2000, 1));
-        assert_eq!(Capacity::of(None, None), capacity(1000, 2000, 64));
+        assert_eq!(Capacity::of(Some(1024 * MIB), None), capacity(20_480, 40_960, 256, 128));
+        assert_eq!(Capacity::of(Some(1024 * MIB), Some(1024)), capacity(20_480, 768, 256, 128));
+        assert_eq!(Capacity::of(Some(4 * MIB), None), capacity(1000, 2000, 1, 16));
+        assert_eq!(Capacity::of(None, None), capacity(1000, 2000, 64, 16));
     }
 }

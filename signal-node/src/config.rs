@@ -10,7 +10,7 @@ use switchboard_core::wire::client_event;
 use switchboard_rooms::{LaneOptions, RoomOptions};
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
-    UrlParts, passcode_rates, trusted_proxies, turn_rates,
+    UrlParts, keep_alive, passcode_rates, trusted_proxies, turn_rates,
 };
 
 use crate::capacity::Capacity;
@@ -183,6 +183,7 @@ fn timeouts(env: &mut Env) -> Timeouts {
         ping_interval: env.millis("PING_INTERVAL_MS", 25_000, 100..=300_000),
         ping_timeout: env.millis("PING_TIMEOUT_MS", 20_000, 100..=300_000),
         connect: env.millis("CONNECT_TIMEOUT_MS", 45_000, 100..=300_000),
+        keep_alive: keep_alive(env),
         ..Timeouts::default()
     }
 }
@@ -202,6 +203,7 @@ fn admission(env: &mut Env, capacity: Capacity, rates: bool) -> AdmissionLimits 
         events: env.rate("EVENTS_PER_ADDRESS", "15000/30").filter(|_| rates),
         handovers: env.rate("HANDOVERS_PER_ADDRESS", "10000/10").filter(|_| rates),
         handovers_per_peer: env.number("HANDOVERS_PER_PEER", sockets, 0..=10_000_000),
+        large_messages: env.number("LARGE_MESSAGES", capacity.large_messages, 0..=1_000_000),
     }
 }
 
@@ -209,8 +211,10 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
     let origins = OriginsConfig::from_env(env, mode);
     let capacity = Capacity::of_process();
     let send_queues = capacity.send_queues_bytes;
+    let max_payload = env.number("MAX_PAYLOAD_BYTES", 256 * 1024, 1024..=16 * 1024 * 1024);
     let limits = Limits {
-        max_payload: env.number("MAX_PAYLOAD_BYTES", 64 * 1024, 1024..=16 * 1024 * 1024),
+        max_payload,
+        max_body: env.number("MAX_BODY_BYTES", 4 * max_payload, max_payload..=64 * 1024 * 1024),
         send_queue_bytes: env.number("SEND_QUEUE_MAX_BYTES", 1024 * 1024, 4096..=1024 * 1024 * 1024),
         send_queues_bytes: env.number("SEND_QUEUES_MAX_BYTES", send_queues, 0..=1024 * 1024 * 1024 * 1024),
         events_per_second: env.number("EVENTS_PER_SECOND", 100, 0..=1_000_000),
@@ -241,7 +245,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
             passcode: passcode_rates(env, rates),
             turn: turn_rates(env, rates),
             events: client_event::Limits {
-                sdp: env.number("SDP_MAX_BYTES", 32 * 1024, 0..=16 * 1024 * 1024),
+                sdp: env.number("SDP_MAX_BYTES", 128 * 1024, 0..=16 * 1024 * 1024),
                 candidate: env.number("CANDIDATE_MAX_BYTES", 4 * 1024, 0..=16 * 1024 * 1024),
                 chat: env.number("CHAT_MAX_CHARACTERS", 4000, 0..=64 * 1024),
             },

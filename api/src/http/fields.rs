@@ -211,11 +211,11 @@ impl Fields {
         names::read(&text, &length).map_err(|rule| self.reject(field, rule)).ok()
     }
 
-    /// Reads text of several lines. Of the control characters, only line breaks and tabs are
-    /// allowed.
+    /// Reads text of several lines, which end with a line feed. Of the control characters, only
+    /// line breaks and tabs are allowed.
     pub fn paragraph(&mut self, field: &'static str, max: usize) -> Option<String> {
-        let text = self.optional_raw_text(field, 0..=max)?;
-        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        let text = names::with_line_feeds(self.optional_raw_text(field, 0..=max)?);
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
             self.reject(field, "must not contain control characters");
             return None;
         }

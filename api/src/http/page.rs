@@ -16,9 +16,13 @@ const PUBLIC_FOLDERS: [&str; 2] = ["/app/", "/vendor/"];
 /// Extensions of the files that are served from the top folder.
 const PUBLIC_EXTENSIONS: [&str; 6] = ["css", "js", "svg", "png", "ico", "webmanifest"];
 
-/// Serves a file of the web page. `/` and `/r/<room>` are `index.html`.
+/// Serves a file of the web page. `/` and `/r/<room>` are `index.html`. Without a page, `/` answers
+/// with a line of text, because many load balancers ask it whether a server is well.
 pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request) -> Response {
     let path = request.uri().path();
+    if folder.is_none() && path == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
+        return "Switchboard API: see /api/docs\n".into_response();
+    }
     let (Some(folder), &(Method::GET | Method::HEAD)) = (folder, request.method()) else {
         return ApiError::from(Code::RouteNotFound).into_response();
     };
@@ -47,4 +51,28 @@ fn is_public(path: &str) -> bool {
     let top = !path[1..].contains('/')
         && PUBLIC_EXTENSIONS.iter().any(|extension| path.rsplit_once('.').is_some_and(|(_, end)| end == *extension));
     top || PUBLIC_FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+    use super::*;
+    use axum::body::{Body, to_bytes};
+
+    async fn ask(method: Method, path: &str) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = file(State(None), request).await;
+        let (status, body) = (response.status().as_u16(), to_bytes(response.into_body(), 4096).await.unwrap());
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn without_a_page_the_root_answers_health_checks_with_a_line_of_text() {
+        assert_eq!(ask(Method::GET, "/").await, (200, "Switchboard API: see /api/docs\n".to_owned()));
+        assert_eq!(ask(Method::HEAD, "/").await.0, 200);
+        for (method, path) in [(Method::POST, "/"), (Method::GET, "/r/ROOM"), (Method::GET, "/style.css")] {
+            assert_eq!(ask(method, path).await.0, 404, "{path}");
+        }
+    }
 }

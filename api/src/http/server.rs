@@ -13,10 +13,11 @@ use axum::body::Body;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_net::{Counts, Full, Permit, WriteTimeoutStream, refuse};
+use switchboard_net::{BoundedStream, ConnectionMetrics, Connections, Full, HeadTimeout, Requests, refuse};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,10 +31,15 @@ const BUFFER_MAX: usize = 64 * 1024;
 /// not spin.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+const CONNECTION_METRICS: ConnectionMetrics = ConnectionMetrics {
+    open: "switchboard_http_connections_open",
+    replaced: "switchboard_http_connections_replaced_total",
+};
+
 /// Serves until `stop` is cancelled, then waits for requests in progress. If the future is dropped,
 /// requests in progress still finish on their own tasks.
 pub async fn serve(listener: TcpListener, router: Router, bounds: ConnectionBounds, stop: CancellationToken) {
-    let open = Arc::new(Counts::new("switchboard_http_connections_open", bounds.total, bounds.per_address));
+    let open = Arc::new(Connections::new(CONNECTION_METRICS, bounds.total, bounds.per_address));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -41,11 +47,12 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: ConnectionBoun
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => match open.acquire(ClientNetwork::of(peer.ip())) {
-                Ok(permit) => {
-                    let stream = WriteTimeoutStream::new(stream, bounds.io_timeout, permit);
+            Ok((stream, peer)) => match open.admit(ClientNetwork::of(peer.ip())) {
+                Ok(slot) => {
+                    let requests = Requests::default();
+                    let stream = BoundedStream::of_client(stream, bounds.timeouts, requests.clone(), Some(slot));
                     let peer = PeerAddress(peer.ip());
-                    connections.spawn(connection(stream, peer, router.clone(), bounds.io_timeout, stop.clone()));
+                    connections.spawn(connection(stream, peer, router.clone(), requests, stop.clone()));
                 }
                 Err(full) => {
                     let reason = match full {
@@ -67,27 +74,26 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: ConnectionBoun
 }
 
 async fn connection(
-    stream: WriteTimeoutStream<Permit<ClientNetwork>>,
+    stream: BoundedStream<ClientNetwork>,
     peer: PeerAddress,
     router: Router,
-    limit: Duration,
+    requests: Requests,
     stop: CancellationToken,
 ) {
     // Each answer is one write, so Nagle's algorithm would only delay it. A failure here is
     // harmless.
     let _ = stream.get_ref().set_nodelay(true);
-    let service = router.map_request(move |mut request: Request<Incoming>| {
+    let router = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.map(Body::new)
     });
-    let service = TowerToHyperService::new(service.map_err(|never: Infallible| match never {}));
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limit)
-            .max_buf_size(BUFFER_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-    );
+    let router = TowerToHyperService::new(router.map_err(|never: Infallible| match never {}));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (in_progress, answered) = (requests.begin(), router.call(request));
+        async move { answered.await.map(|response| in_progress.until_sent(response)) }
+    });
+    let mut connection =
+        std::pin::pin!(http1::Builder::new().max_buf_size(BUFFER_MAX).serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -105,9 +111,14 @@ async fn connection(
 fn reason(error: &hyper::Error) -> &'static str {
     let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match cause {
+        Some(io::ErrorKind::TimedOut) if is_head_timeout(error) => "silent",
         Some(io::ErrorKind::TimedOut) => "unread",
-        _ if error.is_timeout() => "silent",
         _ if error.is_parse() => "malformed",
         _ => "lost",
     }
+}
+
+fn is_head_timeout(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    cause.and_then(io::Error::get_ref).is_some_and(|inner| inner.is::<HeadTimeout>())
 }

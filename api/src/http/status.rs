@@ -10,6 +10,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::InvalidCredentials
         | Code::TokenExpired
         | Code::TokenInvalid
+        | Code::TokenMisplaced
         | Code::Unauthorized
         | Code::InvalidPasscode => StatusCode::UNAUTHORIZED,
         Code::Forbidden

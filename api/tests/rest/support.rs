@@ -18,6 +18,7 @@ use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
 };
+use switchboard_net::ConnectionTimeouts;
 use switchboard_records::{CallChange, CallFact, ChatMessage, Records, RecordsTimeouts, Stay};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::RateLimiter;
@@ -185,7 +186,9 @@ impl Service {
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let bounds = ConnectionBounds { total: 0, per_address: 0, io_timeout: Duration::from_secs(30) };
+        let time = Duration::from_secs(30);
+        let timeouts = ConnectionTimeouts { head: time, idle: time, write: time };
+        let bounds = ConnectionBounds { total: 0, per_address: 0, timeouts };
         tokio::spawn(serve(listener, router(app, options), bounds, CancellationToken::new()));
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
         Self { base, client: reqwest::Client::new(), records, rooms, hasher, rates, place }

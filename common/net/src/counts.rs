@@ -53,15 +53,15 @@ impl<K: Eq + Hash + Clone> Counts<K> {
     /// The bound that is reached. Nothing is counted.
     pub fn acquire(self: &Arc<Self>, key: K) -> Result<Permit<K>, Full> {
         let mut state = self.state();
+        // The key first, so that a key at its bound never makes others give room.
+        if self.max_per_key > 0 && state.by_key.get(&key).is_some_and(|count| *count >= self.max_per_key) {
+            return Err(Full::Key);
+        }
         if self.max > 0 && state.total >= self.max {
             return Err(Full::Total);
         }
         if self.max_per_key > 0 {
-            let count = state.by_key.entry(key.clone()).or_default();
-            if *count >= self.max_per_key {
-                return Err(Full::Key);
-            }
-            *count += 1;
+            *state.by_key.entry(key.clone()).or_default() += 1;
         }
         state.total += 1;
         drop(state);
@@ -124,10 +124,10 @@ mod tests {
             for (number, opens) in steps {
                 let own = held.iter().filter(|(other, _)| *other == number).count();
                 if opens {
-                    let expected = if held.len() == 6 {
-                        Some(Full::Total)
+                    let expected = if own == 2 {
+                        Some(Full::Key)
                     } else {
-                        (own == 2).then_some(Full::Key)
+                        (held.len() == 6).then_some(Full::Total)
                     };
                     let result = counts.acquire(network(number));
                     prop_assert_eq!(result.as_ref().err().copied(), expected);

@@ -5,16 +5,22 @@
 //! | `client_addresses` | `ClientAddresses`: addresses of clients behind proxies |
 //! | `counts` | `Counts`: open connections and the like, in total and by key |
 //! | `metric_catalog` | metrics of this crate |
+//! | `connections` | `Connections`: the connections of a server, of which idle ones make room |
+//! | `requests` | `Requests`: whether a connection serves a request |
+//! | `bounded_stream` | `BoundedStream`: a TCP stream whose reads and writes have timeouts |
 //! | `refuse` | tells a client that a bound is reached |
-//! | `write_timeout` | `WriteTimeoutStream`: a TCP stream whose writes have a timeout |
 
+mod bounded_stream;
 mod client_addresses;
+mod connections;
 mod counts;
 pub mod metric_catalog;
 mod refuse;
-mod write_timeout;
+mod requests;
 
+pub use bounded_stream::{BoundedStream, ConnectionTimeouts, HeadTimeout};
 pub use client_addresses::ClientAddresses;
+pub use connections::{ConnectionMetrics, ConnectionSlot, Connections};
 pub use counts::{Counts, Full, Permit};
 pub use refuse::refuse;
-pub use write_timeout::WriteTimeoutStream;
+pub use requests::{RequestInProgress, Requests, Tracked};

@@ -72,6 +72,7 @@ PARTITIONS: {{ int .Values.redis.partitions | quote }}
 TRUSTED_HOPS: {{ int .Values.trustedHops | quote }}
 FORWARDED_HEADER: {{ .Values.forwardedHeader | quote }}
 EMPTY_ROOM_SECONDS: {{ int .Values.emptyRoomSeconds | quote }}
+KEEP_ALIVE_MS: {{ mul 1000 .Values.keepAliveSeconds | quote }}
 STUN_SERVER: {{ join "," .Values.turn.stunUrls | default "none" | quote }}
 TURN_SERVER_URL: {{ join "," .Values.turn.urls | quote }}
 TURN_TTL: {{ int .Values.turn.ttlSeconds | quote }}

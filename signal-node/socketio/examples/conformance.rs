@@ -36,6 +36,7 @@ async fn main() -> anyhow::Result<()> {
     config.timeouts.connect = Duration::from_secs(1);
     config.limits.events_per_second = 0;
     config.limits.max_payload = setting("MAX_PAYLOAD", 1_000_000)?;
+    config.limits.max_body = config.limits.max_payload;
     let routes = echo::routes(setting("RECOVERY", false)?);
     let listener = TcpListener::bind(("127.0.0.1", setting("PORT", 3000)?)).await?;
     let stop = CancellationToken::new();

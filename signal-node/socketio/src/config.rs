@@ -47,6 +47,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Maximum time for the head of an HTTP request, for its body, and for a write that blocks.
     pub http: Duration,
+    /// Maximum time between two requests on a connection. It must be longer than a load balancer
+    /// keeps an idle connection; otherwise the balancer sends requests on connections that close.
+    pub keep_alive: Duration,
     /// Time in which a closing socket sends its queued messages.
     pub close: Duration,
 }
@@ -54,8 +57,12 @@ pub struct Timeouts {
 /// Bounds on the resources of one client.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Maximum number of bytes of one incoming message.
+    /// Maximum number of bytes of one incoming message. A larger one, up to `max_body`, is skipped
+    /// and refused.
     pub max_payload: usize,
+    /// Maximum number of bytes of the body of one POST, which clients fill with messages. Clients
+    /// learn it as `maxPayload`. A message that is larger than this ends the session.
+    pub max_body: usize,
     /// Maximum number of binary attachments of one packet.
     pub max_attachments: usize,
     /// Maximum number of bytes in the send queue of one socket.
@@ -94,6 +101,9 @@ pub struct AdmissionLimits {
     pub handovers: Option<Rate>,
     /// Maximum number of concurrent hand-overs to one other node; 0 is off.
     pub handovers_per_peer: usize,
+    /// Maximum number of messages and bodies over 64 KiB that are received at the same time, a
+    /// quarter of them from one client address; 0 is off.
+    pub large_messages: usize,
 }
 
 /// All settings of the transport.
@@ -120,6 +130,7 @@ impl Default for Timeouts {
             ping_timeout: Duration::from_secs(20),
             connect: Duration::from_secs(45),
             http: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(130),
             close: Duration::from_secs(1),
         }
     }
@@ -128,7 +139,8 @@ impl Default for Timeouts {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_payload: 64 * 1024,
+            max_payload: 256 * 1024,
+            max_body: 1024 * 1024,
             max_attachments: 10,
             send_queue_bytes: 1024 * 1024,
             send_queue_messages: 4096,
@@ -152,6 +164,7 @@ impl Default for AdmissionLimits {
             events: None,
             handovers: None,
             handovers_per_peer: 0,
+            large_messages: 0,
         }
     }
 }

@@ -101,7 +101,10 @@ pub mod workers;
 pub use cluster::{PeerDirectory, Peers};
 pub use config::{AdmissionLimits, AllowedOrigins, Limits, Timeouts, TransportConfig};
 pub use engine::{Engine, EngineEvent, Service};
-pub use protocol::{CloseReason, DisconnectReason, Event, Frame, Handshake, Message, Namespace, TransportKind};
+pub use protocol::{
+    CloseReason, DisconnectReason, Event, Frame, Handshake, Message, Namespace, RequestExtras, SkipReason,
+    SkippedMessage, TransportKind,
+};
 pub use send_queue::{SendError, SendQueue};
 pub use server::SocketServer;
 pub use socketio::{Application, ConnectError, ConnectRequest, Connected, SocketIo};

@@ -30,6 +30,14 @@ struct OpenSocket {
     polling: Option<Arc<PollingSession>>,
 }
 
+/// Open session, as its HTTP requests find it.
+pub(crate) enum SessionForRequests {
+    /// It was opened by long-polling.
+    Polling(Arc<PollingSession>),
+    /// It was opened by WebSocket, and has no requests.
+    WebSocket,
+}
+
 impl SocketRegistry {
     /// Creates a registry of the sockets on these workers.
     pub(crate) fn new(workers: Workers, limits: &AdmissionLimits) -> Self {
@@ -37,9 +45,10 @@ impl SocketRegistry {
         Self { open: Mutex::default(), counts: Arc::new(counts), tasks: TaskTracker::new(), _workers: workers }
     }
 
-    /// Returns the state of a session that was opened by long-polling.
-    pub(crate) fn polling_session(&self, sid: &str) -> Option<Arc<PollingSession>> {
-        self.open().get(sid)?.polling.clone()
+    /// Returns an open session for its HTTP requests.
+    pub(crate) fn session(&self, sid: &str) -> Option<SessionForRequests> {
+        let polling = self.open().get(sid)?.polling.clone();
+        Some(polling.map_or(SessionForRequests::WebSocket, SessionForRequests::Polling))
     }
 
     /// Returns the number of open sockets.

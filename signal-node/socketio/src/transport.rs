@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::bounds::FrameMeter;
 use crate::polling::PollingTransport;
-use crate::protocol::{CloseReason, Frame};
+use crate::protocol::{CloseReason, Frame, Received};
 use crate::websocket::WebSocketTransport;
 
 /// Transport of one session.
@@ -20,12 +20,12 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// Returns the next packet from the client: text, or a binary message. Cancel-safe.
+    /// Returns the next packet or message from the client. Cancel-safe.
     pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
         meter: &mut FrameMeter,
-    ) -> Poll<Result<Frame, CloseReason>> {
+    ) -> Poll<Result<Received, CloseReason>> {
         match self {
             Self::WebSocket(socket) => socket.poll_recv(cx, meter),
             Self::Polling(polling) => {

@@ -22,6 +22,7 @@ use switchboard_socketio::{ConnectError, ConnectRequest, Connected};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info_span};
 
+use super::access_token::find_access_token;
 use super::read_rates::ReadRates;
 use super::session::{ClientSession, CurrentRoom, digest, user_json};
 use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
@@ -59,11 +60,14 @@ impl Dispatcher {
         request: ConnectRequest,
     ) -> Result<Connected<ClientSession>, ConnectError> {
         let auth = parse(request.auth.as_deref()).map_err(|refusal| refused(&refusal))?;
+        let extras = request.handshake.extras.as_deref();
+        let token = find_access_token(auth.token.as_deref(), request.auth.as_deref(), extras);
+        let token = token.map_err(|refusal| refused(&refusal))?;
         // Our private ids have 45 characters; any other text is no session.
         let presented = auth.pid.filter(|pid| pid.len() == 45 && pid.is_ascii());
         let lineage =
             presented.as_deref().and_then(|pid| pid.split_once('.')).map_or_else(secret, |(l, _)| l.to_owned());
-        let identified = self.identify(auth.token.as_deref(), presented.is_some(), &lineage);
+        let identified = self.identify(token, presented.is_some(), &lineage);
         let Identified { user, bound_to, sign_in, issued_ms, token_end, expired } =
             identified.map_err(|refusal| refused(&refusal))?;
         // Registered before the list of revocations is read, so that a sign-in that is revoked in
@@ -125,7 +129,7 @@ impl Dispatcher {
     /// has expired, because calls last longer than tokens.
     fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Identified, Refusal> {
         let tokens = &self.credentials.tokens;
-        let Some(token) = token.filter(|token| !token.is_empty()) else {
+        let Some(token) = token else {
             let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
             let user = PublicUser::new(id, String::new(), None);
             return Ok(Identified {

@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `mod` | entry points that the server calls; chooses the effect's function |
+//! | `access_token` | finds the access token of a client that connects |
 //! | `connect` | CONNECT: identifies the client, resumes a session |
 //! | `enter` | takes a seat: `room:create`, `room:join` |
 //! | `room_log` | events through a room's log |
@@ -14,6 +15,7 @@
 //! | `responder` | acknowledgements and refusals of one event |
 //! | `session` | state that the node keeps for one client |
 
+mod access_token;
 mod command;
 mod connect;
 mod enter;
@@ -55,6 +57,14 @@ pub use session::ClientSession;
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two attempts while the node is not registered.
 const REGISTRATION_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Packets that a client sends to one other participant when both connect: an offer or an answer of
+/// up to 64 KiB (8 tokens), up to 20 candidates and their end, and changes of the state. A client
+/// that joins a mesh sends them to all others at the same time.
+const PACKETS_PER_PEER: u32 = 32;
+
+/// Most other participants that a client connects to at the same time.
+const MESH_PEERS_MAX: u32 = 99;
 
 /// Parts that the dispatcher works with. The struct has more than eight fields: each is a part of
 /// the node that an effect needs.
@@ -151,6 +161,11 @@ impl Application for Dispatcher {
             Ok(Effect::Log(logged)) => self.log(session, logged, responder, read),
             Ok(effect) => Box::pin(self.perform(session, effect, responder, read)).await,
         }
+    }
+
+    fn burst(&self, session: &ClientSession) -> u32 {
+        let Some(room) = session.room.as_ref().filter(|_| session.is_seated()) else { return 0 };
+        PACKETS_PER_PEER * room.view.meta.max_participants.saturating_sub(1).min(MESH_PEERS_MAX)
     }
 
     fn tick(&self, session: &mut ClientSession) -> Option<Message> {

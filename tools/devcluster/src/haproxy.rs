@@ -146,6 +146,8 @@ defaults
     timeout client 60s
     timeout server 60s
     timeout http-request 10s
+    # Idle connections of clients, and of a balancer in front. Without it, 10 s as a request's head.
+    timeout http-keep-alive 130s
     timeout tunnel 1h
     # A server that refused the connection has not seen the request, so another server may have it.
     retries 3
@@ -156,6 +158,7 @@ defaults
 
 frontend public
     bind {bind}
+    acl sockets path /socket.io
     acl sockets path_beg /socket.io/
     acl session urlp(sid) -m found
     use_backend nodes if sockets session

@@ -66,7 +66,10 @@ async fn sockets_go_round_the_nodes_and_all_else_to_the_api_and_a_lost_node_cost
     assert_eq!(counts(&proxy, "/", 4).await, HashMap::from([("api".into(), 4)]));
     assert_eq!(counts(&proxy, "/api/version", 4).await, HashMap::from([("api".into(), 4)]));
     assert_eq!(counts(&proxy, "/?sid=abc", 4).await, HashMap::from([("api".into(), 4)]));
-    for path in [HANDSHAKE, REQUEST] {
+    assert_eq!(counts(&proxy, "/socket.iodine", 4).await, HashMap::from([("api".into(), 4)]));
+    // `addTrailingSlash: false` of the stock client.
+    let bare = HANDSHAKE.replace("io/", "io");
+    for path in [HANDSHAKE, REQUEST, &bare] {
         assert_eq!(counts(&proxy, path, 10).await, HashMap::from([("n1".into(), 5), ("n2".into(), 5)]), "{path}");
     }
 

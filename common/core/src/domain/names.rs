@@ -1,4 +1,5 @@
-//! Names and titles that other users see: one form, without characters that hide or imitate.
+//! Texts that other users see. Names and titles have one form, without characters that hide or
+//! imitate; texts of several lines have one line end.
 //!
 //! | characters | outcome |
 //! |---|---|
@@ -54,6 +55,13 @@ pub fn read(text: &str, length: &RangeInclusive<usize>) -> Result<String, String
         return Err(rule());
     }
     Ok(name)
+}
+
+/// Returns a text of several lines, each of which ends with a line feed: the line ends of other
+/// systems (CR LF, and CR alone) are replaced.
+#[must_use]
+pub fn with_line_feeds(text: String) -> String {
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text }
 }
 
 fn visible(text: &str) -> String {

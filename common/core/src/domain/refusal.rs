@@ -42,6 +42,7 @@ codes! {
     InvalidCredentials "INVALID_CREDENTIALS" "The e-mail address or the password is wrong";
     TokenExpired "TOKEN_EXPIRED" "The token has expired";
     TokenInvalid "TOKEN_INVALID" "The token is invalid";
+    TokenMisplaced "TOKEN_MISPLACED" "The token is in the wrong place: send it as auth.token";
     Unauthorized "UNAUTHORIZED" "Sign in first";
     Forbidden "FORBIDDEN" "You are not allowed to do this";
     UserNotFound "USER_NOT_FOUND" "User not found";

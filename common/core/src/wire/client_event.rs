@@ -15,7 +15,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId};
+use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId, names};
 
 mod command;
 
@@ -24,7 +24,7 @@ pub use command::{Command, RoomChange};
 /// Size limits of client events. A larger value is refused. 0 means no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Offer, answer or data-channel message, in bytes of JSON text. Default: 32 KiB.
+    /// Offer, answer or data-channel message, in bytes of JSON text. Default: 128 KiB.
     pub sdp: usize,
     /// ICE candidate or connection state, in bytes of JSON text. Default: 4 KiB.
     pub candidate: usize,
@@ -34,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sdp: 32 * 1024, candidate: 4 * 1024, chat: 4000 }
+        Self { sdp: 128 * 1024, candidate: 4 * 1024, chat: 4000 }
     }
 }
 
@@ -407,16 +407,17 @@ fn chat(text: &str, limit: usize) -> Result<Chat, Refusal> {
         id: Option<Box<str>>,
     }
     let fields: Fields = fields(text)?;
-    if fields.message.trim().is_empty() {
+    let message = names::with_line_feeds(fields.message);
+    if message.trim().is_empty() {
         return Err(Refusal::field(Code::ValidationError, "message", "must not be empty"));
     }
-    if limit > 0 && fields.message.chars().count() > limit {
+    if limit > 0 && message.chars().count() > limit {
         return Err(Refusal::field(Code::ValidationError, "message", format!("must be at most {limit} characters")));
     }
-    if fields.message.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+    if message.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         return Err(Refusal::field(Code::ValidationError, "message", "must not contain control characters"));
     }
-    Ok(Chat { message: fields.message, to: fields.to, id: EventId { id: fields.id }.checked()? })
+    Ok(Chat { message, to: fields.to, id: EventId { id: fields.id }.checked()? })
 }
 
 fn history(text: &str) -> Result<ChatHistory, Refusal> {

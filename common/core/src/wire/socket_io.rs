@@ -72,6 +72,38 @@ pub struct Event<'a> {
     pub attachments: usize,
 }
 
+/// The beginning of an event whose rest was not kept: what a refusal needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHead<'a> {
+    /// Namespace of the event.
+    pub namespace: &'a str,
+    /// Id for the acknowledgement, if the sender asked for one.
+    pub id: Option<u64>,
+    /// Name of the event.
+    pub name: String,
+    /// Number of binary messages that follow.
+    pub attachments: usize,
+}
+
+impl<'a> EventHead<'a> {
+    /// Decodes the beginning of an Engine.IO message's text. Returns `None` if it is not an event,
+    /// or if the name is not complete.
+    #[must_use]
+    pub fn decode(text: &'a str, max_attachments: usize) -> Option<Self> {
+        let kind = *text.as_bytes().first()?;
+        let rest = text.get(1..)?;
+        let (attachments, rest) = match kind {
+            b'2' => (0, rest),
+            b'5' => attachments(rest, max_attachments).ok()?,
+            _ => return None,
+        };
+        let (namespace, rest) = namespace(rest);
+        let (id, rest) = id(rest).ok()?;
+        let name = serde_json::Deserializer::from_str(rest.strip_prefix('[')?).into_iter().next()?.ok()?;
+        Some(Self { namespace, id, name, attachments })
+    }
+}
+
 /// Reason why a text is not a valid packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {

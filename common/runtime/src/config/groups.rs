@@ -334,6 +334,12 @@ impl From<&IceSettings> for IceConfig {
     }
 }
 
+/// Reads `KEEP_ALIVE_MS`: time between two HTTP requests on a connection. The default is longer
+/// than the defaults of load balancers, so that they close idle connections first.
+pub fn keep_alive(env: &mut Env) -> Duration {
+    env.millis("KEEP_ALIVE_MS", 130_000, 1_000..=86_400_000)
+}
+
 /// Reads `RATE_PASSCODE_PER_ADDRESS`, `RATE_PASSCODE_PER_CALL`, `PASSCODE_GUARD_SECONDS` and
 /// `RATE_PASSCODE_HASHES`. There are no rates if `on` is false.
 pub fn passcode_rates(env: &mut Env, on: bool) -> PasscodeRates {

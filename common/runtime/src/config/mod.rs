@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use groups::{
     ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
-    TelemetryConfig, TraceConfig, passcode_rates, trusted_proxies, turn_rates,
+    TelemetryConfig, TraceConfig, keep_alive, passcode_rates, trusted_proxies, turn_rates,
 };
 pub use switchboard_core::Secret;
 use switchboard_core::domain::Rate;

@@ -26,7 +26,7 @@ const HELD_SOCKETS: usize = 250;
 /// Pause before a stranger dials a socket again that was refused or ended.
 const HELD_PAUSE: Duration = Duration::from_millis(200);
 /// Bytes of a message whose end never comes, below the limit of a message.
-const UNFINISHED: usize = 60_000;
+const UNFINISHED: usize = 250_000;
 /// Time to write before reading again.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(5);
 /// Levels of nested JSON arrays. Their text is 32,000 bytes, below the limit of a message.

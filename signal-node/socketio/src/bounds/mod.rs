@@ -5,11 +5,14 @@
 //! |---|---|
 //! | `rate_table` | `RateTable`: one rate limit by network, in bounded memory |
 //! | `frames` | `FrameMeter`: frames of one socket, in a second and in a turn |
+//! | `messages` | `MessageBounds`: sizes of one client's messages, and slots for large ones |
 
 mod frames;
+mod messages;
 mod rate_table;
 
 pub(crate) use frames::FrameMeter;
+pub(crate) use messages::{LargeMessagePermit, MessageBounds, SharedMessageBounds};
 pub(crate) use rate_table::RateTable;
 pub(crate) use switchboard_core::client_address::ClientNetwork;
-pub(crate) use switchboard_net::{Counts, Full, Permit, refuse};
+pub(crate) use switchboard_net::{ConnectionSlot, Connections, Counts, Full, Permit, refuse};

@@ -41,17 +41,17 @@ impl RateTable {
         Self { rate, hasher: RandomState::new(), sets }
     }
 
-    /// Takes one token of a network.
+    /// Takes this many tokens of a network.
     ///
     /// # Errors
-    /// The bucket is empty. Returns the time after which it has a token. Nothing is taken.
-    pub(crate) fn take(&self, network: ClientNetwork, now: Instant) -> Result<(), Duration> {
+    /// The bucket has too few. Returns the time after which it has enough. Nothing is taken.
+    pub(crate) fn take(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash select a set")]
         let set = &self.sets[self.hasher.hash_one(network) as usize % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let found = set.iter().position(|bucket| bucket.network == network);
         let debt = found.map_or(Duration::ZERO, |at| set[at].full_at.saturating_duration_since(now));
-        let full_at = now + self.rate.take(debt, 1)?;
+        let full_at = now + self.rate.take(debt, tokens)?;
         match found.or_else(|| if set.len() < WAYS { None } else { fullest(&set) }) {
             Some(at) => set[at] = Bucket { network, full_at },
             None => set.push(Bucket { network, full_at }),
@@ -84,21 +84,21 @@ mod tests {
     #[test]
     fn a_burst_passes_and_a_refusal_names_the_time_after_which_the_next_one_passes() {
         let (table, now) = (table("4/2"), Instant::now());
-        assert!((0..4).all(|_| table.take(network(1), now).is_ok()));
-        assert_eq!(table.take(network(1), now), Err(Duration::from_millis(500)));
-        assert!(table.take(network(2), now).is_ok(), "another network has its own bucket");
-        assert!(table.take(network(1), now + Duration::from_millis(500)).is_ok());
+        assert!((0..4).all(|_| table.take(network(1), 1, now).is_ok()));
+        assert_eq!(table.take(network(1), 1, now), Err(Duration::from_millis(500)));
+        assert!(table.take(network(2), 1, now).is_ok(), "another network has its own bucket");
+        assert!(table.take(network(1), 1, now + Duration::from_millis(500)).is_ok());
     }
 
     #[test]
     fn more_networks_than_the_table_holds_do_not_let_a_busy_network_pass() {
         let (table, now) = (table("100/10"), Instant::now());
-        while table.take(network(0), now).is_ok() {}
+        while table.take(network(0), 1, now).is_ok() {}
         for number in 0..100_000_u64 {
             let address = Ipv6Addr::from_bits(u128::from(number) << 64 | 0x2001_0db8 << 96);
-            assert!(table.take(ClientNetwork::of(address.into()), now).is_ok());
+            assert!(table.take(ClientNetwork::of(address.into()), 1, now).is_ok());
         }
-        assert!(table.take(network(0), now).is_err(), "the empty bucket is kept: fuller ones make room");
+        assert!(table.take(network(0), 1, now).is_err(), "the empty bucket is kept: fuller ones make room");
         assert!(table.sets.iter().all(|set| set.lock().unwrap().len() <= WAYS));
     }
 
@@ -112,7 +112,7 @@ mod tests {
             let mut at = 0;
             for wait in waits {
                 at += wait;
-                if table.take(network(7), start + Duration::from_millis(at)).is_ok() {
+                if table.take(network(7), 1, start + Duration::from_millis(at)).is_ok() {
                     passed.push(at);
                 }
             }

@@ -20,9 +20,11 @@ use switchboard_core::wire::engine_io::Packet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bounds::{FrameMeter, RateTable};
+use crate::bounds::{FrameMeter, MessageBounds, RateTable};
 use crate::config::{Timeouts, TransportConfig};
-use crate::protocol::{CloseReason, DisconnectReason, Frame, Handshake, Namespace};
+use crate::protocol::{
+    CloseReason, DisconnectReason, Frame, Handshake, Namespace, Received, SkipReason, SkippedMessage,
+};
 use crate::send_queue::{Control, Queue, SendQueue};
 use crate::transport::Transport;
 use timer::{SessionTimer, TimerEvent};
@@ -38,6 +40,9 @@ pub trait Service: Send + Sync + 'static {
 pub enum EngineEvent {
     /// A message. A text message is the whole packet, whose first byte is Engine.IO's type.
     Message(Frame),
+    /// A message that was too large, or came while too many large ones did. The service may refuse
+    /// it.
+    Skipped(SkippedMessage),
     /// A ping was queued. A message that is sent now leaves in the same write.
     Ping,
     /// The application disconnected a namespace.
@@ -63,6 +68,8 @@ pub struct Engine {
     timer: SessionTimer,
     handshake: Arc<Handshake>,
     config: Arc<TransportConfig>,
+    /// Bounds on the client's messages.
+    messages: MessageBounds,
     /// Packets of the client's network, on all its sockets; `None` without a limit.
     network_events: Option<Arc<RateTable>>,
 }
@@ -74,6 +81,7 @@ impl Engine {
         queue: Arc<Queue>,
         handshake: Arc<Handshake>,
         config: Arc<TransportConfig>,
+        messages: MessageBounds,
         network_events: Option<Arc<RateTable>>,
     ) -> Self {
         let timer = SessionTimer::new(config.timeouts);
@@ -89,17 +97,18 @@ impl Engine {
             timer,
             handshake,
             config,
+            messages,
             network_events,
         }
     }
 
-    /// Counts a packet of the client's network.
+    /// Counts a packet of the client's network, which costs this many tokens.
     ///
     /// # Errors
     /// The network exceeds its rate: the time until its next packet is allowed.
-    pub(crate) fn count_network_event(&self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn count_network_event(&self, cost: u32, now: Instant) -> Result<(), Duration> {
         let network = self.handshake.network;
-        self.network_events.as_ref().map_or(Ok(()), |events| events.take(network, now))
+        self.network_events.as_ref().map_or(Ok(()), |events| events.take(network, cost, now))
     }
 
     /// Queues the open packet.
@@ -111,7 +120,7 @@ impl Engine {
             self.transport.upgrades(),
             ping_interval.as_millis(),
             ping_timeout.as_millis(),
-            self.config.limits.max_payload,
+            self.config.limits.max_body,
         );
         self.transport.queue([Frame::Text(open.into())]);
     }
@@ -126,6 +135,11 @@ impl Engine {
     #[must_use]
     pub fn config(&self) -> &Arc<TransportConfig> {
         &self.config
+    }
+
+    /// Returns the bounds on the client's messages.
+    pub(crate) fn messages(&self) -> &MessageBounds {
+        &self.messages
     }
 
     /// Returns a handle that sends to this session in a namespace.
@@ -216,7 +230,8 @@ impl Engine {
         };
         loop {
             let frame = match self.transport.poll_recv(cx, &mut self.meter) {
-                Poll::Ready(Ok(frame)) => frame,
+                Poll::Ready(Ok(Received::Frame(frame))) => frame,
+                Poll::Ready(Ok(Received::Skipped(skipped))) => return Poll::Ready(skip(skipped)),
                 Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
                 // More may be unread. The task is already woken for its next turn.
                 Poll::Pending if self.meter.has_yielded() => return Poll::Pending,
@@ -285,6 +300,22 @@ impl Engine {
             let Poll::Ready(frames) = self.queue.poll_frames(cx) else { return Ok(()) };
             self.in_flight += frames.iter().map(|frame| frame.bytes().len()).sum::<usize>();
             self.transport.queue(frames);
+        }
+    }
+}
+
+/// Returns the event of a skipped message. A skipped packet of another kind ends the session: no
+/// client sends one that large.
+fn skip(skipped: SkippedMessage) -> Result<EngineEvent, CloseReason> {
+    match &skipped.head {
+        Some(head) if !head.starts_with('4') => Err(CloseReason::PayloadTooLarge),
+        _ => {
+            let reason = match skipped.reason {
+                SkipReason::TooLarge => "too_large",
+                SkipReason::Busy => "busy",
+            };
+            metrics::counter!("switchboard_messages_skipped_total", "reason" => reason).increment(1);
+            Ok(EngineEvent::Skipped(skipped))
         }
     }
 }

@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -19,15 +20,17 @@ use tokio::time::{sleep, timeout};
 use super::outcome::HandoverOutcome;
 use super::pool::{HandoverPermit, Handovers};
 use super::tunnel;
+use crate::bounds::MessageBounds;
 use crate::cluster::{FORWARDED_HEADERS, Peers, SIGNATURE_HEADER};
 use crate::config::{Timeouts, TransportConfig};
-use crate::http::{Body, read_body, upgraded_stream};
+use crate::http::{Body, accepted_protocol, read_body, upgraded_stream};
 use crate::protocol::HandshakeError;
 
 /// Time between two checks whether the node is alive, while its response is awaited.
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Hands a client's request over to the node `owner`, which has its session.
+/// Hands a client's request over to the node `owner`, which has its session. `messages` are the
+/// bounds of this client.
 ///
 /// # Errors
 /// That node is gone, and the session with it; the client opens a new session. Or the node has as
@@ -37,6 +40,7 @@ pub(crate) async fn forward(
     config: &TransportConfig,
     peers: &Peers,
     owner: &str,
+    messages: &MessageBounds,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, HandshakeError> {
     // Stays "aborted" if the client closes its connection and this future is dropped.
@@ -51,7 +55,12 @@ pub(crate) async fn forward(
         return Err(HandshakeError::UnknownSession);
     };
     let limit = response_timeout(&config.timeouts, &request);
-    let request = signed_request(config, peers, owner, &address, request).await?;
+    let is_post = request.method() == Method::POST;
+    let protocol = accepted_protocol(request.headers());
+    let (parts, body) = request.into_parts();
+    let (body, _slot) =
+        if is_post { read_body(body, messages, config.timeouts.http).await? } else { (Bytes::new(), None) };
+    let request = signed_request(peers, owner, &address, parts, body)?;
     let response = tokio::select! {
         response = timeout(limit, handovers.send(request)) => response.ok(),
         () = owner_lost(peers, owner) => None,
@@ -72,6 +81,8 @@ pub(crate) async fn forward(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let near = upgrade.ok_or(HandshakeError::BadRequest)?;
         outcome.0 = "upgraded";
+        // The other node does not know which subprotocols the client offers.
+        response.headers_mut().extend(protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
         tokio::spawn(tunnel(near, hyper::upgrade::on(&mut response), permit));
     } else {
         // These headers belong to the connection between the nodes.
@@ -84,7 +95,7 @@ pub(crate) async fn forward(
 /// Joins the connections of client and node. The hand-over lasts as long as they do.
 async fn tunnel(near: OnUpgrade, far: OnUpgrade, _permit: HandoverPermit) {
     if let (Some(near), Some(far)) = tokio::join!(upgraded_stream(near), upgraded_stream(far)) {
-        let _slot_of_the_connection = near.permit;
+        let _slot_of_the_connection = near.slot;
         tunnel::join((near.stream, near.read), (far.stream, far.read)).await;
     }
 }
@@ -108,21 +119,15 @@ async fn owner_lost(peers: &Peers, owner: &str) {
 }
 
 /// Builds the request to the node: only the headers that the session needs, the body, and the
-/// signature of all of them. A body over the limit is cut one byte above it, so that the node
-/// refuses it and ends the session.
-async fn signed_request(
-    config: &TransportConfig,
+/// signature of all of them. A body that is too large was cut one byte above the bound, so that the
+/// node refuses it and ends the session.
+fn signed_request(
     peers: &Peers,
     owner: &str,
     address: &str,
-    request: Request<Incoming>,
+    mut parts: Parts,
+    body: Bytes,
 ) -> Result<Request<Full<Bytes>>, HandshakeError> {
-    let (mut parts, body) = request.into_parts();
-    let body = if parts.method == Method::POST {
-        read_body(body, config.limits.max_payload + 1, config.timeouts.http).await?
-    } else {
-        Bytes::new()
-    };
     let mut headers = HeaderMap::with_capacity(8);
     if parts.headers.contains_key(UPGRADE) {
         let forwarded = FORWARDED_HEADERS.into_iter();

@@ -18,7 +18,7 @@ use tower::Service;
 
 use crate::bounds::{Counts, Full as SlotsFull, Permit};
 use crate::config::TransportConfig;
-use crate::http::WriteTimeoutStream;
+use crate::http::BoundedStream;
 
 /// Maximum time to connect to a node. A node that does not accept counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -69,7 +69,7 @@ struct Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<WriteTimeoutStream>;
+    type Response = TokioIo<BoundedStream>;
     type Error = std::io::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -83,7 +83,7 @@ impl Service<Uri> for Connector {
             let address = uri.authority().map_or("", |authority| authority.as_str());
             let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
             stream.set_nodelay(true)?;
-            Ok(TokioIo::new(WriteTimeoutStream::new(stream, limit, None)))
+            Ok(TokioIo::new(BoundedStream::to_server(stream, limit)))
         }
         .boxed()
     }

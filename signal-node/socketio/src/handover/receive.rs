@@ -41,7 +41,7 @@ async fn respond(
         Some("websocket") => TransportKind::WebSocket,
         _ => TransportKind::Polling,
     };
-    let session = query_parameter(query, "sid").and_then(|sid| sockets.polling_session(sid));
+    let session = query_parameter(query, "sid").and_then(|sid| sockets.session(sid));
     let session = session.ok_or(HandshakeError::UnknownSession)?;
     continue_session(config, &session, transport, request, Some(&body_digest)).await
 }

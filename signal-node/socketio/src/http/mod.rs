@@ -14,14 +14,14 @@ mod response;
 mod session_request;
 mod upgrade;
 
-use crate::bounds::{ClientNetwork, Permit};
+use crate::bounds::ClientNetwork;
 
 pub(crate) use cors::{add_cors_headers, origin_may_pass, preflight_response};
 pub(crate) use query::query_parameter;
 pub(crate) use response::{Body, add_security_headers, error_response, status_response, text_response};
 pub(crate) use session_request::{continue_session, read_body};
-pub(crate) use upgrade::{switching_response, upgraded_stream, upgraded_websocket};
+pub(crate) use upgrade::{accepted_protocol, switching_response, upgraded_stream, upgraded_websocket};
 
-/// TCP stream whose writes have a timeout. It holds the slot of a client's connection; a connection
-/// of a node has none.
-pub(crate) type WriteTimeoutStream = switchboard_net::WriteTimeoutStream<Option<Permit<ClientNetwork>>>;
+/// TCP stream with timeouts. It holds the slot of a client's connection; a connection of a node has
+/// none.
+pub(crate) type BoundedStream = switchboard_net::BoundedStream<ClientNetwork>;

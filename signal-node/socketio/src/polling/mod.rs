@@ -21,11 +21,15 @@ use switchboard_core::wire::engine_io::Packet;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::bounds::FrameMeter;
-use crate::protocol::{CloseReason, Frame};
+use crate::protocol::{CloseReason, Frame, Received};
 use crate::websocket::WebSocketTransport;
 use latest_poll::LatestPoll;
 pub(crate) use session::PollingSession;
 use session::{Phase, Upgrade};
+
+/// Maximum number of packets in the response to one GET. python-engineio ends its session when it
+/// gets more.
+const FRAMES_PER_POLL: usize = 16;
 
 /// The end of a [`PollingSession`] at the session's task.
 #[derive(Debug)]
@@ -45,17 +49,17 @@ impl PollingTransport {
         &mut self,
         cx: &mut Context<'_>,
         meter: &mut FrameMeter,
-    ) -> Poll<Result<Frame, CloseReason>> {
+    ) -> Poll<Result<Received, CloseReason>> {
         ready!(meter.poll_turn(cx));
         self.session.task.register(cx.waker());
         let mut state = self.session.state();
         if let Some(reason) = state.failure {
             return Poll::Ready(Err(reason));
         }
-        if let Some(frame) = state.post.as_mut().and_then(|post| post.frames.pop_front()) {
-            let bytes = frame.bytes().len();
+        if let Some(received) = state.post.as_mut().and_then(|post| post.frames.pop_front()) {
+            let bytes = received.length();
             meter.read(bytes);
-            return Poll::Ready(meter.count(bytes, Instant::now()).map(|()| frame));
+            return Poll::Ready(meter.count(bytes, Instant::now()).map(|()| received));
         }
         meter.end_turn();
         state.answer_post();
@@ -91,7 +95,7 @@ impl PollingTransport {
         self.session.state().pong_deadline = deadline;
     }
 
-    /// Answers the hanging GET with all queued frames.
+    /// Answers the hanging GET with queued frames, as many as every client reads.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         self.session.task.register(cx.waker());
         let mut state = self.session.state();
@@ -104,7 +108,12 @@ impl PollingTransport {
         if !state.poll.is_hanging() {
             return Poll::Pending;
         }
-        let frames = std::mem::take(&mut state.outgoing);
+        let count = state.outgoing.len().min(FRAMES_PER_POLL);
+        let frames: Vec<Frame> = state.outgoing.drain(..count).collect();
+        if state.outgoing.is_empty() {
+            // Frees the memory, so that an idle session holds none.
+            state.outgoing = Vec::new();
+        }
         Poll::Ready(state.poll.answer(payload::encode(&frames)))
     }
 

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout};
 use super::fingerprint::Fingerprint;
 use super::latest_poll::LatestPoll;
 use super::payload;
-use crate::protocol::{CloseReason, Frame, HandshakeError};
+use crate::bounds::MessageBounds;
+use crate::protocol::{CloseReason, Frame, HandshakeError, Received};
 use crate::websocket::WebSocketTransport;
 
 /// Maximum time that a GET waits for a running upgrade probe. Most probes finish much sooner.
@@ -29,6 +30,8 @@ pub(crate) struct PollingSession {
     /// Fingerprint of the `t` in the opening request. A client that sends the same `t` again sends
     /// it in every request, so that it identifies none of them.
     opening: Option<Fingerprint>,
+    /// Bounds on the messages of the client.
+    messages: MessageBounds,
     state: Mutex<State>,
     /// The session's task.
     pub(super) task: AtomicWaker,
@@ -55,7 +58,7 @@ pub(super) struct State {
 /// Packets of a POST that are not all read. The request and its repetitions wait for the result.
 #[derive(Debug)]
 pub(super) struct PendingPost {
-    pub(super) frames: VecDeque<Frame>,
+    pub(super) frames: VecDeque<Received>,
     fingerprint: Option<Fingerprint>,
     finished: watch::Sender<bool>,
 }
@@ -116,13 +119,19 @@ impl State {
 
 impl PollingSession {
     /// Creates the state of a session whose opening request had this `t`.
-    pub(crate) fn new(t: Option<&str>) -> Self {
+    pub(crate) fn new(t: Option<&str>, messages: MessageBounds) -> Self {
         Self {
+            messages,
             opening: t.map(|t| Fingerprint::new(t, &[])),
             state: Mutex::default(),
             task: AtomicWaker::new(),
             changed: Notify::new(),
         }
+    }
+
+    /// Returns the bounds on the messages of the client.
+    pub(crate) fn messages(&self) -> &MessageBounds {
+        &self.messages
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -206,7 +215,7 @@ impl PollingSession {
     /// ended or is upgraded.
     pub(crate) async fn post(&self, t: Option<&str>, body: &str) -> Result<(), HandshakeError> {
         let fingerprint = self.fingerprint(t, body.as_bytes());
-        let frames = payload::decode(body);
+        let frames = payload::decode(body, self.messages.max());
         let begun = {
             let mut state = self.state();
             state.check_open()?;
@@ -235,23 +244,24 @@ impl PollingSession {
         result.wait_for(|finished| *finished).await.map(drop).map_err(|_| HandshakeError::UnknownSession)
     }
 
-    /// Ends the session, because a POST exceeded the maximum payload.
+    /// Ends the session, because the body of a POST was too large.
     pub(crate) fn payload_too_large(&self) {
         self.fail(CloseReason::PayloadTooLarge);
     }
 
-    /// Reserves the one upgrade of the session.
+    /// Reserves the one upgrade of the session. Returns false if the session is upgraded, or has a
+    /// running upgrade, which continues.
     ///
     /// # Errors
-    /// The session has ended, is upgraded or has a running upgrade, which continues.
-    pub(crate) fn begin_upgrade(&self) -> Result<(), HandshakeError> {
+    /// The session has ended.
+    pub(crate) fn begin_upgrade(&self) -> Result<bool, HandshakeError> {
         let mut state = self.state();
         state.check_open()?;
-        if !matches!(state.upgrade, Upgrade::None) {
-            return Err(HandshakeError::BadRequest);
+        let begins = matches!(state.upgrade, Upgrade::None);
+        if begins {
+            state.upgrade = Upgrade::Probing { probed: false };
         }
-        state.upgrade = Upgrade::Probing { probed: false };
-        Ok(())
+        Ok(begins)
     }
 
     /// Releases the hanging GET after the WebSocket has answered the probe, because the client

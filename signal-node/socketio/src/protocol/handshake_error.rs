@@ -22,6 +22,7 @@ pub(crate) enum HandshakeError {
     /// Rate of hand-overs of an address, with the seconds until the next one may come.
     TooManyHandovers(u64),
     PeerBusy,
+    TooManyBodies,
     ShuttingDown,
     NotFound,
 }
@@ -48,6 +49,7 @@ impl HandshakeError {
                 (StatusCode::TOO_MANY_REQUESTS, 4, "Too many requests from this address to other nodes")
             }
             Self::PeerBusy => (StatusCode::SERVICE_UNAVAILABLE, 4, "Too many requests to the node of this session"),
+            Self::TooManyBodies => (StatusCode::SERVICE_UNAVAILABLE, 4, "Too many large requests at the same time"),
             Self::TooManySockets => (StatusCode::TOO_MANY_REQUESTS, 4, "Too many connections from this address"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, 4, "Shutting down"),
             Self::NotFound => (StatusCode::NOT_FOUND, 3, "Not found"),
@@ -61,7 +63,7 @@ impl HandshakeError {
                 Some(seconds)
             }
             Self::NodeFull | Self::TooManySockets => Some(5),
-            Self::PeerBusy | Self::ShuttingDown => Some(1),
+            Self::PeerBusy | Self::TooManyBodies | Self::ShuttingDown => Some(1),
             _ => None,
         }
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use switchboard_core::domain::whole_seconds;
-use switchboard_net::ClientAddresses;
+use switchboard_net::{ClientAddresses, ConnectionMetrics};
 use tokio::time::Instant;
 
-use crate::bounds::{ClientNetwork, Counts, RateTable};
+use crate::bounds::{ClientNetwork, Connections, MessageBounds, RateTable, SharedMessageBounds};
 use crate::config::{AdmissionLimits, TransportConfig};
 use crate::engine::{Engine, Service};
 use crate::handover::Handovers;
@@ -16,6 +16,9 @@ use crate::send_queue::{Backlog, Delayed, Queue, SendQueueLimits};
 use crate::transport::Transport;
 use crate::workers::Workers;
 
+const CONNECTION_METRICS: ConnectionMetrics =
+    ConnectionMetrics { open: "switchboard_connections_open", replaced: "switchboard_connections_replaced_total" };
+
 /// State that all connections of a server share. The struct has more than eight fields: each is one
 /// bound or table of the server.
 pub(super) struct ServerContext {
@@ -24,11 +27,13 @@ pub(super) struct ServerContext {
     pub(super) routes: Vec<(String, Arc<dyn Service>)>,
     pub(super) sockets: Arc<SocketRegistry>,
     /// TCP connections of clients.
-    pub(super) connections: Arc<Counts<ClientNetwork>>,
+    pub(super) connections: Arc<Connections<ClientNetwork>>,
     pub(super) rates: Rates,
     /// Reads the addresses of clients.
     pub(super) addresses: ClientAddresses,
     pub(super) handovers: Handovers,
+    /// Bounds on messages.
+    messages: Arc<SharedMessageBounds>,
     /// Packets by client network.
     events: Option<Arc<RateTable>>,
     /// Queues with delayed messages.
@@ -49,13 +54,14 @@ impl ServerContext {
         let limits = &config.admission;
         // Behind proxies all connections come from the proxies.
         let per_address = if config.proxies.hops == 0 { limits.connections_per_address } else { 0 };
-        let connections = Counts::new("switchboard_connections_open", limits.connections, per_address);
+        let connections = Connections::new(CONNECTION_METRICS, limits.connections, per_address);
         Self {
             sockets: Arc::new(SocketRegistry::new(workers, limits)),
             connections: Arc::new(connections),
             rates: Rates::new(limits),
             addresses: ClientAddresses::new(config.proxies),
             handovers: Handovers::new(&config),
+            messages: Arc::new(SharedMessageBounds::new(&config.limits, limits)),
             events: limits.events.map(|rate| Arc::new(RateTable::new(rate))),
             backlog: Arc::new(Backlog::new(config.limits.send_queues_bytes)),
             config: Arc::new(config),
@@ -66,7 +72,13 @@ impl ServerContext {
 
     /// Creates the session of a new socket.
     pub(super) fn new_engine(&self, transport: Transport, queue: Arc<Queue>, handshake: Arc<Handshake>) -> Engine {
-        Engine::new(transport, queue, handshake, Arc::clone(&self.config), self.events.clone())
+        let messages = self.message_bounds(handshake.network);
+        Engine::new(transport, queue, handshake, Arc::clone(&self.config), messages, self.events.clone())
+    }
+
+    /// Creates the bounds on the messages of a client.
+    pub(super) fn message_bounds(&self, client: ClientNetwork) -> MessageBounds {
+        MessageBounds::new(&self.messages, client)
     }
 
     /// Creates the send queue of a new socket.
@@ -117,5 +129,5 @@ fn count(
     refusal: fn(u64) -> HandshakeError,
 ) -> Result<(), HandshakeError> {
     let Some(table) = table else { return Ok(()) };
-    table.take(client, Instant::now()).map_err(|wait| refusal(whole_seconds(wait)))
+    table.take(client, 1, Instant::now()).map_err(|wait| refusal(whole_seconds(wait)))
 }

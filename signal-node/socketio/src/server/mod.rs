@@ -19,15 +19,16 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
+use switchboard_net::{ConnectionTimeouts, Requests};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::bounds::{ClientNetwork, Full, Permit, refuse};
-use crate::config::TransportConfig;
+use crate::bounds::{ClientNetwork, ConnectionSlot, Full, refuse};
+use crate::config::{Timeouts, TransportConfig};
 use crate::engine::Service;
 use crate::handover;
-use crate::http::WriteTimeoutStream;
+use crate::http::BoundedStream;
 use crate::protocol::DisconnectReason;
 use crate::workers::Workers;
 use context::ServerContext;
@@ -85,15 +86,15 @@ impl SocketServer {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let permit = match self.admit(peer.ip(), kind) {
-                        Ok(permit) => permit,
+                    let slot = match self.admit(peer.ip(), kind) {
+                        Ok(slot) => slot,
                         Err(full) => {
                             refuse_connection(&stream, full);
                             continue;
                         }
                     };
                     let (server, stop) = (self.clone(), stop.clone());
-                    let serve = move |stream| server.serve_connection(stream, permit, peer.ip(), stop, kind);
+                    let serve = move |stream| server.serve_connection(stream, slot, peer.ip(), stop, kind);
                     self.workers.spread(stream, serve);
                 }
                 Err(error) if is_about_one_connection(&error) => {}
@@ -107,9 +108,9 @@ impl SocketServer {
 
     /// Takes a slot for a connection of a client. Connections of nodes need none: clients cannot
     /// reach their listener.
-    fn admit(&self, peer: IpAddr, kind: ListenerKind) -> Result<Option<Permit<ClientNetwork>>, Full> {
+    fn admit(&self, peer: IpAddr, kind: ListenerKind) -> Result<Option<ConnectionSlot<ClientNetwork>>, Full> {
         match kind {
-            ListenerKind::Clients => self.context.connections.acquire(ClientNetwork::of(peer)).map(Some),
+            ListenerKind::Clients => self.context.connections.admit(ClientNetwork::of(peer)).map(Some),
             ListenerKind::Peers => Ok(None),
         }
     }
@@ -117,7 +118,7 @@ impl SocketServer {
     async fn serve_connection(
         self,
         stream: TcpStream,
-        permit: Option<Permit<ClientNetwork>>,
+        slot: Option<ConnectionSlot<ClientNetwork>>,
         peer: IpAddr,
         stop: CancellationToken,
         kind: ListenerKind,
@@ -127,23 +128,25 @@ impl SocketServer {
             return;
         }
         let Self { context, refusing, .. } = self;
-        let limit = context.config.timeouts.http;
+        let Timeouts { http, keep_alive, .. } = context.config.timeouts;
+        let timeouts = ConnectionTimeouts { head: http, idle: keep_alive, write: http };
+        let requests = Requests::default();
+        let stream = BoundedStream::of_client(stream, timeouts, requests.clone(), slot);
         let service = service_fn(move |request| {
-            let context = Arc::clone(&context);
+            let (context, in_progress) = (Arc::clone(&context), requests.begin());
             let stopping = stop.is_cancelled() || refusing.is_cancelled();
             async move {
-                Ok::<_, Infallible>(match kind {
+                let response = match kind {
                     ListenerKind::Clients => routes::respond(&context, request, peer, stopping).await,
                     ListenerKind::Peers => handover::receive(&context.config, &context.sockets, request).await,
-                })
+                };
+                Ok::<_, Infallible>(in_progress.until_sent(response))
             }
         });
+        // The stream bounds the time for a head, and the time that a connection is idle.
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Bounds the time for a head, and the time that a connection is idle.
-            .header_read_timeout(limit)
             .max_buf_size(REQUEST_BUFFER_SIZE)
-            .serve_connection(TokioIo::new(WriteTimeoutStream::new(stream, limit, permit)), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         // hyper answers or cuts malformed HTTP. An error here needs no action.
         let _ended = connection.await;

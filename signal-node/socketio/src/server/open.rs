@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use switchboard_core::client_address::ClientNetwork;
@@ -13,7 +14,7 @@ use crate::config::TransportConfig;
 use crate::engine::{Engine, Service};
 use crate::http::{Body, switching_response, text_response, upgraded_websocket};
 use crate::polling::{PollingSession, PollingTransport};
-use crate::protocol::{Handshake, HandshakeError, TransportKind};
+use crate::protocol::{Handshake, HandshakeError, RequestExtras, TransportKind};
 use crate::registry::Registration;
 use crate::send_queue::Queue;
 use crate::transport::Transport;
@@ -29,10 +30,11 @@ pub(super) fn open_websocket(
     let queue = context.new_queue();
     let registration = register(context, &handshake, &queue, None)?;
     let upgrade = hyper::upgrade::on(&mut request);
+    let messages = context.message_bounds(handshake.network);
     let context = Arc::clone(context);
     let tasks = context.sockets.tasks().clone();
     tasks.spawn(async move {
-        let Some(socket) = upgraded_websocket(upgrade, context.config.limits.max_payload).await else { return };
+        let Some(socket) = upgraded_websocket(upgrade, messages).await else { return };
         let mut engine = context.new_engine(Transport::WebSocket(socket), queue, handshake);
         engine.open();
         spawn_session(&*service, engine, registration);
@@ -49,7 +51,7 @@ pub(super) async fn open_polling(
     t: Option<&str>,
 ) -> Result<Response<Body>, HandshakeError> {
     let queue = context.new_queue();
-    let session = Arc::new(PollingSession::new(t));
+    let session = Arc::new(PollingSession::new(t, context.message_bounds(handshake.network)));
     let registration = register(context, &handshake, &queue, Some(Arc::clone(&session)))?;
     let transport = Transport::Polling(PollingTransport::new(Arc::clone(&session)));
     let mut engine = context.new_engine(transport, queue, handshake);
@@ -82,7 +84,14 @@ fn spawn_session(service: &dyn Service, engine: Engine, registration: Registrati
 }
 
 /// Collects the facts about a new socket.
-pub(super) fn handshake(network: ClientNetwork, config: &TransportConfig, transport: TransportKind) -> Handshake {
+pub(super) fn handshake(
+    request: &Request<Incoming>,
+    network: ClientNetwork,
+    config: &TransportConfig,
+    transport: TransportKind,
+) -> Handshake {
     let sid = config.peers.as_ref().map_or_else(random_sid, Peers::new_sid).into();
-    Handshake { sid, network, transport }
+    let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let extras = RequestExtras::of(authorization, request.uri().query().unwrap_or_default());
+    Handshake { sid, network, transport, extras }
 }

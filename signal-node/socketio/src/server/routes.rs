@@ -13,7 +13,7 @@ use crate::bounds::ClientNetwork;
 use crate::handover::{self, HandoverOutcome};
 use crate::http::{
     Body, add_cors_headers, add_security_headers, continue_session, error_response, origin_may_pass,
-    preflight_response, query_parameter,
+    preflight_response, query_parameter, text_response,
 };
 use crate::protocol::{HandshakeError, TransportKind};
 
@@ -40,6 +40,12 @@ pub(super) async fn respond(
     response
 }
 
+/// Answers `GET /`: many load balancers ask it whether a server is well, and people whether they
+/// have the right address.
+fn root(stopping: bool) -> Result<Response<Body>, HandshakeError> {
+    if stopping { Err(HandshakeError::ShuttingDown) } else { Ok(text_response("Socket.IO server\n".into())) }
+}
+
 /// Counts a request, before it costs anything else.
 fn admit(context: &ServerContext, request: &Request<Incoming>, network: ClientNetwork) -> Result<(), HandshakeError> {
     context.rates.count_request(network)?;
@@ -60,6 +66,9 @@ async fn route(
     stopping: bool,
 ) -> Result<Response<Body>, HandshakeError> {
     let path = request.uri().path();
+    if path == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
+        return root(stopping);
+    }
     let service = context
         .routes
         .iter()
@@ -77,13 +86,14 @@ async fn route(
     }
     let config = &context.config;
     if let Some(sid) = query_parameter(query, "sid") {
-        if let Some(session) = context.sockets.polling_session(sid) {
+        if let Some(session) = context.sockets.session(sid) {
             return continue_session(config, &session, transport, request, None).await;
         }
         let peers = config.peers.as_ref().ok_or(HandshakeError::UnknownSession)?;
         let owner = peers.owner(sid).ok_or(HandshakeError::UnknownSession)?.to_owned();
         context.rates.count_handover(network).inspect_err(|_| drop(HandoverOutcome("limited")))?;
-        return handover::forward(&context.handovers, config, peers, &owner, request).await;
+        let messages = context.message_bounds(network);
+        return handover::forward(&context.handovers, config, peers, &owner, &messages, request).await;
     }
     if request.method() != Method::GET {
         return Err(HandshakeError::BadMethod);
@@ -92,7 +102,7 @@ async fn route(
         return Err(HandshakeError::ShuttingDown);
     }
     context.rates.count_handshake(network)?;
-    let handshake = Arc::new(handshake(network, config, transport));
+    let handshake = Arc::new(handshake(&request, network, config, transport));
     match transport {
         TransportKind::WebSocket => open_websocket(context, service, request, handshake),
         TransportKind::Polling => open_polling(context, &service, handshake, query_parameter(query, "t")).await,

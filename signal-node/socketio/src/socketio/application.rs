@@ -35,6 +35,12 @@ pub trait Application: Send + Sync + 'static {
     /// Queued messages and pings are sent meanwhile.
     fn event(&self, session: &mut Self::Session, event: Event) -> impl Future<Output = ()> + Send;
 
+    /// Returns the number of packets that an honest client of this session may have to send at the
+    /// same time, beyond the rate of a socket. They are earned again in 30 s.
+    fn burst(&self, _: &Self::Session) -> u32 {
+        0
+    }
+
     /// Returns an event to send with a ping, or `None`. Called for each ping.
     fn tick(&self, session: &mut Self::Session) -> Option<Message>;
 

@@ -4,33 +4,32 @@
 //! |---|---|
 //! | `mod` | [`SocketIo`]: decodes packets and calls the application |
 //! | `application` | [`Application`] and the values that it exchanges with the server |
-//! | `rate` | `TokenBucket`: rate limit of one socket |
+//! | `rate` | `PacketRate`: rate limit of one socket |
+//! | `refusal` | `Refusal`: an event that the application does not get |
 
 mod application;
 mod rate;
+mod refusal;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use switchboard_core::domain::whole_seconds;
-use switchboard_core::wire::socket_io::{self, Packet};
+use switchboard_core::wire::socket_io::{self, EventHead, Packet};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use crate::bounds::LargeMessagePermit;
 use crate::engine::{Engine, EngineEvent, Service};
-use crate::protocol::{CloseReason, Event, Frame, Message, Namespace};
+use crate::protocol::{CloseReason, Event, Frame, Message, Namespace, SkipReason, SkippedMessage};
 pub use application::{Application, ConnectError, ConnectRequest, Connected};
-use rate::{RateDecision, TokenBucket};
-
-/// Refusal code of packets that exceed the rate.
-const RATE_LIMITED: &str = "RATE_LIMIT_EXCEEDED";
+use rate::{PacketRate, RateDecision, cost};
+use refusal::{RATE_LIMITED, Refusal, Target};
 
 /// Serves an [`Application`] over Engine.IO sessions.
 #[derive(Debug)]
@@ -95,11 +94,13 @@ struct NamespaceSession<S> {
 /// Packet whose attachments are not all received.
 struct Incomplete {
     /// `None` for a packet that is dropped: an acknowledgement, which this server never asks for,
-    /// or a refused event.
+    /// or a refused event. Its attachments are dropped too.
     event: Option<Event>,
     attachments: Vec<Bytes>,
-    expected: usize,
+    missing: usize,
     bytes: usize,
+    /// Slot of the attachments, if they are large.
+    slot: Option<Box<LargeMessagePermit>>,
 }
 
 /// Call to make to the application.
@@ -115,13 +116,13 @@ struct Connection<'a, A: Application> {
     engine: &'a mut Engine,
     sessions: &'a mut Vec<NamespaceSession<A::Session>>,
     incomplete: Option<Box<Incomplete>>,
-    bucket: Option<TokenBucket>,
+    rate: Option<PacketRate>,
 }
 
 impl<'a, A: Application> Connection<'a, A> {
     fn new(app: &'a A, engine: &'a mut Engine, sessions: &'a mut Vec<NamespaceSession<A::Session>>) -> Self {
-        let bucket = TokenBucket::new(engine.config().limits.events_per_second, Instant::now());
-        let mut connection = Self { app, engine, sessions, incomplete: None, bucket };
+        let rate = PacketRate::new(engine.config().limits.events_per_second, Instant::now());
+        let mut connection = Self { app, engine, sessions, incomplete: None, rate };
         connection.expect_connect();
         connection
     }
@@ -130,7 +131,8 @@ impl<'a, A: Application> Connection<'a, A> {
         loop {
             let read = match self.engine.next().await {
                 Ok(EngineEvent::Message(Frame::Text(text))) => self.text(&text),
-                Ok(EngineEvent::Message(Frame::Binary(bytes))) => self.attachment(bytes),
+                Ok(EngineEvent::Message(Frame::Binary(bytes))) => self.attachment(Ok(bytes)),
+                Ok(EngineEvent::Skipped(skipped)) => self.skipped(&skipped),
                 Ok(EngineEvent::Ping) => {
                     self.tick();
                     Ok(None)
@@ -172,9 +174,10 @@ impl<'a, A: Application> Connection<'a, A> {
     /// Counts a packet of this many bytes: for this socket, and for all sockets of its network,
     /// because many sockets of one client must not add up.
     fn count(&mut self, bytes: usize) -> RateDecision {
-        let now = Instant::now();
-        let own = self.bucket.as_mut().map_or(RateDecision::Pass, |bucket| bucket.take(now, bytes));
-        match self.engine.count_network_event(now) {
+        let (now, cost) = (Instant::now(), cost(bytes));
+        let burst = || self.sessions.iter().map(|session| self.app.burst(&session.state)).max().unwrap_or(0);
+        let own = self.rate.as_mut().map_or(RateDecision::Pass, |rate| rate.take(now, cost, burst));
+        match self.engine.count_network_event(cost, now) {
             Err(wait) if own == RateDecision::Pass => RateDecision::Refuse(wait),
             Ok(()) | Err(_) => own,
         }
@@ -204,7 +207,7 @@ impl<'a, A: Application> Connection<'a, A> {
                 let event = own(text, session.namespace.clone(), &packet);
                 if let RateDecision::Refuse(wait) = decision {
                     metrics::counter!("switchboard_events_rate_limited_total").increment(1);
-                    self.refuse(&event, wait);
+                    self.refuse(&Target::from(&event), Refusal::RateLimited(wait));
                     self.expect_attachments(None, attachments);
                     return Ok(None);
                 }
@@ -248,25 +251,58 @@ impl<'a, A: Application> Connection<'a, A> {
 
     fn expect_attachments(&mut self, event: Option<Event>, expected: usize) {
         if expected > 0 {
-            self.incomplete = Some(Box::new(Incomplete { event, attachments: Vec::new(), expected, bytes: 0 }));
+            let (attachments, missing) = (Vec::new(), expected);
+            self.incomplete = Some(Box::new(Incomplete { event, attachments, missing, bytes: 0, slot: None }));
         }
     }
 
-    fn attachment(&mut self, bytes: Bytes) -> Result<Option<Action>, CloseReason> {
+    /// Adds an attachment, or notes that one was skipped. An event whose attachments are too large
+    /// together is refused; the rest of them is dropped as it comes.
+    fn attachment(&mut self, attachment: Result<Bytes, SkipReason>) -> Result<Option<Action>, CloseReason> {
         let Some(mut incomplete) = self.incomplete.take() else {
             return Err(CloseReason::ProtocolError("an attachment without a packet"));
         };
-        incomplete.bytes += bytes.len();
-        if incomplete.bytes > self.engine.config().limits.max_payload {
-            return Err(CloseReason::PayloadTooLarge);
+        let max = self.engine.config().limits.max_payload;
+        let kept = attachment.and_then(|bytes| {
+            incomplete.bytes = incomplete.bytes.saturating_add(bytes.len());
+            self.engine.messages().admit(incomplete.bytes, &mut incomplete.slot).map(|()| bytes)
+        });
+        match (kept, &incomplete.event) {
+            (Ok(bytes), Some(_)) => incomplete.attachments.push(bytes),
+            (Err(reason), Some(event)) => {
+                self.refuse(&Target::from(event), Refusal::of(reason, max));
+                (incomplete.event, incomplete.attachments, incomplete.slot) = (None, Vec::new(), None);
+            }
+            (_, None) => incomplete.slot = None,
         }
-        incomplete.attachments.push(bytes);
-        if incomplete.attachments.len() < incomplete.expected {
+        incomplete.missing -= 1;
+        if incomplete.missing > 0 {
             self.incomplete = Some(incomplete);
             return Ok(None);
         }
         let Incomplete { event, attachments, .. } = *incomplete;
         Ok(event.map(|event| Action::Event(Event { attachments, ..event })))
+    }
+
+    /// Refuses an event whose message was not kept. It costs as much as a small one, because its
+    /// bytes were counted as a frame's, and nothing is stored.
+    fn skipped(&mut self, skipped: &SkippedMessage) -> Result<Option<Action>, CloseReason> {
+        let Some(head) = &skipped.head else { return self.attachment(Err(skipped.reason)) };
+        if self.incomplete.is_some() {
+            return Err(CloseReason::ProtocolError("a packet before the attachments of the last"));
+        }
+        if self.count(0) == RateDecision::Close {
+            return Err(CloseReason::Flood);
+        }
+        let limits = self.engine.config().limits;
+        // The first byte is Engine.IO's `4`. Only an event can be refused.
+        let head = EventHead::decode(head.get(1..).unwrap_or_default(), limits.max_attachments);
+        let head = head.ok_or(CloseReason::PayloadTooLarge)?;
+        let namespace = &self.session(head.namespace)?.namespace;
+        let target = Target { namespace, ack: head.id, name: &head.name };
+        self.refuse(&target, Refusal::of(skipped.reason, limits.max_payload));
+        self.expect_attachments(None, head.attachments);
+        Ok(None)
     }
 
     async fn perform(&mut self, action: Action) -> Result<(), CloseReason> {
@@ -337,21 +373,10 @@ impl<'a, A: Application> Connection<'a, A> {
         self.engine.send(frame(&packet));
     }
 
-    /// Refuses an event above a rate, with the time after which it may be sent again.
-    fn refuse(&self, event: &Event, wait: Duration) {
-        let send_queue = self.engine.send_queue(event.namespace.clone());
-        let mut refusal = serde_json::json!({
-            "code": RATE_LIMITED, "message": "Too many events", "retryAfter": whole_seconds(wait),
-        });
-        let message = if let Some(id) = event.ack {
-            refusal["success"] = false.into();
-            Message::ack(&event.namespace, id, &refusal.to_string())
-        } else {
-            refusal["event"] = event.name.clone().into();
-            Message::event(&event.namespace, "error", &refusal.to_string())
-        };
+    /// Refuses an event: by its acknowledgement if it asked for one, else by an event `error`.
+    fn refuse(&self, target: &Target<'_>, refusal: Refusal) {
         // On overflow the engine closes the socket.
-        let _closing = send_queue.send(message);
+        let _closing = self.engine.send_queue(target.namespace.clone()).send(refusal.message(target));
     }
 }
 

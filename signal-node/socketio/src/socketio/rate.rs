@@ -1,13 +1,24 @@
-//! Token bucket with debt: it distinguishes a client that ignores refusals from one that was
-//! briefly too fast.
+//! Rate of the packets of one socket. It distinguishes a client that ignores refusals from one that
+//! was briefly too fast.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// A packet costs one more token for each 8 KiB, because applications may store packets and bound
-/// their memory by the rate. An SDP is smaller.
+/// their memory by the rate. Most SDPs are smaller.
 const BYTES_PER_TOKEN: usize = 8 * 1024;
+
+/// Seconds of the rate that a socket may send at once.
+const BURST_SECONDS: f64 = 2.0;
+
+/// Seconds in which the application's burst is earned again.
+const APPLICATION_BURST_SECONDS: f64 = 30.0;
+
+/// Returns the tokens that a packet of this many bytes costs.
+pub(super) fn cost(bytes: usize) -> u32 {
+    u32::try_from(1 + bytes / BYTES_PER_TOKEN).unwrap_or(u32::MAX)
+}
 
 /// Decision about a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,37 +32,59 @@ pub(super) enum RateDecision {
     Close,
 }
 
-/// Bucket that holds at most `2 * rate` tokens and refills with `rate` tokens a second. Refused
-/// packets add debt, at most `2 * rate`.
+/// Tokens that a socket has spent and not yet earned again.
+///
+/// It may spend twice its rate at once, and earns the rate in a second. Beyond that it may spend
+/// the application's burst, for what a client has to send at the same time, and earns that again in
+/// 30 s. Refused packets are spent too. Twice the rate and the burst of them closes the socket.
 #[derive(Debug)]
-pub(super) struct TokenBucket {
+pub(super) struct PacketRate {
     rate: f64,
-    tokens: f64,
-    refilled: Instant,
+    spent: f64,
+    /// Time at which `spent` was right.
+    spent_at: Instant,
+    burst_spent: f64,
+    /// Time at which `burst_spent` was right.
+    burst_spent_at: Instant,
 }
 
-impl TokenBucket {
-    /// Creates a full bucket; `None` for a rate of 0.
+impl PacketRate {
+    /// Creates a rate of which nothing is spent; `None` for a rate of 0.
     pub(super) fn new(rate: u32, now: Instant) -> Option<Self> {
         let rate = f64::from(rate);
-        (rate > 0.0).then_some(Self { rate, tokens: 2.0 * rate, refilled: now })
+        (rate > 0.0).then_some(Self { rate, spent: 0.0, spent_at: now, burst_spent: 0.0, burst_spent_at: now })
     }
 
-    /// Takes the tokens of one packet of this many bytes.
-    pub(super) fn take(&mut self, now: Instant, bytes: usize) -> RateDecision {
-        #[expect(clippy::cast_precision_loss, reason = "no packet is that large")]
-        let cost = 1.0 + (bytes / BYTES_PER_TOKEN) as f64;
-        let refill = now.duration_since(self.refilled).as_secs_f64() * self.rate;
-        self.refilled = now;
-        self.tokens = (self.tokens + refill).min(2.0 * self.rate) - cost;
-        if self.tokens >= 0.0 {
-            RateDecision::Pass
-        } else if self.tokens >= -2.0 * self.rate {
-            RateDecision::Refuse(Duration::from_secs_f64((1.0 - self.tokens) / self.rate))
+    /// Spends the tokens of one packet. `burst` returns the application's burst at present; it is
+    /// asked only when the socket's own tokens are spent.
+    pub(super) fn take(&mut self, now: Instant, cost: u32, burst: impl FnOnce() -> u32) -> RateDecision {
+        let cost = f64::from(cost);
+        self.spent = (self.spent - seconds_between(self.spent_at, now) * self.rate).max(0.0);
+        self.spent_at = now;
+        let own = BURST_SECONDS * self.rate;
+        if self.spent + cost <= own {
+            self.spent += cost;
+            return RateDecision::Pass;
+        }
+        let burst = f64::from(burst());
+        let earned = seconds_between(self.burst_spent_at, now) * burst.max(self.rate) / APPLICATION_BURST_SECONDS;
+        self.burst_spent = (self.burst_spent - earned).max(0.0);
+        self.burst_spent_at = now;
+        if self.burst_spent + cost <= burst {
+            self.burst_spent += cost;
+            return RateDecision::Pass;
+        }
+        self.spent += cost;
+        if self.spent <= 2.0 * own + burst {
+            RateDecision::Refuse(Duration::from_secs_f64((1.0 + self.spent - own) / self.rate))
         } else {
             RateDecision::Close
         }
     }
+}
+
+fn seconds_between(from: Instant, to: Instant) -> f64 {
+    to.duration_since(from).as_secs_f64()
 }
 
 #[cfg(test)]
@@ -64,23 +97,43 @@ mod tests {
         matches!(decision, RateDecision::Refuse(_))
     }
 
+    fn no_burst() -> u32 {
+        0
+    }
+
     #[test]
-    fn a_burst_passes_then_is_refused_then_closed_and_a_pause_refills_the_bucket() {
+    fn a_burst_passes_then_is_refused_then_closed_and_a_pause_earns_it_again() {
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(10, start).unwrap();
-        assert!((0..20).all(|_| bucket.take(start, 100) == RateDecision::Pass));
-        assert_eq!(bucket.take(start, 100), RateDecision::Refuse(Duration::from_millis(200)));
-        assert!((0..19).all(|_| is_refused(bucket.take(start, 100))));
-        assert_eq!(bucket.take(start, 100), RateDecision::Close);
-        assert_eq!(bucket.take(start + Duration::from_secs(5), 100), RateDecision::Pass);
-        assert!(TokenBucket::new(0, start).is_none());
+        let mut rate = PacketRate::new(10, start).unwrap();
+        assert!((0..20).all(|_| rate.take(start, 1, no_burst) == RateDecision::Pass));
+        assert_eq!(rate.take(start, 1, no_burst), RateDecision::Refuse(Duration::from_millis(200)));
+        assert!((0..19).all(|_| is_refused(rate.take(start, 1, no_burst))));
+        assert_eq!(rate.take(start, 1, no_burst), RateDecision::Close);
+        assert_eq!(rate.take(start + Duration::from_secs(5), 1, no_burst), RateDecision::Pass);
+        assert!(PacketRate::new(0, start).is_none());
     }
 
     #[test]
     fn a_large_packet_costs_several_tokens() {
+        assert_eq!((cost(0), cost(BYTES_PER_TOKEN - 1), cost(4 * BYTES_PER_TOKEN)), (1, 1, 5));
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(10, start).unwrap();
-        assert!((0..4).all(|_| bucket.take(start, 4 * BYTES_PER_TOKEN) == RateDecision::Pass));
-        assert!(is_refused(bucket.take(start, 4 * BYTES_PER_TOKEN)));
+        let mut rate = PacketRate::new(10, start).unwrap();
+        assert!((0..4).all(|_| rate.take(start, 5, no_burst) == RateDecision::Pass));
+        assert!(is_refused(rate.take(start, 5, no_burst)));
+    }
+
+    #[test]
+    fn the_burst_of_the_application_passes_too_once_in_30_seconds_and_moves_the_end_of_the_socket() {
+        let start = Instant::now();
+        let mut rate = PacketRate::new(10, start).unwrap();
+        assert!((0..20 + 300).all(|_| rate.take(start, 1, || 300) == RateDecision::Pass));
+        assert!((0..20 + 300).all(|_| is_refused(rate.take(start, 1, || 300))));
+        assert_eq!(rate.take(start, 1, || 300), RateDecision::Close);
+
+        let mut rate = PacketRate::new(10, start).unwrap();
+        assert!((0..20 + 300).all(|_| rate.take(start, 1, || 300) == RateDecision::Pass));
+        let later = start + Duration::from_secs(15);
+        let passed = (0..400).take_while(|_| rate.take(later, 1, || 300) == RateDecision::Pass).count();
+        assert_eq!(passed, 20 + 150, "half of it is earned again");
     }
 }

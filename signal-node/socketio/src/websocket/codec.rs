@@ -12,7 +12,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
-use crate::protocol::CloseReason;
+use crate::bounds::{LargeMessagePermit, MessageBounds};
+use crate::protocol::{CloseReason, SkipReason, SkippedMessage};
 
 /// Size of the longest header: 2 bytes, 8 bytes of length, 4 bytes of mask.
 pub(crate) const MAX_HEADER: usize = 14;
@@ -22,6 +23,8 @@ pub(crate) const MAX_HEADER: usize = 14;
 pub(crate) enum Incoming {
     Text(Utf8Bytes),
     Binary(Bytes),
+    /// A complete message that was not kept.
+    Skipped(SkippedMessage),
     /// The message is not complete yet.
     Fragment,
     Ping(Bytes),
@@ -36,8 +39,58 @@ pub(crate) struct Decoder {
     /// Received bytes. Those from `start` on are not consumed yet.
     rest: Vec<u8>,
     start: usize,
-    /// Type and payload so far of a fragmented message.
-    fragments: Option<Box<(Data, Vec<u8>)>>,
+    /// Message of which not all frames are received.
+    partial: Option<Box<PartialMessage>>,
+    /// Frame whose payload is dropped as it comes.
+    dropped: Option<Box<DroppedFrame>>,
+    /// Slot of the message that is being received, if it is large.
+    slot: Option<Box<LargeMessagePermit>>,
+}
+
+/// Message of which not all frames are received.
+#[derive(Debug)]
+struct PartialMessage {
+    kind: Data,
+    /// Payload so far; of a skipped message only its beginning.
+    payload: Vec<u8>,
+    /// Number of bytes so far.
+    length: usize,
+    skipped: Option<SkipReason>,
+}
+
+/// Rest of a frame whose payload is dropped as it comes.
+#[derive(Debug)]
+struct DroppedFrame {
+    left: usize,
+    length: usize,
+    mask: [u8; 4],
+    is_final: bool,
+}
+
+impl PartialMessage {
+    fn new(kind: Data) -> Self {
+        Self { kind, payload: Vec::new(), length: 0, skipped: None }
+    }
+
+    /// Keeps only the beginning of the message from now on.
+    fn skip(&mut self, reason: SkipReason) {
+        self.skipped.get_or_insert(reason);
+        self.payload.truncate(SkippedMessage::HEAD_MAX);
+        self.payload.shrink_to_fit();
+    }
+
+    fn complete(self) -> Result<Incoming, CloseReason> {
+        let Self { kind, payload, length, skipped } = self;
+        Ok(match (skipped, kind) {
+            (Some(reason), Data::Text) => Incoming::Skipped(SkippedMessage::text(&payload, length, reason)),
+            (Some(reason), _) => Incoming::Skipped(SkippedMessage::binary(length, reason)),
+            (None, Data::Text) => {
+                let text = Utf8Bytes::try_from(Bytes::from(payload));
+                Incoming::Text(text.map_err(|_| protocol("WebSocket text is not UTF-8"))?)
+            }
+            (None, _) => Incoming::Binary(payload.into()),
+        })
+    }
 }
 
 impl Decoder {
@@ -51,16 +104,20 @@ impl Decoder {
     ///
     /// # Errors
     /// Reason with which the connection must be closed.
-    pub(crate) fn decode(&mut self, input: &[u8], max: usize) -> Result<Option<(Incoming, usize)>, CloseReason> {
+    pub(crate) fn decode(
+        &mut self,
+        input: &[u8],
+        bounds: &MessageBounds,
+    ) -> Result<Option<(Incoming, usize)>, CloseReason> {
         if self.start == self.rest.len() {
-            let (consumed, message) = self.advance_over(input, max)?;
+            let (consumed, message) = self.advance_over(input, bounds)?;
             self.start = 0;
             self.rest = input[consumed..].to_vec();
             return Ok(message);
         }
         self.rest.extend_from_slice(input);
         let mut rest = std::mem::take(&mut self.rest);
-        let (consumed, message) = self.advance_over(&rest[self.start..], max)?;
+        let (consumed, message) = self.advance_over(&rest[self.start..], bounds)?;
         self.start += consumed;
         if self.start == rest.len() {
             self.start = 0;
@@ -78,67 +135,120 @@ impl Decoder {
         self.start < self.rest.len()
     }
 
-    /// Consumes the frame at the start of `input`, if it is complete.
-    fn advance_over(&mut self, input: &[u8], max: usize) -> Result<(usize, Option<(Incoming, usize)>), CloseReason> {
+    /// Consumes the frame at the start of `input`, if it is complete, or a part of a dropped one.
+    fn advance_over(
+        &mut self,
+        input: &[u8],
+        bounds: &MessageBounds,
+    ) -> Result<(usize, Option<(Incoming, usize)>), CloseReason> {
+        if self.dropped.is_some() {
+            return self.drop_payload(input);
+        }
         let mut cursor = Cursor::new(input);
         let header = FrameHeader::parse(&mut cursor).map_err(|_| protocol("malformed WebSocket frame"))?;
         let Some((header, length)) = header else { return Ok((0, None)) };
-        let so_far = match header.opcode {
-            OpCode::Data(_) => self.fragments.as_ref().map_or(0, |fragments| fragments.1.len()),
-            OpCode::Control(_) => 0,
-        };
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= max.saturating_sub(so_far)) else {
-            return Err(CloseReason::PayloadTooLarge);
-        };
         if header.rsv1 || header.rsv2 || header.rsv3 {
             return Err(protocol("reserved WebSocket bits"));
         }
         let Some(mask) = header.mask else { return Err(protocol("unmasked WebSocket frame")) };
         let start = usize::try_from(cursor.position()).map_err(|_| protocol("malformed WebSocket frame"))?;
+        let length = usize::try_from(length).map_err(|_| CloseReason::PayloadTooLarge)?;
+        let kept = match header.opcode {
+            OpCode::Control(_) if !header.is_final || length > 125 => {
+                return Err(protocol("illegal WebSocket control frame"));
+            }
+            OpCode::Control(_) => true,
+            OpCode::Data(data) => self.admit(data, length, bounds)?,
+        };
+        if !kept {
+            self.dropped = Some(Box::new(DroppedFrame { left: length, length, mask, is_final: header.is_final }));
+            let (dropped, message) = self.drop_payload(&input[start..])?;
+            return Ok((start + dropped, message));
+        }
         let Some(payload) = input.get(start..start + length) else { return Ok((0, None)) };
         let mut payload = payload.to_vec();
         unmask(&mut payload, mask);
-        let message = self.frame(header.opcode, header.is_final, payload)?;
+        let message = match header.opcode {
+            OpCode::Control(control) => control_frame(control, payload)?,
+            OpCode::Data(data) => self.data_frame(data, header.is_final, payload)?,
+        };
         Ok((start + length, Some((message, length))))
     }
 
-    /// Processes a whole frame.
-    fn frame(&mut self, opcode: OpCode, last: bool, payload: Vec<u8>) -> Result<Incoming, CloseReason> {
-        let data = match opcode {
-            OpCode::Control(_) if !last || payload.len() > 125 => {
-                return Err(protocol("illegal WebSocket control frame"));
+    /// Checks the header of a data frame: its place in the message, and the size of the message.
+    /// Returns whether the payload is kept. It is asked again until a kept frame is complete.
+    fn admit(&mut self, data: Data, length: usize, bounds: &MessageBounds) -> Result<bool, CloseReason> {
+        match (data, &self.partial) {
+            (Data::Reserved(_), _) => return Err(protocol("unknown WebSocket opcode")),
+            (Data::Continue, None) | (Data::Text | Data::Binary, Some(_)) => {
+                return Err(protocol("WebSocket fragments out of order"));
             }
-            OpCode::Control(Control::Ping) => return Ok(Incoming::Ping(payload.into())),
-            OpCode::Control(Control::Pong) => return Ok(Incoming::Pong),
-            OpCode::Control(Control::Close) => return close(&payload),
-            OpCode::Control(Control::Reserved(_)) | OpCode::Data(Data::Reserved(_)) => {
-                return Err(protocol("unknown WebSocket opcode"));
-            }
-            OpCode::Data(data) => data,
+            (Data::Continue, Some(_)) | (Data::Text | Data::Binary, None) => {}
+        }
+        let whole = self.partial.as_ref().map_or(0, |partial| partial.length).saturating_add(length);
+        if whole > bounds.max_body() {
+            return Err(CloseReason::PayloadTooLarge);
+        }
+        let reason = match self.partial.as_ref().and_then(|partial| partial.skipped) {
+            Some(reason) => reason,
+            None => match bounds.admit(whole, &mut self.slot) {
+                Ok(()) => return Ok(true),
+                Err(reason) => reason,
+            },
         };
-        let (kind, payload) = match (data, self.fragments.take()) {
-            (Data::Continue, Some(mut fragments)) => {
-                fragments.1.extend_from_slice(&payload);
-                if !last {
-                    self.fragments = Some(fragments);
-                    return Ok(Incoming::Fragment);
-                }
-                *fragments
+        self.partial.get_or_insert_with(|| Box::new(PartialMessage::new(data))).skip(reason);
+        self.slot = None;
+        Ok(false)
+    }
+
+    /// Drops the payload of a frame, but for the beginning of its message.
+    fn drop_payload(&mut self, input: &[u8]) -> Result<(usize, Option<(Incoming, usize)>), CloseReason> {
+        let (Some(mut frame), Some(partial)) = (self.dropped.take(), &mut self.partial) else { return Ok((0, None)) };
+        let consumed = frame.left.min(input.len());
+        let position = frame.length - frame.left;
+        let wanted = consumed.min(SkippedMessage::HEAD_MAX.saturating_sub(partial.payload.len()));
+        let unmasked = input[..wanted].iter().enumerate().map(|(i, byte)| byte ^ frame.mask[(position + i) % 4]);
+        partial.payload.extend(unmasked);
+        frame.left -= consumed;
+        if frame.left > 0 {
+            self.dropped = Some(frame);
+            return Ok((consumed, None));
+        }
+        partial.length += frame.length;
+        let message = if frame.is_final { self.complete()? } else { Incoming::Fragment };
+        Ok((consumed, Some((message, frame.length))))
+    }
+
+    /// Processes a whole data frame, whose place in the message is checked.
+    fn data_frame(&mut self, data: Data, is_final: bool, payload: Vec<u8>) -> Result<Incoming, CloseReason> {
+        let Some(partial) = &mut self.partial else {
+            let message = PartialMessage { length: payload.len(), payload, ..PartialMessage::new(data) };
+            if is_final {
+                self.slot = None;
+                return message.complete();
             }
-            (Data::Continue, None) | (_, Some(_)) => return Err(protocol("WebSocket fragments out of order")),
-            (kind, None) if last => (kind, payload),
-            (kind, None) => {
-                self.fragments = Some(Box::new((kind, payload)));
-                return Ok(Incoming::Fragment);
-            }
+            self.partial = Some(Box::new(message));
+            return Ok(Incoming::Fragment);
         };
-        let payload = Bytes::from(payload);
-        Ok(match kind {
-            Data::Text => {
-                Incoming::Text(Utf8Bytes::try_from(payload).map_err(|_| protocol("WebSocket text is not UTF-8"))?)
-            }
-            _ => Incoming::Binary(payload),
-        })
+        partial.length += payload.len();
+        partial.payload.extend_from_slice(&payload);
+        if is_final { self.complete() } else { Ok(Incoming::Fragment) }
+    }
+
+    /// Ends the message. Its slot is free again.
+    fn complete(&mut self) -> Result<Incoming, CloseReason> {
+        self.slot = None;
+        self.partial.take().map_or(Ok(Incoming::Fragment), |partial| partial.complete())
+    }
+}
+
+/// Processes a whole control frame.
+fn control_frame(control: Control, payload: Vec<u8>) -> Result<Incoming, CloseReason> {
+    match control {
+        Control::Ping => Ok(Incoming::Ping(payload.into())),
+        Control::Pong => Ok(Incoming::Pong),
+        Control::Close => close(&payload),
+        Control::Reserved(_) => Err(protocol("unknown WebSocket opcode")),
     }
 }
 
@@ -208,6 +318,11 @@ mod tests {
     use proptest::prelude::*;
 
     const MAX: usize = 1000;
+    const MAX_SKIPPED: usize = 5000;
+
+    fn bounds() -> MessageBounds {
+        MessageBounds::for_test(MAX, MAX_SKIPPED)
+    }
 
     fn masked(opcode: OpCode, last: bool, payload: &[u8]) -> Vec<u8> {
         let header = FrameHeader { is_final: last, opcode, mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
@@ -219,10 +334,11 @@ mod tests {
 
     fn all(decoder: &mut Decoder, input: &[u8]) -> Result<Vec<Incoming>, CloseReason> {
         let mut messages = Vec::new();
-        let mut next = decoder.decode(input, MAX)?;
+        let bounds = bounds();
+        let mut next = decoder.decode(input, &bounds)?;
         while let Some((message, _)) = next {
             messages.push(message);
-            next = decoder.decode(&[], MAX)?;
+            next = decoder.decode(&[], &bounds)?;
         }
         Ok(messages)
     }
@@ -291,16 +407,61 @@ mod tests {
             masked(OpCode::Data(Data::Text), true, &[0xff]),
             masked(OpCode::Data(Data::Reserved(3)), true, b""),
         ] {
-            assert!(matches!(Decoder::default().decode(&bytes, MAX), Err(CloseReason::ProtocolError(_))), "{bytes:?}");
+            assert!(
+                matches!(Decoder::default().decode(&bytes, &bounds()), Err(CloseReason::ProtocolError(_))),
+                "{bytes:?}"
+            );
         }
     }
 
     #[test]
-    fn a_message_over_the_limit_is_refused_by_its_header_and_in_fragments() {
-        let whole = masked(OpCode::Data(Data::Text), true, &[b'a'; MAX + 1]);
-        assert_eq!(Decoder::default().decode(&whole[..MAX_HEADER], MAX), Err(CloseReason::PayloadTooLarge));
-        let mut parts = masked(OpCode::Data(Data::Text), false, &[b'a'; MAX]);
+    fn a_message_over_the_further_limit_is_refused_by_its_header_and_in_fragments() {
+        let whole = masked(OpCode::Data(Data::Text), true, &[b'a'; MAX_SKIPPED + 1]);
+        assert_eq!(Decoder::default().decode(&whole[..MAX_HEADER], &bounds()), Err(CloseReason::PayloadTooLarge));
+        let mut parts = masked(OpCode::Data(Data::Text), false, &[b'a'; MAX_SKIPPED]);
         parts.extend(masked(OpCode::Data(Data::Continue), true, b"a"));
         assert_eq!(all(&mut Decoder::default(), &parts), Err(CloseReason::PayloadTooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_over_the_limit_is_skipped_wherever_it_is_split_and_the_next_one_is_read(
+            sizes in proptest::collection::vec(1usize..1500, 1..4),
+            cuts in proptest::collection::vec(1usize..400, 1..20),
+            text in any::<bool>(),
+        ) {
+            let length: usize = sizes.iter().sum();
+            let kind = if text { Data::Text } else { Data::Binary };
+            let bytes: Vec<u8> = (b'a'..=b'z').cycle().take(length).collect();
+            let (mut wire, mut rest) = (Vec::new(), &bytes[..]);
+            for (i, size) in sizes.iter().enumerate() {
+                let (part, after) = rest.split_at(*size);
+                let opcode = OpCode::Data(if i == 0 { kind } else { Data::Continue });
+                wire.extend(masked(opcode, after.is_empty(), part));
+                wire.extend(masked(OpCode::Control(Control::Ping), true, b"!"));
+                rest = after;
+            }
+            wire.extend(masked(OpCode::Data(Data::Text), true, b"next"));
+            let (mut decoder, mut got, mut rest) = (Decoder::default(), Vec::new(), &wire[..]);
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (part, after) = rest.split_at((*cut).min(rest.len()));
+                got.extend(all(&mut decoder, part).unwrap());
+                rest = after;
+                let most = decoder.partial.as_ref().map_or(0, |partial| partial.payload.capacity());
+                prop_assert!(most <= 2 * MAX, "a skipped message is not kept");
+            }
+            got.retain(|message| !matches!(message, Incoming::Fragment | Incoming::Ping(_)));
+            let first = match (length > MAX, text) {
+                (false, true) => Incoming::Text(String::from_utf8(bytes.clone()).unwrap().into()),
+                (false, false) => Incoming::Binary(bytes.into()),
+                (true, true) => Incoming::Skipped(SkippedMessage::text(&bytes, length, SkipReason::TooLarge)),
+                (true, false) => Incoming::Skipped(SkippedMessage::binary(length, SkipReason::TooLarge)),
+            };
+            prop_assert_eq!(got, [first, Incoming::Text("next".into())]);
+            prop_assert!(decoder.partial.is_none() && decoder.dropped.is_none() && !decoder.has_rest());
+        }
     }
 }

@@ -15,13 +15,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use crate::bounds::{ClientNetwork, FrameMeter, Permit};
-use crate::protocol::{CloseReason, Frame};
+use crate::bounds::{ClientNetwork, ConnectionSlot, FrameMeter, MessageBounds};
+use crate::protocol::{CloseReason, Frame, Received};
 use codec::{Decoder, Header, Incoming};
 
 /// Maximum number of bytes in one read. The buffer is on the stack, so that no memory stays
@@ -36,14 +36,14 @@ const FRAMES_PER_WRITE: usize = 16;
 pub(crate) struct WebSocketTransport {
     stream: TcpStream,
     decoder: Decoder,
-    max_payload: usize,
+    messages: MessageBounds,
     out: VecDeque<(OpCode, Bytes)>,
     /// Number of bytes of the first frame in `out`, header included, that are already written.
     written: usize,
     /// The last write would have blocked.
     stalled: bool,
     /// Slot of the client's connection.
-    _permit: Option<Permit<ClientNetwork>>,
+    _slot: Option<ConnectionSlot<ClientNetwork>>,
 }
 
 impl WebSocketTransport {
@@ -51,17 +51,17 @@ impl WebSocketTransport {
     pub(crate) fn new(
         stream: TcpStream,
         read: &[u8],
-        permit: Option<Permit<ClientNetwork>>,
-        max_payload: usize,
+        slot: Option<ConnectionSlot<ClientNetwork>>,
+        messages: MessageBounds,
     ) -> Self {
         Self {
             stream,
             decoder: Decoder::with_rest(read),
-            max_payload,
+            messages,
             out: VecDeque::new(),
             written: 0,
             stalled: false,
-            _permit: permit,
+            _slot: slot,
         }
     }
 
@@ -74,12 +74,12 @@ impl WebSocketTransport {
         &mut self,
         cx: &mut Context<'_>,
         meter: &mut FrameMeter,
-    ) -> Poll<Result<Frame, CloseReason>> {
+    ) -> Poll<Result<Received, CloseReason>> {
         loop {
             if meter.poll_turn(cx).is_pending() {
                 return self.poll_pongs(cx);
             }
-            let decoded = if self.decoder.has_rest() { self.decoder.decode(&[], self.max_payload)? } else { None };
+            let decoded = if self.decoder.has_rest() { self.decoder.decode(&[], &self.messages)? } else { None };
             let (message, bytes) = match decoded {
                 Some(frame) => frame,
                 None => match self.poll_read(cx, meter) {
@@ -94,8 +94,9 @@ impl WebSocketTransport {
             };
             meter.count(bytes, Instant::now())?;
             match message {
-                Incoming::Text(text) => return Poll::Ready(Ok(Frame::Text(text))),
-                Incoming::Binary(bytes) => return Poll::Ready(Ok(Frame::Binary(bytes))),
+                Incoming::Text(text) => return Poll::Ready(Ok(Received::Frame(Frame::Text(text)))),
+                Incoming::Binary(bytes) => return Poll::Ready(Ok(Received::Frame(Frame::Binary(bytes)))),
+                Incoming::Skipped(skipped) => return Poll::Ready(Ok(Received::Skipped(skipped))),
                 Incoming::Ping(data) => self.pong(data),
                 Incoming::Fragment | Incoming::Pong => {}
                 Incoming::Close(Some(1001)) => return Poll::Ready(Err(CloseReason::TransportClose)),
@@ -106,7 +107,7 @@ impl WebSocketTransport {
 
     /// Writes pongs. The rest follows when the stream is writable; a failure shows at the next
     /// read.
-    fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, CloseReason>> {
+    fn poll_pongs(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, CloseReason>> {
         let _pending_or_failing = self.poll_flush(cx);
         Poll::Pending
     }
@@ -132,7 +133,7 @@ impl WebSocketTransport {
         match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
             Ok(()) if !buffer.filled().is_empty() => {
                 meter.read(buffer.filled().len());
-                Poll::Ready(self.decoder.decode(buffer.filled(), self.max_payload))
+                Poll::Ready(self.decoder.decode(buffer.filled(), &self.messages))
             }
             Ok(()) | Err(_) => Poll::Ready(Err(CloseReason::TransportLost)),
         }
@@ -210,10 +211,25 @@ impl WebSocketTransport {
         let mut payload = reason.code().to_be_bytes().to_vec();
         payload.extend_from_slice(reason.name().as_bytes());
         self.out.push_back((OpCode::Control(Control::Close), payload.into()));
-        if poll_fn(|cx| self.poll_flush(cx)).await.is_err() || self.stream.shutdown().await.is_err() {
-            return;
+        if poll_fn(|cx| self.poll_flush(cx)).await.is_ok() {
+            end(&mut self.stream).await;
         }
+    }
+}
+
+/// Closes a WebSocket that belongs to no session: without a code, as the stock server does. The
+/// caller bounds the time.
+pub(crate) async fn close_unused(mut stream: TcpStream) {
+    let close = Header::new(OpCode::Control(Control::Close), 0);
+    if stream.write_all(close.as_slice()).await.is_ok() {
+        end(&mut stream).await;
+    }
+}
+
+/// Ends the stream, and reads until the client ends it too.
+async fn end(stream: &mut TcpStream) {
+    if stream.shutdown().await.is_ok() {
         let mut scratch = [0; 512];
-        while let Ok(1..) = tokio::io::AsyncReadExt::read(&mut self.stream, &mut scratch).await {}
+        while let Ok(1..) = stream.read(&mut scratch).await {}
     }
 }

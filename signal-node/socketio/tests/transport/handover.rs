@@ -15,6 +15,7 @@ use switchboard_socketio::{CloseReason, PeerDirectory, Peers, Service, SocketIo}
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 async fn echoing(count: usize) -> Nodes {
     start_nodes(count, &config(), &(Arc::new(EngineEcho) as Arc<dyn Service>)).await
@@ -80,7 +81,8 @@ async fn a_session_goes_on_over_an_upgrade_through_another_node() {
     }
     for node in nodes {
         assert_eq!(poller.at(node).poll().await.0, 400);
-        assert!(Client::dial(node.address, &poller.upgrade_query(), &[]).await.is_err());
+        let mut second = Client::dial(node.address, &poller.upgrade_query(), &[]).await.unwrap();
+        assert_eq!(second.next().await, Some(Message::Close(None)), "closed, as the stock server does");
     }
     socket.send_binary(&[1, 2, 3]).await;
     assert_eq!(socket.binary().await, [1, 2, 3]);
@@ -88,6 +90,25 @@ async fn a_session_goes_on_over_an_upgrade_through_another_node() {
     nodes[0].server.close_all(FENCED);
     assert_eq!(socket.closed().await, "fenced");
     timeout(TIMEOUT, nodes[0].server.drained()).await.expect("the session ends");
+}
+
+#[tokio::test]
+async fn a_subprotocol_is_answered_through_another_node_and_a_session_on_websocket_takes_no_second_one() {
+    let Nodes { nodes, .. } = &echoing(2).await;
+    let (poller, _) = Poller::open(&nodes[0]).await;
+    let offer = [("sec-websocket-protocol", "calls.v1, calls.v2")];
+    let mut socket = Client::dial(nodes[1].address, &poller.upgrade_query(), &offer).await.unwrap();
+    socket.send("2probe").await;
+    assert_eq!(socket.text().await, "3probe");
+
+    let (mut first, open) = Client::open(nodes[0].address).await;
+    let query = format!("EIO=4&transport=websocket&sid={}", open["sid"].as_str().unwrap());
+    for node in nodes {
+        let mut second = Client::dial(node.address, &query, &[]).await.unwrap();
+        assert_eq!(second.next().await, Some(Message::Close(None)));
+    }
+    first.send("4hello").await;
+    assert_eq!(first.text().await, "4hello");
 }
 
 #[tokio::test]
@@ -125,7 +146,7 @@ async fn a_client_learns_of_the_end_of_its_session_through_another_node() {
     assert_eq!(hanging.await.unwrap().1, "1");
 
     let (poller, _) = Poller::open(&nodes[0]).await;
-    assert_eq!(poller.at(&nodes[1]).post("4".repeat(70_000)).await, 413);
+    assert_eq!(poller.at(&nodes[1]).post("4".repeat(1_100_000)).await, 413);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Refused handshakes, and limits that close a socket.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::poller::Poller;
@@ -7,7 +8,7 @@ use crate::support::{Client, QUERY, TIMEOUT, config, ending, http, refused, star
 use futures_util::{SinkExt as _, StreamExt as _};
 use switchboard_core::client_address::TrustedProxies;
 use switchboard_core::domain::Rate;
-use switchboard_socketio::{AllowedOrigins, CloseReason};
+use switchboard_socketio::{AllowedOrigins, CloseReason, Timeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -158,18 +159,102 @@ async fn connections_over_the_bounds_are_refused_and_the_end_of_one_frees_its_sl
 }
 
 #[tokio::test]
-async fn a_connection_that_sends_no_request_is_cut() {
+async fn a_connection_that_sends_no_request_or_no_whole_head_is_cut() {
     let mut config = config();
     config.timeouts.http = Duration::from_millis(50);
     let running = start_echo(config).await;
     let mut silent = TcpStream::connect(running.address).await.unwrap();
     let mut rest = Vec::new();
     timeout(TIMEOUT, silent.read_to_end(&mut rest)).await.expect("the end").unwrap();
-    // Between two requests too.
+    // The head of a later request too: it has as much time as the first one.
+    let mut slow = TcpStream::connect(running.address).await.unwrap();
+    slow.write_all(format!("{POLLING}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    first_line(&mut slow, "HTTP/1.1 200").await;
+    slow.write_all(b"GET /").await.unwrap();
+    timeout(TIMEOUT, slow.read_to_end(&mut rest)).await.expect("the end").unwrap();
+}
+
+/// Reads the beginning of a response.
+async fn first_line(stream: &mut TcpStream, expected: &str) {
+    let mut space = [0; 1024];
+    let read = timeout(TIMEOUT, stream.read(&mut space)).await.expect("a response").unwrap();
+    let text = String::from_utf8_lossy(&space[..read]).into_owned();
+    assert!(text.starts_with(expected), "{text}");
+}
+
+#[tokio::test]
+async fn a_connection_between_two_requests_stays_open_for_longer_than_a_head_may_take() {
+    assert!(Timeouts::default().keep_alive >= Duration::from_secs(75), "longer than load balancers keep one");
+    let mut config = config();
+    config.timeouts.http = Duration::from_millis(100);
+    config.timeouts.keep_alive = TIMEOUT;
+    let running = start_echo(config).await;
+    let mut kept = TcpStream::connect(running.address).await.unwrap();
+    for _ in 0..3 {
+        kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        first_line(&mut kept, "HTTP/1.1 200").await;
+        // Several times the time that a head may take.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let mut config = crate::support::config();
+    config.timeouts.keep_alive = Duration::from_millis(50);
+    let running = start_echo(config).await;
     let mut idle = TcpStream::connect(running.address).await.unwrap();
-    idle.write_all(format!("{POLLING}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut rest = Vec::new();
     timeout(TIMEOUT, idle.read_to_end(&mut rest)).await.expect("the end").unwrap();
     assert!(rest.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn at_a_bound_the_connection_that_is_idle_for_the_longest_time_makes_room_for_a_new_one() {
+    for (connections, per_address) in [(2, 0), (0, 2)] {
+        let mut config = config();
+        config.admission.connections = connections;
+        config.admission.connections_per_address = per_address;
+        let running = start_echo(config).await;
+        let mut kept = Vec::new();
+        for _ in 0..4 {
+            kept.push(timeout(TIMEOUT, accepted(running.address)).await.expect("an idle connection makes room"));
+        }
+        for oldest in &mut kept[..2] {
+            let mut rest = Vec::new();
+            timeout(TIMEOUT, oldest.read_to_end(&mut rest)).await.expect("the end").unwrap();
+        }
+        for latest in &mut kept[2..] {
+            latest.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            first_line(latest, "HTTP/1.1 200").await;
+        }
+    }
+}
+
+/// Sends a request until there is room: the server may notice later than a client that a connection
+/// is idle.
+async fn accepted(address: SocketAddr) -> TcpStream {
+    loop {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _sent_or_refused = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let mut begin = [0; 12];
+        if stream.read_exact(&mut begin).await.is_ok() && &begin == b"HTTP/1.1 200" {
+            // The rest of the response is short, and has come with its beginning.
+            let _rest = stream.read(&mut [0; 1024]).await.unwrap();
+            return stream;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_root_answers_health_checks_until_the_server_stops() {
+    let running = start_echo(config()).await;
+    for method in ["GET", "HEAD"] {
+        let answer = http(&running, &format!("{method} / HTTP/1.1")).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("content-type: text/plain"), "{answer}");
+        assert_eq!(answer.ends_with("Socket.IO server\n"), method == "GET", "{answer}");
+    }
+    assert!(http(&running, "POST / HTTP/1.1\r\nContent-Length: 0").await.starts_with("HTTP/1.1 404"));
+    running.server.refuse_new();
+    assert!(http(&running, "GET / HTTP/1.1").await.starts_with("HTTP/1.1 503"));
 }
 
 #[tokio::test]
@@ -278,18 +363,77 @@ async fn a_pong_behind_many_unread_frames_is_in_time() {
 }
 
 #[tokio::test]
-async fn a_message_over_the_maximum_payload_closes_the_socket() {
+async fn a_message_over_the_maximum_is_refused_by_name_and_the_socket_goes_on() {
+    let (running, _probe, _endings) = start_probe(config()).await;
+    let mut client = Client::connect(running.address).await;
+    assert_eq!(client.text().await, r#"42["live"]"#);
+    let large = "x".repeat(300_000);
+    let two = r#"{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}"#;
+    for _ in 0..10 {
+        client.send(&format!(r#"421["large","{large}"]"#)).await;
+        let answer = client.text().await;
+        assert!(
+            answer.starts_with(r#"431[{"code":"PAYLOAD_TOO_LARGE""#) && answer.contains(r#""success":false"#),
+            "{answer}"
+        );
+        client.send(&format!(r#"42["large","{large}"]"#)).await;
+        let error = client.text().await;
+        assert!(error.starts_with(r#"42["error",{"code":"PAYLOAD_TOO_LARGE","event":"large""#), "{error}");
+        // The limit counts all attachments of a packet together.
+        client.send(&format!(r#"452-2["attached",{two}]"#)).await;
+        client.send_binary(&[0; 200_000]).await;
+        client.send_binary(&[0; 200_000]).await;
+        let answer = client.text().await;
+        assert!(answer.starts_with(r#"432[{"code":"PAYLOAD_TOO_LARGE""#), "{answer}");
+        client.send(r#"423["small"]"#).await;
+        assert_eq!(client.text().await, r#"433["done"]"#);
+    }
+}
+
+#[tokio::test]
+async fn a_message_over_the_further_bound_or_a_large_packet_that_is_no_event_closes_the_socket() {
     let (running, _probe, mut endings) = start_probe(config()).await;
-    let mut client = Client::connect(running.address).await;
-    client.send(&format!(r#"42["a","{}"]"#, "x".repeat(70_000))).await;
-    assert_eq!(client.closed().await, "payload_too_large");
-    assert_eq!(ending(&mut endings).await, CloseReason::PayloadTooLarge);
-    // The limit counts all attachments of a packet together.
-    let mut client = Client::connect(running.address).await;
-    client.send(r#"452-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#).await;
-    client.send_binary(&[0; 40_000]).await;
-    client.send_binary(&[0; 40_000]).await;
-    assert_eq!(client.closed().await, "payload_too_large");
+    let large = |prefix: &str, size| format!("{prefix}{}", "x".repeat(size));
+    for text in [large(r#"42["a",""#, 1_100_000), large(r#"40{"token":""#, 300_000), large("2", 300_000)] {
+        let mut client = Client::connect(running.address).await;
+        client.send(&text).await;
+        assert_eq!(client.closed().await, "payload_too_large");
+        assert_eq!(ending(&mut endings).await, CloseReason::PayloadTooLarge);
+    }
+}
+
+#[tokio::test]
+async fn large_messages_beyond_the_slots_of_an_address_may_be_sent_again_and_small_ones_pass() {
+    let mut config = config();
+    config.admission.large_messages = 4;
+    let (running, _probe, _endings) = start_probe(config).await;
+    // An unfinished message takes the one slot of this address.
+    let mut first = Client::connect(running.address).await;
+    let part = Frame::message(format!(r#"421["large","{}"#, "x".repeat(100_000)), OpCode::Data(Data::Text), false);
+    first.send_message(Message::Frame(part)).await;
+    first.send_message(Message::Ping("taken".into())).await;
+    while first.next().await != Some(Message::Pong("taken".into())) {}
+
+    let mut second = Client::connect(running.address).await;
+    assert_eq!(second.text().await, r#"42["live"]"#);
+    let event = format!(r#"422["large","{}"]"#, "x".repeat(100_000));
+    second.send(&event).await;
+    let answer = second.text().await;
+    assert!(
+        answer.starts_with(r#"432[{"code":"RATE_LIMIT_EXCEEDED""#) && answer.contains(r#""retryAfter":1"#),
+        "{answer}"
+    );
+    second.send(r#"423["small"]"#).await;
+    assert_eq!(second.text().await, r#"433["done"]"#);
+
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("6".repeat(100_000)).await, 503);
+    assert_eq!(poller.post("40").await, 200, "the session is still open");
+
+    first.send_message(Message::Frame(Frame::message(r#""]"#, OpCode::Data(Data::Continue), true))).await;
+    assert_eq!(first.text().await, r#"431["done"]"#);
+    second.send(&event).await;
+    assert_eq!(second.text().await, r#"432["done"]"#);
 }
 
 #[tokio::test]
@@ -338,6 +482,36 @@ async fn events_over_the_rate_are_refused_by_name_and_a_flood_closes_the_socket(
     }
     assert_eq!(client.closed().await, "flood");
     assert_eq!(ending(&mut endings).await, CloseReason::Flood);
+}
+
+#[tokio::test]
+async fn packets_that_the_application_expects_at_once_pass_beyond_the_rate_and_are_no_flood() {
+    let mut config = config();
+    config.limits.events_per_second = 10;
+    let (running, _probe, _endings) = start_probe(config).await;
+    let mut client = Client::connect(running.address).await;
+    assert_eq!(client.text().await, r#"42["live"]"#);
+    // The CONNECT packet and 19 events are the rate's own burst.
+    client.send(r#"421["burst-500"]"#).await;
+    assert_eq!(client.text().await, r#"431["done"]"#);
+    for id in 2..=500 {
+        client.send(&format!(r#"42{id}["anything"]"#)).await;
+    }
+    for id in 2..=500 {
+        assert_eq!(client.text().await, format!(r#"43{id}["done"]"#));
+    }
+    // A client that goes on without a pause is refused, and closed after as many again.
+    for _ in 0..500 {
+        client.send(r#"42["anything"]"#).await;
+    }
+    client.send(r#"42501["anything"]"#).await;
+    loop {
+        let text = client.text().await;
+        if text.starts_with("43501") {
+            assert!(text.contains("RATE_LIMIT_EXCEEDED") && text.contains("retryAfter"), "{text}");
+            break;
+        }
+    }
 }
 
 #[tokio::test]

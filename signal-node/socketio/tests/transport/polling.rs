@@ -10,6 +10,7 @@ use crate::support::{Client, Running, TIMEOUT, config, ending, start, start_echo
 use reqwest::StatusCode;
 use switchboard_socketio::{CloseReason, TransportConfig};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 async fn start_engine(config: TransportConfig) -> Running {
     start(config, Arc::new(EngineEcho)).await
@@ -114,12 +115,55 @@ async fn a_malformed_payload_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_post_over_the_maximum_payload_is_refused_and_ends_the_session() {
+async fn a_post_over_the_maximum_body_is_refused_and_ends_the_session() {
     let (running, _probe, _endings) = start_probe(config()).await;
     let (poller, _) = Poller::open(&running).await;
     let hanging = poller.hanging().await;
-    assert_eq!(poller.post("4".repeat(70_000)).await, 413);
+    assert_eq!(poller.post("4".repeat(1_100_000)).await, 413);
     assert_eq!(hanging.await.unwrap().1, "1");
+}
+
+#[tokio::test]
+async fn a_post_holds_as_many_messages_as_a_client_puts_into_it_and_one_that_is_too_large_is_refused_alone() {
+    let (running, _probe, _endings) = start_probe(config()).await;
+    let (poller, open) = Poller::open(&running).await;
+    assert_eq!(open["maxPayload"], 1024 * 1024, "clients fill a body up to this");
+    let event = |id: usize, size: usize| format!(r#"42{id}["anything","{}"]"#, "x".repeat(size));
+    let mut packets = vec!["40".to_owned()];
+    packets.extend((1..=5).map(|id| event(id, 15_000)));
+    packets.extend([event(6, 300_000), event(7, 200_000)]);
+    // The attachment of an event is too large; the event after it is not.
+    packets.push(r#"451-8["attached",{"_placeholder":true,"num":0}]"#.to_owned());
+    packets.push(format!("b{}", "AAAA".repeat(90_000)));
+    packets.push(event(9, 10));
+    assert_eq!(poller.post(packets.join("\u{1e}")).await, 200);
+    let mut answers = Vec::new();
+    while answers.len() < 9 {
+        let payload = poller.payload().await;
+        answers.extend(payload.split('\u{1e}').filter(|packet| packet.starts_with("43")).map(str::to_owned));
+    }
+    for (id, answer) in (1..).zip(&answers) {
+        let refused = id == 6 || id == 8;
+        let expected =
+            if refused { format!(r#"43{id}[{{"code":"PAYLOAD_TOO_LARGE""#) } else { format!(r#"43{id}["done"]"#) };
+        assert!(answer.starts_with(&expected), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_has_at_most_16_packets_because_python_clients_read_no_more() {
+    let running = start_engine(config()).await;
+    let (poller, _) = Poller::open(&running).await;
+    let sent: Vec<String> = (0..40).map(|number| format!("4{number}")).collect();
+    assert_eq!(poller.post(sent.join("\u{1e}")).await, 200);
+    let mut received: Vec<String> = Vec::new();
+    while received.len() < sent.len() {
+        let payload = poller.payload().await;
+        let packets: Vec<_> = payload.split('\u{1e}').map(str::to_owned).collect();
+        assert!(packets.len() <= 16, "{}", packets.len());
+        received.extend(packets);
+    }
+    assert_eq!(received, sent);
 }
 
 #[tokio::test]
@@ -150,7 +194,7 @@ async fn an_upgrade_releases_the_poll_and_the_session_goes_on_over_websocket() {
 
     assert_eq!(poller.poll().await.0, 400);
     assert_eq!(poller.post("4a").await, 400);
-    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+    assert_eq!(poller.dial_upgrade(&running).await.next().await, Some(Message::Close(None)));
     socket.send("4still here").await;
     assert_eq!(socket.text().await, "4still here");
 }
@@ -172,8 +216,8 @@ async fn a_probe_that_fails_leaves_the_session_on_polling() {
     let running = start_engine(config()).await;
     let (poller, _) = Poller::open(&running).await;
     let mut socket = poller.dial_upgrade(&running).await;
-    // During the probe a second upgrade is refused.
-    assert!(Client::dial(running.address, &poller.upgrade_query(), &[]).await.is_err());
+    // During the probe a second WebSocket is closed.
+    assert_eq!(poller.dial_upgrade(&running).await.next().await, Some(Message::Close(None)));
     socket.send("nonsense").await;
     socket.closed().await;
     assert_eq!(poller.post("4hello").await, 200);

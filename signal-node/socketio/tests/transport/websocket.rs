@@ -7,6 +7,8 @@ use crate::support::echo::Echo;
 use crate::support::probe::FENCED;
 use crate::support::{Client, QUERY, TIMEOUT, config, ending, start, start_echo, start_probe};
 use switchboard_socketio::{CloseReason, SocketIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -22,7 +24,7 @@ async fn the_open_packet_has_exactly_the_five_fields() {
     assert_eq!(open["upgrades"], serde_json::json!([]));
     assert_eq!(open["pingInterval"], 25000);
     assert_eq!(open["pingTimeout"], 20000);
-    assert_eq!(open["maxPayload"], 65536);
+    assert_eq!(open["maxPayload"], 1_048_576);
     assert_eq!(open["sid"].as_str().unwrap().len(), 20);
 }
 
@@ -348,4 +350,32 @@ async fn a_client_that_recovers_receives_missed_events_before_the_reply_but_not_
     client.send(&back).await;
     let fresh = client.text().await;
     assert!(fresh.starts_with("40{") && !fresh.contains(pid), "{fresh}");
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_that_a_client_offers_is_answered() {
+    let running = start_echo(config()).await;
+    // This client, as browsers, fails without an answer to its offer.
+    for offer in ["calls.v1", "calls.v1, calls.v2"] {
+        let mut client = Client::dial(running.address, QUERY, &[("sec-websocket-protocol", offer)]).await.unwrap();
+        assert!(client.text().await.starts_with("0{"));
+    }
+    let request = format!(
+        "GET /socket.io/?{QUERY} HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: first , second"
+    );
+    let answer = answer_head(running.address, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 101") && answer.contains("sec-websocket-protocol: first\r\n"), "{answer}");
+}
+
+/// Sends an upgrade request and returns the head of the response.
+async fn answer_head(address: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{request}\r\nHost: x\r\nConnection: upgrade\r\n\r\n").as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = timeout(TIMEOUT, stream.read_buf(&mut head)).await.expect("a response").unwrap();
+        assert!(read > 0, "the connection has ended");
+    }
+    String::from_utf8_lossy(&head).into_owned()
 }

@@ -20,7 +20,7 @@ fn an_offer_keeps_the_json_text_of_the_client() {
 
 #[test]
 fn a_missing_or_mistyped_field_is_refused_with_the_right_code() {
-    let long = format!(r#"{{"to":"u","offer":{{"sdp":"{}"}}}}"#, "x".repeat(33 * 1024));
+    let long = format!(r#"{{"to":"u","offer":{{"sdp":"{}"}}}}"#, "x".repeat(129 * 1024));
     for (name, argument, expected) in [
         ("nonsense", "{}", Code::UnknownEvent),
         ("room:join", "{}", Code::ValidationError),
@@ -64,6 +64,25 @@ fn a_whole_number_may_be_written_as_a_double() {
     ] {
         assert_eq!(code(name, argument), (!accepted).then_some(Code::ValidationError), "{name} {argument}");
     }
+}
+
+#[test]
+fn a_description_of_100_kib_is_accepted_because_many_tracks_need_it() {
+    let long = format!(r#"{{"to":"u","offer":{{"sdp":"{}"}}}}"#, "x".repeat(100 * 1024));
+    assert_eq!(code("webrtc:offer", &long), None);
+}
+
+#[test]
+fn line_ends_of_other_systems_in_a_chat_message_become_line_feeds() {
+    for (sent, expected) in [(r"a\r\nb", "a\nb"), (r"a\rb\r", "a\nb\n"), (r"\r\n\r\nb", "\n\nb"), (r"a\n\rb", "a\n\nb")]
+    {
+        let raw = RawValue::from_string(format!(r#"{{"message":"{sent}"}}"#)).unwrap();
+        let Ok(ClientEvent::Chat(chat)) = parse("chat:message", Some(&raw), &Limits::default()) else {
+            panic!("{sent}")
+        };
+        assert_eq!(chat.message, expected, "{sent}");
+    }
+    assert_eq!(code("chat:message", r#"{"message":"\r\n"}"#), Some(Code::ValidationError));
 }
 
 #[test]

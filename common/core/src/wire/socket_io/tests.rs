@@ -143,3 +143,20 @@ fn each_malformed_packet_has_its_own_error() {
         assert_eq!(decode(text), Err(error), "{text}");
     }
 }
+
+#[test]
+fn the_beginning_of_an_event_tells_its_name_its_namespace_and_the_id_of_its_acknowledgement() {
+    for (text, namespace, id, name, attachments) in [
+        (r#"2["webrtc:offer",{"to":"a","offer":{"sdp":"v=0"#, "/", None, "webrtc:offer", 0),
+        (r#"217["chat:message",{"message":"x"#, "/", Some(17), "chat:message", 0),
+        (r#"2/custom,3["a\u0062c",1"#, "/custom", Some(3), "abc", 0),
+        (r#"52-4["up",{"_placeholder":true"#, "/", Some(4), "up", 2),
+        (r#"2[ "spaced" ,1"#, "/", None, "spaced", 0),
+    ] {
+        let head = EventHead { namespace, id, name: name.to_owned(), attachments };
+        assert_eq!(EventHead::decode(text, 10), Some(head), "{text}");
+    }
+    for text in ["", "0{\"token\":\"", r#"31["x"#, r#"2["cut in the na"#, "2[7,", "2{", r#"511-["x","#, "2/ns"] {
+        assert_eq!(EventHead::decode(text, 10), None, "{text}");
+    }
+}

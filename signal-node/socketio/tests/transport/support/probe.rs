@@ -2,6 +2,7 @@
 //! test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use switchboard_socketio::send_queue::{Message, SendQueue};
 use switchboard_socketio::{
@@ -15,12 +16,14 @@ pub(crate) struct Probe {
     ended: mpsc::UnboundedSender<CloseReason>,
     /// Ends the event `wait`.
     pub(crate) release: Arc<Notify>,
+    /// Packets that a client may send at once, set by the event `burst-<packets>`.
+    burst: AtomicU32,
 }
 
 impl Probe {
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<CloseReason>) {
         let (ended, endings) = mpsc::unbounded_channel();
-        (Arc::new(Self { ended, release: Arc::default() }), endings)
+        (Arc::new(Self { ended, release: Arc::default(), burst: AtomicU32::new(0) }), endings)
     }
 }
 
@@ -72,11 +75,19 @@ impl Application for Probe {
                     assert!(send_queue.send(message.superseding(Some("typing"))).is_ok());
                 }
             }
-            _ => {}
+            name => {
+                if let Some(Ok(burst)) = name.strip_prefix("burst-").map(str::parse) {
+                    self.burst.store(burst, Ordering::Relaxed);
+                }
+            }
         }
         if let Some(id) = received.ack() {
             let _closing = send_queue.ack(id, "\"done\"");
         }
+    }
+
+    fn burst(&self, _: &SendQueue) -> u32 {
+        self.burst.load(Ordering::Relaxed)
     }
 
     fn tick(&self, _: &mut SendQueue) -> Option<Message> {
