@@ -49,7 +49,7 @@ test: build chart-test ## Run all tests
 	$(BIN_DEV)/loadtest abuse --short
 	-@scripts/instructions dev
 	$(OPERATOR) $(BIN_DEV)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
-	$(BIN_DEV)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports python
+	$(BIN_DEV)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports interop
 	$(BIN_DEV)/devcluster run --nodes 3 -- npm --prefix e2e test -- meeting model
 
 e2e: build ## Run the end-to-end tests alone
