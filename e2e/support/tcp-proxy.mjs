@@ -1,6 +1,7 @@
 // TCP proxy to a signaling node. A test can cut its connections and point it to another node.
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
+import { until } from "./until.mjs";
 
 /** TCP proxy on a free port of this machine. */
 export class TcpProxy {
@@ -48,12 +49,28 @@ export class TcpProxy {
     }
   }
 
+  /**
+   * Cuts until `promise` is settled, such as a client's next disconnect. Between two polls a client
+   * has no connection, or one whose response it has received already.
+   */
+  async cutUntil(promise) {
+    let settled = false;
+    const settle = () => (settled = true);
+    promise.then(settle, settle);
+    await until("the cut is noticed", () => {
+      if (!settled) this.cut();
+      return settled;
+    });
+  }
+
   close() {
     this.cut();
     this.#server.close();
   }
 
   #forward(near) {
+    // A connection that was on its way when the proxy closed.
+    if (!this.#server.listening) return near.destroy();
     const far = connect(Number(this.#target.port), this.#target.hostname);
     const pair = [near, far];
     this.#pairs.add(pair);

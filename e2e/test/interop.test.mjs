@@ -1,5 +1,5 @@
-// The reference clients of three languages do the same list, through a load balancer that sends each
-// request to another node. It shows that the server does not depend on one client's ways.
+// The reference clients of three languages do the same list, through a load balancer that sends
+// each request to another node. It shows that the server does not depend on one client's ways.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { LANGUAGES } from "../interop/runtime.mjs";
@@ -35,8 +35,8 @@ describe("clients of three languages through the load balancer", { timeout: 300_
     for (const { name, missing, start } of LANGUAGES) if (!missing) running.set(name, start());
   });
   after(async () => {
-    for (const peers of running.values()) await peers.stop();
     for (const proxy of proxies) proxy.close();
+    for (const peers of running.values()) await peers.stop();
   });
 
   const proxyTo = async (url) => {
@@ -113,7 +113,7 @@ describe("clients of three languages through the load balancer", { timeout: 300_
             assert.equal(recovered, recovers);
             if (!recovers) await join(peer, roomId, admissions[index].joinToken);
           }
-          if (recovers) assert.deepEqual(peers.map(({ peerId }) => peerId), seats);
+          assert.deepEqual(peers.map(({ peerId }) => peerId), seats, "each has its own seat again");
           await call(...peers, "after");
           for (const peer of peers) await peer.close();
         });
@@ -153,7 +153,8 @@ describe("clients of three languages through the load balancer", { timeout: 300_
       assert.deepEqual(answers.filter(({ success }) => !success), []);
       const of = (name, text) => to.all(name).map(text).filter((text) => text.startsWith(when));
       await until("all events", () => of("webrtc:data-channel", ({ message }) => message).length === large.length);
-      // python-socketio handles each event in a thread of its own, so they may be told out of order.
+      // python-socketio handles each event in a thread of its own, so they may be told out of
+      // order.
       const arrived = () => of("webrtc:ice-candidate", ({ candidate }) => candidate.candidate).sort();
       await until("all candidates", () => arrived().length === BURST);
       assert.deepEqual(arrived(), candidates.map(({ candidate }) => candidate.candidate).sort());

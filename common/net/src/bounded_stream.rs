@@ -101,8 +101,15 @@ impl<K: Eq + Hash + Clone> BoundedStream<K> {
     /// Starts the timer of a blocked write, or stops it. Fails when the timer has fired.
     fn check_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            self.write_timer = None;
+            if self.write_timer.take().is_some() {
+                // The connection may be idle after this write, which the next read finds out.
+                cx.waker().wake_by_ref();
+            }
             return written;
+        }
+        if let Some(slot) = self.reads.as_mut().and_then(|reads| reads.slot.as_mut()) {
+            // A server may have buffered the whole response, so that the request has ended.
+            let _active_or_replaced = slot.set_active();
         }
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -110,10 +117,11 @@ impl<K: Eq + Hash + Clone> BoundedStream<K> {
 }
 
 impl<K: Eq + Hash + Clone> Reads<K> {
-    /// Checks the connection before a read. Returns whether it may go on.
-    fn before_read(&mut self, cx: &Context<'_>) -> bool {
+    /// Checks the connection before a read, while a response is being written or not. Returns
+    /// whether it may go on.
+    fn before_read(&mut self, cx: &Context<'_>, writes: bool) -> bool {
         let (begun, in_progress) = self.requests.progress();
-        if in_progress {
+        if in_progress || writes {
             return true;
         }
         if begun != self.seen {
@@ -133,9 +141,12 @@ impl<K: Eq + Hash + Clone> Reads<K> {
     }
 
     /// Checks the timer when nothing can be read.
-    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_timeout(&mut self, cx: &mut Context<'_>, writes: bool) -> Poll<io::Result<()>> {
         if self.requests.progress().1 {
             self.requests.wake_at_end(cx.waker());
+            return Poll::Pending;
+        }
+        if writes {
             return Poll::Pending;
         }
         ready!(self.timer.as_mut().poll(cx));
@@ -155,13 +166,14 @@ impl<K: Eq + Hash + Clone + Unpin> AsyncRead for BoundedStream<K> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let Some(reads) = &mut this.reads else { return Pin::new(&mut this.stream).poll_read(cx, buf) };
-        if !reads.before_read(cx) {
+        let writes = this.write_timer.is_some();
+        if !reads.before_read(cx, writes) {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         if read.is_pending() {
-            return reads.poll_timeout(cx);
+            return reads.poll_timeout(cx, writes);
         }
         if buf.filled().len() > before && !reads.after_read() {
             buf.set_filled(before);

@@ -6,8 +6,9 @@
 //! | header `Authorization: Bearer` | used, if `auth` has no token |
 //! | anything else that looks like a token: a parameter of the query, another name in `auth` | refused |
 //!
-//! A client whose token is in another place would otherwise be a guest, and its developer would look
-//! for the reason elsewhere. A token in a query would also be written into the logs of proxies.
+//! A client whose token is in another place would otherwise be a guest, and its developer would
+//! look for the reason elsewhere. A token in a query would also be written into the logs of
+//! proxies.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -68,8 +69,8 @@ fn is_misplaced(name: &str, value: &str) -> bool {
     known || looks_like_token(value)
 }
 
-/// Returns whether a text contains a JSON Web Token: three parts of base64url, of which the first is
-/// a JSON object.
+/// Returns whether a text contains a JSON Web Token: three parts of base64url, of which the first
+/// is a JSON object.
 fn looks_like_token(text: &str) -> bool {
     let Some(start) = text.find("eyJ") else { return false };
     let parts: Vec<&str> = text[start..].split('.').collect();

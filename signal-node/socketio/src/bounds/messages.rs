@@ -2,8 +2,8 @@
 //! the same time.
 //!
 //! A message is held in memory until it is complete, and a client may take long to complete it. A
-//! small one needs no slot. Without slots for large ones, the memory of a node would be bounded only
-//! by its sockets times the largest message.
+//! small one needs no slot. Without slots for large ones, the memory of a node would be bounded
+//! only by its sockets times the largest message.
 
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ impl MessageBounds {
         self.shared.max
     }
 
-    /// Returns the maximum number of bytes of a body, and of a message that is skipped. A larger one
-    /// ends the session.
+    /// Returns the maximum number of bytes of a body, and of a message that is skipped. A larger
+    /// one ends the session.
     pub(crate) fn max_body(&self) -> usize {
         self.shared.max_body
     }
