@@ -57,6 +57,8 @@ struct Reads<K: Eq + Hash + Clone> {
     seen: usize,
     phase: Phase,
     timer: Pin<Box<Sleep>>,
+    /// Bytes were written since the timer was set.
+    wrote: bool,
     slot: Option<ConnectionSlot<K>>,
 }
 
@@ -84,7 +86,7 @@ impl<K: Eq + Hash + Clone> BoundedStream<K> {
         slot: Option<ConnectionSlot<K>>,
     ) -> Self {
         let timer = Box::pin(sleep(timeouts.head));
-        let reads = Reads { timeouts, requests, seen: 0, phase: Phase::Head, timer, slot };
+        let reads = Reads { timeouts, requests, seen: 0, phase: Phase::Head, timer, wrote: false, slot };
         Self { stream, write_timeout: timeouts.write, write_timer: None, reads: Some(Box::new(reads)) }
     }
 
@@ -101,6 +103,9 @@ impl<K: Eq + Hash + Clone> BoundedStream<K> {
     /// Starts the timer of a blocked write, or stops it. Fails when the timer has fired.
     fn check_write(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
+            if let Some(reads) = &mut self.reads {
+                reads.wrote = true;
+            }
             if self.write_timer.take().is_some() {
                 // The connection may be idle after this write, which the next read finds out.
                 cx.waker().wake_by_ref();
@@ -148,6 +153,10 @@ impl<K: Eq + Hash + Clone> Reads<K> {
         }
         if writes {
             return Poll::Pending;
+        }
+        if self.phase == Phase::Idle && std::mem::take(&mut self.wrote) {
+            // A response that is still being sent is no silence.
+            self.set_phase(Phase::Idle, self.timeouts.idle);
         }
         ready!(self.timer.as_mut().poll(cx));
         Poll::Ready(match self.phase {

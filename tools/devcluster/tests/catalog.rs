@@ -17,7 +17,7 @@ const CATALOGUES: [(&str, &str); 8] = [
     ("api/src/catalog.rs", "api/src"),
 ];
 /// Code that writes a metric, before its name.
-const WRITERS: [&str; 4] = ["counter!(", "gauge!(", "histogram!(", "Counts::new("];
+const WRITERS: [&str; 6] = ["counter!(", "gauge!(", "histogram!(", "Counts::new(", "open:", "replaced:"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
