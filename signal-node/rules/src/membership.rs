@@ -20,8 +20,11 @@ pub(super) fn create(mut create: Create, session: &SessionView<'_>) -> Result<Ef
 }
 
 /// `room:join`: checks the name. `domain::admission` and the script decide who is admitted. A
-/// client that repeats an event without an answer may join the room that it is in already.
+/// client that repeats an event without an answer may join the room that it is in already. An
+/// empty name or token counts as missing, because forms send every field.
 pub(super) fn join(mut join: Join, session: &SessionView<'_>) -> Result<Effect, Refusal> {
+    join.guest_name = join.guest_name.filter(|name| !name.is_empty());
+    join.token = join.token.filter(|token| !token.is_empty());
     if let Some(seat) = session.seat
         && seat.room == join.room_id
     {

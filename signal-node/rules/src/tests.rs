@@ -227,6 +227,10 @@ fn creating_a_room_requires_a_sign_in_and_joining_one_requires_a_name() {
     }
     let join = json!({ "roomId": "R", "guestName": "Bo" });
     assert!(matches!(handle_as(&nameless, None, "room:join", &join), Ok(Effect::Join(_))));
+    let empty = json!({ "roomId": "R", "guestName": "", "token": "", "passcode": "" });
+    assert_eq!(handle_as(&nameless, None, "room:join", &empty).unwrap_err().code, Code::Unauthorized);
+    let Ok(Effect::Join(join)) = handle_as(&guest, None, "room:join", &empty) else { panic!("no join") };
+    assert_eq!((join.guest_name, join.token), (None, None));
     let again = handle_event(Some(&seat(Role::Participant)), "room:join", &json!({ "roomId": "R" }));
     assert!(matches!(again, Ok(Effect::JoinAgain)), "a repeated join is answered, not refused");
 }

@@ -8,10 +8,13 @@
 //! |---|---|
 //! | `command` | moderation commands of host and moderators |
 
+use std::borrow::Cow;
+
 use super::event_kind::EventKind;
 use super::nesting::is_shallow;
+use super::well_formed::to_well_formed;
 use super::whole_number;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -93,7 +96,7 @@ pub struct Create {
     #[serde(alias = "title", default)]
     pub name: Option<String>,
     /// Whether only signed-in users may join.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub is_private: bool,
     /// Number of participants, within `call_fields::PARTICIPANTS`.
     #[serde(default, deserialize_with = "whole_number::optional")]
@@ -197,7 +200,7 @@ pub struct ChatHistory {
     #[serde(default)]
     pub before: Option<Box<str>>,
     /// Maximum number of messages, 1 to 100. Default: 50.
-    #[serde(default = "default_page_size", deserialize_with = "whole_number::required")]
+    #[serde(default = "default_page_size", deserialize_with = "page_size")]
     pub limit: usize,
 }
 
@@ -206,7 +209,12 @@ const fn default_page_size() -> usize {
     50
 }
 
-/// Parses the event `name`. `argument` is the JSON text of its first argument, if it has one.
+fn page_size<'de, D: Deserializer<'de>>(field: D) -> Result<usize, D::Error> {
+    Ok(whole_number::optional(field)?.unwrap_or_else(default_page_size))
+}
+
+/// Parses the event `name`. `argument` is the JSON text of its first argument, if it has one. Null
+/// is no argument: JavaScript sends it for `undefined`.
 ///
 /// # Errors
 /// - `UNKNOWN_EVENT`: there is no event with this name.
@@ -214,7 +222,7 @@ const fn default_page_size() -> usize {
 ///   than 16 levels deep.
 /// - `PAYLOAD_TOO_LARGE`: a field is larger than `limits` allows.
 pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) -> Result<ClientEvent<'a>, Refusal> {
-    let text = argument.map_or("{}", RawValue::get);
+    let text = argument.map(RawValue::get).filter(|text| *text != "null").unwrap_or("{}");
     if !is_shallow(text.as_bytes()) {
         return Err(Refusal::new(Code::ValidationError, "The argument of the event nests more than 16 levels deep"));
     }
@@ -275,8 +283,22 @@ struct TypingFields {
     is_typing: bool,
 }
 
-/// Parses a JSON object. Unknown fields are ignored.
-fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+/// Deserialises an optional field whose type has no null. `null` means the same as a missing field,
+/// because many clients send every field of an object.
+fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(field: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(field)?.unwrap_or_default())
+}
+
+/// Parses a JSON object. Unknown fields are ignored, and lone surrogates are replaced.
+fn fields<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
+    borrowed_fields(text).or_else(|refusal| match to_well_formed(text) {
+        Cow::Owned(text) => borrowed_fields(&text),
+        Cow::Borrowed(_) => Err(refusal),
+    })
+}
+
+/// Parses a JSON object whose fields point into the text. Unknown fields are ignored.
+fn borrowed_fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     // serde would accept an array for a struct, but the protocol allows objects only.
     if !text.trim_start().starts_with('{') {
         return Err(Refusal::new(Code::ValidationError, "The argument of the event must be an object"));
@@ -291,8 +313,7 @@ fn without_position(sentence: &str) -> String {
     sentence.split(" at line ").next().unwrap_or(sentence).to_owned()
 }
 
-/// Parses the argument of `room:leave` and `room:end-call`: `{roomId}`, the id as a string, or
-/// null.
+/// Parses the argument of `room:leave` and `room:end-call`: `{roomId}`, or the id as a string.
 fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -305,7 +326,6 @@ fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
     struct TypedRoom(#[serde(deserialize_with = "typed_room")] RoomId);
     match text.trim_start().as_bytes().first() {
         Some(b'"') => serde_json::from_str(text).map(|TypedRoom(id)| Some(id)).map_err(|_| invalid_room()),
-        Some(b'n') => Ok(None),
         _ => fields::<Fields>(text).map(|fields| fields.room_id.map(|TypedRoom(id)| id)),
     }
 }
@@ -346,7 +366,7 @@ fn signal<'a>(
         #[serde(borrow, default, deserialize_with = "present", rename = "type")]
         kind: Option<&'a RawValue>,
     }
-    let fields: Fields<'a> = fields(text)?;
+    let fields: Fields<'a> = borrowed_fields(text)?;
     if fields.to.is_none() && kind != SignalKind::DataChannel {
         return Err(Refusal::field(Code::ValidationError, "to", "is missing"));
     }
@@ -372,7 +392,7 @@ fn signal<'a>(
 
 /// Deserialises a field so that `null` counts as present. By default, serde treats `null` as a
 /// missing field, but `"candidate": null` means end of candidates.
-fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(field).map(Some)
 }
 
@@ -383,7 +403,7 @@ fn check_form(name: &'static str, text: &str) -> Result<(), Refusal> {
     struct Description<'a> {
         #[serde(borrow)]
         #[expect(dead_code, reason = "read for its presence and type")]
-        sdp: std::borrow::Cow<'a, str>,
+        sdp: Cow<'a, str>,
     }
     let (fits, rule) = match name {
         "offer" | "answer" => (

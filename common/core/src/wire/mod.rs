@@ -13,6 +13,7 @@
 //! | `replica_update` | changes that events make to a node's replicas |
 //! | `server_event` | all other events that the server sends |
 //! | `socket_io` | Socket.IO v5 packets |
+//! | `well_formed` | lone surrogates in JSON text |
 //! | `whole_number` | whole numbers in JSON, also as doubles |
 
 pub mod client_event;
@@ -26,6 +27,7 @@ pub mod participant_event;
 pub mod replica_update;
 pub mod server_event;
 pub mod socket_io;
+pub mod well_formed;
 pub mod whole_number;
 
 pub use event_kind::EventKind;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{ClientEvent, fields};
+use super::{ClientEvent, fields, or_default};
 use crate::domain::call_fields::{self, check_participants};
 use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange, names};
 use crate::wire::whole_number;
@@ -81,13 +81,13 @@ pub struct RoomChange {
 struct Fields {
     #[serde(default)]
     peer_id: Option<PeerId>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     all: bool,
     #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
     kind: Option<MediaKind>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     ban: bool,
     #[serde(default)]
     role: Option<Role>,
@@ -141,7 +141,7 @@ fn update(text: &str) -> Result<Command, Refusal> {
     struct Fields {
         #[serde(alias = "title", default)]
         name: Option<String>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         settings: Map<String, Value>,
         #[serde(default, deserialize_with = "whole_number::optional")]
         max_participants: Option<u32>,

@@ -92,6 +92,37 @@ fn the_end_of_candidates_is_accepted() {
 }
 
 #[test]
+fn null_in_an_optional_field_or_as_the_argument_means_that_it_is_missing() {
+    for (name, argument, with_nulls) in [
+        ("room:create", "{}", r#"{"id":null,"name":null,"isPrivate":null,"maxParticipants":null}"#),
+        ("room:create", "{}", "null"),
+        ("room:join", r#"{"roomId":"R"}"#, r#"{"roomId":"R","passcode":null,"guestName":null,"token":null}"#),
+        ("room:admit", r#"{"peerId":"u"}"#, r#"{"peerId":"u","all":null}"#),
+        ("participant:kick", r#"{"peerId":"u"}"#, r#"{"peerId":"u","ban":null,"reason":null}"#),
+        ("room:update", r#"{"name":"N"}"#, r#"{"name":"N","settings":null,"maxParticipants":null}"#),
+        ("participant:update-media-state", "{}", r#"{"videoEnabled":null,"audioEnabled":null,"id":null}"#),
+        ("chat:message", r#"{"message":"m"}"#, r#"{"message":"m","to":null,"id":null}"#),
+        ("chat:history", "{}", r#"{"before":null,"limit":null}"#),
+        ("chat:history", "{}", "null"),
+    ] {
+        let parsed = |argument: &str| {
+            let raw = RawValue::from_string(argument.to_owned()).unwrap();
+            format!("{:?}", parse(name, Some(&raw), &Limits::default()).unwrap())
+        };
+        assert_eq!(parsed(argument), parsed(with_nulls), "{name} {with_nulls}");
+    }
+}
+
+#[test]
+fn text_that_was_cut_within_an_emoji_is_accepted() {
+    let raw = RawValue::from_string(r#"{"message":"hi \ud83d"}"#.to_owned()).unwrap();
+    let Ok(ClientEvent::Chat(chat)) = parse("chat:message", Some(&raw), &Limits::default()) else { panic!() };
+    assert_eq!(chat.message, "hi \u{FFFD}");
+    assert_eq!(code("room:join", r#"{"roomId":"R","guestName":"\ude00Ann"}"#), None);
+    assert_eq!(code("room:update", r#"{"name":"N \ud83d"}"#), None);
+}
+
+#[test]
 fn the_room_of_room_leave_is_an_object_a_string_or_absent() {
     for (argument, named) in [(r#"{"roomId":"R"}"#, true), (r#""R""#, true), ("{}", false), ("null", false)] {
         let raw = RawValue::from_string(argument.to_owned()).unwrap();
