@@ -1,12 +1,17 @@
 //! The responses of Engine.IO.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use crate::protocol::HandshakeError;
+
+/// The one version of the WebSocket protocol.
+pub(super) const WEBSOCKET_VERSION: &str = "13";
 
 /// Body of a response: made by this node, or streamed from another node.
 pub(crate) type Body = Either<Full<Bytes>, Incoming>;
@@ -42,6 +47,10 @@ pub(crate) fn error_response(error: HandshakeError) -> Response<Body> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error == HandshakeError::WebSocketVersion {
+        // The client may try again with a version from this list (RFC 6455, section 4.4).
+        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(WEBSOCKET_VERSION));
     }
     response
 }

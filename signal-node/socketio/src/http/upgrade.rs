@@ -1,7 +1,7 @@
 //! The HTTP upgrade to WebSocket.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::BoundedStream;
-use super::response::{Body, empty_body};
+use super::response::{Body, WEBSOCKET_VERSION, empty_body};
 use crate::bounds::{ClientNetwork, ConnectionSlot, MessageBounds};
 use crate::protocol::HandshakeError;
 use crate::websocket::WebSocketTransport;
@@ -18,10 +18,13 @@ use crate::websocket::WebSocketTransport;
 /// Creates the response that switches a connection to WebSocket.
 ///
 /// # Errors
-/// The request is not a valid WebSocket handshake.
+/// The request is not a valid WebSocket handshake, or is one of another version.
 pub(crate) fn switching_response(request: &Request<Incoming>) -> Result<Response<Body>, HandshakeError> {
     if !request.headers().contains_key(UPGRADE) {
-        return Err(HandshakeError::BadRequest);
+        return Err(HandshakeError::NoUpgrade);
+    }
+    if request.headers().get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != WEBSOCKET_VERSION) {
+        return Err(HandshakeError::WebSocketVersion);
     }
     let mut response = create_response_with_body(request, empty_body).map_err(|_| HandshakeError::BadRequest)?;
     if let Some(protocol) = accepted_protocol(request.headers()) {

@@ -11,6 +11,9 @@ pub(crate) enum HandshakeError {
     BadRequest,
     Forbidden,
     UnsupportedVersion,
+    WebSocketVersion,
+    /// A WebSocket handshake without `Upgrade`, which a proxy has removed.
+    NoUpgrade,
     TooLarge,
     TargetTooLong,
     NodeFull,
@@ -38,6 +41,8 @@ impl HandshakeError {
             Self::BadRequest => (StatusCode::BAD_REQUEST, 3, "Bad request"),
             Self::Forbidden => (StatusCode::FORBIDDEN, 4, "Forbidden"),
             Self::UnsupportedVersion => (StatusCode::BAD_REQUEST, 5, "Unsupported protocol version"),
+            Self::NoUpgrade => (StatusCode::BAD_REQUEST, 3, "Upgrade header missing"),
+            Self::WebSocketVersion => (StatusCode::BAD_REQUEST, 3, "Unsupported WebSocket version"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, 3, "Payload too large"),
             Self::TargetTooLong => (StatusCode::URI_TOO_LONG, 3, "Request target too long"),
             Self::NodeFull => (StatusCode::SERVICE_UNAVAILABLE, 4, "Too many connections to this node"),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::ORIGIN;
+use http::header::{ORIGIN, UPGRADE};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
@@ -93,6 +93,12 @@ async fn route(
         let owner = peers.owner(sid).ok_or(HandshakeError::UnknownSession)?.to_owned();
         context.rates.count_handover(network).inspect_err(|_| drop(HandoverOutcome("limited")))?;
         let messages = context.message_bounds(network);
+        let mut request = request;
+        if transport == TransportKind::Polling {
+            // Some proxies send it with each request, and Java's client offers HTTP/2 so. The other
+            // node must not take a poll for an upgrade, which has less time.
+            request.headers_mut().remove(UPGRADE);
+        }
         return handover::forward(&context.handovers, config, peers, &owner, &messages, request).await;
     }
     if request.method() != Method::GET {

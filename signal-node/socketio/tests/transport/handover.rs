@@ -246,6 +246,22 @@ async fn a_post_to_a_live_node_without_a_response_times_out_before_a_poll_would(
 }
 
 #[tokio::test]
+async fn a_poll_with_an_upgrade_header_hangs_on_another_node_as_long_as_any_poll() {
+    let mut config = config();
+    config.timeouts.http = Duration::from_millis(200);
+    config.timeouts.ping_interval = Duration::from_millis(800);
+    let Nodes { nodes, .. } = &start_nodes(2, &config, &(Arc::new(EngineEcho) as Arc<dyn Service>)).await;
+    for offered in ["websocket", "h2c"] {
+        let (poller, _) = Poller::open(&nodes[0]).await;
+        let target = format!("/socket.io/?EIO=4&transport=polling&sid={}", poller.sid);
+        // The poll ends with the first ping, later than any other request may take.
+        let answer = http(&nodes[1], &format!("GET {target} HTTP/1.1\r\nUpgrade: {offered}")).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n2"), "{answer}");
+        assert_eq!(poller.post("3").await, 200);
+    }
+}
+
+#[tokio::test]
 async fn only_nodes_can_hand_over_and_only_on_the_internal_port() {
     let cluster = echoing(2).await;
     let (poller, _) = Poller::open(&cluster.nodes[0]).await;

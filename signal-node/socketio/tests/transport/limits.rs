@@ -38,6 +38,18 @@ async fn bad_handshakes_are_refused_with_engine_ios_own_codes() {
 }
 
 #[tokio::test]
+async fn a_websocket_handshake_that_is_no_valid_one_is_refused_with_its_reason() {
+    let running = start_echo(config()).await;
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let handshake = |fields: &str| format!("GET /socket.io/?{QUERY} HTTP/1.1\r\n{fields}");
+    let answer = http(&running, &handshake(&format!("Upgrade: websocket\r\n{key}\r\nSec-WebSocket-Version: 8"))).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("Unsupported WebSocket version"), "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("\r\nsec-websocket-version: 13\r\n"), "{answer}");
+    let answer = http(&running, &handshake(&format!("{key}\r\nSec-WebSocket-Version: 13"))).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("Upgrade header missing"), "{answer}");
+}
+
+#[tokio::test]
 async fn only_listed_origins_may_open_a_socket() {
     let mut config = config();
     config.allowed_origins = AllowedOrigins::list(["https://app.example".into()]);
