@@ -10,7 +10,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
-use crate::http::{layers, page};
+use crate::http::{drain, layers, page};
 use crate::routes;
 
 /// Longest request body, in bytes. A longer one is refused with 413.
@@ -31,19 +31,21 @@ pub struct HttpOptions {
 pub fn router(app: App, options: HttpOptions) -> Router {
     let routes = Router::new()
         .nest("/api", routes::router(&app))
-        .route("/api/", axum::routing::any(routes::no_route))
+        .route("/api/", routes::index())
         .with_state(app)
         .fallback_service(axum::routing::any(page::file).with_state(options.web))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
     layered(routes, options.origins, options.deadline)
 }
 
-/// Adds the middleware, outermost first: `outermost`, CORS, the time limit, panics.
+/// Adds the middleware, outermost first: `outermost`, CORS, the time limit, the rest of the body,
+/// panics.
 fn layered(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(layers::outermost))
         .layer(layers::cors(origins))
         .layer(middleware::from_fn_with_state(deadline, layers::timeout))
+        .layer(middleware::from_fn(drain::drain))
         .layer(CatchPanicLayer::custom(layers::panic_response));
     routes.layer(layers)
 }

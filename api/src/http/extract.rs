@@ -1,7 +1,6 @@
 //! Arguments of handlers: the caller's identity, a validated body or query, and ids in the path.
 //! Each describes itself for the OpenAPI document.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
@@ -15,6 +14,7 @@ use serde_json::{Map, Value, json};
 use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
 use switchboard_core::wire::nesting::is_shallow;
+use switchboard_core::wire::well_formed::to_well_formed;
 use switchboard_rooms::RevocationReason;
 
 use crate::app::App;
@@ -189,6 +189,9 @@ async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, 
     if !is_json(request.headers()) {
         return Err(Code::UnsupportedMediaType.into());
     }
+    if is_compressed(request.headers()) {
+        return Err(Refusal::new(Code::UnsupportedMediaType, "The body must not be compressed").into());
+    }
     let body =
         Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
@@ -197,17 +200,35 @@ async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, 
     if !is_shallow(&body) {
         return Err(Refusal::new(Code::InvalidInput, "The body nests more than 16 levels deep").into());
     }
-    match serde_json::from_slice(&body) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),
-        Err(_) => Err(Refusal::new(Code::InvalidInput, "The body is not valid JSON").into()),
+    match parse(&body) {
+        Some(Value::Object(fields)) => Ok(fields),
+        Some(_) => Err(Refusal::new(Code::InvalidInput, "The body must be a JSON object").into()),
+        None => Err(Refusal::new(Code::InvalidInput, "The body is not valid JSON").into()),
     }
 }
 
+/// Byte order mark of UTF-8. Programs on Windows put it before the text.
+const BYTE_ORDER_MARK: &str = "\u{FEFF}";
+
+/// Parses JSON. Ignores a byte order mark, as RFC 8259 allows, and replaces lone surrogates.
+/// Returns `None` for any other text that is not JSON.
+fn parse(body: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(body).ok()?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    serde_json::from_str(text).or_else(|_| serde_json::from_str(&to_well_formed(text))).ok()
+}
+
+/// Returns whether the body is JSON, or a format on top of it, such as a merge patch (RFC 7396).
 fn is_json(headers: &http::HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.strip_prefix("application/").is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+/// Returns whether the body has a content coding. None is decoded, because a small body could
+/// become a large one.
+fn is_compressed(headers: &http::HeaderMap) -> bool {
+    headers.get(header::CONTENT_ENCODING).is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 impl<T: Input> Argument for ValidJson<T> {
@@ -234,7 +255,7 @@ impl<T: Input> FromRequestParts<App> for ValidQuery<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Query(parameters) = Query::<HashMap<String, String>>::from_request_parts(parts, app)
+        let Query(parameters) = Query::<Vec<(String, String)>>::from_request_parts(parts, app)
             .await
             .map_err(|_| Refusal::new(Code::InvalidInput, "The query could not be read"))?;
         Ok(Self(Fields::of_query(parameters).read()?))
@@ -245,7 +266,8 @@ impl<T: Input> Argument for ValidQuery<T> {
     fn describe(operation: &mut Operation) {
         let Description { properties, required } = Description::of_query::<T>();
         for (name, schema) in &properties {
-            operation.parameter("query", name, required.contains(&name.as_str()), schema);
+            let schema = json!({ "anyOf": [schema, { "type": "string", "maxLength": 0 }] });
+            operation.parameter("query", name, required.contains(&name.as_str()), &schema);
         }
         operation.refuse([Code::ValidationError, Code::InvalidInput]);
     }

@@ -78,9 +78,18 @@ impl Fields {
         Self { values, from_query: false, errors: Vec::new(), description: None }
     }
 
-    /// Creates the fields of a query.
+    /// Creates the fields of a query. An empty parameter counts as missing, because forms send
+    /// every field. A parameter that is given twice becomes a list, which no field accepts.
     pub fn of_query(parameters: impl IntoIterator<Item = (String, String)>) -> Self {
-        let values = parameters.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        let mut values = Map::new();
+        for (name, value) in parameters.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let value = Value::String(value);
+            let value = match values.remove(&name) {
+                Some(first) => Value::Array(vec![first, value]),
+                None => value,
+            };
+            values.insert(name, value);
+        }
         Self { values, from_query: true, errors: Vec::new(), description: None }
     }
 
@@ -209,6 +218,17 @@ impl Fields {
     pub fn optional_name(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
         let text = self.optional_line(field, length.clone())?;
         names::read(&text, &length).map_err(|rule| self.reject(field, rule)).ok()
+    }
+
+    /// Reads a name that a form may leave empty. An empty one counts as missing.
+    pub fn name_or_empty(&mut self, field: &'static str, length: RangeInclusive<usize>) -> Option<String> {
+        let is_empty = self.values.get(field).and_then(Value::as_str) == Some("");
+        let name = if is_empty { None } else { self.optional_name(field, length.clone()) };
+        self.describe(field, || {
+            let named = json!({ "minLength": length.start(), "maxLength": length.end() });
+            json!({ "type": "string", "anyOf": [named, { "maxLength": 0 }] })
+        });
+        name
     }
 
     /// Reads text of several lines, which end with a line feed. Of the control characters, only

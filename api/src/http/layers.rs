@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use switchboard_auth::random_id;
 use switchboard_core::domain::{Code, Refusal};
 use switchboard_runtime::config::OriginsConfig;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 
 use crate::http::envelope::Failure;
@@ -114,8 +114,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 fn record_duration(method: &Method, route: Option<&MatchedPath>, response: &Response, took: Duration) {
-    // The label is the route's pattern, not the path, because one series per room is too many.
-    let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
+    // The label is the route's pattern, not the path, because one series per room is too many. A
+    // route has one label, with and without a slash at its end.
+    let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().trim_end_matches('/').to_owned());
     let labels = [
         ("method", method_label(method).to_owned()),
         ("route", route),
@@ -156,7 +157,9 @@ pub fn cors(origins: OriginsConfig) -> CorsLayer {
         .allow_origin(allowed)
         .allow_credentials(credentials)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        // Tracing tools add headers of their own to a page's requests. No header means more here
+        // than it would without CORS.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([REQUEST_ID, header::RETRY_AFTER].into_iter().chain(limits::HEADERS).collect::<Vec<_>>())
         // Browsers repeat the preflight request after 10 minutes.
         .max_age(Duration::from_secs(600))

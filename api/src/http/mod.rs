@@ -6,6 +6,7 @@
 //! | `error` | the error type of handlers |
 //! | `envelope` | the JSON object around every response |
 //! | `layers` | middleware: request id, timeout, security headers, metrics, panics, CORS |
+//! | `drain` | reads the rest of a body that a handler has not read |
 //! | `fields` | reads and validates the fields of a body or a query |
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
 //! | `extract` | arguments of handlers: identity, body, query, path |
@@ -16,6 +17,7 @@
 //! | `server` | accepts connections, within limits |
 
 pub mod describe;
+pub mod drain;
 pub mod envelope;
 pub mod error;
 pub mod extract;

@@ -16,8 +16,9 @@ const PUBLIC_FOLDERS: [&str; 2] = ["/app/", "/vendor/"];
 /// Extensions of the files that are served from the top folder.
 const PUBLIC_EXTENSIONS: [&str; 6] = ["css", "js", "svg", "png", "ico", "webmanifest"];
 
-/// Serves a file of the web page. `/` and `/r/<room>` are `index.html`. Without a page, `/` answers
-/// with a line of text, because many load balancers ask it whether a server is well.
+/// Serves a file of the web page. `/`, `/r/<room>` and `/r/<room>/` are `index.html`. Without a
+/// page, `/` answers with a line of text, because many load balancers ask it whether a server is
+/// well.
 pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request) -> Response {
     let path = request.uri().path();
     if folder.is_none() && path == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -44,7 +45,9 @@ pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request
 }
 
 fn is_room(path: &str) -> bool {
-    path.strip_prefix("/r/").is_some_and(|room| !room.is_empty() && !room.contains('/'))
+    // Programs that show or shorten links append a slash.
+    let room = path.strip_prefix("/r/").map(|room| room.strip_suffix('/').unwrap_or(room));
+    room.is_some_and(|room| !room.is_empty() && !room.contains('/'))
 }
 
 fn is_public(path: &str) -> bool {

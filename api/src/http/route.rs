@@ -135,10 +135,16 @@ impl Route {
     }
 }
 
-/// Creates the router of a list of routes.
+/// Creates the router of a list of routes. A path with a slash at its end is the same route, as it
+/// was in the old Node.js backend.
 pub fn router(app: &App, routes: Vec<Route>) -> Router<App> {
     routes.into_iter().fold(Router::new(), |router, route| {
         let limit = middleware::from_fn_with_state((app.clone(), route.class), limit);
-        router.route(route.path, route.handler.layer(limit))
+        let handler = route.handler.layer(limit);
+        match route.path {
+            // The router around this one gives it both forms of its own path.
+            "/" => router.route("/", handler),
+            path => router.route(path, handler.clone()).route(&format!("{path}/"), handler),
+        }
     })
 }

@@ -46,7 +46,7 @@ impl Input for JoinBody {
         Self {
             room,
             passcode: fields.optional_raw_text("passcode", 0..=128),
-            guest_name: fields.optional_name("guestName", GUEST_NAME),
+            guest_name: fields.name_or_empty("guestName", GUEST_NAME),
         }
     }
 

@@ -19,6 +19,7 @@ mod views;
 
 use std::sync::Arc;
 
+use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use http::StatusCode;
 use switchboard_core::domain::{Code, Participant};
@@ -163,7 +164,12 @@ pub(crate) fn router(app: &App) -> Router<App> {
     route::router(app, routes).layer(Extension(documents)).fallback(no_route).method_not_allowed_fallback(no_route)
 }
 
+/// Returns the route of the index, for its path with a slash at the end.
+pub(crate) fn index() -> MethodRouter<App> {
+    axum::routing::get(health::index).fallback(no_route)
+}
+
 /// Answers a request for an unknown path, or with a method that the path does not have.
-pub(crate) async fn no_route() -> ApiError {
+async fn no_route() -> ApiError {
     Code::RouteNotFound.into()
 }

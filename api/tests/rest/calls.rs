@@ -267,6 +267,10 @@ async fn a_list_has_the_callers_calls_in_pages_and_filtered() {
     assert_eq!(list("search=.*").await.body["pagination"]["total"], 0);
     assert_eq!(list("startDate=2099-01-01").await.body["pagination"]["total"], 0);
     assert_eq!(list("endDate=2099-01-01").await.body["pagination"]["total"], 5);
+    let empty = list("page=&limit=&status=&type=&search=&sort=&order=&startDate=&endDate=").await;
+    assert_eq!(empty.body["pagination"], json!({ "page": 1, "limit": 10, "total": 5, "pages": 1 }));
+    let twice = list("page=1&status=live&status=ended&page=1&other=1&other=2").await;
+    assert_eq!((twice.refusal(), twice.fields()), ((400, "VALIDATION_ERROR"), vec!["page", "status"]));
     let wrong = list("page=0&limit=101&status=x&type=y&sort=z&order=up&startDate=soon").await;
     assert_eq!((wrong.refusal(), wrong.fields().len()), ((400, "VALIDATION_ERROR"), 7));
     assert_eq!(service.get("/api/video-calls", None).await.refusal(), (401, "UNAUTHORIZED"));

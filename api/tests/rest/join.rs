@@ -57,6 +57,10 @@ async fn a_guest_gets_an_identity_for_one_room_and_keeps_it_there() {
     assert_eq!(service.get("/api/auth/profile", Some(&token)).await.refusal(), (401, "UNAUTHORIZED"));
     let nameless = service.join(&call, None, json!({})).await;
     assert_eq!((nameless.refusal(), nameless.fields()), ((400, "VALIDATION_ERROR"), vec!["guestName"]));
+    let empty = service.join(&call, None, json!({ "guestName": "" })).await;
+    assert_eq!((empty.refusal(), empty.fields()), ((400, "VALIDATION_ERROR"), vec!["guestName"]));
+    let named_already = service.join(&call, Some(&token), json!({ "guestName": "", "passcode": "" })).await;
+    assert_eq!(named_already.data()["user"]["name"], "Gil");
     let short = service.join(&call, None, json!({ "guestName": "G" })).await;
     assert_eq!(short.fields(), ["guestName"]);
 }

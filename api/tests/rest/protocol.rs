@@ -11,12 +11,56 @@ use super::support::Service;
 #[tokio::test]
 async fn an_unknown_path_is_a_coded_404() {
     let service = Service::start().await;
-    for path in ["/api/nothing", "/api/video-calls/a/b/c", "/api/", "/nothing", "/app/../package.json", "/package.json"]
+    for path in
+        ["/api/nothing", "/api/video-calls/a/b/c", "/api//health", "/nothing", "/app/../package.json", "/package.json"]
     {
         assert_eq!(service.get(path, None).await.refusal(), (404, "ROUTE_NOT_FOUND"), "{path}");
     }
     let put = service.send(service.request(Method::PUT, "/api/auth/login")).await;
     assert_eq!(put.refusal(), (404, "ROUTE_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_path_with_a_slash_at_its_end_is_the_same_route() {
+    let service = Service::start().await;
+    for path in ["/api", "/api/version"] {
+        let (plain, slashed) = (service.get(path, None).await, service.get(&format!("{path}/"), None).await);
+        assert_eq!((slashed.status, &slashed.body), (plain.status, &plain.body), "{path}");
+        assert_eq!(slashed.status, 200, "{path}");
+    }
+    let login = service.request(Method::POST, "/api/auth/login/").header("content-type", "application/json").body("{}");
+    assert_eq!(service.send(login).await.refusal(), (400, "VALIDATION_ERROR"));
+}
+
+#[tokio::test]
+async fn a_body_with_a_byte_order_mark_or_half_an_emoji_is_read_and_a_compressed_one_refused() {
+    let service = Service::start().await;
+    let login = |kind: &str, coding: &str, body: &'static str| {
+        let request = service.request(Method::POST, "/api/auth/login").header("content-type", kind);
+        request.header("content-encoding", coding).body(body)
+    };
+    let wrong = (401, "INVALID_CREDENTIALS");
+    for (kind, coding, body, refusal) in [
+        ("application/json", "identity", "\u{feff}{\"email\":\"a@b.example\",\"password\":\"p\"}", wrong),
+        ("application/json", "identity", r#"{"email":"a@b.example","password":"p \ud83d"}"#, wrong),
+        ("Application/Merge-Patch+JSON", "identity", r#"{"email":"a@b.example","password":"p"}"#, wrong),
+        ("application/json", "identity", r#"{"email":"\u{feff}"}"#, (400, "INVALID_INPUT")),
+        ("application/json", "gzip", r#"{"email":"a@b.example","password":"p"}"#, (415, "UNSUPPORTED_MEDIA_TYPE")),
+    ] {
+        assert_eq!(service.send(login(kind, coding, body)).await.refusal(), refusal, "{kind} {coding} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_body_of_many_times_the_limit_is_read_before_the_answer() {
+    let service = Service::start().await;
+    for (kind, refusal) in
+        [("application/json", (413, "PAYLOAD_TOO_LARGE")), ("text/plain", (415, "UNSUPPORTED_MEDIA_TYPE"))]
+    {
+        let body = format!("\"{}\"", "x".repeat(12_000_000));
+        let login = service.request(Method::POST, "/api/auth/login").header("content-type", kind).body(body);
+        assert_eq!(service.send(login).await.refusal(), refusal);
+    }
 }
 
 #[tokio::test]
@@ -72,8 +116,10 @@ async fn listed_origins_and_the_page_s_own_origin_may_call_and_others_may_not() 
             .request(Method::OPTIONS, "/api/auth/login")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type,authorization");
+            .header("access-control-request-headers", "content-type,authorization,traceparent");
         let reply = service.send(preflight).await;
+        // Tracing tools add headers to the requests of a page.
+        assert_eq!(reply.headers["access-control-allow-headers"], "content-type,authorization,traceparent");
         let told = reply.headers.get("access-control-allow-origin").map(|value| value.to_str().unwrap());
         assert_eq!(told, allowed.then_some(origin));
         // A refusal needs the CORS headers as well, so that the page can read it.
@@ -100,7 +146,7 @@ async fn every_answer_has_the_security_headers() {
 #[tokio::test]
 async fn the_web_page_is_served_at_the_root_and_for_every_room() {
     let service = Service::start().await;
-    for path in ["/", "/r/ABCDEF123456", "/r/x?passcode=1"] {
+    for path in ["/", "/r/ABCDEF123456", "/r/ABCDEF123456/", "/r/x?passcode=1"] {
         let reply = service.get(path, None).await;
         assert_eq!(reply.status, 200, "{path}");
         assert!(reply.headers["content-type"].to_str().unwrap().starts_with("text/html"), "{path}");
