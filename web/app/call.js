@@ -2,7 +2,7 @@
 import { Chat } from "./chat.js";
 import { Mesh, pageOf } from "./mesh.js";
 import { KINDS, moderation } from "./moderation.js";
-import { Refusal } from "./refusals.js";
+import { Refusal, persist } from "./refusals.js";
 import { Room } from "./room.js";
 import { openSocket, request, sendVolatile } from "./signaling.js";
 
@@ -163,22 +163,29 @@ export class Call extends EventTarget {
     else this.#joinRoom();
   }
 
-  /** Joins the room. Renews the admission once if it has expired. */
+  /**
+   * Joins the room. Renews the admission once if it has expired, and repeats a join that is refused
+   * for a moment only.
+   */
   async #joinRoom(renewed = false) {
     const { roomId, joinToken } = this.#session.seat;
+    const { id } = this.#socket;
+    // Another connection joins by itself.
+    const isCurrent = () => this.status !== "over" && this.#socket.id === id;
     try {
-      await request(this.#socket, "room:join", { roomId, token: joinToken });
+      const join = () => request(this.#socket, "room:join", { roomId, token: joinToken });
+      await persist(join, ({ code }) => code !== "UNREACHABLE" && isCurrent());
     } catch (refusal) {
-      if (this.status === "over") return;
+      if (!isCurrent()) return;
       // The connection was lost, and the next one joins again.
       if (refusal.code === "UNREACHABLE") return;
       if (!RENEWABLE.has(refusal.code) || renewed) return this.#finish(ENDINGS[refusal.code] ?? refusal);
       try {
-        const { joinToken: fresh } = await this.#admit();
+        const { joinToken: fresh } = await persist(this.#admit, isCurrent);
         this.#session.setSeat({ ...this.#session.seat, joinToken: fresh });
         await this.#joinRoom(true);
       } catch (refusalOfRenewal) {
-        this.#finish(ENDINGS[refusalOfRenewal.code] ?? refusalOfRenewal);
+        if (isCurrent()) this.#finish(ENDINGS[refusalOfRenewal.code] ?? refusalOfRenewal);
       }
     }
   }
@@ -241,7 +248,7 @@ export class Call extends EventTarget {
     const refusal = new Refusal({ code: error.data?.code, message: error.message });
     if (refusal.code !== "TOKEN_EXPIRED") return this.#finish(refusal);
     try {
-      await this.refresh();
+      await persist(this.refresh, () => this.status !== "over");
       this.#socket.connect();
     } catch (failure) {
       if (!TEMPORARY.has(failure.code) || attempt >= REFRESHES_MAX) return this.#finish(refusal);

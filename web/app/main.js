@@ -2,6 +2,7 @@
 import { Api } from "./api.js";
 import { Call } from "./call.js";
 import { exposeDebugView } from "./debug.js";
+import { linkTo, roomInLink } from "./link.js";
 import { LocalMedia } from "./media.js";
 import { Session } from "./session.js";
 import { callView } from "./views/call.js";
@@ -18,15 +19,6 @@ let call = null;
 
 exposeDebugView(() => call);
 
-/** Returns the room id in the page's address, `/?room=ID` or `/r/ID`, or null. */
-function roomInAddress() {
-  const path = /^\/r\/([A-Za-z0-9_-]{1,64})\/?$/.exec(location.pathname);
-  return path?.[1] ?? new URLSearchParams(location.search).get("room");
-}
-
-/** Returns the link that invites others to a room. */
-const linkTo = (roomId) => `${location.origin}/?room=${encodeURIComponent(roomId)}`;
-
 /** Replaces the view. Each view is `{ title, element, closed? }`. */
 let shown = null;
 function show(view) {
@@ -38,7 +30,7 @@ function show(view) {
 }
 
 function route() {
-  const roomId = roomInAddress();
+  const roomId = roomInLink(location.pathname + location.search);
   if (!roomId) {
     local.stop();
     show(homeView({ api, session, open: openRoom, refresh: route }));

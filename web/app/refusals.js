@@ -4,14 +4,46 @@
 /** A refusal by the api or a signaling node, or a failure to reach them. */
 export class Refusal extends Error {
   /**
-   * @param {{code?: string, message?: string, errors?: {field: string, message: string}[]}} body
+   * @param {{code?: string, message?: string, errors?: {field: string, message: string}[],
+   *   retryAfter?: number}} body `retryAfter` in seconds
    */
-  constructor({ code = "INTERNAL_ERROR", message = "", errors = [] } = {}) {
+  constructor({ code = "INTERNAL_ERROR", message = "", errors = [], retryAfter } = {}) {
     super(message || code);
     this.name = "Refusal";
     this.code = code;
     this.errors = errors;
+    this.retryAfter = retryAfter;
   }
+
+  /** Whether the same request may succeed a little later. */
+  get isTemporary() {
+    return TEMPORARY.has(this.code);
+  }
+}
+
+const TEMPORARY = new Set(["SERVICE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED", "UNREACHABLE"]);
+
+// Pauses between attempts, in milliseconds. Together they are longer than an election of MongoDB or
+// Redis takes, and than the restart of a pod.
+const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
+
+/**
+ * Runs `action`, and again after a pause while its refusal is temporary.
+ * @param {() => Promise<T>} action
+ * @param {(refusal: Refusal) => boolean} isWanted whether another attempt is of use
+ * @template T
+ */
+export async function persist(action, isWanted) {
+  for (const pause of PAUSES_MS) {
+    try {
+      return await action();
+    } catch (refusal) {
+      if (!refusal.isTemporary || !isWanted(refusal)) throw refusal;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(pause, (refusal.retryAfter ?? 0) * 1_000)));
+      if (!isWanted(refusal)) throw refusal;
+    }
+  }
+  return action();
 }
 
 const SENTENCES = {

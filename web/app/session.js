@@ -1,6 +1,7 @@
 // Identity and seat of this tab. They live in sessionStorage: a reload keeps them, and another tab
 // is another participant. A duplicated tab begins with a copy of both.
 import { randomId } from "./random.js";
+import { openStorage } from "./storage.js";
 
 const IDENTITY = "switchboard.identity";
 const SEAT = "switchboard.seat";
@@ -42,7 +43,7 @@ export class Session {
   #storage;
   #shared;
 
-  constructor(storage = window.sessionStorage, shared = window.localStorage) {
+  constructor(storage = openStorage("sessionStorage"), shared = openStorage("localStorage")) {
     this.#storage = storage;
     this.#shared = shared;
     this.identity = read(storage, IDENTITY);

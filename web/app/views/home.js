@@ -1,5 +1,6 @@
 // Front page: account, new call, and joining a call by its link.
 import { field, h, icon } from "../dom.js";
+import { roomIn } from "../link.js";
 import { toast, toastError } from "./toasts.js";
 
 /** Who may join a call, by its type: where a call is created and where it is joined. */
@@ -95,18 +96,6 @@ function joinForm(open) {
     if (roomId) open(roomId);
     else toast("That is not a call link or code.", "error");
   });
-}
-
-/**
- * Returns the room id in a pasted link, the text itself when it is a room id, or a code that was
- * typed with blanks, else null. The service reads a code in any case.
- */
-function roomIn(text) {
-  const linked = /[?&]room=([A-Za-z0-9_-]{1,64})|\/r\/([A-Za-z0-9_-]{1,64})/.exec(text);
-  if (linked) return linked[1] ?? linked[2];
-  if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
-  const code = text.replace(/[\s\u200b\u2060\ufeff]/g, "");
-  return /^[A-Za-z0-9]{12}$/.test(code) ? code.toUpperCase() : null;
 }
 
 function createCard(api, open) {

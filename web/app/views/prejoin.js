@@ -1,6 +1,6 @@
 // Page before the call: shows the call, previews the devices, and asks for name and passcode.
 import { field, h, icon, setIcon } from "../dom.js";
-import { Refusal } from "../refusals.js";
+import { Refusal, sentence } from "../refusals.js";
 import { WHO_MAY_JOIN, accountCard, brand, onSubmit } from "./home.js";
 import { toast, toastError } from "./toasts.js";
 
@@ -98,6 +98,14 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
     );
   }
 
+  function showRetry(refusal) {
+    side.replaceChildren(
+      h("h1", {}, "The call could not be looked up"),
+      h("p", { role: "status" }, sentence(refusal)),
+      h("button", { type: "button", class: "primary", onclick: lookUp }, "Try again"),
+    );
+  }
+
   async function lookUp() {
     try {
       const data = await api.callByRoom(roomId);
@@ -107,6 +115,7 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
       else showNoCall();
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
+      if (error.isTemporary) return showRetry(error);
       toastError(error);
       showNoCall();
     }

@@ -1,0 +1,30 @@
+// Links to calls.
+
+const ID = "[A-Za-z0-9_-]{1,64}";
+const LINK = new RegExp(`[?&]room=(${ID})|/r/(${ID})`);
+const WHOLE_ID = new RegExp(`^${ID}$`);
+const CODE = /^[A-Za-z0-9]{12}$/;
+
+/** Returns the link that invites others to a room. */
+export const linkTo = (roomId) => `${location.origin}/?room=${encodeURIComponent(roomId)}`;
+
+/**
+ * Returns the room id in a link, or null. Text around the link does not matter: programs that show
+ * links append slashes, full stops and brackets.
+ */
+export function roomInLink(text) {
+  const found = LINK.exec(text);
+  return found ? (found[1] ?? found[2]) : null;
+}
+
+/**
+ * Returns the room id in a pasted link, the text itself when it is a room id, or a code that was
+ * typed with blanks, else null. The service reads a code in any case.
+ */
+export function roomIn(text) {
+  const linked = roomInLink(text);
+  if (linked) return linked;
+  if (WHOLE_ID.test(text)) return text;
+  const code = text.replace(/[\s\u200b\u2060\ufeff]/g, "");
+  return CODE.test(code) ? code.toUpperCase() : null;
+}
