@@ -456,7 +456,7 @@ describe("the page", { timeout: 240_000 }, () => {
       const denied = () => {
         throw new DOMException("denied", "SecurityError");
       };
-      Object.defineProperty(window, "sessionStorage", { get: denied });
+      for (const name of ["sessionStorage", "localStorage"]) Object.defineProperty(window, name, { get: denied });
     });
     await visitor.joinAsGuest(`${baseUrl()}/r/${roomId}`, "Private Pat");
   });
