@@ -18,19 +18,10 @@ pub fn read(number: &Number) -> Option<u64> {
     })
 }
 
-/// Deserializes a whole number of any width.
-///
-/// # Errors
-/// The value is no number, is not whole, or does not fit.
-pub fn required<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<T, D::Error> {
-    let number = Number::deserialize(deserializer)?;
-    fitting(&number).ok_or_else(|| D::Error::custom("expected a whole number"))
-}
-
 /// Deserializes a whole number of any width, or null.
 ///
 /// # Errors
-/// As [`required`].
+/// The value is no number, is not whole, or does not fit.
 pub fn optional<'de, D: Deserializer<'de>, T: TryFrom<u64>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
     fitting(&number).map(Some).ok_or_else(|| D::Error::custom("expected a whole number"))
