@@ -405,16 +405,20 @@ describe("what clients send, and what people do", { timeout: 180_000 }, () => {
     });
   }
 
-  test("a participant of a room that was locked meanwhile returns to the seat", async () => {
-    const call = await newCall(host);
-    const moderator = await seated(one, call.roomId, await admitted(call.roomId, host));
-    const away = await seated(two, call.roomId, await guest(call.roomId, "Offline"), { reconnection: false });
-    away.socket.io.engine.close();
-    await moderator.event("participant:connection-changed", ({ state }) => state === "reconnecting");
-    assert.equal((await moderator.emit("room:lock", { locked: true })).success, true);
-    away.socket.connect();
-    await moderator.event("participant:connection-changed", ({ state }) => state === "connected");
-    assert.equal(away.socket.recovered, true);
+  test("a participant of a room that was locked meanwhile returns to the seat, with and without recovery", async () => {
+    for (const recovers of [true, false]) {
+      const call = await newCall(host);
+      const moderator = await seated(one, call.roomId, await admitted(call.roomId, host));
+      const admission = await guest(call.roomId, "Offline");
+      const away = await seated(two, call.roomId, admission, { reconnection: false });
+      away.socket.io.engine.close();
+      await moderator.event("participant:connection-changed", ({ state }) => state === "reconnecting");
+      assert.equal((await moderator.emit("room:lock", { locked: true })).success, true);
+      if (recovers) away.socket.connect();
+      else assert.equal((await seated(one, call.roomId, admission)).peerId, away.peerId);
+      await moderator.event("participant:connection-changed", ({ state }) => state === "connected");
+      assert.equal(away.socket.recovered, recovers);
+    }
   });
 });
 
