@@ -167,7 +167,7 @@ impl Deliverer {
         let started = Instant::now();
         let sent = self.sender.send(&self.endpoint, &delivery, now()).await;
         metrics::histogram!("switchboard_webhook_seconds").record(started.elapsed().as_secs_f64());
-        self.failures.record(&delivery, sent.as_ref().map(|()| ()).map_err(String::as_str));
+        self.failures.record(&delivery, sent.as_ref().copied().map_err(String::as_str));
         let outcome = self.outcome(&delivery, sent, now());
         let label = match &outcome {
             DeliveryOutcome::Delivered => "delivered",

@@ -11,6 +11,7 @@ use crate::protocol::{CloseReason, Frame, Received};
 use crate::websocket::WebSocketTransport;
 
 /// Transport of one session.
+#[expect(clippy::large_enum_variant, reason = "most sockets end on WebSocket; a box would be one more allocation each")]
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// Frames of a WebSocket.

@@ -34,7 +34,7 @@ pub fn parse(text: &str, schemes: &[&str], honoured: UrlParts) -> Result<Url, St
         return Err("must have a port from 1 to 65535".to_owned());
     }
     let refused = [
-        (!honoured.credentials && !(url.username().is_empty() && url.password().is_none()), "user name or password"),
+        (!honoured.credentials && (!url.username().is_empty() || url.password().is_some()), "user name or password"),
         (!honoured.path && !matches!(url.path(), "" | "/"), "path"),
         (!honoured.query && url.query().is_some(), "query"),
         (url.fragment().is_some(), "fragment (#)"),
