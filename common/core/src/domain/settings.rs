@@ -179,7 +179,7 @@ mod tests {
     fn switching_the_waiting_room_on_makes_guests_wait_unless_the_same_change_says_otherwise() {
         let change = |value: Value| SettingsChange::read(value.as_object().unwrap()).unwrap();
         let off = CallSettings::default();
-        let on = CallSettings { waiting_room_enabled: true, ..off.clone() };
+        let on = CallSettings { waiting_room_enabled: true, ..off };
         for (settings, value, guests_skip) in [
             (&off, json!({ "waitingRoomEnabled": true }), false),
             (&off, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), true),
