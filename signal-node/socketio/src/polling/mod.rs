@@ -133,14 +133,18 @@ impl PollingTransport {
     }
 
     /// Sends the queued frames and the end: a close packet, or a noop if the client closed. If no
-    /// GET hangs, this waits for the next one; the caller bounds the time. All other requests are
-    /// refused as requests of an unknown session.
+    /// GET hangs, this waits for the next one; the caller bounds the time. Until then a POST is
+    /// accepted and its packets are dropped, because a client whose POST is refused polls no more
+    /// and never learns why its session ended. The POST that ended the session is refused.
     pub(crate) async fn close(self, reason: CloseReason) {
         let client_closed = matches!(reason, CloseReason::ClosePacket) || reason.is_intentional();
         let last = if client_closed { Packet::Noop } else { Packet::Close };
         {
             let mut state = self.session.state();
-            state.answer_post();
+            if client_knows(reason) {
+                state.post = None;
+            }
+            state.accept_post();
             let mut frames = std::mem::take(&mut state.outgoing);
             frames.push(Frame::Text(last.encode().into()));
             let last = payload::encode(&frames);

@@ -92,7 +92,14 @@ impl State {
     /// Answers the POST once all its packets are read. Replies to them are queued by then, so that
     /// the next GET returns them.
     pub(super) fn answer_post(&mut self) {
-        if let Some(post) = self.post.take_if(|post| post.frames.is_empty()) {
+        if self.post.as_ref().is_some_and(|post| post.frames.is_empty()) {
+            self.accept_post();
+        }
+    }
+
+    /// Answers the POST, whether or not its packets are read.
+    pub(super) fn accept_post(&mut self) {
+        if let Some(post) = self.post.take() {
             self.last_post = post.fingerprint;
             // The packets count even if the client has closed the request's connection.
             let _answered_or_gone = post.finished.send(true);
@@ -208,7 +215,7 @@ impl PollingSession {
 
     /// Serves a POST with this `t`. Returns after the session's task has read all packets, so that
     /// a client cannot send faster than they are processed. A repeated POST is answered but not
-    /// processed again.
+    /// processed again; so is one to a session that waits for the GET that tells its end.
     ///
     /// # Errors
     /// The body is malformed or another POST is pending; both end the session. Or the session has
@@ -218,6 +225,9 @@ impl PollingSession {
         let frames = payload::decode(body, self.messages.max());
         let begun = {
             let mut state = self.state();
+            if matches!(state.phase, Phase::Closing(_)) {
+                return Ok(());
+            }
             state.check_open()?;
             if fingerprint.is_some() && fingerprint == state.last_post {
                 return Ok(());

@@ -278,6 +278,24 @@ async fn a_client_that_does_not_poll_when_the_server_disconnects_it_learns_so_by
 }
 
 #[tokio::test]
+async fn a_client_that_posts_while_the_server_disconnects_it_learns_so_by_its_next_poll() {
+    let mut config = config();
+    // Longer than the timeout of the test.
+    config.timeouts.close = 10 * TIMEOUT;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let (poller, _) = Poller::open(&running).await;
+    assert_eq!(poller.post("40").await, 200);
+    // The second packet is unread when the session ends.
+    assert_eq!(poller.post("42[\"kick\"]\u{1e}42[\"anything\"]").await, 200);
+    assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
+    assert_eq!(poller.post("3").await, 200);
+    let told = poller.payload().await;
+    assert!(told.ends_with("41\u{1e}1"), "{told}");
+    poller.assert_gone().await;
+    timeout(TIMEOUT, running.server.drained()).await.expect("every task ends");
+}
+
+#[tokio::test]
 async fn a_hanging_poll_receives_a_close_packet_when_the_server_closes_the_session() {
     let (running, _probe, mut endings) = start_probe(config()).await;
     let (poller, _) = Poller::open(&running).await;
