@@ -75,6 +75,8 @@ export class Client {
       reconnectionDelay: 100,
       reconnectionDelayMax: 500,
       auth: { ...(token && { token }), ...(pid && { pid }) },
+      // The nodes trust one proxy. Without one, they would not know the client's address.
+      extraHeaders: { "x-forwarded-for": "127.0.0.1" },
       ...options,
       // "default" selects the library's own default, which this class overrides above.
       ...(options.transports === "default" && { transports: ["polling", "websocket"] }),
