@@ -9,17 +9,18 @@ KINDS = {
     "kind": "APIResourceList",
     "apiVersion": "v1",
     "groupVersion": "apps/v1",
-    "resources": [{"name": "deployments", "singularName": "deployment", "kind": "Deployment", "namespaced": True, "verbs": ["get"]}],
+    "resources": [{"name": "deployments", "singularName": "deployment", "kind": "Deployment", "namespaced": True, "verbs": ["get", "list"]}],
 }
 
 
 @contextmanager
 def cluster(namespace, **replicas):
     """Runs a server with Deployments of these numbers of replicas. Yields its address."""
-    found = {"/apis/apps/v1": KINDS}
-    for name, count in replicas.items():
-        deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": {"replicas": count}}
-        found[f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"] = deployment
+    items = [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace}, "spec": {"replicas": count}}
+        for name, count in replicas.items()
+    ]
+    found = {"/apis/apps/v1": KINDS, f"/apis/apps/v1/namespaces/{namespace}/deployments": {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": items}}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -88,9 +88,9 @@ def listens(turnserver, arguments):
 
 
 def container(profile, component, *more):
-    """Returns the only container of a workload in the rendered chart."""
+    """Returns the container of a workload in the rendered chart that has the workload's name."""
     (workload,) = [it for _, it in render(profile, *more) if it["kind"] in {"Deployment", "StatefulSet"} and it["metadata"]["name"].endswith(f"-{component}")]
-    (found,) = workload["spec"]["template"]["spec"]["containers"]
+    (found,) = [it for it in workload["spec"]["template"]["spec"]["containers"] if it["name"] == component]
     return found
 
 
@@ -214,9 +214,11 @@ class Compose(unittest.TestCase):
         turnserver = program("turnserver")
         if turnserver is None:
             self.skipTest("needs coturn: run `scripts/setup test`")
-        for arguments in (COMPOSE["services"]["coturn"]["command"], container("gateway-coturn", "coturn")["args"]):
-            self.assertTrue(listens([turnserver], arguments), arguments)
-            self.assertFalse(listens([turnserver], [*arguments, "--no-such-argument"]))
+        chart = container("gateway-coturn", "coturn")
+        in_chart = ["env", f"PATH={Path(turnserver).parent}:/usr/bin:/bin", "TURN_SECRET=of-this-test\n", *chart["command"]]
+        for command, arguments in (([turnserver], COMPOSE["services"]["coturn"]["command"]), (in_chart, chart["args"])):
+            self.assertTrue(listens(command, arguments), arguments)
+            self.assertFalse(listens(command, [*arguments, "--no-such-argument"]))
 
     def test_coturn_runs_with_the_capabilities_in_the_chart(self):
         """The image's turnserver has a file capability, without which the kernel refuses to run it."""

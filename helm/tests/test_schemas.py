@@ -11,7 +11,7 @@ from tools.chart import CHART, helm, profiles, render
 VERSIONS = ["1.30", "1.33", "1.37"]
 # Kinds of extensions with their versions. There are no schemas for them, so this file checks the
 # fields that their definitions allow and require.
-EXTENSIONS = {"ServiceMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1", "HTTPRoute": "gateway.networking.k8s.io/v1"}
+EXTENSIONS = {"ServiceMonitor": "monitoring.coreos.com/v1", "PodMonitor": "monitoring.coreos.com/v1", "PrometheusRule": "monitoring.coreos.com/v1", "HTTPRoute": "gateway.networking.k8s.io/v1"}
 
 
 class Schemas(unittest.TestCase):
@@ -42,9 +42,15 @@ class Schemas(unittest.TestCase):
         self.assertEqual(seen, set(EXTENSIONS))
 
     def ServiceMonitor(self, spec):
-        self.assertEqual(set(spec), {"selector", "endpoints"})
+        self.monitor(spec, "endpoints")
+
+    def PodMonitor(self, spec):
+        self.monitor(spec, "podMetricsEndpoints")
+
+    def monitor(self, spec, endpoints):
+        self.assertEqual(set(spec), {"selector", endpoints})
         self.assertEqual(set(spec["selector"]), {"matchLabels"})
-        for endpoint in spec["endpoints"]:
+        for endpoint in spec[endpoints]:
             self.assertEqual(set(endpoint), {"port", "interval", "relabelings"})
             self.assertRegex(endpoint["interval"], r"^\d+(s|m)$")
             for relabeling in endpoint["relabelings"]:

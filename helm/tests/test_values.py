@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 import unittest
 
 import yaml
@@ -48,7 +49,63 @@ MISTAKES = {
     "tracing.share=25": "tracing.share: Must be less than or equal to 1",
     "evaluation.redis.storage=lots": "evaluation.redis.storage: Does not match pattern",
     "monitoring.serviceMonitor.interval=often": "monitoring.serviceMonitor.interval: Does not match pattern",
+    "commonLabels.a b=c": "commonLabels: Property name of \"a b\" does not match",
+    "commonLabels.team=a/b": "commonLabels.team: Does not match pattern",
+    "commonLabels.team=3": "commonLabels.team: Invalid type. Expected: string, given: integer",
+    "commonAnnotations.a b=c": "commonAnnotations: Property name of \"a b\" does not match",
+    "api.podAnnotations.checked=true": "api.podAnnotations.checked: Invalid type. Expected: string, given: boolean",
+    "node.podLabels.mesh=true": "node.podLabels.mesh: Invalid type. Expected: string, given: boolean",
+    "image.digest.api=sha256:12": "image.digest.api: Does not match pattern",
+    "image.digest=sha256:12": "image.digest: Invalid type. Expected: object, given: string",
+    "api.serviceAccount.create=maybe": "api.serviceAccount.create: Invalid type. Expected: boolean",
+    "api.serviceAccount.name=My Account": "api.serviceAccount.name: Does not match pattern",
+    "node.securityContext.runAsUser=0": "node.securityContext.runAsUser: Must be greater than or equal to 1",
+    "node.securityContext.fsGroup=nobody": "node.securityContext.fsGroup: Invalid type. Expected: [integer,null], given: string",
+    "node.securityContext.privileged=true": "node.securityContext: Additional property privileged is not allowed",
+    "node.autoscaling.initialReplicas=0": "node.autoscaling.initialReplicas: Must be greater than or equal to 1",
+    "node.resources.requests.cpu=half": "node.resources.requests.cpu: Does not match pattern",
+    "evaluation.redis.resources.limits.memory=-1": "evaluation.redis.resources.limits.memory: Must be greater than or equal to 0",
+    "api.extraEnv[0].name=1A,api.extraEnv[0].value=b": "api.extraEnv.0.name: Does not match pattern",
+    "api.extraEnv[0].name=A,api.extraEnv[0].value=1": "api.extraEnv.0.value: Invalid type. Expected: string, given: integer",
+    "api.extraEnv[0].name=A": "api.extraEnv.0: Must have at least 2 properties",
+    "api.extraEnv.A=b": "api.extraEnv: Invalid type. Expected: array, given: object",
+    "api.extraEnvFrom[0].secret=s": "api.extraEnvFrom.0: Additional property secret is not allowed",
+    "api.extraEnvFrom[0].prefix=s": "api.extraEnvFrom.0: configMapRef is required",
+    "node.extraVolumes[0].emptyDir.medium=Memory": "node.extraVolumes.0: name is required",
+    "node.extraVolumes[0].name=a_b,node.extraVolumes[0].emptyDir.medium=Memory": "node.extraVolumes.0.name: Does not match pattern",
+    "node.extraVolumeMounts[0].name=a,node.extraVolumeMounts[0].mountPath=relative": "node.extraVolumeMounts.0.mountPath: Does not match pattern",
+    "node.extraVolumeMounts[0].name=a,node.extraVolumeMounts[0].path=/a": "node.extraVolumeMounts.0: mountPath is required",
+    "node.sidecars[0].name=a": "node.sidecars.0: image is required",
+    "api.initContainers[0].image=a": "api.initContainers.0: name is required",
+    "api.hostAliases[0].ip=redis,api.hostAliases[0].hostnames={a}": "api.hostAliases.0.ip: Does not match pattern",
+    "api.hostAliases[0].ip=192.0.2.1": "api.hostAliases.0: hostnames is required",
+    "api.topologySpreadConstraints[0].maxSkew=1": "api.topologySpreadConstraints.0: topologyKey is required",
+    "api.topologySpreadConstraints[0].whenUnsatisfiable=Never": "api.topologySpreadConstraints.0.whenUnsatisfiable must be one of the following",
+    "api.tolerations[0].effect=Never": "api.tolerations.0.effect must be one of the following",
+    "api.affinity.nodeAffinty.a=b": "api.affinity: Additional property nodeAffinty is not allowed",
+    "api.nodeSelector.pool=1": "api.nodeSelector.pool: Invalid type. Expected: string, given: integer",
+    "networkPolicy.dnsPorts={0}": "networkPolicy.dnsPorts.0: Must be greater than or equal to 1",
+    "networkPolicy.dnsTo[0].cidr=10.0.0.10/32": "networkPolicy.dnsTo.0: Additional property cidr is not allowed",
+    "networkPolicy.extraEgress[0].from[0].ipBlock.cidr=10.0.0.0/8": "networkPolicy.extraEgress.0: Additional property from is not allowed",
+    "networkPolicy.extraIngress[0].to[0].ipBlock.cidr=10.0.0.0/8": "networkPolicy.extraIngress.0: Additional property to is not allowed",
+    "monitoring.podMonitor.interval=5m": "monitoring.podMonitor.interval: Does not match pattern",
+    "coturn.tlsPrivateKeyKey=a b": "coturn.tlsPrivateKeyKey: Does not match pattern",
+    "test.enabled=perhaps": "test.enabled: Invalid type. Expected: boolean",
+    "node.replicas=null": "node: replicas is required",
+    "ingress=null": "(root): ingress is required",
     # Mistakes that the templates refuse.
+    "commonLabels.app\\.kubernetes\\.io/name=x": "commonLabels: the chart sets app.kubernetes.io/name itself",
+    "evaluation.redis.podLabels.app\\.kubernetes\\.io/component=x": "evaluation.redis.podLabels: the chart sets app.kubernetes.io/component itself",
+    "monitoring.dashboards.labels.helm\\.sh/chart=x": "monitoring.dashboards.labels: the chart sets helm.sh/chart itself",
+    "api.extraEnv[0].name=REDIS_URL,api.extraEnv[0].value=b": "api.extraEnv: REDIS_URL is set by another value or a Secret, or twice",
+    "api.env.A=a,api.extraEnv[0].name=A,api.extraEnv[0].value=b": "api.extraEnv: A is set by another value or a Secret, or twice",
+    "node.extraVolumes[0].name=ca,node.extraVolumes[0].secret.secretName=a": "node.extraVolumes: the name ca is taken",
+    "node.extraVolumeMounts[0].name=a,node.extraVolumeMounts[0].mountPath=/a": "node.extraVolumeMounts: no volume in extraVolumes is named a",
+    "node.extraVolumes[0].name=a,node.extraVolumes[0].secret.secretName=a,node.extraVolumeMounts[0].name=a,node.extraVolumeMounts[0].mountPath=/etc/switchboard/ca/": "node.extraVolumeMounts: something is mounted at /etc/switchboard/ca/ already",
+    "node.sidecars[0].name=node,node.sidecars[0].image=a": "node: two containers are named node",
+    "node.serviceAccount.name=calls-switchboard-api": "node.serviceAccount.create: another workload creates calls-switchboard-api",
+    "node.autoscaling.initialReplicas=30": "node.autoscaling.initialReplicas: must be from minReplicas to maxReplicas",
+    "monitoring.serviceMonitor.enabled=true,monitoring.podMonitor.enabled=true": "monitoring.podMonitor.enabled: serviceMonitor is enabled",
     "frontendUrl=": "frontendUrl: set the public URL of the page",
     "image.repository=": "image.repository: set the registry and folder of both images",
     "redis.username=calls": "redis.existingSecret: name a Secret with the password of redis.username",
@@ -88,6 +145,46 @@ class Values(unittest.TestCase):
                 self.assertNotEqual(result.returncode, 0, "the mistake was accepted")
                 self.assertIn(reason, result.stderr)
 
+    def test_a_wrong_type_of_any_value_is_refused_with_the_name_of_the_value(self):
+        wrong, names = {}, []
+        for name, _, _ in values_reference.rows():
+            default = values_reference.at(yaml.safe_load((CHART / "values.yaml").read_text()), name.split("."))
+            put(wrong, name, "a b" if default is None or isinstance(default, (bool, int, list, dict)) else ["a b"])
+            names.append(name)
+        message = refused(wrong)
+        for name in names:
+            # A value of a fixed set has another message, without a colon.
+            self.assertRegex(message, rf"(?m)^- {re.escape(name)}(: | must be )")
+
+    def test_a_wrong_member_of_any_list_or_map_is_refused_with_its_name(self):
+        wrong, names = {}, []
+        for name, _, _ in values_reference.rows():
+            default = values_reference.at(yaml.safe_load((CHART / "values.yaml").read_text()), name.split("."))
+            if isinstance(default, list):
+                put(wrong, name, [True])
+                names.append(f"{name}.0")
+            elif isinstance(default, dict):
+                put(wrong, name, {"a b": True})
+                names.append(name)
+        message = refused(wrong)
+        self.assertGreater(len(names), 60)
+        for name in names:
+            self.assertRegex(message, rf"(?m)^- {re.escape(name)}[:. ]")
+
+    def test_no_value_may_be_null_but_those_that_say_so(self):
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        nullable = {name for name, _, text in values_reference.rows() if "`null`" in text}
+        self.assertLessEqual({"api.securityContext.runAsUser", "node.autoscaling.initialReplicas", "test.securityContext.fsGroup"}, nullable)
+        named = set(properties(schema, schema)) - {"global"}
+        missing = {}
+        for name in named:
+            put(missing, name, None)
+        message = refused(missing)
+        for name in named:
+            group, _, key = name.rpartition(".")
+            line = f"- {group or '(root)'}: {key} is required\n"
+            self.assertEqual(line in message, name not in nullable, name)
+
     def test_env_must_not_set_a_variable_that_the_templates_set(self):
         variables = {variable for profile in profiles() for component in ("api", "node") for variable in settings(profile, component)} - {"REQUEST_TIMEOUT_MS"}
         # No profile uses a TURN server with one user for all clients.
@@ -126,6 +223,22 @@ class Values(unittest.TestCase):
             for name in re.findall(r"\.Values\.([A-Za-z0-9.]+[A-Za-z0-9])", path.read_text()):
                 with self.subTest(path.name, value=name):
                     self.assertIn(name, described | groups)
+
+
+def put(values, name, value):
+    """Puts a value into nested maps."""
+    *groups, key = name.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[key] = value
+
+
+def refused(values):
+    """Returns the message with which the chart refuses values."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(values, file)
+        file.flush()
+        return helm("template", "calls", CHART, "--values", VALID, "--values", file.name, check=False).stderr
 
 
 def leaves(values, path=()):

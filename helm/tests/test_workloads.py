@@ -27,6 +27,12 @@ def ours(profile):
     return {name: spec for name, spec in pods(profile, "Deployment") if name in {"api", "node"}}
 
 
+def program(spec, component):
+    """Returns the program's container of a pod. The others are of the operator."""
+    (found,) = [container for container in spec["containers"] if container["name"] == component]
+    return found
+
+
 def one(profile, kind, suffix):
     """Returns the object of this kind whose name is the full name plus the suffix."""
     names = {f"calls-switchboard{suffix}", f"calls-with-a-name-of-30-letter{suffix}"}
@@ -36,9 +42,15 @@ def one(profile, kind, suffix):
 
 def settings(profile, component):
     """Returns a program's environment variables, from its ConfigMap and its container."""
-    (container,) = ours(profile)[component]["containers"]
+    container = program(ours(profile)[component], component)
     own = {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container["env"]}
     return {**one(profile, "ConfigMap", f"-{component}")["data"], **own}
+
+
+def replicas(profile, *more):
+    """Returns the rendered numbers of pods of api and node; None for one without a number."""
+    found = {it["metadata"]["name"].rpartition("-")[2]: it["spec"].get("replicas") for _, it in render(profile, *more) if it["kind"] == "Deployment"}
+    return {name: found[name] for name in ("api", "node")}
 
 
 def notes(profile):
@@ -59,14 +71,18 @@ class Security(unittest.TestCase):
         for profile in profiles():
             for name, spec in pods(profile):
                 with self.subTest(profile=profile, pod=name):
-                    self.assertIs(spec["automountServiceAccountToken"], False)
+                    # An operator's own account may have a token.
+                    self.assertIs(spec["automountServiceAccountToken"], (profile, name) == ("external-secrets", "node"))
                     self.assertIs(spec["enableServiceLinks"], False)
                     self.assertIs(spec["securityContext"]["runAsNonRoot"], True)
-                    self.assertGreater(spec["securityContext"]["runAsUser"], 0)
+                    # OpenShift assigns the ids, and refuses pods that name one.
+                    ids = {"runAsUser", "runAsGroup", "fsGroup"} & set(spec["securityContext"])
+                    self.assertEqual(len(ids), 0 if profile == "openshift" else 3)
+                    self.assertTrue(all(spec["securityContext"][name] > 0 for name in ids))
                     self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
                     # Only coturn uses the machine's ports, to relay media.
                     self.assertEqual(spec.get("hostNetwork", False), name == "coturn")
-                    for container in spec["containers"]:
+                    for container in [*spec.get("initContainers", []), *spec["containers"]]:
                         context = container["securityContext"]
                         self.assertIs(context["allowPrivilegeEscalation"], False)
                         self.assertIs(context["readOnlyRootFilesystem"], True)
@@ -87,9 +103,13 @@ class Security(unittest.TestCase):
         for profile in profiles():
             kinds = {it["kind"] for _, it in render(profile)}
             self.assertFalse(kinds & {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
-            for component, spec in ours(profile).items():
-                account = one(profile, "ServiceAccount", f"-{component}")
-                self.assertEqual(spec["serviceAccountName"], account["metadata"]["name"])
+            accounts = {it["metadata"]["name"]: it for _, it in render(profile) if it["kind"] == "ServiceAccount"}
+            used = {name: spec["serviceAccountName"] for name, spec in pods(profile, "Deployment")}
+            self.assertEqual(len(set(used.values())), len(used), "each workload has an account of its own")
+            # The operator has created this one.
+            created = set(used.values()) - {"calls-node"}
+            self.assertEqual(set(accounts), created)
+            for account in accounts.values():
                 self.assertIs(account["automountServiceAccountToken"], False)
 
     def test_the_chart_creates_no_secret_and_reads_secrets_from_existing_ones(self):
@@ -114,7 +134,7 @@ class Settings(unittest.TestCase):
         self.assertEqual(settings("production", "api")["REDIS_URL"], "redis://switchboard:$(REDIS_PASSWORD)@redis.stores.svc.cluster.local:6379")
         self.assertEqual(settings("cluster-tls", "api")["REDIS_URL"], "rediss+cluster://calls:$(REDIS_PASSWORD)@redis-0.redis:6379,redis-1.redis:6380")
         for profile in profiles():
-            (container,) = ours(profile)["node"]["containers"]
+            container = program(ours(profile)["node"], "node")
             names = [variable["name"] for variable in container["env"]]
             if "$(REDIS_PASSWORD)" in settings(profile, "node")["REDIS_URL"]:
                 self.assertLess(names.index("REDIS_PASSWORD"), names.index("REDIS_URL"), "a variable may refer only to earlier ones")
@@ -123,7 +143,7 @@ class Settings(unittest.TestCase):
         values = "turn.urls={turn:a:3478},turn.existingSecret=turn,turn.usernameKey=user,turn.credentialKey=word"
         for component in ("api", "node"):
             (config,) = [it for _, it in render("evaluation", "--set", values) if it["kind"] == "Deployment" and it["metadata"]["name"].endswith(f"-{component}")]
-            (container,) = config["spec"]["template"]["spec"]["containers"]
+            container = program(config["spec"]["template"]["spec"], component)
             known = {variable["name"]: variable.get("valueFrom") for variable in container["env"]}
             self.assertEqual(known["TURN_SERVER_USERNAME"], {"secretKeyRef": {"name": "turn", "key": "user"}})
             self.assertEqual(known["TURN_SERVER_CREDENTIAL"], {"secretKeyRef": {"name": "turn", "key": "word"}})
@@ -181,7 +201,7 @@ class Termination(unittest.TestCase):
         for profile in profiles():
             for component, spec in ours(profile).items():
                 with self.subTest(profile=profile, component=component):
-                    (container,) = spec["containers"]
+                    container = program(spec, component)
                     hook = container["lifecycle"]["preStop"]["sleep"]["seconds"]
                     grace = spec["terminationGracePeriodSeconds"]
                     if component == "node":
@@ -216,17 +236,24 @@ class Termination(unittest.TestCase):
         self.assertEqual(longest["spec"]["behavior"]["scaleDown"]["policies"][0]["periodSeconds"], 1800, "the maximum in Kubernetes")
 
     def test_a_release_that_turns_on_autoscaling_keeps_its_number_of_pods(self):
+        with cluster(NAMESPACE, **{"calls-switchboard-node": 7, "calls-switchboard-api": 4, "other-node": 9}) as address:
+            self.assertEqual(replicas("production", "--dry-run=server", "--kube-apiserver", address), {"node": 7, "api": 4})
+
+    def test_an_autoscaled_release_begins_with_its_minimum(self):
+        with cluster(NAMESPACE) as address:
+            self.assertEqual(replicas("production", "--dry-run=server", "--kube-apiserver", address), {"node": 3, "api": 2})
+
+    def test_initial_replicas_are_rendered_with_and_without_a_cluster(self):
+        self.assertEqual(replicas("argocd"), {"node": 3, "api": 2})
         with cluster(NAMESPACE, **{"calls-switchboard-node": 7}) as address:
-            objects = render("production", "--dry-run=server", "--kube-apiserver", address)
-        replicas = {it["metadata"]["name"]: it["spec"].get("replicas") for _, it in objects if it["kind"] == "Deployment"}
-        self.assertEqual(replicas, {"calls-switchboard-node": 7, "calls-switchboard-api": None})
+            self.assertEqual(replicas("argocd", "--dry-run=server", "--kube-apiserver", address), {"node": 3, "api": 2})
 
 
 class Monitoring(unittest.TestCase):
     def test_liveness_checks_only_the_process_and_readiness_checks_more(self):
         for profile in profiles():
             for component, spec in ours(profile).items():
-                (container,) = spec["containers"]
+                container = program(spec, component)
                 for probe, path in {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}.items():
                     with self.subTest(profile=profile, component=component, probe=probe):
                         self.assertEqual(container[probe]["httpGet"], {"path": path, "port": "metrics"})
@@ -239,14 +266,16 @@ class Monitoring(unittest.TestCase):
         for profile in profiles():
             for spec in ours(profile).values():
                 keys = [constraint["topologyKey"] for constraint in spec["topologySpreadConstraints"]]
-                self.assertEqual(keys, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"])
+                # This profile has constraints of its own for nodes.
+                own = profile == "external-secrets" and len(keys) == 1
+                self.assertEqual(keys, ["topology.kubernetes.io/zone"] if own else ["topology.kubernetes.io/zone", "kubernetes.io/hostname"])
         self.assertIn("podAntiAffinity", ours("production")["node"]["affinity"])
         self.assertEqual(list(ours("cluster-tls")["api"]["affinity"]), ["nodeAffinity"])
 
     def test_container_ports_equal_the_programs_settings(self):
         for profile in profiles():
             for component, names in {"api": {"http": "API_PORT", "metrics": "METRICS_PORT"}, "node": {"http": "SIGNALING_PORT", "metrics": "METRICS_PORT", "internal": "INTERNAL_PORT"}}.items():
-                (container,) = ours(profile)[component]["containers"]
+                container = program(ours(profile)[component], component)
                 ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
                 known = settings(profile, component)
                 self.assertEqual(ports, {name: known[variable] for name, variable in names.items()})
@@ -275,7 +304,7 @@ class Publishing(unittest.TestCase):
     def test_coturn_shares_the_secret_and_does_not_relay_to_internal_addresses(self):
         (container,) = dict(pods("gateway-coturn", "Deployment"))["coturn"]["containers"]
         arguments = container["args"]
-        self.assertTrue({"--use-auth-secret", "--static-auth-secret=$(TURN_SECRET)", "--no-cli", "--no-multicast-peers", "--no-tcp-relay"} <= set(arguments))
+        self.assertTrue({"--use-auth-secret", "--no-cli", "--no-multicast-peers", "--no-tcp-relay"} <= set(arguments))
         self.assertIn("--external-ip=203.0.113.7/$(POD_IP)", arguments)
         self.assertIn("--allowed-peer-ip=$(POD_IP)", arguments, "two clients of one relay reach each other")
         denied = [argument for argument in arguments if argument.startswith("--denied-peer-ip=")]

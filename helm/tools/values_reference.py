@@ -42,16 +42,41 @@ kubectl create namespace calls
 kubectl --namespace calls create secret generic switchboard \\
   --from-literal=JWT_ACCESS_SECRET=$(openssl rand -hex 32) --from-literal=JWT_REFRESH_SECRET=$(openssl rand -hex 32)
 helm --namespace calls install --wait calls helm/switchboard --values helm/switchboard/ci/evaluation-values.yaml
-helm --namespace calls test calls
+helm --namespace calls test calls --logs
 kubectl port-forward --namespace ingress-nginx service/ingress-nginx-controller 8080:80
 ```
 
 With another ingress controller, set `ingress.className` and forward to its Service.
 
-[ci/](ci) has complete values for evaluation, for production, for Redis Cluster with TLS, and for
-the Gateway API with coturn. [k8s/](../../k8s) has the first two as plain manifests.
-[docs/OPERATIONS.md](../../docs/OPERATIONS.md) describes operation and monitoring, and
+`helm test` tries for a minute, because network policies of a new release take some time. Its pod
+stays for its logs until the next test, also after `helm uninstall`.
+
+## Complete values
+
+Each of these files in [ci/](ci) installs as it is, after the addresses and names of Secrets are
+yours. [k8s/](../../k8s) has the first two as plain manifests.
+
+| file | for |
+|---|---|
+| `evaluation-values.yaml` | a first try, with Redis and MongoDB of the chart |
+| `production-values.yaml` | external stores, autoscaling, TLS, alerts, dashboards |
+| `small-values.yaml` | everything, with coturn, in 1,100m CPU of requests |
+| `cluster-tls-values.yaml` | Redis Cluster with TLS and a private CA, IPv6, a cloud load balancer |
+| `gateway-coturn-values.yaml` | the Gateway API, coturn, no network policies |
+| `openshift-values.yaml` | ids that the SCC assigns, DNS on port 5353, PodMonitors |
+| `argocd-values.yaml` | Argo CD: fixed digests, numbers of pods for the first sync |
+| `mesh-values.yaml` | Istio with STRICT mutual TLS |
+| `external-secrets-values.yaml` | Secrets and keys of an external store, agents, workload identity |
+
+[docs/OPERATIONS.md](../../docs/OPERATIONS.md#kubernetes) describes operation and monitoring, and
+what to know about autoscaling, Argo CD, meshes and OpenShift.
 [docs/RUNBOOKS.md](../../docs/RUNBOOKS.md) has a runbook for each alert.
+
+## Upgrades
+
+Keep your values in a file and pass it to every `helm upgrade`. To keep the values of the release
+instead, use `--reset-then-reuse-values`. `--reuse-values` also keeps the old chart's defaults, and
+leaves out those of values that are new; the chart then refuses with the names that are missing.
 
 ## Values
 
@@ -112,7 +137,7 @@ def entries():
 
 def members_are_free(path):
     """Returns whether the value is a map that an operator fills; it is documented as a whole."""
-    return path[-1] in {"resources", "labels"}
+    return path[-1] in {"resources", "labels", "affinity"}
 
 
 def at(values, path):

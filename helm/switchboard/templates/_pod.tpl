@@ -2,28 +2,69 @@
 Parts that the pods of both workloads share. The other pods use some of them.
 */}}
 
-{{/* Secrets with registry credentials. */}}
-{{- define "switchboard.pullSecrets" -}}
-{{- with .Values.image.pullSecrets -}}
+{{/*
+Fields of every pod: account, ids and the other settings of the restricted Pod Security Standard,
+registry credentials, priority, placement, and hosts. Takes (dict root component values).
+*/}}
+{{- define "switchboard.podSpec" -}}
+automountServiceAccountToken: {{ dig "serviceAccount" "automountToken" false .values }}
+{{- with .values.serviceAccount }}
+serviceAccountName: {{ include "switchboard.accountName" (list $.root $.component .) }}
+{{- end }}
+# Service links would set variables that collide with settings, for example API_PORT.
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  {{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
+  {{- $id := index $.values.securityContext $name }}
+  {{- if not (kindIs "invalid" $id) }}
+  {{ $name }}: {{ int64 $id }}
+  {{- end }}
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
   {{- end }}
 {{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
-{{/* Pod settings of the restricted Pod Security Standard. Takes the user id. */}}
-{{- define "switchboard.podSecurity" -}}
-automountServiceAccountToken: false
-# Service links would set variables that collide with settings, for example API_PORT.
-enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  runAsUser: {{ . }}
-  runAsGroup: {{ . }}
-  fsGroup: {{ . }}
-  seccompProfile:
-    type: RuntimeDefault
+{{/* Name of a workload's service account. Takes (list $ component serviceAccount). */}}
+{{- define "switchboard.accountName" -}}
+{{- $account := last . -}}
+{{- $created := printf "%s-%s" (include "switchboard.fullname" (first .)) (index . 1) -}}
+{{- $account.name | default ($account.create | ternary $created "default") -}}
+{{- end -}}
+
+{{/* Service account of a workload, unless the operator has created it. Takes (list $ component values). */}}
+{{- define "switchboard.account" -}}
+{{- $account := (last .).serviceAccount -}}
+{{- if $account.create -}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  {{- $name := include "switchboard.accountName" (list (first .) (index . 1) $account) }}
+  {{- include "switchboard.metadata" (list (first .) (index . 1) (index . 1) (dict "name" $name "annotations" $account.annotations)) | nindent 2 }}
+automountServiceAccountToken: {{ $account.automountToken }}
+{{- end -}}
 {{- end -}}
 
 {{/* Container settings of the restricted Pod Security Standard. */}}
@@ -73,24 +114,21 @@ lifecycle:
       seconds: {{ int .Values.endpointSeconds }}
 {{- end -}}
 
-{{/* Placement: spreads pods over zones and machines. Takes (list $ component values). */}}
+{{/* Spreads pods over zones and machines. Takes (dict root component values). */}}
 {{- define "switchboard.placement" -}}
-{{- $root := index . 0 -}}
-{{- $component := index . 1 -}}
-{{- $values := index . 2 -}}
+{{- $selector := dict "matchLabels" (include "switchboard.selector" (list .root .component) | fromYaml) -}}
+{{- /* Spreads the pods of a new revision without counting those of the old one. */ -}}
+{{- $counted := dict "labelSelector" $selector "matchLabelKeys" (list "pod-template-hash") -}}
+{{- $constraints := list -}}
+{{- range .values.topologySpreadConstraints -}}
+{{- $constraints = append $constraints (merge (dict) . (hasKey . "labelSelector" | ternary dict $counted)) -}}
+{{- end -}}
+{{- with $constraints -}}
 topologySpreadConstraints:
-  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "switchboard.selector" (list $root $component) | nindent 8 }}
-    # Spreads the pods of a new revision without counting those of the old one.
-    matchLabelKeys: [pod-template-hash]
-  {{- end }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 affinity:
-  {{- with $values.affinity }}
+  {{- with .values.affinity }}
   {{- toYaml . | nindent 2 }}
   {{- else }}
   podAntiAffinity:
@@ -99,20 +137,67 @@ affinity:
         podAffinityTerm:
           topologyKey: kubernetes.io/hostname
           labelSelector:
-            matchLabels:
-              {{- include "switchboard.selector" (list $root $component) | nindent 14 }}
+            {{- toYaml $selector | nindent 12 }}
   {{- end }}
-{{- with $values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
+{{- end -}}
+
+{{/* Image of a program, by digest or by tag. Takes (list $ component image). */}}
+{{- define "switchboard.image" -}}
+{{- $image := (first .).Values.image -}}
+{{- $image.repository }}/{{ last . -}}
+{{- with index $image.digest (index . 1) -}}
+@{{ . }}
+{{- else -}}
+:{{ $image.tag | default (first .).Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Number of pods. With autoscaling the number belongs to the autoscaler, and Helm repeats the current one:
+a release that drops the field is scaled to one pod, and one that writes another number ends pods with
+their clients. Where Helm sees that there is no Deployment yet, the release begins with `minReplicas`.
+Takes (dict root component values).
+*/}}
+{{- define "switchboard.replicas" -}}
+{{- $scaling := .values.autoscaling -}}
+{{- $name := printf "%s-%s" (include "switchboard.fullname" .root) .component -}}
+{{- if not $scaling.enabled -}}
+replicas: {{ int .values.replicas }}
+{{- else if $scaling.initialReplicas -}}
+replicas: {{ int $scaling.initialReplicas }}
+{{- else -}}
+{{- /* The list has no name: it exists in every cluster, even in a namespace that does not exist yet. */ -}}
+{{- with lookup "apps/v1" "Deployment" .root.Release.Namespace "" -}}
+{{- $replicas := $scaling.minReplicas -}}
+{{- range .items -}}
+{{- if eq .metadata.name $name -}}
+{{- $replicas = .spec.replicas -}}
+{{- end -}}
+{{- end -}}
+replicas: {{ int $replicas }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Volume with additional CA certificates, and its mount: lists. */}}
+{{- define "switchboard.caVolumes" -}}
+{{- with .Values.trustedCa -}}
+{{- if .existingSecret -}}
+- name: ca
+  secret:
+    secretName: {{ .existingSecret }}
+    items:
+      - key: {{ .key }}
+        path: ca.crt
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- define "switchboard.caMounts" -}}
+{{- if .Values.trustedCa.existingSecret -}}
+- name: ca
+  mountPath: /etc/switchboard/ca
+  readOnly: true
+{{- end -}}
 {{- end -}}
 
 {{/* Deployment of a program. Takes (dict root component values image ports env settings). */}}
@@ -123,14 +208,8 @@ kind: Deployment
 metadata:
   {{- include "switchboard.metadata" (list $root .component .component) | nindent 2 }}
 spec:
-  {{- if not .values.autoscaling.enabled }}
-  replicas: {{ int .values.replicas }}
-  {{- else }}
-  {{- with lookup "apps/v1" "Deployment" $root.Release.Namespace (printf "%s-%s" (include "switchboard.fullname" $root) .component) }}
-  # Keeps the current number until the autoscaler changes it. Without the field, a release that turns on
-  # autoscaling would be scaled to one pod.
-  replicas: {{ int .spec.replicas }}
-  {{- end }}
+  {{- with include "switchboard.replicas" . }}
+  {{- . | nindent 2 }}
   {{- end }}
   revisionHistoryLimit: 5
   # A new pod becomes ready before an old one is stopped.
@@ -144,27 +223,26 @@ spec:
       {{- include "switchboard.selector" (list $root .component) | nindent 6 }}
   template:
     metadata:
-      labels:
-        {{- include "switchboard.labels" (list $root .component) | nindent 8 }}
-      annotations:
-        # Changed settings start a rollout.
-        checksum/settings: {{ .settings | sha256sum }}
-        {{- with .values.podAnnotations }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+      {{- /* Changed settings start a rollout. */}}
+      {{- $checksum := dict "checksum/settings" (sha256sum .settings) }}
+      {{- include "switchboard.podMetadata" (merge (dict "annotations" $checksum) .) | nindent 6 }}
     spec:
-      serviceAccountName: {{ include "switchboard.fullname" $root }}-{{ .component }}
-      {{- include "switchboard.podSecurity" 65532 | nindent 6 }}
+      {{- include "switchboard.podSpec" . | nindent 6 }}
       terminationGracePeriodSeconds: {{ int .values.terminationGracePeriodSeconds }}
-      {{- include "switchboard.placement" (list $root .component .values) | nindent 6 }}
-      {{- with include "switchboard.pullSecrets" $root }}
-      {{- . | nindent 6 }}
+      {{- include "switchboard.placement" . | nindent 6 }}
+      {{- with .values.initContainers }}
+      initContainers:
+        {{- toYaml . | nindent 8 }}
       {{- end }}
       containers:
         - name: {{ .component }}
-          image: {{ printf "%s/%s:%s" $root.Values.image.repository .image (default $root.Chart.AppVersion $root.Values.image.tag) | quote }}
+          image: {{ include "switchboard.image" (list $root .component .image) | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           envFrom:
+            {{- /* The last source decides. */}}
+            {{- with .values.extraEnvFrom }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
             - configMapRef:
                 name: {{ include "switchboard.fullname" $root }}-{{ .component }}
           env:
@@ -172,6 +250,9 @@ spec:
             {{- . | nindent 12 }}
             {{- end }}
             {{- include "switchboard.secretSettings" $root | nindent 12 }}
+            {{- with .values.extraEnv }}
+            {{- toYaml . | nindent 12 }}
+            {{- end }}
           ports:
             {{- range $name, $port := .ports }}
             - name: {{ $name }}
@@ -182,28 +263,20 @@ spec:
           {{- include "switchboard.containerSecurity" . | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
-          {{- with $root.Values.trustedCa }}
-          {{- if .existingSecret }}
+          {{- with concat (include "switchboard.caMounts" $root | fromYamlArray) .values.extraVolumeMounts }}
           volumeMounts:
-            - name: ca
-              mountPath: /etc/switchboard/ca
-              readOnly: true
+            {{- toYaml . | nindent 12 }}
           {{- end }}
-          {{- end }}
-      {{- with $root.Values.trustedCa }}
-      {{- if .existingSecret }}
+        {{- with .values.sidecars }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+      {{- with concat (include "switchboard.caVolumes" $root | fromYamlArray) .values.extraVolumes }}
       volumes:
-        - name: ca
-          secret:
-            secretName: {{ .existingSecret }}
-            items:
-              - key: {{ .key }}
-                path: ca.crt
-      {{- end }}
+        {{- toYaml . | nindent 8 }}
       {{- end }}
 {{- end -}}
 
-{{/* Disruption budget and service account. Takes (list $ component values). */}}
+{{/* Disruption budget. Takes (list $ component values). */}}
 {{- define "switchboard.budget" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
@@ -218,12 +291,4 @@ spec:
   selector:
     matchLabels:
       {{- include "switchboard.selector" (list $root $component) | nindent 6 }}
-{{- end -}}
-
-{{- define "switchboard.account" -}}
-apiVersion: v1
-kind: ServiceAccount
-metadata:
-  {{- include "switchboard.metadata" (list (index . 0) (index . 1) (index . 1)) | nindent 2 }}
-automountServiceAccountToken: false
 {{- end -}}

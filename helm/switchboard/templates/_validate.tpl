@@ -88,9 +88,75 @@ reported together.
 {{- $wrong = append $wrong (printf "%s.env: %s is set by another value or a Secret; use that instead" $name $variable) -}}
 {{- end -}}
 {{- end -}}
-{{- if gt (int $workload.autoscaling.minReplicas) (int $workload.autoscaling.maxReplicas) -}}
+{{- $known := concat $own (keys $workload.env) -}}
+{{- range $workload.extraEnv -}}
+{{- if has .name $known -}}
+{{- $wrong = append $wrong (printf "%s.extraEnv: %s is set by another value or a Secret, or twice; use one place" $name .name) -}}
+{{- end -}}
+{{- $known = append $known .name -}}
+{{- end -}}
+{{- $volumes := list "ca" -}}
+{{- range $workload.extraVolumes -}}
+{{- if has .name $volumes -}}
+{{- $wrong = append $wrong (printf "%s.extraVolumes: the name %s is taken; use another one" $name .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- $paths := list "/etc/switchboard/ca" -}}
+{{- range $workload.extraVolumeMounts -}}
+{{- if not (has .name (rest $volumes)) -}}
+{{- $wrong = append $wrong (printf "%s.extraVolumeMounts: no volume in extraVolumes is named %s" $name .name) -}}
+{{- end -}}
+{{- if has (trimSuffix "/" .mountPath) $paths -}}
+{{- $wrong = append $wrong (printf "%s.extraVolumeMounts: something is mounted at %s already" $name .mountPath) -}}
+{{- end -}}
+{{- $paths = append $paths (trimSuffix "/" .mountPath) -}}
+{{- end -}}
+{{- $containers := list $name -}}
+{{- range concat $workload.initContainers $workload.sidecars -}}
+{{- if has .name $containers -}}
+{{- $wrong = append $wrong (printf "%s: two containers are named %s; use another name in initContainers or sidecars" $name .name) -}}
+{{- end -}}
+{{- $containers = append $containers .name -}}
+{{- end -}}
+{{- with $workload.autoscaling -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
 {{- $wrong = append $wrong (printf "%s.autoscaling.maxReplicas: must not be below minReplicas" $name) -}}
 {{- end -}}
+{{- if and .initialReplicas (or (lt (int .initialReplicas) (int .minReplicas)) (gt (int .initialReplicas) (int .maxReplicas))) -}}
+{{- $wrong = append $wrong (printf "%s.autoscaling.initialReplicas: must be from minReplicas to maxReplicas" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $accounts := list -}}
+{{- range $name, $workload := dict "api" .api "coturn" .coturn "node" .node -}}
+{{- if and $workload.serviceAccount.create (dig "enabled" true $workload) -}}
+{{- $account := include "switchboard.accountName" (list $ $name $workload.serviceAccount) -}}
+{{- if has $account $accounts -}}
+{{- $wrong = append $wrong (printf "%s.serviceAccount.create: another workload creates %s; set create to false here to share it" $name $account) -}}
+{{- end -}}
+{{- $accounts = append $accounts $account -}}
+{{- end -}}
+{{- end -}}
+{{- /* Selectors cannot change, and Helm and the operators' tools go by the others. */ -}}
+{{- $reserved := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" -}}
+{{- $labels := dict "commonLabels" .commonLabels "ingress.labels" .ingress.labels "gateway.labels" .gateway.labels -}}
+{{- range $name, $group := .monitoring -}}
+{{- $_ := set $labels (printf "monitoring.%s.labels" $name) $group.labels -}}
+{{- end -}}
+{{- range $name, $workload := dict "api" .api "node" .node "coturn" .coturn "evaluation.redis" .evaluation.redis "evaluation.mongodb" .evaluation.mongodb "test" .test -}}
+{{- $_ := set $labels (printf "%s.labels" $name) $workload.labels -}}
+{{- $_ := set $labels (printf "%s.podLabels" $name) $workload.podLabels -}}
+{{- end -}}
+{{- range $name, $map := $labels -}}
+{{- range $label, $_ := $map -}}
+{{- if has $label $reserved -}}
+{{- $wrong = append $wrong (printf "%s: the chart sets %s itself; use another label" $name $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .monitoring.serviceMonitor.enabled .monitoring.podMonitor.enabled -}}
+{{- $wrong = append $wrong "monitoring.podMonitor.enabled: serviceMonitor is enabled; use only one of the two, because each pod would be scraped twice" -}}
 {{- end -}}
 {{- if and .ingress.enabled (not .ingress.host) -}}
 {{- $wrong = append $wrong "ingress.host: set the host name of the Ingress" -}}
