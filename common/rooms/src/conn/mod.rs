@@ -153,9 +153,10 @@ fn host(text: &str) -> Result<(String, u16), RedisUrlError> {
     Ok((name.to_owned(), port))
 }
 
-/// Percent-decodes a credential.
+/// Percent-decodes a credential, without the blanks around it: a password that a Secret adds to the
+/// URL often ends with a newline. A blank that belongs to it is percent-encoded.
 fn credential(text: &str) -> Result<String, RedisUrlError> {
-    percent::decode(text).ok_or(RedisUrlError("its credentials are not percent-encoded UTF-8"))
+    percent::decode(text.trim()).ok_or(RedisUrlError("its credentials are not percent-encoded UTF-8"))
 }
 
 #[cfg(test)]
@@ -206,5 +207,7 @@ mod tests {
         assert_eq!(url.hosts(), [("2001:db8::1".to_owned(), 6379)]);
         let url = RedisUrl::parse("redis://:p#?/@ss@a/2").unwrap();
         assert_eq!((url.password.as_deref(), url.database), (Some("p#?/@ss"), 2));
+        let url = RedisUrl::parse("redis://ann:p ss%20\n@a").unwrap();
+        assert_eq!(url.password.as_deref(), Some("p ss "));
     }
 }
