@@ -315,6 +315,15 @@ class Tools(unittest.TestCase):
         ignored = {it["name"] for it in spec["ignoreDifferences"] if (it["group"], it["kind"], it["jsonPointers"]) == ("apps", "Deployment", ["/spec/replicas"])}
         self.assertEqual(ignored, {it["spec"]["scaleTargetRef"]["name"] for it in of(render("argocd"), "HorizontalPodAutoscaler")})
 
+    def test_the_proxy_of_a_mesh_leaves_metrics_alone_and_lives_as_long_as_the_pod(self):
+        for name in ("api", "node"):
+            metadata, spec = template(render("mesh"), name)
+            ports = {port["name"]: port["containerPort"] for port in program(spec, name)["ports"]}
+            self.assertEqual(metadata["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"], str(ports["metrics"]))
+            proxy = yaml.safe_load(metadata["annotations"]["proxy.istio.io/config"])
+            self.assertIs(proxy["holdApplicationUntilProxyStarts"], True)
+            self.assertGreaterEqual(int(proxy["terminationDrainDuration"].removesuffix("s")), spec["terminationGracePeriodSeconds"])
+
     def test_secrets_and_their_keys_are_those_of_the_operator(self):
         objects = render("external-secrets")
         found = {}
