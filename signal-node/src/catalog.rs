@@ -54,6 +54,7 @@ pub const METRICS: &[Metric] = &[
         Each("cause", &["reconnected", "moved", "silent"]),
         "Gaps of the subscription that were closed from the logs, by cause",
     ),
+    counter("switchboard_catch_up_retries_total", One, "Reads of a room's log that came after a failed one"),
     gauge("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost or delivers no canary"),
     histogram("switchboard_canary_seconds", One, "Time from sending a heartbeat to the arrival of its canary"),
     counter("switchboard_envelopes_malformed_total", One, "Malformed pub/sub messages"),

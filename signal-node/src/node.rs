@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::NodeConfig;
-use crate::delivery::{self, CatchUp, Hub};
+use crate::delivery::{self, CatchUp, Hub, ReadPermits};
 use crate::directory::NodeDirectory;
 use crate::dispatcher::{Credentials, Dispatcher};
 use crate::health::{self, NodeHealth, PeerHealth, RedisHealth};
@@ -171,6 +171,7 @@ impl Shared {
             rooms: rooms.clone(),
             hub: Arc::clone(&hub),
             tasks: tasks.clone(),
+            reads: ReadPermits::default(),
         };
         Self { rooms, hub, sessions: SessionRegistry::default(), health, catch_up, tasks }
     }

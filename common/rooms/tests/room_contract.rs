@@ -13,6 +13,7 @@ mod room {
     pub(crate) mod revocations;
     pub(crate) mod rooms;
     pub(crate) mod seats;
+    pub(crate) mod slow_link;
     pub(crate) mod testbed;
 }
 
@@ -115,4 +116,16 @@ async fn a_moved_slot_under_load_loses_duplicates_or_reorders_no_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rooms_of_a_lost_master_continue_on_its_replica() {
     room::faults::master_lost(room::testbed::TestBed::replicated().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_takes_longer_than_a_request_may_wait_is_read() {
+    let bed = room::testbed::TestBed::standalone().await;
+    room::slow_link::a_log_that_takes_longer_than_a_request_may_wait_is_read(bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipeline_that_takes_longer_than_a_request_may_wait_is_sent() {
+    let bed = room::testbed::TestBed::standalone().await;
+    room::slow_link::a_pipeline_that_takes_longer_than_a_request_may_wait_is_sent(bed).await;
 }

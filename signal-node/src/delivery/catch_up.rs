@@ -1,29 +1,29 @@
 //! Reads from the rooms' logs the events that this node missed, and delivers them to their
 //! sessions.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use switchboard_auth::IceConfig;
 use switchboard_core::domain::{DisconnectReason, NodeId, RoomId, SessionHandle};
 use switchboard_core::wire::envelope::Envelope;
-use switchboard_rooms::{CaughtUp, LogId, Partition, Rooms};
+use switchboard_rooms::{CaughtUp, LogId, Partition, Rooms, Snapshot};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
 use super::joined_snapshot::{JoinedSnapshot, joined_snapshot};
 use super::session_link::{CatchUpRequest, SessionLink};
 
-/// Reads in flight after one gap. A node with 20,000 sessions must not queue all of them in Redis
-/// at the same time.
-const READS_IN_FLIGHT_MAX: usize = 64;
+/// Maximum number of rooms whose logs this node reads at the same time. Rooms beyond it wait here
+/// and not in the queue to Redis, where a slow link would make them late.
+const READS_IN_FLIGHT_MAX: usize = 8;
 /// Maximum number of attempts to read a log. After that the client is disconnected and resumes,
 /// which reads the log too.
 const READ_ATTEMPTS_MAX: u32 = 20;
-/// Time between two attempts to read a log.
-const READ_RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// Shortest and longest time between two attempts to read a log. It doubles with each of them.
+const READ_RETRY_INTERVALS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
 /// Catch-up of one node. Clones share its parts.
 #[derive(Clone, Debug)]
@@ -38,20 +38,39 @@ pub struct CatchUp {
     pub hub: Arc<Hub>,
     /// Tasks that read logs, because receiving must not wait for a read.
     pub tasks: TaskTracker,
+    /// A permit for each room whose log is being read.
+    pub reads: ReadPermits,
+}
+
+/// Permits for reads of rooms and their logs.
+#[derive(Clone, Debug)]
+pub struct ReadPermits(Arc<Semaphore>);
+
+impl Default for ReadPermits {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READS_IN_FLIGHT_MAX)))
+    }
+}
+
+/// Sessions that need another read of their room's log.
+#[derive(Default)]
+struct Unfinished {
+    requests: Vec<CatchUpRequest>,
+    /// A read failed, or Redis does not know a seat. The next read comes after a pause.
+    must_wait: bool,
 }
 
 impl CatchUp {
     /// Reads the logs of all sessions of a partition after a subscription gap.
     pub fn subscription_restored(&self, partition: Partition, cause: &'static str) {
         metrics::counter!("switchboard_subscription_gaps_total", "cause" => cause).increment(1);
-        let requests = self.hub.subscription_restored(partition);
-        if !requests.is_empty() {
+        let mut rooms: HashMap<RoomId, Vec<CatchUpRequest>> = HashMap::new();
+        for request in self.hub.subscription_restored(partition) {
+            rooms.entry(request.link.room.clone()).or_default().push(request);
+        }
+        for (room, requests) in rooms {
             let catch_up = self.clone();
-            self.tasks.spawn(async move {
-                let reads = stream::iter(requests);
-                let read = async |request| drop(catch_up.read_log(request).await);
-                reads.for_each_concurrent(READS_IN_FLIGHT_MAX, read).await;
-            });
+            self.tasks.spawn(async move { drop(catch_up.read_log(&room, requests).await) });
         }
     }
 
@@ -82,64 +101,100 @@ impl CatchUp {
     pub fn start(&self, request: Option<CatchUpRequest>) {
         if let Some(request) = request {
             let catch_up = self.clone();
-            self.tasks.spawn(async move { drop(catch_up.read_log(request).await) });
+            let room = request.link.room.clone();
+            self.tasks.spawn(async move { drop(catch_up.read_log(&room, vec![request]).await) });
         }
     }
 
     /// Sends `room:joined` once more to a session that joined the room that it is in already.
     /// Returns the fields of its payload; `None` if the room cannot be read.
     pub async fn join_again(&self, partition: Partition, link: &Arc<SessionLink>) -> Option<String> {
-        self.read_log(self.hub.join_again(partition, link)?).await
+        self.read_log(&link.room, vec![self.hub.join_again(partition, link)?]).await
     }
 
-    /// Reads the log of one session and delivers the missed events, after `room:joined` if that is
-    /// due. Returns the fields of the payload of `room:joined`. Disconnects the client after
-    /// [`READ_ATTEMPTS_MAX`] attempts, and if the log no longer reaches back far enough.
-    async fn read_log(&self, CatchUpRequest { link, mut from, mut gap_count }: CatchUpRequest) -> Option<String> {
-        let (mut suspected, mut joined) = (false, None);
+    /// Reads a room's log for sessions in it and delivers the missed events, to each after
+    /// `room:joined` if that is due. Returns the fields of the payload of the last `room:joined`.
+    /// Disconnects clients after [`READ_ATTEMPTS_MAX`] attempts, and if the log no longer reaches
+    /// back far enough.
+    async fn read_log(&self, room: &RoomId, mut requests: Vec<CatchUpRequest>) -> Option<String> {
+        let (mut joined, mut interval) = (None, READ_RETRY_INTERVALS.0);
         for _ in 0..READ_ATTEMPTS_MAX {
-            let seat = link.seat()?;
-            let snapshot = match link.admitted() {
-                Some(at) => {
-                    from = from.max(at);
-                    // Before the log is read: a participant may be announced twice, never omitted.
-                    self.read_snapshot(&link, at).await
-                }
-                None => None,
+            let unfinished = {
+                let _permit = self.reads.0.acquire().await.ok()?;
+                self.read_once(room, requests, &mut joined).await
             };
-            joined = snapshot.as_ref().map(|snapshot| snapshot.fields.clone()).or(joined);
-            match self.rooms.catch_up(&seat, from).await {
-                Ok(CaughtUp::Missed(missed)) => match link.apply_log(gap_count, snapshot, &missed) {
-                    Some(again) => {
-                        (from, gap_count) = (again.from, again.gap_count);
-                        continue;
-                    }
-                    None => return joined,
-                },
-                Ok(CaughtUp::TooOld) => break,
-                // The session left while its log was read. Its client may have another seat.
-                Ok(CaughtUp::NotSeated)
-                    if self.hub.find(self.rooms.partition_of(&link.room), &link.room, link.handle).is_none() =>
-                {
-                    return None;
-                }
-                // The next heartbeat disconnects the client, or restores the seat; then the log
-                // can be read.
-                Ok(CaughtUp::NotSeated) if !suspected => {
-                    self.hub.mark_suspect(self.rooms.partition_of(&link.room), &link);
-                    suspected = true;
-                }
-                Ok(CaughtUp::NotSeated) | Err(_) => {}
+            requests = unfinished.requests;
+            if requests.is_empty() {
+                return joined;
             }
-            tokio::time::sleep(READ_RETRY_INTERVAL).await;
+            if unfinished.must_wait {
+                metrics::counter!("switchboard_catch_up_retries_total").increment(1);
+                tokio::time::sleep(interval).await;
+                interval = (interval * 2).min(READ_RETRY_INTERVALS.1);
+            }
         }
-        link.close(DisconnectReason::Fenced);
-        None
+        for request in requests {
+            request.link.close(DisconnectReason::Fenced);
+        }
+        joined
     }
 
-    /// Reads the room for a session to which `room:joined` is due at the position `at`.
-    async fn read_snapshot(&self, link: &SessionLink, at: LogId) -> Option<JoinedSnapshot> {
-        let room = self.rooms.snapshot(&link.room).await.ok().flatten()?;
+    /// Reads the room, if `room:joined` is due to a session, and its log. Returns the sessions that
+    /// need another read.
+    async fn read_once(
+        &self,
+        room: &RoomId,
+        requests: Vec<CatchUpRequest>,
+        joined: &mut Option<String>,
+    ) -> Unfinished {
+        let mut sessions = Vec::with_capacity(requests.len());
+        let mut readers = Vec::with_capacity(requests.len());
+        for request in requests {
+            // A session without a seat has ended.
+            let Some(seat) = request.link.seat() else { continue };
+            let admitted = request.link.admitted();
+            sessions.push((seat, admitted.map_or(request.from, |at| request.from.max(at))));
+            readers.push((request, admitted));
+        }
+        let snapshot = if readers.iter().any(|(_, admitted)| admitted.is_some()) {
+            // Before the log is read: a participant may be announced twice, never omitted.
+            self.rooms.snapshot(room).await.ok().flatten()
+        } else {
+            None
+        };
+        let Ok(answers) = self.rooms.catch_up(room, &sessions).await else {
+            return Unfinished { requests: readers.into_iter().map(|(request, _)| request).collect(), must_wait: true };
+        };
+        let mut unfinished = Unfinished::default();
+        for ((request, admitted), answer) in readers.into_iter().zip(answers) {
+            let link = &request.link;
+            match answer {
+                CaughtUp::Missed(missed) => {
+                    let due = admitted.and_then(|at| self.joined_snapshot(link, snapshot.as_ref()?, at));
+                    unfinished.must_wait |= admitted.is_some() && due.is_none();
+                    if let Some(due) = &due {
+                        *joined = Some(due.fields.clone());
+                    }
+                    unfinished.requests.extend(link.apply_log(request.gap_count, due, &missed));
+                }
+                CaughtUp::TooOld => link.close(DisconnectReason::Fenced),
+                CaughtUp::NotSeated => {
+                    let partition = self.rooms.partition_of(room);
+                    // A session that left while its log was read needs nothing. Of the others, the
+                    // next heartbeat disconnects the client or restores the seat.
+                    if self.hub.find(partition, room, link.handle).is_some() {
+                        self.hub.mark_suspect(partition, link);
+                        unfinished.must_wait = true;
+                        unfinished.requests.push(request);
+                    }
+                }
+            }
+        }
+        unfinished
+    }
+
+    /// Makes `room:joined` for a session to which it is due at the position `at`.
+    fn joined_snapshot(&self, link: &SessionLink, room: &Snapshot, at: LogId) -> Option<JoinedSnapshot> {
         link.with_replica(|replica| joined_snapshot((&self.node, &self.ice), &link.room, replica, room, at)).flatten()
     }
 }

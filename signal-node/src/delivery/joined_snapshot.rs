@@ -85,7 +85,7 @@ pub(super) fn joined_snapshot(
     (node, ice): (&NodeId, &IceConfig),
     room: &RoomId,
     replica: &SeatReplica,
-    snapshot: Snapshot,
+    snapshot: &Snapshot,
     at: LogId,
 ) -> Option<JoinedSnapshot> {
     let own = snapshot.seats.iter().find(|seat| seat.peer_id == replica.seat.peer)?;
@@ -93,8 +93,8 @@ pub(super) fn joined_snapshot(
     (copy.role, copy.media) = (own.role, own.media_state);
     copy.joined_at.clone_from(&own.joined_at);
     let ice = ice.for_participant(room, &own.user.id, unix_now());
-    let payload = joined_payload(node, room, &replica.seat.peer, &snapshot, &ice);
+    let payload = joined_payload(node, room, &replica.seat.peer, snapshot, &ice);
     let event = encode("room:joined", &payload);
     let message = Message::packet(format!(r#"42[{event},"{at}.{room}"]"#));
-    Some(JoinedSnapshot { message, fields: acknowledged_fields(&payload), copy, meta: Arc::new(snapshot.meta) })
+    Some(JoinedSnapshot { message, fields: acknowledged_fields(&payload), copy, meta: Arc::new(snapshot.meta.clone()) })
 }

@@ -26,7 +26,7 @@ mod session_link;
 mod session_state;
 mod subscription;
 
-pub use catch_up::CatchUp;
+pub use catch_up::{CatchUp, ReadPermits};
 pub use hub::{Canary, Hub};
 pub use joined_snapshot::{JoinedSnapshot, acknowledged_fields, joined_payload};
 pub use packets::{close, packet, transport_reason};

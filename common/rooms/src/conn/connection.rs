@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use redis::{Cmd, ServerError, Value, cmd};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -137,6 +138,17 @@ impl Connection {
     pub async fn send(&mut self, packed: &[u8]) -> io::Result<()> {
         self.stream.write_all(packed).await?;
         self.stream.flush().await
+    }
+
+    /// Sends packed commands, and gives up when the server took no byte for the time `silence`.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`]. The connection cannot be used any more.
+    pub(crate) async fn send_within(&mut self, mut packed: &[u8], silence: Duration) -> io::Result<()> {
+        while packed.has_remaining() {
+            timeout(silence, self.stream.write_buf(&mut packed)).await??;
+        }
+        timeout(silence, self.stream.flush()).await?
     }
 
     /// Waits for the next value.

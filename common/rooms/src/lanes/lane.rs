@@ -31,6 +31,9 @@ const SLOT_MOVE_INTERVAL: Duration = Duration::from_millis(5);
 const PIPELINE_CAPACITY_MAX: usize = 256 * 1024;
 /// Maximum time that a lane waits for the clock of a server that took over.
 const CLOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How many times [`LaneOptions::queue_time`](super::LaneOptions::queue_time) a lane waits at most
+/// for the next byte of a server that did not answer in time before.
+const PATIENCE_MAX: u32 = 8;
 
 /// Why a request is sent again, the worst reason last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +63,7 @@ struct ConnectionId {
 /// Serves the queues of a lane until the task is aborted.
 pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address) {
     let wake = topology.queues.wake(index);
-    let mut lane = Lane { topology, address, connection: None, previous: None, backoff: BACKOFF_MIN };
+    let mut lane = Lane { topology, address, connection: None, previous: None, backoff: BACKOFF_MIN, patience: 1 };
     // The bytes of each pipeline.
     let mut packed = Vec::new();
     loop {
@@ -84,12 +87,14 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         let counts: Vec<usize> =
             batch.iter_mut().map(|request| request.write(&topology.context, &mut packed)).collect();
         topology.queues.set_in_flight(index, batch);
-        let answers = exchange(topology, &mut connection.redis, &packed, counts.iter().sum()).await;
+        let silence = topology.context.options.lanes.queue_time * lane.patience;
+        let (answers, lost) = exchange(&mut connection.redis, &packed, counts.iter().sum(), silence).await;
+        lane.patience = if answers.is_empty() { (lane.patience * 2).min(PATIENCE_MAX) } else { 1 };
         let batch = topology.queues.take_in_flight(index);
-        let (unanswered, reason, cause) = match answers {
-            Ok(answers) => distribute(batch, &counts, answers),
-            Err(lost) => (batch, Some(RetryReason::NotServing), Some(lost)),
-        };
+        let (unanswered, mut reason, mut cause) = distribute(batch, &counts, answers);
+        if let Some(lost) = lost {
+            (reason, cause) = (Some(RetryReason::NotServing), Some(lost));
+        }
         topology.queues.requeue(&partitions, unanswered);
         if let Some(reason) = reason {
             lane.recover(reason, cause).await;
@@ -104,6 +109,10 @@ struct Lane {
     connection: Option<LaneConnection>,
     previous: Option<ConnectionId>,
     backoff: Duration,
+    /// How many times the usual time the lane waits for the next byte. It doubles with each
+    /// pipeline that got no reply: a request that takes Redis longer than the usual time would be
+    /// sent again for ever.
+    patience: u32,
 }
 
 impl Lane {
@@ -154,32 +163,43 @@ impl Lane {
     }
 }
 
-/// Sends a pipeline and reads its replies. Fails if the connection is lost, or if the replies do
-/// not arrive in time.
+/// Sends a pipeline and reads its replies. Returns those that arrived, and why the others did not:
+/// the connection is lost, or no byte was sent or received for the time `silence`. The size of the
+/// pipeline and of its replies does not matter, because on a slow link every attempt would be given
+/// up at the same place.
 async fn exchange(
-    topology: &Topology,
     redis: &mut Connection,
     packed: &[u8],
     count: usize,
-) -> Result<Vec<Value>, ConnectionError> {
+    silence: Duration,
+) -> (Vec<Value>, Option<ConnectionError>) {
     let started = Instant::now();
-    let limit = topology.context.options.lanes.queue_time;
-    let answers = timeout(limit, async {
-        redis.send(packed).await?;
-        let mut answers = Vec::with_capacity(count);
-        for _ in 0..count {
-            answers.push(redis.value().await?);
-        }
-        Ok::<_, ConnectionError>(answers)
-    })
-    .await;
+    let mut answers = Vec::with_capacity(count);
+    let lost = receive(redis, packed, (&mut answers, count), silence).await.err();
     #[expect(clippy::cast_precision_loss, reason = "a histogram")]
     metrics::histogram!("switchboard_redis_lane_batch_size").record(count as f64);
     metrics::histogram!("switchboard_redis_pipeline_seconds").record(started.elapsed().as_secs_f64());
-    answers.map_err(std::io::Error::from)?
+    (answers, lost)
 }
 
-/// Gives each request its replies. Returns the requests that must be sent again, in order, the
+/// Sends a pipeline and appends its `count` replies to `answers` as they come.
+async fn receive(
+    redis: &mut Connection,
+    packed: &[u8],
+    (answers, count): (&mut Vec<Value>, usize),
+    silence: Duration,
+) -> Result<(), ConnectionError> {
+    redis.send_within(packed, silence).await?;
+    while answers.len() < count {
+        match redis.next_value()? {
+            Some(value) => answers.push(value),
+            None => timeout(silence, redis.fill()).await.map_err(std::io::Error::from)??,
+        }
+    }
+    Ok(())
+}
+
+/// Gives each request its replies, of which the last may be missing. Returns the requests that must be sent again, in order, the
 /// worst reason, and the words of a server that does not serve at present.
 fn distribute(
     batch: Vec<Request>,

@@ -20,8 +20,12 @@ use crate::{
 /// Fields of the room's hash that a peek reads.
 const PEEK_FIELDS: &[&str] = &["st", "m", "lock", "host", "n"];
 
-/// Maximum number of entries of one read of a log, so that no answer is large.
-const LOG_PAGE: usize = 200;
+/// Entries of the first page of a log. Each has at most 64 KiB.
+const LOG_PAGE_FIRST: usize = 16;
+/// Maximum number of entries of a page.
+const LOG_PAGE_MAX: usize = 1000;
+/// Bytes that a page has, about: less than a slow link of 10 Mbit/s carries in 250 ms.
+const LOG_PAGE_BYTES: usize = 256 * 1024;
 
 impl Rooms {
     /// Reads a room without a seat in it.
@@ -170,61 +174,72 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn read(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<Option<Vec<LogEntry>>, StoreError> {
-        let found = self.read_log(room, peer, after).await?;
-        Ok((found.open && found.complete).then_some(found.entries))
+        let log = self.read_log(room, &[peer], after).await?;
+        Ok((log.open && log.is_complete(after)).then_some(log.entries_for(0, peer, after)?))
     }
 
-    /// Reads the events for a session after `after`, after a gap in the node's subscription. Checks
-    /// the seat too, because the message that the seat was lost may have been lost in the same gap
-    /// and is not sent twice.
+    /// Reads what sessions of one room missed, each after its own position, after a gap in the
+    /// node's subscription. The log is read once for all of them. Checks the seats too, because the
+    /// message that a seat was lost may have been lost in the same gap and is not sent twice.
+    /// Returns an answer for each session, in order.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn catch_up(&self, seat: &Seat, after: LogId) -> Result<CaughtUp, StoreError> {
-        let found = self.read_log(&seat.room, &seat.peer, after).await?;
-        Ok(match found {
-            LogRead { open, generation, .. } if !open || generation != Some(seat.generation) => CaughtUp::NotSeated,
-            LogRead { complete: false, .. } => CaughtUp::TooOld,
-            LogRead { entries, .. } => CaughtUp::Missed(entries),
-        })
+    pub async fn catch_up(&self, room: &RoomId, sessions: &[(Arc<Seat>, LogId)]) -> Result<Vec<CaughtUp>, StoreError> {
+        let peers: Vec<&PeerId> = sessions.iter().map(|(seat, _)| &seat.peer).collect();
+        let Some(first) = sessions.iter().map(|(_, after)| *after).min() else { return Ok(Vec::new()) };
+        let log = self.read_log(room, &peers, first).await?;
+        let caught_up = |(index, (seat, after)): (usize, &(Arc<Seat>, LogId))| {
+            let generation = log.seats[index].as_ref().map(|seat| seat.generation);
+            if !log.open || generation != Some(seat.generation) {
+                return Ok(CaughtUp::NotSeated);
+            }
+            if !log.is_complete(*after) {
+                return Ok(CaughtUp::TooOld);
+            }
+            log.entries_for(index, &seat.peer, *after).map(CaughtUp::Missed)
+        };
+        sessions.iter().enumerate().map(caught_up).collect()
     }
 
-    /// Reads the log after `after` as `peer` gets it, and the data that tell whether that is all.
-    async fn read_log(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<LogRead, StoreError> {
+    /// Reads the log after `after` in pages, and the data that tell what it is for these peers.
+    async fn read_log(&self, room: &RoomId, peers: &[&PeerId], after: LogId) -> Result<RoomLog, StoreError> {
         let p = self.partition_of(room);
         let keys = &self.context().keys;
         let mut pages = Vec::new();
-        let mut from = after;
+        let (mut from, mut count) = (after, LOG_PAGE_FIRST);
         loop {
             let mut log = cmd("XRANGE");
-            log.arg(keys.log(p, room)).arg(format!("({from}")).arg("+").arg("COUNT").arg(LOG_PAGE);
+            log.arg(keys.log(p, room)).arg(format!("({from}")).arg("+").arg("COUNT").arg(count);
             let page = self.read_large(p, "read", &[log]).await?.into_iter().next();
             let found = entries(page.as_ref())?;
             let (length, last) = (found.len(), found.last().map(|(id, _)| *id));
+            let bytes: usize = found.iter().flat_map(|(_, fields)| fields.values()).map(|value| value.len()).sum();
             pages.extend(page);
             match last {
-                Some(last) if length == LOG_PAGE => from = last,
+                Some(last) if length == count => from = last,
                 _ => break,
             }
+            count = (LOG_PAGE_BYTES / (bytes / length).max(1)).clamp(1, LOG_PAGE_MAX);
         }
         let mut fields = cmd("HMGET");
-        fields.arg(keys.room(p, room)).arg("st").arg("floor").arg(format!("s:{peer}"));
+        fields.arg(keys.room(p, room)).arg("st").arg("floor");
+        for peer in peers {
+            fields.arg(format!("s:{peer}"));
+        }
         // The floor last: if the log is complete after the read, it was complete during the read.
         let answer = self.plain(p, "read", &[fields, cmd("TIME")]).await?;
         let fields = items(answer.first())?;
-        let floor = fields.get(1).and_then(text).and_then(LogId::parse);
-        let oldest = time_ms(answer.get(1))?.saturating_sub(millis(self.options().window));
-        let seat = fields.get(2).and_then(text).and_then(SeatText::parse);
-        let reader = LogReader {
-            peer,
-            broadcasts_from: seat.as_ref().and_then(SeatText::broadcasts_from),
-            role: seat.as_ref().map_or(Role::Guest, |seat| seat.role),
-        };
-        Ok(LogRead {
-            entries: log_entries(&pages, reader)?,
+        let seats: Vec<Option<ReaderSeat>> = fields.iter().skip(2).map(ReaderSeat::read).collect();
+        if seats.len() != peers.len() {
+            return Err(StoreError::expected("a field for each seat"));
+        }
+        Ok(RoomLog {
+            pages,
             open: fields.first().and_then(text) == Some("open"),
-            complete: floor.is_none_or(|floor| floor <= after) && oldest <= after.ms,
-            generation: seat.map(|seat| seat.generation),
+            floor: fields.get(1).and_then(text).and_then(LogId::parse),
+            oldest_ms: time_ms(answer.get(1))?.saturating_sub(millis(self.options().window)),
+            seats,
         })
     }
 }
@@ -243,13 +258,51 @@ fn read_peek(fields: &[Value]) -> Result<RoomPeek, StoreError> {
     })
 }
 
-/// Events of a room's log for one peer.
-struct LogRead {
-    entries: Vec<LogEntry>,
+/// A room's log after a position, and the data that tell what it is for some of the room's peers.
+struct RoomLog {
+    pages: Vec<Value>,
     /// Whether the room is open.
     open: bool,
-    /// Whether the log goes back to the requested id.
-    complete: bool,
-    /// Generation of the peer's seat, if it has one.
-    generation: Option<Generation>,
+    /// Position up to which entries were dropped.
+    floor: Option<LogId>,
+    /// Time of the oldest entry that the log still has, in ms since the Unix epoch.
+    oldest_ms: u64,
+    /// Seats of the peers, in their order; `None` for one without a seat.
+    seats: Vec<Option<ReaderSeat>>,
+}
+
+/// What the seat of a peer tells about the log.
+struct ReaderSeat {
+    generation: Generation,
+    /// Log id after which broadcasts are for the peer; `None` in the lobby.
+    broadcasts_from: Option<LogId>,
+    role: Role,
+}
+
+impl ReaderSeat {
+    /// Reads the text of a seat; `None` if there is none.
+    fn read(value: &Value) -> Option<Self> {
+        let seat = SeatText::parse(text(value)?)?;
+        Some(Self { generation: seat.generation, broadcasts_from: seat.broadcasts_from(), role: seat.role })
+    }
+}
+
+impl RoomLog {
+    /// Returns whether the log goes back to the position `after`.
+    fn is_complete(&self, after: LogId) -> bool {
+        self.floor.is_none_or(|floor| floor <= after) && self.oldest_ms <= after.ms
+    }
+
+    /// Returns the entries after a position for the peer with this index.
+    fn entries_for(&self, index: usize, peer: &PeerId, after: LogId) -> Result<Vec<LogEntry>, StoreError> {
+        let seat = self.seats[index].as_ref();
+        let reader = LogReader {
+            peer,
+            broadcasts_from: seat.and_then(|seat| seat.broadcasts_from),
+            role: seat.map_or(Role::Guest, |seat| seat.role),
+        };
+        let mut entries = log_entries(&self.pages, reader)?;
+        entries.retain(|entry| entry.id > after);
+        Ok(entries)
+    }
 }

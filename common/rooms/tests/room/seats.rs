@@ -223,9 +223,9 @@ pub(crate) async fn an_older_generation_cannot_change_a_seat_that_was_taken_over
     assert_eq!(one.end_as_host(&bob.seat, "ended").await.unwrap(), Ended::Stale);
     logged(act(&two, &new.seat, relay(alice.seat.peer.clone(), "now")).await);
     // If the drop message were lost, the session would learn of it when it catches up.
-    assert!(matches!(one.catch_up(&bob.seat, bob.id).await.unwrap(), CaughtUp::NotSeated));
-    let caught_up = one.catch_up(&alice.seat, bob.id).await.unwrap();
-    assert!(matches!(caught_up, CaughtUp::Missed(missed) if missed.len() == 1));
+    let sessions = [(bob.seat.clone(), bob.id), (alice.seat.clone(), bob.id)];
+    let caught_up = one.catch_up(&room("R"), &sessions).await.unwrap();
+    assert!(matches!(&caught_up[..], [CaughtUp::NotSeated, CaughtUp::Missed(missed)] if missed.len() == 1));
     assert!(!one.deregister_node(one.partition_of(&room("R"))).await.unwrap(), "alice is still there");
     one.leave(&alice.seat, "left").await.unwrap();
     assert!(
