@@ -86,6 +86,8 @@ pub struct SocketsConfig {
     pub sessions: SessionLimits,
     /// Times of a shutdown.
     pub drain: Drain,
+    /// `REBALANCE`: whether a node with more than its share of clients moves some to others.
+    pub rebalances: bool,
 }
 
 impl NodeConfig {
@@ -255,6 +257,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
             delay: env.millis("DRAIN_DELAY_MS", 2_000, 0..=600_000),
             deadline: env.millis("DRAIN_DEADLINE_MS", 20_000, 0..=3_600_000),
         },
+        rebalances: env.flag("REBALANCE", true),
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `membership/` | heartbeats, dead nodes, deadlines, lost seats |
 //! | `health/` | health of this node, of Redis and of the other nodes; readiness |
 //! | `drain` | moves clients off at shutdown |
+//! | `balance/` | moves clients to nodes with fewer |
 //! | `session_registry` | all connected sessions, in a room or not |
 //! | `directory` | addresses at which other nodes take hand-overs |
 //! | `catalog` | names, types and help texts of the node's metrics |
@@ -25,6 +26,7 @@
 //! envelope, `delivery::Hub` finds the sessions, `delivery::SessionLink` puts the packet on the
 //! send queue, `socketio` writes it.
 
+pub mod balance;
 pub mod capacity;
 pub mod catalog;
 pub mod config;

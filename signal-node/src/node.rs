@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::balance::Balancer;
 use crate::config::NodeConfig;
 use crate::delivery::{self, CatchUp, Hub, ReadPermits};
 use crate::directory::NodeDirectory;
@@ -60,7 +61,7 @@ struct Background {
     /// Ends them.
     stop: CancellationToken,
     membership: JoinHandle<()>,
-    /// Ping of Redis, and the list of revoked sign-ins.
+    /// Ping of Redis, the list of revoked sign-ins, and the share of the load.
     watchers: TaskTracker,
 }
 
@@ -96,7 +97,7 @@ pub async fn run(
         return admin.await.context("the admin listener");
     };
     let shared = Shared::new(&config, rooms.get_or_init(|| connected).clone(), health);
-    let (dispatcher, background, transport) = start(&config, &shared, records, stopped).await?;
+    let (dispatcher, background, transport) = start(&config, &shared, records, stopped, stop.clone()).await?;
     let server = SocketServer::new(
         transport,
         vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
@@ -143,6 +144,7 @@ async fn start(
     shared: &Shared,
     records: Records,
     stopped: CancellationToken,
+    draining: CancellationToken,
 ) -> anyhow::Result<(Dispatcher, Background, TransportConfig)> {
     let sink = delivery::sink(shared.catch_up.clone());
     let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
@@ -157,6 +159,10 @@ async fn start(
     let revoked = Revocations::default();
     revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
     let watchers = shared.start_watchers(&revoked, &stopped);
+    if config.sockets.rebalances {
+        watchers.spawn(shared.balancer(config).run(draining));
+    }
+    watchers.close();
     let dispatcher = shared.dispatcher(config, records, revoked);
     let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
     Ok((dispatcher, Background { stop: stopped, membership, watchers }, transport))
@@ -202,8 +208,16 @@ impl Shared {
         let redis_health =
             RedisHealth { rooms: self.rooms.clone(), sessions: self.sessions.clone(), health: self.health.clone() };
         watchers.spawn(redis_health.run(stopped.clone()));
-        watchers.close();
         watchers
+    }
+
+    fn balancer(&self, config: &NodeConfig) -> Balancer {
+        Balancer {
+            node: config.node.clone(),
+            rooms: self.rooms.clone(),
+            hub: Arc::clone(&self.hub),
+            health: self.health.clone(),
+        }
     }
 
     fn dispatcher(&self, config: &NodeConfig, records: Records, revoked: Revocations) -> Dispatcher {

@@ -135,6 +135,12 @@ impl Keys {
         self.key(self.partition_of_node(node), format_args!("at:{node}"))
     }
 
+    /// Hash: count and number of sessions of each node. It is in partition 0.
+    #[must_use]
+    pub fn loads(&self) -> String {
+        self.key(Partition(0), "loads")
+    }
+
     /// String: random value; a new value means that Redis lost its data.
     #[must_use]
     pub fn epoch(&self, p: Partition) -> String {

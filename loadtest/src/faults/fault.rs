@@ -11,6 +11,9 @@ pub(crate) enum Fault {
     NodePause,
     /// SIGTERM of every node, one after the other, each followed by a restart.
     Drain,
+    /// SIGTERM of one node and its restart, behind a load balancer; then the other nodes move some
+    /// of their clients to it.
+    Rebalance,
     /// Replacement of every api and node pod as in a Kubernetes rollout, behind a load balancer and
     /// under REST load.
     Rollout,
@@ -38,9 +41,10 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Faults of a short run.
-    pub(crate) const SHORT: [Self; 7] = [
+    pub(crate) const SHORT: [Self; 8] = [
         Self::NodeKill,
         Self::Drain,
+        Self::Rebalance,
         Self::Rollout,
         Self::RedisDisconnect,
         Self::RedisRestart,
@@ -59,6 +63,7 @@ impl Fault {
             Self::NodeKill => "node-kill",
             Self::NodePause => "node-pause",
             Self::Drain => "drain",
+            Self::Rebalance => "rebalance",
             Self::Rollout => "rollout",
             Self::RedisPause => "redis-pause",
             Self::RedisDisconnect => "redis-disconnect",
@@ -80,12 +85,12 @@ impl Fault {
 
     /// Whether the fault needs a load balancer, which all clients then use.
     pub(crate) const fn needs_load_balancer(self) -> bool {
-        matches!(self, Self::Rollout)
+        matches!(self, Self::Rollout | Self::Rebalance)
     }
 
     /// Whether nodes stop on purpose, so that other nodes accept their clients immediately.
     pub(crate) const fn is_planned(self) -> bool {
-        matches!(self, Self::Drain | Self::Rollout)
+        matches!(self, Self::Drain | Self::Rollout | Self::Rebalance)
     }
 
     /// Whether the fault is a misbehaving client only.
@@ -101,12 +106,12 @@ impl Fault {
 
     /// Whether nodes stop and start again.
     pub(crate) const fn restarts_nodes(self) -> bool {
-        matches!(self, Self::NodeKill | Self::Drain | Self::Rollout)
+        matches!(self, Self::NodeKill | Self::Drain | Self::Rollout | Self::Rebalance)
     }
 
     /// Whether clients of the stopped nodes may lose their sockets.
     pub(crate) const fn may_lose_sockets(self) -> bool {
-        matches!(self, Self::NodeKill | Self::NodePause | Self::Drain | Self::Rollout)
+        matches!(self, Self::NodeKill | Self::NodePause | Self::Drain | Self::Rollout | Self::Rebalance)
     }
 
     /// Whether acknowledged data may be lost: Redis restarts empty, or a replica lags behind its

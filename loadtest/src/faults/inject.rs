@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use devcluster::cluster::{Cluster, Redis};
 use redis::cmd;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Fault;
 use super::client_pairs::ClientPairs;
@@ -18,6 +18,8 @@ const DEATH_WAIT: Duration = Duration::from_secs(8);
 const REDIS_DOWNTIME: Duration = Duration::from_secs(1);
 /// Time limit for a node to drain and exit; a drain takes at most 20 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
+/// Maximum time until each node has its share of the sessions.
+const BALANCE_TIMEOUT: Duration = Duration::from_secs(180);
 /// Number of slots in a Redis Cluster.
 const CLUSTER_SLOTS: u16 = 16_384;
 
@@ -55,6 +57,13 @@ pub(super) async fn inject(
             }
             Ok(())
         }
+        Fault::Rebalance => {
+            let node = &mut cluster.nodes[victim];
+            node.process().terminate()?;
+            node.process().wait_exit(DRAIN_TIMEOUT).await?;
+            node.restart().await?;
+            balanced(cluster).await
+        }
         Fault::RedisPause => {
             let redis = cluster.redis.servers()[0].process();
             redis.pause()?;
@@ -80,6 +89,28 @@ pub(super) async fn inject(
         Fault::Rollout | Fault::StalledReader | Fault::Flood | Fault::MalformedPackets | Fault::HalfOpen => {
             bail!("this fault is not injected here")
         }
+    }
+}
+
+/// Waits until each node has its share of the sessions.
+async fn balanced(cluster: &Cluster) -> anyhow::Result<()> {
+    let start = Instant::now();
+    loop {
+        let mut sessions = Vec::new();
+        for node in &cluster.ports().nodes {
+            let metrics = reqwest::get(format!("http://127.0.0.1:{}/metrics", node.admin)).await?.text().await?;
+            let gauge = metrics.lines().find_map(|line| line.strip_prefix("switchboard_sessions "));
+            sessions.push(gauge.context("no gauge of sessions")?.trim().parse::<f64>()?);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a few nodes")]
+        let mean = sessions.iter().sum::<f64>() / sessions.len() as f64;
+        if sessions.iter().all(|count| (count - mean).abs() <= mean / 5.0) {
+            return Ok(());
+        }
+        if start.elapsed() > BALANCE_TIMEOUT {
+            bail!("the nodes have {sessions:?} sessions after {BALANCE_TIMEOUT:?}");
+        }
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -60,6 +60,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest allowed time without a socket when nodes stop on purpose: the client's first back-off of
 /// at most 1.5 s, plus a reserve.
 const PLANNED_OUTAGE_MAX: Duration = Duration::from_secs(2);
+/// Pairs of a round of [`Fault::Rebalance`]: nodes do not move clients for a difference of a few.
+const REBALANCE_PAIRS: usize = 60;
 /// Duration of the traffic before a fault, and of the traffic after it.
 const TRAFFIC_DURATION: Duration = Duration::from_secs(1);
 
@@ -153,6 +155,8 @@ fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::
         env.extend(Workload::read(rollout::PROFILE, "node")?.drain);
     } else {
         env.push(variable("DRAIN_DELAY_MS", "500".into()));
+        // Only faults that allow it lose sockets.
+        env.push(variable("REBALANCE", "false".into()));
     }
     let nodes = settings.nodes.into();
     Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, env, ..Options::default() })
@@ -168,8 +172,9 @@ async fn run_round(
 ) -> anyhow::Result<FaultResult> {
     let mut result = FaultResult { fault: fault.name(), rounds: 1, ..FaultResult::default() };
     let nodes = if fault.needs_load_balancer() { vec![address(&cluster.base_url())] } else { addresses(cluster) };
-    let victim = index % nodes.len();
-    let profile = TrafficProfile { pairs: settings.pairs, send_interval: Duration::from_secs(1) / settings.rate };
+    let victim = index % cluster.nodes.len();
+    let pairs = if fault == Fault::Rebalance { settings.pairs.max(REBALANCE_PAIRS) } else { settings.pairs };
+    let profile = TrafficProfile { pairs, send_interval: Duration::from_secs(1) / settings.rate };
     let pairs = ClientPairs::start(account, &nodes, profile, fault.has_vanishing_clients().then_some(victim)).await?;
     let started_at = Instant::now();
     sleep(TRAFFIC_DURATION).await;

@@ -1,6 +1,7 @@
 //! One session in a room: the lock and the send queue around [`SessionState`], which decides.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use switchboard_core::domain::{DisconnectReason, MediaChange, PeerId, RoomId, SessionHandle};
 use switchboard_rooms::{LogEntry, LogId, Seat};
@@ -22,6 +23,8 @@ pub struct SessionLink {
     /// Queue of the client's connection.
     pub send_queue: SendQueue,
     state: Mutex<SessionState>,
+    /// Time at which the session came back to its seat, if it did.
+    resumed_at: OnceLock<Instant>,
 }
 
 /// Asks to read the room's log after `from` for a session that may have missed events.
@@ -39,7 +42,8 @@ pub struct CatchUpRequest {
 impl SessionLink {
     /// Creates the link of a session whose script is in progress.
     pub(super) fn new(handle: SessionHandle, room: RoomId, send_queue: SendQueue, gap_count: u64) -> Self {
-        Self { handle, room, send_queue, state: Mutex::new(SessionState::new(gap_count)) }
+        let state = Mutex::new(SessionState::new(gap_count));
+        Self { handle, room, send_queue, state, resumed_at: OnceLock::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionState> {
@@ -58,6 +62,18 @@ impl SessionLink {
     pub fn restorable_replica(&self) -> Option<SeatReplica> {
         let state = self.lock();
         state.replica().filter(|_| !state.is_removed()).cloned()
+    }
+
+    /// Records that the session came back to its seat.
+    pub fn mark_resumed(&self) {
+        self.resumed_at.get_or_init(Instant::now);
+    }
+
+    /// Returns whether the session may be moved to another node: it is in its room, and did not
+    /// come back to its seat within the time `rest`.
+    #[must_use]
+    pub fn may_move(&self, rest: Duration) -> bool {
+        self.resumed_at.get().is_none_or(|at| at.elapsed() >= rest) && self.seat().is_some()
     }
 
     /// Reads the replica in place, without a copy.

@@ -172,6 +172,7 @@ impl Dispatcher {
         match attached {
             Ok(Attached::Resumed(resumed)) => {
                 session.pid = pid;
+                link.mark_resumed();
                 Ok(ResumeOutcome::Resumed(self.take_resumed_seat(session, *resumed, link)))
             }
             Ok(Attached::Fresh) => {

@@ -206,6 +206,9 @@ impl Dispatcher {
         let (seat, id, name, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
             Ok(Joined::Seated { seat, id, join_id, snapshot }) => {
                 copy.join_id = join_id;
+                if join_id != id {
+                    link.mark_resumed();
+                }
                 // The user's own seat keeps its role and media.
                 if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);

@@ -14,6 +14,8 @@ pub enum DisconnectReason {
     Fenced,
     /// The node shuts down. The client reconnects and resumes on another node.
     Draining,
+    /// The node has more clients than its share. The client reconnects and resumes on another node.
+    Rebalanced,
     /// Redis did not answer while the session was being resumed. The client keeps its state and
     /// tries again.
     Unavailable,
@@ -35,6 +37,7 @@ impl DisconnectReason {
         match self {
             Self::Fenced => "fenced",
             Self::Draining => "draining",
+            Self::Rebalanced => "rebalanced",
             Self::Unavailable => "unavailable",
             Self::Revoked => "revoked",
             Self::Removed => "removed",
@@ -56,7 +59,7 @@ impl DisconnectReason {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::Draining => 1012,
+            Self::Draining | Self::Rebalanced => 1012,
             Self::Unavailable => 1013,
             Self::Fenced => 4000,
             Self::Revoked => 4001,

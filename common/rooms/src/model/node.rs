@@ -7,6 +7,25 @@ use switchboard_core::wire::LogId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition(pub u16);
 
+/// Load of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLoad {
+    /// Name of the node.
+    pub name: String,
+    /// Changes each time that the node tells its load.
+    pub count: u64,
+    /// Number of sessions in rooms.
+    pub sessions: usize,
+}
+
+impl NodeLoad {
+    /// Reads an entry; `None` if this version cannot read it.
+    pub(crate) fn parse(name: &str, load: &str) -> Option<Self> {
+        let (count, sessions) = load.split_once(' ')?;
+        Some(Self { name: name.to_owned(), count: count.parse().ok()?, sessions: sessions.parse().ok()? })
+    }
+}
+
 /// Data of an accepted heartbeat.
 #[derive(Clone, Debug)]
 pub struct Beat {

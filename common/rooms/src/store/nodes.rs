@@ -13,8 +13,8 @@ use crate::scripts::{
     SweepStartReply, SweepStartScript,
 };
 use crate::seat::SeatMember;
-use crate::values::{items, text, time_ms};
-use crate::{BeatOutcome, Partition, StoreError, Sweep};
+use crate::values::{items, pairs, text, time_ms};
+use crate::{BeatOutcome, NodeLoad, Partition, StoreError, Sweep};
 
 /// Maximum number of members whose scripts are in flight at the same time. It leaves room in a
 /// pipeline for other requests.
@@ -82,6 +82,35 @@ impl Rooms {
         let context = self.context();
         let script = DeregisterNodeScript { keys: &context.keys, partition: p, node: context.node.as_str() };
         Ok(self.run(p, &script).await? == DeregisterReply::Done)
+    }
+
+    /// Tells the number of sessions of this node, with a count that is another one each time.
+    /// Returns the loads of all nodes, this one included.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn exchange_loads(&self, count: u64, sessions: usize) -> Result<Vec<NodeLoad>, StoreError> {
+        let context = self.context();
+        let key = context.keys.loads();
+        let (mut tell, mut read) = (cmd("HSET"), cmd("HGETALL"));
+        tell.arg(&key).arg(context.node.as_str()).arg(format!("{count} {sessions}"));
+        read.arg(&key);
+        let answer = self.plain(Partition(0), "loads", &[tell, read]).await?;
+        let loads = answer.get(1).map(pairs).unwrap_or_default();
+        Ok(loads.into_iter().filter_map(|(name, load)| NodeLoad::parse(name, load)).collect())
+    }
+
+    /// Removes the loads of nodes that have ended.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn forget_loads(&self, nodes: &[String]) -> Result<(), StoreError> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let mut remove = cmd("HDEL");
+        remove.arg(self.context().keys.loads()).arg(nodes);
+        self.plain(Partition(0), "loads", &[remove]).await.map(drop)
     }
 
     /// Publishes the address where this node accepts hand-overs, for as long as `ttl`.

@@ -1,0 +1,168 @@
+//! Moves clients from a node with more than its share to the others, as a drain does but at a small
+//! and steady rate. So a node that was added, or restarted, takes load off the others.
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod` | the loop: telling loads, choosing sessions, closing their connections |
+//! | `share` | pure: how many sessions this node has above its share |
+//!
+//! A moved client resumes on the node that the load balancer gives it, and misses no event.
+
+mod share;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use switchboard_core::domain::{DisconnectReason, NodeId};
+use switchboard_rooms::{NodeLoad, Partition, Rooms};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{Hub, SessionLink};
+use crate::health::NodeHealth;
+use share::{Advice, Share};
+
+/// Time between two steps. Each closes a few connections.
+const STEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Steps from one exchange of loads to the next.
+const STEPS_PER_EXCHANGE: u64 = 5;
+/// Exchanges in a row without a new load from a node, after which the node does not count.
+const SILENT_EXCHANGES_MAX: u32 = 3;
+/// The same, after which its load is removed from Redis.
+const FORGOTTEN_EXCHANGES: u32 = 24;
+/// Time after a resume in which a session is not moved, so that nobody is moved twice in a row.
+const REST_AFTER_RESUME: Duration = Duration::from_secs(300);
+
+/// Keeps the load of one node near the mean of all nodes.
+#[derive(Debug)]
+pub struct Balancer {
+    /// This node.
+    pub node: NodeId,
+    /// Room state, where the loads are.
+    pub rooms: Rooms,
+    /// Sessions of this node.
+    pub hub: Arc<Hub>,
+    /// A node that is not ready tells no load and moves nobody.
+    pub health: NodeHealth,
+}
+
+/// Loads of the other nodes, from exchange to exchange.
+#[derive(Debug, Default)]
+struct OtherNodes(HashMap<String, OtherNode>);
+
+#[derive(Clone, Copy, Debug)]
+struct OtherNode {
+    count: u64,
+    sessions: usize,
+    /// Exchanges in which the count stayed the same.
+    silent: u32,
+}
+
+impl OtherNodes {
+    /// Takes the result of an exchange. Returns the names that can be removed from Redis.
+    fn observe(&mut self, node: &NodeId, loads: Vec<NodeLoad>) -> Vec<String> {
+        let mut known = HashMap::new();
+        for NodeLoad { name, count, sessions } in loads.into_iter().filter(|load| load.name != node.as_str()) {
+            let silent = match self.0.get(&name) {
+                Some(before) if before.count == count => before.silent + 1,
+                _ => 0,
+            };
+            known.insert(name, OtherNode { count, sessions, silent });
+        }
+        self.0 = known;
+        self.0.iter().filter(|(_, other)| other.silent >= FORGOTTEN_EXCHANGES).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the numbers of sessions of the nodes that live.
+    fn sessions(&self) -> impl Iterator<Item = usize> {
+        self.0.values().filter(|other| other.silent < SILENT_EXCHANGES_MAX).map(|other| other.sessions)
+    }
+}
+
+impl Balancer {
+    /// Works until `stop`, then withdraws the load of this node.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = interval(STEP_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut share, mut others) = (Share::default(), OtherNodes::default());
+        for step in 0_u64.. {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            if !self.health.is_ready() {
+                share.rest();
+                continue;
+            }
+            let sessions = self.sessions();
+            if step % STEPS_PER_EXCHANGE == 0 {
+                match self.rooms.exchange_loads(step, sessions.len()).await {
+                    Ok(loads) => {
+                        let forgotten = others.observe(&self.node, loads);
+                        // Another node removes them, or the next exchange does.
+                        let _removed_or_later = self.rooms.forget_loads(&forgotten).await;
+                    }
+                    // Without news, the loads are too old to act on.
+                    Err(_) => {
+                        share.rest();
+                        continue;
+                    }
+                }
+            }
+            match share.advise(sessions.len(), others.sessions()) {
+                Advice::Stay => {}
+                Advice::Move(count) => share.moved(move_sessions(&sessions, count)),
+                Advice::GiveUp => {
+                    metrics::counter!("switchboard_rebalance_given_up_total").increment(1);
+                    tracing::warn!(
+                        sessions = sessions.len(),
+                        "moved clients come back to this node: the load balancer does not use the other nodes"
+                    );
+                }
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+            metrics::gauge!("switchboard_sessions_above_share").set(share.above(sessions.len()) as f64);
+        }
+        // The other nodes do not count a node that is silent.
+        let _withdrawn_or_later = self.rooms.forget_loads(&[self.node.to_string()]).await;
+    }
+
+    fn sessions(&self) -> Vec<Arc<SessionLink>> {
+        (0..self.rooms.partitions()).flat_map(|p| self.hub.links(Partition(p))).collect()
+    }
+}
+
+/// Closes the connections of at most `count` sessions that have not just resumed, in different
+/// places of the list, so that a room does not lose all its sockets together. Returns their number.
+fn move_sessions(sessions: &[Arc<SessionLink>], count: usize) -> usize {
+    let Some(stride) = sessions.len().checked_div(count) else { return 0 };
+    let offset = rand::random_range(0..stride.max(1));
+    let places = sessions.iter().skip(offset).step_by(stride.max(1));
+    let moved = places.filter(|link| link.may_move(REST_AFTER_RESUME)).take(count);
+    let moved = moved.map(|link| link.close(DisconnectReason::Rebalanced)).count();
+    metrics::counter!("switchboard_rebalanced_sessions_total").increment(moved as u64);
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use super::*;
+
+    #[test]
+    fn a_node_counts_while_its_count_changes_and_is_forgotten_later() {
+        let own = NodeId::parse("n1").unwrap();
+        let load = |name: &str, count, sessions| NodeLoad { name: name.to_owned(), count, sessions };
+        let mut others = OtherNodes::default();
+        for exchange in 0..u64::from(FORGOTTEN_EXCHANGES) {
+            let loads = vec![load("n1", exchange, 9), load("n2", exchange, 4), load("n3", 0, 100)];
+            assert!(others.observe(&own, loads).is_empty());
+            let mut sessions: Vec<usize> = others.sessions().collect();
+            sessions.sort_unstable();
+            let dead = exchange >= u64::from(SILENT_EXCHANGES_MAX);
+            assert_eq!(sessions, if dead { vec![4] } else { vec![4, 100] }, "exchange {exchange}");
+        }
+        assert_eq!(others.observe(&own, vec![load("n2", 99, 4), load("n3", 0, 100)]), ["n3"]);
+    }
+}
