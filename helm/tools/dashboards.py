@@ -103,6 +103,7 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
         Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total")}),
         Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_declared_dead_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
         Panel("Drained sessions", "ops", {"{{instance}}": rate("switchboard_drained_sessions_total", "instance"), "draining nodes": gauge("switchboard_draining")}, "Sessions that terminating nodes move to other nodes."),
+        Panel("Share of the load", "short", {"{{instance}} above the mean": gauge("switchboard_sessions_above_share", "instance"), "moved a second": rate("switchboard_rebalanced_sessions_total")}, "A node with clearly more sessions than the mean moves some to the others."),
     ]),
 ])
 
