@@ -74,7 +74,11 @@ pub const METRICS: &[Metric] = &[
     counter("switchboard_drained_sessions_total", One, "Sessions that were moved off at shutdown"),
     gauge("switchboard_sessions_above_share", One, "Sessions of this node above the mean of all nodes"),
     counter("switchboard_rebalanced_sessions_total", One, "Sessions that were moved to nodes with fewer"),
-    counter("switchboard_rebalance_given_up_total", One, "Times that moving sessions was given up, because they came back"),
+    counter(
+        "switchboard_rebalance_given_up_total",
+        One,
+        "Times that moving sessions was given up, because they came back",
+    ),
 ];
 
 /// Outcomes of an attempt to join a room: `refused` for a reason of the client's, `failed` for a

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_balanced_cluster_keeps_still() {
-        for mut loads in [vec![100, 110, 95], vec![0, 0, 5], vec![9, 0], vec![1000], vec![0, 0], vec![1190, 800, 1000]] {
+        for mut loads in [vec![100, 110, 95], vec![0, 0, 5], vec![9, 0], vec![1000], vec![0, 0], vec![1190, 800, 1000]]
+        {
             assert_eq!(play(&mut loads, 100, |node, _| node), 0, "{loads:?}");
         }
     }

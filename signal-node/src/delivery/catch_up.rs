@@ -141,12 +141,7 @@ impl CatchUp {
 
     /// Reads the room, if `room:joined` is due to a session, and its log. Returns the sessions that
     /// need another read.
-    async fn read_once(
-        &self,
-        room: &RoomId,
-        requests: Vec<CatchUpRequest>,
-        joined: &mut Option<String>,
-    ) -> Unfinished {
+    async fn read_once(&self, room: &RoomId, requests: Vec<CatchUpRequest>, joined: &mut Option<String>) -> Unfinished {
         let mut sessions = Vec::with_capacity(requests.len());
         let mut readers = Vec::with_capacity(requests.len());
         for request in requests {

@@ -199,8 +199,9 @@ async fn receive(
     Ok(())
 }
 
-/// Gives each request its replies, of which the last may be missing. Returns the requests that must be sent again, in order, the
-/// worst reason, and the words of a server that does not serve at present.
+/// Gives each request its replies, of which the last may be missing. Returns the requests that must
+/// be sent again, in order, the worst reason, and the words of a server that does not serve at
+/// present.
 fn distribute(
     batch: Vec<Request>,
     counts: &[usize],

@@ -46,8 +46,8 @@ async fn link_to(server: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Returns a store of the node `n1`, registered in every partition, behind a slow link. Its requests
-/// wait for `queue_time`.
+/// Returns a store of the node `n1`, registered in every partition, behind a slow link. Its
+/// requests wait for `queue_time`.
 async fn behind_slow_link(bed: &mut TestBed, queue_time: Duration) -> Rooms {
     drop(bed.node("n1").await);
     let port = bed.servers()[0].port();
