@@ -159,9 +159,7 @@ async fn start(
     let revoked = Revocations::default();
     revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
     let watchers = shared.start_watchers(&revoked, &stopped);
-    if config.sockets.rebalances {
-        watchers.spawn(shared.balancer(config).run(draining));
-    }
+    watchers.spawn(shared.balancer(config).run(draining));
     watchers.close();
     let dispatcher = shared.dispatcher(config, records, revoked);
     let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
@@ -217,6 +215,7 @@ impl Shared {
             rooms: self.rooms.clone(),
             hub: Arc::clone(&self.hub),
             health: self.health.clone(),
+            automatic: config.sockets.rebalances,
         }
     }
 

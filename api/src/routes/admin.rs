@@ -34,6 +34,17 @@ pub(crate) async fn nodes(State(app): State<App>, _: OperatorRead) -> ApiResult<
     Ok(success("Nodes", views.collect::<Vec<_>>()).into_response())
 }
 
+/// `POST admin/nodes/rebalance`: asks the nodes to even out their numbers of clients. They do so at
+/// a small rate, also those that move no client unasked.
+pub(crate) async fn rebalance(
+    State(app): State<App>,
+    OperatorWrite(operator): OperatorWrite,
+) -> ApiResult<impl IntoResponse> {
+    app.rooms.request_rebalance().await?;
+    tracing::info!(target: "audit", operator, "operator asked the nodes to even out their loads");
+    Ok(success("The nodes even out their loads", Value::Null).into_response())
+}
+
 /// Query of `GET admin/rooms`.
 pub(crate) struct RoomQuery {
     after: Option<RoomId>,

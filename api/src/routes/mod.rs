@@ -144,6 +144,8 @@ fn operators() -> Vec<Route> {
     use Code::{PeerNotFound, RoomNotFound};
     vec![
         get("/admin/nodes", admin::nodes, "The live signal-nodes").answers::<Vec<admin::NodeView>>(),
+        post("/admin/nodes/rebalance", admin::rebalance, "Asks the nodes to even out their numbers of clients")
+            .answers::<()>(),
         get("/admin/rooms", admin::rooms, "The open rooms, page by page").answers::<Vec<admin::RoomView>>(),
         get("/admin/rooms/{roomId}/participants", admin::participants, "The current participants of a room")
             .answers::<Vec<Participant>>()

@@ -68,6 +68,21 @@ async fn an_operator_with_write_scope_ends_a_call() {
 }
 
 #[tokio::test]
+async fn an_operator_with_write_scope_asks_the_nodes_to_even_out_their_loads() {
+    let service = Service::start().await;
+    let before = service.rooms.exchange_loads(1, 7).await.unwrap();
+    assert_eq!((before.nodes.len(), before.nodes[0].sessions), (1, 7));
+    let ask_nodes = async |key| ask(&service, Method::POST, "/nodes/rebalance", key).await;
+    assert_eq!(ask_nodes(READ_KEY).await.refusal(), (403, "FORBIDDEN"));
+    assert_eq!(service.rooms.exchange_loads(2, 7).await.unwrap().request, before.request);
+    assert_eq!(ask_nodes(WRITE_KEY).await.status, 200);
+    let after = service.rooms.exchange_loads(3, 8).await.unwrap();
+    assert_ne!(after.request, before.request);
+    assert_eq!((after.nodes.len(), after.nodes[0].sessions), (1, 8), "the request is no node");
+    service.rooms.forget_loads(&[after.nodes[0].name.clone()]).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_refused_and_without_configured_keys_the_routes_do_not_exist() {
     let service = Service::start().await;
     let ann = service.user("Ann").await;

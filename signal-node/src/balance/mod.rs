@@ -45,6 +45,8 @@ pub struct Balancer {
     pub hub: Arc<Hub>,
     /// A node that is not ready tells no load and moves nobody.
     pub health: NodeHealth,
+    /// `REBALANCE`: whether the node moves sessions unasked.
+    pub automatic: bool,
 }
 
 /// Loads of the other nodes, from exchange to exchange.
@@ -85,7 +87,8 @@ impl Balancer {
     pub async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(STEP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut share, mut others) = (Share::default(), OtherNodes::default());
+        let (mut share, mut others) = (Share::new(self.automatic), OtherNodes::default());
+        let mut request = None;
         for step in 0_u64.. {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -98,8 +101,12 @@ impl Balancer {
             let sessions = self.sessions();
             if step % STEPS_PER_EXCHANGE == 0 {
                 match self.rooms.exchange_loads(step, sessions.len()).await {
-                    Ok(loads) => {
-                        let forgotten = others.observe(&self.node, loads);
+                    Ok(told) => {
+                        // The first one is from before this node's start.
+                        if request.replace(told.request.clone()).is_some_and(|known| known != told.request) {
+                            share.ask();
+                        }
+                        let forgotten = others.observe(&self.node, told.nodes);
                         // Another node removes them, or the next exchange does.
                         let _removed_or_later = self.rooms.forget_loads(&forgotten).await;
                     }

@@ -14,8 +14,12 @@ const TRIAL_MIN: usize = 40;
 const REST_STEPS: u32 = 600;
 
 /// A node's knowledge of its share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Share {
+    /// The node moves sessions unasked.
+    automatic: bool,
+    /// An operator asked the nodes to move sessions down to the mean.
+    asked: bool,
     mean: usize,
     /// Moving since this number of sessions; `None` while the load is near the mean.
     from: Option<usize>,
@@ -37,6 +41,17 @@ pub(super) enum Advice {
 }
 
 impl Share {
+    /// Creates the knowledge of a node that moves sessions unasked, or only when it is asked.
+    pub(super) const fn new(automatic: bool) -> Self {
+        Self { automatic, asked: false, mean: 0, from: None, moved: 0, resting: 0 }
+    }
+
+    /// Takes an operator's request to move sessions at once, also for a small difference, and after
+    /// the node gave up.
+    pub(super) fn ask(&mut self) {
+        (self.asked, self.from, self.moved, self.resting) = (true, None, 0, 0);
+    }
+
     /// Advises a node with this number of sessions, given those of the other nodes.
     pub(super) fn advise(&mut self, own: usize, others: impl Iterator<Item = usize>) -> Advice {
         let (nodes, total) = others.fold((1, own), |(nodes, total), sessions| (nodes + 1, total + sessions));
@@ -45,17 +60,18 @@ impl Share {
             self.resting -= 1;
             return Advice::Stay;
         }
-        let limit = self.mean * if self.from.is_some() { END_PERCENT } else { BEGIN_PERCENT } / 100;
-        let least = if self.from.is_some() { 0 } else { EXCESS_MIN };
-        if own <= limit || self.above(own) < least {
-            (self.from, self.moved) = (None, 0);
+        let goes_on = self.asked || self.from.is_some();
+        let limit = self.mean * if goes_on { END_PERCENT } else { BEGIN_PERCENT } / 100;
+        let is_near = own <= limit || (!goes_on && self.above(own) < EXCESS_MIN);
+        if is_near || !(self.automatic || self.asked) {
+            (self.asked, self.from, self.moved) = (false, None, 0);
             return Advice::Stay;
         }
         let from = *self.from.get_or_insert(own);
         // A balancer that gives each client any node moves at least every fifth to another one,
         // unless there are very many nodes above their share.
         if self.moved >= TRIAL_MIN.max(from / 2) && own + self.moved / 10 > from {
-            (self.from, self.moved, self.resting) = (None, 0, REST_STEPS);
+            (self.asked, self.from, self.moved, self.resting) = (false, None, 0, REST_STEPS);
             return Advice::GiveUp;
         }
         Advice::Move((own / STEP_DIVISOR).clamp(1, self.above(own)))
@@ -84,7 +100,7 @@ mod tests {
     /// Plays `steps` steps of all nodes; each moved session goes to the node that `next` chooses.
     /// Returns the number of moved sessions.
     fn play(loads: &mut [usize], steps: usize, mut next: impl FnMut(usize, &[usize]) -> usize) -> usize {
-        let mut shares: Vec<Share> = loads.iter().map(|_| Share::default()).collect();
+        let mut shares: Vec<Share> = loads.iter().map(|_| Share::new(true)).collect();
         let mut moved = 0;
         for _ in 0..steps {
             let seen = loads.to_vec();
@@ -134,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_node_gives_up_when_those_that_it_moved_come_back() {
-        let mut share = Share::default();
+        let mut share = Share::new(true);
         let mut moved = 0;
         loop {
             match share.advise(1000, [0].into_iter()) {
@@ -151,5 +167,19 @@ mod tests {
             assert_eq!(share.advise(1000, [0].into_iter()), Advice::Stay);
         }
         assert!(matches!(share.advise(1000, [0].into_iter()), Advice::Move(_)));
+    }
+
+    #[test]
+    fn an_operator_asks_once_for_an_even_load() {
+        let mut share = Share::new(false);
+        assert_eq!(share.advise(1000, [0].into_iter()), Advice::Stay);
+        share.ask();
+        // Too little for a node that acts unasked.
+        let mut loads = [117, 100];
+        while let Advice::Move(count) = share.advise(loads[0], [loads[1]].into_iter()) {
+            loads = [loads[0] - count, loads[1] + count];
+        }
+        assert_eq!(loads, [114, 103]);
+        assert_eq!(share.advise(1000, [0].into_iter()), Advice::Stay);
     }
 }

@@ -18,6 +18,15 @@ pub struct NodeLoad {
     pub sessions: usize,
 }
 
+/// Answer to `exchange_loads`.
+#[derive(Clone, Debug, Default)]
+pub struct Loads {
+    /// Load of each node.
+    pub nodes: Vec<NodeLoad>,
+    /// Changes each time that an operator asks the nodes to even out their loads.
+    pub request: String,
+}
+
 impl NodeLoad {
     /// Reads an entry; `None` if this version cannot read it.
     pub(crate) fn parse(name: &str, load: &str) -> Option<Self> {

@@ -14,11 +14,14 @@ use crate::scripts::{
 };
 use crate::seat::SeatMember;
 use crate::values::{items, pairs, text, time_ms};
-use crate::{BeatOutcome, NodeLoad, Partition, StoreError, Sweep};
+use crate::{BeatOutcome, Loads, NodeLoad, Partition, StoreError, Sweep};
 
 /// Maximum number of members whose scripts are in flight at the same time. It leaves room in a
 /// pipeline for other requests.
 const MEMBERS_IN_FLIGHT_MAX: usize = 128;
+
+/// Field of the loads that is no node: the last request to even them out.
+const REBALANCE_FIELD: &str = "!request";
 
 impl Rooms {
     /// Counts a heartbeat of this node. `registers` registers the node; `counter` grows with every
@@ -85,19 +88,30 @@ impl Rooms {
     }
 
     /// Tells the number of sessions of this node, with a count that is another one each time.
-    /// Returns the loads of all nodes, this one included.
+    /// Returns the loads of all nodes, this one included, and the last request to even them out.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn exchange_loads(&self, count: u64, sessions: usize) -> Result<Vec<NodeLoad>, StoreError> {
+    pub async fn exchange_loads(&self, count: u64, sessions: usize) -> Result<Loads, StoreError> {
         let context = self.context();
         let key = context.keys.loads();
         let (mut tell, mut read) = (cmd("HSET"), cmd("HGETALL"));
         tell.arg(&key).arg(context.node.as_str()).arg(format!("{count} {sessions}"));
         read.arg(&key);
         let answer = self.plain(Partition(0), "loads", &[tell, read]).await?;
-        let loads = answer.get(1).map(pairs).unwrap_or_default();
-        Ok(loads.into_iter().filter_map(|(name, load)| NodeLoad::parse(name, load)).collect())
+        let mut loads = answer.get(1).map(pairs).unwrap_or_default();
+        let request = loads.remove(REBALANCE_FIELD).unwrap_or_default().to_owned();
+        Ok(Loads { nodes: loads.into_iter().filter_map(|(name, load)| NodeLoad::parse(name, load)).collect(), request })
+    }
+
+    /// Asks all nodes to even out their loads.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn request_rebalance(&self) -> Result<(), StoreError> {
+        let mut ask = cmd("HSET");
+        ask.arg(self.context().keys.loads()).arg(REBALANCE_FIELD).arg(random_hex());
+        self.plain(Partition(0), "loads", &[ask]).await.map(drop)
     }
 
     /// Removes the loads of nodes that have ended.
