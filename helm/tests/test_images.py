@@ -102,21 +102,21 @@ def program(name):
 class Images(unittest.TestCase):
     def test_files_that_the_build_needs_exist_and_are_in_its_context(self):
         copied = [source for stage, name, rest in instructions() if name == "COPY" and "--from" not in rest for source in rest.split()[:-1]]
-        self.assertIn("web/package-lock.json", copied)
+        self.assertIn("sdk/js/package-lock.json", copied)
         for source in copied:
             self.assertTrue((ROOT / source).exists(), source)
             self.assertTrue(source == "." or in_context(source), f"{source} is not in the build context")
         members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
         for needed in [*members, "Cargo.toml", "Cargo.lock"]:
             self.assertTrue(in_context(needed), f"cargo needs {needed}")
-        for secret in [".git", ".data/secrets", ".env", "web/node_modules", "target"]:
+        for secret in [".git", ".data/secrets", ".env", "sdk/js/node_modules", "target"]:
             self.assertFalse(in_context(secret), secret)
 
     def test_all_files_of_the_page_are_copied(self):
         copied = " ".join(rest for stage, name, rest in instructions() if stage == "api" and name == "COPY")
         for file in (ROOT / "web").iterdir():
-            if file.suffix in {".html", ".css", ".svg", ".js"} or file.name == "app":
-                patterns = [word.removeprefix("/page/") for word in copied.split() if word.startswith("/page/")]
+            if file.suffix in {".html", ".css", ".svg", ".js"} or file.name in {"app", "vendor"}:
+                patterns = [word.removeprefix("/page/web/") for word in copied.split() if word.startswith("/page/web/")]
                 self.assertTrue(any(fnmatch(file.name, pattern) for pattern in patterns), file.name)
 
     def test_both_images_have_a_pinned_base_without_a_shell_and_do_not_run_as_root(self):

@@ -2,30 +2,30 @@
 
 /**
  * Defines `window.switchboard`.
- * @param {() => import("./call.js").Call | null} current
+ * @param {() => import("../vendor/switchboard.js").Room | null} current
  */
 export function exposeDebugView(current) {
-  const describe = (call, peer) => ({
+  const describe = (room, peer) => ({
     peerId: peer.peerId,
     connectionState: peer.connectionState,
     polite: peer.polite,
     screen: peer.streams.screen !== null,
-    name: call.room.participants.get(peer.peerId)?.user?.name,
-    node: call.room.participants.get(peer.peerId)?.node,
+    name: room.participants.get(peer.peerId)?.user?.name,
+    node: room.participants.get(peer.peerId)?.node,
   });
   const view = {
     get status() {
       return current()?.status ?? "none";
     },
     get peerId() {
-      return current()?.room.selfId ?? null;
+      return current()?.selfId ?? null;
     },
     get node() {
-      return current()?.room.node ?? null;
+      return current()?.node ?? null;
     },
     get peers() {
-      const call = current();
-      return call?.mesh?.peers.map((peer) => describe(call, peer)) ?? [];
+      const room = current();
+      return room?.mesh?.peers.map((peer) => describe(room, peer)) ?? [];
     },
     /** RTP statistics of each peer connection, by peer id. */
     async stats() {

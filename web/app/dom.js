@@ -24,14 +24,14 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `/icons.svg#${name}`);
+  use.setAttribute("href", `icons.svg#${name}`);
   svg.append(use);
   return svg;
 }
 
 /** Changes the symbol of an icon created by `icon`. */
 export function setIcon(svg, name) {
-  const href = `/icons.svg#${name}`;
+  const href = `icons.svg#${name}`;
   if (svg.firstChild.getAttribute("href") !== href) svg.firstChild.setAttribute("href", href);
 }
 
@@ -64,4 +64,4 @@ export function hueOf(id) {
 }
 
 /** Returns a participant's name, or "Guest" when the server sent none. */
-export const nameOf = (participant) => participant?.user?.name || "Guest";
+export const nameOf = (participant) => participant?.name || "Guest";

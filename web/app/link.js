@@ -6,7 +6,7 @@ const WHOLE_ID = new RegExp(`^${ID}$`);
 const CODE = /^[A-Za-z0-9]{12}$/;
 
 /** Returns the link that invites others to a room. */
-export const linkTo = (roomId) => `${location.origin}/?room=${encodeURIComponent(roomId)}`;
+export const linkTo = (roomId) => new URL(`?room=${encodeURIComponent(roomId)}`, document.baseURI).href;
 
 /**
  * Returns the room id in a link, or null. Text around the link does not matter: programs that show

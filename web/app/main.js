@@ -1,23 +1,20 @@
 // Entry point: shows the view for the page's address.
-import { Api } from "./api.js";
-import { Call } from "./call.js";
+import { LocalMedia, Switchboard } from "../vendor/switchboard.js";
 import { exposeDebugView } from "./debug.js";
 import { linkTo, roomInLink } from "./link.js";
-import { LocalMedia } from "./media.js";
-import { Session } from "./session.js";
 import { callView } from "./views/call.js";
+import { failureView } from "./views/failure.js";
 import { homeView } from "./views/home.js";
 import { prejoinView } from "./views/prejoin.js";
 import { overView } from "./views/over.js";
 import { toastError } from "./views/toasts.js";
 
 const app = document.getElementById("app");
-const session = new Session();
-const api = new Api(session);
+const switchboard = new Switchboard(document.baseURI);
 const local = new LocalMedia();
-let call = null;
+let room = null;
 
-exposeDebugView(() => call);
+exposeDebugView(() => room);
 
 /** Replaces the view. Each view is `{ title, element, closed? }`. */
 let shown = null;
@@ -29,60 +26,57 @@ function show(view) {
   (view.element.querySelector("[autofocus]") ?? app).focus({ preventScroll: true });
 }
 
-function route() {
+async function route() {
   const roomId = roomInLink(location.pathname + location.search);
+  const { seat } = switchboard;
   if (!roomId) {
     local.stop();
-    show(homeView({ api, session, open: openRoom, refresh: route }));
-  } else if (session.seat?.roomId === roomId && session.token) {
+    show(homeView({ switchboard, open: openRoom, refresh: guarded(route) }));
+  } else if (seat?.roomId === roomId && switchboard.user) {
     // The page was reloaded during the call: return to the seat without asking the user.
-    local.start(session.seat.media).then(() => enter(roomId, session.seat));
+    await local.start(seat.media);
+    await enter(seat);
   } else {
-    show(prejoinView({ api, session, local, roomId, home: goHome, admitted: (seat) => enter(roomId, seat) }));
+    show(prejoinView({ switchboard, local, roomId, home: goHome, admitted: guarded(enter) }));
   }
 }
 
+/** An error of any kind is shown: the page never stays empty. */
+const guarded =
+  (step) =>
+  (...values) =>
+    step(...values).catch((error) => {
+      show(failureView(error));
+      throw error;
+    });
+
 function openRoom(roomId) {
   history.pushState(null, "", linkTo(roomId));
-  route();
+  guarded(route)();
 }
 
 function goHome() {
-  history.pushState(null, "", "/");
-  route();
+  history.pushState(null, "", document.baseURI);
+  guarded(route)();
 }
 
-/** Enters a room with an admission: `{ joinToken, passcode, iceServers, title, pid }`. */
-function enter(roomId, { joinToken, passcode, iceServers = [], title = "", pid }) {
-  session.setSeat({ roomId, joinToken, title, pid, media: deviceChoice() });
-  call = new Call({
-    session,
-    local,
-    iceServers,
-    admit: () => api.join({ roomId, ...(passcode && { passcode }), ...guestName() }),
-    refresh: () => api.refresh(),
+/** Enters a room with an admission, or with the seat that this tab had before a reload. */
+async function enter(admission, { passcode } = {}) {
+  const entered = await switchboard.connect(admission, { local, passcode });
+  room = entered;
+  const { title = "" } = switchboard.seat;
+  room.on("error", toastError);
+  room.on("status", (status) => {
+    if (status !== "over") return;
+    room = null;
+    const { ending, reason } = entered;
+    show(overView({ ending, reason, home: goHome, again: guarded(route) }));
   });
-  const rememberDevices = () => session.seat && session.setSeat({ ...session.seat, media: deviceChoice() });
-  local.addEventListener("change", rememberDevices);
-  call.addEventListener("refused", ({ detail }) => toastError(detail));
-  call.addEventListener("status", () => {
-    if (call?.status !== "over") return;
-    const { ending, reason } = call;
-    call = null;
-    local.removeEventListener("change", rememberDevices);
-    session.setSeat(null);
-    local.stop();
-    show(overView({ ending, reason, home: goHome, again: route }));
-  });
-  show(callView({ call, local, title, link: linkTo(roomId) }));
+  show(callView({ room, local, title, link: linkTo(admission.roomId) }));
 }
-
-const deviceChoice = () => ({ audio: local.state.audioEnabled, video: local.state.videoEnabled });
-const guestName = () => (session.identity?.isGuest ? { guestName: session.identity.user.name } : {});
 
 window.addEventListener("popstate", () => {
-  call?.leave();
-  route();
+  room?.leave();
+  guarded(route)();
 });
-await session.claim();
-route();
+guarded(route)();

@@ -24,29 +24,32 @@ function coalesced(render) {
 }
 
 /**
- * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia, title: string,
- *   link: string}} context
+ * @param {{room: import("../../vendor/switchboard.js").Room,
+ *   local: import("../../vendor/switchboard.js").LocalMedia, title: string, link: string}} context
  */
-export function callView({ call, local, title, link }) {
-  const { room, chat } = call;
+export function callView({ room, local, title, link }) {
+  const { chat } = room;
   const listeners = new AbortController();
   const { signal } = listeners;
 
   const heading = h("h1", {}, title);
   const clock = h("span", { class: "clock", "aria-hidden": "true" });
   const banner = h("div", { class: "banner", role: "status", "aria-live": "assertive", hidden: true });
-  const board = stage({ call, local });
-  const waitingView = waitingRoom({ call, title });
+  const board = stage(room);
+  const waitingView = waitingRoom({ room, title });
   const writeTo = (peerId) => {
     panel.open("chat");
     panels.chat.writeTo(peerId);
   };
-  const panels = { people: peoplePanel({ call, writeTo }), chat: chatPanel({ chat, room }) };
-  const panel = sidePanel(panels, (name) => {
-    chat.open = name === "chat";
-    bar.setPanel(name);
+  const panels = { people: peoplePanel({ room, writeTo }), chat: chatPanel(room) };
+  const panel = sidePanel(panels, {
+    shown: (name) => {
+      chat.open = name === "chat";
+      bar.setPanel(name);
+    },
+    focusButton: (name) => bar.focus(name),
   });
-  const bar = controls({ call, local, togglePanel: panel.toggle });
+  const bar = controls({ room, local, togglePanel: panel.toggle });
 
   const copy = h(
     "button",
@@ -60,7 +63,7 @@ export function callView({ call, local, title, link }) {
     h(
       "header",
       { class: "call-head" },
-      h("img", { src: "/favicon.svg", alt: "", width: 28, height: 28 }),
+      h("img", { src: "favicon.svg", alt: "", width: 28, height: 28 }),
       heading,
       clock,
       copy,
@@ -83,23 +86,26 @@ export function callView({ call, local, title, link }) {
     bar.render();
   });
   const renderStatus = () => {
-    const text = bannerText(call);
+    const text = bannerText(room);
     banner.hidden = text === null;
     banner.textContent = text ?? "";
-    banner.classList.toggle("is-mild", call.status === "connecting" || (call.status === "live" && call.degraded));
-    const waiting = call.status === "waiting";
+    banner.classList.toggle("is-mild", room.status === "connecting" || (room.status === "live" && room.degraded));
+    const waiting = room.status === "waiting";
     waitingView.show(waiting);
     for (const part of [board.element.parentElement, bar.element]) part.hidden = waiting;
   };
 
-  room.addEventListener("change", renderRoom, { signal });
-  local.addEventListener("change", renderRoom, { signal });
-  call.addEventListener("status", renderStatus, { signal });
-  call.addEventListener("seated", () => call.mesh.addEventListener("change", renderRoom, { signal }), { signal });
-  chat.addEventListener("change", renderChat, { signal });
-  element.addEventListener("keydown", (event) => event.key === "Escape" && panel.close());
+  room.on("change", renderRoom, { signal });
+  local.on("change", renderRoom, { signal });
+  room.on("status", renderStatus, { signal });
+  chat.on("change", renderChat, { signal });
+  const closePanel = ({ key }) => {
+    // Escape in a dialog closes the dialog alone.
+    if (key === "Escape" && !document.querySelector("dialog[open]")) panel.close();
+  };
+  document.addEventListener("keydown", closePanel, { signal });
   announceJoinsAndLeaves(room, signal);
-  announceChanges(call, signal);
+  announceChanges(room, signal);
 
   const startedAt = Date.now();
   const tick = setInterval(() => (clock.textContent = elapsed(Date.now() - startedAt)), 1_000);
@@ -142,7 +148,7 @@ async function copyLink(link) {
 function announceJoinsAndLeaves(room, signal) {
   let known = null;
   let seat = null;
-  room.addEventListener(
+  room.on(
     "change",
     () => {
       const now = new Map(room.others.map(({ peerId, user }) => [peerId, user?.name ?? "Guest"]));
@@ -161,8 +167,7 @@ const MUTED = { audio: "muted you", video: "turned off your camera", screen: "st
 const ROLES = { host: "the host", moderator: "a moderator", participant: "a participant", guest: "a guest" };
 
 /** Shows a notice for each join request, role change, lock change and mute by a moderator. */
-function announceChanges(call, signal) {
-  const { room } = call;
+function announceChanges(room, signal) {
   let before = null;
   const changes = () => {
     const roles = new Map([...room.participants.values()].map(({ peerId, role }) => [peerId, role]));
@@ -181,12 +186,12 @@ function announceChanges(call, signal) {
     }
     if (room.self) before = now;
   };
-  room.addEventListener("change", changes, { signal });
-  call.addEventListener("muted", ({ detail }) => toast(`A moderator has ${MUTED[detail] ?? MUTED.screen}`), { signal });
+  room.on("change", changes, { signal });
+  room.on("muted", (kind) => toast(`A moderator has ${MUTED[kind] ?? MUTED.screen}`), { signal });
 }
 
 /** Shows one panel at a time beside the stage. On a phone the panel covers the stage. */
-function sidePanel(panels, shown) {
+function sidePanel(panels, { shown, focusButton }) {
   const title = h("h2", { id: "panel-title" });
   const content = h("div", { class: "panel-content" });
   const close = h(
@@ -202,12 +207,18 @@ function sidePanel(panels, shown) {
   );
   let open = null;
   let opener = null;
+  let last = null;
   function show(name) {
     open = name;
     element.hidden = name === null;
     shown(name);
-    if (name === null) return opener?.focus();
+    if (name === null) {
+      // The element that opened the panel may be gone, or may have been in the panel.
+      if (!opener?.checkVisibility()) return focusButton(last);
+      return opener.focus();
+    }
     opener = document.activeElement;
+    last = name;
     title.textContent = panels[name].title;
     content.replaceChildren(panels[name].element);
     panels[name].opened?.();

@@ -4,8 +4,9 @@ import { toastError } from "./toasts.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
-/** @param {{chat: import("../chat.js").Chat, room: import("../room.js").Room}} context */
-export function chatPanel({ chat, room }) {
+/** @param {import("../../vendor/switchboard.js").Room} room */
+export function chatPanel(room) {
+  const { chat } = room;
   const log = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
   const earlier = h("button", { type: "button", class: "quiet earlier", onclick: loadEarlier }, "Earlier messages");
   const empty = h("p", { class: "muted chat-empty" }, "No messages yet.");

@@ -1,17 +1,19 @@
 // Bar of buttons under the call.
 import { h, icon } from "../dom.js";
 import { confirm } from "./dialogs.js";
-import { deviceSwitch } from "./prejoin.js";
+import { deviceSwitch } from "./devices.js";
+import { toastError } from "./toasts.js";
 
 /**
- * @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia,
+ * @param {{room: import("../../vendor/switchboard.js").Room,
+ *   local: import("../../vendor/switchboard.js").LocalMedia,
  *   togglePanel: (name: "people" | "chat") => void}} context
  */
-export function controls({ call, local, togglePanel }) {
-  const { room, chat } = call;
-  const microphone = deviceSwitch("Microphone", "mic", () => local.setAudio(!local.state.audioEnabled));
-  const camera = deviceSwitch("Camera", "camera", () => local.setVideo(!local.state.videoEnabled));
-  const screen = button("screen", "Share screen", () => (local.screen ? local.stopScreen() : local.startScreen()));
+export function controls({ room, local, togglePanel }) {
+  const { chat } = room;
+  const microphone = deviceSwitch("audio", "mic", () => local.setAudio(!local.state.audioEnabled));
+  const camera = deviceSwitch("video", "camera", () => local.setVideo(!local.state.videoEnabled));
+  const screen = button("screen", "Share screen", () => shareScreen(local));
   const canShare = Boolean(navigator.mediaDevices?.getDisplayMedia);
 
   const count = h("span", { class: "badge", "aria-hidden": "true" });
@@ -22,13 +24,13 @@ export function controls({ call, local, togglePanel }) {
 
   const leave = h(
     "button",
-    { type: "button", class: "hang-up", onclick: () => call.leave() },
+    { type: "button", class: "hang-up", onclick: () => room.leave() },
     icon("leave"),
     h("span", {}, "Leave"),
   );
   const end = h(
     "button",
-    { type: "button", class: "hang-up outline", hidden: true, onclick: () => askToEnd(call) },
+    { type: "button", class: "hang-up outline", hidden: true, onclick: () => askToEnd(room) },
     "End for all",
   );
 
@@ -58,11 +60,23 @@ export function controls({ call, local, togglePanel }) {
       name(talk, chat.unread ? `Chat, ${chat.unread} unread` : "Chat");
       end.hidden = !room.isHost;
     },
+    /** Focuses the button of a panel. */
+    focus: (name) => ({ people, chat: talk })[name].focus(),
     setPanel(open) {
       people.setAttribute("aria-expanded", open === "people");
       talk.setAttribute("aria-expanded", open === "chat");
     },
   };
+}
+
+async function shareScreen(local) {
+  if (local.screen) return local.stopScreen();
+  try {
+    await local.startScreen();
+  } catch (error) {
+    // A user who closes the browser's dialog needs no notice.
+    if (error.code !== "DEVICE_DENIED") toastError(error);
+  }
 }
 
 function button(symbol, label, onclick, ...extra) {
@@ -77,12 +91,12 @@ function name(element, label) {
 }
 
 /** Asks for confirmation before ending the call, because that cannot be undone. */
-function askToEnd(call) {
+function askToEnd(room) {
   confirm({
     title: "End the call for everyone?",
     text: "No one can return to it afterwards.",
     no: "Cancel",
     yes: "End the call",
-    act: () => call.endForAll(),
+    act: () => room.endForAll(),
   });
 }

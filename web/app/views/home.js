@@ -1,6 +1,6 @@
 // Front page: account, new call, and joining a call by its link.
 import { field, h, icon } from "../dom.js";
-import { roomIn } from "../link.js";
+import { linkTo, roomIn } from "../link.js";
 import { toast, toastError } from "./toasts.js";
 
 /** Who may join a call, by its type: where a call is created and where it is joined. */
@@ -10,18 +10,31 @@ export const WHO_MAY_JOIN = {
   invited_only: "Only invited people",
 };
 
-/** Runs `action` when the form is submitted. Disables its button meanwhile and shows refusals. */
+// Field of a form that a refusal without a list of fields is about.
+const FIELD_OF = { INVALID_PASSCODE: "passcode", INVALID_CREDENTIALS: "password", USER_EXISTS: "new-email" };
+
+/**
+ * Runs `action` when the form is submitted, once at a time. Shows refusals, and focuses the field
+ * that one is about.
+ */
 export function onSubmit(form, action) {
+  let busy = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (busy) return;
+    busy = true;
     const button = form.querySelector("button[type=submit]");
-    button.disabled = true;
+    // Does not set `disabled`, because that would remove the keyboard focus.
+    button.setAttribute("aria-busy", "true");
     try {
       await action(Object.fromEntries(new FormData(form)));
     } catch (error) {
       toastError(error);
+      const { code, errors: [first] = [] } = error;
+      form.elements[first?.field ?? FIELD_OF[code]]?.focus?.();
     } finally {
-      button.disabled = false;
+      busy = false;
+      button.removeAttribute("aria-busy");
     }
   });
   return form;
@@ -32,16 +45,16 @@ export const brand = () =>
   h(
     "div",
     { class: "brand" },
-    h("img", { src: "/favicon.svg", alt: "", width: 36, height: 36 }),
+    h("img", { src: "favicon.svg", alt: "", width: 36, height: 36 }),
     h("span", {}, "Switchboard"),
   );
 
 /**
- * @param {{api: import("../api.js").Api, session: import("../session.js").Session,
+ * @param {{switchboard: import("../../vendor/switchboard.js").Switchboard,
  *   open: (roomId: string) => void, refresh: () => void}} context
  */
-export function homeView({ api, session, open, refresh }) {
-  const account = session.account;
+export function homeView({ switchboard, open, refresh }) {
+  const { account } = switchboard;
   const element = h(
     "div",
     { class: "home" },
@@ -54,7 +67,8 @@ export function homeView({ api, session, open, refresh }) {
           "div",
           { class: "who" },
           h("span", {}, account.name),
-          h("button", { type: "button", class: "quiet", onclick: () => (api.logout(), refresh()) }, "Sign out"),
+          h("button", { type: "button", class: "quiet", onclick: () => showId(account) }, "Show my id"),
+          h("button", { type: "button", class: "quiet", onclick: () => (switchboard.signOut(), refresh()) }, "Sign out"),
         ),
     ),
     h(
@@ -74,8 +88,8 @@ export function homeView({ api, session, open, refresh }) {
       h(
         "div",
         { class: "stack" },
-        account ? createCard(api, open) : accountCard(api, refresh),
-        account && callsCard(api, open),
+        account ? createCard(switchboard, open, refresh) : accountCard(switchboard, refresh),
+        account && callsCard(switchboard, open),
       ),
     ),
   );
@@ -98,7 +112,53 @@ function joinForm(open) {
   });
 }
 
-function createCard(api, open) {
+const showId = ({ id }) => toast(`Your id is ${id}. Whoever has it can invite you to a call.`);
+
+const SEATS_MAX = 500;
+
+/** Creates the fields that most calls leave as they are. */
+function moreOptions() {
+  return h(
+    "details",
+    { class: "more" },
+    h("summary", {}, "More options"),
+    field("Date and time", { name: "scheduledAt", type: "datetime-local" }, "Optional. Until then the call is scheduled.")
+      .root,
+    field(
+      "Maximum number of participants",
+      { name: "maxParticipants", type: "number", min: 2, max: SEATS_MAX, inputmode: "numeric" },
+      "Optional. About 6 is a good number, because each sends to every other one.",
+    ).root,
+    field(
+      "Invited people",
+      { name: "invited", autocomplete: "off", spellcheck: "false" },
+      "Optional: their ids, with blanks or commas between. Each person sees the own id on this page.",
+    ).root,
+    h(
+      "label",
+      { class: "switch" },
+      h("span", {}, "Waiting room: you admit each participant"),
+      h("input", { type: "checkbox", name: "waitingRoom", role: "switch" }),
+    ),
+  );
+}
+
+/** Returns the new call that a form describes. */
+function newCall({ title, passcode, type, scheduledAt, maxParticipants, invited = "", waitingRoom }) {
+  const invitedUserIds = invited.split(/[\s,;]+/).filter(Boolean);
+  return {
+    title: title.trim(),
+    type,
+    ...(passcode && { passcode }),
+    ...(scheduledAt && { scheduledAt: new Date(scheduledAt).toISOString() }),
+    ...(maxParticipants && { maxParticipants: Number(maxParticipants) }),
+    ...(invitedUserIds.length > 0 && { invitedUserIds }),
+    ...(waitingRoom && { settings: { waitingRoomEnabled: true } }),
+  };
+}
+
+function createCard(switchboard, open, refresh) {
+  const submit = h("button", { type: "submit", class: "primary" }, "Start a call");
   const form = h(
     "form",
     {},
@@ -118,19 +178,20 @@ function createCard(api, open) {
       "fieldset",
       { class: "choice" },
       h("legend", {}, "Who may join"),
-      h(
-        "label",
-        {},
-        h("input", { type: "radio", name: "type", value: "public", checked: true }),
-        WHO_MAY_JOIN.public,
+      Object.entries(WHO_MAY_JOIN).map(([type, label]) =>
+        h("label", {}, h("input", { type: "radio", name: "type", value: type, checked: type === "public" }), label),
       ),
-      h("label", {}, h("input", { type: "radio", name: "type", value: "private" }), WHO_MAY_JOIN.private),
     ),
-    h("button", { type: "submit", class: "primary" }, "Start a call"),
+    moreOptions(),
+    submit,
   );
-  onSubmit(form, async ({ title, passcode, type }) => {
-    const call = await api.createCall({ title: title.trim(), type, ...(passcode && { passcode }) });
-    open((call.call ?? call).roomId);
+  const date = form.elements.scheduledAt;
+  date.addEventListener("input", () => (submit.textContent = date.value ? "Schedule the call" : "Start a call"));
+  onSubmit(form, async (fields) => {
+    const { roomId } = await switchboard.createCall(newCall(fields));
+    if (!fields.scheduledAt) return open(roomId);
+    refresh();
+    toast(`The call is scheduled. Its link is ${linkTo(roomId)}`);
   });
   return h(
     "section",
@@ -140,7 +201,23 @@ function createCard(api, open) {
   );
 }
 
-function callsCard(api, open) {
+// Calls that can be joined, in the order in which they are listed, each with its own sort.
+const OPEN_CALLS = [
+  { status: "live", sort: "startedAt", order: "desc" },
+  { status: "scheduled", sort: "scheduledAt", order: "asc" },
+  { status: "waiting", sort: "createdAt", order: "desc" },
+];
+const CALLS_MAX = 6;
+const dateOf = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** Lists the calls that can be joined, up to CALLS_MAX of each status. */
+async function openCalls(switchboard) {
+  const calls = [];
+  for (const options of OPEN_CALLS) calls.push(...(await switchboard.calls({ ...options, limit: CALLS_MAX })));
+  return calls;
+}
+
+function callsCard(switchboard, open) {
   const list = h("ul", { class: "calls" });
   const card = h(
     "section",
@@ -148,19 +225,17 @@ function callsCard(api, open) {
     h("h2", { id: "calls-title" }, "Your calls"),
     list,
   );
-  api.myCalls().then((data) => {
-    const calls = (Array.isArray(data) ? data : (data.calls ?? [])).filter(
-      ({ status }) => !["ended", "cancelled"].includes(status),
-    );
+  openCalls(switchboard).then((calls) => {
     list.append(
-      ...calls.map(({ title, roomId, hasPasscode }) =>
+      ...calls.map(({ title, roomId, hasPasscode, scheduledAt }) =>
         h(
           "li",
           {},
           h(
             "button",
-            { type: "button", class: "call-row", onclick: () => open(roomId) },
+            { type: "button", class: "call-row", title, onclick: () => open(roomId) },
             h("strong", {}, title),
+            scheduledAt && h("time", { datetime: scheduledAt }, dateOf.format(new Date(scheduledAt))),
             hasPasscode && icon("lock"),
             h("code", {}, roomId),
           ),
@@ -173,7 +248,7 @@ function callsCard(api, open) {
 }
 
 /** Creates the card with sign-in and sign-up. The page before a private call shows it too. */
-export function accountCard(api, done) {
+export function accountCard(switchboard, done) {
   const signIn = h(
     "form",
     {},
@@ -200,9 +275,9 @@ export function accountCard(api, done) {
     ).root,
     h("button", { type: "submit", class: "primary" }, "Create account"),
   );
-  onSubmit(signIn, async (form) => (await api.login(form), done()));
+  onSubmit(signIn, async (form) => (await switchboard.signIn(form), done()));
   onSubmit(signUp, async (form) => {
-    await api.register({ name: form.name.trim(), email: form["new-email"], password: form["new-password"] });
+    await switchboard.register({ name: form.name.trim(), email: form["new-email"], password: form["new-password"] });
     done();
   });
 

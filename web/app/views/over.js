@@ -1,6 +1,7 @@
 // View after the call: why it is over, and the next steps.
+import { SwitchboardError } from "../../vendor/switchboard.js";
 import { h } from "../dom.js";
-import { Refusal, sentence } from "../refusals.js";
+import { sentence } from "../sentences.js";
 import { brand } from "./home.js";
 
 const ENDINGS = {
@@ -16,10 +17,10 @@ const ENDINGS = {
 const FINAL = new Set(["ended", "banned"]);
 
 /**
- * @param {{ending: string | Refusal, reason: string, home: () => void, again: () => void}} context
+ * @param {{ending: string | SwitchboardError, reason: string, home: () => void, again: () => void}} context
  */
 export function overView({ ending, reason, home, again }) {
-  const [title, text] = ending instanceof Refusal ? ["You could not be connected", sentence(ending)] : ENDINGS[ending];
+  const [title, text] = ending instanceof SwitchboardError ? ["You could not be connected", sentence(ending)] : ENDINGS[ending];
   const element = h(
     "div",
     { class: "over" },

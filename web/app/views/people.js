@@ -1,7 +1,7 @@
-// People panel: waiting and present participants, with role, devices, connection, serving node, and
-// the moderator's actions.
+// People panel: waiting and present participants, with role, devices, connection, and the
+// moderator's actions.
+import { KINDS, outranks } from "../../vendor/switchboard.js";
 import { h, hueOf, icon, initials, nameOf, setIcon } from "../dom.js";
-import { KINDS, outranks } from "../moderation.js";
 import { confirm } from "./dialogs.js";
 import { openSettings } from "./settings.js";
 import { connectionLabel } from "./stage.js";
@@ -12,22 +12,25 @@ const ROLES = { host: "Host", moderator: "Moderator" };
 const roleOf = ({ role, user }) => [ROLES[role], user?.isGuest && "Guest"].filter(Boolean).join(", ");
 const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn off camera", screenShareEnabled: "Stop screen sharing" };
 
-/** @param {{call: import("../call.js").Call, writeTo: (peerId: string) => void}} context */
-export function peoplePanel({ call, writeTo }) {
-  const { room, moderation } = call;
+/**
+ * @param {{room: import("../../vendor/switchboard.js").Room, writeTo: (peerId: string) => void}}
+ *   context
+ */
+export function peoplePanel({ room, writeTo }) {
+  const { moderation } = room;
   const admitAll = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.admitAll()) }, "Admit all");
-  const waitingList = h("ul", { class: "people", "aria-label": "Waiting" });
+  const waitingList = h("ul", { class: "people", "aria-label": "Waiting", tabindex: "-1" });
   const waiting = h(
     "section",
     { class: "waiting-list", hidden: true, "aria-labelledby": "waiting-title" },
     h("header", {}, h("h3", { id: "waiting-title" }, "Waiting to join"), admitAll),
     waitingList,
   );
-  const list = h("ul", { class: "people", "aria-label": "In the call" });
+  const list = h("ul", { class: "people", "aria-label": "In the call", tabindex: "-1" });
   const lock = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.lock(!room.locked)) });
-  const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(call) }, "Settings…");
+  const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(room) }, "Settings…");
   const foot = h("footer", { class: "panel-foot", hidden: true }, lock, settings);
-  const rows = keyed(list, (participant) => personRow(participant, { call, writeTo }));
+  const rows = keyed(list, (participant) => personRow(participant, { room, writeTo }));
   const requests = keyed(waitingList, (participant) => requestRow(participant, moderation));
 
   return {
@@ -55,6 +58,8 @@ function keyed(list, make) {
     const present = new Set(participants.map(({ peerId }) => peerId));
     for (const [peerId, row] of rows) {
       if (present.has(peerId)) continue;
+      // A focus in the row would be lost with it.
+      if (row.element.contains(document.activeElement)) list.focus();
       row.element.remove();
       rows.delete(peerId);
     }
@@ -90,10 +95,8 @@ function requestRow(participant, { admit, deny }) {
   return { element, update: () => {} };
 }
 
-function personRow(participant, { call, writeTo }) {
-  const { room } = call;
-  const { peerId } = participant;
-  const own = () => peerId === room.selfId;
+function personRow(participant, { room, writeTo }) {
+  const { peerId, isSelf } = participant;
   const details = h("small", { class: "muted" });
   const devices = { audioEnabled: device("mic", "Microphone"), videoEnabled: device("camera", "Camera") };
   const lamp = h("span", { "aria-hidden": "true" });
@@ -116,7 +119,7 @@ function personRow(participant, { call, writeTo }) {
     "li",
     {},
     face(participant),
-    h("div", { class: "person" }, h("span", {}, nameOf(participant), own() && h("span", { class: "muted" }, " (you)")), details),
+    h("div", { class: "person" }, h("span", {}, nameOf(participant), isSelf && h("span", { class: "muted" }, " (you)")), details),
     devices.audioEnabled.element,
     devices.videoEnabled.element,
     lamp,
@@ -129,14 +132,14 @@ function personRow(participant, { call, writeTo }) {
   return {
     element,
     update(now) {
-      const connection = connectionLabel(now, own() ? undefined : call.mesh?.get(peerId)) ?? "connected";
-      const node = own() ? room.node : now.node;
-      element.dataset.node = node ?? "";
-      details.textContent = [roleOf(now), connection, node && `via ${node}`].filter(Boolean).join(" · ");
+      const connection = connectionLabel(now) ?? "connected";
+      // For automated tests: people need not know the node.
+      element.dataset.node = (isSelf ? room.node : now.node) ?? "";
+      details.textContent = [roleOf(now), connection].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
       lamp.className = `lamp lamp-${connection}`;
-      more.hidden = own();
-      const choices = own() ? [] : choicesFor(now, call, writeTo);
+      more.hidden = isSelf;
+      const choices = isSelf ? [] : choicesFor(now, room, writeTo);
       const key = choices.map(({ label }) => label).join();
       // Replace the buttons only when the choices change, so that a focused button keeps the focus.
       if (key === shown) return;
@@ -151,7 +154,8 @@ function personRow(participant, { call, writeTo }) {
 }
 
 /** Returns the actions that this user may take on another participant. */
-function choicesFor({ peerId, role, mediaState, user }, { room, moderation }, writeTo) {
+function choicesFor({ peerId, role, mediaState, user }, room, writeTo) {
+  const { moderation } = room;
   const name = user?.name || "Guest";
   const choices = [{ label: "Message", run: () => writeTo(peerId) }];
   const own = room.isHost ? "host" : room.self?.role;
@@ -172,7 +176,7 @@ function choicesFor({ peerId, role, mediaState, user }, { room, moderation }, wr
       title: ban ? `Ban ${name}?` : `Remove ${name}?`,
       text: ban ? "They leave the call and cannot return to it." : "They leave the call. They may join again.",
       yes: ban ? "Ban" : "Remove",
-      act: () => moderation.remove(peerId, ban),
+      act: () => moderation.remove(peerId, { ban }),
     });
   choices.push({ label: "Remove", danger: true, run: remove(false) }, { label: "Ban", danger: true, run: remove(true) });
   return choices;
@@ -183,7 +187,7 @@ function handOver(peerId, name, moderation) {
     title: `Make ${name} the host?`,
     text: "They run the call from now on. You stay as a moderator.",
     yes: "Make host",
-    act: () => moderation.transfer(peerId),
+    act: () => moderation.transferHost(peerId),
   });
 }
 

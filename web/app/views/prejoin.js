@@ -1,20 +1,26 @@
 // Page before the call: shows the call, previews the devices, and asks for name and passcode.
-import { field, h, icon, setIcon } from "../dom.js";
-import { Refusal, sentence } from "../refusals.js";
+import { SwitchboardError } from "../../vendor/switchboard.js";
+import { field, h } from "../dom.js";
+import { sentence } from "../sentences.js";
+import { devicePreview } from "./devices.js";
 import { WHO_MAY_JOIN, accountCard, brand, onSubmit } from "./home.js";
-import { toast, toastError } from "./toasts.js";
+import { toastError } from "./toasts.js";
 
 const OVER = new Set(["ended", "cancelled"]);
 const GONE = new Set(["CALL_ENDED", "CALL_NOT_FOUND", "ROOM_NOT_FOUND"]);
+// Refusals of a link that no room id can have.
+const MALFORMED = new Set(["INVALID_INPUT", "VALIDATION_ERROR", "ROUTE_NOT_FOUND"]);
 
 /**
- * @param {{api: import("../api.js").Api, session: import("../session.js").Session, local:
- *   import("../media.js").LocalMedia, roomId: string, home: () => void, admitted: (seat: object) =>
- *   void}} context
+ * @param {{switchboard: import("../../vendor/switchboard.js").Switchboard, local:
+ *   import("../../vendor/switchboard.js").LocalMedia, roomId: string, home: () => void,
+ *   admitted: (admission: object, options: object) => void}} context
  */
-export function prejoinView({ api, session, local, roomId, home, admitted }) {
+export function prejoinView({ switchboard, local, roomId, home, admitted }) {
   const side = h("div", { class: "prejoin-side" }, h("p", { class: "muted", role: "status" }, "Looking up the call…"));
   const preview = devicePreview(local);
+  // The camera stays off, and its box away, until the call is known to exist.
+  preview.element.hidden = true;
   const element = h(
     "div",
     { class: "prejoin" },
@@ -26,17 +32,27 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
     h("div", { class: "prejoin-grid" }, preview.element, side),
   );
 
+  /** Replaces the text beside the preview. A keyboard focus in it goes to its new heading. */
+  function showBeside(title, ...content) {
+    const focused = side.contains(document.activeElement);
+    const heading = h("h1", { tabindex: "-1" }, title);
+    side.replaceChildren(heading, ...content);
+    if (focused) heading.focus();
+  }
+
   function showCall(call) {
-    side.replaceChildren(
-      h("h1", {}, call.title),
+    showBeside(
+      call.title,
       h("p", { class: "muted" }, summary(call)),
       admissionForm(call),
-      ...(call.requiresAuth && !session.account ? [accountCard(api, lookUp)] : []),
+      ...(call.requiresAuth && !switchboard.account ? [accountCard(switchboard, lookUp)] : []),
     );
+    preview.element.hidden = false;
+    preview.start();
   }
 
   function admissionForm(call) {
-    const { account } = session;
+    const { account } = switchboard;
     if (call.requiresAuth && !account) return h("p", {}, "This call is for people with an account.");
     const asksPasscode = (call.requiresPasscode ?? call.hasPasscode) && !(account && account.id === call.hostId);
     const form = h(
@@ -50,7 +66,7 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
             minlength: 2,
             maxlength: 100,
             autocomplete: "name",
-            value: session.identity?.user?.name,
+            value: switchboard.user?.name,
           }).root,
       asksPasscode &&
         field("Passcode of the call", {
@@ -63,61 +79,67 @@ export function prejoinView({ api, session, local, roomId, home, admitted }) {
       h("button", { type: "submit", class: "primary" }, "Join the call"),
     );
     return onSubmit(form, async ({ guestName, passcode }) => {
-      const name = guestName && { guestName: guestName.trim() };
-      const admission = await api.join({ roomId, ...name, ...(passcode && { passcode }) }).catch((error) => {
+      const admission = await switchboard.admit(roomId, { name: guestName?.trim(), passcode }).catch((error) => {
         // The call ended while this page was shown.
         if (GONE.has(error.code)) showNoCall();
         throw error;
       });
-      const { joinToken, iceServers } = admission;
       preview.keep();
-      admitted({ joinToken, iceServers, passcode, title: call.title });
+      admitted(admission, { passcode });
     });
   }
 
+  /** Shows a text in place of the form, and closes the devices. */
+  function showInstead(title, ...content) {
+    preview.element.hidden = true;
+    local.stop();
+    showBeside(title, ...content);
+  }
+
+  const homeButton = () => h("button", { type: "button", class: "primary", onclick: home }, "Go to the front page");
+
   function showNoCall() {
-    side.replaceChildren(
-      h("h1", {}, "No call here"),
+    showInstead(
+      "No call here",
       h("p", {}, "The call has ended, or this link is wrong. Ask for a new link, or start a call yourself."),
-      h("button", { type: "button", class: "primary", onclick: home }, "Go to the front page"),
+      homeButton(),
     );
   }
 
   /** Shows the host's own call when it is over. The server says whether it is too late to reopen it. */
   function showEnded(call) {
-    const reopen = () => api.reopenCall(call.id).then(lookUp, toastError);
-    side.replaceChildren(
-      h("h1", {}, call.title),
+    const reopen = () => switchboard.reopenCall(call.id).then(lookUp, toastError);
+    showInstead(
+      call.title,
       h("p", {}, "This call is over. You can open it again for everyone who has the link."),
       h(
         "div",
         { class: "row" },
         h("button", { type: "button", class: "secondary", onclick: reopen }, "Reopen the call"),
-        h("button", { type: "button", class: "primary", onclick: home }, "Go to the front page"),
+        homeButton(),
       ),
     );
   }
 
-  function showRetry(refusal) {
-    side.replaceChildren(
-      h("h1", {}, "The call could not be looked up"),
-      h("p", { role: "status" }, sentence(refusal)),
+  /** Shows a failure that says nothing about the call: it may well exist. */
+  function showRetry(error) {
+    showInstead(
+      "The call could not be looked up",
+      h("p", { role: "status" }, sentence(error)),
       h("button", { type: "button", class: "primary", onclick: lookUp }, "Try again"),
     );
   }
 
   async function lookUp() {
     try {
-      const data = await api.callByRoom(roomId);
-      const call = data.call ?? data;
+      const call = await switchboard.call(roomId);
       if (!OVER.has(call.status)) showCall(call);
-      else if (session.account?.id === call.hostId) showEnded(call);
+      else if (switchboard.account?.id === call.hostId) showEnded(call);
       else showNoCall();
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      if (error.isTemporary) return showRetry(error);
-      toastError(error);
-      showNoCall();
+      if (GONE.has(error.code) || MALFORMED.has(error.code)) return showNoCall();
+      showRetry(error);
+      if (!(error instanceof SwitchboardError)) throw error;
     }
   }
 
@@ -134,88 +156,4 @@ function summary({ currentParticipants, maxParticipants, type, requiresInvitatio
         : `${currentParticipants} people are in the call. `;
   const access = requiresInvitation ? "Only invited people may join" : `${WHO_MAY_JOIN[type]} may join`;
   return `${present}${access}${maxParticipants ? `, up to ${maxParticipants} people` : ""}.`;
-}
-
-/** Creates the camera preview with both device switches. The user joins with these choices. */
-function devicePreview(local) {
-  const video = h("video", {
-    autoplay: true,
-    playsinline: true,
-    class: "mirrored",
-    "aria-label": "Your camera",
-  });
-  video.muted = true;
-  const off = h("p", { class: "preview-off" }, "Your camera is off");
-  const microphone = deviceSwitch("Microphone", "mic", () => local.setAudio(!local.state.audioEnabled));
-  const camera = deviceSwitch("Camera", "camera", () => local.setVideo(!local.state.videoEnabled));
-  const render = () => {
-    microphone.set(local.state.audioEnabled);
-    camera.set(local.state.videoEnabled);
-    off.hidden = local.state.videoEnabled;
-    video.hidden = !local.state.videoEnabled;
-    // A video element whose stream has no picture keeps the page in the loading state.
-    const stream = local.state.videoEnabled ? local.stream : null;
-    if (video.srcObject !== stream) video.srcObject = stream;
-  };
-  local.addEventListener("change", render);
-  render();
-  local.start().then((missing) => {
-    if (missing.length > 0)
-      toast(
-        `No ${missing.join(" and no ")}: others will not ${missing.includes("camera") ? "see" : "hear"} you until you turn it on.`,
-      );
-  });
-  let kept = false;
-  return {
-    element: h(
-      "section",
-      { class: "preview", "aria-label": "How you will appear" },
-      video,
-      off,
-      h("div", { class: "preview-bar" }, microphone.element, camera.element),
-    ),
-    keep: () => (kept = true),
-    closed: () => {
-      local.removeEventListener("change", render);
-      if (!kept) local.stop();
-    },
-  };
-}
-
-/** Creates a round on/off button for a device. */
-export function deviceSwitch(label, symbol, toggle) {
-  const picture = icon(symbol);
-  let busy = false;
-  let forbidden = null;
-  const element = h(
-    "button",
-    {
-      type: "button",
-      class: "round",
-      onclick: async () => {
-        // Does not set `disabled`, because that would remove the keyboard focus.
-        if (busy) return;
-        if (forbidden) return toast(`${forbidden}.`);
-        busy = true;
-        if (!(await toggle()))
-          toast(`The ${label.toLowerCase()} cannot be used. Check that this browser allows it.`, "error");
-        busy = false;
-      },
-    },
-    picture,
-  );
-  return {
-    element,
-    /**
-     * Shows whether the device is on. `reason` tells why the user may not turn it on, or is null.
-     */
-    set(on, reason = null) {
-      forbidden = on ? null : reason;
-      setIcon(picture, on ? symbol : `${symbol}-off`);
-      element.setAttribute("aria-label", forbidden ?? `${on ? "Turn off" : "Turn on"} ${label.toLowerCase()}`);
-      element.setAttribute("aria-disabled", forbidden !== null);
-      element.classList.toggle("is-off", !on);
-      element.title = element.getAttribute("aria-label");
-    },
-  };
 }

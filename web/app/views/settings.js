@@ -17,8 +17,7 @@ const SETTINGS = {
 };
 
 /** Opens the dialog with the current settings. Saving sends only the changed ones. */
-export function openSettings(call) {
-  const { room } = call;
+export function openSettings(room) {
   const before = { ...room.settings };
   const name = field("Title", { name: "name", required: true, maxlength: 200, autocomplete: "off", value: room.name });
   const seats = field("Maximum number of participants", {
@@ -60,7 +59,7 @@ export function openSettings(call) {
       ({ setting, input }) =>
         input.checked !== (before[setting] !== false) || (setting === "autoAdmitGuests" && switchedOn()),
     );
-    await call.moderation.update({
+    await room.moderation.update({
       name: name.input.value.trim(),
       maxParticipants: Number(seats.input.value),
       settings: Object.fromEntries(changed.map(({ setting, input }) => [setting, input.checked])),

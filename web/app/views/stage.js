@@ -6,15 +6,15 @@ const RATIO = 16 / 9;
 const GAP_PX = 12;
 
 /** Returns a label for a connection that is not established, or null when it is. */
-export function connectionLabel(participant, peer) {
+export function connectionLabel(participant) {
   if (participant.connectionState === "reconnecting") return "reconnecting";
-  const state = peer?.connectionState;
+  const state = participant.connection?.connectionState;
   if (state === "connected" || state === undefined) return null;
   return { disconnected: "reconnecting", failed: "failed", closed: "failed" }[state] ?? "connecting";
 }
 
-/** @param {{call: import("../call.js").Call, local: import("../media.js").LocalMedia}} context */
-export function stage({ call, local }) {
+/** @param {import("../../vendor/switchboard.js").Room} room */
+export function stage(room) {
   const screens = h("div", { class: "screens", hidden: true });
   const faces = h("div", { class: "faces" });
   const element = h("section", { class: "stage", "aria-label": "Participants" }, screens, faces);
@@ -22,17 +22,11 @@ export function stage({ call, local }) {
 
   /** Lists the tiles to show. */
   function listTiles() {
-    const { room, mesh } = call;
-    const list = [];
-    for (const participant of room.participants.values()) {
+    return [...room.participants.values()].flatMap((participant) => {
       const { peerId } = participant;
-      const own = peerId === room.selfId;
-      const peer = own ? undefined : mesh?.get(peerId);
-      const screen = own ? local.screen : peer?.streams.screen;
-      if (screen) list.push({ key: `screen ${peerId}`, participant, stream: screen, screen: true, own });
-      list.push({ key: peerId, participant, stream: own ? local.stream : peer?.streams.camera, peer, own });
-    }
-    return list;
+      const camera = { key: peerId, participant, source: "camera" };
+      return participant.screen ? [{ key: `screen ${peerId}`, participant, source: "screen" }, camera] : [camera];
+    });
   }
 
   function render() {
@@ -40,18 +34,19 @@ export function stage({ call, local }) {
     const keys = new Set(list.map(({ key }) => key));
     for (const [key, tile] of tiles) {
       if (keys.has(key)) continue;
+      tile.detach();
       tile.element.remove();
       tiles.delete(key);
     }
-    for (const item of list) {
-      if (!tiles.has(item.key)) {
-        const tile = makeTile(item);
-        tiles.set(item.key, tile);
+    for (const { key, participant, source } of list) {
+      if (!tiles.has(key)) {
+        const tile = makeTile(participant, source);
+        tiles.set(key, tile);
         // The user sees their own screen already, so its tile is small: a reminder that it is
         // shared.
-        (item.screen && !item.own ? screens : faces).append(tile.element);
+        (source === "screen" && !participant.isSelf ? screens : faces).append(tile.element);
       }
-      tiles.get(item.key).update(item);
+      tiles.get(key).update();
     }
     screens.hidden = screens.children.length === 0;
     arrange();
@@ -84,10 +79,12 @@ function arrangeTiles(container) {
   container.style.setProperty("--rows", Math.ceil(count / columns));
 }
 
-function makeTile({ participant, screen, own }) {
+function makeTile(participant, source) {
   const name = nameOf(participant);
-  const video = h("video", { autoplay: true, playsinline: true });
-  video.muted = own;
+  const own = participant.isSelf;
+  const screen = source === "screen";
+  const video = h("video");
+  const detach = participant.attach(video, source);
   const avatar = h("span", { class: "avatar", "aria-hidden": "true" }, initials(name));
   avatar.style.setProperty("--hue", hueOf(participant.userId ?? participant.peerId));
   const label = h("span", { class: "tile-name" });
@@ -105,34 +102,28 @@ function makeTile({ participant, screen, own }) {
     h("figcaption", {}, screen ? null : marks, label),
   );
   element.dataset.peer = participant.peerId;
-  element.classList.toggle("is-screen", Boolean(screen));
-  element.classList.toggle("is-own", Boolean(own));
+  element.classList.toggle("is-screen", screen);
+  element.classList.toggle("is-own", own);
 
   return {
     element,
-    update({ participant: now, stream, peer }) {
-      const { audioEnabled, videoEnabled } = now.mediaState;
-      const connection = screen ? null : connectionLabel(now, peer);
-      // A video element whose stream has no tracks keeps the page in the loading state.
-      const shown = stream?.getTracks().length > 0 ? stream : null;
-      if (video.srcObject !== shown) {
-        video.srcObject = shown;
-        // A browser may refuse to play sound before the first click on the page.
-        video.play().catch(() => {});
-      }
+    detach,
+    update() {
+      const { audioEnabled, videoEnabled } = participant.mediaState;
+      const connection = screen ? null : connectionLabel(participant);
       video.hidden = !screen && !videoEnabled;
       avatar.hidden = !video.hidden;
       label.textContent = screen
-        ? `${own ? "Your" : `${nameOf(now)}'s`} screen`
+        ? `${own ? "Your" : `${nameOf(participant)}'s`} screen`
         : own
-          ? `${nameOf(now)} (you)`
-          : nameOf(now);
+          ? `${nameOf(participant)} (you)`
+          : nameOf(participant);
       marks[0].hidden = audioEnabled;
       marks[1].hidden = videoEnabled;
       state.hidden = connection === null;
       state.textContent = connection ?? "";
       state.dataset.state = connection ?? "";
-      element.setAttribute("aria-label", describe(label.textContent, now.mediaState, connection, screen));
+      element.setAttribute("aria-label", describe(label.textContent, participant.mediaState, connection, screen));
     },
   };
 }

@@ -1,6 +1,6 @@
 // Short notices. Their region is aria-live, so screen readers announce each of them.
 import { h, icon } from "../dom.js";
-import { sentence } from "../refusals.js";
+import { sentence } from "../sentences.js";
 
 const TOAST_TIMEOUT_MS = 7_000;
 const TOASTS_MAX = 4;

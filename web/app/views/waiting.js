@@ -1,8 +1,8 @@
 // Waiting room: shown until the host or a moderator admits this user.
 import { h } from "../dom.js";
 
-/** @param {{call: import("../call.js").Call, title: string}} context */
-export function waitingRoom({ call, title }) {
+/** @param {{room: import("../../vendor/switchboard.js").Room, title: string}} context */
+export function waitingRoom({ room, title }) {
   const heading = h("h2", { tabindex: "-1" }, "Waiting to be admitted");
   const element = h(
     "section",
@@ -14,7 +14,7 @@ export function waitingRoom({ call, title }) {
       { class: "muted", role: "status" },
       `The host of ${title || "this call"} knows that you are here. No one sees or hears you yet.`,
     ),
-    h("button", { type: "button", class: "secondary", onclick: () => call.leave() }, "Leave"),
+    h("button", { type: "button", class: "secondary", onclick: () => room.leave() }, "Leave"),
   );
   return {
     element,

@@ -1,33 +1,32 @@
 // Peer connections to all other participants of the room.
-import { Peer } from "./peer.js";
+import { Emitter } from "./emitter.js";
+import { Peer, type PeerOptions } from "./peer.js";
+import type { WireParticipant } from "./types.js";
 
 /** Names the page behind a participant. A page that resumes keeps its name. */
-export const pageOf = ({ peerId, joinedAt, socketId }) => `${peerId} ${joinedAt} ${socketId}`;
+export const pageOf = ({ peerId, joinedAt, socketId }: WireParticipant) => `${peerId} ${joinedAt} ${socketId}`;
 
-/** Dispatches `change` when a peer's connection or streams change. */
-export class Mesh extends EventTarget {
-  #peers = new Map();
-  #options;
+export interface MeshOptions extends Omit<PeerOptions, "peerId" | "signal"> {
+  signal: (event: string, payload: object) => void;
+}
 
-  /**
-   * @param {object} options
-   * @param {string} options.selfId
-   * @param {(event: string, payload: {to: string}) => void} options.signal
-   * @param {import("./media.js").LocalMedia} options.local
-   * @param {() => RTCIceServer[]} options.iceServers
-   */
-  constructor(options) {
+/** Emits `change` with the peer id when a connection or its streams change. */
+export class Mesh extends Emitter<{ change: [string] }> {
+  #peers = new Map<string, { peer: Peer; page: string }>();
+  #options: MeshOptions;
+  #off: () => void;
+
+  constructor(options: MeshOptions) {
     super();
     this.#options = options;
-    this.updateMedia = () => this.#peers.forEach(({ peer }) => peer.updateMedia());
-    options.local.addEventListener("change", this.updateMedia);
+    this.#off = options.local.on("change", () => this.peers.forEach((peer) => peer.updateMedia()));
   }
 
-  get(peerId) {
+  get(peerId: string): Peer | undefined {
     return this.#peers.get(peerId)?.peer;
   }
 
-  get peers() {
+  get peers(): Peer[] {
     return [...this.#peers.values()].map(({ peer }) => peer);
   }
 
@@ -35,7 +34,7 @@ export class Mesh extends EventTarget {
    * Connects to a participant. A new seat, or another `socketId` in the same seat, means a new page,
    * for example after a reload: the old connection is replaced.
    */
-  add(participant) {
+  add(participant: WireParticipant): void {
     const { peerId } = participant;
     const page = pageOf(participant);
     const known = this.#peers.get(peerId);
@@ -46,31 +45,26 @@ export class Mesh extends EventTarget {
       peerId,
       signal: (event, payload) => this.#options.signal(event, { ...payload, to: peerId }),
     });
-    peer.addEventListener("change", () => this.dispatchEvent(new Event("change")));
     this.#peers.set(peerId, { peer, page });
-    this.dispatchEvent(new Event("change"));
+    peer.on("change", () => this.emit("change", peerId));
+    this.emit("change", peerId);
   }
 
-  /** Lets the connections use new ICE servers when they restart. */
-  useIceServers() {
-    for (const { peer } of this.#peers.values()) peer.useIceServers();
-  }
-
-  remove(peerId) {
+  remove(peerId: string): void {
     this.#peers.get(peerId)?.peer.close();
     this.#peers.delete(peerId);
-    this.dispatchEvent(new Event("change"));
+    this.emit("change", peerId);
   }
 
   /** Adds and removes peers until the mesh holds exactly these participants. */
-  reconcile(participants) {
+  reconcile(participants: readonly WireParticipant[]): void {
     const present = new Set(participants.map(({ peerId }) => peerId));
     for (const peerId of this.#peers.keys()) if (!present.has(peerId)) this.remove(peerId);
     for (const participant of participants) this.add(participant);
   }
 
-  close() {
-    this.#options.local.removeEventListener("change", this.updateMedia);
+  close(): void {
+    this.#off();
     for (const { peer } of this.#peers.values()) peer.close();
     this.#peers.clear();
   }

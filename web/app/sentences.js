@@ -1,50 +1,6 @@
-// Refusals and the sentences that the user sees. Codes are stable; the server's messages are for
-// developers.
-
-/** A refusal by the api or a signaling node, or a failure to reach them. */
-export class Refusal extends Error {
-  /**
-   * @param {{code?: string, message?: string, errors?: {field: string, message: string}[],
-   *   retryAfter?: number}} body `retryAfter` in seconds
-   */
-  constructor({ code = "INTERNAL_ERROR", message = "", errors = [], retryAfter } = {}) {
-    super(message || code);
-    this.name = "Refusal";
-    this.code = code;
-    this.errors = errors;
-    this.retryAfter = retryAfter;
-  }
-
-  /** Whether the same request may succeed a little later. */
-  get isTemporary() {
-    return TEMPORARY.has(this.code);
-  }
-}
-
-const TEMPORARY = new Set(["SERVICE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED", "UNREACHABLE"]);
-
-// Pauses between attempts, in milliseconds. Together they are longer than an election of MongoDB or
-// Redis takes, and than the restart of a pod.
-const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
-
-/**
- * Runs `action`, and again after a pause while its refusal is temporary.
- * @param {() => Promise<T>} action
- * @param {(refusal: Refusal) => boolean} isWanted whether another attempt is of use
- * @template T
- */
-export async function persist(action, isWanted) {
-  for (const pause of PAUSES_MS) {
-    try {
-      return await action();
-    } catch (refusal) {
-      if (!refusal.isTemporary || !isWanted(refusal)) throw refusal;
-      await new Promise((resolve) => setTimeout(resolve, Math.max(pause, (refusal.retryAfter ?? 0) * 1_000)));
-      if (!isWanted(refusal)) throw refusal;
-    }
-  }
-  return action();
-}
+// The sentences that the user sees, by the code of an error. Codes are stable; the server's messages
+// are for developers.
+import { SwitchboardError } from "../vendor/switchboard.js";
 
 const SENTENCES = {
   INVALID_CREDENTIALS: "That e-mail and password do not match.",
@@ -70,6 +26,7 @@ const SENTENCES = {
   RATE_LIMIT_EXCEEDED: "Too many requests. Please wait a moment.",
   SERVICE_UNAVAILABLE: "The service is not available right now. Please try again shortly.",
   UNREACHABLE: "Switchboard cannot be reached. Please check your connection.",
+  QUEUE_FULL: "Switchboard cannot be reached. Please check your connection.",
   DATABASE_ERROR: "The service is not available right now. Please try again shortly.",
   UNKNOWN_EVENT: "This server does not support that.",
   BINARY_NOT_SUPPORTED: "This server does not accept files here.",
@@ -78,13 +35,25 @@ const SENTENCES = {
   UNSUPPORTED_MEDIA_TYPE: "The server did not understand this page. Please reload it.",
   INTERNAL_ERROR: "Something went wrong on our side. Please try again.",
   USER_EXISTS: "There is already an account with this e-mail address.",
+  LEFT: "You have left the call.",
+  DEVICE_DENIED:
+    "This browser does not let Switchboard use it. Click the symbol beside the address, allow camera and microphone, and turn it on here.",
+  DEVICE_MISSING: "No such device was found. Connect one and turn it on here.",
+  DEVICE_BUSY: "Another program may be using it. Close that program and turn it on here.",
+  INSECURE_ORIGIN:
+    "Browsers allow cameras and microphones only on secure pages. Open this page with https:// to be seen and heard.",
 };
 
 /** Returns the sentence to show for an error of any kind. */
 export function sentence(error) {
-  if (!(error instanceof Refusal)) return "Something went wrong on this page. Please reload it.";
+  if (!(error instanceof SwitchboardError)) return "Something went wrong on this page. Please reload it.";
   if (error.errors.length > 0)
     return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
   // FORBIDDEN has many causes, so the server's message names the one.
   return SENTENCES[error.code] ?? (error.message || "Something went wrong. Please try again.");
 }
+
+const NAMES = { audio: "Microphone", video: "Camera" };
+
+/** Returns the sentence for a device that could not be opened. */
+export const deviceSentence = (kind, error) => `${NAMES[kind]}: ${sentence(error)}`;

@@ -1,0 +1,174 @@
+// This browser's camera, microphone and screen.
+import { Emitter } from "./emitter.js";
+import { SwitchboardError } from "./errors.js";
+import type { MediaState } from "./types.js";
+
+const CAMERA: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
+const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const SCREEN: DisplayMediaStreamOptions = { video: { frameRate: { ideal: 15 } }, audio: false };
+
+export type DeviceKind = "audio" | "video";
+
+/** Codes of the errors by which browsers refuse a device. All others mean that it is in use. */
+const CODES: Record<string, string> = {
+  NotAllowedError: "DEVICE_DENIED",
+  SecurityError: "DEVICE_DENIED",
+  NotFoundError: "DEVICE_MISSING",
+  OverconstrainedError: "DEVICE_MISSING",
+};
+
+function deviceError(error: unknown): SwitchboardError {
+  const { name, message } = error as Error;
+  return new SwitchboardError({ code: CODES[name] ?? "DEVICE_BUSY", message });
+}
+
+/** Returns the browser's devices. @throws {SwitchboardError} `INSECURE_ORIGIN` where it has none */
+function mediaDevices(): MediaDevices {
+  // Browsers hide them from pages over plain http.
+  if (!navigator.mediaDevices) throw new SwitchboardError({ code: "INSECURE_ORIGIN" });
+  return navigator.mediaDevices;
+}
+
+/**
+ * Local media. Emits `change` when a track is added, removed or muted. A muted microphone keeps its
+ * track. A camera that is turned off is released, so that its light goes out.
+ */
+export class LocalMedia extends Emitter<{ change: [] }> {
+  /** Camera and microphone: shown to the user and sent to the others. */
+  readonly stream = new MediaStream();
+  /** Captured screen, or null. */
+  screen: MediaStream | null = null;
+  /** The device to use for each kind; undefined leaves the choice to the browser. */
+  #chosen: Record<DeviceKind, string | undefined> = { audio: undefined, video: undefined };
+
+  get audioTrack(): MediaStreamTrack | null {
+    return this.stream.getAudioTracks()[0] ?? null;
+  }
+
+  get videoTrack(): MediaStreamTrack | null {
+    return this.stream.getVideoTracks()[0] ?? null;
+  }
+
+  /** Media state in the format of `participant:update-media-state`. */
+  get state(): MediaState {
+    return {
+      audioEnabled: this.audioTrack?.enabled ?? false,
+      videoEnabled: this.videoTrack !== null,
+      screenShareEnabled: this.screen !== null,
+    };
+  }
+
+  /**
+   * Opens the requested devices. Never fails: resolves with the error of each device that could not
+   * be opened, and a call goes on without it.
+   */
+  async start({ audio = true, video = true } = {}): Promise<Partial<Record<DeviceKind, SwitchboardError>>> {
+    const errors: Partial<Record<DeviceKind, SwitchboardError>> = {};
+    const open = (kind: DeviceKind) => this.#open(kind).catch((error) => void (errors[kind] = error));
+    if (audio && !this.audioTrack) await open("audio");
+    if (video && !this.videoTrack) await open("video");
+    this.#changed();
+    return errors;
+  }
+
+  /**
+   * Turns the microphone on or off.
+   * @throws {SwitchboardError} `DEVICE_DENIED`, `DEVICE_MISSING`, `DEVICE_BUSY`, `INSECURE_ORIGIN`
+   */
+  async setAudio(enabled: boolean): Promise<void> {
+    if (enabled && !this.audioTrack) await this.#open("audio");
+    if (this.audioTrack) this.audioTrack.enabled = enabled;
+    this.#changed();
+  }
+
+  /** Turns the camera on or off. @throws {SwitchboardError} as `setAudio` */
+  async setVideo(enabled: boolean): Promise<void> {
+    if (enabled && !this.videoTrack) await this.#open("video");
+    if (!enabled) this.#drop(this.videoTrack);
+    this.#changed();
+  }
+
+  /** Lists microphones and cameras. Browsers tell their names once one of them was opened. */
+  async devices(): Promise<MediaDeviceInfo[]> {
+    return mediaDevices().enumerateDevices();
+  }
+
+  /**
+   * Uses this device from now on, at once if one of its kind is open.
+   * @throws {SwitchboardError} as `setAudio`
+   */
+  async useDevice(kind: DeviceKind, deviceId: string): Promise<void> {
+    this.#chosen[kind] = deviceId;
+    const track = kind === "audio" ? this.audioTrack : this.videoTrack;
+    if (!track) return;
+    const { enabled } = track;
+    this.#drop(track);
+    try {
+      await this.#open(kind);
+      if (this.audioTrack && kind === "audio") this.audioTrack.enabled = enabled;
+    } finally {
+      this.#changed();
+    }
+  }
+
+  /** Shares a screen that the user chooses. @throws {SwitchboardError} `DEVICE_DENIED` on cancel */
+  async startScreen(): Promise<void> {
+    const devices = mediaDevices();
+    const screen = await devices.getDisplayMedia(SCREEN).catch((error) => {
+      throw deviceError(error);
+    });
+    this.stopScreen();
+    this.screen = screen;
+    // The browser's own "stop sharing" button ends the track without another event.
+    screen.getVideoTracks()[0]?.addEventListener("ended", () => this.screen === screen && this.stopScreen());
+    this.#changed();
+  }
+
+  stopScreen(): void {
+    if (!this.screen) return;
+    for (const track of this.screen.getTracks()) track.stop();
+    this.screen = null;
+    this.#changed();
+  }
+
+  /** Switches off these media. */
+  withdraw(fields: readonly (keyof MediaState)[]): void {
+    const { state } = this;
+    if (fields.includes("audioEnabled") && state.audioEnabled) void this.setAudio(false);
+    if (fields.includes("videoEnabled") && state.videoEnabled) void this.setVideo(false);
+    if (fields.includes("screenShareEnabled")) this.stopScreen();
+  }
+
+  /** Releases every device. */
+  stop(): void {
+    this.stopScreen();
+    for (const track of this.stream.getTracks()) this.#drop(track);
+    this.#changed();
+  }
+
+  async #open(kind: DeviceKind): Promise<void> {
+    const deviceId = this.#chosen[kind];
+    const constraints = { ...(kind === "audio" ? MICROPHONE : CAMERA), ...(deviceId && { deviceId: { exact: deviceId } }) };
+    const devices = mediaDevices();
+    const opened = await devices.getUserMedia({ [kind]: constraints }).catch((error) => {
+      throw deviceError(error);
+    });
+    for (const track of opened.getTracks()) {
+      this.stream.addTrack(track);
+      track.addEventListener("ended", () => {
+        this.#drop(track);
+        this.#changed();
+      });
+    }
+  }
+
+  #drop(track: MediaStreamTrack | null): void {
+    if (!track) return;
+    track.stop();
+    this.stream.removeTrack(track);
+  }
+
+  #changed(): void {
+    this.emit("change");
+  }
+}

@@ -1,0 +1,179 @@
+// What is known of the room. Only server events change it.
+import type { SwitchboardError } from "./errors.js";
+import { Emitter } from "./emitter.js";
+import type { MediaKind } from "./moderation.js";
+import { Participant, type MediaOf } from "./participant.js";
+import type { CallSettings, JoinedSnapshot, MediaState, User, WireParticipant } from "./types.js";
+
+export type RoomStatus = "connecting" | "waiting" | "live" | "reconnecting" | "over";
+
+/** Events of a room, with the arguments of their listeners. */
+export interface RoomEvents {
+  /** Anything that a view may show has changed. */
+  change: [];
+  /** `room.status` or `room.degraded` has changed. */
+  status: [RoomStatus];
+  participantJoined: [Participant];
+  participantLeft: [Participant];
+  /** Role, name, media state, connection or streams of a participant have changed. */
+  participantChanged: [Participant];
+  /** A person waits in the lobby. Only host and moderators are told. */
+  joinRequested: [Participant];
+  /** A moderator has switched off one of this page's media. */
+  muted: [MediaKind];
+  /** The server refused something that the SDK did by itself. */
+  error: [SwitchboardError];
+}
+
+/** Settings that must be on for each medium. They do not apply to the host and moderators. */
+const REQUIRED_SETTINGS: Record<keyof MediaState, string[]> = {
+  audioEnabled: ["audioEnabled"],
+  videoEnabled: ["videoEnabled"],
+  screenShareEnabled: ["screenShareEnabled", "allowParticipantScreenShare"],
+};
+const MEDIA = Object.keys(REQUIRED_SETTINGS) as (keyof MediaState)[];
+
+/** The room as the server describes it. */
+export abstract class RoomState extends Emitter<RoomEvents> {
+  roomId: string;
+  callId: string | null = null;
+  name = "";
+  hostId: string | null = null;
+  /** Name of the signaling node that serves this page, for debugging. */
+  node: string | null = null;
+  settings: CallSettings = {};
+  locked = false;
+  maxParticipants: number | null = null;
+  /** Peer id of this page, once it has a seat. */
+  selfId: string | null = null;
+  /** Participants with a seat, this page included, by peer id in the order in which they joined. */
+  participants = new Map<string, Participant>();
+  /** Participants in the lobby. Only host and moderators receive them. */
+  waiting = new Map<string, Participant>();
+
+  protected abstract media: MediaOf;
+
+  constructor(roomId: string) {
+    super();
+    this.roomId = roomId;
+  }
+
+  get self(): Participant | undefined {
+    return this.selfId === null ? undefined : this.participants.get(this.selfId);
+  }
+
+  get others(): Participant[] {
+    return [...this.participants.values()].filter(({ isSelf }) => !isSelf);
+  }
+
+  get isHost(): boolean {
+    const { self } = this;
+    return self !== undefined && (self.role === "host" || self.userId === this.hostId);
+  }
+
+  /** Whether this user may admit, mute and remove others. */
+  get isModerator(): boolean {
+    return this.isHost || this.self?.role === "moderator";
+  }
+
+  /** Returns whether the settings let this user switch a medium on. */
+  allows(field: keyof MediaState): boolean {
+    return this.isModerator || REQUIRED_SETTINGS[field].every((setting) => this.settings[setting] !== false);
+  }
+
+  /**
+   * Returns the media of a state to switch off: those that the settings forbid. If there are none,
+   * those that were not on before.
+   */
+  protected forbidden(state: MediaState, before: Partial<MediaState> = state): (keyof MediaState)[] {
+    const on = MEDIA.filter((field) => state[field]);
+    const off = on.filter((field) => !this.allows(field));
+    return off.length > 0 ? off : on.filter((field) => !before[field]);
+  }
+
+  /** Takes the snapshot in `room:joined`. */
+  protected enter(snapshot: JoinedSnapshot): void {
+    const { peerId, participants, waiting = [] } = snapshot;
+    this.selfId = peerId;
+    this.callId = snapshot.callId;
+    this.roomId = snapshot.roomId ?? snapshot.id ?? this.roomId;
+    this.name = snapshot.name;
+    this.hostId = snapshot.hostId;
+    this.node = snapshot.node ?? null;
+    this.settings = snapshot.settings ?? {};
+    this.locked = snapshot.locked ?? false;
+    this.maxParticipants = snapshot.maxParticipants ?? null;
+    this.waiting = new Map(waiting.map((wire) => [wire.peerId, this.#create(wire)]));
+    const { user, role, joinedAt } = snapshot;
+    const own = { peerId, userId: user?.id ?? user?._id, user, role, joinedAt };
+    const all = participants.some((wire) => wire.peerId === peerId) ? participants : [...participants, own];
+    const present = new Set(all.map((wire) => wire.peerId));
+    for (const known of [...this.participants.keys()]) if (!present.has(known)) this.remove(known);
+    for (const wire of all) this.put(wire);
+    this.changed();
+  }
+
+  /** Adds a participant, or updates the one with this peer id. */
+  protected put(wire: WireParticipant): void {
+    this.waiting.delete(wire.peerId);
+    if (this.participants.has(wire.peerId)) return this.update(wire.peerId, { connectionState: "connected", ...wire });
+    const participant = this.#create(wire);
+    this.participants.set(wire.peerId, participant);
+    this.emit("participantJoined", participant);
+    this.changed();
+  }
+
+  protected remove(peerId: string): void {
+    const participant = this.participants.get(peerId);
+    if (!participant) return;
+    this.participants.delete(peerId);
+    this.emit("participantLeft", participant);
+    participant.emit("change");
+    this.changed();
+  }
+
+  protected addWaiting(wire: WireParticipant): void {
+    const known = this.waiting.has(wire.peerId);
+    const participant = this.#create(wire);
+    this.waiting.set(wire.peerId, participant);
+    if (!known) this.emit("joinRequested", participant);
+    this.changed();
+  }
+
+  protected removeWaiting(peerId: string): void {
+    if (this.waiting.delete(peerId)) this.changed();
+  }
+
+  /** Merges fields into a participant. An update for a participant who has left is dropped. */
+  protected update(peerId: string, fields: Partial<WireParticipant> = {}): void {
+    const participant = this.participants.get(peerId);
+    if (!participant) return;
+    participant.merge(fields);
+    participant.emit("change");
+    this.emit("participantChanged", participant);
+    this.changed();
+  }
+
+  /** Changes the name or picture of a participant in the call or in the lobby. */
+  protected changeUser(peerId: string, user: User): void {
+    this.waiting.get(peerId)?.merge({ user });
+    this.update(peerId, { user });
+    this.changed();
+  }
+
+  /** Merges fields into the room. Undefined fields stay as they are. */
+  protected assign(fields: Partial<JoinedSnapshot>): void {
+    Object.assign(this, Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));
+    // Only the host and moderators see the lobby.
+    if (!this.isModerator) this.waiting.clear();
+    this.changed();
+  }
+
+  protected changed(): void {
+    this.emit("change");
+  }
+
+  #create(wire: WireParticipant): Participant {
+    return new Participant(wire, wire.peerId === this.selfId, this.media);
+  }
+}

@@ -1,0 +1,404 @@
+// One call from joining to leaving: socket, participants, connections, chat, and the recovery of a
+// lost socket.
+import type { Socket } from "socket.io-client";
+import { Chat } from "./chat.js";
+import { SwitchboardError, asSwitchboardError, pause, persist } from "./errors.js";
+import { LocalMedia } from "./media.js";
+import { Mesh, pageOf } from "./mesh.js";
+import { KINDS, Moderation, type MediaKind } from "./moderation.js";
+import type { MediaOf } from "./participant.js";
+import { RoomState, type RoomStatus } from "./room-state.js";
+import type { Session } from "./session.js";
+import { EventQueue, emit, openSocket, sendVolatile } from "./signaling.js";
+import type { JoinedSnapshot, MediaState } from "./types.js";
+
+// Refusals that a new admission resolves: the old one expired or belonged to an earlier sign-in.
+const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
+// Refusals of a join that are endings: this page was away when it was removed.
+const ENDINGS: Record<string, Ending> = { REMOVED: "removed", BANNED: "banned" };
+// Failures of a renewal after which it is tried again.
+const TEMPORARY = new Set(["UNREACHABLE", "SERVICE_UNAVAILABLE", "DATABASE_ERROR", "RATE_LIMIT_EXCEEDED"]);
+const RENEWALS_MAX = 30;
+const RENEWAL_PAUSE_MS = 2_000;
+/** Pause before TURN credentials are asked for again. */
+const ICE_SERVERS_PAUSE_MS = 30_000;
+// Refusals that are not shown, because the user can do nothing about them: the mesh repairs itself.
+const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE", "LEFT", "QUEUE_FULL"]);
+
+/** Why a room is over, if no refusal is the cause. */
+export type Ending = "left" | "ended" | "removed" | "banned" | "denied" | "changed" | "elsewhere" | "disconnected";
+
+/** @internal */
+export interface RoomOptions {
+  url: URL;
+  /** Holds the seat with its join token. */
+  session: Session;
+  local: LocalMedia;
+  iceServers: RTCIceServer[];
+  /** Gets a new admission to the same room and stores it in the seat. */
+  admit: () => Promise<unknown>;
+  /** Renews the access token. */
+  renew: () => Promise<unknown>;
+}
+
+/**
+ * A call that this page joins. `status` is `connecting`, `waiting` (in the lobby), `live`,
+ * `reconnecting` or `over`. A lost connection is resumed without help of the application.
+ *
+ * When the room is over, `ending` gives the cause: `left`, `ended`, `removed`, `banned`, `denied`
+ * (by the host), `changed` (the call has other rules for joining), `elsewhere` (the seat was taken
+ * by another page), `disconnected` (by the server), or the SwitchboardError of the join. `reason`
+ * is the host's or moderator's text.
+ */
+export class Room extends RoomState {
+  status: RoomStatus = "connecting";
+  ending: Ending | SwitchboardError | null = null;
+  reason = "";
+  /** Whether the service is recovering: media continue, joining and chat may take a moment. */
+  degraded = false;
+  readonly local: LocalMedia;
+  readonly chat: Chat;
+  readonly moderation: Moderation;
+  /** Connections to the others, once this page has a seat. */
+  mesh: Mesh | null = null;
+  /** Resolves when the page has a seat or a place in the lobby. Rejects when it gets none. */
+  readonly ready: Promise<void>;
+  protected override media: MediaOf = {
+    peer: (peerId) => this.mesh?.get(peerId),
+    own: (source) => (source === "camera" ? this.local.stream : this.local.screen),
+  };
+  #options: RoomOptions;
+  #iceServers: RTCIceServer[];
+  #iceTimer: ReturnType<typeof setTimeout> | undefined;
+  #socket: Socket;
+  #events: EventQueue;
+  /** Name of this page in the others' meshes, once it has a seat. */
+  #page: string | null = null;
+  #waited = false;
+  /** Whether the network, not the server, seems to have cut the socket. */
+  #networkLost = false;
+  /** Last media state that the server accepted, and the one that is being announced. */
+  #acceptedMedia: Partial<MediaState> = {};
+  #announcing = false;
+  #closed = new AbortController();
+
+  /** @internal */
+  constructor(options: RoomOptions) {
+    super(options.session.seat!.roomId);
+    this.#options = options;
+    this.#iceServers = options.iceServers;
+    this.local = options.local;
+    this.#socket = openSocket(options.url, options.session);
+    this.#events = new EventQueue(this.#socket);
+    this.chat = new Chat({
+      send: (payload) => this.#events.send("chat:message", payload),
+      typing: (isTyping) => sendVolatile(this.#socket, "chat:typing", { isTyping }),
+      history: (page) =>
+        persist(() => emit(this.#socket, "chat:history", { limit: 50, ...page }), () => this.status === "live"),
+    });
+    this.moderation = new Moderation((event, payload) => this.#events.send(event, payload));
+    this.ready = this.#seated();
+    // An application that does not wait for `ready` reads `status` and `ending`.
+    this.ready.catch(() => {});
+    this.#listen();
+    const { signal } = this.#closed;
+    this.local.on("change", () => this.#localChanged(), { signal });
+    // The network has changed, and paths through the former one are dead.
+    globalThis.addEventListener?.("online", () => this.#restartIce(), { signal });
+    this.#socket.connect();
+  }
+
+  /** Leaves the call. Disconnects explicitly, so that the others see it immediately. */
+  leave(): void {
+    this.#finish("left");
+  }
+
+  /** Ends the call for all participants. @throws {SwitchboardError} `HOST_REQUIRED`, `FORBIDDEN` */
+  async endForAll(): Promise<void> {
+    await this.moderation.endCall();
+    this.#finish("ended");
+  }
+
+  #seated(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const off = this.on("status", (status) => {
+        if (status === "connecting" || status === "reconnecting") return;
+        off();
+        if (status !== "over") resolve();
+        else if (this.ending instanceof SwitchboardError) reject(this.ending);
+        else reject(new SwitchboardError({ code: "LEFT", message: `the room is over: ${this.ending}` }));
+      });
+    });
+  }
+
+  #listen(): void {
+    const socket = this.#socket;
+    const { chat } = this;
+    const on = (event: string, handle: (payload: any) => void) => socket.on(event, (payload) => handle(payload ?? {}));
+
+    socket.on("connect", () => this.#connected());
+    socket.on("disconnect", (reason) => this.#disconnected(reason));
+    socket.on("connect_error", (error) => void this.#notConnected(error));
+
+    on("room:joined", (joined) => this.#joined(joined));
+    on("room:waiting", () => {
+      this.#waited = true;
+      this.#setStatus("waiting");
+    });
+    on("room:denied", ({ reason }) =>
+      reason === "DOOR_CHANGED" ? this.#finish("changed") : this.#finish("denied", reason),
+    );
+    on("room:kicked", ({ banned, reason }) => this.#finish(banned ? "banned" : "removed", reason));
+    on("room:join-request", ({ participant }) => this.addWaiting(participant));
+    on("room:join-request-cancelled", ({ peerId }) => this.removeWaiting(peerId));
+    on("room:user-joined", ({ participant }) => {
+      this.put(participant);
+      this.mesh?.add(participant);
+    });
+    on("room:user-left", ({ peerId }) => {
+      if (peerId === this.selfId) return this.#finish("elsewhere");
+      this.mesh?.remove(peerId);
+      this.remove(peerId);
+      chat.stoppedTyping(peerId);
+    });
+    on("room:call-ended", () => this.#finish("ended"));
+    on("room:updated", ({ name, settings, hostId, locked, maxParticipants }) =>
+      this.assign({ name, settings, hostId, locked, maxParticipants }),
+    );
+    on("participant:role-changed", ({ peerId, role, hostId }) => {
+      this.update(peerId, { role });
+      this.assign({ hostId });
+    });
+    on("participant:profile-changed", ({ peerId, user }) => this.changeUser(peerId, user));
+    on("participant:muted", ({ kind, mediaState }) => this.#muted(kind, mediaState));
+    on("participant:media-state-changed", ({ peerId, mediaState }) => this.update(peerId, { mediaState }));
+    on("participant:screen-share-changed", ({ peerId, enabled }) =>
+      this.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
+    );
+    on("participant:connection-changed", ({ peerId, state, node, socketId }) => {
+      // An event about this page's own seat is outdated: this page is connected.
+      if (peerId === this.selfId) return;
+      this.update(peerId, { connectionState: state, node, socketId });
+      // The participant's page may be a new one, which has none of the former connections.
+      const participant = this.participants.get(peerId);
+      if (participant) this.mesh?.add(participant);
+    });
+
+    on("webrtc:offer", ({ from, offer }) => this.mesh?.get(from)?.receiveDescription(offer));
+    on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer));
+    on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate));
+    on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
+    on("webrtc:ice-servers", ({ iceServers, iceTtl, node }) => {
+      this.#useIceServers(iceServers, iceTtl);
+      // Sent at each connect: a recovered socket learns here which node serves it now.
+      if (node) this.assign({ node });
+    });
+
+    on("chat:message", (message) => chat.received(message));
+    on("chat:typing", ({ from, fromUser, isTyping }) => chat.typed(from, fromUser, isTyping));
+
+    on("cluster:degraded", () => this.#setDegraded(true));
+    on("cluster:restored", () => this.#setDegraded(false));
+    on("error", (refusal) => this.emit("error", new SwitchboardError(refusal)));
+  }
+
+  #connected(): void {
+    // A recovered socket gets the events that it missed. The seat and peer connections are
+    // unchanged.
+    if (this.#socket.recovered && this.mesh) {
+      this.#setStatus("live");
+      this.#events.open();
+      this.#restartIce({ always: this.#networkLost });
+      void this.#announceMedia();
+    } else if (this.#socket.recovered && this.#waited) this.#setStatus("waiting");
+    else void this.#joinRoom();
+  }
+
+  /**
+   * Joins the room. Renews the admission once if it has expired, and repeats a join that is refused
+   * for a moment only.
+   */
+  async #joinRoom(renewed = false): Promise<void> {
+    const { seat } = this.#options.session;
+    const { id } = this.#socket;
+    // Another connection joins by itself.
+    const isCurrent = () => this.status !== "over" && this.#socket.connected && this.#socket.id === id;
+    try {
+      await persist(() => emit(this.#socket, "room:join", { roomId: seat!.roomId, token: seat!.joinToken }), isCurrent);
+    } catch (error) {
+      if (!isCurrent()) return;
+      const refusal = asSwitchboardError(error);
+      if (!RENEWABLE.has(refusal.code) || renewed) return this.#refuse(refusal);
+      try {
+        await persist(this.#options.admit, isCurrent);
+      } catch (refusalOfRenewal) {
+        if (isCurrent()) this.#refuse(asSwitchboardError(refusalOfRenewal));
+        return;
+      }
+      if (isCurrent()) await this.#joinRoom(true);
+    }
+  }
+
+  /**
+   * Uses these ICE servers from now on. Asks for new ones before the TURN credentials expire.
+   * @param iceTtl seconds
+   */
+  #useIceServers(iceServers: RTCIceServer[] = [], iceTtl?: number): void {
+    this.#iceServers = iceServers;
+    this.mesh?.peers.forEach((peer) => void peer.useIceServers());
+    clearTimeout(this.#iceTimer);
+    if (iceTtl) this.#iceTimer = setTimeout(() => this.#renewIceServers(), iceTtl * 750);
+  }
+
+  /** Asks again a little later if that fails. A socket that is away gets new servers on return. */
+  #renewIceServers(): void {
+    if (this.status !== "live") return;
+    this.#iceTimer = setTimeout(() => this.#renewIceServers(), ICE_SERVERS_PAUSE_MS);
+    emit(this.#socket, "webrtc:get-ice-servers").catch(() => {});
+  }
+
+  #restartIce(options?: { always: boolean }): void {
+    this.mesh?.peers.forEach((peer) => peer.restartIce(options));
+  }
+
+  #joined(joined: JoinedSnapshot): void {
+    this.#useIceServers(joined.iceServers, joined.iceTtl);
+    this.enter(joined);
+    if (!this.#page && this.settings.joinMuted && !this.isModerator) void this.local.setAudio(false);
+    const page = pageOf(this.self!);
+    if (page !== this.#page) {
+      // The seat is new, or was taken over by a new session. The others closed their connections to
+      // the old one, so close ours too, and drop the signals that belong to them.
+      this.mesh?.close();
+      this.#events.drop((event) => event.startsWith("webrtc:"));
+      this.mesh = new Mesh({
+        selfId: joined.peerId,
+        local: this.local,
+        iceServers: () => this.#iceServers,
+        signal: (event, payload) => this.#signal(event, payload),
+      });
+      this.mesh.on("change", (peerId) => this.update(peerId));
+      this.#page = page;
+    }
+    this.mesh!.reconcile(this.others);
+    void this.chat.load(joined.peerId);
+    this.#setStatus("live");
+    this.#events.open();
+    this.#acceptedMedia = {};
+    this.local.withdraw(this.forbidden(this.local.state));
+    void this.#announceMedia();
+  }
+
+  #disconnected(reason: string): void {
+    if (this.status === "over") return;
+    // A server that stops or dies closes the connection. Other ends mean that the path to it broke.
+    this.#networkLost = reason !== "transport close";
+    // The server closed the session for good: only the user may decide to join again.
+    if (reason === "io server disconnect") this.#finish("disconnected");
+    else this.#setStatus("reconnecting");
+  }
+
+  async #notConnected(error: Error & { data?: { code?: string } }): Promise<void> {
+    if (this.#isOver() || this.#socket.active) return;
+    const refusal = new SwitchboardError({ code: error.data?.code, message: error.message });
+    if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#options.renew();
+        break;
+      } catch (failure) {
+        const { code } = asSwitchboardError(failure);
+        if (this.#isOver()) return;
+        if (!TEMPORARY.has(code) || attempt >= RENEWALS_MAX) return this.#refuse(asSwitchboardError(failure));
+        // The answer may be lost. Then the server accepts the same refresh token once more.
+        await pause(RENEWAL_PAUSE_MS);
+      }
+    }
+    if (this.#isOver()) return;
+    this.#socket.connect();
+  }
+
+  #localChanged(): void {
+    const { audioEnabled: audio, videoEnabled: video } = this.local.state;
+    this.#options.session.updateSeat({ media: { audio, video } });
+    if (this.selfId) this.update(this.selfId);
+    void this.#announceMedia();
+  }
+
+  /**
+   * Announces the local media state, one at a time, so that the last one is also the last to arrive.
+   * Switches off locally any medium that the server refuses.
+   */
+  async #announceMedia(): Promise<void> {
+    if (this.#announcing) return;
+    this.#announcing = true;
+    try {
+      while (this.self && this.status === "live" && !sameMedia(this.local.state, this.#acceptedMedia)) {
+        const announced = this.local.state;
+        this.update(this.selfId!, { mediaState: announced });
+        try {
+          await this.#events.send("participant:update-media-state", announced, { repeats: true });
+          this.#acceptedMedia = announced;
+        } catch (error) {
+          const refusal = asSwitchboardError(error);
+          if (!NOT_SHOWN.has(refusal.code)) this.emit("error", refusal);
+          if (refusal.code !== "FORBIDDEN") return;
+          this.local.withdraw(this.forbidden(announced, this.#acceptedMedia));
+          // Nothing was on that could be switched off: the next change announces again.
+          if (sameMedia(this.local.state, announced)) return;
+        }
+      }
+    } finally {
+      this.#announcing = false;
+    }
+  }
+
+  /** Handles a mute by a moderator: the server has already switched this page's medium off. */
+  #muted(kind: MediaKind, mediaState: MediaState): void {
+    this.#acceptedMedia = mediaState;
+    this.local.withdraw((Object.keys(KINDS) as (keyof MediaState)[]).filter((field) => !mediaState[field]));
+    this.emit("muted", kind);
+  }
+
+  #signal(event: string, payload: object): void {
+    if (this.status === "over") return;
+    this.#events.send(event, payload, { repeats: true }).catch((refusal: SwitchboardError) => {
+      if (!NOT_SHOWN.has(refusal.code)) this.emit("error", refusal);
+    });
+  }
+
+  #setDegraded(degraded: boolean): void {
+    this.degraded = degraded;
+    this.emit("status", this.status);
+  }
+
+  #setStatus(status: RoomStatus): void {
+    if (this.#isOver()) return;
+    this.status = status;
+    this.emit("status", status);
+  }
+
+  #isOver(): boolean {
+    return this.status === "over";
+  }
+
+  #refuse(refusal: SwitchboardError): void {
+    this.#finish(ENDINGS[refusal.code] ?? refusal);
+  }
+
+  #finish(ending: Ending | SwitchboardError, reason = ""): void {
+    if (this.#isOver()) return;
+    Object.assign(this, { ending, reason });
+    this.#closed.abort();
+    clearTimeout(this.#iceTimer);
+    this.#socket.disconnect();
+    this.#events.drop(() => true);
+    this.mesh?.close();
+    this.local.stop();
+    this.#options.session.setSeat(null);
+    this.#setStatus("over");
+  }
+}
+
+const sameMedia = (one: Partial<MediaState>, other: Partial<MediaState>): boolean =>
+  (Object.keys(KINDS) as (keyof MediaState)[]).every((field) => one[field] === other[field]);

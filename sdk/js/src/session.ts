@@ -1,0 +1,189 @@
+// Identity and seat of this tab. They live in sessionStorage: a reload keeps them, and another tab
+// is another participant. A duplicated tab begins with a copy of both.
+import { randomId } from "./random.js";
+import { openStorage, type Store } from "./storage.js";
+import type { User } from "./types.js";
+
+const IDENTITY = "switchboard.identity";
+const SEAT = "switchboard.seat";
+const TAB = "switchboard.tab";
+// Prefix of the latest tokens of a sign-in in localStorage. Duplicated tabs share the sign-in, and
+// each of its refresh tokens works once.
+const TOKENS = "switchboard.tokens.";
+const TOKENS_KEPT_MS = 7 * 24 * 3600 * 1000;
+// Time in which a page that is being reloaded gives up the id of its tab.
+const UNLOAD_MS = 500;
+
+/** An account that signed in here, or a guest of one room. */
+export interface Identity {
+  user: User;
+  token: string;
+  isGuest: boolean;
+  /** Room of a guest. */
+  roomId?: string;
+  refreshToken?: string;
+  /** Names the sign-in of an account in this browser. */
+  signIn?: string;
+  /** Time of the tokens, in milliseconds since 1970. */
+  at?: number;
+}
+
+/** Seat of this tab. With it a reloaded page joins again without asking. */
+export interface Seat {
+  roomId: string;
+  joinToken: string;
+  /** Private id of the session. Who knows it can take the seat. */
+  pid?: string;
+  title?: string;
+  /** Whether microphone and camera were on. */
+  media?: { audio: boolean; video: boolean };
+}
+
+/** Gives the access token of the application's user. Called again when the token has expired. */
+export type TokenProvider = () => string | Promise<string>;
+
+export interface Tokens {
+  token: string;
+  refreshToken: string;
+}
+
+function read<T>(store: Store, key: string): T | null {
+  try {
+    return JSON.parse(store.getItem(key) ?? "null");
+  } catch {
+    // The stored value is damaged or from another version of the page: treat it as signed out.
+    return null;
+  }
+}
+
+/**
+ * Takes the id of a tab for the life of this page. Resolves with false when another page keeps it.
+ * Without locks (a page over plain http) no duplicate is recognized.
+ */
+async function hold(tab: string): Promise<boolean> {
+  if (!navigator.locks) return true;
+  return new Promise((resolve) => {
+    const keep = () => {
+      resolve(true);
+      return new Promise<void>(() => {});
+    };
+    const options = { signal: AbortSignal.timeout(UNLOAD_MS) };
+    navigator.locks.request(`switchboard.tab.${tab}`, options, keep).catch(() => resolve(false));
+  });
+}
+
+/** Identity of the tab (account or guest) and its seat in a call. */
+export class Session {
+  identity: Identity | null;
+  seat: Seat | null;
+  #storage = openStorage("sessionStorage");
+  #shared = openStorage("localStorage");
+  #provide: TokenProvider | null;
+  #provided: Promise<string> | null = null;
+  #claimed: Promise<void> | null = null;
+
+  /** @param provide gives the token if the application has its own sign-in */
+  constructor(provide: TokenProvider | null = null) {
+    this.#provide = provide;
+    this.identity = provide ? null : read(this.#storage, IDENTITY);
+    this.seat = read(this.#storage, SEAT);
+  }
+
+  /** Whether the application gives the token, so that no identity is kept here. */
+  get isProvided(): boolean {
+    return this.#provide !== null;
+  }
+
+  /** User of the account that signed in here, or null for guests and visitors. */
+  get account(): User | null {
+    return this.identity && !this.identity.isGuest ? this.identity.user : null;
+  }
+
+  /** Bearer token of the account or guest, or undefined for visitors. */
+  async token(): Promise<string | undefined> {
+    if (!this.#provide) return this.identity?.token;
+    this.#provided ??= Promise.resolve(this.#provide());
+    return this.#provided.catch((error) => {
+      this.#provided = null;
+      throw error;
+    });
+  }
+
+  /** Asks the application for another token at the next use. */
+  forgetToken(): void {
+    this.#provided = null;
+  }
+
+  /**
+   * Makes this tab a participant of its own. A duplicate gives up the private id of the seat,
+   * because it would take the seat from the tab that it was made from.
+   */
+  claim(): Promise<void> {
+    return (this.#claimed ??= this.#claim());
+  }
+
+  async #claim(): Promise<void> {
+    const tab = this.#storage.getItem(TAB);
+    if (tab && (await hold(tab))) return;
+    if (tab && this.seat) this.setSeat({ ...this.seat, pid: undefined });
+    const own = randomId();
+    this.#storage.setItem(TAB, own);
+    await hold(own);
+  }
+
+  setIdentity(identity: Identity | null): void {
+    if (!identity && this.identity?.signIn) this.#shared.removeItem(TOKENS + this.identity.signIn);
+    this.identity = identity;
+    this.#write(IDENTITY, identity);
+    if (!identity?.signIn) return;
+    const { token, refreshToken, signIn, at } = identity;
+    this.#shared.setItem(TOKENS + signIn, JSON.stringify({ token, refreshToken, at }));
+    this.#forgetOldTokens();
+  }
+
+  /**
+   * Exchanges the refresh token of the sign-in for new tokens, in one tab at a time: with the
+   * latest refresh token, which another tab may have got.
+   */
+  async renew(exchange: (refreshToken: string) => Promise<Tokens>): Promise<void> {
+    const { signIn, at = 0, refreshToken: own = "" } = this.identity!;
+    const run = async () => {
+      const latest = read<Partial<Identity>>(this.#shared, TOKENS + signIn);
+      const newer = latest?.at && latest.at > at ? latest.refreshToken : undefined;
+      const { token, refreshToken } = await exchange(newer ?? own);
+      // The user may have signed out meanwhile.
+      if (this.identity?.signIn !== signIn) return;
+      this.setIdentity({ ...this.identity!, token, refreshToken, at: Date.now() });
+    };
+    await (navigator.locks ? navigator.locks.request(`switchboard.refresh.${signIn}`, run) : run());
+  }
+
+  /** Stores the seat, so that a reloaded page can join again. */
+  setSeat(seat: Seat | null): void {
+    this.seat = seat;
+    this.#write(SEAT, seat);
+  }
+
+  /** Merges fields into the seat, if there is one. */
+  updateSeat(fields: Partial<Seat>): void {
+    if (this.seat) this.setSeat({ ...this.seat, ...fields });
+  }
+
+  /** Removes the tokens of sign-ins whose tabs were closed. */
+  #forgetOldTokens(): void {
+    const keys = Array.from({ length: this.#shared.length }, (_, index) => this.#shared.key(index)!);
+    for (const key of keys.filter((key) => key.startsWith(TOKENS))) {
+      const { at = 0 } = read<Partial<Identity>>(this.#shared, key) ?? {};
+      if (at <= Date.now() - TOKENS_KEPT_MS) this.#shared.removeItem(key);
+    }
+  }
+
+  #write(key: string, value: unknown): void {
+    try {
+      if (value === null) this.#storage.removeItem(key);
+      else this.#storage.setItem(key, JSON.stringify(value));
+    } catch {
+      // The storage is full: the call goes on, and only a reload forgets.
+    }
+  }
+}

@@ -1,6 +1,0 @@
-// Random ids.
-
-/** Returns a random id. Unlike `crypto.randomUUID`, it also works on pages over plain http. */
-export function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
