@@ -20,6 +20,8 @@ const BROWSERS = {
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
         "--autoplay-policy=no-user-gesture-required",
+        // A name of a local network, whose pages over plain http are insecure.
+        "--host-resolver-rules=MAP calls.lan 127.0.0.1",
         "--disable-features=WebRtcHideLocalIpsWithMdns",
       ],
     }),

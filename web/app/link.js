@@ -5,8 +5,11 @@ const LINK = new RegExp(`[?&]room=(${ID})|/r/(${ID})`);
 const WHOLE_ID = new RegExp(`^${ID}$`);
 const CODE = /^[A-Za-z0-9]{12}$/;
 
+/** Address of the front page, which may be under a path: the scripts are in a folder beside it. */
+export const HOME = new URL("../", import.meta.url);
+
 /** Returns the link that invites others to a room. */
-export const linkTo = (roomId) => new URL(`?room=${encodeURIComponent(roomId)}`, document.baseURI).href;
+export const linkTo = (roomId) => new URL(`?room=${encodeURIComponent(roomId)}`, HOME).href;
 
 /**
  * Returns the room id in a link, or null. Text around the link does not matter: programs that show

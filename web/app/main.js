@@ -1,7 +1,7 @@
 // Entry point: shows the view for the page's address.
 import { LocalMedia, Switchboard } from "../vendor/switchboard.js";
 import { exposeDebugView } from "./debug.js";
-import { linkTo, roomInLink } from "./link.js";
+import { HOME, linkTo, roomInLink } from "./link.js";
 import { callView } from "./views/call.js";
 import { failureView } from "./views/failure.js";
 import { homeView } from "./views/home.js";
@@ -10,7 +10,7 @@ import { overView } from "./views/over.js";
 import { toastError } from "./views/toasts.js";
 
 const app = document.getElementById("app");
-const switchboard = new Switchboard(document.baseURI);
+const switchboard = new Switchboard(HOME);
 const local = new LocalMedia();
 let room = null;
 
@@ -27,7 +27,7 @@ function show(view) {
 }
 
 async function route() {
-  const roomId = roomInLink(location.pathname + location.search);
+  const roomId = roomInLink(location.search);
   const { seat } = switchboard;
   if (!roomId) {
     local.stop();
@@ -56,7 +56,7 @@ function openRoom(roomId) {
 }
 
 function goHome() {
-  history.pushState(null, "", document.baseURI);
+  history.pushState(null, "", HOME);
   guarded(route)();
 }
 

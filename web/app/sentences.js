@@ -1,5 +1,5 @@
-// The sentences that the user sees, by the code of an error. Codes are stable; the server's messages
-// are for developers.
+// The sentences that the user sees, by the code of an error. Codes are stable; the server's
+// messages are for developers.
 import { SwitchboardError } from "../vendor/switchboard.js";
 
 const SENTENCES = {

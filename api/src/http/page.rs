@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderValue, Method, header};
 use switchboard_core::domain::Code;
 use tower::ServiceExt as _;
@@ -16,9 +16,9 @@ const PUBLIC_FOLDERS: [&str; 2] = ["/app/", "/vendor/"];
 /// Extensions of the files that are served from the top folder.
 const PUBLIC_EXTENSIONS: [&str; 6] = ["css", "js", "svg", "png", "ico", "webmanifest"];
 
-/// Serves a file of the web page. `/`, `/r/<room>` and `/r/<room>/` are `index.html`. Without a
-/// page, `/` answers with a line of text, because many load balancers ask it whether a server is
-/// well.
+/// Serves a file of the web page. `/` is `index.html`. Short links, `/r/<room>`, lead to
+/// `/?room=<room>`. Without a page, `/` answers with a line of text, because many load balancers
+/// ask it whether a server is well.
 pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request) -> Response {
     let path = request.uri().path();
     if folder.is_none() && path == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -27,8 +27,10 @@ pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request
     let (Some(folder), &(Method::GET | Method::HEAD)) = (folder, request.method()) else {
         return ApiError::from(Code::RouteNotFound).into_response();
     };
-    let served = if path == "/" || is_room(path) {
+    let served = if path == "/" {
         ServeFile::new(folder.join("index.html")).oneshot(request).await
+    } else if let Some(target) = short_link(path) {
+        return Redirect::temporary(&target).into_response();
     } else if is_public(path) {
         ServeDir::new(folder).append_index_html_on_directories(false).oneshot(request).await
     } else {
@@ -44,10 +46,14 @@ pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request
     response
 }
 
-fn is_room(path: &str) -> bool {
+/// Returns the address of the page for `/r/<room>`. It is relative, because a proxy may serve the
+/// page under a path. The page's own files are relative to its address as well, so that it cannot
+/// be served at two depths.
+fn short_link(path: &str) -> Option<String> {
+    let room = path.strip_prefix("/r/")?;
     // Programs that show or shorten links append a slash.
-    let room = path.strip_prefix("/r/").map(|room| room.strip_suffix('/').unwrap_or(room));
-    room.is_some_and(|room| !room.is_empty() && !room.contains('/'))
+    let (room, root) = room.strip_suffix('/').map_or((room, "../"), |room| (room, "../../"));
+    (!room.is_empty() && !room.contains('/')).then(|| format!("{root}?room={room}"))
 }
 
 fn is_public(path: &str) -> bool {
@@ -68,6 +74,20 @@ mod tests {
         let response = file(State(None), request).await;
         let (status, body) = (response.status().as_u16(), to_bytes(response.into_body(), 4096).await.unwrap());
         (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_short_link_leads_to_the_page_from_under_any_path() {
+        for (path, target) in [
+            ("/r/ABCDEF123456", Some("../?room=ABCDEF123456")),
+            ("/r/ABCDEF123456/", Some("../../?room=ABCDEF123456")),
+            ("/r/", None),
+            ("/r//", None),
+            ("/r/a/b", None),
+            ("/room", None),
+        ] {
+            assert_eq!(short_link(path).as_deref(), target, "{path}");
+        }
     }
 
     #[tokio::test]

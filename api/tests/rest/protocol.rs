@@ -144,12 +144,14 @@ async fn every_answer_has_the_security_headers() {
 }
 
 #[tokio::test]
-async fn the_web_page_is_served_at_the_root_and_for_every_room() {
+async fn the_web_page_is_served_at_the_root_and_short_links_lead_there() {
     let service = Service::start().await;
-    for path in ["/", "/r/ABCDEF123456", "/r/ABCDEF123456/", "/r/x?passcode=1"] {
+    let page = service.get("/", None).await;
+    assert_eq!(page.status, 200);
+    assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+    for (path, target) in [("/r/ABCDEF123456", "../?room=ABCDEF123456"), ("/r/x/?utm_source=mail", "../../?room=x")] {
         let reply = service.get(path, None).await;
-        assert_eq!(reply.status, 200, "{path}");
-        assert!(reply.headers["content-type"].to_str().unwrap().starts_with("text/html"), "{path}");
+        assert_eq!((reply.status.as_u16(), reply.headers["location"].to_str().unwrap()), (307, target), "{path}");
     }
     let style = service.get("/style.css", None).await;
     assert!(style.headers["content-type"].to_str().unwrap().starts_with("text/css"));

@@ -191,7 +191,9 @@ impl Service {
         let bounds = ConnectionBounds { total: 0, per_address: 0, timeouts };
         tokio::spawn(serve(listener, router(app, options), bounds, CancellationToken::new()));
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
-        Self { base, client: reqwest::Client::new(), records, rooms, hasher, rates, place }
+        // A test sees each response as it is.
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { base, client, records, rooms, hasher, rates, place }
     }
 
     /// Returns a request builder.

@@ -10,6 +10,7 @@ export type { Chat } from "./chat.js";
 export { Room, type Ending } from "./room.js";
 export type { RoomEvents, RoomState, RoomStatus } from "./room-state.js";
 export type { Seat, TokenProvider } from "./session.js";
+export type { Transport } from "./signaling.js";
 export {
   Switchboard,
   type AdmissionOptions,

@@ -46,6 +46,4 @@ export class Moderation {
   transferHost = (peerId: string) => this.#send("room:transfer-host", { peerId });
   lock = (locked: boolean) => this.#send("room:lock", { locked });
   update = (changes: RoomChanges) => this.#send("room:update", changes);
-  /** Ends the call for all participants. */
-  endCall = () => this.#send("room:end-call", {});
 }

@@ -9,7 +9,7 @@ import { KINDS, Moderation, type MediaKind } from "./moderation.js";
 import type { MediaOf } from "./participant.js";
 import { RoomState, type RoomStatus } from "./room-state.js";
 import type { Session } from "./session.js";
-import { EventQueue, emit, openSocket, sendVolatile } from "./signaling.js";
+import { EventQueue, emit, openSocket, sendVolatile, type Transport } from "./signaling.js";
 import type { JoinedSnapshot, MediaState } from "./types.js";
 
 // Refusals that a new admission resolves: the old one expired or belonged to an earlier sign-in.
@@ -20,6 +20,8 @@ const ENDINGS: Record<string, Ending> = { REMOVED: "removed", BANNED: "banned" }
 const TEMPORARY = new Set(["UNREACHABLE", "SERVICE_UNAVAILABLE", "DATABASE_ERROR", "RATE_LIMIT_EXCEEDED"]);
 const RENEWALS_MAX = 30;
 const RENEWAL_PAUSE_MS = 2_000;
+/** Time for which a room may be `connecting`. Then it is over: `UNREACHABLE`. */
+const CONNECTING_MAX_MS = 90_000;
 /** Pause before TURN credentials are asked for again. */
 const ICE_SERVERS_PAUSE_MS = 30_000;
 // Refusals that are not shown, because the user can do nothing about them: the mesh repairs itself.
@@ -31,6 +33,7 @@ export type Ending = "left" | "ended" | "removed" | "banned" | "denied" | "chang
 /** @internal */
 export interface RoomOptions {
   url: URL;
+  transports?: Transport[];
   /** Holds the seat with its join token. */
   session: Session;
   local: LocalMedia;
@@ -88,7 +91,7 @@ export class Room extends RoomState {
     this.#options = options;
     this.#iceServers = options.iceServers;
     this.local = options.local;
-    this.#socket = openSocket(options.url, options.session);
+    this.#socket = openSocket(options.url, options.session, options.transports);
     this.#events = new EventQueue(this.#socket);
     this.chat = new Chat({
       send: (payload) => this.#events.send("chat:message", payload),
@@ -102,6 +105,7 @@ export class Room extends RoomState {
     this.ready.catch(() => {});
     this.#listen();
     const { signal } = this.#closed;
+    setTimeout(() => this.status === "connecting" && this.#refuse(unreachable()), CONNECTING_MAX_MS);
     this.local.on("change", () => this.#localChanged(), { signal });
     // The network has changed, and paths through the former one are dead.
     globalThis.addEventListener?.("online", () => this.#restartIce(), { signal });
@@ -115,7 +119,10 @@ export class Room extends RoomState {
 
   /** Ends the call for all participants. @throws {SwitchboardError} `HOST_REQUIRED`, `FORBIDDEN` */
   async endForAll(): Promise<void> {
-    await this.moderation.endCall();
+    await this.#events.send("room:end-call").catch((error) => {
+      // The end was announced before it was acknowledged.
+      if (this.ending !== "ended") throw error;
+    });
     this.#finish("ended");
   }
 
@@ -399,6 +406,8 @@ export class Room extends RoomState {
     this.#setStatus("over");
   }
 }
+
+const unreachable = () => new SwitchboardError({ code: "UNREACHABLE" });
 
 const sameMedia = (one: Partial<MediaState>, other: Partial<MediaState>): boolean =>
   (Object.keys(KINDS) as (keyof MediaState)[]).every((field) => one[field] === other[field]);

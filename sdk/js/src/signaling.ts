@@ -17,13 +17,16 @@ const ATTEMPTS_MAX = 9;
 /** Pause after a refusal that names no time. */
 const PAUSE_MS = 1_000;
 
+/** Ways to reach the service, in the order in which they are tried. */
+export type Transport = "polling" | "websocket";
+
 export type Answer = Record<string, any>;
 
 /**
  * Creates a socket that is not connected yet.
  * @param url address of the service; a path in it comes before `/socket.io/`
  */
-export function openSocket(url: URL, session: Session): Socket {
+export function openSocket(url: URL, session: Session, transports?: Transport[]): Socket {
   // Private id of this page's session before a reload. It is sent once. After that the client sends
   // its own, which an explicit `pid` here would override.
   let previousPid = session.seat?.pid;
@@ -31,6 +34,7 @@ export function openSocket(url: URL, session: Session): Socket {
     path: new URL("socket.io/", url).pathname,
     autoConnect: false,
     forceNew: true,
+    ...(transports && { transports }),
     reconnectionDelay: 400,
     reconnectionDelayMax: 4_000,
     auth: (send) => {

@@ -3,6 +3,7 @@ import { LocalMedia } from "./media.js";
 import { Rest } from "./rest.js";
 import { Room } from "./room.js";
 import { Session, type Seat, type TokenProvider } from "./session.js";
+import type { Transport } from "./signaling.js";
 import type { Admission, CallRecord, NewCall, User } from "./types.js";
 
 export interface SwitchboardOptions {
@@ -11,6 +12,8 @@ export interface SwitchboardOptions {
    * Without it the user signs in with `signIn`, or joins public calls as a guest.
    */
   token?: string | TokenProvider;
+  /** Default: long-polling first, which every network allows, then WebSocket. */
+  transports?: Transport[];
 }
 
 export interface AdmissionOptions {
@@ -42,16 +45,18 @@ export class Switchboard {
   readonly url: URL;
   #session: Session;
   #rest: Rest;
+  #transports?: Transport[];
 
   /**
    * @param url address of the service, with a path if it is behind one: `https://example.com/calls/`
    */
-  constructor(url: string | URL, { token }: SwitchboardOptions = {}) {
+  constructor(url: string | URL, { token, transports }: SwitchboardOptions = {}) {
     this.url = new URL(url);
     this.url.search = this.url.hash = "";
     if (!this.url.pathname.endsWith("/")) this.url.pathname += "/";
     this.#session = new Session(typeof token === "string" ? () => token : (token ?? null));
     this.#rest = new Rest(this.url, this.#session);
+    this.#transports = transports;
   }
 
   /** User of the account that signed in here, or null. */
@@ -152,6 +157,7 @@ export class Switchboard {
     const admit = async () => session.updateSeat({ joinToken: (await this.admit(roomId, { name, passcode })).joinToken });
     return new Room({
       url: this.url,
+      transports: this.#transports,
       session,
       local,
       iceServers: ("iceServers" in admission && admission.iceServers) || [],

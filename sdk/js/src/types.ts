@@ -1,4 +1,5 @@
-// What the service sends and what applications read. docs/PROTOCOL.md has the meaning of each field.
+// What the service sends and what applications read. docs/PROTOCOL.md has the meaning of each
+// field.
 
 export type Role = "host" | "moderator" | "participant" | "guest";
 

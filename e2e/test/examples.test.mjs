@@ -1,0 +1,119 @@
+// The example pages, from another origin: on the SDK as README.md shows it, and without an SDK.
+// They call each other and the demo page.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, describe, test } from "node:test";
+import { Person, launch } from "../support/browser.mjs";
+import { account, newCall } from "../support/clients.mjs";
+import { baseUrl } from "../support/cluster.mjs";
+import { staticPages } from "../support/static-pages.mjs";
+import { until } from "../support/until.mjs";
+
+const read = (path) => readFile(new URL(`../../${path}`, import.meta.url), "utf8");
+
+describe("the example pages", { timeout: 240_000 }, () => {
+  let browser;
+  let server;
+  let examples;
+
+  before(async () => {
+    examples = { "/page": await read("examples/page/index.html"), "/raw": await read("examples/raw/index.html") };
+    const pages = Object.entries(examples).map(([path, html]) => {
+      assert.ok(html.includes("http://localhost:8080"), "the page names the address of `make up`");
+      return [path, html.replaceAll("http://localhost:8080", baseUrl())];
+    });
+    server = await staticPages(Object.fromEntries(pages));
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+
+  /** Opens a window of its own with an example. An error that the page throws fails the test. */
+  async function open(path, roomId) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    page.on("pageerror", (error) => assert.fail(error));
+    await page.goto(`${server.url}${path}?room=${roomId}`);
+    return page;
+  }
+
+  /** Returns the number of videos of a page that show a moving picture. */
+  const playing = (page) =>
+    page.evaluate(() => [...document.querySelectorAll("video")].filter((v) => v.videoWidth && v.currentTime).length);
+  const allPlay = (pages, count) =>
+    until(
+      `${pages.length} pages play ${count} videos`,
+      async () => (await Promise.all(pages.map(playing))).every((videos) => videos === count),
+      60_000,
+    );
+
+  test("a call on the SDK has 20 lines at most, and README.md shows them", async () => {
+    const lines = examples["/page"].trimEnd().split("\n");
+    assert.ok(lines.length <= 20, `${lines.length} lines`);
+    assert.ok((await read("README.md")).includes(`\`\`\`html\n${examples["/page"]}\`\`\``));
+  });
+
+  test("two windows on the SDK and the demo page see each other, one is reloaded, and a closed one disappears", async () => {
+    const { roomId } = await newCall(await account("Ada Host"));
+    const pages = [await open("/page", roomId), await open("/page", roomId)];
+    const person = await Person.open(browser);
+    await person.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Demo Page");
+    await allPlay([...pages, person.page], 3);
+    await person.connectedTo("Guest", "Guest");
+    await person.seesFrames();
+    const peers = async () => (await person.view()).peers.map(({ peerId }) => peerId).sort();
+    const before = await peers();
+    const pid = () => pages[1].evaluate(() => JSON.parse(sessionStorage.getItem("switchboard.seat"))?.pid);
+    const former = await pid();
+    await person.watch();
+    await pages[1].reload();
+    await until("the reloaded page has a new session", async () => ![undefined, former].includes(await pid()));
+    await allPlay([...pages, person.page], 3);
+    // The seat is the same, so no page shows a fourth picture, and nobody left.
+    assert.deepEqual(await peers(), before);
+    assert.deepEqual((await person.watched()).notices, []);
+    await pages.pop().context().close();
+    await allPlay([...pages, person.page], 2);
+    await pages[0].context().close();
+    await person.close();
+  });
+
+  test("a client without an SDK and the SDK call each other, whichever of them makes the offer", async () => {
+    const { roomId } = await newCall(await account("Ada Host"));
+    const person = await Person.open(browser);
+    await person.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Demo Page");
+    const roles = new Set();
+    // The roles follow from the ids, which are random.
+    await until(
+      "both roles were tried",
+      async () => {
+        const raw = await open("/raw", roomId);
+        await person.connectedTo("Raw");
+        await person.seesFrames();
+        await allPlay([raw, person.page], 2);
+        const [{ polite }] = (await person.view()).peers;
+        if (!roles.has(polite)) {
+          roles.add(polite);
+          await renegotiates(person, raw);
+        }
+        await raw.context().close();
+        await until("the raw client has left", async () => (await person.view()).peers.length === 0);
+        return roles.size === 2;
+      },
+      120_000,
+    );
+    await person.close();
+  });
+
+  /** The demo page shares a screen with the other page, and stops it. */
+  async function renegotiates(person, raw) {
+    const tracks = () => raw.evaluate(() => document.querySelectorAll("video")[0].srcObject.getVideoTracks().length);
+    const before = await tracks();
+    await person.press("Share screen");
+    await until("the screen has come", async () => (await tracks()) === before + 1);
+    await person.press("Stop sharing");
+    await person.seesFrames();
+  }
+});

@@ -1,0 +1,340 @@
+// The client SDK in pages without other scripts: signals on the wire, recovery, tokens, lobby, moderation, errors.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, afterEach, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { launch } from "../support/browser.mjs";
+import { account, newCall, rest, signed } from "../support/clients.mjs";
+import { baseUrl } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+const SIZE_MAX = 15 * 1024;
+
+test("the SDK has 15 KB at most, and imports socket.io-client alone", async () => {
+  const bundle = await readFile(new URL("../../web/vendor/switchboard.js", import.meta.url));
+  const { length } = gzipSync(bundle, { level: 9 });
+  assert.ok(length > 1_000 && length <= SIZE_MAX, `${length} bytes`);
+  const imports = [...String(bundle).matchAll(/from\s*"([^"]+)"/g)].map(([, name]) => name);
+  assert.deepEqual(imports, ["./socket.io.esm.min.js"]);
+});
+
+/**
+ * WebSocket of one page: what the page sends, and a hand in what it gets. Packets are those of
+ * Socket.IO.
+ */
+class Wire {
+  /** Events that the page has sent, `{ event, payload, ack }`, oldest first. */
+  sent = [];
+  /** Returns false to swallow an event of the page. `answer` acknowledges it in the server's place. */
+  onEvent = () => true;
+  /** Returns the packet for the page, or null to swallow it. */
+  onPacket = (packet) => packet;
+  #sockets = [];
+
+  static async of(page) {
+    const wire = new Wire();
+    await page.routeWebSocket(/\/socket\.io\//, (near) => wire.#connect(near));
+    return wire;
+  }
+
+  #connect(near) {
+    const far = near.connectToServer();
+    this.#sockets.push(near);
+    near.onMessage((packet) => {
+      const [, ack, text] = /^42(\d*)(\[.*)$/s.exec(packet) ?? [];
+      if (text) {
+        const [event, payload] = JSON.parse(text);
+        const sent = { event, payload, ack };
+        this.sent.push(sent);
+        const answer = (value) => near.send(`43${ack}${JSON.stringify([value])}`);
+        if (!this.onEvent(sent, answer)) return;
+      }
+      far.send(packet);
+    });
+    far.onMessage((packet) => {
+      const passed = this.onPacket(packet);
+      if (passed !== null) near.send(passed);
+    });
+  }
+
+  /** Sends the page an event in the server's place. */
+  push(event, payload) {
+    this.#sockets.at(-1).send(`42${JSON.stringify([event, payload])}`);
+  }
+
+  /** Cuts the connection. */
+  async cut() {
+    await this.#sockets.at(-1).close({ code: 4999, reason: "cut" });
+  }
+
+  all(event) {
+    return this.sent.filter((sent) => sent.event === event).map(({ payload }) => payload);
+  }
+}
+
+describe("the SDK", { timeout: 300_000 }, () => {
+  let browser;
+  let host;
+  const contexts = [];
+
+  before(async () => {
+    browser = await launch();
+    host = await account("Ada Host");
+  });
+  after(() => browser?.close());
+  afterEach(async () => {
+    for (const context of contexts.splice(0)) await context.close();
+  });
+
+  /** Opens a page that has the SDK, as `sdk`, and its wire. */
+  async function blank() {
+    const context = await browser.newContext();
+    contexts.push(context);
+    const page = await context.newPage();
+    const wire = await Wire.of(page);
+    // The connections that the page opens.
+    await page.addInitScript(() => {
+      window.opened = [];
+      window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(...values) {
+          super(...values);
+          window.opened.push(this);
+        }
+      };
+    });
+    // A page of the service without scripts.
+    await page.goto(`${baseUrl()}/api/docs`);
+    await load(page);
+    return { page, wire };
+  }
+  const load = (page) => page.evaluate(async () => void (window.sdk = await import("/vendor/switchboard.js")));
+
+  /** Joins in the page. Resolves with the room's status, or with the code of the refusal. */
+  const join = (page, roomId, { token, ...options } = {}) =>
+    page.evaluate(
+      async ([id, given, more]) => {
+        window.switchboard = new sdk.Switchboard(location.origin, { token: given, transports: ["websocket"] });
+        try {
+          window.room = await switchboard.join(id, more);
+          return room.status;
+        } catch (error) {
+          return error.code;
+        }
+      },
+      [roomId, token, options],
+    );
+  const connected = (...pages) =>
+    until("all are connected", async () => {
+      const states = await Promise.all(
+        pages.map((page) => page.evaluate(() => room.others.map(({ connection }) => connection?.connectionState))),
+      );
+      return states.every((each) => each.length === pages.length - 1 && each.every((state) => state === "connected"));
+    });
+  const status = (page) => page.evaluate(() => room.status);
+
+  /** Two guests in a call, connected to each other. */
+  async function pair(prepare = () => {}) {
+    const { roomId } = await newCall(host);
+    const one = await blank();
+    const two = await blank();
+    prepare(one, two);
+    for (const [{ page }, name] of [
+      [one, "One"],
+      [two, "Two"],
+    ]) {
+      assert.equal(await join(page, roomId, { name, audio: true, video: true }), "live");
+    }
+    return [one, two];
+  }
+
+  test("signals leave while no acknowledgement has come, and each carries an id of its own", async () => {
+    let held = 0;
+    const hold = ({ wire }) => {
+      // The acknowledgement of the join is the first.
+      wire.onPacket = (packet) => {
+        if (!/^43\d/.test(packet) || wire.all("webrtc:ice-candidate").length === 0) return packet;
+        held += 1;
+        return null;
+      };
+    };
+    const [one, two] = await pair((first) => hold(first));
+    await connected(one.page, two.page);
+    const candidates = one.wire.all("webrtc:ice-candidate");
+    assert.ok(candidates.length > 1 && held > 0, `${candidates.length} candidates, ${held} acknowledgements held`);
+    const ids = one.wire.sent.filter(({ event }) => event.startsWith("webrtc:")).map(({ payload }) => payload.id);
+    assert.equal(new Set(ids).size, ids.length);
+  });
+
+  test("a signal that is refused for a moment is sent again after that time, with its id", async () => {
+    const refused = new Map();
+    const [one, two] = await pair((...both) => {
+      for (const { wire } of both) {
+        wire.onEvent = ({ event, payload }, answer) => {
+          if (!event.startsWith("webrtc:") || refused.has(event)) return true;
+          refused.set(event, payload.id);
+          answer({ success: false, code: "RATE_LIMIT_EXCEEDED", message: "", retryAfter: 1 });
+          return false;
+        };
+      }
+    });
+    await connected(one.page, two.page);
+    assert.deepEqual([...refused.keys()].sort(), ["webrtc:answer", "webrtc:ice-candidate", "webrtc:offer"]);
+    for (const [event, id] of refused) {
+      const again = [one, two].flatMap(({ wire }) => wire.all(event)).filter((payload) => payload.id === id);
+      assert.equal(again.length, 2, event);
+    }
+  });
+
+  test("a lost socket resumes, sends again what was not acknowledged, and restarts ICE when the network comes back", async () => {
+    const [one, two] = await pair();
+    await connected(one.page, two.page);
+    const peerId = await one.page.evaluate(() => room.selfId);
+
+    // The message arrives, and its acknowledgement is lost with the connection.
+    one.wire.onPacket = (packet) => (/^43\d/.test(packet) ? null : packet);
+    await one.page.evaluate(() => void (window.sending = room.chat.send("once")));
+    await until("the message has come", () => two.page.evaluate(() => room.chat.messages.length === 1));
+    const back = one.page.evaluate(() => new Promise((live) => room.on("status", (now) => now === "live" && live())));
+    one.wire.onPacket = (packet) => packet;
+    await one.wire.cut();
+    await back;
+    await one.page.evaluate(() => sending);
+    const texts = await two.page.evaluate(() => room.chat.messages.map(({ message }) => message));
+    assert.deepEqual(texts, ["once"]);
+    assert.equal(one.wire.all("chat:message").length, 2);
+    assert.equal(await one.page.evaluate(() => room.selfId), peerId);
+
+    const offers = () => [one, two].reduce((sum, { wire }) => sum + wire.all("webrtc:offer").length, 0);
+    const before = offers();
+    await one.page.evaluate(() => void window.dispatchEvent(new Event("online")));
+    await until("another offer", () => offers() > before);
+    const fragments = one.wire.all("webrtc:offer").map(({ offer }) => /a=ice-ufrag:(\S+)/.exec(offer.sdp)[1]);
+    assert.equal(new Set(fragments).size, fragments.length, "each offer restarts ICE");
+    await connected(one.page, two.page);
+  });
+
+  test("a connection that is interrupted restarts ICE by itself", async () => {
+    const [one, two] = await pair();
+    await connected(one.page, two.page);
+    const offers = one.wire.all("webrtc:offer").length;
+    await one.page.evaluate(() => {
+      // What the browser reports when packets no longer arrive.
+      Object.defineProperty(RTCPeerConnection.prototype, "connectionState", { get: () => "disconnected" });
+      for (const pc of window.opened) pc.dispatchEvent(new Event("connectionstatechange"));
+    });
+    await until("an offer", () => one.wire.all("webrtc:offer").length > offers);
+  });
+
+  test("TURN credentials are renewed before they expire, and given to the open connections", async () => {
+    const turn = (credential) => [{ urls: "turn:127.0.0.1:9", username: "user", credential }];
+    const [one, two] = await pair(({ page, wire }) => {
+      wire.onPacket = (packet) => {
+        const [, head, text] = /^(42)(\["room:joined".*)$/s.exec(packet) ?? [];
+        if (!text) return packet;
+        const [event, joined, ...offset] = JSON.parse(text);
+        return head + JSON.stringify([event, { ...joined, iceServers: turn("former"), iceTtl: 4 }, ...offset]);
+      };
+      wire.onEvent = ({ event }, answer) => {
+        if (event !== "webrtc:get-ice-servers") return true;
+        answer({ success: true });
+        wire.push("webrtc:ice-servers", { iceServers: turn("latter"), iceTtl: 3_600 });
+        return false;
+      };
+      return page;
+    });
+    await connected(one.page, two.page);
+    const credentials = () =>
+      one.page.evaluate(() => window.opened.map((pc) => pc.getConfiguration().iceServers[0]?.credential));
+    await until("the new credentials are used", async () => {
+      const used = await credentials();
+      return used.length > 0 && used.every((credential) => credential === "latter");
+    });
+    assert.equal(one.wire.all("webrtc:get-ice-servers").length, 1);
+    await connected(one.page, two.page);
+  });
+
+  test("an application's token is asked for again when it has expired", async () => {
+    const { roomId } = await newCall(host, { type: "private" });
+    const { page } = await blank();
+    const tokens = [signed(host.token, { exp: 1_000_000_000 }), host.token];
+    const result = await page.evaluate(
+      async ([id, given]) => {
+        const asked = [];
+        const token = async () => (asked.push(given[asked.length]), asked.at(-1));
+        window.room = await new sdk.Switchboard(location.origin, { token }).join(id);
+        return [asked, room.status, room.isHost];
+      },
+      [roomId, tokens],
+    );
+    assert.deepEqual(result, [tokens, "live", true]);
+  });
+
+  test("lobby, chat, moderation, devices and the end of a call have typed events and methods", async () => {
+    const { roomId } = await newCall(host, { settings: { waitingRoomEnabled: true } });
+    const owner = (await blank()).page;
+    const guest = (await blank()).page;
+    assert.equal(await join(owner, roomId, { token: host.token }), "live");
+    await owner.evaluate(() => {
+      window.seen = [];
+      for (const event of ["joinRequested", "participantJoined", "participantLeft"])
+        room.on(event, ({ name }) => seen.push(`${event} ${name}`));
+    });
+    assert.equal(await join(guest, roomId, { name: "Grace", audio: true }), "waiting");
+    await until("the request", () => owner.evaluate(() => room.waiting.size === 1));
+    await guest.evaluate(() => void (window.events = []));
+    await guest.evaluate(() => void room.on("muted", (kind) => events.push(`muted ${kind}`)));
+    await owner.evaluate(() => room.moderation.admit([...room.waiting.keys()][0]));
+    await until("the guest is admitted", async () => (await status(guest)) === "live");
+    await connected(owner, guest);
+
+    await guest.evaluate(() => room.chat.send("hello"));
+    await until("the message", () => owner.evaluate(() => room.chat.messages[0]?.message === "hello"));
+    await owner.evaluate(() => room.moderation.mute(room.others[0].peerId, "audio"));
+    await until("the guest is muted", () => guest.evaluate(() => events.includes("muted audio")));
+    assert.equal(await guest.evaluate(() => room.local.state.audioEnabled), false);
+    const refused = await guest.evaluate(() => room.moderation.lock(true).catch(({ code }) => code));
+    assert.equal(refused, "FORBIDDEN");
+    const kinds = await guest.evaluate(async () => (await room.local.devices()).map(({ kind }) => kind));
+    assert.ok(kinds.includes("audioinput") && kinds.includes("videoinput"), String(kinds));
+
+    await guest.evaluate(() => room.leave());
+    await until("the guest has left", () => owner.evaluate(() => room.others.length === 0));
+    assert.deepEqual(await owner.evaluate(() => seen), [
+      "joinRequested Grace",
+      "participantJoined Grace",
+      "participantLeft Grace",
+    ]);
+    await owner.evaluate(() => room.endForAll());
+    assert.deepEqual(await owner.evaluate(() => [room.status, room.ending]), ["over", "ended"]);
+  });
+
+  test("refusals have the codes of the protocol, and a device that is denied does not keep a page from the call", async () => {
+    const { roomId } = await newCall(host, { passcode: "open sesame" });
+    const { page } = await blank();
+    assert.equal(await join(page, "NOSUCHROOM22", { name: "Grace" }), "CALL_NOT_FOUND");
+    assert.equal(await join(page, roomId, { name: "Grace", passcode: "wrong one" }), "INVALID_PASSCODE");
+    await page.evaluate(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("no", "NotAllowedError"));
+    });
+    const options = { name: "Grace", passcode: "open sesame", audio: true, video: true };
+    assert.equal(await join(page, roomId, options), "live");
+    assert.equal(await page.evaluate(() => room.local.setVideo(true).catch(({ code }) => code)), "DEVICE_DENIED");
+    await rest("POST", `/video-calls/${(await rest("GET", `/video-calls/room/${roomId}`, undefined, host.token)).id}/end`, {}, host.token);
+    await until("the call has ended", async () => (await status(page)) === "over");
+  });
+
+  test("a reloaded page joins into its seat, with its devices as they were", async () => {
+    const [one, two] = await pair();
+    await connected(one.page, two.page);
+    const seat = () => one.page.evaluate(() => [room.selfId, room.local.state.videoEnabled]);
+    await one.page.evaluate(() => room.local.setVideo(false));
+    const former = await seat();
+    assert.equal(former[1], false);
+    const roomId = await one.page.evaluate(() => room.roomId);
+    await one.page.reload();
+    await load(one.page);
+    assert.equal(await join(one.page, roomId, { name: "One", audio: true, video: true }), "live");
+    assert.deepEqual(await seat(), former);
+    await connected(one.page, two.page);
+  });
+});
