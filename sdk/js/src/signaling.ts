@@ -20,6 +20,14 @@ const PAUSE_MS = 1_000;
 /** Ways to reach the service, in the order in which they are tried. */
 export type Transport = "polling" | "websocket";
 
+/** Packet of Socket.IO, as its client decodes it. */
+interface Packet {
+  type: number;
+  data?: { pid?: string };
+}
+/** Type of the packet that opens a session. */
+const CONNECT = 0;
+
 export type Answer = Record<string, any>;
 
 /**
@@ -46,10 +54,13 @@ export function openSocket(url: URL, session: Session, transports?: Transport[])
       );
     },
   });
-  socket.on("connect", () => {
+  // socket.io-client has no public field for the private id, and the name of its private one differs
+  // in its minified build. So it is taken from the packet that brings it.
+  const packets = socket.io as unknown as { on(event: "packet", listener: (packet: Packet) => void): void };
+  packets.on("packet", ({ type, data }) => {
+    if (type !== CONNECT) return;
     previousPid = undefined;
-    // socket.io-client keeps the private id in this field and has no public one.
-    session.updateSeat({ pid: (socket as unknown as { _pid?: string })._pid });
+    session.updateSeat({ pid: data?.pid });
   });
   return socket;
 }
