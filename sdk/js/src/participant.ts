@@ -6,7 +6,7 @@ import type { MediaState, Role, User, WireParticipant } from "./types.js";
 /** What a participant sends: camera with microphone, or a screen. */
 export type Source = "camera" | "screen";
 
-/** Where the streams of a participant come from. @internal */
+/** Where the streams of a participant come from. */
 export interface MediaOf {
   peer(peerId: string): Peer | undefined;
   own(source: Source): MediaStream | null;

@@ -107,6 +107,7 @@ export class Room extends RoomState {
     const { signal } = this.#closed;
     setTimeout(() => this.status === "connecting" && this.#refuse(unreachable()), CONNECTING_MAX_MS);
     this.local.on("change", () => this.#localChanged(), { signal });
+    this.#rememberDevices();
     // The network has changed, and paths through the former one are dead.
     globalThis.addEventListener?.("online", () => this.#restartIce(), { signal });
     this.#socket.connect();
@@ -325,9 +326,14 @@ export class Room extends RoomState {
     this.#socket.connect();
   }
 
-  #localChanged(): void {
+  /** Keeps in the seat which devices are on, for a reloaded page. */
+  #rememberDevices(): void {
     const { audioEnabled: audio, videoEnabled: video } = this.local.state;
     this.#options.session.updateSeat({ media: { audio, video } });
+  }
+
+  #localChanged(): void {
+    this.#rememberDevices();
     if (this.selfId) this.update(this.selfId);
     void this.#announceMedia();
   }

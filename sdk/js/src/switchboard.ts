@@ -148,10 +148,9 @@ export class Switchboard {
   ): Promise<Room> {
     const session = this.#session;
     const { roomId, joinToken } = admission;
-    const { audioEnabled: audio, videoEnabled: video } = local.state;
     const title = "call" in admission ? admission.call?.title : (admission as Seat).title;
     const former = session.seat?.roomId === roomId ? session.seat : null;
-    session.setSeat({ ...former, roomId, joinToken, title: title ?? former?.title, media: { audio, video } });
+    session.setSeat({ ...former, roomId, joinToken, title: title ?? former?.title });
     // A duplicated tab is a participant of its own.
     await session.claim();
     const admit = async () => session.updateSeat({ joinToken: (await this.admit(roomId, { name, passcode })).joinToken });

@@ -80,7 +80,7 @@ export interface ChatMessage {
   toName?: string;
 }
 
-/** A participant in the server's events. @internal */
+/** A participant in the server's events. */
 export interface WireParticipant {
   peerId: string;
   userId?: string;
@@ -93,7 +93,7 @@ export interface WireParticipant {
   socketId?: string;
 }
 
-/** The snapshot that a new seat gets. @internal */
+/** The snapshot that a new seat gets. */
 export interface JoinedSnapshot extends WireParticipant {
   roomId?: string;
   id?: string;

@@ -1,0 +1,20 @@
+// A typed application. It is compiled against the declarations in dist/, not run.
+import { LocalMedia, Switchboard, SwitchboardError, type Participant, type RoomStatus } from "@switchboard/client";
+
+export async function call(token: () => Promise<string>, video: HTMLVideoElement): Promise<void> {
+  const switchboard = new Switchboard("https://calls.example.com/path", { token, transports: ["websocket"] });
+  const room = await switchboard.join("K3F9QX2M7TBD", { audio: true, video: true, local: new LocalMedia() });
+  const detach: () => void = room.self!.attach(video);
+  room.on("participantJoined", (participant: Participant) => participant.attach(video, "screen"));
+  const off: () => void = room.on("status", (status: RoomStatus) => console.log(status));
+  room.on("muted", (kind: "audio" | "video" | "screen") => console.log(kind));
+  room.chat.on("message", ({ fromUser, message }) => console.log(fromUser?.name, message));
+  await room.moderation.setRole(room.others[0]!.peerId, "moderator");
+  // @ts-expect-error there is no such event
+  room.on("participantVanished", () => {});
+  // @ts-expect-error the host role is transferred, not set
+  await room.moderation.setRole("peer", "host");
+  detach();
+  off();
+  if (room.ending instanceof SwitchboardError) console.log(room.ending.code);
+}
