@@ -25,7 +25,7 @@ OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
 	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
+.PHONY: help up test e2e sdk chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -54,6 +54,10 @@ test: build chart-test ## Run all tests
 
 e2e: build ## Run the end-to-end tests alone
 	$(OPERATOR) $(BIN_DEV)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
+
+sdk: ## Build the client SDK, and put it where the page finds it
+	@scripts/setup
+	@npm --prefix sdk/js run build
 
 chart-test: ## Test the chart, manifests, images, alerts and dashboards; builds nothing
 	@scripts/setup chart

@@ -109,7 +109,7 @@ describe("the page", { timeout: 300_000 }, () => {
     await page.getByText("You can join without microphone and camera.").waitFor();
     await page.getByText("Click the symbol beside the address").waitFor();
     await page.getByRole("button", { name: "Turn on camera" }).click();
-    await page.locator(".toast", { hasText: "Camera: This browser does not let" }).waitFor();
+    await page.locator(".toast", { hasText: "Camera: The browser denied access" }).waitFor();
     await page.getByLabel("Your name").fill("Grace");
     await page.getByRole("button", { name: "Join the call" }).click();
     await page.locator(".tile").waitFor();

@@ -6,6 +6,7 @@ import { gzipSync } from "node:zlib";
 import { launch } from "../support/browser.mjs";
 import { account, newCall, rest, signed } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
+import { turnRelay } from "../support/turn.mjs";
 import { until } from "../support/until.mjs";
 
 const SIZE_MAX = 15 * 1024;
@@ -17,6 +18,9 @@ test("the SDK has 15 KB at most, and imports socket.io-client alone", async () =
   const imports = [...String(bundle).matchAll(/from\s*"([^"]+)"/g)].map(([, name]) => name);
   assert.deepEqual(imports, ["./socket.io.esm.min.js"]);
 });
+
+/** Returns the name of the ICE session of a description. A restart changes it. */
+const fragmentOf = ({ sdp }) => /a=ice-ufrag:(\S+)/.exec(sdp)[1];
 
 /**
  * WebSocket of one page: what the page sends, and a hand in what it gets. Packets are those of
@@ -70,6 +74,11 @@ class Wire {
   all(event) {
     return this.sent.filter((sent) => sent.event === event).map(({ payload }) => payload);
   }
+
+  /** Offers and answers that the page has sent, oldest first. */
+  descriptions() {
+    return this.sent.map(({ payload }) => payload?.offer ?? payload?.answer).filter(Boolean);
+  }
 }
 
 describe("the SDK", { timeout: 300_000 }, () => {
@@ -96,8 +105,8 @@ describe("the SDK", { timeout: 300_000 }, () => {
     await page.addInitScript(() => {
       window.opened = [];
       window.RTCPeerConnection = class extends RTCPeerConnection {
-        constructor(...values) {
-          super(...values);
+        constructor(options) {
+          super({ ...options, iceTransportPolicy: window.policy ?? "all" });
           window.opened.push(this);
         }
       };
@@ -137,7 +146,7 @@ describe("the SDK", { timeout: 300_000 }, () => {
     const { roomId } = await newCall(host);
     const one = await blank();
     const two = await blank();
-    prepare(one, two);
+    await prepare(one, two);
     for (const [{ page }, name] of [
       [one, "One"],
       [two, "Two"],
@@ -208,7 +217,7 @@ describe("the SDK", { timeout: 300_000 }, () => {
     const before = offers();
     await one.page.evaluate(() => void window.dispatchEvent(new Event("online")));
     await until("another offer", () => offers() > before);
-    const fragments = one.wire.all("webrtc:offer").map(({ offer }) => /a=ice-ufrag:(\S+)/.exec(offer.sdp)[1]);
+    const fragments = one.wire.all("webrtc:offer").map(({ offer }) => fragmentOf(offer));
     assert.equal(new Set(fragments).size, fragments.length, "each offer restarts ICE");
     await connected(one.page, two.page);
   });
@@ -225,32 +234,50 @@ describe("the SDK", { timeout: 300_000 }, () => {
     await until("an offer", () => one.wire.all("webrtc:offer").length > offers);
   });
 
-  test("TURN credentials are renewed before they expire, and given to the open connections", async () => {
-    const turn = (credential) => [{ urls: "turn:127.0.0.1:9", username: "user", credential }];
-    const [one, two] = await pair(({ page, wire }) => {
-      wire.onPacket = (packet) => {
-        const [, head, text] = /^(42)(\["room:joined".*)$/s.exec(packet) ?? [];
-        if (!text) return packet;
-        const [event, joined, ...offset] = JSON.parse(text);
-        return head + JSON.stringify([event, { ...joined, iceServers: turn("former"), iceTtl: 4 }, ...offset]);
-      };
-      wire.onEvent = ({ event }, answer) => {
-        if (event !== "webrtc:get-ice-servers") return true;
-        answer({ success: true });
-        wire.push("webrtc:ice-servers", { iceServers: turn("latter"), iceTtl: 3_600 });
-        return false;
-      };
-      return page;
-    });
-    await connected(one.page, two.page);
-    const credentials = () =>
-      one.page.evaluate(() => window.opened.map((pc) => pc.getConfiguration().iceServers[0]?.credential));
-    await until("the new credentials are used", async () => {
-      const used = await credentials();
-      return used.length > 0 && used.every((credential) => credential === "latter");
-    });
-    assert.equal(one.wire.all("webrtc:get-ice-servers").length, 1);
-    await connected(one.page, two.page);
+  test("TURN credentials are renewed before they expire, and a relayed connection moves to a relay with the new ones", async () => {
+    const relay = await turnRelay();
+    try {
+      const [one, two] = await pair(async (...both) => {
+        for (const { page, wire } of both) {
+          wire.onPacket = (packet) => {
+            const [, text] = /^42(\["room:joined".*)$/s.exec(packet) ?? [];
+            if (!text) return packet;
+            const [event, joined, ...offset] = JSON.parse(text);
+            const turn = { iceServers: relay.iceServers("former"), iceTtl: 8 };
+            return `42${JSON.stringify([event, { ...joined, ...turn }, ...offset])}`;
+          };
+          wire.onEvent = ({ event }, answer) => {
+            if (event !== "webrtc:get-ice-servers") return true;
+            answer({ success: true });
+            wire.push("webrtc:ice-servers", { iceServers: relay.iceServers("latter"), iceTtl: 3_600 });
+            return false;
+          };
+          await page.evaluate(() => void (window.policy = "relay"));
+        }
+      });
+      await connected(one.page, two.page);
+      /** Kind of the selected local candidate, and the ICE session that it belongs to. */
+      const selected = ({ page }) =>
+        page.evaluate(async () => {
+          const reports = await window.opened.at(-1).getStats();
+          const transport = [...reports.values()].find(({ type }) => type === "transport");
+          const pair = reports.get(transport.selectedCandidatePairId);
+          const { candidateType, usernameFragment } = reports.get(pair.localCandidateId);
+          return { candidateType, usernameFragment };
+        });
+      const fragments = [one, two].map(({ wire }) => fragmentOf(wire.descriptions()[0]));
+      await until("both sides have a new relay", async () => {
+        const now = await Promise.all([one, two].map(selected));
+        return now.every(
+          ({ candidateType, usernameFragment }, index) =>
+            candidateType === "relay" && usernameFragment !== fragments[index],
+        );
+      });
+      assert.match(relay.log(), /usr=<\d+:latter>|user <\d+:latter>/);
+      await connected(one.page, two.page);
+    } finally {
+      await relay.close();
+    }
   });
 
   test("an application's token is asked for again when it has expired", async () => {

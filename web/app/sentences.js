@@ -37,7 +37,7 @@ const SENTENCES = {
   USER_EXISTS: "There is already an account with this e-mail address.",
   LEFT: "You have left the call.",
   DEVICE_DENIED:
-    "This browser does not let Switchboard use it. Click the symbol beside the address, allow camera and microphone, and turn it on here.",
+    "The browser denied access. Click the symbol beside the address, allow camera and microphone, and turn the device on here.",
   DEVICE_MISSING: "No such device was found. Connect one and turn it on here.",
   DEVICE_BUSY: "Another program may be using it. Close that program and turn it on here.",
   INSECURE_ORIGIN:

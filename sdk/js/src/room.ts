@@ -197,7 +197,8 @@ export class Room extends RoomState {
     on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate));
     on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
     on("webrtc:ice-servers", ({ iceServers, iceTtl, node }) => {
-      this.#useIceServers(iceServers, iceTtl);
+      // Without a seat there are no TURN servers: those come with the seat.
+      if (this.status === "live" || this.#socket.recovered) this.#useIceServers(iceServers, iceTtl);
       // Sent at each connect: a recovered socket learns here which node serves it now.
       if (node) this.assign({ node });
     });

@@ -1,6 +1,6 @@
 // Camera preview, and the switches of microphone and camera.
 import { h, icon, setIcon } from "../dom.js";
-import { deviceSentence } from "../sentences.js";
+import { deviceSentence, sentence } from "../sentences.js";
 import { toast } from "./toasts.js";
 
 const LABELS = { audio: "microphone", video: "camera" };
@@ -55,15 +55,10 @@ export function devicePreview(local) {
       if (signal.aborted && !kept) return local.stop();
       help.hidden = errors.length === 0;
       const kinds = errors.map(([kind]) => LABELS[kind]).join(" and ");
-      const [first] = errors;
-      const same = errors.every(([, { code }]) => code === first[1].code);
-      const sentences = same ? errors.slice(0, 1) : errors;
-      help.textContent = [
-        errors.length > 0 && `You can join without ${kinds}.`,
-        ...sentences.map(([kind, error]) => deviceSentence(kind, error)),
-      ]
-        .filter(Boolean)
-        .join(" ");
+      const codes = new Set(errors.map(([, { code }]) => code));
+      const causes = errors.map(([kind, error]) => (codes.size > 1 ? deviceSentence(kind, error) : sentence(error)));
+      // The same cause is told once.
+      help.textContent = [`You can join without ${kinds}.`, ...new Set(causes)].join(" ");
     },
     keep: () => (kept = true),
     closed: () => {

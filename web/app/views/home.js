@@ -122,23 +122,27 @@ function moreOptions() {
     "details",
     { class: "more" },
     h("summary", {}, "More options"),
-    field("Date and time", { name: "scheduledAt", type: "datetime-local" }, "Optional. Until then the call is scheduled.")
-      .root,
-    field(
-      "Maximum number of participants",
-      { name: "maxParticipants", type: "number", min: 2, max: SEATS_MAX, inputmode: "numeric" },
-      "Optional. About 6 is a good number, because each sends to every other one.",
-    ).root,
-    field(
-      "Invited people",
-      { name: "invited", autocomplete: "off", spellcheck: "false" },
-      "Optional: their ids, with blanks or commas between. Each person sees the own id on this page.",
-    ).root,
     h(
-      "label",
-      { class: "switch" },
-      h("span", {}, "Waiting room: you admit each participant"),
-      h("input", { type: "checkbox", name: "waitingRoom", role: "switch" }),
+      "div",
+      { class: "more-fields" },
+      field("Date and time", { name: "scheduledAt", type: "datetime-local" }, "Optional. Until then the call is scheduled.")
+        .root,
+      field(
+        "Maximum number of participants",
+        { name: "maxParticipants", type: "number", min: 2, max: SEATS_MAX, inputmode: "numeric" },
+        "Optional. About 6 is a good number, because each sends to every other one.",
+      ).root,
+      field(
+        "Invited people",
+        { name: "invited", autocomplete: "off", spellcheck: "false" },
+        "Optional: their ids, with blanks or commas between. Each person finds their own id at the top of this page.",
+      ).root,
+      h(
+        "label",
+        { class: "switch" },
+        h("span", {}, "Waiting room: you admit each participant"),
+        h("input", { type: "checkbox", name: "waitingRoom", role: "switch" }),
+      ),
     ),
   );
 }

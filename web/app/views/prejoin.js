@@ -153,7 +153,7 @@ function summary({ currentParticipants, maxParticipants, type, requiresInvitatio
       ? ""
       : currentParticipants === 1
         ? "1 person is in the call. "
-        : `${currentParticipants} people are in the call. `;
+        : `${currentParticipants || "No"} people are in the call. `;
   const access = requiresInvitation ? "Only invited people may join" : `${WHO_MAY_JOIN[type]} may join`;
   return `${present}${access}${maxParticipants ? `, up to ${maxParticipants} people` : ""}.`;
 }
