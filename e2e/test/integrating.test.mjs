@@ -54,7 +54,7 @@ describe("the product of the guide to integrating", { timeout: 120_000 }, () => 
     const playing = (page) =>
       page.evaluate(() => [...document.querySelectorAll("video")].filter((v) => v.videoWidth && v.currentTime).length);
     const pages = [await open("Ada")];
-    // A product of several servers would not create a call twice: this one is asked by one at first.
+    // Its example keeps its calls in memory, and would create two for two people at the same time.
     await pages[0].getByText("live: 1 here").waitFor();
     pages.push(await open("Grace"));
     await until("both play both videos", async () => (await Promise.all(pages.map(playing))).every((count) => count === 2));

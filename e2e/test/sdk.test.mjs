@@ -1,4 +1,5 @@
-// The client SDK in pages without other scripts: signals on the wire, recovery, tokens, lobby, moderation, errors.
+// The client SDK in pages without other scripts: signals on the wire, recovery, tokens, lobby,
+// moderation, errors.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";

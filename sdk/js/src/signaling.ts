@@ -54,8 +54,8 @@ export function openSocket(url: URL, session: Session, transports?: Transport[])
       );
     },
   });
-  // socket.io-client has no public field for the private id, and the name of its private one differs
-  // in its minified build. So it is taken from the packet that brings it.
+  // socket.io-client has no public field for the private id, and the name of its private one
+  // differs in its minified build. So it is taken from the packet that brings it.
   const packets = socket.io as unknown as { on(event: "packet", listener: (packet: Packet) => void): void };
   packets.on("packet", ({ type, data }) => {
     if (type !== CONNECT) return;
