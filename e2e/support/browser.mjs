@@ -129,10 +129,10 @@ export class Person {
     return until("the page is in the call", async () => (await this.view()).status === "live");
   }
 
-  /** Returns the page's debug view. */
+  /** Returns the page's debug view, without a status while the page loads. */
   view() {
     return this.page.evaluate(() => {
-      const { status, peerId, node, peers } = window.switchboard;
+      const { status, peerId, node, peers = [] } = window.switchboard ?? {};
       return { status, peerId, node, peers };
     });
   }
