@@ -66,7 +66,8 @@ export class RoomModel {
     if (banned) return "BANNED";
     if ((this.removals.get(member.uid) ?? 0) > removals) return "REMOVED";
     if (this.locked && RANK[role] < MODERATOR) return "ROOM_LOCKED";
-    if (!waits && this.seated.length >= this.places) return "ROOM_FULL";
+    const isAbsentOwner = member.uid === this.owner && !this.seated.some((seat) => seat.member.uid === member.uid);
+    if (!waits && this.seated.length >= this.places && !isAbsentOwner) return "ROOM_FULL";
     if (role === "host" && this.host !== member.uid) this.#makeHost(member.uid);
     let peer = member.uid;
     for (let device = 2; this.at(peer); device += 1) peer = `${member.uid}#${device}`;
@@ -184,6 +185,7 @@ export class RoomModel {
 
   lock(by, { locked }) {
     return this.#command(by, "lock", undefined, () => {
+      if (RANK[this.#lastingRole(by)] < MODERATOR) return "FORBIDDEN";
       this.locked = locked;
       this.#announceUpdate();
       return "OK";
@@ -192,6 +194,7 @@ export class RoomModel {
 
   update(by, { settings = {}, maxParticipants = this.places }) {
     return this.#command(by, "update", undefined, () => {
+      if (this.#lastingRole(by) !== "host") return "FORBIDDEN";
       const before = this.settings;
       const morePlaces = maxParticipants > this.places;
       this.settings = { ...before, ...settings };

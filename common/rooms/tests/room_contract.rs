@@ -61,6 +61,7 @@ contract! {
     seats::of_two_sockets_with_one_private_id_the_first_keeps_the_seat;
     seats::a_seat_is_freed_after_its_grace_period_unless_it_was_resumed;
     seats::a_join_whose_caller_is_gone_leaves_no_ghost;
+    seats::the_owner_of_a_full_call_gets_one_seat_more_and_no_one_else_does;
     relay::a_relay_reaches_only_its_receiver_and_a_broadcast_reaches_everyone_else;
     relay::an_event_with_the_clients_own_id_is_relayed_once;
     relay::operations_of_many_seats_keep_their_order_in_the_pipeline;
@@ -82,10 +83,12 @@ contract! {
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
     lobby::a_call_that_asks_more_of_newcomers_sends_its_lobby_away;
     lobby::a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does;
+    lobby::guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest;
     lobby::a_locked_room_admits_no_participant_of_the_lobby_by_itself;
     order::the_next_host_is_the_longest_present_of_the_highest_role;
     order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;
     order::a_stand_in_does_nothing_that_outlasts_the_hosts_absence;
+    order::a_moderator_who_stands_in_does_what_a_moderator_may_do_and_no_more;
     order::one_user_has_a_bounded_number_of_seats;
     order::what_one_guest_can_repeat_does_not_read_every_seat;
     nodes::only_a_registered_node_gives_seats;

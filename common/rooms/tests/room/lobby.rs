@@ -145,3 +145,29 @@ pub(crate) async fn a_locked_room_admits_no_participant_of_the_lobby_by_itself(b
         "a person still may admit"
     );
 }
+
+pub(crate) async fn guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(200)).await.unwrap();
+    let guest = |n: usize, address: Option<&str>| {
+        let user = UserId::parse(&format!("guest-{n:016x}")).unwrap();
+        let public = PublicUser::new(user.clone(), format!("Guest {n}"), None);
+        let proof = Proof { address: address.map(Into::into), ..Proof::default() };
+        Join { user, public, proof, given: None, role: Role::Guest, waits: true, ..join("R", n) }
+    };
+    let mut seats = Vec::new();
+    for n in 0..25 {
+        let Joined::Waiting { seat, .. } = rooms.join(guest(n, Some("a"))).await.unwrap() else { panic!("guest {n}") };
+        seats.push(seat);
+    }
+    assert!(matches!(rooms.join(guest(25, Some("a"))).await.unwrap(), Joined::Full));
+    assert!(matches!(rooms.may_join(&guest(25, Some("a"))).await.unwrap(), Joined::Full));
+    // Other addresses, an unknown one, and users of the same address have places.
+    let proof = Proof { address: Some("a".into()), ..Proof::default() };
+    for other in [guest(26, Some("b")), guest(27, None), Join { waits: true, proof, ..join("R", 28) }] {
+        assert!(matches!(rooms.join(other).await.unwrap(), Joined::Waiting { .. }));
+    }
+    rooms.leave(&seats[7], "left").await.unwrap();
+    assert!(matches!(rooms.join(guest(25, Some("a"))).await.unwrap(), Joined::Waiting { .. }));
+    assert!(matches!(rooms.join(guest(29, Some("a"))).await.unwrap(), Joined::Full));
+}

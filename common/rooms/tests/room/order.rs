@@ -178,6 +178,16 @@ pub(crate) async fn a_stand_in_does_nothing_that_outlasts_the_hosts_absence(bed:
     ] {
         assert_eq!(rooms.moderate(&room("R"), caller(action), &command).await.unwrap(), outcome);
     }
+    let changes: [(Action, &dyn Fn(&mut RoomMeta)); 4] = [
+        (Action::Lock, &|meta| meta.locked = true),
+        (Action::Update, &|meta| meta.name = "Mine".into()),
+        (Action::Update, &|meta| meta.settings.chat_enabled = false),
+        (Action::Update, &|meta| meta.max_participants = 2),
+    ];
+    for (action, change) in changes {
+        let updated = rooms.update(&room("R"), caller(action), None, change).await.unwrap();
+        assert_eq!(updated, UpdateOutcome::Refused(ModerationOutcome::StandIn));
+    }
     // The owner is host again on return, and may end the call.
     let given = None;
     let owner = seated(rooms.join(Join { given, pid: "back".into(), ..join("R", 0) }).await.unwrap()).seat;
@@ -190,4 +200,26 @@ pub(crate) async fn a_stand_in_does_nothing_that_outlasts_the_hosts_absence(bed:
     let done = rooms.update(&room("R"), caller, Some(&peer(1)), hand_over).await.unwrap();
     assert!(matches!(done, UpdateOutcome::Done(_)));
     assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::Done);
+}
+
+pub(crate) async fn a_moderator_who_stands_in_does_what_a_moderator_may_do_and_no_more(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let owner = sit(&rooms, "R", 0).await.seat;
+    let second = sit(&rooms, "R", 1).await.seat;
+    let promote = ModerationCommand::Role { peer: peer(1), role: Role::Moderator };
+    rooms.moderate(&room("R"), Caller::Operator, &promote).await.unwrap();
+    rooms.leave(&owner, "left").await.unwrap();
+    assert_eq!(host(&rooms).await, user(1));
+    let caller = |action| Caller::Seat { seat: &second, action };
+    let rename = |meta: &mut RoomMeta| meta.name = "Mine".into();
+    let renamed = rooms.update(&room("R"), caller(Action::Update), None, rename).await.unwrap();
+    assert_eq!(renamed, UpdateOutcome::Refused(ModerationOutcome::StandIn));
+    let lock = |meta: &mut RoomMeta| meta.locked = true;
+    let locked = rooms.update(&room("R"), caller(Action::Lock), None, lock).await.unwrap();
+    assert!(matches!(locked, UpdateOutcome::Done(_)));
+    // The lock does not keep the owner out.
+    let owner = Join { given: None, pid: "back".into(), meta_version: 2, ..join("R", 0) };
+    seated(rooms.join(owner).await.unwrap());
+    assert_eq!(host(&rooms).await, user(0));
 }

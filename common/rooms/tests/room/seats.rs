@@ -417,3 +417,25 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
     assert_eq!(events, ["participant:profile-changed", "participant:connection-changed"]);
     assert_eq!(said(entries[0].event())["user"]["name"], "Third name");
 }
+
+pub(crate) async fn the_owner_of_a_full_call_gets_one_seat_more_and_no_one_else_does(bed: TestBed) {
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
+    rooms.open(&room("R"), &meta(2)).await.unwrap();
+    let owner = sit(&rooms, "R", 0).await.seat;
+    sit(&rooms, "R", 1).await;
+    rooms.leave(&owner, "left").await.unwrap();
+    sit(&rooms, "R", 2).await;
+    // The participant who stands in as host gets no further seat for it.
+    let stand_in = Join { pid: "second".into(), role: Role::Host, given: Some(Role::Host), ..join("R", 1) };
+    assert!(matches!(rooms.join(stand_in).await.unwrap(), Joined::Full));
+    assert!(matches!(rooms.join(join("R", 3)).await.unwrap(), Joined::Full));
+    let owner = Join { given: None, ..join("R", 0) };
+    assert!(matches!(api.may_join(&owner).await.unwrap(), Joined::Possible), "both doors agree");
+    let owner = seated(rooms.join(owner).await.unwrap());
+    assert_eq!((owner.snapshot.host, owner.snapshot.seats.len()), (user(0), 3));
+    let device = Join { pid: "device".into(), ..join("R", 0) };
+    assert!(matches!(rooms.join(device).await.unwrap(), Joined::Full), "a second device needs a free seat");
+    // The room is still full for all others after a seat became free.
+    rooms.leave(&owner.seat, "left").await.unwrap();
+    assert!(matches!(rooms.join(join("R", 3)).await.unwrap(), Joined::Full));
+}

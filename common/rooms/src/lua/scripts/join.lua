@@ -24,7 +24,8 @@
 --         MAY                    a seat, or a place in the lobby, would be given
 --         PROBING time           it is not known yet whether an earlier socket of the user is
 --                                alive: ask again, with the time of the first attempt
---         FULL                   no seat, or no place in the lobby, is free
+--         FULL                   no seat, or no place in the lobby, is free; or the guests of the
+--                                address have their share of the lobby
 --         DEVICES                the user has too many seats
 --         LOCKED | BANNED | ENDED
 --         REMOVED                the tokens are older than the removal of the user
@@ -134,11 +135,33 @@ local function take_over(seat, participant)
   redis.call('SADD', KEYS[7], member_of(peer, seat.gen))
 end
 
+-- Returns whether the user owns the call and is in it on no device. Such a user passes a full room:
+-- otherwise anyone who takes every seat keeps the host out of their own call.
+local function is_absent_owner()
+  if cjson.decode(redis.call('HGET', room_key, 'm')).host ~= uid then return false end
+  for _, seat in ipairs(seats_of(uid)) do
+    if seat.state ~= 'waiting' then return false end
+  end
+  return true
+end
+
+-- Returns whether the guests of this address have their share of the lobby: a quarter of its
+-- places, at least 10. Otherwise one address keeps everyone else out of the lobby.
+local function has_lobby_share()
+  local share, held = math.max(10, math.floor(lobby_places / 4)), 0
+  if not is_guest(uid) or address == '-' or tonumber(waiting or 0) < share then return false end
+  for _, peer in ipairs(waiting_peers()) do
+    local seat = is_guest(peer) and get_seat(peer)
+    if seat and seat.address == address then held = held + 1 end
+  end
+  return held >= share
+end
+
 local old, began = own_seat()
 if began then return {'PROBING', string.format('%.0f', began)} end
 -- A user who is already in the call need not be admitted again.
 local was_in = old and old.state ~= 'waiting'
-local is_full = tonumber(taken) >= tonumber(cap)
+local is_full = tonumber(taken) >= tonumber(cap) and not is_absent_owner()
 local is_locked = lock == '1' and RANK[role] < RANK.moderator
 -- A user who was in the lobby waits on if they cannot come in.
 local to_lobby = not was_in and (waits or (old and (is_full or is_locked)))
@@ -146,7 +169,9 @@ local keeps_seat = old and (was_in or to_lobby)
 if not keeps_seat then
   if is_locked then return {'LOCKED'} end
   if not to_lobby and is_full then return {'FULL'} end
-  if to_lobby and tonumber(waiting or 0) >= tonumber(lobby_places) then return {'FULL'} end
+  if to_lobby and (tonumber(waiting or 0) >= tonumber(lobby_places) or has_lobby_share()) then
+    return {'FULL'}
+  end
 end
 -- The first free device number. The place in the lobby that is given up frees its own.
 local peer, device = uid, 1

@@ -26,6 +26,9 @@ if heir ~= '-' then
   end
   if lasting_role() ~= 'host' then return answer({'STANDIN'}) end
   redis.call('HSET', room_key, 'g:' .. host, 'moderator')
+elseif caller ~= '-' and RANK[lasting_role()] < RANK[lowest_role] then
+  -- A lock, a name, settings and a number of seats stay when the absent host is back.
+  return answer({'STANDIN'})
 end
 redis.call('HSET', room_key, 'm', meta, 'mv', version, 'cap', cap, 'lock', lock)
 if seat then make_host(seat.uid) end
