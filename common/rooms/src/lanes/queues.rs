@@ -83,11 +83,11 @@ impl Queues {
         self.lock().lanes[lane].wake.clone()
     }
 
-    /// Takes the requests of a lane's next pipeline.
+    /// Takes the requests of a lane's next pipeline. Drops reads that nobody waits for any more.
     pub(super) fn next_batch(&self, lane: usize) -> Vec<Request> {
         let mut state = self.lock();
         let mut batch = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut abandoned) = (0, 0);
         while batch.len() < self.pipeline_max && bytes < PIPELINE_BYTES_MAX {
             let Some(partition) = state.lanes[lane].ready.pop_front() else { break };
             let queue = state.queue(partition);
@@ -98,12 +98,17 @@ impl Queues {
                     break;
                 }
                 let Some(request) = queue.requests.pop_front() else { break };
+                if request.is_abandoned() {
+                    abandoned += 1;
+                    request.count_abandoned();
+                    continue;
+                }
                 bytes += request.size();
                 batch.push(request);
                 queue.busy = true;
             }
         }
-        state.waiting -= batch.len();
+        state.waiting -= batch.len() + abandoned;
         batch
     }
 
@@ -119,7 +124,7 @@ impl Queues {
     }
 
     /// Ends a pipeline with requests of `partitions`: unanswered requests go back to the head of
-    /// /// their queue, in order.
+    /// their queue, in order.
     pub(super) fn requeue(&self, partitions: &[Partition], unanswered: Vec<Request>) {
         let mut state = self.lock();
         state.waiting += unanswered.len();
@@ -230,5 +235,30 @@ impl State {
         let lane = &mut self.lanes[queue.lane];
         lane.ready.push_back(partition);
         lane.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{Commands, Payload};
+    use super::*;
+
+    #[test]
+    fn a_read_whose_caller_is_gone_is_not_sent_and_leaves_the_queue() {
+        let queues = Queues::new(1, 10, 4);
+        let (waits, gone) = (Arc::new(()), Arc::new(()));
+        let request = |name| {
+            let payload = Payload::Commands(Commands::default());
+            Request::new(Partition(0), name, payload, Box::new(|_answer| {}))
+        };
+        for _ in 0..6 {
+            queues.push(request("gone").read_for(&gone));
+        }
+        queues.push(request("read").read_for(&waits));
+        queues.push(request("write"));
+        drop(gone);
+        let names: Vec<_> = queues.next_batch(0).iter().map(|request| request.name).collect();
+        assert_eq!(names, ["read", "write"]);
+        assert_eq!(queues.waiting(), 0);
     }
 }

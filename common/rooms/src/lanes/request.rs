@@ -1,6 +1,6 @@
 //! A request to Redis as it waits in a queue: its commands, and the callbacks for its replies.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use redis::{Cmd, Value};
@@ -87,6 +87,8 @@ pub(crate) struct Request {
     barrier: Option<Arc<Seat>>,
     /// The request is sent however long it waits. Otherwise the seat stays taken without a session.
     kept: bool,
+    /// Alive while a caller waits for the answer of a read; `None` for a request that takes effect.
+    caller: Option<Weak<()>>,
     answer: Option<OnAnswer>,
     late: Option<OnLateAnswer>,
     progress: Progress,
@@ -95,7 +97,17 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn new(partition: Partition, name: &'static str, payload: Payload, answer: OnAnswer) -> Self {
         let progress = Progress { since: Instant::now(), written: false };
-        Self { partition, name, payload, barrier: None, kept: false, answer: Some(answer), late: None, progress }
+        Self {
+            partition,
+            name,
+            payload,
+            barrier: None,
+            kept: false,
+            caller: None,
+            answer: Some(answer),
+            late: None,
+            progress,
+        }
     }
 
     /// Makes the request wait for the seat's operations, and never drops it.
@@ -110,6 +122,24 @@ impl Request {
     pub(crate) fn after_operations_of(mut self, seat: &Arc<Seat>) -> Self {
         self.barrier = Some(seat.clone());
         self
+    }
+
+    /// Makes the request a read, which is dropped before it is sent if its caller is dropped.
+    #[must_use]
+    pub(crate) fn read_for(mut self, caller: &Arc<()>) -> Self {
+        self.caller = Some(Arc::downgrade(caller));
+        self
+    }
+
+    /// Returns whether the request is a read for which nobody waits any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.strong_count() == 0)
+    }
+
+    /// Counts the request as dropped.
+    pub(super) fn count_abandoned(&self) {
+        metrics::counter!("switchboard_redis_calls_total", "script" => self.name, "outcome" => "abandoned")
+            .increment(1);
     }
 
     /// Sets the callback for a reply that comes after the caller was refused.

@@ -214,7 +214,8 @@ impl Rooms {
     }
 
     /// Sends plain commands whose answers are large, in lanes of their own. They may overtake
-    /// requests whose answers were not waited for. Returns one answer for each.
+    /// requests whose answers were not waited for. A caller that is dropped takes its waiting
+    /// request out of the queue. Returns one answer for each.
     async fn read_large(&self, p: Partition, name: &'static str, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
         let (sender, answer) = oneshot::channel();
         let on_answer = move |result| {
@@ -222,7 +223,10 @@ impl Rooms {
             let _ = sender.send(result);
         };
         let payload = Payload::Commands(commands.iter().collect());
-        self.inner.reads.queues.push(Request::new(p, name, payload, Box::new(on_answer)));
+        // Dropped with this future, and with it the request if it still waits.
+        let caller = Arc::new(());
+        let request = Request::new(p, name, payload, Box::new(on_answer)).read_for(&caller);
+        self.inner.reads.queues.push(request);
         answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
