@@ -72,6 +72,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack!("unfinished", sockets::unfinished, "Holds sockets with a large message whose end never comes."),
     attack!("sockets", sockets::sockets, "Holds sockets that are in no room."),
     attack!("commands", rooms::commands, "Sends commands that only a host may send."),
+    attack!("crowd", rooms::crowd, "Broadcasts into one large room as fast as possible."),
+    attack!("crowdjoins", rooms::crowd_joins, "Joins and leaves one large room as a new guest on one connection."),
 ];
 
 /// Result of preparing an attack.

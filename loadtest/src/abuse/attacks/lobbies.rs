@@ -3,26 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::sleep;
 
 use super::pause;
-use super::rooms::guests_that_come_and_go;
+use super::rooms::{guests_that_come_and_go, seat_participants};
 use crate::abuse::attack::{Call, OK, Prepared, Stage, Stranger, Tally};
 use crate::abuse::connection::{Client, failure, outcome};
 use crate::client::api::Account;
 use crate::client::packet::DISCONNECT;
 use crate::client::route::Route;
 
-/// Participants of the room before which strangers wait.
-const PARTICIPANTS: usize = 200;
-/// The same in an attack of a few seconds, in which there is no time to seat more.
-const PARTICIPANTS_SHORT: usize = 40;
-const SHORT: Duration = Duration::from_secs(5);
-/// Participants that join concurrently.
-const CONCURRENT_MAX: usize = 8;
 /// Time that the host stays before leaving again.
 const HOST_STAYS: Duration = Duration::from_millis(100);
 
@@ -30,15 +22,7 @@ const HOST_STAYS: Duration = Duration::from_millis(100);
 pub(crate) async fn lobby(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
     let host = stage.honest_account(0).await?;
     let call = Call::create(&host, &json!({ "title": "Lobby", "maxParticipants": 250 })).await?;
-    let count = if stage.window < SHORT { PARTICIPANTS_SHORT } else { PARTICIPANTS };
-    let seat = |index: usize| {
-        let (node, room) = (stage.node(index), &call.room);
-        async move { Client::join(Route::new(stage.honest(index), &node), room, "Participant").await }
-    };
-    let seated = stream::iter(0..count).map(seat).buffer_unordered(CONCURRENT_MAX).try_collect::<Vec<_>>().await;
-    for mut participant in seated.context("cannot seat the participants")? {
-        tokio::spawn(async move { participant.idle().await });
-    }
+    seat_participants(stage, &call.room).await?;
     open_lobby(&host, &call).await?;
     let mut strangers = guests_that_come_and_go(stage, &call.room, tally);
     strangers.push(restless_host(stage, host, call.room, tally.clone()));

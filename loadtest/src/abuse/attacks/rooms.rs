@@ -30,6 +30,11 @@ const LARGEST: usize = 32_000;
 const RELAYING: usize = 6;
 /// Sockets that join concurrently.
 const CONCURRENT_MAX: usize = 8;
+/// Participants of a large room.
+const PARTICIPANTS: usize = 200;
+/// The same in an attack of a few seconds, in which there is no time to seat more.
+const PARTICIPANTS_SHORT: usize = 40;
+const SHORT: Duration = Duration::from_secs(5);
 /// Pause after a refusal because of a rate: the earliest time at which a sensible attacker tries
 /// again.
 const RATE_PAUSE: Duration = Duration::from_millis(20);
@@ -135,6 +140,41 @@ pub(crate) async fn joins(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepar
     let room = honest_call(stage, &json!({ "title": "Joins", "maxParticipants": 100 })).await?.room;
     let strangers = guests_that_come_and_go(stage, &room, tally);
     Ok(Prepared { strangers, honest: None })
+}
+
+/// Seats honest participants, each with an address of its own, and lets them read their events.
+pub(super) async fn seat_participants(stage: &Stage, room: &str) -> anyhow::Result<()> {
+    let count = if stage.window < SHORT { PARTICIPANTS_SHORT } else { PARTICIPANTS };
+    let seat = |index: usize| {
+        let node = stage.node(index);
+        async move { Client::join(Route::new(stage.honest(index), &node), room, "Participant").await }
+    };
+    let seated = stream::iter(0..count).map(seat).buffer_unordered(CONCURRENT_MAX).try_collect::<Vec<_>>().await;
+    for mut participant in seated.context("cannot seat the participants")? {
+        tokio::spawn(async move { participant.idle().await });
+    }
+    Ok(())
+}
+
+/// A call of an honest person with many participants, and seats for strangers.
+async fn large_call(stage: &Stage, title: &str) -> anyhow::Result<Call> {
+    let call = honest_call(stage, &json!({ "title": title, "maxParticipants": 300 })).await?;
+    seat_participants(stage, &call.room).await?;
+    Ok(call)
+}
+
+/// Broadcasts into one large room.
+pub(crate) async fn crowd(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    let room = large_call(stage, "Crowd").await?.room;
+    let message = "m".repeat(1000);
+    let event = move |_| format!(r#"["webrtc:data-channel",{{"type":"text","message":"{message}"}}]"#);
+    in_room(stage, &room, tally, SOCKETS * stage.strangers, event).await
+}
+
+/// Joins and leaves one large room, whose participants hear of each.
+pub(crate) async fn crowd_joins(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    let room = large_call(stage, "Crowd").await?.room;
+    Ok(Prepared { strangers: guests_that_come_and_go(stage, &room, tally), honest: None })
 }
 
 /// Starts strangers who join and leave a room as new guests, again and again.
