@@ -190,6 +190,10 @@ fn timeouts(env: &mut Env) -> Timeouts {
     }
 }
 
+/// Default rate of the packets of an address. An office of 27 joins one mesh within its burst: a
+/// test of `dispatcher::costs` counts that.
+pub(crate) const EVENTS_PER_ADDRESS: &str = "18000/36";
+
 /// Reads the bounds on sockets, connections and requests.
 fn admission(env: &mut Env, capacity: Capacity, rates: bool) -> AdmissionLimits {
     let sockets = env.number("MAX_SOCKETS", capacity.sockets, 0..=10_000_000);
@@ -202,7 +206,8 @@ fn admission(env: &mut Env, capacity: Capacity, rates: bool) -> AdmissionLimits 
         connections_per_address: env.number("CONNECTIONS_PER_ADDRESS", 2 * sockets_per_address, 0..=20_000_000),
         requests: env.rate("REQUESTS_PER_ADDRESS", "20000/10").filter(|_| rates),
         handshakes: env.rate("HANDSHAKES_PER_ADDRESS", "600/10").filter(|_| rates),
-        events: env.rate("EVENTS_PER_ADDRESS", "15000/30").filter(|_| rates),
+        events: env.rate("EVENTS_PER_ADDRESS", EVENTS_PER_ADDRESS).filter(|_| rates),
+        frames: env.rate("FRAMES_PER_ADDRESS", "60000/2").filter(|_| rates),
         handovers: env.rate("HANDOVERS_PER_ADDRESS", "10000/10").filter(|_| rates),
         handovers_per_peer: env.number("HANDOVERS_PER_PEER", sockets, 0..=10_000_000),
         large_messages: env.number("LARGE_MESSAGES", capacity.large_messages, 0..=1_000_000),

@@ -97,6 +97,9 @@ pub struct AdmissionLimits {
     pub handshakes: Option<Rate>,
     /// Rate of Socket.IO packets per client address, of all its sockets together.
     pub events: Option<Rate>,
+    /// Rate of frames of any kind per client address, of all its sockets together. Each full 4 KiB
+    /// of a frame counts as one more.
+    pub frames: Option<Rate>,
     /// Rate of requests per client address that are handed over to other nodes.
     pub handovers: Option<Rate>,
     /// Maximum number of concurrent hand-overs to one other node; 0 is off.
@@ -162,6 +165,7 @@ impl Default for AdmissionLimits {
             requests: None,
             handshakes: None,
             events: None,
+            frames: None,
             handovers: None,
             handovers_per_peer: 0,
             large_messages: 0,

@@ -98,6 +98,7 @@ mod transport;
 mod websocket;
 pub mod workers;
 
+pub use bounds::NetworkBudget;
 pub use cluster::{PeerDirectory, Peers};
 pub use config::{AdmissionLimits, AllowedOrigins, Limits, Timeouts, TransportConfig};
 pub use engine::{Engine, EngineEvent, Service};

@@ -64,6 +64,15 @@ impl Transport {
         }
     }
 
+    /// Returns a number that changes whenever the client takes something: the bytes that the stream
+    /// took, or the number of polls.
+    pub(crate) fn progress(&self) -> u64 {
+        match self {
+            Self::WebSocket(socket) => socket.written_total(),
+            Self::Polling(polling) => polling.polls(),
+        }
+    }
+
     /// Returns whether all queued frames are sent.
     pub(crate) fn is_flushed(&self) -> bool {
         match self {

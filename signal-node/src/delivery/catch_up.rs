@@ -190,6 +190,7 @@ impl CatchUp {
 
     /// Makes `room:joined` for a session to which it is due at the position `at`.
     fn joined_snapshot(&self, link: &SessionLink, room: &Snapshot, at: LogId) -> Option<JoinedSnapshot> {
+        self.hub.set_participants(self.rooms.partition_of(&link.room), &link.room, at, room.participants());
         link.with_replica(|replica| joined_snapshot((&self.node, &self.ice), &link.room, replica, room, at)).flatten()
     }
 }

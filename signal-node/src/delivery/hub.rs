@@ -36,7 +36,7 @@ pub struct Hub {
 /// Sessions of one partition.
 #[derive(Debug, Default)]
 struct Shard {
-    rooms: HashMap<RoomId, Vec<Arc<SessionLink>>>,
+    rooms: HashMap<RoomId, LocalRoom>,
     /// Number of subscription gaps. A session that was registered at a smaller number may have
     /// missed an event.
     gap_count: u64,
@@ -51,6 +51,17 @@ struct Shard {
     /// Sessions whose seat Redis does not know as theirs: taken over, or lost with the Redis data.
     /// The next heartbeat decides.
     suspects: Vec<Arc<SessionLink>>,
+}
+
+/// A room with sessions on this node.
+#[derive(Debug, Default)]
+struct LocalRoom {
+    links: Vec<Arc<SessionLink>>,
+    /// Participants of the room on all nodes, as costs count them: those of the last snapshot and
+    /// the joins and leaves since. A gap may make it a little wrong until the next snapshot.
+    participants: u32,
+    /// Position up to which they are counted.
+    counted_at: LogId,
 }
 
 /// The last canary of a partition: proof that its subscription works.
@@ -81,7 +92,7 @@ impl Hub {
         let handle = SessionHandle(self.next_handle.fetch_add(1, Ordering::Relaxed));
         let mut shard = self.shard(partition);
         let link = Arc::new(SessionLink::new(handle, room.clone(), send_queue, shard.gap_count));
-        let links = shard.rooms.entry(room).or_default();
+        let links = &mut shard.rooms.entry(room).or_default().links;
         if links.is_empty() {
             metrics::gauge!("switchboard_rooms").increment(1.0);
         }
@@ -90,10 +101,25 @@ impl Hub {
         link
     }
 
+    /// Sets the number of participants that a room had at a position of its log. Ignores an older
+    /// position.
+    pub fn set_participants(&self, partition: Partition, room: &RoomId, at: LogId, participants: u32) {
+        if let Some(local) = self.shard(partition).rooms.get_mut(room).filter(|local| at >= local.counted_at) {
+            (local.participants, local.counted_at) = (participants, at);
+        }
+    }
+
+    /// Returns the number of participants of a room on all nodes, about; 0 if no session of this
+    /// node is in the room.
+    #[must_use]
+    pub fn participants(&self, partition: Partition, room: &RoomId) -> u32 {
+        self.shard(partition).rooms.get(room).map_or(0, |local| local.participants)
+    }
+
     /// Removes a session. No envelope reaches it after that.
     pub fn unregister(&self, partition: Partition, link: &SessionLink) {
         let mut shard = self.shard(partition);
-        if let Some(links) = shard.rooms.get_mut(&link.room) {
+        if let Some(LocalRoom { links, .. }) = shard.rooms.get_mut(&link.room) {
             let before = links.len();
             links.retain(|other| other.handle != link.handle);
             if links.len() < before {
@@ -143,7 +169,8 @@ impl Hub {
                 }
             }
             Envelope::RoomGone { room, handle: None } => {
-                self.shard(partition).rooms.get(&room).into_iter().flatten().for_each(|link| link.mark_removed());
+                let shard = self.shard(partition);
+                shard.rooms.get(&room).iter().flat_map(|local| &local.links).for_each(|link| link.mark_removed());
             }
         }
         None
@@ -157,8 +184,10 @@ impl Hub {
         to: Audience,
     ) {
         let id = LogId { ms, seq };
-        let shard = self.shard(partition);
-        let Some(links) = shard.rooms.get(room) else { return };
+        let mut shard = self.shard(partition);
+        let Some(local) = shard.rooms.get_mut(room) else { return };
+        local.count(id, kind);
+        let links = &local.links;
         let _span = follow(info_span!(target: TARGET, "deliver", position = %id), room).entered();
         let content = Content::event(id, room, kind, event);
         match to {
@@ -185,7 +214,7 @@ impl Hub {
 
     fn deliver_ephemeral(&self, partition: Partition, room: &RoomId, from: &PeerId, (kind, event): (EventKind, &str)) {
         let shard = self.shard(partition);
-        let Some(links) = shard.rooms.get(room) else { return };
+        let Some(LocalRoom { links, .. }) = shard.rooms.get(room) else { return };
         let message = ephemeral_packet(kind, event);
         for link in links {
             link.deliver_ephemeral(from, &message);
@@ -195,7 +224,7 @@ impl Hub {
     /// Returns the session with this handle in a room.
     pub(super) fn find(&self, partition: Partition, room: &RoomId, handle: SessionHandle) -> Option<Arc<SessionLink>> {
         let shard = self.shard(partition);
-        shard.rooms.get(room)?.iter().find(|link| link.handle == handle).cloned()
+        shard.rooms.get(room)?.links.iter().find(|link| link.handle == handle).cloned()
     }
 
     /// Begins a gap, because the subscription is lost. All sessions of the partition buffer and
@@ -297,7 +326,22 @@ impl Hub {
     /// Returns all sessions of a partition.
     #[must_use]
     pub fn links(&self, partition: Partition) -> Vec<Arc<SessionLink>> {
-        self.shard(partition).rooms.values().flatten().cloned().collect()
+        self.shard(partition).rooms.values().flat_map(|local| &local.links).cloned().collect()
+    }
+}
+
+impl LocalRoom {
+    /// Counts a participant who joined or left at a position.
+    fn count(&mut self, id: LogId, kind: EventKind) {
+        if id <= self.counted_at {
+            return;
+        }
+        self.participants = match kind {
+            EventKind::UserJoined => self.participants + 1,
+            EventKind::UserLeft => self.participants.saturating_sub(1),
+            _ => return,
+        };
+        self.counted_at = id;
     }
 }
 
@@ -306,7 +350,7 @@ impl Shard {
     fn start_gap(&mut self) -> Vec<CatchUpRequest> {
         self.gap_count += 1;
         let (gap_count, floor) = (self.gap_count, before(self.canary_ms));
-        self.rooms.values().flatten().filter_map(|link| link.start_gap(gap_count, floor)).collect()
+        self.rooms.values().flat_map(|local| &local.links).filter_map(|link| link.start_gap(gap_count, floor)).collect()
     }
 }
 

@@ -374,3 +374,29 @@ fn a_session_that_joins_again_gets_room_joined_once_more_and_then_the_events_sin
     hub.subscription_lost(PARTITION);
     assert!(hub.join_again(PARTITION, &link).is_none(), "no session may become live while events are missing");
 }
+
+#[test]
+fn the_participants_of_a_room_are_those_of_the_last_snapshot_and_the_joins_and_leaves_since() {
+    let hub = Hub::new(1);
+    let room = RoomId::parse("R").unwrap();
+    assert_eq!(hub.participants(PARTITION, &room), 0);
+    let (link, _queue) = register_session(&hub);
+    let change = |ms: u64, kind: EventKind| {
+        let (room, to) = (RoomId::parse("R").unwrap(), all_except(None));
+        hub.deliver(PARTITION, Envelope::Event { id: (ms, 0), room, to, kind, event: "\"e\"" });
+    };
+    // The own join may arrive before the snapshot that includes it, or after.
+    change(5, EventKind::UserJoined);
+    hub.set_participants(PARTITION, &room, id(5), 40);
+    change(5, EventKind::UserJoined);
+    assert_eq!(hub.participants(PARTITION, &room), 40);
+    change(6, EventKind::UserJoined);
+    change(7, EventKind::UserJoined);
+    change(8, EventKind::ChatMessage);
+    change(9, EventKind::UserLeft);
+    assert_eq!(hub.participants(PARTITION, &room), 41);
+    hub.set_participants(PARTITION, &room, id(7), 42);
+    assert_eq!(hub.participants(PARTITION, &room), 41, "an older snapshot is ignored");
+    hub.unregister(PARTITION, &link);
+    assert_eq!(hub.participants(PARTITION, &room), 0);
+}

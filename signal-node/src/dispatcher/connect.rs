@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, info_span};
 
 use super::access_token::find_access_token;
+use super::costs;
 use super::read_rates::ReadRates;
 use super::session::{ClientSession, CurrentRoom, digest, user_json};
 use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
@@ -94,6 +95,7 @@ impl Dispatcher {
             address: network,
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
             registration,
+            budget: request.budget,
             room: None,
             reads: ReadRates::default(),
             idle_since: Instant::now(),
@@ -202,10 +204,13 @@ impl Dispatcher {
 
     /// Puts a session into the seat that it resumed. Returns the events that it missed.
     fn take_resumed_seat(&self, session: &mut ClientSession, resumed: Resumed, link: Arc<SessionLink>) -> Vec<Message> {
-        let Resumed { seat, copy, missed, last, meta } = resumed;
+        let Resumed { seat, copy, missed, last, meta, participants } = resumed;
+        let bytes = missed.iter().map(|entry| entry.event().len()).sum();
+        session.budget.charge(costs::resume(participants, missed.len(), bytes));
         // The room has the name with which the seat was taken, the token perhaps an older one.
         session.set_user(copy.public.clone());
         let (room, partition) = (link.room.clone(), self.rooms.partition_of(&link.room));
+        self.hub.set_participants(partition, &room, last, participants);
         let replica = SeatReplica { seat, copy, meta: Arc::new(meta) };
         session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
         // An admission while the connection was lost: later events follow after `room:joined`, as

@@ -20,6 +20,7 @@ use switchboard_socketio::send_queue::Message;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info_span};
 
+use super::costs;
 use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
@@ -101,6 +102,9 @@ impl Dispatcher {
         if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
             return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
         }
+        let partition = self.rooms.partition_of(&join.room_id);
+        let tokens = costs::join(self.hub.participants(partition, &join.room_id));
+        self.spend(session, tokens)?;
         self.read_profile(session).await;
         for _ in 0..ADMISSION_ATTEMPTS_MAX {
             let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
@@ -127,6 +131,9 @@ impl Dispatcher {
             };
             let span = follow(info_span!(target: TARGET, "join", role = entry.role.as_str()), &join.room_id);
             if let Some(fields) = self.enter(session, entry, &Arc::new(meta)).instrument(span).await? {
+                // The node knows the room only now if none of its sessions was in it.
+                let cost = costs::join(self.hub.participants(partition, &join.room_id));
+                session.budget.charge(cost.saturating_sub(tokens));
                 return Ok(fields);
             }
         }
@@ -205,6 +212,7 @@ impl Dispatcher {
         let mut copy = new_seat_copy(session, &entry, meta);
         let (seat, id, name, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
             Ok(Joined::Seated { seat, id, join_id, snapshot }) => {
+                self.hub.set_participants(partition, &entry.room, id, snapshot.participants());
                 copy.join_id = join_id;
                 if join_id != id {
                     link.mark_resumed();

@@ -7,6 +7,7 @@
 //! | `connect` | CONNECT: identifies the client, resumes a session |
 //! | `enter` | takes a seat: `room:create`, `room:join` |
 //! | `room_log` | events through a room's log |
+//! | `costs` | tokens that an event costs besides its packet |
 //! | `command` | commands of host and moderators |
 //! | `exit` | leaving a room, ending a call, the end of a connection |
 //! | `queries` | chat history, statistics, ephemeral events |
@@ -18,6 +19,7 @@
 mod access_token;
 mod command;
 mod connect;
+mod costs;
 mod enter;
 mod exit;
 mod queries;
@@ -156,7 +158,7 @@ impl Application for Dispatcher {
         let arguments = event.arguments();
         let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits.events);
         let effect = parsed.and_then(|parsed| switchboard_rules::handle(parsed, &session.view(), session::stamp()));
-        match effect {
+        match effect.and_then(|effect| self.spend(session, self.cost(session, &effect)).map(|()| effect)) {
             Err(refusal) => responder.refuse(&refusal),
             Ok(Effect::Log(logged)) => self.log(session, logged, responder, read),
             Ok(effect) => Box::pin(self.perform(session, effect, responder, read)).await,
@@ -203,6 +205,17 @@ impl Dispatcher {
             Some(RevocationReason::Replayed) => session.has_expired(),
             None => false,
         }
+    }
+
+    /// Returns the tokens that an effect costs besides its packet.
+    fn cost(&self, session: &ClientSession, effect: &Effect) -> u32 {
+        let Some(room) = &session.room else { return 0 };
+        costs::of(effect, || self.hub.participants(room.partition, &room.link.room))
+    }
+
+    /// Spends tokens before an effect is performed.
+    fn spend(&self, session: &ClientSession, tokens: u32) -> Result<(), Refusal> {
+        session.budget.spend(tokens, || self.burst(session)).map_err(Refusal::rate_exceeded)
     }
 
     /// Performs an effect that must be done before the session's next event.

@@ -8,6 +8,7 @@ use switchboard_rooms::{EphemeralOutcome, RoomStats};
 use switchboard_rules::media;
 
 use super::Dispatcher;
+use super::costs;
 use super::read_rates::{HISTORY_RATE, STATS_RATE};
 use super::refusals::store_refusal;
 use super::session::ClientSession;
@@ -20,6 +21,7 @@ impl Dispatcher {
         let found = self.rooms.history(&room.seat, wanted.before.as_deref(), wanted.limit).await;
         let history = found.map_err(store_refusal)?.ok_or(Code::NotInRoom)?;
         let messages = history.messages.join(",");
+        session.budget.charge(costs::page(messages.len()));
         Ok(match history.next {
             Some(next) => format!(r#","messages":[{messages}],"hasMore":true,"next":"{next}""#),
             None => format!(r#","messages":[{messages}],"hasMore":false"#),

@@ -9,6 +9,7 @@ use switchboard_core::domain::time::Timestamp;
 use switchboard_core::domain::{ConnectionState, PublicUser, RoomId};
 use switchboard_rooms::{Partition, Proof, Seat};
 use switchboard_rules::{SeatView, SessionView, Stamp};
+use switchboard_socketio::NetworkBudget;
 use switchboard_socketio::send_queue::Message;
 use tokio::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct ClientSession {
     pub address: ClientNetwork,
     /// Entry in the session registry, with the queue to the client.
     pub registration: Registration,
+    /// Tokens of the client's socket and address.
+    pub budget: NetworkBudget,
     /// Rates of the session's reads.
     pub reads: ReadRates,
     /// Room that the session is in.

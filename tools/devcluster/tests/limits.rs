@@ -219,6 +219,50 @@ async fn joins_over_sockets_have_a_rate_per_address_however_many_guests_come() {
 }
 
 #[tokio::test]
+async fn an_event_to_a_room_costs_by_its_participants_and_bytes_and_one_to_a_participant_does_not() {
+    let mut cluster = start(&[("RATE_LIMITS", "true"), ("EVENTS_PER_ADDRESS", "40/3600")]).await;
+    let host = Client::at("127.0.0.2", &cluster);
+    let token = register(&host, &cluster).await;
+    let call = r#"{"title":"Crowd","type":"public","maxParticipants":20}"#;
+    let call = post(&host, &cluster, "video-calls", &token, call).await;
+    let join = format!(r#"["room:join",{{"roomId":"{}","guestName":"Eve"}}]"#, part(&call, r#""roomId":""#));
+    let mut peer = String::new();
+    for n in 1..16 {
+        // Each has an address of its own.
+        let answer = ask(&Client::at(&format!("127.0.1.{n}"), &cluster), "40{}", &join).await;
+        assert!(answer.contains(r#""success":true"#), "{answer}");
+        part(&answer, r#""peerId":""#).clone_into(&mut peer);
+    }
+    let speaker = Client::at("127.0.0.3", &cluster);
+    let sid = speaker.open("").await.1.unwrap();
+    let ask = async |id: u32, event: String| {
+        speaker.send(&sid, &format!("42{id}{event}")).await;
+        speaker.until(&sid, &format!("43{id}[")).await
+    };
+    // CONNECT and join are 2 packets, and the join costs 8 tokens.
+    speaker.send(&sid, "40{}").await;
+    assert!(ask(10, join).await.contains(r#""success":true"#));
+    // 2 x (1 + 4) tokens and the packet, twice.
+    let message = "m".repeat(4000);
+    for id in 11..13 {
+        let answer = ask(id, format!(r#"["chat:message",{{"message":"{message}"}}]"#)).await;
+        assert!(answer.contains(r#""success":true"#), "{answer}");
+    }
+    let answer = ask(13, format!(r#"["chat:message",{{"message":"{message}"}}]"#)).await;
+    assert!(answer.contains("RATE_LIMIT_EXCEEDED") && answer.contains(r#""retryAfter":"#), "{answer}");
+    let answer = ask(14, format!(r#"["chat:message",{{"message":"{message}","to":"{peer}"}}]"#)).await;
+    assert!(answer.contains(r#""success":true"#), "a message to one participant costs its packet: {answer}");
+    let answer = ask(15, r#"["webrtc:get-stats",{}]"#.to_owned()).await;
+    assert!(answer.contains(r#""success":true"#), "{answer}");
+    // The page of the history has about 8 KiB, which is more than is left.
+    let answer = ask(16, r#"["chat:history",{}]"#.to_owned()).await;
+    assert!(answer.contains(r#""success":true"#), "{answer}");
+    let answer = ask(17, r#"["chat:history",{}]"#.to_owned()).await;
+    assert!(answer.contains("RATE_LIMIT_EXCEEDED"), "{answer}");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_replay_leaves_the_seat_in_a_call_until_the_access_token_expires() {
     let mut cluster = start(&[("ACCESS_TOKEN_TTL", "12"), ("PING_INTERVAL_MS", "200")]).await;
     let client = Client::at("127.0.0.2", &cluster);

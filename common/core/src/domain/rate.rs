@@ -46,6 +46,25 @@ impl Rate {
         let wait = debt.saturating_sub(self.period);
         if wait.is_zero() { Ok(debt) } else { Err(wait) }
     }
+
+    /// Takes `cost` tokens before a cost is paid that may exceed the whole bucket. It passes if the
+    /// bucket has `cost` tokens or is half full, so that no cost is refused forever. What is
+    /// missing becomes debt, as in [`charge`](Rate::charge).
+    ///
+    /// # Errors
+    /// The bucket has too few tokens: the time after which it has enough. Nothing is taken.
+    pub fn spend(&self, debt: Duration, cost: u32) -> Result<Duration, Duration> {
+        self.take(debt, cost.min(self.requests.div_ceil(2)))?;
+        Ok(self.charge(debt, cost))
+    }
+
+    /// Takes `cost` tokens for a cost that is known only after it was paid. The bucket goes at most
+    /// one burst below empty, so that no later wait is longer than the period and one token.
+    /// Returns the new debt.
+    #[must_use]
+    pub fn charge(&self, debt: Duration, cost: u32) -> Duration {
+        debt.saturating_add(self.interval().saturating_mul(cost)).min(2 * self.period)
+    }
 }
 
 /// Returns a waiting time in whole seconds, at least 1. Rounds up, because a client that comes back
@@ -98,6 +117,24 @@ mod tests {
         assert_eq!(rate.take(debt.saturating_sub(half), 1), Ok(debt));
         assert_eq!(rate.take(Duration::ZERO, 5), Err(half));
         assert_eq!(rate.take(Duration::MAX, u32::MAX), Err(Duration::MAX - rate.period));
+    }
+
+    #[test]
+    fn a_charge_takes_tokens_that_the_bucket_does_not_have_but_at_most_one_burst_of_them() {
+        let rate = Rate { requests: 4, period: Duration::from_secs(2) };
+        let half = Duration::from_millis(500);
+        assert_eq!(rate.charge(Duration::ZERO, 5), 5 * half);
+        assert_eq!(rate.take(5 * half, 1), Err(2 * half));
+        assert_eq!(rate.charge(5 * half, u32::MAX), 2 * rate.period);
+    }
+
+    #[test]
+    fn a_cost_above_the_burst_passes_with_half_a_bucket_and_leaves_a_debt() {
+        let rate = Rate { requests: 4, period: Duration::from_secs(2) };
+        let half = Duration::from_millis(500);
+        assert_eq!(rate.spend(2 * half, 100), Ok(2 * rate.period));
+        assert_eq!(rate.spend(3 * half, 100), Err(half));
+        assert_eq!((rate.spend(3 * half, 1), rate.spend(4 * half, 1)), (Ok(4 * half), Err(half)));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use switchboard_core::domain::{MediaState, Participant, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId};
+use switchboard_core::domain::{
+    ConnectionState, MediaState, Participant, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
+};
 use switchboard_core::wire::LogId;
 
 use super::Seat;
@@ -106,4 +108,13 @@ pub struct Snapshot {
     pub locked: bool,
     /// Every seat, those of the lobby included, oldest first.
     pub seats: Vec<Participant>,
+}
+
+impl Snapshot {
+    /// Returns the number of participants of the call, without the lobby.
+    #[must_use]
+    pub fn participants(&self) -> u32 {
+        let seated = self.seats.iter().filter(|seat| seat.connection_state != ConnectionState::Waiting);
+        u32::try_from(seated.count()).unwrap_or(u32::MAX)
+    }
 }

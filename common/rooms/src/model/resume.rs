@@ -56,6 +56,8 @@ pub struct Resumed {
     pub last: LogId,
     /// Metadata of the call.
     pub meta: RoomMeta,
+    /// Number of participants of the call, without the lobby.
+    pub participants: u32,
 }
 
 /// Entry of a room's log that is for the reader.

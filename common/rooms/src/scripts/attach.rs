@@ -58,6 +58,8 @@ pub struct AttachedSeat {
     pub from: LogId,
     /// Hashed address of the client.
     pub address: Option<Box<str>>,
+    /// Number of participants of the call, without the lobby.
+    pub participants: u32,
 }
 
 impl ScriptArguments for AttachScript<'_> {
@@ -105,6 +107,7 @@ impl AttachedSeat {
             join: reply.id(9)?,
             from: reply.id(10)?,
             address: Some(reply.text(11)?).filter(|address| *address != "-").map(Into::into),
+            participants: reply.text(12)?.parse().map_err(|_| StoreError::expected("a count"))?,
         })
     }
 }

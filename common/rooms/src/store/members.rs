@@ -191,7 +191,14 @@ impl Rooms {
             joined_at: found.participant.joined_at,
             address: found.address,
         };
-        Ok(Attached::Resumed(Box::new(Resumed { seat: claim.take()?, copy, missed, last, meta: found.meta })))
+        Ok(Attached::Resumed(Box::new(Resumed {
+            seat: claim.take()?,
+            copy,
+            missed,
+            last,
+            meta: found.meta,
+            participants: found.participants,
+        })))
     }
 
     /// Keeps a seat that lost its socket for the grace period. Peers see `reconnecting`. The

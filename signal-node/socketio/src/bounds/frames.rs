@@ -10,6 +10,7 @@ use std::time::Duration;
 use switchboard_core::domain::Rate;
 use tokio::time::Instant;
 
+use super::NetworkBudget;
 use crate::protocol::CloseReason;
 
 /// A frame costs one more token for each 4 KiB.
@@ -24,36 +25,55 @@ const FRAMES_PER_TURN: usize = 4;
 /// Maximum number of bytes that a socket reads before it lets other sockets run.
 const BYTES_PER_TURN: usize = 64 * 1024;
 
-/// Rate of the frames of one socket, and its turn on the thread.
+/// Tokens that a socket takes of its network's rate at once, so that most frames cost no lock.
+const NETWORK_TOKENS: u32 = 16;
+
+/// Rate of the frames of one socket, its share of its network's rate, and its turn on the thread.
 #[derive(Debug, Default)]
 pub(crate) struct FrameMeter {
     /// `None` is off.
     rate: Option<Rate>,
     /// Time at which the bucket is full again; `None` at the start.
     full_at: Option<Instant>,
+    /// Rate of the network; `None` before there is a session.
+    network: Option<NetworkBudget>,
+    /// Tokens that were taken of the network's rate and are not spent.
+    network_tokens: u32,
     turn_frames: usize,
     turn_bytes: usize,
     yielded: bool,
 }
 
 impl FrameMeter {
-    /// Creates a meter of this many frames a second; 0 is off.
-    pub(crate) fn new(frames_per_second: u32) -> Self {
+    /// Creates a meter of this many frames a second; 0 is off. Frames count for the network too.
+    pub(crate) fn new(frames_per_second: u32, network: Option<NetworkBudget>) -> Self {
         let requests = frames_per_second.saturating_mul(BURST_SECONDS);
         let rate = Rate { requests, period: Duration::from_secs(BURST_SECONDS.into()) };
-        Self { rate: (requests > 0).then_some(rate), ..Self::default() }
+        Self { rate: (requests > 0).then_some(rate), network, ..Self::default() }
     }
 
     /// Counts a received frame with a payload of this many bytes.
     ///
     /// # Errors
-    /// The client exceeded its rate. The frame must not be processed.
+    /// The client, or its network, exceeded its rate. The frame must not be processed.
     pub(crate) fn count(&mut self, bytes: usize, now: Instant) -> Result<(), CloseReason> {
         self.turn_frames += 1;
-        let Some(rate) = self.rate else { return Ok(()) };
         let cost = u32::try_from(1 + bytes / BYTES_PER_TOKEN).unwrap_or(u32::MAX);
-        let debt = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        self.full_at = Some(now + rate.take(debt, cost).map_err(|_| CloseReason::FrameFlood)?);
+        if let Some(rate) = self.rate {
+            let debt = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+            self.full_at = Some(now + rate.take(debt, cost).map_err(|_| CloseReason::FrameFlood)?);
+        }
+        self.count_for_network(cost, now)
+    }
+
+    fn count_for_network(&mut self, cost: u32, now: Instant) -> Result<(), CloseReason> {
+        let Some(network) = &self.network else { return Ok(()) };
+        if self.network_tokens < cost {
+            let tokens = cost.max(NETWORK_TOKENS);
+            network.take_frames(tokens, now).map_err(|_| CloseReason::FrameFlood)?;
+            self.network_tokens += tokens;
+        }
+        self.network_tokens -= cost;
         Ok(())
     }
 
@@ -88,25 +108,46 @@ impl FrameMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::{ClientNetwork, NetworkRates};
+    use crate::config::AdmissionLimits;
     use futures_util::task::noop_waker_ref;
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
 
     #[test]
     fn a_burst_passes_then_the_socket_is_closed_and_a_slower_one_goes_on() {
         let now = Instant::now();
-        let mut meter = FrameMeter::new(100);
+        let mut meter = FrameMeter::new(100, None);
         assert!((0..800).all(|_| meter.count(0, now).is_ok()));
         assert_eq!(meter.count(0, now), Err(CloseReason::FrameFlood));
-        let mut meter = FrameMeter::new(100);
+        let mut meter = FrameMeter::new(100, None);
         assert!((0..5000).all(|frame| meter.count(0, now + Duration::from_millis(10 * frame)).is_ok()));
-        let mut off = FrameMeter::new(0);
+        let mut off = FrameMeter::new(0, None);
         assert!((0..100_000).all(|_| off.count(70_000, now).is_ok()));
+    }
+
+    #[test]
+    fn the_sockets_of_a_network_share_its_rate_and_take_it_in_chunks() {
+        let now = Instant::now();
+        let limits = AdmissionLimits { frames: Rate::parse("160/1").expect("a rate"), ..AdmissionLimits::default() };
+        let rates = Arc::new(NetworkRates::new(&limits));
+        let meter = |number| {
+            let network = ClientNetwork::of(Ipv4Addr::new(10, 0, 0, number).into());
+            FrameMeter::new(0, Some(NetworkBudget::new(network, &rates, 0)))
+        };
+        let (mut one, mut sibling, mut other) = (meter(1), meter(1), meter(2));
+        let passed = (0..200).take_while(|_| one.count(0, now).is_ok() && sibling.count(0, now).is_ok()).count();
+        assert_eq!(passed, 80);
+        assert_eq!(one.count(0, now), Err(CloseReason::FrameFlood));
+        assert_eq!(other.count(70_000, now), Ok(()));
+        assert_eq!(one.count(0, now + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]
     fn a_turn_ends_after_its_frames_or_its_bytes_and_the_next_one_begins_at_once() {
         let mut cx = Context::from_waker(noop_waker_ref());
-        let mut meter = FrameMeter::new(0);
+        let mut meter = FrameMeter::new(0, None);
         for _ in 0..FRAMES_PER_TURN {
             assert_eq!((meter.poll_turn(&mut cx), meter.has_yielded()), (Poll::Ready(()), false));
             assert!(meter.count(0, Instant::now()).is_ok());
@@ -121,7 +162,7 @@ mod tests {
         #[test]
         fn large_frames_cost_as_much_as_the_small_frames_they_replace(sizes in proptest::collection::vec(0usize..65_536, 1..200)) {
             let now = Instant::now();
-            let (mut whole, mut parts) = (FrameMeter::new(10), FrameMeter::new(10));
+            let (mut whole, mut parts) = (FrameMeter::new(10, None), FrameMeter::new(10, None));
             for size in sizes {
                 let pieces = 1 + size / BYTES_PER_TOKEN;
                 let by_parts = (0..pieces).try_for_each(|_| parts.count(0, now));

@@ -46,12 +46,35 @@ impl RateTable {
     /// # Errors
     /// The bucket has too few. Returns the time after which it has enough. Nothing is taken.
     pub(crate) fn take(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
+        self.change(network, now, |debt| self.rate.take(debt, tokens))
+    }
+
+    /// Takes tokens of a network before a cost that may exceed its bucket: see [`Rate::spend`].
+    ///
+    /// # Errors
+    /// As [`take`](RateTable::take).
+    pub(crate) fn spend(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
+        self.change(network, now, |debt| self.rate.spend(debt, tokens))
+    }
+
+    /// Takes tokens of a network that it may not have: see [`Rate::charge`].
+    pub(crate) fn charge(&self, network: ClientNetwork, tokens: u32, now: Instant) {
+        let _never_refused = self.change(network, now, |debt| Ok(self.rate.charge(debt, tokens)));
+    }
+
+    /// Replaces the debt of a network, unless `new_debt` refuses.
+    fn change(
+        &self,
+        network: ClientNetwork,
+        now: Instant,
+        new_debt: impl FnOnce(Duration) -> Result<Duration, Duration>,
+    ) -> Result<(), Duration> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash select a set")]
         let set = &self.sets[self.hasher.hash_one(network) as usize % SETS];
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let found = set.iter().position(|bucket| bucket.network == network);
         let debt = found.map_or(Duration::ZERO, |at| set[at].full_at.saturating_duration_since(now));
-        let full_at = now + self.rate.take(debt, tokens)?;
+        let full_at = now + new_debt(debt)?;
         match found.or_else(|| if set.len() < WAYS { None } else { fullest(&set) }) {
             Some(at) => set[at] = Bucket { network, full_at },
             None => set.push(Bucket { network, full_at }),
@@ -88,6 +111,16 @@ mod tests {
         assert_eq!(table.take(network(1), 1, now), Err(Duration::from_millis(500)));
         assert!(table.take(network(2), 1, now).is_ok(), "another network has its own bucket");
         assert!(table.take(network(1), 1, now + Duration::from_millis(500)).is_ok());
+    }
+
+    #[test]
+    fn a_charge_leaves_a_debt_for_the_network_alone() {
+        let (table, now) = (table("4/2"), Instant::now());
+        table.charge(network(1), 6, now);
+        assert_eq!(table.take(network(1), 1, now), Err(Duration::from_millis(1500)));
+        assert_eq!(table.spend(network(1), 1, now), Err(Duration::from_millis(1500)));
+        assert_eq!(table.spend(network(2), 100, now), Ok(()));
+        assert!(table.take(network(2), 1, now).is_err());
     }
 
     #[test]

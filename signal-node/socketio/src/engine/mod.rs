@@ -13,14 +13,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use switchboard_core::wire::engine_io::Packet;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bounds::{FrameMeter, MessageBounds, RateTable};
+use crate::bounds::{FrameMeter, MessageBounds, NetworkBudget};
 use crate::config::{Timeouts, TransportConfig};
 use crate::protocol::{
     CloseReason, DisconnectReason, Frame, Handshake, Namespace, Received, SkipReason, SkippedMessage,
@@ -62,6 +61,8 @@ pub struct Engine {
     /// Nothing is taken from the queue, because messages may still be put first.
     held: bool,
     failed: Option<CloseReason>,
+    /// Progress of the transport at the last ping, if bytes waited to be written then.
+    unread_since: Option<u64>,
     /// The application waits for the client's next packet.
     probing: bool,
     meter: FrameMeter,
@@ -70,8 +71,8 @@ pub struct Engine {
     config: Arc<TransportConfig>,
     /// Bounds on the client's messages.
     messages: MessageBounds,
-    /// Packets of the client's network, on all its sockets; `None` without a limit.
-    network_events: Option<Arc<RateTable>>,
+    /// What the client may spend.
+    budget: NetworkBudget,
 }
 
 impl Engine {
@@ -82,33 +83,30 @@ impl Engine {
         handshake: Arc<Handshake>,
         config: Arc<TransportConfig>,
         messages: MessageBounds,
-        network_events: Option<Arc<RateTable>>,
+        budget: NetworkBudget,
     ) -> Self {
         let timer = SessionTimer::new(config.timeouts);
-        let meter = FrameMeter::new(config.limits.frames_per_second);
+        let meter = FrameMeter::new(config.limits.frames_per_second, Some(budget.clone()));
         Self {
             transport,
             queue,
             in_flight: 0,
             held: false,
             failed: None,
+            unread_since: None,
             probing: false,
             meter,
             timer,
             handshake,
             config,
             messages,
-            network_events,
+            budget,
         }
     }
 
-    /// Counts a packet of the client's network, which costs this many tokens.
-    ///
-    /// # Errors
-    /// The network exceeds its rate: the time until its next packet is allowed.
-    pub(crate) fn count_network_event(&self, cost: u32, now: Instant) -> Result<(), Duration> {
-        let network = self.handshake.network;
-        self.network_events.as_ref().map_or(Ok(()), |events| events.take(network, cost, now))
+    /// Returns what the client may spend.
+    pub(crate) fn budget(&self) -> &NetworkBudget {
+        &self.budget
     }
 
     /// Queues the open packet.
@@ -222,7 +220,7 @@ impl Engine {
         let overdue = match self.timer.poll(cx) {
             Some(TimerEvent::Ping) => {
                 self.ping();
-                return Poll::Ready(Ok(EngineEvent::Ping));
+                return Poll::Ready(self.failed.map_or(Ok(EngineEvent::Ping), Err));
             }
             Some(TimerEvent::Deadline) => return Poll::Ready(Ok(EngineEvent::Deadline)),
             Some(TimerEvent::PongOverdue) => true,
@@ -274,7 +272,16 @@ impl Engine {
         }
     }
 
+    /// Pings the client. A client that has read nothing since the last ping, although bytes waited
+    /// for it, holds memory that all sockets share: its session fails as that of a slow consumer.
     fn ping(&mut self) {
+        let progress = self.transport.progress();
+        let waits = self.queue.queued_bytes() > 0;
+        if waits && self.unread_since == Some(progress) {
+            metrics::counter!("switchboard_send_queue_overflows_total").increment(1);
+            self.failed.get_or_insert(CloseReason::SlowConsumer);
+        }
+        self.unread_since = waits.then_some(progress);
         self.transport.queue([Frame::Text(Utf8Bytes::from_static("2"))]);
         self.transport.set_pong_deadline(Some(self.timer.heartbeat()));
     }

@@ -123,7 +123,7 @@ fn upgrade(
         let Some(mut socket) = upgraded_websocket(upgrade, messages).await else {
             return session.end_upgrade(None);
         };
-        let probe = probe(&mut socket, FrameMeter::new(frames_per_second), &session);
+        let probe = probe(&mut socket, FrameMeter::new(frames_per_second, None), &session);
         let finished = tokio::select! {
             finished = tokio::time::timeout(time_limit, probe) => matches!(finished, Ok(true)),
             () = session.ended() => false,

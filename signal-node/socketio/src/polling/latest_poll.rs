@@ -36,6 +36,11 @@ impl LatestPoll {
         self.hanging.is_some()
     }
 
+    /// Returns the number of the latest poll; 0 before the first.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Returns the deadline for the repetition of a broken poll.
     pub(super) fn repeat_deadline(&self) -> Option<Instant> {
         self.repeat_deadline

@@ -85,6 +85,11 @@ impl PollingTransport {
         self.session.state().outgoing.extend(frames);
     }
 
+    /// Returns the number of GETs so far. Each shows that the client has the response of the last.
+    pub(crate) fn polls(&self) -> u64 {
+        self.session.state().poll.number()
+    }
+
     /// Returns whether a GET has taken all queued frames.
     pub(crate) fn is_flushed(&self) -> bool {
         self.session.state().outgoing.is_empty()

@@ -45,7 +45,10 @@ pub enum CloseReason {
     SlowConsumer,
     /// The client exceeded its rate and ignored the refusals.
     Flood,
-    /// The client sent more frames, of any kind, than its rate allows.
+    /// The client connected to a namespace while it, or its network, was over its rate. It may try
+    /// again later.
+    RateLimited,
+    /// The client, or its network, sent more frames, of any kind, than its rate allows.
     FrameFlood,
     /// The client connected to no namespace in time.
     ConnectTimeout,
@@ -68,6 +71,7 @@ impl CloseReason {
             Self::PayloadTooLarge => "payload_too_large",
             Self::SlowConsumer => "slow_consumer",
             Self::Flood => "flood",
+            Self::RateLimited => "rate_limited",
             Self::FrameFlood => "frame_flood",
             Self::ConnectTimeout => "connect_timeout",
             Self::Panic => "internal_error",
@@ -92,6 +96,7 @@ impl CloseReason {
             Self::PingTimeout | Self::SlowConsumer | Self::Flood | Self::FrameFlood | Self::ConnectTimeout => 1008,
             Self::PayloadTooLarge => 1009,
             Self::Panic => 1011,
+            Self::RateLimited => 1013,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The bounded queue of messages to one client. It allocates nothing while it is empty.
+//! The bounded queue of messages to one client. An empty queue holds no buffer.
 //!
 //! Any thread may queue a message. The socket's own task takes all messages together and writes
 //! them with few system calls. The bound counts messages that are queued and bytes that are being
 //! written. Above the bound, the socket is closed as a slow consumer: the client reconnects and
-//! recovers.
+//! recovers. So is the socket with the largest queue above the bound of all queues, and a socket
+//! whose client reads nothing from one ping to the next.
 //!
 //! | file | content |
 //! |---|---|
@@ -112,7 +113,7 @@ impl SendQueue {
     /// read from it the messages that the application sends.
     #[must_use]
     pub fn detached(limits: SendQueueLimits) -> (Self, Arc<Queue>) {
-        let queue = Arc::new(Queue::new(limits, Arc::default(), Arc::default()));
+        let queue = Queue::new(limits, Arc::default(), Arc::default());
         (Self::new(Arc::clone(&queue), Namespace::default()), queue)
     }
 }

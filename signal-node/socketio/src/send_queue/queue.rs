@@ -1,13 +1,13 @@
 //! The bounded queue of one socket.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::backlog::Backlog;
+use super::backlog::{Backlog, Largest};
 use super::delayed::{Delayed, Flush};
 use crate::protocol::{CloseReason, DisconnectReason, Frame, Message, Namespace};
 
@@ -39,6 +39,8 @@ pub struct Queue {
     reader: AtomicWaker,
     delayed: Arc<Delayed>,
     backlog: Arc<Backlog>,
+    /// This queue, by which the backlog finds it.
+    this: Weak<Self>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,22 @@ struct Entry {
     key: Option<Arc<str>>,
 }
 
+/// Result of appending frames.
+struct Enqueued<'a> {
+    state: MutexGuard<'a, State>,
+    /// The queue was empty before.
+    first: bool,
+    /// Queue that makes room for all others. It is cut without a lock on this one.
+    largest: Option<Arc<Queue>>,
+}
+
+/// Cuts the queue that makes room for all others.
+fn cut(largest: Option<Arc<Queue>>) {
+    if let Some(queue) = largest {
+        queue.overflow(queue.state());
+    }
+}
+
 /// A request of the application to the socket's task, other than to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Control {
@@ -92,10 +110,13 @@ pub(crate) enum Control {
 }
 
 impl Queue {
-    /// Creates an empty queue without any allocation.
+    /// Creates an empty queue.
     #[must_use]
-    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>, backlog: Arc<Backlog>) -> Self {
-        Self { limits, state: Mutex::default(), reader: AtomicWaker::new(), delayed, backlog }
+    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>, backlog: Arc<Backlog>) -> Arc<Self> {
+        Arc::new_cyclic(|this| {
+            let (state, reader, this) = (Mutex::default(), AtomicWaker::new(), Weak::clone(this));
+            Self { limits, state, reader, delayed, backlog, this }
+        })
     }
 
     /// Locks the state. A panic while the lock is held leaves a valid queue, so poison is ignored.
@@ -112,9 +133,10 @@ impl Queue {
     /// Queues a message that leaves with the next message, or after 2 to 3 ms.
     pub(super) fn push_delayed(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
         let size = message.len();
-        let (state, first) = self.enqueue(message.frames(), size, None)?;
+        let Enqueued { state, first, largest } = self.enqueue(message.frames(), size, None)?;
         let starts_delay = first && !state.due;
         drop(state);
+        cut(largest);
         if starts_delay {
             self.delayed.add(Arc::clone(self) as Arc<dyn Flush>);
         }
@@ -127,8 +149,9 @@ impl Queue {
         size: usize,
         key: Option<Arc<str>>,
     ) -> Result<(), SendError> {
-        let (state, _) = self.enqueue(frames, size, key)?;
+        let Enqueued { state, largest, .. } = self.enqueue(frames, size, key)?;
         self.wake(state);
+        cut(largest);
         Ok(())
     }
 
@@ -140,13 +163,13 @@ impl Queue {
         }
     }
 
-    /// Appends frames. Returns the locked state, and whether the queue was empty before.
+    /// Appends frames.
     fn enqueue(
         &self,
         frames: impl IntoIterator<Item = Frame>,
         size: usize,
         key: Option<Arc<str>>,
-    ) -> Result<(MutexGuard<'_, State>, bool), SendError> {
+    ) -> Result<Enqueued<'_>, SendError> {
         let mut state = self.state();
         if state.closing.is_some() {
             return Err(SendError::Closed);
@@ -158,27 +181,43 @@ impl Queue {
             state.bytes -= old.frame.bytes().len();
         }
         let bytes = state.bytes + size;
-        let fits = bytes <= self.limits.bytes && state.entries.len() < self.limits.messages;
-        if !(fits && self.backlog.update(&mut state.counted, bytes)) {
-            // The client will read none of the entries, so free their memory now.
+        if bytes > self.limits.bytes || state.entries.len() >= self.limits.messages {
+            self.overflow(state);
+            return Err(SendError::Overflow);
+        }
+        let largest = match self.backlog.update(&self.this, &mut state.counted, bytes) {
+            Some(Largest::Own) => {
+                self.overflow(state);
+                return Err(SendError::Overflow);
+            }
+            Some(Largest::Other(queue)) => Some(queue),
+            None => None,
+        };
+        let first = state.entries.is_empty();
+        state.bytes = bytes;
+        state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
+        Ok(Enqueued { state, first, largest })
+    }
+
+    /// Ends the socket as a slow consumer. The client will read none of the entries, so their
+    /// memory is freed now. Frames that are being written count no more: the socket's task drops
+    /// them within the close timeout.
+    fn overflow(&self, mut state: MutexGuard<'_, State>) {
+        if state.closing.is_none() {
             state.bytes -= state.entries.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
             state.entries = Vec::new();
-            self.count(&mut state);
             state.closing = Some(CloseReason::SlowConsumer);
+            self.count(&mut state);
             drop(state);
             metrics::counter!("switchboard_send_queue_overflows_total").increment(1);
             self.reader.wake();
-            return Err(SendError::Overflow);
         }
-        let first = state.entries.is_empty();
-        state.bytes += size;
-        state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
-        Ok((state, first))
     }
 
     /// Counts the bytes of this queue in the backlog of all queues.
     fn count(&self, state: &mut State) {
-        let _over_or_not = self.backlog.update(&mut state.counted, state.bytes);
+        let bytes = if state.closing == Some(CloseReason::SlowConsumer) { 0 } else { state.bytes };
+        let _the_next_message_cuts = self.backlog.update(&self.this, &mut state.counted, bytes);
     }
 
     /// Queues one encoded frame, under the same bounds as a message.
@@ -286,7 +325,8 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        let _fits = self.backlog.update(&mut self.state.get_mut().unwrap_or_else(PoisonError::into_inner).counted, 0);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _fewer_never_cut = self.backlog.update(&self.this, &mut state.counted, 0);
     }
 }
 

@@ -74,21 +74,30 @@ fn message(bytes: usize) -> Message {
 }
 
 #[test]
-fn queues_that_are_large_together_overflow_and_small_ones_do_not() {
+fn of_queues_that_are_large_together_the_largest_is_cut_and_a_small_one_is_not() {
     let backlog = Arc::new(Backlog::new(100 * KIB));
     let limits = SendQueueLimits { bytes: 1000 * KIB, messages: 100 };
-    let queue = || Arc::new(Queue::new(limits, Arc::default(), Arc::clone(&backlog)));
+    let queue = || Queue::new(limits, Arc::default(), Arc::clone(&backlog));
     let handle = |queue: &Arc<Queue>| SendQueue::new(Arc::clone(queue), Namespace::default());
+    let is_cut = |queue: &Queue| queue.control() == Some(Control::Close(CloseReason::SlowConsumer));
     let (one, two, small) = (queue(), queue(), queue());
     handle(&one).send(message(76 * KIB)).unwrap();
     handle(&two).send(message(36 * KIB)).unwrap();
-    assert_eq!(handle(&two).send(message(30 * KIB)), Err(SendError::Overflow));
-    assert_eq!(backlog.bytes(), 60 * KIB, "the closed queue frees its share");
-    handle(&one).send(message(40 * KIB)).unwrap();
-    handle(&small).send(message(16 * KIB)).unwrap();
-    assert_eq!(handle(&small).send(message(1)), Err(SendError::Overflow));
-    drop(one);
-    handle(&queue()).send(message(116 * KIB)).unwrap();
+    assert_eq!(backlog.bytes(), 80 * KIB);
+    // The first has taken its message, and is writing it.
+    assert_eq!(one.take().len(), 1);
+    handle(&two).send(message(14 * KIB)).unwrap();
+    assert!(!is_cut(&one) && !is_cut(&two), "126 KiB, of which 32 KiB are not counted");
+    handle(&small).send(message(40 * KIB)).unwrap();
+    assert!(is_cut(&one) && !is_cut(&two) && !is_cut(&small));
+    assert_eq!(handle(&one).send(message(1)), Err(SendError::Closed));
+    assert_eq!(backlog.bytes(), 58 * KIB, "a cut queue counts no more");
+    one.written(76 * KIB);
+    assert_eq!(backlog.bytes(), 58 * KIB);
+    assert_eq!(handle(&two).send(message(60 * KIB)), Err(SendError::Overflow), "itself the largest");
+    assert!(is_cut(&two) && !is_cut(&small));
+    assert_eq!(backlog.bytes(), 24 * KIB);
+    handle(&small).send(message(1)).unwrap();
 }
 
 proptest! {
@@ -99,7 +108,7 @@ proptest! {
         let backlog = Arc::new(Backlog::new(200_000));
         let limits = SendQueueLimits { bytes: 150_000, messages: 6 };
         let queues: Vec<_> =
-            (0..3).map(|_| Arc::new(Queue::new(limits, Arc::default(), Arc::clone(&backlog)))).collect();
+            (0..3).map(|_| Queue::new(limits, Arc::default(), Arc::clone(&backlog))).collect();
         for (at, size, sends) in steps {
             if sends {
                 let _queued_or_closed = SendQueue::new(Arc::clone(&queues[at]), Namespace::default()).send(message(size));

@@ -6,7 +6,9 @@ use switchboard_core::domain::whole_seconds;
 use switchboard_net::{ClientAddresses, ConnectionMetrics};
 use tokio::time::Instant;
 
-use crate::bounds::{ClientNetwork, Connections, MessageBounds, RateTable, SharedMessageBounds};
+use crate::bounds::{
+    ClientNetwork, Connections, MessageBounds, NetworkBudget, NetworkRates, RateTable, SharedMessageBounds,
+};
 use crate::config::{AdmissionLimits, TransportConfig};
 use crate::engine::{Engine, Service};
 use crate::handover::Handovers;
@@ -34,8 +36,8 @@ pub(super) struct ServerContext {
     pub(super) handovers: Handovers,
     /// Bounds on messages.
     messages: Arc<SharedMessageBounds>,
-    /// Packets by client network.
-    events: Option<Arc<RateTable>>,
+    /// Packets and frames by client network.
+    network_rates: Arc<NetworkRates>,
     /// Queues with delayed messages.
     delayed: Arc<Delayed>,
     /// Bytes in all queues.
@@ -62,7 +64,7 @@ impl ServerContext {
             addresses: ClientAddresses::new(config.proxies),
             handovers: Handovers::new(&config),
             messages: Arc::new(SharedMessageBounds::new(&config.limits, limits)),
-            events: limits.events.map(|rate| Arc::new(RateTable::new(rate))),
+            network_rates: Arc::new(NetworkRates::new(limits)),
             backlog: Arc::new(Backlog::new(config.limits.send_queues_bytes)),
             config: Arc::new(config),
             routes,
@@ -73,7 +75,8 @@ impl ServerContext {
     /// Creates the session of a new socket.
     pub(super) fn new_engine(&self, transport: Transport, queue: Arc<Queue>, handshake: Arc<Handshake>) -> Engine {
         let messages = self.message_bounds(handshake.network);
-        Engine::new(transport, queue, handshake, Arc::clone(&self.config), messages, self.events.clone())
+        let budget = NetworkBudget::new(handshake.network, &self.network_rates, self.config.limits.events_per_second);
+        Engine::new(transport, queue, handshake, Arc::clone(&self.config), messages, budget)
     }
 
     /// Creates the bounds on the messages of a client.
@@ -85,7 +88,7 @@ impl ServerContext {
     pub(super) fn new_queue(&self) -> Arc<Queue> {
         let limits = self.config.limits;
         let limits = SendQueueLimits { bytes: limits.send_queue_bytes, messages: limits.send_queue_messages };
-        Arc::new(Queue::new(limits, Arc::clone(&self.delayed), Arc::clone(&self.backlog)))
+        Queue::new(limits, Arc::clone(&self.delayed), Arc::clone(&self.backlog))
     }
 }
 

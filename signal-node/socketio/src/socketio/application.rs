@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::bounds::NetworkBudget;
 use crate::protocol::{CloseReason, Event, Handshake, Message, Namespace};
 use crate::send_queue::SendQueue;
 
@@ -36,7 +37,8 @@ pub trait Application: Send + Sync + 'static {
     fn event(&self, session: &mut Self::Session, event: Event) -> impl Future<Output = ()> + Send;
 
     /// Returns the number of packets that an honest client of this session may have to send at the
-    /// same time, beyond the rate of a socket. They are earned again in 30 s.
+    /// same time, beyond the rate of a socket. They are earned again in 30 s. The rate of the
+    /// client's network stays as it is.
     fn burst(&self, _: &Self::Session) -> u32 {
         0
     }
@@ -60,6 +62,8 @@ pub struct ConnectRequest {
     pub handshake: Arc<Handshake>,
     /// Queue of messages to this session. Clones belong to the same socket.
     pub send_queue: SendQueue,
+    /// Tokens for events that cost more than their packet.
+    pub budget: NetworkBudget,
 }
 
 /// Acceptance of a [`ConnectRequest`].

@@ -4,11 +4,9 @@
 //! |---|---|
 //! | `mod` | [`SocketIo`]: decodes packets and calls the application |
 //! | `application` | [`Application`] and the values that it exchanges with the server |
-//! | `rate` | `PacketRate`: rate limit of one socket |
 //! | `refusal` | `Refusal`: an event that the application does not get |
 
 mod application;
-mod rate;
 mod refusal;
 
 use std::panic::AssertUnwindSafe;
@@ -24,12 +22,11 @@ use switchboard_core::wire::socket_io::{self, EventHead, Packet};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::bounds::LargeMessagePermit;
+use crate::bounds::{LargeMessagePermit, RateDecision};
 use crate::engine::{Engine, EngineEvent, Service};
 use crate::protocol::{CloseReason, Event, Frame, Message, Namespace, SkipReason, SkippedMessage};
 pub use application::{Application, ConnectError, ConnectRequest, Connected};
-use rate::{PacketRate, RateDecision, cost};
-use refusal::{RATE_LIMITED, Refusal, Target};
+use refusal::{Refusal, Target};
 
 /// Serves an [`Application`] over Engine.IO sessions.
 #[derive(Debug)]
@@ -116,13 +113,11 @@ struct Connection<'a, A: Application> {
     engine: &'a mut Engine,
     sessions: &'a mut Vec<NamespaceSession<A::Session>>,
     incomplete: Option<Box<Incomplete>>,
-    rate: Option<PacketRate>,
 }
 
 impl<'a, A: Application> Connection<'a, A> {
     fn new(app: &'a A, engine: &'a mut Engine, sessions: &'a mut Vec<NamespaceSession<A::Session>>) -> Self {
-        let rate = PacketRate::new(engine.config().limits.events_per_second, Instant::now());
-        let mut connection = Self { app, engine, sessions, incomplete: None, rate };
+        let mut connection = Self { app, engine, sessions, incomplete: None };
         connection.expect_connect();
         connection
     }
@@ -171,16 +166,10 @@ impl<'a, A: Application> Connection<'a, A> {
         }
     }
 
-    /// Counts a packet of this many bytes: for this socket, and for all sockets of its network,
-    /// because many sockets of one client must not add up.
-    fn count(&mut self, bytes: usize) -> RateDecision {
-        let (now, cost) = (Instant::now(), cost(bytes));
+    /// Counts a packet of this many bytes.
+    fn count(&self, bytes: usize) -> RateDecision {
         let burst = || self.sessions.iter().map(|session| self.app.burst(&session.state)).max().unwrap_or(0);
-        let own = self.rate.as_mut().map_or(RateDecision::Pass, |rate| rate.take(now, cost, burst));
-        match self.engine.count_network_event(cost, now) {
-            Err(wait) if own == RateDecision::Pass => RateDecision::Refuse(wait),
-            Ok(()) | Err(_) => own,
-        }
+        self.engine.budget().count_packet(bytes, burst)
     }
 
     /// Decodes a packet. Returns the call that it requires, if any.
@@ -237,8 +226,10 @@ impl<'a, A: Application> Connection<'a, A> {
             return Err(CloseReason::ProtocolError("connected twice to a namespace"));
         }
         if matches!(decision, RateDecision::Refuse(_)) {
-            self.refuse_connect(&namespace, ConnectError::coded("Too many packets", RATE_LIMITED));
-            return Ok(None);
+            // Without a reply, because the stock client does not try again after a refusal. It
+            // does after the end of its transport, and keeps its session id.
+            metrics::counter!("switchboard_events_rate_limited_total").increment(1);
+            return Err(CloseReason::RateLimited);
         }
         if !self.app.serves(namespace.as_str()) {
             self.refuse_connect(&namespace, ConnectError::invalid_namespace());
@@ -327,6 +318,7 @@ impl<'a, A: Application> Connection<'a, A> {
             auth,
             handshake: Arc::clone(self.engine.handshake()),
             send_queue: self.engine.send_queue(namespace.clone()),
+            budget: self.engine.budget().clone(),
         };
         // Messages to the new session must not overtake the reply.
         self.engine.hold(true);

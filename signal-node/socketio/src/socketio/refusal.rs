@@ -8,7 +8,7 @@ use switchboard_core::domain::whole_seconds;
 use crate::protocol::{Event, Message, Namespace, SkipReason};
 
 /// Code of packets that exceed a rate.
-pub(super) const RATE_LIMITED: &str = "RATE_LIMIT_EXCEEDED";
+const RATE_LIMITED: &str = "RATE_LIMIT_EXCEEDED";
 
 /// Code of packets that are too large.
 const TOO_LARGE: &str = "PAYLOAD_TOO_LARGE";

@@ -40,6 +40,8 @@ pub(crate) struct WebSocketTransport {
     out: VecDeque<(OpCode, Bytes)>,
     /// Number of bytes of the first frame in `out`, header included, that are already written.
     written: usize,
+    /// Number of bytes that the stream has taken.
+    written_total: u64,
     /// The last write would have blocked.
     stalled: bool,
     /// Slot of the client's connection.
@@ -60,6 +62,7 @@ impl WebSocketTransport {
             messages,
             out: VecDeque::new(),
             written: 0,
+            written_total: 0,
             stalled: false,
             _slot: slot,
         }
@@ -152,6 +155,11 @@ impl WebSocketTransport {
         !self.stalled
     }
 
+    /// Returns the number of bytes that the stream has taken.
+    pub(crate) fn written_total(&self) -> u64 {
+        self.written_total
+    }
+
     /// Returns whether all queued frames are written.
     pub(crate) fn is_flushed(&self) -> bool {
         self.out.is_empty()
@@ -189,6 +197,7 @@ impl WebSocketTransport {
     }
 
     fn advance(&mut self, written: usize, headers: &[Option<Header>]) {
+        self.written_total += written as u64;
         self.written += written;
         for header in headers.iter().flatten() {
             let Some((_, payload)) = self.out.front() else { return };

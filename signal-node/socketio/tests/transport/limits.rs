@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::poller::Poller;
-use crate::support::{Client, QUERY, TIMEOUT, config, ending, http, refused, start_echo, start_probe};
+use crate::support::{Client, QUERY, Running, TIMEOUT, config, ending, http, refused, start_echo, start_probe};
 use futures_util::{SinkExt as _, StreamExt as _};
 use switchboard_core::client_address::TrustedProxies;
 use switchboard_core::domain::Rate;
@@ -290,6 +290,16 @@ async fn no_browser_guesses_the_type_of_a_response() {
     }
 }
 
+/// Waits until this number of sockets is open.
+async fn open_sockets(running: &Running, count: usize) {
+    let closed = async {
+        while running.server.open_sockets() != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(TIMEOUT, closed).await.expect("the number of open sockets");
+}
+
 /// Sends a frame again and again until the server closes. Returns the reason.
 async fn flood(client: Client, frame: Frame) -> String {
     let (mut sink, mut stream) = client.split();
@@ -550,6 +560,92 @@ async fn events_of_all_sockets_of_an_address_count_together_and_the_sockets_stay
         }
     }
     assert_eq!(running.server.open_sockets(), 2);
+}
+
+#[tokio::test]
+async fn a_charge_refuses_the_next_packets_of_the_address_and_a_connect_ends_without_a_refusal() {
+    let mut config = config();
+    config.admission.events = Rate::parse("10/3600").unwrap();
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let (mut late, _) = Client::open(running.address).await;
+    let (poller, _) = Poller::open(&running).await;
+    let mut client = Client::connect(running.address).await;
+    assert_eq!(client.text().await, r#"42["live"]"#);
+    client.send(r#"421["charge-12"]"#).await;
+    assert_eq!(client.text().await, r#"431["done"]"#);
+    client.send(r#"422["anything"]"#).await;
+    let refusal = client.text().await;
+    assert!(refusal.starts_with(r#"432[{"code":"RATE_LIMIT_EXCEEDED""#), "{refusal}");
+    // 2 packets and 12 tokens of 10, and the packet itself: 5 tokens of 360 s each.
+    assert!(refusal.contains(r#""retryAfter":1800"#), "{refusal}");
+    // The stock client comes back by itself after the end of its transport, not after a refusal.
+    late.send("40").await;
+    assert_eq!(late.closed().await, "rate_limited");
+    assert_eq!(poller.post("40").await, 200);
+    assert_eq!(poller.payload().await, "1", "a close packet");
+    open_sockets(&running, 1).await;
+    assert!(endings.try_recv().is_err(), "neither had a session");
+}
+
+#[tokio::test]
+async fn the_frames_of_all_sockets_of_an_address_count_together() {
+    let mut config = config();
+    config.limits.frames_per_second = 0;
+    config.admission.frames = Rate::parse("500/3600").unwrap();
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let mut clients = [Client::connect(running.address).await, Client::connect(running.address).await];
+    for client in &mut clients {
+        for _ in 0..200 {
+            client.send("6").await;
+        }
+        client.send(r#"421["anything"]"#).await;
+        while client.text().await != r#"431["done"]"# {}
+    }
+    let [first, _second] = clients;
+    flood(first, Frame::ping("")).await;
+    assert_eq!(ending(&mut endings).await, CloseReason::FrameFlood);
+    let third = Client::dial(running.address, QUERY, &[]).await.unwrap();
+    flood(third, Frame::ping("")).await;
+    // The socket that sends nothing stays.
+    open_sockets(&running, 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_between_two_pings_is_closed_and_one_that_reads_is_not() {
+    let mut config = config();
+    config.timeouts.ping_interval = Duration::from_millis(200);
+    config.limits.send_queue_bytes = 1 << 30;
+    config.limits.send_queue_messages = 100_000;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let mut reader = Client::connect(running.address).await;
+    let mut client = Client::connect(running.address).await;
+    // More than the buffers of both ends hold.
+    for client in [&mut reader, &mut client] {
+        client.send(r#"42["fill-3000"]"#).await;
+    }
+    // It answers every ping, and reads none.
+    let (mut sink, unread) = client.split();
+    let pongs = tokio::spawn(async move {
+        while sink.send(Message::text("3")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let reads = tokio::spawn(async move {
+        let mut pings = 0;
+        while pings < 5 {
+            if reader.text().await == "2" {
+                pings += 1;
+                reader.send("3").await;
+            }
+        }
+        reader
+    });
+    assert_eq!(ending(&mut endings).await, CloseReason::SlowConsumer);
+    let mut reader = timeout(TIMEOUT, reads).await.expect("five pings").unwrap();
+    reader.send(r#"421["anything"]"#).await;
+    while reader.text().await != r#"431["done"]"# {}
+    pongs.abort();
+    drop(unread);
 }
 
 #[tokio::test]

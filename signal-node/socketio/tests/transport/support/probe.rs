@@ -1,12 +1,13 @@
 //! An application whose events control it, and which reports each session's close reason to the
 //! test.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use switchboard_socketio::send_queue::{Message, SendQueue};
 use switchboard_socketio::{
     Application, CloseReason, ConnectError, ConnectRequest, Connected, DisconnectReason, Event, Namespace,
+    NetworkBudget,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -18,12 +19,14 @@ pub(crate) struct Probe {
     pub(crate) release: Arc<Notify>,
     /// Packets that a client may send at once, set by the event `burst-<packets>`.
     burst: AtomicU32,
+    /// Budget of the last socket that connected, which the event `charge-<tokens>` charges.
+    budget: Mutex<Option<NetworkBudget>>,
 }
 
 impl Probe {
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<CloseReason>) {
         let (ended, endings) = mpsc::unbounded_channel();
-        (Arc::new(Self { ended, release: Arc::default(), burst: AtomicU32::new(0) }), endings)
+        (Arc::new(Self { ended, release: Arc::default(), burst: AtomicU32::new(0), budget: Mutex::default() }), endings)
     }
 }
 
@@ -40,6 +43,7 @@ impl Application for Probe {
         {
             return Err(ConnectError::coded("Who are you", "TOKEN_INVALID"));
         }
+        *self.budget.lock().unwrap() = Some(request.budget);
         // Queued before the reply exists, but must be sent after it.
         request.send_queue.send(event("live")).map_err(|_| ConnectError::invalid_namespace())?;
         tokio::task::yield_now().await;
@@ -59,6 +63,15 @@ impl Application for Probe {
                     .send(Message::event(&Namespace::default(), "filler", &format!("\"{}\"", "x".repeat(10_000))))
                     .is_ok()
                 {}
+            }
+            name if name.starts_with("fill-") => {
+                let filler = Message::event(&Namespace::default(), "filler", &format!("\"{}\"", "x".repeat(10_000)));
+                for _ in 0..name["fill-".len()..].parse().unwrap_or(0) {
+                    assert!(send_queue.send(filler.clone()).is_ok());
+                }
+            }
+            name if name.starts_with("charge-") => {
+                self.budget.lock().unwrap().as_ref().unwrap().charge(name["charge-".len()..].parse().unwrap());
             }
             "close" => send_queue.close(FENCED),
             "kick" => send_queue.disconnect(FENCED),
