@@ -36,6 +36,6 @@ pub const METRICS: &[Metric] = &[
         "Messages received and not kept, because of their size",
     ),
     counter("switchboard_session_panics_total", One, "Sessions whose code panicked"),
-    counter("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket"),
+    counter("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket or address"),
     counter("switchboard_send_queue_overflows_total", One, "Sockets closed because their client does not read"),
 ];

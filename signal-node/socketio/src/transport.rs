@@ -100,14 +100,6 @@ impl Transport {
         true
     }
 
-    /// Returns the possible upgrades, as JSON for the open packet.
-    pub(crate) fn upgrades(&self) -> &'static str {
-        match self {
-            Self::WebSocket(_) => "[]",
-            Self::Polling(_) => r#"["websocket"]"#,
-        }
-    }
-
     /// Sends the queued frames, tells the client the reason, and closes. The caller bounds the
     /// time.
     pub(crate) async fn close(self, reason: CloseReason) {

@@ -55,8 +55,9 @@ pub(super) fn resume(participants: u32, events: usize, bytes: usize) -> u32 {
     (2 * broadcast(participants, 0)).saturating_add(events).saturating_add(of_bytes(bytes))
 }
 
-/// Returns the tokens that an effect of a session in a room costs besides its packet. `participants`
-/// is asked only if the effect costs by them. A join and a page are charged where they are done.
+/// Returns the tokens that an effect of a session in a room costs besides its packet.
+/// `participants` is asked only if the effect costs by them. A join and a page are charged where
+/// they are done.
 pub(super) fn of(effect: &Effect, participants: impl FnOnce() -> u32) -> u32 {
     match effect {
         Effect::Log(Logged { kind: LoggedKind::Direct(_) | LoggedKind::Chat { to: Some(_), .. }, .. }) => 0,

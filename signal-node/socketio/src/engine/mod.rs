@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::bounds::{FrameMeter, MessageBounds, NetworkBudget};
 use crate::config::{Timeouts, TransportConfig};
 use crate::protocol::{
-    CloseReason, DisconnectReason, Frame, Handshake, Namespace, Received, SkipReason, SkippedMessage,
+    CloseReason, DisconnectReason, Frame, Handshake, Namespace, Received, SkipReason, SkippedMessage, TransportKind,
 };
 use crate::send_queue::{Control, Queue, SendQueue};
 use crate::transport::Transport;
@@ -85,7 +85,7 @@ impl Engine {
         messages: MessageBounds,
         budget: NetworkBudget,
     ) -> Self {
-        let timer = SessionTimer::new(config.timeouts);
+        let timer = SessionTimer::new(handshake.opened, config.timeouts);
         let meter = FrameMeter::new(config.limits.frames_per_second, Some(budget.clone()));
         Self {
             transport,
@@ -111,16 +111,7 @@ impl Engine {
 
     /// Queues the open packet.
     pub(crate) fn open(&mut self) {
-        let Timeouts { ping_interval, ping_timeout, .. } = self.config.timeouts;
-        let open = format!(
-            r#"0{{"sid":"{}","upgrades":{},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
-            self.handshake.sid,
-            self.transport.upgrades(),
-            ping_interval.as_millis(),
-            ping_timeout.as_millis(),
-            self.config.limits.max_body,
-        );
-        self.transport.queue([Frame::Text(open.into())]);
+        self.transport.queue([Frame::Text(open_packet(&self.handshake, &self.config).into())]);
     }
 
     /// Returns the facts from the request that opened the session.
@@ -309,6 +300,22 @@ impl Engine {
             self.transport.queue(frames);
         }
     }
+}
+
+/// Returns the open packet, the first one of a session.
+pub(crate) fn open_packet(handshake: &Handshake, config: &TransportConfig) -> String {
+    let Timeouts { ping_interval, ping_timeout, .. } = config.timeouts;
+    let upgrades = match handshake.transport {
+        TransportKind::WebSocket => "[]",
+        TransportKind::Polling => r#"["websocket"]"#,
+    };
+    format!(
+        r#"0{{"sid":"{}","upgrades":{upgrades},"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+        handshake.sid,
+        ping_interval.as_millis(),
+        ping_timeout.as_millis(),
+        config.limits.max_body,
+    )
 }
 
 /// Returns the event of a skipped message. A skipped packet of another kind ends the session: no

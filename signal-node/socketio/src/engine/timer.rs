@@ -32,8 +32,9 @@ pub(super) struct SessionTimer {
 }
 
 impl SessionTimer {
-    pub(super) fn new(Timeouts { ping_interval, ping_timeout, .. }: Timeouts) -> Self {
-        let heartbeat = Instant::now() + ping_interval;
+    /// Creates the timer of a session that was opened at this time.
+    pub(super) fn new(opened: Instant, Timeouts { ping_interval, ping_timeout, .. }: Timeouts) -> Self {
+        let heartbeat = opened + ping_interval;
         Self {
             timer: Box::pin(tokio::time::sleep_until(heartbeat)),
             ping_interval,

@@ -8,23 +8,24 @@ use crate::cluster::{HEALTH_PATH, SIGNATURE_HEADER};
 use crate::config::TransportConfig;
 use crate::http::{Body, add_security_headers, continue_session, error_response, query_parameter, status_response};
 use crate::protocol::{HandshakeError, TransportKind};
-use crate::registry::SocketRegistry;
+use crate::registry::SessionForRequests;
 
-/// Serves a request of another node: a handed-over request or a health check. A session that is not
-/// open here is unknown; the request is not handed over again.
+/// Serves a request of another node: a handed-over request or a health check. `find_session`
+/// returns a session that is open here. Another one is unknown; the request is not handed over
+/// again.
 pub(crate) async fn receive(
     config: &TransportConfig,
-    sockets: &SocketRegistry,
+    find_session: impl FnOnce(&str) -> Option<SessionForRequests>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let mut response = respond(config, sockets, request).await.unwrap_or_else(error_response);
+    let mut response = respond(config, find_session, request).await.unwrap_or_else(error_response);
     add_security_headers(&mut response);
     response
 }
 
 async fn respond(
     config: &TransportConfig,
-    sockets: &SocketRegistry,
+    find_session: impl FnOnce(&str) -> Option<SessionForRequests>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, HandshakeError> {
     let signature = request.headers().get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -41,7 +42,7 @@ async fn respond(
         Some("websocket") => TransportKind::WebSocket,
         _ => TransportKind::Polling,
     };
-    let session = query_parameter(query, "sid").and_then(|sid| sockets.session(sid));
+    let session = query_parameter(query, "sid").and_then(find_session);
     let session = session.ok_or(HandshakeError::UnknownSession)?;
     continue_session(config, &session, transport, request, Some(&body_digest)).await
 }

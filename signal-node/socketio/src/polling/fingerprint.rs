@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// Hash that distinguishes a request of a session from its other requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint(u64);
+pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// Hashes the `t` and the body. Two requests with the same `t` and different bodies are not
@@ -18,5 +18,10 @@ impl Fingerprint {
         let mut hasher = DefaultHasher::new();
         (t, body).hash(&mut hasher);
         Self(hasher.finish())
+    }
+
+    /// Hashes the `t` of an opening request, if it has one.
+    pub(crate) fn of_opening(t: Option<&str>) -> Option<Self> {
+        t.map(|t| Self::new(t, &[]))
     }
 }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::bounds::FrameMeter;
 use crate::protocol::{CloseReason, Frame, Received};
 use crate::websocket::WebSocketTransport;
+pub(crate) use fingerprint::Fingerprint;
 use latest_poll::LatestPoll;
 pub(crate) use session::PollingSession;
 use session::{Phase, Upgrade};

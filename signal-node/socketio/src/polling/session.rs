@@ -125,15 +125,9 @@ impl State {
 }
 
 impl PollingSession {
-    /// Creates the state of a session whose opening request had this `t`.
-    pub(crate) fn new(t: Option<&str>, messages: MessageBounds) -> Self {
-        Self {
-            messages,
-            opening: t.map(|t| Fingerprint::new(t, &[])),
-            state: Mutex::default(),
-            task: AtomicWaker::new(),
-            changed: Notify::new(),
-        }
+    /// Creates the state of a session whose opening request had this fingerprint.
+    pub(crate) fn new(opening: Option<Fingerprint>, messages: MessageBounds) -> Self {
+        Self { messages, opening, state: Mutex::default(), task: AtomicWaker::new(), changed: Notify::new() }
     }
 
     /// Returns the bounds on the messages of the client.

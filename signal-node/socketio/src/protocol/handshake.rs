@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use switchboard_core::client_address::ClientNetwork;
+use tokio::time::Instant;
 
 /// Facts about a socket from its opening request. Of a usual request it keeps no text, because it
 /// lives as long as the socket.
@@ -14,6 +15,8 @@ pub struct Handshake {
     pub network: ClientNetwork,
     /// Transport that opened the socket.
     pub transport: TransportKind,
+    /// Time of the opening request. Heartbeat and timeouts count from it.
+    pub opened: Instant,
     /// What the opening request carried beside Engine.IO's own parameters; `None` if nothing.
     pub extras: Option<Box<RequestExtras>>,
 }

@@ -6,14 +6,16 @@ use switchboard_core::domain::whole_seconds;
 use switchboard_net::{ClientAddresses, ConnectionMetrics};
 use tokio::time::Instant;
 
+use super::open::spawn_session;
 use crate::bounds::{
     ClientNetwork, Connections, MessageBounds, NetworkBudget, NetworkRates, RateTable, SharedMessageBounds,
 };
 use crate::config::{AdmissionLimits, TransportConfig};
 use crate::engine::{Engine, Service};
 use crate::handover::Handovers;
+use crate::polling::{PollingSession, PollingTransport};
 use crate::protocol::{Handshake, HandshakeError};
-use crate::registry::SocketRegistry;
+use crate::registry::{SessionForRequests, SilentSession, SocketRegistry, WokenSession};
 use crate::send_queue::{Backlog, Delayed, Queue, SendQueueLimits};
 use crate::transport::Transport;
 use crate::workers::Workers;
@@ -58,7 +60,7 @@ impl ServerContext {
         let per_address = if config.proxies.hops == 0 { limits.connections_per_address } else { 0 };
         let connections = Connections::new(CONNECTION_METRICS, limits.connections, per_address);
         Self {
-            sockets: Arc::new(SocketRegistry::new(workers, limits)),
+            sockets: Arc::new(SocketRegistry::new(workers, limits, &config.timeouts)),
             connections: Arc::new(connections),
             rates: Rates::new(limits),
             addresses: ClientAddresses::new(config.proxies),
@@ -70,6 +72,22 @@ impl ServerContext {
             routes,
             delayed: Arc::default(),
         }
+    }
+
+    /// Returns an open session for its HTTP requests. The first request of a silent one starts its
+    /// task.
+    pub(super) fn session(&self, sid: &str) -> Option<SessionForRequests> {
+        let wake = |silent: &SilentSession| {
+            let messages = self.message_bounds(silent.handshake.network);
+            (self.new_queue(), Arc::new(PollingSession::new(silent.opening, messages)))
+        };
+        let (found, woken) = self.sockets.session(sid, wake)?;
+        if let Some(WokenSession { session, queue, polling, registration }) = woken {
+            let transport = Transport::Polling(PollingTransport::new(polling));
+            let engine = self.new_engine(transport, queue, session.handshake);
+            spawn_session(&*session.service, engine, registration);
+        }
+        Some(found)
     }
 
     /// Creates the session of a new socket.

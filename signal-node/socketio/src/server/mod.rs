@@ -138,7 +138,9 @@ impl SocketServer {
             async move {
                 let response = match kind {
                     ListenerKind::Clients => routes::respond(&context, request, peer, stopping).await,
-                    ListenerKind::Peers => handover::receive(&context.config, &context.sockets, request).await,
+                    ListenerKind::Peers => {
+                        handover::receive(&context.config, |sid| context.session(sid), request).await
+                    }
                 };
                 Ok::<_, Infallible>(in_progress.until_sent(response))
             }

@@ -86,7 +86,7 @@ async fn route(
     }
     let config = &context.config;
     if let Some(sid) = query_parameter(query, "sid") {
-        if let Some(session) = context.sockets.session(sid) {
+        if let Some(session) = context.session(sid) {
             return continue_session(config, &session, transport, request, None).await;
         }
         let peers = config.peers.as_ref().ok_or(HandshakeError::UnknownSession)?;
@@ -111,6 +111,6 @@ async fn route(
     let handshake = Arc::new(handshake(&request, network, config, transport));
     match transport {
         TransportKind::WebSocket => open_websocket(context, service, request, handshake),
-        TransportKind::Polling => open_polling(context, &service, handshake, query_parameter(query, "t")).await,
+        TransportKind::Polling => open_polling(context, service, handshake, query_parameter(query, "t")),
     }
 }

@@ -118,7 +118,7 @@ struct Connection<'a, A: Application> {
 impl<'a, A: Application> Connection<'a, A> {
     fn new(app: &'a A, engine: &'a mut Engine, sessions: &'a mut Vec<NamespaceSession<A::Session>>) -> Self {
         let mut connection = Self { app, engine, sessions, incomplete: None };
-        connection.expect_connect();
+        connection.expect_connect(connection.engine.handshake().opened);
         connection
     }
 
@@ -151,9 +151,9 @@ impl<'a, A: Application> Connection<'a, A> {
     }
 
     /// Sets the deadline until which a socket in no namespace must connect to one.
-    fn expect_connect(&mut self) {
+    fn expect_connect(&mut self, since: Instant) {
         let limit = self.engine.config().timeouts.connect;
-        self.engine.set_deadline(Some(Instant::now() + limit));
+        self.engine.set_deadline(Some(since + limit));
     }
 
     /// Sends the events that the application adds to a ping.
@@ -348,7 +348,7 @@ impl<'a, A: Application> Connection<'a, A> {
         let session = self.sessions.remove(at);
         self.engine.during(pin!(end_session(self.app, session.state, reason))).await;
         if self.sessions.is_empty() {
-            self.expect_connect();
+            self.expect_connect(Instant::now());
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::poller::Poller;
-use crate::support::{Client, QUERY, Running, TIMEOUT, config, ending, http, refused, start_echo, start_probe};
+use crate::support::{Client, QUERY, TIMEOUT, config, ending, http, open_sockets, refused, start_echo, start_probe};
 use futures_util::{SinkExt as _, StreamExt as _};
 use switchboard_core::client_address::TrustedProxies;
 use switchboard_core::domain::Rate;
@@ -288,16 +288,6 @@ async fn no_browser_guesses_the_type_of_a_response() {
         let answer = http(&running, request).await;
         assert!(answer.contains("x-content-type-options: nosniff"), "{answer}");
     }
-}
-
-/// Waits until this number of sockets is open.
-async fn open_sockets(running: &Running, count: usize) {
-    let closed = async {
-        while running.server.open_sockets() != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(TIMEOUT, closed).await.expect("the number of open sockets");
 }
 
 /// Sends a frame again and again until the server closes. Returns the reason.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::echo::EngineEcho;
 use crate::support::poller::Poller;
 use crate::support::probe::FENCED;
-use crate::support::{Client, Running, TIMEOUT, config, ending, start, start_echo, start_probe};
+use crate::support::{Client, Running, TIMEOUT, config, ending, open_sockets, start, start_echo, start_probe};
 use reqwest::StatusCode;
 use switchboard_socketio::{CloseReason, TransportConfig};
 use tokio::time::timeout;
@@ -309,4 +309,54 @@ async fn a_hanging_poll_receives_a_close_packet_when_the_server_closes_the_sessi
     assert_eq!(hanging.await.unwrap(), (StatusCode::OK, "1".to_owned()));
     assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
     timeout(TIMEOUT, running.server.drained()).await.expect("every task ends");
+}
+
+#[tokio::test]
+async fn sessions_that_say_nothing_end_in_time_and_free_their_places() {
+    let mut config = config();
+    config.timeouts.connect = Duration::from_millis(500);
+    config.admission.sockets = 3;
+    let (running, _probe, mut endings) = start_probe(config).await;
+    let (silent, _) = Poller::open(&running).await;
+    let (other, _) = Poller::open(&running).await;
+    let (speaks, _) = Poller::open(&running).await;
+    assert_eq!(speaks.post("40").await, 200);
+    assert_eq!(reqwest::get(silent.url()).await.unwrap().status(), 503, "each has a place");
+    open_sockets(&running, 1).await;
+    for gone in [silent, other] {
+        gone.assert_gone().await;
+    }
+    assert!(speaks.payload().await.starts_with("40"));
+    assert!(endings.try_recv().is_err());
+    // The timer starts again for later sessions.
+    Poller::open(&running).await;
+    Poller::open(&running).await;
+    open_sockets(&running, 1).await;
+    assert_eq!(speaks.post("41").await, 200);
+    assert_eq!(ending(&mut endings).await, CloseReason::ClientDisconnect);
+}
+
+#[tokio::test]
+async fn requests_that_come_together_wake_a_silent_session_once() {
+    let (running, _probe, _endings) = start_probe(config()).await;
+    for _ in 0..50 {
+        let (poller, _) = Poller::open(&running).await;
+        let (polled, posted) = tokio::join!(poller.payload(), poller.post("40"));
+        assert!(polled.starts_with("40"), "{polled}");
+        assert_eq!(posted, 200);
+    }
+    assert_eq!(running.server.open_sockets(), 50);
+}
+
+#[tokio::test]
+async fn a_server_that_closes_all_sockets_ends_silent_sessions_too() {
+    let (running, _probe, mut endings) = start_probe(config()).await;
+    let (silent, _) = Poller::open(&running).await;
+    let client = Client::connect(running.address).await;
+    running.server.close_all(FENCED);
+    timeout(TIMEOUT, running.server.drained()).await.expect("no silent session keeps the server");
+    assert_eq!(ending(&mut endings).await, CloseReason::ServerClosed(FENCED));
+    assert_eq!(running.server.open_sockets(), 0);
+    silent.assert_gone().await;
+    drop(client);
 }

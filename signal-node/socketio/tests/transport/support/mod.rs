@@ -239,6 +239,16 @@ pub(crate) async fn ending(endings: &mut UnboundedReceiver<CloseReason>) -> Clos
     timeout(TIMEOUT, endings.recv()).await.expect("a close reason in time").expect("the application is alive")
 }
 
+/// Waits until this number of sockets is open.
+pub(crate) async fn open_sockets(running: &Running, count: usize) {
+    let closed = async {
+        while running.server.open_sockets() != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(TIMEOUT, closed).await.expect("the number of open sockets");
+}
+
 pub(crate) async fn refused(running: &Running, query: &str, headers: &[(&'static str, &str)]) -> (u16, String) {
     match Client::dial(running.address, query, headers).await {
         Err(Error::Http(response)) => {

@@ -32,6 +32,11 @@ impl Poller {
         (Self { http, url, sid }, open)
     }
 
+    /// Returns the URL that opens another session.
+    pub(crate) fn url(&self) -> String {
+        self.url.split("&sid=").next().unwrap_or_default().to_owned()
+    }
+
     pub(crate) async fn poll(&self) -> (StatusCode, String) {
         let response = self.http.get(&self.url).send().await.unwrap();
         (response.status(), response.text().await.unwrap())
