@@ -178,13 +178,13 @@ pub(crate) async fn a_stand_in_does_nothing_that_outlasts_the_hosts_absence(bed:
     ] {
         assert_eq!(rooms.moderate(&room("R"), caller(action), &command).await.unwrap(), outcome);
     }
-    let changes: [(Action, &dyn Fn(&mut RoomMeta)); 4] = [
-        (Action::Lock, &|meta| meta.locked = true),
-        (Action::Update, &|meta| meta.name = "Mine".into()),
-        (Action::Update, &|meta| meta.settings.chat_enabled = false),
-        (Action::Update, &|meta| meta.max_participants = 2),
-    ];
-    for (action, change) in changes {
+    let lock: fn(&mut RoomMeta) = |meta| meta.locked = true;
+    let rename: fn(&mut RoomMeta) = |meta| meta.name = "Mine".into();
+    let silence: fn(&mut RoomMeta) = |meta| meta.settings.chat_enabled = false;
+    let shrink: fn(&mut RoomMeta) = |meta| meta.max_participants = 2;
+    for (action, change) in
+        [(Action::Lock, lock), (Action::Update, rename), (Action::Update, silence), (Action::Update, shrink)]
+    {
         let updated = rooms.update(&room("R"), caller(action), None, change).await.unwrap();
         assert_eq!(updated, UpdateOutcome::Refused(ModerationOutcome::StandIn));
     }

@@ -271,13 +271,20 @@ pub(crate) async fn a_seat_is_freed_after_its_grace_period_unless_it_was_resumed
     assert!(matches!(rooms.attach(attach("R", 2, 8, bob.id)).await.unwrap(), Attached::Fresh));
 }
 
-pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(bed: TestBed) {
+pub(crate) async fn a_join_whose_caller_is_gone_leaves_no_ghost(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(50)).await.unwrap();
+    // No answer may come before the caller is dropped.
+    for server in bed.servers() {
+        server.process().pause().unwrap();
+    }
     for n in 1..=20 {
         // Polled once, so that the request is queued, then dropped.
         let mut joining = Box::pin(rooms.join(join("R", n)));
         assert!(futures_util::poll!(&mut joining).is_pending());
+    }
+    for server in bed.servers() {
+        server.process().resume().unwrap();
     }
     until("every seat is given up", async || {
         let facts = facts(&rooms).await;
