@@ -174,7 +174,7 @@ describe("the page", { timeout: 300_000 }, () => {
     await page.getByRole("textbox", { name: "Invited people" }).fill(`${friend.user.id},`);
     await page.getByLabel("Waiting room: you admit each participant").check();
     await page.getByRole("button", { name: "Schedule the call" }).click();
-    await page.getByText("The call is scheduled.").waitFor();
+    await page.locator(".toast", { hasText: "The call is scheduled." }).waitFor();
     await page.getByRole("button", { name: "Planned" }).waitFor();
     const [call] = await rest("GET", "/video-calls", undefined, friend.token);
     const local = await page.evaluate(() => new Date("2999-01-31T10:30").toISOString());
