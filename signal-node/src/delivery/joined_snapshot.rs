@@ -14,6 +14,10 @@ use switchboard_socketio::send_queue::Message;
 
 use super::replica::SeatReplica;
 
+/// Maximum length of an acknowledgement with the lists of participants, in bytes: those of about 60
+/// participants. Longer lists travel once.
+const ACKNOWLEDGED_MAX: usize = 64 * 1024;
+
 /// `room:joined` for a session that was admitted from the lobby or joins again, and the replica
 /// that goes with it.
 #[derive(Debug)]
@@ -66,10 +70,17 @@ pub fn joined_payload(node: &NodeId, room: &RoomId, peer: &PeerId, snapshot: &Sn
 }
 
 /// Returns the fields of a payload, each after a comma, as an acknowledgement has them after
-/// `{"success":true`.
+/// `{"success":true`. Above [`ACKNOWLEDGED_MAX`] bytes they are without the lists of participants,
+/// which the client has got in the event.
 #[must_use]
 pub fn acknowledged_fields(payload: &Value) -> String {
-    let text = payload.to_string();
+    let mut text = payload.to_string();
+    if text.len() > ACKNOWLEDGED_MAX
+        && let Value::Object(mut fields) = payload.clone()
+    {
+        fields.retain(|name, _| !matches!(name.as_str(), "participants" | "waiting"));
+        text = Value::Object(fields).to_string();
+    }
     format!(",{}", &text[1..text.len() - 1])
 }
 
@@ -95,6 +106,21 @@ pub(super) fn joined_snapshot(
     let ice = ice.for_participant(room, &own.user.id, unix_now());
     let payload = joined_payload(node, room, &replica.seat.peer, snapshot, &ice);
     let event = encode("room:joined", &payload);
-    let message = Message::packet(format!(r#"42[{event},"{at}.{room}"]"#));
+    let message = Message::packet(format!(r#"42[{event},"{at}.{room}"]"#)).owed();
     Some(JoinedSnapshot { message, fields: acknowledged_fields(&payload), copy, meta: Arc::new(snapshot.meta.clone()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_travel_in_the_event_alone() {
+        let fields = |count: usize| {
+            let people = vec!["x".repeat(1000); count];
+            acknowledged_fields(&json!({ "roomId": "R", "participants": people, "waiting": people }))
+        };
+        assert!(fields(5).contains(r#""participants":["#) && fields(5).contains(r#""waiting":["#));
+        assert_eq!(fields(60), r#","roomId":"R""#);
+    }
 }

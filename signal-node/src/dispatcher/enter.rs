@@ -244,7 +244,7 @@ impl Dispatcher {
         session.old_pid = None;
         copy.from = id;
         let event = encode(name, &payload);
-        let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room));
+        let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room)).owed();
         let replica = SeatReplica { seat, copy, meta: meta.clone() };
         session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
         let read = self.hub.go_live(partition, &link, replica, DeliveryStart::After(id, Some(first)));

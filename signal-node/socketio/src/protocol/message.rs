@@ -16,13 +16,15 @@ pub struct Message {
     attachments: Option<Arc<[Bytes]>>,
     /// Key that this message shares with the messages that it replaces.
     key: Option<Arc<str>>,
+    /// See [`Message::owed`].
+    owed: bool,
 }
 
 impl Message {
     /// Wraps a whole packet as it goes over the wire, with Engine.IO's `4` first: `42["name",..]`.
     #[must_use]
     pub fn packet(text: impl Into<Utf8Bytes>) -> Self {
-        Self { text: text.into(), attachments: None, key: None }
+        Self { text: text.into(), attachments: None, key: None, owed: false }
     }
 
     /// Encodes an EVENT. `args` is the JSON text of its arguments, comma-separated; it may be
@@ -41,7 +43,7 @@ impl Message {
         }
         let kind = format!("45{}-", attachments.len());
         let text = encode(&kind, namespace, None, Some(name), args).into();
-        Self { text, attachments: Some(attachments.into()), key: None }
+        Self { text, attachments: Some(attachments.into()), key: None, owed: false }
     }
 
     /// Encodes the acknowledgement of an event.
@@ -58,7 +60,7 @@ impl Message {
         }
         let kind = format!("46{}-", attachments.len());
         let text = encode(&kind, namespace, Some(id), None, args).into();
-        Self { text, attachments: Some(attachments.into()), key: None }
+        Self { text, attachments: Some(attachments.into()), key: None, owed: false }
     }
 
     /// Lets this message replace an unsent message with the same key. The queue removes the old
@@ -68,6 +70,19 @@ impl Message {
     pub fn superseding(self, key: Option<impl Into<Arc<str>>>) -> Self {
         let key = key.filter(|_| self.attachments.is_none()).map(Into::into);
         Self { key, ..self }
+    }
+
+    /// Marks a message that the client asked for and that may be large. It is no debt of a client
+    /// that reads too slowly: until it is written, it does not count against the bound of its
+    /// socket, unless another such message is unwritten. It counts against the bound of all sockets.
+    #[must_use]
+    pub fn owed(self) -> Self {
+        Self { owed: true, ..self }
+    }
+
+    /// Returns whether the message is marked as [`owed`](Message::owed).
+    pub(crate) fn is_owed(&self) -> bool {
+        self.owed
     }
 
     /// Returns the packet's text, with Engine.IO's `4` first.

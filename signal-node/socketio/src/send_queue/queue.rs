@@ -51,6 +51,8 @@ struct State {
     due: bool,
     /// Bytes of the entries, and of frames that the reader took and has not written yet.
     bytes: usize,
+    /// Those of them that do not count against the bound of the socket.
+    owed: usize,
     /// Bytes of this queue in the [`Backlog`].
     counted: usize,
     closing: Option<CloseReason>,
@@ -74,6 +76,18 @@ impl State {
     fn take(&mut self) -> Vec<Frame> {
         std::mem::take(&mut self.entries).into_iter().map(|entry| entry.frame).collect()
     }
+
+    fn remove_bytes(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.owed = self.owed.min(self.bytes);
+    }
+}
+
+/// What the bounds need to know of a message.
+struct Content {
+    size: usize,
+    owed: bool,
+    key: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -126,14 +140,14 @@ impl Queue {
 
     /// Queues a message and wakes the reader.
     pub(super) fn push(&self, mut message: Message) -> Result<(), SendError> {
-        let (size, key) = (message.len(), message.take_key());
-        self.push_frames(message.frames(), size, key)
+        let content = Content { size: message.len(), owed: message.is_owed(), key: message.take_key() };
+        self.push_frames(message.frames(), content)
     }
 
     /// Queues a message that leaves with the next message, or after 2 to 3 ms.
     pub(super) fn push_delayed(self: &Arc<Self>, message: Message) -> Result<(), SendError> {
-        let size = message.len();
-        let Enqueued { state, first, largest } = self.enqueue(message.frames(), size, None)?;
+        let content = Content { size: message.len(), owed: message.is_owed(), key: None };
+        let Enqueued { state, first, largest } = self.enqueue(message.frames(), content)?;
         let starts_delay = first && !state.due;
         drop(state);
         cut(largest);
@@ -143,13 +157,8 @@ impl Queue {
         Ok(())
     }
 
-    fn push_frames(
-        &self,
-        frames: impl IntoIterator<Item = Frame>,
-        size: usize,
-        key: Option<Arc<str>>,
-    ) -> Result<(), SendError> {
-        let Enqueued { state, largest, .. } = self.enqueue(frames, size, key)?;
+    fn push_frames(&self, frames: impl IntoIterator<Item = Frame>, content: Content) -> Result<(), SendError> {
+        let Enqueued { state, largest, .. } = self.enqueue(frames, content)?;
         self.wake(state);
         cut(largest);
         Ok(())
@@ -167,8 +176,7 @@ impl Queue {
     fn enqueue(
         &self,
         frames: impl IntoIterator<Item = Frame>,
-        size: usize,
-        key: Option<Arc<str>>,
+        Content { size, owed, key }: Content,
     ) -> Result<Enqueued<'_>, SendError> {
         let mut state = self.state();
         if state.closing.is_some() {
@@ -178,10 +186,11 @@ impl Queue {
             && let Some(at) = state.entries.iter().position(|entry| entry.key.as_ref() == Some(key))
         {
             let old = state.entries.remove(at);
-            state.bytes -= old.frame.bytes().len();
+            state.remove_bytes(old.frame.bytes().len());
         }
         let bytes = state.bytes + size;
-        if bytes > self.limits.bytes || state.entries.len() >= self.limits.messages {
+        let owed = state.owed + if owed && state.owed == 0 { size } else { 0 };
+        if bytes - owed > self.limits.bytes || state.entries.len() >= self.limits.messages {
             self.overflow(state);
             return Err(SendError::Overflow);
         }
@@ -194,7 +203,7 @@ impl Queue {
             None => None,
         };
         let first = state.entries.is_empty();
-        state.bytes = bytes;
+        (state.bytes, state.owed) = (bytes, owed);
         state.entries.extend(frames.into_iter().map(|frame| Entry { frame, key: key.clone() }));
         Ok(Enqueued { state, first, largest })
     }
@@ -204,7 +213,8 @@ impl Queue {
     /// them within the close timeout.
     fn overflow(&self, mut state: MutexGuard<'_, State>) {
         if state.closing.is_none() {
-            state.bytes -= state.entries.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+            let unsent = state.entries.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+            state.remove_bytes(unsent);
             state.entries = Vec::new();
             state.closing = Some(CloseReason::SlowConsumer);
             self.count(&mut state);
@@ -223,16 +233,19 @@ impl Queue {
     /// Queues one encoded frame, under the same bounds as a message.
     pub(crate) fn push_frame(&self, frame: Frame) -> Result<(), SendError> {
         let size = frame.bytes().len();
-        self.push_frames([frame], size, None)
+        self.push_frames([frame], Content { size, owed: false, key: None })
     }
 
     /// Puts messages before all queued ones: the missed events of an accepted CONNECT, and its
-    /// reply. The limits do not apply, because the application has bounded these messages.
+    /// reply. The limits do not apply, because the application has bounded these messages, and they
+    /// do not count as [`owed`](Message::owed) ones do not.
     pub(crate) fn push_first(&self, messages: impl IntoIterator<Item = Message>) {
         let mut state = self.state();
         let first: Vec<Entry> =
             messages.into_iter().flat_map(Message::frames).map(|frame| Entry { frame, key: None }).collect();
-        state.bytes += first.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+        let size = first.iter().map(|entry| entry.frame.bytes().len()).sum::<usize>();
+        state.bytes += size;
+        state.owed += size;
         self.count(&mut state);
         state.entries.splice(0..0, first);
         self.wake(state);
@@ -318,7 +331,7 @@ impl Queue {
     /// Releases this number of bytes after the reader has written them.
     pub fn written(&self, bytes: usize) {
         let mut state = self.state();
-        state.bytes = state.bytes.saturating_sub(bytes);
+        state.remove_bytes(bytes);
         self.count(&mut state);
     }
 }

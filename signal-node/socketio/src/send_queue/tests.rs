@@ -74,6 +74,22 @@ fn message(bytes: usize) -> Message {
 }
 
 #[test]
+fn what_the_client_asked_for_is_no_debt_of_its_socket_but_only_once() {
+    let (send_queue, queue) = detached();
+    send_queue.send(message(5000).owed()).unwrap();
+    send_queue.send(message(900)).unwrap();
+    let frames = queue.take();
+    queue.written(frames[0].bytes().len());
+    // The other 900 bytes are not written yet.
+    send_queue.send(message(90)).unwrap();
+    queue.written(900);
+    queue.take();
+    queue.written(90);
+    send_queue.send(message(5000).owed()).unwrap();
+    assert_eq!(send_queue.send(message(5000).owed()), Err(SendError::Overflow));
+}
+
+#[test]
 fn of_queues_that_are_large_together_the_largest_is_cut_and_a_small_one_is_not() {
     let backlog = Arc::new(Backlog::new(100 * KIB));
     let limits = SendQueueLimits { bytes: 1000 * KIB, messages: 100 };
