@@ -74,22 +74,24 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..RecordsTimeouts::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
+    // Background work has connections of its own, so that requests cannot stop it.
+    let background = records.for_recording();
     let rooms = tokio::select! {
         rooms = rooms(config) => rooms?,
         () = stop.cancelled() => return Ok(()),
     };
-    let indexes = tokio::spawn(ensure_indexes(records.clone(), ready));
+    let indexes = tokio::spawn(ensure_indexes(background.clone(), ready));
     let WebhookConfig { options, secret } = config.webhooks.clone();
     let endpoints = options.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     let recording = RecorderOptions { webhooks: endpoints, ..RecorderOptions::default() };
-    let recorder = tokio::spawn(recorder::run(rooms.clone(), records.clone(), recording, stop.clone()));
+    let recorder = tokio::spawn(recorder::run(rooms.clone(), background.clone(), recording, stop.clone()));
     let webhooks = secret.map(|secret| {
         let key = WebhookSigner::new(secret.expose());
-        tokio::spawn(webhooks::run(records.clone(), options, key, stop.clone()))
+        tokio::spawn(webhooks::run(background.clone(), options, key, stop.clone()))
     });
-    let stale_calls = StaleCalls::new(rooms.clone(), records.clone(), config.unopened_after).run(now, stop.clone());
+    let stale_calls = StaleCalls::new(rooms.clone(), background.clone(), config.unopened_after).run(now, stop.clone());
     let stale_calls = tokio::spawn(stale_calls);
-    let erasure = tokio::spawn(erasure::run(records.clone(), now, stop.clone()));
+    let erasure = tokio::spawn(erasure::run(background, now, stop.clone()));
     let revoked = Revocations::default();
     let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let app = App::new(Parts {

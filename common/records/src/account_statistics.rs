@@ -5,6 +5,7 @@ use mongodb::bson::{Bson, doc};
 use serde::Deserialize;
 
 use super::bson::{date_to_bson, id_forms};
+use super::calls::Selection;
 use super::{Records, RecordsError};
 use switchboard_core::domain::{Timestamp, UserId};
 
@@ -29,26 +30,30 @@ impl Records {
     /// MongoDB is unavailable.
     pub async fn account_statistics(&self, user: &UserId, since: Timestamp) -> Result<AccountStatistics, RecordsError> {
         let ids = Bson::from(id_forms(user.as_str()));
-        let joined = self.joined_calls(user).await?;
-        let own = doc! {
-            "$or": [
-                { "hostId": { "$in": ids.clone() } },
-                { "participants.userId": { "$in": ids.clone() } },
-                { "_id": { "$in": joined } },
-            ],
-            "deletedAt": Bson::Null,
-        };
+        let fields = doc! { "hostId": 1, "status": 1, "createdAt": 1 };
+        let mut stages = self.own_calls(user, None, &Selection::of_fields(fields)).await?;
+        let first = |field: &str| doc! { "$first": format!("${field}") };
         let count = |condition: Bson| doc! { "$sum": { "$cond": [condition, 1, 0] } };
-        let group = doc! {
-            "_id": Bson::Null,
-            "calls": { "$sum": 1 },
-            "hosted": count(doc! { "$in": ["$hostId", ids] }.into()),
-            "live": count(doc! { "$eq": ["$status", "live"] }.into()),
-            "since": count(doc! { "$gte": ["$createdAt", date_to_bson(since)] }.into()),
-        };
-        let stages = [doc! { "$match": own }, doc! { "$group": group }];
-        let statistics = self.calls.aggregate(stages).max_time(self.deadline).with_type::<AccountStatistics>();
-        let found: Vec<_> = self.run("account_statistics", async { statistics.await?.try_collect().await }).await?;
+        stages.extend([
+            // Two calls with one id are one call that was found in two ways.
+            doc! { "$group": {
+                "_id": "$_id",
+                "hostId": first("hostId"), "status": first("status"), "createdAt": first("createdAt"),
+            } },
+            doc! { "$group": {
+                "_id": Bson::Null,
+                "calls": { "$sum": 1 },
+                "hosted": count(doc! { "$in": ["$hostId", ids] }.into()),
+                "live": count(doc! { "$eq": ["$status", "live"] }.into()),
+                "since": count(doc! { "$gte": ["$createdAt", date_to_bson(since)] }.into()),
+            } },
+        ]);
+        let lists = self.for_lists();
+        let found = lists.run("account_statistics", |db| async move {
+            let statistics = db.calls.aggregate(stages).max_time(db.timeouts.operation);
+            statistics.with_type::<AccountStatistics>().await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         Ok(found.first().copied().unwrap_or_default())
     }
 }

@@ -105,9 +105,7 @@ impl Records {
         stages: Vec<Document>,
     ) -> Result<Option<CallRecord>, RecordsError> {
         filter.insert("status", doc! { "$nin": excluding(edit.allowed_in()) });
-        let update = self.calls.find_one_and_update(filter, stages);
-        let changed = self.run("edit_call", update.return_document(ReturnDocument::After)).await?;
-        changed.map(CallRecord::read).transpose()
+        self.update_call("edit_call", filter, stages).await
     }
 
     /// Reopens a call of `host` that has ended, at `now`. Returns the call, without profiles;
@@ -127,8 +125,19 @@ impl Records {
         let mut stages = reopened(now);
         stages.push(doc! { "updatedAt": date_to_bson(now) });
         let stages: Vec<_> = stages.into_iter().map(|stage| doc! { "$set": stage }).collect();
-        let update = self.calls.find_one_and_update(filter, stages).return_document(ReturnDocument::After);
-        self.run("reopen_call", update).await?.map(CallRecord::read).transpose()
+        self.update_call("reopen_call", filter, stages).await
+    }
+
+    async fn update_call(
+        &self,
+        operation: &'static str,
+        filter: Document,
+        stages: Vec<Document>,
+    ) -> Result<Option<CallRecord>, RecordsError> {
+        let changed = self.run(operation, |db| async move {
+            db.calls.find_one_and_update(filter, stages).return_document(ReturnDocument::After).await
+        });
+        changed.await?.map(CallRecord::read).transpose()
     }
 
     /// Marks a call of `host` as deleted. No query finds it any more, its room id is free, and
@@ -156,8 +165,9 @@ impl Records {
             "formerRoomId": "$roomId",
             "revision": { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] },
         };
-        let update = self.calls.update_one(owned(id, host), vec![doc! { "$set": set }]);
-        Ok(self.run("delete_call", update).await?.matched_count == 1)
+        let (call, set) = (owned(id, host), vec![doc! { "$set": set }]);
+        let deleted = self.run("delete_call", |db| async move { db.calls.update_one(call, set).await });
+        Ok(deleted.await?.matched_count == 1)
     }
 }
 

@@ -69,7 +69,7 @@ impl Records {
     /// `Duplicate` if the room id is taken.
     pub async fn insert_call(&self, call: &CallRecord) -> Result<(), RecordsError> {
         let stored = serialize_to_document(call)?;
-        self.run("insert_call", self.calls.insert_one(stored)).await.map(drop)
+        self.run("insert_call", |db| async move { db.calls.insert_one(stored).await }).await.map(drop)
     }
 
     /// Reads the call of a room, without its participants and profiles.
@@ -77,8 +77,11 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
     pub async fn call_by_room(&self, room: &RoomId) -> Result<Option<CallRecord>, RecordsError> {
-        let find = self.calls.find_one(doc! { "roomId": room.as_str(), "deletedAt": Bson::Null });
-        let found = self.run("call_by_room", find.projection(doc! { "participants": 0 })).await?;
+        let of_room = doc! { "roomId": room.as_str(), "deletedAt": Bson::Null };
+        let found = self.run("call_by_room", |db| async move {
+            db.calls.find_one(of_room).projection(doc! { "participants": 0 }).await
+        });
+        let found = found.await?;
         found.map(CallRecord::read).transpose()
     }
 
@@ -111,43 +114,61 @@ impl Records {
     ///
     /// The list has at most the 5,000 latest calls that the user hosts, the 5,000 latest that the
     /// user took part in and the 5,000 latest with an invitation, so that sorting and searching
-    /// have a bound. The time of creation selects earlier calls of the host.
+    /// have a bound. The time of creation selects earlier calls of the host. MongoDB reads each of
+    /// these calls once, or only its entry in the index, and the whole records of the page alone.
     ///
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn list_calls(&self, filter: &CallFilter) -> Result<CallPage, RecordsError> {
-        let own = self.own_calls(filter).await?;
-        let matching = matching(filter, own);
+        let by_title = filter.order.0 == CallOrder::Title;
         let (field, direction) = (filter.order.0.field(), if filter.order.1 { -1 } else { 1 });
-        let mut cut = vec![doc! { "$match": matching.clone() }];
-        let skip = match &filter.start {
-            PageStart::Skip(skip) => i64::try_from(*skip).unwrap_or(i64::MAX),
-            PageStart::After(position) => {
-                cut.push(doc! { "$match": position.behind() });
-                0
-            }
+        let (behind, skip) = match &filter.start {
+            PageStart::Skip(skip) => (None, i64::try_from(*skip).unwrap_or(i64::MAX)),
+            PageStart::After(position) => (Some(doc! { "$match": position.behind() }), 0),
         };
-        cut.push(doc! { "$sort": { field: direction, "_id": direction } });
-        cut.extend([doc! { "$skip": skip }, doc! { "$limit": i64::from(filter.limit) }]);
-        // The total is one more document of the same query, because another query would cost
-        // another round trip.
-        let count = vec![Bson::from(doc! { "$match": matching }), Bson::from(doc! { "$count": "total" })];
-        let count = doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": count } };
-        let shown = with_participants(SHOWN_IN_LIST_MAX).into_iter().chain(with_profiles(SHOWN_IN_LIST_MAX));
-        let found = if filter.order.0 == CallOrder::Title {
-            self.by_title(cut, count, shown.collect()).await?
+        let sort = doc! { "$sort": { field: direction, "_id": direction } };
+        let page: Vec<_> = behind
+            .into_iter()
+            .chain([sort, doc! { "$skip": skip }, doc! { "$limit": i64::from(filter.limit) }])
+            .chain([doc! { "$project": { "_id": 1 } }])
+            .collect();
+
+        let mut stages = self.own_calls(&filter.user, Some(OWN_MAX), &selection(filter)).await?;
+        // Two calls with one id are one call that was found in two ways.
+        stages.push(doc! { "$group": { "_id": "$_id", field: { "$first": format!("${field}") } } });
+        let count = vec![doc! { "$count": "total" }];
+        let all = vec![doc! { "$group": { "_id": Bson::Null, "ids": { "$push": "$_id" }, "total": { "$sum": 1 } } }];
+        stages.push(if by_title {
+            doc! { "$facet": { "page": all } }
         } else {
-            self.documents("list_calls", cut.into_iter().chain(shown).chain([count]).collect()).await?
+            doc! { "$facet": { "page": page.clone(), "count": count } }
+        });
+        let found = self.for_lists().documents("own_calls", stages).await?.pop().unwrap_or_default();
+        let rows = |name: &str| found.get_array(name).into_iter().flatten().filter_map(Bson::as_document);
+        let total = rows("count").chain(rows("page")).find_map(|row| row.get_i32("total").ok()).unwrap_or(0);
+        let ids: Vec<Bson> = if by_title {
+            let own = rows("page").find_map(|row| row.get_array("ids").ok()).cloned().unwrap_or_default();
+            self.sorted_by_title(own, page).await?
+        } else {
+            rows("page").filter_map(|row| row.get("_id").cloned()).collect()
         };
-        let mut page = CallPage { calls: Vec::new(), total: 0, next: None };
-        let mut shown = 0;
-        for document in found {
-            if !document.contains_key("_id") {
-                page.total = document.get_i32("total").map_or(0, |n| u64::from(n.unsigned_abs()));
-                continue;
-            }
-            shown += 1;
-            page.next = CallPosition::of(&document, filter.order).filter(|_| shown == filter.limit);
+        self.page_of(ids, u64::from(total.unsigned_abs()), filter).await
+    }
+
+    /// Reads the calls of a page, in the order of their ids.
+    async fn page_of(&self, ids: Vec<Bson>, total: u64, filter: &CallFilter) -> Result<CallPage, RecordsError> {
+        let mut page = CallPage { calls: Vec::new(), total, next: None };
+        if ids.is_empty() {
+            return Ok(page);
+        }
+        let mut stages = vec![doc! { "$match": { "_id": { "$in": ids.clone() }, "deletedAt": Bson::Null } }];
+        stages.extend(with_participants(SHOWN_IN_LIST_MAX));
+        stages.extend(with_profiles(SHOWN_IN_LIST_MAX));
+        let mut calls = self.for_lists().documents("list_calls", stages).await?;
+        calls.sort_by_key(|call| ids.iter().position(|id| call.get("_id") == Some(id)));
+        let is_full = usize::try_from(filter.limit).is_ok_and(|limit| ids.len() == limit);
+        page.next = calls.last().and_then(|last| CallPosition::of(last, filter.order)).filter(|_| is_full);
+        for document in calls {
             match CallRecord::read(document) {
                 Ok(call) => page.calls.push(call),
                 Err(error) => tracing::error!(%error, "invalid call record skipped in a list"),
@@ -156,24 +177,20 @@ impl Records {
         Ok(page)
     }
 
-    /// Sorts by title with a collation, then reads the calls of the page without it: with it,
-    /// MongoDB would not look up the users by the index of their ids.
-    async fn by_title(
-        &self,
-        cut: Vec<Document>,
-        count: Document,
-        shown: Vec<Document>,
-    ) -> Result<Vec<Document>, RecordsError> {
-        let ids = cut.into_iter().chain([doc! { "$project": { "_id": 1 } }, count]).collect::<Vec<_>>();
-        let sort = self.calls.aggregate(ids).max_time(self.deadline).collation(title_collation());
-        let found: Vec<Document> = self.run("list_calls", async { sort.await?.try_collect().await }).await?;
-        let ids: Vec<_> = found.iter().filter_map(|document| document.get("_id").cloned()).collect();
-        let mut stages = vec![doc! { "$match": { "_id": { "$in": ids.clone() }, "deletedAt": Bson::Null } }];
-        stages.extend(shown);
-        let mut calls = self.documents("list_calls", stages).await?;
-        calls.sort_by_key(|call| ids.iter().position(|id| call.get("_id") == Some(id)));
-        let total = found.into_iter().filter(|document| !document.contains_key("_id"));
-        Ok(calls.into_iter().chain(total).collect())
+    /// Sorts calls by title with a collation, and returns the ids of one page. Only this query has
+    /// the collation: with it, MongoDB would find no id that is text by another index.
+    async fn sorted_by_title(&self, own: Vec<Bson>, page: Vec<Document>) -> Result<Vec<Bson>, RecordsError> {
+        let stages: Vec<_> = [doc! { "$match": { "_id": { "$in": own } } }]
+            .into_iter()
+            .chain([doc! { "$project": { "title": 1 } }])
+            .chain(page)
+            .collect();
+        let lists = self.for_lists();
+        let sorted = lists.run("list_calls", |db| async move {
+            let sort = db.calls.aggregate(stages).max_time(db.timeouts.operation).collation(title_collation());
+            sort.await?.try_collect::<Vec<_>>().await
+        });
+        Ok(sorted.await?.into_iter().filter_map(|mut call| call.remove("_id")).collect())
     }
 
     /// Returns at most `max` scheduled calls with a date before `before`, the earliest first.
@@ -238,7 +255,8 @@ impl Records {
             "present": 0_i64,
             "revision": { "$add": [{ "$ifNull": ["$revision", 0] }, 1] },
         };
-        self.run("end_call", self.calls.update_one(filter, vec![doc! { "$set": set }])).await.map(drop)
+        let stages = vec![doc! { "$set": set }];
+        self.run("end_call", |db| async move { db.calls.update_one(filter, stages).await }).await.map(drop)
     }
 
     /// Writes that the room of a live call closed empty before the call had taken place.
@@ -250,37 +268,81 @@ impl Records {
         stages.push(doc! { "updatedAt": date_to_bson(at) });
         let stages: Vec<_> = stages.into_iter().map(|stage| doc! { "$set": stage }).collect();
         let filter = doc! { "_id": { "$in": id_forms(id.as_str()) } };
-        self.run("empty_call", self.calls.update_one(filter, stages)).await.map(drop)
+        self.run("empty_call", |db| async move { db.calls.update_one(filter, stages).await }).await.map(drop)
     }
 
-    async fn documents(&self, operation: &'static str, stages: Vec<Document>) -> Result<Vec<Document>, RecordsError> {
+    pub(super) async fn documents(
+        &self,
+        operation: &'static str,
+        stages: Vec<Document>,
+    ) -> Result<Vec<Document>, RecordsError> {
         // The time limit holds on the server too: it would go on after this process gave up.
-        let all = async { self.calls.aggregate(stages).max_time(self.deadline).await?.try_collect().await };
-        self.run(operation, all).await
+        let all = self.run(operation, |db| async move {
+            db.calls.aggregate(stages).max_time(db.timeouts.operation).await?.try_collect().await
+        });
+        all.await
     }
 
-    /// Returns the ids of the latest calls that a user hosts, took part in or is invited to.
-    async fn own_calls(&self, filter: &CallFilter) -> Result<Vec<Bson>, RecordsError> {
-        let user = doc! { "$in": id_forms(filter.user.as_str()) };
-        let created = created(filter);
-        let latest = |field: &str| {
-            let matching = std::iter::once(doc! { field: user.clone() }).chain(created.clone()).collect::<Vec<_>>();
-            [
-                doc! { "$match": { "$and": matching } },
-                doc! { "$sort": { "createdAt": -1 } },
-                doc! { "$limit": OWN_MAX },
-                doc! { "$project": { "_id": 1 } },
-            ]
+    /// Returns the stages that read the calls that a user hosts, at most `max`, took part in or is
+    /// invited to, each at most 5,000. A call can be found several times.
+    pub(super) async fn own_calls(
+        &self,
+        user: &UserId,
+        max: Option<i64>,
+        selection: &Selection,
+    ) -> Result<Vec<Document>, RecordsError> {
+        let ids = doc! { "$in": id_forms(user.as_str()) };
+        let latest = |field: &str, max: Option<i64>| {
+            let mut stages = vec![doc! { "$match": { "$and": selection.created(doc! { field: ids.clone() }) } }];
+            if let Some(max) = max {
+                stages.extend([doc! { "$sort": { "createdAt": -1 } }, doc! { "$limit": max }]);
+            }
+            stages.extend(selection.stages());
+            stages
         };
-        let mut stages = latest("hostId").to_vec();
+        let union = |stages: Vec<Document>| {
+            let stages: Vec<_> = stages.into_iter().map(Bson::from).collect();
+            doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": stages } }
+        };
+        let joined = self.joined_calls(user).await?;
+        let mut stages = latest("hostId", max);
         // Calls of the old Node.js backend and of earlier versions have their participants in the
         // record.
-        let listed: Vec<_> = latest("participants.userId").map(Bson::from).into();
-        stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": listed } });
-        let invited: Vec<_> = latest("invitedUserIds").map(Bson::from).into();
-        stages.push(doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": invited } });
-        let (own, joined) = tokio::try_join!(self.documents("own_calls", stages), self.joined_calls(&filter.user))?;
-        Ok(own.into_iter().filter_map(|mut call| call.remove("_id")).chain(joined).collect())
+        stages.push(union(latest("participants.userId", Some(OWN_MAX))));
+        if selection.invited {
+            stages.push(union(latest("invitedUserIds", Some(OWN_MAX))));
+        }
+        if !joined.is_empty() {
+            let mut taken_part =
+                vec![doc! { "$match": { "$and": selection.created(doc! { "_id": { "$in": joined } }) } }];
+            taken_part.extend(selection.stages());
+            stages.push(union(taken_part));
+        }
+        Ok(stages)
+    }
+}
+
+/// Conditions on a user's calls, and the fields that are read of each.
+pub(super) struct Selection {
+    created: Vec<Document>,
+    conditions: Vec<Document>,
+    fields: Document,
+    invited: bool,
+}
+
+impl Selection {
+    /// Selects all calls except those that the user is only invited to, with these fields.
+    pub(super) fn of_fields(fields: Document) -> Self {
+        let conditions = vec![doc! { "deletedAt": Bson::Null }];
+        Self { created: Vec::new(), conditions, fields, invited: false }
+    }
+
+    fn created(&self, first: Document) -> Vec<Document> {
+        std::iter::once(first).chain(self.created.clone()).collect()
+    }
+
+    fn stages(&self) -> [Document; 2] {
+        [doc! { "$match": { "$and": self.conditions.clone() } }, doc! { "$project": self.fields.clone() }]
     }
 }
 
@@ -291,20 +353,26 @@ fn created(filter: &CallFilter) -> Vec<Document> {
     from.into_iter().chain(to.map(|to| doc! { "createdAt": { "$lte": date_to_bson(to) } })).collect()
 }
 
-fn matching(filter: &CallFilter, own: Vec<Bson>) -> Document {
-    let mut all = vec![doc! { "_id": { "$in": own } }, doc! { "deletedAt": Bson::Null }];
+/// Returns the conditions of a list. Its pages need the sort field of each call.
+fn selection(filter: &CallFilter) -> Selection {
+    let mut conditions = vec![doc! { "deletedAt": Bson::Null }];
     if let Some(status) = filter.status {
-        all.push(doc! { "status": status.as_str() });
+        conditions.push(doc! { "status": status.as_str() });
     }
     if let Some(call_type) = filter.call_type {
-        all.push(doc! { "type": text_of(call_type) });
+        conditions.push(doc! { "type": text_of(call_type) });
     }
     if let Some(search) = &filter.search {
         let pattern = doc! { "$regex": escaped(search), "$options": "i" };
-        all.push(doc! { "$or": [{ "title": pattern.clone() }, { "description": pattern }] });
+        conditions.push(doc! { "$or": [{ "title": pattern.clone() }, { "description": pattern }] });
     }
-    all.extend(created(filter));
-    doc! { "$and": all }
+    // Only the second query sorts by title.
+    let fields = if filter.order.0 == CallOrder::Title {
+        doc! { "_id": 1 }
+    } else {
+        doc! { filter.order.0.field(): 1 }
+    };
+    Selection { created: created(filter), conditions, fields, invited: true }
 }
 
 /// Returns the order in which people sort titles: letters of all scripts, capital letters beside

@@ -82,8 +82,11 @@ impl Records {
             doc! { "$lookup": { "from": MESSAGES, "let": time.clone(), "pipeline": page, "as": "messages" } },
             doc! { "$lookup": { "from": MESSAGES, "let": time, "pipeline": count, "as": "count" } },
         ];
-        let found = async { self.calls.aggregate(stages).max_time(self.deadline).await?.try_next().await };
-        let Some(found) = self.run("chat_page", found).await? else { return Ok(None) };
+        let lists = self.for_lists();
+        let found = lists.run("chat_page", |db| async move {
+            db.calls.aggregate(stages).max_time(db.timeouts.operation).await?.try_next().await
+        });
+        let Some(found) = found.await? else { return Ok(None) };
         if !found.get_bool("involved").unwrap_or_default() {
             return Ok(Some(ChatPage { involved: false, messages: Vec::new(), total: 0 }));
         }
@@ -106,8 +109,11 @@ impl Records {
     /// MongoDB is unavailable. Some documents may be deleted; repeat the call.
     pub async fn erase_call_data(&self, call: &CallId) -> Result<(), RecordsError> {
         for name in [MESSAGES, EVENTS, PARTICIPANTS] {
-            let lines = self.database.collection::<Document>(name);
-            self.run("erase_call_data", lines.delete_many(doc! { "callId": id_to_bson(call.as_str()) })).await?;
+            let of_call = doc! { "callId": id_to_bson(call.as_str()) };
+            let erased = self.run("erase_call_data", |db| async move {
+                db.database.collection::<Document>(name).delete_many(of_call).await
+            });
+            erased.await?;
         }
         Ok(())
     }
@@ -118,8 +124,11 @@ impl Records {
     /// MongoDB is unavailable.
     pub async fn deleted_calls(&self, before: Timestamp, max: u32) -> Result<Vec<CallId>, RecordsError> {
         let filter = doc! { "deletedAt": { "$lt": date_to_bson(before) }, "erasedAt": Bson::Null };
-        let find = self.calls.find(filter).projection(doc! { "_id": 1 }).limit(i64::from(max));
-        let found: Vec<Document> = self.run("deleted_calls", async { find.await?.try_collect().await }).await?;
+        let found = self.run("deleted_calls", |db| async move {
+            let find = db.calls.find(filter).projection(doc! { "_id": 1 }).limit(i64::from(max));
+            find.await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         let id = |document: &Document| match document.get("_id")? {
             Bson::ObjectId(id) => CallId::parse(&id.to_hex()).ok(),
             Bson::String(id) => CallId::parse(id).ok(),
@@ -137,7 +146,7 @@ impl Records {
         self.erase_call_data(call).await?;
         let erased = doc! { "$set": { "erasedAt": date_to_bson(now) } };
         let filter = doc! { "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": { "$ne": Bson::Null } };
-        self.run("erase_call", self.calls.update_one(filter, erased)).await.map(drop)
+        self.run("erase_call", |db| async move { db.calls.update_one(filter, erased).await }).await.map(drop)
     }
 }
 

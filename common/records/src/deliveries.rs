@@ -115,7 +115,7 @@ impl Records {
         }
         let insert =
             doc! { "insert": DELIVERIES, "documents": documents, "ordered": false, "writeConcern": majority() };
-        let answer = self.run("queue_deliveries", self.database.run_command(insert)).await?;
+        let answer = self.run("queue_deliveries", |db| async move { db.database.run_command(insert).await }).await?;
         match write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
             Some((_, error)) => Err(RecordsError::Failed(error.problem)),
             None => Ok(()),
@@ -148,9 +148,10 @@ impl Records {
             doc! { "$replaceRoot": { "newRoot": "$head" } },
             doc! { "$facet": { "due": due, "oldest": oldest } },
         ];
-        let deliveries = self.deliveries();
-        let all = async { deliveries.aggregate(stages).await?.try_next().await };
-        let found = self.run("due_deliveries", all).await?;
+        let all = self.run("due_deliveries", |db| async move {
+            db.deliveries().aggregate(stages).max_time(db.timeouts.operation).await?.try_next().await
+        });
+        let found = all.await?;
         let Facets { due, oldest } = deserialize_from_document(found.unwrap_or_default())?;
         Ok(DueDeliveries { due, oldest: oldest.first().map(|delivery| delivery.created_at) })
     }
@@ -175,7 +176,9 @@ impl Records {
         }
         let update = doc! { "$set": set, "$inc": { "attempts": 1 } };
         let pending = doc! { "_id": id, "state": "pending" };
-        self.run("settle_delivery", self.deliveries().update_one(pending, update)).await.map(drop)
+        self.run("settle_delivery", |db| async move { db.deliveries().update_one(pending, update).await })
+            .await
+            .map(drop)
     }
 
     /// Takes or renews the lease of an endpoint, for the duration `lease` by MongoDB's clock.
@@ -184,7 +187,6 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn lease_endpoint(&self, endpoint: &str, token: &str, lease: Duration) -> Result<bool, RecordsError> {
-        let leases = self.database.collection::<Document>(LEASES);
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let free = doc! { "$or": [
             { "$eq": ["$owner", token] },
@@ -198,8 +200,12 @@ impl Records {
             } },
             doc! { "$unset": "taken" },
         ];
-        let update = leases.find_one_and_update(doc! { "_id": endpoint }, take).upsert(true);
-        match self.run("lease_endpoint", update.return_document(ReturnDocument::After)).await {
+        let this = doc! { "_id": endpoint };
+        let taken = self.run("lease_endpoint", |db| async move {
+            let leases = db.leases();
+            leases.find_one_and_update(this, take).upsert(true).return_document(ReturnDocument::After).await
+        });
+        match taken.await {
             Ok(lease) => Ok(lease.is_some_and(|lease| lease.get_str("owner").is_ok_and(|owner| owner == token))),
             // Another pod inserted the lease at the same moment.
             Err(RecordsError::Duplicate) => Ok(false),
@@ -212,9 +218,8 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable. The lease expires.
     pub async fn release_endpoint(&self, endpoint: &str, token: &str) -> Result<(), RecordsError> {
-        let leases = self.database.collection::<Document>(LEASES);
         let mine = doc! { "_id": endpoint, "owner": token };
-        self.run("release_endpoint", leases.delete_one(mine)).await.map(drop)
+        self.run("release_endpoint", |db| async move { db.leases().delete_one(mine).await }).await.map(drop)
     }
 
     /// Counts the deliveries of an endpoint by state.
@@ -222,10 +227,9 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn delivery_counts(&self, endpoint: &str) -> Result<DeliveryCounts, RecordsError> {
-        let deliveries = self.deliveries();
         let count = async |state: &str| {
             let filter = doc! { "endpoint": endpoint, "state": state };
-            self.run("delivery_counts", deliveries.count_documents(filter)).await
+            self.run("delivery_counts", |db| async move { db.deliveries().count_documents(filter).await }).await
         };
         Ok(DeliveryCounts {
             pending: count("pending").await?,
@@ -238,12 +242,16 @@ impl Records {
         self.database.collection(DELIVERIES)
     }
 
+    fn leases(&self) -> Collection<Document> {
+        self.database.collection(LEASES)
+    }
+
     pub(super) async fn ensure_delivery_indexes(&self) -> Result<(), RecordsError> {
         let expiring = IndexOptions::builder().expire_after(RETENTION).build();
         let indexes = [
             IndexModel::builder().keys(doc! { "endpoint": 1, "state": 1, "callId": 1, "order": 1 }).build(),
             IndexModel::builder().keys(doc! { "createdAt": 1 }).options(expiring).build(),
         ];
-        self.run("indexes", self.deliveries().create_indexes(indexes)).await.map(drop)
+        self.run("indexes", |db| async move { db.deliveries().create_indexes(indexes).await }).await.map(drop)
     }
 }

@@ -6,11 +6,13 @@ use switchboard_core::domain::{Code, Refusal};
 /// MongoDB's error code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11_000;
 /// MongoDB's error codes for transient failures: a server that steps down, recovers or shuts down,
-/// or a write conflict.
-const TRANSIENT: [i32; 9] = [
+/// a write conflict, or an operation over its time limit.
+const TRANSIENT: [i32; 11] = [
+    50,     // MaxTimeMSExpired
     91,     // ShutdownInProgress
     112,    // WriteConflict
     189,    // PrimarySteppedDown
+    262,    // ExceededTimeLimit
     10_058, // LegacyNotPrimary
     10_107, // NotWritablePrimary
     11_600, // InterruptedAtShutdown

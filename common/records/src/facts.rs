@@ -81,7 +81,7 @@ impl Records {
             let update = doc! {
                 "update": collection, "updates": updates, "ordered": true, "writeConcern": majority(),
             };
-            let answer = self.run("apply_facts", self.database.run_command(update)).await?;
+            let answer = self.run("apply_facts", |db| async move { db.database.run_command(update).await }).await?;
             // The updates are ordered, so MongoDB stops at the first error.
             let Some((at, error)) = write_errors(&answer)?.into_iter().next() else { break };
             if collection == PARTICIPANTS && error.code == DUPLICATE_KEY {
@@ -107,7 +107,7 @@ impl Records {
         }
         let lines: Vec<_> = indexes.iter().map(|index| fact_updates::line(&facts[*index])).collect();
         let insert = doc! { "insert": collection, "documents": lines, "ordered": false, "writeConcern": majority() };
-        let answer = self.run("insert_events", self.database.run_command(insert)).await?;
+        let answer = self.run("insert_events", |db| async move { db.database.run_command(insert).await }).await?;
         let errors = write_errors(&answer)?.into_iter().filter(|(_, error)| error.code != DUPLICATE_KEY);
         Ok(errors.map(|(index, error)| (indexes[index], error.problem)).collect())
     }
@@ -127,7 +127,7 @@ impl Records {
             })
             .collect();
         let insert = doc! { "insert": DEAD, "documents": documents, "ordered": false, "writeConcern": majority() };
-        let answer = self.run("store_dead_facts", self.database.run_command(insert)).await?;
+        let answer = self.run("store_dead_facts", |db| async move { db.database.run_command(insert).await }).await?;
         match write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
             Some((_, error)) => Err(RecordsError::Failed(error.problem)),
             None => Ok(()),
@@ -141,9 +141,11 @@ impl Records {
     pub async fn dead_facts(&self) -> Result<Vec<DeadFact>, RecordsError> {
         use futures_util::TryStreamExt as _;
 
-        let dead = self.database.collection::<Document>(DEAD);
-        let find = dead.find(doc! {}).sort(doc! { "_id": 1 }).limit(EVENTS_MAX);
-        let documents: Vec<Document> = self.run("dead_facts", async { find.await?.try_collect().await }).await?;
+        let documents = self.run("dead_facts", |db| async move {
+            let dead = db.database.collection::<Document>(DEAD);
+            dead.find(doc! {}).sort(doc! { "_id": 1 }).limit(EVENTS_MAX).await?.try_collect::<Vec<_>>().await
+        });
+        let documents = documents.await?;
         let text = |document: &Document, field: &str| document.get_str(field).unwrap_or_default().to_owned();
         let read = |document: &Document| DeadFact {
             event_id: text(document, "_id"),
@@ -160,10 +162,12 @@ impl Records {
     pub async fn call_events(&self, call: &CallId) -> Result<Vec<CallEvent>, RecordsError> {
         use futures_util::TryStreamExt as _;
 
-        let events = self.database.collection::<Document>(EVENTS);
-        let find =
-            events.find(doc! { "callId": id_to_bson(call.as_str()) }).sort(doc! { "order": 1 }).limit(EVENTS_MAX);
-        let documents: Vec<Document> = self.run("call_events", async { find.await?.try_collect().await }).await?;
+        let of_call = doc! { "callId": id_to_bson(call.as_str()) };
+        let documents = self.run("call_events", |db| async move {
+            let events = db.database.collection::<Document>(EVENTS);
+            events.find(of_call).sort(doc! { "order": 1 }).limit(EVENTS_MAX).await?.try_collect::<Vec<_>>().await
+        });
+        let documents = documents.await?;
         Ok(documents.iter().filter_map(fact_updates::read_event).collect())
     }
 
@@ -173,14 +177,14 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn announce_recorder(&self, token: &str, alive: Duration) -> Result<usize, RecordsError> {
-        let recorders = self.database.collection::<Document>(RECORDERS);
-        let seen = doc! { "$currentDate": { "seen": true } };
-        self.run("recorders", recorders.update_one(doc! { "_id": token }, seen).upsert(true)).await?;
+        let (own, seen) = (doc! { "_id": token }, doc! { "$currentDate": { "seen": true } });
+        self.run("recorders", |db| async move { db.recorders().update_one(own, seen).upsert(true).await }).await?;
         let alive_ms = i64::try_from(alive.as_millis()).unwrap_or(i64::MAX / ANNOUNCEMENT_RETENTION);
         let since = |ms: i64| doc! { "$expr": { "$gt": ["$seen", { "$subtract": ["$$NOW", ms] }] } };
         let outdated = doc! { "$nor": [since(alive_ms.saturating_mul(ANNOUNCEMENT_RETENTION))] };
-        self.run("recorders", recorders.delete_many(outdated)).await?;
-        let count = self.run("recorders", recorders.count_documents(since(alive_ms))).await?;
+        self.run("recorders", |db| async move { db.recorders().delete_many(outdated).await }).await?;
+        let alive = since(alive_ms);
+        let count = self.run("recorders", |db| async move { db.recorders().count_documents(alive).await }).await?;
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
@@ -189,15 +193,20 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn retire_recorder(&self, token: &str) -> Result<(), RecordsError> {
-        let recorders = self.database.collection::<Document>(RECORDERS);
-        self.run("recorders", recorders.delete_one(doc! { "_id": token })).await.map(drop)
+        let own = doc! { "_id": token };
+        self.run("recorders", |db| async move { db.recorders().delete_one(own).await }).await.map(drop)
+    }
+
+    fn recorders(&self) -> mongodb::Collection<Document> {
+        self.database.collection(RECORDERS)
     }
 
     /// Creates the indexes for reading a call's log and its chat.
     pub(super) async fn ensure_fact_indexes(&self) -> Result<(), RecordsError> {
         for name in [EVENTS, MESSAGES] {
             let index = mongodb::IndexModel::builder().keys(doc! { "callId": 1, "order": 1 }).build();
-            self.run("indexes", self.database.collection::<Document>(name).create_index(index)).await?;
+            self.run("indexes", |db| async move { db.database.collection::<Document>(name).create_index(index).await })
+                .await?;
         }
         Ok(())
     }

@@ -20,6 +20,7 @@
 //! | `chat` | recorded chat, and its erasure |
 //! | `deliveries` | queue of webhook events |
 //! | `bson` | BSON forms of the domain's values |
+//! | `pool` | bounds on the operations in progress |
 //! | `error`, `metric_catalog` | errors; metrics |
 
 mod account_statistics;
@@ -38,16 +39,18 @@ mod facts;
 pub mod metric_catalog;
 mod participant_updates;
 mod participants;
+mod pool;
 mod sessions;
 mod user;
 mod users;
 
-use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
+
+use pool::{Pool, Share};
 
 pub use account_statistics::AccountStatistics;
 pub use call::{CallRecord, PERIODS_MAX, Period};
@@ -63,6 +66,8 @@ pub use sessions::{NewSession, Rotation, RotationTimes, SESSIONS_MAX, SessionRec
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
+/// Name of the index of a host's calls.
+const HOSTED: &str = "hosted";
 const DEFAULT_DATABASE: &str = "videocall-db";
 /// How long the hidden record of a deleted call is kept: longer than its last facts can be on their
 /// way.
@@ -72,9 +77,9 @@ const DELETED_CALL_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// instead of piling up.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordsTimeouts {
-    /// Time limit for finding a server that accepts the operation.
+    /// Time limit for a free connection, and for finding a server that accepts the operation.
     pub select: Duration,
-    /// Time limit for a whole operation, including finding a server.
+    /// Time limit for a whole operation with its connection, including finding a server.
     pub operation: Duration,
 }
 
@@ -84,18 +89,21 @@ impl Default for RecordsTimeouts {
     }
 }
 
-/// Handle to the records. Clones share the connection pool.
+/// Handle to the records. Clones share the connections.
 #[derive(Clone)]
 pub struct Records {
     database: Database,
     users: Collection<UserRecord>,
     calls: Collection<Document>,
-    deadline: Duration,
+    timeouts: RecordsTimeouts,
+    pool: Pool,
+    share: Share,
 }
 
 impl Records {
     /// Prepares the connection pool. Connections are opened when first needed, so that a process
-    /// can start without MongoDB. If `uri` names no database, the database is `videocall-db`.
+    /// can start without MongoDB. If `uri` names no database, the database is `videocall-db`. Its
+    /// `maxPoolSize` is the number of connections: 16 by default, at least 4.
     ///
     /// # Errors
     /// `uri` is not a valid MongoDB connection string.
@@ -104,10 +112,24 @@ impl Records {
         options.app_name.get_or_insert_with(|| "switchboard".into());
         options.server_selection_timeout = Some(timeouts.select);
         options.connect_timeout = Some(timeouts.select);
+        let connections = pool::connections(options.max_pool_size);
+        options.max_pool_size = Some(connections);
         let client = Client::with_options(options)?;
         let database = client.default_database().unwrap_or_else(|| client.database(DEFAULT_DATABASE));
         let (users, calls) = (database.collection("users"), database.collection("videocalls"));
-        Ok(Self { database, users, calls, deadline: timeouts.operation })
+        Ok(Self { database, users, calls, timeouts, pool: Pool::new(connections), share: Share::Requests })
+    }
+
+    /// Returns a handle for work that no request waits for: recording, webhooks, sweeps. It has
+    /// connections of its own, so that requests cannot take them all.
+    #[must_use]
+    pub fn for_recording(&self) -> Self {
+        Self { share: Share::Recording, ..self.clone() }
+    }
+
+    /// Returns a handle for operations that read many documents.
+    fn for_lists(&self) -> Self {
+        Self { share: Share::Lists, ..self.clone() }
     }
 
     /// Creates the indexes that queries and unique values need. Idempotent; several pods may run it
@@ -118,12 +140,13 @@ impl Records {
     pub async fn ensure_indexes(&self) -> Result<(), RecordsError> {
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
-        let users = self.database.collection::<Document>("users");
-        self.run("indexes", users.create_index(index(doc! { "email": 1 }, unique()))).await?;
+        let email = index(doc! { "email": 1 }, unique());
+        self.run("indexes", |db| async move { db.users.create_index(email).await }).await?;
         let only = |status: &str| IndexOptions::builder().partial_filter_expression(doc! { "status": status }).build();
         let calls = [
             index(doc! { "roomId": 1 }, unique()),
-            index(doc! { "hostId": 1, "createdAt": -1 }, IndexOptions::default()),
+            // Has every field that lists select and sort by, so that they read no record of a host.
+            index(hosted(), IndexOptions::builder().name(HOSTED.to_owned()).build()),
             // For calls whose participants are a list in the record.
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "invitedUserIds": 1, "createdAt": -1 }, IndexOptions::default()),
@@ -133,7 +156,12 @@ impl Records {
             index(doc! { "updatedAt": 1 }, only("live")),
             index(doc! { "deletedAt": 1 }, IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build()),
         ];
-        self.run("indexes", self.calls.create_indexes(calls)).await?;
+        self.run("indexes", |db| async move { db.calls.create_indexes(calls).await }).await?;
+        // Earlier versions made an index that `hosted` replaces. It may be gone.
+        let old = self.run("indexes", |db| async move { db.calls.drop_index("hostId_1_createdAt_-1").await }).await;
+        if let Err(error @ RecordsError::Unavailable(_)) = old {
+            return Err(error);
+        }
         self.ensure_participant_indexes().await?;
         self.ensure_session_indexes().await?;
         self.ensure_delivery_indexes().await?;
@@ -145,23 +173,28 @@ impl Records {
     /// # Errors
     /// MongoDB does not answer in time.
     pub async fn ping(&self) -> Result<(), RecordsError> {
-        self.run("ping", self.database.run_command(doc! { "ping": 1 })).await.map(drop)
+        self.run("ping", |db| async move { db.database.run_command(doc! { "ping": 1 }).await }).await.map(drop)
     }
 
-    /// Runs one operation, with the time limit and the metrics. Every operation goes through here.
-    async fn run<T>(
-        &self,
-        name: &'static str,
-        operation: impl IntoFuture<Output = mongodb::error::Result<T>>,
-    ) -> Result<T, RecordsError> {
+    /// Runs one operation, with its bounds and its metrics. Every operation goes through here.
+    async fn run<T, F>(&self, name: &'static str, operation: impl FnOnce(Self) -> F) -> Result<T, RecordsError>
+    where
+        T: Send + 'static,
+        F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
+    {
         let started = Instant::now();
-        let result = match tokio::time::timeout(self.deadline, operation.into_future()).await {
-            Ok(result) => result.map_err(RecordsError::from),
-            Err(_) => Err(RecordsError::Unavailable("no response in time".into())),
-        };
+        let result = self.pool.run(self.share, self.timeouts, operation(self.clone())).await;
         let outcome = result.as_ref().map_or_else(RecordsError::label, |_| "ok");
         metrics::histogram!("switchboard_mongodb_seconds", "operation" => name, "outcome" => outcome)
             .record(started.elapsed().as_secs_f64());
         result
+    }
+}
+
+/// Returns the keys of the index of a host's calls.
+fn hosted() -> Document {
+    doc! {
+        "hostId": 1, "createdAt": -1, "_id": 1, "deletedAt": 1, "status": 1, "type": 1, "scheduledAt": 1,
+        "startedAt": 1,
     }
 }

@@ -6,5 +6,10 @@ use switchboard_core::metric_catalog::{Metric, counter, histogram};
 /// Metrics of every process that uses the records.
 pub const METRICS: &[Metric] = &[
     histogram("switchboard_mongodb_seconds", Dynamic, "MongoDB operations, by operation and outcome"),
+    counter(
+        "switchboard_mongodb_refused_total",
+        Dynamic,
+        "MongoDB operations without a free connection, by share and reason",
+    ),
     counter("switchboard_unlisted_guests_total", One, "Joins of guests who are counted but not listed in their call"),
 ];

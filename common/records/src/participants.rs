@@ -164,9 +164,10 @@ impl Records {
         if call.has_list() {
             return Ok(false);
         }
-        let participants = self.participants();
-        let find = participants.find_one(doc! { "_id": document_id(&call.id, user) });
-        Ok(self.run("involves", find.projection(doc! { "_id": 1 })).await?.is_some())
+        let own = doc! { "_id": document_id(&call.id, user) };
+        let found = self
+            .run("involves", |db| async move { db.participants().find_one(own).projection(doc! { "_id": 1 }).await });
+        Ok(found.await?.is_some())
     }
 
     /// Replaces the participants of a record, and their profiles, by those of one page, in the
@@ -180,19 +181,26 @@ impl Records {
             let list = std::mem::take(&mut call.participants).into_iter();
             call.participants = list.skip(skip).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
         } else {
-            let participants = self.participants();
-            let find = participants.find(doc! { "callId": id_to_bson(call.id.as_str()) });
-            let find = find.sort(doc! { "joinedAt": 1, "_id": 1 }).skip(skip).limit(i64::from(limit));
-            let find = find.max_time(self.deadline);
-            let found: Vec<Document> = self.run("participants", async { find.await?.try_collect().await }).await?;
+            let of_call = doc! { "callId": id_to_bson(call.id.as_str()) };
+            let lists = self.for_lists();
+            let found = lists.run("participants", |db| async move {
+                let participants = db.participants();
+                let find = participants.find(of_call).sort(doc! { "joinedAt": 1, "_id": 1 });
+                let find = find.skip(skip).limit(i64::from(limit)).max_time(db.timeouts.operation);
+                find.await?.try_collect::<Vec<_>>().await
+            });
+            let found = found.await?;
             call.participants = found.into_iter().filter_map(read).collect();
             call.mark_ended();
         }
         let ids = call.participants.iter().map(|entry| &entry.user).chain([&call.host]);
         let forms: Vec<_> = ids.collect::<BTreeSet<_>>().into_iter().flat_map(|id| id_forms(id.as_str())).collect();
-        let users = self.users.clone_with_type::<Document>();
-        let find = users.find(doc! { "_id": { "$in": forms } }).projection(doc! { "name": 1, "avatar": 1 });
-        let found: Vec<Document> = self.run("profiles", async { find.await?.try_collect().await }).await?;
+        let found = self.run("profiles", |db| async move {
+            let users = db.users.clone_with_type::<Document>();
+            let find = users.find(doc! { "_id": { "$in": forms } }).projection(doc! { "name": 1, "avatar": 1 });
+            find.await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         call.profiles = found.into_iter().filter_map(|user| deserialize_from_document(user).ok()).collect();
         Ok(())
     }
@@ -200,11 +208,15 @@ impl Records {
     /// Returns the ids of the latest calls that `user` took part in, in every form that an id can
     /// be stored in: at most 5,000 calls.
     pub(super) async fn joined_calls(&self, user: &UserId) -> Result<Vec<Bson>, RecordsError> {
-        let participants = self.participants();
-        let find = participants.find(doc! { "userId": id_to_bson(user.as_str()), "guest": false });
-        let find = find.sort(doc! { "joinedAt": -1 }).limit(CALLS_MAX).projection(doc! { "_id": 0, "callId": 1 });
-        let find = find.max_time(self.deadline);
-        let found: Vec<Document> = self.run("joined_calls", async { find.await?.try_collect().await }).await?;
+        let of_user = doc! { "userId": id_to_bson(user.as_str()), "guest": false };
+        let lists = self.for_lists();
+        let found = lists.run("joined_calls", |db| async move {
+            let participants = db.participants();
+            let find = participants.find(of_user).sort(doc! { "joinedAt": -1 }).limit(CALLS_MAX);
+            let find = find.projection(doc! { "_id": 0, "callId": 1 }).max_time(db.timeouts.operation);
+            find.await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         let forms = |document: &Document| match document.get("callId") {
             Some(Bson::ObjectId(id)) => id_forms(&id.to_hex()),
             Some(id) => vec![id.clone()],
@@ -221,9 +233,12 @@ impl Records {
             return Ok(HashMap::new());
         }
         let forms: Vec<_> = ids.into_iter().flat_map(id_forms).collect();
-        let find = self.calls.find(doc! { "_id": { "$in": forms } });
-        let find = find.projection(doc! { "counts": 1, "hostId": 1, "lastFact": 1, "participants": 1 });
-        let found: Vec<Document> = self.run("call_states", async { find.await?.try_collect().await }).await?;
+        let found = self.run("call_states", |db| async move {
+            let find = db.calls.find(doc! { "_id": { "$in": forms } });
+            let find = find.projection(doc! { "counts": 1, "hostId": 1, "lastFact": 1, "participants": 1 });
+            find.await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         let mut states = HashMap::new();
         for call in found {
             let id = match call.get("_id") {
@@ -263,7 +278,8 @@ impl Records {
             let update = doc! {
                 "update": PARTICIPANTS, "updates": updates.to_vec(), "ordered": true, "writeConcern": majority(),
             };
-            let answer = self.run("move_participants", self.database.run_command(update)).await?;
+            let answer =
+                self.run("move_participants", |db| async move { db.database.run_command(update).await }).await?;
             if let Some((_, error)) = write_errors(&answer)?.into_iter().next() {
                 return Err(RecordsError::Unavailable(error.problem));
             }
@@ -280,7 +296,7 @@ impl Records {
         ];
         // If another recorder has written a fact since, the next batch moves the rest.
         let same = doc! { "_id": { "$in": id_forms(id.as_str()) }, "lastFact": order };
-        self.run("move_participants", self.calls.update_one(same, change)).await?;
+        self.run("move_participants", |db| async move { db.calls.update_one(same, change).await }).await?;
         tracing::info!(call_id = %id, participants = entries.len(), "participants moved out of the call's record");
         Ok(())
     }
@@ -297,10 +313,11 @@ impl Records {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let participants = self.participants();
-        let find = participants.find(doc! { "_id": { "$in": ids.into_iter().collect::<Vec<_>>() } });
-        let find = find.projection(doc! { "firstFact": 1 });
-        let found: Vec<Document> = self.run("newcomers", async { find.await?.try_collect().await }).await?;
+        let these = doc! { "_id": { "$in": ids.into_iter().collect::<Vec<_>>() } };
+        let found = self.run("newcomers", |db| async move {
+            db.participants().find(these).projection(doc! { "firstFact": 1 }).await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         let first: HashMap<_, _> = found
             .iter()
             .filter_map(|document| Some((document.get_str("_id").ok()?, document.get_str("firstFact").unwrap_or(""))))
@@ -327,7 +344,7 @@ impl Records {
             IndexModel::builder().keys(doc! { "callId": 1, "joinedAt": 1, "_id": 1 }).build(),
             IndexModel::builder().keys(doc! { "userId": 1, "joinedAt": -1, "callId": 1 }).options(users).build(),
         ];
-        self.run("indexes", self.participants().create_indexes(indexes)).await.map(drop)
+        self.run("indexes", |db| async move { db.participants().create_indexes(indexes).await }).await.map(drop)
     }
 
     fn participants(&self) -> mongodb::Collection<Document> {

@@ -129,7 +129,7 @@ impl Records {
             "expiresAt": date_to_bson(new.expires),
             "passwordAt": maybe(new.password_at),
         };
-        self.run("open_session", self.sessions().insert_one(session)).await.map(drop)
+        self.run("open_session", |db| async move { db.sessions().insert_one(session).await }).await.map(drop)
     }
 
     /// Replaces the refresh token `tokens.0` with `tokens.1`, if `tokens.0` is the latest one and
@@ -155,8 +155,11 @@ impl Records {
             return Ok(Rotation::Done);
         }
         for _ in 0..ROTATION_ATTEMPTS_MAX {
-            let families: Collection<Family> = self.database.collection("sessions");
-            let family = self.run("rotate_session", families.find_one(doc! { "_id": id })).await?;
+            let this = doc! { "_id": id };
+            let family = self.run("rotate_session", |db| async move {
+                db.database.collection::<Family>("sessions").find_one(this).await
+            });
+            let family = family.await?;
             let Some(family) = family else { return Ok(Rotation::Unknown) };
             if family.password_at != password_at {
                 self.end_session(id).await?;
@@ -185,8 +188,8 @@ impl Records {
 
     /// Returns whether a sign-in matched the filter and was changed.
     async fn change_session(&self, filter: Document, change: Document) -> Result<bool, RecordsError> {
-        let sessions = self.sessions();
-        let updated = self.run("rotate_session", sessions.update_one(filter, change)).await?;
+        let updated = self.run("rotate_session", |db| async move { db.sessions().update_one(filter, change).await });
+        let updated = updated.await?;
         Ok(updated.matched_count == 1)
     }
 
@@ -197,14 +200,16 @@ impl Records {
     /// MongoDB is unavailable.
     pub async fn end_excess_sessions(&self, user: &UserId) -> Result<Vec<String>, RecordsError> {
         let own = doc! { "userId": { "$in": id_forms(user.as_str()) } };
-        let sessions: Collection<Document> = self.sessions();
-        let newest_first = sessions.find(own).sort(doc! { "usedAt": -1 }).projection(doc! { "_id": 1 });
-        let excess = newest_first.skip(SESSIONS_MAX as u64).limit(EXCESS_MAX);
-        let found = async { excess.await?.try_collect::<Vec<_>>().await };
-        let found = self.run("end_excess_sessions", found).await?;
+        let found = self.run("end_excess_sessions", |db| async move {
+            let sessions = db.sessions();
+            let newest_first = sessions.find(own).sort(doc! { "usedAt": -1 }).projection(doc! { "_id": 1 });
+            newest_first.skip(SESSIONS_MAX as u64).limit(EXCESS_MAX).await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?;
         let ids: Vec<String> = found.iter().filter_map(|one| one.get_str("_id").ok()).map(str::to_owned).collect();
         if !ids.is_empty() {
-            self.run("end_excess_sessions", sessions.delete_many(doc! { "_id": { "$in": &ids } })).await?;
+            let these = doc! { "_id": { "$in": &ids } };
+            self.run("end_excess_sessions", |db| async move { db.sessions().delete_many(these).await }).await?;
         }
         Ok(ids)
     }
@@ -219,17 +224,12 @@ impl Records {
             // MongoDB deletes expired documents only once a minute.
             "expiresAt": { "$gt": date_to_bson(now) },
         };
-        let sessions: Collection<SessionRecord> = self.database.collection("sessions");
-        let found = async {
-            sessions
-                .find(own)
-                .sort(doc! { "usedAt": -1, "_id": 1 })
-                .limit(SESSIONS_MAX as i64)
-                .await?
-                .try_collect()
-                .await
-        };
-        self.run("sessions_of", found).await
+        self.run("sessions_of", |db| async move {
+            let sessions: Collection<SessionRecord> = db.database.collection("sessions");
+            let newest_first = sessions.find(own).sort(doc! { "usedAt": -1, "_id": 1 });
+            newest_first.limit(SESSIONS_MAX as i64).await?.try_collect().await
+        })
+        .await
     }
 
     /// Keeps a sign-in valid after all sign-ins of its user were ended, because the request came
@@ -239,7 +239,8 @@ impl Records {
     /// MongoDB is unavailable.
     pub async fn keep_session(&self, id: &str, password_at: Timestamp) -> Result<(), RecordsError> {
         let set = doc! { "$set": { "passwordAt": date_to_bson(password_at) } };
-        self.run("keep_session", self.sessions().update_one(doc! { "_id": id }, set)).await.map(drop)
+        let this = doc! { "_id": id };
+        self.run("keep_session", |db| async move { db.sessions().update_one(this, set).await }).await.map(drop)
     }
 
     /// Ends a sign-in, so that its refresh token is invalid. An unknown id is not an error.
@@ -247,7 +248,8 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn end_session(&self, id: &str) -> Result<(), RecordsError> {
-        self.run("end_session", self.sessions().delete_one(doc! { "_id": id })).await.map(drop)
+        let this = doc! { "_id": id };
+        self.run("end_session", |db| async move { db.sessions().delete_one(this).await }).await.map(drop)
     }
 
     /// Ends all sign-ins of a user except one, in one request.
@@ -256,7 +258,7 @@ impl Records {
     /// MongoDB is unavailable.
     pub async fn end_other_sessions(&self, user: &UserId, except: Option<&str>) -> Result<(), RecordsError> {
         let others = doc! { "userId": { "$in": id_forms(user.as_str()) }, "_id": { "$ne": except } };
-        self.run("end_other_sessions", self.sessions().delete_many(others)).await.map(drop)
+        self.run("end_other_sessions", |db| async move { db.sessions().delete_many(others).await }).await.map(drop)
     }
 
     fn sessions(&self) -> Collection<Document> {
@@ -269,7 +271,7 @@ impl Records {
             IndexModel::builder().keys(doc! { "expiresAt": 1 }).options(expiring).build(),
             IndexModel::builder().keys(doc! { "userId": 1, "usedAt": -1 }).build(),
         ];
-        self.run("indexes", self.sessions().create_indexes(indexes)).await.map(drop)
+        self.run("indexes", |db| async move { db.sessions().create_indexes(indexes).await }).await.map(drop)
     }
 }
 

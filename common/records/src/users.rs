@@ -34,7 +34,8 @@ impl Records {
     /// calls.
     pub async fn insert_user(&self, user: &UserRecord) -> Result<(), RecordsError> {
         self.check_older_forms(&user.email, &user.id).await?;
-        self.run("insert_user", self.users.insert_one(user)).await.map(drop)
+        let user = user.clone();
+        self.run("insert_user", |db| async move { db.users.insert_one(user).await }).await.map(drop)
     }
 
     /// Reads the user with this e-mail address. If earlier versions stored accounts in several
@@ -50,12 +51,13 @@ impl Records {
     async fn users_by_email(&self, email: &EmailAddress) -> Result<Vec<UserRecord>, RecordsError> {
         let forms = email.stored_forms();
         if let [only] = forms.as_slice() {
-            let found = self.run("user_by_email", self.users.find_one(doc! { "email": only })).await?;
+            let filter = doc! { "email": only };
+            let found = self.run("user_by_email", |db| async move { db.users.find_one(filter).await }).await?;
             return Ok(found.into_iter().collect());
         }
         // One document for each form at most, because the index is unique.
-        let find = self.users.find(doc! { "email": { "$in": &forms } });
-        let found = self.run("user_by_email", async { find.await?.try_collect::<Vec<_>>().await });
+        let any = doc! { "email": { "$in": &forms } };
+        let found = self.run("user_by_email", |db| async move { db.users.find(any).await?.try_collect().await });
         let mut found: Vec<UserRecord> = found.await?;
         found.sort_by_key(|user| forms.iter().position(|form| *form == user.email));
         Ok(found)
@@ -81,7 +83,7 @@ impl Records {
         // One query for each form, because MongoDB reads a single `_id` without query planning, and
         // planning `$in` costs more than the read.
         for form in id_forms(id.as_str()) {
-            let found = self.run("user", self.users.find_one(doc! { "_id": form })).await?;
+            let found = self.run("user", |db| async move { db.users.find_one(doc! { "_id": form }).await }).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -94,8 +96,8 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn end_sign_ins(&self, id: &UserId, now: Timestamp) -> Result<bool, RecordsError> {
-        let set = doc! { "$set": { "passwordChangedAt": date_to_bson(now) } };
-        Ok(self.run("end_sign_ins", self.users.update_one(by_id(id), set)).await?.matched_count == 1)
+        let (user, set) = (by_id(id), doc! { "$set": { "passwordChangedAt": date_to_bson(now) } });
+        Ok(self.run("end_sign_ins", |db| async move { db.users.update_one(user, set).await }).await?.matched_count == 1)
     }
 
     /// Changes a profile and returns the changed record; `None` if the user does not exist. A
@@ -121,8 +123,12 @@ impl Records {
         if let Some(avatar) = &change.avatar {
             set.insert("avatar", avatar.as_deref());
         }
-        let update = self.users.find_one_and_update(by_id(id), doc! { "$set": set });
-        self.run("change_profile", update.return_document(ReturnDocument::After)).await
+        let user = by_id(id);
+        self.run("change_profile", |db| async move {
+            let update = db.users.find_one_and_update(user, doc! { "$set": set });
+            update.return_document(ReturnDocument::After).await
+        })
+        .await
     }
 
     /// Replaces the hash of a password if it is still `old`, so that a concurrent change of the
@@ -133,8 +139,9 @@ impl Records {
     pub async fn replace_hash(&self, id: &UserId, old: &str, new: &str) -> Result<bool, RecordsError> {
         let mut filter = by_id(id);
         filter.insert("password", old);
-        let update = self.users.update_one(filter, doc! { "$set": { "password": new } });
-        Ok(self.run("replace_hash", update).await?.matched_count == 1)
+        let set = doc! { "$set": { "password": new } };
+        let replaced = self.run("replace_hash", |db| async move { db.users.update_one(filter, set).await });
+        Ok(replaced.await?.matched_count == 1)
     }
 
     /// Changes the password if its hash is still `old`. Returns whether it was changed.
@@ -152,7 +159,8 @@ impl Records {
         filter.insert("password", old);
         let at = date_to_bson(now);
         let set = doc! { "$set": { "password": new, "passwordChangedAt": at.clone(), "updatedAt": at } };
-        Ok(self.run("change_password", self.users.update_one(filter, set)).await?.matched_count == 1)
+        Ok(self.run("change_password", |db| async move { db.users.update_one(filter, set).await }).await?.matched_count
+            == 1)
     }
 }
 

@@ -249,7 +249,7 @@ impl Starter<'_> {
         self.announce("mongo");
         let port = self.options.ports.as_ref().map(|ports| ports.mongo);
         let dir = Some(self.dir.join("mongo"));
-        Mongo::start_with(&MongoOptions { port, dir, echo: self.options.verbose }).await
+        Mongo::start_with(&MongoOptions { port, dir, echo: self.options.verbose, ..MongoOptions::default() }).await
     }
 
     async fn api(&self, stores: &Stores) -> anyhow::Result<Service> {

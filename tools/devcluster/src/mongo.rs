@@ -31,6 +31,8 @@ pub struct MongoOptions {
     pub dir: Option<PathBuf>,
     /// Whether errors from the log are copied to standard output.
     pub echo: bool,
+    /// Whether the server takes commands for tests, such as `configureFailPoint`.
+    pub test_commands: bool,
 }
 
 /// A running `mongod`, stopped when this value is dropped. Tests of one binary share a server and
@@ -74,7 +76,7 @@ impl Mongo {
         // The log has a line of JSON for each connection; only errors belong on a terminal.
         let echo = if options.echo { Echo::Matching(is_error) } else { Echo::Off };
         let spec = Spec::new("mongo", find_program("mongod")?, &path)
-            .args(arguments(port, &path))
+            .args(arguments(port, &path, options.test_commands))
             .echo(echo)
             .temporary(temporary.as_ref().map(TempDir::path));
         let mut mongo = Self { process: Process::spawn(spec)?, port, _dir: temporary };
@@ -138,13 +140,16 @@ impl Mongo {
     }
 }
 
-fn arguments(port: u16, dir: &Path) -> Vec<String> {
+fn arguments(port: u16, dir: &Path, test_commands: bool) -> Vec<String> {
     let fixed = format!(
         "--port {port} --bind_ip 127.0.0.1 --nounixsocket --replSet {REPLICA_SET} --oplogSize 100 --quiet \
          --wiredTigerCacheSizeGB 0.25 --setParameter diagnosticDataCollectionEnabled=false"
     );
     let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
     arguments.extend(["--dbpath".into(), dir.join("db").display().to_string()]);
+    if test_commands {
+        arguments.extend(["--setParameter".into(), "enableTestCommands=1".into()]);
+    }
     arguments
 }
 
