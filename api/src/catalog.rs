@@ -16,6 +16,13 @@ pub const ALL: [&[Metric]; 5] = [
 /// Metrics of this crate.
 pub const METRICS: &[Metric] = &[
     histogram("switchboard_http_request_seconds", Dynamic, "Duration of requests, by method, route and status"),
+    gauge("switchboard_http_requests_in_progress", One, "Requests in progress"),
+    gauge("switchboard_http_lists_in_progress", One, "Requests that read many documents, by account and by address"),
+    counter(
+        "switchboard_http_requests_refused_total",
+        Each("reason", &["rate", "in_progress", "lists"]),
+        "Requests refused by this pod's own bounds, by reason",
+    ),
     gauge("switchboard_http_connections_open", One, "Connections of clients open"),
     counter(
         "switchboard_http_connections_refused_total",

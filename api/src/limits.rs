@@ -3,14 +3,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
 use switchboard_core::domain::{UserId, whole_seconds};
-use switchboard_net::{ClientAddresses, ConnectionTimeouts};
+use switchboard_net::{ConnectionTimeouts, Counts, Permit};
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
 use switchboard_runtime::config::{Env, passcode_rates, trusted_proxies};
+
+use crate::http::address_bounds::AddressBounds;
 
 /// Headers of the IETF draft "RateLimit header fields for HTTP", in the form that most clients
 /// know.
@@ -60,7 +63,8 @@ pub struct Rates {
 }
 
 /// `RATE_SIGN_IN_PER_ADDRESS`, `RATE_SIGN_IN_PER_ACCOUNT` and so on, each `requests/seconds` or 0.
-/// `RATE_LIMITS=false` turns all limits off.
+/// `RATE_LIMITS=false` turns all rates off. The struct has more than eight fields: each is the
+/// rates of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RatesConfig {
     /// Rates of [`Class::SignIn`].
@@ -73,6 +77,11 @@ pub struct RatesConfig {
     pub write: Rates,
     /// Rates of [`Class::Read`].
     pub read: Rates,
+    /// `REQUESTS_PER_ADDRESS`: requests of any kind from one address to this pod.
+    pub requests: Option<Rate>,
+    /// `REQUESTS_IN_PROGRESS_PER_ADDRESS`: requests from one address that this pod serves at the
+    /// same time; 0 is no bound.
+    pub in_progress: usize,
     /// Rates of attempts at one call's passcode.
     pub passcode: PasscodeRates,
     /// `RATE_PASSWORD_PER_ADDRESS`, `RATE_PASSWORD_PER_ACCOUNT`, `PASSWORD_GUARD_SECONDS`: wrong
@@ -103,9 +112,12 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "6000/60"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
+        let requests = rate("REQUESTS_PER_ADDRESS", "20000/10");
+        let in_progress = env.number("REQUESTS_IN_PROGRESS_PER_ADDRESS", 256, 0..=1_000_000);
         let pause = env.seconds("PASSWORD_GUARD_SECONDS", 300, 1..=86_400);
         let (password, passcode) = (GuessBounds { address: own, all, pause }, passcode_rates(env, on));
-        Self { sign_in, register, join, write, read, passcode, password, proxies: trusted_proxies(env) }
+        let proxies = trusted_proxies(env);
+        Self { sign_in, register, join, write, read, requests, in_progress, passcode, password, proxies }
     }
 
     const fn of(&self, class: Class) -> Rates {
@@ -124,7 +136,24 @@ impl RatesConfig {
 pub struct Limits {
     limiter: RateLimiter,
     rates: Arc<RatesConfig>,
-    addresses: ClientAddresses,
+    bounds: AddressBounds,
+    lists: Arc<Counts<Reader>>,
+}
+
+/// Maximum number of lists that one account reads at the same time, and one address.
+const LISTS_MAX: usize = 8;
+
+/// Account or address that reads a list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Reader {
+    Address(ClientNetwork),
+    User(UserId),
+}
+
+/// Lists that a request reads. Dropping it frees them.
+#[derive(Debug)]
+pub struct ListPermit {
+    _permits: Vec<Permit<Reader>>,
 }
 
 /// Bounds on the connections of clients.
@@ -164,7 +193,23 @@ impl Limits {
     /// Creates limits with these rates; `limiter` keeps the counts.
     #[must_use]
     pub fn new(limiter: RateLimiter, rates: RatesConfig) -> Self {
-        Self { limiter, addresses: ClientAddresses::new(rates.proxies), rates: Arc::new(rates) }
+        let lists = Arc::new(Counts::new("switchboard_http_lists_in_progress", 0, LISTS_MAX));
+        Self { limiter, bounds: AddressBounds::new(&rates), lists, rates: Arc::new(rates) }
+    }
+
+    /// Returns the bounds on the requests of one address.
+    #[must_use]
+    pub const fn bounds(&self) -> &AddressBounds {
+        &self.bounds
+    }
+
+    /// Counts a request that reads many documents, until the permit is dropped. `None`: the account
+    /// or the address reads its most lists.
+    #[must_use]
+    pub fn list(&self, user: Option<&UserId>, address: Option<ClientNetwork>) -> Option<ListPermit> {
+        let readers = address.map(Reader::Address).into_iter().chain(user.cloned().map(Reader::User));
+        let permits: Result<_, _> = readers.map(|reader| self.lists.acquire(reader)).collect();
+        permits.ok().map(|permits| ListPermit { _permits: permits })
     }
 
     /// Returns the rates of a class.
@@ -213,14 +258,14 @@ impl Limits {
     pub fn passcodes(&self) -> (&RateLimiter, PasscodeRates) {
         (&self.limiter, self.rates.passcode)
     }
+}
 
-    /// Returns the client's network: behind trusted proxies that of the forwarded address. `None`
-    /// when the request came over no connection. Call it once for each request, because an address
-    /// that cannot be read is counted.
+impl RateExceeded {
+    /// Creates the refusal of a request that is allowed after `wait`.
     #[must_use]
-    pub fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<ClientNetwork> {
-        let PeerAddress(peer) = extensions.get::<PeerAddress>()?;
-        Some(self.addresses.network(headers, *peer))
+    pub const fn after(rate: Rate, wait: Duration) -> Self {
+        let reset_after = wait.saturating_add(rate.period);
+        Self(RateStatus { rate, spent: RateOutcome { remaining: 0, retry_after: Some(wait), reset_after } })
     }
 }
 

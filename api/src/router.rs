@@ -10,6 +10,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
+use crate::http::address_bounds::{self, AddressBounds};
 use crate::http::{drain, layers, page};
 use crate::routes;
 
@@ -29,23 +30,26 @@ pub struct HttpOptions {
 
 /// Creates the HTTP service.
 pub fn router(app: App, options: HttpOptions) -> Router {
+    let bounds = app.limits.bounds().clone();
     let routes = Router::new()
         .nest("/api", routes::router(&app))
         .route("/api/", routes::index())
         .with_state(app)
-        .fallback_service(axum::routing::any(page::file).with_state(options.web))
+        .fallback_service(axum::routing::any(page::file).with_state(options.web.clone()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
-    layered(routes, options.origins, options.deadline)
+    layered(routes, bounds, options)
 }
 
-/// Adds the middleware, outermost first: `outermost`, CORS, the time limit, the rest of the body,
-/// panics.
-fn layered(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router {
+/// Adds the middleware, outermost first: `outermost`, the bounds on preflight requests, CORS, the
+/// time limit, the rest of the body, the bounds on other requests, panics.
+fn layered(routes: Router, bounds: AddressBounds, options: HttpOptions) -> Router {
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(layers::outermost))
-        .layer(layers::cors(origins))
-        .layer(middleware::from_fn_with_state(deadline, layers::timeout))
+        .layer(middleware::from_fn_with_state(bounds.clone(), address_bounds::preflights))
+        .layer(layers::cors(options.origins))
+        .layer(middleware::from_fn_with_state(options.deadline, layers::timeout))
         .layer(middleware::from_fn(drain::drain))
+        .layer(middleware::from_fn_with_state(bounds, address_bounds::requests))
         .layer(CatchPanicLayer::custom(layers::panic_response));
     routes.layer(layers)
 }
@@ -54,6 +58,7 @@ fn layered(routes: Router, origins: OriginsConfig, deadline: Duration) -> Router
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
+    use crate::limits::RatesConfig;
     use axum::body::Body;
     use axum::routing::get;
     use switchboard_runtime::config::{Env, Mode};
@@ -62,7 +67,9 @@ mod tests {
     async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {
         let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]), Mode::Production);
         let request = http::Request::get("/").header(layers::REQUEST_ID, "r1").body(Body::empty()).unwrap();
-        let response = layered(routes, origins, deadline).oneshot(request).await.unwrap();
+        let bounds = AddressBounds::new(&RatesConfig::default());
+        let options = HttpOptions { origins, web: None, deadline };
+        let response = layered(routes, bounds, options).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())

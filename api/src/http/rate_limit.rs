@@ -4,11 +4,14 @@
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::Extensions;
 use http::request::Parts;
 use switchboard_core::client_address::ClientNetwork;
+use switchboard_core::domain::Code;
 use switchboard_rooms::rate_limit::Subject;
 
 use crate::app::App;
+use crate::http::address_bounds::{Found, refused};
 use crate::http::describe::{Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::extract;
@@ -21,36 +24,44 @@ pub struct ClientAddress(pub Option<ClientNetwork>);
 impl FromRequestParts<App> for ClientAddress {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Self(address(parts, app)))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        Ok(Self(address(&parts.extensions)))
     }
 }
 
-/// Returns the network of the client. It is looked up once; the result is kept in the request's
-/// extensions.
-fn address(parts: &mut Parts, app: &App) -> Option<ClientNetwork> {
-    if let Some(Found(found)) = parts.extensions.get() {
-        return *found;
-    }
-    let found = app.limits.address(&parts.headers, &parts.extensions);
-    parts.extensions.insert(Found(found));
-    found
+/// Returns the network of the client, which the bounds on its requests have looked up.
+fn address(extensions: &Extensions) -> Option<ClientNetwork> {
+    extensions.get().and_then(|Found(client)| *client)
 }
-
-#[derive(Clone, Copy)]
-struct Found(Option<ClientNetwork>);
 
 impl Argument for ClientAddress {
     fn describe(_: &mut Operation) {}
 }
 
-/// Counts a request against the rates of the route's class, by address and by account.
-pub async fn limit(State((app, class)): State<(App, Class)>, request: Request, next: Next) -> Response {
+/// Bounds of one route.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteBounds {
+    /// Rate class.
+    pub class: Class,
+    /// Whether a request reads many documents.
+    pub reads_many: bool,
+}
+
+/// Counts a request against the rates of the route's class, by address and by account. Bounds the
+/// requests that read many documents.
+pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Request, next: Next) -> Response {
+    let RouteBounds { class, reads_many } = bounds;
     let (mut parts, body) = request.into_parts();
     let account = extract::identify(&mut parts, &app).ok().flatten().map(|identity| identity.user.id);
     let (limits, rates) = (&app.limits, app.limits.rates(class));
-    // Skip the address lookup when the class has no limit per address.
-    let address = rates.address.and_then(|_| address(&mut parts, &app));
+    let address = address(&parts.extensions);
+    let _lists = match reads_many.then(|| limits.list(account.as_ref(), address)) {
+        Some(None) => {
+            refused("lists");
+            return ApiError::from(Code::RateLimitExceeded).into_response();
+        }
+        other => other.flatten(),
+    };
     let request = Request::from_parts(parts, body);
     let count = async |subject: Option<Subject<'_>>, rate| match subject {
         Some(subject) => limits.spend(class.name(), subject, rate).await,

@@ -10,7 +10,7 @@ use switchboard_core::domain::Code;
 
 use crate::app::App;
 use crate::http::describe::{Arguments, Operation, Success};
-use crate::http::rate_limit::limit;
+use crate::http::rate_limit::{RouteBounds, limit};
 use crate::limits::Class;
 
 /// Refusals that every route can give.
@@ -25,7 +25,7 @@ pub struct Route {
     pub path: &'static str,
     /// Description for the OpenAPI document.
     pub operation: Operation,
-    class: Class,
+    bounds: RouteBounds,
     handler: MethodRouter<App>,
 }
 
@@ -78,14 +78,23 @@ impl Route {
         T::describe(&mut operation);
         operation.refuse(COMMON);
         let class = if method == Method::GET { Class::Read } else { Class::Write };
-        Self { method, path, operation, class, handler: on(filter, handler) }
+        let bounds = RouteBounds { class, reads_many: false };
+        Self { method, path, operation, bounds, handler: on(filter, handler) }
     }
 
     /// Sets the rate class. The default is [`Class::Read`] for `GET` and [`Class::Write`]
     /// otherwise.
     #[must_use]
     pub const fn class(mut self, class: Class) -> Self {
-        self.class = class;
+        self.bounds.class = class;
+        self
+    }
+
+    /// Declares that a request reads many documents. An account and an address may have few such
+    /// requests in progress.
+    #[must_use]
+    pub const fn reads_many(mut self) -> Self {
+        self.bounds.reads_many = true;
         self
     }
 
@@ -102,11 +111,11 @@ impl Route {
         self
     }
 
-    /// Declares a response 200 with one page of a list of `T`.
+    /// Declares a response 200 with one page of a list of `T`. It reads many documents.
     #[must_use]
     pub fn lists<T: JsonSchema>(mut self) -> Self {
         self.operation.list::<T>();
-        self
+        self.reads_many()
     }
 
     /// Declares a response 200 without the envelope, of this media type.
@@ -139,7 +148,7 @@ impl Route {
 /// was in the old Node.js backend.
 pub fn router(app: &App, routes: Vec<Route>) -> Router<App> {
     routes.into_iter().fold(Router::new(), |router, route| {
-        let limit = middleware::from_fn_with_state((app.clone(), route.class), limit);
+        let limit = middleware::from_fn_with_state((app.clone(), route.bounds), limit);
         let handler = route.handler.layer(limit);
         match route.path {
             // The router around this one gives it both forms of its own path.

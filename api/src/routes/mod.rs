@@ -82,7 +82,7 @@ fn accounts() -> Vec<Route> {
         delete("/auth/sessions/{id}", auth::end_session, "Ends one sign-in of the user")
             .answers::<()>()
             .refuses(&[SessionNotFound]),
-        get("/auth/stats", auth::stats, "Numbers of the user's calls").answers::<auth::Statistics>(),
+        get("/auth/stats", auth::stats, "Numbers of the user's calls").answers::<auth::Statistics>().reads_many(),
         get("/auth/validate", auth::validate, "Validates the token and returns its owner").answers::<auth::Valid>(),
     ]
 }
@@ -124,6 +124,7 @@ fn video_calls() -> Vec<Route> {
             .refuses(&[HostRequired, CallNotFound]),
         get("/video-calls/{id}/stats", calls::stats, "Participants of a call and the times of their presence")
             .answers::<StatsView<'_>>()
+            .reads_many()
             .refuses(&[Forbidden, CallNotFound]),
         get("/video-calls/{id}/participants", calls::participants, "Users and guests who joined a call, page by page")
             .lists::<ParticipantView<'_>>()

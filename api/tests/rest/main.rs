@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admin;
+mod bounds;
 mod calls;
 mod connections;
 mod edits;

@@ -6,6 +6,7 @@
 //! | `counts` | `Counts`: open connections and the like, in total and by key |
 //! | `metric_catalog` | metrics of this crate |
 //! | `connections` | `Connections`: the connections of a server, of which idle ones make room |
+//! | `rate_table` | `RateTable`: one rate limit by network, in bounded memory |
 //! | `requests` | `Requests`: whether a connection serves a request |
 //! | `bounded_stream` | `BoundedStream`: a TCP stream whose reads and writes have timeouts |
 //! | `refuse` | tells a client that a bound is reached |
@@ -15,6 +16,7 @@ mod client_addresses;
 mod connections;
 mod counts;
 pub mod metric_catalog;
+mod rate_table;
 mod refuse;
 mod requests;
 
@@ -22,5 +24,6 @@ pub use bounded_stream::{BoundedStream, ConnectionTimeouts, HeadTimeout};
 pub use client_addresses::ClientAddresses;
 pub use connections::{ConnectionMetrics, ConnectionSlot, Connections};
 pub use counts::{Counts, Full, Permit};
+pub use rate_table::RateTable;
 pub use refuse::refuse;
 pub use requests::{RequestInProgress, Requests, Tracked};

@@ -77,9 +77,9 @@ const DELETED_CALL_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// instead of piling up.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordsTimeouts {
-    /// Time limit for a free connection, and for finding a server that accepts the operation.
+    /// Time limit for finding a server that accepts the operation.
     pub select: Duration,
-    /// Time limit for a whole operation with its connection, including finding a server.
+    /// Time limit for a free connection, and again for the operation, including finding a server.
     pub operation: Duration,
 }
 

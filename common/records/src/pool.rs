@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | `recording` | recorder, webhooks, sweeps | a quarter | 256 |
 //! | `lists` | lists, searches, statistics, pages | a quarter | 64 |
-//! | `requests` | everything else | the rest | 256 |
+//! | `requests` | everything else | the rest | 1,024 |
 //!
 //! An operation that finds its queue full, or waits for too long, is refused. An operation that has
 //! a connection runs on a task of its own, to its end or to its time limit. Its connection is
@@ -77,15 +77,15 @@ impl Pool {
         let all = usize::try_from(connections).unwrap_or(usize::MAX);
         let quarter = all / 4;
         // In the order of `Share`.
-        Self(Arc::new([Slots::new(all - 2 * quarter, 256), Slots::new(quarter, 64), Slots::new(quarter, 256)]))
+        Self(Arc::new([Slots::new(all - 2 * quarter, 1_024), Slots::new(quarter, 64), Slots::new(quarter, 256)]))
     }
 
     /// Runs an operation when a connection of the share is free. If the caller is dropped, an
     /// operation that has begun goes on.
     ///
     /// # Errors
-    /// `Unavailable`: the queue is full, no connection became free within `timeouts.select`, or the
-    /// operation took longer than `timeouts.operation`. Or the operation failed.
+    /// `Unavailable`: the queue is full, no connection became free within `timeouts.operation`, or
+    /// the operation took longer than that. Or the operation failed.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         share: Share,
@@ -116,7 +116,7 @@ impl Pool {
             return Ok(slot);
         }
         let _place = slots.waiting.try_acquire().map_err(|_| "queue_full")?;
-        match timeout(timeouts.select, Arc::clone(&slots.running).acquire_owned()).await {
+        match timeout(timeouts.operation, Arc::clone(&slots.running).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
             _ => Err("timeout"),
         }
@@ -151,8 +151,8 @@ mod tests {
         let pool = Pool::new(4);
         let abandoned = timeout(Duration::from_millis(1), pool.run(Share::Lists, TIMEOUTS, endless())).await;
         assert!(abandoned.is_err());
-        let refused = pool.run(Share::Lists, TIMEOUTS, async { Ok(()) }).await;
-        assert!(matches!(refused, Err(RecordsError::Unavailable(why)) if why.contains("timeout")));
+        let waiting = pool.run(Share::Lists, TIMEOUTS, async { Ok(()) });
+        assert!(timeout(TIMEOUTS.operation / 2, waiting).await.is_err(), "the slot was free");
         assert!(pool.run(Share::Recording, TIMEOUTS, async { Ok(()) }).await.is_ok(), "another share");
         tokio::time::sleep(TIMEOUTS.operation).await;
         assert!(pool.run(Share::Lists, TIMEOUTS, async { Ok(()) }).await.is_ok());

@@ -21,7 +21,7 @@ const WAYS: usize = 8;
 
 /// Token buckets by network.
 #[derive(Debug)]
-pub(crate) struct RateTable {
+pub struct RateTable {
     rate: Rate,
     hasher: RandomState,
     sets: Box<[Mutex<Vec<Bucket>>]>,
@@ -36,7 +36,8 @@ struct Bucket {
 
 impl RateTable {
     /// Creates a table in which all buckets are full.
-    pub(crate) fn new(rate: Rate) -> Self {
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
         let sets = (0..SETS).map(|_| Mutex::default()).collect();
         Self { rate, hasher: RandomState::new(), sets }
     }
@@ -45,7 +46,7 @@ impl RateTable {
     ///
     /// # Errors
     /// The bucket has too few. Returns the time after which it has enough. Nothing is taken.
-    pub(crate) fn take(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
+    pub fn take(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
         self.change(network, now, |debt| self.rate.take(debt, tokens))
     }
 
@@ -53,12 +54,12 @@ impl RateTable {
     ///
     /// # Errors
     /// As [`take`](RateTable::take).
-    pub(crate) fn spend(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
+    pub fn spend(&self, network: ClientNetwork, tokens: u32, now: Instant) -> Result<(), Duration> {
         self.change(network, now, |debt| self.rate.spend(debt, tokens))
     }
 
     /// Takes tokens of a network that it may not have: see [`Rate::charge`].
-    pub(crate) fn charge(&self, network: ClientNetwork, tokens: u32, now: Instant) {
+    pub fn charge(&self, network: ClientNetwork, tokens: u32, now: Instant) {
         let _never_refused = self.change(network, now, |debt| Ok(self.rate.charge(debt, tokens)));
     }
 
