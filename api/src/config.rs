@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use switchboard_auth::{OperatorKeys, TokenLifetimes};
 use switchboard_net::ConnectionTimeouts;
+use switchboard_records::{LineBudget, LineBudgets};
 use switchboard_runtime::config::{
     ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
     TelemetryConfig, keep_alive,
@@ -63,6 +64,9 @@ pub struct ApiConfig {
     pub reopen_within: Duration,
     /// `ADMIN_API_KEYS`: API keys of operators.
     pub operators: OperatorKeys,
+    /// `CALL_CHAT_MAX_MESSAGES`, `CALL_CHAT_MAX_BYTES`, `CALL_LOG_MAX_EVENTS`, `CALL_LOG_MAX_BYTES`:
+    /// most lines in the recorded chat and in the log of one call.
+    pub lines: LineBudgets,
     /// Webhooks.
     pub webhooks: WebhookConfig,
 }
@@ -134,12 +138,13 @@ impl ApiConfig {
             connections,
             ice: IceSettings::from_env(env),
             web: env.optional("WEB_DIR").map(PathBuf::from),
-            password_concurrency: env.number("PASSWORD_CONCURRENCY", cores, 1..=256),
+            password_concurrency: env.number("PASSWORD_CONCURRENCY", (cores / 2).max(1), 1..=256),
             deadline: env.millis("REQUEST_TIMEOUT_MS", 15_000, 100..=300_000),
             empty_after: env.seconds("EMPTY_ROOM_SECONDS", 300, 1..=86_400),
             unopened_after: env.seconds("UNOPENED_CALL_SECONDS", 86_400, 60..=30 * 86_400),
             reopen_within: env.seconds("CALL_REOPEN_SECONDS", 86_400, 0..=30 * 86_400),
             operators: operators(env),
+            lines: line_budgets(env),
             webhooks: WebhookConfig::from_env(env),
         };
         variables.finish().map(|()| config)
@@ -149,6 +154,18 @@ impl ApiConfig {
 fn connection_timeouts(env: &mut Env) -> ConnectionTimeouts {
     let write = env.millis("HTTP_TIMEOUT_MS", 30_000, 100..=300_000);
     ConnectionTimeouts { head: write.min(HEAD_TIMEOUT_MAX), idle: keep_alive(env), write }
+}
+
+fn line_budgets(env: &mut Env) -> LineBudgets {
+    let LineBudgets { chat, events } = LineBudgets::default();
+    let mut budget = |lines, bytes, default: LineBudget| LineBudget {
+        lines: env.number(lines, default.lines, 0..=10_000_000),
+        bytes: env.number(bytes, default.bytes, 0..=1 << 40),
+    };
+    LineBudgets {
+        chat: budget("CALL_CHAT_MAX_MESSAGES", "CALL_CHAT_MAX_BYTES", chat),
+        events: budget("CALL_LOG_MAX_EVENTS", "CALL_LOG_MAX_BYTES", events),
+    }
 }
 
 fn operators(env: &mut Env) -> OperatorKeys {

@@ -75,7 +75,7 @@ async fn serve(
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..RecordsTimeouts::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
     // Background work has connections of its own, so that requests cannot stop it.
-    let background = records.for_recording();
+    let background = records.for_recording().with_line_budgets(config.lines);
     let rooms = tokio::select! {
         rooms = rooms(config) => rooms?,
         () = stop.cancelled() => return Ok(()),

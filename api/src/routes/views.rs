@@ -225,6 +225,8 @@ pub(crate) struct StatsView<'a> {
     duration_ms: i64,
     total_participants: u64,
     max_concurrent_participants: u32,
+    /// Chat messages that were not recorded, because the call had its most messages.
+    unrecorded_messages: u64,
     /// The first participants, in the order of their first joins.
     participant_stats: Vec<PresenceView<'a>>,
     call_timeline: Timeline,
@@ -277,6 +279,7 @@ impl<'a> StatsView<'a> {
             duration_ms: statistics.duration_ms,
             total_participants: statistics.participants,
             max_concurrent_participants: statistics.peak,
+            unrecorded_messages: call.recorded.chat_dropped,
             participant_stats: presences.take(SHOWN_MAX).collect(),
             call_timeline: Timeline {
                 created: call.created_at,

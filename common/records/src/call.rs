@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
 use super::participants::SHOWN;
-use super::{ParticipantCounts, ParticipantRecord, ProfileRecord, RecordsError};
+use super::{ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, RecordsError};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
@@ -87,6 +87,9 @@ pub struct CallRecord {
     /// Highest number of participants at the same time so far.
     #[serde(default, deserialize_with = "number")]
     pub peak: u32,
+    /// Lines in the log and the chat.
+    #[serde(default, skip_serializing)]
+    pub recorded: RecordedLines,
     /// Time of creation.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,
@@ -219,6 +222,7 @@ impl CallRecord {
             locked: meta.locked,
             invited: meta.invited.clone(),
             peak: 0,
+            recorded: RecordedLines::default(),
             created_at: created,
             updated_at: created,
             revision: meta.version,

@@ -5,7 +5,7 @@
 //! has lost its lease. Its log line has the fact's id as `_id`, so the line exists once. The call's
 //! record keeps the position of the last applied fact (`lastFact`), compared and raised in the same
 //! update, so a fact that comes again or late changes nothing. The documents of the call's
-//! participants have a position of their own.
+//! participants have a position of their own, and so have the counts of lines (`line_budgets`).
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::bson::{date_to_bson, id_to_bson};
 use super::fact::{CallChange, CallEvent, CallFact, DeadFact};
+use super::line_budgets::LineMeter;
 use super::participants::PARTICIPANTS;
 use super::{Records, RecordsError, fact_updates, participant_updates};
 use switchboard_core::domain::{CallId, Timestamp};
@@ -34,22 +35,30 @@ impl Records {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
-        let (messages, events): (Vec<_>, Vec<_>) =
-            (0..facts.len()).partition(|index| matches!(facts[*index].change, CallChange::Chat(_)));
-        let mut refused = self.insert_lines(EVENTS, facts, &events).await?;
-        refused.extend(self.insert_lines(MESSAGES, facts, &messages).await?);
-        let accepted = |refused: &[(usize, String)], index: &usize| refused.iter().all(|(bad, _)| bad != index);
-        let (created, rest): (Vec<_>, Vec<_>) = events
-            .into_iter()
-            .filter(|index| accepted(&refused, index))
-            .partition(|index| matches!(facts[*index].change, CallChange::Created(_)));
+        let is = |index: &usize, test: fn(&CallChange) -> bool| test(&facts[*index].change);
+        let (created, others): (Vec<_>, Vec<_>) =
+            (0..facts.len()).partition(|index| is(index, |change| matches!(change, CallChange::Created(_))));
         // A record exists before the documents of its participants, so that none of them is without
         // a call that erases it.
         let created = created.into_iter().map(|index| (index, fact_updates::update(&facts[index], None))).collect();
-        refused.extend(self.apply(self.calls.name(), created).await?);
+        let mut refused = self.apply(self.calls.name(), created).await?;
 
+        let all: Vec<_> = facts.iter().collect();
+        let calls = self.states_of(&all).await?;
+        let recorded = calls.iter().map(|(call, state)| (call.clone(), state.recorded.clone()));
+        let mut meter = LineMeter::new(self.budgets, recorded);
+        let lines: Vec<_> = (0..facts.len()).filter(|index| meter.count(&facts[*index])).collect();
+        let (messages, events): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|index| is(index, |change| matches!(change, CallChange::Chat(_))));
+        refused.extend(self.insert_lines(EVENTS, facts, &events).await?);
+        refused.extend(self.insert_lines(MESSAGES, facts, &messages).await?);
+
+        let accepted = |refused: &[(usize, String)], index: &usize| refused.iter().all(|(bad, _)| bad != index);
+        let rest: Vec<_> = others
+            .into_iter()
+            .filter(|index| accepted(&refused, index) && !is(index, |change| matches!(change, CallChange::Chat(_))))
+            .collect();
         let changes: Vec<_> = rest.iter().map(|index| &facts[*index]).collect();
-        let calls = self.states_of(&changes).await?;
         let participants = rest.iter().filter_map(|index| {
             let fact = &facts[*index];
             let state = calls.get(fact.call.as_str())?;
@@ -63,7 +72,10 @@ impl Records {
             let fact = &facts[index];
             (index, fact_updates::update(fact, newcomers.get(&fact.event_id).copied()))
         });
-        let updates = updates.collect();
+        // The lines are written first, so a repetition that counts them finds them.
+        let last_of = |call: &str| facts.iter().rposition(|fact| fact.call.as_str() == call);
+        let counts = meter.statements().filter_map(|(call, update)| Some((last_of(&call)?, update)));
+        let updates = updates.chain(counts).collect();
         refused.extend(self.apply(self.calls.name(), updates).await?);
         Ok(refused)
     }

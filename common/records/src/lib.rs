@@ -16,6 +16,7 @@
 //! | `call_statistics`, `account_statistics` | statistics of a call; of a user's calls |
 //! | `fact` | durable facts |
 //! | `facts`, `fact_updates` | writes facts; how each fact changes a call's record |
+//! | `line_budgets` | bounds on the lines in a call's log and chat |
 //! | `participant_updates` | how each fact changes a participant's document |
 //! | `chat` | recorded chat, and its erasure |
 //! | `deliveries` | queue of webhook events |
@@ -36,6 +37,7 @@ mod error;
 mod fact;
 mod fact_updates;
 mod facts;
+mod line_budgets;
 pub mod metric_catalog;
 mod participant_updates;
 mod participants;
@@ -61,6 +63,7 @@ pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
 pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};
+pub use line_budgets::{LineBudget, LineBudgets, RecordedLines};
 pub use participants::{ParticipantCounts, ParticipantRecord, PresenceRecord, ProfileRecord};
 pub use sessions::{NewSession, Rotation, RotationTimes, SESSIONS_MAX, SessionRecord};
 pub use user::UserRecord;
@@ -98,6 +101,7 @@ pub struct Records {
     timeouts: RecordsTimeouts,
     pool: Pool,
     share: Share,
+    budgets: LineBudgets,
 }
 
 impl Records {
@@ -117,7 +121,8 @@ impl Records {
         let client = Client::with_options(options)?;
         let database = client.default_database().unwrap_or_else(|| client.database(DEFAULT_DATABASE));
         let (users, calls) = (database.collection("users"), database.collection("videocalls"));
-        Ok(Self { database, users, calls, timeouts, pool: Pool::new(connections), share: Share::Requests })
+        let (pool, share, budgets) = (Pool::new(connections), Share::Requests, LineBudgets::default());
+        Ok(Self { database, users, calls, timeouts, pool, share, budgets })
     }
 
     /// Returns a handle for work that no request waits for: recording, webhooks, sweeps. It has
@@ -125,6 +130,13 @@ impl Records {
     #[must_use]
     pub fn for_recording(&self) -> Self {
         Self { share: Share::Recording, ..self.clone() }
+    }
+
+    /// Sets the most lines that one call has in its log and its chat.
+    #[must_use]
+    pub const fn with_line_budgets(mut self, budgets: LineBudgets) -> Self {
+        self.budgets = budgets;
+        self
     }
 
     /// Returns a handle for operations that read many documents.

@@ -1,6 +1,6 @@
 //! The metrics of MongoDB.
 
-use switchboard_core::metric_catalog::Series::{Dynamic, One};
+use switchboard_core::metric_catalog::Series::{Dynamic, Each, One};
 use switchboard_core::metric_catalog::{Metric, counter, histogram};
 
 /// Metrics of every process that uses the records.
@@ -10,6 +10,11 @@ pub const METRICS: &[Metric] = &[
         "switchboard_mongodb_refused_total",
         Dynamic,
         "MongoDB operations without a free connection, by share and reason",
+    ),
+    counter(
+        "switchboard_lines_dropped_total",
+        Each("kind", &["chat", "event"]),
+        "Facts without a line, because their call has its most lines, by kind",
     ),
     counter("switchboard_unlisted_guests_total", One, "Joins of guests who are counted but not listed in their call"),
 ];

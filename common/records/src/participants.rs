@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::bson::{id, id_forms, id_to_bson, maybe_date, number, or_default};
 use super::facts::{majority, write_errors};
 use super::participant_updates::{Newcomer, document_id, moved};
-use super::{CallChange, CallFact, CallRecord, Records, RecordsError};
+use super::{CallChange, CallFact, CallRecord, RecordedLines, Records, RecordsError};
 use switchboard_core::domain::{CallId, Role, Timestamp, UserId};
 
 /// Name of the collection.
@@ -143,6 +143,8 @@ pub struct ParticipantCounts {
 /// Part of a call's record that decides how facts change its participants.
 pub(super) struct CallState {
     guests: i64,
+    /// Lines that the call has.
+    pub(super) recorded: RecordedLines,
 }
 
 impl CallState {
@@ -235,7 +237,8 @@ impl Records {
         let forms: Vec<_> = ids.into_iter().flat_map(id_forms).collect();
         let found = self.run("call_states", |db| async move {
             let find = db.calls.find(doc! { "_id": { "$in": forms } });
-            let find = find.projection(doc! { "counts": 1, "hostId": 1, "lastFact": 1, "participants": 1 });
+            let find =
+                find.projection(doc! { "counts": 1, "hostId": 1, "lastFact": 1, "participants": 1, "recorded": 1 });
             find.await?.try_collect::<Vec<_>>().await
         });
         let found = found.await?;
@@ -256,7 +259,9 @@ impl Records {
                 .ok()
                 .and_then(|counts| deserialize_from_document(counts.clone()).ok())
                 .unwrap_or_default();
-            states.insert(id, CallState { guests: i64::try_from(counts.guests).unwrap_or(i64::MAX) });
+            let recorded = call.get_document("recorded").ok().cloned().unwrap_or_default();
+            let recorded = deserialize_from_document(recorded).unwrap_or_default();
+            states.insert(id, CallState { guests: i64::try_from(counts.guests).unwrap_or(i64::MAX), recorded });
         }
         Ok(states)
     }

@@ -10,7 +10,7 @@ use mongodb::bson::{Document, doc};
 use switchboard_core::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_records::{
     CallAccess, CallChange, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome,
-    NewCall, Period, Records, RecordsTimeouts, Stay,
+    LineBudget, LineBudgets, NewCall, Period, RecordedLines, Records, RecordsTimeouts, Stay,
 };
 
 const MINUTE: i64 = 60_000;
@@ -384,4 +384,43 @@ async fn a_change_from_the_room_is_written_unless_the_record_is_newer() {
     assert_eq!((call.title.as_str(), call.revision, call.passcode.as_deref()), ("New", 5, Some("$hash")));
     assert_eq!(records.write_facts(&[update(6, "Late", 4, None)]).await.unwrap(), []);
     assert_eq!(story.record(&records).await.title, "New");
+}
+
+#[tokio::test]
+async fn a_call_has_a_budget_of_lines_and_what_is_beyond_is_counted_once_and_no_participant_is_lost() {
+    let mongo = Mongo::start().await.unwrap();
+    let budget = |lines| LineBudget { lines, bytes: 8 << 20 };
+    let budgets = LineBudgets { chat: budget(3), events: budget(4) };
+    let (plain, records) = (records(&mongo).await, records(&mongo).await.with_line_budgets(budgets));
+    let said = |story: &TestCall, message: &str, minute| {
+        let (from, message) = (UserId::parse(HOST).unwrap(), message.to_owned());
+        let said = ChatMessage { id: format!("m{minute}"), from, name: "Ann".to_owned(), to: None, message };
+        story.fact(minute, CallChange::Chat(Box::new(said)))
+    };
+    let story = TestCall::new(71);
+    let facts: Vec<_> = std::iter::once(story.created())
+        .chain((1..=20).map(|minute| match minute % 2 {
+            0 => said(&story, "hello", minute),
+            _ => story.joined(minute, &format!("guest-{minute:016x}"), &format!("{minute}-0"), 1),
+        }))
+        .collect();
+    // Batches as the recorder may write them: each again, with more facts at the end.
+    for length in [1, 5, 5, 9, 14, 21, 21] {
+        assert_eq!(records.write_facts(&facts[..length]).await.unwrap(), []);
+    }
+    let call = story.record(&plain).await;
+    let RecordedLines { chat_lines, chat_dropped, event_lines, event_dropped, .. } = call.recorded;
+    assert_eq!((chat_lines, chat_dropped, event_lines, event_dropped), (3, 7, 4, 7));
+    assert_eq!(call.counts.unwrap().guests, 10, "each guest is in the statistics");
+    assert_eq!(plain.call_events(&story.call).await.unwrap().len(), 4);
+    let page = plain.chat_page(&story.call, &UserId::parse(HOST).unwrap(), 0, 100).await.unwrap().unwrap();
+    assert_eq!((page.messages.len(), page.total), (3, 3));
+
+    let small = LineBudgets { chat: LineBudget { lines: 100, bytes: 2_000 }, ..budgets };
+    let long = TestCall::new(72);
+    let facts: Vec<_> =
+        std::iter::once(long.created()).chain((1..=9).map(|minute| said(&long, &"x".repeat(500), minute))).collect();
+    plain.clone().with_line_budgets(small).write_facts(&facts).await.unwrap();
+    let RecordedLines { chat_lines, chat_bytes, chat_dropped, .. } = long.record(&plain).await.recorded;
+    assert!(chat_bytes <= 2_000 && chat_lines == 2 && chat_dropped == 7, "{chat_lines} {chat_bytes} {chat_dropped}");
 }

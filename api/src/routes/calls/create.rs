@@ -6,7 +6,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
 use switchboard_core::domain::{CallSettings, CallStatus, CallType, Role, RoomId, Timestamp, UserId};
-use switchboard_records::{CallRecord, ParticipantCounts, ParticipantRecord, ProfileRecord, Records, RecordsError};
+use switchboard_records::{
+    CallRecord, ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, Records, RecordsError,
+};
 
 use super::input;
 use crate::app::App;
@@ -90,6 +92,7 @@ pub(crate) async fn create(
         locked: false,
         invited: new.invited,
         peak: 0,
+        recorded: RecordedLines::default(),
         created_at: now,
         updated_at: now,
         revision: 1,
