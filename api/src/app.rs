@@ -104,9 +104,9 @@ impl App {
     /// Returns the use case of admission to calls.
     #[must_use]
     pub fn access(&self) -> JoinAccess<'_> {
-        let Parts { rooms, records, hasher, limits, .. } = &**self;
+        let Parts { rooms, records, hasher, tokens, limits, .. } = &**self;
         let (limiter, passcode_rates) = limits.passcodes();
-        JoinAccess { rooms, records, hasher, limiter, passcode_rates }
+        JoinAccess { rooms, records, hasher, tokens, limiter, passcode_rates }
     }
 
     /// Returns the use case of editing calls.

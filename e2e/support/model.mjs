@@ -199,7 +199,9 @@ export class RoomModel {
       const morePlaces = maxParticipants > this.places;
       this.settings = { ...before, ...settings };
       const switchedOn = settings.waitingRoomEnabled && !before.waitingRoomEnabled;
-      if (switchedOn) this.settings.autoAdmitGuests = settings.autoAdmitGuests ?? false;
+      // A value that the call has already does not let guests skip the waiting room.
+      const named = settings.autoAdmitGuests !== before.autoAdmitGuests && settings.autoAdmitGuests;
+      if (switchedOn) this.settings.autoAdmitGuests = named ?? false;
       this.places = maxParticipants;
       this.#announceUpdate();
       const { waitingRoomEnabled: wait, autoAdmitGuests: skip } = this.settings;

@@ -134,6 +134,24 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
     assert.equal((await seated(one, roomId, await admitted(roomId, host))).joined.isHost, true);
   });
 
+  test("a join token stands for the passcode of its time: after a change the socket asks for the new one", async () => {
+    const { id, roomId } = await newCall(host, { passcode: "first" });
+    const { joinToken, token } = await join(roomId, { passcode: "first", guestName: "Grace" });
+    const moderator = await admitted(roomId, host);
+    await patch(id, { passcode: "second" });
+    const late = await open(Client.connected(two, { token }));
+    assert.equal(await code(late.emit("room:join", { roomId, token: joinToken })), "INVALID_PASSCODE");
+    assert.equal(await code(late.emit("room:join", { roomId, token: joinToken, passcode: "first" })), "INVALID_PASSCODE");
+    await done(late.emit("room:join", { roomId, token: joinToken, passcode: "second" }));
+    assert.equal((await seated(one, roomId, moderator)).joined.isHost, true);
+
+    // Another change: a participant who has a seat is not asked, on a new socket either.
+    await patch(id, { passcode: "third" });
+    late.close();
+    const back = await open(Client.connected(one, { token }));
+    await done(back.emit("room:join", { roomId, token: joinToken }));
+  });
+
   const ENDS = [
     ["ended over REST", "ended_by_host", ({ id }) => rest("POST", `/video-calls/${id}/end`, undefined, host.token)],
     ["deleted", "deleted", ({ id }) => rest("DELETE", `/video-calls/${id}`, undefined, host.token)],
@@ -248,6 +266,8 @@ describe("REST and sockets show the same state", { timeout: 240_000 }, () => {
       [{ autoAdmitGuests: true }, [false, true, false]],
       [{ waitingRoomEnabled: true }, [false, true, false]],
       [{ waitingRoomEnabled: false }, [false, false, false]],
+      // A client that sends back all that it has read: guests wait too.
+      [{ waitingRoomEnabled: true, autoAdmitGuests: true }, [true, true, false]],
       [{ waitingRoomEnabled: true, autoAdmitGuests: true }, [false, true, false]],
     ]) {
       await patch(id, { settings });

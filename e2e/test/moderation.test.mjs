@@ -88,7 +88,8 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
 
   test("each role may use the commands in the table, and gets the right refusal for the others", async () => {
     const { roomId, hostClient, moderator, participant, visitor } = await meeting();
-    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: true, autoAdmitGuests: true } });
+    await done(hostClient, "room:update", { settings: { waitingRoomEnabled: true } });
+    await done(hostClient, "room:update", { settings: { autoAdmitGuests: true } });
     const target = async () => ({ peerId: (await seatedGuest(two, roomId, "Target")).peerId });
     const waiter = await connected(two, eve.token);
     const waits = async () => {

@@ -384,7 +384,7 @@ impl Fields {
 
     /// Reads the settings of a new call. A missing setting has its default.
     pub fn settings(&mut self, field: &'static str) -> CallSettings {
-        self.settings_change(field).applied_to(&CallSettings::default())
+        self.settings_change(field).of_new_call()
     }
 
     /// Reads a change of some settings.

@@ -110,6 +110,7 @@ async fn admit_to(
     let (Admission { role, waits }, present) = (admission, found.participants);
     // `RecordRead::Always` always returns a record. The type allows none, because other callers
     // read the record only if the room is closed.
+    let passcode = found.meta.passcode_hash.clone();
     let call = found.record.unwrap_or_else(|| CallRecord::from_room(&room, &found.meta));
     let token = if user.is_guest { Some(app.tokens.issue_guest(&user, &room)?.token) } else { None };
     let now = u64::try_from(app.now().seconds()).unwrap_or(0);
@@ -122,7 +123,7 @@ async fn admit_to(
         role,
         waits,
         token,
-        join_token: app.tokens.issue_join(&user, &room, role)?.token,
+        join_token: app.tokens.issue_join(&user, &room, role, passcode.as_deref())?.token,
         ice_servers: ice.servers,
         ice_ttl: ice.ttl,
     };

@@ -1,8 +1,8 @@
 //! Hashes and verifies passwords and passcodes with argon2id.
 //!
 //! One hash takes 19 MiB of memory and tens of milliseconds of CPU time by design. Without a bound,
-//! a burst of sign-ins would starve all other requests. So the work runs on a fixed number of
-//! blocking threads. Further operations wait in a bounded queue that is fair between client
+//! a burst of sign-ins would starve all other requests. So the work runs on a fixed number of threads
+//! of low priority (`workers`). Further operations wait in a bounded queue that is fair between client
 //! addresses (`queue`), and operations beyond it are refused. A passcode that was compared recently
 //! is not hashed again (`proofs`). A text with letters beyond ASCII is compared in each form in
 //! which it may have been hashed (`forms`).
@@ -19,10 +19,12 @@ use switchboard_core::domain::{Code, Refusal};
 
 use proofs::Proofs;
 use queue::FairQueue;
+use workers::Workers;
 
 mod forms;
 mod proofs;
 mod queue;
+mod workers;
 
 /// argon2id parameters of the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -48,10 +50,11 @@ pub enum PasswordCheck {
     CorrectButOutdated,
 }
 
-/// Hashes and verifies passwords on blocking threads. Cheap to clone; clones share the limits.
+/// Hashes and verifies passwords on threads of its own. Cheap to clone; clones share the limits.
 #[derive(Clone)]
 pub struct PasswordHasher {
     queue: FairQueue,
+    workers: Workers,
     proofs: Proofs,
 }
 
@@ -62,7 +65,8 @@ impl PasswordHasher {
     pub fn new(concurrency: usize) -> Self {
         let slots = concurrency.max(1);
         let places = slots * WAITING_PER_SLOT;
-        Self { queue: FairQueue::new(slots, places, places / SHARE_OF_ADDRESS), proofs: Proofs::new() }
+        let queue = FairQueue::new(slots, places, places / SHARE_OF_ADDRESS);
+        Self { queue, workers: Workers::start(slots), proofs: Proofs::new() }
     }
 
     /// Hashes the normal form of `text` with a random salt for the client at `from`. Returns a PHC
@@ -163,16 +167,16 @@ impl PasswordHasher {
             return Err(Code::ServiceUnavailable.into());
         };
         let started = Instant::now();
-        let done = tokio::task::spawn_blocking(move || {
+        let done = self.workers.run(move || {
             // The work holds the slot, not the caller: if the caller is cancelled, its hash still
             // runs.
             let _slot = slot;
             work()
-        })
-        .await;
+        });
+        let done = done.await;
         observe(operation, started.elapsed());
-        done.map_err(|error| {
-            tracing::error!(%error, "password worker panicked");
+        done.ok_or_else(|| {
+            tracing::error!("password worker panicked");
             Code::InternalError.into()
         })
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
+use switchboard_core::ClusterKey;
 use switchboard_core::domain::{Code, PublicUser, Refusal, Role, RoomId, UserId};
 
 mod hs256;
@@ -74,12 +75,14 @@ pub struct Identity {
 }
 
 /// Contents of a valid join token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinGrant {
     /// Role in the room.
     pub role: Role,
     /// Time of issue, in milliseconds since the Unix epoch.
     pub issued_ms: u64,
+    /// Mark of the passcode under which the token was issued. Tokens of earlier versions have none.
+    passcode: Option<String>,
 }
 
 /// Contents of a valid refresh token.
@@ -162,6 +165,8 @@ struct Claims {
     room_id: Option<RoomId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passcode: Option<String>,
 }
 
 const fn access() -> TokenType {
@@ -194,6 +199,8 @@ pub struct Tokens {
     refresh: Keys,
     validation: Validation,
     lifetimes: TokenLifetimes,
+    /// Key of the marks of passcodes in join tokens.
+    passcodes: ClusterKey,
     clock: fn() -> u64,
 }
 
@@ -214,6 +221,7 @@ impl Tokens {
             refresh: Keys::new(refresh_secret),
             validation,
             lifetimes: TokenLifetimes::default(),
+            passcodes: ClusterKey::derive(access_secret),
             clock: unix_now_ms,
         }
     }
@@ -273,16 +281,37 @@ impl Tokens {
         seal(&self.access, claims)
     }
 
-    /// Issues a join token: `user` may join `room` as `role` without a passcode.
+    /// Issues a join token: `user` may join `room` as `role`, without a passcode while the call has
+    /// this stored one.
     ///
     /// # Errors
     /// `INTERNAL_ERROR` if the token cannot be encoded.
-    pub fn issue_join(&self, user: &PublicUser, room: &RoomId, role: Role) -> Result<IssuedToken, Refusal> {
+    pub fn issue_join(
+        &self,
+        user: &PublicUser,
+        room: &RoomId,
+        role: Role,
+        passcode: Option<&str>,
+    ) -> Result<IssuedToken, Refusal> {
         let mut claims = self.claims(TokenType::Join, user, self.lifetimes.join);
         claims.guest = user.is_guest;
         claims.room_id = Some(room.clone());
         claims.role = Some(role);
+        claims.passcode = Some(self.passcode_mark(room, passcode));
         seal(&self.access, claims)
+    }
+
+    /// Returns whether a join token of `room` was issued under this stored passcode.
+    #[must_use]
+    pub fn is_of_passcode(&self, grant: &JoinGrant, room: &RoomId, passcode: Option<&str>) -> bool {
+        grant.passcode.as_ref().is_none_or(|mark| *mark == self.passcode_mark(room, passcode))
+    }
+
+    /// Returns a keyed hash, because the old Node.js backend stored passcodes as plain text, and
+    /// clients can read their tokens.
+    fn passcode_mark(&self, room: &RoomId, passcode: Option<&str>) -> String {
+        let parts = ["passcode", room.as_str()].into_iter().chain(passcode);
+        self.passcodes.sign(&parts.collect::<Vec<_>>())[..22].to_owned()
     }
 
     /// Verifies an access or guest token and returns its bearer.
@@ -318,7 +347,8 @@ impl Tokens {
                     && claims.room_id.as_ref() == Some(room)
                     && claims.user_id == *user =>
             {
-                Ok(JoinGrant { role, issued_ms: claims.issued_ms() })
+                let issued_ms = claims.issued_ms();
+                Ok(JoinGrant { role, issued_ms, passcode: claims.passcode })
             }
             _ => Err(Code::TokenInvalid.into()),
         }
@@ -357,6 +387,7 @@ impl Tokens {
             guest: false,
             room_id: None,
             role: None,
+            passcode: None,
         }
     }
 

@@ -4,11 +4,11 @@
 //! takes the seat compares the room's version and the assigned role again, so a stale decision is
 //! repeated, not applied.
 
-use switchboard_auth::PasswordHasher;
+use switchboard_auth::{JoinGrant, PasswordHasher, Tokens};
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_core::domain::admission::admit;
+use switchboard_core::domain::admission::{admit, needs_passcode};
 use switchboard_core::domain::{
-    Admission, Code, JoinRequest, PublicUser, Refusal, Role, RoomId, RoomMeta, SessionHandle, UserId,
+    Admission, Code, JoinRequest, JoinToken, PublicUser, Refusal, Role, RoomId, RoomMeta, SessionHandle, UserId,
 };
 use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{GuessClass, PasscodeRates, RateLimiter, Subject};
@@ -29,6 +29,8 @@ pub struct JoinAccess<'a> {
     pub records: &'a Records,
     /// Verifies passcodes.
     pub hasher: &'a PasswordHasher,
+    /// Verifies join tokens.
+    pub tokens: &'a Tokens,
     /// Counts attempts at passcodes over all pods.
     pub limiter: &'a RateLimiter,
     /// Rates of attempts at one call's passcode.
@@ -69,8 +71,8 @@ pub struct Candidate<'a> {
     pub address: Option<ClientNetwork>,
     /// The passcode as the user typed it.
     pub passcode: Option<&'a str>,
-    /// Role of a valid join token for this room and user. Its issuer has checked the passcode.
-    pub join_token: Option<Role>,
+    /// Valid join token for this room and user. Its issuer has checked the passcode.
+    pub join_token: Option<&'a JoinGrant>,
 }
 
 impl JoinAccess<'_> {
@@ -153,14 +155,20 @@ impl JoinAccess<'_> {
         if let Some(code) = standing.keeps_out(issued_ms) {
             return Err(code.into());
         }
-        let passcode = match (&meta.passcode_hash, passcode) {
-            (Some(hash), Some(text)) if join_token.is_none() && *user != meta.host => {
-                Some(self.check_passcode(room, address, hash, text).await?)
-            }
-            _ => None,
-        };
-        let request = JoinRequest { user, passcode, join_token, assigned_role: standing.given };
-        Ok(admit(&meta.access_policy(), request)?)
+        let stored = meta.passcode_hash.as_deref();
+        let join_token = join_token.map(|grant| JoinToken {
+            role: grant.role,
+            passcode_is_current: self.tokens.is_of_passcode(grant, room, stored),
+        });
+        let policy = meta.access_policy();
+        let mut request =
+            JoinRequest { user, passcode: None, join_token, assigned_role: standing.given, seated: standing.seated };
+        if let (Some(hash), Some(text)) = (stored, passcode)
+            && needs_passcode(&policy, &request)
+        {
+            request.passcode = Some(self.check_passcode(room, address, hash, text).await?);
+        }
+        Ok(admit(&policy, request)?)
     }
 
     async fn check_passcode(

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use switchboard_auth::JoinGrant;
 use switchboard_calls::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
@@ -115,7 +116,7 @@ impl Dispatcher {
                 issued_ms: proof.issued_ms,
                 address: Some(session.address),
                 passcode: join.passcode.as_deref(),
-                join_token,
+                join_token: join_token.as_ref(),
             };
             let admission = access.decide(&join.room_id, &found.meta, &found.standing, candidate).await;
             let admission = admission.map_err(call_refusal)?;
@@ -184,19 +185,20 @@ impl Dispatcher {
             rooms: &self.rooms,
             records: &self.records,
             hasher: &self.credentials.hasher,
+            tokens: &self.credentials.tokens,
             limiter: &self.limiter,
             passcode_rates: self.limits.passcode,
         }
     }
 
-    /// Returns the proof of identity of the session and of its join token, and that token's role.
-    fn proof(&self, session: &ClientSession, join: &client_event::Join) -> Result<(Proof, Option<Role>), Refusal> {
+    /// Returns the proof of identity of the session and of its join token, and that token.
+    fn proof(&self, session: &ClientSession, join: &client_event::Join) -> Result<(Proof, Option<JoinGrant>), Refusal> {
         let mut proof = session.proof.clone();
         let Some(token) = &join.token else { return Ok((proof, None)) };
         let grant = self.credentials.tokens.verify_join(token, &join.room_id, &session.user.id)?;
         // The older of both tokens counts, because a removal between the two must not be ignored.
         proof.issued_ms = proof.issued_ms.min(grant.issued_ms);
-        Ok((proof, Some(grant.role)))
+        Ok((proof, Some(grant)))
     }
 
     /// Takes the seat. Returns the fields of the acknowledgement; `None` if the room changed since

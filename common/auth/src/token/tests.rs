@@ -60,7 +60,7 @@ fn a_token_tells_its_time_of_issue_in_milliseconds_and_an_older_one_in_whole_sec
     let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
     let identity = tokens().verify_access(&issued.token).unwrap();
     assert_eq!((identity.issued_ms, identity.expires_at), (NOW * 1000 + 7, NOW + 15 * 60));
-    let join = tokens().issue_join(&ann(), &room("r"), Role::Host).unwrap();
+    let join = tokens().issue_join(&ann(), &room("r"), Role::Host, None).unwrap();
     assert_eq!(tokens().verify_join(&join.token, &room("r"), &ann().id).unwrap().issued_ms, NOW * 1000 + 7);
     assert_eq!(tokens().verify_access(&forged(ACCESS, json!({}))).unwrap().issued_ms, NOW * 1000);
 }
@@ -125,7 +125,7 @@ fn a_guest_token_is_bound_to_its_room() {
 #[test]
 fn a_join_token_is_valid_only_for_its_user_its_room_its_lifetime_and_joining() {
     let (tokens, ann) = (tokens(), ann());
-    let join = tokens.issue_join(&ann, &room("r"), Role::Host).unwrap().token;
+    let join = tokens.issue_join(&ann, &room("r"), Role::Host, None).unwrap().token;
     let bob = UserId::parse("bbbbbbbbbbbbbbbbbbbbbbbb").unwrap();
     assert_eq!(tokens.verify_join(&join, &room("r"), &ann.id).unwrap().role, Role::Host);
     assert_eq!(code(tokens.verify_join(&join, &room("s"), &ann.id)), Code::TokenInvalid);
@@ -166,7 +166,7 @@ proptest::proptest! {
             let identity = tokens().verify_access(&access).unwrap();
             proptest::prop_assert!(name.starts_with(&identity.user.name));
             proptest::prop_assert!(identity.email.is_none_or(|claim| claim == *email));
-            let join = tokens().issue_join(&user, &room, Role::Participant).unwrap().token;
+            let join = tokens().issue_join(&user, &room, Role::Participant, Some("$argon2id$x")).unwrap().token;
             tokens().verify_join(&join, &room, &id).unwrap();
             let refresh = tokens().issue_refresh(&user, &session, &random_id()).unwrap();
             tokens().verify_refresh(&refresh).unwrap();
@@ -186,4 +186,22 @@ fn a_name_of_100_characters_is_in_a_token_whole() {
     let user = PublicUser::new(ann().id, name.clone(), None);
     let token = tokens().issue_access(&user, "a@b.c", "s").unwrap().token;
     assert_eq!(tokens().verify_access(&token).unwrap().user.name, name);
+}
+
+#[test]
+fn a_join_token_is_of_the_passcode_under_which_it_was_issued() {
+    let (tokens, ann) = (tokens(), ann());
+    let grant = |passcode| {
+        let token = tokens.issue_join(&ann, &room("r"), Role::Participant, passcode).unwrap().token;
+        assert!(!token.contains("1234"));
+        tokens.verify_join(&token, &room("r"), &ann.id).unwrap()
+    };
+    for (issued, now, same) in [
+        (Some("1234"), Some("1234"), true),
+        (Some("1234"), Some("$argon2id$x"), false),
+        (None, Some("1234"), false),
+        (None, None, true),
+    ] {
+        assert_eq!(tokens.is_of_passcode(&grant(issued), &room("r"), now), same, "{issued:?} {now:?}");
+    }
 }

@@ -30,12 +30,22 @@ pub struct JoinRequest<'a> {
     pub user: &'a UserId,
     /// Whether the supplied passcode is correct; `None` if no passcode was supplied.
     pub passcode: Option<bool>,
-    /// Role in a valid join token for this room and user. The passcode was checked when the token
-    /// was issued.
-    pub join_token: Option<Role>,
+    /// Valid join token for this room and user.
+    pub join_token: Option<JoinToken>,
+    /// Whether the user has a seat in the room, with or without a socket.
+    pub seated: bool,
     /// Role assigned to the user in the open room: by a role change, or because the user acts as
     /// host while the host is away.
     pub assigned_role: Option<Role>,
+}
+
+/// Contents of a valid join token that [`admit`] decides on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// Role.
+    pub role: Role,
+    /// Whether the token was issued under the passcode that the call has now.
+    pub passcode_is_current: bool,
 }
 
 /// Result of a successful admission.
@@ -59,6 +69,20 @@ pub fn requires_invitation(call_type: CallType, invited: &[UserId]) -> bool {
     }
 }
 
+/// Returns whether the user must supply the passcode. A join token stands for the passcode that the
+/// call had when the token was issued. After a change of the passcode it does so only for
+/// moderators, invited users and users with a seat.
+#[must_use]
+pub fn needs_passcode(policy: &AccessPolicy<'_>, request: &JoinRequest<'_>) -> bool {
+    let token_suffices = request.join_token.is_some_and(|token| {
+        token.passcode_is_current
+            || request.seated
+            || policy.invited.contains(request.user)
+            || request.assigned_role.unwrap_or(token.role) >= Role::Moderator
+    });
+    policy.has_passcode && request.user != policy.host && !token_suffices
+}
+
 /// Decides whether a user may join a call, and returns the role and whether they wait in the lobby.
 ///
 /// The role is, in this order: host for the call's host; the role assigned in the open room;
@@ -67,8 +91,7 @@ pub fn requires_invitation(call_type: CallType, invited: &[UserId]) -> bool {
 /// # Errors
 /// - `UNAUTHORIZED`: a guest may join public calls only.
 /// - `FORBIDDEN`: the call requires an invitation, and the user has none.
-/// - `INVALID_PASSCODE`: the call has a passcode, and the request has neither a correct passcode
-///   nor a join token. The host needs no passcode.
+/// - `INVALID_PASSCODE`: the user [must supply](needs_passcode) the passcode, and did not.
 pub fn admit(policy: &AccessPolicy<'_>, request: JoinRequest<'_>) -> Result<Admission, Refusal> {
     let is_host = request.user == policy.host;
     let is_guest = request.user.is_guest();
@@ -78,13 +101,13 @@ pub fn admit(policy: &AccessPolicy<'_>, request: JoinRequest<'_>) -> Result<Admi
     if requires_invitation(policy.call_type, policy.invited) && !is_host && !policy.invited.contains(request.user) {
         return Err(Refusal::new(Code::Forbidden, "You are not invited to this call"));
     }
-    if policy.has_passcode && !is_host && request.join_token.is_none() && request.passcode != Some(true) {
+    if needs_passcode(policy, &request) && request.passcode != Some(true) {
         return Err(Code::InvalidPasscode.into());
     }
     let role = match (request.assigned_role, request.join_token) {
         _ if is_host => Role::Host,
         (Some(role), _) => role,
-        (None, Some(Role::Moderator)) => Role::Moderator,
+        (None, Some(JoinToken { role: Role::Moderator, .. })) => Role::Moderator,
         _ if is_guest => Role::Guest,
         _ => Role::Participant,
     };
@@ -113,7 +136,11 @@ mod tests {
     }
 
     fn by(user: &UserId) -> JoinRequest<'_> {
-        JoinRequest { user, passcode: None, join_token: None, assigned_role: None }
+        JoinRequest { user, passcode: None, join_token: None, assigned_role: None, seated: false }
+    }
+
+    const fn token(role: Role) -> Option<JoinToken> {
+        Some(JoinToken { role, passcode_is_current: true })
     }
 
     #[test]
@@ -169,7 +196,31 @@ mod tests {
             Code::InvalidPasscode
         );
         assert!(admit(&policy, JoinRequest { passcode: Some(true), ..by(&ann) }).is_ok());
-        assert!(admit(&policy, JoinRequest { join_token: Some(Role::Participant), ..by(&ann) }).is_ok());
+        assert!(admit(&policy, JoinRequest { join_token: token(Role::Participant), ..by(&ann) }).is_ok());
+    }
+
+    #[test]
+    fn a_join_token_of_an_earlier_passcode_admits_only_moderators_invited_users_and_users_with_a_seat() {
+        let (host, ann) = (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"));
+        let invited = [ann.clone()];
+        let old = |role| Some(JoinToken { role, passcode_is_current: false });
+        let ask = |invited: &[UserId], request: JoinRequest<'_>| {
+            admit(&AccessPolicy { has_passcode: true, ..policy(&host, invited) }, request)
+                .map(|admission| admission.role)
+        };
+        let stranger = JoinRequest { join_token: old(Role::Participant), ..by(&ann) };
+        assert_eq!(ask(&[], stranger).unwrap_err().code, Code::InvalidPasscode);
+        assert_eq!(ask(&[], JoinRequest { passcode: Some(true), ..stranger }), Ok(Role::Participant));
+        assert_eq!(ask(&[], JoinRequest { seated: true, ..stranger }), Ok(Role::Participant));
+        assert_eq!(ask(&invited, stranger), Ok(Role::Participant));
+        assert_eq!(ask(&[], JoinRequest { join_token: old(Role::Moderator), ..stranger }), Ok(Role::Moderator));
+        assert_eq!(ask(&[], JoinRequest { assigned_role: Some(Role::Moderator), ..stranger }), Ok(Role::Moderator));
+        let demoted = JoinRequest { join_token: old(Role::Moderator), assigned_role: Some(Role::Guest), ..stranger };
+        assert!(ask(&[], demoted).is_err(), "no moderator any more");
+        assert!(
+            ask(&invited, JoinRequest { seated: true, ..by(&ann) }).is_err(),
+            "without a token the passcode is asked"
+        );
     }
 
     #[test]
@@ -182,7 +233,7 @@ mod tests {
             let admission = admit(&policy, JoinRequest { assigned_role: Some(role), ..by(&ann) }).unwrap();
             assert_eq!(admission, Admission { role, waits: false });
         }
-        let demoted = JoinRequest { assigned_role: Some(Role::Guest), join_token: Some(Role::Moderator), ..by(&ann) };
+        let demoted = JoinRequest { assigned_role: Some(Role::Guest), join_token: token(Role::Moderator), ..by(&ann) };
         assert_eq!(admit(&policy, demoted).unwrap(), Admission { role: Role::Guest, waits: true });
         assert_eq!(
             admit(&policy, JoinRequest { assigned_role: Some(Role::Guest), ..by(&host) }).unwrap().role,

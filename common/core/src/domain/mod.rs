@@ -36,7 +36,7 @@ pub mod room_meta;
 pub mod settings;
 pub mod time;
 
-pub use admission::{AccessPolicy, Admission, JoinRequest};
+pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;

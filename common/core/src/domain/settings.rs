@@ -69,8 +69,19 @@ macro_rules! call_settings {
             /// Returns the settings after the change.
             #[must_use]
             pub fn applied_to(&self, settings: &CallSettings) -> CallSettings {
-                let change = self.completed(settings);
-                CallSettings { $($field: change.$field.unwrap_or(settings.$field),)* }
+                self.completed(settings).written_over(settings)
+            }
+
+            /// Returns the settings of a new call: those that the change names, and defaults. A new
+            /// call has no settings that a client could echo, so every value that is named counts.
+            #[must_use]
+            pub fn of_new_call(&self) -> CallSettings {
+                let guests = self.auto_admit_guests.or(self.waiting_room_enabled.map(|waits| !waits));
+                Self { auto_admit_guests: guests, ..self.clone() }.written_over(&CallSettings::default())
+            }
+
+            fn written_over(&self, settings: &CallSettings) -> CallSettings {
+                CallSettings { $($field: self.$field.unwrap_or(settings.$field),)* }
             }
         }
     };
@@ -95,7 +106,7 @@ call_settings! {
     allow_participant_screen_share "allowParticipantScreenShare" = true;
     /// A participant whom a moderator muted may unmute without being asked.
     allow_participant_unmute "allowParticipantUnmute" = true;
-    /// Guests skip the waiting room. Switching that on switches this off, unless both are named.
+    /// Guests skip the waiting room. Switching that on switches this off, unless it changes too.
     auto_admit_guests "autoAdmitGuests" = true;
     /// New participants wait until the host or a moderator admits them.
     waiting_room_enabled "waitingRoomEnabled" = false;
@@ -110,11 +121,13 @@ call_settings! {
 impl SettingsChange {
     /// Returns the change with what follows from it. Switching the waiting room on makes guests
     /// wait too, unless the same change says otherwise: `autoAdmitGuests` is on by default, as in
-    /// documents of the old Node.js backend, and strangers would walk in.
+    /// documents of the old Node.js backend, and strangers would walk in. A value that the call has
+    /// already does not say otherwise, because clients send back all that they have read.
     #[must_use]
     pub fn completed(&self, settings: &CallSettings) -> Self {
         let switches_on = self.waiting_room_enabled == Some(true) && !settings.waiting_room_enabled;
-        let guests = self.auto_admit_guests.or(switches_on.then_some(false));
+        let echoes = switches_on && self.auto_admit_guests == Some(settings.auto_admit_guests);
+        let guests = self.auto_admit_guests.filter(|_| !echoes).or(switches_on.then_some(false));
         Self { auto_admit_guests: guests, ..self.clone() }
     }
 }
@@ -180,9 +193,14 @@ mod tests {
         let change = |value: Value| SettingsChange::read(value.as_object().unwrap()).unwrap();
         let off = CallSettings::default();
         let on = CallSettings { waiting_room_enabled: true, ..off };
+        let guests_wait = CallSettings { auto_admit_guests: false, ..off };
         for (settings, value, guests_skip) in [
             (&off, json!({ "waitingRoomEnabled": true }), false),
-            (&off, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), true),
+            // Guests skip it already: a client that sends back all that it has read says no more.
+            (&off, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), false),
+            (&guests_wait, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), true),
+            (&guests_wait, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": false }), false),
+            (&on, json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), true),
             (&off, json!({ "waitingRoomEnabled": false }), true),
             (&off, json!({ "chatEnabled": false }), true),
             // It is on already: nothing is switched on.
@@ -190,6 +208,13 @@ mod tests {
             (&on, json!({ "autoAdmitGuests": false }), false),
         ] {
             assert_eq!(change(value.clone()).applied_to(settings).auto_admit_guests, guests_skip, "{value}");
+        }
+        for (value, guests_skip) in [
+            (json!({}), true),
+            (json!({ "waitingRoomEnabled": true }), false),
+            (json!({ "waitingRoomEnabled": true, "autoAdmitGuests": true }), true),
+        ] {
+            assert_eq!(change(value.clone()).of_new_call().auto_admit_guests, guests_skip, "{value}");
         }
         let stored: CallSettings = serde_json::from_value(json!({ "waitingRoomEnabled": true })).unwrap();
         assert!(stored.auto_admit_guests, "documents of the old Node.js backend keep their meaning");

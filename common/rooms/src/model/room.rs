@@ -64,6 +64,8 @@ pub struct JoinStanding {
     pub given: Option<Role>,
     /// Whether the user, or the address of a guest, is banned.
     pub banned: bool,
+    /// Whether the user has a seat as a first device, with or without a socket.
+    pub seated: bool,
     /// Time of a removal in ms of Redis TIME. Tokens issued until then are refused.
     pub removed_ms: Option<u64>,
 }

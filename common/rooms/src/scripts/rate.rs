@@ -62,7 +62,8 @@ pub struct GuessBounds {
     pub address: Option<Rate>,
     /// Wrong guesses of all addresses together, above which the secret is guarded. `None`: never.
     pub all: Option<Rate>,
-    /// Time between two guesses of an address while the secret is guarded.
+    /// Time between two guesses of an address while the secret is guarded. Once a day an address
+    /// without other wrong guesses has a second guess at once.
     pub pause: Duration,
 }
 
@@ -87,6 +88,8 @@ pub enum GuessReply {
 const GUESS_LEASE_US: u64 = 10_000_000;
 /// Time that a right guess is remembered.
 const KNOWN_US: u64 = 12 * 3600 * 1_000_000;
+/// Time in which an address has one second try at once while the secret is guarded.
+const SPARE_US: u64 = 24 * 3600 * 1_000_000;
 /// An address that has guessed right has so many times the rate of others.
 const KNOWN_FACTOR: u64 = 6;
 
@@ -130,6 +133,7 @@ impl ScriptArguments for GuessScript<'_> {
         to.number(GUESS_LEASE_US);
         to.number(KNOWN_US);
         to.number(KNOWN_FACTOR);
+        to.number(SPARE_US);
     }
 
     fn parse(reply: &Reply) -> Result<GuessReply, StoreError> {

@@ -54,6 +54,7 @@ impl Rooms {
         let mut read = cmd("HMGET");
         read.arg(self.context().keys.room(p, room)).arg(PEEK_FIELDS).arg(format!("g:{user}")).arg(format!("k:{user}"));
         read.arg(format!("b:{user}")).arg(format!("b:@{}", proof.address.as_deref().unwrap_or("-")));
+        read.arg(format!("s:{user}"));
         let answer = self.plain(p, "peek_for", &[read]).await?;
         let fields = items(answer.first())?;
         let peek = read_peek(fields)?;
@@ -63,7 +64,9 @@ impl Rooms {
         let removed_ms = field(1).and_then(|ms| ms.parse().ok());
         // As in `join.lua`: an account is known by its id, a guest by its address too.
         let banned = field(2).is_some() || (user.is_guest() && field(3).is_some());
-        Ok((peek, JoinStanding { given, banned, removed_ms }))
+        // A place in the lobby is no seat.
+        let seated = field(4).is_some_and(|seat| !seat.starts_with("waiting "));
+        Ok((peek, JoinStanding { given, banned, seated, removed_ms }))
     }
 
     /// Opens the room for a call that has a record, with this metadata or newer. A room that is

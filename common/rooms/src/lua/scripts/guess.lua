@@ -2,23 +2,27 @@
 --
 -- Only wrong guesses are counted, after they were compared. While all addresses together have more
 -- of them than their rate, the secret is guarded: an address that has not guessed right before has
--- one guess in `pause`. A guess in progress then holds the address for `lease`.
+-- one guess in `pause`. A guess in progress then holds the address for `lease`. An address without
+-- other wrong guesses may try again at once after a wrong one, so that a typo costs no pause: once
+-- in `spare`.
 --
 -- KEYS    1 guesses of one address, a hash: full (as in spend), next (no guess before, µs), known
---           (guessed right; until, µs)
+--           (guessed right; until, µs), spare (no second try at once before, µs)
 --         2 wrong guesses of all addresses, as in spend
 -- ARGV    1 try, wrong or right
 --         2 time in which an address gains one guess, µs (0: no rate)   3 its burst
 --         4 the same for all addresses   5 their burst
 --         6 pause, µs   7 lease, µs   8 time that a right guess is remembered, µs
 --         9 burst of an address that has guessed right, as a multiple
+--         10 spare, µs
 -- replies OK known | WAIT µs rate: `address` or `all`
 local step, interval, burst = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local all_interval, all_window = tonumber(ARGV[4]), ARGV[4] * ARGV[5]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local state = redis.call('HMGET', KEYS[1], 'full', 'next', 'known')
+local state = redis.call('HMGET', KEYS[1], 'full', 'next', 'known', 'spare')
 local next_guess, known_until = tonumber(state[2] or 0), tonumber(state[3] or 0)
+local spare_at = tonumber(state[4] or 0)
 local known = known_until > now
 local window = interval * burst
 if known then interval = interval / ARGV[9] end
@@ -36,7 +40,7 @@ local function store(field, value)
 end
 
 local function expire()
-  local last = math.max(full, next_guess, known_until)
+  local last = math.max(full, next_guess, known_until, spare_at)
   redis.call('PEXPIRE', KEYS[1], math.max(math.ceil((last - now) / 1000), 1))
 end
 
@@ -51,6 +55,7 @@ if step == 'try' then
     expire()
   end
 elseif step == 'wrong' then
+  local is_first = full <= now and spare_at <= now
   if interval > 0 then
     full = full + interval
     store('full', full)
@@ -60,8 +65,14 @@ elseif step == 'wrong' then
     redis.call('SET', KEYS[2], string.format('%.0f', all), 'PX', math.ceil((all - now) / 1000))
   end
   if is_guarded() then
-    next_guess = now + ARGV[6]
-    store('next', next_guess)
+    if is_first then
+      next_guess, spare_at = 0, now + ARGV[10]
+      redis.call('HDEL', KEYS[1], 'next')
+      store('spare', spare_at)
+    else
+      next_guess = now + ARGV[6]
+      store('next', next_guess)
+    end
   end
   if redis.call('EXISTS', KEYS[1]) == 1 then expire() end
 else
