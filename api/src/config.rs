@@ -64,8 +64,8 @@ pub struct ApiConfig {
     pub reopen_within: Duration,
     /// `ADMIN_API_KEYS`: API keys of operators.
     pub operators: OperatorKeys,
-    /// `CALL_CHAT_MAX_MESSAGES`, `CALL_CHAT_MAX_BYTES`, `CALL_LOG_MAX_EVENTS`, `CALL_LOG_MAX_BYTES`:
-    /// most lines in the recorded chat and in the log of one call.
+    /// `CALL_CHAT_MAX_MESSAGES`, `CALL_CHAT_MAX_BYTES`, `CALL_LOG_MAX_EVENTS`,
+    /// `CALL_LOG_MAX_BYTES`: most lines in the recorded chat and in the log of one call.
     pub lines: LineBudgets,
     /// Webhooks.
     pub webhooks: WebhookConfig,
@@ -199,6 +199,27 @@ mod tests {
             ["ftp://a.test", "a.test/x", "http://", "http://a.test/#x", "http://a.test:0", "http://us:100%@a.test"]
         {
             assert_eq!(wrong(&[("WEBHOOK_URLS", address)]), ["WEBHOOK_URLS"], "{address}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_requests_hashes_and_recording_have_defaults_and_can_be_set() {
+        let config = |pairs: &[(&'static str, &'static str)]| {
+            let env = Env::new(pairs.iter().copied().chain([("NODE_ENV", "development")]));
+            ApiConfig::from_env(env)
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let default = config(&[]).unwrap();
+        assert_eq!(default.rates.requests.unwrap().to_string(), "20000/10");
+        assert_eq!((default.rates.in_progress, default.password_concurrency), (256, (cores / 2).max(1)));
+        assert_eq!(default.lines, LineBudgets::default());
+        let set = [("REQUESTS_PER_ADDRESS", "5/1"), ("CALL_CHAT_MAX_MESSAGES", "7"), ("CALL_LOG_MAX_BYTES", "9")];
+        let set = config(&set).unwrap();
+        assert_eq!((set.lines.chat.lines, set.lines.events.bytes), (7, 9));
+        assert_eq!(set.rates.requests.unwrap().requests, 5);
+        assert!(config(&[("RATE_LIMITS", "false")]).unwrap().rates.requests.is_none());
+        for name in ["REQUESTS_PER_ADDRESS", "REQUESTS_IN_PROGRESS_PER_ADDRESS", "CALL_LOG_MAX_EVENTS"] {
+            assert_eq!(config(&[(name, "-1")]).unwrap_err().0[0].name, name);
         }
     }
 

@@ -14,8 +14,9 @@
 //! | 3 | `http` | errors, envelope, middleware, field validation, arguments of handlers, server |
 //! | 2 | `recorder`, `webhooks`, `stale_calls`, `erasure` | background tasks; they know no HTTP |
 //! | 2 | `app` | the parts of the service that routes use |
-//! | 1 | `limits`, `audit`, `clock` | rate limits; security events; time and jitter |
+//! | 1 | `address_bounds`, `limits`, `audit`, `clock` | counts in memory; rate limits; security events; time and jitter |
 
+pub mod address_bounds;
 pub mod app;
 pub mod audit;
 pub mod catalog;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
 use switchboard_core::domain::{UserId, whole_seconds};
-use switchboard_net::{ConnectionTimeouts, Counts, Permit};
+use switchboard_net::{ClientAddresses, ConnectionTimeouts, Counts, Permit};
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
 use switchboard_runtime::config::{Env, passcode_rates, trusted_proxies};
 
-use crate::http::address_bounds::AddressBounds;
+use crate::address_bounds::AddressBounds;
 
 /// Headers of the IETF draft "RateLimit header fields for HTTP", in the form that most clients
 /// know.
@@ -136,6 +136,7 @@ impl RatesConfig {
 pub struct Limits {
     limiter: RateLimiter,
     rates: Arc<RatesConfig>,
+    addresses: ClientAddresses,
     bounds: AddressBounds,
     lists: Arc<Counts<Reader>>,
 }
@@ -194,7 +195,15 @@ impl Limits {
     #[must_use]
     pub fn new(limiter: RateLimiter, rates: RatesConfig) -> Self {
         let lists = Arc::new(Counts::new("switchboard_http_lists_in_progress", 0, LISTS_MAX));
-        Self { limiter, bounds: AddressBounds::new(&rates), lists, rates: Arc::new(rates) }
+        let addresses = ClientAddresses::new(rates.proxies);
+        let bounds = AddressBounds::new(rates.requests, rates.in_progress);
+        Self { limiter, addresses, bounds, lists, rates: Arc::new(rates) }
+    }
+
+    /// Returns the reader of clients' addresses.
+    #[must_use]
+    pub const fn addresses(&self) -> &ClientAddresses {
+        &self.addresses
     }
 
     /// Returns the bounds on the requests of one address.

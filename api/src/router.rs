@@ -10,7 +10,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
-use crate::http::address_bounds::{self, AddressBounds};
+use crate::http::request_bounds::{self, RequestBounds};
 use crate::http::{drain, layers, page};
 use crate::routes;
 
@@ -30,7 +30,7 @@ pub struct HttpOptions {
 
 /// Creates the HTTP service.
 pub fn router(app: App, options: HttpOptions) -> Router {
-    let bounds = app.limits.bounds().clone();
+    let bounds = RequestBounds::from(&app.limits);
     let routes = Router::new()
         .nest("/api", routes::router(&app))
         .route("/api/", routes::index())
@@ -42,14 +42,14 @@ pub fn router(app: App, options: HttpOptions) -> Router {
 
 /// Adds the middleware, outermost first: `outermost`, the bounds on preflight requests, CORS, the
 /// time limit, the rest of the body, the bounds on other requests, panics.
-fn layered(routes: Router, bounds: AddressBounds, options: HttpOptions) -> Router {
+fn layered(routes: Router, bounds: RequestBounds, options: HttpOptions) -> Router {
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(layers::outermost))
-        .layer(middleware::from_fn_with_state(bounds.clone(), address_bounds::preflights))
+        .layer(middleware::from_fn_with_state(bounds.clone(), request_bounds::preflights))
         .layer(layers::cors(options.origins))
         .layer(middleware::from_fn_with_state(options.deadline, layers::timeout))
         .layer(middleware::from_fn(drain::drain))
-        .layer(middleware::from_fn_with_state(bounds, address_bounds::requests))
+        .layer(middleware::from_fn_with_state(bounds, request_bounds::requests))
         .layer(CatchPanicLayer::custom(layers::panic_response));
     routes.layer(layers)
 }
@@ -58,16 +58,19 @@ fn layered(routes: Router, bounds: AddressBounds, options: HttpOptions) -> Route
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
-    use crate::limits::RatesConfig;
+    use crate::address_bounds::AddressBounds;
     use axum::body::Body;
     use axum::routing::get;
+    use switchboard_core::client_address::TrustedProxies;
+    use switchboard_net::ClientAddresses;
     use switchboard_runtime::config::{Env, Mode};
     use tower::ServiceExt as _;
 
     async fn ask(routes: Router, deadline: Duration) -> (u16, serde_json::Value) {
         let origins = OriginsConfig::from_env(&mut Env::new([("FRONTEND_URL", "http://page.test")]), Mode::Production);
         let request = http::Request::get("/").header(layers::REQUEST_ID, "r1").body(Body::empty()).unwrap();
-        let bounds = AddressBounds::new(&RatesConfig::default());
+        let addresses = ClientAddresses::new(TrustedProxies::default());
+        let bounds = RequestBounds { addresses, bounds: AddressBounds::new(None, 0) };
         let options = HttpOptions { origins, web: None, deadline };
         let response = layered(routes, bounds, options).oneshot(request).await.unwrap();
         let status = response.status().as_u16();

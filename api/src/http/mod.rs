@@ -11,13 +11,12 @@
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
 //! | `extract` | arguments of handlers: identity, body, query, path |
 //! | `operators` | arguments of handlers that operators call |
-//! | `address_bounds` | bounds on the requests of one address, before routing |
+//! | `request_bounds` | bounds on the requests of one address, before routing |
 //! | `rate_limit` | the rate limit of a route, and the client's address |
 //! | `route` | a route: handler, rate class, description |
 //! | `page` | files of the web page |
 //! | `server` | accepts connections, within limits |
 
-pub mod address_bounds;
 pub mod describe;
 pub mod drain;
 pub mod envelope;
@@ -29,6 +28,7 @@ pub mod operators;
 pub(crate) mod page;
 pub mod paging;
 pub mod rate_limit;
+pub mod request_bounds;
 pub mod route;
 pub mod server;
 pub mod status;

@@ -11,10 +11,10 @@ use switchboard_core::domain::Code;
 use switchboard_rooms::rate_limit::Subject;
 
 use crate::app::App;
-use crate::http::address_bounds::{Found, refused};
 use crate::http::describe::{Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::extract;
+use crate::http::request_bounds::{Found, refused};
 use crate::limits::{Class, HEADERS, RateStatus};
 
 /// Client's network, as an argument of a handler. `None` when the request came over no connection.

@@ -4,8 +4,8 @@ use api::recorder::{RecorderOptions, run};
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_core::domain::{CallId, RoomId, RoomMeta, Timestamp, UserId};
-use switchboard_rooms::{Caller, RoomPeek, UpdateOutcome};
+use switchboard_core::domain::{CallId, CallSettings, CallType, RoomId, RoomMeta, Timestamp, UserId};
+use switchboard_rooms::{Caller, Created, RoomPeek, UpdateOutcome};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Reply, Service, User, came, said, until};
@@ -302,4 +302,59 @@ async fn a_call_that_is_over_cannot_be_changed() {
     assert_eq!(ended.status, 200);
     assert_eq!(change(&service, &call, &ann, json!({ "title": "Late" })).await.refusal(), (403, "CALL_ENDED"));
     assert_eq!(service.get(&path(&call), Some(&ann.token)).await.text("title"), "A call");
+}
+
+#[tokio::test]
+async fn the_room_id_of_a_deleted_call_is_refused_until_its_tombstone_is_gone() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let (joined, untouched) = (service.call(&ann, json!({})).await, service.call(&ann, json!({})).await);
+    assert_eq!(service.join(&joined, Some(&ann.token), json!({})).await.status, 200);
+    for call in [&joined, &untouched] {
+        let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
+        assert_eq!(delete(&service, call, &ann).await.status, 200);
+        // No call has this room id in MongoDB, so that only the tombstone refuses it.
+        assert!(service.records.call_by_room(&room).await.unwrap().is_none());
+        let meta = RoomMeta {
+            call_id: switchboard_records::Records::new_call_id(),
+            name: "Mine".into(),
+            host: UserId::parse(&ann.id).unwrap(),
+            call_type: CallType::Public,
+            settings: CallSettings::default(),
+            max_participants: 2,
+            locked: false,
+            passcode_hash: None,
+            invited: Vec::new(),
+            created_at: "2026-01-01T00:00:00.000Z".into(),
+            version: 0,
+        };
+        let created = service.rooms.create(&room, &meta, "{}").await.unwrap();
+        assert!(matches!(created, Created::Ended), "{created:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_put_of_all_that_was_read_makes_guests_wait_when_it_switches_the_waiting_room_on() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let both = |settings: &Value| (settings["waitingRoomEnabled"].clone(), settings["autoAdmitGuests"].clone());
+    let call = service.call(&ann, json!({})).await;
+    let put = async |fields: &Value| {
+        let request = service.request(Method::PUT, &path(&call)).bearer_auth(&ann.token).json(fields);
+        let reply = service.send(request).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        both(&reply.data()["settings"])
+    };
+    let mut echoed = json!({ "title": call["title"], "settings": call["settings"] });
+    assert_eq!(echoed["settings"]["autoAdmitGuests"], true);
+    echoed["settings"]["waitingRoomEnabled"] = true.into();
+    assert_eq!(put(&echoed).await, (json!(true), json!(false)));
+    // Now it is a change.
+    assert_eq!(put(&echoed).await, (json!(true), json!(true)));
+    let named = json!({ "settings": { "waitingRoomEnabled": true, "autoAdmitGuests": true } });
+    assert_eq!(
+        both(&service.call(&ann, named).await["settings"]),
+        (json!(true), json!(true)),
+        "a new call has no value"
+    );
 }

@@ -140,7 +140,8 @@ async fn wrong_passwords_of_strangers_lock_out_neither_the_owner_nor_another_acc
         for host in [2, 2, 2] {
             login(email, "a wrong guess", &format!("192.0.2.{host}")).await;
         }
-        // The account is guarded now: each address has one guess.
+        // The account is guarded now: each address has one guess, and once a day another.
+        assert_eq!(login(email, "a typo", "192.0.2.3").await.refusal(), (401, "INVALID_CREDENTIALS"));
         assert_eq!(login(email, "a wrong guess", "192.0.2.3").await.refusal(), (401, "INVALID_CREDENTIALS"));
         assert_eq!(login(email, "a wrong guess", "192.0.2.3").await.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
     }

@@ -7,10 +7,11 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
 use switchboard_core::domain::Timestamp;
+use switchboard_records::{LineBudget, LineBudgets};
 use switchboard_rooms::Partition;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{REOPEN_WITHIN_MS, Service, User};
+use super::support::{REOPEN_WITHIN_MS, Service, User, came, said};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -198,4 +199,19 @@ async fn a_call_is_reopened_only_within_its_time_and_by_a_request_of_its_own() {
             assert_eq!(reply.refusal(), (403, "CALL_ENDED"));
         }
     }
+}
+
+#[tokio::test]
+async fn statistics_count_the_chat_messages_that_are_beyond_the_bounds_of_recording() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let call = service.call(&ann, json!({})).await;
+    let messages = (0..7).map(|number| said(&ann.id, None, &format!("message {number}")));
+    let budget = LineBudget { lines: 4, bytes: 1 << 20 };
+    let budgets = LineBudgets { chat: budget, ..LineBudgets::default() };
+    service.record_within(budgets, &call, std::iter::once(came(&ann.id)).chain(messages)).await;
+    let stats = service.get(&format!("{}/stats", path(&call)), Some(&ann.token)).await;
+    assert_eq!((&stats.data()["unrecordedMessages"], &stats.data()["totalParticipants"]), (&json!(3), &json!(1)));
+    let chat = service.get(&format!("{}/messages", path(&call)), Some(&ann.token)).await;
+    assert_eq!(chat.body["pagination"]["total"], 4);
 }

@@ -19,7 +19,7 @@ use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
 };
 use switchboard_net::ConnectionTimeouts;
-use switchboard_records::{CallChange, CallFact, ChatMessage, Records, RecordsTimeouts, Stay};
+use switchboard_records::{CallChange, CallFact, ChatMessage, LineBudgets, Records, RecordsTimeouts, Stay};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Join, Joined, Proof, Revocations, RoomOptions, RoomPeek, Rooms, Seat};
@@ -250,6 +250,16 @@ impl Service {
 
     /// Writes facts of a call, as the recorder does.
     pub(crate) async fn record(&self, call: &Value, changes: impl IntoIterator<Item = CallChange>) {
+        self.record_within(LineBudgets::default(), call, changes).await;
+    }
+
+    /// Writes facts of a call as a recorder with these bounds does.
+    pub(crate) async fn record_within(
+        &self,
+        budgets: LineBudgets,
+        call: &Value,
+        changes: impl IntoIterator<Item = CallChange>,
+    ) {
         let fact = |change| {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             CallFact {
@@ -262,7 +272,8 @@ impl Service {
             }
         };
         let facts: Vec<_> = changes.into_iter().map(fact).collect();
-        assert_eq!(self.records.write_facts(&facts).await.unwrap(), []);
+        let recorder = self.records.clone().with_line_budgets(budgets);
+        assert_eq!(recorder.write_facts(&facts).await.unwrap(), []);
     }
 
     /// Seats a participant as a node does. `visit` distinguishes several sessions.

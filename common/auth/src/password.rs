@@ -1,11 +1,11 @@
 //! Hashes and verifies passwords and passcodes with argon2id.
 //!
 //! One hash takes 19 MiB of memory and tens of milliseconds of CPU time by design. Without a bound,
-//! a burst of sign-ins would starve all other requests. So the work runs on a fixed number of threads
-//! of low priority (`workers`). Further operations wait in a bounded queue that is fair between client
-//! addresses (`queue`), and operations beyond it are refused. A passcode that was compared recently
-//! is not hashed again (`proofs`). A text with letters beyond ASCII is compared in each form in
-//! which it may have been hashed (`forms`).
+//! a burst of sign-ins would starve all other requests. So the work runs on a fixed number of
+//! threads of low priority (`workers`). Further operations wait in a bounded queue that is fair
+//! between client addresses (`queue`), and operations beyond it are refused. A passcode that was
+//! compared recently is not hashed again (`proofs`). A text with letters beyond ASCII is compared
+//! in each form in which it may have been hashed (`forms`).
 
 use std::time::{Duration, Instant};
 

@@ -136,6 +136,16 @@ mod tests {
         std::future::pending()
     }
 
+    async fn yield_until(condition: impl Fn() -> bool) {
+        for _ in 0..10_000 {
+            if condition() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the condition did not become true");
+    }
+
     #[test]
     fn every_share_has_a_connection_and_none_has_more_than_the_driver() {
         for requested in [None, Some(0), Some(1), Some(4), Some(5), Some(100)] {
@@ -165,14 +175,15 @@ mod tests {
             let pool = pool.clone();
             async move { pool.run(Share::Lists, TIMEOUTS, endless()).await }
         });
-        tokio::task::yield_now().await;
+        let slots = &pool.0[Share::Lists as usize];
+        yield_until(|| slots.running.available_permits() == 0).await;
         let waiting: Vec<_> = (0..64)
             .map(|_| {
                 let pool = pool.clone();
                 tokio::spawn(async move { pool.run(Share::Lists, TIMEOUTS, async { Ok(()) }).await })
             })
             .collect();
-        tokio::task::yield_now().await;
+        yield_until(|| slots.waiting.available_permits() == 0).await;
         let started = tokio::time::Instant::now();
         let refused = pool.run(Share::Lists, TIMEOUTS, async { Ok(()) }).await;
         assert!(matches!(refused, Err(RecordsError::Unavailable(why)) if why.contains("queue_full")));
@@ -181,7 +192,7 @@ mod tests {
             one.abort();
             let _ = one.await;
         }
-        assert_eq!(pool.0[Share::Lists as usize].waiting.available_permits(), 64);
+        assert_eq!(slots.waiting.available_permits(), 64);
         held.abort();
     }
 }

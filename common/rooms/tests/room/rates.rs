@@ -108,8 +108,8 @@ pub(crate) async fn wrong_guesses_of_one_address_refuse_no_other_and_a_right_one
         }
     }
     // An address that has guessed wrong before the secret was guarded has no second try.
-    one.guess(class, secret, address(4), bounds).await.expect("one guess").wrong().await;
-    assert!(two.guess(class, secret, address(4), bounds).await.is_err());
+    one.guess(class, secret, address(3), bounds).await.expect("one guess").wrong().await;
+    assert!(two.guess(class, secret, address(3), bounds).await.is_err());
     two.guess(class, secret, address(2), bounds).await.expect("it has guessed right before").right().await;
     // An address that has guessed right has more guesses, and a bound as well.
     for n in 0..18 {

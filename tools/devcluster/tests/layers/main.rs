@@ -29,6 +29,7 @@ const RULES: &[Rule] = &[
         within: &[
             "api/src/clock",
             "api/src/audit",
+            "api/src/address_bounds",
             "api/src/limits",
             "api/src/app",
             "api/src/recorder",
