@@ -189,17 +189,27 @@ impl Records {
     }
 
     /// Runs one operation, with its bounds and its metrics. Every operation goes through here.
-    async fn run<T, F>(&self, name: &'static str, operation: impl FnOnce(Self) -> F) -> Result<T, RecordsError>
+    ///
+    /// The operation moves to the heap at once: callers' futures would otherwise hold all of it.
+    fn run<T, F>(
+        &self,
+        name: &'static str,
+        operation: impl FnOnce(Self) -> F,
+    ) -> impl Future<Output = Result<T, RecordsError>> + Send
     where
         T: Send + 'static,
         F: Future<Output = mongodb::error::Result<T>> + Send + 'static,
     {
-        let started = Instant::now();
-        let result = self.pool.run(self.share, self.timeouts, operation(self.clone())).await;
-        let outcome = result.as_ref().map_or_else(RecordsError::label, |_| "ok");
-        metrics::histogram!("switchboard_mongodb_seconds", "operation" => name, "outcome" => outcome)
-            .record(started.elapsed().as_secs_f64());
-        result
+        let (operation, pool) = (Box::pin(operation(self.clone())), self.pool.clone());
+        let (share, timeouts) = (self.share, self.timeouts);
+        async move {
+            let started = Instant::now();
+            let result = pool.run(share, timeouts, operation).await;
+            let outcome = result.as_ref().map_or_else(RecordsError::label, |_| "ok");
+            metrics::histogram!("switchboard_mongodb_seconds", "operation" => name, "outcome" => outcome)
+                .record(started.elapsed().as_secs_f64());
+            result
+        }
     }
 }
 

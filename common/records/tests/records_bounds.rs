@@ -81,7 +81,7 @@ async fn host_with_calls(database: &Database, calls: u32) -> UserId {
     let call = |number: u32| {
         doc! {
             "_id": ObjectId::new(), "hostId": host, "title": format!("Call {number}"), "description": "About it",
-            "roomId": format!("ROOM{number}"), "status": if number % 2 == 0 { "ended" } else { "waiting" },
+            "roomId": format!("ROOM{number}"), "status": if number.is_multiple_of(2) { "ended" } else { "waiting" },
             "type": "public", "invitedUserIds": invited.clone(), "createdAt": DateTime::from_millis(number.into()),
             "counts": { "users": 0_i64, "guests": 0_i64, "unlisted": 0_i64 }, "revision": 0_i64,
         }
