@@ -107,7 +107,7 @@ pub struct Records {
 impl Records {
     /// Prepares the connection pool. Connections are opened when first needed, so that a process
     /// can start without MongoDB. If `uri` names no database, the database is `videocall-db`. Its
-    /// `maxPoolSize` is the number of connections: 16 by default, at least 4.
+    /// `maxPoolSize` is the number of connections: 20 by default, at least 4.
     ///
     /// # Errors
     /// `uri` is not a valid MongoDB connection string.

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use super::{RecordsError, RecordsTimeouts};
 
 /// Connections of a process, if the connection string has no `maxPoolSize`.
-const CONNECTIONS_DEFAULT: u32 = 16;
+const CONNECTIONS_DEFAULT: u32 = 20;
 /// Fewest connections of a process: each share has one.
 const CONNECTIONS_MIN: u32 = 4;
 
@@ -66,7 +66,7 @@ impl Slots {
     }
 }
 
-/// Returns the number of connections: `requested`, but at least 4; 16 if it is `None` or 0.
+/// Returns the number of connections: `requested`, but at least 4; 20 if it is `None` or 0.
 pub(super) fn connections(requested: Option<u32>) -> u32 {
     requested.filter(|number| *number > 0).unwrap_or(CONNECTIONS_DEFAULT).max(CONNECTIONS_MIN)
 }
