@@ -153,10 +153,9 @@ fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::
     ];
     if haproxy {
         env.extend(Workload::read(rollout::PROFILE, "node")?.drain);
+        env.push(variable("REBALANCE", "true".into()));
     } else {
         env.push(variable("DRAIN_DELAY_MS", "500".into()));
-        // Only faults that allow it lose sockets.
-        env.push(variable("REBALANCE", "false".into()));
     }
     let nodes = settings.nodes.into();
     Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, env, ..Options::default() })

@@ -298,10 +298,15 @@ impl Starter<'_> {
             ("LOG_FORMAT", "text".into()),
             ("WORKERS", (cores() / self.options.nodes.max(1)).max(1).to_string()),
         ];
-        // Tests and load tests send everything from one address. A cluster that keeps its data is
-        // for people, and has the limits of production.
-        let unlimited = [("RATE_LIMITS", "false"), ("SOCKETS_PER_ADDRESS", "0"), ("CONNECTIONS_PER_ADDRESS", "0")];
-        let limits = unlimited.map(|(name, value)| (name, value.to_owned()));
+        // Tests and load tests send everything from one address, and choose the node of each client.
+        // A cluster that keeps its data is for people, and has the settings of production.
+        let for_tests = [
+            ("RATE_LIMITS", "false"),
+            ("SOCKETS_PER_ADDRESS", "0"),
+            ("CONNECTIONS_PER_ADDRESS", "0"),
+            ("REBALANCE", "false"),
+        ];
+        let limits = for_tests.map(|(name, value)| (name, value.to_owned()));
         let limits = limits.into_iter().filter(|_| self.options.data.is_none());
         let temporary = self.options.data.is_none().then_some(self.dir);
         let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).temporary(temporary);
