@@ -8,46 +8,44 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Queue;
-
 /// Bytes of a queue that are not counted.
 const UNCOUNTED: usize = 16 * 1024;
 
-/// Bytes in all queues of a server, without the first 16 KiB of each.
-#[derive(Debug, Default)]
-pub struct Backlog {
-    large: Mutex<LargeQueues>,
+/// Bytes in all queues `Q` of a server, without the first 16 KiB of each.
+#[derive(Debug)]
+pub struct Backlog<Q> {
+    large: Mutex<LargeQueues<Q>>,
     /// Maximum; 0 is off.
     max: usize,
 }
 
 /// Queues with counted bytes.
-#[derive(Debug, Default)]
-struct LargeQueues {
+#[derive(Debug)]
+struct LargeQueues<Q> {
     bytes: usize,
     /// By address of the queue. Each removes itself before it is freed.
-    queues: HashMap<usize, (usize, Weak<Queue>)>,
+    queues: HashMap<usize, (usize, Weak<Q>)>,
 }
 
 /// Queue that must be cut, because all queues together exceed the maximum.
 #[derive(Debug)]
-pub(super) enum Largest {
+pub(super) enum Largest<Q> {
     /// The queue that grew.
     Own,
     /// Another queue. The caller cuts it without a lock on its own.
-    Other(Arc<Queue>),
+    Other(Arc<Q>),
 }
 
-impl Backlog {
+impl<Q> Backlog<Q> {
     /// Creates the count for empty queues; a maximum of 0 is off.
     #[must_use]
     pub fn new(max: usize) -> Self {
-        Self { large: Mutex::default(), max }
+        Self { large: Mutex::new(LargeQueues { bytes: 0, queues: HashMap::new() }), max }
     }
 
     /// Replaces the counted bytes of a queue, which has `queued` bytes now. Returns the queue to
     /// cut if all queues together exceed the maximum; fewer bytes never do.
-    pub(super) fn update(&self, queue: &Weak<Queue>, counted: &mut usize, queued: usize) -> Option<Largest> {
+    pub(super) fn update(&self, queue: &Weak<Q>, counted: &mut usize, queued: usize) -> Option<Largest<Q>> {
         let before = std::mem::replace(counted, queued.saturating_sub(UNCOUNTED));
         if *counted == before {
             return None;

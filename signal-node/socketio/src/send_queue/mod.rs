@@ -25,10 +25,12 @@ use tokio::sync::oneshot;
 
 use crate::protocol::{CloseReason, DisconnectReason, Namespace};
 pub use crate::protocol::{Frame, Message};
-pub use backlog::Backlog;
 pub use delayed::Delayed;
 pub(crate) use queue::Control;
 pub use queue::{Queue, SendError, SendQueueLimits};
+
+/// Bytes in all send queues of a server.
+pub type Backlog = backlog::Backlog<Queue>;
 
 /// Handle to one namespace of one socket. It is cheap to clone, usable from any thread, and never
 /// waits.
@@ -113,7 +115,7 @@ impl SendQueue {
     /// read from it the messages that the application sends.
     #[must_use]
     pub fn detached(limits: SendQueueLimits) -> (Self, Arc<Queue>) {
-        let queue = Queue::new(limits, Arc::default(), Arc::default());
+        let queue = Queue::new(limits, Arc::default(), Arc::new(Backlog::new(0)));
         (Self::new(Arc::clone(&queue), Namespace::default()), queue)
     }
 }

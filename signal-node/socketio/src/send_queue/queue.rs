@@ -38,7 +38,7 @@ pub struct Queue {
     state: Mutex<State>,
     reader: AtomicWaker,
     delayed: Arc<Delayed>,
-    backlog: Arc<Backlog>,
+    backlog: Arc<Backlog<Self>>,
     /// This queue, by which the backlog finds it.
     this: Weak<Self>,
 }
@@ -126,7 +126,7 @@ pub(crate) enum Control {
 impl Queue {
     /// Creates an empty queue.
     #[must_use]
-    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>, backlog: Arc<Backlog>) -> Arc<Self> {
+    pub fn new(limits: SendQueueLimits, delayed: Arc<Delayed>, backlog: Arc<Backlog<Self>>) -> Arc<Self> {
         Arc::new_cyclic(|this| {
             let (state, reader, this) = (Mutex::default(), AtomicWaker::new(), Weak::clone(this));
             Self { limits, state, reader, delayed, backlog, this }
