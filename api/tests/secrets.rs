@@ -221,7 +221,7 @@ async fn the_log_says_once_why_redis_is_not_reached_and_keeps_its_password() {
         (format!("redis://me:password-of-nobody@127.0.0.1:{plain}"), "AUTH: WRONGPASS invalid username-password pair"),
         (
             format!("rediss://:password-of-redis@127.0.0.1:{}", says("-ERR what?\r\n").await),
-            "TLS: received corrupt message",
+            "TLS: the server does not speak TLS",
         ),
         (format!("redis://127.0.0.1:{nobody}"), "Connection refused"),
         (

@@ -9,6 +9,10 @@ use devcluster::process::{Process, Spec};
 use devcluster::redis::{RedisOptions, RedisServer};
 
 fn node(dir: &Path, redis: u16, admin: u16) -> Process {
+    node_on(dir, &format!("redis://127.0.0.1:{redis}"), admin)
+}
+
+fn node_on(dir: &Path, redis: &str, admin: u16) -> Process {
     let spec = Spec::new("signal-node", env!("CARGO_BIN_EXE_signal-node"), dir)
         .env("NODE_ENV", "development")
         .env("BIND_ADDRESS", "127.0.0.1")
@@ -17,7 +21,7 @@ fn node(dir: &Path, redis: u16, admin: u16) -> Process {
         .env("METRICS_PORT", admin)
         .env("MONGODB_URI", "mongodb://127.0.0.1:1/nobody")
         .env("DRAIN_DELAY_MS", 0)
-        .env("REDIS_URL", format!("redis://127.0.0.1:{redis}"));
+        .env("REDIS_URL", redis);
     Process::spawn(spec).unwrap()
 }
 
@@ -55,4 +59,31 @@ async fn a_node_that_waits_for_redis_stops_cleanly_on_a_signal() {
     process.terminate().unwrap();
     let status = process.wait_exit(Duration::from_secs(60)).await.unwrap();
     assert!(status.success(), "{status}: {}", process.log_tail(20));
+}
+
+#[tokio::test]
+async fn a_node_is_ready_on_a_redis_that_denies_optional_commands_and_says_what_it_cannot_know() {
+    let user = "--user calls on >secret ~* &* +@all -@admin -@dangerous --rename-command CONFIG";
+    let extra = user.split(' ').chain([""]).map(str::to_owned).collect();
+    let redis = RedisServer::start_with(&RedisOptions { extra, ..RedisOptions::default() }).await.unwrap();
+    let (dir, admin) = (tempfile::tempdir().unwrap(), ports::free().unwrap());
+    let mut process = node_on(dir.path(), &format!("redis://calls:secret@127.0.0.1:{}", redis.port()), admin);
+    until(admin, "/readyz", 200).await;
+    let read = async |path: &str| reqwest::get(format!("http://127.0.0.1:{admin}/{path}")).await.unwrap().text().await;
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (ready, metrics) = (read("readyz").await.unwrap(), read("metrics").await.unwrap());
+        let denied = |command: &str| metrics.contains(&format!("switchboard_redis_denied{{command=\"{command}\"}} 1"));
+        if ready.contains("unknown: Redis denies INFO memory") && denied("info_memory") && denied("client_kill") {
+            break;
+        }
+        assert!(Instant::now() < end, "{ready}: {}", process.log_tail(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    process.terminate().unwrap();
+    process.wait_exit(Duration::from_secs(60)).await.unwrap();
+    let log = std::fs::read_to_string(dir.path().join("signal-node.log")).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("redis denies an optional command")).collect();
+    assert_eq!(lines.len(), 2, "each is logged once: {log}");
+    assert!(lines.iter().all(|line| line.contains("NOPERM")), "{lines:?}");
 }

@@ -10,7 +10,7 @@
 //! | `values` | reads replies of Redis, and the hash of a room |
 //! | `keys` | names of all keys and channels; partitions |
 //! | `context`, `options` | data that every request is written with |
-//! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map |
+//! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map, Sentinels |
 //! | `conn` | `REDIS_URL`, connections, the RESP2 codec |
 //! | `bus` | subscriptions: receives the messages that scripts publish to this node |
 //! | `rate_limit` | rate limits that all pods share |

@@ -20,6 +20,11 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("switchboard_redis_lane_reconnects_total", One, "Connections for requests that were lost and opened again"),
     counter("switchboard_redis_takeovers_total", One, "Times that another Redis server took over partitions"),
+    gauge(
+        "switchboard_redis_denied",
+        Each("command", &["client_kill", "info_memory"]),
+        "1 if Redis denies this process an optional command",
+    ),
     counter("switchboard_bus_reconnects_total", One, "Subscription connections that were lost and opened again"),
     counter("switchboard_room_log_cuts_total", One, "Times that a room's log was cut at its bounds within the window"),
     gauge("switchboard_revoked_sign_ins", One, "Sign-ins in the list of revoked ones"),

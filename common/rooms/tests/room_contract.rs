@@ -17,6 +17,34 @@ mod room {
     pub(crate) mod testbed;
 }
 
+/// Makes each check a test on a server without `CONFIG`, with the documented rights and no others.
+macro_rules! restricted {
+    ($($module:ident :: $check:ident;)*) => {
+        mod restricted {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::room::$module::$check(super::room::testbed::TestBed::restricted().await).await;
+            })*
+        }
+    };
+}
+
+restricted! {
+    rooms::a_room_is_created_once_with_one_fact;
+    rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
+    seats::a_resumed_session_gets_exactly_what_it_missed;
+    seats::a_seat_is_freed_after_its_grace_period_unless_it_was_resumed;
+    relay::a_relay_reaches_only_its_receiver_and_a_broadcast_reaches_everyone_else;
+    relay::a_lost_subscription_is_restored_on_every_channel;
+    chat::chat_history_holds_public_and_own_private_messages_and_is_read_in_pages;
+    chat::figures_count_participants_messages_and_the_peak;
+    lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
+    nodes::two_sweepers_sweep_a_dead_node_once;
+    revocations::a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over;
+    rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
+    faults::killed_connections_under_load_lose_duplicate_or_reorder_no_event;
+}
+
 /// Makes each check a test on both kinds of server.
 macro_rules! contract {
     ($($module:ident :: $check:ident;)*) => {
@@ -119,6 +147,11 @@ async fn a_moved_slot_under_load_loses_duplicates_or_reorders_no_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rooms_of_a_lost_master_continue_on_its_replica() {
     room::faults::master_lost(room::testbed::TestBed::replicated().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_and_subscriptions_follow_the_master_that_sentinels_name() {
+    room::faults::sentinel_failover(room::testbed::TestBed::sentinel().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

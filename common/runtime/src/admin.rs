@@ -31,7 +31,10 @@ use crate::telemetry::Metrics;
 /// Result of a readiness check. The error is a short reason that may be shown publicly.
 pub type CheckResult = Result<(), String>;
 
-type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = CheckResult> + Send>> + Send + Sync>;
+/// Result with a text in both cases.
+type NotedResult = Result<String, String>;
+
+type Probe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = NotedResult> + Send>> + Send + Sync>;
 
 /// Time limit of one check. A check that takes longer fails.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,10 +55,24 @@ impl Readiness {
     /// Adds a check. Every request to `/readyz` runs all checks at the same time, each for at most
     /// 2 s.
     #[must_use]
-    pub fn check<F, C>(mut self, name: &'static str, check: C) -> Self
+    pub fn check<F, C>(self, name: &'static str, check: C) -> Self
     where
         C: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = CheckResult> + Send + 'static,
+    {
+        self.check_with_note(name, move || {
+            let result = check();
+            async move { result.await.map(|()| "ok".to_owned()) }
+        })
+    }
+
+    /// Adds a check as [`Readiness::check`] does, whose success has a short text instead of `ok`:
+    /// what the check could not find out.
+    #[must_use]
+    pub fn check_with_note<F, C>(mut self, name: &'static str, check: C) -> Self
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<String, String>> + Send + 'static,
     {
         self.checks.push((name, Arc::new(move || Box::pin(check()))));
         self
@@ -73,7 +90,7 @@ impl Readiness {
         });
         let results = futures_util::future::join_all(checks).await;
         let ready = results.iter().all(|(_, result)| result.is_ok());
-        let text = |result: CheckResult| result.err().unwrap_or_else(|| "ok".to_owned());
+        let text = |result: NotedResult| result.unwrap_or_else(|reason| reason);
         ReadinessReport { ready, checks: results.into_iter().map(|(name, result)| (name, text(result))).collect() }
     }
 }
@@ -83,7 +100,7 @@ impl Readiness {
 pub struct ReadinessReport {
     /// Whether every check passed.
     pub ready: bool,
-    /// `ok` or the reason of the failure, by name of the check.
+    /// `ok`, a note, or the reason of the failure, by name of the check.
     pub checks: BTreeMap<&'static str, String>,
 }
 
@@ -126,11 +143,13 @@ mod tests {
     async fn readiness_names_every_failed_check_and_a_check_without_an_answer_fails() {
         let readiness = Readiness::new()
             .check("good", || async { Ok(()) })
+            .check_with_note("unsure", || async { Ok("unknown".to_owned()) })
             .check("bad", || async { Err("away".to_owned()) })
             .check("hanging", || async { std::future::pending().await });
         let report = readiness.run_within(Duration::from_millis(1)).await;
         assert!(!report.ready);
         assert_eq!(report.checks["good"], "ok");
+        assert_eq!(report.checks["unsure"], "unknown");
         assert_eq!(report.checks["bad"], "away");
         assert_eq!(report.checks["hanging"], "no answer in time");
         assert!(Readiness::new().check("good", || async { Ok(()) }).run().await.ready);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use switchboard_rooms::Rooms;
+use switchboard_rooms::{EvictionPolicy, Rooms};
 use switchboard_runtime::admin::Readiness;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,18 +22,21 @@ pub fn readiness(rooms: &Arc<OnceLock<Rooms>>, health: NodeHealth, stop: Cancell
             let ready = health.is_ready();
             async move { if ready { Ok(()) } else { Err("not registered, or its subscription is silent".to_owned()) } }
         })
-        .check("redis_policy", move || {
+        .check_with_note("redis_policy", move || {
             let rooms = Arc::clone(&rooms);
             async move {
                 // Until Redis was reached, the check "cluster" fails.
-                let Some(rooms) = rooms.get() else { return Ok(()) };
-                match timeout(POLICY_READ_TIMEOUT, rooms.policy()).await {
-                    Ok(Ok(policy)) if policy != "noeviction" => {
+                let Some(rooms) = rooms.get() else { return Ok("ok".to_owned()) };
+                match timeout(POLICY_READ_TIMEOUT, rooms.eviction_policy()).await {
+                    Ok(Ok(EvictionPolicy::Evicts(policy))) => {
                         Err(format!("maxmemory-policy must be noeviction and is {policy}"))
+                    }
+                    Ok(Ok(EvictionPolicy::Unknown)) => {
+                        Ok("unknown: Redis denies INFO memory; its maxmemory-policy must be noeviction".to_owned())
                     }
                     // A Redis that does not reply is reported by the check "cluster", which has a
                     // delay. A failure here would make every node unready at the same time.
-                    Ok(_) | Err(_) => Ok(()),
+                    Ok(Ok(EvictionPolicy::NoEviction) | Err(_)) | Err(_) => Ok("ok".to_owned()),
                 }
             }
         })

@@ -70,7 +70,7 @@ impl RedisHealth {
     }
 
     async fn sample_memory(&self) {
-        if let Ok(Ok(ratio)) = timeout(PING_TIMEOUT, self.rooms.memory_used_ratio()).await {
+        if let Ok(Ok(Some(ratio))) = timeout(PING_TIMEOUT, self.rooms.memory_used_ratio()).await {
             metrics::gauge!("switchboard_redis_memory_used_ratio").set(ratio);
         }
     }

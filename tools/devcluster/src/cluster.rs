@@ -14,6 +14,7 @@ use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
 use crate::programs::{binary, workspace};
 use crate::redis::{RedisCluster, RedisOptions, RedisServer};
+use crate::redis_sentinel::{RedisSentinel, SentinelOptions};
 use crate::service::{Backend, Service, local};
 use crate::settings::{Ports, Secrets};
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub redis_masters: usize,
     /// Number of replicas of each master.
     pub redis_replicas: usize,
+    /// Whether to start a master with a replica and Sentinels, instead of one server.
+    pub redis_sentinel: bool,
     /// Ports of every server; free ports when `None`.
     pub ports: Option<Ports>,
     /// Directory of data, secrets and logs. `None` for a temporary one, which is removed with the
@@ -54,6 +57,7 @@ impl Default for Options {
             haproxy: true,
             redis_masters: 0,
             redis_replicas: 0,
+            redis_sentinel: false,
             ports: None,
             data: None,
             verbose: false,
@@ -70,6 +74,8 @@ pub enum Redis {
     Single(RedisServer),
     /// Several masters.
     Sharded(RedisCluster),
+    /// A master and its replica, with Sentinels.
+    Sentinel(RedisSentinel),
 }
 
 impl Redis {
@@ -79,14 +85,16 @@ impl Redis {
         match self {
             Self::Single(server) => server.url(),
             Self::Sharded(cluster) => cluster.url(),
+            Self::Sentinel(servers) => servers.url(),
         }
     }
 
-    /// The standalone server, or all servers of the Redis Cluster.
+    /// The standalone server, or all servers of the Redis Cluster or of the Sentinels.
     pub fn servers(&mut self) -> &mut [RedisServer] {
         match self {
             Self::Single(server) => std::slice::from_mut(server),
             Self::Sharded(cluster) => cluster.servers(),
+            Self::Sentinel(servers) => servers.servers(),
         }
     }
 }
@@ -234,6 +242,10 @@ impl Starter<'_> {
             return Ok(Redis::Sharded(
                 RedisCluster::start_with(self.options.redis_masters, self.options.redis_replicas).await?,
             ));
+        }
+        if self.options.redis_sentinel {
+            let options = SentinelOptions { appendonly: true, ..SentinelOptions::default() };
+            return Ok(Redis::Sentinel(RedisSentinel::start_with(&options).await?));
         }
         let options = RedisOptions {
             appendonly: true,

@@ -6,7 +6,7 @@
 //! | `settings`, `ports` | its ports and secrets; free ports |
 //! | `process` | a child process, its log and its signals |
 //! | `programs` | paths of the programs |
-//! | `service`, `haproxy`, `redis`, `mongo` | the servers of a cluster |
+//! | `service`, `haproxy`, `redis`, `redis_sentinel`, `mongo` | the servers of a cluster |
 //! | `kubernetes`, `rollout` | probes and rolling restarts as Kubernetes does them, from `k8s/` |
 //!
 //! Everything listens on 127.0.0.1, except HAProxy where `BIND` gives another address. A server
@@ -21,6 +21,7 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod redis;
+pub mod redis_sentinel;
 pub mod rollout;
 pub mod service;
 pub mod settings;

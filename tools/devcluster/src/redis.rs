@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use crate::ports;
 use crate::process::{Echo, Process, Spec, retry};
-use crate::programs::find_program;
+use crate::programs::redis_server;
 
 /// Longest wait for a server, and for a whole cluster.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Number of slots of a Redis Cluster.
 const SLOTS: u32 = 16_384;
 
@@ -77,7 +77,7 @@ impl RedisServer {
             }
         };
         std::fs::create_dir_all(&path)?;
-        let program = find_program("redis-server")?;
+        let program = redis_server()?;
         let spec = Spec::new(&options.name, program, &path)
             .args(arguments(port, &path, options))
             .echo(options.echo)
@@ -148,7 +148,7 @@ fn arguments(port: u16, dir: &Path, options: &RedisOptions) -> Vec<String> {
 }
 
 /// Waits until this server answers, and not another one that took the port first.
-async fn wait_ready(process: &mut Process, port: u16) -> anyhow::Result<()> {
+pub(crate) async fn wait_ready(process: &mut Process, port: u16) -> anyhow::Result<()> {
     let ours = format!("process_id:{}\r", process.id());
     process
         .wait_ready(START_TIMEOUT, || async {
@@ -163,7 +163,7 @@ fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
-async fn query<T: FromRedisValue>(port: u16, command: &Cmd) -> anyhow::Result<T> {
+pub(crate) async fn query<T: FromRedisValue>(port: u16, command: &Cmd) -> anyhow::Result<T> {
     let mut connection = redis::Client::open(url(port))?.get_multiplexed_async_connection().await?;
     Ok(command.query_async(&mut connection).await?)
 }

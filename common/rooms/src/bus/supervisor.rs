@@ -11,7 +11,7 @@ use super::reader::{Reader, Report, Subscribe};
 use super::{BusEventHandler, Cause, Channels, RETRY_INTERVAL};
 use crate::Partition;
 use crate::conn::RedisUrl;
-use crate::lanes::{Address, slot_map};
+use crate::lanes::{Address, locate};
 
 /// Request to subscribe to a partition's channel again.
 #[derive(Debug)]
@@ -112,13 +112,13 @@ impl Supervisor {
         self.begun[usize::from(partition.0)].then_some(cause)
     }
 
-    /// Assigns partitions without a reader to their servers' readers. Without a slot map they wait
-    /// for the next time.
+    /// Assigns partitions without a reader to their servers' readers. If the servers are not
+    /// found they wait for the next time.
     async fn assign(&mut self, reports: &mpsc::UnboundedSender<Report>) {
         while self.tasks.try_join_next().is_some() {}
         self.readers.retain(|_, orders| !orders.is_closed());
         let known: Vec<Address> = self.readers.keys().chain(self.url.hosts()).cloned().collect();
-        let Some(map) = slot_map(&self.url, &known, &self.channels.slots).await else { return };
+        let Some(map) = locate(&self.url, &known, &self.channels.slots).await else { return };
         for (partition, Unassigned { cause, done }) in std::mem::take(&mut self.unassigned) {
             let address = &map[usize::from(partition.0)];
             let (mut order, mut attempts) = (Subscribe { partition, cause, done }, 0);

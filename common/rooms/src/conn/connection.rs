@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,13 +11,11 @@ use redis::{Cmd, ServerError, Value, cmd};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::RedisUrl;
 use super::resp::{Decoder, OutOfStep};
+use super::tls;
+use super::url::{Credentials, Deployment, RedisUrl, Sentinels};
 
 /// Free space in bytes for one read.
 const READ_CAPACITY: usize = 64 * 1024;
@@ -68,8 +65,24 @@ pub(crate) fn server_words(error: &ServerError) -> String {
     words.trim_end().chars().take(WORDS_MAX).collect()
 }
 
+/// Returns the words of a server that denies a command: the ACL of the user forbids it, or the
+/// provider has renamed or removed it. `None` for another reply.
+pub(crate) fn denial(reply: &Value) -> Option<String> {
+    let Value::ServerError(error) = reply else { return None };
+    let words = server_words(error);
+    is_denial(&words).then_some(words)
+}
+
+/// Returns whether these are the words of a server that denies a command.
+pub(crate) fn is_denial(words: &str) -> bool {
+    words.starts_with("NOPERM ") || words.starts_with("ERR unknown command")
+}
+
 /// Returns a network error in words that name the peer's part in it.
 fn in_words(error: &io::Error) -> String {
+    if let Some(words) = tls::in_words(error) {
+        return words;
+    }
     match error.kind() {
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
@@ -90,29 +103,68 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to a server with the URL's TLS, credentials and database.
+    /// Connects to a server with the URL's TLS, credentials and database. A server that a Sentinel
+    /// named must be a master.
     ///
     /// # Errors
     /// See [`ConnectionError`]. There is no timeout; the caller sets one.
     pub async fn open(url: &RedisUrl, host: &str, port: u16) -> Result<Self, ConnectionError> {
+        let mut connection = Self::connect(url, host, port).await?;
+        connection.authenticate(url.credentials()).await?;
+        if url.database() != 0 {
+            connection.expect_accepted("SELECT", cmd("SELECT").arg(url.database())).await?;
+        }
+        if matches!(url.deployment(), Deployment::Sentinel(_)) {
+            connection.expect_master().await?;
+        }
+        Ok(connection)
+    }
+
+    /// Connects to a Sentinel with the URL's TLS and these credentials.
+    ///
+    /// # Errors
+    /// See [`ConnectionError`]. There is no timeout; the caller sets one.
+    pub(crate) async fn open_sentinel(
+        url: &RedisUrl,
+        sentinels: &Sentinels,
+        (host, port): &(String, u16),
+    ) -> Result<Self, ConnectionError> {
+        let mut connection = Self::connect(url, host, *port).await?;
+        connection.authenticate(sentinels.credentials.as_ref()).await?;
+        Ok(connection)
+    }
+
+    async fn connect(url: &RedisUrl, host: &str, port: u16) -> Result<Self, ConnectionError> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         keep_alive(&stream)?;
-        let stream = if url.tls {
-            Stream::Tls(Box::new(secure(stream, host).await.map_err(ConnectionError::Tls)?))
+        let stream = if url.tls() {
+            let secured = tls::connect(stream, host, url.client_certificate()).await;
+            Stream::Tls(Box::new(secured.map_err(ConnectionError::Tls)?))
         } else {
             Stream::Plain(stream)
         };
-        let mut connection = Self { stream, decoder: Decoder::default(), input: BytesMut::new() };
-        if let Some(password) = &url.password {
-            let mut auth = cmd("AUTH");
-            auth.arg(&url.user).arg(password);
-            connection.expect_accepted("AUTH", &auth).await?;
+        Ok(Self { stream, decoder: Decoder::default(), input: BytesMut::new() })
+    }
+
+    async fn authenticate(&mut self, credentials: Option<&Credentials>) -> Result<(), ConnectionError> {
+        let Some(Credentials { user, password }) = credentials else { return Ok(()) };
+        let mut auth = cmd("AUTH");
+        auth.arg(user).arg(password);
+        self.expect_accepted("AUTH", &auth).await
+    }
+
+    /// Sentinels that were cut off name the old master, which may be a replica by now. Its answers
+    /// would be old, and it refuses every write.
+    async fn expect_master(&mut self) -> Result<(), ConnectionError> {
+        let reply = self.query(&cmd("ROLE")).await?;
+        match &reply {
+            Value::Array(items) => match items.first() {
+                Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+                _ => Err(ConnectionError::Refused("ROLE: the server is a replica".to_owned())),
+            },
+            _ => Err(ConnectionError::refused("ROLE", &reply)),
         }
-        if url.database != 0 {
-            connection.expect_accepted("SELECT", cmd("SELECT").arg(url.database)).await?;
-        }
-        Ok(connection)
     }
 
     async fn expect_accepted(&mut self, name: &str, command: &Cmd) -> Result<(), ConnectionError> {
@@ -127,7 +179,12 @@ impl Connection {
     /// # Errors
     /// See [`ConnectionError`]. The connection cannot be used any more.
     pub async fn query(&mut self, command: &Cmd) -> Result<Value, ConnectionError> {
-        self.send(&command.get_packed_command()).await?;
+        if let Err(error) = self.send(&command.get_packed_command()).await {
+            // A server that refuses the connection says why and closes it, perhaps before this
+            // command.
+            let refusal = self.value().await?;
+            return if matches!(refusal, Value::ServerError(_)) { Ok(refusal) } else { Err(error.into()) };
+        }
         self.value().await
     }
 
@@ -199,19 +256,6 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
     set_tcp_keepcnt(stream, KEEPALIVE_PROBES_MAX)?;
     Ok(())
-}
-
-/// Opens TLS with the system's root certificates, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
-async fn secure(stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
-    // Reads files, so it must not run on this thread.
-    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    let ring = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(ring).with_safe_default_protocol_versions();
-    let config = config.map_err(io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 #[derive(Debug)]

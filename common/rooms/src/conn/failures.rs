@@ -1,7 +1,8 @@
 //! Failures of connections, in the words of the server, of TLS or of the system: each cause is
 //! logged once, however many connections meet it and however often they try again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use switchboard_core::failure_log::FailureLog;
@@ -15,6 +16,10 @@ pub(crate) enum Purpose {
     Subscriptions,
     /// The slot map of a cluster.
     SlotMap,
+    /// A Sentinel, which is asked for the address of the master.
+    Sentinel,
+    /// The server that a Sentinel named, which must be a master.
+    Master,
 }
 
 impl Purpose {
@@ -23,6 +28,27 @@ impl Purpose {
             Self::Requests => "requests",
             Self::Subscriptions => "subscriptions",
             Self::SlotMap => "slot map",
+            Self::Sentinel => "sentinel",
+            Self::Master => "master",
+        }
+    }
+}
+
+/// A command that nodes can do without. A provider may have renamed it, and the ACL may forbid it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum OptionalCommand {
+    /// `INFO memory`: without it, `maxmemory-policy` and the used memory are unknown.
+    InfoMemory,
+    /// `CLIENT KILL`: without it, a request of a lost connection can take effect late.
+    ClientKill,
+}
+
+impl OptionalCommand {
+    /// Returns the value of the metric's label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::InfoMemory => "info_memory",
+            Self::ClientKill => "client_kill",
         }
     }
 }
@@ -33,12 +59,13 @@ type Subject = (Purpose, (String, u16));
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
     log: Arc<Mutex<FailureLog<Subject>>>,
+    denied: Arc<Mutex<HashSet<OptionalCommand>>>,
     started: Instant,
 }
 
 impl Default for Failures {
     fn default() -> Self {
-        Self { log: Arc::default(), started: Instant::now() }
+        Self { log: Arc::default(), denied: Arc::default(), started: Instant::now() }
     }
 }
 
@@ -55,7 +82,7 @@ impl Failures {
     /// Logs a failure, unless its reason was logged already.
     pub(super) fn failed(&self, purpose: Purpose, server: &(String, u16), tls: bool, reason: &str) {
         let now = self.started.elapsed();
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(&self.log);
         if log.failed((purpose, server.clone()), reason, now) {
             let (host, port) = server;
             let (purpose, server) = (purpose.name(), format!("{host}:{port}"));
@@ -65,10 +92,27 @@ impl Failures {
 
     /// Logs that a connection works, if a failure was reported before.
     pub(super) fn recovered(&self, purpose: Purpose, server: &(String, u16)) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = lock(&self.log);
         if log.recovered(&(purpose, server.clone())) {
             let (host, port) = server;
             tracing::info!(purpose = purpose.name(), server = format!("{host}:{port}"), "redis connection works again");
         }
     }
+
+    /// Logs once that a command is denied, and sets the gauge.
+    pub(super) fn denied(&self, command: OptionalCommand, reason: &str) {
+        if lock(&self.denied).insert(command) {
+            metrics::gauge!("switchboard_redis_denied", "command" => command.name()).set(1.0);
+            tracing::warn!(command = command.name(), reason, "redis denies an optional command");
+        }
+    }
+
+    /// Returns whether a command was denied before.
+    pub(super) fn is_denied(&self, command: OptionalCommand) -> bool {
+        lock(&self.denied).contains(&command)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

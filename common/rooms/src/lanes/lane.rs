@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 use super::request::Request;
 use super::topology::{Address, Topology};
-use crate::conn::Purpose;
-use crate::conn::connection::{Connection, ConnectionError, server_words};
+use crate::conn::connection::{Connection, ConnectionError, denial, server_words};
+use crate::conn::{OptionalCommand, Purpose};
 use crate::scripts::Script;
 use crate::values::{text, time_ms};
 use crate::{Partition, Seat, StoreError};
@@ -31,6 +31,8 @@ const SLOT_MOVE_INTERVAL: Duration = Duration::from_millis(5);
 const PIPELINE_CAPACITY_MAX: usize = 256 * 1024;
 /// Maximum time that a lane waits for the clock of a server that took over.
 const CLOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Number that no connection has.
+const NO_CLIENT: i64 = i64::MAX;
 /// How many times [`LaneOptions::queue_time`](super::LaneOptions::queue_time) a lane waits at most
 /// for the next byte of a server that did not answer in time before.
 const PATIENCE_MAX: u32 = 8;
@@ -57,7 +59,8 @@ struct LaneConnection {
 /// Name of a connection on its server. The numbers begin again with every run of the server.
 struct ConnectionId {
     run: Option<String>,
-    number: i64,
+    /// `None` if the user may not ask for it.
+    number: Option<i64>,
 }
 
 /// Serves the queues of a lane until the task is aborted.
@@ -330,19 +333,22 @@ async fn prepare(
     let info = redis.query(cmd("INFO").arg("server")).await?;
     // A server that refuses every command says why in its first reply, and may close the
     // connection. A user who may not read the run id is served all the same.
-    if matches!(&info, Value::ServerError(error) if error.code() != "NOPERM") {
+    if matches!(info, Value::ServerError(_)) && denial(&info).is_none() {
         return Err(ConnectionError::refused("INFO", &info));
     }
     let run =
         text(&info).and_then(|info| info.lines().find_map(|line| line.strip_prefix("run_id:"))).map(str::to_owned);
     // In another run, the number belongs to another client.
-    if let Some(previous) = previous.filter(|previous| previous.run == run) {
-        // An error means that the connection is gone already, or that this user may not kill it.
-        // In the second case, a request of the old connection can still take effect late.
-        let _killed_or_gone = redis.query(cmd("CLIENT").arg("KILL").arg("ID").arg(previous.number)).await?;
+    let number = previous.filter(|previous| previous.run == run).and_then(|previous| previous.number);
+    // The right to kill is tried also when there is nothing to kill, so that its lack is known from
+    // the start. Without it, a request of the old connection can still take effect late.
+    let killed = redis.query(cmd("CLIENT").arg("KILL").arg("ID").arg(number.unwrap_or(NO_CLIENT))).await?;
+    if let Some(reason) = denial(&killed) {
+        topology.url.denied(OptionalCommand::ClientKill, &reason);
     }
     let number = match redis.query(cmd("CLIENT").arg("ID")).await? {
-        Value::Int(number) => number,
+        Value::Int(number) => Some(number),
+        reply if denial(&reply).is_some() => None,
         reply => return Err(ConnectionError::refused("CLIENT ID", &reply)),
     };
     load_scripts(&mut redis).await?;

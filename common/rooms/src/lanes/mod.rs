@@ -6,22 +6,27 @@
 //! | `request` | a request: its commands, and the callbacks for its replies |
 //! | `queues` | the queues of the partitions, and the requests in flight |
 //! | `lane` | one connection to one server, one pipeline in flight, retries |
-//! | `topology` | the slot map, and the lanes of each server |
+//! | `failovers` | listens to Sentinels for a new master |
+//! | `locate` | the server of each partition: slot map, Sentinels |
+//! | `topology` | the lanes of each server |
 //!
 //! Each server has two lanes: one for everything, and one for reads with large answers, which would
 //! hold up the requests of all rooms behind them.
 //!
 //! docs/ROOM_STATE.md gives the rules, each with the race that it prevents.
 
+mod failovers;
 mod lane;
+mod locate;
 mod queues;
 mod request;
 mod topology;
 
 use std::time::Duration;
 
+pub(crate) use locate::locate;
 pub(crate) use request::{Commands, Payload, Request};
-pub(crate) use topology::{Address, LaneUse, Topology, slot_map};
+pub(crate) use topology::{Address, LaneUse, Topology};
 
 /// Bounds of the requests that wait for Redis.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! The slot map: which server has which partition, and a lane for each server.
+//! Which server has which partition, and a lane for each server.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,21 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{Value, cmd};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::failovers;
 use super::lane;
+use super::locate::locate;
 use super::queues::Queues;
-use crate::conn::connection::{Connection, ConnectionError};
-use crate::conn::{Purpose, RedisUrl};
+use crate::conn::{Deployment, RedisUrl};
 use crate::context::Context;
 use crate::{LogId, Partition, StoreError};
 
-/// How long one server may take to answer with the slot map, before the next one is asked.
-const SLOT_MAP_TIMEOUT: Duration = Duration::from_millis(500);
-/// Minimum time between two reads of the slot map, so that lanes that fail together read it once.
-const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
+/// Minimum time between two searches for the servers, so that lanes that fail together search once.
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two checks for late requests.
 const LATE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -49,7 +47,7 @@ pub(crate) type Address = (String, u16);
 
 /// The lanes and their queues.
 pub(crate) struct Topology {
-    pub(super) url: RedisUrl,
+    pub(crate) url: RedisUrl,
     pub(super) context: Arc<Context>,
     pub(crate) queues: Queues,
     lane_use: LaneUse,
@@ -64,10 +62,11 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// Reads the slot map and starts the lanes.
+    /// Finds the servers and starts the lanes.
     ///
     /// # Errors
-    /// `Unavailable`, if no server of a cluster answers with the slot map.
+    /// `Unavailable`, if no server of a cluster answers with the slot map, or no Sentinel names a
+    /// master.
     pub(crate) async fn start(
         url: RedisUrl,
         context: Arc<Context>,
@@ -75,7 +74,8 @@ impl Topology {
     ) -> Result<Arc<Self>, StoreError> {
         let (max, pipeline_max) = (context.options.lanes.queue_max, lane_use.pipeline_max());
         let queues = Queues::new(context.keys.partitions(), max, pipeline_max);
-        let first = url.hosts()[0].clone();
+        let servers = locate(&url, url.hosts(), &slots(&context)).await.ok_or(StoreError::Unavailable)?;
+        let first = servers[0].clone();
         let topology = Arc::new(Self {
             url,
             context,
@@ -87,14 +87,20 @@ impl Topology {
             tasks: Mutex::new(Vec::new()),
             refreshed: tokio::sync::Mutex::new(None),
         });
-        if topology.url.is_cluster() && !topology.refresh(&first).await {
-            topology.stop();
-            return Err(StoreError::Unavailable);
-        }
+        topology.apply(&servers);
         topology.spawn_lane(0, first);
+        topology.follow_failovers();
         let checks = tokio::spawn(refuse_late_requests(topology.clone()));
         lock(&topology.tasks).push(checks.abort_handle());
         Ok(topology)
+    }
+
+    fn follow_failovers(self: &Arc<Self>) {
+        let Deployment::Sentinel(sentinels) = self.url.deployment() else { return };
+        for address in self.url.hosts() {
+            let task = tokio::spawn(failovers::follow(self.clone(), sentinels.clone(), address.clone()));
+            lock(&self.tasks).push(task.abort_handle());
+        }
     }
 
     /// Returns the data that requests are written with.
@@ -114,10 +120,10 @@ impl Topology {
         }
     }
 
-    /// Reads the cluster's slot map, from `suspect` last, and assigns each partition to the lane of
-    /// its server. Returns whether a server answered.
+    /// Finds the servers again, asking `suspect` last, and assigns each partition to the lane of
+    /// its server. Returns whether they were found.
     pub(super) async fn refresh(self: &Arc<Self>, suspect: &Address) -> bool {
-        if !self.url.is_cluster() {
+        if *self.url.deployment() == Deployment::Standalone {
             return true;
         }
         let mut refreshed = self.refreshed.lock().await;
@@ -135,9 +141,7 @@ impl Topology {
             }
         }
         known.sort_by_key(|address| address == suspect);
-        let keys = &self.context.keys;
-        let slots: Vec<u16> = (0..keys.partitions()).map(|p| keys.slot(Partition(p))).collect();
-        let Some(servers) = slot_map(&self.url, &known, &slots).await else { return false };
+        let Some(servers) = locate(&self.url, &known, &slots(&self.context)).await else { return false };
         self.apply(&servers);
         *refreshed = Some(Instant::now());
         true
@@ -182,6 +186,12 @@ impl Topology {
     }
 }
 
+/// Returns the slot of each partition.
+fn slots(context: &Context) -> Vec<u16> {
+    let keys = &context.keys;
+    (0..keys.partitions()).map(|p| keys.slot(Partition(p))).collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -201,63 +211,5 @@ async fn refuse_late_requests(topology: Arc<Topology>) {
             LaneUse::Requests => metrics::gauge!("switchboard_redis_lane_queue_depth").set(depth),
             LaneUse::LargeReads => metrics::gauge!("switchboard_redis_read_lane_queue_depth").set(depth),
         }
-    }
-}
-
-/// Returns the server of each of these slots. A standalone Redis has all. In a cluster, the first
-/// of the `known` servers decides whose slot map has all of them; `None` if there is none.
-pub(crate) async fn slot_map(url: &RedisUrl, known: &[Address], slots: &[u16]) -> Option<Vec<Address>> {
-    if !url.is_cluster() {
-        return Some(vec![url.hosts()[0].clone(); slots.len()]);
-    }
-    for address in known {
-        let answer = tokio::time::timeout(SLOT_MAP_TIMEOUT, read_slots(url, address)).await;
-        let map = match answer.unwrap_or_else(|late| Err(std::io::Error::from(late).into())) {
-            Ok(map) => map,
-            Err(error) => {
-                url.failed(Purpose::SlotMap, address, &error);
-                continue;
-            }
-        };
-        url.recovered(Purpose::SlotMap, address);
-        let server = |slot: &u16| map.iter().find(|(first, last, _)| (first..=last).contains(&slot));
-        let servers: Option<Vec<Address>> =
-            slots.iter().map(|slot| server(slot).map(|(_, _, address)| address.clone())).collect();
-        if servers.is_some() {
-            return servers;
-        }
-    }
-    None
-}
-
-async fn read_slots(url: &RedisUrl, address: &Address) -> Result<Vec<(u16, u16, Address)>, ConnectionError> {
-    let mut connection = Connection::open(url, &address.0, address.1).await?;
-    let reply = connection.query(cmd("CLUSTER").arg("SLOTS")).await?;
-    if matches!(reply, Value::ServerError(_)) {
-        return Err(ConnectionError::refused("CLUSTER SLOTS", &reply));
-    }
-    Ok(parse_slots(&reply, &address.0))
-}
-
-/// Reads the reply to `CLUSTER SLOTS`: first slot, last slot, master. A server that does not know
-/// its own host leaves it empty; then it is the host that was `asked`.
-fn parse_slots(reply: &Value, asked: &str) -> Vec<(u16, u16, Address)> {
-    let range = |value: &Value| {
-        let Value::Array(fields) = value else { return None };
-        let (Value::Int(first), Value::Int(last), Value::Array(master)) =
-            (fields.first()?, fields.get(1)?, fields.get(2)?)
-        else {
-            return None;
-        };
-        let host = match master.first()? {
-            Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8(host.clone()).ok()?,
-            _ => asked.to_owned(),
-        };
-        let Value::Int(port) = master.get(1)? else { return None };
-        Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, (host, u16::try_from(*port).ok()?)))
-    };
-    match reply {
-        Value::Array(ranges) => ranges.iter().filter_map(range).collect(),
-        _ => Vec::new(),
     }
 }

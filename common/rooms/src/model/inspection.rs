@@ -23,3 +23,14 @@ pub struct RoomSummary {
     /// State of the room.
     pub peek: RoomPeek,
 }
+
+/// `maxmemory-policy` of the shards of Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EvictionPolicy {
+    /// `noeviction` on each shard.
+    NoEviction,
+    /// A shard has another policy, so rooms can vanish.
+    Evicts(String),
+    /// Redis denies the question.
+    Unknown,
+}

@@ -28,7 +28,7 @@ mod stats;
 
 pub use error::StoreError;
 pub use fact::{Fact, OutboxEntry, Presence};
-pub use inspection::{NodeSummary, RoomSummary};
+pub use inspection::{EvictionPolicy, NodeSummary, RoomSummary};
 pub use join::{Join, Joined, Proof, Snapshot};
 pub use moderation::{Caller, ModerationCommand, ModerationOutcome, RoomUpdate, UpdateOutcome};
 pub use node::{Beat, BeatOutcome, Loads, NodeLoad, Partition, RevocationReason, Revoked, Sweep};

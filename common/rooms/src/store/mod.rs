@@ -34,12 +34,13 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::sync::{oneshot, watch};
 
-use crate::conn::RedisUrl;
+use crate::conn::connection::is_denial;
+use crate::conn::{OptionalCommand, RedisUrl};
 use crate::context::Context;
 use crate::lanes::{Commands, LaneUse, Payload, Request, Topology};
 use crate::scripts::{Reply, ScriptArguments, operation_reply};
-use crate::values::{items, text};
-use crate::{Op, OpKind, OpReply, Partition, RoomOptions, Seat, StoreError};
+use crate::values::text;
+use crate::{EvictionPolicy, Op, OpKind, OpReply, Partition, RoomOptions, Seat, StoreError};
 
 /// Called once with an operation's reply, in the order of the seat's operations. It must not block.
 pub type OnReply = Box<dyn FnOnce(Result<OpReply, StoreError>) + Send>;
@@ -145,34 +146,52 @@ impl Rooms {
         self.ask_shards("ping", &cmd("PING")).await.map(drop)
     }
 
-    /// Returns `noeviction` if every shard has that `maxmemory-policy`, else the first other one. A
-    /// node with another policy is not ready, because rooms could vanish.
+    /// Returns the `maxmemory-policy` of the shards: the first that may lose rooms, if one does. A
+    /// node with such a policy is not ready.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn policy(&self) -> Result<String, StoreError> {
-        let mut command = cmd("CONFIG");
-        command.arg("GET").arg("maxmemory-policy");
-        for answer in self.ask_shards("config", &command).await? {
-            let policy = items(Some(&answer))?.get(1).and_then(text).ok_or_else(|| StoreError::expected("a policy"))?;
-            if policy != "noeviction" {
-                return Ok(policy.to_owned());
+    pub async fn eviction_policy(&self) -> Result<EvictionPolicy, StoreError> {
+        let Some(answers) = self.memory_info().await? else { return Ok(EvictionPolicy::Unknown) };
+        for answer in &answers {
+            match text(answer).and_then(|info| info_field(info, "maxmemory_policy:")) {
+                Some("noeviction") => {}
+                Some(other) => return Ok(EvictionPolicy::Evicts(other.to_owned())),
+                None => {
+                    let reason = "INFO memory has no maxmemory_policy";
+                    self.inner.topology.url.denied(OptionalCommand::InfoMemory, reason);
+                    return Ok(EvictionPolicy::Unknown);
+                }
             }
         }
-        Ok("noeviction".to_owned())
+        Ok(EvictionPolicy::NoEviction)
     }
 
     /// Returns the used share of `maxmemory` of the fullest shard, from 0 to 1; 0 without a
-    /// `maxmemory`. A full shard refuses every write.
+    /// `maxmemory`. A full shard refuses every write. `None` if Redis denies the question.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn memory_used_ratio(&self) -> Result<f64, StoreError> {
-        let mut command = cmd("INFO");
-        command.arg("memory");
-        let answers = self.ask_shards("info", &command).await?;
+    pub async fn memory_used_ratio(&self) -> Result<Option<f64>, StoreError> {
+        let Some(answers) = self.memory_info().await? else { return Ok(None) };
         let used = answers.iter().map(|answer| text(answer).map_or(0.0, used_ratio));
-        Ok(used.fold(0.0, f64::max))
+        Ok(Some(used.fold(0.0, f64::max)))
+    }
+
+    /// Returns `INFO memory` of every shard in use. `None` if Redis denies it: then it is not asked
+    /// again before this process restarts, so that no probe causes an error each second.
+    async fn memory_info(&self) -> Result<Option<Vec<Value>>, StoreError> {
+        let url = &self.inner.topology.url;
+        if url.is_denied(OptionalCommand::InfoMemory) {
+            return Ok(None);
+        }
+        match self.ask_shards("info", cmd("INFO").arg("memory")).await {
+            Err(StoreError::Unexpected(reason)) if is_denial(&reason) => {
+                url.denied(OptionalCommand::InfoMemory, &reason);
+                Ok(None)
+            }
+            answers => answers.map(Some),
+        }
     }
 
     /// Sends a command to every shard in use. Returns one answer for each.
@@ -256,13 +275,16 @@ impl Rooms {
     }
 }
 
-/// Reads the reply to `INFO memory`.
+/// Returns the used share of `maxmemory` in a reply to `INFO memory`.
 fn used_ratio(info: &str) -> f64 {
-    let field = |name: &str| -> f64 {
-        info.lines().find_map(|line| line.strip_prefix(name)).and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
-    };
+    let field = |name: &str| -> f64 { info_field(info, name).and_then(|value| value.parse().ok()).unwrap_or(0.0) };
     let max = field("maxmemory:");
     if max > 0.0 { field("used_memory:") / max } else { 0.0 }
+}
+
+/// Returns a field of a reply to `INFO`. `name` ends with a colon.
+fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 fn random_hex() -> String {

@@ -1,10 +1,13 @@
 //! Faults of Redis under load: no acknowledged event is lost, duplicated or reordered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use devcluster::redis::RedisServer;
 use redis::{Value, cmd};
+use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
 
 use super::testbed::*;
@@ -185,6 +188,85 @@ pub(crate) async fn slot_moved_under_load(mut bed: TestBed) {
     assert_eq!(load.audit().await, 0);
 }
 
+/// Waits until a replica has all that its master has at this moment.
+async fn replicated(servers: &[RedisServer], master: usize, replica: usize) {
+    let offset = async |server: &RedisServer, name: &str| {
+        let info: String = server.query(cmd("INFO").arg("replication")).await.unwrap();
+        info.lines().find_map(|line| line.strip_prefix(name)).and_then(|text| text.parse::<u64>().ok())
+    };
+    let written = offset(&servers[master], "master_repl_offset:").await;
+    assert!(written.is_some());
+    let replica = &servers[replica];
+    until("the replica is up to date", async || offset(replica, "slave_repl_offset:").await >= written).await;
+}
+
+/// Fails over twice, because of a crash and on request: relays go on, and messages reach the
+/// subscription on the new master. On request, the old master goes on as a master for seconds, so
+/// that only the announcement of the Sentinels tells that it must not be used.
+pub(crate) async fn sentinel_failover(mut bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    let (bus, mut events) = bed.listen("n1").await;
+    rooms.open(&room("R"), &meta(100)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    let mut takeovers = rooms.takeovers();
+    let mut master = 0;
+    for round in 0..2 {
+        logged(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), format!("{round}: before"))).await);
+        replicated(bed.servers(), master, 1 - master).await;
+        takeovers.mark_unchanged();
+        let Servers::Sentinel(redis) = &mut bed.servers else { panic!("only Sentinels fail over") };
+        let new = if round == 0 { redis.kill_master().await.unwrap() } else { redis.fail_over().await.unwrap() };
+        assert_eq!(new, 1 - master);
+        master = new;
+        let restored = async {
+            let mut missing: BTreeSet<Partition> = (0..rooms.partitions()).map(Partition).collect();
+            while !missing.is_empty() {
+                if let BusEvent::Restored { partition, .. } = events.recv().await.unwrap() {
+                    missing.remove(&partition);
+                }
+            }
+        };
+        // As the node's heartbeats do: the one after a failover counts no receiver.
+        let beats = async {
+            for counter in 2.. {
+                for p in (0..rooms.partitions()).map(Partition) {
+                    if let Ok(BeatOutcome::Beat(beat)) = rooms.beat(p, counter, false).await
+                        && beat.receivers == 0
+                    {
+                        let _repeated_by_the_next_heartbeat = bus.resubscribe(p).await;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            done = tokio::time::timeout(LONG, restored) => done.expect("every partition is subscribed again"),
+            () = beats => {}
+        }
+        let text = format!("{round}: after");
+        until("relays continue", async || {
+            let reply = act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), &text)).await;
+            matches!(reply, Ok(OpReply::Logged { .. }))
+        })
+        .await;
+        let key = bed.keys().log(rooms.partition_of(&room("R")), &room("R"));
+        let entries: Value = bed.servers()[master].query(cmd("XRANGE").arg(key).arg("-").arg("+")).await.unwrap();
+        assert!(format!("{entries:?}").contains(&text), "the event is in the log of the new master");
+        assert!(takeovers.has_changed().unwrap(), "a takeover is counted, so that the node verifies its seats");
+        let is_it =
+            |envelope: &Envelope<'_>| matches!(envelope, Envelope::Event { event, .. } if event.contains(&text));
+        next_envelope(&mut events, is_it).await;
+        let got = rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
+        let logged: Vec<&str> = got.iter().map(LogEntry::event).collect();
+        assert!(logged.iter().any(|it| it.contains(&format!("{round}: before"))), "{logged:?}");
+        let Servers::Sentinel(redis) = &mut bed.servers else { panic!("only Sentinels fail over") };
+        if round == 0 {
+            redis.restore().await.unwrap();
+        }
+    }
+    sit(&rooms, "R", 3).await;
+}
+
 /// Replication is asynchronous, so the last events before the loss may be gone. All operations
 /// after it must succeed.
 pub(crate) async fn master_lost(mut bed: TestBed) {
@@ -194,17 +276,9 @@ pub(crate) async fn master_lost(mut bed: TestBed) {
     logged(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), "before")).await);
     let slot = bed.keys().slot(rooms.partition_of(&room("R")));
     let master = usize::from(slot) * 3 / 16_384;
-    let offset = async |server: &devcluster::redis::RedisServer, name: &str| {
-        let info: String = server.query(cmd("INFO").arg("replication")).await.unwrap();
-        info.lines().find_map(|line| line.strip_prefix(name)).and_then(|text| text.parse::<u64>().ok())
-    };
-    let servers = bed.servers();
-    let written = offset(&servers[master], "master_repl_offset:").await;
-    assert!(written.is_some());
-    let replica = &servers[3 + master];
     let mut takeovers = rooms.takeovers();
     takeovers.mark_unchanged();
-    until("the replica is up to date", async || offset(replica, "slave_repl_offset:").await >= written).await;
+    replicated(bed.servers(), master, 3 + master).await;
     bed.servers()[master].process().kill().unwrap();
     until("relays continue", async || {
         matches!(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), "after")).await, Ok(OpReply::Logged { .. }))

@@ -1,10 +1,12 @@
 //! Test bed: real servers, stores on several nodes, and helpers.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use devcluster::redis::{RedisCluster, RedisServer};
+use devcluster::redis::{RedisCluster, RedisOptions, RedisServer};
+use devcluster::redis_sentinel::RedisSentinel;
 use redis::{Cmd, FromRedisValue, cmd};
 use switchboard_core::domain::*;
 use switchboard_core::wire::EventKind;
@@ -21,10 +23,13 @@ pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) enum Servers {
     One(Box<RedisServer>),
     Many(RedisCluster),
+    Sentinel(RedisSentinel),
 }
 
 pub(crate) struct TestBed {
     pub(crate) servers: Servers,
+    /// User and password in the URL, with the `@`; empty for the default user.
+    credentials: &'static str,
     pub(crate) options: RoomOptions,
 }
 
@@ -42,18 +47,33 @@ impl TestBed {
         Self::on(Servers::Many(RedisCluster::start_with(3, 1).await.unwrap()))
     }
 
+    /// Starts a master and its replica, with three Sentinels.
+    pub(crate) async fn sentinel() -> Self {
+        Self::on(Servers::Sentinel(RedisSentinel::start().await.unwrap()))
+    }
+
+    /// Starts a server as some providers run it: `CONFIG` does not exist, and the user has the
+    /// rights of `docs/OPERATIONS.md` and no others.
+    pub(crate) async fn restricted() -> Self {
+        let user = ["--rename-command", "CONFIG", "", "--user", "calls", "on", ">secret"].map(str::to_owned);
+        let extra = user.into_iter().chain(documented_rights()).collect();
+        let server = RedisServer::start_with(&RedisOptions { extra, ..RedisOptions::default() }).await.unwrap();
+        Self { credentials: "calls:secret@", ..Self::on(Servers::One(Box::new(server))) }
+    }
+
     fn on(servers: Servers) -> Self {
         // No node runs that could ask a socket whether its client is alive.
         let options = RoomOptions { partitions: 8, probe: Duration::ZERO, ..RoomOptions::default() };
-        Self { servers, options }
+        Self { servers, credentials: "", options }
     }
 
     pub(crate) fn url(&self) -> RedisUrl {
         let url = match &self.servers {
             Servers::One(server) => server.url(),
             Servers::Many(cluster) => cluster.url(),
+            Servers::Sentinel(servers) => servers.url(),
         };
-        RedisUrl::parse(&url).unwrap()
+        RedisUrl::parse(&url.replace("://", &format!("://{}", self.credentials))).unwrap()
     }
 
     pub(crate) fn keys(&self) -> Keys {
@@ -64,6 +84,7 @@ impl TestBed {
         match &mut self.servers {
             Servers::One(server) => std::slice::from_mut(&mut **server),
             Servers::Many(cluster) => cluster.servers(),
+            Servers::Sentinel(servers) => servers.servers(),
         }
     }
 
@@ -114,6 +135,14 @@ impl TestBed {
         keys.sort();
         keys
     }
+}
+
+/// Returns the rights that `docs/OPERATIONS.md` gives to the user.
+pub(crate) fn documented_rights() -> Vec<String> {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("docs/OPERATIONS.md");
+    let text = std::fs::read_to_string(manual).unwrap();
+    let rule = text.split('`').find(|code| code.starts_with("~<prefix>:*")).unwrap();
+    rule.replace("<prefix>", "sb").split(' ').map(Into::into).collect()
 }
 
 pub(crate) fn room(name: &str) -> RoomId {

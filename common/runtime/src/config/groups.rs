@@ -1,13 +1,14 @@
 //! Groups of settings that both services have. One function reads each group.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use switchboard_auth::{IceConfig, TurnCredentials};
 use switchboard_core::Secret;
 use switchboard_core::client_address::{ForwardedHeader, TrustedProxies};
 use switchboard_core::origin::{Origin, OriginPattern};
-use switchboard_rooms::conn::RedisUrl;
+use switchboard_rooms::conn::{ClientCertificate, ClientCertificateError, RedisUrl};
 use switchboard_rooms::rate_limit::{PasscodeRates, TurnRates};
 
 use super::{Env, UrlParts, urls};
@@ -120,7 +121,7 @@ impl TraceConfig {
     }
 }
 
-/// Redis: `REDIS_URL`, `REDIS_PREFIX`, `PARTITIONS`.
+/// Redis: `REDIS_URL`, `REDIS_TLS_CERT_FILE`, `REDIS_TLS_KEY_FILE`, `REDIS_PREFIX`, `PARTITIONS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisConfig {
     /// Address of the server, the cluster or the sentinels.
@@ -135,8 +136,9 @@ impl RedisConfig {
     /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
         let local = RedisUrl::parse("redis://127.0.0.1:6379").expect("scheme, host and port are a valid address");
+        let url = env.checked("REDIS_URL", local, RedisUrl::parse);
         Self {
-            url: env.checked("REDIS_URL", local, RedisUrl::parse),
+            url: with_client_certificate(env, url),
             prefix: env.parsed("REDIS_PREFIX", "sb".to_owned(), "1 to 32 letters, digits, _ or -", |text| {
                 let valid =
                     text.len() <= 32 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -145,6 +147,39 @@ impl RedisConfig {
             partitions: env.number("PARTITIONS", 64, 1..=4096),
         }
     }
+}
+
+/// Adds the client certificate of `REDIS_TLS_CERT_FILE` and `REDIS_TLS_KEY_FILE`, if they are set.
+fn with_client_certificate(env: &mut Env, url: RedisUrl) -> RedisUrl {
+    const CERTIFICATE: &str = "REDIS_TLS_CERT_FILE";
+    const KEY: &str = "REDIS_TLS_KEY_FILE";
+    let (certificate, key) = match (env.optional(CERTIFICATE), env.optional(KEY)) {
+        (None, None) => return url,
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => {
+            env.reject(KEY, format!("must be set together with {CERTIFICATE}"));
+            return url;
+        }
+        (None, Some(_)) => {
+            env.reject(CERTIFICATE, format!("must be set together with {KEY}"));
+            return url;
+        }
+    };
+    let files = match ClientCertificate::new(Path::new(&certificate), Path::new(&key)) {
+        Ok(files) => files,
+        Err(problem) => {
+            let name = match problem {
+                ClientCertificateError::Certificate(_) => CERTIFICATE,
+                ClientCertificateError::Key(_) => KEY,
+            };
+            env.reject(name, problem.to_string());
+            return url;
+        }
+    };
+    url.clone().with_client_certificate(files).unwrap_or_else(|problem| {
+        env.reject(CERTIFICATE, problem.to_string());
+        url
+    })
 }
 
 /// MongoDB: `MONGODB_URI`, `MONGODB_TIMEOUT_MS`.

@@ -26,6 +26,26 @@ fn every_wrong_variable_is_reported_in_one_go_and_none_shows_its_value() {
 }
 
 #[test]
+fn the_files_of_a_client_certificate_are_refused_by_the_name_of_their_variable() {
+    const CERTIFICATE: &str = "REDIS_TLS_CERT_FILE";
+    const KEY: &str = "REDIS_TLS_KEY_FILE";
+    let url = ("REDIS_URL", "rediss://a.example");
+    let absent = "/no/such/file";
+    for (variables, wrong) in [
+        (&[url, (CERTIFICATE, absent)][..], KEY),
+        (&[url, (KEY, absent)], CERTIFICATE),
+        (&[url, (CERTIFICATE, absent), (KEY, absent)], CERTIFICATE),
+    ] {
+        let mut env = env(variables);
+        RedisConfig::from_env(&mut env);
+        assert_eq!(problems(env), [wrong], "{variables:?}");
+    }
+    let mut env = env(&[("REDIS_URL", "rediss+sentinel://ann:s3cret@a.example,b.example/calls/0")]);
+    RedisConfig::from_env(&mut env);
+    assert_eq!(problems(env), Vec::<String>::new());
+}
+
+#[test]
 fn an_empty_variable_counts_as_unset_and_a_list_is_trimmed() {
     let mut env = env(&[("PORT", "  "), ("LIST", " a, ,b ,")]);
     assert_eq!(env.port("PORT", 7), 7);
@@ -148,6 +168,7 @@ fn a_setting_that_is_a_url_is_refused_with_the_part_that_it_does_not_honour() {
         ("MONGODB_URI", "mongodb://ann:s3/cret@a.example", "percent-encode"),
         ("REDIS_URL", "redis://s3cret@a.example", "no password"),
         ("REDIS_URL", "redis://:s3cret@a.example?db=1", "query"),
+        ("REDIS_URL", "redis+sentinel://:s3cret@a.example", "names no master"),
         ("TURN_SERVER_URL", "turn:a,turn:ann:s3cret@b", "entry 2 must have no user name"),
         ("STUN_SERVER", "stun://a", "without //"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://ann:s3cret@a:4318", "user name or password"),
