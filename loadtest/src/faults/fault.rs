@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     SlotMove,
     /// SIGKILL of a master; its replica takes over.
     MasterKill,
+    /// SIGKILL of the master of a Redis with Sentinels; its replica takes over.
+    SentinelFailover,
     /// A client that stops reading while events are sent to it.
     StalledReader,
     /// A client that sends as fast as possible.
@@ -37,6 +39,17 @@ pub(crate) enum Fault {
     MalformedPackets,
     /// Handshakes that never finish: 10,000 (500 in a short run).
     HalfOpen,
+}
+
+/// Kind of Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RedisKind {
+    /// One server.
+    Standalone,
+    /// Three masters, each with a replica.
+    Cluster,
+    /// A master and its replica, with Sentinels.
+    Sentinel,
 }
 
 impl Fault {
@@ -71,6 +84,7 @@ impl Fault {
             Self::RedisDataLoss => "redis-data-loss",
             Self::SlotMove => "slot-move",
             Self::MasterKill => "master-kill",
+            Self::SentinelFailover => "sentinel-failover",
             Self::StalledReader => "stalled-reader",
             Self::Flood => "flood",
             Self::MalformedPackets => "malformed-packets",
@@ -78,9 +92,13 @@ impl Fault {
         }
     }
 
-    /// Whether the fault needs a Redis Cluster.
-    pub(crate) const fn needs_redis_cluster(self) -> bool {
-        matches!(self, Self::SlotMove | Self::MasterKill)
+    /// Redis that the fault needs.
+    pub(crate) const fn redis(self) -> RedisKind {
+        match self {
+            Self::SlotMove | Self::MasterKill => RedisKind::Cluster,
+            Self::SentinelFailover => RedisKind::Sentinel,
+            _ => RedisKind::Standalone,
+        }
     }
 
     /// Whether the fault needs a load balancer, which all clients then use.
@@ -117,6 +135,12 @@ impl Fault {
     /// Whether acknowledged data may be lost: Redis restarts empty, or a replica lags behind its
     /// master.
     pub(crate) const fn may_lose_data(self) -> bool {
+        matches!(self, Self::RedisDataLoss | Self::MasterKill | Self::SentinelFailover)
+    }
+
+    /// Whether an event may be delivered twice: it was delivered before the data was lost, was not
+    /// acknowledged, and is sent again.
+    pub(crate) const fn may_duplicate(self) -> bool {
         matches!(self, Self::RedisDataLoss | Self::MasterKill)
     }
 }

@@ -86,6 +86,10 @@ pub(super) async fn inject(
         Fault::RedisDataLoss => restart(cluster, false).await,
         Fault::SlotMove => move_slot(cluster, &pairs.rooms[0].room).await,
         Fault::MasterKill => kill_master(cluster).await,
+        Fault::SentinelFailover => {
+            let Redis::Sentinel(redis) = &mut cluster.redis else { bail!("this fault needs Sentinels") };
+            redis.kill_master().await.map(drop)
+        }
         Fault::Rollout | Fault::StalledReader | Fault::Flood | Fault::MalformedPackets | Fault::HalfOpen => {
             bail!("this fault is not injected here")
         }

@@ -28,12 +28,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use devcluster::cluster::{Cluster, Options};
+use devcluster::cluster::{Cluster, Options, Redis};
 use devcluster::kubernetes::Workload;
 use devcluster::service::Service;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use fault::Fault;
+use fault::RedisKind;
 
 use crate::client::api::Account;
 use crate::print_progress;
@@ -60,6 +61,9 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest allowed time without a socket when nodes stop on purpose: the client's first back-off of
 /// at most 1.5 s, plus a reserve.
 const PLANNED_OUTAGE_MAX: Duration = Duration::from_secs(2);
+/// Longest allowed time from the moment that the Sentinels name the new master until every client
+/// has an event acknowledged.
+const FAILOVER_RECOVERY_MAX: Duration = Duration::from_secs(2);
 /// Pairs of a round of [`Fault::Rebalance`]: nodes do not move clients for a difference of a few.
 const REBALANCE_PAIRS: usize = 60;
 /// Duration of the traffic before a fault, and of the traffic after it.
@@ -105,17 +109,22 @@ async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
         ([], false) => Fault::all().to_vec(),
         (only, _) => only.to_vec(),
     };
-    let select = |masters, haproxy| {
-        let selected =
-            |fault: &&Fault| fault.needs_redis_cluster() == (masters > 0) && fault.needs_load_balancer() == haproxy;
-        (faults.iter().filter(selected).copied().collect::<Vec<_>>(), masters, haproxy)
+    let select = |redis, haproxy| {
+        let selected = |fault: &&Fault| fault.redis() == redis && fault.needs_load_balancer() == haproxy;
+        (faults.iter().filter(selected).copied().collect::<Vec<_>>(), redis, haproxy)
     };
+    let fleets = [
+        select(RedisKind::Standalone, false),
+        select(RedisKind::Standalone, true),
+        select(RedisKind::Cluster, false),
+        select(RedisKind::Sentinel, false),
+    ];
     let mut results = Vec::new();
-    for (faults, masters, haproxy) in [select(0, false), select(0, true), select(3, false)] {
+    for (faults, redis, haproxy) in fleets {
         if faults.is_empty() {
             continue;
         }
-        let mut cluster = Cluster::start(&options(settings, masters, haproxy)?).await?;
+        let mut cluster = Cluster::start(&options(settings, redis, haproxy)?).await?;
         let account = Account::register(&cluster.base_url()).await?;
         for fault in faults {
             let mut sum = FaultResult { fault: fault.name(), ..FaultResult::default() };
@@ -141,7 +150,7 @@ async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
     Ok(results)
 }
 
-fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::Result<Options> {
+fn options(settings: &Settings, redis: RedisKind, haproxy: bool) -> anyhow::Result<Options> {
     let milliseconds = |time: Duration| time.as_millis().to_string();
     let variable = |name: &str, value: String| (name.to_owned(), value);
     let mut env = vec![
@@ -158,7 +167,9 @@ fn options(settings: &Settings, redis_masters: usize, haproxy: bool) -> anyhow::
         env.push(variable("DRAIN_DELAY_MS", "500".into()));
     }
     let nodes = settings.nodes.into();
-    Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, env, ..Options::default() })
+    let redis_masters = if redis == RedisKind::Cluster { 3 } else { 0 };
+    let redis_sentinel = redis == RedisKind::Sentinel;
+    Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, redis_sentinel, env, ..Options::default() })
 }
 
 /// Runs one round: start clients, send, inject, recover, send, audit.
@@ -175,6 +186,10 @@ async fn run_round(
     let pairs = if fault == Fault::Rebalance { settings.pairs.max(REBALANCE_PAIRS) } else { settings.pairs };
     let profile = TrafficProfile { pairs, send_interval: Duration::from_secs(1) / settings.rate };
     let pairs = ClientPairs::start(account, &nodes, profile, fault.has_vanishing_clients().then_some(victim)).await?;
+    if let Redis::Sentinel(redis) = &mut cluster.redis {
+        // A round before this one has killed a server.
+        redis.restore().await?;
+    }
     let started_at = Instant::now();
     sleep(TRAFFIC_DURATION).await;
 
@@ -223,6 +238,9 @@ async fn run_round(
     if fault.is_planned() && !settings.short && result.longest_outage_seconds > seconds(PLANNED_OUTAGE_MAX) {
         result.violations.push(format!("a client had no socket for {} s", result.longest_outage_seconds));
     }
+    if fault == Fault::SentinelFailover && !settings.short && result.recovery_seconds > seconds(FAILOVER_RECOVERY_MAX) {
+        result.violations.push(format!("relays went on only {} s after the failover", result.recovery_seconds));
+    }
     result.violations.extend(pairs.violations().into_iter().map(|(text, times)| format!("{text} ({times} times)")));
     if processes(cluster) != pids && !fault.restarts_nodes() {
         result.violations.push("a node or the api exited or restarted without being part of the fault".into());
@@ -245,7 +263,7 @@ async fn run_round(
 fn check(result: &mut FaultResult, fault: Fault) {
     let counts = [
         ("acknowledged events lost", result.lost, !fault.may_lose_data()),
-        ("events delivered twice", result.duplicated, !fault.may_lose_data()),
+        ("events delivered twice", result.duplicated, !fault.may_duplicate()),
         ("events reordered", result.reordered, true),
         ("ghosts or missing participants", result.ghosts, true),
         ("sockets lost", result.sockets_lost, !fault.may_lose_sockets()),
