@@ -76,6 +76,10 @@ class Network(unittest.TestCase):
         self.assertNotIn(443, opened(named["node"]["egress"], "any"))
         self.assertNotIn(16379, opened(named["api"]["egress"], "any"))
 
+    def test_the_ports_of_sentinels_and_of_their_servers_are_open(self):
+        for component in ("api", "node"):
+            self.assertEqual(opened(policies("sentinel")[component]["egress"], "redis") - {443}, {26379, 26380, 6390, 27017})
+
     def test_both_programs_may_reach_the_trace_collector_only_if_there_is_one(self):
         monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
         for component in ("api", "node"):

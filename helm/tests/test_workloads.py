@@ -132,6 +132,15 @@ class Settings(unittest.TestCase):
     def test_the_redis_url_follows_from_the_values(self):
         self.assertEqual(settings("evaluation", "api")["REDIS_URL"], "redis://calls-switchboard-redis:6379")
         self.assertEqual(settings("production", "api")["REDIS_URL"], "redis://switchboard:$(REDIS_PASSWORD)@redis.stores.svc.cluster.local:6379")
+        hosts = "sentinel-0.redis:26379,sentinel-1.redis:26379,sentinel-2.redis:26380"
+        base = f"rediss+sentinel://calls:$(REDIS_PASSWORD)@{hosts}/calls/2"
+        self.assertEqual(settings("sentinel", "node")["REDIS_URL"], f"{base}?sentinel_username=asker&sentinel_password=$(REDIS_SENTINEL_PASSWORD)")
+        for own, query in (("true", ""), ("false", "?sentinel_password=")):
+            values = f"redis.sentinel.username=,redis.sentinel.existingSecret=,redis.sentinel.passwordOfRedis={own}"
+            objects = {it["metadata"]["name"]: it for _, it in render("sentinel", "--set", values) if it["kind"] == "Deployment"}
+            (container,) = objects["calls-switchboard-node"]["spec"]["template"]["spec"]["containers"]
+            (url,) = [it["value"] for it in container["env"] if it["name"] == "REDIS_URL"]
+            self.assertEqual(url, base + query)
         self.assertEqual(settings("cluster-tls", "api")["REDIS_URL"], "rediss+cluster://calls:$(REDIS_PASSWORD)@redis-0.redis:6379,redis-1.redis:6380")
         for profile in profiles():
             container = program(ours(profile)["node"], "node")
@@ -148,6 +157,16 @@ class Settings(unittest.TestCase):
             self.assertEqual(known["TURN_SERVER_USERNAME"], {"secretKeyRef": {"name": "turn", "key": "user"}})
             self.assertEqual(known["TURN_SERVER_CREDENTIAL"], {"secretKeyRef": {"name": "turn", "key": "word"}})
             self.assertNotIn("TURN_SECRET", known)
+
+    def test_the_client_certificate_of_redis_is_mounted_where_the_programs_read_it(self):
+        for component in ("api", "node"):
+            known = settings("sentinel", component)
+            pod = one("sentinel", "Deployment", f"-{component}")["spec"]["template"]["spec"]
+            mounts = {it["name"]: it["mountPath"] for it in pod["containers"][0]["volumeMounts"]}
+            volumes = {it["name"]: it["secret"]["secretName"] for it in pod["volumes"] if "secret" in it}
+            self.assertEqual(known["REDIS_TLS_CERT_FILE"], f"{mounts['redis-tls']}/tls.crt")
+            self.assertEqual(known["REDIS_TLS_KEY_FILE"], f"{mounts['redis-tls']}/tls.key")
+            self.assertEqual((volumes["redis-tls"], volumes["ca"]), ("redis-client", "own-ca"))
 
     def test_releases_that_share_a_redis_have_different_prefixes(self):
         prefixes = set()
@@ -181,7 +200,7 @@ class Settings(unittest.TestCase):
         files = [path for folder in ("common", "api", "signal-node") for path in (ROOT / folder).rglob("src/**/*.rs")]
         sources = [path for path in files if path.stem == "config" or path.parent.name == "config"]
         read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', "".join(path.read_text() for path in sources)))
-        ours_alone = {"POD_IP", "REDIS_PASSWORD", "SSL_CERT_FILE"}
+        ours_alone = {"POD_IP", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "SSL_CERT_FILE"}
         for profile in profiles():
             for component in ("api", "node"):
                 self.assertEqual(set(settings(profile, component)) - ours_alone - read, set())

@@ -62,6 +62,7 @@ yours. [k8s/](../../k8s) has the first two as plain manifests.
 | `production-values.yaml` | external stores, autoscaling, TLS, alerts, dashboards |
 | `small-values.yaml` | everything, with coturn, in 1,100m CPU of requests |
 | `cluster-tls-values.yaml` | Redis Cluster with TLS and a private CA, IPv6, a cloud load balancer |
+| `sentinel-values.yaml` | Redis with Sentinels, TLS with a client certificate |
 | `gateway-coturn-values.yaml` | the Gateway API, coturn, no network policies |
 | `openshift-values.yaml` | ids that the SCC assigns, DNS on port 5353, PodMonitors |
 | `argocd-values.yaml` | Argo CD: fixed digests, numbers of pods for the first sync |

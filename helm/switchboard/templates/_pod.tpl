@@ -179,10 +179,10 @@ replicas: {{ int $replicas }}
 {{- end -}}
 {{- end -}}
 
-{{/* Volume with additional CA certificates, and its mount: lists. */}}
-{{- define "switchboard.caVolumes" -}}
+{{/* Volumes with additional CA certificates and with the client certificate of Redis, and their mounts: lists. */}}
+{{- define "switchboard.certificateVolumes" -}}
 {{- with .Values.trustedCa -}}
-{{- if .existingSecret -}}
+{{- if .existingSecret }}
 - name: ca
   secret:
     secretName: {{ .existingSecret }}
@@ -191,11 +191,21 @@ replicas: {{ int $replicas }}
         path: ca.crt
 {{- end -}}
 {{- end -}}
+{{- with .Values.redis.clientCertificate.existingSecret }}
+- name: redis-tls
+  secret:
+    secretName: {{ . }}
 {{- end -}}
-{{- define "switchboard.caMounts" -}}
-{{- if .Values.trustedCa.existingSecret -}}
+{{- end -}}
+{{- define "switchboard.certificateMounts" -}}
+{{- if .Values.trustedCa.existingSecret }}
 - name: ca
   mountPath: /etc/switchboard/ca
+  readOnly: true
+{{- end -}}
+{{- if .Values.redis.clientCertificate.existingSecret }}
+- name: redis-tls
+  mountPath: /etc/switchboard/redis-tls
   readOnly: true
 {{- end -}}
 {{- end -}}
@@ -263,14 +273,14 @@ spec:
           {{- include "switchboard.containerSecurity" . | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
-          {{- with concat (include "switchboard.caMounts" $root | fromYamlArray) .values.extraVolumeMounts }}
+          {{- with concat (include "switchboard.certificateMounts" $root | fromYamlArray) .values.extraVolumeMounts }}
           volumeMounts:
             {{- toYaml . | nindent 12 }}
           {{- end }}
         {{- with .values.sidecars }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- with concat (include "switchboard.caVolumes" $root | fromYamlArray) .values.extraVolumes }}
+      {{- with concat (include "switchboard.certificateVolumes" $root | fromYamlArray) .values.extraVolumes }}
       volumes:
         {{- toYaml . | nindent 8 }}
       {{- end }}

@@ -20,19 +20,30 @@ characters.
 redis://{{ include "switchboard.fullname" . }}-redis:6379
 {{- else -}}
 {{- with .Values.redis -}}
-redis{{ if .tls }}s{{ end }}{{ if eq .mode "cluster" }}+cluster{{ end }}://
+redis{{ if .tls }}s{{ end }}{{ if ne .mode "standalone" }}+{{ .mode }}{{ end }}://
 {{- if .existingSecret }}{{ .username }}:$(REDIS_PASSWORD)@{{ end -}}
 {{ join "," .hosts }}
+{{- if eq .mode "sentinel" }}/{{ .sentinel.master }}{{ end -}}
 {{- if .database }}/{{ int .database }}{{ end -}}
+{{- if eq .mode "sentinel" }}{{ with .sentinel -}}
+{{- if .existingSecret }}?sentinel_username={{ .username }}&sentinel_password=$(REDIS_SENTINEL_PASSWORD)
+{{- else if not .passwordOfRedis }}?sentinel_password={{ end -}}
+{{- end }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* All ports of Redis, from `redis.hosts` and `redisPorts`: a JSON object with a list. */}}
+{{/*
+All ports of Redis, from `redis.hosts`, `redis.sentinel.serverPort` and `redisPorts`: a JSON object with a
+list. With Sentinels, `redis.hosts` has their ports.
+*/}}
 {{- define "switchboard.redisPorts" -}}
 {{- $ports := list -}}
 {{- range .Values.redis.hosts -}}
 {{- $ports = append $ports (regexFind "[0-9]+$" . | int) -}}
+{{- end -}}
+{{- if eq .Values.redis.mode "sentinel" -}}
+{{- $ports = append $ports (int .Values.redis.sentinel.serverPort) -}}
 {{- end -}}
 {{- range .Values.networkPolicy.redisPorts -}}
 {{- $ports = append $ports (int .) -}}
@@ -85,6 +96,10 @@ OTEL_TRACES_SAMPLER_ARG: {{ .share | quote }}
 {{- with .Values.trustedCa.existingSecret }}
 SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{- end }}
+{{- if .Values.redis.clientCertificate.existingSecret }}
+REDIS_TLS_CERT_FILE: /etc/switchboard/redis-tls/tls.crt
+REDIS_TLS_KEY_FILE: /etc/switchboard/redis-tls/tls.key
+{{- end }}
 {{- end -}}
 
 {{/* Variables of both programs from Secrets: a container's env. */}}
@@ -95,6 +110,9 @@ SSL_CERT_FILE: /etc/switchboard/ca/ca.crt
 {{- with .Values.redis }}
 {{- if and .existingSecret (not $.Values.evaluation.redis.enabled) }}
 {{ include "switchboard.fromSecret" (list "REDIS_PASSWORD" .existingSecret .passwordKey) }}
+{{- end }}
+{{- if and (eq .mode "sentinel") .sentinel.existingSecret }}
+{{ include "switchboard.fromSecret" (list "REDIS_SENTINEL_PASSWORD" .sentinel.existingSecret .sentinel.passwordKey) }}
 {{- end }}
 {{- end }}
 - name: REDIS_URL

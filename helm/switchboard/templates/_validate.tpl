@@ -35,6 +35,15 @@ reported together.
 {{- if and (eq .redis.mode "cluster") (ne (int .redis.database) 0) -}}
 {{- $wrong = append $wrong "redis.database: a cluster has only database 0" -}}
 {{- end -}}
+{{- if and (eq .redis.mode "sentinel") (not .redis.sentinel.master) -}}
+{{- $wrong = append $wrong "redis.sentinel.master: name the master that the Sentinels watch" -}}
+{{- end -}}
+{{- if and .redis.sentinel.username (not .redis.sentinel.existingSecret) -}}
+{{- $wrong = append $wrong "redis.sentinel.existingSecret: name a Secret with the password of redis.sentinel.username" -}}
+{{- end -}}
+{{- if and .redis.clientCertificate.existingSecret (not .redis.tls) -}}
+{{- $wrong = append $wrong "redis.clientCertificate.existingSecret: a client certificate needs redis.tls" -}}
+{{- end -}}
 {{- if and .redis.username (not .redis.existingSecret) -}}
 {{- $wrong = append $wrong "redis.existingSecret: name a Secret with the password of redis.username" -}}
 {{- end -}}
@@ -75,7 +84,7 @@ reported together.
 {{- $wrong = append $wrong "api.terminationGracePeriodSeconds: must be at least endpointSeconds + 15, so that requests in progress can finish" -}}
 {{- end -}}
 {{- /* Variables that the templates set: first with some values only, then with the current values. */ -}}
-{{- $own := list "ADMIN_API_KEYS" "CLUSTER_SECRET" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" "REDIS_PASSWORD" "SSL_CERT_FILE" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "TURN_SERVER_USERNAME" "WEBHOOK_SECRET" "WEBHOOK_URLS" "WEB_DIR" -}}
+{{- $own := list "ADMIN_API_KEYS" "CLUSTER_SECRET" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" "REDIS_PASSWORD" "REDIS_SENTINEL_PASSWORD" "REDIS_TLS_CERT_FILE" "REDIS_TLS_KEY_FILE" "SSL_CERT_FILE" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "TURN_SERVER_USERNAME" "WEBHOOK_SECRET" "WEBHOOK_URLS" "WEB_DIR" -}}
 {{- range list "switchboard.apiSettings" "switchboard.nodeSettings" -}}
 {{- $own = concat $own (include . $ | fromYaml | keys) -}}
 {{- end -}}
@@ -95,16 +104,16 @@ reported together.
 {{- end -}}
 {{- $known = append $known .name -}}
 {{- end -}}
-{{- $volumes := list "ca" -}}
+{{- $volumes := list "ca" "redis-tls" -}}
 {{- range $workload.extraVolumes -}}
 {{- if has .name $volumes -}}
 {{- $wrong = append $wrong (printf "%s.extraVolumes: the name %s is taken; use another one" $name .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/switchboard/ca" -}}
+{{- $paths := list "/etc/switchboard/ca" "/etc/switchboard/redis-tls" -}}
 {{- range $workload.extraVolumeMounts -}}
-{{- if not (has .name (rest $volumes)) -}}
+{{- if not (has .name (slice $volumes 2)) -}}
 {{- $wrong = append $wrong (printf "%s.extraVolumeMounts: no volume in extraVolumes is named %s" $name .name) -}}
 {{- end -}}
 {{- if has (trimSuffix "/" .mountPath) $paths -}}
