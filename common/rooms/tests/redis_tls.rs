@@ -256,7 +256,9 @@ async fn sentinels_and_servers_may_have_different_credentials() {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let options = SentinelOptions {
         server: [words("--user calls on >pa%ss@w:o/rd"), acl()].concat(),
-        sentinel: vec!["user asker on >ask%ing &* -@all +sentinel|get-master-addr-by-name +subscribe".to_owned()],
+        sentinel: vec![
+            "user asker on >ask%ing &+switch-master -@all +sentinel|get-master-addr-by-name +subscribe".to_owned(),
+        ],
         ..SentinelOptions::default()
     };
     let redis = RedisSentinel::start_with(&options).await.unwrap();
