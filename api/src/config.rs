@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchboard_auth::{OperatorKeys, TokenLifetimes};
+use switchboard_auth::{KeyRing, OperatorKeys, TokenLifetimes};
 use switchboard_net::ConnectionTimeouts;
 use switchboard_records::{LineBudget, LineBudgets};
 use switchboard_runtime::config::{
-    ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, Secret, SecretsConfig,
-    TelemetryConfig, keep_alive,
+    ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
+    keep_alive,
 };
 
 use crate::limits::{ConnectionBounds, RatesConfig};
@@ -36,7 +36,7 @@ pub struct ApiConfig {
     pub redis: RedisConfig,
     /// Connection to MongoDB.
     pub mongo: MongoConfig,
-    /// Keys that sign tokens.
+    /// Keys that sign tokens, and the files of all keys.
     pub secrets: SecretsConfig,
     /// `ACCESS_TOKEN_TTL`, `REFRESH_TOKEN_TTL`, `GUEST_TOKEN_TTL`, `JOIN_TOKEN_TTL`, in seconds.
     pub lifetimes: TokenLifetimes,
@@ -76,16 +76,18 @@ pub struct ApiConfig {
 pub struct WebhookConfig {
     /// Endpoints and options of delivery.
     pub options: WebhookOptions,
-    /// Key that signs events. Set if there is an endpoint.
-    pub secret: Option<Secret>,
+    /// Keys that sign events. Set if there is an endpoint.
+    pub keys: Option<KeyRing>,
 }
 
 impl WebhookConfig {
     fn from_env(env: &mut Env) -> Self {
         let urls = env.list("WEBHOOK_URLS", "");
         let endpoints = env.check_each("WEBHOOK_URLS", &urls, Endpoint::parse);
-        let secret = env.secret("WEBHOOK_SECRET");
-        let long_enough = secret.as_ref().is_some_and(|text| text.expose().len() >= WEBHOOK_SECRET_MIN_BYTES);
+        let keys = env.key_ring("WEBHOOK_SECRET");
+        let long_enough = keys
+            .as_ref()
+            .is_some_and(|keys| keys.load().all().all(|key| key.secret().expose().len() >= WEBHOOK_SECRET_MIN_BYTES));
         if !endpoints.is_empty() && !long_enough {
             env.reject("WEBHOOK_SECRET", format!("must have at least {WEBHOOK_SECRET_MIN_BYTES} bytes"));
         }
@@ -95,7 +97,7 @@ impl WebhookConfig {
             give_up: env.seconds("WEBHOOK_GIVE_UP_SECONDS", 86_400, 1..=7 * 86_400),
             ..WebhookOptions::default()
         };
-        Self { options, secret }
+        Self { options, keys }
     }
 }
 

@@ -81,14 +81,15 @@ async fn serve(
         () = stop.cancelled() => return Ok(()),
     };
     let indexes = tokio::spawn(ensure_indexes(background.clone(), ready));
-    let WebhookConfig { options, secret } = config.webhooks.clone();
+    let WebhookConfig { options, keys } = config.webhooks.clone();
     let endpoints = options.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
     let recording = RecorderOptions { webhooks: endpoints, ..RecorderOptions::default() };
     let recorder = tokio::spawn(recorder::run(rooms.clone(), background.clone(), recording, stop.clone()));
-    let webhooks = secret.map(|secret| {
-        let key = WebhookSigner::new(secret.expose());
-        tokio::spawn(webhooks::run(background.clone(), options, key, stop.clone()))
+    let webhooks = keys.map(|keys| {
+        let signer = WebhookSigner::new(keys);
+        tokio::spawn(webhooks::run(background.clone(), options, signer, stop.clone()))
     });
+    let key_files = tokio::spawn(config.secrets.files.clone().watch(stop.clone()));
     let stale_calls = StaleCalls::new(rooms.clone(), background.clone(), config.unopened_after).run(now, stop.clone());
     let stale_calls = tokio::spawn(stale_calls);
     let erasure = tokio::spawn(erasure::run(background, now, stop.clone()));
@@ -98,11 +99,10 @@ async fn serve(
         records,
         limits: Limits::new(RateLimiter::new(rooms.clone()), config.rates),
         rooms,
-        tokens: Tokens::new(config.secrets.access.expose(), config.secrets.refresh.expose())
-            .with_lifetimes(config.lifetimes),
+        tokens: Tokens::new(&config.secrets.access, &config.secrets.refresh).with_lifetimes(config.lifetimes),
         revoked,
         operators: config.operators.clone(),
-        addresses: ClusterKey::derive(config.secrets.access.expose()),
+        addresses: ClusterKey::derive(&config.secrets.access),
         hasher: PasswordHasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),
@@ -119,6 +119,7 @@ async fn serve(
     stale_calls.await.context("sweep of stale calls")?;
     erasure.await.context("erasure of deleted calls")?;
     revocations.await.context("reader of revocations")?;
+    key_files.await.context("reader of key files")?;
     recorder.await.context("recorder")
 }
 

@@ -75,3 +75,79 @@ async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on
     let exit = process.stop(Duration::from_secs(30)).await.unwrap();
     assert_eq!(exit.code(), Some(0), "{}", process.log_tail(20));
 }
+
+/// Waits until `condition` is true, for a minute at most: key files are read each 10 s.
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < end, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_in_a_file_are_rotated_without_a_restart_and_a_weak_one_is_refused() {
+    const OLD: &str = "0123456789abcdef0123456789abcdef";
+    const NEXT: &str = "123456789abcdef0123456789abcdef0";
+    const WEAK: &str = "a-weak-key";
+    let (mongo, redis) = (Mongo::start().await.unwrap(), RedisServer::start().await.unwrap());
+    let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("access");
+    std::fs::write(&file, format!("{OLD}\n")).unwrap();
+    let spec = Spec::new("api", env!("CARGO_BIN_EXE_api"), dir.path())
+        .env("BIND_ADDRESS", "127.0.0.1")
+        .env("API_PORT", port)
+        .env("METRICS_PORT", admin)
+        .env("MONGODB_URI", mongo.uri("keys"))
+        .env("REDIS_URL", redis.url())
+        .env("JWT_ACCESS_SECRET_FILE", file.display())
+        .env("JWT_REFRESH_SECRET", "fedcba9876543210fedcba9876543210");
+    let mut process = Process::spawn(spec).unwrap();
+    let client = reqwest::Client::new();
+    let get = async |port: u16, path: &str, token: &str| {
+        client.get(format!("http://127.0.0.1:{port}{path}")).bearer_auth(token).send().await
+    };
+    let sign_in = async |path: &str| {
+        let form =
+            serde_json::json!({ "name": "Ann", "email": "ann@example.org", "password": "correct horse battery" });
+        let answer = client.post(format!("http://127.0.0.1:{port}/api/auth/{path}")).json(&form).send().await.unwrap();
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        answer["data"]["token"].as_str().unwrap_or_else(|| panic!("no token in {answer}")).to_owned()
+    };
+    let profile = async |token: &str| get(port, "/api/auth/profile", token).await.unwrap().status().as_u16();
+    let reloads = async |outcome: &str| {
+        let metrics = get(admin, "/metrics", "").await.unwrap().text().await.unwrap();
+        let name = format!("switchboard_key_reloads_total{{outcome=\"{outcome}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{metrics}"));
+        count.parse::<u64>().unwrap()
+    };
+    // The header names the key.
+    let header = |token: &str| token.split('.').next().unwrap().to_owned();
+    until("the api is ready", async || get(admin, "/readyz", "").await.is_ok_and(|answer| answer.status() == 200))
+        .await;
+    let old = sign_in("register").await;
+
+    std::fs::write(&file, format!("{NEXT}\n{OLD}\n")).unwrap();
+    until("the next key is loaded", async || reloads("loaded").await == 1).await;
+    let next = sign_in("login").await;
+    assert_ne!(header(&old), header(&next));
+    assert_eq!((profile(&old).await, profile(&next).await), (200, 200));
+
+    std::fs::write(&file, WEAK).unwrap();
+    until("the weak key is refused twice", async || reloads("refused").await >= 2).await;
+    assert_eq!((profile(&old).await, profile(&next).await), (200, 200));
+    assert_eq!(header(&sign_in("login").await), header(&next));
+
+    std::fs::write(&file, NEXT).unwrap();
+    until("the old key is removed", async || reloads("loaded").await == 2).await;
+    assert_eq!((profile(&old).await, profile(&next).await), (401, 200));
+    let exit = process.stop(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(exit.code(), Some(0), "{}", process.log_tail(20));
+    let log = std::fs::read_to_string(dir.path().join("api.log")).unwrap();
+    assert_eq!(log.matches("key file refused; the keys stay as they are").count(), 1, "each reason once: {log}");
+    assert_eq!(log.matches("keys loaded").count(), 2, "{log}");
+    for secret in [OLD, NEXT, WEAK] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}

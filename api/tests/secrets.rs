@@ -27,8 +27,9 @@ const EMAILS: [&str; 2] = ["ann.secret@example.org", "nobody.secret@example.org"
 const OPERATOR: &str = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
 const OPERATOR_HASH: &str = "act:write:248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1";
 const WRONG_KEY: &str = "no-operators-key-at-all";
-/// Secrets of the configuration: two keys of tokens, the key of webhooks, passwords in addresses.
-const CONFIGURED: [&str; 7] = [
+/// Secrets of the configuration: keys of tokens, the key of webhooks, passwords in
+/// addresses.
+const CONFIGURED: [&str; 8] = [
     "access-secret-of-at-least-32-bytes",
     "refresh-secret-of-at-least-32-byte",
     "a-secret-of-webhooks-of-32-bytes!",
@@ -36,6 +37,7 @@ const CONFIGURED: [&str; 7] = [
     "password-of-the-hook",
     "query-of-the-hook",
     "secret-of-the-turn-server",
+    "previous-access-secret-of-32-bytes",
 ];
 const CLIENT: &str = "203.0.113.77";
 const SAID: &str = "said among friends";
@@ -263,6 +265,7 @@ fn common(dir: &Path, port: u16, admin: u16) -> Spec {
         .env("LOG_FORMAT", "json")
         .env("LOG_LEVEL", "debug")
         .env("JWT_ACCESS_SECRET", CONFIGURED[0])
+        .env("JWT_ACCESS_SECRET_PREVIOUS", CONFIGURED[7])
         .env("JWT_REFRESH_SECRET", CONFIGURED[1])
 }
 

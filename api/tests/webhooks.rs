@@ -15,7 +15,8 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
-use switchboard_auth::WebhookSigner;
+use switchboard_auth::{KeyRing, WebhookSigner};
+use switchboard_core::Secret;
 use switchboard_core::domain::{CallId, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, Timestamp};
 use switchboard_records::{DeliveryCounts, Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
@@ -27,6 +28,12 @@ use support::{BOUND, meta, until, user};
 
 const PARTITIONS: u16 = 4;
 const SECRET: &str = "a-secret-of-webhooks-of-32-bytes!";
+const NEXT_SECRET: &str = "the-next-secret-of-webhooks-of-32";
+
+/// Keys in the middle of a rotation.
+fn keys() -> KeyRing {
+    KeyRing::new(Secret::new(NEXT_SECRET), [Secret::new(SECRET)])
+}
 
 /// Requests to a receiver, in order: header values and body.
 #[derive(Clone, Debug)]
@@ -165,7 +172,7 @@ impl Bed {
             let stop = CancellationToken::new();
             tokio::join!(
                 recorder::run(rooms, records.clone(), recording, stop.clone()),
-                webhooks::run(records, options, WebhookSigner::new(SECRET), stop.clone()),
+                webhooks::run(records, options, WebhookSigner::new(keys()), stop.clone()),
             );
         })
     }
@@ -229,7 +236,13 @@ async fn each_event_arrives_signed_and_in_the_order_of_its_call_although_receive
     for got in receiver.got() {
         let at = got.signature.strip_prefix("t=").and_then(|rest| rest.split(',').next()).unwrap();
         let at = Timestamp(at.parse::<i64>().unwrap() * 1000);
-        assert_eq!(WebhookSigner::new(SECRET).sign(at, &got.body), got.signature);
+        assert_eq!(WebhookSigner::new(keys()).sign(at, &got.body), got.signature);
+        // A receiver needs one of the secrets only.
+        for secret in [SECRET, NEXT_SECRET] {
+            let own = WebhookSigner::new(secret).sign(at, &got.body);
+            let own = own.split(',').next_back().unwrap();
+            assert!(got.signature.split(',').any(|signature| signature == own), "{}", got.signature);
+        }
         assert_eq!(got.json["id"], got.event_id);
         if let Some(earlier) = seen.insert(got.event_id.clone(), got.clone()) {
             assert_eq!(earlier.body, got.body, "a repetition is the same");

@@ -335,12 +335,17 @@ class Tools(unittest.TestCase):
             found,
             {
                 "JWT_ACCESS_SECRET": ("calls-signing", "access"),
+                "JWT_ACCESS_SECRET_PREVIOUS": ("calls-signing", "access-previous"),
                 "JWT_REFRESH_SECRET": ("calls-signing", "refresh"),
+                "JWT_REFRESH_SECRET_PREVIOUS": ("calls-signing", "refresh-previous"),
                 "CLUSTER_SECRET": ("calls-signing", "cluster"),
+                "CLUSTER_SECRET_PREVIOUS": ("calls-signing", "cluster-previous"),
                 "REDIS_PASSWORD": ("calls-redis", "redis-password"),
                 "MONGODB_URI": ("calls-mongodb", "uri"),
                 "TURN_SECRET": ("calls-turn", "static-auth-secret"),
+                "TURN_SECRET_PREVIOUS": ("calls-turn", "static-auth-secret-previous"),
                 "WEBHOOK_SECRET": ("calls-webhooks", "signing-key"),
+                "WEBHOOK_SECRET_PREVIOUS": ("calls-webhooks", "signing-key-previous"),
                 "ADMIN_API_KEYS": ("calls-admin", "operators"),
             },
         )
@@ -361,6 +366,51 @@ class Tools(unittest.TestCase):
                         self.assertIn("is empty: see turn.existingSecret", result.stderr)
                     else:
                         self.assertEqual(result.stdout, f"<--first><a b><--static-auth-secret={expected}>", result.stderr)
+
+    def test_coturn_accepts_the_credentials_of_every_secret_during_a_rotation(self):
+        _, spec = template(render("small"), "coturn")
+        command = program(spec, "coturn")["command"]
+        cases = [
+            ("one", " two , three 3*,\n", ["one", "two", "three 3*"]),
+            # A mounted file has one secret a line; a comma is a part of a secret.
+            ("one,1\n two \r\n\n", "", ["one,1", "two"]),
+            ("one\n", None, ["one"]),
+            ("", "two", None),
+        ]
+        with fakes(turnserver='printf "<%s>" "$@"') as path:
+            for current, previous, expected in cases:
+                known = {"PATH": path, "TURN_SECRET": current} | ({} if previous is None else {"TURN_SECRET_PREVIOUS": previous})
+                result = subprocess.run([*command, "--first", "a b"], env=known, capture_output=True, text=True)
+                with self.subTest(current=current, previous=previous):
+                    if expected is None:
+                        self.assertNotEqual(result.returncode, 0)
+                        self.assertIn("is empty: see turn.existingSecret", result.stderr)
+                    else:
+                        secrets = "".join(f"<--static-auth-secret={secret}>" for secret in expected)
+                        self.assertEqual(result.stdout, f"<--first><a b>{secrets}", result.stderr)
+
+    def test_secrets_are_read_from_mounted_files_if_asked_for(self):
+        objects = render("external-secrets", "--set", "secrets.files=true")
+        common = {"JWT_ACCESS_SECRET": ("calls-signing", "access"), "JWT_REFRESH_SECRET": ("calls-signing", "refresh"), "TURN_SECRET": ("calls-turn", "static-auth-secret")}
+        own = {"api": {"WEBHOOK_SECRET": ("calls-webhooks", "signing-key")}, "node": {"CLUSTER_SECRET": ("calls-signing", "cluster")}}
+        for name in ("api", "node"):
+            _, spec = template(objects, name)
+            container = program(spec, name)
+            known = {variable["name"]: variable for variable in container["env"]}
+            (mount,) = [it for it in container["volumeMounts"] if it["name"] == "keys"]
+            self.assertEqual(mount, {"name": "keys", "mountPath": "/etc/switchboard/keys", "readOnly": True})
+            (volume,) = [it for it in spec["volumes"] if it["name"] == "keys"]
+            files = {}
+            for source in volume["projected"]["sources"]:
+                (item,) = source["secret"]["items"]
+                files[f"/etc/switchboard/keys/{item['path']}"] = (source["secret"]["name"], item["key"])
+            expected = common | own[name]
+            self.assertEqual({variable: files[known[f"{variable}_FILE"]["value"]] for variable in expected}, expected)
+            self.assertEqual(len(files), len(expected))
+            self.assertFalse([variable for variable in known if variable in expected or variable.endswith("_PREVIOUS")])
+        # coturn reads no file: it gets the same key, with its lines.
+        coturn = {it["name"]: it for it in program(template(objects, "coturn")[1], "coturn")["env"]}
+        self.assertEqual(coturn["TURN_SECRET"]["valueFrom"]["secretKeyRef"]["key"], "static-auth-secret")
 
 
 class HelmTest(unittest.TestCase):

@@ -119,6 +119,8 @@ class Security(unittest.TestCase):
                 known = settings(profile, component)
                 for name in ("JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET"):
                     self.assertIn("secretKeyRef", known[name])
+                    # The key exists only during a rotation.
+                    self.assertIs(known[f"{name}_PREVIOUS"]["secretKeyRef"]["optional"], True)
         known = settings("production", "node")
         for name in ("CLUSTER_SECRET", "REDIS_PASSWORD", "MONGODB_URI", "TURN_SECRET"):
             self.assertIn("secretKeyRef", known[name], name)
@@ -200,6 +202,9 @@ class Settings(unittest.TestCase):
         files = [path for folder in ("common", "api", "signal-node") for path in (ROOT / folder).rglob("src/**/*.rs")]
         sources = [path for path in files if path.stem == "config" or path.parent.name == "config"]
         read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', "".join(path.read_text() for path in sources)))
+        # Each secret that can be rotated has two more variables.
+        rotated = {name for name in read if name.endswith("_SECRET")}
+        read |= {f"{name}{suffix}" for name in rotated for suffix in ("_PREVIOUS", "_FILE")}
         ours_alone = {"POD_IP", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "SSL_CERT_FILE"}
         for profile in profiles():
             for component in ("api", "node"):

@@ -31,7 +31,7 @@ pub struct NodeConfig {
     pub rooms: RoomsConfig,
     /// MongoDB.
     pub mongo: MongoConfig,
-    /// Keys that sign tokens.
+    /// Keys that sign tokens, and the files of all keys.
     pub secrets: SecretsConfig,
     /// STUN and TURN servers for clients.
     pub ice: IceSettings,
@@ -57,7 +57,7 @@ pub struct Listen {
     pub password_concurrency: usize,
 }
 
-/// Port for hand-overs from other nodes, and the key that proves that they are nodes.
+/// Port for hand-overs from other nodes, and the keys that prove that they are nodes.
 #[derive(Clone, Debug)]
 pub struct HandoverConfig {
     /// `INTERNAL_PORT`: port for other nodes only.
@@ -125,8 +125,7 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
     let reached = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let has_port = reached.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let reached = if has_port { reached } else { format!("{reached}:80") };
-    let secret = env.secret("CLUSTER_SECRET");
-    let key = ClusterKey::derive(secret.as_ref().unwrap_or(&secrets.access).expose());
+    let key = ClusterKey::derive(secrets.cluster.as_ref().unwrap_or(&secrets.access));
     Listen {
         address,
         port: env.port("SIGNALING_PORT", 3002),

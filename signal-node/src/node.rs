@@ -61,7 +61,7 @@ struct Background {
     /// Ends them.
     stop: CancellationToken,
     membership: JoinHandle<()>,
-    /// Ping of Redis, the list of revoked sign-ins, and the share of the load.
+    /// Ping of Redis, the list of revoked sign-ins, the key files, and the share of the load.
     watchers: TaskTracker,
 }
 
@@ -160,6 +160,7 @@ async fn start(
     revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
     let watchers = shared.start_watchers(&revoked, &stopped);
     watchers.spawn(shared.balancer(config).run(draining));
+    watchers.spawn(config.secrets.files.clone().watch(stopped.clone()));
     watchers.close();
     let dispatcher = shared.dispatcher(config, records, revoked);
     let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
@@ -232,8 +233,8 @@ impl Shared {
             meters: RelayMeters::default(),
             credentials: Credentials {
                 revoked,
-                addresses: ClusterKey::derive(secrets.access.expose()),
-                tokens: Tokens::new(secrets.access.expose(), secrets.refresh.expose()),
+                addresses: ClusterKey::derive(&secrets.access),
+                tokens: Tokens::new(&secrets.access, &secrets.refresh),
                 hasher: PasswordHasher::new(config.listen.password_concurrency),
                 ice: Arc::clone(&self.catch_up.ice),
             },

@@ -16,6 +16,7 @@ mod openapi;
 mod outage;
 mod participants;
 mod protocol;
+mod rotation;
 mod sessions;
 mod stats;
 mod support;

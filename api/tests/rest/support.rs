@@ -13,7 +13,7 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use switchboard_auth::{IceConfig, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
+use switchboard_auth::{IceConfig, KeyRing, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
@@ -134,18 +134,31 @@ impl Service {
         Self::pod(mongo, redis, prefix, self.rates).await
     }
 
+    /// Starts another pod of the same service, with these keys of access and of refresh tokens.
+    pub(crate) async fn pod_with_keys(&self, access: KeyRing, refresh: KeyRing) -> Self {
+        let (mongo, redis, prefix) = &self.place;
+        Self::pod_of(mongo, redis, prefix, self.rates, (operators(), access, refresh)).await
+    }
+
     /// Starts a pod with this database, Redis and prefix.
     pub(crate) async fn pod(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig) -> Self {
-        Self::pod_of(mongo, redis, prefix, rates, OperatorKeys::parse(OPERATORS).unwrap()).await
+        Self::pod_of(mongo, redis, prefix, rates, (operators(), ACCESS_SECRET.into(), REFRESH_SECRET.into())).await
     }
 
     /// Starts another pod of the same service, without operator keys.
     pub(crate) async fn pod_without_operators(&self) -> Self {
         let (mongo, redis, prefix) = &self.place;
-        Self::pod_of(mongo, redis, prefix, self.rates, OperatorKeys::default()).await
+        let keys = (OperatorKeys::default(), ACCESS_SECRET.into(), REFRESH_SECRET.into());
+        Self::pod_of(mongo, redis, prefix, self.rates, keys).await
     }
 
-    async fn pod_of(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig, operators: OperatorKeys) -> Self {
+    async fn pod_of(
+        mongo: &str,
+        redis: &str,
+        prefix: &str,
+        rates: RatesConfig,
+        (operators, access, refresh): (OperatorKeys, KeyRing, KeyRing),
+    ) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
         let records = Records::connect(mongo, timeouts).await.unwrap();
         // Create the indexes with default timeouts, because the first operations can be slow.
@@ -162,10 +175,10 @@ impl Service {
             records: records.clone(),
             limits: Limits::new(RateLimiter::new(rooms.clone()), rates),
             rooms: rooms.clone(),
-            tokens: Tokens::new(ACCESS_SECRET, REFRESH_SECRET),
+            tokens: Tokens::new(&access, refresh),
             revoked,
             operators,
-            addresses: ClusterKey::derive(ACCESS_SECRET),
+            addresses: ClusterKey::derive(access),
             hasher: hasher.clone(),
             ice: IceConfig {
                 stun: vec!["stun:127.0.0.1:3478".into()],
@@ -306,6 +319,10 @@ impl Service {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn operators() -> OperatorKeys {
+    OperatorKeys::parse(OPERATORS).unwrap()
 }
 
 /// Returns a chat message, to all participants or to one.

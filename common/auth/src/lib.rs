@@ -18,6 +18,7 @@ pub mod webhook;
 
 pub use operator::OperatorKeys;
 pub use password::{PasswordCheck, PasswordHasher};
+pub use switchboard_core::KeyRing;
 pub use token::{Identity, IdentityKind, IssuedToken, JoinGrant, RefreshIdentity, TokenLifetimes, Tokens, random_id};
 pub use turn::{IceConfig, IceGrant, IceServer, TurnCredentials};
 pub use webhook::WebhookSigner;

@@ -5,6 +5,9 @@
 //! The algorithm is HS256. A token that names another algorithm is refused before its signature is
 //! checked. The claim `typ` has four values:
 //!
+//! The header's `kid` names the key of the signature. A token without `kid` is verified with each
+//! key of the ring.
+//!
 //! | `typ` | use |
 //! |---|---|
 //! | `access` | signed-in user; also if `typ` is absent, as in tokens of the earlier service |
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{Code, PublicUser, Refusal, Role, RoomId, UserId};
+use switchboard_core::{Key, KeyRing};
 
 mod hs256;
 
@@ -180,23 +184,10 @@ impl Claims {
     }
 }
 
-struct Keys {
-    sign: EncodingKey,
-    check: DecodingKey,
-}
-
-impl Keys {
-    fn new(secret: &str) -> Self {
-        // Before the library's first signature: without a provider it would choose none forever.
-        hs256::install();
-        Self { sign: EncodingKey::from_secret(secret.as_bytes()), check: DecodingKey::from_secret(secret.as_bytes()) }
-    }
-}
-
 /// Issues and verifies tokens of all types.
 pub struct Tokens {
-    access: Keys,
-    refresh: Keys,
+    access: KeyRing,
+    refresh: KeyRing,
     validation: Validation,
     lifetimes: TokenLifetimes,
     /// Key of the marks of passcodes in join tokens.
@@ -205,10 +196,13 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Creates an issuer with the default lifetimes and the system clock. The secrets must differ;
-    /// the configuration checks this.
+    /// Creates an issuer with the default lifetimes and the system clock. `access` are the keys of
+    /// access, guest and join tokens, `refresh` those of refresh tokens. All must differ; the
+    /// configuration checks this.
     #[must_use]
-    pub fn new(access_secret: &str, refresh_secret: &str) -> Self {
+    pub fn new(access: impl Into<KeyRing>, refresh: impl Into<KeyRing>) -> Self {
+        // Before the library's first signature: without a provider it would choose none forever.
+        hs256::install();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -217,8 +211,8 @@ impl Tokens {
         // because tests set the clock.
         validation.validate_exp = false;
         Self {
-            access: Keys::new(access_secret),
-            refresh: Keys::new(refresh_secret),
+            access: access.into(),
+            refresh: refresh.into(),
             validation,
             lifetimes: TokenLifetimes::default(),
             passcodes: ClusterKey::derive(access_secret),
@@ -391,13 +385,22 @@ impl Tokens {
         }
     }
 
-    fn open(&self, keys: &Keys, token: &str) -> Result<Claims, Refusal> {
+    fn open(&self, ring: &KeyRing, token: &str) -> Result<Claims, Refusal> {
+        let invalid = || Refusal::from(Code::TokenInvalid);
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(Code::TokenInvalid.into());
+            return Err(invalid());
         }
-        jsonwebtoken::decode::<Claims>(token, &keys.check, &self.validation)
-            .map(|data| data.claims)
-            .map_err(|_| Code::TokenInvalid.into())
+        let (header, keys) = (jsonwebtoken::decode_header(token).map_err(|_| invalid())?, ring.load());
+        let check = |key: &Key| {
+            let key = DecodingKey::from_secret(key.secret().expose().as_bytes());
+            jsonwebtoken::decode::<Claims>(token, &key, &self.validation).ok().map(|data| data.claims)
+        };
+        match header.kid {
+            Some(id) => keys.find(&id).and_then(check),
+            // Issued by an earlier version, or by the old Node.js backend.
+            None => keys.all().find_map(check),
+        }
+        .ok_or_else(invalid)
     }
 
     fn unexpired(&self, claims: &Claims) -> Result<(), Refusal> {
@@ -409,8 +412,12 @@ impl Tokens {
     }
 }
 
-fn seal(keys: &Keys, claims: Claims) -> Result<IssuedToken, Refusal> {
-    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &keys.sign).map_err(|error| {
+/// Signs with the current key, which the header names.
+fn seal(ring: &KeyRing, claims: Claims) -> Result<IssuedToken, Refusal> {
+    let keys = ring.load();
+    let header = Header { kid: Some(keys.current().id().to_owned()), ..Header::new(Algorithm::HS256) };
+    let key = EncodingKey::from_secret(keys.current().secret().expose().as_bytes());
+    let token = jsonwebtoken::encode(&header, &claims, &key).map_err(|error| {
         tracing::error!(%error, "token encoding failed");
         Refusal::from(Code::InternalError)
     })?;

@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 
+use switchboard_core::KeyRing;
 use switchboard_core::domain::{RoomId, UserId};
 
 /// Entry of `iceServers`, in the form that `RTCPeerConnection` takes (W3C WebRTC, `RTCIceServer`).
@@ -45,8 +46,9 @@ pub enum TurnCredentials {
     },
     /// Credentials per participant, derived from a secret that the TURN server also has.
     Secret {
-        /// Shared secret.
-        secret: String,
+        /// Shared secrets. The current one signs; the TURN server accepts the others too, until the
+        /// credentials that they signed have expired.
+        keys: KeyRing,
         /// Lifetime of a credential.
         ttl: Duration,
     },
@@ -100,9 +102,9 @@ impl IceConfig {
             let (username, credential) = match &self.credentials {
                 TurnCredentials::None => (None, None),
                 TurnCredentials::Static { username, credential } => (Some(username.clone()), Some(credential.clone())),
-                TurnCredentials::Secret { secret, ttl: lifetime } => {
+                TurnCredentials::Secret { keys, ttl: lifetime } => {
                     let username = format!("{}:{room}.{user}", now_s + lifetime.as_secs());
-                    let credential = sign(secret, &username);
+                    let credential = sign(keys.load().current().secret().expose(), &username);
                     ttl = Some(lifetime.as_secs());
                     (Some(username), Some(credential))
                 }
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn a_credential_from_a_secret_equals_the_one_that_coturn_computes() {
         let (room, user) = (RoomId::parse("AB12").unwrap(), UserId::parse("guest-0123456789abcdef").unwrap());
-        let ice = config(TurnCredentials::Secret { secret: "north".into(), ttl: Duration::from_secs(600) });
+        let ice = config(TurnCredentials::Secret { keys: "north".into(), ttl: Duration::from_secs(600) });
         let mut grant = ice.for_participant(&room, &user, 1_000);
         assert_eq!(grant.ttl, Some(600));
         let turn = grant.servers.pop().unwrap();

@@ -12,6 +12,8 @@ use switchboard_core::domain::{RoomId, UserId};
 use switchboard_runtime::config::{Env, IceSettings};
 
 const SECRET: &str = "a-secret-of-coturn-and-the-cluster";
+/// Another secret that coturn accepts, as during a rotation.
+const NEXT_SECRET: &str = "the-next-secret-of-coturn-and-cluster";
 const TTL: u64 = 600;
 
 /// coturn on a free port. It allows relays to loopback addresses, because a test contacts this
@@ -36,6 +38,7 @@ impl Coturn {
                 "--realm=turn.test".to_owned(),
                 "--use-auth-secret".to_owned(),
                 format!("--static-auth-secret={SECRET}"),
+                format!("--static-auth-secret={NEXT_SECRET}"),
                 format!("--user-quota={quota}"),
                 "--fingerprint".to_owned(),
                 "--allow-loopback-peers".to_owned(),
@@ -91,6 +94,9 @@ async fn coturn_accepts_our_credentials_and_refuses_expired_foreign_and_altered_
 
     let old = coturn.relay(&issued(SECRET, TTL - 60));
     assert!(old.status.success(), "valid for another minute: {}", String::from_utf8_lossy(&old.stdout));
+
+    let next = coturn.relay(&issued(NEXT_SECRET, 0));
+    assert!(next.status.success(), "by the next secret: {}", String::from_utf8_lossy(&next.stdout));
 
     let expired = coturn.relay(&issued(SECRET, TTL + 1));
     let foreign = coturn.relay(&issued("the-secret-of-another-cluster-altogether", 0));

@@ -10,6 +10,7 @@
 //! | `client_address` | client address behind proxies (`X-Forwarded-For`, `Forwarded`) |
 //! | `cluster_key` | HMAC signatures between the nodes of one cluster |
 //! | `failure_log` | which repeated failures are logged |
+//! | `key_ring` | keys that can be rotated |
 //! | `metric_catalog` | declaration of the metrics of a service |
 //! | `origin` | web origins, and those that a setting allows |
 //! | `percent` | percent-encoding of credentials in URLs |
@@ -19,6 +20,7 @@ pub mod client_address;
 pub mod cluster_key;
 pub mod domain;
 pub mod failure_log;
+pub mod key_ring;
 pub mod metric_catalog;
 pub mod origin;
 pub mod percent;
@@ -26,4 +28,5 @@ pub mod secret;
 pub mod wire;
 
 pub use cluster_key::ClusterKey;
+pub use key_ring::{Key, KeyRing};
 pub use secret::Secret;

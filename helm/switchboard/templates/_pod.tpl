@@ -213,6 +213,7 @@ replicas: {{ int $replicas }}
 {{/* Deployment of a program. Takes (dict root component values image ports env settings). */}}
 {{- define "switchboard.deployment" -}}
 {{- $root := .root -}}
+{{- $keyNames := (include "switchboard.keyNames" (list $root .component) | fromJson).names -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -259,7 +260,10 @@ spec:
             {{- with .env }}
             {{- . | nindent 12 }}
             {{- end }}
-            {{- include "switchboard.secretSettings" $root | nindent 12 }}
+            {{- range $keyNames }}
+            {{- include "switchboard.keysFromSecret" (list $root .) | nindent 12 }}
+            {{- end }}
+            {{- include "switchboard.secretSettings" $root | trim | nindent 12 }}
             {{- with .values.extraEnv }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
@@ -273,14 +277,14 @@ spec:
           {{- include "switchboard.containerSecurity" . | nindent 10 }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
-          {{- with concat (include "switchboard.certificateMounts" $root | fromYamlArray) .values.extraVolumeMounts }}
+          {{- with concat (include "switchboard.certificateMounts" $root | fromYamlArray) (include "switchboard.keyMounts" $root | fromYamlArray) .values.extraVolumeMounts }}
           volumeMounts:
             {{- toYaml . | nindent 12 }}
           {{- end }}
         {{- with .values.sidecars }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- with concat (include "switchboard.certificateVolumes" $root | fromYamlArray) .values.extraVolumes }}
+      {{- with concat (include "switchboard.certificateVolumes" $root | fromYamlArray) (include "switchboard.keyVolumes" (list $root $keyNames) | fromYamlArray) .values.extraVolumes }}
       volumes:
         {{- toYaml . | nindent 8 }}
       {{- end }}

@@ -102,11 +102,8 @@ REDIS_TLS_KEY_FILE: /etc/switchboard/redis-tls/tls.key
 {{- end }}
 {{- end -}}
 
-{{/* Variables of both programs from Secrets: a container's env. */}}
+{{/* Variables of both programs from Secrets, without secrets that can be rotated: a container's env. */}}
 {{- define "switchboard.secretSettings" -}}
-{{- $signing := .Values.secrets -}}
-{{- include "switchboard.fromSecret" (list "JWT_ACCESS_SECRET" $signing.existingSecret $signing.accessKey) }}
-{{ include "switchboard.fromSecret" (list "JWT_REFRESH_SECRET" $signing.existingSecret $signing.refreshKey) }}
 {{- with .Values.redis }}
 {{- if and .existingSecret (not $.Values.evaluation.redis.enabled) }}
 {{ include "switchboard.fromSecret" (list "REDIS_PASSWORD" .existingSecret .passwordKey) }}
@@ -127,8 +124,6 @@ REDIS_TLS_KEY_FILE: /etc/switchboard/redis-tls/tls.key
 {{- if .usernameKey }}
 {{ include "switchboard.fromSecret" (list "TURN_SERVER_USERNAME" .existingSecret .usernameKey) }}
 {{ include "switchboard.fromSecret" (list "TURN_SERVER_CREDENTIAL" .existingSecret .credentialKey) }}
-{{- else if .existingSecret }}
-{{ include "switchboard.fromSecret" (list "TURN_SECRET" .existingSecret .secretKey) }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -140,6 +135,87 @@ REDIS_TLS_KEY_FILE: /etc/switchboard/redis-tls/tls.key
     secretKeyRef:
       name: {{ index . 1 }}
       key: {{ index . 2 }}
+{{- end -}}
+
+{{/*
+Secrets that can be rotated, as a JSON object: of each variable, the Secret, the key in it, and the
+key with the secrets that only verify.
+*/}}
+{{- define "switchboard.rotated" -}}
+{{- with .Values -}}
+{{- $signing := .secrets.existingSecret -}}
+{{- dict
+  "JWT_ACCESS_SECRET" (list $signing .secrets.accessKey .secrets.accessPreviousKey)
+  "JWT_REFRESH_SECRET" (list $signing .secrets.refreshKey .secrets.refreshPreviousKey)
+  "CLUSTER_SECRET" (list $signing .secrets.clusterKey .secrets.clusterPreviousKey)
+  "TURN_SECRET" (list .turn.existingSecret .turn.secretKey .turn.secretPreviousKey)
+  "WEBHOOK_SECRET" (list .webhooks.existingSecret .webhooks.secretKey .webhooks.secretPreviousKey)
+| toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Variables of one secret that can be rotated. Takes (list $ variable). */}}
+{{- define "switchboard.keysFromSecret" -}}
+{{- $variable := last . -}}
+{{- $source := index (include "switchboard.rotated" (first .) | fromJson) $variable -}}
+{{- if (first .).Values.secrets.files -}}
+- name: {{ $variable }}_FILE
+  value: /etc/switchboard/keys/{{ $variable }}
+{{- else -}}
+{{ include "switchboard.fromSecret" (prepend $source $variable) }}
+{{ include "switchboard.previousFromSecret" (list $variable (first $source) (last $source)) }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+One variable with the secrets that only verify. The key exists only while secrets are rotated.
+Takes (list variable secret key).
+*/}}
+{{- define "switchboard.previousFromSecret" -}}
+{{ include "switchboard.fromSecret" (list (printf "%s_PREVIOUS" (index . 0)) (index . 1) (index . 2)) }}
+      optional: true
+{{- end -}}
+
+{{/* Volume with the files of rotated secrets, and its mount: lists. Takes (list $ variables). */}}
+{{- define "switchboard.keyVolumes" -}}
+{{- $root := first . -}}
+{{- if $root.Values.secrets.files -}}
+{{- $rotated := include "switchboard.rotated" $root | fromJson -}}
+- name: keys
+  projected:
+    sources:
+      {{- range last . }}
+      {{- $source := index $rotated . }}
+      - secret:
+          name: {{ index $source 0 }}
+          items:
+            - key: {{ index $source 1 }}
+              path: {{ . }}
+      {{- end }}
+{{- end -}}
+{{- end -}}
+{{- define "switchboard.keyMounts" -}}
+{{- if .Values.secrets.files -}}
+- name: keys
+  mountPath: /etc/switchboard/keys
+  readOnly: true
+{{- end -}}
+{{- end -}}
+
+{{/* Variables of a program's secrets that can be rotated: a JSON object with a list. Takes (list $ component). */}}
+{{- define "switchboard.keyNames" -}}
+{{- $values := (first .).Values -}}
+{{- $names := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" -}}
+{{- if and $values.turn.existingSecret (not $values.turn.usernameKey) -}}
+{{- $names = append $names "TURN_SECRET" -}}
+{{- end -}}
+{{- if and (eq (last .) "api") $values.webhooks.existingSecret -}}
+{{- $names = append $names "WEBHOOK_SECRET" -}}
+{{- end -}}
+{{- if and (eq (last .) "node") $values.secrets.clusterKey -}}
+{{- $names = append $names "CLUSTER_SECRET" -}}
+{{- end -}}
+{{- dict "names" $names | toJson -}}
 {{- end -}}
 
 {{/* Seconds for moving clients: the grace period without the preStop hook and the last 5 s. */}}

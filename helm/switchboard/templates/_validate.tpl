@@ -84,7 +84,10 @@ reported together.
 {{- $wrong = append $wrong "api.terminationGracePeriodSeconds: must be at least endpointSeconds + 15, so that requests in progress can finish" -}}
 {{- end -}}
 {{- /* Variables that the templates set: first with some values only, then with the current values. */ -}}
-{{- $own := list "ADMIN_API_KEYS" "CLUSTER_SECRET" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" "REDIS_PASSWORD" "REDIS_SENTINEL_PASSWORD" "REDIS_TLS_CERT_FILE" "REDIS_TLS_KEY_FILE" "SSL_CERT_FILE" "TURN_SECRET" "TURN_SERVER_CREDENTIAL" "TURN_SERVER_USERNAME" "WEBHOOK_SECRET" "WEBHOOK_URLS" "WEB_DIR" -}}
+{{- $own := list "ADMIN_API_KEYS" "OTEL_EXPORTER_OTLP_ENDPOINT" "OTEL_TRACES_SAMPLER_ARG" "REDIS_PASSWORD" "REDIS_SENTINEL_PASSWORD" "REDIS_TLS_CERT_FILE" "REDIS_TLS_KEY_FILE" "SSL_CERT_FILE" "TURN_SERVER_CREDENTIAL" "TURN_SERVER_USERNAME" "WEBHOOK_URLS" "WEB_DIR" -}}
+{{- range $name, $_ := include "switchboard.rotated" $ | fromJson -}}
+{{- $own = concat $own (list $name (printf "%s_PREVIOUS" $name) (printf "%s_FILE" $name)) -}}
+{{- end -}}
 {{- range list "switchboard.apiSettings" "switchboard.nodeSettings" -}}
 {{- $own = concat $own (include . $ | fromYaml | keys) -}}
 {{- end -}}
@@ -104,16 +107,16 @@ reported together.
 {{- end -}}
 {{- $known = append $known .name -}}
 {{- end -}}
-{{- $volumes := list "ca" "redis-tls" -}}
+{{- $volumes := list "ca" "keys" "redis-tls" -}}
 {{- range $workload.extraVolumes -}}
 {{- if has .name $volumes -}}
 {{- $wrong = append $wrong (printf "%s.extraVolumes: the name %s is taken; use another one" $name .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/switchboard/ca" "/etc/switchboard/redis-tls" -}}
+{{- $paths := list "/etc/switchboard/ca" "/etc/switchboard/keys" "/etc/switchboard/redis-tls" -}}
 {{- range $workload.extraVolumeMounts -}}
-{{- if not (has .name (slice $volumes 2)) -}}
+{{- if not (has .name (slice $volumes 3)) -}}
 {{- $wrong = append $wrong (printf "%s.extraVolumeMounts: no volume in extraVolumes is named %s" $name .name) -}}
 {{- end -}}
 {{- if has (trimSuffix "/" .mountPath) $paths -}}

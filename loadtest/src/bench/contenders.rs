@@ -132,7 +132,7 @@ impl TestBed {
     }
 
     async fn express(&self) -> anyhow::Result<Service> {
-        let (mongo, secret) = (self.cluster.mongodb_uri(), &self.cluster.access_secret);
+        let (mongo, secret) = (self.cluster.mongodb_uri(), &self.cluster.secrets.access);
         retry(async || {
             let port = ports::free()?;
             let spec = self.peer_spec("rest.mjs", port)?.env("PORT", port).env("MONGODB_URI", &mongo);

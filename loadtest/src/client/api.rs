@@ -21,6 +21,8 @@ pub(crate) struct Account {
     http: reqwest::Client,
     url: String,
     token: String,
+    /// Single-use token for the next tokens.
+    refresh_token: String,
     pub(crate) user_id: String,
     pub(crate) email: String,
 }
@@ -35,13 +37,23 @@ impl Account {
     pub(crate) async fn register_from(url: &str, from: Option<Ipv4Addr>) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().local_address(from.map(Into::into)).build()?;
         let email = format!("load-{:016x}@example.com", rand::random::<u64>());
-        let mut account = Self { http, url: url.to_owned(), token: String::new(), user_id: String::new(), email };
+        let (token, refresh_token, user_id) = Default::default();
+        let mut account = Self { http, url: url.to_owned(), token, refresh_token, user_id, email };
         let fields = json!({ "name": "Load", "email": account.email, "password": PASSWORD });
         let data = account.post("/api/auth/register", &fields).await?;
         data["token"].as_str().context("the register response has no token")?.clone_into(&mut account.token);
-        // Compared services have no user id in this response.
+        // Compared services have neither of these in this response.
+        data["refreshToken"].as_str().unwrap_or_default().clone_into(&mut account.refresh_token);
         data["user"]["id"].as_str().unwrap_or_default().clone_into(&mut account.user_id);
         Ok(account)
+    }
+
+    /// Exchanges the refresh token for new tokens.
+    pub(crate) async fn refresh(&mut self) -> anyhow::Result<()> {
+        let data = self.post("/api/auth/refresh", &json!({ "refreshToken": self.refresh_token })).await?;
+        let token = |name: &str| data[name].as_str().map(str::to_owned).with_context(|| format!("no {name}"));
+        (self.token, self.refresh_token) = (token("token")?, token("refreshToken")?);
+        Ok(())
     }
 
     /// Access token.

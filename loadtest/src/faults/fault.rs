@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     /// Replacement of every api and node pod as in a Kubernetes rollout, behind a load balancer and
     /// under REST load.
     Rollout,
+    /// Two rollouts that rotate the keys of all tokens and of hand-overs.
+    KeyRotation,
     /// SIGSTOP of Redis for 30 s (5 s in a short run), then SIGCONT.
     RedisPause,
     /// Close of every connection to Redis: first command connections, then subscriptions.
@@ -54,11 +56,12 @@ pub(crate) enum RedisKind {
 
 impl Fault {
     /// Faults of a short run.
-    pub(crate) const SHORT: [Self; 8] = [
+    pub(crate) const SHORT: [Self; 9] = [
         Self::NodeKill,
         Self::Drain,
         Self::Rebalance,
         Self::Rollout,
+        Self::KeyRotation,
         Self::RedisDisconnect,
         Self::RedisRestart,
         Self::RedisDataLoss,
@@ -78,6 +81,7 @@ impl Fault {
             Self::Drain => "drain",
             Self::Rebalance => "rebalance",
             Self::Rollout => "rollout",
+            Self::KeyRotation => "key-rotation",
             Self::RedisPause => "redis-pause",
             Self::RedisDisconnect => "redis-disconnect",
             Self::RedisRestart => "redis-restart",
@@ -103,12 +107,12 @@ impl Fault {
 
     /// Whether the fault needs a load balancer, which all clients then use.
     pub(crate) const fn needs_load_balancer(self) -> bool {
-        matches!(self, Self::Rollout | Self::Rebalance)
+        matches!(self, Self::Rollout | Self::KeyRotation | Self::Rebalance)
     }
 
     /// Whether nodes stop on purpose, so that other nodes accept their clients immediately.
     pub(crate) const fn is_planned(self) -> bool {
-        matches!(self, Self::Drain | Self::Rollout | Self::Rebalance)
+        matches!(self, Self::Drain | Self::Rollout | Self::KeyRotation | Self::Rebalance)
     }
 
     /// Whether the fault is a misbehaving client only.
@@ -124,12 +128,12 @@ impl Fault {
 
     /// Whether nodes stop and start again.
     pub(crate) const fn restarts_nodes(self) -> bool {
-        matches!(self, Self::NodeKill | Self::Drain | Self::Rollout | Self::Rebalance)
+        matches!(self, Self::NodeKill | Self::Drain | Self::Rollout | Self::KeyRotation | Self::Rebalance)
     }
 
     /// Whether clients of the stopped nodes may lose their sockets.
     pub(crate) const fn may_lose_sockets(self) -> bool {
-        matches!(self, Self::NodeKill | Self::NodePause | Self::Drain | Self::Rollout | Self::Rebalance)
+        self.restarts_nodes() || matches!(self, Self::NodePause)
     }
 
     /// Whether acknowledged data may be lost: Redis restarts empty, or a replica lags behind its

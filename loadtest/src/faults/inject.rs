@@ -90,7 +90,12 @@ pub(super) async fn inject(
             let Redis::Sentinel(redis) = &mut cluster.redis else { bail!("this fault needs Sentinels") };
             redis.kill_master().await.map(drop)
         }
-        Fault::Rollout | Fault::StalledReader | Fault::Flood | Fault::MalformedPackets | Fault::HalfOpen => {
+        Fault::Rollout
+        | Fault::KeyRotation
+        | Fault::StalledReader
+        | Fault::Flood
+        | Fault::MalformedPackets
+        | Fault::HalfOpen => {
             bail!("this fault is not injected here")
         }
     }

@@ -5,7 +5,7 @@
 //! | `fault` | the faults, and the effects that each may have |
 //! | `inject` | faults of nodes and of Redis |
 //! | `abuse` | faults by misbehaving clients |
-//! | `rollout` | rolling restart under REST load |
+//! | `rollout` | rolling restart and rotation of keys, under REST load |
 //! | `client_pairs` | the clients of a round, in pairs |
 //! | `reconnecting_client` | a client that reconnects and resends as the official client does |
 //! | `record` | events and incidents of one client |
@@ -199,6 +199,8 @@ async fn run_round(
         abuse::run(fault, &nodes, account, settings.short).await?
     } else if fault == Fault::Rollout {
         rollout::rollout(cluster, account).await?
+    } else if fault == Fault::KeyRotation {
+        rollout::rotate_keys(cluster, account).await?
     } else {
         inject::inject(fault, cluster, &pairs, victim, settings.short).await?;
         Vec::new()

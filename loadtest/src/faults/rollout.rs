@@ -1,11 +1,12 @@
-//! Rolling restart of api and nodes as in a Kubernetes rollout, under REST load through the load
-//! balancer.
+//! Rolling restarts of api and nodes as in a Kubernetes rollout, under REST load through the load
+//! balancer. A rotation of keys is two of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devcluster::cluster::Cluster;
 use devcluster::rollout::roll;
+use devcluster::settings::Secrets;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,8 +20,9 @@ pub(super) const PROFILE: &str = "production";
 /// REST clients during the rollout, and the interval between two requests of each.
 const USERS: usize = 4;
 const REQUEST_INTERVAL: Duration = Duration::from_millis(50);
-/// Requests per created call; all other requests are reads.
+/// Requests per created call, and requests per refresh of the tokens; all other requests are reads.
 const REQUESTS_PER_CREATE: usize = 10;
+const REQUESTS_PER_REFRESH: usize = 15;
 
 /// Results of one REST client.
 #[derive(Default)]
@@ -31,12 +33,41 @@ struct Requests {
     failed: BTreeMap<String, usize>,
 }
 
+/// Rotates the keys of all tokens and of hand-overs: all pods are replaced by pods that also accept
+/// the next keys, and those by pods that sign with them and accept the previous ones. Two sets of
+/// keys alternate, so that tokens of earlier rounds stay valid. Returns one text for each violated
+/// guarantee.
+pub(super) async fn rotate_keys(cluster: &mut Cluster, account: &Account) -> anyhow::Result<Vec<String>> {
+    let current = cluster.secrets.clone();
+    let next = cluster.previous_secrets.clone().unwrap_or_else(Secrets::random);
+    let before = Account::register(&cluster.base_url()).await?;
+    cluster.set_keys(current.clone(), next.clone());
+    let mut violations = rollout(cluster, account).await?;
+    cluster.set_keys(next, current);
+    violations.extend(rollout(cluster, account).await?);
+    let mut after = before.clone();
+    after.refresh().await?;
+    // The header names the key.
+    let header = |account: &Account| account.token().split('.').next().map(str::to_owned);
+    if header(&before) == header(&after) {
+        violations.push("tokens are signed by the same key as before the rotation".into());
+    }
+    for (when, account) in [("before", before), ("after", after)] {
+        let status = account.get("/api/auth/profile").await?;
+        if status != 200 {
+            violations.push(format!("a token of {when} the rotation is answered {status}"));
+        }
+    }
+    Ok(violations)
+}
+
 /// Replaces all pods under REST load. Returns one text for each violated guarantee.
 pub(super) async fn rollout(cluster: &mut Cluster, account: &Account) -> anyhow::Result<Vec<String>> {
     let (finished, watched) = watch::channel(false);
     let mut users = JoinSet::new();
     for _ in 0..USERS {
-        users.spawn(use_rest(account.clone(), watched.clone()));
+        // A sign-in of its own, because refresh tokens are single-use.
+        users.spawn(use_rest(Account::register(&cluster.base_url()).await?, watched.clone()));
     }
     roll(cluster, PROFILE).await?;
     finished.send_replace(true);
@@ -62,7 +93,7 @@ pub(super) async fn rollout(cluster: &mut Cluster, account: &Account) -> anyhow:
     Ok(violations)
 }
 
-async fn use_rest(account: Account, finished: watch::Receiver<bool>) -> Requests {
+async fn use_rest(mut account: Account, finished: watch::Receiver<bool>) -> Requests {
     let mut requests = Requests::default();
     let mut ticks = interval(REQUEST_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,6 +104,8 @@ async fn use_rest(account: Account, finished: watch::Receiver<bool>) -> Requests
         }
         let failed = if number % REQUESTS_PER_CREATE == 0 {
             account.create_call(2).await.map(|room| requests.created.push(room)).err().map(|error| format!("{error:#}"))
+        } else if number % REQUESTS_PER_REFRESH == 1 {
+            account.refresh().await.err().map(|error| format!("{error:#}"))
         } else {
             match account.get("/api/auth/profile").await {
                 Ok(200) => None,

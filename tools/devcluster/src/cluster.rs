@@ -113,8 +113,10 @@ pub struct Cluster {
     pub mongo: Mongo,
     /// Redis.
     pub redis: Redis,
-    /// `JWT_ACCESS_SECRET`, so that tests can sign tokens that the api would not issue.
-    pub access_secret: String,
+    /// Keys that sign tokens, so that tests can sign tokens that the api would not issue.
+    pub secrets: Secrets,
+    /// Keys that only verify, after [`Cluster::set_keys`].
+    pub previous_secrets: Option<Secrets>,
     ports: Ports,
     dir: Option<TempDir>,
 }
@@ -157,8 +159,8 @@ impl Cluster {
             nodes.push(starter.node(index, &stores).await?);
         }
         let haproxy = if options.haproxy { Some(starter.haproxy().await?) } else { None };
-        let access_secret = starter.secrets.access;
-        Ok(Self { haproxy, nodes, api, mongo, redis, access_secret, ports, dir: temporary })
+        let secrets = starter.secrets;
+        Ok(Self { haproxy, nodes, api, mongo, redis, secrets, previous_secrets: None, ports, dir: temporary })
     }
 
     /// Ports of every server.
@@ -184,6 +186,21 @@ impl Cluster {
     #[must_use]
     pub fn mongodb_uri(&self) -> String {
         self.mongo.uri(DATABASE)
+    }
+
+    /// Sets the keys of the api and the nodes for their next processes: `current` sign, `previous`
+    /// only verify. Processes that run keep theirs.
+    pub fn set_keys(&mut self, current: Secrets, previous: Secrets) {
+        let variables = [
+            ("JWT_ACCESS_SECRET", &current.access),
+            ("JWT_ACCESS_SECRET_PREVIOUS", &previous.access),
+            ("JWT_REFRESH_SECRET", &current.refresh),
+            ("JWT_REFRESH_SECRET_PREVIOUS", &previous.refresh),
+        ];
+        for service in self.nodes.iter_mut().chain([&mut self.api]) {
+            variables.iter().for_each(|(name, value)| service.process().set_env(name, value));
+        }
+        (self.secrets, self.previous_secrets) = (current, Some(previous));
     }
 
     /// Every process, in the order of [`Cluster::stop`].

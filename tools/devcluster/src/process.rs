@@ -310,6 +310,12 @@ impl Process {
         self.wait_exit(grace).await
     }
 
+    /// Sets a variable of the environment of the next process: after [`Process::respawn`], or of a
+    /// successor.
+    pub fn set_env(&mut self, key: &str, value: &str) {
+        self.spec = self.spec.clone().env(key, value);
+    }
+
     /// Kills the process if it runs and starts it again with the same arguments.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ fn environment(cluster: &Cluster) -> Vec<(&'static str, String)> {
         ("API_METRICS_URL", format!("{}/metrics", local(ports.api.admin))),
         ("REDIS_URL", cluster.redis.url()),
         ("MONGODB_URI", cluster.mongodb_uri()),
-        ("JWT_ACCESS_SECRET", cluster.access_secret.clone()),
+        ("JWT_ACCESS_SECRET", cluster.secrets.access.clone()),
     ]
 }
 

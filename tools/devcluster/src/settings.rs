@@ -133,7 +133,7 @@ fn lan_address() -> Option<Ipv4Addr> {
 }
 
 /// Keys that sign tokens.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Secrets {
     /// `JWT_ACCESS_SECRET`.
     pub access: String,

@@ -5,6 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha384;
+use switchboard_core::Secret;
 
 const ACCESS: &str = "access-secret-of-at-least-32-bytes";
 const NOW: u64 = 1_800_000_000;
@@ -22,8 +23,17 @@ fn room(text: &str) -> RoomId {
 }
 
 fn forged(secret: &str, changes: Value) -> String {
-    let keys = Keys::new(secret);
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(changes), &keys.sign).unwrap()
+    forged_with(&Header::new(Algorithm::HS256), secret, changes)
+}
+
+fn forged_with(header: &Header, secret: &str, changes: Value) -> String {
+    hs256::install();
+    jsonwebtoken::encode(header, &claims(changes), &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+/// Returns the keys of one process in a step of a rotation.
+fn ring(current: &str, previous: &[&str]) -> KeyRing {
+    KeyRing::new(Secret::new(current), previous.iter().map(|secret| Secret::new(*secret)))
 }
 
 /// A token whose header names HS384, with the valid signature of that algorithm.
@@ -105,6 +115,43 @@ fn a_token_with_any_forged_part_is_invalid() {
     ] {
         assert_eq!(code(tokens().verify_access(&token)), Code::TokenInvalid, "{defect}");
     }
+}
+
+#[test]
+fn a_token_of_a_previous_key_is_valid_and_one_of_a_removed_key_is_not() {
+    const OTHER: &str = "another-secret-of-at-least-32-byte";
+    let at = |keys: KeyRing| Tokens::new(&keys, ring("refresh", &[])).with_clock(|| NOW * 1000 + 7);
+    let old = at(ring(ACCESS, &[]));
+    let issued = old.issue_access(&ann(), "a@b.c", "session").unwrap().token;
+    let join = old.issue_join(&ann(), &room("r"), Role::Host).unwrap().token;
+    let rotated = at(ring(OTHER, &[ACCESS]));
+    assert!(rotated.verify_access(&issued).is_ok());
+    assert!(rotated.verify_join(&join, &room("r"), &ann().id).is_ok());
+    assert!(rotated.verify_access(&forged(ACCESS, json!({}))).is_ok(), "without kid each key is tried");
+    let newer = rotated.issue_access(&ann(), "a@b.c", "session").unwrap().token;
+    let removed = at(ring(OTHER, &[]));
+    assert!(removed.verify_access(&newer).is_ok(), "the current key signed it");
+    assert_eq!(code(removed.verify_access(&issued)), Code::TokenInvalid);
+    assert_eq!(code(removed.verify_for_resume(&issued)), Code::TokenInvalid);
+    assert_eq!(code(removed.verify_access(&forged(ACCESS, json!({})))), Code::TokenInvalid);
+}
+
+#[test]
+fn the_header_names_the_key_that_signed_and_only_that_key_verifies() {
+    const OTHER: &str = "another-secret-of-at-least-32-byte";
+    let keys = ring(OTHER, &[ACCESS]);
+    let tokens = Tokens::new(&keys, "refresh").with_clock(|| NOW * 1000 + 7);
+    let id = |secret: &str| Some(KeyRing::from(secret).load().current().id().to_owned());
+    let issued = tokens.issue_access(&ann(), "a@b.c", "session").unwrap().token;
+    assert_eq!(jsonwebtoken::decode_header(&issued).unwrap().kid, id(OTHER));
+    let with_kid = |kid, secret| {
+        let header = Header { kid, ..Header::new(Algorithm::HS256) };
+        tokens.verify_access(&forged_with(&header, secret, json!({})))
+    };
+    assert!(with_kid(id(ACCESS), ACCESS).is_ok());
+    assert_eq!(code(with_kid(id(OTHER), ACCESS)), Code::TokenInvalid, "the id of another key of the ring");
+    assert_eq!(code(with_kid(Some("0123456789abcdef".into()), ACCESS)), Code::TokenInvalid, "an unknown id");
+    assert_eq!(code(with_kid(id("stranger"), "stranger")), Code::TokenInvalid, "a key that is not in the ring");
 }
 
 #[test]

@@ -49,7 +49,8 @@ pub struct Proof {
     /// Time of issue of the oldest token that the client shows, in ms since the Unix epoch; 0
     /// without a token.
     pub issued_ms: u64,
-    /// Hashed address of the client; `None` when it is unknown.
+    /// Hashes of the client's address, one by each key of the cluster, separated by commas; `None`
+    /// when it is unknown.
     pub address: Option<Box<str>>,
 }
 

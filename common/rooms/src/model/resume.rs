@@ -23,7 +23,7 @@ pub struct Attach {
     pub handle: SessionHandle,
     /// Log id of the last event that the client has.
     pub offset: LogId,
-    /// Hashed address that the client has now; `None` when it is unknown.
+    /// Hashes of the address that the client has now, as in `Proof`; `None` when it is unknown.
     pub address: Option<Box<str>>,
 }
 
@@ -148,7 +148,7 @@ pub struct SeatCopy {
     pub from: LogId,
     /// Time of the join in RFC 3339, UTC, with milliseconds.
     pub joined_at: String,
-    /// Hashed address of the client.
+    /// Hashes of the client's address, as in `Proof`.
     pub address: Option<Box<str>>,
 }
 

@@ -56,7 +56,7 @@ pub struct AttachedSeat {
     pub join: LogId,
     /// Log id at which the client's view of the log begins.
     pub from: LogId,
-    /// Hashed address of the client.
+    /// Hashes of the client's address, as in `Proof`.
     pub address: Option<Box<str>>,
     /// Number of participants of the call, without the lobby.
     pub participants: u32,

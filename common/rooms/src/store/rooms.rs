@@ -53,8 +53,10 @@ impl Rooms {
         let p = self.partition_of(room);
         let mut read = cmd("HMGET");
         read.arg(self.context().keys.room(p, room)).arg(PEEK_FIELDS).arg(format!("g:{user}")).arg(format!("k:{user}"));
-        read.arg(format!("b:{user}")).arg(format!("b:@{}", proof.address.as_deref().unwrap_or("-")));
-        read.arg(format!("s:{user}"));
+        read.arg(format!("b:{user}")).arg(format!("s:{user}"));
+        for hash in proof.address.iter().flat_map(|hashes| hashes.split(',')) {
+            read.arg(format!("b:@{hash}"));
+        }
         let answer = self.plain(p, "peek_for", &[read]).await?;
         let fields = items(answer.first())?;
         let peek = read_peek(fields)?;
@@ -63,9 +65,10 @@ impl Rooms {
         let given = if is_host { Some(Role::Host) } else { field(0).and_then(Role::parse) };
         let removed_ms = field(1).and_then(|ms| ms.parse().ok());
         // As in `join.lua`: an account is known by its id, a guest by its address too.
-        let banned = field(2).is_some() || (user.is_guest() && field(3).is_some());
+        let address_banned = || (PEEK_FIELDS.len() + 4..fields.len()).any(|index| text(&fields[index]).is_some());
+        let banned = field(2).is_some() || (user.is_guest() && address_banned());
         // A place in the lobby is no seat.
-        let seated = field(4).is_some_and(|seat| !seat.starts_with("waiting "));
+        let seated = field(3).is_some_and(|seat| !seat.starts_with("waiting "));
         Ok((peek, JoinStanding { given, banned, seated, removed_ms }))
     }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchboard_auth::{IceConfig, TurnCredentials};
-use switchboard_core::Secret;
 use switchboard_core::client_address::{ForwardedHeader, TrustedProxies};
 use switchboard_core::origin::{Origin, OriginPattern};
+use switchboard_core::{KeyRing, Secret};
 use switchboard_rooms::conn::{ClientCertificate, ClientCertificateError, RedisUrl};
 use switchboard_rooms::rate_limit::{PasscodeRates, TurnRates};
 
@@ -201,67 +201,6 @@ impl MongoConfig {
     }
 }
 
-/// Keys that sign tokens: `JWT_ACCESS_SECRET`, `JWT_REFRESH_SECRET`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretsConfig {
-    /// Key of access, guest and join tokens.
-    pub access: Secret,
-    /// Key of refresh tokens.
-    pub refresh: Secret,
-}
-
-/// Secrets from documentation and examples. They are public, so any reader could sign tokens.
-const KNOWN_SECRETS: [&str; 6] = [
-    DEV_ACCESS_SECRET,
-    DEV_REFRESH_SECRET,
-    "your-super-secret-access-key",
-    "your-super-secret-refresh-key",
-    "<strong-secret>",
-    "<different-strong-secret>",
-];
-const DEV_ACCESS_SECRET: &str = "switchboard-development-access-secret";
-const DEV_REFRESH_SECRET: &str = "switchboard-development-refresh-secret";
-/// Shortest key, in bytes: HS256 needs a key as long as its hash (RFC 7518, section 3.2).
-const SECRET_MIN_BYTES: usize = 32;
-
-impl SecretsConfig {
-    /// Reads the keys. In production both must be set. There, no secret of this process may be a
-    /// documented default, have fewer than 32 bytes, or be equal to another one.
-    pub fn from_env(env: &mut Env, mode: Mode) -> Self {
-        let given = |env: &mut Env, name, default: &str| {
-            let given = env.secret(name);
-            if mode == Mode::Production && given.is_none() {
-                env.reject(name, "must be set in production; NODE_ENV=development has public defaults");
-            }
-            given.unwrap_or_else(|| Secret::new(default))
-        };
-        let access = given(env, "JWT_ACCESS_SECRET", DEV_ACCESS_SECRET);
-        let refresh = given(env, "JWT_REFRESH_SECRET", DEV_REFRESH_SECRET);
-        if mode == Mode::Production {
-            check_secrets(env);
-        }
-        Self { access, refresh }
-    }
-}
-
-/// Secrets that processes share. They must differ, so that one leaked secret reveals no other.
-const SECRETS: [&str; 5] =
-    ["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "CLUSTER_SECRET", "TURN_SECRET", "WEBHOOK_SECRET"];
-
-fn check_secrets(env: &mut Env) {
-    for (index, name) in SECRETS.into_iter().enumerate() {
-        let Some(secret) = env.secret(name) else { continue };
-        let same = SECRETS[..index].iter().find(|other| env.secret(other).as_ref() == Some(&secret));
-        if KNOWN_SECRETS.contains(&secret.expose()) {
-            env.reject(name, "is a documented default");
-        } else if secret.expose().len() < SECRET_MIN_BYTES {
-            env.reject(name, format!("must have at least {SECRET_MIN_BYTES} bytes"));
-        } else if let Some(other) = same {
-            env.reject(name, format!("must differ from {other}"));
-        }
-    }
-}
-
 /// Web origins that may call: `ALLOWED_ORIGINS`, `FRONTEND_URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginsConfig {
@@ -313,7 +252,7 @@ pub const ICE_DEFAULT_STUN: &str = "stun:stun.l.google.com:19302";
 
 /// STUN and TURN: `STUN_SERVER`, `TURN_SERVER_URL`, `TURN_SERVER_USERNAME`,
 /// `TURN_SERVER_CREDENTIAL`, `TURN_SECRET`, `TURN_TTL`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct IceSettings {
     /// Addresses of STUN servers, such as `stun:host:port`. The setting `none` means none.
     pub stun: Vec<String>,
@@ -323,9 +262,9 @@ pub struct IceSettings {
     pub username: Option<String>,
     /// Password for a TURN server with fixed credentials.
     pub credential: Option<Secret>,
-    /// Secret for expiring credentials, which are derived for each participant: coturn's
+    /// Secrets for expiring credentials, which are derived for each participant: coturn's
     /// `static-auth-secret`.
-    pub secret: Option<Secret>,
+    pub secret: Option<KeyRing>,
     /// Lifetime of derived credentials.
     pub ttl: Duration,
 }
@@ -342,7 +281,7 @@ impl IceSettings {
             turn: env.list("TURN_SERVER_URL", ""),
             username: env.optional("TURN_SERVER_USERNAME"),
             credential: env.secret("TURN_SERVER_CREDENTIAL"),
-            secret: env.secret("TURN_SECRET"),
+            secret: env.key_ring("TURN_SECRET"),
             ttl: env.seconds("TURN_TTL", 600, 60..=86_400),
         };
         env.check_each("STUN_SERVER", &settings.stun, |address| urls::check_ice(address, ["stun", "stuns"]));
@@ -359,7 +298,7 @@ impl From<&IceSettings> for IceConfig {
     /// Prefers the secret over fixed credentials, because fixed credentials never expire.
     fn from(settings: &IceSettings) -> Self {
         let credentials = match (&settings.secret, &settings.username, &settings.credential) {
-            (Some(secret), _, _) => TurnCredentials::Secret { secret: secret.expose().to_owned(), ttl: settings.ttl },
+            (Some(keys), _, _) => TurnCredentials::Secret { keys: keys.clone(), ttl: settings.ttl },
             (None, Some(username), Some(credential)) => {
                 TurnCredentials::Static { username: username.clone(), credential: credential.expose().to_owned() }
             }

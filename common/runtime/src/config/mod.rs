@@ -8,9 +8,11 @@
 //! | file | content |
 //! |---|---|
 //! | `groups` | groups of settings that both services have |
+//! | `keys` | secrets that can be rotated, and their files |
 //! | `urls` | settings that are URLs |
 
 mod groups;
+mod keys;
 pub mod urls;
 
 use std::collections::HashMap;
@@ -20,12 +22,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use groups::{
-    ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig,
+    ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig,
     TelemetryConfig, TraceConfig, keep_alive, passcode_rates, trusted_proxies, turn_rates,
 };
+pub use keys::{KeyFiles, SecretsConfig};
 pub use switchboard_core::Secret;
 use switchboard_core::domain::Rate;
 pub use urls::UrlParts;
+
+use keys::ConfiguredKeys;
 
 /// Exit code of a process with an invalid configuration: EX_USAGE of sysexits.h.
 pub const EXIT_CONFIG: u8 = 64;
@@ -65,6 +70,8 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Debug)]
 pub struct Env {
     variables: HashMap<String, Secret>,
+    /// Keys that were read, so that every reader of a secret gets the same ring.
+    keys: HashMap<&'static str, Option<ConfiguredKeys>>,
     errors: Vec<ConfigError>,
 }
 
@@ -77,7 +84,7 @@ impl Env {
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| (name, Secret::new(value)))
             .collect();
-        Self { variables, errors: Vec::new() }
+        Self { variables, keys: HashMap::new(), errors: Vec::new() }
     }
 
     /// Returns the text of a variable, if it is set.

@@ -11,6 +11,11 @@ pub(super) const PROCESS: &[Metric] = &[
     counter("process_cpu_seconds_total", Dynamic, "User and system CPU time in seconds"),
     gauge("process_open_fds", One, "Open file descriptors"),
     gauge("process_threads", One, "Threads"),
+    counter(
+        "switchboard_key_reloads_total",
+        Each("outcome", &["loaded", "refused"]),
+        "Reads of key files: loaded after a change, or refused, each 10 s until the file is valid",
+    ),
 ];
 
 /// Describes the metrics. Metrics with known series appear immediately, with the value 0.

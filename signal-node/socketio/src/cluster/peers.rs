@@ -85,7 +85,7 @@ impl Peers {
         let other = node != &*self.node;
         // Needs no constant time: a forged id only makes a node look for a session that does not
         // exist.
-        (other && self.key.sign(&["sid", random, node])[..RANDOM_LENGTH] == *signature).then_some(node)
+        (other && self.key.verify_beginning(&["sid", random, node], signature)).then_some(node)
     }
 
     /// Signs a request to a node: `<time>.<digest of the body>.<signature>`. The signature covers
@@ -136,6 +136,7 @@ fn seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use switchboard_core::{KeyRing, Secret};
 
     struct Nowhere;
 
@@ -151,7 +152,7 @@ mod tests {
         fn mark_suspect(&self, _: &str) {}
     }
 
-    fn peers(node: &str, secret: &str) -> Peers {
+    fn peers(node: &str, secret: impl Into<KeyRing>) -> Peers {
         Peers::new(node, ClusterKey::derive(secret), Arc::new(Nowhere), Arc::default())
     }
 
@@ -200,6 +201,25 @@ mod tests {
         assert!(two.verify(&format!("{earlier}.{digest}.{signature}"), &received).is_none());
         let other = ClusterKey::digest(b"4other");
         assert!(two.verify(&format!("{time}.{other}.{signature}"), &received).is_none());
+    }
+
+    #[test]
+    fn nodes_in_neighbouring_steps_of_a_rotation_accept_each_other() {
+        let ring = |current: &str, previous: &[&str]| {
+            KeyRing::new(Secret::new(current), previous.iter().map(|secret| Secret::new(*secret)))
+        };
+        let steps = [ring("old", &[]), ring("old", &["new"]), ring("new", &["old"]), ring("new", &[])];
+        let request = request("POST", "/socket.io/?sid=a");
+        let accepts = |one: &KeyRing, two: &KeyRing| {
+            let (one, two) = (peers("n1", one), peers("n2", two));
+            let accepted = two.verify(&one.sign("n2", &request, b"4hello"), &request).is_some();
+            assert_eq!(two.owner(&one.new_sid()), accepted.then_some("n1"));
+            accepted
+        };
+        for (one, next) in steps.iter().zip(&steps[1..]) {
+            assert!(accepts(one, next) && accepts(next, one), "{one:?} {next:?}");
+        }
+        assert!(!accepts(&steps[0], &steps[3]) && !accepts(&steps[0], &steps[2]), "a step was left out");
     }
 
     #[test]

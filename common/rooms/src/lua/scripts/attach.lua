@@ -3,7 +3,7 @@
 -- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
 -- ARGV    1-4 prelude   5-7 seating   8 user   9 pid   10 node   11 handle   12 offset
 --         13 time of the first attempt, ms, or -   14 connected, a template
---         15 hashed address, or -
+--         15 hashes of the address, or -
 -- replies OK peer gen last role state metadata participant media join from address participants |
 --         FRESH | MISSED | BUSY time | FENCED
 local uid, pid, node, handle = ARGV[8], ARGV[9], ARGV[10], ARGV[11]

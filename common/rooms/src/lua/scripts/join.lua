@@ -9,7 +9,7 @@
 --         19 details of the `joined` fact
 --         20 role that admission saw assigned in this room, or -
 --         21 issue time of the oldest token shown, ms since the Unix epoch
---         22 hashed address, or -   23 maximum number of places in the lobby
+--         22 hashes of the address, or -   23 maximum number of places in the lobby
 --         24 participant in the lobby, a template   25 maximum number of seats of one user
 --         26 connected, a template
 --         27 time of the first attempt, ms since the Unix epoch, as a PROBING reply gave it, or -
@@ -60,11 +60,15 @@ if own_peer then
   end
   return {'CHANGED'}
 end
-local access = redis.call('HMGET', room_key, 'g:' .. uid, 'k:' .. uid, 'b:' .. uid, 'b:@' .. address)
+local access = redis.call('HMGET', room_key, 'g:' .. uid, 'k:' .. uid, 'b:' .. uid)
 local assigned, removed_ms, banned = access[1], access[2], access[3]
 -- An account is known by its id. Guests take another identity when they like, so a ban keeps out
--- every guest from its address.
-if is_guest(uid) then banned = banned or access[4] end
+-- every guest from its address. While keys are rotated, an address has a hash by each key.
+if is_guest(uid) then
+  for hash in string.gmatch(address, '[^,]+') do
+    banned = banned or redis.call('HGET', room_key, 'b:@' .. hash)
+  end
+end
 if current_version ~= version or (host == uid and 'host' or assigned or '-') ~= seen_role then
   return {'CHANGED'}
 end

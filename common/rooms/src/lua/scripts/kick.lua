@@ -17,7 +17,9 @@ if bans then redis.call('HSET', room_key, 'b:' .. found.uid, 1) end
 for _, seat in ipairs(seats_of(found.uid)) do
   -- The user can come back as a guest, and a guest under another identity, so a ban covers the
   -- address too. `join` asks it of guests alone: others who share it come in with their accounts.
-  if bans and seat.address ~= '-' then redis.call('HSET', room_key, 'b:@' .. seat.address, 1) end
+  if bans and seat.address ~= '-' then
+    for hash in string.gmatch(seat.address, '[^,]+') do redis.call('HSET', room_key, 'b:@' .. hash, 1) end
+  end
   remove_participant(seat, fill(kicked_event, seat.peer, seat.uid))
 end
 return answer({'OK'})

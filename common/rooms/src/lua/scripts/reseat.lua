@@ -6,7 +6,7 @@
 --         11 handle, or - for a seat without a socket   12 role   13 peer   14 generation
 --         15 last operation   16 join id   17 participant, JSON   18 media, JSON
 --         19 metadata, JSON   20 its version   21 call   22 host   23 seats   24 locked, 0 or 1
---         25 state: connected or waiting   26 from   27 hashed address, or -
+--         25 state: connected or waiting   26 from   27 hashes of the address, or -
 --         28 user-joined, a template   29 details of the `joined` fact   30 grace period, ms
 -- replies OK | GONE | FENCED
 local uid, pid, node, handle, role = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]

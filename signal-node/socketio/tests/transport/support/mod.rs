@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use switchboard_core::ClusterKey;
+use switchboard_core::{ClusterKey, KeyRing, Secret};
 use switchboard_socketio::workers::Workers;
 use switchboard_socketio::{CloseReason, PeerDirectory, Peers, Service, SocketIo, SocketServer, TransportConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -103,8 +103,11 @@ pub(crate) async fn start_nodes(count: usize, config: &TransportConfig, service:
         healthy.push(Arc::new(AtomicBool::new(true)));
         let name = format!("n{number}");
         let directory = Arc::clone(&book) as Arc<dyn PeerDirectory>;
-        let peers =
-            Some(Peers::new(&name, ClusterKey::derive("a secret"), directory, Arc::clone(&healthy[number - 1])));
+        // The nodes are in the middle of a rotation: neighbours sign with different keys.
+        let (current, previous) =
+            if number % 2 == 1 { ("a secret", "the next secret") } else { ("the next secret", "a secret") };
+        let key = ClusterKey::derive(KeyRing::new(Secret::new(current), [Secret::new(previous)]));
+        let peers = Some(Peers::new(&name, key, directory, Arc::clone(&healthy[number - 1])));
         let running = start(TransportConfig { peers, ..config.clone() }, Arc::clone(service)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         book.0.lock().unwrap().insert(name, listener.local_addr().unwrap().to_string());
