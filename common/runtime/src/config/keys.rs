@@ -1,8 +1,8 @@
 //! Secrets that can be rotated: `NAME`, `NAME_PREVIOUS`, `NAME_FILE`.
 //!
 //! `NAME` is the secret that signs. `NAME_PREVIOUS` are up to 3 others, separated by commas, which
-//! only verify. `NAME_FILE` names a file instead: its first line signs, the other lines only verify.
-//! [`KeyFiles`] reads the files again while the process runs.
+//! only verify. `NAME_FILE` names a file instead: its first line signs, the other lines only
+//! verify. [`KeyFiles`] reads the files again while the process runs.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
