@@ -176,7 +176,8 @@ impl ConfiguredKeys {
         }
     }
 
-    /// Checks keys of this secret for production, where they must differ from each other and from those of `others`.
+    /// Checks keys of this secret for production, where they must differ from each other and from
+    /// those of `others`.
     ///
     /// # Errors
     /// The index of the first weak key and its problem.
