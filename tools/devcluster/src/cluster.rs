@@ -100,7 +100,8 @@ impl Redis {
 }
 
 /// A running cluster. Dropping it ends every process in the order of the fields, so that the load
-/// balancer goes first and the stores last.
+/// balancer goes first and the stores last. The struct has more than eight fields: each is a part
+/// of the cluster, or is shared by all parts.
 #[derive(Debug)]
 pub struct Cluster {
     /// The load balancer; `None` without [`Options::haproxy`].
