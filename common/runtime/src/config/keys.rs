@@ -4,8 +4,7 @@
 //! only verify. `NAME_FILE` names a file instead: its first line signs, the other lines only
 //! verify. [`KeyFiles`] reads the files again while the process runs.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +15,13 @@ use switchboard_core::{KeyRing, Secret};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::configured_keys::{ConfiguredKeys, read_file};
 use super::{Env, Mode};
 
 /// Time between two reads of a file.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum time to read a file. A read that takes longer fails.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum size of a file, in bytes.
-const FILE_MAX_BYTES: u64 = 16 * 1024;
 /// Shortest key, in bytes: HS256 needs a key as long as its hash (RFC 7518, section 3.2).
 const SECRET_MIN_BYTES: usize = 32;
 
@@ -131,51 +129,7 @@ impl Env {
     }
 }
 
-/// Reads a file: one key a line, the current one first. Blanks around a key and empty lines do not
-/// count.
-///
-/// # Errors
-/// The problem, without any content of the file.
-fn read_file(path: &Path) -> Result<Vec<Secret>, String> {
-    let failed = |error: std::io::Error| format!("names a file that cannot be read: {}", error.kind());
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > FILE_MAX_BYTES {
-        return Err(format!("names a file of more than {FILE_MAX_BYTES} bytes"));
-    }
-    let keys: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect();
-    match keys.len() {
-        0 => Err("names a file without a key".to_owned()),
-        count if count > 1 + PREVIOUS_KEYS_MAX => {
-            Err(format!("names a file with more than {} keys", 1 + PREVIOUS_KEYS_MAX))
-        }
-        _ => Ok(keys),
-    }
-}
-
-/// Keys of one secret, and the file that they come from.
-#[derive(Clone, Debug)]
-pub(super) struct ConfiguredKeys {
-    name: &'static str,
-    ring: KeyRing,
-    file: Option<PathBuf>,
-}
-
 impl ConfiguredKeys {
-    fn secrets(&self) -> Vec<Secret> {
-        self.ring.load().all().map(|key| key.secret().clone()).collect()
-    }
-
-    /// Returns the variable that sets the key with this index.
-    fn variable(&self, key: usize) -> String {
-        match (&self.file, key) {
-            (Some(_), _) => format!("{}_FILE", self.name),
-            (None, 0) => self.name.to_owned(),
-            (None, _) => format!("{}_PREVIOUS", self.name),
-        }
-    }
-
     /// Checks keys of this secret for production, where they must differ from each other and from
     /// those of `others`.
     ///

@@ -7,10 +7,12 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `configured_keys` | keys of one secret, and their file |
 //! | `groups` | groups of settings that both services have |
-//! | `keys` | secrets that can be rotated, and their files |
+//! | `keys` | secrets that can be rotated, and the watch of their files |
 //! | `urls` | settings that are URLs |
 
+mod configured_keys;
 mod groups;
 mod keys;
 pub mod urls;
@@ -30,7 +32,7 @@ pub use switchboard_core::Secret;
 use switchboard_core::domain::Rate;
 pub use urls::UrlParts;
 
-use keys::ConfiguredKeys;
+use configured_keys::ConfiguredKeys;
 
 /// Exit code of a process with an invalid configuration: EX_USAGE of sysexits.h.
 pub const EXIT_CONFIG: u8 = 64;
