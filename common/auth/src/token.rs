@@ -195,6 +195,11 @@ pub struct Tokens {
     clock: fn() -> u64,
 }
 
+/// Returns what the mark of a passcode covers.
+fn passcode_parts<'a>(room: &'a RoomId, passcode: Option<&'a str>) -> Vec<&'a str> {
+    ["passcode", room.as_str()].into_iter().chain(passcode).collect()
+}
+
 impl Tokens {
     /// Creates an issuer with the default lifetimes and the system clock. `access` are the keys of
     /// access, guest and join tokens, `refresh` those of refresh tokens. All must differ; the
@@ -210,12 +215,13 @@ impl Tokens {
         // `unexpired` checks the expiry instead, because a resume accepts an expired token, and
         // because tests set the clock.
         validation.validate_exp = false;
+        let access = access.into();
         Self {
-            access: access.into(),
+            passcodes: ClusterKey::derive(&access),
+            access,
             refresh: refresh.into(),
             validation,
             lifetimes: TokenLifetimes::default(),
-            passcodes: ClusterKey::derive(access_secret),
             clock: unix_now_ms,
         }
     }
@@ -298,14 +304,14 @@ impl Tokens {
     /// Returns whether a join token of `room` was issued under this stored passcode.
     #[must_use]
     pub fn is_of_passcode(&self, grant: &JoinGrant, room: &RoomId, passcode: Option<&str>) -> bool {
-        grant.passcode.as_ref().is_none_or(|mark| *mark == self.passcode_mark(room, passcode))
+        let is_mark = |mark: &String| self.passcodes.verify_beginning(&passcode_parts(room, passcode), mark);
+        grant.passcode.as_ref().is_none_or(is_mark)
     }
 
     /// Returns a keyed hash, because the old Node.js backend stored passcodes as plain text, and
     /// clients can read their tokens.
     fn passcode_mark(&self, room: &RoomId, passcode: Option<&str>) -> String {
-        let parts = ["passcode", room.as_str()].into_iter().chain(passcode);
-        self.passcodes.sign(&parts.collect::<Vec<_>>())[..22].to_owned()
+        self.passcodes.sign(&passcode_parts(room, passcode))[..22].to_owned()
     }
 
     /// Verifies an access or guest token and returns its bearer.
