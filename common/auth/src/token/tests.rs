@@ -123,7 +123,7 @@ fn a_token_of_a_previous_key_is_valid_and_one_of_a_removed_key_is_not() {
     let at = |keys: KeyRing| Tokens::new(&keys, ring("refresh", &[])).with_clock(|| NOW * 1000 + 7);
     let old = at(ring(ACCESS, &[]));
     let issued = old.issue_access(&ann(), "a@b.c", "session").unwrap().token;
-    let join = old.issue_join(&ann(), &room("r"), Role::Host).unwrap().token;
+    let join = old.issue_join(&ann(), &room("r"), Role::Host, None).unwrap().token;
     let rotated = at(ring(OTHER, &[ACCESS]));
     assert!(rotated.verify_access(&issued).is_ok());
     assert!(rotated.verify_join(&join, &room("r"), &ann().id).is_ok());
