@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bounds::{ClientNetwork, Counts, Full, Permit};
 use crate::config::{AdmissionLimits, Timeouts};
-use crate::engine::Service;
+use crate::engine::{Engine, Service};
 use crate::polling::{Fingerprint, PollingSession};
 use crate::protocol::{CloseReason, DisconnectReason, Handshake};
 use crate::send_queue::Queue;
@@ -231,9 +231,15 @@ impl Registration {
         Ok(Self { registry: Arc::clone(registry), sid, _permit: permit })
     }
 
-    /// Returns the tasks of all sockets.
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.registry.tasks
+    /// Starts the task of the session, which keeps the registration. The task holds nothing from
+    /// the opening request, because it is the memory of an idle socket.
+    pub(crate) fn serve(self, service: &dyn Service, engine: Engine) {
+        let tasks = self.registry.tasks.clone();
+        let session = service.serve(engine);
+        tasks.spawn(async move {
+            session.await;
+            drop(self);
+        });
     }
 }
 

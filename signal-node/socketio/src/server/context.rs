@@ -6,7 +6,6 @@ use switchboard_core::domain::whole_seconds;
 use switchboard_net::{ClientAddresses, ConnectionMetrics};
 use tokio::time::Instant;
 
-use super::open::spawn_session;
 use crate::bounds::{
     ClientNetwork, Connections, MessageBounds, NetworkBudget, NetworkRates, RateTable, SharedMessageBounds,
 };
@@ -85,7 +84,7 @@ impl ServerContext {
         if let Some(WokenSession { session, queue, polling, registration }) = woken {
             let transport = Transport::Polling(PollingTransport::new(polling));
             let engine = self.new_engine(transport, queue, session.handshake);
-            spawn_session(&*session.service, engine, registration);
+            registration.serve(&*session.service, engine);
         }
         Some(found)
     }

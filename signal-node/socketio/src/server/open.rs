@@ -12,7 +12,7 @@ use super::context::ServerContext;
 use crate::bounds::Full;
 use crate::cluster::{Peers, random_sid};
 use crate::config::TransportConfig;
-use crate::engine::{Engine, Service, open_packet};
+use crate::engine::{Service, open_packet};
 use crate::http::{Body, switching_response, text_response, upgraded_websocket};
 use crate::polling::Fingerprint;
 use crate::protocol::{Handshake, HandshakeError, RequestExtras, TransportKind};
@@ -37,7 +37,7 @@ pub(super) fn open_websocket(
         let Some(socket) = upgraded_websocket(upgrade, messages).await else { return };
         let mut engine = context.new_engine(Transport::WebSocket(socket), queue, handshake);
         engine.open();
-        spawn_session(&*service, engine, registration);
+        registration.serve(&*service, engine);
     });
     Ok(response)
 }
@@ -62,17 +62,6 @@ fn refusal(full: Full) -> HandshakeError {
         Full::Total => HandshakeError::NodeFull,
         Full::Key => HandshakeError::TooManySockets,
     }
-}
-
-/// Starts the task of a session. The task holds nothing from the opening request, because it is the
-/// memory of an idle socket.
-pub(super) fn spawn_session(service: &dyn Service, engine: Engine, registration: Registration) {
-    let tasks = registration.tasks().clone();
-    let session = service.serve(engine);
-    tasks.spawn(async move {
-        session.await;
-        drop(registration);
-    });
 }
 
 /// Collects the facts about a new socket.
