@@ -328,8 +328,8 @@ impl Starter<'_> {
             ("LOG_FORMAT", "text".into()),
             ("WORKERS", (cores() / self.options.nodes.max(1)).max(1).to_string()),
         ];
-        // Tests and load tests send everything from one address, and choose the node of each client.
-        // A cluster that keeps its data is for people, and has the settings of production.
+        // Tests and load tests send everything from one address, and choose the node of each
+        // client. A cluster that keeps its data is for people, and has the settings of production.
         let for_tests = [
             ("RATE_LIMITS", "false"),
             ("SOCKETS_PER_ADDRESS", "0"),

@@ -74,7 +74,8 @@ impl Message {
 
     /// Marks a message that the client asked for and that may be large. It is no debt of a client
     /// that reads too slowly: until it is written, it does not count against the bound of its
-    /// socket, unless another such message is unwritten. It counts against the bound of all sockets.
+    /// socket, unless another such message is unwritten. It counts against the bound of all
+    /// sockets.
     #[must_use]
     pub fn owed(self) -> Self {
         Self { owed: true, ..self }
