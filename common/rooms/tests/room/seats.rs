@@ -107,8 +107,8 @@ pub(crate) async fn a_host_whose_page_reloads_stays_host_and_keeps_the_seat_if_t
     let guest = sit(&rooms, "R", 1).await;
     rooms.detach(&host.seat).await.unwrap();
     // The reply of this join reaches nobody, so its seat is kept for the grace period.
-    loop {
-        let mut abandoned = Box::pin(rooms.join(Join { pid: "lost".into(), ..join("R", 0) }));
+    for attempt in 0.. {
+        let mut abandoned = Box::pin(rooms.join(Join { pid: format!("lost-{attempt}"), ..join("R", 0) }));
         match futures_util::poll!(&mut abandoned) {
             Poll::Pending => break,
             // Redis was faster than this test.
