@@ -128,6 +128,9 @@ impl Target {
         let env = vec![
             // As in production; other throw-away clusters have no rate limits.
             variable("RATE_LIMITS", "true"),
+            // That of a pod with 512 MiB. The default is a part of this machine's memory, up to
+            // which the nodes may then grow.
+            variable("LARGE_MESSAGES", "64"),
             // A TURN server that does not exist: only its credentials are of interest.
             variable("TURN_SERVER_URL", "turn:127.0.0.1:3478"),
             variable("TURN_SECRET", "for-throw-away-clusters-only"),
