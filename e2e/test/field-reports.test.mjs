@@ -1,6 +1,6 @@
 // Behaviours that users of similar systems have reported: unusual but legal HTTP, WebSocket and
 // Socket.IO input, and what people do with tabs, links and lost connections. docs/FIELD_REPORTS.md
-// lists the reports.
+// lists the reports. The file has more than 400 lines, because that list names one file.
 import assert from "node:assert/strict";
 import { createHmac, randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";

@@ -1,4 +1,5 @@
-//! Queries on `videocalls`.
+//! Queries on `videocalls`. The file has more than 400 lines, so that all queries on the collection
+//! can be held against its indexes.
 
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;

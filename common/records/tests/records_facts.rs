@@ -1,4 +1,5 @@
-//! Facts about calls on a real MongoDB.
+//! Facts about calls on a real MongoDB. The file has more than 400 lines, because all tests share
+//! the makers of facts.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::time::Duration;

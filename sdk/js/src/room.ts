@@ -1,5 +1,5 @@
 // One call from joining to leaving: socket, participants, connections, chat, and the recovery of a
-// lost socket.
+// lost socket. The file has more than 400 lines, because they share the private state of one class.
 import type { Socket } from "socket.io-client";
 import { Chat } from "./chat.js";
 import { SwitchboardError, asSwitchboardError, pause, persist } from "./errors.js";

@@ -95,12 +95,13 @@ impl Balancer {
                 () = stop.cancelled() => break,
             }
             if !self.health.is_ready() {
+                others = OtherNodes::default();
                 share.rest();
                 continue;
             }
-            let sessions = self.sessions();
+            let own = self.session_count();
             if step % STEPS_PER_EXCHANGE == 0 {
-                match self.rooms.exchange_loads(step, sessions.len()).await {
+                match self.rooms.exchange_loads(step, own).await {
                     Ok(told) => {
                         // The first one is from before this node's start.
                         if request.replace(told.request.clone()).is_some_and(|known| known != told.request) {
@@ -110,29 +111,34 @@ impl Balancer {
                         // Another node removes them, or the next exchange does.
                         let _removed_or_later = self.rooms.forget_loads(&forgotten).await;
                     }
-                    // Without news, the loads are too old to act on.
+                    // Without news, the loads are too old to act on, until the next exchange.
                     Err(_) => {
+                        others = OtherNodes::default();
                         share.rest();
                         continue;
                     }
                 }
             }
-            match share.advise(sessions.len(), others.sessions()) {
+            match share.advise(own, others.sessions()) {
                 Advice::Stay => {}
-                Advice::Move(count) => share.moved(move_sessions(&sessions, count)),
+                Advice::Move(count) => share.moved(move_sessions(&self.sessions(), count)),
                 Advice::GiveUp => {
                     metrics::counter!("switchboard_rebalance_given_up_total").increment(1);
                     tracing::warn!(
-                        sessions = sessions.len(),
+                        sessions = own,
                         "moved clients come back to this node: the load balancer does not use the other nodes"
                     );
                 }
             }
             #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-            metrics::gauge!("switchboard_sessions_above_share").set(share.above(sessions.len()) as f64);
+            metrics::gauge!("switchboard_sessions_above_share").set(share.above(own) as f64);
         }
         // The other nodes do not count a node that is silent.
         let _withdrawn_or_later = self.rooms.forget_loads(&[self.node.to_string()]).await;
+    }
+
+    fn session_count(&self) -> usize {
+        (0..self.rooms.partitions()).map(|p| self.hub.session_count(Partition(p))).sum()
     }
 
     fn sessions(&self) -> Vec<Arc<SessionLink>> {

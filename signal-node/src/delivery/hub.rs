@@ -323,6 +323,12 @@ impl Hub {
         std::mem::take(&mut self.shard(partition).suspects)
     }
 
+    /// Returns the number of sessions of a partition.
+    #[must_use]
+    pub fn session_count(&self, partition: Partition) -> usize {
+        self.shard(partition).rooms.values().map(|local| local.links.len()).sum()
+    }
+
     /// Returns all sessions of a partition.
     #[must_use]
     pub fn links(&self, partition: Partition) -> Vec<Arc<SessionLink>> {

@@ -112,7 +112,7 @@ function joinForm(open) {
   });
 }
 
-const showId = ({ id }) => toast(`Your id is ${id}. Whoever has it can invite you to a call.`);
+const showId = ({ id }) => toast(`Your id is ${id}. Anyone with this id can invite you to a call.`);
 
 const SEATS_MAX = 500;
 

@@ -50,6 +50,11 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Returns whether the server sent or took no byte in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::TimedOut)
+    }
+
     /// Returns the error for a command with a reply that is an error, or that does not fit.
     pub(crate) fn refused(command: &str, reply: &Value) -> Self {
         Self::Refused(match reply {

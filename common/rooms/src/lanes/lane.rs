@@ -92,7 +92,10 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         topology.queues.set_in_flight(index, batch);
         let silence = topology.context.options.lanes.queue_time * lane.patience;
         let (answers, lost) = exchange(&mut connection.redis, &packed, counts.iter().sum(), silence).await;
-        lane.patience = if answers.is_empty() { (lane.patience * 2).min(PATIENCE_MAX) } else { 1 };
+        lane.patience = match &lost {
+            Some(lost) if answers.is_empty() && lost.is_silence() => (lane.patience * 2).min(PATIENCE_MAX),
+            _ => 1,
+        };
         let batch = topology.queues.take_in_flight(index);
         let (unanswered, mut reason, mut cause) = distribute(batch, &counts, answers);
         if let Some(lost) = lost {
@@ -113,8 +116,8 @@ struct Lane {
     previous: Option<ConnectionId>,
     backoff: Duration,
     /// How many times the usual time the lane waits for the next byte. It doubles with each
-    /// pipeline that got no reply: a request that takes Redis longer than the usual time would be
-    /// sent again for ever.
+    /// pipeline that got no reply in time: a request that takes Redis longer than the usual time
+    /// would be sent again for ever.
     patience: u32,
 }
 

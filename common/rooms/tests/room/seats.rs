@@ -1,4 +1,5 @@
-//! Seats: join, attach, detach, leave.
+//! Seats: join, attach, detach, leave. The file has more than 400 lines, because most tests follow
+//! one seat through several of them.
 
 use std::task::Poll;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Socket.IO over an Engine.IO session: turns packets into calls of the application.
+//! Socket.IO over an Engine.IO session: turns packets into calls of the application. The file has
+//! more than 400 lines, because one task owns the state of a session.
 //!
 //! | file | content |
 //! |---|---|

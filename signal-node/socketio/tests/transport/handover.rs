@@ -1,4 +1,5 @@
-//! Requests that reach another node than the session's.
+//! Requests that reach another node than the session's. The file has more than 400 lines, because
+//! all tests share one set of nodes and proxies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

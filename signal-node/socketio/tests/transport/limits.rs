@@ -1,4 +1,5 @@
-//! Refused handshakes, and limits that close a socket.
+//! Refused handshakes, and limits that close a socket. The file has more than 400 lines, because it
+//! has one test for each limit, and they share what floods and starves a server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
