@@ -31,6 +31,7 @@ use crate::measure::timestamp;
 /// Time from the intended sending of an offer to its receipt.
 const RELAY: &str = "relay";
 const SENT: &str = "offers sent";
+const ACKNOWLEDGED: &str = "offers acknowledged";
 const REFUSED: &str = "offers refused";
 /// Time from the intended start of a join to the seat: REST, socket and `room:join`.
 const JOIN: &str = "join";
@@ -85,6 +86,8 @@ impl Troubles {
 pub(crate) struct HonestFigures {
     pub(crate) relays: u64,
     pub(crate) relays_lost: u64,
+    /// Relays without any acknowledgement. It tells a lost offer from a lost delivery.
+    pub(crate) relays_unanswered: u64,
     pub(crate) relay_p50: f64,
     pub(crate) relay_p99: f64,
     pub(crate) joins: u64,
@@ -111,7 +114,6 @@ impl Behaviour for Talker {
     type Command = u64;
 
     fn on_command(&mut self, intended: u64, out: &mut SendBuffer) {
-        self.meter.count(SENT, intended);
         let (id, to, sdp) = (self.next_id, &self.partner, timestamp::body(intended, SDP_BYTES));
         self.next_id += 1;
         self.pending.push_back((id, intended));
@@ -127,8 +129,10 @@ impl Behaviour for Talker {
             }
             Incoming::Ack { id, reply } => {
                 let Some(at) = self.pending.iter().position(|(pending, _)| pending == id) else { return };
-                let intended = self.pending.drain(..=at).next_back().map_or(0, |(_, intended)| intended);
-                if !reply.is_success() {
+                let Some((_, intended)) = self.pending.remove(at) else { return };
+                if reply.is_success() {
+                    self.meter.count(ACKNOWLEDGED, intended);
+                } else {
                     self.meter.count(REFUSED, intended);
                     self.troubles.add(format!("relay {}", reply.code()));
                 }
@@ -185,8 +189,9 @@ impl HonestLoad {
         spawn_joins(&mut tasks, api, nodes, join_rooms, profile.joins, (&meter, &troubles));
         #[expect(clippy::cast_precision_loss, reason = "a small number of pairs")]
         let schedule = Schedule::new(profile.relays * profile.pairs as f64, Arrivals::Even);
-        let full = troubles.clone();
+        let (full, started) = (troubles.clone(), meter.handle(0));
         let pacer = Pacer::start(&meter, schedule, move |number, intended| {
+            started.count(SENT, intended);
             if callers[number % callers.len()].try_send(intended).is_err() {
                 full.add("relay not started: the socket is lost or far behind".into());
             }
@@ -196,7 +201,7 @@ impl HonestLoad {
 
     /// Opens a measurement window.
     pub(crate) fn open_window(&self) {
-        self.meter.open_window();
+        self.meter.restart_window();
     }
 
     /// Closes the window.
@@ -358,6 +363,7 @@ fn figures(total: &MetricSet, mut troubles: BTreeMap<String, u64>) -> HonestFigu
     HonestFigures {
         relays: total.recorded(RELAY),
         relays_lost: missing(SENT, RELAY, REFUSED),
+        relays_unanswered: total.count_of(SENT).saturating_sub(total.count_of(ACKNOWLEDGED) + total.count_of(REFUSED)),
         relay_p50: ms(RELAY, 0.5),
         relay_p99: ms(RELAY, 0.99),
         joins: total.recorded(JOIN),

@@ -44,7 +44,8 @@ impl AttackResult {
     pub(crate) fn judge(&mut self, growth_max_mib: f64) {
         for (when, figures) in [("before the attack", &self.quiet), ("during the attack", &self.during)] {
             if figures.relays_lost > 0 {
-                self.violations.push(format!("{} honest relays lost {when}", figures.relays_lost));
+                let (lost, unanswered) = (figures.relays_lost, figures.relays_unanswered);
+                self.violations.push(format!("{lost} honest relays lost {when}, {unanswered} not acknowledged"));
             }
             let troubles = figures.troubles.iter();
             self.violations.extend(troubles.map(|(text, times)| format!("honest, {when}: {text} ({times} times)")));
@@ -171,7 +172,10 @@ mod tests {
         assert_eq!(violations(|it| it.during.relay_p99 = 9_000.0), Vec::<String>::new());
         // The stores and loadtest are reported only.
         assert_eq!(violations(|it| it.processes[3].growth_mib = 900.0), Vec::<String>::new());
-        assert_eq!(violations(|it| it.during.relays_lost = 3), ["3 honest relays lost during the attack"]);
+        assert_eq!(
+            violations(|it| it.during.relays_lost = 3),
+            ["3 honest relays lost during the attack, 0 not acknowledged"]
+        );
         assert_eq!(violations(|it| it.processes[1].growth_mib = 65.0), ["node 2 grew by 65 MiB, bound 64 MiB"]);
         assert_eq!(violations(|it| it.achieved.attempts = 0), ["the strangers attempted nothing"]);
         assert_eq!(violations(|it| it.during.joins = 0), ["there was no honest load during the attack"]);

@@ -2,16 +2,14 @@
 //! window count: neither the warm-up nor the time after the window.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
 /// Longest latency that a histogram can store: two minutes. Longer ones are stored as this.
 const LATENCY_MAX_US: u64 = 120_000_000;
-/// Time by which a bound of the window is ahead of the moment of its call.
-const MARK_AHEAD_US: u64 = 1_000;
 /// Precision of the histograms.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
@@ -64,21 +62,22 @@ fn histogram() -> Histogram<u64> {
 #[derive(Debug)]
 pub(crate) struct Meter {
     epoch: Instant,
-    opens: AtomicU64,
-    closes: AtomicU64,
-    shards: Box<[Mutex<MetricSet>]>,
+    shards: Box<[Mutex<Shard>]>,
+}
+
+/// Metrics of some clients. The bounds of the window are under the same lock, so that no operation
+/// is judged by one bound at its start and by another at its end.
+#[derive(Debug)]
+struct Shard {
+    window: Range<u64>,
+    metrics: MetricSet,
 }
 
 impl Meter {
     /// Creates a meter with a closed window.
     pub(crate) fn new(shards: usize) -> Arc<Self> {
-        let shards = (0..shards.max(1)).map(|_| Mutex::default()).collect();
-        Arc::new(Self {
-            epoch: Instant::now(),
-            opens: AtomicU64::new(u64::MAX),
-            closes: AtomicU64::new(u64::MAX),
-            shards,
-        })
+        let shard = || Mutex::new(Shard { window: u64::MAX..u64::MAX, metrics: MetricSet::default() });
+        Arc::new(Self { epoch: Instant::now(), shards: (0..shards.max(1)).map(|_| shard()).collect() })
     }
 
     /// Microseconds since the meter was created: the clock of all timestamps.
@@ -88,42 +87,36 @@ impl Meter {
 
     /// Opens the window: operations with an intended start from the return on count.
     pub(crate) fn open_window(&self) {
-        // In this order the window is empty until the mark. With the bounds of the last window open
-        // in between, an operation would start inside and end outside.
-        self.opens.store(u64::MAX, Ordering::SeqCst);
-        self.closes.store(u64::MAX, Ordering::SeqCst);
-        self.mark(&self.opens);
+        self.for_all_shards(|shard, now| shard.window = now..u64::MAX);
+    }
+
+    /// Opens the window, and drops what was counted since the last [`Meter::drain`]: operations of
+    /// the last window that began after it. Their ends would not count in the new one.
+    pub(crate) fn restart_window(&self) {
+        self.for_all_shards(|shard, now| *shard = Shard { window: now..u64::MAX, metrics: MetricSet::default() });
     }
 
     /// Closes the window: operations with an intended start from the return on do not count.
     pub(crate) fn close_window(&self) {
-        self.mark(&self.closes);
+        self.for_all_shards(|shard, now| shard.window.end = now);
     }
 
-    /// Stores a time that is in the future when it is stored, and waits for it: 1 ms. If it were in
-    /// the past, an operation whose start was counted before the store and whose end is counted
-    /// after it would be on both sides of the bound.
-    fn mark(&self, bound: &AtomicU64) {
-        let mut at = self.now() + MARK_AHEAD_US;
-        bound.store(at, Ordering::SeqCst);
-        while self.now() >= at {
-            at = self.now() + MARK_AHEAD_US;
-            bound.store(at, Ordering::SeqCst);
-        }
-        while self.now() < at {
+    /// Changes all shards at one moment, which is after every operation that has begun.
+    fn for_all_shards(&self, change: impl Fn(&mut Shard, u64)) {
+        let mut shards: Vec<_> = self.shards.iter().map(lock).collect();
+        let now = self.now() + 1;
+        shards.iter_mut().for_each(|shard| change(shard, now));
+        drop(shards);
+        while self.now() < now {
             std::hint::spin_loop();
         }
-    }
-
-    fn is_in_window(&self, intended: u64) -> bool {
-        intended >= self.opens.load(Ordering::SeqCst) && intended < self.closes.load(Ordering::SeqCst)
     }
 
     /// Returns and removes all metrics since the last call.
     pub(crate) fn drain(&self) -> MetricSet {
         let mut sum = MetricSet::default();
         for shard in &self.shards {
-            sum.merge(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
+            sum.merge(&mut lock(shard).metrics);
         }
         sum
     }
@@ -132,6 +125,10 @@ impl Meter {
     pub(crate) fn handle(self: &Arc<Self>, client: usize) -> MeterHandle {
         MeterHandle { shard: client % self.shards.len(), meter: Arc::clone(self) }
     }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client's access to the meter.
@@ -169,8 +166,9 @@ impl MeterHandle {
     }
 
     fn if_in_window(&self, intended: u64, write: impl FnOnce(&mut MetricSet)) {
-        if self.meter.is_in_window(intended) {
-            write(&mut self.meter.shards[self.shard].lock().unwrap_or_else(PoisonError::into_inner));
+        let mut shard = lock(&self.meter.shards[self.shard]);
+        if shard.window.contains(&intended) {
+            write(&mut shard.metrics);
         }
     }
 }
@@ -216,6 +214,23 @@ mod tests {
         handle.count("a", handle.now());
         let metrics = meter.drain();
         assert_eq!((metrics.count_of("a"), metrics.recorded("b")), (1, 1));
+    }
+
+    #[test]
+    fn an_operation_that_begins_late_is_not_half_in_the_next_window() {
+        let meter = Meter::new(2);
+        let (one, other) = (meter.handle(0), meter.handle(1));
+        meter.open_window();
+        let intended = one.now();
+        meter.close_window();
+        assert_eq!(meter.drain().count_of("started"), 0);
+        one.count("started", intended);
+        other.count("started", intended);
+        meter.restart_window();
+        one.record_since("ended", intended);
+        other.count("started", other.now());
+        let metrics = meter.drain();
+        assert_eq!((metrics.count_of("started"), metrics.recorded("ended")), (1, 0));
     }
 
     #[test]
