@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::attacks::{accounts, connections, lobbies, reads, rooms, sockets};
+use super::attacks::{accounts, connections, controls, lobbies, reads, rooms, sockets};
 use crate::client::api::Account;
 
 /// One stranger: it attacks until it is dropped.
@@ -73,6 +73,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack!("sockets", sockets::sockets, "Holds sockets that are in no room."),
     attack!("commands", rooms::commands, "Sends commands that only a host may send."),
     attack!("crowd", rooms::crowd, "Broadcasts into one large room as fast as possible."),
+    attack!("compute", controls::compute, "Computes and sends nothing: a control."),
+    attack!("exchange", controls::exchange, "Sends nothing to the servers, but much to itself: a control."),
     attack!("crowdjoins", rooms::crowd_joins, "Joins and leaves one large room as a new guest on one connection."),
 ];
 

@@ -8,9 +8,11 @@
 //! | `accounts` | accounts, passwords, passcodes and names |
 //! | `reads` | REST requests without a password |
 //! | `connections` | TCP connections that do nothing |
+//! | `controls` | nothing of the servers: the share of the strangers in each delay |
 
 pub(super) mod accounts;
 pub(super) mod connections;
+pub(super) mod controls;
 pub(super) mod lobbies;
 pub(super) mod reads;
 pub(super) mod rooms;

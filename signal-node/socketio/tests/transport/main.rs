@@ -8,12 +8,14 @@
 //! | `polling` | long-polling, and the upgrade to WebSocket |
 //! | `repeats` | repeated requests after a broken connection |
 //! | `handover` | requests that reach another node than the session's |
-//! | `limits` | refused handshakes, and limits that close a socket |
+//! | `connections` | refused handshakes and requests, and bounds on TCP connections |
+//! | `limits` | limits that close a socket or refuse its packets |
 //! | `support` | servers, clients and applications for these tests |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed step fails the test")]
 
 mod conformance;
+mod connections;
 mod handover;
 mod limits;
 mod polling;
