@@ -36,7 +36,7 @@ async fn serve(config: ApiConfig) -> anyhow::Result<()> {
     let metrics = telemetry::Metrics::install("api", env!("CARGO_PKG_VERSION"), &api::catalog::ALL)?;
     let stop = shutdown::on_signals()?;
     let listeners = Listeners {
-        clients: TcpListener::bind((config.bind, config.port)).await?,
+        clients: switchboard_net::listen((config.bind, config.port).into())?,
         admin: TcpListener::bind((config.bind, config.metrics_port)).await?,
     };
     let ended = run(config, metrics, listeners, stop).await;

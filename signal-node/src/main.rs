@@ -37,7 +37,7 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     let stop = shutdown::on_signals()?;
     let listen = &config.listen;
     let listeners = Listeners {
-        clients: TcpListener::bind((listen.address, listen.port)).await?,
+        clients: switchboard_net::listen((listen.address, listen.port).into())?,
         peers: TcpListener::bind((listen.address, listen.handovers.port)).await?,
         admin: TcpListener::bind((listen.address, listen.admin_port)).await?,
     };

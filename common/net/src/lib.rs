@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `client_addresses` | `ClientAddresses`: addresses of clients behind proxies |
+//! | `listen` | listener whose connections have small buffers in the kernel |
 //! | `counts` | `Counts`: open connections and the like, in total and by key |
 //! | `metric_catalog` | metrics of this crate |
 //! | `connections` | `Connections`: the connections of a server, of which idle ones make room |
@@ -15,6 +16,7 @@ mod bounded_stream;
 mod client_addresses;
 mod connections;
 mod counts;
+mod listen;
 pub mod metric_catalog;
 mod rate_table;
 mod refuse;
@@ -24,6 +26,7 @@ pub use bounded_stream::{BoundedStream, ConnectionTimeouts, HeadTimeout};
 pub use client_addresses::ClientAddresses;
 pub use connections::{ConnectionMetrics, ConnectionSlot, Connections};
 pub use counts::{Counts, Full, Permit};
+pub use listen::listen;
 pub use rate_table::RateTable;
 pub use refuse::refuse;
 pub use requests::{RequestInProgress, Requests, Tracked};
