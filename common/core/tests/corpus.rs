@@ -7,7 +7,7 @@
 #[path = "../../../tools/fuzz/src/properties.rs"]
 #[allow(unreachable_pub, reason = "public in the crate of the fuzz targets")]
 mod properties;
-#[path = "../../rooms/tests/simulator/rng.rs"]
+#[path = "../../../signal-node/src/delivery/simulator/rng.rs"]
 #[allow(dead_code, reason = "the simulator uses more of it")]
 mod rng;
 

@@ -39,6 +39,6 @@ pub use lanes::LaneOptions;
 pub use model::*;
 pub use options::RoomOptions;
 pub use revocations::Revocations;
-pub use store::{OnReply, Rooms};
+pub use store::{OnReply, RoomLog, Rooms};
 pub use switchboard_core::domain::{Rate, RateOutcome, RoomMeta};
 pub use switchboard_core::wire::LogId;

@@ -162,26 +162,22 @@ impl CatchUp {
         };
         let mut unfinished = Unfinished::default();
         for ((request, admitted), answer) in readers.into_iter().zip(answers) {
-            let link = &request.link;
-            match answer {
-                CaughtUp::Missed(missed) => {
-                    let due = admitted.and_then(|at| self.joined_snapshot(link, snapshot.as_ref()?, at));
-                    unfinished.must_wait |= admitted.is_some() && due.is_none();
-                    if let Some(due) = &due {
-                        *joined = Some(due.fields.clone());
-                    }
-                    unfinished.requests.extend(link.apply_log(request.gap_count, due, &missed));
+            let due = match answer {
+                CaughtUp::Missed(_) => {
+                    admitted.and_then(|at| self.joined_snapshot(&request.link, snapshot.as_ref()?, at))
                 }
-                CaughtUp::TooOld => link.close(DisconnectReason::Fenced),
-                CaughtUp::NotSeated => {
-                    let partition = self.rooms.partition_of(room);
-                    // A session that left while its log was read needs nothing. Of the others, the
-                    // next heartbeat disconnects the client or restores the seat.
-                    if self.hub.find(partition, room, link.handle).is_some() {
-                        self.hub.mark_suspect(partition, link);
-                        unfinished.must_wait = true;
-                        unfinished.requests.push(request);
-                    }
+                CaughtUp::TooOld | CaughtUp::NotSeated => None,
+            };
+            unfinished.must_wait |= admitted.is_some() && due.is_none();
+            if let Some(due) = &due {
+                *joined = Some(due.fields.clone());
+            }
+            match apply(&self.hub, self.rooms.partition_of(room), request, due, answer) {
+                AfterRead::Done => {}
+                AfterRead::Next(request) => unfinished.requests.push(request),
+                AfterRead::Later(request) => {
+                    unfinished.must_wait = true;
+                    unfinished.requests.push(request);
                 }
             }
         }
@@ -192,5 +188,42 @@ impl CatchUp {
     fn joined_snapshot(&self, link: &SessionLink, room: &Snapshot, at: LogId) -> Option<JoinedSnapshot> {
         self.hub.set_participants(self.rooms.partition_of(&link.room), &link.room, at, room.participants());
         link.with_replica(|replica| joined_snapshot((&self.node, &self.ice), &link.room, replica, room, at)).flatten()
+    }
+}
+
+/// What is left to do for a session after a read of its log.
+pub(super) enum AfterRead {
+    /// Nothing.
+    Done,
+    /// Another read.
+    Next(CatchUpRequest),
+    /// The same read, after a pause.
+    Later(CatchUpRequest),
+}
+
+/// Delivers to a session what the read of its log gave, after `room:joined` if that is due.
+pub(super) fn apply(
+    hub: &Hub,
+    partition: Partition,
+    request: CatchUpRequest,
+    due: Option<JoinedSnapshot>,
+    answer: CaughtUp,
+) -> AfterRead {
+    let link = &request.link;
+    match answer {
+        CaughtUp::Missed(missed) => {
+            link.apply_log(request.gap_count, due, &missed).map_or(AfterRead::Done, AfterRead::Next)
+        }
+        CaughtUp::TooOld => {
+            link.close(DisconnectReason::Fenced);
+            AfterRead::Done
+        }
+        // A session that left while its log was read needs nothing. Of the others, the next
+        // heartbeat disconnects the client or restores the seat.
+        CaughtUp::NotSeated if hub.find(partition, &link.room, link.handle).is_some() => {
+            hub.mark_suspect(partition, link);
+            AfterRead::Later(request)
+        }
+        CaughtUp::NotSeated => AfterRead::Done,
     }
 }

@@ -10,6 +10,8 @@
 //! | `replica` | this node's copy of a seat and of its call |
 //! | `catch_up` | reads room logs after a subscription gap, an admission or a repeated join |
 //! | `joined_snapshot` | makes `room:joined` from the room as Redis has it |
+//! | `mutation` | the rules by name, which tests switch off |
+//! | `simulator` | tests: this code and the real scripts under random faults |
 //! | `packets` | Socket.IO packets of events; closing a client's connection |
 //!
 //! An event goes through the files in this order: `subscription`, `catch_up`, `hub`,
@@ -20,6 +22,7 @@ mod catch_up;
 mod hub;
 mod incoming;
 mod joined_snapshot;
+mod mutation;
 mod packets;
 mod replica;
 mod session_link;
@@ -35,5 +38,7 @@ pub use session_link::{CatchUpRequest, SessionLink};
 pub use session_state::DeliveryStart;
 pub use subscription::sink;
 
+#[cfg(test)]
+mod simulator;
 #[cfg(test)]
 mod tests;

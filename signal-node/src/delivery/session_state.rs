@@ -13,6 +13,7 @@ use switchboard_socketio::send_queue::Message;
 
 use super::incoming::{Content, Incoming, Receivers};
 use super::joined_snapshot::JoinedSnapshot;
+use super::mutation::{Rule, holds};
 use super::replica::SeatReplica;
 
 /// Maximum number of events that a session buffers. More events mean that the room is faster than
@@ -137,10 +138,10 @@ impl SessionState {
             send(message);
         }
         let across_a_gap = std::mem::replace(&mut self.gap_count, subscription.gap_count) != subscription.gap_count;
-        if subscription.lost {
+        if subscription.lost && holds(Rule::LostSubscription) {
             return None;
         }
-        if across_a_gap || admitted.is_some() {
+        if (across_a_gap && holds(Rule::GapDuringScript)) || admitted.is_some() {
             return Some(LogRead { from: seen, gap_count: subscription.gap_count });
         }
         self.flush(send)
@@ -159,7 +160,9 @@ impl SessionState {
         match &mut self.buffer {
             Some(buffer) if buffer.len() == BUFFERED_EVENTS_MAX => Err(BufferFull),
             Some(buffer) => {
-                buffer.push(event);
+                if self.replica.is_some() || holds(Rule::Overtaking) {
+                    buffer.push(event);
+                }
                 Ok(None)
             }
             None => Ok(self.accept(event, send)),
@@ -184,9 +187,9 @@ impl SessionState {
     pub(super) fn start_gap(&mut self, gap_count: u64, floor: LogId) -> Option<LogRead> {
         self.replica.as_ref().filter(|_| !self.farewell_sent)?;
         self.gap_count = gap_count;
-        if self.buffer.is_none() {
+        if self.buffer.is_none() || !holds(Rule::GapBegins) {
             self.before_gap = self.seen.max(floor);
-            self.buffer = Some(Vec::new());
+            self.buffer.get_or_insert_default();
         }
         Some(LogRead { from: self.before_gap, gap_count })
     }
@@ -231,13 +234,14 @@ impl SessionState {
                 return again;
             }
         }
-        if self.gap_count == gap_count { self.flush(send) } else { None }
+        let is_last_gap = self.gap_count == gap_count || !holds(Rule::GapWhileReading);
+        if is_last_gap { self.flush(send) } else { None }
     }
 
     /// Sends an event, except one that the session has, sent itself, or must not see in the lobby.
     /// An admission makes the session buffer again until the room and its log were read.
     fn accept(&mut self, event: Incoming, send: SendMessage<'_>) -> Option<LogRead> {
-        if event.id <= self.seen || self.farewell_sent {
+        if (event.id <= self.seen && holds(Rule::Newer)) || self.farewell_sent {
             return None;
         }
         let replica = self.replica.as_deref_mut()?;

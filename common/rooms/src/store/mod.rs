@@ -12,6 +12,7 @@
 //! | `outbox` | facts and the lease of their owner |
 //! | `rates` | requests against rates |
 //! | `revoked` | revoked sign-ins |
+//! | `room_log` | a room's log as it was read: what it is for each session |
 //! | `rooms` | rooms as a whole: peek, open, read, end |
 
 mod chat;
@@ -23,7 +24,10 @@ mod nodes;
 mod outbox;
 mod rates;
 mod revoked;
+mod room_log;
 mod rooms;
+
+pub use room_log::RoomLog;
 
 use std::sync::Arc;
 

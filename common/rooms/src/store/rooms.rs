@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use redis::{Value, cmd};
-use switchboard_core::domain::{CallId, Generation, PeerId, Role, RoomId, RoomMeta, UserId};
+use switchboard_core::domain::{CallId, PeerId, Role, RoomId, RoomMeta, UserId};
 use switchboard_core::wire::server_event;
 
 use super::Rooms;
 use super::moderation::UPDATE_ATTEMPTS_MAX;
+use super::room_log::RoomLog;
 use crate::context::millis;
 use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript, ReopenScript};
-use crate::seat::SeatText;
-use crate::values::{LogReader, entries, items, log_entries, room_meta, snapshot, text, time_ms};
+use crate::values::{entries, items, room_meta, snapshot, text};
 use crate::{
     Caller, CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, ModerationCommand, Opened, Proof, RoomPeek,
     RoomUpdate, Seat, Snapshot, StoreError,
@@ -181,7 +181,7 @@ impl Rooms {
     /// See [`StoreError`].
     pub async fn read(&self, room: &RoomId, peer: &PeerId, after: LogId) -> Result<Option<Vec<LogEntry>>, StoreError> {
         let log = self.read_log(room, &[peer], after).await?;
-        Ok((log.open && log.is_complete(after)).then_some(log.entries_for(0, peer, after)?))
+        Ok((log.is_open() && log.is_complete(after)).then_some(log.entries_for(0, peer, after)?))
     }
 
     /// Reads what sessions of one room missed, each after its own position, after a gap in the
@@ -195,17 +195,7 @@ impl Rooms {
         let peers: Vec<&PeerId> = sessions.iter().map(|(seat, _)| &seat.peer).collect();
         let Some(first) = sessions.iter().map(|(_, after)| *after).min() else { return Ok(Vec::new()) };
         let log = self.read_log(room, &peers, first).await?;
-        let caught_up = |(index, (seat, after)): (usize, &(Arc<Seat>, LogId))| {
-            let generation = log.seats[index].as_ref().map(|seat| seat.generation);
-            if !log.open || generation != Some(seat.generation) {
-                return Ok(CaughtUp::NotSeated);
-            }
-            if !log.is_complete(*after) {
-                return Ok(CaughtUp::TooOld);
-            }
-            log.entries_for(index, &seat.peer, *after).map(CaughtUp::Missed)
-        };
-        sessions.iter().enumerate().map(caught_up).collect()
+        sessions.iter().enumerate().map(|(index, (seat, after))| log.caught_up(index, seat, *after)).collect()
     }
 
     /// Reads the log after `after` in pages, and the data that tell what it is for these peers.
@@ -228,25 +218,11 @@ impl Rooms {
             }
             count = (LOG_PAGE_BYTES / (bytes / length).max(1)).clamp(1, LOG_PAGE_MAX);
         }
-        let mut fields = cmd("HMGET");
-        fields.arg(keys.room(p, room)).arg("st").arg("floor");
-        for peer in peers {
-            fields.arg(format!("s:{peer}"));
-        }
+        let fields = RoomLog::fields(keys, p, room, peers);
         // The floor last: if the log is complete after the read, it was complete during the read.
         let answer = self.plain(p, "read", &[fields, cmd("TIME")]).await?;
-        let fields = items(answer.first())?;
-        let seats: Vec<Option<ReaderSeat>> = fields.iter().skip(2).map(ReaderSeat::read).collect();
-        if seats.len() != peers.len() {
-            return Err(StoreError::expected("a field for each seat"));
-        }
-        Ok(RoomLog {
-            pages,
-            open: fields.first().and_then(text) == Some("open"),
-            floor: fields.get(1).and_then(text).and_then(LogId::parse),
-            oldest_ms: time_ms(answer.get(1))?.saturating_sub(millis(self.options().window)),
-            seats,
-        })
+        let [fields, time] = &answer[..] else { return Err(StoreError::expected("two replies")) };
+        RoomLog::parse(pages, fields, time, self.options().window)
     }
 }
 
@@ -262,53 +238,4 @@ fn read_peek(fields: &[Value]) -> Result<RoomPeek, StoreError> {
         },
         _ => RoomPeek::Absent,
     })
-}
-
-/// A room's log after a position, and the data that tell what it is for some of the room's peers.
-struct RoomLog {
-    pages: Vec<Value>,
-    /// Whether the room is open.
-    open: bool,
-    /// Position up to which entries were dropped.
-    floor: Option<LogId>,
-    /// Time of the oldest entry that the log still has, in ms since the Unix epoch.
-    oldest_ms: u64,
-    /// Seats of the peers, in their order; `None` for one without a seat.
-    seats: Vec<Option<ReaderSeat>>,
-}
-
-/// What the seat of a peer tells about the log.
-struct ReaderSeat {
-    generation: Generation,
-    /// Log id after which broadcasts are for the peer; `None` in the lobby.
-    broadcasts_from: Option<LogId>,
-    role: Role,
-}
-
-impl ReaderSeat {
-    /// Reads the text of a seat; `None` if there is none.
-    fn read(value: &Value) -> Option<Self> {
-        let seat = SeatText::parse(text(value)?)?;
-        Some(Self { generation: seat.generation, broadcasts_from: seat.broadcasts_from(), role: seat.role })
-    }
-}
-
-impl RoomLog {
-    /// Returns whether the log goes back to the position `after`.
-    fn is_complete(&self, after: LogId) -> bool {
-        self.floor.is_none_or(|floor| floor <= after) && self.oldest_ms <= after.ms
-    }
-
-    /// Returns the entries after a position for the peer with this index.
-    fn entries_for(&self, index: usize, peer: &PeerId, after: LogId) -> Result<Vec<LogEntry>, StoreError> {
-        let seat = self.seats[index].as_ref();
-        let reader = LogReader {
-            peer,
-            broadcasts_from: seat.and_then(|seat| seat.broadcasts_from),
-            role: seat.map_or(Role::Guest, |seat| seat.role),
-        };
-        let mut entries = log_entries(&self.pages, reader)?;
-        entries.retain(|entry| entry.id > after);
-        Ok(entries)
-    }
 }

@@ -323,6 +323,12 @@ impl Queue {
         Some(Control::Disconnect(namespace, reason))
     }
 
+    /// Returns whether the application has ended the socket or a namespace of it.
+    pub fn is_ending(&self) -> bool {
+        let state = self.state();
+        state.closing.is_some() || !state.disconnects.is_empty()
+    }
+
     /// Returns the number of bytes that are queued or being written.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.state().bytes

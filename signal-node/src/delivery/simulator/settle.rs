@@ -9,9 +9,9 @@ impl World {
             self.nodes[node].paused = false;
             if self.nodes[node].alive {
                 self.ask(node, None, Ask::Beat);
-            }
-            if self.nodes[node].alive && !self.nodes[node].subscribed {
-                self.resubscribe(node);
+                // In two steps.
+                self.repair_subscription(node);
+                self.repair_subscription(node);
             }
         }
         let mut quiet = 0;

@@ -8,6 +8,12 @@ impl Rng {
         Self(seed)
     }
 
+    /// The random numbers of one step of a run.
+    pub(crate) fn of(seed: u64, step: u64) -> Self {
+        let mut run = Self(seed);
+        Self(run.next() ^ step)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

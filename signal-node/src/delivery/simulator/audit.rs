@@ -7,12 +7,13 @@ use redis::cmd;
 use switchboard_core::domain::RoomId;
 use switchboard_rooms::seat::SeatText;
 
+use super::Outcome;
 use super::store::P;
 use super::world::World;
 
 impl World {
     /// Returns the violations of a settled run.
-    pub(crate) fn audit(mut self) -> (Vec<String>, super::world::Tally) {
+    pub(crate) fn audit(mut self) -> Outcome {
         let rooms: Vec<RoomId> = self.store.logs.keys().cloned().collect();
         for room in &rooms {
             self.audit_log(room);
@@ -24,7 +25,7 @@ impl World {
         if !self.lossy {
             self.audit_facts(&rooms);
         }
-        (self.violations, self.tally)
+        Outcome { violations: self.violations, tally: self.tally, trace: self.trace }
     }
 
     /// Checks that every acknowledged event is logged, none twice, and that the events of one
@@ -97,7 +98,10 @@ impl World {
         }
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         for peer in &seats {
-            let node = SeatText::parse(&fields[&format!("s:{peer}")]).unwrap().node.unwrap();
+            let Some(node) = SeatText::parse(&fields[&format!("s:{peer}")]).unwrap().node else {
+                self.violations.push(format!("{peer} in {room} has no socket"));
+                continue;
+            };
             *counts.entry(node).or_default() += 1;
         }
         let mut stored: Vec<_> = fields.get("nodes").map_or("", |nodes| nodes).split_whitespace().collect();

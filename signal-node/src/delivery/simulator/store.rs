@@ -5,6 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Connection, ConnectionLike as _, FromRedisValue, Parser, Value, cmd, from_redis_value};
@@ -19,8 +22,10 @@ use switchboard_rooms::scripts::{
     OperationScope, RelayScript, ReseatScript, RoomScope, Script, ScriptArguments, SeatScope, SweepOneScript,
     SweepStartScript, log_bounds, write_command,
 };
-use switchboard_rooms::seat::{SeatMember, SeatText};
-use switchboard_rooms::{Attach, Join, LogId, Partition, Proof, RoomMeta, Seat, SeatCopy};
+use switchboard_rooms::seat::SeatMember;
+use switchboard_rooms::{Attach, CaughtUp, Join, LogEntry, LogId, Partition, Proof, RoomLog, RoomMeta, Seat, SeatCopy};
+
+use crate::delivery::SeatReplica;
 
 /// The simulation has one partition, because partitions do not affect each other.
 pub(crate) const P: Partition = Partition(0);
@@ -227,7 +232,7 @@ impl Store {
         who: [&str; 4],
         offset: LogId,
         patient: bool,
-    ) -> (Vec<String>, Option<Vec<Entry>>) {
+    ) -> (Vec<String>, Option<Vec<LogEntry>>) {
         let [uid, pid, node, handle] = who;
         let keys = self.keys.clone();
         let attach = Attach {
@@ -245,45 +250,48 @@ impl Store {
             first_try: Some(if patient { "9999999999999" } else { "0" }),
             connected_event: r#""connected","\u0001""#,
         });
-        let missed = if reply[0] == "OK" { self.range(room, offset, &reply[3]) } else { None };
+        let missed = if reply[0] == "OK" { self.read(room, &reply[1], offset, &reply[3]) } else { None };
         (reply, missed)
     }
 
-    /// Reads a log for a session after a gap; `None` also if the seat is not the session's any
-    /// more.
-    pub(crate) fn catch_up(&mut self, room: &RoomId, seat: [&str; 2], from: LogId) -> Option<Vec<Entry>> {
-        let found = self.range(room, from, "+")?;
-        let now: Option<String> = self.query(cmd("HGET").arg(self.keys.room(P, room)).arg(format!("s:{}", seat[0])));
-        let generation = now.as_deref().and_then(SeatText::parse).map(|now| now.generation.to_string());
-        let own = generation.as_deref() == Some(seat[1]);
-        (own || self.trusts_gaps).then_some(found)
+    /// Reads the log for a session that resumes, up to and including `to`; `None` if it does not go
+    /// back to `from`.
+    fn read(&mut self, room: &RoomId, peer: &str, from: LogId, to: &str) -> Option<Vec<LogEntry>> {
+        let peer = PeerId::parse(peer).unwrap();
+        let log = self.log(room, &peer, from, to);
+        log.is_complete(from).then(|| log.entries_for(0, &peer, from).unwrap())
     }
 
-    /// Reads the log after `from`, up to and including `to`; `None` if it does not go back to
-    /// `from`. The floor is read last: if the log is complete after the read, it was complete
-    /// during it.
-    fn range(&mut self, room: &RoomId, from: LogId, to: &str) -> Option<Vec<Entry>> {
-        let command = cmd("XRANGE").arg(self.keys.log(P, room)).arg(format!("({from}")).arg(to).to_owned();
-        let entries: Vec<Value> = self.query(&command);
-        let floor: Option<String> = self.query(cmd("HGET").arg(self.keys.room(P, room)).arg("floor"));
-        let whole = floor.and_then(|floor| LogId::parse(&floor)).is_none_or(|floor| floor <= from);
-        (whole || self.trusts_trimmed).then(|| entries.iter().map(Entry::read).collect())
+    /// Reads the log for a session after a gap.
+    pub(crate) fn catch_up(&mut self, seat: &Seat, from: LogId) -> CaughtUp {
+        let log = self.log(&seat.room, &seat.peer, from, "+");
+        let answer = log.caught_up(0, seat, from).unwrap();
+        if self.trusts_gaps && matches!(answer, CaughtUp::NotSeated) {
+            return CaughtUp::Missed(log.entries_for(0, &seat.peer, from).unwrap());
+        }
+        answer
     }
 
-    pub(crate) fn relay(
-        &mut self,
-        room: &RoomId,
-        seat: [&str; 2],
-        op: u64,
-        to: Option<&str>,
-        event: &str,
-    ) -> Vec<String> {
+    /// Reads what a node reads, with the same code, but at once.
+    fn log(&mut self, room: &RoomId, peer: &PeerId, from: LogId, to: &str) -> RoomLog {
+        let read = cmd("XRANGE").arg(self.keys.log(P, room)).arg(format!("({from}")).arg(to).to_owned();
+        let page: Value = self.query(&read);
+        let mut fields: Value = self.query(&RoomLog::fields(&self.keys, P, room, &[peer]));
+        if self.trusts_trimmed
+            && let Value::Array(fields) = &mut fields
+        {
+            fields[RoomLog::FLOOR] = Value::Nil;
+        }
+        let time: Value = self.query(&cmd("TIME"));
+        RoomLog::parse(vec![page], &fields, &time, Duration::from_millis(LONG_MS)).unwrap()
+    }
+
+    pub(crate) fn relay(&mut self, seat: &Seat, op: u64, to: Option<&str>, event: &str) -> Vec<String> {
         let keys = self.keys.clone();
-        let sender = PeerId::parse(seat[0]).unwrap();
-        let generation: u64 = seat[1].parse().unwrap();
+        let generation = seat.generation;
         let scope = OperationScope {
-            room: room_scope(&keys, room, self.log_bounds),
-            sender: &sender,
+            room: room_scope(&keys, &seat.room, self.log_bounds),
+            sender: &seat.peer,
             generation,
             number: op,
             dedupe: None,
@@ -297,25 +305,25 @@ impl Store {
         }
     }
 
-    pub(crate) fn detach(&mut self, room: &RoomId, seat: [&str; 2], node: &str) -> Vec<String> {
+    pub(crate) fn detach(&mut self, seat: &Seat, node: &str) -> Vec<String> {
         let keys = self.keys.clone();
         self.run(&DetachScript {
-            scope: seat_scope(&keys, room, self.log_bounds),
+            scope: seat_scope(&keys, &seat.room, self.log_bounds),
             node,
-            peer: seat[0],
-            generation: seat[1].parse().unwrap(),
+            peer: seat.peer.as_str(),
+            generation: seat.generation,
             grace_ms: GRACE_MS,
             reconnecting_event: RECONNECTING,
         })
     }
 
-    pub(crate) fn leave(&mut self, room: &RoomId, seat: [&str; 2], node: &str) -> Vec<String> {
+    pub(crate) fn leave(&mut self, seat: &Seat, node: &str) -> Vec<String> {
         let keys = self.keys.clone();
         self.run(&LeaveScript {
-            scope: seat_scope(&keys, room, self.log_bounds),
+            scope: seat_scope(&keys, &seat.room, self.log_bounds),
             node,
-            peer: seat[0],
-            generation: seat[1].parse().unwrap(),
+            peer: seat.peer.as_str(),
+            generation: seat.generation,
         })
     }
 
@@ -331,38 +339,16 @@ impl Store {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 
-    /// Puts a session's seat back. `operations` is the last number that the node used.
-    pub(crate) fn reseat(
-        &mut self,
-        room: &RoomId,
-        who: [&str; 4],
-        seat: [&str; 2],
-        operations: u64,
-        join: LogId,
-    ) -> String {
-        let [uid, pid, node, handle] = who;
-        let (keys, meta) = (self.keys.clone(), meta());
-        let handle = SessionHandle::parse(handle).unwrap();
-        let seat = Seat::new(room.clone(), PeerId::parse(seat[0]).unwrap(), seat[1].parse().unwrap(), handle);
-        let copy = SeatCopy {
-            pid: pid.to_owned(),
-            state: ConnectionState::Connected,
-            away: false,
-            role: Role::Participant,
-            public: PublicUser::new(UserId::parse(uid).unwrap(), String::new(), None),
-            media: MediaState::default(),
-            join_id: join,
-            from: join,
-            joined_at: String::new(),
-            address: None,
-        };
+    /// Puts a session's seat back.
+    pub(crate) fn reseat(&mut self, node: &str, replica: &SeatReplica) -> String {
+        let (keys, seat) = (self.keys.clone(), &replica.seat);
         let script = ReseatScript {
-            scope: seat_scope(&keys, room, self.log_bounds),
+            scope: seat_scope(&keys, &seat.room, self.log_bounds),
             node,
-            seat: &seat,
-            last_op: operations,
-            copy: &copy,
-            meta: &meta,
+            seat,
+            last_op: seat.op.load(Ordering::Relaxed),
+            copy: &replica.copy,
+            meta: &replica.meta,
             participant: "{}".to_owned(),
             joined_event: "{}".to_owned(),
             joined_details: "{}".to_owned(),
@@ -435,6 +421,23 @@ fn seat_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_bounds: &'a str) -> Seat
         departure_events: DEPARTURE_EVENTS.map(str::to_owned),
         left_details: r#"{"reason":"left"}"#.to_owned(),
     }
+}
+
+/// Returns the copy of a seat that `join` or `attach` gave.
+pub(crate) fn replica(seat: Arc<Seat>, user: &str, pid: &str, join: LogId) -> SeatReplica {
+    let copy = SeatCopy {
+        pid: pid.to_owned(),
+        state: ConnectionState::Connected,
+        away: false,
+        role: Role::Participant,
+        public: PublicUser::new(UserId::parse(user).unwrap(), String::new(), None),
+        media: MediaState::default(),
+        join_id: join,
+        from: join,
+        joined_at: String::new(),
+        address: None,
+    };
+    SeatReplica { seat, copy, meta: Arc::new(meta()) }
 }
 
 fn meta() -> RoomMeta {

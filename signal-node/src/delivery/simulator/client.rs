@@ -1,7 +1,8 @@
 //! Actions of clients, and what the transport of a node sees of them.
 
-use switchboard_rooms::LogId;
+use switchboard_socketio::send_queue::{SendQueue, SendQueueLimits};
 
+use super::store::P;
 use super::world::{Ask, Life, Phase, Place, Session, Socket, ToClient, ToServer, World};
 
 impl World {
@@ -170,22 +171,15 @@ impl World {
 
     /// Registers a session before its script runs, so that it misses no event.
     fn open_session(&mut self, node: usize, socket: usize, ask: Ask) {
-        let (Ask::Join { pid, .. } | Ask::Attach { pid, .. }) = &ask else { return };
+        let (send_queue, queue) = SendQueue::detached(SendQueueLimits { bytes: 1 << 30, messages: 1 << 20 });
+        let room = self.clients[self.sockets[socket].client].room.clone();
         let session = Session {
-            pid: pid.clone(),
-            handle: self.fresh(),
+            link: self.nodes[node].hub.register(P, room, send_queue),
+            queue,
             socket,
-            room: self.clients[self.sockets[socket].client].room.clone(),
-            peer: String::new(),
-            generation: String::new(),
-            operations: 0,
-            seen: LogId::default(),
+            seat: None,
             phase: Phase::Pending,
             doomed: false,
-            reading_log: false,
-            read_again: false,
-            buffer: Vec::new(),
-            gap_count: self.nodes[node].gap_count,
         };
         self.sockets[socket].session = Some(self.sessions.len());
         self.nodes[node].sessions.push(self.sessions.len());

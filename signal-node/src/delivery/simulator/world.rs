@@ -1,21 +1,23 @@
 //! State of a simulated cluster, without Redis, which is real; and one random step after another.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use switchboard_core::domain::RoomId;
-use switchboard_rooms::LogId;
+use switchboard_rooms::{CaughtUp, LogEntry, LogId, Seat};
+use switchboard_socketio::send_queue::Queue;
 
 use super::rng::Rng;
-use super::store::{Entry, Store};
+use super::store::Store;
+use crate::delivery::mutation::Rule;
+use crate::delivery::{CatchUpRequest, Hub, SessionLink};
 
-/// Rules of a node. A test switches one off to prove that the audit finds the missing rule.
+/// Rules that a run keeps. A test switches one off to prove that the audit finds the missing rule.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
-    /// Delivers only ids after the last one seen.
-    pub(crate) seen: bool,
-    /// Buffers events that arrive before the reply of a session's script.
-    pub(crate) buffer: bool,
+    /// The rule of delivery that is switched off, if any.
+    pub(crate) without: Option<Rule>,
     /// Reads the log after a gap in a subscription.
     pub(crate) catch_up: bool,
     /// Does not use a log that was trimmed while it was read.
@@ -24,45 +26,35 @@ pub(crate) struct Rules {
     pub(crate) seat: bool,
     /// Puts a node's seats back after Redis lost its data.
     pub(crate) reseat: bool,
-    /// Catches up also a session whose script was sent before a gap and answered after it.
-    pub(crate) gap_during_script: bool,
 }
 
 impl Rules {
-    pub(crate) const ALL: Self = Self {
-        seen: true,
-        buffer: true,
-        catch_up: true,
-        whole: true,
-        reseat: true,
-        seat: true,
-        gap_during_script: true,
-    };
+    pub(crate) const ALL: Self = Self { without: None, catch_up: true, whole: true, reseat: true, seat: true };
 }
 
 /// Request of a node to Redis.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Ask {
     Join { pid: String, old: Option<String> },
     Attach { pid: String, offset: LogId, patient: bool },
     Send { to: Option<String>, event: String, number: u64 },
     Detach,
     Leave,
-    Read { from: LogId },
+    Read(CatchUpRequest),
     Reseat,
     Beat,
 }
 
 /// Answer of Redis.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Answer {
     Reply(Vec<String>),
-    Attached(Vec<String>, Option<Vec<Entry>>),
-    Log(Option<Vec<Entry>>),
+    Attached(Vec<String>, Option<Vec<LogEntry>>),
+    Log(CaughtUp),
 }
 
 /// A request in a node's lane.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) session: Option<usize>,
     pub(crate) ask: Ask,
@@ -76,41 +68,32 @@ pub(crate) enum Phase {
     Dead,
 }
 
-/// A session of a node. The struct has more than eight fields, because the model keeps in one place
-/// the state that hub and store of a real node share.
+/// A session of a node: the delivery of a real node, and what its dispatcher and its transport keep
+/// beside it.
 pub(crate) struct Session {
-    pub(crate) handle: u64,
+    pub(crate) link: Arc<SessionLink>,
+    /// The messages that delivery sends.
+    pub(crate) queue: Arc<Queue>,
     pub(crate) socket: usize,
-    pub(crate) room: RoomId,
-    pub(crate) pid: String,
-    pub(crate) peer: String,
-    pub(crate) generation: String,
-    pub(crate) operations: u64,
-    pub(crate) seen: LogId,
+    /// The seat that join or attach gave.
+    pub(crate) seat: Option<Arc<Seat>>,
     pub(crate) phase: Phase,
     /// The session lost its seat or its socket before its script answered.
     pub(crate) doomed: bool,
-    /// The log is being read for the session.
-    pub(crate) reading_log: bool,
-    /// The log must be read once more after that.
-    pub(crate) read_again: bool,
-    /// Id, excluded peer, event.
-    pub(crate) buffer: Vec<(LogId, Option<String>, String)>,
-    /// Number of subscription gaps of the node when the session's script was sent.
-    pub(crate) gap_count: u64,
 }
 
-/// A node. The struct has more than eight fields, for the same reason as `Session`.
-#[derive(Default)]
+/// A node. The struct has more than eight fields, because it stands for a whole process: its
+/// delivery, its membership, its lane and its subscription.
 pub(crate) struct Node {
     pub(crate) id: String,
     pub(crate) alive: bool,
     pub(crate) paused: bool,
     /// Number of requests that were sent when the node was paused.
     pub(crate) on_wire: usize,
+    pub(crate) hub: Hub,
     pub(crate) subscribed: bool,
-    /// Number of subscription gaps so far.
-    pub(crate) gap_count: u64,
+    /// The subscription is back, and delivery does not know yet.
+    pub(crate) unreported: bool,
     pub(crate) registered: bool,
     /// The node was declared dead and does not know yet whether Redis lost its data.
     pub(crate) swept: bool,
@@ -125,6 +108,26 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    pub(crate) fn new(id: String, alive: bool) -> Self {
+        Self {
+            id,
+            alive,
+            paused: false,
+            on_wire: 0,
+            hub: Hub::new(1),
+            subscribed: alive,
+            unreported: false,
+            registered: false,
+            swept: false,
+            data_epoch: String::new(),
+            beats: 0,
+            inbox: VecDeque::new(),
+            lane: VecDeque::new(),
+            answers: VecDeque::new(),
+            sessions: Vec::new(),
+        }
+    }
+
     pub(crate) fn runs(&self) -> bool {
         self.alive && !self.paused
     }
@@ -221,6 +224,9 @@ pub(crate) struct World {
     /// Whether Redis loses its data sometimes.
     pub(crate) lossy: bool,
     serial: u64,
+    seed: u64,
+    /// What each step did, to read a schedule that fails.
+    pub(crate) trace: Vec<String>,
 }
 
 pub(crate) const NODES: usize = 3;
@@ -262,10 +268,12 @@ impl World {
             faults: 15,
             lossy: false,
             serial: 0,
+            seed,
+            trace: Vec::new(),
         };
-        for _ in 0..NODES {
-            world.nodes.push(Node::default());
-            world.boot(world.nodes.len() - 1);
+        for node in 0..NODES {
+            world.nodes.push(Node::new(String::new(), false));
+            world.boot(node);
         }
         world
     }
@@ -280,7 +288,7 @@ impl World {
     pub(crate) fn boot(&mut self, node: usize) {
         let id = format!("n{node}.{}", self.fresh());
         self.store.subscribe(&id);
-        self.nodes[node] = Node { id, alive: true, subscribed: true, ..Node::default() };
+        self.nodes[node] = Node::new(id, true);
         self.ask(node, None, Ask::Beat);
     }
 
@@ -288,8 +296,10 @@ impl World {
         self.nodes[node].lane.push_back(Request { session, ask });
     }
 
-    /// Runs one random step.
-    pub(crate) fn step(&mut self) {
+    /// Runs one random step. Its number and the seed decide it, so that a schedule may leave out
+    /// steps without a change of the others.
+    pub(crate) fn step(&mut self, number: u64) {
+        self.rng = Rng::of(self.seed, number);
         if self.rng.chance(self.faults) {
             let node = self.rng.below(NODES);
             self.fault(node);
@@ -298,6 +308,9 @@ impl World {
         }
         let node = self.rng.below(NODES);
         let client = self.rng.below(CLIENTS);
+        if self.nodes[node].runs() && self.rng.chance(30) {
+            self.repair_subscription(node);
+        }
         match self.rng.below(985) {
             0..340 => {
                 let runs = self.nodes[node].runs();
@@ -325,6 +338,11 @@ impl World {
             _ => {}
         }
         self.collect();
+    }
+
+    /// Notes what happens.
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        self.trace.push(what());
     }
 
     /// Returns the open connections of a node.

@@ -1,7 +1,7 @@
 //! Faults, and the cluster's reaction to them.
 
 use super::store::P;
-use super::world::{Ask, ToServer, World};
+use super::world::{Ask, Node, ToServer, World};
 
 impl World {
     pub(crate) fn fault(&mut self, node: usize) {
@@ -31,21 +31,15 @@ impl World {
                 }
             }
             70..80 => self.sweep_some(),
-            80..86 => {
+            80..84 => {
                 let due = self.store.deadlines();
                 if let Some(member) = self.rng.pick(&due) {
                     self.tally.add("expired");
                     self.store.expire(&member);
                 }
             }
-            86..92 if alive && !paused => {
-                if self.nodes[node].subscribed {
-                    self.nodes[node].subscribed = false;
-                    self.nodes[node].inbox.clear();
-                } else {
-                    self.resubscribe(node);
-                }
-            }
+            84..92 if alive && !paused && self.nodes[node].subscribed => self.lose_subscription(node),
+            84..92 if alive && !paused => self.repair_subscription(node),
             92..96 if alive && !paused => self.cut_lane(node),
             96..98 if self.lossy => self.store.lose(),
             96.. => {
@@ -66,7 +60,7 @@ impl World {
             self.sockets[socket].server_open = false;
             self.sockets[socket].down.clear();
         }
-        self.nodes[node] = super::world::Node { id: self.nodes[node].id.clone(), ..Default::default() };
+        self.nodes[node] = Node::new(self.nodes[node].id.clone(), false);
     }
 
     /// Breaks a node's connection to Redis. Unanswered requests are sent again in order, before the
