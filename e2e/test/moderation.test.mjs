@@ -103,6 +103,7 @@ describe("roles and moderation on several nodes", { timeout: 180_000 }, () => {
       ["room:admit", async () => ({ all: true }), "FORBIDDEN", ["moderator", "host"]],
       ["room:deny", waits, "FORBIDDEN", ["moderator", "host"]],
       ["participant:mute", async () => ({ ...(await target()), kind: "video" }), "FORBIDDEN", ["moderator", "host"]],
+      ["participant:lower-hand", target, "FORBIDDEN", ["moderator", "host"]],
       ["participant:kick", target, "FORBIDDEN", ["moderator", "host"]],
       ["participant:set-role", async () => ({ ...(await target()), role: "participant" }), "HOST_REQUIRED", ["host"]],
       ["room:update", async () => ({ name: "Renamed" }), "HOST_REQUIRED", ["host"]],

@@ -17,6 +17,7 @@ pub const ALL: [&[Metric]; 6] = [
 pub const METRICS: &[Metric] = &[
     gauge("switchboard_send_queue_bytes", One, "Bytes queued for slow clients"),
     counter("switchboard_refusals_total", Dynamic, "Events refused, by code"),
+    counter("switchboard_reactions_limited_total", One, "Changes of a hand and reactions refused by their rate"),
     counter("switchboard_reads_limited_total", One, "Reads of the chat history or of figures refused by their rate"),
     counter(
         "switchboard_profiles_unread_total",

@@ -8,8 +8,8 @@ use switchboard_core::wire::{participant_event, server_event};
 use crate::keys::Keys;
 use crate::model::OperationNumber;
 use crate::scripts::{
-    BroadcastScript, ChatScript, Hashes, MediaScript, OperationScope, RelayScript, RoomScope, ScriptArguments,
-    SeatScope, log_bounds, write_command,
+    BroadcastScript, ChatScript, HandScript, Hashes, MediaScript, OperationScope, RelayScript, RoomScope,
+    ScriptArguments, SeatScope, log_bounds, write_command,
 };
 use crate::{Chat, Op, OpKind, RoomOptions, Seat};
 
@@ -75,6 +75,9 @@ impl Context {
             OpKind::Relay { to } => self.write(&RelayScript { scope, to, event }, out),
             OpKind::Broadcast => self.write(&BroadcastScript { scope, event }, out),
             OpKind::Media(switch) => self.write(&MediaScript { scope, event, switch }, out),
+            OpKind::Hand { raised_at } => {
+                self.write(&HandScript { scope, event, raised_at: raised_at.as_deref() }, out);
+            }
             OpKind::Chat(Chat { to, stamp }) => {
                 let (length, lifetime) = self.options.chat_history;
                 let script = ChatScript {

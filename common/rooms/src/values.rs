@@ -186,6 +186,7 @@ fn seats(fields: &HashMap<&str, &str>) -> Result<Vec<(LogId, Participant)>, Stor
             participant.media_state =
                 serde_json::from_str::<MediaState>(media).map_err(|_| StoreError::expected("a media state"))?;
         }
+        participant.hand_raised_at = fields.get(format!("h:{peer}").as_str()).map(|&time| time.to_owned());
         seats.push((seat.join, participant));
     }
     seats.sort_by(|a, b| (a.0, &a.1.peer_id).cmp(&(b.0, &b.1.peer_id)));

@@ -106,6 +106,8 @@ contract! {
     chat::a_recorded_message_enters_the_outbox_and_is_refused_when_the_outbox_is_full;
     chat::chat_follows_the_present_settings_and_its_history_ends_with_the_call;
     chat::an_ephemeral_event_reaches_everyone_elses_nodes_and_no_log;
+    chat::a_hand_keeps_its_time_until_it_is_lowered_and_goes_with_its_seat;
+    chat::a_moderator_lowers_a_hand_of_a_lower_role_and_everyone_is_told_once;
     chat::media_go_on_only_with_the_present_role_and_settings_and_off_at_any_time;
     chat::figures_count_participants_messages_and_the_peak;
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;

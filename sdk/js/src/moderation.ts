@@ -40,6 +40,7 @@ export class Moderation {
   admitAll = () => this.#send("room:admit", { all: true });
   deny = (peerId: string, reason?: string) => this.#send("room:deny", { peerId, reason });
   mute = (peerId: string, kind: MediaKind) => this.#send("participant:mute", { peerId, kind });
+  lowerHand = (peerId: string) => this.#send("participant:lower-hand", { peerId });
   remove = (peerId: string, { ban = false, reason }: { ban?: boolean; reason?: string } = {}) =>
     this.#send("participant:kick", { peerId, ban, reason });
   setRole = (peerId: string, role: Exclude<Role, "host">) => this.#send("participant:set-role", { peerId, role });

@@ -23,6 +23,8 @@ export class Participant extends Emitter<{ change: [] }> {
   userId?: string;
   user?: User;
   role: Role = "participant";
+  /** Time at which the hand was raised (RFC 3339); null while it is down. */
+  handRaisedAt: string | null = null;
   mediaState: MediaState = { audioEnabled: true, videoEnabled: true, screenShareEnabled: false };
   /** `connected`, or `reconnecting` while the participant's socket is lost. */
   connectionState = "connected";

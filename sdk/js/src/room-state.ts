@@ -19,6 +19,8 @@ export interface RoomEvents {
   participantChanged: [Participant];
   /** A person waits in the lobby. Only host and moderators are told. */
   joinRequested: [Participant];
+  /** A participant shows an emoji for a moment. This page's own reactions come here too. */
+  reaction: [Participant, string];
   /** A moderator has switched off one of this page's media. */
   muted: [MediaKind];
   /** The server refused something that the SDK did by itself. */
@@ -64,6 +66,12 @@ export abstract class RoomState extends Emitter<RoomEvents> {
 
   get others(): Participant[] {
     return [...this.participants.values()].filter(({ isSelf }) => !isSelf);
+  }
+
+  /** Participants whose hand is up, in the order in which they raised it. */
+  get raisedHands(): Participant[] {
+    const raised = [...this.participants.values()].filter(({ handRaisedAt }) => handRaisedAt);
+    return raised.sort((one, other) => Date.parse(one.handRaisedAt!) - Date.parse(other.handRaisedAt!));
   }
 
   get isHost(): boolean {
@@ -116,7 +124,9 @@ export abstract class RoomState extends Emitter<RoomEvents> {
   /** Adds a participant, or updates the one with this peer id. */
   protected put(wire: WireParticipant): void {
     this.waiting.delete(wire.peerId);
-    if (this.participants.has(wire.peerId)) return this.update(wire.peerId, { connectionState: "connected", ...wire });
+    if (this.participants.has(wire.peerId)) {
+      return this.update(wire.peerId, { connectionState: "connected", handRaisedAt: null, ...wire });
+    }
     const participant = this.#create(wire);
     this.participants.set(wire.peerId, participant);
     this.emit("participantJoined", participant);

@@ -127,6 +127,20 @@ export class Room extends RoomState {
     this.#finish("ended");
   }
 
+  /** Raises or lowers this page's hand. @throws {SwitchboardError} `RATE_LIMIT_EXCEEDED`, ... */
+  async setHand(raised: boolean): Promise<void> {
+    await this.#events.send("participant:set-hand", { raised });
+  }
+
+  /**
+   * Shows an emoji to all participants for a moment. It is lost if the socket is away.
+   * @throws {SwitchboardError} `VALIDATION_ERROR`, `RATE_LIMIT_EXCEEDED`, `UNREACHABLE`, ...
+   */
+  async react(emoji: string): Promise<void> {
+    await emit(this.#socket, "participant:reaction", { emoji });
+    if (this.self) this.emit("reaction", this.self, emoji);
+  }
+
   #seated(): Promise<void> {
     return new Promise((resolve, reject) => {
       const off = this.on("status", (status) => {
@@ -180,6 +194,11 @@ export class Room extends RoomState {
     on("participant:profile-changed", ({ peerId, user }) => this.changeUser(peerId, user));
     on("participant:muted", ({ kind, mediaState }) => this.#muted(kind, mediaState));
     on("participant:media-state-changed", ({ peerId, mediaState }) => this.update(peerId, { mediaState }));
+    on("participant:hand-changed", ({ peerId, handRaisedAt = null }) => this.update(peerId, { handRaisedAt }));
+    on("participant:reaction", ({ peerId, emoji }) => {
+      const participant = this.participants.get(peerId);
+      if (participant) this.emit("reaction", participant, emoji);
+    });
     on("participant:screen-share-changed", ({ peerId, enabled }) =>
       this.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
     );

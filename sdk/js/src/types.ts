@@ -87,6 +87,7 @@ export interface WireParticipant {
   user?: User & { _id?: string };
   role?: Role;
   mediaState?: Partial<MediaState>;
+  handRaisedAt?: string | null;
   connectionState?: string;
   joinedAt?: string;
   node?: string;

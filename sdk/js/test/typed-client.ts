@@ -7,6 +7,9 @@ export async function call(token: () => Promise<string>, video: HTMLVideoElement
   const detach: () => void = room.self!.attach(video);
   room.on("participantJoined", (participant: Participant) => participant.attach(video, "screen"));
   const off: () => void = room.on("status", (status: RoomStatus) => console.log(status));
+  room.on("reaction", (participant: Participant, emoji: string) => console.log(participant.name, emoji));
+  await room.setHand(room.raisedHands.length === 0);
+  await room.react("👍");
   room.on("muted", (kind: "audio" | "video" | "screen") => console.log(kind));
   room.chat.on("message", ({ fromUser, message }) => console.log(fromUser?.name, message));
   await room.moderation.setRole(room.others[0]!.peerId, "moderator");

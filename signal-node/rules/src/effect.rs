@@ -67,6 +67,11 @@ pub enum LoggedKind {
     Broadcast,
     /// To all other participants, together with a change of the sender's media.
     Media(ConditionalMediaChange),
+    /// To all participants, the sender too, together with a change of the sender's hand.
+    Hand {
+        /// Time at which the hand is raised, RFC 3339, UTC, with milliseconds; `None` lowers it.
+        raised_at: Option<Box<str>>,
+    },
     /// A chat message, to all other participants or to one. The script keeps it in the chat
     /// history, unless the call's settings turn that off. The acknowledgement has its id and time.
     Chat {

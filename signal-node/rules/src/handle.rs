@@ -5,7 +5,7 @@ use switchboard_core::wire::client_event::ClientEvent;
 
 use super::effect::Effect;
 use super::session::{SessionView, Stamp};
-use super::{chat, media, membership, moderation, relay, stats};
+use super::{chat, media, membership, moderation, reactions, relay, stats};
 
 /// Returns the effect of an event.
 ///
@@ -21,6 +21,8 @@ pub fn handle(event: ClientEvent<'_>, session: &SessionView<'_>, stamp: Stamp) -
         ClientEvent::GetIceServers => Ok(Effect::IceServers),
         ClientEvent::UpdateMedia { media, id } => media::update(media, id, session),
         ClientEvent::ScreenShare { enabled, id } => media::share_screen(enabled, id, session),
+        ClientEvent::SetHand { raised, id } => reactions::set_hand(raised, id, session, stamp),
+        ClientEvent::Reaction { emoji } => reactions::react(&emoji, session),
         ClientEvent::Command(command) => moderation::command(command, session),
         ClientEvent::Chat(message) => chat::message(message, session, stamp),
         ClientEvent::ChatHistory(wanted) => chat::history(wanted, session),

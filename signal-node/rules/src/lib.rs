@@ -10,6 +10,7 @@
 //! | `relay` | signaling between participants |
 //! | `media` | cameras, microphones, screen sharing |
 //! | `chat` | messages, history, typing |
+//! | `reactions` | raised hands, reactions |
 //! | `moderation` | commands of host and moderators |
 //! | `stats` | statistics of a room |
 //!
@@ -22,6 +23,7 @@ pub mod handle;
 pub mod media;
 pub mod membership;
 pub mod moderation;
+pub mod reactions;
 pub mod relay;
 pub mod session;
 pub mod stats;

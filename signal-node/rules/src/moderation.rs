@@ -30,6 +30,7 @@ const fn action(command: &Command) -> Action {
     match command {
         Command::Admit { .. } | Command::Deny { .. } => Action::Admit,
         Command::Mute { .. } => Action::Mute,
+        Command::LowerHand { .. } => Action::LowerHand,
         Command::Kick { .. } => Action::Kick,
         Command::SetRole { .. } => Action::SetRole,
         Command::TransferHost { .. } => Action::TransferHost,
@@ -42,6 +43,7 @@ const fn action(command: &Command) -> Action {
 const fn target(command: &Command) -> Option<&PeerId> {
     match command {
         Command::Mute { peer, .. }
+        | Command::LowerHand { peer }
         | Command::Kick { peer, .. }
         | Command::SetRole { peer, .. }
         | Command::TransferHost { peer } => Some(peer),

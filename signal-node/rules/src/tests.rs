@@ -103,6 +103,8 @@ fn a_session_without_a_room_or_in_the_lobby_may_not_send() {
             ("webrtc:renegotiation-needed", json!({ "to": "b" })),
             ("participant:update-media-state", json!({ "videoEnabled": false })),
             ("webrtc:screen-share", json!({ "enabled": true })),
+            ("participant:set-hand", json!({ "raised": true })),
+            ("participant:reaction", json!({ "emoji": "👍" })),
             ("chat:message", json!({ "message": "hi" })),
             ("chat:typing", json!({ "isTyping": true })),
             ("chat:history", json!({})),
@@ -194,6 +196,24 @@ fn typing_is_ephemeral_and_history_is_a_query() {
     let history = handle_event(Some(&seat), "chat:history", &json!({ "before": "m7" })).unwrap();
     let Effect::History(wanted) = history else { panic!("{history:?}") };
     assert_eq!((wanted.before.as_deref(), wanted.limit), (Some("m7"), 50));
+}
+
+#[test]
+fn a_hand_is_logged_with_its_time_and_a_reaction_is_ephemeral() {
+    let seat = seat(Role::Guest);
+    let raise = handle_event(Some(&seat), "participant:set-hand", &json!({ "raised": true, "id": "mine" })).unwrap();
+    let (raise, event) = logged(raise);
+    assert_eq!(raise.kind, LoggedKind::Hand { raised_at: Some("2026-01-01T00:00:00.000Z".into()) });
+    assert_eq!((raise.client_event_id.as_deref(), &event[1]["raised"]), (Some("mine"), &json!(true)));
+    assert_eq!(event[1]["handRaisedAt"], "\u{7}", "only the script knows since when the hand is up");
+    let (lower, event) =
+        logged(handle_event(Some(&seat), "participant:set-hand", &json!({ "raised": false })).unwrap());
+    assert_eq!((lower.kind, &event[1]["raised"]), (LoggedKind::Hand { raised_at: None }, &json!(false)));
+    let reaction = handle_event(Some(&seat), "participant:reaction", &json!({ "emoji": "👍" })).unwrap();
+    let Effect::Ephemeral { event_kind: EventKind::Reaction, event, required_settings: "" } = reaction else {
+        panic!("{reaction:?}")
+    };
+    assert!(event.contains(r#""emoji":"👍""#) && event.contains("aa#2"), "{event}");
 }
 
 #[test]

@@ -103,6 +103,7 @@ pub(super) fn joined_snapshot(
     let mut copy = replica.copy.clone();
     (copy.role, copy.media) = (own.role, own.media_state);
     copy.joined_at.clone_from(&own.joined_at);
+    copy.hand_raised_at.clone_from(&own.hand_raised_at);
     let ice = ice.for_participant(room, &own.user.id, unix_now());
     let payload = joined_payload(node, room, &replica.seat.peer, snapshot, &ice);
     let event = encode("room:joined", &payload);

@@ -29,6 +29,9 @@ impl SeatReplica {
             ReplicaUpdate::Profile(changed) if changed.peer_id == self.seat.peer => {
                 self.copy.public.clone_from(&changed.user);
             }
+            ReplicaUpdate::Hand(hand) if hand.peer_id == self.seat.peer => {
+                self.copy.hand_raised_at.clone_from(&hand.hand_raised_at);
+            }
             ReplicaUpdate::Muted(muted) if muted.peer_id == self.seat.peer => self.copy.media = muted.media_state,
             ReplicaUpdate::Updated(updated) if updated.version > self.meta.version => {
                 let meta = Arc::make_mut(&mut self.meta);
@@ -40,6 +43,7 @@ impl SeatReplica {
             }
             ReplicaUpdate::Role(_)
             | ReplicaUpdate::Profile(_)
+            | ReplicaUpdate::Hand(_)
             | ReplicaUpdate::Muted(_)
             | ReplicaUpdate::Updated(_)
             | ReplicaUpdate::Farewell => {}

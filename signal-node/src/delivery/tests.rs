@@ -51,6 +51,7 @@ fn replica(link: &SessionLink, peer: &str) -> SeatReplica {
         role: Role::Guest,
         public: PublicUser::new(user, "Ann".to_owned(), None),
         media: MediaState::default(),
+        hand_raised_at: None,
         join_id: id(1),
         from: id(1),
         address: None,

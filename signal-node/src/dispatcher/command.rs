@@ -24,6 +24,7 @@ impl Dispatcher {
             Command::Admit { peer } => ModerationCommand::Admit(peer),
             Command::Deny { peer, reason } => ModerationCommand::Deny { peer, reason },
             Command::Mute { peer, kind } => ModerationCommand::Mute { peer, kind },
+            Command::LowerHand { peer } => ModerationCommand::LowerHand { peer },
             Command::Kick { peer, ban, reason } => ModerationCommand::Kick { peer, ban, reason },
             Command::SetRole { peer, role } => ModerationCommand::Role { peer, role },
             Command::TransferHost { peer } => {

@@ -24,8 +24,8 @@ use tracing::{Instrument as _, info_span};
 
 use super::access_token::find_access_token;
 use super::costs;
-use super::read_rates::ReadRates;
 use super::session::{ClientSession, CurrentRoom, digest, user_json};
+use super::session_rates::SessionRates;
 use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
 use crate::delivery::{self, DeliveryStart, SeatReplica, SessionLink, packet};
 
@@ -97,7 +97,7 @@ impl Dispatcher {
             registration,
             budget: request.budget,
             room: None,
-            reads: ReadRates::default(),
+            rates: SessionRates::default(),
             idle_since: Instant::now(),
         };
         let mut outcome = "fresh";

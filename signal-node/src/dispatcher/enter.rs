@@ -219,9 +219,10 @@ impl Dispatcher {
                 if join_id != id {
                     link.mark_resumed();
                 }
-                // The user's own seat keeps its role and media.
+                // The user's own seat keeps its role, its media and its raised hand.
                 if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);
+                    copy.hand_raised_at.clone_from(&own.hand_raised_at);
                     (copy.role, copy.media) = (own.role, own.media_state);
                 }
                 let now_s = u64::try_from(now().seconds()).unwrap_or(0);
@@ -312,6 +313,7 @@ fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> Sea
         role: entry.role,
         public: session.user.clone(),
         media: meta.settings.media_at_entry(entry.role),
+        hand_raised_at: None,
         join_id: LogId::default(),
         from: LogId::default(),
         joined_at: now().to_string(),

@@ -11,10 +11,10 @@
 //! | `command` | commands of host and moderators |
 //! | `exit` | leaving a room, ending a call, the end of a connection |
 //! | `queries` | chat history, statistics, ephemeral events |
-//! | `read_rates` | rates of chat history and statistics |
 //! | `refusals` | refusals for failures of the stores |
 //! | `responder` | acknowledgements and refusals of one event |
 //! | `session` | state that the node keeps for one client |
+//! | `session_rates` | rates of chat history, statistics, hands and reactions |
 
 mod access_token;
 mod command;
@@ -23,11 +23,11 @@ mod costs;
 mod enter;
 mod exit;
 mod queries;
-mod read_rates;
 mod refusals;
 mod responder;
 mod room_log;
 mod session;
+mod session_rates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +158,7 @@ impl Application for Dispatcher {
         let arguments = event.arguments();
         let parsed = client_event::parse(event.name(), arguments.first().copied(), &self.limits.events);
         let effect = parsed.and_then(|parsed| switchboard_rules::handle(parsed, &session.view(), session::stamp()));
-        match effect.and_then(|effect| self.spend(session, self.cost(session, &effect)).map(|()| effect)) {
+        match effect.and_then(|effect| self.spend_for(session, &effect).map(|()| effect)) {
             Err(refusal) => responder.refuse(&refusal),
             Ok(Effect::Log(logged)) => self.log(session, logged, responder, read),
             Ok(effect) => Box::pin(self.perform(session, effect, responder, read)).await,
@@ -211,6 +211,12 @@ impl Dispatcher {
     fn cost(&self, session: &ClientSession, effect: &Effect) -> u32 {
         let Some(room) = &session.room else { return 0 };
         costs::of(effect, || self.hub.participants(room.partition, &room.link.room))
+    }
+
+    /// Counts an effect against its own rate and spends its tokens, before it is performed.
+    fn spend_for(&self, session: &mut ClientSession, effect: &Effect) -> Result<(), Refusal> {
+        session.rates.spend(effect)?;
+        self.spend(session, self.cost(session, effect))
     }
 
     /// Spends tokens before an effect is performed.

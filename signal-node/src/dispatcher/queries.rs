@@ -9,14 +9,12 @@ use switchboard_rules::media;
 
 use super::Dispatcher;
 use super::costs;
-use super::read_rates::{HISTORY_RATE, STATS_RATE};
 use super::refusals::store_refusal;
 use super::session::ClientSession;
 
 impl Dispatcher {
     /// `chat:history`
     pub(super) async fn history(&self, session: &mut ClientSession, wanted: ChatHistory) -> Result<String, Refusal> {
-        session.reads.history.spend(HISTORY_RATE)?;
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
         let found = self.rooms.history(&room.seat, wanted.before.as_deref(), wanted.limit).await;
         let history = found.map_err(store_refusal)?.ok_or(Code::NotInRoom)?;
@@ -28,7 +26,7 @@ impl Dispatcher {
         })
     }
 
-    /// `chat:typing`
+    /// `chat:typing`, `participant:reaction`
     pub(super) async fn send_ephemeral(
         &self,
         session: &ClientSession,
@@ -45,8 +43,7 @@ impl Dispatcher {
     }
 
     /// `webrtc:get-stats`
-    pub(super) async fn stats(&self, session: &mut ClientSession, with_call: bool) -> Result<String, Refusal> {
-        session.reads.stats.spend(STATS_RATE)?;
+    pub(super) async fn stats(&self, session: &ClientSession, with_call: bool) -> Result<String, Refusal> {
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
         let stats = self.rooms.stats(&room.view.room).await.map_err(store_refusal)?.ok_or(Code::NotInRoom)?;
         let fields = stats_fields(&stats, with_call).to_string();

@@ -67,6 +67,7 @@ fn op_kind(kind: &LoggedKind) -> OpKind {
         LoggedKind::Direct(to) => OpKind::Relay { to: to.clone() },
         LoggedKind::Broadcast => OpKind::Broadcast,
         LoggedKind::Media(switch) => OpKind::Media(*switch),
+        LoggedKind::Hand { raised_at } => OpKind::Hand { raised_at: raised_at.clone() },
         LoggedKind::Chat { to, id, timestamp } => {
             OpKind::Chat(Chat { to: to.clone(), stamp: format!("{id} {timestamp}").into() })
         }

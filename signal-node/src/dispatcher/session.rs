@@ -13,7 +13,7 @@ use switchboard_socketio::NetworkBudget;
 use switchboard_socketio::send_queue::Message;
 use tokio::time::Instant;
 
-use super::read_rates::ReadRates;
+use super::session_rates::SessionRates;
 use crate::delivery::{SeatReplica, SessionLink};
 use crate::session_registry::Registration;
 
@@ -42,7 +42,7 @@ pub struct ClientSession {
     /// Tokens of the client's socket and address.
     pub budget: NetworkBudget,
     /// Rates of the session's reads.
-    pub reads: ReadRates,
+    pub rates: SessionRates,
     /// Room that the session is in.
     pub room: Option<CurrentRoom>,
     /// Time since which the session is in no room.

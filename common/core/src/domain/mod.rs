@@ -14,6 +14,7 @@
 //! | `participant` | roles, connection states, media states, users, participants |
 //! | `permissions` | which role may do which action |
 //! | `rate` | rate limits |
+//! | `reaction` | one emoji that a participant shows |
 //! | `refusal` | refusals and their stable codes |
 //! | `room_meta` | metadata of the call that a room keeps |
 //! | `settings` | settings of a call |
@@ -31,6 +32,7 @@ pub mod names;
 pub mod participant;
 pub mod permissions;
 pub mod rate;
+pub mod reaction;
 pub mod refusal;
 pub mod room_meta;
 pub mod settings;

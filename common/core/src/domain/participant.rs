@@ -159,6 +159,10 @@ pub struct Participant {
     pub role: Role,
     /// Media that are on.
     pub media_state: MediaState,
+    /// Time at which the participant raised a hand, RFC 3339, UTC, with milliseconds. Absent while
+    /// the hand is down. Hands are shown in the order of this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hand_raised_at: Option<String>,
     /// Whether the participant has a socket now; `connectionState` has more detail.
     pub is_connected: bool,
     /// Connected, reconnecting or waiting.

@@ -14,6 +14,8 @@ pub enum Action {
     Admit,
     /// Mute another participant.
     Mute,
+    /// Lower the hand of another participant.
+    LowerHand,
     /// Remove another participant, and optionally ban them.
     Kick,
     /// Lock or unlock the room.
@@ -32,6 +34,7 @@ impl Action {
         Self::EndCall,
         Self::Admit,
         Self::Mute,
+        Self::LowerHand,
         Self::Kick,
         Self::Lock,
         Self::Update,
@@ -43,7 +46,7 @@ impl Action {
     #[must_use]
     pub const fn minimum_role(self) -> Role {
         match self {
-            Self::Admit | Self::Mute | Self::Kick | Self::Lock => Role::Moderator,
+            Self::Admit | Self::Mute | Self::LowerHand | Self::Kick | Self::Lock => Role::Moderator,
             Self::EndCall | Self::Update | Self::SetRole | Self::TransferHost => Role::Host,
         }
     }
@@ -52,7 +55,7 @@ impl Action {
     /// than the caller's.
     #[must_use]
     pub const fn has_target(self) -> bool {
-        matches!(self, Self::Mute | Self::Kick | Self::SetRole | Self::TransferHost)
+        matches!(self, Self::Mute | Self::LowerHand | Self::Kick | Self::SetRole | Self::TransferHost)
     }
 
     /// Returns the title of this action's row in the table of `README.md`.
@@ -62,6 +65,7 @@ impl Action {
             Self::EndCall => "end the call for all",
             Self::Admit => "see the lobby, admit, deny",
             Self::Mute => "mute others",
+            Self::LowerHand => "lower the hands of others",
             Self::Kick => "remove and ban others",
             Self::Lock => "lock and unlock the room",
             Self::Update => "change name, settings and number of seats",
@@ -111,10 +115,11 @@ mod tests {
     use super::*;
 
     /// Columns: guest, participant, moderator, host (the order of `Role::ALL`).
-    const TABLE: [(Action, [bool; 4]); 8] = [
+    const TABLE: [(Action, [bool; 4]); 9] = [
         (Action::EndCall, [false, false, false, true]),
         (Action::Admit, [false, false, true, true]),
         (Action::Mute, [false, false, true, true]),
+        (Action::LowerHand, [false, false, true, true]),
         (Action::Kick, [false, false, true, true]),
         (Action::Lock, [false, false, true, true]),
         (Action::Update, [false, false, false, true]),

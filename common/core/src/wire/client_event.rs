@@ -18,7 +18,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId, names};
+use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId, names, reaction};
 
 mod command;
 
@@ -69,6 +69,18 @@ pub enum ClientEvent<'a> {
         enabled: bool,
         /// Event id that the client chose, for deduplication.
         id: Option<Box<str>>,
+    },
+    /// `participant:set-hand`
+    SetHand {
+        /// Whether the sender's hand is up from now on.
+        raised: bool,
+        /// Event id that the client chose, for deduplication.
+        id: Option<Box<str>>,
+    },
+    /// `participant:reaction`
+    Reaction {
+        /// One emoji, as `domain::reaction` checks it.
+        emoji: Box<str>,
     },
     /// Moderation command: changes another participant, the lobby or the call.
     Command(Command),
@@ -247,6 +259,14 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
             let id = fields::<EventId>(text)?.checked()?;
             fields::<Enabled>(text).map(|share| ClientEvent::ScreenShare { enabled: share.enabled, id })
         }
+        "participant:set-hand" => {
+            let id = fields::<EventId>(text)?.checked()?;
+            fields::<Raised>(text).map(|hand| ClientEvent::SetHand { raised: hand.raised, id })
+        }
+        "participant:reaction" => {
+            let Emoji { emoji } = fields(text)?;
+            reaction::check(&emoji).map(|()| ClientEvent::Reaction { emoji })
+        }
         "chat:message" => chat(text, limits.chat).map(ClientEvent::Chat),
         "chat:history" => history(text).map(ClientEvent::ChatHistory),
         "chat:typing" => fields::<TypingFields>(text).map(|typing| ClientEvent::Typing { is_typing: typing.is_typing }),
@@ -275,6 +295,16 @@ impl EventId {
 #[derive(Deserialize)]
 struct Enabled {
     enabled: bool,
+}
+
+#[derive(Deserialize)]
+struct Raised {
+    raised: bool,
+}
+
+#[derive(Deserialize)]
+struct Emoji {
+    emoji: Box<str>,
 }
 
 #[derive(Deserialize)]

@@ -64,6 +64,10 @@ event_kinds! {
     MediaChanged "M" "participant:media-state-changed";
     /// A participant's screen share changed.
     ScreenShareChanged "S" "participant:screen-share-changed";
+    /// A participant's hand was raised or lowered.
+    HandChanged "H" "participant:hand-changed";
+    /// A participant shows an emoji.
+    Reaction "r" "participant:reaction";
     /// A participant's role changed.
     RoleChanged "R" "participant:role-changed";
     /// A participant's name or picture changed.
@@ -117,6 +121,7 @@ impl EventKind {
             self,
             Self::RoleChanged
                 | Self::ProfileChanged
+                | Self::HandChanged
                 | Self::Muted
                 | Self::RoomUpdated
                 | Self::Denied

@@ -60,6 +60,14 @@ pub fn muted_template(kind: MediaKind, by: Option<&PeerId>) -> String {
     encode("participant:muted", &object(fields))
 }
 
+/// Encodes `participant:hand-changed` of a hand that a moderator lowered. Placeholders: peer id,
+/// user id.
+#[must_use]
+pub fn hand_lowered_template(by: Option<&PeerId>) -> String {
+    let fields = json!({ "userId": USER_MARK, "peerId": PEER_MARK, "raised": false, "by": by });
+    encode(EventKind::HandChanged.name(), &object(fields))
+}
+
 /// Encodes `participant:media-state-changed` of a muted participant, for the other participants.
 /// Placeholders: peer id, user id, media state.
 #[must_use]

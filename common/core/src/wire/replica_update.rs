@@ -13,6 +13,8 @@ pub enum ReplicaUpdate {
     Role(RoleChanged),
     /// `participant:profile-changed`
     Profile(Box<ProfileChanged>),
+    /// `participant:hand-changed`
+    Hand(HandChanged),
     /// `participant:muted`
     Muted(Muted),
     /// `room:updated`
@@ -39,6 +41,17 @@ pub struct ProfileChanged {
     pub peer_id: PeerId,
     /// The user from now on.
     pub user: PublicUser,
+}
+
+/// `participant:hand-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandChanged {
+    /// Participant whose hand was raised or lowered.
+    pub peer_id: PeerId,
+    /// Time at which it was raised; `None` while it is down.
+    #[serde(default)]
+    pub hand_raised_at: Option<String>,
 }
 
 /// `participant:muted`
@@ -80,6 +93,7 @@ impl ReplicaUpdate {
         match kind {
             EventKind::RoleChanged => serde_json::from_str(payload).ok().map(Self::Role),
             EventKind::ProfileChanged => serde_json::from_str(payload).ok().map(Self::Profile),
+            EventKind::HandChanged => serde_json::from_str(payload).ok().map(Self::Hand),
             EventKind::Muted => serde_json::from_str(payload).ok().map(Self::Muted),
             EventKind::RoomUpdated => serde_json::from_str(payload).ok().map(Self::Updated),
             EventKind::Kicked | EventKind::Denied | EventKind::CallEnded => Some(Self::Farewell),

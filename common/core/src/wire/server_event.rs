@@ -24,12 +24,16 @@ pub const PARTICIPANT_PLACEHOLDER: &str = r#""\u0003""#;
 /// Placeholder of the media state in a template's JSON, with its quotes.
 pub const MEDIA_PLACEHOLDER: &str = r#""\u0004""#;
 
+/// Placeholder of the time at which a hand was raised in a template's JSON, with its quotes.
+pub const HAND_PLACEHOLDER: &str = r#""\u0007""#;
+
 pub(super) const PEER_MARK: &str = "\u{1}";
 pub(super) const USER_MARK: &str = "\u{2}";
 pub(super) const PARTICIPANT_MARK: &str = "\u{3}";
 pub(super) const MEDIA_MARK: &str = "\u{4}";
 pub(super) const ROLE_MARK: &str = "\u{5}";
 pub(super) const HOST_MARK: &str = "\u{6}";
+const HAND_MARK: &str = "\u{7}";
 
 /// Serialises `value` as JSON. This cannot fail for the types here, because they have string keys
 /// and finite numbers only; `null` is the fallback.
@@ -171,6 +175,28 @@ pub fn screen_share_changed(user: &PublicUser, peer: &PeerId, enabled: bool) -> 
     encode(EventKind::ScreenShareChanged.name(), &payload)
 }
 
+/// Encodes `participant:hand-changed` of a raised hand. Placeholder: the time, because a hand that
+/// is up already keeps its time.
+#[must_use]
+pub fn hand_raised_template(user: &UserId, peer: &PeerId) -> String {
+    let fields = serde_json::json!({ "userId": user, "peerId": peer, "raised": true, "handRaisedAt": HAND_MARK });
+    encode(EventKind::HandChanged.name(), &fields)
+}
+
+/// Encodes `participant:hand-changed` of a hand that its participant lowered.
+#[must_use]
+pub fn hand_lowered(user: &UserId, peer: &PeerId) -> String {
+    let fields = serde_json::json!({ "userId": user, "peerId": peer, "raised": false });
+    encode(EventKind::HandChanged.name(), &fields)
+}
+
+/// Encodes `participant:reaction`.
+#[must_use]
+pub fn reaction(user: &UserId, peer: &PeerId, emoji: &str) -> String {
+    let fields = serde_json::json!({ "userId": user, "peerId": peer, "emoji": emoji });
+    encode(EventKind::Reaction.name(), &fields)
+}
+
 /// Encodes `chat:typing`.
 #[must_use]
 pub fn typing(from: &PeerId, user: &PublicUser, is_typing: bool) -> String {
@@ -184,7 +210,7 @@ pub fn typing(from: &PeerId, user: &PublicUser, is_typing: bool) -> String {
 #[must_use]
 pub fn coalescing_key(kind: EventKind, event: &str) -> Option<String> {
     let field = match kind {
-        EventKind::MediaChanged | EventKind::ScreenShareChanged => "\"peerId\":\"",
+        EventKind::MediaChanged | EventKind::ScreenShareChanged | EventKind::HandChanged => "\"peerId\":\"",
         EventKind::ChatTyping => "\"from\":\"",
         _ => return None,
     };

@@ -20,6 +20,16 @@ pub enum Caller<'a> {
     Operator,
 }
 
+impl<'a> Caller<'a> {
+    /// Returns the peer id of a participant; `None` for an operator.
+    pub(crate) fn peer(self) -> Option<&'a PeerId> {
+        match self {
+            Self::Seat { seat, .. } => Some(&seat.peer),
+            Self::Operator => None,
+        }
+    }
+}
+
 /// Moderation command.
 #[derive(Clone, Debug)]
 pub enum ModerationCommand {
@@ -45,6 +55,11 @@ pub enum ModerationCommand {
         peer: PeerId,
         /// Medium.
         kind: MediaKind,
+    },
+    /// Lowers the hand of a participant.
+    LowerHand {
+        /// Participant.
+        peer: PeerId,
     },
     /// Removes a user with all devices from the call or the lobby.
     Kick {

@@ -32,6 +32,12 @@ pub enum OpKind {
     /// Switches the sender's own media and announces them. The event is a template: the script
     /// fills in the new media state (`server_event::MEDIA_PLACEHOLDER`).
     Media(ConditionalMediaChange),
+    /// Raises or lowers the sender's hand and tells everyone, the sender too. The event of a raised
+    /// hand is a template: the script fills in the time (`server_event::HAND_PLACEHOLDER`).
+    Hand {
+        /// Time at which the hand is raised, RFC 3339; `None` lowers it.
+        raised_at: Option<Box<str>>,
+    },
     /// Sends a chat message, which the call's settings may keep and record.
     Chat(Chat),
 }

@@ -142,6 +142,8 @@ pub struct SeatCopy {
     pub public: PublicUser,
     /// Media.
     pub media: MediaState,
+    /// Time at which the hand was raised, RFC 3339; `None` while it is down.
+    pub hand_raised_at: Option<String>,
     /// Log id of the seat's `room:user-joined`.
     pub join_id: LogId,
     /// Log id at which the client's view of the log begins: the join, or the lobby before it.

@@ -37,7 +37,7 @@ pub enum AttachReply {
     Fenced,
 }
 
-/// A resumed seat.
+/// A resumed seat. The struct has more than eight fields, because a seat in Redis consists of them.
 #[derive(Clone, Debug)]
 pub struct AttachedSeat {
     /// Seat with its new generation, and the last id of the log.
@@ -52,6 +52,8 @@ pub struct AttachedSeat {
     pub participant: Participant,
     /// Media.
     pub media: MediaState,
+    /// Time at which the hand was raised; `None` while it is down.
+    pub hand_raised_at: Option<String>,
     /// Join id.
     pub join: LogId,
     /// Log id at which the client's view of the log begins.
@@ -107,6 +109,7 @@ impl AttachedSeat {
             join: reply.id(9)?,
             from: reply.id(10)?,
             address: Some(reply.text(11)?).filter(|address| *address != "-").map(Into::into),
+            hand_raised_at: Some(reply.text(13)?).filter(|time| *time != "-").map(Into::into),
             participants: reply.text(12)?.parse().map_err(|_| StoreError::expected("a count"))?,
         })
     }

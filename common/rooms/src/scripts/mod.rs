@@ -11,10 +11,10 @@
 //! | `expire` | expire |
 //! | `join` | join |
 //! | `lease` | acquire_lease, release_lease, trim_outbox |
-//! | `moderation` | admit, deny, role, mute, kick, update |
+//! | `moderation` | admit, deny, role, mute, lower_hand, kick, update |
 //! | `node` | beat, sweep_start, sweep_one, deregister_node |
 //! | `open` | open, reopen |
-//! | `operation` | relay, bcast, media, chat |
+//! | `operation` | relay, bcast, media, hand, chat |
 //! | `profile` | profile |
 //! | `rate` | spend, guess |
 //! | `reseat` | reseat |
@@ -60,11 +60,13 @@ pub use ephemeral::EphemeralScript;
 pub use expire::{DeadlineReply, ExpireScript};
 pub use join::{JoinReply, JoinScript};
 pub use lease::{AcquireLeaseScript, LeaseReply, ReleaseLeaseScript, TrimOutboxScript};
-pub use moderation::{AdmitScript, DenyScript, KickScript, ModerationScope, MuteScript, RoleScript, UpdateScript};
+pub use moderation::{
+    AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, RoleScript, UpdateScript,
+};
 pub use node::{BeatScript, DeregisterNodeScript, DeregisterReply, SweepOneScript, SweepStartReply, SweepStartScript};
 pub use open::{OpenReply, OpenScript, ReopenScript};
 pub(crate) use operation::operation_reply;
-pub use operation::{BroadcastScript, ChatScript, MediaScript, OperationScope, RelayScript};
+pub use operation::{BroadcastScript, ChatScript, HandScript, MediaScript, OperationScope, RelayScript};
 pub use profile::ProfileScript;
 pub use rate::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
 pub use reply::{GivenSeat, Reply};
@@ -140,6 +142,8 @@ scripts! {
     Bcast "bcast" ["shared/prelude" "shared/seats" "shared/operation" "scripts/bcast"];
     /// Switches the sender's media.
     Media "media" ["shared/prelude" "shared/seats" "shared/operation" "shared/required_settings" "shared/media_state" "scripts/media"];
+    /// Raises or lowers the sender's hand.
+    Hand "hand" ["shared/prelude" "shared/seats" "shared/operation" "scripts/hand"];
     /// Sends a chat message.
     Chat "chat" ["shared/prelude" "shared/seats" "shared/operation" "shared/receiver" "shared/required_settings" "scripts/chat"];
     /// Sends an event that is in no log.
@@ -166,6 +170,8 @@ scripts! {
     Role "role" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "scripts/role"];
     /// Switches off a participant's medium.
     Mute "mute" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "scripts/mute"];
+    /// Lowers a participant's hand.
+    LowerHand "lower_hand" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "scripts/lower_hand"];
     /// Removes a user.
     Kick "kick" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/moderation" "scripts/kick"];
     /// Changes the call.

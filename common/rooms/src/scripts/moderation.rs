@@ -1,4 +1,5 @@
-//! admit, deny, role, mute, kick and update: commands of hosts, moderators and operators.
+//! admit, deny, role, mute, lower_hand, kick and update: commands of hosts, moderators and
+//! operators.
 
 use switchboard_core::domain::{MediaKind, PeerId, Role, RoomMeta};
 use switchboard_core::wire::EventKind;
@@ -159,6 +160,32 @@ impl ScriptArguments for MuteScript<'_> {
         to.text(self.kind.field());
         to.event(EventKind::MediaChanged, self.changed_event.as_bytes());
         to.event(EventKind::Muted, self.muted_event.as_bytes());
+    }
+
+    fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
+        outcome(reply)
+    }
+}
+
+/// Arguments of `lower_hand.lua`.
+#[derive(Debug)]
+pub struct LowerHandScript<'a> {
+    /// Room and caller.
+    pub scope: ModerationScope<'a>,
+    /// Participant.
+    pub target: &'a PeerId,
+    /// `participant:hand-changed`, a template.
+    pub changed_event: String,
+}
+
+impl ScriptArguments for LowerHandScript<'_> {
+    const SCRIPT: Script = Script::LowerHand;
+    type Reply = ModerationOutcome;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        self.scope.write(to);
+        to.text(self.target.as_str());
+        to.event(EventKind::HandChanged, self.changed_event.as_bytes());
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {

@@ -1,4 +1,4 @@
-//! relay, bcast, media and chat: the numbered operations of a seat.
+//! relay, bcast, media, hand and chat: the numbered operations of a seat.
 
 use switchboard_core::domain::{ConditionalMediaChange, Generation, PeerId};
 use switchboard_core::wire::EventKind;
@@ -161,6 +161,35 @@ impl ScriptArguments for MediaScript<'_> {
             to.text(settings);
         }
         to.text(required_to_unmute);
+        self.scope.write_bytes_to_trim(to);
+    }
+
+    fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
+        operation_reply(reply)
+    }
+}
+
+/// Arguments of `hand.lua`.
+#[derive(Debug)]
+pub struct HandScript<'a> {
+    /// Room, sender and number.
+    pub scope: OperationScope<'a>,
+    /// `participant:hand-changed`, a template if the hand is raised.
+    pub event: &'a [u8],
+    /// Time at which the hand is raised; `None` lowers it.
+    pub raised_at: Option<&'a str>,
+}
+
+impl ScriptArguments for HandScript<'_> {
+    const SCRIPT: Script = Script::Hand;
+    type Reply = OpReply;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        self.scope.room.write_keys(to);
+        self.scope.write_dedupe(to);
+        self.scope.write_arguments(to);
+        to.event(self.scope.kind, self.event);
+        to.optional(self.raised_at);
         self.scope.write_bytes_to_trim(to);
     }
 

@@ -66,6 +66,7 @@ impl ScriptArguments for ReseatScript<'_> {
         to.event(EventKind::UserJoined, self.joined_event.as_bytes());
         to.text(&self.joined_details);
         to.number(self.grace_ms);
+        to.optional(copy.hand_raised_at.as_deref());
     }
 
     fn parse(reply: &Reply) -> Result<ReseatOutcome, StoreError> {

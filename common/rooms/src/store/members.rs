@@ -186,6 +186,7 @@ impl Rooms {
             role: found.role,
             public: found.participant.user,
             media: found.media,
+            hand_raised_at: found.hand_raised_at,
             join_id: found.join,
             from: found.from,
             joined_at: found.participant.joined_at,

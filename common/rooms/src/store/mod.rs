@@ -120,6 +120,7 @@ impl Rooms {
             OpKind::Relay { .. } => "relay",
             OpKind::Broadcast => "bcast",
             OpKind::Media(_) => "media",
+            OpKind::Hand { .. } => "hand",
             OpKind::Chat(_) => "chat",
         };
         let topology = Arc::downgrade(&self.inner.topology);

@@ -6,7 +6,8 @@ use switchboard_core::wire::server_event::reconnecting_template;
 
 use super::{Rooms, random_hex, rfc3339_now};
 use crate::scripts::{
-    AdmitScript, DenyScript, KickScript, ModerationScope, MuteScript, RoleScript, ScriptArguments, UpdateScript,
+    AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, RoleScript, ScriptArguments,
+    UpdateScript,
 };
 use crate::{Caller, ModerationCommand, ModerationOutcome, RoomPeek, RoomUpdate, StoreError, UpdateOutcome};
 
@@ -52,17 +53,18 @@ impl Rooms {
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Mute { peer, kind } => {
-                let by = match caller {
-                    Caller::Seat { seat, .. } => Some(&seat.peer),
-                    Caller::Operator => None,
-                };
                 let script = MuteScript {
                     scope: scope("left"),
                     target: peer,
                     kind: *kind,
                     changed_event: participant_event::media_changed_template(),
-                    muted_event: participant_event::muted_template(*kind, by),
+                    muted_event: participant_event::muted_template(*kind, caller.peer()),
                 };
+                self.run_moderation(room, caller, &script).await
+            }
+            ModerationCommand::LowerHand { peer } => {
+                let changed_event = participant_event::hand_lowered_template(caller.peer());
+                let script = LowerHandScript { scope: scope("left"), target: peer, changed_event };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Kick { peer, ban, reason } => {

@@ -273,3 +273,60 @@ pub(crate) async fn figures_count_participants_messages_and_the_peak(bed: TestBe
     assert_eq!(states, [(peer(1), ConnectionState::Connected), (peer(2), ConnectionState::Reconnecting)]);
     assert!(stats.opened_at <= stats.seats[0].since && stats.seats[1].since <= stats.taken_at);
 }
+
+pub(crate) async fn a_hand_keeps_its_time_until_it_is_lowered_and_goes_with_its_seat(bed: TestBed) {
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    one.open(&room("R"), &meta(20)).await.unwrap();
+    let (alice, bob) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
+    let hands = async || {
+        let snapshot = one.snapshot(&room("R")).await.unwrap().unwrap();
+        snapshot.seats.into_iter().map(|seat| seat.hand_raised_at).collect::<Vec<_>>()
+    };
+    let (early, late) = ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:09.000Z");
+    logged(act(&one, &alice.seat, hand(1, Some(early))).await);
+    logged(act(&one, &alice.seat, hand(1, Some(late))).await);
+    assert_eq!(hands().await, [Some(early.to_owned()), None], "a hand that is up keeps its place");
+    // Both are told, the sender too, with the time in effect.
+    for seat in [&alice, &bob] {
+        let read = two.read(&room("R"), &seat.seat.peer, bob.id).await.unwrap().unwrap();
+        let times: Vec<_> = read.iter().map(|entry| said(entry.event())["handRaisedAt"].clone()).collect();
+        assert_eq!(times, [early, early]);
+    }
+    // A resumed session and a takeover have the hand, and so has a seat that is put back.
+    one.detach(&alice.seat).await.unwrap();
+    let back = resumed(two.attach(attach("R", 1, 7, alice.id)).await.unwrap());
+    assert_eq!(back.copy.hand_raised_at.as_deref(), Some(early));
+    logged(act(&two, &back.seat, hand(1, None)).await);
+    assert_eq!(hands().await, [None, None]);
+    logged(act(&two, &back.seat, hand(1, Some(late))).await);
+    two.leave(&back.seat, "left").await.unwrap();
+    let again = sit(&one, "R", 1).await;
+    assert_eq!((again.seat.peer.clone(), hands().await), (peer(1), vec![None, None]), "a hand ends with its seat");
+    assert_eq!(act(&two, &back.seat, hand(1, None)).await.unwrap(), OpReply::Stale);
+}
+
+pub(crate) async fn a_moderator_lowers_a_hand_of_a_lower_role_and_everyone_is_told_once(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let host = seated(rooms.join(Join { role: Role::Host, ..join("R", 1) }).await.unwrap());
+    let (bob, carol) = (sit(&rooms, "R", 2).await, sit(&rooms, "R", 3).await);
+    logged(act(&rooms, &bob.seat, hand(2, Some("2026-01-01T00:00:00.000Z"))).await);
+    let lower = async |by: &Seated, n: usize| {
+        let caller = Caller::Seat { seat: &by.seat, action: Action::LowerHand };
+        rooms.moderate(&room("R"), caller, &ModerationCommand::LowerHand { peer: peer(n) }).await.unwrap()
+    };
+    assert_eq!(lower(&carol, 2).await, ModerationOutcome::Denied);
+    assert_eq!(lower(&host, 9).await, ModerationOutcome::NoPeer);
+    // The second one finds the hand down, and tells no one.
+    for _ in 0..2 {
+        assert_eq!(lower(&host, 2).await, ModerationOutcome::Done(vec![]));
+    }
+    assert_eq!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats[1].hand_raised_at, None);
+    for seat in [&host, &bob, &carol] {
+        let read = rooms.read(&room("R"), &seat.seat.peer, carol.id).await.unwrap().unwrap();
+        let changes: Vec<_> = read.iter().map(|entry| said(entry.event())).collect();
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        let lowered = serde_json::json!({ "userId": user(2), "peerId": peer(2), "raised": false, "by": peer(1) });
+        assert_eq!(changes[1], lowered);
+    }
+}

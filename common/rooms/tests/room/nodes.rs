@@ -104,6 +104,7 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
         role: Role::Participant,
         public: PublicUser::new(user(n), format!("User {n}"), None),
         media: MediaState::default(),
+        hand_raised_at: (n == 1).then(|| "2026-01-01T00:00:01.000Z".to_owned()),
         join_id: seated.id,
         from: seated.id,
         address: None,
@@ -119,6 +120,7 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!(snapshot.seats.iter().map(|seat| &seat.user_id).collect::<Vec<_>>(), [&user(1), &user(2)]);
     assert_eq!((snapshot.seats[0].peer_id.clone(), snapshot.seats[0].is_connected), (peer(1), true));
+    assert_eq!(snapshot.seats[0].hand_raised_at.as_deref(), Some("2026-01-01T00:00:01.000Z"));
     logged(act(&rooms, &alice.seat, relay(peer(2), "continues")).await);
     // A seat that was given up is not put back.
     rooms.leave(&bob.seat, "left").await.unwrap();

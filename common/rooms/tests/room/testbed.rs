@@ -11,7 +11,7 @@ use redis::{Cmd, FromRedisValue, cmd};
 use switchboard_core::domain::*;
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
-use switchboard_core::wire::server_event::media_changed_template;
+use switchboard_core::wire::server_event::{hand_lowered, hand_raised_template, media_changed_template};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::*;
@@ -244,6 +244,16 @@ pub(crate) fn switch(role: Role, [video_enabled, audio_enabled, screen_share_ena
         ConditionalMediaChange { change, role, required_settings, required_to_unmute: "allowParticipantUnmute" };
     let event = media_changed_template(&user(1), &peer(1)).into();
     Op { kind: OpKind::Media(switch), event_kind: EventKind::MediaChanged, event, dedupe: None }
+}
+
+/// Returns a change of the sender's hand: raised at this time, or lowered.
+pub(crate) fn hand(n: usize, raised_at: Option<&str>) -> Op {
+    let event = match raised_at {
+        Some(_) => hand_raised_template(&user(n), &peer(n)),
+        None => hand_lowered(&user(n), &peer(n)),
+    };
+    let kind = OpKind::Hand { raised_at: raised_at.map(Into::into) };
+    Op { kind, event_kind: EventKind::HandChanged, event: event.into(), dedupe: None }
 }
 
 /// Returns a chat message with this id, which is part of its stamp.

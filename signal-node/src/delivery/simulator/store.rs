@@ -432,6 +432,7 @@ pub(crate) fn replica(seat: Arc<Seat>, user: &str, pid: &str, join: LogId) -> Se
         role: Role::Participant,
         public: PublicUser::new(UserId::parse(user).unwrap(), String::new(), None),
         media: MediaState::default(),
+        hand_raised_at: None,
         join_id: join,
         from: join,
         joined_at: String::new(),

@@ -35,6 +35,11 @@ pub enum Command {
         /// Media to switch off.
         kind: MediaKind,
     },
+    /// `participant:lower-hand`
+    LowerHand {
+        /// Participant whose hand to lower.
+        peer: PeerId,
+    },
     /// `participant:kick`
     Kick {
         /// Participant to remove.
@@ -100,12 +105,13 @@ struct Fields {
 /// # Errors
 /// `UNKNOWN_EVENT` if `name` is no command; `VALIDATION_ERROR` if a field is missing or invalid.
 pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Refusal> {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         "room:admit",
         "room:deny",
         "room:lock",
         "room:transfer-host",
         "participant:mute",
+        "participant:lower-hand",
         "participant:kick",
         "participant:set-role",
     ];
@@ -125,6 +131,7 @@ pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Re
         "room:lock" => Command::Lock { locked: locked.ok_or_else(|| missing("locked"))? },
         "room:transfer-host" => Command::TransferHost { peer: peer? },
         "participant:mute" => Command::Mute { peer: peer?, kind: kind.ok_or_else(|| missing("kind"))? },
+        "participant:lower-hand" => Command::LowerHand { peer: peer? },
         "participant:kick" => Command::Kick { peer: peer?, ban, reason },
         _ => match role.ok_or_else(|| missing("role"))? {
             Role::Host => {
@@ -181,6 +188,7 @@ mod tests {
         assert_eq!(command("room:deny", text), Ok(Command::Deny { peer: peer.clone(), reason: reason.clone() }));
         assert_eq!(command("participant:mute", text), Ok(Command::Mute { peer: peer.clone(), kind: MediaKind::Audio }));
         assert_eq!(command("participant:kick", text), Ok(Command::Kick { peer: peer.clone(), ban: true, reason }));
+        assert_eq!(command("participant:lower-hand", text), Ok(Command::LowerHand { peer: peer.clone() }));
         let role = Role::Moderator;
         assert_eq!(command("participant:set-role", text), Ok(Command::SetRole { peer: peer.clone(), role }));
         assert_eq!(command("room:transfer-host", text), Ok(Command::TransferHost { peer }));
@@ -203,6 +211,7 @@ mod tests {
             ("room:lock", r#"{"locked":"yes"}"#),
             ("participant:mute", r#"{"peerId":"u"}"#),
             ("participant:mute", r#"{"peerId":"u","kind":"smell"}"#),
+            ("participant:lower-hand", "{}"),
             ("participant:set-role", r#"{"peerId":"u","role":"host"}"#),
             ("participant:set-role", r#"{"peerId":"u","role":"king"}"#),
             ("room:update", r#"{"name":"  "}"#),

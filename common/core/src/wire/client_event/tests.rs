@@ -37,6 +37,13 @@ fn a_missing_or_mistyped_field_is_refused_with_the_right_code() {
         ("webrtc:answer", r#"{"to":"u","answer":{"sdp":""},"id":""}"#, Code::ValidationError),
         ("webrtc:ice-candidate", r#"{"to":"u","candidate":7}"#, Code::ValidationError),
         ("participant:update-media-state", r#"{"videoEnabled":"yes"}"#, Code::ValidationError),
+        ("participant:set-hand", "{}", Code::ValidationError),
+        ("participant:set-hand", r#"{"raised":1}"#, Code::ValidationError),
+        ("participant:set-hand", r#"{"raised":true,"id":"a b"}"#, Code::ValidationError),
+        ("participant:reaction", "{}", Code::ValidationError),
+        ("participant:reaction", r#"{"emoji":"ok"}"#, Code::ValidationError),
+        ("participant:reaction", r#"{"emoji":"👍👍"}"#, Code::ValidationError),
+        ("participant:reaction", r#"{"emoji":"\ud83d"}"#, Code::ValidationError),
         ("chat:message", r#"{"message":" "}"#, Code::ValidationError),
         ("chat:message", r#"{"message":"a\u0000"}"#, Code::ValidationError),
         ("chat:message", r#"{"message":"a\u0085"}"#, Code::ValidationError),
@@ -83,6 +90,18 @@ fn line_ends_of_other_systems_in_a_chat_message_become_line_feeds() {
         assert_eq!(chat.message, expected, "{sent}");
     }
     assert_eq!(code("chat:message", r#"{"message":"\r\n"}"#), Some(Code::ValidationError));
+}
+
+#[test]
+fn a_hand_and_a_reaction_are_read() {
+    let parsed = |name: &str, argument: &str| {
+        let raw = RawValue::from_string(argument.to_owned()).unwrap();
+        format!("{:?}", parse(name, Some(&raw), &Limits::default()).unwrap())
+    };
+    let hand = parsed("participant:set-hand", r#"{"raised":true,"id":"7"}"#);
+    assert_eq!(hand, r#"SetHand { raised: true, id: Some("7") }"#);
+    let reaction = parsed("participant:reaction", r#"{"emoji":"\ud83d\udc4d"}"#);
+    assert_eq!(reaction, r#"Reaction { emoji: "👍" }"#);
 }
 
 #[test]
@@ -136,7 +155,8 @@ proptest! {
     #[test]
     fn no_argument_panics(
         name in prop::sample::select(vec!["room:create", "room:join", "room:leave", "webrtc:offer",
-            "webrtc:ice-candidate", "webrtc:data-channel", "participant:update-media-state", "chat:message", "chat:history", "x"]),
+            "webrtc:ice-candidate", "webrtc:data-channel", "participant:update-media-state", "participant:set-hand",
+            "participant:reaction", "chat:message", "chat:history", "x"]),
         key in "(to|offer|id|roomId|message|candidate|[a-z]{1,4})",
         value in "(\"[a-z#é ]{0,9}\"|[0-9]{1,20}|null|true|\\[[0-9]{0,2}\\]|\\{\"sdp\":\"[a-z]{0,3}\"\\})",
     ) {

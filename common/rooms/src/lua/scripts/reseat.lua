@@ -8,6 +8,7 @@
 --         19 metadata, JSON   20 its version   21 call   22 host   23 seats   24 locked, 0 or 1
 --         25 state: connected or waiting   26 from   27 hashes of the address, or -
 --         28 user-joined, a template   29 details of the `joined` fact   30 grace period, ms
+--         31 time at which the hand was raised, or -
 -- replies OK | GONE | FENCED
 local uid, pid, node, handle, role = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local peer, gen, last_op, join = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
@@ -60,6 +61,11 @@ put_seat(seat)
 set_place(seat)
 redis.call('HSET', room_key, 'o:' .. peer, last_op, 'i:' .. peer, participant, 'v:' .. peer, media,
   'p:' .. pid, peer)
+if ARGV[31] == '-' then
+  redis.call('HDEL', room_key, 'h:' .. peer)
+else
+  redis.call('HSET', room_key, 'h:' .. peer, ARGV[31])
+end
 if role == 'host' then redis.call('HSET', room_key, 'host', uid) end
 if role == 'moderator' then redis.call('HSET', room_key, 'g:' .. uid, role) end
 if away then

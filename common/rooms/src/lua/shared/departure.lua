@@ -6,8 +6,8 @@ local function free_seat(seat, replaced)
   local peer = seat.peer
   local participant = redis.call('HGET', room_key, 'i:' .. peer) or 'null'
   if seat.state == 'connected' then count_at(seat.node, -1) end
-  redis.call('HDEL', room_key, 's:' .. peer, 'o:' .. peer, 'i:' .. peer, 'v:' .. peer, 'a:' .. peer,
-    'c:' .. peer, 'w:' .. peer, 'f:' .. peer, 'p:' .. seat.pid)
+  redis.call('HDEL', room_key, 's:' .. peer, 'o:' .. peer, 'i:' .. peer, 'v:' .. peer, 'h:' .. peer,
+    'a:' .. peer, 'c:' .. peer, 'w:' .. peer, 'f:' .. peer, 'p:' .. seat.pid)
   redis.call('ZREM', order, peer)
   redis.call('ZREM', deadlines, member_of(peer, seat.gen))
   -- A seat that was put back after a loss of data has a generation that this room did not give.

@@ -1,5 +1,5 @@
--- moderation: the caller of a moderation command. Used by admit, deny, role, mute, kick and update.
--- Needs seating and roles.
+-- moderation: the caller of a moderation command. Used by admit, deny, role, mute, lower_hand,
+-- kick and update. Needs seating and roles.
 --
 -- ARGV    8 caller, or - for an operator   9 generation of the caller's seat
 --         10 lowest role that is allowed   11 id of the command

@@ -1,4 +1,5 @@
--- operation: the numbered operations of a seat. Used by relay, bcast, media and chat. Needs prelude
+-- operation: the numbered operations of a seat. Used by relay, bcast, media, hand and
+-- chat. Needs prelude
 -- and seats. `dedupe` is the key of the client's own id for the event, or nil.
 --
 -- An operation trims the log if its last argument counts the bytes that its seat has sent since it
