@@ -281,6 +281,74 @@ describe("the SDK", { timeout: 300_000 }, () => {
     }
   });
 
+  test("each page sends less video to more participants, none beyond the bound, and knows the quality of each", async () => {
+    const { roomId } = await newCall(host);
+    const pages = [];
+    const more = async () => {
+      const { page } = await blank();
+      // What the browser measures on a busy machine must not decide: the test does.
+      await page.evaluate(() => {
+        window.loss = 0;
+        const { getStats } = RTCPeerConnection.prototype;
+        RTCPeerConnection.prototype.getStats = async function () {
+          const faked = { "candidate-pair": { currentRoundTripTime: 0.01 }, "remote-inbound-rtp": { fractionLost: window.loss } };
+          const reports = [...(await getStats.call(this)).entries()];
+          return new Map(reports.map(([id, report]) => [id, { ...report, ...faked[report.type] }]));
+        };
+      });
+      assert.equal(await join(page, roomId, { name: `Guest ${pages.length}`, audio: true, video: true, videoMax: 3 }), "live");
+      await page.evaluate(() => {
+        window.limits = [];
+        room.on("videoLimited", (limited) => limits.push(limited));
+      });
+      pages.push(page);
+      await connected(...pages);
+    };
+    /** What the first page sends to each: bounds of the camera, and the priority of the sound. */
+    const sent = () =>
+      pages[0].evaluate(() =>
+        window.opened
+          .filter(({ connectionState }) => connectionState === "connected")
+          .map((pc) => {
+            const [audio, video] = pc.getSenders().map((sender) => sender.getParameters().encodings[0]);
+            const { active, maxBitrate, maxFramerate } = video;
+            return [active, maxBitrate, maxFramerate, audio.priority].join(" ");
+          }),
+      );
+    const sends = (count, bounds) =>
+      until(`${count} times ${bounds}`, async () => (await sent()).join() === Array(count).fill(bounds).join());
+    await more();
+    await more();
+    await sends(1, "true 1500000 30 high");
+    await more();
+    await sends(2, "true 800000 30 high");
+    assert.deepEqual(await pages[0].evaluate(() => [limits, room.videoLimited]), [[], false]);
+    const graded = () => pages[0].evaluate(() => room.others.map(({ quality }) => quality));
+    await until("each connection is measured", async () => (await graded()).every((each) => each?.bitrateIn > 0));
+    for (const { quality, rtt, lossIn } of await graded()) {
+      assert.ok(["good", "fair", "poor"].includes(quality) && rtt >= 0 && lossIn >= 0, quality);
+    }
+    // Losses reduce the camera and not the sound. It comes back when they are over.
+    const bitrates = async () => (await sent()).map((each) => Number(each.split(" ")[1]));
+    await pages[0].evaluate(() => void (window.loss = 0.5));
+    await until("less video", async () => (await bitrates()).every((bitrate) => bitrate < 800_000));
+    assert.ok((await sent()).every((each) => each.endsWith("high")));
+    assert.deepEqual(await pages[0].evaluate(() => room.others.map(({ quality }) => quality.quality)), ["poor", "poor"]);
+    await pages[0].evaluate(() => void (window.loss = 0));
+    await until("all of the video again", async () => (await bitrates()).every((bitrate) => bitrate === 800_000), 90_000);
+    await more();
+    await sends(3, "false 500000 24 high");
+    await until("the page is told", () => pages[0].evaluate(() => limits.at(-1) === true && room.videoLimited));
+    // The sound goes on without the cameras.
+    const bytes = () =>
+      pages[0].evaluate(async () => (await Promise.all(room.others.map(({ connection }) => connection.stats()))).map(({ bytesReceived }) => bytesReceived));
+    const before = await bytes();
+    await until("sound of each", async () => (await bytes()).every((now, index) => now > before[index] + 2_000));
+    await pages[3].evaluate(() => room.leave());
+    await sends(2, "true 800000 30 high");
+    await until("the page is told", () => pages[0].evaluate(() => limits.at(-1) === false && !room.videoLimited));
+  });
+
   test("an application's token is asked for again when it has expired", async () => {
     const { roomId } = await newCall(host, { type: "private" });
     const { page } = await blank();

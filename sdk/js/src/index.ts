@@ -4,6 +4,8 @@ export { SwitchboardError, type FieldError } from "./errors.js";
 export { Emitter } from "./emitter.js";
 export { LocalMedia, type DeviceKind } from "./media.js";
 export { KINDS, outranks, type MediaKind, type Moderation, type RoomChanges } from "./moderation.js";
+export { VIDEO_PARTICIPANTS_MAX } from "./media-policy.js";
+export type { ConnectionQuality, Quality } from "./quality.js";
 export { Participant, type Source } from "./participant.js";
 export type { Peer, PeerStats } from "./peer.js";
 export type { Chat } from "./chat.js";

@@ -5,7 +5,7 @@ import type { MediaState } from "./types.js";
 
 const CAMERA: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
 const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-const SCREEN: DisplayMediaStreamOptions = { video: { frameRate: { ideal: 15 } }, audio: false };
+const SCREEN: DisplayMediaStreamOptions = { video: { frameRate: { ideal: 15 } }, audio: true };
 
 export type DeviceKind = "audio" | "video";
 
@@ -119,6 +119,8 @@ export class LocalMedia extends Emitter<{ change: [] }> {
     });
     this.stopScreen();
     this.screen = screen;
+    // A screen with sound is mostly a film. All others are texts, whose letters must stay sharp.
+    for (const track of screen.getVideoTracks()) track.contentHint = screen.getAudioTracks().length > 0 ? "motion" : "detail";
     // The browser's own "stop sharing" button ends the track without another event.
     screen.getVideoTracks()[0]?.addEventListener("ended", () => this.screen === screen && this.stopScreen());
     this.#changed();

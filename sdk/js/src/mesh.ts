@@ -6,13 +6,23 @@ import type { WireParticipant } from "./types.js";
 /** Names the page behind a participant. A page that resumes keeps its name. */
 export const pageOf = ({ peerId, joinedAt, socketId }: WireParticipant) => `${peerId} ${joinedAt} ${socketId}`;
 
-export interface MeshOptions extends Omit<PeerOptions, "peerId" | "signal"> {
+/** Time between two measurements of the connections. */
+const MEASURE_INTERVAL_MS = 2_000;
+
+export interface MeshOptions extends Omit<PeerOptions, "peerId" | "signal" | "participants"> {
   signal: (event: string, payload: object) => void;
 }
 
-/** Emits `change` with the peer id when a connection or its streams change. */
-export class Mesh extends Emitter<{ change: [string] }> {
+/**
+ * Emits `change` with the peer id when a connection or its streams change, `quality` with the peer
+ * id when the grade of its quality changes, and `videoLimited` when cameras are not sent any more,
+ * or are sent again.
+ */
+export class Mesh extends Emitter<{ change: [string]; quality: [string]; videoLimited: [boolean] }> {
+  /** Whether there are too many participants to send them cameras. */
+  videoLimited = false;
   #peers = new Map<string, { peer: Peer; page: string }>();
+  #timer = setInterval(() => this.peers.forEach((peer) => void peer.measure()), MEASURE_INTERVAL_MS);
   #options: MeshOptions;
   #off: () => void;
 
@@ -43,16 +53,20 @@ export class Mesh extends Emitter<{ change: [string] }> {
     const peer = new Peer({
       ...this.#options,
       peerId,
+      participants: () => this.#peers.size + 1,
       signal: (event, payload) => this.#options.signal(event, { ...payload, to: peerId }),
     });
     this.#peers.set(peerId, { peer, page });
     peer.on("change", () => this.emit("change", peerId));
+    peer.on("quality", () => this.emit("quality", peerId));
+    this.#resized();
     this.emit("change", peerId);
   }
 
   remove(peerId: string): void {
     this.#peers.get(peerId)?.peer.close();
     this.#peers.delete(peerId);
+    this.#resized();
     this.emit("change", peerId);
   }
 
@@ -63,8 +77,18 @@ export class Mesh extends Emitter<{ change: [string] }> {
     for (const participant of participants) this.add(participant);
   }
 
+  /** Bounds what is sent to each, because the number of participants has changed. */
+  #resized(): void {
+    for (const peer of this.peers) peer.limit();
+    const limited = this.#peers.size + 1 > this.#options.videoMax;
+    if (limited === this.videoLimited) return;
+    this.videoLimited = limited;
+    this.emit("videoLimited", limited);
+  }
+
   close(): void {
     this.#off();
+    clearInterval(this.#timer);
     for (const { peer } of this.#peers.values()) peer.close();
     this.#peers.clear();
   }

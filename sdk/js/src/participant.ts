@@ -1,6 +1,7 @@
 // A participant of the room, with media that can be shown.
 import { Emitter } from "./emitter.js";
 import type { Peer } from "./peer.js";
+import type { ConnectionQuality } from "./quality.js";
 import type { MediaState, Role, User, WireParticipant } from "./types.js";
 
 /** What a participant sends: camera with microphone, or a screen. */
@@ -50,6 +51,11 @@ export class Participant extends Emitter<{ change: [] }> {
   /** The peer connection to this participant; undefined for oneself and without one. */
   get connection(): Peer | undefined {
     return this.isSelf ? undefined : this.#media.peer(this.peerId);
+  }
+
+  /** Quality of the connection to this participant; null until it was measured, and for oneself. */
+  get quality(): ConnectionQuality | null {
+    return this.connection?.quality ?? null;
   }
 
   /** Camera and microphone, or null without a connection. */

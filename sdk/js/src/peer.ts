@@ -5,6 +5,8 @@
 // first offer and yields in a collision. Therefore the first negotiation never collides.
 import { Emitter } from "./emitter.js";
 import type { LocalMedia } from "./media.js";
+import { LEVEL_MAX, adapt, planMedia, type Adaptation, type VideoBounds } from "./media-policy.js";
+import { countersOf, grade, measure, type ConnectionQuality, type Counters } from "./quality.js";
 
 const ICE_RESTARTS = 2;
 /**
@@ -33,6 +35,10 @@ export interface PeerOptions {
   local: LocalMedia;
   /** Called for each new connection, because TURN credentials expire. */
   iceServers: () => RTCIceServer[];
+  /** Participants of the call, this page included. */
+  participants: () => number;
+  /** Most participants whose cameras are sent. */
+  videoMax: number;
 }
 
 /** Sums of the RTP statistics of a connection. */
@@ -43,20 +49,28 @@ export interface PeerStats {
   bytesSent: number;
 }
 
-/** Emits `change` when a stream is added or removed, or the connection's state changes. */
-export class Peer extends Emitter<{ change: [] }> {
+/**
+ * Emits `change` when a stream is added or removed, or the connection's state changes, and `quality`
+ * when the grade of its quality changes.
+ */
+export class Peer extends Emitter<{ change: []; quality: [] }> {
   readonly peerId: string;
   /** Whether this page yields in a collision of offers. */
   readonly polite: boolean;
   /** Streams that the other participant sends. */
   streams: { camera: MediaStream; screen: MediaStream | null } = { camera: new MediaStream(), screen: null };
+  /** Quality of the connection; null until it was measured. */
+  quality: ConnectionQuality | null = null;
   #pc!: RTCPeerConnection;
+  #counters: Counters | null = null;
+  #adaptation: Adaptation = { level: LEVEL_MAX, streak: 0 };
   #options: PeerOptions;
   #makingOffer = false;
   #ignoringOffer = false;
   #remoteOrigin: string | undefined;
   #early: RTCIceCandidateInit[] = [];
-  #screenSender: RTCRtpTransceiver | null = null;
+  /** Sections of the shared screen: its picture, and its sound if it has one. */
+  #screenSenders: RTCRtpTransceiver[] = [];
   #restarts = 0;
   #stall: ReturnType<typeof setTimeout> | undefined;
   #interruption: ReturnType<typeof setTimeout> | undefined;
@@ -98,10 +112,48 @@ export class Peer extends Emitter<{ change: [] }> {
     void video?.sender.replaceTrack(local.videoTrack);
     const screen = local.screen?.getVideoTracks()[0] ?? null;
     // Before the first description a screen would take the place of the camera.
-    if (!video || (this.#screenSender?.sender.track ?? null) === screen) return;
-    this.#screenSender?.stop();
-    this.#screenSender =
-      screen && this.#pc.addTransceiver(screen, { direction: "sendonly", streams: [local.screen!] });
+    if (!video || (this.#screenSenders[0]?.sender.track ?? null) === screen) return;
+    for (const transceiver of this.#screenSenders) transceiver.stop();
+    // The sound of a screen has a section of its own.
+    this.#screenSenders = (screen ? [screen, ...local.screen!.getAudioTracks()] : []).map((track) =>
+      this.#pc.addTransceiver(track, { direction: "sendonly", streams: [local.screen!] }),
+    );
+    this.limit();
+  }
+
+  /** Bounds what is sent, by the number of participants and the level of this connection. */
+  limit(): void {
+    const { participants, videoMax, local } = this.#options;
+    const plan = planMedia({
+      participants: participants(),
+      level: this.#adaptation.level,
+      height: local.videoTrack?.getSettings().height,
+      videoMax,
+    });
+    const { audio, video } = this.#sections();
+    void bound(audio, { ...plan.audio, priority: "high", networkPriority: "high" });
+    void bound(video, plan.camera, "balanced");
+    const [screen, sound] = this.#screenSenders;
+    void bound(screen, plan.screen, sound ? "maintain-framerate" : "maintain-resolution");
+    void bound(sound, { priority: "high", networkPriority: "high" });
+  }
+
+  /** Measures the quality since the last call, and adapts what is sent. */
+  async measure(): Promise<void> {
+    const pc = this.#pc;
+    if (pc.connectionState !== "connected") return;
+    const counters = countersOf((await statsOf(pc)).values(), performance.now());
+    // The connection may have been replaced meanwhile.
+    if (pc !== this.#pc) return;
+    const before = this.#counters;
+    this.#counters = counters;
+    if (!before) return;
+    const former = this.quality?.quality;
+    this.quality = measure(counters, before);
+    // Losses on the way here are for the other page to reduce.
+    this.#adaptation = adapt(this.#adaptation, grade(counters.rtt, counters.lossOut));
+    this.limit();
+    if (this.quality.quality !== former) this.emit("quality");
   }
 
   /**
@@ -146,7 +198,8 @@ export class Peer extends Emitter<{ change: [] }> {
     this.#pc = pc;
     this.#makingOffer = this.#ignoringOffer = false;
     this.#remoteOrigin = undefined;
-    this.#screenSender = null;
+    this.#screenSenders = [];
+    this.#counters = null;
     this.#early = [];
     this.streams = { camera: new MediaStream(), screen: null };
     pc.addEventListener("negotiationneeded", () => this.#offer(pc));
@@ -235,11 +288,13 @@ export class Peer extends Emitter<{ change: [] }> {
     if (transceiver === audio || transceiver === video) {
       this.streams.camera.addTrack(track);
     } else {
-      const screen = new MediaStream([track]);
       const { streams } = this;
+      const screen = streams.screen ?? new MediaStream();
+      screen.addTrack(track);
       streams.screen = screen;
       track.addEventListener("ended", () => {
-        if (streams.screen === screen) streams.screen = null;
+        screen.removeTrack(track);
+        if (streams.screen === screen && screen.getTracks().length === 0) streams.screen = null;
         this.#changed();
       });
     }
@@ -252,6 +307,7 @@ export class Peer extends Emitter<{ change: [] }> {
     if (pc.connectionState === "connected") {
       this.#restarts = 0;
       clearTimeout(this.#stall);
+      this.limit();
     } else if (pc.connectionState === "disconnected") {
       const milliseconds = DISCONNECTED_MS[this.polite ? "polite" : "impolite"];
       this.#interruption = setTimeout(() => pc.restartIce(), milliseconds);
@@ -302,6 +358,21 @@ export class Peer extends Emitter<{ change: [] }> {
 
 // TypeScript's type of a report has no methods of a map.
 const statsOf = async (pc: RTCPeerConnection) => (await pc.getStats()) as unknown as Map<string, any>;
+
+/** Sets the bounds of a section's only encoding. Sections without one are not negotiated yet. */
+async function bound(
+  section: RTCRtpTransceiver | undefined,
+  bounds: Partial<VideoBounds> & Pick<RTCRtpEncodingParameters, "priority" | "networkPriority">,
+  degradationPreference?: RTCDegradationPreference,
+): Promise<void> {
+  const parameters = section?.sender.getParameters();
+  const encoding = parameters?.encodings?.[0];
+  if (!encoding || Object.entries(bounds).every(([name, value]) => encoding[name as keyof typeof bounds] === value)) return;
+  Object.assign(encoding, bounds);
+  if (degradationPreference) parameters.degradationPreference = degradationPreference;
+  // A connection that was closed meanwhile needs no bounds, and another attempt follows soon.
+  await section!.sender.setParameters(parameters).catch(() => {});
+}
 
 /** Returns whether this page's media go through TURN. */
 async function isRelayed(pc: RTCPeerConnection): Promise<boolean> {

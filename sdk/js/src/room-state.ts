@@ -3,6 +3,7 @@ import type { SwitchboardError } from "./errors.js";
 import { Emitter } from "./emitter.js";
 import type { MediaKind } from "./moderation.js";
 import { Participant, type MediaOf } from "./participant.js";
+import type { Quality } from "./quality.js";
 import type { CallSettings, JoinedSnapshot, MediaState, User, WireParticipant } from "./types.js";
 
 export type RoomStatus = "connecting" | "waiting" | "live" | "reconnecting" | "over";
@@ -21,6 +22,10 @@ export interface RoomEvents {
   joinRequested: [Participant];
   /** A participant shows an emoji for a moment. This page's own reactions come here too. */
   reaction: [Participant, string];
+  /** The quality of the connection to a participant has another grade. */
+  quality: [Participant, Quality];
+  /** There are too many participants to send them cameras, or not any more. */
+  videoLimited: [boolean];
   /** A moderator has switched off one of this page's media. */
   muted: [MediaKind];
   /** The server refused something that the SDK did by itself. */

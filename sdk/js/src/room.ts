@@ -37,6 +37,8 @@ export interface RoomOptions {
   /** Holds the seat with its join token. */
   session: Session;
   local: LocalMedia;
+  /** Most participants whose cameras are sent. */
+  videoMax: number;
   iceServers: RTCIceServer[];
   /** Gets a new admission to the same room and stores it in the seat. */
   admit: () => Promise<unknown>;
@@ -125,6 +127,11 @@ export class Room extends RoomState {
       if (this.ending !== "ended") throw error;
     });
     this.#finish("ended");
+  }
+
+  /** Whether there are too many participants to send them cameras, so that the call is sound alone. */
+  get videoLimited(): boolean {
+    return this.mesh?.videoLimited ?? false;
   }
 
   /** Raises or lowers this page's hand. @throws {SwitchboardError} `RATE_LIMIT_EXCEEDED`, ... */
@@ -303,9 +310,15 @@ export class Room extends RoomState {
         selfId: joined.peerId,
         local: this.local,
         iceServers: () => this.#iceServers,
+        videoMax: this.#options.videoMax,
         signal: (event, payload) => this.#signal(event, payload),
       });
       this.mesh.on("change", (peerId) => this.update(peerId));
+      this.mesh.on("quality", (peerId) => {
+        const participant = this.participants.get(peerId);
+        if (participant?.quality) this.emit("quality", participant, participant.quality.quality);
+      });
+      this.mesh.on("videoLimited", (limited) => this.emit("videoLimited", limited));
       this.#page = page;
     }
     this.mesh!.reconcile(this.others);

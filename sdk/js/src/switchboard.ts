@@ -1,5 +1,6 @@
 // The entrance: accounts, calls, and joining.
 import { LocalMedia } from "./media.js";
+import { VIDEO_PARTICIPANTS_MAX } from "./media-policy.js";
 import { Rest } from "./rest.js";
 import { Room } from "./room.js";
 import { Session, type Seat, type TokenProvider } from "./session.js";
@@ -29,6 +30,8 @@ export interface JoinOptions extends AdmissionOptions {
   video?: boolean;
   /** Devices that are open already. The room closes them when it is over. */
   local?: LocalMedia;
+  /** Most participants whose cameras are sent. Default: 6. With more, the call is sound alone. */
+  videoMax?: number;
 }
 
 export interface ListOptions {
@@ -144,7 +147,7 @@ export class Switchboard {
    */
   async connect(
     admission: Admission | Readonly<Seat>,
-    { local = new LocalMedia(), name = this.user?.name, passcode }: Omit<JoinOptions, "audio" | "video"> = {},
+    { local = new LocalMedia(), name = this.user?.name, passcode, videoMax = VIDEO_PARTICIPANTS_MAX }: Omit<JoinOptions, "audio" | "video"> = {},
   ): Promise<Room> {
     const session = this.#session;
     const { roomId, joinToken } = admission;
@@ -159,6 +162,7 @@ export class Switchboard {
       transports: this.#transports,
       session,
       local,
+      videoMax,
       iceServers: ("iceServers" in admission && admission.iceServers) || [],
       admit,
       // A guest has no refresh token: another admission brings another token.
