@@ -30,11 +30,12 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 FROM node:${NODE} AS page
 WORKDIR /page
 COPY sdk/js/package.json sdk/js/package-lock.json sdk/js/
-RUN npm --prefix sdk/js ci --no-audit --no-fund
+COPY web/package.json web/package-lock.json web/
+RUN npm --prefix sdk/js ci --no-audit --no-fund && npm --prefix web ci --no-audit --no-fund
 COPY sdk/js sdk/js
 COPY web web
-# Puts the client SDK and socket.io-client into web/vendor/. The page needs no other build.
-RUN npm --prefix sdk/js run build
+# Puts the client SDK and socket.io-client into web/vendor/, and the page with both into web/dist/.
+RUN npm --prefix sdk/js run build && npm --prefix web run build
 
 FROM gcr.io/distroless/base-nossl-debian${DEBIAN}:nonroot AS base
 ARG VERSION=0.1.0
@@ -52,9 +53,7 @@ FROM base AS api
 LABEL org.opencontainers.image.title="Switchboard api" \
       org.opencontainers.image.description="REST API, demo page and recorder of Switchboard"
 COPY --from=build /out/api /usr/local/bin/api
-COPY --from=page /page/web/index.html /page/web/*.css /page/web/*.svg /srv/web/
-COPY --from=page /page/web/app /srv/web/app
-COPY --from=page /page/web/vendor /srv/web/vendor
+COPY --from=page /page/web/dist /srv/web
 EXPOSE 3001 9101
 ENTRYPOINT ["/usr/local/bin/api"]
 

@@ -55,9 +55,10 @@ test: build chart-test ## Run all tests
 e2e: build ## Run the end-to-end tests alone
 	$(OPERATOR) $(BIN_DEV)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 
-sdk: ## Build the client SDK, and put it where the page finds it
+sdk: ## Build the client SDK, and the page, which uses it
 	@scripts/setup
 	@npm --prefix sdk/js run build
+	@npm --prefix web run build
 
 chart-test: ## Test the chart, manifests, images, alerts and dashboards; builds nothing
 	@scripts/setup chart

@@ -141,7 +141,7 @@ describe("the page", { timeout: 300_000 }, () => {
     await until("the error is reported", () => problems.length === 1);
     problems.length = 0;
     // A module that does not load.
-    await page.route("**/app/views/home.js", (route) => route.abort());
+    await page.route("**/app/main-*.js", (route) => route.abort());
     await page.goto(baseUrl());
     await page.getByText("Switchboard could not be loaded").waitFor();
   });
@@ -231,7 +231,7 @@ describe("the page", { timeout: 300_000 }, () => {
       await heading(one.page, title).waitFor();
       await one.askAgain("One");
       await one.seated();
-      await one.page.getByRole("button", { name: "Copy link" }).waitFor();
+      await one.page.getByRole("button", { name: "Invite" }).waitFor();
       const broken = await one.page.evaluate(() =>
         [...document.images].filter((image) => image.complete && image.naturalWidth === 0).map(({ src }) => src),
       );

@@ -63,5 +63,8 @@ export function hueOf(id) {
   return hash % 360;
 }
 
-/** Returns a participant's name, or "Guest" when the server sent none. */
-export const nameOf = (participant) => participant?.name || "Guest";
+/** Creates a switch of a setting, with its label. */
+export function switchRow(label, attributes) {
+  const input = h("input", { type: "checkbox", role: "switch", ...attributes });
+  return { input, row: h("label", { class: "switch" }, h("span", {}, label), input) };
+}

@@ -8,6 +8,26 @@ const CODE = /^[A-Za-z0-9]{12}$/;
 /** Address of the front page, which may be under a path: the scripts are in a folder beside it. */
 export const HOME = new URL("../", import.meta.url);
 
+const WEB = /\bhttps?:\/\/[^\s<>"]+/gi;
+// Punctuation after a link belongs to the sentence.
+const TRAILING = /[.,;:!?'")\]}]+$/;
+
+/**
+ * Splits a text into strings and links. Only http and https become links.
+ * @returns {(string | {href: string, label: string})[]}
+ */
+export function withLinks(text) {
+  const parts = [];
+  let end = 0;
+  for (const { 0: found, index } of text.matchAll(WEB)) {
+    const label = found.replace(TRAILING, "");
+    if (!URL.canParse(label)) continue;
+    parts.push(text.slice(end, index), { href: new URL(label).href, label });
+    end = index + label.length;
+  }
+  return [...parts, text.slice(end)].filter(Boolean);
+}
+
 /** Returns the link that invites others to a room. */
 export const linkTo = (roomId) => new URL(`?room=${encodeURIComponent(roomId)}`, HOME).href;
 

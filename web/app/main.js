@@ -2,7 +2,9 @@
 import { LocalMedia, Switchboard } from "../vendor/switchboard.js";
 import { exposeDebugView } from "./debug.js";
 import { HOME, linkTo, roomInLink } from "./link.js";
+import { onLanguage } from "./language.js";
 import { callView } from "./views/call.js";
+import { manageDevices } from "./views/devices.js";
 import { failureView } from "./views/failure.js";
 import { homeView } from "./views/home.js";
 import { prejoinView } from "./views/prejoin.js";
@@ -15,12 +17,17 @@ const local = new LocalMedia();
 let room = null;
 
 exposeDebugView(() => room);
+manageDevices(local);
 
-/** Replaces the view. Each view is `{ title, element, closed? }`. */
 let shown = null;
-function show(view) {
+let make = null;
+
+/** Replaces the view. @param {() => {title: string, element: Element, closed?: () => void}} maker */
+function show(maker) {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   shown?.closed?.();
-  shown = view;
+  make = maker;
+  const view = (shown = maker());
   document.title = `${view.title} · Switchboard`;
   app.replaceChildren(view.element);
   (view.element.querySelector("[autofocus]") ?? app).focus({ preventScroll: true });
@@ -31,13 +38,13 @@ async function route() {
   const { seat } = switchboard;
   if (!roomId) {
     local.stop();
-    show(homeView({ switchboard, open: openRoom, refresh: guarded(route) }));
+    show(() => homeView({ switchboard, open: openRoom, refresh: guarded(route) }));
   } else if (seat?.roomId === roomId && switchboard.user) {
     // The page was reloaded during the call: return to the seat without asking the user.
     await local.start(seat.media);
     await enter(seat);
   } else {
-    show(prejoinView({ switchboard, local, roomId, home: goHome, admitted: guarded(enter) }));
+    show(() => prejoinView({ switchboard, local, roomId, home: goHome, admitted: guarded(enter) }));
   }
 }
 
@@ -46,7 +53,7 @@ const guarded =
   (step) =>
   (...values) =>
     step(...values).catch((error) => {
-      show(failureView(error));
+      show(() => failureView(error));
       throw error;
     });
 
@@ -70,11 +77,15 @@ async function enter(admission, { passcode } = {}) {
     if (status !== "over") return;
     room = null;
     const { ending, reason } = entered;
-    show(overView({ ending, reason, home: goHome, again: guarded(route) }));
+    show(() => overView({ ending, reason, home: goHome, again: guarded(route) }));
   });
-  show(callView({ room, local, title, link: linkTo(admission.roomId) }));
+  const since = Date.now();
+  show(() => callView({ room: entered, local, title, link: linkTo(admission.roomId), since }));
 }
 
+onLanguage(() => show(make));
+// Another tab of this browser has signed in or out.
+window.addEventListener("storage", ({ key }) => key === "switchboard.account" && !room && guarded(route)());
 window.addEventListener("popstate", () => {
   room?.leave();
   guarded(route)();

@@ -19,8 +19,12 @@ const PUBLIC_EXTENSIONS: [&str; 6] = ["css", "js", "svg", "png", "ico", "webmani
 /// Serves a file of the web page. `/` is `index.html`. Short links, `/r/<room>`, lead to
 /// `/?room=<room>`. Without a page, `/` answers with a line of text, because many load balancers
 /// ask it whether a server is well.
+///
+/// A file is sent compressed if the client accepts that and the file has a compressed form beside
+/// it: `<name>.br` or `<name>.gz`.
 pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request) -> Response {
     let path = request.uri().path();
+    let cache = cache_control(path);
     if folder.is_none() && path == "/" && matches!(*request.method(), Method::GET | Method::HEAD) {
         return "Switchboard API: see /api/docs\n".into_response();
     }
@@ -28,11 +32,12 @@ pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request
         return ApiError::from(Code::RouteNotFound).into_response();
     };
     let served = if path == "/" {
-        ServeFile::new(folder.join("index.html")).oneshot(request).await
+        ServeFile::new(folder.join("index.html")).precompressed_br().precompressed_gzip().oneshot(request).await
     } else if let Some(target) = short_link(path) {
         return Redirect::temporary(&target).into_response();
     } else if is_public(path) {
-        ServeDir::new(folder).append_index_html_on_directories(false).oneshot(request).await
+        let files = ServeDir::new(folder).append_index_html_on_directories(false);
+        files.precompressed_br().precompressed_gzip().oneshot(request).await
     } else {
         return ApiError::from(Code::RouteNotFound).into_response();
     };
@@ -40,10 +45,15 @@ pub(crate) async fn file(State(folder): State<Option<PathBuf>>, request: Request
         Ok(response) if response.status() != http::StatusCode::NOT_FOUND => response.into_response(),
         _ => return ApiError::from(Code::RouteNotFound).into_response(),
     };
-    // Browsers revalidate each file (answer 304), so that the page and its modules always have the
-    // same version.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     response
+}
+
+/// Returns how long browsers may keep a file. The build of the page puts a hash of the content into
+/// the names of the files in `/app/`, so these never change. Browsers revalidate all others (answer
+/// 304), so that the page is always the one that is deployed.
+fn cache_control(path: &str) -> &'static str {
+    if path.starts_with("/app/") { "public, max-age=31536000, immutable" } else { "no-cache" }
 }
 
 /// Returns the address of the page for `/r/<room>`. It is relative, because a proxy may serve the
@@ -87,6 +97,14 @@ mod tests {
             ("/room", None),
         ] {
             assert_eq!(short_link(path).as_deref(), target, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_files_with_a_hash_in_their_names_are_cached_for_good() {
+        assert!(cache_control("/app/main-6M47EDBT.js").contains("immutable"));
+        for path in ["/", "/icons.svg", "/vendor/switchboard.js", "/application.js"] {
+            assert_eq!(cache_control(path), "no-cache", "{path}");
         }
     }
 

@@ -1,6 +1,5 @@
 // Bundles the compiled SDK into one file for pages without a bundler, and copies it with
-// socket.io-client to web/vendor/, where the api serves both. Therefore the page needs no build
-// step and node_modules/ is never served.
+// socket.io-client to web/vendor/, from where the build of the page takes both to web/dist/.
 import { copyFile, mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";

@@ -30,10 +30,11 @@ function mediaDevices(): MediaDevices {
 }
 
 /**
- * Local media. Emits `change` when a track is added, removed or muted. A muted microphone keeps its
- * track. A camera that is turned off is released, so that its light goes out.
+ * Local media. Emits `change` when a track is added, removed or muted, and `ended` with the track
+ * when a device was disconnected or its permission withdrawn. A muted microphone keeps its track. A
+ * camera that is turned off is released, so that its light goes out.
  */
-export class LocalMedia extends Emitter<{ change: [] }> {
+export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaStreamTrack] }> {
   /** Camera and microphone: shown to the user and sent to the others. */
   readonly stream = new MediaStream();
   /** Captured screen, or null. */
@@ -94,7 +95,8 @@ export class LocalMedia extends Emitter<{ change: [] }> {
   }
 
   /**
-   * Uses this device from now on, at once if one of its kind is open.
+   * Uses this device from now on, at once if one of its kind is open. While it is not connected,
+   * the browser chooses another one.
    * @throws {SwitchboardError} as `setAudio`
    */
   async useDevice(kind: DeviceKind, deviceId: string): Promise<void> {
@@ -150,7 +152,7 @@ export class LocalMedia extends Emitter<{ change: [] }> {
 
   async #open(kind: DeviceKind): Promise<void> {
     const deviceId = this.#chosen[kind];
-    const constraints = { ...(kind === "audio" ? MICROPHONE : CAMERA), ...(deviceId && { deviceId: { exact: deviceId } }) };
+    const constraints = { ...(kind === "audio" ? MICROPHONE : CAMERA), ...(deviceId && { deviceId: { ideal: deviceId } }) };
     const devices = mediaDevices();
     const opened = await devices.getUserMedia({ [kind]: constraints }).catch((error) => {
       throw deviceError(error);
@@ -160,6 +162,7 @@ export class LocalMedia extends Emitter<{ change: [] }> {
       track.addEventListener("ended", () => {
         this.#drop(track);
         this.#changed();
+        this.emit("ended", kind, track);
       });
     }
   }

@@ -11,6 +11,8 @@ export type Source = "camera" | "screen";
 export interface MediaOf {
   peer(peerId: string): Peer | undefined;
   own(source: Source): MediaStream | null;
+  /** The browser refuses to play the sound of this element before a click or key on the page. */
+  silenced(element: HTMLMediaElement): void;
 }
 
 /**
@@ -82,8 +84,7 @@ export class Participant extends Emitter<{ change: [] }> {
       const shown = stream && stream.getTracks().length > 0 ? stream : null;
       if (element.srcObject === shown) return;
       element.srcObject = shown;
-      // A browser may refuse to play sound before the first click on the page.
-      if (shown) element.play().catch(() => {});
+      if (shown) void this.#play(element);
     };
     show();
     const off = this.on("change", show);
@@ -91,6 +92,18 @@ export class Participant extends Emitter<{ change: [] }> {
       off();
       element.srcObject = null;
     };
+  }
+
+  /** Plays the element. Where the browser refuses the sound, the picture alone. */
+  async #play(element: HTMLMediaElement): Promise<void> {
+    try {
+      await element.play();
+    } catch (error) {
+      if ((error as Error).name !== "NotAllowedError" || element.muted) return;
+      element.muted = true;
+      this.#media.silenced(element);
+      await element.play().catch(() => {});
+    }
   }
 
   /** Takes the fields that the server sent. @internal */

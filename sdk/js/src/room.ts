@@ -71,7 +71,13 @@ export class Room extends RoomState {
   protected override media: MediaOf = {
     peer: (peerId) => this.mesh?.get(peerId),
     own: (source) => (source === "camera" ? this.local.stream : this.local.screen),
+    silenced: (element) => {
+      this.#silenced.add(element);
+      this.changed();
+    },
   };
+  /** Elements whose sound the browser refuses to play before a click or key on the page. */
+  #silenced = new Set<HTMLMediaElement>();
   #options: RoomOptions;
   #iceServers: RTCIceServer[];
   #iceTimer: ReturnType<typeof setTimeout> | undefined;
@@ -112,7 +118,24 @@ export class Room extends RoomState {
     this.#rememberDevices();
     // The network has changed, and paths through the former one are dead.
     globalThis.addEventListener?.("online", () => this.#restartIce(), { signal });
+    for (const gesture of ["click", "keydown"]) globalThis.addEventListener?.(gesture, () => this.startSound(), { signal });
     this.#socket.connect();
+  }
+
+  /** Whether the browser plays no sound before the user clicks on the page or presses a key. */
+  get soundBlocked(): boolean {
+    return this.#silenced.size > 0;
+  }
+
+  /** Plays the sound that the browser refused. Runs by itself at each click and key on the page. */
+  startSound(): void {
+    if (!this.soundBlocked) return;
+    for (const element of this.#silenced) {
+      element.muted = false;
+      element.play().catch(() => {});
+    }
+    this.#silenced.clear();
+    this.changed();
   }
 
   /** Leaves the call. Disconnects explicitly, so that the others see it immediately. */

@@ -1,11 +1,14 @@
 // Identity and seat of this tab. They live in sessionStorage: a reload keeps them, and another tab
-// is another participant. A duplicated tab begins with a copy of both.
+// is another participant. A duplicated tab begins with a copy of both, and a new tab with the
+// account that is signed in in this browser.
 import { randomId } from "./random.js";
 import { openStorage, type Store } from "./storage.js";
 import type { User } from "./types.js";
 
 const IDENTITY = "switchboard.identity";
 const SEAT = "switchboard.seat";
+// Account that is signed in in this browser, in localStorage: new tabs begin with it.
+const ACCOUNT = "switchboard.account";
 const TAB = "switchboard.tab";
 // Prefix of the latest tokens of a sign-in in localStorage. Duplicated tabs share the sign-in, and
 // each of its refresh tokens works once.
@@ -35,6 +38,8 @@ export interface Seat {
   /** Private id of the session. Who knows it can take the seat. */
   pid?: string;
   title?: string;
+  /** Passcode of the call: a page that is reloaded after its join token expired asks again. */
+  passcode?: string;
   /** Whether microphone and camera were on. */
   media?: { audio: boolean; video: boolean };
 }
@@ -85,8 +90,9 @@ export class Session {
   /** @param provide gives the token if the application has its own sign-in */
   constructor(provide: TokenProvider | null = null) {
     this.#provide = provide;
-    this.identity = provide ? null : read(this.#storage, IDENTITY);
+    this.identity = provide ? null : (read<Identity>(this.#storage, IDENTITY) ?? this.#sharedAccount());
     this.seat = read(this.#storage, SEAT);
+    if (!provide) globalThis.addEventListener?.("storage", ({ key }) => this.#storedElsewhere(key));
   }
 
   /** Whether the application gives the token, so that no identity is kept here. */
@@ -132,12 +138,17 @@ export class Session {
   }
 
   setIdentity(identity: Identity | null): void {
-    if (!identity && this.identity?.signIn) this.#shared.removeItem(TOKENS + this.identity.signIn);
+    if (!identity && this.identity?.signIn) {
+      this.#shared.removeItem(TOKENS + this.identity.signIn);
+      const shared = read<Partial<Identity>>(this.#shared, ACCOUNT);
+      if (shared?.signIn === this.identity.signIn) this.#shared.removeItem(ACCOUNT);
+    }
     this.identity = identity;
     this.#write(IDENTITY, identity);
     if (!identity?.signIn) return;
-    const { token, refreshToken, signIn, at } = identity;
+    const { user, token, refreshToken, signIn, at } = identity;
     this.#shared.setItem(TOKENS + signIn, JSON.stringify({ token, refreshToken, at }));
+    this.#shared.setItem(ACCOUNT, JSON.stringify({ user, signIn }));
     this.#forgetOldTokens();
   }
 
@@ -167,6 +178,23 @@ export class Session {
   /** Merges fields into the seat, if there is one. */
   updateSeat(fields: Partial<Seat>): void {
     if (this.seat) this.setSeat({ ...this.seat, ...fields });
+  }
+
+  /** Returns the account that is signed in in this browser, with its latest tokens, or null. */
+  #sharedAccount(): Identity | null {
+    const account = read<Pick<Identity, "user" | "signIn">>(this.#shared, ACCOUNT);
+    const tokens = account && read<Tokens & { at: number }>(this.#shared, TOKENS + account.signIn);
+    return tokens && { ...account, ...tokens, isGuest: false };
+  }
+
+  /** Another tab has signed in or out. A guest stays a guest. */
+  #storedElsewhere(key: string | null): void {
+    if (key !== ACCOUNT) return;
+    const signIn = this.identity?.signIn;
+    const signedOut = signIn && this.#shared.getItem(TOKENS + signIn) === null;
+    if (this.identity && !signedOut) return;
+    this.identity = this.#sharedAccount();
+    this.#write(IDENTITY, this.identity);
   }
 
   /** Removes the tokens of sign-ins whose tabs were closed. */

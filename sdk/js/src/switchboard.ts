@@ -153,10 +153,19 @@ export class Switchboard {
     const { roomId, joinToken } = admission;
     const title = "call" in admission ? admission.call?.title : (admission as Seat).title;
     const former = session.seat?.roomId === roomId ? session.seat : null;
-    session.setSeat({ ...former, roomId, joinToken, title: title ?? former?.title });
+    session.setSeat({
+      ...former,
+      roomId,
+      joinToken,
+      title: title ?? former?.title,
+      passcode: passcode ?? former?.passcode,
+    });
     // A duplicated tab is a participant of its own.
     await session.claim();
-    const admit = async () => session.updateSeat({ joinToken: (await this.admit(roomId, { name, passcode })).joinToken });
+    const admit = async () => {
+      const { joinToken } = await this.admit(roomId, { name, passcode: session.seat?.passcode });
+      session.updateSeat({ joinToken });
+    };
     return new Room({
       url: this.url,
       transports: this.#transports,

@@ -284,7 +284,7 @@ impl Starter<'_> {
 
     async fn api(&self, stores: &Stores) -> anyhow::Result<Service> {
         self.announce("api");
-        let web = std::env::var("WEB_DIR").unwrap_or_else(|_| workspace().join("web").display().to_string());
+        let web = std::env::var("WEB_DIR").unwrap_or_else(|_| workspace().join("web/dist").display().to_string());
         let spec = self.spec("api", "api", self.ports.api, stores)?.env("API_PORT", self.ports.api.port);
         self.service(spec.env("WEB_DIR", web), self.ports.api).await
     }

@@ -1,9 +1,16 @@
 // Call view: stage, side panel, controls, and a banner for connection problems.
+import { playSound } from "../audio.js";
 import { h, icon } from "../dom.js";
+import { t } from "../language.js";
+import { watchQuality, watchSpeakers } from "../observers.js";
+import { prefer, preference } from "../preferences.js";
 import { chatPanel } from "./chat.js";
 import { controls } from "./controls.js";
+import { openInvite } from "./invite.js";
+import { listenToShortcuts, openOptions, openShortcuts } from "./options.js";
 import { peoplePanel } from "./people.js";
 import { stage } from "./stage.js";
+import { toggleFullScreen } from "./tile.js";
 import { toast } from "./toasts.js";
 import { waitingRoom } from "./waiting.js";
 
@@ -25,9 +32,10 @@ function coalesced(render) {
 
 /**
  * @param {{room: import("../../vendor/switchboard.js").Room,
- *   local: import("../../vendor/switchboard.js").LocalMedia, title: string, link: string}} context
+ *   local: import("../../vendor/switchboard.js").LocalMedia, title: string, link: string,
+ *   since: number}} context `since`: when this page entered, in milliseconds since 1970
  */
-export function callView({ room, local, title, link }) {
+export function callView({ room, local, title, link, since }) {
   const { chat } = room;
   const listeners = new AbortController();
   const { signal } = listeners;
@@ -49,13 +57,15 @@ export function callView({ room, local, title, link }) {
     },
     focusButton: (name) => bar.focus(name),
   });
-  const bar = controls({ room, local, togglePanel: panel.toggle });
+  const invite = () => openInvite(link, room.name || title);
+  const options = () => openOptions({ local, viewChanged: () => board.render() });
+  const bar = controls({ room, local, togglePanel: panel.toggle, options });
 
-  const copy = h(
+  const inviteButton = h(
     "button",
-    { type: "button", class: "quiet copy", onclick: () => copyLink(link) },
+    { type: "button", class: "quiet invite", onclick: invite },
     icon("link"),
-    h("span", {}, "Copy link"),
+    h("span", {}, t("invite")),
   );
   const element = h(
     "div",
@@ -66,7 +76,7 @@ export function callView({ room, local, title, link }) {
       h("img", { src: "favicon.svg", alt: "", width: 28, height: 28 }),
       heading,
       clock,
-      copy,
+      inviteButton,
     ),
     banner,
     waitingView.element,
@@ -75,7 +85,8 @@ export function callView({ room, local, title, link }) {
   );
 
   const renderRoom = coalesced(() => {
-    heading.textContent = room.name || title || "Call";
+    renderBanner();
+    heading.textContent = room.name || title || t("call");
     board.render();
     panels.people.render();
     panels.chat.render();
@@ -85,11 +96,15 @@ export function callView({ room, local, title, link }) {
     panels.chat.render();
     bar.render();
   });
-  const renderStatus = () => {
+  const renderBanner = () => {
     const text = bannerText(room);
     banner.hidden = text === null;
-    banner.textContent = text ?? "";
+    // A live region speaks again when its text is set, even if it is the same.
+    if (banner.textContent !== (text ?? "")) banner.textContent = text ?? "";
     banner.classList.toggle("is-mild", room.status === "connecting" || (room.status === "live" && room.degraded));
+  };
+  const renderStatus = () => {
+    renderBanner();
     const waiting = room.status === "waiting";
     waitingView.show(waiting);
     for (const part of [board.element.parentElement, bar.element]) part.hidden = waiting;
@@ -104,26 +119,47 @@ export function callView({ room, local, title, link }) {
     if (key === "Escape" && !document.querySelector("dialog[open]")) panel.close();
   };
   document.addEventListener("keydown", closePanel, { signal });
+  listenToShortcuts(
+    {
+      M: bar.toggleMicrophone,
+      V: bar.toggleCamera,
+      C: () => panel.toggle("chat"),
+      P: () => panel.toggle("people"),
+      I: invite,
+      L: () => {
+        prefer("speakerView", !preference("speakerView", false));
+        board.render();
+      },
+      F: () => document.fullscreenEnabled && toggleFullScreen(document.documentElement),
+      "?": openShortcuts,
+    },
+    () => room.status !== "waiting",
+    signal,
+  );
+  watchSpeakers(room, board.setSpeaking, signal);
+  watchQuality(room, board.setQualities, signal);
+  chat.on("message", () => playSound("message"), { signal });
   announceJoinsAndLeaves(room, signal);
   announceChanges(room, signal);
 
-  const startedAt = Date.now();
-  const tick = setInterval(() => (clock.textContent = elapsed(Date.now() - startedAt)), 1_000);
+  const tick = setInterval(() => (clock.textContent = elapsed(Date.now() - since)), 1_000);
   signal.addEventListener("abort", () => {
     clearInterval(tick);
     board.closed();
+    chat.open = false;
   });
 
   renderStatus();
   renderRoom();
   renderChat();
-  return { title: title || "Call", element, closed: () => listeners.abort() };
+  return { title: title || t("call"), element, closed: () => listeners.abort() };
 }
 
-function bannerText({ status, degraded }) {
-  if (status === "connecting") return "Connecting…";
-  if (status === "reconnecting") return "Connection lost. Reconnecting… Audio and video continue where possible.";
-  if (degraded) return "The service is recovering. The call continues; joining and chat may take a moment.";
+function bannerText({ status, degraded, soundBlocked }) {
+  if (status === "connecting") return t("connecting");
+  if (status === "reconnecting") return t("reconnecting");
+  if (degraded) return t("degraded");
+  if (soundBlocked) return t("soundBlocked");
   return null;
 }
 
@@ -134,28 +170,23 @@ function elapsed(milliseconds) {
   return [...(hours ? [hours] : []), ...padded].join(":");
 }
 
-async function copyLink(link) {
-  try {
-    await navigator.clipboard.writeText(link);
-    toast("Link copied. Send it to the people you want to invite.");
-  } catch {
-    // No permission, or an insecure page: show the link, so that the user can copy it by hand.
-    toast(link);
-  }
-}
-
 /** Shows a notice when a participant joins or leaves after this page has joined. */
 function announceJoinsAndLeaves(room, signal) {
   let known = null;
   let seat = null;
+  const notice = (key) => (name) => {
+    toast(t(key, { name }));
+    playSound(key);
+  };
+  const [arrived, departed] = [notice("joined"), notice("left")];
   room.on(
     "change",
     () => {
-      const now = new Map(room.others.map(({ peerId, user }) => [peerId, user?.name ?? "Guest"]));
+      const now = new Map(room.others.map(({ peerId, user }) => [peerId, user?.name ?? t("guest")]));
       const sameSeat = seat === room.self?.joinedAt;
       if (known && sameSeat) {
-        for (const [peerId, name] of now) if (!known.has(peerId)) toast(`${name} joined`);
-        for (const [peerId, name] of known) if (!now.has(peerId)) toast(`${name} left`);
+        for (const [peerId, name] of now) if (!known.has(peerId)) arrived(name);
+        for (const [peerId, name] of known) if (!now.has(peerId)) departed(name);
       }
       if (room.self) [known, seat] = [now, room.self.joinedAt];
     },
@@ -163,8 +194,8 @@ function announceJoinsAndLeaves(room, signal) {
   );
 }
 
-const MUTED = { audio: "muted you", video: "turned off your camera", screen: "stopped your screen sharing" };
-const ROLES = { host: "the host", moderator: "a moderator", participant: "a participant", guest: "a guest" };
+const MUTED = { audio: "mutedAudio", video: "mutedVideo", screen: "mutedScreen" };
+const ROLES = { host: "roleHost", moderator: "roleModerator", participant: "roleParticipant", guest: "roleGuest" };
 
 /** Shows a notice for each join request, role change, lock change and mute by a moderator. */
 function announceChanges(room, signal) {
@@ -174,20 +205,22 @@ function announceChanges(room, signal) {
     const now = { seat: room.self?.joinedAt, waiting: new Set(room.waiting.keys()), roles, locked: room.locked };
     if (before && before.seat === now.seat) {
       for (const [peerId, { user }] of room.waiting) {
-        if (!before.waiting.has(peerId)) toast(`${user?.name ?? "A guest"} would like to join`);
+        if (before.waiting.has(peerId)) continue;
+        toast(t("knocks", { name: user?.name ?? t("guest") }));
+        playSound("knock");
       }
       for (const [peerId, role] of roles) {
         if (!before.roles.has(peerId) || before.roles.get(peerId) === role) continue;
-        const subject = peerId === room.selfId ? "You are" : `${room.participants.get(peerId).user?.name ?? "A guest"} is`;
-        toast(`${subject} now ${ROLES[role]}`);
+        const name = room.participants.get(peerId).user?.name ?? t("guest");
+        toast(t(peerId === room.selfId ? "youAreNow" : "isNow", { name, role: t(ROLES[role]) }));
       }
       if (before.locked !== now.locked)
-        toast(now.locked ? "The call is locked: no one new can join" : "The call is unlocked");
+        toast(t(now.locked ? "locked" : "unlocked"));
     }
     if (room.self) before = now;
   };
   room.on("change", changes, { signal });
-  room.on("muted", (kind) => toast(`A moderator has ${MUTED[kind] ?? MUTED.screen}`), { signal });
+  room.on("muted", (kind) => toast(t(MUTED[kind] ?? MUTED.screen)), { signal });
 }
 
 /** Shows one panel at a time beside the stage. On a phone the panel covers the stage. */
@@ -196,7 +229,7 @@ function sidePanel(panels, { shown, focusButton }) {
   const content = h("div", { class: "panel-content" });
   const close = h(
     "button",
-    { type: "button", class: "bare", "aria-label": "Close panel", onclick: () => show(null) },
+    { type: "button", class: "bare", "aria-label": t("closePanel"), onclick: () => show(null) },
     icon("close"),
   );
   const element = h(

@@ -1,25 +1,27 @@
 // Chat panel. Every message becomes a text node, never markup.
-import { h, icon, nameOf } from "../dom.js";
+import { h, icon } from "../dom.js";
+import { dateFormat, nameOf, t } from "../language.js";
+import { withLinks } from "../link.js";
 import { toastError } from "./toasts.js";
-
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 
 /** @param {import("../../vendor/switchboard.js").Room} room */
 export function chatPanel(room) {
   const { chat } = room;
-  const log = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
-  const earlier = h("button", { type: "button", class: "quiet earlier", onclick: loadEarlier }, "Earlier messages");
-  const empty = h("p", { class: "muted chat-empty" }, "No messages yet.");
+  const clock = dateFormat({ hour: "2-digit", minute: "2-digit" });
+  const list = h("ol", { class: "messages" });
+  const log = h("div", { class: "log", role: "log", "aria-label": t("messages"), tabindex: "0" }, list);
+  const earlier = h("button", { type: "button", class: "quiet earlier", onclick: loadEarlier }, t("earlier"));
+  const empty = h("p", { class: "muted chat-empty" }, t("noMessages"));
   const typing = h("p", { class: "typing muted", "aria-live": "polite" });
-  const closed = h("p", { class: "muted chat-empty", role: "status", hidden: true }, "Chat is turned off in this call.");
-  const everyone = h("option", { value: "" }, "Everyone");
-  const to = h("select", { name: "to", "aria-label": "To" }, everyone);
+  const closed = h("p", { class: "muted chat-empty", role: "status", hidden: true }, t("chatOff"));
+  const everyone = h("option", { value: "" }, t("everyone"));
+  const to = h("select", { name: "to", "aria-label": t("to") }, everyone);
   const input = h("textarea", {
     name: "message",
     rows: 1,
     maxlength: 4000,
-    placeholder: "Write a message",
-    "aria-label": "Message",
+    placeholder: t("writeMessage"),
+    "aria-label": t("message"),
     autocomplete: "off",
     oninput: () => (input.value && !to.value ? chat.startTyping() : chat.stopTyping()),
     onkeydown: (event) => {
@@ -32,9 +34,9 @@ export function chatPanel(room) {
   const form = h(
     "form",
     { class: "composer", onsubmit: send },
-    h("label", { class: "composer-to" }, h("span", { "aria-hidden": "true" }, "To"), to),
+    h("label", { class: "composer-to" }, h("span", { "aria-hidden": "true" }, t("to")), to),
     input,
-    h("button", { type: "submit", class: "round primary", "aria-label": "Send" }, icon("send")),
+    h("button", { type: "submit", class: "round primary", "aria-label": t("send") }, icon("send")),
   );
 
   async function send(event) {
@@ -67,7 +69,7 @@ export function chatPanel(room) {
     const key = JSON.stringify(others);
     if (to.dataset.key === key) return;
     to.dataset.key = key;
-    to.replaceChildren(everyone, ...others.map(([peerId, name]) => h("option", { value: peerId }, `${name} only`)));
+    to.replaceChildren(everyone, ...others.map(([peerId, name]) => h("option", { value: peerId }, t("only", { name }))));
     to.value = others.some(([peerId]) => peerId === chosen) ? chosen : "";
   }
 
@@ -80,18 +82,18 @@ export function chatPanel(room) {
     empty.hidden = messages.length > 0 || off;
     earlier.hidden = !chat.hasMore;
     const names = [...chat.typing.values()];
-    typing.textContent = names.length === 0 ? "" : `${names.join(", ")} ${names.length === 1 ? "is" : "are"} typing…`;
+    typing.textContent = names.length === 0 ? "" : t(names.length === 1 ? "isTyping" : "areTyping", { names: names.join(", ") });
     renderReceivers();
     const key = `${messages.length} ${messages[0]?.id} ${messages.at(-1)?.id}`;
     if (key === shown) return;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-    log.replaceChildren(...messages.map((message, index) => item(message, messages[index - 1], room)));
+    list.replaceChildren(...messages.map((message, index) => item(message, messages[index - 1], { room, clock })));
     if (atEnd || messages.at(-1)?.mine) log.scrollTop = log.scrollHeight;
     shown = key;
   }
 
   return {
-    title: "Chat",
+    title: t("chat"),
     element: h("div", { class: "chat" }, empty, closed, earlier, log, typing, form),
     render,
     /** Addresses the next message to one participant. */
@@ -107,16 +109,20 @@ export function chatPanel(room) {
   };
 }
 
-function item(message, previous, room) {
+/** A link in a message. The other page learns nothing of this one. */
+const link = ({ href, label }) => h("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, label);
+
+function item(message, previous, { room, clock }) {
   const { mine, from, fromUser, message: text, timestamp, to } = message;
   const sameSender = previous && previous.from === from && previous.to === to;
-  const author = mine ? "You" : (fromUser?.name ?? "Guest");
-  const privately = to && (mine ? ` to ${message.toName ?? nameOf(room.participants.get(to))} only` : " to you only");
+  const author = mine ? t("youWrote") : (fromUser?.name ?? t("guest"));
+  const receiver = () => message.toName ?? nameOf(room.participants.get(to));
+  const heading = !to ? author : mine ? t("toOnly", { author, name: receiver() }) : t("toYouOnly", { author });
   return h(
     "li",
     { class: ["message", mine && "is-mine", to && "is-private"].filter(Boolean).join(" ") },
     !sameSender &&
-      h("small", { class: "muted" }, `${author}${privately ?? ""} · ${clock.format(new Date(timestamp))}`),
-    h("p", {}, text),
+      h("small", { class: "muted" }, `${heading} · ${clock.format(new Date(timestamp))}`),
+    h("p", {}, withLinks(text).map((part) => (part.href ? link(part) : part))),
   );
 }

@@ -1,5 +1,6 @@
 // Bar of buttons under the call.
 import { h, icon } from "../dom.js";
+import { t } from "../language.js";
 import { confirm } from "./dialogs.js";
 import { deviceSwitch } from "./devices.js";
 import { toastError } from "./toasts.js";
@@ -7,59 +8,62 @@ import { toastError } from "./toasts.js";
 /**
  * @param {{room: import("../../vendor/switchboard.js").Room,
  *   local: import("../../vendor/switchboard.js").LocalMedia,
- *   togglePanel: (name: "people" | "chat") => void}} context
+ *   togglePanel: (name: "people" | "chat") => void, options: () => void}} context
  */
-export function controls({ room, local, togglePanel }) {
+export function controls({ room, local, togglePanel, options }) {
   const { chat } = room;
   const microphone = deviceSwitch("audio", "mic", () => local.setAudio(!local.state.audioEnabled));
   const camera = deviceSwitch("video", "camera", () => local.setVideo(!local.state.videoEnabled));
-  const screen = button("screen", "Share screen", () => shareScreen(local));
+  const screen = button("screen", t("shareScreen"), () => shareScreen(local));
   const canShare = Boolean(navigator.mediaDevices?.getDisplayMedia);
 
   const count = h("span", { class: "badge", "aria-hidden": "true" });
   const asking = h("span", { class: "badge badge-alert", "aria-hidden": "true", hidden: true });
   const unread = h("span", { class: "badge badge-alert", "aria-hidden": "true", hidden: true });
-  const people = button("people", "People", () => togglePanel("people"), count, asking);
-  const talk = button("chat", "Chat", () => togglePanel("chat"), unread);
+  const people = button("people", t("people"), () => togglePanel("people"), count, asking);
+  const talk = button("chat", t("chat"), () => togglePanel("chat"), unread);
+  const more = button("options", t("options"), options);
 
   const leave = h(
     "button",
     { type: "button", class: "hang-up", onclick: () => room.leave() },
     icon("leave"),
-    h("span", {}, "Leave"),
+    h("span", {}, t("leave")),
   );
   const end = h(
     "button",
     { type: "button", class: "hang-up outline", hidden: true, onclick: () => askToEnd(room) },
-    "End for all",
+    t("endForAll"),
   );
 
   return {
     element: h(
       "nav",
-      { class: "controls", "aria-label": "Call controls" },
+      { class: "controls", "aria-label": t("controls") },
       h("div", { class: "group" }, microphone.element, camera.element, canShare && screen),
-      h("div", { class: "group" }, people, talk),
+      h("div", { class: "group" }, people, talk, more),
       h("div", { class: "group" }, end, leave),
     ),
     render() {
       const { audioEnabled, videoEnabled, screenShareEnabled } = local.state;
-      microphone.set(audioEnabled, room.allows("audioEnabled") ? null : "Microphones are off in this call");
-      camera.set(videoEnabled, room.allows("videoEnabled") ? null : "Cameras are off in this call");
+      microphone.set(audioEnabled, room.allows("audioEnabled") ? null : t("microphonesOff"));
+      camera.set(videoEnabled, room.allows("videoEnabled") ? null : t("camerasOff"));
       screen.hidden = !screenShareEnabled && !room.allows("screenShareEnabled");
-      name(screen, screenShareEnabled ? "Stop sharing" : "Share screen");
+      name(screen, t(screenShareEnabled ? "stopSharing" : "shareScreen"));
       screen.setAttribute("aria-pressed", screenShareEnabled);
       count.textContent = room.participants.size || "";
       const { size } = room.waiting;
       count.hidden = size > 0;
       asking.hidden = size === 0;
       asking.textContent = size;
-      name(people, `People, ${room.participants.size} in the call${size ? `, ${size} waiting` : ""}`);
+      name(people, t(size ? "peopleWaiting" : "peopleCount", { count: room.participants.size, waiting: size }));
       unread.hidden = chat.unread === 0;
       unread.textContent = chat.unread > 99 ? "99+" : chat.unread;
-      name(talk, chat.unread ? `Chat, ${chat.unread} unread` : "Chat");
+      name(talk, t(chat.unread ? "chatUnread" : "chat", { count: chat.unread }));
       end.hidden = !room.isHost;
     },
+    toggleMicrophone: () => microphone.element.click(),
+    toggleCamera: () => camera.element.click(),
     /** Focuses the button of a panel. */
     focus: (name) => ({ people, chat: talk })[name].focus(),
     setPanel(open) {
@@ -93,10 +97,9 @@ function name(element, label) {
 /** Asks for confirmation before ending the call, because that cannot be undone. */
 function askToEnd(room) {
   confirm({
-    title: "End the call for everyone?",
-    text: "No one can return to it afterwards.",
-    no: "Cancel",
-    yes: "End the call",
+    title: t("endTitle"),
+    text: t("endText"),
+    yes: t("endYes"),
     act: () => room.endForAll(),
   });
 }

@@ -1,13 +1,123 @@
-// Camera preview, and the switches of microphone and camera.
-import { h, icon, setIcon } from "../dom.js";
+// Camera preview, the switches of microphone and camera, and the choice of devices.
+import { h, icon, setIcon, switchRow } from "../dom.js";
+import { levelOf } from "../audio.js";
+import { t } from "../language.js";
+import { prefer, preference } from "../preferences.js";
 import { deviceSentence, sentence } from "../sentences.js";
+import { useSpeaker } from "./tile.js";
 import { toast } from "./toasts.js";
 
 const LABELS = { audio: "microphone", video: "camera" };
+const TITLES = { audio: "microphoneTitle", video: "cameraTitle", speaker: "speakerTitle" };
+const INPUTS = { audio: "audioinput", video: "videoinput", speaker: "audiooutput" };
+const METER_INTERVAL_MS = 100;
 
 /**
- * Creates the camera preview with both device switches. The user joins with these choices. The
- * devices are opened by `start`.
+ * Uses the devices that the user has chosen before. Replaces a device that is disconnected by
+ * another one of its kind, or says that it is off.
+ * @param {import("../../vendor/switchboard.js").LocalMedia} local
+ */
+export function manageDevices(local) {
+  for (const kind of ["audio", "video"]) local.useDevice(kind, preference(kind, ""));
+  local.on("ended", async (kind, { enabled }) => {
+    const device = t(TITLES[kind]);
+    try {
+      // Nobody wants to be heard because a muted microphone was unplugged.
+      if (!enabled) return;
+      await (kind === "audio" ? local.setAudio(true) : local.setVideo(true));
+      const { label } = kind === "audio" ? local.audioTrack : local.videoTrack;
+      toast(t("deviceReplaced", { device, label }));
+    } catch {
+      toast(t("deviceLost", { device }), "error");
+    }
+  });
+  let blurred = null;
+  local.on("change", () => {
+    const { videoTrack } = local;
+    if (videoTrack === blurred) return;
+    blurred = videoTrack;
+    if (canBlur(videoTrack) && preference("blur", false)) setBlur(videoTrack, true);
+  });
+}
+
+/** Whether the browser itself can blur the background of this camera. */
+const canBlur = (track) => (track?.getCapabilities?.().backgroundBlur ?? []).length > 1;
+const setBlur = (track, on) => track.applyConstraints({ backgroundBlur: on }).catch(() => {});
+
+/** Creates a meter of the microphone. `close` ends the measurement. */
+function levelMeter(local) {
+  const level = levelOf(local);
+  const element = h("meter", { class: "level", min: 0, max: 1, value: 0, "aria-label": t("level") });
+  const timer = setInterval(() => (element.value = level.read()), METER_INTERVAL_MS);
+  return {
+    element,
+    close() {
+      clearInterval(timer);
+      level.close();
+    },
+  };
+}
+
+/**
+ * Creates the lists of microphones, cameras and speakers, with the level of the microphone. They
+ * follow the devices that are connected and disconnected. `close` ends that.
+ * @param {import("../../vendor/switchboard.js").LocalMedia} local
+ */
+export function devicePicker(local) {
+  const listeners = new AbortController();
+  const { signal } = listeners;
+  const meter = levelMeter(local);
+  const kinds = ["audio", "video", ...("setSinkId" in HTMLMediaElement.prototype ? ["speaker"] : [])];
+  const selects = Object.fromEntries(
+    kinds.map((kind) => [kind, h("select", { id: `device-${kind}`, onchange: ({ target }) => choose(kind, target.value) })]),
+  );
+  const blur = switchRow(t("blur"), {
+    onchange: ({ target }) => {
+      prefer("blur", target.checked);
+      setBlur(local.videoTrack, target.checked);
+    },
+  });
+
+  async function choose(kind, id) {
+    prefer(kind, id);
+    if (kind === "speaker") return document.querySelectorAll(".tile:not(.is-own) video").forEach(useSpeaker);
+    await local.useDevice(kind, id).catch((error) => toast(deviceSentence(kind, error), "error"));
+  }
+
+  async function render() {
+    blur.row.hidden = !canBlur(local.videoTrack);
+    blur.input.checked = local.videoTrack?.getSettings().backgroundBlur ?? false;
+    const devices = await local.devices().catch(() => []);
+    const used = { audio: local.audioTrack, video: local.videoTrack };
+    for (const kind of kinds) {
+      // Before the first permission the browser tells no ids, and there is nothing to choose.
+      const known = devices.filter((device) => device.kind === INPUTS[kind] && device.deviceId);
+      const options = known.map(({ deviceId, label }, index) =>
+        h("option", { value: deviceId }, label || t("numbered", { kind: t(TITLES[kind]), number: index + 1 })),
+      );
+      const wanted = used[kind]?.getSettings().deviceId ?? preference(kind, "");
+      selects[kind].replaceChildren(h("option", { value: "" }, t("automatic")), ...options);
+      selects[kind].value = known.some(({ deviceId }) => deviceId === wanted) ? wanted : "";
+    }
+  }
+
+  navigator.mediaDevices?.addEventListener("devicechange", render, { signal });
+  local.on("change", render, { signal });
+  render();
+  const row = (kind) =>
+    h("div", { class: "field" }, h("label", { for: `device-${kind}` }, t(TITLES[kind])), selects[kind], kind === "audio" && meter.element);
+  return {
+    element: h("div", { class: "device-picker" }, kinds.map(row), blur.row),
+    close() {
+      listeners.abort();
+      meter.close();
+    },
+  };
+}
+
+/**
+ * Creates the camera preview with both device switches and the choice of devices. The user joins
+ * with these choices. The devices are opened by `start`.
  * @param {import("../../vendor/switchboard.js").LocalMedia} local
  */
 export function devicePreview(local) {
@@ -15,13 +125,14 @@ export function devicePreview(local) {
     autoplay: true,
     playsinline: true,
     class: "mirrored",
-    "aria-label": "Your camera",
+    "aria-label": t("yourCamera"),
   });
   video.muted = true;
-  const off = h("p", { class: "preview-off" }, "Your camera is off");
+  const off = h("p", { class: "preview-off" }, t("cameraOff"));
   const help = h("p", { class: "preview-help", role: "status", hidden: true });
   const microphone = deviceSwitch("audio", "mic", () => local.setAudio(!local.state.audioEnabled));
   const camera = deviceSwitch("video", "camera", () => local.setVideo(!local.state.videoEnabled));
+  const picker = devicePicker(local);
   const listeners = new AbortController();
   const { signal } = listeners;
   const render = () => {
@@ -42,9 +153,10 @@ export function devicePreview(local) {
   return {
     element: h(
       "section",
-      { class: "preview-box", "aria-label": "How you will appear" },
+      { class: "preview-box", "aria-label": t("howYouAppear") },
       h("div", { class: "preview" }, video, off, h("div", { class: "preview-bar" }, microphone.element, camera.element)),
       help,
+      h("details", { class: "more" }, h("summary", {}, t("chooseDevices")), picker.element),
     ),
     /** Opens the devices once, and says how to allow those that the browser refuses. */
     async start() {
@@ -54,15 +166,16 @@ export function devicePreview(local) {
       // The user may have gone on meanwhile.
       if (signal.aborted && !kept) return local.stop();
       help.hidden = errors.length === 0;
-      const kinds = errors.map(([kind]) => LABELS[kind]).join(" and ");
+      const devices = errors.map(([kind]) => t(LABELS[kind])).join(t("and"));
       const codes = new Set(errors.map(([, { code }]) => code));
       const causes = errors.map(([kind, error]) => (codes.size > 1 ? deviceSentence(kind, error) : sentence(error)));
       // The same cause is told once.
-      help.textContent = [`You can join without ${kinds}.`, ...new Set(causes)].join(" ");
+      help.textContent = [t("joinWithout", { devices }), ...new Set(causes)].join(" ");
     },
     keep: () => (kept = true),
     closed: () => {
       listeners.abort();
+      picker.close();
       if (!kept) local.stop();
     },
   };
@@ -74,7 +187,7 @@ export function devicePreview(local) {
  * @param {() => Promise<void>} toggle rejects with the error of the device
  */
 export function deviceSwitch(kind, symbol, toggle) {
-  const label = LABELS[kind];
+  const device = t(LABELS[kind]);
   const picture = icon(symbol);
   let busy = false;
   let forbidden = null;
@@ -102,7 +215,7 @@ export function deviceSwitch(kind, symbol, toggle) {
     set(on, reason = null) {
       forbidden = on ? null : reason;
       setIcon(picture, on ? symbol : `${symbol}-off`);
-      element.setAttribute("aria-label", forbidden ?? `${on ? "Turn off" : "Turn on"} ${label}`);
+      element.setAttribute("aria-label", forbidden ?? t(on ? "turnOff" : "turnOn", { device }));
       element.setAttribute("aria-disabled", forbidden !== null);
       element.classList.toggle("is-off", !on);
       element.title = element.getAttribute("aria-label");

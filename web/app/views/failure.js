@@ -1,5 +1,6 @@
 // View for an error that the page did not expect.
 import { h } from "../dom.js";
+import { t } from "../language.js";
 import { sentence } from "../sentences.js";
 
 /** @param {unknown} error */
@@ -8,9 +9,9 @@ export function failureView(error) {
   const element = h(
     "div",
     { class: "over" },
-    h("h1", {}, "The page does not work"),
+    h("h1", {}, t("failureTitle")),
     h("p", { role: "alert" }, sentence(error)),
-    h("button", { type: "button", class: "primary", autofocus: true, onclick: reload }, "Reload the page"),
+    h("button", { type: "button", class: "primary", autofocus: true, onclick: reload }, t("reload")),
   );
-  return { title: "Error", element };
+  return { title: t("error"), element };
 }

@@ -1,14 +1,11 @@
 // Front page: account, new call, and joining a call by its link.
-import { field, h, icon } from "../dom.js";
+import { field, h, icon, switchRow } from "../dom.js";
+import { dateFormat, languageChoice, t } from "../language.js";
 import { linkTo, roomIn } from "../link.js";
 import { toast, toastError } from "./toasts.js";
 
-/** Who may join a call, by its type: where a call is created and where it is joined. */
-export const WHO_MAY_JOIN = {
-  public: "Anyone with the link",
-  private: "People with an account",
-  invited_only: "Only invited people",
-};
+/** Keys of the sentences that say who may join a call, by its type. */
+const WHO_MAY_JOIN = { public: "mayJoinPublic", private: "mayJoinPrivate", invited_only: "mayJoinInvited" };
 
 // Field of a form that a refusal without a list of fields is about.
 const FIELD_OF = { INVALID_PASSCODE: "passcode", INVALID_CREDENTIALS: "password", USER_EXISTS: "new-email" };
@@ -62,14 +59,14 @@ export function homeView({ switchboard, open, refresh }) {
       "header",
       { class: "home-head" },
       brand(),
-      account &&
-        h(
-          "div",
-          { class: "who" },
-          h("span", {}, account.name),
-          h("button", { type: "button", class: "quiet", onclick: () => showId(account) }, "Show my id"),
-          h("button", { type: "button", class: "quiet", onclick: () => (switchboard.signOut(), refresh()) }, "Sign out"),
-        ),
+      h(
+        "div",
+        { class: "who" },
+        account && h("span", {}, account.name),
+        account && h("button", { type: "button", class: "quiet", onclick: () => showId(account) }, t("showId")),
+        account && h("button", { type: "button", class: "quiet", onclick: () => (switchboard.signOut(), refresh()) }, t("signOut")),
+        languageChoice(),
+      ),
     ),
     h(
       "div",
@@ -77,12 +74,8 @@ export function homeView({ switchboard, open, refresh }) {
       h(
         "section",
         { class: "pitch" },
-        h("h1", {}, "Video calls in your browser."),
-        h(
-          "p",
-          {},
-          "Start a call, send the link, talk. There is nothing to install, and guests need no account.",
-        ),
+        h("h1", {}, t("pitchTitle")),
+        h("p", {}, t("pitch")),
         joinForm(open),
       ),
       h(
@@ -93,26 +86,26 @@ export function homeView({ switchboard, open, refresh }) {
       ),
     ),
   );
-  return { title: "Video calls", element };
+  return { title: t("videoCalls"), element };
 }
 
 function joinForm(open) {
-  const { root, input } = field("Call link or code", {
+  const { root, input } = field(t("linkOrCode"), {
     name: "room",
     required: true,
     autocomplete: "off",
     spellcheck: "false",
     placeholder: "K3F9QX2M7TBD",
   });
-  const form = h("form", { class: "join-form" }, root, h("button", { type: "submit", class: "secondary" }, "Join"));
+  const form = h("form", { class: "join-form" }, root, h("button", { type: "submit", class: "secondary" }, t("join")));
   return onSubmit(form, async () => {
     const roomId = roomIn(input.value.trim());
     if (roomId) open(roomId);
-    else toast("That is not a call link or code.", "error");
+    else toast(t("notALink"), "error");
   });
 }
 
-const showId = ({ id }) => toast(`Your id is ${id}. Anyone with this id can invite you to a call.`);
+const showId = ({ id }) => toast(t("yourId", { id }));
 
 const SEATS_MAX = 500;
 
@@ -121,28 +114,22 @@ function moreOptions() {
   return h(
     "details",
     { class: "more" },
-    h("summary", {}, "More options"),
+    h("summary", {}, t("moreOptions")),
     h(
       "div",
       { class: "more-fields" },
-      field("Date and time", { name: "scheduledAt", type: "datetime-local" }, "Optional. Until then the call is scheduled.")
-        .root,
+      field(t("dateAndTime"), { name: "scheduledAt", type: "datetime-local" }, t("dateHint")).root,
       field(
-        "Maximum number of participants",
+        t("seats"),
         { name: "maxParticipants", type: "number", min: 2, max: SEATS_MAX, inputmode: "numeric" },
-        "Optional. About 6 is a good number, because each sends to every other one.",
+        t("seatsHint"),
       ).root,
       field(
-        "Invited people",
+        t("invited"),
         { name: "invited", autocomplete: "off", spellcheck: "false" },
-        "Optional: their ids, with blanks or commas between. Each person finds their own id at the top of this page.",
+        t("invitedHint"),
       ).root,
-      h(
-        "label",
-        { class: "switch" },
-        h("span", {}, "Waiting room: you admit each participant"),
-        h("input", { type: "checkbox", name: "waitingRoom", role: "switch" }),
-      ),
+      switchRow(t("waitingRoomOption"), { name: "waitingRoom" }).row,
     ),
   );
 }
@@ -162,45 +149,45 @@ function newCall({ title, passcode, type, scheduledAt, maxParticipants, invited 
 }
 
 function createCard(switchboard, open, refresh) {
-  const submit = h("button", { type: "submit", class: "primary" }, "Start a call");
+  const submit = h("button", { type: "submit", class: "primary" }, t("startCall"));
   const form = h(
     "form",
     {},
-    field("Title", {
+    field(t("title"), {
       name: "title",
       required: true,
       maxlength: 200,
       autocomplete: "off",
-      placeholder: "Monday stand-up",
+      placeholder: t("titleExample"),
     }).root,
     field(
-      "Passcode",
-      { name: "passcode", minlength: 4, maxlength: 20, autocomplete: "off", placeholder: "none" },
-      "Optional, 4 to 20 characters. Participants need it to join.",
+      t("passcode"),
+      { name: "passcode", minlength: 4, maxlength: 20, autocomplete: "off", placeholder: t("none") },
+      t("passcodeHint"),
     ).root,
     h(
       "fieldset",
       { class: "choice" },
-      h("legend", {}, "Who may join"),
+      h("legend", {}, t("whoMayJoin")),
       Object.entries(WHO_MAY_JOIN).map(([type, label]) =>
-        h("label", {}, h("input", { type: "radio", name: "type", value: type, checked: type === "public" }), label),
+        h("label", {}, h("input", { type: "radio", name: "type", value: type, checked: type === "public" }), t(label)),
       ),
     ),
     moreOptions(),
     submit,
   );
   const date = form.elements.scheduledAt;
-  date.addEventListener("input", () => (submit.textContent = date.value ? "Schedule the call" : "Start a call"));
+  date.addEventListener("input", () => (submit.textContent = t(date.value ? "scheduleCall" : "startCall")));
   onSubmit(form, async (fields) => {
     const { roomId } = await switchboard.createCall(newCall(fields));
     if (!fields.scheduledAt) return open(roomId);
     refresh();
-    toast(`The call is scheduled. Its link is ${linkTo(roomId)}`);
+    toast(t("scheduled", { link: linkTo(roomId) }));
   });
   return h(
     "section",
     { class: "card", "aria-labelledby": "create-title" },
-    h("h2", { id: "create-title" }, "New call"),
+    h("h2", { id: "create-title" }, t("newCall")),
     form,
   );
 }
@@ -212,7 +199,6 @@ const OPEN_CALLS = [
   { status: "waiting", sort: "createdAt", order: "desc" },
 ];
 const CALLS_MAX = 6;
-const dateOf = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 /** Lists the calls that can be joined, up to CALLS_MAX of each status. */
 async function openCalls(switchboard) {
@@ -222,11 +208,12 @@ async function openCalls(switchboard) {
 }
 
 function callsCard(switchboard, open) {
+  const dateOf = dateFormat({ dateStyle: "medium", timeStyle: "short" });
   const list = h("ul", { class: "calls" });
   const card = h(
     "section",
     { class: "card", hidden: true, "aria-labelledby": "calls-title" },
-    h("h2", { id: "calls-title" }, "Your calls"),
+    h("h2", { id: "calls-title" }, t("yourCalls")),
     list,
   );
   openCalls(switchboard).then((calls) => {
@@ -240,7 +227,7 @@ function callsCard(switchboard, open) {
             { type: "button", class: "call-row", title, onclick: () => open(roomId) },
             h("strong", {}, title),
             scheduledAt && h("time", { datetime: scheduledAt }, dateOf.format(new Date(scheduledAt))),
-            hasPasscode && icon("lock"),
+            hasPasscode && h("span", { role: "img", class: "locked", "aria-label": t("withPasscode") }, icon("lock")),
             h("code", {}, roomId),
           ),
         ),
@@ -256,17 +243,17 @@ export function accountCard(switchboard, done) {
   const signIn = h(
     "form",
     {},
-    field("E-mail", { name: "email", type: "email", required: true, autocomplete: "username" }).root,
-    field("Password", { name: "password", type: "password", required: true, autocomplete: "current-password" }).root,
-    h("button", { type: "submit", class: "primary" }, "Sign in"),
+    field(t("email"), { name: "email", type: "email", required: true, autocomplete: "username" }).root,
+    field(t("password"), { name: "password", type: "password", required: true, autocomplete: "current-password" }).root,
+    h("button", { type: "submit", class: "primary" }, t("signIn")),
   );
   const signUp = h(
     "form",
     { hidden: true },
-    field("Your name", { name: "name", required: true, minlength: 2, maxlength: 100, autocomplete: "name" }).root,
-    field("E-mail address", { name: "new-email", type: "email", required: true, autocomplete: "username" }).root,
+    field(t("yourName"), { name: "name", required: true, minlength: 2, maxlength: 100, autocomplete: "name" }).root,
+    field(t("emailAddress"), { name: "new-email", type: "email", required: true, autocomplete: "username" }).root,
     field(
-      "New password",
+      t("newPassword"),
       {
         name: "new-password",
         type: "password",
@@ -275,9 +262,9 @@ export function accountCard(switchboard, done) {
         maxlength: 128,
         autocomplete: "new-password",
       },
-      "At least 8 characters.",
+      t("passwordHint"),
     ).root,
-    h("button", { type: "submit", class: "primary" }, "Create account"),
+    h("button", { type: "submit", class: "primary" }, t("createAccount")),
   );
   onSubmit(signIn, async (form) => (await switchboard.signIn(form), done()));
   onSubmit(signUp, async (form) => {
@@ -286,7 +273,7 @@ export function accountCard(switchboard, done) {
   });
 
   const forms = [signIn, signUp];
-  const tabs = ["Sign in", "Sign up"].map((label, index) =>
+  const tabs = [t("signIn"), t("signUp")].map((label, index) =>
     h(
       "button",
       {
@@ -321,8 +308,8 @@ export function accountCard(switchboard, done) {
   select(0);
   return h(
     "section",
-    { class: "card", "aria-label": "Account" },
-    h("div", { role: "tablist", class: "tabs", "aria-label": "Account" }, tabs),
+    { class: "card", "aria-label": t("account") },
+    h("div", { role: "tablist", class: "tabs", "aria-label": t("account") }, tabs),
     forms,
   );
 }

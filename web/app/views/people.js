@@ -1,16 +1,17 @@
 // People panel: waiting and present participants, with role, devices, connection, and the
 // moderator's actions.
 import { KINDS, outranks } from "../../vendor/switchboard.js";
-import { h, hueOf, icon, initials, nameOf, setIcon } from "../dom.js";
+import { h, hueOf, icon, initials, setIcon } from "../dom.js";
+import { nameOf, t } from "../language.js";
 import { confirm } from "./dialogs.js";
 import { openSettings } from "./settings.js";
-import { connectionLabel } from "./stage.js";
+import { STATES, connectionState } from "./tile.js";
 import { toastError } from "./toasts.js";
 
 // A guest is marked, because a guest can take any name, also that of the host.
-const ROLES = { host: "Host", moderator: "Moderator" };
-const roleOf = ({ role, user }) => [ROLES[role], user?.isGuest && "Guest"].filter(Boolean).join(", ");
-const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn off camera", screenShareEnabled: "Stop screen sharing" };
+const ROLES = { host: "host", moderator: "moderator" };
+const roleOf = ({ role, user }) => [ROLES[role] && t(ROLES[role]), user?.isGuest && t("guest")].filter(Boolean).join(", ");
+const MUTES = { audioEnabled: "mute", videoEnabled: "turnOffCamera", screenShareEnabled: "stopScreen" };
 
 /**
  * @param {{room: import("../../vendor/switchboard.js").Room, writeTo: (peerId: string) => void}}
@@ -18,23 +19,23 @@ const MUTES = { audioEnabled: "Mute", videoEnabled: "Turn off camera", screenSha
  */
 export function peoplePanel({ room, writeTo }) {
   const { moderation } = room;
-  const admitAll = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.admitAll()) }, "Admit all");
-  const waitingList = h("ul", { class: "people", "aria-label": "Waiting", tabindex: "-1" });
+  const admitAll = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.admitAll()) }, t("admitAll"));
+  const waitingList = h("ul", { class: "people", "aria-label": t("waiting"), tabindex: "-1" });
   const waiting = h(
     "section",
     { class: "waiting-list", hidden: true, "aria-labelledby": "waiting-title" },
-    h("header", {}, h("h3", { id: "waiting-title" }, "Waiting to join"), admitAll),
+    h("header", {}, h("h3", { id: "waiting-title" }, t("waitingToJoin")), admitAll),
     waitingList,
   );
-  const list = h("ul", { class: "people", "aria-label": "In the call", tabindex: "-1" });
+  const list = h("ul", { class: "people", "aria-label": t("inTheCall"), tabindex: "-1" });
   const lock = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.lock(!room.locked)) });
-  const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(room) }, "Settings…");
+  const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(room) }, t("settings"));
   const foot = h("footer", { class: "panel-foot", hidden: true }, lock, settings);
   const rows = keyed(list, (participant) => personRow(participant, { room, writeTo }));
   const requests = keyed(waitingList, (participant) => requestRow(participant, moderation));
 
   return {
-    title: "People",
+    title: t("people"),
     element: h("div", { class: "people-panel" }, waiting, list, foot),
     render() {
       waiting.hidden = room.waiting.size === 0;
@@ -43,7 +44,7 @@ export function peoplePanel({ room, writeTo }) {
       rows([...room.participants.values()]);
       foot.hidden = !room.isModerator;
       settings.hidden = !room.isHost;
-      lock.textContent = room.locked ? "Unlock the call" : "Lock the call";
+      lock.textContent = t(room.locked ? "unlock" : "lock");
       lock.setAttribute("aria-pressed", room.locked);
     },
   };
@@ -82,23 +83,28 @@ function face(participant) {
 function requestRow(participant, { admit, deny }) {
   const { peerId } = participant;
   const name = nameOf(participant);
-  const button = (label, kind, onclick) =>
-    h("button", { type: "button", class: `compact ${kind}`, "aria-label": `${label} ${name}`, onclick }, label);
+  const button = (key, kind, onclick) =>
+    h(
+      "button",
+      { type: "button", class: `compact ${kind}`, "aria-label": t(`${key}Person`, { name }), onclick },
+      t(key),
+    );
   const element = h(
     "li",
     {},
     face(participant),
     h("div", { class: "person" }, h("span", {}, name), h("small", { class: "muted" }, roleOf(participant))),
-    button("Deny", "secondary", () => act(deny(peerId))),
-    button("Admit", "primary", () => act(admit(peerId))),
+    button("deny", "secondary", () => act(deny(peerId))),
+    button("admit", "primary", () => act(admit(peerId))),
   );
   return { element, update: () => {} };
 }
 
 function personRow(participant, { room, writeTo }) {
   const { peerId, isSelf } = participant;
+  const name = h("span");
   const details = h("small", { class: "muted" });
-  const devices = { audioEnabled: device("mic", "Microphone"), videoEnabled: device("camera", "Camera") };
+  const devices = { audioEnabled: device("mic", "microphoneOn", "microphoneOff"), videoEnabled: device("camera", "cameraIsOn", "cameraIsOff") };
   const lamp = h("span", { "aria-hidden": "true" });
   const actions = h("div", { class: "person-actions", hidden: true });
   const more = h(
@@ -106,7 +112,7 @@ function personRow(participant, { room, writeTo }) {
     {
       type: "button",
       class: "bare",
-      "aria-label": `Actions for ${nameOf(participant)}`,
+      "aria-label": t("actionsFor", { name: nameOf(participant) }),
       "aria-expanded": "false",
       onclick: () => {
         actions.hidden = !actions.hidden;
@@ -119,7 +125,7 @@ function personRow(participant, { room, writeTo }) {
     "li",
     {},
     face(participant),
-    h("div", { class: "person" }, h("span", {}, nameOf(participant), isSelf && h("span", { class: "muted" }, " (you)")), details),
+    h("div", { class: "person" }, name, details),
     devices.audioEnabled.element,
     devices.videoEnabled.element,
     lamp,
@@ -132,10 +138,11 @@ function personRow(participant, { room, writeTo }) {
   return {
     element,
     update(now) {
-      const connection = connectionLabel(now) ?? "connected";
+      const connection = connectionState(now) ?? "connected";
       // For automated tests: people need not know the node.
       element.dataset.node = (isSelf ? room.node : now.node) ?? "";
-      details.textContent = [roleOf(now), connection].filter(Boolean).join(" · ");
+      name.textContent = isSelf ? t("you", { name: nameOf(now) }) : nameOf(now);
+      details.textContent = [roleOf(now), t(STATES[connection])].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
       lamp.className = `lamp lamp-${connection}`;
       more.hidden = isSelf;
@@ -156,49 +163,49 @@ function personRow(participant, { room, writeTo }) {
 /** Returns the actions that this user may take on another participant. */
 function choicesFor({ peerId, role, mediaState, user }, room, writeTo) {
   const { moderation } = room;
-  const name = user?.name || "Guest";
-  const choices = [{ label: "Message", run: () => writeTo(peerId) }];
+  const name = user?.name || t("guest");
+  const choices = [{ label: t("message"), run: () => writeTo(peerId) }];
   const own = room.isHost ? "host" : room.self?.role;
   if (!outranks(own, role)) return choices;
   for (const [field, label] of Object.entries(MUTES)) {
-    if (mediaState[field]) choices.push({ label, run: () => act(moderation.mute(peerId, KINDS[field])) });
+    if (mediaState[field]) choices.push({ label: t(label), run: () => act(moderation.mute(peerId, KINDS[field])) });
   }
   if (own === "host") {
     const [label, next] =
       role === "moderator"
-        ? ["Remove as moderator", peerId.startsWith("guest-") ? "guest" : "participant"]
-        : ["Make moderator", "moderator"];
+        ? [t("removeModerator"), peerId.startsWith("guest-") ? "guest" : "participant"]
+        : [t("makeModerator"), "moderator"];
     choices.push({ label, run: () => act(moderation.setRole(peerId, next)) });
-    if (!peerId.startsWith("guest-")) choices.push({ label: "Make host", run: () => handOver(peerId, name, moderation) });
+    if (!peerId.startsWith("guest-")) choices.push({ label: t("makeHost"), run: () => handOver(peerId, name, moderation) });
   }
   const remove = (ban) => () =>
     confirm({
-      title: ban ? `Ban ${name}?` : `Remove ${name}?`,
-      text: ban ? "They leave the call and cannot return to it." : "They leave the call. They may join again.",
-      yes: ban ? "Ban" : "Remove",
+      title: t(ban ? "banTitle" : "removeTitle", { name }),
+      text: t(ban ? "banText" : "removeText"),
+      yes: t(ban ? "ban" : "remove"),
       act: () => moderation.remove(peerId, { ban }),
     });
-  choices.push({ label: "Remove", danger: true, run: remove(false) }, { label: "Ban", danger: true, run: remove(true) });
+  choices.push({ label: t("remove"), danger: true, run: remove(false) }, { label: t("ban"), danger: true, run: remove(true) });
   return choices;
 }
 
 function handOver(peerId, name, moderation) {
   confirm({
-    title: `Make ${name} the host?`,
-    text: "They run the call from now on. You stay as a moderator.",
-    yes: "Make host",
+    title: t("makeHostTitle", { name }),
+    text: t("makeHostText"),
+    yes: t("makeHost"),
     act: () => moderation.transferHost(peerId),
   });
 }
 
-function device(symbol, label) {
+function device(symbol, onLabel, offLabel) {
   const picture = icon(symbol);
   const element = h("span", { role: "img" }, picture);
   return {
     element,
     set(on) {
       element.className = on ? "device" : "device is-off";
-      element.setAttribute("aria-label", `${label} ${on ? "on" : "off"}`);
+      element.setAttribute("aria-label", t(on ? onLabel : offLabel));
       setIcon(picture, on ? symbol : `${symbol}-off`);
     },
   };

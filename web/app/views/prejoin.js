@@ -1,9 +1,10 @@
 // Page before the call: shows the call, previews the devices, and asks for name and passcode.
 import { SwitchboardError } from "../../vendor/switchboard.js";
 import { field, h } from "../dom.js";
+import { languageChoice, t } from "../language.js";
 import { sentence } from "../sentences.js";
 import { devicePreview } from "./devices.js";
-import { WHO_MAY_JOIN, accountCard, brand, onSubmit } from "./home.js";
+import { accountCard, brand, onSubmit } from "./home.js";
 import { toastError } from "./toasts.js";
 
 const OVER = new Set(["ended", "cancelled"]);
@@ -17,7 +18,7 @@ const MALFORMED = new Set(["INVALID_INPUT", "VALIDATION_ERROR", "ROUTE_NOT_FOUND
  *   admitted: (admission: object, options: object) => void}} context
  */
 export function prejoinView({ switchboard, local, roomId, home, admitted }) {
-  const side = h("div", { class: "prejoin-side" }, h("p", { class: "muted", role: "status" }, "Looking up the call…"));
+  const side = h("div", { class: "prejoin-side" }, h("p", { class: "muted", role: "status" }, t("lookingUp")));
   const preview = devicePreview(local);
   // The camera stays off, and its box away, until the call is known to exist.
   preview.element.hidden = true;
@@ -27,7 +28,8 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
     h(
       "header",
       { class: "home-head" },
-      h("button", { type: "button", class: "bare", onclick: home, "aria-label": "Switchboard, front page" }, brand()),
+      h("button", { type: "button", class: "bare", onclick: home, "aria-label": t("frontPage") }, brand()),
+      languageChoice(),
     ),
     h("div", { class: "prejoin-grid" }, preview.element, side),
   );
@@ -53,14 +55,14 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
 
   function admissionForm(call) {
     const { account } = switchboard;
-    if (call.requiresAuth && !account) return h("p", {}, "This call is for people with an account.");
+    if (call.requiresAuth && !account) return h("p", {}, t("needsAccount"));
     const asksPasscode = (call.requiresPasscode ?? call.hasPasscode) && !(account && account.id === call.hostId);
     const form = h(
       "form",
       {},
       account
-        ? h("p", {}, "You join as ", h("strong", {}, account.name), ".")
-        : field("Your name", {
+        ? h("p", {}, t("youJoinAs", { name: account.name }))
+        : field(t("yourName"), {
             name: "guestName",
             required: true,
             minlength: 2,
@@ -69,14 +71,14 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
             value: switchboard.user?.name,
           }).root,
       asksPasscode &&
-        field("Passcode of the call", {
+        field(t("passcodeOfCall"), {
           name: "passcode",
           type: "password",
           minlength: 4,
           maxlength: 20,
           autocomplete: "off",
         }).root,
-      h("button", { type: "submit", class: "primary" }, "Join the call"),
+      h("button", { type: "submit", class: "primary" }, t("joinTheCall")),
     );
     return onSubmit(form, async ({ guestName, passcode }) => {
       const admission = await switchboard.admit(roomId, { name: guestName?.trim(), passcode }).catch((error) => {
@@ -96,12 +98,12 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
     showBeside(title, ...content);
   }
 
-  const homeButton = () => h("button", { type: "button", class: "primary", onclick: home }, "Go to the front page");
+  const homeButton = () => h("button", { type: "button", class: "primary", onclick: home }, t("goHome"));
 
   function showNoCall() {
     showInstead(
-      "No call here",
-      h("p", {}, "The call has ended, or this link is wrong. Ask for a new link, or start a call yourself."),
+      t("noCall"),
+      h("p", {}, t("noCallText")),
       homeButton(),
     );
   }
@@ -111,11 +113,11 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
     const reopen = () => switchboard.reopenCall(call.id).then(lookUp, toastError);
     showInstead(
       call.title,
-      h("p", {}, "This call is over. You can open it again for everyone who has the link."),
+      h("p", {}, t("endedText")),
       h(
         "div",
         { class: "row" },
-        h("button", { type: "button", class: "secondary", onclick: reopen }, "Reopen the call"),
+        h("button", { type: "button", class: "secondary", onclick: reopen }, t("reopen")),
         homeButton(),
       ),
     );
@@ -124,9 +126,9 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
   /** Shows a failure that says nothing about the call: it may well exist. */
   function showRetry(error) {
     showInstead(
-      "The call could not be looked up",
+      t("lookUpFailed"),
       h("p", { role: "status" }, sentence(error)),
-      h("button", { type: "button", class: "primary", onclick: lookUp }, "Try again"),
+      h("button", { type: "button", class: "primary", onclick: lookUp }, t("tryAgain")),
     );
   }
 
@@ -144,16 +146,14 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
   }
 
   lookUp();
-  return { title: "Join a call", element, closed: preview.closed };
+  return { title: t("joinACall"), element, closed: preview.closed };
 }
 
-function summary({ currentParticipants, maxParticipants, type, requiresInvitation }) {
-  const present =
-    currentParticipants === undefined
-      ? ""
-      : currentParticipants === 1
-        ? "1 person is in the call. "
-        : `${currentParticipants || "No"} people are in the call. `;
-  const access = requiresInvitation ? "Only invited people may join" : `${WHO_MAY_JOIN[type]} may join`;
-  return `${present}${access}${maxParticipants ? `, up to ${maxParticipants} people` : ""}.`;
+const ACCESS = { public: "accessPublic", private: "accessPrivate", invited_only: "accessInvited" };
+const PRESENT = ["presentNone", "presentOne"];
+
+function summary({ currentParticipants: count, maxParticipants, type, requiresInvitation }) {
+  const present = count === undefined ? "" : t(PRESENT[count] ?? "presentMany", { count });
+  const access = t(requiresInvitation ? "accessInvited" : ACCESS[type]);
+  return `${present}${access}${maxParticipants ? t("upTo", { count: maxParticipants }) : ""}.`;
 }

@@ -1,26 +1,28 @@
 // Dialog in which the host changes the call's settings.
-import { field, h } from "../dom.js";
+import { field, h, switchRow } from "../dom.js";
+import { t } from "../language.js";
+import { closeButton, openDialog } from "./dialogs.js";
 import { onSubmit } from "./home.js";
 import { toast } from "./toasts.js";
 
 const SETTINGS = {
-  waitingRoomEnabled: "Waiting room",
-  autoAdmitGuests: "Guests skip the waiting room",
-  joinMuted: "New participants join muted",
-  audioEnabled: "Microphones",
-  videoEnabled: "Cameras",
-  screenShareEnabled: "Screen sharing",
-  allowParticipantScreenShare: "Participants may share their screen",
-  allowParticipantUnmute: "Muted participants may unmute themselves",
-  chatEnabled: "Chat",
-  chatHistoryEnabled: "New participants see earlier messages",
+  waitingRoomEnabled: "setWaitingRoom",
+  autoAdmitGuests: "setAutoAdmit",
+  joinMuted: "setJoinMuted",
+  audioEnabled: "setAudio",
+  videoEnabled: "setVideo",
+  screenShareEnabled: "setScreen",
+  allowParticipantScreenShare: "setParticipantScreen",
+  allowParticipantUnmute: "setUnmute",
+  chatEnabled: "setChat",
+  chatHistoryEnabled: "setHistory",
 };
 
 /** Opens the dialog with the current settings. Saving sends only the changed ones. */
 export function openSettings(room) {
   const before = { ...room.settings };
-  const name = field("Title", { name: "name", required: true, maxlength: 200, autocomplete: "off", value: room.name });
-  const seats = field("Maximum number of participants", {
+  const name = field(t("title"), { name: "name", required: true, maxlength: 200, autocomplete: "off", value: room.name });
+  const seats = field(t("seats"), {
     name: "maxParticipants",
     type: "number",
     min: 2,
@@ -29,8 +31,7 @@ export function openSettings(room) {
     value: room.maxParticipants,
   });
   const switches = Object.entries(SETTINGS).map(([setting, label]) => {
-    const input = h("input", { type: "checkbox", name: setting, role: "switch", checked: before[setting] !== false });
-    return { setting, input, row: h("label", { class: "switch" }, h("span", {}, label), input) };
+    return { setting, ...switchRow(t(label), { name: setting, checked: before[setting] !== false }) };
   });
   // The server makes guests wait when the waiting room is switched on. The dialog shows that.
   const inputs = Object.fromEntries(switches.map(({ setting, input }) => [setting, input]));
@@ -43,14 +44,14 @@ export function openSettings(room) {
     {},
     name.root,
     seats.root,
-    h("fieldset", { class: "switches" }, h("legend", {}, "In this call"), ...switches.map(({ row }) => row)),
-    h("p", { class: "muted" }, "With the waiting room, guests wait too, unless you let them skip it."),
-    h("p", { class: "muted" }, "The host and moderators may always use camera, microphone and screen sharing."),
+    h("fieldset", { class: "switches" }, h("legend", {}, t("inThisCall")), ...switches.map(({ row }) => row)),
+    h("p", { class: "muted" }, t("setWaitingNote")),
+    h("p", { class: "muted" }, t("setModeratorNote")),
     h(
       "div",
       { class: "row" },
-      h("button", { type: "button", class: "secondary", onclick: () => dialog.close() }, "Cancel"),
-      h("button", { type: "submit", class: "primary" }, "Save"),
+      closeButton(t("cancel")),
+      h("button", { type: "submit", class: "primary" }, t("save")),
     ),
   );
   onSubmit(form, async () => {
@@ -65,17 +66,10 @@ export function openSettings(room) {
     });
     // A value that the call had before does not let guests skip the waiting room. It does now.
     if (switchedOn() && inputs.autoAdmitGuests.checked) {
-      await call.moderation.update({ settings: { autoAdmitGuests: true } });
+      await room.moderation.update({ settings: { autoAdmitGuests: true } });
     }
     dialog.close();
-    toast("Call settings are saved.");
+    toast(t("settingsSaved"));
   });
-  const dialog = h(
-    "dialog",
-    { class: "card settings", "aria-labelledby": "settings-title", onclose: () => dialog.remove() },
-    h("h2", { id: "settings-title" }, "Call settings"),
-    form,
-  );
-  document.querySelector(".call").append(dialog);
-  dialog.showModal();
+  const dialog = openDialog({ title: t("callSettings"), class: "settings", content: [form] });
 }

@@ -1,24 +1,19 @@
-// Tiles: one per participant and one per shared screen. A tile keeps its element until it is
-// removed, so that other changes never interrupt its video.
-import { h, hueOf, icon, initials, nameOf } from "../dom.js";
-
-const RATIO = 16 / 9;
-const GAP_PX = 12;
-
-/** Returns a label for a connection that is not established, or null when it is. */
-export function connectionLabel(participant) {
-  if (participant.connectionState === "reconnecting") return "reconnecting";
-  const state = participant.connection?.connectionState;
-  if (state === "connected" || state === undefined) return null;
-  return { disconnected: "reconnecting", failed: "failed", closed: "failed" }[state] ?? "connecting";
-}
+// Stage: one tile per participant and one per shared screen, and which of them are large.
+import { h } from "../dom.js";
+import { layout } from "../layout.js";
+import { t } from "../language.js";
+import { preference } from "../preferences.js";
+import { makeTile } from "./tile.js";
 
 /** @param {import("../../vendor/switchboard.js").Room} room */
 export function stage(room) {
-  const screens = h("div", { class: "screens", hidden: true });
-  const faces = h("div", { class: "faces" });
-  const element = h("section", { class: "stage", "aria-label": "Participants" }, screens, faces);
+  const element = h("section", { class: "stage", "aria-label": t("participants") });
   const tiles = new Map();
+  let pinned = null;
+  let speaking = new Set();
+  /** Peer id of the person who spoke last, this user excepted. */
+  let speaker = null;
+  let qualities = new Map();
 
   /** Lists the tiles to show. */
   function listTiles() {
@@ -29,108 +24,82 @@ export function stage(room) {
     });
   }
 
+  /**
+   * Returns the keys of the large tiles: the pinned one, or the shared screens, or in the speaker
+   * view the person who speaks. The user sees their own screen already, so its tile stays small.
+   */
+  function featured(list) {
+    if (list.some(({ key }) => key === pinned)) return [pinned];
+    const screens = list.filter(({ source, participant }) => source === "screen" && !participant.isSelf);
+    if (screens.length > 0) return screens.map(({ key }) => key);
+    if (!preference("speakerView", false)) return [];
+    const others = list.filter(({ participant, source }) => !participant.isSelf && source === "camera");
+    return others.some(({ key }) => key === speaker) ? [speaker] : others.slice(0, 1).map(({ key }) => key);
+  }
+
+  function pin(key) {
+    pinned = pinned === key ? null : key;
+    render();
+  }
+
   function render() {
     const list = listTiles();
     const keys = new Set(list.map(({ key }) => key));
-    for (const [key, tile] of tiles) {
-      if (keys.has(key)) continue;
-      tile.detach();
-      tile.element.remove();
-      tiles.delete(key);
-    }
+    for (const key of tiles.keys()) if (!keys.has(key)) remove(key);
     for (const { key, participant, source } of list) {
       if (!tiles.has(key)) {
-        const tile = makeTile(participant, source);
-        tiles.set(key, tile);
-        // The user sees their own screen already, so its tile is small: a reminder that it is
-        // shared.
-        (source === "screen" && !participant.isSelf ? screens : faces).append(tile.element);
+        tiles.set(key, makeTile(participant, { source, pin: () => pin(key) }));
+        element.append(tiles.get(key).element);
       }
-      tiles.get(key).update();
+      const { peerId } = participant;
+      tiles.get(key).update({ speaking: speaking.has(peerId), quality: qualities.get(peerId), pinned: pinned === key });
     }
-    screens.hidden = screens.children.length === 0;
     arrange();
   }
 
+  function remove(key) {
+    const tile = tiles.get(key);
+    tile.detach();
+    // A focus in the tile would be lost with it.
+    if (tile.element.contains(document.activeElement)) document.getElementById("app").focus();
+    tile.element.remove();
+    tiles.delete(key);
+  }
+
   function arrange() {
-    arrangeTiles(screens);
-    arrangeTiles(faces);
+    const list = listTiles().filter(({ key }) => tiles.has(key));
+    const large = featured(list);
+    const small = list.map(({ key }) => key).filter((key) => !large.includes(key));
+    const { clientWidth: width, clientHeight: height } = element;
+    if (width === 0 || list.length === 0) return;
+    const screens = large.some((key) => key.startsWith("screen "));
+    const places = layout({ featured: large.length, others: small.length, screens, width, height });
+    large.forEach((key, index) => tiles.get(key).place(places.featured[index]));
+    small.forEach((key, index) => tiles.get(key).place(places.others[index]));
+    for (const [key, tile] of tiles) tile.element.classList.toggle("is-featured", large.includes(key));
   }
 
   const sizes = new ResizeObserver(arrange);
   sizes.observe(element);
-  return { element, render, closed: () => sizes.disconnect() };
-}
-
-/** Sets the container's number of columns so that its tiles are as large as possible. */
-function arrangeTiles(container) {
-  const count = container.children.length;
-  const { clientWidth: width, clientHeight: height } = container;
-  if (count === 0 || width === 0) return;
-  const widthWith = (columns) => {
-    const rows = Math.ceil(count / columns);
-    const byWidth = (width - GAP_PX * (columns - 1)) / columns;
-    const byHeight = ((height - GAP_PX * (rows - 1)) / rows) * RATIO;
-    return Math.min(byWidth, byHeight);
-  };
-  const choices = Array.from({ length: count }, (_, index) => index + 1);
-  const columns = choices.reduce((best, next) => (widthWith(next) > widthWith(best) ? next : best));
-  container.style.setProperty("--columns", columns);
-  container.style.setProperty("--rows", Math.ceil(count / columns));
-}
-
-function makeTile(participant, source) {
-  const name = nameOf(participant);
-  const own = participant.isSelf;
-  const screen = source === "screen";
-  const video = h("video");
-  const detach = participant.attach(video, source);
-  const avatar = h("span", { class: "avatar", "aria-hidden": "true" }, initials(name));
-  avatar.style.setProperty("--hue", hueOf(participant.userId ?? participant.peerId));
-  const label = h("span", { class: "tile-name" });
-  const state = h("span", { class: "tile-state" });
-  const marks = [
-    h("span", { class: "mark mark-mic" }, icon("mic-off")),
-    h("span", { class: "mark mark-camera" }, icon("camera-off")),
-  ];
-  const element = h(
-    "figure",
-    { class: "tile" },
-    avatar,
-    video,
-    state,
-    h("figcaption", {}, screen ? null : marks, label),
-  );
-  element.dataset.peer = participant.peerId;
-  element.classList.toggle("is-screen", screen);
-  element.classList.toggle("is-own", own);
-
   return {
     element,
-    detach,
-    update() {
-      const { audioEnabled, videoEnabled } = participant.mediaState;
-      const connection = screen ? null : connectionLabel(participant);
-      video.hidden = !screen && !videoEnabled;
-      avatar.hidden = !video.hidden;
-      label.textContent = screen
-        ? `${own ? "Your" : `${nameOf(participant)}'s`} screen`
-        : own
-          ? `${nameOf(participant)} (you)`
-          : nameOf(participant);
-      marks[0].hidden = audioEnabled;
-      marks[1].hidden = videoEnabled;
-      state.hidden = connection === null;
-      state.textContent = connection ?? "";
-      state.dataset.state = connection ?? "";
-      element.setAttribute("aria-label", describe(label.textContent, participant.mediaState, connection, screen));
+    render,
+    /** @param {Set<string>} now peer ids of those who speak */
+    setSpeaking(now) {
+      speaking = now;
+      const others = [...now].filter((peerId) => peerId !== room.selfId);
+      // A person who goes on speaking stays large.
+      if (!now.has(speaker) && others.length > 0) speaker = others[0];
+      render();
+    },
+    /** @param {Map<string, "good" | "fair" | "poor">} now quality of each connection, by peer id */
+    setQualities(now) {
+      qualities = now;
+      render();
+    },
+    closed() {
+      sizes.disconnect();
+      for (const key of [...tiles.keys()]) remove(key);
     },
   };
-}
-
-function describe(name, { audioEnabled, videoEnabled }, connection, screen) {
-  if (screen) return name;
-  return [name, `microphone ${audioEnabled ? "on" : "off"}`, `camera ${videoEnabled ? "on" : "off"}`, connection]
-    .filter(Boolean)
-    .join(", ");
 }

@@ -1,20 +1,17 @@
 // Waiting room: shown until the host or a moderator admits this user.
 import { h } from "../dom.js";
+import { t } from "../language.js";
 
 /** @param {{room: import("../../vendor/switchboard.js").Room, title: string}} context */
 export function waitingRoom({ room, title }) {
-  const heading = h("h2", { tabindex: "-1" }, "Waiting to be admitted");
+  const heading = h("h2", { tabindex: "-1" }, t("waitingTitle"));
   const element = h(
     "section",
-    { class: "waiting-room", "aria-label": "Waiting room", hidden: true },
+    { class: "waiting-room", "aria-label": t("waitingRoom"), hidden: true },
     h("span", { class: "pulse", "aria-hidden": "true" }),
     heading,
-    h(
-      "p",
-      { class: "muted", role: "status" },
-      `The host of ${title || "this call"} knows that you are here. No one sees or hears you yet.`,
-    ),
-    h("button", { type: "button", class: "secondary", onclick: () => room.leave() }, "Leave"),
+    h("p", { class: "muted", role: "status" }, t("waitingText", { title: title || t("thisCall") })),
+    h("button", { type: "button", class: "secondary", onclick: () => room.leave() }, t("leave")),
   );
   return {
     element,
