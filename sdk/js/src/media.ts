@@ -151,12 +151,20 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
   }
 
   async #open(kind: DeviceKind): Promise<void> {
-    const deviceId = this.#chosen[kind];
-    const constraints = { ...(kind === "audio" ? MICROPHONE : CAMERA), ...(deviceId && { deviceId: { ideal: deviceId } }) };
+    const chosen = this.#chosen[kind];
+    const wanted = kind === "audio" ? MICROPHONE : CAMERA;
     const devices = mediaDevices();
-    const opened = await devices.getUserMedia({ [kind]: constraints }).catch((error) => {
-      throw deviceError(error);
-    });
+    // With `ideal` in place of `exact`, Chromium opens its default microphone.
+    const opened = await devices
+      .getUserMedia({ [kind]: { ...wanted, ...(chosen && { deviceId: { exact: chosen } }) } })
+      .catch((error: Error) => {
+        // The chosen device is not connected.
+        if (chosen && error.name === "OverconstrainedError") return devices.getUserMedia({ [kind]: wanted });
+        throw error;
+      })
+      .catch((error) => {
+        throw deviceError(error);
+      });
     for (const track of opened.getTracks()) {
       this.stream.addTrack(track);
       track.addEventListener("ended", () => {

@@ -21,9 +21,9 @@ export function manageDevices(local) {
   for (const kind of ["audio", "video"]) local.useDevice(kind, preference(kind, ""));
   local.on("ended", async (kind, { enabled }) => {
     const device = t(TITLES[kind]);
+    // Nobody wants to be heard because a muted microphone was unplugged.
+    if (!enabled) return toast(t("deviceLost", { device }));
     try {
-      // Nobody wants to be heard because a muted microphone was unplugged.
-      if (!enabled) return;
       await (kind === "audio" ? local.setAudio(true) : local.setVideo(true));
       const { label } = kind === "audio" ? local.audioTrack : local.videoTrack;
       toast(t("deviceReplaced", { device, label }));

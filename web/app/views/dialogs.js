@@ -3,16 +3,20 @@ import { h } from "../dom.js";
 import { t } from "../language.js";
 import { toastError } from "./toasts.js";
 
+let opened = 0;
+
 /**
  * Opens a dialog with this title. Returns the element; `close()` closes it.
  * @param {{title: string, content: (Node | false | null)[], class?: string, closed?: () => void}}
  *   options
  */
 export function openDialog({ title, content, class: kind = "", closed = () => {} }) {
+  // A dialog may be opened over another one.
+  const id = `dialog-title-${(opened += 1)}`;
   const dialog = h(
     "dialog",
-    { class: `card ${kind}`, "aria-labelledby": "dialog-title" },
-    h("h2", { id: "dialog-title" }, title),
+    { class: `card ${kind}`, "aria-labelledby": id },
+    h("h2", { id }, title),
     ...content,
   );
   const view = document.querySelector(".call") ?? document.getElementById("app");

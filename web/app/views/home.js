@@ -28,7 +28,10 @@ export function onSubmit(form, action) {
     } catch (error) {
       toastError(error);
       const { code, errors: [first] = [] } = error;
-      form.elements[first?.field ?? FIELD_OF[code]]?.focus?.();
+      const wrong = form.elements[first?.field ?? FIELD_OF[code]];
+      wrong?.focus?.();
+      // Typing replaces the refused text.
+      wrong?.select?.();
     } finally {
       busy = false;
       button.removeAttribute("aria-busy");
@@ -249,7 +252,7 @@ export function accountCard(switchboard, done) {
   );
   const signUp = h(
     "form",
-    { hidden: true },
+    {},
     field(t("yourName"), { name: "name", required: true, minlength: 2, maxlength: 100, autocomplete: "name" }).root,
     field(t("emailAddress"), { name: "new-email", type: "email", required: true, autocomplete: "username" }).root,
     field(
@@ -272,7 +275,10 @@ export function accountCard(switchboard, done) {
     done();
   });
 
-  const forms = [signIn, signUp];
+  // A form may not have the role of a panel itself.
+  const panels = [signIn, signUp].map((form, index) =>
+    h("div", { role: "tabpanel", id: `account-panel-${index}`, "aria-labelledby": `account-tab-${index}` }, form),
+  );
   const tabs = [t("signIn"), t("signUp")].map((label, index) =>
     h(
       "button",
@@ -281,20 +287,15 @@ export function accountCard(switchboard, done) {
         role: "tab",
         class: "tab",
         id: `account-tab-${index}`,
-        "aria-controls": `account-form-${index}`,
+        "aria-controls": `account-panel-${index}`,
         onclick: () => select(index),
         onkeydown: (event) => arrow(event, index),
       },
       label,
     ),
   );
-  forms.forEach((form, index) => {
-    form.id = `account-form-${index}`;
-    form.setAttribute("role", "tabpanel");
-    form.setAttribute("aria-labelledby", `account-tab-${index}`);
-  });
   function select(chosen) {
-    forms.forEach((form, index) => (form.hidden = index !== chosen));
+    panels.forEach((panel, index) => (panel.hidden = index !== chosen));
     tabs.forEach((tab, index) => {
       tab.setAttribute("aria-selected", index === chosen);
       tab.tabIndex = index === chosen ? 0 : -1;
@@ -310,6 +311,6 @@ export function accountCard(switchboard, done) {
     "section",
     { class: "card", "aria-label": t("account") },
     h("div", { role: "tablist", class: "tabs", "aria-label": t("account") }, tabs),
-    forms,
+    panels,
   );
 }
