@@ -1,7 +1,7 @@
 // Test clients: the stock socket.io-client and the REST API, used as an application uses them.
 import { createHmac, randomUUID } from "node:crypto";
 import { io } from "socket.io-client";
-import { baseUrl, operatorKey } from "./cluster.mjs";
+import { baseUrl, nodeUrls, operatorKey } from "./cluster.mjs";
 import { until, within } from "./until.mjs";
 
 const ACK_TIMEOUT_MS = 15_000;
@@ -143,4 +143,16 @@ export class Client {
   close() {
     this.socket.disconnect();
   }
+}
+
+/** Returns the index in NODE_URLS of the node with this name, which `room:joined` contains. */
+export async function positionOf(name) {
+  const owner = await account("Node Finder");
+  const { roomId } = await newCall(owner);
+  for (const [position, url] of nodeUrls().entries()) {
+    const client = await Client.seated(url, roomId, await admitted(roomId, owner));
+    client.close();
+    if (client.joined.node === name) return position;
+  }
+  throw new Error(`no node has the name ${name}`);
 }

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { Client, account, admitted, newCall } from "../support/clients.mjs";
-import { artifact, control, nodeUrls } from "../support/cluster.mjs";
+import { positionOf } from "../support/clients.mjs";
+import { artifact, control } from "../support/cluster.mjs";
 
 const HOST = "Ada Host";
 const GUEST = "Grace Guest";
@@ -14,18 +14,6 @@ describe("a node is killed during a call", { timeout: 240_000 }, () => {
     browser = await launch();
   });
   after(() => browser?.close());
-
-  /** Returns the index in NODE_URLS of the node with this name, which `room:joined` contains. */
-  async function positionOf(name) {
-    const owner = await account("Node Finder");
-    const { roomId } = await newCall(owner);
-    for (const [position, url] of nodeUrls().entries()) {
-      const client = await Client.seated(url, roomId, await admitted(roomId, owner));
-      client.close();
-      if (client.joined.node === name) return position;
-    }
-    throw new Error(`no node has the name ${name}`);
-  }
 
   test("the call continues, both pages recover without a reload, and a third participant joins", async () => {
     const host = await Person.open(browser);

@@ -1,9 +1,10 @@
-// A meeting of three users on the demo page, from the waiting room to the end of the call. Each
-// user is on a different node if there are enough nodes.
+// A meeting of three users on the page, from the waiting room to the end of the call, with each
+// user on a different node if there are enough nodes; and a call between Chromium and Firefox.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { artifact, nodeUrls } from "../support/cluster.mjs";
+import { account, newCall, positionOf } from "../support/clients.mjs";
+import { artifact, baseUrl, control, nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 const HOST = "Ada Host";
@@ -159,4 +160,57 @@ describe("a meeting of three", { timeout: 300_000 }, () => {
     await user.page.getByRole("dialog").getByRole("button", { name: "End the call" }).click();
     for (const person of [host, user]) await person.page.getByRole("heading", { name: "The call has ended" }).waitFor();
   });
+});
+
+test("Chromium and Firefox see each other, also after the node of one of them is killed", { timeout: 180_000 }, async () => {
+  const browsers = await Promise.all([launch("chromium"), launch("firefox")]);
+  const [one, two] = await Promise.all(browsers.map((browser) => Person.open(browser)));
+  try {
+    const { roomId } = await newCall(await account("Owner"));
+    const link = `${baseUrl()}/?room=${roomId}`;
+    await Promise.all([one.joinAsGuest(link, "Chromium"), two.joinAsGuest(link, "Firefox")]);
+    const connected = async () => {
+      await Promise.all([one.connectedTo("Firefox"), two.connectedTo("Chromium")]);
+      await Promise.all([one.seesFrames(), two.seesFrames()]);
+    };
+    await connected();
+    // A reload would clear this variable, so it proves that there was no reload.
+    for (const { page } of [one, two]) await page.evaluate(() => (window.neverReloaded = true));
+    for (const [sharing, other, name] of [
+      [one, two, "Chromium"],
+      [two, one, "Firefox"],
+    ]) {
+      await sharing.press("Turn off camera");
+      await until("the other page shows the camera as off", async () =>
+        (await other.tile(name).getAttribute("aria-label")).includes("camera off"),
+      );
+      await sharing.press("Turn on camera");
+      await connected();
+    }
+    // Each browser can tell who speaks: Firefox has other statistics than Chromium.
+    await until("Firefox shows that Chromium beeps", () =>
+      two.tile("Chromium").evaluate((tile) => tile.classList.contains("is-speaking")),
+    );
+
+    const { node } = await two.view();
+    const killed = `nodes/${await positionOf(node)}`;
+    const noticed = two.page.waitForFunction(() => window.switchboard.status === "reconnecting");
+    await control(killed, "kill");
+    try {
+      await noticed;
+      await Promise.all([one.seesFrames(), two.seesFrames()]);
+      await Promise.all([one.seated(), two.seated()]);
+      await connected();
+      assert.notEqual((await two.view()).node, node, "Firefox uses another node");
+      await one.press("Chat");
+      await one.sendChat("Still here");
+      await two.page.getByRole("button", { name: "Chat, 1 unread" }).waitFor();
+      for (const { page } of [one, two]) assert.equal(await page.evaluate(() => window.neverReloaded), true);
+    } finally {
+      await control(killed, "start");
+    }
+  } finally {
+    for (const person of [one, two]) await person.close();
+    for (const browser of browsers) await browser.close();
+  }
 });

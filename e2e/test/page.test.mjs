@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { Person, launch } from "../support/browser.mjs";
-import { account, newCall, rest } from "../support/clients.mjs";
+import { account, newCall, rest, signed } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
 import { prefixProxy } from "../support/prefix-proxy.mjs";
 import { until } from "../support/until.mjs";
@@ -250,5 +250,89 @@ describe("the page", { timeout: 300_000 }, () => {
       for (const person of people.splice(0)) await person.close();
       proxy.close();
     }
+  });
+
+  test("a call with a passcode survives a reload after the join token has expired", async () => {
+    const { roomId } = await newCall(host, { passcode: "open sesame" });
+    const guest = await open();
+    await guest.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Grace", { passcode: "open sesame" });
+    const stored = JSON.parse(await guest.page.evaluate(() => sessionStorage.getItem("switchboard.seat")));
+    // As ten minutes later, and in a session that the service has forgotten.
+    const seat = { ...stored, joinToken: signed(stored.joinToken, { exp: 1_000_000_000 }), pid: undefined };
+    await guest.page.evaluate((text) => sessionStorage.setItem("switchboard.seat", text), JSON.stringify(seat));
+    await guest.page.reload();
+    await guest.seated();
+    await guest.tile("Grace (you)").waitFor();
+  });
+
+  test("an account is signed in in every tab, and signed out in every tab", async () => {
+    const one = await open();
+    await one.signUp("Ada Tabs");
+    const other = await one.page.context().newPage();
+    await other.goto(baseUrl());
+    await heading(other, "New call").waitFor();
+    await one.page.getByRole("button", { name: "Sign out" }).click();
+    await other.getByRole("tab", { name: "Sign in" }).waitFor();
+    await other.reload();
+    await other.getByRole("tab", { name: "Sign in" }).waitFor();
+  });
+
+  test("a viewer without devices who reloads sees the others at once, and hears them after a click", async () => {
+    const { roomId } = await newCall(host);
+    const link = `${baseUrl()}/?room=${roomId}`;
+    const speaker = await open();
+    await speaker.joinAsGuest(link, "Ada");
+    const viewer = await open();
+    await viewer.page.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("none", "NotFoundError"));
+      // As browsers that play no sound before a click. The browser under test takes each script of
+      // a test for a click.
+      let clicked = false;
+      addEventListener("click", () => (clicked = true), { capture: true });
+      const { prototype } = HTMLMediaElement;
+      const { play } = prototype;
+      prototype.play = function () {
+        if (clicked || this.muted) return play.call(this);
+        this.pause();
+        return Promise.reject(new DOMException("no sound before a click", "NotAllowedError"));
+      };
+    });
+    await viewer.joinAsGuest(link, "Grace");
+    await viewer.connectedTo("Ada");
+    await viewer.page.reload();
+    await viewer.connectedTo("Ada");
+    const video = viewer.tile("Ada").locator("video");
+    const state = () => video.evaluate(({ paused, currentTime, muted }) => ({ plays: !paused && currentTime > 0, muted }));
+    const reaches = (expected) => until(`${expected}`, async () => JSON.stringify(await state()) === expected);
+    await reaches('{"plays":true,"muted":true}');
+    const hint = viewer.page.getByText("Your browser plays no sound yet.");
+    await hint.waitFor();
+    await viewer.page.getByRole("heading", { name: "Signals" }).click();
+    await hint.waitFor({ state: "hidden" });
+    await reaches('{"plays":true,"muted":false}');
+  });
+
+  test("the page loads 100 KB at most, compressed, and browsers keep what has a hash in its name", async () => {
+    const { page } = await open();
+    const sizes = new Map();
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.enable");
+    const urls = new Map();
+    session.on("Network.responseReceived", ({ requestId, response }) => urls.set(requestId, response.url));
+    session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => sizes.set(urls.get(requestId), encodedDataLength));
+    await page.goto(baseUrl());
+    await heading(page, "Video calls in your browser.").waitFor();
+    await page.waitForLoadState("networkidle");
+    const script = [...sizes.keys()].find((url) => /\/app\/main-[0-9A-Z]{8}\.js$/.test(url));
+    assert.ok(script && sizes.size >= 4, [...sizes.keys()].join());
+    const sum = [...sizes.values()].reduce((total, size) => total + size, 0);
+    assert.ok(sum > 10_000 && sum <= 100 * 1024, `${sum} bytes: ${JSON.stringify([...sizes])}`);
+    for (const [encoding, accepted] of [["br", "gzip, deflate, br"], ["gzip", "gzip"], [null, "identity"]]) {
+      const answer = await fetch(script, { headers: { "accept-encoding": accepted } });
+      assert.equal(answer.headers.get("content-encoding"), encoding);
+      assert.match(answer.headers.get("cache-control"), /max-age=31536000, immutable/);
+      assert.ok((await answer.text()).startsWith("var"), "fetch decodes it");
+    }
+    assert.equal((await fetch(`${baseUrl()}/`)).headers.get("cache-control"), "no-cache");
   });
 });

@@ -107,6 +107,7 @@ export function callView({ room, local, title, link, since }) {
     renderBanner();
     const waiting = room.status === "waiting";
     waitingView.show(waiting);
+    inviteButton.hidden = waiting;
     for (const part of [board.element.parentElement, bar.element]) part.hidden = waiting;
   };
 

@@ -62,13 +62,13 @@ export function homeView({ switchboard, open, refresh }) {
       "header",
       { class: "home-head" },
       brand(),
+      languageChoice(),
       h(
         "div",
-        { class: "who" },
+        { class: "who", hidden: !account },
         account && h("span", {}, account.name),
         account && h("button", { type: "button", class: "quiet", onclick: () => showId(account) }, t("showId")),
         account && h("button", { type: "button", class: "quiet", onclick: () => (switchboard.signOut(), refresh()) }, t("signOut")),
-        languageChoice(),
       ),
     ),
     h(
