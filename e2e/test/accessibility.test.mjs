@@ -121,6 +121,11 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
     await check(host, "chat");
     await page.keyboard.press("Escape");
     await check(host, "call");
+    await guest.press("Raise hand");
+    await page.getByText("raised a hand").waitFor();
+    await host.press("Reactions");
+    await check(host, "reactions");
+    await page.keyboard.press("Escape");
     await host.press("Options");
     await check(host, "options");
     await page.getByRole("button", { name: "Keyboard shortcuts" }).click();

@@ -274,6 +274,43 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     assert.equal(await notes(), 2);
   });
 
+  test("hands are raised in order and lowered by a moderator, and a reaction is shown for a moment", async () => {
+    const { roomId } = await newCall(owner);
+    const host = await open();
+    const { user, token, refreshToken } = owner;
+    const identity = JSON.stringify({ user, token, refreshToken, isGuest: false, signIn: user.id, at: Date.now() });
+    await host.page.addInitScript((text) => sessionStorage.setItem("switchboard.identity", text), identity);
+    await host.askToJoin(`${baseUrl()}/?room=${roomId}`);
+    await host.seated();
+    const guest = await open();
+    await guest.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Grace");
+    await guest.press("Raise hand");
+    await host.page.locator(".toast", { hasText: "Grace raised a hand" }).waitFor();
+    await host.page.keyboard.press("h");
+    const place = (person, name) => person.tile(name).locator(".hand").textContent();
+    await until("both pages show the order", async () => {
+      const shown = await Promise.all([place(host, "Grace"), place(host, "Ada Host"), place(guest, "Grace"), place(guest, "Ada Host")]);
+      return shown.join() === "1,2,1,2";
+    });
+    assert.match(await host.tile("Grace").getAttribute("aria-label"), /hand raised/);
+    await host.press("People, 2 in the call");
+    await host.page.getByRole("button", { name: "Actions for Grace" }).click();
+    await host.page.getByRole("button", { name: "Lower hand" }).and(host.page.locator(".compact")).click();
+    await guest.page.getByRole("button", { name: "Raise hand" }).waitFor();
+    await until("the host is first", async () => (await place(guest, "Ada Host")) === "1");
+
+    await guest.press("Reactions");
+    await guest.page.getByRole("button", { name: "Applause" }).click();
+    for (const person of [host, guest]) {
+      await person.tile("Grace").locator(".reaction", { hasText: "👏" }).waitFor();
+      await person.page.locator("#announcements", { hasText: /^Grace: 👏$/ }).waitFor({ state: "attached" });
+    }
+    await host.tile("Grace").locator(".reaction").waitFor({ state: "detached" });
+    await guest.page.keyboard.press("Escape");
+    await guest.page.getByRole("button", { name: "Applause" }).waitFor({ state: "hidden" });
+    assert.equal(await guest.page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Reactions");
+  });
+
   test("links in the chat are links, to the web alone", async () => {
     const { one, two } = await pair();
     await one.press("Chat");

@@ -173,6 +173,19 @@ export const CATALOGUE = {
   peopleWaiting: ["People, {count} in the call, {waiting} waiting", "Personen, {count} im Gespräch, {waiting} warten"],
   chatUnread: ["Chat, {count} unread", "Chat, {count} ungelesen"],
 
+  raiseHand: ["Raise hand", "Hand heben"],
+  lowerHand: ["Lower hand", "Hand senken"],
+  handRaised: ["hand raised", "Hand gehoben"],
+  raisedHand: ["{name} raised a hand", "{name} hebt die Hand"],
+  reactions: ["Reactions", "Reaktionen"],
+  reaction: ["{name}: {emoji}", "{name}: {emoji}"],
+  thumbsUp: ["Thumbs up", "Daumen hoch"],
+  heart: ["Heart", "Herz"],
+  applause: ["Applause", "Applaus"],
+  laughter: ["Laughter", "Lachen"],
+  surprise: ["Surprise", "Staunen"],
+  celebration: ["Celebration", "Feier"],
+
   // Tiles
   you: ["{name} (you)", "{name} (Sie)"],
   yourScreen: ["Your screen", "Ihr Bildschirm"],
@@ -337,6 +350,7 @@ export const CATALOGUE = {
   shortcutCamera: ["Camera on or off", "Kamera an oder aus"],
   shortcutChat: ["Open or close the chat", "Chat öffnen oder schließen"],
   shortcutPeople: ["Open or close the people panel", "Personen zeigen oder nicht"],
+  shortcutHand: ["Raise or lower your hand", "Hand heben oder senken"],
   shortcutInvite: ["Invite others", "Andere einladen"],
   shortcutView: ["Grid, or the person who speaks", "Raster, oder wer spricht"],
   shortcutFullScreen: ["Full screen", "Vollbild"],

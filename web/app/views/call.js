@@ -1,7 +1,7 @@
 // Call view: stage, side panel, controls, and a banner for connection problems.
 import { playSound } from "../audio.js";
 import { h, icon } from "../dom.js";
-import { t } from "../language.js";
+import { nameOf, t } from "../language.js";
 import { watchQuality, watchSpeakers } from "../observers.js";
 import { prefer, preference } from "../preferences.js";
 import { chatPanel } from "./chat.js";
@@ -11,7 +11,7 @@ import { listenToShortcuts, openOptions, openShortcuts } from "./options.js";
 import { peoplePanel } from "./people.js";
 import { stage } from "./stage.js";
 import { toggleFullScreen } from "./tile.js";
-import { toast } from "./toasts.js";
+import { announce, toast } from "./toasts.js";
 import { waitingRoom } from "./waiting.js";
 
 /**
@@ -126,6 +126,7 @@ export function callView({ room, local, title, link, since }) {
       V: bar.toggleCamera,
       C: () => panel.toggle("chat"),
       P: () => panel.toggle("people"),
+      H: bar.toggleHand,
       I: invite,
       L: () => {
         prefer("speakerView", !preference("speakerView", false));
@@ -140,6 +141,11 @@ export function callView({ room, local, title, link, since }) {
   watchSpeakers(room, board.setSpeaking, signal);
   watchQuality(room, board.setQualities, signal);
   chat.on("message", () => playSound("message"), { signal });
+  const reacted = (participant, emoji) => {
+    board.showReaction(participant.peerId, emoji);
+    announce(t("reaction", { name: nameOf(participant), emoji }));
+  };
+  room.on("reaction", reacted, { signal });
   announceJoinsAndLeaves(room, signal);
   announceChanges(room, signal);
 
@@ -198,12 +204,18 @@ function announceJoinsAndLeaves(room, signal) {
 const MUTED = { audio: "mutedAudio", video: "mutedVideo", screen: "mutedScreen" };
 const ROLES = { host: "roleHost", moderator: "roleModerator", participant: "roleParticipant", guest: "roleGuest" };
 
-/** Shows a notice for each join request, role change, lock change and mute by a moderator. */
+/** Shows a notice for each join request, raised hand, role change, lock change and mute by a moderator. */
 function announceChanges(room, signal) {
   let before = null;
   const changes = () => {
     const roles = new Map([...room.participants.values()].map(({ peerId, role }) => [peerId, role]));
-    const now = { seat: room.self?.joinedAt, waiting: new Set(room.waiting.keys()), roles, locked: room.locked };
+    const now = {
+      seat: room.self?.joinedAt,
+      waiting: new Set(room.waiting.keys()),
+      roles,
+      locked: room.locked,
+      hands: new Set(room.raisedHands.map(({ peerId }) => peerId)),
+    };
     if (before && before.seat === now.seat) {
       for (const [peerId, { user }] of room.waiting) {
         if (before.waiting.has(peerId)) continue;
@@ -214,6 +226,11 @@ function announceChanges(room, signal) {
         if (!before.roles.has(peerId) || before.roles.get(peerId) === role) continue;
         const name = room.participants.get(peerId).user?.name ?? t("guest");
         toast(t(peerId === room.selfId ? "youAreNow" : "isNow", { name, role: t(ROLES[role]) }));
+      }
+      for (const participant of room.raisedHands) {
+        if (participant.isSelf || before.hands.has(participant.peerId)) continue;
+        toast(t("raisedHand", { name: nameOf(participant) }));
+        playSound("hand");
       }
       if (before.locked !== now.locked)
         toast(t(now.locked ? "locked" : "unlocked"));

@@ -15,6 +15,8 @@ export function controls({ room, local, togglePanel, options }) {
   const microphone = deviceSwitch("audio", "mic", () => local.setAudio(!local.state.audioEnabled));
   const camera = deviceSwitch("video", "camera", () => local.setVideo(!local.state.videoEnabled));
   const screen = button("screen", t("shareScreen"), () => shareScreen(local));
+  const hand = button("hand", t("raiseHand"), () => room.setHand(!room.self?.handRaisedAt).catch(toastError));
+  const reactions = reactionList(room);
   const canShare = Boolean(navigator.mediaDevices?.getDisplayMedia);
 
   const count = h("span", { class: "badge", "aria-hidden": "true" });
@@ -40,9 +42,10 @@ export function controls({ room, local, togglePanel, options }) {
     element: h(
       "nav",
       { class: "controls", "aria-label": t("controls") },
-      h("div", { class: "group" }, microphone.element, camera.element, canShare && screen),
+      h("div", { class: "group" }, microphone.element, camera.element, canShare && screen, hand, reactions.button),
       h("div", { class: "group" }, people, talk, more),
       h("div", { class: "group" }, end, leave),
+      reactions.list,
     ),
     render() {
       const { audioEnabled, videoEnabled, screenShareEnabled } = local.state;
@@ -51,6 +54,9 @@ export function controls({ room, local, togglePanel, options }) {
       screen.hidden = !screenShareEnabled && !room.allows("screenShareEnabled");
       name(screen, t(screenShareEnabled ? "stopSharing" : "shareScreen"));
       screen.setAttribute("aria-pressed", screenShareEnabled);
+      const raised = Boolean(room.self?.handRaisedAt);
+      name(hand, t(raised ? "lowerHand" : "raiseHand"));
+      hand.setAttribute("aria-pressed", raised);
       count.textContent = room.participants.size || "";
       const { size } = room.waiting;
       count.hidden = size > 0;
@@ -64,6 +70,7 @@ export function controls({ room, local, togglePanel, options }) {
     },
     toggleMicrophone: () => microphone.element.click(),
     toggleCamera: () => camera.element.click(),
+    toggleHand: () => hand.click(),
     /** Focuses the button of a panel. */
     focus: (name) => ({ people, chat: talk })[name].focus(),
     setPanel(open) {
@@ -92,6 +99,31 @@ function button(symbol, label, onclick, ...extra) {
 function name(element, label) {
   element.setAttribute("aria-label", label);
   element.title = label;
+}
+
+const REACTIONS = {
+  "👍": "thumbsUp",
+  "❤️": "heart",
+  "👏": "applause",
+  "😂": "laughter",
+  "😮": "surprise",
+  "🎉": "celebration",
+};
+
+/** Creates the button of the reactions, and their list, which the browser opens and closes. */
+function reactionList(room) {
+  const list = h(
+    "div",
+    { id: "reactions", class: "reactions", popover: true, role: "group", "aria-label": t("reactions") },
+    Object.entries(REACTIONS).map(([emoji, key]) => {
+      const element = h("button", { type: "button", class: "emoji", onclick: () => room.react(emoji).catch(toastError) }, emoji);
+      name(element, t(key));
+      return element;
+    }),
+  );
+  const opener = button("smile", t("reactions"), () => {});
+  opener.setAttribute("popovertarget", "reactions");
+  return { button: opener, list };
 }
 
 /** Asks for confirmation before ending the call, because that cannot be undone. */

@@ -11,6 +11,7 @@ const SHORTCUTS = {
   V: "shortcutCamera",
   C: "shortcutChat",
   P: "shortcutPeople",
+  H: "shortcutHand",
   I: "shortcutInvite",
   L: "shortcutView",
   F: "shortcutFullScreen",

@@ -142,7 +142,7 @@ function personRow(participant, { room, writeTo }) {
       // For automated tests: people need not know the node.
       element.dataset.node = (isSelf ? room.node : now.node) ?? "";
       name.textContent = isSelf ? t("you", { name: nameOf(now) }) : nameOf(now);
-      details.textContent = [roleOf(now), t(STATES[connection])].filter(Boolean).join(" · ");
+      details.textContent = [roleOf(now), t(STATES[connection]), now.handRaisedAt && t("handRaised")].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
       lamp.className = `lamp lamp-${connection}`;
       more.hidden = isSelf;
@@ -161,12 +161,13 @@ function personRow(participant, { room, writeTo }) {
 }
 
 /** Returns the actions that this user may take on another participant. */
-function choicesFor({ peerId, role, mediaState, user }, room, writeTo) {
+function choicesFor({ peerId, role, mediaState, user, handRaisedAt }, room, writeTo) {
   const { moderation } = room;
   const name = user?.name || t("guest");
   const choices = [{ label: t("message"), run: () => writeTo(peerId) }];
   const own = room.isHost ? "host" : room.self?.role;
   if (!outranks(own, role)) return choices;
+  if (handRaisedAt) choices.push({ label: t("lowerHand"), run: () => act(moderation.lowerHand(peerId)) });
   for (const [field, label] of Object.entries(MUTES)) {
     if (mediaState[field]) choices.push({ label: t(label), run: () => act(moderation.mute(peerId, KINDS[field])) });
   }

@@ -44,6 +44,7 @@ export function stage(room) {
 
   function render() {
     const list = listTiles();
+    const hands = room.raisedHands;
     const keys = new Set(list.map(({ key }) => key));
     for (const key of tiles.keys()) if (!keys.has(key)) remove(key);
     for (const { key, participant, source } of list) {
@@ -52,7 +53,8 @@ export function stage(room) {
         element.append(tiles.get(key).element);
       }
       const { peerId } = participant;
-      tiles.get(key).update({ speaking: speaking.has(peerId), quality: qualities.get(peerId), pinned: pinned === key });
+      const hand = hands.indexOf(participant) + 1;
+      tiles.get(key).update({ speaking: speaking.has(peerId), quality: qualities.get(peerId), pinned: pinned === key, hand });
     }
     arrange();
   }
@@ -97,6 +99,8 @@ export function stage(room) {
       qualities = now;
       render();
     },
+    /** Shows an emoji on a participant's tile for a moment. */
+    showReaction: (peerId, emoji) => tiles.get(peerId)?.showReaction(emoji),
     closed() {
       sizes.disconnect();
       for (const key of [...tiles.keys()]) remove(key);

@@ -11,6 +11,8 @@ export const STATES = {
   reconnecting: "stateReconnecting",
   failed: "stateFailed",
 };
+/** Time for which a reaction is shown. */
+const REACTION_MS = 4_000;
 const QUALITIES = { good: "qualityGood", fair: "qualityFair", poor: "qualityPoor" };
 
 /** Returns the state of a connection that is not established, or null when it is. */
@@ -52,6 +54,7 @@ export function makeTile(participant, { source, pin }) {
     h("span", { class: "mark mark-mic" }, icon("mic-off")),
     h("span", { class: "mark mark-camera" }, icon("camera-off")),
   ];
+  const hand = h("span", { class: "hand", "aria-hidden": "true", hidden: true }, icon("hand"), h("span"));
   const bars = h("span", { class: "bars", "aria-hidden": "true", hidden: true }, h("i"), h("i"), h("i"));
   const tool = (symbol, onclick) => h("button", { type: "button", class: "tool", onclick }, icon(symbol));
   const tools = {
@@ -66,6 +69,7 @@ export function makeTile(participant, { source, pin }) {
     video,
     state,
     h("figcaption", {}, screen ? null : marks, label, bars),
+    hand,
     h("div", { class: "tools" }, Object.values(tools)),
   );
   element.dataset.peer = participant.peerId;
@@ -75,8 +79,16 @@ export function makeTile(participant, { source, pin }) {
   return {
     element,
     detach,
-    /** @param {{speaking: boolean, quality?: "good" | "fair" | "poor", pinned: boolean}} now */
-    update({ speaking, quality, pinned }) {
+    showReaction(emoji) {
+      const reaction = h("span", { class: "reaction", "aria-hidden": "true" }, emoji);
+      element.append(reaction);
+      setTimeout(() => reaction.remove(), REACTION_MS);
+    },
+    /**
+     * @param {{speaking: boolean, quality?: "good" | "fair" | "poor", pinned: boolean, hand: number}}
+     *   now `hand`: place in the order of raised hands, or 0
+     */
+    update({ speaking, quality, pinned, hand: place }) {
       const { audioEnabled, videoEnabled } = participant.mediaState;
       const name = nameOf(participant);
       const connection = screen ? null : connectionState(participant);
@@ -89,12 +101,14 @@ export function makeTile(participant, { source, pin }) {
       state.hidden = connection === null;
       state.textContent = connection === null ? "" : t(STATES[connection]);
       state.dataset.state = connection ?? "";
+      hand.hidden = screen || place === 0;
+      hand.lastChild.textContent = place;
       bars.hidden = screen || !quality || connection !== null;
       bars.dataset.quality = quality ?? "";
       bars.title = quality ? t(QUALITIES[quality]) : "";
       element.classList.toggle("is-speaking", speaking && !screen);
       const media = [t(audioEnabled ? "microphoneOn" : "microphoneOff"), t(videoEnabled ? "cameraIsOn" : "cameraIsOff")];
-      const facts = [...media, connection && state.textContent, !bars.hidden && quality !== "good" && bars.title];
+      const facts = [...media, place > 0 && t("handRaised"), connection && state.textContent, !bars.hidden && quality !== "good" && bars.title];
       element.setAttribute("aria-label", [title, ...(screen ? [] : facts)].filter(Boolean).join(", "));
       nameTool(tools.pin, t(pinned ? "unpin" : "pin", { name: title }));
       tools.pin.setAttribute("aria-pressed", pinned);

@@ -28,5 +28,10 @@ export function toast(text, kind = "info") {
   setTimeout(remove, TOAST_TIMEOUT_MS);
 }
 
+/** Tells a text to screen readers alone. It is for what others see by itself. */
+export function announce(text) {
+  document.getElementById("announcements").textContent = text;
+}
+
 /** Shows the sentence for an error. */
 export const toastError = (error) => toast(sentence(error), "error");
