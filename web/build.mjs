@@ -9,7 +9,7 @@ import { build } from "esbuild";
 
 const web = fileURLToPath(new URL("./", import.meta.url));
 const dist = join(web, "dist");
-const STYLES = ["style", "pages", "call", "panel"];
+const STYLES = ["style", "pages", "call", "tile", "panel", "dialogs"];
 const COMPRESSED = /\.(css|html|js|svg)$/;
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY } };
 

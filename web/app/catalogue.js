@@ -75,6 +75,7 @@ export const CATALOGUE = {
   needsAccount: ["This call is for people with an account.", "Dieses Gespräch ist für Personen mit Konto."],
   youJoinAs: ["You join as {name}.", "Sie nehmen als {name} teil."],
   passcodeOfCall: ["Passcode of the call", "Kenncode des Gesprächs"],
+  passcodeNeeded: ["This call needs a passcode.", "Dieses Gespräch verlangt einen Kenncode."],
   joinTheCall: ["Join the call", "Am Gespräch teilnehmen"],
   noCall: ["No call here", "Hier ist kein Gespräch"],
   noCallText: [
@@ -138,6 +139,10 @@ export const CATALOGUE = {
   soundBlocked: [
     "Your browser plays no sound yet. Click anywhere or press a key to hear the others.",
     "Ihr Browser spielt noch keinen Ton. Klicken Sie irgendwohin, oder drücken Sie eine Taste, um die anderen zu hören.",
+  ],
+  alone: [
+    "You are the only one here. Invite others with the link.",
+    "Sie sind allein hier. Laden Sie andere mit dem Link ein.",
   ],
   guest: ["Guest", "Gast"],
   joined: ["{name} joined", "{name} ist jetzt da"],

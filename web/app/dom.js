@@ -49,6 +49,17 @@ export function field(label, attributes, hint) {
   return { root, input };
 }
 
+/** Shows an error at a field that `field` has created, or removes it when `text` is null. */
+export function setFieldError(input, text) {
+  const id = `${input.id}-error`;
+  document.getElementById(id)?.remove();
+  const hints = (input.getAttribute("aria-describedby") ?? "").split(" ").filter((hint) => hint && hint !== id);
+  input.setAttribute("aria-describedby", [...(text ? [id] : []), ...hints].join(" "));
+  input.setAttribute("aria-invalid", text !== null);
+  if (!text) return;
+  input.after(h("small", { id, class: "field-error" }, text));
+}
+
 /** Returns up to two initials of a name, for a tile without video. */
 export function initials(name) {
   const words = name.trim().split(/\s+/).filter(Boolean);

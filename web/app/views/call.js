@@ -101,7 +101,7 @@ export function callView({ room, local, title, link, since }) {
     banner.hidden = text === null;
     // A live region speaks again when its text is set, even if it is the same.
     if (banner.textContent !== (text ?? "")) banner.textContent = text ?? "";
-    banner.classList.toggle("is-mild", room.status === "connecting" || (room.status === "live" && room.degraded));
+    banner.classList.toggle("is-mild", room.status !== "reconnecting" && !room.soundBlocked);
   };
   const renderStatus = () => {
     renderBanner();
@@ -116,8 +116,8 @@ export function callView({ room, local, title, link, since }) {
   room.on("status", renderStatus, { signal });
   chat.on("change", renderChat, { signal });
   const closePanel = ({ key }) => {
-    // Escape in a dialog closes the dialog alone.
-    if (key === "Escape" && !document.querySelector("dialog[open]")) panel.close();
+    // Escape in a dialog or in the list of reactions closes that alone.
+    if (key === "Escape" && !document.querySelector("dialog[open], :popover-open")) panel.close();
   };
   document.addEventListener("keydown", closePanel, { signal });
   listenToShortcuts(
@@ -162,11 +162,12 @@ export function callView({ room, local, title, link, since }) {
   return { title: title || t("call"), element, closed: () => listeners.abort() };
 }
 
-function bannerText({ status, degraded, soundBlocked }) {
+function bannerText({ status, degraded, soundBlocked, others }) {
   if (status === "connecting") return t("connecting");
   if (status === "reconnecting") return t("reconnecting");
   if (degraded) return t("degraded");
   if (soundBlocked) return t("soundBlocked");
+  if (status === "live" && others.length === 0) return t("alone");
   return null;
 }
 

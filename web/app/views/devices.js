@@ -5,10 +5,11 @@ import { t } from "../language.js";
 import { prefer, preference } from "../preferences.js";
 import { deviceSentence, sentence } from "../sentences.js";
 import { useSpeaker } from "./tile.js";
-import { toast } from "./toasts.js";
+import { announce, toast } from "./toasts.js";
 
 const LABELS = { audio: "microphone", video: "camera" };
 const TITLES = { audio: "microphoneTitle", video: "cameraTitle", speaker: "speakerTitle" };
+const STATES = { audio: ["microphoneOn", "microphoneOff"], video: ["cameraIsOn", "cameraIsOff"] };
 const INPUTS = { audio: "audioinput", video: "videoinput", speaker: "audiooutput" };
 const METER_INTERVAL_MS = 100;
 
@@ -191,6 +192,7 @@ export function deviceSwitch(kind, symbol, toggle) {
   const picture = icon(symbol);
   let busy = false;
   let forbidden = null;
+  let shown = null;
   const element = h(
     "button",
     {
@@ -213,6 +215,9 @@ export function deviceSwitch(kind, symbol, toggle) {
      * Shows whether the device is on. `reason` tells why the user may not turn it on, or is null.
      */
     set(on, reason = null) {
+      // Screen readers tell the change themselves while the button has the focus.
+      if (shown !== null && shown !== on && document.activeElement !== element) announce(t(STATES[kind][on ? 0 : 1]));
+      shown = on;
       forbidden = on ? null : reason;
       setIcon(picture, on ? symbol : `${symbol}-off`);
       element.setAttribute("aria-label", forbidden ?? t(on ? "turnOff" : "turnOn", { device }));

@@ -1,7 +1,8 @@
 // Front page: account, new call, and joining a call by its link.
-import { field, h, icon, switchRow } from "../dom.js";
+import { field, h, icon, setFieldError, switchRow } from "../dom.js";
 import { dateFormat, languageChoice, t } from "../language.js";
 import { linkTo, roomIn } from "../link.js";
+import { sentence } from "../sentences.js";
 import { toast, toastError } from "./toasts.js";
 
 /** Keys of the sentences that say who may join a call, by its type. */
@@ -11,8 +12,8 @@ const WHO_MAY_JOIN = { public: "mayJoinPublic", private: "mayJoinPrivate", invit
 const FIELD_OF = { INVALID_PASSCODE: "passcode", INVALID_CREDENTIALS: "password", USER_EXISTS: "new-email" };
 
 /**
- * Runs `action` when the form is submitted, once at a time. Shows refusals, and focuses the field
- * that one is about.
+ * Runs `action` when the form is submitted, once at a time. Shows a refusal at the field that it is
+ * about, which gets the focus, or as a notice.
  */
 export function onSubmit(form, action) {
   let busy = false;
@@ -20,18 +21,23 @@ export function onSubmit(form, action) {
     event.preventDefault();
     if (busy) return;
     busy = true;
+    for (const input of form.querySelectorAll("[aria-invalid=true]")) setFieldError(input, null);
     const button = form.querySelector("button[type=submit]");
     // Does not set `disabled`, because that would remove the keyboard focus.
     button.setAttribute("aria-busy", "true");
     try {
       await action(Object.fromEntries(new FormData(form)));
     } catch (error) {
-      toastError(error);
       const { code, errors: [first] = [] } = error;
       const wrong = form.elements[first?.field ?? FIELD_OF[code]];
-      wrong?.focus?.();
-      // Typing replaces the refused text.
-      wrong?.select?.();
+      if (!wrong?.select) return toastError(error);
+      const isEmpty = code === "INVALID_PASSCODE" && !wrong.value;
+      setFieldError(wrong, isEmpty ? t("passcodeNeeded") : (first?.message ?? sentence(error)));
+      // The field may be folded away. Typing replaces the refused text.
+      const details = wrong.closest("details");
+      if (details) details.open = true;
+      wrong.focus();
+      wrong.select();
     } finally {
       busy = false;
       button.removeAttribute("aria-busy");

@@ -93,7 +93,8 @@ export function makeTile(participant, { source, pin }) {
       const name = nameOf(participant);
       const connection = screen ? null : connectionState(participant);
       video.hidden = !screen && !videoEnabled;
-      avatar.hidden = !video.hidden;
+      // A video without a picture yet is transparent.
+      avatar.hidden = screen;
       const title = screen ? (own ? t("yourScreen") : t("screenOf", { name })) : own ? t("you", { name }) : name;
       label.textContent = title;
       marks[0].hidden = audioEnabled;
