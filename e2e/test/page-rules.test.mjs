@@ -1,5 +1,5 @@
-// Rules of the page that need no browser: its catalogue of sentences, the places of tiles, the links
-// in messages, the quality of a connection.
+// Rules of the page that need no browser: its catalogue of sentences, the places of tiles, links in
+// messages, the quality of a connection.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
