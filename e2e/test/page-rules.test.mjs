@@ -1,5 +1,5 @@
 // Rules of the page that need no browser: its catalogue of sentences, the places of tiles, links in
-// messages, the quality of a connection.
+// messages.
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { CATALOGUE, LANGUAGES } from "../../web/app/catalogue.js";
 import { layout } from "../../web/app/layout.js";
 import { withLinks } from "../../web/app/link.js";
-import { qualityOf } from "../../web/app/observers.js";
 
 const app = new URL("../../web/app/", import.meta.url);
 
@@ -73,15 +72,4 @@ test("only http and https become links, without the punctuation around them", ()
     assert.deepEqual(links(text), expected, text);
     assert.equal(withLinks(text).map((part) => part.label ?? part).join(""), text, "no text is lost");
   }
-});
-
-test("loss and delay make a connection fair or poor", () => {
-  const quality = (packetsReceived, packetsLost, roundTripTime) => qualityOf({ packetsReceived, packetsLost, roundTripTime });
-  assert.equal(quality(100, 0, 0.05), "good");
-  assert.equal(quality(0, 0, 0), "good");
-  assert.equal(quality(100, -2, 0.05), "good", "a late packet makes the sum of lost ones smaller");
-  assert.equal(quality(95, 5, 0.05), "fair");
-  assert.equal(quality(100, 0, 0.4), "fair");
-  assert.equal(quality(80, 20, 0.05), "poor");
-  assert.equal(quality(100, 0, 0.7), "poor");
 });

@@ -140,6 +140,10 @@ export const CATALOGUE = {
     "Your browser plays no sound yet. Click anywhere or press a key to hear the others.",
     "Ihr Browser spielt noch keinen Ton. Klicken Sie irgendwohin, oder drücken Sie eine Taste, um die anderen zu hören.",
   ],
+  videoLimited: [
+    "There are too many people for cameras: only sound and shared screens are sent.",
+    "Für Kameras sind zu viele da: Nur Ton und gezeigte Bildschirme werden übertragen.",
+  ],
   alone: [
     "You are the only one here. Invite others with the link.",
     "Sie sind allein hier. Laden Sie andere mit dem Link ein.",

@@ -43,10 +43,6 @@ export interface PeerOptions {
 
 /** Sums of the RTP statistics of a connection. */
 export interface PeerStats {
-  packetsReceived: number;
-  packetsLost: number;
-  /** Seconds to the other participant and back; 0 while it is not known. */
-  roundTripTime: number;
   framesDecoded: number;
   framesSent: number;
   bytesReceived: number;
@@ -187,16 +183,12 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
 
   /** Sums of the inbound and outbound RTP statistics. */
   async stats(): Promise<PeerStats> {
-    const sums = { framesDecoded: 0, framesSent: 0, bytesReceived: 0, bytesSent: 0, packetsReceived: 0, packetsLost: 0 };
-    let roundTripTime = 0;
+    const sums: PeerStats = { framesDecoded: 0, framesSent: 0, bytesReceived: 0, bytesSent: 0 };
     for (const report of (await statsOf(this.#pc)).values()) {
-      if (report.type === "candidate-pair" && report.nominated) roundTripTime ||= report.currentRoundTripTime ?? 0;
-      // Not every browser measures it on the path itself.
-      if (report.type === "remote-inbound-rtp") roundTripTime ||= report.roundTripTime ?? 0;
-      if (!["inbound-rtp", "outbound-rtp"].includes(report.type)) continue;
-      for (const key of Object.keys(sums) as (keyof typeof sums)[]) sums[key] += report[key] ?? 0;
+      if (!report.type.endsWith("bound-rtp")) continue;
+      for (const key of Object.keys(sums) as (keyof PeerStats)[]) sums[key] += report[key] ?? 0;
     }
-    return { ...sums, roundTripTime };
+    return sums;
   }
 
   close(): void {

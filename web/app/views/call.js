@@ -2,8 +2,8 @@
 import { playSound } from "../audio.js";
 import { h, icon } from "../dom.js";
 import { nameOf, t } from "../language.js";
-import { watchQuality, watchSpeakers } from "../observers.js";
 import { prefer, preference } from "../preferences.js";
+import { watchSpeakers } from "../speakers.js";
 import { chatPanel } from "./chat.js";
 import { controls } from "./controls.js";
 import { openInvite } from "./invite.js";
@@ -139,7 +139,8 @@ export function callView({ room, local, title, link, since }) {
     signal,
   );
   watchSpeakers(room, board.setSpeaking, signal);
-  watchQuality(room, board.setQualities, signal);
+  room.on("quality", board.render, { signal });
+  room.on("videoLimited", renderBanner, { signal });
   chat.on("message", () => playSound("message"), { signal });
   const reacted = (participant, emoji) => {
     board.showReaction(participant.peerId, emoji);
@@ -162,11 +163,12 @@ export function callView({ room, local, title, link, since }) {
   return { title: title || t("call"), element, closed: () => listeners.abort() };
 }
 
-function bannerText({ status, degraded, soundBlocked, others }) {
+function bannerText({ status, degraded, soundBlocked, videoLimited, others }) {
   if (status === "connecting") return t("connecting");
   if (status === "reconnecting") return t("reconnecting");
   if (degraded) return t("degraded");
   if (soundBlocked) return t("soundBlocked");
+  if (videoLimited) return t("videoLimited");
   if (status === "live" && others.length === 0) return t("alone");
   return null;
 }

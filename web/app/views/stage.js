@@ -13,7 +13,6 @@ export function stage(room) {
   let speaking = new Set();
   /** Peer id of the person who spoke last, this user excepted. */
   let speaker = null;
-  let qualities = new Map();
 
   /** Lists the tiles to show. */
   function listTiles() {
@@ -54,7 +53,8 @@ export function stage(room) {
       }
       const { peerId } = participant;
       const hand = hands.indexOf(participant) + 1;
-      tiles.get(key).update({ speaking: speaking.has(peerId), quality: qualities.get(peerId), pinned: pinned === key, hand });
+      const { videoLimited } = room;
+      tiles.get(key).update({ speaking: speaking.has(peerId), pinned: pinned === key, hand, videoLimited });
     }
     arrange();
   }
@@ -92,11 +92,6 @@ export function stage(room) {
       const others = [...now].filter((peerId) => peerId !== room.selfId);
       // A person who goes on speaking stays large.
       if (!now.has(speaker) && others.length > 0) speaker = others[0];
-      render();
-    },
-    /** @param {Map<string, "good" | "fair" | "poor">} now quality of each connection, by peer id */
-    setQualities(now) {
-      qualities = now;
       render();
     },
     /** Shows an emoji on a participant's tile for a moment. */

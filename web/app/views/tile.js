@@ -85,14 +85,16 @@ export function makeTile(participant, { source, pin }) {
       setTimeout(() => reaction.remove(), REACTION_MS);
     },
     /**
-     * @param {{speaking: boolean, quality?: "good" | "fair" | "poor", pinned: boolean, hand: number}}
-     *   now `hand`: place in the order of raised hands, or 0
+     * @param {{speaking: boolean, pinned: boolean, hand: number, videoLimited: boolean}} now `hand`:
+     *   place in the order of raised hands, or 0. `videoLimited`: others send no camera
      */
-    update({ speaking, quality, pinned, hand: place }) {
+    update({ speaking, pinned, hand: place, videoLimited }) {
+      const quality = participant.quality?.quality;
       const { audioEnabled, videoEnabled } = participant.mediaState;
       const name = nameOf(participant);
       const connection = screen ? null : connectionState(participant);
-      video.hidden = !screen && !videoEnabled;
+      // The last picture of a camera that is not sent any more would stay.
+      video.hidden = !screen && (!videoEnabled || (videoLimited && !own));
       // A video without a picture yet is transparent.
       avatar.hidden = screen;
       const title = screen ? (own ? t("yourScreen") : t("screenOf", { name })) : own ? t("you", { name }) : name;
