@@ -25,7 +25,7 @@ OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
 	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e sdk chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
+.PHONY: help up test e2e sdk images chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -59,6 +59,11 @@ sdk: ## Build the client SDK, and the page, which uses it
 	@scripts/setup
 	@npm --prefix sdk/js run build
 	@npm --prefix web run build
+
+images: ## Make the images api and signal-node in target/images, without Docker
+	@scripts/setup
+	@cargo build --locked --workspace --bins --profile $(PROFILE)
+	@scripts/images --programs $(BIN_DIR) --out $(TARGET)/images
 
 chart-test: ## Test the chart, manifests, images, alerts and dashboards; builds nothing
 	@scripts/setup chart

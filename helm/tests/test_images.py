@@ -3,11 +3,16 @@
 Nothing is built, because that needs Docker.
 """
 
+import importlib.machinery
+import importlib.util
+import io
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 import time
 import tomllib
@@ -166,6 +171,28 @@ class Images(unittest.TestCase):
             image = container("evaluation", component)["image"]
             self.assertIn(f"docker build --target {target} --tag {image} .\n", readme)
             self.assertRegex(readme, rf"(?m)^kind load docker-image .*{re.escape(image)}( |$)")
+
+    def test_images_made_without_docker_are_started_as_those_of_the_dockerfile(self):
+        loader = importlib.machinery.SourceFileLoader("images", str(ROOT / "scripts" / "images"))
+        made = importlib.util.module_from_spec(importlib.util.spec_from_loader("images", loader))
+        loader.exec_module(made)
+        self.assertEqual({stage for stage, name, _ in instructions() if name == "ENTRYPOINT"}, set(made.IMAGES))
+        for image in made.IMAGES:
+            archive, _ = made.image(image, [b""], 0, "of-this-test")
+            with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+                (manifest,) = json.load(files.extractfile("manifest.json"))
+                config = json.load(files.extractfile(manifest["Config"]))["config"]
+            inherited = {"base", image}
+            of = {name: rest for stage, name, rest in instructions() if stage in inherited}
+            self.assertEqual(json.loads(of["ENTRYPOINT"]), config["Entrypoint"])
+            self.assertEqual(sorted(f"{port}/tcp" for port in of["EXPOSE"].split()), sorted(config["ExposedPorts"]))
+            self.assertEqual((of["USER"], of["STOPSIGNAL"]), (config["User"], config["StopSignal"]))
+            self.assertIn(of["ENV"], config["Env"])
+            labels = " ".join(rest for stage, name, rest in instructions() if name == "LABEL" and stage in inherited)
+            for label in ("title", "description", "licenses"):
+                name = f"org.opencontainers.image.{label}"
+                self.assertIn(f'{name}="{config["Labels"][name]}"', labels)
+            self.assertEqual(manifest["RepoTags"], [container("evaluation", "node" if image == "signal-node" else "api")["image"]])
 
     def test_images_need_no_volume_and_no_shell(self):
         for stage, name, rest in instructions():

@@ -16,8 +16,16 @@ Secret, so that an upgrade does not change it.
 
 ## Images
 
-Build both images in the project's folder and load them into the cluster. For a `kind` cluster
-(`minikube image load` does the same for minikube):
+Build both images in the project's folder and load them into the cluster. Without Docker, `make
+images` makes archives. For a `kind` cluster (`minikube image load` does the same for minikube):
+
+```
+make images
+kind load image-archive target/images/api.tar
+kind load image-archive target/images/signal-node.tar
+```
+
+The same with Docker:
 
 ```
 docker build --target api --tag localhost/switchboard/api:0.1.0 .
