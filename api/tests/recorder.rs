@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::recorder::{RecorderOptions, run};
-use devcluster::mongo::Mongo;
+use devcluster::mongo::{Mongo, MongoOptions};
 use devcluster::redis::RedisServer;
+use mongodb::bson::{Document, doc};
+use mongodb::{Client, Database};
 use redis::cmd;
 use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
 use switchboard_records::{CallEvent, Records, RecordsTimeouts};
@@ -34,7 +36,8 @@ struct Bed {
 impl Bed {
     async fn start() -> Self {
         let redis = RedisServer::start().await.unwrap();
-        let mongo = Mongo::start().await.unwrap();
+        let options = MongoOptions { test_commands: true, ..MongoOptions::default() };
+        let mongo = Mongo::start_with(&options).await.unwrap();
         let rooms = connect(&redis).await;
         for number in 0..PARTITIONS {
             rooms.beat(Partition(number), 1, true).await.unwrap();
@@ -48,15 +51,61 @@ impl Bed {
 
     /// Starts a recorder with small batches and a short lease, so that the test is fast.
     async fn recorder(&self) -> (JoinHandle<()>, CancellationToken) {
-        let options = RecorderOptions {
-            lease: Duration::from_secs(2),
-            idle: Duration::from_millis(20),
-            batch: 3,
-            ..RecorderOptions::default()
-        };
+        self.recorder_with(RecorderOptions { lease: Duration::from_secs(2), batch: 3, ..Default::default() }).await
+    }
+
+    /// Starts a recorder that writes all facts of a test in one flush, and renews no lease
+    /// meanwhile.
+    async fn recorder_of_large_flushes(&self) -> JoinHandle<()> {
+        let lease = Duration::from_secs(3_600);
+        self.recorder_with(RecorderOptions { lease, batch: 500, ..Default::default() }).await.0
+    }
+
+    async fn recorder_with(&self, options: RecorderOptions) -> (JoinHandle<()>, CancellationToken) {
+        let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..options };
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(connect(&self.redis).await, self.records.clone(), options, stop.clone()));
         (task, stop)
+    }
+
+    async fn database(&self) -> Database {
+        Client::with_uri_str(self.mongo.uri("recorder")).await.unwrap().default_database().unwrap()
+    }
+
+    /// Makes this command of recorders fail on one collection, as it does while MongoDB has no
+    /// primary; or ends that.
+    async fn fail(&self, command: &str, collection: &str, fails: bool) {
+        let data = doc! {
+            "failCommands": [command], "namespace": format!("recorder.{collection}"), "appName": "switchboard",
+            "errorCode": 262,
+        };
+        let mode = if fails { "alwaysOn" } else { "off" };
+        let fail = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data };
+        self.database().await.client().database("admin").run_command(fail).await.unwrap();
+    }
+
+    /// Gives the lease of a partition to another owner, who does not record; or takes it back.
+    async fn steal(&self, partition: Partition, stolen: bool) {
+        let key = Keys::new("sb", PARTITIONS).lease(partition);
+        let _: redis::Value = if stolen {
+            self.redis.query(cmd("SET").arg(key).arg("another")).await.unwrap()
+        } else {
+            self.redis.query(cmd("DEL").arg(key)).await.unwrap()
+        };
+    }
+
+    /// Runs whole calls, in each partition at least one, and leaves their facts to the recorder.
+    async fn calls_in_all_partitions(&self) -> Vec<Call<'_>> {
+        let mut calls = Vec::new();
+        for number in 0..32 {
+            let call = self.call(number).await;
+            call.whole().await;
+            calls.push(call);
+        }
+        for number in 0..PARTITIONS {
+            assert!(self.rooms.outbox_len(Partition(number)).await.unwrap() > 0, "no call in partition {number}");
+        }
+        calls
     }
 
     async fn waiting(&self) -> u64 {
@@ -258,4 +307,98 @@ async fn recorders_share_partitions_evenly_and_take_over_from_one_that_stops() {
     until("the first to take them back", async || shares().await == [8]).await;
     first_stop.cancel();
     until("all to be given up", async || shares().await.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_of_all_partitions_are_written_by_one_command_for_each_collection() {
+    let bed = Bed::start().await;
+    let calls = bed.calls_in_all_partitions().await;
+    let database = bed.database().await;
+    bed.fail("insert", "callevents", true).await;
+    let _recorder = bed.recorder_of_large_flushes().await;
+    until("the recorder to own everything", async || bed.owners().await.into_values().eq([8])).await;
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    bed.fail("insert", "callevents", false).await;
+    bed.until_recorded().await;
+    for call in &calls {
+        call.assert_whole().await;
+    }
+    let inserts = doc! { "op": "insert", "ns": "recorder.callevents" };
+    let profile = database.collection::<Document>("system.profile");
+    let inserts = profile.count_documents(inserts).await.unwrap();
+    // A flush that has begun before the recorder owned everything has some of the facts.
+    assert!((1..=2).contains(&inserts), "{inserts} commands");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_was_written_and_not_trimmed_is_repeated_by_the_next_owner_without_effect() {
+    let bed = Bed::start().await;
+    let calls = bed.calls_in_all_partitions().await;
+    let facts = bed.waiting().await;
+    bed.fail("update", "participants", true).await;
+    let recorder = bed.recorder_of_large_flushes().await;
+    until("the recorder to own everything", async || bed.owners().await.into_values().eq([8])).await;
+    for number in 0..PARTITIONS {
+        bed.steal(Partition(number), true).await;
+    }
+    bed.fail("update", "participants", false).await;
+    for call in &calls {
+        until("the flush to be written", async || {
+            bed.records.call(&call.id).await.unwrap().is_some_and(|call| call.status == CallStatus::Ended)
+        })
+        .await;
+    }
+    recorder.abort();
+    assert_eq!(bed.waiting().await, facts, "no fact left an outbox");
+    for number in 0..PARTITIONS {
+        bed.steal(Partition(number), false).await;
+    }
+    let (_next, _stop) = bed.recorder().await;
+    bed.until_recorded().await;
+    for call in &calls {
+        call.assert_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_lost_in_the_middle_of_a_flush_keeps_its_facts_and_the_others_are_recorded() {
+    let bed = Bed::start().await;
+    let calls = bed.calls_in_all_partitions().await;
+    let lost = bed.rooms.partition_of(&calls[0].room);
+    let facts = bed.rooms.outbox_len(lost).await.unwrap();
+    bed.fail("update", "participants", true).await;
+    let recorder = bed.recorder_of_large_flushes().await;
+    until("the recorder to own everything", async || bed.owners().await.into_values().eq([8])).await;
+    bed.steal(lost, true).await;
+    bed.fail("update", "participants", false).await;
+    until("the others to be recorded", async || bed.waiting().await == facts).await;
+    assert_eq!(bed.rooms.outbox_len(lost).await.unwrap(), facts);
+    recorder.abort();
+    bed.steal(lost, false).await;
+    let (_next, _stop) = bed.recorder().await;
+    bed.until_recorded().await;
+    for call in &calls {
+        call.assert_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fact_for_which_mongodb_refuses_the_whole_command_holds_up_no_other() {
+    let bed = Bed::start().await;
+    let calls = bed.calls_in_all_partitions().await;
+    // No document of MongoDB has so many bytes, and participants have no budget.
+    let (name, user) = ("x".repeat(17 << 20), "guest-0123456789abcdef");
+    let details = format!(r#"{{"user":{{"name":"{name}"}},"role":"guest"}}"#);
+    let (room, call) = (calls[0].room.as_str(), calls[0].id.as_str());
+    let outbox = Keys::new("sb", PARTITIONS).outbox(bed.rooms.partition_of(&calls[0].room));
+    let fields = ["k", "joined", "c", call, "r", room, "p", user, "u", user, "j", "1-0", "n", "1", "d"];
+    bed.redis.query::<String>(cmd("XADD").arg(&outbox).arg("*").arg(&fields[..]).arg(&details)).await.unwrap();
+    let _recorder = bed.recorder_of_large_flushes().await;
+    bed.until_recorded().await;
+    for call in &calls {
+        call.assert_whole().await;
+    }
+    let dead = bed.records.dead_facts().await.unwrap();
+    assert_eq!(dead.len(), 1, "the large one alone");
+    assert!(dead[0].content.contains("joined") && dead[0].content.len() <= 64 * 1024);
 }

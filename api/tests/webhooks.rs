@@ -162,7 +162,7 @@ impl Bed {
         };
         let recording = RecorderOptions {
             lease: Duration::from_secs(2),
-            idle: Duration::from_millis(20),
+            flush_interval: Duration::from_millis(20),
             batch: 5,
             webhooks: endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
             ..RecorderOptions::default()

@@ -1,71 +1,44 @@
 //! Decides which partitions this pod owns: its even share, by leases in Redis.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rand::seq::SliceRandom;
 use switchboard_rooms::Partition;
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::drain::Outboxes;
+use super::flush::Outboxes;
 use crate::clock::{jittered, now};
 
-/// How long a clean stop waits for batches that are being written.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Lease of one partition, and the task that records its outbox.
-struct Lease {
-    /// Ends the task.
-    stop: CancellationToken,
-    /// Handle of the task.
-    task: AbortHandle,
-    /// Time at which the lease expires unless it is renewed.
-    until: Instant,
-}
-
 /// Acquires, renews and releases leases.
-pub(super) struct LeaseManager {
-    outboxes: Arc<Outboxes>,
-    /// Leases that this pod holds, by partition.
-    leases: HashMap<u16, Lease>,
-    /// Tasks of the leases. Dropping the set aborts them.
-    tasks: JoinSet<()>,
+pub(super) struct LeaseManager<'a> {
+    pub(super) outboxes: &'a Outboxes,
 }
 
-impl LeaseManager {
-    pub(super) fn new(outboxes: Arc<Outboxes>) -> Self {
-        Self { outboxes, leases: HashMap::new(), tasks: JoinSet::new() }
-    }
-
-    /// Manages the leases until `stop` is cancelled, then releases them.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+impl LeaseManager<'_> {
+    /// Manages the leases until `stop` is cancelled.
+    pub(super) async fn run(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             self.round().await;
             let pause = jittered(self.outboxes.options.lease / 4);
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
-        self.release_all().await;
     }
 
-    async fn round(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
-        self.leases.retain(|_, lease| !lease.task.is_finished());
+    async fn round(&self) {
         self.renew().await;
         let share = self.share().await;
-        self.release_beyond(share);
+        self.release_beyond(share).await;
         self.acquire_up_to(share).await;
         #[expect(clippy::cast_precision_loss, reason = "at most 4,096 partitions")]
-        metrics::gauge!("switchboard_recorder_partitions_owned").set(self.leases.len() as f64);
+        metrics::gauge!("switchboard_recorder_partitions_owned").set(self.outboxes.leases.held().len() as f64);
         self.measure_lag().await;
     }
 
     /// Returns the number of partitions that this pod may own: 0 while it cannot reach MongoDB.
     async fn share(&self) -> usize {
-        let Outboxes { rooms, records, options, lease_owner, .. } = &*self.outboxes;
+        let Outboxes { rooms, records, options, lease_owner, .. } = self.outboxes;
         let announcement = records.announce_recorder(lease_owner, options.lease);
         let announced = tokio::time::timeout(options.lease / 4, announcement).await;
         match announced {
@@ -74,62 +47,58 @@ impl LeaseManager {
         }
     }
 
-    async fn renew(&mut self) {
-        let Outboxes { rooms, options, lease_owner, .. } = &*self.outboxes;
+    async fn renew(&self) {
+        let Outboxes { rooms, options, lease_owner, leases, .. } = self.outboxes;
         let asked = Instant::now();
-        // Skip leases that are being released: a renewed one would have no task.
-        let kept = self.leases.iter().filter(|(_, lease)| !lease.stop.is_cancelled());
-        let renewals = kept.map(|(&number, _)| async move {
-            (number, rooms.acquire_lease(Partition(number), lease_owner, options.lease).await)
+        let renewals = leases.held().into_iter().map(|partition| async move {
+            (partition, rooms.acquire_lease(partition, lease_owner, options.lease).await)
         });
-        for (number, renewed) in join_all(renewals).await {
-            let Some(lease) = self.leases.get_mut(&number) else { continue };
+        for (partition, renewed) in join_all(renewals).await {
             match renewed {
-                Ok(true) => lease.until = asked + options.lease,
+                Ok(true) => leases.insert(partition, asked + options.lease),
+                Ok(false) => leases.remove(partition),
                 // The lease may still be valid. After it has expired, another pod may own it.
-                Err(_) if Instant::now() < lease.until => {}
-                Ok(false) | Err(_) => lease.stop.cancel(),
+                Err(_) => {}
             }
         }
     }
 
-    fn release_beyond(&mut self, share: usize) {
-        let kept: Vec<_> = self.leases.values().filter(|lease| !lease.stop.is_cancelled()).collect();
-        for lease in kept.iter().skip(share) {
-            lease.stop.cancel();
-        }
+    /// Releases the leases beyond this number, also in the middle of a flush: the facts that it has
+    /// not trimmed then are written once more, by the next owner.
+    async fn release_beyond(&self, share: usize) {
+        let Outboxes { rooms, lease_owner, leases, .. } = self.outboxes;
+        let released = leases.held().into_iter().skip(share).map(|partition| {
+            leases.remove(partition);
+            // If this fails, the lease expires.
+            rooms.release_lease(partition, lease_owner)
+        });
+        join_all(released).await;
     }
 
-    async fn acquire_up_to(&mut self, share: usize) {
-        let mut free: Vec<u16> =
-            (0..self.outboxes.rooms.partitions()).filter(|number| !self.leases.contains_key(number)).collect();
+    async fn acquire_up_to(&self, share: usize) {
+        let Outboxes { rooms, options, lease_owner, leases, .. } = self.outboxes;
+        let held = leases.held();
+        let mut free: Vec<_> =
+            (0..rooms.partitions()).map(Partition).filter(|partition| !held.contains(partition)).collect();
         // Shuffle, so that pods that start together do not all try the same partitions first.
         free.shuffle(&mut rand::rng());
-        for number in free {
-            if self.leases.len() >= share {
+        for partition in free {
+            if leases.held().len() >= share {
                 return;
             }
-            let Outboxes { rooms, options, lease_owner, .. } = &*self.outboxes;
             let until = Instant::now() + options.lease;
-            match rooms.acquire_lease(Partition(number), lease_owner, options.lease).await {
-                Ok(true) => self.hold(number, until),
+            match rooms.acquire_lease(partition, lease_owner, options.lease).await {
+                Ok(true) => leases.insert(partition, until),
                 Ok(false) => {}
                 Err(_) => return,
             }
         }
     }
 
-    fn hold(&mut self, number: u16, until: Instant) {
-        let stop = CancellationToken::new();
-        let (outboxes, stopped) = (Arc::clone(&self.outboxes), stop.clone());
-        let task = self.tasks.spawn(async move { outboxes.drain(Partition(number), stopped).await });
-        self.leases.insert(number, Lease { stop, task, until });
-    }
-
     /// Measures the number of facts in all outboxes and the age of the oldest. Every pod measures
     /// all partitions, so that the metrics exist even while a partition has no owner.
     async fn measure_lag(&self) {
-        let Outboxes { rooms, .. } = &*self.outboxes;
+        let rooms = &self.outboxes.rooms;
         let heads = (0..rooms.partitions()).map(|number| rooms.outbox(Partition(number), None, 1));
         let oldest = join_all(heads).await.into_iter().flatten().flatten().map(|entry| entry.id.ms).min();
         let now = u64::try_from(now().0).unwrap_or_default();
@@ -141,19 +110,13 @@ impl LeaseManager {
         metrics::gauge!("switchboard_outbox_facts").set(waiting as f64);
     }
 
-    async fn release_all(mut self) {
-        for lease in self.leases.values() {
-            lease.stop.cancel();
-        }
-        let finished = async { while self.tasks.join_next().await.is_some() {} };
-        let finished = tokio::time::timeout(STOP_TIMEOUT, finished).await.is_ok();
-        self.tasks.shutdown().await;
-        let Outboxes { rooms, records, lease_owner, .. } = &*self.outboxes;
-        // Release every partition, because `leases` misses those whose grant was not received and
-        // those whose task ended by itself.
+    /// Releases every partition, because the list of leases misses those whose grant was not
+    /// received.
+    pub(super) async fn release_all(&self) {
+        let Outboxes { rooms, records, lease_owner, .. } = self.outboxes;
         let partitions = 0..rooms.partitions();
         let released = join_all(partitions.map(|number| rooms.release_lease(Partition(number), lease_owner))).await;
-        if !finished || released.iter().any(Result::is_err) {
+        if released.iter().any(Result::is_err) {
             tracing::warn!("releasing leases failed; they expire");
         }
         if records.retire_recorder(lease_owner).await.is_err() {

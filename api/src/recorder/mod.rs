@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `options` | options |
 //! | `fact` | converts a fact of the room scripts to a fact of the records |
-//! | `drain` | records the outbox of one partition |
+//! | `flush` | records the facts that wait in the owned partitions |
+//! | `leases` | the leases that this pod holds |
 //! | `lease_manager` | decides which partitions this pod owns |
 //!
 //! Each partition's outbox has one owner at a time, by a lease in Redis, because the order of a
@@ -17,20 +18,19 @@
 //! owns at most its share. A pod that cannot reach MongoDB announces nothing and owns nothing, so
 //! that a pod that can reach it takes over. If no pod can, the facts wait in Redis.
 
-mod drain;
 mod fact;
+mod flush;
 mod lease_manager;
+mod leases;
 mod options;
-
-use std::sync::Arc;
 
 use switchboard_records::Records;
 use switchboard_rooms::Rooms;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use drain::Outboxes;
+use flush::Outboxes;
 use lease_manager::LeaseManager;
+use leases::Leases;
 
 pub use options::RecorderOptions;
 
@@ -38,12 +38,14 @@ pub use options::RecorderOptions;
 /// wait for them to expire. Failures of Redis or MongoDB do not end it. If the future is dropped,
 /// recording stops immediately and the leases expire.
 pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop: CancellationToken) {
-    let outboxes = Arc::new(Outboxes {
+    let outboxes = Outboxes {
         rooms,
         records,
-        writers: Semaphore::new(options.writers.max(1)),
         options,
         lease_owner: format!("{:032x}", rand::random::<u128>()),
-    });
-    LeaseManager::new(outboxes).run(stop).await;
+        leases: Leases::default(),
+    };
+    let manager = LeaseManager { outboxes: &outboxes };
+    tokio::select! { () = outboxes.record() => {}, () = manager.run(&stop) => {} }
+    manager.release_all().await;
 }

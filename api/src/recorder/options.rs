@@ -8,12 +8,13 @@ pub struct RecorderOptions {
     /// Time after which a partition becomes free when its owner does not renew the lease. The owner
     /// renews it four times in this time.
     pub lease: Duration,
-    /// Pause before an empty outbox is read again.
-    pub idle: Duration,
-    /// Maximum number of facts that are read and written together.
+    /// Time from one flush to the next, unless facts are left over: the longest time that a fact
+    /// waits until it is written.
+    pub flush_interval: Duration,
+    /// Maximum number of facts in one command to MongoDB.
     pub batch: usize,
-    /// Maximum number of batches in memory at the same time. Together with `batch` it bounds the
-    /// memory.
+    /// Maximum number of batches that are written at the same time. A flush has `batch` facts for
+    /// each of them at most, which bounds the memory.
     pub writers: usize,
     /// Names of the webhook endpoints that receive events.
     pub webhooks: Vec<String>,
@@ -23,7 +24,7 @@ impl Default for RecorderOptions {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
-            idle: Duration::from_millis(250),
+            flush_interval: Duration::from_millis(100),
             batch: 500,
             writers: 4,
             webhooks: Vec::new(),

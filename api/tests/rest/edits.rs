@@ -150,7 +150,7 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
     let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
     assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
     let (stop, options) = (CancellationToken::new(), RecorderOptions::default());
-    let options = RecorderOptions { idle: Duration::from_micros(100), ..options };
+    let options = RecorderOptions { flush_interval: Duration::from_micros(100), ..options };
     let recorder = tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, stop.clone()));
     let id = CallId::parse(call["_id"].as_str().unwrap()).unwrap();
     // The record has all fields of the changed room, at the room's version.

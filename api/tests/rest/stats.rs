@@ -20,7 +20,7 @@ fn path(call: &Value) -> String {
 }
 
 fn record(service: &Service) {
-    let options = RecorderOptions { idle: Duration::from_millis(20), ..RecorderOptions::default() };
+    let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..RecorderOptions::default() };
     tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, CancellationToken::new()));
 }
 

@@ -92,28 +92,41 @@ pub(super) fn read_message(line: &Document) -> Option<ChatMessage> {
     })
 }
 
-/// Returns the statement of an `update` command that applies a fact to the call's record, unless
-/// the record contains it already. `newcomer` is the count that a join raises.
-pub(super) fn update(fact: &CallFact, newcomer: Option<Newcomer>) -> Document {
-    let id = id_to_bson(fact.call.as_str());
-    let stages = match &fact.change {
-        // Inserts the record if it does not exist, because later facts of the call need it.
-        CallChange::Created(call) => {
-            return doc! { "q": { "_id": id }, "u": { "$setOnInsert": created(fact, call) }, "upsert": true };
-        }
+/// Returns the statement of an `update` command that inserts the record of a created call if it
+/// does not exist, because later facts of the call need it. `None`: the fact creates no call.
+pub(super) fn creation(fact: &CallFact) -> Option<Document> {
+    let CallChange::Created(call) = &fact.change else { return None };
+    let set = doc! { "$setOnInsert": created(fact, call) };
+    Some(doc! { "q": { "_id": id_to_bson(fact.call.as_str()) }, "u": set, "upsert": true })
+}
+
+/// Returns the statement of an `update` command that applies consecutive facts of one call to its
+/// record, unless the record contains the first of them or a later fact. Each fact comes with the
+/// count that a join raises. The stages `more` follow in the same update.
+pub(super) fn update(facts: &[(&CallFact, Option<Newcomer>)], more: Option<Document>) -> Option<Document> {
+    let ((first, _), (last, _)) = (facts.first()?, facts.last()?);
+    let seen = doc! { "lastFact": &last.order, "updatedAt": { "$max": ["$updatedAt", date_to_bson(last.at)] } };
+    let changes = facts.iter().flat_map(|(fact, newcomer)| changes(fact, *newcomer));
+    let stages = std::iter::once(seen).chain(changes).map(|set| doc! { "$set": set }).chain(more);
+    let stages: Vec<_> = stages.map(Bson::from).collect();
+    let filter =
+        doc! { "_id": { "$in": id_forms(first.call.as_str()) }, "lastFact": { "$not": { "$gte": &first.order } } };
+    Some(doc! { "q": filter, "u": stages })
+}
+
+/// Returns the fields that a fact sets in the call's record, stage by stage.
+fn changes(fact: &CallFact, newcomer: Option<Newcomer>) -> Vec<Document> {
+    match &fact.change {
         CallChange::Joined { count, .. } => joined(fact.at, *count, newcomer),
         CallChange::Left { count, .. } => vec![doc! { "present": i64::from(*count) }],
         CallChange::Emptied => emptied(),
         CallChange::Ended { reason } => ended(fact.at, reason),
         CallChange::Reopened => reopened(fact.at),
         CallChange::Updated(update) => updated(update),
-        // A role is in the participant's document only, a chat message has a line only.
-        CallChange::Role { .. } | CallChange::Chat(_) => Vec::new(),
-    };
-    let seen = doc! { "lastFact": &fact.order, "updatedAt": { "$max": ["$updatedAt", date_to_bson(fact.at)] } };
-    let mut pipeline = vec![Bson::from(doc! { "$set": seen })];
-    pipeline.extend(stages.into_iter().map(|stage| Bson::from(doc! { "$set": stage })));
-    doc! { "q": { "_id": { "$in": id_forms(fact.call.as_str()) }, "lastFact": { "$not": { "$gte": &fact.order } } }, "u": pipeline }
+        // Creating inserts the record, a role is in the participant's document only, a chat message
+        // has a line only.
+        CallChange::Created(_) | CallChange::Role { .. } | CallChange::Chat(_) => Vec::new(),
+    }
 }
 
 fn created(fact: &CallFact, call: &NewCall) -> Document {

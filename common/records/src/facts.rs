@@ -7,13 +7,15 @@
 //! update, so a fact that comes again or late changes nothing. The documents of the call's
 //! participants have a position of their own, and so have the counts of lines (`line_budgets`).
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::bson::{date_to_bson, id_to_bson};
+use super::bson::{date_to_bson, id_forms, id_to_bson};
 use super::fact::{CallChange, CallEvent, CallFact, DeadFact};
 use super::line_budgets::LineMeter;
+use super::participant_updates::Newcomer;
 use super::participants::PARTICIPANTS;
 use super::{Records, RecordsError, fact_updates, participant_updates};
 use switchboard_core::domain::{CallId, Timestamp};
@@ -24,9 +26,9 @@ const EVENTS_MAX: i64 = 10_000;
 const ANNOUNCEMENT_RETENTION: i64 = 10;
 
 impl Records {
-    /// Writes facts with majority write concern. Facts of one call must be in their order. Returns
-    /// the index and the reason of each fact that MongoDB will never accept; all others are
-    /// written.
+    /// Writes facts with majority write concern: one command for each collection, however many
+    /// calls they are of. Facts of one call must be in their order. Returns the index and the
+    /// reason of each fact that MongoDB will never accept; all others are written.
     ///
     /// # Errors
     /// MongoDB is unavailable or refuses the whole batch. Some facts may be written; repeat the
@@ -35,75 +37,110 @@ impl Records {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
-        let is = |index: &usize, test: fn(&CallChange) -> bool| test(&facts[*index].change);
-        let (created, others): (Vec<_>, Vec<_>) =
-            (0..facts.len()).partition(|index| is(index, |change| matches!(change, CallChange::Created(_))));
         // A record exists before the documents of its participants, so that none of them is without
         // a call that erases it.
-        let created = created.into_iter().map(|index| (index, fact_updates::update(&facts[index], None))).collect();
-        let mut refused = self.apply(self.calls.name(), created).await?;
+        let created = facts.iter().enumerate().filter_map(|(index, fact)| Some((index, fact_updates::creation(fact)?)));
+        let mut refused = self.apply(self.calls.name(), created.collect()).await?.refused;
 
         let all: Vec<_> = facts.iter().collect();
         let calls = self.states_of(&all).await?;
         let recorded = calls.iter().map(|(call, state)| (call.clone(), state.recorded.clone()));
         let mut meter = LineMeter::new(self.budgets, recorded);
         let lines: Vec<_> = (0..facts.len()).filter(|index| meter.count(&facts[*index])).collect();
-        let (messages, events): (Vec<_>, Vec<_>) =
-            lines.into_iter().partition(|index| is(index, |change| matches!(change, CallChange::Chat(_))));
-        refused.extend(self.insert_lines(EVENTS, facts, &events).await?);
-        refused.extend(self.insert_lines(MESSAGES, facts, &messages).await?);
+        let is_chat = |index: &usize| matches!(facts[*index].change, CallChange::Chat(_));
+        let (messages, events): (Vec<_>, Vec<_>) = lines.into_iter().partition(is_chat);
+        let inserted = tokio::try_join!(
+            self.insert_lines(EVENTS, facts, &events),
+            self.insert_lines(MESSAGES, facts, &messages),
+        )?;
+        refused.extend([inserted.0, inserted.1].concat());
 
+        let is_change = |fact: &CallFact| !matches!(fact.change, CallChange::Created(_) | CallChange::Chat(_));
         let accepted = |refused: &[(usize, String)], index: &usize| refused.iter().all(|(bad, _)| bad != index);
-        let rest: Vec<_> = others
-            .into_iter()
-            .filter(|index| accepted(&refused, index) && !is(index, |change| matches!(change, CallChange::Chat(_))))
-            .collect();
-        let changes: Vec<_> = rest.iter().map(|index| &facts[*index]).collect();
-        let participants = rest.iter().filter_map(|index| {
-            let fact = &facts[*index];
-            let state = calls.get(fact.call.as_str())?;
-            Some((*index, participant_updates::update(fact, state.takes_guests())?))
+        let rest = || (0..facts.len()).filter(|index| is_change(&facts[*index]));
+        let participants = rest().filter(|index| accepted(&refused, index)).filter_map(|index| {
+            let state = calls.get(facts[index].call.as_str())?;
+            Some((index, participant_updates::update(&facts[index], state.takes_guests())?))
         });
-        refused.extend(self.apply(PARTICIPANTS, participants.collect()).await?);
-
+        let participants: Vec<_> = participants.collect();
+        let statements = participants.len();
+        let applied = self.apply(PARTICIPANTS, participants).await?;
         // The participants' documents are written first, so a repetition counts as the first time.
-        let newcomers = self.newcomers(&changes).await?;
-        let updates = rest.into_iter().filter(|index| accepted(&refused, index)).map(|index| {
-            let fact = &facts[index];
-            (index, fact_updates::update(fact, newcomers.get(&fact.event_id).copied()))
-        });
+        let newcomers = if applied.refused.is_empty() && applied.changed == statements {
+            newcomers_of(facts, &applied.inserted)
+        } else {
+            let changes: Vec<_> = rest().map(|index| &facts[index]).collect();
+            self.newcomers(&changes).await?
+        };
+        refused.extend(applied.refused);
+
+        let changes = rest().filter(|index| accepted(&refused, index));
+        let changes = changes.map(|index| (index, newcomers.get(&facts[index].event_id).copied())).collect();
         // The lines are written first, so a repetition that counts them finds them.
-        let last_of = |call: &str| facts.iter().rposition(|fact| fact.call.as_str() == call);
-        let counts = meter.statements().filter_map(|(call, update)| Some((last_of(&call)?, update)));
-        let updates = updates.chain(counts).collect();
-        refused.extend(self.apply(self.calls.name(), updates).await?);
+        refused.extend(self.update_calls(facts, changes, meter.stages().collect()).await?);
         Ok(refused)
     }
 
-    /// Runs the update statements of facts, each with the index of its fact, in order. Returns the
-    /// index and the reason of each refused fact.
-    async fn apply(
+    /// Applies facts to the records of their calls. `changes` are indexes of facts, each with the
+    /// count that its join raises; `counts` has a stage for each call whose lines were counted.
+    /// Returns the index and the reason of each refused fact.
+    ///
+    /// Each call gets one statement for all of its facts. If a record contains some of them
+    /// already, or refuses one, the facts of all these calls are applied one by one.
+    async fn update_calls(
         &self,
-        collection: &str,
-        mut rest: Vec<(usize, Document)>,
+        facts: &[CallFact],
+        changes: Vec<(usize, Option<Newcomer>)>,
+        mut counts: HashMap<String, Document>,
     ) -> Result<Vec<(usize, String)>, RecordsError> {
-        let mut refused = Vec::new();
+        let mut of_calls: BTreeMap<&str, Vec<(usize, Option<Newcomer>)>> = BTreeMap::new();
+        for &(index, newcomer) in &changes {
+            of_calls.entry(facts[index].call.as_str()).or_default().push((index, newcomer));
+        }
+        let with_facts = |changes: &[(usize, Option<Newcomer>)]| {
+            changes.iter().map(|&(index, newcomer)| (&facts[index], newcomer)).collect::<Vec<_>>()
+        };
+        let merged = of_calls.iter().filter_map(|(call, changes)| {
+            Some((changes[0].0, fact_updates::update(&with_facts(changes), counts.get(*call).cloned())?))
+        });
+        let merged: Vec<_> = merged.collect();
+        let expected = merged.len();
+        let applied = self.apply(self.calls.name(), merged).await?;
+        let is_applied = applied.refused.is_empty() && applied.changed == expected;
+        if is_applied {
+            counts.retain(|call, _| !of_calls.contains_key(call.as_str()));
+        }
+        let last_of = |call: &str| facts.iter().rposition(|fact| fact.call.as_str() == call);
+        let counts = counts.into_iter().filter_map(|(call, stage)| {
+            Some((last_of(&call)?, doc! { "q": { "_id": { "$in": id_forms(&call) } }, "u": [stage] }))
+        });
+        let singly = changes
+            .iter()
+            .filter(|_| !is_applied)
+            .filter_map(|&(index, newcomer)| Some((index, fact_updates::update(&[(&facts[index], newcomer)], None)?)));
+        Ok(self.apply(self.calls.name(), singly.chain(counts).collect()).await?.refused)
+    }
+
+    /// Runs the update statements of facts, each with the index of its fact, in order.
+    async fn apply(&self, collection: &str, mut rest: Vec<(usize, Document)>) -> Result<Applied, RecordsError> {
+        let mut applied = Applied::default();
         while !rest.is_empty() {
             let updates: Vec<_> = rest.iter().map(|(_, update)| update.clone()).collect();
             let update = doc! {
                 "update": collection, "updates": updates, "ordered": true, "writeConcern": majority(),
             };
             let answer = self.run("apply_facts", |db| async move { db.database.run_command(update).await }).await?;
+            applied.add(&answer, &rest);
             // The updates are ordered, so MongoDB stops at the first error.
             let Some((at, error)) = write_errors(&answer)?.into_iter().next() else { break };
             if collection == PARTICIPANTS && error.code == DUPLICATE_KEY {
                 // Another recorder created the same document at this moment.
                 return Err(RecordsError::Unavailable(error.problem));
             }
-            refused.push((rest[at].0, error.problem));
+            applied.refused.push((rest[at].0, error.problem));
             rest.drain(..=at);
         }
-        Ok(refused)
+        Ok(applied)
     }
 
     /// Inserts the lines of the facts at these indexes; a line that exists already is skipped.
@@ -234,6 +271,39 @@ pub(super) const DUPLICATE_KEY: i32 = 11_000;
 /// primary.
 pub(super) fn majority() -> Document {
     doc! { "w": "majority" }
+}
+
+/// Effects of the update statements of facts.
+#[derive(Default)]
+struct Applied {
+    /// Index and reason of each refused fact.
+    refused: Vec<(usize, String)>,
+    /// Number of statements that changed or inserted a document.
+    changed: usize,
+    /// Indexes of the facts whose statements inserted a document.
+    inserted: Vec<usize>,
+}
+
+impl Applied {
+    /// Adds the answer to a command with `statements`.
+    fn add(&mut self, answer: &Document, statements: &[(usize, Document)]) {
+        let index = |upserted: &Document| usize::try_from(upserted.get_i32("index").ok()?).ok();
+        let upserted = answer.get_array("upserted").into_iter().flatten().filter_map(Bson::as_document);
+        let inserted: Vec<_> = upserted.filter_map(|one| Some(statements.get(index(one)?)?.0)).collect();
+        let modified = answer.get_i32("nModified").ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        self.changed += modified + inserted.len();
+        self.inserted.extend(inserted);
+    }
+}
+
+/// Returns the counts that joins raise, by the ids of the facts, if every statement of a
+/// participant took effect just now: then the joins that inserted a document are first joins.
+fn newcomers_of(facts: &[CallFact], inserted: &[usize]) -> HashMap<String, Newcomer> {
+    let joined = inserted.iter().filter_map(|index| match &facts[*index].change {
+        CallChange::Joined { who, .. } => Some((&facts[*index].event_id, who.user.is_guest())),
+        _ => None,
+    });
+    joined.map(|(id, guest)| (id.clone(), if guest { Newcomer::Guest } else { Newcomer::User })).collect()
 }
 
 pub(super) struct WriteError {

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use mongodb::bson::{Document, doc};
 use serde::{Deserialize, Serialize};
 
-use super::bson::{id_forms, number};
+use super::bson::number;
 use super::{CallChange, CallFact};
 
 /// Bytes of a line besides its texts, with its entries in the indexes; about.
@@ -125,9 +125,9 @@ impl LineMeter {
         fits
     }
 
-    /// Returns the statement of an `update` command for each call with counted facts, with the
-    /// call's id.
-    pub(super) fn statements(self) -> impl Iterator<Item = (String, Document)> {
+    /// Returns the stage of an update pipeline that adds the counted facts to a call's record, for
+    /// each call with counted facts, by the call's id. Repeating the stage changes nothing.
+    pub(super) fn stages(self) -> impl Iterator<Item = (String, Document)> {
         let counted = self.calls.into_iter().filter(|(_, tally)| !tally.counted.is_empty());
         counted.map(|(call, Tally { counted, last, .. })| {
             let mut sums = doc! { "last": { "$max": ["$recorded.last", &last] } };
@@ -140,8 +140,7 @@ impl LineMeter {
                 "input": { "$literal": counted },
                 "cond": { "$gt": ["$$this.order", { "$ifNull": ["$recorded.last", ""] }] },
             } };
-            let set = doc! { "$set": { "recorded": { "$let": { "vars": { "fresh": fresh }, "in": sums } } } };
-            (call.clone(), doc! { "q": { "_id": { "$in": id_forms(&call) } }, "u": [set] })
+            (call, doc! { "$set": { "recorded": { "$let": { "vars": { "fresh": fresh }, "in": sums } } } })
         })
     }
 }
