@@ -252,6 +252,43 @@ describe("the page", { timeout: 300_000 }, () => {
     }
   });
 
+  test("a missing and a wrong passcode are explained at the field, and a newcomer learns to be alone", async () => {
+    const { roomId } = await newCall(host, { passcode: "open sesame" });
+    const { page } = await open({ width: 390, height: 844 });
+    await page.goto(`${baseUrl()}/?room=${roomId}`);
+    await page.getByLabel("Your name").fill("Grace");
+    const join = page.getByRole("button", { name: "Join the call" });
+    const passcode = page.getByLabel("Passcode of the call");
+    const described = () => passcode.evaluate((input) => document.getElementById(input.getAttribute("aria-describedby"))?.textContent);
+    await join.click();
+    await until("a missing passcode is asked for", async () => (await described()) === "This call needs a passcode.");
+    await passcode.fill("wrong one");
+    await join.click();
+    await until("a wrong passcode is called wrong", async () => (await described()) === "That passcode is wrong.");
+    assert.equal(await passcode.getAttribute("aria-invalid"), "true");
+    await passcode.fill("open sesame");
+    await join.click();
+    await page.getByText("You are the only one here. Invite others with the link.").waitFor();
+  });
+
+  test("a host switches the waiting room on and lets guests skip it at once", async () => {
+    const owner = await account("Ada Settings");
+    const { roomId } = await newCall(owner);
+    const person = await signedIn(owner);
+    await person.page.goto(`${baseUrl()}/?room=${roomId}`);
+    await person.askAgain();
+    await person.seated();
+    await person.press("People, 1 in the call");
+    await person.page.getByRole("button", { name: "Settings…" }).click();
+    const dialog = person.page.getByRole("dialog", { name: "Call settings" });
+    await dialog.getByLabel("Waiting room", { exact: true }).check();
+    await dialog.getByLabel("Guests skip the waiting room").check();
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await person.page.locator(".toast", { hasText: "settings are saved" }).waitFor();
+    const guest = await open();
+    await guest.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Grace");
+  });
+
   test("a call with a passcode survives a reload after the join token has expired", async () => {
     const { roomId } = await newCall(host, { passcode: "open sesame" });
     const guest = await open();
