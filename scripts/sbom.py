@@ -1,7 +1,7 @@
 """Bill of materials of an image, as SPDX 2.3 in JSON.
 
 It lists the crates that the program is made of (from `cargo metadata` and Cargo.lock), the npm
-packages in the page (from the lock file of the client SDK), and the Debian packages of the base.
+packages in the page (from the lock files of the page and of the client SDK), and the Debian packages of the base.
 """
 
 import base64
@@ -58,8 +58,9 @@ def crates(root, crate):
 
 def npm(root):
     """Returns the npm packages that the page contains."""
-    locked = json.loads((root / "sdk" / "js" / "package-lock.json").read_text())["packages"]
-    for path, it in locked.items():
+    locks = [root / "sdk" / "js" / "package-lock.json", root / "web" / "package-lock.json"]
+    locked = [item for lock in locks for item in json.loads(lock.read_text())["packages"].items()]
+    for path, it in locked:
         if path and not it.get("dev"):
             algorithm, _, digest = it["integrity"].partition("-")
             checksum = (algorithm.upper(), base64.b64decode(digest).hex())

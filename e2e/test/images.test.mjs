@@ -56,17 +56,18 @@ describe("images", { timeout: 240_000 }, () => {
       for (const label of ["title", "description", "licenses", "version", "revision", "created"])
         assert.ok(Labels[`org.opencontainers.image.${label}`], `${name} lacks the label ${label}`);
     }
-    assert.ok(existsSync(join(folder, "api/rootfs/srv/web/vendor/switchboard.js")), "the page has no client SDK");
+    for (const file of ["index.html.br", "vendor/switchboard.js"]) assert.ok(existsSync(join(folder, "api/rootfs/srv/web", file)), file);
+    assert.equal(existsSync(join(folder, "api/rootfs/srv/web/build.mjs")), false, "the image has the page, not its source");
   });
 
   test("the bill of materials names the program by its digest, and its crates, packages and libraries", () => {
     const listed = ["pkg:cargo/tokio@", "pkg:cargo/switchboard-core@", "pkg:deb/debian/libc6@", "pkg:deb/debian/ca-certificates@"];
-    for (const [name, more] of [["api", ["pkg:npm/socket.io-client@", "pkg:cargo/mongodb@"]], ["signal-node", ["pkg:cargo/tokio-tungstenite@"]]]) {
+    for (const [name, more] of [["api", ["pkg:npm/socket.io-client@", "pkg:npm/lean-qr@", "pkg:cargo/mongodb@"]], ["signal-node", ["pkg:cargo/tokio-tungstenite@"]]]) {
       const root = join(folder, name, "rootfs");
       const bill = JSON.parse(readFileSync(join(root, `usr/share/sbom/${name}.spdx.json`)));
       const places = bill.packages.flatMap((it) => it.externalRefs.map((reference) => reference.referenceLocator));
       for (const start of [...listed, ...more]) assert.equal(places.filter((place) => place.startsWith(start)).length, 1, `${name}: ${start}`);
-      for (const absent of ["pkg:cargo/proptest@", "pkg:cargo/tempfile@", "pkg:npm/typescript@"])
+      for (const absent of ["pkg:cargo/proptest@", "pkg:cargo/tempfile@", "pkg:npm/typescript@", "pkg:npm/esbuild@"])
         assert.ok(!places.some((place) => place.startsWith(absent)), `${name}: ${absent} is only for tests and builds`);
       const ids = bill.packages.map((it) => it.SPDXID);
       assert.equal(new Set(ids).size, ids.length, "two packages have one id");
