@@ -1,7 +1,8 @@
 """Bill of materials of an image, as SPDX 2.3 in JSON.
 
 It lists the crates that the program is made of (from `cargo metadata` and Cargo.lock), the npm
-packages in the page (from the lock files of the page and of the client SDK), and the Debian packages of the base.
+packages in the page (from the lock files of the page and of the client SDK), and the Debian
+packages of the base.
 """
 
 import base64
