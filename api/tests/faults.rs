@@ -186,7 +186,7 @@ async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed
     let mut mongo = Mongo::start().await.unwrap();
     let rooms = connect(&redis).await;
     for number in 0..rooms.partitions() {
-        rooms.beat(Partition(number), 1, true).await.unwrap();
+        rooms.check_node(Partition(number), "r", true).await.unwrap();
     }
     let mut first = api("first", &mongo, &redis, &dir).await;
     let _second = api("second", &mongo, &redis, &dir).await;

@@ -40,7 +40,7 @@ impl Bed {
         let mongo = Mongo::start_with(&options).await.unwrap();
         let rooms = connect(&redis).await;
         for number in 0..PARTITIONS {
-            rooms.beat(Partition(number), 1, true).await.unwrap();
+            rooms.check_node(Partition(number), "r", true).await.unwrap();
         }
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
         let records = Records::connect(&mongo.uri("recorder"), timeouts).await.unwrap();

@@ -332,7 +332,7 @@ async fn calls(fixture: &Fixture, redis: &RedisServer) {
     let rooms =
         Rooms::connect(&RedisUrl::parse(&redis.url()).unwrap(), rooms, NodeId::parse("n1").unwrap()).await.unwrap();
     let partition: Partition = rooms.partition_of(&room);
-    rooms.beat(partition, 1, true).await.unwrap();
+    rooms.check_node(partition, "r", true).await.unwrap();
     let RoomPeek::Open { meta, .. } = rooms.peek(&room).await.unwrap() else { panic!("the room is not open") };
     let user = UserId::parse(&text(&ann["user"], "id")).unwrap();
     let joined = rooms.join(Join {

@@ -98,10 +98,11 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
         Panel("Hand-overs between nodes", "ops", {"{{outcome}}": rate("switchboard_handovers_total", "outcome")}),
     ]),
     Row("Cluster", [
-        Panel("Canary", "s", quantiles("switchboard_canary_seconds"), "A node publishes to itself in each partition. Time until it receives the message."),
+        Panel("Canary", "s", quantiles("switchboard_canary_seconds"), "A node publishes to itself in its partitions. Time until it receives the message."),
         Panel("Silent partitions", "short", {"{{instance}}": gauge("switchboard_canary_silent_partitions", "instance")}, limits=(1, 2)),
         Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total")}),
-        Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_declared_dead_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
+        Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_declared_dead_total"), "strays swept": rate("switchboard_stray_nodes_swept_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
+        Panel("Watched nodes", "short", {"{{instance}}": gauge("switchboard_watched_nodes", "instance")}, "Nodes whose heartbeats a node reads: 3, and more when neighbours died."),
         Panel("Drained sessions", "ops", {"{{instance}}": rate("switchboard_drained_sessions_total", "instance"), "draining nodes": gauge("switchboard_draining")}, "Sessions that terminating nodes move to other nodes."),
         Panel("Share of the load", "short", {"{{instance}} above the mean": gauge("switchboard_sessions_above_share", "instance"), "moved a second": rate("switchboard_rebalanced_sessions_total")}, "A node with clearly more sessions than the mean moves some to the others."),
     ]),

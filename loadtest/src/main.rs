@@ -20,7 +20,7 @@ mod scenario;
 
 use measure::summary::RunSummary;
 use scenario::target::Target;
-use scenario::{LoadArgs, baseline, broadcast, idle, join, relay, rest, rooms, storm};
+use scenario::{LoadArgs, baseline, beats, broadcast, idle, join, relay, rest, rooms, storm};
 
 /// Exit status when a threshold is violated.
 const THRESHOLD_VIOLATED: u8 = 1;
@@ -50,6 +50,9 @@ enum Command {
     Storm(storm::Settings),
     /// Authenticated reads of the REST api.
     Rest(rest::Settings),
+    /// What the heartbeats, reads and canaries of many idle nodes cost one Redis, and the time in
+    /// which a dead node is noticed. Fails when a living node is declared dead.
+    Beats(beats::Settings),
     /// Lowest possible cost of a relay on this machine: the relay script, a subscription and a
     /// WebSocket echo.
     Baseline(baseline::Settings),
@@ -76,7 +79,7 @@ impl Command {
             Self::Storm(settings) => Some(&settings.load),
             Self::Rest(settings) => Some(&settings.load),
             Self::Baseline(settings) => Some(&settings.load),
-            Self::Bench(_) | Self::Faults(_) | Self::Abuse(_) => None,
+            Self::Beats(_) | Self::Bench(_) | Self::Faults(_) | Self::Abuse(_) => None,
         }
     }
 }
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
     // Each client needs a file descriptor.
     raise_descriptors();
     let threads = match &command {
-        Command::Faults(_) | Command::Abuse(_) => 2,
+        Command::Beats(_) | Command::Faults(_) | Command::Abuse(_) => 2,
         _ => command.load().map_or(1, |load| load.threads.into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
@@ -116,6 +119,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rest(settings) => run_scenario(&settings.load, async |target| rest::run(settings, target).await).await,
         Command::Baseline(settings) => {
             run_scenario(&settings.load, async |target| baseline::run(settings, target).await).await
+        }
+        Command::Beats(settings) => {
+            let (text, held) = beats::run(settings).await?;
+            print_result(&text);
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Bench(settings) => {
             print_result(&bench::run(settings).await?);

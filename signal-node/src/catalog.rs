@@ -49,7 +49,13 @@ pub const METRICS: &[Metric] = &[
         "Seats restored after Redis may have lost them, by outcome",
     ),
     counter("switchboard_swept_total", One, "Times that other nodes declared this node dead in a partition"),
-    counter("switchboard_nodes_declared_dead_total", One, "Dead nodes that this node swept, counted in each partition"),
+    counter("switchboard_nodes_declared_dead_total", One, "Dead nodes that this node swept, counted in each group"),
+    counter(
+        "switchboard_stray_nodes_swept_total",
+        One,
+        "Dead nodes that no node watched and this node swept, counted in each partition",
+    ),
+    gauge("switchboard_watched_nodes", One, "Nodes whose heartbeats this node reads; more than 3 when neighbours died"),
     counter(
         "switchboard_subscription_gaps_total",
         Each("cause", &["reconnected", "moved", "silent"]),
@@ -57,7 +63,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter("switchboard_catch_up_retries_total", One, "Reads of a room's log that came after a failed one"),
     gauge("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost or delivers no canary"),
-    histogram("switchboard_canary_seconds", One, "Time from sending a heartbeat to the arrival of its canary"),
+    histogram("switchboard_canary_seconds", One, "Time from sending a check of the node to the arrival of its canary"),
     counter("switchboard_envelopes_malformed_total", One, "Malformed pub/sub messages"),
     counter(
         "switchboard_delivery_buffer_overflows_total",

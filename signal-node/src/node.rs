@@ -155,7 +155,8 @@ async fn start(
     let peers = Peers::new(config.node.as_str(), handover_key, directory, shared.health.healthy_flag());
 
     let membership = shared.membership(config, bus);
-    let membership = tokio::spawn(Arc::new(membership).run(PeerHealth::new(peers.clone()), stopped.clone()));
+    let peer_health = PeerHealth::new(peers.clone(), shared.rooms.clone(), config.node.clone());
+    let membership = tokio::spawn(Arc::new(membership).run(peer_health, stopped.clone()));
     let revoked = Revocations::default();
     revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
     let watchers = shared.start_watchers(&revoked, &stopped);

@@ -297,7 +297,7 @@ impl Service {
     /// Seats a participant with this proof of identity.
     pub(crate) async fn seat_with(&self, call: &Value, id: &str, visit: u64, proof: Proof) -> Arc<Seat> {
         let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
-        self.rooms.beat(self.rooms.partition_of(&room), 1, true).await.unwrap();
+        self.rooms.check_node(self.rooms.partition_of(&room), "r", true).await.unwrap();
         let RoomPeek::Open { meta, .. } = self.rooms.peek(&room).await.unwrap() else { panic!("the room is not open") };
         let user = UserId::parse(id).unwrap();
         let join = Join {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use switchboard_core::domain::{PeerId, RoomId};
 
-use crate::Partition;
+use crate::{Group, Partition};
 
 /// Number of slots of a Redis Cluster.
 const SLOTS: u16 = 16_384;
@@ -122,7 +122,26 @@ impl Keys {
         self.key(p, format_args!("d:{room}:{peer}:{id}"))
     }
 
-    /// Hash: counter of each registered node.
+    /// Hash: last heartbeat of each node on the ring of a group.
+    #[must_use]
+    pub fn heartbeats(&self, group: Group) -> String {
+        self.key(group.lead(), "beats")
+    }
+
+    /// Sorted set: the ring of a group, which is its nodes by their places.
+    #[must_use]
+    pub fn ring(&self, group: Group) -> String {
+        self.key(group.lead(), "ring")
+    }
+
+    /// Returns the place of a node on every ring. It is a hash, so that nodes that die together,
+    /// because their names or their machines are neighbours, are not neighbours on the ring.
+    #[must_use]
+    pub fn ring_place(node: &str) -> u16 {
+        crc16(node.as_bytes())
+    }
+
+    /// Hash: registration of each node of a partition.
     #[must_use]
     pub fn nodes(&self, p: Partition) -> String {
         self.key(p, "nodes")

@@ -13,6 +13,7 @@
 //! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map, Sentinels |
 //! | `conn` | `REDIS_URL`, connections, the RESP2 codec |
 //! | `bus` | subscriptions: receives the messages that scripts publish to this node |
+//! | `failure_detector`, `check_turns` | pure: which nodes are dead; what a node checks each second |
 //! | `rate_limit` | rate limits that all pods share |
 //! | `revocations` | this process's copy of the revoked sign-ins |
 //! | `metric_catalog` | catalogue of this crate's metrics |
@@ -20,8 +21,10 @@
 //! docs/ROOM_STATE.md describes the keys, the scripts and the rules, each rule with its race.
 
 pub mod bus;
+pub mod check_turns;
 pub mod conn;
 mod context;
+pub mod failure_detector;
 pub mod keys;
 mod lanes;
 pub mod metric_catalog;

@@ -330,14 +330,21 @@ async fn installations_that_share_a_redis_are_isolated() {
     let (one, _one, mut one_hears) = node(&server, "sb-one").await;
     let (two, _two, mut two_hears) = node(&server, "sb-two").await;
     for counter in 1..=5 {
-        let BeatOutcome::Beat(beat) = one.beat(Partition(0), counter, counter == 1).await.unwrap() else {
+        let CheckOutcome::Registered(check) = one.check_node(Partition(0), "r", counter == 1).await.unwrap() else {
             panic!("swept")
         };
-        assert_eq!(beat.receivers, 1, "only its own subscription");
-        assert_eq!(beat.nodes.len(), 1, "{:?}", beat.nodes);
+        assert_eq!(check.receivers, 1, "only its own subscription");
+        let BeatOutcome::Beat(beat) = one.beat(Group(0), counter, counter == 1, 3).await.unwrap() else {
+            panic!("swept")
+        };
+        assert_eq!(beat.size, 1);
     }
-    let BeatOutcome::Beat(beat) = two.beat(Partition(0), 1, true).await.unwrap() else { panic!("swept") };
-    assert_eq!((beat.receivers, &*beat.nodes), (1, &[("n1".to_owned(), 1)][..]), "only its own counter");
+    let CheckOutcome::Registered(check) = two.check_node(Partition(0), "r", true).await.unwrap() else {
+        panic!("swept")
+    };
+    assert_eq!(check.receivers, 1, "only its own subscription");
+    let BeatOutcome::Beat(beat) = two.beat(Group(0), 1, true, 3).await.unwrap() else { panic!("swept") };
+    assert_eq!((beat.size, beat.following), (1, Vec::new()), "only its own ring");
     let wait = async |hears: &mut mpsc::UnboundedReceiver<()>| {
         tokio::time::timeout(LONG, hears.recv()).await.unwrap().unwrap();
     };
@@ -372,7 +379,7 @@ async fn visitor() {
         }
     });
     let _bus = Bus::start(&url, &options, &node, sink).await.unwrap();
-    assert!(matches!(rooms.beat(Partition(0), 1, true).await.unwrap(), BeatOutcome::Beat(_)));
+    assert!(matches!(rooms.check_node(Partition(0), "r", true).await.unwrap(), CheckOutcome::Registered(_)));
     assert_eq!(rooms.eviction_policy().await.unwrap(), EvictionPolicy::NoEviction);
     let message = tokio::time::timeout(LONG, hears.recv()).await.unwrap();
     assert_eq!(message, Some(()), "its own canary");

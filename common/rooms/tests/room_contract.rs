@@ -122,6 +122,9 @@ contract! {
     order::one_user_has_a_bounded_number_of_seats;
     order::what_one_guest_can_repeat_does_not_read_every_seat;
     nodes::only_a_registered_node_gives_seats;
+    nodes::each_node_reads_the_heartbeats_of_those_that_follow_it_on_the_ring;
+    nodes::a_sweep_that_its_node_left_is_finished_by_another;
+    nodes::a_node_that_is_on_no_ring_is_found_and_swept;
     nodes::two_sweepers_sweep_a_dead_node_once;
     nodes::a_node_swept_by_mistake_learns_it_and_its_session_can_resume;
     nodes::a_node_is_deregistered_only_without_seats;

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use switchboard_core::domain::{
@@ -39,7 +40,7 @@ impl BackgroundRooms {
         let node = NodeId::parse(&format!("background-{:08x}", rand::random::<u32>()))
             .context("the generated node id is malformed")?;
         let rooms = Rooms::connect(&url, RoomOptions::default(), node).await?;
-        beat(&rooms, 1).await?;
+        rooms.register_node().await?;
         let heartbeats = tokio::spawn(send_heartbeats(rooms.clone()));
         let mut background_rooms = Self { rooms, calls: Vec::with_capacity(count), heartbeats };
         for number in 0..count {
@@ -100,17 +101,11 @@ impl Drop for BackgroundRooms {
     }
 }
 
-async fn beat(rooms: &Rooms, counter: u64) -> anyhow::Result<()> {
-    let all = (0..rooms.partitions()).map(|number| rooms.beat(Partition(number), counter, counter == 1));
-    futures_util::future::try_join_all(all).await?;
-    Ok(())
-}
-
 async fn send_heartbeats(rooms: Rooms) {
     for counter in 2.. {
         sleep(HEARTBEAT_INTERVAL).await;
         // The next heartbeat makes up for a failed one.
-        let _missed = beat(&rooms, counter).await;
+        let _missed = join_all(rooms.groups().map(|group| rooms.beat(group, counter, false, 0))).await;
     }
 }
 

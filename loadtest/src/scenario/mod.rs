@@ -7,10 +7,12 @@
 //! | `fleet` | many clients: seating, running, arrivals |
 //! | `background_rooms` | idle rooms beside the measured ones |
 //! | `idle`, `relay`, `join`, `rooms`, `broadcast`, `storm`, `rest` | one scenario each |
+//! | `beats` | heartbeats of many idle nodes |
 //! | `baseline` | lowest possible cost of a relay on this machine |
 
 pub(crate) mod background_rooms;
 pub(crate) mod baseline;
+pub(crate) mod beats;
 pub(crate) mod broadcast;
 pub(crate) mod fleet;
 pub(crate) mod idle;

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::domain::{DisconnectReason, NodeId};
-use switchboard_rooms::{NodeLoad, Partition, Rooms};
-use tokio::time::{MissedTickBehavior, interval};
+use switchboard_rooms::{Loads, NodeLoad, Partition, Rooms};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Hub, SessionLink};
@@ -25,8 +25,6 @@ use share::{Advice, Share};
 
 /// Time between two steps. Each closes a few connections.
 const STEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Steps from one exchange of loads to the next.
-const STEPS_PER_EXCHANGE: u64 = 5;
 /// Exchanges in a row without a new load from a node, after which the node does not count.
 const SILENT_EXCHANGES_MAX: u32 = 3;
 /// The same, after which its load is removed from Redis.
@@ -88,7 +86,7 @@ impl Balancer {
         let mut ticks = interval(STEP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut share, mut others) = (Share::new(self.automatic), OtherNodes::default());
-        let mut request = None;
+        let (mut request, mut exchanged) = (None, None::<(Instant, usize)>);
         for step in 0_u64.. {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -100,20 +98,23 @@ impl Balancer {
                 continue;
             }
             let own = self.session_count();
-            if step % STEPS_PER_EXCHANGE == 0 {
+            // Until the next exchange, the loads of the last one are used. Steps are not exact.
+            let slack = STEP_INTERVAL / 2;
+            if exchanged.is_none_or(|(at, nodes)| at.elapsed() + slack >= Loads::exchange_interval(nodes)) {
                 match self.rooms.exchange_loads(step, own).await {
                     Ok(told) => {
                         // The first one is from before this node's start.
                         if request.replace(told.request.clone()).is_some_and(|known| known != told.request) {
                             share.ask();
                         }
+                        exchanged = Some((Instant::now(), told.nodes.len()));
                         let forgotten = others.observe(&self.node, told.nodes);
                         // Another node removes them, or the next exchange does.
                         let _removed_or_later = self.rooms.forget_loads(&forgotten).await;
                     }
                     // Without news, the loads are too old to act on, until the next exchange.
                     Err(_) => {
-                        others = OtherNodes::default();
+                        (others, exchanged) = (OtherNodes::default(), Some((Instant::now(), 0)));
                         share.rest();
                         continue;
                     }

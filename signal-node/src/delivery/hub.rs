@@ -317,6 +317,12 @@ impl Hub {
         self.shard(partition).suspects.push(Arc::clone(link));
     }
 
+    /// Returns whether sessions were marked since they were taken.
+    #[must_use]
+    pub fn has_suspects(&self, partition: Partition) -> bool {
+        !self.shard(partition).suspects.is_empty()
+    }
+
     /// Takes the sessions that were marked since the last call.
     #[must_use]
     pub fn take_suspects(&self, partition: Partition) -> Vec<Arc<SessionLink>> {

@@ -7,6 +7,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use switchboard_core::domain::NodeId;
+use switchboard_rooms::Rooms;
 use switchboard_socketio::Peers;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -24,6 +26,8 @@ type Located = Vec<(String, String)>;
 #[derive(Debug)]
 pub struct PeerHealth {
     peers: Peers,
+    rooms: Rooms,
+    node: NodeId,
     selected: Located,
     selected_at: Option<Instant>,
     selecting: Option<JoinHandle<Located>>,
@@ -33,15 +37,16 @@ pub struct PeerHealth {
 }
 
 impl PeerHealth {
-    /// Creates it without peers.
+    /// Creates it without peers, for this node.
     #[must_use]
-    pub fn new(peers: Peers) -> Self {
-        Self { peers, selected: Vec::new(), selected_at: None, selecting: None, asking: None, any_healthy: false }
+    pub fn new(peers: Peers, rooms: Rooms, node: NodeId) -> Self {
+        let selected = Vec::new();
+        Self { peers, rooms, node, selected, selected_at: None, selecting: None, asking: None, any_healthy: false }
     }
 
-    /// Records that this node is healthy and sees these others. Every [`SELECTION_INTERVAL`] it
-    /// looks up the addresses of some of them in Redis, in a task, so that it never waits.
-    pub async fn record_healthy<'n>(&mut self, others: impl Iterator<Item = &'n String>) {
+    /// Records that this node is healthy. Every [`SELECTION_INTERVAL`] it reads the names and the
+    /// addresses of some others in Redis, in a task, so that it never waits.
+    pub async fn record_healthy(&mut self) {
         self.any_healthy = false;
         // A response that comes now is about an outage that is over.
         self.asking.take().iter().for_each(JoinHandle::abort);
@@ -49,15 +54,13 @@ impl PeerHealth {
         if self.selecting.is_some() || self.selected_at.is_some_and(|at| at.elapsed() < SELECTION_INTERVAL) {
             return;
         }
-        let names = select(others.cloned().collect());
-        // No names are known for a moment when Redis replies late, as it does just before an
-        // outage. Then the earlier selection is needed.
-        if names.is_empty() {
-            return;
-        }
         self.selected_at = Some(Instant::now());
-        let peers = self.peers.clone();
+        let (peers, rooms, node) = (self.peers.clone(), self.rooms.clone(), self.node.clone());
         self.selecting = Some(tokio::spawn(async move {
+            // Any of them, so that all are asked equally often. One more, which may be this node.
+            let mut names = rooms.sample_nodes(PEERS_MAX + 1).await.unwrap_or_default();
+            names.retain(|name| name != node.as_str());
+            names.truncate(PEERS_MAX);
             let located = names.into_iter().map(async |name| Some((name.clone(), peers.address(&name).await?)));
             join_all(located).await.into_iter().flatten().collect()
         }));
@@ -99,33 +102,4 @@ impl Drop for PeerHealth {
 /// Takes the result of a task that has ended.
 async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Option<T> {
     task.take_if(|task| task.is_finished())?.await.ok()
-}
-
-/// Returns up to [`PEERS_MAX`] names from a random place on, so that all are asked equally often.
-fn select(mut names: Vec<String>) -> Vec<String> {
-    names.sort_unstable();
-    if names.len() > PEERS_MAX {
-        let from = rand::random_range(0..names.len());
-        names.rotate_left(from);
-        names.truncate(PEERS_MAX);
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_asks_few_peers_and_each_peer_is_asked_by_some_node() {
-        let names = || (0..20).map(|n| format!("n{n}")).collect::<Vec<_>>();
-        let mut asked = std::collections::BTreeSet::new();
-        for _ in 0..1000 {
-            let selected = select(names());
-            assert_eq!(selected.len(), PEERS_MAX);
-            asked.extend(selected);
-        }
-        assert_eq!(asked.len(), 20);
-        assert_eq!(select(vec!["b".into(), "a".into()]), ["a", "b"]);
-    }
 }

@@ -44,7 +44,7 @@ impl TestBed {
             let node = NodeId::parse("n1").expect("an id");
             let rooms = Rooms::connect(&url, RoomOptions::default(), node).await.expect("a connection");
             for p in 0..rooms.partitions() {
-                rooms.beat(Partition(p), 1, true).await.expect("a heartbeat");
+                rooms.check_node(Partition(p), "r", true).await.expect("a heartbeat");
             }
             rooms.open(&room(), &meta()).await.expect("a room");
             let mut seats = Vec::new();

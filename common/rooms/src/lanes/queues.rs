@@ -167,6 +167,11 @@ impl Queues {
         self.in_use().into_iter().map(|(partition, _)| partition).collect()
     }
 
+    /// Returns the lane of each partition.
+    pub(crate) fn lane_of_each(&self) -> Vec<usize> {
+        self.lock().queues.iter().map(|queue| queue.lane).collect()
+    }
+
     /// Returns the lanes that partitions are assigned to.
     pub(super) fn lanes_in_use(&self) -> Vec<usize> {
         self.in_use().into_iter().map(|(_, lane)| lane).collect()

@@ -31,7 +31,10 @@ pub use fact::{Fact, OutboxEntry, Presence};
 pub use inspection::{EvictionPolicy, NodeSummary, RoomSummary};
 pub use join::{Join, Joined, Proof, Snapshot};
 pub use moderation::{Caller, ModerationCommand, ModerationOutcome, RoomUpdate, UpdateOutcome};
-pub use node::{Beat, BeatOutcome, Loads, NodeLoad, Partition, RevocationReason, Revoked, Sweep};
+pub use node::{
+    Beat, BeatOutcome, CheckOutcome, Group, LastBeat, Loads, NodeCheck, NodeLoad, Partition, RevocationReason, Revoked,
+    StrayNode, Sweep,
+};
 pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply};
 pub use resume::{Attach, Attached, CaughtUp, LeaveOutcome, LogContent, LogEntry, ReseatOutcome, Resumed, SeatCopy};
 pub use room::{Created, Ended, JoinStanding, Opened, RoomPeek};

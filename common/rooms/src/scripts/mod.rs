@@ -12,7 +12,7 @@
 //! | `join` | join |
 //! | `lease` | acquire_lease, release_lease, trim_outbox |
 //! | `moderation` | admit, deny, role, mute, lower_hand, kick, update |
-//! | `node` | beat, sweep_start, sweep_one, deregister_node |
+//! | `node` | beat, check_node, declare_dead, leave_ring, sweep_start, sweep_one, deregister_node |
 //! | `open` | open, reopen |
 //! | `operation` | relay, bcast, media, hand, chat |
 //! | `profile` | profile |
@@ -63,7 +63,10 @@ pub use lease::{AcquireLeaseScript, LeaseReply, ReleaseLeaseScript, TrimOutboxSc
 pub use moderation::{
     AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, RoleScript, UpdateScript,
 };
-pub use node::{BeatScript, DeregisterNodeScript, DeregisterReply, SweepOneScript, SweepStartReply, SweepStartScript};
+pub use node::{
+    BeatScript, CheckNodeScript, DeathReply, DeclareDeadScript, DeregisterNodeScript, DeregisterReply, LeaveRingScript,
+    SweepOneScript, SweepStartScript,
+};
 pub use open::{OpenReply, OpenScript, ReopenScript};
 pub(crate) use operation::operation_reply;
 pub use operation::{BroadcastScript, ChatScript, HandScript, MediaScript, OperationScope, RelayScript};
@@ -178,7 +181,13 @@ scripts! {
     Update "update" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/lobby" "shared/moderation" "scripts/update"];
     /// Counts a node's heartbeat.
     Beat "beat" ["scripts/beat"];
+    /// Registers a node in a partition, or checks that it is registered.
+    CheckNode "check_node" ["scripts/check_node"];
     /// Declares a node dead.
+    DeclareDead "declare_dead" ["scripts/declare_dead"];
+    /// Removes a node from a ring.
+    LeaveRing "leave_ring" ["scripts/leave_ring"];
+    /// Removes a dead node from a partition.
     SweepStart "sweep_start" ["scripts/sweep_start"];
     /// Sweeps one seat of a dead node.
     SweepOne "sweep_one" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "scripts/sweep_one"];

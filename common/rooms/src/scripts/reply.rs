@@ -1,13 +1,11 @@
 //! Reads values from a script's reply.
 
-use std::collections::HashMap;
-
 use redis::Value;
 use switchboard_core::domain::{Generation, PeerId};
 use switchboard_core::wire::LogId;
 
 use crate::StoreError;
-use crate::values::{pairs, text};
+use crate::values::text;
 
 /// The seat that join or attach gave: the first three values of their replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +94,8 @@ impl Reply {
         .ok_or_else(|| StoreError::expected("a number"))
     }
 
-    /// Returns the hash at an index.
-    pub(super) fn pairs(&self, index: usize) -> Result<HashMap<&str, &str>, StoreError> {
-        self.0.get(index).map(pairs).ok_or_else(|| StoreError::expected("a hash"))
+    /// Returns the texts from an index on, in pairs.
+    pub(super) fn pairs_from(&self, start: usize) -> Result<Vec<(&str, &str)>, StoreError> {
+        (start..self.0.len()).step_by(2).map(|index| Ok((self.text(index)?, self.text(index + 1)?))).collect()
     }
 }

@@ -76,8 +76,8 @@ impl std::fmt::Debug for Rooms {
 }
 
 impl Rooms {
-    /// Connects to Redis. `node` names this process. An api pod has a name too; only `beat`
-    /// registers a node.
+    /// Connects to Redis. `node` names this process. An api pod has a name too; only
+    /// `beat` and `check_node` register a node.
     ///
     /// # Errors
     /// `Unavailable`, if Redis does not answer.
@@ -141,6 +141,13 @@ impl Rooms {
     #[must_use]
     pub fn takeovers(&self) -> watch::Receiver<u64> {
         self.inner.topology.takeovers.subscribe()
+    }
+
+    /// Returns the lane of each partition. Partitions with the same lane are on the same server, as
+    /// far as this process knows.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<usize> {
+        self.inner.topology.queues.lane_of_each()
     }
 
     /// Asks every shard in use for a reply.

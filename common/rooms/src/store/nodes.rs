@@ -1,4 +1,6 @@
-//! Nodes of a partition: heartbeats, sweeps, deadlines, addresses.
+//! Nodes: heartbeats, registrations, sweeps, deadlines, loads, addresses.
+//!
+//! The file is longer than others, because all of it acts on the same few keys.
 
 use std::time::Duration;
 
@@ -9,12 +11,12 @@ use switchboard_core::wire::server_event::{self, reconnecting_template};
 use super::{Rooms, random_hex, rfc3339_now};
 use crate::context::millis;
 use crate::scripts::{
-    BeatScript, DeadlineReply, DeregisterNodeScript, DeregisterReply, ExpireScript, ScriptArguments, SweepOneScript,
-    SweepStartReply, SweepStartScript,
+    BeatScript, CheckNodeScript, DeadlineReply, DeathReply, DeclareDeadScript, DeregisterNodeScript, DeregisterReply,
+    ExpireScript, LeaveRingScript, ScriptArguments, SweepOneScript, SweepStartScript,
 };
 use crate::seat::SeatMember;
 use crate::values::{items, pairs, text, time_ms};
-use crate::{BeatOutcome, Loads, NodeLoad, Partition, StoreError, Sweep};
+use crate::{BeatOutcome, CheckOutcome, Group, LastBeat, Loads, NodeLoad, Partition, StoreError, StrayNode, Sweep};
 
 /// Maximum number of members whose scripts are in flight at the same time. It leaves room in a
 /// pipeline for other requests.
@@ -24,33 +26,159 @@ const MEMBERS_IN_FLIGHT_MAX: usize = 128;
 const REBALANCE_FIELD: &str = "!request";
 
 impl Rooms {
-    /// Counts a heartbeat of this node. `registers` registers the node; `counter` grows with every
-    /// beat.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn beat(&self, p: Partition, counter: u64, registers: bool) -> Result<BeatOutcome, StoreError> {
-        let context = self.context();
-        let (keys, node, new_epoch) = (&context.keys, context.node.as_str(), random_hex());
-        self.run(p, &BeatScript { keys, partition: p, node, counter, registers, new_epoch }).await
+    /// Returns the groups of partitions.
+    pub fn groups(&self) -> impl Iterator<Item = Group> + use<> {
+        (0..Group::count(self.partitions())).map(Group)
     }
 
-    /// Declares a node dead whose counter still is `observed`, and turns its seats to
-    /// `reconnecting`. Also finishes the sweeps that an earlier sweeper left. May be repeated, and
-    /// run by several nodes at the same time.
+    /// Counts a heartbeat of this node in a group. `registers` puts the node on the ring; `counter`
+    /// grows with every heartbeat; the reply has the `watched` nodes that follow on the ring.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn sweep(&self, p: Partition, node: &str, observed: u64) -> Result<Sweep, StoreError> {
+    pub async fn beat(
+        &self,
+        group: Group,
+        counter: u64,
+        registers: bool,
+        watched: usize,
+    ) -> Result<BeatOutcome, StoreError> {
+        let context = self.context();
+        let (keys, node) = (&context.keys, context.node.as_str());
+        self.run(group.lead(), &BeatScript { keys, group, node, counter, registers, watched }).await
+    }
+
+    /// Checks that this node is registered in a partition, and publishes a canary to it.
+    /// `registers` registers it, under a name of the registration that was not used before; it must
+    /// be on the ring of the partition's group before, because otherwise no node sweeps it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn check_node(
+        &self,
+        p: Partition,
+        registration: &str,
+        registers: bool,
+    ) -> Result<CheckOutcome, StoreError> {
+        let context = self.context();
+        let (keys, node, new_epoch) = (&context.keys, context.node.as_str(), random_hex());
+        self.run(p, &CheckNodeScript { keys, partition: p, node, registration, registers, new_epoch }).await
+    }
+
+    /// Returns a new name of a registration. No number, because nodes of earlier versions take a
+    /// number for a counter of heartbeats.
+    #[must_use]
+    pub fn new_registration() -> String {
+        format!("r{}", random_hex())
+    }
+
+    /// Registers this node in every partition, as it does at its start.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn register_node(&self) -> Result<(), StoreError> {
+        let registration = Self::new_registration();
+        try_join_all(self.groups().map(|group| self.beat(group, 1, true, 0))).await?;
+        let all = (0..self.partitions()).map(|p| self.check_node(Partition(p), &registration, true));
+        try_join_all(all).await.map(drop)
+    }
+
+    /// Declares a node dead whose last heartbeat in a group still is `observed`, and turns its
+    /// seats to `reconnecting`. Also finishes the sweeps that an earlier sweeper left. May be
+    /// repeated, and run by several nodes at the same time: one of them declares the node dead.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. A node that was declared dead stays on the ring until all its seats are
+    /// swept, so that another node can finish.
+    pub async fn sweep(&self, group: Group, node: &str, observed: LastBeat) -> Result<Sweep, StoreError> {
         let keys = &self.context().keys;
+        let partitions: Vec<Partition> = group.partitions(self.partitions()).collect();
+        // Read before the node is declared dead. It registers again only after that, under another
+        // name, which is not swept.
+        let registrations = partitions.iter().map(|&p| self.registration(p, node));
+        let registrations = try_join_all(registrations).await?;
+        let is_dead =
+            self.run(group.lead(), &DeclareDeadScript { keys, group, node, observed }).await? == DeathReply::Done;
+        if is_dead {
+            let registered = partitions.iter().zip(&registrations);
+            let registered = registered.filter_map(|(&p, registration)| Some((p, registration.as_deref()?)));
+            try_join_all(registered.map(|(p, registration)| self.start_sweep(p, node, registration))).await?;
+        }
+        let seats = try_join_all(partitions.iter().map(|&p| self.finish_all_sweeps(p))).await?.into_iter().sum();
+        if is_dead {
+            self.run(group.lead(), &LeaveRingScript { keys, group, node, only_dead: true }).await?;
+        }
+        Ok(Sweep { declared: is_dead && observed != LastBeat::Dead, seats })
+    }
+
+    async fn registration(&self, p: Partition, node: &str) -> Result<Option<String>, StoreError> {
+        let mut read = cmd("HGET");
+        read.arg(self.context().keys.nodes(p)).arg(node);
+        let answer = self.plain(p, "registration", &[read]).await?;
+        Ok(answer.first().and_then(text).map(str::to_owned))
+    }
+
+    /// Removes a dead node from a partition, if it is registered under this name.
+    async fn start_sweep(&self, p: Partition, node: &str, observed: &str) -> Result<DeathReply, StoreError> {
         let sweep = format!("{node}:{}", random_hex());
-        let script = SweepStartScript { keys, partition: p, node, observed, sweep: &sweep };
-        let declared = self.run(p, &script).await? == SweepStartReply::Declared;
+        let script = SweepStartScript { keys: &self.context().keys, partition: p, node, observed, sweep: &sweep };
+        self.run(p, &script).await
+    }
+
+    /// Sweeps the seats that are left in every sweep of a partition. Returns the number of seats.
+    async fn finish_all_sweeps(&self, p: Partition) -> Result<usize, StoreError> {
         let mut list = cmd("SMEMBERS");
-        list.arg(keys.sweeps(p));
+        list.arg(self.context().keys.sweeps(p));
         let answer = self.plain(p, "sweeps", &[list]).await?;
         let sweeps: Vec<String> = items(answer.first())?.iter().filter_map(text).map(str::to_owned).collect();
-        Ok(Sweep { declared, seats: self.finish_sweeps(p, &sweeps).await? })
+        self.finish_sweeps(p, &sweeps).await
+    }
+
+    /// Returns the nodes that are registered in a partition and on no ring: nodes of an earlier
+    /// version, and nodes whose ring was lost. Reads the whole list of nodes, so that only one node
+    /// may do it, and rarely.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn stray_nodes(&self, p: Partition) -> Result<Vec<StrayNode>, StoreError> {
+        let keys = &self.context().keys;
+        let mut list = cmd("HGETALL");
+        list.arg(keys.nodes(p));
+        let answer = self.read_large(p, "nodes", &[list]).await?;
+        let nodes: Vec<(&str, &str)> = answer.first().map(pairs).unwrap_or_default().into_iter().collect();
+        if nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut beats = cmd("HMGET");
+        beats.arg(keys.heartbeats(Group::of(p))).arg(nodes.iter().map(|(node, _)| *node).collect::<Vec<_>>());
+        let answer = self.read_large(Group::of(p).lead(), "nodes", &[beats]).await?;
+        let strays = nodes.into_iter().zip(items(answer.first())?).filter(|(_, beat)| text(beat).is_none());
+        let strays = strays.map(|((node, registration), _)| StrayNode {
+            node: node.to_owned(),
+            registration: registration.to_owned(),
+        });
+        Ok(strays.collect())
+    }
+
+    /// Sweeps a node that is on no ring, if its registration in this partition is still the
+    /// observed one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sweep_stray(&self, p: Partition, stray: &StrayNode) -> Result<Sweep, StoreError> {
+        let declared = self.start_sweep(p, &stray.node, &stray.registration).await? == DeathReply::Done;
+        Ok(Sweep { declared, seats: self.finish_all_sweeps(p).await? })
+    }
+
+    /// Returns up to `count` nodes of the cluster, any of them, perhaps with this one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sample_nodes(&self, count: usize) -> Result<Vec<String>, StoreError> {
+        let mut read = cmd("ZRANDMEMBER");
+        read.arg(self.context().keys.ring(Group(0))).arg(count);
+        let answer = self.plain(Partition(0), "sample_nodes", &[read]).await?;
+        Ok(items(answer.first())?.iter().filter_map(text).map(str::to_owned).collect())
     }
 
     /// Sweeps the seats that are left in these sweeps. Returns the number of seats.
@@ -75,6 +203,16 @@ impl Rooms {
             done += self.run_each(p, scripts).await?;
         }
         Ok(done)
+    }
+
+    /// Takes this node off the ring of a group. It must be registered in no partition of the group.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn leave_ring(&self, group: Group) -> Result<(), StoreError> {
+        let context = self.context();
+        let script = LeaveRingScript { keys: &context.keys, group, node: context.node.as_str(), only_dead: false };
+        self.run(group.lead(), &script).await.map(drop)
     }
 
     /// Removes this node from a partition if it holds no seat there. Returns whether it is removed.

@@ -226,12 +226,12 @@ pub(crate) async fn sentinel_failover(mut bed: TestBed) {
                 }
             }
         };
-        // As the node's heartbeats do: the one after a failover counts no receiver.
-        let beats = async {
-            for counter in 2.. {
+        // As the node's checks do: the one after a failover counts no receiver.
+        let checks = async {
+            loop {
                 for p in (0..rooms.partitions()).map(Partition) {
-                    if let Ok(BeatOutcome::Beat(beat)) = rooms.beat(p, counter, false).await
-                        && beat.receivers == 0
+                    if let Ok(CheckOutcome::Registered(check)) = rooms.check_node(p, "r", false).await
+                        && check.receivers == 0
                     {
                         let _repeated_by_the_next_heartbeat = bus.resubscribe(p).await;
                     }
@@ -241,7 +241,7 @@ pub(crate) async fn sentinel_failover(mut bed: TestBed) {
         };
         tokio::select! {
             done = tokio::time::timeout(LONG, restored) => done.expect("every partition is subscribed again"),
-            () = beats => {}
+            () = checks => {}
         }
         let text = format!("{round}: after");
         until("relays continue", async || {

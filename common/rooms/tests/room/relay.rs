@@ -290,18 +290,18 @@ pub(crate) async fn a_log_lives_for_the_window_after_its_last_entry_although_its
 pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: TestBed) {
     let rooms = bed.node("n1").await;
     let (bus, mut events) = bed.listen("n1").await;
-    let beats = async |counter: u64| {
+    let checks = async || {
         let mut receivers = Vec::new();
         for p in 0..rooms.partitions() {
-            match rooms.beat(Partition(p), counter, false).await.unwrap() {
-                BeatOutcome::Beat(beat) => receivers.push(beat.receivers),
-                BeatOutcome::Swept => panic!("swept"),
+            match rooms.check_node(Partition(p), "r", false).await.unwrap() {
+                CheckOutcome::Registered(check) => receivers.push(check.receivers),
+                CheckOutcome::Swept => panic!("swept"),
             }
         }
         receivers
     };
     let all_one = vec![1; usize::from(rooms.partitions())];
-    assert_eq!(beats(2).await, all_one);
+    assert_eq!(checks().await, all_one);
     let mut kill = cmd("CLIENT");
     kill.arg("KILL").arg("TYPE").arg("pubsub");
     let killed: i64 = bed.everywhere::<i64>(&kill).await.into_iter().sum();
@@ -325,10 +325,10 @@ pub(crate) async fn a_lost_subscription_is_restored_on_every_channel(mut bed: Te
             gap_events.iter().filter(|it| **it == BusEvent::Interrupted { partition } || **it == restored).collect();
         assert_eq!(of_it, [&BusEvent::Interrupted { partition }, &restored], "interrupted, then restored");
     }
-    until("every channel is subscribed again", async || beats(3).await == all_one).await;
+    until("every channel is subscribed again", async || checks().await == all_one).await;
     // A resubscribed channel does not deliver its messages twice.
     bus.resubscribe(Partition(0)).await.unwrap();
-    assert_eq!(beats(4).await, all_one);
+    assert_eq!(checks().await, all_one);
     let restored_silent = BusEvent::Restored { partition: Partition(0), cause: Cause::Silent };
     let restored = async { while events.recv().await.expect("the bus runs") != restored_silent {} };
     tokio::time::timeout(LONG, restored).await.expect("no event of the resubscription");

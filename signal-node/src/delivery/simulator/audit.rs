@@ -153,6 +153,15 @@ impl World {
         if listed != seated {
             self.violations.push(format!("nodes list {listed:?} for {seated:?}"));
         }
+        let mut living: Vec<String> =
+            self.nodes.iter().filter(|node| node.alive).map(|node| node.id.clone()).collect();
+        living.sort_unstable();
+        for nodes in [self.store.heartbeats(), self.store.registrations()] {
+            let listed: Vec<String> = nodes.into_keys().collect();
+            if listed != living {
+                self.violations.push(format!("the nodes {listed:?} are listed, and {living:?} live"));
+            }
+        }
         let due = self.store.deadlines();
         if !due.is_empty() {
             self.violations.push(format!("deadlines are left: {due:?}"));

@@ -1,7 +1,7 @@
 //! Faults, and the cluster's reaction to them.
 
 use super::store::P;
-use super::world::{Ask, Node, ToServer, World};
+use super::world::{Ask, Node, Sweep, ToServer, World};
 
 impl World {
     pub(crate) fn fault(&mut self, node: usize) {
@@ -21,8 +21,8 @@ impl World {
             52..58 if !alive => self.boot(node),
             58..70 => {
                 // A paused node may be declared dead by mistake.
-                let registered = self.store.registered();
-                let suspects: Vec<_> = registered
+                let heartbeats = self.store.heartbeats();
+                let suspects: Vec<_> = heartbeats
                     .into_iter()
                     .filter(|(id, _)| !self.nodes.iter().any(|other| other.runs() && other.id == *id))
                     .collect();
@@ -72,25 +72,66 @@ impl World {
         }
     }
 
-    /// Declares a node dead, as an observer does.
-    pub(crate) fn sweep(&mut self, node: &str, count: &str) {
-        let sweep = format!("{node}:{}", self.fresh());
-        if self.store.sweep_start(node, count, &sweep)[0] == "OK" {
-            self.sweeps.push((node.to_owned(), sweep));
+    /// Declares a node dead, as a node that watches it does.
+    pub(crate) fn sweep(&mut self, node: &str, beat: &str) {
+        // Read before, because the node registers again only after it was declared dead.
+        let registration = self.store.registrations().remove(node);
+        if self.store.declare_dead(node, beat) {
+            let name = format!("{node}:{}", self.fresh());
+            self.sweeps.push(Sweep { node: node.to_owned(), name, registration });
         }
     }
 
-    /// Sweeps one seat of a dead node, or ends its sweep.
+    /// Does one step of a sweep: removes the registration, sweeps one seat, or ends the sweep. The
+    /// node that sweeps may die before any of them.
     pub(crate) fn sweep_some(&mut self) {
         if self.sweeps.is_empty() {
             return;
         }
         let index = self.rng.below(self.sweeps.len());
-        let (node, sweep) = self.sweeps[index].clone();
-        let key = self.store.keys.dead(P, &sweep);
+        if self.rng.chance(50) {
+            self.tally.add("abandoned");
+            self.sweeps.remove(index);
+            return;
+        }
+        let Sweep { node, name, registration } = &mut self.sweeps[index];
+        let (node, name) = (node.clone(), name.clone());
+        if let Some(registration) = registration.take() {
+            return self.store.sweep_start(&node, &registration, &name);
+        }
+        let key = self.store.keys.dead(P, &name);
         match self.store.members(&key).first() {
-            Some(member) => self.store.sweep_one(member, &node, &sweep),
-            None => drop(self.sweeps.remove(index)),
+            Some(member) => self.store.sweep_one(member, &node, &name),
+            None => {
+                self.store.leave_ring(&node);
+                self.sweeps.remove(index);
+            }
+        }
+    }
+
+    /// Sweeps the dead nodes that are registered and on no ring, as the maintainer of the partition
+    /// does: Redis lost its data between the two steps of their registration.
+    pub(crate) fn sweep_strays(&mut self) {
+        let heartbeats = self.store.heartbeats();
+        for (node, registration) in self.store.registrations() {
+            let lives = self.nodes.iter().any(|other| other.alive && other.id == node);
+            if !lives && !heartbeats.contains_key(&node) {
+                self.tally.add("stray");
+                let name = format!("{node}:{}", self.fresh());
+                self.store.sweep_start(&node, &registration, &name);
+                self.sweeps.push(Sweep { node, name, registration: None });
+            }
+        }
+    }
+
+    /// Continues the sweeps whose nodes died, as every sweep and the maintainer of the partition do.
+    pub(crate) fn adopt_sweeps(&mut self) {
+        let key = self.store.keys.sweeps(P);
+        for name in self.store.members(&key) {
+            if !self.sweeps.iter().any(|sweep| sweep.name == name) {
+                let node = name.split(':').next().unwrap_or_default().to_owned();
+                self.sweeps.push(Sweep { node, name, registration: None });
+            }
         }
     }
 }

@@ -33,9 +33,12 @@ impl World {
     fn done_by_redis(&mut self, node: usize, call: &mut Request) -> Answer {
         let id = self.nodes[node].id.clone();
         let Some(session) = call.session else {
-            self.nodes[node].beats += 1;
-            let (beats, first) = (self.nodes[node].beats, !self.nodes[node].registered);
-            return Answer::Reply(self.store.beat(&id, beats, first));
+            let node = &mut self.nodes[node];
+            if matches!(call.ask, Ask::Check) {
+                return Answer::Reply(self.store.check_node(&id, &node.registration, !node.registered));
+            }
+            node.beats += 1;
+            return Answer::Reply(self.store.beat(&id, node.beats, !node.on_ring));
         };
         let session = &self.sessions[session];
         let user = &self.clients[self.sockets[session.socket].client].user;
@@ -73,6 +76,7 @@ impl World {
         let Some((call, answer)) = self.nodes[node].answers.pop_front() else { return false };
         self.note(|| format!("node {node} takes the answer to {:?} of session {:?}", call.ask, call.session));
         match (call.session, call.ask, answer) {
+            (None, Ask::Check, Answer::Reply(reply)) => self.checked(node, &reply),
             (None, _, Answer::Reply(reply)) => self.beaten(node, &reply),
             (Some(session), ask @ Ask::Join { .. }, Answer::Reply(reply)) if reply[0] == "ABSENT" => {
                 let room = self.sessions[session].link.room.clone();
@@ -112,13 +116,28 @@ impl World {
     }
 
     fn beaten(&mut self, node: usize, reply: &[String]) {
-        let state = &mut self.nodes[node];
         if reply[0] == "SWEPT" {
-            // The node registers again before it knows whether Redis lost its data.
-            (state.registered, state.swept) = (false, true);
-            self.ask(node, None, Ask::Beat);
-            return;
+            return self.register_again(node);
         }
+        self.nodes[node].on_ring = true;
+        self.ask(node, None, Ask::Check);
+    }
+
+    /// Registers a node again, before it knows whether Redis lost its data: on the ring, then in
+    /// the partition.
+    fn register_again(&mut self, node: usize) {
+        let registration = format!("r{}", self.fresh());
+        let state = &mut self.nodes[node];
+        (state.on_ring, state.registered, state.swept) = (false, false, true);
+        state.registration = registration;
+        self.ask(node, None, Ask::Beat);
+    }
+
+    fn checked(&mut self, node: usize, reply: &[String]) {
+        if reply[0] == "SWEPT" {
+            return self.register_again(node);
+        }
+        let state = &mut self.nodes[node];
         let known = std::mem::replace(&mut state.data_epoch, reply[3].clone());
         state.registered = true;
         let swept = std::mem::take(&mut state.swept);

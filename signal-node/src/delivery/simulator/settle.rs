@@ -68,12 +68,14 @@ impl World {
             }
             busy |= self.client_notices(client);
         }
-        for (node, count) in self.store.registered() {
+        for (node, beat) in self.store.heartbeats() {
             if !self.nodes.iter().any(|other| other.alive && other.id == node) {
-                self.sweep(&node, &count);
+                self.sweep(&node, &beat);
                 busy = true;
             }
         }
+        self.sweep_strays();
+        self.adopt_sweeps();
         while !self.sweeps.is_empty() {
             self.sweep_some();
             busy = true;

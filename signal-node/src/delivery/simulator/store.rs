@@ -18,17 +18,21 @@ use switchboard_core::domain::{
 use switchboard_core::wire::EventKind;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::{
-    AttachScript, BeatScript, BroadcastScript, DetachScript, ExpireScript, JoinScript, LeaveScript, OpenScript,
-    OperationScope, RelayScript, ReseatScript, RoomScope, Script, ScriptArguments, SeatScope, SweepOneScript,
-    SweepStartScript, log_bounds, write_command,
+    AttachScript, BeatScript, BroadcastScript, CheckNodeScript, DeclareDeadScript, DetachScript, ExpireScript,
+    JoinScript, LeaveRingScript, LeaveScript, OpenScript, OperationScope, RelayScript, ReseatScript, RoomScope, Script,
+    ScriptArguments, SeatScope, SweepOneScript, SweepStartScript, log_bounds, write_command,
 };
 use switchboard_rooms::seat::SeatMember;
-use switchboard_rooms::{Attach, CaughtUp, Join, LogEntry, LogId, Partition, Proof, RoomLog, RoomMeta, Seat, SeatCopy};
+use switchboard_rooms::{
+    Attach, CaughtUp, Group, Join, LastBeat, LogEntry, LogId, Partition, Proof, RoomLog, RoomMeta, Seat, SeatCopy,
+};
 
 use crate::delivery::SeatReplica;
 
 /// The simulation has one partition, because partitions do not affect each other.
 pub(crate) const P: Partition = Partition(0);
+/// Group of the partition.
+const GROUP: Group = Group(0);
 /// Longer than any run, so that the simulator decides when a seat or room expires.
 const LONG_MS: u64 = 3_600_000;
 /// A seat without a socket may expire immediately, when the simulator decides.
@@ -328,8 +332,13 @@ impl Store {
     }
 
     pub(crate) fn beat(&mut self, node: &str, counter: u64, registers: bool) -> Vec<String> {
+        let keys = self.keys.clone();
+        self.run(&BeatScript { keys: &keys, group: GROUP, node, counter, registers, watched: 0 })
+    }
+
+    pub(crate) fn check_node(&mut self, node: &str, registration: &str, registers: bool) -> Vec<String> {
         let (keys, new_epoch) = (self.keys.clone(), format!("epoch-{}", self.losses));
-        self.run(&BeatScript { keys: &keys, partition: P, node, counter, registers, new_epoch })
+        self.run(&CheckNodeScript { keys: &keys, partition: P, node, registration, registers, new_epoch })
     }
 
     /// Makes Redis lose its data. Its clock passes every id meanwhile, because lanes wait for that.
@@ -357,15 +366,33 @@ impl Store {
         self.run(&script).swap_remove(0)
     }
 
-    /// Returns the registered nodes and their counters.
-    pub(crate) fn registered(&mut self) -> BTreeMap<String, String> {
+    /// Returns the nodes on the ring and their heartbeats.
+    pub(crate) fn heartbeats(&mut self) -> BTreeMap<String, String> {
+        let command = cmd("HGETALL").arg(self.keys.heartbeats(GROUP)).to_owned();
+        self.query(&command)
+    }
+
+    /// Returns the registered nodes and their registrations.
+    pub(crate) fn registrations(&mut self) -> BTreeMap<String, String> {
         let command = cmd("HGETALL").arg(self.keys.nodes(P)).to_owned();
         self.query(&command)
     }
 
-    pub(crate) fn sweep_start(&mut self, node: &str, observed: &str, sweep: &str) -> Vec<String> {
-        let (keys, observed) = (self.keys.clone(), observed.parse().unwrap());
-        self.run(&SweepStartScript { keys: &keys, partition: P, node, observed, sweep })
+    /// Returns whether the node is declared dead.
+    pub(crate) fn declare_dead(&mut self, node: &str, observed: &str) -> bool {
+        let keys = self.keys.clone();
+        let observed = observed.parse().map_or(LastBeat::Dead, LastBeat::Counted);
+        self.run(&DeclareDeadScript { keys: &keys, group: GROUP, node, observed })[0] == "OK"
+    }
+
+    pub(crate) fn leave_ring(&mut self, node: &str) {
+        let keys = self.keys.clone();
+        self.run(&LeaveRingScript { keys: &keys, group: GROUP, node, only_dead: true });
+    }
+
+    pub(crate) fn sweep_start(&mut self, node: &str, observed: &str, sweep: &str) {
+        let keys = self.keys.clone();
+        self.run(&SweepStartScript { keys: &keys, partition: P, node, observed, sweep });
     }
 
     /// Returns the members of a set, sorted, so that a run can be repeated.

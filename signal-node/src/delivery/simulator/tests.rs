@@ -56,6 +56,7 @@ async fn no_event_is_lost_duplicated_or_reordered_and_no_ghost_stays() {
         "cut",
         "paused",
         "killed",
+        "abandoned",
         "swept",
         "fenced",
         "expired",

@@ -42,7 +42,10 @@ pub(crate) enum Ask {
     Leave,
     Read(CatchUpRequest),
     Reseat,
+    /// A heartbeat on the ring.
     Beat,
+    /// A check of the registration in the partition.
+    Check,
 }
 
 /// Answer of Redis.
@@ -94,7 +97,10 @@ pub(crate) struct Node {
     pub(crate) subscribed: bool,
     /// The subscription is back, and delivery does not know yet.
     pub(crate) unreported: bool,
+    /// The node is on the ring, and registered in the partition, as far as it knows.
+    pub(crate) on_ring: bool,
     pub(crate) registered: bool,
+    pub(crate) registration: String,
     /// The node was declared dead and does not know yet whether Redis lost its data.
     pub(crate) swept: bool,
     /// Epoch of the data; changes when Redis loses them.
@@ -117,7 +123,9 @@ impl Node {
             hub: Hub::new(1),
             subscribed: alive,
             unreported: false,
+            on_ring: false,
             registered: false,
+            registration: String::new(),
             swept: false,
             data_epoch: String::new(),
             beats: 0,
@@ -194,6 +202,15 @@ pub(crate) struct Life {
     pub(crate) over: bool,
 }
 
+/// A sweep in progress.
+pub(crate) struct Sweep {
+    pub(crate) node: String,
+    /// Name of the sweep.
+    pub(crate) name: String,
+    /// Registration of the node before it was declared dead, until it is removed.
+    pub(crate) registration: Option<String>,
+}
+
 /// Counts of the events of a run, so that a test can check that a run was not idle.
 #[derive(Default, Debug, Clone)]
 pub(crate) struct Tally(pub(crate) BTreeMap<&'static str, u64>);
@@ -213,8 +230,7 @@ pub(crate) struct World {
     pub(crate) sockets: Vec<Socket>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) lives: Vec<Life>,
-    /// Node and name of the sweeps in progress.
-    pub(crate) sweeps: Vec<(String, String)>,
+    pub(crate) sweeps: Vec<Sweep>,
     /// Sender of each event, and whether it was acknowledged.
     pub(crate) sent: HashMap<String, (usize, bool)>,
     pub(crate) violations: Vec<String>,
@@ -288,7 +304,8 @@ impl World {
     pub(crate) fn boot(&mut self, node: usize) {
         let id = format!("n{node}.{}", self.fresh());
         self.store.subscribe(&id);
-        self.nodes[node] = Node::new(id, true);
+        let registration = format!("r{}", self.fresh());
+        self.nodes[node] = Node { registration, ..Node::new(id, true) };
         self.ask(node, None, Ask::Beat);
     }
 

@@ -48,6 +48,8 @@ else
   -- A previous socket may still be open. It is closed for good; otherwise the two sockets would
   -- take the seat from each other forever.
   publish_to_session(seat.node, seat.handle, '0-0', '!replaced')
+  -- A session whose attach is repeated after a lost reply knows only its later generation.
+  if seat.node == node then redis.call('SREM', KEYS[7], member_of(peer, seat.gen)) end
 end
 if was == 'connected' then count_at(seat.node, -1) end
 seat.gen, seat.node, seat.handle = next_gen(), node, handle

@@ -124,6 +124,7 @@ local function take_over(seat, participant)
   if not same_profile(known, participant) then announce_profile(seat, profile_event) end
   redis.call('ZREM', deadlines, member_of(peer, seat.gen))
   if seat.state == 'connected' then count_at(seat.node, -1) end
+  if seat.node == node then redis.call('SREM', KEYS[7], member_of(peer, seat.gen)) end
   redis.call('HDEL', room_key, 'p:' .. seat.pid, 'a:' .. peer, 'c:' .. peer)
   redis.call('HSET', room_key, 'i:' .. peer, participant, 'p:' .. pid, peer, 'o:' .. peer, 0)
   seat.gen, seat.node, seat.handle, seat.pid, seat.address = next_gen(), node, handle, pid, address

@@ -1,7 +1,7 @@
--- sweep_start: declares a node dead, if its counter is still the observed one.
+-- sweep_start: removes a dead node from a partition, if its registration is still the observed one.
 --
 -- KEYS    1 nodes   2 seats of the node   3 seats to sweep   4 sweeps in progress
--- ARGV    1 node   2 observed counter   3 name of the sweep
+-- ARGV    1 node   2 observed registration   3 name of the sweep
 -- replies OK | ALIVE
 local node, observed, sweep = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HGET', KEYS[1], node) ~= observed then return {'ALIVE'} end
