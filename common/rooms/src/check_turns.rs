@@ -3,8 +3,8 @@
 /// Rounds in which each partition is checked once.
 const TURNS: usize = 8;
 
-/// Returns, for each partition of a group, whether it is checked in a round: some on each server, in
-/// turn. So a round costs a few checks, each server shows every round that it answers, and each
+/// Returns, for each partition of a group, whether it is checked in a round: some on each server,
+/// in turn. So a round costs a few checks, each server shows every round that it answers, and each
 /// partition is checked within [`TURNS`] rounds. `lanes` has the server of each partition.
 #[must_use]
 pub fn checked_in(round: u64, lanes: &[usize]) -> Vec<bool> {
@@ -33,7 +33,8 @@ mod tests {
             let mut checks = vec![0; lanes.len()];
             for round in 0..TURNS as u64 {
                 let checked = checked_in(round, &lanes);
-                let found: Vec<usize> = (0..lanes.len()).filter(|index| checked[*index]).map(|index| lanes[index]).collect();
+                let found: Vec<usize> =
+                    (0..lanes.len()).filter(|index| checked[*index]).map(|index| lanes[index]).collect();
                 assert!(found.len() <= servers.len() + lanes.len() / TURNS);
                 assert_eq!(found.into_iter().collect::<std::collections::BTreeSet<_>>(), servers);
                 checks.iter_mut().zip(&checked).for_each(|(count, checked)| *count += u32::from(*checked));

@@ -96,8 +96,7 @@ impl FailureDetector {
             }
             None => self.watched,
         };
-        let is_dead =
-            |node: &&WatchedNode| node.replies > SAME_BEAT_REPLIES && now - node.since >= SAME_BEAT_TIMEOUT;
+        let is_dead = |node: &&WatchedNode| node.replies > SAME_BEAT_REPLIES && now - node.since >= SAME_BEAT_TIMEOUT;
         self.nodes.iter().filter(is_dead).map(|node| (node.name.clone(), node.beat)).collect()
     }
 

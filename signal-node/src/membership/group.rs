@@ -10,7 +10,9 @@ use futures_util::future::{join, join_all};
 use switchboard_core::domain::DisconnectReason;
 use switchboard_rooms::check_turns::checked_in;
 use switchboard_rooms::failure_detector::{FailureDetector, PROMPT_REPLY_MAX};
-use switchboard_rooms::{Beat, BeatOutcome, CheckOutcome, Group, LastBeat, NodeCheck, Partition, Rooms, StoreError, Sweep};
+use switchboard_rooms::{
+    Beat, BeatOutcome, CheckOutcome, Group, LastBeat, NodeCheck, Partition, Rooms, StoreError, Sweep,
+};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -184,8 +186,7 @@ impl Membership {
         state.checks_all |= found.iter().any(|found| found.subscription_lost);
         let mut dead = Vec::new();
         let is_silent = |state: &PartitionState| state.subscription.silent;
-        let healthy =
-            beat.is_some() && state.registered && all_checked && !state.partitions.iter().any(is_silent);
+        let healthy = beat.is_some() && state.registered && all_checked && !state.partitions.iter().any(is_silent);
         match beat {
             Some(beat) if is_prompt && state.reached => {
                 for (state, found) in state.partitions.iter().zip(&mut found) {

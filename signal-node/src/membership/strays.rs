@@ -38,7 +38,12 @@ impl Strays {
             match rooms.sweep_stray(partition, &stray).await {
                 Ok(sweep) if sweep.declared => {
                     metrics::counter!("switchboard_stray_nodes_swept_total").increment(1);
-                    tracing::warn!(partition = partition.0, node_id = stray.node, seats = sweep.seats, "stray node swept");
+                    tracing::warn!(
+                        partition = partition.0,
+                        node_id = stray.node,
+                        seats = sweep.seats,
+                        "stray node swept"
+                    );
                 }
                 Ok(_) | Err(StoreError::Unavailable) => {}
                 Err(StoreError::Unexpected(detail)) => {

@@ -12,8 +12,8 @@ pub struct Partition(pub u16);
 /// Number of partitions of a [`Group`], except perhaps the last one.
 const GROUP_SIZE: u16 = 16;
 
-/// Number of a group of partitions, from 0. A node sends one heartbeat for a whole group. The groups
-/// are fixed, and not those of a shard, so that all nodes agree on them while slots move.
+/// Number of a group of partitions, from 0. A node sends one heartbeat for a whole group. The
+/// groups are fixed, and not those of a shard, so that all nodes agree on them while slots move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Group(pub u16);
 
@@ -64,9 +64,9 @@ pub struct Loads {
 }
 
 impl Loads {
-    /// Returns the time between two exchanges in a cluster of so many nodes. Each exchange reads the
-    /// loads of all nodes. So it grows with their number, and the cost of Redis for all of them only
-    /// as fast as that.
+    /// Returns the time between two exchanges in a cluster of so many nodes. Each exchange reads
+    /// the loads of all nodes. So it grows with their number, and the cost of Redis for all of them
+    /// only as fast as that.
     #[must_use]
     pub fn exchange_interval(nodes: usize) -> Duration {
         const SHORTEST: Duration = Duration::from_secs(5);

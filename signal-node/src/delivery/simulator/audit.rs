@@ -153,8 +153,7 @@ impl World {
         if listed != seated {
             self.violations.push(format!("nodes list {listed:?} for {seated:?}"));
         }
-        let mut living: Vec<String> =
-            self.nodes.iter().filter(|node| node.alive).map(|node| node.id.clone()).collect();
+        let mut living: Vec<String> = self.nodes.iter().filter(|node| node.alive).map(|node| node.id.clone()).collect();
         living.sort_unstable();
         for nodes in [self.store.heartbeats(), self.store.registrations()] {
             let listed: Vec<String> = nodes.into_keys().collect();

@@ -124,7 +124,8 @@ impl World {
         }
     }
 
-    /// Continues the sweeps whose nodes died, as every sweep and the maintainer of the partition do.
+    /// Continues the sweeps whose nodes died, as every sweep and the maintainer of the partition
+    /// do.
     pub(crate) fn adopt_sweeps(&mut self) {
         let key = self.store.keys.sweeps(P);
         for name in self.store.members(&key) {

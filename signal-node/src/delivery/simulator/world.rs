@@ -35,9 +35,20 @@ impl Rules {
 /// Request of a node to Redis.
 #[derive(Debug)]
 pub(crate) enum Ask {
-    Join { pid: String, old: Option<String> },
-    Attach { pid: String, offset: LogId, patient: bool },
-    Send { to: Option<String>, event: String, number: u64 },
+    Join {
+        pid: String,
+        old: Option<String>,
+    },
+    Attach {
+        pid: String,
+        offset: LogId,
+        patient: bool,
+    },
+    Send {
+        to: Option<String>,
+        event: String,
+        number: u64,
+    },
     Detach,
     Leave,
     Read(CatchUpRequest),
