@@ -61,6 +61,7 @@ pub const METRICS: &[Metric] = &[
         Each("cause", &["reconnected", "moved", "silent"]),
         "Gaps of the subscription that were closed from the logs, by cause",
     ),
+    counter("switchboard_room_reads_shared_total", One, "Joins of large rooms that shared the read of another one"),
     counter("switchboard_catch_up_retries_total", One, "Reads of a room's log that came after a failed one"),
     gauge("switchboard_canary_silent_partitions", One, "Partitions whose subscription is lost or delivers no canary"),
     histogram("switchboard_canary_seconds", One, "Time from sending a check of the node to the arrival of its canary"),

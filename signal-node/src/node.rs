@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::balance::Balancer;
 use crate::config::NodeConfig;
-use crate::delivery::{self, CatchUp, Hub, ReadPermits};
+use crate::delivery::{self, CatchUp, Hub, ReadPermits, RoomReads};
 use crate::directory::NodeDirectory;
 use crate::dispatcher::{Credentials, Dispatcher};
 use crate::health::{self, NodeHealth, PeerHealth, RedisHealth};
@@ -178,6 +178,7 @@ impl Shared {
             hub: Arc::clone(&hub),
             tasks: tasks.clone(),
             reads: ReadPermits::default(),
+            room_reads: RoomReads::new(rooms.clone()),
         };
         Self { rooms, hub, sessions: SessionRegistry::default(), health, catch_up, tasks }
     }

@@ -249,7 +249,7 @@ impl JoinAccess<'_> {
 
 /// Returns the refusal for a join that gave no seat; `None` if admission must be decided again.
 #[must_use]
-pub fn seat_refusal(joined: &Joined) -> Option<Refusal> {
+pub fn seat_refusal<R>(joined: &Joined<R>) -> Option<Refusal> {
     Some(match joined {
         Joined::Full => Code::RoomFull.into(),
         Joined::TooManyDevices => {

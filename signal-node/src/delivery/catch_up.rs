@@ -8,12 +8,13 @@ use std::time::Duration;
 use switchboard_auth::IceConfig;
 use switchboard_core::domain::{DisconnectReason, NodeId, RoomId, SessionHandle};
 use switchboard_core::wire::envelope::Envelope;
-use switchboard_rooms::{CaughtUp, LogId, Partition, Rooms, Snapshot};
+use switchboard_rooms::{CaughtUp, LogId, Partition, Rooms};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
-use super::joined_snapshot::{JoinedSnapshot, joined_snapshot};
+use super::joined_snapshot::{JoinedSnapshot, SharedSnapshot, joined_snapshot};
+use super::room_reads::RoomReads;
 use super::session_link::{CatchUpRequest, SessionLink};
 
 /// Maximum number of rooms whose logs this node reads at the same time. Rooms beyond it wait here
@@ -40,6 +41,8 @@ pub struct CatchUp {
     pub tasks: TaskTracker,
     /// A permit for each room whose log is being read.
     pub reads: ReadPermits,
+    /// Reads of rooms that sessions share.
+    pub room_reads: RoomReads,
 }
 
 /// Permits for reads of rooms and their logs.
@@ -153,7 +156,7 @@ impl CatchUp {
         }
         let snapshot = if readers.iter().any(|(_, admitted)| admitted.is_some()) {
             // Before the log is read: a participant may be announced twice, never omitted.
-            self.rooms.snapshot(room).await.ok().flatten()
+            self.room_reads.read(room).await.ok().flatten()
         } else {
             None
         };
@@ -185,8 +188,9 @@ impl CatchUp {
     }
 
     /// Makes `room:joined` for a session to which it is due at the position `at`.
-    fn joined_snapshot(&self, link: &SessionLink, room: &Snapshot, at: LogId) -> Option<JoinedSnapshot> {
-        self.hub.set_participants(self.rooms.partition_of(&link.room), &link.room, at, room.participants());
+    fn joined_snapshot(&self, link: &SessionLink, room: &Arc<SharedSnapshot>, at: LogId) -> Option<JoinedSnapshot> {
+        let participants = room.room.participants();
+        self.hub.set_participants(self.rooms.partition_of(&link.room), &link.room, at, participants);
         link.with_replica(|replica| joined_snapshot((&self.node, &self.ice), &link.room, replica, room, at)).flatten()
     }
 }

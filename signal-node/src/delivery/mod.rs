@@ -12,6 +12,7 @@
 //! | `joined_snapshot` | makes `room:joined` from the room as Redis has it |
 //! | `mutation` | the rules by name, which tests switch off |
 //! | `simulator` | tests: this code and the real scripts under random faults |
+//! | `room_reads` | reads of large rooms that entering sessions share |
 //! | `packets` | Socket.IO packets of events; closing a client's connection |
 //!
 //! An event goes through the files in this order: `subscription`, `catch_up`, `hub`,
@@ -25,15 +26,17 @@ mod joined_snapshot;
 mod mutation;
 mod packets;
 mod replica;
+mod room_reads;
 mod session_link;
 mod session_state;
 mod subscription;
 
 pub use catch_up::{CatchUp, ReadPermits};
 pub use hub::{Canary, Hub};
-pub use joined_snapshot::{JoinedSnapshot, acknowledged_fields, joined_payload};
+pub use joined_snapshot::{JoinedPayload, JoinedSnapshot, SharedSnapshot, acknowledged_fields};
 pub use packets::{close, packet, transport_reason};
 pub use replica::SeatReplica;
+pub use room_reads::{RoomReads, SHARED_FROM};
 pub use session_link::{CatchUpRequest, SessionLink};
 pub use session_state::DeliveryStart;
 pub use subscription::sink;

@@ -26,7 +26,7 @@ use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
 use super::{Dispatcher, JoinRates, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
-use crate::delivery::{DeliveryStart, SeatReplica, acknowledged_fields, joined_payload};
+use crate::delivery::{DeliveryStart, JoinedPayload, SHARED_FROM, SeatReplica, SharedSnapshot, acknowledged_fields};
 
 /// Time that a join waits for the record of its user. A read takes a millisecond; an outage of
 /// MongoDB must not delay the joins of open rooms for longer.
@@ -212,27 +212,27 @@ impl Dispatcher {
         let partition = self.rooms.partition_of(&entry.room);
         let link = self.hub.register(partition, entry.room.clone(), session.registration.send_queue().clone());
         let mut copy = new_seat_copy(session, &entry, meta);
-        let (seat, id, name, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
+        let (seat, id, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
             Ok(Joined::Seated { seat, id, join_id, snapshot }) => {
-                self.hub.set_participants(partition, &entry.room, id, snapshot.participants());
+                self.hub.set_participants(partition, &entry.room, id, snapshot.room.participants());
                 copy.join_id = join_id;
                 if join_id != id {
                     link.mark_resumed();
                 }
                 // The user's own seat keeps its role, its media and its raised hand.
-                if let Some(own) = snapshot.seats.iter().find(|other| other.peer_id == seat.peer) {
+                if let Some(own) = snapshot.room.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);
                     copy.hand_raised_at.clone_from(&own.hand_raised_at);
                     (copy.role, copy.media) = (own.role, own.media_state);
                 }
                 let now_s = u64::try_from(now().seconds()).unwrap_or(0);
                 let ice = self.credentials.ice.for_participant(&entry.room, &session.user.id, now_s);
-                let payload = joined_payload(&self.node, &entry.room, &seat.peer, &snapshot, &ice);
-                (seat, id, entry.event, payload)
+                let payload = JoinedPayload::new(&self.node, &entry.room, &seat.peer, snapshot, &ice);
+                (seat, id, Some(payload))
             }
             Ok(Joined::Waiting { seat, id }) => {
                 (copy.state, copy.join_id) = (ConnectionState::Waiting, id);
-                (seat, id, "room:waiting", waiting_payload(&entry.room))
+                (seat, id, None)
             }
             other => {
                 self.hub.unregister(partition, &link);
@@ -246,24 +246,33 @@ impl Dispatcher {
         }
         session.old_pid = None;
         copy.from = id;
-        let event = encode(name, &payload);
-        let first = Message::packet(format!(r#"42[{event},"{id}.{room}"]"#, room = entry.room)).owed();
+        let offset = format!("{id}.{}", entry.room);
+        // The acknowledgement has the same fields as the event.
+        let (first, acknowledged) = match payload {
+            Some(payload) => (payload.packet(entry.event, offset), payload.acknowledged()),
+            None => {
+                let payload = waiting_payload(&entry.room);
+                let event = encode("room:waiting", &payload);
+                (Message::packet(format!(r#"42[{event},"{offset}"]"#)).owed(), acknowledged_fields(&payload))
+            }
+        };
         let replica = SeatReplica { seat, copy, meta: meta.clone() };
         session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
         let read = self.hub.go_live(partition, &link, replica, DeliveryStart::After(id, Some(first)));
         self.catch_up.start(read);
-        // The acknowledgement has the same fields as the event.
-        Ok(Some(acknowledged_fields(&payload)))
+        Ok(Some(acknowledged))
     }
 
     /// Asks Redis for a seat. Repeats the request while this node is about to be registered again.
+    /// Joins of a large room share the reads of the room.
     async fn request_seat(
         &self,
         session: &ClientSession,
         entry: &Entry,
         meta: &RoomMeta,
         handle: SessionHandle,
-    ) -> Result<Joined, StoreError> {
+    ) -> Result<Joined<Arc<SharedSnapshot>>, StoreError> {
+        let is_large = self.hub.participants(self.rooms.partition_of(&entry.room), &entry.room) >= SHARED_FROM;
         let join = Join {
             room: entry.room.clone(),
             meta_version: meta.version,
@@ -280,7 +289,15 @@ impl Dispatcher {
         };
         let deadline = Instant::now() + REGISTRATION_TIMEOUT;
         loop {
-            match self.rooms.join(join.clone()).await {
+            let joined = if is_large {
+                self.rooms.join_and_read(&join, self.catch_up.room_reads.read(&join.room)).await
+            } else {
+                self.rooms
+                    .join(join.clone())
+                    .await
+                    .map(|joined| joined.map(|room| Arc::new(SharedSnapshot::new(*room))))
+            };
+            match joined {
                 Ok(Joined::Fenced) if Instant::now() < deadline => sleep(REGISTRATION_RETRY_INTERVAL).await,
                 reply => return reply,
             }

@@ -56,7 +56,7 @@ pub struct Proof {
 
 /// Answer to `join`.
 #[derive(Debug)]
-pub enum Joined {
+pub enum Joined<R = Box<Snapshot>> {
     /// The session has a seat in the call.
     Seated {
         /// The seat: a new one, or the user's own seat, which had lost its socket.
@@ -66,8 +66,8 @@ pub enum Joined {
         /// Log id of the seat's `room:user-joined`: the same for a new seat, older for the user's
         /// own.
         join_id: LogId,
-        /// The room at that moment, with this seat.
-        snapshot: Box<Snapshot>,
+        /// The room at that moment or later, with this seat.
+        snapshot: R,
     },
     /// The session waits in the lobby.
     Waiting {
@@ -96,6 +96,29 @@ pub enum Joined {
     Changed,
     /// This node is not registered, or was swept. The client must try again or use another node.
     Fenced,
+}
+
+impl<R> Joined<R> {
+    /// Changes the form of the room that was read.
+    #[must_use]
+    pub fn map<S>(self, change: impl FnOnce(R) -> S) -> Joined<S> {
+        match self {
+            Self::Seated { seat, id, join_id, snapshot } => {
+                Joined::Seated { seat, id, join_id, snapshot: change(snapshot) }
+            }
+            Self::Waiting { seat, id } => Joined::Waiting { seat, id },
+            Self::Possible => Joined::Possible,
+            Self::Full => Joined::Full,
+            Self::TooManyDevices => Joined::TooManyDevices,
+            Self::Locked => Joined::Locked,
+            Self::Banned => Joined::Banned,
+            Self::Removed => Joined::Removed,
+            Self::Ended => Joined::Ended,
+            Self::Absent => Joined::Absent,
+            Self::Changed => Joined::Changed,
+            Self::Fenced => Joined::Fenced,
+        }
+    }
 }
 
 /// A room at one moment.

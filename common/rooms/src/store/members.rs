@@ -1,4 +1,5 @@
-//! Seats: join, attach, detach, leave, reseat.
+//! Seats: join, attach, detach, leave, reseat. The file has more than 400 lines, because all of it
+//! is the life of a seat, with the arguments of its scripts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +11,7 @@ use switchboard_core::wire::server_event::{
     self, Joiner, PEER_PLACEHOLDER, participant_template, reconnecting_template, user_joined_template,
 };
 
-use super::claim::{Claim, GiveUp};
+use super::claim::{Claim, Claimed, GiveUp};
 use super::{Rooms, rfc3339_now};
 use crate::context::{Context, millis};
 use crate::lanes::{Commands, Payload, Request};
@@ -42,16 +43,48 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn join(&self, join: Join) -> Result<Joined, StoreError> {
+        // The lobby gets nothing of the room, and a join that waits must not cost by its
+        // participants.
+        let reads_room = !join.waits;
+        let taken = match self.take_seat(&join, reads_room).await? {
+            Ok(taken) => taken,
+            Err(other) => return Ok(other),
+        };
+        let room = match &taken.read {
+            Some(hash) => snapshot(hash)?,
+            // A user who was in the call already need not wait. The events since the join are
+            // delivered after the snapshot, so that nobody is missing in it.
+            None => self.snapshot(&join.room).await?,
+        };
+        taken.seated(room.map(Box::new))
+    }
+
+    /// Takes a seat as [`join`](Rooms::join) does, and reads the room with `read`, which begins
+    /// after the seat is taken. So sessions that join a large room together can share one read.
+    /// The seat is given up if the read fails. `None` means that the room is gone.
+    ///
+    /// # Errors
+    /// See [`StoreError`], or the error of the read.
+    pub async fn join_and_read<R>(
+        &self,
+        join: &Join,
+        read: impl Future<Output = Result<Option<R>, StoreError>>,
+    ) -> Result<Joined<R>, StoreError> {
+        match self.take_seat(join, false).await? {
+            Ok(taken) => taken.seated(read.await?),
+            Err(other) => Ok(other),
+        }
+    }
+
+    /// Runs the script of a join. `reads_room` reads the room in the same transaction. Returns the
+    /// seat in the call, or any other result.
+    async fn take_seat<R>(&self, join: &Join, reads_room: bool) -> Result<Result<TakenSeat, Joined<R>>, StoreError> {
         let context = self.context();
         let mut probing = Probing::new(context);
-        let (claimed, id, join_id) = loop {
-            let script = join_script(context, &join, probing.first_try(), false)?;
+        loop {
+            let script = join_script(context, join, probing.first_try(), false)?;
             let mut commands = Commands::default();
-            if join.waits {
-                // The lobby gets nothing of the room, and a join that waits must not cost by its
-                // participants.
-                commands.push_script(context, &script);
-            } else {
+            if reads_room {
                 // One transaction: the snapshot is the room right after the join. A snapshot made
                 // by the script costs four times as much.
                 let mut read = cmd("HGETALL");
@@ -60,27 +93,22 @@ impl Rooms {
                 commands.push_script(context, &script);
                 commands.push(&read);
                 commands.push(&cmd("EXEC"));
+            } else {
+                commands.push_script(context, &script);
             }
-            let mut claimed = self.claim::<JoinScript<'_>>(&join.room, join.handle, commands, GiveUp::Leave).await?;
-            match std::mem::replace(&mut claimed.reply, JoinReply::Absent) {
-                JoinReply::Seated(given) => break (claimed, given.id, given.id),
-                JoinReply::Back { given, join } => break (claimed, given.id, join),
-                JoinReply::Waiting(given) => {
-                    return Ok(Joined::Waiting { seat: claimed.claim.take()?, id: given.id });
+            let claimed = self.claim::<JoinScript<'_>>(&join.room, join.handle, commands, GiveUp::Leave).await?;
+            let Claimed { claim, reply, read } = claimed;
+            return Ok(match reply {
+                JoinReply::Seated(given) => Ok(TakenSeat { claim, read, id: given.id, join_id: given.id }),
+                JoinReply::Back { given, join } => Ok(TakenSeat { claim, read, id: given.id, join_id: join }),
+                JoinReply::Waiting(given) => Err(Joined::Waiting { seat: claim.take()?, id: given.id }),
+                JoinReply::Probing(first_try) => {
+                    probing.wait(first_try).await?;
+                    continue;
                 }
-                JoinReply::Probing(first_try) => probing.wait(first_try).await?,
-                refused => return refusal(&refused),
-            }
-        };
-        let room = match &claimed.read {
-            Some(hash) => snapshot(hash)?,
-            // A user who was in the call already need not wait. The events since the join are
-            // delivered after the snapshot, so that nobody is missing in it.
-            None => self.snapshot(&join.room).await?,
-        };
-        // The call ended between a join whose reply was lost and its repetition.
-        let Some(snapshot) = room else { return Ok(Joined::Ended) };
-        Ok(Joined::Seated { seat: claimed.claim.take()?, id, join_id, snapshot: Box::new(snapshot) })
+                refused => Err(refusal(&refused)?),
+            });
+        }
     }
 
     /// Asks whether [`join`](Rooms::join) would give a seat at this moment. Any process may ask.
@@ -289,7 +317,7 @@ impl Probing {
 }
 
 /// Returns the answer to a join that gave no seat.
-fn refusal(reply: &JoinReply) -> Result<Joined, StoreError> {
+fn refusal<R>(reply: &JoinReply) -> Result<Joined<R>, StoreError> {
     match reply {
         JoinReply::Full => Ok(Joined::Full),
         JoinReply::TooManyDevices => Ok(Joined::TooManyDevices),
@@ -305,6 +333,24 @@ fn refusal(reply: &JoinReply) -> Result<Joined, StoreError> {
         | JoinReply::Waiting(_)
         | JoinReply::Possible
         | JoinReply::Probing(_) => Err(StoreError::expected("a refusal of a join")),
+    }
+}
+
+/// A seat in the call that Redis gave and no session has taken over yet.
+struct TakenSeat {
+    claim: Claim,
+    /// Answer to the read of the room in the same transaction.
+    read: Option<Value>,
+    id: LogId,
+    join_id: LogId,
+}
+
+impl TakenSeat {
+    /// Takes the seat over, with the room as it was read.
+    fn seated<R>(self, room: Option<R>) -> Result<Joined<R>, StoreError> {
+        // The call ended between a join whose reply was lost and its repetition.
+        let Some(snapshot) = room else { return Ok(Joined::Ended) };
+        Ok(Joined::Seated { seat: self.claim.take()?, id: self.id, join_id: self.join_id, snapshot })
     }
 }
 
