@@ -1,6 +1,6 @@
 //! Pairs of clients on different nodes, each pair in its own room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,22 @@ use crate::client::api::Account;
 /// Interval between two checks of a condition.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Time in which all clients must join and send.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of seats of a room.
+const SEATS_MAX: usize = 500;
+/// Maximum length of a name in characters, and the character of the longest ones.
+const NAME_MAX: usize = 100;
+const LONG_NAME: &str = "\u{6f22}";
+
 /// Number of pairs, and the event rate of each client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TrafficProfile {
     pub(crate) pairs: usize,
     /// Time between two events of a client.
     pub(crate) send_interval: Duration,
+    /// All pairs are in one room, and have the longest names that there are.
+    pub(crate) one_room: bool,
 }
 
 /// A room with its pair and, optionally, a third client that vanishes with its node.
@@ -45,7 +55,7 @@ impl ClientPairs {
     /// third client on node `vanishing`, if given.
     ///
     /// # Errors
-    /// When a client cannot join and send within 30 s.
+    /// When a client cannot join and send within [`START_TIMEOUT`].
     pub(crate) async fn start(
         account: &Account,
         nodes: &[String],
@@ -54,8 +64,11 @@ impl ClientPairs {
     ) -> anyhow::Result<Self> {
         let nodes: Arc<[String]> = nodes.into();
         let mut rooms = Vec::new();
+        let mut room = String::new();
         for index in 0..profile.pairs {
-            let room = account.create_call(100).await?;
+            if index == 0 || !profile.one_room {
+                room = account.create_call(if profile.one_room { SEATS_MAX } else { 100 }).await?;
+            }
             let start = |name: &str, partner: Option<&str>, first_node: usize| {
                 ReconnectingClient::start(ClientConfig {
                     name: name.to_owned(),
@@ -66,15 +79,19 @@ impl ClientPairs {
                     send_interval: profile.send_interval,
                 })
             };
-            let pair = [start("Left", Some("Right"), index), start("Right", Some("Left"), index + 1)];
+            let [left, right] = ["Left", "Right"].map(|side| match profile.one_room {
+                true => format!("{}{:03}", LONG_NAME.repeat(NAME_MAX - 3), 2 * index + usize::from(side == "Right")),
+                false => side.to_owned(),
+            });
+            let pair = [start(&left, Some(&right), index), start(&right, Some(&left), index + 1)];
             let vanishing = vanishing.filter(|_| index % 5 == 0).map(|node| start("Vanishing", None, node));
-            rooms.push(PairRoom { room, pair, vanishing });
+            rooms.push(PairRoom { room: room.clone(), pair, vanishing });
         }
         let pairs = Self { rooms, nodes };
         let started = Instant::now();
-        if pairs.wait_acknowledged_since(started, Duration::from_secs(30)).await.is_none() {
+        if pairs.wait_acknowledged_since(started, START_TIMEOUT).await.is_none() {
             bail!(
-                "not all clients could join and send within 30 s: {:?}",
+                "not all clients could join and send within {START_TIMEOUT:?}: {:?}",
                 pairs.clients().find(|c| c.record().peer_id.is_none())
             );
         }
@@ -144,11 +161,9 @@ impl ClientPairs {
         let deadline = Instant::now() + bound;
         loop {
             let mut ghosts = 0;
-            for pair_room in &self.rooms {
-                let known: Vec<_> =
-                    pair_room.pair.iter().filter_map(|client| client.record().peer_id.clone()).collect();
-                let seen = super::observer::participants(&self.nodes, &pair_room.room).await?;
-                ghosts += seen.iter().filter(|peer| !known.contains(peer)).count();
+            for (room, known) in self.peers() {
+                let seen = super::observer::participants(&self.nodes, room).await?;
+                ghosts += seen.iter().filter(|peer| !known.contains(*peer)).count();
                 ghosts += known.iter().filter(|peer| !seen.contains(peer)).count();
             }
             if ghosts == 0 || Instant::now() >= deadline {
@@ -156,6 +171,30 @@ impl ClientPairs {
             }
             sleep(Duration::from_millis(250)).await;
         }
+    }
+
+    /// Returns the peer ids of the clients of each room.
+    fn peers(&self) -> BTreeMap<&str, BTreeSet<String>> {
+        let mut peers: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for PairRoom { room, pair, .. } in &self.rooms {
+            let own = pair.iter().filter_map(|client| client.record().peer_id.clone());
+            peers.entry(room).or_default().extend(own);
+        }
+        peers
+    }
+
+    /// Waits until each client knows exactly the participants of its room. Returns `false` when
+    /// this takes longer than `bound`.
+    pub(crate) async fn see_each_other(&self, bound: Duration) -> bool {
+        let complete = || {
+            let peers = self.peers();
+            let sees = |pair: &PairRoom| {
+                let wanted = &peers[&*pair.room];
+                wanted.len() >= 2 && pair.pair.iter().all(|client| client.record().participants == *wanted)
+            };
+            self.rooms.iter().all(sees).then_some(())
+        };
+        wait_for(bound, complete).await.is_some()
     }
 
     /// Sums the violations of all clients: each text with its number of occurrences.

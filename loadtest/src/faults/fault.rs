@@ -33,6 +33,9 @@ pub(crate) enum Fault {
     MasterKill,
     /// SIGKILL of the master of a Redis with Sentinels; its replica takes over.
     SentinelFailover,
+    /// One room of 490 participants with the longest names (100 in a short run), who join within
+    /// seconds: every subscription is cut, then every socket at the same moment.
+    LargeRoom,
     /// A client that stops reading while events are sent to it.
     StalledReader,
     /// A client that sends as fast as possible.
@@ -56,7 +59,7 @@ pub(crate) enum RedisKind {
 
 impl Fault {
     /// Faults of a short run.
-    pub(crate) const SHORT: [Self; 9] = [
+    pub(crate) const SHORT: [Self; 10] = [
         Self::NodeKill,
         Self::Drain,
         Self::Rebalance,
@@ -65,6 +68,7 @@ impl Fault {
         Self::RedisDisconnect,
         Self::RedisRestart,
         Self::RedisDataLoss,
+        Self::LargeRoom,
         Self::Flood,
     ];
 
@@ -89,6 +93,7 @@ impl Fault {
             Self::SlotMove => "slot-move",
             Self::MasterKill => "master-kill",
             Self::SentinelFailover => "sentinel-failover",
+            Self::LargeRoom => "large-room",
             Self::StalledReader => "stalled-reader",
             Self::Flood => "flood",
             Self::MalformedPackets => "malformed-packets",
@@ -133,7 +138,7 @@ impl Fault {
 
     /// Whether clients of the stopped nodes may lose their sockets.
     pub(crate) const fn may_lose_sockets(self) -> bool {
-        self.restarts_nodes() || matches!(self, Self::NodePause)
+        self.restarts_nodes() || matches!(self, Self::NodePause | Self::LargeRoom)
     }
 
     /// Whether acknowledged data may be lost: Redis restarts empty, or a replica lags behind its

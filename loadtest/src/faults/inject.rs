@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Fault;
 use super::client_pairs::ClientPairs;
-use super::reconnecting_client::ClientCommand;
+use super::reconnecting_client::{ClientCommand, ReconnectingClient};
 
 /// Longer than the failure detector needs: it declares a node dead after 4 s without heartbeats and
 /// checks every second.
@@ -80,6 +80,17 @@ pub(super) async fn inject(
                 }
                 sleep(REDIS_DOWNTIME).await;
             }
+            Ok(())
+        }
+        Fault::LargeRoom => {
+            let mut kill = cmd("CLIENT");
+            kill.arg("KILL").arg("TYPE").arg("pubsub");
+            let closed: usize = cluster.redis.servers()[0].query(&kill).await?;
+            if closed == 0 {
+                bail!("Redis has no subscription to close");
+            }
+            sleep(REDIS_DOWNTIME).await;
+            pairs.clients().for_each(ReconnectingClient::cut);
             Ok(())
         }
         Fault::RedisRestart => restart(cluster, true).await,

@@ -66,8 +66,16 @@ const PLANNED_OUTAGE_MAX: Duration = Duration::from_secs(2);
 const FAILOVER_RECOVERY_MAX: Duration = Duration::from_secs(2);
 /// Pairs of a round of [`Fault::Rebalance`]: nodes do not move clients for a difference of a few.
 const REBALANCE_PAIRS: usize = 60;
+/// Pairs of a round of [`Fault::LargeRoom`]: a room has 500 seats, and an observer takes some.
+const LARGE_ROOM_PAIRS: usize = 245;
+const LARGE_ROOM_PAIRS_SHORT: usize = 50;
+/// Maximum resident memory of a node that serves a large room, in bytes.
+const LARGE_ROOM_MEMORY_MAX: u64 = 512 << 20;
 /// Duration of the traffic before a fault, and of the traffic after it.
 const TRAFFIC_DURATION: Duration = Duration::from_secs(1);
+
+/// Count of the clients that a node closed because they read too slowly.
+const SLOW_CONSUMERS: &str = r#"switchboard_sockets_closed_total{reason="slow_consumer"} "#;
 
 /// Command-line arguments of `faults`.
 #[derive(Args, Clone, Debug)]
@@ -183,8 +191,14 @@ async fn run_round(
     let mut result = FaultResult { fault: fault.name(), rounds: 1, ..FaultResult::default() };
     let nodes = if fault.needs_load_balancer() { vec![address(&cluster.base_url())] } else { addresses(cluster) };
     let victim = index % cluster.nodes.len();
-    let pairs = if fault == Fault::Rebalance { settings.pairs.max(REBALANCE_PAIRS) } else { settings.pairs };
-    let profile = TrafficProfile { pairs, send_interval: Duration::from_secs(1) / settings.rate };
+    let one_room = fault == Fault::LargeRoom;
+    let (pairs, rate) = match fault {
+        Fault::Rebalance => (settings.pairs.max(REBALANCE_PAIRS), settings.rate),
+        // Many clients with few events each.
+        Fault::LargeRoom => (if settings.short { LARGE_ROOM_PAIRS_SHORT } else { LARGE_ROOM_PAIRS }, 1),
+        _ => (settings.pairs, settings.rate),
+    };
+    let profile = TrafficProfile { pairs, send_interval: Duration::from_secs(1) / rate, one_room };
     let pairs = ClientPairs::start(account, &nodes, profile, fault.has_vanishing_clients().then_some(victim)).await?;
     if let Redis::Sentinel(redis) = &mut cluster.redis {
         // A round before this one has killed a server.
@@ -224,6 +238,9 @@ async fn run_round(
     // The second half is left out, because the fault can delay the acknowledgement of its events.
     result.p99_before_ms = pairs.p99_ms(&(started_at..started_at + TRAFFIC_DURATION / 2));
     result.p99_during_ms = pairs.p99_ms(&(injected_at..ended_at));
+    if one_room {
+        result.violations.extend(check_large_room(cluster, &pairs).await?);
+    }
     result.ghosts = pairs.ghosts(DEAD_NODE_TIMEOUT).await?;
 
     result.sockets_lost = pairs.sum(|record| record.socket_losses.len());
@@ -259,6 +276,31 @@ async fn run_round(
     }
     pairs.leave();
     Ok(result)
+}
+
+/// Returns the violations of a large room: each participant knows all others, no client was cut off
+/// because it reads slowly, and the nodes' memory is bounded.
+async fn check_large_room(cluster: &mut Cluster, pairs: &ClientPairs) -> anyhow::Result<Vec<String>> {
+    let mut violations = Vec::new();
+    if !pairs.see_each_other(SETTLE_TIMEOUT).await {
+        violations.push(format!("not every participant knows all others within {SETTLE_TIMEOUT:?}"));
+    }
+    for node in cluster.ports().nodes.clone() {
+        let metrics = reqwest::get(format!("http://127.0.0.1:{}/metrics", node.admin)).await?.text().await?;
+        // The count is missing until it is above 0.
+        if let Some(closed) = metrics.lines().find_map(|line| line.strip_prefix(SLOW_CONSUMERS)) {
+            violations.push(format!("{closed} clients were cut off as slow consumers"));
+        }
+    }
+    for node in &mut cluster.nodes {
+        let status = std::fs::read_to_string(format!("/proc/{}/statm", node.id()))?;
+        let pages: u64 = status.split(' ').nth(1).context("no resident memory")?.parse()?;
+        let bytes = pages * rustix::param::page_size() as u64;
+        if bytes > LARGE_ROOM_MEMORY_MAX {
+            violations.push(format!("a node has {} MiB", bytes >> 20));
+        }
+    }
+    Ok(violations)
 }
 
 /// Adds a violation for each guarantee that does not hold after this fault.

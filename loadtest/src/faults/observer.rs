@@ -36,13 +36,21 @@ pub(crate) async fn join_room(nodes: &[String], room: &str, name: &str) -> anyho
     let mut session = session.context("no node accepts the connection")?;
     session.send("40{}").await?;
     let join = json!(["room:join", { "roomId": room, "guestName": name }]);
+    let mut participants = Value::Null;
     loop {
         match session.next().await? {
             Packet::Connected(_) => session.send(format!("420{join}")).await?,
             Packet::Ping => session.send(PONG).await?,
             Packet::Ack { reply, .. } if reply.is_success() => {
-                let reply = reply.value()?;
+                let mut reply = reply.value()?;
+                // The acknowledgement of a join of a large room has no list; the event has.
+                if reply["participants"].is_null() {
+                    reply["participants"] = participants;
+                }
                 return Ok((session, reply));
+            }
+            Packet::Event(event) if event.name() == "room:joined" => {
+                participants = event.payload()?["participants"].take();
             }
             Packet::Ack { reply, .. } => bail!("the join was refused: {}", reply.code()),
             Packet::Refused(_) | Packet::Disconnected => bail!("CONNECT was refused"),

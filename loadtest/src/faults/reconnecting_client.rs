@@ -1,6 +1,7 @@
 //! A client that reconnects as the official Socket.IO client does: it presents its private session
 //! id and last offset, uses the same back-off, and resends unacknowledged events under the same
-//! `id`. It records every event for the audit.
+//! `id`. It records every event for the audit. The file has more than 400 lines, because it is the
+//! one state machine of such a client.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,18 +61,22 @@ pub(crate) struct ReconnectingClient {
     pub(crate) name: String,
     record: Arc<Mutex<Record>>,
     commands: watch::Sender<ClientCommand>,
+    /// Number of times that its socket was cut.
+    cuts: watch::Sender<u32>,
 }
 
 impl ReconnectingClient {
     /// Starts the client as a task.
     pub(crate) fn start(config: ClientConfig) -> Self {
         let (commands, watched) = watch::channel(ClientCommand::SendEvents);
+        let (cuts, cut) = watch::channel(0);
         let (name, record) = (config.name.clone(), Arc::new(Mutex::new(Record::default())));
         let mut task = Task {
             next_node: config.first_node,
             config,
             record: Arc::clone(&record),
             commands: watched.clone(),
+            cut,
             identity: Identity::default(),
             seat: SeatState::default(),
             pending: HashMap::new(),
@@ -84,12 +89,17 @@ impl ReconnectingClient {
                 () = task.run() => {}
             }
         });
-        Self { name, record, commands }
+        Self { name, record, commands, cuts }
     }
 
     /// Sends a command to the client.
     pub(crate) fn command(&self, command: ClientCommand) {
         self.commands.send_replace(command);
+    }
+
+    /// Breaks the client's socket. The client reconnects and resumes.
+    pub(crate) fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Locks and returns the client's record.
@@ -124,6 +134,21 @@ struct SeatState {
     partner: Option<String>,
 }
 
+impl SeatState {
+    /// Finds the partner in the list of a join. The partner's join event may precede it; then the
+    /// peer id of that event is kept.
+    fn find_partner(&mut self, payload: &Value, partner: Option<&str>) {
+        let found = participants(payload).filter(|(_, name)| *name == partner).last();
+        self.partner = found.map(|(peer, _)| peer.to_owned()).or(self.partner.take());
+    }
+}
+
+/// Returns the participants in the payload of a join: peer id and name.
+fn participants(payload: &Value) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let all = payload["participants"].as_array().into_iter().flatten();
+    all.filter_map(|participant| Some((participant["peerId"].as_str()?, participant["user"]["name"].as_str())))
+}
+
 /// Request that waits for an acknowledgement; an event with the time of its attempt.
 #[derive(Clone, Copy, Debug)]
 enum PendingRequest {
@@ -135,6 +160,7 @@ struct Task {
     config: ClientConfig,
     record: Arc<Mutex<Record>>,
     commands: watch::Receiver<ClientCommand>,
+    cut: watch::Receiver<u32>,
     next_node: usize,
     identity: Identity,
     seat: SeatState,
@@ -196,8 +222,10 @@ impl Task {
         let mut ticks = interval(self.config.send_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut connected = false;
+        self.cut.mark_unchanged();
         loop {
             tokio::select! {
+                _ = self.cut.changed() => bail!("cut by the test"),
                 packet = session.next() => match packet? {
                     Packet::Ping => session.send(PONG).await?,
                     Packet::Connected(body) => {
@@ -266,8 +294,19 @@ impl Task {
                     None => record.violations.push("received an event that the partner did not send".into()),
                 }
             }
-            "room:user-joined" if payload["participant"]["user"]["name"].as_str() == partner => {
-                self.seat.partner = payload["participant"]["peerId"].as_str().map(str::to_owned);
+            "room:joined" => {
+                record.participants = participants(&payload).map(|(peer, _)| peer.to_owned()).collect();
+                self.seat.find_partner(&payload, partner);
+            }
+            "room:user-joined" => {
+                let peer = payload["participant"]["peerId"].as_str().map(str::to_owned);
+                record.participants.extend(peer.clone());
+                if payload["participant"]["user"]["name"].as_str() == partner {
+                    self.seat.partner = peer;
+                }
+            }
+            "room:user-left" => {
+                record.participants.remove(payload["peerId"].as_str().unwrap_or_default());
             }
             "participant:connection-changed" if payload["state"] == "reconnecting" => {
                 let peer = payload["peerId"].as_str().unwrap_or_default().to_owned();
@@ -301,13 +340,8 @@ impl Task {
             Some(PendingRequest::Join) if accepted => {
                 self.seat.taken = true;
                 record.peer_id = reply["peerId"].as_str().map(str::to_owned);
-                let others = reply["participants"].as_array().into_iter().flatten();
-                let mut partners =
-                    others.filter(|other| other["user"]["name"].as_str() == self.config.partner.as_deref());
-                let found = partners.next_back().and_then(|it| it["peerId"].as_str()).map(str::to_owned);
-                // The partner's join event may precede this acknowledgement; keep the peer id of
-                // that event.
-                self.seat.partner = found.or(self.seat.partner.take());
+                // In a large room the list is only in the event before this acknowledgement.
+                self.seat.find_partner(reply, self.config.partner.as_deref());
             }
             Some(PendingRequest::Join) => self.seat.join_at = Some(retry_at),
             None => {}
@@ -352,7 +386,8 @@ impl Task {
 
     async fn emit(&mut self, session: &mut EngineSession, partner: &str, number: usize) -> anyhow::Result<()> {
         lock(&self.record).add_attempt(number);
-        let id = format!("{}-{number}", self.config.name);
+        // Ids are those of one seat, and shorter than a long name.
+        let id = format!("event-{number}");
         let event = json!({ "to": partner, "message": format!("{number} of many"), "type": "text", "id": id });
         self.request(session, "webrtc:data-channel", &event, PendingRequest::Event(number, Instant::now())).await
     }

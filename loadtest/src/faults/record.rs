@@ -1,6 +1,6 @@
 //! Events and incidents of one client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +14,8 @@ pub(crate) struct Record {
     /// Peer id; `None` before the first join.
     pub(crate) peer_id: Option<String>,
     pub(crate) connected: bool,
+    /// Peer ids of the participants that the client knows, itself included.
+    pub(crate) participants: BTreeSet<String>,
     /// Accepted CONNECT packets.
     pub(crate) connects: usize,
     /// Requests with an acknowledgement id.
