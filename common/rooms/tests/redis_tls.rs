@@ -14,7 +14,9 @@ use devcluster::redis::{RedisOptions, RedisServer};
 use devcluster::redis_sentinel::{RedisSentinel, SentinelOptions};
 use switchboard_core::domain::NodeId;
 use switchboard_rooms::conn::{ClientCertificate, ClientCertificateError, RedisUrl};
-use switchboard_rooms::{BeatOutcome, Bus, BusEvent, EvictionPolicy, Partition, RoomOptions, Rooms};
+use switchboard_rooms::{
+    BeatOutcome, Bus, BusEvent, CheckOutcome, EvictionPolicy, Group, Partition, RoomOptions, Rooms,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
