@@ -8,7 +8,7 @@ use switchboard_core::wire::{participant_event, server_event};
 use crate::keys::Keys;
 use crate::model::OperationNumber;
 use crate::scripts::{
-    BroadcastScript, ChatScript, HandScript, Hashes, MediaScript, OperationScope, RelayScript, RoomScope,
+    BroadcastScript, ChatScript, HandScript, Hashes, MediaScript, OperationScope, RelayScript, RelaysScript, RoomScope,
     ScriptArguments, SeatScope, log_bounds, write_command,
 };
 use crate::{Chat, Op, OpKind, RoomOptions, Seat};
@@ -57,10 +57,8 @@ impl Context {
         }
     }
 
-    /// Appends the command of a numbered operation. Every event takes this way, so it formats and
-    /// copies nothing twice.
-    pub(crate) fn write_operation(&self, seat: &Seat, op: &Op, number: OperationNumber, out: &mut Vec<u8>) {
-        let scope = OperationScope {
+    fn operation_scope<'a>(&'a self, seat: &'a Seat, op: &'a Op, number: OperationNumber) -> OperationScope<'a> {
+        OperationScope {
             room: self.room_scope(&seat.room),
             sender: &seat.peer,
             generation: seat.generation,
@@ -68,7 +66,30 @@ impl Context {
             bytes_to_trim: number.bytes_to_trim,
             dedupe: op.dedupe.as_deref(),
             kind: op.event_kind,
-        };
+        }
+    }
+
+    /// Appends one command for several relays. Operations that are no relays are left out.
+    pub(crate) fn write_relays<'a>(
+        &'a self,
+        operations: impl Iterator<Item = (&'a Seat, &'a Op, OperationNumber)>,
+        out: &mut Vec<u8>,
+    ) {
+        let relays = operations.filter_map(|(seat, op, number)| match &op.kind {
+            OpKind::Relay { to } => {
+                Some(RelayScript { scope: self.operation_scope(seat, op, number), to, event: &op.event })
+            }
+            OpKind::Broadcast | OpKind::Media(_) | OpKind::Hand { .. } | OpKind::Chat(_) => None,
+        });
+        let relays: Vec<_> = relays.collect();
+        out.reserve(relays.iter().map(|relay| relay.event.len() + 512).sum());
+        self.write(&RelaysScript { relays: &relays }, out);
+    }
+
+    /// Appends the command of a numbered operation. Every event takes this way, so it formats and
+    /// copies nothing twice.
+    pub(crate) fn write_operation(&self, seat: &Seat, op: &Op, number: OperationNumber, out: &mut Vec<u8>) {
+        let scope = self.operation_scope(seat, op, number);
         let event = &*op.event;
         out.reserve(event.len() + 512);
         match &op.kind {

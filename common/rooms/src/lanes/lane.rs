@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use redis::{ServerErrorKind, Value, cmd};
 use tokio::time::timeout;
 
+use super::calls::{self, Call, Replies};
 use super::request::Request;
 use super::topology::{Address, Topology};
 use crate::conn::connection::{Connection, ConnectionError, denial, server_words};
@@ -87,17 +88,17 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         let topology = &lane.topology;
         packed.clear();
         packed.shrink_to(PIPELINE_CAPACITY_MAX);
-        let counts: Vec<usize> =
-            batch.iter_mut().map(|request| request.write(&topology.context, &mut packed)).collect();
+        let calls = calls::write(&mut batch, topology, &mut packed);
         topology.queues.set_in_flight(index, batch);
         let silence = topology.context.options.lanes.queue_time * lane.patience;
-        let (answers, lost) = exchange(&mut connection.redis, &packed, counts.iter().sum(), silence).await;
+        let (answers, lost) =
+            exchange(&mut connection.redis, &packed, calls.iter().map(Call::replies).sum(), silence).await;
         lane.patience = match &lost {
             Some(lost) if answers.is_empty() && lost.is_silence() => (lane.patience * 2).min(PATIENCE_MAX),
             _ => 1,
         };
         let batch = topology.queues.take_in_flight(index);
-        let (unanswered, mut reason, mut cause) = distribute(batch, &counts, answers);
+        let (unanswered, mut reason, mut cause) = distribute(batch, calls::replies(&calls, answers));
         if let Some(lost) = lost {
             (reason, cause) = (Some(RetryReason::NotServing), Some(lost));
         }
@@ -205,25 +206,22 @@ async fn receive(
     Ok(())
 }
 
-/// Gives each request its replies, of which the last may be missing. Returns the requests that must
+/// Gives each request its replies, which may be incomplete. Returns the requests that must
 /// be sent again, in order, the worst reason, and the words of a server that does not serve at
 /// present.
 fn distribute(
     batch: Vec<Request>,
-    counts: &[usize],
-    answers: Vec<Value>,
+    replies: Vec<Replies>,
 ) -> (Vec<Request>, Option<RetryReason>, Option<ConnectionError>) {
-    let mut answers = answers.into_iter();
     let mut unanswered: Vec<Request> = Vec::new();
     let (mut worst, mut cause) = (None, None);
     let mut outcomes = OutcomeCounts::default();
-    for (request, &count) in batch.into_iter().zip(counts) {
-        let values: Vec<Value> = answers.by_ref().take(count).collect();
+    for (request, Replies { values, is_complete }) in batch.into_iter().zip(replies) {
         let reason = values.iter().find_map(retry_reason);
         // An operation behind an unanswered one of the same seat answers GAP and waits with it.
         let must_wait =
             || is_gap(&values) && request.operation_seat().is_some_and(|seat| has_operation_of(&unanswered, seat));
-        if reason.is_some() || values.len() < count || must_wait() {
+        if reason.is_some() || !is_complete || must_wait() {
             worst = worst.max(reason);
             cause = cause.or_else(|| values.iter().find_map(not_serving));
             outcomes.add(request.name, "repeated");

@@ -4,6 +4,7 @@
 //! | file | content |
 //! |---|---|
 //! | `request` | a request: its commands, and the callbacks for its replies |
+//! | `calls` | the commands of a pipeline, and which reply is whose |
 //! | `queues` | the queues of the partitions, and the requests in flight |
 //! | `lane` | one connection to one server, one pipeline in flight, retries |
 //! | `failovers` | listens to Sentinels for a new master |
@@ -15,6 +16,7 @@
 //!
 //! docs/ROOM_STATE.md gives the rules, each with the race that it prevents.
 
+mod calls;
 mod failovers;
 mod lane;
 mod locate;

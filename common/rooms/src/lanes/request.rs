@@ -8,7 +8,7 @@ use redis::{Cmd, Value};
 use crate::context::Context;
 use crate::model::OperationNumber;
 use crate::scripts::ScriptArguments;
-use crate::{Op, Partition, Seat, StoreError};
+use crate::{Op, OpKind, Partition, Seat, StoreError};
 
 /// Called once at the end of a request: with the replies to its commands, or with the reason why
 /// there are none.
@@ -190,6 +190,32 @@ impl Request {
             Payload::Operation { op, .. } => op.event.len() + 200,
             Payload::Commands(commands) => commands.packed.len(),
         }
+    }
+
+    /// Numbers the request's operation, and returns whether it may share a call with other relays:
+    /// it is a relay that has no id of its client and does not trim the log. The request is written
+    /// next in either case.
+    pub(super) fn is_shareable_relay(&mut self) -> bool {
+        let bytes = self.size();
+        match &mut self.payload {
+            Payload::Operation { seat, op, number } if matches!(op.kind, OpKind::Relay { .. }) => {
+                let number = *number.get_or_insert_with(|| seat.next_operation(bytes));
+                op.dedupe.is_none() && number.bytes_to_trim.is_none()
+            }
+            _ => false,
+        }
+    }
+
+    /// Appends one command for several relays as it goes over the wire.
+    pub(super) fn write_relays(relays: &mut [Self], context: &Context, packed: &mut Vec<u8>) {
+        for relay in &mut *relays {
+            relay.progress.written = true;
+        }
+        let operations = relays.iter().filter_map(|relay| match &relay.payload {
+            Payload::Operation { seat, op, number } => Some((&**seat, &**op, (*number)?)),
+            Payload::Commands(_) => None,
+        });
+        context.write_relays(operations, packed);
     }
 
     /// Appends the commands as they go over the wire. Returns their number.

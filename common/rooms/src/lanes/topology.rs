@@ -103,6 +103,11 @@ impl Topology {
         }
     }
 
+    /// Returns whether the partitions are in the slots of a Redis Cluster.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.url.deployment(), Deployment::Cluster)
+    }
+
     /// Returns the data that requests are written with.
     pub(crate) fn context(&self) -> &Context {
         &self.context

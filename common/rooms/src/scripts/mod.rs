@@ -69,7 +69,7 @@ pub use node::{
 };
 pub use open::{OpenReply, OpenScript, ReopenScript};
 pub(crate) use operation::operation_reply;
-pub use operation::{BroadcastScript, ChatScript, HandScript, MediaScript, OperationScope, RelayScript};
+pub use operation::{BroadcastScript, ChatScript, HandScript, MediaScript, OperationScope, RelayScript, RelaysScript};
 pub use profile::ProfileScript;
 pub use rate::{GuessBounds, GuessReply, GuessScript, GuessStep, SpendScript};
 pub use reply::{GivenSeat, Reply};
@@ -139,8 +139,8 @@ scripts! {
     Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/profile" "scripts/join"];
     /// Changes the profile of a user's seats.
     Profile "profile" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/profile" "scripts/profile"];
-    /// Sends an event to one peer.
-    Relay "relay" ["shared/prelude" "scripts/relay_fast_path" "shared/seats" "shared/operation" "shared/receiver" "scripts/relay"];
+    /// Sends an event to one peer, or several events to one peer each.
+    Relay "relay" ["scripts/relay_fast_path" "shared/prelude" "shared/seats" "shared/operation" "shared/receiver" "scripts/relay"];
     /// Sends an event to everyone else.
     Bcast "bcast" ["shared/prelude" "shared/seats" "shared/operation" "scripts/bcast"];
     /// Switches the sender's media.

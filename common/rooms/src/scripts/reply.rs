@@ -61,6 +61,12 @@ impl Reply {
         self.status() == "BACK"
     }
 
+    /// Reads a reply that consists of several replies.
+    pub(super) fn each<T>(&self, read: impl Fn(&Self) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
+        let replies = self.0.iter().map(|value| read(&Self::from_answers(vec![value.clone()])?));
+        replies.collect()
+    }
+
     /// Returns the text at an index.
     ///
     /// # Errors

@@ -31,10 +31,15 @@ impl RoomScope<'_> {
 
     /// Writes `ARGV[1-4]`.
     pub fn write_arguments(&self, to: &mut ScriptWriter<'_>) {
-        to.parts(&self.keys.channels_parts(self.partition));
-        to.text(self.room.as_str());
+        self.write_place(to);
         to.number(self.window_ms);
         to.text(self.log_bounds);
+    }
+
+    /// Writes `ARGV[1-2]`.
+    pub(super) fn write_place(&self, to: &mut ScriptWriter<'_>) {
+        to.parts(&self.keys.channels_parts(self.partition));
+        to.text(self.room.as_str());
     }
 }
 

@@ -7,8 +7,10 @@ use switchboard_core::wire::EventKind;
 
 /// Placeholder for the number of words of a command, which is known only at its end.
 const WORDS: &[u8] = b"00";
-/// Text before the placeholder for the number of keys.
-const KEYS: &[u8] = b"$1\r\n";
+/// Placeholder for the number of keys, with its length before it.
+const KEYS: &[u8] = b"$1\r\n0";
+/// Position of the number in [`KEYS`].
+const KEYS_DIGIT: usize = KEYS.len() - 1;
 
 /// Command of one script. Keys come before arguments, each in the order of the table at the head of
 /// the script's file.
@@ -17,10 +19,10 @@ pub struct ScriptWriter<'a> {
     out: &'a mut Vec<u8>,
     /// Position of [`WORDS`].
     words_at: usize,
-    /// Position of the number of keys.
+    /// Position of [`KEYS`].
     keys_at: usize,
     words: usize,
-    keys: u8,
+    keys: usize,
     has_arguments: bool,
 }
 
@@ -33,28 +35,39 @@ impl<'a> ScriptWriter<'a> {
         out.extend_from_slice(b"\r\n$7\r\nEVALSHA\r\n");
         let mut writer = Self { out, words_at, keys_at: 0, words: 2, keys: 0, has_arguments: false };
         writer.word(&[hash]);
-        writer.out.extend_from_slice(KEYS);
         writer.keys_at = writer.out.len();
-        writer.out.extend_from_slice(b"0\r\n");
+        writer.out.extend_from_slice(KEYS);
+        writer.out.extend_from_slice(b"\r\n");
         writer
     }
 
-    /// Fills in the numbers of words and keys.
+    /// Fills in the numbers of words and keys. Those of most commands have the length of their
+    /// placeholders.
     pub(super) fn finish(self) {
+        let keys_end = self.keys_at + KEYS.len();
+        match u8::try_from(self.keys) {
+            Ok(keys @ 0..=9) => self.out[self.keys_at + KEYS_DIGIT] = b'0' + keys,
+            _ => {
+                let (digits, start) = decimal(self.keys as u64);
+                let digits = &digits[start..];
+                let (length, at) = decimal(digits.len() as u64);
+                let words = [b"$", &length[at..], b"\r\n", digits].concat();
+                self.out.splice(self.keys_at..keys_end, words);
+            }
+        }
+        let words_end = self.words_at + WORDS.len();
         let (digits, start) = decimal(self.words as u64);
         let digits = &digits[start..];
         if digits.len() == WORDS.len() {
-            self.out[self.words_at..self.words_at + WORDS.len()].copy_from_slice(digits);
-            self.out[self.keys_at] = b'0' + self.keys;
+            self.out[self.words_at..words_end].copy_from_slice(digits);
         } else {
-            self.out[self.keys_at] = b'0' + self.keys;
-            self.out.splice(self.words_at..self.words_at + WORDS.len(), digits.iter().copied());
+            self.out.splice(self.words_at..words_end, digits.iter().copied());
         }
     }
 
     /// Writes the next key from its parts.
     pub fn key(&mut self, parts: &[&str]) {
-        debug_assert!(!self.has_arguments && self.keys < 9, "keys come first, and are fewer than ten");
+        debug_assert!(!self.has_arguments, "keys come first");
         self.keys += 1;
         self.word(parts);
     }
@@ -148,7 +161,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_command_is_written_as_the_redis_library_writes_it(
-            keys in proptest::collection::vec(".{0,30}", 0..6),
+            keys in proptest::collection::vec(".{0,30}", 0..40),
             arguments in proptest::collection::vec(".{0,30}", 0..120),
             number: u64,
         ) {

@@ -8,15 +8,21 @@ use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::{CaughtUp, LogContent, LogEntry, LogId, Seat};
 use switchboard_socketio::send_queue::{Frame, Message};
 
-use super::store::{P, replica};
+use super::store::{P, Relay, replica, trims_log};
 use super::world::{Answer, Ask, Phase, Request, ToClient, World};
 use crate::delivery::catch_up::{AfterRead, apply};
 use crate::delivery::{CatchUpRequest, DeliveryStart};
+
+/// Maximum number of relays that share a call here.
+const RELAYS_MAX: usize = 4;
 
 impl World {
     /// Executes the first request of a node's lane. The end of a session waits for the replies to
     /// its operations.
     pub(crate) fn execute(&mut self, node: usize) -> bool {
+        if self.execute_relays(node) {
+            return true;
+        }
         let Some(call) = self.nodes[node].lane.front() else { return false };
         let ends = matches!(call.ask, Ask::Detach | Ask::Leave);
         let unanswered = self.nodes[node].answers.iter().any(|(other, _)| other.session == call.session);
@@ -27,6 +33,36 @@ impl World {
         let answer = self.done_by_redis(node, &mut call);
         self.note(|| format!("redis does {:?} of session {:?} on node {node}: {answer:?}", call.ask, call.session));
         self.nodes[node].answers.push_back((call, answer));
+        true
+    }
+
+    /// Executes the relays at the head of a node's lane in one call, if there are several.
+    fn execute_relays(&mut self, node: usize) -> bool {
+        let (mut calls, mut relays) = (Vec::new(), Vec::new());
+        while let Some(call) = self.nodes[node].lane.front_mut() {
+            let seat = call.session.and_then(|session| self.sessions[session].seat.clone());
+            let (Some(seat), Ask::Send { to: Some(to), event, number }) = (seat, &mut call.ask) else { break };
+            let own = if *number == 0 { seat.op.load(Ordering::Relaxed) + 1 } else { *number };
+            if trims_log(seat.generation, own) || relays.len() == RELAYS_MAX {
+                break;
+            }
+            seat.op.fetch_max(own, Ordering::Relaxed);
+            *number = own;
+            relays.push(Relay { number: own, to: PeerId::parse(to).unwrap(), event: event.clone(), seat });
+            calls.extend(self.nodes[node].lane.pop_front());
+        }
+        if relays.len() < 2 {
+            for call in calls {
+                self.nodes[node].lane.push_front(call);
+            }
+            return false;
+        }
+        let replies = self.store.relays(&relays);
+        for (call, reply) in calls.into_iter().zip(replies) {
+            self.note(|| format!("redis does {:?} of session {:?} on node {node}: {reply:?}", call.ask, call.session));
+            self.nodes[node].answers.push_back((call, Answer::Reply(reply)));
+        }
+        self.tally.add("shared calls");
         true
     }
 

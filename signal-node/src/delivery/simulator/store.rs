@@ -19,8 +19,8 @@ use switchboard_core::wire::EventKind;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::{
     AttachScript, BeatScript, BroadcastScript, CheckNodeScript, DeclareDeadScript, DetachScript, ExpireScript,
-    JoinScript, LeaveRingScript, LeaveScript, OpenScript, OperationScope, RelayScript, ReseatScript, RoomScope, Script,
-    ScriptArguments, SeatScope, SweepOneScript, SweepStartScript, log_bounds, write_command,
+    JoinScript, LeaveRingScript, LeaveScript, OpenScript, OperationScope, RelayScript, RelaysScript, ReseatScript,
+    RoomScope, Script, ScriptArguments, SeatScope, SweepOneScript, SweepStartScript, log_bounds, write_command,
 };
 use switchboard_rooms::seat::SeatMember;
 use switchboard_rooms::{
@@ -149,6 +149,10 @@ impl Store {
 
     /// Runs a script and copies the entries that it logged. Returns the reply's values as text.
     fn run<S: ScriptArguments>(&mut self, script: &S) -> Vec<String> {
+        texts(&self.replies(script))
+    }
+
+    fn replies<S: ScriptArguments>(&mut self, script: &S) -> Vec<Value> {
         let mut packed = Vec::new();
         write_command(&mut packed, &self.hashes[&S::SCRIPT], script);
         for (room, log) in &self.logs {
@@ -162,7 +166,7 @@ impl Store {
             log.extend(entries.iter().map(Entry::read));
         }
         let Value::Array(parts) = values.remove(0) else { panic!("a script answers an array") };
-        parts.iter().map(|part| from_redis_value(part.clone()).unwrap_or_default()).collect()
+        parts
     }
 
     /// Returns the messages that were published since the last call, with their channels.
@@ -290,6 +294,31 @@ impl Store {
         RoomLog::parse(vec![page], &fields, &time, Duration::from_millis(LONG_MS)).unwrap()
     }
 
+    /// Runs several relays in one call. Returns the reply to each.
+    pub(crate) fn relays(&mut self, relays: &[Relay]) -> Vec<Vec<String>> {
+        let keys = self.keys.clone();
+        let scripts = relays.iter().map(|relay| RelayScript {
+            scope: OperationScope {
+                room: room_scope(&keys, &relay.seat.room, self.log_bounds),
+                sender: &relay.seat.peer,
+                generation: relay.seat.generation,
+                number: relay.number,
+                dedupe: None,
+                kind: EventKind::ChatMessage,
+                bytes_to_trim: None,
+            },
+            to: &relay.to,
+            event: relay.event.as_bytes(),
+        });
+        let scripts: Vec<_> = scripts.collect();
+        let replies = self.replies(&RelaysScript { relays: &scripts });
+        let each = replies.iter().map(|reply| match reply {
+            Value::Array(parts) => texts(parts),
+            other => panic!("a relay answers an array, not {other:?}"),
+        });
+        each.collect()
+    }
+
     pub(crate) fn relay(&mut self, seat: &Seat, op: u64, to: Option<&str>, event: &str) -> Vec<String> {
         let keys = self.keys.clone();
         let generation = seat.generation;
@@ -300,7 +329,7 @@ impl Store {
             number: op,
             dedupe: None,
             kind: EventKind::ChatMessage,
-            bytes_to_trim: (generation + op).is_multiple_of(32).then_some(1_000),
+            bytes_to_trim: trims_log(generation, op).then_some(1_000),
         };
         let event = event.as_bytes();
         match to {
@@ -435,6 +464,23 @@ impl Store {
             reconnecting_event: r#""away""#,
         });
     }
+}
+
+/// Relay that shares a call with others.
+pub(crate) struct Relay {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) number: u64,
+    pub(crate) to: PeerId,
+    pub(crate) event: String,
+}
+
+/// Returns whether this operation of a seat trims the log.
+pub(crate) const fn trims_log(generation: u64, number: u64) -> bool {
+    (generation + number).is_multiple_of(32)
+}
+
+fn texts(parts: &[Value]) -> Vec<String> {
+    parts.iter().map(|part| from_redis_value(part.clone()).unwrap_or_default()).collect()
 }
 
 fn room_scope<'a>(keys: &'a Keys, room: &'a RoomId, log_bounds: &'a str) -> RoomScope<'a> {

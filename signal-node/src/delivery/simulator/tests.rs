@@ -47,6 +47,7 @@ async fn no_event_is_lost_duplicated_or_reordered_and_no_ghost_stays() {
     for what in [
         "acknowledged",
         "acknowledged again",
+        "shared calls",
         "delivered",
         "joined",
         "resumed",
