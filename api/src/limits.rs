@@ -109,7 +109,7 @@ impl RatesConfig {
             account: rate("RATE_WRITE_PER_ACCOUNT", "120/60"),
         };
         let read = Rates {
-            address: rate("RATE_READ_PER_ADDRESS", "6000/60"),
+            address: rate("RATE_READ_PER_ADDRESS", "2000/20"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
         let requests = rate("REQUESTS_PER_ADDRESS", "20000/10");
