@@ -27,10 +27,12 @@ async function freePort(address) {
 
 /**
  * Starts a relay.
- * @returns {Promise<{iceServers: (name: string) => RTCIceServer[], log: () => string, close: () =>
- *   Promise<void>}>} `iceServers` gives credentials of an hour, with this name in the user name
+ * @param {{ lifetime?: number }} options seconds after which a relay ends that is not renewed
+ * @returns {Promise<{iceServers: (name: string, seconds?: number) => RTCIceServer[], log: () => string,
+ *   close: () => Promise<void>}>} `iceServers` gives credentials of an hour or of these seconds, with
+ *   this name in the user name
  */
-export async function turnRelay() {
+export async function turnRelay({ lifetime = 600 } = {}) {
   const address = ownAddress();
   const port = await freePort(address);
   const folder = await mkdtemp(join(tmpdir(), "switchboard-turn-"));
@@ -46,6 +48,7 @@ export async function turnRelay() {
     "--no-dtls",
     "--no-cli",
     "--allow-loopback-peers",
+    `--max-allocate-lifetime=${lifetime}`,
     "--verbose",
     "--log-file=stdout",
     `--pidfile=${join(folder, "pid")}`,
@@ -57,8 +60,8 @@ export async function turnRelay() {
   await until("coturn listens", () => log.includes(`UDP listener opened on: ${address}:${port}`) || relay.exitCode !== null);
   if (relay.exitCode !== null) throw new Error(`coturn ended: ${log}`);
   return {
-    iceServers: (name) => {
-      const username = `${Math.floor(Date.now() / 1_000) + 3_600}:${name}`;
+    iceServers: (name, seconds = 3_600) => {
+      const username = `${Math.floor(Date.now() / 1_000) + seconds}:${name}`;
       const credential = createHmac("sha1", SECRET).update(username).digest("base64");
       return [{ urls: `turn:${address}:${port}?transport=udp`, username, credential }];
     },

@@ -34,6 +34,8 @@ class Wire {
   onEvent = () => true;
   /** Returns the packet for the page, or null to swallow it. */
   onPacket = (packet) => packet;
+  /** Time that a packet takes in each direction, in milliseconds. */
+  delay = 0;
   #sockets = [];
 
   static async of(page) {
@@ -54,12 +56,17 @@ class Wire {
         const answer = (value) => near.send(`43${ack}${JSON.stringify([value])}`);
         if (!this.onEvent(sent, answer)) return;
       }
-      far.send(packet);
+      this.#after(() => far.send(packet));
     });
     far.onMessage((packet) => {
       const passed = this.onPacket(packet);
-      if (passed !== null) near.send(passed);
+      if (passed !== null) this.#after(() => near.send(passed));
     });
+  }
+
+  #after(send) {
+    if (this.delay === 0) send();
+    else setTimeout(send, this.delay);
   }
 
   /** Sends the page an event in the server's place. */
@@ -82,7 +89,7 @@ class Wire {
   }
 }
 
-describe("the SDK", { timeout: 300_000 }, () => {
+describe("the SDK", { timeout: 600_000 }, () => {
   let browser;
   let host;
   const contexts = [];
@@ -112,8 +119,8 @@ describe("the SDK", { timeout: 300_000 }, () => {
         }
       };
     });
-    // A page of the service without scripts.
-    await page.goto(`${baseUrl()}/api/docs`);
+    // An answer of the service without scripts.
+    await page.goto(`${baseUrl()}/api/version`);
     await load(page);
     return { page, wire };
   }
@@ -173,6 +180,45 @@ describe("the SDK", { timeout: 300_000 }, () => {
     assert.ok(candidates.length > 1 && held > 0, `${candidates.length} candidates, ${held} acknowledgements held`);
     const ids = one.wire.sent.filter(({ event }) => event.startsWith("webrtc:")).map(({ payload }) => payload.id);
     assert.equal(new Set(ids).size, ids.length);
+  });
+
+  test("six pages at 300 ms from the service connect with one offer and one answer for each pair, which wait for nothing", async () => {
+    const { roomId } = await newCall(host);
+    const pages = [];
+    for (let number = 0; number < 6; number += 1) pages.push(await blank());
+    for (const one of pages) {
+      one.wire.delay = 150;
+      // Events that the page had sent when the first acknowledgement of a signal was on its way.
+      one.wire.onPacket = (packet) => {
+        const [, ack] = /^43(\d+)/.exec(packet) ?? [];
+        const acknowledged = ack && one.wire.sent.find((sent) => sent.ack === ack);
+        if (acknowledged?.event.startsWith("webrtc:")) one.flight ??= one.wire.sent.length;
+        return packet;
+      };
+    }
+    const joins = pages.map(({ page }, number) => join(page, roomId, { name: `Guest ${number}`, audio: true }));
+    assert.deepEqual(await Promise.all(joins), pages.map(() => "live"));
+    await until(
+      "all are connected",
+      async () => {
+        const states = await Promise.all(
+          pages.map(({ page }) => page.evaluate(() => room.others.map(({ connection }) => connection?.connectionState))),
+        );
+        return states.every((each) => each.length === 5 && each.every((state) => state === "connected"));
+      },
+      90_000,
+    );
+    const ids = await Promise.all(pages.map(({ page }) => page.evaluate(() => room.selfId)));
+    for (const [index, { wire, flight }] of pages.entries()) {
+      const self = ids[index];
+      const offers = wire.all("webrtc:offer").map(({ to }) => to);
+      const answers = wire.all("webrtc:answer").map(({ to }) => to);
+      // The one with the greater id offers, the other one answers: one round trip for each pair.
+      assert.deepEqual(offers.sort(), ids.filter((id) => id < self).sort());
+      assert.deepEqual(answers.sort(), ids.filter((id) => id > self).sort());
+      // A page sends its join and its media state, then its first signals in one flight.
+      if (offers.length > 1) assert.ok(flight > 3, `${flight} events before the first acknowledgement`);
+    }
   });
 
   test("a signal that is refused for a moment is sent again after that time, with its id", async () => {
@@ -235,8 +281,9 @@ describe("the SDK", { timeout: 300_000 }, () => {
     await until("an offer", () => one.wire.all("webrtc:offer").length > offers);
   });
 
-  test("TURN credentials are renewed before they expire, and a relayed connection moves to a relay with the new ones", async () => {
-    const relay = await turnRelay();
+  test("TURN credentials are renewed before they expire, and relayed media go on when the former ones have expired", async () => {
+    // Time is compressed: a relay ends after 20 s unless valid credentials renew it.
+    const relay = await turnRelay({ lifetime: 20 });
     try {
       const [one, two] = await pair(async (...both) => {
         for (const { page, wire } of both) {
@@ -244,7 +291,7 @@ describe("the SDK", { timeout: 300_000 }, () => {
             const [, text] = /^42(\["room:joined".*)$/s.exec(packet) ?? [];
             if (!text) return packet;
             const [event, joined, ...offset] = JSON.parse(text);
-            const turn = { iceServers: relay.iceServers("former"), iceTtl: 8 };
+            const turn = { iceServers: relay.iceServers("former", 12), iceTtl: 8 };
             return `42${JSON.stringify([event, { ...joined, ...turn }, ...offset])}`;
           };
           wire.onEvent = ({ event }, answer) => {
@@ -276,6 +323,14 @@ describe("the SDK", { timeout: 300_000 }, () => {
       });
       assert.match(relay.log(), /usr=<\d+:latter>|user <\d+:latter>/);
       await connected(one.page, two.page);
+      // Long enough for every relay of the former credentials to have ended.
+      const ended = Date.now() + 35_000;
+      await until("the former relays have ended", () => Date.now() > ended, 60_000);
+      const frames = () =>
+        Promise.all([one, two].map(({ page }) => page.evaluate(async () => (await room.others[0].connection.stats()).framesDecoded)));
+      const before = await frames();
+      await until("media go on", async () => (await frames()).every((now, index) => now > before[index] + 5));
+      assert.ok((await Promise.all([one, two].map(selected))).every(({ candidateType }) => candidateType === "relay"));
     } finally {
       await relay.close();
     }
