@@ -35,6 +35,8 @@ COPY web/package.json web/package-lock.json web/
 RUN npm --prefix sdk/js ci --no-audit --no-fund && npm --prefix web ci --no-audit --no-fund
 COPY sdk/js sdk/js
 COPY web web
+# The types of the SDK are generated from these.
+COPY docs/openapi.json docs/asyncapi.json docs/
 # Puts the client SDK and socket.io-client into web/vendor/, and the page with both into web/dist/.
 RUN npm --prefix sdk/js run build && npm --prefix web run build
 

@@ -46,8 +46,13 @@ const [main] = outputs(scripts.metafile, (entry) => entry.endsWith("main.js"));
 
 const html = await readFile(join(web, "index.html"), "utf8");
 await writeFile(join(dist, "index.html"), html.replace("app/style.css", `app/${style}`).replace("app/main.js", `app/${main}`));
-for (const name of ["favicon.svg", "icons.svg", "fallback.js", "vendor"]) {
+for (const name of ["favicon.svg", "icons.svg", "fallback.js", "reference.js", "vendor"]) {
   await cp(join(web, name), join(dist, name), { recursive: true });
+}
+
+// The reference at /api/docs.
+for (const name of ["swagger-ui-bundle.js", "swagger-ui.css"]) {
+  await cp(join(web, "node_modules/swagger-ui-dist", name), join(dist, "vendor", name));
 }
 
 for (const name of await readdir(dist, { recursive: true })) {

@@ -19,6 +19,8 @@ const COMMON: [Code; 4] = [Code::RateLimitExceeded, Code::InternalError, Code::D
 /// One route of the API.
 #[derive(Debug)]
 pub struct Route {
+    /// Name of the operation, for generated code.
+    pub name: &'static str,
     /// HTTP method.
     pub method: Method,
     /// Path, in the notation of axum.
@@ -29,48 +31,62 @@ pub struct Route {
     handler: MethodRouter<App>,
 }
 
-/// Creates the route `GET path`. `summary` is one sentence for the OpenAPI document.
-pub fn get<H: Handler<T, App>, T: Arguments + 'static>(path: &'static str, handler: H, summary: &'static str) -> Route {
-    Route::new(Method::GET, MethodFilter::GET, path, handler, summary)
+/// Creates the route `GET path`. `name` is its `operationId` and `summary` one sentence about it in
+/// the OpenAPI document.
+pub fn get<H: Handler<T, App>, T: Arguments + 'static>(
+    name: &'static str,
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route::new(Method::GET, MethodFilter::GET, (name, path), handler, summary)
 }
 
 /// Creates the route `POST path`.
 pub fn post<H: Handler<T, App>, T: Arguments + 'static>(
+    name: &'static str,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    Route::new(Method::POST, MethodFilter::POST, path, handler, summary)
+    Route::new(Method::POST, MethodFilter::POST, (name, path), handler, summary)
 }
 
 /// Creates the route `PATCH path`.
 pub fn patch<H: Handler<T, App>, T: Arguments + 'static>(
+    name: &'static str,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    Route::new(Method::PATCH, MethodFilter::PATCH, path, handler, summary)
+    Route::new(Method::PATCH, MethodFilter::PATCH, (name, path), handler, summary)
 }
 
 /// Creates the route `PUT path`.
-pub fn put<H: Handler<T, App>, T: Arguments + 'static>(path: &'static str, handler: H, summary: &'static str) -> Route {
-    Route::new(Method::PUT, MethodFilter::PUT, path, handler, summary)
+pub fn put<H: Handler<T, App>, T: Arguments + 'static>(
+    name: &'static str,
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route {
+    Route::new(Method::PUT, MethodFilter::PUT, (name, path), handler, summary)
 }
 
 /// Creates the route `DELETE path`.
 pub fn delete<H: Handler<T, App>, T: Arguments + 'static>(
+    name: &'static str,
     path: &'static str,
     handler: H,
     summary: &'static str,
 ) -> Route {
-    Route::new(Method::DELETE, MethodFilter::DELETE, path, handler, summary)
+    Route::new(Method::DELETE, MethodFilter::DELETE, (name, path), handler, summary)
 }
 
 impl Route {
     fn new<H: Handler<T, App>, T: Arguments + 'static>(
         method: Method,
         filter: MethodFilter,
-        path: &'static str,
+        (name, path): (&'static str, &'static str),
         handler: H,
         summary: &'static str,
     ) -> Self {
@@ -79,7 +95,7 @@ impl Route {
         operation.refuse(COMMON);
         let class = if method == Method::GET { Class::Read } else { Class::Write };
         let bounds = RouteBounds { class, reads_many: false };
-        Self { method, path, operation, bounds, handler: on(filter, handler) }
+        Self { name, method, path, operation, bounds, handler: on(filter, handler) }
     }
 
     /// Sets the rate class. The default is [`Class::Read`] for `GET` and [`Class::Write`]

@@ -3,17 +3,27 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use switchboard_core::domain::Code;
+use switchboard_core::wire::contract::remove_notes;
 
 use crate::http::describe::{Access, Operation, Success};
 use crate::http::envelope::Pagination;
 use crate::http::route::Route;
+use crate::openapi::descriptions::{describe_fields, description};
 use crate::openapi::example::example_of;
 /// Version of OpenAPI. Its schemas are JSON Schema 2020-12.
 const VERSION: &str = "3.1.0";
 /// JSON pointer to the schemas.
 const SCHEMAS: &str = "/components/schemas";
 
-const ABOUT: &str = "Accounts and calls. Signaling uses Socket.IO and is described in docs/PROTOCOL.md.\n\n\
+/// Groups of operations, in the order in which a reader needs them: users before operators.
+const TAGS: [(&str, &str); 4] = [
+    ("auth", "Accounts and sign-ins"),
+    ("video-calls", "Calls, and joining them"),
+    ("service", "The service itself"),
+    ("admin", "For operators, with an API key"),
+];
+
+const ABOUT: &str = "Accounts and calls. Signaling uses Socket.IO: `/api/asyncapi.json` and docs/PROTOCOL.md.\n\n\
     Every answer is `{success: true, message, data, pagination?}` or `{success: false, message, code, errors?, requestId}`. \
     Codes are stable; messages are for users and may change. Unknown fields are ignored.";
 
@@ -29,10 +39,15 @@ pub fn document(prefix: &str, routes: &[Route]) -> Value {
     }
     let mut schemas = writer.schemas.take_definitions(true);
     schemas.insert("Failure".into(), failure());
+    for (name, schema) in &mut schemas {
+        remove_notes(schema);
+        describe_fields(name, schema);
+    }
     let mut document = json!({
         "openapi": VERSION,
         "info": { "title": "Switchboard", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT },
         "servers": [{ "url": "/" }],
+        "tags": TAGS.map(|(name, description)| json!({ "name": name, "description": description })),
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -71,14 +86,20 @@ impl Writer {
             answers.insert(status.to_string(), refusal(*status, codes));
         }
         let mut written = json!({
-            "operationId": format!("{} {}", route.method, route.path),
+            "operationId": route.name,
             "tags": [route.tag()],
             "summary": operation.summary,
             "responses": answers,
             "security": security(operation.access),
         });
         if !operation.parameters.is_empty() {
-            written["parameters"] = json!(operation.parameters);
+            let mut parameters = operation.parameters.clone();
+            for parameter in &mut parameters {
+                let said = parameter["schema"].as_object_mut().and_then(|schema| schema.remove("description"));
+                let sentence = parameter["name"].as_str().and_then(|name| description("", name));
+                parameter["description"] = said.or(sentence.map(Value::from)).unwrap_or_default();
+            }
+            written["parameters"] = json!(parameters);
         }
         if let Some(body) = body(operation) {
             written["requestBody"] = body;
@@ -111,6 +132,7 @@ impl Writer {
 fn body(operation: &Operation) -> Option<Value> {
     let (schema, example) = operation.body.as_ref()?;
     let mut content = json!({ "schema": schema });
+    describe_fields("", &mut content["schema"]);
     if !example.is_null() {
         content["example"] = example.clone();
     }

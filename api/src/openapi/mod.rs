@@ -2,10 +2,12 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `descriptions` | one sentence about each field whose type has none |
 //! | `document` | the document |
 //! | `example` | an example value for a JSON schema |
 //! | `page` | the document as HTML |
 
+mod descriptions;
 mod document;
 mod example;
 mod page;

@@ -1,5 +1,6 @@
-//! The OpenAPI document as a page: plain HTML and one style sheet, without scripts and without
-//! files from other servers.
+//! The OpenAPI document as a page: plain HTML and one style sheet, without files from other
+//! servers. Where the api serves the web page, its script `reference.js` replaces the content
+//! by an interactive reference.
 
 use std::fmt::Write as _;
 
@@ -8,14 +9,17 @@ use serde_json::Value;
 /// Style sheet of the page.
 pub const STYLE: &str = include_str!("page.css");
 
+/// Script of the interactive reference, relative to the page.
+const SCRIPT: &str = "../reference.js";
+
 /// Returns the page. `style` and `source` are the addresses of its style sheet and of the document.
 #[must_use]
 pub fn render(document: &Value, style: &str, source: &str) -> String {
     let info = &document["info"];
     let mut page = Page(String::with_capacity(64 * 1024));
-    page.raw("<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">");
+    page.raw("<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><link rel=icon href=\"../favicon.svg\">");
     page.raw(&format!(
-        "<title>{title} API</title><link rel=stylesheet href=\"{style}\">",
+        "<title>{title} API</title><link rel=stylesheet href=\"{style}\"><script type=module src=\"{SCRIPT}\"></script>",
         title = escaped(&info["title"])
     ));
     page.raw("<header>")

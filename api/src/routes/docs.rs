@@ -1,4 +1,5 @@
-//! The OpenAPI document and its HTML page. Both are written once, at the start.
+//! The OpenAPI document, its HTML page, and the AsyncAPI document. All are written once, at the
+//! start.
 
 use std::sync::Arc;
 
@@ -6,14 +7,17 @@ use axum::Extension;
 use axum::body::Bytes;
 use axum::response::IntoResponse;
 use http::header;
+use switchboard_core::wire::contract;
 
 use crate::http::route::Route;
 use crate::openapi;
 
-/// The OpenAPI document as JSON and as HTML. The router adds it to every request's extensions.
+/// The OpenAPI document as JSON and as HTML, and the AsyncAPI document. The router adds it to every
+/// request's extensions.
 pub(crate) struct Documents {
     json: Bytes,
     page: Bytes,
+    asyncapi: Bytes,
 }
 
 impl Documents {
@@ -21,13 +25,19 @@ impl Documents {
     pub(super) fn new(routes: &[Route]) -> Self {
         let document = openapi::document("/api", routes);
         let page = openapi::render(&document, "/api/docs.css", "/api/openapi.json");
-        Self { json: document.to_string().into(), page: page.into() }
+        let asyncapi = contract::document(env!("CARGO_PKG_VERSION")).to_string().into();
+        Self { json: document.to_string().into(), page: page.into(), asyncapi }
     }
 }
 
 /// `GET openapi.json`.
 pub(super) async fn document(Extension(documents): Extension<Arc<Documents>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], documents.json.clone())
+}
+
+/// `GET asyncapi.json`.
+pub(super) async fn asyncapi(Extension(documents): Extension<Arc<Documents>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], documents.asyncapi.clone())
 }
 
 /// `GET docs`.

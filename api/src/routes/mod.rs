@@ -33,109 +33,141 @@ use views::{CallView, ParticipantView, StatsView, UserView};
 
 /// Returns all routes. The router and the OpenAPI document are made from this list.
 fn list() -> Vec<Route> {
-    [service(), accounts(), video_calls(), operators()].into_iter().flatten().collect()
+    [accounts(), video_calls(), service(), operators()].into_iter().flatten().collect()
 }
 
 fn service() -> Vec<Route> {
     vec![
-        get("/", health::index, "Paths of the API").answers::<health::Index>(),
-        get("/health", health::health, "Health of the service and its dependencies").answers::<health::Health>(),
-        get("/version", health::version, "Version of the service").answers::<health::Version>(),
-        get("/openapi.json", docs::document, "The OpenAPI document").serves("application/json"),
-        get("/docs", docs::page, "The OpenAPI document as a page").serves("text/html"),
-        get("/docs.css", docs::style, "Style sheet of the document's page").serves("text/css"),
+        get("getIndex", "/", health::index, "Paths of the API").answers::<health::Index>(),
+        get("getHealth", "/health", health::health, "Health of the service and its dependencies")
+            .answers::<health::Health>(),
+        get("getVersion", "/version", health::version, "Version of the service").answers::<health::Version>(),
+        get("getOpenApi", "/openapi.json", docs::document, "The OpenAPI document").serves("application/json"),
+        get("getAsyncApi", "/asyncapi.json", docs::asyncapi, "The AsyncAPI document of the socket events")
+            .serves("application/json"),
+        get("getReference", "/docs", docs::page, "The OpenAPI document as a page").serves("text/html"),
+        get("getReferenceStyle", "/docs.css", docs::style, "Style sheet of the document's page").serves("text/css"),
     ]
 }
 
 fn accounts() -> Vec<Route> {
     use Code::{InvalidCredentials, SessionNotFound, TokenExpired, TokenInvalid, UserExists, UserNotFound};
     vec![
-        post("/auth/register", auth::register, "Registers an account and signs in")
+        post("register", "/auth/register", auth::register, "Registers an account and signs in")
             .class(Class::Register)
             .answers_with::<auth::SignedIn<'_>>(StatusCode::CREATED)
             .refuses(&[UserExists]),
-        post("/auth/login", auth::login, "Signs in")
+        post("signIn", "/auth/login", auth::login, "Signs in")
             .class(Class::SignIn)
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[InvalidCredentials]),
         // Not in the class of sign-ins: a refresh token cannot be guessed, and users who share an
         // address with an attacker must stay signed in.
-        post("/auth/refresh", auth::refresh, "Exchanges a single-use refresh token for new tokens")
+        post("refreshTokens", "/auth/refresh", auth::refresh, "Exchanges a single-use refresh token for new tokens")
             .answers::<auth::SignedIn<'_>>()
             .refuses(&[TokenExpired, TokenInvalid]),
-        post("/auth/logout", auth::logout, "Ends this sign-in, its tokens and its sockets").answers::<()>(),
-        get("/auth/profile", auth::profile, "The user's own account")
+        post("signOut", "/auth/logout", auth::logout, "Ends this sign-in, its tokens and its sockets").answers::<()>(),
+        get("getProfile", "/auth/profile", auth::profile, "The user's own account")
             .answers::<UserView<'_>>()
             .refuses(&[UserNotFound]),
-        patch("/auth/profile", auth::change_profile, "Changes the given fields of the user's own account")
-            .answers::<UserView<'_>>()
-            .refuses(&[UserNotFound, UserExists, InvalidCredentials]),
-        post("/auth/change-password", auth::change_password, "Changes the password and ends the user's other sign-ins")
-            .class(Class::SignIn)
-            .answers::<()>()
-            .refuses(&[InvalidCredentials, UserNotFound]),
-        get("/auth/sessions", auth::list, "The user's own sign-ins, the most recently used first")
+        patch(
+            "changeProfile",
+            "/auth/profile",
+            auth::change_profile,
+            "Changes the given fields of the user's own account",
+        )
+        .answers::<UserView<'_>>()
+        .refuses(&[UserNotFound, UserExists, InvalidCredentials]),
+        post(
+            "changePassword",
+            "/auth/change-password",
+            auth::change_password,
+            "Changes the password and ends the user's other sign-ins",
+        )
+        .class(Class::SignIn)
+        .answers::<()>()
+        .refuses(&[InvalidCredentials, UserNotFound]),
+        get("listSignIns", "/auth/sessions", auth::list, "The user's own sign-ins, the most recently used first")
             .answers::<Vec<auth::SessionView>>(),
-        delete("/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one")
+        delete("endOtherSignIns", "/auth/sessions", auth::end_others, "Ends all sign-ins of the user except this one")
             .answers::<()>()
             .refuses(&[UserNotFound]),
-        delete("/auth/sessions/{id}", auth::end_session, "Ends one sign-in of the user")
+        delete("endSignIn", "/auth/sessions/{id}", auth::end_session, "Ends one sign-in of the user")
             .answers::<()>()
             .refuses(&[SessionNotFound]),
-        get("/auth/stats", auth::stats, "Numbers of the user's calls").answers::<auth::Statistics>().reads_many(),
-        get("/auth/validate", auth::validate, "Validates the token and returns its owner").answers::<auth::Valid>(),
+        get("getAccountStats", "/auth/stats", auth::stats, "Numbers of the user's calls")
+            .answers::<auth::Statistics>()
+            .reads_many(),
+        get("validateToken", "/auth/validate", auth::validate, "Validates the token and returns its owner")
+            .answers::<auth::Valid>(),
     ]
 }
 
 fn video_calls() -> Vec<Route> {
     use Code::*;
     vec![
-        get("/video-calls", calls::list, "Calls that the user hosts, takes part in or is invited to")
+        get("listCalls", "/video-calls", calls::list, "Calls that the user hosts, takes part in or is invited to")
             .lists::<CallView<'_>>(),
-        post("/video-calls", calls::create, "Creates a call").answers_with::<CallView<'_>>(StatusCode::CREATED),
-        post("/video-calls/join", join::join, "Admits the caller to a call and issues the token for the socket")
-            .class(Class::Join)
-            .answers::<join::JoinResponse<'_>>()
-            .refuses(&[
-                Unauthorized,
-                InvalidPasscode,
-                Forbidden,
-                CallFull,
-                CallEnded,
-                RoomLocked,
-                Banned,
-                Removed,
-                CallNotFound,
-            ]),
-        get("/video-calls/room/{roomId}", calls::by_room, "A call, by its room id")
+        post("createCall", "/video-calls", calls::create, "Creates a call")
+            .answers_with::<CallView<'_>>(StatusCode::CREATED),
+        post(
+            "joinCall",
+            "/video-calls/join",
+            join::join,
+            "Admits the caller to a call and issues the token for the socket",
+        )
+        .class(Class::Join)
+        .answers::<join::JoinResponse<'_>>()
+        .refuses(&[
+            Unauthorized,
+            InvalidPasscode,
+            Forbidden,
+            CallFull,
+            CallEnded,
+            RoomLocked,
+            Banned,
+            Removed,
+            CallNotFound,
+        ]),
+        get("getCallByRoom", "/video-calls/room/{roomId}", calls::by_room, "A call, by its room id")
             .answers::<calls::CallOrSummary<'_>>()
             .refuses(&[CallNotFound]),
-        get("/video-calls/{id}", calls::get, "A call, by its id")
+        get("getCall", "/video-calls/{id}", calls::get, "A call, by its id")
             .answers::<calls::CallOrSummary<'_>>()
             .refuses(&[Forbidden, CallNotFound]),
-        patch("/video-calls/{id}", calls::edit, "Changes the given fields of a call")
+        patch("changeCall", "/video-calls/{id}", calls::edit, "Changes the given fields of a call")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
-        put("/video-calls/{id}", calls::edit, "Changes the given fields of a call, as PATCH does")
+        put("replaceCall", "/video-calls/{id}", calls::edit, "Changes the given fields of a call, as PATCH does")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
-        delete("/video-calls/{id}", calls::delete, "Ends a call if necessary, and deletes it")
+        delete("deleteCall", "/video-calls/{id}", calls::delete, "Ends a call if necessary, and deletes it")
             .answers::<()>()
             .refuses(&[HostRequired, CallNotFound]),
-        get("/video-calls/{id}/stats", calls::stats, "Participants of a call and the times of their presence")
-            .answers::<StatsView<'_>>()
-            .reads_many()
-            .refuses(&[Forbidden, CallNotFound]),
-        get("/video-calls/{id}/participants", calls::participants, "Users and guests who joined a call, page by page")
-            .lists::<ParticipantView<'_>>()
-            .refuses(&[Forbidden, CallNotFound]),
-        get("/video-calls/{id}/messages", calls::messages, "The recorded chat of a call, oldest first")
+        get(
+            "getCallStats",
+            "/video-calls/{id}/stats",
+            calls::stats,
+            "Participants of a call and the times of their presence",
+        )
+        .answers::<StatsView<'_>>()
+        .reads_many()
+        .refuses(&[Forbidden, CallNotFound]),
+        get(
+            "listParticipants",
+            "/video-calls/{id}/participants",
+            calls::participants,
+            "Users and guests who joined a call, page by page",
+        )
+        .lists::<ParticipantView<'_>>()
+        .refuses(&[Forbidden, CallNotFound]),
+        get("listMessages", "/video-calls/{id}/messages", calls::messages, "The recorded chat of a call, oldest first")
             .lists::<calls::MessageView>()
             .refuses(&[Forbidden, CallNotFound]),
-        post("/video-calls/{id}/end", calls::end, "Ends a call for all participants")
+        post("endCall", "/video-calls/{id}/end", calls::end, "Ends a call for all participants")
             .answers::<calls::EndOfCall>()
             .refuses(&[HostRequired, CallNotFound]),
-        post("/video-calls/{id}/reopen", calls::reopen, "Reopens a call that has ended")
+        post("reopenCall", "/video-calls/{id}/reopen", calls::reopen, "Reopens a call that has ended")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
     ]
@@ -144,17 +176,33 @@ fn video_calls() -> Vec<Route> {
 fn operators() -> Vec<Route> {
     use Code::{PeerNotFound, RoomNotFound};
     vec![
-        get("/admin/nodes", admin::nodes, "The live signal-nodes").answers::<Vec<admin::NodeView>>(),
-        post("/admin/nodes/rebalance", admin::rebalance, "Asks the nodes to even out their numbers of clients")
-            .answers::<()>(),
-        get("/admin/rooms", admin::rooms, "The open rooms, page by page").answers::<Vec<admin::RoomView>>(),
-        get("/admin/rooms/{roomId}/participants", admin::participants, "The current participants of a room")
-            .answers::<Vec<Participant>>()
-            .refuses(&[RoomNotFound]),
-        delete("/admin/rooms/{roomId}/participants/{peerId}", admin::remove, "Removes a participant from a room")
-            .answers::<()>()
-            .refuses(&[RoomNotFound, PeerNotFound]),
-        post("/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for all participants")
+        get("listNodes", "/admin/nodes", admin::nodes, "The live signal-nodes").answers::<Vec<admin::NodeView>>(),
+        post(
+            "rebalanceNodes",
+            "/admin/nodes/rebalance",
+            admin::rebalance,
+            "Asks the nodes to even out their numbers of clients",
+        )
+        .answers::<()>(),
+        get("listRooms", "/admin/rooms", admin::rooms, "The open rooms, page by page")
+            .answers::<Vec<admin::RoomView>>(),
+        get(
+            "listRoomParticipants",
+            "/admin/rooms/{roomId}/participants",
+            admin::participants,
+            "The current participants of a room",
+        )
+        .answers::<Vec<Participant>>()
+        .refuses(&[RoomNotFound]),
+        delete(
+            "removeParticipant",
+            "/admin/rooms/{roomId}/participants/{peerId}",
+            admin::remove,
+            "Removes a participant from a room",
+        )
+        .answers::<()>()
+        .refuses(&[RoomNotFound, PeerNotFound]),
+        post("endRoom", "/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for all participants")
             .answers::<()>()
             .refuses(&[RoomNotFound]),
     ]

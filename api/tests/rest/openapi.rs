@@ -121,10 +121,75 @@ async fn the_document_s_page_shows_every_operation_and_loads_no_file_from_other_
     for (method, path, _) in operations(&document) {
         assert!(page.contains(&format!("<h2><b>{method}</b><code>{path}</code></h2>")), "{method} {path}");
     }
+    // Its only script is the page's own.
+    let page = page.replacen("<script type=module src=\"../reference.js\"></script>", "", 1);
     let outside_examples = page.split("<pre>").map(|part| part.rsplit("</pre>").next().unwrap());
     for foreign in ["http://", "https://", "<script", "src=", "style="] {
         assert!(outside_examples.clone().all(|html| !html.contains(foreign)), "{foreign}");
     }
     let style = service.get("/api/docs.css", None).await;
     assert!(style.headers["content-type"].to_str().unwrap().starts_with("text/css"));
+}
+
+/// Adds the fields of a schema that have no description.
+fn undescribed(place: &str, schema: &Value, found: &mut Vec<String>) {
+    for (field, said) in schema["properties"].as_object().into_iter().flatten() {
+        if said["description"].as_str().is_none_or(str::is_empty) && said["$ref"].is_null() && said["const"].is_null() {
+            found.push(format!("{place}.{field}"));
+        }
+        undescribed(place, said, found);
+    }
+    for part in ["items", "anyOf", "oneOf", "allOf"] {
+        let part = &schema[part];
+        part.as_array().map_or(std::slice::from_ref(part), Vec::as_slice).iter().for_each(|part| {
+            if part.is_object() {
+                undescribed(place, part, found);
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn operations_have_names_users_come_before_operators_and_every_field_is_described() {
+    let service = Service::start().await;
+    let document = service.get("/api/openapi.json", None).await.body;
+    let names: BTreeSet<&str> =
+        operations(&document).map(|(_, _, said)| said["operationId"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), operations(&document).count(), "each name is there once");
+    let is_name = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    assert!(names.iter().all(is_name) && names.contains("createCall") && names.contains("joinCall"), "{names:?}");
+    let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
+    assert_eq!(tags, ["auth", "video-calls", "service", "admin"]);
+    let mut found = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        undescribed(name, schema, &mut found);
+    }
+    for (_, _, said) in operations(&document) {
+        let name = said["operationId"].as_str().unwrap();
+        undescribed(name, &said["requestBody"]["content"]["application/json"]["schema"], &mut found);
+        for parameter in said["parameters"].as_array().into_iter().flatten() {
+            if parameter["description"].as_str().is_none_or(str::is_empty) {
+                found.push(format!("{name} {}", parameter["name"]));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// The client SDK's types are generated from these files. `UPDATE_DOCUMENTS=1` writes them.
+#[tokio::test]
+async fn the_documents_in_the_repository_are_the_served_ones() {
+    let service = Service::start().await;
+    for name in ["openapi.json", "asyncapi.json"] {
+        let served = service.get(&format!("/api/{name}"), None).await.body;
+        assert!(served["openapi"].is_string() || served["asyncapi"] == "3.0.0", "{name}");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/").to_owned() + name;
+        let text = serde_json::to_string_pretty(&served).unwrap() + "\n";
+        if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap_or_default() == text, "run with UPDATE_DOCUMENTS=1: docs/{name}");
+    }
 }

@@ -1,5 +1,6 @@
 // Peer connections to all other participants of the room.
 import { Emitter } from "./emitter.js";
+import type { ClientEvents } from "./generated/events.js";
 import { Peer, type PeerOptions } from "./peer.js";
 import type { WireParticipant } from "./types.js";
 
@@ -10,7 +11,7 @@ export const pageOf = ({ peerId, joinedAt, socketId }: WireParticipant) => `${pe
 const MEASURE_INTERVAL_MS = 2_000;
 
 export interface MeshOptions extends Omit<PeerOptions, "peerId" | "signal" | "participants"> {
-  signal: (event: string, payload: object) => void;
+  signal: (event: keyof ClientEvents, payload: object) => void;
 }
 
 /**

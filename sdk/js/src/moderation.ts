@@ -1,4 +1,5 @@
 // Moderation commands of host and moderators. Each resolves when the server has done it.
+import type { ClientEvents } from "./generated/events.js";
 import type { CallSettings, MediaState, Role } from "./types.js";
 
 const RANK: Record<Role, number> = { guest: 0, participant: 1, moderator: 2, host: 3 };
@@ -25,21 +26,25 @@ export interface RoomChanges {
   settings?: CallSettings;
 }
 
+/** Sends a command, whose fields are those of the protocol. */
+type Send = <Name extends keyof ClientEvents>(event: Name, payload: ClientEvents[Name]) => Promise<unknown>;
+
 /**
  * Every command rejects with a SwitchboardError: `HOST_REQUIRED`, `FORBIDDEN`, `PEER_NOT_FOUND`, ...
  */
 export class Moderation {
-  #send: (event: string, payload: object) => Promise<unknown>;
+  #send: Send;
 
   /** @internal */
-  constructor(send: (event: string, payload: object) => Promise<unknown>) {
+  constructor(send: Send) {
     this.#send = send;
   }
 
   admit = (peerId: string) => this.#send("room:admit", { peerId });
   admitAll = () => this.#send("room:admit", { all: true });
   deny = (peerId: string, reason?: string) => this.#send("room:deny", { peerId, reason });
-  mute = (peerId: string, kind: MediaKind) => this.#send("participant:mute", { peerId, kind });
+  mute = (peerId: string, kind: MediaKind) =>
+    this.#send("participant:mute", { peerId, kind: kind === "screen" ? "screenShare" : kind });
   lowerHand = (peerId: string) => this.#send("participant:lower-hand", { peerId });
   remove = (peerId: string, { ban = false, reason }: { ban?: boolean; reason?: string } = {}) =>
     this.#send("participant:kick", { peerId, ban, reason });

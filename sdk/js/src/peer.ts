@@ -4,6 +4,7 @@
 // sends the first offer, and its offer wins a collision. The other peer is polite: it waits for the
 // first offer and yields in a collision. Therefore the first negotiation never collides.
 import { Emitter } from "./emitter.js";
+import type { ClientEvents } from "./generated/events.js";
 import type { LocalMedia } from "./media.js";
 import { LEVEL_MAX, adapt, planMedia, type Adaptation, type VideoBounds } from "./media-policy.js";
 import { countersOf, grade, measure, type ConnectionQuality, type Counters } from "./quality.js";
@@ -31,7 +32,7 @@ export interface PeerOptions {
   /** This page's own peer id. */
   selfId: string;
   /** Sends a signal to the other participant. */
-  signal: (event: string, payload: object) => void;
+  signal: (event: keyof ClientEvents, payload: object) => void;
   local: LocalMedia;
   /** Called for each new connection, because TURN credentials expire. */
   iceServers: () => RTCIceServer[];

@@ -3,6 +3,7 @@
 import type { Socket } from "socket.io-client";
 import { Chat } from "./chat.js";
 import { SwitchboardError, asSwitchboardError, pause, persist } from "./errors.js";
+import type { ClientEvents, ServerEvents } from "./generated/events.js";
 import { LocalMedia } from "./media.js";
 import { Mesh, pageOf } from "./mesh.js";
 import { KINDS, Moderation, type MediaKind } from "./moderation.js";
@@ -186,7 +187,8 @@ export class Room extends RoomState {
   #listen(): void {
     const socket = this.#socket;
     const { chat } = this;
-    const on = (event: string, handle: (payload: any) => void) => socket.on(event, (payload) => handle(payload ?? {}));
+    const on = <Name extends keyof ServerEvents>(event: Name, handle: (payload: ServerEvents[Name]) => void) =>
+      socket.on(event as string, (payload) => handle(payload ?? {}));
 
     socket.on("connect", () => this.#connected());
     socket.on("disconnect", (reason) => this.#disconnected(reason));
@@ -222,7 +224,7 @@ export class Room extends RoomState {
       this.assign({ hostId });
     });
     on("participant:profile-changed", ({ peerId, user }) => this.changeUser(peerId, user));
-    on("participant:muted", ({ kind, mediaState }) => this.#muted(kind, mediaState));
+    on("participant:muted", ({ kind, mediaState }) => this.#muted(kind === "screenShare" ? "screen" : kind, mediaState));
     on("participant:media-state-changed", ({ peerId, mediaState }) => this.update(peerId, { mediaState }));
     on("participant:hand-changed", ({ peerId, handRaisedAt = null }) => this.update(peerId, { handRaisedAt }));
     on("participant:reaction", ({ peerId, emoji }) => {
@@ -241,9 +243,9 @@ export class Room extends RoomState {
       if (participant) this.mesh?.add(participant);
     });
 
-    on("webrtc:offer", ({ from, offer }) => this.mesh?.get(from)?.receiveDescription(offer));
-    on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer));
-    on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate));
+    on("webrtc:offer", ({ from, offer }) => this.mesh?.get(from)?.receiveDescription(offer as RTCSessionDescriptionInit));
+    on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer as RTCSessionDescriptionInit));
+    on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate as RTCIceCandidateInit));
     on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
     on("webrtc:ice-servers", ({ iceServers, iceTtl, node }) => {
       // Without a seat there are no TURN servers: those come with the seat.
@@ -429,7 +431,7 @@ export class Room extends RoomState {
     this.emit("muted", kind);
   }
 
-  #signal(event: string, payload: object): void {
+  #signal(event: keyof ClientEvents, payload: object): void {
     if (this.status === "over") return;
     this.#events.send(event, payload, { repeats: true }).catch((refusal: SwitchboardError) => {
       if (!NOT_SHOWN.has(refusal.code)) this.emit("error", refusal);

@@ -2,6 +2,7 @@
 // many of them are in flight.
 import { io, type Socket } from "socket.io-client";
 import { SwitchboardError, type Refusal } from "./errors.js";
+import type { ClientEvents } from "./generated/events.js";
 import { randomId } from "./random.js";
 import type { Session } from "./session.js";
 
@@ -69,7 +70,7 @@ export function openSocket(url: URL, session: Session, transports?: Transport[])
  * Sends an event once and waits for its acknowledgement.
  * @throws {SwitchboardError} with the server's code, or `UNREACHABLE`
  */
-export function emit(socket: Socket, event: string, payload: object = {}): Promise<Answer> {
+export function emit(socket: Socket, event: keyof ClientEvents, payload: object = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     socket.timeout(ACK_TIMEOUT_MS).emit(event, payload, (error: Error | null, answer?: Answer & Refusal) => {
       if (error) reject(new SwitchboardError({ code: "UNREACHABLE" }));
@@ -80,12 +81,12 @@ export function emit(socket: Socket, event: string, payload: object = {}): Promi
 }
 
 /** Sends an event without repetition. Drops it when the socket is not connected. */
-export function sendVolatile(socket: Socket, event: string, payload: object): void {
+export function sendVolatile(socket: Socket, event: keyof ClientEvents, payload: object): void {
   if (socket.connected) socket.volatile.timeout(ACK_TIMEOUT_MS).emit(event, payload, () => {});
 }
 
 interface Entry {
-  event: string;
+  event: keyof ClientEvents;
   payload: object;
   repeats: boolean;
   attempts: number;
@@ -122,7 +123,7 @@ export class EventQueue {
    * @param options.repeats whether the event is sent again when it is refused for a moment only
    * @throws {SwitchboardError} with the server's code, `UNREACHABLE`, `QUEUE_FULL` or `LEFT`
    */
-  send(event: string, payload: object = {}, { repeats = false } = {}): Promise<Answer> {
+  send(event: keyof ClientEvents, payload: object = {}, { repeats = false } = {}): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.#entries.length >= QUEUE_MAX) return reject(new SwitchboardError({ code: "QUEUE_FULL" }));
       const entry: Entry = {

@@ -7,6 +7,7 @@
 //! | module | content |
 //! |---|---|
 //! | `command` | moderation commands of host and moderators |
+//! | `name` | names of the events |
 
 use std::borrow::Cow;
 
@@ -21,8 +22,10 @@ use serde_json::value::RawValue;
 use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId, names, reaction};
 
 mod command;
+mod name;
 
 pub use command::{Command, RoomChange};
+pub use name::EventName;
 
 /// Size limits of client events. A larger value is refused. 0 means no limit.
 #[derive(Clone, Copy, Debug)]
@@ -238,39 +241,50 @@ pub fn parse<'a>(name: &str, argument: Option<&'a RawValue>, limits: &Limits) ->
     if !is_shallow(text.as_bytes()) {
         return Err(Refusal::new(Code::ValidationError, "The argument of the event nests more than 16 levels deep"));
     }
-    match name {
-        "room:create" => fields(text).map(ClientEvent::Create),
-        "room:join" => fields(text).map(ClientEvent::Join),
-        "room:leave" => room_argument(text).map(ClientEvent::Leave),
-        "room:end-call" => room_argument(text).map(ClientEvent::EndCall),
-        "webrtc:offer" => signal(SignalKind::Offer, &["offer"], text, limits.sdp),
-        "webrtc:answer" => signal(SignalKind::Answer, &["answer"], text, limits.sdp),
-        "webrtc:ice-candidate" => signal(SignalKind::Candidate, &["candidate"], text, limits.candidate),
-        "webrtc:connection-state" => signal(SignalKind::ConnectionState, &["state"], text, limits.candidate),
-        "webrtc:renegotiation-needed" => signal(SignalKind::RenegotiationNeeded, &[], text, limits.candidate),
-        "webrtc:data-channel" => signal(SignalKind::DataChannel, &["message", "type"], text, limits.sdp),
-        "webrtc:get-ice-servers" => Ok(ClientEvent::GetIceServers),
-        "webrtc:get-stats" => Ok(ClientEvent::GetStats),
-        "participant:update-media-state" => {
+    let Some(event) = EventName::parse(name) else { return Err(Code::UnknownEvent.into()) };
+    match event {
+        EventName::RoomCreate => fields(text).map(ClientEvent::Create),
+        EventName::RoomJoin => fields(text).map(ClientEvent::Join),
+        EventName::RoomLeave => room_argument(text).map(ClientEvent::Leave),
+        EventName::RoomEndCall => room_argument(text).map(ClientEvent::EndCall),
+        EventName::Offer => signal(SignalKind::Offer, &["offer"], text, limits.sdp),
+        EventName::Answer => signal(SignalKind::Answer, &["answer"], text, limits.sdp),
+        EventName::IceCandidate => signal(SignalKind::Candidate, &["candidate"], text, limits.candidate),
+        EventName::ConnectionState => signal(SignalKind::ConnectionState, &["state"], text, limits.candidate),
+        EventName::RenegotiationNeeded => signal(SignalKind::RenegotiationNeeded, &[], text, limits.candidate),
+        EventName::DataChannel => signal(SignalKind::DataChannel, &["message", "type"], text, limits.sdp),
+        EventName::GetIceServers => Ok(ClientEvent::GetIceServers),
+        EventName::GetStats => Ok(ClientEvent::GetStats),
+        EventName::UpdateMediaState => {
             let id = fields::<EventId>(text)?.checked()?;
             Ok(ClientEvent::UpdateMedia { media: fields(text)?, id })
         }
-        "webrtc:screen-share" | "participant:screen-share-changed" => {
+        EventName::ScreenShare | EventName::ScreenShareChanged => {
             let id = fields::<EventId>(text)?.checked()?;
             fields::<Enabled>(text).map(|share| ClientEvent::ScreenShare { enabled: share.enabled, id })
         }
-        "participant:set-hand" => {
+        EventName::SetHand => {
             let id = fields::<EventId>(text)?.checked()?;
             fields::<Raised>(text).map(|hand| ClientEvent::SetHand { raised: hand.raised, id })
         }
-        "participant:reaction" => {
+        EventName::Reaction => {
             let Emoji { emoji } = fields(text)?;
             reaction::check(&emoji).map(|()| ClientEvent::Reaction { emoji })
         }
-        "chat:message" => chat(text, limits.chat).map(ClientEvent::Chat),
-        "chat:history" => history(text).map(ClientEvent::ChatHistory),
-        "chat:typing" => fields::<TypingFields>(text).map(|typing| ClientEvent::Typing { is_typing: typing.is_typing }),
-        _ => command::parse(name, text),
+        EventName::ChatMessage => chat(text, limits.chat).map(ClientEvent::Chat),
+        EventName::ChatHistory => history(text).map(ClientEvent::ChatHistory),
+        EventName::ChatTyping => {
+            fields::<TypingFields>(text).map(|typing| ClientEvent::Typing { is_typing: typing.is_typing })
+        }
+        EventName::Update => command::update(text).map(ClientEvent::Command),
+        EventName::Admit
+        | EventName::Deny
+        | EventName::Mute
+        | EventName::LowerHand
+        | EventName::Kick
+        | EventName::SetRole
+        | EventName::TransferHost
+        | EventName::Lock => command::parse(event, text).map(ClientEvent::Command),
     }
 }
 

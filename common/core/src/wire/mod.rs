@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `client_event` | events that clients send, parsed and validated |
+//! | `contract` | every event with its fields, bounds and refusals, as an AsyncAPI document |
 //! | `engine_io` | Engine.IO v4 packets |
 //! | `envelope` | messages that Redis scripts publish to nodes |
 //! | `event_kind` | kinds of server events, with their codes |
@@ -17,6 +18,7 @@
 //! | `whole_number` | whole numbers in JSON, also as doubles |
 
 pub mod client_event;
+pub mod contract;
 pub mod engine_io;
 pub mod envelope;
 pub mod event_kind;

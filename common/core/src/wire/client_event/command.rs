@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{ClientEvent, fields, or_default};
+use super::{EventName, fields, or_default};
 use crate::domain::call_fields::{self, check_participants};
 use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange, names};
 use crate::wire::whole_number;
@@ -100,49 +100,35 @@ struct Fields {
     locked: Option<bool>,
 }
 
-/// Parses the moderation command `name`.
+/// Parses a moderation command with fields in [`Fields`].
 ///
 /// # Errors
-/// `UNKNOWN_EVENT` if `name` is no command; `VALIDATION_ERROR` if a field is missing or invalid.
-pub(super) fn parse<'a>(name: &str, text: &'a str) -> Result<ClientEvent<'a>, Refusal> {
-    const NAMES: [&str; 8] = [
-        "room:admit",
-        "room:deny",
-        "room:lock",
-        "room:transfer-host",
-        "participant:mute",
-        "participant:lower-hand",
-        "participant:kick",
-        "participant:set-role",
-    ];
-    if name == "room:update" {
-        return update(text).map(ClientEvent::Command);
-    }
-    if !NAMES.contains(&name) {
-        return Err(Code::UnknownEvent.into());
-    }
+/// `VALIDATION_ERROR` if a field is missing or invalid; `UNKNOWN_EVENT` for another event.
+pub(super) fn parse(event: EventName, text: &str) -> Result<Command, Refusal> {
     let Fields { peer_id, all, reason, kind, ban, role, locked } = fields(text)?;
     let reason = reason.map(|reason| names::parse("reason", &reason, &REASON)).transpose()?;
     let peer = peer_id.ok_or_else(|| missing("peerId"));
-    Ok(ClientEvent::Command(match name {
-        "room:admit" if all => Command::Admit { peer: None },
-        "room:admit" => Command::Admit { peer: Some(peer?) },
-        "room:deny" => Command::Deny { peer: peer?, reason },
-        "room:lock" => Command::Lock { locked: locked.ok_or_else(|| missing("locked"))? },
-        "room:transfer-host" => Command::TransferHost { peer: peer? },
-        "participant:mute" => Command::Mute { peer: peer?, kind: kind.ok_or_else(|| missing("kind"))? },
-        "participant:lower-hand" => Command::LowerHand { peer: peer? },
-        "participant:kick" => Command::Kick { peer: peer?, ban, reason },
-        _ => match role.ok_or_else(|| missing("role"))? {
+    Ok(match event {
+        EventName::Admit if all => Command::Admit { peer: None },
+        EventName::Admit => Command::Admit { peer: Some(peer?) },
+        EventName::Deny => Command::Deny { peer: peer?, reason },
+        EventName::Lock => Command::Lock { locked: locked.ok_or_else(|| missing("locked"))? },
+        EventName::TransferHost => Command::TransferHost { peer: peer? },
+        EventName::Mute => Command::Mute { peer: peer?, kind: kind.ok_or_else(|| missing("kind"))? },
+        EventName::LowerHand => Command::LowerHand { peer: peer? },
+        EventName::Kick => Command::Kick { peer: peer?, ban, reason },
+        EventName::SetRole => match role.ok_or_else(|| missing("role"))? {
             Role::Host => {
                 return Err(Refusal::field(Code::ValidationError, "role", "must not be host; use room:transfer-host"));
             }
             role => Command::SetRole { peer: peer?, role },
         },
-    }))
+        _ => return Err(Code::UnknownEvent.into()),
+    })
 }
 
-fn update(text: &str) -> Result<Command, Refusal> {
+/// Parses `room:update`.
+pub(super) fn update(text: &str) -> Result<Command, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Fields {
@@ -167,11 +153,17 @@ fn missing(field: &'static str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+    use serde_json::value::RawValue;
+
     use super::*;
     use crate::domain::CallSettings;
+    use crate::wire::client_event::{self, ClientEvent, Limits};
 
     fn command(name: &str, text: &str) -> Result<Command, Code> {
-        match parse(name, text) {
+        let raw = RawValue::from_string(text.to_owned()).unwrap();
+        match client_event::parse(name, Some(&raw), &Limits::default()) {
             Ok(ClientEvent::Command(command)) => Ok(command),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err(refusal.code),
