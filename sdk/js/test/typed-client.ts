@@ -1,5 +1,17 @@
 // A typed application. It is compiled against the declarations in dist/, not run.
 import { LocalMedia, Switchboard, SwitchboardError, type Participant, type RoomStatus } from "@switchboard/client";
+import { RestClient } from "@switchboard/client/rest";
+
+export async function create(token: string): Promise<string> {
+  const api = new RestClient("https://calls.example.com", { token });
+  const { roomId } = await api.call("createCall", { body: { title: "Weekly" } });
+  // @ts-expect-error a call has a title
+  await api.call("createCall", { body: {} });
+  // @ts-expect-error there is no such operation
+  await api.call("createMeeting");
+  await api.call("listCalls");
+  return roomId;
+}
 
 export async function call(token: () => Promise<string>, video: HTMLVideoElement): Promise<void> {
   const switchboard = new Switchboard("https://calls.example.com/path", { token, transports: ["websocket"] });
