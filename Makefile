@@ -25,7 +25,7 @@ OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
 	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e sdk images chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
+.PHONY: help up test e2e sdk images cluster-test chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -64,6 +64,11 @@ images: ## Make the images api and signal-node in target/images, without Docker
 	@scripts/setup
 	@cargo build --locked --workspace --bins --profile $(PROFILE)
 	@scripts/images --programs $(BIN_DIR) --out $(TARGET)/images
+
+# CLUSTER_RUN begins a command that reaches Services; without it, ports are forwarded if needed.
+cluster-test: images ## Test images and chart on the cluster of KUBECONFIG (CLUSTER_LOAD, CLUSTER_RUN)
+	@scripts/setup cluster
+	@IMAGES=$(abspath $(TARGET))/images $(CLUSTER_RUN) node e2e/cluster/main.mjs
 
 chart-test: ## Test the chart, manifests, images, alerts and dashboards; builds nothing
 	@scripts/setup chart
