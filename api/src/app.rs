@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use switchboard_auth::{IceConfig, OperatorKeys, PasswordHasher, Tokens};
-use switchboard_calls::{CallEditor, JoinAccess};
+use switchboard_auth::{AppVault, IceConfig, OperatorKeys, PasswordHasher, Tokens};
+use switchboard_calls::{AppAdmin, AppDirectory, CallEditor, JoinAccess};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
@@ -38,6 +38,10 @@ pub struct Parts {
     pub tokens: Tokens,
     /// Sign-ins that were ended before their tokens expire.
     pub revoked: Revocations,
+    /// API keys of apps.
+    pub apps: AppDirectory,
+    /// Encrypts the secrets of apps' keys. `None`: there are no apps.
+    pub vault: Option<AppVault>,
     /// API keys of operators.
     pub operators: OperatorKeys,
     /// Key that hashes clients' addresses for bans; the same key as on the nodes.
@@ -113,6 +117,12 @@ impl App {
     #[must_use]
     pub fn editor(&self) -> CallEditor<'_> {
         CallEditor { rooms: &self.rooms, records: &self.records }
+    }
+
+    /// Returns the use cases of apps and their keys.
+    #[must_use]
+    pub fn app_admin(&self) -> AppAdmin<'_> {
+        AppAdmin { records: &self.records, vault: self.vault.as_ref() }
     }
 
     /// Returns the address of the web page at which users join a room.

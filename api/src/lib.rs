@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | 7 | `run` | starts the service from a configuration, and stops it |
 //! | 7 | `router` | the whole HTTP service |
+//! | 7 | `cli` | the command line of operators |
 //! | 6 | `config`, `catalog` | settings; the list of metrics |
 //! | 5 | `routes` | the list of routes, their handlers and views |
 //! | 4 | `openapi` | the OpenAPI document, from a list of routes |
@@ -20,6 +21,7 @@ pub mod address_bounds;
 pub mod app;
 pub mod audit;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod erasure;

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use api::cli::{self, Arguments, Command};
 use api::config::ApiConfig;
 use api::{Listeners, run};
+use clap::Parser as _;
 use switchboard_runtime::config::{EXIT_CONFIG, Env};
 use switchboard_runtime::{shutdown, telemetry};
 use tokio::net::TcpListener;
@@ -15,6 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
     let config = match ApiConfig::from_env(Env::new(std::env::vars())) {
         Ok(config) => config,
         Err(errors) => {
@@ -22,10 +25,27 @@ async fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    if let Some(command) = arguments.command {
+        return administer(&config, command).await;
+    }
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "service failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a command")]
+async fn administer(config: &ApiConfig, command: Command) -> ExitCode {
+    match cli::run(config, command).await {
+        Ok(output) => {
+            println!("{output:#}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }

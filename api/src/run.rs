@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use switchboard_auth::{PasswordHasher, Tokens, WebhookSigner, random_id};
+use switchboard_auth::{AppVault, PasswordHasher, Tokens, WebhookSigner, random_id};
+use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
 use switchboard_core::failure_log::FailureLog;
@@ -95,12 +96,17 @@ async fn serve(
     let erasure = tokio::spawn(erasure::run(background, now, stop.clone()));
     let revoked = Revocations::default();
     let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
+    let vault = config.secrets.app_master.clone().map(AppVault::new);
+    let apps = AppDirectory::new(records.clone(), vault.clone());
+    let app_reader = tokio::spawn(apps.clone().follow(|_| (), stop.clone()));
     let app = App::new(Parts {
         records,
         limits: Limits::new(RateLimiter::new(rooms.clone()), config.rates),
         rooms,
         tokens: Tokens::new(&config.secrets.access, &config.secrets.refresh).with_lifetimes(config.lifetimes),
         revoked,
+        apps,
+        vault,
         operators: config.operators.clone(),
         addresses: ClusterKey::derive(&config.secrets.access),
         hasher: PasswordHasher::new(config.password_concurrency),
@@ -119,6 +125,7 @@ async fn serve(
     stale_calls.await.context("sweep of stale calls")?;
     erasure.await.context("erasure of deleted calls")?;
     revocations.await.context("reader of revocations")?;
+    app_reader.await.context("reader of apps")?;
     key_files.await.context("reader of key files")?;
     recorder.await.context("recorder")
 }

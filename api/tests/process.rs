@@ -76,6 +76,47 @@ async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on
     assert_eq!(exit.code(), Some(0), "{}", process.log_tail(20));
 }
 
+/// Runs the program with the settings of a service. Returns what it prints as JSON, or the text of
+/// its error.
+async fn administer(uri: &str, master_key: &str, arguments: &[&str]) -> Result<serde_json::Value, String> {
+    let mut command = api();
+    command.env("NODE_ENV", "development").env("MONGODB_URI", uri).env("APP_MASTER_KEY", master_key);
+    let output = command.args(["admin", "app"]).args(arguments).output().await.unwrap();
+    if output.status.success() {
+        return Ok(serde_json::from_slice(&output.stdout).unwrap());
+    }
+    Err(String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again_after_a_rotation() {
+    let mongo = Mongo::start().await.unwrap();
+    let uri = mongo.uri("commands");
+    let run = async |arguments: &[&str]| administer(&uri, "master-key-one", arguments).await;
+    let app = run(&["create", "Acme"]).await.unwrap()["id"].as_str().unwrap().to_owned();
+    let key = run(&["key", "add", &app, "--scopes", "tokens:mint,calls:read"]).await.unwrap();
+    assert_eq!(key["scopes"], serde_json::json!(["tokens:mint", "calls:read"]));
+    assert!(key["secret"].as_str().unwrap().starts_with("sbs_"), "{key}");
+    assert_eq!(run(&["list"]).await.unwrap()[0]["keys"][0]["keyId"], key["keyId"]);
+    assert_eq!(run(&["reseal"]).await.unwrap()["resealed"], 0, "the current key encrypted it");
+
+    // Rotate the master key: the secret is encrypted with the next one, and then needs that alone.
+    let mut rotate = api();
+    rotate.env("NODE_ENV", "development").env("MONGODB_URI", &uri);
+    rotate.env("APP_MASTER_KEY", "master-key-two").env("APP_MASTER_KEY_PREVIOUS", "master-key-one");
+    let rotated = rotate.args(["admin", "app", "reseal"]).output().await.unwrap();
+    assert!(String::from_utf8(rotated.stdout).unwrap().contains("\"resealed\": 1"));
+    let again = administer(&uri, "master-key-two", &["reseal"]).await.unwrap();
+    assert_eq!(again["resealed"], 0);
+
+    let id = key["keyId"].as_str().unwrap();
+    run(&["key", "revoke", &app, id]).await.unwrap();
+    assert!(run(&["get", &app]).await.unwrap()["keys"][0]["revokedAt"].is_string());
+    assert!(run(&["key", "revoke", &app, "sbk_00000000000000000000"]).await.unwrap_err().contains("KEY_NOT_FOUND"));
+    assert!(administer(&uri, "", &["create", "Other"]).await.unwrap_err().contains("APPS_NOT_CONFIGURED"));
+    assert!(run(&["create"]).await.unwrap_err().contains("Usage"));
+}
+
 /// Waits until `condition` is true, for a minute at most: key files are read each 10 s.
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);

@@ -342,6 +342,8 @@ class Tools(unittest.TestCase):
                 "CLUSTER_SECRET_PREVIOUS": ("calls-signing", "cluster-previous"),
                 "REDIS_PASSWORD": ("calls-redis", "redis-password"),
                 "MONGODB_URI": ("calls-mongodb", "uri"),
+                "APP_MASTER_KEY": ("calls-signing", "app-master"),
+                "APP_MASTER_KEY_PREVIOUS": ("calls-signing", "app-master-previous"),
                 "TURN_SECRET": ("calls-turn", "static-auth-secret"),
                 "TURN_SECRET_PREVIOUS": ("calls-turn", "static-auth-secret-previous"),
                 "WEBHOOK_SECRET": ("calls-webhooks", "signing-key"),
@@ -391,7 +393,7 @@ class Tools(unittest.TestCase):
 
     def test_secrets_are_read_from_mounted_files_if_asked_for(self):
         objects = render("external-secrets", "--set", "secrets.files=true")
-        common = {"JWT_ACCESS_SECRET": ("calls-signing", "access"), "JWT_REFRESH_SECRET": ("calls-signing", "refresh"), "TURN_SECRET": ("calls-turn", "static-auth-secret")}
+        common = {"JWT_ACCESS_SECRET": ("calls-signing", "access"), "JWT_REFRESH_SECRET": ("calls-signing", "refresh"), "APP_MASTER_KEY": ("calls-signing", "app-master"), "TURN_SECRET": ("calls-turn", "static-auth-secret")}
         own = {"api": {"WEBHOOK_SECRET": ("calls-webhooks", "signing-key")}, "node": {"CLUSTER_SECRET": ("calls-signing", "cluster")}}
         for name in ("api", "node"):
             _, spec = template(objects, name)

@@ -4,8 +4,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use switchboard_auth::AppVault;
 use switchboard_auth::password::PasswordHasher;
 use switchboard_auth::token::Tokens;
+use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_records::{Records, RecordsTimeouts};
 use switchboard_rooms::rate_limit::RateLimiter;
@@ -160,10 +162,13 @@ async fn start(
     let revoked = Revocations::default();
     revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
     let watchers = shared.start_watchers(&revoked, &stopped);
+    let apps = AppDirectory::new(records.clone(), config.secrets.app_master.clone().map(AppVault::new));
+    let sessions = shared.sessions.clone();
+    watchers.spawn(apps.clone().follow(move |key| sessions.close_sign_in(key.as_str()), stopped.clone()));
     watchers.spawn(shared.balancer(config).run(draining));
     watchers.spawn(config.secrets.files.clone().watch(stopped.clone()));
     watchers.close();
-    let dispatcher = shared.dispatcher(config, records, revoked);
+    let dispatcher = shared.dispatcher(config, records, revoked, apps);
     let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
     Ok((dispatcher, Background { stop: stopped, membership, watchers }, transport))
 }
@@ -222,7 +227,13 @@ impl Shared {
         }
     }
 
-    fn dispatcher(&self, config: &NodeConfig, records: Records, revoked: Revocations) -> Dispatcher {
+    fn dispatcher(
+        &self,
+        config: &NodeConfig,
+        records: Records,
+        revoked: Revocations,
+        apps: AppDirectory,
+    ) -> Dispatcher {
         let secrets = &config.secrets;
         Dispatcher {
             node: config.node.clone(),
@@ -235,6 +246,7 @@ impl Shared {
             meters: RelayMeters::default(),
             credentials: Credentials {
                 revoked,
+                apps,
                 addresses: ClusterKey::derive(&secrets.access),
                 tokens: Tokens::new(&secrets.access, &secrets.refresh),
                 hasher: PasswordHasher::new(config.listen.password_concurrency),

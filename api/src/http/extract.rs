@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use switchboard_auth::{Identity, IdentityKind};
-use switchboard_core::domain::{CallId, Code, PeerId, Refusal, RoomId};
+use switchboard_core::domain::{AppId, AppKeyId, CallId, Code, PeerId, Refusal, RoomId};
 use switchboard_core::wire::nesting::is_shallow;
 use switchboard_core::wire::well_formed::to_well_formed;
 use switchboard_rooms::RevocationReason;
@@ -317,6 +317,19 @@ impl PathId for RoomId {
     }
 }
 
+impl PathId for AppId {
+    const NAME: &'static str = "appId";
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[a-z0-9]{1,24}$", "examples": ["k3v9x2m4p7q1"] })
+    }
+
+    fn read(text: &str) -> Result<Self, Refusal> {
+        let problem = "must be 1 to 24 lower-case letters or digits";
+        Self::parse(text).map_err(|_| Refusal::field(Code::ValidationError, "appId", problem))
+    }
+}
+
 impl<T: PathId> FromRequestParts<App> for PathParam<T> {
     type Rejection = ApiError;
 
@@ -360,6 +373,36 @@ impl Argument for SeatPath {
         let schema =
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_#-]{1,48}$", "examples": ["65a1b2c3d4e5f60718293a4b"] });
         operation.parameter("path", "peerId", true, &schema);
+    }
+}
+
+/// API key of an app: a path with both ids.
+pub struct AppKeyPath {
+    /// App of the key.
+    pub app: AppId,
+    /// Public id of the key.
+    pub key: AppKeyId,
+}
+
+impl FromRequestParts<App> for AppKeyPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Path((id, key)) =
+            Path::<(String, String)>::from_request_parts(parts, app).await.map_err(|_| unreadable_path())?;
+        let key = AppKeyId::read(&key).ok_or_else(|| {
+            Refusal::field(Code::ValidationError, "keyId", "must be sbk_ and 20 lower-case letters or digits")
+        })?;
+        Ok(Self { app: PathId::read(&id)?, key })
+    }
+}
+
+impl Argument for AppKeyPath {
+    fn describe(operation: &mut Operation) {
+        <PathParam<AppId> as Argument>::describe(operation);
+        let schema =
+            json!({ "type": "string", "pattern": "^sbk_[a-z0-9]{20}$", "examples": ["sbk_7h2k9d4m1p5q8r3t6v0x"] });
+        operation.parameter("path", "keyId", true, &schema);
     }
 }
 

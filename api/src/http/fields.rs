@@ -311,6 +311,28 @@ impl Fields {
         found
     }
 
+    /// Reads a list of one or more of several words. A word that is listed twice counts once.
+    pub fn choices<T: Copy + PartialEq>(&mut self, field: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
+        let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        self.describe(field, || json!({ "type": "array", "minItems": 1, "items": { "enum": all } }));
+        let value = self.take(field)?;
+        let meaning = |word: &Value| words.iter().find(|(known, _)| word.as_str() == Some(known)).map(|(_, one)| *one);
+        let found = value.as_array().and_then(|list| list.iter().map(meaning).collect::<Option<Vec<_>>>());
+        let Some(mut found) = found.filter(|found| !found.is_empty() && found.len() <= 2 * words.len()) else {
+            self.reject(field, format!("must be a list of {}", all.join(", ")));
+            return None;
+        };
+        let mut index = 0;
+        while index < found.len() {
+            if found[..index].contains(&found[index]) {
+                found.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        Some(found)
+    }
+
     /// Reads the position behind which a page begins.
     pub fn cursor<T>(&mut self, field: &'static str, decode: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.optional_line(field, 1..=CURSOR_MAX)?;

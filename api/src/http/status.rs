@@ -11,6 +11,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::TokenExpired
         | Code::TokenInvalid
         | Code::TokenMisplaced
+        | Code::KeyRevoked
         | Code::Unauthorized
         | Code::InvalidPasscode => StatusCode::UNAUTHORIZED,
         Code::Forbidden
@@ -23,11 +24,13 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::Removed => StatusCode::FORBIDDEN,
         Code::UserNotFound
         | Code::SessionNotFound
+        | Code::AppNotFound
+        | Code::KeyNotFound
         | Code::CallNotFound
         | Code::RoomNotFound
         | Code::PeerNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
-        Code::UserExists | Code::RoomExists => StatusCode::CONFLICT,
+        Code::UserExists | Code::RoomExists | Code::LimitReached => StatusCode::CONFLICT,
         Code::ValidationError
         | Code::InvalidInput
         | Code::NotInRoom
@@ -37,6 +40,7 @@ pub const fn status(code: Code) -> StatusCode {
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
         Code::InternalError | Code::DatabaseError => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::AppsNotConfigured => StatusCode::NOT_IMPLEMENTED,
         Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -6,10 +6,12 @@
 //! | `calls/` | calls |
 //! | `join` | admission to a call |
 //! | `admin` | routes of operators |
+//! | `apps` | apps and their API keys, for operators |
 //! | `health` | health, version, index |
 //! | `docs` | the OpenAPI document and its page |
 //! | `views` | JSON forms of records |
 mod admin;
+mod apps;
 mod auth;
 mod calls;
 mod docs;
@@ -28,6 +30,7 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::route::{self, Route, delete, get, patch, post, put};
 use crate::limits::Class;
+pub(crate) use apps::{AppView, NewAppKeyView};
 use docs::Documents;
 use views::{CallView, ParticipantView, StatsView, UserView};
 
@@ -174,7 +177,7 @@ fn video_calls() -> Vec<Route> {
 }
 
 fn operators() -> Vec<Route> {
-    use Code::{PeerNotFound, RoomNotFound};
+    use Code::{AppNotFound, AppsNotConfigured, KeyNotFound, LimitReached, PeerNotFound, RoomNotFound};
     vec![
         get("listNodes", "/admin/nodes", admin::nodes, "The live signal-nodes").answers::<Vec<admin::NodeView>>(),
         post(
@@ -205,6 +208,23 @@ fn operators() -> Vec<Route> {
         post("endRoom", "/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for all participants")
             .answers::<()>()
             .refuses(&[RoomNotFound]),
+        get("/admin/apps", apps::list, "The apps with their API keys, page by page").answers::<Vec<AppView>>(),
+        post("/admin/apps", apps::create, "Creates an app")
+            .answers_with::<AppView>(StatusCode::CREATED)
+            .refuses(&[AppsNotConfigured, LimitReached]),
+        get("/admin/apps/{appId}", apps::get, "An app with its API keys").answers::<AppView>().refuses(&[AppNotFound]),
+        patch("/admin/apps/{appId}", apps::edit, "Renames an app, or disables or enables it")
+            .answers::<AppView>()
+            .refuses(&[AppNotFound]),
+        delete("/admin/apps/{appId}", apps::delete, "Deletes an app with its API keys")
+            .answers::<()>()
+            .refuses(&[AppNotFound]),
+        post("/admin/apps/{appId}/keys", apps::add_key, "Makes an API key; its secret is in this response only")
+            .answers_with::<NewAppKeyView>(StatusCode::CREATED)
+            .refuses(&[AppsNotConfigured, AppNotFound, LimitReached]),
+        delete("/admin/apps/{appId}/keys/{keyId}", apps::revoke_key, "Revokes an API key")
+            .answers::<()>()
+            .refuses(&[KeyNotFound]),
     ]
 }
 

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admin;
+mod apps;
 mod bounds;
 mod calls;
 mod connections;

@@ -13,7 +13,8 @@ use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
-use switchboard_auth::{IceConfig, KeyRing, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
+use switchboard_auth::{AppVault, IceConfig, KeyRing, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
+use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const ACCESS_SECRET: &str = "access-secret-of-at-least-32-bytes";
 pub(crate) const REFRESH_SECRET: &str = "refresh-secret-of-at-least-32-byte";
+const MASTER_KEY: &str = "master-key-of-at-least-32-bytes!";
 /// SHA-256 of the texts of FIPS 180-2, B.1 and B.2: keys of operators with read and with write
 /// scope.
 const OPERATORS: [&str; 2] = [
@@ -56,6 +58,7 @@ pub(crate) struct Service {
     pub(crate) records: Records,
     pub(crate) rooms: Rooms,
     pub(crate) hasher: PasswordHasher,
+    pub(crate) apps: AppDirectory,
     rates: RatesConfig,
     /// Address of the database, address of Redis, prefix.
     place: (String, String, String),
@@ -137,19 +140,44 @@ impl Service {
     /// Starts another pod of the same service, with these keys of access and of refresh tokens.
     pub(crate) async fn pod_with_keys(&self, access: KeyRing, refresh: KeyRing) -> Self {
         let (mongo, redis, prefix) = &self.place;
-        Self::pod_of(mongo, redis, prefix, self.rates, (operators(), access, refresh)).await
+        Self::pod_of(mongo, redis, prefix, self.rates, (operators(), access, refresh), vault()).await
     }
 
     /// Starts a pod with this database, Redis and prefix.
     pub(crate) async fn pod(mongo: &str, redis: &str, prefix: &str, rates: RatesConfig) -> Self {
-        Self::pod_of(mongo, redis, prefix, rates, (operators(), ACCESS_SECRET.into(), REFRESH_SECRET.into())).await
+        Self::pod_of(mongo, redis, prefix, rates, (operators(), ACCESS_SECRET.into(), REFRESH_SECRET.into()), vault())
+            .await
     }
 
     /// Starts another pod of the same service, without operator keys.
     pub(crate) async fn pod_without_operators(&self) -> Self {
         let (mongo, redis, prefix) = &self.place;
         let keys = (OperatorKeys::default(), ACCESS_SECRET.into(), REFRESH_SECRET.into());
-        Self::pod_of(mongo, redis, prefix, self.rates, keys).await
+        Self::pod_of(mongo, redis, prefix, self.rates, keys, vault()).await
+    }
+
+    /// Starts another pod of the same service, without a master key.
+    pub(crate) async fn pod_without_master_key(&self) -> Self {
+        let (mongo, redis, prefix) = &self.place;
+        let keys = (operators(), ACCESS_SECRET.into(), REFRESH_SECRET.into());
+        Self::pod_of(mongo, redis, prefix, self.rates, keys, None).await
+    }
+
+    /// Creates an app with a key of all scopes. Returns the ids of both.
+    pub(crate) async fn app_key(&self) -> (String, String) {
+        let (app, key, _) = self.app_secret().await;
+        (app, key)
+    }
+
+    /// Creates an app with a key of all scopes. Returns the ids of both, and the secret.
+    pub(crate) async fn app_secret(&self) -> (String, String, String) {
+        let post = async |path: String, body: Value| {
+            let request = self.request(Method::POST, &path).header("x-api-key", WRITE_KEY).json(&body);
+            self.send(request).await
+        };
+        let app = post("/api/admin/apps".to_owned(), json!({ "name": "Acme" })).await.text("id");
+        let key = post(format!("/api/admin/apps/{app}/keys"), json!({})).await;
+        (app, key.text("keyId"), key.text("secret"))
     }
 
     async fn pod_of(
@@ -158,6 +186,7 @@ impl Service {
         prefix: &str,
         rates: RatesConfig,
         (operators, access, refresh): (OperatorKeys, KeyRing, KeyRing),
+        vault: Option<AppVault>,
     ) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
         let records = Records::connect(mongo, timeouts).await.unwrap();
@@ -171,12 +200,16 @@ impl Service {
         let hasher = PasswordHasher::new(2);
         let revoked = Revocations::default();
         tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
+        let apps = AppDirectory::new(records.clone(), vault.clone());
+        tokio::spawn(apps.clone().follow(|_| (), CancellationToken::new()));
         let app = App::new(Parts {
             records: records.clone(),
             limits: Limits::new(RateLimiter::new(rooms.clone()), rates),
             rooms: rooms.clone(),
             tokens: Tokens::new(&access, refresh),
             revoked,
+            apps: apps.clone(),
+            vault,
             operators,
             addresses: ClusterKey::derive(access),
             hasher: hasher.clone(),
@@ -206,7 +239,7 @@ impl Service {
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
         // A test sees each response as it is.
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { base, client, records, rooms, hasher, rates, place }
+        Self { base, client, records, rooms, hasher, apps, rates, place }
     }
 
     /// Returns a request builder.
@@ -319,6 +352,10 @@ impl Service {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn vault() -> Option<AppVault> {
+    Some(AppVault::new(MASTER_KEY.into()))
 }
 
 fn operators() -> OperatorKeys {

@@ -2,6 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | `app_key` | secrets of apps' API keys, and their encryption |
 //! | `metric_catalog` | metrics of password hashing |
 //! | `operator` | API keys of operators |
 //! | `password` | hashing and verification of passwords and passcodes |
@@ -9,6 +10,7 @@
 //! | `turn` | ICE servers and TURN credentials |
 //! | `webhook` | signatures of webhooks |
 
+pub mod app_key;
 pub mod metric_catalog;
 pub mod operator;
 pub mod password;
@@ -16,6 +18,7 @@ pub mod token;
 pub mod turn;
 pub mod webhook;
 
+pub use app_key::AppVault;
 pub use operator::OperatorKeys;
 pub use password::{PasswordCheck, PasswordHasher};
 pub use switchboard_core::KeyRing;

@@ -3,13 +3,21 @@
 //! | module | content |
 //! |---|---|
 //! | `admission` | find a call by its room, decide who may join and how, open the room |
+//! | `app_admin` | create, change and delete apps and their API keys |
+//! | `app_directory` | copy of all API keys in this process |
 //! | `editing` | change a call in its room and in its record |
 //! | `error` | why a use case failed |
+//! | `metric_catalog` | metrics |
 
 mod admission;
+mod app_admin;
+mod app_directory;
 mod editing;
 mod error;
+pub mod metric_catalog;
 
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
+pub use app_admin::{APPS_PAGE_MAX, AppAdmin, NewAppKey};
+pub use app_directory::{AppDirectory, AppKey};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;

@@ -7,6 +7,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `apps` | apps and their API keys |
 //! | `user`, `users` | a user's record; queries on `users` |
 //! | `sessions` | sign-ins and their refresh tokens |
 //! | `call`, `calls` | a call's record; queries on `videocalls` |
@@ -25,6 +26,7 @@
 //! | `error`, `metric_catalog` | errors; metrics |
 
 mod account_statistics;
+mod apps;
 mod bson;
 mod call;
 mod call_edits;
@@ -55,6 +57,7 @@ use mongodb::{Client, Collection, Database, IndexModel};
 use pool::{Pool, Share};
 
 pub use account_statistics::AccountStatistics;
+pub use apps::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord};
 pub use call::{CallRecord, PERIODS_MAX, Period};
 pub use call_position::{CallOrder, CallPosition};
 pub use call_statistics::CallStatistics;
@@ -177,6 +180,7 @@ impl Records {
         self.ensure_participant_indexes().await?;
         self.ensure_session_indexes().await?;
         self.ensure_delivery_indexes().await?;
+        self.ensure_app_indexes().await?;
         self.ensure_fact_indexes().await
     }
 

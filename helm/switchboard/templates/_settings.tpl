@@ -148,6 +148,7 @@ key with the secrets that only verify.
   "JWT_ACCESS_SECRET" (list $signing .secrets.accessKey .secrets.accessPreviousKey)
   "JWT_REFRESH_SECRET" (list $signing .secrets.refreshKey .secrets.refreshPreviousKey)
   "CLUSTER_SECRET" (list $signing .secrets.clusterKey .secrets.clusterPreviousKey)
+  "APP_MASTER_KEY" (list $signing .secrets.appMasterKey .secrets.appMasterPreviousKey)
   "TURN_SECRET" (list .turn.existingSecret .turn.secretKey .turn.secretPreviousKey)
   "WEBHOOK_SECRET" (list .webhooks.existingSecret .webhooks.secretKey .webhooks.secretPreviousKey)
 | toJson -}}
@@ -206,6 +207,9 @@ Takes (list variable secret key).
 {{- define "switchboard.keyNames" -}}
 {{- $values := (first .).Values -}}
 {{- $names := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" -}}
+{{- if $values.secrets.appMasterKey -}}
+{{- $names = append $names "APP_MASTER_KEY" -}}
+{{- end -}}
 {{- if and $values.turn.existingSecret (not $values.turn.usernameKey) -}}
 {{- $names = append $names "TURN_SECRET" -}}
 {{- end -}}

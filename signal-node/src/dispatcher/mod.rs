@@ -35,6 +35,7 @@ use std::time::Duration;
 use switchboard_auth::password::PasswordHasher;
 use switchboard_auth::token::Tokens;
 use switchboard_auth::turn::{IceConfig, IceGrant};
+use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{Code, ConnectionState, DisconnectReason, NodeId, Refusal};
 use switchboard_core::wire::client_event;
@@ -126,6 +127,8 @@ pub struct JoinRates {
 pub struct Credentials {
     /// Verifies access and join tokens.
     pub tokens: Tokens,
+    /// API keys of apps, which sign tokens of their users.
+    pub apps: AppDirectory,
     /// Sign-ins that were revoked before their tokens expire.
     pub revoked: Revocations,
     /// Hashes clients' addresses, for bans.

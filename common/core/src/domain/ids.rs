@@ -105,6 +105,15 @@ id!(
     PeerId, 48, |c| word(c) || c == '#', "65a1b2c3d4e5f60718293a4c#2"
 );
 id!(
+    /// Id of an app: 1 to 24 lower-case letters or digits. [`AppId::DEFAULT`] is the app of
+    /// accounts and guests.
+    AppId, 24, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "k3v9x2m4p7q1"
+);
+id!(
+    /// Public id of an app's API key: `sbk_` and 20 lower-case letters or digits.
+    AppKeyId, 24, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_', "sbk_7h2k9d4m1p5q8r3t6v0x"
+);
+id!(
     /// Id of a signal-node process. A restarted process gets a new id, so that the heartbeat of the
     /// old process cannot keep the seats of the new one alive.
     NodeId, 64, |c| word(c) || c == '.', "node-0-1a2b3c4d"
@@ -156,6 +165,57 @@ impl RoomId {
 /// Returns whether a text has the form of a code, in any case.
 fn is_code(text: &str) -> bool {
     text.len() == CODE_LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Letters of generated ids of apps and keys.
+const ID_LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+/// Beginning of every [`AppKeyId`], by which a scanner for leaked secrets finds it.
+const APP_KEY_PREFIX: &str = "sbk_";
+/// Random letters of an [`AppKeyId`].
+const APP_KEY_LETTERS: usize = 20;
+
+/// Returns a text of letters and digits for random bytes.
+fn letters(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(ID_LETTERS[usize::from(*byte) % ID_LETTERS.len()])).collect()
+}
+
+impl AppId {
+    /// Text of the id of the app of accounts and guests.
+    pub const DEFAULT: &'static str = "default";
+
+    /// Makes an id from random bytes. There are 36^12 ids.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 12]) -> Self {
+        Self(letters(&bytes).into())
+    }
+
+    /// Returns whether this is the app of accounts and guests.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.as_str() == Self::DEFAULT
+    }
+}
+
+impl Default for AppId {
+    /// Returns the app of accounts and guests.
+    fn default() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+}
+
+impl AppKeyId {
+    /// Makes an id from random bytes. There are 36^20 ids.
+    #[must_use]
+    pub fn from_random(bytes: [u8; APP_KEY_LETTERS]) -> Self {
+        Self(format!("{APP_KEY_PREFIX}{}", letters(&bytes)).into())
+    }
+
+    /// Reads an id in the exact form of generated ones; `None` for any other text.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let letters = text.strip_prefix(APP_KEY_PREFIX)?;
+        (letters.len() == APP_KEY_LETTERS && !letters.contains('_')).then(|| Self::parse(text).ok()).flatten()
+    }
 }
 
 impl UserId {

@@ -3,6 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `admission` | who may join a call, and with which role |
+//! | `app` | scopes of the API keys of apps |
 //! | `call` | status and type of a call |
 //! | `call_edit` | changes of a call by its host |
 //! | `call_fields` | bounds and checks of a call's fields |
@@ -21,6 +22,7 @@
 //! | `time` | timestamps |
 
 pub mod admission;
+pub mod app;
 pub mod call;
 pub mod call_edit;
 pub mod call_fields;
@@ -39,11 +41,12 @@ pub mod settings;
 pub mod time;
 
 pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
+pub use app::AppScope;
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
 pub use email::EmailAddress;
-pub use ids::{CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
+pub use ids::{AppId, AppKeyId, CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
 pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
 pub use permissions::Action;

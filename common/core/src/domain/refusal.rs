@@ -43,11 +43,16 @@ codes! {
     TokenExpired "TOKEN_EXPIRED" "The token has expired";
     TokenInvalid "TOKEN_INVALID" "The token is invalid";
     TokenMisplaced "TOKEN_MISPLACED" "The token is in the wrong place: send it as auth.token";
+    KeyRevoked "KEY_REVOKED" "The API key is revoked, or its app is disabled";
     Unauthorized "UNAUTHORIZED" "Sign in first";
     Forbidden "FORBIDDEN" "You are not allowed to do this";
     UserNotFound "USER_NOT_FOUND" "User not found";
     UserExists "USER_EXISTS" "An account with this e-mail address already exists";
     SessionNotFound "SESSION_NOT_FOUND" "Session not found";
+    AppsNotConfigured "APPS_NOT_CONFIGURED" "This service has no apps: the operator must set APP_MASTER_KEY";
+    AppNotFound "APP_NOT_FOUND" "App not found";
+    KeyNotFound "KEY_NOT_FOUND" "API key not found";
+    LimitReached "LIMIT_REACHED" "The maximum number is reached";
     CallNotFound "CALL_NOT_FOUND" "Call not found";
     CallEnded "CALL_ENDED" "The call has ended";
     CallFull "CALL_FULL" "The call is full";

@@ -38,11 +38,11 @@ const DEV_ACCESS_SECRET: &str = "switchboard-development-access-secret";
 const DEV_REFRESH_SECRET: &str = "switchboard-development-refresh-secret";
 
 /// Secrets that processes share. They must differ, so that one leaked secret reveals no other.
-const SECRETS: [&str; 5] =
-    ["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "CLUSTER_SECRET", "TURN_SECRET", "WEBHOOK_SECRET"];
+const SECRETS: [&str; 6] =
+    ["JWT_ACCESS_SECRET", "JWT_REFRESH_SECRET", "CLUSTER_SECRET", "TURN_SECRET", "WEBHOOK_SECRET", "APP_MASTER_KEY"];
 
-/// Secrets that processes share: `JWT_ACCESS_SECRET`, `JWT_REFRESH_SECRET`, `CLUSTER_SECRET`, and
-/// the files of these, of `TURN_SECRET` and of `WEBHOOK_SECRET`.
+/// Secrets that processes share: `JWT_ACCESS_SECRET`, `JWT_REFRESH_SECRET`, `CLUSTER_SECRET`,
+/// `APP_MASTER_KEY`, and the files of these, of `TURN_SECRET` and of `WEBHOOK_SECRET`.
 #[derive(Clone, Debug)]
 pub struct SecretsConfig {
     /// Keys of access, guest and join tokens.
@@ -51,6 +51,8 @@ pub struct SecretsConfig {
     pub refresh: KeyRing,
     /// Keys with which nodes authenticate to each other. `None`: those of access tokens.
     pub cluster: Option<KeyRing>,
+    /// Keys that encrypt the secrets of apps' API keys. `None`: there are no apps.
+    pub app_master: Option<KeyRing>,
     /// Files with keys.
     pub files: KeyFiles,
 }
@@ -72,13 +74,14 @@ impl SecretsConfig {
         let access = given(env, SECRETS[0], DEV_ACCESS_SECRET);
         let refresh = given(env, SECRETS[1], DEV_REFRESH_SECRET);
         let cluster = env.key_ring(SECRETS[2]);
+        let app_master = env.key_ring(SECRETS[5]);
         let configured: Vec<_> = SECRETS.into_iter().filter_map(|name| env.configured_keys(name)).collect();
         for (index, keys) in configured.iter().enumerate() {
             if let Err((key, problem)) = keys.check(&keys.secrets(), mode, &configured[..index]) {
                 env.reject(&keys.variable(key), problem);
             }
         }
-        Self { access, refresh, cluster, files: KeyFiles { mode, all: configured } }
+        Self { access, refresh, cluster, app_master, files: KeyFiles { mode, all: configured } }
     }
 }
 

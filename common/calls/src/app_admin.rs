@@ -1,0 +1,133 @@
+//! Administration of apps and their API keys. REST and the command line share it.
+
+use switchboard_auth::{AppVault, app_key};
+use switchboard_core::Secret;
+use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp};
+use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, Records};
+
+/// Maximum number of apps that a list returns at once.
+pub const APPS_PAGE_MAX: u32 = 100;
+
+/// Use cases of operators: apps and keys.
+#[derive(Clone, Copy)]
+pub struct AppAdmin<'a> {
+    /// Records of the apps.
+    pub records: &'a Records,
+    /// Encrypts secrets. `None`: the deployment has no master key.
+    pub vault: Option<&'a AppVault>,
+}
+
+/// New API key. Its secret is shown once.
+#[derive(Clone, Debug)]
+pub struct NewAppKey {
+    /// The stored key.
+    pub key: AppKeyRecord,
+    /// Secret.
+    pub secret: Secret,
+}
+
+impl AppAdmin<'_> {
+    /// Creates an app without keys.
+    ///
+    /// # Errors
+    /// `APPS_NOT_CONFIGURED`, `LIMIT_REACHED`, or MongoDB is unavailable.
+    pub async fn create(&self, name: &str, now: Timestamp) -> Result<AppRecord, Refusal> {
+        self.vault()?;
+        let app = AppRecord {
+            id: AppId::from_random(rand::random()),
+            name: name.to_owned(),
+            disabled: false,
+            keys: Vec::new(),
+            created_at: now,
+            changed_at: now,
+            deleted_at: None,
+        };
+        if self.records.create_app(&app).await? {
+            return Ok(app);
+        }
+        Err(Refusal::new(Code::LimitReached, format!("There are {APPS_MAX} apps, the maximum")))
+    }
+
+    /// Returns at most [`APPS_PAGE_MAX`] apps in the order of their ids, from the one after `after`.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn list(&self, after: Option<&AppId>) -> Result<Vec<AppRecord>, Refusal> {
+        Ok(self.records.apps_after(after, APPS_PAGE_MAX).await?)
+    }
+
+    /// Returns an app.
+    ///
+    /// # Errors
+    /// `APP_NOT_FOUND`, or MongoDB is unavailable.
+    pub async fn get(&self, app: &AppId) -> Result<AppRecord, Refusal> {
+        self.records.app(app).await?.ok_or_else(|| Code::AppNotFound.into())
+    }
+
+    /// Changes the name of an app, or disables or enables it.
+    ///
+    /// # Errors
+    /// As [`AppAdmin::get`].
+    pub async fn edit(&self, app: &AppId, edit: &AppEdit) -> Result<AppRecord, Refusal> {
+        self.records.edit_app(app, edit).await?.ok_or_else(|| Code::AppNotFound.into())
+    }
+
+    /// Deletes an app with its keys. Records of its calls stay.
+    ///
+    /// # Errors
+    /// As [`AppAdmin::get`].
+    pub async fn delete(&self, app: &AppId, now: Timestamp) -> Result<(), Refusal> {
+        if self.records.delete_app(app, now).await? { Ok(()) } else { Err(Code::AppNotFound.into()) }
+    }
+
+    /// Makes a key. Keys that the app has already stay valid.
+    ///
+    /// # Errors
+    /// `APPS_NOT_CONFIGURED`, `APP_NOT_FOUND`, `LIMIT_REACHED`, or MongoDB is unavailable.
+    pub async fn add_key(&self, app: &AppId, scopes: Vec<AppScope>, now: Timestamp) -> Result<NewAppKey, Refusal> {
+        let (id, secret) = (AppKeyId::from_random(rand::random()), app_key::new_secret());
+        let sealed = self.vault()?.seal(app, &id, &secret);
+        let key = AppKeyRecord { id, sealed, scopes, created_at: now, revoked_at: None };
+        if self.records.add_app_key(app, &key).await? {
+            return Ok(NewAppKey { key, secret });
+        }
+        self.get(app).await?;
+        let problem = format!("The app has {APP_KEYS_MAX} keys, the maximum; revoked ones count for 30 days");
+        Err(Refusal::new(Code::LimitReached, problem))
+    }
+
+    /// Revokes a key. It is refused everywhere within 10 s, and the sockets of users with its tokens
+    /// are closed.
+    ///
+    /// # Errors
+    /// `KEY_NOT_FOUND`, or MongoDB is unavailable.
+    pub async fn revoke_key(&self, app: &AppId, key: &AppKeyId, now: Timestamp) -> Result<(), Refusal> {
+        if self.records.revoke_app_key(app, key, now).await? { Ok(()) } else { Err(Code::KeyNotFound.into()) }
+    }
+
+    /// Encrypts every secret that a previous master key encrypted with the current one. Returns the
+    /// number of secrets. After it, the previous master key can be removed.
+    ///
+    /// # Errors
+    /// `APPS_NOT_CONFIGURED`, or MongoDB is unavailable. Repeat it then. A secret whose master key
+    /// is missing is logged and left.
+    pub async fn reseal(&self) -> Result<u64, Refusal> {
+        let vault = self.vault()?;
+        let mut count = 0;
+        for app in self.records.changed_apps(None).await? {
+            for key in app.keys.iter().filter(|key| key.revoked_at.is_none() && !vault.is_current(&key.sealed)) {
+                let Some(secret) = vault.open(&app.id, &key.id, &key.sealed) else {
+                    tracing::error!(app_id = %app.id, key_id = %key.id, "secret of an API key not decrypted");
+                    continue;
+                };
+                let sealed = vault.seal(&app.id, &key.id, &secret);
+                count += u64::from(self.records.reseal_app_key(&app.id, &key.id, (&key.sealed, &sealed)).await?);
+            }
+        }
+        Ok(count)
+    }
+
+    fn vault(&self) -> Result<&AppVault, Refusal> {
+        self.vault.ok_or_else(|| Code::AppsNotConfigured.into())
+    }
+}

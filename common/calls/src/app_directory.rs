@@ -1,0 +1,255 @@
+//! This process's copy of all apps and their API keys, so that a token costs no read.
+//!
+//! The copy is refreshed every 4 s, by one read of the apps that changed. A revoked key, or a
+//! disabled or deleted app, is therefore refused everywhere within 10 s. While MongoDB does not
+//! answer, the copy stays as it is: known keys stay valid, and unknown ones are refused with a code
+//! that says to try again.
+//!
+//! A token with an unknown key may be of a key that was made a moment ago. It causes one more read:
+//! for all such tokens of this process together, at most one a second and ten at once. So strangers
+//! who make key ids up cost MongoDB next to nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use switchboard_auth::AppVault;
+use switchboard_core::Secret;
+use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp};
+use switchboard_core::failure_log::FailureLog;
+use switchboard_records::{AppRecord, Records, RecordsError};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// Time between two reads of the changed apps.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(4);
+/// Time in which tokens with unknown keys may cause one read.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+/// Reads that tokens with unknown keys may cause at once.
+const LOOKUP_BURST: u32 = 10;
+
+/// Valid API key.
+#[derive(Clone, Debug)]
+pub struct AppKey {
+    /// Public id.
+    pub id: AppKeyId,
+    /// App of the key.
+    pub app: AppId,
+    /// Secret, with which the app's backend signs tokens.
+    pub secret: Secret,
+    /// What the key may do.
+    pub scopes: Vec<AppScope>,
+}
+
+impl AppKey {
+    /// Checks that the key has a scope.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` with the name of the scope.
+    pub fn authorize(&self, scope: AppScope) -> Result<(), Refusal> {
+        if self.scopes.contains(&scope) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, format!("This API key lacks the scope {}", scope.as_str())))
+    }
+}
+
+/// Known API key.
+#[derive(Clone, Debug)]
+enum Known {
+    /// The key is accepted.
+    Valid(Arc<AppKey>),
+    /// The key was revoked, or its app is disabled or deleted.
+    Revoked,
+    /// The secret cannot be decrypted with the master keys of this process.
+    Unreadable,
+}
+
+/// Copy of all apps and keys. Clones share the copy.
+#[derive(Clone)]
+pub struct AppDirectory(Arc<Parts>);
+
+struct Parts {
+    records: Records,
+    /// `None`: the deployment has no master key, and so no apps.
+    vault: Option<AppVault>,
+    copy: RwLock<Copy>,
+    reads: Mutex<Reads>,
+    /// Number of reads so far.
+    count: AtomicU64,
+}
+
+#[derive(Default)]
+struct Copy {
+    keys: HashMap<AppKeyId, (AppId, Known)>,
+    /// Time of the last change that was read, by MongoDB's clock. `None` before the first read.
+    read: Option<Timestamp>,
+}
+
+/// State of the reads. Whoever reads holds it, so that a process reads once at a time.
+#[derive(Default)]
+struct Reads {
+    /// Begin and outcome of the last read.
+    last: Option<(Instant, bool)>,
+    /// Time from which the bucket of look-ups is full.
+    full: Option<Instant>,
+
+    failures: FailureLog<AppKeyId>,
+    /// Keys whose revocation was read and that `refresh` has not returned yet.
+    revoked: Vec<AppKeyId>,
+}
+
+impl AppDirectory {
+    /// Creates an empty copy. Without a vault no token of an app is accepted, and nothing is read.
+    #[must_use]
+    pub fn new(records: Records, vault: Option<AppVault>) -> Self {
+        Self(Arc::new(Parts {
+            records,
+            vault,
+            copy: RwLock::default(),
+            reads: Mutex::default(),
+            count: AtomicU64::new(0),
+        }))
+    }
+
+    /// Returns a valid key.
+    ///
+    /// # Errors
+    /// - `TOKEN_INVALID`: there is no such key.
+    /// - `KEY_REVOKED`: the key was revoked, or its app is disabled or deleted.
+    /// - `SERVICE_UNAVAILABLE`: the key is not known here and MongoDB does not answer, or its secret
+    ///   cannot be decrypted.
+    pub async fn key(&self, id: &AppKeyId) -> Result<Arc<AppKey>, Refusal> {
+        if self.0.vault.is_none() {
+            return Err(Refusal::new(Code::TokenInvalid, "This service has no apps"));
+        }
+        let known = match self.known(id) {
+            Some(known) => Some(known),
+            None => {
+                let answers = self.look_up().await;
+                let known = self.known(id);
+                if known.is_none() && !answers {
+                    return Err(Code::ServiceUnavailable.into());
+                }
+                known
+            }
+        };
+        match known {
+            Some(Known::Valid(key)) => Ok(key),
+            Some(Known::Revoked) => Err(Code::KeyRevoked.into()),
+            Some(Known::Unreadable) => Err(Code::ServiceUnavailable.into()),
+            None => Err(Refusal::new(Code::TokenInvalid, "The API key is unknown")),
+        }
+    }
+
+    /// Returns whether a key is known to be revoked, or its app to be disabled or deleted.
+    #[must_use]
+    pub fn is_revoked(&self, id: &str) -> bool {
+        AppKeyId::read(id).is_some_and(|id| matches!(self.known(&id), Some(Known::Revoked)))
+    }
+
+    /// Returns how many times MongoDB was asked.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
+    fn known(&self, id: &AppKeyId) -> Option<Known> {
+        let copy = self.0.copy.read().unwrap_or_else(PoisonError::into_inner);
+        copy.keys.get(id).map(|(_, known)| known.clone())
+    }
+
+    /// Reads the changed apps for an unknown key, unless a read began since or there were too many.
+    /// Returns whether the last read succeeded.
+    async fn look_up(&self) -> bool {
+        let asked = Instant::now();
+        let mut reads = self.0.reads.lock().await;
+        let full = reads.full.unwrap_or(asked).max(asked);
+        match reads.last {
+            Some((began, answers)) if began >= asked || full - asked > LOOKUP_INTERVAL * (LOOKUP_BURST - 1) => answers,
+            _ => {
+                reads.full = Some(full + LOOKUP_INTERVAL);
+                self.read(&mut reads).await.is_ok()
+            }
+        }
+    }
+
+    /// Reads the apps that changed. Returns the keys that are revoked since.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable. The copy is then unchanged.
+    pub async fn refresh(&self) -> Result<Vec<AppKeyId>, RecordsError> {
+        let mut reads = self.0.reads.lock().await;
+        self.read(&mut reads).await?;
+        Ok(std::mem::take(&mut reads.revoked))
+    }
+
+    async fn read(&self, reads: &mut Reads) -> Result<(), RecordsError> {
+        let Some(vault) = &self.0.vault else { return Ok(()) };
+        let (began, since) = (Instant::now(), self.0.copy.read().unwrap_or_else(PoisonError::into_inner).read);
+        let changed = self.0.records.changed_apps(since).await;
+        reads.last = Some((began, changed.is_ok()));
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        let outcome = if changed.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("switchboard_app_reads_total", "outcome" => outcome).increment(1);
+        let changed = changed?;
+        let mut copy = self.0.copy.write().unwrap_or_else(PoisonError::into_inner);
+        copy.read = changed.iter().map(|app| app.changed_at).max().max(copy.read);
+        for app in &changed {
+            for (id, known) in keys_of(app, vault) {
+                if matches!(known, Known::Unreadable)
+                    && reads.failures.failed(id.clone(), "", Duration::from_millis(app.changed_at.0.unsigned_abs()))
+                {
+                    tracing::error!(app_id = %app.id, key_id = %id, "secret of an API key not decrypted");
+                }
+                let is_revoked = matches!(known, Known::Revoked);
+                let before = copy.keys.insert(id.clone(), (app.id.clone(), known));
+                if is_revoked && !matches!(before, None | Some((_, Known::Revoked))) {
+                    reads.revoked.push(id);
+                }
+            }
+        }
+        let valid = copy.keys.values().filter(|(_, known)| matches!(known, Known::Valid(_))).count();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("switchboard_app_keys").set(valid as f64);
+        Ok(())
+    }
+
+    /// Refreshes the copy until `stop`. Calls `revoked` with each key that is revoked since, after
+    /// it is in the copy.
+    pub async fn follow(self, revoked: impl Fn(&AppKeyId), stop: CancellationToken) {
+        if self.0.vault.is_none() {
+            return;
+        }
+        let mut ticks = interval(REFRESH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            match self.refresh().await {
+                Ok(keys) => keys.iter().for_each(&revoked),
+                // Counted; the metric and the log of MongoDB's state tell operators.
+                Err(error) => tracing::debug!(%error, "reading apps failed"),
+            }
+        }
+    }
+}
+
+/// Returns the keys of an app as they are accepted.
+fn keys_of<'a>(app: &'a AppRecord, vault: &'a AppVault) -> impl Iterator<Item = (AppKeyId, Known)> + 'a {
+    let is_closed = app.disabled || app.deleted_at.is_some();
+    app.keys.iter().map(move |key| {
+        let known = if is_closed || key.revoked_at.is_some() {
+            Known::Revoked
+        } else {
+            let valid = |secret| AppKey { id: key.id.clone(), app: app.id.clone(), secret, scopes: key.scopes.clone() };
+            let secret = vault.open(&app.id, &key.id, &key.sealed);
+            secret.map_or(Known::Unreadable, |secret| Known::Valid(Arc::new(valid(secret))))
+        };
+        (key.id.clone(), known)
+    })
+}

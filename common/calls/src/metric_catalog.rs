@@ -1,0 +1,14 @@
+//! The metrics of apps and their API keys.
+
+use switchboard_core::metric_catalog::Series::{Each, One};
+use switchboard_core::metric_catalog::{Metric, counter, gauge};
+
+/// Metrics of every process that accepts tokens of apps.
+pub const METRICS: &[Metric] = &[
+    gauge("switchboard_app_keys", One, "Valid API keys of apps that this process knows"),
+    counter(
+        "switchboard_app_reads_total",
+        Each("outcome", &["ok", "failed"]),
+        "Reads of the apps that changed, by outcome",
+    ),
+];

@@ -1,0 +1,259 @@
+//! Apps and their API keys, in the collection `apps`: one document for each app, with its keys. So
+//! one read finds every change of apps and keys.
+//!
+//! | field | content |
+//! |---|---|
+//! | `_id`, `name` | id; name for operators |
+//! | `disabled` | no key of the app is accepted |
+//! | `keys` | API keys, with encrypted secrets |
+//! | `createdAt` | time of creation |
+//! | `changedAt` | time of the last change, by MongoDB's clock |
+//! | `deletedAt` | time of deletion; the document is kept for a week, so that every pod reads it |
+
+use futures_util::TryStreamExt as _;
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to_bson, serialize_to_document};
+use mongodb::options::{IndexOptions, ReturnDocument};
+use mongodb::{Collection, IndexModel};
+use serde::{Deserialize, Serialize};
+
+use super::bson::{date, date_to_bson, epoch, maybe_date, or_default};
+use super::{DELETED_CALL_RETENTION, Records, RecordsError};
+use switchboard_core::domain::{AppId, AppKeyId, AppScope, Timestamp};
+
+/// Maximum number of apps. Pods keep all keys of all apps in memory.
+pub const APPS_MAX: u64 = 1_000;
+/// Maximum number of keys of one app, revoked ones included.
+pub const APP_KEYS_MAX: usize = 20;
+/// Time in milliseconds for which a revoked key is kept, so that its use has a code of its own.
+const REVOKED_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
+/// Time in milliseconds by which a read of changes goes back before the last change that was read:
+/// longer than the clocks of two primaries differ, and than a write takes to be seen.
+const OVERLAP_MS: i64 = 60_000;
+
+/// App: a customer of the deployment, with users and calls of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRecord {
+    /// `_id`.
+    #[serde(rename = "_id")]
+    pub id: AppId,
+    /// Name, for operators.
+    #[serde(default, deserialize_with = "or_default")]
+    pub name: String,
+    /// Whether no key of the app is accepted.
+    #[serde(default, deserialize_with = "or_default")]
+    pub disabled: bool,
+    /// API keys, the oldest first.
+    #[serde(default, deserialize_with = "or_default")]
+    pub keys: Vec<AppKeyRecord>,
+    /// Time of creation.
+    #[serde(with = "date", default = "epoch")]
+    pub created_at: Timestamp,
+    /// Time of the last change, by MongoDB's clock.
+    #[serde(with = "date", default = "epoch")]
+    pub changed_at: Timestamp,
+    /// Time of deletion.
+    #[serde(with = "maybe_date", default)]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// API key of an app.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppKeyRecord {
+    /// Public id.
+    pub id: AppKeyId,
+    /// Encrypted secret.
+    pub sealed: String,
+    /// What the key may do.
+    pub scopes: Vec<AppScope>,
+    /// Time of creation.
+    #[serde(with = "date", default = "epoch")]
+    pub created_at: Timestamp,
+    /// Time of revocation.
+    #[serde(with = "maybe_date", default)]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Change of an app. `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct AppEdit {
+    /// Name.
+    pub name: Option<String>,
+    /// Whether no key of the app is accepted.
+    pub disabled: Option<bool>,
+}
+
+impl Records {
+    /// Stores a new app. Returns false if there are [`APPS_MAX`] apps; requests at the same moment
+    /// may exceed it by their number.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn create_app(&self, app: &AppRecord) -> Result<bool, RecordsError> {
+        let count = self.run("count_apps", |db| async move { db.apps().count_documents(present()).await }).await?;
+        if count >= APPS_MAX {
+            return Ok(false);
+        }
+        let fields = serialize_to_document(app)?;
+        // An update, because only an update has the time of MongoDB's clock.
+        let change = doc! { "$setOnInsert": without(fields, "changedAt"), "$currentDate": { "changedAt": true } };
+        let this = doc! { "_id": app.id.as_str() };
+        self.run("create_app", |db| async move { db.apps().update_one(this, change).upsert(true).await }).await?;
+        Ok(true)
+    }
+
+    /// Returns an app that is not deleted.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, RecordsError> {
+        let this = one(id);
+        let found = self.run("app", |db| async move { db.apps().find_one(this).await }).await?;
+        Ok(found.map(deserialize_from_document).transpose()?)
+    }
+
+    /// Returns at most `limit` apps in the order of their ids, from the one after `after`.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn apps_after(&self, after: Option<&AppId>, limit: u32) -> Result<Vec<AppRecord>, RecordsError> {
+        let mut these = present();
+        these.extend(after.map(|after| doc! { "_id": { "$gt": after.as_str() } }).unwrap_or_default());
+        let found = self.run("apps", |db| async move {
+            db.apps().find(these).sort(doc! { "_id": 1 }).limit(i64::from(limit)).await?.try_collect::<Vec<_>>().await
+        });
+        Ok(found.await?.into_iter().map(deserialize_from_document).collect::<Result<_, _>>()?)
+    }
+
+    /// Returns every app that changed since `since`, deleted ones included, in any order; some that
+    /// changed shortly before too. `None` returns all.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn changed_apps(&self, since: Option<Timestamp>) -> Result<Vec<AppRecord>, RecordsError> {
+        let these = since.map_or_else(Document::new, |since| {
+            doc! { "changedAt": { "$gte": date_to_bson(Timestamp(since.0 - OVERLAP_MS)) } }
+        });
+        let found = self.run("changed_apps", |db| async move {
+            db.apps().find(these).max_time(db.timeouts.operation).await?.try_collect::<Vec<_>>().await
+        });
+        let read = |app: Document| match deserialize_from_document(app) {
+            Ok(app) => Some(app),
+            Err(error) => {
+                tracing::error!(%error, "invalid app skipped");
+                None
+            }
+        };
+        Ok(found.await?.into_iter().filter_map(read).collect())
+    }
+
+    /// Changes an app. Returns the app as it is then; `None` if there is none.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn edit_app(&self, id: &AppId, edit: &AppEdit) -> Result<Option<AppRecord>, RecordsError> {
+        let mut set = Document::new();
+        set.extend(edit.name.as_ref().map(|name| doc! { "name": name }).unwrap_or_default());
+        set.extend(edit.disabled.map(|disabled| doc! { "disabled": disabled }).unwrap_or_default());
+        let change = if set.is_empty() {
+            Document::new()
+        } else {
+            doc! { "$set": set }
+        };
+        self.change_app("edit_app", one(id), change).await
+    }
+
+    /// Deletes an app with its keys. Returns whether there was one. Its calls stay.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn delete_app(&self, id: &AppId, now: Timestamp) -> Result<bool, RecordsError> {
+        let change = doc! { "$set": { "deletedAt": date_to_bson(now), "keys.$[].sealed": "" } };
+        Ok(self.change_app("delete_app", one(id), change).await?.is_some())
+    }
+
+    /// Adds a key. Removes keys that were revoked a month ago. Returns false if there is no such
+    /// app, or the app has [`APP_KEYS_MAX`] keys.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn add_app_key(&self, id: &AppId, key: &AppKeyRecord) -> Result<bool, RecordsError> {
+        let old = date_to_bson(Timestamp(key.created_at.0 - REVOKED_RETENTION_MS));
+        let this = one(id);
+        let purge = doc! { "$pull": { "keys": { "revokedAt": { "$lt": old } } } };
+        self.run("add_app_key", |db| async move { db.apps().update_one(this, purge).await }).await?;
+        let mut this = one(id);
+        this.insert(format!("keys.{}", APP_KEYS_MAX - 1), doc! { "$exists": false });
+        let change = doc! { "$push": { "keys": serialize_to_bson(key)? } };
+        Ok(self.change_app("add_app_key", this, change).await?.is_some())
+    }
+
+    /// Revokes a key. A key that is revoked already stays as it is. Returns false if there is none.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn revoke_app_key(&self, id: &AppId, key: &AppKeyId, now: Timestamp) -> Result<bool, RecordsError> {
+        let live = doc! { "id": key.as_str(), "revokedAt": Bson::Null };
+        let mut this = one(id);
+        this.insert("keys", doc! { "$elemMatch": live });
+        // The secret is of no use any more.
+        let change = doc! { "$set": { "keys.$.revokedAt": date_to_bson(now), "keys.$.sealed": "" } };
+        if self.change_app("revoke_app_key", this, change).await?.is_some() {
+            return Ok(true);
+        }
+        Ok(self.app(id).await?.is_some_and(|app| app.keys.iter().any(|known| known.id == *key)))
+    }
+
+    /// Replaces the encrypted secret `old` of a key by `new`, which has the same content. Returns
+    /// false if the key has another one by now.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn reseal_app_key(&self, id: &AppId, key: &AppKeyId, seals: (&str, &str)) -> Result<bool, RecordsError> {
+        let mut this = one(id);
+        this.insert("keys", doc! { "$elemMatch": { "id": key.as_str(), "sealed": seals.0 } });
+        let change = doc! { "$set": { "keys.$.sealed": seals.1 } };
+        Ok(self.change_app("reseal_app_key", this, change).await?.is_some())
+    }
+
+    /// Applies a change and its time. Returns the app as it is then.
+    async fn change_app(
+        &self,
+        operation: &'static str,
+        these: Document,
+        mut change: Document,
+    ) -> Result<Option<AppRecord>, RecordsError> {
+        change.insert("$currentDate", doc! { "changedAt": true });
+        let changed = self.run(operation, |db| async move {
+            db.apps().find_one_and_update(these, change).return_document(ReturnDocument::After).await
+        });
+        Ok(changed.await?.map(deserialize_from_document).transpose()?)
+    }
+
+    pub(super) async fn ensure_app_indexes(&self) -> Result<(), RecordsError> {
+        let deleted = IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build();
+        let indexes = [
+            IndexModel::builder().keys(doc! { "changedAt": 1 }).build(),
+            IndexModel::builder().keys(doc! { "deletedAt": 1 }).options(deleted).build(),
+        ];
+        self.run("indexes", |db| async move { db.apps().create_indexes(indexes).await }).await.map(drop)
+    }
+
+    fn apps(&self) -> Collection<Document> {
+        self.database.collection("apps")
+    }
+}
+
+fn present() -> Document {
+    doc! { "deletedAt": Bson::Null }
+}
+
+fn one(id: &AppId) -> Document {
+    doc! { "_id": id.as_str(), "deletedAt": Bson::Null }
+}
+
+fn without(mut fields: Document, field: &str) -> Document {
+    fields.remove(field);
+    fields
+}
