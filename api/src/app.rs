@@ -110,7 +110,7 @@ impl App {
     pub fn access(&self) -> JoinAccess<'_> {
         let Parts { rooms, records, hasher, tokens, limits, .. } = &**self;
         let (limiter, passcode_rates) = limits.passcodes();
-        JoinAccess { rooms, records, hasher, tokens, limiter, passcode_rates }
+        JoinAccess { rooms, records, hasher, tokens, limiter, passcode_rates, creations: limits.creations() }
     }
 
     /// Returns the use case of editing calls.
@@ -128,7 +128,7 @@ impl App {
     /// Returns the address of the web page at which users join a room.
     #[must_use]
     pub fn join_link(&self, room: &RoomId) -> String {
-        format!("{}/r/{room}", self.frontend)
+        format!("{}/r/{}", self.frontend, room.name())
     }
 
     /// Returns the number of participants in a room, or `None` if Redis does not answer in time.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
-use switchboard_core::domain::{UserId, whole_seconds};
+use switchboard_core::domain::{AppId, UserId, whole_seconds};
 use switchboard_net::{ClientAddresses, ConnectionTimeouts, Counts, Permit};
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
-use switchboard_runtime::config::{Env, passcode_rates, trusted_proxies};
+use switchboard_runtime::config::{Env, ROOM_CREATE_RATE, passcode_rates, trusted_proxies};
 
 use crate::address_bounds::AddressBounds;
 
@@ -84,6 +84,8 @@ pub struct RatesConfig {
     pub in_progress: usize,
     /// Rates of attempts at one call's passcode.
     pub passcode: PasscodeRates,
+    /// `RATE_ROOM_CREATE`: rooms that one user may create by joining.
+    pub creations: Option<Rate>,
     /// `RATE_PASSWORD_PER_ADDRESS`, `RATE_PASSWORD_PER_ACCOUNT`, `PASSWORD_GUARD_SECONDS`: wrong
     /// passwords of one account.
     pub password: GuessBounds,
@@ -112,12 +114,13 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "2000/20"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
+        let creations = rate("RATE_ROOM_CREATE", ROOM_CREATE_RATE);
         let requests = rate("REQUESTS_PER_ADDRESS", "20000/10");
         let in_progress = env.number("REQUESTS_IN_PROGRESS_PER_ADDRESS", 256, 0..=1_000_000);
         let pause = env.seconds("PASSWORD_GUARD_SECONDS", 300, 1..=86_400);
         let (password, passcode) = (GuessBounds { address: own, all, pause }, passcode_rates(env, on));
         let proxies = trusted_proxies(env);
-        Self { sign_in, register, join, write, read, requests, in_progress, passcode, password, proxies }
+        Self { sign_in, register, join, write, read, requests, in_progress, passcode, creations, password, proxies }
     }
 
     const fn of(&self, class: Class) -> Rates {
@@ -148,7 +151,7 @@ const LISTS_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Reader {
     Address(ClientNetwork),
-    User(UserId),
+    User(AppId, UserId),
 }
 
 /// Lists that a request reads. Dropping it frees them.
@@ -215,8 +218,9 @@ impl Limits {
     /// Counts a request that reads many documents, until the permit is dropped. `None`: the account
     /// or the address reads its most lists.
     #[must_use]
-    pub fn list(&self, user: Option<&UserId>, address: Option<ClientNetwork>) -> Option<ListPermit> {
-        let readers = address.map(Reader::Address).into_iter().chain(user.cloned().map(Reader::User));
+    pub fn list(&self, user: Option<&(AppId, UserId)>, address: Option<ClientNetwork>) -> Option<ListPermit> {
+        let user = user.cloned().map(|(app, user)| Reader::User(app, user));
+        let readers = address.map(Reader::Address).into_iter().chain(user);
         let permits: Result<_, _> = readers.map(|reader| self.lists.acquire(reader)).collect();
         permits.ok().map(|permits| ListPermit { _permits: permits })
     }
@@ -266,6 +270,12 @@ impl Limits {
     #[must_use]
     pub fn passcodes(&self) -> (&RateLimiter, PasscodeRates) {
         (&self.limiter, self.rates.passcode)
+    }
+
+    /// Returns the rate at which one user may create rooms by joining.
+    #[must_use]
+    pub fn creations(&self) -> Option<Rate> {
+        self.rates.creations
     }
 }
 

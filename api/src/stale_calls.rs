@@ -82,7 +82,7 @@ impl StaleCalls {
                 continue;
             }
             // Read the record again, because the host may have changed the date.
-            let call = self.records.call(&id).await?;
+            let call = self.records.call(&room.app(), &id).await?;
             let waits = call.is_some_and(|call| {
                 call.status == CallStatus::Scheduled && call.scheduled_at.is_some_and(|date| date < before)
             });
@@ -106,7 +106,7 @@ impl StaleCalls {
                 continue;
             }
             // Emptiness is final only after the call has taken place, as in the room's script.
-            let record = self.records.call(&call).await?;
+            let record = self.records.call(&room.app(), &call).await?;
             if record.is_some_and(|record| !record.may_have_taken_place()) {
                 self.records.empty_call(&call, now).await?;
                 tracing::info!(call_id = %call, room_id = %room, "live call without a room is waiting again");

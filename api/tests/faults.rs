@@ -12,7 +12,9 @@ use devcluster::mongo::Mongo;
 use devcluster::ports;
 use devcluster::process::{Process, Spec};
 use devcluster::redis::RedisServer;
-use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
+use switchboard_core::domain::{
+    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle,
+};
 use switchboard_records::{Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::{Created, Ended, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
@@ -102,7 +104,7 @@ impl TrackedCall {
         let done = self.actions.iter().map(|action| (action.kind.to_owned(), action.user.clone())).collect();
         assert_eq!(without_order_at_the_end(recorded), without_order_at_the_end(done), "{}", self.room);
 
-        let call = records.call(&self.id).await.unwrap().unwrap();
+        let call = records.call(&AppId::default(), &self.id).await.unwrap().unwrap();
         let over = self.actions.last().is_some_and(|action| action.kind == "ended");
         assert_eq!(call.status, if over { CallStatus::Ended } else { CallStatus::Live });
         assert_eq!(usize::try_from(call.peak).unwrap(), self.peak, "{}", self.room);

@@ -13,7 +13,9 @@ use devcluster::redis::RedisServer;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use redis::cmd;
-use switchboard_core::domain::{CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle};
+use switchboard_core::domain::{
+    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle,
+};
 use switchboard_records::{CallEvent, Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
@@ -199,7 +201,7 @@ impl Call<'_> {
         let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
         assert_eq!(kinds, ["created", "joined", "joined", "left", "joined", "left", "left", "ended"], "{}", self.room);
         assert!(events.is_sorted_by_key(|event| event.at));
-        let call = self.bed.records.call(&self.id).await.unwrap().unwrap();
+        let call = self.bed.records.call(&AppId::default(), &self.id).await.unwrap().unwrap();
         assert_eq!((call.status, call.peak, call.title), (CallStatus::Ended, 2, format!("Call {}", self.number)));
         assert_eq!((call.started_at, call.ended_at), (Some(events[1].at), Some(events[7].at)));
         let [host, guest] = &call.participants[..] else { panic!("{:?}", call.participants) };
@@ -344,7 +346,11 @@ async fn a_flush_that_was_written_and_not_trimmed_is_repeated_by_the_next_owner_
     bed.fail("update", "participants", false).await;
     for call in &calls {
         until("the flush to be written", async || {
-            bed.records.call(&call.id).await.unwrap().is_some_and(|call| call.status == CallStatus::Ended)
+            bed.records
+                .call(&AppId::default(), &call.id)
+                .await
+                .unwrap()
+                .is_some_and(|call| call.status == CallStatus::Ended)
         })
         .await;
     }

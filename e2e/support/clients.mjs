@@ -12,7 +12,7 @@ const ACK_TIMEOUT_MS = 15_000;
 export const rest = (method, path, body, token) => ask(method, path, body, token && { authorization: `Bearer ${token}` });
 
 /** Sends a request under `/admin` with the operator key that may change state. */
-export const operatorRequest = (method, path) => ask(method, `/admin${path}`, undefined, { "x-api-key": operatorKey() });
+export const operatorRequest = (method, path, body) => ask(method, `/admin${path}`, body, { "x-api-key": operatorKey() });
 
 async function ask(method, path, body, credentials) {
   const response = await fetch(`${baseUrl()}/api${path}`, {

@@ -9,8 +9,8 @@ use switchboard_core::domain::NodeId;
 use switchboard_core::wire::client_event;
 use switchboard_rooms::{LaneOptions, RoomOptions};
 use switchboard_runtime::config::{
-    ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, RedisConfig, SecretsConfig, TelemetryConfig,
-    UrlParts, keep_alive, passcode_rates, trusted_proxies, turn_rates,
+    ConfigErrors, Env, IceSettings, Mode, MongoConfig, OriginsConfig, ROOM_CREATE_RATE, RedisConfig, SecretsConfig,
+    TelemetryConfig, UrlParts, keep_alive, passcode_rates, trusted_proxies, turn_rates,
 };
 
 use crate::capacity::Capacity;
@@ -243,7 +243,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
             peers: None,
         },
         sessions: SessionLimits {
-            create: env.rate("RATE_ROOM_CREATE", "20/60").filter(|_| rates),
+            create: env.rate("RATE_ROOM_CREATE", ROOM_CREATE_RATE).filter(|_| rates),
             joins: JoinRates {
                 address: env.rate("RATE_JOIN_PER_ADDRESS", "600/60").filter(|_| rates),
                 account: env.rate("RATE_JOIN_PER_ACCOUNT", "60/60").filter(|_| rates),

@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use switchboard_auth::{Identity, IdentityKind};
-use switchboard_core::domain::{AppId, AppKeyId, CallId, Code, PeerId, Refusal, RoomId};
+use switchboard_core::domain::{AppId, AppKeyId, CallId, Code, PeerId, Refusal, RoomId, RoomName};
 use switchboard_core::wire::nesting::is_shallow;
 use switchboard_core::wire::well_formed::to_well_formed;
 use switchboard_rooms::RevocationReason;
@@ -34,7 +34,7 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match identify(parts, app)? {
+        match identify(parts, app).await? {
             Some(identity) if identity.kind == IdentityKind::User => Ok(Self(identity)),
             _ => Err(Code::Unauthorized.into()),
         }
@@ -56,7 +56,7 @@ impl FromRequestParts<App> for SigningOut {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        match verify(parts, app, &[RevocationReason::SignedOut])? {
+        match verify(parts, app, &[RevocationReason::SignedOut]).await? {
             Some(identity) if identity.kind == IdentityKind::User => Ok(Self(identity)),
             _ => Err(Code::Unauthorized.into()),
         }
@@ -69,14 +69,23 @@ impl Argument for SigningOut {
     }
 }
 
-/// User, guest with a token, or caller without a token (`None`). A bad token is refused.
+/// User, guest with a token, user of an app, or caller without a token (`None`). A bad token is
+/// refused.
 pub struct MaybeCaller(pub Option<Identity>);
 
 impl FromRequestParts<App> for MaybeCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        Ok(Self(identify(parts, app)?))
+        Ok(Self(identify(parts, app).await?))
+    }
+}
+
+impl MaybeCaller {
+    /// Returns the app of the caller: without a token, that of accounts and guests.
+    #[must_use]
+    pub fn app(&self) -> AppId {
+        self.0.as_ref().map(|caller| caller.app.clone()).unwrap_or_default()
     }
 }
 
@@ -91,11 +100,11 @@ impl Argument for MaybeCaller {
 ///
 /// # Errors
 /// The token is expired, invalid or revoked.
-pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>, Refusal> {
+pub(crate) async fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>, Refusal> {
     if let Some(Verified(verified)) = parts.extensions.get() {
         return verified.clone();
     }
-    let verified = verify(parts, app, &[RevocationReason::SignedOut, RevocationReason::Replayed]);
+    let verified = verify(parts, app, &[RevocationReason::SignedOut, RevocationReason::Replayed]).await;
     parts.extensions.insert(Verified(verified.clone()));
     verified
 }
@@ -104,12 +113,12 @@ pub(crate) fn identify(parts: &mut Parts, app: &App) -> Result<Option<Identity>,
 struct Verified(Result<Option<Identity>, Refusal>);
 
 /// Verifies the request's token. `refused`: reasons for which a revoked sign-in is refused.
-fn verify(parts: &Parts, app: &App, refused: &[RevocationReason]) -> Result<Option<Identity>, Refusal> {
+async fn verify(parts: &Parts, app: &App, refused: &[RevocationReason]) -> Result<Option<Identity>, Refusal> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(|text| text.split_once(' '));
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            let identity = app.tokens.verify_access(token.trim())?;
+            let (identity, _) = app.apps.identify(&app.tokens, token.trim(), false).await?;
             let revoked = identity.session.as_deref().and_then(|sign_in| app.revoked.reason(sign_in));
             match revoked {
                 Some(reason) if refused.contains(&reason) => Err(Code::TokenInvalid.into()),
@@ -304,7 +313,7 @@ impl PathId for CallId {
     }
 }
 
-impl PathId for RoomId {
+impl PathId for RoomName {
     const NAME: &'static str = "roomId";
 
     fn schema() -> Value {
@@ -312,8 +321,27 @@ impl PathId for RoomId {
     }
 
     fn read(text: &str) -> Result<Self, Refusal> {
-        // `RoomId::read`, because a person may have typed it into the page's address.
+        // `RoomName::read`, because a person may have typed it into the page's address.
         Self::read(text).map_err(|_| Refusal::field(Code::ValidationError, "roomId", ROOM_ID_RULE))
+    }
+}
+
+/// Operators name rooms by their full names.
+impl PathId for RoomId {
+    const NAME: &'static str = "roomId";
+
+    fn schema() -> Value {
+        json!({
+            "type": "string", "pattern": "^([a-z0-9]{1,24}[.])?[A-Za-z0-9_-]{1,64}$", "examples": ["AB23CD45EF67"],
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Refusal> {
+        let rule = "must be 1 to 64 letters, digits, _ or -; before it the app and a dot, but for the default app";
+        let in_default_app = || RoomName::read(text).map(|name| AppId::default().room(&name));
+        Self::parse(text)
+            .or_else(|_| in_default_app())
+            .map_err(|_| Refusal::field(Code::ValidationError, "roomId", rule))
     }
 }
 

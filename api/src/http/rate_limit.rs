@@ -52,7 +52,8 @@ pub struct RouteBounds {
 pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Request, next: Next) -> Response {
     let RouteBounds { class, reads_many } = bounds;
     let (mut parts, body) = request.into_parts();
-    let account = extract::identify(&mut parts, &app).ok().flatten().map(|identity| identity.user.id);
+    let identity = extract::identify(&mut parts, &app).await.ok().flatten();
+    let account = identity.map(|identity| (identity.app, identity.user.id));
     let (limits, rates) = (&app.limits, app.limits.rates(class));
     let address = address(&parts.extensions);
     let _lists = match reads_many.then(|| limits.list(account.as_ref(), address)) {
@@ -67,7 +68,7 @@ pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Req
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),
     };
-    let account = account.as_ref().map(Subject::User);
+    let account = account.as_ref().map(|(app, user)| Subject::of(app, user));
     let (by_address, by_account) =
         tokio::join!(count(address.map(Subject::Address), rates.address), count(account, rates.account));
     let status = match (by_address, by_account) {

@@ -20,6 +20,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::CallFull
         | Code::RoomFull
         | Code::RoomLocked
+        | Code::RoomNotAllowed
         | Code::Banned
         | Code::Removed => StatusCode::FORBIDDEN,
         Code::UserNotFound

@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use switchboard_core::domain::ids::full_room;
 use switchboard_core::domain::{CallId, Code, Participant, RoomId, UserId};
 use switchboard_rooms::{Caller, Ended, ModerationCommand, ModerationOutcome, RoomPeek};
 
@@ -53,7 +54,7 @@ pub(crate) struct RoomQuery {
 
 impl Input for RoomQuery {
     fn read(fields: &mut Fields) -> Self {
-        let text = fields.optional_line("after", 1..=64);
+        let text = fields.optional_line("after", 1..=89);
         let after = text.as_deref().and_then(|text| RoomId::parse(text).ok());
         if text.is_some() && after.is_none() {
             fields.reject("after", ROOM_ID_RULE);
@@ -67,6 +68,9 @@ impl Input for RoomQuery {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Room")]
 pub(crate) struct RoomView {
+    /// Full name of the room: with the app and a dot before it, but in the default app.
+    #[serde(with = "full_room")]
+    #[schemars(with = "String")]
     room_id: RoomId,
     call_id: CallId,
     title: String,

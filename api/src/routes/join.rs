@@ -8,11 +8,13 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_auth::{IceServer, Identity, IdentityKind};
+use switchboard_auth::{IceServer, Identity, IdentityKind, JoinGrant};
 use switchboard_calls::{ADMISSION_ATTEMPTS_MAX, CallError, Candidate, FoundCall, RecordRead};
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::call_fields::GUEST_NAME;
-use switchboard_core::domain::{Admission, CallType, Code, PublicUser, Refusal, Role, RoomId, Timestamp, UserId};
+use switchboard_core::domain::{
+    Admission, CallType, Code, PublicUser, Refusal, Role, RoomId, RoomName, Timestamp, UserId,
+};
 use switchboard_records::CallRecord;
 use switchboard_rooms::Proof;
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
@@ -29,7 +31,7 @@ use crate::routes::views::CallView;
 /// Body of `POST video-calls/join`.
 pub(crate) struct JoinBody {
     /// Room to join; `None` only in a body that is refused.
-    room: Option<RoomId>,
+    room: Option<RoomName>,
     /// Passcode as the user typed it.
     passcode: Option<String>,
     /// Name of a caller without an account.
@@ -39,7 +41,7 @@ pub(crate) struct JoinBody {
 impl Input for JoinBody {
     fn read(fields: &mut Fields) -> Self {
         let text = fields.line("roomId", 1..=64);
-        let room = RoomId::read(&text).ok();
+        let room = RoomName::read(&text).ok();
         if room.is_none() && !text.is_empty() {
             fields.reject("roomId", ROOM_ID_RULE);
         }
@@ -86,11 +88,12 @@ pub(crate) struct JoinResponse<'a> {
 /// `POST video-calls/join`.
 pub(crate) async fn join(
     State(app): State<App>,
-    MaybeCaller(caller): MaybeCaller,
+    caller: MaybeCaller,
     address: ClientAddress,
     ValidJson(body): ValidJson<JoinBody>,
 ) -> ApiResult<impl IntoResponse> {
-    let room = app.access().resolve(body.room.clone().ok_or(Code::ValidationError)?).await;
+    let room = app.access().resolve(&caller.app(), body.room.as_ref().ok_or(Code::ValidationError)?).await;
+    let MaybeCaller(caller) = caller;
     let span = follow(info_span!(target: TARGET, "rest join"), &room);
     admit_to(app, caller, room, body, address).instrument(span).await
 }
@@ -102,7 +105,7 @@ async fn admit_to(
     body: JoinBody,
     address: ClientAddress,
 ) -> ApiResult<impl IntoResponse + use<>> {
-    let joiner = Joiner::of(caller, &room, app.now());
+    let joiner = Joiner::of(caller, &room, app.now())?;
     let ClientAddress(address) = address;
     let hashed = address.and_then(|address| app.addresses.hash_address(address));
     let proof = Proof { issued_ms: joiner.issued_ms, address: hashed };
@@ -150,8 +153,15 @@ async fn decide(
     let access = app.access();
     for _ in 0..ADMISSION_ATTEMPTS_MAX {
         let find = access.find(room, &joiner.id, proof, RecordRead::Always);
-        let (found, profile) = tokio::join!(find, profile(app, joiner.user.as_ref()));
-        let found = found?;
+        let account = joiner.user.as_ref().filter(|_| joiner.grant.is_none());
+        let (found, profile) = tokio::join!(find, profile(app, account));
+        let found = match (found, &joiner.grant) {
+            (Err(CallError::NotFound), Some(grant)) if joiner.is_bound => {
+                access.create(room, &joiner.id, grant.role, app.now()).await?;
+                continue;
+            }
+            (found, _) => found?,
+        };
         joiner.user = profile.or(joiner.user);
         let user = joiner.named(body.guest_name.clone(), found.meta.call_type)?;
         let candidate = Candidate {
@@ -159,7 +169,7 @@ async fn decide(
             issued_ms: proof.issued_ms,
             address,
             passcode: body.passcode.as_deref(),
-            join_token: None,
+            join_token: joiner.grant.as_ref(),
         };
         let admission = access.decide(room, &found.meta, &found.standing, candidate).await?;
         access.open(room, &found).await?;
@@ -191,25 +201,45 @@ struct Joiner {
     name: Option<String>,
     /// Issue time of the token, in milliseconds. Nodes compare the same time with removals.
     issued_ms: u64,
+    /// What the backend of an app grants its user.
+    grant: Option<JoinGrant>,
+    /// Whether the token is for this room alone.
+    is_bound: bool,
 }
 
 impl Joiner {
     /// Chooses the identity. A guest's token for another room gives only the name.
-    fn of(caller: Option<Identity>, room: &RoomId, now: Timestamp) -> Self {
-        match caller {
-            Some(caller) if caller.kind == IdentityKind::User => {
-                Self { id: caller.user.id.clone(), issued_ms: caller.issued_ms, name: None, user: Some(caller.user) }
+    ///
+    /// # Errors
+    /// `ROOM_NOT_ALLOWED`: the token of an app's user is for another room.
+    fn of(caller: Option<Identity>, room: &RoomId, now: Timestamp) -> Result<Self, Refusal> {
+        let is_bound = caller.as_ref().is_some_and(|caller| caller.room.as_ref() == Some(room));
+        Ok(match caller {
+            Some(caller) if caller.kind != IdentityKind::Guest => {
+                if caller.room.is_some() && !is_bound {
+                    return Err(Code::RoomNotAllowed.into());
+                }
+                let issued_ms = caller.issued_ms;
+                let grant = caller.grant.map(|grant| JoinGrant::by_app(grant.role, issued_ms));
+                Self { id: caller.user.id.clone(), issued_ms, name: None, user: Some(caller.user), grant, is_bound }
             }
-            Some(guest) if guest.room.as_ref() == Some(room) => {
-                Self { issued_ms: guest.issued_ms, id: guest.user.id, name: Some(guest.user.name), user: None }
-            }
+            Some(guest) if is_bound => Self {
+                issued_ms: guest.issued_ms,
+                id: guest.user.id,
+                name: Some(guest.user.name),
+                user: None,
+                grant: None,
+                is_bound,
+            },
             other_room_or_none => Self {
                 id: new_guest(),
                 user: None,
                 name: other_room_or_none.map(|guest| guest.user.name),
                 issued_ms: u64::try_from(now.0).unwrap_or(0),
+                grant: None,
+                is_bound,
             },
-        }
+        })
     }
 
     /// Returns the identity that other participants see.

@@ -128,16 +128,17 @@ fn video_calls() -> Vec<Route> {
             CallFull,
             CallEnded,
             RoomLocked,
+            RoomNotAllowed,
             Banned,
             Removed,
             CallNotFound,
         ]),
         get("getCallByRoom", "/video-calls/room/{roomId}", calls::by_room, "A call, by its room id")
             .answers::<calls::CallOrSummary<'_>>()
-            .refuses(&[CallNotFound]),
+            .refuses(&[RoomNotAllowed, CallNotFound]),
         get("getCall", "/video-calls/{id}", calls::get, "A call, by its id")
             .answers::<calls::CallOrSummary<'_>>()
-            .refuses(&[Forbidden, CallNotFound]),
+            .refuses(&[Forbidden, RoomNotAllowed, CallNotFound]),
         patch("changeCall", "/video-calls/{id}", calls::edit, "Changes the given fields of a call")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
@@ -163,7 +164,7 @@ fn video_calls() -> Vec<Route> {
             "Users and guests who joined a call, page by page",
         )
         .lists::<ParticipantView<'_>>()
-        .refuses(&[Forbidden, CallNotFound]),
+        .refuses(&[Forbidden, RoomNotAllowed, CallNotFound]),
         get("listMessages", "/video-calls/{id}/messages", calls::messages, "The recorded chat of a call, oldest first")
             .lists::<calls::MessageView>()
             .refuses(&[Forbidden, CallNotFound]),

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_core::domain::admission::requires_invitation;
 use switchboard_core::domain::{
-    CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, Timestamp, UserId,
+    CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomName, Timestamp, UserId,
 };
 use switchboard_records::{CallRecord, ParticipantRecord, Period, UserRecord};
 
@@ -74,7 +74,7 @@ pub(crate) struct CallView<'a> {
     #[serde(rename = "type")]
     call_type: CallType,
     settings: &'a CallSettings,
-    room_id: &'a RoomId,
+    room_id: RoomName,
     join_link: String,
     has_passcode: bool,
     /// Only invited users may join, besides the host.
@@ -148,7 +148,7 @@ impl<'a> CallView<'a> {
             status: call.status,
             call_type: call.call_type,
             settings: &call.settings,
-            room_id: &call.room,
+            room_id: call.room.to_name(),
             join_link: app.join_link(&call.room),
             has_passcode: call.has_passcode(),
             requires_invitation: requires_invitation(call.call_type, &call.invited),

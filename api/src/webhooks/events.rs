@@ -73,7 +73,11 @@ impl Event<'_> {
     }
 
     fn body(&self, at: Timestamp) -> String {
-        let mut data = json!({ "callId": self.fact.call, "roomId": self.fact.room });
+        let room = &self.fact.room;
+        let mut data = json!({ "callId": self.fact.call, "roomId": room.name() });
+        if !room.is_of_default_app() {
+            data["appId"] = room.app().as_str().into();
+        }
         if let (Some(data), Some(more)) = (data.as_object_mut(), self.more.as_object()) {
             data.extend(more.clone());
         }

@@ -4,7 +4,7 @@ use api::recorder::{RecorderOptions, run};
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_core::domain::{CallId, CallSettings, CallType, RoomId, RoomMeta, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallId, CallSettings, CallType, RoomId, RoomMeta, Timestamp, UserId};
 use switchboard_rooms::{Caller, Created, RoomPeek, UpdateOutcome};
 use tokio_util::sync::CancellationToken;
 
@@ -157,7 +157,7 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
     let agree = async |at_least: u64| {
         let agreed = async || {
             let RoomPeek::Open { meta, locked, .. } = service.rooms.peek(&room).await.unwrap() else { return false };
-            let record = service.records.call(&id).await.unwrap().unwrap();
+            let record = service.records.call(&AppId::default(), &id).await.unwrap().unwrap();
             let same = RoomMeta { created_at: meta.created_at.clone(), ..record.room_meta() } == *meta;
             same && locked == record.locked && meta.version >= at_least
         };
@@ -177,7 +177,7 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
         for reply in futures_util::future::join_all(edits).await {
             assert_eq!(reply.status, 200, "{reply:?}");
         }
-        let record = service.records.call(&id).await.unwrap().unwrap();
+        let record = service.records.call(&AppId::default(), &id).await.unwrap().unwrap();
         assert_eq!(
             (record.max_participants, record.description),
             (10 + u32::try_from(round).unwrap(), format!("Round {round}"))
@@ -189,7 +189,7 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
             service.rooms.update(&room, Caller::Operator, None, |meta| meta.name.clone_from(&name)).await.unwrap();
         assert!(matches!(amended, UpdateOutcome::Done(_)), "{amended:?}");
         agree((round + 1) * 17).await;
-        assert_eq!(service.records.call(&id).await.unwrap().unwrap().title, name);
+        assert_eq!(service.records.call(&AppId::default(), &id).await.unwrap().unwrap().title, name);
     }
     stop.cancel();
     recorder.await.unwrap();

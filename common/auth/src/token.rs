@@ -14,6 +14,8 @@
 //! | `guest` | guest, bound to one room |
 //! | `join` | admits one user or guest to one room with one role |
 //! | `refresh` | exchanged for new tokens; signed with a separate secret |
+//!
+//! The module `app` has the tokens that backends of apps sign.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,10 +23,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use switchboard_core::ClusterKey;
-use switchboard_core::domain::{Code, PublicUser, Refusal, Role, RoomId, UserId};
+use switchboard_core::domain::ids::maybe_full_room;
+use switchboard_core::domain::{AppId, Code, PublicUser, Refusal, Role, RoomId, UserId};
 use switchboard_core::{Key, KeyRing};
 
+mod app;
 mod hs256;
+
+pub use app::{AppClaims, AppGrant, AppSigner, USER_TOKEN_MAX, app_key_of};
 
 const ISSUER: &str = "videocall-api";
 const AUDIENCE: &str = "videocall-client";
@@ -56,6 +62,8 @@ pub enum IdentityKind {
     User,
     /// Guest without an account, bound to one room.
     Guest,
+    /// User of an app, whom only the app's backend knows.
+    AppUser,
 }
 
 /// Authenticated bearer of a token.
@@ -65,17 +73,40 @@ pub struct Identity {
     pub user: PublicUser,
     /// E-mail address of a user; guests have none.
     pub email: Option<String>,
-    /// Sign-in session of the token. When the session is revoked, so is the token.
+    /// Sign-in session of the token, or the API key that signed it. When that is revoked, so is the
+    /// token.
     pub session: Option<String>,
-    /// Room that a guest is bound to.
+    /// The only room that the token is good for.
     pub room: Option<RoomId>,
-    /// User or guest.
+    /// User, guest or user of an app.
     pub kind: IdentityKind,
+    /// App of the user.
+    pub app: AppId,
+    /// What the backend of an app grants its user.
+    pub grant: Option<AppGrant>,
     /// Time of issue, in milliseconds since the Unix epoch. A participant who was removed from a
     /// call needs a token that was issued later.
     pub issued_ms: u64,
     /// Expiry, in seconds since the Unix epoch.
     pub expires_at: u64,
+}
+
+impl Identity {
+    /// Returns the identity of a guest without a token.
+    #[must_use]
+    pub fn without_token(user: PublicUser) -> Self {
+        Self {
+            user,
+            email: None,
+            session: None,
+            room: None,
+            kind: IdentityKind::Guest,
+            app: AppId::default(),
+            grant: None,
+            issued_ms: 0,
+            expires_at: 0,
+        }
+    }
 }
 
 /// Contents of a valid join token.
@@ -85,8 +116,18 @@ pub struct JoinGrant {
     pub role: Role,
     /// Time of issue, in milliseconds since the Unix epoch.
     pub issued_ms: u64,
+    /// Whether the backend of an app granted it. Then it stands for any passcode.
+    pub is_by_app: bool,
     /// Mark of the passcode under which the token was issued. Tokens of earlier versions have none.
     passcode: Option<String>,
+}
+
+impl JoinGrant {
+    /// Returns the grant of a user token of an app.
+    #[must_use]
+    pub const fn by_app(role: Role, issued_ms: u64) -> Self {
+        Self { role, issued_ms, is_by_app: true, passcode: None }
+    }
 }
 
 /// Contents of a valid refresh token.
@@ -165,7 +206,7 @@ struct Claims {
     typ: TokenType,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     guest: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_full_room")]
     room_id: Option<RoomId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
@@ -348,7 +389,7 @@ impl Tokens {
                     && claims.user_id == *user =>
             {
                 let issued_ms = claims.issued_ms();
-                Ok(JoinGrant { role, issued_ms, passcode: claims.passcode })
+                Ok(JoinGrant { role, issued_ms, is_by_app: false, passcode: claims.passcode })
             }
             _ => Err(Code::TokenInvalid.into()),
         }
@@ -367,6 +408,21 @@ impl Tokens {
             }
             _ => Err(Code::TokenInvalid.into()),
         }
+    }
+
+    /// Verifies a user token of an app. With `resumes`, an expired one is good too, because a call
+    /// may outlast its token. Returns whether the token has expired.
+    ///
+    /// # Errors
+    /// `TOKEN_EXPIRED`; `TOKEN_INVALID` with the claim that is wrong.
+    pub fn verify_app(&self, token: &str, signer: AppSigner<'_>, resumes: bool) -> Result<(Identity, bool), Refusal> {
+        app::verify(token, signer, (self.clock)(), resumes)
+    }
+
+    /// Returns the present time in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        (self.clock)()
     }
 
     fn claims(&self, typ: TokenType, user: &PublicUser, lifetime: Duration) -> Claims {
@@ -467,6 +523,8 @@ fn identity(claims: Claims) -> Result<Identity, Refusal> {
         session: claims.sid,
         room: claims.room_id,
         kind,
+        app: AppId::default(),
+        grant: None,
     })
 }
 

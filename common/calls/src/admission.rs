@@ -7,12 +7,14 @@
 use switchboard_auth::{JoinGrant, PasswordHasher, Tokens};
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::admission::{admit, needs_passcode};
+use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
-    Admission, Code, JoinRequest, JoinToken, PublicUser, Refusal, Role, RoomId, RoomMeta, SessionHandle, UserId,
+    Admission, AppId, CallSettings, CallType, Code, JoinRequest, JoinToken, PublicUser, Rate, Refusal, Role, RoomId,
+    RoomMeta, RoomName, SessionHandle, Timestamp, UserId,
 };
 use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{GuessClass, PasscodeRates, RateLimiter, Subject};
-use switchboard_rooms::{Join, JoinStanding, Joined, Opened, Proof, RoomPeek, Rooms};
+use switchboard_rooms::{Created, Join, JoinStanding, Joined, Opened, Proof, RoomPeek, Rooms};
 
 use crate::CallError;
 
@@ -35,6 +37,8 @@ pub struct JoinAccess<'a> {
     pub limiter: &'a RateLimiter,
     /// Rates of attempts at one call's passcode.
     pub passcode_rates: PasscodeRates,
+    /// Rate at which one user may create rooms. `None`: no limit.
+    pub creations: Option<Rate>,
 }
 
 /// When the call's record is read.
@@ -76,11 +80,13 @@ pub struct Candidate<'a> {
 }
 
 impl JoinAccess<'_> {
-    /// Returns the room that a client means by `typed`. A person may type a code in lower case, and
-    /// a client may have chosen such an id for its own room: an existing room with that very id
-    /// comes first. Costs a store nothing unless the id has the form of a code in another case.
-    pub async fn resolve(&self, typed: RoomId) -> RoomId {
-        let Some(code) = typed.as_code() else { return typed };
+    /// Returns the room that a client of `app` means by `typed`. A person may type a code in lower
+    /// case, and a client may have chosen such an id for its own room: an existing room with that
+    /// very id comes first. Costs a store nothing unless the id has the form of a code in another
+    /// case.
+    pub async fn resolve(&self, app: &AppId, typed: &RoomName) -> RoomId {
+        let (code, typed) = (typed.as_code(), app.room(typed));
+        let Some(code) = code.map(|code| app.room(&code)) else { return typed };
         let (record, peek) = tokio::join!(self.records.call_by_room(&typed), self.rooms.peek(&typed));
         let exists = matches!(record, Ok(Some(_))) || matches!(peek, Ok(RoomPeek::Open { .. } | RoomPeek::Ended));
         if exists { typed } else { code }
@@ -136,6 +142,37 @@ impl JoinAccess<'_> {
         }
     }
 
+    /// Creates the call of a room whose app lets its user `user` create it, by a token for that
+    /// room. A user who hosts by the token owns the call, else nobody does. If the room exists by
+    /// now, nothing happens.
+    ///
+    /// # Errors
+    /// The user's rate of rooms is exceeded, `CALL_ENDED`, or Redis failed.
+    pub async fn create(&self, room: &RoomId, user: &UserId, role: Role, now: Timestamp) -> Result<(), CallError> {
+        let app = room.app();
+        let counted = self.limiter.check("room_create", Subject::of(&app, user), self.creations).await;
+        counted.map_err(|exceeded| CallError::Refused(exceeded.into()))?;
+        let meta = RoomMeta {
+            call_id: Records::new_call_id(),
+            name: room.name().to_owned(),
+            host: if role == Role::Host { user.clone() } else { UserId::nobody() },
+            call_type: CallType::Public,
+            settings: CallSettings::default(),
+            max_participants: PARTICIPANTS_DEFAULT,
+            locked: false,
+            passcode_hash: None,
+            invited: Vec::new(),
+            created_at: now.to_string(),
+            version: 0,
+        };
+        // The recorder makes the record from the metadata.
+        let details = serde_json::to_string(&meta).map_err(|_| Code::InternalError)?;
+        match self.rooms.create(room, &meta, &details).await? {
+            Created::Done | Created::Exists => Ok(()),
+            Created::Ended => Err(Code::CallEnded.into()),
+        }
+    }
+
     /// Decides whether the candidate may join, with which role, and whether they wait in the lobby.
     ///
     /// A wrong passcode is counted after it was compared; a right one is not counted.
@@ -159,6 +196,7 @@ impl JoinAccess<'_> {
         let join_token = join_token.map(|grant| JoinToken {
             role: grant.role,
             passcode_is_current: self.tokens.is_of_passcode(grant, room, stored),
+            is_by_app: grant.is_by_app,
         });
         let policy = meta.access_policy();
         let mut request =

@@ -48,7 +48,8 @@ impl AppAdmin<'_> {
         Err(Refusal::new(Code::LimitReached, format!("There are {APPS_MAX} apps, the maximum")))
     }
 
-    /// Returns at most [`APPS_PAGE_MAX`] apps in the order of their ids, from the one after `after`.
+    /// Returns at most [`APPS_PAGE_MAX`] apps in the order of their ids, from the one after
+    /// `after`.
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -96,8 +97,8 @@ impl AppAdmin<'_> {
         Err(Refusal::new(Code::LimitReached, problem))
     }
 
-    /// Revokes a key. It is refused everywhere within 10 s, and the sockets of users with its tokens
-    /// are closed.
+    /// Revokes a key. It is refused everywhere within 10 s, and the sockets of users with its
+    /// tokens are closed.
     ///
     /// # Errors
     /// `KEY_NOT_FOUND`, or MongoDB is unavailable.

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use switchboard_auth::AppVault;
+use switchboard_auth::token::app_key_of;
+use switchboard_auth::{AppSigner, AppVault, Identity, Tokens};
 use switchboard_core::Secret;
 use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp};
 use switchboard_core::failure_log::FailureLog;
@@ -44,6 +45,12 @@ pub struct AppKey {
 }
 
 impl AppKey {
+    /// Returns the key as it signs user tokens.
+    #[must_use]
+    pub const fn signer(&self) -> AppSigner<'_> {
+        AppSigner { app: &self.app, key: &self.id, secret: &self.secret }
+    }
+
     /// Checks that the key has a scope.
     ///
     /// # Errors
@@ -119,8 +126,8 @@ impl AppDirectory {
     /// # Errors
     /// - `TOKEN_INVALID`: there is no such key.
     /// - `KEY_REVOKED`: the key was revoked, or its app is disabled or deleted.
-    /// - `SERVICE_UNAVAILABLE`: the key is not known here and MongoDB does not answer, or its secret
-    ///   cannot be decrypted.
+    /// - `SERVICE_UNAVAILABLE`: the key is not known here and MongoDB does not answer, or its
+    /// secret cannot be decrypted.
     pub async fn key(&self, id: &AppKeyId) -> Result<Arc<AppKey>, Refusal> {
         if self.0.vault.is_none() {
             return Err(Refusal::new(Code::TokenInvalid, "This service has no apps"));
@@ -142,6 +149,38 @@ impl AppDirectory {
             Some(Known::Unreadable) => Err(Code::ServiceUnavailable.into()),
             None => Err(Refusal::new(Code::TokenInvalid, "The API key is unknown")),
         }
+    }
+
+    /// Verifies the token of a user: an access or guest token, or a user token of an app. With
+    /// `resumes`, an expired one is good too. Returns whether it has expired.
+    ///
+    /// # Errors
+    /// `TOKEN_EXPIRED`, `TOKEN_INVALID`, or as [`AppDirectory::key`]; `FORBIDDEN` if the key may
+    /// not sign tokens.
+    pub async fn identify(&self, tokens: &Tokens, token: &str, resumes: bool) -> Result<(Identity, bool), Refusal> {
+        let Some(id) = app_key_of(token) else {
+            return match tokens.verify_access(token) {
+                Err(refusal) if refusal.code == Code::TokenExpired && resumes => {
+                    Ok((tokens.verify_for_resume(token)?, true))
+                }
+                verified => Ok((verified?, false)),
+            };
+        };
+        let verified = async {
+            let key = self.key(&id).await?;
+            key.authorize(AppScope::TokensMint)?;
+            tokens.verify_app(token, key.signer(), resumes)
+        };
+        let verified = verified.await;
+        let outcome = match verified.as_ref().map_err(|refusal| refusal.code) {
+            Ok(_) => "accepted",
+            Err(Code::TokenExpired) => "expired",
+            Err(Code::KeyRevoked) => "revoked",
+            Err(Code::ServiceUnavailable) => "unavailable",
+            Err(_) => "invalid",
+        };
+        metrics::counter!("switchboard_app_tokens_total", "outcome" => outcome).increment(1);
+        verified
     }
 
     /// Returns whether a key is known to be revoked, or its app to be disabled or deleted.

@@ -50,7 +50,7 @@ impl CallEditor<'_> {
         if let Some(meta) = self.edit_room(call, edit, None).await? {
             return self.edit_record(call, edit, &meta, now).await;
         }
-        let Some(changed) = self.records.edit_call(&call.id, &call.host, edit, now).await? else { return Ok(None) };
+        let Some(changed) = self.records.edit_call(call.hosted(), edit, now).await? else { return Ok(None) };
         // The room was opened meanwhile, by the record as it was before.
         match self.edit_room(call, edit, Some(changed.revision)).await {
             Ok(Some(meta)) => self.edit_record(call, edit, &meta, now).await,
@@ -100,7 +100,7 @@ impl CallEditor<'_> {
         room: &RoomMeta,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, CallError> {
-        match self.records.edit_open_call(&call.id, edit, room, now).await {
+        match self.records.edit_open_call(call.hosted(), edit, room, now).await {
             Err(error) if !edit.has_record_fields() => {
                 tracing::warn!(%error, call_id = %call.id, "call edit left to the recorder");
                 Ok(Some(CallRecord {

@@ -11,4 +11,9 @@ pub const METRICS: &[Metric] = &[
         Each("outcome", &["ok", "failed"]),
         "Reads of the apps that changed, by outcome",
     ),
+    counter(
+        "switchboard_app_tokens_total",
+        Each("outcome", &["accepted", "expired", "invalid", "revoked", "unavailable"]),
+        "User tokens of apps, by outcome",
+    ),
 ];

@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, DateTime};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use switchboard_core::domain::Timestamp;
+use switchboard_core::domain::{RoomId, Timestamp, UserId};
 
 /// Returns the stored form of an id: an ObjectId if the text is one, otherwise text (guests).
 pub(super) fn id_to_bson(id: &str) -> Bson {
@@ -20,10 +20,31 @@ pub(super) fn id_forms(id: &str) -> Vec<Bson> {
     forms
 }
 
+/// Returns the stored form of a user in a call of `room`. Users of apps are stored by their full
+/// name, so that no query for a user finds those of another app.
+pub(super) fn user_to_bson(room: &RoomId, user: &UserId) -> Bson {
+    id_to_bson(&full_name(room, user))
+}
+
+/// Returns every form in which a user in a call of `room` can be stored: see [`id_forms`].
+pub(super) fn user_forms(room: &RoomId, user: &UserId) -> Vec<Bson> {
+    id_forms(&full_name(room, user))
+}
+
+/// Returns the full name of a user in a call of `room`.
+pub(super) fn full_name(room: &RoomId, user: &UserId) -> Box<str> {
+    if room.is_of_default_app() { user.as_str().into() } else { room.app().user(user) }
+}
+
+/// Returns the id of a user within the app. The call says which app.
+pub(super) fn local_id(stored: &str) -> &str {
+    stored.split_once('.').map_or(stored, |(_, user)| user)
+}
+
 fn id_from_bson<T: TryFrom<String>>(value: Bson) -> Option<T> {
     let text = match value {
         Bson::ObjectId(id) => id.to_hex(),
-        Bson::String(text) => text,
+        Bson::String(text) => local_id(&text).to_owned(),
         _ => return None,
     };
     T::try_from(text).ok()

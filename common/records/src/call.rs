@@ -7,6 +7,7 @@ use super::bson::{date, epoch, id, ids, maybe_date, maybe_number, number, or_def
 use super::participants::SHOWN;
 use super::{ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, RecordsError};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
+use switchboard_core::domain::ids::full_room;
 use switchboard_core::domain::{
     CallId, CallSettings, CallStatus, CallType, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
@@ -64,8 +65,8 @@ pub struct CallRecord {
     /// Settings.
     #[serde(default, deserialize_with = "or_default")]
     pub settings: CallSettings,
-    /// Room id; unique.
-    #[serde(rename = "roomId")]
+    /// Full name of the room; unique.
+    #[serde(rename = "roomId", with = "full_room")]
     pub room: RoomId,
     /// Address for joining. Kept for other readers of the collection; the API makes the address
     /// from its configuration.

@@ -10,13 +10,13 @@
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::bson::{date_to_bson, id_forms, id_to_bson};
+use super::bson::{date_to_bson, id_forms, user_forms, user_to_bson};
 use super::fact_updates::{reopened, updated};
 use super::{CallRecord, CallUpdate, Records, RecordsError};
-use switchboard_core::domain::{CallEdit, CallId, CallStatus, CallType, RoomMeta, Timestamp, UserId};
+use switchboard_core::domain::{CallEdit, CallId, CallStatus, CallType, RoomId, RoomMeta, Timestamp, UserId};
 
 /// Returns the update of a call whose room is not open.
-fn update_without_room(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
+fn update_without_room(edit: &CallEdit, room: &RoomId, now: Timestamp) -> Vec<Document> {
     let mut set = record_fields(edit, now);
     set.insert("revision", doc! { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] });
     let mut put = |field: &str, value: Option<Bson>| {
@@ -29,7 +29,7 @@ fn update_without_room(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
     put("maxParticipants", edit.max_participants.map(|seats| Bson::from(i64::from(seats))));
     put("locked", edit.locked.map(Bson::Boolean));
     put("passcode", edit.passcode.as_ref().map(|hash| hash.as_deref().map_or(Bson::Null, Bson::from)));
-    put("invitedUserIds", edit.invited.as_ref().map(|ids| ids.iter().map(|id| id_to_bson(id.as_str())).collect()));
+    put("invitedUserIds", edit.invited.as_ref().map(|ids| ids.iter().map(|id| user_to_bson(room, id)).collect()));
     for (name, value) in edit.settings.iter() {
         put(&format!("settings.{name}"), Some(Bson::Boolean(value)));
     }
@@ -37,9 +37,9 @@ fn update_without_room(edit: &CallEdit, now: Timestamp) -> Vec<Document> {
 }
 
 /// Returns the update of a call whose room has the change already.
-fn update_from_room(edit: &CallEdit, room: &RoomMeta, now: Timestamp) -> Vec<Document> {
+fn update_from_room(edit: &CallEdit, (room, meta): (&RoomId, &RoomMeta), now: Timestamp) -> Vec<Document> {
     let mut stages = vec![record_fields(edit, now)];
-    stages.extend(updated(&CallUpdate::from(room)));
+    stages.extend(updated(room, &CallUpdate::from(meta)));
     stages.into_iter().map(|stage| doc! { "$set": stage }).collect()
 }
 
@@ -66,23 +66,41 @@ fn stored_type(call_type: CallType) -> Bson {
     mongodb::bson::serialize_to_bson(&call_type).unwrap_or(Bson::Null)
 }
 
+/// A call and its host, who must host it still when it is changed.
+#[derive(Clone, Copy, Debug)]
+pub struct HostedCall<'a> {
+    /// Id of the call.
+    pub id: &'a CallId,
+    /// Room of the call.
+    pub room: &'a RoomId,
+    /// Host of the call.
+    pub host: &'a UserId,
+}
+
+impl CallRecord {
+    /// Returns the call with its host, for a change.
+    #[must_use]
+    pub const fn hosted(&self) -> HostedCall<'_> {
+        HostedCall { id: &self.id, room: &self.room, host: &self.host }
+    }
+}
+
 impl Records {
-    /// Changes a call of `host` whose room is not open. Returns the changed call, without profiles.
-    /// `None`: `host` has no such call, or its status does not allow the change.
+    /// Changes a call whose room is not open. Returns the changed call, without profiles. `None`:
+    /// `call.host` does not host it, or its status does not allow the change.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
     pub async fn edit_call(
         &self,
-        id: &CallId,
-        host: &UserId,
+        call: HostedCall<'_>,
         edit: &CallEdit,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
-        self.change_call(owned(id, host), edit, update_without_room(edit, now)).await
+        self.change_call(owned(call), edit, update_without_room(edit, call.room, now)).await
     }
 
-    /// Changes a call whose open room has the change already and has checked the host. `room` is
+    /// Changes a call whose open room has the change already and has checked the host. `meta` is
     /// the room after the change. The room's fields are copied unless the record has a later
     /// version. Returns as [`Records::edit_call`] does.
     ///
@@ -90,12 +108,12 @@ impl Records {
     /// MongoDB is unavailable, or the document is invalid.
     pub async fn edit_open_call(
         &self,
-        id: &CallId,
+        call: HostedCall<'_>,
         edit: &CallEdit,
-        room: &RoomMeta,
+        meta: &RoomMeta,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, RecordsError> {
-        self.change_call(existing(id), edit, update_from_room(edit, room, now)).await
+        self.change_call(existing(call.id), edit, update_from_room(edit, (call.room, meta), now)).await
     }
 
     async fn change_call(
@@ -108,18 +126,13 @@ impl Records {
         self.update_call("edit_call", filter, stages).await
     }
 
-    /// Reopens a call of `host` that has ended, at `now`. Returns the call, without profiles;
-    /// `None` if `host` has no such call, or it has not ended.
+    /// Reopens a call that has ended, at `now`. Returns the call, without profiles; `None` if the
+    /// call has another host than in `call`, or it has not ended.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
-    pub async fn reopen_call(
-        &self,
-        id: &CallId,
-        host: &UserId,
-        now: Timestamp,
-    ) -> Result<Option<CallRecord>, RecordsError> {
-        let mut filter = owned(id, host);
+    pub async fn reopen_call(&self, call: HostedCall<'_>, now: Timestamp) -> Result<Option<CallRecord>, RecordsError> {
+        let mut filter = owned(call);
         let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
         filter.insert("status", doc! { "$in": over });
         let mut stages = reopened(now);
@@ -140,13 +153,14 @@ impl Records {
         changed.await?.map(CallRecord::read).transpose()
     }
 
-    /// Marks a call of `host` as deleted. No query finds it any more, its room id is free, and
+    /// Marks a call as deleted. No query finds it any more, its room id is free, and
     /// MongoDB removes it after a week. The document stays that long so that facts that are still
-    /// on their way do not create it again. Returns `false` if `host` has no such call.
+    /// on their way do not create it again. Returns `false` if the
+    /// call has another host than in `call`, or is deleted already.
     ///
     /// # Errors
     /// MongoDB is unavailable.
-    pub async fn delete_call(&self, id: &CallId, host: &UserId, now: Timestamp) -> Result<bool, RecordsError> {
+    pub async fn delete_call(&self, call: HostedCall<'_>, now: Timestamp) -> Result<bool, RecordsError> {
         let cancellable: Vec<_> = CallStatus::Cancelled.predecessors().map(CallStatus::as_str).collect();
         let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
         let set = doc! {
@@ -161,12 +175,12 @@ impl Records {
                 "default": CallStatus::Ended.as_str(),
             } },
             // No room id has a colon, so that no client can take this name.
-            "roomId": format!("deleted:{id}"),
+            "roomId": format!("deleted:{}", call.id),
             "formerRoomId": "$roomId",
             "revision": { "$add": [{ "$ifNull": ["$revision", 0_i64] }, 1_i64] },
         };
-        let (call, set) = (owned(id, host), vec![doc! { "$set": set }]);
-        let deleted = self.run("delete_call", |db| async move { db.calls.update_one(call, set).await });
+        let (this, set) = (owned(call), vec![doc! { "$set": set }]);
+        let deleted = self.run("delete_call", |db| async move { db.calls.update_one(this, set).await });
         Ok(deleted.await?.matched_count == 1)
     }
 }
@@ -175,9 +189,10 @@ fn existing(id: &CallId) -> Document {
     doc! { "_id": { "$in": id_forms(id.as_str()) }, "deletedAt": Bson::Null }
 }
 
-fn owned(id: &CallId, host: &UserId) -> Document {
-    let mut filter = existing(id);
-    filter.insert("hostId", doc! { "$in": id_forms(host.as_str()) });
+/// Selects a call while `call.host` hosts it.
+fn owned(call: HostedCall<'_>) -> Document {
+    let mut filter = existing(call.id);
+    filter.insert("hostId", doc! { "$in": user_forms(call.room, call.host) });
     filter
 }
 

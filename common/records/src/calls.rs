@@ -6,11 +6,11 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc, serialize_to_document};
 use mongodb::options::Collation;
 
-use super::bson::{date_to_bson, id_forms};
+use super::bson::{date_to_bson, id_forms, user_to_bson};
 use super::fact_updates::{emptied, minutes_of, periods_ms};
 use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants};
 use super::{CallOrder, CallPosition, CallRecord, Records, RecordsError};
-use switchboard_core::domain::{CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallId, CallStatus, CallType, RoomId, RoomName, Timestamp, UserId};
 
 /// Maximum number of calls of a host that lists show: the latest.
 const OWN_MAX: i64 = 5_000;
@@ -69,7 +69,10 @@ impl Records {
     /// # Errors
     /// `Duplicate` if the room id is taken.
     pub async fn insert_call(&self, call: &CallRecord) -> Result<(), RecordsError> {
-        let stored = serialize_to_document(call)?;
+        let mut stored = serialize_to_document(call)?;
+        stored.insert("hostId", user_to_bson(&call.room, &call.host));
+        let invited: Vec<_> = call.invited.iter().map(|user| user_to_bson(&call.room, user)).collect();
+        stored.insert("invitedUserIds", invited);
         self.run("insert_call", |db| async move { db.calls.insert_one(stored).await }).await.map(drop)
     }
 
@@ -94,12 +97,39 @@ impl Records {
         self.call_with_profiles(doc! { "roomId": room.as_str() }).await
     }
 
-    /// Reads a call by its id, with its first participants and their profiles, in one round trip.
+    /// Reads a call of `app` by its id, with its first participants and their profiles, in one
+    /// round trip. A call of another app does not exist for the caller.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
-    pub async fn call(&self, id: &CallId) -> Result<Option<CallRecord>, RecordsError> {
-        self.call_with_profiles(doc! { "_id": { "$in": id_forms(id.as_str()) } }).await
+    pub async fn call(&self, app: &AppId, id: &CallId) -> Result<Option<CallRecord>, RecordsError> {
+        let found = self.call_with_profiles(doc! { "_id": { "$in": id_forms(id.as_str()) } }).await?;
+        Ok(found.filter(|call| call.room.app() == *app))
+    }
+
+    /// Reads at most `limit` calls of `app`, which is not the default app, in the order of their
+    /// room ids from the one after `after`, without their participants.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn calls_of_app(
+        &self,
+        app: &AppId,
+        after: Option<&RoomName>,
+        limit: u32,
+    ) -> Result<Vec<CallRecord>, RecordsError> {
+        // Between the separator of full names and the next character are the rooms of the app
+        // alone.
+        let from = after.map_or_else(|| format!("{app}."), |after| app.room(after).to_string());
+        let these = doc! { "roomId": { "$gt": from, "$lt": format!("{app}/") }, "deletedAt": Bson::Null };
+        let lists = self.for_lists();
+        let found = lists.run("calls_of_app", |db| async move {
+            let find = db.calls.find(these).sort(doc! { "roomId": 1 }).limit(i64::from(limit));
+            let find = find.projection(doc! { "participants": 0 }).max_time(db.timeouts.operation);
+            find.await?.try_collect::<Vec<_>>().await
+        });
+        let found = found.await?.into_iter();
+        Ok(found.filter_map(|call| CallRecord::read(call).ok()).collect())
     }
 
     async fn call_with_profiles(&self, mut filter: Document) -> Result<Option<CallRecord>, RecordsError> {

@@ -34,8 +34,8 @@ pub struct ChatPage {
 }
 
 impl Records {
-    /// Reads a page of the recorded chat of a call, in one round trip. `None`: the call does not
-    /// exist.
+    /// Reads a page of the recorded chat of a call of the default app, in one round trip. `None`:
+    /// there is no such call.
     ///
     /// `reader` gets public messages, and private messages from or to `reader`. The host gets
     /// messages of any time. Other participants get messages until their last leave; if the call's
@@ -55,7 +55,7 @@ impl Records {
         let participants = doc! { "$ifNull": ["$participants", []] };
         let listed = doc! { "$filter": { "input": participants, "as": "p", "cond": { "$in": ["$$p.userId", ids] } } };
         let own = doc! { "$first": { "$concatArrays": ["$own", listed] } };
-        let document = vec![Bson::from(doc! { "$match": { "_id": document_id(call, reader) } })];
+        let document = vec![Bson::from(doc! { "$match": { "_id": document_id(call, reader.as_str()) } })];
         let always = (date_to_bson(Timestamp(0)), date_to_bson(Timestamp(FAR_MS)));
         let shown = doc! { "$or": ["$hosts", { "$ne": ["$settings.chatHistoryEnabled", false] }] };
         let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
@@ -70,7 +70,9 @@ impl Records {
         let count: Vec<_> = theirs.into_iter().chain([doc! { "$count": "total" }.into()]).collect();
         let time = doc! { "since": "$since", "until": "$until" };
         let stages = [
-            doc! { "$match": { "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": Bson::Null } },
+            doc! { "$match": {
+                "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": Bson::Null, "roomId": { "$not": { "$regex": "[.]" } },
+            } },
             doc! { "$limit": 1 },
             doc! { "$lookup": { "from": PARTICIPANTS, "pipeline": document, "as": "own" } },
             doc! { "$set": { "hosts": hosts, "own": own } },

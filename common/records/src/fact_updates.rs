@@ -5,12 +5,12 @@
 
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
-use super::bson::{date_to_bson, id_forms, id_to_bson};
+use super::bson::{date_to_bson, id_forms, id_to_bson, local_id, user_to_bson};
 use super::call::PERIODS_MAX;
 use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use super::participant_updates::Newcomer;
 use switchboard_core::domain::call::NEVER_OPENED;
-use switchboard_core::domain::{CallStatus, Timestamp, UserId};
+use switchboard_core::domain::{CallStatus, RoomId, Timestamp, UserId};
 
 /// Returns the line of a fact, for the log or for the chat.
 pub(super) fn line(fact: &CallFact) -> Document {
@@ -23,7 +23,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
         "at": date_to_bson(fact.at),
     };
     let mut about = |who: &Stay| {
-        line.insert("userId", id_to_bson(who.user.as_str()));
+        line.insert("userId", user_to_bson(&fact.room, &who.user));
         line.insert("peerId", who.peer.as_str());
         line.insert("joinId", &who.join);
     };
@@ -31,9 +31,9 @@ pub(super) fn line(fact: &CallFact) -> Document {
         CallChange::Created(_) | CallChange::Emptied | CallChange::Reopened => {}
         CallChange::Chat(chat) => {
             line.insert("messageId", &chat.id);
-            line.insert("userId", id_to_bson(chat.from.as_str()));
+            line.insert("userId", user_to_bson(&fact.room, &chat.from));
             line.insert("name", &chat.name);
-            line.insert("to", chat.to.as_ref().map_or(Bson::Null, |to| id_to_bson(to.as_str())));
+            line.insert("to", chat.to.as_ref().map_or(Bson::Null, |to| user_to_bson(&fact.room, to)));
             line.insert("message", &chat.message);
         }
         CallChange::Joined { who, name, role, count, .. } => {
@@ -64,7 +64,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
 pub(super) fn read_event(line: &Document) -> Option<CallEvent> {
     let user = match line.get("userId") {
         Some(Bson::ObjectId(id)) => Some(id.to_hex()),
-        Some(Bson::String(id)) => Some(id.clone()),
+        Some(Bson::String(id)) => Some(local_id(id).to_owned()),
         _ => None,
     };
     Some(CallEvent {
@@ -80,7 +80,7 @@ pub(super) fn read_event(line: &Document) -> Option<CallEvent> {
 pub(super) fn read_message(line: &Document) -> Option<ChatMessage> {
     let user = |field: &str| match line.get(field)? {
         Bson::ObjectId(id) => UserId::parse(&id.to_hex()).ok(),
-        Bson::String(id) => UserId::parse(id).ok(),
+        Bson::String(id) => UserId::parse(local_id(id)).ok(),
         _ => None,
     };
     Some(ChatMessage {
@@ -122,7 +122,7 @@ fn changes(fact: &CallFact, newcomer: Option<Newcomer>) -> Vec<Document> {
         CallChange::Emptied => emptied(),
         CallChange::Ended { reason } => ended(fact.at, reason),
         CallChange::Reopened => reopened(fact.at),
-        CallChange::Updated(update) => updated(update),
+        CallChange::Updated(update) => updated(&fact.room, update),
         // Creating inserts the record, a role is in the participant's document only, a chat message
         // has a line only.
         CallChange::Created(_) | CallChange::Role { .. } | CallChange::Chat(_) => Vec::new(),
@@ -134,7 +134,7 @@ fn created(fact: &CallFact, call: &NewCall) -> Document {
     doc! {
         "title": &call.title,
         "description": "",
-        "hostId": id_to_bson(call.host.as_str()),
+        "hostId": user_to_bson(&fact.room, &call.host),
         "counts": { "users": 0_i64, "guests": 0_i64, "unlisted": 0_i64 },
         "status": "waiting",
         "type": text(serialize_to_bson(&call.call_type)),
@@ -243,7 +243,7 @@ pub(super) fn minutes_of(ms: Document) -> Document {
 }
 
 /// Returns the stages that copy the room's fields, unless the record has a later version.
-pub(super) fn updated(update: &CallUpdate) -> Vec<Document> {
+pub(super) fn updated(room: &RoomId, update: &CallUpdate) -> Vec<Document> {
     let stored = |value: Result<Bson, _>| value.unwrap_or(Bson::Null);
     let revision = i64::try_from(update.revision).unwrap_or(i64::MAX);
     let newer = doc! { "$lte": [{ "$ifNull": ["$revision", 0_i64] }, revision] };
@@ -255,12 +255,12 @@ pub(super) fn updated(update: &CallUpdate) -> Vec<Document> {
     };
     // A guest cannot host a record, because a guest has no account.
     if let Some(host) = update.host.as_ref().filter(|host| !host.is_guest()) {
-        fields.insert("hostId", id_to_bson(host.as_str()));
+        fields.insert("hostId", user_to_bson(room, host));
     }
     if let Some(access) = &update.access {
         fields.insert("type", stored(serialize_to_bson(&access.call_type)));
         fields.insert("passcode", access.passcode.as_deref());
-        fields.insert("invitedUserIds", access.invited.iter().map(|id| id_to_bson(id.as_str())).collect::<Vec<_>>());
+        fields.insert("invitedUserIds", access.invited.iter().map(|user| user_to_bson(room, user)).collect::<Vec<_>>());
     }
     let mut set = Document::new();
     for (name, value) in fields {

@@ -59,6 +59,7 @@ use pool::{Pool, Share};
 pub use account_statistics::AccountStatistics;
 pub use apps::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord};
 pub use call::{CallRecord, PERIODS_MAX, Period};
+pub use call_edits::HostedCall;
 pub use call_position::{CallOrder, CallPosition};
 pub use call_statistics::CallStatistics;
 pub use calls::{CallFilter, CallPage, PageStart};

@@ -3,9 +3,9 @@
 //!
 //! | field | content |
 //! |---|---|
-//! | `_id` | `<call>/<user>`, so that a user has one document in a call |
+//! | `_id` | `<call>/<full name of the user>`, so that a user has one document in a call |
 //! | `callId`, `userId`, `guest` | call; user; whether the user is a guest |
-//! | `name`, `role` | as in the records of the old Node.js backend |
+//! | `name`, `role` | as in the records of the old Node.js backend; users of apps have their name here |
 //! | `joinedAt`, `leftAt`, `isConnected`, `connectionId` | the same |
 //! | `presence.open` | join ids of the open stays |
 //! | `presence.since` | time since which at least one stay is open |
@@ -19,7 +19,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 
-use super::bson::{date_to_bson, id_to_bson};
+use super::bson::{date_to_bson, full_name, id_to_bson, user_to_bson};
 use super::fact::{CallChange, CallFact, Stay};
 use super::{ParticipantRecord, RecordsError};
 use switchboard_core::domain::{CallId, Role, Timestamp, UserId};
@@ -49,8 +49,8 @@ impl Newcomer {
     }
 }
 
-/// Returns the `_id` of a user's document.
-pub(super) fn document_id(call: &CallId, user: &UserId) -> String {
+/// Returns the `_id` of the document of a user, by the full name.
+pub(super) fn document_id(call: &CallId, user: &str) -> String {
     format!("{call}/{user}")
 }
 
@@ -71,12 +71,12 @@ pub(super) fn update(fact: &CallFact, takes_guests: bool) -> Option<Document> {
         | CallChange::Ended { .. }
         | CallChange::Reopened => return None,
     };
-    Some(statement(&fact.call, &who.user, &fact.order, change, creates))
+    Some(statement(&fact.call, &full_name(&fact.room, &who.user), &fact.order, change, creates))
 }
 
 /// Returns the statement that merges `change` into the document of a user, unless the document has
 /// a fact of this or a later position.
-fn statement(call: &CallId, user: &UserId, order: &str, change: Document, creates: bool) -> Document {
+fn statement(call: &CallId, user: &str, order: &str, change: Document, creates: bool) -> Document {
     let applied = doc! { "$gte": [{ "$ifNull": ["$lastFact", ""] }, order] };
     let changed = doc! { "$mergeObjects": ["$$ROOT", change, { "lastFact": order }] };
     let replace = doc! { "$replaceWith": { "$cond": [applied, "$$ROOT", changed] } };
@@ -86,8 +86,8 @@ fn statement(call: &CallId, user: &UserId, order: &str, change: Document, create
 fn joined(fact: &CallFact, who: &Stay, name: &str, role: Role) -> Document {
     let at = date_to_bson(fact.at);
     let join = literal(&who.join);
-    let mut change = identity(&fact.call, &who.user);
-    if who.user.is_guest() {
+    let mut change = identity(&fact.call, user_to_bson(&fact.room, &who.user), &who.user);
+    if who.user.is_guest() || !fact.room.is_of_default_app() {
         change.insert("name", literal(name));
     }
     change.extend(doc! {
@@ -135,16 +135,17 @@ fn gone(at: Timestamp) -> Document {
 /// # Errors
 /// The entry has no BSON form.
 pub(super) fn moved(call: &CallId, entry: &ParticipantRecord, order: Option<&str>) -> Result<Document, RecordsError> {
-    let mut change = identity(call, &entry.user);
+    // Only calls of the default app have a list.
+    let mut change = identity(call, id_to_bson(entry.user.as_str()), &entry.user);
     change.extend(mongodb::bson::serialize_to_document(entry)?);
     // The entry is in the call's counts already.
     change.insert("firstFact", "");
     let change = doc! { "$literal": change };
-    Ok(statement(call, &entry.user, order.unwrap_or(BEFORE_FACTS), change, true))
+    Ok(statement(call, entry.user.as_str(), order.unwrap_or(BEFORE_FACTS), change, true))
 }
 
-fn identity(call: &CallId, user: &UserId) -> Document {
-    doc! { "callId": id_to_bson(call.as_str()), "userId": id_to_bson(user.as_str()), "guest": user.is_guest() }
+fn identity(call: &CallId, stored: Bson, user: &UserId) -> Document {
+    doc! { "callId": id_to_bson(call.as_str()), "userId": stored, "guest": user.is_guest() }
 }
 
 /// Returns the join ids of the open stays.

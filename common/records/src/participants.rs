@@ -13,7 +13,7 @@ use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
 use mongodb::options::IndexOptions;
 use serde::{Deserialize, Serialize};
 
-use super::bson::{id, id_forms, id_to_bson, maybe_date, number, or_default};
+use super::bson::{full_name, id, id_forms, id_to_bson, maybe_date, number, or_default, user_forms};
 use super::facts::{majority, write_errors};
 use super::participant_updates::{Newcomer, document_id, moved};
 use super::{CallChange, CallFact, CallRecord, RecordedLines, Records, RecordsError};
@@ -40,7 +40,7 @@ pub struct ParticipantRecord {
     /// User id: an ObjectId, or the text of a guest's id.
     #[serde(rename = "userId", with = "id")]
     pub user: UserId,
-    /// Name of a guest. Users have their name in `users`.
+    /// Name of a guest or of an app's user. Users with an account have their name in `users`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Last role.
@@ -166,7 +166,7 @@ impl Records {
         if call.has_list() {
             return Ok(false);
         }
-        let own = doc! { "_id": document_id(&call.id, user) };
+        let own = doc! { "_id": document_id(&call.id, &full_name(&call.room, user)) };
         let found = self
             .run("involves", |db| async move { db.participants().find_one(own).projection(doc! { "_id": 1 }).await });
         Ok(found.await?.is_some())
@@ -196,7 +196,8 @@ impl Records {
             call.mark_ended();
         }
         let ids = call.participants.iter().map(|entry| &entry.user).chain([&call.host]);
-        let forms: Vec<_> = ids.collect::<BTreeSet<_>>().into_iter().flat_map(|id| id_forms(id.as_str())).collect();
+        let ids = ids.collect::<BTreeSet<_>>().into_iter();
+        let forms: Vec<_> = ids.flat_map(|user| user_forms(&call.room, user)).collect();
         let found = self.run("profiles", |db| async move {
             let users = db.users.clone_with_type::<Document>();
             let find = users.find(doc! { "_id": { "$in": forms } }).projection(doc! { "name": 1, "avatar": 1 });
@@ -314,7 +315,8 @@ impl Records {
                 _ => None,
             })
         };
-        let ids: BTreeSet<_> = joins().map(|(fact, user)| document_id(&fact.call, user)).collect();
+        let ids: BTreeSet<_> =
+            joins().map(|(fact, user)| document_id(&fact.call, &full_name(&fact.room, user))).collect();
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -327,7 +329,9 @@ impl Records {
             .iter()
             .filter_map(|document| Some((document.get_str("_id").ok()?, document.get_str("firstFact").unwrap_or(""))))
             .collect();
-        let raises = |fact: &CallFact, user: &UserId| match first.get(document_id(&fact.call, user).as_str()) {
+        let raises = |fact: &CallFact, user: &UserId| match first
+            .get(document_id(&fact.call, &full_name(&fact.room, user)).as_str())
+        {
             Some(order) if *order != fact.order => None,
             Some(_) if user.is_guest() => Some(Newcomer::Guest),
             Some(_) => Some(Newcomer::User),

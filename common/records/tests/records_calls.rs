@@ -7,10 +7,12 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, deserialize_from_document, doc};
 use mongodb::{Client, Database};
 use serde_json::json;
+use std::sync::LazyLock;
+
 use switchboard_core::domain::{
-    CallEdit, CallId, CallStatus, CallType, RoomId, RoomMeta, SettingsChange, Timestamp, UserId,
+    AppId, CallEdit, CallId, CallStatus, CallType, RoomId, RoomMeta, SettingsChange, Timestamp, UserId,
 };
-use switchboard_records::{CallFilter, CallOrder, CallRecord, PageStart, Records, RecordsTimeouts};
+use switchboard_records::{CallFilter, CallOrder, CallRecord, HostedCall, PageStart, Records, RecordsTimeouts};
 
 const HOUR: i64 = 3_600_000;
 
@@ -85,9 +87,9 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
         commands = all.len();
     };
 
-    assert!(records.call(&id).await.unwrap().is_some());
+    assert!(records.call(&AppId::default(), &id).await.unwrap().is_some());
     spent("call", 1).await;
-    let mut call = records.call(&id).await.unwrap().unwrap();
+    let mut call = records.call(&AppId::default(), &id).await.unwrap().unwrap();
     spent("call", 1).await;
     assert!(!records.involves(&call, &user(8)).await.unwrap());
     spent("involves", 1).await;
@@ -123,7 +125,10 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
     records.end_call(&id, Timestamp(1)).await.unwrap();
     spent("end_call", 1).await;
     let edit = CallEdit { title: Some("New".into()), ..CallEdit::default() };
-    records.edit_call(&CallId::parse(&format!("{:024x}", 9)).unwrap(), &user(9), &edit, Timestamp(2)).await.unwrap();
+    records
+        .edit_call(hosted(&CallId::parse(&format!("{:024x}", 9)).unwrap(), &user(9)), &edit, Timestamp(2))
+        .await
+        .unwrap();
     spent("edit_call", 1).await;
     records.call_events(&id).await.unwrap();
     spent("call_events", 1).await;
@@ -154,7 +159,7 @@ async fn a_call_of_the_old_backend_is_read_listed_edited_and_ended_with_ids_of_e
     )
     .await;
     let (id, host) = (CallId::parse(&id.to_hex()).unwrap(), UserId::parse(&host.to_hex()).unwrap());
-    let read = bed.records.call(&id).await.unwrap().unwrap();
+    let read = bed.records.call(&AppId::default(), &id).await.unwrap().unwrap();
     assert_eq!((read.title.as_str(), read.max_participants, read.settings.chat_enabled), ("Old times", 12, false));
     let names: Vec<_> = read.participants.iter().map(|entry| read.profile(&entry.user).name).collect();
     assert_eq!(names, ["Ada", "Grace"]);
@@ -171,10 +176,10 @@ async fn a_call_of_the_old_backend_is_read_listed_edited_and_ended_with_ids_of_e
     };
     assert_eq!(bed.records.list_calls(&filter).await.unwrap().calls[0].id, id);
     let edit = CallEdit { title: Some("$title".into()), passcode: Some(None), ..CallEdit::default() };
-    let edited = bed.records.edit_call(&id, &host, &edit, Timestamp(9)).await.unwrap().unwrap();
+    let edited = bed.records.edit_call(hosted(&id, &host), &edit, Timestamp(9)).await.unwrap().unwrap();
     assert_eq!((edited.title.as_str(), edited.revision), ("$title", 1));
     bed.records.end_call(&id, Timestamp(3 * 60_000)).await.unwrap();
-    let ended = bed.records.call(&id).await.unwrap().unwrap();
+    let ended = bed.records.call(&AppId::default(), &id).await.unwrap().unwrap();
     assert_eq!((ended.status, ended.duration), (CallStatus::Ended, Some(3)));
     assert!(!ended.participants[0].is_connected);
 }
@@ -194,10 +199,10 @@ async fn the_fields_of_two_concurrent_edits_are_all_written() {
             ..CallEdit::default()
         };
         let (records, id, host) = (bed.records.clone(), id.clone(), host.clone());
-        async move { records.edit_call(&id, &host, &edit, Timestamp(number)).await.unwrap().unwrap() }
+        async move { records.edit_call(hosted(&id, &host), &edit, Timestamp(number)).await.unwrap().unwrap() }
     });
     let answers = futures_util::future::join_all(edits).await;
-    let call = bed.records.call(&id).await.unwrap().unwrap();
+    let call = bed.records.call(&AppId::default(), &id).await.unwrap().unwrap();
     assert_eq!((call.description.as_str(), call.max_participants, call.revision), ("Seven", 8, 21));
     assert!(!call.settings.chat_enabled && !call.settings.video_enabled && call.settings.audio_enabled);
     let last = answers.iter().find(|answer| answer.revision == 21).unwrap();
@@ -214,21 +219,22 @@ async fn the_record_of_an_open_call_gets_the_room_s_fields_in_any_order_of_write
     let edit = |title: &str| CallEdit { title: Some(title.into()), ..CallEdit::default() };
     bed.records.insert_call(&call(1, doc! {})).await.unwrap();
     // Two changes of the room reach the record in reverse order.
-    let mut first = bed.records.call(&id).await.unwrap().unwrap().room_meta();
+    let mut first = bed.records.call(&AppId::default(), &id).await.unwrap().unwrap().room_meta();
     (first.name, first.locked, first.version) = ("First".into(), true, 2);
     let second = RoomMeta { name: "$second".into(), passcode_hash: Some("$hash".into()), version: 3, ..first.clone() };
     let described = CallEdit { description: Some("$d".into()), ..edit("First") };
     for (edit, room) in [(edit("$second"), &second), (described, &first)] {
-        let changed = bed.records.edit_open_call(&id, &edit, room, Timestamp(9)).await.unwrap().unwrap();
+        let changed =
+            bed.records.edit_open_call(hosted(&id, &user(1)), &edit, room, Timestamp(9)).await.unwrap().unwrap();
         assert_eq!((changed.title.as_str(), changed.revision, changed.locked), ("$second", 3, true));
         assert_eq!(changed.passcode.as_deref(), Some("$hash"));
     }
     assert_eq!(
-        bed.records.call(&id).await.unwrap().unwrap().description,
+        bed.records.call(&AppId::default(), &id).await.unwrap().unwrap().description,
         "$d",
         "what no room has is written all the same"
     );
-    let mut record = bed.records.call(&id).await.unwrap().unwrap();
+    let mut record = bed.records.call(&AppId::default(), &id).await.unwrap().unwrap();
     assert_eq!(RoomMeta { created_at: second.created_at.clone(), ..record.room_meta() }, second);
     record.apply_room(&first);
     assert_eq!(record.title, "$second", "the room was of an older version");
@@ -244,7 +250,7 @@ async fn only_the_host_edits_a_call_and_only_as_its_status_allows() {
     }
     let edit = async |number: u32, host: u32, edit: &CallEdit| {
         let id = CallId::parse(&format!("{number:024x}")).unwrap();
-        bed.records.edit_call(&id, &user(host), edit, Timestamp(9)).await.unwrap()
+        bed.records.edit_call(hosted(&id, &user(host)), edit, Timestamp(9)).await.unwrap()
     };
     let title = CallEdit { title: Some("T".into()), ..CallEdit::default() };
     let date = |at| CallEdit { scheduled_at: Some(at), ..CallEdit::default() };
@@ -266,12 +272,18 @@ async fn a_deleted_call_is_not_found_and_frees_its_room() {
     let id = CallId::parse(&format!("{:024x}", 1)).unwrap();
     // Another user gave a room a name that looks made up.
     bed.records.insert_call(&call(9, doc! { "roomId": format!("deleted-{id}") })).await.unwrap();
-    assert!(!bed.records.delete_call(&id, &user(2), Timestamp(5)).await.unwrap(), "somebody else's call");
-    assert!(bed.records.delete_call(&id, &user(1), Timestamp(5)).await.unwrap());
-    assert!(!bed.records.delete_call(&id, &user(1), Timestamp(6)).await.unwrap());
-    assert!(bed.records.call(&id).await.unwrap().is_none());
+    assert!(!bed.records.delete_call(hosted(&id, &user(2)), Timestamp(5)).await.unwrap(), "somebody else's call");
+    assert!(bed.records.delete_call(hosted(&id, &user(1)), Timestamp(5)).await.unwrap());
+    assert!(!bed.records.delete_call(hosted(&id, &user(1)), Timestamp(6)).await.unwrap());
+    assert!(bed.records.call(&AppId::default(), &id).await.unwrap().is_none());
     assert!(bed.records.call_by_room(&RoomId::parse("ROOM1").unwrap()).await.unwrap().is_none());
     let edit = CallEdit::default();
-    assert!(bed.records.edit_call(&id, &user(1), &edit, Timestamp(7)).await.unwrap().is_none());
+    assert!(bed.records.edit_call(hosted(&id, &user(1)), &edit, Timestamp(7)).await.unwrap().is_none());
     bed.records.insert_call(&call(2, doc! { "roomId": "ROOM1" })).await.unwrap();
+}
+
+/// Returns a call of the default app with its host.
+fn hosted<'a>(id: &'a CallId, host: &'a UserId) -> HostedCall<'a> {
+    static ROOM: LazyLock<RoomId> = LazyLock::new(|| RoomId::parse("r").unwrap());
+    HostedCall { id, room: &ROOM, host }
 }

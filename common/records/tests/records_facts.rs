@@ -8,10 +8,14 @@ use devcluster::mongo::Mongo;
 use mongodb::Client;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
-use switchboard_core::domain::{CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId};
+use std::sync::LazyLock;
+
+use switchboard_core::domain::{
+    AppId, CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId,
+};
 use switchboard_records::{
     CallAccess, CallChange, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome,
-    LineBudget, LineBudgets, NewCall, Period, RecordedLines, Records, RecordsTimeouts, Stay,
+    HostedCall, LineBudget, LineBudgets, NewCall, Period, RecordedLines, Records, RecordsTimeouts, Stay,
 };
 
 const MINUTE: i64 = 60_000;
@@ -87,7 +91,7 @@ impl TestCall {
     }
 
     async fn record(&self, records: &Records) -> CallRecord {
-        records.call(&self.call).await.unwrap().unwrap()
+        records.call(&AppId::default(), &self.call).await.unwrap().unwrap()
     }
 }
 
@@ -162,9 +166,9 @@ async fn a_call_that_empties_early_waits_again_and_a_reopened_one_keeps_each_per
 
         // The request and the recorder write the same, in any order.
         let host = UserId::parse(HOST).unwrap();
-        let call = records.reopen_call(&story.call, &host, at(100).unwrap()).await.unwrap().unwrap();
+        let call = records.reopen_call(hosted(&story.call, &host), at(100).unwrap()).await.unwrap().unwrap();
         assert_eq!((call.status, call.periods.len()), (CallStatus::Waiting, 2));
-        assert!(records.reopen_call(&story.call, &host, at(100).unwrap()).await.unwrap().is_none());
+        assert!(records.reopen_call(hosted(&story.call, &host), at(100).unwrap()).await.unwrap().is_none());
         write(&[reopened(100)]).await;
         records.end_call(&story.call, at(101).unwrap()).await.unwrap();
         write(&[story.ended(101)]).await;
@@ -341,7 +345,7 @@ async fn chat_log_and_participants_of_a_deleted_call_are_erased_including_late_f
     assert_eq!((count(&story).await, count(&other).await), ((0, 0), (9, 1)));
     assert_eq!((participants(&story).await, participants(&other).await), (0, 2));
 
-    assert!(records.delete_call(&story.call, &host, Timestamp(1_000)).await.unwrap());
+    assert!(records.delete_call(hosted(&story.call, &host), Timestamp(1_000)).await.unwrap());
     assert_eq!(records.write_facts(&[said(&story, 13, "late"), story.joined(14, HOST, "9-0", 1)]).await.unwrap(), []);
     assert_eq!(count(&story).await, (1, 1), "facts are never refused");
     assert_eq!(records.deleted_calls(Timestamp(1_000), 10).await.unwrap(), [], "it may not be settled yet");
@@ -424,4 +428,10 @@ async fn a_call_has_a_budget_of_lines_and_what_is_beyond_is_counted_once_and_no_
     plain.clone().with_line_budgets(small).write_facts(&facts).await.unwrap();
     let RecordedLines { chat_lines, chat_bytes, chat_dropped, .. } = long.record(&plain).await.recorded;
     assert!(chat_bytes <= 2_000 && chat_lines == 2 && chat_dropped == 7, "{chat_lines} {chat_bytes} {chat_dropped}");
+}
+
+/// Returns a call of the default app with its host.
+fn hosted<'a>(id: &'a CallId, host: &'a UserId) -> HostedCall<'a> {
+    static ROOM: LazyLock<RoomId> = LazyLock::new(|| RoomId::parse("r").unwrap());
+    HostedCall { id, room: &ROOM, host }
 }

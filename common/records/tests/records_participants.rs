@@ -5,7 +5,7 @@ use devcluster::mongo::Mongo;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::{Client, Collection, Database};
-use switchboard_core::domain::{CallId, CallStatus, PeerId, Role, RoomId, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallId, CallStatus, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_records::{
     CallChange, CallFact, CallFilter, CallOrder, CallRecord, PageStart, ParticipantCounts, Records, RecordsTimeouts,
     Stay,
@@ -69,7 +69,7 @@ impl Bed {
     }
 
     async fn record(&self) -> CallRecord {
-        self.records.call(&self.call).await.unwrap().unwrap()
+        self.records.call(&AppId::default(), &self.call).await.unwrap().unwrap()
     }
 
     async fn is_involved(&self, user: &str) -> bool {

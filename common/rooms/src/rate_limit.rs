@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_core::domain::{Rate, RateOutcome, Refusal, RoomId, UserId};
+use switchboard_core::domain::{AppId, AppKeyId, Rate, RateOutcome, Refusal, RoomId, UserId};
 
 use crate::scripts::{GuessReply, GuessStep};
 use crate::{Rooms, StoreError};
@@ -48,13 +48,23 @@ pub enum Subject<'a> {
     Address(ClientNetwork),
     /// Account or guest.
     User(&'a UserId),
+    /// User of an app other than the default one.
+    AppUser(&'a AppId, &'a UserId),
+    /// API key of an app.
+    AppKey(&'a AppKeyId),
     /// E-mail address that a client names, with or without an account.
     Email(&'a str),
     /// One passcode of one room: the room and the stored hash. A new passcode has new counts.
     Passcode(&'a RoomId, &'a str),
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
+    /// Returns the user of an app.
+    #[must_use]
+    pub fn of(app: &'a AppId, user: &'a UserId) -> Self {
+        if app.is_default() { Self::User(user) } else { Self::AppUser(app, user) }
+    }
+
     /// Returns the hash under which the subject is counted. It has a fixed length and hides the
     /// subject.
     fn digest(&self) -> String {
@@ -62,6 +72,8 @@ impl Subject<'_> {
         match self {
             Self::Address(address) => hash.update(format!("address {address}")),
             Self::User(user) => hash.update(format!("user {user}")),
+            Self::AppUser(app, user) => hash.update(format!("app user {}", app.user(user))),
+            Self::AppKey(key) => hash.update(format!("app key {key}")),
             Self::Email(email) => hash.update(format!("email {email}")),
             Self::Passcode(room, stored) => hash.update(format!("passcode {room} {stored}")),
         }

@@ -3,7 +3,7 @@
 //! The script checks the settings of the call: whether chat is on, kept and recorded.
 
 use serde::Serialize;
-use switchboard_core::domain::{PeerId, PublicUser, Refusal};
+use switchboard_core::domain::{Code, PeerId, PublicUser, Refusal};
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{Chat, ChatHistory};
 use switchboard_core::wire::server_event::{self, encode};
@@ -26,6 +26,7 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Re
         r#type: &'static str,
     }
     let seat = session.seated()?;
+    check(session)?;
     let (id, timestamp) = (stamp.id(), stamp.at.to_string());
     let event = encode(
         EventKind::ChatMessage.name(),
@@ -51,6 +52,15 @@ pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<
 /// `chat:typing`: ephemeral, because it is worthless a moment later.
 pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
+    check(session)?;
     let event = server_event::typing(&seat.peer, session.user, is_typing);
     Ok(Effect::Ephemeral { event_kind: EventKind::ChatTyping, event, required_settings: "chatEnabled" })
+}
+
+/// Checks that the user's token allows chat.
+pub(super) fn check(session: &SessionView<'_>) -> Result<(), Refusal> {
+    if session.permissions.can_chat {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Forbidden, "Your token does not allow chat"))
 }

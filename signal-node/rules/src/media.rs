@@ -14,6 +14,7 @@ use super::session::{SeatView, SessionView};
 /// `participant:update-media-state`
 pub(super) fn update(change: MediaChange, id: Option<Box<str>>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
+    check(change, session)?;
     let event = media_changed_template(&session.user.id, &seat.peer);
     Ok(Effect::Log(Logged::new(switch(change, seat), EventKind::MediaChanged, event, id)))
 }
@@ -22,8 +23,21 @@ pub(super) fn update(change: MediaChange, id: Option<Box<str>>, session: &Sessio
 pub(super) fn share_screen(enabled: bool, id: Option<Box<str>>, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
     let change = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(enabled) };
+    check(change, session)?;
     let event = screen_share_changed(session.user, &seat.peer, enabled);
     Ok(Effect::Log(Logged::new(switch(change, seat), EventKind::ScreenShareChanged, event, id)))
+}
+
+/// Checks that the user's token allows what is switched on.
+fn check(change: MediaChange, session: &SessionView<'_>) -> Result<(), Refusal> {
+    let on = |value: Option<bool>| value == Some(true);
+    if (on(change.video_enabled) || on(change.audio_enabled)) && !session.permissions.can_publish {
+        return Err(Refusal::new(Code::Forbidden, "Your token does not allow camera and microphone"));
+    }
+    if on(change.screen_share_enabled) && !session.permissions.can_share_screen {
+        return Err(Refusal::new(Code::Forbidden, "Your token does not allow sharing the screen"));
+    }
+    Ok(())
 }
 
 /// Returns the change with the settings that it requires. Host and moderators require none.

@@ -5,6 +5,7 @@ use switchboard_core::domain::Refusal;
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::server_event::{self, hand_lowered, hand_raised_template};
 
+use super::chat;
 use super::effect::{Effect, Logged, LoggedKind};
 use super::session::{SessionView, Stamp};
 
@@ -27,6 +28,7 @@ pub(super) fn set_hand(
 /// `participant:reaction`
 pub(super) fn react(emoji: &str, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
+    chat::check(session)?;
     let event = server_event::reaction(&session.user.id, &seat.peer, emoji);
     Ok(Effect::Ephemeral { event_kind: EventKind::Reaction, event, required_settings: "" })
 }

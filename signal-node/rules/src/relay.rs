@@ -29,6 +29,6 @@ fn compose(signal: &Signal<'_>, seat: &SeatView, user_json: &str) -> String {
     for (name, value) in &signal.body {
         push(&[",\"", name, "\":", value.get()]);
     }
-    push(&[",\"user\":", user_json, ",\"roomId\":\"", seat.room.as_str(), "\"}"]);
+    push(&[",\"user\":", user_json, ",\"roomId\":\"", seat.room.name(), "\"}"]);
     event
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use switchboard_core::domain::{Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp};
+use switchboard_core::domain::{
+    AppId, CallPermissions, Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp,
+};
 
 /// A session at the moment of an event.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,10 @@ pub struct SessionView<'a> {
     pub user_json: &'a str,
     /// Seat of the session, if it is in a room.
     pub seat: Option<&'a SeatView>,
+    /// App of the user.
+    pub app: &'a AppId,
+    /// What the user's token allows.
+    pub permissions: CallPermissions,
 }
 
 /// Seat of a session in a room. It is this node's copy, and may be behind.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use switchboard_core::domain::{
-    CallId, CallSettings, CallType, Code, ConditionalMediaChange, ConnectionState, MediaChange, PeerId, PublicUser,
-    Refusal, Role, RoomId, RoomMeta, Timestamp, UserId,
+    AppId, CallId, CallPermissions, CallSettings, CallType, Code, ConditionalMediaChange, ConnectionState, MediaChange,
+    PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{self, Limits};
@@ -46,10 +46,21 @@ fn meta() -> RoomMeta {
 }
 
 fn handle_as(user: &PublicUser, seat: Option<&SeatView>, name: &str, argument: &Value) -> Result<Effect, Refusal> {
+    handle_in((&AppId::default(), CallPermissions::default()), user, seat, name, argument)
+}
+
+/// Handles an event of a user of an app with these permissions.
+fn handle_in(
+    (app, permissions): (&AppId, CallPermissions),
+    user: &PublicUser,
+    seat: Option<&SeatView>,
+    name: &str,
+    argument: &Value,
+) -> Result<Effect, Refusal> {
     let raw = RawValue::from_string(argument.to_string()).unwrap();
     let event = client_event::parse(name, Some(&raw), &Limits::default())?;
     let user_json = serde_json::to_string(user).unwrap();
-    let session = SessionView { user, user_json: &user_json, seat };
+    let session = SessionView { user, user_json: &user_json, seat, app, permissions };
     handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 })
 }
 
@@ -262,4 +273,52 @@ fn a_refused_candidate_is_not_reported_and_a_refused_offer_is() {
     let offer = json!({ "to": "b", "offer": { "sdp": "" } });
     let (offer, _) = logged(handle_event(Some(&seat(Role::Guest)), "webrtc:offer", &offer).unwrap());
     assert!(!candidate.report_refusal && offer.report_refusal);
+}
+
+#[test]
+fn the_permissions_of_a_token_bound_every_role_and_switching_off_is_allowed() {
+    let none = CallPermissions { can_publish: false, can_share_screen: false, can_chat: false };
+    let (app, ann) = (AppId::parse("acme").unwrap(), user("0000000000000000000000aa"));
+    for role in [Role::Participant, Role::Host] {
+        let seat = seat(role);
+        for (name, argument, permission) in [
+            ("participant:update-media-state", json!({ "videoEnabled": true }), "canPublish"),
+            ("participant:update-media-state", json!({ "audioEnabled": true }), "canPublish"),
+            ("participant:update-media-state", json!({ "screenShareEnabled": true }), "canShareScreen"),
+            ("webrtc:screen-share", json!({ "enabled": true }), "canShareScreen"),
+            ("chat:message", json!({ "message": "hi" }), "canChat"),
+            ("chat:typing", json!({ "isTyping": true }), "canChat"),
+            ("participant:reaction", json!({ "emoji": "\u{1F44D}" }), "canChat"),
+        ] {
+            let refused = handle_in((&app, none), &ann, Some(&seat), name, &argument).unwrap_err();
+            assert_eq!(refused.code, Code::Forbidden, "{name} needs {permission}");
+            let mut permissions = serde_json::to_value(none).unwrap();
+            permissions[permission] = true.into();
+            let permissions = serde_json::from_value(permissions).unwrap();
+            assert!(handle_in((&app, permissions), &ann, Some(&seat), name, &argument).is_ok(), "{name}");
+        }
+        for (name, argument) in [
+            ("participant:update-media-state", json!({ "videoEnabled": false, "audioEnabled": false })),
+            ("webrtc:screen-share", json!({ "enabled": false })),
+            ("webrtc:offer", json!({ "to": "b", "offer": { "sdp": "" } })),
+        ] {
+            assert!(handle_in((&app, none), &ann, Some(&seat), name, &argument).is_ok(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn users_of_an_app_create_no_room_by_an_event_and_name_their_room_as_their_app_does() {
+    let (app, ann) = (AppId::parse("acme").unwrap(), user("0000000000000000000000aa"));
+    let as_app = |seat: Option<&SeatView>, name: &str, argument: &Value| {
+        handle_in((&app, CallPermissions::default()), &ann, seat, name, argument)
+    };
+    assert_eq!(as_app(None, "room:create", &json!({ "title": "T" })).unwrap_err().code, Code::Forbidden);
+    let seat = SeatView { room: RoomId::parse("acme.R").unwrap(), ..seat(Role::Host) };
+    assert!(matches!(as_app(Some(&seat), "room:join", &json!({ "roomId": "R" })), Ok(Effect::JoinAgain)));
+    assert!(matches!(as_app(Some(&seat), "room:leave", &json!({ "roomId": "R" })), Ok(Effect::Leave)));
+    assert_eq!(as_app(Some(&seat), "room:leave", &json!({ "roomId": "other" })).unwrap_err().code, Code::NotInRoom);
+    let offer = json!({ "to": "b", "offer": { "sdp": "" } });
+    let (_, event) = logged(as_app(Some(&seat), "webrtc:offer", &offer).unwrap());
+    assert_eq!(event[1]["roomId"], "R", "clients see the name alone");
 }

@@ -80,8 +80,8 @@ impl JoinedPayload {
         let own = seats.iter().find(|seat| seat.peer_id == *peer && !is_waiting(seat));
         let role = own.map_or(Role::Guest, |own| own.role);
         let mut fields = json!({
-            "roomId": room,
-            "id": room,
+            "roomId": room.name(),
+            "id": room.name(),
             "callId": meta.call_id,
             "name": meta.name,
             "peerId": peer,
@@ -159,7 +159,7 @@ pub(super) fn joined_snapshot(
     copy.hand_raised_at.clone_from(&own.hand_raised_at);
     let ice = ice.for_participant(room, &own.user.id, unix_now());
     let payload = JoinedPayload::new(node, room, &replica.seat.peer, Arc::clone(snapshot), &ice);
-    let message = payload.packet("room:joined", format_args!("{at}.{room}"));
+    let message = payload.packet("room:joined", format_args!("{at}.{}", room.name()));
     let meta = Arc::new(snapshot.room.meta.clone());
     Some(JoinedSnapshot { message, fields: payload.acknowledged(), copy, meta })
 }

@@ -27,7 +27,7 @@ pub const fn transport_reason(reason: DisconnectReason) -> switchboard_socketio:
 pub fn packet(id: LogId, room: &RoomId, kind: EventKind, event: &str) -> Message {
     let mut text = String::with_capacity(event.len() + room.as_str().len() + 48);
     // Writing to a string cannot fail.
-    let _infallible = write!(text, r#"42[{event},"{id}.{room}"]"#);
+    let _infallible = write!(text, r#"42[{event},"{id}.{room}"]"#, room = room.name());
     Message::packet(text).superseding(coalescing_key(kind, event))
 }
 

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use switchboard_auth::Identity;
-use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
+use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, UserId};
 use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{
     Attach, Attached, LogContent, LogEntry, Proof, Resumed, RevocationReason, StoreError, socket_id,
@@ -26,7 +26,7 @@ use super::access_token::find_access_token;
 use super::costs;
 use super::session::{ClientSession, CurrentRoom, digest, user_json};
 use super::session_rates::SessionRates;
-use super::{Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
+use super::{Credentials, Dispatcher, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
 use crate::delivery::{self, DeliveryStart, SeatReplica, SessionLink, packet};
 
 /// The `auth` object of a CONNECT packet.
@@ -42,15 +42,7 @@ struct ConnectAuth {
 
 /// Identity of a client.
 struct Identified {
-    user: PublicUser,
-    /// The only room that a guest's token is valid for.
-    bound_to: Option<RoomId>,
-    /// Sign-in that the token belongs to.
-    sign_in: Option<String>,
-    /// Time at which the token was issued, in milliseconds since the Unix epoch; 0 without a token.
-    issued_ms: u64,
-    /// Expiry of the token, in seconds since the Unix epoch; `None` without a token.
-    token_end: Option<u64>,
+    identity: Identity,
     /// The token has expired: it is good for resuming a seat only.
     expired: bool,
 }
@@ -68,12 +60,15 @@ impl Dispatcher {
         let presented = auth.pid.filter(|pid| pid.len() == 45 && pid.is_ascii());
         let lineage =
             presented.as_deref().and_then(|pid| pid.split_once('.')).map_or_else(secret, |(l, _)| l.to_owned());
-        let identified = self.identify(token, presented.is_some(), &lineage);
-        let Identified { user, bound_to, sign_in, issued_ms, token_end, expired } =
-            identified.map_err(|refusal| refused(&refusal))?;
+        let identified = self.identify(token, presented.is_some(), &lineage).await;
+        let Identified { identity, expired } = identified.map_err(|refusal| refused(&refusal))?;
+        let Identity { user, room: bound_to, session: sign_in, issued_ms, expires_at, app, grant, .. } = identity;
         // Registered before the list of revocations is read, so that a sign-in that is revoked in
         // between ends the connection in either case.
         let registration = self.sessions.register(sign_in.as_deref(), request.send_queue);
+        if sign_in.as_deref().is_some_and(|key| self.credentials.apps.is_revoked(key)) {
+            return Err(refused(&Code::KeyRevoked.into()));
+        }
         // Refusal of a token that is good for resuming a seat only.
         let fresh_refusal = match sign_in.and_then(|sign_in| self.credentials.revoked.reason(&sign_in)) {
             Some(RevocationReason::Replayed) if !expired => Some(Code::TokenInvalid),
@@ -82,15 +77,17 @@ impl Dispatcher {
             }
             None => expired.then_some(Code::TokenExpired),
         };
-        let offset = auth.offset.as_deref().and_then(Offset::parse);
+        let offset = auth.offset.as_deref().and_then(|text| Offset::parse(text, &app));
         let network = request.handshake.network;
         let address = self.credentials.addresses.hash_address(network);
         let mut session = ClientSession {
             user_json: user_json(&user),
             user,
+            app,
+            grant,
             bound_to,
             pid: String::new(),
-            token_end,
+            token_end: token.map(|_| expires_at),
             proof: Proof { issued_ms, address },
             address: network,
             old_pid: presented.as_deref().map(|pid| digest(pid, 32)),
@@ -129,26 +126,14 @@ impl Dispatcher {
 
     /// Identifies a client by its token, or a guest by the lineage. A resume accepts a token that
     /// has expired, because calls last longer than tokens.
-    fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Identified, Refusal> {
-        let tokens = &self.credentials.tokens;
-        let Some(token) = token else {
-            let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
-            let user = PublicUser::new(id, String::new(), None);
-            return Ok(Identified {
-                user,
-                bound_to: None,
-                sign_in: None,
-                issued_ms: 0,
-                token_end: None,
-                expired: false,
-            });
-        };
-        let (identity, expired) = match tokens.verify_access(token) {
-            Err(refusal) if refusal.code == Code::TokenExpired && resumes => (tokens.verify_for_resume(token)?, true),
-            verified => (verified?, false),
-        };
-        let Identity { user, room: bound_to, session: sign_in, issued_ms, expires_at, .. } = identity;
-        Ok(Identified { user, bound_to, sign_in, issued_ms, token_end: Some(expires_at), expired })
+    async fn identify(&self, token: Option<&str>, resumes: bool, lineage: &str) -> Result<Identified, Refusal> {
+        let Credentials { apps, tokens, .. } = &self.credentials;
+        if let Some(token) = token {
+            let (identity, expired) = apps.identify(tokens, token, resumes).await?;
+            return Ok(Identified { identity, expired });
+        }
+        let id = UserId::parse(&format!("guest-{}", digest(lineage, 16)))?;
+        Ok(Identified { identity: Identity::without_token(PublicUser::new(id, String::new(), None)), expired: false })
     }
 
     /// Takes the seat of the presented session again.

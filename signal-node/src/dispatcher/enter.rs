@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_auth::JoinGrant;
-use switchboard_calls::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
+use switchboard_calls::{
+    ADMISSION_ATTEMPTS_MAX, CallError, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal,
+};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
 use switchboard_core::domain::{
-    CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId, SessionHandle,
+    CallId, CallSettings, CallType, Code, ConnectionState, Refusal, Role, RoomId, RoomName, SessionHandle,
 };
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
@@ -39,10 +41,11 @@ impl Dispatcher {
         session: &mut ClientSession,
         create: client_event::Create,
     ) -> Result<String, Refusal> {
-        self.limiter.check("room_create", Subject::User(&session.user.id), self.limits.create).await?;
+        self.limiter.check("room_create", session.subject(), self.limits.create).await?;
         self.read_profile(session).await;
         let room = match create.id {
-            Some(room) => {
+            Some(name) => {
+                let room = session.app.room(&name);
                 // The client's id may be that of a recorded call that Redis does not know yet.
                 match self.records.call_by_room(&room).await {
                     Ok(None) => room,
@@ -50,7 +53,7 @@ impl Dispatcher {
                     Err(_) => return Err(Code::ServiceUnavailable.into()),
                 }
             }
-            None => RoomId::from_random(rand::random()),
+            None => session.app.room(&RoomName::from_random(rand::random())),
         };
         let meta = Arc::new(RoomMeta {
             call_id: CallId::parse(&stamp().id())?,
@@ -87,11 +90,7 @@ impl Dispatcher {
     }
 
     /// `room:join`
-    pub(super) async fn join(
-        &self,
-        session: &mut ClientSession,
-        mut join: client_event::Join,
-    ) -> Result<String, Refusal> {
+    pub(super) async fn join(&self, session: &mut ClientSession, join: client_event::Join) -> Result<String, Refusal> {
         if session.user.is_guest
             && let Some(name) = &join.guest_name
         {
@@ -99,18 +98,28 @@ impl Dispatcher {
         }
         self.count_join(session).await?;
         let access = self.access();
-        join.room_id = access.resolve(join.room_id).await;
-        if session.bound_to.as_ref().is_some_and(|room| *room != join.room_id) {
-            return Err(Refusal::new(Code::Forbidden, "This guest token is for another call"));
+        let room = access.resolve(&session.app, &join.room_id).await;
+        if session.bound_to.as_ref().is_some_and(|bound| *bound != room) {
+            return Err(match &session.grant {
+                Some(_) => Code::RoomNotAllowed.into(),
+                None => Refusal::new(Code::Forbidden, "This guest token is for another call"),
+            });
         }
-        let partition = self.rooms.partition_of(&join.room_id);
-        let tokens = costs::join(self.hub.participants(partition, &join.room_id));
+        let partition = self.rooms.partition_of(&room);
+        let tokens = costs::join(self.hub.participants(partition, &room));
         self.spend(session, tokens)?;
         self.read_profile(session).await;
         for _ in 0..ADMISSION_ATTEMPTS_MAX {
-            let found = access.find(&join.room_id, &session.user.id, &session.proof, RecordRead::IfClosed).await;
-            let found = found.map_err(call_refusal)?;
-            let (proof, join_token) = self.proof(session, &join)?;
+            let found = access.find(&room, &session.user.id, &session.proof, RecordRead::IfClosed).await;
+            let found = match (found, &session.grant) {
+                (Err(CallError::NotFound), Some(grant)) if session.bound_to.is_some() => {
+                    let created = access.create(&room, &session.user.id, grant.role, now()).await;
+                    created.map_err(call_refusal)?;
+                    continue;
+                }
+                (found, _) => found.map_err(call_refusal)?,
+            };
+            let (proof, join_token) = self.proof(session, &room, &join)?;
             let candidate = Candidate {
                 user: &session.user.id,
                 issued_ms: proof.issued_ms,
@@ -118,22 +127,22 @@ impl Dispatcher {
                 passcode: join.passcode.as_deref(),
                 join_token: join_token.as_ref(),
             };
-            let admission = access.decide(&join.room_id, &found.meta, &found.standing, candidate).await;
+            let admission = access.decide(&room, &found.meta, &found.standing, candidate).await;
             let admission = admission.map_err(call_refusal)?;
-            access.open(&join.room_id, &found).await.map_err(call_refusal)?;
+            access.open(&room, &found).await.map_err(call_refusal)?;
             let FoundCall { meta, standing, .. } = found;
             let entry = Entry {
-                room: join.room_id.clone(),
+                room: room.clone(),
                 role: admission.role,
                 waits: admission.waits,
                 given: standing.given,
                 proof,
                 event: "room:joined",
             };
-            let span = follow(info_span!(target: TARGET, "join", role = entry.role.as_str()), &join.room_id);
+            let span = follow(info_span!(target: TARGET, "join", role = entry.role.as_str()), &room);
             if let Some(fields) = self.enter(session, entry, &Arc::new(meta)).instrument(span).await? {
                 // The node knows the room only now if none of its sessions was in it.
-                let cost = costs::join(self.hub.participants(partition, &join.room_id));
+                let cost = costs::join(self.hub.participants(partition, &room));
                 session.budget.charge(cost.saturating_sub(tokens));
                 return Ok(fields);
             }
@@ -162,13 +171,14 @@ impl Dispatcher {
         if session.user.is_guest {
             return Ok(());
         }
-        Ok(self.limiter.check("room_join", Subject::User(&session.user.id), account).await?)
+        Ok(self.limiter.check("room_join", session.subject(), account).await?)
     }
 
     /// Takes name and picture of a user from the record, because the token has them as they were
     /// when it was issued. While MongoDB is away, the token's copy is good enough to join with.
     async fn read_profile(&self, session: &mut ClientSession) {
-        if session.user.is_guest {
+        // The app's backend alone knows its users; an account may have the same id.
+        if session.user.is_guest || !session.app.is_default() {
             return;
         }
         match timeout(PROFILE_TIMEOUT, self.records.user(&session.user.id)).await {
@@ -188,14 +198,24 @@ impl Dispatcher {
             tokens: &self.credentials.tokens,
             limiter: &self.limiter,
             passcode_rates: self.limits.passcode,
+            creations: self.limits.create,
         }
     }
 
     /// Returns the proof of identity of the session and of its join token, and that token.
-    fn proof(&self, session: &ClientSession, join: &client_event::Join) -> Result<(Proof, Option<JoinGrant>), Refusal> {
+    fn proof(
+        &self,
+        session: &ClientSession,
+        room: &RoomId,
+        join: &client_event::Join,
+    ) -> Result<(Proof, Option<JoinGrant>), Refusal> {
         let mut proof = session.proof.clone();
+        if let Some(grant) = &session.grant {
+            let grant = JoinGrant::by_app(grant.role, proof.issued_ms);
+            return Ok((proof, Some(grant)));
+        }
         let Some(token) = &join.token else { return Ok((proof, None)) };
-        let grant = self.credentials.tokens.verify_join(token, &join.room_id, &session.user.id)?;
+        let grant = self.credentials.tokens.verify_join(token, room, &session.user.id)?;
         // The older of both tokens counts, because a removal between the two must not be ignored.
         proof.issued_ms = proof.issued_ms.min(grant.issued_ms);
         Ok((proof, Some(grant)))
@@ -246,7 +266,7 @@ impl Dispatcher {
         }
         session.old_pid = None;
         copy.from = id;
-        let offset = format!("{id}.{}", entry.room);
+        let offset = format!("{id}.{}", entry.room.name());
         // The acknowledgement has the same fields as the event.
         let (first, acknowledged) = match payload {
             Some(payload) => (payload.packet(entry.event, offset), payload.acknowledged()),
@@ -283,7 +303,7 @@ impl Dispatcher {
             role: entry.role,
             waits: entry.waits,
             public: session.user.clone(),
-            media: meta.settings.media_at_entry(entry.role),
+            media: session.media_at_entry(meta, entry.role),
             given: entry.given,
             proof: entry.proof.clone(),
         };
@@ -318,7 +338,7 @@ struct Entry {
 }
 
 fn waiting_payload(room: &RoomId) -> serde_json::Value {
-    serde_json::json!({ "roomId": room, "waiting": true })
+    serde_json::json!({ "roomId": room.name(), "waiting": true })
 }
 
 /// Returns the copy of a seat that is about to be taken. Position and state come with the reply.
@@ -329,7 +349,7 @@ fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> Sea
         away: false,
         role: entry.role,
         public: session.user.clone(),
-        media: meta.settings.media_at_entry(entry.role),
+        media: session.media_at_entry(meta, entry.role),
         hand_raised_at: None,
         join_id: LogId::default(),
         from: LogId::default(),

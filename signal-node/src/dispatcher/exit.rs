@@ -29,14 +29,14 @@ impl Dispatcher {
         let room = current.view.room.clone();
         session.idle_since = Instant::now();
         self.depart(current, Exit::Leave).await;
-        Ok(format!(r#","roomId":"{room}""#))
+        Ok(format!(r#","roomId":"{}""#, room.name()))
     }
 
     /// `room:end-call`
     pub(super) async fn end_call(&self, session: &mut ClientSession, room: &RoomId) -> Result<String, Refusal> {
         let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
         match self.rooms.end_as_host(&current.seat, "ended_by_host").await.map_err(store_refusal)? {
-            Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{room}""#)),
+            Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{}""#, room.name())),
             Ended::Denied => Err(Code::HostRequired.into()),
             Ended::StandIn => Err(stands_in()),
             Ended::Stale => Err(Code::NotInRoom.into()),

@@ -203,6 +203,9 @@ impl Dispatcher {
     /// Returns whether a revoked sign-in ends the session. After a replay its seat stays until the
     /// token has expired, because the owner of the sign-in may be the one who sits there.
     fn has_ended(&self, session: &ClientSession) -> bool {
+        if session.registration.sign_in().is_some_and(|key| self.credentials.apps.is_revoked(key)) {
+            return true;
+        }
         match self.revoked(session) {
             Some(RevocationReason::SignedOut) => true,
             Some(RevocationReason::Replayed) => session.has_expired(),
@@ -262,7 +265,7 @@ impl Dispatcher {
         if session.is_seated() {
             let rates = self.limits.turn;
             let address = self.limiter.check("turn", Subject::Address(session.address), rates.address);
-            let user = self.limiter.check("turn", Subject::User(&session.user.id), rates.user);
+            let user = self.limiter.check("turn", session.subject(), rates.user);
             tokio::try_join!(address, user)?;
         }
         self.send_ice_servers(session);

@@ -47,7 +47,7 @@ impl Dispatcher {
         let room = session.room.as_ref().ok_or(Code::NotInRoom)?;
         let stats = self.rooms.stats(&room.view.room).await.map_err(store_refusal)?.ok_or(Code::NotInRoom)?;
         let fields = stats_fields(&stats, with_call).to_string();
-        Ok(format!(",\"roomId\":\"{}\",{}", room.view.room, &fields[1..fields.len() - 1]))
+        Ok(format!(",\"roomId\":\"{}\",{}", room.view.room.name(), &fields[1..fields.len() - 1]))
     }
 }
 

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
+use switchboard_auth::AppGrant;
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::time::Timestamp;
-use switchboard_core::domain::{ConnectionState, PublicUser, RoomId};
+use switchboard_core::domain::{
+    AppId, CallPermissions, ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta,
+};
+use switchboard_rooms::rate_limit::Subject;
 use switchboard_rooms::{Partition, Proof, Seat};
 use switchboard_rules::{SeatView, SessionView, Stamp};
 use switchboard_socketio::NetworkBudget;
@@ -25,7 +29,11 @@ pub struct ClientSession {
     pub user: PublicUser,
     /// The user as JSON, encoded once.
     pub user_json: Box<str>,
-    /// The only room that a guest's token is valid for.
+    /// App of the user.
+    pub app: AppId,
+    /// What the backend of an app grants its user.
+    pub grant: Option<AppGrant>,
+    /// The only room that the token is good for.
     pub bound_to: Option<RoomId>,
     /// Hash of the private session id, by which Redis finds the seat.
     pub pid: String,
@@ -89,10 +97,33 @@ impl ClientSession {
         self.token_end.is_some_and(|end| end <= now)
     }
 
+    /// Returns what the user's token allows: everything, if it is not of an app.
+    fn permissions(&self) -> CallPermissions {
+        self.grant.as_ref().map(|grant| grant.permissions).unwrap_or_default()
+    }
+
+    /// Returns the user, as rates count it.
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject::of(&self.app, &self.user.id)
+    }
+
+    /// Returns the media of a participant who has not reported any, within the settings of the call
+    /// and the permissions of the token.
+    pub(super) fn media_at_entry(&self, meta: &RoomMeta, role: Role) -> MediaState {
+        let media = meta.settings.media_at_entry(role);
+        let can_publish = self.permissions().can_publish;
+        MediaState {
+            video_enabled: media.video_enabled && can_publish,
+            audio_enabled: media.audio_enabled && can_publish,
+            ..media
+        }
+    }
+
     /// Returns the session as the rules see it.
     pub(super) fn view(&self) -> SessionView<'_> {
         let seat = self.room.as_ref().map(|room| &room.view);
-        SessionView { user: &self.user, user_json: &self.user_json, seat }
+        let permissions = self.permissions();
+        SessionView { user: &self.user, user_json: &self.user_json, seat, app: &self.app, permissions }
     }
 
     /// Copies role, state, profile and call from the replica, so that the rules see them as they
@@ -134,10 +165,12 @@ impl ClientSession {
     }
 }
 
-/// Returns a user's JSON, as events carry it.
+/// Returns a user's JSON, as signaling events carry it: without the data of an app, which every ICE
+/// candidate would repeat.
 pub(super) fn user_json(user: &PublicUser) -> Box<str> {
+    let user = PublicUser { metadata: None, ..user.clone() };
     // The fields are strings and a flag, which JSON can always hold.
-    serde_json::to_string(user).unwrap_or_else(|_| "{}".to_owned()).into_boxed_str()
+    serde_json::to_string(&user).unwrap_or_else(|_| "{}".to_owned()).into_boxed_str()
 }
 
 /// Returns the time by this machine's clock, for people to read. Redis TIME orders events.

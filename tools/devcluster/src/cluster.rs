@@ -319,6 +319,7 @@ impl Starter<'_> {
             ("MONGODB_URI", stores.mongo.clone()),
             ("JWT_ACCESS_SECRET", self.secrets.access.clone()),
             ("JWT_REFRESH_SECRET", self.secrets.refresh.clone()),
+            ("APP_MASTER_KEY", format!("apps {}", self.secrets.refresh)),
             ("ALLOWED_ORIGINS", origins.join(",")),
             ("FRONTEND_URL", frontend),
             ("NODE_ENV", "development".into()),

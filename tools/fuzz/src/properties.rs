@@ -3,6 +3,7 @@
 //! `common/core/tests/corpus.rs` runs the corpus and mutations of it with every test run.
 
 use serde_json::value::RawValue;
+use switchboard_core::domain::AppId;
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{self, ClientEvent, Limits};
 use switchboard_core::wire::envelope::Envelope;
@@ -60,7 +61,8 @@ pub fn envelope(data: &[u8]) {
         assert!(data.ends_with(event.as_bytes()));
         assert!(kind == EventKind::Unknown || data.ends_with(kind.prefix(event).as_bytes()));
     }
-    if let Some(offset) = std::str::from_utf8(data).ok().and_then(Offset::parse) {
-        assert_eq!(Offset::parse(&offset.to_string()), Some(offset));
+    let app = AppId::default();
+    if let Some(offset) = std::str::from_utf8(data).ok().and_then(|text| Offset::parse(text, &app)) {
+        assert_eq!(Offset::parse(&offset.to_string(), &app), Some(offset));
     }
 }

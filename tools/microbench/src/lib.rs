@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use switchboard_core::domain::{
-    CallId, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId, RoomMeta, Timestamp, UserId,
+    AppId, CallId, CallPermissions, CallSettings, CallType, ConnectionState, PeerId, PublicUser, Role, RoomId,
+    RoomMeta, Timestamp, UserId,
 };
 use switchboard_core::wire::client_event::{self, Limits};
 use switchboard_core::wire::envelope::Envelope;
@@ -129,7 +130,9 @@ fn parse_offer(input: &Input) -> usize {
 }
 
 fn handle_event(input: &Input, name: &str, argument: &RawValue) -> usize {
-    let session = SessionView { user: &input.user, user_json: &input.user_json, seat: Some(&input.seat) };
+    let (app, permissions) = (AppId::default(), CallPermissions::default());
+    let session =
+        SessionView { user: &input.user, user_json: &input.user_json, seat: Some(&input.seat), app: &app, permissions };
     let stamp = Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 };
     let parsed = client_event::parse(name, Some(argument), &Limits::default());
     match parsed.and_then(|event| handle(event, &session, stamp)) {
@@ -162,7 +165,7 @@ fn parse_envelope(input: &Input) -> usize {
 /// Parses the offset that a client presents on reconnect.
 #[inline(never)]
 fn parse_offset(_: &Input) -> usize {
-    usize::from(Offset::parse("1700000000000-17.ABCDEF123456").is_some())
+    usize::from(Offset::parse("1700000000000-17.ABCDEF123456", &AppId::default()).is_some())
 }
 
 /// Encodes the event that announces a new participant.

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 use serde_json::{Value, json};
 use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
-use switchboard_core::domain::{CallSettings, CallStatus, CallType, Role, RoomId, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallSettings, CallStatus, CallType, Role, RoomId, RoomName, Timestamp, UserId};
 use switchboard_records::{
     CallRecord, ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, Records, RecordsError,
 };
@@ -117,5 +117,5 @@ async fn store(app: &App, call: &mut CallRecord) -> Result<(), RecordsError> {
 }
 
 fn generated_room() -> RoomId {
-    RoomId::from_random(rand::random())
+    AppId::default().room(&RoomName::from_random(rand::random()))
 }

@@ -48,9 +48,9 @@ pub(crate) async fn delete(
 ) -> ApiResult<impl IntoResponse> {
     let call = hosted(&app, &caller, &id).await?;
     close(&app, &call, "deleted").await?;
-    if !app.records.delete_call(&id, &caller.user.id, app.now()).await? {
+    if !app.records.delete_call(call.hosted(), app.now()).await? {
         // Another request has deleted the call, or the record does not know its new host yet.
-        let exists = app.records.call(&id).await?.is_some();
+        let exists = app.records.call(&caller.app, &id).await?.is_some();
         return Err(if exists { Code::ServiceUnavailable } else { Code::CallNotFound }.into());
     }
     if let Err(error) = app.records.erase_call_data(&id).await {
@@ -64,7 +64,7 @@ pub(crate) async fn delete(
 /// the record, because a transfer reaches the record later. If Redis is unavailable, the record
 /// decides here; the operation itself is refused later if it needs the room.
 pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> ApiResult<CallRecord> {
-    let mut call = app.records.call(id).await?.ok_or(Code::CallNotFound)?;
+    let mut call = app.records.call(&caller.app, id).await?.ok_or(Code::CallNotFound)?;
     if !call.status.is_over()
         && let Ok(RoomPeek::Open { meta, .. }) = app.rooms.peek(&call.room).await
     {

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use switchboard_core::domain::{CallId, Code};
 
-use super::read::reveals;
+use super::read::{check_room, reveals};
 use crate::app::App;
 use crate::http::envelope::page;
 use crate::http::error::ApiResult;
@@ -26,12 +26,13 @@ impl Input for ParticipantQuery {
 /// and guests who joined, in the order of their first joins.
 pub(crate) async fn participants(
     State(app): State<App>,
-    MaybeCaller(caller): MaybeCaller,
+    caller: MaybeCaller,
     PathParam(id): PathParam<CallId>,
     ValidQuery(ParticipantQuery(paging)): ValidQuery<ParticipantQuery>,
 ) -> ApiResult<impl IntoResponse> {
-    let mut call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
-    if !reveals(&app, &call, caller.as_ref()).await? {
+    let mut call = app.records.call(&caller.app(), &id).await?.ok_or(Code::CallNotFound)?;
+    check_room(&call, caller.0.as_ref())?;
+    if !reveals(&app, &call, caller.0.as_ref()).await? {
         return Err(Code::Forbidden.into());
     }
     let total = call.listed();

@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
-use switchboard_auth::Identity;
-use switchboard_core::domain::{CallId, CallType, Code, RoomId};
+use switchboard_auth::{Identity, IdentityKind};
+use switchboard_core::domain::{CallId, CallType, Code, RoomName};
 use switchboard_records::{CallRecord, RecordsError};
 
 use crate::app::App;
@@ -18,11 +18,12 @@ use crate::routes::views::{CallSummaryView, CallView, StatsView};
 /// of a public call for all others.
 pub(crate) async fn get(
     State(app): State<App>,
-    MaybeCaller(caller): MaybeCaller,
+    caller: MaybeCaller,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
-    let call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
-    let view = if reveals(&app, &call, caller.as_ref()).await? {
+    let call = app.records.call(&caller.app(), &id).await?.ok_or(Code::CallNotFound)?;
+    check_room(&call, caller.0.as_ref())?;
+    let view = if reveals(&app, &call, caller.0.as_ref()).await? {
         CallOrSummary::Call(Box::new(CallView::new(&app, &call, present(&app, &call).await)))
     } else if call.call_type == CallType::Public {
         CallOrSummary::Summary(CallSummaryView::new(&call, present(&app, &call).await))
@@ -47,13 +48,14 @@ pub(crate) enum CallOrSummary<'a> {
 /// otherwise the short form.
 pub(crate) async fn by_room(
     State(app): State<App>,
-    MaybeCaller(caller): MaybeCaller,
-    PathParam(room): PathParam<RoomId>,
+    caller: MaybeCaller,
+    PathParam(name): PathParam<RoomName>,
 ) -> ApiResult<impl IntoResponse> {
-    let room = app.access().resolve(room).await;
+    let room = app.access().resolve(&caller.app(), &name).await;
     let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
+    check_room(&call, caller.0.as_ref())?;
     let present = present(&app, &call).await;
-    let view = if reveals(&app, &call, caller.as_ref()).await? {
+    let view = if reveals(&app, &call, caller.0.as_ref()).await? {
         CallOrSummary::Call(Box::new(CallView::new(&app, &call, present)))
     } else {
         CallOrSummary::Summary(CallSummaryView::new(&call, present))
@@ -63,6 +65,15 @@ pub(crate) async fn by_room(
 
 async fn present(app: &App, call: &CallRecord) -> Option<u32> {
     if call.status.is_over() { Some(0) } else { app.present(&call.room).await }
+}
+
+/// Checks that an app's user whose token is for one room reads no other call.
+pub(super) fn check_room(call: &CallRecord, caller: Option<&Identity>) -> Result<(), Code> {
+    let is_other = |caller: &Identity| caller.room.as_ref().is_some_and(|room| *room != call.room);
+    match caller {
+        Some(caller) if caller.kind == IdentityKind::AppUser && is_other(caller) => Err(Code::RoomNotAllowed),
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether a caller may read a call in full, with the names of its users.
@@ -88,7 +99,7 @@ pub(crate) async fn stats(
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
-    let call = app.records.call(&id).await?.ok_or(Code::CallNotFound)?;
+    let call = app.records.call(&caller.app, &id).await?.ok_or(Code::CallNotFound)?;
     if !app.records.involves(&call, &caller.user.id).await? {
         return Err(Code::Forbidden.into());
     }

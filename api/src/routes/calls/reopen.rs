@@ -35,7 +35,7 @@ pub(crate) async fn reopen(
         }
         app.rooms.reopen(&call.room, &call.id).await?;
         metrics::counter!("switchboard_calls_reopened_total").increment(1);
-        match app.records.reopen_call(&id, &caller.user.id, now).await {
+        match app.records.reopen_call(call.hosted(), now).await {
             Ok(Some(reopened)) => {
                 call = CallRecord { participants: call.participants, profiles: call.profiles, ..reopened };
             }

@@ -46,6 +46,8 @@ pub struct JoinToken {
     pub role: Role,
     /// Whether the token was issued under the passcode that the call has now.
     pub passcode_is_current: bool,
+    /// Whether the backend of an app says it. Its role counts whatever it is.
+    pub is_by_app: bool,
 }
 
 /// Result of a successful admission.
@@ -86,7 +88,7 @@ pub fn needs_passcode(policy: &AccessPolicy<'_>, request: &JoinRequest<'_>) -> b
 /// Decides whether a user may join a call, and returns the role and whether they wait in the lobby.
 ///
 /// The role is, in this order: host for the call's host; the role assigned in the open room;
-/// moderator from a join token; guest or participant.
+/// any role from the backend of an app; moderator from a join token; guest or participant.
 ///
 /// # Errors
 /// - `UNAUTHORIZED`: a guest may join public calls only.
@@ -107,6 +109,7 @@ pub fn admit(policy: &AccessPolicy<'_>, request: JoinRequest<'_>) -> Result<Admi
     let role = match (request.assigned_role, request.join_token) {
         _ if is_host => Role::Host,
         (Some(role), _) => role,
+        (None, Some(JoinToken { role, is_by_app: true, .. })) => role,
         (None, Some(JoinToken { role: Role::Moderator, .. })) => Role::Moderator,
         _ if is_guest => Role::Guest,
         _ => Role::Participant,
@@ -140,7 +143,7 @@ mod tests {
     }
 
     const fn token(role: Role) -> Option<JoinToken> {
-        Some(JoinToken { role, passcode_is_current: true })
+        Some(JoinToken { role, passcode_is_current: true, is_by_app: false })
     }
 
     #[test]
@@ -151,6 +154,21 @@ mod tests {
         policy.waiting_room = true;
         policy.call_type = CallType::InvitedOnly;
         assert_eq!(admit(&policy, by(&host)).unwrap(), Admission { role: Role::Host, waits: false });
+    }
+
+    #[test]
+    fn the_backend_of_an_app_says_who_hosts_and_a_join_token_does_not() {
+        let (nobody, ann) = (UserId::nobody(), id("ann"));
+        let by_app = |role| Some(JoinToken { role, passcode_is_current: true, is_by_app: true });
+        for role in [Role::Host, Role::Moderator, Role::Participant] {
+            let request = JoinRequest { join_token: by_app(role), ..by(&ann) };
+            assert_eq!(admit(&policy(&nobody, &[]), request).unwrap().role, role);
+            // A role that was assigned in the room since comes first.
+            let assigned = JoinRequest { assigned_role: Some(Role::Moderator), ..request };
+            assert_eq!(admit(&policy(&nobody, &[]), assigned).unwrap().role, Role::Moderator);
+        }
+        let join = JoinRequest { join_token: token(Role::Host), ..by(&ann) };
+        assert_eq!(admit(&policy(&nobody, &[]), join).unwrap().role, Role::Participant);
     }
 
     #[test]
@@ -203,7 +221,7 @@ mod tests {
     fn a_join_token_of_an_earlier_passcode_admits_only_moderators_invited_users_and_users_with_a_seat() {
         let (host, ann) = (id("aaaaaaaaaaaaaaaaaaaaaaaa"), id("bbbbbbbbbbbbbbbbbbbbbbbb"));
         let invited = [ann.clone()];
-        let old = |role| Some(JoinToken { role, passcode_is_current: false });
+        let old = |role| Some(JoinToken { role, passcode_is_current: false, is_by_app: false });
         let ask = |invited: &[UserId], request: JoinRequest<'_>| {
             admit(&AccessPolicy { has_passcode: true, ..policy(&host, invited) }, request)
                 .map(|admission| admission.role)

@@ -16,7 +16,7 @@ pub enum AppScope {
     /// Mute, remove, ban and admit participants.
     #[serde(rename = "participants:write")]
     ParticipantsWrite,
-    /// Mint tokens of users: by the key's signature, and through the server API.
+    /// Sign tokens of users.
     #[serde(rename = "tokens:mint")]
     TokensMint,
 }
@@ -40,6 +40,28 @@ impl AppScope {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+}
+
+/// What the bearer of a user token may do in a call, besides the rights of the role. Everything is
+/// allowed by default.
+///
+/// The rules ask it at each event. Media go from client to client, so nobody can be kept from
+/// receiving them, and a participant cannot be hidden: there are no permissions for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CallPermissions {
+    /// Switch camera and microphone on.
+    pub can_publish: bool,
+    /// Share the screen.
+    pub can_share_screen: bool,
+    /// Send chat messages.
+    pub can_chat: bool,
+}
+
+impl Default for CallPermissions {
+    fn default() -> Self {
+        Self { can_publish: true, can_share_screen: true, can_chat: true }
     }
 }
 

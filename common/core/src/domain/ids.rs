@@ -26,11 +26,17 @@ macro_rules! id {
             /// `INVALID_INPUT` if the text is empty, too long, or has a character outside the
             /// alphabet.
             pub fn parse(text: &str) -> Result<Self, Refusal> {
-                let rule: fn(char) -> bool = $rule;
-                if text.is_empty() || text.len() > $max || !text.chars().all(rule) {
-                    return Err(Refusal::new(Code::InvalidInput, concat!("not a valid ", stringify!($name))));
+                if Self::is_valid(text) {
+                    return Ok(Self(text.into()));
                 }
-                Ok(Self(text.into()))
+                Err(Refusal::new(Code::InvalidInput, concat!("not a valid ", stringify!($name))))
+            }
+
+            /// Returns whether the text is such an id.
+            #[must_use]
+            pub fn is_valid(text: &str) -> bool {
+                let rule: fn(char) -> bool = $rule;
+                !text.is_empty() && text.len() <= $max && text.chars().all(rule)
             }
 
             /// Returns the id as text.
@@ -86,9 +92,9 @@ const fn word(c: char) -> bool {
 }
 
 id!(
-    /// Room id: 1 to 64 ASCII letters, digits, `_` or `-`. Generated ids are codes: 12 upper-case
-    /// letters and digits.
-    RoomId, 64, word, "AB23CD45EF67"
+    /// Room id within an app, as clients know it: 1 to 64 ASCII letters, digits, `_` or `-`.
+    /// Generated ids are codes: 12 upper-case letters and digits.
+    RoomName, 64, word, "AB23CD45EF67"
 );
 id!(
     /// Id of a call record: a MongoDB ObjectId in hexadecimal.
@@ -125,7 +131,123 @@ const CODE_LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 /// Length of a code.
 const CODE_LENGTH: usize = 12;
 
+/// Separates the app from the room in a [`RoomId`]. No id has it.
+const APP_SEPARATOR: char = '.';
+
+/// Full name of a room: `app.name`, or the name alone in the default app. So a room of one app
+/// names nothing in another. Redis, the records and the logs know rooms by it.
+///
+/// Clients see the name alone. The type has no JSON form, so that none gets the full name by
+/// accident; [`full_room`] is the form of tokens and records.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomId(Box<str>);
+
 impl RoomId {
+    /// Parses a full name. Never call it with the text of a client: see [`AppId::room`].
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` if the text is not the full name of a room.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let is_valid = match text.split_once(APP_SEPARATOR) {
+            Some((app, name)) => app != AppId::DEFAULT && AppId::is_valid(app) && RoomName::is_valid(name),
+            None => RoomName::is_valid(text),
+        };
+        if is_valid { Ok(Self(text.into())) } else { Err(Refusal::new(Code::InvalidInput, "not a valid RoomId")) }
+    }
+
+    /// Returns the full name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the room id that clients see.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split_once(APP_SEPARATOR).map_or(&self.0, |(_, name)| name)
+    }
+
+    /// Returns the room id that clients see, as a value.
+    #[must_use]
+    pub fn to_name(&self) -> RoomName {
+        RoomName(self.name().into())
+    }
+
+    /// Returns the app of the room.
+    #[must_use]
+    pub fn app(&self) -> AppId {
+        self.0.split_once(APP_SEPARATOR).map_or_else(AppId::default, |(app, _)| AppId(app.into()))
+    }
+
+    /// Returns whether the room is of the app of accounts and guests.
+    #[must_use]
+    pub fn is_of_default_app(&self) -> bool {
+        !self.0.contains(APP_SEPARATOR)
+    }
+}
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomId({})", self.0)
+    }
+}
+
+/// Serde module for the full name of a room, for texts that are not shown to clients as they are.
+pub mod full_room {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::RoomId;
+
+    /// Writes the full name.
+    ///
+    /// # Errors
+    /// The serializer fails.
+    pub fn serialize<S: Serializer>(room: &RoomId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(room.as_str())
+    }
+
+    /// Reads the full name.
+    ///
+    /// # Errors
+    /// The text is not the full name of a room.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoomId, D::Error> {
+        RoomId::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Serde module for `Option<RoomId>`, as [`full_room`].
+pub mod maybe_full_room {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::RoomId;
+
+    /// Writes the full name, or null.
+    ///
+    /// # Errors
+    /// The serializer fails.
+    pub fn serialize<S: Serializer>(room: &Option<RoomId>, serializer: S) -> Result<S::Ok, S::Error> {
+        room.as_ref().map(RoomId::as_str).serialize(serializer)
+    }
+
+    /// Reads the full name, or null.
+    ///
+    /// # Errors
+    /// The text is not the full name of a room.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RoomId>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| RoomId::parse(&text)).transpose().map_err(D::Error::custom)
+    }
+}
+
+impl RoomName {
     /// Makes a code from random bytes. There are 32^12 codes.
     #[must_use]
     pub fn from_random(bytes: [u8; CODE_LENGTH]) -> Self {
@@ -136,7 +258,7 @@ impl RoomId {
     /// Reads an id that a person may have typed or pasted. Blanks within a code do not count.
     ///
     /// # Errors
-    /// As [`RoomId::parse`].
+    /// As [`RoomName::parse`].
     pub fn read(text: &str) -> Result<Self, Refusal> {
         let invisible = |c: char| matches!(c, '\u{200B}' | '\u{2060}' | '\u{FEFF}');
         let text = text.trim_matches(|c: char| c.is_whitespace() || invisible(c));
@@ -155,10 +277,10 @@ impl RoomId {
         other.then(|| Self(self.as_str().to_ascii_uppercase().into()))
     }
 
-    /// Returns whether a client that sends this id may mean `room`.
+    /// Returns whether a client of the room's own app that sends this id may mean `room`.
     #[must_use]
-    pub fn may_mean(&self, room: &Self) -> bool {
-        self == room || self.as_code().as_ref() == Some(room)
+    pub fn may_mean(&self, room: &RoomId) -> bool {
+        self.as_str() == room.name() || self.as_code().is_some_and(|code| code.as_str() == room.name())
     }
 }
 
@@ -187,6 +309,19 @@ impl AppId {
     #[must_use]
     pub fn from_random(bytes: [u8; 12]) -> Self {
         Self(letters(&bytes).into())
+    }
+
+    /// Returns the full name of a room of this app.
+    #[must_use]
+    pub fn room(&self, name: &RoomName) -> RoomId {
+        if self.is_default() { RoomId(name.0.clone()) } else { RoomId(format!("{self}{APP_SEPARATOR}{name}").into()) }
+    }
+
+    /// Returns the full name of a user of this app, which no user of another app has: `app.user`,
+    /// or the id alone in the default app.
+    #[must_use]
+    pub fn user(&self, user: &UserId) -> Box<str> {
+        if self.is_default() { user.0.clone() } else { format!("{self}{APP_SEPARATOR}{user}").into() }
     }
 
     /// Returns whether this is the app of accounts and guests.
@@ -219,6 +354,21 @@ impl AppKeyId {
 }
 
 impl UserId {
+    /// Host of an app's call that has no owner. No user has this id.
+    const NOBODY: &'static str = "nobody";
+
+    /// Returns the host of an app's call that has no owner.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self(Self::NOBODY.into())
+    }
+
+    /// Reads the id of an app's user; `None` if the text is no id, or one that has a meaning here.
+    #[must_use]
+    pub fn of_app(text: &str) -> Option<Self> {
+        Self::parse(text).ok().filter(|user| !user.is_guest() && user.as_str() != Self::NOBODY)
+    }
+
     /// Returns whether this is the id of a guest, who has no record.
     #[must_use]
     pub fn is_guest(&self) -> bool {
@@ -266,6 +416,7 @@ mod tests {
     fn an_id_rejects_separators_of_keys_and_seats() {
         for bad in ["", "a b", "a:b", "{a}", "a\n", "é", &"x".repeat(65)] {
             assert!(RoomId::parse(bad).is_err(), "{bad:?}");
+            assert!(RoomName::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(RoomId::parse("Ab_9-z").unwrap().as_str(), "Ab_9-z");
         assert!(UserId::parse("u#2").is_err());
@@ -273,25 +424,46 @@ mod tests {
     }
 
     #[test]
+    fn a_room_of_one_app_names_nothing_in_another() {
+        let (name, acme) = (RoomName::parse("standup").unwrap(), AppId::parse("acme").unwrap());
+        let rooms = [AppId::default().room(&name), acme.room(&name), AppId::parse("other").unwrap().room(&name)];
+        assert_eq!(rooms.each_ref().map(RoomId::as_str), ["standup", "acme.standup", "other.standup"]);
+        for room in &rooms {
+            assert_eq!((room.name(), RoomId::parse(room.as_str()).unwrap()), ("standup", room.clone()));
+            assert_eq!(room.app().room(&name), *room);
+        }
+        for bad in ["default.standup", ".standup", "acme.", "acme.a.b", "Acme.standup", "acme.a b"] {
+            assert!(RoomId::parse(bad).is_err(), "{bad}");
+        }
+        assert!(RoomName::parse("acme.standup").is_err(), "a client cannot send a full name");
+        let user = UserId::parse("65a1b2c3d4e5f60718293a4c").unwrap();
+        assert_ne!(acme.user(&user), AppId::default().user(&user));
+        assert_eq!(&*AppId::default().user(&user), user.as_str());
+        for reserved in ["guest-0123456789abcdef", "nobody", "a.b", ""] {
+            assert_eq!(UserId::of_app(reserved), None, "{reserved}");
+        }
+    }
+
+    #[test]
     fn a_code_is_read_in_any_case_and_with_blanks_and_another_id_only_as_it_is() {
         for typed in ["AB12CD34EF56", " AB12 CD34 EF56 ", "ab12\u{a0}cd34 ef56", "\u{feff}AB12CD34EF56\u{200b}"] {
-            assert_eq!(RoomId::read(typed).unwrap().as_str(), "AB12CD34EF56", "{typed:?}");
+            assert_eq!(RoomName::read(typed).unwrap().as_str(), "AB12CD34EF56", "{typed:?}");
         }
         // It may be the id that a client chose, so the caller asks for both.
-        let typed = RoomId::read("Ab12cd34ef56").unwrap();
+        let typed = RoomName::read("Ab12cd34ef56").unwrap();
         assert_eq!((typed.as_str(), typed.as_code().unwrap().as_str()), ("Ab12cd34ef56", "AB12CD34EF56"));
         assert!(typed.may_mean(&RoomId::parse("AB12CD34EF56").unwrap()));
         for other in ["AB12CD34EF56", "team-meeting", "ab12cd34ef5", "ab12cd34ef567"] {
-            assert_eq!(RoomId::read(other).unwrap().as_code(), None, "{other}");
+            assert_eq!(RoomName::read(other).unwrap().as_code(), None, "{other}");
         }
         for bad in ["a b", "", " ", "ab12 cd34 ef5_", "AB12 CD34 EF56 7"] {
-            assert!(RoomId::read(bad).is_err(), "{bad:?}");
+            assert!(RoomName::read(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_generated_code_has_no_letter_that_people_confuse() {
-        let all: String = (0..32).map(|n| RoomId::from_random([n; 12]).as_str()[..1].to_owned()).collect();
+        let all: String = (0..32).map(|n| RoomName::from_random([n; 12]).as_str()[..1].to_owned()).collect();
         assert!(!all.contains(['0', 'O', '1', 'I']), "{all}");
         assert_eq!(all.chars().collect::<std::collections::BTreeSet<_>>().len(), 32);
     }

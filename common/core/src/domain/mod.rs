@@ -3,7 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | `admission` | who may join a call, and with which role |
-//! | `app` | scopes of the API keys of apps |
+//! | `app` | scopes of the API keys of apps, permissions of their users |
 //! | `call` | status and type of a call |
 //! | `call_edit` | changes of a call by its host |
 //! | `call_fields` | bounds and checks of a call's fields |
@@ -41,12 +41,12 @@ pub mod settings;
 pub mod time;
 
 pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
-pub use app::AppScope;
+pub use app::{AppScope, CallPermissions};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
 pub use email::EmailAddress;
-pub use ids::{AppId, AppKeyId, CallId, Generation, NodeId, PeerId, RoomId, SessionHandle, UserId};
+pub use ids::{AppId, AppKeyId, CallId, Generation, NodeId, PeerId, RoomId, RoomName, SessionHandle, UserId};
 pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
 pub use permissions::Action;

@@ -133,13 +133,16 @@ pub struct PublicUser {
     /// Whether this is a guest, who has no account.
     #[serde(default)]
     pub is_guest: bool,
+    /// Data of the app about its user, from the user token: at most 1 KiB of JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
 }
 
 impl PublicUser {
     /// Creates a profile. `is_guest` follows from the id.
     #[must_use]
     pub fn new(id: UserId, name: String, avatar: Option<String>) -> Self {
-        Self { object_id: id.clone(), is_guest: id.is_guest(), id, name, avatar }
+        Self { object_id: id.clone(), is_guest: id.is_guest(), id, name, avatar, metadata: None }
     }
 }
 

@@ -60,6 +60,7 @@ codes! {
     HostRequired "HOST_REQUIRED" "Only the host may do this";
     RoomNotFound "ROOM_NOT_FOUND" "Room not found";
     RoomFull "ROOM_FULL" "The room is full";
+    RoomNotAllowed "ROOM_NOT_ALLOWED" "The token is for another room";
     RoomLocked "ROOM_LOCKED" "The room is locked";
     RoomExists "ROOM_EXISTS" "A room with this id already exists";
     Banned "BANNED" "You are banned from this call";

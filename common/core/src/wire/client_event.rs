@@ -19,7 +19,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomId, names, reaction};
+use crate::domain::{Code, MediaChange, PeerId, Refusal, RoomName, names, reaction};
 
 mod command;
 mod name;
@@ -52,9 +52,9 @@ pub enum ClientEvent<'a> {
     /// `room:join`
     Join(Join),
     /// `room:leave`, with the room id if the client sent one.
-    Leave(Option<RoomId>),
+    Leave(Option<RoomName>),
     /// `room:end-call`, with the room id if the client sent one.
-    EndCall(Option<RoomId>),
+    EndCall(Option<RoomName>),
     /// WebRTC signaling event that the server forwards to another participant.
     Signal(Signal<'a>),
     /// `webrtc:get-ice-servers`
@@ -106,7 +106,7 @@ pub enum ClientEvent<'a> {
 pub struct Create {
     /// Room id, if the client chooses it.
     #[serde(default)]
-    pub id: Option<RoomId>,
+    pub id: Option<RoomName>,
     /// Title of the call.
     #[serde(alias = "title", default)]
     pub name: Option<String>,
@@ -124,7 +124,7 @@ pub struct Create {
 pub struct Join {
     /// Room to join, as a person may have typed it.
     #[serde(deserialize_with = "typed_room")]
-    pub room_id: RoomId,
+    pub room_id: RoomName,
     /// Passcode, if the room has one.
     #[serde(default)]
     pub passcode: Option<String>,
@@ -358,7 +358,7 @@ fn without_position(sentence: &str) -> String {
 }
 
 /// Parses the argument of `room:leave` and `room:end-call`: `{roomId}`, or the id as a string.
-fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
+fn room_argument(text: &str) -> Result<Option<RoomName>, Refusal> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Fields {
@@ -367,7 +367,7 @@ fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
     }
     /// An id as a person may have typed it.
     #[derive(Deserialize)]
-    struct TypedRoom(#[serde(deserialize_with = "typed_room")] RoomId);
+    struct TypedRoom(#[serde(deserialize_with = "typed_room")] RoomName);
     match text.trim_start().as_bytes().first() {
         Some(b'"') => serde_json::from_str(text).map(|TypedRoom(id)| Some(id)).map_err(|_| invalid_room()),
         _ => fields::<Fields>(text).map(|fields| fields.room_id.map(|TypedRoom(id)| id)),
@@ -375,9 +375,9 @@ fn room_argument(text: &str) -> Result<Option<RoomId>, Refusal> {
 }
 
 /// Reads a room id as a person may have typed it.
-fn typed_room<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoomId, D::Error> {
+fn typed_room<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoomName, D::Error> {
     let text = String::deserialize(deserializer)?;
-    RoomId::read(&text).map_err(D::Error::custom)
+    RoomName::read(&text).map_err(D::Error::custom)
 }
 
 fn invalid_room() -> Refusal {

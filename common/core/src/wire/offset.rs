@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::LogId;
-use crate::domain::RoomId;
+use crate::domain::{AppId, RoomId, RoomName};
 
-/// Position in a room's log, as clients carry it: `<log id>.<room>`, for example
+/// Position in a room's log, as clients carry it: `<log id>.<room name>`, for example
 /// `1700000000000-3.AB12CD34EF56`.
 ///
 /// This is the offset of Socket.IO's connection state recovery: the server appends it to each
@@ -19,18 +19,18 @@ pub struct Offset {
 }
 
 impl Offset {
-    /// Parses `<ms>-<seq>.<room>`. Returns `None` for any other text; the session then starts
-    /// without recovery.
+    /// Parses `<ms>-<seq>.<room name>` of a client of `app`. Returns `None` for any other text; the
+    /// session then starts without recovery.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str, app: &AppId) -> Option<Self> {
         let (id, room) = text.split_once('.')?;
-        Some(Self { id: LogId::parse(id)?, room: RoomId::parse(room).ok()? })
+        Some(Self { id: LogId::parse(id)?, room: app.room(&RoomName::parse(room).ok()?) })
     }
 }
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.id, self.room)
+        write!(f, "{}.{}", self.id, self.room.name())
     }
 }
 
@@ -44,9 +44,15 @@ mod tests {
         let id = LogId { ms: 1_700_000_000_000, seq: 3 };
         let offset = Offset { id, room: RoomId::parse("AB-c_1").unwrap() };
         assert_eq!(offset.to_string(), "1700000000000-3.AB-c_1");
-        assert_eq!(Offset::parse(&offset.to_string()), Some(offset));
+        let app = AppId::default();
+        assert_eq!(Offset::parse(&offset.to_string(), &app), Some(offset));
+        let acme = AppId::parse("acme").unwrap();
+        let other = Offset { id, room: acme.room(&RoomName::parse("R").unwrap()) };
+        assert_eq!(other.to_string(), "1700000000000-3.R", "clients see the name alone");
+        assert_eq!(Offset::parse("1700000000000-3.R", &acme), Some(other));
+        assert_eq!(Offset::parse("1700000000000-3.acme.R", &app), None);
         for bad in ["", "1-1", "1.R", "1-x.R", "1-1.", "1-1.a b", "-1-1.R", "1-1-1.R", "99999999999999999999-0.R"] {
-            assert_eq!(Offset::parse(bad), None, "{bad}");
+            assert_eq!(Offset::parse(bad, &app), None, "{bad}");
         }
     }
 }

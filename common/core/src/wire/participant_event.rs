@@ -34,7 +34,7 @@ pub const DOOR_CHANGED: &str = "DOOR_CHANGED";
 /// Encodes `room:denied`, for the participant who was denied.
 #[must_use]
 pub fn denied(room: &RoomId, reason: Option<&str>) -> String {
-    encode("room:denied", &object(json!({ "roomId": room, "reason": reason })))
+    encode("room:denied", &object(json!({ "roomId": room.name(), "reason": reason })))
 }
 
 /// Encodes `participant:role-changed`. Placeholders: peer id, user id, role, host id.
@@ -79,14 +79,17 @@ pub fn media_changed_template() -> String {
 /// Encodes `room:kicked`, for the removed participant. Placeholder: peer id.
 #[must_use]
 pub fn kicked_template(room: &RoomId, banned: bool, reason: Option<&str>) -> String {
-    encode("room:kicked", &object(json!({ "roomId": room, "peerId": PEER_MARK, "banned": banned, "reason": reason })))
+    encode(
+        "room:kicked",
+        &object(json!({ "roomId": room.name(), "peerId": PEER_MARK, "banned": banned, "reason": reason })),
+    )
 }
 
 /// Encodes `room:updated`: the call after a change. Placeholder: host id.
 #[must_use]
 pub fn updated_template(room: &RoomId, meta: &RoomMeta) -> String {
     let fields = json!({
-        "roomId": room,
+        "roomId": room.name(),
         "name": meta.name,
         "settings": meta.settings,
         "maxParticipants": meta.max_participants,

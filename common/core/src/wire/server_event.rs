@@ -222,7 +222,7 @@ pub fn coalescing_key(kind: EventKind, event: &str) -> Option<String> {
 /// Encodes `room:call-ended`.
 #[must_use]
 pub fn call_ended(room: &crate::domain::RoomId, reason: &str) -> String {
-    encode("room:call-ended", &serde_json::json!({ "roomId": room, "reason": reason }))
+    encode("room:call-ended", &serde_json::json!({ "roomId": room.name(), "reason": reason }))
 }
 
 #[cfg(test)]

@@ -314,6 +314,9 @@ pub fn keep_alive(env: &mut Env) -> Duration {
     env.millis("KEEP_ALIVE_MS", 130_000, 1_000..=86_400_000)
 }
 
+/// Default of `RATE_ROOM_CREATE`: rooms that one user may create, over sockets and by joining.
+pub const ROOM_CREATE_RATE: &str = "20/60";
+
 /// Reads `RATE_PASSCODE_PER_ADDRESS`, `RATE_PASSCODE_PER_CALL`, `PASSCODE_GUARD_SECONDS` and
 /// `RATE_PASSCODE_HASHES`. There are no rates if `on` is false.
 pub fn passcode_rates(env: &mut Env, on: bool) -> PasscodeRates {

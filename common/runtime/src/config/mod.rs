@@ -24,8 +24,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use groups::{
-    ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, RedisConfig,
-    TelemetryConfig, TraceConfig, keep_alive, passcode_rates, trusted_proxies, turn_rates,
+    ICE_DEFAULT_STUN, IceSettings, LogConfig, LogFormat, Mode, MongoConfig, OriginsConfig, ROOM_CREATE_RATE,
+    RedisConfig, TelemetryConfig, TraceConfig, keep_alive, passcode_rates, trusted_proxies, turn_rates,
 };
 pub use keys::{KeyFiles, SecretsConfig};
 pub use switchboard_core::Secret;

@@ -7,15 +7,16 @@
 -- replies OK | ENDED | DENIED | STANDIN | STALE
 local call, event, details, tombstone = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local peer, gen = ARGV[12], ARGV[13]
-local found = redis.call('HMGET', room_key, 'st', 'c', 'host', 'm')
-local state, current_call, host, meta = found[1], found[2], found[3], found[4]
+local found = redis.call('HMGET', room_key, 'st', 'c', 'm')
+local state, current_call, meta = found[1], found[2], found[3]
 if peer ~= '-' then
   if state == 'ended' then return {'ENDED'} end
   local seat = get_seat(peer)
   if not seat or seat.state ~= 'connected' or seat.gen ~= gen then return {'STALE'} end
-  if seat.uid ~= host then return {'DENIED'} end
+  if seat.role ~= 'host' then return {'DENIED'} end
   -- The end of a call cannot be undone, so a stand-in for the absent host must not end it.
-  if seat.uid ~= cjson.decode(meta).host then return {'STANDIN'} end
+  local is_host_by_app = redis.call('HGET', room_key, 'g:' .. seat.uid) == 'host'
+  if seat.uid ~= cjson.decode(meta).host and not is_host_by_app then return {'STANDIN'} end
   call = current_call
 end
 if state and current_call ~= call then

@@ -1,0 +1,351 @@
+//! User tokens: what the backend of an app signs with the secret of its API key, without asking
+//! Switchboard.
+//!
+//! | claim | content |
+//! |---|---|
+//! | `iss` | public id of the API key; the header `kid` may name it instead |
+//! | `sub` | the app's user: 1 to 40 letters, digits, `_` or `-` |
+//! | `exp` | expiry in seconds; at most a day away |
+//! | `iat`, `nbf` | time of issue; time from which the token is good; in seconds |
+//! | `name`, `avatar`, `metadata` | shown to the other participants |
+//! | `room` | the only room that the token is good for |
+//! | `role` | `host`, `moderator` or `participant` |
+//! | `permissions` | `canPublish`, `canShareScreen`, `canChat` |
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use switchboard_core::Secret;
+use switchboard_core::domain::{
+    AppId, AppKeyId, CallPermissions, Code, PublicUser, Refusal, Role, RoomName, UserId, names,
+};
+
+use super::{AVATAR_MAX, Identity, IdentityKind, LEEWAY_S, MAX_TOKEN_BYTES, json_length};
+
+/// Longest lifetime of a user token, in seconds.
+pub const USER_TOKEN_MAX: u64 = 86_400;
+/// Length of a user's name, in characters.
+const NAME: std::ops::RangeInclusive<usize> = 1..=100;
+/// Longest `metadata`, in bytes of JSON.
+const METADATA_MAX: usize = 1024;
+
+/// API key that signs user tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct AppSigner<'a> {
+    /// App of the key.
+    pub app: &'a AppId,
+    /// Public id of the key.
+    pub key: &'a AppKeyId,
+    /// Secret of the key.
+    pub secret: &'a Secret,
+}
+
+/// What the backend of an app grants its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppGrant {
+    /// Role in calls.
+    pub role: Role,
+    /// Permissions in calls.
+    pub permissions: CallPermissions,
+}
+
+/// Claims of a user token.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppClaims {
+    /// Public id of the API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// User.
+    pub sub: String,
+    /// Expiry in seconds since the Unix epoch.
+    pub exp: f64,
+    /// Time of issue in seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<f64>,
+    /// Time from which the token is good, in seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<f64>,
+    /// Display name. Default: `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// URL of the profile picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
+    /// Data of the app about its user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    /// The only room that the token is good for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+    /// Role. Default: `participant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Permissions. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<CallPermissions>,
+}
+
+impl AppClaims {
+    /// Signs the claims with the secret of a key, as a backend does.
+    ///
+    /// # Errors
+    /// `TOKEN_INVALID` if a token with these claims would be refused; `INTERNAL_ERROR` if it cannot
+    /// be encoded.
+    pub fn sign(mut self, signer: AppSigner<'_>, now_ms: u64) -> Result<String, Refusal> {
+        super::hs256::install();
+        self.iss = Some(signer.key.to_string());
+        let key = EncodingKey::from_secret(signer.secret.expose().as_bytes());
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &self, &key);
+        let token = token.map_err(|_| Refusal::from(Code::InternalError))?;
+        verify(&token, signer, now_ms, false).map(|_| token)
+    }
+}
+
+/// Returns the API key that a token says it is signed with; `None` for a token of another kind.
+/// Nothing is verified.
+#[must_use]
+pub fn app_key_of(token: &str) -> Option<AppKeyId> {
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: Option<String>,
+        kid: Option<String>,
+    }
+    if token.len() > MAX_TOKEN_BYTES {
+        return None;
+    }
+    let named = |part: &str| {
+        let issuer: Issuer = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
+        AppKeyId::read(issuer.kid.as_deref().or(issuer.iss.as_deref())?)
+    };
+    let mut parts = token.split('.');
+    let (header, claims) = (parts.next()?, parts.next()?);
+    named(header).or_else(|| named(claims))
+}
+
+/// Verifies a user token at `now_ms`: see [`super::Tokens::verify_app`].
+pub(super) fn verify(
+    token: &str,
+    signer: AppSigner<'_>,
+    now_ms: u64,
+    resumes: bool,
+) -> Result<(Identity, bool), Refusal> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(invalid(format!("The token has more than {MAX_TOKEN_BYTES} bytes")));
+    }
+    let mut validation = Validation::new(Algorithm::HS256);
+    // Checked below, with the clock and the refusals of this service.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let key = DecodingKey::from_secret(signer.secret.expose().as_bytes());
+    let claims = jsonwebtoken::decode::<Value>(token, &key, &validation)
+        .map_err(|_| invalid("The signature is not HS256 with the secret of the API key"))?
+        .claims;
+    let claims: AppClaims =
+        serde_json::from_value(claims).map_err(|problem| invalid(format!("The claims are wrong: {problem}")))?;
+    let (issued_ms, expires_at) = times(&claims, now_ms)?;
+    let has_expired = expires_at.saturating_add(LEEWAY_S) <= now_ms / 1000;
+    if has_expired && !resumes {
+        return Err(Code::TokenExpired.into());
+    }
+    let room = match &claims.room {
+        Some(room) => {
+            let name = RoomName::parse(room);
+            Some(signer.app.room(&name.map_err(|_| claim("room", "must be 1 to 64 letters, digits, _ or -"))?))
+        }
+        None => None,
+    };
+    let role = match claims.role.as_deref() {
+        None => Role::Participant,
+        Some(role) => Role::parse(role)
+            .filter(|role| *role != Role::Guest)
+            .ok_or_else(|| claim("role", "must be host, moderator or participant"))?,
+    };
+    let grant = AppGrant { role, permissions: claims.permissions.unwrap_or_default() };
+    let identity = Identity {
+        user: user(claims)?,
+        email: None,
+        session: Some(signer.key.to_string()),
+        room,
+        kind: IdentityKind::AppUser,
+        app: signer.app.clone(),
+        grant: Some(grant),
+        issued_ms,
+        expires_at,
+    };
+    Ok((identity, has_expired))
+}
+
+/// Checks the times of a token. Returns the time of issue in milliseconds and the expiry in seconds.
+/// Without `iat`, the token counts as older than every removal from a call.
+fn times(claims: &AppClaims, now_ms: u64) -> Result<(u64, u64), Refusal> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+    let whole = |seconds: f64| seconds as u64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+    let millis = |seconds: f64| (seconds * 1000.0) as u64;
+    let (now, expires_at) = (now_ms / 1000, whole(claims.exp));
+    if expires_at > now + USER_TOKEN_MAX + LEEWAY_S {
+        return Err(claim("exp", "must be at most a day away, in seconds"));
+    }
+    if claims.nbf.is_some_and(|start| whole(start) > now + LEEWAY_S) {
+        return Err(claim("nbf", "is in the future"));
+    }
+    if claims.iat.is_some_and(|issued| whole(issued) > now + LEEWAY_S) {
+        return Err(claim("iat", "is in the future"));
+    }
+    Ok((claims.iat.map_or(0, millis), expires_at))
+}
+
+fn user(claims: AppClaims) -> Result<PublicUser, Refusal> {
+    let id = UserId::of_app(&claims.sub).ok_or_else(|| {
+        claim("sub", "must be 1 to 40 letters, digits, _ or -, not nobody, and must not begin with guest-")
+    })?;
+    let name = claims.name.unwrap_or_else(|| id.to_string());
+    let name = names::parse("name", &name, &NAME).map_err(|refusal| invalid(refusal.message.into_owned()))?;
+    let is_web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+    let is_plain = |url: &str| !url.contains(|c: char| c.is_whitespace() || c.is_control());
+    if claims.avatar.as_deref().is_some_and(|url| !is_web(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
+        return Err(claim("avatar", format!("must be an http or https URL of at most {AVATAR_MAX} bytes")));
+    }
+    let metadata = claims.metadata.filter(|data| !data.is_null());
+    if metadata.as_ref().is_some_and(|data| data.to_string().len() > METADATA_MAX) {
+        return Err(claim("metadata", format!("must be at most {METADATA_MAX} bytes of JSON")));
+    }
+    Ok(PublicUser { metadata, ..PublicUser::new(id, name, claims.avatar) })
+}
+
+fn claim(name: &str, problem: impl std::fmt::Display) -> Refusal {
+    invalid(format!("The claim {name} {problem}"))
+}
+
+fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(Code::TokenInvalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_800_000_000_500;
+    const NOW: u64 = NOW_MS / 1000;
+
+    struct Key {
+        app: AppId,
+        id: AppKeyId,
+        secret: Secret,
+    }
+
+    impl Key {
+        fn new() -> Self {
+            let secret = crate::app_key::new_secret();
+            Self { app: AppId::parse("acme").unwrap(), id: AppKeyId::from_random([1; 20]), secret }
+        }
+
+        fn signer(&self) -> AppSigner<'_> {
+            AppSigner { app: &self.app, key: &self.id, secret: &self.secret }
+        }
+
+        /// Signs any claims, as a backend does.
+        fn sign(&self, claims: &Value) -> String {
+            super::super::hs256::install();
+            let key = EncodingKey::from_secret(self.secret.expose().as_bytes());
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+        }
+
+        /// Verifies claims on top of good ones. Returns the message of a refusal.
+        fn verify(&self, more: &Value) -> Result<Identity, (Code, String)> {
+            let mut claims = json!({ "iss": self.id, "sub": "ann", "exp": NOW + 60, "iat": NOW });
+            claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let verified = verify(&self.sign(&claims), self.signer(), NOW_MS, false);
+            verified.map(|(identity, _)| identity).map_err(|refusal| (refusal.code, refusal.message.into_owned()))
+        }
+    }
+
+    #[test]
+    fn a_token_of_a_backend_names_its_user_room_role_and_permissions() {
+        let key = Key::new();
+        let identity = key.verify(&json!({})).unwrap();
+        assert_eq!((identity.user.id.as_str(), &*identity.user.name), ("ann", "ann"));
+        assert_eq!((identity.kind, identity.room, identity.app), (IdentityKind::AppUser, None, key.app.clone()));
+        let all = AppGrant { role: Role::Participant, permissions: CallPermissions::default() };
+        assert_eq!((identity.grant, identity.issued_ms), (Some(all), NOW * 1000));
+        let identity = key
+            .verify(&json!({
+                "name": " Ann  Lee ", "avatar": "https://a.example/ann.png", "metadata": { "team": 7 },
+                "room": "standup", "role": "host", "permissions": { "canChat": false }, "aud": "x", "more": [1],
+            }))
+            .unwrap();
+        assert_eq!(identity.user.name, "Ann Lee");
+        assert_eq!(identity.user.metadata, Some(json!({ "team": 7 })));
+        assert_eq!(identity.room.unwrap().as_str(), "acme.standup");
+        let grant = identity.grant.unwrap();
+        let permissions = CallPermissions { can_chat: false, ..CallPermissions::default() };
+        assert_eq!((grant.role, grant.permissions), (Role::Host, permissions));
+    }
+
+    #[test]
+    fn a_wrong_claim_is_refused_with_its_name() {
+        let key = Key::new();
+        for (more, wrong) in [
+            (json!({ "sub": "a b" }), "sub"),
+            (json!({ "sub": "guest-0123456789abcdef" }), "sub"),
+            (json!({ "sub": "nobody" }), "sub"),
+            (json!({ "exp": NOW + 86_400 + 60 }), "exp"),
+            (json!({ "exp": (NOW + 60) * 1000 }), "exp"),
+            (json!({ "nbf": NOW + 60 }), "nbf"),
+            (json!({ "iat": NOW + 60 }), "iat"),
+            (json!({ "room": "acme.other" }), "room"),
+            (json!({ "role": "guest" }), "role"),
+            (json!({ "name": "" }), "name"),
+            (json!({ "avatar": "javascript:alert(1)" }), "avatar"),
+            (json!({ "metadata": "x".repeat(1024) }), "metadata"),
+            (json!({ "permissions": { "canFly": true } }), "canFly"),
+            (json!({ "exp": null }), "claims"),
+            (json!({ "sub": 7 }), "claims"),
+        ] {
+            let (code, message) = key.verify(&more).unwrap_err();
+            assert!(code == Code::TokenInvalid && message.contains(wrong), "{more}: {message}");
+        }
+        assert_eq!(key.verify(&json!({ "exp": NOW - 60 })).unwrap_err().0, Code::TokenExpired);
+    }
+
+    #[test]
+    fn an_expired_token_is_good_for_a_resume_alone_and_a_foreign_signature_for_nothing() {
+        let key = Key::new();
+        let claims = json!({ "iss": key.id, "sub": "ann", "exp": NOW - 60, "iat": NOW - 120 });
+        let token = key.sign(&claims);
+        assert!(verify(&token, key.signer(), NOW_MS, true).unwrap().1);
+        assert!(verify(&token, Key::new().signer(), NOW_MS, true).is_err(), "another secret");
+        let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap());
+        assert_eq!(verify(&unsigned, key.signer(), NOW_MS, true).unwrap_err().code, Code::TokenInvalid);
+    }
+
+    #[test]
+    fn the_key_of_a_token_is_found_in_iss_and_in_kid_and_tokens_of_accounts_name_none() {
+        let key = Key::new();
+        assert_eq!(app_key_of(&key.sign(&json!({ "iss": key.id, "sub": "a", "exp": 1 }))), Some(key.id.clone()));
+        let header = Header { kid: Some(key.id.to_string()), ..Header::new(Algorithm::HS256) };
+        let secret = EncodingKey::from_secret(key.secret.expose().as_bytes());
+        let token = jsonwebtoken::encode(&header, &json!({ "sub": "a", "exp": 1 }), &secret).unwrap();
+        assert_eq!(app_key_of(&token), Some(key.id));
+        for other in ["", "a.b", "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ2aWRlb2NhbGwtYXBpIn0.x", &"x".repeat(5000)] {
+            assert_eq!(app_key_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_would_be_refused_is_not_minted() {
+        let key = Key::new();
+        let claims = AppClaims { sub: "ann".to_owned(), exp: 1.0, ..AppClaims::default() };
+        assert_eq!(claims.clone().sign(key.signer(), NOW_MS).unwrap_err().code, Code::TokenExpired);
+        #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
+        let good = AppClaims { exp: (NOW + 60) as f64, ..claims };
+        assert_eq!(app_key_of(&good.sign(key.signer(), NOW_MS).unwrap()), Some(key.id));
+    }
+}

@@ -1,0 +1,282 @@
+// Users of apps: tokens that a backend signs, and the isolation of apps from each other.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, before, describe, test } from "node:test";
+import { Client, account, newCall, operatorRequest, rest } from "../support/clients.mjs";
+import { nodeUrls } from "../support/cluster.mjs";
+import { until } from "../support/until.mjs";
+
+/** Creates an app with one API key. */
+async function newApp(name) {
+  const { id } = await operatorRequest("POST", "/apps", { name });
+  const key = await operatorRequest("POST", `/apps/${id}/keys`, {});
+  return { id, ...key };
+}
+
+/** Signs a user token, as a backend does. */
+function userToken({ keyId, secret }, sub, claims = {}) {
+  const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const now = Math.floor(Date.now() / 1000);
+  const unsigned = `${encode({ alg: "HS256" })}.${encode({ iss: keyId, sub, iat: now, exp: now + 600, ...claims })}`;
+  return `${unsigned}.${createHmac("sha256", secret).update(unsigned).digest("base64url")}`;
+}
+
+/** Connects with a user token for this room and joins it. Alternates between the nodes. */
+let next = 0;
+async function seated(app, sub, room, claims) {
+  const urls = nodeUrls();
+  const token = userToken(app, sub, { room, ...claims });
+  return Client.seated(urls[next++ % urls.length], room, { token });
+}
+
+const people = (client) => client.joined.participants.map((one) => one.userId).sort();
+
+async function connectError(token) {
+  const client = new Client(nodeUrls()[0], { token, reconnection: false });
+  const [error] = await once(client.socket, "connect_error");
+  client.close();
+  return error.data.code;
+}
+
+describe("users of apps", { timeout: 120_000 }, () => {
+  let acme;
+  let other;
+  before(async () => {
+    [acme, other] = [await newApp("Acme"), await newApp("Other")];
+  });
+
+  test("the first join with a token creates the call, and users meet with name, data and role", async () => {
+    const data = { name: "Ann Lee", avatar: "https://a.example/ann.png", metadata: { team: 7 }, role: "host" };
+    const ann = await seated(acme, "ann", "standup", data);
+    assert.deepEqual([ann.joined.roomId, ann.joined.role, ann.joined.hostId], ["standup", "host", "ann"]);
+    const bob = await seated(acme, "bob", "standup");
+    assert.deepEqual([bob.joined.role, people(bob)], ["participant", ["ann", "bob"]]);
+    const { user } = bob.joined.participants.find((one) => one.userId === "ann");
+    assert.deepEqual([user.name, user.avatar, user.metadata], [data.name, data.avatar, data.metadata]);
+    await ann.event("room:user-joined", ({ participant }) => participant.userId === "bob");
+
+    await bob.emit("webrtc:offer", { to: "ann", offer: { type: "offer", sdp: "v=0" } });
+    const offer = await ann.event("webrtc:offer", () => true);
+    assert.deepEqual([offer.from, offer.roomId, offer.user.metadata], ["bob", "standup", undefined]);
+
+    // A host by token hosts: she removes Bob, whose older token admits him no more, and ends the call.
+    assert.equal((await ann.emit("participant:kick", { peerId: "bob" })).success, true);
+    await bob.event("room:kicked", () => true);
+    assert.equal((await bob.emit("room:join", { roomId: "standup" })).code, "REMOVED");
+    assert.equal((await ann.emit("room:end-call", {})).success, true);
+    for (const client of [ann, bob]) client.close();
+  });
+
+  test("a moderator and a host who come after a participant have their roles", async () => {
+    const [cid, mod] = [await seated(acme, "cid", "roles"), await seated(acme, "mod", "roles", { role: "moderator" })];
+    const host = await seated(acme, "boss", "roles", { role: "host" });
+    assert.deepEqual([cid, mod, host].map((one) => one.joined.role), ["participant", "moderator", "host"]);
+    assert.equal((await cid.emit("room:lock", { locked: true })).code, "FORBIDDEN");
+    assert.equal((await mod.emit("room:lock", { locked: true })).success, true);
+    assert.equal((await host.emit("participant:set-role", { peerId: "cid", role: "moderator" })).success, true);
+    await cid.event("participant:role-changed", ({ userId, role }) => userId === "cid" && role === "moderator");
+    assert.equal((await mod.emit("room:end-call", {})).code, "HOST_REQUIRED");
+    assert.equal((await host.emit("room:end-call", {})).success, true);
+    for (const client of [cid, mod, host]) client.close();
+  });
+
+  test("the permissions of a token bound what its bearer sends", async () => {
+    const permissions = { canPublish: false, canShareScreen: false, canChat: false };
+    const mute = await seated(acme, "mute", "quiet", { permissions });
+    const own = mute.joined.participants[0].mediaState;
+    assert.deepEqual([own.videoEnabled, own.audioEnabled], [false, false]);
+    const refused = [
+      await mute.emit("participant:update-media-state", { audioEnabled: true }),
+      await mute.emit("webrtc:screen-share", { enabled: true }),
+      await mute.emit("chat:message", { message: "hi" }),
+    ];
+    assert.deepEqual(refused.map(({ code }) => code), ["FORBIDDEN", "FORBIDDEN", "FORBIDDEN"]);
+    mute.close();
+  });
+
+  test("a wrong token is refused with a code of its own", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    assert.equal(await connectError(userToken(acme, "ann", { iat: now - 700, exp: now - 60 })), "TOKEN_EXPIRED");
+    assert.equal(await connectError(userToken({ ...acme, secret: other.secret }, "ann")), "TOKEN_INVALID");
+    assert.equal(await connectError(userToken({ ...acme, keyId: "sbk_00000000000000000000" }, "ann")), "TOKEN_INVALID");
+    assert.equal(await connectError(userToken(acme, "ann", { exp: now + 7 * 86_400 })), "TOKEN_INVALID");
+    const client = await Client.connected(nodeUrls()[0], { token: userToken(acme, "ann", { room: "mine" }) });
+    assert.equal((await client.emit("room:join", { roomId: "yours" })).code, "ROOM_NOT_ALLOWED");
+    assert.equal((await client.emit("room:create", { name: "Mine" })).code, "FORBIDDEN");
+    client.close();
+    const free = await Client.connected(nodeUrls()[0], { token: userToken(acme, "ann") });
+    assert.equal((await free.emit("room:join", { roomId: "no-such-room" })).code, "ROOM_NOT_FOUND");
+    free.close();
+  });
+
+  test("a socket that was lost resumes its seat on another node", async () => {
+    const [ann, bob] = [await seated(acme, "ann", "resumes"), await seated(acme, "bob", "resumes")];
+    const back = bob.nextConnect();
+    bob.socket.io.engine.close();
+    await bob.emit("chat:message", { message: "from Bob" });
+    await back;
+    assert.equal(bob.socket.recovered, true);
+    await ann.event("chat:message", ({ from, message }) => from === "bob" && message === "from Bob");
+    for (const client of [ann, bob]) client.close();
+  });
+
+  test("a revoked key closes the sockets of its users within 10 seconds and admits nobody", async () => {
+    const key = await operatorRequest("POST", `/apps/${acme.id}/keys`, {});
+    const [old, kept] = [await seated({ ...acme, ...key }, "old", "revoked"), await seated(acme, "kept", "revoked")];
+    const token = userToken(key, "old");
+    const closed = old.nextDisconnect();
+    const began = Date.now();
+    await operatorRequest("DELETE", `/apps/${acme.id}/keys/${key.keyId}`);
+    await closed;
+    assert.ok(Date.now() - began < 10_000, "closed in time");
+    await until("every node refuses the key", async () => (await connectError(token)) === "KEY_REVOKED");
+    assert.equal(kept.socket.connected, true, "the app's other key stays");
+    for (const client of [old, kept]) client.close();
+  });
+});
+
+describe("two apps with the same ids of rooms and users, and the app of accounts", { timeout: 120_000 }, () => {
+  let apps;
+  let host;
+  let call;
+  let clients;
+  before(async () => {
+    host = await account("Account");
+    call = await newCall(host);
+    apps = [await newApp("One"), await newApp("Two")];
+    // Both apps have a user with the id of the account, in a room with the id of the account's call.
+    clients = [];
+    for (const app of apps) {
+      clients.push(await seated(app, host.user.id, call.roomId, { name: `Of ${app.id}`, role: "host" }));
+      clients.push(await seated(app, "bob", call.roomId));
+    }
+    const { joinToken } = await rest("POST", "/video-calls/join", { roomId: call.roomId }, host.token);
+    clients.push(await Client.seated(nodeUrls()[0], call.roomId, { token: host.token, joinToken }));
+  });
+  after(() => clients?.forEach((client) => client.close()));
+
+  test("no event crosses", async () => {
+    const [one, , two, , own] = clients;
+    assert.deepEqual([people(own), own.joined.participants[0].user.name], [[host.user.id], "Account"]);
+    for (const [client, app] of [[one, apps[0]], [two, apps[1]]]) {
+      assert.equal(client.joined.roomId, call.roomId, "clients see the name of the room alone");
+      assert.equal(client.joined.user.name, `Of ${app.id}`, "not the name of the account");
+    }
+    await one.emit("chat:message", { message: "of one" });
+    await clients[1].event("chat:message", ({ message }) => message === "of one");
+    await two.emit("chat:message", { message: "of two" });
+    await clients[3].event("chat:message", ({ message }) => message === "of two");
+    await own.emit("chat:message", { message: "of the account" });
+    await one.emit("participant:kick", { peerId: "bob", ban: true });
+    await clients[1].event("room:kicked", () => true);
+    const heard = clients.map((client) => client.all("chat:message").map(({ message }) => message).sort());
+    for (const [index, messages] of heard.entries()) {
+      const foreign = messages.filter((message) => message !== ["of one", "of one", "of two", "of two", "of the account"][index]);
+      assert.deepEqual(foreign, []);
+    }
+    assert.equal(clients[3].all("room:kicked").length, 0, "a ban in one app bans nobody in another");
+    assert.equal((await clients[3].emit("webrtc:get-stats", {})).success, true);
+    const texts = clients.flatMap((client) => client.received.map((received) => JSON.stringify(received)));
+    for (const { id } of apps) {
+      const leaks = texts.filter((text) => text.replaceAll(`Of ${id}`, "").includes(id));
+      assert.deepEqual(leaks, [], "no event shows the id of an app");
+    }
+  });
+
+  test("no route of users crosses", async () => {
+    const tokens = apps.map((app) => userToken(app, host.user.id, { room: call.roomId }));
+    const seen = [];
+    for (const token of [host.token, ...tokens]) {
+      const read = () => rest("GET", `/video-calls/room/${call.roomId}`, undefined, token).catch(() => undefined);
+      const found = await until("the call is recorded", async () => {
+        const call = await read();
+        return call?.currentParticipants > 0 && call;
+      });
+      seen.push(found.id);
+    }
+    assert.equal(new Set(seen).size, 3, "each sees a call of its own");
+    for (const [index, token] of tokens.entries()) {
+      const other = seen[index === 0 ? 2 : 1];
+      for (const path of [`/video-calls/${other}`, `/video-calls/${other}/participants`, `/video-calls/${seen[0]}`]) {
+        await assert.rejects(rest("GET", path, undefined, token), { code: "CALL_NOT_FOUND" }, path);
+      }
+      for (const path of ["/video-calls", "/auth/profile", "/auth/sessions", "/auth/stats"]) {
+        await assert.rejects(rest("GET", path, undefined, token), { code: "UNAUTHORIZED" }, path);
+      }
+    }
+    const list = await rest("GET", "/video-calls", undefined, host.token);
+    assert.deepEqual(list.map(({ id }) => id), [call.id], "the account's list has none of the apps' calls");
+    for (const id of seen.slice(1)) {
+      for (const path of ["", "/stats", "/participants", "/messages"]) {
+        const code = { code: "CALL_NOT_FOUND" };
+        await assert.rejects(rest("GET", `/video-calls/${id}${path}`, undefined, host.token), code, path);
+      }
+      await assert.rejects(rest("DELETE", `/video-calls/${id}`, undefined, host.token), { code: "CALL_NOT_FOUND" });
+      await assert.rejects(rest("POST", `/video-calls/${id}/end`, {}, host.token), { code: "CALL_NOT_FOUND" });
+    }
+  });
+
+  test("operators see each room by its full name", async () => {
+    const participants = async (room) => operatorRequest("GET", `/rooms/${room}/participants`);
+    const names = [];
+    for (const room of [call.roomId, ...apps.map(({ id }) => `${id}.${call.roomId}`)]) {
+      names.push((await participants(room)).find(({ userId }) => userId === host.user.id).user.name);
+    }
+    assert.deepEqual(names, ["Account", ...apps.map(({ id }) => `Of ${id}`)]);
+  });
+});
+
+describe("the examples of token endpoints", { timeout: 300_000 }, () => {
+  let app;
+  let folder;
+  before(async () => {
+    app = await newApp("Examples");
+    folder = await mkdtemp(join(tmpdir(), "switchboard-tokens-"));
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+  const has = (program, argument) => spawnSync(program, [argument]).status === 0;
+  const rust = file("target/debug/examples/token_endpoint");
+  const endpoints = [
+    ["Node.js", true, () => [process.execPath, file("examples/tokens/node.mjs")]],
+    ["Python", has("python3", "--version"), () => ["python3", file("examples/tokens/python.py")]],
+    ["Go", has("go", "version"), () => {
+      const program = join(folder, "tokens-go");
+      const built = spawnSync("go", ["build", "-o", program, file("examples/tokens/go.go")], { encoding: "utf8" });
+      assert.equal(built.status, 0, built.stderr);
+      return [program];
+    }],
+    ["Rust", existsSync(rust), () => [rust]],
+  ];
+  for (const [language, runs, command] of endpoints) {
+    test(`its token joins a call: ${language}`, { skip: !runs && `no ${language} here` }, async () => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address();
+      server.close();
+      await once(server, "close");
+      const [program, ...args] = command();
+      const env = { ...process.env, SWITCHBOARD_KEY_ID: app.keyId, SWITCHBOARD_KEY_SECRET: app.secret, PORT: String(port) };
+      const endpoint = spawn(program, args, { env, stdio: ["ignore", "inherit", "ignore"] });
+      try {
+        const room = `lesson-${language.toLowerCase().replace(".", "")}`;
+        const ask = () => fetch(`http://127.0.0.1:${port}/token?user=ann&room=${room}`).then((answer) => answer.json());
+        const { token } = await until("the endpoint answers", () => ask().catch(() => undefined), 60_000);
+        const ann = await Client.seated(nodeUrls()[0], room, { token });
+        assert.deepEqual([ann.joined.roomId, people(ann)], [room, ["ann"]]);
+        ann.close();
+      } finally {
+        endpoint.kill();
+      }
+    });
+  }
+});
