@@ -67,7 +67,7 @@ describe("users of apps", { timeout: 120_000 }, () => {
     const offer = await ann.event("webrtc:offer", () => true);
     assert.deepEqual([offer.from, offer.roomId, offer.user.metadata], ["bob", "standup", undefined]);
 
-    // A host by token hosts: she removes Bob, whose older token admits him no more, and ends the call.
+    // A host by token hosts: she removes Bob, whose older token admits him no more, ends the call.
     assert.equal((await ann.emit("participant:kick", { peerId: "bob" })).success, true);
     await bob.event("room:kicked", () => true);
     assert.equal((await bob.emit("room:join", { roomId: "standup" })).code, "REMOVED");
@@ -152,7 +152,7 @@ describe("two apps with the same ids of rooms and users, and the app of accounts
     host = await account("Account");
     call = await newCall(host);
     apps = [await newApp("One"), await newApp("Two")];
-    // Both apps have a user with the id of the account, in a room with the id of the account's call.
+    // Both apps have a user with the account's id, in a room with the id of the account's call.
     clients = [];
     for (const app of apps) {
       clients.push(await seated(app, host.user.id, call.roomId, { name: `Of ${app.id}`, role: "host" }));

@@ -1,4 +1,4 @@
-// Token endpoint for Go: GET /token?user=ann&room=standup. Your own sign-in says who the user is.
+// Token endpoint for Go: GET /token?user=ann&room=standup. Your own sign-in says who it is.
 package main
 
 import ("crypto/hmac"; "crypto/sha256"; "encoding/base64"; "encoding/json"; "net/http"; "os"; "time")

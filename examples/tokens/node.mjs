@@ -1,4 +1,4 @@
-// Token endpoint for Node.js: GET /token?user=ann&room=standup. Your own sign-in says who the user is.
+// Token endpoint for Node.js: GET /token?user=ann&room=standup. Your own sign-in says who it is.
 import { createHmac } from "node:crypto";
 import { createServer } from "node:http";
 

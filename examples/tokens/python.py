@@ -1,4 +1,4 @@
-# Token endpoint for Python: GET /token?user=ann&room=standup. Your own sign-in says who the user is.
+# Token endpoint for Python: GET /token?user=ann&room=standup. Your own sign-in says who it is.
 import base64, hashlib, hmac, json, os, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse

@@ -179,8 +179,8 @@ pub(super) fn verify(
     Ok((identity, has_expired))
 }
 
-/// Checks the times of a token. Returns the time of issue in milliseconds and the expiry in seconds.
-/// Without `iat`, the token counts as older than every removal from a call.
+/// Checks the times of a token. Returns the time of issue in milliseconds and the expiry in
+/// seconds. Without `iat`, the token counts as older than every removal from a call.
 fn times(claims: &AppClaims, now_ms: u64) -> Result<(u64, u64), Refusal> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
     let whole = |seconds: f64| seconds as u64;
