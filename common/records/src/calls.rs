@@ -10,7 +10,7 @@ use super::bson::{date_to_bson, id_forms, user_to_bson};
 use super::fact_updates::{emptied, minutes_of, periods_ms};
 use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants};
 use super::{CallOrder, CallPosition, CallRecord, Records, RecordsError};
-use switchboard_core::domain::{AppId, CallId, CallStatus, CallType, RoomId, RoomName, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
 
 /// Maximum number of calls of a host that lists show: the latest.
 const OWN_MAX: i64 = 5_000;
@@ -105,31 +105,6 @@ impl Records {
     pub async fn call(&self, app: &AppId, id: &CallId) -> Result<Option<CallRecord>, RecordsError> {
         let found = self.call_with_profiles(doc! { "_id": { "$in": id_forms(id.as_str()) } }).await?;
         Ok(found.filter(|call| call.room.app() == *app))
-    }
-
-    /// Reads at most `limit` calls of `app`, which is not the default app, in the order of their
-    /// room ids from the one after `after`, without their participants.
-    ///
-    /// # Errors
-    /// MongoDB is unavailable.
-    pub async fn calls_of_app(
-        &self,
-        app: &AppId,
-        after: Option<&RoomName>,
-        limit: u32,
-    ) -> Result<Vec<CallRecord>, RecordsError> {
-        // Between the separator of full names and the next character are the rooms of the app
-        // alone.
-        let from = after.map_or_else(|| format!("{app}."), |after| app.room(after).to_string());
-        let these = doc! { "roomId": { "$gt": from, "$lt": format!("{app}/") }, "deletedAt": Bson::Null };
-        let lists = self.for_lists();
-        let found = lists.run("calls_of_app", |db| async move {
-            let find = db.calls.find(these).sort(doc! { "roomId": 1 }).limit(i64::from(limit));
-            let find = find.projection(doc! { "participants": 0 }).max_time(db.timeouts.operation);
-            find.await?.try_collect::<Vec<_>>().await
-        });
-        let found = found.await?.into_iter();
-        Ok(found.filter_map(|call| CallRecord::read(call).ok()).collect())
     }
 
     async fn call_with_profiles(&self, mut filter: Document) -> Result<Option<CallRecord>, RecordsError> {
