@@ -203,7 +203,7 @@ class Settings(unittest.TestCase):
         sources = [path for path in files if path.stem == "config" or path.parent.name == "config"]
         read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', "".join(path.read_text() for path in sources)))
         # Each secret that can be rotated has two more variables.
-        rotated = {name for name in read if name.endswith("_SECRET")}
+        rotated = {name for name in read if name.endswith(("_SECRET", "_MASTER_KEY"))}
         read |= {f"{name}{suffix}" for name in rotated for suffix in ("_PREVIOUS", "_FILE")}
         ours_alone = {"POD_IP", "REDIS_PASSWORD", "REDIS_SENTINEL_PASSWORD", "SSL_CERT_FILE"}
         for profile in profiles():
