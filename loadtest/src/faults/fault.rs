@@ -33,7 +33,7 @@ pub(crate) enum Fault {
     MasterKill,
     /// SIGKILL of the master of a Redis with Sentinels; its replica takes over.
     SentinelFailover,
-    /// One room of 490 participants with the longest names (100 in a short run), who join within
+    /// One room of all pairs, at least 50 and at most 245, with the longest names, who join within
     /// seconds: every subscription is cut, then every socket at the same moment.
     LargeRoom,
     /// A client that stops reading while events are sent to it.

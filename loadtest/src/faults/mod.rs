@@ -66,9 +66,11 @@ const PLANNED_OUTAGE_MAX: Duration = Duration::from_secs(2);
 const FAILOVER_RECOVERY_MAX: Duration = Duration::from_secs(2);
 /// Pairs of a round of [`Fault::Rebalance`]: nodes do not move clients for a difference of a few.
 const REBALANCE_PAIRS: usize = 60;
-/// Pairs of a round of [`Fault::LargeRoom`]: a room has 500 seats, and an observer takes some.
-const LARGE_ROOM_PAIRS: usize = 245;
-const LARGE_ROOM_PAIRS_SHORT: usize = 50;
+/// Pairs of a round of [`Fault::LargeRoom`], at least. Their number is squared in the events of a
+/// cut, so that more of them need a release build and a machine of their own.
+const LARGE_ROOM_PAIRS: usize = 50;
+/// The same at most: a room has 500 seats, and an observer takes some.
+const LARGE_ROOM_PAIRS_MAX: usize = 245;
 /// Maximum resident memory of a node that serves a large room, in bytes.
 const LARGE_ROOM_MEMORY_MAX: u64 = 512 << 20;
 /// Duration of the traffic before a fault, and of the traffic after it.
@@ -195,7 +197,7 @@ async fn run_round(
     let (pairs, rate) = match fault {
         Fault::Rebalance => (settings.pairs.max(REBALANCE_PAIRS), settings.rate),
         // Many clients with few events each.
-        Fault::LargeRoom => (if settings.short { LARGE_ROOM_PAIRS_SHORT } else { LARGE_ROOM_PAIRS }, 1),
+        Fault::LargeRoom => (settings.pairs.clamp(LARGE_ROOM_PAIRS, LARGE_ROOM_PAIRS_MAX), 1),
         _ => (settings.pairs, settings.rate),
     };
     let profile = TrafficProfile { pairs, send_interval: Duration::from_secs(1) / rate, one_room };
