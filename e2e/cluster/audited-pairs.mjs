@@ -1,5 +1,6 @@
 // Pairs of stock clients, each pair in a call of its own. Each client sends numbered events to its
-// partner without a pause, and every acknowledged event is audited: none lost, doubled or reordered.
+// partner without a pause, and every acknowledged event is audited: none lost, doubled or
+// reordered.
 import { setTimeout as pause } from "node:timers/promises";
 import { io } from "socket.io-client";
 import { account, newCall } from "../support/clients.mjs";

@@ -1,11 +1,13 @@
-// `make cluster-test`: installs the chart on the cluster of KUBECONFIG, and does to it what operators
-// and machines do, while pairs of stock clients are audited. Prints a table of what was lost.
+// `make cluster-test`: installs the chart on the cluster of KUBECONFIG, and does to it what
+// operators and machines do, while pairs of stock clients are audited. Prints a table of what was
+// lost.
 //
 //   KUBECONFIG     the cluster; required, so that none is changed by accident
 //   CLUSTER_LOAD   command that loads an image archive into the cluster, such as `kind load
 //                  image-archive`. Without it the cluster must have the images already
 //   IMAGES         folder of the archives of `make images`
 //   PAIRS          number of pairs of clients
+//   KEEP           if set, the namespaces stay
 //
 // `node main.mjs evaluation` installs these values alone.
 import assert from "node:assert/strict";

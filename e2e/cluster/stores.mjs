@@ -1,5 +1,5 @@
-// Redis with a user and MongoDB in a namespace of their own, as production has them, but with one pod
-// each. Their policies are the operator's, so they have none here.
+// Redis with a user and MongoDB in a namespace of their own, as production has them, but with one
+// pod each. Their policies are the operator's, so they have none here.
 import { randomBytes } from "node:crypto";
 
 const PASSWORD = randomBytes(16).toString("hex");

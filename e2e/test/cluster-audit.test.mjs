@@ -1,4 +1,5 @@
-// The audit of `make cluster-test`: its counts, and its clients against a cluster that loses a node.
+// The audit of `make cluster-test`: its counts, and its clients against a cluster that loses a
+// node.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AuditedPairs, audit } from "../cluster/audited-pairs.mjs";
