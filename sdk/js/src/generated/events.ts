@@ -482,6 +482,8 @@ export type PublicUser = {
   id: string;
   /** Whether this is a guest, who has no account. */
   isGuest?: boolean;
+  /** Data of the app about its user, from the user token: at most 1 KiB of JSON. */
+  metadata?: unknown;
   /** Display name. */
   name: string;
 };

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::server::{JoinedRoom, Waiting};
 use super::{SchemaOf, payloads};
-use crate::domain::{CallId, CallSettings, Code, ConnectionState, MediaKind, MediaState, PeerId, Role, RoomId, UserId};
+use crate::domain::{
+    CallId, CallSettings, Code, ConnectionState, MediaKind, MediaState, PeerId, Role, RoomName, UserId,
+};
 use crate::wire::client_event::EventName;
 
 /// Description of an event that clients send.
@@ -33,7 +35,7 @@ payloads! {
     /// A new call and its room.
     CreateRoom {
         /// Room id, if the client chooses it. Without one, the room gets a random code.
-        id: Option<RoomId>,
+        id: Option<RoomName>,
         /// Title of the call. `title` is another name of this field.
         #[schemars(length(min = 1, max = 200))]
         name: Option<String>,
@@ -46,7 +48,7 @@ payloads! {
     /// A room to join.
     JoinRoom {
         /// Room, as a person may have typed it.
-        room_id: RoomId,
+        room_id: RoomName,
         /// Passcode, if the call has one and there is no join token.
         passcode: Option<String>,
         /// Name of a guest, 2 to 100 characters.
@@ -58,7 +60,7 @@ payloads! {
     /// The room that the session is in.
     OwnRoom {
         /// Room of the session; another one is `NOT_IN_ROOM`.
-        room_id: Option<RoomId>,
+        room_id: Option<RoomName>,
     }
     /// A session description, as WebRTC makes it.
     SessionDescription {
@@ -247,7 +249,7 @@ payloads! {
     /// Figures of the room.
     RoomFigures {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// Time of the figures, RFC 3339.
         taken_at: String,
         /// Participants with a socket.

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::{SchemaOf, payloads};
 use crate::domain::{
-    CallId, CallSettings, ConnectionState, MediaKind, MediaState, Participant, PeerId, PublicUser, Role, RoomId, UserId,
+    CallId, CallSettings, ConnectionState, MediaKind, MediaState, Participant, PeerId, PublicUser, Role, RoomName,
+    UserId,
 };
 use crate::wire::EventKind;
 
@@ -42,9 +43,9 @@ payloads! {
     /// The room, for a participant who has taken a seat.
     JoinedRoom {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// The same as `roomId`.
-        id: RoomId,
+        id: RoomName,
         /// Call.
         call_id: CallId,
         /// Title of the call.
@@ -83,7 +84,7 @@ payloads! {
     /// A place in the lobby.
     Waiting {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// True.
         waiting: bool,
     }
@@ -108,14 +109,14 @@ payloads! {
     /// The call has ended.
     CallEnded {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// Cause of the end.
         reason: String,
     }
     /// The call after a change.
     RoomUpdated {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// Title.
         name: String,
         /// Settings.
@@ -150,14 +151,14 @@ payloads! {
     /// The receiver was denied in the lobby.
     Denied {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// Text of the host, or `DOOR_CHANGED`: the call has other rules for joining now.
         reason: Option<String>,
     }
     /// The receiver was removed.
     Kicked {
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
         /// Peer id of the receiver.
         peer_id: PeerId,
         /// Whether the receiver is banned.
@@ -265,7 +266,7 @@ payloads! {
         /// User or guest that sent it.
         user: PublicUser,
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
     }
     /// An answer.
     ReceivedAnswer {
@@ -279,7 +280,7 @@ payloads! {
         /// User or guest that sent it.
         user: PublicUser,
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
     }
     /// An ICE candidate.
     ReceivedIceCandidate {
@@ -292,7 +293,7 @@ payloads! {
         /// User or guest that sent it.
         user: PublicUser,
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
     }
     /// The state of a connection.
     ReceivedConnectionState {
@@ -305,7 +306,7 @@ payloads! {
         /// User or guest that sent it.
         user: PublicUser,
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
     }
     /// A request for a new offer.
     ReceivedRenegotiationNeeded {
@@ -316,7 +317,7 @@ payloads! {
         /// User or guest that sent it.
         user: PublicUser,
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
     }
     /// A message about a data channel.
     ReceivedDataChannel {
@@ -331,7 +332,7 @@ payloads! {
         /// User or guest that sent it.
         user: PublicUser,
         /// Room.
-        room_id: RoomId,
+        room_id: RoomName,
     }
     /// ICE servers.
     IceServers {
@@ -513,7 +514,7 @@ mod tests {
 
     use super::super::check_server_event;
     use super::*;
-    use crate::domain::{CallType, RoomMeta};
+    use crate::domain::{CallType, RoomId, RoomMeta};
     use crate::wire::participant_event as about;
     use crate::wire::server_event::{self as events, Joiner};
 
