@@ -209,21 +209,29 @@ fn operators() -> Vec<Route> {
         post("endRoom", "/admin/rooms/{roomId}/end", admin::end, "Ends a room's call for all participants")
             .answers::<()>()
             .refuses(&[RoomNotFound]),
-        get("/admin/apps", apps::list, "The apps with their API keys, page by page").answers::<Vec<AppView>>(),
-        post("/admin/apps", apps::create, "Creates an app")
+        get("listApps", "/admin/apps", apps::list, "The apps with their API keys, page by page")
+            .answers::<Vec<AppView>>(),
+        post("createApp", "/admin/apps", apps::create, "Creates an app")
             .answers_with::<AppView>(StatusCode::CREATED)
             .refuses(&[AppsNotConfigured, LimitReached]),
-        get("/admin/apps/{appId}", apps::get, "An app with its API keys").answers::<AppView>().refuses(&[AppNotFound]),
-        patch("/admin/apps/{appId}", apps::edit, "Renames an app, or disables or enables it")
+        get("getApp", "/admin/apps/{appId}", apps::get, "An app with its API keys")
             .answers::<AppView>()
             .refuses(&[AppNotFound]),
-        delete("/admin/apps/{appId}", apps::delete, "Deletes an app with its API keys")
+        patch("changeApp", "/admin/apps/{appId}", apps::edit, "Renames an app, or disables or enables it")
+            .answers::<AppView>()
+            .refuses(&[AppNotFound]),
+        delete("deleteApp", "/admin/apps/{appId}", apps::delete, "Deletes an app with its API keys")
             .answers::<()>()
             .refuses(&[AppNotFound]),
-        post("/admin/apps/{appId}/keys", apps::add_key, "Makes an API key; its secret is in this response only")
-            .answers_with::<NewAppKeyView>(StatusCode::CREATED)
-            .refuses(&[AppsNotConfigured, AppNotFound, LimitReached]),
-        delete("/admin/apps/{appId}/keys/{keyId}", apps::revoke_key, "Revokes an API key")
+        post(
+            "addAppKey",
+            "/admin/apps/{appId}/keys",
+            apps::add_key,
+            "Makes an API key; its secret is in this response only",
+        )
+        .answers_with::<NewAppKeyView>(StatusCode::CREATED)
+        .refuses(&[AppsNotConfigured, AppNotFound, LimitReached]),
+        delete("revokeAppKey", "/admin/apps/{appId}/keys/{keyId}", apps::revoke_key, "Revokes an API key")
             .answers::<()>()
             .refuses(&[KeyNotFound]),
     ]
