@@ -369,6 +369,7 @@ pub fn client_event(event: EventName) -> ClientContract {
         RoomFull,
         CallEnded,
         RoomLocked,
+        RoomNotAllowed,
         Banned,
         Removed,
         RoomNotFound,
