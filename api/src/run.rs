@@ -151,17 +151,21 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
     }
 }
 
-/// Creates the indexes as soon as MongoDB answers. The pod is not ready before, because unique
-/// e-mail addresses depend on an index.
+/// Creates the indexes as soon as MongoDB answers, and again at each new primary, which may have
+/// come back empty. The pod is not ready before the first time, because unique e-mail addresses
+/// depend on an index.
 async fn ensure_indexes(records: Records, ready: Arc<AtomicBool>) {
     let (mut failures, started) = (FailureLog::default(), Instant::now());
-    while let Err(error) = records.ensure_indexes().await {
-        if failures.failed((), &error.to_string(), started.elapsed()) {
-            tracing::warn!(%error, "creating indexes failed; retrying");
+    loop {
+        while let Err(error) = records.ensure_indexes().await {
+            if failures.failed((), &error.to_string(), started.elapsed()) {
+                tracing::warn!(%error, "creating indexes failed; retrying");
+            }
+            tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
         }
-        tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
+        ready.store(true, Ordering::Relaxed);
+        records.primary_without_indexes().await;
     }
-    ready.store(true, Ordering::Relaxed);
 }
 
 /// Returns the readiness check: ready from the creation of the indexes until the process is asked

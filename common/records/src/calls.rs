@@ -69,6 +69,7 @@ impl Records {
     /// # Errors
     /// `Duplicate` if the room id is taken.
     pub async fn insert_call(&self, call: &CallRecord) -> Result<(), RecordsError> {
+        self.ensure_unique().await?;
         let mut stored = serialize_to_document(call)?;
         stored.insert("hostId", user_to_bson(&call.room, &call.host));
         let invited: Vec<_> = call.invited.iter().map(|user| user_to_bson(&call.room, user)).collect();

@@ -23,6 +23,7 @@
 //! | `deliveries` | queue of webhook events |
 //! | `bson` | BSON forms of the domain's values |
 //! | `pool` | bounds on the operations in progress |
+//! | `primaries` | whether the present primary has the indexes |
 //! | `error`, `metric_catalog` | errors; metrics |
 
 mod account_statistics;
@@ -44,6 +45,7 @@ pub mod metric_catalog;
 mod participant_updates;
 mod participants;
 mod pool;
+mod primaries;
 mod sessions;
 mod user;
 mod users;
@@ -55,6 +57,7 @@ use mongodb::options::{ClientOptions, IndexOptions};
 use mongodb::{Client, Collection, Database, IndexModel};
 
 use pool::{Pool, Share};
+use primaries::Primaries;
 
 pub use account_statistics::AccountStatistics;
 pub use apps::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord};
@@ -104,6 +107,7 @@ pub struct Records {
     calls: Collection<Document>,
     timeouts: RecordsTimeouts,
     pool: Pool,
+    primaries: Primaries,
     share: Share,
     budgets: LineBudgets,
 }
@@ -122,11 +126,13 @@ impl Records {
         options.connect_timeout = Some(timeouts.select);
         let connections = pool::connections(options.max_pool_size);
         options.max_pool_size = Some(connections);
+        let primaries = Primaries::default();
+        options.sdam_event_handler = Some(primaries.handler());
         let client = Client::with_options(options)?;
         let database = client.default_database().unwrap_or_else(|| client.database(DEFAULT_DATABASE));
         let (users, calls) = (database.collection("users"), database.collection("videocalls"));
         let (pool, share, budgets) = (Pool::new(connections), Share::Requests, LineBudgets::default());
-        Ok(Self { database, users, calls, timeouts, pool, share, budgets })
+        Ok(Self { database, users, calls, timeouts, pool, primaries, share, budgets })
     }
 
     /// Returns a handle for work that no request waits for: recording, webhooks, sweeps. It has
@@ -154,6 +160,8 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable, or stored documents violate a unique index.
     pub async fn ensure_indexes(&self) -> Result<(), RecordsError> {
+        // Read first: a primary that appears meanwhile gets its indexes in the next run.
+        let appeared = self.primaries.appeared();
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
         let email = index(doc! { "email": 1 }, unique());
@@ -182,7 +190,21 @@ impl Records {
         self.ensure_session_indexes().await?;
         self.ensure_delivery_indexes().await?;
         self.ensure_app_indexes().await?;
-        self.ensure_fact_indexes().await
+        self.ensure_fact_indexes().await?;
+        self.primaries.indexed(appeared);
+        Ok(())
+    }
+
+    /// Waits until a primary appears that may have no indexes: at the first connection, after an
+    /// election, and when a server has come back, perhaps without its data.
+    pub async fn primary_without_indexes(&self) {
+        self.primaries.unindexed().await;
+    }
+
+    /// Creates the indexes if a primary has appeared since they were created. Every write of a
+    /// unique value begins with it.
+    async fn ensure_unique(&self) -> Result<(), RecordsError> {
+        if self.primaries.are_indexed() { Ok(()) } else { self.ensure_indexes().await }
     }
 
     /// Checks that MongoDB answers.

@@ -33,6 +33,7 @@ impl Records {
     /// `Duplicate` if the e-mail address is taken. The unique index decides between concurrent
     /// calls.
     pub async fn insert_user(&self, user: &UserRecord) -> Result<(), RecordsError> {
+        self.ensure_unique().await?;
         self.check_older_forms(&user.email, &user.id).await?;
         let user = user.clone();
         self.run("insert_user", |db| async move { db.users.insert_one(user).await }).await.map(drop)
@@ -116,6 +117,7 @@ impl Records {
             set.insert("name", name);
         }
         if let Some(email) = &change.email {
+            self.ensure_unique().await?;
             self.check_older_forms(email, id).await?;
             set.insert("email", email);
             set.insert("passwordChangedAt", date_to_bson(now));
