@@ -245,7 +245,8 @@ impl Outboxes {
     /// fact fails as well, and the flush is repeated.
     async fn write_facts(&self, facts: &[CallFact]) -> Result<Vec<(usize, String)>, RecordsError> {
         let mut refused = Vec::new();
-        let mut parts = vec![0..facts.len()];
+        let mut parts = Vec::new();
+        parts.push(0..facts.len());
         while let Some(part) = parts.pop() {
             match self.records.write_facts(&facts[part.clone()]).await {
                 Ok(bad) => refused.extend(bad.into_iter().map(|(index, problem)| (part.start + index, problem))),
@@ -266,7 +267,8 @@ impl Outboxes {
 
 fn dead_fact(entry: &OutboxEntry, problem: String) -> DeadFact {
     let mut content = entry.fact.as_ref().map_or_else(Clone::clone, |fact| format!("{fact:?}"));
-    content.truncate(content.floor_char_boundary(DEAD_CONTENT_MAX));
+    let end = (0..=DEAD_CONTENT_MAX.min(content.len())).rev().find(|end| content.is_char_boundary(*end));
+    content.truncate(end.unwrap_or(0));
     DeadFact { event_id: entry.event_id.clone(), content, problem }
 }
 

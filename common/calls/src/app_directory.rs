@@ -127,7 +127,7 @@ impl AppDirectory {
     /// - `TOKEN_INVALID`: there is no such key.
     /// - `KEY_REVOKED`: the key was revoked, or its app is disabled or deleted.
     /// - `SERVICE_UNAVAILABLE`: the key is not known here and MongoDB does not answer, or its
-    /// secret cannot be decrypted.
+    ///   secret cannot be decrypted.
     pub async fn key(&self, id: &AppKeyId) -> Result<Arc<AppKey>, Refusal> {
         if self.0.vault.is_none() {
             return Err(Refusal::new(Code::TokenInvalid, "This service has no apps"));
