@@ -15,7 +15,8 @@
 //! | `join` | admits one user or guest to one room with one role |
 //! | `refresh` | exchanged for new tokens; signed with a separate secret |
 //!
-//! The module `app` has the tokens that backends of apps sign.
+//! The module `app` has the tokens that backends of apps sign, `identity` the bearer of a token,
+//! `bounds` the lengths of claims, `hs256` the signature.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,22 +29,17 @@ use switchboard_core::domain::{AppId, Code, PublicUser, Refusal, Role, RoomId, U
 use switchboard_core::{Key, KeyRing};
 
 mod app;
+mod bounds;
 mod hs256;
+mod identity;
 
-pub use app::{AppClaims, AppGrant, AppSigner, USER_TOKEN_MAX, app_key_of};
+use bounds::{AVATAR_MAX, EMAIL_MAX, LEEWAY_S, MAX_TOKEN_BYTES, NAME_MAX, fit, json_length};
+
+pub use app::{AppClaims, AppSigner, USER_TOKEN_MAX, app_key_of};
+pub use identity::{AppGrant, Identity, IdentityKind};
 
 const ISSUER: &str = "videocall-api";
 const AUDIENCE: &str = "videocall-client";
-/// Maximum length of a token. A longer one is refused before it is decoded. `fit` keeps every
-/// token that is issued below it.
-const MAX_TOKEN_BYTES: usize = 4096;
-/// Bounds of the claims that users choose, in bytes of JSON. With the other claims (at most 600
-/// bytes) they make 2,400 bytes, or 3,300 in a token.
-const NAME_MAX: usize = 480;
-const EMAIL_MAX: usize = 520;
-const AVATAR_MAX: usize = 800;
-/// Tolerance for clock differences between pods, in seconds.
-const LEEWAY_S: u64 = 5;
 
 /// Value of the claim `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,60 +49,6 @@ enum TokenType {
     Guest,
     Join,
     Refresh,
-}
-
-/// Kind of an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdentityKind {
-    /// User with an account.
-    User,
-    /// Guest without an account, bound to one room.
-    Guest,
-    /// User of an app, whom only the app's backend knows.
-    AppUser,
-}
-
-/// Authenticated bearer of a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Public profile of the user or guest.
-    pub user: PublicUser,
-    /// E-mail address of a user; guests have none.
-    pub email: Option<String>,
-    /// Sign-in session of the token, or the API key that signed it. When that is revoked, so is the
-    /// token.
-    pub session: Option<String>,
-    /// The only room that the token is good for.
-    pub room: Option<RoomId>,
-    /// User, guest or user of an app.
-    pub kind: IdentityKind,
-    /// App of the user.
-    pub app: AppId,
-    /// What the backend of an app grants its user.
-    pub grant: Option<AppGrant>,
-    /// Time of issue, in milliseconds since the Unix epoch. A participant who was removed from a
-    /// call needs a token that was issued later.
-    pub issued_ms: u64,
-    /// Expiry, in seconds since the Unix epoch.
-    pub expires_at: u64,
-}
-
-impl Identity {
-    /// Returns the identity of a guest without a token.
-    #[must_use]
-    pub fn without_token(user: PublicUser) -> Self {
-        Self {
-            user,
-            email: None,
-            session: None,
-            room: None,
-            kind: IdentityKind::Guest,
-            app: AppId::default(),
-            grant: None,
-            issued_ms: 0,
-            expires_at: 0,
-        }
-    }
 }
 
 /// Contents of a valid join token.
@@ -484,29 +426,6 @@ fn seal(ring: &KeyRing, claims: Claims) -> Result<IssuedToken, Refusal> {
         Refusal::from(Code::InternalError)
     })?;
     Ok(IssuedToken { token, jti: claims.jti })
-}
-
-/// Returns the length of a text as JSON writes it, without the quotation marks.
-fn json_length(text: &str) -> usize {
-    text.chars().map(json_length_of).sum()
-}
-
-fn json_length_of(character: char) -> usize {
-    match character {
-        '"' | '\\' => 2,
-        '\u{0}'..='\u{1f}' => 6,
-        other => other.len_utf8(),
-    }
-}
-
-/// Returns the longest beginning of a text that has at most `most` bytes as JSON.
-fn fit(text: &str, most: usize) -> String {
-    let mut length = 0;
-    let fits = |character: &char| {
-        length += json_length_of(*character);
-        length <= most
-    };
-    text.chars().take_while(fits).collect()
 }
 
 fn identity(claims: Claims) -> Result<Identity, Refusal> {

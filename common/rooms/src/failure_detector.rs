@@ -91,13 +91,18 @@ impl FailureDetector {
         }
         self.watched = match self.nodes.iter().position(WatchedNode::is_alive) {
             Some(alive) => (alive + WATCHED).min(WATCHED_MAX),
-            None if !self.nodes.is_empty() && self.nodes.iter().all(WatchedNode::is_still) => {
+            // Not all: while others sweep, nodes come into view that are not known yet.
+            None if !self.nodes.is_empty() && self.still() * 2 >= self.nodes.len() => {
                 (self.watched * WIDENING).min(WATCHED_MAX)
             }
             None => self.watched,
         };
         let is_dead = |node: &&WatchedNode| node.replies > SAME_BEAT_REPLIES && now - node.since >= SAME_BEAT_TIMEOUT;
         self.nodes.iter().filter(is_dead).map(|node| (node.name.clone(), node.beat)).collect()
+    }
+
+    fn still(&self) -> usize {
+        self.nodes.iter().filter(|node| node.is_still()).count()
     }
 
     /// Forgets all heartbeats, because a reply was late or missing.

@@ -23,7 +23,8 @@ use switchboard_core::domain::{
     AppId, AppKeyId, CallPermissions, Code, PublicUser, Refusal, Role, RoomName, UserId, names,
 };
 
-use super::{AVATAR_MAX, Identity, IdentityKind, LEEWAY_S, MAX_TOKEN_BYTES, json_length};
+use super::bounds::{AVATAR_MAX, LEEWAY_S, MAX_TOKEN_BYTES, json_length};
+use super::identity::{AppGrant, Identity, IdentityKind};
 
 /// Longest lifetime of a user token, in seconds.
 pub const USER_TOKEN_MAX: u64 = 86_400;
@@ -41,15 +42,6 @@ pub struct AppSigner<'a> {
     pub key: &'a AppKeyId,
     /// Secret of the key.
     pub secret: &'a Secret,
-}
-
-/// What the backend of an app grants its user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppGrant {
-    /// Role in calls.
-    pub role: Role,
-    /// Permissions in calls.
-    pub permissions: CallPermissions,
 }
 
 /// Claims of a user token.
