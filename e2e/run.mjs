@@ -5,6 +5,7 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 
+const FILE_TIMEOUT_MS = 300_000;
 const folder = new URL("test/", import.meta.url);
 const words = process.argv.slice(2);
 const files = readdirSync(folder)
@@ -17,7 +18,8 @@ if (files.length === 0) {
 }
 
 let passed = 0;
-const results = run({ files, concurrency: 1 });
+// A file that does not end fails.
+const results = run({ files, concurrency: 1, timeout: FILE_TIMEOUT_MS });
 results.on("test:pass", () => (passed += 1));
 results.on("test:fail", () => (process.exitCode = 1));
 results.on("end", () => {

@@ -98,7 +98,13 @@ export class Client {
   /** Connects with an admission's token and joins the room. */
   static async seated(url, roomId, admission, options) {
     const client = await Client.connected(url, { token: admission.token, ...options });
-    await client.join(roomId, admission);
+    try {
+      await client.join(roomId, admission);
+    } catch (error) {
+      // An open socket would keep the test's process alive.
+      client.close();
+      throw error;
+    }
     return client;
   }
 
