@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 NODES ?= 2
-# Cargo profile of `make faults`, `make abuse`, `make load`, `make bench` and `make instructions`:
-# release or dev.
+# Cargo profile of `make faults`, `make abuse`, `make load`, `make bench`, `make instructions`,
+# `make images` and `make cluster-test`: release or dev.
 PROFILE ?= release
 # Rounds of each fault in `make faults`.
 ROUNDS ?= 10
@@ -91,7 +91,7 @@ abuse: ## Attack a cluster as strangers do for ABUSE_SECONDS (20) each, beside h
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest abuse --seconds $(ABUSE_SECONDS)
 
-load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadcast, storm, rest
+load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadcast, storm, rest, beats
 	@scripts/setup
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest $(SCENARIO)

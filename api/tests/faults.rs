@@ -70,6 +70,7 @@ impl TrackedCall {
         let join = Join {
             room: self.room.clone(),
             meta_version: 0,
+            hosts_by_app: false,
             user: user.clone(),
             pid: format!("{session:032x}"),
             old_pid: None,

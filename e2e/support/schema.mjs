@@ -10,7 +10,7 @@ const KINDS = {
   null: (value) => value === null,
 };
 
-/** Returns what of a value the schema forbids, as texts. `document` has the schemas that it names. */
+/** Returns the violations of a schema by a value, as texts. `document` has the schemas that it names. */
 export function violations(value, schema, document, path = "") {
   if (schema === true) return [];
   if (schema.$ref) {

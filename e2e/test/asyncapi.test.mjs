@@ -31,6 +31,14 @@ describe("the AsyncAPI document", { timeout: 60_000 }, () => {
     const { properties } = contract.components.schemas[$ref.split("/").at(-1)];
     return Object.keys(value).filter((name) => !(name in properties));
   };
+  /** Names of the fields that a schema or one of its parts has. */
+  const names = (schema) =>
+    schema.$ref
+      ? names(contract.components.schemas[schema.$ref.split("/").at(-1)])
+      : [
+          ...Object.keys(schema.properties ?? {}),
+          ...["allOf", "anyOf", "oneOf"].flatMap((word) => (schema[word] ?? []).flatMap(names)),
+        ];
   const conforms = (value, schema, what) => assert.deepEqual(violations(value, schema, contract), [], what);
 
   async function seated(url, roomId, admission) {
@@ -42,7 +50,9 @@ describe("the AsyncAPI document", { timeout: 60_000 }, () => {
   async function emit(client, event, payload, expected = "OK") {
     const answer = await client.emit(event, payload);
     const id = operations("receive").get(event);
-    conforms(answer, contract.components.messages[`${id}Reply`].payload, `acknowledgement of ${event}`);
+    const { payload: reply } = contract.components.messages[`${id}Reply`];
+    conforms(answer, reply, `acknowledgement of ${event}`);
+    assert.deepEqual(Object.keys(answer).filter((name) => !names(reply).includes(name)), [], event);
     assert.equal(answer.code ?? "OK", expected, event);
     emitted.add(event);
     return answer;

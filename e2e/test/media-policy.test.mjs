@@ -85,4 +85,9 @@ describe("the quality of a connection", () => {
     const quiet = measure(now, now);
     assert.deepEqual([quiet.lossIn, quiet.bitrateIn, quiet.quality], [0, 0, "good"]);
   });
+
+  test("a report of a medium that is not sent any more does not count", () => {
+    const old = { type: "remote-inbound-rtp", fractionLost: 0.5, timestamp: 1_000 };
+    assert.deepEqual([countersOf([old], 2_000).lossOut, countersOf([old], 60_000).lossOut], [0.5, 0]);
+  });
 });

@@ -1,5 +1,6 @@
 // The client SDK in pages without other scripts: signals on the wire, recovery, tokens, lobby,
-// moderation, errors.
+// moderation, errors. The file has more than 400 lines, because its tests share one service, its
+// pages and the signals that they send.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -472,6 +473,23 @@ describe("the SDK", { timeout: 600_000 }, () => {
     assert.equal(await page.evaluate(() => room.local.setVideo(true).catch(({ code }) => code)), "DEVICE_DENIED");
     await rest("POST", `/video-calls/${(await rest("GET", `/video-calls/room/${roomId}`, undefined, host.token)).id}/end`, {}, host.token);
     await until("the call has ended", async () => (await status(page)) === "over");
+  });
+
+  test("a camera that opens after the media were released is closed", async () => {
+    const { page } = await blank();
+    const found = await page.evaluate(async () => {
+      const { LocalMedia } = window.sdk;
+      let open;
+      navigator.mediaDevices.getUserMedia = () => new Promise((resolve) => (open = resolve));
+      const local = new LocalMedia();
+      const opening = local.setVideo(true);
+      local.stop();
+      const [track] = document.createElement("canvas").captureStream().getTracks();
+      open(new MediaStream([track]));
+      await opening;
+      return [track.readyState, local.videoTrack];
+    });
+    assert.deepEqual(found, ["ended", null]);
   });
 
   test("a reloaded page joins into its seat, with its devices as they were", async () => {

@@ -102,7 +102,7 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
         Panel("Silent partitions", "short", {"{{instance}}": gauge("switchboard_canary_silent_partitions", "instance")}, limits=(1, 2)),
         Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total")}),
         Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_declared_dead_total"), "strays swept": rate("switchboard_stray_nodes_swept_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
-        Panel("Watched nodes", "short", {"{{instance}}": gauge("switchboard_watched_nodes", "instance")}, "Nodes whose heartbeats a node reads: 3, and more when neighbours died."),
+        Panel("Watched nodes", "short", {"{{instance}}": gauge("switchboard_watched_nodes", "instance")}, "Nodes whose heartbeats a node reads: 3, one more for each before the first that lives, and 16 times as many while none lives."),
         Panel("Drained sessions", "ops", {"{{instance}}": rate("switchboard_drained_sessions_total", "instance"), "draining nodes": gauge("switchboard_draining")}, "Sessions that terminating nodes move to other nodes."),
         Panel("Share of the load", "short", {"{{instance}} above the mean": gauge("switchboard_sessions_above_share", "instance"), "moved a second": rate("switchboard_rebalanced_sessions_total")}, "A node with clearly more sessions than the mean moves some to the others."),
     ]),

@@ -50,7 +50,7 @@ enum Command {
     Storm(storm::Settings),
     /// Authenticated reads of the REST api.
     Rest(rest::Settings),
-    /// What the heartbeats, reads and canaries of many idle nodes cost one Redis, and the time in
+    /// Cost of the heartbeats, reads and canaries of many idle nodes for one Redis, and the time in
     /// which a dead node is noticed. Fails when a living node is declared dead.
     Beats(beats::Settings),
     /// Lowest possible cost of a relay on this machine: the relay script, a subscription and a

@@ -56,7 +56,11 @@ pub const METRICS: &[Metric] = &[
         One,
         "Dead nodes that no node watched and this node swept, counted in each partition",
     ),
-    gauge("switchboard_watched_nodes", One, "Nodes whose heartbeats this node reads; more than 3 when neighbours died"),
+    gauge(
+        "switchboard_watched_nodes",
+        One,
+        "Nodes whose heartbeats this node reads: 3, one more for each before the first that lives, and 16 times as many while none lives",
+    ),
     counter(
         "switchboard_subscription_gaps_total",
         Each("cause", &["reconnected", "moved", "silent"]),

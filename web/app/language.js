@@ -15,6 +15,9 @@ document.documentElement.lang = current;
 export const t = (key, values = {}) =>
   CATALOGUE[key][codes.indexOf(current)].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
+/** Whether the page is in the language of the server's messages. */
+export const isEnglish = () => current === "en";
+
 /** Formats dates and times in the language of the page. */
 export const dateFormat = (options) => new Intl.DateTimeFormat(current === base(navigator.language) ? undefined : current, options);
 

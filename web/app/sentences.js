@@ -2,15 +2,17 @@
 // messages are for developers.
 import { SwitchboardError } from "../vendor/switchboard.js";
 import { CATALOGUE } from "./catalogue.js";
-import { t } from "./language.js";
+import { isEnglish, t } from "./language.js";
 
 /** Returns the sentence to show for an error of any kind. */
 export function sentence(error) {
   if (!(error instanceof SwitchboardError)) return t("brokenPage");
-  if (error.errors.length > 0)
+  // The server's messages are English, and more exact than the sentence for a code.
+  if (error.errors.length > 0 && isEnglish())
     return error.errors.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join("; ");
-  // FORBIDDEN has many causes, so the server's message names the one.
-  return error.code in CATALOGUE ? t(error.code) : error.message || t("unknownError");
+  // FORBIDDEN has many causes, which only the message tells apart.
+  if (error.code === "FORBIDDEN" && isEnglish() && error.message) return error.message;
+  return Object.hasOwn(CATALOGUE, error.code) ? t(error.code) : t("unknownError");
 }
 
 const NAMES = { audio: "microphoneTitle", video: "cameraTitle" };

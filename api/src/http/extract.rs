@@ -87,6 +87,12 @@ impl MaybeCaller {
     pub fn app(&self) -> AppId {
         self.0.as_ref().map(|caller| caller.app.clone()).unwrap_or_default()
     }
+
+    /// Returns the only room that the caller's token is good for, if it has one.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&RoomId> {
+        self.0.as_ref()?.room.as_ref()
+    }
 }
 
 impl Argument for MaybeCaller {

@@ -5,6 +5,7 @@
 //! flush is one command for each collection, however many partitions and calls its facts are of.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -30,6 +31,8 @@ const OUTBOX_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of a dead fact that are stored. MongoDB refuses a document above 16 MiB, and a dead fact
 /// that it refuses would block the facts behind it.
 const DEAD_CONTENT_MAX: usize = 64 * 1024;
+/// Dead facts that one command stores: 8 MiB at most, half of what MongoDB accepts.
+const DEAD_FACTS_MAX: usize = 128;
 
 /// The outboxes of the owned partitions, and the stores on both sides.
 pub(super) struct Outboxes {
@@ -47,7 +50,8 @@ struct Batch {
     entries: Vec<OutboxEntry>,
 }
 
-/// Partitions whose outbox could not be read or trimmed. Each is tried again after a pause.
+/// Partitions whose outbox could not be read, recorded or trimmed. Each is tried again after a
+/// pause.
 #[derive(Default)]
 struct Outages(HashMap<u16, (u32, Instant)>);
 
@@ -57,19 +61,19 @@ impl Outages {
         self.0.get(&partition.0).is_none_or(|(_, until)| *until <= Instant::now())
     }
 
-    /// Notes the result of a request about an outbox. Returns its value.
-    fn note<T>(&mut self, partition: Partition, result: Result<T, StoreError>) -> Option<T> {
+    /// Notes the result of a step about an outbox. Returns its value.
+    fn note<T>(&mut self, partition: Partition, result: Result<T, impl Display>) -> Option<T> {
         match result {
             Ok(value) => {
                 if self.0.remove(&partition.0).is_some() {
-                    tracing::info!(partition = partition.0, "outbox answers again");
+                    tracing::info!(partition = partition.0, "outbox is recorded again");
                 }
                 Some(value)
             }
             Err(error) => {
                 let (failures, until) = self.0.entry(partition.0).or_insert((0, Instant::now()));
                 if *failures == 0 {
-                    tracing::warn!(partition = partition.0, %error, "outbox does not answer; retrying");
+                    tracing::warn!(partition = partition.0, %error, "outbox cannot be recorded; retrying");
                 }
                 *until = Instant::now() + backoff(*failures);
                 *failures = failures.saturating_add(1);
@@ -137,22 +141,35 @@ impl Outboxes {
     async fn flush(&self, outages: &mut Outages) -> Result<bool, RecordsError> {
         let (batches, is_full) = self.read(outages).await;
         let groups = grouped(batches, self.options.batch);
-        let writes = stream::iter(groups).map(|group| self.write_and_trim(group));
+        let writes = stream::iter(groups).map(|group| async {
+            let partitions: Vec<_> = group.iter().map(|batch| batch.partition).collect();
+            (partitions, self.write_and_trim(group).await)
+        });
         let written: Vec<_> = writes.buffer_unordered(self.options.writers.max(1)).collect().await;
-        let mut failed = None;
-        for group in written {
+        let (mut failed, mut any_written) = (Vec::new(), false);
+        for (partitions, group) in written {
             match group {
                 Ok(trimmed) => {
+                    any_written = true;
                     for (partition, result) in trimmed {
                         if outages.note(partition, result) == Some(false) {
                             self.leases.remove(partition);
                         }
                     }
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failed.push((partitions, error)),
             }
         }
-        failed.map_or(Ok(is_full), Err)
+        // When all groups fail, MongoDB is at fault. When some do, their partitions alone pause.
+        if !any_written && let Some((_, error)) = failed.pop() {
+            return Err(error);
+        }
+        for (partitions, error) in failed {
+            for partition in partitions {
+                outages.note::<()>(partition, Err(&error));
+            }
+        }
+        Ok(is_full)
     }
 
     /// Reads the facts of one flush: the same number from each outbox, then more from those with
@@ -217,7 +234,9 @@ impl Outboxes {
         }
         let refused = self.write_facts(&facts).await?;
         dead.extend(refused.iter().map(|(index, problem)| dead_fact(&sources[*index], problem.clone())));
-        self.records.store_dead_facts(&dead, now()).await?;
+        for some in dead.chunks(DEAD_FACTS_MAX) {
+            self.records.store_dead_facts(some, now()).await?;
+        }
         for fact in &dead {
             metrics::counter!("switchboard_dead_facts_total").increment(1);
             // The problem is stored with the fact and not logged, because it can quote chat

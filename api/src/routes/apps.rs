@@ -6,7 +6,7 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_calls::NewAppKey;
+use switchboard_calls::{APP_NAME, NewAppKey};
 use switchboard_core::domain::{AppId, AppKeyId, AppScope, Timestamp};
 use switchboard_records::{AppEdit, AppKeyRecord, AppRecord};
 
@@ -16,9 +16,6 @@ use crate::http::error::ApiResult;
 use crate::http::extract::{AppKeyPath, JsonChange, PathParam, ValidJson, ValidQuery};
 use crate::http::fields::{Fields, Input};
 use crate::http::operators::{OperatorRead, OperatorWrite};
-
-/// Longest name of an app, in characters.
-const NAME_MAX: usize = 80;
 
 /// Form of an app.
 #[derive(Serialize, JsonSchema)]
@@ -87,7 +84,7 @@ pub(crate) struct NewApp {
 
 impl Input for NewApp {
     fn read(fields: &mut Fields) -> Self {
-        Self { name: fields.name("name", 1..=NAME_MAX) }
+        Self { name: fields.name("name", APP_NAME) }
     }
 
     fn example() -> Value {
@@ -103,10 +100,7 @@ pub(crate) struct AppChange {
 
 impl Input for AppChange {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            name: fields.change("name", |fields| fields.name("name", 1..=NAME_MAX)),
-            disabled: fields.flag("disabled"),
-        }
+        Self { name: fields.change("name", |fields| fields.name("name", APP_NAME)), disabled: fields.flag("disabled") }
     }
 
     fn example() -> Value {

@@ -92,7 +92,8 @@ pub(crate) async fn join(
     address: ClientAddress,
     ValidJson(body): ValidJson<JoinBody>,
 ) -> ApiResult<impl IntoResponse> {
-    let room = app.access().resolve(&caller.app(), body.room.as_ref().ok_or(Code::ValidationError)?).await;
+    let typed = body.room.as_ref().ok_or(Code::ValidationError)?;
+    let room = app.access().resolve(&caller.app(), caller.bound_to(), typed).await;
     let MaybeCaller(caller) = caller;
     let span = follow(info_span!(target: TARGET, "rest join"), &room);
     admit_to(app, caller, room, body, address).instrument(span).await

@@ -23,8 +23,8 @@ pub use operator::OperatorKeys;
 pub use password::{PasswordCheck, PasswordHasher};
 pub use switchboard_core::KeyRing;
 pub use token::{
-    AppClaims, AppGrant, AppSigner, Identity, IdentityKind, IssuedToken, JoinGrant, RefreshIdentity, TokenLifetimes,
-    Tokens, random_id,
+    AppGrant, AppSigner, Identity, IdentityKind, IssuedToken, JoinGrant, RefreshIdentity, TokenLifetimes, Tokens,
+    random_id,
 };
 pub use turn::{IceConfig, IceGrant, IceServer, TurnCredentials};
 pub use webhook::WebhookSigner;

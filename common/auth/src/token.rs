@@ -35,7 +35,7 @@ mod identity;
 
 use bounds::{AVATAR_MAX, EMAIL_MAX, LEEWAY_S, MAX_TOKEN_BYTES, NAME_MAX, fit, json_length};
 
-pub use app::{AppClaims, AppSigner, USER_TOKEN_MAX, app_key_of};
+pub use app::{AppSigner, USER_TOKEN_MAX, app_key_of};
 pub use identity::{AppGrant, Identity, IdentityKind};
 
 const ISSUER: &str = "videocall-api";

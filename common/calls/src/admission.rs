@@ -83,8 +83,11 @@ impl JoinAccess<'_> {
     /// Returns the room that a client of `app` means by `typed`. A person may type a code in lower
     /// case, and a client may have chosen such an id for its own room: an existing room with that
     /// very id comes first. Costs a store nothing unless the id has the form of a code in another
-    /// case.
-    pub async fn resolve(&self, app: &AppId, typed: &RoomName) -> RoomId {
+    /// case. `bound` is the only room that the client's token is good for.
+    pub async fn resolve(&self, app: &AppId, bound: Option<&RoomId>, typed: &RoomName) -> RoomId {
+        if let Some(bound) = bound.filter(|bound| typed.may_mean(bound)) {
+            return bound.clone();
+        }
         let (code, typed) = (typed.as_code(), app.room(typed));
         let Some(code) = code.map(|code| app.room(&code)) else { return typed };
         let (record, peek) = tokio::join!(self.records.call_by_room(&typed), self.rooms.peek(&typed));
@@ -256,6 +259,7 @@ impl JoinAccess<'_> {
             handle: SessionHandle(0),
             room: room.clone(),
             meta_version: call.meta.version,
+            hosts_by_app: false,
             user: user.id.clone(),
             role: admission.role,
             waits: admission.waits,

@@ -2,9 +2,11 @@
 
 use switchboard_auth::{AppVault, app_key};
 use switchboard_core::Secret;
-use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp};
+use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp, names};
 use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, Records};
 
+/// Length of an app's name, in characters.
+pub const APP_NAME: std::ops::RangeInclusive<usize> = 1..=80;
 /// Maximum number of apps that a list returns at once.
 pub const APPS_PAGE_MAX: u32 = 100;
 
@@ -30,12 +32,13 @@ impl AppAdmin<'_> {
     /// Creates an app without keys.
     ///
     /// # Errors
-    /// `APPS_NOT_CONFIGURED`, `LIMIT_REACHED`, or MongoDB is unavailable.
+    /// `APPS_NOT_CONFIGURED`, `VALIDATION_ERROR`, `LIMIT_REACHED`, or MongoDB is unavailable.
     pub async fn create(&self, name: &str, now: Timestamp) -> Result<AppRecord, Refusal> {
         self.vault()?;
+        let name = names::parse("name", name, &APP_NAME)?;
         let app = AppRecord {
             id: AppId::from_random(rand::random()),
-            name: name.to_owned(),
+            name,
             disabled: false,
             keys: Vec::new(),
             created_at: now,
@@ -110,22 +113,28 @@ impl AppAdmin<'_> {
     /// number of secrets. After it, the previous master key can be removed.
     ///
     /// # Errors
-    /// `APPS_NOT_CONFIGURED`, or MongoDB is unavailable. Repeat it then. A secret whose master key
-    /// is missing is logged and left.
+    /// `APPS_NOT_CONFIGURED`, or MongoDB is unavailable. Repeat it then. `INTERNAL_ERROR` with the
+    /// number of secrets whose master key is missing; all others are encrypted again.
     pub async fn reseal(&self) -> Result<u64, Refusal> {
         let vault = self.vault()?;
-        let mut count = 0;
-        for app in self.records.changed_apps(None).await? {
+        let (mut count, mut failed) = (0, 0_u64);
+        let apps = self.records.changed_apps(None).await?;
+        for app in apps.into_iter().filter(|app| app.deleted_at.is_none()) {
             for key in app.keys.iter().filter(|key| key.revoked_at.is_none() && !vault.is_current(&key.sealed)) {
                 let Some(secret) = vault.open(&app.id, &key.id, &key.sealed) else {
                     tracing::error!(app_id = %app.id, key_id = %key.id, "secret of an API key not decrypted");
+                    failed += 1;
                     continue;
                 };
                 let sealed = vault.seal(&app.id, &key.id, &secret);
                 count += u64::from(self.records.reseal_app_key(&app.id, &key.id, (&key.sealed, &sealed)).await?);
             }
         }
-        Ok(count)
+        if failed == 0 {
+            return Ok(count);
+        }
+        let problem = format!("{failed} secrets were not decrypted: add their key to APP_MASTER_KEY_PREVIOUS");
+        Err(Refusal::new(Code::InternalError, problem))
     }
 
     fn vault(&self) -> Result<&AppVault, Refusal> {

@@ -1,13 +1,13 @@
 //! This process's copy of all apps and their API keys, so that a token costs no read.
 //!
-//! The copy is refreshed every 4 s, by one read of the apps that changed. A revoked key, or a
-//! disabled or deleted app, is therefore refused everywhere within 10 s. While MongoDB does not
-//! answer, the copy stays as it is: known keys stay valid, and unknown ones are refused with a code
-//! that says to try again.
+//! The copy is refreshed every 4 s, by one read of the apps that changed. While MongoDB answers, a
+//! revoked key, or a disabled or deleted app, is therefore refused everywhere within 10 s. While it
+//! does not, the copy stays as it is: known keys stay valid, and unknown ones are refused with a
+//! code that says to try again.
 //!
 //! A token with an unknown key may be of a key that was made a moment ago. It causes one more read:
-//! for all such tokens of this process together, at most one a second and ten at once. So strangers
-//! who make key ids up cost MongoDB next to nothing.
+//! for all such tokens of this process together, at most one a second and ten at once. Made-up key
+//! ids cause no more reads than that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +40,7 @@ pub struct AppKey {
     pub app: AppId,
     /// Secret, with which the app's backend signs tokens.
     pub secret: Secret,
-    /// What the key may do.
+    /// Scopes of the key.
     pub scopes: Vec<AppScope>,
 }
 
@@ -95,7 +95,7 @@ struct Copy {
     read: Option<Timestamp>,
 }
 
-/// State of the reads. Whoever reads holds it, so that a process reads once at a time.
+/// State of the reads. A read holds it, so that a process has one at a time.
 #[derive(Default)]
 struct Reads {
     /// Begin and outcome of the last read.
@@ -234,10 +234,12 @@ impl AppDirectory {
         let outcome = if changed.is_ok() { "ok" } else { "failed" };
         metrics::counter!("switchboard_app_reads_total", "outcome" => outcome).increment(1);
         let changed = changed?;
+        // Decrypted before the lock is taken, because every token waits for it.
+        let read: Vec<_> = changed.iter().map(|app| (app, keys_of(app, vault).collect::<Vec<_>>())).collect();
         let mut copy = self.0.copy.write().unwrap_or_else(PoisonError::into_inner);
         copy.read = changed.iter().map(|app| app.changed_at).max().max(copy.read);
-        for app in &changed {
-            for (id, known) in keys_of(app, vault) {
+        for (app, keys) in read {
+            for (id, known) in keys {
                 if matches!(known, Known::Unreadable)
                     && reads.failures.failed(id.clone(), "", Duration::from_millis(app.changed_at.0.unsigned_abs()))
                 {

@@ -17,7 +17,7 @@ mod error;
 pub mod metric_catalog;
 
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
-pub use app_admin::{APPS_PAGE_MAX, AppAdmin, NewAppKey};
+pub use app_admin::{APP_NAME, APPS_PAGE_MAX, AppAdmin, NewAppKey};
 pub use app_directory::{AppDirectory, AppKey};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;

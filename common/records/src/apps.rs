@@ -213,8 +213,10 @@ impl Records {
     pub async fn reseal_app_key(&self, id: &AppId, key: &AppKeyId, seals: (&str, &str)) -> Result<bool, RecordsError> {
         let mut this = one(id);
         this.insert("keys", doc! { "$elemMatch": { "id": key.as_str(), "sealed": seals.0 } });
+        // Without a new `changedAt`: pods know the secret already.
         let change = doc! { "$set": { "keys.$.sealed": seals.1 } };
-        Ok(self.change_app("reseal_app_key", this, change).await?.is_some())
+        let changed = self.run("reseal_app_key", |db| async move { db.apps().update_one(this, change).await });
+        Ok(changed.await?.modified_count == 1)
     }
 
     /// Applies a change and its time. Returns the app as it is then.

@@ -74,7 +74,12 @@ impl Records {
         stored.insert("hostId", user_to_bson(&call.room, &call.host));
         let invited: Vec<_> = call.invited.iter().map(|user| user_to_bson(&call.room, user)).collect();
         stored.insert("invitedUserIds", invited);
-        self.run("insert_call", |db| async move { db.calls.insert_one(stored).await }).await.map(drop)
+        let id = stored.get("_id").cloned();
+        self.run("insert_call", |db| async move { db.calls.insert_one(stored).await }).await?;
+        let undo = async || {
+            self.run("insert_call", |db| async move { db.calls.delete_one(doc! { "_id": id }).await }).await.map(drop)
+        };
+        self.confirm_unique(undo).await
     }
 
     /// Reads the call of a room, without its participants and profiles.

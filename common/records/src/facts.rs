@@ -40,7 +40,13 @@ impl Records {
         // A record exists before the documents of its participants, so that none of them is without
         // a call that erases it.
         let created = facts.iter().enumerate().filter_map(|(index, fact)| Some((index, fact_updates::creation(fact)?)));
-        let mut refused = self.apply(self.calls.name(), created.collect()).await?.refused;
+        let created: Vec<_> = created.collect();
+        if !created.is_empty() {
+            // No fact is at fault when the indexes cannot be created.
+            let ready = self.ensure_unique().await;
+            ready.map_err(|error| RecordsError::Unavailable(error.to_string()))?;
+        }
+        let mut refused = self.apply(self.calls.name(), created).await?.refused;
 
         let all: Vec<_> = facts.iter().collect();
         let calls = self.states_of(&all).await?;

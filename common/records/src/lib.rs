@@ -160,8 +160,13 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable, or stored documents violate a unique index.
     pub async fn ensure_indexes(&self) -> Result<(), RecordsError> {
+        let _turn = self.primaries.turn().await;
+        self.create_indexes().await
+    }
+
+    async fn create_indexes(&self) -> Result<(), RecordsError> {
         // Read first: a primary that appears meanwhile gets its indexes in the next run.
-        let appeared = self.primaries.appeared();
+        let changes = self.primaries.changes();
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
         let email = index(doc! { "email": 1 }, unique());
@@ -191,7 +196,7 @@ impl Records {
         self.ensure_delivery_indexes().await?;
         self.ensure_app_indexes().await?;
         self.ensure_fact_indexes().await?;
-        self.primaries.indexed(appeared);
+        self.primaries.indexed(changes);
         Ok(())
     }
 
@@ -201,10 +206,40 @@ impl Records {
         self.primaries.unindexed().await;
     }
 
-    /// Creates the indexes if a primary has appeared since they were created. Every write of a
-    /// unique value begins with it.
+    /// Creates the indexes if the primary has changed since they were created. Every write of a
+    /// unique value begins with it. One caller creates them, and the others wait for it.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable, or stored documents violate a unique index. Never `Duplicate`, which
+    /// callers take for a taken value of their own.
     async fn ensure_unique(&self) -> Result<(), RecordsError> {
-        if self.primaries.are_indexed() { Ok(()) } else { self.ensure_indexes().await }
+        if self.primaries.are_indexed() {
+            return Ok(());
+        }
+        let turn = tokio::time::timeout(self.timeouts.operation, self.primaries.turn()).await;
+        let _turn = turn.map_err(|_| RecordsError::Unavailable("the indexes are being created".to_owned()))?;
+        if self.primaries.are_indexed() {
+            return Ok(());
+        }
+        self.for_recording().create_indexes().await.map_err(|error| match error {
+            RecordsError::Duplicate => RecordsError::Failed("stored documents violate a unique index".to_owned()),
+            error => error,
+        })
+    }
+
+    /// Confirms a write of a unique value that has succeeded. If the primary changed meanwhile, the
+    /// driver may have repeated the write on one without indexes; `undo` then removes the value,
+    /// unless it proves to be unique.
+    ///
+    /// # Errors
+    /// `Unavailable`: the value was removed, or MongoDB does not answer.
+    async fn confirm_unique(&self, undo: impl AsyncFnOnce() -> Result<(), RecordsError>) -> Result<(), RecordsError> {
+        if self.primaries.are_indexed() {
+            return Ok(());
+        }
+        let Err(error) = self.ensure_unique().await else { return Ok(()) };
+        undo().await?;
+        Err(RecordsError::Unavailable(error.to_string()))
     }
 
     /// Checks that MongoDB answers.

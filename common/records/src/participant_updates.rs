@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `_id` | `<call>/<full name of the user>`, so that a user has one document in a call |
 //! | `callId`, `userId`, `guest` | call; user; whether the user is a guest |
-//! | `name`, `role` | as in the records of the old Node.js backend; users of apps have their name here |
+//! | `name` | as in the records of the old Node.js backend; that of an app's user, too |
+//! | `role` | as in the records of the old Node.js backend |
 //! | `joinedAt`, `leftAt`, `isConnected`, `connectionId` | the same |
 //! | `presence.open` | join ids of the open stays |
 //! | `presence.since` | time since which at least one stay is open |

@@ -5,7 +5,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::bson::{date_to_bson, id_forms};
+use super::bson::{date_to_bson, id_forms, id_to_bson};
 use super::{Records, RecordsError, UserRecord};
 use switchboard_core::domain::{EmailAddress, Timestamp, UserId};
 
@@ -35,8 +35,12 @@ impl Records {
     pub async fn insert_user(&self, user: &UserRecord) -> Result<(), RecordsError> {
         self.ensure_unique().await?;
         self.check_older_forms(&user.email, &user.id).await?;
-        let user = user.clone();
-        self.run("insert_user", |db| async move { db.users.insert_one(user).await }).await.map(drop)
+        let (id, user) = (id_to_bson(user.id.as_str()), user.clone());
+        self.run("insert_user", |db| async move { db.users.insert_one(user).await }).await?;
+        let undo = async || {
+            self.run("insert_user", |db| async move { db.users.delete_one(doc! { "_id": id }).await }).await.map(drop)
+        };
+        self.confirm_unique(undo).await
     }
 
     /// Reads the user with this e-mail address. If earlier versions stored accounts in several

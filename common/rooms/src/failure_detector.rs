@@ -9,7 +9,8 @@
 //! node dead.
 //!
 //! When several neighbours on the ring die at once, the next living node before them must notice
-//! all of them. So a node that sees none alive watches more and more nodes, until it sees one.
+//! all of them. So a node that sees none alive, and at least half of those that it watches still,
+//! watches 16 times as many, until it sees one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -61,8 +62,9 @@ struct WatchedNode {
 }
 
 impl WatchedNode {
+    /// A node that is being swept does not count as alive, although its text has just changed.
     fn is_still(&self) -> bool {
-        self.replies >= STILL_REPLIES
+        self.beat == LastBeat::Dead || self.replies >= STILL_REPLIES
     }
 
     fn is_alive(&self) -> bool {
@@ -144,6 +146,19 @@ mod tests {
         // The late reply resets the detector; the next prompt reply starts a new count.
         detector.reset();
         assert!(detector.observe(start + SAME_BEAT_TIMEOUT * 10, view(&[("other", 7)])).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_is_being_swept_does_not_count_as_alive() {
+        let (mut detector, start) = (FailureDetector::default(), Instant::now());
+        let mut row: Vec<_> = (0..48).map(|n| (format!("n{n}"), LastBeat::Counted(7))).collect();
+        for second in 0..5 {
+            detector.observe(start + SECOND * second, row[..detector.watched()].to_vec());
+        }
+        assert_eq!(detector.watched(), 48);
+        row[0].1 = LastBeat::Dead;
+        detector.observe(start + SECOND * 5, row);
+        assert_eq!(detector.watched(), 48 * WIDENING);
     }
 
     #[tokio::test(start_paused = true)]

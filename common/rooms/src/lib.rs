@@ -13,7 +13,8 @@
 //! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map, Sentinels |
 //! | `conn` | `REDIS_URL`, connections, the RESP2 codec |
 //! | `bus` | subscriptions: receives the messages that scripts publish to this node |
-//! | `failure_detector`, `check_turns` | pure: which nodes are dead; what a node checks each second |
+//! | `failure_detector` | pure: which nodes are dead |
+//! | `check_turns` | pure: the partitions that a node checks each second |
 //! | `rate_limit` | rate limits that all pods share |
 //! | `revocations` | this process's copy of the revoked sign-ins |
 //! | `metric_catalog` | catalogue of this crate's metrics |

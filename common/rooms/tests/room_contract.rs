@@ -13,6 +13,7 @@ mod room {
     pub(crate) mod revocations;
     pub(crate) mod rooms;
     pub(crate) mod seats;
+    pub(crate) mod shared_calls;
     pub(crate) mod slow_link;
     pub(crate) mod testbed;
 }
@@ -93,9 +94,9 @@ contract! {
     relay::a_relay_reaches_only_its_receiver_and_a_broadcast_reaches_everyone_else;
     relay::an_event_with_the_clients_own_id_is_relayed_once;
     relay::operations_of_many_seats_keep_their_order_in_the_pipeline;
-    relay::relays_that_wait_together_share_calls_and_each_has_its_own_outcome;
-    relay::an_error_of_one_relay_is_not_the_error_of_those_in_its_call;
-    relay::a_repeated_call_of_which_a_part_took_effect_answers_that_part_as_before;
+    shared_calls::relays_that_wait_together_share_calls_and_each_has_its_own_outcome;
+    shared_calls::an_error_of_one_relay_is_not_the_error_of_those_in_its_call;
+    shared_calls::a_repeated_call_of_which_a_part_took_effect_answers_that_part_as_before;
     relay::a_log_stays_within_its_length_and_its_floor_rises;
     relay::a_log_stays_within_its_bytes_and_its_floor_rises;
     relay::many_seats_together_keep_the_log_within_its_length_and_bytes;

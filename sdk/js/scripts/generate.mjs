@@ -89,7 +89,7 @@ function restOf(document) {
   );
 }
 
-/** Types of the events: what clients send with their acknowledgements, and what they get. */
+/** Types of the events: of clients with their acknowledgements, and of the server. */
 function eventsOf(document) {
   const { messages } = document.components;
   const sides = { receive: [], send: [] };

@@ -23,7 +23,7 @@ export class Chat extends Emitter<{ message: [ChatMessage]; change: [] }> {
   messages: ChatMessage[] = [];
   /** Whether the server has older messages. */
   hasMore = false;
-  /** Names of those who are typing, by peer id. */
+  /** Names of the participants who type, by peer id; empty for one without a name. */
   readonly typing = new Map<string, string>();
   /** Number of messages that arrived while the chat was not open. */
   unread = 0;
@@ -107,7 +107,7 @@ export class Chat extends Emitter<{ message: [ChatMessage]; change: [] }> {
     if (!isTyping) return this.stoppedTyping(from);
     clearTimeout(this.#timers.get(from));
     this.#timers.set(from, setTimeout(() => this.stoppedTyping(from), TYPING_TIMEOUT_MS));
-    this.typing.set(from, user?.name ?? "Guest");
+    this.typing.set(from, user?.name ?? "");
     this.emit("change");
   }
 

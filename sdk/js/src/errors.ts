@@ -6,7 +6,7 @@ export interface FieldError {
   message: string;
 }
 
-/** What a refusal carries. Every field may be missing. */
+/** Fields of a refusal. Each may be missing. */
 export interface Refusal {
   code?: string;
   message?: string;

@@ -35,7 +35,7 @@ export interface VideoBounds {
   scaleResolutionDownBy: number;
 }
 
-/** What a page sends to one other participant. */
+/** Bounds of the media that a page sends to one other participant. */
 export interface MediaPlan {
   audio: { maxBitrate: number };
   camera: VideoBounds;
@@ -53,7 +53,7 @@ export interface Situation {
   videoMax?: number;
 }
 
-/** Returns what a page sends to one other participant. Sound is never reduced. */
+/** Returns the bounds of the media for one other participant. Sound is never reduced. */
 export function planMedia({
   participants,
   level = LEVEL_MAX,

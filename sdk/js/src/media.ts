@@ -41,6 +41,8 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
   screen: MediaStream | null = null;
   /** The device to use for each kind; undefined leaves the choice to the browser. */
   #chosen: Record<DeviceKind, string | undefined> = { audio: undefined, video: undefined };
+  /** Number of calls of `stop`. A device that opens after such a call is released. */
+  #stops = 0;
 
   get audioTrack(): MediaStreamTrack | null {
     return this.stream.getAudioTracks()[0] ?? null;
@@ -66,8 +68,9 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
   async start({ audio = true, video = true } = {}): Promise<Partial<Record<DeviceKind, SwitchboardError>>> {
     const errors: Partial<Record<DeviceKind, SwitchboardError>> = {};
     const open = (kind: DeviceKind) => this.#open(kind).catch((error) => void (errors[kind] = error));
+    const stops = this.#stops;
     if (audio && !this.audioTrack) await open("audio");
-    if (video && !this.videoTrack) await open("video");
+    if (video && !this.videoTrack && stops === this.#stops) await open("video");
     this.#changed();
     return errors;
   }
@@ -116,9 +119,11 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
   /** Shares a screen that the user chooses. @throws {SwitchboardError} `DEVICE_DENIED` on cancel */
   async startScreen(): Promise<void> {
     const devices = mediaDevices();
+    const stops = this.#stops;
     const screen = await devices.getDisplayMedia(SCREEN).catch((error) => {
       throw deviceError(error);
     });
+    if (stops !== this.#stops) return screen.getTracks().forEach((track) => track.stop());
     this.stopScreen();
     this.screen = screen;
     // A screen with sound is mostly a film. All others are texts, whose letters must stay sharp.
@@ -145,6 +150,7 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
 
   /** Releases every device. */
   stop(): void {
+    this.#stops += 1;
     this.stopScreen();
     for (const track of this.stream.getTracks()) this.#drop(track);
     this.#changed();
@@ -152,6 +158,7 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
 
   async #open(kind: DeviceKind): Promise<void> {
     const chosen = this.#chosen[kind];
+    const stops = this.#stops;
     const wanted = kind === "audio" ? MICROPHONE : CAMERA;
     const devices = mediaDevices();
     // With `ideal` in place of `exact`, Chromium opens its default microphone.
@@ -165,6 +172,14 @@ export class LocalMedia extends Emitter<{ change: []; ended: [DeviceKind, MediaS
       .catch((error) => {
         throw deviceError(error);
       });
+    const release = () => opened.getTracks().forEach((track) => track.stop());
+    // The media were released meanwhile, or another request was faster.
+    if (stops !== this.#stops || (kind === "audio" ? this.audioTrack : this.videoTrack)) return release();
+    // Another device was chosen meanwhile.
+    if (chosen !== this.#chosen[kind]) {
+      release();
+      return this.#open(kind);
+    }
     for (const track of opened.getTracks()) {
       this.stream.addTrack(track);
       track.addEventListener("ended", () => {

@@ -4,7 +4,7 @@ import type { Peer } from "./peer.js";
 import type { ConnectionQuality } from "./quality.js";
 import type { MediaState, Role, User, WireParticipant } from "./types.js";
 
-/** What a participant sends: camera with microphone, or a screen. */
+/** Kind of a participant's stream: camera with microphone, or a screen. */
 export type Source = "camera" | "screen";
 
 /** Where the streams of a participant come from. */

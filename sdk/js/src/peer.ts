@@ -127,7 +127,7 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
     this.limit();
   }
 
-  /** Bounds what is sent, by the number of participants and the level of this connection. */
+  /** Bounds the media sent, by the number of participants and the level of this connection. */
   limit(): void {
     const { participants, videoMax, local } = this.#options;
     const plan = planMedia({
@@ -144,11 +144,11 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
     void bound(sound, { priority: "high", networkPriority: "high" });
   }
 
-  /** Measures the quality since the last call, and adapts what is sent. */
+  /** Measures the quality since the last call, and adapts the media sent. */
   async measure(): Promise<void> {
     const pc = this.#pc;
     if (pc.connectionState !== "connected") return;
-    const counters = countersOf((await statsOf(pc)).values(), performance.now());
+    const counters = countersOf((await statsOf(pc)).values(), performance.timeOrigin + performance.now());
     // The connection may have been replaced meanwhile.
     if (pc !== this.#pc) return;
     const before = this.#counters;

@@ -2,7 +2,7 @@
 
 export type Quality = "good" | "fair" | "poor";
 
-/** What was measured on a connection in the last two seconds. */
+/** Measurements of a connection over the last two seconds. */
 export interface ConnectionQuality {
   /** The worse of both directions. */
   quality: Quality;
@@ -24,9 +24,15 @@ export function grade(rtt: number | null, loss: number): Quality {
   return loss > 0.03 || (rtt ?? 0) > 300 ? "fair" : "good";
 }
 
+/**
+ * Age of a report of the other side, in milliseconds, above which it describes a medium that is not
+ * sent any more.
+ */
+const REPORT_AGE_MAX_MS = 6_000;
+
 /** Sums of the statistics of a connection at one time. @internal */
 export interface Counters {
-  /** Milliseconds. */
+  /** Milliseconds since 1970, as in `report.timestamp`. */
   at: number;
   rtt: number | null;
   lossOut: number;
@@ -48,7 +54,7 @@ export function countersOf(reports: Iterable<Record<string, any>>, at: number): 
       sums.packetsLost += report.packetsLost ?? 0;
     } else if (report.type === "outbound-rtp") {
       sums.bytesSent += report.bytesSent ?? 0;
-    } else if (report.type === "remote-inbound-rtp") {
+    } else if (report.type === "remote-inbound-rtp" && !(at - report.timestamp > REPORT_AGE_MAX_MS)) {
       sums.lossOut = Math.max(sums.lossOut, report.fractionLost ?? 0);
     }
   }

@@ -112,7 +112,7 @@ export class EventQueue {
     socket.on("disconnect", () => (this.#open = false));
   }
 
-  /** Sends what waits, and every further event. Called when the socket has its seat. */
+  /** Sends the waiting events, and every further one. Called when the socket has its seat. */
   open(): void {
     this.#open = true;
     this.#pump();

@@ -1,5 +1,5 @@
-// What the service sends and what applications read. docs/PROTOCOL.md has the meaning of each
-// field.
+// Types of the service's answers, and of the fields that applications read. docs/PROTOCOL.md has
+// the meaning of each field.
 
 export type Role = "host" | "moderator" | "participant" | "guest";
 

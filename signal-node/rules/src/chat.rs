@@ -34,7 +34,7 @@ pub(super) fn message(chat: Chat, session: &SessionView<'_>, stamp: Stamp) -> Re
             id: &id,
             from: &seat.peer,
             to: chat.to.as_ref(),
-            from_user: session.user,
+            from_user: &session.user.without_metadata(),
             message: &chat.message,
             timestamp: &timestamp,
             r#type: "text",
@@ -53,7 +53,7 @@ pub(super) fn history(wanted: ChatHistory, session: &SessionView<'_>) -> Result<
 pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     let seat = session.seated()?;
     check(session)?;
-    let event = server_event::typing(&seat.peer, session.user, is_typing);
+    let event = server_event::typing(&seat.peer, &session.user.without_metadata(), is_typing);
     Ok(Effect::Ephemeral { event_kind: EventKind::ChatTyping, event, required_settings: "chatEnabled" })
 }
 

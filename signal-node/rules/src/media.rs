@@ -24,7 +24,7 @@ pub(super) fn share_screen(enabled: bool, id: Option<Box<str>>, session: &Sessio
     let seat = session.seated()?;
     let change = MediaChange { video_enabled: None, audio_enabled: None, screen_share_enabled: Some(enabled) };
     check(change, session)?;
-    let event = screen_share_changed(session.user, &seat.peer, enabled);
+    let event = screen_share_changed(&session.user.without_metadata(), &seat.peer, enabled);
     Ok(Effect::Log(Logged::new(switch(change, seat), EventKind::ScreenShareChanged, event, id)))
 }
 

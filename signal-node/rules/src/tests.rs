@@ -10,7 +10,8 @@ use switchboard_core::domain::{
     PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp, UserId,
 };
 use switchboard_core::wire::EventKind;
-use switchboard_core::wire::client_event::{self, Limits};
+use switchboard_core::wire::client_event::{self, EventName, Limits};
+use switchboard_core::wire::contract;
 
 use super::effect::{Logged, LoggedKind};
 use super::{Effect, SeatView, SessionView, Stamp, handle};
@@ -61,7 +62,12 @@ fn handle_in(
     let event = client_event::parse(name, Some(&raw), &Limits::default())?;
     let user_json = serde_json::to_string(user).unwrap();
     let session = SessionView { user, user_json: &user_json, seat, app, permissions };
-    handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 })
+    let handled = handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 });
+    if let Err(refusal) = &handled {
+        let contract = contract::client_event(EventName::parse(name).unwrap());
+        assert!(contract.may_refuse(refusal.code), "{name}: {} is not in the contract of events", refusal.code);
+    }
+    handled
 }
 
 fn handle_event(seat: Option<&SeatView>, name: &str, argument: &Value) -> Result<Effect, Refusal> {

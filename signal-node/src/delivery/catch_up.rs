@@ -195,7 +195,7 @@ impl CatchUp {
     }
 }
 
-/// What is left to do for a session after a read of its log.
+/// Work that is left for a session after a read of its log.
 pub(super) enum AfterRead {
     /// Nothing.
     Done,
@@ -205,7 +205,8 @@ pub(super) enum AfterRead {
     Later(CatchUpRequest),
 }
 
-/// Delivers to a session what the read of its log gave, after `room:joined` if that is due.
+/// Delivers to a session the events that the read of its log returned, after `room:joined` if that
+/// is due.
 pub(super) fn apply(
     hub: &Hub,
     partition: Partition,

@@ -23,13 +23,22 @@ pub struct RoomReads {
     reads: Arc<Mutex<HashMap<RoomId, Arc<RoomRead>>>>,
 }
 
+/// Outcome of a read: the room, or `None` if it is not open.
+type ReadRoom = Result<Option<Arc<SharedSnapshot>>, StoreError>;
+
 /// Reads of one room, one at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct RoomRead {
     /// Number of sessions that asked for the room.
     asked: AtomicU64,
     /// The last read, with the number of sessions that had asked when it began.
-    last: tokio::sync::Mutex<(u64, Option<Arc<SharedSnapshot>>)>,
+    last: tokio::sync::Mutex<(u64, ReadRoom)>,
+}
+
+impl Default for RoomRead {
+    fn default() -> Self {
+        Self { asked: AtomicU64::new(0), last: tokio::sync::Mutex::new((0, Ok(None))) }
+    }
 }
 
 impl RoomReads {
@@ -47,16 +56,31 @@ impl RoomReads {
     /// callers that wait when a read begins share it.
     ///
     /// # Errors
-    /// `Unavailable`, if Redis does not answer. Each caller then tries for itself.
-    pub async fn read(&self, room: &RoomId) -> Result<Option<Arc<SharedSnapshot>>, StoreError> {
-        let read = Arc::clone(self.reads().entry(room.clone()).or_default());
-        let found = read.read(async || self.rooms.snapshot(room).await).await;
-        let mut reads = self.reads();
-        // The map and this caller: nobody else waits, so that the snapshot need not be kept.
-        if Arc::strong_count(&read) == 2 {
-            reads.remove(room);
+    /// `Unavailable`, if Redis does not answer. All callers that wait share the error.
+    pub async fn read(&self, room: &RoomId) -> ReadRoom {
+        let reader =
+            Reader { reads: self, room, read: Some(Arc::clone(self.reads().entry(room.clone()).or_default())) };
+        let Some(read) = &reader.read else { return Ok(None) };
+        read.read(async || self.rooms.snapshot(room).await).await
+    }
+}
+
+/// A caller of a read. The last one to end removes the read, also if its future is dropped.
+struct Reader<'r> {
+    reads: &'r RoomReads,
+    room: &'r RoomId,
+    /// `Some` until the drop.
+    read: Option<Arc<RoomRead>>,
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut reads = self.reads.reads();
+        // Dropped under the lock, under which callers also take theirs: so the count is exact.
+        self.read = None;
+        if reads.get(self.room).is_some_and(|read| Arc::strong_count(read) == 1) {
+            reads.remove(self.room);
         }
-        found
     }
 }
 
@@ -64,17 +88,17 @@ impl RoomRead {
     async fn read(
         &self,
         read: impl AsyncFnOnce() -> Result<Option<switchboard_rooms::Snapshot>, StoreError>,
-    ) -> Result<Option<Arc<SharedSnapshot>>, StoreError> {
+    ) -> ReadRoom {
         let number = self.asked.fetch_add(1, Ordering::Relaxed);
         let mut last = self.last.lock().await;
         if last.0 > number {
             metrics::counter!("switchboard_room_reads_shared_total").increment(1);
-            return Ok(last.1.clone());
+            return last.1.clone();
         }
         let asked = self.asked.load(Ordering::Relaxed);
-        let found = read().await?.map(|room| Arc::new(SharedSnapshot::new(room)));
+        let found = read().await.map(|room| room.map(|room| Arc::new(SharedSnapshot::new(room))));
         *last = (asked, found.clone());
-        Ok(found)
+        found
     }
 }
 

@@ -98,7 +98,7 @@ impl Dispatcher {
         }
         self.count_join(session).await?;
         let access = self.access();
-        let room = access.resolve(&session.app, &join.room_id).await;
+        let room = access.resolve(&session.app, session.bound_to.as_ref(), &join.room_id).await;
         if session.bound_to.as_ref().is_some_and(|bound| *bound != room) {
             return Err(match &session.grant {
                 Some(_) => Code::RoomNotAllowed.into(),
@@ -296,6 +296,7 @@ impl Dispatcher {
         let join = Join {
             room: entry.room.clone(),
             meta_version: meta.version,
+            hosts_by_app: session.grant.as_ref().is_some_and(|grant| grant.role == Role::Host),
             user: session.user.id.clone(),
             pid: session.pid.clone(),
             old_pid: session.old_pid.clone(),

@@ -31,7 +31,7 @@ pub struct ClientSession {
     pub user_json: Box<str>,
     /// App of the user.
     pub app: AppId,
-    /// What the backend of an app grants its user.
+    /// Role and permissions that the app's backend grants.
     pub grant: Option<AppGrant>,
     /// The only room that the token is good for.
     pub bound_to: Option<RoomId>,
@@ -168,7 +168,7 @@ impl ClientSession {
 /// Returns a user's JSON, as signaling events carry it: without the data of an app, which every ICE
 /// candidate would repeat.
 pub(super) fn user_json(user: &PublicUser) -> Box<str> {
-    let user = PublicUser { metadata: None, ..user.clone() };
+    let user = user.without_metadata();
     // The fields are strings and a flag, which JSON can always hold.
     serde_json::to_string(&user).unwrap_or_else(|_| "{}".to_owned()).into_boxed_str()
 }

@@ -137,7 +137,9 @@ impl Membership {
         }
         let sent = Instant::now();
         let (mut beat, mut checks) = (None, Vec::new());
-        if state.registered {
+        // While another server of the group does not answer, the node must not return to the ring.
+        // Its checks find out when that server answers again.
+        if state.registered || !state.reached {
             let due = state.due(self, round);
             let heartbeat = async {
                 // A node that says that it is alive must reach the whole group.
@@ -156,7 +158,7 @@ impl Membership {
                 reply => beat = accepted(state.group, reply),
             }
         }
-        if !state.registered {
+        if !state.registered && state.reached {
             (beat, checks) = self.register(state, round.counter).await;
         }
         let is_prompt = sent.elapsed() <= PROMPT_REPLY_MAX;
@@ -176,7 +178,9 @@ impl Membership {
                     state.checks_all |= lost_data;
                 }
                 Some(Ok(CheckOutcome::Swept)) => {
-                    state.partitions[index].swept = true;
+                    let partition = &mut state.partitions[index];
+                    // A partition that was never registered had nothing to sweep.
+                    partition.swept |= partition.epoch.is_some();
                     state.registered = false;
                 }
                 Some(Err(error)) => log_unexpected(state.group, &error, "unexpected reply to a check"),

@@ -192,7 +192,7 @@ function announceJoinsAndLeaves(room, signal) {
   room.on(
     "change",
     () => {
-      const now = new Map(room.others.map(({ peerId, user }) => [peerId, user?.name ?? t("guest")]));
+      const now = new Map(room.others.map((participant) => [participant.peerId, nameOf(participant)]));
       const sameSeat = seat === room.self?.joinedAt;
       if (known && sameSeat) {
         for (const [peerId, name] of now) if (!known.has(peerId)) arrived(name);
@@ -222,12 +222,12 @@ function announceChanges(room, signal) {
     if (before && before.seat === now.seat) {
       for (const [peerId, { user }] of room.waiting) {
         if (before.waiting.has(peerId)) continue;
-        toast(t("knocks", { name: user?.name ?? t("guest") }));
+        toast(t("knocks", { name: user?.name || t("guest") }));
         playSound("knock");
       }
       for (const [peerId, role] of roles) {
         if (!before.roles.has(peerId) || before.roles.get(peerId) === role) continue;
-        const name = room.participants.get(peerId).user?.name ?? t("guest");
+        const name = nameOf(room.participants.get(peerId));
         toast(t(peerId === room.selfId ? "youAreNow" : "isNow", { name, role: t(ROLES[role]) }));
       }
       for (const participant of room.raisedHands) {

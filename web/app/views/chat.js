@@ -81,7 +81,7 @@ export function chatPanel(room) {
     form.hidden = off;
     empty.hidden = messages.length > 0 || off;
     earlier.hidden = !chat.hasMore;
-    const names = [...chat.typing.values()];
+    const names = [...chat.typing.values()].map((name) => name || t("guest"));
     typing.textContent = names.length === 0 ? "" : t(names.length === 1 ? "isTyping" : "areTyping", { names: names.join(", ") });
     renderReceivers();
     const key = `${messages.length} ${messages[0]?.id} ${messages.at(-1)?.id}`;
@@ -115,7 +115,7 @@ const link = ({ href, label }) => h("a", { href, target: "_blank", rel: "noopene
 function item(message, previous, { room, clock }) {
   const { mine, from, fromUser, message: text, timestamp, to } = message;
   const sameSender = previous && previous.from === from && previous.to === to;
-  const author = mine ? t("youWrote") : (fromUser?.name ?? t("guest"));
+  const author = mine ? t("youWrote") : (fromUser?.name || t("guest"));
   const receiver = () => message.toName ?? nameOf(room.participants.get(to));
   const heading = !to ? author : mine ? t("toOnly", { author, name: receiver() }) : t("toYouOnly", { author });
   return h(

@@ -164,8 +164,8 @@ export function devicePreview(local) {
       if (started) return;
       started = true;
       const errors = Object.entries(await local.start());
-      // The user may have gone on meanwhile.
-      if (signal.aborted && !kept) return local.stop();
+      // The user has gone on meanwhile. The devices were released with the view.
+      if (signal.aborted && !kept) return;
       help.hidden = errors.length === 0;
       const devices = errors.map(([kind]) => t(LABELS[kind])).join(t("and"));
       const codes = new Set(errors.map(([, { code }]) => code));

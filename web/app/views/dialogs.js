@@ -23,7 +23,7 @@ export function openDialog({ title, content, class: kind = "", closed = () => {}
   dialog.addEventListener("close", () => {
     dialog.remove();
     closed();
-    // What opened the dialog may be gone, for example the row of a participant.
+    // The element that opened the dialog may be gone, for example the row of a participant.
     if (document.activeElement === document.body) document.getElementById("app").focus();
   });
   view.append(dialog);

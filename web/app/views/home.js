@@ -1,6 +1,6 @@
 // Front page: account, new call, and joining a call by its link.
 import { field, h, icon, setFieldError, switchRow } from "../dom.js";
-import { dateFormat, languageChoice, t } from "../language.js";
+import { dateFormat, isEnglish, languageChoice, t } from "../language.js";
 import { linkTo, roomIn } from "../link.js";
 import { sentence } from "../sentences.js";
 import { toast, toastError } from "./toasts.js";
@@ -32,7 +32,7 @@ export function onSubmit(form, action) {
       const wrong = form.elements[first?.field ?? FIELD_OF[code]];
       if (!wrong?.select) return toastError(error);
       const isEmpty = code === "INVALID_PASSCODE" && !wrong.value;
-      setFieldError(wrong, isEmpty ? t("passcodeNeeded") : (first?.message ?? sentence(error)));
+      setFieldError(wrong, isEmpty ? t("passcodeNeeded") : ((isEnglish() && first?.message) || sentence(error)));
       // The field may be folded away. Typing replaces the refused text.
       const details = wrong.closest("details");
       if (details) details.open = true;

@@ -132,13 +132,17 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
     );
   }
 
+  let closed = false;
   async function lookUp() {
     try {
       const call = await switchboard.call(roomId);
+      // The user has gone on meanwhile.
+      if (closed) return;
       if (!OVER.has(call.status)) showCall(call);
       else if (switchboard.account?.id === call.hostId) showEnded(call);
       else showNoCall();
     } catch (error) {
+      if (closed) return;
       if (GONE.has(error.code) || MALFORMED.has(error.code)) return showNoCall();
       showRetry(error);
       if (!(error instanceof SwitchboardError)) throw error;
@@ -146,7 +150,11 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
   }
 
   lookUp();
-  return { title: t("joinACall"), element, closed: preview.closed };
+  const close = () => {
+    closed = true;
+    preview.closed();
+  };
+  return { title: t("joinACall"), element, closed: close };
 }
 
 const ACCESS = { public: "accessPublic", private: "accessPrivate", invited_only: "accessInvited" };

@@ -51,7 +51,7 @@ pub(crate) async fn by_room(
     caller: MaybeCaller,
     PathParam(name): PathParam<RoomName>,
 ) -> ApiResult<impl IntoResponse> {
-    let room = app.access().resolve(&caller.app(), &name).await;
+    let room = app.access().resolve(&caller.app(), caller.bound_to(), &name).await;
     let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
     check_room(&call, caller.0.as_ref())?;
     let present = present(&app, &call).await;

@@ -1,4 +1,4 @@
-//! User tokens: what the backend of an app signs with the secret of its API key, without asking
+//! User tokens: signed by the backend of an app with the secret of its API key, without asking
 //! Switchboard.
 //!
 //! | claim | content |
@@ -14,14 +14,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
 use serde_json::Value;
 
 use switchboard_core::Secret;
 use switchboard_core::domain::{
     AppId, AppKeyId, CallPermissions, Code, PublicUser, Refusal, Role, RoomName, UserId, names,
 };
+use switchboard_core::wire::nesting::{NESTING_MAX, is_shallow};
 
 use super::bounds::{AVATAR_MAX, LEEWAY_S, MAX_TOKEN_BYTES, json_length};
 use super::identity::{AppGrant, Identity, IdentityKind};
@@ -45,55 +46,36 @@ pub struct AppSigner<'a> {
 }
 
 /// Claims of a user token.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AppClaims {
-    /// Public id of the API key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
+#[derive(Debug, Deserialize)]
+struct AppClaims {
     /// User.
-    pub sub: String,
+    sub: String,
     /// Expiry in seconds since the Unix epoch.
-    pub exp: f64,
+    exp: f64,
     /// Time of issue in seconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iat: Option<f64>,
+    #[serde(default)]
+    iat: Option<f64>,
     /// Time from which the token is good, in seconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nbf: Option<f64>,
+    #[serde(default)]
+    nbf: Option<f64>,
     /// Display name. Default: `sub`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
     /// URL of the profile picture.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<String>,
+    #[serde(default)]
+    avatar: Option<String>,
     /// Data of the app about its user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<Value>,
+    #[serde(default)]
+    metadata: Option<Value>,
     /// The only room that the token is good for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub room: Option<String>,
+    #[serde(default)]
+    room: Option<String>,
     /// Role. Default: `participant`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
+    #[serde(default)]
+    role: Option<String>,
     /// Permissions. Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<CallPermissions>,
-}
-
-impl AppClaims {
-    /// Signs the claims with the secret of a key, as a backend does.
-    ///
-    /// # Errors
-    /// `TOKEN_INVALID` if a token with these claims would be refused; `INTERNAL_ERROR` if it cannot
-    /// be encoded.
-    pub fn sign(mut self, signer: AppSigner<'_>, now_ms: u64) -> Result<String, Refusal> {
-        super::hs256::install();
-        self.iss = Some(signer.key.to_string());
-        let key = EncodingKey::from_secret(signer.secret.expose().as_bytes());
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &self, &key);
-        let token = token.map_err(|_| Refusal::from(Code::InternalError))?;
-        verify(&token, signer, now_ms, false).map(|_| token)
-    }
+    #[serde(default)]
+    permissions: Option<CallPermissions>,
 }
 
 /// Returns the API key that a token says it is signed with; `None` for a token of another kind.
@@ -203,8 +185,16 @@ fn user(claims: AppClaims) -> Result<PublicUser, Refusal> {
         return Err(claim("avatar", format!("must be an http or https URL of at most {AVATAR_MAX} bytes")));
     }
     let metadata = claims.metadata.filter(|data| !data.is_null());
-    if metadata.as_ref().is_some_and(|data| data.to_string().len() > METADATA_MAX) {
+    let text = metadata.as_ref().map(Value::to_string).unwrap_or_default();
+    if text.len() > METADATA_MAX {
         return Err(claim("metadata", format!("must be at most {METADATA_MAX} bytes of JSON")));
+    }
+    if !is_shallow(text.as_bytes()) {
+        return Err(claim("metadata", format!("must nest at most {NESTING_MAX} levels deep")));
+    }
+    // Scripts replace `"\u0001"` to `"\u0007"` in templates that contain this text.
+    if text.contains(r#""\u000"#) {
+        return Err(claim("metadata", "must not contain control characters"));
     }
     Ok(PublicUser { metadata, ..PublicUser::new(id, name, claims.avatar) })
 }
@@ -220,6 +210,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use jsonwebtoken::{EncodingKey, Header};
     use serde_json::json;
 
     use super::*;
@@ -297,6 +288,9 @@ mod tests {
             (json!({ "name": "" }), "name"),
             (json!({ "avatar": "javascript:alert(1)" }), "avatar"),
             (json!({ "metadata": "x".repeat(1024) }), "metadata"),
+            (json!({ "metadata": { "\u{3}": 1 } }), "metadata"),
+            (json!({ "metadata": ["a\"\u{3}"] }), "metadata"),
+            (json!({ "metadata": (0..17).fold(json!(1), |inner, _| json!([inner])) }), "metadata"),
             (json!({ "permissions": { "canFly": true } }), "canFly"),
             (json!({ "exp": null }), "claims"),
             (json!({ "sub": 7 }), "claims"),
@@ -329,15 +323,5 @@ mod tests {
         for other in ["", "a.b", "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ2aWRlb2NhbGwtYXBpIn0.x", &"x".repeat(5000)] {
             assert_eq!(app_key_of(other), None, "{other}");
         }
-    }
-
-    #[test]
-    fn a_token_that_would_be_refused_is_not_minted() {
-        let key = Key::new();
-        let claims = AppClaims { sub: "ann".to_owned(), exp: 1.0, ..AppClaims::default() };
-        assert_eq!(claims.clone().sign(key.signer(), NOW_MS).unwrap_err().code, Code::TokenExpired);
-        #[expect(clippy::cast_precision_loss, reason = "seconds fit")]
-        let good = AppClaims { exp: (NOW + 60) as f64, ..claims };
-        assert_eq!(app_key_of(&good.sign(key.signer(), NOW_MS).unwrap()), Some(key.id));
     }
 }

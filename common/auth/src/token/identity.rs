@@ -29,7 +29,7 @@ pub struct Identity {
     pub kind: IdentityKind,
     /// App of the user.
     pub app: AppId,
-    /// What the backend of an app grants its user.
+    /// Role and permissions that the app's backend grants.
     pub grant: Option<AppGrant>,
     /// Time of issue, in milliseconds since the Unix epoch. A participant who was removed from a
     /// call needs a token that was issued later.
@@ -56,7 +56,7 @@ impl Identity {
     }
 }
 
-/// What the backend of an app grants its user.
+/// Role and permissions that an app's backend grants its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppGrant {
     /// Role in calls.

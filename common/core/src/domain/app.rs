@@ -43,8 +43,8 @@ impl AppScope {
     }
 }
 
-/// What the bearer of a user token may do in a call, besides the rights of the role. Everything is
-/// allowed by default.
+/// Permissions of the bearer of a user token in a call, besides the rights of the role. Everything
+/// is allowed by default.
 ///
 /// The rules ask it at each event. Media go from client to client, so nobody can be kept from
 /// receiving them, and a participant cannot be hidden: there are no permissions for that.

@@ -144,6 +144,12 @@ impl PublicUser {
     pub fn new(id: UserId, name: String, avatar: Option<String>) -> Self {
         Self { object_id: id.clone(), is_guest: id.is_guest(), id, name, avatar, metadata: None }
     }
+
+    /// Returns the profile without the data of an app, for events that repeat often.
+    #[must_use]
+    pub fn without_metadata(&self) -> Self {
+        Self::new(self.id.clone(), self.name.clone(), self.avatar.clone())
+    }
 }
 
 /// Participant object that clients receive, for example in `room:joined` and `room:user-joined`.

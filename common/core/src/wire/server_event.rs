@@ -6,7 +6,8 @@
 //! Some values are known only inside a Redis script, for example the peer id of a new participant.
 //! For these, the event is a template: the value is a string of one control character, which JSON
 //! encodes as `"\u0001"` with its quotes. The script replaces that text. User input cannot forge a
-//! placeholder, because JSON encoding doubles a backslash in the input.
+//! placeholder: names and metadata with control characters are refused, and JSON encoding doubles a
+//! backslash in the input.
 
 use serde::Serialize;
 
@@ -75,7 +76,6 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
     struct Template<'a> {
         peer_id: &'a str,
         user_id: &'a UserId,
-        user: &'a PublicUser,
         role: Role,
         media_state: MediaState,
         is_connected: bool,
@@ -83,11 +83,12 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
         joined_at: &'a str,
         node: &'a str,
         socket_id: &'a str,
+        // Last: scripts replace the first match of a field, and an app chooses the metadata.
+        user: &'a PublicUser,
     }
     json(&Template {
         peer_id: PEER_MARK,
         user_id: &joiner.user.id,
-        user: joiner.user,
         role: joiner.role,
         media_state: joiner.media,
         is_connected: joiner.state != ConnectionState::Reconnecting,
@@ -95,6 +96,7 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
         joined_at: joiner.joined_at,
         node: joiner.node,
         socket_id: joiner.socket_id,
+        user: joiner.user,
     })
 }
 

@@ -1,12 +1,13 @@
-//! The commands of a pipeline. Relays that stand one behind the other in it share a script call,
-//! which answers for each of them, because a call has a cost of its own.
+//! The commands of a pipeline. Consecutive relays in it share a script call, which answers for each
+//! of them, because a call has a cost of its own.
 
 use redis::Value;
 
 use super::request::Request;
 use super::topology::Topology;
 
-/// Maximum number of relays in one call. More save little, and Redis serves nobody else meanwhile.
+/// Maximum number of relays in one call. More save little, and Redis runs no other command
+/// meanwhile.
 const RELAYS_MAX: usize = 16;
 /// Bytes above which a call gets no further relay.
 const RELAY_BYTES_MAX: usize = 64 * 1024;

@@ -29,6 +29,8 @@ pub struct Join {
     pub handle: SessionHandle,
     /// Role that the seat gets.
     pub role: Role,
+    /// Whether the backend of an app says that the user hosts. Such a host is no stand-in.
+    pub hosts_by_app: bool,
     /// Whether the session waits in the lobby first.
     pub waits: bool,
     /// Public data of the user: part of field `i:<peer>` and of `room:user-joined`.

@@ -113,6 +113,7 @@ impl ScriptArguments for JoinScript<'_> {
         to.number(self.probe_ms);
         to.flag(self.only_asks);
         to.event(EventKind::ProfileChanged, profile_changed_template(&join.public).as_bytes());
+        to.flag(join.hosts_by_app);
     }
 
     fn parse(reply: &Reply) -> Result<JoinReply, StoreError> {

@@ -42,11 +42,12 @@ impl ScriptArguments for BeatScript<'_> {
         match reply.status() {
             "OK" => {
                 let following = reply.pairs_from(3)?.into_iter();
-                let following = following.map(|(node, beat)| Some((node.to_owned(), LastBeat::parse(beat)?)));
+                // A later version may write other texts.
+                let following = following.filter_map(|(node, beat)| Some((node.to_owned(), LastBeat::parse(beat)?)));
                 Ok(BeatOutcome::Beat(Beat {
                     rank: reply.number(1)?,
                     size: reply.number(2)?,
-                    following: following.collect::<Option<_>>().ok_or_else(|| StoreError::expected("a counter"))?,
+                    following: following.collect(),
                 }))
             }
             "SWEPT" => Ok(BeatOutcome::Swept),

@@ -12,7 +12,7 @@
 //! | `outbox` | facts and the lease of their owner |
 //! | `rates` | requests against rates |
 //! | `revoked` | revoked sign-ins |
-//! | `room_log` | a room's log as it was read: what it is for each session |
+//! | `room_log` | a room's log as a node has read it, and the part for each session |
 //! | `rooms` | rooms as a whole: peek, open, read, end |
 
 mod chat;

@@ -99,16 +99,16 @@ impl Rooms {
         let registrations = try_join_all(registrations).await?;
         let is_dead =
             self.run(group.lead(), &DeclareDeadScript { keys, group, node, observed }).await? == DeathReply::Done;
-        if is_dead {
-            let registered = partitions.iter().zip(&registrations);
-            let registered = registered.filter_map(|(&p, registration)| Some((p, registration.as_deref()?)));
-            try_join_all(registered.map(|(p, registration)| self.start_sweep(p, node, registration))).await?;
+        if !is_dead {
+            // The node that declared it dead sweeps it.
+            return Ok(Sweep { declared: false, seats: 0 });
         }
+        let registered = partitions.iter().zip(&registrations);
+        let registered = registered.filter_map(|(&p, registration)| Some((p, registration.as_deref()?)));
+        try_join_all(registered.map(|(p, registration)| self.start_sweep(p, node, registration))).await?;
         let seats = try_join_all(partitions.iter().map(|&p| self.finish_all_sweeps(p))).await?.into_iter().sum();
-        if is_dead {
-            self.run(group.lead(), &LeaveRingScript { keys, group, node, only_dead: true }).await?;
-        }
-        Ok(Sweep { declared: is_dead && observed != LastBeat::Dead, seats })
+        self.run(group.lead(), &LeaveRingScript { keys, group, node, only_dead: true }).await?;
+        Ok(Sweep { declared: observed != LastBeat::Dead, seats })
     }
 
     async fn registration(&self, p: Partition, node: &str) -> Result<Option<String>, StoreError> {

@@ -1,4 +1,4 @@
-//! A room's log as a node has read it: what it is for each session. Pure.
+//! A room's log as a node has read it, and the part of it that each session must get. Pure.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::seat::SeatText;
 use crate::values::{LogReader, items, log_entries, text, time_ms};
 use crate::{CaughtUp, LogEntry, LogId, Partition, Seat, StoreError};
 
-/// A room's log after a position, and the data that tell what it is for some of the room's peers.
+/// A room's log after a position, and the data that select the part for each of some peers.
 #[derive(Debug)]
 pub struct RoomLog {
     pages: Vec<Value>,
@@ -25,7 +25,7 @@ pub struct RoomLog {
     seats: Vec<Option<ReaderSeat>>,
 }
 
-/// What the seat of a peer tells about the log.
+/// Fields of a peer's seat that select its part of the log.
 #[derive(Debug)]
 struct ReaderSeat {
     generation: Generation,
@@ -46,9 +46,9 @@ impl RoomLog {
     /// Place of the log's floor in the reply to [`RoomLog::fields`].
     pub const FLOOR: usize = 1;
 
-    /// Returns the command that reads what [`RoomLog::parse`] needs of the room for these peers. It
-    /// must come after the reads of the log: if the log is complete then, it was complete during
-    /// them.
+    /// Returns the command that reads the fields of the room that [`RoomLog::parse`] needs for
+    /// these peers. It must come after the reads of the log: if the log is complete then, it was
+    /// complete during them.
     #[must_use]
     pub fn fields(keys: &Keys, partition: Partition, room: &RoomId, peers: &[&PeerId]) -> Cmd {
         let mut fields = cmd("HMGET");
@@ -87,8 +87,8 @@ impl RoomLog {
         self.floor.is_none_or(|floor| floor <= after) && self.oldest_ms <= after.ms
     }
 
-    /// Returns what a session missed after a position. `index` is the place of its peer in
-    /// [`RoomLog::fields`].
+    /// Returns the events that a session missed after a position. `index` is the place of its peer
+    /// in [`RoomLog::fields`].
     ///
     /// # Errors
     /// [`StoreError::Unexpected`] for an entry of another form.

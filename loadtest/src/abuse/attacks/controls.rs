@@ -1,5 +1,5 @@
-//! Controls: what strangers cost the machine that they share with the servers. They send nothing
-//! to the servers, so that every delay of honest clients is the machine's own.
+//! Controls: attacks that send nothing to the servers. They show the delays that strangers cause
+//! only because they share the machine.
 
 use std::hint::black_box;
 use std::net::SocketAddr;

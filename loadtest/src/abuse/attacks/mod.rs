@@ -8,7 +8,7 @@
 //! | `accounts` | accounts, passwords, passcodes and names |
 //! | `reads` | REST requests without a password |
 //! | `connections` | TCP connections that do nothing |
-//! | `controls` | nothing of the servers: the share of the strangers in each delay |
+//! | `controls` | no request to the servers: measures the delay of the shared machine |
 
 pub(super) mod accounts;
 pub(super) mod connections;

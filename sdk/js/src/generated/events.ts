@@ -630,6 +630,12 @@ export type RoomFigures = {
   takenAt: string;
 };
 
+/** Room of the session. */
+export type RoomOfAnswer = {
+  /** Room. */
+  roomId: string;
+};
+
 /** The call after a change. */
 export type RoomUpdated = {
   /** User who is host now. */
@@ -857,12 +863,12 @@ export interface Acknowledgements {
   "participant:screen-share-changed": Acknowledged;
   "room:create": Acknowledged & JoinedRoom;
   "room:deny": Acknowledged;
-  "room:end-call": Acknowledged;
+  "room:end-call": Acknowledged & RoomOfAnswer;
   "chat:history": Acknowledged & ChatPage;
   "webrtc:get-stats": Acknowledged & RoomFigures;
   "webrtc:get-ice-servers": Acknowledged;
   "room:join": Acknowledged & JoinAnswer;
-  "room:leave": Acknowledged;
+  "room:leave": Acknowledged & RoomOfAnswer;
   "room:lock": Acknowledged;
   "participant:lower-hand": Acknowledged;
   "participant:mute": Acknowledged;

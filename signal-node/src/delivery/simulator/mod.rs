@@ -6,11 +6,12 @@
 //! | `audit` | rules that every run must keep |
 //! | `client` | actions of clients, and what the transport of a node sees of them |
 //! | `faults` | faults, and the cluster's reaction to them |
-//! | `node` | a node: lane, subscription, and what a dispatcher does around delivery |
+//! | `node` | a node: its lane, and the tasks of a dispatcher around delivery |
 //! | `rng` | repeatable random numbers |
 //! | `settle` | the end of a run, without faults |
 //! | `shrink` | the shortest schedule that still fails |
 //! | `store` | the scripts in Redis, and a full copy of every log |
+//! | `subscription` | the subscription of a node |
 //! | `tests` | random schedules, and proofs that a missing rule is found |
 //! | `world` | the state of the cluster, and one random step |
 //!
@@ -27,6 +28,7 @@ mod rng;
 mod settle;
 mod shrink;
 mod store;
+mod subscription;
 mod tests;
 mod world;
 

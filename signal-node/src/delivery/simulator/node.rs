@@ -1,10 +1,9 @@
-//! A node: its lane and its subscription, the tasks of its dispatcher, and the delivery that ships.
+//! A node: its lane, the tasks of its dispatcher, and the delivery that ships.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use switchboard_core::domain::{Generation, PeerId};
-use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::{CaughtUp, LogContent, LogEntry, LogId, Seat};
 use switchboard_socketio::send_queue::{Frame, Message};
 
@@ -31,7 +30,7 @@ impl World {
         }
         let Some(mut call) = self.nodes[node].lane.pop_front() else { return false };
         let answer = self.done_by_redis(node, &mut call);
-        self.note(|| format!("redis does {:?} of session {:?} on node {node}: {answer:?}", call.ask, call.session));
+        self.note(format!("redis does {:?} of session {:?} on node {node}: {answer:?}", call.ask, call.session));
         self.nodes[node].answers.push_back((call, answer));
         true
     }
@@ -59,7 +58,7 @@ impl World {
         }
         let replies = self.store.relays(&relays);
         for (call, reply) in calls.into_iter().zip(replies) {
-            self.note(|| format!("redis does {:?} of session {:?} on node {node}: {reply:?}", call.ask, call.session));
+            self.note(format!("redis does {:?} of session {:?} on node {node}: {reply:?}", call.ask, call.session));
             self.nodes[node].answers.push_back((call, Answer::Reply(reply)));
         }
         self.tally.add("shared calls");
@@ -110,7 +109,7 @@ impl World {
     /// Handles a node's next answer.
     pub(crate) fn take_answer(&mut self, node: usize) -> bool {
         let Some((call, answer)) = self.nodes[node].answers.pop_front() else { return false };
-        self.note(|| format!("node {node} takes the answer to {:?} of session {:?}", call.ask, call.session));
+        self.note(format!("node {node} takes the answer to {:?} of session {:?}", call.ask, call.session));
         match (call.session, call.ask, answer) {
             (None, Ask::Check, Answer::Reply(reply)) => self.checked(node, &reply),
             (None, _, Answer::Reply(reply)) => self.beaten(node, &reply),
@@ -335,72 +334,8 @@ impl World {
         }
     }
 
-    /// Handles the next message of a node's subscription.
-    pub(crate) fn take_message(&mut self, node: usize) -> bool {
-        let Some(message) = self.nodes[node].inbox.pop_front() else { return false };
-        self.note(|| format!("node {node} receives {}", String::from_utf8_lossy(&message)));
-        let envelope = Envelope::parse(&message).expect("scripts publish envelopes");
-        let is_canary = matches!(envelope, Envelope::Canary { .. });
-        let read = self.nodes[node].hub.deliver(P, envelope);
-        self.read(node, read);
-        if is_canary {
-            self.tick(node);
-        }
-        true
-    }
-
-    /// Tells quiet clients their new offsets after a canary.
-    fn tick(&mut self, node: usize) {
-        for session in self.nodes[node].sessions.clone() {
-            let fresh = self.nodes[node].hub.fresh_offset(P, &self.sessions[session].link);
-            if let Some(offset) = fresh {
-                self.send(session, ToClient::Tick { offset: offset.id });
-                self.tally.add("ticked");
-            }
-        }
-    }
-
-    /// The subscription breaks: what was on its way is lost.
-    pub(crate) fn lose_subscription(&mut self, node: usize) {
-        self.note(|| format!("node {node} loses its subscription"));
-        let state = &mut self.nodes[node];
-        (state.subscribed, state.unreported) = (false, false);
-        state.inbox.clear();
-        state.hub.subscription_lost(P);
-    }
-
-    /// The subscription is back, and messages arrive before delivery knows that.
-    fn subscribe_again(&mut self, node: usize) {
-        self.note(|| format!("node {node} subscribes again"));
-        (self.nodes[node].subscribed, self.nodes[node].unreported) = (true, true);
-    }
-
-    /// Takes the next step of making a lost subscription again.
-    pub(crate) fn repair_subscription(&mut self, node: usize) {
-        if !self.nodes[node].subscribed {
-            self.subscribe_again(node);
-        } else if self.nodes[node].unreported {
-            self.report_subscription(node);
-        }
-    }
-
-    /// Tells delivery that the subscription is back: events published meanwhile are in the logs.
-    fn report_subscription(&mut self, node: usize) {
-        self.note(|| format!("node {node} knows that it is subscribed"));
-        self.tally.add("gaps");
-        self.nodes[node].unreported = false;
-        for request in self.nodes[node].hub.subscription_restored(P) {
-            if self.rules.catch_up {
-                self.read(node, Some(request));
-            } else {
-                // Without the rule: as if nothing had been missed.
-                drop(request.link.apply_log(request.gap_count, None, &[]));
-            }
-        }
-    }
-
     /// Asks for the read that delivery wants, and lets the transport work.
-    fn read(&mut self, node: usize, request: Option<CatchUpRequest>) {
+    pub(crate) fn read(&mut self, node: usize, request: Option<CatchUpRequest>) {
         if let Some(request) = request {
             let sessions = &self.nodes[node].sessions;
             let session = sessions.iter().find(|s| Arc::ptr_eq(&self.sessions[**s].link, &request.link)).copied();

@@ -369,8 +369,8 @@ impl World {
     }
 
     /// Notes what happens.
-    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
-        self.trace.push(what());
+    pub(crate) fn note(&mut self, what: String) {
+        self.trace.push(what);
     }
 
     /// Returns the open connections of a node.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::server::{JoinedRoom, Waiting};
 use super::{SchemaOf, payloads};
+use crate::domain::call_fields::{GUEST_NAME, PARTICIPANTS, TITLE};
 use crate::domain::{
     CallId, CallSettings, Code, ConnectionState, MediaKind, MediaState, PeerId, Role, RoomName, UserId,
 };
@@ -37,12 +38,12 @@ payloads! {
         /// Room id, if the client chooses it. Without one, the room gets a random code.
         id: Option<RoomName>,
         /// Title of the call. `title` is another name of this field.
-        #[schemars(length(min = 1, max = 200))]
+        #[schemars(length(min = *TITLE.start(), max = *TITLE.end()))]
         name: Option<String>,
         /// Whether only signed-in users may join. Default: false.
         is_private: Option<bool>,
         /// Number of seats. Default: 100.
-        #[schemars(range(min = 2, max = 500))]
+        #[schemars(range(min = *PARTICIPANTS.start(), max = *PARTICIPANTS.end()))]
         max_participants: Option<u32>,
     }
     /// A room to join.
@@ -52,10 +53,15 @@ payloads! {
         /// Passcode, if the call has one and there is no join token.
         passcode: Option<String>,
         /// Name of a guest, 2 to 100 characters.
-        #[schemars(length(max = 100))]
+        #[schemars(length(min = *GUEST_NAME.start(), max = *GUEST_NAME.end()))]
         guest_name: Option<String>,
         /// Join token from `POST /api/video-calls/join`.
         token: Option<String>,
+    }
+    /// Room of the session.
+    RoomOfAnswer {
+        /// Room.
+        room_id: RoomName,
     }
     /// The room that the session is in.
     OwnRoom {
@@ -217,12 +223,12 @@ payloads! {
     /// Changes of the call. Fields that are missing stay as they are.
     UpdateRoom {
         /// New title. `title` is another name of this field.
-        #[schemars(length(min = 1, max = 200))]
+        #[schemars(length(min = *TITLE.start(), max = *TITLE.end()))]
         name: Option<String>,
         /// Settings to change.
         settings: Option<CallSettings>,
         /// New number of seats.
-        #[schemars(range(min = 2, max = 500))]
+        #[schemars(range(min = *PARTICIPANTS.start(), max = *PARTICIPANTS.end()))]
         max_participants: Option<u32>,
     }
     /// Participants who were admitted.
@@ -336,7 +342,23 @@ fn contract<T: JsonSchema>(operation: &'static str, summary: &'static str, examp
     }
 }
 
+/// Codes with which every event may be refused.
+pub(super) const COMMON: &[Code] = &[
+    Code::ValidationError,
+    Code::NotInRoom,
+    Code::RateLimitExceeded,
+    Code::ServiceUnavailable,
+    Code::BinaryNotSupported,
+    Code::InternalError,
+];
+
 impl ClientContract {
+    /// Returns whether the event may be refused with this code.
+    #[must_use]
+    pub fn may_refuse(&self, code: Code) -> bool {
+        self.refusals.contains(&code) || COMMON.contains(&code)
+    }
+
     fn answers<T: JsonSchema>(mut self) -> Self {
         self.reply = Some(SchemaGenerator::subschema_for::<T>);
         self
@@ -383,7 +405,7 @@ pub fn client_event(event: EventName) -> ClientContract {
             json!({ "name": "Weekly" }),
         )
         .answers::<JoinedRoom>()
-        .refuses(&[Unauthorized, TokenInvalid, RoomExists]),
+        .refuses(&[Unauthorized, TokenInvalid, Forbidden, RoomExists, RoomNotFound]),
         EventName::RoomJoin => {
             let example = json!({ "roomId": "AB23CD45EF67", "guestName": "Ann" });
             contract::<JoinRoom>("joinRoom", "Takes a seat, or a place in the lobby", example)
@@ -392,9 +414,11 @@ pub fn client_event(event: EventName) -> ClientContract {
         }
         EventName::RoomLeave => {
             contract::<OwnRoom>("leaveRoom", "Gives up the seat", json!({ "roomId": "AB23CD45EF67" }))
+                .answers::<RoomOfAnswer>()
         }
         EventName::RoomEndCall => {
             contract::<OwnRoom>("endCall", "Ends the call for all participants, by the host", json!({}))
+                .answers::<RoomOfAnswer>()
                 .refuses(&[HostRequired, Forbidden])
         }
         EventName::Offer => {
@@ -467,7 +491,9 @@ pub fn client_event(event: EventName) -> ClientContract {
         EventName::SetHand => {
             contract::<SetHand>("setHand", "Raises or lowers the sender's hand", json!({ "raised": true })).with_id()
         }
-        EventName::Reaction => contract::<React>("react", "Shows an emoji to the others", json!({ "emoji": "👍" })),
+        EventName::Reaction => {
+            contract::<React>("react", "Shows an emoji to the others", json!({ "emoji": "👍" })).refuses(&[Forbidden])
+        }
         EventName::ChatMessage => {
             contract::<SendChatMessage>("sendChatMessage", "Sends a chat message", json!({ "message": "Hello" }))
                 .answers::<ChatStamp>()

@@ -4,9 +4,8 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::client::client_event;
+use super::client::{COMMON, client_event};
 use super::server::server_events;
-use crate::domain::Code;
 use crate::wire::client_event::EventName;
 
 /// Version of AsyncAPI.
@@ -18,16 +17,6 @@ const ABOUT: &str = "Events of Socket.IO v5 over Engine.IO v4, path `/socket.io/
     connecting, recovery and limits.\n\nAn operation `receive` is an event that clients send; its reply is the \
     acknowledgement. An operation `send` is an event that clients get. Events with `x-offset` carry their offset \
     as a last string argument. Codes are stable; messages are for people and may change.";
-
-/// Refusals that every event of a client can get.
-const COMMON: [Code; 6] = [
-    Code::ValidationError,
-    Code::NotInRoom,
-    Code::RateLimitExceeded,
-    Code::ServiceUnavailable,
-    Code::BinaryNotSupported,
-    Code::InternalError,
-];
 
 /// Returns the document. `version` is that of the service.
 #[must_use]
@@ -60,7 +49,7 @@ pub fn document(version: &str) -> Value {
         if let Some(reply) = contract.reply {
             success = json!({ "allOf": [success, reply(&mut server_schemas).to_value()] });
         }
-        let codes: Vec<_> = contract.refusals.iter().chain(&COMMON).collect();
+        let codes: Vec<_> = contract.refusals.iter().chain(COMMON).collect();
         let answer = add(
             &format!("{}Reply", contract.operation),
             json!({

@@ -7,9 +7,9 @@
 //! | `server` | events that clients get |
 //! | `document` | the AsyncAPI document |
 //!
-//! The structs describe the payloads, and nothing else uses them. What keeps them true: both lists
-//! follow from the enums of the events, tests send the parser what the schemas of `client` allow
-//! and forbid, and tests read what the server sends with the structs of `server`.
+//! The structs describe the payloads, and nothing else uses them. Three checks keep them true: both
+//! lists follow from the enums of the events, tests send the parser what the schemas of `client`
+//! allow and forbid, and tests read what the server sends with the structs of `server`.
 
 mod client;
 mod document;
@@ -40,7 +40,7 @@ use payloads;
 /// Checks that an event's payload is as the contract describes it, without any other field.
 ///
 /// # Errors
-/// What is wrong, or that there is no such event.
+/// The first field that differs, or that there is no such event.
 pub fn check_server_event(name: &str, payload: &Value) -> Result<(), String> {
     let contract = server_event(name).ok_or_else(|| format!("{name} is not in the contract"))?;
     (contract.check)(payload).map_err(|error| format!("{name}: {error}"))

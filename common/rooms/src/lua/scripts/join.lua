@@ -17,6 +17,7 @@
 --            as alive
 --         29 1 if the script only answers, and gives no seat
 --         30 profile-changed, a template
+--         31 1 if the backend of an app says that the user hosts
 -- replies OK peer gen id         a new seat in the call; id is the log id of room:user-joined
 --         BACK peer gen id join  the user's own seat, which had lost its socket; the log continues
 --                                after id; join is the log id of its room:user-joined
@@ -118,9 +119,11 @@ local function take_over(seat, participant)
   local known = redis.call('HGET', room_key, 'i:' .. peer)
   local joined_at = string.match(known, '"joinedAt":"([^"]*)"')
   -- Replacing text is safe: inside a JSON string each quote follows a backslash, so that no name
-  -- can look like these fields.
-  participant = string.gsub(participant, '"joinedAt":"[^"]*"', '"joinedAt":"' .. (joined_at or '') .. '"')
-  participant = string.gsub(participant, '"role":"' .. role .. '"', '"role":"' .. seat.role .. '"')
+  -- can look like these fields. The first match is the field, because `user`, whose metadata may
+  -- have fields of the same name, comes last.
+  local joined_field = '"joinedAt":"' .. (joined_at or '') .. '"'
+  participant = string.gsub(participant, '"joinedAt":"[^"]*"', joined_field, 1)
+  participant = string.gsub(participant, '"role":"' .. role .. '"', '"role":"' .. seat.role .. '"', 1)
   if not same_profile(known, participant) then announce_profile(seat, profile_event) end
   redis.call('ZREM', deadlines, member_of(peer, seat.gen))
   if seat.state == 'connected' then count_at(seat.node, -1) end
@@ -189,7 +192,7 @@ end
 if only_asks then return {'MAY'} end
 if old then drop_session(old) end
 -- The backend of an app says who hosts. Such a host is no stand-in for an owner.
-if role == 'host' and host ~= uid and cjson.decode(redis.call('HGET', room_key, 'm')).host ~= uid then
+if ARGV[31] == '1' and cjson.decode(redis.call('HGET', room_key, 'm')).host ~= uid then
   redis.call('HSET', room_key, 'g:' .. uid, 'host')
 end
 -- The owner of the call is back, so the participant who stood in as host gets their own role back.

@@ -25,7 +25,11 @@ if heir ~= '-' then
     return answer({'ABOVE'})
   end
   if lasting_role() ~= 'host' then return answer({'STANDIN'}) end
-  redis.call('HSET', room_key, 'g:' .. host, 'moderator')
+  -- The host of an app's call hands on the right that the app's backend gave.
+  local giver = caller ~= '-' and get_seat(caller).uid or host
+  local by_app = redis.call('HGET', room_key, 'g:' .. giver) == 'host'
+  redis.call('HSET', room_key, 'g:' .. giver, 'moderator')
+  if by_app then redis.call('HSET', room_key, 'g:' .. seat.uid, 'host') end
 elseif caller ~= '-' and RANK[lasting_role()] < RANK[lowest_role] then
   -- A lock, a name, settings and a number of seats stay when the absent host is back.
   return answer({'STANDIN'})

@@ -6,21 +6,23 @@ local function admit_seat(seat, now, away_event)
   local found = redis.call('HMGET', room_key, 'i:' .. peer, 'w:' .. peer, 'f:' .. peer, 'c')
   local participant, joined_event, joined_details, call = found[1], found[2], found[3], found[4]
   -- Replacing text is safe: inside a JSON string each quote follows a backslash, so that no name
-  -- can look like these fields.
-  participant = string.gsub(participant, '"connectionState":"waiting"', '"connectionState":"connected"')
-  participant = string.gsub(participant, '"joinedAt":"[^"]*"', '"joinedAt":"' .. now .. '"')
+  -- can look like these fields. The first match is the field, because `user`, whose metadata may
+  -- have fields of the same name, comes last.
+  local connected = '"connectionState":"connected"'
+  participant = string.gsub(participant, '"connectionState":"waiting"', connected, 1)
+  participant = string.gsub(participant, '"joinedAt":"[^"]*"', '"joinedAt":"' .. now .. '"', 1)
   -- The user may have got a role on another device while this one waited.
   local role = redis.call('HGET', room_key, 'host') == seat.uid and 'host'
     or redis.call('HGET', room_key, 'g:' .. seat.uid) or seat.role
   if role ~= seat.role then
     local old, new = '"role":"' .. seat.role .. '"', '"role":"' .. role .. '"'
-    participant = string.gsub(participant, old, new)
-    if joined_details then joined_details = string.gsub(joined_details, old, new) end
+    participant = string.gsub(participant, old, new, 1)
+    if joined_details then joined_details = string.gsub(joined_details, old, new, 1) end
     seat.role = role
   end
   local away = seat.node == '-'
   if not away then
-    participant = string.gsub(participant, '"node":"[^"]*"', '"node":"' .. seat.node .. '"')
+    participant = string.gsub(participant, '"node":"[^"]*"', '"node":"' .. seat.node .. '"', 1)
   end
   redis.call('HDEL', room_key, 'w:' .. peer, 'f:' .. peer)
   redis.call('HSET', room_key, 'i:' .. peer, participant)

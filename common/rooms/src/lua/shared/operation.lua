@@ -1,6 +1,5 @@
--- operation: the numbered operations of a seat. Used by relay, bcast, media, hand and
--- chat. Needs prelude
--- and seats. `dedupe` is the key of the client's own id for the event, or nil.
+-- operation: the numbered operations of a seat. Used by relay, bcast, media, hand and chat. Needs
+-- prelude and seats. `dedupe` is the key of the client's own id for the event, or nil.
 --
 -- An operation trims the log if its last argument counts the bytes that its seat has sent since it
 -- last did. The node asks for that at every 32nd operation of a seat and at each 64 KiB.
