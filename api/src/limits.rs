@@ -111,7 +111,7 @@ impl RatesConfig {
             account: rate("RATE_WRITE_PER_ACCOUNT", "120/60"),
         };
         let read = Rates {
-            address: rate("RATE_READ_PER_ADDRESS", "2000/20"),
+            address: rate("RATE_READ_PER_ADDRESS", "1000/10"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
         let creations = rate("RATE_ROOM_CREATE", ROOM_CREATE_RATE);

@@ -36,7 +36,7 @@ pub use hub::{Canary, Hub};
 pub use joined_snapshot::{JoinedPayload, JoinedSnapshot, SharedSnapshot, acknowledged_fields};
 pub use packets::{close, packet, transport_reason};
 pub use replica::SeatReplica;
-pub use room_reads::{RoomReads, SHARED_FROM};
+pub use room_reads::RoomReads;
 pub use session_link::{CatchUpRequest, SessionLink};
 pub use session_state::DeliveryStart;
 pub use subscription::sink;

@@ -12,10 +12,6 @@ use switchboard_rooms::{Rooms, StoreError};
 
 use super::joined_snapshot::SharedSnapshot;
 
-/// Participants from which on joins share the reads of a room. In a smaller room each join reads
-/// the room in its own transaction, which is exact: no participant is announced twice.
-pub const SHARED_FROM: u32 = 50;
-
 /// Reads in progress, by room. Clones share them.
 #[derive(Clone, Debug)]
 pub struct RoomReads {

@@ -28,7 +28,7 @@ use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
 use super::{Dispatcher, JoinRates, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
-use crate::delivery::{DeliveryStart, JoinedPayload, SHARED_FROM, SeatReplica, SharedSnapshot, acknowledged_fields};
+use crate::delivery::{DeliveryStart, JoinedPayload, SeatReplica, SharedSnapshot, acknowledged_fields};
 
 /// Time that a join waits for the record of its user. A read takes a millisecond; an outage of
 /// MongoDB must not delay the joins of open rooms for longer.
@@ -292,7 +292,6 @@ impl Dispatcher {
         meta: &RoomMeta,
         handle: SessionHandle,
     ) -> Result<Joined<Arc<SharedSnapshot>>, StoreError> {
-        let is_large = self.hub.participants(self.rooms.partition_of(&entry.room), &entry.room) >= SHARED_FROM;
         let join = Join {
             room: entry.room.clone(),
             meta_version: meta.version,
@@ -310,15 +309,9 @@ impl Dispatcher {
         };
         let deadline = Instant::now() + REGISTRATION_TIMEOUT;
         loop {
-            let joined = if is_large {
-                self.rooms.join_and_read(&join, self.catch_up.room_reads.read(&join.room)).await
-            } else {
-                self.rooms
-                    .join(join.clone())
-                    .await
-                    .map(|joined| joined.map(|room| Arc::new(SharedSnapshot::new(*room))))
-            };
-            match joined {
+            let small = |room| Arc::new(SharedSnapshot::new(room));
+            let large = async || self.catch_up.room_reads.read(&join.room).await;
+            match self.rooms.join_and_read(&join, small, large).await {
                 Ok(Joined::Fenced) if Instant::now() < deadline => sleep(REGISTRATION_RETRY_INTERVAL).await,
                 reply => return reply,
             }

@@ -12,6 +12,7 @@ use switchboard_core::wire::server_event::{
 };
 
 use super::claim::{Claim, Claimed, GiveUp};
+use super::log_pages::LogRange;
 use super::{Rooms, rfc3339_now};
 use crate::context::{Context, millis};
 use crate::lanes::{Commands, Payload, Request};
@@ -21,7 +22,8 @@ use crate::scripts::{
 };
 use crate::values::{LogReader, log_entries, snapshot, text};
 use crate::{
-    Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, Resumed, Seat, SeatCopy, StoreError, socket_id,
+    Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, Resumed, Seat, SeatCopy, Snapshot, StoreError,
+    socket_id,
 };
 
 /// Maximum number of log entries that a resume reads. With more, the session is fresh.
@@ -43,48 +45,46 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn join(&self, join: Join) -> Result<Joined, StoreError> {
-        // The lobby gets nothing of the room, and a join that waits must not cost by its
-        // participants.
-        let reads_room = !join.waits;
-        let taken = match self.take_seat(&join, reads_room).await? {
+        let read = async || self.snapshot(&join.room).await.map(|room| room.map(Box::new));
+        self.join_and_read(&join, Box::new, read).await
+    }
+
+    /// Takes a seat as [`join`](Rooms::join) does. A small room is read in the same transaction,
+    /// and given to `small`. A large one is read with `large` after the seat is taken, so that a
+    /// refused join costs no read, and sessions that join together can share one. The seat is given
+    /// up if `large` fails. Its `None` means that the room is gone.
+    ///
+    /// # Errors
+    /// See [`StoreError`], or the error of `large`.
+    pub async fn join_and_read<R>(
+        &self,
+        join: &Join,
+        small: impl FnOnce(Snapshot) -> R,
+        large: impl AsyncFnOnce() -> Result<Option<R>, StoreError>,
+    ) -> Result<Joined<R>, StoreError> {
+        let taken = match self.take_seat(join).await? {
             Ok(taken) => taken,
             Err(other) => return Ok(other),
         };
         let room = match &taken.read {
-            Some(hash) => snapshot(hash)?,
-            // A user who was in the call already need not wait. The events since the join are
-            // delivered after the snapshot, so that nobody is missing in it.
-            None => self.snapshot(&join.room).await?,
+            Some(hash) => snapshot(hash)?.map(small),
+            // The events since the join are delivered after the room, so that nobody is missing.
+            None => large().await?,
         };
-        taken.seated(room.map(Box::new))
+        taken.seated(room)
     }
 
-    /// Takes a seat as [`join`](Rooms::join) does, and reads the room with `read`, which begins
-    /// after the seat is taken. So sessions that join a large room together can share one read.
-    /// The seat is given up if the read fails. `None` means that the room is gone.
-    ///
-    /// # Errors
-    /// See [`StoreError`], or the error of the read.
-    pub async fn join_and_read<R>(
-        &self,
-        join: &Join,
-        read: impl Future<Output = Result<Option<R>, StoreError>>,
-    ) -> Result<Joined<R>, StoreError> {
-        match self.take_seat(join, false).await? {
-            Ok(taken) => taken.seated(read.await?),
-            Err(other) => Ok(other),
-        }
-    }
-
-    /// Runs the script of a join. `reads_room` reads the room in the same transaction. Returns the
-    /// seat in the call, or any other result.
-    async fn take_seat<R>(&self, join: &Join, reads_room: bool) -> Result<Result<TakenSeat, Joined<R>>, StoreError> {
+    /// Runs the script of a join. Reads the room in the same transaction if it may be small.
+    /// Returns the seat in the call, or any other result.
+    async fn take_seat<R>(&self, join: &Join) -> Result<Result<TakenSeat, Joined<R>>, StoreError> {
         let context = self.context();
         let mut probing = Probing::new(context);
         loop {
             let script = join_script(context, join, probing.first_try(), false)?;
             let mut commands = Commands::default();
-            if reads_room {
+            // The lobby gets nothing of the room, and a join that waits must not cost by its
+            // participants. A user who was in the call already need not wait.
+            if !join.waits && !self.large_rooms().contains(&join.room) {
                 // One transaction: the snapshot is the room right after the join. A snapshot made
                 // by the script costs four times as much.
                 let mut read = cmd("HGETALL");
@@ -98,6 +98,9 @@ impl Rooms {
             }
             let claimed = self.claim::<JoinScript<'_>>(&join.room, join.handle, commands, GiveUp::Leave).await?;
             let Claimed { claim, reply, read } = claimed;
+            if let Some(hash) = &read {
+                self.large_rooms().saw(&join.room, hash);
+            }
             return Ok(match reply {
                 JoinReply::Seated(given) => Ok(TakenSeat { claim, read, id: given.id, join_id: given.id }),
                 JoinReply::Back { given, join } => Ok(TakenSeat { claim, read, id: given.id, join_id: join }),
@@ -188,23 +191,21 @@ impl Rooms {
     async fn resume(&self, attach: &Attach, found: AttachedSeat, claim: Claim) -> Result<Attached, StoreError> {
         let last = found.given.id;
         let p = self.partition_of(&attach.room);
-        let mut read = cmd("XRANGE");
-        read.arg(self.context().keys.log(p, &attach.room)).arg(format!("({}", attach.offset)).arg(last.to_string());
-        read.arg("COUNT").arg(REPLAY_ENTRIES_MAX + 1);
+        let range = LogRange { after: attach.offset, last: Some(last), entries_max: REPLAY_ENTRIES_MAX };
+        let (pages, entries) = self.read_log_pages(p, &attach.room, "replay", range).await?;
         // The floor last: the log may have been trimmed since the script read it, also by the
         // script's own event.
         let mut floor = cmd("HGET");
         floor.arg(self.context().keys.room(p, &attach.room)).arg("floor");
-        let answer = self.read_large(p, "replay", &[read, floor]).await?;
-        let trimmed = answer.get(1).and_then(text).and_then(LogId::parse).is_some_and(|floor| attach.offset < floor);
-        if trimmed {
+        let answer = self.plain(p, "replay", &[floor]).await?;
+        let trimmed = answer.first().and_then(text).and_then(LogId::parse).is_some_and(|floor| attach.offset < floor);
+        if trimmed || entries > REPLAY_ENTRIES_MAX {
             return Ok(Attached::Missed);
         }
-        let too_many = matches!(answer.first(), Some(Value::Array(entries)) if entries.len() > REPLAY_ENTRIES_MAX);
         let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
         let reader = LogReader { peer: &found.given.peer, broadcasts_from, role: found.role };
-        let missed = log_entries(answer.get(..1).unwrap_or_default(), reader)?;
-        if too_many || missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
+        let missed = log_entries(&pages, reader)?;
+        if missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
             return Ok(Attached::Missed);
         }
         let copy = SeatCopy {

@@ -6,6 +6,8 @@
 //! | `chat` | chat history, ephemeral events |
 //! | `claim` | seats that Redis gave and no session has taken over yet |
 //! | `inspection` | nodes and rooms for operators |
+//! | `large_rooms` | rooms that are known to be large |
+//! | `log_pages` | a room's log, read in pages |
 //! | `members` | seats: join, attach, detach, leave, reseat |
 //! | `moderation` | commands of hosts, moderators and operators |
 //! | `nodes` | heartbeats, sweeps, deadlines, addresses |
@@ -18,6 +20,8 @@
 mod chat;
 mod claim;
 mod inspection;
+mod large_rooms;
+mod log_pages;
 mod members;
 mod moderation;
 mod nodes;
@@ -38,6 +42,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::sync::{oneshot, watch};
 
+use self::large_rooms::LargeRooms;
 use crate::conn::connection::is_denial;
 use crate::conn::{OptionalCommand, RedisUrl};
 use crate::context::Context;
@@ -60,6 +65,7 @@ struct Inner {
     /// Lanes for reads with large answers.
     reads: Arc<Topology>,
     context: Arc<Context>,
+    large_rooms: LargeRooms,
 }
 
 impl Drop for Inner {
@@ -91,7 +97,7 @@ impl Rooms {
                 return Err(error);
             }
         };
-        let rooms = Self { inner: Arc::new(Inner { topology, reads, context }) };
+        let rooms = Self { inner: Arc::new(Inner { topology, reads, context, large_rooms: LargeRooms::default() }) };
         rooms.ping().await?;
         Ok(rooms)
     }
@@ -216,6 +222,10 @@ impl Rooms {
 
     fn context(&self) -> &Context {
         &self.inner.context
+    }
+
+    fn large_rooms(&self) -> &LargeRooms {
+        &self.inner.large_rooms
     }
 
     fn push(&self, request: Request) {

@@ -7,11 +7,12 @@ use switchboard_core::domain::{CallId, PeerId, Role, RoomId, RoomMeta, UserId};
 use switchboard_core::wire::server_event;
 
 use super::Rooms;
+use super::log_pages::LogRange;
 use super::moderation::UPDATE_ATTEMPTS_MAX;
 use super::room_log::RoomLog;
 use crate::context::millis;
 use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript, ReopenScript};
-use crate::values::{entries, items, room_meta, snapshot, text};
+use crate::values::{items, room_meta, snapshot, text};
 use crate::{
     Caller, CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, ModerationCommand, Opened, Proof, RoomPeek,
     RoomUpdate, Seat, Snapshot, StoreError,
@@ -19,13 +20,6 @@ use crate::{
 
 /// Fields of the room's hash that a peek reads.
 const PEEK_FIELDS: &[&str] = &["st", "m", "lock", "host", "n"];
-
-/// Entries of the first page of a log. Each has at most 64 KiB.
-const LOG_PAGE_FIRST: usize = 16;
-/// Maximum number of entries of a page.
-const LOG_PAGE_MAX: usize = 1000;
-/// Bytes that a page has, about: less than a slow link of 10 Mbit/s carries in 250 ms.
-const LOG_PAGE_BYTES: usize = 256 * 1024;
 
 impl Rooms {
     /// Reads a room without a seat in it.
@@ -171,7 +165,9 @@ impl Rooms {
         let mut read = cmd("HGETALL");
         read.arg(self.context().keys.room(p, room));
         let answer = self.read_large(p, "snapshot", &[read]).await?;
-        answer.first().map_or(Ok(None), snapshot)
+        let Some(hash) = answer.first() else { return Ok(None) };
+        self.large_rooms().saw(room, hash);
+        snapshot(hash)
     }
 
     /// Reads the events for `peer` after `after`, oldest first; `None` if the log does not go back
@@ -202,22 +198,8 @@ impl Rooms {
     async fn read_log(&self, room: &RoomId, peers: &[&PeerId], after: LogId) -> Result<RoomLog, StoreError> {
         let p = self.partition_of(room);
         let keys = &self.context().keys;
-        let mut pages = Vec::new();
-        let (mut from, mut count) = (after, LOG_PAGE_FIRST);
-        loop {
-            let mut log = cmd("XRANGE");
-            log.arg(keys.log(p, room)).arg(format!("({from}")).arg("+").arg("COUNT").arg(count);
-            let page = self.read_large(p, "read", &[log]).await?.into_iter().next();
-            let found = entries(page.as_ref())?;
-            let (length, last) = (found.len(), found.last().map(|(id, _)| *id));
-            let bytes: usize = found.iter().flat_map(|(_, fields)| fields.values()).map(|value| value.len()).sum();
-            pages.extend(page);
-            match last {
-                Some(last) if length == count => from = last,
-                _ => break,
-            }
-            count = (LOG_PAGE_BYTES / (bytes / length).max(1)).clamp(1, LOG_PAGE_MAX);
-        }
+        let range = LogRange { after, last: None, entries_max: usize::MAX };
+        let (pages, _) = self.read_log_pages(p, room, "read", range).await?;
         let fields = RoomLog::fields(keys, p, room, peers);
         // The floor last: if the log is complete after the read, it was complete during the read.
         let answer = self.plain(p, "read", &[fields, cmd("TIME")]).await?;

@@ -71,17 +71,11 @@ pub(crate) async fn a_page_of_the_history_costs_by_its_limit_and_not_by_the_hist
     for n in 0..300 {
         logged(act(&rooms, &alice.seat, chat(Some(peer(2)), &format!("m{n}"))).await);
     }
-    let calls = async |bed: &mut TestBed| {
-        let stats = bed.everywhere::<String>(cmd("INFO").arg("commandstats")).await.concat();
-        bed.everywhere::<()>(cmd("CONFIG").arg("RESETSTAT")).await;
-        let reads = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_xrevrange:calls="));
-        reads.map(|line| line.split(',').next().unwrap().parse::<u32>().unwrap()).sum::<u32>()
-    };
-    calls(&mut bed).await;
+    let before = bed.calls_of("xrevrange").await;
     assert_eq!(read(&rooms, &bob.seat, Some("unknown"), 1).await, (vec![], false));
-    assert_eq!(calls(&mut bed).await, 0, "an unknown message is looked up and not searched");
+    assert_eq!(bed.calls_of("xrevrange").await, before, "an unknown message is looked up and not searched");
     assert_eq!(read(&rooms, &bob.seat, Some("m1"), 1).await, (vec!["m0".into()], true));
-    assert_eq!(calls(&mut bed).await, 1);
+    assert_eq!(bed.calls_of("xrevrange").await, before + 1);
     // The private messages of others end a page, which then names the next one.
     let page = rooms.history(&carol.seat, None, 10).await.unwrap().unwrap();
     assert!(page.messages.is_empty() && page.next.is_some());

@@ -130,30 +130,26 @@ pub(crate) async fn one_user_has_a_bounded_number_of_seats(bed: TestBed) {
 }
 
 pub(crate) async fn what_one_guest_can_repeat_does_not_read_every_seat(mut bed: TestBed) {
-    const TIMES: usize = 200;
+    const PEOPLE: usize = 200;
     let rooms = bed.node("n1").await;
-    for people in [2, 200] {
-        let name = format!("R{people}");
-        rooms.open(&room(&name), &meta(500)).await.unwrap();
-        for n in 0..people {
-            sit(&rooms, &name, n).await;
-        }
-        bed.everywhere::<()>(cmd("CONFIG").arg("RESETSTAT")).await;
-        for n in 0..TIMES {
-            let guest = Join { waits: true, ..join(&name, 1_000 + n) };
-            let seat = waiting(rooms.join(guest).await.unwrap());
-            rooms.leave(&seat, "left").await.unwrap();
-        }
-        let stats = bed.everywhere::<String>(cmd("INFO").arg("commandstats")).await.concat();
-        let field = |command: &str, name: &str| -> f64 {
-            let lines = stats.lines().filter_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
-            let fields = lines.flat_map(|line| line.split(',')).filter_map(|field| field.strip_prefix(name));
-            fields.map(|value| value.parse::<f64>().unwrap()).sum()
-        };
-        let microseconds = field("evalsha", "usec=") / TIMES as f64;
-        println!("{people} participants: {microseconds:.0} us for a guest who enters and leaves the lobby");
-        assert_eq!(field("hgetall", "calls="), 0.0);
+    rooms.open(&room("R"), &meta(PEOPLE as u32)).await.unwrap();
+    for n in 0..PEOPLE {
+        sit(&rooms, "R", n).await;
     }
+    let before = bed.calls_of("hgetall").await;
+    for n in PEOPLE..2 * PEOPLE {
+        let guest = Join { waits: true, ..join("R", n) };
+        let seat = waiting(rooms.join(guest).await.unwrap());
+        rooms.leave(&seat, "left").await.unwrap();
+        assert!(matches!(rooms.join(join("R", n)).await.unwrap(), Joined::Full));
+    }
+    assert_eq!(bed.calls_of("hgetall").await, before);
+    // A process that has not read the room yet reads it once.
+    let other = bed.node("n2").await;
+    for n in PEOPLE..2 * PEOPLE {
+        assert!(matches!(other.join(join("R", n)).await.unwrap(), Joined::Full));
+    }
+    assert_eq!(bed.calls_of("hgetall").await, before + 1);
 }
 
 pub(crate) async fn a_stand_in_does_nothing_that_outlasts_the_hosts_absence(bed: TestBed) {

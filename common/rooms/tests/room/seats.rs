@@ -158,6 +158,24 @@ pub(crate) async fn a_participant_in_the_lobby_who_comes_back_keeps_the_place_in
     assert_eq!(admitted, ModerationOutcome::Done(vec![peer(1), peer(2)]));
 }
 
+pub(crate) async fn a_long_replay_is_read_in_pages_and_is_complete(mut bed: TestBed) {
+    const MISSED: usize = 1_200;
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
+    rooms.detach(&bob.seat).await.unwrap();
+    for n in 0..MISSED {
+        let message = if n % 2 == 0 { relay(peer(2), n) } else { broadcast(n) };
+        logged(act(&rooms, &alice.seat, message).await);
+    }
+    let before = bed.calls_of("xrange").await;
+    let bob = resumed(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap());
+    let missed: Vec<_> = bob.missed.iter().map(|entry| entry.event().to_owned()).collect();
+    assert_eq!(missed, (0..MISSED).map(|n| String::from_utf8(event(n).to_vec()).unwrap()).collect::<Vec<_>>());
+    let reads = bed.calls_of("xrange").await - before;
+    assert!((3..10).contains(&reads), "{reads} reads");
+}
+
 pub(crate) async fn a_resumed_session_gets_exactly_what_it_missed(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n1").await;

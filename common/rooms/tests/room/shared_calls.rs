@@ -13,16 +13,6 @@ use switchboard_rooms::*;
 
 use super::testbed::*;
 
-/// Returns how often scripts have run on all servers.
-async fn script_calls(bed: &mut TestBed) -> u64 {
-    let stats: Vec<String> = bed.everywhere(cmd("INFO").arg("commandstats")).await;
-    let count = |stats: &String| {
-        let found = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        found.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    stats.iter().map(count).sum()
-}
-
 pub(crate) async fn relays_that_wait_together_share_calls_and_each_has_its_own_outcome(mut bed: TestBed) {
     const EACH: usize = 200;
     const NAMES: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
@@ -39,7 +29,7 @@ pub(crate) async fn relays_that_wait_together_share_calls_and_each_has_its_own_o
         resumed(one.attach(attach(name, 3, 99, lost.id)).await.unwrap());
         calls.push((name, sender, lost, receiver, away));
     }
-    let before = script_calls(&mut bed).await;
+    let before = bed.calls_of("evalsha").await;
     let tally = Tally::default();
     for number in 0..EACH {
         for (name, sender, lost, receiver, away) in &calls {
@@ -54,7 +44,7 @@ pub(crate) async fn relays_that_wait_together_share_calls_and_each_has_its_own_o
     }
     let count = NAMES.len() * (EACH + EACH / 8 * 3);
     tally.wait_for(count).await;
-    let ran = script_calls(&mut bed).await - before;
+    let ran = bed.calls_of("evalsha").await - before;
     assert!(ran < count as u64 / 2, "{count} relays in {ran} calls");
     for (text, reply) in tally.answers() {
         let is_right = match text.rsplit(':').next().unwrap() {
@@ -109,7 +99,7 @@ pub(crate) async fn an_error_of_one_relay_is_not_the_error_of_those_in_its_call(
             server.query::<()>(cmd("SET").arg(&broken).arg("no stream")).await.unwrap();
         }
     }
-    let before = script_calls(&mut bed).await;
+    let before = bed.calls_of("evalsha").await;
     let tally = Tally::default();
     for number in 0..EACH {
         for (name, sender, _) in &seats {
@@ -117,7 +107,7 @@ pub(crate) async fn an_error_of_one_relay_is_not_the_error_of_those_in_its_call(
         }
     }
     tally.wait_for(EACH * names.len()).await;
-    let ran = script_calls(&mut bed).await - before;
+    let ran = bed.calls_of("evalsha").await - before;
     assert!(ran < (EACH * names.len()) as u64 / 2, "the relays ran in {ran} calls");
     for (text, reply) in tally.answers() {
         let is_broken = text.starts_with(&format!("{}:", names[1]));

@@ -126,6 +126,14 @@ impl TestBed {
         answers
     }
 
+    /// Returns how often a command has run on all servers, in scripts too.
+    pub(crate) async fn calls_of(&mut self, command: &str) -> u64 {
+        let stats = self.everywhere::<String>(cmd("INFO").arg("commandstats")).await.concat();
+        let prefix = format!("cmdstat_{command}:calls=");
+        let counts = stats.lines().filter_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+        counts.map(|count| count.parse::<u64>().unwrap()).sum()
+    }
+
     /// Returns every key, sorted.
     pub(crate) async fn all_keys(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = self.everywhere::<Vec<String>>(cmd("KEYS").arg("*")).await.concat();
