@@ -62,7 +62,7 @@ async function check(name, action) {
   }
 }
 
-/** Replaces the key of access tokens in the first two of three steps, as docs/OPERATIONS.md says. */
+/** Replaces the key of access tokens: the first two of the three steps in docs/OPERATIONS.md. */
 async function rotate(release, keys) {
   const host = await answered("an account is registered", () => account("Signed in before the rotation"));
   const next = { ...keys, JWT_ACCESS_SECRET: secret() };

@@ -179,8 +179,8 @@ class RemotePeer extends Peer {
 }
 
 /**
- * The languages. `missing` says what a language lacks on this machine, or is undefined. `start` starts
- * its peers: `{ open(), stop() }`.
+ * The languages. `missing` says what a language lacks on this machine, or is undefined. `start`
+ * starts its peers: `{ open(), stop() }`.
  */
 export const LANGUAGES = [
   {

@@ -22,7 +22,7 @@ async function freePort() {
   return port;
 }
 
-/** The configuration of `compose`, with the addresses of this cluster in place of its containers'. */
+/** The configuration of `compose`, with addresses of this cluster in place of its containers'. */
 async function composeHaproxy(port) {
   const text = await readFile(new URL("../../compose/haproxy.cfg", import.meta.url), "utf8");
   const nodes = nodeUrls();

@@ -167,8 +167,8 @@ export class Person {
   }
 
   /**
-   * Records from now on what the page shows about the others: each notice, and the smallest number of
-   * tiles. Call it again after a reload.
+   * Records from now on what the page shows about the others: each notice, and the smallest number
+   * of tiles. Call it again after a reload.
    */
   watch() {
     return this.page.evaluate(() => {

@@ -27,8 +27,8 @@ export const operatorKey = () => required("OPERATOR_KEY");
 export const metricsUrls = () => ({ api: [required("API_METRICS_URL")], nodes: required("METRICS_URLS").split(",") });
 
 /**
- * Advances the load balancer's round robin of new sessions by one node. Requests of open sessions have
- * a round robin of their own.
+ * Advances the load balancer's round robin of new sessions by one node. Requests of open sessions
+ * have a round robin of their own.
  */
 export async function advanceRoundRobin() {
   const answer = await fetch(`${baseUrl()}/socket.io/?EIO=4&transport=polling`);

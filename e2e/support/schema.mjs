@@ -10,7 +10,10 @@ const KINDS = {
   null: (value) => value === null,
 };
 
-/** Returns the violations of a schema by a value, as texts. `document` has the schemas that it names. */
+/**
+ * Returns the violations of a schema by a value, as texts. `document` has the schemas that the
+ * schema names.
+ */
 export function violations(value, schema, document, path = "") {
   if (schema === true) return [];
   if (schema.$ref) {

@@ -292,7 +292,7 @@ describe("joining a call", { timeout: 120_000 }, () => {
     await host.close();
   });
 
-  test("a user and a guest who were removed join again, and who was banned is not asked to", async () => {
+  test("a user and a guest who were removed join again, and a banned user is not asked to", async () => {
     const host = await Person.open(browser);
     await host.signUp(HOST);
     const link = await host.startCall("Second chance");

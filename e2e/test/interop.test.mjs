@@ -122,8 +122,8 @@ describe("clients of three languages through the load balancer", { timeout: 300_
   }
 
   /**
-   * Cuts the connections of a peer until it has noticed. Between two polls a client has none, or only
-   * one that it keeps for its next request.
+   * Cuts the connections of a peer until it has noticed. Between two polls a client has none, or
+   * only one that it keeps for its next request.
    */
   async function cut(peer, proxy) {
     while (peer.connects.length < 2) {

@@ -1,4 +1,4 @@
-// What a page sends in a mesh, and how it measures connections: the pure functions of the SDK.
+// Bounds of the media that a page sends, and quality of connections: pure functions of the SDK.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 

@@ -5,7 +5,7 @@ import { Client, account, guest, newCall } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
-/** Participants who are there. With a candidate less for each, the rate of a socket would be enough. */
+/** Participants in the call. With one candidate fewer for each, a socket's rate would be enough. */
 const OTHERS = 30;
 const CANDIDATES = 20;
 

@@ -212,9 +212,9 @@ class Trial {
   }
 
   /**
-   * Returns whether a change of the settings would let members in whom the room has no place for, or
-   * who stay in the lobby of a locked room. The server admits them later, when a seat becomes free,
-   * which is outside the model.
+   * Returns whether a change of the settings would let members in whom the room has no place for,
+   * or who stay in the lobby of a locked room. The server admits them later, when a seat becomes
+   * free, which is outside the model.
    */
   leavesBehind({ settings = {} }) {
     const { waiting, seated, places, locked } = this.model;
@@ -248,9 +248,9 @@ class Trial {
   }
 
   /**
-   * Ends a member's connection without a goodbye and joins with a new client, which kept the private
-   * session id or nothing. The member has the seat as before, and the others see neither a leave nor
-   * a join.
+   * Ends a member's connection without a goodbye and joins with a new client, which kept the
+   * private session id or nothing. The member has the seat as before, and the others see neither a
+   * leave nor a join.
    */
   async reload(member) {
     const { model } = this;

@@ -8,7 +8,10 @@ import { BALANCERS } from "../support/balancers.mjs";
 import { account } from "../support/clients.mjs";
 import { until } from "../support/until.mjs";
 
-/** Options of socket.io-client 4, with the values that are tried, and the transport that each ends up on. */
+/**
+ * Options of socket.io-client 4, with the values that are tried. `settles` names the transport that
+ * a client ends up on, if it is not the one of `settlesOn`.
+ */
 const OPTIONS = {
   path: [{ path: "/socket.io" }, { path: "/socket.io/" }],
   addTrailingSlash: [{ addTrailingSlash: false }, { addTrailingSlash: false, transports: ["websocket"] }],

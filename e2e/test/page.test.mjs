@@ -1,4 +1,4 @@
-// What users of the demo page reported: long titles, outages, insecure origins, denied cameras,
+// Problems that users of the page reported: long titles, outages, insecure origins, denied cameras,
 // hidden calls, lost focus, deployments under a path.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";

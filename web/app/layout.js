@@ -36,8 +36,8 @@ function grid(count, { top, width, height }, shape) {
 /**
  * Places `featured` large tiles, and `others` in a strip below them; without featured tiles all
  * others in a grid.
- * @param {{featured: number, others: number, screens: boolean, width: number, height: number}} stage
- *   `screens`: the featured tiles are shared screens
+ * @param {{featured: number, others: number, screens: boolean, width: number, height: number}}
+ *   stage `screens`: the featured tiles are shared screens
  * @returns {{featured: Rectangle[], others: Rectangle[]}} with `left`, `top`, `width`, `height`
  */
 export function layout({ featured, others, screens, width, height }) {

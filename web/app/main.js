@@ -22,7 +22,10 @@ manageDevices(local);
 let shown = null;
 let make = null;
 
-/** Replaces the view. @param {() => {title: string, element: Element, closed?: () => void}} maker */
+/**
+ * Replaces the view.
+ * @param {() => {title: string, element: Element, closed?: () => void}} maker
+ */
 function show(maker) {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   shown?.closed?.();

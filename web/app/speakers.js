@@ -1,4 +1,4 @@
-// Who speaks in a call.
+// Finds out which participants speak.
 import { levelOf } from "./audio.js";
 
 // Short, and no part of a second: a sound that comes back regularly is then heard sooner or later.

@@ -4,8 +4,10 @@ import { Switchboard } from "@switchboard/client";
 
 /**
  * Joins a call while the component is mounted, and renders it again at each change of the room.
- * @param {{ server: string, roomId: string, options: import("@switchboard/client").JoinOptions }} call
- * @returns {{ room?: import("@switchboard/client").Room, error?: import("@switchboard/client").SwitchboardError }}
+ * @param {{ server: string, roomId: string, options: import("@switchboard/client").JoinOptions }}
+ *   call
+ * @returns {{ room?: import("@switchboard/client").Room, error?:
+ *   import("@switchboard/client").SwitchboardError }}
  */
 export function useRoom({ server, roomId, options }) {
   const [joined, setJoined] = useState({});

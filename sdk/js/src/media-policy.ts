@@ -1,8 +1,10 @@
-// How much of each medium a page sends. In a mesh each participant gets a copy of its own, so the
+// Bounds of the media that a page sends. In a mesh each participant gets a copy of its own, so the
 // cost grows with the number of participants. Pure: numbers in, numbers out.
 import type { Quality } from "./quality.js";
 
-/** Most participants of a call whose cameras are sent. In a larger one the mesh sends sound alone. */
+/**
+ * Most participants of a call whose cameras are sent. In a larger one only sound and screens are.
+ */
 export const VIDEO_PARTICIPANTS_MAX = 6;
 /** Level of a connection on which nothing is reduced. On level 0 it has no camera. */
 export const LEVEL_MAX = 3;
@@ -89,7 +91,7 @@ export interface Adaptation {
   streak: number;
 }
 
-/** Takes a sample: reduces video soon when the connection is poor, and raises it slowly when good. */
+/** Takes a sample: reduces video soon on a poor connection, and raises it slowly on a good one. */
 export function adapt({ level, streak }: Adaptation, quality: Quality): Adaptation {
   if (quality === "fair") return { level, streak: 0 };
   const next = quality === "good" ? Math.max(streak, 0) + 1 : Math.min(streak, 0) - 1;

@@ -42,8 +42,8 @@ export class Mesh extends Emitter<{ change: [string]; quality: [string]; videoLi
   }
 
   /**
-   * Connects to a participant. A new seat, or another `socketId` in the same seat, means a new page,
-   * for example after a reload: the old connection is replaced.
+   * Connects to a participant. A new seat, or another `socketId` in the same seat, means a new
+   * page, for example after a reload: the old connection is replaced.
    */
   add(participant: WireParticipant): void {
     const { peerId } = participant;

@@ -30,7 +30,8 @@ export interface RoomChanges {
 type Send = <Name extends keyof ClientEvents>(event: Name, payload: ClientEvents[Name]) => Promise<unknown>;
 
 /**
- * Every command rejects with a SwitchboardError: `HOST_REQUIRED`, `FORBIDDEN`, `PEER_NOT_FOUND`, ...
+ * Every command rejects with a SwitchboardError, for example `HOST_REQUIRED`, `FORBIDDEN` or
+ * `PEER_NOT_FOUND`.
  */
 export class Moderation {
   #send: Send;

@@ -28,7 +28,8 @@ const choice = (label, name, otherwise, changed = () => {}) =>
   }).row;
 
 /**
- * @param {{local: import("../../vendor/switchboard.js").LocalMedia, viewChanged: () => void}} context
+ * @param {{local: import("../../vendor/switchboard.js").LocalMedia, viewChanged: () => void}}
+ *   context
  */
 export function openOptions({ local, viewChanged }) {
   const picker = devicePicker(local);

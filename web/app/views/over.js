@@ -18,7 +18,8 @@ const ENDINGS = {
 const FINAL = new Set(["ended", "banned"]);
 
 /**
- * @param {{ending: string | SwitchboardError, reason: string, home: () => void, again: () => void}} context
+ * @param {{ending: string | SwitchboardError, reason: string, home: () => void, again: () => void}}
+ *   context
  */
 export function overView({ ending, reason, home, again }) {
   const [title, text] =
