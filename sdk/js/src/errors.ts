@@ -51,9 +51,7 @@ export class SwitchboardError extends Error {
 export const asSwitchboardError = (error: unknown): SwitchboardError =>
   error instanceof SwitchboardError ? error : new SwitchboardError({ message: String(error) });
 
-/** @internal */
-export const pause = (milliseconds: number): Promise<void> =>
-  new Promise((resolve) => setTimeout(resolve, milliseconds));
+const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 // Pauses between attempts, in milliseconds. Together they are longer than an election of MongoDB or
 // Redis takes, and than the restart of a pod.

@@ -1,13 +1,12 @@
 // `@switchboard/client/rest`: every operation of REST, with the types of the OpenAPI document. It
 // is for servers and scripts; a page that joins calls needs `Switchboard` alone.
-import { SwitchboardError } from "./errors.js";
 import { ROUTES, type Operations } from "./generated/rest.js";
+import { request, serviceUrl } from "./request.js";
 
 export { SwitchboardError } from "./errors.js";
 export type * from "./generated/rest.js";
 
-const TIMEOUT_MS = 15_000;
-
+type Fields = Record<string, unknown>;
 type Input<Name extends keyof Operations> = Omit<Operations[Name], "data">;
 /** Nothing where an operation has no input, and where all of it is optional. */
 type Given<Name extends keyof Operations> = {} extends Input<Name> ? [input?: Input<Name>] : [input: Input<Name>];
@@ -26,9 +25,7 @@ export class RestClient {
 
   /** @param url address of the service, with a path if it is behind one */
   constructor(url: string | URL, options: RestClientOptions = {}) {
-    const base = new URL(url);
-    if (!base.pathname.endsWith("/")) base.pathname += "/";
-    this.#base = new URL("api", base).href;
+    this.#base = new URL("api", serviceUrl(url)).href;
     this.#options = options;
   }
 
@@ -37,28 +34,14 @@ export class RestClient {
    * @throws {SwitchboardError} with the code of the refusal, or `UNREACHABLE`
    */
   async call<Name extends keyof Operations>(name: Name, ...given: Given<Name>): Promise<Operations[Name]["data"]> {
-    const { path = {}, query = {}, body } = (given[0] ?? {}) as Record<"path" | "query" | "body", Record<string, unknown>>;
+    const { path = {}, query = {}, body } = (given[0] ?? {}) as Partial<Record<"path" | "query" | "body", Fields>>;
     const [method, route] = ROUTES[name];
     const filled = route.replace(/\{(\w+)\}/g, (_, field) => encodeURIComponent(String(path[field])));
     const parameters = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
     const search = new URLSearchParams(parameters.map(([field, value]) => [field, String(value)]));
     const { token, apiKey } = this.#options;
     const bearer = typeof token === "function" ? await token() : token;
-    const response = await fetch(`${this.#base}${filled}${search.size > 0 ? `?${search}` : ""}`, {
-      method,
-      headers: {
-        accept: "application/json",
-        ...(body && { "content-type": "application/json" }),
-        ...(bearer && { authorization: `Bearer ${bearer}` }),
-        ...(apiKey && { "x-api-key": apiKey }),
-      },
-      body: body && JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    }).catch(() => {
-      throw new SwitchboardError({ code: "UNREACHABLE" });
-    });
-    const envelope = await response.json().catch(() => null);
-    if (envelope?.success) return envelope.data;
-    throw new SwitchboardError(envelope ?? { code: "SERVICE_UNAVAILABLE" });
+    const url = `${this.#base}${filled}${search.size > 0 ? `?${search}` : ""}`;
+    return request(method, url, { body, token: bearer, apiKey });
   }
 }

@@ -1,10 +1,10 @@
-// REST client. Every answer has the same envelope; every failure is a SwitchboardError.
+// REST requests of a page: accounts, calls and admission.
 import { SwitchboardError } from "./errors.js";
 import { randomId } from "./random.js";
+import { request } from "./request.js";
 import type { Session, Tokens } from "./session.js";
 import type { Admission, User } from "./types.js";
 
-const TIMEOUT_MS = 15_000;
 // Refusals of a join that a newer token resolves. A guest gets one with a new identity.
 const NEEDS_NEWER_TOKEN = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "REMOVED"]);
 
@@ -72,8 +72,8 @@ export class Rest {
   }
 
   /**
-   * Renews the access token. Concurrent callers share one exchange, because each refresh token works
-   * once.
+   * Renews the access token. Concurrent callers share one exchange, because each refresh token
+   * works once.
    * @throws {SwitchboardError}
    */
   renew(): Promise<void> {
@@ -99,24 +99,6 @@ export class Rest {
   }
 
   async #request<T>(method: string, path: string, body?: object): Promise<T> {
-    const token = await this.#session.token();
-    let response: Response;
-    try {
-      response = await fetch(this.#base + path, {
-        method,
-        headers: {
-          accept: "application/json",
-          ...(body && { "content-type": "application/json" }),
-          ...(token && { authorization: `Bearer ${token}` }),
-        },
-        body: body && JSON.stringify(body),
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      });
-    } catch {
-      throw new SwitchboardError({ code: "UNREACHABLE" });
-    }
-    const envelope = await response.json().catch(() => null);
-    if (envelope?.success) return envelope.data;
-    throw new SwitchboardError(envelope ?? { code: "SERVICE_UNAVAILABLE" });
+    return request(method, this.#base + path, { body, token: await this.#session.token() });
   }
 }

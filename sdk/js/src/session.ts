@@ -35,7 +35,7 @@ export interface Identity {
 export interface Seat {
   roomId: string;
   joinToken: string;
-  /** Private id of the session. Who knows it can take the seat. */
+  /** Private id of the session. Anyone who knows it can take the seat. */
   pid?: string;
   title?: string;
   /** Passcode of the call: a page that is reloaded after its join token expired asks again. */

@@ -1,6 +1,7 @@
-// The entrance: accounts, calls, and joining.
+// Entry point of the SDK: accounts, calls, and joining.
 import { LocalMedia } from "./media.js";
 import { VIDEO_PARTICIPANTS_MAX } from "./media-policy.js";
+import { serviceUrl } from "./request.js";
 import { Rest } from "./rest.js";
 import { Room } from "./room.js";
 import { Session, type Seat, type TokenProvider } from "./session.js";
@@ -54,9 +55,7 @@ export class Switchboard {
    * @param url address of the service, with a path if it is behind one: `https://example.com/calls/`
    */
   constructor(url: string | URL, { token, transports }: SwitchboardOptions = {}) {
-    this.url = new URL(url);
-    this.url.search = this.url.hash = "";
-    if (!this.url.pathname.endsWith("/")) this.url.pathname += "/";
+    this.url = serviceUrl(url);
     this.#session = new Session(typeof token === "string" ? () => token : (token ?? null));
     this.#rest = new Rest(this.url, this.#session);
     this.#transports = transports;
@@ -121,9 +120,9 @@ export class Switchboard {
   }
 
   /**
-   * Joins a call: asks for admission, opens the devices, and connects. A page that was reloaded gets
-   * its seat back, with the devices as they were. Resolves when the page has a seat (`room.status`
-   * is `live`) or a place in the lobby (`waiting`).
+   * Joins a call: asks for admission, opens the devices, and connects. A page that was reloaded
+   * gets its seat back, with the devices as they were. Resolves when the page has a seat
+   * (`room.status` is `live`) or a place in the lobby (`waiting`).
    * @throws {SwitchboardError} `CALL_NOT_FOUND`, `INVALID_PASSCODE`, `CALL_FULL`, `BANNED`, ...
    */
   async join(roomId: string, { local = new LocalMedia(), ...options }: JoinOptions = {}): Promise<Room> {
@@ -142,8 +141,8 @@ export class Switchboard {
   }
 
   /**
-   * Connects with an admission, or with the seat of this tab: the second half of `join`. The room is
-   * `connecting`; `room.ready` resolves when it is not any more.
+   * Connects with an admission, or with the seat of this tab: the second half of `join`. The room
+   * is `connecting`; `room.ready` resolves when it is not any more.
    */
   async connect(
     admission: Admission | Readonly<Seat>,
