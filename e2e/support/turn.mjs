@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { until } from "./until.mjs";
 
 const SECRET = "for-throw-away-relays-only";
+/** Time for which credentials are valid, in seconds. */
+const CREDENTIALS_S = 3_600;
 
 /** Address of this machine at which browsers have a network. They gather nothing on loopback. */
 function ownAddress() {
@@ -26,13 +28,16 @@ async function freePort(address) {
 }
 
 /**
- * Starts a relay.
- * @param {{ lifetime?: number }} options seconds after which a relay ends that is not renewed
- * @returns {Promise<{iceServers: (name: string, seconds?: number) => RTCIceServer[], log: () => string,
- *   close: () => Promise<void>}>} `iceServers` gives credentials of an hour or of these seconds, with
- *   this name in the user name
+ * Starts a relay server.
+ *
+ * - `url` and `iceServers` are for the browser.
+ * - `opened` counts the relays that clients have opened since the last start.
+ * - `restart` kills the program and starts it again: it has forgotten every relay.
+ *
+ * @returns {Promise<{url: string, iceServers: RTCIceServer[], opened: () => number,
+ *   restart: () => Promise<void>, close: () => Promise<void>}>}
  */
-export async function turnRelay({ lifetime = 600 } = {}) {
+export async function turnServer() {
   const address = ownAddress();
   const port = await freePort(address);
   const folder = await mkdtemp(join(tmpdir(), "switchboard-turn-"));
@@ -48,30 +53,40 @@ export async function turnRelay({ lifetime = 600 } = {}) {
     "--no-dtls",
     "--no-cli",
     "--allow-loopback-peers",
-    `--max-allocate-lifetime=${lifetime}`,
     "--verbose",
     "--log-file=stdout",
     `--pidfile=${join(folder, "pid")}`,
     `--userdb=${join(folder, "db")}`,
   ];
-  const relay = spawn("turnserver", options, { cwd: folder });
-  let log = "";
-  for (const stream of [relay.stdout, relay.stderr]) stream.on("data", (text) => (log += text));
-  await until("coturn listens", () => log.includes(`UDP listener opened on: ${address}:${port}`) || relay.exitCode !== null);
-  if (relay.exitCode !== null) throw new Error(`coturn ended: ${log}`);
+  let server;
+  let log;
+  async function start() {
+    log = "";
+    server = spawn("turnserver", options, { cwd: folder });
+    for (const stream of [server.stdout, server.stderr]) stream.on("data", (text) => (log += text));
+    await until("coturn listens", () => log.includes(`UDP listener opened on: ${address}:${port}`) || server.exitCode !== null);
+    if (server.exitCode !== null) throw new Error(`coturn ended: ${log}`);
+  }
+  async function end() {
+    if (server.exitCode !== null || server.signalCode !== null) return;
+    server.kill("SIGKILL");
+    await once(server, "exit");
+  }
+  await start();
+  const url = `turn:${address}:${port}?transport=udp`;
+  const username = `${Math.floor(Date.now() / 1_000) + CREDENTIALS_S}:test`;
+  const credential = createHmac("sha1", SECRET).update(username).digest("base64");
   return {
-    iceServers: (name, seconds = 3_600) => {
-      const username = `${Math.floor(Date.now() / 1_000) + seconds}:${name}`;
-      const credential = createHmac("sha1", SECRET).update(username).digest("base64");
-      return [{ urls: `turn:${address}:${port}?transport=udp`, username, credential }];
+    url,
+    iceServers: [{ urls: url, username, credential }],
+    opened: () => log.match(/session \d+: new,/g)?.length ?? 0,
+    restart: async () => {
+      await end();
+      await start();
     },
-    log: () => log,
     close: async () => {
-      if (relay.exitCode === null) {
-        relay.kill();
-        await once(relay, "exit");
-      }
-      await rm(folder, { recursive: true });
+      await end();
+      await rm(folder, { recursive: true, force: true });
     },
   };
 }

@@ -15,6 +15,7 @@ const ICE_RESTARTS = 2;
  * the polite peer. They differ so that the two do not restart at the same time.
  */
 const DISCONNECTED_MS = { impolite: 1_000, polite: 4_000 };
+/** Time after which a connection that is not established is replaced. It doubles each time. */
 const STALL_TIMEOUT_MS = 12_000;
 const STALL_TIMEOUT_MAX_MS = 60_000;
 /** Candidates that wait for the description that they belong to. */
@@ -51,8 +52,8 @@ export interface PeerStats {
 }
 
 /**
- * Emits `change` when a stream is added or removed, or the connection's state changes, and `quality`
- * when the grade of its quality changes.
+ * Emits `change` when a stream is added or removed, or the connection's state changes, and
+ * `quality` when the grade of its quality changes.
  */
 export class Peer extends Emitter<{ change: []; quality: [] }> {
   readonly peerId: string;
@@ -74,6 +75,7 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
   #screenSenders: RTCRtpTransceiver[] = [];
   #restarts = 0;
   #stall: ReturnType<typeof setTimeout> | undefined;
+  #stallTimeout = STALL_TIMEOUT_MS;
   #interruption: ReturnType<typeof setTimeout> | undefined;
   #incoming: Promise<void> = Promise.resolve();
 
@@ -105,9 +107,13 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
     this.#enqueue(() => this.#applyCandidate(candidate));
   }
 
-  /** Handles `webrtc:renegotiation-needed`: the polite peer asks the impolite one to start over. */
+  /**
+   * Handles `webrtc:renegotiation-needed`: the polite peer asks the impolite one to start over. A
+   * peer whose first offer is not answered has started over a moment ago. If it did so once more,
+   * the answer to that offer would be taken for an answer to the next one.
+   */
   receiveStartOver(): void {
-    if (!this.polite) this.#startOver();
+    if (!this.polite && this.#pc.remoteDescription) this.#startOver();
   }
 
   /** Sends the current local media. Only starting or stopping a screen needs a negotiation. */
@@ -216,7 +222,7 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
       for (const kind of ["audio", "video"]) pc.addTransceiver(kind, { streams: [local.stream] });
       this.updateMedia();
     }
-    this.#watchForStall(STALL_TIMEOUT_MS);
+    this.#watchForStall();
     this.#changed();
   }
 
@@ -241,25 +247,30 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
   }
 
   async #applyDescription(description: RTCSessionDescriptionInit): Promise<void> {
+    const origin = originOf(description);
+    const isOther = this.#remoteOrigin !== undefined && origin !== this.#remoteOrigin;
     if (description.type === "offer") {
-      const origin = originOf(description);
-      if (this.polite && this.#remoteOrigin && origin !== this.#remoteOrigin) this.#reopen();
+      if (this.polite && isOther) this.#reopen();
       const collision = this.#makingOffer || this.#pc.signalingState !== "stable";
       this.#ignoringOffer = !this.polite && collision;
       if (this.#ignoringOffer) return;
+    } else if (isOther && this.#pc.signalingState === "stable" && this.#pc.connectionState !== "connected") {
+      // The answer before came late and belonged to a replaced connection. This is the right one.
+      return this.#askToStartOver();
     }
     const pc = this.#pc;
     try {
       await pc.setRemoteDescription(description);
       for (const candidate of this.#early.splice(0)) await this.#applyCandidate(candidate);
+      const isFirst = this.#remoteOrigin === undefined;
+      this.#remoteOrigin = origin;
       if (description.type !== "offer") return;
-      if (!this.#remoteOrigin) this.#adoptFirstOffer();
-      this.#remoteOrigin = originOf(description);
+      if (isFirst) this.#adoptFirstOffer();
       await pc.setLocalDescription();
       this.#options.signal("webrtc:answer", { answer: pc.localDescription });
     } catch (error) {
-      // A late answer to a replaced connection is harmless. An offer that cannot be applied means
-      // that the two peers disagree about the connection, and only a new connection resolves that.
+      // An answer that cannot be applied is a repeated one, and harmless. An offer that cannot be
+      // applied means that the two peers disagree, and only a new connection resolves that.
       console.debug("description not applicable", description.type, (error as Error).name);
       if (description.type === "offer" && pc === this.#pc) this.#askToStartOver();
     }
@@ -312,6 +323,7 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
     clearTimeout(this.#interruption);
     if (pc.connectionState === "connected") {
       this.#restarts = 0;
+      this.#stallTimeout = STALL_TIMEOUT_MS;
       clearTimeout(this.#stall);
       this.limit();
     } else if (pc.connectionState === "disconnected") {
@@ -341,16 +353,17 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
   }
 
   /**
-   * Starts over when the connection is not established within `delay`. No event reports a stalled
-   * negotiation. The delay doubles with each attempt, up to STALL_TIMEOUT_MAX_MS.
+   * Starts over when the connection is not established in time. No event reports a stalled
+   * negotiation. The time doubles with each attempt, up to STALL_TIMEOUT_MAX_MS.
    */
-  #watchForStall(delay: number): void {
+  #watchForStall(): void {
     clearTimeout(this.#stall);
     this.#stall = setTimeout(() => {
       if (["connected", "closed"].includes(this.#pc.connectionState)) return;
+      this.#stallTimeout = Math.min(this.#stallTimeout * 2, STALL_TIMEOUT_MAX_MS);
       this.#askToStartOver();
-      this.#watchForStall(Math.min(delay * 2, STALL_TIMEOUT_MAX_MS));
-    }, delay);
+      this.#watchForStall();
+    }, this.#stallTimeout);
   }
 
   #enqueue(step: () => Promise<void>): void {
