@@ -1,15 +1,21 @@
-// The example pages, from another origin: on the SDK as README.md shows it, and without an SDK.
-// They call each other and the demo page.
+// The example pages, from another origin: on the SDK as README.md shows it, in React, and without
+// an SDK. They call each other and the demo page.
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Person, launch } from "../support/browser.mjs";
 import { account, newCall } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
 import { staticPages } from "../support/static-pages.mjs";
 import { until } from "../support/until.mjs";
 
-const read = (path) => readFile(new URL(`../../${path}`, import.meta.url), "utf8");
+const fileOf = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const read = (path) => readFile(fileOf(path), "utf8");
+/** Most lines of script that a call on the SDK may have. */
+const SCRIPT_LINES_MAX = 10;
 
 describe("the example pages", { timeout: 240_000 }, () => {
   let browser;
@@ -17,12 +23,17 @@ describe("the example pages", { timeout: 240_000 }, () => {
   let examples;
 
   before(async () => {
-    examples = { "/page": await read("examples/page/index.html"), "/raw": await read("examples/raw/index.html") };
-    const pages = Object.entries(examples).map(([path, html]) => {
-      assert.ok(html.includes("http://localhost:8080"), "the page names the address of `make up`");
-      return [path, html.replaceAll("http://localhost:8080", baseUrl())];
+    await promisify(execFile)("npm", ["--prefix", fileOf("examples/react"), "run", "build"]);
+    examples = {
+      "/page": await read("examples/page/index.html"),
+      "/raw": await read("examples/raw/index.html"),
+      "/dist/main.js": await read("examples/react/dist/main.js"),
+    };
+    const files = Object.entries(examples).map(([path, text]) => {
+      assert.ok(text.includes("http://localhost:8080"), "the page names the address of `make up`");
+      return [path, text.replaceAll("http://localhost:8080", baseUrl())];
     });
-    server = await staticPages(Object.fromEntries(pages));
+    server = await staticPages({ "/react": await read("examples/react/index.html"), ...Object.fromEntries(files) });
     browser = await launch();
   });
   after(async () => {
@@ -49,9 +60,12 @@ describe("the example pages", { timeout: 240_000 }, () => {
       60_000,
     );
 
-  test("a call on the SDK has 20 lines at most, and README.md shows them", async () => {
-    const lines = examples["/page"].trimEnd().split("\n");
-    assert.ok(lines.length <= 20, `${lines.length} lines`);
+  test(`a call on the SDK has ${SCRIPT_LINES_MAX} lines at most, and README.md shows them`, async () => {
+    const [, script] = /<script type="module">\n(.*)\n<\/script>\n$/s.exec(examples["/page"]);
+    const lines = script.split("\n");
+    assert.ok(lines.length <= SCRIPT_LINES_MAX, `${lines.length} lines`);
+    // No line holds two: a statement ends where its line does.
+    for (const line of lines) assert.ok(line.length <= 110 && !/; *[^ /]/.test(line), line);
     assert.ok((await read("README.md")).includes(`\`\`\`html\n${examples["/page"]}\`\`\``));
   });
 
@@ -81,14 +95,15 @@ describe("the example pages", { timeout: 240_000 }, () => {
   });
 
   test("a client without an SDK and the SDK call each other, whichever of them makes the offer", async () => {
-    const { roomId } = await newCall(await account("Ada Host"));
+    const owner = await account("Ada Host");
     const person = await Person.open(browser);
-    await person.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Demo Page");
     const roles = new Set();
-    // The roles follow from the ids, which are random.
+    // The roles follow from the ids, which are random. Each attempt has a call of its own.
     await until(
       "both roles were tried",
       async () => {
+        const { roomId } = await newCall(owner);
+        await person.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Demo Page");
         const raw = await open("/raw", roomId);
         await person.connectedTo("Raw");
         await person.seesFrames();
@@ -100,12 +115,30 @@ describe("the example pages", { timeout: 240_000 }, () => {
           await renegotiates(person, raw);
         }
         await raw.context().close();
-        await until("the raw client has left", async () => (await person.view()).peers.length === 0);
         return roles.size === 2;
       },
       120_000,
     );
     await person.close();
+  });
+
+  test("a call in React and a client without an SDK see each other, and React renders each change", async () => {
+    const { roomId } = await newCall(await account("Ada Host"));
+    const react = await open("/react", roomId);
+    await react.getByText("live: 1 here").waitFor();
+    const raw = await open("/raw", roomId);
+    await react.getByText("live: 2 here").waitFor();
+    await Promise.all([allPlay([react], 2), allPlay([raw], 1)]);
+    await react.getByRole("button", { name: "Raise hand" }).click();
+    await react.getByText("Guest (you) ✋").waitFor();
+    await react.getByRole("button", { name: "👍" }).click();
+    await react.getByRole("listitem").filter({ hasText: "Guest 👍" }).waitFor();
+    await react.getByRole("button", { name: "Mute" }).click();
+    await react.getByRole("button", { name: "Unmute" }).waitFor();
+    await react.getByRole("button", { name: "Leave" }).click();
+    await react.getByText("The call is over: left").waitFor();
+    await allPlay([raw], 0);
+    for (const page of [react, raw]) await page.context().close();
   });
 
   /** The demo page shares a screen with the other page, and stops it. */

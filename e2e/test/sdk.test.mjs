@@ -8,7 +8,7 @@ import { gzipSync } from "node:zlib";
 import { launch } from "../support/browser.mjs";
 import { account, newCall, rest, signed } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
-import { turnRelay } from "../support/turn.mjs";
+import { turnServer } from "../support/turn.mjs";
 import { until } from "../support/until.mjs";
 
 const SIZE_MAX = 15 * 1024;
@@ -31,7 +31,9 @@ const fragmentOf = ({ sdp }) => /a=ice-ufrag:(\S+)/.exec(sdp)[1];
 class Wire {
   /** Events that the page has sent, `{ event, payload, ack }`, oldest first. */
   sent = [];
-  /** Returns false to swallow an event of the page. `answer` acknowledges it in the server's place. */
+  /**
+   * Returns false to swallow an event of the page. `answer` acknowledges it in the server's place.
+   */
   onEvent = () => true;
   /** Returns the packet for the page, or null to swallow it. */
   onPacket = (packet) => packet;
@@ -117,6 +119,9 @@ describe("the SDK", { timeout: 600_000 }, () => {
         constructor(options) {
           super({ ...options, iceTransportPolicy: window.policy ?? "all" });
           window.opened.push(this);
+          this.addEventListener("connectionstatechange", () => {
+            if (this.connectionState === "connected") this.connectedAt ??= Date.now();
+          });
         }
       };
     });
@@ -134,6 +139,7 @@ describe("the SDK", { timeout: 600_000 }, () => {
         window.switchboard = new sdk.Switchboard(location.origin, { token: given, transports: ["websocket"] });
         try {
           window.room = await switchboard.join(id, more);
+          window.joinedAt = Date.now();
           return room.status;
         } catch (error) {
           return error.code;
@@ -183,7 +189,7 @@ describe("the SDK", { timeout: 600_000 }, () => {
     assert.equal(new Set(ids).size, ids.length);
   });
 
-  test("six pages at 300 ms from the service connect with one offer and one answer for each pair, which wait for nothing", async () => {
+  test("six pages at 300 ms from the service connect with one offer and one answer for each pair, which wait for nothing", async (context) => {
     const { roomId } = await newCall(host);
     const pages = [];
     for (let number = 0; number < 6; number += 1) pages.push(await blank());
@@ -209,6 +215,10 @@ describe("the SDK", { timeout: 600_000 }, () => {
       },
       90_000,
     );
+    const times = await Promise.all(pages.map(({ page }) => page.evaluate(() => ({ joined: joinedAt, connected: opened.map((pc) => pc.connectedAt) }))));
+    const last = Math.max(...times.map(({ joined }) => joined));
+    context.diagnostic(`all are connected ${Math.max(...times.flatMap(({ connected }) => connected)) - last} ms after the last join was answered`);
+    assert.ok(times.every(({ connected }) => connected.length === 5), "no connection was replaced");
     const ids = await Promise.all(pages.map(({ page }) => page.evaluate(() => room.selfId)));
     for (const [index, { wire, flight }] of pages.entries()) {
       const self = ids[index];
@@ -270,71 +280,153 @@ describe("the SDK", { timeout: 600_000 }, () => {
     await connected(one.page, two.page);
   });
 
-  test("a connection that is interrupted restarts ICE by itself", async () => {
-    const [one, two] = await pair();
-    await connected(one.page, two.page);
-    const offers = one.wire.all("webrtc:offer").length;
-    await one.page.evaluate(() => {
-      // What the browser reports when packets no longer arrive.
-      Object.defineProperty(RTCPeerConnection.prototype, "connectionState", { get: () => "disconnected" });
-      for (const pc of window.opened) pc.dispatchEvent(new Event("connectionstatechange"));
+  /** Gives these pages this relay server in place of the service's, and lets them use it alone. */
+  async function relayOnly(pages, { iceServers }, iceTtl) {
+    for (const { page, wire } of pages) {
+      wire.onPacket = (packet) => {
+        const [, text] = /^42(\["(?:room:joined|webrtc:ice-servers)".*)$/s.exec(packet) ?? [];
+        if (!text) return packet;
+        const [event, payload, ...offset] = JSON.parse(text);
+        return `42${JSON.stringify([event, { ...payload, iceServers, iceTtl }, ...offset])}`;
+      };
+      await page.evaluate(() => void (window.policy = "relay"));
+    }
+  }
+  /** Records from now on the states of each page's latest connection. */
+  async function watchStates(pages) {
+    for (const { page } of pages) {
+      await page.evaluate(() => {
+        const states = (window.states = []);
+        const pc = window.opened.at(-1);
+        pc.addEventListener("connectionstatechange", () => states.push(pc.connectionState));
+      });
+    }
+    return () => Promise.all(pages.map(({ page }) => page.evaluate(() => states)));
+  }
+  /** Returns the address of the relay server that a page uses. */
+  const relayOf = ({ page }) =>
+    page.evaluate(async () => {
+      const reports = await window.opened.at(-1).getStats();
+      const transport = [...reports.values()].find(({ type }) => type === "transport");
+      const pair = reports.get(transport.selectedCandidatePairId);
+      return reports.get(pair?.localCandidateId)?.url;
     });
-    await until("an offer", () => one.wire.all("webrtc:offer").length > offers);
-  });
+  /** Waits until five more frames of the other page are decoded in each page. */
+  async function framesGoOn(pages) {
+    const frames = () =>
+      Promise.all(pages.map(({ page }) => page.evaluate(async () => (await room.others[0].connection.stats()).framesDecoded)));
+    const before = await frames();
+    await until("media go on", async () => (await frames()).every((now, index) => now >= before[index] + 5));
+  }
 
-  test("TURN credentials are renewed before they expire, and relayed media go on when the former ones have expired", async () => {
-    // Time is compressed: a relay ends after 20 s unless valid credentials renew it.
-    const relay = await turnRelay({ lifetime: 20 });
+  test("when every address of a path is gone, as from Wi-Fi to a mobile network, ICE restarts and media go on", async () => {
+    const relay = await turnServer();
     try {
-      const [one, two] = await pair(async (...both) => {
-        for (const { page, wire } of both) {
-          wire.onPacket = (packet) => {
-            const [, text] = /^42(\["room:joined".*)$/s.exec(packet) ?? [];
-            if (!text) return packet;
-            const [event, joined, ...offset] = JSON.parse(text);
-            const turn = { iceServers: relay.iceServers("former", 12), iceTtl: 8 };
-            return `42${JSON.stringify([event, { ...joined, ...turn }, ...offset])}`;
-          };
-          wire.onEvent = ({ event }, answer) => {
-            if (event !== "webrtc:get-ice-servers") return true;
-            answer({ success: true });
-            wire.push("webrtc:ice-servers", { iceServers: relay.iceServers("latter"), iceTtl: 3_600 });
-            return false;
-          };
-          await page.evaluate(() => void (window.policy = "relay"));
-        }
-      });
+      const pages = await pair((...both) => relayOnly(both, relay, 3_600));
+      const [one, two] = pages;
       await connected(one.page, two.page);
-      /** Kind of the selected local candidate, and the ICE session that it belongs to. */
-      const selected = ({ page }) =>
-        page.evaluate(async () => {
-          const reports = await window.opened.at(-1).getStats();
-          const transport = [...reports.values()].find(({ type }) => type === "transport");
-          const pair = reports.get(transport.selectedCandidatePairId);
-          const { candidateType, usernameFragment } = reports.get(pair.localCandidateId);
-          return { candidateType, usernameFragment };
-        });
-      const fragments = [one, two].map(({ wire }) => fragmentOf(wire.descriptions()[0]));
-      await until("both sides have a new relay", async () => {
-        const now = await Promise.all([one, two].map(selected));
-        return now.every(
-          ({ candidateType, usernameFragment }, index) =>
-            candidateType === "relay" && usernameFragment !== fragments[index],
-        );
-      });
-      assert.match(relay.log(), /usr=<\d+:latter>|user <\d+:latter>/);
+      await framesGoOn(pages);
+      const offers = () => pages.reduce((sum, { wire }) => sum + wire.all("webrtc:offer").length, 0);
+
+      // The browser reports that it is online: ICE restarts before the dead path is noticed.
+      let states = await watchStates(pages);
+      let before = offers();
+      await relay.restart();
+      const context = one.page.context();
+      await context.setOffline(true);
+      await context.setOffline(false);
+      await until("another offer", () => offers() > before);
+      assert.deepEqual(await states(), [[], []], "the browsers have not noticed yet");
+      await until("both pages have new relays", () => relay.opened() >= 2);
+      await framesGoOn(pages);
+
+      // Without that report the silence of the path is noticed.
+      states = await watchStates(pages);
+      before = offers();
+      await relay.restart();
+      await until("another offer", () => offers() > before);
+      assert.ok((await states()).some(([first]) => first === "disconnected"), "a browser has noticed");
       await connected(one.page, two.page);
-      // Long enough for every relay of the former credentials to have ended.
-      const ended = Date.now() + 35_000;
-      await until("the former relays have ended", () => Date.now() > ended, 60_000);
-      const frames = () =>
-        Promise.all([one, two].map(({ page }) => page.evaluate(async () => (await room.others[0].connection.stats()).framesDecoded)));
-      const before = await frames();
-      await until("media go on", async () => (await frames()).every((now, index) => now > before[index] + 5));
-      assert.ok((await Promise.all([one, two].map(selected))).every(({ candidateType }) => candidateType === "relay"));
+      await framesGoOn(pages);
     } finally {
       await relay.close();
     }
+  });
+
+  test("TURN credentials are renewed before they expire, and relayed media never stop when the former relays end", async () => {
+    // Time is compressed: the credentials of the first server end after 8 s. The second server is
+    // for the next ones, so that all former relays can end at once.
+    const [former, latter] = await Promise.all([turnServer(), turnServer()]);
+    try {
+      const pages = await pair(async (...both) => {
+        await relayOnly(both, former, 8);
+        for (const { wire } of both) {
+          wire.onEvent = ({ event }, answer) => {
+            if (event !== "webrtc:get-ice-servers") return true;
+            answer({ success: true });
+            wire.push("webrtc:ice-servers", { iceServers: latter.iceServers, iceTtl: 3_600 });
+            return false;
+          };
+        }
+      });
+      await connected(...pages.map(({ page }) => page));
+      assert.ok(former.opened() >= 2, `${former.opened()} relays of the first server`);
+      const states = await watchStates(pages);
+      await until("both pages use the second server", async () =>
+        (await Promise.all(pages.map(relayOf))).every((url) => url === latter.url),
+      );
+      await former.close();
+      await framesGoOn(pages);
+      assert.deepEqual(await states(), [[], []], "no connection was interrupted");
+    } finally {
+      await former.close();
+      await latter.close();
+    }
+  });
+
+  test("a negotiation that stalls starts over after 12 s and then after 24 s, and a late answer does not spoil the next one", async () => {
+    // Answers are held. Only the impolite page gets some, because it sends the first offer.
+    const held = [];
+    let holding = true;
+    let impolite;
+    const [one, two] = await pair(async (...both) => {
+      for (const each of both) {
+        await each.page.clock.install();
+        each.wire.onPacket = (packet) => {
+          if (!holding || !packet.startsWith('42["webrtc:answer"')) return packet;
+          impolite = each;
+          held.push(packet);
+          return null;
+        };
+      }
+    });
+    const answers = (count) => until(`${count} answers`, () => held.length === count);
+    const opened = () => impolite.page.evaluate(() => window.opened.length);
+    await answers(1);
+    const polite = impolite === one ? two : one;
+    const startOver = async () =>
+      impolite.wire.push("webrtc:renegotiation-needed", { from: await polite.page.evaluate(() => room.selfId) });
+
+    await startOver();
+    // What the page was sent before the acknowledgement has arrived.
+    await impolite.page.evaluate(() => room.setHand(false));
+    assert.equal(await opened(), 1, "a first offer without an answer needs no other one");
+    await impolite.page.clock.fastForward(12_000);
+    await answers(2);
+    await impolite.page.clock.fastForward(20_000);
+    assert.equal(await opened(), 2);
+    await impolite.page.clock.fastForward(4_000);
+    await answers(3);
+
+    // The first answer belongs to a connection that is gone, and comes when the third is asked for.
+    holding = false;
+    const [late, , right] = held.map((packet) => JSON.parse(packet.slice(2)));
+    for (const [event, payload] of [late, right]) impolite.wire.push(event, payload);
+    await connected(one.page, two.page);
+    assert.equal(await opened(), 4);
+    await startOver();
+    await until("another connection", async () => (await opened()) === 5);
+    await connected(one.page, two.page);
   });
 
   test("each page sends less video to more participants, none beyond the bound, and knows the quality of each", async () => {
@@ -441,6 +533,12 @@ describe("the SDK", { timeout: 600_000 }, () => {
 
     await guest.evaluate(() => room.chat.send("hello"));
     await until("the message", () => owner.evaluate(() => room.chat.messages[0]?.message === "hello"));
+    await guest.evaluate(() => void room.on("data", ({ name }, kind, { x }) => events.push(`${name} ${kind} ${x}`)));
+    await owner.evaluate(() => room.sendData("cursor", { x: 1 }));
+    await owner.evaluate(() => room.sendData("cursor", { x: 2 }, room.others[0].peerId));
+    await until("both messages of the application", () =>
+      guest.evaluate(() => events.join() === "Ada Host cursor 1,Ada Host cursor 2"),
+    );
     await owner.evaluate(() => room.moderation.mute(room.others[0].peerId, "audio"));
     await until("the guest is muted", () => guest.evaluate(() => events.includes("muted audio")));
     assert.equal(await guest.evaluate(() => room.local.state.audioEnabled), false);

@@ -1,4 +1,4 @@
-// What is known of the room. Only server events change it.
+// State of the room in this page. Only server events change it.
 import type { SwitchboardError } from "./errors.js";
 import { Emitter } from "./emitter.js";
 import type { MediaKind } from "./moderation.js";
@@ -22,6 +22,8 @@ export interface RoomEvents {
   joinRequested: [Participant];
   /** A participant shows an emoji for a moment. This page's own reactions come here too. */
   reaction: [Participant, string];
+  /** A participant sent a message of the application: its kind, and the message. */
+  data: [Participant, string, unknown];
   /** The quality of the connection to a participant has another grade. */
   quality: [Participant, Quality];
   /** There are too many participants to send them cameras, or not any more. */
@@ -77,6 +79,26 @@ export abstract class RoomState extends Emitter<RoomEvents> {
   get raisedHands(): Participant[] {
     const raised = [...this.participants.values()].filter(({ handRaisedAt }) => handRaisedAt);
     return raised.sort((one, other) => Date.parse(one.handRaisedAt!) - Date.parse(other.handRaisedAt!));
+  }
+
+  /**
+   * Calls `arrived` with each participant: those who are in the call, this page's own included, and
+   * each who joins it later. The function that `arrived` returns is called when that participant
+   * leaves. Ends when the returned function is called or `signal` aborts.
+   */
+  eachParticipant(
+    arrived: (participant: Participant) => (() => void) | void,
+    options: { signal?: AbortSignal } = {},
+  ): () => void {
+    const departed = new Map<Participant, (() => void) | void>();
+    const arrive = (participant: Participant) => void departed.set(participant, arrived(participant));
+    const depart = (participant: Participant) => {
+      departed.get(participant)?.();
+      departed.delete(participant);
+    };
+    const ends = [this.on("participantJoined", arrive, options), this.on("participantLeft", depart, options)];
+    this.participants.forEach(arrive);
+    return () => ends.forEach((end) => end());
   }
 
   get isHost(): boolean {

@@ -2,7 +2,7 @@
 // lost socket. The file has more than 400 lines, because they share the private state of one class.
 import type { Socket } from "socket.io-client";
 import { Chat } from "./chat.js";
-import { SwitchboardError, asSwitchboardError, pause, persist } from "./errors.js";
+import { SwitchboardError, asSwitchboardError, persist } from "./errors.js";
 import type { ClientEvents, ServerEvents } from "./generated/events.js";
 import { LocalMedia } from "./media.js";
 import { Mesh, pageOf } from "./mesh.js";
@@ -17,14 +17,12 @@ import type { JoinedSnapshot, MediaState } from "./types.js";
 const RENEWABLE = new Set(["TOKEN_EXPIRED", "TOKEN_INVALID", "UNAUTHORIZED"]);
 // Refusals of a join that are endings: this page was away when it was removed.
 const ENDINGS: Record<string, Ending> = { REMOVED: "removed", BANNED: "banned" };
-// Failures of a renewal after which it is tried again.
-const TEMPORARY = new Set(["UNREACHABLE", "SERVICE_UNAVAILABLE", "DATABASE_ERROR", "RATE_LIMIT_EXCEEDED"]);
-const RENEWALS_MAX = 30;
-const RENEWAL_PAUSE_MS = 2_000;
 /** Time for which a room may be `connecting`. Then it is over: `UNREACHABLE`. */
 const CONNECTING_MAX_MS = 90_000;
 /** Pause before TURN credentials are asked for again. */
 const ICE_SERVERS_PAUSE_MS = 30_000;
+// Signals between two connections. Without these connections nobody needs them.
+const SIGNALS = new Set(["webrtc:offer", "webrtc:answer", "webrtc:ice-candidate", "webrtc:renegotiation-needed"]);
 // Refusals that are not shown, because the user can do nothing about them: the mesh repairs itself.
 const NOT_SHOWN = new Set(["PEER_NOT_FOUND", "NOT_IN_ROOM", "UNREACHABLE", "LEFT", "QUEUE_FULL"]);
 
@@ -153,7 +151,9 @@ export class Room extends RoomState {
     this.#finish("ended");
   }
 
-  /** Whether there are too many participants to send them cameras, so that the call is sound alone. */
+  /**
+   * Whether there are too many participants to send them cameras, so that the call is sound alone.
+   */
   get videoLimited(): boolean {
     return this.mesh?.videoLimited ?? false;
   }
@@ -170,6 +170,18 @@ export class Room extends RoomState {
   async react(emoji: string): Promise<void> {
     await emit(this.#socket, "participant:reaction", { emoji });
     if (this.self) this.emit("reaction", this.self, emoji);
+  }
+
+  /**
+   * Sends a message of the application to all other participants, or to one of them. Participants
+   * who join later do not get it.
+   * @param kind name for the receivers, 64 bytes at most
+   * @param message any JSON, 128 KiB at most
+   * @param to peer id of the only receiver
+   * @throws {SwitchboardError} `VALIDATION_ERROR`, `PAYLOAD_TOO_LARGE`, `PEER_NOT_FOUND`, ...
+   */
+  async sendData(kind: string, message: unknown, to?: string): Promise<void> {
+    await this.#events.send("webrtc:data-channel", { type: kind, message, ...(to && { to }) });
   }
 
   #seated(): Promise<void> {
@@ -247,6 +259,10 @@ export class Room extends RoomState {
     on("webrtc:answer", ({ from, answer }) => this.mesh?.get(from)?.receiveDescription(answer as RTCSessionDescriptionInit));
     on("webrtc:ice-candidate", ({ from, candidate }) => this.mesh?.get(from)?.receiveCandidate(candidate as RTCIceCandidateInit));
     on("webrtc:renegotiation-needed", ({ from }) => this.mesh?.get(from)?.receiveStartOver());
+    on("webrtc:data-channel", ({ from, type, message }) => {
+      const participant = this.participants.get(from);
+      if (participant) this.emit("data", participant, type, message);
+    });
     on("webrtc:ice-servers", ({ iceServers, iceTtl, node }) => {
       // Without a seat there are no TURN servers: those come with the seat.
       if (this.status === "live" || this.#socket.recovered) this.#useIceServers(iceServers, iceTtl);
@@ -330,7 +346,7 @@ export class Room extends RoomState {
       // The seat is new, or was taken over by a new session. The others closed their connections to
       // the old one, so close ours too, and drop the signals that belong to them.
       this.mesh?.close();
-      this.#events.drop((event) => event.startsWith("webrtc:"));
+      this.#events.drop((event) => SIGNALS.has(event));
       this.mesh = new Mesh({
         selfId: joined.peerId,
         local: this.local,
@@ -368,20 +384,13 @@ export class Room extends RoomState {
     if (this.#isOver() || this.#socket.active) return;
     const refusal = new SwitchboardError({ code: error.data?.code, message: error.message });
     if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await this.#options.renew();
-        break;
-      } catch (failure) {
-        const { code } = asSwitchboardError(failure);
-        if (this.#isOver()) return;
-        if (!TEMPORARY.has(code) || attempt >= RENEWALS_MAX) return this.#refuse(asSwitchboardError(failure));
-        // The answer may be lost. Then the server accepts the same refresh token once more.
-        await pause(RENEWAL_PAUSE_MS);
-      }
+    try {
+      // If an answer is lost, the server accepts the same refresh token once more.
+      await persist(this.#options.renew, () => !this.#isOver());
+    } catch (failure) {
+      return this.#refuse(asSwitchboardError(failure));
     }
-    if (this.#isOver()) return;
-    this.#socket.connect();
+    if (!this.#isOver()) this.#socket.connect();
   }
 
   /** Keeps in the seat which devices are on, for a reloaded page. */
@@ -397,8 +406,8 @@ export class Room extends RoomState {
   }
 
   /**
-   * Announces the local media state, one at a time, so that the last one is also the last to arrive.
-   * Switches off locally any medium that the server refuses.
+   * Announces the local media state, one at a time, so that the last one is also the last to
+   * arrive. Switches off locally any medium that the server refuses.
    */
   async #announceMedia(): Promise<void> {
     if (this.#announcing) return;

@@ -18,10 +18,14 @@ export async function call(token: () => Promise<string>, video: HTMLVideoElement
   const room = await switchboard.join("K3F9QX2M7TBD", { audio: true, video: true, local: new LocalMedia() });
   const detach: () => void = room.self!.attach(video);
   room.on("participantJoined", (participant: Participant) => participant.attach(video, "screen"));
+  const end: () => void = room.eachParticipant((participant: Participant) => participant.attach(video));
+  room.eachParticipant(({ name }) => console.log(name), { signal: new AbortController().signal });
   const off: () => void = room.on("status", (status: RoomStatus) => console.log(status));
   room.on("reaction", (participant: Participant, emoji: string) => console.log(participant.name, emoji));
   await room.setHand(room.raisedHands.length === 0);
   await room.react("👍");
+  await room.sendData("cursor", { x: 1, y: 2 }, room.others[0]?.peerId);
+  room.on("data", (participant: Participant, kind: string, message: unknown) => console.log(participant.name, kind, message));
   room.on("muted", (kind: "audio" | "video" | "screen") => console.log(kind));
   room.chat.on("message", ({ fromUser, message }) => console.log(fromUser?.name, message));
   await room.moderation.setRole(room.others[0]!.peerId, "moderator");
@@ -30,6 +34,7 @@ export async function call(token: () => Promise<string>, video: HTMLVideoElement
   // @ts-expect-error the host role is transferred, not set
   await room.moderation.setRole("peer", "host");
   detach();
+  end();
   off();
   if (room.ending instanceof SwitchboardError) console.log(room.ending.code);
 }
