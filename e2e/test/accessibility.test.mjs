@@ -2,6 +2,7 @@
 // of axe-core on every view in light and dark, a whole call without a mouse, and screenshots of
 // every view in three widths, to look at.
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -137,9 +138,28 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
     await check(host, "invite");
     await page.keyboard.press("Escape");
 
+    await host.press("Share screen");
+    await guest.tile("Ada Host's screen").waitFor();
+    await check(guest, "screen");
+
     await guest.press("Leave");
     await guest.page.getByRole("heading", { name: "You left the call" }).waitFor();
     await check(guest, "over");
+    await guest.page.route("**/api/video-calls/room/*", (route) => route.abort(), { times: 1 });
+    await guest.page.goto(link);
+    await guest.page.getByRole("button", { name: "Try again" }).waitFor();
+    await check(guest, "retry");
+    await host.press("End for all");
+    await page.getByRole("button", { name: "End the call", exact: true }).click();
+    await page.getByRole("heading", { name: "The call has ended" }).waitFor();
+    const reopen = page.getByRole("button", { name: "Reopen the call" });
+    // The record is written shortly after the call has ended.
+    await until("the call is shown as ended", async () => {
+      await page.goto(link);
+      await reopen.or(page.getByRole("button", { name: "Join the call" })).waitFor();
+      return reopen.isVisible();
+    });
+    await check(host, "ended");
     await guest.page.goto(`${baseUrl()}/?room=NOSUCHROOM77`);
     await guest.page.getByRole("heading", { name: "No call here" }).waitFor();
     await check(guest, "no-call");
@@ -158,10 +178,8 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
     assert.deepEqual(findings, []);
   });
 
-  test("a call is joined, used and left by keyboard alone, and the focus is never lost", async () => {
-    const { roomId } = await newCall(owner, { passcode: "open sesame" });
-    const person = await open();
-    const { page } = person;
+  /** The keyboard of a person, and where its focus is. */
+  function keyboard({ page }) {
     const focus = () =>
       page.evaluate(() => {
         const { activeElement: element } = document;
@@ -169,7 +187,7 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
       });
     /** Presses Tab until the element with this name has the focus. */
     async function tabTo(name) {
-      for (let presses = 0; presses < 40; presses++) {
+      for (let presses = 0; presses < 60; presses++) {
         await page.keyboard.press("Tab");
         const reached = await page.evaluate((wanted) => {
           const { activeElement: element } = document;
@@ -191,6 +209,14 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
       await page.keyboard.press("Enter");
     };
     const kept = async () => assert.notEqual(await focus(), null, "the focus is somewhere");
+    return { focus, tabTo, press, kept };
+  }
+
+  test("a call is joined, used and left by keyboard alone, and the focus is never lost", async () => {
+    const { roomId } = await newCall(owner, { passcode: "open sesame" });
+    const person = await open();
+    const { page } = person;
+    const { focus, tabTo, press, kept } = keyboard(person);
 
     await page.goto(baseUrl());
     await page.getByRole("heading", { name: "Video calls" }).waitFor();
@@ -244,5 +270,81 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
     await press("Join again");
     await page.getByRole("button", { name: "Join the call" }).waitFor();
     await kept();
+  });
+
+  test("an account is made, and a call is created, moderated and ended by keyboard alone", async () => {
+    const person = await open();
+    const { page } = person;
+    const { focus, tabTo, press, kept } = keyboard(person);
+    const toggle = async (name) => {
+      await tabTo(name);
+      await page.keyboard.press("Space");
+    };
+    const notice = ({ page: other }, text) => other.locator(".toast", { hasText: text }).waitFor();
+
+    await page.goto(baseUrl());
+    await tabTo("Sign in");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await focus(), "Sign up");
+    await tabTo("Your name");
+    await page.keyboard.type("Ada Keys");
+    await tabTo("E-mail address");
+    await page.keyboard.type(`${randomUUID()}@example.com`);
+    await tabTo("New password");
+    await page.keyboard.type("a quiet line, please\n");
+    await page.getByRole("heading", { name: "New call" }).waitFor();
+    await tabTo("Title");
+    await page.keyboard.type("By keyboard");
+    await press("More options");
+    await toggle("Waiting room: you admit each participant");
+    await press("Start a call");
+    await page.getByRole("button", { name: "Join the call" }).waitFor();
+    await press("Join the call");
+    await person.seated();
+
+    const guest = await open();
+    await guest.askToJoin(page.url(), "Grace");
+    await page.getByRole("button", { name: "People, 1 in the call, 1 waiting" }).waitFor();
+    await press("People, 1 in the call, 1 waiting");
+    await press("Admit Grace");
+    await guest.seated();
+    await kept();
+    await press("Actions for Grace");
+    await press("Mute");
+    await notice(guest, "A moderator has muted you");
+    await page.getByRole("button", { name: "Mute", exact: true }).waitFor({ state: "detached" });
+    assert.equal(await focus(), "Actions for Grace");
+    await press("Make moderator");
+    await page.getByRole("button", { name: "Remove as moderator" }).waitFor();
+    assert.equal(await focus(), "Actions for Grace");
+    await press("Remove");
+    await page.getByRole("dialog", { name: "Remove Grace?" }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.equal(await focus(), "Remove");
+    await press("Settings…");
+    await page.getByRole("dialog", { name: "Call settings" }).waitFor();
+    await toggle("Screen sharing");
+    await press("Save");
+    await notice(person, "Call settings are saved.");
+    await kept();
+    await press("Lock the call");
+    await notice(guest, "The call is locked");
+
+    await press("Share screen");
+    await guest.tile("Ada Keys's screen").waitFor();
+    await press("Stop sharing");
+    await guest.tile("Ada Keys's screen").waitFor({ state: "detached" });
+    await press("Raise hand");
+    await notice(guest, "Ada Keys raised a hand");
+    await press("Reactions");
+    await press("Applause");
+    await guest.tile("Ada Keys").locator(".reaction", { hasText: "👏" }).waitFor();
+    await page.keyboard.press("Escape");
+    assert.equal(await focus(), "Reactions");
+    await press("End for all");
+    await page.getByRole("dialog").waitFor();
+    await press("End the call");
+    await page.getByRole("heading", { name: "The call has ended" }).waitFor();
+    assert.equal(await focus(), "The call has ended");
   });
 });

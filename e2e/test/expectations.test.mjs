@@ -1,7 +1,8 @@
-// What people expect of a page for calls: devices, speakers, large tiles, invitations, links in the
-// chat, keys, languages.
+// Features of the page beside the call itself: devices, speakers, large tiles, invitations, links
+// in the chat, keys, languages.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
+import jsQR from "jsqr";
 import { Person, launch } from "../support/browser.mjs";
 import { account, newCall } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
@@ -41,6 +42,18 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     return { one, two, link };
   }
   const dialog = ({ page }, name) => page.getByRole("dialog", { name });
+  /** Returns the text of the QR code in a picture, or undefined. The page decodes the picture. */
+  async function readCode(page, picture) {
+    const { bytes, width, height } = await page.evaluate(async (base64) => {
+      const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(base64), (char) => char.charCodeAt(0))]));
+      const { width, height } = bitmap;
+      const context = new OffscreenCanvas(width, height).getContext("2d");
+      context.drawImage(bitmap, 0, 0);
+      const { data } = context.getImageData(0, 0, width, height);
+      return { bytes: Array.from(data, (byte) => String.fromCharCode(byte)).join(""), width, height };
+    }, picture.toString("base64"));
+    return jsQR(Uint8ClampedArray.from(Buffer.from(bytes, "latin1")), width, height)?.data;
+  }
   const box = (locator) => locator.evaluate((element) => element.getBoundingClientRect().toJSON());
 
   test("microphone, camera and level are chosen before the call and in it, and the choice is kept", async () => {
@@ -138,7 +151,7 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     assert.deepEqual(await page.evaluate(() => window.blurs), [true]);
   });
 
-  test("a tile shows who speaks, and is pinned, spotlit and enlarged", async () => {
+  test("a tile shows who speaks, and is pinned, spotlit, enlarged and put in a window", async () => {
     const { one, two } = await pair();
     const { page } = one;
     const grace = one.tile("Grace");
@@ -169,6 +182,13 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     await until("the tile fills the screen", () => grace.evaluate((tile) => document.fullscreenElement === tile));
     await grace.getByRole("button", { name: "Full screen: Grace" }).click();
     await until("the page is back", () => page.evaluate(() => document.fullscreenElement === null));
+    const picture = grace.getByRole("button", { name: "Picture in picture: Grace" });
+    await picture.click();
+    await until("the video is in a window of its own", () =>
+      grace.locator("video").evaluate((video) => document.pictureInPictureElement === video),
+    );
+    await picture.click();
+    await until("the video is back", () => page.evaluate(() => document.pictureInPictureElement === null));
     // A video that is moved in the document stops.
     await one.seesFrames();
     assert.equal(await grace.locator("video").evaluate((video) => video.paused), false);
@@ -216,6 +236,28 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     await visitor.press("Leave");
     await person.page.locator(".toast", { hasText: "Grace left" }).waitFor();
     assert.equal(await notes(), 2);
+  });
+
+  test("the screen stays on during a call, also after the page was hidden, and not after it", async () => {
+    const person = await open();
+    const { page } = person;
+    await page.addInitScript(() => {
+      window.locks = { asked: 0, released: 0 };
+      const request = async () => ((window.locks.asked += 1), { release: () => (window.locks.released += 1) });
+      Object.defineProperty(navigator, "wakeLock", { value: { request } });
+    });
+    await page.goto(await callLink());
+    await page.getByRole("button", { name: "Join the call" }).waitFor();
+    const locks = () => page.evaluate(() => Object.values(window.locks).join());
+    assert.equal(await locks(), "0,0");
+    await person.askAgain("Ada");
+    await person.seated();
+    assert.equal(await locks(), "1,0");
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    assert.equal(await locks(), "2,0");
+    await person.press("Leave");
+    await page.getByRole("heading", { name: "You left the call" }).waitFor();
+    assert.equal(await locks(), "2,1");
   });
 
   test("hands are raised in order and lowered by a moderator, and a reaction is shown for a moment", async () => {
@@ -277,18 +319,11 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     await person.page.getByRole("button", { name: "Invite" }).click();
     const invitation = dialog(person, "Invite others");
     assert.equal(await invitation.getByLabel("Link to the call").inputValue(), link);
-    await invitation.getByRole("img", { name: "QR code of the link" }).locator("svg").waitFor();
-    const read = await person.page.evaluate(async () => {
-      if (!("BarcodeDetector" in window) || !(await BarcodeDetector.getSupportedFormats()).includes("qr_code")) return null;
-      const svg = document.querySelector(".qr svg");
-      const image = new Image(400, 400);
-      image.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
-      await image.decode();
-      const [code] = await new BarcodeDetector({ formats: ["qr_code"] }).detect(image);
-      return code?.rawValue ?? "unreadable";
-    });
-    // Not every build of Chromium reads codes.
-    assert.ok(read === null || read === link, read);
+    const code = invitation.getByRole("img", { name: "QR code of the link" }).locator("svg");
+    for (const colorScheme of ["light", "dark"]) {
+      await person.page.emulateMedia({ colorScheme });
+      assert.equal(await readCode(person.page, await code.screenshot()), link, colorScheme);
+    }
     await invitation.getByRole("button", { name: "Copy link" }).click();
     await person.page.locator(".toast", { hasText: "Link copied" }).waitFor();
     assert.equal(await person.page.evaluate(() => navigator.clipboard.readText()), link);

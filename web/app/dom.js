@@ -35,6 +35,12 @@ export function setIcon(svg, name) {
   if (svg.firstChild.getAttribute("href") !== href) svg.firstChild.setAttribute("href", href);
 }
 
+/** Names an element that shows a symbol alone: for screen readers, and as its tooltip. */
+export function setLabel(element, label) {
+  element.setAttribute("aria-label", label);
+  element.title = label;
+}
+
 /** Creates a form field: label, input and an optional hint, linked for screen readers. */
 export function field(label, attributes, hint) {
   const id = `field-${attributes.name}`;

@@ -15,8 +15,11 @@ export function sentence(error) {
   return Object.hasOwn(CATALOGUE, error.code) ? t(error.code) : t("unknownError");
 }
 
-const NAMES = { audio: "microphoneTitle", video: "cameraTitle" };
+const DEVICES = { audio: "microphoneTitle", video: "cameraTitle", speaker: "speakerTitle" };
+
+/** Returns the title of a kind of device. @param {"audio" | "video" | "speaker"} kind */
+export const deviceTitle = (kind) => t(DEVICES[kind]);
 
 /** Returns the sentence for a device that could not be opened. */
 export const deviceSentence = (kind, error) =>
-  t("deviceProblem", { device: t(NAMES[kind]), problem: sentence(error) });
+  t("deviceProblem", { device: deviceTitle(kind), problem: sentence(error) });

@@ -4,6 +4,7 @@ import { h, icon } from "../dom.js";
 import { nameOf, t } from "../language.js";
 import { prefer, preference } from "../preferences.js";
 import { watchSpeakers } from "../speakers.js";
+import { keepScreenOn } from "../wake-lock.js";
 import { chatPanel } from "./chat.js";
 import { controls } from "./controls.js";
 import { openInvite } from "./invite.js";
@@ -139,6 +140,7 @@ export function callView({ room, local, title, link, since }) {
     signal,
   );
   watchSpeakers(room, board.setSpeaking, signal);
+  keepScreenOn(signal);
   room.on("quality", board.render, { signal });
   room.on("videoLimited", renderBanner, { signal });
   chat.on("message", () => playSound("message"), { signal });
@@ -207,7 +209,10 @@ function announceJoinsAndLeaves(room, signal) {
 const MUTED = { audio: "mutedAudio", video: "mutedVideo", screen: "mutedScreen" };
 const ROLES = { host: "roleHost", moderator: "roleModerator", participant: "roleParticipant", guest: "roleGuest" };
 
-/** Shows a notice for each join request, raised hand, role change, lock change and mute by a moderator. */
+/**
+ * Shows a notice for each join request, raised hand, role change, lock change and mute by a
+ * moderator.
+ */
 function announceChanges(room, signal) {
   let before = null;
   const changes = () => {

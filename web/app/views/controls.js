@@ -1,5 +1,5 @@
 // Bar of buttons under the call.
-import { h, icon } from "../dom.js";
+import { h, icon, setLabel } from "../dom.js";
 import { t } from "../language.js";
 import { confirm } from "./dialogs.js";
 import { deviceSwitch } from "./devices.js";
@@ -52,20 +52,20 @@ export function controls({ room, local, togglePanel, options }) {
       microphone.set(audioEnabled, room.allows("audioEnabled") ? null : t("microphonesOff"));
       camera.set(videoEnabled, room.allows("videoEnabled") ? null : t("camerasOff"));
       screen.hidden = !screenShareEnabled && !room.allows("screenShareEnabled");
-      name(screen, t(screenShareEnabled ? "stopSharing" : "shareScreen"));
+      setLabel(screen, t(screenShareEnabled ? "stopSharing" : "shareScreen"));
       screen.setAttribute("aria-pressed", screenShareEnabled);
       const raised = Boolean(room.self?.handRaisedAt);
-      name(hand, t(raised ? "lowerHand" : "raiseHand"));
+      setLabel(hand, t(raised ? "lowerHand" : "raiseHand"));
       hand.setAttribute("aria-pressed", raised);
       count.textContent = room.participants.size || "";
       const { size } = room.waiting;
       count.hidden = size > 0;
       asking.hidden = size === 0;
       asking.textContent = size;
-      name(people, t(size ? "peopleWaiting" : "peopleCount", { count: room.participants.size, waiting: size }));
+      setLabel(people, t(size ? "peopleWaiting" : "peopleCount", { count: room.participants.size, waiting: size }));
       unread.hidden = chat.unread === 0;
       unread.textContent = chat.unread > 99 ? "99+" : chat.unread;
-      name(talk, t(chat.unread ? "chatUnread" : "chat", { count: chat.unread }));
+      setLabel(talk, t(chat.unread ? "chatUnread" : "chat", { count: chat.unread }));
       end.hidden = !room.isHost;
     },
     toggleMicrophone: () => microphone.element.click(),
@@ -92,13 +92,8 @@ async function shareScreen(local) {
 
 function button(symbol, label, onclick, ...extra) {
   const element = h("button", { type: "button", class: "round", onclick }, icon(symbol), ...extra);
-  name(element, label);
+  setLabel(element, label);
   return element;
-}
-
-function name(element, label) {
-  element.setAttribute("aria-label", label);
-  element.title = label;
 }
 
 const REACTIONS = {
@@ -117,7 +112,7 @@ function reactionList(room) {
     { id: "reactions", class: "reactions", popover: true, role: "group", "aria-label": t("reactions") },
     Object.entries(REACTIONS).map(([emoji, key]) => {
       const element = h("button", { type: "button", class: "emoji", onclick: () => room.react(emoji).catch(toastError) }, emoji);
-      name(element, t(key));
+      setLabel(element, t(key));
       return element;
     }),
   );

@@ -1,14 +1,13 @@
 // Camera preview, the switches of microphone and camera, and the choice of devices.
-import { h, icon, setIcon, switchRow } from "../dom.js";
+import { h, icon, setIcon, setLabel, switchRow } from "../dom.js";
 import { levelOf } from "../audio.js";
 import { t } from "../language.js";
 import { prefer, preference } from "../preferences.js";
-import { deviceSentence, sentence } from "../sentences.js";
+import { deviceSentence, deviceTitle, sentence } from "../sentences.js";
 import { useSpeaker } from "./tile.js";
 import { announce, toast } from "./toasts.js";
 
 const LABELS = { audio: "microphone", video: "camera" };
-const TITLES = { audio: "microphoneTitle", video: "cameraTitle", speaker: "speakerTitle" };
 const STATES = { audio: ["microphoneOn", "microphoneOff"], video: ["cameraIsOn", "cameraIsOff"] };
 const INPUTS = { audio: "audioinput", video: "videoinput", speaker: "audiooutput" };
 const METER_INTERVAL_MS = 100;
@@ -21,7 +20,7 @@ const METER_INTERVAL_MS = 100;
 export function manageDevices(local) {
   for (const kind of ["audio", "video"]) local.useDevice(kind, preference(kind, ""));
   local.on("ended", async (kind, { enabled }) => {
-    const device = t(TITLES[kind]);
+    const device = deviceTitle(kind);
     // Nobody wants to be heard because a muted microphone was unplugged.
     if (!enabled) return toast(t("deviceLost", { device }));
     try {
@@ -94,7 +93,7 @@ export function devicePicker(local) {
       // Before the first permission the browser tells no ids, and there is nothing to choose.
       const known = devices.filter((device) => device.kind === INPUTS[kind] && device.deviceId);
       const options = known.map(({ deviceId, label }, index) =>
-        h("option", { value: deviceId }, label || t("numbered", { kind: t(TITLES[kind]), number: index + 1 })),
+        h("option", { value: deviceId }, label || t("numbered", { kind: deviceTitle(kind), number: index + 1 })),
       );
       const wanted = used[kind]?.getSettings().deviceId ?? preference(kind, "");
       selects[kind].replaceChildren(h("option", { value: "" }, t("automatic")), ...options);
@@ -106,7 +105,7 @@ export function devicePicker(local) {
   local.on("change", render, { signal });
   render();
   const row = (kind) =>
-    h("div", { class: "field" }, h("label", { for: `device-${kind}` }, t(TITLES[kind])), selects[kind], kind === "audio" && meter.element);
+    h("div", { class: "field" }, h("label", { for: `device-${kind}` }, deviceTitle(kind)), selects[kind], kind === "audio" && meter.element);
   return {
     element: h("div", { class: "device-picker" }, kinds.map(row), blur.row),
     close() {
@@ -220,10 +219,9 @@ export function deviceSwitch(kind, symbol, toggle) {
       shown = on;
       forbidden = on ? null : reason;
       setIcon(picture, on ? symbol : `${symbol}-off`);
-      element.setAttribute("aria-label", forbidden ?? t(on ? "turnOff" : "turnOn", { device }));
+      setLabel(element, forbidden ?? t(on ? "turnOff" : "turnOn", { device }));
       element.setAttribute("aria-disabled", forbidden !== null);
       element.classList.toggle("is-off", !on);
-      element.title = element.getAttribute("aria-label");
     },
   };
 }

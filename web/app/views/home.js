@@ -1,50 +1,12 @@
 // Front page: account, new call, and joining a call by its link.
-import { field, h, icon, setFieldError, switchRow } from "../dom.js";
-import { dateFormat, isEnglish, languageChoice, t } from "../language.js";
+import { field, h, icon, switchRow } from "../dom.js";
+import { dateFormat, languageChoice, t } from "../language.js";
 import { linkTo, roomIn } from "../link.js";
-import { sentence } from "../sentences.js";
+import { onSubmit, seatsField } from "./forms.js";
 import { toast, toastError } from "./toasts.js";
 
 /** Keys of the sentences that say who may join a call, by its type. */
 const WHO_MAY_JOIN = { public: "mayJoinPublic", private: "mayJoinPrivate", invited_only: "mayJoinInvited" };
-
-// Field of a form that a refusal without a list of fields is about.
-const FIELD_OF = { INVALID_PASSCODE: "passcode", INVALID_CREDENTIALS: "password", USER_EXISTS: "new-email" };
-
-/**
- * Runs `action` when the form is submitted, once at a time. Shows a refusal at the field that it is
- * about, which gets the focus, or as a notice.
- */
-export function onSubmit(form, action) {
-  let busy = false;
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (busy) return;
-    busy = true;
-    for (const input of form.querySelectorAll("[aria-invalid=true]")) setFieldError(input, null);
-    const button = form.querySelector("button[type=submit]");
-    // Does not set `disabled`, because that would remove the keyboard focus.
-    button.setAttribute("aria-busy", "true");
-    try {
-      await action(Object.fromEntries(new FormData(form)));
-    } catch (error) {
-      const { code, errors: [first] = [] } = error;
-      const wrong = form.elements[first?.field ?? FIELD_OF[code]];
-      if (!wrong?.select) return toastError(error);
-      const isEmpty = code === "INVALID_PASSCODE" && !wrong.value;
-      setFieldError(wrong, isEmpty ? t("passcodeNeeded") : ((isEnglish() && first?.message) || sentence(error)));
-      // The field may be folded away. Typing replaces the refused text.
-      const details = wrong.closest("details");
-      if (details) details.open = true;
-      wrong.focus();
-      wrong.select();
-    } finally {
-      busy = false;
-      button.removeAttribute("aria-busy");
-    }
-  });
-  return form;
-}
 
 /** Creates the logo with the product's name. */
 export const brand = () =>
@@ -116,8 +78,6 @@ function joinForm(open) {
 
 const showId = ({ id }) => toast(t("yourId", { id }));
 
-const SEATS_MAX = 500;
-
 /** Creates the fields that most calls leave as they are. */
 function moreOptions() {
   return h(
@@ -128,11 +88,7 @@ function moreOptions() {
       "div",
       { class: "more-fields" },
       field(t("dateAndTime"), { name: "scheduledAt", type: "datetime-local" }, t("dateHint")).root,
-      field(
-        t("seats"),
-        { name: "maxParticipants", type: "number", min: 2, max: SEATS_MAX, inputmode: "numeric" },
-        t("seatsHint"),
-      ).root,
+      seatsField({}, t("seatsHint")).root,
       field(
         t("invited"),
         { name: "invited", autocomplete: "off", spellcheck: "false" },

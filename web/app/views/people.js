@@ -38,9 +38,12 @@ export function peoplePanel({ room, writeTo }) {
     title: t("people"),
     element: h("div", { class: "people-panel" }, waiting, list, foot),
     render() {
-      waiting.hidden = room.waiting.size === 0;
       admitAll.hidden = room.waiting.size < 2;
       requests([...room.waiting.values()]);
+      const empty = room.waiting.size === 0;
+      // A focus in the list of requests is lost when that is hidden.
+      if (empty && waiting.contains(document.activeElement)) list.focus();
+      waiting.hidden = empty;
       rows([...room.participants.values()]);
       foot.hidden = !room.isModerator;
       settings.hidden = !room.isHost;
@@ -148,14 +151,16 @@ function personRow(participant, { room, writeTo }) {
       more.hidden = isSelf;
       const choices = isSelf ? [] : choicesFor(now, room, writeTo);
       const key = choices.map(({ label }) => label).join();
-      // Replace the buttons only when the choices change, so that a focused button keeps the focus.
       if (key === shown) return;
       shown = key;
+      const focused = actions.contains(document.activeElement) && document.activeElement.textContent;
       actions.replaceChildren(
         ...choices.map(({ label, danger, run }) =>
           h("button", { type: "button", class: danger ? "compact outline-danger" : "compact secondary", onclick: run }, label),
         ),
       );
+      // A focus in the choices is lost with them. A choice that is gone gives it to their opener.
+      if (focused) ([...actions.children].find(({ textContent }) => textContent === focused) ?? more).focus();
     },
   };
 }

@@ -4,7 +4,8 @@ import { field, h } from "../dom.js";
 import { languageChoice, t } from "../language.js";
 import { sentence } from "../sentences.js";
 import { devicePreview } from "./devices.js";
-import { accountCard, brand, onSubmit } from "./home.js";
+import { onSubmit } from "./forms.js";
+import { accountCard, brand } from "./home.js";
 import { toastError } from "./toasts.js";
 
 const OVER = new Set(["ended", "cancelled"]);
@@ -108,7 +109,9 @@ export function prejoinView({ switchboard, local, roomId, home, admitted }) {
     );
   }
 
-  /** Shows the host's own call when it is over. The server says whether it is too late to reopen it. */
+  /**
+   * Shows the host's own call when it is over. The server says whether it is too late to reopen it.
+   */
   function showEnded(call) {
     const reopen = () => switchboard.reopenCall(call.id).then(lookUp, toastError);
     showInstead(

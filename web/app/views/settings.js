@@ -2,7 +2,7 @@
 import { field, h, switchRow } from "../dom.js";
 import { t } from "../language.js";
 import { closeButton, openDialog } from "./dialogs.js";
-import { onSubmit } from "./home.js";
+import { onSubmit, seatsField } from "./forms.js";
 import { toast } from "./toasts.js";
 
 const SETTINGS = {
@@ -22,14 +22,7 @@ const SETTINGS = {
 export function openSettings(room) {
   const before = { ...room.settings };
   const name = field(t("title"), { name: "name", required: true, maxlength: 200, autocomplete: "off", value: room.name });
-  const seats = field(t("seats"), {
-    name: "maxParticipants",
-    type: "number",
-    min: 2,
-    max: 500,
-    required: true,
-    value: room.maxParticipants,
-  });
+  const seats = seatsField({ required: true, value: room.maxParticipants });
   const switches = Object.entries(SETTINGS).map(([setting, label]) => {
     return { setting, ...switchRow(t(label), { name: setting, checked: before[setting] !== false }) };
   });

@@ -1,6 +1,6 @@
 // A tile of the stage: one participant, or one shared screen. It keeps its element until it is
 // removed, so that other changes never interrupt its video.
-import { h, hueOf, icon, initials } from "../dom.js";
+import { h, hueOf, icon, initials, setLabel } from "../dom.js";
 import { nameOf, t } from "../language.js";
 import { preference } from "../preferences.js";
 
@@ -85,8 +85,8 @@ export function makeTile(participant, { source, pin }) {
       setTimeout(() => reaction.remove(), REACTION_MS);
     },
     /**
-     * @param {{speaking: boolean, pinned: boolean, hand: number, videoLimited: boolean}} now `hand`:
-     *   place in the order of raised hands, or 0. `videoLimited`: others send no camera
+     * @param {{speaking: boolean, pinned: boolean, hand: number, videoLimited: boolean}} now
+     *   `hand`: place in the order of raised hands, or 0. `videoLimited`: others send no camera
      */
     update({ speaking, pinned, hand: place, videoLimited }) {
       const quality = participant.quality?.quality;
@@ -113,11 +113,11 @@ export function makeTile(participant, { source, pin }) {
       const media = [t(audioEnabled ? "microphoneOn" : "microphoneOff"), t(videoEnabled ? "cameraIsOn" : "cameraIsOff")];
       const facts = [...media, place > 0 && t("handRaised"), connection && state.textContent, !bars.hidden && quality !== "good" && bars.title];
       element.setAttribute("aria-label", [title, ...(screen ? [] : facts)].filter(Boolean).join(", "));
-      nameTool(tools.pin, t(pinned ? "unpin" : "pin", { name: title }));
+      setLabel(tools.pin, t(pinned ? "unpin" : "pin", { name: title }));
       tools.pin.setAttribute("aria-pressed", pinned);
-      if (tools.fullScreen) nameTool(tools.fullScreen, t("fullScreenOf", { name: title }));
+      if (tools.fullScreen) setLabel(tools.fullScreen, t("fullScreenOf", { name: title }));
       if (!tools.picture) return;
-      nameTool(tools.picture, t("pictureInPicture", { name: title }));
+      setLabel(tools.picture, t("pictureInPicture", { name: title }));
       tools.picture.hidden = video.hidden;
     },
     /** @param {{left: number, top: number, width: number, height: number}} place */
@@ -125,11 +125,6 @@ export function makeTile(participant, { source, pin }) {
       for (const [side, pixels] of Object.entries(place)) element.style[side] = `${pixels}px`;
     },
   };
-}
-
-function nameTool(element, label) {
-  element.setAttribute("aria-label", label);
-  element.title = label;
 }
 
 async function togglePicture(video) {
