@@ -579,20 +579,27 @@ mod tests {
         (contract.payload)(&mut settings.into_generator()).to_value()
     }
 
+    /// Returns the kinds of values that a schema allows. Empty if it allows every kind.
+    fn kinds(schema: &Value) -> Vec<&str> {
+        let one = schema["type"].as_str();
+        let several = schema["type"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let forms = schema["anyOf"].as_array().into_iter().flatten().flat_map(kinds);
+        one.into_iter().chain(several).chain(forms).collect()
+    }
+
     /// Returns values that a schema forbids.
     fn forbidden(schema: &Value) -> Vec<Value> {
-        let kinds = schema["type"].as_str().map_or_else(
-            || {
-                schema["type"]
-                    .as_array()
-                    .map_or_else(Vec::new, |kinds| kinds.iter().filter_map(Value::as_str).collect())
-            },
-            |kind| vec![kind],
-        );
+        let kinds = kinds(schema);
         let mut values = Vec::new();
         if !kinds.is_empty() {
-            let samples =
-                [("string", json!("x")), ("integer", json!(3)), ("boolean", json!(true)), ("object", json!({}))];
+            let samples = [
+                ("string", json!("x")),
+                ("integer", json!(3)),
+                ("boolean", json!(true)),
+                ("object", json!({})),
+                ("array", json!([])),
+                ("null", Value::Null),
+            ];
             values.extend(samples.into_iter().filter(|(kind, _)| !kinds.contains(kind)).map(|(_, value)| value));
         }
         if schema["enum"].is_array() {
@@ -638,6 +645,16 @@ mod tests {
                         assert!(refused.is_some(), "{event:?} {field} = {value}");
                         tried += 1;
                     }
+                }
+            }
+            let fields = schema["properties"].as_object().into_iter().flatten();
+            for (field, _) in fields.filter(|(_, said)| kinds(said).contains(&"null")) {
+                let mut argument = contract.example.clone();
+                // An event may need one of several fields: that of its example stays.
+                if argument.get(field).is_none() {
+                    argument[field] = Value::Null;
+                    assert_eq!(code(event, &argument), None, "{event:?} {field} = null");
+                    tried += 1;
                 }
             }
             for field in schema["required"].as_array().into_iter().flatten() {
