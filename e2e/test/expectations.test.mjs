@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import jsQR from "jsqr";
 import { Person, launch } from "../support/browser.mjs";
-import { account, newCall } from "../support/clients.mjs";
+import { Client, account, guest, newCall } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
@@ -40,6 +40,16 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     await two.joinAsGuest(link, "Grace");
     await Promise.all([one.connectedTo("Grace"), two.connectedTo("Ada")]);
     return { one, two, link };
+  }
+  /** The owner in a call. */
+  async function openHost(roomId) {
+    const host = await open();
+    const { user, token, refreshToken } = owner;
+    const identity = JSON.stringify({ user, token, refreshToken, isGuest: false, signIn: user.id, at: Date.now() });
+    await host.page.addInitScript((text) => sessionStorage.setItem("switchboard.identity", text), identity);
+    await host.askToJoin(`${baseUrl()}/?room=${roomId}`);
+    await host.seated();
+    return host;
   }
   const dialog = ({ page }, name) => page.getByRole("dialog", { name });
   /** Returns the text of the QR code in a picture, or undefined. The page decodes the picture. */
@@ -194,6 +204,42 @@ describe("a page for calls", { timeout: 240_000 }, () => {
     assert.equal(await grace.locator("video").evaluate((video) => video.paused), false);
   });
 
+  test("the host puts a person in the spotlight for everyone, newcomers included, and ends it", async () => {
+    const { roomId } = await newCall(owner);
+    const link = `${baseUrl()}/?room=${roomId}`;
+    const host = await openHost(roomId);
+    const grace = await open();
+    await grace.joinAsGuest(link, "Grace");
+    const alan = await open();
+    await alan.joinAsGuest(link, "Alan");
+    const large = ({ page }) => page.locator(".tile.is-featured").evaluateAll((all) => all.map((tile) => tile.querySelector(".tile-name").textContent).join());
+    const shows = (person, names) => until(`the page shows ${names || "nobody"} large`, async () => (await large(person)) === names);
+
+    await host.press("People, 3 in the call");
+    await host.page.getByRole("button", { name: "Actions for Grace" }).click();
+    await host.page.getByRole("button", { name: "Spotlight for everyone" }).filter({ visible: true }).click();
+    await alan.page.locator(".toast", { hasText: "Grace is in the spotlight" }).waitFor();
+    await Promise.all([shows(host, "Grace"), shows(alan, "Grace"), shows(grace, "")]);
+    // A page that is new is told by the page that has set the spotlight.
+    await alan.page.reload();
+    await alan.seated();
+    await shows(alan, "Grace");
+    await host.page.getByRole("button", { name: "End the spotlight" }).click();
+    await Promise.all([shows(host, ""), shows(alan, "")]);
+    // Nobody obeys a guest.
+    const mallory = await Client.seated(baseUrl(), roomId, await guest(roomId, "Mallory"));
+    await mallory.emit("webrtc:data-channel", { type: "spotlight", message: { peerId: mallory.peerId } });
+    await mallory.emit("chat:message", { message: "after" });
+    await alan.page.getByRole("button", { name: "Chat, 1 unread" }).waitFor();
+    assert.equal(await large(alan), "");
+    mallory.close();
+    // It ends with the page that has set it.
+    await host.page.getByRole("button", { name: "Spotlight for everyone" }).filter({ visible: true }).click();
+    await shows(alan, "Grace");
+    await host.press("Leave");
+    await shows(alan, "");
+  });
+
   test("a connection that loses packets is shown as bad", async () => {
     const { one } = await pair();
     const bars = one.tile("Grace").locator(".bars");
@@ -262,12 +308,7 @@ describe("a page for calls", { timeout: 240_000 }, () => {
 
   test("hands are raised in order and lowered by a moderator, and a reaction is shown for a moment", async () => {
     const { roomId } = await newCall(owner);
-    const host = await open();
-    const { user, token, refreshToken } = owner;
-    const identity = JSON.stringify({ user, token, refreshToken, isGuest: false, signIn: user.id, at: Date.now() });
-    await host.page.addInitScript((text) => sessionStorage.setItem("switchboard.identity", text), identity);
-    await host.askToJoin(`${baseUrl()}/?room=${roomId}`);
-    await host.seated();
+    const host = await openHost(roomId);
     const guest = await open();
     await guest.joinAsGuest(`${baseUrl()}/?room=${roomId}`, "Grace");
     await guest.press("Raise hand");

@@ -3,6 +3,7 @@ import { LocalMedia, Switchboard } from "../vendor/switchboard.js";
 import { exposeDebugView } from "./debug.js";
 import { HOME, linkTo, roomInLink } from "./link.js";
 import { onLanguage } from "./language.js";
+import { Spotlight } from "./spotlight.js";
 import { callView } from "./views/call.js";
 import { manageDevices } from "./views/devices.js";
 import { failureView } from "./views/failure.js";
@@ -83,7 +84,8 @@ async function enter(admission, { passcode } = {}) {
     show(() => overView({ ending, reason, home: goHome, again: guarded(route) }));
   });
   const since = Date.now();
-  show(() => callView({ room: entered, local, title, link: linkTo(admission.roomId), since }));
+  const spotlight = new Spotlight(entered);
+  show(() => callView({ room: entered, local, spotlight, title, link: linkTo(admission.roomId), since }));
 }
 
 onLanguage(() => show(make));

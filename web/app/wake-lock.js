@@ -1,8 +1,8 @@
 // The screen of a device during a call.
 
 /**
- * Keeps the screen on until `signal` aborts, in browsers that can. On a phone that sleeps the camera
- * would stop.
+ * Keeps the screen on until `signal` aborts, in browsers that can. Without it a phone would sleep,
+ * and its camera stop.
  */
 export function keepScreenOn(signal) {
   let lock = null;

@@ -33,10 +33,11 @@ function coalesced(render) {
 
 /**
  * @param {{room: import("../../vendor/switchboard.js").Room,
- *   local: import("../../vendor/switchboard.js").LocalMedia, title: string, link: string,
+ *   local: import("../../vendor/switchboard.js").LocalMedia,
+ *   spotlight: import("../spotlight.js").Spotlight, title: string, link: string,
  *   since: number}} context `since`: when this page entered, in milliseconds since 1970
  */
-export function callView({ room, local, title, link, since }) {
+export function callView({ room, local, spotlight, title, link, since }) {
   const { chat } = room;
   const listeners = new AbortController();
   const { signal } = listeners;
@@ -44,13 +45,13 @@ export function callView({ room, local, title, link, since }) {
   const heading = h("h1", {}, title);
   const clock = h("span", { class: "clock", "aria-hidden": "true" });
   const banner = h("div", { class: "banner", role: "status", "aria-live": "assertive", hidden: true });
-  const board = stage(room);
+  const board = stage(room, spotlight);
   const waitingView = waitingRoom({ room, title });
   const writeTo = (peerId) => {
     panel.open("chat");
     panels.chat.writeTo(peerId);
   };
-  const panels = { people: peoplePanel({ room, writeTo }), chat: chatPanel(room) };
+  const panels = { people: peoplePanel({ room, spotlight, writeTo }), chat: chatPanel(room) };
   const panel = sidePanel(panels, {
     shown: (name) => {
       chat.open = name === "chat";
@@ -116,6 +117,12 @@ export function callView({ room, local, title, link, since }) {
   local.on("change", renderRoom, { signal });
   room.on("status", renderStatus, { signal });
   chat.on("change", renderChat, { signal });
+  const spotlit = () => {
+    renderRoom();
+    const participant = room.participants.get(spotlight.peerId);
+    if (participant) toast(t("inSpotlight", { name: nameOf(participant) }));
+  };
+  spotlight.on("change", spotlit, { signal });
   const closePanel = ({ key }) => {
     // Escape in a dialog or in the list of reactions closes that alone.
     if (key === "Escape" && !document.querySelector("dialog[open], :popover-open")) panel.close();

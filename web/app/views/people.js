@@ -14,10 +14,10 @@ const roleOf = ({ role, user }) => [ROLES[role] && t(ROLES[role]), user?.isGuest
 const MUTES = { audioEnabled: "mute", videoEnabled: "turnOffCamera", screenShareEnabled: "stopScreen" };
 
 /**
- * @param {{room: import("../../vendor/switchboard.js").Room, writeTo: (peerId: string) => void}}
- *   context
+ * @param {{room: import("../../vendor/switchboard.js").Room,
+ *   spotlight: import("../spotlight.js").Spotlight, writeTo: (peerId: string) => void}} context
  */
-export function peoplePanel({ room, writeTo }) {
+export function peoplePanel({ room, spotlight, writeTo }) {
   const { moderation } = room;
   const admitAll = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.admitAll()) }, t("admitAll"));
   const waitingList = h("ul", { class: "people", "aria-label": t("waiting"), tabindex: "-1" });
@@ -31,7 +31,7 @@ export function peoplePanel({ room, writeTo }) {
   const lock = h("button", { type: "button", class: "quiet", onclick: () => act(moderation.lock(!room.locked)) });
   const settings = h("button", { type: "button", class: "quiet", onclick: () => openSettings(room) }, t("settings"));
   const foot = h("footer", { class: "panel-foot", hidden: true }, lock, settings);
-  const rows = keyed(list, (participant) => personRow(participant, { room, writeTo }));
+  const rows = keyed(list, (participant) => personRow(participant, { room, spotlight, writeTo }));
   const requests = keyed(waitingList, (participant) => requestRow(participant, moderation));
 
   return {
@@ -103,7 +103,7 @@ function requestRow(participant, { admit, deny }) {
   return { element, update: () => {} };
 }
 
-function personRow(participant, { room, writeTo }) {
+function personRow(participant, { room, spotlight, writeTo }) {
   const { peerId, isSelf } = participant;
   const name = h("span");
   const details = h("small", { class: "muted" });
@@ -148,8 +148,11 @@ function personRow(participant, { room, writeTo }) {
       details.textContent = [roleOf(now), t(STATES[connection]), now.handRaisedAt && t("handRaised")].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
       lamp.className = `lamp lamp-${connection}`;
-      more.hidden = isSelf;
       const choices = isSelf ? [] : choicesFor(now, room, writeTo);
+      if (room.isModerator) choices.push(spotlightChoice(peerId, spotlight));
+      more.hidden = choices.length === 0;
+      // The menu of a former moderator's own row has no choices any more.
+      actions.hidden ||= more.hidden;
       const key = choices.map(({ label }) => label).join();
       if (key === shown) return;
       shown = key;
@@ -193,6 +196,11 @@ function choicesFor({ peerId, role, mediaState, user, handRaisedAt }, room, writ
     });
   choices.push({ label: t("remove"), danger: true, run: remove(false) }, { label: t("ban"), danger: true, run: remove(true) });
   return choices;
+}
+
+function spotlightChoice(peerId, spotlight) {
+  const isOn = spotlight.peerId === peerId;
+  return { label: t(isOn ? "endSpotlight" : "startSpotlight"), run: () => act(spotlight.set(isOn ? null : peerId)) };
 }
 
 function handOver(peerId, name, moderation) {

@@ -5,8 +5,11 @@ import { t } from "../language.js";
 import { preference } from "../preferences.js";
 import { makeTile } from "./tile.js";
 
-/** @param {import("../../vendor/switchboard.js").Room} room */
-export function stage(room) {
+/**
+ * @param {import("../../vendor/switchboard.js").Room} room
+ * @param {import("../spotlight.js").Spotlight} spotlight
+ */
+export function stage(room, spotlight) {
   const element = h("section", { class: "stage", "aria-label": t("participants") });
   const tiles = new Map();
   let pinned = null;
@@ -24,13 +27,15 @@ export function stage(room) {
   }
 
   /**
-   * Returns the keys of the large tiles: the pinned one, or the shared screens, or in the speaker
-   * view the person who speaks. The user sees their own screen already, so its tile stays small.
+   * Returns the keys of the large tiles: the pinned one, or the shared screens, or the person in
+   * the spotlight, or in the speaker view the person who speaks. The user's own tiles stay small.
    */
   function featured(list) {
     if (list.some(({ key }) => key === pinned)) return [pinned];
     const screens = list.filter(({ source, participant }) => source === "screen" && !participant.isSelf);
     if (screens.length > 0) return screens.map(({ key }) => key);
+    const { peerId } = spotlight;
+    if (peerId && peerId !== room.selfId) return [peerId];
     if (!preference("speakerView", false)) return [];
     const others = list.filter(({ participant, source }) => !participant.isSelf && source === "camera");
     return others.some(({ key }) => key === speaker) ? [speaker] : others.slice(0, 1).map(({ key }) => key);
