@@ -139,6 +139,7 @@ describe("a page for everyone", { timeout: 300_000 }, () => {
     await page.keyboard.press("Escape");
 
     await host.press("Share screen");
+    await guest.page.keyboard.press("Escape");
     await guest.tile("Ada Host's screen").waitFor();
     await check(guest, "screen");
 

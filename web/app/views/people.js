@@ -148,8 +148,11 @@ function personRow(participant, { room, spotlight, writeTo }) {
       details.textContent = [roleOf(now), t(STATES[connection]), now.handRaisedAt && t("handRaised")].filter(Boolean).join(" · ");
       for (const [field, mark] of Object.entries(devices)) mark.set(now.mediaState[field]);
       lamp.className = `lamp lamp-${connection}`;
-      const choices = isSelf ? [] : choicesFor(now, room, writeTo);
-      if (room.isModerator) choices.push(spotlightChoice(peerId, spotlight));
+      const choices = [
+        !isSelf && { label: t("message"), run: () => writeTo(peerId) },
+        room.isModerator && spotlightChoice(peerId, spotlight),
+        ...(isSelf ? [] : moderationChoices(now, room)),
+      ].filter(Boolean);
       more.hidden = choices.length === 0;
       // The menu of a former moderator's own row has no choices any more.
       actions.hidden ||= more.hidden;
@@ -168,13 +171,13 @@ function personRow(participant, { room, spotlight, writeTo }) {
   };
 }
 
-/** Returns the actions that this user may take on another participant. */
-function choicesFor({ peerId, role, mediaState, user, handRaisedAt }, room, writeTo) {
+/** Returns the commands that this user may give about another participant. */
+function moderationChoices({ peerId, role, mediaState, user, handRaisedAt }, room) {
   const { moderation } = room;
   const name = user?.name || t("guest");
-  const choices = [{ label: t("message"), run: () => writeTo(peerId) }];
   const own = room.isHost ? "host" : room.self?.role;
-  if (!outranks(own, role)) return choices;
+  if (!outranks(own, role)) return [];
+  const choices = [];
   if (handRaisedAt) choices.push({ label: t("lowerHand"), run: () => act(moderation.lowerHand(peerId)) });
   for (const [field, label] of Object.entries(MUTES)) {
     if (mediaState[field]) choices.push({ label: t(label), run: () => act(moderation.mute(peerId, KINDS[field])) });
