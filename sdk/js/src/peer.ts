@@ -238,11 +238,13 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
       this.#makingOffer = true;
       await pc.setLocalDescription();
       // After a collision in the meantime the local description may be an answer or absent.
-      if (pc.localDescription?.type === "offer") this.#options.signal("webrtc:offer", { offer: pc.localDescription });
+      const isOffer = pc === this.#pc && pc.localDescription?.type === "offer";
+      if (isOffer) this.#options.signal("webrtc:offer", { offer: pc.localDescription });
     } catch (error) {
       console.debug("offer not made", (error as Error).name);
     } finally {
-      this.#makingOffer = false;
+      // The connection may have been replaced meanwhile, by one that makes its own offer.
+      if (pc === this.#pc) this.#makingOffer = false;
     }
   }
 
