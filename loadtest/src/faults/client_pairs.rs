@@ -19,11 +19,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Time in which all clients must join and send.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum number of seats of a room.
-const SEATS_MAX: usize = 500;
-/// Maximum length of a name in characters, and the character of the longest ones.
-const NAME_MAX: usize = 100;
+/// Seats of a room beyond those of its pairs: for clients that vanish, and for observers.
+const SEATS_MORE: usize = 10;
+/// What makes a name one of the longest: 100 characters, with its number.
 const LONG_NAME: &str = "\u{6f22}";
+const LONG_NAME_TIMES: usize = 97;
 
 /// Number of pairs, and the event rate of each client.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,9 @@ pub(crate) struct TrafficProfile {
     pub(crate) pairs: usize,
     /// Time between two events of a client.
     pub(crate) send_interval: Duration,
-    /// All pairs are in one room, and have the longest names that there are.
-    pub(crate) one_room: bool,
+    pub(crate) pairs_per_room: usize,
+    /// Whether clients have the longest names that there are.
+    pub(crate) long_names: bool,
 }
 
 /// A room with its pair and, optionally, a third client that vanishes with its node.
@@ -66,8 +67,8 @@ impl ClientPairs {
         let mut rooms = Vec::new();
         let mut room = String::new();
         for index in 0..profile.pairs {
-            if index == 0 || !profile.one_room {
-                room = account.create_call(if profile.one_room { SEATS_MAX } else { 100 }).await?;
+            if index % profile.pairs_per_room == 0 {
+                room = account.create_call(2 * profile.pairs_per_room + SEATS_MORE).await?;
             }
             let start = |name: &str, partner: Option<&str>, first_node: usize| {
                 ReconnectingClient::start(ClientConfig {
@@ -79,10 +80,8 @@ impl ClientPairs {
                     send_interval: profile.send_interval,
                 })
             };
-            let [left, right] = ["Left", "Right"].map(|side| match profile.one_room {
-                true => format!("{}{:03}", LONG_NAME.repeat(NAME_MAX - 3), 2 * index + usize::from(side == "Right")),
-                false => side.to_owned(),
-            });
+            let prefix = if profile.long_names { LONG_NAME.repeat(LONG_NAME_TIMES) } else { "Client ".into() };
+            let [left, right] = [2 * index, 2 * index + 1].map(|number| format!("{prefix}{number:03}"));
             let pair = [start(&left, Some(&right), index), start(&right, Some(&left), index + 1)];
             let vanishing = vanishing.filter(|_| index % 5 == 0).map(|node| start("Vanishing", None, node));
             rooms.push(PairRoom { room: room.clone(), pair, vanishing });

@@ -14,6 +14,9 @@ pub(crate) enum Fault {
     /// SIGTERM of one node and its restart, behind a load balancer; then the other nodes move some
     /// of their clients to it.
     Rebalance,
+    /// Half of the nodes serve every client, behind a load balancer; then the other half is started,
+    /// and gets its share of the clients.
+    ScaleOut,
     /// Replacement of every api and node pod as in a Kubernetes rollout, behind a load balancer and
     /// under REST load.
     Rollout,
@@ -27,6 +30,11 @@ pub(crate) enum Fault {
     RedisRestart,
     /// SIGKILL of Redis, then a restart without its data.
     RedisDataLoss,
+    /// A command that takes Redis 3 to 4 s.
+    RedisSlowCommand,
+    /// A link to Redis of 10 Mbit/s and 100 ms, over which every subscription is cut. Up to 50
+    /// participants in a room.
+    SlowLink,
     /// Move of a room's slot to another master and back.
     SlotMove,
     /// SIGKILL of a master; its replica takes over.
@@ -51,6 +59,8 @@ pub(crate) enum Fault {
 pub(crate) enum RedisKind {
     /// One server.
     Standalone,
+    /// One server, behind a link whose speed can be changed.
+    Linked,
     /// Three masters, each with a replica.
     Cluster,
     /// A master and its replica, with Sentinels.
@@ -84,12 +94,15 @@ impl Fault {
             Self::NodePause => "node-pause",
             Self::Drain => "drain",
             Self::Rebalance => "rebalance",
+            Self::ScaleOut => "scale-out",
             Self::Rollout => "rollout",
             Self::KeyRotation => "key-rotation",
             Self::RedisPause => "redis-pause",
             Self::RedisDisconnect => "redis-disconnect",
             Self::RedisRestart => "redis-restart",
             Self::RedisDataLoss => "redis-data-loss",
+            Self::RedisSlowCommand => "redis-slow-command",
+            Self::SlowLink => "slow-link",
             Self::SlotMove => "slot-move",
             Self::MasterKill => "master-kill",
             Self::SentinelFailover => "sentinel-failover",
@@ -106,18 +119,19 @@ impl Fault {
         match self {
             Self::SlotMove | Self::MasterKill => RedisKind::Cluster,
             Self::SentinelFailover => RedisKind::Sentinel,
+            Self::SlowLink => RedisKind::Linked,
             _ => RedisKind::Standalone,
         }
     }
 
     /// Whether the fault needs a load balancer, which all clients then use.
     pub(crate) const fn needs_load_balancer(self) -> bool {
-        matches!(self, Self::Rollout | Self::KeyRotation | Self::Rebalance)
+        matches!(self, Self::Rollout | Self::KeyRotation | Self::Rebalance | Self::ScaleOut)
     }
 
     /// Whether nodes stop on purpose, so that other nodes accept their clients immediately.
-    pub(crate) const fn is_planned(self) -> bool {
-        matches!(self, Self::Drain | Self::Rollout | Self::KeyRotation | Self::Rebalance)
+    pub(crate) fn is_planned(self) -> bool {
+        self == Self::Drain || self.needs_load_balancer()
     }
 
     /// Whether the fault is a misbehaving client only.
@@ -132,12 +146,12 @@ impl Fault {
     }
 
     /// Whether nodes stop and start again.
-    pub(crate) const fn restarts_nodes(self) -> bool {
-        matches!(self, Self::NodeKill | Self::Drain | Self::Rollout | Self::KeyRotation | Self::Rebalance)
+    pub(crate) fn restarts_nodes(self) -> bool {
+        self == Self::NodeKill || self.is_planned()
     }
 
     /// Whether clients of the stopped nodes may lose their sockets.
-    pub(crate) const fn may_lose_sockets(self) -> bool {
+    pub(crate) fn may_lose_sockets(self) -> bool {
         self.restarts_nodes() || matches!(self, Self::NodePause | Self::LargeRoom)
     }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use devcluster::cluster::{Cluster, Redis};
+use devcluster::link::Speed;
+use devcluster::service::Service;
 use redis::cmd;
 use tokio::time::{Instant, sleep};
 
@@ -20,6 +22,16 @@ const REDIS_DOWNTIME: Duration = Duration::from_secs(1);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(40);
 /// Maximum time until each node has its share of the sessions.
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(180);
+/// A script that takes Redis 3 to 4 s.
+const SLOW_COMMAND: &str = "
+local from = tonumber(redis.call('TIME')[1])
+repeat local now = tonumber(redis.call('TIME')[1]) until now - from > 3
+";
+/// Least and greatest time in which Redis answers nothing else.
+const SLOW_COMMAND_MIN: Duration = Duration::from_secs(2);
+const SLOW_COMMAND_MAX: Duration = Duration::from_secs(30);
+/// Speed of the slow link: 10 Mbit/s, and 100 ms for a question and its answer.
+const SLOW: Speed = Speed { bandwidth: 1_250_000, latency: Duration::from_millis(50) };
 /// Number of slots in a Redis Cluster.
 const CLUSTER_SLOTS: u16 = 16_384;
 
@@ -64,6 +76,12 @@ pub(super) async fn inject(
             node.restart().await?;
             balanced(cluster).await
         }
+        Fault::ScaleOut => {
+            for node in later_nodes(cluster) {
+                node.restart().await?;
+            }
+            balanced(cluster).await
+        }
         Fault::RedisPause => {
             let redis = cluster.redis.servers()[0].process();
             redis.pause()?;
@@ -83,15 +101,37 @@ pub(super) async fn inject(
             Ok(())
         }
         Fault::LargeRoom => {
-            let mut kill = cmd("CLIENT");
-            kill.arg("KILL").arg("TYPE").arg("pubsub");
-            let closed: usize = cluster.redis.servers()[0].query(&kill).await?;
-            if closed == 0 {
-                bail!("Redis has no subscription to close");
-            }
-            sleep(REDIS_DOWNTIME).await;
+            cut_subscriptions(cluster).await?;
             pairs.clients().for_each(ReconnectingClient::cut);
             Ok(())
+        }
+        Fault::RedisSlowCommand => {
+            let start = Instant::now();
+            let redis = &cluster.redis.servers()[0];
+            let mut eval = cmd("EVAL");
+            eval.arg(SLOW_COMMAND).arg(0);
+            // The question gives up before the answer comes.
+            let _ = redis.query::<redis::Value>(&eval).await;
+            while redis.query::<String>(&cmd("PING")).await.is_err() {
+                if start.elapsed() > SLOW_COMMAND_MAX {
+                    bail!("Redis does not answer after {SLOW_COMMAND_MAX:?}");
+                }
+            }
+            if start.elapsed() < SLOW_COMMAND_MIN {
+                bail!("the slow command took {:?}", start.elapsed());
+            }
+            Ok(())
+        }
+        Fault::SlowLink => {
+            let set_speed = |cluster: &Cluster, speed| {
+                cluster.redis_link.as_ref().map(|link| link.set_speed(speed)).context("this fault needs a link")
+            };
+            let traffic = Duration::from_secs(if short { 1 } else { 5 });
+            set_speed(cluster, Some(SLOW))?;
+            sleep(traffic).await;
+            cut_subscriptions(cluster).await?;
+            sleep(traffic).await;
+            set_speed(cluster, None)
         }
         Fault::RedisRestart => restart(cluster, true).await,
         Fault::RedisDataLoss => restart(cluster, false).await,
@@ -110,6 +150,40 @@ pub(super) async fn inject(
             bail!("this fault is not injected here")
         }
     }
+}
+
+/// Prepares the cluster for the clients of a round.
+pub(super) async fn prepare(fault: Fault, cluster: &mut Cluster) -> anyhow::Result<()> {
+    match (fault, &mut cluster.redis) {
+        // A round before this one has killed a server.
+        (_, Redis::Sentinel(redis)) => redis.restore().await,
+        (Fault::ScaleOut, _) => {
+            for node in later_nodes(cluster) {
+                node.process().terminate()?;
+                node.process().wait_exit(DRAIN_TIMEOUT).await?;
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The half of the nodes that [`Fault::ScaleOut`] starts.
+fn later_nodes(cluster: &mut Cluster) -> &mut [Service] {
+    let half = cluster.nodes.len() / 2;
+    &mut cluster.nodes[half..]
+}
+
+/// Closes every subscription.
+async fn cut_subscriptions(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let mut kill = cmd("CLIENT");
+    kill.arg("KILL").arg("TYPE").arg("pubsub");
+    let closed: usize = cluster.redis.servers()[0].query(&kill).await?;
+    if closed == 0 {
+        bail!("Redis has no subscription to close");
+    }
+    sleep(REDIS_DOWNTIME).await;
+    Ok(())
 }
 
 /// Waits until each node has its share of the sessions.

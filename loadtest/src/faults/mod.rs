@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use devcluster::cluster::{Cluster, Options, Redis};
+use devcluster::cluster::{Cluster, Options};
 use devcluster::kubernetes::Workload;
 use devcluster::service::Service;
 use tokio::time::{Instant, sleep};
@@ -71,6 +71,11 @@ const REBALANCE_PAIRS: usize = 60;
 const LARGE_ROOM_PAIRS: usize = 50;
 /// The same at most: a room has 500 seats, and an observer takes some.
 const LARGE_ROOM_PAIRS_MAX: usize = 245;
+/// Pairs in a room of [`Fault::SlowLink`].
+const SLOW_LINK_PAIRS_PER_ROOM: usize = 25;
+/// Events per second of all clients of [`Fault::SlowLink`], at most: a third of what the link
+/// carries.
+const SLOW_LINK_EVENTS: u32 = 400;
 /// Maximum resident memory of a node that serves a large room, in bytes.
 const LARGE_ROOM_MEMORY_MAX: u64 = 512 << 20;
 /// Duration of the traffic before a fault, and of the traffic after it.
@@ -126,6 +131,7 @@ async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
     let fleets = [
         select(RedisKind::Standalone, false),
         select(RedisKind::Standalone, true),
+        select(RedisKind::Linked, false),
         select(RedisKind::Cluster, false),
         select(RedisKind::Sentinel, false),
     ];
@@ -179,7 +185,17 @@ fn options(settings: &Settings, redis: RedisKind, haproxy: bool) -> anyhow::Resu
     let nodes = settings.nodes.into();
     let redis_masters = if redis == RedisKind::Cluster { 3 } else { 0 };
     let redis_sentinel = redis == RedisKind::Sentinel;
-    Ok(Options { nodes, haproxy, redis_masters, redis_replicas: 1, redis_sentinel, env, ..Options::default() })
+    let redis_link = redis == RedisKind::Linked;
+    Ok(Options {
+        nodes,
+        haproxy,
+        redis_masters,
+        redis_replicas: 1,
+        redis_sentinel,
+        redis_link,
+        env,
+        ..Options::default()
+    })
 }
 
 /// Runs one round: start clients, send, inject, recover, send, audit.
@@ -193,19 +209,10 @@ async fn run_round(
     let mut result = FaultResult { fault: fault.name(), rounds: 1, ..FaultResult::default() };
     let nodes = if fault.needs_load_balancer() { vec![address(&cluster.base_url())] } else { addresses(cluster) };
     let victim = index % cluster.nodes.len();
-    let one_room = fault == Fault::LargeRoom;
-    let (pairs, rate) = match fault {
-        Fault::Rebalance => (settings.pairs.max(REBALANCE_PAIRS), settings.rate),
-        // Many clients with few events each.
-        Fault::LargeRoom => (settings.pairs.clamp(LARGE_ROOM_PAIRS, LARGE_ROOM_PAIRS_MAX), 1),
-        _ => (settings.pairs, settings.rate),
-    };
-    let profile = TrafficProfile { pairs, send_interval: Duration::from_secs(1) / rate, one_room };
-    let pairs = ClientPairs::start(account, &nodes, profile, fault.has_vanishing_clients().then_some(victim)).await?;
-    if let Redis::Sentinel(redis) = &mut cluster.redis {
-        // A round before this one has killed a server.
-        redis.restore().await?;
-    }
+    let is_large_room = fault == Fault::LargeRoom;
+    inject::prepare(fault, cluster).await?;
+    let vanishing = fault.has_vanishing_clients().then_some(victim);
+    let pairs = ClientPairs::start(account, &nodes, traffic(fault, settings), vanishing).await?;
     let started_at = Instant::now();
     sleep(TRAFFIC_DURATION).await;
 
@@ -240,7 +247,7 @@ async fn run_round(
     // The second half is left out, because the fault can delay the acknowledgement of its events.
     result.p99_before_ms = pairs.p99_ms(&(started_at..started_at + TRAFFIC_DURATION / 2));
     result.p99_during_ms = pairs.p99_ms(&(injected_at..ended_at));
-    if one_room {
+    if is_large_room {
         result.violations.extend(check_large_room(cluster, &pairs).await?);
     }
     result.ghosts = pairs.ghosts(DEAD_NODE_TIMEOUT).await?;
@@ -278,6 +285,28 @@ async fn run_round(
     }
     pairs.leave();
     Ok(result)
+}
+
+/// Returns the traffic of a round.
+fn traffic(fault: Fault, settings: &Settings) -> TrafficProfile {
+    let (mut pairs, mut rate, mut pairs_per_room) = (settings.pairs, settings.rate, 1);
+    match fault {
+        Fault::Rebalance => pairs = pairs.max(REBALANCE_PAIRS),
+        // Many clients with few events each.
+        Fault::ScaleOut => (pairs, rate) = (pairs.max(REBALANCE_PAIRS), 1),
+        Fault::LargeRoom => {
+            (pairs, rate) = (pairs.clamp(LARGE_ROOM_PAIRS, LARGE_ROOM_PAIRS_MAX), 1);
+            pairs_per_room = pairs;
+        }
+        Fault::SlowLink => pairs_per_room = SLOW_LINK_PAIRS_PER_ROOM.min(pairs),
+        _ => {}
+    }
+    let mut send_interval = Duration::from_secs(1) / rate;
+    if fault == Fault::SlowLink {
+        let clients = u32::try_from(2 * pairs).unwrap_or(u32::MAX);
+        send_interval = send_interval.max(Duration::from_secs(1) * clients / SLOW_LINK_EVENTS);
+    }
+    TrafficProfile { pairs, send_interval, pairs_per_room, long_names: fault == Fault::LargeRoom }
 }
 
 /// Returns the violations of a large room: each participant knows all others, no client was cut off

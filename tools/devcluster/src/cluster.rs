@@ -10,6 +10,7 @@ use anyhow::Context;
 use tempfile::TempDir;
 
 use crate::haproxy::{self, RuntimeApi};
+use crate::link::Link;
 use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
 use crate::programs::{binary, workspace};
@@ -39,6 +40,8 @@ pub struct Options {
     pub redis_replicas: usize,
     /// Whether to start a master with a replica and Sentinels, instead of one server.
     pub redis_sentinel: bool,
+    /// Whether the api and the nodes reach the one server by a [`Link`].
+    pub redis_link: bool,
     /// Ports of every server; free ports when `None`.
     pub ports: Option<Ports>,
     /// Directory of data, secrets and logs. `None` for a temporary one, which is removed with the
@@ -58,6 +61,7 @@ impl Default for Options {
             redis_masters: 0,
             redis_replicas: 0,
             redis_sentinel: false,
+            redis_link: false,
             ports: None,
             data: None,
             verbose: false,
@@ -114,6 +118,8 @@ pub struct Cluster {
     pub mongo: Mongo,
     /// Redis.
     pub redis: Redis,
+    /// The link to Redis; `None` without [`Options::redis_link`].
+    pub redis_link: Option<Link>,
     /// Keys that sign tokens, so that tests can sign tokens that the api would not issue.
     pub secrets: Secrets,
     /// Keys that only verify, after [`Cluster::set_keys`].
@@ -153,7 +159,12 @@ impl Cluster {
 
         let redis = starter.redis().await?;
         let mongo = starter.mongo().await?;
-        let stores = Stores { redis: redis.url(), mongo: mongo.uri(DATABASE) };
+        let redis_link = match &redis {
+            Redis::Single(server) if options.redis_link => Some(Link::to(server.port()).await?),
+            _ => None,
+        };
+        let url = redis_link.as_ref().map_or_else(|| redis.url(), |link| format!("redis://{}", link.address()));
+        let stores = Stores { redis: url, mongo: mongo.uri(DATABASE) };
         let api = starter.api(&stores).await?;
         let mut nodes = Vec::new();
         for index in 0..options.nodes {
@@ -161,7 +172,18 @@ impl Cluster {
         }
         let haproxy = if options.haproxy { Some(starter.haproxy().await?) } else { None };
         let secrets = starter.secrets;
-        Ok(Self { haproxy, nodes, api, mongo, redis, secrets, previous_secrets: None, ports, dir: temporary })
+        Ok(Self {
+            haproxy,
+            nodes,
+            api,
+            mongo,
+            redis,
+            redis_link,
+            secrets,
+            previous_secrets: None,
+            ports,
+            dir: temporary,
+        })
     }
 
     /// Ports of every server.

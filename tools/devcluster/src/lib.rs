@@ -7,6 +7,7 @@
 //! | `process` | a child process, its log and its signals |
 //! | `programs` | paths of the programs |
 //! | `service`, `haproxy`, `redis`, `redis_sentinel`, `mongo` | the servers of a cluster |
+//! | `link` | a link to a server, whose speed can be changed |
 //! | `kubernetes`, `rollout` | probes and rolling restarts as Kubernetes does them, from `k8s/` |
 //!
 //! Everything listens on 127.0.0.1, except HAProxy where `BIND` gives another address. A server
@@ -16,6 +17,7 @@
 pub mod cluster;
 pub mod haproxy;
 pub mod kubernetes;
+pub mod link;
 pub mod mongo;
 pub mod ports;
 pub mod process;

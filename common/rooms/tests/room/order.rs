@@ -131,8 +131,9 @@ pub(crate) async fn one_user_has_a_bounded_number_of_seats(bed: TestBed) {
 
 pub(crate) async fn what_one_guest_can_repeat_does_not_read_every_seat(mut bed: TestBed) {
     const PEOPLE: usize = 200;
+    const PLACES: u32 = 200;
     let rooms = bed.node("n1").await;
-    rooms.open(&room("R"), &meta(PEOPLE as u32)).await.unwrap();
+    rooms.open(&room("R"), &meta(PLACES)).await.unwrap();
     for n in 0..PEOPLE {
         sit(&rooms, "R", n).await;
     }

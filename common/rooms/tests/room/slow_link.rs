@@ -1,60 +1,26 @@
 //! A slow link to Redis: large answers and large pipelines arrive, however long they take.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use devcluster::link::{Link, Speed};
 use switchboard_core::domain::NodeId;
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::*;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
 
 use super::testbed::*;
 
-/// Bytes a second that each direction of a connection carries.
-const BYTES_PER_SECOND: u32 = 600_000;
-/// Bytes that the link forwards at a time.
-const CHUNK: usize = 32 * 1024;
-
-/// Forwards one direction of a connection at the speed of the link.
-async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
-    let mut chunk = vec![0; CHUNK];
-    let mut free = Instant::now();
-    while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        let bytes = u32::try_from(length).unwrap();
-        free = free.max(Instant::now()) + Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
-        tokio::time::sleep_until(free).await;
-        if to.write_all(&chunk[..length]).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Starts a slow link to a server, for the lifetime of the test. Returns its address.
-async fn link_to(server: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(server).await else { continue };
-            let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
-            tokio::spawn(forward(from_near, to_far));
-            tokio::spawn(forward(from_far, to_near));
-        }
-    });
-    address
-}
+/// Speed of the link.
+const SPEED: Speed = Speed { bandwidth: 600_000, latency: Duration::ZERO };
 
 /// Returns a store of the node `n1`, registered in every partition, behind a slow link. Its
 /// requests wait for `queue_time`.
-async fn behind_slow_link(bed: &mut TestBed, queue_time: Duration) -> Rooms {
+async fn behind_slow_link(bed: &mut TestBed, queue_time: Duration) -> (Rooms, Link) {
     drop(bed.node("n1").await);
-    let port = bed.servers()[0].port();
-    let link = link_to(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    let link = Link::to(bed.servers()[0].port()).await.unwrap();
+    link.set_speed(Some(SPEED));
     bed.options.lanes.queue_time = queue_time;
-    let url = RedisUrl::parse(&format!("redis://{link}")).unwrap();
-    Rooms::connect(&url, bed.options.clone(), NodeId::parse("n1").unwrap()).await.unwrap()
+    let url = RedisUrl::parse(&format!("redis://{}", link.address())).unwrap();
+    (Rooms::connect(&url, bed.options.clone(), NodeId::parse("n1").unwrap()).await.unwrap(), link)
 }
 
 pub(crate) async fn a_log_that_takes_longer_than_a_request_may_wait_is_read(mut bed: TestBed) {
@@ -68,13 +34,13 @@ pub(crate) async fn a_log_that_takes_longer_than_a_request_may_wait_is_read(mut 
         tally.submit(&near, &alice.seat, bob.seat.peer.clone(), text);
     }
     tally.wait_for(1300).await;
-    let far = behind_slow_link(&mut bed, Duration::from_secs(3)).await;
+    let (far, _link) = behind_slow_link(&mut bed, Duration::from_secs(3)).await;
     let missed = far.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
     assert_eq!(missed.len(), 1300);
 }
 
 pub(crate) async fn a_pipeline_that_takes_longer_than_a_request_may_wait_is_sent(mut bed: TestBed) {
-    let far = behind_slow_link(&mut bed, Duration::from_secs(1)).await;
+    let (far, _link) = behind_slow_link(&mut bed, Duration::from_secs(1)).await;
     far.open(&room("R"), &meta(5)).await.unwrap();
     let (alice, bob) = (sit(&far, "R", 1).await, sit(&far, "R", 2).await);
     let tally = Tally::default();
