@@ -122,6 +122,13 @@ impl Keys {
         self.key(p, format_args!("d:{room}:{peer}:{id}"))
     }
 
+    /// String, expires: log id of an event of an app's backend. No `id` has a colon, so no event of
+    /// a client has such a key.
+    #[must_use]
+    pub fn server_dedupe(&self, p: Partition, room: &RoomId, id: &str) -> String {
+        self.key(p, format_args!("d:{room}:-{id}"))
+    }
+
     /// Hash: last heartbeat of each node on the ring of a group.
     #[must_use]
     pub fn heartbeats(&self, group: Group) -> String {

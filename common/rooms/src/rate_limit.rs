@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_core::domain::{AppId, Rate, RateOutcome, Refusal, RoomId, UserId};
+use switchboard_core::domain::{AppId, AppKeyId, Rate, RateOutcome, Refusal, RoomId, UserId};
 
 use crate::scripts::{GuessReply, GuessStep};
 use crate::{Rooms, StoreError};
@@ -19,7 +19,7 @@ pub use crate::scripts::GuessBounds;
 
 /// Classes of requests, each counted by itself: the values of the metrics' label. Add a new class
 /// here, so that its series exist before a request is refused.
-pub const CLASSES: [&str; 13] = [
+pub const CLASSES: [&str; 15] = [
     "sign_in",
     "register",
     "join",
@@ -32,6 +32,8 @@ pub const CLASSES: [&str; 13] = [
     "passcode_hash",
     "room_create",
     "room_join",
+    "server",
+    "server_event",
     "turn",
 ];
 
@@ -50,6 +52,8 @@ pub enum Subject<'a> {
     User(&'a UserId),
     /// User of an app other than the default one.
     AppUser(&'a AppId, &'a UserId),
+    /// API key of an app.
+    AppKey(&'a AppKeyId),
     /// E-mail address that a client names, with or without an account.
     Email(&'a str),
     /// One passcode of one room: the room and the stored hash. A new passcode has new counts.
@@ -71,6 +75,7 @@ impl<'a> Subject<'a> {
             Self::Address(address) => hash.update(format!("address {address}")),
             Self::User(user) => hash.update(format!("user {user}")),
             Self::AppUser(app, user) => hash.update(format!("app user {}", app.user(user))),
+            Self::AppKey(key) => hash.update(format!("app key {key}")),
             Self::Email(email) => hash.update(format!("email {email}")),
             Self::Passcode(room, stored) => hash.update(format!("passcode {room} {stored}")),
         }

@@ -111,6 +111,7 @@ contract! {
     chat::a_recorded_message_enters_the_outbox_and_is_refused_when_the_outbox_is_full;
     chat::chat_follows_the_present_settings_and_its_history_ends_with_the_call;
     chat::an_ephemeral_event_reaches_everyone_elses_nodes_and_no_log;
+    chat::an_event_of_a_backend_reaches_its_receivers_once_and_stays_in_the_log;
     chat::a_hand_keeps_its_time_until_it_is_lowered_and_goes_with_its_seat;
     chat::a_moderator_lowers_a_hand_of_a_lower_role_and_everyone_is_told_once;
     chat::media_go_on_only_with_the_present_role_and_settings_and_off_at_any_time;
@@ -121,6 +122,7 @@ contract! {
     lobby::guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest;
     lobby::a_locked_room_admits_no_participant_of_the_lobby_by_itself;
     order::the_next_host_is_the_longest_present_of_the_highest_role;
+    order::the_backend_of_an_app_makes_a_participant_host_who_keeps_the_role;
     order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;
     order::a_stand_in_does_nothing_that_outlasts_the_hosts_absence;
     order::a_moderator_who_stands_in_does_what_a_moderator_may_do_and_no_more;

@@ -13,7 +13,7 @@ pub enum AppScope {
     /// Create, change, end and delete calls.
     #[serde(rename = "calls:write")]
     CallsWrite,
-    /// Mute, remove, ban and admit participants.
+    /// Mute, remove, ban and admit participants, change them, and send them events.
     #[serde(rename = "participants:write")]
     ParticipantsWrite,
     /// Sign tokens of users.

@@ -32,6 +32,8 @@ pub const PARTICIPANTS_DEFAULT: u32 = 100;
 pub const PASSCODE: RangeInclusive<usize> = 4..=20;
 /// Maximum number of users who can be invited by name.
 pub const INVITED_MAX: usize = 500;
+/// Length of the reason of a removal or a denial, in characters.
+pub const REASON: RangeInclusive<usize> = 0..=200;
 /// Length of a guest's name, in characters.
 pub const GUEST_NAME: RangeInclusive<usize> = 2..=100;
 

@@ -363,10 +363,16 @@ impl UserId {
         Self(Self::NOBODY.into())
     }
 
+    /// Returns whether this is the host of a call that has no owner.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        self.as_str() == Self::NOBODY
+    }
+
     /// Reads the id of an app's user; `None` if the text is no id, or one that has a meaning here.
     #[must_use]
     pub fn of_app(text: &str) -> Option<Self> {
-        Self::parse(text).ok().filter(|user| !user.is_guest() && user.as_str() != Self::NOBODY)
+        Self::parse(text).ok().filter(|user| !user.is_guest() && !user.is_nobody())
     }
 
     /// Returns whether this is the id of a guest, who has no record.

@@ -86,6 +86,8 @@ event_kinds! {
     Kicked "K" "room:kicked";
     /// The call ended.
     CallEnded "E" "room:call-ended";
+    /// Event of the backend of an app.
+    ServerEvent "V" "server:event";
     /// An event of a newer version, during a rollout. It is delivered like any other.
     Unknown "?" "";
 }

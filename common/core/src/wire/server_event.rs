@@ -199,6 +199,21 @@ pub fn reaction(user: &UserId, peer: &PeerId, emoji: &str) -> String {
     encode(EventKind::Reaction.name(), &fields)
 }
 
+/// Encodes `server:event`, an event of the backend of an app. `data` is JSON. `at`: RFC 3339, UTC,
+/// with milliseconds.
+#[must_use]
+pub fn of_server(id: &str, name: &str, data: Option<&serde_json::Value>, at: &str) -> String {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        id: &'a str,
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<&'a serde_json::Value>,
+        timestamp: &'a str,
+    }
+    encode(EventKind::ServerEvent.name(), &Event { id, name, data, timestamp: at })
+}
+
 /// Encodes `chat:typing`.
 #[must_use]
 pub fn typing(from: &PeerId, user: &PublicUser, is_typing: bool) -> String {

@@ -35,7 +35,7 @@ pub use node::{
     Beat, BeatOutcome, CheckOutcome, Group, LastBeat, Loads, NodeCheck, NodeLoad, Partition, RevocationReason, Revoked,
     StrayNode, Sweep,
 };
-pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply};
+pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply, ServerEventOutcome};
 pub use resume::{Attach, Attached, CaughtUp, LeaveOutcome, LogContent, LogEntry, ReseatOutcome, Resumed, SeatCopy};
 pub use room::{Created, Ended, JoinStanding, Opened, RoomPeek};
 pub(crate) use seat::OperationNumber;

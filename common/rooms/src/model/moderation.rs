@@ -16,7 +16,7 @@ pub enum Caller<'a> {
         /// Action that the caller's role in the room must allow.
         action: Action,
     },
-    /// An operator, who is above every role and was authorized elsewhere.
+    /// An operator or the backend of an app: above every role, and authorized elsewhere.
     Operator,
 }
 
@@ -42,7 +42,8 @@ pub enum ModerationCommand {
         /// Reason that the participant gets.
         reason: Option<String>,
     },
-    /// Gives a user a role on all devices. Never host.
+    /// Gives a user a role on all devices. Host only by an operator: then the user hosts as the
+    /// backend of an app says, and is no stand-in.
     Role {
         /// Participant.
         peer: PeerId,

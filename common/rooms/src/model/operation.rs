@@ -100,3 +100,14 @@ pub enum EphemeralOutcome {
     /// The seat is not this session's any more.
     Stale,
 }
+
+/// Answer to an event of an app's backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerEventOutcome {
+    /// The event is in the log, by this request or by an earlier one with the same id.
+    Done,
+    /// The receiver is neither in the call nor in the lobby.
+    NoPeer,
+    /// The room is not open.
+    Absent,
+}

@@ -19,6 +19,7 @@
 //! | `rate` | spend, guess |
 //! | `reseat` | reseat |
 //! | `revoke` | revoke |
+//! | `server_event` | server_event |
 //! | `scope` | the keys and arguments that many scripts begin with |
 //! | `reply` | reads values from a script's reply |
 //! | `writer` | writes a script's command |
@@ -44,6 +45,7 @@ mod reply;
 mod reseat;
 mod revoke;
 mod scope;
+mod server_event;
 mod writer;
 
 use std::fmt::Write as _;
@@ -76,6 +78,7 @@ pub use reply::{GivenSeat, Reply};
 pub use reseat::ReseatScript;
 pub use revoke::RevokeScript;
 pub use scope::{RoomScope, SeatScope, log_bounds};
+pub use server_event::ServerEventScript;
 pub use writer::ScriptWriter;
 
 /// A script's arguments and reply.
@@ -151,6 +154,8 @@ scripts! {
     Chat "chat" ["shared/prelude" "shared/seats" "shared/operation" "shared/receiver" "shared/required_settings" "scripts/chat"];
     /// Sends an event that is in no log.
     Ephemeral "ephemeral" ["shared/prelude" "shared/seats" "shared/required_settings" "scripts/ephemeral"];
+    /// Sends an event of an app's backend.
+    ServerEvent "server_event" ["shared/prelude" "shared/seats" "scripts/server_event"];
     /// Records that a seat's client is alive.
     Alive "alive" ["shared/prelude" "shared/seats" "scripts/alive"];
     /// Resumes a seat.

@@ -3,7 +3,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `chat` | chat history, ephemeral events |
+//! | `chat` | chat history, ephemeral events, events of an app's backend |
 //! | `claim` | seats that Redis gave and no session has taken over yet |
 //! | `inspection` | nodes and rooms for operators |
 //! | `large_rooms` | rooms that are known to be large |

@@ -2,8 +2,8 @@
 
 use redis::cmd;
 use switchboard_core::domain::*;
-use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_core::wire::{EventKind, server_event};
 use switchboard_rooms::*;
 
 use super::testbed::*;
@@ -323,4 +323,34 @@ pub(crate) async fn a_moderator_lowers_a_hand_of_a_lower_role_and_everyone_is_to
         let lowered = serde_json::json!({ "userId": user(2), "peerId": peer(2), "raised": false, "by": peer(1) });
         assert_eq!(changes[1], lowered);
     }
+}
+
+pub(crate) async fn an_event_of_a_backend_reaches_its_receivers_once_and_stays_in_the_log(bed: TestBed) {
+    let (one, two, api) = (bed.node("n1").await, bed.node("n2").await, bed.guest("api").await);
+    let send = async |id: &str, to: Option<PeerId>| {
+        let event = server_event::of_server(id, "quiz", Some(&serde_json::json!([])), "2026-01-01T00:00:00.000Z");
+        api.send_server_event(&room("R"), id, to.as_ref(), &event).await.unwrap()
+    };
+    assert_eq!(send("early", None).await, ServerEventOutcome::Absent);
+    one.open(&room("R"), &meta(20)).await.unwrap();
+    let (_bus, mut events) = bed.listen("n2").await;
+    let (alice, bob) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
+    let waits = one.join(Join { waits: true, ..join("R", 3) }).await.unwrap();
+    assert!(matches!(waits, Joined::Waiting { .. }));
+    for (id, to) in
+        [("all", None), ("all", None), ("own", Some(peer(2))), ("own", Some(peer(2))), ("lobby", Some(peer(3)))]
+    {
+        assert_eq!(send(id, to).await, ServerEventOutcome::Done, "{id}");
+    }
+    assert_eq!(send("gone", Some(peer(9))).await, ServerEventOutcome::NoPeer);
+    let heard = async |rooms: &Rooms, n, after| {
+        let read = rooms.read(&room("R"), &peer(n), after).await.unwrap().unwrap();
+        let read = read.into_iter().filter(|entry| entry.event().starts_with("\"server:event\""));
+        read.map(|entry| said(entry.event())["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(heard(&one, 1, alice.id).await, ["all"]);
+    assert_eq!(heard(&two, 2, bob.id).await, ["all", "own"]);
+    assert_eq!(heard(&one, 3, bob.id).await, ["lobby"], "the lobby gets nothing that is for the call");
+    let is_own = |envelope: &Envelope<'_>| matches!(envelope, Envelope::Event { kind: EventKind::ServerEvent, event, .. } if event.contains("own"));
+    next_envelope(&mut events, is_own).await;
 }

@@ -76,6 +76,28 @@ pub(crate) async fn the_next_host_is_the_longest_present_of_the_highest_role(mut
     assert_eq!(hosts, [4, 5, 2, 3, 6, 8, 1]);
 }
 
+pub(crate) async fn the_backend_of_an_app_makes_a_participant_host_who_keeps_the_role(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &RoomMeta { host: UserId::nobody(), ..meta(20) }).await.unwrap();
+    let first = sit(&rooms, "R", 1).await.seat;
+    sit(&rooms, "R", 2).await;
+    set_role(&rooms, 2, Role::Host).await;
+    assert_eq!(host(&rooms).await, user(2));
+    let demote = ModerationCommand::Role { peer: peer(2), role: Role::Moderator };
+    let outcome = rooms.moderate(&room("R"), Caller::Operator, &demote).await.unwrap();
+    assert_eq!(outcome, ModerationOutcome::Above, "a host keeps the role");
+    // Such a host is no stand-in: the role outlasts a second one, and the host's absence.
+    set_role(&rooms, 1, Role::Host).await;
+    assert_eq!(host(&rooms).await, user(1));
+    let roles = async || {
+        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+        snapshot.seats.into_iter().map(|seat| seat.role).collect::<Vec<_>>()
+    };
+    assert_eq!(roles().await, [Role::Host, Role::Host]);
+    rooms.leave(&first, "left").await.unwrap();
+    assert_eq!((host(&rooms).await, roles().await), (user(2), vec![Role::Host]));
+}
+
 pub(crate) async fn an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone(bed: TestBed) {
     let (one, two) = (bed.node("n1").await, bed.node("n2").await);
     let (_bus, mut events) = bed.listen("n2").await;

@@ -399,6 +399,9 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
     assert!(matches!(waits, Joined::Waiting { .. }));
     let avatar = Some("https://example.org/a/b.png".to_owned());
     let named = |n, name: &str| PublicUser::new(user(n), name.to_owned(), avatar.clone());
+    // A list that is empty stays a list, and a field of the app is not taken for one of the seat.
+    let metadata = serde_json::json!({ "tags": [], "connectionState": "waiting", "role": "host" });
+    let named = |n, name: &str| PublicUser { metadata: Some(metadata.clone()), ..named(n, name) };
     for (n, name, at) in [
         (1, "New \"%1\" name", 2_000),
         (1, "An older name", 1_000),
@@ -425,7 +428,7 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
     let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
     let names: Vec<_> = snapshot.seats.iter().map(|seat| seat.user.name.as_str()).collect();
     assert_eq!(names, ["User 100% 0", "New \"%1\" name", "New \"%1\" name", "Waiting name"]);
-    assert_eq!(snapshot.seats[1].user.avatar, avatar);
+    assert_eq!((&snapshot.seats[1].user.avatar, &snapshot.seats[1].user.metadata), (&avatar, &Some(metadata.clone())));
     // The admission from the lobby announces the new name, and so does a return with another one.
     rooms.moderate(&room("R"), Caller::Operator, &ModerationCommand::Admit(None)).await.unwrap();
     let entries = seen(entries.last().unwrap().id).await;
@@ -434,6 +437,8 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
         (&joined["user"]["name"], &joined["participant"]["user"]["name"]),
         (&"Waiting name".into(), &"Waiting name".into())
     );
+    assert_eq!(joined["participant"]["connectionState"], "connected", "the field of the seat is changed");
+    assert_eq!(joined["participant"]["user"]["metadata"], metadata);
     let details: serde_json::Value = serde_json::from_str(&facts(&rooms).await.pop().unwrap().details).unwrap();
     assert_eq!(details["user"]["name"], "Waiting name");
     let public = named(1, "Third name");

@@ -1,7 +1,5 @@
 //! Parses moderation commands.
 
-use std::ops::RangeInclusive;
-
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -9,9 +7,6 @@ use super::{EventName, fields, or_default};
 use crate::domain::call_fields::{self, check_participants};
 use crate::domain::{Code, MediaKind, PeerId, Refusal, Role, SettingsChange, names};
 use crate::wire::whole_number;
-
-/// Allowed length of a reason, in characters.
-const REASON: RangeInclusive<usize> = 0..=200;
 
 /// Moderation command of the host or a moderator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +101,7 @@ struct Fields {
 /// `VALIDATION_ERROR` if a field is missing or invalid; `UNKNOWN_EVENT` for another event.
 pub(super) fn parse(event: EventName, text: &str) -> Result<Command, Refusal> {
     let Fields { peer_id, all, reason, kind, ban, role, locked } = fields(text)?;
-    let reason = reason.map(|reason| names::parse("reason", &reason, &REASON)).transpose()?;
+    let reason = reason.map(|reason| names::parse("reason", &reason, &call_fields::REASON)).transpose()?;
     let peer = peer_id.ok_or_else(|| missing("peerId"));
     Ok(match event {
         EventName::Admit if all => Command::Admit { peer: None },

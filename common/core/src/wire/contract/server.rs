@@ -334,6 +334,17 @@ payloads! {
         /// Room.
         room_id: RoomName,
     }
+    /// An event that the backend of an app sends.
+    ServerEvent {
+        /// Id of the event.
+        id: String,
+        /// Name that the backend chose.
+        name: String,
+        /// Any JSON, if the backend sent some.
+        data: Option<Value>,
+        /// Time of the event, RFC 3339.
+        timestamp: String,
+    }
     /// ICE servers.
     IceServers {
         /// ICE servers, with TURN credentials for a session with a seat.
@@ -466,6 +477,7 @@ const fn of_kind(kind: EventKind) -> Option<ServerContract> {
         EventKind::Denied => contract::<Denied>(name, "denied", "The receiver was denied in the lobby"),
         EventKind::Kicked => contract::<Kicked>(name, "removed", "The receiver was removed and is in no room"),
         EventKind::CallEnded => contract::<CallEnded>(name, "callEnded", "The call ended"),
+        EventKind::ServerEvent => contract::<ServerEvent>(name, "serverEvent", "An event of the app's backend"),
         EventKind::Unknown => return None,
     })
 }
@@ -576,6 +588,8 @@ mod tests {
             events::reaction(&user, &peer, "👍"),
             events::typing(&peer, &public, true),
             events::call_ended(&room, "ended"),
+            events::of_server("e1", "quiz", Some(&json!({ "round": [1] })), "2026-01-01T00:00:00.000Z"),
+            events::of_server("e2", "tick", None, "2026-01-01T00:00:00.000Z"),
             about::join_request_template(),
             about::join_request_cancelled_template("left"),
             about::denied(&room, None),
