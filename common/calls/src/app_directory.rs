@@ -15,7 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use switchboard_auth::token::app_key_of;
-use switchboard_auth::{AppSigner, AppVault, Identity, Tokens};
+use switchboard_auth::{AppSigner, AppVault, Identity, Tokens, app_key};
 use switchboard_core::Secret;
 use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp};
 use switchboard_core::failure_log::FailureLog;
@@ -180,6 +180,32 @@ impl AppDirectory {
             Err(_) => "invalid",
         };
         metrics::counter!("switchboard_app_tokens_total", "outcome" => outcome).increment(1);
+        verified
+    }
+
+    /// Verifies the key id and the secret of a backend. Costs a read only as [`AppDirectory::key`]
+    /// does.
+    ///
+    /// # Errors
+    /// `INVALID_CREDENTIALS`, `KEY_REVOKED` or `SERVICE_UNAVAILABLE`.
+    pub async fn authenticate(&self, id: &str, secret: &str) -> Result<Arc<AppKey>, Refusal> {
+        let verified = async {
+            let wrong = || Refusal::new(Code::InvalidCredentials, "The id or the secret of the API key is wrong");
+            let id = AppKeyId::read(id).ok_or_else(wrong)?;
+            let key = self.key(&id).await.map_err(|refusal| match refusal.code {
+                Code::TokenInvalid => Refusal { code: Code::InvalidCredentials, ..refusal },
+                _ => refusal,
+            })?;
+            if app_key::is_secret(&key.secret, secret) { Ok(key) } else { Err(wrong()) }
+        };
+        let verified = verified.await;
+        let outcome = match verified.as_ref().map_err(|refusal| refusal.code) {
+            Ok(_) => "accepted",
+            Err(Code::KeyRevoked) => "revoked",
+            Err(Code::ServiceUnavailable) => "unavailable",
+            Err(_) => "invalid",
+        };
+        metrics::counter!("switchboard_app_requests_total", "outcome" => outcome).increment(1);
         verified
     }
 

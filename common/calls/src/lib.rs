@@ -5,6 +5,7 @@
 //! | `admission` | find a call by its room, decide who may join and how, open the room |
 //! | `app_admin` | create, change and delete apps and their API keys |
 //! | `app_directory` | copy of all API keys in this process |
+//! | `creation` | create a call in its record and in its room |
 //! | `editing` | change a call in its room and in its record |
 //! | `error` | why a use case failed |
 //! | `metric_catalog` | metrics |
@@ -12,6 +13,7 @@
 mod admission;
 mod app_admin;
 mod app_directory;
+mod creation;
 mod editing;
 mod error;
 pub mod metric_catalog;
@@ -19,5 +21,6 @@ pub mod metric_catalog;
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
 pub use app_admin::{APP_NAME, APPS_PAGE_MAX, AppAdmin, NewAppKey};
 pub use app_directory::{AppDirectory, AppKey};
+pub use creation::{CallCreator, NewCall, NewCallOwner, join_link};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;

@@ -16,4 +16,9 @@ pub const METRICS: &[Metric] = &[
         Each("outcome", &["accepted", "expired", "invalid", "revoked", "unavailable"]),
         "User tokens of apps, by outcome",
     ),
+    counter(
+        "switchboard_app_requests_total",
+        Each("outcome", &["accepted", "invalid", "revoked", "unavailable"]),
+        "Requests of backends with an API key, by outcome",
+    ),
 ];

@@ -145,7 +145,7 @@ impl CallRecord {
             document.insert("participants", shown);
         }
         let mut call: Self = deserialize_from_document(document)?;
-        if call.participants.is_empty() && call.started_at.is_none() {
+        if call.participants.is_empty() && call.started_at.is_none() && !call.host.is_nobody() {
             call.participants = vec![ParticipantRecord::expected(call.host.clone(), Role::Host)];
         }
         call.mark_ended();

@@ -24,12 +24,20 @@ pub enum PageStart {
     After(CallPosition),
 }
 
-/// Filter of a list of calls: calls that `user` hosts, takes part in or is invited to, and that
-/// match every other field that is set.
+/// Calls that a list is about.
+#[derive(Clone, Debug)]
+pub enum CallsOf {
+    /// Calls that a user with an account hosts, takes part in or is invited to.
+    User(UserId),
+    /// All calls of an app.
+    App(AppId),
+}
+
+/// Filter of a list of calls: calls that match every field that is set.
 #[derive(Clone, Debug)]
 pub struct CallFilter {
-    /// User whose calls are listed.
-    pub user: UserId,
+    /// Calls that are listed.
+    pub of: CallsOf,
     /// Status of the calls.
     pub status: Option<CallStatus>,
     /// Type of the calls.
@@ -74,12 +82,33 @@ impl Records {
         stored.insert("hostId", user_to_bson(&call.room, &call.host));
         let invited: Vec<_> = call.invited.iter().map(|user| user_to_bson(&call.room, user)).collect();
         stored.insert("invitedUserIds", invited);
+        stored.extend(app_of(&call.room));
         let id = stored.get("_id").cloned();
         self.run("insert_call", |db| async move { db.calls.insert_one(stored).await }).await?;
         let undo = async || {
             self.run("insert_call", |db| async move { db.calls.delete_one(doc! { "_id": id }).await }).await.map(drop)
         };
         self.confirm_unique(undo).await
+    }
+
+    /// Returns whether there is a call with this id, or was one that is deleted since.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn has_call(&self, id: &CallId) -> Result<bool, RecordsError> {
+        let this = doc! { "_id": { "$in": id_forms(id.as_str()) } };
+        let found =
+            self.run("has_call", |db| async move { db.calls.find_one(this).projection(doc! { "_id": 1 }).await });
+        Ok(found.await?.is_some())
+    }
+
+    /// Removes the record of a call that was created a moment ago, without a trace.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn remove_call(&self, id: &CallId) -> Result<(), RecordsError> {
+        let this = doc! { "_id": { "$in": id_forms(id.as_str()) } };
+        self.run("remove_call", |db| async move { db.calls.delete_one(this).await }).await.map(drop)
     }
 
     /// Reads the call of a room, without its participants and profiles.
@@ -125,9 +154,10 @@ impl Records {
     /// number of all calls. An invalid document is logged and skipped.
     ///
     /// The list has at most the 5,000 latest calls that the user hosts, the 5,000 latest that the
-    /// user took part in and the 5,000 latest with an invitation, so that sorting and searching
-    /// have a bound. The time of creation selects earlier calls of the host. MongoDB reads each of
-    /// these calls once, or only its entry in the index, and the whole records of the page alone.
+    /// user took part in and the 5,000 latest with an invitation; or the 5,000 latest of the app.
+    /// So sorting and searching have a bound. The time of creation selects earlier calls of the
+    /// host or of the app. MongoDB reads each of these calls once, or only its entry in the index,
+    /// and the whole records of the page alone.
     ///
     /// # Errors
     /// MongoDB is unavailable.
@@ -145,7 +175,11 @@ impl Records {
             .chain([doc! { "$project": { "_id": 1 } }])
             .collect();
 
-        let mut stages = self.own_calls(&filter.user, Some(OWN_MAX), &selection(filter)).await?;
+        let selection = selection(filter);
+        let mut stages = match &filter.of {
+            CallsOf::User(user) => self.own_calls(user, Some(OWN_MAX), &selection).await?,
+            CallsOf::App(app) => selection.latest(doc! { "app": app.as_str() }, Some(OWN_MAX)),
+        };
         // Two calls with one id are one call that was found in two ways.
         stages.push(doc! { "$group": { "_id": "$_id", field: { "$first": format!("${field}") } } });
         let count = vec![doc! { "$count": "total" }];
@@ -304,14 +338,7 @@ impl Records {
         selection: &Selection,
     ) -> Result<Vec<Document>, RecordsError> {
         let ids = doc! { "$in": id_forms(user.as_str()) };
-        let latest = |field: &str, max: Option<i64>| {
-            let mut stages = vec![doc! { "$match": { "$and": selection.created(doc! { field: ids.clone() }) } }];
-            if let Some(max) = max {
-                stages.extend([doc! { "$sort": { "createdAt": -1 } }, doc! { "$limit": max }]);
-            }
-            stages.extend(selection.stages());
-            stages
-        };
+        let latest = |field: &str, max: Option<i64>| selection.latest(doc! { field: ids.clone() }, max);
         let union = |stages: Vec<Document>| {
             let stages: Vec<_> = stages.into_iter().map(Bson::from).collect();
             doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": stages } }
@@ -353,9 +380,25 @@ impl Selection {
         std::iter::once(first).chain(self.created.clone()).collect()
     }
 
+    /// Returns the stages that read the latest of `these` calls, at most `max`.
+    fn latest(&self, these: Document, max: Option<i64>) -> Vec<Document> {
+        let mut stages = vec![doc! { "$match": { "$and": self.created(these) } }];
+        if let Some(max) = max {
+            stages.extend([doc! { "$sort": { "createdAt": -1 } }, doc! { "$limit": max }]);
+        }
+        stages.extend(self.stages());
+        stages
+    }
+
     fn stages(&self) -> [Document; 2] {
         [doc! { "$match": { "$and": self.conditions.clone() } }, doc! { "$project": self.fields.clone() }]
     }
+}
+
+/// Returns the field of a record by which the calls of an app are found. Calls of accounts have
+/// none.
+pub(super) fn app_of(room: &RoomId) -> Option<(String, Bson)> {
+    (!room.is_of_default_app()).then(|| ("app".to_owned(), room.app().as_str().into()))
 }
 
 /// Returns the conditions on the time of creation.

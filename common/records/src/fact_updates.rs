@@ -7,6 +7,7 @@ use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
 use super::bson::{date_to_bson, id_forms, id_to_bson, local_id, user_to_bson};
 use super::call::PERIODS_MAX;
+use super::calls::app_of;
 use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use super::participant_updates::Newcomer;
 use switchboard_core::domain::call::NEVER_OPENED;
@@ -131,7 +132,7 @@ fn changes(fact: &CallFact, newcomer: Option<Newcomer>) -> Vec<Document> {
 
 fn created(fact: &CallFact, call: &NewCall) -> Document {
     let text = |value: Result<Bson, _>| value.unwrap_or(Bson::Null);
-    doc! {
+    let mut record = doc! {
         "title": &call.title,
         "description": "",
         "hostId": user_to_bson(&fact.room, &call.host),
@@ -145,7 +146,9 @@ fn created(fact: &CallFact, call: &NewCall) -> Document {
         "updatedAt": date_to_bson(fact.at),
         "revision": 0_i64,
         "lastFact": &fact.order,
-    }
+    };
+    record.extend(app_of(&fact.room));
+    record
 }
 
 fn joined(at: Timestamp, count: u32, newcomer: Option<Newcomer>) -> Vec<Document> {

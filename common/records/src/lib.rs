@@ -21,6 +21,7 @@
 //! | `participant_updates` | how each fact changes a participant's document |
 //! | `chat` | recorded chat, and its erasure |
 //! | `deliveries` | queue of webhook events |
+//! | `requests` | idempotency keys of requests |
 //! | `bson` | BSON forms of the domain's values |
 //! | `pool` | bounds on the operations in progress |
 //! | `primaries` | whether the present primary has the indexes |
@@ -46,6 +47,7 @@ mod participant_updates;
 mod participants;
 mod pool;
 mod primaries;
+mod requests;
 mod sessions;
 mod user;
 mod users;
@@ -65,19 +67,22 @@ pub use call::{CallRecord, PERIODS_MAX, Period};
 pub use call_edits::HostedCall;
 pub use call_position::{CallOrder, CallPosition};
 pub use call_statistics::CallStatistics;
-pub use calls::{CallFilter, CallPage, PageStart};
+pub use calls::{CallFilter, CallPage, CallsOf, PageStart};
 pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
 pub use error::RecordsError;
 pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};
 pub use line_budgets::{LineBudget, LineBudgets, RecordedLines};
 pub use participants::{ParticipantCounts, ParticipantRecord, PresenceRecord, ProfileRecord};
+pub use requests::RequestClaim;
 pub use sessions::{NewSession, Rotation, RotationTimes, SESSIONS_MAX, SessionRecord};
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
 /// Name of the index of a host's calls.
 const HOSTED: &str = "hosted";
+/// Name of the index of an app's calls.
+const OF_APP: &str = "of_app";
 const DEFAULT_DATABASE: &str = "videocall-db";
 /// How long the hidden record of a deleted call is kept: longer than its last facts can be on their
 /// way.
@@ -172,10 +177,13 @@ impl Records {
         let email = index(doc! { "email": 1 }, unique());
         self.run("indexes", |db| async move { db.users.create_index(email).await }).await?;
         let only = |status: &str| IndexOptions::builder().partial_filter_expression(doc! { "status": status }).build();
+        let has_app = doc! { "app": { "$exists": true } };
+        let of_app = IndexOptions::builder().name(OF_APP.to_owned()).partial_filter_expression(has_app).build();
         let calls = [
             index(doc! { "roomId": 1 }, unique()),
             // Has every field that lists select and sort by, so that they read no record of a host.
-            index(hosted(), IndexOptions::builder().name(HOSTED.to_owned()).build()),
+            index(listed_by("hostId"), IndexOptions::builder().name(HOSTED.to_owned()).build()),
+            index(listed_by("app"), of_app),
             // For calls whose participants are a list in the record.
             index(doc! { "participants.userId": 1, "createdAt": -1 }, IndexOptions::default()),
             index(doc! { "invitedUserIds": 1, "createdAt": -1 }, IndexOptions::default()),
@@ -195,6 +203,7 @@ impl Records {
         self.ensure_session_indexes().await?;
         self.ensure_delivery_indexes().await?;
         self.ensure_app_indexes().await?;
+        self.ensure_request_indexes().await?;
         self.ensure_fact_indexes().await?;
         self.primaries.indexed(changes);
         Ok(())
@@ -275,10 +284,10 @@ impl Records {
     }
 }
 
-/// Returns the keys of the index of a host's calls.
-fn hosted() -> Document {
+/// Returns the keys of the index of the calls with one value of `field`.
+fn listed_by(field: &str) -> Document {
     doc! {
-        "hostId": 1, "createdAt": -1, "_id": 1, "deletedAt": 1, "status": 1, "type": 1, "scheduledAt": 1,
+        field: 1, "createdAt": -1, "_id": 1, "deletedAt": 1, "status": 1, "type": 1, "scheduledAt": 1,
         "startedAt": 1,
     }
 }

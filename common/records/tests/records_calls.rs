@@ -12,7 +12,9 @@ use std::sync::LazyLock;
 use switchboard_core::domain::{
     AppId, CallEdit, CallId, CallStatus, CallType, RoomId, RoomMeta, SettingsChange, Timestamp, UserId,
 };
-use switchboard_records::{CallFilter, CallOrder, CallRecord, HostedCall, PageStart, Records, RecordsTimeouts};
+use switchboard_records::{
+    CallFilter, CallOrder, CallRecord, CallsOf, HostedCall, PageStart, Records, RecordsTimeouts,
+};
 
 const HOUR: i64 = 3_600_000;
 
@@ -70,6 +72,10 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
         let more = doc! { "hostId": host, "scheduledAt": date, "status": status, "counts": {} };
         bed.records.insert_call(&call(number, more)).await.unwrap();
     }
+    for number in 300..310 {
+        let more = doc! { "roomId": format!("acme.r{number}"), "hostId": "acme.nobody", "counts": {} };
+        bed.records.insert_call(&call(number, more)).await.unwrap();
+    }
     bed.database.run_command(doc! { "profile": 2 }).await.unwrap();
     let (records, id, room) =
         (&bed.records, CallId::parse(&format!("{:024x}", 7)).unwrap(), RoomId::parse("ROOM7").unwrap());
@@ -103,7 +109,7 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
     spent("call_by_room_with_profiles", 1).await;
     for order in [CallOrder::Created, CallOrder::Scheduled, CallOrder::Started, CallOrder::Title] {
         let filter = CallFilter {
-            user: user(7),
+            of: CallsOf::User(user(7)),
             status: Some(CallStatus::Ended),
             call_type: Some(CallType::Public),
             search: Some("call".into()),
@@ -117,6 +123,11 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
         // The ids of calls that the user hosts and of those that the user joined; then the page. By
         // title, the order of the page comes before its calls.
         spent("list_calls", if order == CallOrder::Title { 4 } else { 3 }).await;
+        let of = CallsOf::App(AppId::parse("acme").unwrap());
+        let page = records.list_calls(&CallFilter { of, status: None, created: (None, None), ..filter }).await.unwrap();
+        assert_eq!((page.calls.len(), page.total), (2, 10));
+        assert!(page.calls.iter().all(|call| call.room.as_str().starts_with("acme.") && call.participants.is_empty()));
+        spent("list_calls of an app", if order == CallOrder::Title { 3 } else { 2 }).await;
     }
     assert_eq!(records.unopened_calls(Timestamp(10 * HOUR), 100).await.unwrap().len(), 4);
     spent("unopened_calls", 1).await;
@@ -165,7 +176,7 @@ async fn a_call_of_the_old_backend_is_read_listed_edited_and_ended_with_ids_of_e
     assert_eq!(names, ["Ada", "Grace"]);
 
     let filter = CallFilter {
-        user: host.clone(),
+        of: CallsOf::User(host.clone()),
         status: None,
         call_type: None,
         search: None,

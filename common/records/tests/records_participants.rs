@@ -7,8 +7,8 @@ use mongodb::bson::{DateTime, Document, doc};
 use mongodb::{Client, Collection, Database};
 use switchboard_core::domain::{AppId, CallId, CallStatus, PeerId, Role, RoomId, Timestamp, UserId};
 use switchboard_records::{
-    CallChange, CallFact, CallFilter, CallOrder, CallRecord, PageStart, ParticipantCounts, Records, RecordsTimeouts,
-    Stay,
+    CallChange, CallFact, CallFilter, CallOrder, CallRecord, CallsOf, PageStart, ParticipantCounts, Records,
+    RecordsTimeouts, Stay,
 };
 
 /// Most guests with a document in one call, and most participants that a record shows.
@@ -103,7 +103,7 @@ fn stay(user: &str) -> Stay {
 
 fn filter(user: &str) -> CallFilter {
     CallFilter {
-        user: id(user),
+        of: CallsOf::User(id(user)),
         status: None,
         call_type: None,
         search: None,
