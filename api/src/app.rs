@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use switchboard_auth::{AppVault, IceConfig, OperatorKeys, PasswordHasher, Tokens};
-use switchboard_calls::{AppAdmin, AppDirectory, CallEditor, JoinAccess};
+use switchboard_calls::{AppAdmin, AppDirectory, CallCreator, CallEditor, JoinAccess, join_link};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
@@ -113,6 +113,12 @@ impl App {
         JoinAccess { rooms, records, hasher, tokens, limiter, passcode_rates, creations: limits.creations() }
     }
 
+    /// Returns the use case of creating calls.
+    #[must_use]
+    pub fn creator(&self) -> CallCreator<'_> {
+        CallCreator { rooms: &self.rooms, records: &self.records, frontend: &self.frontend }
+    }
+
     /// Returns the use case of editing calls.
     #[must_use]
     pub fn editor(&self) -> CallEditor<'_> {
@@ -128,7 +134,7 @@ impl App {
     /// Returns the address of the web page at which users join a room.
     #[must_use]
     pub fn join_link(&self, room: &RoomId) -> String {
-        format!("{}/r/{}", self.frontend, room.name())
+        join_link(&self.frontend, room)
     }
 
     /// Returns the number of participants in a room, or `None` if Redis does not answer in time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use switchboard_core::client_address::{ClientNetwork, TrustedProxies};
-use switchboard_core::domain::{AppId, UserId, whole_seconds};
+use switchboard_core::domain::{AppId, AppKeyId, UserId, whole_seconds};
 use switchboard_net::{ClientAddresses, ConnectionTimeouts, Counts, Permit};
 use switchboard_rooms::rate_limit::{Exceeded, Guess, GuessBounds, GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Rate, RateOutcome};
@@ -37,9 +37,17 @@ pub enum Class {
     Write,
     /// Reads.
     Read,
+    /// Request of an app's backend.
+    Server,
+    /// Event that an app's backend sends into a room, where it is copied to each participant.
+    ServerEvent,
 }
 
 impl Class {
+    /// All classes.
+    pub const ALL: [Self; 7] =
+        [Self::SignIn, Self::Register, Self::Join, Self::Write, Self::Read, Self::Server, Self::ServerEvent];
+
     /// Returns the name of the class in Redis keys and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -49,6 +57,8 @@ impl Class {
             Self::Join => "join",
             Self::Write => "write",
             Self::Read => "read",
+            Self::Server => "server",
+            Self::ServerEvent => "server_event",
         }
     }
 }
@@ -58,7 +68,7 @@ impl Class {
 pub struct Rates {
     /// Rate of one address, or of one IPv6 network.
     pub address: Option<Rate>,
-    /// Rate of one account or one guest.
+    /// Rate of one account, one guest or one API key of an app.
     pub account: Option<Rate>,
 }
 
@@ -77,6 +87,10 @@ pub struct RatesConfig {
     pub write: Rates,
     /// Rates of [`Class::Read`].
     pub read: Rates,
+    /// Rates of [`Class::Server`].
+    pub server: Rates,
+    /// Rates of [`Class::ServerEvent`].
+    pub server_event: Rates,
     /// `REQUESTS_PER_ADDRESS`: requests of any kind from one address to this pod.
     pub requests: Option<Rate>,
     /// `REQUESTS_IN_PROGRESS_PER_ADDRESS`: requests from one address that this pod serves at the
@@ -114,13 +128,32 @@ impl RatesConfig {
             address: rate("RATE_READ_PER_ADDRESS", "1000/10"),
             account: rate("RATE_READ_PER_ACCOUNT", "600/60"),
         };
+        let server = Rates {
+            address: rate("RATE_SERVER_PER_ADDRESS", "2000/10"),
+            account: rate("RATE_SERVER_PER_KEY", "200/10"),
+        };
+        let server_event = Rates { address: server.address, account: rate("RATE_SERVER_EVENT_PER_KEY", "100/10") };
         let creations = rate("RATE_ROOM_CREATE", ROOM_CREATE_RATE);
         let requests = rate("REQUESTS_PER_ADDRESS", "20000/10");
         let in_progress = env.number("REQUESTS_IN_PROGRESS_PER_ADDRESS", 256, 0..=1_000_000);
         let pause = env.seconds("PASSWORD_GUARD_SECONDS", 300, 1..=86_400);
         let (password, passcode) = (GuessBounds { address: own, all, pause }, passcode_rates(env, on));
         let proxies = trusted_proxies(env);
-        Self { sign_in, register, join, write, read, requests, in_progress, passcode, creations, password, proxies }
+        Self {
+            sign_in,
+            register,
+            join,
+            write,
+            read,
+            server,
+            server_event,
+            requests,
+            in_progress,
+            passcode,
+            creations,
+            password,
+            proxies,
+        }
     }
 
     const fn of(&self, class: Class) -> Rates {
@@ -130,6 +163,8 @@ impl RatesConfig {
             Class::Join => self.join,
             Class::Write => self.write,
             Class::Read => self.read,
+            Class::Server => self.server,
+            Class::ServerEvent => self.server_event,
         }
     }
 }
@@ -147,11 +182,31 @@ pub struct Limits {
 /// Maximum number of lists that one account reads at the same time, and one address.
 const LISTS_MAX: usize = 8;
 
+/// Caller that requests are counted against, besides the address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Account {
+    /// User or guest.
+    User(AppId, UserId),
+    /// API key of an app.
+    Key(AppKeyId),
+}
+
+impl Account {
+    /// Returns the subject of rates.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::User(app, user) => Subject::of(app, user),
+            Self::Key(key) => Subject::AppKey(key),
+        }
+    }
+}
+
 /// Account or address that reads a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Reader {
     Address(ClientNetwork),
-    User(AppId, UserId),
+    Account(Account),
 }
 
 /// Lists that a request reads. Dropping it frees them.
@@ -218,9 +273,9 @@ impl Limits {
     /// Counts a request that reads many documents, until the permit is dropped. `None`: the account
     /// or the address reads its most lists.
     #[must_use]
-    pub fn list(&self, user: Option<&(AppId, UserId)>, address: Option<ClientNetwork>) -> Option<ListPermit> {
-        let user = user.cloned().map(|(app, user)| Reader::User(app, user));
-        let readers = address.map(Reader::Address).into_iter().chain(user);
+    pub fn list(&self, account: Option<&Account>, address: Option<ClientNetwork>) -> Option<ListPermit> {
+        let account = account.cloned().map(Reader::Account);
+        let readers = address.map(Reader::Address).into_iter().chain(account);
         let permits: Result<_, _> = readers.map(|reader| self.lists.acquire(reader)).collect();
         permits.ok().map(|permits| ListPermit { _permits: permits })
     }
@@ -325,7 +380,7 @@ mod tests {
 
     #[test]
     fn every_class_has_a_metric_series_before_its_first_refusal() {
-        for class in [Class::SignIn, Class::Register, Class::Join, Class::Write, Class::Read] {
+        for class in Class::ALL {
             assert!(CLASSES.contains(&class.name()), "{}", class.name());
         }
     }

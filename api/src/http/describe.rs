@@ -11,7 +11,7 @@ use axum::extract::State;
 use http::StatusCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
-use switchboard_core::domain::Code;
+use switchboard_core::domain::{AppScope, Code};
 
 use crate::http::status::status;
 
@@ -28,6 +28,8 @@ pub enum Access {
     OptionalToken,
     /// Users with a token.
     Users,
+    /// Backends of apps with an API key that has this scope.
+    Backends(AppScope),
     /// Operators with an API key.
     Operators,
 }

@@ -200,7 +200,7 @@ impl<T: Input> Argument for JsonChange<T> {
 }
 
 /// Reads the JSON object in a request's body.
-async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, ApiError> {
+pub(crate) async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, ApiError> {
     if !is_json(request.headers()) {
         return Err(Code::UnsupportedMediaType.into());
     }
@@ -380,15 +380,16 @@ impl<T: PathId> Argument for PathParam<T> {
     }
 }
 
-/// Participant of a room: a path with both ids.
-pub struct SeatPath {
+/// Participant of a room: a path with both ids. Operators name the room by its full name, backends
+/// within their app.
+pub struct SeatPath<R> {
     /// Room of the participant.
-    pub room: RoomId,
+    pub room: R,
     /// Participant in the room.
     pub peer: PeerId,
 }
 
-impl FromRequestParts<App> for SeatPath {
+impl<R: PathId> FromRequestParts<App> for SeatPath<R> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
@@ -401,9 +402,9 @@ impl FromRequestParts<App> for SeatPath {
     }
 }
 
-impl Argument for SeatPath {
+impl<R: PathId> Argument for SeatPath<R> {
     fn describe(operation: &mut Operation) {
-        <PathParam<RoomId> as Argument>::describe(operation);
+        <PathParam<R> as Argument>::describe(operation);
         let schema =
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_#-]{1,48}$", "examples": ["65a1b2c3d4e5f60718293a4b"] });
         operation.parameter("path", "peerId", true, &schema);

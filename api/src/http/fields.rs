@@ -9,9 +9,11 @@
 
 use std::ops::RangeInclusive;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use switchboard_core::domain::{
-    CallSettings, Code, EmailAddress, FieldError, Refusal, SettingInfo, SettingsChange, Timestamp, UserId, names,
+    CallPermissions, CallSettings, Code, EmailAddress, FieldError, Refusal, RoomName, SettingInfo, SettingsChange,
+    Timestamp, UserId, names,
 };
 use switchboard_core::wire::whole_number;
 
@@ -311,6 +313,15 @@ impl Fields {
         found
     }
 
+    /// Reads one of several words, which must be there. `None` only if the input is refused.
+    pub fn required_choice<T: Copy>(&mut self, field: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let is_there = self.require(field);
+        let found = if is_there { self.choice(field, words) } else { None };
+        // Null counts as missing.
+        self.describe(field, || json!({ "enum": words.iter().map(|(word, _)| *word).collect::<Vec<_>>() }));
+        found
+    }
+
     /// Reads a list of one or more of several words. A word that is listed twice counts once.
     pub fn choices<T: Copy + PartialEq>(&mut self, field: &'static str, words: &[(&str, T)]) -> Option<Vec<T>> {
         let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
@@ -404,6 +415,71 @@ impl Fields {
         })
     }
 
+    /// Reads a list of at most `max` ids of an app's users.
+    pub fn app_users(&mut self, field: &'static str, max: usize) -> Vec<UserId> {
+        self.describe(field, || json!({ "type": "array", "maxItems": max, "items": app_user_schema() }));
+        let Some(value) = self.take(field) else { return Vec::new() };
+        let ids = value
+            .as_array()
+            .filter(|list| list.len() <= max)
+            .and_then(|list| list.iter().map(|id| UserId::of_app(id.as_str()?)).collect::<Option<Vec<_>>>());
+        ids.unwrap_or_else(|| {
+            self.reject(field, format!("must be a list of at most {max} ids of the app's users"));
+            Vec::new()
+        })
+    }
+
+    /// Reads the id of an app's user.
+    pub fn app_user(&mut self, field: &'static str) -> Option<UserId> {
+        self.describe(field, app_user_schema);
+        let value = self.take(field)?;
+        let user = value.as_str().and_then(UserId::of_app);
+        if user.is_none() {
+            self.reject(field, "must be 1 to 40 letters, digits, _ or -, not nobody, and must not begin with guest-");
+        }
+        user
+    }
+
+    /// Reads the id of a room within its app, exactly as it is.
+    pub fn room(&mut self, field: &'static str) -> Option<RoomName> {
+        self.describe(field, || json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$" }));
+        let value = self.take(field)?;
+        let room = value.as_str().and_then(|text| RoomName::parse(text).ok());
+        if room.is_none() {
+            self.reject(field, "must be 1 to 64 letters, digits, _ or -");
+        }
+        room
+    }
+
+    /// Reads JSON of any form, at most `max` bytes of text.
+    pub fn json(&mut self, field: &'static str, max: usize) -> Option<Value> {
+        self.describe(field, || json!({ "description": format!("Any JSON, of at most {max} bytes") }));
+        let value = self.take(field)?;
+        if value.to_string().len() > max {
+            self.reject(field, format!("must be at most {max} bytes of JSON"));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// Reads the permissions of an app's user in calls. A missing one is true.
+    pub fn permissions(&mut self, field: &'static str) -> Option<CallPermissions> {
+        self.describe(field, || {
+            let flag = |about: &str| json!({ "type": "boolean", "default": true, "description": about });
+            json!({ "type": "object", "additionalProperties": false, "properties": {
+                "canPublish": flag("Switch camera and microphone on"),
+                "canShareScreen": flag("Share the screen"),
+                "canChat": flag("Send messages, typing notices and reactions"),
+            } })
+        });
+        let value = self.take(field)?;
+        let permissions = CallPermissions::deserialize(value).ok();
+        if permissions.is_none() {
+            self.reject(field, "must have true or false in canPublish, canShareScreen and canChat alone");
+        }
+        permissions
+    }
+
     /// Reads the settings of a new call. A missing setting has its default.
     pub fn settings(&mut self, field: &'static str) -> CallSettings {
         self.settings_change(field).of_new_call()
@@ -426,6 +502,11 @@ impl Fields {
     fn take(&mut self, field: &str) -> Option<Value> {
         self.values.get_mut(field).map(Value::take).filter(|value| !value.is_null())
     }
+}
+
+/// Returns the JSON schema of the id of an app's user.
+fn app_user_schema() -> Value {
+    json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$" })
 }
 
 /// Returns the JSON schema of the settings.

@@ -11,12 +11,14 @@
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
 //! | `extract` | arguments of handlers: identity, body, query, path |
 //! | `operators` | arguments of handlers that operators call |
+//! | `app_key` | arguments of handlers that backends of apps call |
 //! | `request_bounds` | bounds on the requests of one address, before routing |
 //! | `rate_limit` | the rate limit of a route, and the client's address |
 //! | `route` | a route: handler, rate class, description |
 //! | `page` | files of the web page |
 //! | `server` | accepts connections, within limits |
 
+pub mod app_key;
 pub mod describe;
 pub mod drain;
 pub mod envelope;

@@ -13,9 +13,9 @@ use switchboard_rooms::rate_limit::Subject;
 use crate::app::App;
 use crate::http::describe::{Argument, Operation};
 use crate::http::error::ApiError;
-use crate::http::extract;
 use crate::http::request_bounds::{Found, refused};
-use crate::limits::{Class, HEADERS, RateStatus};
+use crate::http::{app_key, extract};
+use crate::limits::{Account, Class, HEADERS, RateStatus};
 
 /// Client's network, as an argument of a handler. `None` when the request came over no connection.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +47,22 @@ pub struct RouteBounds {
     pub reads_many: bool,
 }
 
+/// Returns the caller of a route of this class, if it has proven who it is.
+async fn account(parts: &mut Parts, app: &App, class: Class) -> Option<Account> {
+    if matches!(class, Class::Server | Class::ServerEvent) {
+        let key = app_key::identify(parts, app).await.ok()?;
+        return Some(Account::Key(key.id.clone()));
+    }
+    let identity = extract::identify(parts, app).await.ok().flatten()?;
+    Some(Account::User(identity.app, identity.user.id))
+}
+
 /// Counts a request against the rates of the route's class, by address and by account. Bounds the
 /// requests that read many documents.
 pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Request, next: Next) -> Response {
     let RouteBounds { class, reads_many } = bounds;
     let (mut parts, body) = request.into_parts();
-    let identity = extract::identify(&mut parts, &app).await.ok().flatten();
-    let account = identity.map(|identity| (identity.app, identity.user.id));
+    let account = account(&mut parts, &app, class).await;
     let (limits, rates) = (&app.limits, app.limits.rates(class));
     let address = address(&parts.extensions);
     let _lists = match reads_many.then(|| limits.list(account.as_ref(), address)) {
@@ -68,7 +77,7 @@ pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Req
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),
     };
-    let account = account.as_ref().map(|(app, user)| Subject::of(app, user));
+    let account = account.as_ref().map(Account::subject);
     let (by_address, by_account) =
         tokio::join!(count(address.map(Subject::Address), rates.address), count(account, rates.account));
     let status = match (by_address, by_account) {

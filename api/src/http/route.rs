@@ -154,6 +154,7 @@ impl Route {
         match self.path.split('/').nth(1) {
             Some("auth") => "auth",
             Some("video-calls") => "video-calls",
+            Some("server") => "server",
             Some("admin") => "admin",
             _ => "service",
         }

@@ -31,7 +31,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RoomNotFound
         | Code::PeerNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
-        Code::UserExists | Code::RoomExists | Code::LimitReached => StatusCode::CONFLICT,
+        Code::UserExists | Code::RoomExists | Code::LimitReached | Code::IdempotencyKeyReused => StatusCode::CONFLICT,
         Code::ValidationError
         | Code::InvalidInput
         | Code::NotInRoom

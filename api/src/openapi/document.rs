@@ -15,10 +15,11 @@ const VERSION: &str = "3.1.0";
 /// JSON pointer to the schemas.
 const SCHEMAS: &str = "/components/schemas";
 
-/// Groups of operations, in the order in which a reader needs them: users before operators.
-const TAGS: [(&str, &str); 4] = [
+/// Groups of operations, in the order in which a reader needs them: users, backends, operators.
+const TAGS: [(&str, &str); 5] = [
     ("auth", "Accounts and sign-ins"),
     ("video-calls", "Calls, and joining them"),
+    ("server", "For backends of apps, with an API key of the app: HTTP Basic, its id and its secret"),
     ("service", "The service itself"),
     ("admin", "For operators, with an API key"),
 ];
@@ -54,6 +55,7 @@ pub fn document(prefix: &str, routes: &[Route]) -> Value {
             "headers": headers(),
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "appKey": { "type": "http", "scheme": "basic" },
                 "key": { "type": "apiKey", "in": "header", "name": "x-api-key" },
             },
         },
@@ -92,6 +94,9 @@ impl Writer {
             "responses": answers,
             "security": security(operation.access),
         });
+        if let Access::Backends(scope) = operation.access {
+            written["description"] = format!("The API key needs the scope `{}`.", scope.as_str()).into();
+        }
         if !operation.parameters.is_empty() {
             let mut parameters = operation.parameters.clone();
             for parameter in &mut parameters {
@@ -145,6 +150,7 @@ fn security(access: Access) -> Value {
         Access::Public => json!([]),
         Access::OptionalToken => json!([{}, { "token": [] }]),
         Access::Users => json!([{ "token": [] }]),
+        Access::Backends(_) => json!([{ "appKey": [] }]),
         Access::Operators => json!([{ "key": [] }]),
     }
 }

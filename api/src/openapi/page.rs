@@ -148,6 +148,9 @@ impl Page {
 
 fn access(security: &Value) -> &'static str {
     let schemes = security.as_array().map_or(&[][..], Vec::as_slice);
+    if schemes.iter().any(|scheme| scheme.get("appKey").is_some()) {
+        return "Needs an API key of an app.";
+    }
     match (schemes.len(), schemes.iter().any(|scheme| scheme.as_object().is_some_and(serde_json::Map::is_empty))) {
         (0, _) => "Public.",
         (_, true) => "Public; a token identifies the caller.",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use switchboard_core::domain::ids::full_room;
 use switchboard_core::domain::{CallId, Code, Participant, RoomId, UserId};
-use switchboard_rooms::{Caller, Ended, ModerationCommand, ModerationOutcome, RoomPeek};
+use switchboard_rooms::{Ended, ModerationCommand, RoomPeek};
 
 use crate::app::App;
 use crate::http::envelope::success;
@@ -16,6 +16,7 @@ use crate::http::error::ApiResult;
 use crate::http::extract::{PathParam, ROOM_ID_RULE, SeatPath, ValidQuery};
 use crate::http::fields::{Fields, Input};
 use crate::http::operators::{OperatorRead, OperatorWrite};
+use crate::routes::moderation::moderate;
 
 /// A live signal-node.
 #[derive(Serialize, JsonSchema)]
@@ -134,16 +135,10 @@ pub(crate) async fn end(
 pub(crate) async fn remove(
     State(app): State<App>,
     OperatorWrite(operator): OperatorWrite,
-    SeatPath { room, peer }: SeatPath,
+    SeatPath { room, peer }: SeatPath<RoomId>,
 ) -> ApiResult<impl IntoResponse> {
-    let order = ModerationCommand::Kick { peer: peer.clone(), ban: false, reason: None };
-    match app.rooms.moderate(&room, Caller::Operator, &order).await? {
-        ModerationOutcome::Done(_) => {
-            tracing::info!(target: "audit", operator, room_id = %room, peer_id = %peer, "operator removed a participant")
-        }
-        ModerationOutcome::NoPeer => return Err(Code::PeerNotFound.into()),
-        ModerationOutcome::Absent => return Err(Code::RoomNotFound.into()),
-        _ => return Err(Code::ServiceUnavailable.into()),
-    }
+    let command = ModerationCommand::Kick { peer: peer.clone(), ban: false, reason: None };
+    moderate(&app, &room, &command).await?;
+    tracing::info!(target: "audit", operator, room_id = %room, peer_id = %peer, "operator removed a participant");
     Ok(success("The participant was removed", Value::Null).into_response())
 }

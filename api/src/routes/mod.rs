@@ -5,6 +5,8 @@
 //! | `auth/` | accounts |
 //! | `calls/` | calls |
 //! | `join` | admission to a call |
+//! | `server/` | routes of backends of apps |
+//! | `moderation` | commands to participants, for backends and operators |
 //! | `admin` | routes of operators |
 //! | `apps` | apps and their API keys, for operators |
 //! | `health` | health, version, index |
@@ -17,6 +19,8 @@ mod calls;
 mod docs;
 mod health;
 mod join;
+mod moderation;
+mod server;
 mod views;
 
 use std::sync::Arc;
@@ -32,11 +36,12 @@ use crate::http::route::{self, Route, delete, get, patch, post, put};
 use crate::limits::Class;
 pub(crate) use apps::{AppView, NewAppKeyView};
 use docs::Documents;
+use server::{calls as calls_of_app, events, participants, tokens};
 use views::{CallView, ParticipantView, StatsView, UserView};
 
 /// Returns all routes. The router and the OpenAPI document are made from this list.
 fn list() -> Vec<Route> {
-    [accounts(), video_calls(), service(), operators()].into_iter().flatten().collect()
+    [accounts(), video_calls(), backends(), service(), operators()].into_iter().flatten().collect()
 }
 
 fn service() -> Vec<Route> {
@@ -174,6 +179,105 @@ fn video_calls() -> Vec<Route> {
         post("reopenCall", "/video-calls/{id}/reopen", calls::reopen, "Reopens a call that has ended")
             .answers::<CallView<'_>>()
             .refuses(&[HostRequired, CallNotFound, CallEnded]),
+    ]
+}
+
+fn backends() -> Vec<Route> {
+    let routes = [server_calls(), server_rooms()].into_iter().flatten().map(|route| route.class(Class::Server));
+    let event = post("sendServerEvent", "/server/rooms/{roomId}/events", events::send, "Sends an event to everyone in a call, or to one participant")
+        .class(Class::ServerEvent)
+        .answers_with::<events::SentEventView>(StatusCode::CREATED)
+        .refuses(&[Code::RoomNotFound, Code::PeerNotFound]);
+    routes.chain([event]).collect()
+}
+
+fn server_calls() -> Vec<Route> {
+    use Code::{CallEnded, CallNotFound, RoomExists};
+    vec![
+        post("createServerCall", "/server/calls", calls_of_app::create, "Creates a call of the app")
+            .answers_with::<CallView<'_>>(StatusCode::CREATED)
+            .refuses(&[RoomExists, CallNotFound]),
+        get("listServerCalls", "/server/calls", calls_of_app::list, "Calls of the app, page by page")
+            .lists::<CallView<'_>>(),
+        get("getServerCallByRoom", "/server/calls/room/{roomId}", calls_of_app::by_room, "A call, by its room id")
+            .answers::<CallView<'_>>()
+            .refuses(&[CallNotFound]),
+        get("getServerCall", "/server/calls/{id}", calls_of_app::get, "A call, by its id")
+            .answers::<CallView<'_>>()
+            .refuses(&[CallNotFound]),
+        patch("changeServerCall", "/server/calls/{id}", calls_of_app::edit, "Changes the given fields of a call")
+            .answers::<CallView<'_>>()
+            .refuses(&[CallNotFound, CallEnded]),
+        delete("deleteServerCall", "/server/calls/{id}", calls_of_app::delete, "Ends a call if necessary, and deletes it")
+            .answers::<()>()
+            .refuses(&[CallNotFound]),
+        post("endServerCall", "/server/calls/{id}/end", calls_of_app::end, "Ends a call for all participants")
+            .answers::<calls::EndOfCall>()
+            .refuses(&[CallNotFound]),
+        post("mintToken", "/server/tokens", tokens::mint, "Signs a user token, for a backend that cannot sign")
+            .answers_with::<tokens::UserTokenView>(StatusCode::CREATED),
+    ]
+}
+
+fn server_rooms() -> Vec<Route> {
+    use Code::{CallFull, Forbidden, PeerNotFound, RoomNotFound};
+    vec![
+        get(
+            "listServerParticipants",
+            "/server/rooms/{roomId}/participants",
+            participants::list,
+            "The current participants of a call, and its lobby",
+        )
+        .answers::<Vec<Participant>>()
+        .refuses(&[RoomNotFound]),
+        patch(
+            "changeServerParticipant",
+            "/server/rooms/{roomId}/participants/{peerId}",
+            participants::edit,
+            "Changes the role, name, picture or data of a participant",
+        )
+        .answers::<Participant>()
+        .refuses(&[RoomNotFound, PeerNotFound, Forbidden]),
+        delete(
+            "removeServerParticipant",
+            "/server/rooms/{roomId}/participants/{peerId}",
+            participants::remove,
+            "Removes a participant on all devices, and bans the user on request",
+        )
+        .answers::<()>()
+        .refuses(&[RoomNotFound, PeerNotFound]),
+        post(
+            "muteServerParticipant",
+            "/server/rooms/{roomId}/participants/{peerId}/mute",
+            participants::mute,
+            "Switches off one medium of a participant",
+        )
+        .answers::<()>()
+        .refuses(&[RoomNotFound, PeerNotFound]),
+        post(
+            "admitServerParticipant",
+            "/server/rooms/{roomId}/participants/{peerId}/admit",
+            participants::admit,
+            "Admits a participant from the lobby",
+        )
+        .answers::<participants::Admitted>()
+        .refuses(&[RoomNotFound, PeerNotFound, CallFull]),
+        post(
+            "denyServerParticipant",
+            "/server/rooms/{roomId}/participants/{peerId}/deny",
+            participants::deny,
+            "Refuses a participant in the lobby",
+        )
+        .answers::<()>()
+        .refuses(&[RoomNotFound, PeerNotFound]),
+        post(
+            "admitServerLobby",
+            "/server/rooms/{roomId}/admit",
+            participants::admit_all,
+            "Admits all participants from the lobby while there are seats",
+        )
+        .answers::<participants::Admitted>()
+        .refuses(&[RoomNotFound, CallFull]),
     ]
 }
 

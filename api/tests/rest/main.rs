@@ -18,6 +18,8 @@ mod outage;
 mod participants;
 mod protocol;
 mod rotation;
+mod server_calls;
+mod server_rooms;
 mod sessions;
 mod stats;
 mod support;

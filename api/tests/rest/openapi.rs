@@ -56,9 +56,10 @@ async fn the_document_has_every_route_of_the_contract_and_each_is_served() {
 #[tokio::test]
 async fn every_route_counts_the_address_before_it_reads_the_token_or_the_body() {
     let one = Rates { address: Rate::parse("1/3600").unwrap(), account: None };
-    let (sign_in, register, join, write, read) = (one, one, one, one, one);
+    let (sign_in, register, join, write, read, server, server_event) = (one, one, one, one, one, one, one);
     let proxies = TrustedProxies::hops(1);
-    let rates = RatesConfig { sign_in, register, join, write, read, proxies, ..RatesConfig::default() };
+    let rates =
+        RatesConfig { sign_in, register, join, write, read, server, server_event, proxies, ..RatesConfig::default() };
     let service = Service::limited(rates).await;
     let document =
         service.send(service.request(Method::GET, "/api/openapi.json").header("x-forwarded-for", "192.0.2.1"));
@@ -161,7 +162,7 @@ async fn operations_have_names_users_come_before_operators_and_every_field_is_de
     };
     assert!(names.iter().all(is_name) && names.contains("createCall") && names.contains("joinCall"), "{names:?}");
     let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].as_str().unwrap()).collect();
-    assert_eq!(tags, ["auth", "video-calls", "service", "admin"]);
+    assert_eq!(tags, ["auth", "video-calls", "server", "service", "admin"]);
     let mut found = Vec::new();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         undescribed(name, schema, &mut found);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::app::Parts;
 use api::http::server::serve;
@@ -23,7 +23,7 @@ use switchboard_net::ConnectionTimeouts;
 use switchboard_records::{CallChange, CallFact, ChatMessage, LineBudgets, Records, RecordsTimeouts, Stay};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::rate_limit::RateLimiter;
-use switchboard_rooms::{Join, Joined, Proof, Revocations, RoomOptions, RoomPeek, Rooms, Seat};
+use switchboard_rooms::{Join, Joined, LogId, Proof, Revocations, RoomOptions, RoomPeek, Rooms, Seat};
 use switchboard_runtime::config::{Env, Mode, OriginsConfig};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,21 @@ pub(crate) struct User {
     pub(crate) refresh: String,
 }
 
+/// Backend of an app, with an API key.
+#[derive(Clone, Debug)]
+pub(crate) struct Backend {
+    pub(crate) app: String,
+    pub(crate) key: String,
+    pub(crate) secret: String,
+}
+
+impl Backend {
+    /// Returns the place of a room of the app, as [`Service::seat`] takes it.
+    pub(crate) fn place(&self, room: &str) -> Value {
+        json!({ "roomId": format!("{}.{room}", self.app) })
+    }
+}
+
 impl Service {
     /// Starts a service on the shared servers, without rate limits.
     pub(crate) async fn start() -> Self {
@@ -178,6 +193,27 @@ impl Service {
         let app = post("/api/admin/apps".to_owned(), json!({ "name": "Acme" })).await.text("id");
         let key = post(format!("/api/admin/apps/{app}/keys"), json!({})).await;
         (app, key.text("keyId"), key.text("secret"))
+    }
+
+    /// Creates an API key of an app with these scopes.
+    pub(crate) async fn backend_of(&self, app: &str, scopes: &[&str]) -> Backend {
+        let path = format!("/api/admin/apps/{app}/keys");
+        let request = self.request(Method::POST, &path).header("x-api-key", WRITE_KEY);
+        let key = self.send(request.json(&json!({ "scopes": scopes }))).await;
+        Backend { app: app.to_owned(), key: key.text("keyId"), secret: key.text("secret") }
+    }
+
+    /// Creates an app with a backend that has all scopes.
+    pub(crate) async fn backend(&self) -> Backend {
+        let (app, key, secret) = self.app_secret().await;
+        Backend { app, key, secret }
+    }
+
+    /// Sends a request of a backend. A body that is null is none.
+    pub(crate) async fn ask(&self, backend: &Backend, method: Method, path: &str, body: Value) -> Reply {
+        let request = self.request(method, &format!("/api/server{path}"));
+        let request = request.basic_auth(&backend.key, Some(&backend.secret));
+        self.send(if body.is_null() { request } else { request.json(&body) }).await
     }
 
     async fn pod_of(
@@ -329,6 +365,33 @@ impl Service {
 
     /// Seats a participant with this proof of identity.
     pub(crate) async fn seat_with(&self, call: &Value, id: &str, visit: u64, proof: Proof) -> Arc<Seat> {
+        match self.enter(call, id, visit, proof, false).await {
+            Joined::Seated { seat, .. } => seat,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Returns the payloads of the events with this name that the room's log has for a participant.
+    pub(crate) async fn heard(&self, place: &Value, peer: &str, name: &str) -> Vec<Value> {
+        let room = RoomId::parse(place["roomId"].as_str().unwrap()).unwrap();
+        // Before everything that a test does, and within the recovery window.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let after = LogId { ms: u64::try_from(now.as_millis()).unwrap() - 60_000, seq: 0 };
+        let log = self.rooms.read(&room, &PeerId::parse(peer).unwrap(), after).await.unwrap().unwrap();
+        let payload = |event: &str| {
+            let all: Value = serde_json::from_str(&format!("[{event}]")).unwrap();
+            (all[0] == name).then(|| all[1].clone())
+        };
+        log.iter().filter_map(|entry| payload(entry.event())).collect()
+    }
+
+    /// Lets a participant wait in the lobby.
+    pub(crate) async fn wait_in_lobby(&self, call: &Value, id: &str, visit: u64) {
+        let proof = Proof { issued_ms: u64::MAX >> 12, address: None };
+        assert!(matches!(self.enter(call, id, visit, proof, true).await, Joined::Waiting { .. }));
+    }
+
+    async fn enter(&self, call: &Value, id: &str, visit: u64, proof: Proof, waits: bool) -> Joined {
         let room = RoomId::parse(call["roomId"].as_str().unwrap()).unwrap();
         self.rooms.check_node(self.rooms.partition_of(&room), "r", true).await.unwrap();
         let RoomPeek::Open { meta, .. } = self.rooms.peek(&room).await.unwrap() else { panic!("the room is not open") };
@@ -341,17 +404,14 @@ impl Service {
             old_pid: None,
             handle: SessionHandle(visit),
             role: if user == meta.host { Role::Host } else { Role::Participant },
-            waits: false,
+            waits,
             public: PublicUser::new(user.clone(), "Gil".into(), None),
             given: (user == meta.host).then_some(Role::Host),
             user,
             media: MediaState::default(),
             proof,
         };
-        match self.rooms.join(join).await.unwrap() {
-            Joined::Seated { seat, .. } => seat,
-            other => panic!("{other:?}"),
-        }
+        self.rooms.join(join).await.unwrap()
     }
 }
 

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
 
 use switchboard_core::domain::{AppId, AppKeyId};
 use switchboard_core::{Key, KeyRing, Secret};
@@ -26,6 +27,13 @@ const SECRET_BYTES: usize = 32;
 pub fn new_secret() -> Secret {
     let bytes: [u8; SECRET_BYTES] = rand::random();
     Secret::new(format!("{SECRET_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+/// Returns whether `given` is the secret of a key. Compares in constant time; secrets have the same
+/// length.
+#[must_use]
+pub fn is_secret(secret: &Secret, given: &str) -> bool {
+    secret.expose().as_bytes().ct_eq(given.as_bytes()).into()
 }
 
 /// Encrypts and decrypts secrets of API keys with `APP_MASTER_KEY`.
@@ -116,6 +124,16 @@ mod tests {
         assert_eq!(rotated.open(&app, &key, &sealed), Some(secret.clone()));
         assert!(!rotated.is_current(&sealed) && rotated.is_current(&rotated.seal(&app, &key, &secret)));
         assert_eq!(vault("new", &[]).open(&app, &key, &sealed), None);
+    }
+
+    #[test]
+    fn a_secret_is_compared_as_a_whole() {
+        let secret = new_secret();
+        assert!(is_secret(&secret, secret.expose()));
+        let text = secret.expose();
+        for other in ["", &text[..46], &format!("{text}x"), new_secret().expose()] {
+            assert!(!is_secret(&secret, other));
+        }
     }
 
     #[test]

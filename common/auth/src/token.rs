@@ -35,7 +35,9 @@ mod identity;
 
 use bounds::{AVATAR_MAX, EMAIL_MAX, LEEWAY_S, MAX_TOKEN_BYTES, NAME_MAX, fit, json_length};
 
-pub use app::{AppSigner, USER_TOKEN_MAX, app_key_of};
+pub use app::{
+    AppSigner, METADATA_MAX, MintedToken, USER_AVATAR_MAX, USER_NAME, USER_TOKEN_MAX, UserClaims, app_key_of, app_user,
+};
 pub use identity::{AppGrant, Identity, IdentityKind};
 
 const ISSUER: &str = "videocall-api";
@@ -359,6 +361,20 @@ impl Tokens {
     /// `TOKEN_EXPIRED`; `TOKEN_INVALID` with the claim that is wrong.
     pub fn verify_app(&self, token: &str, signer: AppSigner<'_>, resumes: bool) -> Result<(Identity, bool), Refusal> {
         app::verify(token, signer, (self.clock)(), resumes)
+    }
+
+    /// Signs a user token for the backend of an app, as the backend could itself. It expires
+    /// `lifetime_s` seconds from now.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` with the claim that is wrong.
+    pub fn mint_app(
+        &self,
+        user: &UserClaims,
+        signer: AppSigner<'_>,
+        lifetime_s: u64,
+    ) -> Result<MintedToken, Refusal> {
+        app::mint(user, signer, (self.clock)(), lifetime_s)
     }
 
     /// Returns the present time in milliseconds since the Unix epoch.

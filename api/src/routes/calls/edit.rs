@@ -1,13 +1,14 @@
 //! Changes a call.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use switchboard_calls::check_editable;
+use switchboard_calls::{CallError, check_editable};
+use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::call_fields::check_scheduled_at;
-use switchboard_core::domain::{CallEdit, CallId, CallType, Code, SettingsChange, Timestamp, UserId};
+use switchboard_core::domain::{CallEdit, CallId, CallType, Code, Refusal, SettingsChange, Timestamp, UserId};
 
-use super::end::hosted;
+use super::end::{Owner, owned};
 use super::input;
 use crate::app::App;
 use crate::http::envelope::success;
@@ -35,6 +36,21 @@ pub(crate) struct Changes {
 
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
+        let changes = Self::without_passcode(fields, input::invited);
+        Self { passcode: fields.change("passcode", input::passcode), ..changes }
+    }
+
+    fn example() -> Value {
+        json!({ "title": "Fortnightly", "settings": { "waitingRoomEnabled": true } })
+    }
+}
+
+impl Changes {
+    /// Reads the fields that users and backends of apps may change.
+    pub(in crate::routes) fn without_passcode(
+        fields: &mut Fields,
+        invited: impl FnOnce(&mut Fields) -> Vec<UserId>,
+    ) -> Self {
         Self {
             title: fields.change("title", input::title),
             description: fields.change("description", input::description),
@@ -45,13 +61,9 @@ impl Input for Changes {
                 .unwrap_or_default(),
             max_participants: fields.change_to("maxParticipants", input::max_participants),
             locked: fields.change_to("locked", |fields| fields.flag("locked")),
-            passcode: fields.change("passcode", input::passcode),
-            invited: fields.change_to("invitedUserIds", |fields| Some(input::invited(fields))),
+            passcode: None,
+            invited: fields.change_to("invitedUserIds", |fields| Some(invited(fields))),
         }
-    }
-
-    fn example() -> Value {
-        json!({ "title": "Fortnightly", "settings": { "waitingRoomEnabled": true } })
     }
 }
 
@@ -66,10 +78,21 @@ pub(crate) async fn edit(
     PathParam(id): PathParam<CallId>,
     ClientAddress(address): ClientAddress,
     body: JsonChange<Changes>,
-) -> ApiResult<impl IntoResponse> {
-    let call = hosted(&app, &caller, &id).await?;
+) -> ApiResult<Response> {
+    change(&app, Owner::User(&caller), &id, address, |call| body.read(call)).await
+}
+
+/// Changes a call of `owner` by the fields that `read` finds to differ from the call.
+pub(in crate::routes) async fn change(
+    app: &App,
+    owner: Owner<'_>,
+    id: &CallId,
+    address: Option<ClientNetwork>,
+    read: impl FnOnce(&CallView<'_>) -> Result<Changes, Refusal>,
+) -> ApiResult<Response> {
+    let call = owned(app, owner, id).await?;
     let now = app.now();
-    let changes = body.read(&CallView::new(&app, &call, None))?;
+    let changes = read(&CallView::new(app, &call, None))?;
     // The same moment in another form is no change either.
     let scheduled_at = changes.scheduled_at.filter(|at| *at != call.scheduled_at);
     check_scheduled_at(scheduled_at.flatten(), now)?;
@@ -90,12 +113,19 @@ pub(crate) async fn edit(
         invited: changes.invited,
     };
     check_editable(&edit, &call)?;
-    let Some(mut changed) = app.editor().edit(&call, &edit, now).await? else {
+    let edited = app.editor().edit(&call, &edit, now).await.map_err(|error| match (error, owner) {
+        // Handed over at this moment, which is nothing to a backend: it may try again.
+        (CallError::Refused(refusal), Owner::App(_)) if refusal.code == Code::HostRequired => {
+            CallError::Refused(Code::ServiceUnavailable.into())
+        }
+        (error, _) => error,
+    });
+    let Some(mut changed) = edited? else {
         // Another request changed the call since it was read: ended, opened or deleted it.
-        let call = hosted(&app, &caller, &id).await?;
+        let call = owned(app, owner, id).await?;
         return Err(check_editable(&edit, &call).err().unwrap_or_else(|| Code::ServiceUnavailable.into()).into());
     };
     (changed.participants, changed.profiles) = (call.participants, call.profiles);
     let present = app.present(&changed.room).await;
-    Ok(success("The call was changed", CallView::new(&app, &changed, present)).into_response())
+    Ok(success("The call was changed", CallView::new(app, &changed, present)).into_response())
 }

@@ -1,11 +1,11 @@
 //! Ends a call for all participants; deletes a call.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_auth::Identity;
-use switchboard_core::domain::{CallId, Code, Timestamp};
+use switchboard_core::domain::{AppId, CallId, Code, Timestamp};
 use switchboard_records::CallRecord;
 use switchboard_rooms::RoomPeek;
 
@@ -29,9 +29,14 @@ pub(crate) async fn end(
     State(app): State<App>,
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
-) -> ApiResult<impl IntoResponse> {
-    let call = hosted(&app, &caller, &id).await?;
-    let ended_at = close(&app, &call, "ended_by_host").await?;
+) -> ApiResult<Response> {
+    end_call(&app, Owner::User(&caller), &id, "ended_by_host").await
+}
+
+/// Ends a call of `owner`.
+pub(in crate::routes) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: &str) -> ApiResult<Response> {
+    let call = owned(app, owner, id).await?;
+    let ended_at = close(app, &call, reason).await?;
     let duration = match call.duration {
         Some(minutes) if call.status.is_over() => minutes,
         _ => minutes(call.statistics(ended_at).duration_ms),
@@ -45,35 +50,59 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
-) -> ApiResult<impl IntoResponse> {
-    let call = hosted(&app, &caller, &id).await?;
-    close(&app, &call, "deleted").await?;
+) -> ApiResult<Response> {
+    delete_call(&app, Owner::User(&caller), &id).await
+}
+
+/// Deletes a call of `owner`.
+pub(in crate::routes) async fn delete_call(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<Response> {
+    let call = owned(app, owner, id).await?;
+    close(app, &call, "deleted").await?;
     if !app.records.delete_call(call.hosted(), app.now()).await? {
         // Another request has deleted the call, or the record does not know its new host yet.
-        let exists = app.records.call(&caller.app, &id).await?.is_some();
+        let exists = app.records.call(owner.app(), id).await?.is_some();
         return Err(if exists { Code::ServiceUnavailable } else { Code::CallNotFound }.into());
     }
-    if let Err(error) = app.records.erase_call_data(&id).await {
+    if let Err(error) = app.records.erase_call_data(id).await {
         tracing::warn!(%error, call_id = %id, "erasing a deleted call's chat failed; erased in a day");
     }
     metrics::counter!("switchboard_calls_deleted_total").increment(1);
     Ok(success("The call was deleted", ()).into_response())
 }
 
-/// Reads a call that the caller hosts. The host in the open room takes precedence over the host in
-/// the record, because a transfer reaches the record later. If Redis is unavailable, the record
-/// decides here; the operation itself is refused later if it needs the room.
-pub(super) async fn hosted(app: &App, caller: &Identity, id: &CallId) -> ApiResult<CallRecord> {
-    let mut call = app.records.call(&caller.app, id).await?.ok_or(Code::CallNotFound)?;
+/// Caller that may change, end and delete a call.
+#[derive(Clone, Copy)]
+pub(in crate::routes) enum Owner<'a> {
+    /// The host.
+    User(&'a Identity),
+    /// The backend of the call's app.
+    App(&'a AppId),
+}
+
+impl<'a> Owner<'a> {
+    /// Returns the app of the calls.
+    const fn app(self) -> &'a AppId {
+        match self {
+            Self::User(caller) => &caller.app,
+            Self::App(app) => app,
+        }
+    }
+}
+
+/// Reads a call of `owner`. The host in the open room takes precedence over the host in the record,
+/// because a transfer reaches the record later. If Redis is unavailable, the record decides here;
+/// the operation itself is refused later if it needs the room.
+pub(in crate::routes) async fn owned(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<CallRecord> {
+    let mut call = app.records.call(owner.app(), id).await?.ok_or(Code::CallNotFound)?;
     if !call.status.is_over()
         && let Ok(RoomPeek::Open { meta, .. }) = app.rooms.peek(&call.room).await
     {
         call.apply_room(&meta);
     }
-    if call.host != caller.user.id {
-        return Err(Code::HostRequired.into());
+    match owner {
+        Owner::User(caller) if caller.user.id != call.host => Err(Code::HostRequired.into()),
+        Owner::User(_) | Owner::App(_) => Ok(call),
     }
-    Ok(call)
 }
 
 /// Ends a call unless it is over. Returns the time of the end. Redis stores the end durably; the

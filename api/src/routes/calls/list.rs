@@ -1,9 +1,9 @@
 //! Lists the user's calls, page by page.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use switchboard_core::domain::{CallStatus, CallType, Timestamp};
-use switchboard_records::{CallFilter, CallOrder, CallPosition, PageStart};
+use switchboard_records::{CallFilter, CallOrder, CallPosition, CallsOf, PageStart};
 
 use crate::app::App;
 use crate::http::envelope::{Pagination, page};
@@ -85,9 +85,14 @@ pub(crate) async fn list(
     State(app): State<App>,
     Caller(caller): Caller,
     ValidQuery(listing): ValidQuery<Listing>,
-) -> ApiResult<impl IntoResponse> {
+) -> ApiResult<Response> {
+    list_calls(&app, CallsOf::User(caller.user.id), listing).await
+}
+
+/// Lists calls, page by page.
+pub(in crate::routes) async fn list_calls(app: &App, of: CallsOf, listing: Listing) -> ApiResult<Response> {
     let filter = CallFilter {
-        user: caller.user.id,
+        of,
         status: listing.status,
         call_type: listing.call_type,
         search: listing.search,
@@ -97,7 +102,7 @@ pub(crate) async fn list(
         limit: listing.paging.limit,
     };
     let found = app.records.list_calls(&filter).await?;
-    let views: Vec<_> = found.calls.iter().map(|call| CallView::in_list(&app, call)).collect();
+    let views: Vec<_> = found.calls.iter().map(|call| CallView::in_list(app, call)).collect();
     let next = found.next.map(|position| position.encode());
     Ok(page("Calls", views, Pagination { next, ..listing.paging.of(found.total) }).into_response())
 }

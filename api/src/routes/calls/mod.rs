@@ -15,7 +15,7 @@
 mod create;
 mod edit;
 mod end;
-mod input;
+pub(super) mod input;
 mod list;
 mod messages;
 mod participants;
@@ -23,10 +23,15 @@ mod read;
 mod reopen;
 
 pub(crate) use create::create;
+pub(super) use create::{create_call, new_call};
 pub(crate) use edit::edit;
+pub(super) use edit::{Changes, change};
 pub(crate) use end::{EndOfCall, delete, end};
+pub(super) use end::{Owner, delete_call, end_call};
 pub(crate) use list::list;
+pub(super) use list::{Listing, list_calls};
 pub(crate) use messages::{MessageView, messages};
 pub(crate) use participants::participants;
+pub(super) use read::present;
 pub(crate) use read::{CallOrSummary, by_room, get, stats};
 pub(crate) use reopen::reopen;

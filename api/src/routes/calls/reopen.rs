@@ -6,7 +6,7 @@ use switchboard_core::domain::{CallId, CallStatus, Code, Refusal};
 use switchboard_records::CallRecord;
 use switchboard_rooms::RoomPeek;
 
-use super::end::hosted;
+use super::end::{Owner, owned};
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
@@ -24,7 +24,7 @@ pub(crate) async fn reopen(
     Caller(caller): Caller,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
-    let mut call = hosted(&app, &caller, &id).await?;
+    let mut call = owned(&app, Owner::User(&caller), &id).await?;
     // The record can lag behind the room.
     let has_ended = call.status.is_over() || matches!(app.rooms.peek(&call.room).await?, RoomPeek::Ended);
     if has_ended {

@@ -1,5 +1,5 @@
 //! User tokens: signed by the backend of an app with the secret of its API key, without asking
-//! Switchboard.
+//! Switchboard. For a backend that cannot sign, the api signs the same claims.
 //!
 //! | claim | content |
 //! |---|---|
@@ -14,13 +14,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde::Deserialize;
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use switchboard_core::Secret;
 use switchboard_core::domain::{
-    AppId, AppKeyId, CallPermissions, Code, PublicUser, Refusal, Role, RoomName, UserId, names,
+    AppId, AppKeyId, CallPermissions, Code, FieldError, PublicUser, Refusal, Role, RoomName, UserId, names,
 };
 use switchboard_core::wire::nesting::{NESTING_MAX, is_shallow};
 
@@ -30,9 +30,11 @@ use super::identity::{AppGrant, Identity, IdentityKind};
 /// Longest lifetime of a user token, in seconds.
 pub const USER_TOKEN_MAX: u64 = 86_400;
 /// Length of a user's name, in characters.
-const NAME: std::ops::RangeInclusive<usize> = 1..=100;
+pub const USER_NAME: std::ops::RangeInclusive<usize> = 1..=100;
 /// Longest `metadata`, in bytes of JSON.
-const METADATA_MAX: usize = 1024;
+pub const METADATA_MAX: usize = 1024;
+/// Longest picture URL, in bytes of JSON.
+pub const USER_AVATAR_MAX: usize = AVATAR_MAX;
 
 /// API key that signs user tokens.
 #[derive(Clone, Copy, Debug)]
@@ -45,11 +47,34 @@ pub struct AppSigner<'a> {
     pub secret: &'a Secret,
 }
 
+/// Claims about the user, which the backend of an app chooses.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UserClaims {
+    /// User.
+    pub sub: String,
+    /// Display name. Default: `sub`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// URL of the profile picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<String>,
+    /// Data of the app about its user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
+    /// The only room that the token is good for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+    /// Role. Default: `participant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Permissions. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<CallPermissions>,
+}
+
 /// Claims of a user token.
 #[derive(Debug, Deserialize)]
 struct AppClaims {
-    /// User.
-    sub: String,
     /// Expiry in seconds since the Unix epoch.
     exp: f64,
     /// Time of issue in seconds since the Unix epoch.
@@ -58,24 +83,42 @@ struct AppClaims {
     /// Time from which the token is good, in seconds since the Unix epoch.
     #[serde(default)]
     nbf: Option<f64>,
-    /// Display name. Default: `sub`.
-    #[serde(default)]
-    name: Option<String>,
-    /// URL of the profile picture.
-    #[serde(default)]
-    avatar: Option<String>,
-    /// Data of the app about its user.
-    #[serde(default)]
-    metadata: Option<Value>,
-    /// The only room that the token is good for.
-    #[serde(default)]
-    room: Option<String>,
-    /// Role. Default: `participant`.
-    #[serde(default)]
-    role: Option<String>,
-    /// Permissions. Default: all.
-    #[serde(default)]
-    permissions: Option<CallPermissions>,
+    /// The user.
+    #[serde(flatten)]
+    user: UserClaims,
+}
+
+/// User token that was signed for a backend.
+#[derive(Clone, Debug)]
+pub struct MintedToken {
+    /// The token.
+    pub token: String,
+    /// Expiry, in seconds since the Unix epoch.
+    pub expires_at: u64,
+}
+
+/// Signs claims at `now_ms`: see [`super::Tokens::mint_app`].
+pub(super) fn mint(
+    user: &UserClaims,
+    signer: AppSigner<'_>,
+    now_ms: u64,
+    lifetime_s: u64,
+) -> Result<MintedToken, Refusal> {
+    // With milliseconds, so that a token that is issued after a removal is newer than it.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 have fewer than 53 bits")]
+    let (issued, expires_at) = (now_ms as f64 / 1000.0, now_ms / 1000 + lifetime_s);
+    let mut claims = json!(user);
+    claims["iss"] = json!(signer.key);
+    claims["iat"] = json!(issued);
+    claims["exp"] = json!(expires_at);
+    let key = EncodingKey::from_secret(signer.secret.expose().as_bytes());
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|error| {
+        tracing::error!(%error, "token encoding failed");
+        Refusal::from(Code::InternalError)
+    })?;
+    // One place checks claims, whoever signs them.
+    verify(&token, signer, now_ms, false).map_err(|refusal| Refusal { code: Code::ValidationError, ..refusal })?;
+    Ok(MintedToken { token, expires_at })
 }
 
 /// Returns the API key that a token says it is signed with; `None` for a token of another kind.
@@ -125,6 +168,7 @@ pub(super) fn verify(
     if has_expired && !resumes {
         return Err(Code::TokenExpired.into());
     }
+    let claims = claims.user;
     let room = match &claims.room {
         Some(room) => {
             let name = RoomName::parse(room);
@@ -173,18 +217,32 @@ fn times(claims: &AppClaims, now_ms: u64) -> Result<(u64, u64), Refusal> {
     Ok((claims.iat.map_or(0, millis), expires_at))
 }
 
-fn user(claims: AppClaims) -> Result<PublicUser, Refusal> {
+fn user(claims: UserClaims) -> Result<PublicUser, Refusal> {
     let id = UserId::of_app(&claims.sub).ok_or_else(|| {
         claim("sub", "must be 1 to 40 letters, digits, _ or -, not nobody, and must not begin with guest-")
     })?;
     let name = claims.name.unwrap_or_else(|| id.to_string());
-    let name = names::parse("name", &name, &NAME).map_err(|refusal| invalid(refusal.message.into_owned()))?;
+    app_user(id, &name, claims.avatar, claims.metadata)
+}
+
+/// Returns the public profile of an app's user.
+///
+/// # Errors
+/// `TOKEN_INVALID` with the claim that is wrong.
+pub fn app_user(
+    id: UserId,
+    name: &str,
+    avatar: Option<String>,
+    metadata: Option<Value>,
+) -> Result<PublicUser, Refusal> {
+    let wrong_name = |refusal: Refusal| Refusal { code: Code::TokenInvalid, ..refusal };
+    let name = names::parse("name", name, &USER_NAME).map_err(wrong_name)?;
     let is_web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
     let is_plain = |url: &str| !url.contains(|c: char| c.is_whitespace() || c.is_control());
-    if claims.avatar.as_deref().is_some_and(|url| !is_web(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
+    if avatar.as_deref().is_some_and(|url| !is_web(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
         return Err(claim("avatar", format!("must be an http or https URL of at most {AVATAR_MAX} bytes")));
     }
-    let metadata = claims.metadata.filter(|data| !data.is_null());
+    let metadata = metadata.filter(|data| !data.is_null());
     let text = metadata.as_ref().map(Value::to_string).unwrap_or_default();
     if text.len() > METADATA_MAX {
         return Err(claim("metadata", format!("must be at most {METADATA_MAX} bytes of JSON")));
@@ -196,11 +254,13 @@ fn user(claims: AppClaims) -> Result<PublicUser, Refusal> {
     if text.contains(r#""\u000"#) {
         return Err(claim("metadata", "must not contain control characters"));
     }
-    Ok(PublicUser { metadata, ..PublicUser::new(id, name, claims.avatar) })
+    Ok(PublicUser { metadata, ..PublicUser::new(id, name, avatar) })
 }
 
-fn claim(name: &str, problem: impl std::fmt::Display) -> Refusal {
-    invalid(format!("The claim {name} {problem}"))
+fn claim(name: &'static str, problem: impl std::fmt::Display) -> Refusal {
+    let problem = problem.to_string();
+    let refusal = invalid(format!("The claim {name} {problem}"));
+    Refusal { errors: vec![FieldError { field: name.into(), message: problem.into() }], ..refusal }
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
@@ -210,9 +270,6 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
-    use jsonwebtoken::{EncodingKey, Header};
-    use serde_json::json;
-
     use super::*;
 
     const NOW_MS: u64 = 1_800_000_000_500;
@@ -310,6 +367,37 @@ mod tests {
         assert!(verify(&token, Key::new().signer(), NOW_MS, true).is_err(), "another secret");
         let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap());
         assert_eq!(verify(&unsigned, key.signer(), NOW_MS, true).unwrap_err().code, Code::TokenInvalid);
+    }
+
+    #[test]
+    fn a_token_that_is_minted_is_one_that_a_backend_could_sign_and_wrong_claims_are_named() {
+        let key = Key::new();
+        super::super::hs256::install();
+        let user = UserClaims {
+            sub: "ann".into(),
+            metadata: Some(json!({ "tags": [] })),
+            room: Some("standup".into()),
+            role: Some("host".into()),
+            permissions: Some(CallPermissions { can_chat: false, ..CallPermissions::default() }),
+            ..UserClaims::default()
+        };
+        let minted = mint(&user, key.signer(), NOW_MS, 600).unwrap();
+        assert_eq!((minted.expires_at, app_key_of(&minted.token)), (NOW + 600, Some(key.id.clone())));
+        let (identity, _) = verify(&minted.token, key.signer(), NOW_MS, false).unwrap();
+        assert_eq!((identity.issued_ms, identity.expires_at), (NOW_MS, NOW + 600));
+        assert_eq!((identity.user.metadata, identity.user.name.as_str()), (user.metadata.clone(), "ann"));
+        assert_eq!((identity.room.unwrap().name(), identity.grant.unwrap().role), ("standup", Role::Host));
+        for (wrong, field) in [
+            (UserClaims { sub: "a b".into(), ..user.clone() }, "sub"),
+            (UserClaims { role: Some("guest".into()), ..user.clone() }, "role"),
+            (UserClaims { name: Some(String::new()), ..user.clone() }, "name"),
+            (UserClaims { metadata: Some(json!("x".repeat(METADATA_MAX))), ..user.clone() }, "metadata"),
+        ] {
+            let refusal = mint(&wrong, key.signer(), NOW_MS, 600).unwrap_err();
+            assert_eq!((refusal.code, &*refusal.errors[0].field), (Code::ValidationError, field));
+        }
+        let refusal = mint(&user, key.signer(), NOW_MS, USER_TOKEN_MAX + 60).unwrap_err();
+        assert_eq!((refusal.code, &*refusal.errors[0].field), (Code::ValidationError, "exp"));
     }
 
     #[test]

@@ -731,6 +731,18 @@ export type SendRenegotiationNeeded = {
   to: string;
 };
 
+/** An event that the backend of an app sends. */
+export type ServerEvent = {
+  /** Any JSON, if the backend sent some. */
+  data?: unknown;
+  /** Id of the event. */
+  id: string;
+  /** Name that the backend chose. */
+  name: string;
+  /** Time of the event, RFC 3339. */
+  timestamp: string;
+};
+
 /** A session description, as WebRTC makes it. */
 export type SessionDescription = {
   /** SDP; with its JSON 128 KiB at most. */
@@ -950,6 +962,8 @@ export interface ServerEvents {
   "room:waiting": Waiting;
   /** A participant's screen share changed */
   "participant:screen-share-changed": ScreenShareChanged;
+  /** An event of the app's backend */
+  "server:event": ServerEvent;
   /** Keeps the offset of a quiet client fresh; its only argument is the offset */
   "server:tick": undefined;
   /** A participant types */
