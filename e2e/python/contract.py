@@ -5,6 +5,7 @@ requests in, and point most requests about a call to a call of that account. The
 they were generated.
 """
 
+import base64
 import itertools
 import os
 import re
@@ -39,8 +40,44 @@ def new_call():
     return post("/video-calls", {"title": "Contract"}, TOKEN)
 
 
+def new_backend():
+    """Creates an app with an API key. Returns the credentials of its backend."""
+    headers = {"X-Api-Key": OPERATOR_KEY}
+    app = requests.post(f"{API}/admin/apps", json={"name": "Contract"}, headers=headers, timeout=60)
+    path = f"/admin/apps/{app.json()['data']['id']}/keys"
+    key = requests.post(f"{API}{path}", json={}, headers=headers, timeout=60).json()["data"]
+    pair = f"{key['keyId']}:{key['secret']}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def new_server_call():
+    """Creates a call of the app. Its room is open, because its id was chosen."""
+    body = {"title": "Contract", "roomId": uuid.uuid4().hex}
+    headers = {"Authorization": BACKEND}
+    response = requests.post(f"{API}/server/calls", json=body, headers=headers, timeout=60)
+    response.raise_for_status()
+    return response.json()["data"]
+
+
 TOKEN = new_token()
 CALL = new_call()
+BACKEND = new_backend() if OPERATOR_KEY else None
+SERVER_CALL = new_server_call() if BACKEND else None
+
+
+def before_server_call(case, number, path, method):
+    """Authenticates a request of a backend, and points most of them to a call of its app."""
+    global SERVER_CALL
+    case.headers["Authorization"] = BACKEND
+    parameters = case.path_parameters or {}
+    if number % 4 == 0:
+        return
+    if ROOM_ID.fullmatch(str(parameters.get("roomId", ""))):
+        case.path_parameters["roomId"] = SERVER_CALL["roomId"]
+    elif CALL_ID.fullmatch(str(parameters.get("id", ""))):
+        case.path_parameters["id"] = SERVER_CALL["id"]
+        if method == "DELETE" or path.endswith("/end"):
+            SERVER_CALL = new_server_call()
 
 
 @schemathesis.hook
@@ -49,6 +86,8 @@ def before_call(context, case, kwargs):
     number, path, method = next(REQUEST_NUMBERS), case.operation.path, case.operation.method.upper()
     if number % 8 == 0:
         return
+    if "/server/" in path and BACKEND:
+        return before_server_call(case, number, path, method)
     if "/admin/" in path and OPERATOR_KEY:
         case.headers["X-Api-Key"] = OPERATOR_KEY
     # A request that ends sign-ins uses its own account, so that it does not end the shared sign-in.

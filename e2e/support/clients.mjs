@@ -14,6 +14,16 @@ export const rest = (method, path, body, token) => ask(method, path, body, token
 /** Sends a request under `/admin` with the operator key that may change state. */
 export const operatorRequest = (method, path, body) => ask(method, `/admin${path}`, body, { "x-api-key": operatorKey() });
 
+/** Sends a request of an app's backend, with its API key. */
+export const serverRequest = ({ keyId, secret }, method, path, body, headers) =>
+  ask(method, `/server${path}`, body, { authorization: `Basic ${btoa(`${keyId}:${secret}`)}`, ...headers });
+
+/** Creates an app with one API key of all scopes: `{ id, keyId, secret }`. */
+export async function newApp(name) {
+  const { id } = await operatorRequest("POST", "/apps", { name });
+  return { id, ...(await operatorRequest("POST", `/apps/${id}/keys`, {})) };
+}
+
 async function ask(method, path, body, credentials) {
   const response = await fetch(`${baseUrl()}/api${path}`, {
     method,

@@ -10,16 +10,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, describe, test } from "node:test";
-import { Client, account, newCall, operatorRequest, rest } from "../support/clients.mjs";
+import { Client, account, newApp, newCall, operatorRequest, rest, serverRequest } from "../support/clients.mjs";
 import { nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
-
-/** Creates an app with one API key. */
-async function newApp(name) {
-  const { id } = await operatorRequest("POST", "/apps", { name });
-  const key = await operatorRequest("POST", `/apps/${id}/keys`, {});
-  return { id, ...key };
-}
 
 /** Signs a user token, as a backend does. */
 function userToken({ keyId, secret }, sub, claims = {}) {
@@ -231,6 +224,80 @@ describe("two apps with the same ids of rooms and users, and the app of accounts
       names.push((await participants(room)).find(({ userId }) => userId === host.user.id).user.name);
     }
     assert.deepEqual(names, ["Account", ...apps.map(({ id }) => `Of ${id}`)]);
+  });
+});
+
+describe("the server API", { timeout: 120_000 }, () => {
+  let app;
+  const ask = (method, path, body, headers) => serverRequest(app, method, path, body, headers);
+  const member = async (sub, room, claims) => {
+    const { token } = await ask("POST", "/tokens", { sub, room, ...claims });
+    const urls = nodeUrls();
+    return Client.seated(urls[next++ % urls.length], room, { token });
+  };
+  before(async () => {
+    app = await newApp("Backend");
+  });
+
+  test("a backend makes a call, and its users meet with tokens that it minted", async () => {
+    const create = () => ask("POST", "/calls", { title: "Lesson", roomId: "lesson" }, { "idempotency-key": "lesson" });
+    const [call, again] = [await create(), await create()];
+    assert.equal(call.id, again.id);
+    const [ann, bob] = [await member("ann", "lesson", { role: "host", name: "Ann" }), await member("bob", "lesson")];
+    assert.deepEqual([ann.joined.callId, bob.joined.callId, ann.joined.role], [call.id, call.id, "host"]);
+    assert.deepEqual(people(bob), ["ann", "bob"]);
+
+    // On whatever node they are, everybody gets an event once; a client that resumes gets it too.
+    const back = bob.nextConnect();
+    bob.socket.io.engine.close();
+    await ask("POST", "/rooms/lesson/events", { name: "quiz", data: { question: 1 } });
+    await ask("POST", "/rooms/lesson/events", { name: "hint", to: "bob" });
+    await back;
+    await bob.event("server:event", ({ name }) => name === "hint");
+    assert.deepEqual(bob.all("server:event").map(({ name }) => name), ["quiz", "hint"]);
+    assert.deepEqual((await ann.event("server:event", () => true)).data, { question: 1 });
+    assert.equal(ann.all("server:event").length, 1);
+
+    await ask("PATCH", "/rooms/lesson/participants/bob", { role: "moderator", metadata: { team: 7 } });
+    assert.equal((await ann.event("participant:role-changed", ({ peerId }) => peerId === "bob")).role, "moderator");
+    const changed = await ann.event("participant:profile-changed", () => true);
+    assert.deepEqual(changed.user.metadata, { team: 7 });
+    assert.equal((await bob.emit("room:lock", { locked: true })).success, true, "the new role holds at once");
+    await ask("POST", "/rooms/lesson/participants/bob/mute", { kind: "audio" });
+    await bob.event("participant:muted", ({ kind }) => kind === "audio");
+    await ask("DELETE", "/rooms/lesson/participants/bob?ban=true&reason=enough");
+    assert.deepEqual(await bob.event("room:kicked", () => true), { roomId: "lesson", peerId: "bob", banned: true, reason: "enough" });
+    await assert.rejects(member("bob", "lesson"), { code: "BANNED" });
+
+    await ask("POST", `/calls/${call.id}/end`);
+    assert.equal((await ann.event("room:call-ended", () => true)).reason, "ended_by_app");
+    const { status } = await until("the record has ended", async () => {
+      const ended = await ask("GET", `/calls/${call.id}`);
+      return ended.status === "ended" && ended;
+    });
+    assert.equal(status, "ended");
+    for (const client of [ann, bob]) client.close();
+  });
+
+  test("a backend admits and denies participants in the lobby, who get its events", async () => {
+    await ask("POST", "/calls", { title: "Doors", roomId: "doors", settings: { waitingRoomEnabled: true } });
+    const waiting = [];
+    for (const sub of ["cid", "dan"]) {
+      const { token } = await ask("POST", "/tokens", { sub, room: "doors" });
+      const client = await Client.connected(nodeUrls()[0], { token });
+      assert.equal((await client.emit("room:join", { roomId: "doors" })).waiting, true);
+      waiting.push(client);
+    }
+    const [cid, dan] = waiting;
+    await ask("POST", "/rooms/doors/events", { name: "place", data: 1, to: "cid" });
+    await cid.event("server:event", ({ data }) => data === 1);
+    await ask("POST", "/rooms/doors/events", { name: "for the call" });
+    assert.deepEqual(await ask("POST", "/rooms/doors/participants/cid/admit"), { admitted: ["cid"] });
+    await cid.event("room:joined", () => true);
+    await ask("POST", "/rooms/doors/participants/dan/deny", { reason: "Full" });
+    assert.equal((await dan.event("room:denied", () => true)).reason, "Full");
+    assert.equal(dan.all("server:event").length, 0, "the lobby gets no events for the call");
+    for (const client of waiting) client.close();
   });
 });
 

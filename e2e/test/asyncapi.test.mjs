@@ -2,7 +2,7 @@
 // call is checked against the served document.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Client, account, guest, newCall } from "../support/clients.mjs";
+import { Client, account, guest, newApp, newCall, serverRequest } from "../support/clients.mjs";
 import { baseUrl, nodeUrls } from "../support/cluster.mjs";
 import { violations } from "../support/schema.mjs";
 
@@ -133,6 +133,13 @@ describe("the AsyncAPI document", { timeout: 60_000 }, () => {
     await owner.event("room:call-ended", () => true);
     const created = await emit(owner, "room:create", { name: "Another" });
     await owner.event("room:created", (event) => event.roomId === created.roomId);
+
+    // An event of an app's backend.
+    const app = await newApp("Events");
+    const { token } = await serverRequest(app, "POST", "/tokens", { sub: "ann", room: "events" });
+    const member = await seated(one, "events", { token });
+    await serverRequest(app, "POST", "/rooms/events/events", { name: "quiz", data: [1] });
+    await member.event("server:event", () => true);
 
     const events = operations("send");
     const got = new Set();

@@ -1,6 +1,7 @@
 // State of the room in this page. Only server events change it.
 import type { SwitchboardError } from "./errors.js";
 import { Emitter } from "./emitter.js";
+import type { ServerEvents } from "./generated/events.js";
 import type { MediaKind } from "./moderation.js";
 import { Participant, type MediaOf } from "./participant.js";
 import type { Quality } from "./quality.js";
@@ -24,6 +25,8 @@ export interface RoomEvents {
   reaction: [Participant, string];
   /** A participant sent a message of the application: its kind, and the message. */
   data: [Participant, string, unknown];
+  /** The backend of the app has sent an event: to all in the call, or to this page alone. */
+  serverEvent: [ServerEvents["server:event"]];
   /** The quality of the connection to a participant has another grade. */
   quality: [Participant, Quality];
   /** There are too many participants to send them cameras, or not any more. */

@@ -243,6 +243,7 @@ export class Room extends RoomState {
       const participant = this.participants.get(peerId);
       if (participant) this.emit("reaction", participant, emoji);
     });
+    on("server:event", (event) => this.emit("serverEvent", event));
     on("participant:screen-share-changed", ({ peerId, enabled }) =>
       this.update(peerId, { mediaState: { screenShareEnabled: enabled } }),
     );

@@ -22,6 +22,7 @@ export async function call(token: () => Promise<string>, video: HTMLVideoElement
   room.eachParticipant(({ name }) => console.log(name), { signal: new AbortController().signal });
   const off: () => void = room.on("status", (status: RoomStatus) => console.log(status));
   room.on("reaction", (participant: Participant, emoji: string) => console.log(participant.name, emoji));
+  room.on("serverEvent", ({ name, data }: { name: string; data?: unknown }) => console.log(name, data));
   await room.setHand(room.raisedHands.length === 0);
   await room.react("👍");
   await room.sendData("cursor", { x: 1, y: 2 }, room.others[0]?.peerId);
