@@ -37,7 +37,7 @@ impl Input for NewCallBody {
 }
 
 /// Reads the fields of a new call that users and backends of apps may set.
-pub(in crate::routes) fn new_call(fields: &mut Fields, invited: impl FnOnce(&mut Fields) -> Vec<UserId>) -> NewCall {
+pub(crate) fn new_call(fields: &mut Fields, invited: impl FnOnce(&mut Fields) -> Vec<UserId>) -> NewCall {
     NewCall {
         title: input::title(fields),
         description: input::description(fields),
@@ -70,7 +70,7 @@ pub(crate) async fn create(
 }
 
 /// Creates a call with this id, and answers with it.
-pub(in crate::routes) async fn create_call(
+pub(crate) async fn create_call(
     app: &App,
     id: CallId,
     call: NewCall,

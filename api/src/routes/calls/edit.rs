@@ -47,10 +47,7 @@ impl Input for Changes {
 
 impl Changes {
     /// Reads the fields that users and backends of apps may change.
-    pub(in crate::routes) fn without_passcode(
-        fields: &mut Fields,
-        invited: impl FnOnce(&mut Fields) -> Vec<UserId>,
-    ) -> Self {
+    pub(crate) fn without_passcode(fields: &mut Fields, invited: impl FnOnce(&mut Fields) -> Vec<UserId>) -> Self {
         Self {
             title: fields.change("title", input::title),
             description: fields.change("description", input::description),
@@ -83,7 +80,7 @@ pub(crate) async fn edit(
 }
 
 /// Changes a call of `owner` by the fields that `read` finds to differ from the call.
-pub(in crate::routes) async fn change(
+pub(crate) async fn change(
     app: &App,
     owner: Owner<'_>,
     id: &CallId,

@@ -34,7 +34,7 @@ pub(crate) async fn end(
 }
 
 /// Ends a call of `owner`.
-pub(in crate::routes) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: &str) -> ApiResult<Response> {
+pub(crate) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: &str) -> ApiResult<Response> {
     let call = owned(app, owner, id).await?;
     let ended_at = close(app, &call, reason).await?;
     let duration = match call.duration {
@@ -55,7 +55,7 @@ pub(crate) async fn delete(
 }
 
 /// Deletes a call of `owner`.
-pub(in crate::routes) async fn delete_call(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<Response> {
+pub(crate) async fn delete_call(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<Response> {
     let call = owned(app, owner, id).await?;
     close(app, &call, "deleted").await?;
     if !app.records.delete_call(call.hosted(), app.now()).await? {
@@ -72,7 +72,7 @@ pub(in crate::routes) async fn delete_call(app: &App, owner: Owner<'_>, id: &Cal
 
 /// Caller that may change, end and delete a call.
 #[derive(Clone, Copy)]
-pub(in crate::routes) enum Owner<'a> {
+pub(crate) enum Owner<'a> {
     /// The host.
     User(&'a Identity),
     /// The backend of the call's app.
@@ -92,7 +92,7 @@ impl<'a> Owner<'a> {
 /// Reads a call of `owner`. The host in the open room takes precedence over the host in the record,
 /// because a transfer reaches the record later. If Redis is unavailable, the record decides here;
 /// the operation itself is refused later if it needs the room.
-pub(in crate::routes) async fn owned(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<CallRecord> {
+pub(crate) async fn owned(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<CallRecord> {
     let mut call = app.records.call(owner.app(), id).await?.ok_or(Code::CallNotFound)?;
     if !call.status.is_over()
         && let Ok(RoomPeek::Open { meta, .. }) = app.rooms.peek(&call.room).await

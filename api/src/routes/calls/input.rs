@@ -6,35 +6,35 @@ use switchboard_core::domain::{CallType, Timestamp, UserId};
 
 use crate::http::fields::Fields;
 
-pub(in crate::routes) fn title(fields: &mut Fields) -> String {
+pub(crate) fn title(fields: &mut Fields) -> String {
     fields.name("title", TITLE)
 }
 
-pub(in crate::routes) fn description(fields: &mut Fields) -> String {
+pub(crate) fn description(fields: &mut Fields) -> String {
     fields.paragraph("description", DESCRIPTION_MAX).unwrap_or_default()
 }
 
-pub(in crate::routes) fn scheduled_at(fields: &mut Fields) -> Option<Timestamp> {
+pub(crate) fn scheduled_at(fields: &mut Fields) -> Option<Timestamp> {
     fields.date("scheduledAt")
 }
 
-pub(in crate::routes) fn call_type(fields: &mut Fields) -> Option<CallType> {
+pub(crate) fn call_type(fields: &mut Fields) -> Option<CallType> {
     fields.choice("type", &CallType::NAMES)
 }
 
-pub(in crate::routes) fn max_participants(fields: &mut Fields) -> Option<u32> {
+pub(crate) fn max_participants(fields: &mut Fields) -> Option<u32> {
     fields.integer("maxParticipants", PARTICIPANTS)
 }
 
-pub(in crate::routes) fn passcode(fields: &mut Fields) -> Option<String> {
+pub(crate) fn passcode(fields: &mut Fields) -> Option<String> {
     fields.optional_raw_text("passcode", PASSCODE)
 }
 
-pub(in crate::routes) fn invited(fields: &mut Fields) -> Vec<UserId> {
+pub(crate) fn invited(fields: &mut Fields) -> Vec<UserId> {
     fields.users("invitedUserIds", INVITED_MAX)
 }
 
 /// Users of an app.
-pub(in crate::routes) fn invited_of_app(fields: &mut Fields) -> Vec<UserId> {
+pub(crate) fn invited_of_app(fields: &mut Fields) -> Vec<UserId> {
     fields.app_users("invitedUserIds", INVITED_MAX)
 }

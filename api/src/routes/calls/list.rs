@@ -90,7 +90,7 @@ pub(crate) async fn list(
 }
 
 /// Lists calls, page by page.
-pub(in crate::routes) async fn list_calls(app: &App, of: CallsOf, listing: Listing) -> ApiResult<Response> {
+pub(crate) async fn list_calls(app: &App, of: CallsOf, listing: Listing) -> ApiResult<Response> {
     let filter = CallFilter {
         of,
         status: listing.status,

@@ -63,7 +63,7 @@ pub(crate) async fn by_room(
     Ok(success("Call", view).into_response())
 }
 
-pub(in crate::routes) async fn present(app: &App, call: &CallRecord) -> Option<u32> {
+pub(crate) async fn present(app: &App, call: &CallRecord) -> Option<u32> {
     if call.status.is_over() { Some(0) } else { app.present(&call.room).await }
 }
 
