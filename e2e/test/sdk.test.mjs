@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { launch } from "../support/browser.mjs";
-import { account, newCall, rest, signed } from "../support/clients.mjs";
+import { account, newApp, newCall, rest, serverRequest, signed } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
 import { turnServer } from "../support/turn.mjs";
 import { until } from "../support/until.mjs";
@@ -509,6 +509,21 @@ describe("the SDK", { timeout: 600_000 }, () => {
       [roomId, tokens],
     );
     assert.deepEqual(result, [tokens, "live", true]);
+  });
+
+  test("a page gets the events of its app's backend", async () => {
+    const app = await newApp("Events");
+    const { token } = await serverRequest(app, "POST", "/tokens", { sub: "ann", room: "events" });
+    const { page } = await blank();
+    assert.equal(await join(page, "events", { token }), "live");
+    await page.evaluate(() => {
+      window.events = [];
+      room.on("serverEvent", ({ name, data }) => events.push([name, data ?? null]));
+    });
+    await serverRequest(app, "POST", "/rooms/events/events", { name: "quiz", data: { question: 3 } });
+    await serverRequest(app, "POST", "/rooms/events/events", { name: "hint", to: "ann" });
+    await until("both events", () => page.evaluate(() => events.length === 2));
+    assert.deepEqual(await page.evaluate(() => events), [["quiz", { question: 3 }], ["hint", null]]);
   });
 
   test("lobby, chat, moderation, devices and the end of a call have typed events and methods", async () => {

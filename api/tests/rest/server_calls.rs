@@ -73,7 +73,7 @@ async fn every_route_of_backends_needs_a_key_its_secret_and_its_scope() {
         let refused = service.ask(&lacking[index], method.clone(), &path, Value::Null).await;
         assert_eq!(refused.refusal(), (403, "FORBIDDEN"), "{what}");
         assert!(refused.body["message"].as_str().unwrap().contains(&scope), "{refused:?}");
-        // Another scope that is missing does not matter: the request gets to its body or its target.
+        // Another missing scope does not matter: the request gets to its body or its target.
         let allowed = service.ask(&lacking[(index + 1) % SCOPES.len()], method, &path, Value::Null).await;
         assert!([200, 400, 404, 415].contains(&allowed.status.as_u16()), "{what}: {allowed:?}");
         scopes.insert(scope);

@@ -1,8 +1,8 @@
 //! Creating a call: its record first, then its room if the creator chose the room id.
 //!
-//! A generated room id is random, so nobody has it. One that an app's backend chose may be opened at
-//! the same moment by the first join with a token for it. So the script that creates rooms decides
-//! which call has the room.
+//! A generated room id is random, so nobody has it. One that an app's backend chose may be opened
+//! at the same moment by the first join with a token for it. So the script that creates rooms
+//! decides which call has the room.
 
 use switchboard_core::domain::{
     AppId, CallId, CallSettings, CallStatus, CallType, Code, PublicUser, Role, RoomId, RoomName, Timestamp, UserId,
