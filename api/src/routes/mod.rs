@@ -184,10 +184,15 @@ fn video_calls() -> Vec<Route> {
 
 fn backends() -> Vec<Route> {
     let routes = [server_calls(), server_rooms()].into_iter().flatten().map(|route| route.class(Class::Server));
-    let event = post("sendServerEvent", "/server/rooms/{roomId}/events", events::send, "Sends an event to everyone in a call, or to one participant")
-        .class(Class::ServerEvent)
-        .answers_with::<events::SentEventView>(StatusCode::CREATED)
-        .refuses(&[Code::RoomNotFound, Code::PeerNotFound]);
+    let event = post(
+        "sendServerEvent",
+        "/server/rooms/{roomId}/events",
+        events::send,
+        "Sends an event to everyone in a call, or to one participant",
+    )
+    .class(Class::ServerEvent)
+    .answers_with::<events::SentEventView>(StatusCode::CREATED)
+    .refuses(&[Code::RoomNotFound, Code::PeerNotFound]);
     routes.chain([event]).collect()
 }
 
@@ -208,9 +213,14 @@ fn server_calls() -> Vec<Route> {
         patch("changeServerCall", "/server/calls/{id}", calls_of_app::edit, "Changes the given fields of a call")
             .answers::<CallView<'_>>()
             .refuses(&[CallNotFound, CallEnded]),
-        delete("deleteServerCall", "/server/calls/{id}", calls_of_app::delete, "Ends a call if necessary, and deletes it")
-            .answers::<()>()
-            .refuses(&[CallNotFound]),
+        delete(
+            "deleteServerCall",
+            "/server/calls/{id}",
+            calls_of_app::delete,
+            "Ends a call if necessary, and deletes it",
+        )
+        .answers::<()>()
+        .refuses(&[CallNotFound]),
         post("endServerCall", "/server/calls/{id}/end", calls_of_app::end, "Ends a call for all participants")
             .answers::<calls::EndOfCall>()
             .refuses(&[CallNotFound]),

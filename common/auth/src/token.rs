@@ -368,12 +368,7 @@ impl Tokens {
     ///
     /// # Errors
     /// `VALIDATION_ERROR` with the claim that is wrong.
-    pub fn mint_app(
-        &self,
-        user: &UserClaims,
-        signer: AppSigner<'_>,
-        lifetime_s: u64,
-    ) -> Result<MintedToken, Refusal> {
+    pub fn mint_app(&self, user: &UserClaims, signer: AppSigner<'_>, lifetime_s: u64) -> Result<MintedToken, Refusal> {
         app::mint(user, signer, (self.clock)(), lifetime_s)
     }
 
