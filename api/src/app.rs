@@ -108,9 +108,9 @@ impl App {
     /// Returns the use case of admission to calls.
     #[must_use]
     pub fn access(&self) -> JoinAccess<'_> {
-        let Parts { rooms, records, hasher, tokens, limits, .. } = &**self;
+        let Parts { rooms, records, hasher, tokens, limits, apps, .. } = &**self;
         let (limiter, passcode_rates) = limits.passcodes();
-        JoinAccess { rooms, records, hasher, tokens, limiter, passcode_rates, creations: limits.creations() }
+        JoinAccess { rooms, records, hasher, tokens, limiter, passcode_rates, creations: limits.creations(), apps }
     }
 
     /// Returns the use case of creating calls.
@@ -122,7 +122,7 @@ impl App {
     /// Returns the use case of editing calls.
     #[must_use]
     pub fn editor(&self) -> CallEditor<'_> {
-        CallEditor { rooms: &self.rooms, records: &self.records }
+        CallEditor { rooms: &self.rooms, records: &self.records, apps: &self.apps }
     }
 
     /// Returns the use cases of apps and their keys.

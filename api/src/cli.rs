@@ -6,12 +6,12 @@ use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use switchboard_auth::AppVault;
 use switchboard_calls::AppAdmin;
-use switchboard_core::domain::{AppId, AppKeyId, AppScope, Refusal};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppScope, Refusal, Timestamp};
 use switchboard_records::{AppEdit, Records, RecordsTimeouts};
 
 use crate::clock::now;
 use crate::config::ApiConfig;
-use crate::routes::{AppView, NewAppKeyView};
+use crate::routes::{AppView, NewAppKeyView, UsageView};
 
 /// Program without arguments: serves. With them: administration.
 #[derive(Debug, Parser)]
@@ -57,6 +57,28 @@ pub enum AppCommand {
         /// Id of the app.
         app: String,
     },
+    /// Show the limits of an app, or change those that are named.
+    Limits {
+        /// Id of the app.
+        app: String,
+        /// New limits.
+        #[command(flatten)]
+        limits: LimitOptions,
+    },
+    /// Show the usage of an app by day, UTC.
+    Usage {
+        /// Id of the app.
+        app: String,
+        /// First day, such as 2026-01-31; by default the first of the month of the last day.
+        #[arg(long, value_parser = day)]
+        from: Option<Timestamp>,
+        /// Last day; by default today.
+        #[arg(long, value_parser = day)]
+        to: Option<Timestamp>,
+        /// Print CSV.
+        #[arg(long)]
+        csv: bool,
+    },
     /// Refuse every key of an app.
     Disable {
         /// Id of the app.
@@ -77,6 +99,43 @@ pub enum AppCommand {
     Key(KeyCommand),
     /// Encrypt every secret with the current `APP_MASTER_KEY`.
     Reseal,
+}
+
+/// Limits to set: each a number, or `none` to remove the limit.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct LimitOptions {
+    /// Most calls with a participant, at the same time.
+    #[arg(long, value_parser = most)]
+    max_concurrent_calls: Option<Most>,
+    /// Most participants with a connection, in all calls together.
+    #[arg(long, value_parser = most)]
+    max_concurrent_participants: Option<Most>,
+    /// Most seats of one call.
+    #[arg(long, value_parser = most)]
+    max_participants_per_call: Option<Most>,
+    /// Most REST requests in a second.
+    #[arg(long, value_parser = most)]
+    max_requests_per_second: Option<Most>,
+    /// Most socket events in a second.
+    #[arg(long, value_parser = most)]
+    max_events_per_second: Option<Most>,
+}
+
+/// Value of a limit; `None` removes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Most(Option<u32>);
+
+impl LimitOptions {
+    fn change(self) -> Vec<(AppLimit, Option<u32>)> {
+        let named = |limit| match limit {
+            AppLimit::ConcurrentCalls => self.max_concurrent_calls,
+            AppLimit::ConcurrentParticipants => self.max_concurrent_participants,
+            AppLimit::ParticipantsPerCall => self.max_participants_per_call,
+            AppLimit::RequestsPerSecond => self.max_requests_per_second,
+            AppLimit::EventsPerSecond => self.max_events_per_second,
+        };
+        AppLimit::ALL.into_iter().filter_map(|limit| Some((limit, named(limit)?.0))).collect()
+    }
 }
 
 /// Command about API keys.
@@ -103,19 +162,35 @@ fn scope(text: &str) -> Result<AppScope, String> {
     AppScope::parse(text).ok_or_else(|| format!("must be one of {}", AppScope::ALL.map(AppScope::as_str).join(", ")))
 }
 
-/// Runs a command. Returns the JSON to print.
+fn most(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most(None));
+    }
+    let most = text.parse().ok().filter(|most| (1..=AppLimit::MAX).contains(most));
+    most.map(|most| Most(Some(most))).ok_or_else(|| format!("must be 1 to {}, or none", AppLimit::MAX))
+}
+
+fn day(text: &str) -> Result<Timestamp, String> {
+    Timestamp::day(text).map(|(first, _)| first).ok_or_else(|| "must be a day, such as 2026-01-31".to_owned())
+}
+
+/// Runs a command. Returns the text to print: JSON, or CSV.
 ///
 /// # Errors
 /// The refusal of the use case, with its code; or MongoDB is unavailable.
-pub async fn run(config: &ApiConfig, command: Command) -> anyhow::Result<Value> {
+pub async fn run(config: &ApiConfig, command: Command) -> anyhow::Result<String> {
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..RecordsTimeouts::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
     let vault = config.secrets.app_master.clone().map(AppVault::new);
     let admin = AppAdmin { records: &records, vault: vault.as_ref() };
     let Command::Admin(Admin::App(command)) = command;
-    Ok(app(admin, command).await?)
+    Ok(match app(admin, command).await? {
+        Value::String(csv) => csv,
+        json => format!("{json:#}\n"),
+    })
 }
 
+/// Returns the JSON to print; CSV as text.
 async fn app(admin: AppAdmin<'_>, command: AppCommand) -> Result<Value, Refusal> {
     let disable = async |app: &str, disabled| {
         let edit = AppEdit { disabled: Some(disabled), ..AppEdit::default() };
@@ -129,6 +204,18 @@ async fn app(admin: AppAdmin<'_>, command: AppCommand) -> Result<Value, Refusal>
             Ok(apps.into_iter().map(|app| json!(AppView::from(app))).collect())
         }
         AppCommand::Get { app } => admin.get(&AppId::parse(&app)?).await.map(|app| json!(AppView::from(app))),
+        AppCommand::Limits { app, limits } => {
+            let edit = AppEdit { limits: limits.change(), ..AppEdit::default() };
+            let id = AppId::parse(&app)?;
+            let app = if edit.limits.is_empty() { admin.get(&id).await? } else { admin.edit(&id, &edit).await? };
+            Ok(json!(app.limits))
+        }
+        AppCommand::Usage { app, from, to, csv } => {
+            let to = to.unwrap_or_else(now);
+            let usage = admin.usage(&AppId::parse(&app)?, from.unwrap_or_else(|| to.month_start()), to).await?;
+            let usage = UsageView::from(usage);
+            Ok(if csv { usage.csv().into() } else { json!(usage) })
+        }
         AppCommand::Disable { app } => disable(&app, true).await,
         AppCommand::Enable { app } => disable(&app, false).await,
         AppCommand::Delete { app } => {

@@ -41,7 +41,7 @@ async fn main() -> ExitCode {
 async fn administer(config: &ApiConfig, command: Command) -> ExitCode {
     match cli::run(config, command).await {
         Ok(output) => {
-            println!("{output:#}");
+            print!("{output}");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -100,6 +100,15 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
     assert_eq!(run(&["list"]).await.unwrap()[0]["keys"][0]["keyId"], key["keyId"]);
     assert_eq!(run(&["reseal"]).await.unwrap()["resealed"], 0, "the current key encrypted it");
 
+    let limits = run(&["limits", &app, "--max-concurrent-calls", "5", "--max-events-per-second", "7"]).await.unwrap();
+    assert_eq!((&limits["maxConcurrentCalls"], &limits["maxEventsPerSecond"]), (&5.into(), &7.into()));
+    let limits = run(&["limits", &app, "--max-concurrent-calls", "none"]).await.unwrap();
+    assert_eq!(limits, run(&["get", &app]).await.unwrap()["limits"]);
+    assert!(limits["maxConcurrentCalls"].is_null() && limits["maxEventsPerSecond"] == 7, "{limits}");
+    assert!(run(&["limits", &app, "--max-requests-per-second", "0"]).await.unwrap_err().contains("1 to 1000000"));
+    let usage = run(&["usage", &app, "--from", "2026-11-01", "--to", "2026-11-30"]).await.unwrap();
+    assert_eq!((&usage["from"], &usage["days"]), (&"2026-11-01".into(), &serde_json::json!([])));
+
     // Rotate the master key: the secret is encrypted with the next one, and then needs that alone.
     let mut rotate = api();
     rotate.env("NODE_ENV", "development").env("MONGODB_URI", &uri);

@@ -14,12 +14,12 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use redis::cmd;
 use switchboard_core::domain::{
-    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle,
+    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, RoomName, SessionHandle, Timestamp,
 };
-use switchboard_records::{CallEvent, Records, RecordsTimeouts};
+use switchboard_records::{AppUsage, CallEvent, Records, RecordsTimeouts};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
-use switchboard_rooms::{Created, Ended, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
+use switchboard_rooms::{Created, Ended, Fact, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -135,10 +135,32 @@ impl Bed {
         owners
     }
 
-    /// Creates a call in its own room, as a socket does.
+    /// Returns the recorded usage of an app, by day.
+    async fn usage(&self, app: &AppId) -> Vec<(u64, AppUsage)> {
+        let all = (Timestamp(0), Timestamp(4_000_000_000_000));
+        let days = self.records.app_usage(app, all).await.unwrap();
+        days.into_iter().map(|(day, usage)| (day.0.unsigned_abs(), usage)).collect()
+    }
+
+    /// Returns all facts that wait, in the order of their partitions.
+    async fn facts(&self) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        for number in 0..PARTITIONS {
+            let entries = self.rooms.outbox(Partition(number), None, 10_000).await.unwrap();
+            facts.extend(entries.into_iter().map(|entry| entry.fact.unwrap()));
+        }
+        facts
+    }
+
+    /// Creates a call of the app of accounts, as a socket does.
     async fn call(&self, number: u16) -> Call<'_> {
+        self.call_of(&AppId::default(), number).await
+    }
+
+    /// Creates a call in its own room, as a socket does.
+    async fn call_of(&self, app: &AppId, number: u16) -> Call<'_> {
         let meta = meta(number.into(), user(0));
-        let room = RoomId::parse(&format!("room-{number}")).unwrap();
+        let room = app.room(&RoomName::parse(&format!("room-{number}")).unwrap());
         let details = serde_json::to_string(&meta).unwrap();
         assert!(matches!(self.rooms.create(&room, &meta, &details).await.unwrap(), Created::Done));
         Call { bed: self, room, id: meta.call_id, number }
@@ -408,4 +430,89 @@ async fn a_fact_for_which_mongodb_refuses_the_whole_command_holds_up_no_other() 
     let dead = bed.records.dead_facts().await.unwrap();
     assert_eq!(dead.len(), 1, "the large one alone");
     assert!(dead[0].content.contains("joined") && dead[0].content.len() <= 64 * 1024);
+}
+
+/// Returns the start of the day of a time in milliseconds.
+const fn day(ms: u64) -> u64 {
+    ms - ms % 86_400_000
+}
+
+/// Computes the usage of `app` by day from its facts, each of them once: a join is found again by
+/// the id in the leave, and each day gets its part of the stay.
+fn usage_of(app: &AppId, facts: &[Fact]) -> BTreeMap<u64, AppUsage> {
+    let mut usage: BTreeMap<u64, AppUsage> = BTreeMap::new();
+    for fact in facts.iter().filter(|fact| fact.room.app() == *app) {
+        let today = usage.entry(day(fact.id.ms)).or_default();
+        match fact.kind.as_str() {
+            "joined" => {
+                today.joins += 1;
+                today.calls += u64::from(fact.details.contains(r#""first":true"#));
+            }
+            "chat" => today.recorded_messages += 1,
+            "left" => {
+                let (from, to) = (fact.about.as_ref().unwrap().join_id.ms, fact.id.ms);
+                for start in (day(from)..=day(to)).step_by(86_400_000) {
+                    let part = to.min(start + 86_400_000) - from.max(start);
+                    usage.entry(start).or_default().participant_ms += part;
+                }
+            }
+            _ => {}
+        }
+    }
+    usage.retain(|_, usage| *usage != AppUsage::default());
+    usage
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_usage_of_each_app_is_what_its_clients_did_although_facts_are_written_again_by_restarted_recorders() {
+    let bed = Bed::start().await;
+    let apps = ["acme", "other"].map(|app| AppId::parse(app).unwrap());
+    // A stay over midnight, before all other facts of its partition. Redis gives ids of its clock,
+    // so the facts are put there.
+    let night = bed.call_of(&apps[0], 90).await;
+    let outbox = Keys::new("sb", PARTITIONS).outbox(bed.rooms.partition_of(&night.room));
+    let _: i64 = bed.redis.query(cmd("DEL").arg(&outbox)).await.unwrap();
+    let now: (u64, u64) = bed.redis.query(&cmd("TIME")).await.unwrap();
+    let midnight = day(now.0 * 1000) - 2 * 86_400_000;
+    let (room, call, guest) = (night.room.as_str(), night.id.as_str(), "guest-0123456789abcdef");
+    let join = format!("{}-0", midnight - 1_500);
+    for (at, kind, details) in [
+        (midnight - 1_500, "joined", r#"{"user":{"name":"Ann"},"role":"guest","first":true}"#),
+        (midnight + 86_400_250, "left", r#"{"reason":"left"}"#),
+    ] {
+        let fields = ["k", kind, "c", call, "r", room, "p", guest, "u", guest, "j", &join, "n", "1", "d", details];
+        bed.redis.query::<String>(cmd("XADD").arg(&outbox).arg(format!("{at}-7")).arg(&fields[..])).await.unwrap();
+    }
+    for number in 0..24 {
+        bed.call_of(&apps[usize::from(number % 2)], number).await.whole().await;
+    }
+    bed.call(91).await.whole().await;
+    let facts = bed.facts().await;
+    let expected = |app: &AppId| usage_of(app, &facts).into_iter().collect::<Vec<_>>();
+    let night_usage = expected(&apps[0])[..3].iter().map(|(_, usage)| usage.participant_ms).collect::<Vec<_>>();
+    assert_eq!(night_usage, [1_500, 86_400_000, 250]);
+    let sum = |app: &AppId, of: fn(&AppUsage) -> u64| expected(app).iter().map(|(_, usage)| of(usage)).sum::<u64>();
+    assert_eq!((sum(&apps[0], |usage| usage.joins), sum(&apps[1], |usage| usage.joins)), (1 + 12 * 3, 12 * 3));
+    assert_eq!((sum(&apps[0], |usage| usage.calls), sum(&apps[1], |usage| usage.calls)), (1 + 12, 12));
+
+    // The first recorder repeats its flush again and again, in part written, and dies.
+    bed.fail("update", "participants", true).await;
+    let first = bed.recorder_of_large_flushes().await;
+    until("usage to be counted", async || !bed.usage(&apps[1]).await.is_empty()).await;
+    until("the recorder to own everything", async || bed.owners().await.into_values().eq([8])).await;
+    first.abort();
+    bed.fail("update", "participants", false).await;
+    for number in 0..PARTITIONS {
+        bed.steal(Partition(number), false).await;
+    }
+    // The next ones write all facts once more, in other batches. One of them dies as well.
+    let (second, _) = bed.recorder().await;
+    until("some facts to be recorded", async || bed.waiting().await < facts.len() as u64).await;
+    second.abort();
+    let (_third, _stop) = bed.recorder().await;
+    bed.until_recorded().await;
+    for app in &apps {
+        assert_eq!(bed.usage(app).await, expected(app), "{app}");
+    }
+    assert_eq!(bed.usage(&AppId::default()).await, [], "accounts are not billed");
 }

@@ -1,4 +1,5 @@
-// Users of apps: tokens that a backend signs, and the isolation of apps from each other.
+// Users of apps: tokens that a backend signs, limits, usage, and the isolation of apps from each
+// other.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
@@ -11,7 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, before, describe, test } from "node:test";
 import { Client, account, newApp, newCall, operatorRequest, rest, serverRequest } from "../support/clients.mjs";
-import { nodeUrls } from "../support/cluster.mjs";
+import { counterSum, nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
 
 /** Signs a user token, as a backend does. */
@@ -133,6 +134,113 @@ describe("users of apps", { timeout: 120_000 }, () => {
     await until("every node refuses the key", async () => (await connectError(token)) === "KEY_REVOKED");
     assert.equal(kept.socket.connected, true, "the app's other key stays");
     for (const client of [old, kept]) client.close();
+  });
+});
+
+describe("limits and usage of an app", { timeout: 120_000 }, () => {
+  /** Creates an app with limits. They come before the key, so nodes that know the key know them. */
+  async function limitedApp(name, limits) {
+    const { id } = await operatorRequest("POST", "/apps", { name });
+    await operatorRequest("PATCH", `/apps/${id}`, { limits });
+    return { id, ...(await operatorRequest("POST", `/apps/${id}/keys`, {})) };
+  }
+  const refusal = async (app, sub, room) => {
+    const client = await Client.connected(nodeUrls()[next++ % 2], { token: userToken(app, sub, { room }) });
+    const answer = await client.emit("room:join", { roomId: room });
+    client.close();
+    return answer;
+  };
+
+  test("a noisy app at each of its limits is refused, on all nodes together, and another app joins on", async () => {
+    const limits = { maxParticipantsPerCall: 2, maxConcurrentCalls: 2, maxConcurrentParticipants: 4 };
+    const noisy = await limitedApp("Noisy", limits);
+    const quiet = await newApp("Quiet");
+    const refusals = (limit) => counterSum("switchboard_app_limited_total", `limit="${limit}"`);
+    const before = [await refusals("maxConcurrentCalls"), await refusals("maxConcurrentParticipants")];
+    const clients = [await seated(noisy, "u1", "a"), await seated(noisy, "u2", "a")];
+    assert.equal((await refusal(noisy, "u3", "a")).code, "ROOM_FULL", "2 seats in a call");
+    clients.push(await seated(noisy, "u3", "b"));
+    const third = await refusal(noisy, "u4", "c");
+    assert.deepEqual([third.code, third.retryAfter], ["APP_LIMIT_REACHED", 1], "2 calls");
+    assert.match(third.message, /2 calls/);
+    await assert.rejects(operatorRequest("GET", `/rooms/${noisy.id}.c/participants`), { code: "ROOM_NOT_FOUND" });
+    clients.push(await seated(noisy, "u4", "b"));
+
+    // The noisy app tries again and again; each join of the quiet app succeeds meanwhile.
+    const attempts = Array.from({ length: 40 }, (_, number) => refusal(noisy, `more-${number}`, "b"));
+    for (let number = 0; number < 20; number += 1) clients.push(await seated(quiet, `u${number}`, `room-${number % 7}`));
+    for (const answer of await Promise.all(attempts)) {
+      assert.equal(answer.code, "APP_LIMIT_REACHED");
+      assert.match(answer.message, /4 participants/);
+    }
+    const counted = [await refusals("maxConcurrentCalls"), await refusals("maxConcurrentParticipants")];
+    assert.deepEqual(counted.map((sum, index) => sum - before[index]), [1, 40], "each refusal is counted once");
+
+    // A user whose socket is gone comes back at the limit, on the other node.
+    const [first] = clients;
+    first.socket.io.reconnection(false);
+    first.socket.io.engine.close();
+    const again = await seated(noisy, "u1", "a");
+    assert.deepEqual(people(again), ["u1", "u2"]);
+    // A place that is given up is free for others within seconds.
+    again.close();
+    await until("a place is free", async () => (await refusal(noisy, "u5", "a")).success);
+    for (const client of clients) client.close();
+  });
+
+  test("the seats of a call stay within the limit of its app when the call is created and when it is changed", async () => {
+    const app = await limitedApp("Seats", { maxParticipantsPerCall: 3 });
+    const host = await seated(app, "host", "small", { role: "host" });
+    assert.equal(host.joined.maxParticipants, 3);
+    assert.equal((await host.emit("room:update", { maxParticipants: 4 })).code, "APP_LIMIT_REACHED");
+    assert.equal((await host.emit("room:update", { maxParticipants: 2 })).success, true);
+    host.close();
+  });
+
+  test("the events of an app are limited, leaving is not, and another app sends on", async () => {
+    const [chatty, quiet] = [await limitedApp("Chatty", { maxEventsPerSecond: 2 }), await newApp("Quiet")];
+    const clients = [await seated(chatty, "ann", "chat"), await seated(quiet, "ann", "chat")];
+    const began = Date.now();
+    const codes = [[], []];
+    for (let number = 0; number < 30; number += 1) {
+      for (const [index, client] of clients.entries()) {
+        const answer = await client.emit("chat:message", { message: `m${number}` });
+        codes[index].push(answer.success ? "sent" : answer.code);
+        if (!answer.success) assert.ok(answer.retryAfter >= 1);
+      }
+    }
+    const sent = codes[0].filter((code) => code === "sent").length;
+    const refilled = 2 * (Math.ceil((Date.now() - began) / 1000) + 1);
+    assert.ok(sent <= 10 + refilled && sent < 30, `${sent} sent`);
+    assert.deepEqual(new Set(codes[0]), new Set(["sent", "RATE_LIMIT_EXCEEDED"]));
+    assert.deepEqual(new Set(codes[1]), new Set(["sent"]));
+    assert.equal((await clients[0].emit("room:leave", { roomId: "chat" })).success, true);
+    for (const client of clients) client.close();
+  });
+
+  test("the usage of an app is what its clients did", async () => {
+    const app = await newApp("Billed");
+    const before = Date.now();
+    const seatedAt = [];
+    const clients = [];
+    for (const user of ["ann", "bob"]) {
+      clients.push(await seated(app, user, "billed"));
+      seatedAt.push(Date.now());
+    }
+    const [ann, bob] = clients;
+    const leaving = Date.now();
+    assert.equal((await bob.emit("room:leave", { roomId: "billed" })).success, true);
+    assert.equal((await ann.emit("room:leave", { roomId: "billed" })).success, true);
+    const after = Date.now();
+    for (const client of clients) client.close();
+    const least = 2 * leaving - seatedAt[0] - seatedAt[1];
+    const usage = await until("both stays are recorded", async () => {
+      const { total } = await operatorRequest("GET", `/apps/${app.id}/usage`);
+      return total.participantMs >= least && total;
+    });
+    assert.deepEqual([usage.joins, usage.calls, usage.recordedMessages], [2, 1, 0]);
+    assert.ok(usage.participantMs <= 2 * (after - before), JSON.stringify([usage, after - before]));
+    await assert.rejects(operatorRequest("GET", "/apps/nosuchapp/usage"), { code: "APP_NOT_FOUND" });
   });
 });
 

@@ -9,6 +9,7 @@
 //! | `health/` | health of this node, of Redis and of the other nodes; readiness |
 //! | `drain` | moves clients off at shutdown |
 //! | `balance/` | moves clients to nodes with fewer |
+//! | `app_limiters` | limits of apps on this node |
 //! | `session_registry` | all connected sessions, in a room or not |
 //! | `directory` | addresses at which other nodes take hand-overs |
 //! | `catalog` | names, types and help texts of the node's metrics |
@@ -26,6 +27,7 @@
 //! envelope, `delivery::Hub` finds the sessions, `delivery::SessionLink` puts the packet on the
 //! send queue, `socketio` writes it.
 
+pub mod app_limiters;
 pub mod balance;
 pub mod capacity;
 pub mod catalog;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app_limiters::AppLimiters;
 use crate::balance::Balancer;
 use crate::config::NodeConfig;
 use crate::delivery::{self, CatchUp, Hub, ReadPermits, RoomReads};
@@ -165,10 +166,12 @@ async fn start(
     let apps = AppDirectory::new(records.clone(), config.secrets.app_master.clone().map(AppVault::new));
     let sessions = shared.sessions.clone();
     watchers.spawn(apps.clone().follow(move |key| sessions.close_sign_in(key.as_str()), stopped.clone()));
+    let limiters = AppLimiters::new(shared.rooms.clone(), apps.clone());
+    watchers.spawn(limiters.clone().run(stopped.clone()));
     watchers.spawn(shared.balancer(config).run(draining));
     watchers.spawn(config.secrets.files.clone().watch(stopped.clone()));
     watchers.close();
-    let dispatcher = shared.dispatcher(config, records, revoked, apps);
+    let dispatcher = shared.dispatcher(config, records, revoked, (apps, limiters));
     let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
     Ok((dispatcher, Background { stop: stopped, membership, watchers }, transport))
 }
@@ -232,12 +235,13 @@ impl Shared {
         config: &NodeConfig,
         records: Records,
         revoked: Revocations,
-        apps: AppDirectory,
+        (apps, limiters): (AppDirectory, AppLimiters),
     ) -> Dispatcher {
         let secrets = &config.secrets;
         Dispatcher {
             node: config.node.clone(),
             limiter: RateLimiter::new(self.rooms.clone()),
+            app_limiters: limiters,
             rooms: self.rooms.clone(),
             records,
             hub: Arc::clone(&self.hub),

@@ -383,6 +383,10 @@ export const CATALOGUE = {
   CALL_NOT_FOUND: ["There is no call at this link.", "Unter diesem Link gibt es kein Gespräch."],
   FORBIDDEN: ["You are not allowed to do this.", "Das dürfen Sie nicht."],
   ROOM_NOT_ALLOWED: ["Your sign-in is for another call.", "Ihre Anmeldung gilt für ein anderes Gespräch."],
+  APP_LIMIT_REACHED: [
+    "Nobody more can join at the moment. Please try again later.",
+    "Im Moment kann niemand mehr teilnehmen. Bitte versuchen Sie es später noch einmal.",
+  ],
   KEY_REVOKED: ["Your sign-in is no longer valid.", "Ihre Anmeldung gilt nicht mehr."],
   TOKEN_MISPLACED: [
     "Something went wrong. Please try again.",

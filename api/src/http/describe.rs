@@ -41,6 +41,9 @@ pub enum Success {
     Data(SchemaOf),
     /// The envelope with one page of a list of this schema.
     Page(SchemaOf),
+    /// The envelope with data of this schema; or a body of this media type, if the client asks for
+    /// it.
+    DataOr(SchemaOf, &'static str),
     /// A body without the envelope, of this media type.
     Other(&'static str),
 }

@@ -3,10 +3,12 @@
 //! A handler returns a refusal; the outermost layer (`layers`) writes its JSON body, because only
 //! that layer knows the request's id.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use switchboard_calls::CallError;
-use switchboard_core::domain::{Code, Refusal};
+use switchboard_calls::{CallError, rate_reached};
+use switchboard_core::domain::{AppLimit, Code, Refusal};
 use switchboard_records::RecordsError;
 use switchboard_rooms::StoreError;
 
@@ -49,6 +51,15 @@ impl From<RecordsError> for ApiError {
 impl From<RateExceeded> for ApiError {
     fn from(RateExceeded(status): RateExceeded) -> Self {
         Self { refusal: Code::RateLimitExceeded.into(), rate: Some(status) }
+    }
+}
+
+impl ApiError {
+    /// Creates the refusal of a request above the rate of its app.
+    #[must_use]
+    pub fn at_app_rate(RateExceeded(status): RateExceeded) -> Self {
+        let wait = Duration::from_secs(status.retry_after());
+        Self { refusal: rate_reached(AppLimit::RequestsPerSecond, wait), rate: Some(status) }
     }
 }
 

@@ -153,6 +153,23 @@ impl Argument for UserAgent {
     fn describe(_: &mut Operation) {}
 }
 
+/// Whether the client asks for CSV in place of JSON, with `Accept: text/csv`.
+pub struct WantsCsv(pub bool);
+
+impl FromRequestParts<App> for WantsCsv {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        let accepted = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let media_type = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        Ok(Self(accepted.flat_map(|value| value.split(',')).any(|range| media_type(range) == "text/csv")))
+    }
+}
+
+impl Argument for WantsCsv {
+    fn describe(_: &mut Operation) {}
+}
+
 /// JSON body whose fields are all valid.
 pub struct ValidJson<T>(pub T);
 

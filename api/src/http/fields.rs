@@ -12,8 +12,8 @@ use std::ops::RangeInclusive;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use switchboard_core::domain::{
-    CallPermissions, CallSettings, Code, EmailAddress, FieldError, Refusal, RoomName, SettingInfo, SettingsChange,
-    Timestamp, UserId, names,
+    AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, Refusal, RoomName, SettingInfo,
+    SettingsChange, Timestamp, UserId, names,
 };
 use switchboard_core::wire::whole_number;
 
@@ -499,6 +499,32 @@ impl Fields {
         })
     }
 
+    /// Reads a change of an app's limits. Null removes a limit; those that are missing stay.
+    pub fn app_limits(&mut self, field: &'static str) -> Vec<(AppLimit, Option<u32>)> {
+        self.describe(field, app_limits_schema);
+        let Some(value) = self.take(field) else { return Vec::new() };
+        let Some(fields) = value.as_object() else {
+            self.reject(field, "must be an object");
+            return Vec::new();
+        };
+        let mut change = Vec::new();
+        for (name, value) in fields {
+            let Some(limit) = AppLimit::ALL.into_iter().find(|limit| limit.as_str() == name) else {
+                self.reject(field, format!("may have {}", AppLimit::ALL.map(AppLimit::as_str).join(", ")));
+                continue;
+            };
+            let most = value.as_number().and_then(whole_number::read).and_then(|most| u32::try_from(most).ok());
+            let most = most.filter(|most| (1..=AppLimit::MAX).contains(most));
+            if most.is_some() || value.is_null() {
+                change.push((limit, most));
+                continue;
+            }
+            let message = format!("must be a whole number from 1 to {}, or null", AppLimit::MAX);
+            self.errors.push(FieldError { field: format!("{field}.{name}").into(), message: message.into() });
+        }
+        change
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.values.get_mut(field).map(Value::take).filter(|value| !value.is_null())
     }
@@ -507,6 +533,20 @@ impl Fields {
 /// Returns the JSON schema of the id of an app's user.
 fn app_user_schema() -> Value {
     json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$" })
+}
+
+/// Returns the JSON schema of a change of limits, with the descriptions that the limits have.
+fn app_limits_schema() -> Value {
+    let mut limits = schemars::schema_for!(AppLimits).to_value();
+    let properties = limits["properties"].as_object_mut().map(std::mem::take).unwrap_or_default();
+    let bounded = |(name, schema): (String, Value)| {
+        let bounded = json!({
+            "type": ["integer", "null"], "minimum": 1, "maximum": AppLimit::MAX, "description": schema["description"],
+        });
+        (name, bounded)
+    };
+    let properties: Map<_, _> = properties.into_iter().map(bounded).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
 /// Returns the JSON schema of the settings.

@@ -7,12 +7,12 @@ use axum::response::{IntoResponse, Response};
 use http::Extensions;
 use http::request::Parts;
 use switchboard_core::client_address::ClientNetwork;
-use switchboard_core::domain::Code;
+use switchboard_core::domain::{AppId, Code};
 use switchboard_rooms::rate_limit::Subject;
 
 use crate::app::App;
 use crate::http::describe::{Argument, Operation};
-use crate::http::error::ApiError;
+use crate::http::error::{ApiError, ApiResult};
 use crate::http::request_bounds::{Found, refused};
 use crate::http::{app_key, extract};
 use crate::limits::{Account, Class, HEADERS, RateStatus};
@@ -47,25 +47,35 @@ pub struct RouteBounds {
     pub reads_many: bool,
 }
 
-/// Returns the caller of a route of this class, if it has proven who it is.
-async fn account(parts: &mut Parts, app: &App, class: Class) -> Option<Account> {
+/// Returns the caller of a route of this class, with the caller's app, if it has proven who it is.
+async fn account(parts: &mut Parts, app: &App, class: Class) -> Option<(AppId, Account)> {
     if matches!(class, Class::Server | Class::ServerEvent) {
         let key = app_key::identify(parts, app).await.ok()?;
-        return Some(Account::Key(key.id.clone()));
+        return Some((key.app.clone(), Account::Key(key.id.clone())));
     }
     let identity = extract::identify(parts, app).await.ok().flatten()?;
-    Some(Account::User(identity.app, identity.user.id))
+    Some((identity.app.clone(), Account::User(identity.app, identity.user.id)))
 }
 
-/// Counts a request against the rates of the route's class, by address and by account. Bounds the
-/// requests that read many documents.
+/// Counts a request of an app against the app's rate, on all pods together. Costs nothing for an
+/// app without that limit.
+///
+/// # Errors
+/// `RATE_LIMIT_EXCEEDED`.
+pub async fn count_for_app(app: &App, id: &AppId) -> ApiResult<Option<RateStatus>> {
+    let rate = app.apps.limits(id).requests();
+    app.limits.spend("app_requests", Subject::App(id), rate).await.map_err(ApiError::at_app_rate)
+}
+
+/// Counts a request against the rates of the route's class, by address and by account, and against
+/// that of the caller's app. Bounds the requests that read many documents.
 pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Request, next: Next) -> Response {
     let RouteBounds { class, reads_many } = bounds;
     let (mut parts, body) = request.into_parts();
     let account = account(&mut parts, &app, class).await;
     let (limits, rates) = (&app.limits, app.limits.rates(class));
     let address = address(&parts.extensions);
-    let _lists = match reads_many.then(|| limits.list(account.as_ref(), address)) {
+    let _lists = match reads_many.then(|| limits.list(account.as_ref().map(|(_, caller)| caller), address)) {
         Some(None) => {
             refused("lists");
             return ApiError::from(Code::RateLimitExceeded).into_response();
@@ -77,12 +87,19 @@ pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Req
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),
     };
-    let account = account.as_ref().map(Account::subject);
-    let (by_address, by_account) =
-        tokio::join!(count(address.map(Subject::Address), rates.address), count(account, rates.account));
-    let status = match (by_address, by_account) {
-        (Ok(one), Ok(other)) => RateStatus::tighter(one, other),
-        (Err(exceeded), _) | (_, Err(exceeded)) => return ApiError::from(exceeded).into_response(),
+    let by_app = async {
+        match &account {
+            Some((id, _)) => count_for_app(&app, id).await,
+            None => Ok(None),
+        }
+    };
+    let caller = account.as_ref().map(|(_, caller)| caller.subject());
+    let (by_address, by_account, by_app) =
+        tokio::join!(count(address.map(Subject::Address), rates.address), count(caller, rates.account), by_app);
+    let status = match (by_address, by_account, by_app) {
+        (Ok(one), Ok(two), Ok(three)) => RateStatus::tighter(RateStatus::tighter(one, two), three),
+        (Err(exceeded), ..) | (_, Err(exceeded), _) => return ApiError::from(exceeded).into_response(),
+        (.., Err(refused)) => return refused.into_response(),
     };
     let mut response = next.run(request).await;
     // A handler that counted against a rate of its own has written the headers already.

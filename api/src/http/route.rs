@@ -5,7 +5,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use axum::{Router, middleware};
 use http::{Method, StatusCode};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use switchboard_core::domain::Code;
 
 use crate::app::App;
@@ -118,6 +118,14 @@ impl Route {
     #[must_use]
     pub fn answers<T: JsonSchema>(self) -> Self {
         self.answers_with::<T>(StatusCode::OK)
+    }
+
+    /// Declares a response 200 with data of type `T`, or of this media type if the client asks for
+    /// it.
+    #[must_use]
+    pub fn answers_or<T: JsonSchema>(mut self, media_type: &'static str) -> Self {
+        self.operation.successes.insert(200, Success::DataOr(SchemaGenerator::subschema_for::<T>, media_type));
+        self
     }
 
     /// Declares a response `status` with data of type `T`.

@@ -6,6 +6,8 @@ use serde_json::Value;
 
 /// Fields, and their descriptions. The first entry that fits is used.
 const DESCRIPTIONS: &[(&str, &str)] = &[
+    ("Query.from", "A time of the first day, UTC; by default the first day of the month of `to`"),
+    ("Query.to", "A time of the last day, UTC, which is included; by default today. At most 366 days"),
     ("Node.id", "Id of the node's process"),
     ("Room.participants", "Participants with a seat"),
     ("Message.id", "Id of the message"),
@@ -35,6 +37,7 @@ const DESCRIPTIONS: &[(&str, &str)] = &[
     ("Period.startedAt", "Time at which the first participant connected"),
     ("Period.endedAt", "Time of the period's end"),
     ("appId", "Id of the app"),
+    ("limits", "Limits of the app; those that are missing stay, and null removes one"),
     ("disabled", "Whether every key of the app is refused"),
     ("keyId", "Public id of the API key"),
     ("metadata", "Data of the app about its user"),
@@ -114,8 +117,8 @@ const DESCRIPTIONS: &[(&str, &str)] = &[
     ("videoCalls", "Path of the calls"),
 ];
 
-/// Returns the description of a field. `owner` is the schema that has it; empty for a parameter or
-/// a field of a body.
+/// Returns the description of a field. `owner` is the schema that has it, `Query` for a parameter;
+/// empty for a field of a body.
 pub(super) fn description(owner: &str, field: &str) -> Option<&'static str> {
     let fits = |name: &str| match name.split_once('.') {
         Some((schema, last)) => schema == owner && last == field,

@@ -101,7 +101,7 @@ impl Writer {
             let mut parameters = operation.parameters.clone();
             for parameter in &mut parameters {
                 let said = parameter["schema"].as_object_mut().and_then(|schema| schema.remove("description"));
-                let sentence = parameter["name"].as_str().and_then(|name| description("", name));
+                let sentence = parameter["name"].as_str().and_then(|name| description("Query", name));
                 parameter["description"] = said.or(sentence.map(Value::from)).unwrap_or_default();
             }
             written["parameters"] = json!(parameters);
@@ -114,9 +114,10 @@ impl Writer {
 
     fn success(&mut self, success: Success) -> Value {
         let headers = refer(&["X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
-        let (schema, paged) = match success {
-            Success::Data(schema) => (schema(&mut self.schemas), false),
-            Success::Page(schema) => (schema(&mut self.schemas), true),
+        let (schema, paged, other) = match success {
+            Success::Data(schema) => (schema(&mut self.schemas), false, None),
+            Success::DataOr(schema, kind) => (schema(&mut self.schemas), false, Some(kind)),
+            Success::Page(schema) => (schema(&mut self.schemas), true, None),
             Success::Other(kind) => {
                 return json!({ "description": "Done", "headers": headers, "content": { kind: {} } });
             }
@@ -130,7 +131,11 @@ impl Writer {
             envelope["properties"]["pagination"] = json!(self.schemas.subschema_for::<Pagination>());
             envelope["required"] = json!(["success", "message", "data", "pagination"]);
         }
-        json!({ "description": "Done", "headers": headers, "content": { "application/json": { "schema": envelope } } })
+        let mut content = json!({ "application/json": { "schema": envelope } });
+        if let Some(kind) = other {
+            content[kind] = json!({ "schema": { "type": "string" } });
+        }
+        json!({ "description": "Done", "headers": headers, "content": content })
     }
 }
 

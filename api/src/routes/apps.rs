@@ -1,19 +1,21 @@
-//! Routes of operators for apps and their API keys.
+//! Routes of operators for apps: their API keys, limits and usage.
+
+use std::fmt::Write as _;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use http::StatusCode;
+use http::{StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_calls::{APP_NAME, NewAppKey};
-use switchboard_core::domain::{AppId, AppKeyId, AppScope, Timestamp};
-use switchboard_records::{AppEdit, AppKeyRecord, AppRecord};
+use switchboard_calls::{APP_NAME, NewAppKey, UsageReport};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, Timestamp};
+use switchboard_records::{AppEdit, AppKeyRecord, AppRecord, AppUsage};
 
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{AppKeyPath, JsonChange, PathParam, ValidJson, ValidQuery};
+use crate::http::extract::{AppKeyPath, JsonChange, PathParam, ValidJson, ValidQuery, WantsCsv};
 use crate::http::fields::{Fields, Input};
 use crate::http::operators::{OperatorRead, OperatorWrite};
 
@@ -28,6 +30,8 @@ pub(crate) struct AppView {
     name: String,
     /// Whether every key of the app is refused.
     disabled: bool,
+    /// Limits of the app.
+    limits: AppLimits,
     /// API keys, without their secrets.
     keys: Vec<AppKeyView>,
     created_at: Timestamp,
@@ -61,7 +65,8 @@ pub(crate) struct NewAppKeyView {
 impl From<AppRecord> for AppView {
     fn from(app: AppRecord) -> Self {
         let keys = app.keys.into_iter().map(AppKeyView::from).collect();
-        Self { id: app.id, name: app.name, disabled: app.disabled, keys, created_at: app.created_at }
+        let AppRecord { id, name, disabled, limits, created_at, .. } = app;
+        Self { id, name, disabled, limits, keys, created_at }
     }
 }
 
@@ -96,15 +101,112 @@ impl Input for NewApp {
 pub(crate) struct AppChange {
     name: Option<String>,
     disabled: Option<bool>,
+    limits: Vec<(AppLimit, Option<u32>)>,
 }
 
 impl Input for AppChange {
     fn read(fields: &mut Fields) -> Self {
-        Self { name: fields.change("name", |fields| fields.name("name", APP_NAME)), disabled: fields.flag("disabled") }
+        Self {
+            name: fields.change("name", |fields| fields.name("name", APP_NAME)),
+            disabled: fields.flag("disabled"),
+            limits: fields.app_limits("limits"),
+        }
     }
 
     fn example() -> Value {
-        json!({ "disabled": true })
+        json!({ "limits": { "maxConcurrentParticipants": 500 } })
+    }
+}
+
+/// Sums of an app's usage.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "AppUsageSums")]
+struct UsageSums {
+    /// Time of all participants in calls, in milliseconds. Each device counts, and a stay counts
+    /// when it has ended, on the days on which it took place.
+    participant_ms: u64,
+    /// Stays that began.
+    joins: u64,
+    /// Calls that began: a participant joined first since the room was opened.
+    calls: u64,
+    /// Chat messages in calls whose chat is recorded.
+    recorded_messages: u64,
+}
+
+/// Usage of an app on one day.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppUsageOfDay")]
+struct UsageOfDay {
+    /// Day, UTC.
+    day: String,
+    #[serde(flatten)]
+    sums: UsageSums,
+}
+
+/// Usage of an app in a period.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "AppUsage")]
+pub(crate) struct UsageView {
+    /// First day of the period, UTC.
+    from: String,
+    /// Last day of the period, UTC.
+    to: String,
+    /// Sums of the period.
+    total: UsageSums,
+    /// Usage by day. Days without usage are left out.
+    days: Vec<UsageOfDay>,
+}
+
+impl From<AppUsage> for UsageSums {
+    fn from(usage: AppUsage) -> Self {
+        let AppUsage { participant_ms, joins, calls, recorded_messages } = usage;
+        Self { participant_ms, joins, calls, recorded_messages }
+    }
+}
+
+impl From<UsageReport> for UsageView {
+    fn from(report: UsageReport) -> Self {
+        let of_day = |(day, usage): (Timestamp, AppUsage)| UsageOfDay { day: day.day_text(), sums: usage.into() };
+        Self {
+            from: report.first.day_text(),
+            to: report.last.day_text(),
+            total: report.total.into(),
+            days: report.days.into_iter().map(of_day).collect(),
+        }
+    }
+}
+
+impl UsageView {
+    /// Returns the usage by day as CSV (RFC 4180), with a header.
+    pub(crate) fn csv(&self) -> String {
+        let mut text = "day,participantMs,joins,calls,recordedMessages\r\n".to_owned();
+        for UsageOfDay { day, sums } in &self.days {
+            let UsageSums { participant_ms, joins, calls, recorded_messages } = sums;
+            // Writing to a string does not fail.
+            let _infallible = write!(text, "{day},{participant_ms},{joins},{calls},{recorded_messages}\r\n");
+        }
+        text
+    }
+}
+
+/// Query of `GET admin/apps/:appId/usage`.
+pub(crate) struct UsageQuery {
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+}
+
+impl Input for UsageQuery {
+    fn read(fields: &mut Fields) -> Self {
+        Self { from: fields.date("from"), to: fields.date("to") }
+    }
+}
+
+impl UsageQuery {
+    /// Returns the period: by default this month until now.
+    fn period(&self, now: Timestamp) -> (Timestamp, Timestamp) {
+        let to = self.to.unwrap_or(now);
+        (self.from.unwrap_or_else(|| to.month_start()), to)
     }
 }
 
@@ -179,10 +281,28 @@ pub(crate) async fn edit(
     change: JsonChange<AppChange>,
 ) -> ApiResult<impl IntoResponse> {
     let current = AppView::from(app.app_admin().get(&id).await?);
-    let AppChange { name, disabled } = change.read(&current)?;
-    let edited = app.app_admin().edit(&id, &AppEdit { name, disabled }).await?;
-    tracing::info!(target: "audit", operator, app_id = %id, disabled = edited.disabled, "app changed");
+    let AppChange { name, disabled, limits } = change.read(&current)?;
+    let edited = app.app_admin().edit(&id, &AppEdit { name, disabled, limits }).await?;
+    refresh(&app).await;
+    let limits = json!(edited.limits);
+    tracing::info!(target: "audit", operator, app_id = %id, disabled = edited.disabled, %limits, "app changed");
     Ok(success("App changed", AppView::from(edited)).into_response())
+}
+
+/// `GET admin/apps/:appId/usage`.
+pub(crate) async fn usage(
+    State(app): State<App>,
+    _: OperatorRead,
+    PathParam(id): PathParam<AppId>,
+    ValidQuery(query): ValidQuery<UsageQuery>,
+    WantsCsv(wants_csv): WantsCsv,
+) -> ApiResult<impl IntoResponse> {
+    let (from, to) = query.period(app.now());
+    let usage = UsageView::from(app.app_admin().usage(&id, from, to).await?);
+    if wants_csv {
+        return Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], usage.csv()).into_response());
+    }
+    Ok(success("Usage of the app", usage).into_response())
 }
 
 /// `DELETE admin/apps/:appId`.
@@ -215,10 +335,14 @@ pub(crate) async fn revoke_key(
     AppKeyPath { app: id, key }: AppKeyPath,
 ) -> ApiResult<impl IntoResponse> {
     app.app_admin().revoke_key(&id, &key, app.now()).await?;
-    // This pod refuses the key at once. A failed read is repeated within seconds.
+    refresh(&app).await;
+    tracing::info!(target: "audit", operator, app_id = %id, key_id = %key, "API key revoked");
+    Ok(success("API key revoked", Value::Null).into_response())
+}
+
+/// Reads the change on this pod at once. A failed read is repeated within seconds.
+async fn refresh(app: &App) {
     if app.apps.refresh().await.is_err() {
         tracing::debug!("reading apps failed");
     }
-    tracing::info!(target: "audit", operator, app_id = %id, key_id = %key, "API key revoked");
-    Ok(success("API key revoked", Value::Null).into_response())
 }

@@ -158,6 +158,7 @@ async fn decide(
         let (found, profile) = tokio::join!(find, profile(app, account));
         let found = match (found, &joiner.grant) {
             (Err(CallError::NotFound), Some(grant)) if joiner.is_bound => {
+                access.check_app(room).await?;
                 access.create(room, &joiner.id, grant.role, app.now()).await?;
                 continue;
             }

@@ -34,7 +34,7 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::route::{self, Route, delete, get, patch, post, put};
 use crate::limits::Class;
-pub(crate) use apps::{AppView, NewAppKeyView};
+pub(crate) use apps::{AppView, NewAppKeyView, UsageView};
 use docs::Documents;
 use server::{calls as calls_of_app, events, participants, tokens};
 use views::{CallView, ParticipantView, StatsView, UserView};
@@ -134,6 +134,7 @@ fn video_calls() -> Vec<Route> {
             CallEnded,
             RoomLocked,
             RoomNotAllowed,
+            AppLimitReached,
             Banned,
             Removed,
             CallNotFound,
@@ -331,8 +332,11 @@ fn operators() -> Vec<Route> {
         get("getApp", "/admin/apps/{appId}", apps::get, "An app with its API keys")
             .answers::<AppView>()
             .refuses(&[AppNotFound]),
-        patch("changeApp", "/admin/apps/{appId}", apps::edit, "Renames an app, or disables or enables it")
+        patch("changeApp", "/admin/apps/{appId}", apps::edit, "Changes name or limits of an app, or disables it")
             .answers::<AppView>()
+            .refuses(&[AppNotFound]),
+        get("getAppUsage", "/admin/apps/{appId}/usage", apps::usage, "Usage of an app by day, as JSON or CSV")
+            .answers_or::<UsageView>("text/csv")
             .refuses(&[AppNotFound]),
         delete("deleteApp", "/admin/apps/{appId}", apps::delete, "Deletes an app with its API keys")
             .answers::<()>()

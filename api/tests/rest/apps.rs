@@ -1,8 +1,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
-use switchboard_core::domain::{AppKeyId, Code};
+use switchboard_core::domain::{AppId, AppKeyId, CallId, Code, RoomId, Timestamp};
+use switchboard_records::{CallChange, CallFact};
+use switchboard_rooms::{AppReport, RoomPeek};
 
-use super::support::{READ_KEY, Reply, Service, WRITE_KEY, until};
+use super::support::{READ_KEY, Reply, Service, WRITE_KEY, came, said, until, user_token, went};
 
 /// Sends a request of an operator with write scope.
 async fn ask(service: &Service, method: Method, path: &str, body: Value) -> Reply {
@@ -137,4 +139,196 @@ async fn known_keys_stay_valid_while_mongodb_is_away_and_unknown_ones_may_be_tri
     })
     .await;
     assert!(service.apps.key(&id).await.is_ok());
+}
+
+/// Joins a room with a user token, by REST.
+async fn join(service: &Service, room: &str, token: &str) -> Reply {
+    service.post("/api/video-calls/join", Some(token), json!({ "roomId": room })).await
+}
+
+#[tokio::test]
+async fn an_operator_sets_and_removes_each_limit_by_itself_and_wrong_ones_are_refused() {
+    let service = Service::start().await;
+    let (app, _) = service.app_key().await;
+    let path = format!("/{app}");
+    let limits = async |body: Value| {
+        ask(&service, Method::PATCH, &path, json!({ "limits": body })).await.data()["limits"].clone()
+    };
+    let none = ask(&service, Method::GET, &path, Value::Null).await.data()["limits"].clone();
+    let names = [
+        "maxConcurrentCalls",
+        "maxConcurrentParticipants",
+        "maxEventsPerSecond",
+        "maxParticipantsPerCall",
+        "maxRequestsPerSecond",
+    ];
+    assert_eq!(none.as_object().unwrap().keys().collect::<Vec<_>>(), names);
+    assert!(none.as_object().unwrap().values().all(Value::is_null));
+    for (number, name) in (1..).zip(names) {
+        assert_eq!(limits(json!({ name: number })).await[name], number);
+    }
+    let all = limits(json!({ "maxConcurrentCalls": null, "maxEventsPerSecond": 1_000_000 })).await;
+    assert_eq!(
+        all,
+        json!({
+            "maxConcurrentCalls": null, "maxConcurrentParticipants": 2, "maxEventsPerSecond": 1_000_000,
+            "maxParticipantsPerCall": 4, "maxRequestsPerSecond": 5,
+        })
+    );
+    assert_eq!(limits(all.clone()).await, all, "a client may send back all that it has read");
+    let id = AppId::parse(&app).unwrap();
+    assert_eq!(service.apps.limits(&id).max_participants_per_call, Some(4), "at once on this pod");
+    assert_eq!(service.apps.check_seats(&id, Some(5)).unwrap_err().code, Code::AppLimitReached);
+    for (bad, field) in [
+        (json!({ "maxConcurrentCalls": 0 }), "limits.maxConcurrentCalls"),
+        (json!({ "maxConcurrentCalls": 1_000_001 }), "limits.maxConcurrentCalls"),
+        (json!({ "maxConcurrentCalls": "5" }), "limits.maxConcurrentCalls"),
+        (json!({ "maxCalls": 5 }), "limits"),
+        (json!(5), "limits"),
+    ] {
+        let refused = ask(&service, Method::PATCH, &path, json!({ "limits": bad })).await;
+        assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec![field]), "{bad}");
+    }
+    let renamed = ask(&service, Method::PATCH, &path, json!({ "name": "Renamed" })).await;
+    assert_eq!(renamed.data()["limits"], all);
+}
+
+#[tokio::test]
+async fn the_requests_of_an_app_are_limited_on_all_pods_together_and_those_of_others_are_not() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let (app, noisy) = service.app_user("ann", "standup").await;
+    let (_, quiet) = service.app_user("ann", "standup").await;
+    ask(&service, Method::PATCH, &format!("/{app}"), json!({ "limits": { "maxRequestsPerSecond": 2 } })).await.data();
+    other.apps.refresh().await.unwrap();
+    // The bucket holds five seconds of the rate, and fills by two a second.
+    let (began, mut passed) = (std::time::Instant::now(), 0);
+    for number in 0..60 {
+        let pod = if number % 2 == 0 { &service } else { &other };
+        let reply = pod.get("/api/video-calls/room/standup", Some(&noisy)).await;
+        match reply.status.as_u16() {
+            404 => passed += 1,
+            _ => {
+                assert_eq!(reply.refusal(), (429, "RATE_LIMIT_EXCEEDED"));
+                assert!(reply.headers.contains_key("retry-after") && reply.body["message"].to_string().contains("app"));
+            }
+        }
+        assert_eq!(pod.get("/api/video-calls/room/standup", Some(&quiet)).await.refusal(), (404, "CALL_NOT_FOUND"));
+    }
+    let refilled = 2 * (began.elapsed().as_secs() + 1);
+    assert!((10..=10 + refilled).contains(&passed) && passed < 60, "{passed} passed");
+}
+
+#[tokio::test]
+async fn a_noisy_app_at_its_limit_of_participants_or_calls_is_refused_while_another_joins_on() {
+    let service = Service::start().await;
+    let (app, noisy) = service.app_user("ann", "standup").await;
+    let (_, quiet) = service.app_user("ann", "standup").await;
+    let id = AppId::parse(&app).unwrap();
+    let limited = json!({ "maxConcurrentParticipants": 3, "maxConcurrentCalls": 1, "maxParticipantsPerCall": 2 });
+    let changed = ask(&service, Method::PATCH, &format!("/{app}"), json!({ "limits": limited })).await;
+    assert_eq!(changed.data()["limits"]["maxConcurrentCalls"], 1);
+    let limits = service.apps.limits(&id);
+    // Reports of a node.
+    let report = async |participants: u32, rooms: &[&str]| {
+        let rooms: Vec<_> = rooms.iter().map(|room| RoomId::parse(&format!("{app}.{room}")).unwrap()).collect();
+        service.rooms.report_app(&id, AppReport { participants, rooms: &rooms, limits }).await.unwrap()
+    };
+    report(2, &[]).await;
+    assert_eq!(join(&service, "standup", &noisy).await.status, 200);
+    let RoomPeek::Open { meta, .. } =
+        service.rooms.peek(&RoomId::parse(&format!("{app}.standup")).unwrap()).await.unwrap()
+    else {
+        panic!("the room is not open")
+    };
+    assert_eq!(meta.max_participants, 2, "a call has no more seats than its app allows");
+    report(3, &[]).await;
+    let refused = join(&service, "standup", &noisy).await;
+    assert_eq!(refused.refusal(), (403, "APP_LIMIT_REACHED"));
+    assert_eq!(join(&service, "standup", &quiet).await.status, 200, "another app");
+    report(2, &["other"]).await;
+    assert_eq!(join(&service, "standup", &noisy).await.refusal(), (403, "APP_LIMIT_REACHED"));
+    ask(&service, Method::PATCH, &format!("/{app}"), json!({ "limits": { "maxConcurrentCalls": null } })).await.data();
+    assert_eq!(join(&service, "standup", &noisy).await.status, 200);
+    let open = service.call(&service.user("Ann").await, json!({ "type": "public" })).await;
+    assert_eq!(service.join(&open, None, json!({ "guestName": "Gil" })).await.status, 200, "accounts and guests");
+}
+
+#[tokio::test]
+async fn a_limit_of_calls_keeps_a_refused_join_from_creating_a_call() {
+    let service = Service::start().await;
+    let (app, key, secret) = service.app_secret().await;
+    ask(&service, Method::PATCH, &format!("/{app}"), json!({ "limits": { "maxConcurrentCalls": 1 } })).await.data();
+    let (id, limits) = (AppId::parse(&app).unwrap(), service.apps.limits(&AppId::parse(&app).unwrap()));
+    let room = RoomId::parse(&format!("{app}.one")).unwrap();
+    service.rooms.report_app(&id, AppReport { participants: 1, rooms: &[room], limits }).await.unwrap();
+    let token = user_token((&key, &secret), "ann", "two");
+    assert_eq!(join(&service, "two", &token).await.refusal(), (403, "APP_LIMIT_REACHED"));
+    let two = service.rooms.peek(&RoomId::parse(&format!("{app}.two")).unwrap()).await.unwrap();
+    assert!(matches!(two, RoomPeek::Absent));
+}
+
+#[tokio::test]
+async fn the_usage_of_an_app_is_read_by_day_as_json_and_as_csv() {
+    let service = Service::start().await;
+    let (app, _) = service.app_key().await;
+    let read = async |query: &str| {
+        let path = format!("/api/admin/apps/{app}/usage{query}");
+        service.send(service.request(Method::GET, &path).header("x-api-key", READ_KEY)).await
+    };
+    assert_eq!(read("").await.data()["days"], json!([]));
+    let midnight = Timestamp::parse("2099-11-02T00:00:00Z").unwrap();
+    let fact = |ms: i64, change: CallChange| CallFact {
+        event_id: format!("7:{ms}-0"),
+        order: format!("{ms:015}-{:020}", 0),
+        at: Timestamp(ms),
+        call: CallId::parse("0123456789abcdef01234567").unwrap(),
+        room: RoomId::parse(&format!("{app}.standup")).unwrap(),
+        change,
+    };
+    let left = match went("ann") {
+        CallChange::Left { mut who, reason, count } => {
+            who.join = format!("{}-0", midnight.0 - 1_500);
+            CallChange::Left { who, reason, count }
+        }
+        other => other,
+    };
+    let facts = [
+        fact(midnight.0 - 1_500, came("ann")),
+        fact(midnight.0 - 1_000, said("ann", None, "hi")),
+        fact(midnight.0 + 250, left),
+    ];
+    // Two recorders, one of which is behind.
+    for part in [&facts[..2], &facts[..], &facts[..1]] {
+        service.records.write_facts(part).await.unwrap();
+    }
+    let usage = read("?from=2099-11-01&to=2099-11-30").await;
+    assert_eq!(
+        usage.data(),
+        &json!({
+            "from": "2099-11-01", "to": "2099-11-30",
+            "total": { "participantMs": 1_750, "joins": 1, "calls": 1, "recordedMessages": 1 },
+            "days": [
+                { "day": "2099-11-01", "participantMs": 1_500, "joins": 1, "calls": 1, "recordedMessages": 1 },
+                { "day": "2099-11-02", "participantMs": 250, "joins": 0, "calls": 0, "recordedMessages": 0 },
+            ],
+        })
+    );
+    assert_eq!(read("?from=2099-11-02&to=2099-11-02T23:00:00Z").await.data()["total"]["participantMs"], 250);
+    assert_eq!(read("?from=2099-11-03&to=2099-11-30").await.data()["days"], json!([]));
+    let path = format!("/api/admin/apps/{app}/usage?from=2099-11-01&to=2099-11-30");
+    let csv = service.request(Method::GET, &path).header("x-api-key", READ_KEY).header("accept", "text/csv;q=1");
+    let csv = csv.send().await.unwrap();
+    assert!(csv.headers()["content-type"].to_str().unwrap().starts_with("text/csv"));
+    let lines = "day,participantMs,joins,calls,recordedMessages\r\n2099-11-01,1500,1,1,1\r\n2099-11-02,250,0,0,0\r\n";
+    assert_eq!(csv.text().await.unwrap(), lines);
+
+    for query in ["?from=2099-11-02&to=2099-11-01", "?from=2098-11-01&to=2099-11-02"] {
+        let refused = read(query).await;
+        assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["to"]), "{query}");
+    }
+    assert_eq!(ask(&service, Method::GET, "/nosuchapp/usage", Value::Null).await.refusal(), (404, "APP_NOT_FOUND"));
+    ask(&service, Method::DELETE, &format!("/{app}"), Value::Null).await.data();
+    let usage = read("?from=2099-11-01&to=2099-11-30").await;
+    assert_eq!(usage.data()["total"]["joins"], 1, "the usage of a deleted app can still be billed");
 }

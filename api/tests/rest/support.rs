@@ -9,10 +9,14 @@ use api::app::Parts;
 use api::http::server::serve;
 use api::limits::{ConnectionBounds, Limits, RatesConfig};
 use api::{App, HttpOptions, router};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use switchboard_auth::{AppVault, IceConfig, KeyRing, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
 use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
@@ -216,6 +220,12 @@ impl Service {
         self.send(if body.is_null() { request } else { request.json(&body) }).await
     }
 
+    /// Creates an app. Returns its id, and a token of its user for this room.
+    pub(crate) async fn app_user(&self, user: &str, room: &str) -> (String, String) {
+        let (app, key, secret) = self.app_secret().await;
+        (app, user_token((&key, &secret), user, room))
+    }
+
     async fn pod_of(
         mongo: &str,
         redis: &str,
@@ -413,6 +423,16 @@ impl Service {
         };
         self.rooms.join(join).await.unwrap()
     }
+}
+
+/// Returns a user token, as the backend of an app signs it.
+pub(crate) fn user_token((key, secret): (&str, &str), user: &str, room: &str) -> String {
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let exp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 600;
+    let claims = json!({ "iss": key, "sub": user, "room": room, "exp": exp });
+    let unsigned = format!("{}.{}", encode(br#"{"alg":"HS256"}"#), encode(claims.to_string().as_bytes()));
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(&unsigned);
+    format!("{unsigned}.{}", encode(&mac.finalize().into_bytes()))
 }
 
 fn vault() -> Option<AppVault> {

@@ -4,6 +4,8 @@
 //! takes the seat compares the room's version and the assigned role again, so a stale decision is
 //! repeated, not applied.
 
+use std::borrow::Cow;
+
 use switchboard_auth::{JoinGrant, PasswordHasher, Tokens};
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::admission::{admit, needs_passcode};
@@ -16,7 +18,8 @@ use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Created, Join, JoinStanding, Joined, Opened, Proof, RoomPeek, Rooms};
 
-use crate::CallError;
+use crate::app_limits::{count_open_entry, entry_refusal};
+use crate::{AppDirectory, CallError};
 
 /// Decisions of admission for one join at most, if the room changes each time. Then the join is
 /// refused with `SERVICE_UNAVAILABLE`.
@@ -39,6 +42,8 @@ pub struct JoinAccess<'a> {
     pub passcode_rates: PasscodeRates,
     /// Rate at which one user may create rooms. `None`: no limit.
     pub creations: Option<Rate>,
+    /// Limits of apps.
+    pub apps: &'a AppDirectory,
 }
 
 /// When the call's record is read.
@@ -161,7 +166,7 @@ impl JoinAccess<'_> {
             host: if role == Role::Host { user.clone() } else { UserId::nobody() },
             call_type: CallType::Public,
             settings: CallSettings::default(),
-            max_participants: PARTICIPANTS_DEFAULT,
+            max_participants: self.apps.limits(&app).seats(PARTICIPANTS_DEFAULT),
             locked: false,
             passcode_hash: None,
             invited: Vec::new(),
@@ -238,12 +243,31 @@ impl JoinAccess<'_> {
         Ok(right)
     }
 
+    /// Checks that the app of a room may have one more participant there. Passes while Redis does
+    /// not answer. Sockets do not ask: a node that enters takes a place.
+    ///
+    /// # Errors
+    /// `APP_LIMIT_REACHED`.
+    pub async fn check_app(&self, room: &RoomId) -> Result<(), CallError> {
+        let limits = self.apps.limits(&room.app());
+        if !limits.bounds_entries() {
+            return Ok(());
+        }
+        match self.rooms.ask_app(room, limits).await {
+            Ok(entry) => entry_refusal(entry, &limits).map_or(Ok(()), |refusal| Err(refusal.into())),
+            Err(_) => {
+                count_open_entry();
+                Ok(())
+            }
+        }
+    }
+
     /// Asks the room whether a socket of this user would get a seat, or a place in the lobby, at
     /// this moment. The script that gives seats answers, so that the two cannot disagree. Returns
     /// false if the room changed since admission was decided: then it must be decided again.
     ///
     /// # Errors
-    /// As [`seat_refusal`], or Redis failed.
+    /// `APP_LIMIT_REACHED` for a user without a seat, as [`seat_refusal`], or Redis failed.
     pub async fn ask(
         &self,
         room: &RoomId,
@@ -252,6 +276,9 @@ impl JoinAccess<'_> {
         proof: &Proof,
         admission: Admission,
     ) -> Result<bool, CallError> {
+        if !call.standing.seated {
+            self.check_app(room).await?;
+        }
         let join = Join {
             // No session: it has no private id and no handle yet.
             pid: "-".to_owned(),
@@ -275,6 +302,7 @@ impl JoinAccess<'_> {
     }
 
     /// Opens the room in Redis, or brings an open one to the version of the record that was read.
+    /// The room has no more seats than its app allows at that moment.
     ///
     /// # Errors
     /// `CALL_ENDED`, or Redis failed.
@@ -282,7 +310,13 @@ impl JoinAccess<'_> {
         if call.record.is_none() {
             return Ok(());
         }
-        match self.rooms.open(room, &call.meta).await? {
+        let seats = self.apps.limits(&room.app()).seats(call.meta.max_participants);
+        let meta = if seats == call.meta.max_participants {
+            Cow::Borrowed(&call.meta)
+        } else {
+            Cow::Owned(RoomMeta { max_participants: seats, ..call.meta.clone() })
+        };
+        match self.rooms.open(room, &meta).await? {
             Opened::Open => Ok(()),
             Opened::Ended => Err(Code::CallEnded.into()),
         }

@@ -1,12 +1,15 @@
-//! Administration of apps and their API keys. REST and the command line share it.
+//! Administration of apps, their API keys, limits and usage. REST and the command line share it.
 
 use switchboard_auth::{AppVault, app_key};
 use switchboard_core::Secret;
-use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp, names};
-use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, Records};
+use switchboard_core::domain::time::DAY_MS;
+use switchboard_core::domain::{AppId, AppKeyId, AppLimits, AppScope, Code, Refusal, Timestamp, names};
+use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, AppUsage, Records};
 
 /// Length of an app's name, in characters.
 pub const APP_NAME: std::ops::RangeInclusive<usize> = 1..=80;
+/// Maximum number of days of usage that are read at once.
+pub const USAGE_DAYS_MAX: i64 = 366;
 /// Maximum number of apps that a list returns at once.
 pub const APPS_PAGE_MAX: u32 = 100;
 
@@ -28,6 +31,19 @@ pub struct NewAppKey {
     pub secret: Secret,
 }
 
+/// Usage of an app in a period.
+#[derive(Clone, Debug)]
+pub struct UsageReport {
+    /// Start of the first day, UTC.
+    pub first: Timestamp,
+    /// Start of the last day, UTC.
+    pub last: Timestamp,
+    /// Usage by day, without the days that have none.
+    pub days: Vec<(Timestamp, AppUsage)>,
+    /// Sum of all days.
+    pub total: AppUsage,
+}
+
 impl AppAdmin<'_> {
     /// Creates an app without keys.
     ///
@@ -40,6 +56,7 @@ impl AppAdmin<'_> {
             id: AppId::from_random(rand::random()),
             name,
             disabled: false,
+            limits: AppLimits::default(),
             keys: Vec::new(),
             created_at: now,
             changed_at: now,
@@ -68,7 +85,8 @@ impl AppAdmin<'_> {
         self.records.app(app).await?.ok_or_else(|| Code::AppNotFound.into())
     }
 
-    /// Changes the name of an app, or disables or enables it.
+    /// Changes the name of an app or its limits, or disables or enables it. A limit holds
+    /// everywhere within 10 s.
     ///
     /// # Errors
     /// As [`AppAdmin::get`].
@@ -82,6 +100,30 @@ impl AppAdmin<'_> {
     /// As [`AppAdmin::get`].
     pub async fn delete(&self, app: &AppId, now: Timestamp) -> Result<(), Refusal> {
         if self.records.delete_app(app, now).await? { Ok(()) } else { Err(Code::AppNotFound.into()) }
+    }
+
+    /// Returns the usage of an app on the days from `from` to `to`, both included: at most
+    /// [`USAGE_DAYS_MAX`]. The usage of a deleted app stays.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR`; `APP_NOT_FOUND` if there is neither usage nor app; or MongoDB is
+    /// unavailable.
+    pub async fn usage(&self, app: &AppId, from: Timestamp, to: Timestamp) -> Result<UsageReport, Refusal> {
+        let (first, last) = (from.day_start(), to.day_start());
+        if last < first {
+            return Err(Refusal::field(Code::ValidationError, "to", "must not be before from"));
+        }
+        if (last.0 - first.0) / DAY_MS >= USAGE_DAYS_MAX {
+            let problem = format!("must be at most {USAGE_DAYS_MAX} days from the day of from");
+            return Err(Refusal::field(Code::ValidationError, "to", problem));
+        }
+        let days = self.records.app_usage(app, (first, last)).await?;
+        if days.is_empty() {
+            self.get(app).await?;
+        }
+        let mut total = AppUsage::default();
+        days.iter().for_each(|(_, usage)| total.add(usage));
+        Ok(UsageReport { first, last, days, total })
     }
 
     /// Makes a key. Keys that the app has already stay valid.

@@ -1,4 +1,4 @@
-//! This process's copy of all apps and their API keys, so that a token costs no read.
+//! This process's copy of all apps with their API keys and limits, so that a token costs no read.
 //!
 //! The copy is refreshed every 4 s, by one read of the apps that changed. While MongoDB answers, a
 //! revoked key, or a disabled or deleted app, is therefore refused everywhere within 10 s. While it
@@ -17,12 +17,14 @@ use std::time::Duration;
 use switchboard_auth::token::app_key_of;
 use switchboard_auth::{AppSigner, AppVault, Identity, Tokens, app_key};
 use switchboard_core::Secret;
-use switchboard_core::domain::{AppId, AppKeyId, AppScope, Code, Refusal, Timestamp};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, Code, Refusal, Timestamp};
 use switchboard_core::failure_log::FailureLog;
 use switchboard_records::{AppRecord, Records, RecordsError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+
+use crate::app_limits::limit_reached;
 
 /// Time between two reads of the changed apps.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(4);
@@ -91,6 +93,8 @@ struct Parts {
 #[derive(Default)]
 struct Copy {
     keys: HashMap<AppKeyId, (AppId, Known)>,
+    /// Limits of the apps that have any.
+    limits: HashMap<AppId, AppLimits>,
     /// Time of the last change that was read, by MongoDB's clock. `None` before the first read.
     read: Option<Timestamp>,
 }
@@ -215,6 +219,26 @@ impl AppDirectory {
         AppKeyId::read(id).is_some_and(|id| matches!(self.known(&id), Some(Known::Revoked)))
     }
 
+    /// Returns the limits of an app: none for the app of accounts and guests.
+    #[must_use]
+    pub fn limits(&self, app: &AppId) -> AppLimits {
+        if app.is_default() {
+            return AppLimits::default();
+        }
+        let copy = self.0.copy.read().unwrap_or_else(PoisonError::into_inner);
+        copy.limits.get(app).copied().unwrap_or_default()
+    }
+
+    /// Checks the number of seats that a call of an app is to have.
+    ///
+    /// # Errors
+    /// `APP_LIMIT_REACHED`.
+    pub fn check_seats(&self, app: &AppId, wanted: Option<u32>) -> Result<(), Refusal> {
+        let (limits, wanted) = (self.limits(app), wanted.unwrap_or(0));
+        let most = limits.seats(wanted);
+        if most < wanted { Err(limit_reached(AppLimit::ParticipantsPerCall, most)) } else { Ok(()) }
+    }
+
     /// Returns how many times MongoDB was asked.
     #[must_use]
     pub fn reads(&self) -> u64 {
@@ -265,6 +289,11 @@ impl AppDirectory {
         let mut copy = self.0.copy.write().unwrap_or_else(PoisonError::into_inner);
         copy.read = changed.iter().map(|app| app.changed_at).max().max(copy.read);
         for (app, keys) in read {
+            if app.deleted_at.is_some() || app.limits == AppLimits::default() {
+                copy.limits.remove(&app.id);
+            } else {
+                copy.limits.insert(app.id.clone(), app.limits);
+            }
             for (id, known) in keys {
                 if matches!(known, Known::Unreadable)
                     && reads.failures.failed(id.clone(), "", Duration::from_millis(app.changed_at.0.unsigned_abs()))

@@ -8,7 +8,7 @@ use switchboard_core::domain::{CallEdit, Code, Refusal, RoomMeta, Timestamp};
 use switchboard_records::{CallRecord, Records};
 use switchboard_rooms::{Caller, ModerationOutcome, RoomPeek, Rooms, UpdateOutcome};
 
-use crate::CallError;
+use crate::{AppDirectory, CallError};
 
 /// What editing works with.
 #[derive(Clone, Copy)]
@@ -17,6 +17,8 @@ pub struct CallEditor<'a> {
     pub rooms: &'a Rooms,
     /// Records.
     pub records: &'a Records,
+    /// Limits of apps.
+    pub apps: &'a AppDirectory,
 }
 
 /// Checks that a call in this state takes the edit.
@@ -38,14 +40,16 @@ impl CallEditor<'_> {
     /// when the record's status does not allow the edit any more.
     ///
     /// # Errors
-    /// `HOST_REQUIRED` when the call was handed over meanwhile, `SERVICE_UNAVAILABLE`, or a store
-    /// failed. After a failure of MongoDB the same edit can be sent again.
+    /// `HOST_REQUIRED` when the call was handed over meanwhile, `APP_LIMIT_REACHED` for more seats
+    /// than the app allows, `SERVICE_UNAVAILABLE`, or a store failed. After a failure of MongoDB
+    /// the same edit can be sent again.
     pub async fn edit(
         &self,
         call: &CallRecord,
         edit: &CallEdit,
         now: Timestamp,
     ) -> Result<Option<CallRecord>, CallError> {
+        self.apps.check_seats(&call.room.app(), edit.max_participants)?;
         let edit = &edit.completed(&call.settings);
         if let Some(meta) = self.edit_room(call, edit, None).await? {
             return self.edit_record(call, edit, &meta, now).await;

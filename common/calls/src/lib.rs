@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `admission` | find a call by its room, decide who may join and how, open the room |
 //! | `app_admin` | create, change and delete apps and their API keys |
-//! | `app_directory` | copy of all API keys in this process |
+//! | `app_directory` | copy of all API keys and limits in this process |
+//! | `app_limits` | refusals at the limits of an app |
 //! | `creation` | create a call in its record and in its room |
 //! | `editing` | change a call in its room and in its record |
 //! | `error` | why a use case failed |
@@ -13,14 +14,16 @@
 mod admission;
 mod app_admin;
 mod app_directory;
+mod app_limits;
 mod creation;
 mod editing;
 mod error;
 pub mod metric_catalog;
 
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
-pub use app_admin::{APP_NAME, APPS_PAGE_MAX, AppAdmin, NewAppKey};
+pub use app_admin::{APP_NAME, APPS_PAGE_MAX, AppAdmin, NewAppKey, USAGE_DAYS_MAX, UsageReport};
 pub use app_directory::{AppDirectory, AppKey};
+pub use app_limits::{count_open_entry, entry_refusal, limit_reached, rate_reached};
 pub use creation::{CallCreator, NewCall, NewCallOwner, join_link};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;

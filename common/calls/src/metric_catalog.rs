@@ -1,7 +1,19 @@
 //! The metrics of apps and their API keys.
 
+use switchboard_core::domain::AppLimit;
 use switchboard_core::metric_catalog::Series::{Each, One};
 use switchboard_core::metric_catalog::{Metric, counter, gauge};
+
+/// Limits, as metrics show them.
+const APP_LIMITS: [&str; 5] = {
+    let mut names = [""; 5];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = AppLimit::ALL[index].as_str();
+        index += 1;
+    }
+    names
+};
 
 /// Metrics of every process that accepts tokens of apps.
 pub const METRICS: &[Metric] = &[
@@ -10,6 +22,16 @@ pub const METRICS: &[Metric] = &[
         "switchboard_app_reads_total",
         Each("outcome", &["ok", "failed"]),
         "Reads of the apps that changed, by outcome",
+    ),
+    counter(
+        "switchboard_app_limited_total",
+        Each("limit", &APP_LIMITS),
+        "Joins, calls, requests and events refused by a limit of their app, by limit",
+    ),
+    counter(
+        "switchboard_app_entries_open_total",
+        One,
+        "Entries into rooms that passed uncounted because Redis did not answer",
     ),
     counter(
         "switchboard_app_tokens_total",

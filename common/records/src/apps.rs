@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `_id`, `name` | id; name for operators |
 //! | `disabled` | no key of the app is accepted |
+//! | `limits` | limits, by their names; those that are missing are none |
 //! | `keys` | API keys, with encrypted secrets |
 //! | `createdAt` | time of creation |
 //! | `changedAt` | time of the last change, by MongoDB's clock |
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{date, date_to_bson, epoch, maybe_date, or_default};
 use super::{DELETED_CALL_RETENTION, Records, RecordsError};
-use switchboard_core::domain::{AppId, AppKeyId, AppScope, Timestamp};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, Timestamp};
 
 /// Maximum number of apps. Pods keep all keys of all apps in memory.
 pub const APPS_MAX: u64 = 1_000;
@@ -43,6 +44,9 @@ pub struct AppRecord {
     /// Whether no key of the app is accepted.
     #[serde(default, deserialize_with = "or_default")]
     pub disabled: bool,
+    /// Limits.
+    #[serde(default, deserialize_with = "or_default")]
+    pub limits: AppLimits,
     /// API keys, the oldest first.
     #[serde(default, deserialize_with = "or_default")]
     pub keys: Vec<AppKeyRecord>,
@@ -82,6 +86,8 @@ pub struct AppEdit {
     pub name: Option<String>,
     /// Whether no key of the app is accepted.
     pub disabled: Option<bool>,
+    /// Limits to set, or to remove (`None`). The others stay.
+    pub limits: Vec<(AppLimit, Option<u32>)>,
 }
 
 impl Records {
@@ -153,14 +159,18 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn edit_app(&self, id: &AppId, edit: &AppEdit) -> Result<Option<AppRecord>, RecordsError> {
-        let mut set = Document::new();
+        let (mut set, mut unset) = (Document::new(), Document::new());
         set.extend(edit.name.as_ref().map(|name| doc! { "name": name }).unwrap_or_default());
         set.extend(edit.disabled.map(|disabled| doc! { "disabled": disabled }).unwrap_or_default());
-        let change = if set.is_empty() {
-            Document::new()
-        } else {
-            doc! { "$set": set }
-        };
+        for (limit, most) in &edit.limits {
+            let field = format!("limits.{}", limit.as_str());
+            match most {
+                Some(most) => set.insert(field, i64::from(*most)),
+                None => unset.insert(field, ""),
+            };
+        }
+        let changes = [("$set", set), ("$unset", unset)].into_iter().filter(|(_, fields)| !fields.is_empty());
+        let change = changes.map(|(operator, fields)| (operator.to_owned(), Bson::from(fields))).collect();
         self.change_app("edit_app", one(id), change).await
     }
 

@@ -5,7 +5,7 @@ use switchboard_core::domain::{CallId, CallSettings, CallType, PeerId, Role, Roo
 /// Durable fact about a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallFact {
-    /// Permanent unique id.
+    /// Permanent unique id, `<partition>:<position>`. Facts of a partition come in their order.
     pub event_id: String,
     /// Position among the facts of the call, as text that sorts in order.
     pub order: String,

@@ -1,11 +1,12 @@
 //! Writes durable facts: into the log `callevents` or the chat `chatmessages`, into `participants`,
-//! and into the record of the call.
+//! into the record of the call, and into the usage of its app.
 //!
 //! A fact can be written several times: by two recorders at the same time, or by a recorder that
 //! has lost its lease. Its log line has the fact's id as `_id`, so the line exists once. The call's
 //! record keeps the position of the last applied fact (`lastFact`), compared and raised in the same
 //! update, so a fact that comes again or late changes nothing. The documents of the call's
-//! participants have a position of their own, and so have the counts of lines (`line_budgets`).
+//! participants have a position of their own, and so have the counts of lines (`line_budgets`) and
+//! usage (`usage`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::fact::{CallChange, CallEvent, CallFact, DeadFact};
 use super::line_budgets::LineMeter;
 use super::participant_updates::Newcomer;
 use super::participants::PARTICIPANTS;
+use super::usage::USAGE;
 use super::{Records, RecordsError, fact_updates, participant_updates};
 use switchboard_core::domain::{CallId, Timestamp};
 
@@ -27,7 +29,7 @@ const ANNOUNCEMENT_RETENTION: i64 = 10;
 
 impl Records {
     /// Writes facts with majority write concern: one command for each collection, however many
-    /// calls they are of. Facts of one call must be in their order. Returns the index and the
+    /// calls they are of. Facts of one partition must be in their order. Returns the index and the
     /// reason of each fact that MongoDB will never accept; all others are written.
     ///
     /// # Errors
@@ -37,6 +39,7 @@ impl Records {
         if facts.is_empty() {
             return Ok(Vec::new());
         }
+        self.count_usage(facts).await?;
         // A record exists before the documents of its participants, so that none of them is without
         // a call that erases it.
         let created = facts.iter().enumerate().filter_map(|(index, fact)| Some((index, fact_updates::creation(fact)?)));
@@ -128,7 +131,11 @@ impl Records {
     }
 
     /// Runs the update statements of facts, each with the index of its fact, in order.
-    async fn apply(&self, collection: &str, mut rest: Vec<(usize, Document)>) -> Result<Applied, RecordsError> {
+    pub(super) async fn apply(
+        &self,
+        collection: &str,
+        mut rest: Vec<(usize, Document)>,
+    ) -> Result<Applied, RecordsError> {
         let mut applied = Applied::default();
         while !rest.is_empty() {
             let updates: Vec<_> = rest.iter().map(|(_, update)| update.clone()).collect();
@@ -139,7 +146,7 @@ impl Records {
             applied.add(&answer, &rest);
             // The updates are ordered, so MongoDB stops at the first error.
             let Some((at, error)) = write_errors(&answer)?.into_iter().next() else { break };
-            if collection == PARTICIPANTS && error.code == DUPLICATE_KEY {
+            if [PARTICIPANTS, USAGE].contains(&collection) && error.code == DUPLICATE_KEY {
                 // Another recorder created the same document at this moment.
                 return Err(RecordsError::Unavailable(error.problem));
             }
@@ -281,9 +288,9 @@ pub(super) fn majority() -> Document {
 
 /// Effects of the update statements of facts.
 #[derive(Default)]
-struct Applied {
+pub(super) struct Applied {
     /// Index and reason of each refused fact.
-    refused: Vec<(usize, String)>,
+    pub(super) refused: Vec<(usize, String)>,
     /// Number of statements that changed or inserted a document.
     changed: usize,
     /// Indexes of the facts whose statements inserted a document.

@@ -8,6 +8,7 @@
 //! | file | content |
 //! |---|---|
 //! | `apps` | apps and their API keys |
+//! | `usage` | usage of apps by day |
 //! | `user`, `users` | a user's record; queries on `users` |
 //! | `sessions` | sign-ins and their refresh tokens |
 //! | `call`, `calls` | a call's record; queries on `videocalls` |
@@ -49,6 +50,7 @@ mod pool;
 mod primaries;
 mod requests;
 mod sessions;
+mod usage;
 mod user;
 mod users;
 
@@ -76,6 +78,7 @@ pub use line_budgets::{LineBudget, LineBudgets, RecordedLines};
 pub use participants::{ParticipantCounts, ParticipantRecord, PresenceRecord, ProfileRecord};
 pub use requests::RequestClaim;
 pub use sessions::{NewSession, Rotation, RotationTimes, SESSIONS_MAX, SessionRecord};
+pub use usage::AppUsage;
 pub use user::UserRecord;
 pub use users::ProfileChange;
 
@@ -204,6 +207,7 @@ impl Records {
         self.ensure_delivery_indexes().await?;
         self.ensure_app_indexes().await?;
         self.ensure_request_indexes().await?;
+        self.ensure_usage_indexes().await?;
         self.ensure_fact_indexes().await?;
         self.primaries.indexed(changes);
         Ok(())

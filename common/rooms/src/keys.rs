@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use switchboard_core::domain::{PeerId, RoomId};
+use switchboard_core::domain::{AppId, PeerId, RoomId};
 
 use crate::{Group, Partition};
 
@@ -221,6 +221,15 @@ impl Keys {
     #[must_use]
     pub fn rate(&self, p: Partition, class: &str, subject: &str) -> String {
         self.key(p, format_args!("rate:{class}:{subject}"))
+    }
+
+    /// Counts of an app, which expire: hash of the participants on each node, sorted sets of the
+    /// nodes and of the rooms by the time of their reports. They are in the partition that
+    /// [`Keys::partition_of_subject`] returns.
+    #[must_use]
+    pub fn app(&self, app: &AppId) -> [String; 3] {
+        let p = self.partition_of_subject(app.as_str());
+        ["", ":nodes", ":rooms"].map(|part| self.key(p, format_args!("app:{app}{part}")))
     }
 
     /// Prefix of the nodes' channels, which scripts complete with the node.

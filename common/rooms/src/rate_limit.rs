@@ -19,7 +19,7 @@ pub use crate::scripts::GuessBounds;
 
 /// Classes of requests, each counted by itself: the values of the metrics' label. Add a new class
 /// here, so that its series exist before a request is refused.
-pub const CLASSES: [&str; 15] = [
+pub const CLASSES: [&str; 16] = [
     "sign_in",
     "register",
     "join",
@@ -35,6 +35,7 @@ pub const CLASSES: [&str; 15] = [
     "server",
     "server_event",
     "turn",
+    "app_requests",
 ];
 
 /// Time that a request waits for its count.
@@ -54,6 +55,8 @@ pub enum Subject<'a> {
     AppUser(&'a AppId, &'a UserId),
     /// API key of an app.
     AppKey(&'a AppKeyId),
+    /// App other than the default one.
+    App(&'a AppId),
     /// E-mail address that a client names, with or without an account.
     Email(&'a str),
     /// One passcode of one room: the room and the stored hash. A new passcode has new counts.
@@ -76,6 +79,7 @@ impl<'a> Subject<'a> {
             Self::User(user) => hash.update(format!("user {user}")),
             Self::AppUser(app, user) => hash.update(format!("app user {}", app.user(user))),
             Self::AppKey(key) => hash.update(format!("app key {key}")),
+            Self::App(app) => hash.update(format!("app {app}")),
             Self::Email(email) => hash.update(format!("email {email}")),
             Self::Passcode(room, stored) => hash.update(format!("passcode {room} {stored}")),
         }

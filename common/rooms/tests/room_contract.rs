@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed step fails the test")]
 
 mod room {
+    pub(crate) mod apps;
     pub(crate) mod chat;
     pub(crate) mod faults;
     pub(crate) mod lobby;
@@ -43,6 +44,7 @@ restricted! {
     nodes::two_sweepers_sweep_a_dead_node_once;
     revocations::a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over;
     rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
+    apps::nodes_together_give_exactly_the_places_of_an_app_and_those_that_are_given_up;
     faults::killed_connections_under_load_lose_duplicate_or_reorder_no_event;
 }
 
@@ -142,6 +144,9 @@ contract! {
     revocations::revoked_sign_ins_stay_revoked_while_redis_is_away;
     rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
     rates::spent_requests_become_available_again_and_then_the_count_expires;
+    apps::nodes_together_give_exactly_the_places_of_an_app_and_those_that_are_given_up;
+    apps::a_call_counts_once_on_all_nodes_and_a_call_beyond_the_limit_is_refused;
+    apps::a_node_and_a_call_that_are_reported_no_more_count_for_ten_seconds;
     rates::wrong_guesses_of_one_address_refuse_no_other_and_a_right_one_always_passes_first;
     rates::guesses_under_way_together_are_paid_for_with_time;
     rates::every_request_passes_uncounted_while_redis_is_away;

@@ -47,6 +47,7 @@ impl Dispatcher {
                 return self.apply_edit(current, caller, action, &edit).await;
             }
             Command::Update(change) => {
+                self.credentials.apps.check_seats(&session.app, change.max_participants)?;
                 let edit = CallEdit {
                     title: change.name.as_deref().map(|name| name.trim().to_owned()),
                     settings: change.settings,

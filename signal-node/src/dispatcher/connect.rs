@@ -83,6 +83,7 @@ impl Dispatcher {
         let mut session = ClientSession {
             user_json: user_json(&user),
             user,
+            app_limiter: self.app_limiters.of(&app).await,
             app,
             grant,
             bound_to,
@@ -197,7 +198,8 @@ impl Dispatcher {
         let (room, partition) = (link.room.clone(), self.rooms.partition_of(&link.room));
         self.hub.set_participants(partition, &room, last, participants);
         let replica = SeatReplica { seat, copy, meta: Arc::new(meta) };
-        session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
+        let place = session.app_limiter.as_ref().map(|limiter| limiter.place(&room));
+        session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition, place));
         // An admission while the connection was lost: later events follow after `room:joined`, as
         // for a session that is connected.
         let admitted = missed.iter().position(|entry| matches!(entry.content, LogContent::Admitted(_)));

@@ -28,6 +28,7 @@ use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
 use super::{Dispatcher, JoinRates, REGISTRATION_RETRY_INTERVAL, REGISTRATION_TIMEOUT};
+use crate::app_limiters::{AppPlace, Arrival};
 use crate::delivery::{DeliveryStart, JoinedPayload, SeatReplica, SharedSnapshot, acknowledged_fields};
 
 /// Time that a join waits for the record of its user. A read takes a millisecond; an outage of
@@ -82,6 +83,8 @@ impl Dispatcher {
             given: Some(Role::Host),
             proof: session.proof.clone(),
             event: "room:created",
+            // Users of apps create no room in this way.
+            place: None,
         };
         match self.enter(session, entry, &meta).await? {
             Some(fields) => Ok(fields),
@@ -109,10 +112,15 @@ impl Dispatcher {
         let tokens = costs::join(self.hub.participants(partition, &room));
         self.spend(session, tokens)?;
         self.read_profile(session).await;
+        let mut place = None;
         for _ in 0..ADMISSION_ATTEMPTS_MAX {
             let found = access.find(&room, &session.user.id, &session.proof, RecordRead::IfClosed).await;
             let found = match (found, &session.grant) {
                 (Err(CallError::NotFound), Some(grant)) if session.bound_to.is_some() => {
+                    // Before the call is created, because it would stay without a participant.
+                    if place.is_none() {
+                        place = take_place(session, &room, false).await?;
+                    }
                     let created = access.create(&room, &session.user.id, grant.role, now()).await;
                     created.map_err(call_refusal)?;
                     continue;
@@ -129,6 +137,9 @@ impl Dispatcher {
             };
             let admission = access.decide(&room, &found.meta, &found.standing, candidate).await;
             let admission = admission.map_err(call_refusal)?;
+            if place.is_none() {
+                place = take_place(session, &room, found.standing.seated).await?;
+            }
             access.open(&room, &found).await.map_err(call_refusal)?;
             let FoundCall { meta, standing, .. } = found;
             let entry = Entry {
@@ -138,6 +149,7 @@ impl Dispatcher {
                 given: standing.given,
                 proof,
                 event: "room:joined",
+                place: place.take(),
             };
             let span = follow(info_span!(target: TARGET, "join", role = entry.role.as_str()), &room);
             if let Some(fields) = self.enter(session, entry, &Arc::new(meta)).instrument(span).await? {
@@ -199,6 +211,7 @@ impl Dispatcher {
             limiter: &self.limiter,
             passcode_rates: self.limits.passcode,
             creations: self.limits.create,
+            apps: &self.credentials.apps,
         }
     }
 
@@ -277,7 +290,7 @@ impl Dispatcher {
             }
         };
         let replica = SeatReplica { seat, copy, meta: meta.clone() };
-        session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition));
+        session.room = Some(CurrentRoom::new(&replica, Arc::clone(&link), partition, entry.place));
         let read = self.hub.go_live(partition, &link, replica, DeliveryStart::After(id, Some(first)));
         self.catch_up.start(read);
         Ok(Some(acknowledged))
@@ -329,6 +342,16 @@ struct Entry {
     proof: Proof,
     /// Event for the client that has a seat.
     event: &'static str,
+    /// Place among the participants of the app.
+    place: Option<AppPlace>,
+}
+
+/// Takes a place among the participants of the session's app. `returns`: the user has a seat in the
+/// room.
+async fn take_place(session: &ClientSession, room: &RoomId, returns: bool) -> Result<Option<AppPlace>, Refusal> {
+    let Some(limiter) = &session.app_limiter else { return Ok(None) };
+    let arrival = Arrival { switches: session.room.is_some(), returns };
+    limiter.enter(room, arrival).await.map(Some)
 }
 
 fn waiting_payload(room: &RoomId) -> serde_json::Value {

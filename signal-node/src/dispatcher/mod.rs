@@ -49,6 +49,7 @@ use switchboard_socketio::{Application, CloseReason, ConnectError, ConnectReques
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::app_limiters::AppLimiters;
 use crate::delivery::{self, CatchUp, Hub};
 use crate::meters::{self, RelayMeters};
 use crate::session_registry::SessionRegistry;
@@ -90,6 +91,8 @@ pub struct Dispatcher {
     pub limits: SessionLimits,
     /// Rate limits that all nodes share.
     pub limiter: RateLimiter,
+    /// Limits of apps.
+    pub app_limiters: AppLimiters,
     /// Metrics of events.
     pub meters: RelayMeters,
     /// Tasks that outlive the event that started them: departures that Redis has not accepted yet.
@@ -221,6 +224,10 @@ impl Dispatcher {
 
     /// Counts an effect against its own rate and spends its tokens, before it is performed.
     fn spend_for(&self, session: &mut ClientSession, effect: &Effect) -> Result<(), Refusal> {
+        // Leaving frees a place, so it is never refused.
+        if let Some(limiter) = session.app_limiter.as_ref().filter(|_| !matches!(effect, Effect::Leave)) {
+            limiter.spend_event()?;
+        }
         session.rates.spend(effect)?;
         self.spend(session, self.cost(session, effect))
     }

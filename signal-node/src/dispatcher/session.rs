@@ -18,6 +18,7 @@ use switchboard_socketio::send_queue::Message;
 use tokio::time::Instant;
 
 use super::session_rates::SessionRates;
+use crate::app_limiters::{AppLimiter, AppPlace};
 use crate::delivery::{SeatReplica, SessionLink};
 use crate::session_registry::Registration;
 
@@ -31,6 +32,8 @@ pub struct ClientSession {
     pub user_json: Box<str>,
     /// App of the user.
     pub app: AppId,
+    /// Limits of the app; `None` for the app of accounts and guests.
+    pub app_limiter: Option<Arc<AppLimiter>>,
     /// Role and permissions that the app's backend grants.
     pub grant: Option<AppGrant>,
     /// The only room that the token is good for.
@@ -68,11 +71,18 @@ pub struct CurrentRoom {
     pub link: Arc<SessionLink>,
     /// Partition of the room.
     pub partition: Partition,
+    /// Place of the participant among those of the app. Given up with the room.
+    _place: Option<AppPlace>,
 }
 
 impl CurrentRoom {
     /// Makes the room of a session from the seat that a script gave.
-    pub(super) fn new(replica: &SeatReplica, link: Arc<SessionLink>, partition: Partition) -> Self {
+    pub(super) fn new(
+        replica: &SeatReplica,
+        link: Arc<SessionLink>,
+        partition: Partition,
+        place: Option<AppPlace>,
+    ) -> Self {
         let SeatReplica { seat, copy, meta } = replica;
         let view = SeatView {
             room: seat.room.clone(),
@@ -81,7 +91,7 @@ impl CurrentRoom {
             state: copy.state,
             meta: Arc::clone(meta),
         };
-        Self { view, seat: Arc::clone(seat), link, partition }
+        Self { view, seat: Arc::clone(seat), link, partition, _place: place }
     }
 }
 

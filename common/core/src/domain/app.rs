@@ -1,8 +1,12 @@
 //! Apps: customers of one deployment, each with users and calls of its own. The backend of an app
 //! authenticates with API keys.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::Rate;
 
 /// Permission of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +47,101 @@ impl AppScope {
     }
 }
 
+/// Kind of limit of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppLimit {
+    /// Calls with a participant, at the same time.
+    ConcurrentCalls,
+    /// Participants with a connection, in all calls together.
+    ConcurrentParticipants,
+    /// Seats of one call.
+    ParticipantsPerCall,
+    /// REST requests in a second.
+    RequestsPerSecond,
+    /// Socket events in a second.
+    EventsPerSecond,
+}
+
+impl AppLimit {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [
+        Self::ConcurrentCalls,
+        Self::ConcurrentParticipants,
+        Self::ParticipantsPerCall,
+        Self::RequestsPerSecond,
+        Self::EventsPerSecond,
+    ];
+
+    /// Largest value of a limit. The smallest is 1.
+    pub const MAX: u32 = 1_000_000;
+
+    /// Returns the name on the wire and in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConcurrentCalls => "maxConcurrentCalls",
+            Self::ConcurrentParticipants => "maxConcurrentParticipants",
+            Self::ParticipantsPerCall => "maxParticipantsPerCall",
+            Self::RequestsPerSecond => "maxRequestsPerSecond",
+            Self::EventsPerSecond => "maxEventsPerSecond",
+        }
+    }
+}
+
+/// Time in which the bucket of a rate of an app refills. Clients of a mesh send in bursts, so the
+/// bucket holds five seconds of the rate.
+const APP_RATE_PERIOD: Duration = Duration::from_secs(5);
+
+/// Limits of an app. Null is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppLimits {
+    /// Most calls with a participant, at the same time.
+    pub max_concurrent_calls: Option<u32>,
+    /// Most participants with a connection, in all calls together.
+    pub max_concurrent_participants: Option<u32>,
+    /// Most seats of one call.
+    pub max_participants_per_call: Option<u32>,
+    /// Most REST requests in a second, averaged over five.
+    pub max_requests_per_second: Option<u32>,
+    /// Most socket events in a second, averaged over five.
+    pub max_events_per_second: Option<u32>,
+}
+
+impl AppLimits {
+    /// Returns the seats of a call for which `wanted` seats are configured.
+    #[must_use]
+    pub fn seats(&self, wanted: u32) -> u32 {
+        wanted.min(self.max_participants_per_call.unwrap_or(u32::MAX))
+    }
+
+    /// Returns the rate of REST requests.
+    #[must_use]
+    pub fn requests(&self) -> Option<Rate> {
+        self.max_requests_per_second.map(app_rate)
+    }
+
+    /// Returns the rate of socket events on one of several nodes, which has this share of the app's
+    /// participants: `own` of `all`.
+    #[must_use]
+    pub fn events(&self, (own, all): (u32, u32)) -> Option<Rate> {
+        let share = |most: u32| u64::from(most) * u64::from(own) / u64::from(all.max(1));
+        self.max_events_per_second
+            .map(|most| app_rate(u32::try_from(share(most)).unwrap_or(most).clamp(1, most.max(1))))
+    }
+
+    /// Returns whether calls or participants at the same time are limited.
+    #[must_use]
+    pub const fn bounds_entries(&self) -> bool {
+        self.max_concurrent_calls.is_some() || self.max_concurrent_participants.is_some()
+    }
+}
+
+fn app_rate(per_second: u32) -> Rate {
+    let requests = u64::from(per_second) * APP_RATE_PERIOD.as_secs();
+    Rate { requests: u32::try_from(requests).unwrap_or(u32::MAX), period: APP_RATE_PERIOD }
+}
+
 /// Permissions of the bearer of a user token in a call, besides the rights of the role. Everything
 /// is allowed by default.
 ///
@@ -78,6 +177,33 @@ mod tests {
             assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
         }
         assert_eq!(AppScope::parse("calls"), None);
+    }
+
+    #[test]
+    fn a_limit_has_one_name_in_records_and_on_the_wire() {
+        let all = serde_json::to_value(AppLimits::default()).unwrap();
+        let mut names: Vec<&str> = all.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = AppLimit::ALL.map(AppLimit::as_str);
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
+
+    #[test]
+    fn the_shares_of_all_nodes_make_up_the_rate_of_events() {
+        let limits = AppLimits { max_events_per_second: Some(100), ..AppLimits::default() };
+        let rates = [(1, 8), (4, 8), (3, 8)].map(|share| limits.events(share).unwrap().requests);
+        assert_eq!(rates, [60, 250, 185]);
+        assert!(rates.iter().sum::<u32>() <= 500 && limits.events((0, 0)).unwrap().requests == 5);
+        assert_eq!(AppLimits::default().events((1, 1)), None);
+        let most = AppLimits { max_requests_per_second: Some(AppLimit::MAX), ..AppLimits::default() };
+        assert_eq!(most.requests().unwrap().interval(), Duration::from_micros(1));
+    }
+
+    #[test]
+    fn a_call_has_no_more_seats_than_its_app_allows() {
+        let limits = AppLimits { max_participants_per_call: Some(3), ..AppLimits::default() };
+        assert_eq!((limits.seats(10), limits.seats(2), AppLimits::default().seats(10)), (3, 2, 10));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub mod settings;
 pub mod time;
 
 pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
-pub use app::{AppScope, CallPermissions};
+pub use app::{AppLimit, AppLimits, AppScope, CallPermissions};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;

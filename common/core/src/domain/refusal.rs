@@ -54,6 +54,7 @@ codes! {
     KeyNotFound "KEY_NOT_FOUND" "API key not found";
     LimitReached "LIMIT_REACHED" "The maximum number is reached";
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" "This Idempotency-Key belongs to a request with another body";
+    AppLimitReached "APP_LIMIT_REACHED" "The app has reached one of its limits";
     CallNotFound "CALL_NOT_FOUND" "Call not found";
     CallEnded "CALL_ENDED" "The call has ended";
     CallFull "CALL_FULL" "The call is full";

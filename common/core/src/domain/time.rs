@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// Milliseconds of a day.
+pub const DAY_MS: i64 = 86_400_000;
+
 /// Timestamp in milliseconds since the Unix epoch. `Display` and serde write RFC 3339, UTC, with
 /// milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +50,21 @@ impl Timestamp {
     pub fn day(text: &str) -> Option<(Self, Self)> {
         let start =
             Some(text).filter(|text| text.len() == 10).and_then(|text| Self::parse(&format!("{text}T00:00:00Z")));
-        start.map(|start| (start, Self(start.0 + 86_400_000 - 1)))
+        start.map(|start| (start, Self(start.0 + DAY_MS - 1)))
+    }
+
+    /// Returns the start of the timestamp's day, UTC.
+    #[must_use]
+    pub const fn day_start(self) -> Self {
+        Self(self.0.div_euclid(DAY_MS) * DAY_MS)
+    }
+
+    /// Returns the timestamp's day, UTC, such as `2026-01-31`.
+    #[must_use]
+    pub fn day_text(self) -> String {
+        let mut text = self.to_string();
+        text.truncate(text.find('T').unwrap_or(0));
+        text
     }
 
     /// Returns the start of the timestamp's month, UTC.
@@ -110,6 +127,16 @@ impl Serialize for Timestamp {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
+
+    #[test]
+    fn a_day_starts_at_midnight_and_has_a_text() {
+        let at = Timestamp::parse("2026-01-31T23:59:59.999Z").unwrap();
+        assert_eq!(
+            (at.day_start().to_string().as_str(), at.day_text().as_str()),
+            ("2026-01-31T00:00:00.000Z", "2026-01-31")
+        );
+        assert_eq!(Timestamp(at.0 + 1).day_start(), Timestamp(at.0 + 1));
+    }
 
     #[test]
     fn a_month_starts_at_midnight_of_its_first_day() {

@@ -2,6 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `app` | participants of an app on all nodes |
 //! | `error` | reasons for which a request to the store fails |
 //! | `fact` | durable facts of the outbox |
 //! | `inspection` | nodes and rooms as operators see them |
@@ -14,6 +15,7 @@
 //! | `seat` | a seat that this process holds |
 //! | `stats` | figures of a room |
 
+mod app;
 mod error;
 mod fact;
 mod inspection;
@@ -26,6 +28,7 @@ mod room;
 mod seat;
 mod stats;
 
+pub use app::{AppEntry, AppReport, AppStep};
 pub use error::StoreError;
 pub use fact::{Fact, OutboxEntry, Presence};
 pub use inspection::{EvictionPolicy, NodeSummary, RoomSummary};

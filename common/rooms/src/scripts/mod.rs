@@ -4,6 +4,7 @@
 //! | file | scripts |
 //! |---|---|
 //! | `alive` | alive |
+//! | `app` | enter_app |
 //! | `attach` | attach |
 //! | `departure` | detach, leave |
 //! | `end` | end |
@@ -28,6 +29,7 @@
 //! its struct follows that table line by line; no other code knows an argument's number.
 
 mod alive;
+mod app;
 mod attach;
 mod departure;
 mod end;
@@ -55,6 +57,7 @@ use sha1::{Digest, Sha1};
 use crate::StoreError;
 
 pub use alive::AliveScript;
+pub use app::{EnterAppScript, REPORTED_ROOMS_MAX};
 pub use attach::{AttachReply, AttachScript, AttachedSeat};
 pub use departure::{DetachScript, LeaveScript};
 pub use end::{EndCaller, EndScript};
@@ -210,6 +213,8 @@ scripts! {
     Spend "spend" ["scripts/spend"];
     /// Counts wrong guesses of a secret.
     Guess "guess" ["scripts/guess"];
+    /// Counts participants of an app.
+    EnterApp "enter_app" ["scripts/enter_app"];
 }
 
 /// The names under which Redis knows the scripts: the SHA-1 of each source.

@@ -3,6 +3,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `apps` | participants and rooms of apps |
 //! | `chat` | chat history, ephemeral events, events of an app's backend |
 //! | `claim` | seats that Redis gave and no session has taken over yet |
 //! | `inspection` | nodes and rooms for operators |
@@ -17,6 +18,7 @@
 //! | `room_log` | a room's log as a node has read it, and the part for each session |
 //! | `rooms` | rooms as a whole: peek, open, read, end |
 
+mod apps;
 mod chat;
 mod claim;
 mod inspection;

@@ -134,6 +134,17 @@ impl TestBed {
         counts.map(|count| count.parse::<u64>().unwrap()).sum()
     }
 
+    /// Runs a command on the server that has its keys.
+    pub(crate) async fn at_its_keys<T: FromRedisValue>(&mut self, command: &Cmd) -> T {
+        for server in self.servers() {
+            // The other servers of a cluster answer that the keys are elsewhere.
+            if let Ok(answer) = server.query(command).await {
+                return answer;
+            }
+        }
+        panic!("no server takes {command:?}");
+    }
+
     /// Returns every key, sorted.
     pub(crate) async fn all_keys(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = self.everywhere::<Vec<String>>(cmd("KEYS").arg("*")).await.concat();

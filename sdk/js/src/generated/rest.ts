@@ -16,6 +16,8 @@ export type App = {
   id: string;
   /** API keys, without their secrets. */
   keys: AppKey[];
+  /** Limits of the app. */
+  limits: AppLimits;
   /** Name, for operators. */
   name: string;
 };
@@ -32,8 +34,60 @@ export type AppKey = {
   scopes: AppScope[];
 };
 
+/** Limits of an app. Null is no limit. */
+export type AppLimits = {
+  /** Most calls with a participant, at the same time. */
+  maxConcurrentCalls: number | null;
+  /** Most participants with a connection, in all calls together. */
+  maxConcurrentParticipants: number | null;
+  /** Most socket events in a second, averaged over five. */
+  maxEventsPerSecond: number | null;
+  /** Most seats of one call. */
+  maxParticipantsPerCall: number | null;
+  /** Most REST requests in a second, averaged over five. */
+  maxRequestsPerSecond: number | null;
+};
+
 /** Permission of an API key. */
 export type AppScope = ("calls:read" | "calls:write" | "participants:write" | "tokens:mint");
+
+/** Usage of an app in a period. */
+export type AppUsage = {
+  /** Usage by day. Days without usage are left out. */
+  days: AppUsageOfDay[];
+  /** First day of the period, UTC. */
+  from: string;
+  /** Last day of the period, UTC. */
+  to: string;
+  /** Sums of the period. */
+  total: AppUsageSums;
+};
+
+/** Usage of an app on one day. */
+export type AppUsageOfDay = {
+  /** Calls that began: a participant joined first since the room was opened. */
+  calls: number;
+  /** Day, UTC. */
+  day: string;
+  /** Stays that began. */
+  joins: number;
+  /** Time of all participants in calls, in milliseconds. Each device counts, and a stay counts when it has ended, on the days on which it took place. */
+  participantMs: number;
+  /** Chat messages in calls whose chat is recorded. */
+  recordedMessages: number;
+};
+
+/** Sums of an app's usage. */
+export type AppUsageSums = {
+  /** Calls that began: a participant joined first since the room was opened. */
+  calls: number;
+  /** Stays that began. */
+  joins: number;
+  /** Time of all participants in calls, in milliseconds. Each device counts, and a stay counts when it has ended, on the days on which it took place. */
+  participantMs: number;
+  /** Chat messages in calls whose chat is recorded. */
+  recordedMessages: number;
+};
 
 /** Full form of a call, for callers who may see it. */
 export type Call = {
@@ -585,7 +639,7 @@ export interface Operations {
     };
     data: App;
   };
-  /** Renames an app, or disables or enables it */
+  /** Changes name or limits of an app, or disables it */
   changeApp: {
     path: {
       /** Id of the app */
@@ -594,6 +648,19 @@ export interface Operations {
     body: {
       /** Whether every key of the app is refused */
       disabled?: boolean | null;
+      /** Limits of the app; those that are missing stay, and null removes one */
+      limits?: {
+        /** Most calls with a participant, at the same time. */
+        maxConcurrentCalls?: number | null;
+        /** Most participants with a connection, in all calls together. */
+        maxConcurrentParticipants?: number | null;
+        /** Most socket events in a second, averaged over five. */
+        maxEventsPerSecond?: number | null;
+        /** Most seats of one call. */
+        maxParticipantsPerCall?: number | null;
+        /** Most REST requests in a second, averaged over five. */
+        maxRequestsPerSecond?: number | null;
+      } | null;
       /** Name that other users see */
       name?: string;
     };
@@ -620,6 +687,20 @@ export interface Operations {
       keyId: string;
     };
     data: null;
+  };
+  /** Usage of an app by day, as JSON or CSV */
+  getAppUsage: {
+    path: {
+      /** Id of the app */
+      appId: string;
+    };
+    query?: {
+      /** A time of the first day, UTC; by default the first day of the month of `to` */
+      from?: string;
+      /** A time of the last day, UTC, which is included; by default today. At most 366 days */
+      to?: string;
+    };
+    data: AppUsage;
   };
   /** The live signal-nodes */
   listNodes: {
@@ -1355,6 +1436,7 @@ export const ROUTES: Record<keyof Operations, readonly [method: string, path: st
   changeApp: ["PATCH", "/admin/apps/{appId}"],
   addAppKey: ["POST", "/admin/apps/{appId}/keys"],
   revokeAppKey: ["DELETE", "/admin/apps/{appId}/keys/{keyId}"],
+  getAppUsage: ["GET", "/admin/apps/{appId}/usage"],
   listNodes: ["GET", "/admin/nodes"],
   rebalanceNodes: ["POST", "/admin/nodes/rebalance"],
   listRooms: ["GET", "/admin/rooms"],

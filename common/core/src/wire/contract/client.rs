@@ -392,6 +392,7 @@ pub fn client_event(event: EventName) -> ClientContract {
         CallEnded,
         RoomLocked,
         RoomNotAllowed,
+        AppLimitReached,
         Banned,
         Removed,
         RoomNotFound,
@@ -550,8 +551,11 @@ pub fn client_event(event: EventName) -> ClientContract {
         .refuses(&[Forbidden]),
         EventName::Update => {
             let example = json!({ "name": "Weekly", "settings": { "chatEnabled": false } });
-            contract::<UpdateRoom>("updateRoom", "Changes the call, by the host", example)
-                .refuses(&[HostRequired, Forbidden])
+            contract::<UpdateRoom>("updateRoom", "Changes the call, by the host", example).refuses(&[
+                HostRequired,
+                Forbidden,
+                AppLimitReached,
+            ])
         }
     }
 }

@@ -1,0 +1,57 @@
+//! Refusals at the limits of an app.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use switchboard_core::domain::{AppLimit, AppLimits, Code, Refusal, whole_seconds};
+use switchboard_rooms::AppEntry;
+
+/// Seconds after which a client may try again. A place that becomes free on another node is known
+/// within a second.
+const RETRY_AFTER_S: NonZeroU32 = NonZeroU32::MIN;
+
+/// Counts and returns the refusal at a limit of the number of calls, participants or seats. `most`
+/// is the limit.
+#[must_use]
+pub fn limit_reached(limit: AppLimit, most: u32) -> Refusal {
+    count(limit);
+    let what = match limit {
+        AppLimit::ConcurrentCalls => "calls at the same time",
+        AppLimit::ConcurrentParticipants => "participants at the same time",
+        _ => "participants in a call",
+    };
+    let refusal = Refusal::new(Code::AppLimitReached, format!("The app may have at most {most} {what}"));
+    // A larger call is refused again at any time.
+    let retry_after = (limit != AppLimit::ParticipantsPerCall).then_some(RETRY_AFTER_S);
+    Refusal { retry_after, ..refusal }
+}
+
+/// Returns the refusal of an entry into a room of an app with these limits; `None` if the app is at
+/// none of them.
+#[must_use]
+pub fn entry_refusal(entry: AppEntry, limits: &AppLimits) -> Option<Refusal> {
+    let (limit, most) = match entry {
+        AppEntry::Counted { .. } => return None,
+        AppEntry::MostParticipants => (AppLimit::ConcurrentParticipants, limits.max_concurrent_participants),
+        AppEntry::MostCalls => (AppLimit::ConcurrentCalls, limits.max_concurrent_calls),
+    };
+    Some(limit_reached(limit, most.unwrap_or(0)))
+}
+
+/// Counts an entry that passes because Redis does not answer.
+pub fn count_open_entry() {
+    metrics::counter!("switchboard_app_entries_open_total").increment(1);
+}
+
+/// Counts and returns the refusal of a request or an event above a rate of its app.
+#[must_use]
+pub fn rate_reached(limit: AppLimit, retry_after: Duration) -> Refusal {
+    count(limit);
+    let what = if limit == AppLimit::EventsPerSecond { "events" } else { "requests" };
+    let message = format!("The app sends too many {what}; try again in {} s", whole_seconds(retry_after));
+    Refusal { message: message.into(), ..Refusal::rate_exceeded(retry_after) }
+}
+
+fn count(limit: AppLimit) {
+    metrics::counter!("switchboard_app_limited_total", "limit" => limit.as_str()).increment(1);
+}
