@@ -198,7 +198,7 @@ fn backends() -> Vec<Route> {
 }
 
 fn server_calls() -> Vec<Route> {
-    use Code::{CallEnded, CallNotFound, RoomExists};
+    use Code::{AppLimitReached, CallEnded, CallNotFound, RoomExists};
     vec![
         post("createServerCall", "/server/calls", calls_of_app::create, "Creates a call of the app")
             .answers_with::<CallView<'_>>(StatusCode::CREATED)
@@ -213,7 +213,7 @@ fn server_calls() -> Vec<Route> {
             .refuses(&[CallNotFound]),
         patch("changeServerCall", "/server/calls/{id}", calls_of_app::edit, "Changes the given fields of a call")
             .answers::<CallView<'_>>()
-            .refuses(&[CallNotFound, CallEnded]),
+            .refuses(&[AppLimitReached, CallNotFound, CallEnded]),
         delete(
             "deleteServerCall",
             "/server/calls/{id}",

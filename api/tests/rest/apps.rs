@@ -189,6 +189,12 @@ async fn an_operator_sets_and_removes_each_limit_by_itself_and_wrong_ones_are_re
         let refused = ask(&service, Method::PATCH, &path, json!({ "limits": bad })).await;
         assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec![field]), "{bad}");
     }
+    let backend = service.backend_of(&app, &["calls:write"]).await;
+    let call = service.ask(&backend, Method::POST, "/calls", json!({ "title": "A", "maxParticipants": 9 })).await;
+    assert_eq!(call.data()["maxParticipants"], 4, "a call has no more seats than its app allows");
+    let more = json!({ "maxParticipants": 5 });
+    let refused = service.ask(&backend, Method::PATCH, &format!("/calls/{}", call.text("id")), more).await;
+    assert_eq!(refused.refusal(), (403, "APP_LIMIT_REACHED"));
     let renamed = ask(&service, Method::PATCH, &path, json!({ "name": "Renamed" })).await;
     assert_eq!(renamed.data()["limits"], all);
 }

@@ -41,11 +41,11 @@ impl Input for NewServerCall {
     }
 }
 
-/// `POST server/calls`. With an `Idempotency-Key`, a repeated request answers with the same call.
+/// `POST server/calls`. The call has no more seats than its app allows. With an `Idempotency-Key`, a repeated request answers with the same call.
 pub(crate) async fn create(
     State(app): State<App>,
     backend: Backend<CallsWrite>,
-    IdempotentJson { input: NewServerCall { call, room, host }, key }: IdempotentJson<NewServerCall>,
+    IdempotentJson { input: NewServerCall { mut call, room, host }, key }: IdempotentJson<NewServerCall>,
 ) -> ApiResult<Response> {
     let now = app.now();
     let mut id = Records::new_call_id();
@@ -63,6 +63,7 @@ pub(crate) async fn create(
         // The first request failed before it created the call, or is at it.
         id = stored.call;
     }
+    call.max_participants = app.apps.limits(backend.app()).seats(call.max_participants);
     let host = host.map(|host| PublicUser::new(host, String::new(), None));
     let owner = NewCallOwner { app: backend.app().clone(), host, room };
     calls::create_call(&app, id, call, owner, now).await
