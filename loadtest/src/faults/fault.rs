@@ -14,8 +14,8 @@ pub(crate) enum Fault {
     /// SIGTERM of one node and its restart, behind a load balancer; then the other nodes move some
     /// of their clients to it.
     Rebalance,
-    /// Half of the nodes serve every client, behind a load balancer; then the other half is started,
-    /// and gets its share of the clients.
+    /// Half of the nodes serve all clients, behind a load balancer; then the other half starts, and
+    /// gets its share of the clients.
     ScaleOut,
     /// Replacement of every api and node pod as in a Kubernetes rollout, behind a load balancer and
     /// under REST load.
@@ -69,7 +69,7 @@ pub(crate) enum RedisKind {
 
 impl Fault {
     /// Faults of a short run.
-    pub(crate) const SHORT: [Self; 10] = [
+    pub(crate) const SHORT: [Self; 12] = [
         Self::NodeKill,
         Self::Drain,
         Self::Rebalance,
@@ -78,6 +78,8 @@ impl Fault {
         Self::RedisDisconnect,
         Self::RedisRestart,
         Self::RedisDataLoss,
+        Self::RedisSlowCommand,
+        Self::SlowLink,
         Self::LargeRoom,
         Self::Flood,
     ];

@@ -41,12 +41,14 @@ impl Input for NewServerCall {
     }
 }
 
-/// `POST server/calls`. The call has no more seats than its app allows. With an `Idempotency-Key`, a repeated request answers with the same call.
+/// `POST server/calls`. The call has no more seats than its app allows. With an `Idempotency-Key`, a
+/// repeated request answers with the same call.
 pub(crate) async fn create(
     State(app): State<App>,
     backend: Backend<CallsWrite>,
-    IdempotentJson { input: NewServerCall { mut call, room, host }, key }: IdempotentJson<NewServerCall>,
+    IdempotentJson { input, key }: IdempotentJson<NewServerCall>,
 ) -> ApiResult<Response> {
+    let NewServerCall { mut call, room, host } = input;
     let now = app.now();
     let mut id = Records::new_call_id();
     if let Some((key, body)) = key {
