@@ -41,8 +41,8 @@ impl Input for NewServerCall {
     }
 }
 
-/// `POST server/calls`. The call has no more seats than its app allows. With an `Idempotency-Key`, a
-/// repeated request answers with the same call.
+/// `POST server/calls`. The call has no more seats than its app allows. With an `Idempotency-Key`,
+/// a repeated request answers with the same call.
 pub(crate) async fn create(
     State(app): State<App>,
     backend: Backend<CallsWrite>,
