@@ -141,7 +141,7 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
     // The id is never registered as a node, because no participant is seated through the api.
     let node = NodeId::parse(&format!("api-{}", random_id())).context("id of this process")?;
     loop {
-        match Rooms::connect(&config.redis.url, options.clone(), node.clone()).await {
+        match Rooms::connect_with_fred(&config.redis.url, options.clone(), node.clone()).await {
             Ok(rooms) => return Ok(rooms),
             // The store has logged the cause, once.
             Err(StoreError::Unavailable) => tracing::debug!("Redis is unavailable; retrying"),

@@ -66,7 +66,7 @@ impl Bed {
     async fn recorder_with(&self, options: RecorderOptions) -> (JoinHandle<()>, CancellationToken) {
         let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..options };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(connect(&self.redis).await, self.records.clone(), options, stop.clone()));
+        let task = tokio::spawn(run(connect_pod(&self.redis).await, self.records.clone(), options, stop.clone()));
         (task, stop)
     }
 
@@ -234,10 +234,21 @@ impl Call<'_> {
     }
 }
 
+/// Connects as a node does, to seat participants.
 async fn connect(redis: &RedisServer) -> Rooms {
+    let (url, options, node) = place(redis);
+    Rooms::connect(&url, options, node).await.unwrap()
+}
+
+/// Connects as an api pod does.
+async fn connect_pod(redis: &RedisServer) -> Rooms {
+    let (url, options, node) = place(redis);
+    Rooms::connect_with_fred(&url, options, node).await.unwrap()
+}
+
+fn place(redis: &RedisServer) -> (RedisUrl, RoomOptions, NodeId) {
     let options = RoomOptions { partitions: PARTITIONS, ..RoomOptions::default() };
-    let node = NodeId::parse("n1").unwrap();
-    Rooms::connect(&RedisUrl::parse(&redis.url()).unwrap(), options, node).await.unwrap()
+    (RedisUrl::parse(&redis.url()).unwrap(), options, NodeId::parse("n1").unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

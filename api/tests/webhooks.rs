@@ -127,9 +127,21 @@ struct Bed {
     records: Records,
 }
 
+/// Connects as a node does, to seat participants.
 async fn connect(redis: &RedisServer) -> Rooms {
+    let (url, options, node) = place(redis);
+    Rooms::connect(&url, options, node).await.unwrap()
+}
+
+/// Connects as an api pod does.
+async fn connect_pod(redis: &RedisServer) -> Rooms {
+    let (url, options, node) = place(redis);
+    Rooms::connect_with_fred(&url, options, node).await.unwrap()
+}
+
+fn place(redis: &RedisServer) -> (RedisUrl, RoomOptions, NodeId) {
     let options = RoomOptions { partitions: PARTITIONS, ..RoomOptions::default() };
-    Rooms::connect(&RedisUrl::parse(&redis.url()).unwrap(), options, NodeId::parse("n1").unwrap()).await.unwrap()
+    (RedisUrl::parse(&redis.url()).unwrap(), options, NodeId::parse("n1").unwrap())
 }
 
 impl Bed {
@@ -167,7 +179,7 @@ impl Bed {
             webhooks: endpoints.iter().map(|endpoint| endpoint.name.clone()).collect(),
             ..RecorderOptions::default()
         };
-        let (rooms, records) = (connect(&self.redis).await, self.records.clone());
+        let (rooms, records) = (connect_pod(&self.redis).await, self.records.clone());
         tokio::spawn(async move {
             let stop = CancellationToken::new();
             tokio::join!(

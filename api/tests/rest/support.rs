@@ -242,7 +242,9 @@ impl Service {
         let probe = Duration::ZERO;
         let options = RoomOptions { prefix: prefix.to_owned(), partitions: 4, probe, ..RoomOptions::default() };
         let (url, node) = (RedisUrl::parse(redis).unwrap(), NodeId::parse("api-test").unwrap());
-        let rooms = Rooms::connect(&url, options, node).await.unwrap();
+        // The test seats participants, as nodes do.
+        let seats = Rooms::connect(&url, options.clone(), node.clone()).await.unwrap();
+        let rooms = Rooms::connect_with_fred(&url, options, node).await.unwrap();
         let hasher = PasswordHasher::new(2);
         let revoked = Revocations::default();
         tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
@@ -251,7 +253,7 @@ impl Service {
         let app = App::new(Parts {
             records: records.clone(),
             limits: Limits::new(RateLimiter::new(rooms.clone()), rates),
-            rooms: rooms.clone(),
+            rooms,
             tokens: Tokens::new(&access, refresh),
             revoked,
             apps: apps.clone(),
@@ -285,7 +287,7 @@ impl Service {
         let place = (mongo.to_owned(), redis.to_owned(), prefix.to_owned());
         // A test sees each response as it is.
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { base, client, records, rooms, hasher, apps, rates, place }
+        Self { base, client, records, rooms: seats, hasher, apps, rates, place }
     }
 
     /// Returns a request builder.

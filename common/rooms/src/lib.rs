@@ -10,7 +10,8 @@
 //! | `values` | reads replies of Redis, and the hash of a room |
 //! | `keys` | names of all keys and channels; partitions |
 //! | `context`, `options` | data that every request is written with |
-//! | `lanes` | the way of requests to Redis: lines, pipelines, retries, the slot map, Sentinels |
+//! | `executor` | the way of requests to Redis: by `lanes` for nodes, by `fred` for api pods |
+//! | `lanes` | pipelines in order, retries, the slot map, Sentinels |
 //! | `conn` | `REDIS_URL`, connections, the RESP2 codec |
 //! | `bus` | subscriptions: receives the messages that scripts publish to this node |
 //! | `failure_detector` | pure: which nodes are dead |
@@ -25,6 +26,7 @@ pub mod bus;
 pub mod check_turns;
 pub mod conn;
 mod context;
+mod executor;
 pub mod failure_detector;
 pub mod keys;
 mod lanes;

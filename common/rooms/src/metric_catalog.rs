@@ -9,10 +9,22 @@ use crate::rate_limit::CLASSES;
 /// sign-ins.
 pub const METRICS: &[Metric] = &[
     counter("switchboard_redis_calls_total", Dynamic, "Scripts and commands sent to Redis, by script and outcome"),
-    histogram("switchboard_redis_pipeline_seconds", One, "Time from writing a pipeline to its last answer"),
-    histogram("switchboard_redis_lane_batch_size", One, "Commands in a pipeline"),
-    gauge("switchboard_redis_lane_queue_depth", One, "Requests that wait for a lane"),
-    gauge("switchboard_redis_read_lane_queue_depth", One, "Reads with large answers that wait for their lane"),
+    histogram(
+        "switchboard_redis_pipeline_seconds",
+        One,
+        "Time from writing a pipeline, or an api pod's request, to its last answer",
+    ),
+    histogram("switchboard_redis_lane_batch_size", One, "Commands in a pipeline of lanes"),
+    gauge(
+        "switchboard_redis_lane_queue_depth",
+        One,
+        "Requests that wait for a lane; in api pods those without a reply",
+    ),
+    gauge(
+        "switchboard_redis_read_lane_queue_depth",
+        One,
+        "Reads with large answers that wait for their lane; in api pods those without a reply",
+    ),
     counter(
         "switchboard_redis_lane_refused_total",
         Each("reason", &["full", "late"]),

@@ -3,8 +3,8 @@
 //! several installations, and servers that refuse: the log says why.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,18 +14,14 @@ use devcluster::redis::{RedisOptions, RedisServer};
 use devcluster::redis_sentinel::{RedisSentinel, SentinelOptions};
 use switchboard_core::domain::NodeId;
 use switchboard_rooms::conn::{ClientCertificate, ClientCertificateError, RedisUrl};
-use switchboard_rooms::{
-    BeatOutcome, Bus, BusEvent, CheckOutcome, EvictionPolicy, Group, Partition, RoomOptions, Rooms,
-};
+use switchboard_rooms::{BeatOutcome, Bus, BusEvent, CheckOutcome, Group, Partition, RoomOptions, Rooms};
+use tls::visitor::{EXECUTORS, LONG, appears, visit, visit_with, visitor_program};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-/// Longer than any step takes on a busy machine.
-const LONG: Duration = Duration::from_secs(30);
-/// Set only by the test that starts this program again.
-const URL: &str = "REDIS_TLS_TEST_URL";
-/// Folder of `redis.pem` and `redis.key`, if the program is to present a certificate.
-const CLIENT: &str = "REDIS_TLS_TEST_CLIENT";
+mod tls {
+    pub(crate) mod visitor;
+}
 
 /// Returns the rights that `docs/OPERATIONS.md` gives to the user.
 fn acl() -> Vec<String> {
@@ -56,33 +52,21 @@ fn certificates_for(dir: &Path, names: &str) {
     );
 }
 
-/// Runs the test below in a process of its own, because an environment variable names the trusted
-/// certificates.
-fn visit(url: &str, ca: Option<&Path>) -> Output {
-    visit_with(url, ca, None)
-}
-
-/// Does the same and presents the certificate in the folder `client`.
-fn visit_with(url: &str, ca: Option<&Path>, client: Option<&Path>) -> Output {
-    let mut program = Command::new(std::env::current_exe().unwrap());
-    program.args(["--exact", "visitor", "--ignored", "--nocapture"]).env(URL, url).env_remove("SSL_CERT_FILE");
-    if let Some(ca) = ca {
-        program.env("SSL_CERT_FILE", ca);
-    }
-    if let Some(client) = client {
-        program.env(CLIENT, client);
-    }
-    program.output().unwrap()
-}
-
 /// Asserts that the program cannot use Redis, and that its log says `reason` once.
 fn assert_refused(url: &str, ca: Option<&Path>, reason: &str) {
-    let visited = visit(url, ca);
-    let said = String::from_utf8_lossy(&visited.stdout).into_owned();
-    assert!(!visited.status.success(), "{said}");
-    let lines: Vec<_> = said.lines().filter(|line| line.contains("redis connection failed")).collect();
-    assert_eq!(lines.iter().filter(|line| line.contains(reason)).count(), 1, "{reason}: {said}");
-    assert_eq!(lines.len(), 1, "each cause is logged once: {said}");
+    std::thread::scope(|scope| {
+        for executor in EXECUTORS {
+            scope.spawn(move || {
+                let visited = visit(executor, url, ca);
+                let said = String::from_utf8_lossy(&visited.stdout).into_owned();
+                assert!(!visited.status.success(), "{executor}: {said}");
+                let lines: Vec<_> = said.lines().filter(|line| line.contains("redis connection failed")).collect();
+                let naming = lines.iter().filter(|line| line.contains(reason)).count();
+                assert_eq!(naming, 1, "{executor}, {reason}: {said}");
+                assert_eq!(lines.len(), 1, "{executor}, each cause is logged once: {said}");
+            });
+        }
+    });
 }
 
 /// Starts a server with a TLS port beside its plain one, and with the ACL user `calls`. `clients`
@@ -112,11 +96,13 @@ async fn protected(dir: &Path, clients: &str, further: &[&str]) -> (RedisServer,
 /// Asserts that a client that trusts the CA can use the server with the user's rights, and that a
 /// client that does not trust it cannot.
 async fn assert_usable(url: &str, dir: &Path, server: &RedisServer) {
-    let trusting = visit(url, Some(&dir.join("ca.pem")));
-    let said = String::from_utf8_lossy(&trusting.stdout).into_owned() + &String::from_utf8_lossy(&trusting.stderr);
-    assert!(trusting.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "the test ran: {said}");
-    assert!(!visit(url, None).status.success(), "a client without the CA must fail");
+    for executor in EXECUTORS {
+        let trusting = visit(executor, url, Some(&dir.join("ca.pem")));
+        let said = String::from_utf8_lossy(&trusting.stdout).into_owned() + &String::from_utf8_lossy(&trusting.stderr);
+        assert!(trusting.status.success(), "{executor}: {said}");
+        assert!(said.contains("1 passed"), "the test ran: {said}");
+    }
+    assert!(!visit(EXECUTORS[0], url, None).status.success(), "a client without the CA must fail");
     let denied: redis::Value = server.query(redis::cmd("ACL").arg("LOG")).await.unwrap();
     assert_eq!(denied, redis::Value::Array(Vec::new()), "no command was denied");
 }
@@ -175,10 +161,37 @@ async fn a_server_that_asks_for_a_client_certificate_gets_the_configured_one() {
     certificates(dir.path());
     let (_server, port) = protected(dir.path(), "yes", &[]).await;
     let (ca, url) = (dir.path().join("ca.pem"), format!("rediss://calls:pa%25ss@w:o/rd@127.0.0.1:{port}"));
-    let presented = visit_with(&url, Some(&ca), Some(dir.path()));
-    let said = String::from_utf8_lossy(&presented.stdout).into_owned() + &String::from_utf8_lossy(&presented.stderr);
-    assert!(presented.status.success() && said.contains("1 passed"), "{said}");
+    for executor in EXECUTORS {
+        let presented = visit_with(executor, &url, Some(&ca), Some(dir.path()));
+        let said =
+            String::from_utf8_lossy(&presented.stdout).into_owned() + &String::from_utf8_lossy(&presented.stderr);
+        assert!(presented.status.success() && said.contains("1 passed"), "{executor}: {said}");
+    }
     assert_refused(&url, Some(&ca), "the server may require a client certificate");
+}
+
+#[tokio::test]
+async fn renewed_certificates_and_another_ca_are_used_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let (mut server, port) = protected(dir.path(), "yes", &[]).await;
+    let (ca, url) = (dir.path().join("ca.pem"), format!("rediss://calls:pa%25ss@w:o/rd@127.0.0.1:{port}"));
+    let staying = EXECUTORS.map(|executor| {
+        let mut program = visitor_program("tls::visitor::staying", executor, &url, Some(&ca), Some(dir.path()));
+        program.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    for executor in EXECUTORS {
+        appears(&dir.path().join(executor)).await;
+    }
+    // The old certificates are worth nothing to the server that comes back.
+    certificates(dir.path());
+    server.restart().await.unwrap();
+    std::fs::write(dir.path().join("renewed"), "").unwrap();
+    for (executor, program) in EXECUTORS.into_iter().zip(staying) {
+        let stayed = tokio::task::spawn_blocking(|| program.wait_with_output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&stayed.stdout).into_owned();
+        assert!(stayed.status.success() && said.contains("1 passed"), "{executor}: {said}");
+    }
 }
 
 #[test]
@@ -269,16 +282,18 @@ async fn sentinels_and_servers_may_have_different_credentials() {
     let usable = format!("{url}?sentinel_username=asker&sentinel_password=ask%25ing");
     // The first Sentinel is down.
     let nobody = ports::free().unwrap();
-    let visited = visit(&usable.replace("@127.0.0.1", &format!("@127.0.0.1:{nobody},127.0.0.1")), None);
-    let said = String::from_utf8_lossy(&visited.stdout).into_owned() + &String::from_utf8_lossy(&visited.stderr);
-    assert!(visited.status.success() && said.contains("1 passed"), "{said}");
-    let wrong = visit(&format!("{url}?sentinel_username=asker&sentinel_password=guessed"), None);
+    for executor in EXECUTORS {
+        let visited = visit(executor, &usable.replace("@127.0.0.1", &format!("@127.0.0.1:{nobody},127.0.0.1")), None);
+        let said = String::from_utf8_lossy(&visited.stdout).into_owned() + &String::from_utf8_lossy(&visited.stderr);
+        assert!(visited.status.success() && said.contains("1 passed"), "{executor}: {said}");
+    }
+    let wrong = visit(EXECUTORS[1], &format!("{url}?sentinel_username=asker&sentinel_password=guessed"), None);
     let said = String::from_utf8_lossy(&wrong.stdout).into_owned();
     assert!(!wrong.status.success(), "{said}");
     let lines = said.lines().filter(|line| line.contains("redis connection failed")).collect::<Vec<_>>();
     assert_eq!(lines.len(), 3, "one line for each Sentinel: {said}");
     assert!(lines.iter().all(|line| line.contains("sentinel") && line.contains("AUTH: WRONGPASS")), "{lines:?}");
-    let unknown = visit(&usable.replace("/calls/0", "/games/0"), None);
+    let unknown = visit(EXECUTORS[1], &usable.replace("/calls/0", "/games/0"), None);
     let said = String::from_utf8_lossy(&unknown.stdout).into_owned();
     assert!(!unknown.status.success() && said.contains("it knows no master named games"), "{said}");
 }
@@ -304,10 +319,12 @@ async fn a_sentinel_that_names_a_replica_is_passed_over() {
         }
     });
     let url = redis.url().replace("://", &format!("://{stale},"));
-    let visited = visit(&url, None);
-    let said = String::from_utf8_lossy(&visited.stdout).into_owned() + &String::from_utf8_lossy(&visited.stderr);
-    assert!(visited.status.success() && said.contains("1 passed"), "{said}");
-    assert_eq!(said.matches("ROLE: the server is a replica").count(), 1, "{said}");
+    for executor in EXECUTORS {
+        let visited = visit(executor, &url, None);
+        let said = String::from_utf8_lossy(&visited.stdout).into_owned() + &String::from_utf8_lossy(&visited.stderr);
+        assert!(visited.status.success() && said.contains("1 passed"), "{executor}: {said}");
+        assert_eq!(said.matches("ROLE: the server is a replica").count(), 1, "{executor}: {said}");
+    }
 }
 
 /// Starts a node of an installation. Its receiver gets one value for each message.
@@ -359,30 +376,4 @@ async fn installations_that_share_a_redis_are_isolated() {
     let keys: Vec<String> = server.query(redis::cmd("KEYS").arg("*")).await.unwrap();
     let of = |prefix: &str| keys.iter().filter(|key| key.starts_with(prefix)).count();
     assert!(of("sb-one:") > 0 && of("sb-two:") > 0 && of("sb-one:") + of("sb-two:") == keys.len(), "{keys:?}");
-}
-
-/// Connects a node, registers it, and receives its own canary.
-#[tokio::test]
-#[ignore = "run by the other tests in a process of its own"]
-async fn visitor() {
-    tracing_subscriber::fmt().with_ansi(false).init();
-    let mut url = RedisUrl::parse(&std::env::var(URL).unwrap()).unwrap();
-    if let Some(dir) = std::env::var_os(CLIENT).map(PathBuf::from) {
-        let files = ClientCertificate::new(&dir.join("redis.pem"), &dir.join("redis.key")).unwrap();
-        url = url.with_client_certificate(files).unwrap();
-    }
-    let options = RoomOptions { partitions: 4, ..RoomOptions::default() };
-    let node = NodeId::parse("visitor").unwrap();
-    let rooms = Rooms::connect(&url, options.clone(), node.clone()).await.unwrap();
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let sink = Arc::new(move |event: BusEvent<'_>| {
-        if matches!(event, BusEvent::Message { .. }) {
-            let _nobody_listens_at_the_end = heard.send(());
-        }
-    });
-    let _bus = Bus::start(&url, &options, &node, sink).await.unwrap();
-    assert!(matches!(rooms.check_node(Partition(0), "r", true).await.unwrap(), CheckOutcome::Registered(_)));
-    assert_eq!(rooms.eviction_policy().await.unwrap(), EvictionPolicy::NoEviction);
-    let message = tokio::time::timeout(LONG, hears.recv()).await.unwrap();
-    assert_eq!(message, Some(()), "its own canary");
 }

@@ -6,6 +6,7 @@ mod room {
     pub(crate) mod apps;
     pub(crate) mod chat;
     pub(crate) mod faults;
+    pub(crate) mod fred;
     pub(crate) mod lobby;
     pub(crate) mod nodes;
     pub(crate) mod order;
@@ -154,6 +155,68 @@ contract! {
     faults::operations_before_a_leave_take_effect_although_connections_die;
     faults::flushed_scripts_under_load_lose_duplicate_or_reorder_no_event;
     faults::a_paused_redis_refuses_callers_in_time_and_leaves_no_gap_or_ghost;
+}
+
+/// Makes each check a test in which the stores of api pods use `fred`.
+macro_rules! fred {
+    ($kind:ident in $place:ident: $($module:ident :: $check:ident;)*) => {
+        mod $place {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::room::$module::$check(super::room::testbed::TestBed::$kind().await.with_fred()).await;
+            })*
+        }
+    };
+}
+
+fred! {
+    standalone in fred_standalone:
+    rooms::newer_metadata_replaces_older_and_an_ended_room_is_not_opened_again;
+    rooms::a_room_is_created_once_with_one_fact;
+    rooms::ending_a_call_whose_room_is_absent_leaves_a_tombstone_and_a_fact;
+    rooms::an_ended_call_can_be_reopened_and_an_open_one_stays_as_it_is;
+    seats::a_changed_profile_is_announced_for_each_seat_and_later_snapshots_have_it;
+    seats::a_question_is_answered_as_a_join_at_that_moment_and_changes_nothing;
+    lobby::a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does;
+    chat::figures_count_participants_messages_and_the_peak;
+    revocations::a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over;
+    rates::wrong_guesses_of_one_address_refuse_no_other_and_a_right_one_always_passes_first;
+    rates::every_request_passes_uncounted_while_redis_is_away;
+    fred::a_request_above_the_bound_is_refused_immediately;
+    fred::a_request_of_a_seat_is_refused;
+    fred::a_restarted_redis_is_used_again;
+}
+
+// On a cluster, what depends on the server of a partition.
+fred! {
+    cluster in fred_cluster:
+    rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
+    nodes::the_used_share_of_maxmemory_is_reported;
+    rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
+    fred::calls_are_created_once_although_connections_die_and_scripts_are_flushed;
+    fred::a_paused_redis_refuses_requests_in_time_and_serves_when_it_goes_on;
+}
+
+/// A server without `CONFIG`, and a user with the documented rights and no others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fred_needs_only_the_documented_rights() {
+    let bed = room::testbed::TestBed::restricted().await.with_fred();
+    room::fred::calls_are_created_once_although_connections_die_and_scripts_are_flushed(bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fred_follows_a_moved_slot() {
+    room::fred::a_moved_slot_is_followed(room::testbed::TestBed::cluster().await.with_fred()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fred_serves_the_rooms_of_other_masters_while_one_is_down() {
+    room::fred::a_lost_master_stops_only_its_own_rooms(room::testbed::TestBed::replicated().await.with_fred()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fred_follows_the_master_that_sentinels_name() {
+    room::fred::the_master_that_sentinels_name_is_followed(room::testbed::TestBed::sentinel().await.with_fred()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,7 @@ use fred::types::Builder;
 use fred::types::config::{Config, Server, ServerConfig};
 use redis::cmd;
 use switchboard_core::domain::NodeId;
+use switchboard_microbench::cpu_time;
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::{Bus, BusEvent, Partition, RoomOptions};
@@ -94,12 +95,4 @@ async fn cpu_per_message(redis: &RedisServer, channel: &str, received: &AtomicUs
     #[expect(clippy::cast_precision_loss, reason = "a hundred thousand")]
     let messages = MESSAGES as f64;
     (cpu_time() - before).as_secs_f64() * 1e6 / messages
-}
-
-/// CPU time of this process. The kernel counts in hundredths of a second.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has /proc");
-    let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }

@@ -23,12 +23,12 @@ const READ_CAPACITY: usize = 64 * 1024;
 const IDLE_CAPACITY_MAX: usize = 4 * READ_CAPACITY;
 
 /// Time without traffic before the first TCP keepalive probe, and between two probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum length of a server's error in a log line, in characters. Redis explains protected mode
 /// in a thousand.
 const WORDS_MAX: usize = 200;
 /// Number of unanswered probes after which the connection is closed.
-const KEEPALIVE_PROBES_MAX: u32 = 3;
+pub(crate) const KEEPALIVE_PROBES_MAX: u32 = 3;
 
 /// Why a connection cannot be opened, or cannot be used any more.
 #[derive(Debug, thiserror::Error)]

@@ -13,10 +13,10 @@
 pub mod connection;
 mod failures;
 pub mod resp;
-mod tls;
+pub(crate) mod tls;
 mod url;
 
 pub(crate) use failures::{OptionalCommand, Purpose};
 pub use tls::{ClientCertificate, ClientCertificateError};
-pub(crate) use url::{Deployment, Sentinels};
+pub(crate) use url::{Credentials, Deployment, Sentinels};
 pub use url::{RedisUrl, RedisUrlError};

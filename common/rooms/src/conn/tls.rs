@@ -68,7 +68,7 @@ fn builder() -> Result<ConfigBuilder, Error> {
 
 /// Reads the system's root certificates, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, and the
 /// client's certificate.
-fn config(client: Option<&ClientCertificate>) -> io::Result<ClientConfig> {
+fn read_config(client: Option<&ClientCertificate>) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let config = builder().map_err(io::Error::other)?.with_root_certificates(roots);
@@ -83,6 +83,16 @@ fn config(client: Option<&ClientCertificate>) -> io::Result<ClientConfig> {
     config.with_client_auth_cert(certificates, key).map_err(io::Error::other)
 }
 
+/// Returns the configuration of TLS, with the certificates as their files are at this moment.
+///
+/// # Errors
+/// If a file of the client's certificate cannot be used.
+pub(crate) async fn config(client: Option<&ClientCertificate>) -> io::Result<ClientConfig> {
+    let client = client.cloned();
+    // Reads files, so it must not run on this thread.
+    tokio::task::spawn_blocking(move || read_config(client.as_ref())).await?
+}
+
 /// Opens TLS to a server whose certificate must name `host`.
 ///
 /// # Errors
@@ -92,9 +102,7 @@ pub(super) async fn connect(
     host: &str,
     client: Option<&ClientCertificate>,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let client = client.cloned();
-    // Reads files, so it must not run on this thread.
-    let config = tokio::task::spawn_blocking(move || config(client.as_ref())).await??;
+    let config = config(client).await?;
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

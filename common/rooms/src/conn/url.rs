@@ -29,7 +29,7 @@ pub struct RedisUrl {
     deployment: Deployment,
     credentials: Option<Credentials>,
     hosts: Vec<(String, u16)>,
-    database: i64,
+    database: u8,
     client_certificate: Option<ClientCertificate>,
     failures: Failures,
 }
@@ -122,7 +122,7 @@ impl RedisUrl {
         }
         let database = match database {
             "" => 0,
-            text => text.parse::<u32>().map_err(|_| RedisUrlError("its database is not a number"))?.into(),
+            text => text.parse().map_err(|_| RedisUrlError("its database is not a number from 0 to 255"))?,
         };
         if deployment == Deployment::Cluster && database != 0 {
             return Err(RedisUrlError("a cluster has only database 0"));
@@ -158,7 +158,7 @@ impl RedisUrl {
     }
 
     /// Returns the number of the database.
-    pub(crate) fn database(&self) -> i64 {
+    pub(crate) fn database(&self) -> u8 {
         self.database
     }
 
@@ -349,6 +349,7 @@ mod tests {
             "redis://a:99999",
             "redis://a:",
             "redis://a/-1",
+            "redis://a/256",
             "redis://a?db=3",
             "rediss://a/0#insecure",
             "redis://::1:6379",

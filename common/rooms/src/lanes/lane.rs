@@ -10,24 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use redis::{ServerErrorKind, Value, cmd};
+use redis::{Value, cmd};
 use tokio::time::timeout;
 
 use super::calls::{self, Call, Replies};
 use super::request::Request;
+use super::retry::{RetryReason, not_serving, refusal, retry_reason};
 use super::topology::{Address, Topology};
-use crate::conn::connection::{Connection, ConnectionError, denial, server_words};
+use super::{BACKOFF_MAX, BACKOFF_MIN, SLOT_MOVE_INTERVAL};
+use crate::conn::connection::{Connection, ConnectionError, denial};
 use crate::conn::{OptionalCommand, Purpose};
 use crate::scripts::Script;
 use crate::values::{text, time_ms};
-use crate::{Partition, Seat, StoreError};
+use crate::{Partition, Seat};
 
-/// Shortest time between two attempts to connect. It doubles with each failure.
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-/// Longest time between two attempts to connect.
-const BACKOFF_MAX: Duration = Duration::from_millis(250);
-/// Time until requests are sent again whose slot is moving, or has moved, to another server.
-const SLOT_MOVE_INTERVAL: Duration = Duration::from_millis(5);
 /// Maximum capacity that a lane keeps for the bytes of its next pipeline.
 const PIPELINE_CAPACITY_MAX: usize = 256 * 1024;
 /// Maximum time that a lane waits for the clock of a server that took over.
@@ -37,20 +33,6 @@ const NO_CLIENT: i64 = i64::MAX;
 /// How many times [`LaneOptions::queue_time`](super::LaneOptions::queue_time) a lane waits at most
 /// for the next byte of a server that did not answer in time before.
 const PATIENCE_MAX: u32 = 8;
-
-/// Why a request is sent again, the worst reason last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum RetryReason {
-    /// The scripts were flushed.
-    NoScript,
-    /// The slot is moving between two servers.
-    SlotMoving,
-    /// Another server has the slot.
-    SlotMoved,
-    /// The connection is lost, or the server does not serve at present: it is loading, demoted or
-    /// unreachable, or did not answer in time.
-    NotServing,
-}
 
 struct LaneConnection {
     redis: Connection,
@@ -228,12 +210,7 @@ fn distribute(
             unanswered.push(request);
             continue;
         }
-        let error = values.iter().find_map(|value| match value {
-            Value::ServerError(error) => {
-                Some(StoreError::Unexpected(format!("{} {}", error.code(), error.details().unwrap_or(""))))
-            }
-            _ => None,
-        });
+        let error = values.iter().find_map(refusal);
         outcomes.add(request.name, if error.is_some() { "error" } else { "answered" });
         request.finish(error.map_or(Ok(values), Err));
     }
@@ -269,40 +246,6 @@ fn has_operation_of(requests: &[Request], seat: &Arc<Seat>) -> bool {
 
 fn is_gap(values: &[Value]) -> bool {
     matches!(values, [Value::Array(reply)] if matches!(reply.first(), Some(Value::BulkString(status)) if status == b"GAP"))
-}
-
-/// Returns the error of a server that does not serve at present, if the reply is one.
-fn not_serving(value: &Value) -> Option<ConnectionError> {
-    match value {
-        Value::ServerError(error) if retry_reason(value) == Some(RetryReason::NotServing) => {
-            Some(ConnectionError::Refused(server_words(error)))
-        }
-        Value::Array(values) => values.iter().find_map(not_serving),
-        _ => None,
-    }
-}
-
-/// Returns why a request has to be sent again, if the reply says that it was not executed. Looks
-/// into the reply of EXEC too.
-fn retry_reason(value: &Value) -> Option<RetryReason> {
-    match value {
-        Value::ServerError(error) => match error.kind() {
-            Some(ServerErrorKind::NoScript) => Some(RetryReason::NoScript),
-            Some(ServerErrorKind::TryAgain | ServerErrorKind::Ask) => Some(RetryReason::SlotMoving),
-            Some(ServerErrorKind::Moved) => Some(RetryReason::SlotMoved),
-            Some(
-                ServerErrorKind::BusyLoading
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly,
-            ) => Some(RetryReason::NotServing),
-            _ => None,
-        },
-        Value::Array(values) => {
-            values.iter().filter(|value| matches!(value, Value::ServerError(_))).find_map(retry_reason)
-        }
-        _ => None,
-    }
 }
 
 /// Opens a connection that is ready for requests:

@@ -13,7 +13,7 @@ use crate::conn::{Deployment, Purpose, RedisUrl, Sentinels};
 use crate::values::text;
 
 /// How long one server or Sentinel may take to answer, before the next one is asked.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Returns the server of each of these slots. A standalone Redis has all, and so has the master
 /// that Sentinels name. In a cluster, the first of the `known` servers decides whose slot map has
@@ -24,6 +24,18 @@ pub(crate) async fn locate(url: &RedisUrl, known: &[Address], slots: &[u16]) -> 
         Deployment::Cluster => slot_map(url, known, slots).await,
         Deployment::Sentinel(sentinels) => find_master(url, sentinels).await.map(|master| vec![master; slots.len()]),
     }
+}
+
+/// Returns the servers in the order in which they are asked, each once, and the `suspect` last.
+pub(crate) fn search_order<'a>(servers: impl Iterator<Item = &'a Address>, suspect: &Address) -> Vec<Address> {
+    let mut order: Vec<Address> = Vec::new();
+    for address in servers {
+        if !order.contains(address) {
+            order.push(address.clone());
+        }
+    }
+    order.sort_by_key(|address| address == suspect);
+    order
 }
 
 /// Asks one Sentinel after the other for the master. `None` if none names a server that is a
@@ -78,7 +90,7 @@ async fn ask_sentinel(url: &RedisUrl, sentinels: &Sentinels, address: &Address) 
 }
 
 /// Gives an attempt up after a time.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     attempt: impl Future<Output = Result<T, ConnectionError>>,
 ) -> Result<T, ConnectionError> {

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use bytes::{Bytes, BytesMut};
 use redis::{Cmd, Value};
 
+use crate::conn::resp::Decoder;
 use crate::context::Context;
 use crate::model::OperationNumber;
 use crate::scripts::ScriptArguments;
@@ -35,6 +37,20 @@ impl Commands {
     pub(crate) fn push(&mut self, command: &Cmd) {
         command.write_packed_command(&mut self.packed);
         self.count += 1;
+    }
+
+    /// Returns the arguments of each command. The first is the name.
+    fn arguments(&self) -> Vec<Vec<Bytes>> {
+        let (mut decoder, mut input) = (Decoder::default(), BytesMut::from(&self.packed[..]));
+        let next = || match decoder.next(&mut input) {
+            Ok(Some(Value::Array(arguments))) => Some(arguments),
+            _ => None,
+        };
+        let bytes = |argument| match argument {
+            Value::BulkString(bytes) => Some(Bytes::from(bytes)),
+            _ => None,
+        };
+        std::iter::from_fn(next).map(|command| command.into_iter().filter_map(bytes).collect()).collect()
     }
 
     /// Appends a script.
@@ -131,13 +147,25 @@ impl Request {
         self
     }
 
+    /// Returns the arguments of each command, if any executor can execute the request: in any order
+    /// with others, and perhaps twice. `None` for a request that needs the order of lanes, or an
+    /// answer after its caller was refused: those of seats.
+    pub(crate) fn arguments(&self) -> Option<Vec<Vec<Bytes>>> {
+        match &self.payload {
+            Payload::Commands(commands) if self.barrier.is_none() && !self.kept && self.late.is_none() => {
+                Some(commands.arguments())
+            }
+            Payload::Commands(_) | Payload::Operation { .. } => None,
+        }
+    }
+
     /// Returns whether the request is a read for which nobody waits any more.
-    pub(super) fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.caller.as_ref().is_some_and(|caller| caller.strong_count() == 0)
     }
 
     /// Counts the request as dropped.
-    pub(super) fn count_abandoned(&self) {
+    pub(crate) fn count_abandoned(&self) {
         metrics::counter!("switchboard_redis_calls_total", "script" => self.name, "outcome" => "abandoned")
             .increment(1);
     }
@@ -236,7 +264,7 @@ impl Request {
     }
 
     /// Calls the callback for the outcome.
-    pub(super) fn finish(self, result: Result<Vec<Value>, StoreError>) {
+    pub(crate) fn finish(self, result: Result<Vec<Value>, StoreError>) {
         match (self.answer, self.late, result) {
             (Some(answer), _, result) => answer(result),
             (None, Some(late), Ok(values)) => late(values),

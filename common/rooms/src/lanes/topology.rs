@@ -6,32 +6,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::failovers;
 use super::lane;
-use super::locate::locate;
+use super::locate::{locate, search_order};
 use super::queues::Queues;
 use crate::conn::{Deployment, RedisUrl};
 use crate::context::Context;
 use crate::{LogId, Partition, StoreError};
 
 /// Minimum time between two searches for the servers, so that lanes that fail together search once.
-pub(super) const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two checks for late requests.
 const LATE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Requests that a topology is for.
+/// Requests that share connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LaneUse {
+pub(crate) enum Traffic {
     /// Scripts and small reads.
     Requests,
     /// Reads whose answers are large: logs, chat histories, all seats of a room.
     LargeReads,
 }
 
-impl LaneUse {
+impl Traffic {
     /// Returns the maximum number of requests in one pipeline. Many share the system calls. Of
     /// large reads only a few are sent together, because a pipeline's answers come together.
     const fn pipeline_max(self) -> usize {
@@ -50,7 +51,7 @@ pub(crate) struct Topology {
     pub(crate) url: RedisUrl,
     pub(super) context: Arc<Context>,
     pub(crate) queues: Queues,
-    lane_use: LaneUse,
+    traffic: Traffic,
     /// Highest time of a log id seen, in ms. After a takeover, a lane waits until the Redis clock
     /// has passed it.
     pub(super) seen_ms: AtomicU64,
@@ -67,12 +68,8 @@ impl Topology {
     /// # Errors
     /// `Unavailable`, if no server of a cluster answers with the slot map, or no Sentinel names a
     /// master.
-    pub(crate) async fn start(
-        url: RedisUrl,
-        context: Arc<Context>,
-        lane_use: LaneUse,
-    ) -> Result<Arc<Self>, StoreError> {
-        let (max, pipeline_max) = (context.options.lanes.queue_max, lane_use.pipeline_max());
+    pub(crate) async fn start(url: RedisUrl, context: Arc<Context>, traffic: Traffic) -> Result<Arc<Self>, StoreError> {
+        let (max, pipeline_max) = (context.options.lanes.queue_max, traffic.pipeline_max());
         let queues = Queues::new(context.keys.partitions(), max, pipeline_max);
         let servers = locate(&url, url.hosts(), &slots(&context)).await.ok_or(StoreError::Unavailable)?;
         let first = servers[0].clone();
@@ -80,7 +77,7 @@ impl Topology {
             url,
             context,
             queues,
-            lane_use,
+            traffic,
             seen_ms: AtomicU64::new(0),
             takeovers: watch::Sender::new(0),
             lanes: Mutex::new(vec![first.clone()]),
@@ -95,12 +92,18 @@ impl Topology {
         Ok(topology)
     }
 
+    /// Finds the master again after each failover that a Sentinel announces.
     fn follow_failovers(self: &Arc<Self>) {
-        let Deployment::Sentinel(sentinels) = self.url.deployment() else { return };
-        for address in self.url.hosts() {
-            let task = tokio::spawn(failovers::follow(self.clone(), sentinels.clone(), address.clone()));
-            lock(&self.tasks).push(task.abort_handle());
-        }
+        let topology = Arc::downgrade(self);
+        let announced = move |sentinel: Address| -> BoxFuture<'static, ()> {
+            let topology = topology.upgrade();
+            Box::pin(async move {
+                if let Some(topology) = topology {
+                    topology.refresh(&sentinel).await;
+                }
+            })
+        };
+        lock(&self.tasks).extend(failovers::follow_all(&self.url, announced));
     }
 
     /// Returns whether the partitions are in the slots of a Redis Cluster.
@@ -139,13 +142,7 @@ impl Topology {
         // waited for.
         let lanes = lock(&self.lanes).clone();
         let serving = self.queues.lanes_in_use().into_iter().map(|lane| &lanes[lane]);
-        let mut known: Vec<Address> = Vec::new();
-        for address in serving.chain(self.url.hosts()).chain(&lanes) {
-            if !known.contains(address) {
-                known.push(address.clone());
-            }
-        }
-        known.sort_by_key(|address| address == suspect);
+        let known = search_order(serving.chain(self.url.hosts()).chain(&lanes), suspect);
         let Some(servers) = locate(&self.url, &known, &slots(&self.context)).await else { return false };
         self.apply(&servers);
         *refreshed = Some(Instant::now());
@@ -163,7 +160,7 @@ impl Topology {
     /// Counts a takeover: another server, or another run of one, serves from now on. It may lack
     /// the last writes of its predecessor.
     pub(super) fn count_takeover(&self) {
-        if self.lane_use == LaneUse::LargeReads {
+        if self.traffic == Traffic::LargeReads {
             // The other lanes count it.
             return;
         }
@@ -192,7 +189,7 @@ impl Topology {
 }
 
 /// Returns the slot of each partition.
-fn slots(context: &Context) -> Vec<u16> {
+pub(crate) fn slots(context: &Context) -> Vec<u16> {
     let keys = &context.keys;
     (0..keys.partitions()).map(|p| keys.slot(Partition(p))).collect()
 }
@@ -212,9 +209,9 @@ async fn refuse_late_requests(topology: Arc<Topology>) {
         }
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         let depth = topology.queues.waiting() as f64;
-        match topology.lane_use {
-            LaneUse::Requests => metrics::gauge!("switchboard_redis_lane_queue_depth").set(depth),
-            LaneUse::LargeReads => metrics::gauge!("switchboard_redis_read_lane_queue_depth").set(depth),
+        match topology.traffic {
+            Traffic::Requests => metrics::gauge!("switchboard_redis_lane_queue_depth").set(depth),
+            Traffic::LargeReads => metrics::gauge!("switchboard_redis_read_lane_queue_depth").set(depth),
         }
     }
 }

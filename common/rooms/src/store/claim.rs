@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::Rooms;
 use super::members::departure_request;
-use crate::lanes::{Commands, Payload, Request, Topology};
+use crate::executor::Executor;
+use crate::lanes::{Commands, Payload, Request};
 use crate::scripts::{Reply, ScriptArguments};
 use crate::{Seat, StoreError};
 
@@ -25,7 +26,7 @@ pub(super) enum GiveUp {
 /// have got `Unavailable` before. A claim that is dropped gives its seat up; otherwise the seat
 /// would stay taken without a session.
 pub(super) struct Claim {
-    topology: Weak<Topology>,
+    executor: Weak<Executor>,
     seat: Option<Arc<Seat>>,
     give_up: GiveUp,
 }
@@ -39,8 +40,8 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let (Some(seat), Some(topology)) = (self.seat.take(), self.topology.upgrade()) {
-            topology.queues.push(departure_request(topology.context(), &seat, self.give_up));
+        if let (Some(seat), Some(executor)) = (self.seat.take(), self.executor.upgrade()) {
+            executor.push(departure_request(executor.context(), &seat, self.give_up));
         }
     }
 }
@@ -56,7 +57,7 @@ pub(super) struct Claimed<R> {
 /// Origin of a claim: the data that turn a reply into one.
 #[derive(Clone)]
 struct Claimant {
-    topology: Weak<Topology>,
+    executor: Weak<Executor>,
     room: RoomId,
     handle: SessionHandle,
     give_up: GiveUp,
@@ -74,16 +75,16 @@ impl Claimant {
             answers = parts;
         }
         let reply = Reply::from_answers(answers)?;
-        let Self { topology, room, handle, give_up } = self;
+        let Self { executor, room, handle, give_up } = self;
         let seat = reply.given_seat()?.map(|given| {
-            if let Some(topology) = topology.upgrade() {
-                topology.saw(given.id);
+            if let Some(executor) = executor.upgrade() {
+                executor.saw(given.id);
             }
             Arc::new(Seat::new(room, given.peer, given.generation, handle))
         });
         // Made before the rest of the reply is read, so that an error there gives the seat up.
         let give_up = if reply.gives_own_seat() { GiveUp::Detach } else { give_up };
-        let claim = Claim { topology, seat, give_up };
+        let claim = Claim { executor, seat, give_up };
         Ok(Claimed { reply: S::parse(&reply)?, claim, read })
     }
 }
@@ -98,8 +99,8 @@ impl Rooms {
         commands: Commands,
         give_up: GiveUp,
     ) -> Result<Claimed<S::Reply>, StoreError> {
-        let topology = Arc::downgrade(&self.inner.topology);
-        let claimant = Claimant { topology, room: room.clone(), handle, give_up };
+        let executor = Arc::downgrade(&self.inner.executor);
+        let claimant = Claimant { executor, room: room.clone(), handle, give_up };
         let late = claimant.clone();
         let (sender, answer) = oneshot::channel();
         let on_answer = move |result: Result<Vec<Value>, StoreError>| {

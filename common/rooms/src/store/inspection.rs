@@ -11,6 +11,9 @@ use crate::seat::SeatMember;
 use crate::values::{items, pairs, stats, text, time_ms};
 use crate::{NodeSummary, Partition, RoomPeek, RoomStats, RoomSummary, StoreError};
 
+/// Number of nodes that one request reads, about.
+const NODES_PAGE: usize = 1000;
+
 impl Rooms {
     /// Returns the registered nodes, sorted by name.
     ///
@@ -44,12 +47,20 @@ impl Rooms {
         counted.collect()
     }
 
-    async fn names_of_nodes(&self, p: Partition) -> Result<Vec<String>, StoreError> {
-        let mut read = cmd("HGETALL");
-        read.arg(self.context().keys.nodes(p));
-        let answer = self.plain(p, "inspection", &[read]).await?;
-        let nodes = answer.first().map(pairs).unwrap_or_default();
-        Ok(nodes.into_keys().map(str::to_owned).collect())
+    /// Reads the names in pages. A name may be in two of them.
+    async fn names_of_nodes(&self, p: Partition) -> Result<BTreeSet<String>, StoreError> {
+        let (mut names, mut cursor) = (BTreeSet::new(), "0".to_owned());
+        loop {
+            let mut read = cmd("HSCAN");
+            read.arg(self.context().keys.nodes(p)).arg(&cursor).arg("COUNT").arg(NODES_PAGE);
+            let answer = self.plain(p, "inspection", &[read]).await?;
+            let [next, page] = items(answer.first())? else { return Err(StoreError::expected("a page")) };
+            names.extend(pairs(page).into_keys().map(str::to_owned));
+            text(next).ok_or_else(|| StoreError::expected("a cursor"))?.clone_into(&mut cursor);
+            if cursor == "0" {
+                return Ok(names);
+            }
+        }
     }
 
     /// Returns `limit` open rooms after `after`, or fewer if there are no more, ordered by

@@ -1,4 +1,4 @@
-//! The store: [`Rooms`]. Each method is one script or plain reads, in the lane of the room's
+//! The store: [`Rooms`]. Each method is one script or plain reads, on the server of the room's
 //! partition. It turns its arguments into a script's struct and the reply into a value.
 //!
 //! | file | content |
@@ -48,7 +48,8 @@ use self::large_rooms::LargeRooms;
 use crate::conn::connection::is_denial;
 use crate::conn::{OptionalCommand, RedisUrl};
 use crate::context::Context;
-use crate::lanes::{Commands, LaneUse, Payload, Request, Topology};
+use crate::executor::Executor;
+use crate::lanes::{Commands, Payload, Request};
 use crate::scripts::{Reply, ScriptArguments, operation_reply};
 use crate::values::text;
 use crate::{EvictionPolicy, Op, OpKind, OpReply, Partition, RoomOptions, Seat, StoreError};
@@ -63,18 +64,9 @@ pub struct Rooms {
 }
 
 struct Inner {
-    topology: Arc<Topology>,
-    /// Lanes for reads with large answers.
-    reads: Arc<Topology>,
+    executor: Arc<Executor>,
     context: Arc<Context>,
     large_rooms: LargeRooms,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.topology.stop();
-        self.reads.stop();
-    }
 }
 
 impl std::fmt::Debug for Rooms {
@@ -84,22 +76,30 @@ impl std::fmt::Debug for Rooms {
 }
 
 impl Rooms {
-    /// Connects to Redis. `node` names this process. An api pod has a name too; only
-    /// `beat` and `check_node` register a node.
+    /// Connects to Redis as nodes do, by lanes. `node` names this process; only `beat` and
+    /// `check_node` register a node.
     ///
     /// # Errors
     /// `Unavailable`, if Redis does not answer.
     pub async fn connect(url: &RedisUrl, options: RoomOptions, node: NodeId) -> Result<Self, StoreError> {
         let context = Arc::new(Context::new(options, node));
-        let topology = Topology::start(url.clone(), context.clone(), LaneUse::Requests).await?;
-        let reads = match Topology::start(url.clone(), context.clone(), LaneUse::LargeReads).await {
-            Ok(reads) => reads,
-            Err(error) => {
-                topology.stop();
-                return Err(error);
-            }
+        Self::with(Executor::lanes(url, &context).await?, context).await
+    }
+
+    /// Connects to Redis as api pods do, by the library `fred`. Methods that take, keep, use or
+    /// free a seat for a session answer `Unexpected`, because they need lanes.
+    ///
+    /// # Errors
+    /// `Unavailable`, if Redis does not answer.
+    pub async fn connect_with_fred(url: &RedisUrl, options: RoomOptions, node: NodeId) -> Result<Self, StoreError> {
+        let context = Arc::new(Context::new(options, node));
+        Self::with(Executor::fred(url, &context).await?, context).await
+    }
+
+    async fn with(executor: Executor, context: Arc<Context>) -> Result<Self, StoreError> {
+        let rooms = Self {
+            inner: Arc::new(Inner { executor: Arc::new(executor), context, large_rooms: LargeRooms::default() }),
         };
-        let rooms = Self { inner: Arc::new(Inner { topology, reads, context, large_rooms: LargeRooms::default() }) };
         rooms.ping().await?;
         Ok(rooms)
     }
@@ -131,11 +131,11 @@ impl Rooms {
             OpKind::Hand { .. } => "hand",
             OpKind::Chat(_) => "chat",
         };
-        let topology = Arc::downgrade(&self.inner.topology);
+        let executor = Arc::downgrade(&self.inner.executor);
         let answer = move |result: Result<Vec<Value>, StoreError>| {
             let reply = result.and_then(|answers| operation_reply(&Reply::from_answers(answers)?));
-            if let (Ok(OpReply::Logged { id, .. }), Some(topology)) = (&reply, topology.upgrade()) {
-                topology.saw(*id);
+            if let (Ok(OpReply::Logged { id, .. }), Some(executor)) = (&reply, executor.upgrade()) {
+                executor.saw(*id);
             }
             on_reply(reply);
         };
@@ -145,17 +145,18 @@ impl Rooms {
 
     /// Returns a count that changes when another server, or another run of one, takes over
     /// partitions. That server may lack the last writes, so the node verifies its seats with
-    /// `reseat`. A server that lost all data also shows a new epoch.
+    /// `reseat`. A server that lost all data also shows a new epoch. With `fred`, another run of
+    /// the same server is not counted.
     #[must_use]
     pub fn takeovers(&self) -> watch::Receiver<u64> {
-        self.inner.topology.takeovers.subscribe()
+        self.inner.executor.takeovers()
     }
 
-    /// Returns the lane of each partition. Partitions with the same lane are on the same server, as
-    /// far as this process knows.
+    /// Returns the lane of each partition, or the pool with `fred`. Partitions with the same lane
+    /// are on the same server, as far as this process knows.
     #[must_use]
     pub fn lanes(&self) -> Vec<usize> {
-        self.inner.topology.queues.lane_of_each()
+        self.inner.executor.server_of_each()
     }
 
     /// Asks every shard in use for a reply.
@@ -179,7 +180,7 @@ impl Rooms {
                 Some(other) => return Ok(EvictionPolicy::Evicts(other.to_owned())),
                 None => {
                     let reason = "INFO memory has no maxmemory_policy";
-                    self.inner.topology.url.denied(OptionalCommand::InfoMemory, reason);
+                    self.inner.executor.url().denied(OptionalCommand::InfoMemory, reason);
                     return Ok(EvictionPolicy::Unknown);
                 }
             }
@@ -201,7 +202,7 @@ impl Rooms {
     /// Returns `INFO memory` of every shard in use. `None` if Redis denies it: then it is not asked
     /// again before this process restarts, so that no probe causes an error each second.
     async fn memory_info(&self) -> Result<Option<Vec<Value>>, StoreError> {
-        let url = &self.inner.topology.url;
+        let url = self.inner.executor.url();
         if url.is_denied(OptionalCommand::InfoMemory) {
             return Ok(None);
         }
@@ -216,7 +217,7 @@ impl Rooms {
 
     /// Sends a command to every shard in use. Returns one answer for each.
     async fn ask_shards(&self, name: &'static str, command: &Cmd) -> Result<Vec<Value>, StoreError> {
-        let shards = self.inner.topology.queues.one_of_each_lane();
+        let shards = self.inner.executor.one_of_each_server();
         let commands = std::slice::from_ref(command);
         let answers = try_join_all(shards.into_iter().map(|p| self.plain(p, name, commands))).await?;
         Ok(answers.into_iter().flatten().collect())
@@ -231,7 +232,7 @@ impl Rooms {
     }
 
     fn push(&self, request: Request) {
-        self.inner.topology.queues.push(request);
+        self.inner.executor.push(request);
     }
 
     /// Sends a request and waits for its replies. `shape` may make the request wait for operations.
@@ -256,7 +257,7 @@ impl Rooms {
         self.ask(p, name, commands.iter().collect(), |request| request).await
     }
 
-    /// Sends plain commands whose answers are large, in lanes of their own. They may overtake
+    /// Sends plain commands whose answers are large, on connections of their own. They may overtake
     /// requests whose answers were not waited for. A caller that is dropped takes its waiting
     /// request out of the queue. Returns one answer for each.
     async fn read_large(&self, p: Partition, name: &'static str, commands: &[Cmd]) -> Result<Vec<Value>, StoreError> {
@@ -269,7 +270,7 @@ impl Rooms {
         // Dropped with this future, and with it the request if it still waits.
         let caller = Arc::new(());
         let request = Request::new(p, name, payload, Box::new(on_answer)).read_for(&caller);
-        self.inner.reads.queues.push(request);
+        self.inner.executor.push_large_read(request);
         answer.await.unwrap_or(Err(StoreError::Unavailable))
     }
 

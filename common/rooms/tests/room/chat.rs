@@ -252,15 +252,15 @@ pub(crate) async fn media_go_on_only_with_the_present_role_and_settings_and_off_
 }
 
 pub(crate) async fn figures_count_participants_messages_and_the_peak(bed: TestBed) {
-    let rooms = bed.node("n1").await;
-    assert!(rooms.stats(&room("R")).await.unwrap().is_none());
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
+    assert!(api.stats(&room("R")).await.unwrap().is_none());
     rooms.open(&room("R"), &meta(20)).await.unwrap();
     let (alice, bob) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
     let carol = sit(&rooms, "R", 3).await;
     logged(act(&rooms, &alice.seat, chat(None, "m1")).await);
     rooms.leave(&carol.seat, "left").await.unwrap();
     rooms.detach(&bob.seat).await.unwrap();
-    let stats = rooms.stats(&room("R")).await.unwrap().unwrap();
+    let stats = api.stats(&room("R")).await.unwrap().unwrap();
     assert_eq!((stats.peak, stats.messages, &stats.call), (3, 1, &meta(20).call_id));
     let states: Vec<_> =
         stats.seats.iter().map(|stay| (stay.participant.peer_id.clone(), stay.participant.connection_state)).collect();

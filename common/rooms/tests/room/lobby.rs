@@ -105,24 +105,24 @@ pub(crate) async fn a_call_that_asks_more_of_newcomers_sends_its_lobby_away(bed:
 }
 
 pub(crate) async fn a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does(bed: TestBed) {
-    let rooms = bed.node("n1").await;
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
     let (_bus, mut events) = bed.listen("n1").await;
     let mut call = meta(9);
     call.settings.waiting_room_enabled = true;
-    rooms.open(&room("R"), &call).await.unwrap();
+    api.open(&room("R"), &call).await.unwrap();
     let _host = sit(&rooms, "R", 0).await;
     let wait = async |version: u64| {
         let waits = Join { waits: true, meta_version: version, ..join("R", 1) };
         assert!(matches!(rooms.join(waits).await.unwrap(), Joined::Waiting { .. }));
     };
-    let seats = async || rooms.snapshot(&room("R")).await.unwrap().unwrap().seats;
+    let seats = async || api.snapshot(&room("R")).await.unwrap().unwrap().seats;
     wait(1).await;
-    change(&rooms, true, &|call| call.passcode_hash = Some("new".into())).await;
+    change(&api, true, &|call| call.passcode_hash = Some("new".into())).await;
     assert_eq!(seats().await.len(), 1, "sent away");
     next_envelope(&mut events, |envelope| matches!(envelope, Envelope::Event { kind: EventKind::RoomUpdated, .. }))
         .await;
     wait(2).await;
-    change(&rooms, true, &|call| call.settings.waiting_room_enabled = false).await;
+    change(&api, true, &|call| call.settings.waiting_room_enabled = false).await;
     let states: Vec<_> = seats().await.iter().map(|seat| seat.connection_state).collect();
     assert_eq!(states, [ConnectionState::Connected; 2], "admitted");
 }

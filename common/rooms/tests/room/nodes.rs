@@ -226,7 +226,7 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
 }
 
 pub(crate) async fn the_used_share_of_maxmemory_is_reported(mut bed: TestBed) {
-    let rooms = bed.node("n1").await;
+    let rooms = bed.guest("n1").await;
     assert_eq!(rooms.memory_used_ratio().await.unwrap(), Some(0.0), "there is no maxmemory");
     for server in bed.servers() {
         server.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg("1gb")).await.unwrap();

@@ -169,19 +169,19 @@ pub(crate) async fn a_call_does_not_close_while_a_participant_waits_for_the_host
 }
 
 pub(crate) async fn an_ended_call_can_be_reopened_and_an_open_one_stays_as_it_is(bed: TestBed) {
-    let rooms = bed.node("n1").await;
-    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
+    api.open(&room("R"), &meta(5)).await.unwrap();
     let host = sit(&rooms, "R", 0).await;
     assert_eq!(rooms.end_as_host(&host.seat, "ended_by_host").await.unwrap(), Ended::Done);
-    assert_eq!(rooms.open(&room("R"), &meta(5)).await.unwrap(), Opened::Ended);
-    rooms.reopen(&room("R"), &meta(5).call_id).await.unwrap();
-    assert!(matches!(rooms.peek(&room("R")).await.unwrap(), RoomPeek::Absent));
-    assert_eq!(rooms.open(&room("R"), &meta(5)).await.unwrap(), Opened::Open);
+    assert_eq!(api.open(&room("R"), &meta(5)).await.unwrap(), Opened::Ended);
+    api.reopen(&room("R"), &meta(5).call_id).await.unwrap();
+    assert!(matches!(api.peek(&room("R")).await.unwrap(), RoomPeek::Absent));
+    assert_eq!(api.open(&room("R"), &meta(5)).await.unwrap(), Opened::Open);
     let again = sit(&rooms, "R", 0).await;
-    rooms.reopen(&room("R"), &meta(5).call_id).await.unwrap();
-    assert!(matches!(rooms.peek(&room("R")).await.unwrap(), RoomPeek::Open { participants: 1, .. }));
+    api.reopen(&room("R"), &meta(5).call_id).await.unwrap();
+    assert!(matches!(api.peek(&room("R")).await.unwrap(), RoomPeek::Open { participants: 1, .. }));
     assert_eq!(rooms.leave(&again.seat, "left").await.unwrap(), LeaveOutcome::Done);
-    let kinds: Vec<_> = facts(&rooms).await.into_iter().map(|fact| fact.kind).collect();
+    let kinds: Vec<_> = facts(&api).await.into_iter().map(|fact| fact.kind).collect();
     assert_eq!(kinds, ["joined", "left", "ended", "reopened", "joined", "left"]);
 }
 
@@ -207,35 +207,32 @@ pub(crate) async fn opening_an_empty_open_room_again_does_not_extend_its_deadlin
 }
 
 pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims_it(bed: TestBed) {
-    let rooms = bed.node("n1").await;
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
     let p = rooms.partition_of(&room("R"));
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let first = sit(&rooms, "R", 1).await;
     sit(&rooms, "R", 2).await;
     let lease = Duration::from_secs(60);
-    assert!(rooms.acquire_lease(p, "a", lease).await.unwrap());
-    assert!(!rooms.acquire_lease(p, "b", lease).await.unwrap());
-    assert!(rooms.acquire_lease(p, "a", lease).await.unwrap(), "renewed");
-    let facts = rooms.facts(p, None, 10).await.unwrap();
+    assert!(api.acquire_lease(p, "a", lease).await.unwrap());
+    assert!(!api.acquire_lease(p, "b", lease).await.unwrap());
+    assert!(api.acquire_lease(p, "a", lease).await.unwrap(), "renewed");
+    let facts = api.facts(p, None, 10).await.unwrap();
     assert_eq!(facts.len(), 2);
     assert_eq!(facts[0].event_id, format!("{}:{}", p.0, facts[0].id));
     let about = facts[0].about.as_ref().unwrap();
     assert_eq!((&about.user, &about.peer, about.join_id), (&user(1), &peer(1), first.id));
-    assert!(!rooms.trim_outbox(p, "b", facts[0].id).await.unwrap());
-    assert_eq!(rooms.outbox_len(p).await.unwrap(), 2);
-    assert!(rooms.trim_outbox(p, "a", facts[0].id).await.unwrap());
-    assert_eq!(rooms.facts(p, None, 10).await.unwrap(), facts[1..]);
-    assert_eq!(rooms.facts(p, Some(facts[0].id), 10).await.unwrap(), facts[1..]);
-    assert!(!rooms.release_lease(p, "b").await.unwrap(), "only the owner can release the lease");
-    assert!(!rooms.acquire_lease(p, "b", lease).await.unwrap());
-    assert!(rooms.release_lease(p, "a").await.unwrap());
-    assert!(!rooms.trim_outbox(p, "a", facts[1].id).await.unwrap() && !rooms.release_lease(p, "a").await.unwrap());
-    assert!(
-        rooms.acquire_lease(p, "b", Duration::from_millis(1)).await.unwrap(),
-        "a released lease is free immediately"
-    );
-    until("the lease has run out", async || rooms.acquire_lease(p, "c", lease).await.unwrap()).await;
-    assert!(!rooms.trim_outbox(p, "b", facts[1].id).await.unwrap());
+    assert!(!api.trim_outbox(p, "b", facts[0].id).await.unwrap());
+    assert_eq!(api.outbox_len(p).await.unwrap(), 2);
+    assert!(api.trim_outbox(p, "a", facts[0].id).await.unwrap());
+    assert_eq!(api.facts(p, None, 10).await.unwrap(), facts[1..]);
+    assert_eq!(api.facts(p, Some(facts[0].id), 10).await.unwrap(), facts[1..]);
+    assert!(!api.release_lease(p, "b").await.unwrap(), "only the owner can release the lease");
+    assert!(!api.acquire_lease(p, "b", lease).await.unwrap());
+    assert!(api.release_lease(p, "a").await.unwrap());
+    assert!(!api.trim_outbox(p, "a", facts[1].id).await.unwrap() && !api.release_lease(p, "a").await.unwrap());
+    assert!(api.acquire_lease(p, "b", Duration::from_millis(1)).await.unwrap(), "a released lease is free immediately");
+    until("the lease has run out", async || api.acquire_lease(p, "c", lease).await.unwrap()).await;
+    assert!(!api.trim_outbox(p, "b", facts[1].id).await.unwrap());
 }
 
 pub(crate) async fn ten_thousand_joins_and_leaves_leave_no_data_in_redis(mut bed: TestBed) {

@@ -357,12 +357,12 @@ pub(crate) async fn a_question_is_answered_as_a_join_at_that_moment_and_changes_
     let ask = async |join: Join| format!("{:?}", api.may_join(&join).await.unwrap());
     let try_it = async |join: Join| format!("{:?}", rooms.join(join).await.unwrap());
     assert_eq!(ask(join("R", 1)).await, try_it(join("R", 1)).await);
-    rooms.open(&room("R"), &meta(2)).await.unwrap();
+    api.open(&room("R"), &meta(2)).await.unwrap();
     let stale = Join { meta_version: 7, ..join("R", 1) };
     assert_eq!(ask(stale.clone()).await, try_it(stale).await);
     assert_eq!(ask(join("R", 1)).await, "Possible");
     let (host, first) = (sit(&rooms, "R", 0).await, sit(&rooms, "R", 1).await);
-    let before = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    let before = api.snapshot(&room("R")).await.unwrap().unwrap();
     // The room is full, also for a further device of a participant; the lobby is not.
     for n in [1, 2] {
         let newcomer = Join { pid: "new".into(), ..join("R", n) };
@@ -375,20 +375,20 @@ pub(crate) async fn a_question_is_answered_as_a_join_at_that_moment_and_changes_
     assert_eq!(ask(join("R", 2)).await, "Full");
     rooms.leave(&host.seat, "left").await.unwrap();
     let kick = ModerationCommand::Kick { peer: peer(1), ban: true, reason: None };
-    rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
+    api.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
     let banned = Join { pid: "new".into(), ..join("R", 1) };
     assert_eq!(ask(banned.clone()).await, try_it(banned).await);
     let lock = |meta: &mut RoomMeta| meta.locked = true;
-    rooms.update(&room("R"), Caller::Operator, None, lock).await.unwrap();
+    api.update(&room("R"), Caller::Operator, None, lock).await.unwrap();
     let late = Join { meta_version: 2, ..join("R", 3) };
     assert_eq!(ask(late.clone()).await, "Locked");
     assert_eq!(try_it(late).await, "Locked");
-    let after = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    let after = api.snapshot(&room("R")).await.unwrap().unwrap();
     assert_eq!((before.seats.len(), after.seats.len()), (2, 0), "no question took a seat");
 }
 
 pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snapshots_have_it(bed: TestBed) {
-    let rooms = bed.node("n1").await;
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
     rooms.open(&room("R"), &meta(9)).await.unwrap();
     let host = sit(&rooms, "R", 0).await;
     let first = sit(&rooms, "R", 1).await;
@@ -408,7 +408,7 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
         (2, "Waiting name", 2_000),
         (3, "Nobody here", 2_000),
     ] {
-        rooms.change_profile(&room("R"), &named(n, name), Timestamp(at)).await.unwrap();
+        api.change_profile(&room("R"), &named(n, name), Timestamp(at)).await.unwrap();
     }
     let seen = async |after| rooms.read(&room("R"), &host.seat.peer, after).await.unwrap().unwrap();
     let of_kind = |entries: &[LogEntry], kind: &str| -> Vec<serde_json::Value> {
@@ -425,12 +425,12 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
         (user(2).as_str().to_owned(), "Waiting name".into()),
     ];
     assert_eq!(announced, wanted);
-    let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    let snapshot = api.snapshot(&room("R")).await.unwrap().unwrap();
     let names: Vec<_> = snapshot.seats.iter().map(|seat| seat.user.name.as_str()).collect();
     assert_eq!(names, ["User 100% 0", "New \"%1\" name", "New \"%1\" name", "Waiting name"]);
     assert_eq!((&snapshot.seats[1].user.avatar, &snapshot.seats[1].user.metadata), (&avatar, &Some(metadata.clone())));
     // The admission from the lobby announces the new name, and so does a return with another one.
-    rooms.moderate(&room("R"), Caller::Operator, &ModerationCommand::Admit(None)).await.unwrap();
+    api.moderate(&room("R"), Caller::Operator, &ModerationCommand::Admit(None)).await.unwrap();
     let entries = seen(entries.last().unwrap().id).await;
     let joined = &of_kind(&entries, "room:user-joined")[0];
     assert_eq!(

@@ -31,6 +31,8 @@ pub(crate) struct TestBed {
     /// User and password in the URL, with the `@`; empty for the default user.
     credentials: &'static str,
     pub(crate) options: RoomOptions,
+    /// Stores of [`TestBed::guest`] use `fred`, as api pods do.
+    fred: bool,
 }
 
 impl TestBed {
@@ -64,7 +66,12 @@ impl TestBed {
     fn on(servers: Servers) -> Self {
         // No node runs that could ask a socket whether its client is alive.
         let options = RoomOptions { partitions: 8, probe: Duration::ZERO, ..RoomOptions::default() };
-        Self { servers, credentials: "", options }
+        Self { servers, credentials: "", options, fred: false }
+    }
+
+    /// Makes the stores of [`TestBed::guest`] use `fred`.
+    pub(crate) fn with_fred(self) -> Self {
+        Self { fred: true, ..self }
     }
 
     pub(crate) fn url(&self) -> RedisUrl {
@@ -88,16 +95,23 @@ impl TestBed {
         }
     }
 
-    /// Returns a store whose node is not registered.
+    /// Returns a store whose node is not registered, as an api pod has one.
     pub(crate) async fn guest(&self, node: &str) -> Rooms {
-        Rooms::connect(&self.url(), self.options.clone(), NodeId::parse(node).unwrap()).await.unwrap()
+        if !self.fred {
+            return self.store(node).await;
+        }
+        Rooms::connect_with_fred(&self.url(), self.options.clone(), NodeId::parse(node).unwrap()).await.unwrap()
     }
 
     /// Returns a store whose node is registered in every partition.
     pub(crate) async fn node(&self, node: &str) -> Rooms {
-        let rooms = self.guest(node).await;
+        let rooms = self.store(node).await;
         rooms.register_node().await.unwrap();
         rooms
+    }
+
+    async fn store(&self, node: &str) -> Rooms {
+        Rooms::connect(&self.url(), self.options.clone(), NodeId::parse(node).unwrap()).await.unwrap()
     }
 
     /// Subscribes to a node's channels. Returns the events from now on.

@@ -52,7 +52,7 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, T
     let TelemetryConfig { log, trace } = config;
     let (traces, tracer) = Traces::start(trace, service)?;
     let traced = filter_fn(|metadata| metadata.target() == traces::TARGET);
-    let filter = EnvFilter::builder().parse_lossy(&log.filter).and(traced.clone().not());
+    let filter = lines_filter(&log.filter).and(traced.clone().not());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
         LogFormat::Text => lines.with_target(false).boxed(),
@@ -64,6 +64,16 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, T
     layers.extend(tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced).boxed()));
     tracing_subscriber::registry().with(layers).try_init()?;
     Ok(traces)
+}
+
+/// Returns the filter of log lines. The library `fred` is silent unless the filter names it: it
+/// logs a lost connection for each attempt, and `rooms` logs each cause once.
+fn lines_filter(directives: &str) -> EnvFilter {
+    let filter = EnvFilter::builder().parse_lossy(directives);
+    match "fred=off".parse() {
+        Ok(silent) if !directives.contains("fred") => filter.add_directive(silent),
+        _ => filter,
+    }
 }
 
 /// Interval at which recorded values are moved into histogram buckets.
