@@ -43,8 +43,9 @@ build:
 	cargo build --workspace --all-targets
 
 # The chart, Rust on real servers, short rounds of faults and attacks, stock clients, and browsers.
+# Rust tests wait for servers more than they compute, so two run for each core.
 test: build chart-test ## Run all tests
-	cargo test --workspace
+	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --workspace
 	$(BIN_DEV)/loadtest faults --rounds 1 --short
 	$(BIN_DEV)/loadtest abuse --short
 	-@scripts/instructions dev

@@ -87,6 +87,7 @@ contract! {
     seats::a_client_that_kept_nothing_takes_its_own_seat_over_in_a_full_room;
     seats::a_host_whose_page_reloads_stays_host_and_keeps_the_seat_if_the_answer_is_lost;
     seats::a_participant_in_the_lobby_who_comes_back_keeps_the_place_in_the_line;
+    seats::a_ban_keeps_out_the_guests_of_its_address_except_who_is_in_the_call;
     seats::a_long_replay_is_read_in_pages_and_is_complete;
     seats::a_resumed_session_gets_exactly_what_it_missed;
     seats::a_resume_is_fresh_without_a_complete_log_or_with_another_users_seat;

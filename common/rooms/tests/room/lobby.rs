@@ -149,12 +149,7 @@ pub(crate) async fn a_locked_room_admits_no_participant_of_the_lobby_by_itself(b
 pub(crate) async fn guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(200)).await.unwrap();
-    let guest = |n: usize, address: Option<&str>| {
-        let user = UserId::parse(&format!("guest-{n:016x}")).unwrap();
-        let public = PublicUser::new(user.clone(), format!("Guest {n}"), None);
-        let proof = Proof { address: address.map(Into::into), ..Proof::default() };
-        Join { user, public, proof, given: None, role: Role::Guest, waits: true, ..join("R", n) }
-    };
+    let guest = |n: usize, address: Option<&str>| Join { waits: true, ..guest("R", n, address) };
     let mut seats = Vec::new();
     for n in 0..25 {
         let Joined::Waiting { seat, .. } = rooms.join(guest(n, Some("a"))).await.unwrap() else { panic!("guest {n}") };

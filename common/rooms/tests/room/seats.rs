@@ -158,6 +158,24 @@ pub(crate) async fn a_participant_in_the_lobby_who_comes_back_keeps_the_place_in
     assert_eq!(admitted, ModerationOutcome::Done(vec![peer(1), peer(2)]));
 }
 
+pub(crate) async fn a_ban_keeps_out_the_guests_of_its_address_except_who_is_in_the_call(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let banned = seated(rooms.join(guest("R", 1, Some("a"))).await.unwrap()).seat;
+    let neighbour = seated(rooms.join(guest("R", 2, Some("a"))).await.unwrap()).seat;
+    let kick = ModerationCommand::Kick { peer: banned.peer.clone(), ban: true, reason: None };
+    rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
+    for n in [1, 3] {
+        assert!(matches!(rooms.join(guest("R", n, Some("a"))).await.unwrap(), Joined::Banned), "guest {n}");
+    }
+    rooms.detach(&neighbour).await.unwrap();
+    let reload = Join { pid: "reload".into(), ..guest("R", 2, Some("a")) };
+    assert_eq!(seated(rooms.join(reload.clone()).await.unwrap()).seat.peer, neighbour.peer);
+    // Who has left is kept out like all others.
+    rooms.leave(&seated(rooms.join(reload).await.unwrap()).seat, "left").await.unwrap();
+    assert!(matches!(rooms.join(guest("R", 2, Some("a"))).await.unwrap(), Joined::Banned));
+}
+
 pub(crate) async fn a_long_replay_is_read_in_pages_and_is_complete(mut bed: TestBed) {
     const MISSED: usize = 1_200;
     let rooms = bed.node("n1").await;

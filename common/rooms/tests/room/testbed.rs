@@ -223,6 +223,14 @@ pub(crate) fn join(name: &str, n: usize) -> Join {
     }
 }
 
+/// Returns the request of guest `n` at an address for a seat.
+pub(crate) fn guest(name: &str, n: usize, address: Option<&str>) -> Join {
+    let user = UserId::parse(&format!("guest-{n:016x}")).unwrap();
+    let public = PublicUser::new(user.clone(), format!("Guest {n}"), None);
+    let proof = Proof { address: address.map(Into::into), ..Proof::default() };
+    Join { user, public, proof, given: None, role: Role::Guest, ..join(name, n) }
+}
+
 /// Answer to a join that was seated.
 pub(crate) struct Seated {
     pub(crate) seat: Arc<Seat>,

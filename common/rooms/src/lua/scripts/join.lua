@@ -64,8 +64,9 @@ end
 local access = redis.call('HMGET', room_key, 'g:' .. uid, 'k:' .. uid, 'b:' .. uid)
 local assigned, removed_ms, banned = access[1], access[2], access[3]
 -- An account is known by its id. Guests take another identity when they like, so a ban keeps out
--- every guest from its address. While keys are rotated, an address has a hash by each key.
-if is_guest(uid) then
+-- every guest from its address, except who has a seat already. While keys are rotated, an address
+-- has a hash by each key.
+if is_guest(uid) and #seats_of(uid) == 0 then
   for hash in string.gmatch(address, '[^,]+') do
     banned = banned or redis.call('HGET', room_key, 'b:@' .. hash)
   end
