@@ -150,10 +150,10 @@ impl Balancer {
 /// Closes the connections of at most `count` sessions that have not just resumed, in different
 /// places of the list, so that a room does not lose all its sockets together. Returns their number.
 fn move_sessions(sessions: &[Arc<SessionLink>], count: usize) -> usize {
-    let Some(stride) = sessions.len().checked_div(count) else { return 0 };
+    let movable: Vec<_> = sessions.iter().filter(|link| link.may_move(REST_AFTER_RESUME)).collect();
+    let Some(stride) = movable.len().checked_div(count) else { return 0 };
     let offset = rand::random_range(0..stride.max(1));
-    let places = sessions.iter().skip(offset).step_by(stride.max(1));
-    let moved = places.filter(|link| link.may_move(REST_AFTER_RESUME)).take(count);
+    let moved = movable.iter().skip(offset).step_by(stride.max(1)).take(count);
     let moved = moved.map(|link| link.close(DisconnectReason::Rebalanced)).count();
     metrics::counter!("switchboard_rebalanced_sessions_total").increment(moved as u64);
     moved
