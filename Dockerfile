@@ -3,9 +3,9 @@
 # `make images` makes smaller ones with the same programs, user, ports and labels, without Docker.
 #
 # The base has glibc, certificates and time zones, but no shell, no package manager and no root
-# user. An image has less than 50 MB: 16.5 MB for the base, 17 MB for signal-node, or 26 MB for api
-# and 3 MB for the page. The image has no health check, because it contains no client; the
-# orchestrator probes METRICS_PORT.
+# user. An image has 16.5 MB for the base, and 17 MB for signal-node, or 26 MB for api and 3 MB for
+# the page. The image has no health check, because it contains no client; the orchestrator probes
+# METRICS_PORT.
 
 ARG RUST=1.95-slim-bookworm
 ARG NODE=22-bookworm-slim

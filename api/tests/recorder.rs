@@ -1,4 +1,5 @@
-//! The recorder on a real Redis and a real MongoDB.
+//! The recorder on a real Redis and a real MongoDB. The file has more than 400 lines, because its
+//! tests share one service and the calls that they play.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;

@@ -1,4 +1,5 @@
-//! A running service for tests, and helpers for requests.
+//! A running service for tests, and helpers for requests. The file has more than 400 lines, because
+//! they are the methods of one service.
 
 use std::path::PathBuf;
 use std::sync::Arc;

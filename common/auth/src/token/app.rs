@@ -116,7 +116,7 @@ pub(super) fn mint(
         tracing::error!(%error, "token encoding failed");
         Refusal::from(Code::InternalError)
     })?;
-    // One place checks claims, whoever signs them.
+    // One place checks the claims of both signers.
     verify(&token, signer, now_ms, false).map_err(|refusal| Refusal { code: Code::ValidationError, ..refusal })?;
     Ok(MintedToken { token, expires_at })
 }
