@@ -36,14 +36,14 @@ export async function advanceRoundRobin() {
 }
 
 /**
- * Sums the counters of this name whose labels contain `labels`, over these pods (default: all
- * nodes).
+ * Sums the counters or gauges of this name whose labels contain `labels`, over these pods (default:
+ * all nodes).
  */
 export async function counterSum(name, labels = "", pods = metricsUrls().nodes) {
   const texts = await Promise.all(pods.map(async (url) => (await fetch(url)).text()));
   const lines = texts.flatMap((text) => text.split("\n"));
   return lines
-    .filter((line) => line.startsWith(`${name}{`) && line.includes(labels))
+    .filter((line) => (line.startsWith(`${name}{`) || line.startsWith(`${name} `)) && line.includes(labels))
     .reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
 }
 
