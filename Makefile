@@ -97,10 +97,10 @@ load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadc
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest $(SCENARIO)
 
-bench: ## Compare with Socket.IO and Express on Node.js, BENCH_ROUNDS (3) times
+bench: ## Compare with Socket.IO and Express on Node.js, BENCH_ROUNDS (3) times; renew the costs of `loadtest size`
 	@scripts/setup bench
 	@cargo build --workspace --bins --profile $(PROFILE)
-	$(BIN_DIR)/loadtest bench --rounds $(BENCH_ROUNDS)
+	$(BIN_DIR)/loadtest bench --rounds $(BENCH_ROUNDS) --costs loadtest/costs.json
 
 instructions: ## Count the instructions of codecs and rules; needs valgrind
 	@scripts/instructions $(PROFILE)

@@ -1,10 +1,11 @@
-//! Records after an API pod and MongoDB were killed and restarted, under 200 joins and leaves a
-//! second.
+//! Records after an API pod and MongoDB were killed and restarted, and after MongoDB was restored
+//! from a backup, under joins and leaves.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use devcluster::ports;
 use devcluster::process::{Process, Spec};
 use devcluster::redis::RedisServer;
 use switchboard_core::domain::{
-    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle,
+    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, SessionHandle, Timestamp,
 };
-use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_records::{Records, RecordsError, RecordsTimeouts, UserRecord};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::{Created, Ended, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use support::{BOUND, meta, until, user};
 
@@ -182,6 +184,46 @@ async fn waiting(rooms: &Rooms) -> u64 {
     sum
 }
 
+/// Begins calls, in which clients join and leave until [`finish`].
+async fn begin(rooms: &Rooms, numbers: Range<u16>) -> (watch::Sender<bool>, Vec<JoinHandle<TrackedCall>>) {
+    let (stop, stopped) = watch::channel(false);
+    let mut calls = Vec::new();
+    for number in numbers {
+        let mut call = TrackedCall::begin(rooms.clone(), number).await;
+        let stopped = stopped.clone();
+        calls.push(tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(PAUSE);
+            let mut number = u64::from(call.number);
+            while !*stopped.borrow() {
+                ticks.tick().await;
+                call.step(number).await;
+                number += 1;
+            }
+            call
+        }));
+    }
+    (stop, calls)
+}
+
+/// Ends the joins and leaves, not the calls.
+async fn finish(stop: watch::Sender<bool>, calls: Vec<JoinHandle<TrackedCall>>) -> Vec<TrackedCall> {
+    stop.send(true).unwrap();
+    let mut done = Vec::new();
+    for call in calls {
+        done.push(call.await.unwrap());
+    }
+    done
+}
+
+/// Returns how many events of these calls are recorded.
+async fn recorded(records: &Records, numbers: Range<u16>) -> usize {
+    let mut sum = 0;
+    for number in numbers {
+        sum += records.call_events(&CallId::parse(&format!("{number:024x}")).unwrap()).await.unwrap().len();
+    }
+    sum
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed() {
     let dir = tempfile::tempdir().unwrap();
@@ -196,29 +238,8 @@ async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed
     let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
     let records = Records::connect(&mongo.uri("faults"), timeouts).await.unwrap();
 
-    let (stop, stopped) = watch::channel(false);
-    let mut calls = Vec::new();
-    for number in 0..CALLS {
-        let mut call = TrackedCall::begin(rooms.clone(), number).await;
-        let stopped = stopped.clone();
-        calls.push(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(PAUSE);
-            let mut number = u64::from(call.number);
-            while !*stopped.borrow() {
-                ticks.tick().await;
-                call.step(number).await;
-                number += 1;
-            }
-            call
-        }));
-    }
-    let recorded = async || {
-        let mut sum = 0;
-        for number in 0..CALLS {
-            sum += records.call_events(&CallId::parse(&format!("{number:024x}")).unwrap()).await.unwrap().len();
-        }
-        sum
-    };
+    let (stop, calls) = begin(&rooms, 0..CALLS).await;
+    let recorded = async || recorded(&records, 0..CALLS).await;
     until("the first facts to be recorded", async || recorded().await > 0).await;
     first.kill().unwrap();
     let then = recorded().await;
@@ -231,11 +252,7 @@ async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed
     mongo.restart().await.unwrap();
     first.respawn().unwrap();
     until("the pile to shrink", async || waiting(&rooms).await < pile).await;
-    stop.send(true).unwrap();
-    let mut done = Vec::new();
-    for call in calls {
-        done.push(call.await.unwrap());
-    }
+    let mut done = finish(stop, calls).await;
     for call in done.iter_mut().step_by(2) {
         call.end().await;
     }
@@ -246,4 +263,84 @@ async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed
         call.assert_recorded(&records).await;
     }
     assert_eq!(records.dead_facts().await.unwrap(), []);
+}
+
+/// The drill of docs/OPERATIONS.md, "Backup and restore".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_was_taken_while_calls_run_is_restored_and_calls_go_on() {
+    const OLD: Range<u16> = 0..4;
+    const LATER: Range<u16> = 4..6;
+    let dir = tempfile::tempdir().unwrap();
+    let redis = RedisServer::start().await.unwrap();
+    let mut mongo = Mongo::start().await.unwrap();
+    let rooms = connect(&redis).await;
+    for number in 0..rooms.partitions() {
+        rooms.check_node(Partition(number), "r", true).await.unwrap();
+    }
+    let _api = api("restored", &mongo, &redis, &dir).await;
+    let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
+    let records = Records::connect(&mongo.uri("faults"), timeouts).await.unwrap();
+    records.insert_user(&account()).await.unwrap();
+
+    let (stop, calls) = begin(&rooms, OLD).await;
+    until("facts to be recorded", async || recorded(&records, OLD).await > 20).await;
+    let before = recorded(&records, OLD).await;
+    let backup = dir.path().join("backup");
+    mongo.back_up(&backup).await.unwrap();
+    let (stop_later, later_calls) = begin(&rooms, LATER).await;
+    until("facts that the backup lacks", async || recorded(&records, LATER).await > 20).await;
+
+    mongo.restore(&backup).await.unwrap();
+    let after = recorded(&records, OLD).await;
+    assert!(after >= before, "the backup has {after} of {before} events");
+    // A fact that was recorded after the backup is lost, and so is a call that was created then.
+    // Its room goes on.
+    until("calls to go on", async || recorded(&records, OLD).await > after + 20).await;
+    let mut done = finish(stop, calls).await;
+    done.extend(finish(stop_later, later_calls).await);
+    until("every fact to be recorded", async || waiting(&rooms).await == 0).await;
+    let mut kept = 0;
+    for TrackedCall { id, room, actions, .. } in &done {
+        let events = records.call_events(id).await.unwrap();
+        let events: Vec<_> =
+            events.into_iter().map(|event| Action { kind: known(&event.kind), user: event.user }).collect();
+        assert!(has_one_gap(actions, &events), "{room}: {events:?} is not {actions:?} with a gap");
+        kept += events.len();
+    }
+    let actions: usize = done.iter().map(|call| call.actions.len()).sum();
+    assert!(kept < actions, "the backup was not older than the disaster");
+    assert_eq!(records.dead_facts().await.unwrap(), []);
+    assert!(matches!(records.insert_user(&account()).await, Err(RecordsError::Duplicate)), "the account is back");
+
+    // A call that begins now is recorded completely.
+    let (stop, calls) = begin(&rooms, 6..7).await;
+    until("the new call to be recorded", async || recorded(&records, 6..7).await > 5).await;
+    let mut done = finish(stop, calls).await;
+    done[0].end().await;
+    until("every fact to be recorded", async || waiting(&rooms).await == 0).await;
+    done[0].assert_recorded(&records).await;
+}
+
+fn account() -> UserRecord {
+    UserRecord {
+        id: Records::new_user_id(),
+        name: "Ann".into(),
+        email: "ann@example.org".into(),
+        password: String::new(),
+        avatar: None,
+        sign_ins_since: None,
+        created_at: Timestamp(1),
+        updated_at: Timestamp(1),
+    }
+}
+
+/// Returns the kind as [`Action`] has it.
+fn known(kind: &str) -> &'static str {
+    ["created", "joined", "left", "ended"].into_iter().find(|known| *known == kind).unwrap_or("other")
+}
+
+/// Returns whether `some` is `all` without a part that is in one piece.
+fn has_one_gap(all: &[Action], some: &[Action]) -> bool {
+    let same = all.iter().zip(some).take_while(|(one, other)| one == other).count();
+    all.ends_with(&some[same..])
 }

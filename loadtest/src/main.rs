@@ -5,6 +5,7 @@
 //! - `faults` injects faults and audits the delivery of every acknowledged event.
 //! - `abuse` attacks a cluster as strangers do, and checks that honest clients are not hurt.
 //! - `bench` compares Switchboard with Socket.IO and Express on Node.js.
+//! - `size` prints how many pods, shards and cores an expected load needs.
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ mod faults;
 mod measure;
 mod report;
 mod scenario;
+mod size;
 
 use measure::summary::RunSummary;
 use scenario::target::Target;
@@ -65,6 +67,9 @@ enum Command {
     /// Attacks a throw-away cluster with the limits of production, beside honest clients. Fails
     /// when an honest client is refused or loses anything.
     Abuse(abuse::Settings),
+    /// Prints the pods, shards and cores that an expected load needs, and values for the chart.
+    /// Starts nothing.
+    Size(size::Settings),
 }
 
 impl Command {
@@ -79,7 +84,7 @@ impl Command {
             Self::Storm(settings) => Some(&settings.load),
             Self::Rest(settings) => Some(&settings.load),
             Self::Baseline(settings) => Some(&settings.load),
-            Self::Beats(_) | Self::Bench(_) | Self::Faults(_) | Self::Abuse(_) => None,
+            Self::Beats(_) | Self::Bench(_) | Self::Faults(_) | Self::Abuse(_) | Self::Size(_) => None,
         }
     }
 }
@@ -138,6 +143,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let (text, held) = abuse::run(settings).await?;
             print_result(&text);
             Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Size(settings) => {
+            print_result(&size::run(settings)?);
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -3,13 +3,7 @@
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// Memory that is not for sockets: the program, its buffers, and rooms.
-const BASE_BYTES: u64 = 128 * 1024 * 1024;
-
-/// Memory of one socket: 3.5 KiB for a joined session and its usual queue, and 14 KiB for each of
-/// the two HTTP connections that a long-polling client holds. A WebSocket needs less. Measured, see
-/// `docs/OPERATIONS.md`, "Sizing".
-const SOCKET_BYTES: u64 = 32 * 1024;
+use switchboard_core::socket_memory::{BASE_BYTES, send_queues, sockets_that_fit};
 
 /// Memory for large messages: one in each of this many bytes of the memory limit. A body has 1 MiB
 /// by default, so that they take an eighth of the memory at most.
@@ -47,9 +41,8 @@ impl Capacity {
 
     /// Two connections for each socket, but a quarter of the file descriptors is for other uses.
     fn of(memory: Option<u64>, files: Option<u64>) -> Self {
-        let send_queues = memory.unwrap_or(2 * BASE_BYTES) / 4;
-        let fitting = memory.map_or(SOCKETS_MIN, |bytes| bytes.saturating_sub(BASE_BYTES + send_queues) / SOCKET_BYTES);
-        let sockets = fitting.clamp(SOCKETS_MIN, SOCKETS_MAX);
+        let send_queues = send_queues(memory.unwrap_or(2 * BASE_BYTES));
+        let sockets = memory.map_or(SOCKETS_MIN, sockets_that_fit).clamp(SOCKETS_MIN, SOCKETS_MAX);
         let connections = files.map_or(2 * sockets, |files| (files / 4 * 3).min(2 * sockets));
         let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         let large_messages = memory.map_or(0, |bytes| bytes / BYTES_PER_LARGE_MESSAGE).max(LARGE_MESSAGES_MIN);

@@ -15,6 +15,7 @@
 //! | `origin` | web origins, and those that a setting allows |
 //! | `percent` | percent-encoding of credentials in URLs |
 //! | `secret` | text that `Debug` never prints |
+//! | `socket_memory` | sockets that fit in the memory of a node |
 
 pub mod client_address;
 pub mod cluster_key;
@@ -25,6 +26,7 @@ pub mod metric_catalog;
 pub mod origin;
 pub mod percent;
 pub mod secret;
+pub mod socket_memory;
 pub mod wire;
 
 pub use cluster_key::ClusterKey;

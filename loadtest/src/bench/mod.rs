@@ -13,6 +13,7 @@
 mod contenders;
 mod ratios;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,13 +25,16 @@ use crate::measure::summary::RunSummary;
 use crate::measure::threshold::{PER_SECOND, Thresholds};
 use crate::print_progress;
 use crate::scenario::target::{Target, TargetArgs};
-use crate::scenario::{LoadArgs, baseline, idle, join, relay, rest};
+use crate::scenario::{LoadArgs, baseline, idle, join, relay, rest, rooms};
+use crate::size::costs::Costs;
 use contenders::{Contender, TestBed};
-use ratios::{Better, Column, table};
+use ratios::{Better, Column, Spread, table};
 
 /// Joins per second, and the number of rooms, for the cost of a join.
 const JOIN_RATE: f64 = 100.0;
 const JOIN_ROOMS: usize = 20;
+/// Whole calls that begin in a second.
+const CALL_RATE: f64 = 40.0;
 /// Offers per second of a single pair, far below any limit.
 const UNLOADED_RATE: f64 = 100.0;
 /// Bytes of the large message of each idle client.
@@ -61,20 +65,39 @@ pub(crate) struct Settings {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    /// Write the costs of Switchboard to this file, from which `loadtest size` is built.
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
 }
 
 /// Compared metrics: name, unit, and the better direction.
-pub(crate) const METRICS: [(&str, &str, Better); 10] = [
+pub(crate) const METRICS: [(&str, &str, Better); 15] = [
     ("relays per second, closed loop", "/s", Better::More),
-    ("CPU of nodes per relay", "us", Better::Less),
-    ("CPU of Redis per relay", "us", Better::Less),
+    (RELAY_NODES, "us", Better::Less),
+    (RELAY_REDIS, "us", Better::Less),
     (ONE_PAIR, "ms", Better::Less),
-    ("CPU of nodes per join and leave", "us", Better::Less),
+    (JOIN_NODES, "us", Better::Less),
+    (JOIN_REDIS, "us", Better::Less),
     ("memory of nodes per idle client", "KiB", Better::Less),
     ("the same, after a large message", "KiB", Better::Less),
+    (CALL[0], "ms", Better::Less),
+    (CALL[1], "ms", Better::Less),
+    (CALL[2], "ms", Better::Less),
+    (CALL[3], "ms", Better::Less),
     (READS, "/s", Better::More),
     ("CPU of the service per read", "us", Better::Less),
     ("CPU of MongoDB per read", "us", Better::Less),
+];
+const RELAY_NODES: &str = "CPU of nodes per relay";
+const RELAY_REDIS: &str = "CPU of Redis per relay";
+const JOIN_NODES: &str = "CPU of nodes per join and leave";
+const JOIN_REDIS: &str = "CPU of Redis per join and leave";
+/// In the order of [`rooms::CPU_OF_A_CALL`].
+const CALL: [&str; 4] = [
+    "CPU of nodes per whole call of 2.7 people",
+    "CPU of Redis per whole call",
+    "CPU of the api per whole call",
+    "CPU of MongoDB per whole call",
 ];
 const ONE_PAIR: &str = "median latency of an offer, one pair, unloaded";
 /// The first metric of the REST reads.
@@ -112,6 +135,11 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<String> {
         }
     }
     test_bed.stop().await?;
+    if let Some(file) = &settings.costs {
+        let ours =
+            results.iter().find(|it| it.contender == Contender::Switchboard).context("--costs needs Switchboard")?;
+        std::fs::write(file, costs(ours)?.to_json()?)?;
+    }
     if settings.json {
         return Ok(serde_json::to_string_pretty(&results)?);
     }
@@ -123,11 +151,29 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<String> {
     Ok(table(&columns.collect::<Vec<_>>()))
 }
 
+/// Returns the medians of the rounds as costs.
+fn costs(results: &Results) -> anyhow::Result<Costs> {
+    let median = |name: &str| {
+        let values = results.metrics.iter().find(|(known, _)| *known == name).map(|(_, values)| values.iter().copied());
+        values.and_then(Spread::of).map(|spread| spread.median).with_context(|| format!("no figure: {name}"))
+    };
+    let people = rooms::Mix::default().mean();
+    Ok(Costs {
+        relay_nodes_micros: median(RELAY_NODES)?,
+        relay_redis_micros: median(RELAY_REDIS)?,
+        join_nodes_micros: median(JOIN_NODES)?,
+        join_redis_micros: median(JOIN_REDIS)?,
+        participant_api_micros: median(CALL[2])? * 1e3 / people,
+        participant_mongodb_micros: median(CALL[3])? * 1e3 / people,
+    })
+}
+
 /// Measures all metrics of a contender.
 async fn measure(settings: &Settings, contender: Contender, target: &Target) -> anyhow::Result<Figures> {
     match contender {
         Contender::Switchboard => {
             let mut figures = measure_sockets(settings, target).await?;
+            figures.extend(measure_calls(settings, target).await?);
             figures.extend(measure_reads(settings, target).await?);
             Ok(figures)
         }
@@ -159,6 +205,21 @@ async fn measure_reads(settings: &Settings, target: &Target) -> anyhow::Result<F
     let values = [PER_SECOND, rest::CPU_OF_API, rest::CPU_OF_MONGO].map(|name| figure(&summary, name));
     let names = METRICS.iter().map(|(name, ..)| *name).skip_while(|name| *name != READS);
     Ok(names.zip(values).collect())
+}
+
+/// Measures the cost of a whole call, begun, held and ended.
+async fn measure_calls(settings: &Settings, target: &Target) -> anyhow::Result<Figures> {
+    let rooms = rooms::Settings {
+        load: load_args(settings.duration),
+        rate: CALL_RATE,
+        arrivals: Arrivals::Even,
+        mix: rooms::Mix::default(),
+        candidates: 6,
+        stay: Duration::from_secs(1),
+        max_concurrent: 2_000,
+    };
+    let summary = require_no_loss(rooms::run(&rooms, target).await?)?;
+    Ok(CALL.into_iter().zip(rooms::CPU_OF_A_CALL.map(|(name, _)| figure(&summary, name))).collect())
 }
 
 /// Measures throughput, latency and cost of sockets.
@@ -195,6 +256,7 @@ async fn measure_sockets(settings: &Settings, target: &Target) -> anyhow::Result
         figure(&pairs, relay::CPU_OF_REDIS),
         offer,
         figure(&join, relay::CPU_OF_NODES),
+        figure(&join, relay::CPU_OF_REDIS),
         figure(&idle, idle::IDLE),
         figure(&idle, idle::IDLE_AFTER_MESSAGE),
     ];

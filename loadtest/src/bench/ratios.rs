@@ -12,7 +12,7 @@ pub(crate) enum Better {
 /// Median, minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spread {
-    median: f64,
+    pub(super) median: f64,
     low: f64,
     high: f64,
 }

@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::fleet::{NOT_STARTED, arrivals};
+use super::relay::{CPU_OF_NODES, CPU_OF_REDIS};
+use super::rest::{CPU_OF_API, CPU_OF_MONGO};
 use super::run::Run;
 use super::target::Target;
 use super::{LoadArgs, seconds};
@@ -31,6 +33,9 @@ const COMPLETE_CALL: &str = "complete call";
 const EXPECTED: &str = "messages expected";
 const RECEIVED: &str = "messages received";
 const STARTED: &str = "calls started";
+/// Figures of a whole call, and the processes whose CPU they count.
+pub(crate) const CPU_OF_A_CALL: [(&str, &str); 4] =
+    [(CPU_OF_NODES, "node"), (CPU_OF_REDIS, "redis"), (CPU_OF_API, "api"), (CPU_OF_MONGO, "mongo")];
 /// Time limit of one step of a call. Slow steps are allowed; missing events fail.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an SDP with audio and video, and of a candidate.
@@ -66,6 +71,13 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mix(Vec<(usize, u32)>);
 
+impl Default for Mix {
+    /// Calls of 2.7 people on average.
+    fn default() -> Self {
+        Self(vec![(2, 60), (3, 25), (5, 15)])
+    }
+}
+
 impl Mix {
     fn parse(text: &str) -> Result<Self, String> {
         let part = |part: &str| {
@@ -92,6 +104,12 @@ impl Mix {
 
     fn total(&self) -> u32 {
         self.0.iter().map(|(_, weight)| weight).sum()
+    }
+
+    /// Average size.
+    pub(crate) fn mean(&self) -> f64 {
+        let people: f64 = self.0.iter().map(|(size, weight)| f64::from(*weight) * *size as f64).sum();
+        people / f64::from(self.total())
     }
 }
 
@@ -278,6 +296,12 @@ fn summarize(summary: &mut RunSummary) {
         + summary.count(NOT_STARTED);
     summary.add_figure(PER_SECOND, completed as f64 / summary.seconds, "calls/s");
     summary.add_figure("received", summary.count(RECEIVED) as f64 / summary.seconds, "messages/s");
+    for (name, process) in CPU_OF_A_CALL {
+        let cpu = summary.cpu_of(process);
+        if cpu > 0.0 && completed > 0 {
+            summary.add_figure(name, cpu * 1e3 / completed as f64, "ms/call");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ pub struct MongoOptions {
 pub struct Mongo {
     process: Process,
     port: u16,
-    _dir: Option<TempDir>,
+    dir: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl Mongo {
@@ -79,7 +80,7 @@ impl Mongo {
             .args(arguments(port, &path, options.test_commands))
             .echo(echo)
             .temporary(temporary.as_ref().map(TempDir::path));
-        let mut mongo = Self { process: Process::spawn(spec)?, port, _dir: temporary };
+        let mut mongo = Self { process: Process::spawn(spec)?, port, dir: path, _temporary: temporary };
         mongo.wait_ready().await?;
         Ok(mongo)
     }
@@ -129,6 +130,31 @@ impl Mongo {
         &mut self.process
     }
 
+    /// Copies the data to a new folder while the server runs, as an operator does: writes wait
+    /// between `fsyncLock` and `fsyncUnlock`.
+    ///
+    /// # Errors
+    /// When the server refuses, or a file cannot be copied.
+    pub async fn back_up(&self, to: &Path) -> anyhow::Result<()> {
+        run_command(self.port, "admin", doc! { "fsync": 1, "lock": true }).await?;
+        let copied = copy_folder(&self.dir.join("db"), to);
+        run_command(self.port, "admin", doc! { "fsyncUnlock": 1 }).await?;
+        copied
+    }
+
+    /// Replaces the data with those of a backup. Kills the server first, and returns when it is
+    /// primary.
+    ///
+    /// # Errors
+    /// When a file cannot be copied, or the server is not primary in time.
+    pub async fn restore(&mut self, from: &Path) -> anyhow::Result<()> {
+        self.process.kill()?;
+        let data = self.dir.join("db");
+        std::fs::remove_dir_all(&data)?;
+        copy_folder(from, &data)?;
+        self.restart().await
+    }
+
     /// Restarts the server on the same port and data; kills it first if it runs. Returns when it is
     /// primary.
     ///
@@ -151,6 +177,21 @@ fn arguments(port: u16, dir: &Path, test_commands: bool) -> Vec<String> {
         arguments.extend(["--setParameter".into(), "enableTestCommands=1".into()]);
     }
     arguments
+}
+
+/// Copies a folder with all below it.
+fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_error(line: &str) -> bool {
