@@ -143,6 +143,11 @@ CASES = {
         {"switchboard_rate_limit_open_total": "5x30"},
         "15m",
     ),
+    "SwitchboardKeyFileRefused": (
+        {'switchboard_key_reloads_total{outcome="refused"}': "0+6x30"},
+        {'switchboard_key_reloads_total{outcome="loaded"}': "0+6x30", 'switchboard_key_reloads_total{outcome="refused"}': "6x30"},
+        "20m",
+    ),
     "SwitchboardHandoversFail": (
         {'switchboard_handovers_total{outcome="answered"}': "0+80x30", 'switchboard_handovers_total{outcome="unreachable"}': "0+20x30"},
         {'switchboard_handovers_total{outcome="answered"}': "0+80x30", 'switchboard_handovers_total{outcome="aborted"}': "0+20x30"},
