@@ -1,4 +1,4 @@
-//! The command line of operators: `api admin app ...`. It reads the environment of the server, does
+//! The command line of operators: `api admin ...`. It reads the environment of the server, does
 //! what the routes under `/api/admin/apps` do, and prints JSON.
 
 use anyhow::Context as _;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use switchboard_auth::AppVault;
 use switchboard_calls::AppAdmin;
 use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppScope, Refusal, Timestamp};
-use switchboard_records::{AppEdit, Records, RecordsTimeouts};
+use switchboard_records::{AppEdit, Duplicates, Records, RecordsError, RecordsTimeouts};
 
 use crate::clock::now;
 use crate::config::ApiConfig;
@@ -36,6 +36,20 @@ pub enum Admin {
     /// Apps and their API keys.
     #[command(subcommand)]
     App(AppCommand),
+    /// Records in MongoDB.
+    #[command(subcommand)]
+    Records(RecordsCommand),
+}
+
+/// Command about records.
+#[derive(Debug, Subcommand)]
+pub enum RecordsCommand {
+    /// List documents that have one e-mail address or room id, where each needs its own.
+    Duplicates {
+        /// Leave the value to the oldest document, and give the others values of their own.
+        #[arg(long)]
+        settle: bool,
+    },
 }
 
 /// Command about apps.
@@ -183,11 +197,25 @@ pub async fn run(config: &ApiConfig, command: Command) -> anyhow::Result<String>
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
     let vault = config.secrets.app_master.clone().map(AppVault::new);
     let admin = AppAdmin { records: &records, vault: vault.as_ref() };
-    let Command::Admin(Admin::App(command)) = command;
-    Ok(match app(admin, command).await? {
+    let output = match command {
+        Command::Admin(Admin::App(command)) => app(admin, command).await?,
+        Command::Admin(Admin::Records(RecordsCommand::Duplicates { settle })) => duplicates(&records, settle).await?,
+    };
+    Ok(match output {
         Value::String(csv) => csv,
         json => format!("{json:#}\n"),
     })
+}
+
+/// Returns the duplicates, and with `settle` which documents were changed.
+async fn duplicates(records: &Records, settle: bool) -> Result<Value, RecordsError> {
+    let mut shown = Vec::new();
+    for found in records.duplicates().await? {
+        let changed = if settle { records.settle(&found).await? } else { Vec::new() };
+        let Duplicates { collection, field, value, ids, .. } = found;
+        shown.push(json!({ "collection": collection, "field": field, "value": value, "ids": ids, "changed": changed }));
+    }
+    Ok(shown.into())
 }
 
 /// Returns the JSON to print; CSV as text.

@@ -1,7 +1,6 @@
 //! Starts the service from a configuration, and stops it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -16,6 +15,7 @@ use switchboard_rooms::{Revocations, RoomOptions, Rooms, StoreError};
 use switchboard_runtime::admin::{self, Readiness};
 use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
@@ -54,7 +54,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let (ready, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    let (ready, done) = (Start::default(), CancellationToken::new());
     let probes = admin::router(metrics, readiness(&ready, &stop));
     let admin = tokio::spawn(admin::serve(listeners.admin, probes, done.clone()));
     let served = tokio::select! {
@@ -69,7 +69,7 @@ pub async fn run(
 async fn serve(
     config: &ApiConfig,
     listener: TcpListener,
-    ready: Arc<AtomicBool>,
+    ready: Start,
     started: Instant,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -154,16 +154,18 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
 /// Creates the indexes as soon as MongoDB answers, and again at each new primary, which may have
 /// come back empty. The pod is not ready before the first time, because unique e-mail addresses
 /// depend on an index.
-async fn ensure_indexes(records: Records, ready: Arc<AtomicBool>) {
+async fn ensure_indexes(records: Records, ready: Start) {
     let (mut failures, started) = (FailureLog::default(), Instant::now());
     loop {
         while let Err(error) = records.ensure_indexes().await {
-            if failures.failed((), &error.to_string(), started.elapsed()) {
+            let cause = error.to_string();
+            if failures.failed((), &cause, started.elapsed()) {
                 tracing::warn!(%error, "creating indexes failed; retrying");
             }
+            ready.waits(cause);
             tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
         }
-        ready.store(true, Ordering::Relaxed);
+        ready.done();
         records.primary_without_indexes().await;
     }
 }
@@ -171,16 +173,37 @@ async fn ensure_indexes(records: Records, ready: Arc<AtomicBool>) {
 /// Returns the readiness check: ready from the creation of the indexes until the process is asked
 /// to stop. Later failures of Redis or MongoDB do not count, because they would make every pod
 /// unready at the same moment, and clients would get no response with an error code.
-fn readiness(ready: &Arc<AtomicBool>, stop: &CancellationToken) -> Readiness {
-    let (ready, stop) = (Arc::clone(ready), stop.clone());
+fn readiness(ready: &Start, stop: &CancellationToken) -> Readiness {
+    let (ready, stop) = (ready.clone(), stop.clone());
     Readiness::new().check("started", move || {
-        let result = match (stop.is_cancelled(), ready.load(Ordering::Relaxed)) {
-            (true, _) => Err("stopping".to_owned()),
-            (false, false) => Err("waiting for MongoDB and Redis".to_owned()),
-            (false, true) => Ok(()),
-        };
+        let result = if stop.is_cancelled() { Err("stopping".to_owned()) } else { ready.state() };
         async move { result }
     })
+}
+
+/// Whether the start is done, or what it waits for. Clones share it.
+#[derive(Clone)]
+struct Start(Arc<watch::Sender<Result<(), String>>>);
+
+impl Default for Start {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Err("waiting for MongoDB and Redis".to_owned()))))
+    }
+}
+
+impl Start {
+    /// Names what the start waits for, unless it is done.
+    fn waits(&self, cause: String) {
+        self.0.send_if_modified(|state| state.is_err() && std::mem::replace(state, Err(cause)).is_err());
+    }
+
+    fn done(&self) {
+        let _before = self.0.send_replace(Ok(()));
+    }
+
+    fn state(&self) -> Result<(), String> {
+        self.0.borrow().clone()
+    }
 }
 
 /// Waits for `stop`, and then for the time that requests in progress have.

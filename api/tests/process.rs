@@ -9,6 +9,8 @@ use devcluster::mongo::Mongo;
 use devcluster::ports;
 use devcluster::process::{Process, Spec};
 use devcluster::redis::RedisServer;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{DateTime, doc};
 use tokio::process::Command;
 
 fn api() -> Command {
@@ -76,12 +78,12 @@ async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on
     assert_eq!(exit.code(), Some(0), "{}", process.log_tail(20));
 }
 
-/// Runs the program with the settings of a service. Returns what it prints as JSON, or the text of
+/// Runs `api admin` with the settings of a service. Returns what it prints as JSON, or the text of
 /// its error.
 async fn administer(uri: &str, master_key: &str, arguments: &[&str]) -> Result<serde_json::Value, String> {
     let mut command = api();
     command.env("NODE_ENV", "development").env("MONGODB_URI", uri).env("APP_MASTER_KEY", master_key);
-    let output = command.args(["admin", "app"]).args(arguments).output().await.unwrap();
+    let output = command.arg("admin").args(arguments).output().await.unwrap();
     if output.status.success() {
         return Ok(serde_json::from_slice(&output.stdout).unwrap());
     }
@@ -92,7 +94,7 @@ async fn administer(uri: &str, master_key: &str, arguments: &[&str]) -> Result<s
 async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again_after_a_rotation() {
     let mongo = Mongo::start().await.unwrap();
     let uri = mongo.uri("commands");
-    let run = async |arguments: &[&str]| administer(&uri, "master-key-one", arguments).await;
+    let run = async |arguments: &[&str]| administer(&uri, "master-key-one", &[&["app"], arguments].concat()).await;
     let app = run(&["create", "Acme"]).await.unwrap()["id"].as_str().unwrap().to_owned();
     let key = run(&["key", "add", &app, "--scopes", "tokens:mint,calls:read"]).await.unwrap();
     assert_eq!(key["scopes"], serde_json::json!(["tokens:mint", "calls:read"]));
@@ -115,15 +117,60 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
     rotate.env("APP_MASTER_KEY", "master-key-two").env("APP_MASTER_KEY_PREVIOUS", "master-key-one");
     let rotated = rotate.args(["admin", "app", "reseal"]).output().await.unwrap();
     assert!(String::from_utf8(rotated.stdout).unwrap().contains("\"resealed\": 1"));
-    let again = administer(&uri, "master-key-two", &["reseal"]).await.unwrap();
+    let again = administer(&uri, "master-key-two", &["app", "reseal"]).await.unwrap();
     assert_eq!(again["resealed"], 0);
 
     let id = key["keyId"].as_str().unwrap();
     run(&["key", "revoke", &app, id]).await.unwrap();
     assert!(run(&["get", &app]).await.unwrap()["keys"][0]["revokedAt"].is_string());
     assert!(run(&["key", "revoke", &app, "sbk_00000000000000000000"]).await.unwrap_err().contains("KEY_NOT_FOUND"));
-    assert!(administer(&uri, "", &["create", "Other"]).await.unwrap_err().contains("APPS_NOT_CONFIGURED"));
+    assert!(administer(&uri, "", &["app", "create", "Other"]).await.unwrap_err().contains("APPS_NOT_CONFIGURED"));
     assert!(run(&["create"]).await.unwrap_err().contains("Usage"));
+}
+
+#[tokio::test]
+async fn duplicates_in_restored_records_are_named_by_the_readiness_and_settled_by_a_command() {
+    let (mongo, redis) = (Mongo::start().await.unwrap(), RedisServer::start().await.unwrap());
+    let uri = mongo.uri("restored");
+    let account = |id: &str, created: i64| {
+        doc! {
+            "_id": ObjectId::parse_str(id).unwrap(), "name": "Ann", "email": "ann@example.org", "password": "",
+            "createdAt": DateTime::from_millis(created), "updatedAt": DateTime::from_millis(created),
+        }
+    };
+    let (old, new) = ("65a000000000000000000002", "65a000000000000000000001");
+    mongo.insert("restored", "users", vec![account(new, 2_000), account(old, 1_000)]).await.unwrap();
+    let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let spec = Spec::new("api", env!("CARGO_BIN_EXE_api"), dir.path())
+        .env("NODE_ENV", "development")
+        .env("BIND_ADDRESS", "127.0.0.1")
+        .env("API_PORT", port)
+        .env("METRICS_PORT", admin)
+        .env("MONGODB_URI", &uri)
+        .env("REDIS_URL", redis.url());
+    let process = Process::spawn(spec).unwrap();
+    let readiness = async || match reqwest::get(format!("http://127.0.0.1:{admin}/readyz")).await {
+        Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),
+        Err(_) => (0, String::new()),
+    };
+    let named = ["restored.users", "email_1", "ann@example.org"];
+    until("the readiness names the duplicates", async || {
+        let (status, text) = readiness().await;
+        status == 503 && named.iter().all(|part| text.contains(part))
+    })
+    .await;
+
+    let found = administer(&uri, "", &["records", "duplicates"]).await.unwrap();
+    let expected = serde_json::json!([{
+        "collection": "users", "field": "email", "value": "ann@example.org", "ids": [old, new], "changed": [],
+    }]);
+    assert_eq!(found, expected);
+    let settled = administer(&uri, "", &["records", "duplicates", "--settle"]).await.unwrap();
+    assert_eq!(settled[0]["changed"], serde_json::json!([new]));
+    until("the api is ready", async || readiness().await.0 == 200).await;
+    assert_eq!(administer(&uri, "", &["records", "duplicates"]).await.unwrap(), serde_json::json!([]));
+    drop(process);
 }
 
 /// Waits until `condition` is true, for a minute at most: key files are read each 10 s.

@@ -5,6 +5,9 @@ use switchboard_core::domain::{Code, Refusal};
 
 /// MongoDB's error code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11_000;
+/// Beginning of MongoDB's message when the documents violate an index that is to be created. An
+/// update with a taken value is refused with the same code.
+const INDEX_BUILD: &str = "Index build failed";
 /// MongoDB's error codes for transient failures: a server that steps down, recovers or shuts down,
 /// a write conflict, or an operation over its time limit.
 const TRANSIENT: [i32; 11] = [
@@ -30,6 +33,10 @@ pub enum RecordsError {
     /// A unique value is taken.
     #[error("a unique value is taken")]
     Duplicate,
+    /// Stored documents violate a unique index, which therefore cannot be created. Has the
+    /// collection, the index, and one of the values.
+    #[error("stored documents violate a unique index: {0}")]
+    NotUnique(String),
     /// A stored document or an id is invalid.
     #[error("invalid record: {0}")]
     Corrupt(String),
@@ -50,6 +57,7 @@ impl RecordsError {
         match self {
             Self::Unavailable(_) => "unavailable",
             Self::Duplicate => "duplicate",
+            Self::NotUnique(_) => "not_unique",
             Self::Corrupt(_) => "corrupt",
             Self::Failed(_) => "failed",
         }
@@ -61,6 +69,13 @@ impl From<mongodb::error::Error> for RecordsError {
         let code = match error.kind.as_ref() {
             ErrorKind::Write(WriteFailure::WriteError(write)) => write.code,
             ErrorKind::Write(WriteFailure::WriteConcernError(write)) => write.code,
+            ErrorKind::Command(command)
+                if command.code == DUPLICATE_KEY && command.message.starts_with(INDEX_BUILD) =>
+            {
+                // "... :: caused by :: E11000 duplicate key error collection: ..."
+                let cause = command.message.rsplit(" :: caused by :: ").next().unwrap_or_default();
+                return Self::NotUnique(cause.to_owned());
+            }
             ErrorKind::Command(command) => command.code,
             ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) | ErrorKind::Bson(_) => {
                 return Self::Corrupt(error.to_string());

@@ -23,6 +23,7 @@
 //! | `chat` | recorded chat, and its erasure |
 //! | `deliveries` | queue of webhook events |
 //! | `requests` | idempotency keys of requests |
+//! | `duplicates` | documents that have one value where each needs its own |
 //! | `bson` | BSON forms of the domain's values |
 //! | `pool` | bounds on the operations in progress |
 //! | `primaries` | whether the present primary has the indexes |
@@ -38,6 +39,7 @@ mod call_statistics;
 mod calls;
 mod chat;
 mod deliveries;
+mod duplicates;
 mod error;
 mod fact;
 mod fact_updates;
@@ -72,6 +74,7 @@ pub use call_statistics::CallStatistics;
 pub use calls::{CallFilter, CallPage, CallsOf, PageStart};
 pub use chat::{ChatPage, RecordedMessage};
 pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
+pub use duplicates::Duplicates;
 pub use error::RecordsError;
 pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};
 pub use line_budgets::{LineBudget, LineBudgets, RecordedLines};
@@ -166,7 +169,7 @@ impl Records {
     /// at the same time.
     ///
     /// # Errors
-    /// MongoDB is unavailable, or stored documents violate a unique index.
+    /// MongoDB is unavailable, or stored documents violate a unique index (`NotUnique`).
     pub async fn ensure_indexes(&self) -> Result<(), RecordsError> {
         let _turn = self.primaries.turn().await;
         self.create_indexes().await
@@ -223,8 +226,7 @@ impl Records {
     /// unique value begins with it. One caller creates them, and the others wait for it.
     ///
     /// # Errors
-    /// MongoDB is unavailable, or stored documents violate a unique index. Never `Duplicate`, which
-    /// callers take for a taken value of their own.
+    /// MongoDB is unavailable, or stored documents violate a unique index (`NotUnique`).
     async fn ensure_unique(&self) -> Result<(), RecordsError> {
         if self.primaries.are_indexed() {
             return Ok(());
@@ -234,10 +236,7 @@ impl Records {
         if self.primaries.are_indexed() {
             return Ok(());
         }
-        self.for_recording().create_indexes().await.map_err(|error| match error {
-            RecordsError::Duplicate => RecordsError::Failed("stored documents violate a unique index".to_owned()),
-            error => error,
-        })
+        self.for_recording().create_indexes().await
     }
 
     /// Confirms a write of a unique value that has succeeded. If the primary changed meanwhile, the

@@ -130,6 +130,15 @@ impl Mongo {
         &mut self.process
     }
 
+    /// Inserts documents into a collection.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn insert(&self, database: &str, collection: &str, documents: Vec<Document>) -> anyhow::Result<()> {
+        let command = doc! { "insert": collection, "documents": documents };
+        run_command(self.port, database, command).await.map(drop)
+    }
+
     /// Copies the data to a new folder while the server runs, as an operator does: writes wait
     /// between `fsyncLock` and `fsyncUnlock`.
     ///
