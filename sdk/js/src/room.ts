@@ -87,6 +87,8 @@ export class Room extends RoomState {
   #waited = false;
   /** Whether the network, not the server, seems to have cut the socket. */
   #networkLost = false;
+  /** Whether the server closed the session and a newer token may bring the page back. */
+  #closedByServer = false;
   /** Last media state that the server accepted, and the one that is being announced. */
   #acceptedMedia: Partial<MediaState> = {};
   #announcing = false;
@@ -365,6 +367,7 @@ export class Room extends RoomState {
     }
     this.mesh!.reconcile(this.others);
     void this.chat.load(joined.peerId);
+    this.#closedByServer = false;
     this.#setStatus("live");
     this.#events.open();
     this.#acceptedMedia = {};
@@ -376,15 +379,16 @@ export class Room extends RoomState {
     if (this.status === "over") return;
     // A server that stops or dies closes the connection. Other ends mean that the path to it broke.
     this.#networkLost = reason !== "transport close";
-    // The server closed the session for good: only the user may decide to join again.
-    if (reason === "io server disconnect") this.#finish("disconnected");
-    else this.#setStatus("reconnecting");
+    if (reason !== "io server disconnect") return this.#setStatus("reconnecting");
+    // The sign-in was revoked. A page with a token function may get a token of another key.
+    // Otherwise only the user may decide to join again.
+    if (!this.#options.session.isProvided || this.#closedByServer) return this.#finish("disconnected");
+    this.#closedByServer = true;
+    this.#setStatus("reconnecting");
+    void this.#connectWithNewToken();
   }
 
-  async #notConnected(error: Error & { data?: { code?: string } }): Promise<void> {
-    if (this.#isOver() || this.#socket.active) return;
-    const refusal = new SwitchboardError({ code: error.data?.code, message: error.message });
-    if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
+  async #connectWithNewToken(): Promise<void> {
     try {
       // If an answer is lost, the server accepts the same refresh token once more.
       await persist(this.#options.renew, () => !this.#isOver());
@@ -392,6 +396,13 @@ export class Room extends RoomState {
       return this.#refuse(asSwitchboardError(failure));
     }
     if (!this.#isOver()) this.#socket.connect();
+  }
+
+  async #notConnected(error: Error & { data?: { code?: string } }): Promise<void> {
+    if (this.#isOver() || this.#socket.active) return;
+    const refusal = new SwitchboardError({ code: error.data?.code, message: error.message });
+    if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
+    await this.#connectWithNewToken();
   }
 
   /** Keeps in the seat which devices are on, for a reloaded page. */
