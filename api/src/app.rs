@@ -42,6 +42,8 @@ pub struct Parts {
     pub apps: AppDirectory,
     /// Encrypts the secrets of apps' keys. `None`: there are no apps.
     pub vault: Option<AppVault>,
+    /// Whether key sets of identity sources may have an `http` address on this machine.
+    pub is_development: bool,
     /// API keys of operators.
     pub operators: OperatorKeys,
     /// Key that hashes clients' addresses for bans; the same key as on the nodes.
@@ -128,7 +130,7 @@ impl App {
     /// Returns the use cases of apps and their keys.
     #[must_use]
     pub fn app_admin(&self) -> AppAdmin<'_> {
-        AppAdmin { records: &self.records, vault: self.vault.as_ref() }
+        AppAdmin { records: &self.records, vault: self.vault.as_ref(), is_development: self.is_development }
     }
 
     /// Returns the address of the web page at which users join a room.

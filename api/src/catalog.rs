@@ -5,12 +5,13 @@ use switchboard_core::metric_catalog::{Metric, Series::Dynamic, Series::Each, Se
 use crate::audit;
 
 /// The lists of metrics of every crate in this service.
-pub const ALL: [&[Metric]; 6] = [
+pub const ALL: [&[Metric]; 7] = [
     switchboard_net::metric_catalog::METRICS,
     switchboard_auth::metric_catalog::METRICS,
     switchboard_rooms::metric_catalog::METRICS,
     switchboard_records::metric_catalog::METRICS,
     switchboard_calls::metric_catalog::METRICS,
+    switchboard_jwks::metric_catalog::METRICS,
     METRICS,
 ];
 

@@ -1,13 +1,16 @@
 //! The command line of operators: `api admin ...`. It reads the environment of the server, does
 //! what the routes under `/api/admin/apps` do, and prints JSON.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use switchboard_auth::AppVault;
 use switchboard_calls::AppAdmin;
-use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppScope, Refusal, Timestamp};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppScope, Code, IdentitySource, Refusal, Timestamp};
 use switchboard_records::{AppEdit, Duplicates, Records, RecordsError, RecordsTimeouts};
+use switchboard_runtime::config::Mode;
 
 use crate::clock::now;
 use crate::config::ApiConfig;
@@ -78,6 +81,14 @@ pub enum AppCommand {
         /// New limits.
         #[command(flatten)]
         limits: LimitOptions,
+    },
+    /// Show the identity sources of an app, or replace all of them.
+    IdentitySources {
+        /// Id of the app.
+        app: String,
+        /// File with the list of sources in JSON, as `PATCH /api/admin/apps/:appId` takes it.
+        #[arg(long)]
+        set: Option<PathBuf>,
     },
     /// Show the usage of an app by day, UTC.
     Usage {
@@ -188,6 +199,15 @@ fn day(text: &str) -> Result<Timestamp, String> {
     Timestamp::day(text).map(|(first, _)| first).ok_or_else(|| "must be a day, such as 2026-01-31".to_owned())
 }
 
+/// Reads a file with a list of identity sources.
+fn sources(file: &Path) -> Result<Vec<IdentitySource>, Refusal> {
+    let wrong = |problem: String| Refusal::field(Code::ValidationError, "set", problem);
+    let text = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+    let list: Vec<Value> =
+        serde_json::from_slice(&text).map_err(|error| wrong(format!("must be a list in JSON: {error}")))?;
+    list.into_iter().map(IdentitySource::read).collect::<Result<_, _>>().map_err(wrong)
+}
+
 /// Runs a command. Returns the text to print: JSON, or CSV.
 ///
 /// # Errors
@@ -196,7 +216,8 @@ pub async fn run(config: &ApiConfig, command: Command) -> anyhow::Result<String>
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..RecordsTimeouts::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
     let vault = config.secrets.app_master.clone().map(AppVault::new);
-    let admin = AppAdmin { records: &records, vault: vault.as_ref() };
+    let is_development = config.mode == Mode::Development;
+    let admin = AppAdmin { records: &records, vault: vault.as_ref(), is_development };
     let output = match command {
         Command::Admin(Admin::App(command)) => app(admin, command).await?,
         Command::Admin(Admin::Records(RecordsCommand::Duplicates { settle })) => duplicates(&records, settle).await?,
@@ -222,7 +243,7 @@ async fn duplicates(records: &Records, settle: bool) -> Result<Value, RecordsErr
 async fn app(admin: AppAdmin<'_>, command: AppCommand) -> Result<Value, Refusal> {
     let disable = async |app: &str, disabled| {
         let edit = AppEdit { disabled: Some(disabled), ..AppEdit::default() };
-        admin.edit(&AppId::parse(app)?, &edit).await.map(|app| json!(AppView::from(app)))
+        admin.edit(&AppId::parse(app)?, edit).await.map(|app| json!(AppView::from(app)))
     };
     match command {
         AppCommand::Create { name } => admin.create(&name, now()).await.map(|app| json!(AppView::from(app))),
@@ -235,8 +256,19 @@ async fn app(admin: AppAdmin<'_>, command: AppCommand) -> Result<Value, Refusal>
         AppCommand::Limits { app, limits } => {
             let edit = AppEdit { limits: limits.change(), ..AppEdit::default() };
             let id = AppId::parse(&app)?;
-            let app = if edit.limits.is_empty() { admin.get(&id).await? } else { admin.edit(&id, &edit).await? };
+            let app = if edit.limits.is_empty() { admin.get(&id).await? } else { admin.edit(&id, edit).await? };
             Ok(json!(app.limits))
+        }
+        AppCommand::IdentitySources { app, set } => {
+            let id = AppId::parse(&app)?;
+            let app = match set {
+                None => admin.get(&id).await?,
+                Some(file) => {
+                    let edit = AppEdit { identity_sources: Some(sources(&file)?), ..AppEdit::default() };
+                    admin.edit(&id, edit).await?
+                }
+            };
+            Ok(json!(app.identity_sources))
         }
         AppCommand::Usage { app, from, to, csv } => {
             let to = to.unwrap_or_else(now);

@@ -24,6 +24,8 @@ const HEAD_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// of settings.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
+    /// `NODE_ENV`: development or production.
+    pub mode: Mode,
     /// `API_PORT`: port of REST and the web page.
     pub port: u16,
     /// `METRICS_PORT`: port of probes and metrics.
@@ -127,6 +129,7 @@ impl ApiConfig {
             timeouts: connection_timeouts(env),
         };
         let config = Self {
+            mode,
             port: env.port("API_PORT", 3001),
             metrics_port: env.port("METRICS_PORT", 9101),
             bind: mode.bind_address(env),

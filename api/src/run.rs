@@ -9,10 +9,12 @@ use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
 use switchboard_core::failure_log::FailureLog;
+use switchboard_jwks::JwksCache;
 use switchboard_records::{Records, RecordsTimeouts};
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Revocations, RoomOptions, Rooms, StoreError};
 use switchboard_runtime::admin::{self, Readiness};
+use switchboard_runtime::config::Mode;
 use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -97,7 +99,7 @@ async fn serve(
     let revoked = Revocations::default();
     let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let vault = config.secrets.app_master.clone().map(AppVault::new);
-    let apps = AppDirectory::new(records.clone(), vault.clone());
+    let apps = AppDirectory::new(records.clone(), vault.clone(), JwksCache::default());
     let app_reader = tokio::spawn(apps.clone().follow(|_| (), stop.clone()));
     let app = App::new(Parts {
         records,
@@ -107,6 +109,7 @@ async fn serve(
         revoked,
         apps,
         vault,
+        is_development: config.mode == Mode::Development,
         operators: config.operators.clone(),
         addresses: ClusterKey::derive(&config.secrets.access),
         hasher: PasswordHasher::new(config.password_concurrency),

@@ -111,6 +111,21 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
     let usage = run(&["usage", &app, "--from", "2026-11-01", "--to", "2026-11-30"]).await.unwrap();
     assert_eq!((&usage["from"], &usage["days"]), (&"2026-11-01".into(), &serde_json::json!([])));
 
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let write = |sources: serde_json::Value| std::fs::write(path, sources.to_string()).unwrap();
+    let source = serde_json::json!({
+        "kind": "oidc", "issuer": "https://login.example", "audience": "calls", "jwksUri": "https://login.example/jwks",
+    });
+    write(serde_json::json!([source]));
+    let set = run(&["identity-sources", &app, "--set", path]).await.unwrap();
+    assert_eq!((&set[0], &run(&["identity-sources", &app]).await.unwrap()), (&source, &set));
+    write(serde_json::json!([{ "kind": "oidc", "issuer": "https://login.example", "jwksUri": "https://a.example/" }]));
+    let refused = run(&["identity-sources", &app, "--set", path]).await.unwrap_err();
+    assert!(refused.contains("identitySources.0.audience"), "{refused}");
+    write(serde_json::json!([]));
+    assert_eq!(run(&["identity-sources", &app, "--set", path]).await.unwrap(), serde_json::json!([]));
+
     // Rotate the master key: the secret is encrypted with the next one, and then needs that alone.
     let mut rotate = api();
     rotate.env("NODE_ENV", "development").env("MONGODB_URI", &uri);

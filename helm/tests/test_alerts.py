@@ -138,6 +138,14 @@ CASES = {
         {'switchboard_revocations_stale_total{instance="a"}': "0 20x30"},
         "15m",
     ),
+    "SwitchboardIdentitySourceFails": (
+        {'switchboard_jwks_reads_total{outcome="failed"}': "0+5x30"},
+        {
+            'switchboard_jwks_reads_total{outcome="failed"}': "5x30",
+            'switchboard_jwks_reads_total{outcome="ok"}': "0+5x30",
+        },
+        "20m",
+    ),
     "SwitchboardRateLimitsOff": (
         {"switchboard_rate_limit_open_total": "0+5x30"},
         {"switchboard_rate_limit_open_total": "5x30"},

@@ -4,13 +4,14 @@ use switchboard_core::metric_catalog::{Metric, Series::Dynamic, Series::Each, Se
 use switchboard_core::wire::EventKind;
 
 /// Lists of all crates that this node consists of.
-pub const ALL: [&[Metric]; 7] = [
+pub const ALL: [&[Metric]; 8] = [
     switchboard_net::metric_catalog::METRICS,
     switchboard_socketio::metric_catalog::METRICS,
     switchboard_auth::metric_catalog::METRICS,
     switchboard_rooms::metric_catalog::METRICS,
     switchboard_records::metric_catalog::METRICS,
     switchboard_calls::metric_catalog::METRICS,
+    switchboard_jwks::metric_catalog::METRICS,
     METRICS,
 ];
 

@@ -418,6 +418,10 @@ export const CATALOGUE = {
     "The service is not available right now. Please try again shortly.",
     "Der Dienst ist gerade nicht verfügbar. Bitte versuchen Sie es gleich noch einmal.",
   ],
+  IDENTITY_SOURCE_UNAVAILABLE: [
+    "Your sign-in cannot be checked right now. Please try again shortly.",
+    "Ihre Anmeldung kann gerade nicht geprüft werden. Bitte versuchen Sie es gleich noch einmal.",
+  ],
   UNREACHABLE: [
     "Switchboard cannot be reached. Please check your connection.",
     "Switchboard ist nicht erreichbar. Bitte prüfen Sie Ihre Verbindung.",

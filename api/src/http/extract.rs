@@ -27,7 +27,7 @@ const USER_AGENT_MAX: usize = 200;
 /// Message about a field that must be a room id and is not.
 pub(crate) const ROOM_ID_RULE: &str = "must be 1 to 64 letters, digits, _ or -";
 
-/// Signed-in user. A route with this argument refuses every other caller.
+/// Signed-in user with an account. A route with this argument refuses every other caller.
 pub struct Caller(pub Identity);
 
 impl FromRequestParts<App> for Caller {
@@ -45,6 +45,28 @@ impl Argument for Caller {
     fn describe(operation: &mut Operation) {
         operation.token(Access::Users);
         operation.refuse([Code::Unauthorized]);
+    }
+}
+
+/// Signed-in user with calls: with an account, or of an app by a provider of OpenID Connect.
+pub struct CallOwner(pub Identity);
+
+impl FromRequestParts<App> for CallOwner {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        match identify(parts, app).await? {
+            Some(identity) if matches!(identity.kind, IdentityKind::User | IdentityKind::OidcUser) => {
+                Ok(Self(identity))
+            }
+            _ => Err(Code::Unauthorized.into()),
+        }
+    }
+}
+
+impl Argument for CallOwner {
+    fn describe(operation: &mut Operation) {
+        Caller::describe(operation);
     }
 }
 

@@ -11,9 +11,10 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
+use switchboard_core::domain::identity_source::IDENTITY_SOURCES_MAX;
 use switchboard_core::domain::{
-    AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, Refusal, RoomName, SettingInfo,
-    SettingsChange, Timestamp, UserId, names,
+    AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, IdentitySource, Refusal,
+    RoomName, SettingInfo, SettingsChange, Timestamp, UserId, names,
 };
 use switchboard_core::wire::whole_number;
 
@@ -397,26 +398,8 @@ impl Fields {
         date
     }
 
-    /// Reads a list of at most `max` user ids.
+    /// Reads a list of at most `max` ids of users, with an account or of an app.
     pub fn users(&mut self, field: &'static str, max: usize) -> Vec<UserId> {
-        self.describe(field, || {
-            let id = json!({ "type": "string", "pattern": "^[0-9a-f]{24}$" });
-            json!({ "type": "array", "maxItems": max, "items": id })
-        });
-        let Some(value) = self.take(field) else { return Vec::new() };
-        let ids = value.as_array().filter(|list| list.len() <= max).and_then(|list| {
-            let hex = |text: &&str| text.len() == 24 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            let id = |value: &Value| value.as_str().filter(hex).and_then(|text| UserId::parse(text).ok());
-            list.iter().map(id).collect::<Option<Vec<_>>>()
-        });
-        ids.unwrap_or_else(|| {
-            self.reject(field, format!("must be a list of at most {max} user ids"));
-            Vec::new()
-        })
-    }
-
-    /// Reads a list of at most `max` ids of an app's users.
-    pub fn app_users(&mut self, field: &'static str, max: usize) -> Vec<UserId> {
         self.describe(field, || json!({ "type": "array", "maxItems": max, "items": app_user_schema() }));
         let Some(value) = self.take(field) else { return Vec::new() };
         let ids = value
@@ -424,7 +407,7 @@ impl Fields {
             .filter(|list| list.len() <= max)
             .and_then(|list| list.iter().map(|id| UserId::of_app(id.as_str()?)).collect::<Option<Vec<_>>>());
         ids.unwrap_or_else(|| {
-            self.reject(field, format!("must be a list of at most {max} ids of the app's users"));
+            self.reject(field, format!("must be a list of at most {max} user ids"));
             Vec::new()
         })
     }
@@ -525,6 +508,31 @@ impl Fields {
         change
     }
 
+    /// Reads all identity sources of an app: their form. [`switchboard_calls::AppAdmin`] checks the
+    /// rest. Null removes all.
+    pub fn identity_sources(&mut self, field: &'static str) -> Vec<IdentitySource> {
+        self.describe(field, || {
+            let mut list = schemars::schema_for!(Vec<IdentitySource>).to_value();
+            list["maxItems"] = IDENTITY_SOURCES_MAX.into();
+            inlined(list)
+        });
+        let Some(value) = self.take(field) else { return Vec::new() };
+        let Value::Array(list) = value else {
+            self.reject(field, "must be a list");
+            return Vec::new();
+        };
+        let mut sources = Vec::new();
+        for (index, value) in list.into_iter().take(IDENTITY_SOURCES_MAX + 1).enumerate() {
+            match IdentitySource::read(value) {
+                Ok(source) => sources.push(source),
+                Err(problem) => {
+                    self.errors.push(FieldError { field: format!("{field}.{index}").into(), message: problem.into() });
+                }
+            }
+        }
+        sources
+    }
+
     fn take(&mut self, field: &str) -> Option<Value> {
         self.values.get_mut(field).map(Value::take).filter(|value| !value.is_null())
     }
@@ -547,6 +555,32 @@ fn app_limits_schema() -> Value {
     };
     let properties: Map<_, _> = properties.into_iter().map(bounded).collect();
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// Returns a JSON schema with its definitions in the places that refer to them, because a field's
+/// schema has no place for definitions.
+fn inlined(mut schema: Value) -> Value {
+    fn inline(value: &mut Value, definitions: &Value) {
+        if let Some(name) = value["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+            let mut definition = definitions[name].clone();
+            if let Some(about) = value.get("description") {
+                definition["description"] = about.clone();
+            }
+            *value = definition;
+        }
+        match value {
+            Value::Object(fields) => fields.values_mut().for_each(|field| inline(field, definitions)),
+            Value::Array(list) => list.iter_mut().for_each(|item| inline(item, definitions)),
+            _ => {}
+        }
+    }
+    let definitions = schema.as_object_mut().and_then(|schema| {
+        schema.remove("$schema");
+        schema.remove("title");
+        schema.remove("$defs")
+    });
+    inline(&mut schema, &definitions.unwrap_or_default());
+    schema
 }
 
 /// Returns the JSON schema of the settings.

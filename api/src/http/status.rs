@@ -32,7 +32,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RoomNotFound
         | Code::PeerNotFound
         | Code::RouteNotFound => StatusCode::NOT_FOUND,
-        Code::UserExists | Code::RoomExists | Code::LimitReached | Code::IdempotencyKeyReused => StatusCode::CONFLICT,
+        Code::UserExists | Code::RoomExists | Code::LimitReached | Code::IssuerTaken | Code::IdempotencyKeyReused => {
+            StatusCode::CONFLICT
+        }
         Code::ValidationError
         | Code::InvalidInput
         | Code::NotInRoom
@@ -43,6 +45,6 @@ pub const fn status(code: Code) -> StatusCode {
         Code::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
         Code::InternalError | Code::DatabaseError => StatusCode::INTERNAL_SERVER_ERROR,
         Code::AppsNotConfigured => StatusCode::NOT_IMPLEMENTED,
-        Code::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::ServiceUnavailable | Code::IdentitySourceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

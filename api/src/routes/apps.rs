@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_calls::{APP_NAME, NewAppKey, UsageReport};
-use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, Timestamp};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, IdentitySource, Timestamp};
 use switchboard_records::{AppEdit, AppKeyRecord, AppRecord, AppUsage};
 
 use crate::app::App;
@@ -28,12 +28,14 @@ pub(crate) struct AppView {
     id: AppId,
     /// Name, for operators.
     name: String,
-    /// Whether every key of the app is refused.
+    /// Whether every key and every identity source of the app is refused.
     disabled: bool,
     /// Limits of the app.
     limits: AppLimits,
     /// API keys, without their secrets.
     keys: Vec<AppKeyView>,
+    /// Other sign-ins whose tokens identify users of the app.
+    identity_sources: Vec<IdentitySource>,
     created_at: Timestamp,
 }
 
@@ -65,8 +67,8 @@ pub(crate) struct NewAppKeyView {
 impl From<AppRecord> for AppView {
     fn from(app: AppRecord) -> Self {
         let keys = app.keys.into_iter().map(AppKeyView::from).collect();
-        let AppRecord { id, name, disabled, limits, created_at, .. } = app;
-        Self { id, name, disabled, limits, keys, created_at }
+        let AppRecord { id, name, disabled, limits, identity_sources, created_at, .. } = app;
+        Self { id, name, disabled, limits, keys, identity_sources, created_at }
     }
 }
 
@@ -102,6 +104,7 @@ pub(crate) struct AppChange {
     name: Option<String>,
     disabled: Option<bool>,
     limits: Vec<(AppLimit, Option<u32>)>,
+    identity_sources: Option<Vec<IdentitySource>>,
 }
 
 impl Input for AppChange {
@@ -110,6 +113,7 @@ impl Input for AppChange {
             name: fields.change("name", |fields| fields.name("name", APP_NAME)),
             disabled: fields.flag("disabled"),
             limits: fields.app_limits("limits"),
+            identity_sources: fields.change("identitySources", |fields| fields.identity_sources("identitySources")),
         }
     }
 
@@ -281,11 +285,14 @@ pub(crate) async fn edit(
     change: JsonChange<AppChange>,
 ) -> ApiResult<impl IntoResponse> {
     let current = AppView::from(app.app_admin().get(&id).await?);
-    let AppChange { name, disabled, limits } = change.read(&current)?;
-    let edited = app.app_admin().edit(&id, &AppEdit { name, disabled, limits }).await?;
+    let AppChange { name, disabled, limits, identity_sources } = change.read(&current)?;
+    let edited = app.app_admin().edit(&id, AppEdit { name, disabled, limits, identity_sources }).await?;
     refresh(&app).await;
     let limits = json!(edited.limits);
-    tracing::info!(target: "audit", operator, app_id = %id, disabled = edited.disabled, %limits, "app changed");
+    let issuers = json!(edited.identity_sources.iter().map(|source| &source.issuer).collect::<Vec<_>>());
+    tracing::info!(
+        target: "audit", operator, app_id = %id, disabled = edited.disabled, %limits, %issuers, "app changed"
+    );
     Ok(success("App changed", AppView::from(edited)).into_response())
 }
 

@@ -154,7 +154,7 @@ async fn decide(
     let access = app.access();
     for _ in 0..ADMISSION_ATTEMPTS_MAX {
         let find = access.find(room, &joiner.id, proof, RecordRead::Always);
-        let account = joiner.user.as_ref().filter(|_| joiner.grant.is_none());
+        let account = joiner.user.as_ref().filter(|_| joiner.has_account);
         let (found, profile) = tokio::join!(find, profile(app, account));
         let found = match (found, &joiner.grant) {
             (Err(CallError::NotFound), Some(grant)) if joiner.is_bound => {
@@ -207,6 +207,8 @@ struct Joiner {
     grant: Option<JoinGrant>,
     /// Whether the token is for this room alone.
     is_bound: bool,
+    /// Whether the user has an account. A user of an app may have the id of one.
+    has_account: bool,
 }
 
 impl Joiner {
@@ -223,7 +225,15 @@ impl Joiner {
                 }
                 let issued_ms = caller.issued_ms;
                 let grant = caller.grant.map(|grant| JoinGrant::by_app(grant.role, issued_ms));
-                Self { id: caller.user.id.clone(), issued_ms, name: None, user: Some(caller.user), grant, is_bound }
+                Self {
+                    id: caller.user.id.clone(),
+                    issued_ms,
+                    name: None,
+                    has_account: caller.kind == IdentityKind::User,
+                    user: Some(caller.user),
+                    grant,
+                    is_bound,
+                }
             }
             Some(guest) if is_bound => Self {
                 issued_ms: guest.issued_ms,
@@ -232,6 +242,7 @@ impl Joiner {
                 user: None,
                 grant: None,
                 is_bound,
+                has_account: false,
             },
             other_room_or_none => Self {
                 id: new_guest(),
@@ -240,6 +251,7 @@ impl Joiner {
                 issued_ms: u64::try_from(now.0).unwrap_or(0),
                 grant: None,
                 is_bound,
+                has_account: false,
             },
         })
     }

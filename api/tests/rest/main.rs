@@ -10,6 +10,7 @@ mod bounds;
 mod calls;
 mod connections;
 mod edits;
+mod identity_sources;
 mod join;
 mod limits;
 mod old_backend;

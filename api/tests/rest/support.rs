@@ -24,6 +24,7 @@ use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
 };
+use switchboard_jwks::{JwksCache, JwksOptions};
 use switchboard_net::ConnectionTimeouts;
 use switchboard_records::{CallChange, CallFact, ChatMessage, LineBudgets, Records, RecordsTimeouts, Stay};
 use switchboard_rooms::conn::RedisUrl;
@@ -46,6 +47,18 @@ pub(crate) const READ_KEY: &str = "abc";
 pub(crate) const WRITE_KEY: &str = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
 /// Time after its end in which a call can be reopened.
 pub(crate) const REOPEN_WITHIN_MS: i64 = 3_600_000;
+/// Times of public keys. `max-age` of a test's server is taken as it is, so that the test decides
+/// when keys are old.
+const JWKS_OPTIONS: JwksOptions = JwksOptions {
+    lifetime: Duration::from_secs(300),
+    lifetime_min: Duration::ZERO,
+    lifetime_max: Duration::from_secs(900),
+    stale: Duration::from_secs(3),
+    wait: Duration::from_secs(5),
+    timeout: Duration::from_secs(2),
+    retry_pause: Duration::from_millis(100),
+    unknown_key_pause: Duration::from_secs(1),
+};
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 struct Servers {
@@ -249,7 +262,7 @@ impl Service {
         let hasher = PasswordHasher::new(2);
         let revoked = Revocations::default();
         tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), CancellationToken::new()));
-        let apps = AppDirectory::new(records.clone(), vault.clone());
+        let apps = AppDirectory::new(records.clone(), vault.clone(), JwksCache::new(JWKS_OPTIONS));
         tokio::spawn(apps.clone().follow(|_| (), CancellationToken::new()));
         let app = App::new(Parts {
             records: records.clone(),
@@ -259,6 +272,7 @@ impl Service {
             revoked,
             apps: apps.clone(),
             vault,
+            is_development: true,
             operators,
             addresses: ClusterKey::derive(access),
             hasher: hasher.clone(),

@@ -6,7 +6,7 @@
 //! | `metric_catalog` | metrics of password hashing |
 //! | `operator` | API keys of operators |
 //! | `password` | hashing and verification of passwords and passcodes |
-//! | `token` | JSON Web Tokens: access, guest, join, refresh |
+//! | `token` | JSON Web Tokens: access, guest, join, refresh; those of apps |
 //! | `turn` | ICE servers and TURN credentials |
 //! | `webhook` | signatures of webhooks |
 
@@ -23,8 +23,8 @@ pub use operator::OperatorKeys;
 pub use password::{PasswordCheck, PasswordHasher};
 pub use switchboard_core::KeyRing;
 pub use token::{
-    AppGrant, AppSigner, Identity, IdentityKind, IssuedToken, JoinGrant, RefreshIdentity, TokenLifetimes, Tokens,
-    random_id,
+    AppGrant, AppSigner, Identity, IdentityKind, IssuedToken, JoinGrant, PublicKey, PublicKeys, RefreshIdentity,
+    TokenLifetimes, TokenSigner, Tokens, UnverifiedToken, random_id, source_sign_in,
 };
 pub use turn::{IceConfig, IceGrant, IceServer, TurnCredentials};
 pub use webhook::WebhookSigner;

@@ -2,8 +2,8 @@
 //!
 //! The file has more than 400 lines, so that the claims of all tokens can be read in one place.
 //!
-//! The algorithm is HS256. A token that names another algorithm is refused before its signature is
-//! checked. The claim `typ` has four values:
+//! The algorithm of the service's own tokens is HS256. Such a token that names another algorithm is
+//! refused before its signature is checked. The claim `typ` has four values:
 //!
 //! The header's `kid` names the key of the signature. A token without `kid` is verified with each
 //! key of the ring.
@@ -15,8 +15,9 @@
 //! | `join` | admits one user or guest to one room with one role |
 //! | `refresh` | exchanged for new tokens; signed with a separate secret |
 //!
-//! The module `app` has the tokens that backends of apps sign, `identity` the bearer of a token,
-//! `bounds` the lengths of claims, `hs256` the signature.
+//! The module `app` has the tokens that backends of apps sign with the secret of an API key,
+//! `source` those of identity sources and `public_key` their keys, `identity` the bearer of a
+//! token, `bounds` the lengths of claims, `signatures` the algorithms.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,23 +25,25 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
 use switchboard_core::ClusterKey;
+use switchboard_core::domain::identity_source::OWN_ISSUER as ISSUER;
 use switchboard_core::domain::ids::maybe_full_room;
-use switchboard_core::domain::{AppId, Code, PublicUser, Refusal, Role, RoomId, UserId};
+use switchboard_core::domain::{AppId, Code, IdentitySource, PublicUser, Refusal, Role, RoomId, UserId};
 use switchboard_core::{Key, KeyRing};
 
 mod app;
 mod bounds;
-mod hs256;
 mod identity;
+mod public_key;
+mod signatures;
+mod source;
 
 use bounds::{AVATAR_MAX, EMAIL_MAX, LEEWAY_S, MAX_TOKEN_BYTES, NAME_MAX, fit, json_length};
 
-pub use app::{
-    AppSigner, METADATA_MAX, MintedToken, USER_AVATAR_MAX, USER_NAME, USER_TOKEN_MAX, UserClaims, app_key_of, app_user,
-};
+pub use app::{AppSigner, METADATA_MAX, MintedToken, USER_AVATAR_MAX, USER_NAME, USER_TOKEN_MAX, UserClaims, app_user};
 pub use identity::{AppGrant, Identity, IdentityKind};
+pub use public_key::{PublicKey, PublicKeys, UnverifiedToken};
+pub use source::{TokenSigner, is_of_source, source_sign_in};
 
-const ISSUER: &str = "videocall-api";
 const AUDIENCE: &str = "videocall-client";
 
 /// Value of the claim `typ`.
@@ -192,7 +195,7 @@ impl Tokens {
     #[must_use]
     pub fn new(access: impl Into<KeyRing>, refresh: impl Into<KeyRing>) -> Self {
         // Before the library's first signature: without a provider it would choose none forever.
-        hs256::install();
+        signatures::install();
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -361,6 +364,21 @@ impl Tokens {
     /// `TOKEN_EXPIRED`; `TOKEN_INVALID` with the claim that is wrong.
     pub fn verify_app(&self, token: &str, signer: AppSigner<'_>, resumes: bool) -> Result<(Identity, bool), Refusal> {
         app::verify(token, signer, (self.clock)(), resumes)
+    }
+
+    /// Verifies a token of an identity source of `app`. With `resumes`, an expired one is good too.
+    /// Returns whether the token has expired.
+    ///
+    /// # Errors
+    /// `TOKEN_EXPIRED`; `TOKEN_INVALID` with the claim that is wrong.
+    pub fn verify_source(
+        &self,
+        token: &str,
+        source: (&AppId, &IdentitySource),
+        key: &PublicKey,
+        resumes: bool,
+    ) -> Result<(Identity, bool), Refusal> {
+        source::verify(token, source, key, (self.clock)(), resumes)
     }
 
     /// Signs a user token for the backend of an app, as the backend could itself. It expires

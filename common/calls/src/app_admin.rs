@@ -1,11 +1,17 @@
-//! Administration of apps, their API keys, limits and usage. REST and the command line share it.
+//! Administration of apps, their API keys, limits, identity sources and usage. REST and the command
+//! line share it.
 
-use switchboard_auth::{AppVault, app_key};
+use switchboard_auth::{AppVault, PublicKeys, app_key};
 use switchboard_core::Secret;
+use switchboard_core::domain::identity_source::check_sources;
 use switchboard_core::domain::time::DAY_MS;
-use switchboard_core::domain::{AppId, AppKeyId, AppLimits, AppScope, Code, Refusal, Timestamp, names};
-use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, AppUsage, Records};
+use switchboard_core::domain::{
+    AppId, AppKeyId, AppLimits, AppScope, Code, FieldError, IdentitySource, Refusal, Timestamp, names,
+};
+use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, AppUsage, Records, RecordsError};
 
+/// Name of the field of the identity sources.
+const SOURCES: &str = "identitySources";
 /// Length of an app's name, in characters.
 pub const APP_NAME: std::ops::RangeInclusive<usize> = 1..=80;
 /// Maximum number of days of usage that are read at once.
@@ -20,6 +26,8 @@ pub struct AppAdmin<'a> {
     pub records: &'a Records,
     /// Encrypts secrets. `None`: the deployment has no master key.
     pub vault: Option<&'a AppVault>,
+    /// Whether key sets may have an `http` address on this machine.
+    pub is_development: bool,
 }
 
 /// New API key. Its secret is shown once.
@@ -58,6 +66,7 @@ impl AppAdmin<'_> {
             disabled: false,
             limits: AppLimits::default(),
             keys: Vec::new(),
+            identity_sources: Vec::new(),
             created_at: now,
             changed_at: now,
             deleted_at: None,
@@ -85,13 +94,48 @@ impl AppAdmin<'_> {
         self.records.app(app).await?.ok_or_else(|| Code::AppNotFound.into())
     }
 
-    /// Changes the name of an app or its limits, or disables or enables it. A limit holds
-    /// everywhere within 10 s.
+    /// Changes the name of an app, its limits or its identity sources, or disables or enables it.
+    /// Limits and sources hold everywhere within 10 s.
     ///
     /// # Errors
-    /// As [`AppAdmin::get`].
-    pub async fn edit(&self, app: &AppId, edit: &AppEdit) -> Result<AppRecord, Refusal> {
-        self.records.edit_app(app, edit).await?.ok_or_else(|| Code::AppNotFound.into())
+    /// `VALIDATION_ERROR` with the wrong field of a source; `ISSUER_TAKEN`; or as
+    /// [`AppAdmin::get`].
+    pub async fn edit(&self, app: &AppId, edit: AppEdit) -> Result<AppRecord, Refusal> {
+        let identity_sources = match edit.identity_sources {
+            Some(sources) => Some(self.checked_sources(app, sources).await?),
+            None => None,
+        };
+        match self.records.edit_app(app, &AppEdit { identity_sources, ..edit }).await {
+            Err(RecordsError::Duplicate) => Err(Code::IssuerTaken.into()),
+            edited => edited?.ok_or_else(|| Code::AppNotFound.into()),
+        }
+    }
+
+    /// Checks the identity sources of an app, each and together. Returns them in normal form.
+    async fn checked_sources(&self, app: &AppId, sources: Vec<IdentitySource>) -> Result<Vec<IdentitySource>, Refusal> {
+        let wrong = |field: String, problem: String| {
+            let message = format!("{field}: {problem}");
+            let errors = vec![FieldError { field: field.into(), message: problem.into() }];
+            Refusal { errors, ..Refusal::new(Code::ValidationError, message) }
+        };
+        check_sources(&sources).map_err(|problem| wrong(SOURCES.to_owned(), problem))?;
+        let mut checked = Vec::new();
+        for (index, source) in sources.into_iter().enumerate() {
+            let wrong = |field: &str, problem| wrong(format!("{SOURCES}.{index}.{field}"), problem);
+            if let Some(set) = &source.jwks {
+                PublicKeys::check(set).map_err(|problem| wrong("jwks", problem))?;
+            }
+            checked.push(source.checked(self.is_development).map_err(|(field, problem)| wrong(field, problem))?);
+        }
+        let issuers: Vec<_> = checked.iter().map(|source| source.issuer.as_str()).collect();
+        // The index of the records compares both fields only if both are there.
+        let others =
+            if issuers.is_empty() { Vec::new() } else { self.records.apps_with_issuers(&issuers, app).await? };
+        let mut others = others.iter().flat_map(|other| &other.identity_sources);
+        if others.any(|other| checked.iter().any(|source| source.may_be_confused_with(other))) {
+            return Err(Code::IssuerTaken.into());
+        }
+        Ok(checked)
     }
 
     /// Deletes an app with its keys. Records of its calls stay.

@@ -1,4 +1,5 @@
-//! This process's copy of all apps with their API keys and limits, so that a token costs no read.
+//! This process's copy of all apps with their API keys, limits and identity sources, so that a
+//! token costs no read.
 //!
 //! The copy is refreshed every 4 s, by one read of the apps that changed. While MongoDB answers, a
 //! revoked key, or a disabled or deleted app, is therefore refused everywhere within 10 s. While it
@@ -7,24 +8,26 @@
 //!
 //! A token with an unknown key may be of a key that was made a moment ago. It causes one more read:
 //! for all such tokens of this process together, at most one a second and ten at once. Made-up key
-//! ids cause no more reads than that.
+//! ids cause no more reads than that. The same holds for tokens with an unknown issuer.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use switchboard_auth::token::app_key_of;
-use switchboard_auth::{AppSigner, AppVault, Identity, Tokens, app_key};
+use switchboard_auth::token::is_of_source;
+use switchboard_auth::{AppSigner, AppVault, Identity, TokenSigner, Tokens, UnverifiedToken, app_key};
 use switchboard_core::Secret;
 use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, Code, Refusal, Timestamp};
 use switchboard_core::failure_log::FailureLog;
+use switchboard_jwks::JwksCache;
 use switchboard_records::{AppRecord, Records, RecordsError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app_limits::limit_reached;
+use crate::identity_sources::{AppSource, IdentitySources, Named, SourceKeys};
 
 /// Time between two reads of the changed apps.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(4);
@@ -84,6 +87,8 @@ struct Parts {
     records: Records,
     /// `None`: the deployment has no master key, and so no apps.
     vault: Option<AppVault>,
+    /// Public keys of identity sources.
+    jwks: JwksCache,
     copy: RwLock<Copy>,
     reads: Mutex<Reads>,
     /// Number of reads so far.
@@ -95,6 +100,7 @@ struct Copy {
     keys: HashMap<AppKeyId, (AppId, Known)>,
     /// Limits of the apps that have any.
     limits: HashMap<AppId, AppLimits>,
+    sources: IdentitySources,
     /// Time of the last change that was read, by MongoDB's clock. `None` before the first read.
     read: Option<Timestamp>,
 }
@@ -108,17 +114,19 @@ struct Reads {
     full: Option<Instant>,
 
     failures: FailureLog<AppKeyId>,
-    /// Keys whose revocation was read and that `refresh` has not returned yet.
-    revoked: Vec<AppKeyId>,
+    /// Ids of keys, and sign-ins of identity sources, whose revocation was read and that `refresh`
+    /// has not returned yet.
+    revoked: Vec<String>,
 }
 
 impl AppDirectory {
     /// Creates an empty copy. Without a vault no token of an app is accepted, and nothing is read.
     #[must_use]
-    pub fn new(records: Records, vault: Option<AppVault>) -> Self {
+    pub fn new(records: Records, vault: Option<AppVault>, jwks: JwksCache) -> Self {
         Self(Arc::new(Parts {
             records,
             vault,
+            jwks,
             copy: RwLock::default(),
             reads: Mutex::default(),
             count: AtomicU64::new(0),
@@ -155,36 +163,92 @@ impl AppDirectory {
         }
     }
 
-    /// Verifies the token of a user: an access or guest token, or a user token of an app. With
-    /// `resumes`, an expired one is good too. Returns whether it has expired.
+    /// Verifies the token of a user: an access or guest token, a user token of an app, or a token
+    /// of an identity source. With `resumes`, an expired one is good too. Returns whether it has
+    /// expired.
     ///
     /// # Errors
     /// `TOKEN_EXPIRED`, `TOKEN_INVALID`, or as [`AppDirectory::key`]; `FORBIDDEN` if the key may
-    /// not sign tokens.
+    /// not sign tokens; `IDENTITY_SOURCE_UNAVAILABLE` if the keys of an identity source cannot be
+    /// read.
     pub async fn identify(&self, tokens: &Tokens, token: &str, resumes: bool) -> Result<(Identity, bool), Refusal> {
-        let Some(id) = app_key_of(token) else {
-            return match tokens.verify_access(token) {
-                Err(refusal) if refusal.code == Code::TokenExpired && resumes => {
-                    Ok((tokens.verify_for_resume(token)?, true))
-                }
-                verified => Ok((verified?, false)),
-            };
+        let verified = match TokenSigner::of(token) {
+            TokenSigner::Service => {
+                return match tokens.verify_access(token) {
+                    Err(refusal) if refusal.code == Code::TokenExpired && resumes => {
+                        Ok((tokens.verify_for_resume(token)?, true))
+                    }
+                    verified => Ok((verified?, false)),
+                };
+            }
+            TokenSigner::AppKey(id) => self.verify_app(tokens, token, &id, resumes).await,
+            TokenSigner::Source(names) => self.verify_source(tokens, token, &names, resumes).await,
         };
-        let verified = async {
-            let key = self.key(&id).await?;
-            key.authorize(AppScope::TokensMint)?;
-            tokens.verify_app(token, key.signer(), resumes)
-        };
-        let verified = verified.await;
         let outcome = match verified.as_ref().map_err(|refusal| refusal.code) {
             Ok(_) => "accepted",
             Err(Code::TokenExpired) => "expired",
             Err(Code::KeyRevoked) => "revoked",
-            Err(Code::ServiceUnavailable) => "unavailable",
+            Err(Code::ServiceUnavailable | Code::IdentitySourceUnavailable) => "unavailable",
             Err(_) => "invalid",
         };
         metrics::counter!("switchboard_app_tokens_total", "outcome" => outcome).increment(1);
         verified
+    }
+
+    async fn verify_app(
+        &self,
+        tokens: &Tokens,
+        token: &str,
+        id: &AppKeyId,
+        resumes: bool,
+    ) -> Result<(Identity, bool), Refusal> {
+        let key = self.key(id).await?;
+        key.authorize(AppScope::TokensMint)?;
+        tokens.verify_app(token, key.signer(), resumes)
+    }
+
+    async fn verify_source(
+        &self,
+        tokens: &Tokens,
+        token: &str,
+        names: &UnverifiedToken,
+        resumes: bool,
+    ) -> Result<(Identity, bool), Refusal> {
+        let AppSource { app, source, keys, .. } = &*self.source(names).await?;
+        let key = match keys {
+            SourceKeys::Registered(keys) => keys.find(names).cloned(),
+            SourceKeys::At(uri) => self.0.jwks.key(uri, names).await?,
+        };
+        let unknown = || Refusal::new(Code::TokenInvalid, "The issuer has no such key");
+        tokens.verify_source(token, (app, source), &key.ok_or_else(unknown)?, resumes)
+    }
+
+    /// Returns the identity source that a token names. One that is not known may be new: it costs a
+    /// read as an unknown key does.
+    async fn source(&self, token: &UnverifiedToken) -> Result<Arc<AppSource>, Refusal> {
+        if self.0.vault.is_none() {
+            return Err(Code::TokenInvalid.into());
+        }
+        let mut named = self.named(token);
+        if matches!(named, Named::UnknownIssuer | Named::OtherAudience) {
+            let answers = self.look_up().await;
+            named = self.named(token);
+            if matches!(named, Named::UnknownIssuer | Named::OtherAudience) && !answers {
+                return Err(Code::ServiceUnavailable.into());
+            }
+        }
+        let invalid = |problem: &'static str| Err(Refusal::new(Code::TokenInvalid, problem));
+        match named {
+            Named::Source(source) => Ok(source),
+            Named::Closed => Err(Code::KeyRevoked.into()),
+            Named::UnknownIssuer => invalid("The issuer of the token is unknown"),
+            Named::OtherAudience => invalid("The token is for another audience"),
+            Named::Ambiguous => invalid("The token is for the audiences of several apps"),
+        }
+    }
+
+    fn named(&self, token: &UnverifiedToken) -> Named {
+        self.copy().sources.named(token)
     }
 
     /// Verifies the key id and the secret of a backend. Costs a read only as [`AppDirectory::key`]
@@ -213,10 +277,14 @@ impl AppDirectory {
         verified
     }
 
-    /// Returns whether a key is known to be revoked, or its app to be disabled or deleted.
+    /// Returns whether the key or the identity source of this sign-in is known to be revoked, or
+    /// its app to be disabled or deleted.
     #[must_use]
-    pub fn is_revoked(&self, id: &str) -> bool {
-        AppKeyId::read(id).is_some_and(|id| matches!(self.known(&id), Some(Known::Revoked)))
+    pub fn is_revoked(&self, sign_in: &str) -> bool {
+        if is_of_source(sign_in) {
+            return !self.copy().sources.is_valid(sign_in);
+        }
+        AppKeyId::read(sign_in).is_some_and(|id| matches!(self.known(&id), Some(Known::Revoked)))
     }
 
     /// Returns the limits of an app: none for the app of accounts and guests.
@@ -225,8 +293,7 @@ impl AppDirectory {
         if app.is_default() {
             return AppLimits::default();
         }
-        let copy = self.0.copy.read().unwrap_or_else(PoisonError::into_inner);
-        copy.limits.get(app).copied().unwrap_or_default()
+        self.copy().limits.get(app).copied().unwrap_or_default()
     }
 
     /// Checks the number of seats that a call of an app is to have.
@@ -246,8 +313,12 @@ impl AppDirectory {
     }
 
     fn known(&self, id: &AppKeyId) -> Option<Known> {
-        let copy = self.0.copy.read().unwrap_or_else(PoisonError::into_inner);
-        copy.keys.get(id).map(|(_, known)| known.clone())
+        self.copy().keys.get(id).map(|(_, known)| known.clone())
+    }
+
+    fn copy(&self) -> RwLockReadGuard<'_, Copy> {
+        // No code under the lock panics half-way through a change.
+        self.0.copy.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the changed apps for an unknown key, unless a read began since or there were too many.
@@ -265,11 +336,12 @@ impl AppDirectory {
         }
     }
 
-    /// Reads the apps that changed. Returns the keys that are revoked since.
+    /// Reads the apps that changed. Returns the ids of keys and the sign-ins of identity sources
+    /// that are revoked since.
     ///
     /// # Errors
     /// MongoDB is unavailable. The copy is then unchanged.
-    pub async fn refresh(&self) -> Result<Vec<AppKeyId>, RecordsError> {
+    pub async fn refresh(&self) -> Result<Vec<String>, RecordsError> {
         let mut reads = self.0.reads.lock().await;
         self.read(&mut reads).await?;
         Ok(std::mem::take(&mut reads.revoked))
@@ -277,7 +349,7 @@ impl AppDirectory {
 
     async fn read(&self, reads: &mut Reads) -> Result<(), RecordsError> {
         let Some(vault) = &self.0.vault else { return Ok(()) };
-        let (began, since) = (Instant::now(), self.0.copy.read().unwrap_or_else(PoisonError::into_inner).read);
+        let (began, since) = (Instant::now(), self.copy().read);
         let changed = self.0.records.changed_apps(since).await;
         reads.last = Some((began, changed.is_ok()));
         self.0.count.fetch_add(1, Ordering::Relaxed);
@@ -294,6 +366,7 @@ impl AppDirectory {
             } else {
                 copy.limits.insert(app.id.clone(), app.limits);
             }
+            reads.revoked.extend(copy.sources.replace(app));
             for (id, known) in keys {
                 if matches!(known, Known::Unreadable)
                     && reads.failures.failed(id.clone(), "", Duration::from_millis(app.changed_at.0.unsigned_abs()))
@@ -303,19 +376,25 @@ impl AppDirectory {
                 let is_revoked = matches!(known, Known::Revoked);
                 let before = copy.keys.insert(id.clone(), (app.id.clone(), known));
                 if is_revoked && !matches!(before, None | Some((_, Known::Revoked))) {
-                    reads.revoked.push(id);
+                    reads.revoked.push(id.to_string());
                 }
             }
         }
         let valid = copy.keys.values().filter(|(_, known)| matches!(known, Known::Valid(_))).count();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("switchboard_app_keys").set(valid as f64);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        metrics::gauge!("switchboard_identity_sources").set(copy.sources.count() as f64);
+        if !changed.is_empty() {
+            let addresses = copy.sources.addresses();
+            self.0.jwks.retain(|uri| addresses.contains(uri));
+        }
         Ok(())
     }
 
-    /// Refreshes the copy until `stop`. Calls `revoked` with each key that is revoked since, after
-    /// it is in the copy.
-    pub async fn follow(self, revoked: impl Fn(&AppKeyId), stop: CancellationToken) {
+    /// Refreshes the copy until `stop`. Calls `revoked` with each key id and each sign-in of an
+    /// identity source that is revoked since, after the copy has it.
+    pub async fn follow(self, revoked: impl Fn(&str), stop: CancellationToken) {
         if self.0.vault.is_none() {
             return;
         }
@@ -327,7 +406,7 @@ impl AppDirectory {
                 () = stop.cancelled() => return,
             }
             match self.refresh().await {
-                Ok(keys) => keys.iter().for_each(&revoked),
+                Ok(sign_ins) => sign_ins.iter().for_each(|sign_in| revoked(sign_in)),
                 // Counted; the metric and the log of MongoDB's state tell operators.
                 Err(error) => tracing::debug!(%error, "reading apps failed"),
             }

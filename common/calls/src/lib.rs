@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `admission` | find a call by its room, decide who may join and how, open the room |
 //! | `app_admin` | create, change and delete apps and their API keys |
-//! | `app_directory` | copy of all API keys and limits in this process |
+//! | `app_directory` | copy of all apps in this process; verifies tokens of users |
 //! | `app_limits` | refusals at the limits of an app |
 //! | `creation` | create a call in its record and in its room |
 //! | `editing` | change a call in its room and in its record |
 //! | `error` | why a use case failed |
+//! | `identity_sources` | copy of all identity sources in this process |
 //! | `metric_catalog` | metrics |
 
 mod admission;
@@ -18,6 +19,7 @@ mod app_limits;
 mod creation;
 mod editing;
 mod error;
+mod identity_sources;
 pub mod metric_catalog;
 
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};

@@ -18,6 +18,7 @@ const APP_LIMITS: [&str; 5] = {
 /// Metrics of every process that accepts tokens of apps.
 pub const METRICS: &[Metric] = &[
     gauge("switchboard_app_keys", One, "Valid API keys of apps that this process knows"),
+    gauge("switchboard_identity_sources", One, "Identity sources of apps that this process accepts"),
     counter(
         "switchboard_app_reads_total",
         Each("outcome", &["ok", "failed"]),
@@ -36,7 +37,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "switchboard_app_tokens_total",
         Each("outcome", &["accepted", "expired", "invalid", "revoked", "unavailable"]),
-        "User tokens of apps, by outcome",
+        "Tokens of apps' users, of API keys and of identity sources, by outcome",
     ),
     counter(
         "switchboard_app_requests_total",

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::bson::{date_to_bson, id_forms};
 use super::calls::Selection;
 use super::{Records, RecordsError};
-use switchboard_core::domain::{Timestamp, UserId};
+use switchboard_core::domain::{AppId, Timestamp, UserId};
 
 /// Numbers of a user's calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -31,7 +31,7 @@ impl Records {
     pub async fn account_statistics(&self, user: &UserId, since: Timestamp) -> Result<AccountStatistics, RecordsError> {
         let ids = Bson::from(id_forms(user.as_str()));
         let fields = doc! { "hostId": 1, "status": 1, "createdAt": 1 };
-        let mut stages = self.own_calls(user, None, &Selection::of_fields(fields)).await?;
+        let mut stages = self.own_calls((&AppId::default(), user), None, &Selection::of_fields(fields)).await?;
         let first = |field: &str| doc! { "$first": format!("${field}") };
         let count = |condition: Bson| doc! { "$sum": { "$cond": [condition, 1, 0] } };
         stages.extend([

@@ -7,6 +7,7 @@
 //! | `disabled` | no key of the app is accepted |
 //! | `limits` | limits, by their names; those that are missing are none |
 //! | `keys` | API keys, with encrypted secrets |
+//! | `identitySources` | other sign-ins of its users; issuer and audience are unique over all apps |
 //! | `createdAt` | time of creation |
 //! | `changedAt` | time of the last change, by MongoDB's clock |
 //! | `deletedAt` | time of deletion; the document is kept for a week, so that every pod reads it |
@@ -19,19 +20,22 @@ use serde::{Deserialize, Serialize};
 
 use super::bson::{date, date_to_bson, epoch, maybe_date, or_default};
 use super::{DELETED_CALL_RETENTION, Records, RecordsError};
-use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, Timestamp};
+use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, IdentitySource, Timestamp};
 
 /// Maximum number of apps. Pods keep all keys of all apps in memory.
 pub const APPS_MAX: u64 = 1_000;
 /// Maximum number of keys of one app, revoked ones included.
 pub const APP_KEYS_MAX: usize = 20;
+/// Field of the identity sources.
+const SOURCES: &str = "identitySources";
 /// Time in milliseconds for which a revoked key is kept, so that its use has a code of its own.
 const REVOKED_RETENTION_MS: i64 = 30 * 24 * 3600 * 1000;
 /// Time in milliseconds by which a read of changes goes back before the last change that was read:
 /// longer than the clocks of two primaries differ, and than a write takes to be seen.
 const OVERLAP_MS: i64 = 60_000;
 
-/// App: a customer of the deployment, with users and calls of its own.
+/// App: a customer of the deployment, with users and calls of its own. The struct has more than
+/// eight fields: those of the document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AppRecord {
@@ -50,6 +54,9 @@ pub struct AppRecord {
     /// API keys, the oldest first.
     #[serde(default, deserialize_with = "or_default")]
     pub keys: Vec<AppKeyRecord>,
+    /// Other sign-ins whose tokens identify users of the app.
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub identity_sources: Vec<IdentitySource>,
     /// Time of creation.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,
@@ -88,6 +95,8 @@ pub struct AppEdit {
     pub disabled: Option<bool>,
     /// Limits to set, or to remove (`None`). The others stay.
     pub limits: Vec<(AppLimit, Option<u32>)>,
+    /// Identity sources, all of them.
+    pub identity_sources: Option<Vec<IdentitySource>>,
 }
 
 impl Records {
@@ -154,9 +163,24 @@ impl Records {
         Ok(found.await?.into_iter().filter_map(read).collect())
     }
 
+    /// Returns the apps, without `except`, that have an identity source with one of these issuers.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn apps_with_issuers(&self, issuers: &[&str], except: &AppId) -> Result<Vec<AppRecord>, RecordsError> {
+        let mut these = present();
+        these.insert("identitySources.issuer", doc! { "$in": issuers });
+        these.insert("_id", doc! { "$ne": except.as_str() });
+        let found = self.run("apps_with_issuers", |db| async move {
+            db.apps().find(these).max_time(db.timeouts.operation).await?.try_collect::<Vec<_>>().await
+        });
+        Ok(found.await?.into_iter().map(deserialize_from_document).collect::<Result<_, _>>()?)
+    }
+
     /// Changes an app. Returns the app as it is then; `None` if there is none.
     ///
     /// # Errors
+    /// `Duplicate`: another app has an identity source with the same issuer and audience. Or
     /// MongoDB is unavailable.
     pub async fn edit_app(&self, id: &AppId, edit: &AppEdit) -> Result<Option<AppRecord>, RecordsError> {
         let (mut set, mut unset) = (Document::new(), Document::new());
@@ -169,9 +193,24 @@ impl Records {
                 None => unset.insert(field, ""),
             };
         }
+        match edit.identity_sources.as_deref() {
+            None => {}
+            // An empty list would have an entry of its own in the unique index.
+            Some([]) => drop(unset.insert(SOURCES, "")),
+            Some(sources) => {
+                set.insert(SOURCES, serialize_to_bson(sources)?);
+                self.ensure_unique().await?;
+            }
+        }
+        let has_sources = set.contains_key(SOURCES);
         let changes = [("$set", set), ("$unset", unset)].into_iter().filter(|(_, fields)| !fields.is_empty());
         let change = changes.map(|(operator, fields)| (operator.to_owned(), Bson::from(fields))).collect();
-        self.change_app("edit_app", one(id), change).await
+        let changed = self.change_app("edit_app", one(id), change).await?;
+        if has_sources {
+            let remove = doc! { "$unset": { SOURCES: "" } };
+            self.confirm_unique(async || self.change_app("edit_app", one(id), remove.clone()).await.map(drop)).await?;
+        }
+        Ok(changed)
     }
 
     /// Deletes an app with its keys. Returns whether there was one. Its calls stay.
@@ -179,7 +218,10 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn delete_app(&self, id: &AppId, now: Timestamp) -> Result<bool, RecordsError> {
-        let change = doc! { "$set": { "deletedAt": date_to_bson(now), "keys.$[].sealed": "" } };
+        // Another app may have the issuers from now on.
+        let change = doc! {
+            "$set": { "deletedAt": date_to_bson(now), "keys.$[].sealed": "" }, "$unset": { SOURCES: "" },
+        };
         Ok(self.change_app("delete_app", one(id), change).await?.is_some())
     }
 
@@ -245,7 +287,11 @@ impl Records {
 
     pub(super) async fn ensure_app_indexes(&self) -> Result<(), RecordsError> {
         let deleted = IndexOptions::builder().expire_after(DELETED_CALL_RETENTION).build();
+        let has_sources = doc! { "identitySources.issuer": { "$exists": true } };
+        let unique = IndexOptions::builder().unique(true).partial_filter_expression(has_sources).build();
+        let sources = doc! { "identitySources.issuer": 1, "identitySources.audience": 1 };
         let indexes = [
+            IndexModel::builder().keys(sources).options(unique).build(),
             IndexModel::builder().keys(doc! { "changedAt": 1 }).build(),
             IndexModel::builder().keys(doc! { "deletedAt": 1 }).options(deleted).build(),
         ];

@@ -27,8 +27,8 @@ pub enum PageStart {
 /// Calls that a list is about.
 #[derive(Clone, Debug)]
 pub enum CallsOf {
-    /// Calls that a user with an account hosts, takes part in or is invited to.
-    User(UserId),
+    /// Calls of an app, or of accounts, that a user hosts, takes part in or is invited to.
+    User(AppId, UserId),
     /// All calls of an app.
     App(AppId),
 }
@@ -177,7 +177,7 @@ impl Records {
 
         let selection = selection(filter);
         let mut stages = match &filter.of {
-            CallsOf::User(user) => self.own_calls(user, Some(OWN_MAX), &selection).await?,
+            CallsOf::User(app, user) => self.own_calls((app, user), Some(OWN_MAX), &selection).await?,
             CallsOf::App(app) => selection.latest(doc! { "app": app.as_str() }, Some(OWN_MAX)),
         };
         // Two calls with one id are one call that was found in two ways.
@@ -333,17 +333,18 @@ impl Records {
     /// invited to, each at most 5,000. A call can be found several times.
     pub(super) async fn own_calls(
         &self,
-        user: &UserId,
+        (app, user): (&AppId, &UserId),
         max: Option<i64>,
         selection: &Selection,
     ) -> Result<Vec<Document>, RecordsError> {
-        let ids = doc! { "$in": id_forms(user.as_str()) };
+        let name = app.user(user);
+        let ids = doc! { "$in": id_forms(&name) };
         let latest = |field: &str, max: Option<i64>| selection.latest(doc! { field: ids.clone() }, max);
         let union = |stages: Vec<Document>| {
             let stages: Vec<_> = stages.into_iter().map(Bson::from).collect();
             doc! { "$unionWith": { "coll": self.calls.name(), "pipeline": stages } }
         };
-        let joined = self.joined_calls(user).await?;
+        let joined = self.joined_calls(&name).await?;
         let mut stages = latest("hostId", max);
         // Calls of the old Node.js backend and of earlier versions have their participants in the
         // record.

@@ -8,7 +8,7 @@ use super::facts::{EVENTS, MESSAGES};
 use super::participant_updates::document_id;
 use super::participants::PARTICIPANTS;
 use super::{ChatMessage, Records, RecordsError, fact_updates};
-use switchboard_core::domain::{CallId, CallStatus, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallId, CallStatus, Timestamp, UserId};
 
 /// Start of the year 9999, later than every date.
 const FAR_MS: i64 = 253_370_764_800_000;
@@ -34,8 +34,8 @@ pub struct ChatPage {
 }
 
 impl Records {
-    /// Reads a page of the recorded chat of a call of the default app, in one round trip. `None`:
-    /// there is no such call.
+    /// Reads a page of the recorded chat of a call of `app`, in one round trip. `None`: there is no
+    /// such call.
     ///
     /// `reader` gets public messages, and private messages from or to `reader`. The host gets
     /// messages of any time. Other participants get messages until their last leave; if the call's
@@ -45,17 +45,18 @@ impl Records {
     /// MongoDB is unavailable.
     pub async fn chat_page(
         &self,
-        call: &CallId,
+        (app, call): (&AppId, &CallId),
         reader: &UserId,
         skip: u64,
         limit: u32,
     ) -> Result<Option<ChatPage>, RecordsError> {
-        let ids = id_forms(reader.as_str());
+        let reader = &*app.user(reader);
+        let ids = id_forms(reader);
         let hosts = doc! { "$in": ["$hostId", ids.clone()] };
         let participants = doc! { "$ifNull": ["$participants", []] };
         let listed = doc! { "$filter": { "input": participants, "as": "p", "cond": { "$in": ["$$p.userId", ids] } } };
         let own = doc! { "$first": { "$concatArrays": ["$own", listed] } };
-        let document = vec![Bson::from(doc! { "$match": { "_id": document_id(call, reader.as_str()) } })];
+        let document = vec![Bson::from(doc! { "$match": { "_id": document_id(call, reader) } })];
         let always = (date_to_bson(Timestamp(0)), date_to_bson(Timestamp(FAR_MS)));
         let shown = doc! { "$or": ["$hosts", { "$ne": ["$settings.chatHistoryEnabled", false] }] };
         let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
@@ -71,7 +72,7 @@ impl Records {
         let time = doc! { "since": "$since", "until": "$until" };
         let stages = [
             doc! { "$match": {
-                "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": Bson::Null, "roomId": { "$not": { "$regex": "[.]" } },
+                "_id": { "$in": id_forms(call.as_str()) }, "deletedAt": Bson::Null, "roomId": rooms_of(app),
             } },
             doc! { "$limit": 1 },
             doc! { "$lookup": { "from": PARTICIPANTS, "pipeline": document, "as": "own" } },
@@ -152,9 +153,17 @@ impl Records {
     }
 }
 
+/// Returns the condition on the full names of an app's rooms.
+fn rooms_of(app: &AppId) -> Document {
+    if app.is_default() {
+        return doc! { "$not": { "$regex": "[.]" } };
+    }
+    doc! { "$regex": format!("^{app}[.]") }
+}
+
 /// Returns the filter for the messages of a call that `reader` may read.
-fn readable(call: &CallId, reader: &UserId) -> Document {
-    let reader = id_to_bson(reader.as_str());
+fn readable(call: &CallId, reader: &str) -> Document {
+    let reader = id_to_bson(reader);
     doc! {
         "callId": id_to_bson(call.as_str()),
         "$or": [{ "to": Bson::Null }, { "to": reader.clone() }, { "userId": reader }],

@@ -210,8 +210,8 @@ impl Records {
 
     /// Returns the ids of the latest calls that `user` took part in, in every form that an id can
     /// be stored in: at most 5,000 calls.
-    pub(super) async fn joined_calls(&self, user: &UserId) -> Result<Vec<Bson>, RecordsError> {
-        let of_user = doc! { "userId": id_to_bson(user.as_str()), "guest": false };
+    pub(super) async fn joined_calls(&self, user: &str) -> Result<Vec<Bson>, RecordsError> {
+        let of_user = doc! { "userId": id_to_bson(user), "guest": false };
         let lists = self.for_lists();
         let found = lists.run("joined_calls", |db| async move {
             let participants = db.participants();

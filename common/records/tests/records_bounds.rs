@@ -7,7 +7,7 @@ use devcluster::mongo::{Mongo, MongoOptions};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Client, Database};
-use switchboard_core::domain::{CallStatus, Timestamp, UserId};
+use switchboard_core::domain::{AppId, CallStatus, Timestamp, UserId};
 use switchboard_records::{CallFilter, CallOrder, CallsOf, PageStart, Records, RecordsTimeouts};
 
 const TIMEOUTS: RecordsTimeouts = RecordsTimeouts { select: Duration::from_secs(1), operation: Duration::from_secs(3) };
@@ -101,7 +101,7 @@ async fn a_page_of_5000_calls_reads_the_records_of_the_page_and_a_search_reads_e
     let user = host_with_calls(&database, 5_000).await;
     database.run_command(doc! { "profile": 2, "slowms": 0 }).await.unwrap();
     let filter = |order: CallOrder, search: Option<&str>, status: Option<CallStatus>| CallFilter {
-        of: CallsOf::User(user.clone()),
+        of: CallsOf::User(AppId::default(), user.clone()),
         status,
         call_type: None,
         search: search.map(str::to_owned),

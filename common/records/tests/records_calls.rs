@@ -109,7 +109,7 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
     spent("call_by_room_with_profiles", 1).await;
     for order in [CallOrder::Created, CallOrder::Scheduled, CallOrder::Started, CallOrder::Title] {
         let filter = CallFilter {
-            of: CallsOf::User(user(7)),
+            of: CallsOf::User(AppId::default(), user(7)),
             status: Some(CallStatus::Ended),
             call_type: Some(CallType::Public),
             search: Some("call".into()),
@@ -143,7 +143,7 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
     spent("edit_call", 1).await;
     records.call_events(&id).await.unwrap();
     spent("call_events", 1).await;
-    assert!(records.chat_page(&id, &user(7), 0, 10).await.unwrap().is_some());
+    assert!(records.chat_page((&AppId::default(), &id), &user(7), 0, 10).await.unwrap().is_some());
     spent("chat_page", 1).await;
     assert_eq!(records.deleted_calls(Timestamp(10), 100).await.unwrap(), []);
     spent("deleted_calls", 1).await;
@@ -176,7 +176,7 @@ async fn a_call_of_the_old_backend_is_read_listed_edited_and_ended_with_ids_of_e
     assert_eq!(names, ["Ada", "Grace"]);
 
     let filter = CallFilter {
-        of: CallsOf::User(host.clone()),
+        of: CallsOf::User(AppId::default(), host.clone()),
         status: None,
         call_type: None,
         search: None,

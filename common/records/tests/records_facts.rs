@@ -294,7 +294,11 @@ async fn recorded_chat_is_stored_once_and_read_only_by_its_recipients() {
     assert_whole(&story.record(&records).await);
     assert_eq!(records.call_events(&story.call).await.unwrap().len(), 9, "chat is no line of the log");
     let page = async |reader: &str, skip, limit| {
-        records.chat_page(&story.call, &UserId::parse(reader).unwrap(), skip, limit).await.unwrap().unwrap()
+        records
+            .chat_page((&AppId::default(), &story.call), &UserId::parse(reader).unwrap(), skip, limit)
+            .await
+            .unwrap()
+            .unwrap()
     };
     let ids = |page: &ChatPage| page.messages.iter().map(|message| message.message.id.clone()).collect::<Vec<_>>();
     for (reader, expected) in [(HOST, &["m1", "m2"][..]), (GUEST, &["m1", "m2"])] {
@@ -310,7 +314,9 @@ async fn recorded_chat_is_stored_once_and_read_only_by_its_recipients() {
     let stranger = page("guest-ffffffffffffffff", 0, 10).await;
     assert_eq!((stranger.involved, stranger.total, stranger.messages), (false, 0, Vec::new()));
     let nowhere = CallId::parse("ffffffffffffffffffffffff").unwrap();
-    assert!(records.chat_page(&nowhere, &UserId::parse(HOST).unwrap(), 0, 10).await.unwrap().is_none());
+    assert!(
+        records.chat_page((&AppId::default(), &nowhere), &UserId::parse(HOST).unwrap(), 0, 10).await.unwrap().is_none()
+    );
 }
 
 #[tokio::test]
@@ -418,7 +424,11 @@ async fn a_call_has_a_budget_of_lines_and_what_is_beyond_is_counted_once_and_no_
     assert_eq!((chat_lines, chat_dropped, event_lines, event_dropped), (3, 7, 4, 7));
     assert_eq!(call.counts.unwrap().guests, 10, "each guest is in the statistics");
     assert_eq!(plain.call_events(&story.call).await.unwrap().len(), 4);
-    let page = plain.chat_page(&story.call, &UserId::parse(HOST).unwrap(), 0, 100).await.unwrap().unwrap();
+    let page = plain
+        .chat_page((&AppId::default(), &story.call), &UserId::parse(HOST).unwrap(), 0, 100)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((page.messages.len(), page.total), (3, 3));
 
     let small = LineBudgets { chat: LineBudget { lines: 100, bytes: 2_000 }, ..budgets };

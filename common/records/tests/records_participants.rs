@@ -103,7 +103,7 @@ fn stay(user: &str) -> Stay {
 
 fn filter(user: &str) -> CallFilter {
     CallFilter {
-        of: CallsOf::User(id(user)),
+        of: CallsOf::User(AppId::default(), id(user)),
         status: None,
         call_type: None,
         search: None,
@@ -130,7 +130,9 @@ async fn a_flood_of_guests_displaces_no_user_and_each_request_reads_a_bounded_nu
     assert!(bed.is_involved(&user(7)).await, "a user is listed after any number of guests");
     assert!(bed.is_involved(&guest(3)).await && !bed.is_involved(&guest(900_000)).await);
     assert_eq!(bed.records.list_calls(&filter(&user(7))).await.unwrap().total, 1);
-    assert!(bed.records.chat_page(&bed.call, &id(&user(7)), 0, 10).await.unwrap().unwrap().involved);
+    assert!(
+        bed.records.chat_page((&AppId::default(), &bed.call), &id(&user(7)), 0, 10).await.unwrap().unwrap().involved
+    );
     let counts = bed.record().await.counts.unwrap();
     assert_eq!(counts.users, 1);
     assert_eq!(counts.guests + counts.unlisted, u64::try_from(GUESTS_MAX + BATCH + 1).unwrap(), "every guest counts");
@@ -221,7 +223,12 @@ async fn the_list_of_an_earlier_version_authorizes_and_moves_with_the_first_fact
             assert_eq!(bed.is_involved(&user(number)).await, involved, "{number}");
             let total = bed.records.list_calls(&filter(&user(number))).await.unwrap().total;
             assert_eq!(total, u64::from(involved), "{number}");
-            let page = bed.records.chat_page(&bed.call, &id(&user(number)), 0, 10).await.unwrap().unwrap();
+            let page = bed
+                .records
+                .chat_page((&AppId::default(), &bed.call), &id(&user(number)), 0, 10)
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(page.involved, involved, "{number}");
             let statistics = bed.records.account_statistics(&id(&user(number)), Timestamp(0)).await.unwrap();
             assert_eq!(statistics.calls, u64::from(involved), "{number}");

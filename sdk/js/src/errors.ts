@@ -16,7 +16,12 @@ export interface Refusal {
 }
 
 // Codes of refusals after which the same request may succeed a little later.
-const TEMPORARY = new Set(["SERVICE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED", "UNREACHABLE"]);
+const TEMPORARY = new Set([
+  "SERVICE_UNAVAILABLE",
+  "IDENTITY_SOURCE_UNAVAILABLE",
+  "RATE_LIMIT_EXCEEDED",
+  "UNREACHABLE",
+]);
 
 /**
  * A refusal by the service, or a failure in this browser. `code` is one of docs/PROTOCOL.md, or:

@@ -7,12 +7,12 @@ use switchboard_core::wire::client_event::{Create, Join};
 use super::effect::Effect;
 use super::session::{SeatView, SessionView};
 
-/// `room:create`: for signed-in users.
+/// `room:create`: for signed-in users, but not for those whom an app's backend signs in.
 pub(super) fn create(mut create: Create, session: &SessionView<'_>) -> Result<Effect, Refusal> {
     if session.user.is_guest {
         return Err(Refusal::new(Code::Unauthorized, "Sign in to create a room"));
     }
-    if !session.app.is_default() {
+    if session.has_grant {
         return Err(Refusal::new(Code::Forbidden, "Join the room that your token names; the first join creates it"));
     }
     if let Some(name) = &mut create.name {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use switchboard_core::domain::{
-    AppId, CallPermissions, Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp,
+    CallPermissions, Code, ConnectionState, PeerId, PublicUser, Refusal, Role, RoomId, RoomMeta, Timestamp,
 };
 
 /// A session at the moment of an event.
@@ -15,8 +15,8 @@ pub struct SessionView<'a> {
     pub user_json: &'a str,
     /// Seat of the session, if it is in a room.
     pub seat: Option<&'a SeatView>,
-    /// App of the user.
-    pub app: &'a AppId,
+    /// Whether an app's backend granted role and permissions in the token.
+    pub has_grant: bool,
     /// What the user's token allows.
     pub permissions: CallPermissions,
 }

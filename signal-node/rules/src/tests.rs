@@ -61,7 +61,7 @@ fn handle_in(
     let raw = RawValue::from_string(argument.to_string()).unwrap();
     let event = client_event::parse(name, Some(&raw), &Limits::default())?;
     let user_json = serde_json::to_string(user).unwrap();
-    let session = SessionView { user, user_json: &user_json, seat, app, permissions };
+    let session = SessionView { user, user_json: &user_json, seat, has_grant: !app.is_default(), permissions };
     let handled = handle(event, &session, Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 });
     if let Err(refusal) = &handled {
         let contract = contract::client_event(EventName::parse(name).unwrap());

@@ -56,13 +56,16 @@ impl Dispatcher {
             }
             None => session.app.room(&RoomName::from_random(rand::random())),
         };
+        // Before the call is created, because it would stay without a participant.
+        let place = take_place(session, &room, false).await?;
+        let limits = self.credentials.apps.limits(&session.app);
         let meta = Arc::new(RoomMeta {
             call_id: CallId::parse(&stamp().id())?,
             name: create.name.map_or_else(|| format!("{}'s call", session.user.name), |name| name.trim().to_owned()),
             host: session.user.id.clone(),
             call_type: if create.is_private { CallType::Private } else { CallType::Public },
             settings: CallSettings::default(),
-            max_participants: create.max_participants.unwrap_or(PARTICIPANTS_DEFAULT),
+            max_participants: limits.seats(create.max_participants.unwrap_or(PARTICIPANTS_DEFAULT)),
             locked: false,
             passcode_hash: None,
             invited: Vec::new(),
@@ -83,8 +86,7 @@ impl Dispatcher {
             given: Some(Role::Host),
             proof: session.proof.clone(),
             event: "room:created",
-            // Users of apps create no room in this way.
-            place: None,
+            place,
         };
         match self.enter(session, entry, &meta).await? {
             Some(fields) => Ok(fields),

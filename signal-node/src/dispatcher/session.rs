@@ -133,7 +133,8 @@ impl ClientSession {
     pub(super) fn view(&self) -> SessionView<'_> {
         let seat = self.room.as_ref().map(|room| &room.view);
         let permissions = self.permissions();
-        SessionView { user: &self.user, user_json: &self.user_json, seat, app: &self.app, permissions }
+        let has_grant = self.grant.is_some();
+        SessionView { user: &self.user, user_json: &self.user_json, seat, has_grant, permissions }
     }
 
     /// Copies role, state, profile and call from the replica, so that the rules see them as they

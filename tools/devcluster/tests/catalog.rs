@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// A crate's catalogue and its sources.
-const CATALOGUES: [(&str, &str); 8] = [
+const CATALOGUES: [(&str, &str); 9] = [
     ("common/net/src/metric_catalog.rs", "common/net/src"),
     ("common/auth/src/metric_catalog.rs", "common/auth/src"),
     ("common/rooms/src/metric_catalog.rs", "common/rooms/src"),
+    ("common/jwks/src/metric_catalog.rs", "common/jwks/src"),
     ("common/records/src/metric_catalog.rs", "common/records/src"),
     ("common/runtime/src/telemetry/declare.rs", "common/runtime/src"),
     ("signal-node/socketio/src/metric_catalog.rs", "signal-node/socketio/src"),

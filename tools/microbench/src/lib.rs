@@ -131,9 +131,13 @@ fn parse_offer(input: &Input) -> usize {
 }
 
 fn handle_event(input: &Input, name: &str, argument: &RawValue) -> usize {
-    let (app, permissions) = (AppId::default(), CallPermissions::default());
-    let session =
-        SessionView { user: &input.user, user_json: &input.user_json, seat: Some(&input.seat), app: &app, permissions };
+    let session = SessionView {
+        user: &input.user,
+        user_json: &input.user_json,
+        seat: Some(&input.seat),
+        has_grant: false,
+        permissions: CallPermissions::default(),
+    };
     let stamp = Stamp { at: Timestamp(1_767_225_600_000), nonce: 7 };
     let parsed = client_event::parse(name, Some(argument), &Limits::default());
     match parsed.and_then(|event| handle(event, &session, stamp)) {

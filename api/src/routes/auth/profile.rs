@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_core::domain::{CallStatus, Code, EmailAddress, PublicUser, Refusal, Timestamp};
+use switchboard_core::domain::{AppId, CallStatus, Code, EmailAddress, PublicUser, Refusal, Timestamp};
 use switchboard_records::{CallFilter, CallOrder, CallsOf, PageStart, ProfileChange, RecordsError, UserRecord};
 
 use super::other_sign_ins::{remove_others, revoke_others};
@@ -105,7 +105,7 @@ const ANNOUNCED_CALLS_MAX: u32 = 16;
 /// failure refuses nothing: the others see it when the user joins again.
 async fn announce(app: &App, user: &UserRecord, changed_at: Timestamp) {
     let filter = CallFilter {
-        of: CallsOf::User(user.id.clone()),
+        of: CallsOf::User(AppId::default(), user.id.clone()),
         status: Some(CallStatus::Live),
         call_type: None,
         search: None,

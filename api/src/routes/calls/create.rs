@@ -4,16 +4,17 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
+use switchboard_auth::IdentityKind;
 use switchboard_calls::{NewCall, NewCallOwner};
 use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
-use switchboard_core::domain::{AppId, CallId, CallType, Timestamp, UserId};
+use switchboard_core::domain::{CallId, CallType, Timestamp};
 use switchboard_records::Records;
 
 use super::input;
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, ValidJson};
+use crate::http::extract::{CallOwner, ValidJson};
 use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
@@ -28,7 +29,7 @@ pub(crate) struct NewCallBody {
 
 impl Input for NewCallBody {
     fn read(fields: &mut Fields) -> Self {
-        Self { call: new_call(fields, input::invited), passcode: input::passcode(fields) }
+        Self { call: new_call(fields), passcode: input::passcode(fields) }
     }
 
     fn example() -> Value {
@@ -37,7 +38,7 @@ impl Input for NewCallBody {
 }
 
 /// Reads the fields of a new call that users and backends of apps may set.
-pub(crate) fn new_call(fields: &mut Fields, invited: impl FnOnce(&mut Fields) -> Vec<UserId>) -> NewCall {
+pub(crate) fn new_call(fields: &mut Fields) -> NewCall {
     NewCall {
         title: input::title(fields),
         description: input::description(fields),
@@ -46,14 +47,14 @@ pub(crate) fn new_call(fields: &mut Fields, invited: impl FnOnce(&mut Fields) ->
         settings: fields.settings("settings"),
         max_participants: input::max_participants(fields).unwrap_or(PARTICIPANTS_DEFAULT),
         passcode: None,
-        invited: invited(fields),
+        invited: input::invited(fields),
     }
 }
 
 /// `POST video-calls`.
 pub(crate) async fn create(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     ClientAddress(address): ClientAddress,
     ValidJson(NewCallBody { mut call, passcode }): ValidJson<NewCallBody>,
 ) -> ApiResult<Response> {
@@ -63,9 +64,15 @@ pub(crate) async fn create(
     if let Some(passcode) = passcode {
         call.passcode = Some(app.hasher.hash(address, passcode).await?);
     }
-    // The token has the name as it was when it was issued.
-    let host = app.records.user(&caller.user.id).await?.map_or(caller.user, |user| user.public());
-    let owner = NewCallOwner { app: AppId::default(), host: Some(host), room: None };
+    input::check_invited(&caller, &call.invited)?;
+    let host = match caller.kind {
+        // The token has the name as it was when it was issued.
+        IdentityKind::User => app.records.user(&caller.user.id).await?.map(|user| user.public()),
+        // An account may have the same id.
+        _ => None,
+    };
+    let owner = NewCallOwner { app: caller.app, host: Some(host.unwrap_or(caller.user)), room: None };
+    call.max_participants = app.apps.limits(&owner.app).seats(call.max_participants);
     create_call(&app, Records::new_call_id(), call, owner, now).await
 }
 

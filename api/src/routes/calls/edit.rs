@@ -13,7 +13,7 @@ use super::input;
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, JsonChange, PathParam};
+use crate::http::extract::{CallOwner, JsonChange, PathParam};
 use crate::http::fields::{Fields, Input};
 use crate::http::rate_limit::ClientAddress;
 use crate::routes::views::CallView;
@@ -36,7 +36,7 @@ pub(crate) struct Changes {
 
 impl Input for Changes {
     fn read(fields: &mut Fields) -> Self {
-        let changes = Self::without_passcode(fields, input::invited);
+        let changes = Self::without_passcode(fields);
         Self { passcode: fields.change("passcode", input::passcode), ..changes }
     }
 
@@ -47,7 +47,7 @@ impl Input for Changes {
 
 impl Changes {
     /// Reads the fields that users and backends of apps may change.
-    pub(crate) fn without_passcode(fields: &mut Fields, invited: impl FnOnce(&mut Fields) -> Vec<UserId>) -> Self {
+    pub(crate) fn without_passcode(fields: &mut Fields) -> Self {
         Self {
             title: fields.change("title", input::title),
             description: fields.change("description", input::description),
@@ -59,7 +59,7 @@ impl Changes {
             max_participants: fields.change_to("maxParticipants", input::max_participants),
             locked: fields.change_to("locked", |fields| fields.flag("locked")),
             passcode: None,
-            invited: fields.change_to("invitedUserIds", |fields| Some(invited(fields))),
+            invited: fields.change_to("invitedUserIds", |fields| Some(input::invited(fields))),
         }
     }
 }
@@ -71,12 +71,17 @@ impl Changes {
 /// of the later request stays.
 pub(crate) async fn edit(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
     ClientAddress(address): ClientAddress,
     body: JsonChange<Changes>,
 ) -> ApiResult<Response> {
-    change(&app, Owner::User(&caller), &id, address, |call| body.read(call)).await
+    let read = |call: &CallView<'_>| {
+        let changes: Changes = body.read(call)?;
+        input::check_invited(&caller, changes.invited.as_deref().unwrap_or_default())?;
+        Ok(changes)
+    };
+    change(&app, Owner::User(&caller), &id, address, read).await
 }
 
 /// Changes a call of `owner` by the fields that `read` finds to differ from the call.

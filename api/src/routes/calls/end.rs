@@ -12,7 +12,7 @@ use switchboard_rooms::RoomPeek;
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, PathParam};
+use crate::http::extract::{CallOwner, PathParam};
 use crate::routes::views::minutes;
 
 /// End of a call.
@@ -27,7 +27,7 @@ pub(crate) struct EndOfCall {
 /// `POST video-calls/:id/end`. A call that has ended already gives the same answer.
 pub(crate) async fn end(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<Response> {
     end_call(&app, Owner::User(&caller), &id, "ended_by_host").await
@@ -48,7 +48,7 @@ pub(crate) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: &
 /// log. After a failure the client can send the request again.
 pub(crate) async fn delete(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<Response> {
     delete_call(&app, Owner::User(&caller), &id).await

@@ -8,7 +8,7 @@ use switchboard_records::{CallFilter, CallOrder, CallPosition, CallsOf, PageStar
 use crate::app::App;
 use crate::http::envelope::{Pagination, page};
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, ValidQuery};
+use crate::http::extract::{CallOwner, ValidQuery};
 use crate::http::fields::{Fields, Input};
 use crate::http::paging::Paging;
 use crate::routes::views::CallView;
@@ -83,10 +83,10 @@ impl Input for Listing {
 /// `GET video-calls`: lists the calls that the caller hosts or takes part in.
 pub(crate) async fn list(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     ValidQuery(listing): ValidQuery<Listing>,
 ) -> ApiResult<Response> {
-    list_calls(&app, CallsOf::User(caller.user.id), listing).await
+    list_calls(&app, CallsOf::User(caller.app, caller.user.id), listing).await
 }
 
 /// Lists calls, page by page.

@@ -10,7 +10,7 @@ use switchboard_records::RecordedMessage;
 use crate::app::App;
 use crate::http::envelope::page;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, PathParam, ValidQuery};
+use crate::http::extract::{CallOwner, PathParam, ValidQuery};
 use crate::http::fields::{Fields, Input};
 use crate::http::paging::Paging;
 
@@ -65,12 +65,12 @@ impl From<RecordedMessage> for MessageView {
 /// first. Private messages are listed only for their sender and their recipient.
 pub(crate) async fn messages(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
     ValidQuery(MessageQuery(paging)): ValidQuery<MessageQuery>,
 ) -> ApiResult<impl IntoResponse> {
-    let found =
-        app.records.chat_page(&id, &caller.user.id, paging.skip(), paging.limit).await?.ok_or(Code::CallNotFound)?;
+    let found = app.records.chat_page((&caller.app, &id), &caller.user.id, paging.skip(), paging.limit).await?;
+    let found = found.ok_or(Code::CallNotFound)?;
     if !found.involved {
         return Err(Code::Forbidden.into());
     }

@@ -11,7 +11,7 @@ use switchboard_records::{CallRecord, RecordsError};
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, MaybeCaller, PathParam};
+use crate::http::extract::{CallOwner, MaybeCaller, PathParam};
 use crate::routes::views::{CallSummaryView, CallView, StatsView};
 
 /// `GET video-calls/:id`: the full form for callers who may read the call in full; the short form
@@ -96,7 +96,7 @@ pub(super) async fn reveals(app: &App, call: &CallRecord, caller: Option<&Identi
 /// by the delay of the recorder.
 pub(crate) async fn stats(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
     let call = app.records.call(&caller.app, &id).await?.ok_or(Code::CallNotFound)?;

@@ -10,7 +10,7 @@ use super::end::{Owner, owned};
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
-use crate::http::extract::{Caller, PathParam};
+use crate::http::extract::{CallOwner, PathParam};
 use crate::routes::views::CallView;
 
 /// `POST video-calls/:id/reopen`. A route and not the host's join, because a client that joins
@@ -21,7 +21,7 @@ use crate::routes::views::CallView;
 /// The record is written here, or by the recorder if that fails.
 pub(crate) async fn reopen(
     State(app): State<App>,
-    Caller(caller): Caller,
+    CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
     let mut call = owned(&app, Owner::User(&caller), &id).await?;

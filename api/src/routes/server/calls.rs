@@ -15,7 +15,7 @@ use crate::http::envelope::success;
 use crate::http::error::ApiResult;
 use crate::http::extract::{JsonChange, PathParam, ValidQuery};
 use crate::http::fields::{Fields, Input};
-use crate::routes::calls::{self, Changes, Listing, Owner, input};
+use crate::routes::calls::{self, Changes, Listing, Owner};
 use crate::routes::views::CallView;
 
 /// Body of `POST server/calls`.
@@ -29,11 +29,7 @@ pub(crate) struct NewServerCall {
 
 impl Input for NewServerCall {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            call: calls::new_call(fields, input::invited_of_app),
-            room: fields.room("roomId"),
-            host: fields.app_user("hostId"),
-        }
+        Self { call: calls::new_call(fields), room: fields.room("roomId"), host: fields.app_user("hostId") }
     }
 
     fn example() -> Value {
@@ -111,7 +107,7 @@ pub(crate) struct ServerChanges(Changes);
 
 impl Input for ServerChanges {
     fn read(fields: &mut Fields) -> Self {
-        Self(Changes::without_passcode(fields, input::invited_of_app))
+        Self(Changes::without_passcode(fields))
     }
 
     fn example() -> Value {

@@ -12,8 +12,6 @@
 //! | `role` | `host`, `moderator` or `participant` |
 //! | `permissions` | `canPublish`, `canShareScreen`, `canChat` |
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -72,9 +70,9 @@ pub struct UserClaims {
     pub permissions: Option<CallPermissions>,
 }
 
-/// Claims of a user token.
+/// Times in the claims of a token.
 #[derive(Debug, Deserialize)]
-struct AppClaims {
+pub(super) struct Times {
     /// Expiry in seconds since the Unix epoch.
     exp: f64,
     /// Time of issue in seconds since the Unix epoch.
@@ -83,9 +81,6 @@ struct AppClaims {
     /// Time from which the token is good, in seconds since the Unix epoch.
     #[serde(default)]
     nbf: Option<f64>,
-    /// The user.
-    #[serde(flatten)]
-    user: UserClaims,
 }
 
 /// User token that was signed for a backend.
@@ -121,27 +116,6 @@ pub(super) fn mint(
     Ok(MintedToken { token, expires_at })
 }
 
-/// Returns the API key that a token says it is signed with; `None` for a token of another kind.
-/// Nothing is verified.
-#[must_use]
-pub fn app_key_of(token: &str) -> Option<AppKeyId> {
-    #[derive(Deserialize)]
-    struct Issuer {
-        iss: Option<String>,
-        kid: Option<String>,
-    }
-    if token.len() > MAX_TOKEN_BYTES {
-        return None;
-    }
-    let named = |part: &str| {
-        let issuer: Issuer = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
-        AppKeyId::read(issuer.kid.as_deref().or(issuer.iss.as_deref())?)
-    };
-    let mut parts = token.split('.');
-    let (header, claims) = (parts.next()?, parts.next()?);
-    named(header).or_else(|| named(claims))
-}
-
 /// Verifies a user token at `now_ms`: see [`super::Tokens::verify_app`].
 pub(super) fn verify(
     token: &str,
@@ -161,18 +135,34 @@ pub(super) fn verify(
     let claims = jsonwebtoken::decode::<Value>(token, &key, &validation)
         .map_err(|_| invalid("The signature is not HS256 with the secret of the API key"))?
         .claims;
-    let claims: AppClaims =
-        serde_json::from_value(claims).map_err(|problem| invalid(format!("The claims are wrong: {problem}")))?;
-    let (issued_ms, expires_at) = times(&claims, now_ms)?;
-    let has_expired = expires_at.saturating_add(LEEWAY_S) <= now_ms / 1000;
+    identify(claims, SignedBy { app: signer.app, sign_in: signer.key.to_string() }, now_ms, resumes)
+}
+
+/// Signer whose signature was verified.
+pub(super) struct SignedBy<'a> {
+    /// App of the signer.
+    pub(super) app: &'a AppId,
+    /// Text by which the signer is revoked.
+    pub(super) sign_in: String,
+}
+
+/// Returns the user in the verified claims of a user token, and whether the token has expired.
+pub(super) fn identify(
+    claims: Value,
+    signed_by: SignedBy<'_>,
+    now_ms: u64,
+    resumes: bool,
+) -> Result<(Identity, bool), Refusal> {
+    let (issued_ms, expires_at) = Times::read(&claims)?.check(now_ms)?;
+    let claims: UserClaims = serde_json::from_value(claims).map_err(wrong_claims)?;
+    let has_expired = has_expired(expires_at, now_ms);
     if has_expired && !resumes {
         return Err(Code::TokenExpired.into());
     }
-    let claims = claims.user;
     let room = match &claims.room {
         Some(room) => {
             let name = RoomName::parse(room);
-            Some(signer.app.room(&name.map_err(|_| claim("room", "must be 1 to 64 letters, digits, _ or -"))?))
+            Some(signed_by.app.room(&name.map_err(|_| claim("room", "must be 1 to 64 letters, digits, _ or -"))?))
         }
         None => None,
     };
@@ -186,10 +176,10 @@ pub(super) fn verify(
     let identity = Identity {
         user: user(claims)?,
         email: None,
-        session: Some(signer.key.to_string()),
+        session: Some(signed_by.sign_in),
         room,
         kind: IdentityKind::AppUser,
-        app: signer.app.clone(),
+        app: signed_by.app.clone(),
         grant: Some(grant),
         issued_ms,
         expires_at,
@@ -197,24 +187,40 @@ pub(super) fn verify(
     Ok((identity, has_expired))
 }
 
-/// Checks the times of a token. Returns the time of issue in milliseconds and the expiry in
-/// seconds. Without `iat`, the token counts as older than every removal from a call.
-fn times(claims: &AppClaims, now_ms: u64) -> Result<(u64, u64), Refusal> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-    let whole = |seconds: f64| seconds as u64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-    let millis = |seconds: f64| (seconds * 1000.0) as u64;
-    let (now, expires_at) = (now_ms / 1000, whole(claims.exp));
-    if expires_at > now + USER_TOKEN_MAX + LEEWAY_S {
-        return Err(claim("exp", "must be at most a day away, in seconds"));
+/// Returns whether a token has expired at `now_ms`.
+pub(super) const fn has_expired(expires_at: u64, now_ms: u64) -> bool {
+    expires_at.saturating_add(LEEWAY_S) <= now_ms / 1000
+}
+
+impl Times {
+    pub(super) fn read(claims: &Value) -> Result<Self, Refusal> {
+        Self::deserialize(claims).map_err(wrong_claims)
     }
-    if claims.nbf.is_some_and(|start| whole(start) > now + LEEWAY_S) {
-        return Err(claim("nbf", "is in the future"));
+
+    /// Checks the times of a token. Returns the time of issue in milliseconds and the expiry in
+    /// seconds. Without `iat`, the token counts as older than every removal from a call.
+    pub(super) fn check(&self, now_ms: u64) -> Result<(u64, u64), Refusal> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let whole = |seconds: f64| seconds as u64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+        let millis = |seconds: f64| (seconds * 1000.0) as u64;
+        let (now, expires_at) = (now_ms / 1000, whole(self.exp));
+        if expires_at > now + USER_TOKEN_MAX + LEEWAY_S {
+            return Err(claim("exp", "must be at most a day away, in seconds"));
+        }
+        if self.nbf.is_some_and(|start| whole(start) > now + LEEWAY_S) {
+            return Err(claim("nbf", "is in the future"));
+        }
+        if self.iat.is_some_and(|issued| whole(issued) > now + LEEWAY_S) {
+            return Err(claim("iat", "is in the future"));
+        }
+        Ok((self.iat.map_or(0, millis), expires_at))
     }
-    if claims.iat.is_some_and(|issued| whole(issued) > now + LEEWAY_S) {
-        return Err(claim("iat", "is in the future"));
-    }
-    Ok((claims.iat.map_or(0, millis), expires_at))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn wrong_claims(problem: serde_json::Error) -> Refusal {
+    invalid(format!("The claims are wrong: {problem}"))
 }
 
 fn user(claims: UserClaims) -> Result<PublicUser, Refusal> {
@@ -257,19 +263,22 @@ pub fn app_user(
     Ok(PublicUser { metadata, ..PublicUser::new(id, name, avatar) })
 }
 
-fn claim(name: &'static str, problem: impl std::fmt::Display) -> Refusal {
+pub(super) fn claim(name: &'static str, problem: impl std::fmt::Display) -> Refusal {
     let problem = problem.to_string();
     let refusal = invalid(format!("The claim {name} {problem}"));
     Refusal { errors: vec![FieldError { field: name.into(), message: problem.into() }], ..refusal }
 }
 
-fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+pub(super) fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(Code::TokenInvalid, message)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     const NOW_MS: u64 = 1_800_000_000_500;
@@ -293,7 +302,7 @@ mod tests {
 
         /// Signs any claims, as a backend does.
         fn sign(&self, claims: &Value) -> String {
-            super::super::hs256::install();
+            super::super::signatures::install();
             let key = EncodingKey::from_secret(self.secret.expose().as_bytes());
             jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
         }
@@ -372,7 +381,7 @@ mod tests {
     #[test]
     fn a_token_that_is_minted_is_one_that_a_backend_could_sign_and_wrong_claims_are_named() {
         let key = Key::new();
-        super::super::hs256::install();
+        super::super::signatures::install();
         let user = UserClaims {
             sub: "ann".into(),
             metadata: Some(json!({ "tags": [] })),
@@ -382,7 +391,7 @@ mod tests {
             ..UserClaims::default()
         };
         let minted = mint(&user, key.signer(), NOW_MS, 600).unwrap();
-        assert_eq!((minted.expires_at, app_key_of(&minted.token)), (NOW + 600, Some(key.id.clone())));
+        assert_eq!(minted.expires_at, NOW + 600);
         let (identity, _) = verify(&minted.token, key.signer(), NOW_MS, false).unwrap();
         assert_eq!((identity.issued_ms, identity.expires_at), (NOW_MS, NOW + 600));
         assert_eq!((identity.user.metadata, identity.user.name.as_str()), (user.metadata.clone(), "ann"));
@@ -398,18 +407,5 @@ mod tests {
         }
         let refusal = mint(&user, key.signer(), NOW_MS, USER_TOKEN_MAX + 60).unwrap_err();
         assert_eq!((refusal.code, &*refusal.errors[0].field), (Code::ValidationError, "exp"));
-    }
-
-    #[test]
-    fn the_key_of_a_token_is_found_in_iss_and_in_kid_and_tokens_of_accounts_name_none() {
-        let key = Key::new();
-        assert_eq!(app_key_of(&key.sign(&json!({ "iss": key.id, "sub": "a", "exp": 1 }))), Some(key.id.clone()));
-        let header = Header { kid: Some(key.id.to_string()), ..Header::new(Algorithm::HS256) };
-        let secret = EncodingKey::from_secret(key.secret.expose().as_bytes());
-        let token = jsonwebtoken::encode(&header, &json!({ "sub": "a", "exp": 1 }), &secret).unwrap();
-        assert_eq!(app_key_of(&token), Some(key.id));
-        for other in ["", "a.b", "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJ2aWRlb2NhbGwtYXBpIn0.x", &"x".repeat(5000)] {
-            assert_eq!(app_key_of(other), None, "{other}");
-        }
     }
 }

@@ -11,6 +11,8 @@ pub enum IdentityKind {
     Guest,
     /// User of an app, whom only the app's backend knows.
     AppUser,
+    /// User of an app who signed in at a provider of OpenID Connect.
+    OidcUser,
 }
 
 /// Authenticated bearer of a token.
@@ -20,12 +22,12 @@ pub struct Identity {
     pub user: PublicUser,
     /// E-mail address of a user; guests have none.
     pub email: Option<String>,
-    /// Sign-in session of the token, or the API key that signed it. When that is revoked, so is the
-    /// token.
+    /// Sign-in session of the token, or the API key that signed it, or its identity source. When
+    /// that is revoked, so is the token.
     pub session: Option<String>,
     /// The only room that the token is good for.
     pub room: Option<RoomId>,
-    /// User, guest or user of an app.
+    /// Kind of the bearer.
     pub kind: IdentityKind,
     /// App of the user.
     pub app: AppId,

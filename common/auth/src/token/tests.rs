@@ -27,7 +27,7 @@ fn forged(secret: &str, changes: Value) -> String {
 }
 
 fn forged_with(header: &Header, secret: &str, changes: Value) -> String {
-    hs256::install();
+    signatures::install();
     jsonwebtoken::encode(header, &claims(changes), &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }
 

@@ -9,6 +9,7 @@
 //! | `call_fields` | bounds and checks of a call's fields |
 //! | `disconnect` | reasons why a node closes a socket, with their close codes |
 //! | `email` | e-mail addresses in one form |
+//! | `identity_source` | other sign-ins whose tokens identify users of an app |
 //! | `ids` | ids as types |
 //! | `media` | changes of a participant's media state |
 //! | `names` | names and titles in one form, without characters that hide or imitate |
@@ -28,6 +29,7 @@ pub mod call_edit;
 pub mod call_fields;
 pub mod disconnect;
 pub mod email;
+pub mod identity_source;
 pub mod ids;
 pub mod media;
 pub mod names;
@@ -46,6 +48,7 @@ pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
 pub use email::EmailAddress;
+pub use identity_source::{ClaimNames, IdentitySource, IdentitySourceKind, Jwk, Jwks};
 pub use ids::{AppId, AppKeyId, CallId, Generation, NodeId, PeerId, RoomId, RoomName, SessionHandle, UserId};
 pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};

@@ -44,6 +44,8 @@ codes! {
     TokenInvalid "TOKEN_INVALID" "The token is invalid";
     TokenMisplaced "TOKEN_MISPLACED" "The token is in the wrong place: send it as auth.token";
     KeyRevoked "KEY_REVOKED" "The API key is revoked, or its app is disabled";
+    IdentitySourceUnavailable "IDENTITY_SOURCE_UNAVAILABLE"
+        "The public keys of the token's issuer cannot be read at the moment; try again";
     Unauthorized "UNAUTHORIZED" "Sign in first";
     Forbidden "FORBIDDEN" "You are not allowed to do this";
     UserNotFound "USER_NOT_FOUND" "User not found";
@@ -53,6 +55,7 @@ codes! {
     AppNotFound "APP_NOT_FOUND" "App not found";
     KeyNotFound "KEY_NOT_FOUND" "API key not found";
     LimitReached "LIMIT_REACHED" "The maximum number is reached";
+    IssuerTaken "ISSUER_TAKEN" "Another app has an identity source with this issuer and audience";
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" "This Idempotency-Key belongs to a request with another body";
     AppLimitReached "APP_LIMIT_REACHED" "The app has reached one of its limits";
     CallNotFound "CALL_NOT_FOUND" "Call not found";

@@ -10,10 +10,12 @@ export type Admitted = {
 export type App = {
   /** Time of the creation */
   createdAt: string;
-  /** Whether every key of the app is refused. */
+  /** Whether every key and every identity source of the app is refused. */
   disabled: boolean;
   /** Id of the app. */
   id: string;
+  /** Other sign-ins whose tokens identify users of the app. */
+  identitySources: IdentitySource[];
   /** API keys, without their secrets. */
   keys: AppKey[];
   /** Limits of the app. */
@@ -236,6 +238,16 @@ export type CallSummary = {
 /** Type of a call: the users who may join. */
 export type CallType = ("public" | "private" | "invited_only");
 
+/** Names of the claims of a provider about its user. */
+export type ClaimNames = {
+  /** Claim with the URL of the picture. */
+  avatar: string;
+  /** Claim with the display name. */
+  name: string;
+  /** Claim with the user's id, which never changes and is never given to another user. */
+  userId: string;
+};
+
 /** State of a participant's signaling connection, as other participants see it. */
 export type ConnectionState = ("connected" | "reconnecting" | "waiting");
 
@@ -271,7 +283,7 @@ export type Endpoints = {
 
 export type Failure = {
   /** Stable */
-  code: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_INVALID" | "TOKEN_MISPLACED" | "KEY_REVOKED" | "UNAUTHORIZED" | "FORBIDDEN" | "USER_NOT_FOUND" | "USER_EXISTS" | "SESSION_NOT_FOUND" | "APPS_NOT_CONFIGURED" | "APP_NOT_FOUND" | "KEY_NOT_FOUND" | "LIMIT_REACHED" | "IDEMPOTENCY_KEY_REUSED" | "APP_LIMIT_REACHED" | "CALL_NOT_FOUND" | "CALL_ENDED" | "CALL_FULL" | "INVALID_PASSCODE" | "HOST_REQUIRED" | "ROOM_NOT_FOUND" | "ROOM_FULL" | "ROOM_NOT_ALLOWED" | "ROOM_LOCKED" | "ROOM_EXISTS" | "BANNED" | "REMOVED" | "NOT_IN_ROOM" | "PEER_NOT_FOUND" | "VALIDATION_ERROR" | "INVALID_INPUT" | "PAYLOAD_TOO_LARGE" | "UNKNOWN_EVENT" | "BINARY_NOT_SUPPORTED" | "RATE_LIMIT_EXCEEDED" | "ROUTE_NOT_FOUND" | "UNSUPPORTED_MEDIA_TYPE" | "INTERNAL_ERROR" | "SERVICE_UNAVAILABLE" | "DATABASE_ERROR";
+  code: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_INVALID" | "TOKEN_MISPLACED" | "KEY_REVOKED" | "IDENTITY_SOURCE_UNAVAILABLE" | "UNAUTHORIZED" | "FORBIDDEN" | "USER_NOT_FOUND" | "USER_EXISTS" | "SESSION_NOT_FOUND" | "APPS_NOT_CONFIGURED" | "APP_NOT_FOUND" | "KEY_NOT_FOUND" | "LIMIT_REACHED" | "ISSUER_TAKEN" | "IDEMPOTENCY_KEY_REUSED" | "APP_LIMIT_REACHED" | "CALL_NOT_FOUND" | "CALL_ENDED" | "CALL_FULL" | "INVALID_PASSCODE" | "HOST_REQUIRED" | "ROOM_NOT_FOUND" | "ROOM_FULL" | "ROOM_NOT_ALLOWED" | "ROOM_LOCKED" | "ROOM_EXISTS" | "BANNED" | "REMOVED" | "NOT_IN_ROOM" | "PEER_NOT_FOUND" | "VALIDATION_ERROR" | "INVALID_INPUT" | "PAYLOAD_TOO_LARGE" | "UNKNOWN_EVENT" | "BINARY_NOT_SUPPORTED" | "RATE_LIMIT_EXCEEDED" | "ROUTE_NOT_FOUND" | "UNSUPPORTED_MEDIA_TYPE" | "INTERNAL_ERROR" | "SERVICE_UNAVAILABLE" | "DATABASE_ERROR";
   /** What is wrong with which field */
   errors?: {
     /** Name of the field */
@@ -308,6 +320,25 @@ export type IceServer = {
   username?: string | null;
 };
 
+/** Sign-in whose tokens identify users of an app. */
+export type IdentitySource = {
+  /** Text that the claim `aud` of the tokens has or contains. Required for `oidc`. */
+  audience?: string | null;
+  /** Names of the claims about the user; for `oidc` only. */
+  claims?: (ClaimNames | null);
+  /** Claim `iss` of the tokens, exactly. */
+  issuer: string;
+  /** The key set. */
+  jwks?: (Jwks | null);
+  /** Address of the key set; `https`. Either this or `jwks`. */
+  jwksUri?: string | null;
+  /** `keys`: the app's backend signs user tokens. `oidc`: a provider of OpenID Connect. */
+  kind: IdentitySourceKind;
+};
+
+/** Kind of an identity source. */
+export type IdentitySourceKind = ("keys" | "oidc");
+
 /** Paths of the API. */
 export type Index = {
   endpoints: Endpoints;
@@ -337,6 +368,34 @@ export type JoinResponse = {
   user: PublicUser;
   /** Whether the caller goes to the lobby first. */
   waits: boolean;
+};
+
+/** Public key (RFC 7517). */
+export type Jwk = {
+  /** Algorithm: `RS256`, `ES256` or `EdDSA`. */
+  alg?: string | null;
+  /** Curve of `EC` (`P-256`) and `OKP` (`Ed25519`). */
+  crv?: string | null;
+  /** Exponent of `RSA`. */
+  e?: string | null;
+  /** Key id, which the header of a token names. */
+  kid?: string | null;
+  /** Key type: `RSA`, `EC` or `OKP`. */
+  kty: string;
+  /** Modulus of `RSA`. */
+  n?: string | null;
+  /** Use: `sig` or absent. */
+  use?: string | null;
+  /** Coordinate of `EC`, or the key of `OKP`. */
+  x?: string | null;
+  /** Coordinate of `EC`. */
+  y?: string | null;
+};
+
+/** JSON Web Key Set. Members that are not listed are dropped. */
+export type Jwks = {
+  /** The keys. */
+  keys: Jwk[];
 };
 
 /** Media of a participant that are on. */
@@ -646,8 +705,52 @@ export interface Operations {
       appId: string;
     };
     body: {
-      /** Whether every key of the app is refused */
+      /** Whether every key and every identity source of the app is refused */
       disabled?: boolean | null;
+      /** Other sign-ins whose tokens identify users of the app: all of them, or null for none */
+      identitySources?: {
+        /** Text that the claim `aud` of the tokens has or contains. Required for `oidc`. */
+        audience?: string | null;
+        /** Names of the claims about the user; for `oidc` only. */
+        claims?: ({
+          /** Claim with the URL of the picture. */
+          avatar?: string;
+          /** Claim with the display name. */
+          name?: string;
+          /** Claim with the user's id, which never changes and is never given to another user. */
+          userId?: string;
+        } | null);
+        /** Claim `iss` of the tokens, exactly. */
+        issuer: string;
+        /** The key set. */
+        jwks?: ({
+          /** The keys. */
+          keys: {
+            /** Algorithm: `RS256`, `ES256` or `EdDSA`. */
+            alg?: string | null;
+            /** Curve of `EC` (`P-256`) and `OKP` (`Ed25519`). */
+            crv?: string | null;
+            /** Exponent of `RSA`. */
+            e?: string | null;
+            /** Key id, which the header of a token names. */
+            kid?: string | null;
+            /** Key type: `RSA`, `EC` or `OKP`. */
+            kty?: string;
+            /** Modulus of `RSA`. */
+            n?: string | null;
+            /** Use: `sig` or absent. */
+            use?: string | null;
+            /** Coordinate of `EC`, or the key of `OKP`. */
+            x?: string | null;
+            /** Coordinate of `EC`. */
+            y?: string | null;
+          }[];
+        } | null);
+        /** Address of the key set; `https`. Either this or `jwks`. */
+        jwksUri?: string | null;
+        /** `keys`: the app's backend signs user tokens. `oidc`: a provider of OpenID Connect. */
+        kind: ("keys" | "oidc");
+      }[] | null;
       /** Limits of the app; those that are missing stay, and null removes one */
       limits?: {
         /** Most calls with a participant, at the same time. */

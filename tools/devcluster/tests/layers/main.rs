@@ -104,6 +104,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "api/src",
     "common/auth/src",
     "common/calls/src",
+    "common/jwks/src",
     "common/runtime/src",
     "signal-node/rules/src",
     "signal-node/socketio/src",

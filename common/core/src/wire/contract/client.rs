@@ -406,7 +406,7 @@ pub fn client_event(event: EventName) -> ClientContract {
             json!({ "name": "Weekly" }),
         )
         .answers::<JoinedRoom>()
-        .refuses(&[Unauthorized, TokenInvalid, Forbidden, RoomExists, RoomNotFound]),
+        .refuses(&[Unauthorized, TokenInvalid, Forbidden, RoomExists, RoomNotFound, AppLimitReached]),
         EventName::RoomJoin => {
             let example = json!({ "roomId": "AB23CD45EF67", "guestName": "Ann" });
             contract::<JoinRoom>("joinRoom", "Takes a seat, or a place in the lobby", example)
