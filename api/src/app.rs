@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use switchboard_auth::{AppVault, IceConfig, OperatorKeys, PasswordHasher, Tokens};
-use switchboard_calls::{AppAdmin, AppDirectory, CallCreator, CallEditor, JoinAccess, join_link};
+use switchboard_calls::{AppAdmin, AppDirectory, CallCreator, CallEditor, JoinAccess, WebhookAdmin, join_link};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::Records;
@@ -14,6 +14,7 @@ use switchboard_rooms::{RevocationReason, Revocations, RoomPeek, Rooms, StoreErr
 
 use crate::clock;
 use crate::limits::Limits;
+use crate::webhooks::Webhooks;
 
 /// How long a participant count may wait for Redis. After that, the count in the record is shown.
 const PRESENT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -44,6 +45,10 @@ pub struct Parts {
     pub vault: Option<AppVault>,
     /// Whether key sets of identity sources may have an `http` address on this machine.
     pub is_development: bool,
+    /// Webhook endpoints, and the way to them.
+    pub webhooks: Webhooks,
+    /// Whether URLs of apps' webhooks must have the scheme `https`.
+    pub webhooks_https_only: bool,
     /// API keys of operators.
     pub operators: OperatorKeys,
     /// Key that hashes clients' addresses for bans; the same key as on the nodes.
@@ -131,6 +136,12 @@ impl App {
     #[must_use]
     pub fn app_admin(&self) -> AppAdmin<'_> {
         AppAdmin { records: &self.records, vault: self.vault.as_ref(), is_development: self.is_development }
+    }
+
+    /// Returns the use cases of apps' webhooks and of the events that were sent.
+    #[must_use]
+    pub fn webhook_admin(&self) -> WebhookAdmin<'_> {
+        WebhookAdmin { records: &self.records, vault: self.vault.as_ref(), https_only: self.webhooks_https_only }
     }
 
     /// Returns the address of the web page at which users join a room.

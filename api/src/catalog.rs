@@ -54,7 +54,10 @@ pub const METRICS: &[Metric] = &[
     gauge("switchboard_outbox_lag_seconds", One, "Age of the oldest fact that is not in MongoDB yet"),
     counter(
         "switchboard_facts_recorded_total",
-        Each("kind", &["created", "joined", "left", "chat", "role", "updated", "emptied", "ended", "reopened"]),
+        Each(
+            "kind",
+            &["created", "joined", "left", "chat", "denied", "role", "updated", "emptied", "ended", "reopened"],
+        ),
         "Facts written to MongoDB",
     ),
     counter("switchboard_dead_facts_total", One, "Facts that can never be written; stored in deadfacts"),
@@ -72,5 +75,9 @@ pub const METRICS: &[Metric] = &[
         "Attempts to deliver a webhook, by outcome",
     ),
     histogram("switchboard_webhook_seconds", One, "Time from sending a webhook to its answer"),
-    gauge("switchboard_webhook_lag_seconds", Dynamic, "Age of the oldest undelivered webhook"),
+    gauge(
+        "switchboard_webhook_lag_seconds",
+        Dynamic,
+        "Age of the oldest undelivered webhook, by receiver of the deployment; `apps`: of all apps",
+    ),
 ];

@@ -7,14 +7,16 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use switchboard_auth::AppVault;
-use switchboard_calls::AppAdmin;
+use switchboard_calls::{AppAdmin, WebhookAdmin};
 use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppScope, Code, IdentitySource, Refusal, Timestamp};
 use switchboard_records::{AppEdit, Duplicates, Records, RecordsError, RecordsTimeouts};
 use switchboard_runtime::config::Mode;
 
 use crate::clock::now;
-use crate::config::ApiConfig;
+use crate::config::{ApiConfig, WebhookConfig};
 use crate::routes::{AppView, NewAppKeyView, UsageView};
+use crate::webhook_cli::{self, WebhookCommand};
+use crate::webhooks::{EndpointDirectory, Webhooks};
 
 /// Program without arguments: serves. With them: administration.
 #[derive(Debug, Parser)]
@@ -122,6 +124,9 @@ pub enum AppCommand {
     /// API keys of an app.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Webhooks of apps, and events that were sent.
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Encrypt every secret with the current `APP_MASTER_KEY`.
     Reseal,
 }
@@ -218,8 +223,11 @@ pub async fn run(config: &ApiConfig, command: Command) -> anyhow::Result<String>
     let vault = config.secrets.app_master.clone().map(AppVault::new);
     let is_development = config.mode == Mode::Development;
     let admin = AppAdmin { records: &records, vault: vault.as_ref(), is_development };
+    let WebhookConfig { endpoints, options, https_only } = config.webhooks.clone();
+    let webhook_admin = WebhookAdmin { records: &records, vault: vault.as_ref(), https_only };
+    let webhooks = Webhooks::new(EndpointDirectory::new(records.clone(), vault.clone(), endpoints), options);
     let output = match command {
-        Command::Admin(Admin::App(command)) => app(admin, command).await?,
+        Command::Admin(Admin::App(command)) => app(admin, (webhook_admin, &webhooks), command).await?,
         Command::Admin(Admin::Records(RecordsCommand::Duplicates { settle })) => duplicates(&records, settle).await?,
     };
     Ok(match output {
@@ -240,7 +248,11 @@ async fn duplicates(records: &Records, settle: bool) -> Result<Value, RecordsErr
 }
 
 /// Returns the JSON to print; CSV as text.
-async fn app(admin: AppAdmin<'_>, command: AppCommand) -> Result<Value, Refusal> {
+async fn app(
+    admin: AppAdmin<'_>,
+    (webhook_admin, webhooks): (WebhookAdmin<'_>, &Webhooks),
+    command: AppCommand,
+) -> Result<Value, Refusal> {
     let disable = async |app: &str, disabled| {
         let edit = AppEdit { disabled: Some(disabled), ..AppEdit::default() };
         admin.edit(&AppId::parse(app)?, edit).await.map(|app| json!(AppView::from(app)))
@@ -281,6 +293,7 @@ async fn app(admin: AppAdmin<'_>, command: AppCommand) -> Result<Value, Refusal>
         AppCommand::Delete { app } => {
             admin.delete(&AppId::parse(&app)?, now()).await.map(|()| json!({ "deleted": app }))
         }
+        AppCommand::Webhook(command) => webhook_cli::run(webhook_admin, webhooks, command).await,
         AppCommand::Reseal => admin.reseal().await.map(|count| json!({ "resealed": count })),
         AppCommand::Key(KeyCommand::Add { app, scopes }) => {
             let scopes = if scopes.is_empty() { AppScope::ALL.to_vec() } else { scopes };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use switchboard_auth::{KeyRing, OperatorKeys, TokenLifetimes};
+use switchboard_auth::{OperatorKeys, TokenLifetimes};
 use switchboard_net::ConnectionTimeouts;
 use switchboard_records::{LineBudget, LineBudgets};
 use switchboard_runtime::config::{
@@ -76,14 +76,16 @@ pub struct ApiConfig {
 /// Webhooks: `WEBHOOK_URLS`, `WEBHOOK_SECRET`, `WEBHOOK_TIMEOUT_MS`, `WEBHOOK_GIVE_UP_SECONDS`.
 #[derive(Clone, Debug)]
 pub struct WebhookConfig {
-    /// Endpoints and options of delivery.
+    /// Endpoints of the deployment, with the keys that sign their events.
+    pub endpoints: Vec<Endpoint>,
+    /// Whether URLs of apps must have the scheme `https`: in production.
+    pub https_only: bool,
+    /// Options of delivery.
     pub options: WebhookOptions,
-    /// Keys that sign events. Set if there is an endpoint.
-    pub keys: Option<KeyRing>,
 }
 
 impl WebhookConfig {
-    fn from_env(env: &mut Env) -> Self {
+    fn from_env(env: &mut Env, mode: Mode) -> Self {
         let urls = env.list("WEBHOOK_URLS", "");
         let endpoints = env.check_each("WEBHOOK_URLS", &urls, Endpoint::parse);
         let keys = env.key_ring("WEBHOOK_SECRET");
@@ -93,13 +95,17 @@ impl WebhookConfig {
         if !endpoints.is_empty() && !long_enough {
             env.reject("WEBHOOK_SECRET", format!("must have at least {WEBHOOK_SECRET_MIN_BYTES} bytes"));
         }
+        let signed = |endpoint: Endpoint| match &keys {
+            Some(keys) => endpoint.with_keys(keys),
+            None => endpoint,
+        };
+        let endpoints = endpoints.into_iter().map(signed).collect();
         let options = WebhookOptions {
-            endpoints,
             timeout: env.millis("WEBHOOK_TIMEOUT_MS", 10_000, 100..=60_000),
             give_up: env.seconds("WEBHOOK_GIVE_UP_SECONDS", 86_400, 1..=7 * 86_400),
             ..WebhookOptions::default()
         };
-        Self { options, keys }
+        Self { endpoints, https_only: mode == Mode::Production, options }
     }
 }
 
@@ -150,7 +156,7 @@ impl ApiConfig {
             reopen_within: env.seconds("CALL_REOPEN_SECONDS", 86_400, 0..=30 * 86_400),
             operators: operators(env),
             lines: line_budgets(env),
-            webhooks: WebhookConfig::from_env(env),
+            webhooks: WebhookConfig::from_env(env, mode),
         };
         variables.finish().map(|()| config)
     }

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | 7 | `run` | starts the service from a configuration, and stops it |
 //! | 7 | `router` | the whole HTTP service |
-//! | 7 | `cli` | the command line of operators |
+//! | 7 | `cli`, `webhook_cli` | the command line of operators |
 //! | 6 | `config`, `catalog` | settings; the list of metrics |
 //! | 5 | `routes` | the list of routes, their handlers and views |
 //! | 4 | `openapi` | the OpenAPI document, from a list of routes |
@@ -33,6 +33,7 @@ mod router;
 mod routes;
 mod run;
 pub mod stale_calls;
+pub mod webhook_cli;
 pub mod webhooks;
 
 pub use app::App;

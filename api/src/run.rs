@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use switchboard_auth::{AppVault, PasswordHasher, Tokens, WebhookSigner, random_id};
+use switchboard_auth::{AppVault, PasswordHasher, Tokens, random_id};
 use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
@@ -23,12 +23,13 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Parts};
 use crate::clock::now;
 use crate::config::{ApiConfig, WebhookConfig};
+use crate::erasure;
 use crate::http::server;
 use crate::limits::Limits;
 use crate::recorder::{self, RecorderOptions};
 use crate::router::{HttpOptions, router};
 use crate::stale_calls::StaleCalls;
-use crate::{erasure, webhooks};
+use crate::webhooks::{EndpointDirectory, Webhooks};
 
 /// Pause between attempts to reach Redis or MongoDB at the start.
 const CONNECT_RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -84,21 +85,20 @@ async fn serve(
         () = stop.cancelled() => return Ok(()),
     };
     let indexes = tokio::spawn(ensure_indexes(background.clone(), ready));
-    let WebhookConfig { options, keys } = config.webhooks.clone();
-    let endpoints = options.endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
-    let recording = RecorderOptions { webhooks: endpoints, ..RecorderOptions::default() };
+    let vault = config.secrets.app_master.clone().map(AppVault::new);
+    let WebhookConfig { endpoints, options, https_only } = config.webhooks.clone();
+    let has_webhooks = vault.is_some() || !endpoints.is_empty();
+    let directory = EndpointDirectory::new(background.clone(), vault.clone(), endpoints);
+    let recording = RecorderOptions { webhooks: Some(directory.clone()), ..RecorderOptions::default() };
     let recorder = tokio::spawn(recorder::run(rooms.clone(), background.clone(), recording, stop.clone()));
-    let webhooks = keys.map(|keys| {
-        let signer = WebhookSigner::new(keys);
-        tokio::spawn(webhooks::run(background.clone(), options, signer, stop.clone()))
-    });
+    let webhooks = Webhooks::new(directory, options);
+    let deliverer = has_webhooks.then(|| tokio::spawn(webhooks.clone().run(background.clone(), stop.clone())));
     let key_files = tokio::spawn(config.secrets.files.clone().watch(stop.clone()));
     let stale_calls = StaleCalls::new(rooms.clone(), background.clone(), config.unopened_after).run(now, stop.clone());
     let stale_calls = tokio::spawn(stale_calls);
     let erasure = tokio::spawn(erasure::run(background, now, stop.clone()));
     let revoked = Revocations::default();
     let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
-    let vault = config.secrets.app_master.clone().map(AppVault::new);
     let apps = AppDirectory::new(records.clone(), vault.clone(), JwksCache::default());
     let app_reader = tokio::spawn(apps.clone().follow(|_| (), stop.clone()));
     let app = App::new(Parts {
@@ -110,6 +110,8 @@ async fn serve(
         apps,
         vault,
         is_development: config.mode == Mode::Development,
+        webhooks,
+        webhooks_https_only: https_only,
         operators: config.operators.clone(),
         addresses: ClusterKey::derive(&config.secrets.access),
         hasher: PasswordHasher::new(config.password_concurrency),
@@ -122,8 +124,8 @@ async fn serve(
     tracing::info!("serving");
     server::serve(listener, router(app, options), config.connections, stop).await;
     indexes.abort();
-    if let Some(webhooks) = webhooks {
-        webhooks.await.context("webhooks")?;
+    if let Some(deliverer) = deliverer {
+        deliverer.await.context("webhooks")?;
     }
     stale_calls.await.context("sweep of stale calls")?;
     erasure.await.context("erasure of deleted calls")?;

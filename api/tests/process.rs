@@ -125,16 +125,30 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
     assert!(refused.contains("identitySources.0.audience"), "{refused}");
     write(serde_json::json!([]));
     assert_eq!(run(&["identity-sources", &app, "--set", path]).await.unwrap(), serde_json::json!([]));
+    let webhook = run(&["webhook", "add", &app, "https://a.test/hook", "--events", "call.ended"]).await.unwrap();
+    assert!(webhook["secret"].as_str().unwrap().starts_with("whsec_"), "{webhook}");
+    let id = webhook["webhookId"].as_str().unwrap();
+    let rotated = run(&["webhook", "rotate", &app, id, "--previous-seconds", "60"]).await.unwrap();
+    assert!(rotated["secret"] != webhook["secret"] && rotated["previousSecretUntil"].is_string(), "{rotated}");
+    let changed = run(&["webhook", "change", &app, id, "--url", "https://b.test/"]).await.unwrap();
+    assert_eq!(run(&["webhook", "list", &app]).await.unwrap()[0], changed);
+    assert_eq!(run(&["webhook", "deliveries", id]).await.unwrap(), serde_json::json!({ "deliveries": [] }));
+    assert_eq!(run(&["webhook", "resend", id]).await.unwrap()["count"], 0);
 
     // Rotate the master key: the secret is encrypted with the next one, and then needs that alone.
     let mut rotate = api();
     rotate.env("NODE_ENV", "development").env("MONGODB_URI", &uri);
     rotate.env("APP_MASTER_KEY", "master-key-two").env("APP_MASTER_KEY_PREVIOUS", "master-key-one");
     let rotated = rotate.args(["admin", "app", "reseal"]).output().await.unwrap();
-    assert!(String::from_utf8(rotated.stdout).unwrap().contains("\"resealed\": 1"));
+    assert!(
+        String::from_utf8(rotated.stdout).unwrap().contains("\"resealed\": 3"),
+        "a key, and two secrets of a webhook"
+    );
     let again = administer(&uri, "master-key-two", &["app", "reseal"]).await.unwrap();
     assert_eq!(again["resealed"], 0);
 
+    run(&["webhook", "remove", &app, id]).await.unwrap();
+    assert!(run(&["webhook", "remove", &app, id]).await.unwrap_err().contains("WEBHOOK_NOT_FOUND"));
     let id = key["keyId"].as_str().unwrap();
     run(&["key", "revoke", &app, id]).await.unwrap();
     assert!(run(&["get", &app]).await.unwrap()["keys"][0]["revokedAt"].is_string());

@@ -2,6 +2,8 @@
 //! tests share one service and the calls that they play.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[path = "support/rooms.rs"]
+mod rooms;
 mod support;
 
 use std::collections::BTreeMap;
@@ -15,15 +17,15 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use redis::cmd;
 use switchboard_core::domain::{
-    AppId, CallId, CallStatus, MediaState, NodeId, PublicUser, Role, RoomId, RoomName, SessionHandle, Timestamp,
+    AppId, CallId, CallStatus, MediaState, PublicUser, Role, RoomId, RoomName, SessionHandle, Timestamp,
 };
 use switchboard_records::{AppUsage, CallEvent, Records, RecordsTimeouts};
-use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
-use switchboard_rooms::{Created, Ended, Fact, Join, Joined, LeaveOutcome, Partition, Proof, RoomOptions, Rooms, Seat};
+use switchboard_rooms::{Created, Ended, Fact, Join, Joined, LeaveOutcome, Partition, Proof, Rooms, Seat};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use rooms::{connect, connect_pod};
 use support::{meta, until, user};
 
 const PARTITIONS: u16 = 8;
@@ -41,7 +43,7 @@ impl Bed {
         let redis = RedisServer::start().await.unwrap();
         let options = MongoOptions { test_commands: true, ..MongoOptions::default() };
         let mongo = Mongo::start_with(&options).await.unwrap();
-        let rooms = connect(&redis).await;
+        let rooms = connect(&redis, PARTITIONS).await;
         for number in 0..PARTITIONS {
             rooms.check_node(Partition(number), "r", true).await.unwrap();
         }
@@ -67,7 +69,8 @@ impl Bed {
     async fn recorder_with(&self, options: RecorderOptions) -> (JoinHandle<()>, CancellationToken) {
         let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..options };
         let stop = CancellationToken::new();
-        let task = tokio::spawn(run(connect_pod(&self.redis).await, self.records.clone(), options, stop.clone()));
+        let task =
+            tokio::spawn(run(connect_pod(&self.redis, PARTITIONS).await, self.records.clone(), options, stop.clone()));
         (task, stop)
     }
 
@@ -233,23 +236,6 @@ impl Call<'_> {
         assert_eq!((guest.joined_at, guest.left_at), (Some(events[2].at), Some(events[5].at)));
         assert!(!host.is_connected && !guest.is_connected);
     }
-}
-
-/// Connects as a node does, to seat participants.
-async fn connect(redis: &RedisServer) -> Rooms {
-    let (url, options, node) = place(redis);
-    Rooms::connect(&url, options, node).await.unwrap()
-}
-
-/// Connects as an api pod does.
-async fn connect_pod(redis: &RedisServer) -> Rooms {
-    let (url, options, node) = place(redis);
-    Rooms::connect_with_fred(&url, options, node).await.unwrap()
-}
-
-fn place(redis: &RedisServer) -> (RedisUrl, RoomOptions, NodeId) {
-    let options = RoomOptions { partitions: PARTITIONS, ..RoomOptions::default() };
-    (RedisUrl::parse(&redis.url()).unwrap(), options, NodeId::parse("n1").unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

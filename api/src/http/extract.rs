@@ -480,6 +480,6 @@ impl Argument for AppKeyPath {
     }
 }
 
-fn unreadable_path() -> Refusal {
+pub(crate) fn unreadable_path() -> Refusal {
     Refusal::new(Code::InvalidInput, "The path could not be read")
 }

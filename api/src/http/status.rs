@@ -28,6 +28,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::SessionNotFound
         | Code::AppNotFound
         | Code::KeyNotFound
+        | Code::WebhookNotFound
+        | Code::DeliveryNotFound
         | Code::CallNotFound
         | Code::RoomNotFound
         | Code::PeerNotFound

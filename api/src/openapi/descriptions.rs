@@ -6,6 +6,13 @@ use serde_json::Value;
 
 /// Fields, and their descriptions. The first entry that fits is used.
 const DESCRIPTIONS: &[(&str, &str)] = &[
+    ("Query.state", "Events in this state only"),
+    ("Query.callId", "Events of this call only"),
+    ("events", "Types of the events that the webhook receives"),
+    ("eventId", "Id of the event; without it all that failed are sent again"),
+    ("previousSeconds", "Time for which the previous secret signs too; a day by default"),
+    ("webhookId", "Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL"),
+    ("url", "URL that receives events: `https`, or `http` outside of production"),
     ("Query.from", "A time of the first day, UTC; by default the first day of the month of `to`"),
     ("Query.to", "A time of the last day, UTC, which is included; by default today. At most 366 days"),
     ("Node.id", "Id of the node's process"),

@@ -89,6 +89,7 @@ pub(super) fn read(fact: &Fact) -> Result<CallFact, String> {
             let to = to.map(|to| UserId::parse(to.user())).transpose().map_err(|_| "the recipient is not a user")?;
             CallChange::Chat(Box::new(ChatMessage { id, from: present(fact)?.user, name: from_user.name, to, message }))
         }
+        "denied" => CallChange::Denied { who: present(fact)? },
         "role" => CallChange::Role { who: present(fact)?, role: details::<RoleDetails>(fact)?.role },
         "updated" => {
             let UpdatedDetails {
@@ -185,6 +186,8 @@ mod tests {
         let CallChange::Chat(said) = read(&fact("chat", payload)).unwrap().change else { panic!("not said") };
         assert_eq!((said.id.as_str(), said.name.as_str(), said.message.as_str()), ("m1", "Ada", "hi"));
         assert_eq!((said.from.as_str(), said.to.unwrap().as_str()), ("guest-0123456789abcdef", "guest-b"));
+        let denied = read(&fact("denied", "{}")).unwrap();
+        assert!(matches!(denied.change, CallChange::Denied { who } if who.peer.as_str() == "guest-0123456789abcdef"));
         let role = read(&fact("role", r#"{"role":"moderator"}"#)).unwrap();
         assert!(matches!(role.change, CallChange::Role { role: Role::Moderator, .. }));
         let update = r#"{"title":"T","settings":{"chatEnabled":false},"maxParticipants":5,"locked":true,"revision":3}"#;

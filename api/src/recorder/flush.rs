@@ -250,7 +250,10 @@ impl Outboxes {
         });
         // Queue before the facts leave the outbox: if this pod dies now, the next owner queues the
         // same deliveries again, and their ids make the repetition harmless.
-        self.records.queue_deliveries(&deliveries(&facts, &self.options.webhooks)).await?;
+        if let Some(directory) = &self.options.webhooks {
+            let deliveries = deliveries(&facts, &*directory.current().await?);
+            self.records.queue_deliveries(&deliveries).await?;
+        }
         for CallFact { change, .. } in &facts {
             metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
         }

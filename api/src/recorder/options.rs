@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::webhooks::EndpointDirectory;
+
 /// Options of the recorder.
 #[derive(Clone, Debug)]
 pub struct RecorderOptions {
@@ -16,8 +18,8 @@ pub struct RecorderOptions {
     /// Maximum number of batches that are written at the same time. A flush has `batch` facts for
     /// each of them at most, which bounds the memory.
     pub writers: usize,
-    /// Names of the webhook endpoints that receive events.
-    pub webhooks: Vec<String>,
+    /// Webhook endpoints that receive events. `None`: there are none.
+    pub webhooks: Option<EndpointDirectory>,
 }
 
 impl Default for RecorderOptions {
@@ -27,7 +29,7 @@ impl Default for RecorderOptions {
             flush_interval: Duration::from_millis(100),
             batch: 500,
             writers: 4,
-            webhooks: Vec::new(),
+            webhooks: None,
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | `health` | health, version, index |
 //! | `docs` | the OpenAPI document and its page |
 //! | `views` | JSON forms of records |
+//! | `webhooks` | webhooks of apps and events that were sent, for operators |
 mod admin;
 mod apps;
 mod auth;
@@ -22,6 +23,7 @@ mod join;
 mod moderation;
 mod server;
 mod views;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -38,10 +40,11 @@ pub(crate) use apps::{AppView, NewAppKeyView, UsageView};
 use docs::Documents;
 use server::{calls as calls_of_app, events, participants, tokens};
 use views::{CallView, ParticipantView, StatsView, UserView};
+pub(crate) use webhooks::{DeliveriesView, NewWebhookView, PingView, ResendView, WebhookView};
 
 /// Returns all routes. The router and the OpenAPI document are made from this list.
 fn list() -> Vec<Route> {
-    [accounts(), video_calls(), backends(), service(), operators()].into_iter().flatten().collect()
+    [accounts(), video_calls(), backends(), service(), operators(), webhooks::list()].into_iter().flatten().collect()
 }
 
 fn service() -> Vec<Route> {

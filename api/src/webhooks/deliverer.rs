@@ -1,199 +1,281 @@
-//! Delivers the events of one endpoint: events of different calls in parallel, events of one call
-//! in order.
+//! Delivers what is due: events of different calls in parallel, events of one call in order.
+//!
+//! One loop polls for all endpoints. Each request that it may begin takes a slot (`slots`) and
+//! claims the queue of one call, at the endpoint with the fewest requests in progress. A worker
+//! sends the events of that call one after the other, until one fails or its turn ends.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use switchboard_core::domain::Timestamp;
-use switchboard_core::failure_log::FailureLog;
-use switchboard_records::{Delivery, DeliveryOutcome, DueDeliveries, Records, RecordsError};
-use tokio::task::{Id, JoinSet};
+use switchboard_records::{Attempt, ClaimedQueue, Delivery, DeliveryOutcome, DueQueues, Records, RecordsError};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::directory::{EndpointDirectory, Endpoints};
+use super::failures::Failures;
 use super::options::{Endpoint, WebhookOptions};
-use super::post::Sender;
+use super::post::{Message, Sender};
+use super::slots::{Slot, Slots};
 use crate::clock::{jittered, now};
 
-/// Delivers the events of one endpoint.
+/// Events that a worker reads at once.
+const BATCH: u32 = 20;
+/// Shortest pause between two polls.
+const POLL_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Time between two reports of the lag, and between two searches for deliveries without a queue.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(5);
+/// Label of the lag of all endpoints of apps, which are too many for a label each.
+const APPS: &str = "apps";
+
+/// Delivers events.
 #[derive(Clone)]
 pub(super) struct Deliverer {
     pub(super) records: Records,
+    pub(super) directory: EndpointDirectory,
     pub(super) sender: Sender,
-    pub(super) endpoint: Endpoint,
     pub(super) options: WebhookOptions,
-    /// Name of this process in its leases.
-    pub(super) lease_owner: String,
-    /// Failures of the endpoint, each reason logged once.
+    /// Name of this process in its claims.
+    pub(super) owner: String,
     pub(super) failures: Failures,
 }
 
-/// Log of one endpoint's failures. Clones share it.
-#[derive(Clone)]
-pub(super) struct Failures {
-    log: Arc<Mutex<FailureLog<()>>>,
-    started: Instant,
-}
-
-impl Failures {
-    pub(super) fn new() -> Self {
-        Self { log: Arc::default(), started: Instant::now() }
-    }
-
-    /// Logs the outcome of a delivery, unless its reason was logged already.
-    fn record(&self, delivery: &Delivery, sent: Result<(), &str>) {
-        let Delivery { endpoint, event_id, attempts, .. } = delivery;
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        match sent {
-            Ok(()) if log.recovered(&()) => tracing::info!(endpoint, "webhooks are delivered again"),
-            Err(problem) if log.failed((), problem, self.started.elapsed()) => {
-                tracing::warn!(endpoint, event_id, attempts, problem, "webhook failed; retrying");
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-}
-
-/// Deliveries in progress.
-#[derive(Default)]
+/// Workers in progress.
 struct InFlight {
-    tasks: JoinSet<()>,
-    /// Call of each task.
-    calls: HashMap<Id, String>,
+    tasks: JoinSet<Option<bool>>,
+    /// Slot of each worker.
+    of: HashMap<Id, Slot>,
+    slots: Slots,
 }
+
+/// A worker that has ended, with its result.
+type Done = Result<(Id, Option<bool>), JoinError>;
 
 impl InFlight {
-    fn has(&self, call: &str) -> bool {
-        self.calls.values().any(|busy| busy == call)
-    }
-
-    /// Waits until one delivery ends. Without deliveries it waits forever.
+    /// Waits until one worker ends. Without workers it waits forever.
     async fn next_done(&mut self) {
         match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => drop(self.calls.remove(&id)),
-            Some(Err(error)) => drop(self.calls.remove(&error.id())),
+            Some(done) => self.end(done),
             None => std::future::pending().await,
+        }
+    }
+
+    /// Gives back the slots of all workers that have ended.
+    fn collect_done(&mut self) {
+        while let Some(done) = self.tasks.try_join_next_with_id() {
+            self.end(done);
+        }
+    }
+
+    fn end(&mut self, done: Done) {
+        let (id, accepted) = done.unwrap_or_else(|error| (error.id(), None));
+        if let Some(slot) = self.of.remove(&id) {
+            self.slots.give_back(&slot, accepted);
         }
     }
 }
 
 impl Deliverer {
-    /// Takes the lease and delivers, until `stop` is cancelled.
+    /// Delivers until `stop` is cancelled, and completes the requests that are in progress then.
     pub(super) async fn run(self, stop: CancellationToken) {
+        let slots = Slots::new(self.options.workers, self.options.concurrency);
+        let mut in_flight = InFlight { tasks: JoinSet::new(), of: HashMap::new(), slots };
+        let mut maintained = None;
         while !stop.is_cancelled() {
-            if self.lease().await.unwrap_or(false) {
-                self.serve(&stop).await;
-            }
-            let pause = jittered(self.options.lease / 4);
-            tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
-        }
-        // If this fails, the lease expires.
-        let _ = self.records.release_endpoint(&self.endpoint.name, &self.lease_owner).await;
-    }
-
-    async fn lease(&self) -> Result<bool, RecordsError> {
-        self.records.lease_endpoint(&self.endpoint.name, &self.lease_owner, self.options.lease).await
-    }
-
-    /// Delivers while the lease is valid.
-    async fn serve(&self, stop: &CancellationToken) {
-        let mut in_flight = InFlight::default();
-        let (mut leased, mut held) = (Instant::now(), true);
-        while held && !stop.is_cancelled() {
-            if leased.elapsed() >= self.options.lease / 4 {
-                let asked = Instant::now();
-                match self.lease().await {
-                    Ok(true) => leased = asked,
-                    Ok(false) => held = false,
-                    // The lease may still be valid. After it has expired, another pod may hold it.
-                    Err(_) => held = leased.elapsed() < self.options.lease,
+            let polled = Instant::now();
+            let started = match self.start_due(&mut in_flight, &stop).await {
+                Ok(started) => {
+                    self.failures.store_works();
+                    started
                 }
-                continue;
+                Err(error) => {
+                    self.failures.store_failed(&error.to_string());
+                    false
+                }
+            };
+            if maintained.is_none_or(|at: Instant| at.elapsed() >= MAINTENANCE_INTERVAL) {
+                maintained = Some(Instant::now());
+                if let Err(error) = self.maintain().await {
+                    self.failures.store_failed(&error.to_string());
+                }
             }
-            let sent = self.send_due(&mut in_flight).await;
-            let pause = if sent { Duration::from_millis(1) } else { jittered(self.options.idle) };
-            tokio::select! {
-                () = in_flight.next_done() => {}
-                () = tokio::time::sleep(pause) => {}
-                () = stop.cancelled() => {}
+            // A poll reads a key for each endpoint with waiting events, so its pause grows with its
+            // cost.
+            let least = POLL_PAUSE_MIN.max(polled.elapsed());
+            tokio::select! { () = tokio::time::sleep(least) => {}, () = stop.cancelled() => {} }
+            if !started || in_flight.slots.is_full() {
+                tokio::select! {
+                    () = in_flight.next_done() => {}
+                    () = tokio::time::sleep(jittered(self.options.idle).saturating_sub(least)) => {}
+                    () = stop.cancelled() => {}
+                }
             }
+            in_flight.collect_done();
         }
-        // From now on the next owner reports the lag.
-        self.report_lag(0.0);
-        // Wait for requests in progress (at most the request timeout), because an aborted request
-        // would be sent again.
-        while !in_flight.calls.is_empty() {
+        // A request that is aborted would be sent again.
+        while !in_flight.of.is_empty() {
             in_flight.next_done().await;
         }
     }
 
-    /// Sets the lag metric. The label is not `endpoint`, because the Prometheus operator uses that
-    /// name for a target's port.
-    fn report_lag(&self, seconds: f64) {
-        metrics::gauge!("switchboard_webhook_lag_seconds", "receiver" => self.endpoint.name.clone()).set(seconds);
+    /// Begins as many deliveries as there are slots, by turns of the endpoints. Returns whether it
+    /// began any.
+    async fn start_due(&self, in_flight: &mut InFlight, stop: &CancellationToken) -> Result<bool, RecordsError> {
+        if in_flight.slots.is_full() {
+            return Ok(false);
+        }
+        let endpoints = self.directory.current().await?;
+        let mut due = self.records.due_queues(now()).await?;
+        // Unknown endpoints are those of a URL that was removed; an app's endpoint may be unknown
+        // here for seconds.
+        due.retain(|due| endpoints.get(&due.endpoint).is_some_and(|endpoint| endpoint.keys.is_some()));
+        due.sort_by_key(|due| (in_flight.slots.used_by(&due.endpoint), due.due_at));
+        let mut started = false;
+        while !due.is_empty() && !in_flight.slots.is_full() && !stop.is_cancelled() {
+            let mut more = Vec::with_capacity(due.len());
+            for one in due {
+                if self.start(&one, &endpoints, in_flight, stop).await? {
+                    started = true;
+                    more.push(one);
+                }
+            }
+            due = more;
+        }
+        Ok(started)
     }
 
-    /// Starts due deliveries, up to `concurrency` in progress. Returns whether it started any.
-    async fn send_due(&self, in_flight: &mut InFlight) -> bool {
-        let free = self.options.concurrency.saturating_sub(in_flight.calls.len());
-        if free == 0 {
-            return false;
+    /// Begins the delivery of one queue of an endpoint. Returns false if there is no slot, or no
+    /// queue is due.
+    async fn start(
+        &self,
+        due: &DueQueues,
+        endpoints: &Endpoints,
+        in_flight: &mut InFlight,
+        stop: &CancellationToken,
+    ) -> Result<bool, RecordsError> {
+        let Some(endpoint) = endpoints.get(&due.endpoint) else { return Ok(false) };
+        let Some(slot) = in_flight.slots.take(&due.endpoint, due.is_retry) else { return Ok(false) };
+        let claimed = self.records.claim_queue(due, &self.owner, now(), self.options.lease()).await;
+        let Ok(Some(queue)) = claimed else {
+            in_flight.slots.give_back(&slot, None);
+            return claimed.map(|_| false);
+        };
+        let (worker, endpoint, stop) = (self.clone(), Arc::clone(endpoint), stop.clone());
+        let task = in_flight.tasks.spawn(async move { worker.deliver(&queue, &endpoint, &stop).await });
+        in_flight.of.insert(task.id(), slot);
+        Ok(true)
+    }
+
+    /// Delivers the events of a queue. Returns whether the receiver accepted the last one; `None`
+    /// if nothing was sent.
+    async fn deliver(&self, queue: &ClaimedQueue, endpoint: &Endpoint, stop: &CancellationToken) -> Option<bool> {
+        let mut accepted = None;
+        // A claim that is not released expires, and its events are sent then.
+        if let Err(error) = self.deliver_in_order(queue, endpoint, stop, &mut accepted).await {
+            self.failures.store_failed(&error.to_string());
         }
-        let DueDeliveries { due, oldest } =
-            match self.records.due_deliveries(&self.endpoint.name, now(), self.options.concurrency).await {
-                Ok(due) => due,
-                Err(error) => {
-                    tracing::warn!(endpoint = self.endpoint.name, %error, "reading due webhooks failed; retrying");
-                    return false;
+        accepted
+    }
+
+    async fn deliver_in_order(
+        &self,
+        queue: &ClaimedQueue,
+        endpoint: &Endpoint,
+        stop: &CancellationToken,
+        accepted: &mut Option<bool>,
+    ) -> Result<(), RecordsError> {
+        let began = Instant::now();
+        loop {
+            let waiting = self.records.waiting_deliveries(&queue.endpoint, &queue.call_id, BATCH).await?;
+            if waiting.is_empty() {
+                return self.records.finish_queue(queue, now()).await;
+            }
+            for delivery in waiting {
+                let since = Some(delivery.created_at);
+                let is_over = accepted.is_some() && began.elapsed() >= self.options.turn;
+                if is_over || stop.is_cancelled() {
+                    return self.records.release_queue(queue, now(), false, since).await;
                 }
-            };
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        let lag = oldest.map_or(0.0, |at| (now().0 - at.0).max(0) as f64 / 1000.0);
-        self.report_lag(lag);
-        let mut sent = false;
-        for delivery in due.into_iter().take(free) {
-            if !in_flight.has(&delivery.call_id) {
-                let (deliverer, call) = (self.clone(), delivery.call_id.clone());
-                let task = in_flight.tasks.spawn(async move { deliverer.deliver(delivery).await });
-                in_flight.calls.insert(task.id(), call);
-                sent = true;
+                let message = Message { id: &delivery.event_id, event: &delivery.event, body: &delivery.body };
+                let attempt = self.send(endpoint, message).await;
+                *accepted = Some(attempt.problem.is_none());
+                let (outcome, due_at) = self.outcome(&delivery, &attempt, now());
+                self.report(endpoint, &delivery.event_id, &attempt, outcome);
+                self.records.settle_delivery(&delivery.id, outcome, &attempt, now()).await?;
+                if outcome != DeliveryOutcome::Delivered {
+                    return self.records.release_queue(queue, due_at, true, since).await;
+                }
             }
         }
-        sent
     }
 
-    async fn deliver(&self, delivery: Delivery) {
+    async fn send(&self, endpoint: &Endpoint, message: Message<'_>) -> Attempt {
         let started = Instant::now();
-        let sent = self.sender.send(&self.endpoint, &delivery, now()).await;
+        let attempt = self.sender.send(endpoint, message, self.options.timeout, now()).await;
         metrics::histogram!("switchboard_webhook_seconds").record(started.elapsed().as_secs_f64());
-        self.failures.record(&delivery, sent.as_ref().copied().map_err(String::as_str));
-        let outcome = self.outcome(&delivery, sent, now());
-        let label = match &outcome {
-            DeliveryOutcome::Delivered => "delivered",
-            DeliveryOutcome::Postponed { .. } => "postponed",
-            DeliveryOutcome::GivenUp { problem } => {
-                let Delivery { event_id, .. } = &delivery;
-                tracing::error!(endpoint = self.endpoint.name, event_id, problem, "webhook given up");
+        attempt
+    }
+
+    fn report(&self, endpoint: &Endpoint, event_id: &str, attempt: &Attempt, outcome: DeliveryOutcome) {
+        let problem = attempt.problem.as_deref().unwrap_or_default();
+        let label = match outcome {
+            DeliveryOutcome::Delivered => {
+                self.failures.delivered(endpoint);
+                "delivered"
+            }
+            DeliveryOutcome::Postponed => {
+                self.failures.failed(endpoint, event_id, problem);
+                "postponed"
+            }
+            DeliveryOutcome::Failed => {
+                // The reason is logged as that of a failure too, which other events may have.
+                self.failures.failed(endpoint, event_id, problem);
+                self.failures.given_up(endpoint, event_id, problem);
                 "given_up"
             }
         };
         metrics::counter!("switchboard_webhooks_total", "outcome" => label).increment(1);
-        if let Err(error) = self.records.settle_delivery(&delivery.id, &outcome, now()).await {
-            tracing::warn!(endpoint = self.endpoint.name, %error, "webhook outcome not stored; sending again");
-        }
     }
 
-    fn outcome(&self, delivery: &Delivery, sent: Result<(), String>, now: Timestamp) -> DeliveryOutcome {
-        let Err(problem) = sent else { return DeliveryOutcome::Delivered };
+    /// Returns the outcome of an attempt, and the time from which the call's next attempt may
+    /// begin.
+    fn outcome(&self, delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> (DeliveryOutcome, Timestamp) {
+        if attempt.problem.is_none() {
+            return (DeliveryOutcome::Delivered, now);
+        }
         let WebhookOptions { backoff_min, backoff_max, .. } = self.options;
         let backoff = backoff_min.saturating_mul(2_u32.saturating_pow(delivery.attempts.min(16))).min(backoff_max);
-        let pause = jittered(backoff);
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let until = Timestamp(now.0.saturating_add(ms(pause)));
-        if until.0 > delivery.created_at.0.saturating_add(ms(self.options.give_up)) {
-            return DeliveryOutcome::GivenUp { problem };
+        let until = Timestamp(now.0.saturating_add(ms(jittered(backoff))));
+        let began = delivery.queued_at.unwrap_or(delivery.created_at);
+        if until.0 > began.0.saturating_add(ms(self.options.give_up)) {
+            // The next event of the call may be sent.
+            return (DeliveryOutcome::Failed, now);
         }
-        DeliveryOutcome::Postponed { until, problem }
+        (DeliveryOutcome::Postponed, until)
+    }
+
+    /// Reports the lag, and gives deliveries without a queue one.
+    async fn maintain(&self) -> Result<(), RecordsError> {
+        while self.records.adopt_deliveries().await? {}
+        let endpoints = self.directory.current().await?;
+        let (mut lags, now) = (HashMap::from([(APPS, 0.0_f64)]), now());
+        lags.extend(endpoints.of_deployment().map(|endpoint| (endpoint.name.as_str(), 0.0)));
+        for (name, since) in self.records.oldest_waiting().await? {
+            let Some(endpoint) = endpoints.get(&name) else { continue };
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            let lag = (now.0 - since.0).max(0) as f64 / 1000.0;
+            let label = if endpoint.app.is_some() { APPS } else { endpoint.name.as_str() };
+            let known = lags.entry(label).or_default();
+            *known = known.max(lag);
+        }
+        for (receiver, lag) in lags {
+            // The label is not `endpoint`, because the Prometheus operator uses that name for a
+            // target's port.
+            metrics::gauge!("switchboard_webhook_lag_seconds", "receiver" => receiver.to_owned()).set(lag);
+        }
+        Ok(())
     }
 }

@@ -1,19 +1,20 @@
 //! Sends one event to an endpoint over HTTP.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use http::{HeaderName, Method, Request, header};
+use http::{HeaderName, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use switchboard_auth::WebhookSigner;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use switchboard_core::domain::Timestamp;
-use switchboard_records::Delivery;
+use switchboard_records::Attempt;
 
 use super::options::Endpoint;
+use super::trust;
 
 /// Header with the time of sending and the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("switchboard-signature");
@@ -24,23 +25,39 @@ const EVENT: HeaderName = HeaderName::from_static("switchboard-event");
 /// Maximum number of bytes of a response that are read, so that the connection can be reused. Only
 /// the status matters.
 const RESPONSE_MAX: usize = 16 * 1024;
-
 /// Maximum length of a cause, in characters.
 const CAUSE_MAX: usize = 200;
+/// Idle connections to one receiver that are kept.
+const IDLE_MAX: usize = 4;
+/// Time for which they are kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Event to send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    /// Id of the event.
+    pub(super) id: &'a str,
+    /// Type of the event.
+    pub(super) event: &'a str,
+    /// Body.
+    pub(super) body: &'a str,
+}
 
 /// Sends events. Clones share the connection pool.
 #[derive(Clone)]
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    key: WebhookSigner,
-    timeout: Duration,
 }
 
-/// Returns the reason why there is no response: the innermost error, in the words of the system, of
-/// TLS or of the resolver. None of them contains the URL.
-fn unreachable_because(error: &dyn std::error::Error) -> String {
+/// Returns the reason why there is no response, in the words of the system, of TLS or of the
+/// resolver: the innermost error. None of them contains the URL.
+fn unreachable_because(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
-    while let Some(inner) = cause.source() {
+    loop {
+        if let Some(tls) = trust::tls_error(cause) {
+            return format!("the receiver is unreachable: {}", trust::in_words(tls));
+        }
+        let Some(inner) = cause.source() else { break };
         cause = inner;
     }
     let words: String = cause.to_string().chars().take(CAUSE_MAX).collect();
@@ -48,17 +65,30 @@ fn unreachable_because(error: &dyn std::error::Error) -> String {
 }
 
 impl Sender {
-    pub(super) fn new(key: WebhookSigner, timeout: Duration) -> Self {
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), key, timeout }
+    /// Reads the trusted certificates.
+    pub(super) fn new() -> Self {
+        let connector = HttpsConnectorBuilder::new().with_tls_config(trust::config()).https_or_http().enable_http1();
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector.build());
+        Self { client }
     }
 
-    /// Sends an event, signed with the time `now`.
-    ///
-    /// # Errors
-    /// The reason why the receiver has not accepted the event. The text does not contain the URL,
-    /// because a URL can contain a password.
-    pub(super) async fn send(&self, endpoint: &Endpoint, delivery: &Delivery, now: Timestamp) -> Result<(), String> {
+    /// Sends an event, signed with the time `now`. Redirects are not followed. The problem of the
+    /// outcome does not contain the URL, because a URL can contain a password.
+    pub(super) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        message: Message<'_>,
+        timeout: Duration,
+        now: Timestamp,
+    ) -> Attempt {
+        let failed = |problem: String| Attempt { status: None, problem: Some(problem) };
+        let Some(keys) = &endpoint.keys else {
+            return failed("the secret cannot be decrypted: its key is missing in APP_MASTER_KEY".to_owned());
+        };
         let request = Request::builder();
         let request = endpoint
             .authorization
@@ -69,19 +99,30 @@ impl Sender {
             .uri(&endpoint.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))
-            .header(SIGNATURE, self.key.sign(now, &delivery.body))
-            .header(EVENT_ID, &delivery.event_id)
-            .header(EVENT, &delivery.event)
-            .body(Full::from(delivery.body.clone()))
-            .map_err(|_| "the request could not be built".to_owned())?;
+            .header(SIGNATURE, keys.at(now).sign(now, message.body))
+            .header(EVENT_ID, message.id)
+            .header(EVENT, message.event)
+            .body(Full::from(message.body.to_owned()));
+        let Ok(request) = request else { return failed("the request could not be built".to_owned()) };
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| unreachable_because(&error))?;
+            let response = match self.client.request(request).await {
+                Ok(response) => response,
+                Err(error) => return failed(unreachable_because(&error)),
+            };
             let status = response.status();
             // An error while reading the body does not matter, because the status has decided.
             let _body = Limited::new(response.into_body(), RESPONSE_MAX).collect().await;
-            if status.is_success() { Ok(()) } else { Err(format!("the receiver answered {}", status.as_u16())) }
+            Attempt { status: Some(status.as_u16()), problem: refused_because(status) }
         };
-        let answered = tokio::time::timeout(self.timeout, exchange).await;
-        answered.unwrap_or_else(|_| Err("the receiver did not answer in time".to_owned()))
+        let late = || failed(format!("the receiver did not answer within {} ms", timeout.as_millis()));
+        tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| late())
     }
+}
+
+fn refused_because(status: StatusCode) -> Option<String> {
+    if status.is_success() {
+        return None;
+    }
+    let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
+    Some(format!("the receiver answered {}{hint}", status.as_u16()))
 }

@@ -24,3 +24,4 @@ mod server_rooms;
 mod sessions;
 mod stats;
 mod support;
+mod webhooks;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use api::app::Parts;
 use api::http::server::serve;
 use api::limits::{ConnectionBounds, Limits, RatesConfig};
+use api::webhooks::{EndpointDirectory, WebhookOptions, Webhooks};
 use api::{App, HttpOptions, router};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -271,8 +272,13 @@ impl Service {
             tokens: Tokens::new(&access, refresh),
             revoked,
             apps: apps.clone(),
-            vault,
+            vault: vault.clone(),
             is_development: true,
+            webhooks: Webhooks::new(
+                EndpointDirectory::new(records.clone(), vault, Vec::new()),
+                WebhookOptions::default(),
+            ),
+            webhooks_https_only: false,
             operators,
             addresses: ClusterKey::derive(access),
             hasher: hasher.clone(),

@@ -1,10 +1,12 @@
 //! Secrets of apps' API keys: made at random, and stored encrypted under the master key of the
-//! deployment.
+//! deployment. The secrets of apps' webhooks are stored in the same way.
 //!
 //! A secret must be readable, because it verifies the tokens that a backend signs with it. So it is
 //! encrypted (ChaCha20-Poly1305, RFC 8439) and not hashed. The ids of app and key are authenticated
 //! with it, so that a stored secret cannot be moved to another key. The nonce is random: at 10,000
 //! keys, two equal ones have a probability of 2^-70.
+
+use std::fmt::Display;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +15,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
-use switchboard_core::domain::{AppId, AppKeyId};
+use switchboard_core::domain::AppId;
 use switchboard_core::{Key, KeyRing, Secret};
 
 /// Beginning of every secret, by which a scanner for leaked secrets finds it.
@@ -36,7 +38,7 @@ pub fn is_secret(secret: &Secret, given: &str) -> bool {
     secret.expose().as_bytes().ct_eq(given.as_bytes()).into()
 }
 
-/// Encrypts and decrypts secrets of API keys with `APP_MASTER_KEY`.
+/// Encrypts and decrypts secrets of API keys and of webhooks with `APP_MASTER_KEY`.
 #[derive(Clone, Debug)]
 pub struct AppVault(KeyRing);
 
@@ -47,28 +49,29 @@ impl AppVault {
         Self(master)
     }
 
-    /// Encrypts the secret of a key. The text names the master key that encrypted it.
+    /// Encrypts the secret of the key or webhook with the id `of`. The text names the master key
+    /// that encrypted it.
     #[must_use]
-    pub fn seal(&self, app: &AppId, key: &AppKeyId, secret: &Secret) -> String {
+    pub fn seal(&self, app: &AppId, of: &impl Display, secret: &Secret) -> String {
         let (keys, nonce) = (self.0.load(), rand::random::<[u8; NONCE_LEN]>());
         let mut text = secret.expose().as_bytes().to_vec();
         cipher(keys.current())
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), additional(app, key), &mut text)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), additional(app, of), &mut text)
             .expect("a secret is shorter than the limit of the cipher");
         let sealed = [&nonce[..], &text].concat();
         format!("{}.{}", keys.current().id(), URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// Decrypts the secret of a key. `None`: its master key is not in the ring, or the text was not
-    /// made for this key.
+    /// Decrypts the secret of the key or webhook with the id `of`. `None`: its master key is not in
+    /// the ring, or the text was not made for this id.
     #[must_use]
-    pub fn open(&self, app: &AppId, key: &AppKeyId, sealed: &str) -> Option<Secret> {
+    pub fn open(&self, app: &AppId, of: &impl Display, sealed: &str) -> Option<Secret> {
         let (master, sealed) = sealed.split_once('.')?;
         let keys = self.0.load();
         let mut sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let nonce = sealed.drain(..NONCE_LEN.min(sealed.len())).collect::<Vec<_>>();
         let nonce = Nonce::try_assume_unique_for_key(&nonce).ok()?;
-        let text = cipher(keys.find(master)?).open_in_place(nonce, additional(app, key), &mut sealed).ok()?;
+        let text = cipher(keys.find(master)?).open_in_place(nonce, additional(app, of), &mut sealed).ok()?;
         std::str::from_utf8(text).ok().map(Secret::new)
     }
 
@@ -80,8 +83,10 @@ impl AppVault {
     }
 }
 
-fn additional(app: &AppId, key: &AppKeyId) -> Aad<String> {
-    Aad::from(format!("{app} {key}"))
+/// Returns the data that are authenticated with a secret. Ids of keys and of webhooks begin
+/// differently, so that none can be used as the other.
+fn additional(app: &AppId, of: &impl Display) -> Aad<String> {
+    Aad::from(format!("{app} {of}"))
 }
 
 /// Returns the cipher with a key that is derived from the master key for this purpose alone.
@@ -96,6 +101,7 @@ fn cipher(master: &Key) -> LessSafeKey {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use super::*;
+    use switchboard_core::domain::AppKeyId;
 
     fn vault(current: &str, previous: &[&str]) -> AppVault {
         AppVault::new(KeyRing::new(Secret::new(current), previous.iter().map(|key| Secret::new(*key))))

@@ -2,13 +2,13 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `app_key` | secrets of apps' API keys, and their encryption |
+//! | `app_key` | secrets of apps' API keys and webhooks, and their encryption |
 //! | `metric_catalog` | metrics of password hashing |
 //! | `operator` | API keys of operators |
 //! | `password` | hashing and verification of passwords and passcodes |
 //! | `token` | JSON Web Tokens: access, guest, join, refresh; those of apps |
 //! | `turn` | ICE servers and TURN credentials |
-//! | `webhook` | signatures of webhooks |
+//! | `webhook` | signatures of webhooks, and secrets for them |
 
 pub mod app_key;
 pub mod metric_catalog;

@@ -6,11 +6,26 @@
 //! body, compares it with each `v1` in constant time, and rejects a `t` that differs from its clock
 //! by more than a few minutes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use switchboard_core::KeyRing;
 use switchboard_core::domain::Timestamp;
+use switchboard_core::{KeyRing, Secret};
+
+/// Beginning of every secret of an app's webhook, by which a scanner for leaked secrets finds it.
+const SECRET_PREFIX: &str = "whsec_";
+/// Random bytes of a secret: 256 bits.
+const SECRET_BYTES: usize = 32;
+
+/// Returns a new secret for a webhook of an app: `whsec_` and 256 random bits as base64url. The key
+/// of the signature is the bytes of this text.
+#[must_use]
+pub fn new_secret() -> Secret {
+    let bytes: [u8; SECRET_BYTES] = rand::random();
+    Secret::new(format!("{SECRET_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
 
 /// Signs webhooks with HMAC-SHA256, by each key of a ring.
 #[derive(Clone)]
@@ -62,13 +77,20 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switchboard_core::Secret;
 
     #[test]
     fn a_signature_equals_the_one_that_python_computes() {
         // Python: hmac.new(b"whsec", b'1767225600.{"id":"1"}', hashlib.sha256).hexdigest()
         let expected = "t=1767225600,v1=c166b09566b8ca1e2d11dcb6fddb0520c6d50c3132b7a33d06aa6bd924692954";
         assert_eq!(WebhookSigner::new("whsec").sign(Timestamp(1_767_225_600_999), r#"{"id":"1"}"#), expected);
+    }
+
+    #[test]
+    fn a_generated_secret_has_256_bits_and_a_prefix() {
+        let secret = new_secret();
+        let bytes = URL_SAFE_NO_PAD.decode(secret.expose().strip_prefix(SECRET_PREFIX).expect("the prefix"));
+        assert_eq!(bytes.expect("base64url").len(), SECRET_BYTES);
+        assert_ne!(new_secret(), secret);
     }
 
     #[test]

@@ -67,6 +67,7 @@ impl AppAdmin<'_> {
             limits: AppLimits::default(),
             keys: Vec::new(),
             identity_sources: Vec::new(),
+            webhooks: Vec::new(),
             created_at: now,
             changed_at: now,
             deleted_at: None,
@@ -138,7 +139,7 @@ impl AppAdmin<'_> {
         Ok(checked)
     }
 
-    /// Deletes an app with its keys. Records of its calls stay.
+    /// Deletes an app with its keys and webhooks. Records of its calls stay.
     ///
     /// # Errors
     /// As [`AppAdmin::get`].
@@ -214,6 +215,18 @@ impl AppAdmin<'_> {
                 };
                 let sealed = vault.seal(&app.id, &key.id, &secret);
                 count += u64::from(self.records.reseal_app_key(&app.id, &key.id, (&key.sealed, &sealed)).await?);
+            }
+            let secrets =
+                app.webhooks.iter().flat_map(|hook| [Some(&hook.sealed), hook.previous.as_ref()].map(|of| (hook, of)));
+            let old = secrets.filter_map(|(hook, sealed)| Some((hook, sealed.filter(|text| !vault.is_current(text))?)));
+            for (hook, old) in old {
+                let Some(secret) = vault.open(&app.id, &hook.id, old) else {
+                    tracing::error!(app_id = %app.id, webhook_id = %hook.id, "secret of a webhook not decrypted");
+                    failed += 1;
+                    continue;
+                };
+                let new = vault.seal(&app.id, &hook.id, &secret);
+                count += u64::from(self.records.reseal_app_webhook((&app.id, &hook.id), (old, &new)).await?);
             }
         }
         if failed == 0 {

@@ -11,6 +11,7 @@
 //! | `error` | why a use case failed |
 //! | `identity_sources` | copy of all identity sources in this process |
 //! | `metric_catalog` | metrics |
+//! | `webhook_admin` | webhooks of apps, and the events that were sent |
 
 mod admission;
 mod app_admin;
@@ -21,6 +22,7 @@ mod editing;
 mod error;
 mod identity_sources;
 pub mod metric_catalog;
+mod webhook_admin;
 
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
 pub use app_admin::{APP_NAME, APPS_PAGE_MAX, AppAdmin, NewAppKey, USAGE_DAYS_MAX, UsageReport};
@@ -29,3 +31,6 @@ pub use app_limits::{count_open_entry, entry_refusal, limit_reached, rate_reache
 pub use creation::{CallCreator, NewCall, NewCallOwner, join_link};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;
+pub use webhook_admin::{
+    NewWebhook, PREVIOUS_SECRET_SECONDS, PREVIOUS_SECRET_SECONDS_MAX, RESEND_MAX, WEBHOOK_URL_MAX, WebhookAdmin,
+};

@@ -8,6 +8,7 @@
 //! | `limits` | limits, by their names; those that are missing are none |
 //! | `keys` | API keys, with encrypted secrets |
 //! | `identitySources` | other sign-ins of its users; issuer and audience are unique over all apps |
+//! | `webhooks` | webhooks (`app_webhooks`) |
 //! | `createdAt` | time of creation |
 //! | `changedAt` | time of the last change, by MongoDB's clock |
 //! | `deletedAt` | time of deletion; the document is kept for a week, so that every pod reads it |
@@ -18,6 +19,7 @@ use mongodb::options::{IndexOptions, ReturnDocument};
 use mongodb::{Collection, IndexModel};
 use serde::{Deserialize, Serialize};
 
+use super::app_webhooks::AppWebhookRecord;
 use super::bson::{date, date_to_bson, epoch, maybe_date, or_default};
 use super::{DELETED_CALL_RETENTION, Records, RecordsError};
 use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, IdentitySource, Timestamp};
@@ -57,6 +59,9 @@ pub struct AppRecord {
     /// Other sign-ins whose tokens identify users of the app.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub identity_sources: Vec<IdentitySource>,
+    /// Webhooks, the oldest first.
+    #[serde(default, deserialize_with = "or_default")]
+    pub webhooks: Vec<AppWebhookRecord>,
     /// Time of creation.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,
@@ -213,16 +218,23 @@ impl Records {
         Ok(changed)
     }
 
-    /// Deletes an app with its keys. Returns whether there was one. Its calls stay.
+    /// Deletes an app with its keys and webhooks. Events that wait for them are not sent. Returns
+    /// whether there was one. Its calls stay.
     ///
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn delete_app(&self, id: &AppId, now: Timestamp) -> Result<bool, RecordsError> {
         // Another app may have the issuers from now on.
         let change = doc! {
-            "$set": { "deletedAt": date_to_bson(now), "keys.$[].sealed": "" }, "$unset": { SOURCES: "" },
+            "$set": { "deletedAt": date_to_bson(now), "keys.$[].sealed": "", "webhooks": [] },
+            "$unset": { SOURCES: "" },
         };
-        Ok(self.change_app("delete_app", one(id), change).await?.is_some())
+        let webhooks = self.app(id).await?.map(|app| app.webhooks).unwrap_or_default();
+        let deleted = self.change_app("delete_app", one(id), change).await?.is_some();
+        for webhook in webhooks.iter().filter(|_| deleted) {
+            self.drop_queues(webhook.id.as_str()).await;
+        }
+        Ok(deleted)
     }
 
     /// Adds a key. Removes keys that were revoked a month ago. Returns false if there is no such
@@ -272,7 +284,7 @@ impl Records {
     }
 
     /// Applies a change and its time. Returns the app as it is then.
-    async fn change_app(
+    pub(super) async fn change_app(
         &self,
         operation: &'static str,
         these: Document,
@@ -298,7 +310,7 @@ impl Records {
         self.run("indexes", |db| async move { db.apps().create_indexes(indexes).await }).await.map(drop)
     }
 
-    fn apps(&self) -> Collection<Document> {
+    pub(super) fn apps(&self) -> Collection<Document> {
         self.database.collection("apps")
     }
 }
@@ -307,7 +319,7 @@ fn present() -> Document {
     doc! { "deletedAt": Bson::Null }
 }
 
-fn one(id: &AppId) -> Document {
+pub(super) fn one(id: &AppId) -> Document {
     doc! { "_id": id.as_str(), "deletedAt": Bson::Null }
 }
 

@@ -106,7 +106,8 @@ impl Records {
         }))
     }
 
-    /// Deletes the log, the chat and the participants of a call, in any status.
+    /// Deletes the log, the chat and the participants of a call, in any status, and its messages in
+    /// webhooks.
     ///
     /// # Errors
     /// MongoDB is unavailable. Some documents may be deleted; repeat the call.
@@ -118,7 +119,7 @@ impl Records {
             });
             erased.await?;
         }
-        Ok(())
+        self.erase_chat_deliveries(call).await
     }
 
     /// Returns at most `max` calls that were deleted before `before` and not erased since.

@@ -1,101 +1,44 @@
-//! The queue of webhook events, in the collection `webhooks`: one document for each event and
-//! endpoint.
+//! Events for endpoints of webhooks, in the collection `webhooks`: one document, a **delivery**,
+//! for each event and endpoint.
+//!
+//! | field | content |
+//! |---|---|
+//! | `_id` | `<endpoint>/<event id>`, so that an endpoint has each event once |
+//! | `endpoint`, `callId`, `order` | endpoint; call; position among the events, as text that sorts |
+//! | `eventId`, `event`, `body` | id and type of the event; body of the request |
+//! | `state` | `waiting`, `delivered` or `given_up`; `pending`: waits, and has no queue yet |
+//! | `createdAt`, `queuedAt` | time of the event; time of the last order to send it again |
+//! | `attempts`, `triedAt`, `status`, `problem` | number of attempts; time and outcome of the last one |
 //!
 //! A delivery is written before its fact leaves the outbox, so that the death of a pod loses none.
 //! It stays after delivery for inspection, and so that a fact that is recorded twice is not
-//! delivered twice. An endpoint receives the events of one call one at a time, the oldest first.
+//! delivered twice. `delivery_queues` says which deliveries are due.
+//!
+//! Deliveries of earlier versions wait in the state `pending`, and so do those that are to be sent
+//! again. [`Records::adopt_deliveries`] gives them a queue.
 
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use mongodb::bson::{Document, deserialize_from_document, doc};
-use mongodb::options::{IndexOptions, ReturnDocument};
+use mongodb::options::IndexOptions;
 use mongodb::{Collection, IndexModel};
-use serde::{Deserialize, Serialize};
 
-use super::bson::{date, date_to_bson, number};
+use super::bson::date_to_bson;
+use super::delivery::{
+    Attempt, Delivery, DeliveryCounts, DeliveryFilter, DeliveryOutcome, DeliveryPosition, DeliveryRecord,
+    DeliveryState, PENDING,
+};
+use super::delivery_queues::NewQueue;
 use super::facts::{DUPLICATE_KEY, majority, write_errors};
 use super::{Records, RecordsError};
-use switchboard_core::domain::Timestamp;
-
-/// Event for one endpoint: a document of `webhooks`. The struct has more than eight fields: it is
-/// the document, field by field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// `<endpoint>/<event id>`, so that an endpoint has each event once.
-    #[serde(rename = "_id")]
-    pub id: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Permanent unique id of the event.
-    pub event_id: String,
-    /// Type of the event.
-    pub event: String,
-    /// Call of the event. Events of one call are delivered in order.
-    pub call_id: String,
-    /// Position among the events of the call, as text that sorts in order.
-    pub order: String,
-    /// Body of the request; the same bytes in every attempt.
-    pub body: String,
-    /// Number of attempts so far.
-    #[serde(deserialize_with = "number")]
-    pub attempts: u32,
-    /// Time of the event.
-    #[serde(with = "date")]
-    pub created_at: Timestamp,
-}
-
-/// Pending deliveries of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueDeliveries {
-    /// Deliveries to send now.
-    pub due: Vec<Delivery>,
-    /// Time of the oldest pending event, due or not.
-    pub oldest: Option<Timestamp>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Facets {
-    due: Vec<Delivery>,
-    oldest: Vec<Delivery>,
-}
-
-/// Outcome of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeliveryOutcome {
-    /// The receiver accepted the event.
-    Delivered,
-    /// The attempt failed; another one follows.
-    Postponed {
-        /// Earliest time of the next attempt.
-        until: Timestamp,
-        /// Reason of the failure.
-        problem: String,
-    },
-    /// Attempts failed for too long; no further one follows.
-    GivenUp {
-        /// Reason of the last failure.
-        problem: String,
-    },
-}
-
-/// Numbers of deliveries of an endpoint, by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeliveryCounts {
-    /// Not delivered yet.
-    pub pending: u64,
-    /// Delivered.
-    pub delivered: u64,
-    /// Given up.
-    pub given_up: u64,
-}
+use switchboard_core::domain::{CallId, Timestamp, WebhookEvent};
 
 const DELIVERIES: &str = "webhooks";
-const LEASES: &str = "webhookleases";
 /// How long a delivery is kept for inspection. Longer than the longest time of attempts.
-const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(super) const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Deliveries that get a queue by one command.
+const ADOPT_MAX: i64 = 500;
 
 impl Records {
     /// Queues deliveries. One that exists already stays unchanged.
@@ -109,117 +52,162 @@ impl Records {
         let mut documents = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             let mut document = mongodb::bson::serialize_to_document(delivery)?;
-            document.insert("state", "pending");
-            document.insert("dueAt", date_to_bson(delivery.created_at));
+            document.insert("state", DeliveryState::Waiting.stored()[0]);
             documents.push(document);
         }
         let insert =
             doc! { "insert": DELIVERIES, "documents": documents, "ordered": false, "writeConcern": majority() };
         let answer = self.run("queue_deliveries", |db| async move { db.database.run_command(insert).await }).await?;
-        match write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
-            Some((_, error)) => Err(RecordsError::Failed(error.problem)),
-            None => Ok(()),
+        if let Some((_, error)) = write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
+            return Err(RecordsError::Failed(error.problem));
         }
+        // After the deliveries: whoever takes the queue finds them.
+        self.add_queues(deliveries.iter().map(NewQueue::of)).await
     }
 
-    /// Returns the deliveries to send to `endpoint` at `now`: the oldest pending one of each call
-    /// if it is due. Returns at most `max`, the longest due first.
+    /// Returns the deliveries of a call that wait, in order; at most `max`.
     ///
     /// # Errors
     /// MongoDB is unavailable, or a document is invalid.
-    pub async fn due_deliveries(
+    pub async fn waiting_deliveries(
         &self,
         endpoint: &str,
-        now: Timestamp,
-        max: usize,
-    ) -> Result<DueDeliveries, RecordsError> {
-        let due = vec![
-            doc! { "$match": { "dueAt": { "$lte": date_to_bson(now) } } },
-            doc! { "$sort": { "dueAt": 1, "order": 1 } },
-            doc! { "$limit": i64::try_from(max).unwrap_or(i64::MAX) },
-        ];
-        let oldest = vec![doc! { "$sort": { "createdAt": 1 } }, doc! { "$limit": 1 }];
-        let stages = vec![
-            doc! { "$match": { "endpoint": endpoint, "state": "pending" } },
-            // Sort along the index, so that MongoDB reads one document per call, not all pending
-            // ones.
-            doc! { "$sort": { "callId": 1, "order": 1 } },
-            doc! { "$group": { "_id": "$callId", "head": { "$first": "$$ROOT" } } },
-            doc! { "$replaceRoot": { "newRoot": "$head" } },
-            doc! { "$facet": { "due": due, "oldest": oldest } },
-        ];
-        let all = self.run("due_deliveries", |db| async move {
-            db.deliveries().aggregate(stages).max_time(db.timeouts.operation).await?.try_next().await
+        call: &str,
+        max: u32,
+    ) -> Result<Vec<Delivery>, RecordsError> {
+        let these = doc! { "endpoint": endpoint, "state": in_state(DeliveryState::Waiting), "callId": call };
+        let found = self.run("waiting_deliveries", |db| async move {
+            let deliveries = db.deliveries();
+            let find = deliveries.find(these).sort(doc! { "order": 1 }).limit(i64::from(max));
+            find.max_time(db.timeouts.operation).await?.try_collect::<Vec<_>>().await
         });
-        let found = all.await?;
-        let Facets { due, oldest } = deserialize_from_document(found.unwrap_or_default())?;
-        Ok(DueDeliveries { due, oldest: oldest.first().map(|delivery| delivery.created_at) })
+        Ok(found.await?.into_iter().map(deserialize_from_document).collect::<Result<_, _>>()?)
     }
 
     /// Stores the outcome of an attempt.
     ///
     /// # Errors
-    /// MongoDB is unavailable. The delivery stays due and is attempted again.
+    /// MongoDB is unavailable. The delivery waits still, and is attempted again.
     pub async fn settle_delivery(
         &self,
         id: &str,
-        outcome: &DeliveryOutcome,
+        outcome: DeliveryOutcome,
+        attempt: &Attempt,
         now: Timestamp,
     ) -> Result<(), RecordsError> {
-        let mut set = doc! { "triedAt": date_to_bson(now) };
+        let status = attempt.status.map(i32::from);
+        let mut set = doc! { "triedAt": date_to_bson(now), "status": status, "problem": attempt.problem.as_deref() };
         match outcome {
-            DeliveryOutcome::Delivered => set.extend(doc! { "state": "delivered" }),
-            DeliveryOutcome::Postponed { until, problem } => {
-                set.extend(doc! { "dueAt": date_to_bson(*until), "problem": problem });
-            }
-            DeliveryOutcome::GivenUp { problem } => set.extend(doc! { "state": "given_up", "problem": problem }),
+            DeliveryOutcome::Postponed => {}
+            DeliveryOutcome::Delivered => drop(set.insert("state", DeliveryState::Delivered.stored()[0])),
+            DeliveryOutcome::Failed => drop(set.insert("state", DeliveryState::Failed.stored()[0])),
         }
         let update = doc! { "$set": set, "$inc": { "attempts": 1 } };
-        let pending = doc! { "_id": id, "state": "pending" };
-        self.run("settle_delivery", |db| async move { db.deliveries().update_one(pending, update).await })
+        let waiting = doc! { "_id": id, "state": in_state(DeliveryState::Waiting) };
+        self.run("settle_delivery", |db| async move { db.deliveries().update_one(waiting, update).await })
             .await
             .map(drop)
     }
 
-    /// Takes or renews the lease of an endpoint, for the duration `lease` by MongoDB's clock.
-    /// Returns `false` if another token holds it.
+    /// Returns at most `limit` deliveries, the newest event first, from the one behind `after`.
     ///
     /// # Errors
-    /// MongoDB is unavailable.
-    pub async fn lease_endpoint(&self, endpoint: &str, token: &str, lease: Duration) -> Result<bool, RecordsError> {
-        let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        let free = doc! { "$or": [
-            { "$eq": ["$owner", token] },
-            { "$lte": [{ "$ifNull": ["$until", "$$NOW"] }, "$$NOW"] },
-        ] };
-        let take = vec![
-            doc! { "$set": { "taken": free } },
-            doc! { "$set": {
-                "owner": { "$cond": ["$taken", token, "$owner"] },
-                "until": { "$cond": ["$taken", { "$add": ["$$NOW", lease_ms] }, "$until"] },
-            } },
-            doc! { "$unset": "taken" },
-        ];
-        let this = doc! { "_id": endpoint };
-        let taken = self.run("lease_endpoint", |db| async move {
-            let leases = db.leases();
-            leases.find_one_and_update(this, take).upsert(true).return_document(ReturnDocument::After).await
-        });
-        match taken.await {
-            Ok(lease) => Ok(lease.is_some_and(|lease| lease.get_str("owner").is_ok_and(|owner| owner == token))),
-            // Another pod inserted the lease at the same moment.
-            Err(RecordsError::Duplicate) => Ok(false),
-            Err(error) => Err(error),
+    /// MongoDB is unavailable, or a document is invalid.
+    pub async fn delivery_page(
+        &self,
+        filter: DeliveryFilter<'_>,
+        after: Option<&DeliveryPosition>,
+        limit: u32,
+    ) -> Result<Vec<DeliveryRecord>, RecordsError> {
+        let states: Vec<_> = match filter.state {
+            Some(state) => state.stored().to_vec(),
+            None => DeliveryState::ALL.iter().flat_map(|state| state.stored()).copied().collect(),
+        };
+        // With every field of an index before those of the sort, so that a page reads its own
+        // documents only.
+        let mut these = doc! { "endpoint": filter.endpoint, "state": { "$in": states } };
+        these.extend(filter.call.map(|call| doc! { "callId": call.as_str() }).unwrap_or_default());
+        if let Some(DeliveryPosition { order, event_id }) = after {
+            let id = format!("{}/{event_id}", filter.endpoint);
+            these.insert("order", doc! { "$lte": order });
+            these
+                .insert("$or", vec![doc! { "order": { "$lt": order } }, doc! { "order": order, "_id": { "$lt": id } }]);
         }
+        let sort = doc! { "order": -1, "_id": -1 };
+        let lists = self.for_lists();
+        let found = lists.run("delivery_page", |db| async move {
+            let deliveries = db.deliveries();
+            let find = deliveries.find(these).sort(sort).limit(i64::from(limit)).projection(doc! { "body": 0 });
+            find.max_time(db.timeouts.operation).await?.try_collect::<Vec<_>>().await
+        });
+        found.await?.into_iter().map(DeliveryRecord::read).collect()
     }
 
-    /// Releases the lease of an endpoint if `token` holds it.
+    /// Orders that an event that was delivered or failed is sent again to an endpoint. Returns
+    /// false if the endpoint has no such event, or it waits.
     ///
     /// # Errors
-    /// MongoDB is unavailable. The lease expires.
-    pub async fn release_endpoint(&self, endpoint: &str, token: &str) -> Result<(), RecordsError> {
-        let mine = doc! { "_id": endpoint, "owner": token };
-        self.run("release_endpoint", |db| async move { db.leases().delete_one(mine).await }).await.map(drop)
+    /// MongoDB is unavailable. Repeat the call.
+    pub async fn resend_delivery(&self, endpoint: &str, event_id: &str, now: Timestamp) -> Result<bool, RecordsError> {
+        let settled: Vec<_> = [DeliveryState::Delivered, DeliveryState::Failed]
+            .iter()
+            .flat_map(|state| state.stored())
+            .copied()
+            .collect();
+        let this = doc! { "_id": format!("{endpoint}/{event_id}"), "state": { "$in": settled } };
+        let changed =
+            self.run("resend_delivery", |db| async move { db.deliveries().update_one(this, again(now)).await });
+        let is_there = changed.await?.matched_count == 1;
+        if is_there {
+            self.adopt_deliveries().await?;
+        }
+        Ok(is_there)
+    }
+
+    /// Orders that the failed events of an endpoint are sent again, the oldest first; at most
+    /// `max`. Returns their number.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable. Repeat the call.
+    pub async fn resend_failed(&self, endpoint: &str, now: Timestamp, max: u32) -> Result<u64, RecordsError> {
+        let failed = DeliveryState::Failed.stored()[0];
+        let these = doc! { "endpoint": endpoint, "state": failed };
+        let found = self.run("failed_deliveries", |db| async move {
+            let deliveries = db.deliveries();
+            let find = deliveries.find(these).sort(doc! { "order": 1, "_id": 1 }).limit(i64::from(max));
+            find.projection(doc! { "_id": 1 }).await?.try_collect::<Vec<_>>().await
+        });
+        let ids: Vec<_> =
+            found.await?.iter().filter_map(|found| found.get_str("_id").ok().map(str::to_owned)).collect();
+        let these = doc! { "_id": { "$in": ids }, "state": failed };
+        let changed =
+            self.run("resend_failed", |db| async move { db.deliveries().update_many(these, again(now)).await });
+        let count = changed.await?.modified_count;
+        while self.adopt_deliveries().await? {}
+        Ok(count)
+    }
+
+    /// Gives a queue to deliveries that wait and have none. Returns whether there may be more.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable. Repeat the call.
+    pub async fn adopt_deliveries(&self) -> Result<bool, RecordsError> {
+        let found = self.run("pending_deliveries", |db| async move {
+            let deliveries = db.deliveries();
+            let find = deliveries.find(doc! { "state": PENDING }).limit(ADOPT_MAX);
+            find.max_time(db.timeouts.operation).await?.try_collect::<Vec<_>>().await
+        });
+        let found: Vec<Delivery> = found.await?.into_iter().map(deserialize_from_document).collect::<Result<_, _>>()?;
+        if found.is_empty() {
+            return Ok(false);
+        }
+        self.add_queues(found.iter().map(NewQueue::of)).await?;
+        // After the queues: if this pod dies in between, they are made once more.
+        let ids: Vec<_> = found.iter().map(|delivery| delivery.id.as_str()).collect();
+        let these = doc! { "_id": { "$in": ids }, "state": PENDING };
+        let change = doc! { "$set": { "state": DeliveryState::Waiting.stored()[0] } };
+        self.run("adopt_deliveries", |db| async move { db.deliveries().update_many(these, change).await }).await?;
+        Ok(true)
     }
 
     /// Counts the deliveries of an endpoint by state.
@@ -227,31 +215,48 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn delivery_counts(&self, endpoint: &str) -> Result<DeliveryCounts, RecordsError> {
-        let count = async |state: &str| {
-            let filter = doc! { "endpoint": endpoint, "state": state };
+        let count = async |state| {
+            let filter = doc! { "endpoint": endpoint, "state": in_state(state) };
             self.run("delivery_counts", |db| async move { db.deliveries().count_documents(filter).await }).await
         };
         Ok(DeliveryCounts {
-            pending: count("pending").await?,
-            delivered: count("delivered").await?,
-            given_up: count("given_up").await?,
+            waiting: count(DeliveryState::Waiting).await?,
+            delivered: count(DeliveryState::Delivered).await?,
+            failed: count(DeliveryState::Failed).await?,
         })
     }
 
-    fn deliveries(&self) -> Collection<Document> {
-        self.database.collection(DELIVERIES)
+    /// Deletes the deliveries of a call that have messages of its chat.
+    pub(super) async fn erase_chat_deliveries(&self, call: &CallId) -> Result<(), RecordsError> {
+        let these = doc! { "callId": call.as_str(), "event": WebhookEvent::ChatMessage.as_str() };
+        self.run("erase_chat_deliveries", |db| async move { db.deliveries().delete_many(these).await }).await.map(drop)
     }
 
-    fn leases(&self) -> Collection<Document> {
-        self.database.collection(LEASES)
+    pub(super) fn deliveries(&self) -> Collection<Document> {
+        self.database.collection(DELIVERIES)
     }
 
     pub(super) async fn ensure_delivery_indexes(&self) -> Result<(), RecordsError> {
         let expiring = IndexOptions::builder().expire_after(RETENTION).build();
+        let only = |filter| IndexOptions::builder().partial_filter_expression(filter).build();
+        let index = |keys, options| IndexModel::builder().keys(keys).options(options).build();
         let indexes = [
-            IndexModel::builder().keys(doc! { "endpoint": 1, "state": 1, "callId": 1, "order": 1 }).build(),
-            IndexModel::builder().keys(doc! { "createdAt": 1 }).options(expiring).build(),
+            index(doc! { "endpoint": 1, "state": 1, "callId": 1, "order": 1 }, IndexOptions::default()),
+            index(doc! { "endpoint": 1, "state": 1, "order": 1, "_id": 1 }, IndexOptions::default()),
+            index(doc! { "createdAt": 1 }, expiring),
+            index(doc! { "state": 1 }, only(doc! { "state": PENDING })),
+            index(doc! { "callId": 1 }, only(doc! { "event": WebhookEvent::ChatMessage.as_str() })),
         ];
-        self.run("indexes", |db| async move { db.deliveries().create_indexes(indexes).await }).await.map(drop)
+        self.run("indexes", |db| async move { db.deliveries().create_indexes(indexes).await }).await?;
+        self.ensure_queue_indexes().await
     }
+}
+
+fn in_state(state: DeliveryState) -> Document {
+    doc! { "$in": state.stored().to_vec() }
+}
+
+/// Returns the change that makes a delivery wait again, with the time of its attempts from `now`.
+fn again(now: Timestamp) -> Document {
+    doc! { "$set": { "state": PENDING, "attempts": 0, "queuedAt": date_to_bson(now) } }
 }

@@ -49,6 +49,11 @@ pub enum CallChange {
     /// A chat message in a call whose chat is recorded. It has no line in the log and does not
     /// change the record of the call.
     Chat(Box<ChatMessage>),
+    /// Host, moderator or backend refused a participant who waited in the lobby.
+    Denied {
+        /// Participant. There was no stay, so `join` is the log's position at the entry.
+        who: Stay,
+    },
     /// The role of a participant changed.
     Role {
         /// Stay of the participant.
@@ -78,6 +83,7 @@ impl CallChange {
             Self::Joined { .. } => "joined",
             Self::Left { .. } => "left",
             Self::Chat(_) => "chat",
+            Self::Denied { .. } => "denied",
             Self::Role { .. } => "role",
             Self::Updated(_) => "updated",
             Self::Emptied => "emptied",

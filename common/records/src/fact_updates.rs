@@ -43,6 +43,7 @@ pub(super) fn line(fact: &CallFact) -> Document {
             line.insert("role", role.as_str());
             line.insert("count", i64::from(*count));
         }
+        CallChange::Denied { who } => about(who),
         CallChange::Role { who, role } => {
             about(who);
             line.insert("role", role.as_str());
@@ -125,8 +126,10 @@ fn changes(fact: &CallFact, newcomer: Option<Newcomer>) -> Vec<Document> {
         CallChange::Reopened => reopened(fact.at),
         CallChange::Updated(update) => updated(&fact.room, update),
         // Creating inserts the record, a role is in the participant's document only, a chat message
-        // has a line only.
-        CallChange::Created(_) | CallChange::Role { .. } | CallChange::Chat(_) => Vec::new(),
+        // and a refusal have a line only.
+        CallChange::Created(_) | CallChange::Role { .. } | CallChange::Chat(_) | CallChange::Denied { .. } => {
+            Vec::new()
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | file | content |
 //! |---|---|
 //! | `apps` | apps and their API keys |
+//! | `app_webhooks` | webhooks of apps |
 //! | `usage` | usage of apps by day |
 //! | `user`, `users` | a user's record; queries on `users` |
 //! | `sessions` | sign-ins and their refresh tokens |
@@ -21,7 +22,8 @@
 //! | `line_budgets` | bounds on the lines in a call's log and chat |
 //! | `participant_updates` | how each fact changes a participant's document |
 //! | `chat` | recorded chat, and its erasure |
-//! | `deliveries` | queue of webhook events |
+//! | `delivery`, `deliveries` | webhook event for an endpoint; queries on `webhooks` |
+//! | `delivery_queues` | which webhook events are due |
 //! | `requests` | idempotency keys of requests |
 //! | `duplicates` | documents that have one value where each needs its own |
 //! | `bson` | BSON forms of the domain's values |
@@ -30,6 +32,7 @@
 //! | `error`, `metric_catalog` | errors; metrics |
 
 mod account_statistics;
+mod app_webhooks;
 mod apps;
 mod bson;
 mod call;
@@ -39,6 +42,8 @@ mod call_statistics;
 mod calls;
 mod chat;
 mod deliveries;
+mod delivery;
+mod delivery_queues;
 mod duplicates;
 mod error;
 mod fact;
@@ -66,6 +71,7 @@ use pool::{Pool, Share};
 use primaries::Primaries;
 
 pub use account_statistics::AccountStatistics;
+pub use app_webhooks::{APP_WEBHOOKS_MAX, AppWebhookEdit, AppWebhookRecord};
 pub use apps::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord};
 pub use call::{CallRecord, PERIODS_MAX, Period};
 pub use call_edits::HostedCall;
@@ -73,7 +79,10 @@ pub use call_position::{CallOrder, CallPosition};
 pub use call_statistics::CallStatistics;
 pub use calls::{CallFilter, CallPage, CallsOf, PageStart};
 pub use chat::{ChatPage, RecordedMessage};
-pub use deliveries::{Delivery, DeliveryCounts, DeliveryOutcome, DueDeliveries};
+pub use delivery::{
+    Attempt, Delivery, DeliveryCounts, DeliveryFilter, DeliveryOutcome, DeliveryPosition, DeliveryRecord, DeliveryState,
+};
+pub use delivery_queues::{ClaimedQueue, DueQueues};
 pub use duplicates::Duplicates;
 pub use error::RecordsError;
 pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, DeadFact, NewCall, Stay};

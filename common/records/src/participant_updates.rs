@@ -67,6 +67,7 @@ pub(super) fn update(fact: &CallFact, takes_guests: bool) -> Option<Document> {
         CallChange::Role { who, role } => (who, doc! { "role": role.as_str() }, false),
         CallChange::Created(_)
         | CallChange::Chat(_)
+        | CallChange::Denied { .. }
         | CallChange::Updated(_)
         | CallChange::Emptied
         | CallChange::Ended { .. }

@@ -175,6 +175,7 @@ fn usage_of(fact: &CallFact) -> Vec<(Timestamp, AppUsage)> {
             by_day(began, fact.at)
         }
         CallChange::Created(_)
+        | CallChange::Denied { .. }
         | CallChange::Role { .. }
         | CallChange::Updated(_)
         | CallChange::Emptied

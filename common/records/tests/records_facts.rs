@@ -14,8 +14,8 @@ use switchboard_core::domain::{
     AppId, CallId, CallSettings, CallStatus, CallType, PeerId, Role, RoomId, Timestamp, UserId,
 };
 use switchboard_records::{
-    CallAccess, CallChange, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, Delivery, DeliveryOutcome,
-    HostedCall, LineBudget, LineBudgets, NewCall, Period, RecordedLines, Records, RecordsTimeouts, Stay,
+    CallAccess, CallChange, CallFact, CallRecord, CallUpdate, ChatMessage, ChatPage, HostedCall, LineBudget,
+    LineBudgets, NewCall, Period, RecordedLines, Records, RecordsTimeouts, Stay,
 };
 
 const MINUTE: i64 = 60_000;
@@ -235,41 +235,6 @@ async fn recorders_count_each_other_by_their_announcements() {
     assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 2);
     records.retire_recorder("b").await.unwrap();
     assert_eq!(records.announce_recorder("a", alive).await.unwrap(), 1);
-}
-
-#[tokio::test]
-async fn the_oldest_delivery_of_each_call_is_due_and_a_postponed_one_waits() {
-    let mongo = Mongo::start().await.unwrap();
-    let records = records(&mongo).await;
-    let delivery = |endpoint: &str, call: &str, minute: i64| Delivery {
-        id: format!("{endpoint}/{call}:{minute}"),
-        endpoint: endpoint.to_owned(),
-        event_id: format!("{call}:{minute}"),
-        event: "call.started".to_owned(),
-        call_id: call.to_owned(),
-        order: format!("{minute:04}"),
-        body: "{}".to_owned(),
-        attempts: 0,
-        created_at: at(minute).unwrap(),
-    };
-    let queued = [delivery("a", "x", 2), delivery("a", "x", 1), delivery("a", "y", 3), delivery("b", "x", 0)];
-    records.queue_deliveries(&queued).await.unwrap();
-    let due = async |minute| {
-        let found = records.due_deliveries("a", at(minute).unwrap(), 10).await.unwrap();
-        (found.due.into_iter().map(|delivery| delivery.event_id).collect::<Vec<_>>(), found.oldest)
-    };
-    assert_eq!(due(9).await, (vec!["x:1".to_owned(), "y:3".to_owned()], at(1)));
-
-    let later = DeliveryOutcome::Postponed { until: at(20).unwrap(), problem: "503".to_owned() };
-    records.settle_delivery("a/x:1", &later, at(9).unwrap()).await.unwrap();
-    records.settle_delivery("a/y:3", &DeliveryOutcome::Delivered, at(9).unwrap()).await.unwrap();
-    assert_eq!(due(10).await, (vec![], at(1)), "the next of its call waits as well");
-    assert_eq!(due(20).await, (vec!["x:1".to_owned()], at(1)));
-
-    records.settle_delivery("a/x:1", &DeliveryOutcome::Delivered, at(20).unwrap()).await.unwrap();
-    assert_eq!(due(21).await, (vec!["x:2".to_owned()], at(2)));
-    records.settle_delivery("a/x:2", &DeliveryOutcome::Delivered, at(21).unwrap()).await.unwrap();
-    assert_eq!(due(22).await, (vec![], None));
 }
 
 #[tokio::test]

@@ -120,6 +120,11 @@ id!(
     AppKeyId, 24, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_', "sbk_7h2k9d4m1p5q8r3t6v0x"
 );
 id!(
+    /// Id of an endpoint of webhooks: `sbw_` and 20 lower-case letters or digits; for a URL of the
+    /// deployment, the first 16 hexadecimal digits of its SHA-256.
+    WebhookId, 24, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_', "sbw_7h2k9d4m1p5q8r3t6v0x"
+);
+id!(
     /// Id of a signal-node process. A restarted process gets a new id, so that the heartbeat of the
     /// old process cannot keep the seats of the new one alive.
     NodeId, 64, |c| word(c) || c == '.', "node-0-1a2b3c4d"
@@ -295,6 +300,10 @@ const ID_LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const APP_KEY_PREFIX: &str = "sbk_";
 /// Random letters of an [`AppKeyId`].
 const APP_KEY_LETTERS: usize = 20;
+/// Beginning of the [`WebhookId`] of an app's endpoint.
+const WEBHOOK_PREFIX: &str = "sbw_";
+/// Random letters of a [`WebhookId`].
+const WEBHOOK_LETTERS: usize = 20;
 
 /// Returns a text of letters and digits for random bytes.
 fn letters(bytes: &[u8]) -> String {
@@ -350,6 +359,20 @@ impl AppKeyId {
     pub fn read(text: &str) -> Option<Self> {
         let letters = text.strip_prefix(APP_KEY_PREFIX)?;
         (letters.len() == APP_KEY_LETTERS && !letters.contains('_')).then(|| Self::parse(text).ok()).flatten()
+    }
+}
+
+impl WebhookId {
+    /// Makes the id of an app's endpoint from random bytes. There are 36^20 ids.
+    #[must_use]
+    pub fn from_random(bytes: [u8; WEBHOOK_LETTERS]) -> Self {
+        Self(format!("{WEBHOOK_PREFIX}{}", letters(&bytes)).into())
+    }
+
+    /// Returns whether the endpoint is one of an app. If not, it is a URL of the deployment.
+    #[must_use]
+    pub fn is_of_app(&self) -> bool {
+        self.as_str().starts_with(WEBHOOK_PREFIX)
     }
 }
 

@@ -21,6 +21,7 @@
 //! | `room_meta` | metadata of the call that a room keeps |
 //! | `settings` | settings of a call |
 //! | `time` | timestamps |
+//! | `webhook` | types of the events that webhooks report |
 
 pub mod admission;
 pub mod app;
@@ -41,6 +42,7 @@ pub mod refusal;
 pub mod room_meta;
 pub mod settings;
 pub mod time;
+pub mod webhook;
 
 pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
 pub use app::{AppLimit, AppLimits, AppScope, CallPermissions};
@@ -49,7 +51,9 @@ pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;
 pub use email::EmailAddress;
 pub use identity_source::{ClaimNames, IdentitySource, IdentitySourceKind, Jwk, Jwks};
-pub use ids::{AppId, AppKeyId, CallId, Generation, NodeId, PeerId, RoomId, RoomName, SessionHandle, UserId};
+pub use ids::{
+    AppId, AppKeyId, CallId, Generation, NodeId, PeerId, RoomId, RoomName, SessionHandle, UserId, WebhookId,
+};
 pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
 pub use permissions::Action;
@@ -58,3 +62,4 @@ pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
 pub use settings::{CallSettings, SettingInfo, SettingsChange};
 pub use time::Timestamp;
+pub use webhook::WebhookEvent;

@@ -54,6 +54,8 @@ codes! {
     AppsNotConfigured "APPS_NOT_CONFIGURED" "This service has no apps: the operator must set APP_MASTER_KEY";
     AppNotFound "APP_NOT_FOUND" "App not found";
     KeyNotFound "KEY_NOT_FOUND" "API key not found";
+    WebhookNotFound "WEBHOOK_NOT_FOUND" "Webhook not found";
+    DeliveryNotFound "DELIVERY_NOT_FOUND" "No such event was sent to this webhook, or it waits already";
     LimitReached "LIMIT_REACHED" "The maximum number is reached";
     IssuerTaken "ISSUER_TAKEN" "Another app has an identity source with this issuer and audience";
     IdempotencyKeyReused "IDEMPOTENCY_KEY_REUSED" "This Idempotency-Key belongs to a request with another body";

@@ -21,7 +21,8 @@ pub struct Fact {
     pub id: LogId,
     /// `<partition>:<stream id>`, unique forever: the key of an idempotent write.
     pub event_id: String,
-    /// `created`, `joined`, `left`, `chat`, `role`, `updated` or `ended`.
+    /// `created`, `joined`, `left`, `chat`, `denied`, `role`, `updated`, `emptied`, `ended` or
+    /// `reopened`.
     pub kind: String,
     /// Call.
     pub call: CallId,

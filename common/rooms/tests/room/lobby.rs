@@ -60,6 +60,15 @@ pub(crate) async fn users_who_wait_only_for_a_place_are_admitted_in_order_of_arr
     assert_eq!(people().await, (vec![0, 3, 5], vec![]));
     let joined = facts(&rooms).await.into_iter().filter(|fact| fact.kind == "joined").count();
     assert_eq!(joined, 6, "each admission has a fact");
+    let RoomPeek::Open { meta, .. } = rooms.peek(&room("R")).await.unwrap() else { panic!("not open") };
+    let waits = Join { waits: true, meta_version: meta.version, ..join("R", 6) };
+    assert!(matches!(rooms.join(waits).await.unwrap(), Joined::Waiting { .. }));
+    let deny = ModerationCommand::Deny { peer: peer(6), reason: None };
+    let denied = rooms.moderate(&room("R"), Caller::Operator, &deny).await.unwrap();
+    assert_eq!(denied, ModerationOutcome::Done(Vec::new()));
+    let denied: Vec<_> = facts(&rooms).await.into_iter().filter(|fact| fact.kind == "denied").collect();
+    let about = denied.iter().map(|fact| (fact.about.as_ref().unwrap().peer.clone(), fact.count)).collect::<Vec<_>>();
+    assert_eq!(about, [(peer(6), 3)], "a refusal has a fact, and other removals from the lobby have none");
     assert_eq!(rooms.leave(&host, "left").await.unwrap(), LeaveOutcome::Done);
     assert_eq!(expire(&rooms).await, 0, "the lobby is empty");
 }

@@ -8,5 +8,7 @@ local rank, refused = caller_rank()
 if not rank then return refused end
 local seat = get_seat(target)
 if not seat or seat.state ~= 'waiting' then return answer({'NOPEER'}) end
+local found = redis.call('HMGET', room_key, 'c', 'n')
+fact('denied', found[1], target, seat.uid, seat.join, found[2], '{}')
 remove_participant(seat, event)
 return answer({'OK'})
