@@ -92,7 +92,7 @@ abuse: ## Attack a cluster as strangers do for ABUSE_SECONDS (20) each, beside h
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest abuse --seconds $(ABUSE_SECONDS)
 
-load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadcast, storm, rest, beats
+load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadcast, storm, rest, beats, usage, noisy
 	@scripts/setup
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest $(SCENARIO)

@@ -92,6 +92,16 @@ pub enum AppCommand {
         #[arg(long)]
         set: Option<PathBuf>,
     },
+    /// Show the web origins of an app, or set them.
+    Origins {
+        /// Id of the app.
+        app: String,
+        /// All origins from now on, such as `https://app.example` or `https://*.app.example`.
+        origins: Vec<String>,
+        /// Remove all origins: user tokens are accepted on all pages.
+        #[arg(long, conflicts_with = "origins")]
+        none: bool,
+    },
     /// Show the usage of an app by day, UTC.
     Usage {
         /// Id of the app.
@@ -281,6 +291,15 @@ async fn app(
                 }
             };
             Ok(json!(app.identity_sources))
+        }
+        AppCommand::Origins { app, origins, none } => {
+            let id = AppId::parse(&app)?;
+            let app = if origins.is_empty() && !none {
+                admin.get(&id).await?
+            } else {
+                admin.edit(&id, AppEdit { origins: Some(origins), ..AppEdit::default() }).await?
+            };
+            Ok(json!(app.origins))
         }
         AppCommand::Usage { app, from, to, csv } => {
             let to = to.unwrap_or_else(now);

@@ -30,23 +30,28 @@ pub struct HttpOptions {
 
 /// Creates the HTTP service.
 pub fn router(app: App, options: HttpOptions) -> Router {
-    let bounds = RequestBounds::from(&app.limits);
+    let (bounds, apps) = (RequestBounds::from(&app.limits), app.apps.clone());
     let routes = Router::new()
         .nest("/api", routes::router(&app))
         .route("/api/", routes::index())
         .with_state(app)
         .fallback_service(axum::routing::any(page::file).with_state(options.web.clone()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
-    layered(routes, bounds, options)
+    layered(routes, bounds, options, move |origin| apps.has_origin(origin))
 }
 
 /// Adds the middleware, outermost first: `outermost`, the bounds on preflight requests, CORS, the
 /// time limit, the rest of the body, the bounds on other requests, panics.
-fn layered(routes: Router, bounds: RequestBounds, options: HttpOptions) -> Router {
+fn layered(
+    routes: Router,
+    bounds: RequestBounds,
+    options: HttpOptions,
+    is_of_app: impl Fn(&str) -> bool + Clone + Send + Sync + 'static,
+) -> Router {
     let layers = ServiceBuilder::new()
         .layer(middleware::from_fn(layers::outermost))
         .layer(middleware::from_fn_with_state(bounds.clone(), request_bounds::preflights))
-        .layer(layers::cors(options.origins))
+        .layer(layers::cors(options.origins, is_of_app))
         .layer(middleware::from_fn_with_state(options.deadline, layers::timeout))
         .layer(middleware::from_fn(drain::drain))
         .layer(middleware::from_fn_with_state(bounds, request_bounds::requests))
@@ -72,7 +77,7 @@ mod tests {
         let addresses = ClientAddresses::new(TrustedProxies::default());
         let bounds = RequestBounds { addresses, bounds: AddressBounds::new(None, 0) };
         let options = HttpOptions { origins, web: None, deadline };
-        let response = layered(routes, bounds, options).oneshot(request).await.unwrap();
+        let response = layered(routes, bounds, options, |_| false).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = axum::body::to_bytes(response.into_body(), BODY_LIMIT).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())

@@ -82,6 +82,8 @@ impl TrackedCall {
             public: PublicUser::new(user.clone(), "Person".into(), None),
             media: MediaState::default(),
             given: None,
+            permissions: None,
+            given_permissions: None,
             proof: Proof::default(),
         };
         match self.rooms.join(join).await.unwrap() {

@@ -108,6 +108,11 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
     assert_eq!(limits, run(&["get", &app]).await.unwrap()["limits"]);
     assert!(limits["maxConcurrentCalls"].is_null() && limits["maxEventsPerSecond"] == 7, "{limits}");
     assert!(run(&["limits", &app, "--max-requests-per-second", "0"]).await.unwrap_err().contains("1 to 1000000"));
+    let origins = run(&["origins", &app, "https://app.example", "https://*.app.example"]).await.unwrap();
+    assert_eq!(origins, serde_json::json!(["https://app.example", "https://*.app.example"]));
+    assert!(run(&["origins", &app, "https://a.example", "app.example"]).await.unwrap_err().contains("entry 2"));
+    assert_eq!(run(&["origins", &app]).await.unwrap(), origins);
+    assert_eq!(run(&["origins", &app, "--none"]).await.unwrap(), serde_json::json!([]));
     let usage = run(&["usage", &app, "--from", "2026-11-01", "--to", "2026-11-30"]).await.unwrap();
     assert_eq!((&usage["from"], &usage["days"]), (&"2026-11-01".into(), &serde_json::json!([])));
 

@@ -195,6 +195,8 @@ impl Call<'_> {
             public: PublicUser::new(user, format!("Person {person}"), None),
             media: MediaState::default(),
             given: (person == 0).then_some(Role::Host),
+            permissions: None,
+            given_permissions: None,
             proof: Proof::default(),
         };
         match self.bed.rooms.join(join).await.unwrap() {
@@ -513,4 +515,45 @@ async fn the_usage_of_each_app_is_what_its_clients_did_although_facts_are_writte
         assert_eq!(bed.usage(app).await, expected(app), "{app}");
     }
     assert_eq!(bed.usage(&AppId::default()).await, [], "accounts are not billed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_usage_of_hundreds_of_stays_is_exact_although_recorders_lose_their_leases_and_are_killed() {
+    const CALLS: u16 = 34;
+    const ROUNDS: u16 = 2;
+    let bed = Bed::start().await;
+    let apps = ["acme", "other"].map(|app| AppId::parse(app).unwrap());
+    let options = RecorderOptions { lease: Duration::from_millis(600), batch: 20, ..Default::default() };
+    let (mut facts, mut killed) = (Vec::new(), 0);
+    for round in 0..ROUNDS {
+        for number in 0..CALLS {
+            bed.call_of(&apps[usize::from(number % 2)], round * CALLS + number).await.whole().await;
+        }
+        facts.extend(bed.facts().await);
+        let mut previous: Option<JoinHandle<()>> = None;
+        let mut left = bed.waiting().await;
+        while left > 0 {
+            let (recorder, _stop) = bed.recorder_with(options.clone()).await;
+            until("facts to be recorded", async || bed.waiting().await < left).await;
+            // It goes on with the facts that it has read, and the next one records them as well.
+            for number in 0..PARTITIONS {
+                bed.steal(Partition(number), false).await;
+            }
+            if let Some(dying) = previous.replace(recorder) {
+                dying.abort();
+                killed += 1;
+            }
+            left = bed.waiting().await;
+        }
+        if let Some(last) = previous {
+            last.abort();
+        }
+    }
+    let stays = facts.iter().filter(|fact| fact.kind == "left").count();
+    assert_eq!(stays, usize::from(3 * CALLS * ROUNDS));
+    assert!(killed >= ROUNDS, "{killed} recorders were killed");
+    for app in &apps {
+        assert_eq!(bed.usage(app).await, usage_of(app, &facts).into_iter().collect::<Vec<_>>(), "{app}");
+    }
+    assert_eq!(bed.records.dead_facts().await.unwrap().len(), 0);
 }

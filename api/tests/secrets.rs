@@ -348,6 +348,8 @@ async fn calls(fixture: &Fixture, redis: &RedisServer) {
         public: PublicUser::new(user, "Ann".into(), None),
         media: MediaState::default(),
         given: Some(Role::Host),
+        permissions: None,
+        given_permissions: None,
         proof: Proof::default(),
     });
     assert!(matches!(joined.await.unwrap(), Joined::Seated { .. }));

@@ -250,7 +250,7 @@ impl Bed {
     /// Creates an app.
     async fn app(&self) -> AppId {
         let vault = vault();
-        let admin = AppAdmin { records: &self.records, vault: Some(&vault) };
+        let admin = AppAdmin { records: &self.records, vault: Some(&vault), is_development: true };
         admin.create("Acme", Timestamp(0)).await.unwrap().id
     }
 
@@ -279,6 +279,8 @@ impl Bed {
                 public: PublicUser::new(user(person.into()), format!("Person {person}"), None),
                 media: MediaState::default(),
                 given: (person == 0).then_some(Role::Host),
+                permissions: None,
+                given_permissions: None,
                 proof: Proof::default(),
             };
             let joined = self.rooms.join(join).await.unwrap();

@@ -96,6 +96,72 @@ describe("users of apps", { timeout: 120_000 }, () => {
     mute.close();
   });
 
+  test("a backend changes permissions, which hold on every node, after a resume and after a return", async () => {
+    const [ann, bob] = [await seated(acme, "ann", "grants"), await seated(acme, "bob", "grants")];
+    const change = (permissions) => serverRequest(acme, "PATCH", "/rooms/grants/participants/bob", { permissions });
+    assert.deepEqual(bob.joined.participants.map(({ permissions }) => permissions.canChat), [true, true]);
+    await bob.emit("webrtc:screen-share", { enabled: true });
+    await change({ canShareScreen: false, canChat: false, canPublish: false });
+    for (const client of [ann, bob]) {
+      const { userId, permissions } = await client.event("participant:permissions-changed", () => true);
+      assert.deepEqual([userId, Object.values(permissions)], ["bob", [false, false, false]]);
+    }
+    const off = { videoEnabled: false, audioEnabled: false, screenShareEnabled: false };
+    const shown = await ann.event("participant:media-state-changed", ({ mediaState }) => !mediaState.videoEnabled);
+    assert.deepEqual(shown.mediaState, off);
+    await until("all three media are off", () => bob.all("participant:muted").length === 3);
+    const attempts = async (client) => {
+      const answers = [
+        await client.emit("participant:update-media-state", { audioEnabled: true }),
+        await client.emit("webrtc:screen-share", { enabled: true }),
+        await client.emit("chat:message", { message: "hi" }),
+      ];
+      return answers.map(({ code }) => code);
+    };
+    const refused = ["FORBIDDEN", "FORBIDDEN", "FORBIDDEN"];
+    assert.deepEqual(await attempts(bob), refused);
+    const back = bob.nextConnect();
+    bob.socket.io.engine.close();
+    await back;
+    assert.deepEqual([bob.socket.recovered, await attempts(bob)], [true, refused]);
+    assert.equal((await bob.emit("room:leave", { roomId: "grants" })).success, true);
+    bob.close();
+    const again = await seated(acme, "bob", "grants");
+    const own = again.joined.participants.find(({ userId }) => userId === "bob");
+    assert.deepEqual([Object.values(own.permissions), own.mediaState], [[false, false, false], off]);
+    assert.deepEqual(await attempts(again), refused, "the same token gives nothing back");
+    await change({ canChat: true });
+    await again.event("participant:permissions-changed", ({ permissions }) => permissions.canChat);
+    assert.equal((await again.emit("chat:message", { message: "hi" })).success, true);
+    for (const client of [ann, again]) client.close();
+  });
+
+  test("tokens of an app that lists origins connect on its pages alone, and those may connect", async () => {
+    const page = "https://pages.example";
+    // The origins come before the key, so nodes that know the key know them.
+    const { id } = await operatorRequest("POST", "/apps", { name: "Pages" });
+    await operatorRequest("PATCH", `/apps/${id}`, { origins: [page] });
+    const token = userToken(await operatorRequest("POST", `/apps/${id}/keys`, {}), "ann");
+    const connect = async (url, token, origin) => {
+      const extraHeaders = { "x-forwarded-for": "127.0.0.1", ...(origin && { origin }) };
+      const { socket } = new Client(url, { token, reconnection: false, extraHeaders });
+      const outcome = await Promise.race([
+        once(socket, "connect").then(() => "connected"),
+        once(socket, "connect_error").then(([error]) => error.data?.code ?? "refused"),
+      ]);
+      socket.disconnect();
+      return outcome;
+    };
+    for (const url of nodeUrls()) {
+      assert.equal(await connect(url, token, undefined), "connected", "not a browser");
+      assert.equal(await connect(url, token, page), "connected");
+      assert.equal(await connect(url, userToken(acme, "ann"), page), "connected", "an app without origins");
+      // Pages on this machine may connect in development.
+      assert.equal(await connect(url, token, "http://localhost:4321"), "ORIGIN_NOT_ALLOWED");
+      assert.equal(await connect(url, token, "https://evil.example"), "refused", "an origin of nobody");
+    }
+  });
+
   test("a wrong token is refused with a code of its own", async () => {
     const now = Math.floor(Date.now() / 1000);
     assert.equal(await connectError(userToken(acme, "ann", { iat: now - 700, exp: now - 60 })), "TOKEN_EXPIRED");

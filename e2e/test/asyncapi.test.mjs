@@ -134,12 +134,14 @@ describe("the AsyncAPI document", { timeout: 60_000 }, () => {
     const created = await emit(owner, "room:create", { name: "Another" });
     await owner.event("room:created", (event) => event.roomId === created.roomId);
 
-    // An event of an app's backend.
+    // An event of an app's backend, and a change of permissions.
     const app = await newApp("Events");
     const { token } = await serverRequest(app, "POST", "/tokens", { sub: "ann", room: "events" });
     const member = await seated(one, "events", { token });
     await serverRequest(app, "POST", "/rooms/events/events", { name: "quiz", data: [1] });
     await member.event("server:event", () => true);
+    await serverRequest(app, "PATCH", "/rooms/events/participants/ann", { permissions: { canPublish: false } });
+    await member.event("participant:permissions-changed", () => true);
 
     const events = operations("send");
     const got = new Set();

@@ -6,8 +6,9 @@ import { readFile } from "node:fs/promises";
 import { after, afterEach, before, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { launch } from "../support/browser.mjs";
-import { account, newApp, newCall, rest, serverRequest, signed } from "../support/clients.mjs";
+import { account, newApp, newCall, operatorRequest, rest, serverRequest, signed } from "../support/clients.mjs";
 import { baseUrl } from "../support/cluster.mjs";
+import { staticPages } from "../support/static-pages.mjs";
 import { turnServer } from "../support/turn.mjs";
 import { until } from "../support/until.mjs";
 
@@ -524,6 +525,75 @@ describe("the SDK", { timeout: 600_000 }, () => {
     await serverRequest(app, "POST", "/rooms/events/events", { name: "hint", to: "ann" });
     await until("both events", () => page.evaluate(() => events.length === 2));
     assert.deepEqual(await page.evaluate(() => events), [["quiz", { question: 3 }], ["hint", null]]);
+  });
+
+  test("users of an app call by its tokens, and a lost permission switches off what is on", async () => {
+    const app = await newApp("Grants");
+    const [ann, bob] = [(await blank()).page, (await blank()).page];
+    for (const [page, sub, role] of [[ann, "ann", "host"], [bob, "bob", "participant"]]) {
+      const { token } = await serverRequest(app, "POST", "/tokens", { sub, role, room: "grants", name: `User ${sub}` });
+      assert.equal(await join(page, "grants", { token, audio: true, video: true }), "live");
+    }
+    await connected(ann, bob);
+    assert.deepEqual(await ann.evaluate(() => [room.isHost, room.others[0].name, room.others[0].permissions.canChat]), [true, "User bob", true]);
+    await bob.evaluate(() => {
+      window.events = [];
+      room.on("muted", (kind) => events.push(kind));
+    });
+    const change = (permissions) => serverRequest(app, "PATCH", "/rooms/grants/participants/bob", { permissions });
+    await change({ canPublish: false, canChat: false });
+    await until("camera and microphone are off", () => bob.evaluate(() => !room.local.state.audioEnabled && !room.local.state.videoEnabled));
+    await until("the page is told", () => bob.evaluate(() => events.length === 2));
+    assert.deepEqual(
+      await bob.evaluate(async () => [
+        room.allows("audioEnabled"),
+        room.allows("screenShareEnabled"),
+        room.canChat,
+        await room.chat.send("hello").catch(({ code }) => code),
+      ]),
+      [false, true, false, "FORBIDDEN"],
+    );
+    const shown = () => ann.evaluate(() => [room.others[0].permissions, room.others[0].mediaState]);
+    const expected = [
+      { canPublish: false, canShareScreen: true, canChat: false },
+      { audioEnabled: false, videoEnabled: false, screenShareEnabled: false },
+    ];
+    await until("the other page shows it", async () => JSON.stringify(await shown()) === JSON.stringify(expected));
+    await change({ canPublish: true, canChat: true });
+    await until("the permissions are back", () => bob.evaluate(() => room.canChat && room.allows("audioEnabled")));
+    await bob.evaluate(() => room.local.setAudio(true));
+    await bob.evaluate(() => room.chat.send("hello"));
+    await until("the other page hears it", () =>
+      ann.evaluate(() => room.others[0].mediaState.audioEnabled && room.chat.messages[0]?.message === "hello"),
+    );
+  });
+
+  test("tokens of an app that lists its origins are good on its pages alone", async () => {
+    const app = await newApp("Pages");
+    const [own, foreign] = [await staticPages({ "/": "<p>own</p>" }), await staticPages({ "/": "<p>foreign</p>" })];
+    try {
+      await operatorRequest("PATCH", `/apps/${app.id}`, { origins: [own.url] });
+      const { token } = await serverRequest(app, "POST", "/tokens", { sub: "ann", room: "pages" });
+      const outcome = async ({ url }) => {
+        const context = await browser.newContext();
+        contexts.push(context);
+        const page = await context.newPage();
+        await page.goto(url);
+        return page.evaluate(
+          async ([base, given]) => {
+            const { Switchboard } = await import(`${base}/vendor/switchboard.js`);
+            const switchboard = new Switchboard(base, { token: given, transports: ["websocket"] });
+            return switchboard.join("pages").then(({ status }) => status, ({ code }) => code);
+          },
+          [baseUrl(), token],
+        );
+      };
+      assert.equal(await outcome(own), "live");
+      assert.equal(await outcome(foreign), "ORIGIN_NOT_ALLOWED");
+    } finally {
+      own.close();
+      foreign.close();
+    }
   });
 
   test("lobby, chat, moderation, devices and the end of a call have typed events and methods", async () => {

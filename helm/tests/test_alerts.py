@@ -16,6 +16,17 @@ RULES = [CHART / "monitoring" / "alerts.yaml", CHART / "monitoring" / "slos.yaml
 # check. In promtool's notation, with one value a minute: `0+5x30` begins at 0 and grows by 5 thirty
 # times. Alerts with windows of days get one value per 15 minutes.
 CASES = {
+    "SwitchboardAppAtLimit": (
+        {'switchboard_app_limited_total{limit="maxConcurrentCalls",instance="a"}': "0+20x60", 'switchboard_app_limited_total{limit="maxEventsPerSecond",instance="a"}': "0x60"},
+        # An app that is refused for ten minutes.
+        {'switchboard_app_limited_total{limit="maxConcurrentCalls",instance="a"}': "0x5 0+200x10 2000x60"},
+        "50m",
+    ),
+    "SwitchboardAppLimitsOff": (
+        {'switchboard_app_entries_open_total{job="switchboard-node",instance="a"}': "0+3x30"},
+        {'switchboard_app_entries_open_total{job="switchboard-node",instance="a"}': "3x30"},
+        "15m",
+    ),
     "SwitchboardServiceDown": (
         {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1 0x20"},
         {'up{job="switchboard-api",instance="a"}': "1 0x20", 'up{job="switchboard-api",instance="b"}': "1x21", 'up{job="switchboard-node",instance="c"}': "1x21"},

@@ -122,6 +122,13 @@ API = Dashboard("api", "API", "REST requests, sign-ins, rate limits and the reco
         Panel("Created", "ops", {"accounts": rate("switchboard_users_registered_total"), "calls": rate("switchboard_calls_created_total")}),
         Panel("Revoked sign-ins", "short", {"{{job}} {{instance}}": gauge("switchboard_revoked_sign_ins", "job, instance"), "failed reads, {{instance}}": rate("switchboard_revocations_stale_total", "instance")}),
     ]),
+    Row("Apps", [
+        Panel("Refused at a limit", "ops", {"{{limit}}": rate("switchboard_app_limited_total", "limit")}, "Joins, calls, requests and events. The logs name the app: \"app at a limit\"."),
+        Panel("User tokens", "ops", {"{{outcome}}": rate("switchboard_app_tokens_total", "outcome"), "wrong origin": rate("switchboard_app_origins_refused_total")}),
+        Panel("Requests of backends", "ops", {"{{outcome}}": rate("switchboard_app_requests_total", "outcome")}),
+        Panel("Entries without a count", "ops", {"{{job}}": rate("switchboard_app_entries_open_total", "job")}, "Joins that passed the limits because Redis did not answer."),
+        Panel("API keys", "short", {"known, fewest": gauge("switchboard_app_keys", aggregate="min"), "known, most": gauge("switchboard_app_keys", aggregate="max"), "failed reads a second": rate("switchboard_app_reads_total", where='outcome="failed"')}, "Every pod must know the same keys."),
+    ]),
     Row("Recorder", [
         Panel("Outbox lag", "s", {"oldest": gauge("switchboard_outbox_lag_seconds", aggregate="max")}, "Age of the oldest fact that is not recorded in MongoDB.", limits=(60, 900)),
         Panel("Facts in the outbox", "short", {"all": gauge("switchboard_outbox_facts", aggregate="max")}),

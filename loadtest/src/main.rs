@@ -4,6 +4,8 @@
 //!   report latencies, costs and losses.
 //! - `faults` injects faults and audits the delivery of every acknowledged event.
 //! - `abuse` attacks a cluster as strangers do, and checks that honest clients are not hurt.
+//! - `usage` and `noisy` check that the usage of an app is exact, and that an app at its limits
+//!   does not hurt another one.
 //! - `bench` compares Switchboard with Socket.IO and Express on Node.js.
 //! - `size` prints how many pods, shards and cores an expected load needs.
 
@@ -12,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod abuse;
+mod apps;
 mod bench;
 mod client;
 mod faults;
@@ -70,6 +73,12 @@ enum Command {
     /// Prints the pods, shards and cores that an expected load needs, and values for the chart.
     /// Starts nothing.
     Size(size::Settings),
+    /// Plays calls of an app while pods are killed. Fails when the usage of the app is not what the
+    /// clients did.
+    Usage(apps::usage::Settings),
+    /// An app that asks for five times its limits, beside a quiet app. Fails when the quiet app is
+    /// refused or loses anything.
+    Noisy(apps::noisy::Settings),
 }
 
 impl Command {
@@ -84,7 +93,13 @@ impl Command {
             Self::Storm(settings) => Some(&settings.load),
             Self::Rest(settings) => Some(&settings.load),
             Self::Baseline(settings) => Some(&settings.load),
-            Self::Beats(_) | Self::Bench(_) | Self::Faults(_) | Self::Abuse(_) | Self::Size(_) => None,
+            Self::Beats(_)
+            | Self::Bench(_)
+            | Self::Faults(_)
+            | Self::Abuse(_)
+            | Self::Usage(_)
+            | Self::Noisy(_)
+            | Self::Size(_) => None,
         }
     }
 }
@@ -94,7 +109,7 @@ fn main() -> ExitCode {
     // Each client needs a file descriptor.
     raise_descriptors();
     let threads = match &command {
-        Command::Beats(_) | Command::Faults(_) | Command::Abuse(_) => 2,
+        Command::Beats(_) | Command::Faults(_) | Command::Abuse(_) | Command::Usage(_) | Command::Noisy(_) => 2,
         _ => command.load().map_or(1, |load| load.threads.into()),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
@@ -147,6 +162,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Size(settings) => {
             print_result(&size::run(settings)?);
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Usage(settings) => {
+            let (text, held) = apps::usage::run(settings).await?;
+            print_result(&text);
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Noisy(settings) => {
+            let (text, held) = apps::noisy::run(settings).await?;
+            print_result(&text);
+            Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

@@ -134,6 +134,41 @@ fn an_attack_is_measured_beside_honest_load() {
     assert!(output.status.success(), "{context}");
 }
 
+/// Runs a command that holds all its guarantees. Returns its JSON.
+fn held(arguments: &str) -> Value {
+    let output = loadtest(arguments);
+    let context = String::from_utf8_lossy(&output.stderr);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no result: {context}"));
+    assert!(output.status.success(), "{context}\n{result:#}");
+    result
+}
+
+#[test]
+fn the_usage_of_an_app_is_what_its_clients_did_while_pods_are_killed() {
+    let result = held("usage --calls 20 --concurrent 20 --stay 1 --kill-every 0.3 --nodes 2 --json");
+    assert_eq!(result["clients"]["calls"], 20, "{result:#}");
+    for counted in ["joins", "recordedMessages"] {
+        assert!(result["clients"][counted].as_u64() > Some(20), "{result:#}");
+        assert_eq!(result["clients"][counted], result["usage"][counted], "{result:#}");
+    }
+    assert!(result["apiKills"].as_u64() > Some(0), "{result:#}");
+}
+
+#[test]
+fn an_app_at_its_limits_costs_a_quiet_app_nothing_that_it_asked_for() {
+    let result = held("noisy --seconds 3 --pairs 4 --json");
+    for window in ["quiet", "during"] {
+        assert!(
+            result[window]["relays"].as_u64() > Some(0) && result[window]["joins"].as_u64() > Some(0),
+            "{result:#}"
+        );
+        assert_eq!((&result[window]["relays_lost"], &result[window]["troubles"]), (&0.into(), &serde_json::json!({})));
+    }
+    for outcome in ["connect ok", "event ok", "request 429 RATE_LIMIT_EXCEEDED", "join APP_LIMIT_REACHED"] {
+        assert!(result["achieved"]["outcomes"][outcome].as_u64() > Some(0), "{outcome}: {result:#}");
+    }
+}
+
 #[test]
 fn every_attack_is_listed_with_a_sentence() {
     let output = loadtest("abuse --list");

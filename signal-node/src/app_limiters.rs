@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use switchboard_calls::{AppDirectory, count_open_entry, entry_refusal, rate_reached};
+use switchboard_calls::{AppDirectory, LimitRefusals, count_open_entry};
 use switchboard_core::domain::{AppId, AppLimit, AppLimits, Refusal, RoomId};
 use switchboard_rooms::{AppEntry, AppReport, Rooms};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -51,6 +51,7 @@ struct Shared {
 pub struct AppLimiter {
     app: AppId,
     rooms: Rooms,
+    refusals: LimitRefusals,
     state: Mutex<State>,
     /// Whether events have a rate. Sessions of an app without one need no lock for an event.
     limits_events: AtomicBool,
@@ -103,7 +104,8 @@ impl AppLimiters {
         if known.is_some() {
             return known;
         }
-        let new = || Arc::new(AppLimiter::new(app.clone(), self.0.rooms.clone()));
+        let refusals = self.0.apps.refusals();
+        let new = || Arc::new(AppLimiter::new(app.clone(), self.0.rooms.clone(), refusals.clone()));
         let limiter = Arc::clone(self.lock().entry(app.clone()).or_insert_with(new));
         limiter.report(self.0.apps.limits(app)).await;
         Some(limiter)
@@ -146,8 +148,8 @@ impl State {
 }
 
 impl AppLimiter {
-    fn new(app: AppId, rooms: Rooms) -> Self {
-        Self { app, rooms, state: Mutex::new(State::new()), limits_events: AtomicBool::new(false) }
+    fn new(app: AppId, rooms: Rooms, refusals: LimitRefusals) -> Self {
+        Self { app, rooms, refusals, state: Mutex::new(State::new()), limits_events: AtomicBool::new(false) }
     }
 
     /// Takes one event from this node's share of the app's rate.
@@ -164,7 +166,7 @@ impl AppLimiter {
         let debt = state.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
         // The share may have been larger a moment ago.
         let debt = rate.take(debt.min(rate.period), 1);
-        let debt = debt.map_err(|wait| rate_reached(AppLimit::EventsPerSecond, wait))?;
+        let debt = debt.map_err(|wait| self.refusals.rate_reached(&self.app, AppLimit::EventsPerSecond, wait))?;
         state.full_at = Some(now + debt);
         Ok(())
     }
@@ -186,7 +188,9 @@ impl AppLimiter {
                     drop(place);
                     sleep(RETURN_RETRY_INTERVAL).await;
                 }
-                Some(full) => return entry_refusal(full, &limits).map_or(Ok(place), Err),
+                Some(full) => {
+                    return self.refusals.entry_refusal(&self.app, full, &limits).map_or(Ok(place), Err);
+                }
             }
         }
     }

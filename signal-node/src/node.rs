@@ -173,8 +173,10 @@ async fn start(
     watchers.spawn(shared.balancer(config).run(draining));
     watchers.spawn(config.secrets.files.clone().watch(stopped.clone()));
     watchers.close();
+    let mut transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
+    let known = apps.clone();
+    transport.allowed_origins = transport.allowed_origins.or(move |origin| known.has_origin(origin));
     let dispatcher = shared.dispatcher(config, records, revoked, (apps, limiters));
-    let transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
     Ok((dispatcher, Background { stop: stopped, membership, watchers }, transport))
 }
 

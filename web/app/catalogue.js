@@ -254,6 +254,7 @@ export const CATALOGUE = {
   earlier: ["Earlier messages", "Frühere Nachrichten"],
   noMessages: ["No messages yet.", "Noch keine Nachrichten."],
   chatOff: ["Chat is turned off in this call.", "Der Chat ist in diesem Gespräch aus."],
+  chatNotAllowed: ["You may not send messages in this call.", "Sie dürfen in diesem Gespräch nichts schreiben."],
   everyone: ["Everyone", "Alle"],
   to: ["To", "An"],
   only: ["{name} only", "Nur {name}"],

@@ -89,7 +89,8 @@ impl Operation {
     /// Adds a bearer token, and the refusals of a bad one.
     pub fn token(&mut self, access: Access) {
         self.access = access;
-        self.refuse([Code::TokenExpired, Code::TokenInvalid, Code::KeyRevoked, Code::IdentitySourceUnavailable]);
+        self.refuse([Code::TokenExpired, Code::TokenInvalid, Code::KeyRevoked, Code::OriginNotAllowed]);
+        self.refuse([Code::IdentitySourceUnavailable]);
     }
 
     /// Adds a parameter; `place` is `path` or `query`.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use switchboard_calls::{CallError, rate_reached};
-use switchboard_core::domain::{AppLimit, Code, Refusal};
+use switchboard_calls::{CallError, LimitRefusals};
+use switchboard_core::domain::{AppId, AppLimit, Code, Refusal};
 use switchboard_records::RecordsError;
 use switchboard_rooms::StoreError;
 
@@ -57,9 +57,9 @@ impl From<RateExceeded> for ApiError {
 impl ApiError {
     /// Creates the refusal of a request above the rate of its app.
     #[must_use]
-    pub fn at_app_rate(RateExceeded(status): RateExceeded) -> Self {
+    pub fn at_app_rate(refusals: &LimitRefusals, app: &AppId, RateExceeded(status): RateExceeded) -> Self {
         let wait = Duration::from_secs(status.retry_after());
-        Self { refusal: rate_reached(AppLimit::RequestsPerSecond, wait), rate: Some(status) }
+        Self { refusal: refusals.rate_reached(app, AppLimit::RequestsPerSecond, wait), rate: Some(status) }
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{AppId, AppKeyId, CallId, Code, PeerId, Refusal, RoomId, RoomName};
+use switchboard_core::origin::foreign_origin;
 use switchboard_core::wire::nesting::is_shallow;
 use switchboard_core::wire::well_formed::to_well_formed;
 use switchboard_rooms::RevocationReason;
@@ -140,6 +141,13 @@ pub(crate) async fn identify(parts: &mut Parts, app: &App) -> Result<Option<Iden
 #[derive(Clone)]
 struct Verified(Result<Option<Identity>, Refusal>);
 
+/// Returns the origin of the page that sent a request; `None` without one, or if it is the
+/// service's own.
+fn origin(headers: &http::HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    foreign_origin(headers.get(header::ORIGIN)?.to_str().unwrap_or("null"), host)
+}
+
 /// Verifies the request's token. `refused`: reasons for which a revoked sign-in is refused.
 async fn verify(parts: &Parts, app: &App, refused: &[RevocationReason]) -> Result<Option<Identity>, Refusal> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
@@ -147,6 +155,7 @@ async fn verify(parts: &Parts, app: &App, refused: &[RevocationReason]) -> Resul
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             let (identity, _) = app.apps.identify(&app.tokens, token.trim(), false).await?;
+            app.apps.check_origin(&identity.app, origin(&parts.headers))?;
             let revoked = identity.session.as_deref().and_then(|sign_in| app.revoked.reason(sign_in));
             match revoked {
                 Some(reason) if refused.contains(&reason) => Err(Code::TokenInvalid.into()),

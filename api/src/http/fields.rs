@@ -10,11 +10,13 @@
 use std::ops::RangeInclusive;
 
 use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use switchboard_calls::{APP_ORIGIN_LENGTH_MAX, APP_ORIGINS_MAX, check_origins};
 use switchboard_core::domain::identity_source::IDENTITY_SOURCES_MAX;
 use switchboard_core::domain::{
-    AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, IdentitySource, Refusal,
-    RoomName, SettingInfo, SettingsChange, Timestamp, UserId, names,
+    AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, IdentitySource,
+    PermissionsChange, Refusal, RoomName, SettingInfo, SettingsChange, Timestamp, UserId, names,
 };
 use switchboard_core::wire::whole_number;
 
@@ -447,20 +449,25 @@ impl Fields {
 
     /// Reads the permissions of an app's user in calls. A missing one is true.
     pub fn permissions(&mut self, field: &'static str) -> Option<CallPermissions> {
-        self.describe(field, || {
-            let flag = |about: &str| json!({ "type": "boolean", "default": true, "description": about });
-            json!({ "type": "object", "additionalProperties": false, "properties": {
-                "canPublish": flag("Switch camera and microphone on"),
-                "canShareScreen": flag("Share the screen"),
-                "canChat": flag("Send messages, typing notices and reactions"),
-            } })
-        });
+        self.describe(field, || permissions_schema(&json!({ "type": "boolean", "default": true })));
+        self.flags(field)
+    }
+
+    /// Reads a change of some permissions. A missing one stays.
+    pub fn permissions_change(&mut self, field: &'static str) -> Option<PermissionsChange> {
+        self.describe(field, || permissions_schema(&json!({ "type": "boolean" })));
+        self.flags(field)
+    }
+
+    fn flags<T: DeserializeOwned>(&mut self, field: &'static str) -> Option<T> {
         let value = self.take(field)?;
-        let permissions = CallPermissions::deserialize(value).ok();
-        if permissions.is_none() {
-            self.reject(field, "must have true or false in canPublish, canShareScreen and canChat alone");
+        // A list would be read as the fields in their order.
+        let flags = value.is_object().then(|| T::deserialize(value).ok()).flatten();
+        if flags.is_none() {
+            let names = CallPermissions::NAMES.join(", ");
+            self.reject(field, format!("must be an object with true or false in {names} alone"));
         }
-        permissions
+        flags
     }
 
     /// Reads the settings of a new call. A missing setting has its default.
@@ -480,6 +487,21 @@ impl Fields {
             self.reject(field, "each setting must be true or false");
             SettingsChange::default()
         })
+    }
+
+    /// Reads the web origins of an app, in place of those of before.
+    pub fn app_origins(&mut self, field: &'static str) -> Vec<String> {
+        self.describe(field, || {
+            let entry = json!({ "type": "string", "maxLength": APP_ORIGIN_LENGTH_MAX });
+            json!({ "type": "array", "maxItems": APP_ORIGINS_MAX, "items": entry })
+        });
+        let Some(value) = self.take(field) else { return Vec::new() };
+        let Ok(origins) = Vec::<String>::deserialize(value) else {
+            self.reject(field, "must be a list of origins, such as https://app.example");
+            return Vec::new();
+        };
+        self.errors.extend(check_origins(field, &origins).err().into_iter().flat_map(|refusal| refusal.errors));
+        origins
     }
 
     /// Reads a change of an app's limits. Null removes a limit; those that are missing stay.
@@ -541,6 +563,18 @@ impl Fields {
 /// Returns the JSON schema of the id of an app's user.
 fn app_user_schema() -> Value {
     json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$" })
+}
+
+/// Returns the JSON schema of permissions, each with the schema `flag`.
+fn permissions_schema(flag: &Value) -> Value {
+    let about = ["Switch camera and microphone on", "Share the screen", "Send messages, typing notices and reactions"];
+    let described = |(name, about): (&str, &str)| {
+        let mut schema = flag.clone();
+        schema["description"] = about.into();
+        (name.to_owned(), schema)
+    };
+    let properties: Map<_, _> = CallPermissions::NAMES.into_iter().zip(about).map(described).collect();
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 
 /// Returns the JSON schema of a change of limits, with the descriptions that the limits have.

@@ -144,14 +144,15 @@ pub fn panic_response(cause: Box<dyn Any + Send>) -> Response {
     ApiError::from(Code::InternalError).into_response()
 }
 
-/// Allows the listed origins and the origin of the web page itself.
-pub fn cors(origins: OriginsConfig) -> CorsLayer {
+/// Allows the listed origins, the origin of the web page itself, and those for which `of_apps`
+/// returns true.
+pub fn cors(origins: OriginsConfig, of_apps: impl Fn(&str) -> bool + Clone + Send + Sync + 'static) -> CorsLayer {
     // Browsers refuse credentials together with `*`. With a list, clients of the old Node.js
     // backend send credentials.
     let credentials = !origins.any;
     let allowed = AllowOrigin::predicate(move |origin, parts| {
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        origin.to_str().is_ok_and(|origin| origins.allows(origin, host))
+        origin.to_str().is_ok_and(|origin| origins.allows(origin, host) || of_apps(origin))
     });
     CorsLayer::new()
         .allow_origin(allowed)

@@ -64,7 +64,8 @@ async fn account(parts: &mut Parts, app: &App, class: Class) -> Option<(AppId, A
 /// `RATE_LIMIT_EXCEEDED`.
 pub async fn count_for_app(app: &App, id: &AppId) -> ApiResult<Option<RateStatus>> {
     let rate = app.apps.limits(id).requests();
-    app.limits.spend("app_requests", Subject::App(id), rate).await.map_err(ApiError::at_app_rate)
+    let spent = app.limits.spend("app_requests", Subject::App(id), rate).await;
+    spent.map_err(|exceeded| ApiError::at_app_rate(app.apps.refusals(), id, exceeded))
 }
 
 /// Counts a request against the rates of the route's class, by address and by account, and against

@@ -21,6 +21,7 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::RoomFull
         | Code::RoomLocked
         | Code::RoomNotAllowed
+        | Code::OriginNotAllowed
         | Code::AppLimitReached
         | Code::Banned
         | Code::Removed => StatusCode::FORBIDDEN,

@@ -32,6 +32,8 @@ pub(crate) struct AppView {
     disabled: bool,
     /// Limits of the app.
     limits: AppLimits,
+    /// Web origins on whose pages user tokens are accepted; empty: on all pages.
+    origins: Vec<String>,
     /// API keys, without their secrets.
     keys: Vec<AppKeyView>,
     /// Other sign-ins whose tokens identify users of the app.
@@ -67,8 +69,8 @@ pub(crate) struct NewAppKeyView {
 impl From<AppRecord> for AppView {
     fn from(app: AppRecord) -> Self {
         let keys = app.keys.into_iter().map(AppKeyView::from).collect();
-        let AppRecord { id, name, disabled, limits, identity_sources, created_at, .. } = app;
-        Self { id, name, disabled, limits, keys, identity_sources, created_at }
+        let AppRecord { id, name, disabled, limits, origins, identity_sources, created_at, .. } = app;
+        Self { id, name, disabled, limits, origins, keys, identity_sources, created_at }
     }
 }
 
@@ -105,6 +107,7 @@ pub(crate) struct AppChange {
     disabled: Option<bool>,
     limits: Vec<(AppLimit, Option<u32>)>,
     identity_sources: Option<Vec<IdentitySource>>,
+    origins: Option<Vec<String>>,
 }
 
 impl Input for AppChange {
@@ -114,11 +117,12 @@ impl Input for AppChange {
             disabled: fields.flag("disabled"),
             limits: fields.app_limits("limits"),
             identity_sources: fields.change("identitySources", |fields| fields.identity_sources("identitySources")),
+            origins: fields.change("origins", |fields| fields.app_origins("origins")),
         }
     }
 
     fn example() -> Value {
-        json!({ "limits": { "maxConcurrentParticipants": 500 } })
+        json!({ "limits": { "maxConcurrentParticipants": 500 }, "origins": ["https://app.example"] })
     }
 }
 
@@ -285,13 +289,14 @@ pub(crate) async fn edit(
     change: JsonChange<AppChange>,
 ) -> ApiResult<impl IntoResponse> {
     let current = AppView::from(app.app_admin().get(&id).await?);
-    let AppChange { name, disabled, limits, identity_sources } = change.read(&current)?;
-    let edited = app.app_admin().edit(&id, AppEdit { name, disabled, limits, identity_sources }).await?;
+    let AppChange { name, disabled, limits, origins, identity_sources } = change.read(&current)?;
+    let edited = app.app_admin().edit(&id, AppEdit { name, disabled, limits, origins, identity_sources }).await?;
     refresh(&app).await;
-    let limits = json!(edited.limits);
-    let issuers = json!(edited.identity_sources.iter().map(|source| &source.issuer).collect::<Vec<_>>());
+    let AppRecord { disabled, limits, origins, identity_sources, .. } = &edited;
+    let limits = json!(limits);
+    let issuers = json!(identity_sources.iter().map(|source| &source.issuer).collect::<Vec<_>>());
     tracing::info!(
-        target: "audit", operator, app_id = %id, disabled = edited.disabled, %limits, %issuers, "app changed"
+        target: "audit", operator, app_id = %id, disabled, %limits, ?origins, %issuers, "app changed"
     );
     Ok(success("App changed", AppView::from(edited)).into_response())
 }

@@ -338,3 +338,61 @@ async fn the_usage_of_an_app_is_read_by_day_as_json_and_as_csv() {
     let usage = read("?from=2099-11-01&to=2099-11-30").await;
     assert_eq!(usage.data()["total"]["joins"], 1, "the usage of a deleted app can still be billed");
 }
+
+#[tokio::test]
+async fn the_origins_of_an_app_may_call_on_every_pod_and_its_tokens_are_refused_on_other_pages() {
+    let service = Service::start().await;
+    let other = service.another_pod().await;
+    let (app, token) = service.app_user("ann", "standup").await;
+    let (_, open) = service.app_user("bob", "standup").await;
+    let path = format!("/{app}");
+    let set = async |origins: Value| ask(&service, Method::PATCH, &path, json!({ "origins": origins })).await;
+    // What a browser asks before a page of this origin sends a request.
+    let may_call = async |pod: &Service, origin: &str| {
+        let request = pod.request(Method::OPTIONS, "/api/video-calls/join").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let answer = request.send().await.unwrap();
+        answer.headers().get("access-control-allow-origin").is_some_and(|allowed| allowed == origin)
+    };
+    let read = async |pod: &Service, token: &str, origin: Option<&str>| {
+        let request = pod.request(Method::GET, "/api/video-calls/room/standup").bearer_auth(token);
+        let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
+        pod.send(request).await.refusal().1.to_owned()
+    };
+    let (page, team) = ("https://app.example", "https://team.app.example:8443");
+    assert!(!may_call(&service, page).await);
+    assert_eq!(read(&service, &token, Some(page)).await, "CALL_NOT_FOUND", "an app without origins is good everywhere");
+    let changed = set(json!([page, "https://*.app.example:8443"])).await;
+    assert_eq!(changed.data()["origins"], json!([page, "https://*.app.example:8443"]));
+    assert_eq!(ask(&service, Method::PATCH, &path, changed.data().clone()).await.data()["origins"][0], page);
+    // Each pod reads changes every 4 s; this test does not wait for it.
+    other.apps.refresh().await.unwrap();
+    for pod in [&service, &other] {
+        for origin in [page, team] {
+            assert!(may_call(pod, origin).await, "{origin}");
+            assert_eq!(read(pod, &token, Some(origin)).await, "CALL_NOT_FOUND", "{origin}");
+        }
+        assert!(!may_call(pod, "https://evil.example").await);
+        for foreign in ["https://evil.example", "https://app.example:8443", "null"] {
+            assert_eq!(read(pod, &token, Some(foreign)).await, "ORIGIN_NOT_ALLOWED", "{foreign}");
+            assert_eq!(read(pod, &open, Some(foreign)).await, "CALL_NOT_FOUND", "another app has no origins");
+        }
+        let own = pod.request(Method::GET, "/").build().unwrap().url().origin().ascii_serialization();
+        assert_eq!(read(pod, &token, Some(&own)).await, "CALL_NOT_FOUND", "the service's own page");
+        assert_eq!(read(pod, &token, None).await, "CALL_NOT_FOUND", "not a browser");
+    }
+    let many: Vec<_> = (0..21).map(|number| format!("https://a{number}.example")).collect();
+    for bad in [json!(["app.example"]), json!(["*"]), json!("https://app.example"), json!(many), json!([7])] {
+        let refused = set(bad.clone()).await;
+        assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["origins"]), "{bad}");
+    }
+    // What was refused changed nothing. Without origins, the app is good everywhere again.
+    assert_eq!(ask(&service, Method::GET, &path, Value::Null).await.data()["origins"][0], page);
+    assert_eq!(set(json!([])).await.data()["origins"], json!([]));
+    assert_eq!(read(&service, &token, Some("https://evil.example")).await, "CALL_NOT_FOUND");
+    assert!(!may_call(&service, page).await);
+    set(json!([page])).await.data();
+    ask(&service, Method::DELETE, &path, Value::Null).await.data();
+    service.apps.refresh().await.unwrap();
+    assert!(!may_call(&service, page).await, "the pages of a deleted app");
+}

@@ -11,6 +11,7 @@ mod calls;
 mod connections;
 mod edits;
 mod identity_sources;
+mod isolation;
 mod join;
 mod limits;
 mod old_backend;

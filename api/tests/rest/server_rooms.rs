@@ -131,6 +131,48 @@ async fn a_backend_changes_the_role_and_the_profile_of_a_participant() {
 }
 
 #[tokio::test]
+async fn a_backend_changes_the_permissions_of_a_participant_in_the_call_and_in_the_lobby() {
+    let room = Room::start().await;
+    let change = async |peer: &str, body: Value| room.ask(Method::PATCH, &format!("/participants/{peer}"), body).await;
+    let all = |publish: bool, share: bool, chat: bool| json!({ "canPublish": publish, "canShareScreen": share, "canChat": chat });
+    let changed = change("bob", json!({ "permissions": { "canPublish": false } })).await;
+    assert_eq!(changed.data()["permissions"], all(false, true, true));
+    assert_eq!(
+        (&changed.data()["mediaState"]["videoEnabled"], &changed.data()["mediaState"]["audioEnabled"]),
+        (&false.into(), &false.into())
+    );
+    let muted = room.heard("bob", "participant:muted").await;
+    assert_eq!(muted.iter().map(|event| &event["kind"]).collect::<Vec<_>>(), ["video", "audio"]);
+    // The rest stays, and a client may send back all that it has read.
+    let changed = change("bob", json!({ "permissions": { "canChat": false }, "role": "moderator" })).await;
+    assert_eq!(
+        (&changed.data()["permissions"], &changed.data()["role"]),
+        (&all(false, true, false), &"moderator".into())
+    );
+    let same = json!({ "permissions": changed.data()["permissions"], "role": "moderator" });
+    assert_eq!(change("bob", same).await.data()["permissions"], all(false, true, false));
+    let heard = room.heard("ann", "participant:permissions-changed").await;
+    let of_bob: Vec<_> = heard.iter().map(|event| (&event["peerId"], &event["permissions"])).collect();
+    let bob = json!("bob");
+    assert_eq!(of_bob, [(&bob, &all(false, true, true)), (&bob, &all(false, true, false))]);
+    for event in &heard {
+        switchboard_core::wire::contract::check_server_event("participant:permissions-changed", event).unwrap();
+    }
+    // In the lobby too, and for a host, because a backend is above every role.
+    for peer in ["cid", "ann"] {
+        let changed = change(peer, json!({ "permissions": { "canShareScreen": false } })).await;
+        assert_eq!(changed.data()["permissions"], all(true, false, true), "{peer}");
+    }
+    assert_eq!(room.heard("cid", "participant:permissions-changed").await.len(), 1);
+    for bad in [json!({ "canFly": true }), json!({ "canChat": "no" }), json!([]), json!(true), Value::Null] {
+        let refused = change("bob", json!({ "permissions": bad })).await;
+        assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["permissions"]), "{bad}");
+    }
+    let refused = change("nobody-here", json!({ "permissions": { "canChat": false } })).await;
+    assert_eq!(refused.refusal(), (404, "PEER_NOT_FOUND"));
+}
+
+#[tokio::test]
 async fn an_event_of_a_backend_is_logged_for_its_receivers_and_once_for_its_id() {
     let room = Room::start().await;
     let send = async |body: Value| room.ask(Method::POST, "/events", body).await;

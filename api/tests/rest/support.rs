@@ -440,6 +440,8 @@ impl Service {
             waits,
             public: PublicUser::new(user.clone(), "Gil".into(), None),
             given: (user == meta.host).then_some(Role::Host),
+            permissions: None,
+            given_permissions: None,
             user,
             media: MediaState::default(),
             proof,

@@ -18,7 +18,7 @@ use switchboard_records::{CallRecord, Records, RecordsError};
 use switchboard_rooms::rate_limit::{GuessClass, PasscodeRates, RateLimiter, Subject};
 use switchboard_rooms::{Created, Join, JoinStanding, Joined, Opened, Proof, RoomPeek, Rooms};
 
-use crate::app_limits::{count_open_entry, entry_refusal};
+use crate::app_limits::count_open_entry;
 use crate::{AppDirectory, CallError};
 
 /// Decisions of admission for one join at most, if the room changes each time. Then the join is
@@ -249,12 +249,16 @@ impl JoinAccess<'_> {
     /// # Errors
     /// `APP_LIMIT_REACHED`.
     pub async fn check_app(&self, room: &RoomId) -> Result<(), CallError> {
-        let limits = self.apps.limits(&room.app());
+        let app = room.app();
+        let limits = self.apps.limits(&app);
         if !limits.bounds_entries() {
             return Ok(());
         }
         match self.rooms.ask_app(room, limits).await {
-            Ok(entry) => entry_refusal(entry, &limits).map_or(Ok(()), |refusal| Err(refusal.into())),
+            Ok(entry) => {
+                let refusal = self.apps.refusals().entry_refusal(&app, entry, &limits);
+                refusal.map_or(Ok(()), |refusal| Err(refusal.into()))
+            }
             Err(_) => {
                 count_open_entry();
                 Ok(())
@@ -293,6 +297,8 @@ impl JoinAccess<'_> {
             public: user.clone(),
             media: call.meta.settings.media_at_entry(admission.role),
             given: call.standing.given,
+            permissions: None,
+            given_permissions: call.standing.given_permissions,
             proof: proof.clone(),
         };
         match self.rooms.may_join(&join).await? {

@@ -10,6 +10,8 @@ use switchboard_core::domain::{
 };
 use switchboard_records::{APP_KEYS_MAX, APPS_MAX, AppEdit, AppKeyRecord, AppRecord, AppUsage, Records, RecordsError};
 
+use crate::app_origins::check_origins;
+
 /// Name of the field of the identity sources.
 const SOURCES: &str = "identitySources";
 /// Length of an app's name, in characters.
@@ -65,6 +67,7 @@ impl AppAdmin<'_> {
             name,
             disabled: false,
             limits: AppLimits::default(),
+            origins: Vec::new(),
             keys: Vec::new(),
             identity_sources: Vec::new(),
             webhooks: Vec::new(),
@@ -95,13 +98,14 @@ impl AppAdmin<'_> {
         self.records.app(app).await?.ok_or_else(|| Code::AppNotFound.into())
     }
 
-    /// Changes the name of an app, its limits or its identity sources, or disables or enables it.
-    /// Limits and sources hold everywhere within 10 s.
+    /// Changes the name of an app, its limits, its web origins or its identity sources, or disables
+    /// or enables it. The changes hold everywhere within 10 s.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` with the wrong field of a source; `ISSUER_TAKEN`; or as
-    /// [`AppAdmin::get`].
+    /// `VALIDATION_ERROR` for wrong origins, or with the wrong field of a source; `ISSUER_TAKEN`; or
+    /// as [`AppAdmin::get`].
     pub async fn edit(&self, app: &AppId, edit: AppEdit) -> Result<AppRecord, Refusal> {
+        check_origins("origins", edit.origins.as_deref().unwrap_or_default())?;
         let identity_sources = match edit.identity_sources {
             Some(sources) => Some(self.checked_sources(app, sources).await?),
             None => None,

@@ -1,5 +1,5 @@
-//! This process's copy of all apps with their API keys, limits and identity sources, so that a
-//! token costs no read.
+//! This process's copy of all apps with their API keys, limits, web origins and identity sources,
+//! so that a token costs no read.
 //!
 //! The copy is refreshed every 4 s, by one read of the apps that changed. While MongoDB answers, a
 //! revoked key, or a disabled or deleted app, is therefore refused everywhere within 10 s. While it
@@ -26,7 +26,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::app_limits::limit_reached;
+use crate::app_limits::LimitRefusals;
+use crate::app_origins::AppOrigins;
 use crate::identity_sources::{AppSource, IdentitySources, Named, SourceKeys};
 
 /// Time between two reads of the changed apps.
@@ -90,6 +91,7 @@ struct Parts {
     /// Public keys of identity sources.
     jwks: JwksCache,
     copy: RwLock<Copy>,
+    refusals: LimitRefusals,
     reads: Mutex<Reads>,
     /// Number of reads so far.
     count: AtomicU64,
@@ -101,6 +103,7 @@ struct Copy {
     /// Limits of the apps that have any.
     limits: HashMap<AppId, AppLimits>,
     sources: IdentitySources,
+    origins: AppOrigins,
     /// Time of the last change that was read, by MongoDB's clock. `None` before the first read.
     read: Option<Timestamp>,
 }
@@ -128,6 +131,7 @@ impl AppDirectory {
             vault,
             jwks,
             copy: RwLock::default(),
+            refusals: LimitRefusals::default(),
             reads: Mutex::default(),
             count: AtomicU64::new(0),
         }))
@@ -251,6 +255,28 @@ impl AppDirectory {
         self.copy().sources.named(token)
     }
 
+    /// Returns whether some app has pages of this origin.
+    #[must_use]
+    pub fn has_origin(&self, origin: &str) -> bool {
+        let copy = self.0.copy.read().unwrap_or_else(PoisonError::into_inner);
+        copy.origins.any_allows(origin)
+    }
+
+    /// Checks that tokens of an app are accepted on the page that sends them. `origin`: that of the
+    /// page; `None` if there is none, or if it is the service's own.
+    ///
+    /// # Errors
+    /// `ORIGIN_NOT_ALLOWED`: the app has origins, and not this one.
+    pub fn check_origin(&self, app: &AppId, origin: Option<&str>) -> Result<(), Refusal> {
+        let Some(origin) = origin.filter(|_| !app.is_default()) else { return Ok(()) };
+        let copy = self.0.copy.read().unwrap_or_else(PoisonError::into_inner);
+        if copy.origins.app_allows(app, origin) {
+            return Ok(());
+        }
+        metrics::counter!("switchboard_app_origins_refused_total").increment(1);
+        Err(Code::OriginNotAllowed.into())
+    }
+
     /// Verifies the key id and the secret of a backend. Costs a read only as [`AppDirectory::key`]
     /// does.
     ///
@@ -303,7 +329,16 @@ impl AppDirectory {
     pub fn check_seats(&self, app: &AppId, wanted: Option<u32>) -> Result<(), Refusal> {
         let (limits, wanted) = (self.limits(app), wanted.unwrap_or(0));
         let most = limits.seats(wanted);
-        if most < wanted { Err(limit_reached(AppLimit::ParticipantsPerCall, most)) } else { Ok(()) }
+        if most >= wanted {
+            return Ok(());
+        }
+        Err(self.0.refusals.limit_reached(app, AppLimit::ParticipantsPerCall, most))
+    }
+
+    /// Makes the refusals at the limits of apps.
+    #[must_use]
+    pub fn refusals(&self) -> &LimitRefusals {
+        &self.0.refusals
     }
 
     /// Returns how many times MongoDB was asked.
@@ -360,7 +395,10 @@ impl AppDirectory {
         let read: Vec<_> = changed.iter().map(|app| (app, keys_of(app, vault).collect::<Vec<_>>())).collect();
         let mut copy = self.0.copy.write().unwrap_or_else(PoisonError::into_inner);
         copy.read = changed.iter().map(|app| app.changed_at).max().max(copy.read);
+        let mut has_other_origins = false;
         for (app, keys) in read {
+            let origins = if app.deleted_at.is_some() { &[][..] } else { &app.origins };
+            has_other_origins |= copy.origins.set(&app.id, origins);
             if app.deleted_at.is_some() || app.limits == AppLimits::default() {
                 copy.limits.remove(&app.id);
             } else {
@@ -379,6 +417,9 @@ impl AppDirectory {
                     reads.revoked.push(id.to_string());
                 }
             }
+        }
+        if has_other_origins {
+            copy.origins.unite();
         }
         let valid = copy.keys.values().filter(|(_, known)| matches!(known, Known::Valid(_))).count();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]

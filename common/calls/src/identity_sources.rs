@@ -153,6 +153,8 @@ mod tests {
             disabled: false,
             limits: AppLimits::default(),
             keys: Vec::new(),
+            webhooks: Vec::new(),
+            origins: Vec::new(),
             identity_sources: audiences.iter().map(source).collect(),
             created_at: Timestamp(0),
             changed_at: Timestamp(0),

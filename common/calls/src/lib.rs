@@ -6,6 +6,7 @@
 //! | `app_admin` | create, change and delete apps and their API keys |
 //! | `app_directory` | copy of all apps in this process; verifies tokens of users |
 //! | `app_limits` | refusals at the limits of an app |
+//! | `app_origins` | web origins on whose pages tokens of an app are accepted |
 //! | `creation` | create a call in its record and in its room |
 //! | `editing` | change a call in its room and in its record |
 //! | `error` | why a use case failed |
@@ -17,6 +18,7 @@ mod admission;
 mod app_admin;
 mod app_directory;
 mod app_limits;
+mod app_origins;
 mod creation;
 mod editing;
 mod error;
@@ -27,7 +29,8 @@ mod webhook_admin;
 pub use admission::{ADMISSION_ATTEMPTS_MAX, Candidate, FoundCall, JoinAccess, RecordRead, seat_refusal};
 pub use app_admin::{APP_NAME, APPS_PAGE_MAX, AppAdmin, NewAppKey, USAGE_DAYS_MAX, UsageReport};
 pub use app_directory::{AppDirectory, AppKey};
-pub use app_limits::{count_open_entry, entry_refusal, limit_reached, rate_reached};
+pub use app_limits::{LimitRefusals, count_open_entry};
+pub use app_origins::{APP_ORIGIN_LENGTH_MAX, APP_ORIGINS_MAX, check_origins};
 pub use creation::{CallCreator, NewCall, NewCallOwner, join_link};
 pub use editing::{CallEditor, check_editable};
 pub use error::CallError;

@@ -40,6 +40,11 @@ pub const METRICS: &[Metric] = &[
         "Tokens of apps' users, of API keys and of identity sources, by outcome",
     ),
     counter(
+        "switchboard_app_origins_refused_total",
+        One,
+        "User tokens of apps that were refused because of the origin of the page",
+    ),
+    counter(
         "switchboard_app_requests_total",
         Each("outcome", &["accepted", "invalid", "revoked", "unavailable"]),
         "Requests of backends with an API key, by outcome",

@@ -4,6 +4,8 @@
 //! port, with a host in ASCII. Applications that bring their own browser have schemes of their own:
 //! `capacitor://localhost`, `tauri://localhost`, `app://-`.
 
+use std::collections::HashSet;
+
 use url::Url;
 
 /// Origin of a page, in one form.
@@ -17,7 +19,7 @@ pub struct Origin {
 }
 
 /// Origins that a setting allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OriginPattern {
     origin: Origin,
     /// The pattern is `scheme://*.host`: it allows each host below this one.
@@ -44,6 +46,14 @@ impl Origin {
     pub fn is_loopback(&self) -> bool {
         self.scheme == "http" && matches!(&*self.host, "localhost" | "127.0.0.1" | "[::1]")
     }
+}
+
+/// Returns a header `Origin`, unless it is the address of the service itself, as its header `Host`
+/// has it: its own page, or a client that is no browser.
+#[must_use]
+pub fn foreign_origin<'a>(origin: &'a str, host: Option<&str>) -> Option<&'a str> {
+    let is_own = host.is_some_and(|host| Origin::parse(origin).is_some_and(|origin| origin.is_of_host(host)));
+    (!is_own).then_some(origin)
 }
 
 impl OriginPattern {
@@ -80,6 +90,32 @@ impl OriginPattern {
         let below = origin.host.strip_suffix(&self.origin.host).and_then(|left| left.strip_suffix('.'));
         (&self.origin.scheme, self.origin.port) == (&origin.scheme, origin.port)
             && below.is_some_and(|left| !left.is_empty())
+    }
+}
+
+/// Set of patterns. A question costs by the labels of the origin's host, however many patterns
+/// there are.
+#[derive(Clone, Debug, Default)]
+pub struct OriginSet(HashSet<OriginPattern>);
+
+impl FromIterator<OriginPattern> for OriginSet {
+    fn from_iter<I: IntoIterator<Item = OriginPattern>>(patterns: I) -> Self {
+        Self(patterns.into_iter().collect())
+    }
+}
+
+impl OriginSet {
+    /// Returns whether a pattern allows this origin.
+    #[must_use]
+    pub fn allows(&self, origin: &Origin) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let parents = origin.host.match_indices('.').filter(|(dot, _)| *dot > 0).map(|(dot, _)| OriginPattern {
+            origin: Origin { host: origin.host[dot + 1..].to_owned(), ..origin.clone() },
+            subdomains: true,
+        });
+        std::iter::once(OriginPattern::exactly(origin.clone())).chain(parents).any(|known| self.0.contains(&known))
     }
 }
 
@@ -121,7 +157,13 @@ mod tests {
     use super::*;
 
     fn allows(pattern: &str, origin: &str) -> bool {
-        OriginPattern::parse(pattern).unwrap().allows(&Origin::parse(origin).unwrap())
+        let (pattern, origin) = (OriginPattern::parse(pattern).unwrap(), Origin::parse(origin).unwrap());
+        let others =
+            ["https://other.example", "https://*.other.example"].map(|text| OriginPattern::parse(text).unwrap());
+        let set: OriginSet = others.into_iter().chain([pattern.clone()]).collect();
+        assert_eq!(set.allows(&origin), pattern.allows(&origin), "a set answers as its patterns do");
+        assert!(!OriginSet::default().allows(&origin));
+        pattern.allows(&origin)
     }
 
     #[test]

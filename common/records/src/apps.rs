@@ -6,6 +6,7 @@
 //! | `_id`, `name` | id; name for operators |
 //! | `disabled` | no key of the app is accepted |
 //! | `limits` | limits, by their names; those that are missing are none |
+//! | `origins` | web origins of the app's pages, as operators write them; none: any |
 //! | `keys` | API keys, with encrypted secrets |
 //! | `identitySources` | other sign-ins of its users; issuer and audience are unique over all apps |
 //! | `webhooks` | webhooks (`app_webhooks`) |
@@ -53,6 +54,10 @@ pub struct AppRecord {
     /// Limits.
     #[serde(default, deserialize_with = "or_default")]
     pub limits: AppLimits,
+    /// Web origins on whose pages user tokens are accepted: entries as of `ALLOWED_ORIGINS`. Empty:
+    /// on all pages.
+    #[serde(default, deserialize_with = "or_default")]
+    pub origins: Vec<String>,
     /// API keys, the oldest first.
     #[serde(default, deserialize_with = "or_default")]
     pub keys: Vec<AppKeyRecord>,
@@ -102,6 +107,8 @@ pub struct AppEdit {
     pub limits: Vec<(AppLimit, Option<u32>)>,
     /// Identity sources, all of them.
     pub identity_sources: Option<Vec<IdentitySource>>,
+    /// Web origins, in place of those of before.
+    pub origins: Option<Vec<String>>,
 }
 
 impl Records {
@@ -191,6 +198,7 @@ impl Records {
         let (mut set, mut unset) = (Document::new(), Document::new());
         set.extend(edit.name.as_ref().map(|name| doc! { "name": name }).unwrap_or_default());
         set.extend(edit.disabled.map(|disabled| doc! { "disabled": disabled }).unwrap_or_default());
+        set.extend(edit.origins.as_ref().map(|origins| doc! { "origins": origins }).unwrap_or_default());
         for (limit, most) in &edit.limits {
             let field = format!("limits.{}", limit.as_str());
             match most {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use redis::Value;
 use switchboard_core::domain::{
-    Action, CallId, ConnectionState, MediaState, Participant, PeerId, Role, RoomMeta, Timestamp, UserId,
+    Action, CallId, CallPermissions, ConnectionState, MediaState, Participant, PeerId, Role, RoomMeta, Timestamp,
+    UserId,
 };
 use switchboard_core::wire::envelope::MODERATORS;
 use switchboard_core::wire::replica_update::ReplicaUpdate;
@@ -121,6 +122,11 @@ fn own_role(entry: &LogEntry, peer: &PeerId) -> Option<Role> {
 /// Reads the metadata of a room, field `m`.
 pub(crate) fn room_meta(json: &str) -> Result<RoomMeta, StoreError> {
     serde_json::from_str(json).map_err(|_| StoreError::expected("a room's metadata"))
+}
+
+/// Reads the permissions given to a user, field `r:<uid>` of a room.
+pub(crate) fn given_permissions(json: Option<&str>) -> Result<Option<CallPermissions>, StoreError> {
+    json.map(serde_json::from_str).transpose().map_err(|_| StoreError::expected("permissions"))
 }
 
 /// Reads the hash of a room; `None` if the room is not open.

@@ -10,6 +10,7 @@ mod room {
     pub(crate) mod lobby;
     pub(crate) mod nodes;
     pub(crate) mod order;
+    pub(crate) mod permissions;
     pub(crate) mod rates;
     pub(crate) mod relay;
     pub(crate) mod revocations;
@@ -132,6 +133,10 @@ contract! {
     order::a_moderator_who_stands_in_does_what_a_moderator_may_do_and_no_more;
     order::one_user_has_a_bounded_number_of_seats;
     order::what_one_guest_can_repeat_does_not_read_every_seat;
+    order::in_a_call_of_a_backend_those_moderate_whom_it_or_a_role_allows;
+    order::a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_back_as_host;
+    permissions::given_permissions_bound_every_device_and_switch_off_what_is_on;
+    permissions::given_permissions_outlast_a_resume_and_a_return_and_an_admission_has_them;
     nodes::only_a_registered_node_gives_seats;
     nodes::each_node_reads_the_heartbeats_of_those_that_follow_it_on_the_ring;
     nodes::a_sweep_that_its_node_left_is_finished_by_another;

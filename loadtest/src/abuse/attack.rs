@@ -214,9 +214,10 @@ impl Tally {
         *self.lock().breaches.entry(text.to_owned()).or_default() += 1;
     }
 
-    /// Whether anything was attempted.
-    pub(crate) fn has_attempts(&self) -> bool {
-        self.lock().attempts > 0
+    /// Whether anything was attempted, and each of these outcomes was there.
+    pub(crate) fn has_attempts(&self, outcomes: &[&str]) -> bool {
+        let achieved = self.lock();
+        achieved.attempts > 0 && outcomes.iter().all(|outcome| achieved.outcomes.contains_key(*outcome))
     }
 
     /// Returns everything that was counted, and starts again at zero.

@@ -1,23 +1,20 @@
-//! Honest load: pairs that relay offers, and guests that join calls and leave. All of it must work
-//! during an attack.
+//! Honest load: pairs that relay offers, and clients that join calls and leave. All of it must work
+//! during an attack. The clients are guests, or users of an app.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
-use super::attack::{HonestAction, OK};
-use super::connection::Rest;
-use crate::client::api::Account;
+use super::attack::HonestAction;
+use super::entrance::{Entrance, honest_address};
 use crate::client::behaviour::{Behaviour, ClientEnd, Incoming, drive};
 use crate::client::guest::Guest;
 use crate::client::packet::DISCONNECT;
@@ -46,8 +43,6 @@ const ACTIONS_FAILED: &str = "actions failed";
 const SDP_BYTES: usize = 1024;
 /// Time that a guest stays.
 const STAY: Duration = Duration::from_millis(500);
-/// Accounts that create the calls, so that none of them creates many.
-const ACCOUNTS: usize = 5;
 /// Calls that guests join in turn.
 const JOIN_ROOMS: usize = 20;
 /// Time limit for pending operations after a window closes.
@@ -91,6 +86,7 @@ pub(crate) struct HonestFigures {
     pub(crate) relay_p50: f64,
     pub(crate) relay_p99: f64,
     pub(crate) joins: u64,
+    pub(crate) join_p50: f64,
     pub(crate) join_p99: f64,
     /// 99th percentile of the action on the attacked object; 0 without one.
     pub(crate) action_p99: f64,
@@ -153,16 +149,21 @@ pub(crate) struct HonestLoad {
 
 impl HonestLoad {
     /// Creates the calls, seats all pairs and starts the load.
-    pub(crate) async fn start(api: &str, nodes: &[String], profile: HonestProfile) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        api: &str,
+        nodes: &[String],
+        profile: HonestProfile,
+        entrance: &Entrance,
+    ) -> anyhow::Result<Self> {
         let (meter, troubles) = (Meter::new(1), Troubles::default());
-        let mut rooms = create_rooms(api, profile.pairs + JOIN_ROOMS).await?;
+        let mut rooms = entrance.create_rooms(api, profile.pairs + JOIN_ROOMS).await?;
         let join_rooms = rooms.split_off(profile.pairs);
         let mut tasks = JoinSet::new();
         let seats = rooms.into_iter().enumerate().map(|(index, room)| async move {
             let seat = |side: usize| {
                 let node = &nodes[(index + side) % nodes.len()];
-                let room = &room;
-                async move { Guest::join(Route::new(honest_address(2 * index + side), node), room, "Honest").await }
+                let (room, number) = (&room, 2 * index + side);
+                async move { entrance.seat(number, Route::new(honest_address(number), node), room).await }
             };
             anyhow::Ok([seat(0).await?, seat(1).await?])
         });
@@ -186,7 +187,8 @@ impl HonestLoad {
             let _open = callees;
             std::future::pending().await
         });
-        spawn_joins(&mut tasks, api, nodes, join_rooms, profile.joins, (&meter, &troubles));
+        let joins = (join_rooms, profile.joins, entrance.clone());
+        spawn_joins(&mut tasks, api, nodes, joins, (&meter, &troubles));
         #[expect(clippy::cast_precision_loss, reason = "a small number of pairs")]
         let schedule = Schedule::new(profile.relays * profile.pairs as f64, Arrivals::Even);
         let (full, started) = (troubles.clone(), meter.handle(0));
@@ -249,23 +251,6 @@ impl HonestLoad {
     }
 }
 
-/// Source address of an honest client.
-fn honest_address(client: usize) -> Ipv4Addr {
-    Ipv4Addr::new(127, 0, 1, u8::try_from(client % 250 + 1).unwrap_or(1))
-}
-
-async fn create_rooms(api: &str, count: usize) -> anyhow::Result<Vec<String>> {
-    let each = count.div_ceil(ACCOUNTS);
-    let mut rooms = Vec::new();
-    for index in 0..ACCOUNTS {
-        let account = Account::register_from(&format!("http://{api}"), Some(honest_address(index))).await?;
-        rooms.extend(account.create_calls(each, 20).await.context("cannot create the calls of honest clients")?);
-    }
-    ensure!(rooms.len() >= count, "too few calls");
-    rooms.truncate(count);
-    Ok(rooms)
-}
-
 fn spawn_talker(tasks: &mut JoinSet<()>, mut guest: Guest, mut talker: Talker) -> Sender<u64> {
     let (sender, mut receiver) = channel(COMMAND_QUEUE);
     tasks.spawn(async move {
@@ -281,8 +266,7 @@ fn spawn_joins(
     tasks: &mut JoinSet<()>,
     api: &str,
     nodes: &[String],
-    rooms: Vec<String>,
-    rate: f64,
+    (rooms, rate, entrance): (Vec<String>, f64, Entrance),
     (meter, troubles): (&Arc<Meter>, &Troubles),
 ) {
     let (api, nodes, meter, troubles) = (api.to_owned(), nodes.to_vec(), meter.handle(0), troubles.clone());
@@ -294,10 +278,10 @@ fn spawn_joins(
             while joins.try_join_next().is_some() {}
             let (intended, meter, troubles) = (meter.now(), meter.clone(), troubles.clone());
             let (api, room) = (api.clone(), rooms[number % rooms.len()].clone());
-            let node = nodes[number % nodes.len()].clone();
+            let (node, entrance) = (nodes[number % nodes.len()].clone(), entrance.clone());
             joins.spawn(async move {
                 meter.count(JOINS, intended);
-                match join(honest_address(100 + number), &api, &node, &room).await {
+                match entrance.join(number, &api, &node, &room).await {
                     Ok(mut guest) => {
                         meter.record_since(JOIN, intended);
                         sleep(STAY).await;
@@ -314,31 +298,6 @@ fn spawn_joins(
             });
         }
     });
-}
-
-/// Joins a call as a guest: REST, socket, `room:join` with the join token.
-async fn join(from: Ipv4Addr, api: &str, node: &str, room: &str) -> anyhow::Result<Guest> {
-    join_call(from, api, node, room, None).await
-}
-
-/// As a guest with a passcode, joins a call: REST, socket, `room:join` with the join token.
-pub(crate) async fn join_call(
-    from: Ipv4Addr,
-    api: &str,
-    node: &str,
-    room: &str,
-    passcode: Option<&str>,
-) -> anyhow::Result<Guest> {
-    let mut fields = json!({ "roomId": room, "guestName": "Honest" });
-    if let Some(passcode) = passcode {
-        fields["passcode"] = passcode.into();
-    }
-    let answer = Rest::new(from, api).json("POST", "/api/video-calls/join", None, &fields).await;
-    ensure!(answer.outcome() == OK, "REST {}", answer.outcome());
-    let data = answer.json()["data"].take();
-    let auth = json!({ "token": data["token"] });
-    let fields = json!({ "roomId": room, "token": data["joinToken"] });
-    Guest::join_with(Route::new(from, node), &auth, &fields).await
 }
 
 /// Whether every operation of the window has completed or failed.
@@ -367,6 +326,7 @@ fn figures(total: &MetricSet, mut troubles: BTreeMap<String, u64>) -> HonestFigu
         relay_p50: ms(RELAY, 0.5),
         relay_p99: ms(RELAY, 0.99),
         joins: total.recorded(JOIN),
+        join_p50: ms(JOIN, 0.5),
         join_p99: ms(JOIN, 0.99),
         action_p99: ms(ACTION, 0.99),
         troubles,

@@ -6,15 +6,17 @@
 //! | `attacks` | the attacks, one file for each group |
 //! | `connection` | connections of strangers |
 //! | `strangers` | the thread on which strangers run |
+//! | `entrance` | how honest clients come into calls |
 //! | `honest` | honest load and its figures |
 //! | `usage` | CPU time and memory of the servers |
 //! | `report` | result of an attack, its verdict, and the table |
 
-mod attack;
+pub(crate) mod attack;
 mod attacks;
-mod connection;
-mod honest;
-mod report;
+pub(crate) mod connection;
+mod entrance;
+pub(crate) mod honest;
+pub(crate) mod report;
 mod strangers;
 mod usage;
 
@@ -29,6 +31,7 @@ use tokio::time::{Instant, sleep};
 use crate::print_progress;
 use crate::scenario::{count, seconds};
 use attack::{ATTACKS, Attack, Stage, Tally};
+use entrance::Entrance;
 use honest::{HonestLoad, HonestProfile};
 use report::AttackResult;
 use strangers::Strangers;
@@ -91,9 +94,10 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<(String, bool)> {
     for (number, attack) in selected {
         let mut ready = match target.take() {
             Some(target) => target,
-            None => Target::start(settings).await?,
+            None => Target::start(settings.fleet(), None).await?,
         };
-        let mut result = ready.attack(attack, number, settings).await.with_context(|| attack.name)?;
+        let stay = (settings.window(), settings.strangers);
+        let mut result = ready.attack(attack, number, stay, &[]).await.with_context(|| attack.name)?;
         result.judge(settings.max_growth);
         print_progress(&report::table(std::slice::from_ref(&result)));
         let unhurt = result.violations.is_empty();
@@ -115,50 +119,77 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<(String, bool)> {
     Ok((text, results.iter().all(|result| result.violations.is_empty())))
 }
 
+impl Settings {
+    /// Length of each attack, and of the quiet time before it.
+    fn window(&self) -> Duration {
+        if self.short { SHORT_WINDOW } else { self.seconds }
+    }
+
+    fn fleet(&self) -> Fleet {
+        let profile = HonestProfile { pairs: self.pairs, relays: self.relays, joins: self.joins };
+        Fleet { nodes: self.nodes, profile }
+    }
+}
+
+/// Size of a cluster, and of the honest load on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fleet {
+    pub(crate) nodes: u8,
+    pub(crate) profile: HonestProfile,
+}
+
 /// A cluster under honest load.
-struct Target {
+pub(crate) struct Target {
     cluster: Cluster,
     honest: HonestLoad,
     watch: Watch,
 }
 
 impl Target {
-    async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    /// Starts a cluster with the limits of production, and honest guests. With `app_variables`, it
+    /// has these variables in place of the limits, and the honest clients are users of an app.
+    pub(crate) async fn start(fleet: Fleet, app_variables: Option<Vec<(String, String)>>) -> anyhow::Result<Self> {
+        let is_app = app_variables.is_some();
         let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let env = vec![
-            // As in production; other throw-away clusters have no rate limits.
-            variable("RATE_LIMITS", "true"),
-            // That of a pod with 512 MiB. The default is a part of this machine's memory, up to
-            // which the nodes may then grow.
-            variable("LARGE_MESSAGES", "64"),
-            // A TURN server that does not exist: only its credentials are of interest.
-            variable("TURN_SERVER_URL", "turn:127.0.0.1:3478"),
-            variable("TURN_SECRET", "for-throw-away-clusters-only"),
-            variable("STUN_SERVER", "none"),
-        ];
-        let options = Options { nodes: settings.nodes.into(), haproxy: false, env, ..Options::default() };
+        let production = || {
+            vec![
+                // As in production; other throw-away clusters have no rate limits.
+                variable("RATE_LIMITS", "true"),
+                // That of a pod with 512 MiB. The default is a part of this machine's memory, up to
+                // which the nodes may then grow.
+                variable("LARGE_MESSAGES", "64"),
+                // A TURN server that does not exist: only its credentials are of interest.
+                variable("TURN_SERVER_URL", "turn:127.0.0.1:3478"),
+                variable("TURN_SECRET", "for-throw-away-clusters-only"),
+                variable("STUN_SERVER", "none"),
+            ]
+        };
+        let env = app_variables.unwrap_or_else(production);
+        let options = Options { nodes: fleet.nodes.into(), haproxy: false, env, ..Options::default() };
         let cluster = Cluster::start(&options).await.context("cannot start a throw-away cluster")?;
         let watch = Watch::new(&cluster)?;
-        let profile = HonestProfile { pairs: settings.pairs, relays: settings.relays, joins: settings.joins };
-        let honest = HonestLoad::start(&host(&cluster.api.url()), &nodes(&cluster), profile).await?;
+        let api = cluster.api.url();
+        let entrance = if is_app { Entrance::of_new_app(&api).await? } else { Entrance::Guests };
+        let honest = HonestLoad::start(&host(&api), &nodes(&cluster), fleet.profile, &entrance).await?;
         Ok(Self { cluster, honest, watch })
     }
 
-    /// Runs an attack after a quiet time of the same length.
-    async fn attack(
+    /// Runs an attack after a quiet time of the same length. On a busy machine it goes on until
+    /// each outcome in `needed` was there, within a bound.
+    pub(crate) async fn attack(
         &mut self,
         attack: &'static Attack,
         number: u8,
-        settings: &Settings,
+        (window, strangers): (Duration, usize),
+        needed: &[&str],
     ) -> anyhow::Result<AttackResult> {
-        let window = if settings.short { SHORT_WINDOW } else { settings.seconds };
         let ports = self.cluster.ports();
         let admin = ports.nodes.iter().chain([&ports.api]).map(|backend| format!("127.0.0.1:{}", backend.admin));
         let stage = Stage {
             nodes: nodes(&self.cluster),
             api: host(&self.cluster.api.url()),
             admin: admin.collect(),
-            strangers: settings.strangers,
+            strangers,
             window,
             number,
         };
@@ -169,7 +200,7 @@ impl Target {
             ..AttackResult::default()
         };
         let tally = Tally::default();
-        let (mut strangers, honest_action) = match Strangers::prepare(attack, stage, tally.clone()).await {
+        let (mut attackers, honest_action) = match Strangers::prepare(attack, stage, tally.clone()).await {
             Ok(prepared) => prepared,
             Err(error) => {
                 result.violations.push(format!("cannot prepare: {error:#}"));
@@ -187,14 +218,14 @@ impl Target {
         let before = self.watch.sample(&mut self.cluster).await?;
         let memory_before = before.redis_memory;
         self.honest.open_window();
-        strangers.release();
+        attackers.release();
         let started = Instant::now();
-        let during = self.watch.observe(window, before, || tally.has_attempts()).await;
+        let during = self.watch.observe(window, before, || tally.has_attempts(needed)).await;
         self.honest.close_window();
         result.seconds = started.elapsed().as_secs_f64();
         result.achieved = tally.take();
         let memory_after = self.watch.redis_memory(&mut self.cluster).await;
-        strangers.stop().await;
+        attackers.stop().await;
         result.during = self.honest.settle().await;
 
         result.processes = usage::costs(&quiet, &during);
@@ -208,14 +239,14 @@ impl Target {
         Ok(result)
     }
 
-    fn print_logs(&mut self) {
+    pub(crate) fn print_logs(&mut self) {
         for service in self.cluster.nodes.iter_mut().chain([&mut self.cluster.api]) {
             let log = service.process().log_tail(8);
             print_progress(&format!("---- {}\n{log}", service.process().name()));
         }
     }
 
-    async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         drop(self.honest);
         self.cluster.stop().await
     }

@@ -9,9 +9,11 @@
 //! | `behaviour` | event loop of a client |
 //! | `engine_session` | Engine.IO session that detects silence, for clients that reconnect |
 //! | `api` | REST client: accounts and calls |
+//! | `app` | REST client: an app of a throw-away cluster |
 //! | `http_client` | HTTP connection that repeats one request |
 
 pub(crate) mod api;
+pub(crate) mod app;
 pub(crate) mod behaviour;
 pub(crate) mod engine_session;
 pub(crate) mod guest;

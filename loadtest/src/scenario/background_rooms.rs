@@ -139,6 +139,8 @@ async fn open_with_participant(rooms: &Rooms, room: &RoomId, call: &CallId, numb
         public: PublicUser::new(user, "Background".to_owned(), None),
         media: MediaState::default(),
         given: None,
+        permissions: None,
+        given_permissions: None,
         proof: Proof::default(),
     };
     match rooms.join(join).await? {

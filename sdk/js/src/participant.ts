@@ -2,7 +2,7 @@
 import { Emitter } from "./emitter.js";
 import type { Peer } from "./peer.js";
 import type { ConnectionQuality } from "./quality.js";
-import type { MediaState, Role, User, WireParticipant } from "./types.js";
+import type { MediaState, Permissions, Role, User, WireParticipant } from "./types.js";
 
 /** Kind of a participant's stream: camera with microphone, or a screen. */
 export type Source = "camera" | "screen";
@@ -26,6 +26,8 @@ export class Participant extends Emitter<{ change: [] }> {
   userId?: string;
   user?: User;
   role: Role = "participant";
+  /** What the user of an app may do. Accounts and guests may do everything that their role may. */
+  permissions: Permissions = { canPublish: true, canShareScreen: true, canChat: true };
   /** Time at which the hand was raised (RFC 3339); null while it is down. */
   handRaisedAt: string | null = null;
   mediaState: MediaState = { audioEnabled: true, videoEnabled: true, screenShareEnabled: false };

@@ -17,7 +17,7 @@ export interface RoomEvents {
   status: [RoomStatus];
   participantJoined: [Participant];
   participantLeft: [Participant];
-  /** Role, name, media state, connection or streams of a participant have changed. */
+  /** Role, permissions, name, media state, connection or streams of a participant have changed. */
   participantChanged: [Participant];
   /** A person waits in the lobby. Only host and moderators are told. */
   joinRequested: [Participant];
@@ -31,7 +31,7 @@ export interface RoomEvents {
   quality: [Participant, Quality];
   /** There are too many participants to send them cameras, or not any more. */
   videoLimited: [boolean];
-  /** A moderator has switched off one of this page's media. */
+  /** A moderator, or a change of permissions, has switched off one of this page's media. */
   muted: [MediaKind];
   /** The server refused something that the SDK did by itself. */
   error: [SwitchboardError];
@@ -43,6 +43,12 @@ const REQUIRED_SETTINGS: Record<keyof MediaState, string[]> = {
   videoEnabled: ["videoEnabled"],
   screenShareEnabled: ["screenShareEnabled", "allowParticipantScreenShare"],
 };
+/** Permission that each medium needs, whatever the role is. */
+const REQUIRED_PERMISSION = {
+  audioEnabled: "canPublish",
+  videoEnabled: "canPublish",
+  screenShareEnabled: "canShareScreen",
+} as const;
 const MEDIA = Object.keys(REQUIRED_SETTINGS) as (keyof MediaState)[];
 
 /** The room as the server describes it. */
@@ -114,14 +120,20 @@ export abstract class RoomState extends Emitter<RoomEvents> {
     return this.isHost || this.self?.role === "moderator";
   }
 
-  /** Returns whether the settings let this user switch a medium on. */
+  /** Whether settings and permissions let this user send messages. */
+  get canChat(): boolean {
+    return this.settings.chatEnabled !== false && this.self?.permissions.canChat !== false;
+  }
+
+  /** Returns whether settings and permissions let this user switch a medium on. */
   allows(field: keyof MediaState): boolean {
+    if (this.self?.permissions[REQUIRED_PERMISSION[field]] === false) return false;
     return this.isModerator || REQUIRED_SETTINGS[field].every((setting) => this.settings[setting] !== false);
   }
 
   /**
-   * Returns the media of a state to switch off: those that the settings forbid. If there are none,
-   * those that were not on before.
+   * Returns the media of a state to switch off: those that settings or permissions forbid. If there
+   * are none, those that were not on before.
    */
   protected forbidden(state: MediaState, before: Partial<MediaState> = state): (keyof MediaState)[] {
     const on = MEDIA.filter((field) => state[field]);

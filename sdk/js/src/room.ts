@@ -237,6 +237,10 @@ export class Room extends RoomState {
       this.update(peerId, { role });
       this.assign({ hostId });
     });
+    on("participant:permissions-changed", ({ peerId, permissions }) => {
+      this.waiting.get(peerId)?.merge({ permissions });
+      this.update(peerId, { permissions });
+    });
     on("participant:profile-changed", ({ peerId, user }) => this.changeUser(peerId, user));
     on("participant:muted", ({ kind, mediaState }) => this.#muted(kind === "screenShare" ? "screen" : kind, mediaState));
     on("participant:media-state-changed", ({ peerId, mediaState }) => this.update(peerId, { mediaState }));
@@ -445,7 +449,7 @@ export class Room extends RoomState {
     }
   }
 
-  /** Handles a mute by a moderator: the server has already switched this page's medium off. */
+  /** Handles a mute or a lost permission: the server has switched this page's medium off. */
   #muted(kind: MediaKind, mediaState: MediaState): void {
     this.#acceptedMedia = mediaState;
     this.local.withdraw((Object.keys(KINDS) as (keyof MediaState)[]).filter((field) => !mediaState[field]));

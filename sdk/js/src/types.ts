@@ -11,6 +11,16 @@ export interface User {
   isGuest?: boolean;
 }
 
+/** What a user of an app may do in a call, besides the rights of the role. */
+export interface Permissions {
+  /** Switch camera and microphone on. */
+  canPublish: boolean;
+  /** Share the screen. */
+  canShareScreen: boolean;
+  /** Send messages, typing notices and reactions. */
+  canChat: boolean;
+}
+
 export interface MediaState {
   audioEnabled: boolean;
   videoEnabled: boolean;
@@ -86,6 +96,7 @@ export interface WireParticipant {
   userId?: string;
   user?: User & { _id?: string };
   role?: Role;
+  permissions?: Permissions;
   mediaState?: Partial<MediaState>;
   handRaisedAt?: string | null;
   connectionState?: string;

@@ -3,12 +3,13 @@
 //! The script checks the settings of the call: whether chat is on, kept and recorded.
 
 use serde::Serialize;
-use switchboard_core::domain::{Code, PeerId, PublicUser, Refusal};
+use switchboard_core::domain::{PeerId, PublicUser, Refusal};
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{Chat, ChatHistory};
 use switchboard_core::wire::server_event::{self, encode};
 
 use super::effect::{Effect, Logged, LoggedKind};
+use super::media::setting_off;
 use super::session::{SessionView, Stamp};
 
 /// `chat:message`
@@ -54,13 +55,13 @@ pub(super) fn typing(is_typing: bool, session: &SessionView<'_>) -> Result<Effec
     let seat = session.seated()?;
     check(session)?;
     let event = server_event::typing(&seat.peer, &session.user.without_metadata(), is_typing);
-    Ok(Effect::Ephemeral { event_kind: EventKind::ChatTyping, event, required_settings: "chatEnabled" })
+    Ok(Effect::Ephemeral { event_kind: EventKind::ChatTyping, event, required_settings: "canChat chatEnabled" })
 }
 
-/// Checks that the user's token allows chat.
+/// Checks that the user's permissions allow chat.
 pub(super) fn check(session: &SessionView<'_>) -> Result<(), Refusal> {
     if session.permissions.can_chat {
         return Ok(());
     }
-    Err(Refusal::new(Code::Forbidden, "Your token does not allow chat"))
+    Err(setting_off("canChat"))
 }

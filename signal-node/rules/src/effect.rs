@@ -30,7 +30,7 @@ pub enum Effect {
         event_kind: EventKind,
         /// Elements of the Socket.IO array, without its brackets.
         event: String,
-        /// Settings of the call that must be on, separated by spaces.
+        /// Settings of the call and permissions of the user that must be on, separated by spaces.
         required_settings: &'static str,
     },
     /// Reply with chat messages.

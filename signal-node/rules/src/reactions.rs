@@ -30,5 +30,5 @@ pub(super) fn react(emoji: &str, session: &SessionView<'_>) -> Result<Effect, Re
     let seat = session.seated()?;
     chat::check(session)?;
     let event = server_event::reaction(&session.user.id, &seat.peer, emoji);
-    Ok(Effect::Ephemeral { event_kind: EventKind::Reaction, event, required_settings: "" })
+    Ok(Effect::Ephemeral { event_kind: EventKind::Reaction, event, required_settings: "canChat" })
 }

@@ -17,7 +17,7 @@ pub struct SessionView<'a> {
     pub seat: Option<&'a SeatView>,
     /// Whether an app's backend granted role and permissions in the token.
     pub has_grant: bool,
-    /// What the user's token allows.
+    /// What the user may do, besides the rights of the role.
     pub permissions: CallPermissions,
 }
 

@@ -150,16 +150,20 @@ fn only_a_session_in_the_room_may_leave_it() {
 }
 
 #[test]
-fn media_changes_require_settings_for_guests_and_participants_and_none_for_moderators_and_host() {
+fn media_changes_require_permissions_and_for_guests_and_participants_settings() {
     let change = MediaChange { video_enabled: Some(true), audio_enabled: None, screen_share_enabled: Some(false) };
     let wish = json!({ "videoEnabled": true, "screenShareEnabled": false });
     for role in [Role::Guest, Role::Participant, Role::Moderator, Role::Host] {
         let (required_settings, required_to_unmute) = match role {
             Role::Guest | Role::Participant => (
-                ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"],
+                [
+                    "canPublish videoEnabled",
+                    "canPublish audioEnabled",
+                    "canShareScreen screenShareEnabled allowParticipantScreenShare",
+                ],
                 "allowParticipantUnmute",
             ),
-            Role::Moderator | Role::Host => (["", "", ""], ""),
+            Role::Moderator | Role::Host => (["canPublish", "canPublish", "canShareScreen"], ""),
         };
         let expected = ConditionalMediaChange { change, role, required_settings, required_to_unmute };
         let (logged, event) = logged(handle_event(Some(&seat(role)), "participant:update-media-state", &wish).unwrap());
@@ -180,8 +184,9 @@ fn media_changes_require_settings_for_guests_and_participants_and_none_for_moder
 }
 
 #[test]
-fn each_setting_that_is_off_has_its_own_refusal_text() {
-    for setting in ["videoEnabled", "audioEnabled", "screenShareEnabled", "allowParticipantUnmute", "chatEnabled"] {
+fn each_setting_and_permission_that_is_off_has_its_own_refusal_text() {
+    let settings = ["videoEnabled", "audioEnabled", "screenShareEnabled", "allowParticipantUnmute", "chatEnabled"];
+    for setting in settings.into_iter().chain(CallPermissions::NAMES) {
         let (refusal, other) = (super::media::setting_off(setting), super::media::setting_off("something else"));
         assert_eq!(refusal.code, Code::Forbidden);
         assert_ne!(refusal.message, other.message);
@@ -205,7 +210,7 @@ fn a_chat_message_keeps_its_text_and_gets_an_id_a_time_and_the_sender() {
 fn typing_is_ephemeral_and_history_is_a_query() {
     let seat = seat(Role::Guest);
     let typing = handle_event(Some(&seat), "chat:typing", &json!({ "isTyping": true })).unwrap();
-    let Effect::Ephemeral { event_kind, event, required_settings: "chatEnabled" } = typing else {
+    let Effect::Ephemeral { event_kind, event, required_settings: "canChat chatEnabled" } = typing else {
         panic!("{typing:?}")
     };
     assert_eq!(event_kind, EventKind::ChatTyping);
@@ -227,7 +232,7 @@ fn a_hand_is_logged_with_its_time_and_a_reaction_is_ephemeral() {
         logged(handle_event(Some(&seat), "participant:set-hand", &json!({ "raised": false })).unwrap());
     assert_eq!((lower.kind, &event[1]["raised"]), (LoggedKind::Hand { raised_at: None }, &json!(false)));
     let reaction = handle_event(Some(&seat), "participant:reaction", &json!({ "emoji": "👍" })).unwrap();
-    let Effect::Ephemeral { event_kind: EventKind::Reaction, event, required_settings: "" } = reaction else {
+    let Effect::Ephemeral { event_kind: EventKind::Reaction, event, required_settings: "canChat" } = reaction else {
         panic!("{reaction:?}")
     };
     assert!(event.contains(r#""emoji":"👍""#) && event.contains("aa#2"), "{event}");
@@ -282,7 +287,7 @@ fn a_refused_candidate_is_not_reported_and_a_refused_offer_is() {
 }
 
 #[test]
-fn the_permissions_of_a_token_bound_every_role_and_switching_off_is_allowed() {
+fn the_permissions_of_a_user_bound_every_role_and_switching_off_is_allowed() {
     let none = CallPermissions { can_publish: false, can_share_screen: false, can_chat: false };
     let (app, ann) = (AppId::parse("acme").unwrap(), user("0000000000000000000000aa"));
     for role in [Role::Participant, Role::Host] {

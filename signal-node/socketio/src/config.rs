@@ -20,6 +20,15 @@ pub enum AllowedOrigins {
 }
 
 impl AllowedOrigins {
+    /// Returns these origins and those for which `more` returns true.
+    #[must_use]
+    pub fn or(self, more: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        match self {
+            Self::Any => Self::Any,
+            Self::Matching(allows) => Self::Matching(Arc::new(move |origin| allows(origin) || more(origin))),
+        }
+    }
+
     /// Exactly these origins, as browsers send them.
     pub fn list(origins: impl IntoIterator<Item = String>) -> Self {
         let origins: Vec<String> = origins.into_iter().collect();

@@ -154,7 +154,7 @@ pub(super) fn joined_snapshot(
 ) -> Option<JoinedSnapshot> {
     let own = snapshot.room.seats.iter().find(|seat| seat.peer_id == replica.seat.peer)?;
     let mut copy = replica.copy.clone();
-    (copy.role, copy.media) = (own.role, own.media_state);
+    (copy.role, copy.permissions, copy.media) = (own.role, own.permissions, own.media_state);
     copy.joined_at.clone_from(&own.joined_at);
     copy.hand_raised_at.clone_from(&own.hand_raised_at);
     let ice = ice.for_participant(room, &own.user.id, unix_now());

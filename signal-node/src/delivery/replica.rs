@@ -26,6 +26,9 @@ impl SeatReplica {
     pub(super) fn apply(&mut self, update: &ReplicaUpdate) {
         match update {
             ReplicaUpdate::Role(changed) if changed.peer_id == self.seat.peer => self.copy.role = changed.role,
+            ReplicaUpdate::Permissions(changed) if changed.peer_id == self.seat.peer => {
+                (self.copy.permissions, self.copy.permissions_given) = (Some(changed.permissions), true);
+            }
             ReplicaUpdate::Profile(changed) if changed.peer_id == self.seat.peer => {
                 self.copy.public.clone_from(&changed.user);
             }
@@ -42,6 +45,7 @@ impl SeatReplica {
                 meta.version = updated.version;
             }
             ReplicaUpdate::Role(_)
+            | ReplicaUpdate::Permissions(_)
             | ReplicaUpdate::Profile(_)
             | ReplicaUpdate::Hand(_)
             | ReplicaUpdate::Muted(_)

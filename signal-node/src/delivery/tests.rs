@@ -49,6 +49,8 @@ fn replica(link: &SessionLink, peer: &str) -> SeatReplica {
         state: ConnectionState::Connected,
         away: false,
         role: Role::Guest,
+        permissions: None,
+        permissions_given: false,
         public: PublicUser::new(user, "Ann".to_owned(), None),
         media: MediaState::default(),
         hand_raised_at: None,

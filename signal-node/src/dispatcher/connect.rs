@@ -63,6 +63,8 @@ impl Dispatcher {
         let identified = self.identify(token, presented.is_some(), &lineage).await;
         let Identified { identity, expired } = identified.map_err(|refusal| refused(&refusal))?;
         let Identity { user, room: bound_to, session: sign_in, issued_ms, expires_at, app, grant, .. } = identity;
+        let origin = self.credentials.apps.check_origin(&app, request.handshake.origin.as_deref());
+        origin.map_err(|refusal| refused(&refusal))?;
         // Registered before the list of revocations is read, so that a sign-in that is revoked in
         // between ends the connection in either case.
         let registration = self.sessions.register(sign_in.as_deref(), request.send_queue);

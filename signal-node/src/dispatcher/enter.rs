@@ -17,13 +17,14 @@ use switchboard_core::domain::{
 use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
 use switchboard_rooms::rate_limit::Subject;
-use switchboard_rooms::{Created, Join, Joined, LogId, Proof, RoomMeta, SeatCopy, StoreError};
+use switchboard_rooms::{Created, Join, Joined, Proof, RoomMeta, StoreError};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, info_span};
 
 use super::costs;
+use super::entry::Entry;
 use super::exit::Exit;
 use super::refusals::{call_refusal, store_refusal};
 use super::session::{ClientSession, CurrentRoom, now, stamp};
@@ -84,6 +85,7 @@ impl Dispatcher {
             role: Role::Host,
             waits: false,
             given: Some(Role::Host),
+            given_permissions: None,
             proof: session.proof.clone(),
             event: "room:created",
             place,
@@ -149,6 +151,7 @@ impl Dispatcher {
                 role: admission.role,
                 waits: admission.waits,
                 given: standing.given,
+                given_permissions: standing.given_permissions,
                 proof,
                 event: "room:joined",
                 place: place.take(),
@@ -246,7 +249,7 @@ impl Dispatcher {
     ) -> Result<Option<String>, Refusal> {
         let partition = self.rooms.partition_of(&entry.room);
         let link = self.hub.register(partition, entry.room.clone(), session.registration.send_queue().clone());
-        let mut copy = new_seat_copy(session, &entry, meta);
+        let mut copy = entry.seat_copy(session, meta);
         let (seat, id, payload) = match self.request_seat(session, &entry, meta, link.handle).await {
             Ok(Joined::Seated { seat, id, join_id, snapshot }) => {
                 self.hub.set_participants(partition, &entry.room, id, snapshot.room.participants());
@@ -258,7 +261,7 @@ impl Dispatcher {
                 if let Some(own) = snapshot.room.seats.iter().find(|other| other.peer_id == seat.peer) {
                     copy.joined_at.clone_from(&own.joined_at);
                     copy.hand_raised_at.clone_from(&own.hand_raised_at);
-                    (copy.role, copy.media) = (own.role, own.media_state);
+                    (copy.role, copy.permissions, copy.media) = (own.role, own.permissions, own.media_state);
                 }
                 let now_s = u64::try_from(now().seconds()).unwrap_or(0);
                 let ice = self.credentials.ice.for_participant(&entry.room, &session.user.id, now_s);
@@ -318,8 +321,10 @@ impl Dispatcher {
             role: entry.role,
             waits: entry.waits,
             public: session.user.clone(),
-            media: session.media_at_entry(meta, entry.role),
+            media: entry.media(session, meta),
             given: entry.given,
+            permissions: entry.permissions(session),
+            given_permissions: entry.given_permissions,
             proof: entry.proof.clone(),
         };
         let deadline = Instant::now() + REGISTRATION_TIMEOUT;
@@ -334,20 +339,6 @@ impl Dispatcher {
     }
 }
 
-/// A decided admission.
-struct Entry {
-    room: RoomId,
-    role: Role,
-    waits: bool,
-    /// Role assigned to the user in this room, as it was when admission was decided.
-    given: Option<Role>,
-    proof: Proof,
-    /// Event for the client that has a seat.
-    event: &'static str,
-    /// Place among the participants of the app.
-    place: Option<AppPlace>,
-}
-
 /// Takes a place among the participants of the session's app. `returns`: the user has a seat in the
 /// room.
 async fn take_place(session: &ClientSession, room: &RoomId, returns: bool) -> Result<Option<AppPlace>, Refusal> {
@@ -358,21 +349,4 @@ async fn take_place(session: &ClientSession, room: &RoomId, returns: bool) -> Re
 
 fn waiting_payload(room: &RoomId) -> serde_json::Value {
     serde_json::json!({ "roomId": room.name(), "waiting": true })
-}
-
-/// Returns the copy of a seat that is about to be taken. Position and state come with the reply.
-fn new_seat_copy(session: &ClientSession, entry: &Entry, meta: &RoomMeta) -> SeatCopy {
-    SeatCopy {
-        pid: session.pid.clone(),
-        state: ConnectionState::Connected,
-        away: false,
-        role: entry.role,
-        public: session.user.clone(),
-        media: session.media_at_entry(meta, entry.role),
-        hand_raised_at: None,
-        join_id: LogId::default(),
-        from: LogId::default(),
-        joined_at: now().to_string(),
-        address: entry.proof.address.clone(),
-    }
 }

@@ -6,6 +6,7 @@
 //! | `access_token` | finds the access token of a client that connects |
 //! | `connect` | CONNECT: identifies the client, resumes a session |
 //! | `enter` | takes a seat: `room:create`, `room:join` |
+//! | `entry` | a decided admission, and what the session gets with its seat |
 //! | `room_log` | events through a room's log |
 //! | `costs` | tokens that an event costs besides its packet |
 //! | `command` | commands of host and moderators |
@@ -21,6 +22,7 @@ mod command;
 mod connect;
 mod costs;
 mod enter;
+mod entry;
 mod exit;
 mod queries;
 mod refusals;

@@ -7,9 +7,7 @@ use sha2::{Digest, Sha256};
 use switchboard_auth::AppGrant;
 use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::time::Timestamp;
-use switchboard_core::domain::{
-    AppId, CallPermissions, ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta,
-};
+use switchboard_core::domain::{AppId, CallPermissions, ConnectionState, PublicUser, RoomId};
 use switchboard_rooms::rate_limit::Subject;
 use switchboard_rooms::{Partition, Proof, Seat};
 use switchboard_rules::{SeatView, SessionView, Stamp};
@@ -65,6 +63,8 @@ pub struct ClientSession {
 pub struct CurrentRoom {
     /// The seat as the rules see it.
     pub view: SeatView,
+    /// Permissions of the seat; `None` for accounts and guests.
+    pub permissions: Option<CallPermissions>,
     /// The seat.
     pub seat: Arc<Seat>,
     /// The receiving end of the room's events.
@@ -91,7 +91,7 @@ impl CurrentRoom {
             state: copy.state,
             meta: Arc::clone(meta),
         };
-        Self { view, seat: Arc::clone(seat), link, partition, _place: place }
+        Self { view, permissions: copy.permissions, seat: Arc::clone(seat), link, partition, _place: place }
     }
 }
 
@@ -107,26 +107,21 @@ impl ClientSession {
         self.token_end.is_some_and(|end| end <= now)
     }
 
-    /// Returns what the user's token allows: everything, if it is not of an app.
+    /// Returns what the user may do: as the seat says, else as the token of an app says, else
+    /// everything.
     fn permissions(&self) -> CallPermissions {
-        self.grant.as_ref().map(|grant| grant.permissions).unwrap_or_default()
+        let of_seat = self.room.as_ref().and_then(|room| room.permissions);
+        of_seat.or_else(|| self.token_permissions()).unwrap_or_default()
+    }
+
+    /// Returns the permissions of the user's token; `None` if it is not of an app.
+    pub(super) fn token_permissions(&self) -> Option<CallPermissions> {
+        self.grant.as_ref().map(|grant| grant.permissions)
     }
 
     /// Returns the user, as rates count it.
     pub(super) fn subject(&self) -> Subject<'_> {
         Subject::of(&self.app, &self.user.id)
-    }
-
-    /// Returns the media of a participant who has not reported any, within the settings of the call
-    /// and the permissions of the token.
-    pub(super) fn media_at_entry(&self, meta: &RoomMeta, role: Role) -> MediaState {
-        let media = meta.settings.media_at_entry(role);
-        let can_publish = self.permissions().can_publish;
-        MediaState {
-            video_enabled: media.video_enabled && can_publish,
-            audio_enabled: media.audio_enabled && can_publish,
-            ..media
-        }
     }
 
     /// Returns the session as the rules see it.
@@ -137,17 +132,18 @@ impl ClientSession {
         SessionView { user: &self.user, user_json: &self.user_json, seat, has_grant, permissions }
     }
 
-    /// Copies role, state, profile and call from the replica, so that the rules see them as they
-    /// are now.
+    /// Copies role, permissions, state, profile and call from the replica, so that the rules see
+    /// them as they are now.
     pub(super) fn refresh(&mut self) {
         let Self { room, user, user_json: json, .. } = self;
-        if let Some(CurrentRoom { view, link, .. }) = room {
+        if let Some(CurrentRoom { view, permissions, link, .. }) = room {
             link.with_replica(|replica| {
                 if *user != replica.copy.public {
                     user.clone_from(&replica.copy.public);
                     *json = user_json(user);
                 }
                 (view.role, view.state) = (replica.copy.role, replica.copy.state);
+                *permissions = replica.copy.permissions;
                 if !Arc::ptr_eq(&view.meta, &replica.meta) {
                     view.meta = Arc::clone(&replica.meta);
                 }

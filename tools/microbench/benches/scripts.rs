@@ -117,6 +117,8 @@ async fn join(rooms: &Rooms, number: usize) -> Arc<Seat> {
         public: PublicUser::new(user(number), "Participant".to_owned(), None),
         media: MediaState::default(),
         given: None,
+        permissions: None,
+        given_permissions: None,
         proof: Proof::default(),
     };
     match rooms.join(join).await.expect("an answer") {

@@ -76,8 +76,9 @@ export function chatPanel(room) {
   let shown = "";
   function render() {
     const { messages } = chat;
-    const off = room.settings.chatEnabled === false;
+    const off = !room.canChat;
     closed.hidden = !off;
+    closed.textContent = t(room.settings.chatEnabled === false ? "chatOff" : "chatNotAllowed");
     form.hidden = off;
     empty.hidden = messages.length > 0 || off;
     earlier.hidden = !chat.hasMore;

@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_auth::token::{METADATA_MAX, USER_AVATAR_MAX, USER_NAME, app_user};
 use switchboard_core::domain::call_fields::REASON;
-use switchboard_core::domain::{Code, MediaKind, Participant, PeerId, PublicUser, Refusal, Role, RoomId, RoomName};
+use switchboard_core::domain::{
+    Code, MediaKind, Participant, PeerId, PermissionsChange, PublicUser, Refusal, Role, RoomId, RoomName,
+};
 use switchboard_rooms::ModerationCommand;
 
 use crate::app::App;
@@ -37,6 +39,7 @@ pub(crate) async fn list(
 /// Body of `PATCH server/rooms/:roomId/participants/:peerId`. A missing field stays as it is.
 pub(crate) struct ParticipantChange {
     role: Option<Role>,
+    permissions: Option<PermissionsChange>,
     name: Option<String>,
     /// Null removes the picture.
     avatar: Option<Option<String>>,
@@ -48,6 +51,7 @@ impl Input for ParticipantChange {
     fn read(fields: &mut Fields) -> Self {
         Self {
             role: fields.change_to("role", |fields| fields.choice("role", &ROLES)),
+            permissions: fields.change_to("permissions", |fields| fields.permissions_change("permissions")),
             name: fields.change("name", |fields| fields.name("name", USER_NAME)),
             avatar: fields.change("avatar", |fields| fields.web_url("avatar", USER_AVATAR_MAX)),
             metadata: fields.change("metadata", |fields| fields.json("metadata", METADATA_MAX)),
@@ -55,7 +59,7 @@ impl Input for ParticipantChange {
     }
 
     fn example() -> Value {
-        json!({ "role": "moderator", "metadata": { "team": 7 } })
+        json!({ "role": "moderator", "permissions": { "canChat": false }, "metadata": { "team": 7 } })
     }
 }
 
@@ -73,8 +77,8 @@ impl ParticipantChange {
     }
 }
 
-/// `PATCH server/rooms/:roomId/participants/:peerId`: changes the role, and what the others see of
-/// the user, on all devices.
+/// `PATCH server/rooms/:roomId/participants/:peerId`: changes the role, the permissions, and what
+/// the others see of the user, on all devices.
 pub(crate) async fn edit(
     State(app): State<App>,
     backend: Backend<ParticipantsWrite>,
@@ -83,10 +87,13 @@ pub(crate) async fn edit(
 ) -> ApiResult<Response> {
     let room = backend.app().room(&name);
     let current = participant(&app, &room, &peer).await?;
-    let change = change.read(&json!({ "role": current.role }))?;
+    let change = change.read(&json!({ "role": current.role, "permissions": current.permissions }))?;
     let profile = change.profile(&current.user)?;
     if let Some(role) = change.role {
         moderate(&app, &room, &ModerationCommand::Role { peer: peer.clone(), role }).await?;
+    }
+    if let Some(change) = change.permissions {
+        moderate(&app, &room, &ModerationCommand::Permissions { peer: peer.clone(), change }).await?;
     }
     if let Some(user) = profile {
         app.rooms.change_profile(&room, &user, app.now()).await?;

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Rate;
 
@@ -142,13 +143,14 @@ fn app_rate(per_second: u32) -> Rate {
     Rate { requests: u32::try_from(requests).unwrap_or(u32::MAX), period: APP_RATE_PERIOD }
 }
 
-/// Permissions of the bearer of a user token in a call, besides the rights of the role. Everything
-/// is allowed by default.
+/// Permissions of an app's user in a call, besides the rights of the role. They come with the user
+/// token, and the backend may change them in the room.
 ///
-/// The rules ask it at each event. Media go from client to client, so nobody can be kept from
-/// receiving them, and a participant cannot be hidden: there are no permissions for that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Media go from client to client, so nobody can be kept from receiving them, and a participant
+/// cannot be hidden: there are no permissions for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(transform = has_all)]
 pub struct CallPermissions {
     /// Switch camera and microphone on.
     pub can_publish: bool,
@@ -158,10 +160,47 @@ pub struct CallPermissions {
     pub can_chat: bool,
 }
 
+/// Describes permissions as the service sends them: all are there. Only a token may leave some out.
+fn has_all(schema: &mut Schema) {
+    schema.insert("required".to_owned(), CallPermissions::NAMES.as_slice().into());
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for property in properties.values_mut().filter_map(Value::as_object_mut) {
+            property.remove("default");
+        }
+    }
+}
+
 impl Default for CallPermissions {
     fn default() -> Self {
         Self { can_publish: true, can_share_screen: true, can_chat: true }
     }
+}
+
+impl CallPermissions {
+    /// Names on the wire.
+    pub const NAMES: [&str; 3] = ["canPublish", "canShareScreen", "canChat"];
+
+    /// Returns the JSON text, as a room stores it.
+    #[must_use]
+    pub fn to_json(self) -> String {
+        // Three flags, which JSON can always hold.
+        serde_json::to_string(&self).unwrap_or_default()
+    }
+}
+
+/// Change of some permissions of an app's user in a call. Those that are `None` stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PermissionsChange {
+    /// Switch camera and microphone on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_publish: Option<bool>,
+    /// Share the screen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_share_screen: Option<bool>,
+    /// Send chat messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_chat: Option<bool>,
 }
 
 #[cfg(test)]
@@ -198,6 +237,20 @@ mod tests {
         assert_eq!(AppLimits::default().events((1, 1)), None);
         let most = AppLimits { max_requests_per_second: Some(AppLimit::MAX), ..AppLimits::default() };
         assert_eq!(most.requests().unwrap().interval(), Duration::from_micros(1));
+    }
+
+    #[test]
+    fn a_permission_has_one_name_in_tokens_changes_and_rooms() {
+        let text = CallPermissions { can_chat: false, ..CallPermissions::default() }.to_json();
+        // `permissions.lua` writes the same text.
+        assert_eq!(text, r#"{"canPublish":true,"canShareScreen":true,"canChat":false}"#);
+        for name in CallPermissions::NAMES {
+            let change = serde_json::json!({ name: false });
+            let change: PermissionsChange = serde_json::from_value(change).unwrap();
+            assert_eq!(serde_json::to_value(change).unwrap(), serde_json::json!({ name: false }));
+            let all = serde_json::to_value(CallPermissions::default()).unwrap();
+            assert_eq!(all[name], true);
+        }
     }
 
     #[test]

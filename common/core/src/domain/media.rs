@@ -41,7 +41,8 @@ pub struct ConditionalMediaChange {
     pub change: MediaChange,
     /// Role of the sender in the node's copy. If the current role differs, the script refuses.
     pub role: Role,
-    /// Settings that must be on to switch on video, audio and screen share, in this order.
+    /// Settings and permissions that must be on to switch on video, audio and screen share, in this
+    /// order.
     pub required_settings: [&'static str; 3],
     /// Additional settings that must be on to unmute after a moderator muted the participant.
     pub required_to_unmute: &'static str,

@@ -45,7 +45,7 @@ pub mod time;
 pub mod webhook;
 
 pub use admission::{AccessPolicy, Admission, JoinRequest, JoinToken};
-pub use app::{AppLimit, AppLimits, AppScope, CallPermissions};
+pub use app::{AppLimit, AppLimits, AppScope, CallPermissions, PermissionsChange};
 pub use call::{CallStatus, CallType};
 pub use call_edit::CallEdit;
 pub use disconnect::DisconnectReason;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::app::CallPermissions;
 use super::ids::{PeerId, UserId};
 
 /// Role of a participant in a call. `permissions` has the actions of each role.
@@ -166,6 +167,10 @@ pub struct Participant {
     pub user: PublicUser,
     /// Role in the call.
     pub role: Role,
+    /// Permissions of the user of an app, besides the rights of the role. Absent for accounts and
+    /// guests, whose role alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<CallPermissions>,
     /// Media that are on.
     pub media_state: MediaState,
     /// Time at which the participant raised a hand, RFC 3339, UTC, with milliseconds. Absent while

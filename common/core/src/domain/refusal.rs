@@ -46,6 +46,7 @@ codes! {
     KeyRevoked "KEY_REVOKED" "The API key is revoked, or its app is disabled";
     IdentitySourceUnavailable "IDENTITY_SOURCE_UNAVAILABLE"
         "The public keys of the token's issuer cannot be read at the moment; try again";
+    OriginNotAllowed "ORIGIN_NOT_ALLOWED" "The app does not allow its tokens on pages of this origin";
     Unauthorized "UNAUTHORIZED" "Sign in first";
     Forbidden "FORBIDDEN" "You are not allowed to do this";
     UserNotFound "USER_NOT_FOUND" "User not found";

@@ -70,6 +70,8 @@ event_kinds! {
     Reaction "r" "participant:reaction";
     /// A participant's role changed.
     RoleChanged "R" "participant:role-changed";
+    /// A participant's permissions changed.
+    PermissionsChanged "G" "participant:permissions-changed";
     /// A participant's name or picture changed.
     ProfileChanged "N" "participant:profile-changed";
     /// The receiver was muted.
@@ -122,6 +124,7 @@ impl EventKind {
         matches!(
             self,
             Self::RoleChanged
+                | Self::PermissionsChanged
                 | Self::ProfileChanged
                 | Self::HandChanged
                 | Self::Muted

@@ -50,6 +50,13 @@ pub fn profile_changed_template(user: &PublicUser) -> String {
     encode(EventKind::ProfileChanged.name(), &json!({ "peerId": PEER_MARK, "userId": user.id, "user": user }))
 }
 
+/// Encodes `participant:permissions-changed`. Placeholders: peer id, user id, permissions.
+#[must_use]
+pub fn permissions_changed_template() -> String {
+    let fields = json!({ "peerId": PEER_MARK, "userId": USER_MARK, "permissions": PARTICIPANT_MARK });
+    encode(EventKind::PermissionsChanged.name(), &fields)
+}
+
 /// Encodes `participant:muted`, for the muted participant. Placeholders: peer id, user id, media
 /// state.
 #[must_use]

@@ -4,13 +4,15 @@
 use serde::Deserialize;
 
 use super::event_kind::EventKind;
-use crate::domain::{CallSettings, MediaState, PeerId, PublicUser, Role, UserId};
+use crate::domain::{CallPermissions, CallSettings, MediaState, PeerId, PublicUser, Role, UserId};
 
 /// A change of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplicaUpdate {
     /// `participant:role-changed`
     Role(RoleChanged),
+    /// `participant:permissions-changed`
+    Permissions(PermissionsChanged),
     /// `participant:profile-changed`
     Profile(Box<ProfileChanged>),
     /// `participant:hand-changed`
@@ -31,6 +33,16 @@ pub struct RoleChanged {
     pub peer_id: PeerId,
     /// The new role.
     pub role: Role,
+}
+
+/// `participant:permissions-changed`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PermissionsChanged {
+    /// Participant whose permissions changed.
+    pub peer_id: PeerId,
+    /// All permissions from now on.
+    pub permissions: CallPermissions,
 }
 
 /// `participant:profile-changed`
@@ -92,6 +104,7 @@ impl ReplicaUpdate {
         let (_, payload) = event.split_once(',')?;
         match kind {
             EventKind::RoleChanged => serde_json::from_str(payload).ok().map(Self::Role),
+            EventKind::PermissionsChanged => serde_json::from_str(payload).ok().map(Self::Permissions),
             EventKind::ProfileChanged => serde_json::from_str(payload).ok().map(Self::Profile),
             EventKind::HandChanged => serde_json::from_str(payload).ok().map(Self::Hand),
             EventKind::Muted => serde_json::from_str(payload).ok().map(Self::Muted),
@@ -127,7 +140,7 @@ mod tests {
     #[test]
     fn every_kind_that_updates_a_replica_is_read() {
         for &kind in EventKind::ALL.iter().filter(|kind| kind.updates_replica()) {
-            let event = r#""e",{"peerId":"u","user":{"_id":"u","id":"u","name":"N"},"role":"guest","mediaState":{"videoEnabled":false,"audioEnabled":false,"screenShareEnabled":false},"name":"N","settings":{},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
+            let event = r#""e",{"peerId":"u","user":{"_id":"u","id":"u","name":"N"},"role":"guest","permissions":{"canChat":false},"mediaState":{"videoEnabled":false,"audioEnabled":false,"screenShareEnabled":false},"name":"N","settings":{},"maxParticipants":3,"locked":true,"ownerId":"h","version":4}"#;
             assert!(ReplicaUpdate::read(kind, event).is_some(), "{kind:?}");
         }
     }

@@ -12,15 +12,15 @@
 use serde::Serialize;
 
 use super::event_kind::EventKind;
-use crate::domain::{ConnectionState, MediaState, PeerId, PublicUser, Role, UserId};
+use crate::domain::{CallPermissions, ConnectionState, MediaState, PeerId, PublicUser, Role, UserId};
 
 /// Placeholder of the peer id in a template's JSON. The quotes are part of it: without them, a
 /// user's name could contain the same text.
 pub const PEER_PLACEHOLDER: &str = r#""\u0001""#;
 /// Placeholder of the user id in a template's JSON, with its quotes.
 pub const USER_PLACEHOLDER: &str = r#""\u0002""#;
-/// Placeholder of the participant (in `participant:muted`: of the media state) in a template's
-/// JSON, with its quotes.
+/// Placeholder of the participant (in `participant:muted`: of the media state, in
+/// `participant:permissions-changed`: of the permissions) in a template's JSON, with its quotes.
 pub const PARTICIPANT_PLACEHOLDER: &str = r#""\u0003""#;
 /// Placeholder of the media state in a template's JSON, with its quotes.
 pub const MEDIA_PLACEHOLDER: &str = r#""\u0004""#;
@@ -55,6 +55,8 @@ pub struct Joiner<'a> {
     pub user: &'a PublicUser,
     /// Role in the call.
     pub role: Role,
+    /// Permissions of the user of an app; `None` for accounts and guests.
+    pub permissions: Option<CallPermissions>,
     /// Media that are on.
     pub media: MediaState,
     /// Connected, or waiting in the lobby.
@@ -77,6 +79,8 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
         peer_id: &'a str,
         user_id: &'a UserId,
         role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        permissions: Option<CallPermissions>,
         media_state: MediaState,
         is_connected: bool,
         connection_state: ConnectionState,
@@ -90,6 +94,7 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
         peer_id: PEER_MARK,
         user_id: &joiner.user.id,
         role: joiner.role,
+        permissions: joiner.permissions,
         media_state: joiner.media,
         is_connected: joiner.state != ConnectionState::Reconnecting,
         connection_state: joiner.state,
@@ -253,6 +258,7 @@ mod tests {
         let participant = participant_template(&Joiner {
             user: &user,
             role: Role::Guest,
+            permissions: None,
             media: MediaState::default(),
             state: ConnectionState::Connected,
             joined_at: "2026-01-01T00:00:00.000Z",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use switchboard_core::domain::{
-    ConnectionState, MediaState, Participant, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
+    CallPermissions, ConnectionState, MediaState, Participant, PublicUser, Role, RoomId, RoomMeta, SessionHandle,
+    UserId,
 };
 use switchboard_core::wire::LogId;
 
@@ -40,6 +41,12 @@ pub struct Join {
     /// Role that admission saw assigned in this room. With another one the script answers
     /// `Joined::Changed`.
     pub given: Option<Role>,
+    /// Permissions of the user of an app: those that the backend gave in this room, else those of
+    /// the token. `None` for accounts and guests.
+    pub permissions: Option<CallPermissions>,
+    /// Permissions that admission saw given in this room. With others the script answers
+    /// `Joined::Changed`.
+    pub given_permissions: Option<CallPermissions>,
     /// Proof of identity, for removals and bans.
     pub proof: Proof,
 }
@@ -94,7 +101,8 @@ pub enum Joined<R = Box<Snapshot>> {
     Ended,
     /// The room is not in Redis. Open it first.
     Absent,
-    /// Metadata or assigned role changed since admission was decided. Decide again.
+    /// Metadata, or the role or permissions given in the room, changed since admission was decided.
+    /// Decide again.
     Changed,
     /// This node is not registered, or was swept. The client must try again or use another node.
     Fenced,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use switchboard_core::domain::{Action, MediaKind, PeerId, Role, RoomMeta};
+use switchboard_core::domain::{Action, MediaKind, PeerId, PermissionsChange, Role, RoomMeta};
 
 use super::Seat;
 
@@ -49,6 +49,14 @@ pub enum ModerationCommand {
         peer: PeerId,
         /// New role.
         role: Role,
+    },
+    /// Changes what a user of an app may do, on all devices and for the life of the room. Media
+    /// that are not allowed any more are switched off. Only by an operator.
+    Permissions {
+        /// Participant.
+        peer: PeerId,
+        /// Permissions to change.
+        change: PermissionsChange,
     },
     /// Switches off one medium of a participant.
     Mute {

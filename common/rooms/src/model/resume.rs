@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use switchboard_core::domain::{
-    ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
+    CallPermissions, ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
 };
 use switchboard_core::wire::envelope::ADMITTED;
 use switchboard_core::wire::{EventKind, LogId};
@@ -138,6 +138,11 @@ pub struct SeatCopy {
     pub away: bool,
     /// Role.
     pub role: Role,
+    /// Permissions of the user of an app; `None` for accounts and guests.
+    pub permissions: Option<CallPermissions>,
+    /// Whether the backend of the app gave them in this room. Otherwise they are those of the
+    /// token.
+    pub permissions_given: bool,
     /// Public data of the user.
     pub public: PublicUser,
     /// Media.

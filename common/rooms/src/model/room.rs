@@ -1,6 +1,6 @@
 //! A room seen from outside, and the replies to opening, creating and ending it.
 
-use switchboard_core::domain::{Code, Role, RoomMeta, UserId};
+use switchboard_core::domain::{CallPermissions, Code, Role, RoomMeta, UserId};
 
 /// A room seen without a seat.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub enum Ended {
 pub struct JoinStanding {
     /// Role assigned in this room: moderator or less by the host, or host while the owner is away.
     pub given: Option<Role>,
+    /// Permissions that the backend of the app gave in this room.
+    pub given_permissions: Option<CallPermissions>,
     /// Whether the user, or the address of a guest, is banned.
     pub banned: bool,
     /// Whether the user has a seat as a first device, with or without a socket.

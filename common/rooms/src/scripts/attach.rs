@@ -54,6 +54,8 @@ pub struct AttachedSeat {
     pub media: MediaState,
     /// Time at which the hand was raised; `None` while it is down.
     pub hand_raised_at: Option<String>,
+    /// Whether the backend of the app gave the permissions of the participant in this room.
+    pub permissions_given: bool,
     /// Join id.
     pub join: LogId,
     /// Log id at which the client's view of the log begins.
@@ -110,6 +112,7 @@ impl AttachedSeat {
             from: reply.id(10)?,
             address: Some(reply.text(11)?).filter(|address| *address != "-").map(Into::into),
             hand_raised_at: Some(reply.text(13)?).filter(|time| *time != "-").map(Into::into),
+            permissions_given: reply.text(14)? != "-",
             participants: reply.text(12)?.parse().map_err(|_| StoreError::expected("a count"))?,
         })
     }

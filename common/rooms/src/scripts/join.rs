@@ -1,5 +1,6 @@
 //! join: takes a seat in the call or in the lobby.
 
+use switchboard_core::domain::CallPermissions;
 use switchboard_core::wire::participant_event::profile_changed_template;
 use switchboard_core::wire::{EventKind, LogId};
 
@@ -73,7 +74,7 @@ pub enum JoinReply {
     Ended,
     /// The room is not in Redis.
     Absent,
-    /// Metadata or assigned role are not those that admission saw.
+    /// Metadata, or the role or permissions given in the room, are not those that admission saw.
     Changed,
     /// The node is not registered.
     Fenced,
@@ -114,6 +115,7 @@ impl ScriptArguments for JoinScript<'_> {
         to.flag(self.only_asks);
         to.event(EventKind::ProfileChanged, profile_changed_template(&join.public).as_bytes());
         to.flag(join.hosts_by_app);
+        to.optional(join.given_permissions.map(CallPermissions::to_json).as_deref());
     }
 
     fn parse(reply: &Reply) -> Result<JoinReply, StoreError> {

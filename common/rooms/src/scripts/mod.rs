@@ -12,7 +12,7 @@
 //! | `expire` | expire |
 //! | `join` | join |
 //! | `lease` | acquire_lease, release_lease, trim_outbox |
-//! | `moderation` | admit, deny, role, mute, lower_hand, kick, update |
+//! | `moderation` | admit, deny, role, permissions, mute, lower_hand, kick, update |
 //! | `node` | beat, check_node, declare_dead, leave_ring, sweep_start, sweep_one, deregister_node |
 //! | `open` | open, reopen |
 //! | `operation` | relay, bcast, media, hand, chat |
@@ -66,7 +66,8 @@ pub use expire::{DeadlineReply, ExpireScript};
 pub use join::{JoinReply, JoinScript};
 pub use lease::{AcquireLeaseScript, LeaseReply, ReleaseLeaseScript, TrimOutboxScript};
 pub use moderation::{
-    AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, RoleScript, UpdateScript,
+    AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, PermissionsScript, RoleScript,
+    UpdateScript,
 };
 pub use node::{
     BeatScript, CheckNodeScript, DeathReply, DeclareDeadScript, DeregisterNodeScript, DeregisterReply, LeaveRingScript,
@@ -179,6 +180,8 @@ scripts! {
     Deny "deny" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/moderation" "scripts/deny"];
     /// Gives a user a role.
     Role "role" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "scripts/role"];
+    /// Changes what a user may do.
+    Permissions "permissions" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "scripts/permissions"];
     /// Switches off a participant's medium.
     Mute "mute" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "scripts/mute"];
     /// Lowers a participant's hand.

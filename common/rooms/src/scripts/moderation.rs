@@ -1,8 +1,9 @@
-//! admit, deny, role, mute, lower_hand, kick and update: commands of hosts, moderators and
-//! operators.
+//! admit, deny, role, permissions, mute, lower_hand, kick and update: commands of hosts, moderators
+//! and operators.
 
-use switchboard_core::domain::{MediaKind, PeerId, Role, RoomMeta};
+use switchboard_core::domain::{MediaKind, PeerId, PermissionsChange, Role, RoomMeta};
 use switchboard_core::wire::EventKind;
+use switchboard_core::wire::participant_event;
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{Caller, ModerationOutcome, StoreError};
@@ -128,6 +129,39 @@ impl ScriptArguments for RoleScript<'_> {
         self.scope.write(to);
         to.text(self.target.as_str());
         to.text(self.role.as_str());
+    }
+
+    fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
+        outcome(reply)
+    }
+}
+
+/// Arguments of `permissions.lua`.
+#[derive(Debug)]
+pub struct PermissionsScript<'a> {
+    /// Room and caller.
+    pub scope: ModerationScope<'a>,
+    /// Participant.
+    pub target: &'a PeerId,
+    /// Permissions to change.
+    pub change: PermissionsChange,
+}
+
+impl ScriptArguments for PermissionsScript<'_> {
+    const SCRIPT: Script = Script::Permissions;
+    type Reply = ModerationOutcome;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        let by = self.scope.caller.peer();
+        self.scope.write(to);
+        to.text(self.target.as_str());
+        to.text(&serde_json::json!(self.change).to_string());
+        let changed_event = participant_event::permissions_changed_template();
+        to.event(EventKind::PermissionsChanged, changed_event.as_bytes());
+        to.event(EventKind::MediaChanged, participant_event::media_changed_template().as_bytes());
+        for kind in [MediaKind::Video, MediaKind::Audio, MediaKind::ScreenShare] {
+            to.event(EventKind::Muted, participant_event::muted_template(kind, by).as_bytes());
+        }
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {

@@ -4,7 +4,7 @@ use switchboard_core::wire::EventKind;
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
 use crate::{ReseatOutcome, Seat, SeatCopy, StoreError};
-use switchboard_core::domain::RoomMeta;
+use switchboard_core::domain::{CallPermissions, RoomMeta};
 
 /// Arguments of `reseat.lua`.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ impl ScriptArguments for ReseatScript<'_> {
         to.text(&self.joined_details);
         to.number(self.grace_ms);
         to.optional(copy.hand_raised_at.as_deref());
+        let given = copy.permissions.filter(|_| copy.permissions_given);
+        to.optional(given.map(CallPermissions::to_json).as_deref());
     }
 
     fn parse(reply: &Reply) -> Result<ReseatOutcome, StoreError> {

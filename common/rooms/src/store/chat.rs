@@ -88,7 +88,7 @@ impl Rooms {
     }
 
     /// Sends an event to everyone else that is in no log, because no client needs it later.
-    /// `required_settings`: names of settings that must be on, separated by spaces.
+    /// `required_settings`: names of settings and permissions that must be on, separated by spaces.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -213,6 +213,8 @@ impl Rooms {
             state: found.state,
             away: false,
             role: found.role,
+            permissions: found.participant.permissions,
+            permissions_given: found.permissions_given,
             public: found.participant.user,
             media: found.media,
             hand_raised_at: found.hand_raised_at,
@@ -267,6 +269,7 @@ impl Rooms {
         let joiner = Joiner {
             user: &copy.public,
             role: copy.role,
+            permissions: copy.permissions,
             media: copy.media,
             state: copy.state,
             joined_at: &copy.joined_at,
@@ -398,6 +401,7 @@ fn join_script<'a>(
     let joiner = Joiner {
         user: &join.public,
         role: join.role,
+        permissions: join.permissions,
         media: join.media,
         state: ConnectionState::Connected,
         joined_at: &now,

@@ -6,8 +6,8 @@ use switchboard_core::wire::server_event::reconnecting_template;
 
 use super::{Rooms, random_hex, rfc3339_now};
 use crate::scripts::{
-    AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, RoleScript, ScriptArguments,
-    UpdateScript,
+    AdmitScript, DenyScript, KickScript, LowerHandScript, ModerationScope, MuteScript, PermissionsScript, RoleScript,
+    ScriptArguments, UpdateScript,
 };
 use crate::{Caller, ModerationCommand, ModerationOutcome, RoomPeek, RoomUpdate, StoreError, UpdateOutcome};
 
@@ -50,6 +50,10 @@ impl Rooms {
             }
             ModerationCommand::Role { peer, role } => {
                 let script = RoleScript { scope: scope("left"), target: peer, role: *role };
+                self.run_moderation(room, caller, &script).await
+            }
+            ModerationCommand::Permissions { peer, change } => {
+                let script = PermissionsScript { scope: scope("left"), target: peer, change: *change };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Mute { peer, kind } => {

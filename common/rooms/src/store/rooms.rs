@@ -12,7 +12,7 @@ use super::moderation::UPDATE_ATTEMPTS_MAX;
 use super::room_log::RoomLog;
 use crate::context::millis;
 use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript, ReopenScript};
-use crate::values::{items, room_meta, snapshot, text};
+use crate::values::{given_permissions, items, room_meta, snapshot, text};
 use crate::{
     Caller, CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, ModerationCommand, Opened, Proof, RoomPeek,
     RoomUpdate, Seat, Snapshot, StoreError,
@@ -47,7 +47,7 @@ impl Rooms {
         let p = self.partition_of(room);
         let mut read = cmd("HMGET");
         read.arg(self.context().keys.room(p, room)).arg(PEEK_FIELDS).arg(format!("g:{user}")).arg(format!("k:{user}"));
-        read.arg(format!("b:{user}")).arg(format!("s:{user}"));
+        read.arg(format!("b:{user}")).arg(format!("s:{user}")).arg(format!("r:{user}"));
         for hash in proof.address.iter().flat_map(|hashes| hashes.split(',')) {
             read.arg(format!("b:@{hash}"));
         }
@@ -59,11 +59,12 @@ impl Rooms {
         let given = if is_host { Some(Role::Host) } else { field(0).and_then(Role::parse) };
         let removed_ms = field(1).and_then(|ms| ms.parse().ok());
         // As in `join.lua`: an account is known by its id, a guest by its address too.
-        let address_banned = || (PEEK_FIELDS.len() + 4..fields.len()).any(|index| text(&fields[index]).is_some());
+        let address_banned = || (PEEK_FIELDS.len() + 5..fields.len()).any(|index| text(&fields[index]).is_some());
         let banned = field(2).is_some() || (user.is_guest() && address_banned());
         // A place in the lobby is no seat.
         let seated = field(3).is_some_and(|seat| !seat.starts_with("waiting "));
-        Ok((peek, JoinStanding { given, banned, seated, removed_ms }))
+        let given_permissions = given_permissions(field(4))?;
+        Ok((peek, JoinStanding { given, given_permissions, banned, seated, removed_ms }))
     }
 
     /// Opens the room for a call that has a record, with this metadata or newer. A room that is

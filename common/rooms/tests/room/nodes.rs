@@ -169,11 +169,14 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     let before = epoch(false).await;
     bed.everywhere::<Value>(&cmd("FLUSHALL")).await;
     assert_eq!(act(&rooms, &alice.seat, broadcast("lost")).await.unwrap(), OpReply::Stale);
+    let quiet = CallPermissions { can_chat: false, ..CallPermissions::default() };
     let copy = |n: usize, seated: &Seated| SeatCopy {
         pid: format!("pid-{n}"),
         state: ConnectionState::Connected,
         away: false,
         role: Role::Participant,
+        permissions: (n == 1).then_some(quiet),
+        permissions_given: n == 1,
         public: PublicUser::new(user(n), format!("User {n}"), None),
         media: MediaState::default(),
         hand_raised_at: (n == 1).then(|| "2026-01-01T00:00:01.000Z".to_owned()),
@@ -193,6 +196,8 @@ pub(crate) async fn seats_lost_with_the_data_are_put_back_as_they_were(mut bed: 
     assert_eq!(snapshot.seats.iter().map(|seat| &seat.user_id).collect::<Vec<_>>(), [&user(1), &user(2)]);
     assert_eq!((snapshot.seats[0].peer_id.clone(), snapshot.seats[0].is_connected), (peer(1), true));
     assert_eq!(snapshot.seats[0].hand_raised_at.as_deref(), Some("2026-01-01T00:00:01.000Z"));
+    assert_eq!(snapshot.seats[0].permissions, Some(quiet));
+    assert_eq!(act(&rooms, &alice.seat, chat(None, "m1")).await.unwrap(), OpReply::Off("canChat".into()));
     logged(act(&rooms, &alice.seat, relay(peer(2), "continues")).await);
     // A seat that was given up is not put back.
     rooms.leave(&bob.seat, "left").await.unwrap();

@@ -242,3 +242,85 @@ pub(crate) async fn a_moderator_who_stands_in_does_what_a_moderator_may_do_and_n
     seated(rooms.join(owner).await.unwrap());
     assert_eq!(host(&rooms).await, user(0));
 }
+
+pub(crate) async fn in_a_call_of_a_backend_those_moderate_whom_it_or_a_role_allows(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &RoomMeta { host: UserId::nobody(), ..meta(20) }).await.unwrap();
+    // Nobody hosts, so nobody may do what a host may.
+    let first = sit(&rooms, "R", 1).await.seat;
+    let moderator = Join { role: Role::Moderator, ..join("R", 2) };
+    let moderator = seated(rooms.join(moderator).await.unwrap()).seat;
+    sit(&rooms, "R", 3).await;
+    assert_eq!(host(&rooms).await, UserId::nobody());
+    let mute = |n| ModerationCommand::Mute { peer: peer(n), kind: MediaKind::Audio };
+    let by = |seat, action| Caller::Seat { seat, action };
+    let run = async |caller: Caller<'_>, command: ModerationCommand| {
+        rooms.moderate(&room("R"), caller, &command).await.unwrap()
+    };
+    assert_eq!(run(by(&first, Action::Mute), mute(3)).await, ModerationOutcome::Denied);
+    assert_eq!(run(by(&moderator, Action::Mute), mute(3)).await, ModerationOutcome::Done(Vec::new()));
+    let promote = ModerationCommand::Role { peer: peer(3), role: Role::Moderator };
+    assert_eq!(run(by(&moderator, Action::SetRole), promote.clone()).await, ModerationOutcome::Denied);
+    assert_eq!(rooms.end_as_host(&moderator, "ended").await.unwrap(), Ended::Denied);
+    let renamed = |meta: &mut RoomMeta| meta.name = "Mine".into();
+    let update = rooms.update(&room("R"), by(&moderator, Action::Update), None, renamed).await.unwrap();
+    assert_eq!(update, UpdateOutcome::Refused(ModerationOutcome::Denied));
+    assert!(matches!(rooms.update(&room("R"), Caller::Operator, None, renamed).await.unwrap(), UpdateOutcome::Done(_)));
+    // A moderator is no stand-in for the host that the call does not have.
+    let lock = |meta: &mut RoomMeta| meta.locked = true;
+    assert!(matches!(
+        rooms.update(&room("R"), by(&moderator, Action::Lock), None, lock).await.unwrap(),
+        UpdateOutcome::Done(_)
+    ));
+    // A host by the backend may do it all. Once that host is gone, the next one stands in.
+    set_role(&rooms, 1, Role::Host).await;
+    assert_eq!(run(by(&first, Action::SetRole), promote.clone()).await, ModerationOutcome::Done(Vec::new()));
+    rooms.leave(&first, "left").await.unwrap();
+    assert_eq!(host(&rooms).await, user(2), "a moderator comes before the participants");
+    let demote = ModerationCommand::Role { peer: peer(3), role: Role::Participant };
+    assert_eq!(run(by(&moderator, Action::SetRole), demote).await, ModerationOutcome::Done(Vec::new()));
+    assert_eq!(run(by(&moderator, Action::SetRole), promote).await, ModerationOutcome::Done(Vec::new()));
+    assert_eq!(rooms.end_as_host(&moderator, "ended").await.unwrap(), Ended::StandIn);
+    let shrunk = |meta: &mut RoomMeta| meta.max_participants = 2;
+    let update = rooms.update(&room("R"), by(&moderator, Action::Update), None, shrunk).await.unwrap();
+    assert_eq!(update, UpdateOutcome::Refused(ModerationOutcome::StandIn));
+    // The host is back, and the moderator has the role that the token gave.
+    let back = Join { pid: "back".into(), meta_version: 3, role: Role::Host, given: Some(Role::Host), ..join("R", 1) };
+    let snapshot = seated(rooms.join(back).await.unwrap()).snapshot;
+    let role = |n| snapshot.seats.iter().find(|seat| seat.user_id == user(n)).unwrap().role;
+    assert_eq!((snapshot.host.clone(), role(1), role(2)), (user(1), Role::Host, Role::Moderator));
+}
+
+pub(crate) async fn a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_back_as_host(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &RoomMeta { host: UserId::nobody(), ..meta(20) }).await.unwrap();
+    sit(&rooms, "R", 2).await;
+    // By the token: `join` makes the user host.
+    let by_token = Join { role: Role::Host, hosts_by_app: true, given: None, ..join("R", 1) };
+    let first = seated(rooms.join(by_token).await.unwrap()).seat;
+    assert_eq!(host(&rooms).await, user(1));
+    rooms.leave(&first, "left").await.unwrap();
+    assert_eq!(host(&rooms).await, user(2), "the other stands in");
+    let back = Join { role: Role::Host, hosts_by_app: true, given: Some(Role::Host), pid: "b".into(), ..join("R", 1) };
+    let first = seated(rooms.join(back).await.unwrap()).seat;
+    assert_eq!(host(&rooms).await, user(1), "the stand-in gives the role back");
+    let roles = async || {
+        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+        let mut roles: Vec<_> = snapshot.seats.into_iter().map(|seat| (seat.user_id, seat.role)).collect();
+        roles.sort();
+        roles
+    };
+    assert_eq!(roles().await, [(user(1), Role::Host), (user(2), Role::Participant)]);
+    // The right to host goes to another participant with the host, and outlasts a return.
+    let caller = Caller::Seat { seat: &first, action: Action::TransferHost };
+    let handed = rooms.update(&room("R"), caller, Some(&peer(2)), |_| {}).await.unwrap();
+    assert!(matches!(handed, UpdateOutcome::Done(_)), "{handed:?}");
+    assert_eq!(roles().await, [(user(1), Role::Moderator), (user(2), Role::Host)]);
+    assert_eq!(rooms.end_as_host(&first, "ended").await.unwrap(), Ended::Denied);
+    let (_, standing) = rooms.peek_for(&room("R"), &user(1), &Proof::default()).await.unwrap();
+    assert_eq!(standing.given, Some(Role::Moderator), "which comes before the token");
+    let second = Join { pid: "c".into(), old_pid: Some("pid-2".into()), given: Some(Role::Host), ..join("R", 2) };
+    let meta_version = 2;
+    let second = seated(rooms.join(Join { meta_version, role: Role::Host, ..second }).await.unwrap()).seat;
+    assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::Done);
+}

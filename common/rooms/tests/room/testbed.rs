@@ -219,6 +219,8 @@ pub(crate) fn join(name: &str, n: usize) -> Join {
         public: PublicUser::new(user(n), format!("User 100% {n}"), None),
         media: MediaState::default(),
         given: (n == 0).then_some(Role::Host),
+        permissions: None,
+        given_permissions: None,
         proof: Proof::default(),
     }
 }
@@ -278,7 +280,8 @@ pub(crate) fn broadcast(text: impl std::fmt::Display) -> Op {
 /// Returns the operation that switches video, audio and screen of user 1, as the rules make it.
 pub(crate) fn switch(role: Role, [video_enabled, audio_enabled, screen_share_enabled]: [Option<bool>; 3]) -> Op {
     let change = MediaChange { video_enabled, audio_enabled, screen_share_enabled };
-    let required_settings = ["videoEnabled", "audioEnabled", "screenShareEnabled allowParticipantScreenShare"];
+    let screen = "canShareScreen screenShareEnabled allowParticipantScreenShare";
+    let required_settings = ["canPublish videoEnabled", "canPublish audioEnabled", screen];
     let switch =
         ConditionalMediaChange { change, role, required_settings, required_to_unmute: "allowParticipantUnmute" };
     let event = media_changed_template(&user(1), &peer(1)).into();

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::pause;
 use crate::abuse::attack::{Action, Call, HonestAction, OK, Prepared, Stage, Stranger, Tally};
 use crate::abuse::connection::{Client, Rest, failure, outcome};
-use crate::abuse::honest::join_call;
+use crate::abuse::entrance::join_call;
 use crate::client::api::{Account, PASSWORD};
 use crate::client::packet::DISCONNECT;
 use crate::client::route::Route;

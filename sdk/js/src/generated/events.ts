@@ -45,6 +45,16 @@ export type CallFigures = {
   waiting: number;
 };
 
+/** Permissions of an app's user in a call, besides the rights of the role. They come with the user token, and the backend may change them in the room. Media go from client to client, so nobody can be kept from receiving them, and a participant cannot be hidden: there are no permissions for that. */
+export type CallPermissions = {
+  /** Send chat messages. */
+  canChat: boolean;
+  /** Switch camera and microphone on. */
+  canPublish: boolean;
+  /** Share the screen. */
+  canShareScreen: boolean;
+};
+
 /** Settings of a call. Unknown names are ignored and missing names have their default, so that old records and old clients stay valid. */
 export type CallSettings = {
   /** Participants below moderator may share their screens. */
@@ -391,7 +401,7 @@ export type Mute = {
 
 /** A medium of the receiver was switched off. */
 export type Muted = {
-  /** Moderator who did it; absent for an operator. */
+  /** Moderator who did it; absent for an operator and for a change of permissions. */
   by?: string;
   /** Medium. */
   kind: MediaKind;
@@ -434,6 +444,8 @@ export type Participant = {
   node?: string;
   /** Address of the participant within the room. */
   peerId: string;
+  /** Permissions of the user of an app, besides the rights of the role. Absent for accounts and guests, whose role alone decides. */
+  permissions?: CallPermissions;
   /** Role in the call. */
   role: Role;
   /** Socket.IO id of the participant's session. It stays the same when the session resumes. */
@@ -459,6 +471,16 @@ export type ParticipantFigures = {
   /** Role. */
   role: Role;
   /** User or guest. */
+  userId: string;
+};
+
+/** A participant's permissions changed. */
+export type PermissionsChanged = {
+  /** Participant. */
+  peerId: string;
+  /** All permissions from now on. */
+  permissions: CallPermissions;
+  /** User. */
   userId: string;
 };
 
@@ -938,12 +960,14 @@ export interface ServerEvents {
   "room:join-request": JoinRequest;
   /** A participant's media changed */
   "participant:media-state-changed": MediaStateChanged;
-  /** A moderator switched off a medium of the receiver */
+  /** A moderator, or a change of permissions, switched off a medium */
   "participant:muted": Muted;
   /** An offer */
   "webrtc:offer": ReceivedOffer;
   /** A participant asks for a new offer */
   "webrtc:renegotiation-needed": ReceivedRenegotiationNeeded;
+  /** The backend of the app changed what a participant may do */
+  "participant:permissions-changed": PermissionsChanged;
   /** A participant has another name or picture */
   "participant:profile-changed": ProfileChanged;
   /** A participant shows an emoji */

@@ -22,6 +22,8 @@ export type App = {
   limits: AppLimits;
   /** Name, for operators. */
   name: string;
+  /** Web origins on whose pages user tokens are accepted; empty: on all pages. */
+  origins: string[];
 };
 
 /** Form of an API key. */
@@ -89,6 +91,20 @@ export type AppUsageSums = {
   participantMs: number;
   /** Chat messages in calls whose chat is recorded. */
   recordedMessages: number;
+};
+
+/** Form of an app's webhook. */
+export type AppWebhook = {
+  /** Time of the creation */
+  createdAt: string;
+  /** Types of the events that it receives. */
+  events: WebhookEvent[];
+  /** Time until which the previous secret signs too; absent without one. */
+  previousSecretUntil?: string | null;
+  /** URL that receives events. */
+  url: string;
+  /** Id of the webhook. */
+  webhookId: string;
 };
 
 /** Full form of a call, for callers who may see it. */
@@ -160,6 +176,16 @@ export type CallParticipant = {
   user: PublicUser;
   /** Id of the user or guest */
   userId: string;
+};
+
+/** Permissions of an app's user in a call, besides the rights of the role. They come with the user token, and the backend may change them in the room. Media go from client to client, so nobody can be kept from receiving them, and a participant cannot be hidden: there are no permissions for that. */
+export type CallPermissions = {
+  /** Send chat messages. */
+  canChat: boolean;
+  /** Switch camera and microphone on. */
+  canPublish: boolean;
+  /** Share the screen. */
+  canShareScreen: boolean;
 };
 
 /** Settings of a call. Unknown names are ignored and missing names have their default, so that old records and old clients stay valid. */
@@ -283,7 +309,7 @@ export type Endpoints = {
 
 export type Failure = {
   /** Stable */
-  code: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_INVALID" | "TOKEN_MISPLACED" | "KEY_REVOKED" | "IDENTITY_SOURCE_UNAVAILABLE" | "UNAUTHORIZED" | "FORBIDDEN" | "USER_NOT_FOUND" | "USER_EXISTS" | "SESSION_NOT_FOUND" | "APPS_NOT_CONFIGURED" | "APP_NOT_FOUND" | "KEY_NOT_FOUND" | "LIMIT_REACHED" | "ISSUER_TAKEN" | "IDEMPOTENCY_KEY_REUSED" | "APP_LIMIT_REACHED" | "CALL_NOT_FOUND" | "CALL_ENDED" | "CALL_FULL" | "INVALID_PASSCODE" | "HOST_REQUIRED" | "ROOM_NOT_FOUND" | "ROOM_FULL" | "ROOM_NOT_ALLOWED" | "ROOM_LOCKED" | "ROOM_EXISTS" | "BANNED" | "REMOVED" | "NOT_IN_ROOM" | "PEER_NOT_FOUND" | "VALIDATION_ERROR" | "INVALID_INPUT" | "PAYLOAD_TOO_LARGE" | "UNKNOWN_EVENT" | "BINARY_NOT_SUPPORTED" | "RATE_LIMIT_EXCEEDED" | "ROUTE_NOT_FOUND" | "UNSUPPORTED_MEDIA_TYPE" | "INTERNAL_ERROR" | "SERVICE_UNAVAILABLE" | "DATABASE_ERROR";
+  code: "INVALID_CREDENTIALS" | "TOKEN_EXPIRED" | "TOKEN_INVALID" | "TOKEN_MISPLACED" | "KEY_REVOKED" | "IDENTITY_SOURCE_UNAVAILABLE" | "ORIGIN_NOT_ALLOWED" | "UNAUTHORIZED" | "FORBIDDEN" | "USER_NOT_FOUND" | "USER_EXISTS" | "SESSION_NOT_FOUND" | "APPS_NOT_CONFIGURED" | "APP_NOT_FOUND" | "KEY_NOT_FOUND" | "WEBHOOK_NOT_FOUND" | "DELIVERY_NOT_FOUND" | "LIMIT_REACHED" | "ISSUER_TAKEN" | "IDEMPOTENCY_KEY_REUSED" | "APP_LIMIT_REACHED" | "CALL_NOT_FOUND" | "CALL_ENDED" | "CALL_FULL" | "INVALID_PASSCODE" | "HOST_REQUIRED" | "ROOM_NOT_FOUND" | "ROOM_FULL" | "ROOM_NOT_ALLOWED" | "ROOM_LOCKED" | "ROOM_EXISTS" | "BANNED" | "REMOVED" | "NOT_IN_ROOM" | "PEER_NOT_FOUND" | "VALIDATION_ERROR" | "INVALID_INPUT" | "PAYLOAD_TOO_LARGE" | "UNKNOWN_EVENT" | "BINARY_NOT_SUPPORTED" | "RATE_LIMIT_EXCEEDED" | "ROUTE_NOT_FOUND" | "UNSUPPORTED_MEDIA_TYPE" | "INTERNAL_ERROR" | "SERVICE_UNAVAILABLE" | "DATABASE_ERROR";
   /** What is wrong with which field */
   errors?: {
     /** Name of the field */
@@ -440,6 +466,22 @@ export type NewAppKey = {
   secret: string;
 };
 
+/** Form of a webhook with its new secret. */
+export type NewAppWebhook = {
+  /** Time of the creation */
+  createdAt: string;
+  /** Types of the events that it receives. */
+  events: WebhookEvent[];
+  /** Time until which the previous secret signs too; absent without one. */
+  previousSecretUntil?: string | null;
+  /** Secret that signs events. It is shown here only. */
+  secret: string;
+  /** URL that receives events. */
+  url: string;
+  /** Id of the webhook. */
+  webhookId: string;
+};
+
 /** A live signal-node. */
 export type Node = {
   /** Id of the node's process */
@@ -480,6 +522,8 @@ export type Participant = {
   node?: string | null;
   /** Address of the participant within the room. */
   peerId: string;
+  /** Permissions of the user of an app, besides the rights of the role. Absent for accounts and guests, whose role alone decides. */
+  permissions?: (CallPermissions | null);
   /** Role in the call. */
   role: Role;
   /** Socket.IO id of the participant's session. It stays the same when the session resumes. */
@@ -660,6 +704,74 @@ export type Version = {
   version: string;
 };
 
+/** Page of the events for an endpoint. */
+export type WebhookDeliveries = {
+  /** Events, the newest first. */
+  deliveries: WebhookDelivery[];
+  /** `after` of the next page; absent on a page that is not full. */
+  next?: string | null;
+};
+
+/** Event for an endpoint, with its outcome. */
+export type WebhookDelivery = {
+  /** Number of attempts. */
+  attempts: number;
+  /** Call of the event. */
+  callId: string;
+  /** Time of the event. */
+  createdAt: string;
+  /** Id of the event. */
+  eventId: string;
+  /** Why the last attempt failed; absent if it did not. */
+  problem?: string | null;
+  /** Whether the event waits, is delivered, or is given up. */
+  state: WebhookDeliveryState;
+  /** HTTP status of the last answer; absent without one. */
+  status?: number | null;
+  /** Time of the last attempt; absent without one. */
+  triedAt?: string | null;
+  /** Type of the event. */
+  type: string;
+};
+
+/** State of an event for an endpoint. */
+export type WebhookDeliveryState = "waiting" | "delivered" | "failed";
+
+/** Endpoint of the deployment, or of an app with events that wait. */
+export type WebhookEndpoint = {
+  /** App of the webhook; absent for a URL of the deployment. */
+  appId?: string | null;
+  /** Time of the oldest event that waits; absent if none waits. */
+  oldestWaitingAt?: string | null;
+  /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL. */
+  webhookId: string;
+};
+
+/** Type of an event of a call. */
+export type WebhookEvent = ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message");
+
+/** Outcome of a `ping`. */
+export type WebhookPing = {
+  /** Whether the receiver accepted the event. */
+  delivered: boolean;
+  /** Id of the event. */
+  eventId: string;
+  /** Why the event was not accepted; absent if it was. */
+  problem?: string | null;
+  /** HTTP status of the answer; absent without one. */
+  status?: number | null;
+  /** Time until the answer or the failure, in milliseconds. */
+  tookMs: number;
+};
+
+/** Number of events that are sent again. */
+export type WebhookResend = {
+  /** Number of events that wait again. */
+  count: number;
+  /** Whether more events may have failed: repeat the request. */
+  more: boolean;
+};
+
 /** Input and data of each operation. */
 export interface Operations {
   /** Paths of the API */
@@ -766,6 +878,8 @@ export interface Operations {
       } | null;
       /** Name that other users see */
       name?: string;
+      /** Web origins on whose pages user tokens are accepted, in place of those of before; none: all */
+      origins?: string[] | null;
     };
     data: App;
   };
@@ -804,6 +918,68 @@ export interface Operations {
       to?: string;
     };
     data: AppUsage;
+  };
+  /** The webhooks of an app */
+  listAppWebhooks: {
+    path: {
+      /** Id of the app */
+      appId: string;
+    };
+    data: AppWebhook[];
+  };
+  /** Adds a webhook to an app; its secret is in this response only */
+  addAppWebhook: {
+    path: {
+      /** Id of the app */
+      appId: string;
+    };
+    body: {
+      /** Types of the events that the webhook receives */
+      events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[] | null;
+      /** URL that receives events: `https`, or `http` outside of production */
+      url: string;
+    };
+    data: NewAppWebhook;
+  };
+  /** Removes a webhook; events that wait for it are not sent */
+  removeAppWebhook: {
+    path: {
+      /** Id of the app */
+      appId: string;
+      /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
+      webhookId: string;
+    };
+    data: null;
+  };
+  /** Changes URL or types of events of a webhook */
+  changeAppWebhook: {
+    path: {
+      /** Id of the app */
+      appId: string;
+      /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
+      webhookId: string;
+    };
+    body: {
+      /** Types of the events that the webhook receives */
+      events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[];
+      /** URL that receives events: `https`, or `http` outside of production */
+      url?: string;
+    };
+    data: AppWebhook;
+  };
+  /** Makes a new secret, in this response only; the previous one signs too for a time */
+  rotateAppWebhookSecret: {
+    path: {
+      /** Id of the app */
+      appId: string;
+      /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
+      webhookId: string;
+    };
+    body: {
+      /** Time for which the previous secret signs too; a day by default */
+      previousSeconds?: number | null;
+    };
+    data: NewAppWebhook;
   };
   /** The live signal-nodes */
   listNodes: {
@@ -848,6 +1024,48 @@ export interface Operations {
       peerId: string;
     };
     data: null;
+  };
+  /** The webhooks of the deployment, and those of apps with events that wait */
+  listWebhooks: {
+    data: WebhookEndpoint[];
+  };
+  /** The events for a webhook with their outcome, the newest first */
+  listWebhookDeliveries: {
+    path: {
+      /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
+      webhookId: string;
+    };
+    query?: {
+      /** Position behind which the page begins: `pagination.next`, or the last room of the page before */
+      after?: string;
+      /** Events of this call only */
+      callId?: string;
+      /** Most entries on the page */
+      limit?: (number | string);
+      /** Events in this state only */
+      state?: (("waiting" | "delivered" | "failed") | string);
+    };
+    data: WebhookDeliveries;
+  };
+  /** Sends an event that tests a webhook, and returns the outcome */
+  pingWebhook: {
+    path: {
+      /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
+      webhookId: string;
+    };
+    data: WebhookPing;
+  };
+  /** Sends one event again, or all that failed */
+  resendWebhookDeliveries: {
+    path: {
+      /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
+      webhookId: string;
+    };
+    body: {
+      /** Id of the event; without it all that failed are sent again */
+      eventId?: string | null;
+    };
+    data: WebhookResend;
   };
   /** Changes the password and ends the user's other sign-ins */
   changePassword: {
@@ -1172,6 +1390,15 @@ export interface Operations {
       metadata?: unknown;
       /** Name that other users see */
       name?: string;
+      /** What the user may do in calls, besides the rights of the role */
+      permissions?: {
+        /** Send messages, typing notices and reactions */
+        canChat?: boolean;
+        /** Switch camera and microphone on */
+        canPublish?: boolean;
+        /** Share the screen */
+        canShareScreen?: boolean;
+      };
       /** Role in the call */
       role?: "host" | "moderator" | "participant" | null;
     };
@@ -1540,12 +1767,21 @@ export const ROUTES: Record<keyof Operations, readonly [method: string, path: st
   addAppKey: ["POST", "/admin/apps/{appId}/keys"],
   revokeAppKey: ["DELETE", "/admin/apps/{appId}/keys/{keyId}"],
   getAppUsage: ["GET", "/admin/apps/{appId}/usage"],
+  listAppWebhooks: ["GET", "/admin/apps/{appId}/webhooks"],
+  addAppWebhook: ["POST", "/admin/apps/{appId}/webhooks"],
+  removeAppWebhook: ["DELETE", "/admin/apps/{appId}/webhooks/{webhookId}"],
+  changeAppWebhook: ["PATCH", "/admin/apps/{appId}/webhooks/{webhookId}"],
+  rotateAppWebhookSecret: ["POST", "/admin/apps/{appId}/webhooks/{webhookId}/secret"],
   listNodes: ["GET", "/admin/nodes"],
   rebalanceNodes: ["POST", "/admin/nodes/rebalance"],
   listRooms: ["GET", "/admin/rooms"],
   endRoom: ["POST", "/admin/rooms/{roomId}/end"],
   listRoomParticipants: ["GET", "/admin/rooms/{roomId}/participants"],
   removeParticipant: ["DELETE", "/admin/rooms/{roomId}/participants/{peerId}"],
+  listWebhooks: ["GET", "/admin/webhooks"],
+  listWebhookDeliveries: ["GET", "/admin/webhooks/{webhookId}/deliveries"],
+  pingWebhook: ["POST", "/admin/webhooks/{webhookId}/ping"],
+  resendWebhookDeliveries: ["POST", "/admin/webhooks/{webhookId}/resend"],
   changePassword: ["POST", "/auth/change-password"],
   signIn: ["POST", "/auth/login"],
   signOut: ["POST", "/auth/logout"],

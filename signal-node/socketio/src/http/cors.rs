@@ -6,7 +6,7 @@ use http::header::{
     ORIGIN, VARY,
 };
 use http::{Response, StatusCode};
-use switchboard_core::origin::Origin;
+use switchboard_core::origin::foreign_origin;
 
 use super::response::{Body, status_response};
 use crate::config::AllowedOrigins;
@@ -14,13 +14,14 @@ use crate::config::AllowedOrigins;
 /// Returns whether a request with these headers may pass: from an allowed origin, or with this
 /// server's own address as its origin, which many clients other than browsers send.
 pub(crate) fn origin_may_pass(allowed: &AllowedOrigins, headers: &HeaderMap) -> bool {
-    let origin = headers.get(ORIGIN);
-    let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let own = || {
-        let (origin, host) = (text(origin).as_deref().and_then(Origin::parse), text(headers.get(HOST)));
-        origin.zip(host).is_some_and(|(origin, host)| origin.is_of_host(&host))
-    };
-    is_allowed(allowed, origin) || own()
+    is_allowed(allowed, headers.get(ORIGIN)) || foreign_origin_of(headers).is_none()
+}
+
+/// Returns the origin of the page that sent a request; `None` without one, or if it is this
+/// server's own address.
+pub(crate) fn foreign_origin_of(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    foreign_origin(headers.get(ORIGIN)?.to_str().unwrap_or("null"), host)
 }
 
 /// Returns whether a page with this `Origin` may read responses. A request without `Origin` does

@@ -16,7 +16,7 @@ mod upgrade;
 
 use crate::bounds::ClientNetwork;
 
-pub(crate) use cors::{add_cors_headers, origin_may_pass, preflight_response};
+pub(crate) use cors::{add_cors_headers, foreign_origin_of, origin_may_pass, preflight_response};
 pub(crate) use query::query_parameter;
 pub(crate) use response::{Body, add_security_headers, error_response, status_response, text_response};
 pub(crate) use session_request::{continue_session, read_body};

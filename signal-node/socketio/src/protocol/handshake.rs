@@ -5,8 +5,8 @@ use std::sync::Arc;
 use switchboard_core::client_address::ClientNetwork;
 use tokio::time::Instant;
 
-/// Facts about a socket from its opening request. Of a usual request it keeps no text, because it
-/// lives as long as the socket.
+/// Facts about a socket from its opening request. Of a usual request it keeps no text but the
+/// origin of a page of others, because it lives as long as the socket.
 #[derive(Debug)]
 pub struct Handshake {
     /// Engine.IO session id.
@@ -17,6 +17,9 @@ pub struct Handshake {
     pub transport: TransportKind,
     /// Time of the opening request. Heartbeat and timeouts count from it.
     pub opened: Instant,
+    /// Origin of the page that opened the socket, as the browser sent it; `None` without one, or if
+    /// it is this server's own address.
+    pub origin: Option<Box<str>>,
     /// What the opening request carried beside Engine.IO's own parameters; `None` if nothing.
     pub extras: Option<Box<RequestExtras>>,
 }

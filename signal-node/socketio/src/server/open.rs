@@ -13,7 +13,7 @@ use crate::bounds::Full;
 use crate::cluster::{Peers, random_sid};
 use crate::config::TransportConfig;
 use crate::engine::{Service, open_packet};
-use crate::http::{Body, switching_response, text_response, upgraded_websocket};
+use crate::http::{Body, foreign_origin_of, switching_response, text_response, upgraded_websocket};
 use crate::polling::Fingerprint;
 use crate::protocol::{Handshake, HandshakeError, RequestExtras, TransportKind};
 use crate::registry::{Registration, SilentSession};
@@ -74,5 +74,6 @@ pub(super) fn handshake(
     let sid = config.peers.as_ref().map_or_else(random_sid, Peers::new_sid).into();
     let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let extras = RequestExtras::of(authorization, request.uri().query().unwrap_or_default());
-    Handshake { sid, network, transport, opened: Instant::now(), extras }
+    let origin = foreign_origin_of(request.headers()).map(Into::into);
+    Handshake { sid, network, transport, opened: Instant::now(), origin, extras }
 }

@@ -206,6 +206,8 @@ impl Store {
             public: PublicUser::new(user, String::new(), None),
             media: MediaState::default(),
             given,
+            permissions: None,
+            given_permissions: None,
             proof: Proof::default(),
         };
         self.run(&JoinScript {
@@ -504,6 +506,8 @@ pub(crate) fn replica(seat: Arc<Seat>, user: &str, pid: &str, join: LogId) -> Se
         state: ConnectionState::Connected,
         away: false,
         role: Role::Participant,
+        permissions: None,
+        permissions_given: false,
         public: PublicUser::new(UserId::parse(user).unwrap(), String::new(), None),
         media: MediaState::default(),
         hand_raised_at: None,

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{SchemaOf, payloads};
 use crate::domain::{
-    CallId, CallSettings, ConnectionState, MediaKind, MediaState, Participant, PeerId, PublicUser, Role, RoomName,
-    UserId,
+    CallId, CallPermissions, CallSettings, ConnectionState, MediaKind, MediaState, Participant, PeerId, PublicUser,
+    Role, RoomName, UserId,
 };
 use crate::wire::EventKind;
 
@@ -177,6 +177,15 @@ payloads! {
         /// User who is host now.
         host_id: UserId,
     }
+    /// A participant's permissions changed.
+    PermissionsChanged {
+        /// Participant.
+        peer_id: PeerId,
+        /// User.
+        user_id: UserId,
+        /// All permissions from now on.
+        permissions: CallPermissions,
+    }
     /// A participant's name or picture changed.
     ProfileChanged {
         /// Participant.
@@ -249,7 +258,7 @@ payloads! {
         user_id: UserId,
         /// Medium.
         kind: MediaKind,
-        /// Moderator who did it; absent for an operator.
+        /// Moderator who did it; absent for an operator and for a change of permissions.
         by: Option<PeerId>,
         /// Media that are on now.
         media_state: MediaState,
@@ -463,10 +472,17 @@ const fn of_kind(kind: EventKind) -> Option<ServerContract> {
             contract::<Reaction>(name, "reactionReceived", "A participant shows an emoji").without_offset()
         }
         EventKind::RoleChanged => contract::<RoleChanged>(name, "roleChanged", "A participant's role changed"),
+        EventKind::PermissionsChanged => contract::<PermissionsChanged>(
+            name,
+            "permissionsChanged",
+            "The backend of the app changed what a participant may do",
+        ),
         EventKind::ProfileChanged => {
             contract::<ProfileChanged>(name, "profileChanged", "A participant has another name or picture")
         }
-        EventKind::Muted => contract::<Muted>(name, "muted", "A moderator switched off a medium of the receiver"),
+        EventKind::Muted => {
+            contract::<Muted>(name, "muted", "A moderator, or a change of permissions, switched off a medium")
+        }
         EventKind::RoomUpdated => contract::<RoomUpdated>(name, "roomUpdated", "The call changed"),
         EventKind::JoinRequest => {
             contract::<JoinRequest>(name, "joinRequested", "A participant waits in the lobby; for host and moderators")
@@ -537,15 +553,23 @@ mod tests {
         let joiner = Joiner {
             user: &user,
             role: Role::Guest,
+            permissions: Some(CallPermissions::default()),
             media: MediaState::default(),
             state: ConnectionState::Waiting,
             joined_at: "2026-01-01T00:00:00.000Z",
             node: "n1",
             socket_id: "0123",
         };
-        // In events about a mute, the mark of the participant is the media state.
-        let is_media = event.contains("mediaState\":\"\\u0003");
-        let participant = if is_media { media.to_string() } else { events::participant_template(&joiner) };
+        // In events about a mute, the mark of the participant is the media state; in those about
+        // permissions it is the permissions.
+        let marks = |field: &str| event.contains(&format!("{field}\":\"\\u0003"));
+        let participant = if marks("mediaState") {
+            media.to_string()
+        } else if marks("permissions") {
+            CallPermissions::default().to_json()
+        } else {
+            events::participant_template(&joiner)
+        };
         let marks = [
             (3, participant),
             (4, media.to_string()),
@@ -595,6 +619,7 @@ mod tests {
             about::denied(&room, None),
             about::denied(&room, Some("later")),
             about::role_changed_template(),
+            about::permissions_changed_template(),
             about::profile_changed_template(&public),
             about::hand_lowered_template(Some(&peer)),
             about::muted_template(MediaKind::Audio, Some(&peer)),

@@ -5,7 +5,7 @@
 --         13 time of the first attempt, ms, or -   14 connected, a template
 --         15 hashes of the address, or -
 -- replies OK peer gen last role state metadata participant media join from address participants
---         hand | FRESH | MISSED | BUSY time | FENCED
+--         hand permissions | FRESH | MISSED | BUSY time | FENCED
 local uid, pid, node, handle = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local offset, first_try, connected_event, address = ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end
@@ -18,13 +18,13 @@ local function last_id()
   return last and not before(last[1], offset) and last[1] or offset
 end
 local found = redis.call('HMGET', room_key, 'floor', 'a:' .. peer, 'm', 'i:' .. peer, 'v:' .. peer, 'n',
-  'h:' .. peer)
+  'h:' .. peer, 'r:' .. uid)
 local floor, attached_ms, meta, participant, media = found[1], found[2], found[3], found[4], found[5]
-local participants, hand = found[6], found[7] or '-'
+local participants, hand, permissions = found[6], found[7] or '-', found[8] or '-'
 
 local function resumed()
   return {'OK', peer, seat.gen, last_id(), seat.role, seat.state, meta, participant, media, seat.join,
-    seat.from, seat.address, participants, hand}
+    seat.from, seat.address, participants, hand, permissions}
 end
 -- The repetition of an attach whose reply was lost.
 if seat.node == node and seat.handle == handle then return resumed() end

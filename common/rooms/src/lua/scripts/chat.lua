@@ -9,16 +9,16 @@
 --         12 lifetime of the history after the last message, ms
 --         13 maximum length of the outbox   14 maximum bytes of the history, about
 --         15 bytes since the seat's last trim (optional)
--- replies OK id [CUT] | DUP id note | OFF setting | FULL | NOPEER | STALE | GAP
+-- replies OK id [CUT] | DUP id note | OFF name | FULL | NOPEER | STALE | GAP
 local from, gen, op, to, event = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local note, history_length, history_ms, outbox_max = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
 local history_bytes = tonumber(ARGV[14])
 local history, index, outbox, dedupe = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'c',
-  's:' .. to, 'kept')
+  's:' .. to, 'kept', 'r:' .. user_of(from))
 local reply = take_number(from, gen, op, found[1], found[2], dedupe, ARGV[15])
 if reply then return reply end
-local off = first_off(found[4], 'chatEnabled')
+local off = first_off(found[4], found[8], 'canChat chatEnabled')
 if off then return {'OFF', off} end
 
 local state, node, handle, peer

@@ -18,6 +18,7 @@
 --         29 1 if the script only answers, and gives no seat
 --         30 profile-changed, a template
 --         31 1 if the backend of an app says that the user hosts
+--         32 permissions that admission saw given in this room, JSON, or -
 -- replies OK peer gen id         a new seat in the call; id is the log id of room:user-joined
 --         BACK peer gen id join  the user's own seat, which had lost its socket; the log continues
 --                                after id; join is the log id of its room:user-joined
@@ -61,8 +62,8 @@ if own_peer then
   end
   return {'CHANGED'}
 end
-local access = redis.call('HMGET', room_key, 'g:' .. uid, 'k:' .. uid, 'b:' .. uid)
-local assigned, removed_ms, banned = access[1], access[2], access[3]
+local access = redis.call('HMGET', room_key, 'g:' .. uid, 'k:' .. uid, 'b:' .. uid, 'r:' .. uid)
+local assigned, removed_ms, banned, permissions = access[1], access[2], access[3], access[4]
 -- An account is known by its id. Guests take another identity when they like, so a ban keeps out
 -- every guest from its address, except who has a seat already. While keys are rotated, an address
 -- has a hash by each key.
@@ -71,7 +72,8 @@ if is_guest(uid) and #seats_of(uid) == 0 then
     banned = banned or redis.call('HGET', room_key, 'b:@' .. hash)
   end
 end
-if current_version ~= version or (host == uid and 'host' or assigned or '-') ~= seen_role then
+if current_version ~= version or (host == uid and 'host' or assigned or '-') ~= seen_role
+    or (permissions or '-') ~= ARGV[32] then
   return {'CHANGED'}
 end
 if banned then return {'BANNED'} end

@@ -9,6 +9,7 @@
 --         25 state: connected or waiting   26 from   27 hashes of the address, or -
 --         28 user-joined, a template   29 details of the `joined` fact   30 grace period, ms
 --         31 time at which the hand was raised, or -
+--         32 permissions given in this room, JSON, or -
 -- replies OK | GONE | FENCED
 local uid, pid, node, handle, role = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local peer, gen, last_op, join = ARGV[13], ARGV[14], ARGV[15], ARGV[16]
@@ -67,6 +68,7 @@ else
   redis.call('HSET', room_key, 'h:' .. peer, ARGV[31])
 end
 if role == 'host' then redis.call('HSET', room_key, 'host', uid) end
+if ARGV[32] ~= '-' then redis.call('HSETNX', room_key, 'r:' .. uid, ARGV[32]) end
 if role == 'moderator' then redis.call('HSET', room_key, 'g:' .. uid, role) end
 if away then
   redis.call('ZADD', deadlines, now_ms() + grace, member_of(peer, gen))

@@ -131,6 +131,10 @@ local function make_host(uid)
   check_order()
   redis.call('HSET', room_key, 'host', uid)
   local seats = seats_of(uid)
+  for _, seat in ipairs(seats) do
+    -- A moderator by the token is moderator again when the host is back, as one by assignment is.
+    if seat.role == 'moderator' then redis.call('HSETNX', room_key, 'g:' .. uid, 'moderator') end
+  end
   for _, peer in ipairs(redis.call('ZRANGEBYSCORE', order, '-inf', '(' .. place_start('moderator'))) do
     local seat = get_seat(peer)
     if seat.uid ~= uid then seats[#seats + 1] = seat end
