@@ -131,8 +131,11 @@ impl AppLimiters {
         let limiters: Vec<_> = self.lock().values().cloned().collect();
         join_all(limiters.iter().map(|limiter| limiter.report(self.0.apps.limits(&limiter.app)))).await;
         drop(limiters);
-        // Without a session, the last report had no place.
-        self.lock().retain(|_, limiter| Arc::strong_count(limiter) > 1);
+        // Without a session, the last report had no place. A limiter whose bucket is not full
+        // stays: otherwise a client that connects again would get a full one.
+        let now = Instant::now();
+        let owes = |limiter: &AppLimiter| limiter.lock().full_at.is_some_and(|full_at| full_at > now);
+        self.lock().retain(|_, limiter| Arc::strong_count(limiter) > 1 || owes(limiter));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AppId, Arc<AppLimiter>>> {

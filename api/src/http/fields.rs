@@ -20,6 +20,9 @@ use switchboard_core::domain::{
 };
 use switchboard_core::wire::whole_number;
 
+/// Most unknown fields that a refusal names, and characters of a name that it shows.
+const UNKNOWN_FIELDS_SHOWN: usize = 10;
+const UNKNOWN_NAME_SHOWN: usize = 40;
 /// Longest cursor, in characters.
 const CURSOR_MAX: usize = 2048;
 
@@ -29,6 +32,10 @@ pub trait Input: Sized {
     /// whole input. The set of fields that are read must not depend on their values, because
     /// otherwise the description would be incomplete.
     fn read(fields: &mut Fields) -> Self;
+
+    /// Whether fields that the input does not have are refused. Older clients of the users' routes
+    /// send such fields.
+    const STRICT: bool = false;
 
     /// Returns a valid example for the OpenAPI document; null if there is none.
     fn example() -> Value {
@@ -60,7 +67,8 @@ impl Description {
 
     fn of<T: Input>(from_query: bool) -> Self {
         let description = Some(Self::default());
-        let mut fields = Fields { values: Map::new(), from_query, errors: Vec::new(), description };
+        let mut fields =
+            Fields { values: Map::new(), from_query, errors: Vec::new(), bare: Vec::new(), strict: false, description };
         let _defaults = T::read(&mut fields);
         fields.description.unwrap_or_default()
     }
@@ -72,6 +80,10 @@ pub struct Fields {
     /// The fields are from a query. A query has only text, so numbers are read from text.
     from_query: bool,
     errors: Vec<FieldError>,
+    /// Parameters of a query without a value.
+    bare: Vec<String>,
+    /// Whether unknown names are refused.
+    strict: bool,
     /// Set when the input is described, not read.
     description: Option<Description>,
 }
@@ -80,14 +92,18 @@ impl Fields {
     /// Creates the fields of a JSON body.
     #[must_use]
     pub const fn of_body(values: Map<String, Value>) -> Self {
-        Self { values, from_query: false, errors: Vec::new(), description: None }
+        Self { values, from_query: false, errors: Vec::new(), bare: Vec::new(), strict: false, description: None }
     }
 
     /// Creates the fields of a query. An empty parameter counts as missing, because forms send
     /// every field. A parameter that is given twice becomes a list, which no field accepts.
     pub fn of_query(parameters: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut values = Map::new();
-        for (name, value) in parameters.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let (mut values, mut bare) = (Map::new(), Vec::new());
+        for (name, value) in parameters {
+            if value.is_empty() {
+                bare.push(name);
+                continue;
+            }
             let value = Value::String(value);
             let value = match values.remove(&name) {
                 Some(first) => Value::Array(vec![first, value]),
@@ -95,7 +111,7 @@ impl Fields {
             };
             values.insert(name, value);
         }
-        Self { values, from_query: true, errors: Vec::new(), description: None }
+        Self { values, from_query: true, errors: Vec::new(), bare, strict: false, description: None }
     }
 
     /// Reads an input.
@@ -103,7 +119,16 @@ impl Fields {
     /// # Errors
     /// `VALIDATION_ERROR` that lists every invalid field.
     pub fn read<T: Input>(mut self) -> Result<T, Refusal> {
+        self.strict = T::STRICT;
         let input = T::read(&mut self);
+        if self.strict {
+            // What was read is null by now.
+            let unknown = self.values.iter().filter(|(_, value)| !value.is_null()).take(UNKNOWN_FIELDS_SHOWN);
+            let names = unknown.map(|(name, _)| name.chars().take(UNKNOWN_NAME_SHOWN).collect::<String>());
+            let errors =
+                names.map(|name| FieldError { field: name.into(), message: "is no field of this request".into() });
+            self.errors.extend(errors);
+        }
         if self.errors.is_empty() {
             return Ok(input);
         }
@@ -299,6 +324,12 @@ impl Fields {
         value.as_bool()
     }
 
+    /// Reads a switch of a query: `?name` and `?name=true` switch it on.
+    pub fn switch(&mut self, field: &'static str) -> bool {
+        let is_bare = self.bare.iter().any(|name| name == field);
+        self.choice(field, &[("true", true), ("false", false)]).unwrap_or(is_bare)
+    }
+
     /// Reads one of several words.
     pub fn choice<T: Copy>(&mut self, field: &'static str, words: &[(&str, T)]) -> Option<T> {
         // JSON Schema requires that `enum` lists null if null is accepted.
@@ -483,6 +514,9 @@ impl Fields {
             self.reject(field, "must be an object");
             return SettingsChange::default();
         };
+        if self.strict && fields.keys().any(|name| CallSettings::ALL.iter().all(|info| info.name != name)) {
+            self.reject(field, "must have only settings of calls");
+        }
         SettingsChange::read(fields).unwrap_or_else(|| {
             self.reject(field, "each setting must be true or false");
             SettingsChange::default()

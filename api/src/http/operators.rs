@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use http::HeaderName;
 use http::request::Parts;
 use switchboard_auth::operator::Scope;
-use switchboard_core::domain::Code;
+use switchboard_core::domain::{Code, Refusal};
 
 use crate::app::App;
 use crate::http::describe::{Access, Argument, Operation};
@@ -59,7 +59,7 @@ fn identify(parts: &Parts, app: &App, needed: Scope) -> Result<String, ApiError>
     let key = parts.headers.get(API_KEY).and_then(|value| value.to_str().ok());
     let Some((name, scope)) = key.and_then(|key| app.operators.find(key)) else {
         tracing::warn!(target: "audit", given = key.is_some(), "operator key refused");
-        return Err(Code::Unauthorized.into());
+        return Err(Refusal::new(Code::Unauthorized, "The operator key is missing or wrong").into());
     };
     if scope < needed {
         tracing::warn!(target: "audit", operator = name, "operator key lacks write scope");

@@ -92,6 +92,8 @@ pub(crate) struct NewApp {
 }
 
 impl Input for NewApp {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self { name: fields.name("name", APP_NAME) }
     }
@@ -111,6 +113,8 @@ pub(crate) struct AppChange {
 }
 
 impl Input for AppChange {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self {
             name: fields.change("name", |fields| fields.name("name", APP_NAME)),
@@ -224,6 +228,8 @@ pub(crate) struct NewKey {
 }
 
 impl Input for NewKey {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         let scopes = fields.choices("scopes", &AppScope::ALL.map(|scope| (scope.as_str(), scope)));
         Self { scopes: scopes.unwrap_or_else(|| AppScope::ALL.to_vec()) }

@@ -133,12 +133,16 @@ async fn no_route_of_a_backend_reaches_the_namesakes_of_another_app() {
 async fn a_call_of_a_backend_has_no_passcode_and_its_tokens_need_none() {
     let service = Service::start().await;
     let backend = service.backend().await;
-    let fields = json!({ "title": "A call", "roomId": "r", "passcode": "open sesame" });
+    let fields =
+        json!({ "title": "A call", "roomId": "r", "passcode": "open sesame", "settings": { "waitingRoom": true } });
+    let refused = service.ask(&backend, Method::POST, "/calls", fields).await;
+    assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec!["settings", "passcode"]));
+    let fields = json!({ "title": "A call", "roomId": "r" });
     let call = service.ask(&backend, Method::POST, "/calls", fields).await.data().clone();
     assert_eq!(call["hasPasscode"], false, "{call}");
     let path = format!("/calls/{}", call["id"].as_str().unwrap());
     let changed = service.ask(&backend, Method::PATCH, &path, json!({ "passcode": "x1234", "title": "New" })).await;
-    assert_eq!((&changed.data()["hasPasscode"], &changed.data()["title"]), (&false.into(), &"New".into()));
+    assert_eq!((changed.refusal(), changed.fields()), ((400, "VALIDATION_ERROR"), vec!["passcode"]));
     let stored = service.records.call_by_room(&RoomId::parse(&format!("{}.r", backend.app)).unwrap()).await;
     assert_eq!(stored.unwrap().unwrap().room_meta().passcode_hash, None);
     let token =
@@ -183,7 +187,7 @@ async fn no_route_of_operators_that_names_an_app_reaches_another_one() {
         ("GET /apps/{appId}/webhooks", 200, Value::Null),
         ("POST /apps/{appId}/webhooks", 201, json!({ "url": "https://b.test/" })),
         ("PATCH /apps/{appId}/webhooks/{webhookId}", 200, json!({ "url": "https://c.test/" })),
-        ("POST /apps/{appId}/webhooks/{webhookId}/secret", 200, json!({ "previousSeconds": 60 })),
+        ("POST /apps/{appId}/webhooks/{webhookId}/secret", 201, json!({ "previousSeconds": 60 })),
         ("DELETE /apps/{appId}/webhooks/{webhookId}", 200, Value::Null),
         ("GET /rooms/{roomId}/participants", 200, Value::Null),
         ("DELETE /rooms/{roomId}/participants/{peerId}", 200, Value::Null),

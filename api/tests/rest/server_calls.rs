@@ -193,7 +193,7 @@ async fn a_backend_creates_reads_lists_changes_ends_and_deletes_a_call() {
     let refused = ask(Method::POST, "/calls", bad).await;
     assert_eq!(
         (refused.refusal(), refused.fields()),
-        ((400, "VALIDATION_ERROR"), vec!["title", "invitedUserIds", "roomId", "hostId"])
+        ((400, "VALIDATION_ERROR"), vec!["title", "invitedUserIds", "roomId", "hostId", "passcode"])
     );
 }
 

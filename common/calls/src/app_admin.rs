@@ -102,8 +102,8 @@ impl AppAdmin<'_> {
     /// or enables it. The changes hold everywhere within 10 s.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` for wrong origins, or with the wrong field of a source; `ISSUER_TAKEN`; or
-    /// as [`AppAdmin::get`].
+    /// `VALIDATION_ERROR` for wrong origins, or with the wrong field of a source; `ISSUER_TAKEN`;
+    /// or as [`AppAdmin::get`].
     pub async fn edit(&self, app: &AppId, edit: AppEdit) -> Result<AppRecord, Refusal> {
         check_origins("origins", edit.origins.as_deref().unwrap_or_default())?;
         let identity_sources = match edit.identity_sources {

@@ -135,6 +135,7 @@ contract! {
     order::what_one_guest_can_repeat_does_not_read_every_seat;
     order::in_a_call_of_a_backend_those_moderate_whom_it_or_a_role_allows;
     order::a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_back_as_host;
+    order::several_hosts_by_the_backend_keep_the_role_until_the_backend_takes_it;
     permissions::given_permissions_bound_every_device_and_switch_off_what_is_on;
     permissions::given_permissions_outlast_a_resume_and_a_return_and_an_admission_has_them;
     nodes::only_a_registered_node_gives_seats;

@@ -60,7 +60,7 @@ const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => 
 
 // Pauses between attempts, in milliseconds. Together they are longer than an election of MongoDB or
 // Redis takes, and than the restart of a pod.
-const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
+export const PAUSES_MS = [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000];
 
 /**
  * Runs `action`, and again after a pause while its refusal is temporary.

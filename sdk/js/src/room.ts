@@ -2,7 +2,7 @@
 // lost socket. The file has more than 400 lines, because they share the private state of one class.
 import type { Socket } from "socket.io-client";
 import { Chat } from "./chat.js";
-import { SwitchboardError, asSwitchboardError, persist } from "./errors.js";
+import { PAUSES_MS, SwitchboardError, asSwitchboardError, persist } from "./errors.js";
 import type { ClientEvents, ServerEvents } from "./generated/events.js";
 import { LocalMedia } from "./media.js";
 import { Mesh, pageOf } from "./mesh.js";
@@ -89,6 +89,8 @@ export class Room extends RoomState {
   #networkLost = false;
   /** Whether the server closed the session and a newer token may bring the page back. */
   #closedByServer = false;
+  /** Connections in a row that were refused for a moment. */
+  #refusals = 0;
   /** Last media state that the server accepted, and the one that is being announced. */
   #acceptedMedia: Partial<MediaState> = {};
   #announcing = false;
@@ -286,6 +288,7 @@ export class Room extends RoomState {
   }
 
   #connected(): void {
+    this.#refusals = 0;
     // A recovered socket gets the events that it missed. The seat and peer connections are
     // unchanged.
     if (this.#socket.recovered && this.mesh) {
@@ -402,9 +405,14 @@ export class Room extends RoomState {
     if (!this.#isOver()) this.#socket.connect();
   }
 
-  async #notConnected(error: Error & { data?: { code?: string } }): Promise<void> {
+  async #notConnected(error: Error & { data?: { code?: string; retryAfter?: number } }): Promise<void> {
     if (this.#isOver() || this.#socket.active) return;
-    const refusal = new SwitchboardError({ code: error.data?.code, message: error.message });
+    const refusal = new SwitchboardError({ ...error.data, message: error.message });
+    if (refusal.isTemporary && this.#refusals < PAUSES_MS.length) {
+      const milliseconds = Math.max(PAUSES_MS[this.#refusals++]!, (refusal.retryAfter ?? 0) * 1_000);
+      setTimeout(() => this.#isOver() || this.#socket.connect(), milliseconds);
+      return;
+    }
     if (refusal.code !== "TOKEN_EXPIRED") return this.#refuse(refusal);
     await this.#connectWithNewToken();
   }

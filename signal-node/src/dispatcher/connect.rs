@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use switchboard_auth::Identity;
-use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, UserId};
+use switchboard_core::domain::{Code, DisconnectReason, PublicUser, Refusal, RoomId, UserId};
 use switchboard_core::wire::offset::Offset;
 use switchboard_rooms::{
     Attach, Attached, LogContent, LogEntry, Proof, Resumed, RevocationReason, StoreError, socket_id,
@@ -101,6 +101,9 @@ impl Dispatcher {
             idle_since: Instant::now(),
         };
         let mut outcome = "fresh";
+        // A token for one room brings nobody back into another.
+        let is_bound_elsewhere = |room: &RoomId| session.bound_to.as_ref().is_some_and(|bound| bound != room);
+        let offset = offset.filter(|offset| !is_bound_elsewhere(&offset.room));
         if let (Some(pid), Some(offset)) = (&presented, offset) {
             let span = follow(info_span!(target: TARGET, "resume"), &offset.room);
             match self.resume(&mut session, offset).instrument(span).await? {

@@ -226,12 +226,14 @@ impl Dispatcher {
 
     /// Counts an effect against its own rate and spends its tokens, before it is performed.
     fn spend_for(&self, session: &mut ClientSession, effect: &Effect) -> Result<(), Refusal> {
-        // Leaving frees a place, so it is never refused.
-        if let Some(limiter) = session.app_limiter.as_ref().filter(|_| !matches!(effect, Effect::Leave)) {
-            limiter.spend_event()?;
-        }
         session.rates.spend(effect)?;
-        self.spend(session, self.cost(session, effect))
+        self.spend(session, self.cost(session, effect))?;
+        // Last, so that what a session sends beyond its own rates costs the app's others nothing.
+        // Leaving frees a place, so it is never refused.
+        match session.app_limiter.as_ref().filter(|_| !matches!(effect, Effect::Leave)) {
+            Some(limiter) => limiter.spend_event(),
+            None => Ok(()),
+        }
     }
 
     /// Spends tokens before an effect is performed.

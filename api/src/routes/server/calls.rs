@@ -28,6 +28,8 @@ pub(crate) struct NewServerCall {
 }
 
 impl Input for NewServerCall {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self { call: calls::new_call(fields), room: fields.room("roomId"), host: fields.app_user("hostId") }
     }
@@ -106,6 +108,8 @@ async fn read(app: &App, call: &CallRecord) -> Response {
 pub(crate) struct ServerChanges(Changes);
 
 impl Input for ServerChanges {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self(Changes::without_passcode(fields))
     }

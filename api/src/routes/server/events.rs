@@ -31,6 +31,8 @@ pub(crate) struct NewEvent {
 }
 
 impl Input for NewEvent {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         let to = fields.optional_line("to", 1..=48);
         let peer = to.as_deref().and_then(|to| PeerId::parse(to).ok());

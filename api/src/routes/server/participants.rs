@@ -48,6 +48,8 @@ pub(crate) struct ParticipantChange {
 }
 
 impl Input for ParticipantChange {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self {
             role: fields.change_to("role", |fields| fields.choice("role", &ROLES)),
@@ -113,6 +115,8 @@ pub(crate) struct Muting {
 }
 
 impl Input for Muting {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         let kinds = [("audio", MediaKind::Audio), ("video", MediaKind::Video), ("screenShare", MediaKind::ScreenShare)];
         Self { kind: fields.required_choice("kind", &kinds) }
@@ -143,10 +147,7 @@ pub(crate) struct Removal {
 
 impl Input for Removal {
     fn read(fields: &mut Fields) -> Self {
-        Self {
-            ban: fields.choice("ban", &[("true", true), ("false", false)]).unwrap_or(false),
-            reason: fields.optional_name("reason", REASON),
-        }
+        Self { ban: fields.switch("ban"), reason: fields.optional_name("reason", REASON) }
     }
 }
 
@@ -198,6 +199,8 @@ pub(crate) struct Denial {
 }
 
 impl Input for Denial {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self { reason: fields.optional_name("reason", REASON) }
     }

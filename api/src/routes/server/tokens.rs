@@ -30,6 +30,8 @@ pub(crate) struct NewToken {
 }
 
 impl Input for NewToken {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         let role =
             fields.choice("role", &[("host", "host"), ("moderator", "moderator"), ("participant", "participant")]);

@@ -24,6 +24,8 @@ fn events(fields: &mut Fields) -> Option<Vec<WebhookEvent>> {
 }
 
 impl Input for NewWebhookInput {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self { url: fields.line("url", 1..=WEBHOOK_URL_MAX), events: events(fields) }
     }
@@ -37,6 +39,8 @@ impl Input for NewWebhookInput {
 pub(super) struct WebhookChange(pub(super) AppWebhookEdit);
 
 impl Input for WebhookChange {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         let url = fields.change("url", |fields| fields.line("url", 1..=WEBHOOK_URL_MAX));
         Self(AppWebhookEdit { url, events: fields.change_to("events", events) })
@@ -53,6 +57,8 @@ pub(super) struct NewSecret {
 }
 
 impl Input for NewSecret {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         let seconds = fields.integer("previousSeconds", 0..=PREVIOUS_SECRET_SECONDS_MAX);
         Self { previous_seconds: seconds.unwrap_or(PREVIOUS_SECRET_SECONDS) }
@@ -94,6 +100,8 @@ pub(super) struct Resend {
 }
 
 impl Input for Resend {
+    const STRICT: bool = true;
+
     fn read(fields: &mut Fields) -> Self {
         Self { event_id: fields.optional_line("eventId", 1..=80) }
     }

@@ -13,8 +13,9 @@
 //! | `permissions` | `canPublish`, `canShareScreen`, `canChat` |
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, json};
 
 use switchboard_core::Secret;
 use switchboard_core::domain::{
@@ -67,6 +68,7 @@ pub struct UserClaims {
     pub role: Option<String>,
     /// Permissions. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "object")]
     pub permissions: Option<CallPermissions>,
 }
 
@@ -214,8 +216,15 @@ impl Times {
         if self.iat.is_some_and(|issued| whole(issued) > now + LEEWAY_S) {
             return Err(claim("iat", "is in the future"));
         }
-        Ok((self.iat.map_or(0, millis), expires_at))
+        // A clock that is ahead must not make a token newer than a removal that follows.
+        Ok((self.iat.map_or(0, millis).min(now_ms), expires_at))
     }
+}
+
+/// Reads an object. Otherwise a list would be read as the fields in their order.
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    let Some(fields) = Option::<Map<String, Value>>::deserialize(from)? else { return Ok(None) };
+    T::deserialize(Value::Object(fields)).map(Some).map_err(D::Error::custom)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
@@ -358,6 +367,8 @@ mod tests {
             (json!({ "metadata": ["a\"\u{3}"] }), "metadata"),
             (json!({ "metadata": (0..17).fold(json!(1), |inner, _| json!([inner])) }), "metadata"),
             (json!({ "permissions": { "canFly": true } }), "canFly"),
+            (json!({ "permissions": [] }), "expected a map"),
+            (json!({ "sub": "-" }), "sub"),
             (json!({ "exp": null }), "claims"),
             (json!({ "sub": 7 }), "claims"),
         ] {

@@ -392,10 +392,11 @@ impl UserId {
         self.as_str() == Self::NOBODY
     }
 
-    /// Reads the id of an app's user; `None` if the text is no id, or one that has a meaning here.
+    /// Reads the id of an app's user; `None` if the text is no id, or one that has a meaning here:
+    /// `-` stands for nobody and for an operator where scripts take a participant.
     #[must_use]
     pub fn of_app(text: &str) -> Option<Self> {
-        Self::parse(text).ok().filter(|user| !user.is_guest() && !user.is_nobody())
+        Self::parse(text).ok().filter(|user| !user.is_guest() && !user.is_nobody() && user.as_str() != "-")
     }
 
     /// Returns whether this is the id of a guest, who has no record.

@@ -324,3 +324,39 @@ pub(crate) async fn a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_ba
     let second = seated(rooms.join(Join { meta_version, role: Role::Host, ..second }).await.unwrap()).seat;
     assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::Done);
 }
+
+pub(crate) async fn several_hosts_by_the_backend_keep_the_role_until_the_backend_takes_it(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    let by_token = |n| Join { role: Role::Host, hosts_by_app: true, given: None, ..join("R", n) };
+    let _owner = seated(rooms.join(Join { given: Some(Role::Host), ..by_token(0) }).await.unwrap()).seat;
+    let _ann = seated(rooms.join(by_token(2)).await.unwrap()).seat;
+    let roles = async || {
+        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+        let mut roles: Vec<_> = snapshot.seats.into_iter().map(|seat| (seat.user_id, seat.role)).collect();
+        roles.sort();
+        roles
+    };
+    assert_eq!(roles().await, [(user(0), Role::Host), (user(2), Role::Host)], "the owner stays host");
+
+    // Without a host's token, a host who was removed is none.
+    let kick = ModerationCommand::Kick { peer: peer(2), ban: false, reason: None };
+    let kicked = rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
+    assert_eq!(kicked, ModerationOutcome::Done(Vec::new()));
+    let (_, standing) = rooms.peek_for(&room("R"), &user(2), &Proof::default()).await.unwrap();
+    assert_eq!(standing.given, None);
+
+    // A role that the backend assigned comes before a host's token, at each return.
+    sit(&rooms, "R", 3).await;
+    let assign = ModerationCommand::Role { peer: peer(3), role: Role::Moderator };
+    rooms.moderate(&room("R"), Caller::Operator, &assign).await.unwrap();
+    let back = Join { role: Role::Moderator, hosts_by_app: true, given: Some(Role::Moderator), ..join("R", 3) };
+    let mut old_pid = back.pid.clone();
+    for pid in ["a", "b"] {
+        let back = Join { pid: pid.into(), old_pid: Some(old_pid), ..back.clone() };
+        let snapshot = seated(rooms.join(back).await.unwrap()).snapshot;
+        let role = snapshot.seats.iter().find(|seat| seat.user_id == user(3)).unwrap().role;
+        assert_eq!(role, Role::Moderator);
+        old_pid = pid.into();
+    }
+}

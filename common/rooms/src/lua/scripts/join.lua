@@ -194,10 +194,9 @@ while not keeps_seat and redis.call('HEXISTS', room_key, 's:' .. peer) == 1
 end
 if only_asks then return {'MAY'} end
 if old then drop_session(old) end
--- The backend of an app says who hosts. Such a host is no stand-in for an owner.
-if ARGV[31] == '1' and cjson.decode(redis.call('HGET', room_key, 'm')).host ~= uid then
-  redis.call('HSET', room_key, 'g:' .. uid, 'host')
-end
+-- The backend of an app says who hosts: several may, and each is no stand-in. A role that was
+-- assigned in the room comes before.
+if ARGV[31] == '1' and not assigned then redis.call('HSET', room_key, 'g:' .. uid, 'host') end
 -- The owner of the call is back, so the participant who stood in as host gets their own role back.
 if role == 'host' and host ~= uid then make_host(uid) end
 if keeps_seat then

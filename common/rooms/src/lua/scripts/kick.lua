@@ -22,4 +22,11 @@ for _, seat in ipairs(seats_of(found.uid)) do
   end
   remove_participant(seat, fill(kicked_event, seat.peer, seat.uid))
 end
+-- A host who was removed comes back with the role of the new token, and not as host of before.
+if redis.call('HGET', room_key, 'g:' .. found.uid) == 'host' then
+  redis.call('HDEL', room_key, 'g:' .. found.uid)
+end
+if redis.call('HGET', room_key, 'host') == found.uid then
+  redis.call('HSET', room_key, 'host', cjson.decode(redis.call('HGET', room_key, 'm')).host)
+end
 return answer({'OK'})
