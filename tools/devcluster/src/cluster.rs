@@ -24,7 +24,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Attempts with other free ports when another program takes one of them first.
 const ATTEMPTS: usize = 5;
 /// Database of the api, with its default name.
-const DATABASE: &str = "videocall-db";
+/// Database of the api.
+pub const DATABASE: &str = "videocall-db";
 
 /// Settings of a cluster. The default is two nodes behind HAProxy, on free ports, in a temporary
 /// directory, without output.
@@ -126,6 +127,12 @@ pub struct Cluster {
     pub previous_secrets: Option<Secrets>,
     ports: Ports,
     dir: Option<TempDir>,
+}
+
+/// Returns the key that encrypts the secrets of apps.
+#[must_use]
+pub fn app_master_key(secrets: &Secrets) -> String {
+    format!("apps {}", secrets.refresh)
 }
 
 impl Cluster {
@@ -341,7 +348,7 @@ impl Starter<'_> {
             ("MONGODB_URI", stores.mongo.clone()),
             ("JWT_ACCESS_SECRET", self.secrets.access.clone()),
             ("JWT_REFRESH_SECRET", self.secrets.refresh.clone()),
-            ("APP_MASTER_KEY", format!("apps {}", self.secrets.refresh)),
+            ("APP_MASTER_KEY", app_master_key(&self.secrets)),
             ("ALLOWED_ORIGINS", origins.join(",")),
             ("FRONTEND_URL", frontend),
             ("NODE_ENV", "development".into()),

@@ -1,5 +1,5 @@
-//! `devcluster up` runs the whole system on this machine until Ctrl-C. `devcluster run` runs a
-//! command beside a temporary cluster.
+//! `devcluster up` runs the whole system on this machine until Ctrl-C. `devcluster api` administers
+//! it. `devcluster run` runs a command beside a temporary cluster.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod administer;
 mod control;
 mod run;
 mod up;
@@ -29,6 +30,16 @@ enum Command {
         #[arg(long, default_value = ".data")]
         data: PathBuf,
     },
+    /// Runs the command line of the api on the cluster of `devcluster up`: `devcluster api admin
+    /// app list`.
+    Api {
+        /// Directory of data, secrets and logs.
+        #[arg(long, default_value = ".data")]
+        data: PathBuf,
+        /// Arguments of the api.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
     /// Starts a cluster on free ports, runs a command with the addresses in its environment, stops
     /// the cluster, and exits with the command's status.
     Run {
@@ -48,6 +59,7 @@ enum Command {
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up { nodes, data } => up::up(nodes.into(), data).await,
+        Command::Api { data, arguments } => administer::administer(&data, &arguments),
         Command::Run { nodes, redis_masters, command } => run::run(nodes.into(), redis_masters.into(), &command).await,
     };
     outcome.unwrap_or_else(|error| {

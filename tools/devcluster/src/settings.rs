@@ -11,6 +11,9 @@ use anyhow::{Context, bail};
 use crate::ports;
 use crate::service::Backend;
 
+/// Port of MongoDB, if `MONGO_PORT` does not name another one.
+pub const MONGO_PORT: u16 = 27117;
+
 /// Ports of a whole cluster. All but HAProxy's are on 127.0.0.1.
 #[derive(Clone, Debug)]
 pub struct Ports {
@@ -91,7 +94,7 @@ impl Ports {
         let admin = take("METRICS_PORT", 9101, nodes + 1, "metrics and health");
         let internal = take("INTERNAL_PORT", 9202, nodes, "requests between nodes");
         let redis = take("REDIS_PORT", 6390, 1, "Redis");
-        let mongo = take("MONGO_PORT", 27117, 1, "MongoDB");
+        let mongo = take("MONGO_PORT", MONGO_PORT, 1, "MongoDB");
         if !wrong.is_empty() {
             bail!("{}", wrong.join("\n"));
         }

@@ -50,6 +50,16 @@ async fn get(url: String) -> String {
     response.text().await.unwrap()
 }
 
+/// Runs a command about apps on the cluster. Returns what it prints.
+fn administer(dir: &Path, ports: &[(&'static str, u16)], arguments: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(PROGRAM);
+    command.args(["api".as_ref(), "--data".as_ref(), dir.join("data").as_os_str()]).args(["admin", "app"]);
+    let output = command.args(arguments).envs(ports.iter().map(|(name, port)| (name, port.to_string()))).output();
+    let Output { status, stdout, stderr } = output.unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    serde_json::from_slice(&stdout).unwrap()
+}
+
 /// Ids of all processes with `text` in their command line.
 fn processes_with(text: &str) -> Vec<String> {
     let ids = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -89,6 +99,12 @@ async fn up_serves_the_page_the_api_and_sockets_on_one_port_and_an_interrupt_lea
         assert!(get(format!("http://127.0.0.1:{node}/metrics")).await.contains("switchboard_"));
     }
     assert!(!processes_with(dir.path().to_str().unwrap()).is_empty());
+    // An API key that the command line makes is one for the api that runs.
+    let app = administer(dir.path(), &ports, &["create", "Acme"]);
+    let key = administer(dir.path(), &ports, &["key", "add", app["id"].as_str().unwrap()]);
+    let calls = reqwest::Client::new().get(format!("{base}/api/server/calls"));
+    let answer = calls.basic_auth(key["keyId"].as_str().unwrap(), key["secret"].as_str()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
 
     process.interrupt().unwrap();
     let status = process.wait_exit(BOUND).await.unwrap();

@@ -58,9 +58,11 @@ impl Rooms {
         let is_host = matches!(&peek, RoomPeek::Open { host, .. } if host == user);
         let given = if is_host { Some(Role::Host) } else { field(0).and_then(Role::parse) };
         let removed_ms = field(1).and_then(|ms| ms.parse().ok());
-        // As in `join.lua`: an account is known by its id, a guest by its address too.
+        // As in `join.lua`: an account is known by its id, a guest without a seat by its address
+        // too.
         let address_banned = || (PEEK_FIELDS.len() + 5..fields.len()).any(|index| text(&fields[index]).is_some());
-        let banned = field(2).is_some() || (user.is_guest() && address_banned());
+        let is_new_guest = user.is_guest() && field(3).is_none();
+        let banned = field(2).is_some() || (is_new_guest && address_banned());
         // A place in the lobby is no seat.
         let seated = field(3).is_some_and(|seat| !seat.starts_with("waiting "));
         let given_permissions = given_permissions(field(4))?;

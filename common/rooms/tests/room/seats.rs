@@ -163,10 +163,18 @@ pub(crate) async fn a_ban_keeps_out_the_guests_of_its_address_except_who_is_in_t
     rooms.open(&room("R"), &meta(20)).await.unwrap();
     let banned = seated(rooms.join(guest("R", 1, Some("a"))).await.unwrap()).seat;
     let neighbour = seated(rooms.join(guest("R", 2, Some("a"))).await.unwrap()).seat;
+    let waits = Join { waits: true, ..guest("R", 4, Some("a")) };
+    assert!(matches!(rooms.join(waits).await.unwrap(), Joined::Waiting { .. }));
     let kick = ModerationCommand::Kick { peer: banned.peer.clone(), ban: true, reason: None };
     rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
     for n in [1, 3] {
         assert!(matches!(rooms.join(guest("R", n, Some("a"))).await.unwrap(), Joined::Banned), "guest {n}");
+    }
+    // Admission says the same before the join; a place in the lobby counts as a seat.
+    for (n, is_banned) in [(1, true), (2, false), (3, true), (4, false)] {
+        let Join { user, proof, .. } = guest("R", n, Some("a"));
+        let (_, standing) = rooms.peek_for(&room("R"), &user, &proof).await.unwrap();
+        assert_eq!(standing.banned, is_banned, "guest {n}");
     }
     rooms.detach(&neighbour).await.unwrap();
     let reload = Join { pid: "reload".into(), ..guest("R", 2, Some("a")) };
