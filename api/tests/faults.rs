@@ -171,11 +171,21 @@ async fn api(name: &str, mongo: &Mongo, redis: &RedisServer, dir: &TempDir) -> P
     process
 }
 
+/// Connects as a node that is alive.
 async fn connect(redis: &RedisServer) -> Rooms {
     let (url, node) = (RedisUrl::parse(&redis.url()).unwrap(), NodeId::parse("n1").unwrap());
     // No node runs here that could say that a socket is alive, so every socket counts as alive.
     let options = RoomOptions { probe: Duration::ZERO, ..RoomOptions::default() };
-    Rooms::connect(&url, options, node).await.unwrap()
+    let rooms = Rooms::connect(&url, options, node).await.unwrap();
+    for number in 0..rooms.partitions() {
+        rooms.check_node(Partition(number), "r", true).await.unwrap();
+    }
+    rooms
+}
+
+async fn records(mongo: &Mongo) -> Records {
+    let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
+    Records::connect(&mongo.uri("faults"), timeouts).await.unwrap()
 }
 
 async fn waiting(rooms: &Rooms) -> u64 {
@@ -232,13 +242,9 @@ async fn records_match_the_clients_actions_although_a_pod_and_mongodb_are_killed
     let redis = RedisServer::start().await.unwrap();
     let mut mongo = Mongo::start().await.unwrap();
     let rooms = connect(&redis).await;
-    for number in 0..rooms.partitions() {
-        rooms.check_node(Partition(number), "r", true).await.unwrap();
-    }
     let mut first = api("first", &mongo, &redis, &dir).await;
     let _second = api("second", &mongo, &redis, &dir).await;
-    let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
-    let records = Records::connect(&mongo.uri("faults"), timeouts).await.unwrap();
+    let records = records(&mongo).await;
 
     let (stop, calls) = begin(&rooms, 0..CALLS).await;
     let recorded = async || recorded(&records, 0..CALLS).await;
@@ -276,12 +282,8 @@ async fn a_backup_that_was_taken_while_calls_run_is_restored_and_calls_go_on() {
     let redis = RedisServer::start().await.unwrap();
     let mut mongo = Mongo::start().await.unwrap();
     let rooms = connect(&redis).await;
-    for number in 0..rooms.partitions() {
-        rooms.check_node(Partition(number), "r", true).await.unwrap();
-    }
     let _api = api("restored", &mongo, &redis, &dir).await;
-    let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
-    let records = Records::connect(&mongo.uri("faults"), timeouts).await.unwrap();
+    let records = records(&mongo).await;
     records.insert_user(&account()).await.unwrap();
 
     let (stop, calls) = begin(&rooms, OLD).await;

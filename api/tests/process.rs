@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that unwraps fails the test that called it")]
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,17 @@ fn api() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
     command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
     command
+}
+
+/// Returns the program as a service in development, on the ports of clients and of probes.
+fn service(dir: &Path, (port, admin): (u16, u16), uri: &str, redis: &RedisServer) -> Spec {
+    Spec::new("api", env!("CARGO_BIN_EXE_api"), dir)
+        .env("NODE_ENV", "development")
+        .env("BIND_ADDRESS", "127.0.0.1")
+        .env("API_PORT", port)
+        .env("METRICS_PORT", admin)
+        .env("MONGODB_URI", uri)
+        .env("REDIS_URL", redis.url())
 }
 
 #[tokio::test]
@@ -46,14 +58,7 @@ async fn the_process_is_ready_when_redis_and_mongodb_answer_and_stops_cleanly_on
     mongo.process().kill().unwrap();
     let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let spec = Spec::new("api", env!("CARGO_BIN_EXE_api"), dir.path())
-        .env("NODE_ENV", "development")
-        .env("BIND_ADDRESS", "127.0.0.1")
-        .env("API_PORT", port)
-        .env("METRICS_PORT", admin)
-        .env("MONGODB_URI", uri)
-        .env("MONGODB_TIMEOUT_MS", 500)
-        .env("REDIS_URL", redis.url());
+    let spec = service(dir.path(), (port, admin), &uri, &redis).env("MONGODB_TIMEOUT_MS", 500);
     let mut process = Process::spawn(spec).unwrap();
     let status = async |port: u16, path: &str| {
         let answer = reqwest::get(format!("http://127.0.0.1:{port}{path}")).await;
@@ -176,14 +181,7 @@ async fn duplicates_in_restored_records_are_named_by_the_readiness_and_settled_b
     mongo.insert("restored", "users", vec![account(new, 2_000), account(old, 1_000)]).await.unwrap();
     let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let spec = Spec::new("api", env!("CARGO_BIN_EXE_api"), dir.path())
-        .env("NODE_ENV", "development")
-        .env("BIND_ADDRESS", "127.0.0.1")
-        .env("API_PORT", port)
-        .env("METRICS_PORT", admin)
-        .env("MONGODB_URI", &uri)
-        .env("REDIS_URL", redis.url());
-    let process = Process::spawn(spec).unwrap();
+    let process = Process::spawn(service(dir.path(), (port, admin), &uri, &redis)).unwrap();
     let readiness = async || match reqwest::get(format!("http://127.0.0.1:{admin}/readyz")).await {
         Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),
         Err(_) => (0, String::new()),

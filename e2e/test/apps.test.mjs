@@ -1,5 +1,5 @@
 // Users of apps: tokens that a backend signs, limits, usage, and the isolation of apps from each
-// other.
+// other. The file has more than 400 lines, because its tests share the apps and their clients.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
@@ -188,6 +188,16 @@ describe("users of apps", { timeout: 120_000 }, () => {
     for (const client of [ann, bob]) client.close();
   });
 
+  test("a token for one room resumes no seat in another", async () => {
+    const ann = await seated(acme, "ann", "first");
+    ann.socket.auth.token = userToken(acme, "ann", { room: "second" });
+    const back = ann.nextConnect();
+    ann.socket.io.engine.close();
+    await back;
+    assert.equal(ann.socket.recovered, false);
+    ann.close();
+  });
+
   test("a revoked key closes the sockets of its users within 10 seconds and admits nobody", async () => {
     const key = await operatorRequest("POST", `/apps/${acme.id}/keys`, {});
     const [old, kept] = [await seated({ ...acme, ...key }, "old", "revoked"), await seated(acme, "kept", "revoked")];
@@ -248,9 +258,15 @@ describe("limits and usage of an app", { timeout: 120_000 }, () => {
     first.socket.io.engine.close();
     const again = await seated(noisy, "u1", "a");
     assert.deepEqual(people(again), ["u1", "u2"]);
-    // A place that is given up is free for others within seconds.
+    // A place that is given up is free for others within seconds, also that of somebody who was
+    // removed and stays connected: the next ping is much later.
     again.close();
-    await until("a place is free", async () => (await refusal(noisy, "u5", "a")).success);
+    await until("a place is free", async () => (await refusal(noisy, "u5", "a")).success, 5_000);
+    let removed;
+    await until("another has it", async () => (removed = await seated(noisy, "u6", "a").catch(() => null)), 5_000);
+    clients.push(removed);
+    await serverRequest(noisy, "DELETE", "/rooms/a/participants/u6");
+    await until("the place of the removed is free", async () => (await refusal(noisy, "u7", "a")).success, 5_000);
     for (const client of clients) client.close();
   });
 

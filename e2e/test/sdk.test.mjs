@@ -512,6 +512,22 @@ describe("the SDK", { timeout: 600_000 }, () => {
     assert.deepEqual(result, [tokens, "live", true]);
   });
 
+  test("a connection that is refused for a moment is tried again, and another refusal ends the call", async () => {
+    const { roomId } = await newCall(host);
+    const { page, wire } = await blank();
+    let codes = ["SERVICE_UNAVAILABLE", "IDENTITY_SOURCE_UNAVAILABLE"];
+    wire.onPacket = (packet) => {
+      if (!packet.startsWith("40") || codes.length === 0) return packet;
+      return `44${JSON.stringify({ message: "Refused", data: { code: codes.shift() } })}`;
+    };
+    assert.equal(await join(page, roomId, { name: "Ann" }), "live");
+    assert.deepEqual(codes, [], "both refusals were seen");
+    const other = await blank();
+    codes = ["KEY_REVOKED"];
+    other.wire.onPacket = wire.onPacket;
+    assert.equal(await join(other.page, roomId, { name: "Bob" }), "KEY_REVOKED");
+  });
+
   test("a page gets the events of its app's backend", async () => {
     const app = await newApp("Events");
     const { token } = await serverRequest(app, "POST", "/tokens", { sub: "ann", room: "events" });

@@ -134,8 +134,8 @@ impl AppLimiters {
         // Without a session, the last report had no place. A limiter whose bucket is not full
         // stays: otherwise a client that connects again would get a full one.
         let now = Instant::now();
-        let owes = |limiter: &AppLimiter| limiter.lock().full_at.is_some_and(|full_at| full_at > now);
-        self.lock().retain(|_, limiter| Arc::strong_count(limiter) > 1 || owes(limiter));
+        let is_full = |limiter: &AppLimiter| limiter.lock().debt(now).is_zero();
+        self.lock().retain(|_, limiter| Arc::strong_count(limiter) > 1 || !is_full(limiter));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AppId, Arc<AppLimiter>>> {
@@ -147,6 +147,20 @@ impl State {
     fn new() -> Self {
         let (limits, rooms) = (AppLimits::default(), HashMap::new());
         Self { limits, places: 0, rooms, share: (1, 1), full_at: None, open_until: None }
+    }
+
+    /// Returns the time until the bucket of events is full.
+    fn debt(&self, now: Instant) -> Duration {
+        self.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now))
+    }
+
+    /// Takes one event from the bucket. Fails with the time until the next one.
+    fn spend_event(&mut self, now: Instant) -> Result<(), Duration> {
+        let Some(rate) = self.limits.events(self.share) else { return Ok(()) };
+        // The share may have been larger a moment ago.
+        let debt = rate.take(self.debt(now).min(rate.period), 1)?;
+        self.full_at = Some(now + debt);
+        Ok(())
     }
 }
 
@@ -163,15 +177,8 @@ impl AppLimiter {
         if !self.limits_events.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut state = self.lock();
-        let Some(rate) = state.limits.events(state.share) else { return Ok(()) };
-        let now = Instant::now();
-        let debt = state.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
-        // The share may have been larger a moment ago.
-        let debt = rate.take(debt.min(rate.period), 1);
-        let debt = debt.map_err(|wait| self.refusals.rate_reached(&self.app, AppLimit::EventsPerSecond, wait))?;
-        state.full_at = Some(now + debt);
-        Ok(())
+        let spent = self.lock().spend_event(Instant::now());
+        spent.map_err(|wait| self.refusals.rate_reached(&self.app, AppLimit::EventsPerSecond, wait))
     }
 
     /// Takes a place for a session that is about to enter `room`.
@@ -273,5 +280,25 @@ impl Drop for AppPlace {
                 state.rooms.remove(&self.room);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_was_spent_is_in_debt_until_it_is_full_again() {
+        let mut state = State::new();
+        state.limits.max_events_per_second = Some(2);
+        let now = Instant::now();
+        assert!(state.debt(now).is_zero());
+        for event in 0..10 {
+            assert_eq!(state.spend_event(now), Ok(()), "event {event}");
+        }
+        assert_eq!(state.spend_event(now), Err(Duration::from_millis(500)));
+        // So long the limiter stays, also without a session.
+        assert_eq!(state.debt(now), Duration::from_secs(5));
+        assert!(state.debt(now + Duration::from_secs(5)).is_zero());
     }
 }

@@ -5,7 +5,6 @@
 //! | `options` | endpoints and options |
 //! | `directory` | endpoints of the deployment and of all apps |
 //! | `events` | converts recorded facts to events |
-//! | `trust` | TLS to receivers |
 //! | `post` | sends one event over HTTP |
 //! | `failures` | log of failures, each reason of an endpoint once |
 //! | `slots` | how many requests may be in progress |
@@ -26,7 +25,6 @@ mod failures;
 mod options;
 mod post;
 mod slots;
-mod trust;
 
 use std::time::Duration;
 

@@ -1,20 +1,19 @@
 //! Sends one event to an endpoint over HTTP.
 
-use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use http::{HeaderName, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use switchboard_core::domain::Timestamp;
+use switchboard_net::outbound;
 use switchboard_records::Attempt;
 
 use super::options::Endpoint;
-use super::trust;
 
 /// Header with the time of sending and the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("switchboard-signature");
@@ -25,8 +24,6 @@ const EVENT: HeaderName = HeaderName::from_static("switchboard-event");
 /// Maximum number of bytes of a response that are read, so that the connection can be reused. Only
 /// the status matters.
 const RESPONSE_MAX: usize = 16 * 1024;
-/// Maximum length of a cause, in characters.
-const CAUSE_MAX: usize = 200;
 /// Idle connections to one receiver that are kept.
 const IDLE_MAX: usize = 4;
 /// Time for which they are kept.
@@ -49,30 +46,14 @@ pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
-/// Returns the reason why there is no response, in the words of the system, of TLS or of the
-/// resolver: the innermost error. None of them contains the URL.
-fn unreachable_because(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    loop {
-        if let Some(tls) = trust::tls_error(cause) {
-            return format!("the receiver is unreachable: {}", trust::in_words(tls));
-        }
-        let Some(inner) = cause.source() else { break };
-        cause = inner;
-    }
-    let words: String = cause.to_string().chars().take(CAUSE_MAX).collect();
-    format!("the receiver is unreachable: {words}")
-}
-
 impl Sender {
     /// Reads the trusted certificates.
     pub(super) fn new() -> Self {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(trust::config()).https_or_http().enable_http1();
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_MAX)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector.build());
+            .build(outbound::connector(outbound::roots()));
         Self { client }
     }
 
@@ -107,7 +88,7 @@ impl Sender {
         let exchange = async {
             let response = match self.client.request(request).await {
                 Ok(response) => response,
-                Err(error) => return failed(unreachable_because(&error)),
+                Err(error) => return failed(format!("the receiver is unreachable: {}", outbound::cause(&error))),
             };
             let status = response.status();
             // An error while reading the body does not matter, because the status has decided.

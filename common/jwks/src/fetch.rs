@@ -1,24 +1,19 @@
 //! Reads one key set over HTTP.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Scheme;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde_json::Value;
 use switchboard_auth::PublicKeys;
 use switchboard_core::domain::identity_source::key_set_uri;
 use switchboard_core::domain::{Jwk, Jwks};
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
+use switchboard_net::outbound;
+use tokio_rustls::rustls::RootCertStore;
 
 use crate::key_set::Read;
 
@@ -26,8 +21,6 @@ use crate::key_set::Read;
 const ANSWER_MAX: usize = 64 * 1024;
 /// Most keys of a set.
 const KEYS_MAX: usize = 32;
-/// Longest cause in a log line, in characters.
-const CAUSE_MAX: usize = 200;
 
 /// Reads the key set at an address. Redirects are not followed.
 ///
@@ -36,19 +29,23 @@ const CAUSE_MAX: usize = 200;
 pub(crate) async fn fetch(uri: &str) -> Result<Read, String> {
     // Plain `http` was registered in development only; here it is for this machine alone.
     let uri: Uri = key_set_uri(uri, true)?.parse().map_err(|_| "the address cannot be used")?;
-    let roots = if uri.scheme() == Some(&Scheme::HTTPS) { roots().await? } else { RootCertStore::empty() };
+    // Reads files, as they are at this moment, so it must not run on this thread.
+    let roots = tokio::task::spawn_blocking(outbound::roots).await.map_err(|error| error.to_string())?;
     fetch_trusting(uri, roots).await
 }
 
 /// Reads the key set at an address whose certificate one of `roots` has signed.
 async fn fetch_trusting(uri: Uri, roots: RootCertStore) -> Result<Read, String> {
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector(roots)?);
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(outbound::connector(roots));
     let request = Request::get(uri)
         .header(header::ACCEPT, "application/jwk-set+json, application/json")
         .header(header::USER_AGENT, concat!("switchboard/", env!("CARGO_PKG_VERSION")))
         .body(Empty::new())
         .map_err(|_| "the request could not be built")?;
-    let response = client.request(request).await.map_err(|error| unreachable_because(&error))?;
+    let response = client
+        .request(request)
+        .await
+        .map_err(|error| format!("the provider is unreachable: {}", outbound::cause(&error)))?;
     if response.status() != StatusCode::OK {
         return Err(format!("the provider answered {}", response.status().as_u16()));
     }
@@ -57,39 +54,6 @@ async fn fetch_trusting(uri: Uri, roots: RootCertStore) -> Result<Read, String> 
     let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
     let body = body.map_err(|_| format!("the answer was cut, or has more than {ANSWER_MAX} bytes"))?;
     Ok(Read { keys: keys(&body.to_bytes())?, max_age })
-}
-
-/// Returns the certificates that connections to Redis trust too: those of the system, or those of
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR`, as they are at this moment.
-async fn roots() -> Result<RootCertStore, String> {
-    // Reads files, so it must not run on this thread.
-    let certificates = tokio::task::spawn_blocking(|| rustls_native_certs::load_native_certs().certs);
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(certificates.await.map_err(|error| error.to_string())?);
-    Ok(roots)
-}
-
-fn connector(roots: RootCertStore) -> Result<HttpsConnector<HttpConnector>, String> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error: Error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build())
-}
-
-/// Returns the reason why there is no answer: the innermost error, in the words of the system, of
-/// TLS or of the resolver.
-fn unreachable_because(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    // An I/O error hides the error of TLS within.
-    let within = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let words = within.map_or_else(|| cause.to_string(), ToString::to_string);
-    let words: String = words.chars().take(CAUSE_MAX).collect();
-    format!("the provider is unreachable: {words}")
 }
 
 /// Reads `max-age` in `Cache-Control`. An answer that must not be kept is kept for the shortest
@@ -122,11 +86,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
     use std::path::Path;
     use std::process::Command;
+    use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::crypto::ring;
     use tokio_rustls::rustls::pki_types::pem::PemObject as _;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -228,7 +194,7 @@ mod tests {
         };
         assert_eq!(read("localhost", &own_ca).await.unwrap().keys.len(), 1);
         assert!(read("127.0.0.1", &own_ca).await.unwrap_err().contains("certificate"), "another name");
-        assert!(read("localhost", &RootCertStore::empty()).await.unwrap_err().contains("UnknownIssuer"));
+        assert!(read("localhost", &RootCertStore::empty()).await.unwrap_err().contains("no trusted CA"));
         // Without the file of the CA, the certificates of the system do not have it.
         assert!(fetch(&format!("https://localhost:{port}/")).await.unwrap_err().contains("certificate"));
     }

@@ -1,4 +1,5 @@
-//! Bounds on the TCP connections of clients, and the clients' addresses, for every server.
+//! Bounds on the TCP connections of clients, and the clients' addresses, for every server; and HTTP
+//! to servers that operators name.
 //!
 //! | file | content |
 //! |---|---|
@@ -11,6 +12,7 @@
 //! | `requests` | `Requests`: whether a connection serves a request |
 //! | `bounded_stream` | `BoundedStream`: a TCP stream whose reads and writes have timeouts |
 //! | `refuse` | tells a client that a bound is reached |
+//! | `outbound` | HTTP to other servers: trusted certificates, and causes of failures |
 
 mod bounded_stream;
 mod client_addresses;
@@ -18,6 +20,7 @@ mod connections;
 mod counts;
 mod listen;
 pub mod metric_catalog;
+pub mod outbound;
 mod rate_table;
 mod refuse;
 mod requests;

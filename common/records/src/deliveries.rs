@@ -61,7 +61,7 @@ impl Records {
         if let Some((_, error)) = write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
             return Err(RecordsError::Failed(error.problem));
         }
-        // After the deliveries: whoever takes the queue finds them.
+        // After the deliveries: the pod that takes the queue finds them.
         self.add_queues(deliveries.iter().map(NewQueue::of)).await
     }
 

@@ -36,32 +36,13 @@ api:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::size::costs::Costs;
+    use crate::size::plan::tests::{COSTS, LOAD};
 
     /// The chart's tests render and check every file of its folder `ci`.
     #[test]
     fn the_values_are_a_file_that_the_tests_of_the_chart_render() {
-        let load = Load {
-            sockets: 50_000,
-            calls_per_second: 100.0,
-            room: 4,
-            candidates: 8,
-            broadcasts_per_second: 0.0,
-            node_cores: 2.0,
-            node_memory_mib: 1024,
-            utilization: 0.7,
-        };
-        // Fixed, so that a new measurement does not change the file.
-        let costs = Costs {
-            relay_nodes_micros: 14.0,
-            relay_redis_micros: 22.0,
-            join_nodes_micros: 650.0,
-            join_redis_micros: 450.0,
-            participant_api_micros: 1_600.0,
-            participant_mongodb_micros: 2_900.0,
-        };
         let rendered = include_str!("../../../helm/switchboard/ci/sized-values.yaml");
-        let written = values(&load, &Plan::new(&load, &costs));
+        let written = values(&LOAD, &Plan::new(&LOAD, &COSTS));
         assert!(rendered.ends_with(&written), "the end of ci/sized-values.yaml is to be:\n{written}");
     }
 }

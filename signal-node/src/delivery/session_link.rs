@@ -7,6 +7,8 @@ use switchboard_core::domain::{DisconnectReason, MediaChange, PeerId, RoomId, Se
 use switchboard_rooms::{LogEntry, LogId, Seat};
 use switchboard_socketio::send_queue::{Message, SendQueue};
 
+use crate::app_limiters::AppPlace;
+
 use super::incoming::Incoming;
 use super::joined_snapshot::JoinedSnapshot;
 use super::packets::close;
@@ -25,6 +27,8 @@ pub struct SessionLink {
     state: Mutex<SessionState>,
     /// Time at which the session came back to its seat, if it did.
     resumed_at: OnceLock<Instant>,
+    /// Place of the participant among those of the app.
+    place: Mutex<Option<AppPlace>>,
 }
 
 /// Asks to read the room's log after `from` for a session that may have missed events.
@@ -43,11 +47,30 @@ impl SessionLink {
     /// Creates the link of a session whose script is in progress.
     pub(super) fn new(handle: SessionHandle, room: RoomId, send_queue: SendQueue, gap_count: u64) -> Self {
         let state = Mutex::new(SessionState::new(gap_count));
-        Self { handle, room, send_queue, state, resumed_at: OnceLock::new() }
+        Self { handle, room, send_queue, state, resumed_at: OnceLock::new(), place: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, SessionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state. A session that is removed by it gives up its place at once, because its
+    /// client may stay connected in no room.
+    fn change<T>(&self, change: impl FnOnce(&mut SessionState) -> T) -> T {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let is_removed = state.is_removed();
+        drop(state);
+        if is_removed {
+            let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(place);
+        }
+        result
+    }
+
+    /// Keeps the place of the participant until the session has left the room, or was removed.
+    pub fn hold_place(&self, place: Option<AppPlace>) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 
     /// Returns the seat; `None` until a script gave one.
@@ -100,7 +123,7 @@ impl SessionLink {
 
     /// Marks the session as removed from its room.
     pub(super) fn mark_removed(&self) {
-        self.lock().mark_removed();
+        self.change(SessionState::mark_removed);
     }
 
     /// Closes the client's connection. The client stays away only if the reason says so.
@@ -115,7 +138,7 @@ impl SessionLink {
         start: DeliveryStart,
         subscription: SubscriptionState,
     ) -> Option<CatchUpRequest> {
-        let read = self.lock().go_live(replica, start, subscription, &mut |message| self.send(message));
+        let read = self.change(|state| state.go_live(replica, start, subscription, &mut |message| self.send(message)));
         self.request(read)
     }
 
@@ -126,7 +149,7 @@ impl SessionLink {
 
     /// Delivers or buffers an event. Closes the connection if the buffer is full.
     pub(super) fn deliver(self: &Arc<Self>, event: Incoming) -> Option<CatchUpRequest> {
-        let outcome = self.lock().deliver(event, &mut |message| self.send(message));
+        let outcome = self.change(|state| state.deliver(event, &mut |message| self.send(message)));
         match outcome {
             Ok(read) => self.request(read),
             Err(BufferFull) => {
@@ -165,7 +188,8 @@ impl SessionLink {
         snapshot: Option<JoinedSnapshot>,
         missed: &[LogEntry],
     ) -> Option<CatchUpRequest> {
-        let read = self.lock().apply_log(gap_count, snapshot, (&self.room, missed), &mut |message| self.send(message));
+        let log = (&self.room, missed);
+        let read = self.change(|state| state.apply_log(gap_count, snapshot, log, &mut |message| self.send(message)));
         self.request(read)
     }
 

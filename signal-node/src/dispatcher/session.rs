@@ -71,8 +71,6 @@ pub struct CurrentRoom {
     pub link: Arc<SessionLink>,
     /// Partition of the room.
     pub partition: Partition,
-    /// Place of the participant among those of the app. Given up with the room.
-    _place: Option<AppPlace>,
 }
 
 impl CurrentRoom {
@@ -83,6 +81,7 @@ impl CurrentRoom {
         partition: Partition,
         place: Option<AppPlace>,
     ) -> Self {
+        link.hold_place(place);
         let SeatReplica { seat, copy, meta } = replica;
         let view = SeatView {
             room: seat.room.clone(),
@@ -91,7 +90,7 @@ impl CurrentRoom {
             state: copy.state,
             meta: Arc::clone(meta),
         };
-        Self { view, permissions: copy.permissions, seat: Arc::clone(seat), link, partition, _place: place }
+        Self { view, permissions: copy.permissions, seat: Arc::clone(seat), link, partition }
     }
 }
 

@@ -375,6 +375,8 @@ mod tests {
             let (code, message) = key.verify(&more).unwrap_err();
             assert!(code == Code::TokenInvalid && message.contains(wrong), "{more}: {message}");
         }
+        // A clock that is a little ahead makes no token newer than a removal that follows.
+        assert_eq!(key.verify(&json!({ "iat": NOW + 5 })).unwrap().issued_ms, NOW_MS);
         assert_eq!(key.verify(&json!({ "exp": NOW - 60 })).unwrap_err().0, Code::TokenExpired);
     }
 

@@ -301,7 +301,7 @@ pub(crate) async fn a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_ba
     assert_eq!(host(&rooms).await, user(1));
     rooms.leave(&first, "left").await.unwrap();
     assert_eq!(host(&rooms).await, user(2), "the other stands in");
-    let back = Join { role: Role::Host, hosts_by_app: true, given: Some(Role::Host), pid: "b".into(), ..join("R", 1) };
+    let back = Join { role: Role::Host, hosts_by_app: true, given: None, pid: "b".into(), ..join("R", 1) };
     let first = seated(rooms.join(back).await.unwrap()).seat;
     assert_eq!(host(&rooms).await, user(1), "the stand-in gives the role back");
     let roles = async || {
@@ -345,6 +345,12 @@ pub(crate) async fn several_hosts_by_the_backend_keep_the_role_until_the_backend
     assert_eq!(kicked, ModerationOutcome::Done(Vec::new()));
     let (_, standing) = rooms.peek_for(&room("R"), &user(2), &Proof::default()).await.unwrap();
     assert_eq!(standing.given, None);
+
+    // Nor is one who left, and comes back with a participant's token.
+    let left = seated(rooms.join(by_token(4)).await.unwrap()).seat;
+    rooms.leave(&left, "left").await.unwrap();
+    sit(&rooms, "R", 4).await;
+    assert_eq!(roles().await, [(user(0), Role::Host), (user(4), Role::Participant)]);
 
     // A role that the backend assigned comes before a host's token, at each return.
     sit(&rooms, "R", 3).await;

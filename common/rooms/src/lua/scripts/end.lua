@@ -15,7 +15,8 @@ if peer ~= '-' then
   if not seat or seat.state ~= 'connected' or seat.gen ~= gen then return {'STALE'} end
   if seat.role ~= 'host' then return {'DENIED'} end
   -- The end of a call cannot be undone, so a stand-in for the absent host must not end it.
-  local is_host_by_app = redis.call('HGET', room_key, 'g:' .. seat.uid) == 'host'
+  local roles = redis.call('HMGET', room_key, 'g:' .. seat.uid, 't:' .. seat.uid)
+  local is_host_by_app = (roles[1] or roles[2]) == 'host'
   if seat.uid ~= cjson.decode(meta).host and not is_host_by_app then return {'STANDIN'} end
   call = current_call
 end

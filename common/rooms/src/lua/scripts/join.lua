@@ -194,9 +194,12 @@ while not keeps_seat and redis.call('HEXISTS', room_key, 's:' .. peer) == 1
 end
 if only_asks then return {'MAY'} end
 if old then drop_session(old) end
--- The backend of an app says who hosts: several may, and each is no stand-in. A role that was
--- assigned in the room comes before.
-if ARGV[31] == '1' and not assigned then redis.call('HSET', room_key, 'g:' .. uid, 'host') end
+-- The backend of an app says who hosts: several may, and each is no stand-in.
+if ARGV[31] == '1' then
+  redis.call('HSET', room_key, 't:' .. uid, 'host')
+else
+  redis.call('HDEL', room_key, 't:' .. uid)
+end
 -- The owner of the call is back, so the participant who stood in as host gets their own role back.
 if role == 'host' and host ~= uid then make_host(uid) end
 if keeps_seat then

@@ -22,7 +22,8 @@ for _, seat in ipairs(seats_of(found.uid)) do
   end
   remove_participant(seat, fill(kicked_event, seat.peer, seat.uid))
 end
--- A host who was removed comes back with the role of the new token, and not as host of before.
+-- A host who was removed comes back with the role of the new token.
+redis.call('HDEL', room_key, 't:' .. found.uid)
 if redis.call('HGET', room_key, 'g:' .. found.uid) == 'host' then
   redis.call('HDEL', room_key, 'g:' .. found.uid)
 end

@@ -27,7 +27,7 @@ if heir ~= '-' then
   if lasting_role() ~= 'host' then return answer({'STANDIN'}) end
   -- The host of an app's call hands on the right that the app's backend gave.
   local giver = caller ~= '-' and get_seat(caller).uid or host
-  local by_app = redis.call('HGET', room_key, 'g:' .. giver) == 'host'
+  local by_app = plain_role(giver) == 'host'
   redis.call('HSET', room_key, 'g:' .. giver, 'moderator')
   if by_app then redis.call('HSET', room_key, 'g:' .. seat.uid, 'host') end
 elseif caller ~= '-' and RANK[lasting_role()] < RANK[lowest_role] then

@@ -102,11 +102,11 @@ local function send_to_moderators(event)
   trim(tonumber(string.match(id, '^%d+')), #event + 200)
 end
 
--- Returns the role of a user who is not host: the role assigned in this room, else the role that
--- the kind of user has.
+-- Returns the role of a user who does not stand in for the host: the role assigned in this room,
+-- else the one of the token, else the one that the kind of user has.
 local function plain_role(uid)
-  return redis.call('HGET', room_key, 'g:' .. uid)
-    or (is_guest(uid) and 'guest' or 'participant')
+  local found = redis.call('HMGET', room_key, 'g:' .. uid, 't:' .. uid)
+  return found[1] or found[2] or (is_guest(uid) and 'guest' or 'participant')
 end
 
 -- Gives a seat a role and announces it. A seat that becomes moderator or host receives the join
