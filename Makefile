@@ -25,7 +25,7 @@ OPERATOR := OPERATOR_KEY=for-throw-away-clusters-only \
 	WEBHOOK_URLS=http://127.0.0.1:9/ WEBHOOK_SECRET=for-throw-away-clusters-only-too
 HELM_PYTHON := $(CURDIR)/.tools/helm/bin/python
 
-.PHONY: help up test e2e sdk images cluster-test chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
+.PHONY: help up test rust-test e2e sdk images cluster-test chart-test k8s faults abuse load bench instructions fuzz build fmt lint clean-data
 .DEFAULT_GOAL := help
 
 help: ## List these commands
@@ -43,15 +43,18 @@ build:
 	cargo build --workspace --all-targets
 
 # The chart, Rust on real servers, short rounds of faults and attacks, stock clients, and browsers.
-# Rust tests wait for servers more than they compute, so two run for each core.
-test: build chart-test ## Run all tests
-	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --workspace
+test: build ## Run all tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target rust-test chart-test
 	$(BIN_DEV)/loadtest faults --rounds 1 --short
 	$(BIN_DEV)/loadtest abuse --short
 	-@scripts/instructions dev
 	$(OPERATOR) $(BIN_DEV)/devcluster run --nodes $(NODES) -- npm --prefix e2e test
 	$(BIN_DEV)/devcluster run --nodes $(NODES) --redis-masters 3 -- npm --prefix e2e test -- transports interop
 	$(BIN_DEV)/devcluster run --nodes 3 -- npm --prefix e2e test -- meeting model
+
+# Rust tests wait for servers more than they compute, so two run for each core.
+rust-test:
+	RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --workspace
 
 e2e: build ## Run the end-to-end tests alone
 	$(OPERATOR) $(BIN_DEV)/devcluster run --nodes $(NODES) -- npm --prefix e2e test

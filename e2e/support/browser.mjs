@@ -5,6 +5,12 @@ import { chromium, firefox } from "playwright-core";
 import { baseUrl } from "./cluster.mjs";
 import { until } from "./until.mjs";
 
+/**
+ * Frames per second of the fake cameras: the lowest that Chromium takes. Video is encoded by the
+ * cores that the cluster needs too.
+ */
+const CAMERA_FPS = 5;
+
 /** Browsers of the distribution, by name. */
 const BROWSERS = {
   chromium: () =>
@@ -17,7 +23,7 @@ const BROWSERS = {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
-        "--use-fake-device-for-media-stream",
+        `--use-fake-device-for-media-stream=fps=${CAMERA_FPS}`,
         "--use-fake-ui-for-media-stream",
         "--autoplay-policy=no-user-gesture-required",
         // A name of a local network, whose pages over plain http are insecure.
@@ -32,6 +38,7 @@ const BROWSERS = {
       executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
       firefoxUserPrefs: {
         "media.navigator.streams.fake": true,
+        "media.navigator.video.default_fps": CAMERA_FPS,
         "media.navigator.permission.disabled": true,
         "media.autoplay.default": 0,
         "media.autoplay.blocking_policy": 0,

@@ -82,18 +82,29 @@ describe("Redis failures", { timeout: 240_000 }, () => {
     const restored = async () =>
       (await Promise.all(pods.map((pod) => sum("switchboard_cluster_degraded", pod)))).every((gauge) => gauge === 0);
     const degradations = () => Promise.all(pods.map((pod) => sum("switchboard_cluster_degradations_total", pod)));
-    // A client that connects to a degraded node is told so, and the test before stopped Redis.
-    await until("no node is degraded", restored);
-    const before = await degradations();
 
-    const { left, right, lost } = await pair();
-    const idle = await Client.connected(two);
-    opened.push(idle);
-    const clients = [[left, 0], [right, 1], [idle, 1]];
+    // A client that connects to a degraded node is told so, and the test before stopped Redis. So
+    // the clients connect while no node is degraded, or others take their place.
+    let before;
+    let clients;
+    let left;
+    let right;
+    let lost;
+    await until("clients are connected, and no node is degraded meanwhile", async () => {
+      before = await degradations();
+      if (!(await restored())) return false;
+      ({ left, right, lost } = await pair());
+      const idle = await Client.connected(two);
+      opened.push(idle);
+      clients = [[left, 0], [right, 1], [idle, 1]];
+      return (await restored()) && String(await degradations()) === String(before);
+    });
     const events = ([client]) => client.received.map(({ event }) => event).filter((event) => event.startsWith("cluster:"));
     await control("redis", "stop");
     try {
-      await until("all clients are notified", () => clients.every((client) => events(client).length > 0));
+      await until("every node is degraded", async () =>
+        (await degradations()).every((times, index) => times > before[index]),
+      );
       // The load balancer still has ready nodes for a new client.
       const late = await Client.connected(baseUrl());
       opened.push(late);
@@ -101,7 +112,6 @@ describe("Redis failures", { timeout: 240_000 }, () => {
     } finally {
       await control("redis", "cont");
     }
-    await until("all clients are notified again", () => clients.every((client) => events(client).length > 1));
     // On a machine whose disk stalls, Redis can stop to answer another time.
     await until("no node is degraded any more", restored);
     const after = await degradations();

@@ -212,8 +212,10 @@ async fn run_round(
     let is_large_room = fault == Fault::LargeRoom;
     inject::prepare(fault, cluster).await?;
     let vanishing = fault.has_vanishing_clients().then_some(victim);
+    let joining_since = Instant::now();
     let pairs = ClientPairs::start(account, &nodes, traffic(fault, settings), vanishing).await?;
     let started_at = Instant::now();
+    result.join_seconds = seconds(started_at - joining_since);
     sleep(TRAFFIC_DURATION).await;
 
     let pids = processes(cluster);
@@ -400,6 +402,7 @@ fn progress_text(result: &FaultResult) -> String {
         sockets_lost,
         resumed,
         new_sessions,
+        join_seconds,
         detection_seconds,
         recovery_seconds,
         longest_outage_seconds,
@@ -411,8 +414,8 @@ fn progress_text(result: &FaultResult) -> String {
     let outcome = if violations.is_empty() { "passed".to_owned() } else { violations.join("; ") };
     format!(
         "{acknowledged} acknowledged, {lost} lost, {duplicated} duplicated, {reordered} reordered, {ghosts} ghosts, \
-         {sockets_lost} sockets lost, {resumed} resumed, {new_sessions} new sessions, detected in {detection_seconds} s, \
-         recovered in {recovery_seconds} s, longest outage {longest_outage_seconds} s, \
+         {sockets_lost} sockets lost, {resumed} resumed, {new_sessions} new sessions, joined in {join_seconds} s, \
+         detected in {detection_seconds} s, recovered in {recovery_seconds} s, longest outage {longest_outage_seconds} s, \
          p99 {p99_before_ms} ms before and {p99_during_ms} ms during the fault: {outcome}"
     )
 }

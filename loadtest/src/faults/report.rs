@@ -24,6 +24,9 @@ pub(crate) struct FaultResult {
     pub(crate) resumed: usize,
     /// Reconnects that got a new session instead of the old one.
     pub(crate) new_sessions: usize,
+    /// Time until all clients, which start at once, joined and had an event acknowledged, in
+    /// seconds.
+    pub(crate) join_seconds: f64,
     /// Time until every client in a room with a vanished client is notified, in seconds.
     pub(crate) detection_seconds: f64,
     /// Time from the end of the fault until every client is connected and acknowledged again, in
@@ -58,6 +61,7 @@ impl FaultResult {
         self.sockets_lost += other.sockets_lost;
         self.resumed += other.resumed;
         self.new_sessions += other.new_sessions;
+        self.join_seconds = self.join_seconds.max(other.join_seconds);
         self.detection_seconds = self.detection_seconds.max(other.detection_seconds);
         self.recovery_seconds = self.recovery_seconds.max(other.recovery_seconds);
         self.longest_outage_seconds = self.longest_outage_seconds.max(other.longest_outage_seconds);
@@ -76,8 +80,8 @@ pub(crate) fn seconds(time: Duration) -> f64 {
 pub(crate) fn table(results: &[FaultResult]) -> String {
     let mut text = String::from(
         "| fault | rounds | acked | lost | duplicated | reordered | ghosts | sockets lost | resumed | new sessions \
-         | detected s | recovered s | outage s | p99 before ms | during ms |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         | joined s | detected s | recovered s | outage s | p99 before ms | during ms |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for result in results {
         let FaultResult {
@@ -94,6 +98,7 @@ pub(crate) fn table(results: &[FaultResult]) -> String {
             ..
         } = result;
         let FaultResult {
+            join_seconds,
             detection_seconds,
             recovery_seconds,
             longest_outage_seconds,
@@ -103,8 +108,8 @@ pub(crate) fn table(results: &[FaultResult]) -> String {
         } = result;
         text += &format!(
             "| {fault} | {rounds} | {acknowledged} | {lost} | {duplicated} | {reordered} | {ghosts} | {sockets_lost} \
-             | {resumed} | {new_sessions} | {detection_seconds:.1} | {recovery_seconds:.1} \
-             | {longest_outage_seconds:.1} | {p99_before_ms:.1} | {p99_during_ms:.1} |\n"
+             | {resumed} | {new_sessions} | {join_seconds:.1} | {detection_seconds:.1} \
+             | {recovery_seconds:.1} | {longest_outage_seconds:.1} | {p99_before_ms:.1} | {p99_during_ms:.1} |\n"
         );
     }
     text
