@@ -72,7 +72,7 @@ impl TrackedCall {
         let join = Join {
             room: self.room.clone(),
             meta_version: 0,
-            hosts_by_app: false,
+            grant: None,
             user: user.clone(),
             pid: format!("{session:032x}"),
             old_pid: None,

@@ -338,7 +338,7 @@ async fn calls(fixture: &Fixture, redis: &RedisServer) {
     let joined = rooms.join(Join {
         room: room.clone(),
         meta_version: meta.version,
-        hosts_by_app: false,
+        grant: None,
         user: user.clone(),
         pid: "0".repeat(32),
         old_pid: None,

@@ -269,7 +269,7 @@ impl Bed {
             let join = Join {
                 room: room.clone(),
                 meta_version: 0,
-                hosts_by_app: false,
+                grant: None,
                 user: user(person.into()),
                 pid: format!("{:032x}", number << 8 | person),
                 old_pid: None,

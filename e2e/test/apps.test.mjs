@@ -136,6 +136,31 @@ describe("users of apps", { timeout: 120_000 }, () => {
     for (const client of [ann, again]) client.close();
   });
 
+  test("an older token brings back nothing that a newer one took, on any device", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    const ann = await seated(acme, "ann", "tokens");
+    const laptop = await seated(acme, "bob", "tokens", { iat: now - 60, role: "moderator" });
+    const phone = await seated(acme, "bob", "tokens", { iat: now - 30, permissions: { canChat: false } });
+    const chat = async (client) => (await client.emit("chat:message", { message: "hi" })).code;
+    // The device that was there first follows, and everyone is told.
+    for (const client of [ann, laptop]) {
+      const isQuiet = ({ peerId, permissions }) => peerId === "bob" && !permissions.canChat;
+      await client.event("participant:permissions-changed", isQuiet);
+    }
+    assert.deepEqual([await chat(laptop), await chat(phone)], ["FORBIDDEN", "FORBIDDEN"]);
+    const back = laptop.nextConnect();
+    laptop.socket.io.engine.close();
+    await back;
+    assert.deepEqual([laptop.socket.recovered, await chat(laptop)], [true, "FORBIDDEN"]);
+    phone.close();
+    assert.equal((await laptop.emit("room:leave", { roomId: "tokens" })).success, true);
+    const again = await laptop.emit("room:join", { roomId: "tokens" });
+    assert.deepEqual([again.success, again.role, await chat(laptop)], [true, "participant", "FORBIDDEN"]);
+    const newest = await seated(acme, "bob", "tokens", { iat: now });
+    assert.deepEqual([await chat(newest), newest.joined.role], [undefined, "participant"]);
+    for (const client of [ann, laptop, newest]) client.close();
+  });
+
   test("tokens of an app that lists origins connect on its pages alone, and those may connect", async () => {
     const page = "https://pages.example";
     // The origins come before the key, so nodes that know the key know them.

@@ -182,7 +182,7 @@ fn video_calls() -> Vec<Route> {
             .refuses(&[HostRequired, CallNotFound]),
         post("reopenCall", "/video-calls/{id}/reopen", calls::reopen, "Reopens a call that has ended")
             .answers::<CallView<'_>>()
-            .refuses(&[HostRequired, CallNotFound, CallEnded]),
+            .refuses(&[HostRequired, CallNotFound, CallEnded, RoomExists]),
     ]
 }
 
@@ -196,7 +196,7 @@ fn backends() -> Vec<Route> {
     )
     .class(Class::ServerEvent)
     .answers_with::<events::SentEventView>(StatusCode::CREATED)
-    .refuses(&[Code::RoomNotFound, Code::PeerNotFound]);
+    .refuses(&[Code::RoomNotFound, Code::PeerNotFound, Code::IdempotencyKeyReused]);
     routes.chain([event]).collect()
 }
 

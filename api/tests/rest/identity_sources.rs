@@ -375,6 +375,15 @@ async fn a_user_of_a_provider_has_the_rights_of_a_signed_in_user_in_the_calls_of
     }
     send(Method::POST, &format!("{path}/end"), &ann, json!({})).await.data();
     send(Method::POST, &format!("{path}/reopen"), &ann, json!({})).await.data();
+    // A call whose room id the backend gave to a new one is read as before, and stays ended.
+    send(Method::POST, &format!("{path}/end"), &ann, json!({})).await.data();
+    let backend = service.backend_of(&app, &["calls:write"]).await;
+    let fields = json!({ "title": "New", "roomId": room });
+    service.ask(&backend, Method::POST, "/calls", fields).await.data();
+    let reopened = send(Method::POST, &format!("{path}/reopen"), &ann, json!({})).await;
+    assert_eq!(reopened.refusal(), (409, "ROOM_EXISTS"));
+    assert_eq!(service.get(&path, Some(&ann)).await.text("roomId"), room);
+    assert_eq!(service.get(&format!("{path}/messages"), Some(&ann)).await.status, 200);
     send(Method::DELETE, &path, &ann, Value::Null).await.data();
 
     for route in ["profile", "sessions", "stats", "validate"] {

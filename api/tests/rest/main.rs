@@ -21,6 +21,7 @@ mod participants;
 mod protocol;
 mod rotation;
 mod server_calls;
+mod server_room_ids;
 mod server_rooms;
 mod sessions;
 mod stats;

@@ -77,9 +77,21 @@ async fn without_redis_calls_can_be_read_and_joining_is_503() {
     let service = Service::on_servers(&mongo, &redis.url()).await;
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
+    let backend = service.backend().await;
 
     redis.process().kill().unwrap();
     redis.process().wait_exit(Duration::from_secs(20)).await.unwrap();
+
+    // A backend's call with a room id of its own is not created at all, and its key is free.
+    let create = async |body| {
+        let request = service.request(Method::POST, "/api/server/calls").header("idempotency-key", "outage");
+        service.send(request.basic_auth(&backend.key, Some(&backend.secret)).json(&body)).await
+    };
+    let refused = create(json!({ "title": "Named", "roomId": "named" })).await;
+    assert_eq!(refused.refusal(), (503, "SERVICE_UNAVAILABLE"));
+    let named = RoomId::parse(&format!("{}.named", backend.app)).unwrap();
+    assert!(service.records.call_by_room(&named).await.unwrap().is_none());
+    assert_eq!(create(json!({ "title": "Another" })).await.status, 201);
 
     let path = format!("/api/video-calls/{}", call["_id"].as_str().unwrap());
     assert_eq!(service.get(&path, Some(&ann.token)).await.text("title"), "A call");

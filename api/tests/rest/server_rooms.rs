@@ -109,6 +109,20 @@ async fn a_backend_changes_the_role_and_the_profile_of_a_participant() {
     let heard = room.heard("ann", "participant:profile-changed").await;
     let names: Vec<_> = heard.iter().map(|event| event["user"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["Gil", "Bob Lee", "Bob Lee"]);
+    // Of requests at the same time, each changes what it names and nothing else.
+    for number in 0..5 {
+        let (name, data) = (format!("Bob {number}"), json!({ "number": number, "tags": [] }));
+        let (one, two, three) = tokio::join!(
+            change("bob", json!({ "name": name })),
+            change("bob", json!({ "metadata": data })),
+            change("bob", json!({ "permissions": { "canChat": number % 2 == 0 } })),
+        );
+        assert!([&one, &two, &three].iter().all(|reply| reply.status == 200), "{one:?} {two:?} {three:?}");
+        let listed = room.ask(Method::GET, "/participants", Value::Null).await;
+        let bob = listed.data().as_array().unwrap().iter().find(|one| one["peerId"] == "bob").unwrap().clone();
+        assert_eq!((&bob["user"]["name"], &bob["user"]["metadata"]), (&json!(name), &data));
+        assert_eq!(bob["permissions"]["canChat"], number % 2 == 0);
+    }
     // The role that a participant has already is no change.
     change("ann", json!({ "role": "host" })).await.data();
     assert_eq!(room.heard("ann", "participant:role-changed").await.len(), 1);
@@ -179,7 +193,17 @@ async fn an_event_of_a_backend_is_logged_for_its_receivers_and_once_for_its_id()
     let data = json!({ "question": 3, "tags": [], "text": "\u{1}\"\\u0001\"" });
     let sent = send(json!({ "id": "q-3", "name": "quiz", "data": data })).await;
     assert_eq!((sent.status.as_u16(), sent.text("id")), (201, "q-3".to_owned()));
-    assert_eq!(send(json!({ "id": "q-3", "name": "quiz", "data": data })).await.status, 201, "a repetition succeeds");
+    let again = send(json!({ "data": data, "name": "quiz", "id": "q-3" })).await;
+    assert_eq!((again.status.as_u16(), again.data()), (201, sent.data()), "a repetition gets the same answer");
+    for other in [
+        json!({ "name": "quiz" }),
+        json!({ "name": "other", "data": data }),
+        json!({ "name": "quiz", "data": data, "to": "bob" }),
+    ] {
+        let mut body = other;
+        body["id"] = "q-3".into();
+        assert_eq!(send(body.clone()).await.refusal(), (409, "IDEMPOTENCY_KEY_REUSED"), "{body}");
+    }
     let direct = send(json!({ "name": "hint", "to": "bob" })).await.text("id");
     send(json!({ "name": "place", "data": 2, "to": "cid" })).await.data();
     let (ann, bob) = (room.heard("ann", "server:event").await, room.heard("bob", "server:event").await);

@@ -432,7 +432,7 @@ impl Service {
         let join = Join {
             room,
             meta_version: meta.version,
-            hosts_by_app: false,
+            grant: None,
             pid: format!("{visit:0>8}{id:0>24}"),
             old_pid: None,
             handle: SessionHandle(visit),

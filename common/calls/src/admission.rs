@@ -5,6 +5,7 @@
 //! repeated, not applied.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use switchboard_auth::{JoinGrant, PasswordHasher, Tokens};
 use switchboard_core::client_address::ClientNetwork;
@@ -24,6 +25,8 @@ use crate::{AppDirectory, CallError};
 /// Decisions of admission for one join at most, if the room changes each time. Then the join is
 /// refused with `SERVICE_UNAVAILABLE`.
 pub const ADMISSION_ATTEMPTS_MAX: u32 = 5;
+/// Time between two attempts while a call with the room id is being created.
+pub(crate) const PENDING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What admission works with.
 #[derive(Clone, Copy)]
@@ -152,7 +155,7 @@ impl JoinAccess<'_> {
 
     /// Creates the call of a room whose app lets its user `user` create it, by a token for that
     /// room. A user who hosts by the token owns the call, else nobody does. If the room exists by
-    /// now, nothing happens.
+    /// now, nothing happens. While the backend creates a call there, waits 100 ms for its record.
     ///
     /// # Errors
     /// The user's rate of rooms is exceeded, `CALL_ENDED`, or Redis failed.
@@ -178,6 +181,10 @@ impl JoinAccess<'_> {
         match self.rooms.create(room, &meta, &details).await? {
             Created::Done | Created::Exists => Ok(()),
             Created::Ended => Err(Code::CallEnded.into()),
+            Created::Pending => {
+                tokio::time::sleep(PENDING_INTERVAL).await;
+                Ok(())
+            }
         }
     }
 
@@ -202,7 +209,7 @@ impl JoinAccess<'_> {
         }
         let stored = meta.passcode_hash.as_deref();
         let join_token = join_token.map(|grant| JoinToken {
-            role: grant.role,
+            role: standing.role_over(grant.role, grant.is_by_app.then_some(grant.issued_ms)),
             passcode_is_current: self.tokens.is_of_passcode(grant, room, stored),
             is_by_app: grant.is_by_app,
         });
@@ -290,7 +297,7 @@ impl JoinAccess<'_> {
             handle: SessionHandle(0),
             room: room.clone(),
             meta_version: call.meta.version,
-            hosts_by_app: false,
+            grant: None,
             user: user.id.clone(),
             role: admission.role,
             waits: admission.waits,
@@ -311,7 +318,7 @@ impl JoinAccess<'_> {
     /// The room has no more seats than its app allows at that moment.
     ///
     /// # Errors
-    /// `CALL_ENDED`, or Redis failed.
+    /// `CALL_ENDED`, `SERVICE_UNAVAILABLE` if another call has the room, or Redis failed.
     pub async fn open(&self, room: &RoomId, call: &FoundCall) -> Result<(), CallError> {
         if call.record.is_none() {
             return Ok(());
@@ -325,6 +332,8 @@ impl JoinAccess<'_> {
         match self.rooms.open(room, &meta).await? {
             Opened::Open => Ok(()),
             Opened::Ended => Err(Code::CallEnded.into()),
+            // The record was read while another call took the room.
+            Opened::Taken => Err(Code::ServiceUnavailable.into()),
         }
     }
 }

@@ -1,22 +1,29 @@
-//! Creating a call: its record first, then its room if the creator chose the room id.
+//! Creating a call: its record, and its room if the creator chose the room id.
 //!
 //! A generated room id is random, so nobody has it. One that an app's backend chose may be opened
-//! at the same moment by the first join with a token for it. So the script that creates rooms
-//! decides which call has the room.
+//! at the same moment by the first join with a token for it. So the room id is reserved first, and
+//! the script that creates rooms respects that. Nobody can join by a reservation. The record then
+//! decides, and is never removed again: from its insert on, users may read it and join.
 
 use switchboard_core::domain::{
-    AppId, CallId, CallSettings, CallStatus, CallType, Code, PublicUser, Role, RoomId, RoomName, Timestamp, UserId,
+    AppId, CallId, CallSettings, CallStatus, CallType, Code, PublicUser, Refusal, Role, RoomId, RoomName, Timestamp,
+    UserId,
 };
 use switchboard_records::{
     CallRecord, ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, Records, RecordsError,
 };
-use switchboard_rooms::{Created, RoomPeek, Rooms};
+use switchboard_rooms::{Opened, Reserved, Rooms};
 
 use crate::CallError;
+use crate::admission::PENDING_INTERVAL;
 
 /// Room ids that are tried. There are 32^12, so three collisions in a row do not happen by
 /// accident.
 const ROOM_ATTEMPTS_MAX: usize = 3;
+
+/// Attempts to reserve a room id while another request creates a call with it, which takes
+/// milliseconds. Then the request is refused with `SERVICE_UNAVAILABLE`.
+const RESERVE_ATTEMPTS_MAX: usize = 5;
 
 /// What creating works with.
 #[derive(Clone, Copy)]
@@ -63,11 +70,13 @@ pub struct NewCallOwner {
 
 impl CallCreator<'_> {
     /// Creates the call `id`. If a call with this id exists already, an earlier attempt of the same
-    /// request made it, and it is returned.
+    /// request made it, and it is returned. A chosen room id is taken from a call that is over.
     ///
     /// # Errors
-    /// `ROOM_EXISTS`: another call has the chosen room id, or had it within the last 10 minutes.
-    /// `CallError::NotFound`: the call of the earlier attempt is deleted. Otherwise a store failed.
+    /// `ROOM_EXISTS`: another call has the chosen room id. `SERVICE_UNAVAILABLE`: another request
+    /// creates a call with that room id at this moment. `CallError::NotFound`: the call of the
+    /// earlier attempt is deleted. Otherwise a store failed; the call may exist then, and the
+    /// attempt can be repeated.
     pub async fn create(
         &self,
         id: CallId,
@@ -110,26 +119,41 @@ impl CallCreator<'_> {
             revision: 1,
             profiles,
         };
-        if chosen.is_some() && self.is_taken(&call).await? {
-            return Err(Code::RoomExists.into());
+        if chosen.is_none() {
+            return Ok(self.store(&app, &mut call, false).await?.unwrap_or(call));
         }
-        if let Some(earlier) = self.store(&app, &mut call, chosen.is_some()).await? {
-            return Ok(earlier);
+        self.reserve(&call).await?;
+        let stored = self.store(&app, &mut call, true).await;
+        if let Err(CallError::Refused(_) | CallError::NotFound) = &stored
+            && let Err(error) = self.rooms.release(&call.room, &call.id).await
+        {
+            tracing::warn!(%error, call_id = %call.id, "reservation of a room id not given up; it expires");
         }
-        if chosen.is_some() && !self.reserve(&call).await? {
-            self.records.remove_call(&call.id).await?;
-            return Err(Code::RoomExists.into());
-        }
+        let call = stored?.unwrap_or(call);
+        self.open(&call).await?;
         Ok(call)
     }
 
-    /// Returns whether another call has the room open, so that no record is written in vain.
-    async fn is_taken(&self, call: &CallRecord) -> Result<bool, CallError> {
-        Ok(matches!(self.rooms.peek(&call.room).await?, RoomPeek::Open { meta, .. } if meta.call_id != call.id))
+    /// Opens the room of a call with a chosen room id, unless the call is over. It closes by
+    /// itself, as every empty room.
+    ///
+    /// # Errors
+    /// Redis failed, or lost the reservation, and another call has the room:
+    /// `SERVICE_UNAVAILABLE`.
+    pub async fn open(&self, call: &CallRecord) -> Result<(), CallError> {
+        if call.status.is_over() {
+            return Ok(());
+        }
+        match self.rooms.open(&call.room, &call.room_meta()).await? {
+            // A call that has ended at this moment was created all the same.
+            Opened::Open | Opened::Ended => Ok(()),
+            Opened::Taken => Err(Code::ServiceUnavailable.into()),
+        }
     }
 
-    /// Stores the call. If its room id is taken and was not chosen, tries again with another one.
-    /// Returns the call with this id that exists already, if there is one.
+    /// Stores the call. If its room id is taken, takes it from a call that is over, or tries again
+    /// with another one if it was not chosen. Returns the call with this id that exists already, if
+    /// there is one.
     async fn store(
         &self,
         app: &AppId,
@@ -145,21 +169,25 @@ impl CallCreator<'_> {
             if self.records.has_call(&call.id).await? {
                 return self.records.call(app, &call.id).await?.map(Some).ok_or(CallError::NotFound);
             }
-            if is_chosen {
+            if !is_chosen {
+                call.room = generated_room(app);
+            } else if !self.records.release_room(&call.room).await? {
                 return Err(Code::RoomExists.into());
             }
-            call.room = generated_room(app);
         }
         Err(RecordsError::Duplicate.into())
     }
 
-    /// Creates the room, which nobody needs to enter: it closes by itself, as every empty room.
-    /// Returns false if another call has the room, or a call in it ended a short time ago.
-    async fn reserve(&self, call: &CallRecord) -> Result<bool, CallError> {
-        let meta = call.room_meta();
-        // The recorder makes no second record of it.
-        let details = serde_json::to_string(&meta).map_err(|_| Code::InternalError)?;
-        Ok(self.rooms.create(&call.room, &meta, &details).await? == Created::Done)
+    /// Reserves the room id. While another request creates a call with it, waits for the outcome.
+    async fn reserve(&self, call: &CallRecord) -> Result<(), CallError> {
+        for _ in 0..RESERVE_ATTEMPTS_MAX {
+            match self.rooms.reserve(&call.room, &call.id).await? {
+                Reserved::Done => return Ok(()),
+                Reserved::Exists => return Err(Code::RoomExists.into()),
+                Reserved::Pending => tokio::time::sleep(PENDING_INTERVAL).await,
+            }
+        }
+        Err(Refusal::new(Code::ServiceUnavailable, "Another request creates a call in this room; try again").into())
     }
 }
 

@@ -4,6 +4,7 @@ use mongodb::bson::{Document, deserialize_from_document};
 use serde::{Deserialize, Serialize};
 
 use super::bson::{date, epoch, id, ids, maybe_date, maybe_number, number, or_default};
+use super::calls::RELEASED;
 use super::participants::SHOWN;
 use super::{ParticipantCounts, ParticipantRecord, ProfileRecord, RecordedLines, RecordsError};
 use switchboard_core::domain::call_fields::PARTICIPANTS_DEFAULT;
@@ -143,6 +144,10 @@ impl CallRecord {
             && document.get_array("participants").map_or(true, Vec::is_empty)
         {
             document.insert("participants", shown);
+        }
+        let released = document.get_str("roomId").ok().and_then(|room| Some(room.split_once(RELEASED)?.0.to_owned()));
+        if let Some(room) = released {
+            document.insert("roomId", room);
         }
         let mut call: Self = deserialize_from_document(document)?;
         if call.participants.is_empty() && call.started_at.is_none() && !call.host.is_nobody() {

@@ -11,6 +11,7 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::bson::{date_to_bson, id_forms, user_forms, user_to_bson};
+use super::calls::RELEASED;
 use super::fact_updates::{reopened, updated};
 use super::{CallRecord, CallUpdate, Records, RecordsError};
 use switchboard_core::domain::{CallEdit, CallId, CallStatus, CallType, RoomId, RoomMeta, Timestamp, UserId};
@@ -127,7 +128,7 @@ impl Records {
     }
 
     /// Reopens a call that has ended, at `now`. Returns the call, without profiles; `None` if the
-    /// call has another host than in `call`, or it has not ended.
+    /// call has another host than in `call`, gave its room id to another call, or has not ended.
     ///
     /// # Errors
     /// MongoDB is unavailable, or the document is invalid.
@@ -135,6 +136,8 @@ impl Records {
         let mut filter = owned(call);
         let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
         filter.insert("status", doc! { "$in": over });
+        // A call that gave its room id to another one stays ended.
+        filter.insert("roomId", doc! { "$not": { "$regex": RELEASED } });
         let mut stages = reopened(now);
         stages.push(doc! { "updatedAt": date_to_bson(now) });
         let stages: Vec<_> = stages.into_iter().map(|stage| doc! { "$set": stage }).collect();

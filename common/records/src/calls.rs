@@ -12,6 +12,8 @@ use super::participants::{SHOWN, SHOWN_IN_LIST_MAX, SHOWN_MAX, with_participants
 use super::{CallOrder, CallPosition, CallRecord, Records, RecordsError};
 use switchboard_core::domain::{AppId, CallId, CallStatus, CallType, RoomId, Timestamp, UserId};
 
+/// Text behind the room id of a call that gave it up. The call's id follows.
+pub(super) const RELEASED: &str = ":";
 /// Maximum number of calls of a host that lists show: the latest.
 const OWN_MAX: i64 = 5_000;
 
@@ -102,13 +104,19 @@ impl Records {
         Ok(found.await?.is_some())
     }
 
-    /// Removes the record of a call that was created a moment ago, without a trace.
+    /// Takes a room id from the call that has it, if that call is over, so that another call can
+    /// have it. Returns whether a call gave it up. That call still shows it, and stays ended.
     ///
     /// # Errors
     /// MongoDB is unavailable.
-    pub async fn remove_call(&self, id: &CallId) -> Result<(), RecordsError> {
-        let this = doc! { "_id": { "$in": id_forms(id.as_str()) } };
-        self.run("remove_call", |db| async move { db.calls.delete_one(this).await }).await.map(drop)
+    pub async fn release_room(&self, room: &RoomId) -> Result<bool, RecordsError> {
+        let over: Vec<_> = CallStatus::ALL.into_iter().filter(|s| s.is_over()).map(CallStatus::as_str).collect();
+        let held = doc! { "roomId": room.as_str(), "status": { "$in": over }, "deletedAt": Bson::Null };
+        // No room id has a colon. The app comes first, because queries select by it.
+        let given_up = doc! { "$concat": ["$roomId", RELEASED, { "$toString": "$_id" }] };
+        let stages = vec![doc! { "$set": { "roomId": given_up } }];
+        let released = self.run("release_room", |db| async move { db.calls.update_one(held, stages).await });
+        Ok(released.await?.matched_count == 1)
     }
 
     /// Reads the call of a room, without its participants and profiles.

@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 
 use super::bson::{date_to_bson, id_forms, id_to_bson, local_id, user_to_bson};
 use super::call::PERIODS_MAX;
-use super::calls::app_of;
+use super::calls::{RELEASED, app_of};
 use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use super::participant_updates::Newcomer;
 use switchboard_core::domain::call::NEVER_OPENED;
@@ -218,7 +218,9 @@ pub(super) fn reopened(at: Timestamp) -> Vec<Document> {
 /// fields. A call with another status stays as it is.
 fn waiting_again(from: &[CallStatus], next: &Document, cleared: &[&str]) -> Document {
     let from: Vec<_> = from.iter().map(|status| status.as_str()).collect();
-    let is_from = doc! { "$in": ["$status", from] };
+    // A call that gave its room id to another one stays ended.
+    let has_room = doc! { "$eq": [{ "$indexOfBytes": [{ "$ifNull": ["$roomId", ""] }, RELEASED] }, -1] };
+    let is_from = doc! { "$and": [{ "$in": ["$status", from] }, has_room] };
     let mut set = doc! { "status": { "$cond": [is_from.clone(), next.clone(), "$status"] } };
     for field in cleared {
         set.insert(*field, doc! { "$cond": [is_from.clone(), Bson::Null, format!("${field}")] });

@@ -66,6 +66,16 @@ impl Records {
         Ok(RequestClaim { fingerprint: stored.get_str("fingerprint").unwrap_or_default().to_owned(), call })
     }
 
+    /// Forgets an idempotency key that stands for this call, because the request was refused and
+    /// created nothing.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable.
+    pub async fn release_request(&self, app: &AppId, key: &str, call: &CallId) -> Result<(), RecordsError> {
+        let this = doc! { "_id": format!("{app} {key}"), "callId": call.as_str() };
+        self.run("release_request", |db| async move { db.requests().delete_one(this).await }).await.map(drop)
+    }
+
     pub(super) async fn ensure_request_indexes(&self) -> Result<(), RecordsError> {
         let expiry = IndexOptions::builder().expire_after(RETENTION).build();
         let index = IndexModel::builder().keys(doc! { "createdAt": 1 }).options(expiry).build();

@@ -122,11 +122,23 @@ impl Keys {
         self.key(p, format_args!("d:{room}:{peer}:{id}"))
     }
 
-    /// String, expires: log id of an event of an app's backend. No `id` has a colon, so no event of
-    /// a client has such a key.
+    /// String, expires: log id, digest and time of an event of an app's backend. No `id` has a
+    /// colon, so no event of a client has such a key.
     #[must_use]
     pub fn server_dedupe(&self, p: Partition, room: &RoomId, id: &str) -> String {
         self.key(p, format_args!("d:{room}:-{id}"))
+    }
+
+    /// String, expires: call for which the room id is kept until its record is written.
+    #[must_use]
+    pub fn reservation(&self, p: Partition, room: &RoomId) -> String {
+        self.key(p, format_args!("n:{room}"))
+    }
+
+    /// Hash, expires: newest grant of each user of an app who came to the room.
+    #[must_use]
+    pub fn grants(&self, p: Partition, room: &RoomId) -> String {
+        self.key(p, format_args!("g:{room}"))
     }
 
     /// Hash: last heartbeat of each node on the ring of a group.

@@ -138,6 +138,8 @@ contract! {
     order::several_hosts_by_the_backend_keep_the_role_until_the_backend_takes_it;
     permissions::given_permissions_bound_every_device_and_switch_off_what_is_on;
     permissions::given_permissions_outlast_a_resume_and_a_return_and_an_admission_has_them;
+    permissions::the_newest_token_of_a_user_says_what_the_user_may_do_on_every_device;
+    permissions::changes_of_a_profile_at_the_same_time_are_all_kept;
     nodes::only_a_registered_node_gives_seats;
     nodes::each_node_reads_the_heartbeats_of_those_that_follow_it_on_the_ring;
     nodes::a_sweep_that_its_node_left_is_finished_by_another;

@@ -129,7 +129,7 @@ async fn open_with_participant(rooms: &Rooms, room: &RoomId, call: &CallId, numb
     let join = Join {
         room: room.clone(),
         meta_version: 1,
-        hosts_by_app: false,
+        grant: None,
         user: user.clone(),
         pid: format!("{number:064x}"),
         old_pid: None,

@@ -78,7 +78,7 @@ impl Dispatcher {
         let details = serde_json::to_string(&*meta).map_err(|_| Code::InternalError)?;
         match self.rooms.create(&room, &meta, &details).await.map_err(store_refusal)? {
             Created::Done => {}
-            Created::Exists | Created::Ended => return Err(Code::RoomExists.into()),
+            Created::Exists | Created::Ended | Created::Pending => return Err(Code::RoomExists.into()),
         }
         let entry = Entry {
             room,
@@ -86,6 +86,7 @@ impl Dispatcher {
             waits: false,
             given: Some(Role::Host),
             given_permissions: None,
+            grant: None,
             proof: session.proof.clone(),
             event: "room:created",
             place,
@@ -152,6 +153,7 @@ impl Dispatcher {
                 waits: admission.waits,
                 given: standing.given,
                 given_permissions: standing.given_permissions,
+                grant: session.token_grant().map(|grant| standing.grant_over(grant)),
                 proof,
                 event: "room:joined",
                 place: place.take(),
@@ -313,7 +315,7 @@ impl Dispatcher {
         let join = Join {
             room: entry.room.clone(),
             meta_version: meta.version,
-            hosts_by_app: session.grant.as_ref().is_some_and(|grant| grant.role == Role::Host),
+            grant: entry.grant,
             user: session.user.id.clone(),
             pid: session.pid.clone(),
             old_pid: session.old_pid.clone(),
@@ -321,9 +323,9 @@ impl Dispatcher {
             role: entry.role,
             waits: entry.waits,
             public: session.user.clone(),
-            media: entry.media(session, meta),
+            media: entry.media(meta),
             given: entry.given,
-            permissions: entry.permissions(session),
+            permissions: entry.permissions(),
             given_permissions: entry.given_permissions,
             proof: entry.proof.clone(),
         };

@@ -1,7 +1,7 @@
 //! A decided admission: what the session gets with its seat.
 
 use switchboard_core::domain::{CallPermissions, ConnectionState, MediaState, Role, RoomId};
-use switchboard_rooms::{LogId, Proof, RoomMeta, SeatCopy};
+use switchboard_rooms::{LogId, Proof, RoomMeta, SeatCopy, TokenGrant};
 
 use super::session::{ClientSession, now};
 use crate::app_limiters::AppPlace;
@@ -15,6 +15,8 @@ pub(super) struct Entry {
     pub(super) given: Option<Role>,
     /// Permissions given to the user in this room, as they were when admission was decided.
     pub(super) given_permissions: Option<CallPermissions>,
+    /// Grant of the user's newest token, for users of an app whose backend grants.
+    pub(super) grant: Option<TokenGrant>,
     pub(super) proof: Proof,
     /// Event for the client that has a seat.
     pub(super) event: &'static str,
@@ -24,16 +26,16 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Returns the permissions of the user of an app: those given in the room come before those of
-    /// the token. `None` for accounts and guests.
-    pub(super) fn permissions(&self, session: &ClientSession) -> Option<CallPermissions> {
-        self.given_permissions.or_else(|| session.token_permissions())
+    /// the newest token. `None` for accounts and guests.
+    pub(super) fn permissions(&self) -> Option<CallPermissions> {
+        self.given_permissions.or_else(|| self.grant.map(|grant| grant.permissions))
     }
 
     /// Returns the media of a participant who has not reported any, within the settings of the call
     /// and the permissions.
-    pub(super) fn media(&self, session: &ClientSession, meta: &RoomMeta) -> MediaState {
+    pub(super) fn media(&self, meta: &RoomMeta) -> MediaState {
         let media = meta.settings.media_at_entry(self.role);
-        let can_publish = self.permissions(session).unwrap_or_default().can_publish;
+        let can_publish = self.permissions().unwrap_or_default().can_publish;
         MediaState {
             video_enabled: media.video_enabled && can_publish,
             audio_enabled: media.audio_enabled && can_publish,
@@ -50,9 +52,9 @@ impl Entry {
             away: false,
             role: self.role,
             public: session.user.clone(),
-            permissions: self.permissions(session),
+            permissions: self.permissions(),
             permissions_given: self.given_permissions.is_some(),
-            media: self.media(session, meta),
+            media: self.media(meta),
             hand_raised_at: None,
             join_id: LogId::default(),
             from: LogId::default(),

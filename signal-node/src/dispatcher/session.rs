@@ -9,7 +9,7 @@ use switchboard_core::client_address::ClientNetwork;
 use switchboard_core::domain::time::Timestamp;
 use switchboard_core::domain::{AppId, CallPermissions, ConnectionState, PublicUser, RoomId};
 use switchboard_rooms::rate_limit::Subject;
-use switchboard_rooms::{Partition, Proof, Seat};
+use switchboard_rooms::{Partition, Proof, Seat, TokenGrant};
 use switchboard_rules::{SeatView, SessionView, Stamp};
 use switchboard_socketio::NetworkBudget;
 use switchboard_socketio::send_queue::Message;
@@ -110,12 +110,13 @@ impl ClientSession {
     /// everything.
     fn permissions(&self) -> CallPermissions {
         let of_seat = self.room.as_ref().and_then(|room| room.permissions);
-        of_seat.or_else(|| self.token_permissions()).unwrap_or_default()
+        of_seat.or_else(|| Some(self.grant.as_ref()?.permissions)).unwrap_or_default()
     }
 
-    /// Returns the permissions of the user's token; `None` if it is not of an app.
-    pub(super) fn token_permissions(&self) -> Option<CallPermissions> {
-        self.grant.as_ref().map(|grant| grant.permissions)
+    /// Returns what the user's token grants; `None` if it is not of an app's backend.
+    pub(super) fn token_grant(&self) -> Option<TokenGrant> {
+        let AppGrant { role, permissions } = self.grant.as_ref()?;
+        Some(TokenGrant { issued_ms: self.proof.issued_ms, role: *role, permissions: *permissions })
     }
 
     /// Returns the user, as rates count it.

@@ -107,7 +107,7 @@ async fn join(rooms: &Rooms, number: usize) -> Arc<Seat> {
     let join = Join {
         room: room(),
         meta_version: 1,
-        hosts_by_app: false,
+        grant: None,
         user: user(number),
         pid: format!("pid-{number}"),
         old_pid: None,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use switchboard_core::domain::{AppId, CallStatus, Code, EmailAddress, PublicUser, Refusal, Timestamp};
 use switchboard_records::{CallFilter, CallOrder, CallsOf, PageStart, ProfileChange, RecordsError, UserRecord};
+use switchboard_rooms::ProfileUpdate;
 
 use super::other_sign_ins::{remove_others, revoke_others};
 use super::password::check_password;
@@ -118,8 +119,9 @@ async fn announce(app: &App, user: &UserRecord, changed_at: Timestamp) {
         Ok(found) => found.calls,
         Err(error) => return tracing::warn!(%error, "changed profile not announced"),
     };
-    let public = user.public();
-    let announced = calls.iter().map(|call| app.rooms.change_profile(&call.room, &public, changed_at));
+    let PublicUser { id, name, avatar, .. } = user.public();
+    let update = ProfileUpdate { name: Some(name), avatar: Some(avatar), metadata: None, stored_at: Some(changed_at) };
+    let announced = calls.iter().map(|call| app.rooms.change_profile(&call.room, &id, &update));
     for result in futures_util::future::join_all(announced).await {
         if let Err(error) = result {
             tracing::warn!(%error, "changed profile not announced");

@@ -5,10 +5,10 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::{Value, json};
 use switchboard_auth::IdentityKind;
-use switchboard_calls::{NewCall, NewCallOwner};
+use switchboard_calls::{CallError, NewCall, NewCallOwner};
 use switchboard_core::domain::call_fields::{PARTICIPANTS_DEFAULT, check_scheduled_at};
 use switchboard_core::domain::{CallId, CallType, Timestamp};
-use switchboard_records::Records;
+use switchboard_records::{CallRecord, Records};
 
 use super::input;
 use crate::app::App;
@@ -73,19 +73,28 @@ pub(crate) async fn create(
     };
     let owner = NewCallOwner { app: caller.app, host: Some(host.unwrap_or(caller.user)), room: None };
     call.max_participants = app.apps.limits(&owner.app).seats(call.max_participants);
-    create_call(&app, Records::new_call_id(), call, owner, now).await
+    let call = create_call(&app, Records::new_call_id(), call, owner, now).await?;
+    Ok(created(&app, &call, Some(0)))
 }
 
-/// Creates a call with this id, and answers with it.
+/// Creates a call with this id.
+///
+/// # Errors
+/// `VALIDATION_ERROR` for a date in the past, or as [`switchboard_calls::CallCreator::create`].
 pub(crate) async fn create_call(
     app: &App,
     id: CallId,
     call: NewCall,
     owner: NewCallOwner,
     now: Timestamp,
-) -> ApiResult<Response> {
+) -> Result<CallRecord, CallError> {
     check_scheduled_at(call.scheduled_at, now)?;
     let call = app.creator().create(id, call, owner, now).await?;
     metrics::counter!("switchboard_calls_created_total").increment(1);
-    Ok((StatusCode::CREATED, success("The call was created", CallView::new(app, &call, Some(0)))).into_response())
+    Ok(call)
+}
+
+/// Returns the answer to a request that created a call. `present`: number of participants.
+pub(crate) fn created(app: &App, call: &CallRecord, present: Option<u32>) -> Response {
+    (StatusCode::CREATED, success("The call was created", CallView::new(app, call, present))).into_response()
 }

@@ -22,7 +22,7 @@ mod participants;
 mod read;
 mod reopen;
 
-pub(crate) use create::{create, create_call, new_call};
+pub(crate) use create::{create, create_call, created, new_call};
 pub(crate) use edit::{Changes, change, edit};
 pub(crate) use end::{EndOfCall, Owner, delete, delete_call, end, end_call};
 pub(crate) use list::{Listing, list, list_calls};

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use switchboard_core::domain::{CallId, CallStatus, Code, Refusal};
 use switchboard_records::CallRecord;
-use switchboard_rooms::RoomPeek;
+use switchboard_rooms::{Reopened, RoomPeek};
 
 use super::end::{Owner, owned};
 use crate::app::App;
@@ -33,7 +33,12 @@ pub(crate) async fn reopen(
         if now.0.saturating_sub(ended_at.0) > app.reopen_within_ms {
             return Err(Refusal::new(Code::CallEnded, "The call has ended and can no longer be reopened").into());
         }
-        app.rooms.reopen(&call.room, &call.id).await?;
+        // The backend of an app can give the room id of an ended call to another one.
+        let holder = app.records.call_by_room(&call.room).await?;
+        let is_taken = holder.is_none_or(|holder| holder.id != call.id);
+        if is_taken || app.rooms.reopen(&call.room, &call.id).await? == Reopened::Taken {
+            return Err(Refusal::new(Code::RoomExists, "Another call has the room id of this one").into());
+        }
         metrics::counter!("switchboard_calls_reopened_total").increment(1);
         match app.records.reopen_call(call.hosted(), now).await {
             Ok(Some(reopened)) => {

@@ -2,12 +2,11 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use serde_json::{Value, json};
-use switchboard_calls::{NewCall, NewCallOwner};
+use switchboard_calls::{CallError, NewCall, NewCallOwner};
 use switchboard_core::ClusterKey;
-use switchboard_core::domain::{CallId, Code, PublicUser, RoomName, UserId};
-use switchboard_records::{CallRecord, CallsOf, Records, RequestClaim};
+use switchboard_core::domain::{AppId, CallId, Code, PublicUser, RoomName, UserId};
+use switchboard_records::{CallRecord, CallsOf, Records, RecordsError, RequestClaim};
 
 use crate::app::App;
 use crate::http::app_key::{Backend, CallsRead, CallsWrite, IdempotentJson};
@@ -40,7 +39,8 @@ impl Input for NewServerCall {
 }
 
 /// `POST server/calls`. The call has no more seats than its app allows. With an `Idempotency-Key`,
-/// a repeated request answers with the same call.
+/// a repeated request answers with the same call. A request that was refused and created nothing
+/// does not use the key up.
 pub(crate) async fn create(
     State(app): State<App>,
     backend: Backend<CallsWrite>,
@@ -49,16 +49,18 @@ pub(crate) async fn create(
     let NewServerCall { mut call, room, host } = input;
     let now = app.now();
     let mut id = Records::new_call_id();
-    if let Some((key, body)) = key {
+    if let Some((key, body)) = &key {
         let claim = RequestClaim { fingerprint: ClusterKey::digest(body.as_bytes()), call: id };
-        let stored = app.records.claim_request(backend.app(), &key, &claim, now).await?;
+        let stored = app.records.claim_request(backend.app(), key, &claim, now).await?;
         if stored.fingerprint != claim.fingerprint {
             return Err(Code::IdempotencyKeyReused.into());
         }
         if let Some(earlier) = app.records.call(backend.app(), &stored.call).await? {
-            let present = calls::present(&app, &earlier).await;
-            let view = CallView::new(&app, &earlier, present);
-            return Ok((StatusCode::CREATED, success("The call was created", view)).into_response());
+            if room.is_some() {
+                // The first request may have failed at this.
+                app.creator().open(&earlier).await?;
+            }
+            return Ok(calls::created(&app, &earlier, calls::present(&app, &earlier).await));
         }
         // The first request failed before it created the call, or is at it.
         id = stored.call;
@@ -66,7 +68,33 @@ pub(crate) async fn create(
     call.max_participants = app.apps.limits(backend.app()).seats(call.max_participants);
     let host = host.map(|host| PublicUser::new(host, String::new(), None));
     let owner = NewCallOwner { app: backend.app().clone(), host, room };
-    calls::create_call(&app, id, call, owner, now).await
+    match calls::create_call(&app, id.clone(), call, owner, now).await {
+        Ok(call) => Ok(calls::created(&app, &call, Some(0))),
+        Err(error) => {
+            if let Some((key, _)) = &key {
+                release_key(&app, backend.app(), key, &id, &error).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Forgets the key of a request that failed with `error` and created nothing, so that a corrected
+/// request may use it.
+async fn release_key(app: &App, backend: &AppId, key: &str, id: &CallId, error: &CallError) {
+    // It is not known whether MongoDB stores the call after all. A deleted call keeps its key.
+    if matches!(error, CallError::Records(_) | CallError::NotFound) {
+        return;
+    }
+    let released = async {
+        if !app.records.has_call(id).await? {
+            app.records.release_request(backend, key, id).await?;
+        }
+        Ok::<_, RecordsError>(())
+    };
+    if let Err(error) = released.await {
+        tracing::warn!(%error, call_id = %id, "idempotency key of a refused request not released");
+    }
 }
 
 /// `GET server/calls`: lists the calls of the app.

@@ -6,9 +6,10 @@ use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_core::domain::{Code, PeerId, RoomName, Timestamp};
+use switchboard_core::ClusterKey;
+use switchboard_core::domain::{Code, PeerId, Refusal, RoomName, Timestamp};
 use switchboard_core::wire::server_event;
-use switchboard_rooms::ServerEventOutcome;
+use switchboard_rooms::{ServerEvent, ServerEventOutcome};
 
 use crate::app::App;
 use crate::http::app_key::{Backend, ParticipantsWrite};
@@ -68,7 +69,7 @@ pub(crate) struct SentEventView {
 
 /// `POST server/rooms/:roomId/events`: sends an event to everyone in the call, or to one
 /// participant. It is in the room's log, so that a client that resumes gets it. Within the recovery
-/// window the same id is sent once.
+/// window the same id is sent once: repeated, the answer is the first one.
 pub(crate) async fn send(
     State(app): State<App>,
     backend: Backend<ParticipantsWrite>,
@@ -76,14 +77,20 @@ pub(crate) async fn send(
     ValidJson(new): ValidJson<NewEvent>,
 ) -> ApiResult<Response> {
     let room = backend.app().room(&name);
-    let timestamp = app.now();
+    let at = app.now();
     let id = new.id.map_or_else(|| format!("{:032x}", rand::random::<u128>()), String::from);
-    let event = server_event::of_server(&id, &new.name, new.data.as_ref(), &timestamp.to_string());
-    match app.rooms.send_server_event(&room, &id, new.to.as_ref(), &event).await? {
-        ServerEventOutcome::Done => {
-            Ok((StatusCode::CREATED, success("The event was sent", SentEventView { id, timestamp })).into_response())
+    let event = server_event::of_server(&id, &new.name, new.data.as_ref(), &at.to_string());
+    let digest = ClusterKey::digest(json!([new.to, new.name, new.data]).to_string().as_bytes());
+    let event = ServerEvent { id: &id, to: new.to.as_ref(), event: &event, digest: &digest, at };
+    let (message, timestamp) = match app.rooms.send_server_event(&room, event).await? {
+        ServerEventOutcome::Sent => ("The event was sent", at),
+        ServerEventOutcome::Known(sent_at) => ("The event was sent by an earlier request", sent_at),
+        ServerEventOutcome::Reused => {
+            let message = "This id belongs to another event, which was sent before";
+            return Err(Refusal::new(Code::IdempotencyKeyReused, message).into());
         }
-        ServerEventOutcome::NoPeer => Err(Code::PeerNotFound.into()),
-        ServerEventOutcome::Absent => Err(Code::RoomNotFound.into()),
-    }
+        ServerEventOutcome::NoPeer => return Err(Code::PeerNotFound.into()),
+        ServerEventOutcome::Absent => return Err(Code::RoomNotFound.into()),
+    };
+    Ok((StatusCode::CREATED, success(message, SentEventView { id, timestamp })).into_response())
 }

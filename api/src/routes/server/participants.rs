@@ -11,7 +11,7 @@ use switchboard_core::domain::call_fields::REASON;
 use switchboard_core::domain::{
     Code, MediaKind, Participant, PeerId, PermissionsChange, PublicUser, Refusal, Role, RoomId, RoomName,
 };
-use switchboard_rooms::ModerationCommand;
+use switchboard_rooms::{ModerationCommand, ProfileUpdate};
 
 use crate::app::App;
 use crate::http::app_key::{Backend, CallsRead, ParticipantsWrite};
@@ -66,8 +66,9 @@ impl Input for ParticipantChange {
 }
 
 impl ParticipantChange {
-    /// Returns the profile of the user after the change; `None` if it stays as it is.
-    fn profile(&self, user: &PublicUser) -> Result<Option<PublicUser>, Refusal> {
+    /// Returns the change of the user's profile; `None` if it stays as it is. `user` is the user as
+    /// it was a moment ago.
+    fn profile(&self, user: &PublicUser) -> Result<Option<ProfileUpdate>, Refusal> {
         if self.name.is_none() && self.avatar.is_none() && self.metadata.is_none() {
             return Ok(None);
         }
@@ -75,7 +76,14 @@ impl ParticipantChange {
         let avatar = self.avatar.clone().unwrap_or_else(|| user.avatar.clone());
         let metadata = self.metadata.clone().unwrap_or_else(|| user.metadata.clone());
         let changed = app_user(user.id.clone(), name, avatar, metadata);
-        changed.map(Some).map_err(|refusal| Refusal { code: Code::ValidationError, ..refusal })
+        let changed = changed.map_err(|refusal| Refusal { code: Code::ValidationError, ..refusal })?;
+        // The named fields alone, so that another change at this moment is not undone.
+        Ok(Some(ProfileUpdate {
+            name: self.name.as_ref().map(|_| changed.name),
+            avatar: self.avatar.as_ref().map(|_| changed.avatar),
+            metadata: self.metadata.as_ref().map(|_| changed.metadata),
+            stored_at: None,
+        }))
     }
 }
 
@@ -97,8 +105,8 @@ pub(crate) async fn edit(
     if let Some(change) = change.permissions {
         moderate(&app, &room, &ModerationCommand::Permissions { peer: peer.clone(), change }).await?;
     }
-    if let Some(user) = profile {
-        app.rooms.change_profile(&room, &user, app.now()).await?;
+    if let Some(update) = profile {
+        app.rooms.change_profile(&room, &current.user.id, &update).await?;
     }
     audit(&backend, "change", &room, &peer);
     Ok(success("The participant was changed", participant(&app, &room, &peer).await?).into_response())

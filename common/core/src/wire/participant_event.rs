@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::event_kind::EventKind;
 use super::server_event::{HOST_MARK, PARTICIPANT_MARK, PEER_MARK, ROLE_MARK, USER_MARK, encode};
-use crate::domain::{CallType, MediaKind, PeerId, PublicUser, RoomId, RoomMeta};
+use crate::domain::{CallType, MediaKind, PeerId, RoomId, RoomMeta};
 
 /// Returns an object without its null fields.
 fn object(fields: Value) -> Value {
@@ -44,10 +44,11 @@ pub fn role_changed_template() -> String {
     encode("participant:role-changed", &fields)
 }
 
-/// Encodes `participant:profile-changed`. Placeholder: peer id.
+/// Encodes `participant:profile-changed`. Placeholders: peer id, user id, user.
 #[must_use]
-pub fn profile_changed_template(user: &PublicUser) -> String {
-    encode(EventKind::ProfileChanged.name(), &json!({ "peerId": PEER_MARK, "userId": user.id, "user": user }))
+pub fn profile_changed_template() -> String {
+    let fields = json!({ "peerId": PEER_MARK, "userId": USER_MARK, "user": PARTICIPANT_MARK });
+    encode(EventKind::ProfileChanged.name(), &fields)
 }
 
 /// Encodes `participant:permissions-changed`. Placeholders: peer id, user id, permissions.

@@ -20,7 +20,8 @@ pub const PEER_PLACEHOLDER: &str = r#""\u0001""#;
 /// Placeholder of the user id in a template's JSON, with its quotes.
 pub const USER_PLACEHOLDER: &str = r#""\u0002""#;
 /// Placeholder of the participant (in `participant:muted`: of the media state, in
-/// `participant:permissions-changed`: of the permissions) in a template's JSON, with its quotes.
+/// `participant:permissions-changed`: of the permissions, in `participant:profile-changed`: of the
+/// user) in a template's JSON, with its quotes.
 pub const PARTICIPANT_PLACEHOLDER: &str = r#""\u0003""#;
 /// Placeholder of the media state in a template's JSON, with its quotes.
 pub const MEDIA_PLACEHOLDER: &str = r#""\u0004""#;
@@ -35,6 +36,7 @@ pub(super) const MEDIA_MARK: &str = "\u{4}";
 pub(super) const ROLE_MARK: &str = "\u{5}";
 pub(super) const HOST_MARK: &str = "\u{6}";
 const HAND_MARK: &str = "\u{7}";
+const PROFILE_MARK: &str = "\u{0}";
 
 /// Serialises `value` as JSON. This cannot fail for the types here, because they have string keys
 /// and finite numbers only; `null` is the fallback.
@@ -108,9 +110,20 @@ pub fn participant_template(joiner: &Joiner<'_>) -> String {
 /// Encodes `room:user-joined`. Placeholder: participant.
 #[must_use]
 pub fn user_joined_template(user: &PublicUser) -> String {
+    user_joined(user)
+}
+
+/// Encodes `room:user-joined` of a user whose profile the script changes. Placeholders: user,
+/// participant.
+#[must_use]
+pub fn changed_user_joined_template() -> String {
+    user_joined(&PROFILE_MARK)
+}
+
+fn user_joined(user: &impl Serialize) -> String {
     #[derive(Serialize)]
-    struct Template<'a> {
-        user: &'a PublicUser,
+    struct Template<'a, U> {
+        user: &'a U,
         participant: &'a str,
     }
     encode("room:user-joined", &Template { user, participant: PARTICIPANT_MARK })

@@ -1,10 +1,12 @@
-//! Taking a seat.
+//! Taking a seat, and changing the profile of its user.
 
+use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
 use switchboard_core::domain::{
     CallPermissions, ConnectionState, MediaState, Participant, PublicUser, Role, RoomId, RoomMeta, SessionHandle,
-    UserId,
+    Timestamp, UserId,
 };
 use switchboard_core::wire::LogId;
 
@@ -30,8 +32,9 @@ pub struct Join {
     pub handle: SessionHandle,
     /// Role that the seat gets.
     pub role: Role,
-    /// Whether the backend of an app says that the user hosts. Such a host is no stand-in.
-    pub hosts_by_app: bool,
+    /// Grant of the user's newest token, for users of an app whose backend grants. A host by it is
+    /// no stand-in. If the room knows a newer one, the script answers `Joined::Changed`.
+    pub grant: Option<TokenGrant>,
     /// Whether the session waits in the lobby first.
     pub waits: bool,
     /// Public data of the user: part of field `i:<peer>` and of `room:user-joined`.
@@ -49,6 +52,51 @@ pub struct Join {
     pub given_permissions: Option<CallPermissions>,
     /// Proof of identity, for removals and bans.
     pub proof: Proof,
+}
+
+/// Role and permissions in a user token of an app. Of several tokens of a user in a room, the
+/// newest one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenGrant {
+    /// Time of issue, in ms since the Unix epoch; 0 if the token does not say it.
+    pub issued_ms: u64,
+    /// Role.
+    pub role: Role,
+    /// Permissions.
+    pub permissions: CallPermissions,
+}
+
+impl TokenGrant {
+    /// Reads the text of a grant; `None` if it is not one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut words = text.splitn(3, ' ');
+        Some(Self {
+            issued_ms: words.next()?.parse().ok()?,
+            role: Role::parse(words.next()?)?,
+            permissions: serde_json::from_str(words.next()?).ok()?,
+        })
+    }
+}
+
+/// Writes the grant as the room keeps it.
+impl fmt::Display for TokenGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.issued_ms, self.role.as_str(), self.permissions.to_json())
+    }
+}
+
+/// Change of a user's profile in a room. Fields that are `None` stay.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProfileUpdate {
+    /// Name.
+    pub name: Option<String>,
+    /// Picture; `Some(None)` removes it.
+    pub avatar: Option<Option<String>>,
+    /// Data of the app; `Some(None)` removes them.
+    pub metadata: Option<Option<Value>>,
+    /// Time of a change that was stored elsewhere first: an older one changes nothing. `None`
+    /// changes the profile as it is now.
+    pub stored_at: Option<Timestamp>,
 }
 
 /// Proof of a user's identity. A removed user needs a newer one to come back. A ban remembers the
@@ -101,8 +149,8 @@ pub enum Joined<R = Box<Snapshot>> {
     Ended,
     /// The room is not in Redis. Open it first.
     Absent,
-    /// Metadata, or the role or permissions given in the room, changed since admission was decided.
-    /// Decide again.
+    /// Metadata, the role or permissions given in the room, or the user's newest grant changed
+    /// since admission was decided. Decide again.
     Changed,
     /// This node is not registered, or was swept. The client must try again or use another node.
     Fenced,

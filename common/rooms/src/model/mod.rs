@@ -32,15 +32,15 @@ pub use app::{AppEntry, AppReport, AppStep};
 pub use error::StoreError;
 pub use fact::{Fact, OutboxEntry, Presence};
 pub use inspection::{EvictionPolicy, NodeSummary, RoomSummary};
-pub use join::{Join, Joined, Proof, Snapshot};
+pub use join::{Join, Joined, ProfileUpdate, Proof, Snapshot, TokenGrant};
 pub use moderation::{Caller, ModerationCommand, ModerationOutcome, RoomUpdate, UpdateOutcome};
 pub use node::{
     Beat, BeatOutcome, CheckOutcome, Group, LastBeat, Loads, NodeCheck, NodeLoad, Partition, RevocationReason, Revoked,
     StrayNode, Sweep,
 };
-pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply, ServerEventOutcome};
+pub use operation::{Chat, EphemeralOutcome, History, Op, OpKind, OpReply, ServerEvent, ServerEventOutcome};
 pub use resume::{Attach, Attached, CaughtUp, LeaveOutcome, LogContent, LogEntry, ReseatOutcome, Resumed, SeatCopy};
-pub use room::{Created, Ended, JoinStanding, Opened, RoomPeek};
+pub use room::{Created, Ended, JoinStanding, Opened, Reopened, Reserved, RoomPeek};
 pub(crate) use seat::OperationNumber;
 pub use seat::{Seat, socket_id};
 pub use stats::{RoomStats, SeatStats};

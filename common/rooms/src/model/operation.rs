@@ -1,7 +1,7 @@
 //! Operations: events that a seated session sends in its room, and their answers.
 
 use bytes::Bytes;
-use switchboard_core::domain::{ConditionalMediaChange, PeerId};
+use switchboard_core::domain::{ConditionalMediaChange, PeerId, Timestamp};
 use switchboard_core::wire::{EventKind, LogId};
 
 /// Event of a seated session that goes through the log. The operations of one seat are pipelined
@@ -101,11 +101,30 @@ pub enum EphemeralOutcome {
     Stale,
 }
 
+/// Event of an app's backend.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerEvent<'a> {
+    /// Id of the event. Within the recovery window the same id is sent once.
+    pub id: &'a str,
+    /// Receiver; `None` for everyone in the call.
+    pub to: Option<&'a PeerId>,
+    /// `server:event`, the event.
+    pub event: &'a str,
+    /// Digest of receiver, name and data, by which a repetition is told from another event.
+    pub digest: &'a str,
+    /// Time in the event.
+    pub at: Timestamp,
+}
+
 /// Answer to an event of an app's backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerEventOutcome {
-    /// The event is in the log, by this request or by an earlier one with the same id.
-    Done,
+    /// The event is in the log.
+    Sent,
+    /// The same event was sent under this id before, with this time.
+    Known(Timestamp),
+    /// Another event was sent under this id.
+    Reused,
     /// The receiver is neither in the call nor in the lobby.
     NoPeer,
     /// The room is not open.

@@ -2,6 +2,8 @@
 
 use switchboard_core::domain::{CallPermissions, Code, Role, RoomMeta, UserId};
 
+use super::TokenGrant;
+
 /// A room seen without a seat.
 #[derive(Clone, Debug)]
 pub enum RoomPeek {
@@ -31,6 +33,8 @@ pub enum Created {
     Exists,
     /// The room's call ended a short time ago.
     Ended,
+    /// The record of another call in the room is about to be written.
+    Pending,
 }
 
 /// Answer to `open`.
@@ -40,6 +44,28 @@ pub enum Opened {
     Open,
     /// The call has ended.
     Ended,
+    /// Another call has the room.
+    Taken,
+}
+
+/// Answer to `reserve`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// The room id is kept for the call.
+    Done,
+    /// Another call is open in the room.
+    Exists,
+    /// Another call is about to be created in the room.
+    Pending,
+}
+
+/// Answer to `reopen`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reopened {
+    /// The call is, or was, open again.
+    Done,
+    /// Another call has the room, or had it a short time ago.
+    Taken,
 }
 
 /// Answer to `end`.
@@ -70,9 +96,26 @@ pub struct JoinStanding {
     pub seated: bool,
     /// Time of a removal in ms of Redis TIME. Tokens issued until then are refused.
     pub removed_ms: Option<u64>,
+    /// Grant of the newest token with which the user of an app came to this room.
+    pub newest_grant: Option<TokenGrant>,
 }
 
 impl JoinStanding {
+    /// Returns the grant that holds for a user who comes with the grant `own`: that of a newer
+    /// token, if the user came with one before.
+    #[must_use]
+    pub fn grant_over(&self, own: TokenGrant) -> TokenGrant {
+        self.newest_grant.filter(|newest| newest.issued_ms > own.issued_ms).unwrap_or(own)
+    }
+
+    /// Returns the role that a token gives: `own`, or that of a newer token of the backend.
+    /// `issued_ms`: time of issue of a token of an app's backend, `None` for other tokens.
+    #[must_use]
+    pub fn role_over(&self, own: Role, issued_ms: Option<u64>) -> Role {
+        let newer = |newest: &TokenGrant| issued_ms.is_some_and(|issued_ms| newest.issued_ms > issued_ms);
+        self.newest_grant.filter(newer).map_or(own, |newest| newest.role)
+    }
+
     /// Returns the code with which a proof that was issued at `issued_ms` is refused: `BANNED`, or
     /// `REMOVED` when a newer proof would do.
     #[must_use]

@@ -1,11 +1,15 @@
 //! join: takes a seat in the call or in the lobby.
 
-use switchboard_core::domain::CallPermissions;
+use switchboard_core::domain::{CallPermissions, Role};
 use switchboard_core::wire::participant_event::profile_changed_template;
 use switchboard_core::wire::{EventKind, LogId};
 
+use super::moderation::permission_events;
 use super::{GivenSeat, Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
-use crate::{Join, StoreError};
+use crate::{Join, StoreError, TokenGrant};
+
+/// Time for which a room keeps the newest grant of a user, in ms: longer than a user token is good.
+const GRANT_LIFETIME_MS: u64 = 25 * 3600 * 1000;
 
 /// Arguments of `join.lua`.
 #[derive(Debug)]
@@ -74,7 +78,8 @@ pub enum JoinReply {
     Ended,
     /// The room is not in Redis.
     Absent,
-    /// Metadata, or the role or permissions given in the room, are not those that admission saw.
+    /// Metadata, the role or permissions given in the room, or the newest grant are not those that
+    /// admission saw.
     Changed,
     /// The node is not registered.
     Fenced,
@@ -90,6 +95,7 @@ impl ScriptArguments for JoinScript<'_> {
         self.scope.write_keys(to);
         to.key(&[&keys.nodes(partition)]);
         to.key(&[&keys.on(partition, self.node)]);
+        to.key(&[&keys.grants(partition, self.scope.room.room)]);
         self.scope.write_arguments(to);
         to.text(join.user.as_str());
         to.text(&join.pid);
@@ -113,9 +119,12 @@ impl ScriptArguments for JoinScript<'_> {
         to.optional(self.first_try);
         to.number(self.probe_ms);
         to.flag(self.only_asks);
-        to.event(EventKind::ProfileChanged, profile_changed_template(&join.public).as_bytes());
-        to.flag(join.hosts_by_app);
+        to.event(EventKind::ProfileChanged, profile_changed_template().as_bytes());
+        to.flag(join.grant.is_some_and(|grant| grant.role == Role::Host));
         to.optional(join.given_permissions.map(CallPermissions::to_json).as_deref());
+        to.optional(join.grant.as_ref().map(TokenGrant::to_string).as_deref());
+        to.number(GRANT_LIFETIME_MS);
+        to.optional(join.grant.map(|_| permission_events(None)).as_deref());
     }
 
     fn parse(reply: &Reply) -> Result<JoinReply, StoreError> {

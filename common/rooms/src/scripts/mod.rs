@@ -14,7 +14,7 @@
 //! | `lease` | acquire_lease, release_lease, trim_outbox |
 //! | `moderation` | admit, deny, role, permissions, mute, lower_hand, kick, update |
 //! | `node` | beat, check_node, declare_dead, leave_ring, sweep_start, sweep_one, deregister_node |
-//! | `open` | open, reopen |
+//! | `open` | open, reserve, reopen |
 //! | `operation` | relay, bcast, media, hand, chat |
 //! | `profile` | profile |
 //! | `rate` | spend, guess |
@@ -73,7 +73,7 @@ pub use node::{
     BeatScript, CheckNodeScript, DeathReply, DeclareDeadScript, DeregisterNodeScript, DeregisterReply, LeaveRingScript,
     SweepOneScript, SweepStartScript,
 };
-pub use open::{OpenReply, OpenScript, ReopenScript};
+pub use open::{OpenReply, OpenScript, ReopenScript, ReserveScript};
 pub(crate) use operation::operation_reply;
 pub use operation::{BroadcastScript, ChatScript, HandScript, MediaScript, OperationScope, RelayScript, RelaysScript};
 pub use profile::ProfileScript;
@@ -142,8 +142,10 @@ scripts! {
     Open "open" ["shared/prelude" "shared/seats" "shared/seating" "scripts/open"];
     /// Lets an ended call take place once more.
     Reopen "reopen" ["shared/prelude" "shared/seats" "shared/seating" "scripts/reopen"];
+    /// Keeps a room id for a call.
+    Reserve "reserve" ["scripts/reserve"];
     /// Takes a seat.
-    Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/profile" "scripts/join"];
+    Join "join" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/departure" "shared/profile" "shared/media_state" "shared/permissions" "scripts/join"];
     /// Changes the profile of a user's seats.
     Profile "profile" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/profile" "scripts/profile"];
     /// Sends an event to one peer, or several events to one peer each.
@@ -181,7 +183,7 @@ scripts! {
     /// Gives a user a role.
     Role "role" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "scripts/role"];
     /// Changes what a user may do.
-    Permissions "permissions" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "scripts/permissions"];
+    Permissions "permissions" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "shared/permissions" "scripts/permissions"];
     /// Switches off a participant's medium.
     Mute "mute" ["shared/prelude" "shared/seats" "shared/seating" "shared/roles" "shared/moderation" "shared/media_state" "scripts/mute"];
     /// Lowers a participant's hand.

@@ -152,21 +152,29 @@ impl ScriptArguments for PermissionsScript<'_> {
     type Reply = ModerationOutcome;
 
     fn write(&self, to: &mut ScriptWriter<'_>) {
-        let by = self.scope.caller.peer();
         self.scope.write(to);
         to.text(self.target.as_str());
         to.text(&serde_json::json!(self.change).to_string());
-        let changed_event = participant_event::permissions_changed_template();
-        to.event(EventKind::PermissionsChanged, changed_event.as_bytes());
-        to.event(EventKind::MediaChanged, participant_event::media_changed_template().as_bytes());
-        for kind in [MediaKind::Video, MediaKind::Audio, MediaKind::ScreenShare] {
-            to.event(EventKind::Muted, participant_event::muted_template(kind, by).as_bytes());
-        }
+        to.text(&permission_events(self.scope.caller.peer()));
     }
 
     fn parse(reply: &Reply) -> Result<ModerationOutcome, StoreError> {
         outcome(reply)
     }
+}
+
+/// Returns the events of other permissions, as `lua/shared/permissions.lua` takes them: templates,
+/// one a line, because JSON has no line feeds. `by`: participant who changed the permissions.
+pub(super) fn permission_events(by: Option<&PeerId>) -> String {
+    let muted = |kind| EventKind::Muted.prefix(&participant_event::muted_template(kind, by));
+    let events = [
+        EventKind::PermissionsChanged.prefix(&participant_event::permissions_changed_template()),
+        EventKind::MediaChanged.prefix(&participant_event::media_changed_template()),
+        muted(MediaKind::Video),
+        muted(MediaKind::Audio),
+        muted(MediaKind::ScreenShare),
+    ];
+    events.join("\n")
 }
 
 /// Arguments of `mute.lua`.

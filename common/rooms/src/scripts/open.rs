@@ -1,9 +1,11 @@
-//! open and reopen: creates a room; lets an ended call take place once more.
+//! open, reserve and reopen: creates a room; keeps a room id for a call; lets an ended call take
+//! place once more.
 
-use switchboard_core::domain::{CallId, RoomMeta};
+use switchboard_core::domain::{CallId, RoomId, RoomMeta};
 
-use super::{Reply, Script, ScriptArguments, ScriptWriter, SeatScope};
-use crate::StoreError;
+use super::{Reply, RoomScope, Script, ScriptArguments, ScriptWriter, SeatScope};
+use crate::keys::Keys;
+use crate::{Partition, Reopened, Reserved, StoreError};
 
 /// Arguments of `open.lua`.
 #[derive(Debug)]
@@ -25,10 +27,12 @@ pub enum OpenReply {
     Open,
     /// The room is open with an older version of the metadata.
     Older,
-    /// Another call has the room. Only with `created_details`.
+    /// Another call has the room.
     Exists,
     /// The call has ended.
     Ended,
+    /// The record of another call is about to be written. Only with `created_details`.
+    Pending,
 }
 
 impl ScriptArguments for OpenScript<'_> {
@@ -36,7 +40,9 @@ impl ScriptArguments for OpenScript<'_> {
     type Reply = OpenReply;
 
     fn write(&self, to: &mut ScriptWriter<'_>) {
+        let RoomScope { keys, partition, room, .. } = self.scope.room;
         self.scope.write_keys(to);
+        to.key(&[&keys.reservation(partition, room)]);
         self.scope.write_arguments(to);
         to.text(&self.meta_json);
         to.number(self.meta.version);
@@ -53,6 +59,43 @@ impl ScriptArguments for OpenScript<'_> {
             "OLDER" => Ok(OpenReply::Older),
             "EXISTS" => Ok(OpenReply::Exists),
             "ENDED" => Ok(OpenReply::Ended),
+            "PENDING" => Ok(OpenReply::Pending),
+            _ => Err(reply.unknown()),
+        }
+    }
+}
+
+/// Arguments of `reserve.lua`.
+#[derive(Debug)]
+pub struct ReserveScript<'a> {
+    /// Names of the deployment.
+    pub keys: &'a Keys,
+    /// Partition of the room.
+    pub partition: Partition,
+    /// Room.
+    pub room: &'a RoomId,
+    /// Call for which the room id is kept.
+    pub call: &'a CallId,
+    /// Lifetime of the reservation in ms; 0 gives it up.
+    pub lifetime_ms: u64,
+}
+
+impl ScriptArguments for ReserveScript<'_> {
+    const SCRIPT: Script = Script::Reserve;
+    type Reply = Reserved;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        to.key(&self.keys.room_parts(self.partition, self.room));
+        to.key(&[&self.keys.reservation(self.partition, self.room)]);
+        to.text(self.call.as_str());
+        to.number(self.lifetime_ms);
+    }
+
+    fn parse(reply: &Reply) -> Result<Reserved, StoreError> {
+        match reply.status() {
+            "OK" => Ok(Reserved::Done),
+            "EXISTS" => Ok(Reserved::Exists),
+            "PENDING" => Ok(Reserved::Pending),
             _ => Err(reply.unknown()),
         }
     }
@@ -69,7 +112,7 @@ pub struct ReopenScript<'a> {
 
 impl ScriptArguments for ReopenScript<'_> {
     const SCRIPT: Script = Script::Reopen;
-    type Reply = ();
+    type Reply = Reopened;
 
     fn write(&self, to: &mut ScriptWriter<'_>) {
         self.scope.write_keys(to);
@@ -77,9 +120,10 @@ impl ScriptArguments for ReopenScript<'_> {
         to.text(self.call.as_str());
     }
 
-    fn parse(reply: &Reply) -> Result<(), StoreError> {
+    fn parse(reply: &Reply) -> Result<Reopened, StoreError> {
         match reply.status() {
-            "OK" | "OPEN" => Ok(()),
+            "OK" | "OPEN" => Ok(Reopened::Done),
+            "EXISTS" => Ok(Reopened::Taken),
             _ => Err(reply.unknown()),
         }
     }

@@ -1,22 +1,18 @@
 //! server_event: sends an event of an app's backend.
 
-use switchboard_core::domain::PeerId;
+use switchboard_core::domain::{PeerId, Timestamp};
 use switchboard_core::wire::EventKind;
 
 use super::{Reply, RoomScope, Script, ScriptArguments, ScriptWriter};
-use crate::{ServerEventOutcome, StoreError};
+use crate::{ServerEvent, ServerEventOutcome, StoreError};
 
 /// Arguments of `server_event.lua`.
 #[derive(Debug)]
 pub struct ServerEventScript<'a> {
     /// The room.
     pub scope: RoomScope<'a>,
-    /// Id of the event. The same id is sent once within the recovery window.
-    pub id: &'a str,
-    /// Receiver; `None` for everyone in the call.
-    pub to: Option<&'a PeerId>,
-    /// `server:event`, the event.
-    pub event: &'a str,
+    /// The event.
+    pub event: ServerEvent<'a>,
 }
 
 impl ScriptArguments for ServerEventScript<'_> {
@@ -25,16 +21,21 @@ impl ScriptArguments for ServerEventScript<'_> {
 
     fn write(&self, to: &mut ScriptWriter<'_>) {
         let RoomScope { keys, partition, room, .. } = self.scope;
+        let ServerEvent { id, to: receiver, event, digest, at } = self.event;
         self.scope.write_keys(to);
-        to.key(&[&keys.server_dedupe(partition, room, self.id)]);
+        to.key(&[&keys.server_dedupe(partition, room, id)]);
         self.scope.write_arguments(to);
-        to.text(self.to.map_or("*", PeerId::as_str));
-        to.event(EventKind::ServerEvent, self.event.as_bytes());
+        to.text(receiver.map_or("*", PeerId::as_str));
+        to.event(EventKind::ServerEvent, event.as_bytes());
+        to.text(digest);
+        to.number(u64::try_from(at.0).unwrap_or(0));
     }
 
     fn parse(reply: &Reply) -> Result<ServerEventOutcome, StoreError> {
         match reply.status() {
-            "OK" => Ok(ServerEventOutcome::Done),
+            "OK" => Ok(ServerEventOutcome::Sent),
+            "KNOWN" => Ok(ServerEventOutcome::Known(Timestamp(i64::try_from(reply.number(1)?).unwrap_or(i64::MAX)))),
+            "REUSED" => Ok(ServerEventOutcome::Reused),
             "NOPEER" => Ok(ServerEventOutcome::NoPeer),
             "ABSENT" => Ok(ServerEventOutcome::Absent),
             _ => Err(reply.unknown()),

@@ -1,14 +1,14 @@
 //! Chat history of a room, ephemeral events, and events of an app's backend.
 
 use redis::{Cmd, Value, cmd};
-use switchboard_core::domain::{PeerId, RoomId, UserId};
+use switchboard_core::domain::{RoomId, UserId};
 use switchboard_core::wire::{EventKind, LogId};
 
 use super::Rooms;
 use crate::scripts::{EphemeralScript, ServerEventScript};
 use crate::seat::SeatText;
 use crate::values::{Entry, entries, text};
-use crate::{EphemeralOutcome, History, Seat, ServerEventOutcome, StoreError};
+use crate::{EphemeralOutcome, History, Seat, ServerEvent, ServerEventOutcome, StoreError};
 
 /// Maximum number of messages in the first read of a page. The later reads are as large as the
 /// bytes of the earlier ones allow.
@@ -104,19 +104,17 @@ impl Rooms {
     }
 
     /// Sends a `server:event` to everyone in the call, or to one participant, who may be in the
-    /// lobby. Within the recovery window the same `id` is sent once.
+    /// lobby. Within the recovery window the same id is sent once.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn send_server_event(
         &self,
         room: &RoomId,
-        id: &str,
-        to: Option<&PeerId>,
-        event: &str,
+        event: ServerEvent<'_>,
     ) -> Result<ServerEventOutcome, StoreError> {
         let scope = self.context().room_scope(room);
-        self.run(scope.partition, &ServerEventScript { scope, id, to, event }).await
+        self.run(scope.partition, &ServerEventScript { scope, event }).await
     }
 }
 

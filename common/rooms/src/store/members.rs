@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
-use switchboard_core::domain::{ConnectionState, PublicUser, Role, RoomId, RoomMeta, Timestamp};
+use switchboard_core::domain::{ConnectionState, PublicUser, Role, RoomId, RoomMeta, UserId};
 use switchboard_core::wire::server_event::{
     self, Joiner, PEER_PLACEHOLDER, participant_template, reconnecting_template, user_joined_template,
 };
@@ -22,8 +22,8 @@ use crate::scripts::{
 };
 use crate::values::{LogReader, log_entries, snapshot, text};
 use crate::{
-    Attach, Attached, Join, Joined, LeaveOutcome, LogId, ReseatOutcome, Resumed, Seat, SeatCopy, Snapshot, StoreError,
-    socket_id,
+    Attach, Attached, Join, Joined, LeaveOutcome, LogId, ProfileUpdate, ReseatOutcome, Resumed, Seat, SeatCopy,
+    Snapshot, StoreError, socket_id,
 };
 
 /// Maximum number of log entries that a resume reads. With more, the session is fresh.
@@ -141,17 +141,12 @@ impl Rooms {
         self.run(scope.partition, &AliveScript { scope, seat }).await.map(drop)
     }
 
-    /// Gives a user's seats in a room the user's new name and picture, and announces them.
+    /// Changes fields of a user's profile on all seats in a room, and announces the profile.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn change_profile(
-        &self,
-        room: &RoomId,
-        user: &PublicUser,
-        changed_at: Timestamp,
-    ) -> Result<(), StoreError> {
-        let script = ProfileScript { scope: self.context().seat_scope(room, "left"), user, changed_at };
+    pub async fn change_profile(&self, room: &RoomId, user: &UserId, update: &ProfileUpdate) -> Result<(), StoreError> {
+        let script = ProfileScript { scope: self.context().seat_scope(room, "left"), user, update };
         self.run(self.partition_of(room), &script).await.map(drop)
     }
 

@@ -1,6 +1,7 @@
 //! Rooms as a whole: peek, open, read, end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Value, cmd};
 use switchboard_core::domain::{CallId, PeerId, Role, RoomId, RoomMeta, UserId};
@@ -11,13 +12,16 @@ use super::log_pages::LogRange;
 use super::moderation::UPDATE_ATTEMPTS_MAX;
 use super::room_log::RoomLog;
 use crate::context::millis;
-use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript, ReopenScript};
+use crate::scripts::{EndCaller, EndScript, OpenReply, OpenScript, ReopenScript, ReserveScript};
 use crate::values::{given_permissions, items, room_meta, snapshot, text};
 use crate::{
-    Caller, CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, ModerationCommand, Opened, Proof, RoomPeek,
-    RoomUpdate, Seat, Snapshot, StoreError,
+    Caller, CaughtUp, Created, Ended, JoinStanding, LogEntry, LogId, ModerationCommand, Opened, Proof, Reopened,
+    Reserved, RoomPeek, RoomUpdate, Seat, Snapshot, StoreError, TokenGrant,
 };
 
+/// Time for which a room id is kept for a call: longer than the insert of its record can take, and
+/// longer than a first join that has found no record.
+const RESERVATION_LIFETIME: Duration = Duration::from_secs(30);
 /// Fields of the room's hash that a peek reads.
 const PEEK_FIELDS: &[&str] = &["st", "m", "lock", "host", "n"];
 
@@ -51,7 +55,13 @@ impl Rooms {
         for hash in proof.address.iter().flat_map(|hashes| hashes.split(',')) {
             read.arg(format!("b:@{hash}"));
         }
-        let answer = self.plain(p, "peek_for", &[read]).await?;
+        let mut reads = vec![read];
+        if !room.is_of_default_app() {
+            let mut newest = cmd("HGET");
+            newest.arg(self.context().keys.grants(p, room)).arg(user.as_str());
+            reads.push(newest);
+        }
+        let answer = self.plain(p, "peek_for", &reads).await?;
         let fields = items(answer.first())?;
         let peek = read_peek(fields)?;
         let field = |index: usize| fields.get(PEEK_FIELDS.len() + index).and_then(text);
@@ -66,12 +76,15 @@ impl Rooms {
         // A place in the lobby is no seat.
         let seated = field(3).is_some_and(|seat| !seat.starts_with("waiting "));
         let given_permissions = given_permissions(field(4))?;
-        Ok((peek, JoinStanding { given, given_permissions, banned, seated, removed_ms }))
+        let newest_grant = answer.get(1).and_then(text).map(TokenGrant::parse);
+        let newest_grant =
+            newest_grant.map(|grant| grant.ok_or_else(|| StoreError::expected("a grant"))).transpose()?;
+        Ok((peek, JoinStanding { given, given_permissions, banned, seated, removed_ms, newest_grant }))
     }
 
     /// Opens the room for a call that has a record, with this metadata or newer. A room that is
     /// open with an older version is changed as by any other change of the call: participants are
-    /// notified, and the lobby is asked again or admitted.
+    /// notified, and the lobby is asked again or admitted. A room of another call stays as it is.
     ///
     /// # Errors
     /// See [`StoreError`]. `Unavailable`, if the call changed 32 times meanwhile.
@@ -80,9 +93,8 @@ impl Rooms {
             match self.run_open(room, meta, None).await? {
                 OpenReply::Open => return Ok(Opened::Open),
                 OpenReply::Ended => return Ok(Opened::Ended),
-                OpenReply::Exists => {
-                    return Err(StoreError::Unexpected("a room exists that was to be opened".to_owned()));
-                }
+                OpenReply::Exists => return Ok(Opened::Taken),
+                OpenReply::Pending => return Err(StoreError::expected("a reply to opening a room")),
                 OpenReply::Older => {
                     let RoomPeek::Open { meta: before, .. } = self.peek(room).await? else { continue };
                     if before.version < meta.version {
@@ -96,12 +108,35 @@ impl Rooms {
         Err(StoreError::Unavailable)
     }
 
-    /// Lets a call that has ended take place once more: removes its tombstone, and writes the
-    /// `reopened` fact. Does nothing while the call is open.
+    /// Keeps a room id for a call whose record is about to be written: until the room is opened,
+    /// for 30 s at most, nobody creates another call in it. Nobody can join the call by this.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn reopen(&self, room: &RoomId, call: &CallId) -> Result<(), StoreError> {
+    pub async fn reserve(&self, room: &RoomId, call: &CallId) -> Result<Reserved, StoreError> {
+        self.run_reserve(room, call, RESERVATION_LIFETIME).await
+    }
+
+    /// Gives up the room id that is kept for a call.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn release(&self, room: &RoomId, call: &CallId) -> Result<(), StoreError> {
+        self.run_reserve(room, call, Duration::ZERO).await.map(drop)
+    }
+
+    async fn run_reserve(&self, room: &RoomId, call: &CallId, lifetime: Duration) -> Result<Reserved, StoreError> {
+        let (keys, partition) = (&self.context().keys, self.partition_of(room));
+        let script = ReserveScript { keys, partition, room, call, lifetime_ms: millis(lifetime) };
+        self.run(partition, &script).await
+    }
+
+    /// Lets a call that has ended take place once more: removes its tombstone, and writes the
+    /// `reopened` fact. Does nothing while the call is open, or if another call has the room.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn reopen(&self, room: &RoomId, call: &CallId) -> Result<Reopened, StoreError> {
         let scope = self.context().seat_scope(room, "left");
         self.run(scope.room.partition, &ReopenScript { scope, call }).await
     }
@@ -116,6 +151,7 @@ impl Rooms {
             OpenReply::Open | OpenReply::Older => Created::Done,
             OpenReply::Exists => Created::Exists,
             OpenReply::Ended => Created::Ended,
+            OpenReply::Pending => Created::Pending,
         })
     }
 

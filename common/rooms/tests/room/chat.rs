@@ -327,20 +327,23 @@ pub(crate) async fn a_moderator_lowers_a_hand_of_a_lower_role_and_everyone_is_to
 
 pub(crate) async fn an_event_of_a_backend_reaches_its_receivers_once_and_stays_in_the_log(bed: TestBed) {
     let (one, two, api) = (bed.node("n1").await, bed.node("n2").await, bed.guest("api").await);
-    let send = async |id: &str, to: Option<PeerId>| {
+    let send_as = async |id: &str, to: Option<PeerId>, digest: &str, at: i64| {
         let event = server_event::of_server(id, "quiz", Some(&serde_json::json!([])), "2026-01-01T00:00:00.000Z");
-        api.send_server_event(&room("R"), id, to.as_ref(), &event).await.unwrap()
+        let event = ServerEvent { id, to: to.as_ref(), event: &event, digest, at: Timestamp(at) };
+        api.send_server_event(&room("R"), event).await.unwrap()
     };
+    let send = async |id: &str, to: Option<PeerId>| send_as(id, to, "digest", 1_000).await;
     assert_eq!(send("early", None).await, ServerEventOutcome::Absent);
     one.open(&room("R"), &meta(20)).await.unwrap();
     let (_bus, mut events) = bed.listen("n2").await;
     let (alice, bob) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
     let waits = one.join(Join { waits: true, ..join("R", 3) }).await.unwrap();
     assert!(matches!(waits, Joined::Waiting { .. }));
-    for (id, to) in
-        [("all", None), ("all", None), ("own", Some(peer(2))), ("own", Some(peer(2))), ("lobby", Some(peer(3)))]
-    {
-        assert_eq!(send(id, to).await, ServerEventOutcome::Done, "{id}");
+    for (id, to) in [("all", None), ("own", Some(peer(2))), ("lobby", Some(peer(3)))] {
+        assert_eq!(send(id, to.clone()).await, ServerEventOutcome::Sent, "{id}");
+        // A repetition gets the time of the event, and another event under the id is none.
+        assert_eq!(send_as(id, to, "digest", 2_000).await, ServerEventOutcome::Known(Timestamp(1_000)), "{id}");
+        assert_eq!(send_as(id, None, "another", 2_000).await, ServerEventOutcome::Reused, "{id}");
     }
     assert_eq!(send("gone", Some(peer(9))).await, ServerEventOutcome::NoPeer);
     let heard = async |rooms: &Rooms, n, after| {

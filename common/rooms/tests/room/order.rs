@@ -291,19 +291,29 @@ pub(crate) async fn in_a_call_of_a_backend_those_moderate_whom_it_or_a_role_allo
     assert_eq!((snapshot.host.clone(), role(1), role(2)), (user(1), Role::Host, Role::Moderator));
 }
 
+/// Returns the grant of a user token that says that the user hosts.
+fn host_grant() -> Option<TokenGrant> {
+    Some(TokenGrant { issued_ms: 0, role: Role::Host, permissions: CallPermissions::default() })
+}
+
 pub(crate) async fn a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_back_as_host(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &RoomMeta { host: UserId::nobody(), ..meta(20) }).await.unwrap();
     sit(&rooms, "R", 2).await;
     // By the token: `join` makes the user host.
-    let by_token = Join { role: Role::Host, hosts_by_app: true, given: None, ..join("R", 1) };
+    let by_token = Join { role: Role::Host, grant: host_grant(), given: None, ..join("R", 1) };
     let first = seated(rooms.join(by_token).await.unwrap()).seat;
     assert_eq!(host(&rooms).await, user(1));
     rooms.leave(&first, "left").await.unwrap();
     assert_eq!(host(&rooms).await, user(2), "the other stands in");
-    let back = Join { role: Role::Host, hosts_by_app: true, given: None, pid: "b".into(), ..join("R", 1) };
+    let back = Join { role: Role::Host, grant: host_grant(), given: None, pid: "b".into(), ..join("R", 1) };
     let first = seated(rooms.join(back).await.unwrap()).seat;
     assert_eq!(host(&rooms).await, user(1), "the stand-in gives the role back");
+    // A name of their own takes nothing from hosts by their tokens.
+    for stored_at in [None, Some(Timestamp(1_000))] {
+        let update = ProfileUpdate { name: Some("Ann".into()), stored_at, ..ProfileUpdate::default() };
+        rooms.change_profile(&room("R"), &user(1), &update).await.unwrap();
+    }
     let roles = async || {
         let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
         let mut roles: Vec<_> = snapshot.seats.into_iter().map(|seat| (seat.user_id, seat.role)).collect();
@@ -328,7 +338,7 @@ pub(crate) async fn a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_ba
 pub(crate) async fn several_hosts_by_the_backend_keep_the_role_until_the_backend_takes_it(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(20)).await.unwrap();
-    let by_token = |n| Join { role: Role::Host, hosts_by_app: true, given: None, ..join("R", n) };
+    let by_token = |n| Join { role: Role::Host, grant: host_grant(), given: None, ..join("R", n) };
     let _owner = seated(rooms.join(Join { given: Some(Role::Host), ..by_token(0) }).await.unwrap()).seat;
     let _ann = seated(rooms.join(by_token(2)).await.unwrap()).seat;
     let roles = async || {
@@ -356,7 +366,7 @@ pub(crate) async fn several_hosts_by_the_backend_keep_the_role_until_the_backend
     sit(&rooms, "R", 3).await;
     let assign = ModerationCommand::Role { peer: peer(3), role: Role::Moderator };
     rooms.moderate(&room("R"), Caller::Operator, &assign).await.unwrap();
-    let back = Join { role: Role::Moderator, hosts_by_app: true, given: Some(Role::Moderator), ..join("R", 3) };
+    let back = Join { role: Role::Moderator, grant: host_grant(), given: Some(Role::Moderator), ..join("R", 3) };
     let mut old_pid = back.pid.clone();
     for pid in ["a", "b"] {
         let back = Join { pid: pid.into(), old_pid: Some(old_pid), ..back.clone() };

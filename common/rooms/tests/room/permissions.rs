@@ -129,3 +129,87 @@ pub(crate) async fn given_permissions_outlast_a_resume_and_a_return_and_an_admis
     assert_eq!(joined["participant"]["mediaState"]["videoEnabled"], false);
     assert_eq!(shown(&one.snapshot(&room("R")).await.unwrap().unwrap(), 3), (Some(given), false));
 }
+
+pub(crate) async fn the_newest_token_of_a_user_says_what_the_user_may_do_on_every_device(bed: TestBed) {
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
+    let name = room("acme.R");
+    rooms.open(&name, &RoomMeta { host: UserId::nobody(), ..meta(9) }).await.unwrap();
+    let quiet = CallPermissions { can_publish: false, ..ALL };
+    let grant = |issued_ms, permissions| TokenGrant { issued_ms, role: Role::Participant, permissions };
+    // Joins as a node does: the newest grant holds.
+    let enter = async |pid: &str, own: TokenGrant| {
+        let (_, standing) = rooms.peek_for(&name, &user(1), &Proof::default()).await.unwrap();
+        let grant = standing.grant_over(own);
+        let permissions = Some(standing.given_permissions.unwrap_or(grant.permissions));
+        let join = Join {
+            pid: pid.into(),
+            handle: SessionHandle(100 + pid.len() as u64),
+            grant: Some(grant),
+            permissions,
+            given_permissions: standing.given_permissions,
+            ..join("acme.R", 1)
+        };
+        seated(rooms.join(join).await.unwrap())
+    };
+    let shown = async || {
+        let snapshot = rooms.snapshot(&name).await.unwrap().unwrap();
+        snapshot
+            .seats
+            .iter()
+            .map(|seat| (seat.permissions.unwrap(), seat.media_state.video_enabled))
+            .collect::<Vec<_>>()
+    };
+    let other = sit(&rooms, "acme.R", 2).await;
+    let first = enter("a", grant(2_000, ALL)).await;
+    rooms.leave(&other.seat, "left").await.unwrap();
+    assert_eq!(shown().await, [(ALL, true)]);
+    // A newer token with less binds the device that is there, and switches off its camera.
+    enter("bb", grant(3_000, quiet)).await;
+    assert_eq!(shown().await, [(quiet, false), (quiet, true)], "each join brings its own media");
+    let read = rooms.read(&name, &first.seat.peer, first.id).await.unwrap().unwrap();
+    let told = |kind: &str| read.iter().filter(|entry| entry.event().starts_with(&format!("\"{kind}\""))).count();
+    assert_eq!((told("participant:permissions-changed"), told("participant:muted")), (1, 2));
+    // An older token brings nothing back: on a third device, or after a return.
+    let third = enter("ccc", grant(2_000, ALL)).await;
+    rooms.leave(&third.seat, "left").await.unwrap();
+    enter("dddd", grant(1_000, ALL)).await;
+    assert_eq!(shown().await.iter().map(|(permissions, _)| *permissions).collect::<Vec<_>>(), [quiet; 3]);
+    // Nor does it when admission saw no newer one.
+    let stale = Join { pid: "e".into(), handle: SessionHandle(9), grant: Some(grant(2_000, ALL)), ..join("acme.R", 1) };
+    assert!(matches!(rooms.join(stale).await.unwrap(), Joined::Changed));
+    // A newer one gives back, and what the backend sets in the room comes before every token.
+    enter("fffff", grant(4_000, ALL)).await;
+    assert_eq!(shown().await.iter().map(|(permissions, _)| *permissions).collect::<Vec<_>>(), [ALL; 4]);
+    let change = change(1, PermissionsChange { can_publish: Some(false), ..PermissionsChange::default() });
+    api.moderate(&name, Caller::Operator, &change).await.unwrap();
+    enter("gggggg", grant(5_000, ALL)).await;
+    assert_eq!(shown().await.iter().map(|(permissions, _)| *permissions).collect::<Vec<_>>(), [quiet; 5]);
+}
+
+pub(crate) async fn changes_of_a_profile_at_the_same_time_are_all_kept(bed: TestBed) {
+    let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
+    rooms.open(&room("R"), &meta(9)).await.unwrap();
+    // What a decoder and an encoder would change: an empty list, a long number, an escaped quote.
+    let data =
+        serde_json::json!({ "tags": [], "number": 12_345_678_901_234_567_u64, "user": { "name": "\"metadata\":" } });
+    let user_one = PublicUser { metadata: Some(data.clone()), ..PublicUser::new(user(1), "Ann".into(), None) };
+    seated(rooms.join(Join { public: user_one, ..join("R", 1) }).await.unwrap());
+    let avatar = "https://example.org/a/b.png".to_owned();
+    let change = async |update: ProfileUpdate| api.change_profile(&room("R"), &user(1), &update).await.unwrap();
+    tokio::join!(
+        change(ProfileUpdate { name: Some("A \"metadata\": /%1".into()), ..ProfileUpdate::default() }),
+        change(ProfileUpdate { avatar: Some(Some(avatar.clone())), ..ProfileUpdate::default() }),
+    );
+    let now = async || rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.remove(0).user;
+    let user = now().await;
+    assert_eq!((&*user.name, &user.avatar, &user.metadata), ("A \"metadata\": /%1", &Some(avatar), &Some(data)));
+    let list = serde_json::json!([]);
+    tokio::join!(
+        change(ProfileUpdate { avatar: Some(None), ..ProfileUpdate::default() }),
+        change(ProfileUpdate { metadata: Some(Some(list.clone())), ..ProfileUpdate::default() }),
+    );
+    let user = now().await;
+    assert_eq!((&*user.name, &user.avatar, &user.metadata), ("A \"metadata\": /%1", &None, &Some(list)));
+    change(ProfileUpdate { metadata: Some(None), ..ProfileUpdate::default() }).await;
+    assert_eq!(now().await.metadata, None);
+}

@@ -38,6 +38,24 @@ pub(crate) async fn a_room_is_created_once_with_one_fact(bed: TestBed) {
     assert_eq!(rooms.create(&room("R"), &other, "{}").await.unwrap(), Created::Exists);
     let facts = facts(&rooms).await;
     assert_eq!(facts.len(), 1);
+    // While a room id is kept for a call, no other call is created there, and nobody can join.
+    let name = room("Reserved");
+    assert_eq!(rooms.reserve(&room("R"), &other.call_id).await.unwrap(), Reserved::Exists);
+    for _ in 0..2 {
+        assert_eq!(rooms.reserve(&name, &other.call_id).await.unwrap(), Reserved::Done);
+        assert_eq!(rooms.reserve(&name, &meta(5).call_id).await.unwrap(), Reserved::Pending);
+        assert_eq!(rooms.create(&name, &meta(5), "{}").await.unwrap(), Created::Pending);
+        assert!(matches!(rooms.peek(&name).await.unwrap(), RoomPeek::Absent));
+        rooms.release(&name, &meta(5).call_id).await.unwrap();
+    }
+    assert_eq!(rooms.open(&name, &other).await.unwrap(), Opened::Open);
+    assert_eq!(rooms.open(&name, &meta(5)).await.unwrap(), Opened::Taken);
+    assert_eq!(rooms.create(&name, &meta(5), "{}").await.unwrap(), Created::Exists);
+    // The reservation is over with the opening, so that the room id is free at the call's end.
+    rooms.end(&name, &other.call_id, "ended").await.unwrap();
+    assert_eq!(rooms.reserve(&name, &meta(5).call_id).await.unwrap(), Reserved::Done);
+    rooms.release(&name, &meta(5).call_id).await.unwrap();
+    assert_eq!(rooms.reserve(&name, &other.call_id).await.unwrap(), Reserved::Done);
     assert_eq!((facts[0].kind.as_str(), &facts[0].call, &facts[0].room), ("created", &meta(5).call_id, &room("R")));
     assert_eq!(facts[0].details, r#"{"title":"A"}"#);
 }
@@ -174,7 +192,9 @@ pub(crate) async fn an_ended_call_can_be_reopened_and_an_open_one_stays_as_it_is
     let host = sit(&rooms, "R", 0).await;
     assert_eq!(rooms.end_as_host(&host.seat, "ended_by_host").await.unwrap(), Ended::Done);
     assert_eq!(api.open(&room("R"), &meta(5)).await.unwrap(), Opened::Ended);
-    api.reopen(&room("R"), &meta(5).call_id).await.unwrap();
+    let other = RoomMeta { call_id: CallId::parse("65a000000000000000000002").unwrap(), ..meta(5) };
+    assert_eq!(api.reopen(&room("R"), &other.call_id).await.unwrap(), Reopened::Taken);
+    assert_eq!(api.reopen(&room("R"), &meta(5).call_id).await.unwrap(), Reopened::Done);
     assert!(matches!(api.peek(&room("R")).await.unwrap(), RoomPeek::Absent));
     assert_eq!(api.open(&room("R"), &meta(5)).await.unwrap(), Opened::Open);
     let again = sit(&rooms, "R", 0).await;

@@ -428,13 +428,18 @@ pub(crate) async fn a_changed_profile_is_announced_for_each_seat_and_later_snaps
     // A list that is empty stays a list, and a field of the app is not taken for one of the seat.
     let metadata = serde_json::json!({ "tags": [], "connectionState": "waiting", "role": "host" });
     let named = |n, name: &str| PublicUser { metadata: Some(metadata.clone()), ..named(n, name) };
+    let update = |n, name: &str| {
+        let PublicUser { name, avatar, metadata, .. } = named(n, name);
+        ProfileUpdate { name: Some(name), avatar: Some(avatar), metadata: Some(metadata), stored_at: None }
+    };
     for (n, name, at) in [
         (1, "New \"%1\" name", 2_000),
         (1, "An older name", 1_000),
         (2, "Waiting name", 2_000),
         (3, "Nobody here", 2_000),
     ] {
-        api.change_profile(&room("R"), &named(n, name), Timestamp(at)).await.unwrap();
+        let update = ProfileUpdate { stored_at: Some(Timestamp(at)), ..update(n, name) };
+        api.change_profile(&room("R"), &user(n), &update).await.unwrap();
     }
     let seen = async |after| rooms.read(&room("R"), &host.seat.peer, after).await.unwrap().unwrap();
     let of_kind = |entries: &[LogEntry], kind: &str| -> Vec<serde_json::Value> {

@@ -209,7 +209,7 @@ pub(crate) fn join(name: &str, n: usize) -> Join {
     Join {
         room: room(name),
         meta_version: 1,
-        hosts_by_app: false,
+        grant: None,
         user: user(n),
         pid: format!("pid-{n}"),
         old_pid: None,

@@ -196,7 +196,7 @@ impl Store {
         let join = Join {
             room: room.clone(),
             meta_version: 1,
-            hosts_by_app: false,
+            grant: None,
             user: user.clone(),
             pid: pid.to_owned(),
             old_pid: Some(old).filter(|old| *old != "-").map(str::to_owned),

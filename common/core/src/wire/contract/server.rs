@@ -561,16 +561,19 @@ mod tests {
             socket_id: "0123",
         };
         // In events about a mute, the mark of the participant is the media state; in those about
-        // permissions it is the permissions.
+        // permissions or a profile it is the permissions or the user.
         let marks = |field: &str| event.contains(&format!("{field}\":\"\\u0003"));
         let participant = if marks("mediaState") {
             media.to_string()
         } else if marks("permissions") {
             CallPermissions::default().to_json()
+        } else if marks("user") {
+            json!(user).to_string()
         } else {
             events::participant_template(&joiner)
         };
         let marks = [
+            (0, json!(user).to_string()),
             (3, participant),
             (4, media.to_string()),
             (1, "\"u#2\"".to_owned()),
@@ -602,6 +605,7 @@ mod tests {
         };
         let sent = [
             events::user_joined_template(&public),
+            events::changed_user_joined_template(),
             events::user_left_template("left"),
             events::reconnecting_template(),
             events::connected_template("n1", "0123"),
@@ -620,7 +624,7 @@ mod tests {
             about::denied(&room, Some("later")),
             about::role_changed_template(),
             about::permissions_changed_template(),
-            about::profile_changed_template(&public),
+            about::profile_changed_template(),
             about::hand_lowered_template(Some(&peer)),
             about::muted_template(MediaKind::Audio, Some(&peer)),
             about::muted_template(MediaKind::ScreenShare, None),

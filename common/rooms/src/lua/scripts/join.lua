@@ -1,6 +1,7 @@
 -- join: takes a seat in the call or in the lobby.
 --
 -- KEYS    1-2 prelude   3-5 seating   6 nodes   7 seats of the node
+--         8 newest grants of the room's users
 -- ARGV    1-4 prelude   5-7 seating   8 user id   9 hashed private id (pid)   10 node   11 handle
 --         12 role   13 version of the metadata that admission saw
 --         14 pid of an earlier session of this client, or -
@@ -19,6 +20,8 @@
 --         30 profile-changed, a template
 --         31 1 if the backend of an app says that the user hosts
 --         32 permissions that admission saw given in this room, JSON, or -
+--         33 grant that admission decided on: `issued_ms role permissions`, or - without one
+--         34 lifetime of a grant, ms   35 events of give_permissions, or - without a grant
 -- replies OK peer gen id         a new seat in the call; id is the log id of room:user-joined
 --         BACK peer gen id join  the user's own seat, which had lost its socket; the log continues
 --                                after id; join is the log id of its room:user-joined
@@ -41,7 +44,7 @@ local media, details, seen_role, issued_ms = ARGV[18], ARGV[19], ARGV[20], ARGV[
 local address, lobby_places, waiting_template = ARGV[22], ARGV[23], ARGV[24]
 local devices_max, back_event = tonumber(ARGV[25]), ARGV[26]
 local first_try, probe_ms, only_asks = tonumber(ARGV[27]), tonumber(ARGV[28]), ARGV[29] == '1'
-local profile_event = ARGV[30]
+local profile_event, grant = ARGV[30], ARGV[33]
 if not only_asks then
   if redis.call('HEXISTS', KEYS[6], node) == 0 then return {'FENCED'} end
 end
@@ -76,6 +79,11 @@ if current_version ~= version or (host == uid and 'host' or assigned or '-') ~= 
     or (permissions or '-') ~= ARGV[32] then
   return {'CHANGED'}
 end
+-- A user of an app may have several tokens. The newest one that came here says what the user may
+-- do, so that an older one brings back nothing that it took. Admission knew an older one.
+local newest = grant ~= '-' and redis.call('HGET', KEYS[8], uid)
+local function issued(text) return tonumber(string.match(text, '^%d+')) end
+if newest and issued(newest) > issued(grant) then return {'CHANGED'} end
 if banned then return {'BANNED'} end
 if removed_ms and tonumber(issued_ms) <= tonumber(removed_ms) then return {'REMOVED'} end
 
@@ -127,7 +135,9 @@ local function take_over(seat, participant)
   local joined_field = '"joinedAt":"' .. (joined_at or '') .. '"'
   participant = string.gsub(participant, '"joinedAt":"[^"]*"', joined_field, 1)
   participant = string.gsub(participant, '"role":"' .. role .. '"', '"role":"' .. seat.role .. '"', 1)
-  if not same_profile(known, participant) then announce_profile(seat, profile_event) end
+  if not same_profile(known, participant) then
+    announce_profile(seat, profile_event, profile_of(participant))
+  end
   redis.call('ZREM', deadlines, member_of(peer, seat.gen))
   if seat.state == 'connected' then count_at(seat.node, -1) end
   if seat.node == node then redis.call('SREM', KEYS[7], member_of(peer, seat.gen)) end
@@ -193,6 +203,13 @@ while not keeps_seat and redis.call('HEXISTS', room_key, 's:' .. peer) == 1
   peer = uid .. '#' .. device
 end
 if only_asks then return {'MAY'} end
+if grant ~= '-' and grant ~= newest then
+  redis.call('HSET', KEYS[8], uid, grant)
+  redis.call('PEXPIRE', KEYS[8], ARGV[34])
+  local given, before = string.match(grant, '%S+$'), newest and string.match(newest, '%S+$')
+  -- The user's other devices follow. Permissions that were given in the room are theirs already.
+  if not permissions and given ~= before then give_permissions(uid, given, ARGV[35]) end
+end
 if old then drop_session(old) end
 -- The backend of an app says who hosts: several may, and each is no stand-in.
 if ARGV[31] == '1' then

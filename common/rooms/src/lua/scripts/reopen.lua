@@ -3,12 +3,11 @@
 --
 -- KEYS    1-2 prelude   3-5 seating
 -- ARGV    1-4 prelude   5-7 seating   8 call
--- replies OK | OPEN (the call is open)
+-- replies OK | OPEN (the call is open) | EXISTS (another call has, or had, the room)
 local call = ARGV[8]
 local state, current_call = unpack(redis.call('HMGET', room_key, 'st', 'c'))
-if current_call == call then
-  if state == 'open' then return {'OPEN'} end
-  redis.call('DEL', room_key)
-end
+if state and current_call ~= call then return {'EXISTS'} end
+if state == 'open' then return {'OPEN'} end
+redis.call('DEL', room_key)
 fact('reopened', call, '-', '-', '-', 0, '{}')
 return {'OK'}

@@ -12,12 +12,15 @@ local function same_profile(one, other)
   return a.name == b.name and a.avatar == b.avatar and metadata_of(a) == metadata_of(b)
 end
 
--- Announces the new profile of a seat: in the call to everyone, in the lobby to host and
--- moderators.
-local function announce_profile(seat, event)
-  if seat.state == 'waiting' then
-    send_to_moderators(fill(event, seat.peer, seat.uid))
-  else
-    broadcast('-', fill(event, seat.peer, seat.uid))
-  end
+-- Returns the user of a participant, as JSON: the last field of the participant. Inside a JSON
+-- string each quote follows a backslash, so the first match is the field.
+local function profile_of(participant)
+  return string.match(participant, '^.-,"user":(.*)}$')
+end
+
+-- Announces the profile of a seat's user, as JSON: in the call to everyone, in the lobby to host
+-- and moderators. `event` is a template.
+local function announce_profile(seat, event, user)
+  event = fill(event, seat.peer, seat.uid, user)
+  if seat.state == 'waiting' then send_to_moderators(event) else broadcast('-', event) end
 end
