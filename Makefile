@@ -3,8 +3,10 @@ NODES ?= 2
 # Cargo profile of `make faults`, `make abuse`, `make load`, `make bench`, `make instructions`,
 # `make images` and `make cluster-test`: release or dev.
 PROFILE ?= release
-# Rounds of each fault in `make faults`.
+# Rounds of each fault in `make faults`, and the folder of the programs of another version for its
+# row `two-versions`, which is skipped without.
 ROUNDS ?= 10
+OTHER_PROGRAMS ?=
 # Seconds of each attack in `make abuse`.
 ABUSE_SECONDS ?= 20
 # Rounds of `make bench`.
@@ -88,7 +90,7 @@ fuzz: ## Fuzz the codecs and the clients' events for FUZZ_SECONDS (60) each; nee
 faults: ## Inject every fault ROUNDS times into a cluster under load; audit every event
 	@scripts/setup
 	@cargo build --workspace --bins --profile $(PROFILE)
-	$(BIN_DIR)/loadtest faults --rounds $(ROUNDS)
+	$(BIN_DIR)/loadtest faults --rounds $(ROUNDS) $(if $(OTHER_PROGRAMS),--other-programs $(OTHER_PROGRAMS))
 
 abuse: ## Attack a cluster as strangers do for ABUSE_SECONDS (20) each, beside honest clients
 	@scripts/setup

@@ -10,7 +10,7 @@ use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
 use switchboard_core::failure_log::FailureLog;
 use switchboard_jwks::JwksCache;
-use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_records::{Records, RecordsError, RecordsTimeouts, Schema};
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Revocations, RoomOptions, Rooms, StoreError};
 use switchboard_runtime::admin::{self, Readiness};
@@ -84,19 +84,22 @@ async fn serve(
         rooms = rooms(config) => rooms?,
         () = stop.cancelled() => return Ok(()),
     };
-    let indexes = tokio::spawn(ensure_indexes(background.clone(), ready));
+    let readable = Readable { schema: CancellationToken::new(), stop: stop.clone() };
+    let preparation = tokio::spawn(prepare_records(background.clone(), ready, readable.schema.clone()));
     let vault = config.secrets.app_master.clone().map(AppVault::new);
     let WebhookConfig { endpoints, options, https_only } = config.webhooks.clone();
     let has_webhooks = vault.is_some() || !endpoints.is_empty();
     let directory = EndpointDirectory::new(background.clone(), vault.clone(), endpoints);
     let recording = RecorderOptions { webhooks: Some(directory.clone()), ..RecorderOptions::default() };
-    let recorder = tokio::spawn(recorder::run(rooms.clone(), background.clone(), recording, stop.clone()));
+    let recorder = recorder::run(rooms.clone(), background.clone(), recording, stop.clone());
+    let recorder = tokio::spawn(readable.clone().run(recorder));
     let webhooks = Webhooks::new(directory, options);
-    let deliverer = has_webhooks.then(|| tokio::spawn(webhooks.clone().run(background.clone(), stop.clone())));
+    let deliverer = webhooks.clone().run(background.clone(), stop.clone());
+    let deliverer = has_webhooks.then(|| tokio::spawn(readable.clone().run(deliverer)));
     let key_files = tokio::spawn(config.secrets.files.clone().watch(stop.clone()));
     let stale_calls = StaleCalls::new(rooms.clone(), background.clone(), config.unopened_after).run(now, stop.clone());
-    let stale_calls = tokio::spawn(stale_calls);
-    let erasure = tokio::spawn(erasure::run(background, now, stop.clone()));
+    let stale_calls = tokio::spawn(readable.clone().run(stale_calls));
+    let erasure = tokio::spawn(readable.run(erasure::run(background, now, stop.clone())));
     let revoked = Revocations::default();
     let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let apps = AppDirectory::new(records.clone(), vault.clone(), JwksCache::default());
@@ -123,7 +126,7 @@ async fn serve(
     let options = HttpOptions { origins: config.origins.clone(), web: config.web.clone(), deadline: config.deadline };
     tracing::info!("serving");
     server::serve(listener, router(app, options), config.connections, stop).await;
-    indexes.abort();
+    preparation.abort();
     if let Some(deliverer) = deliverer {
         deliverer.await.context("webhooks")?;
     }
@@ -156,27 +159,60 @@ async fn rooms(config: &ApiConfig) -> anyhow::Result<Rooms> {
     }
 }
 
-/// Creates the indexes as soon as MongoDB answers, and again at each new primary, which may have
-/// come back empty. The pod is not ready before the first time, because unique e-mail addresses
-/// depend on an index.
-async fn ensure_indexes(records: Records, ready: Start) {
+/// Migrates the documents and creates the indexes as soon as MongoDB answers, and again whenever
+/// the primary changes, because it may have come back empty or with other data. The pod is not
+/// ready before the first time. Cancels `readable` when this program reads the documents.
+async fn prepare_records(records: Records, ready: Start, readable: CancellationToken) {
     let (mut failures, started) = (FailureLog::default(), Instant::now());
+    let schema = Schema::new(&records);
     loop {
-        while let Err(error) = records.ensure_indexes().await {
+        // Read first: a primary that appears meanwhile is prepared in the next round.
+        let changes = records.primary_changes();
+        while let Err((step, error)) = prepare_once(&schema, &records, &ready, &readable).await {
             let cause = error.to_string();
-            if failures.failed((), &cause, started.elapsed()) {
-                tracing::warn!(%error, "creating indexes failed; retrying");
+            if failures.failed(step, &cause, started.elapsed()) {
+                tracing::warn!(step, %error, "preparing MongoDB failed; retrying");
             }
             ready.waits(cause);
             tokio::time::sleep(CONNECT_RETRY_PAUSE).await;
         }
         ready.done();
-        records.primary_without_indexes().await;
+        records.primary_changed(changes).await;
     }
 }
 
-/// Returns the readiness check: ready from the creation of the indexes until the process is asked
-/// to stop. Later failures of Redis or MongoDB do not count, because they would make every pod
+/// Returns the step that failed, and its error.
+async fn prepare_once(
+    schema: &Schema,
+    records: &Records,
+    ready: &Start,
+    readable: &CancellationToken,
+) -> Result<(), (&'static str, RecordsError)> {
+    schema.ensure(|progress| ready.waits(progress)).await.map_err(|error| ("schema", error))?;
+    readable.cancel();
+    records.ensure_indexes().await.map_err(|error| ("indexes", error))
+}
+
+/// Condition for background work: `schema` is cancelled when this program reads the documents. A
+/// pod whose program is too old for them must not write any.
+#[derive(Clone)]
+struct Readable {
+    schema: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Readable {
+    /// Runs `work` from then on, unless the process stops before.
+    async fn run(self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.schema.cancelled() => work.await,
+            () = self.stop.cancelled() => {}
+        }
+    }
+}
+
+/// Returns the readiness check: ready from the end of the preparation until the process is asked to
+/// stop. Later failures of Redis or MongoDB do not count, because they would make every pod
 /// unready at the same moment, and clients would get no response with an error code.
 fn readiness(ready: &Start, stop: &CancellationToken) -> Readiness {
     let (ready, stop) = (ready.clone(), stop.clone());

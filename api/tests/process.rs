@@ -168,7 +168,7 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
 }
 
 #[tokio::test]
-async fn duplicates_in_restored_records_are_named_by_the_readiness_and_settled_by_a_command() {
+async fn restored_records_that_are_too_new_or_have_duplicates_are_named_by_the_readiness_and_settled() {
     let (mongo, redis) = (Mongo::start().await.unwrap(), RedisServer::start().await.unwrap());
     let uri = mongo.uri("restored");
     let account = |id: &str, created: i64| {
@@ -179,6 +179,7 @@ async fn duplicates_in_restored_records_are_named_by_the_readiness_and_settled_b
     };
     let (old, new) = ("65a000000000000000000002", "65a000000000000000000001");
     mongo.insert("restored", "users", vec![account(new, 2_000), account(old, 1_000)]).await.unwrap();
+    mongo.set_schema_version("restored", 99).await.unwrap();
     let (port, admin) = (ports::free().unwrap(), ports::free().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let process = Process::spawn(service(dir.path(), (port, admin), &uri, &redis)).unwrap();
@@ -186,13 +187,23 @@ async fn duplicates_in_restored_records_are_named_by_the_readiness_and_settled_b
         Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap()),
         Err(_) => (0, String::new()),
     };
-    let named = ["restored.users", "email_1", "ann@example.org"];
-    until("the readiness names the duplicates", async || {
+    let unready = async |named: &[&str]| {
         let (status, text) = readiness().await;
         status == 503 && named.iter().all(|part| text.contains(part))
-    })
-    .await;
+    };
+    until("the readiness names the schema", async || unready(&["schema version 99", "restore a backup"]).await).await;
+    let has = async |line: &str| {
+        let metrics = reqwest::get(format!("http://127.0.0.1:{admin}/metrics")).await.unwrap().text().await.unwrap();
+        metrics.lines().any(|found| found == line)
+    };
+    assert!(has("switchboard_schema_version 99").await);
+    let not_recording = "switchboard_recorder_partitions_owned 0";
+    assert!(has(not_recording).await, "a program that is too old for the records writes them");
+    mongo.set_schema_version("restored", 1).await.unwrap();
 
+    let named = ["restored.users", "email_1", "ann@example.org"];
+    until("the readiness names the duplicates", async || unready(&named).await).await;
+    until("facts are recorded", async || !has(not_recording).await).await;
     let found = administer(&uri, "", &["records", "duplicates"]).await.unwrap();
     let expected = serde_json::json!([{
         "collection": "users", "field": "email", "value": "ann@example.org", "ids": [old, new], "changed": [],

@@ -187,7 +187,7 @@ async fn a_password_in_the_address_of_an_unreachable_server_is_not_logged() {
         .env("REDIS_URL", redis.url());
     let mut process = Process::spawn(spec).unwrap();
     let log = || std::fs::read_to_string(dir.path().join("api.log")).unwrap_or_default();
-    until("the api to miss MongoDB", async || log().contains("creating indexes failed")).await;
+    until("the api to miss MongoDB", async || log().contains("preparing MongoDB failed")).await;
     process.kill().unwrap();
     assert!(!log().contains(&PASSWORDS[0].replace(' ', "-")), "{}", log());
 }

@@ -32,7 +32,8 @@ const filesIn = (folder, accept) =>
 describe("images", { timeout: 240_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), "images-"));
   const images = {};
-  const make = (out) => execFileSync(join(ROOT, "scripts/images"), ["--programs", PROGRAMS, "--out", out], { encoding: "utf8" });
+  const folders = join(folder, "folders");
+  const make = (out, ...more) => execFileSync(join(ROOT, "scripts/images"), ["--programs", PROGRAMS, "--out", out, ...more], { encoding: "utf8" });
 
   before(() => {
     make(folder);
@@ -41,8 +42,19 @@ describe("images", { timeout: 240_000 }, () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   test("the same programs give the same digests", () => {
-    const printed = make(join(folder, "again"));
+    const printed = make(join(folder, "again"), "--folders", folders);
     for (const name of NAMES) assert.ok(printed.includes(images[name].digest), `${name} has another digest: ${printed}`);
+  });
+
+  test("the folders of which the Dockerfile makes its images have the same files", () => {
+    for (const name of NAMES) {
+      const root = join(folder, name, "rootfs");
+      const files = (at) => filesIn(at, (stat) => stat?.isFile()).map((path) => [path, statSync(join(at, path)).mode & 0o777]);
+      const written = ["base", name].flatMap((layer) => files(join(folders, layer)));
+      assert.deepEqual(written.sort(), files(root).sort());
+      for (const layer of ["base", name])
+        for (const [path] of files(join(folders, layer))) assert.ok(readFileSync(join(folders, layer, path)).equals(readFileSync(join(root, path))), path);
+    }
   });
 
   test("an image has one program, its libraries, no shell, and nothing that its user may write", () => {

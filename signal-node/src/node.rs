@@ -10,7 +10,7 @@ use switchboard_auth::token::Tokens;
 use switchboard_calls::AppDirectory;
 use switchboard_core::ClusterKey;
 use switchboard_jwks::JwksCache;
-use switchboard_records::{Records, RecordsTimeouts};
+use switchboard_records::{Records, RecordsTimeouts, Schema};
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Bus, RevocationReason, Revocations, Revoked, Rooms, StoreError};
 use switchboard_runtime::admin;
@@ -28,7 +28,7 @@ use crate::config::NodeConfig;
 use crate::delivery::{self, CatchUp, Hub, ReadPermits, RoomReads};
 use crate::directory::NodeDirectory;
 use crate::dispatcher::{Credentials, Dispatcher};
-use crate::health::{self, NodeHealth, PeerHealth, RedisHealth};
+use crate::health::{self, NodeHealth, PeerHealth, RedisHealth, SchemaCheck};
 use crate::membership::{Membership, SeatRecovery};
 use crate::meters::RelayMeters;
 use crate::session_registry::SessionRegistry;
@@ -90,7 +90,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let Listeners { clients, peers, admin } = listeners;
     let (health, rooms, stopped) = (NodeHealth::default(), Arc::new(OnceLock::new()), CancellationToken::new());
-    let readiness = health::readiness(&rooms, health.clone(), stop.clone());
+    let schema = SchemaCheck::default();
+    let readiness = health::readiness(&rooms, health.clone(), schema.clone(), stop.clone());
     let admin = tokio::spawn(admin::serve(admin, admin::router(metrics, readiness), stopped.clone()));
 
     // Reaches no server yet. A connection string that cannot be used ends the process at once.
@@ -101,6 +102,7 @@ pub async fn run(
         return admin.await.context("the admin listener");
     };
     let shared = Shared::new(&config, rooms.get_or_init(|| connected).clone(), health);
+    shared.tasks.spawn(schema.run(Schema::new(&records), stop.clone()));
     let (dispatcher, background, transport) = start(&config, &shared, records, stopped, stop.clone()).await?;
     let server = SocketServer::new(
         transport,

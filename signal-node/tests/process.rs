@@ -1,9 +1,10 @@
-//! Start of the program while Redis is not reachable.
+//! Start of the program while Redis is not reachable, or the documents are too new.
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use devcluster::mongo::Mongo;
 use devcluster::ports;
 use devcluster::process::{Process, Spec};
 use devcluster::redis::{RedisOptions, RedisServer};
@@ -13,7 +14,11 @@ fn node(dir: &Path, redis: u16, admin: u16) -> Process {
 }
 
 fn node_on(dir: &Path, redis: &str, admin: u16) -> Process {
-    let spec = Spec::new("signal-node", env!("CARGO_BIN_EXE_signal-node"), dir)
+    Process::spawn(spec(dir, redis, admin)).unwrap()
+}
+
+fn spec(dir: &Path, redis: &str, admin: u16) -> Spec {
+    Spec::new("signal-node", env!("CARGO_BIN_EXE_signal-node"), dir)
         .env("NODE_ENV", "development")
         .env("BIND_ADDRESS", "127.0.0.1")
         .env("SIGNALING_PORT", 0)
@@ -21,8 +26,7 @@ fn node_on(dir: &Path, redis: &str, admin: u16) -> Process {
         .env("METRICS_PORT", admin)
         .env("MONGODB_URI", "mongodb://127.0.0.1:1/nobody")
         .env("DRAIN_DELAY_MS", 0)
-        .env("REDIS_URL", redis);
-    Process::spawn(spec).unwrap()
+        .env("REDIS_URL", redis)
 }
 
 async fn until(admin: u16, path: &str, wanted: u16) {
@@ -86,4 +90,30 @@ async fn a_node_is_ready_on_a_redis_that_denies_optional_commands_and_says_what_
     let lines: Vec<_> = log.lines().filter(|line| line.contains("redis denies an optional command")).collect();
     assert_eq!(lines.len(), 2, "each is logged once: {log}");
     assert!(lines.iter().all(|line| line.contains("NOPERM")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_too_old_for_the_documents_is_not_ready_until_it_can_read_them() {
+    let (mongo, redis) = (Mongo::start().await.unwrap(), RedisServer::start().await.unwrap());
+    mongo.set_schema_version("newer", 99).await.unwrap();
+    let (dir, admin) = (tempfile::tempdir().unwrap(), ports::free().unwrap());
+    let spec = spec(dir.path(), &redis.url(), admin).env("MONGODB_URI", mongo.uri("newer"));
+    let mut process = Process::spawn(spec).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = reqwest::get(format!("http://127.0.0.1:{admin}/readyz")).await;
+        if let Ok(answer) = answer
+            && answer.status() == 503
+            && answer.text().await.unwrap().contains("schema version 99")
+        {
+            break;
+        }
+        assert!(Instant::now() < end, "the readiness never names the schema: {}", process.log_tail(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    mongo.set_schema_version("newer", 1).await.unwrap();
+    until(admin, "/readyz", 200).await;
+    process.terminate().unwrap();
+    let status = process.wait_exit(Duration::from_secs(60)).await.unwrap();
+    assert!(status.success(), "{status}: {}", process.log_tail(20));
 }

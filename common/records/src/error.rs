@@ -37,6 +37,20 @@ pub enum RecordsError {
     /// collection, the index, and one of the values.
     #[error("stored documents violate a unique index: {0}")]
     NotUnique(String),
+    /// Another pod migrates the documents to this schema version. The caller may retry.
+    #[error("another pod migrates the documents to schema version {0}")]
+    Migrating(u32),
+    /// This program cannot read the documents.
+    #[error(
+        "the documents have schema version {found}, and this program reads at most version {newest_readable}: \
+         run the program that wrote them, or restore a backup from before it"
+    )]
+    SchemaTooNew {
+        /// Version of the documents.
+        found: u32,
+        /// Latest version that this program reads.
+        newest_readable: u32,
+    },
     /// A stored document or an id is invalid.
     #[error("invalid record: {0}")]
     Corrupt(String),
@@ -58,6 +72,8 @@ impl RecordsError {
             Self::Unavailable(_) => "unavailable",
             Self::Duplicate => "duplicate",
             Self::NotUnique(_) => "not_unique",
+            Self::Migrating(_) => "migrating",
+            Self::SchemaTooNew { .. } => "schema_too_new",
             Self::Corrupt(_) => "corrupt",
             Self::Failed(_) => "failed",
         }

@@ -27,6 +27,7 @@
 //! | `requests` | idempotency keys of requests |
 //! | `duplicates` | documents that have one value where each needs its own |
 //! | `bson` | BSON forms of the domain's values |
+//! | `schema`, `migrations` | version of the documents; the migrations from each to the next |
 //! | `pool` | bounds on the operations in progress |
 //! | `primaries` | whether the present primary has the indexes |
 //! | `error`, `metric_catalog` | errors; metrics |
@@ -51,11 +52,13 @@ mod fact_updates;
 mod facts;
 mod line_budgets;
 pub mod metric_catalog;
+mod migrations;
 mod participant_updates;
 mod participants;
 mod pool;
 mod primaries;
 mod requests;
+mod schema;
 mod sessions;
 mod usage;
 mod user;
@@ -89,6 +92,7 @@ pub use fact::{CallAccess, CallChange, CallEvent, CallFact, CallUpdate, ChatMess
 pub use line_budgets::{LineBudget, LineBudgets, RecordedLines};
 pub use participants::{ParticipantCounts, ParticipantRecord, PresenceRecord, ProfileRecord};
 pub use requests::RequestClaim;
+pub use schema::Schema;
 pub use sessions::{NewSession, Rotation, RotationTimes, SESSIONS_MAX, SessionRecord};
 pub use usage::AppUsage;
 pub use user::UserRecord;
@@ -225,10 +229,16 @@ impl Records {
         Ok(())
     }
 
-    /// Waits until a primary appears that may have no indexes: at the first connection, after an
-    /// election, and when a server has come back, perhaps without its data.
-    pub async fn primary_without_indexes(&self) {
-        self.primaries.unindexed().await;
+    /// Returns the number of changes of the primary so far.
+    #[must_use]
+    pub fn primary_changes(&self) -> u64 {
+        self.primaries.changes()
+    }
+
+    /// Waits for a change of the primary after this number of changes: the first connection, an
+    /// election, and a server that has gone or come back, perhaps without its data.
+    pub async fn primary_changed(&self, changes: u64) {
+        self.primaries.changed(changes).await;
     }
 
     /// Creates the indexes if the primary has changed since they were created. Every write of a

@@ -1,7 +1,7 @@
 //! The metrics of MongoDB.
 
 use switchboard_core::metric_catalog::Series::{Dynamic, Each, One};
-use switchboard_core::metric_catalog::{Metric, counter, histogram};
+use switchboard_core::metric_catalog::{Metric, counter, gauge, histogram};
 
 /// Metrics of every process that uses the records.
 pub const METRICS: &[Metric] = &[
@@ -16,5 +16,7 @@ pub const METRICS: &[Metric] = &[
         Each("kind", &["chat", "event"]),
         "Facts without a line, because their call has its most lines, by kind",
     ),
+    gauge("switchboard_schema_version", One, "Schema version of the documents, as it was last read; 0 before"),
+    counter("switchboard_migrated_documents_total", One, "Documents that migrations of the schema changed"),
     counter("switchboard_unlisted_guests_total", One, "Joins of guests who are counted but not listed in their call"),
 ];

@@ -69,10 +69,10 @@ impl Primaries {
         counts.indexed >= counts.changes
     }
 
-    /// Waits for a primary that may have no indexes.
-    pub(crate) async fn unindexed(&self) {
+    /// Waits until there are more changes than these.
+    pub(crate) async fn changed(&self, changes: u64) {
         // The sender is in `self`, so it cannot be gone.
-        let _ = self.counts.subscribe().wait_for(|counts| counts.indexed < counts.changes).await;
+        let _ = self.counts.subscribe().wait_for(|counts| counts.changes > changes).await;
     }
 }
 

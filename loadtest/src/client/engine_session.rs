@@ -13,6 +13,8 @@ use super::socket::{Frame, SendBuffer, Socket};
 /// Time limit from dialing to Engine.IO's open packet. The official client waits for 20 s; a load
 /// balancer gives up on a dead node before that.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Number of characters before the id of the node in a session id.
+const NODE_OFFSET: usize = 40;
 /// Path and query of the Socket.IO endpoint.
 pub(crate) const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 
@@ -21,6 +23,8 @@ pub(crate) const PATH: &str = "/socket.io/?EIO=4&transport=websocket";
 pub(crate) struct EngineSession {
     socket: Socket,
     send_buffer: SendBuffer,
+    /// Id of the session's node, from the session id; empty if it names none.
+    pub(crate) node: String,
     /// Silence after which the server counts as gone.
     silence_timeout: Duration,
     last_received: Instant,
@@ -29,6 +33,7 @@ pub(crate) struct EngineSession {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Open {
+    sid: String,
     ping_interval: u64,
     ping_timeout: u64,
 }
@@ -44,11 +49,13 @@ impl EngineSession {
         let mut session = Self {
             socket,
             send_buffer: SendBuffer::default(),
+            node: String::new(),
             silence_timeout: OPEN_TIMEOUT,
             last_received: Instant::now(),
         };
         let Packet::Open(open) = session.next().await? else { bail!("the first packet is not open") };
         let open: Open = serde_json::from_str(open)?;
+        session.node = open.sid.get(NODE_OFFSET..).unwrap_or_default().to_owned();
         session.silence_timeout = Duration::from_millis(open.ping_interval + open.ping_timeout);
         Ok(session)
     }

@@ -20,6 +20,9 @@ pub(crate) enum Fault {
     /// Replacement of every api and node pod as in a Kubernetes rollout, behind a load balancer and
     /// under REST load.
     Rollout,
+    /// A cluster of another version that becomes one of this version pod by pod, with a stop in the
+    /// middle, and is rolled back in the same way. Needs the programs of the other version.
+    TwoVersions,
     /// Two rollouts that rotate the keys of all tokens and of hand-overs.
     KeyRotation,
     /// SIGSTOP of Redis for 30 s (5 s in a short run), then SIGCONT.
@@ -98,6 +101,7 @@ impl Fault {
             Self::Rebalance => "rebalance",
             Self::ScaleOut => "scale-out",
             Self::Rollout => "rollout",
+            Self::TwoVersions => "two-versions",
             Self::KeyRotation => "key-rotation",
             Self::RedisPause => "redis-pause",
             Self::RedisDisconnect => "redis-disconnect",
@@ -128,7 +132,12 @@ impl Fault {
 
     /// Whether the fault needs a load balancer, which all clients then use.
     pub(crate) const fn needs_load_balancer(self) -> bool {
-        matches!(self, Self::Rollout | Self::KeyRotation | Self::Rebalance | Self::ScaleOut)
+        matches!(self, Self::Rollout | Self::TwoVersions | Self::KeyRotation | Self::Rebalance | Self::ScaleOut)
+    }
+
+    /// Whether the cluster begins with the programs of another version.
+    pub(crate) fn needs_other_programs(self) -> bool {
+        self == Self::TwoVersions
     }
 
     /// Whether nodes stop on purpose, so that other nodes accept their clients immediately.

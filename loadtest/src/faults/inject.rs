@@ -142,6 +142,7 @@ pub(super) async fn inject(
             redis.kill_master().await.map(drop)
         }
         Fault::Rollout
+        | Fault::TwoVersions
         | Fault::KeyRotation
         | Fault::StalledReader
         | Fault::Flood

@@ -3,52 +3,50 @@
 //! | file | content |
 //! |---|---|
 //! | `fault` | the faults, and the effects that each may have |
+//! | `fleet` | which faults run, and the clusters on which they run |
 //! | `inject` | faults of nodes and of Redis |
 //! | `abuse` | faults by misbehaving clients |
 //! | `rollout` | rolling restart and rotation of keys, under REST load |
+//! | `two_versions` | rollout of another version and rollback, with a mixed cluster in between |
 //! | `client_pairs` | the clients of a round, in pairs |
 //! | `reconnecting_client` | a client that reconnects and resends as the official client does |
 //! | `record` | events and incidents of one client |
 //! | `audit` | lost, duplicated and reordered events; pure |
+//! | `conversation` | a call of two people on nodes of two versions |
 //! | `observer` | a new participant that lists the participants of a room |
 //! | `report` | results of a fault and their table |
 
 mod abuse;
 mod audit;
 mod client_pairs;
+mod conversation;
 mod fault;
+mod fleet;
 mod inject;
 mod observer;
 mod reconnecting_client;
 mod record;
 mod report;
 mod rollout;
+mod two_versions;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use devcluster::cluster::{Cluster, Options};
-use devcluster::kubernetes::Workload;
+use devcluster::cluster::Cluster;
 use devcluster::service::Service;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use fault::Fault;
-use fault::RedisKind;
+use fleet::Fleet;
 
 use crate::client::api::Account;
 use crate::print_progress;
 use client_pairs::{ClientPairs, TrafficProfile, wait_for};
 use report::{FaultResult, seconds};
 
-/// Grace period of a seat without a socket. Shorter than the default of 20 s, so that a round can
-/// wait for its end.
-const RECONNECT_GRACE: Duration = Duration::from_secs(8);
-/// Time between two Engine.IO pings. Short, so that a client of a paused node notices within
-/// `PING_INTERVAL` and `PING_TIMEOUT` together that nothing arrives.
-const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// How long a node waits for the pong of a client.
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum time until a dead node is detected (6 s), its seats are detached and their grace period
 /// ends (8 s). The rest is a reserve for a busy machine.
 const DEAD_NODE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -105,6 +103,9 @@ pub(crate) struct Settings {
     /// Faults to inject, separated by commas; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Fault>,
+    /// Folder of the programs `api` and `signal-node` of another version, for `two-versions`.
+    #[arg(long)]
+    other_programs: Option<PathBuf>,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -119,30 +120,11 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<(String, bool)> {
 
 /// Returns one result for each fault.
 async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
-    let faults: Vec<Fault> = match (settings.only.as_slice(), settings.short) {
-        ([], true) => Fault::SHORT.to_vec(),
-        ([], false) => Fault::all().to_vec(),
-        (only, _) => only.to_vec(),
-    };
-    let select = |redis, haproxy| {
-        let selected = |fault: &&Fault| fault.redis() == redis && fault.needs_load_balancer() == haproxy;
-        (faults.iter().filter(selected).copied().collect::<Vec<_>>(), redis, haproxy)
-    };
-    let fleets = [
-        select(RedisKind::Standalone, false),
-        select(RedisKind::Standalone, true),
-        select(RedisKind::Linked, false),
-        select(RedisKind::Cluster, false),
-        select(RedisKind::Sentinel, false),
-    ];
     let mut results = Vec::new();
-    for (faults, redis, haproxy) in fleets {
-        if faults.is_empty() {
-            continue;
-        }
-        let mut cluster = Cluster::start(&options(settings, redis, haproxy)?).await?;
+    for fleet in Fleet::select(settings)? {
+        let mut cluster = Cluster::start(&fleet.options(settings)?).await?;
         let account = Account::register(&cluster.base_url()).await?;
-        for fault in faults {
+        for fault in fleet.faults {
             let mut sum = FaultResult { fault: fault.name(), ..FaultResult::default() };
             for index in 0..settings.rounds {
                 let result = run_round(&mut cluster, &account, fault, index, settings).await;
@@ -164,38 +146,6 @@ async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
         cluster.stop().await?;
     }
     Ok(results)
-}
-
-fn options(settings: &Settings, redis: RedisKind, haproxy: bool) -> anyhow::Result<Options> {
-    let milliseconds = |time: Duration| time.as_millis().to_string();
-    let variable = |name: &str, value: String| (name.to_owned(), value);
-    let mut env = vec![
-        variable("RECONNECT_GRACE_MS", milliseconds(RECONNECT_GRACE)),
-        variable("PING_INTERVAL_MS", milliseconds(PING_INTERVAL)),
-        variable("PING_TIMEOUT_MS", milliseconds(PING_TIMEOUT)),
-        // One account creates the calls of all rounds, which may take hours.
-        variable("ACCESS_TOKEN_TTL", "86400".into()),
-    ];
-    if haproxy {
-        env.extend(Workload::read(rollout::PROFILE, "node")?.drain);
-        env.push(variable("REBALANCE", "true".into()));
-    } else {
-        env.push(variable("DRAIN_DELAY_MS", "500".into()));
-    }
-    let nodes = settings.nodes.into();
-    let redis_masters = if redis == RedisKind::Cluster { 3 } else { 0 };
-    let redis_sentinel = redis == RedisKind::Sentinel;
-    let redis_link = redis == RedisKind::Linked;
-    Ok(Options {
-        nodes,
-        haproxy,
-        redis_masters,
-        redis_replicas: 1,
-        redis_sentinel,
-        redis_link,
-        env,
-        ..Options::default()
-    })
 }
 
 /// Runs one round: start clients, send, inject, recover, send, audit.
@@ -224,6 +174,8 @@ async fn run_round(
         abuse::run(fault, &nodes, account, settings.short).await?
     } else if fault == Fault::Rollout {
         rollout::rollout(cluster, account).await?
+    } else if let (Fault::TwoVersions, Some(other)) = (fault, &settings.other_programs) {
+        two_versions::run(cluster, account, &pairs, other).await?
     } else if fault == Fault::KeyRotation {
         rollout::rotate_keys(cluster, account).await?
     } else {

@@ -231,7 +231,8 @@ impl Task {
                     Packet::Connected(body) => {
                         connected = true;
                         let body: Value = serde_json::from_str(body)?;
-                        self.on_connected(body["pid"].as_str().context("the CONNECT answer has no pid")?.to_owned(), lost.take());
+                        let pid = body["pid"].as_str().context("the CONNECT answer has no pid")?.to_owned();
+                        self.on_connected(pid, session.node.clone(), lost.take());
                     }
                     Packet::Refused(body) => {
                         let body: Value = serde_json::from_str(body)?;
@@ -254,12 +255,13 @@ impl Task {
         }
     }
 
-    fn on_connected(&mut self, pid: String, lost: Option<Instant>) {
+    fn on_connected(&mut self, pid: String, node: String, lost: Option<Instant>) {
         let now = Instant::now();
         let resumed = self.identity.pid.as_ref() == Some(&pid);
         let mut record = lock(&self.record);
         record.connected = true;
         record.connects += 1;
+        record.nodes.push((node, resumed));
         if let Some(lost) = lost {
             record.longest_outage = record.longest_outage.max(now - lost);
             if resumed { record.resumed += 1 } else { record.new_sessions += 1 }

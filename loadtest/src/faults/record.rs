@@ -25,6 +25,8 @@ pub(crate) struct Record {
     pub(crate) sent: Vec<Sent>,
     /// Numbers of the partner's events, in order of arrival.
     pub(crate) received: Vec<usize>,
+    /// Node of each accepted CONNECT, and whether the session was resumed there.
+    pub(crate) nodes: Vec<(String, bool)>,
     pub(crate) resumed: usize,
     /// Reconnects that got a new session instead of the old one.
     pub(crate) new_sessions: usize,

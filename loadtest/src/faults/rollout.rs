@@ -63,34 +63,54 @@ pub(super) async fn rotate_keys(cluster: &mut Cluster, account: &Account) -> any
 
 /// Replaces all pods under REST load. Returns one text for each violated guarantee.
 pub(super) async fn rollout(cluster: &mut Cluster, account: &Account) -> anyhow::Result<Vec<String>> {
-    let (finished, watched) = watch::channel(false);
-    let mut users = JoinSet::new();
-    for _ in 0..USERS {
-        // A sign-in of its own, because refresh tokens are single-use.
-        users.spawn(use_rest(Account::register(&cluster.base_url()).await?, watched.clone()));
-    }
+    let load = RestLoad::start(cluster).await?;
     roll(cluster, PROFILE).await?;
-    finished.send_replace(true);
-    let mut violations = Vec::new();
-    let (mut answered, mut created) = (0, Vec::new());
-    while let Some(requests) = users.join_next().await {
-        let requests = requests?;
-        answered += requests.answered;
-        created.extend(requests.created);
-        violations.extend(requests.failed.into_iter().map(|(error, times)| format!("REST: {error} ({times} times)")));
-    }
-    // A call whose creation was acknowledged must exist.
-    for room in &created {
-        let status = account.get(&format!("/api/video-calls/room/{room}")).await?;
-        if status != 200 {
-            violations.push(format!("GET of a created call returned {status}"));
+    load.finish(account).await
+}
+
+/// Users that read and write by REST, through the load balancer.
+pub(super) struct RestLoad {
+    finished: watch::Sender<bool>,
+    users: JoinSet<Requests>,
+}
+
+impl RestLoad {
+    pub(super) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
+        let (finished, watched) = watch::channel(false);
+        let mut users = JoinSet::new();
+        for _ in 0..USERS {
+            // A sign-in of its own, because refresh tokens are single-use.
+            users.spawn(use_rest(Account::register(&cluster.base_url()).await?, watched.clone()));
         }
+        Ok(Self { finished, users })
     }
-    if created.is_empty() {
-        violations.push("no call was created during the rollout".into());
+
+    /// Ends the load. Returns one text for each violated guarantee.
+    pub(super) async fn finish(self, account: &Account) -> anyhow::Result<Vec<String>> {
+        let Self { finished, mut users } = self;
+        finished.send_replace(true);
+        let mut violations = Vec::new();
+        let (mut answered, mut created) = (0, Vec::new());
+        while let Some(requests) = users.join_next().await {
+            let requests = requests?;
+            answered += requests.answered;
+            created.extend(requests.created);
+            let failed = requests.failed.into_iter();
+            violations.extend(failed.map(|(error, times)| format!("REST: {error} ({times} times)")));
+        }
+        // A call whose creation was acknowledged must exist.
+        for room in &created {
+            let status = account.get(&format!("/api/video-calls/room/{room}")).await?;
+            if status != 200 {
+                violations.push(format!("GET of a created call returned {status}"));
+            }
+        }
+        if created.is_empty() {
+            violations.push("no call was created during the rollout".into());
+        }
+        print_progress(&format!("  REST during the rollout: {answered} responses, {} calls created", created.len()));
+        Ok(violations)
     }
-    print_progress(&format!("  REST during the rollout: {answered} responses, {} calls created", created.len()));
-    Ok(violations)
 }
 
 async fn use_rest(mut account: Account, finished: watch::Receiver<bool>) -> Requests {

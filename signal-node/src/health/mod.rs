@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `node_health` | health of this node as of the last heartbeat |
 //! | `readiness` | checks of `/readyz` |
+//! | `schema_check` | whether this node can read the documents in MongoDB |
 //! | `redis_health` | pings Redis and tells clients when it stops and starts to reply |
 //! | `peer_health` | asks other nodes whether they are healthy |
 //!
@@ -14,8 +15,10 @@ mod node_health;
 mod peer_health;
 mod readiness;
 mod redis_health;
+mod schema_check;
 
 pub use node_health::NodeHealth;
 pub use peer_health::PeerHealth;
 pub use readiness::readiness;
 pub use redis_health::RedisHealth;
+pub use schema_check::SchemaCheck;

@@ -9,13 +9,20 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::node_health::NodeHealth;
+use super::schema_check::SchemaCheck;
 
 /// Time that a probe waits for Redis. Load balancers wait longer for the probe.
 const POLICY_READ_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Returns the checks of `/readyz`: the node is registered and its subscription works, Redis evicts
-/// no keys, and the node does not drain (`stop`). `rooms` is empty until Redis was reached.
-pub fn readiness(rooms: &Arc<OnceLock<Rooms>>, health: NodeHealth, stop: CancellationToken) -> Readiness {
+/// no keys, the node is not too old for the documents in MongoDB, and it does not drain (`stop`).
+/// `rooms` is empty until Redis was reached.
+pub fn readiness(
+    rooms: &Arc<OnceLock<Rooms>>,
+    health: NodeHealth,
+    schema: SchemaCheck,
+    stop: CancellationToken,
+) -> Readiness {
     let rooms = Arc::clone(rooms);
     Readiness::new()
         .check("cluster", move || {
@@ -39,6 +46,10 @@ pub fn readiness(rooms: &Arc<OnceLock<Rooms>>, health: NodeHealth, stop: Cancell
                     Ok(Ok(EvictionPolicy::NoEviction) | Err(_)) | Err(_) => Ok("ok".to_owned()),
                 }
             }
+        })
+        .check("schema", move || {
+            let problem = schema.problem();
+            async move { problem.map_or(Ok(()), Err) }
         })
         .check("draining", move || {
             let draining = stop.is_cancelled();

@@ -13,18 +13,22 @@ use crate::haproxy::{self, RuntimeApi};
 use crate::link::Link;
 use crate::mongo::{Mongo, MongoOptions};
 use crate::process::{Echo, Process, Spec};
-use crate::programs::{binary, workspace};
+use crate::programs::{binary_in, folder, workspace};
 use crate::redis::{RedisCluster, RedisOptions, RedisServer};
 use crate::redis_sentinel::{RedisSentinel, SentinelOptions};
 use crate::service::{Backend, Service, local};
 use crate::settings::{Ports, Secrets};
 
+pub use crate::redis_topology::Redis;
+
 /// Time that a service has to end after SIGTERM before SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Attempts with other free ports when another program takes one of them first.
 const ATTEMPTS: usize = 5;
+/// Names of the programs.
+const API: &str = "api";
+const NODE: &str = "signal-node";
 /// Database of the api, with its default name.
-/// Database of the api.
 pub const DATABASE: &str = "videocall-db";
 
 /// Settings of a cluster. The default is two nodes behind HAProxy, on free ports, in a temporary
@@ -52,6 +56,9 @@ pub struct Options {
     pub verbose: bool,
     /// Variables added to the environment of the api and of every node.
     pub env: Vec<(String, String)>,
+    /// Folders of the programs, perhaps of several versions: the api and the first node use the
+    /// first one, the next node the next one, in turn. Empty for the programs of this build.
+    pub programs: Vec<PathBuf>,
 }
 
 impl Default for Options {
@@ -67,39 +74,7 @@ impl Default for Options {
             data: None,
             verbose: false,
             env: Vec::new(),
-        }
-    }
-}
-
-/// The Redis of a cluster.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "there is one of it in a cluster")]
-pub enum Redis {
-    /// One server.
-    Single(RedisServer),
-    /// Several masters.
-    Sharded(RedisCluster),
-    /// A master and its replica, with Sentinels.
-    Sentinel(RedisSentinel),
-}
-
-impl Redis {
-    /// Value of `REDIS_URL` for this Redis.
-    #[must_use]
-    pub fn url(&self) -> String {
-        match self {
-            Self::Single(server) => server.url(),
-            Self::Sharded(cluster) => cluster.url(),
-            Self::Sentinel(servers) => servers.url(),
-        }
-    }
-
-    /// The standalone server, or all servers of the Redis Cluster or of the Sentinels.
-    pub fn servers(&mut self) -> &mut [RedisServer] {
-        match self {
-            Self::Single(server) => std::slice::from_mut(server),
-            Self::Sharded(cluster) => cluster.servers(),
-            Self::Sentinel(servers) => servers.servers(),
+            programs: Vec::new(),
         }
     }
 }
@@ -233,6 +208,18 @@ impl Cluster {
         (self.secrets, self.previous_secrets) = (current, Some(previous));
     }
 
+    /// Sets the folder of the programs of the api and the nodes for their next processes. Processes
+    /// that run keep theirs.
+    ///
+    /// # Errors
+    /// When a program is missing.
+    pub fn set_programs(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let (api, node) = (binary_in(folder, API)?, binary_in(folder, NODE)?);
+        self.api.process().set_program(api);
+        self.nodes.iter_mut().for_each(|pod| pod.process().set_program(node.clone()));
+        Ok(())
+    }
+
     /// Every process, in the order of [`Cluster::stop`].
     pub fn processes(&mut self) -> Vec<&mut Process> {
         let services = self.haproxy.iter_mut().chain(&mut self.nodes).chain([&mut self.api]);
@@ -314,14 +301,15 @@ impl Starter<'_> {
     async fn api(&self, stores: &Stores) -> anyhow::Result<Service> {
         self.announce("api");
         let web = std::env::var("WEB_DIR").unwrap_or_else(|_| workspace().join("web/dist").display().to_string());
-        let spec = self.spec("api", "api", self.ports.api, stores)?.env("API_PORT", self.ports.api.port);
+        let spec = self.spec("api", self.program(API, 0)?, self.ports.api, stores);
+        let spec = spec.env("API_PORT", self.ports.api.port);
         self.service(spec.env("WEB_DIR", web), self.ports.api).await
     }
 
     async fn node(&self, index: usize, stores: &Stores) -> anyhow::Result<Service> {
         let (name, backend) = (format!("n{}", index + 1), self.ports.nodes[index]);
         self.announce(&name);
-        let spec = self.spec(&name, "signal-node", backend, stores)?;
+        let spec = self.spec(&name, self.program(NODE, index)?, backend, stores);
         let spec = spec.env("INTERNAL_PORT", self.ports.internal[index]);
         self.service(spec.env("SIGNALING_PORT", backend.port).env("NODE_ID", name), backend).await
     }
@@ -333,8 +321,17 @@ impl Starter<'_> {
         haproxy::start(self.dir, bind, *api, nodes, "/api/health", self.echo()).await
     }
 
+    /// Path of a program for the pod with this index.
+    fn program(&self, name: &str, index: usize) -> anyhow::Result<PathBuf> {
+        let folders = &self.options.programs;
+        match folders.len() {
+            0 => binary_in(&folder()?, name),
+            count => binary_in(&folders[index % count], name),
+        }
+    }
+
     /// One of our binaries, with the variables that the api and the nodes share.
-    fn spec(&self, name: &str, program: &str, backend: Backend, stores: &Stores) -> anyhow::Result<Spec> {
+    fn spec(&self, name: &str, program: PathBuf, backend: Backend, stores: &Stores) -> Spec {
         let public = if self.options.haproxy { self.ports.http } else { self.ports.api.port };
         let page = self.ports.bind_url(public);
         let frontend = std::env::var("FRONTEND_URL").unwrap_or_else(|_| page.clone());
@@ -369,13 +366,13 @@ impl Starter<'_> {
         let limits = for_tests.map(|(name, value)| (name, value.to_owned()));
         let limits = limits.into_iter().filter(|_| self.options.data.is_none());
         let temporary = self.options.data.is_none().then_some(self.dir);
-        let mut spec = Spec::new(name, binary(program)?, self.dir).echo(self.echo()).temporary(temporary);
+        let mut spec = Spec::new(name, program, self.dir).echo(self.echo()).temporary(temporary);
         if !(self.options.verbose && std::io::stdout().is_terminal()) {
             // Colours would hide words from `grep`.
             spec = spec.env("NO_COLOR", 1);
         }
         let spec = common.into_iter().chain(limits).fold(spec, |spec, (key, value)| spec.env(key, value));
-        Ok(self.options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value)))
+        self.options.env.iter().fold(spec, |spec, (key, value)| spec.env(key, value))
     }
 
     async fn service(&self, spec: Spec, backend: Backend) -> anyhow::Result<Service> {

@@ -7,6 +7,7 @@
 //! | `process` | a child process, its log and its signals |
 //! | `programs` | paths of the programs |
 //! | `service`, `haproxy`, `redis`, `redis_sentinel`, `mongo` | the servers of a cluster |
+//! | `redis_topology` | the Redis of a cluster, of any kind |
 //! | `link` | a link to a server, whose speed can be changed |
 //! | `kubernetes`, `rollout` | probes and rolling restarts as Kubernetes does them, from `k8s/` |
 //!
@@ -24,6 +25,7 @@ pub mod process;
 pub mod programs;
 pub mod redis;
 pub mod redis_sentinel;
+mod redis_topology;
 pub mod rollout;
 pub mod service;
 pub mod settings;

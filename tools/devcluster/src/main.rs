@@ -49,6 +49,9 @@ enum Command {
         /// Number of masters of a Redis Cluster; 0 for one standalone server.
         #[arg(long, default_value_t = 0)]
         redis_masters: u8,
+        /// Folder of the programs of another version, which every second node runs.
+        #[arg(long)]
+        other_programs: Option<PathBuf>,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -60,7 +63,9 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Up { nodes, data } => up::up(nodes.into(), data).await,
         Command::Api { data, arguments } => administer::administer(&data, &arguments),
-        Command::Run { nodes, redis_masters, command } => run::run(nodes.into(), redis_masters.into(), &command).await,
+        Command::Run { nodes, redis_masters, other_programs, command } => {
+            run::run(nodes.into(), redis_masters.into(), other_programs, &command).await
+        }
     };
     outcome.unwrap_or_else(|error| {
         for line in format!("{error:#}").lines() {

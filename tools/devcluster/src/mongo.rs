@@ -139,6 +139,15 @@ impl Mongo {
         run_command(self.port, database, command).await.map(drop)
     }
 
+    /// Sets the schema version of a database, as another program would.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn set_schema_version(&self, database: &str, version: i32) -> anyhow::Result<()> {
+        let update = doc! { "q": { "_id": "schema" }, "u": { "$set": { "version": version } }, "upsert": true };
+        run_command(self.port, database, doc! { "update": "meta", "updates": [update] }).await.map(drop)
+    }
+
     /// Copies the data to a new folder while the server runs, as an operator does: writes wait
     /// between `fsyncLock` and `fsyncUnlock`.
     ///

@@ -316,6 +316,11 @@ impl Process {
         self.spec = self.spec.clone().env(key, value);
     }
 
+    /// Sets the program of the next process, as [`Process::set_env`] sets a variable.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.spec.program = program;
+    }
+
     /// Kills the process if it runs and starts it again with the same arguments.
     ///
     /// # Errors

@@ -5,21 +5,34 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// Path of one of the workspace's binaries: in `SWITCHBOARD_BIN_DIR` if it is set, else beside the
-/// running program. A test's program is one directory below the binaries.
+/// Folder of the workspace's binaries: `SWITCHBOARD_BIN_DIR` if it is set, else that of the running
+/// program. A test's program is one directory below the binaries.
+///
+/// # Errors
+/// When the running program has no path.
+pub fn folder() -> anyhow::Result<PathBuf> {
+    if let Some(directory) = std::env::var_os("SWITCHBOARD_BIN_DIR") {
+        return Ok(PathBuf::from(directory));
+    }
+    let program = std::env::current_exe()?;
+    let directory = program.parent().context("the running program has no directory")?;
+    Ok(if directory.ends_with("deps") { directory.join("..") } else { directory.to_owned() })
+}
+
+/// Path of one of the workspace's binaries, in [`folder`].
 ///
 /// # Errors
 /// When the binary is not built.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
-    let directory = match std::env::var_os("SWITCHBOARD_BIN_DIR") {
-        Some(directory) => PathBuf::from(directory),
-        None => {
-            let program = std::env::current_exe()?;
-            let directory = program.parent().context("the running program has no directory")?;
-            if directory.ends_with("deps") { directory.join("..") } else { directory.to_owned() }
-        }
-    };
-    let file = directory.join(name);
+    binary_in(&folder()?, name)
+}
+
+/// Path of one of the workspace's binaries in a folder, perhaps of another version.
+///
+/// # Errors
+/// When the binary is not there.
+pub fn binary_in(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let file = folder.join(name);
     if !file.is_file() {
         bail!(
             "{} is not built: run `cargo build --workspace`, or set SWITCHBOARD_BIN_DIR to its folder",

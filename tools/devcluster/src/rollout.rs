@@ -28,6 +28,59 @@ const PROPAGATION_DELAY: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a new pod does not become ready, or an old one has to be killed or exits with a failure.
 pub async fn roll(cluster: &mut Cluster, profile: &str) -> anyhow::Result<()> {
+    let (apis, nodes) = rollouts(cluster, profile)?;
+    tokio::try_join!(apis.of(std::slice::from_mut(&mut cluster.api)), nodes.of(&mut cluster.nodes))?;
+    Ok(())
+}
+
+/// A rollout in its middle: more than half of the nodes are new, and a new api pod serves beside
+/// the old one.
+pub struct HalfRollout {
+    apis: Rollout,
+    nodes: Rollout,
+    next_api: Service,
+    /// Number of new nodes, which are the first ones of the cluster.
+    done: usize,
+}
+
+impl HalfRollout {
+    /// Rolls as [`roll`] does, and stops in the middle.
+    ///
+    /// # Errors
+    /// As [`roll`].
+    pub async fn begin(cluster: &mut Cluster, profile: &str) -> anyhow::Result<Self> {
+        let (apis, nodes) = rollouts(cluster, profile)?;
+        let done = cluster.nodes.len().div_ceil(2);
+        let (next_api, ()) = tokio::try_join!(apis.start(&cluster.api), nodes.of(&mut cluster.nodes[..done]))?;
+        Ok(Self { apis, nodes, next_api, done })
+    }
+
+    /// The new api pod.
+    #[must_use]
+    pub fn next_api(&self) -> &Service {
+        &self.next_api
+    }
+
+    /// The new nodes.
+    #[must_use]
+    pub fn next_nodes<'c>(&self, cluster: &'c Cluster) -> &'c [Service] {
+        &cluster.nodes[..self.done]
+    }
+
+    /// Replaces the other pods.
+    ///
+    /// # Errors
+    /// As [`roll`].
+    pub async fn finish(self, cluster: &mut Cluster) -> anyhow::Result<()> {
+        let Self { apis, nodes, next_api, done } = self;
+        let old = std::mem::replace(&mut cluster.api, next_api);
+        tokio::try_join!(apis.end(old), nodes.of(&mut cluster.nodes[done..]))?;
+        Ok(())
+    }
+}
+
+/// Rollouts of the api and of the nodes.
+fn rollouts(cluster: &Cluster, profile: &str) -> anyhow::Result<(Rollout, Rollout)> {
     let balancer = cluster.balancer().context("the cluster has no HAProxy with a Runtime API")?;
     let rollout = |component, pool| {
         let workload = Workload::read(profile, component)?;
@@ -36,12 +89,11 @@ pub async fn roll(cluster: &mut Cluster, profile: &str) -> anyhow::Result<()> {
         }
         Ok(Rollout { workload, pool, balancer: balancer.clone() })
     };
-    let (apis, nodes) = (rollout("api", Pool::Api)?, rollout("node", Pool::Nodes)?);
-    tokio::try_join!(apis.of(std::slice::from_mut(&mut cluster.api)), nodes.of(&mut cluster.nodes))?;
-    Ok(())
+    Ok((rollout("api", Pool::Api)?, rollout("node", Pool::Nodes)?))
 }
 
 /// Rolling restart of one Deployment.
+#[derive(Clone)]
 struct Rollout {
     workload: Workload,
     pool: Pool,
@@ -53,15 +105,21 @@ impl Rollout {
         // Dropping a task kills the pod that it waits for.
         let mut ending = JoinSet::new();
         for pod in pods {
-            let (name, port, new) = retry(|| self.next(pod)).await?;
-            self.balancer.add(self.pool, &name, port).await?;
-            let old = std::mem::replace(pod, new);
-            ending.spawn(end(old, self.workload.clone(), self.pool, self.balancer.clone()));
+            let new = self.start(pod).await?;
+            let (old, rollout) = (std::mem::replace(pod, new), self.clone());
+            ending.spawn(async move { rollout.end(old).await });
         }
         while let Some(ended) = ending.join_next().await {
             ended??;
         }
         Ok(())
+    }
+
+    /// Starts the pod that replaces `pod`, and sends requests to it too.
+    async fn start(&self, pod: &Service) -> anyhow::Result<Service> {
+        let (name, port, new) = retry(|| self.next(pod)).await?;
+        self.balancer.add(self.pool, &name, port).await?;
+        Ok(new)
     }
 
     /// Starts the pod that replaces `pod`. It is ready when this returns.
@@ -81,19 +139,19 @@ impl Rollout {
         let new = pod.successor(&name, &variables, Backend { port, admin }).await?;
         Ok((name, port, new))
     }
-}
 
-/// Ends a pod as the kubelet does.
-async fn end(mut pod: Service, workload: Workload, pool: Pool, balancer: RuntimeApi) -> anyhow::Result<()> {
-    let (began, name) = (Instant::now(), pod.name().to_owned());
-    sleep(PROPAGATION_DELAY).await;
-    balancer.remove(pool, &name).await?;
-    sleep_until(began + workload.pre_stop).await;
-    pod.process().terminate()?;
-    let left = workload.grace.saturating_sub(began.elapsed());
-    let status = pod.process().wait_exit(left).await.with_context(|| format!("{name} had to be killed"))?;
-    if !status.success() {
-        bail!("{name} ended with {status}:\n{}", pod.process().log_tail(20));
+    /// Ends a pod as the kubelet does.
+    async fn end(&self, mut pod: Service) -> anyhow::Result<()> {
+        let (began, name) = (Instant::now(), pod.name().to_owned());
+        sleep(PROPAGATION_DELAY).await;
+        self.balancer.remove(self.pool, &name).await?;
+        sleep_until(began + self.workload.pre_stop).await;
+        pod.process().terminate()?;
+        let left = self.workload.grace.saturating_sub(began.elapsed());
+        let status = pod.process().wait_exit(left).await.with_context(|| format!("{name} had to be killed"))?;
+        if !status.success() {
+            bail!("{name} ended with {status}:\n{}", pod.process().log_tail(20));
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,12 +1,14 @@
 //! `devcluster run`.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use devcluster::cluster::{Cluster, Options};
+use devcluster::programs::folder;
 use devcluster::service::{Service, local};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Child;
@@ -19,10 +21,17 @@ const TAIL_LINES: usize = 40;
 /// Time that an interrupted command has to end before SIGKILL.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
 
-/// Runs `command` beside a temporary cluster and exits with its status.
-pub(crate) async fn run(nodes: usize, redis_masters: usize, command: &[String]) -> anyhow::Result<ExitCode> {
+/// Runs `command` beside a temporary cluster and exits with its status. With `other_programs` every
+/// second node runs the programs of that folder.
+pub(crate) async fn run(
+    nodes: usize,
+    redis_masters: usize,
+    other_programs: Option<PathBuf>,
+    command: &[String],
+) -> anyhow::Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
-    let options = Options { nodes, redis_masters, ..Options::default() };
+    let programs = other_programs.map_or(Ok(Vec::new()), |other| folder().map(|own| vec![own, other]))?;
+    let options = Options { nodes, redis_masters, programs, ..Options::default() };
     let cluster = tokio::select! {
         cluster = Cluster::start(&options) => cluster?,
         () = interrupts.received() => return Ok(ExitCode::FAILURE),
