@@ -32,7 +32,7 @@ pub struct HttpOptions {
 pub fn router(app: App, options: HttpOptions) -> Router {
     let (bounds, apps) = (RequestBounds::from(&app.limits), app.apps.clone());
     let routes = Router::new()
-        .nest("/api", routes::router(&app))
+        .merge(routes::router(&app))
         .route("/api/", routes::index())
         .with_state(app)
         .fallback_service(axum::routing::any(page::file).with_state(options.web.clone()))

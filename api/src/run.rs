@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use switchboard_auth::{AppVault, PasswordHasher, Tokens, random_id};
 use switchboard_calls::AppDirectory;
-use switchboard_core::ClusterKey;
 use switchboard_core::domain::NodeId;
 use switchboard_core::failure_log::FailureLog;
 use switchboard_jwks::JwksCache;
@@ -116,7 +115,7 @@ async fn serve(
         webhooks,
         webhooks_https_only: https_only,
         operators: config.operators.clone(),
-        addresses: ClusterKey::derive(&config.secrets.access),
+        addresses: config.secrets.address_key(),
         hasher: PasswordHasher::new(config.password_concurrency),
         ice: (&config.ice).into(),
         frontend: config.origins.frontend.clone(),

@@ -1,12 +1,15 @@
 // Users of other sign-ins: a real provider of OpenID Connect, and public keys of an app's backend.
+// Tokens of the service's own sign-in, for other services.
 import assert from "node:assert/strict";
-import { generateKeyPairSync, sign } from "node:crypto";
+import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
+import { createRemoteJWKSet, jwtVerify } from "jose";
 import Provider from "oidc-provider";
-import { Client, newApp, operatorRequest, rest } from "../support/clients.mjs";
-import { nodeUrls } from "../support/cluster.mjs";
+import { Client, account, admitted, newApp, newCall, operatorRequest, rest } from "../support/clients.mjs";
+import { baseUrl, nodeUrls } from "../support/cluster.mjs";
+import { startPods } from "../support/programs.mjs";
 import { until } from "../support/until.mjs";
 
 const AUDIENCE = "https://calls.example";
@@ -166,5 +169,41 @@ describe("users of a backend with a key of its own", { timeout: 120_000 }, () =>
     await until("the keys are read again", async () => (await connectError(token)) === "connected");
     server.close();
     await setSources(app, []);
+  });
+});
+
+describe("tokens of the service itself", { timeout: 120_000 }, () => {
+  const keysOf = (url) => new URL("/.well-known/jwks.json", url);
+
+  test("a stock library verifies them and knows the address of the public keys alone", async (t) => {
+    const { privateKey } = generateKeyPairSync("ed25519");
+    const pods = await startPods("public-keys", {
+      JWT_ACCESS_ALGORITHM: "EdDSA",
+      JWT_ACCESS_PRIVATE_KEY: privateKey.export({ type: "pkcs8", format: "pem" }),
+      JWT_REFRESH_SECRET: randomBytes(32).toString("hex"),
+    });
+    t.after(() => pods.stop());
+    const { BASE_URL } = process.env;
+    t.after(() => (process.env.BASE_URL = BASE_URL));
+    process.env.BASE_URL = pods.apiUrl;
+    const ann = await account("Ann");
+    const keys = createRemoteJWKSet(keysOf(pods.apiUrl));
+    const expected = { issuer: "videocall-api", audience: "videocall-client", algorithms: ["EdDSA"] };
+    const { payload } = await jwtVerify(ann.token, keys, expected);
+    assert.deepEqual([payload.userId, payload.name, payload.typ], [ann.user.id, "Ann", "access"]);
+    const [header, , signature] = ann.token.split(".");
+    const claims = Buffer.from(JSON.stringify({ ...payload, userId: "f".repeat(24) })).toString("base64url");
+    await assert.rejects(jwtVerify(`${header}.${claims}.${signature}`, keys, expected), { code: "ERR_JWS_SIGNATURE_VERIFICATION_FAILED" });
+
+    const { roomId } = await newCall(ann);
+    const client = await Client.seated(pods.nodeUrl, roomId, await admitted(roomId, ann));
+    assert.equal(client.joined.isHost, true, "a node verifies them too");
+    client.close();
+    assert.deepEqual(await pods.stop(), [0, 0]);
+  });
+
+  test("while secrets sign them, no key is published", async () => {
+    const answer = await fetch(keysOf(baseUrl()));
+    assert.deepEqual([answer.status, await answer.json()], [200, { keys: [] }]);
   });
 });

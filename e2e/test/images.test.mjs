@@ -3,27 +3,17 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Client, account, guest, newCall } from "../support/clients.mjs";
+import { PROGRAMS, freePort } from "../support/programs.mjs";
 import { Container, runcMissing, unpack } from "../support/runc.mjs";
 import { until } from "../support/until.mjs";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const PROGRAMS = process.env.SWITCHBOARD_BIN_DIR ?? join(process.env.CARGO_TARGET_DIR ?? join(ROOT, "target"), "debug");
 const NAMES = ["api", "signal-node"];
-
-/** A port of this machine that is free now. */
-async function freePort() {
-  const server = createServer();
-  await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
-}
 
 /** Paths of all files in a folder that `accept` accepts, relative to it. */
 const filesIn = (folder, accept) =>

@@ -356,6 +356,33 @@ class Tools(unittest.TestCase):
         items = [{"key": "chain.pem", "path": "tls.crt"}, {"key": "key.pem", "path": "tls.key"}]
         self.assertEqual(volumes["tls"], {"secretName": "calls-turn-certificate", "items": items})
 
+    def test_a_private_key_signs_access_tokens_beside_the_secret_or_in_place_of_it(self):
+        key = ("--set", "secrets.accessPrivateKeyKey=ed25519")
+        for more, algorithm, secret in (
+            ((), "HS256", True),
+            (("--set", "secrets.accessAlgorithm=EdDSA"), "EdDSA", True),
+            (("--set", "secrets.accessAlgorithm=EdDSA,secrets.accessKey="), "EdDSA", False),
+        ):
+            objects = render("external-secrets", *key, *more)
+            for name in ("api", "node"):
+                with self.subTest(algorithm=algorithm, secret=secret, name=name):
+                    known = {it["name"]: it.get("valueFrom", {}).get("secretKeyRef") for it in program(template(objects, name)[1], name)["env"]}
+                    self.assertEqual(known["JWT_ACCESS_PRIVATE_KEY"], {"name": "calls-signing", "key": "ed25519"})
+                    previous = {"name": "calls-signing", "key": "JWT_ACCESS_PRIVATE_KEY_PREVIOUS", "optional": True}
+                    self.assertEqual(known["JWT_ACCESS_PRIVATE_KEY_PREVIOUS"], previous)
+                    self.assertEqual({"JWT_ACCESS_SECRET", "JWT_ACCESS_SECRET_PREVIOUS"} <= set(known), secret)
+                    self.assertEqual(any(variable.startswith("JWT_ACCESS_SECRET") for variable in known), secret)
+                    (settings,) = [it["data"] for it in of(objects, "ConfigMap") if it["metadata"]["name"] == f"calls-switchboard-{name}"]
+                    self.assertEqual(settings["JWT_ACCESS_ALGORITHM"], algorithm)
+
+    def test_a_private_key_is_read_from_a_mounted_file_if_asked_for(self):
+        _, spec = template(render("external-secrets", "--set", "secrets.files=true,secrets.accessPrivateKeyKey=ed25519"), "api")
+        known = {variable["name"]: variable for variable in program(spec, "api")["env"]}
+        self.assertEqual(known["JWT_ACCESS_PRIVATE_KEY_FILE"]["value"], "/etc/switchboard/keys/JWT_ACCESS_PRIVATE_KEY")
+        (volume,) = [it for it in spec["volumes"] if it["name"] == "keys"]
+        items = [source["secret"]["items"] for source in volume["projected"]["sources"]]
+        self.assertIn([{"key": "ed25519", "path": "JWT_ACCESS_PRIVATE_KEY"}], items)
+
     def test_coturn_gets_the_secret_without_the_blanks_around_it_as_the_programs_do(self):
         _, spec = template(render("small"), "coturn")
         command = program(spec, "coturn")["command"]

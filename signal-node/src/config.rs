@@ -125,12 +125,11 @@ fn listen(env: &mut Env, mode: Mode, secrets: &SecretsConfig) -> Listen {
     let reached = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let has_port = reached.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let reached = if has_port { reached } else { format!("{reached}:80") };
-    let key = ClusterKey::derive(secrets.cluster.as_ref().unwrap_or(&secrets.access));
     Listen {
         address,
         port: env.port("SIGNALING_PORT", 3002),
         admin_port: env.port("METRICS_PORT", 9102),
-        handovers: HandoverConfig { port, address: reached, key },
+        handovers: HandoverConfig { port, address: reached, key: secrets.node_key() },
         workers: env.number("WORKERS", cores(), 1..=1024),
         password_concurrency: env.number("PASSWORD_CONCURRENCY", cores().div_ceil(2), 1..=256),
     }

@@ -8,7 +8,6 @@ use switchboard_auth::AppVault;
 use switchboard_auth::password::PasswordHasher;
 use switchboard_auth::token::Tokens;
 use switchboard_calls::AppDirectory;
-use switchboard_core::ClusterKey;
 use switchboard_jwks::JwksCache;
 use switchboard_records::{Records, RecordsTimeouts, Schema};
 use switchboard_rooms::rate_limit::RateLimiter;
@@ -257,7 +256,7 @@ impl Shared {
             credentials: Credentials {
                 revoked,
                 apps,
-                addresses: ClusterKey::derive(&secrets.access),
+                addresses: secrets.address_key(),
                 tokens: Tokens::new(&secrets.access, &secrets.refresh),
                 hasher: PasswordHasher::new(config.listen.password_concurrency),
                 ice: Arc::clone(&self.catch_up.ice),

@@ -46,6 +46,8 @@ pub enum Success {
     DataOr(SchemaOf, &'static str),
     /// A body without the envelope, of this media type.
     Other(&'static str),
+    /// JSON of this schema without the envelope, of this media type.
+    Bare(SchemaOf, &'static str),
 }
 
 /// One operation of the document.

@@ -149,6 +149,13 @@ impl Route {
         self
     }
 
+    /// Declares a response 200 with JSON of type `T` without the envelope, of this media type.
+    #[must_use]
+    pub fn serves_as<T: JsonSchema>(mut self, media_type: &'static str) -> Self {
+        self.operation.successes.insert(200, Success::Bare(SchemaGenerator::subschema_for::<T>, media_type));
+        self
+    }
+
     /// Declares refusals besides those that follow from the handler's arguments.
     #[must_use]
     pub fn refuses(mut self, codes: &[Code]) -> Self {

@@ -28,12 +28,12 @@ const ABOUT: &str = "Accounts and calls. Signaling uses Socket.IO: `/api/asyncap
     Every answer is `{success: true, message, data, pagination?}` or `{success: false, message, code, errors?, requestId}`. \
     Codes are stable; messages are for users and may change. Unknown fields are ignored.";
 
-/// Returns the document of these routes. `prefix` is put before every path.
+/// Returns the document of these lists of routes, each with the path that is put before its paths.
 #[must_use]
-pub fn document(prefix: &str, routes: &[Route]) -> Value {
+pub fn document(routes: &[(&str, &[Route])]) -> Value {
     let mut writer = Writer { schemas: generator() };
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes {
+    for (prefix, route) in routes.iter().flat_map(|(prefix, list)| list.iter().map(move |route| (prefix, route))) {
         let path = format!("{prefix}{}", route.path.trim_end_matches('/'));
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[route.method.as_str().to_ascii_lowercase()] = writer.operation(route);
@@ -120,6 +120,10 @@ impl Writer {
             Success::Page(schema) => (schema(&mut self.schemas), true, None),
             Success::Other(kind) => {
                 return json!({ "description": "Done", "headers": headers, "content": { kind: {} } });
+            }
+            Success::Bare(schema, kind) => {
+                let content = json!({ kind: { "schema": schema(&mut self.schemas) } });
+                return json!({ "description": "Done", "headers": headers, "content": content });
             }
         };
         let mut envelope = json!({

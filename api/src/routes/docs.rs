@@ -21,9 +21,9 @@ pub(crate) struct Documents {
 }
 
 impl Documents {
-    /// Writes the documents of these routes.
-    pub(super) fn new(routes: &[Route]) -> Self {
-        let document = openapi::document("/api", routes);
+    /// Writes the documents of these routes, each list with the path before it.
+    pub(super) fn new(routes: &[(&str, &[Route])]) -> Self {
+        let document = openapi::document(routes);
         let page = openapi::render(&document, "/api/docs.css", "/api/openapi.json");
         let asyncapi = contract::document(env!("CARGO_PKG_VERSION")).to_string().into();
         Self { json: document.to_string().into(), page: page.into(), asyncapi }

@@ -1,4 +1,4 @@
-//! The routes under `/api`.
+//! The routes under `/api`, and those of other services beside it.
 //!
 //! | file | content |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `apps` | apps and their API keys, for operators |
 //! | `health` | health, version, index |
 //! | `docs` | the OpenAPI document and its page |
+//! | `public_keys` | the public keys of tokens, under `/.well-known` |
 //! | `views` | JSON forms of records |
 //! | `webhooks` | webhooks of apps and events that were sent, for operators |
 mod admin;
@@ -21,6 +22,7 @@ mod docs;
 mod health;
 mod join;
 mod moderation;
+mod public_keys;
 mod server;
 mod views;
 mod webhooks;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 use http::StatusCode;
-use switchboard_core::domain::{Code, Participant};
+use switchboard_core::domain::{Code, Jwks, Participant};
 
 use crate::app::App;
 use crate::http::error::ApiError;
@@ -42,9 +44,22 @@ use server::{calls as calls_of_app, events, participants, tokens};
 use views::{CallView, ParticipantView, StatsView, UserView};
 pub(crate) use webhooks::{DeliveriesView, NewWebhookView, PingView, ResendView, WebhookView};
 
-/// Returns all routes. The router and the OpenAPI document are made from this list.
+/// Path before the routes of [`list`].
+const PREFIX: &str = "/api";
+
+/// Returns the routes under [`PREFIX`]. The router and the OpenAPI document are made from this
+/// list and from [`well_known`].
 fn list() -> Vec<Route> {
     [accounts(), video_calls(), backends(), service(), operators(), webhooks::list()].into_iter().flatten().collect()
+}
+
+/// Returns the routes whose paths other specifications determine (RFC 8615).
+fn well_known() -> Vec<Route> {
+    let summary = "The public keys that verify access, guest and join tokens; none without an Ed25519 key";
+    vec![
+        get("getPublicKeys", "/.well-known/jwks.json", public_keys::key_set, summary)
+            .serves_as::<Jwks>(public_keys::MEDIA_TYPE),
+    ]
 }
 
 fn service() -> Vec<Route> {
@@ -360,9 +375,11 @@ fn operators() -> Vec<Route> {
 
 /// Creates the router of all routes.
 pub(crate) fn router(app: &App) -> Router<App> {
-    let routes = list();
-    let documents = Arc::new(Documents::new(&routes));
-    route::router(app, routes).layer(Extension(documents)).fallback(no_route).method_not_allowed_fallback(no_route)
+    let (routes, well_known) = (list(), well_known());
+    let documents = Arc::new(Documents::new(&[(PREFIX, &routes), ("", &well_known)]));
+    let routes = route::router(app, routes).layer(Extension(documents)).fallback(no_route);
+    let well_known = route::router(app, well_known).method_not_allowed_fallback(no_route);
+    Router::new().nest(PREFIX, routes.method_not_allowed_fallback(no_route)).merge(well_known)
 }
 
 /// Returns the route of the index, for its path with a slash at the end.

@@ -19,9 +19,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use switchboard_auth::{AppVault, IceConfig, KeyRing, OperatorKeys, PasswordHasher, Tokens, TurnCredentials};
+use switchboard_auth::{
+    AccessKeys, AppVault, IceConfig, KeyRing, OperatorKeys, PasswordHasher, Tokens, TurnCredentials,
+};
 use switchboard_calls::AppDirectory;
-use switchboard_core::ClusterKey;
 use switchboard_core::domain::{
     CallId, MediaState, NodeId, PeerId, PublicUser, Role, RoomId, SessionHandle, Timestamp, UserId,
 };
@@ -172,9 +173,9 @@ impl Service {
     }
 
     /// Starts another pod of the same service, with these keys of access and of refresh tokens.
-    pub(crate) async fn pod_with_keys(&self, access: KeyRing, refresh: KeyRing) -> Self {
+    pub(crate) async fn pod_with_keys(&self, access: impl Into<AccessKeys>, refresh: KeyRing) -> Self {
         let (mongo, redis, prefix) = &self.place;
-        Self::pod_of(mongo, redis, prefix, self.rates, (operators(), access, refresh), vault()).await
+        Self::pod_of(mongo, redis, prefix, self.rates, (operators(), access.into(), refresh), vault()).await
     }
 
     /// Starts a pod with this database, Redis and prefix.
@@ -246,7 +247,7 @@ impl Service {
         redis: &str,
         prefix: &str,
         rates: RatesConfig,
-        (operators, access, refresh): (OperatorKeys, KeyRing, KeyRing),
+        (operators, access, refresh): (OperatorKeys, AccessKeys, KeyRing),
         vault: Option<AppVault>,
     ) -> Self {
         let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(5) };
@@ -269,7 +270,7 @@ impl Service {
             records: records.clone(),
             limits: Limits::new(RateLimiter::new(rooms.clone()), rates),
             rooms,
-            tokens: Tokens::new(&access, refresh),
+            tokens: Tokens::new(&access, &refresh),
             revoked,
             apps: apps.clone(),
             vault: vault.clone(),
@@ -280,7 +281,7 @@ impl Service {
             ),
             webhooks_https_only: false,
             operators,
-            addresses: ClusterKey::derive(access),
+            addresses: access.cluster_key(&refresh),
             hasher: hasher.clone(),
             ice: IceConfig {
                 stun: vec!["stun:127.0.0.1:3478".into()],

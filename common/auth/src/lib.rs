@@ -23,8 +23,8 @@ pub use operator::OperatorKeys;
 pub use password::{PasswordCheck, PasswordHasher};
 pub use switchboard_core::KeyRing;
 pub use token::{
-    AppGrant, AppSigner, Identity, IdentityKind, IssuedToken, JoinGrant, PublicKey, PublicKeys, RefreshIdentity,
-    TokenLifetimes, TokenSigner, Tokens, UnverifiedToken, random_id, source_sign_in,
+    AccessKeys, AppGrant, AppSigner, Identity, IdentityKind, IssuedToken, JoinGrant, PrivateKey, PublicKey, PublicKeys,
+    RefreshIdentity, TokenLifetimes, TokenSigner, Tokens, UnverifiedToken, random_id, source_sign_in,
 };
 pub use turn::{IceConfig, IceGrant, IceServer, TurnCredentials};
 pub use webhook::WebhookSigner;

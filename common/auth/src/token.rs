@@ -2,11 +2,12 @@
 //!
 //! The file has more than 400 lines, so that the claims of all tokens can be read in one place.
 //!
-//! The algorithm of the service's own tokens is HS256. Such a token that names another algorithm is
-//! refused before its signature is checked. The claim `typ` has four values:
+//! The service's own tokens are signed by a secret (HS256) or, except refresh tokens, by an Ed25519
+//! key (EdDSA). The header's `alg` chooses between secrets and public keys, and `kid` names the key
+//! among them. A token that names any other algorithm is refused before its signature is checked. A
+//! token of HS256 without `kid` is verified with each secret of the ring.
 //!
-//! The header's `kid` names the key of the signature. A token without `kid` is verified with each
-//! key of the ring.
+//! The claim `typ` has four values:
 //!
 //! | `typ` | use |
 //! |---|---|
@@ -17,7 +18,8 @@
 //!
 //! The module `app` has the tokens that backends of apps sign with the secret of an API key,
 //! `source` those of identity sources and `public_key` their keys, `identity` the bearer of a
-//! token, `bounds` the lengths of claims, `signatures` the algorithms.
+//! token, `bounds` the lengths of claims, `signatures` the algorithms, `access_keys` and
+//! `private_key` the keys of the service's own tokens.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,20 +29,25 @@ use serde::{Deserialize, Serialize};
 use switchboard_core::ClusterKey;
 use switchboard_core::domain::identity_source::OWN_ISSUER as ISSUER;
 use switchboard_core::domain::ids::maybe_full_room;
-use switchboard_core::domain::{AppId, Code, IdentitySource, PublicUser, Refusal, Role, RoomId, UserId};
+use switchboard_core::domain::{AppId, Code, IdentitySource, Jwks, PublicUser, Refusal, Role, RoomId, UserId};
 use switchboard_core::{Key, KeyRing};
 
+mod access_keys;
 mod app;
 mod bounds;
 mod identity;
+mod private_key;
 mod public_key;
 mod signatures;
 mod source;
 
+use access_keys::with_current_secret;
 use bounds::{AVATAR_MAX, EMAIL_MAX, LEEWAY_S, MAX_TOKEN_BYTES, NAME_MAX, fit, json_length};
 
+pub use access_keys::AccessKeys;
 pub use app::{AppSigner, METADATA_MAX, MintedToken, USER_AVATAR_MAX, USER_NAME, USER_TOKEN_MAX, UserClaims, app_user};
 pub use identity::{AppGrant, Identity, IdentityKind};
+pub use private_key::PrivateKey;
 pub use public_key::{PublicKey, PublicKeys, UnverifiedToken};
 pub use source::{TokenSigner, is_of_source, source_sign_in};
 
@@ -174,13 +181,26 @@ impl Claims {
 
 /// Issues and verifies tokens of all types.
 pub struct Tokens {
-    access: KeyRing,
+    access: AccessKeys,
     refresh: KeyRing,
-    validation: Validation,
+    hs256: Validation,
+    eddsa: Validation,
     lifetimes: TokenLifetimes,
     /// Key of the marks of passcodes in join tokens.
     passcodes: ClusterKey,
     clock: fn() -> u64,
+}
+
+/// Returns the checks of a token that this service signed with `algorithm`.
+fn validation(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    // `unexpired` checks the expiry instead, because a resume accepts an expired token, and because
+    // tests set the clock.
+    validation.validate_exp = false;
+    validation
 }
 
 /// Returns what the mark of a passcode covers.
@@ -193,22 +213,16 @@ impl Tokens {
     /// access, guest and join tokens, `refresh` those of refresh tokens. All must differ; the
     /// configuration checks this.
     #[must_use]
-    pub fn new(access: impl Into<KeyRing>, refresh: impl Into<KeyRing>) -> Self {
+    pub fn new(access: impl Into<AccessKeys>, refresh: impl Into<KeyRing>) -> Self {
         // Before the library's first signature: without a provider it would choose none forever.
         signatures::install();
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // `unexpired` checks the expiry instead, because a resume accepts an expired token, and
-        // because tests set the clock.
-        validation.validate_exp = false;
-        let access = access.into();
+        let (access, refresh) = (access.into(), refresh.into());
         Self {
-            passcodes: ClusterKey::derive(&access),
+            passcodes: access.cluster_key(&refresh),
             access,
-            refresh: refresh.into(),
-            validation,
+            refresh,
+            hs256: validation(Algorithm::HS256),
+            eddsa: validation(Algorithm::EdDSA),
             lifetimes: TokenLifetimes::default(),
             clock: unix_now_ms,
         }
@@ -228,6 +242,13 @@ impl Tokens {
         self
     }
 
+    /// Returns the public keys that verify access, guest and join tokens, the current one first.
+    /// There are none without private keys.
+    #[must_use]
+    pub fn public_keys(&self) -> Jwks {
+        self.access.public_keys()
+    }
+
     /// Returns the lifetimes.
     #[must_use]
     pub const fn lifetimes(&self) -> &TokenLifetimes {
@@ -243,7 +264,7 @@ impl Tokens {
         let mut claims = self.claims(TokenType::Access, user, self.lifetimes.access);
         claims.email = Some(email.to_owned()).filter(|email| json_length(email) <= EMAIL_MAX);
         claims.sid = Some(session.to_owned());
-        seal(&self.access, claims)
+        self.access.with_current(seal(claims))
     }
 
     /// Issues a refresh token for a user's sign-in session. `id` becomes the claim `jti`.
@@ -254,7 +275,7 @@ impl Tokens {
         let mut claims = self.claims(TokenType::Refresh, user, self.lifetimes.refresh);
         claims.sid = Some(session.to_owned());
         claims.jti = id.to_owned();
-        Ok(seal(&self.refresh, claims)?.token)
+        Ok(with_current_secret(&self.refresh, seal(claims))?.token)
     }
 
     /// Issues a guest token that is bound to `room`.
@@ -266,7 +287,7 @@ impl Tokens {
         claims.guest = true;
         claims.room_id = Some(room.clone());
         claims.role = Some(Role::Guest);
-        seal(&self.access, claims)
+        self.access.with_current(seal(claims))
     }
 
     /// Issues a join token: `user` may join `room` as `role`, without a passcode while the call has
@@ -286,7 +307,7 @@ impl Tokens {
         claims.room_id = Some(room.clone());
         claims.role = Some(role);
         claims.passcode = Some(self.passcode_mark(room, passcode));
-        seal(&self.access, claims)
+        self.access.with_current(seal(claims))
     }
 
     /// Returns whether a join token of `room` was issued under this stored passcode.
@@ -307,7 +328,7 @@ impl Tokens {
     /// # Errors
     /// `TOKEN_EXPIRED` if it has expired (5 s tolerance); `TOKEN_INVALID` for every other defect.
     pub fn verify_access(&self, token: &str) -> Result<Identity, Refusal> {
-        let claims = self.open(&self.access, token)?;
+        let claims = self.open_access(token)?;
         self.unexpired(&claims)?;
         identity(claims)
     }
@@ -318,7 +339,7 @@ impl Tokens {
     /// # Errors
     /// `TOKEN_INVALID`.
     pub fn verify_for_resume(&self, token: &str) -> Result<Identity, Refusal> {
-        identity(self.open(&self.access, token)?)
+        identity(self.open_access(token)?)
     }
 
     /// Verifies a join token for `user` in `room`.
@@ -327,7 +348,7 @@ impl Tokens {
     /// `TOKEN_EXPIRED` if it has expired; `TOKEN_INVALID` for every other defect, or if it is for
     /// another user or room.
     pub fn verify_join(&self, token: &str, room: &RoomId, user: &UserId) -> Result<JoinGrant, Refusal> {
-        let claims = self.open(&self.access, token)?;
+        let claims = self.open_access(token)?;
         self.unexpired(&claims)?;
         match claims.role {
             Some(role)
@@ -347,7 +368,7 @@ impl Tokens {
     /// # Errors
     /// `TOKEN_EXPIRED` if it has expired; `TOKEN_INVALID` for every other defect.
     pub fn verify_refresh(&self, token: &str) -> Result<RefreshIdentity, Refusal> {
-        let claims = self.open(&self.refresh, token)?;
+        let claims = self.open_refresh(token)?;
         self.unexpired(&claims)?;
         match claims.sid {
             Some(session) if claims.typ == TokenType::Refresh => {
@@ -418,20 +439,39 @@ impl Tokens {
         }
     }
 
-    fn open(&self, ring: &KeyRing, token: &str) -> Result<Claims, Refusal> {
+    fn open_access(&self, token: &str) -> Result<Claims, Refusal> {
+        self.open(token, self.access.secrets(), self.access.private_keys())
+    }
+
+    fn open_refresh(&self, token: &str) -> Result<Claims, Refusal> {
+        self.open(token, Some(&self.refresh), None)
+    }
+
+    /// Verifies the signature of a token. The algorithm that it names chooses the kind of key, so
+    /// that a public key is never the secret of HS256, and no id names a key of the other kind.
+    fn open(
+        &self,
+        token: &str,
+        secrets: Option<&KeyRing>,
+        private_keys: Option<&KeyRing<PrivateKey>>,
+    ) -> Result<Claims, Refusal> {
         let invalid = || Refusal::from(Code::TokenInvalid);
         if token.len() > MAX_TOKEN_BYTES {
             return Err(invalid());
         }
-        let (header, keys) = (jsonwebtoken::decode_header(token).map_err(|_| invalid())?, ring.load());
-        let check = |key: &Key| {
-            let key = DecodingKey::from_secret(key.secret().expose().as_bytes());
-            jsonwebtoken::decode::<Claims>(token, &key, &self.validation).ok().map(|data| data.claims)
+        let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
+        let claims = |key: &DecodingKey, validation: &Validation| {
+            jsonwebtoken::decode::<Claims>(token, key, validation).ok().map(|data| data.claims)
         };
-        match header.kid {
-            Some(id) => keys.find(&id).and_then(check),
+        let by_secret = |key: &Key| claims(&DecodingKey::from_secret(key.secret().expose().as_bytes()), &self.hs256);
+        match (header.alg, header.kid) {
+            (Algorithm::HS256, Some(id)) => secrets.and_then(|ring| ring.load().find(&id).and_then(by_secret)),
             // Issued by an earlier version, or by the old Node.js backend.
-            None => keys.all().find_map(check),
+            (Algorithm::HS256, None) => secrets.and_then(|ring| ring.load().all().find_map(by_secret)),
+            (Algorithm::EdDSA, Some(id)) => {
+                private_keys.and_then(|ring| ring.load().find(&id).and_then(|key| claims(key.verifying(), &self.eddsa)))
+            }
+            _ => None,
         }
         .ok_or_else(invalid)
     }
@@ -445,16 +485,16 @@ impl Tokens {
     }
 }
 
-/// Signs with the current key, which the header names.
-fn seal(ring: &KeyRing, claims: Claims) -> Result<IssuedToken, Refusal> {
-    let keys = ring.load();
-    let header = Header { kid: Some(keys.current().id().to_owned()), ..Header::new(Algorithm::HS256) };
-    let key = EncodingKey::from_secret(keys.current().secret().expose().as_bytes());
-    let token = jsonwebtoken::encode(&header, &claims, &key).map_err(|error| {
-        tracing::error!(%error, "token encoding failed");
-        Refusal::from(Code::InternalError)
-    })?;
-    Ok(IssuedToken { token, jti: claims.jti })
+/// Returns what signs these claims with a key, which the header names.
+fn seal(claims: Claims) -> impl FnOnce(Algorithm, &str, &EncodingKey) -> Result<IssuedToken, Refusal> {
+    move |algorithm, id, key| {
+        let header = Header { kid: Some(id.to_owned()), ..Header::new(algorithm) };
+        let token = jsonwebtoken::encode(&header, &claims, key).map_err(|error| {
+            tracing::error!(%error, "token encoding failed");
+            Refusal::from(Code::InternalError)
+        })?;
+        Ok(IssuedToken { token, jti: claims.jti })
+    }
 }
 
 fn identity(claims: Claims) -> Result<Identity, Refusal> {

@@ -3,24 +3,43 @@
 //! All nodes derive the same key from a configured secret, so that a node can verify that a message
 //! comes from another node and not from a client.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 
 use crate::client_address::ClientNetwork;
-use crate::key_ring::{Key, KeyRing};
+use crate::key_ring::{Key, KeyRing, Keys};
 
-/// HMAC-SHA256 keys that all nodes of a cluster share. The current key signs, and all verify.
+/// HMAC-SHA256 keys that all nodes of a cluster share. The current key of the first ring signs, and
+/// all verify.
 #[derive(Clone)]
-pub struct ClusterKey(KeyRing);
+pub struct ClusterKey {
+    signing: KeyRing,
+    accepted: Option<KeyRing>,
+}
 
 impl ClusterKey {
     /// Derives the keys from configured secrets. The same secrets may also sign tokens: a derived
     /// key does not reveal the secret, and a signature by one key never verifies with the other.
     #[must_use]
     pub fn derive(secrets: impl Into<KeyRing>) -> Self {
-        Self(secrets.into())
+        Self { signing: secrets.into(), accepted: None }
+    }
+
+    /// Accepts the signatures of the keys of another ring too, so that processes that sign with one
+    /// ring and processes that sign with the other accept each other.
+    #[must_use]
+    pub fn accepting(mut self, secrets: impl Into<KeyRing>) -> Self {
+        self.accepted = Some(secrets.into());
+        self
+    }
+
+    /// Returns the keys of all rings, those of the ring that signs first.
+    fn rings(&self) -> impl Iterator<Item = Arc<Keys>> {
+        std::iter::once(&self.signing).chain(&self.accepted).map(KeyRing::load)
     }
 
     /// Returns the signature of `parts`: 43 characters of unpadded base64url (RFC 4648, section 5).
@@ -29,23 +48,23 @@ impl ClusterKey {
     /// another.
     #[must_use]
     pub fn sign<P: AsRef<[u8]>>(&self, parts: &[P]) -> String {
-        sign(self.0.load().current(), parts)
+        sign(self.signing.load().current(), parts)
     }
 
     /// Returns whether `signature` is the signature of `parts` by one of the keys. Compares in
     /// constant time.
     #[must_use]
     pub fn verify<P: AsRef<[u8]>>(&self, parts: &[P], signature: &str) -> bool {
-        URL_SAFE_NO_PAD
-            .decode(signature)
-            .is_ok_and(|bytes| self.0.load().all().any(|key| mac(key, parts).verify_slice(&bytes).is_ok()))
+        URL_SAFE_NO_PAD.decode(signature).is_ok_and(|bytes| {
+            self.rings().any(|keys| keys.all().any(|key| mac(key, parts).verify_slice(&bytes).is_ok()))
+        })
     }
 
     /// Returns whether `beginning` is the beginning of a signature of `parts` by one of the keys.
     /// Does not compare in constant time.
     #[must_use]
     pub fn verify_beginning<P: AsRef<[u8]>>(&self, parts: &[P], beginning: &str) -> bool {
-        self.0.load().all().any(|key| sign(key, parts).starts_with(beginning))
+        self.rings().any(|keys| keys.all().any(|key| sign(key, parts).starts_with(beginning)))
     }
 
     /// Returns the SHA-256 of a text or body that a signature covers: 43 characters, as a signature
@@ -68,8 +87,8 @@ impl ClusterKey {
             return None;
         }
         let network = network.to_string();
-        let keys = self.0.load();
-        let hashes: Vec<_> = keys.all().map(|key| sign(key, &["address", &network])[..22].to_owned()).collect();
+        let hash = |key: &Key| sign(key, &["address", &network])[..22].to_owned();
+        let hashes: Vec<_> = self.rings().flat_map(|keys| keys.all().map(hash).collect::<Vec<_>>()).collect();
         Some(hashes.join(",").into())
     }
 }
@@ -134,6 +153,24 @@ mod tests {
         assert_eq!(*hashes(&rotated("new", "old")), format!("{},{}", hashes(&new), hashes(&old)));
         assert_eq!(hashes(&old).len(), 22);
         assert_ne!(hashes(&old), hashes(&new));
+    }
+
+    #[test]
+    fn a_process_that_signs_with_one_ring_accepts_a_process_that_signs_with_the_other() {
+        let (one, two) = (ClusterKey::derive("one"), ClusterKey::derive("two"));
+        let (first, second) = (one.clone().accepting("two"), two.clone().accepting("one"));
+        let steps = [one.clone(), first.clone(), second.clone(), two.clone()];
+        for (left, right) in steps.iter().zip(&steps[1..]) {
+            for (signer, verifier) in [(left, right), (right, left)] {
+                let signature = signer.sign(&["sid", "a"]);
+                assert!(verifier.verify(&["sid", "a"], &signature));
+                assert!(verifier.verify_beginning(&["sid", "a"], &signature[..20]));
+            }
+        }
+        assert_eq!(second.sign(&["sid", "a"]), two.sign(&["sid", "a"]), "the first ring signs");
+        let hashes = |key: &ClusterKey| key.hash_address(ClientNetwork::of([10, 0, 0, 1].into())).expect("no proxy");
+        assert_eq!(*hashes(&first), format!("{},{}", hashes(&one), hashes(&two)));
+        assert_eq!(*hashes(&second), format!("{},{}", hashes(&two), hashes(&one)));
     }
 
     #[test]

@@ -17,7 +17,13 @@ pub const PREVIOUS_KEYS_MAX: usize = 3;
 /// Number of bytes in the id of a key.
 const ID_BYTES: usize = 8;
 
-/// One key of a ring.
+/// Key that a ring can hold.
+pub trait RingKey {
+    /// Returns the public id of the key. Tokens and logs may name it.
+    fn id(&self) -> &str;
+}
+
+/// Secret of a ring.
 pub struct Key {
     secret: Secret,
     id: Box<str>,
@@ -52,61 +58,83 @@ impl Key {
     }
 }
 
+impl RingKey for Key {
+    fn id(&self) -> &str {
+        self.id()
+    }
+}
+
 fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
 /// The keys of a ring at one moment.
 #[derive(Debug)]
-pub struct Keys {
-    current: Key,
-    previous: Vec<Key>,
+pub struct Keys<K = Key> {
+    current: K,
+    previous: Vec<K>,
 }
 
-impl Keys {
+impl<K: RingKey> Keys<K> {
     /// Returns the key that signs.
     #[must_use]
-    pub const fn current(&self) -> &Key {
+    pub const fn current(&self) -> &K {
         &self.current
     }
 
     /// Returns all keys, the current one first.
-    pub fn all(&self) -> impl Iterator<Item = &Key> {
+    pub fn all(&self) -> impl Iterator<Item = &K> {
         std::iter::once(&self.current).chain(&self.previous)
     }
 
     /// Returns the key with this id.
     #[must_use]
-    pub fn find(&self, id: &str) -> Option<&Key> {
+    pub fn find(&self, id: &str) -> Option<&K> {
         self.all().find(|key| key.id() == id)
     }
 }
 
-/// Keys of one purpose. Clones share the keys, so that [`KeyRing::replace`] reaches every holder.
-#[derive(Clone)]
-pub struct KeyRing(Arc<RwLock<Arc<Keys>>>);
+/// Keys of one purpose: secrets, or private keys. Clones share the keys, so that a replacement
+/// reaches every holder.
+pub struct KeyRing<K = Key>(Arc<RwLock<Arc<Keys<K>>>>);
 
-impl KeyRing {
+impl<K> KeyRing<K> {
     /// Creates a ring with a key that signs, and others that only verify.
     #[must_use]
-    pub fn new(current: Secret, previous: impl IntoIterator<Item = Secret>) -> Self {
-        Self(Arc::new(RwLock::new(keys(current, previous))))
+    pub fn with_keys(current: K, previous: Vec<K>) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(Keys { current, previous }))))
     }
 
     /// Returns the keys as they are now.
     #[must_use]
-    pub fn load(&self) -> Arc<Keys> {
+    pub fn load(&self) -> Arc<Keys<K>> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Replaces all keys, for every clone of this ring.
-    pub fn replace(&self, current: Secret, previous: impl IntoIterator<Item = Secret>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys(current, previous);
+    pub fn replace_keys(&self, current: K, previous: Vec<K>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { current, previous });
     }
 }
 
-fn keys(current: Secret, previous: impl IntoIterator<Item = Secret>) -> Arc<Keys> {
-    Arc::new(Keys { current: Key::new(current), previous: previous.into_iter().map(Key::new).collect() })
+impl KeyRing {
+    /// Creates a ring with a secret that signs, and others that only verify.
+    #[must_use]
+    pub fn new(current: Secret, previous: impl IntoIterator<Item = Secret>) -> Self {
+        Self::with_keys(Key::new(current), previous.into_iter().map(Key::new).collect())
+    }
+
+    /// Replaces all secrets, for every clone of this ring.
+    pub fn replace(&self, current: Secret, previous: impl IntoIterator<Item = Secret>) {
+        self.replace_keys(Key::new(current), previous.into_iter().map(Key::new).collect());
+    }
+}
+
+impl<K> Clone for KeyRing<K> {
+    /// Returns a ring that shares the keys.
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl From<&str> for KeyRing {
@@ -130,8 +158,8 @@ impl std::fmt::Debug for Key {
     }
 }
 
-impl std::fmt::Debug for KeyRing {
-    /// Shows no secret.
+impl<K: RingKey + std::fmt::Debug> std::fmt::Debug for KeyRing<K> {
+    /// Shows what the keys show, which is no secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.load().all()).finish()
     }

@@ -30,5 +30,5 @@ pub mod socket_memory;
 pub mod wire;
 
 pub use cluster_key::ClusterKey;
-pub use key_ring::{Key, KeyRing};
+pub use key_ring::{Key, KeyRing, RingKey};
 pub use secret::Secret;

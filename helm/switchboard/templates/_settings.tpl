@@ -78,6 +78,7 @@ LOG_FORMAT: json
 BIND_ADDRESS: {{ .Values.ipv6 | ternary "::" "0.0.0.0" | quote }}
 FRONTEND_URL: {{ .Values.frontendUrl | quote }}
 ALLOWED_ORIGINS: {{ join "," (prepend .Values.allowedOrigins .Values.frontendUrl) | quote }}
+JWT_ACCESS_ALGORITHM: {{ .Values.secrets.accessAlgorithm }}
 REDIS_PREFIX: {{ include "switchboard.prefix" . }}
 PARTITIONS: {{ int .Values.redis.partitions | quote }}
 TRUSTED_HOPS: {{ int .Values.trustedHops | quote }}
@@ -146,6 +147,7 @@ key with the secrets that only verify.
 {{- $signing := .secrets.existingSecret -}}
 {{- dict
   "JWT_ACCESS_SECRET" (list $signing .secrets.accessKey .secrets.accessPreviousKey)
+  "JWT_ACCESS_PRIVATE_KEY" (list $signing .secrets.accessPrivateKeyKey .secrets.accessPrivateKeyPreviousKey)
   "JWT_REFRESH_SECRET" (list $signing .secrets.refreshKey .secrets.refreshPreviousKey)
   "CLUSTER_SECRET" (list $signing .secrets.clusterKey .secrets.clusterPreviousKey)
   "APP_MASTER_KEY" (list $signing .secrets.appMasterKey .secrets.appMasterPreviousKey)
@@ -206,7 +208,13 @@ Takes (list variable secret key).
 {{/* Variables of a program's secrets that can be rotated: a JSON object with a list. Takes (list $ component). */}}
 {{- define "switchboard.keyNames" -}}
 {{- $values := (first .).Values -}}
-{{- $names := list "JWT_ACCESS_SECRET" "JWT_REFRESH_SECRET" -}}
+{{- $names := list "JWT_REFRESH_SECRET" -}}
+{{- if $values.secrets.accessPrivateKeyKey -}}
+{{- $names = prepend $names "JWT_ACCESS_PRIVATE_KEY" -}}
+{{- end -}}
+{{- if $values.secrets.accessKey -}}
+{{- $names = prepend $names "JWT_ACCESS_SECRET" -}}
+{{- end -}}
 {{- if $values.secrets.appMasterKey -}}
 {{- $names = append $names "APP_MASTER_KEY" -}}
 {{- end -}}

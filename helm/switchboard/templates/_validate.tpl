@@ -20,6 +20,12 @@ reported together.
 {{- if and .secrets.accessKey (eq .secrets.accessKey .secrets.refreshKey) -}}
 {{- $wrong = append $wrong "secrets.refreshKey: access and refresh tokens must be signed by different keys" -}}
 {{- end -}}
+{{- if and (eq .secrets.accessAlgorithm "HS256") (not .secrets.accessKey) -}}
+{{- $wrong = append $wrong "secrets.accessKey: name the key in the Secret that signs tokens, or set secrets.accessAlgorithm to EdDSA" -}}
+{{- end -}}
+{{- if and (eq .secrets.accessAlgorithm "EdDSA") (not .secrets.accessPrivateKeyKey) -}}
+{{- $wrong = append $wrong "secrets.accessPrivateKeyKey: name the key in the Secret with the private key that signs tokens, because secrets.accessAlgorithm is EdDSA" -}}
+{{- end -}}
 {{- if eq .image.tag "latest" -}}
 {{- $wrong = append $wrong "image.tag: set a fixed version; latest changes over time" -}}
 {{- end -}}

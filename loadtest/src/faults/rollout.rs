@@ -35,11 +35,13 @@ struct Requests {
 
 /// Rotates the keys of all tokens and of hand-overs: all pods are replaced by pods that also accept
 /// the next keys, and those by pods that sign with them and accept the previous ones. Two sets of
-/// keys alternate, so that tokens of earlier rounds stay valid. Returns one text for each violated
-/// guarantee.
+/// keys alternate, so that tokens of earlier rounds stay valid. The first round changes from the
+/// secret of access tokens to a private key, the second to the next private key, the third back to
+/// a secret. Returns one text for each violated guarantee.
 pub(super) async fn rotate_keys(cluster: &mut Cluster, account: &Account) -> anyhow::Result<Vec<String>> {
     let current = cluster.secrets.clone();
-    let next = cluster.previous_secrets.clone().unwrap_or_else(Secrets::random);
+    let mut next = cluster.previous_secrets.clone().unwrap_or_else(Secrets::random);
+    next.is_eddsa = !(current.is_eddsa && next.is_eddsa);
     let before = Account::register(&cluster.base_url()).await?;
     cluster.set_keys(current.clone(), next.clone());
     let mut violations = rollout(cluster, account).await?;

@@ -197,13 +197,16 @@ impl Cluster {
     /// only verify. Processes that run keep theirs.
     pub fn set_keys(&mut self, current: Secrets, previous: Secrets) {
         let variables = [
-            ("JWT_ACCESS_SECRET", &current.access),
+            ("JWT_ACCESS_SECRET", &*current.access),
             ("JWT_ACCESS_SECRET_PREVIOUS", &previous.access),
+            ("JWT_ACCESS_PRIVATE_KEY", &current.private_key),
+            ("JWT_ACCESS_PRIVATE_KEY_PREVIOUS", &previous.private_key),
+            ("JWT_ACCESS_ALGORITHM", if current.is_eddsa { "EdDSA" } else { "HS256" }),
             ("JWT_REFRESH_SECRET", &current.refresh),
             ("JWT_REFRESH_SECRET_PREVIOUS", &previous.refresh),
         ];
         for service in self.nodes.iter_mut().chain([&mut self.api]) {
-            variables.iter().for_each(|(name, value)| service.process().set_env(name, value));
+            variables.into_iter().for_each(|(name, value)| service.process().set_env(name, value));
         }
         (self.secrets, self.previous_secrets) = (current, Some(previous));
     }

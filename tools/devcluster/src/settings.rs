@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 
 use crate::ports;
 use crate::service::Backend;
@@ -142,6 +144,12 @@ pub struct Secrets {
     pub access: String,
     /// `JWT_REFRESH_SECRET`.
     pub refresh: String,
+    /// `JWT_ACCESS_PRIVATE_KEY`, which pods get with [`Cluster::set_keys`] alone.
+    ///
+    /// [`Cluster::set_keys`]: crate::cluster::Cluster::set_keys
+    pub private_key: String,
+    /// Whether the private key signs access tokens in place of the secret.
+    pub is_eddsa: bool,
 }
 
 impl Secrets {
@@ -149,10 +157,10 @@ impl Secrets {
     #[must_use]
     pub fn random() -> Self {
         let secret = || rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { access: secret(), refresh: secret() }
+        Self { access: secret(), refresh: secret(), private_key: private_key(), is_eddsa: false }
     }
 
-    /// Reads the secrets in `file`, or writes random ones to it, so that sign-ins survive a
+    /// Reads the two secrets in `file`, or writes random ones to it, so that sign-ins survive a
     /// restart. Only the file's owner can read it.
     ///
     /// # Errors
@@ -164,7 +172,7 @@ impl Secrets {
             let (access, refresh) = pair.with_context(|| {
                 format!("{} must hold two lines, one for each secret; remove it to make new ones", file.display())
             })?;
-            return Ok(Self { access, refresh });
+            return Ok(Self { access, refresh, ..Self::random() });
         }
         let secrets = Self::random();
         let mut options = OpenOptions::new();
@@ -177,6 +185,14 @@ impl Secrets {
         writeln!(out, "{}\n{}", secrets.access, secrets.refresh)?;
         Ok(secrets)
     }
+}
+
+/// Makes a random Ed25519 key in PEM, as `openssl genpkey -algorithm ed25519` does.
+fn private_key() -> String {
+    // PKCS #8 (RFC 8410): version, algorithm, and the 32 random bytes of the key.
+    const HEAD: [u8; 16] = [0x30, 46, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 34, 4, 32];
+    let der = [&HEAD[..], &rand::random::<[u8; 32]>()].concat();
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", BASE64_STANDARD.encode(der))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Signatures of tokens for `jsonwebtoken`: HS256 on the crates that sign TURN credentials and
-//! webhooks too; RS256, ES256 and EdDSA with Ed25519 on `ring`, which TLS uses already. Public keys
-//! verify only.
+//! webhooks too; RS256, ES256 and EdDSA with Ed25519 on `ring`, which TLS uses already. RS256 and
+//! ES256 verify only.
 //!
 //! The library's own providers compile over 40 crates, with tens of seconds of processor time.
 
@@ -10,15 +10,13 @@ use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
 };
 use sha2::Sha256;
 
 static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: |algorithm, key: &EncodingKey| match algorithm {
-        Algorithm::HS256 => Ok(Box::new(Hs256::new(key.as_bytes())?)),
-        _ => Err(ErrorKind::InvalidAlgorithm.into()),
-    },
+    signer_factory,
     verifier_factory,
     // JSON web keys are read here.
     key_utils: KeyUtils::new_unimplemented(),
@@ -28,6 +26,18 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 /// after the first one change nothing.
 pub(super) fn install() {
     let _first_or_later = PROVIDER.install_default();
+}
+
+/// Returns the signer of an algorithm. The family of the key must be that of the algorithm.
+fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    match (algorithm, key.family()) {
+        (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(Hs256::new(key.as_bytes())?)),
+        (Algorithm::EdDSA, AlgorithmFamily::Ed) => {
+            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.as_bytes());
+            Ok(Box::new(Ed25519Signer(pair.map_err(|_| ErrorKind::InvalidKeyFormat)?)))
+        }
+        _ => Err(ErrorKind::InvalidAlgorithm.into()),
+    }
 }
 
 /// Returns the verifier of an algorithm. The family of the key must be that of the algorithm, so
@@ -118,7 +128,22 @@ impl JwtVerifier for Es256 {
     }
 }
 
-/// EdDSA with Ed25519.
+/// Signs EdDSA with Ed25519.
+struct Ed25519Signer(Ed25519KeyPair);
+
+impl Signer<Vec<u8>> for Ed25519Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        Ok(self.0.sign(message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Ed25519Signer {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+/// Verifies EdDSA with Ed25519.
 struct Ed25519(UnparsedPublicKey<Vec<u8>>);
 
 impl Verifier<Vec<u8>> for Ed25519 {

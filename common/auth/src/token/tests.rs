@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+use super::private_key::tests::key;
 use super::*;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
@@ -8,10 +9,11 @@ use sha2::Sha384;
 use switchboard_core::Secret;
 
 const ACCESS: &str = "access-secret-of-at-least-32-bytes";
+const REFRESH: &str = "refresh-secret-of-at-least-32-byte";
 const NOW: u64 = 1_800_000_000;
 
 fn tokens() -> Tokens {
-    Tokens::new(ACCESS, "refresh-secret-of-at-least-32-byte").with_clock(|| NOW * 1000 + 7)
+    Tokens::new(ACCESS, REFRESH).with_clock(|| NOW * 1000 + 7)
 }
 
 fn ann() -> PublicUser {
@@ -34,6 +36,22 @@ fn forged_with(header: &Header, secret: &str, changes: Value) -> String {
 /// Returns the keys of one process in a step of a rotation.
 fn ring(current: &str, previous: &[&str]) -> KeyRing {
     KeyRing::new(Secret::new(current), previous.iter().map(|secret| Secret::new(*secret)))
+}
+
+/// Returns Ed25519 keys that are made of these bytes, the current one first.
+fn private_ring(seeds: &[u8]) -> KeyRing<PrivateKey> {
+    let text: String = seeds.iter().map(|seed| key([*seed; 32])).collect();
+    let mut keys = PrivateKey::read_all(&text).unwrap().into_iter();
+    KeyRing::with_keys(keys.next().unwrap(), keys.collect())
+}
+
+/// Returns the tokens of a process with these keys of access tokens.
+fn tokens_of(access: AccessKeys) -> Tokens {
+    Tokens::new(access, REFRESH).with_clock(|| NOW * 1000 + 7)
+}
+
+fn eddsa(seeds: &[u8], secrets: Option<&str>) -> AccessKeys {
+    AccessKeys::EdDsa { private_keys: private_ring(seeds), secrets: secrets.map(KeyRing::from) }
 }
 
 /// A token whose header names HS384, with the valid signature of that algorithm.
@@ -155,6 +173,120 @@ fn the_header_names_the_key_that_signed_and_only_that_key_verifies() {
 }
 
 #[test]
+fn tokens_of_a_private_key_are_verified_with_a_key_of_the_published_set() {
+    let (tokens, ann) = (tokens_of(eddsa(&[1, 2], None)), ann());
+    let set = tokens.public_keys();
+    PublicKeys::check(&set).unwrap();
+    assert_eq!(set.keys.len(), 2);
+    let published = PublicKeys::read(&set);
+    let access = tokens.issue_access(&ann, "a@b.c", "session").unwrap().token;
+    let join = tokens.issue_join(&ann, &room("r"), Role::Host, None).unwrap().token;
+    for token in [&access, &join] {
+        let header = jsonwebtoken::decode_header(token).unwrap();
+        assert_eq!((header.alg, &header.kid), (Algorithm::EdDSA, &set.keys[0].kid));
+        let named = UnverifiedToken {
+            issuer: ISSUER.into(),
+            audiences: vec![AUDIENCE.into()],
+            key_id: header.kid,
+            algorithm: header.alg,
+        };
+        let key = published.find(&named).unwrap();
+        jsonwebtoken::decode::<Claims>(token, &key.key, &validation(Algorithm::EdDSA)).unwrap();
+    }
+    assert_eq!(tokens.verify_access(&access).unwrap().user, ann);
+    assert_eq!(tokens.verify_for_resume(&access).unwrap().user, ann);
+    assert_eq!(tokens.verify_join(&join, &room("r"), &ann.id).unwrap().role, Role::Host);
+    let refresh = tokens.issue_refresh(&ann, "session", "id").unwrap();
+    assert_eq!(jsonwebtoken::decode_header(&refresh).unwrap().alg, Algorithm::HS256);
+    assert!(tokens.verify_refresh(&refresh).is_ok());
+    assert_eq!(tokens_of(ACCESS.into()).public_keys(), Jwks::default());
+}
+
+#[test]
+fn a_token_whose_algorithm_is_not_that_of_its_key_is_invalid() {
+    let access = eddsa(&[1], Some(ACCESS));
+    let tokens = tokens_of(access.clone());
+    let public = tokens.public_keys().keys.remove(0);
+    let (id, x) = (public.kid.unwrap(), public.x.unwrap());
+    let secret_id = KeyRing::from(ACCESS).load().current().id().to_owned();
+    let point = URL_SAFE_NO_PAD.decode(&x).unwrap();
+    // The public key as other programs write it: SubjectPublicKeyInfo (RFC 8410) in PEM.
+    let der = [&[48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0][..], &point].concat();
+    let base64 = base64::engine::general_purpose::STANDARD.encode(&der);
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n");
+    let of_private_key = |seeds: &[u8], kid: Option<&str>, changes: Value| {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::EdDSA) };
+        let ring = private_ring(seeds).load();
+        jsonwebtoken::encode(&header, &claims(changes), ring.current().signing()).unwrap()
+    };
+    let of_secret = |secret: &[u8], kid: Option<&str>| {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, &claims(json!({})), &EncodingKey::from_secret(secret)).unwrap()
+    };
+    // The helpers make tokens that are valid otherwise.
+    assert!(tokens.verify_access(&of_private_key(&[1], Some(&id), json!({}))).is_ok());
+    assert!(tokens.verify_access(&of_secret(ACCESS.as_bytes(), Some(&secret_id))).is_ok());
+
+    let mut cases = vec![
+        ("EdDSA with the id of the secret", of_private_key(&[1], Some(&secret_id), json!({}))),
+        ("EdDSA without an id", of_private_key(&[1], None, json!({}))),
+        ("EdDSA by another key", of_private_key(&[2], Some(&id), json!({}))),
+        ("HS256 with the id of the private key", of_secret(ACCESS.as_bytes(), Some(&id))),
+    ];
+    for public in [&point[..], x.as_bytes(), &der, base64.as_bytes(), pem.as_bytes()] {
+        for kid in [None, Some(&*id), Some(&*secret_id)] {
+            cases.push(("HS256 with the public key as secret", of_secret(public, kid)));
+        }
+    }
+    let body = URL_SAFE_NO_PAD.encode(claims(json!({})).to_string());
+    let signature = of_private_key(&[1], Some(&id), json!({})).rsplit('.').next().unwrap().to_owned();
+    for alg in ["none", "None", "ES256", "RS256", "HS512"] {
+        let head = URL_SAFE_NO_PAD.encode(json!({ "alg": alg, "kid": id }).to_string());
+        cases.push((alg, format!("{head}.{body}.")));
+        cases.push((alg, format!("{head}.{body}.{signature}")));
+    }
+    for (defect, token) in cases {
+        assert_eq!(code(tokens.verify_access(&token)), Code::TokenInvalid, "{defect}: {token}");
+        assert_eq!(code(tokens.verify_for_resume(&token)), Code::TokenInvalid, "{defect}: {token}");
+    }
+    let refresh = of_private_key(&[1], Some(&id), json!({ "typ": "refresh", "sid": "session", "jti": "id" }));
+    assert_eq!(code(tokens.verify_refresh(&refresh)), Code::TokenInvalid, "only secrets sign refresh tokens");
+}
+
+#[test]
+fn in_each_step_from_a_secret_to_a_key_and_back_every_process_accepts_the_tokens_of_every_other() {
+    let added = AccessKeys::Hs256 { secrets: ACCESS.into(), private_keys: Some(private_ring(&[1])) };
+    let steps = [
+        AccessKeys::from(ACCESS),
+        added,
+        eddsa(&[1], Some(ACCESS)),
+        eddsa(&[1], None),
+        // A rotation of the key.
+        eddsa(&[1, 2], None),
+        eddsa(&[2, 1], None),
+        eddsa(&[2], None),
+    ];
+    let processes: Vec<_> = steps.into_iter().map(tokens_of).collect();
+    let accepts = |verifier: &Tokens, signer: &Tokens| {
+        let access = signer.issue_access(&ann(), "a@b.c", "session").unwrap().token;
+        let join = signer.issue_join(&ann(), &room("r"), Role::Host, Some("1234")).unwrap().token;
+        let grant = verifier.verify_join(&join, &room("r"), &ann().id);
+        assert_eq!(verifier.verify_access(&access).is_ok(), grant.is_ok());
+        grant.is_ok_and(|grant| {
+            assert!(!verifier.is_of_passcode(&grant, &room("r"), Some("12345")));
+            verifier.is_of_passcode(&grant, &room("r"), Some("1234"))
+        })
+    };
+    for (one, next) in processes.iter().zip(&processes[1..]) {
+        assert!(accepts(one, next) && accepts(next, one));
+    }
+    let [secret, .., key, _, _, next] = &processes[..] else { panic!("there are seven steps") };
+    for (one, other) in [(secret, key), (key, next)] {
+        assert!(!accepts(one, other) && !accepts(other, one), "keys that a process does not have");
+    }
+}
+
+#[test]
 fn an_expired_token_is_refused_but_still_resumes_a_seat() {
     let issued = tokens().issue_access(&ann(), "a@b.c", "session").unwrap();
     let later = tokens().with_clock(|| (NOW + 16 * 60) * 1000);
@@ -209,19 +341,21 @@ proptest::proptest! {
             let id = UserId::parse(&"f".repeat(40)).unwrap();
             let user = PublicUser::new(id.clone(), name.clone(), Some(avatar.clone()));
             let (session, room) = (random_id(), room(&"R".repeat(64)));
-            let access = tokens().issue_access(&user, email, &session).unwrap().token;
-            let identity = tokens().verify_access(&access).unwrap();
+            // The algorithm of longer signatures and ids.
+            let tokens = tokens_of(eddsa(&[1], None));
+            let access = tokens.issue_access(&user, email, &session).unwrap().token;
+            let identity = tokens.verify_access(&access).unwrap();
             proptest::prop_assert!(name.starts_with(&identity.user.name));
             proptest::prop_assert!(identity.email.is_none_or(|claim| claim == *email));
-            let join = tokens().issue_join(&user, &room, Role::Participant, Some("$argon2id$x")).unwrap().token;
-            tokens().verify_join(&join, &room, &id).unwrap();
-            let refresh = tokens().issue_refresh(&user, &session, &random_id()).unwrap();
-            tokens().verify_refresh(&refresh).unwrap();
+            let join = tokens.issue_join(&user, &room, Role::Participant, Some("$argon2id$x")).unwrap().token;
+            tokens.verify_join(&join, &room, &id).unwrap();
+            let refresh = tokens.issue_refresh(&user, &session, &random_id()).unwrap();
+            tokens.verify_refresh(&refresh).unwrap();
             let guest = PublicUser::new(UserId::parse("guest-0123456789abcdef").unwrap(), name.clone(), None);
-            let guest = tokens().issue_guest(&guest, &room).unwrap().token;
-            tokens().verify_access(&guest).unwrap();
+            let guest = tokens.issue_guest(&guest, &room).unwrap().token;
+            tokens.verify_access(&guest).unwrap();
             for token in [access, join, refresh, guest] {
-                proptest::prop_assert!(token.len() <= 3_400, "{}", token.len());
+                proptest::prop_assert!(token.len() <= 3_480, "{}", token.len());
             }
         }
     }

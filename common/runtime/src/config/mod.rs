@@ -7,11 +7,13 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `configured_keys` | keys of one secret, and their file |
+//! | `access_keys` | keys of access tokens: secrets and private keys |
+//! | `configured_keys` | keys of one setting, and their file |
 //! | `groups` | groups of settings that both services have |
-//! | `keys` | secrets that can be rotated, and the watch of their files |
+//! | `keys` | secrets that can be rotated, and the watch of the files of all keys |
 //! | `urls` | settings that are URLs |
 
+mod access_keys;
 mod configured_keys;
 mod groups;
 mod keys;
