@@ -14,7 +14,7 @@ use switchboard_runtime::config::Mode;
 
 use crate::clock::now;
 use crate::config::{ApiConfig, WebhookConfig};
-use crate::routes::{AppView, NewAppKeyView, UsageView};
+use crate::routes::{AppKeyView, AppView, NewAppKeyView, UsageView};
 use crate::webhook_cli::{self, WebhookCommand};
 use crate::webhooks::{EndpointDirectory, Webhooks};
 
@@ -189,6 +189,11 @@ pub enum KeyCommand {
         #[arg(long, value_delimiter = ',', value_parser = scope)]
         scopes: Vec<AppScope>,
     },
+    /// List the keys, each with the time of its last use.
+    List {
+        /// Id of the app.
+        app: String,
+    },
     /// Revoke a key.
     Revoke {
         /// Id of the app.
@@ -318,6 +323,10 @@ async fn app(
             let scopes = if scopes.is_empty() { AppScope::ALL.to_vec() } else { scopes };
             let added = admin.add_key(&AppId::parse(&app)?, scopes, now()).await?;
             Ok(json!(NewAppKeyView::from(added)))
+        }
+        AppCommand::Key(KeyCommand::List { app }) => {
+            let keys = admin.get(&AppId::parse(&app)?).await?.keys;
+            Ok(keys.into_iter().map(|key| json!(AppKeyView::from(key))).collect())
         }
         AppCommand::Key(KeyCommand::Revoke { app, key }) => {
             admin.revoke_key(&AppId::parse(&app)?, &AppKeyId::parse(&key)?, now()).await?;

@@ -11,8 +11,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use switchboard_core::domain::call::NEVER_OPENED;
-use switchboard_core::domain::{CallId, CallStatus, Timestamp};
+use switchboard_core::domain::{CallId, CallStatus, EndReason, Timestamp};
 use switchboard_records::{Records, RecordsError};
 use switchboard_rooms::{Ended, RoomPeek, Rooms, StoreError};
 use thiserror::Error;
@@ -86,7 +85,7 @@ impl StaleCalls {
             let waits = call.is_some_and(|call| {
                 call.status == CallStatus::Scheduled && call.scheduled_at.is_some_and(|date| date < before)
             });
-            if waits && self.rooms.end(&room, &id, NEVER_OPENED).await? == Ended::Done {
+            if waits && self.rooms.end(&room, &id, EndReason::NeverOpened.as_str()).await? == Ended::Done {
                 *cancelled += 1;
                 metrics::counter!("switchboard_stale_calls_total").increment(1);
                 tracing::info!(call_id = %id, room_id = %room, "unopened call cancelled");
@@ -110,7 +109,7 @@ impl StaleCalls {
             if record.is_some_and(|record| !record.may_have_taken_place()) {
                 self.records.empty_call(&call, now).await?;
                 tracing::info!(call_id = %call, room_id = %room, "live call without a room is waiting again");
-            } else if self.rooms.end(&room, &call, "empty").await? == Ended::Done {
+            } else if self.rooms.end(&room, &call, EndReason::Empty.as_str()).await? == Ended::Done {
                 *ended += 1;
                 metrics::counter!("switchboard_stale_calls_total").increment(1);
                 tracing::info!(call_id = %call, room_id = %room, "live call without a room ended");

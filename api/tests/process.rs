@@ -105,6 +105,8 @@ async fn the_command_line_creates_an_app_and_its_keys_and_encrypts_secrets_again
     assert_eq!(key["scopes"], serde_json::json!(["tokens:mint", "calls:read"]));
     assert!(key["secret"].as_str().unwrap().starts_with("sbs_"), "{key}");
     assert_eq!(run(&["list"]).await.unwrap()[0]["keys"][0]["keyId"], key["keyId"]);
+    let keys = run(&["key", "list", &app]).await.unwrap();
+    assert_eq!((&keys[0]["keyId"], keys[0].get("lastUsedAt")), (&key["keyId"], None), "never used");
     assert_eq!(run(&["reseal"]).await.unwrap()["resealed"], 0, "the current key encrypted it");
 
     let limits = run(&["limits", &app, "--max-concurrent-calls", "5", "--max-events-per-second", "7"]).await.unwrap();

@@ -1,16 +1,22 @@
-// The product of docs/INTEGRATING.md, as it stands there: its server and its page.
+// The product of docs/INTEGRATING.md, as it stands there: its server, its page, and its receiver of
+// webhooks; its server in Python; and the backend of sdk/js/README.md.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { fileURLToPath } from "node:url";
 import { after, before, describe, test } from "node:test";
 import { launch } from "../support/browser.mjs";
-import { newApp, operatorRequest } from "../support/clients.mjs";
-import { baseUrl } from "../support/cluster.mjs";
+import { Client, newApp, operatorRequest } from "../support/clients.mjs";
+import { baseUrl, nodeUrls } from "../support/cluster.mjs";
 import { until } from "../support/until.mjs";
+
+const repository = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
@@ -27,13 +33,18 @@ describe("the product of the guide to integrating", { timeout: 120_000 }, () => 
   let product;
   let address;
   let app;
+  /** Key of the app after the rotation. */
+  let next;
 
   before(async () => {
     const guide = await readFile(new URL("../../docs/INTEGRATING.md", import.meta.url), "utf8");
-    const block = (language) => new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``).exec(guide)[1];
+    const blocks = (language) => [...guide.matchAll(new RegExp(`\`\`\`${language}\n([^]*?)\`\`\``, "g"))].map(([, text]) => text);
     folder = await mkdtemp(join(tmpdir(), "switchboard-product-"));
-    await writeFile(join(folder, "server.mjs"), block("js"));
-    await writeFile(join(folder, "meeting.html"), block("html"));
+    const [server, webhooks] = blocks("js");
+    await writeFile(join(folder, "server.mjs"), server);
+    await writeFile(join(folder, "webhooks.mjs"), webhooks);
+    await writeFile(join(folder, "meeting.html"), blocks("html")[0]);
+    await copyFile(repository("examples/backend/server.py"), join(folder, "server.py"));
     const port = await freePort();
     address = `http://localhost:${port}`;
     app = await newApp("Product");
@@ -76,7 +87,7 @@ describe("the product of the guide to integrating", { timeout: 120_000 }, () => 
   test("when its key is rotated, pages in a call get tokens of the next key and go on", async () => {
     const pages = await Promise.all([open("Ada", "rotated-key"), open("Grace", "rotated-key")]);
     await Promise.all(pages.map((page) => page.getByText("live: 2 here").waitFor()));
-    const next = await operatorRequest("POST", `/apps/${app.id}/keys`, {});
+    next = await operatorRequest("POST", `/apps/${app.id}/keys`, {});
     product.kill();
     await once(product, "exit");
     await start(Number(new URL(address).port), next);
@@ -93,6 +104,54 @@ describe("the product of the guide to integrating", { timeout: 120_000 }, () => 
       const states = await Promise.all(pages.map(seen));
       return states.every((all) => all.some((text) => text.startsWith("reconnecting")) && all.at(-1) === "live: 2 here");
     });
+  });
+
+  test("its server in Python opens meetings too, and signs tokens for them", { skip: !hasPython && "no Python here" }, async () => {
+    const port = await freePort();
+    const env = { ...process.env, SWITCHBOARD_KEY_ID: next.keyId, SWITCHBOARD_KEY_SECRET: next.secret, SWITCHBOARD: baseUrl(), PORT: String(port) };
+    const server = spawn("python3", [join(folder, "server.py")], { env, stdio: "ignore" });
+    try {
+      const meeting = `http://127.0.0.1:${port}/meetings/in-python`;
+      const page = await until("it answers", () => fetch(meeting).catch(() => undefined));
+      assert.match(await page.text(), new RegExp(`import \\{ Switchboard \\} from "${baseUrl()}/vendor/switchboard.js"`));
+      const { token } = await (await fetch(`${meeting}/token?name=Ann`)).json();
+      const ann = await Client.seated(nodeUrls()[0], "in-python", { token });
+      assert.deepEqual([ann.joined.name, ann.joined.maxParticipants, ann.joined.user.name], ["Meeting in-python", 20, "Ann"]);
+      ann.close();
+    } finally {
+      server.kill();
+    }
+  });
+
+  test("its receiver accepts a webhook that is genuine, and no other", async () => {
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}/`;
+    const { webhookId, secret } = await operatorRequest("POST", `/apps/${app.id}/webhooks`, { url, events: ["call.ended"] });
+    const env = { ...process.env, SWITCHBOARD_WEBHOOK_SECRET: secret, PORT: String(port) };
+    const receiver = spawn(process.execPath, [join(folder, "webhooks.mjs")], { env, stdio: ["ignore", "ignore", "inherit"] });
+    try {
+      const forged = () => fetch(url, { method: "POST", body: "{}", headers: { "switchboard-signature": "t=1,v1=00" } });
+      assert.equal((await until("it answers", () => forged().catch(() => undefined))).status, 401);
+      const ping = await operatorRequest("POST", `/webhooks/${webhookId}/ping`);
+      assert.deepEqual([ping.delivered, ping.status], [true, 204]);
+    } finally {
+      receiver.kill();
+    }
+  });
+
+  test("the backend of the SDK's README creates a call and mints a token with its API key", async () => {
+    const readme = await readFile(repository("sdk/js/README.md"), "utf8");
+    const [, text] = /```js\n(import \{ RestClient \}[^]*?)```/.exec(readme);
+    await writeFile(join(folder, "backend.mjs"), text);
+    await mkdir(join(folder, "node_modules/@switchboard"), { recursive: true });
+    await symlink(repository("sdk/js"), join(folder, "node_modules/@switchboard/client"));
+    const env = { ...process.env, SWITCHBOARD_KEY_ID: next.keyId, SWITCHBOARD_KEY_SECRET: next.secret, SWITCHBOARD: baseUrl() };
+    const { stdout } = await promisify(execFile)(process.execPath, [join(folder, "backend.mjs")], { env });
+    const { roomId, token, inUse } = JSON.parse(stdout);
+    assert.deepEqual([roomId, inUse], ["lesson-7", { concurrentCalls: null, concurrentParticipants: null }]);
+    const ann = await Client.seated(nodeUrls()[0], roomId, { token });
+    assert.deepEqual([ann.joined.role, ann.joined.settings.waitingRoomEnabled], ["host", true]);
+    ann.close();
   });
 
   test("while Switchboard refuses, it answers and goes on", async () => {

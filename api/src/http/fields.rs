@@ -364,7 +364,7 @@ impl Fields {
         let meaning = |word: &Value| words.iter().find(|(known, _)| word.as_str() == Some(known)).map(|(_, one)| *one);
         let found = value.as_array().and_then(|list| list.iter().map(meaning).collect::<Option<Vec<_>>>());
         let Some(mut found) = found.filter(|found| !found.is_empty() && found.len() <= 2 * words.len()) else {
-            self.reject(field, format!("must be a list of {}", all.join(", ")));
+            self.reject(field, format!("must be a list of one or more of {}", all.join(", ")));
             return None;
         };
         let mut index = 0;
@@ -601,7 +601,11 @@ fn app_user_schema() -> Value {
 
 /// Returns the JSON schema of permissions, each with the schema `flag`.
 fn permissions_schema(flag: &Value) -> Value {
-    let about = ["Switch camera and microphone on", "Share the screen", "Send messages, typing notices and reactions"];
+    let about = [
+        "Switch camera and microphone on",
+        "Share the screen",
+        "Send chat messages, typing notices and reactions; not what pages send each other by data channels",
+    ];
     let described = |(name, about): (&str, &str)| {
         let mut schema = flag.clone();
         schema["description"] = about.into();

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use switchboard_core::domain::ids::full_room;
-use switchboard_core::domain::{CallId, Code, Participant, RoomId, UserId};
+use switchboard_core::domain::{CallId, Code, EndReason, Participant, RoomId, UserId};
 use switchboard_rooms::{Ended, ModerationCommand, RoomPeek};
 
 use crate::app::App;
@@ -123,7 +123,7 @@ pub(crate) async fn end(
     PathParam(room): PathParam<RoomId>,
 ) -> ApiResult<impl IntoResponse> {
     let RoomPeek::Open { meta, .. } = app.rooms.peek(&room).await? else { return Err(Code::RoomNotFound.into()) };
-    match app.rooms.end(&room, &meta.call_id, "ended_by_operator").await? {
+    match app.rooms.end(&room, &meta.call_id, EndReason::ByOperator.as_str()).await? {
         Ended::Done => tracing::info!(target: "audit", operator, room_id = %room, "operator ended a call"),
         Ended::Already | Ended::Denied | Ended::StandIn | Ended::Stale => {}
     }

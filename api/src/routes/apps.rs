@@ -1,16 +1,14 @@
 //! Routes of operators for apps: their API keys, limits and usage.
 
-use std::fmt::Write as _;
-
 use axum::extract::State;
-use axum::response::IntoResponse;
-use http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use switchboard_calls::{APP_NAME, NewAppKey, UsageReport};
+use switchboard_calls::{APP_NAME, NewAppKey};
 use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, IdentitySource, Timestamp};
-use switchboard_records::{AppEdit, AppKeyRecord, AppRecord, AppUsage};
+use switchboard_records::{AppEdit, AppKeyRecord, AppRecord};
 
 use crate::app::App;
 use crate::http::envelope::success;
@@ -18,6 +16,7 @@ use crate::http::error::ApiResult;
 use crate::http::extract::{AppKeyPath, JsonChange, PathParam, ValidJson, ValidQuery, WantsCsv};
 use crate::http::fields::{Fields, Input};
 use crate::http::operators::{OperatorRead, OperatorWrite};
+use crate::routes::usage::{UsageQuery, usage_of};
 
 /// Form of an app.
 #[derive(Serialize, JsonSchema)]
@@ -51,6 +50,9 @@ pub(crate) struct AppKeyView {
     /// What the key may do.
     scopes: Vec<AppScope>,
     created_at: Timestamp,
+    /// Time of the last use, at most 5 minutes too early; absent if the key was never used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Timestamp>,
     /// Time of revocation; absent while the key is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Timestamp>,
@@ -76,7 +78,8 @@ impl From<AppRecord> for AppView {
 
 impl From<AppKeyRecord> for AppKeyView {
     fn from(key: AppKeyRecord) -> Self {
-        Self { key_id: key.id, scopes: key.scopes, created_at: key.created_at, revoked_at: key.revoked_at }
+        let AppKeyRecord { id, scopes, created_at, last_used_at, revoked_at, .. } = key;
+        Self { key_id: id, scopes, created_at, last_used_at, revoked_at }
     }
 }
 
@@ -127,98 +130,6 @@ impl Input for AppChange {
 
     fn example() -> Value {
         json!({ "limits": { "maxConcurrentParticipants": 500 }, "origins": ["https://app.example"] })
-    }
-}
-
-/// Sums of an app's usage.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "AppUsageSums")]
-struct UsageSums {
-    /// Time of all participants in calls, in milliseconds. Each device counts, and a stay counts
-    /// when it has ended, on the days on which it took place.
-    participant_ms: u64,
-    /// Stays that began.
-    joins: u64,
-    /// Calls that began: a participant joined first since the room was opened.
-    calls: u64,
-    /// Chat messages in calls whose chat is recorded.
-    recorded_messages: u64,
-}
-
-/// Usage of an app on one day.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "AppUsageOfDay")]
-struct UsageOfDay {
-    /// Day, UTC.
-    day: String,
-    #[serde(flatten)]
-    sums: UsageSums,
-}
-
-/// Usage of an app in a period.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "AppUsage")]
-pub(crate) struct UsageView {
-    /// First day of the period, UTC.
-    from: String,
-    /// Last day of the period, UTC.
-    to: String,
-    /// Sums of the period.
-    total: UsageSums,
-    /// Usage by day. Days without usage are left out.
-    days: Vec<UsageOfDay>,
-}
-
-impl From<AppUsage> for UsageSums {
-    fn from(usage: AppUsage) -> Self {
-        let AppUsage { participant_ms, joins, calls, recorded_messages } = usage;
-        Self { participant_ms, joins, calls, recorded_messages }
-    }
-}
-
-impl From<UsageReport> for UsageView {
-    fn from(report: UsageReport) -> Self {
-        let of_day = |(day, usage): (Timestamp, AppUsage)| UsageOfDay { day: day.day_text(), sums: usage.into() };
-        Self {
-            from: report.first.day_text(),
-            to: report.last.day_text(),
-            total: report.total.into(),
-            days: report.days.into_iter().map(of_day).collect(),
-        }
-    }
-}
-
-impl UsageView {
-    /// Returns the usage by day as CSV (RFC 4180), with a header.
-    pub(crate) fn csv(&self) -> String {
-        let mut text = "day,participantMs,joins,calls,recordedMessages\r\n".to_owned();
-        for UsageOfDay { day, sums } in &self.days {
-            let UsageSums { participant_ms, joins, calls, recorded_messages } = sums;
-            // Writing to a string does not fail.
-            let _infallible = write!(text, "{day},{participant_ms},{joins},{calls},{recorded_messages}\r\n");
-        }
-        text
-    }
-}
-
-/// Query of `GET admin/apps/:appId/usage`.
-pub(crate) struct UsageQuery {
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-}
-
-impl Input for UsageQuery {
-    fn read(fields: &mut Fields) -> Self {
-        Self { from: fields.date("from"), to: fields.date("to") }
-    }
-}
-
-impl UsageQuery {
-    /// Returns the period: by default this month until now.
-    fn period(&self, now: Timestamp) -> (Timestamp, Timestamp) {
-        let to = self.to.unwrap_or(now);
-        (self.from.unwrap_or_else(|| to.month_start()), to)
     }
 }
 
@@ -314,13 +225,8 @@ pub(crate) async fn usage(
     PathParam(id): PathParam<AppId>,
     ValidQuery(query): ValidQuery<UsageQuery>,
     WantsCsv(wants_csv): WantsCsv,
-) -> ApiResult<impl IntoResponse> {
-    let (from, to) = query.period(app.now());
-    let usage = UsageView::from(app.app_admin().usage(&id, from, to).await?);
-    if wants_csv {
-        return Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")], usage.csv()).into_response());
-    }
-    Ok(success("Usage of the app", usage).into_response())
+) -> ApiResult<Response> {
+    usage_of(&app, &id, &query, wants_csv).await
 }
 
 /// `DELETE admin/apps/:appId`.
@@ -332,6 +238,16 @@ pub(crate) async fn delete(
     app.app_admin().delete(&id, app.now()).await?;
     tracing::info!(target: "audit", operator, app_id = %id, "app deleted");
     Ok(success("App deleted", Value::Null).into_response())
+}
+
+/// `GET admin/apps/:appId/keys`: lists the API keys, the oldest first.
+pub(crate) async fn keys(
+    State(app): State<App>,
+    _: OperatorRead,
+    PathParam(id): PathParam<AppId>,
+) -> ApiResult<impl IntoResponse> {
+    let keys = app.app_admin().get(&id).await?.keys;
+    Ok(success("API keys", keys.into_iter().map(AppKeyView::from).collect::<Vec<_>>()).into_response())
 }
 
 /// `POST admin/apps/:appId/keys`.

@@ -12,6 +12,7 @@
 //! | `health` | health, version, index |
 //! | `docs` | the OpenAPI document and its page |
 //! | `public_keys` | the public keys of tokens, under `/.well-known` |
+//! | `usage` | usage and limits of apps, for operators and backends |
 //! | `views` | JSON forms of records |
 //! | `webhooks` | webhooks of apps and events that were sent, for operators |
 mod admin;
@@ -24,6 +25,7 @@ mod join;
 mod moderation;
 mod public_keys;
 mod server;
+mod usage;
 mod views;
 mod webhooks;
 
@@ -38,9 +40,10 @@ use crate::app::App;
 use crate::http::error::ApiError;
 use crate::http::route::{self, Route, delete, get, patch, post, put};
 use crate::limits::Class;
-pub(crate) use apps::{AppView, NewAppKeyView, UsageView};
+pub(crate) use apps::{AppKeyView, AppView, NewAppKeyView};
 use docs::Documents;
-use server::{calls as calls_of_app, events, participants, tokens};
+use server::{calls as calls_of_app, events, participants, tokens, usage as usage_of_app};
+pub(crate) use usage::UsageView;
 use views::{CallView, ParticipantView, StatsView, UserView};
 pub(crate) use webhooks::{DeliveriesView, NewWebhookView, PingView, ResendView, WebhookView};
 
@@ -245,6 +248,11 @@ fn server_calls() -> Vec<Route> {
             .refuses(&[CallNotFound]),
         post("mintToken", "/server/tokens", tokens::mint, "Signs a user token, for a backend that cannot sign")
             .answers_with::<tokens::UserTokenView>(StatusCode::CREATED),
+        get("getServerUsage", "/server/usage", usage_of_app::usage, "Usage of the app by day, as JSON or CSV")
+            .answers_or::<UsageView>("text/csv")
+            .reads_many(),
+        get("getServerLimits", "/server/limits", usage_of_app::limits, "Limits of the app, and what is in use of them")
+            .answers::<usage::LimitsView>(),
     ]
 }
 
@@ -358,6 +366,9 @@ fn operators() -> Vec<Route> {
             .refuses(&[AppNotFound]),
         delete("deleteApp", "/admin/apps/{appId}", apps::delete, "Deletes an app with its API keys")
             .answers::<()>()
+            .refuses(&[AppNotFound]),
+        get("listAppKeys", "/admin/apps/{appId}/keys", apps::keys, "The API keys of an app, the oldest first")
+            .answers::<Vec<apps::AppKeyView>>()
             .refuses(&[AppNotFound]),
         post(
             "addAppKey",

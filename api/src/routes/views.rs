@@ -75,7 +75,10 @@ pub(crate) struct CallView<'a> {
     call_type: CallType,
     settings: &'a CallSettings,
     room_id: RoomName,
-    join_link: String,
+    /// Link of the call for people. Calls of apps have none, because their users cannot sign in on
+    /// the page behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_link: Option<String>,
     has_passcode: bool,
     /// Only invited users may join, besides the host.
     requires_invitation: bool,
@@ -149,7 +152,7 @@ impl<'a> CallView<'a> {
             call_type: call.call_type,
             settings: &call.settings,
             room_id: call.room.to_name(),
-            join_link: app.join_link(&call.room),
+            join_link: call.room.is_of_default_app().then(|| app.join_link(&call.room)),
             has_passcode: call.has_passcode(),
             requires_invitation: requires_invitation(call.call_type, &call.invited),
             max_participants: call.max_participants,

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod admin;
+mod app_usage;
 mod apps;
 mod bounds;
 mod calls;

@@ -182,7 +182,7 @@ impl AppAdmin<'_> {
     pub async fn add_key(&self, app: &AppId, scopes: Vec<AppScope>, now: Timestamp) -> Result<NewAppKey, Refusal> {
         let (id, secret) = (AppKeyId::from_random(rand::random()), app_key::new_secret());
         let sealed = self.vault()?.seal(app, &id, &secret);
-        let key = AppKeyRecord { id, sealed, scopes, created_at: now, revoked_at: None };
+        let key = AppKeyRecord { id, sealed, scopes, created_at: now, last_used_at: None, revoked_at: None };
         if self.records.add_app_key(app, &key).await? {
             return Ok(NewAppKey { key, secret });
         }

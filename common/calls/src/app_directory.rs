@@ -9,11 +9,14 @@
 //! A token with an unknown key may be of a key that was made a moment ago. It causes one more read:
 //! for all such tokens of this process together, at most one a second and ten at once. Made-up key
 //! ids cause no more reads than that. The same holds for tokens with an unknown issuer.
+//!
+//! The file has more than 400 lines, because all of it works on that one copy.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use switchboard_auth::token::is_of_source;
 use switchboard_auth::{AppSigner, AppVault, Identity, TokenSigner, Tokens, UnverifiedToken, app_key};
@@ -23,12 +26,13 @@ use switchboard_core::failure_log::FailureLog;
 use switchboard_jwks::JwksCache;
 use switchboard_records::{AppRecord, Records, RecordsError};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app_limits::LimitRefusals;
 use crate::app_origins::AppOrigins;
 use crate::identity_sources::{AppSource, IdentitySources, Named, SourceKeys};
+use crate::key_uses::{LastUse, USE_MARGIN_MS, USES_INTERVAL, USES_MAX};
 
 /// Time between two reads of the changed apps.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(4);
@@ -69,7 +73,14 @@ impl AppKey {
     }
 }
 
-/// Known API key.
+/// API key in the copy.
+struct KnownKey {
+    app: AppId,
+    known: Known,
+    last_use: LastUse,
+}
+
+/// Whether an API key is accepted.
 #[derive(Clone, Debug)]
 enum Known {
     /// The key is accepted.
@@ -99,7 +110,7 @@ struct Parts {
 
 #[derive(Default)]
 struct Copy {
-    keys: HashMap<AppKeyId, (AppId, Known)>,
+    keys: HashMap<AppKeyId, KnownKey>,
     /// Limits of the apps that have any.
     limits: HashMap<AppId, AppLimits>,
     sources: IdentitySources,
@@ -208,7 +219,9 @@ impl AppDirectory {
     ) -> Result<(Identity, bool), Refusal> {
         let key = self.key(id).await?;
         key.authorize(AppScope::TokensMint)?;
-        tokens.verify_app(token, key.signer(), resumes)
+        let verified = tokens.verify_app(token, key.signer(), resumes)?;
+        self.mark_use(id);
+        Ok(verified)
     }
 
     async fn verify_source(
@@ -290,7 +303,11 @@ impl AppDirectory {
                 Code::TokenInvalid => Refusal { code: Code::InvalidCredentials, ..refusal },
                 _ => refusal,
             })?;
-            if app_key::is_secret(&key.secret, secret) { Ok(key) } else { Err(wrong()) }
+            if !app_key::is_secret(&key.secret, secret) {
+                return Err(wrong());
+            }
+            self.mark_use(&id);
+            Ok(key)
         };
         let verified = verified.await;
         let outcome = match verified.as_ref().map_err(|refusal| refusal.code) {
@@ -348,7 +365,34 @@ impl AppDirectory {
     }
 
     fn known(&self, id: &AppKeyId) -> Option<Known> {
-        self.copy().keys.get(id).map(|(_, known)| known.clone())
+        self.copy().keys.get(id).map(|key| key.known.clone())
+    }
+
+    fn mark_use(&self, id: &AppKeyId) {
+        if let Some(key) = self.copy().keys.get(id) {
+            key.last_use.mark(now());
+        }
+    }
+
+    /// Stores the last uses of keys, so that operators see them: each at most 5 minutes too early.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable. The uses wait for the next call.
+    pub async fn note_key_uses(&self) -> Result<(), RecordsError> {
+        let to_store =
+            |(id, key): (&AppKeyId, &KnownKey)| Some((key.app.clone(), id.clone(), key.last_use.to_store()?));
+        let uses: Vec<_> = self.copy().keys.iter().filter_map(to_store).take(USES_MAX).collect();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.0.records.for_recording().note_key_uses(&uses, USE_MARGIN_MS).await?;
+        let copy = self.copy();
+        for (_, id, at) in &uses {
+            if let Some(key) = copy.keys.get(id) {
+                key.last_use.was_stored(*at);
+            }
+        }
+        Ok(())
     }
 
     fn copy(&self) -> RwLockReadGuard<'_, Copy> {
@@ -412,8 +456,14 @@ impl AppDirectory {
                     tracing::error!(app_id = %app.id, key_id = %id, "secret of an API key not decrypted");
                 }
                 let is_revoked = matches!(known, Known::Revoked);
-                let before = copy.keys.insert(id.clone(), (app.id.clone(), known));
-                if is_revoked && !matches!(before, None | Some((_, Known::Revoked))) {
+                let before = match copy.keys.entry(id.clone()) {
+                    Entry::Occupied(mut key) => Some(std::mem::replace(&mut key.get_mut().known, known)),
+                    Entry::Vacant(place) => {
+                        place.insert(KnownKey { app: app.id.clone(), known, last_use: LastUse::default() });
+                        None
+                    }
+                };
+                if is_revoked && !matches!(before, None | Some(Known::Revoked)) {
                     reads.revoked.push(id.to_string());
                 }
             }
@@ -421,7 +471,7 @@ impl AppDirectory {
         if has_other_origins {
             copy.origins.unite();
         }
-        let valid = copy.keys.values().filter(|(_, known)| matches!(known, Known::Valid(_))).count();
+        let valid = copy.keys.values().filter(|key| matches!(key.known, Known::Valid(_))).count();
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("switchboard_app_keys").set(valid as f64);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -433,19 +483,20 @@ impl AppDirectory {
         Ok(())
     }
 
-    /// Refreshes the copy until `stop`. Calls `revoked` with each key id and each sign-in of an
-    /// identity source that is revoked since, after the copy has it.
+    /// Refreshes the copy, and stores the last uses of keys, until `stop`. Calls `revoked` with
+    /// each key id and each sign-in of an identity source that is revoked since, after the copy has
+    /// it.
     pub async fn follow(self, revoked: impl Fn(&str), stop: CancellationToken) {
         if self.0.vault.is_none() {
             return;
         }
-        let mut ticks = interval(REFRESH_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
+        // Side by side, so that a write that takes long delays no revocation.
+        tokio::join!(self.read_changes(revoked, &stop), self.store_uses(&stop));
+    }
+
+    async fn read_changes(&self, revoked: impl Fn(&str), stop: &CancellationToken) {
+        let mut ticks = ticks(REFRESH_INTERVAL);
+        while tick(&mut ticks, stop).await {
             match self.refresh().await {
                 Ok(sign_ins) => sign_ins.iter().for_each(|sign_in| revoked(sign_in)),
                 // Counted; the metric and the log of MongoDB's state tell operators.
@@ -453,6 +504,34 @@ impl AppDirectory {
             }
         }
     }
+
+    async fn store_uses(&self, stop: &CancellationToken) {
+        let mut ticks = ticks(USES_INTERVAL);
+        while tick(&mut ticks, stop).await {
+            if let Err(error) = self.note_key_uses().await {
+                tracing::debug!(%error, "storing uses of API keys failed");
+            }
+        }
+    }
+}
+
+fn ticks(time: Duration) -> Interval {
+    let mut ticks = interval(time);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Waits for the next tick. Returns false when `stop` is cancelled.
+async fn tick(ticks: &mut Interval, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        _ = ticks.tick() => true,
+        () = stop.cancelled() => false,
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Returns the keys of an app as they are accepted.

@@ -11,6 +11,7 @@
 //! | `editing` | change a call in its room and in its record |
 //! | `error` | why a use case failed |
 //! | `identity_sources` | copy of all identity sources in this process |
+//! | `key_uses` | last uses of API keys |
 //! | `metric_catalog` | metrics |
 //! | `webhook_admin` | webhooks of apps, and the events that were sent |
 
@@ -23,6 +24,7 @@ mod creation;
 mod editing;
 mod error;
 mod identity_sources;
+mod key_uses;
 pub mod metric_catalog;
 mod webhook_admin;
 

@@ -22,9 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use super::app_webhooks::AppWebhookRecord;
 use super::bson::{date, date_to_bson, epoch, maybe_date, or_default};
+use super::facts::write_errors;
 use super::{DELETED_CALL_RETENTION, Records, RecordsError};
 use switchboard_core::domain::{AppId, AppKeyId, AppLimit, AppLimits, AppScope, IdentitySource, Timestamp};
 
+/// Name of the collection.
+const APPS: &str = "apps";
 /// Maximum number of apps. Pods keep all keys of all apps in memory.
 pub const APPS_MAX: u64 = 1_000;
 /// Maximum number of keys of one app, revoked ones included.
@@ -91,6 +94,9 @@ pub struct AppKeyRecord {
     /// Time of creation.
     #[serde(with = "date", default = "epoch")]
     pub created_at: Timestamp,
+    /// Time of the last use. See [`Records::note_key_uses`].
+    #[serde(with = "maybe_date", default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
     /// Time of revocation.
     #[serde(with = "maybe_date", default)]
     pub revoked_at: Option<Timestamp>,
@@ -291,6 +297,32 @@ impl Records {
         Ok(changed.await?.modified_count == 1)
     }
 
+    /// Stores the last uses of keys, unless a use less than `margin_ms` before is stored. So all
+    /// pods together write once for each key and margin. One request, however many keys.
+    ///
+    /// # Errors
+    /// MongoDB is unavailable. Some uses may have been stored.
+    pub async fn note_key_uses(
+        &self,
+        uses: &[(AppId, AppKeyId, Timestamp)],
+        margin_ms: i64,
+    ) -> Result<(), RecordsError> {
+        let statement = |(app, key, at): &(AppId, AppKeyId, Timestamp)| {
+            let known = doc! { "$not": { "$gt": date_to_bson(Timestamp(at.0 - margin_ms)) } };
+            let mut this = one(app);
+            this.insert("keys", doc! { "$elemMatch": { "id": key.as_str(), "lastUsedAt": known } });
+            // Without a new `changedAt`: no pod needs to read it.
+            doc! { "q": this, "u": { "$set": { "keys.$.lastUsedAt": date_to_bson(*at) } } }
+        };
+        let updates: Vec<_> = uses.iter().map(statement).collect();
+        let update = doc! { "update": APPS, "updates": updates, "ordered": false };
+        let answer = self.run("note_key_uses", |db| async move { db.database.run_command(update).await }).await?;
+        match write_errors(&answer)?.into_iter().next() {
+            None => Ok(()),
+            Some((_, error)) => Err(RecordsError::Failed(error.problem)),
+        }
+    }
+
     /// Applies a change and its time. Returns the app as it is then.
     pub(super) async fn change_app(
         &self,
@@ -319,7 +351,7 @@ impl Records {
     }
 
     pub(super) fn apps(&self) -> Collection<Document> {
-        self.database.collection("apps")
+        self.database.collection(APPS)
     }
 }
 

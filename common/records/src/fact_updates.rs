@@ -10,8 +10,7 @@ use super::call::PERIODS_MAX;
 use super::calls::{RELEASED, app_of};
 use super::fact::{CallChange, CallEvent, CallFact, CallUpdate, ChatMessage, NewCall, Stay};
 use super::participant_updates::Newcomer;
-use switchboard_core::domain::call::NEVER_OPENED;
-use switchboard_core::domain::{CallStatus, RoomId, Timestamp, UserId};
+use switchboard_core::domain::{CallStatus, EndReason, RoomId, Timestamp, UserId};
 
 /// Returns the line of a fact, for the log or for the chat.
 pub(super) fn line(fact: &CallFact) -> Document {
@@ -169,7 +168,7 @@ fn joined(at: Timestamp, count: u32, newcomer: Option<Newcomer>) -> Vec<Document
 }
 
 fn ended(at: Timestamp, reason: &str) -> Vec<Document> {
-    let over = if reason == NEVER_OPENED {
+    let over = if reason == EndReason::NeverOpened.as_str() {
         // If a participant joined at the last moment, the call took place and has ended.
         let opened = doc! { "$ne": [{ "$ifNull": ["$startedAt", Bson::Null] }, Bson::Null] };
         doc! { "$cond": [opened, becomes(CallStatus::Ended), becomes(CallStatus::Cancelled)] }

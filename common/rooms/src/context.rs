@@ -48,7 +48,8 @@ impl Context {
 
     /// Returns the first keys and arguments of every script that takes, moves or frees a seat.
     /// `reason` is the reason in `room:user-left`, for a seat that the script frees.
-    pub(crate) fn seat_scope<'a>(&'a self, room: &'a RoomId, reason: &str) -> SeatScope<'a> {
+    pub(crate) fn seat_scope<'a>(&'a self, room: &'a RoomId, reason: impl AsRef<str>) -> SeatScope<'a> {
+        let reason = reason.as_ref();
         SeatScope {
             room: self.room_scope(room),
             empty_after_ms: millis(self.options.empty_after),

@@ -77,7 +77,7 @@ function restOf(document) {
       const data = typeOf(envelope.properties.data, "    ");
       operations.push(
         `${comment({ description: said.summary }, "  ")}  ${said.operationId}: {\n` +
-          `${parameters("path")}${parameters("query")}${body}    data: ${data};\n  };\n`,
+          `${parameters("path")}${parameters("query")}${parameters("header")}${body}    data: ${data};\n  };\n`,
       );
       routes.push(`  ${said.operationId}: ["${method.toUpperCase()}", "${path.replace(/^\/api/, "") || "/"}"],\n`);
     }

@@ -12,6 +12,18 @@ export interface RequestInput {
   token?: string;
   /** Key of an operator. */
   apiKey?: string;
+  /** API key of an app. */
+  appKey?: AppKeyCredentials;
+  /** Headers of the operation, such as `Idempotency-Key`. */
+  headers?: Record<string, string>;
+}
+
+/** API key of an app, with which its backend authenticates. */
+export interface AppKeyCredentials {
+  /** Public id, `sbk_...`. */
+  keyId: string;
+  /** Secret, `sbs_...`. It belongs on your server alone. */
+  secret: string;
 }
 
 /**
@@ -35,7 +47,7 @@ export function serviceUrl(address: string | URL): URL {
 export async function request<T>(
   method: string,
   url: string,
-  { body, token, apiKey }: RequestInput = {},
+  { body, token, apiKey, appKey, headers }: RequestInput = {},
 ): Promise<T> {
   const response = await fetch(url, {
     method,
@@ -44,6 +56,8 @@ export async function request<T>(
       ...(body !== undefined && { "content-type": "application/json" }),
       ...(token && { authorization: `Bearer ${token}` }),
       ...(apiKey && { "x-api-key": apiKey }),
+      ...(appKey && { authorization: `Basic ${btoa(`${appKey.keyId}:${appKey.secret}`)}` }),
+      ...headers,
     },
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: AbortSignal.timeout(TIMEOUT_MS),

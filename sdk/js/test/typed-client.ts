@@ -13,6 +13,19 @@ export async function create(token: string): Promise<string> {
   return roomId;
 }
 
+/** A backend with the API key of its app. */
+export async function backend(keyId: string, secret: string): Promise<string> {
+  const api = new RestClient("https://calls.example.com", { appKey: { keyId, secret } });
+  const header = { "Idempotency-Key": "order-7" };
+  const { roomId } = await api.call("createServerCall", { header, body: { title: "Weekly" } });
+  // @ts-expect-error no such header
+  await api.call("createServerCall", { header: { "Idempotency": "order-7" }, body: { title: "Weekly" } });
+  const { inUse } = await api.call("getServerLimits");
+  console.log(inUse.concurrentCalls, (await api.call("getServerUsage", { query: { from: "2026-01-01" } })).total.joins);
+  const { token } = await api.call("mintToken", { body: { sub: "ann", room: roomId } });
+  return token;
+}
+
 export async function call(token: () => Promise<string>, video: HTMLVideoElement): Promise<void> {
   const switchboard = new Switchboard("https://calls.example.com/path", { token, transports: ["websocket"] });
   const room = await switchboard.join("K3F9QX2M7TBD", { audio: true, video: true, local: new LocalMedia() });

@@ -1,6 +1,6 @@
 //! Leaving a room, ending a call, and the end of a connection.
 
-use switchboard_core::domain::{Code, DisconnectReason, Refusal, RoomId};
+use switchboard_core::domain::{Code, DisconnectReason, EndReason, LeaveReason, Refusal, RoomId};
 use switchboard_rooms::{Ended, StoreError};
 use switchboard_socketio::CloseReason;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ impl Dispatcher {
     /// `room:end-call`
     pub(super) async fn end_call(&self, session: &mut ClientSession, room: &RoomId) -> Result<String, Refusal> {
         let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
-        match self.rooms.end_as_host(&current.seat, "ended_by_host").await.map_err(store_refusal)? {
+        match self.rooms.end_as_host(&current.seat, EndReason::ByHost.as_str()).await.map_err(store_refusal)? {
             Ended::Done | Ended::Already => Ok(format!(r#","roomId":"{}""#, room.name())),
             Ended::Denied => Err(Code::HostRequired.into()),
             Ended::StandIn => Err(stands_in()),
@@ -60,7 +60,7 @@ impl Dispatcher {
             self.hub.unregister(current.partition, &current.link);
             session.idle_since = Instant::now();
             let rooms = self.rooms.clone();
-            self.tasks.spawn(async move { rooms.leave(&current.seat, "left").await });
+            self.tasks.spawn(async move { rooms.leave(&current.seat, LeaveReason::Left.as_str()).await });
         }
     }
 
@@ -76,7 +76,7 @@ impl Dispatcher {
             self.hub.keep_disconnected(current.partition, replica, until);
         }
         let done = match exit {
-            Exit::Leave => self.rooms.leave(&current.seat, "left").await,
+            Exit::Leave => self.rooms.leave(&current.seat, LeaveReason::Left.as_str()).await,
             Exit::Detach => self.rooms.detach(&current.seat).await,
         };
         if let Err(StoreError::Unexpected(detail)) = done {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use switchboard_auth::Identity;
-use switchboard_core::domain::{AppId, CallId, Code, Timestamp};
+use switchboard_core::domain::{AppId, CallId, Code, EndReason, Timestamp};
 use switchboard_records::CallRecord;
 use switchboard_rooms::RoomPeek;
 
@@ -30,11 +30,11 @@ pub(crate) async fn end(
     CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<Response> {
-    end_call(&app, Owner::User(&caller), &id, "ended_by_host").await
+    end_call(&app, Owner::User(&caller), &id, EndReason::ByHost).await
 }
 
 /// Ends a call of `owner`.
-pub(crate) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: &str) -> ApiResult<Response> {
+pub(crate) async fn end_call(app: &App, owner: Owner<'_>, id: &CallId, reason: EndReason) -> ApiResult<Response> {
     let call = owned(app, owner, id).await?;
     let ended_at = close(app, &call, reason).await?;
     let duration = match call.duration {
@@ -57,7 +57,7 @@ pub(crate) async fn delete(
 /// Deletes a call of `owner`.
 pub(crate) async fn delete_call(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<Response> {
     let call = owned(app, owner, id).await?;
-    close(app, &call, "deleted").await?;
+    close(app, &call, EndReason::Deleted).await?;
     if !app.records.delete_call(call.hosted(), app.now()).await? {
         // Another request has deleted the call, or the record does not know its new host yet.
         let exists = app.records.call(owner.app(), id).await?.is_some();
@@ -107,11 +107,11 @@ pub(crate) async fn owned(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult
 
 /// Ends a call unless it is over. Returns the time of the end. Redis stores the end durably; the
 /// record is updated here, or by the recorder if that fails.
-pub(crate) async fn close(app: &App, call: &CallRecord, reason: &str) -> ApiResult<Timestamp> {
+pub(crate) async fn close(app: &App, call: &CallRecord, reason: EndReason) -> ApiResult<Timestamp> {
     if call.status.is_over() {
         return Ok(call.ended_at.unwrap_or(call.updated_at));
     }
-    app.rooms.end(&call.room, &call.id, reason).await?;
+    app.rooms.end(&call.room, &call.id, reason.as_str()).await?;
     let ended_at = app.now();
     if let Err(error) = app.records.end_call(&call.id, ended_at).await {
         tracing::warn!(%error, call_id = %call.id, "updating an ended call failed; the recorder will update it");

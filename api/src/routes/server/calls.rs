@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use switchboard_calls::{CallError, NewCall, NewCallOwner};
 use switchboard_core::ClusterKey;
-use switchboard_core::domain::{AppId, CallId, Code, PublicUser, RoomName, UserId};
+use switchboard_core::domain::{AppId, CallId, Code, EndReason, PublicUser, RoomName, UserId};
 use switchboard_records::{CallRecord, CallsOf, Records, RecordsError, RequestClaim};
 
 use crate::app::App;
@@ -164,7 +164,7 @@ pub(crate) async fn end(
     backend: Backend<CallsWrite>,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<Response> {
-    let ended = calls::end_call(&app, owner(&backend), &id, "ended_by_app").await?;
+    let ended = calls::end_call(&app, owner(&backend), &id, EndReason::ByApp).await?;
     tracing::info!(target: "audit", key_id = %backend.0.id, call_id = %id, "backend ended a call");
     Ok(ended)
 }

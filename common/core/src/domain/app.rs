@@ -12,7 +12,7 @@ use super::Rate;
 /// Permission of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum AppScope {
-    /// Read calls and their participants.
+    /// Read calls, their participants, and the usage and limits of the app.
     #[serde(rename = "calls:read")]
     CallsRead,
     /// Create, change, end and delete calls.
@@ -156,7 +156,7 @@ pub struct CallPermissions {
     pub can_publish: bool,
     /// Share the screen.
     pub can_share_screen: bool,
-    /// Send chat messages.
+    /// Send chat messages. Pages can still send each other messages of their own (data channels).
     pub can_chat: bool,
 }
 

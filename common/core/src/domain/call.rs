@@ -2,10 +2,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Reason for ending a scheduled call that no participant joined. Such a call becomes cancelled,
-/// not ended.
-pub const NEVER_OPENED: &str = "never_opened";
-
 /// Status of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

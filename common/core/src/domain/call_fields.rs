@@ -65,8 +65,30 @@ pub fn check_scheduled_at(date: Option<Timestamp>, now: Timestamp) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use super::super::names;
+    use super::super::{CallType, names};
     use super::*;
+
+    #[test]
+    fn the_protocol_page_has_the_bounds_of_every_field() {
+        let protocol = include_str!("../../../../docs/PROTOCOL.md");
+        let range = |from: &dyn ToString, to: &dyn ToString| format!("{} to {}", from.to_string(), to.to_string());
+        let types: Vec<_> = CallType::NAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
+        for (field, values) in [
+            ("title", range(TITLE.start(), TITLE.end())),
+            ("description", format!("at most {DESCRIPTION_MAX} ")),
+            ("type", types.join(", ")),
+            ("scheduledAt", "in the future".to_owned()),
+            ("maxParticipants", range(PARTICIPANTS.start(), PARTICIPANTS.end())),
+            ("maxParticipants", format!("| {PARTICIPANTS_DEFAULT} |")),
+            ("invitedUserIds", format!("at most {INVITED_MAX} ")),
+            ("locked", "true or false".to_owned()),
+            ("passcode", range(PASSCODE.start(), PASSCODE.end())),
+        ] {
+            let rows = protocol.split("#### Fields of a call").nth(1).unwrap_or_default();
+            let row = rows.lines().find(|row| row.starts_with(&format!("| `{field}` |"))).unwrap_or_default();
+            assert!(row.contains(&values), "{field}: {values} is not in {row:?}");
+        }
+    }
 
     #[test]
     fn values_at_the_bounds_are_valid_and_values_beyond_are_refused() {

@@ -17,6 +17,7 @@
 //! | `permissions` | which role may do which action |
 //! | `rate` | rate limits |
 //! | `reaction` | one emoji that a participant shows |
+//! | `reasons` | why a participant left, and why a call ended |
 //! | `refusal` | refusals and their stable codes |
 //! | `room_meta` | metadata of the call that a room keeps |
 //! | `settings` | settings of a call |
@@ -38,6 +39,7 @@ pub mod participant;
 pub mod permissions;
 pub mod rate;
 pub mod reaction;
+pub mod reasons;
 pub mod refusal;
 pub mod room_meta;
 pub mod settings;
@@ -58,6 +60,7 @@ pub use media::{ConditionalMediaChange, MediaChange};
 pub use participant::{ConnectionState, MediaKind, MediaState, Participant, PublicUser, Role};
 pub use permissions::Action;
 pub use rate::{Rate, RateOutcome, whole_seconds};
+pub use reasons::{EndReason, LeaveReason};
 pub use refusal::{Code, FieldError, Refusal};
 pub use room_meta::RoomMeta;
 pub use settings::{CallSettings, SettingInfo, SettingsChange};

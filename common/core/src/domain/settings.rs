@@ -221,6 +221,15 @@ mod tests {
     }
 
     #[test]
+    fn the_protocol_page_has_every_setting_with_its_default_and_meaning() {
+        let protocol = include_str!("../../../../docs/PROTOCOL.md");
+        let section = protocol.split("| setting | by default | meaning |\n").nth(1).unwrap();
+        let rows: Vec<_> = section.lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+        let row = |info: &SettingInfo| format!("| `{}` | {} | {} |", info.name, info.default, info.description);
+        assert_eq!(rows, CallSettings::ALL.iter().map(row).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_list_of_settings_is_the_json_object_of_the_defaults() {
         let listed: Map<_, _> = CallSettings::ALL.iter().map(|info| (info.name.into(), info.default.into())).collect();
         assert_eq!(serde_json::to_value(CallSettings::default()).unwrap(), Value::Object(listed));

@@ -39,3 +39,13 @@ pub enum AppEntry {
     /// The app has its most calls.
     MostCalls,
 }
+
+/// Participants and calls of an app now, on all nodes. Nodes report participants only of an app
+/// with a limit of participants, calls or events, and calls only of one with a limit of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppCount {
+    /// Participants with a connection, the lobby included.
+    pub participants: u32,
+    /// Calls with such a participant.
+    pub calls: u32,
+}

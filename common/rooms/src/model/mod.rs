@@ -28,7 +28,7 @@ mod room;
 mod seat;
 mod stats;
 
-pub use app::{AppEntry, AppReport, AppStep};
+pub use app::{AppCount, AppEntry, AppReport, AppStep};
 pub use error::StoreError;
 pub use fact::{Fact, OutboxEntry, Presence};
 pub use inspection::{EvictionPolicy, NodeSummary, RoomSummary};

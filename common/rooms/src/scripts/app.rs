@@ -1,18 +1,16 @@
-//! enter_app: participants and rooms of an app on all nodes, and its limits.
-
-use std::time::Duration;
+//! enter_app, count_app: participants and rooms of an app on all nodes, and its limits.
 
 use switchboard_core::domain::AppId;
 
 use super::{Reply, Script, ScriptArguments, ScriptWriter};
 use crate::keys::Keys;
-use crate::{AppEntry, AppReport, AppStep, StoreError};
+use crate::{AppCount, AppEntry, AppReport, AppStep, StoreError};
 
 /// Maximum number of rooms in one report.
 pub const REPORTED_ROOMS_MAX: usize = 100;
-/// Time for which a report counts. A node that died counts for so long, and so does a room that the
-/// last participant has left.
-const REPORT_LIFETIME: Duration = Duration::from_secs(10);
+/// Time in milliseconds for which a report counts. A node that died counts for so long, and so does
+/// a room that the last participant has left.
+const REPORT_LIFETIME_MS: u64 = 10_000;
 
 /// Arguments of `enter_app.lua`.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ impl ScriptArguments for EnterAppScript<'_> {
         });
         to.number(limits.max_concurrent_participants.unwrap_or(0).into());
         to.number(limits.max_concurrent_calls.unwrap_or(0).into());
-        to.number(u64::try_from(REPORT_LIFETIME.as_millis()).unwrap_or(u64::MAX));
+        to.number(REPORT_LIFETIME_MS);
         if limits.max_concurrent_calls.is_some() {
             self.report.rooms.iter().take(REPORTED_ROOMS_MAX).for_each(|room| to.text(room.name()));
         }
@@ -55,13 +53,42 @@ impl ScriptArguments for EnterAppScript<'_> {
 
     fn parse(reply: &Reply) -> Result<AppEntry, StoreError> {
         match reply.status() {
-            "OK" => {
-                let number = |index| Ok::<_, StoreError>(u32::try_from(reply.number(index)?).unwrap_or(u32::MAX));
-                Ok(AppEntry::Counted { participants: number(1)?, nodes: number(2)? })
-            }
+            "OK" => Ok(AppEntry::Counted { participants: count(reply, 1)?, nodes: count(reply, 2)? }),
             "PARTICIPANTS" => Ok(AppEntry::MostParticipants),
             "ROOMS" => Ok(AppEntry::MostCalls),
             _ => Err(reply.unknown()),
         }
     }
+}
+
+/// Arguments of `count_app.lua`.
+#[derive(Debug)]
+pub struct CountAppScript<'a> {
+    /// Names of the deployment.
+    pub keys: &'a Keys,
+    /// App.
+    pub app: &'a AppId,
+}
+
+impl ScriptArguments for CountAppScript<'_> {
+    const SCRIPT: Script = Script::CountApp;
+    type Reply = AppCount;
+
+    fn write(&self, to: &mut ScriptWriter<'_>) {
+        for key in self.keys.app(self.app) {
+            to.key(&[&key]);
+        }
+        to.number(REPORT_LIFETIME_MS);
+    }
+
+    fn parse(reply: &Reply) -> Result<AppCount, StoreError> {
+        match reply.status() {
+            "OK" => Ok(AppCount { participants: count(reply, 1)?, calls: count(reply, 2)? }),
+            _ => Err(reply.unknown()),
+        }
+    }
+}
+
+fn count(reply: &Reply, index: usize) -> Result<u32, StoreError> {
+    Ok(u32::try_from(reply.number(index)?).unwrap_or(u32::MAX))
 }

@@ -4,7 +4,7 @@
 //! | file | scripts |
 //! |---|---|
 //! | `alive` | alive |
-//! | `app` | enter_app |
+//! | `app` | enter_app, count_app |
 //! | `attach` | attach |
 //! | `departure` | detach, leave |
 //! | `end` | end |
@@ -57,7 +57,7 @@ use sha1::{Digest, Sha1};
 use crate::StoreError;
 
 pub use alive::AliveScript;
-pub use app::{EnterAppScript, REPORTED_ROOMS_MAX};
+pub use app::{CountAppScript, EnterAppScript, REPORTED_ROOMS_MAX};
 pub use attach::{AttachReply, AttachScript, AttachedSeat};
 pub use departure::{DetachScript, LeaveScript};
 pub use end::{EndCaller, EndScript};
@@ -220,6 +220,8 @@ scripts! {
     Guess "guess" ["scripts/guess"];
     /// Counts participants of an app.
     EnterApp "enter_app" ["scripts/enter_app"];
+    /// Returns the participants and rooms of an app.
+    CountApp "count_app" ["scripts/count_app"];
 }
 
 /// The names under which Redis knows the scripts: the SHA-1 of each source.

@@ -4,8 +4,8 @@
 use switchboard_core::domain::{AppId, AppLimits, RoomId};
 
 use super::Rooms;
-use crate::scripts::{EnterAppScript, REPORTED_ROOMS_MAX};
-use crate::{AppEntry, AppReport, AppStep, StoreError};
+use crate::scripts::{CountAppScript, EnterAppScript, REPORTED_ROOMS_MAX};
+use crate::{AppCount, AppEntry, AppReport, AppStep, StoreError};
 
 impl Rooms {
     /// Takes a place for one more participant of an app on this node, unless the app is at a limit.
@@ -39,6 +39,15 @@ impl Rooms {
     pub async fn ask_app(&self, room: &RoomId, limits: AppLimits) -> Result<AppEntry, StoreError> {
         let report = AppReport { participants: 0, rooms: std::slice::from_ref(room), limits };
         self.send_report(&room.app(), report, AppStep::Ask).await
+    }
+
+    /// Returns how many participants and calls the nodes have reported of an app within 10 s.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn count_app(&self, app: &AppId) -> Result<AppCount, StoreError> {
+        let keys = &self.context().keys;
+        self.run(keys.partition_of_subject(app.as_str()), &CountAppScript { keys, app }).await
     }
 
     async fn send_report(&self, app: &AppId, report: AppReport<'_>, step: AppStep) -> Result<AppEntry, StoreError> {

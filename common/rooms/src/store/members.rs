@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
-use switchboard_core::domain::{ConnectionState, PublicUser, Role, RoomId, RoomMeta, UserId};
+use switchboard_core::domain::{ConnectionState, LeaveReason, PublicUser, Role, RoomId, RoomMeta, UserId};
 use switchboard_core::wire::server_event::{
     self, Joiner, PEER_PLACEHOLDER, participant_template, reconnecting_template, user_joined_template,
 };
@@ -146,7 +146,7 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn change_profile(&self, room: &RoomId, user: &UserId, update: &ProfileUpdate) -> Result<(), StoreError> {
-        let script = ProfileScript { scope: self.context().seat_scope(room, "left"), user, update };
+        let script = ProfileScript { scope: self.context().seat_scope(room, LeaveReason::Left), user, update };
         self.run(self.partition_of(room), &script).await.map(drop)
     }
 
@@ -161,7 +161,7 @@ impl Rooms {
         let mut first_try: Option<String> = None;
         loop {
             let script = AttachScript {
-                scope: context.seat_scope(&attach.room, "left"),
+                scope: context.seat_scope(&attach.room, LeaveReason::Left),
                 node: context.node.as_str(),
                 attach: &attach,
                 first_try: first_try.as_deref(),
@@ -272,7 +272,7 @@ impl Rooms {
             socket_id: &socket_id(&copy.pid),
         };
         let script = ReseatScript {
-            scope: context.seat_scope(&seat.room, "left"),
+            scope: context.seat_scope(&seat.room, LeaveReason::Left),
             node,
             seat,
             last_op: seat.op.load(Ordering::Relaxed),
@@ -356,7 +356,7 @@ impl TakenSeat {
 /// Makes the request that gives up a seat that no session took.
 pub(super) fn departure_request(context: &Context, seat: &Arc<Seat>, give_up: GiveUp) -> Request {
     let (script, commands) = match give_up {
-        GiveUp::Leave => (Script::Leave, Commands::script(context, &leave_script(context, seat, "left"))),
+        GiveUp::Leave => (Script::Leave, Commands::script(context, &leave_script(context, seat, LeaveReason::Left))),
         GiveUp::Detach => {
             (Script::Detach, Commands::script(context, &detach_script(context, seat, &reconnecting_template())))
         }
@@ -367,7 +367,7 @@ pub(super) fn departure_request(context: &Context, seat: &Arc<Seat>, give_up: Gi
 
 fn detach_script<'a>(context: &'a Context, seat: &'a Seat, reconnecting_event: &'a str) -> DetachScript<'a> {
     DetachScript {
-        scope: context.seat_scope(&seat.room, "left"),
+        scope: context.seat_scope(&seat.room, LeaveReason::Left),
         node: context.node.as_str(),
         peer: seat.peer.as_str(),
         generation: seat.generation,
@@ -376,7 +376,7 @@ fn detach_script<'a>(context: &'a Context, seat: &'a Seat, reconnecting_event: &
     }
 }
 
-fn leave_script<'a>(context: &'a Context, seat: &'a Seat, reason: &str) -> LeaveScript<'a> {
+fn leave_script<'a>(context: &'a Context, seat: &'a Seat, reason: impl AsRef<str>) -> LeaveScript<'a> {
     LeaveScript {
         scope: context.seat_scope(&seat.room, reason),
         node: context.node.as_str(),
@@ -404,7 +404,7 @@ fn join_script<'a>(
         socket_id: &socket_id(&join.pid),
     };
     Ok(JoinScript {
-        scope: context.seat_scope(&join.room, "replaced"),
+        scope: context.seat_scope(&join.room, LeaveReason::Replaced),
         node,
         join,
         participant: participant_template(&joiner),

@@ -1,6 +1,6 @@
 //! Commands of hosts, moderators and operators: one script each.
 
-use switchboard_core::domain::{PeerId, RoomId, RoomMeta};
+use switchboard_core::domain::{LeaveReason, PeerId, RoomId, RoomMeta};
 use switchboard_core::wire::participant_event;
 use switchboard_core::wire::server_event::reconnecting_template;
 
@@ -27,7 +27,7 @@ impl Rooms {
         caller: Caller<'_>,
         command: &ModerationCommand,
     ) -> Result<ModerationOutcome, StoreError> {
-        let scope = |reason: &str| ModerationScope {
+        let scope = |reason: LeaveReason| ModerationScope {
             seats: self.context().seat_scope(room, reason),
             caller,
             command_id: random_hex(),
@@ -36,7 +36,7 @@ impl Rooms {
         match command {
             ModerationCommand::Admit(target) => {
                 let script = AdmitScript {
-                    scope: scope("left"),
+                    scope: scope(LeaveReason::Left),
                     target: target.as_ref(),
                     now: rfc3339_now()?,
                     reconnecting_event: reconnecting_event(),
@@ -45,20 +45,20 @@ impl Rooms {
             }
             ModerationCommand::Deny { peer, reason } => {
                 let denied_event = participant_event::denied(room, reason.as_deref());
-                let script = DenyScript { scope: scope("denied"), target: peer, denied_event };
+                let script = DenyScript { scope: scope(LeaveReason::Denied), target: peer, denied_event };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Role { peer, role } => {
-                let script = RoleScript { scope: scope("left"), target: peer, role: *role };
+                let script = RoleScript { scope: scope(LeaveReason::Left), target: peer, role: *role };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Permissions { peer, change } => {
-                let script = PermissionsScript { scope: scope("left"), target: peer, change: *change };
+                let script = PermissionsScript { scope: scope(LeaveReason::Left), target: peer, change: *change };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Mute { peer, kind } => {
                 let script = MuteScript {
-                    scope: scope("left"),
+                    scope: scope(LeaveReason::Left),
                     target: peer,
                     kind: *kind,
                     changed_event: participant_event::media_changed_template(),
@@ -68,18 +68,18 @@ impl Rooms {
             }
             ModerationCommand::LowerHand { peer } => {
                 let changed_event = participant_event::hand_lowered_template(caller.peer());
-                let script = LowerHandScript { scope: scope("left"), target: peer, changed_event };
+                let script = LowerHandScript { scope: scope(LeaveReason::Left), target: peer, changed_event };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Kick { peer, ban, reason } => {
                 let kicked_event = participant_event::kicked_template(room, *ban, reason.as_deref());
-                let script = KickScript { scope: scope("kicked"), target: peer, ban: *ban, kicked_event };
+                let script = KickScript { scope: scope(LeaveReason::Kicked), target: peer, ban: *ban, kicked_event };
                 self.run_moderation(room, caller, &script).await
             }
             ModerationCommand::Update(update) => {
                 let RoomUpdate { before, after, heir } = &**update;
                 let script = UpdateScript {
-                    scope: scope("left"),
+                    scope: scope(LeaveReason::Left),
                     old_version: before.version,
                     meta: after,
                     updated_event: participant_event::updated_template(room, after),

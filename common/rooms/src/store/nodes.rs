@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::cmd;
+use switchboard_core::domain::{EndReason, LeaveReason};
 use switchboard_core::wire::server_event::{self, reconnecting_template};
 
 use super::{Rooms, random_hex, rfc3339_now};
@@ -193,7 +194,7 @@ impl Rooms {
             let members: Vec<SeatMember> =
                 items(answer.first())?.iter().filter_map(text).filter_map(SeatMember::parse).collect();
             let scripts = members.iter().map(|SeatMember { room, peer, generation }| SweepOneScript {
-                scope: context.seat_scope(room, "left"),
+                scope: context.seat_scope(room, LeaveReason::Left),
                 peer,
                 generation,
                 sweep,
@@ -323,18 +324,19 @@ impl Rooms {
         });
         let due: Vec<(SeatMember, String)> = due
             .map(|member| {
-                let ended_event = server_event::call_ended(&member.room, "empty");
+                let ended_event = server_event::call_ended(&member.room, EndReason::Empty.as_str());
                 (member, ended_event)
             })
             .collect();
         let now = rfc3339_now()?;
         let reconnecting_event = reconnecting_template();
+        let ended_details = serde_json::json!({ "reason": EndReason::Empty.as_str() }).to_string();
         let scripts = due.iter().map(|(SeatMember { room, peer, generation }, ended_event)| ExpireScript {
-            scope: context.seat_scope(room, if peer == "*" { "empty" } else { "timeout" }),
+            scope: context.seat_scope(room, if peer == "*" { LeaveReason::Ended } else { LeaveReason::Timeout }),
             peer,
             generation,
             ended_event,
-            ended_details: r#"{"reason":"empty"}"#,
+            ended_details: &ended_details,
             tombstone_ms: millis(context.options.tombstone),
             now: &now,
             reconnecting_event: &reconnecting_event,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Value, cmd};
-use switchboard_core::domain::{CallId, PeerId, Role, RoomId, RoomMeta, UserId};
+use switchboard_core::domain::{CallId, LeaveReason, PeerId, Role, RoomId, RoomMeta, UserId};
 use switchboard_core::wire::server_event;
 
 use super::Rooms;
@@ -137,7 +137,7 @@ impl Rooms {
     /// # Errors
     /// See [`StoreError`].
     pub async fn reopen(&self, room: &RoomId, call: &CallId) -> Result<Reopened, StoreError> {
-        let scope = self.context().seat_scope(room, "left");
+        let scope = self.context().seat_scope(room, LeaveReason::Left);
         self.run(scope.room.partition, &ReopenScript { scope, call }).await
     }
 
@@ -162,7 +162,7 @@ impl Rooms {
         created_details: Option<&str>,
     ) -> Result<OpenReply, StoreError> {
         let meta_json = serde_json::to_string(meta).map_err(|_| StoreError::expected("metadata that JSON can hold"))?;
-        let scope = self.context().seat_scope(room, "left");
+        let scope = self.context().seat_scope(room, LeaveReason::Left);
         self.run(scope.room.partition, &OpenScript { scope, meta, meta_json, created_details }).await
     }
 
@@ -187,7 +187,7 @@ impl Rooms {
 
     fn end_script<'a>(&'a self, room: &'a RoomId, caller: EndCaller<'a>, reason: &str) -> EndScript<'a> {
         EndScript {
-            scope: self.context().seat_scope(room, "ended"),
+            scope: self.context().seat_scope(room, LeaveReason::Ended),
             caller,
             ended_event: server_event::call_ended(room, reason),
             ended_details: serde_json::json!({ "reason": reason }).to_string(),

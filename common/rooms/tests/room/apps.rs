@@ -88,13 +88,16 @@ pub(crate) async fn a_call_counts_once_on_all_nodes_and_a_call_beyond_the_limit_
     assert_eq!(one.report(&names).await, counted(4, 2));
     assert_eq!(one.enter("d").await, AppEntry::MostCalls);
     assert_eq!(one.enter("room-249").await, counted(5, 2));
+    assert_eq!(two.rooms.count_app(&two.app).await.unwrap(), AppCount { participants: 5, calls: 252 });
 }
 
 pub(crate) async fn a_node_and_a_call_that_are_reported_no_more_count_for_ten_seconds(mut bed: TestBed) {
     let mut dead = Node::new(&bed, "dead", "noisy", limits(Some(2), Some(1))).await;
     let mut node = Node::new(&bed, "n1", "noisy", limits(Some(2), Some(1))).await;
+    assert_eq!(node.rooms.count_app(&node.app).await.unwrap(), AppCount::default());
     dead.enter("a").await;
     assert_eq!(dead.enter("a").await, counted(2, 1));
+    assert_eq!(node.rooms.count_app(&node.app).await.unwrap(), AppCount { participants: 2, calls: 1 });
     assert_eq!(node.enter("a").await, FULL);
     let [_, nodes, rooms] = bed.keys().app(&node.app);
     // As if the last reports were from long ago.
@@ -103,6 +106,7 @@ pub(crate) async fn a_node_and_a_call_that_are_reported_no_more_count_for_ten_se
         age.arg(key).arg("XX").arg(1).arg(member);
         bed.at_its_keys::<u64>(&age).await;
     }
+    assert_eq!(dead.rooms.count_app(&dead.app).await.unwrap(), AppCount::default());
     assert_eq!(node.enter("b").await, counted(1, 1), "neither counts");
     // A node that was only paused counts again with its next report.
     assert_eq!(dead.report(&["a"]).await, counted(3, 2));

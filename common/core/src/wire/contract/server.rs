@@ -103,14 +103,15 @@ payloads! {
         peer_id: PeerId,
         /// The participant, as at the time of the join.
         participant: Participant,
-        /// `left`, `timeout`, `kicked`, `replaced` and the like.
+        /// `left`, `timeout` or `kicked`.
         reason: String,
     }
     /// The call has ended.
     CallEnded {
         /// Room.
         room_id: RoomName,
-        /// Cause of the end.
+        /// `ended_by_host`, `ended_by_app`, `ended_by_operator`, `deleted`, `empty` or
+        /// `never_opened`.
         reason: String,
     }
     /// The call after a change.
