@@ -102,7 +102,7 @@ load: ## Run a load test: SCENARIO="relay --rate 500", idle, join, rooms, broadc
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest $(SCENARIO)
 
-bench: ## Compare with Socket.IO and Express on Node.js, BENCH_ROUNDS (3) times; renew the costs of `loadtest size`
+bench: ## Compare with Socket.IO and Express on Node.js and with Centrifugo, BENCH_ROUNDS (3) times; renew the costs of `loadtest size`
 	@scripts/setup bench
 	@cargo build --workspace --bins --profile $(PROFILE)
 	$(BIN_DIR)/loadtest bench --rounds $(BENCH_ROUNDS) --costs loadtest/costs.json

@@ -1,5 +1,6 @@
-// An authenticated read as usually built on Node.js: Express with its middleware, and mongoose. It
-// reads the accounts of Switchboard's api from the same MongoDB and accepts the same tokens.
+// An authenticated read, and the creation of a call, as usually built on Node.js: Express with its
+// middleware, and mongoose. It reads the accounts of Switchboard's api from the same MongoDB and
+// accepts the same tokens.
 //
 //     PORT=... MONGODB_URI=... JWT_ACCESS_SECRET=... node rest.mjs
 //
@@ -13,6 +14,7 @@ import express from "express";
 import helmet from "helmet";
 import jwt from "jsonwebtoken";
 import mongoose from "mongoose";
+import { connect, createCall } from "./records.mjs";
 
 const { PORT: port, MONGODB_URI: uri, JWT_ACCESS_SECRET: secret } = process.env;
 if (!port || !uri || !secret) throw new Error("set PORT, MONGODB_URI and JWT_ACCESS_SECRET");
@@ -32,7 +34,7 @@ function startWorkers() {
 }
 
 async function serve() {
-  await mongoose.connect(uri);
+  await connect(uri);
   const fields = { name: String, email: String, password: { type: String, select: false }, avatar: String };
   // The api has created the indexes.
   const User = mongoose.model("User", new mongoose.Schema(fields, { timestamps: true, autoIndex: false }));
@@ -50,6 +52,10 @@ async function serve() {
     const user = await User.findById(request.claims.userId);
     if (!user) return refuse(response, 404, "User not found");
     response.json({ success: true, message: "Profile", data: user });
+  });
+  app.post("/api/video-calls", authenticate, async (request, response) => {
+    const { roomId } = await createCall(request.claims.userId, request.body);
+    response.status(201).json({ success: true, message: "Call created", data: { roomId } });
   });
   app.use((_, response) => refuse(response, 404, "Route not found"));
   app.use((error, _request, response, _next) => refuse(response, 500, error.name));

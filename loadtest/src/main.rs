@@ -6,7 +6,7 @@
 //! - `abuse` attacks a cluster as strangers do, and checks that honest clients are not hurt.
 //! - `usage` and `noisy` check that the usage of an app is exact, and that an app at its limits
 //!   does not hurt another one.
-//! - `bench` compares Switchboard with Socket.IO and Express on Node.js.
+//! - `bench` compares Switchboard with Socket.IO and Express on Node.js, and with Centrifugo.
 //! - `size` prints how many pods, shards and cores an expected load needs.
 
 use std::process::ExitCode;
@@ -61,8 +61,8 @@ enum Command {
     /// Lowest possible cost of a relay on this machine: the relay script, a subscription and a
     /// WebSocket echo.
     Baseline(baseline::Settings),
-    /// Compares Switchboard with Socket.IO and Express on Node.js and with the baseline, in turn,
-    /// on the same Redis and MongoDB.
+    /// Compares Switchboard with Socket.IO and Express on Node.js, with Centrifugo and with the
+    /// baseline, in turn, on the same Redis and MongoDB.
     Bench(bench::Settings),
     /// Injects one fault per round and audits every acknowledged event. Fails when a guarantee is
     /// violated.

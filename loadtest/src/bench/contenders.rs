@@ -13,8 +13,11 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::client::api::Account;
+use crate::client::protocol::Protocol;
 use crate::scenario::target::{Services, Target};
 
+/// Program of Centrifugo.
+const CENTRIFUGO: &str = "centrifugo";
 /// Time limit for a node to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,9 +29,12 @@ pub(super) enum Contender {
     Switchboard,
     /// The baseline scenario, directly after Switchboard, which is compared with it.
     Baseline,
-    /// Authenticated reads with Express and mongoose, one process per core; soon after Switchboard,
-    /// whose api is compared with it.
+    /// Express and mongoose, one process per core, beside Socket.IO with its Redis streams adapter:
+    /// authenticated reads, and whole calls, which mongoose records. Soon after Switchboard, whose
+    /// api is compared with it.
     Express,
+    /// Centrifugo with its Redis engine: history and recovery on, and joins and leaves announced.
+    Centrifugo,
     /// Socket.IO with its Redis pub/sub adapter; disconnected clients lose messages.
     RedisAdapter,
     /// Socket.IO with its Redis streams adapter and connection state recovery.
@@ -36,18 +42,25 @@ pub(super) enum Contender {
 }
 
 impl Contender {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Switchboard, Self::Baseline, Self::Express, Self::RedisAdapter, Self::StreamsAdapter];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Switchboard, Self::Baseline, Self::Express, Self::Centrifugo, Self::RedisAdapter, Self::StreamsAdapter];
 
     /// Name in the table.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Switchboard => "Switchboard",
+            Self::Centrifugo => "Centrifugo",
             Self::RedisAdapter => "Socket.IO, redis-adapter",
             Self::StreamsAdapter => "Socket.IO, redis-streams-adapter",
             Self::Baseline => "baseline",
-            Self::Express => "Express, mongoose",
+            Self::Express => "Express, mongoose, Socket.IO",
         }
+    }
+
+    /// Whether the programs are installed that `scripts/setup bench` installs only on some
+    /// machines: it builds Centrifugo where Go is there.
+    pub(super) fn is_installed(self) -> bool {
+        self != Self::Centrifugo || find_program(CENTRIFUGO).is_ok()
     }
 }
 
@@ -88,10 +101,17 @@ impl TestBed {
             Contender::RedisAdapter | Contender::StreamsAdapter => {
                 let adapter = if contender == Contender::RedisAdapter { "redis" } else { "streams" };
                 for _ in 0..self.nodes {
-                    self.peers.push(self.socket_io(adapter).await?);
+                    self.peers.push(self.socket_io(adapter, None).await?);
                 }
                 let nodes: Vec<_> = self.peers.iter().map(Service::url).collect();
                 Target::connect(&nodes, &redis_only).await
+            }
+            Contender::Centrifugo => {
+                for _ in 0..self.nodes {
+                    self.peers.push(self.centrifugo().await?);
+                }
+                let nodes: Vec<_> = self.peers.iter().map(Service::url).collect();
+                Ok(Target { protocol: Protocol::Centrifugo, ..Target::connect(&nodes, &redis_only).await? })
             }
             Contender::Baseline => Target::connect(&[], &redis_only).await,
             Contender::Express => {
@@ -103,11 +123,14 @@ impl TestBed {
                 let peer = self.express().await?;
                 let url = peer.url();
                 self.peers.push(peer);
-                Target::with_account(
-                    &[],
-                    Some(account.with_base_url(&url)),
-                    &Services { api: Some(url), redis: None, ..services },
-                )
+                let mut nodes = Vec::new();
+                for _ in 0..self.nodes {
+                    let node = self.socket_io("streams", Some(self.cluster.mongodb_uri())).await?;
+                    nodes.push(node.url());
+                    self.peers.push(node);
+                }
+                let account = account.with_base_url(&url);
+                Target::with_account(&nodes, Some(account), &Services { api: Some(url), ..services })
             }
         }
     }
@@ -121,12 +144,26 @@ impl TestBed {
         self.cluster.api.process().pause()
     }
 
-    async fn socket_io(&self, adapter: &str) -> anyhow::Result<Service> {
+    /// Starts a node with this adapter, which records calls in `mongo` if it is given.
+    async fn socket_io(&self, adapter: &str, mongo: Option<String>) -> anyhow::Result<Service> {
         let redis = self.cluster.redis.url();
         retry(async || {
             let port = ports::free()?;
             let spec = self.peer_spec("server.mjs", port)?.args([adapter.to_owned(), port.to_string(), redis.clone()]);
-            Service::start(spec, port, local(port)).await
+            Service::start(spec.args(mongo.clone()), port, local(port)).await
+        })
+        .await
+    }
+
+    async fn centrifugo(&self) -> anyhow::Result<Service> {
+        let (redis, settings) = (self.cluster.redis.url(), peer_file("centrifugo.json"));
+        retry(async || {
+            let port = ports::free()?;
+            let spec = Spec::new(format!("peer-{port}"), find_program(CENTRIFUGO)?, self.dir.path())
+                .args(["--config", &settings])
+                .env("CENTRIFUGO_HTTP_SERVER_PORT", port)
+                .env("CENTRIFUGO_ENGINE_REDIS_ADDRESS", &redis);
+            Service::start(spec, port, format!("{}/health", local(port))).await
         })
         .await
     }
@@ -143,9 +180,8 @@ impl TestBed {
 
     /// Process of a script in `loadtest/peers`.
     fn peer_spec(&self, script: &str, port: u16) -> anyhow::Result<Spec> {
-        let script = workspace().join("loadtest/peers").join(script).display().to_string();
         let spec = Spec::new(format!("peer-{port}"), find_program("node")?, self.dir.path());
-        Ok(spec.args([script]).env("NODE_ENV", "production"))
+        Ok(spec.args([peer_file(script)]).env("NODE_ENV", "production"))
     }
 
     /// Stops all servers.
@@ -154,4 +190,9 @@ impl TestBed {
         self.cluster.api.process().resume()?;
         self.cluster.stop().await
     }
+}
+
+/// Path of a file in `loadtest/peers`.
+fn peer_file(name: &str) -> String {
+    workspace().join("loadtest/peers").join(name).display().to_string()
 }

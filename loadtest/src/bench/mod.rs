@@ -1,5 +1,5 @@
-//! Benchmark of Switchboard against Socket.IO on Node.js, and of its api against Express and
-//! mongoose: the same clients, Redis, MongoDB and cores, in turn.
+//! Benchmark of Switchboard against Socket.IO on Node.js and against Centrifugo, and of its api
+//! against Express and mongoose: the same clients, Redis, MongoDB and cores, in turn.
 //!
 //! Absolute figures are valid only for this machine at this time. Each round measures every
 //! contender once, and the ratios compare figures of the same round. The spread of the ratios over
@@ -37,6 +37,9 @@ const JOIN_ROOMS: usize = 20;
 const CALL_RATE: f64 = 40.0;
 /// Offers per second of a single pair, far below any limit.
 const UNLOADED_RATE: f64 = 100.0;
+/// How many times longer the relays at a fixed rate are measured: the kernel counts CPU time in
+/// hundredths of a second, and few relays take little of it.
+const FIXED_RATE_TIMES: u32 = 2;
 /// Bytes of the large message of each idle client.
 const LARGE_MESSAGE_BYTES: usize = 8192;
 
@@ -71,15 +74,19 @@ pub(crate) struct Settings {
 }
 
 /// Compared metrics: name, unit, and the better direction.
-pub(crate) const METRICS: [(&str, &str, Better); 15] = [
-    ("relays per second, closed loop", "/s", Better::More),
+pub(crate) const METRICS: [(&str, &str, Better); 19] = [
+    (RELAYS, "/s", Better::More),
     (RELAY_NODES, "us", Better::Less),
     (RELAY_REDIS, "us", Better::Less),
+    (FIXED_RATES[0].1, "us", Better::Less),
+    (FIXED_RATES[0].2, "us", Better::Less),
+    (FIXED_RATES[1].1, "us", Better::Less),
+    (FIXED_RATES[1].2, "us", Better::Less),
     (ONE_PAIR, "ms", Better::Less),
     (JOIN_NODES, "us", Better::Less),
     (JOIN_REDIS, "us", Better::Less),
-    ("memory of nodes per idle client", "KiB", Better::Less),
-    ("the same, after a large message", "KiB", Better::Less),
+    (IDLE, "KiB", Better::Less),
+    (IDLE_AFTER_MESSAGE, "KiB", Better::Less),
     (CALL[0], "ms", Better::Less),
     (CALL[1], "ms", Better::Less),
     (CALL[2], "ms", Better::Less),
@@ -88,10 +95,19 @@ pub(crate) const METRICS: [(&str, &str, Better); 15] = [
     ("CPU of the service per read", "us", Better::Less),
     ("CPU of MongoDB per read", "us", Better::Less),
 ];
-const RELAY_NODES: &str = "CPU of nodes per relay";
-const RELAY_REDIS: &str = "CPU of Redis per relay";
+const RELAYS: &str = "relays per second, closed loop";
+const RELAY_NODES: &str = "CPU of nodes per relay, closed loop";
+const RELAY_REDIS: &str = "CPU of Redis per relay, closed loop";
+/// Relays per second, and the metrics of their cost for the nodes and Redis. A pair makes two
+/// relays of each offer: the offer and its answer.
+const FIXED_RATES: [(f64, &str, &str); 2] = [
+    (2_000.0, "CPU of nodes per relay, 2,000 a second", "CPU of Redis per relay, 2,000 a second"),
+    (6_000.0, "CPU of nodes per relay, 6,000 a second", "CPU of Redis per relay, 6,000 a second"),
+];
 const JOIN_NODES: &str = "CPU of nodes per join and leave";
 const JOIN_REDIS: &str = "CPU of Redis per join and leave";
+const IDLE: &str = "memory of nodes per idle client";
+const IDLE_AFTER_MESSAGE: &str = "the same, after a large message";
 /// In the order of [`rooms::CPU_OF_A_CALL`].
 const CALL: [&str; 4] = [
     "CPU of nodes per whole call of 2.7 people",
@@ -115,7 +131,7 @@ struct Results {
 
 /// Measures all contenders in turn and returns the text to print.
 pub(crate) async fn run(settings: &Settings) -> anyhow::Result<String> {
-    let contenders = if settings.only.is_empty() { Contender::ALL.to_vec() } else { settings.only.clone() };
+    let contenders = if settings.only.is_empty() { installed_contenders() } else { settings.only.clone() };
     let mut test_bed = TestBed::start(2).await?;
     let mut results: Vec<_> =
         contenders.iter().map(|contender| Results { contender: *contender, metrics: Vec::new() }).collect();
@@ -151,6 +167,15 @@ pub(crate) async fn run(settings: &Settings) -> anyhow::Result<String> {
     Ok(table(&columns.collect::<Vec<_>>()))
 }
 
+/// Returns all contenders that are installed, and says which are not.
+fn installed_contenders() -> Vec<Contender> {
+    let (installed, others): (Vec<_>, Vec<_>) = Contender::ALL.into_iter().partition(|it| it.is_installed());
+    for contender in others {
+        print_progress(&format!("{} is left out, because it is not installed", contender.name()));
+    }
+    installed
+}
+
 /// Returns the medians of the rounds as costs.
 fn costs(results: &Results) -> anyhow::Result<Costs> {
     let median = |name: &str| {
@@ -177,8 +202,14 @@ async fn measure(settings: &Settings, contender: Contender, target: &Target) -> 
             figures.extend(measure_reads(settings, target).await?);
             Ok(figures)
         }
-        Contender::RedisAdapter | Contender::StreamsAdapter => measure_sockets(settings, target).await,
-        Contender::Express => measure_reads(settings, target).await,
+        Contender::Centrifugo | Contender::RedisAdapter | Contender::StreamsAdapter => {
+            measure_sockets(settings, target).await
+        }
+        Contender::Express => {
+            let mut figures = measure_calls(settings, target).await?;
+            figures.extend(measure_reads(settings, target).await?);
+            Ok(figures)
+        }
         Contender::Baseline => measure_baseline(settings, target).await,
     }
 }
@@ -246,21 +277,27 @@ async fn measure_sockets(settings: &Settings, target: &Target) -> anyhow::Result
     let idle = idle::Settings { load, clients: settings.clients, room_size: 2, large_message: LARGE_MESSAGE_BYTES };
     // Memory comes first, because the servers have not done any other work yet.
     let idle = require_no_loss(idle::run(&idle, target).await?)?;
-    let pairs = require_no_loss(relay::run(&pairs, target).await?)?;
+    let closed_loop = require_no_loss(relay::run(&pairs, target).await?)?;
     let one = require_no_loss(relay::run(&one, target).await?)?;
     let join = require_no_loss(join::run(&join, target).await?)?;
     let offer = one.latencies.iter().find(|latency| latency.name == relay::OFFER).map_or(f64::NAN, |it| it.p50);
-    let values = [
-        figure(&pairs, PER_SECOND),
-        figure(&pairs, relay::CPU_OF_NODES),
-        figure(&pairs, relay::CPU_OF_REDIS),
-        offer,
-        figure(&join, relay::CPU_OF_NODES),
-        figure(&join, relay::CPU_OF_REDIS),
-        figure(&idle, idle::IDLE),
-        figure(&idle, idle::IDLE_AFTER_MESSAGE),
+    let mut figures = vec![
+        (RELAYS, figure(&closed_loop, PER_SECOND)),
+        (RELAY_NODES, figure(&closed_loop, relay::CPU_OF_NODES)),
+        (RELAY_REDIS, figure(&closed_loop, relay::CPU_OF_REDIS)),
+        (ONE_PAIR, offer),
+        (JOIN_NODES, figure(&join, relay::CPU_OF_NODES)),
+        (JOIN_REDIS, figure(&join, relay::CPU_OF_REDIS)),
+        (IDLE, figure(&idle, idle::IDLE)),
+        (IDLE_AFTER_MESSAGE, figure(&idle, idle::IDLE_AFTER_MESSAGE)),
     ];
-    Ok(METRICS.iter().map(|(name, ..)| *name).zip(values).collect())
+    for (relays, nodes, redis) in FIXED_RATES {
+        let load = load_args(settings.duration * FIXED_RATE_TIMES);
+        let fixed = relay::Settings { load, rate: Some(relays / 2.0), ..pairs.clone() };
+        let fixed = require_no_loss(relay::run(&fixed, target).await?)?;
+        figures.extend([(nodes, figure(&fixed, relay::CPU_OF_NODES)), (redis, figure(&fixed, relay::CPU_OF_REDIS))]);
+    }
+    Ok(figures)
 }
 
 fn figure(summary: &RunSummary, name: &str) -> f64 {
@@ -296,5 +333,11 @@ mod tests {
         let at = METRICS.iter().position(|(name, ..)| *name == READS).unwrap();
         assert_eq!(METRICS.len() - at, 3);
         assert!(METRICS[at + 1..].iter().all(|(name, unit, _)| name.contains("read") && *unit == "us"));
+    }
+
+    #[test]
+    fn each_metric_has_its_own_name() {
+        let names: std::collections::BTreeSet<_> = METRICS.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(names.len(), METRICS.len());
     }
 }

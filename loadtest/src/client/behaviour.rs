@@ -5,7 +5,8 @@
 use tokio::sync::mpsc::Receiver;
 
 use super::guest::Guest;
-use super::packet::{DISCONNECT, Event, PONG, Packet, Reply};
+use super::packet::{Event, Packet, Reply};
+use super::protocol::Protocol;
 use super::socket::{Frame, SendBuffer};
 
 /// Message from the server.
@@ -35,7 +36,7 @@ pub(crate) trait Behaviour: Send {
 /// End of a client's loop.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClientEnd {
-    /// The command queue closed and the client sent DISCONNECT.
+    /// The command queue closed and the client told the server that it leaves.
     Left,
     /// The socket was lost, with the error.
     Lost(String),
@@ -58,11 +59,13 @@ async fn process<B: Behaviour>(
     behaviour: &mut B,
     commands: &mut Receiver<B::Command>,
 ) -> anyhow::Result<()> {
-    let Guest { socket, send_buffer, .. } = guest;
+    let Guest { socket, send_buffer, protocol, .. } = guest;
     loop {
         while let Some(frame) = socket.frame()? {
             match frame {
-                Frame::Text(text) => on_packet(text, behaviour, send_buffer)?,
+                Frame::Text(text) => {
+                    protocol.packets(text, |packet| on_packet(packet, *protocol, behaviour, send_buffer))?;
+                }
                 Frame::Close(reason) => anyhow::bail!("closed: {reason}"),
                 Frame::Ping(payload) => send_buffer.pong(payload),
                 Frame::Other => {}
@@ -73,7 +76,7 @@ async fn process<B: Behaviour>(
             received = socket.receive() => received?,
             command = commands.recv() => {
                 let Some(command) = command else {
-                    send_buffer.text(DISCONNECT);
+                    protocol.send_leave(send_buffer);
                     return Ok(send_buffer.flush(socket).await?);
                 };
                 behaviour.on_command(command, send_buffer);
@@ -85,10 +88,15 @@ async fn process<B: Behaviour>(
     }
 }
 
-fn on_packet<B: Behaviour>(text: &str, behaviour: &mut B, out: &mut SendBuffer) -> anyhow::Result<()> {
-    match Packet::parse(text)? {
+fn on_packet<B: Behaviour>(
+    packet: Packet<'_>,
+    protocol: Protocol,
+    behaviour: &mut B,
+    out: &mut SendBuffer,
+) -> anyhow::Result<()> {
+    match packet {
         Packet::Ping => {
-            out.text(PONG);
+            protocol.send_pong(out);
             behaviour.on_message(&Incoming::Ping, out);
         }
         Packet::Event(event) => behaviour.on_message(&Incoming::Event(event), out),

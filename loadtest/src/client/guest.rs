@@ -1,4 +1,4 @@
-//! A guest: dialing, CONNECT and join.
+//! A guest: dialing, CONNECT and join; at Centrifugo, connect and subscriptions.
 
 use std::time::Duration;
 
@@ -6,8 +6,10 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::centrifugo;
 use super::engine_session::PATH;
 use super::packet::{PONG, Packet};
+use super::protocol::Protocol;
 use super::route::Route;
 use super::socket::{Frame, SendBuffer, Socket};
 
@@ -26,6 +28,7 @@ pub(crate) struct Guest {
     pub(crate) pid: Option<String>,
     /// Time from the start until the socket is open, CONNECT is accepted, and the seat is taken.
     pub(crate) timings: [Duration; 3],
+    pub(crate) protocol: Protocol,
 }
 
 /// An open socket whose CONNECT was accepted.
@@ -74,6 +77,16 @@ impl Guest {
         Self::join_with(route, &json!({}), &json!({ "roomId": room, "guestName": name })).await
     }
 
+    /// As [`Guest::join`], through a node of this protocol.
+    pub(crate) async fn join_over(protocol: Protocol, node: &str, room: &str, name: &str) -> anyhow::Result<Self> {
+        match protocol {
+            Protocol::SocketIo => Self::join(node, room, name).await,
+            Protocol::Centrifugo => {
+                timeout(JOIN_TIMEOUT, Self::subscribe(node, room)).await.context("no subscription within 30 s")?
+            }
+        }
+    }
+
     /// As [`Guest::join`], with these credentials and fields of `room:join`.
     pub(crate) async fn join_with(route: impl Into<Route<'_>>, auth: &Value, fields: &Value) -> anyhow::Result<Self> {
         timeout(JOIN_TIMEOUT, Self::seat(route.into(), auth, fields)).await.context("no seat within 30 s")?
@@ -96,6 +109,7 @@ impl Guest {
                         peer_id,
                         pid,
                         timings: [open_time, connect_time, started.elapsed()],
+                        protocol: Protocol::SocketIo,
                     });
                 }
                 Packet::Ack { reply, .. } => bail!("{}", reply.code()),
@@ -105,16 +119,42 @@ impl Guest {
             }
         }
     }
+
+    async fn subscribe(node: &str, room: &str) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        let mut socket = Socket::open(node, centrifugo::PATH).await?;
+        let open_time = started.elapsed();
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.text(centrifugo::CONNECT);
+        send_buffer.flush(&socket).await?;
+        let peer_id = centrifugo::client_id(next_text(&mut socket).await?)?;
+        let connect_time = started.elapsed();
+        send_buffer.text(&centrifugo::subscribe(room, &peer_id));
+        send_buffer.flush(&socket).await?;
+        let mut subscribed = 0;
+        while subscribed < centrifugo::SUBSCRIPTIONS {
+            for line in next_text(&mut socket).await?.lines() {
+                subscribed += usize::from(centrifugo::is_subscribed(line)?);
+            }
+        }
+        let timings = [open_time, connect_time, started.elapsed()];
+        Ok(Self { socket, send_buffer, peer_id, pid: None, timings, protocol: Protocol::Centrifugo })
+    }
 }
 
 /// Returns the next packet.
 async fn next_packet(socket: &mut Socket) -> anyhow::Result<Packet<'_>> {
+    Packet::parse(next_text(socket).await?)
+}
+
+/// Returns the text of the next frame; empty when the frame has none.
+async fn next_text(socket: &mut Socket) -> anyhow::Result<&str> {
     while !socket.has_frame()? {
         socket.receive().await?;
     }
     match socket.frame()?.context("the frame is incomplete")? {
-        Frame::Text(text) => Packet::parse(text),
+        Frame::Text(text) => Ok(text),
         Frame::Close(reason) => bail!("closed: {reason}"),
-        Frame::Ping(_) | Frame::Other => Ok(Packet::Other),
+        Frame::Ping(_) | Frame::Other => Ok(""),
     }
 }

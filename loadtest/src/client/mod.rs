@@ -1,9 +1,11 @@
-//! Socket.IO clients that use little memory, so that one process can run tens of thousands.
+//! Clients that use little memory, so that one process can run tens of thousands.
 //!
 //! | file | content |
 //! |---|---|
 //! | `socket` | WebSocket frames on a plain TCP stream; an idle socket holds no buffer |
 //! | `packet` | packets from the server, borrowed from their frame |
+//! | `protocol` | Socket.IO, or the protocol of a compared server |
+//! | `centrifugo` | messages of Centrifugo's protocol |
 //! | `route` | destination and source address of a connection |
 //! | `guest` | dialing, CONNECT and join |
 //! | `behaviour` | event loop of a client |
@@ -15,9 +17,11 @@
 pub(crate) mod api;
 pub(crate) mod app;
 pub(crate) mod behaviour;
+mod centrifugo;
 pub(crate) mod engine_session;
 pub(crate) mod guest;
 pub(crate) mod http_client;
 pub(crate) mod packet;
+pub(crate) mod protocol;
 pub(crate) mod route;
 pub(crate) mod socket;

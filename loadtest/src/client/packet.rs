@@ -94,7 +94,15 @@ impl<'a> Event<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply<'a>(&'a str);
 
-impl Reply<'_> {
+impl<'a> Reply<'a> {
+    /// Acknowledgement that reports success and nothing else.
+    pub(crate) const SUCCESS: Reply<'static> = Reply(r#"[{"success":true}]"#);
+
+    /// Wraps the JSON array of an acknowledgement.
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self(text)
+    }
+
     /// Whether the acknowledgement reports success. Checks only the start of the text, because
     /// servers write this field first.
     pub(crate) fn is_success(&self) -> bool {

@@ -23,6 +23,8 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
+/// Status in the close frame of a client that leaves.
+const NORMAL_CLOSURE: u16 = 1000;
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
@@ -168,6 +170,11 @@ impl SendBuffer {
     /// Adds the answer to a ping.
     pub(crate) fn pong(&mut self, payload: &[u8]) {
         self.frame(FINAL | PONG, payload);
+    }
+
+    /// Adds a close frame for a normal closure.
+    pub(crate) fn close(&mut self) {
+        self.frame(FINAL | CLOSE, &NORMAL_CLOSURE.to_be_bytes());
     }
 
     /// Adds a frame that a well-behaved client does not send. `first` is its first byte: the final

@@ -29,7 +29,7 @@ pub(crate) async fn seat(
     bar: &ProgressBar,
 ) -> anyhow::Result<Vec<Guest>> {
     let join = |(node, room): (usize, String)| async move {
-        let guest = Guest::join(target.node(node), &room, "Load").await;
+        let guest = Guest::join_over(target.protocol, target.node(node), &room, "Load").await;
         bar.inc(1);
         guest
     };

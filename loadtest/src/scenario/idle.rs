@@ -11,6 +11,7 @@ use super::run::Run;
 use super::target::Target;
 use super::{LoadArgs, count};
 use crate::client::behaviour::{Behaviour, Incoming};
+use crate::client::protocol::Protocol;
 use crate::client::socket::SendBuffer;
 use crate::measure::machine::WatchedProcess;
 use crate::measure::meter::MeterHandle;
@@ -46,6 +47,7 @@ pub(crate) struct Settings {
 /// Counts heartbeats and sends one large message on command.
 struct IdleClient {
     meter: MeterHandle,
+    protocol: Protocol,
     recipient: String,
     bytes: usize,
 }
@@ -54,8 +56,8 @@ impl Behaviour for IdleClient {
     type Command = u64;
 
     fn on_command(&mut self, intended: u64, out: &mut SendBuffer) {
-        let (to, body) = (&self.recipient, timestamp::body(intended, self.bytes));
-        out.text(&format!(r#"420["webrtc:offer",{{"to":"{to}","offer":{{"type":"offer","sdp":"{body}"}}}}]"#));
+        let body = timestamp::body(intended, self.bytes);
+        self.protocol.send_description(0, "offer", &self.recipient, &body, out);
     }
 
     fn on_message(&mut self, message: &Incoming<'_>, _: &mut SendBuffer) {
@@ -92,7 +94,8 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
         // The recipient is the next client of the room, in a ring.
         let first = client / size * size;
         let next = first + (client - first + 1) % size.min(clients - first);
-        let idle_client = IdleClient { meter, recipient: peers[next].clone(), bytes: settings.large_message };
+        let recipient = peers[next].clone();
+        let idle_client = IdleClient { meter, protocol: target.protocol, recipient, bytes: settings.large_message };
         (guest, idle_client)
     });
     let fleet = Fleet::start(idle_clients);

@@ -12,7 +12,7 @@ use super::run::Run;
 use super::target::Target;
 use super::{LoadArgs, seconds};
 use crate::client::guest::Guest;
-use crate::client::packet::DISCONNECT;
+use crate::client::protocol::Protocol;
 use crate::measure::meter::MeterHandle;
 use crate::measure::schedule::{Arrivals, Schedule};
 use crate::measure::summary::RunSummary;
@@ -54,11 +54,12 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
     run.add_setting("stay", format!("{} s", settings.stay.as_secs_f64()));
     run.progress("creating rooms", 1);
     let rooms: Arc<[String]> = target.rooms(settings.rooms.max(1), 500).await?.into();
-    let (nodes, meter, stay) = (Arc::clone(&target.nodes), Arc::clone(&run.meter), settings.stay);
+    let (nodes, protocol) = (Arc::clone(&target.nodes), target.protocol);
+    let (meter, stay) = (Arc::clone(&run.meter), settings.stay);
     let start_visit = move |number: usize, intended| {
         // Successive clients of a room use different nodes.
         let node = nodes[(number + number / rooms.len()) % nodes.len()].clone();
-        visit(node, rooms[number % rooms.len()].clone(), stay, meter.handle(number), intended)
+        visit(protocol, node, rooms[number % rooms.len()].clone(), stay, meter.handle(number), intended)
     };
     arrivals(&mut run, Schedule::new(settings.rate, settings.arrivals), SEATED, settings.max_concurrent, start_visit)
         .await;
@@ -68,9 +69,9 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
     Ok(summary)
 }
 
-async fn visit(node: String, room: String, stay: Duration, meter: MeterHandle, intended: u64) {
+async fn visit(protocol: Protocol, node: String, room: String, stay: Duration, meter: MeterHandle, intended: u64) {
     meter.count(STARTED, intended);
-    let Ok(mut guest) = Guest::join(&node, &room, "Visitor").await else {
+    let Ok(mut guest) = Guest::join_over(protocol, &node, &room, "Visitor").await else {
         return meter.count("refused", intended);
     };
     let [opened, connected, _] = guest.timings.map(|step| u64::try_from(step.as_micros()).unwrap_or(u64::MAX));
@@ -78,7 +79,7 @@ async fn visit(node: String, room: String, stay: Duration, meter: MeterHandle, i
     meter.record(OPENED, intended, opened);
     meter.record(CONNECTED, intended, connected);
     sleep(stay).await;
-    guest.send_buffer.text(DISCONNECT);
+    protocol.send_leave(&mut guest.send_buffer);
     if guest.send_buffer.flush(&guest.socket).await.is_err() {
         meter.count("sockets lost", intended);
     }

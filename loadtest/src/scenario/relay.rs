@@ -15,6 +15,7 @@ use super::target::Target;
 use super::{LoadArgs, count};
 use crate::client::behaviour::{Behaviour, Incoming};
 use crate::client::guest::Guest;
+use crate::client::protocol::Protocol;
 use crate::client::socket::SendBuffer;
 use crate::measure::meter::MeterHandle;
 use crate::measure::pacer::Pacer;
@@ -65,6 +66,7 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 struct RelayClient {
     meter: MeterHandle,
+    protocol: Protocol,
     partner: String,
     bytes: usize,
     next_id: u64,
@@ -80,8 +82,7 @@ impl RelayClient {
         let (id, body) = (self.next_id, timestamp::body(timestamp, self.bytes));
         self.next_id += 1;
         self.pending.push_back((id, since));
-        let to = &self.partner;
-        out.text(&format!(r#"42{id}["webrtc:{kind}",{{"to":"{to}","{kind}":{{"type":"{kind}","sdp":"{body}"}}}}]"#));
+        self.protocol.send_description(id, kind, &self.partner, &body, out);
     }
 
     fn offer(&mut self, intended: u64, out: &mut SendBuffer) {
@@ -143,6 +144,7 @@ pub(crate) async fn run(settings: &Settings, target: &Target) -> anyhow::Result<
     let closed_loop = settings.rate.is_none().then(|| Arc::clone(&running));
     let client = |index: usize, partner: &Guest| RelayClient {
         meter: run.meter.handle(index),
+        protocol: target.protocol,
         partner: partner.peer_id.clone(),
         bytes: settings.bytes,
         next_id: 0,

@@ -8,6 +8,7 @@ use devcluster::cluster::{Cluster, Options};
 use devcluster::service::Service;
 
 use crate::client::api::Account;
+use crate::client::protocol::Protocol;
 use crate::measure::machine::WatchedProcess;
 
 /// Addresses of the servers.
@@ -53,6 +54,8 @@ impl Services {
 pub(crate) struct Target {
     /// `host:port` of each node.
     pub(crate) nodes: Arc<[String]>,
+    /// Protocol of the nodes.
+    pub(crate) protocol: Protocol,
     /// Account that creates the calls; `None` when room ids are invented.
     pub(crate) account: Option<Account>,
     /// `host:port` of Redis; `None` when unknown or a Redis Cluster.
@@ -101,7 +104,7 @@ impl Target {
         let [api, redis, mongo] =
             [&services.api, &services.redis, &services.mongo].map(|url| host_and_port(url.as_ref()?).ok());
         let watched = watched_processes(&nodes, [("api", api), ("redis", redis.clone()), ("mongo", mongo)]);
-        Ok(Self { nodes: nodes.into(), account, redis, watched, cluster: None })
+        Ok(Self { nodes: nodes.into(), protocol: Protocol::SocketIo, account, redis, watched, cluster: None })
     }
 
     /// `host:port` of the node for a client, round robin.

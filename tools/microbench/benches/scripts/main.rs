@@ -1,6 +1,11 @@
 //! Time of the scripts on a Redis of their own, through the same lanes as in a node: `cargo bench
 //! -p switchboard-microbench --bench scripts`. Each sample has many operations in flight, so that
-//! it measures the work of Redis and not the round trip.
+//! it measures the work of Redis and not the round trip. With `-- candidates` at the end, Redis'
+//! processor time for candidates that wait together, in `candidates.rs`.
+
+#![allow(clippy::print_stdout, reason = "a bench prints its result")]
+
+mod candidates;
 
 use std::sync::{Arc, mpsc};
 
@@ -23,7 +28,11 @@ const IN_FLIGHT: usize = 1000;
 const SEATS: usize = 10;
 
 fn main() {
-    divan::main();
+    if std::env::args().any(|argument| argument == "candidates") {
+        candidates::run();
+    } else {
+        divan::main();
+    }
 }
 
 /// A Redis, a store on it, and a room with participants.
