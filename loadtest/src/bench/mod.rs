@@ -33,11 +33,9 @@ use ratios::{Better, Column, Spread, table};
 /// Joins per second, and the number of rooms, for the cost of a join.
 const JOIN_RATE: f64 = 100.0;
 const JOIN_ROOMS: usize = 20;
-/// Whole calls that begin in a second.
-const CALL_RATE: f64 = 40.0;
 /// Offers per second of a single pair, far below any limit.
 const UNLOADED_RATE: f64 = 100.0;
-/// How many times longer the relays at a fixed rate are measured: the kernel counts CPU time in
+/// How many times longer runs at a fixed rate are measured: the kernel counts CPU time in
 /// hundredths of a second, and few relays take little of it.
 const FIXED_RATE_TIMES: u32 = 2;
 /// Bytes of the large message of each idle client.
@@ -74,7 +72,7 @@ pub(crate) struct Settings {
 }
 
 /// Compared metrics: name, unit, and the better direction.
-pub(crate) const METRICS: [(&str, &str, Better); 19] = [
+pub(crate) const METRICS: [(&str, &str, Better); 23] = [
     (RELAYS, "/s", Better::More),
     (RELAY_NODES, "us", Better::Less),
     (RELAY_REDIS, "us", Better::Less),
@@ -87,10 +85,14 @@ pub(crate) const METRICS: [(&str, &str, Better); 19] = [
     (JOIN_REDIS, "us", Better::Less),
     (IDLE, "KiB", Better::Less),
     (IDLE_AFTER_MESSAGE, "KiB", Better::Less),
-    (CALL[0], "ms", Better::Less),
-    (CALL[1], "ms", Better::Less),
-    (CALL[2], "ms", Better::Less),
-    (CALL[3], "ms", Better::Less),
+    (CALL_RATES[0].1[0], "ms", Better::Less),
+    (CALL_RATES[0].1[1], "ms", Better::Less),
+    (CALL_RATES[0].1[2], "ms", Better::Less),
+    (CALL_RATES[0].1[3], "ms", Better::Less),
+    (CALL_RATES[1].1[0], "ms", Better::Less),
+    (CALL_RATES[1].1[1], "ms", Better::Less),
+    (CALL_RATES[1].1[2], "ms", Better::Less),
+    (CALL_RATES[1].1[3], "ms", Better::Less),
     (READS, "/s", Better::More),
     ("CPU of the service per read", "us", Better::Less),
     ("CPU of MongoDB per read", "us", Better::Less),
@@ -108,12 +110,27 @@ const JOIN_NODES: &str = "CPU of nodes per join and leave";
 const JOIN_REDIS: &str = "CPU of Redis per join and leave";
 const IDLE: &str = "memory of nodes per idle client";
 const IDLE_AFTER_MESSAGE: &str = "the same, after a large message";
-/// In the order of [`rooms::CPU_OF_A_CALL`].
-const CALL: [&str; 4] = [
-    "CPU of nodes per whole call of 2.7 people",
-    "CPU of Redis per whole call",
-    "CPU of the api per whole call",
-    "CPU of MongoDB per whole call",
+/// Whole calls that begin in a second, and their metrics in the order of [`rooms::CPU_OF_A_CALL`].
+/// The lower rate is one that every contender can do; costs are those of the higher one.
+const CALL_RATES: [(f64, [&str; 4]); 2] = [
+    (
+        10.0,
+        [
+            "CPU of nodes per whole call of 2.7 people, 10 a second",
+            "CPU of Redis per whole call, 10 a second",
+            "CPU of the api per whole call, 10 a second",
+            "CPU of MongoDB per whole call, 10 a second",
+        ],
+    ),
+    (
+        40.0,
+        [
+            "CPU of nodes per whole call of 2.7 people, 40 a second",
+            "CPU of Redis per whole call, 40 a second",
+            "CPU of the api per whole call, 40 a second",
+            "CPU of MongoDB per whole call, 40 a second",
+        ],
+    ),
 ];
 const ONE_PAIR: &str = "median latency of an offer, one pair, unloaded";
 /// The first metric of the REST reads.
@@ -183,13 +200,14 @@ fn costs(results: &Results) -> anyhow::Result<Costs> {
         values.and_then(Spread::of).map(|spread| spread.median).with_context(|| format!("no figure: {name}"))
     };
     let people = rooms::Mix::default().mean();
+    let [_, _, api, mongodb] = CALL_RATES[1].1;
     Ok(Costs {
         relay_nodes_micros: median(RELAY_NODES)?,
         relay_redis_micros: median(RELAY_REDIS)?,
         join_nodes_micros: median(JOIN_NODES)?,
         join_redis_micros: median(JOIN_REDIS)?,
-        participant_api_micros: median(CALL[2])? * 1e3 / people,
-        participant_mongodb_micros: median(CALL[3])? * 1e3 / people,
+        participant_api_micros: median(api)? * 1e3 / people,
+        participant_mongodb_micros: median(mongodb)? * 1e3 / people,
     })
 }
 
@@ -240,17 +258,22 @@ async fn measure_reads(settings: &Settings, target: &Target) -> anyhow::Result<F
 
 /// Measures the cost of a whole call, begun, held and ended.
 async fn measure_calls(settings: &Settings, target: &Target) -> anyhow::Result<Figures> {
-    let rooms = rooms::Settings {
-        load: load_args(settings.duration),
-        rate: CALL_RATE,
-        arrivals: Arrivals::Even,
-        mix: rooms::Mix::default(),
-        candidates: 6,
-        stay: Duration::from_secs(1),
-        max_concurrent: 2_000,
-    };
-    let summary = require_no_loss(rooms::run(&rooms, target).await?)?;
-    Ok(CALL.into_iter().zip(rooms::CPU_OF_A_CALL.map(|(name, _)| figure(&summary, name))).collect())
+    let mut figures = Vec::new();
+    for (rate, names) in CALL_RATES {
+        let rooms = rooms::Settings {
+            load: load_args(settings.duration * FIXED_RATE_TIMES),
+            rate,
+            arrivals: Arrivals::Even,
+            mix: rooms::Mix::default(),
+            candidates: 6,
+            stay: Duration::from_secs(1),
+            max_concurrent: 2_000,
+        };
+        if let Some(summary) = within_capacity(rooms::run(&rooms, target).await?) {
+            figures.extend(names.into_iter().zip(rooms::CPU_OF_A_CALL.map(|(name, _)| figure(&summary, name))));
+        }
+    }
+    Ok(figures)
 }
 
 /// Measures throughput, latency and cost of sockets.
@@ -294,8 +317,10 @@ async fn measure_sockets(settings: &Settings, target: &Target) -> anyhow::Result
     for (relays, nodes, redis) in FIXED_RATES {
         let load = load_args(settings.duration * FIXED_RATE_TIMES);
         let fixed = relay::Settings { load, rate: Some(relays / 2.0), ..pairs.clone() };
-        let fixed = require_no_loss(relay::run(&fixed, target).await?)?;
-        figures.extend([(nodes, figure(&fixed, relay::CPU_OF_NODES)), (redis, figure(&fixed, relay::CPU_OF_REDIS))]);
+        if let Some(fixed) = within_capacity(relay::run(&fixed, target).await?) {
+            figures.push((nodes, figure(&fixed, relay::CPU_OF_NODES)));
+            figures.push((redis, figure(&fixed, relay::CPU_OF_REDIS)));
+        }
     }
     Ok(figures)
 }
@@ -309,6 +334,12 @@ fn require_no_loss(summary: RunSummary) -> anyhow::Result<RunSummary> {
     let violations = Thresholds::default().violations(&summary);
     anyhow::ensure!(violations.is_empty(), "{}: {}", summary.scenario, violations.join("; "));
     Ok(summary)
+}
+
+/// Returns the summary of a run at a fixed rate if it has no losses. A rate that a contender cannot
+/// do has empty cells, and its other figures stay comparable.
+fn within_capacity(summary: RunSummary) -> Option<RunSummary> {
+    require_no_loss(summary).inspect_err(|loss| print_progress(&format!("left out, beyond capacity: {loss}"))).ok()
 }
 
 fn load_args(duration: Duration) -> LoadArgs {

@@ -4,7 +4,7 @@
 /// token that is issued below it.
 pub(super) const MAX_TOKEN_BYTES: usize = 4096;
 /// Bounds of the claims that users choose, in bytes of JSON. With the other claims (at most 600
-/// bytes) they make 2,400 bytes, or 3,300 in a token.
+/// bytes) they make 2,400 bytes, or 3,400 in a token.
 pub(super) const NAME_MAX: usize = 480;
 pub(super) const EMAIL_MAX: usize = 520;
 pub(super) const AVATAR_MAX: usize = 800;

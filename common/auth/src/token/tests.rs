@@ -205,7 +205,7 @@ fn tokens_of_a_private_key_are_verified_with_a_key_of_the_published_set() {
 #[test]
 fn a_token_whose_algorithm_is_not_that_of_its_key_is_invalid() {
     let access = eddsa(&[1], Some(ACCESS));
-    let tokens = tokens_of(access.clone());
+    let tokens = tokens_of(access);
     let public = tokens.public_keys().keys.remove(0);
     let (id, x) = (public.kid.unwrap(), public.x.unwrap());
     let secret_id = KeyRing::from(ACCESS).load().current().id().to_owned();
