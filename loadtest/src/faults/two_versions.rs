@@ -47,6 +47,10 @@ pub(super) async fn run(
 async fn mixed(cluster: &Cluster, half: &HalfRollout, pairs: &ClientPairs) -> anyhow::Result<Vec<String>> {
     let new: BTreeSet<&str> = half.next_nodes(cluster).iter().map(Service::name).collect();
     let mut violations = Vec::new();
+    // The clients of the pods that ended may still be on their way.
+    if pairs.wait_acknowledged_since(Instant::now(), RECOVERY_TIMEOUT).await.is_none() {
+        violations.push(format!("not all clients moved within {RECOVERY_TIMEOUT:?}"));
+    }
     let resumed = resume_all(pairs, &new).await;
     let count = |from: Version, to: Version| resumed.get(&(from, to)).copied().unwrap_or_default();
     let across = pairs.rooms.iter().filter(|room| is_across(room, &new)).count();
