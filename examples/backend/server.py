@@ -65,7 +65,7 @@ class Product(BaseHTTPRequestHandler):
     def do_GET(self):
         url = urlparse(self.path)
         found = MEETING.fullmatch(url.path)
-        # In your product, your own sign-in says who the user is, and your own rules say who may come.
+        # In your product, your own sign-in says who the user is, and your own rules who may come.
         name = parse_qs(url.query).get("name", ["Ann"])[0]
         if not found:
             return self.answer(404, "text/plain", "There is no such page.")

@@ -15,6 +15,8 @@
 //! | `usage` | usage and limits of apps, for operators and backends |
 //! | `views` | JSON forms of records |
 //! | `webhooks` | webhooks of apps and events that were sent, for operators |
+//!
+//! The file has more than 400 lines, because it is the list of all routes.
 mod admin;
 mod apps;
 mod auth;
