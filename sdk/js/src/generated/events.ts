@@ -21,7 +21,7 @@ export type Admitted = {
 
 /** The call has ended. */
 export type CallEnded = {
-  /** Cause of the end. */
+  /** `ended_by_host`, `ended_by_app`, `ended_by_operator`, `deleted`, `empty` or `never_opened`. */
   reason: string;
   /** Room. */
   roomId: string;
@@ -47,7 +47,7 @@ export type CallFigures = {
 
 /** Permissions of an app's user in a call, besides the rights of the role. They come with the user token, and the backend may change them in the room. Media go from client to client, so nobody can be kept from receiving them, and a participant cannot be hidden: there are no permissions for that. */
 export type CallPermissions = {
-  /** Send chat messages. */
+  /** Send chat messages. Pages can still send each other messages of their own (data channels). */
   canChat: boolean;
   /** Switch camera and microphone on. */
   canPublish: boolean;
@@ -815,7 +815,7 @@ export type UserLeft = {
   participant: Participant;
   /** Participant. */
   peerId: string;
-  /** `left`, `timeout`, `kicked`, `replaced` and the like. */
+  /** `left`, `timeout` or `kicked`. */
   reason: string;
   /** User or guest. */
   userId: string;

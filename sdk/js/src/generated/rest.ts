@@ -26,12 +26,22 @@ export type App = {
   origins: string[];
 };
 
+/** What an app has now, as its limits count it. Null where the app has no such limit, because nothing is counted there. */
+export type AppInUse = {
+  /** Calls with a participant. */
+  concurrentCalls: number | null;
+  /** Participants with a connection, the lobby included, in all calls together. */
+  concurrentParticipants: number | null;
+};
+
 /** Form of an API key. */
 export type AppKey = {
   /** Time of the creation */
   createdAt: string;
   /** Public id. */
   keyId: string;
+  /** Time of the last use, at most 5 minutes too early; absent if the key was never used. */
+  lastUsedAt?: string | null;
   /** Time of revocation; absent while the key is valid. */
   revokedAt?: string | null;
   /** What the key may do. */
@@ -50,6 +60,14 @@ export type AppLimits = {
   maxParticipantsPerCall: number | null;
   /** Most REST requests in a second, averaged over five. */
   maxRequestsPerSecond: number | null;
+};
+
+/** Limits of an app, and how much of them is in use. */
+export type AppLimitsInUse = {
+  /** What the app has now, where it has a limit. */
+  inUse: AppInUse;
+  /** Limits of the app. */
+  limits: AppLimits;
 };
 
 /** Permission of an API key. */
@@ -128,8 +146,8 @@ export type Call = {
   hostId: string;
   /** Id of the call, or of the sign-in in a path under `/auth` */
   id: string;
-  /** Link of the call for people */
-  joinLink: string;
+  /** Link of the call for people. Calls of apps have none, because their users cannot sign in on the page behind it. */
+  joinLink?: string | null;
   /** Whether the room is locked for newcomers */
   locked: boolean;
   /** Number of seats */
@@ -138,7 +156,7 @@ export type Call = {
   participants: CallParticipant[];
   /** Periods in which the call took place and that have ended, the earliest first. */
   periods: Period[];
-  /** Whether the chat is recorded */
+  /** Hint for clients: record the call */
   recordingEnabled: boolean;
   /** Only invited users may join, besides the host. */
   requiresInvitation: boolean;
@@ -180,7 +198,7 @@ export type CallParticipant = {
 
 /** Permissions of an app's user in a call, besides the rights of the role. They come with the user token, and the backend may change them in the room. Media go from client to client, so nobody can be kept from receiving them, and a participant cannot be hidden: there are no permissions for that. */
 export type CallPermissions = {
-  /** Send chat messages. */
+  /** Send chat messages. Pages can still send each other messages of their own (data channels). */
   canChat: boolean;
   /** Switch camera and microphone on. */
   canPublish: boolean;
@@ -458,6 +476,8 @@ export type NewAppKey = {
   createdAt: string;
   /** Public id. */
   keyId: string;
+  /** Time of the last use, at most 5 minutes too early; absent if the key was never used. */
+  lastUsedAt?: string | null;
   /** Time of revocation; absent while the key is valid. */
   revokedAt?: string | null;
   /** What the key may do. */
@@ -883,6 +903,14 @@ export interface Operations {
     };
     data: App;
   };
+  /** The API keys of an app, the oldest first */
+  listAppKeys: {
+    path: {
+      /** Id of the app */
+      appId: string;
+    };
+    data: AppKey[];
+  };
   /** Makes an API key; its secret is in this response only */
   addAppKey: {
     path: {
@@ -1187,6 +1215,10 @@ export interface Operations {
   };
   /** Creates a call of the app */
   createServerCall: {
+    header?: {
+      /** For a day, a request with the same key and body answers with the same call */
+      "Idempotency-Key"?: string;
+    };
     body: {
       /** What the call is about */
       description?: string | null;
@@ -1325,6 +1357,10 @@ export interface Operations {
     };
     data: EndOfCall;
   };
+  /** Limits of the app, and what is in use of them */
+  getServerLimits: {
+    data: AppLimitsInUse;
+  };
   /** Admits all participants from the lobby while there are seats */
   admitServerLobby: {
     path: {
@@ -1392,7 +1428,7 @@ export interface Operations {
       name?: string;
       /** What the user may do in calls, besides the rights of the role */
       permissions?: {
-        /** Send messages, typing notices and reactions */
+        /** Send chat messages, typing notices and reactions; not what pages send each other by data channels */
         canChat?: boolean;
         /** Switch camera and microphone on */
         canPublish?: boolean;
@@ -1455,7 +1491,7 @@ export interface Operations {
       name?: string | null;
       /** What the user may do in calls, besides the rights of the role */
       permissions?: {
-        /** Send messages, typing notices and reactions */
+        /** Send chat messages, typing notices and reactions; not what pages send each other by data channels */
         canChat?: boolean;
         /** Switch camera and microphone on */
         canPublish?: boolean;
@@ -1470,6 +1506,16 @@ export interface Operations {
       sub: string;
     };
     data: UserToken;
+  };
+  /** Usage of the app by day, as JSON or CSV */
+  getServerUsage: {
+    query?: {
+      /** A time of the first day, UTC; by default the first day of the month of `to` */
+      from?: string;
+      /** A time of the last day, UTC, which is included; by default today. At most 366 days */
+      to?: string;
+    };
+    data: AppUsage;
   };
   /** Version of the service */
   getVersion: {
@@ -1764,6 +1810,7 @@ export const ROUTES: Record<keyof Operations, readonly [method: string, path: st
   deleteApp: ["DELETE", "/admin/apps/{appId}"],
   getApp: ["GET", "/admin/apps/{appId}"],
   changeApp: ["PATCH", "/admin/apps/{appId}"],
+  listAppKeys: ["GET", "/admin/apps/{appId}/keys"],
   addAppKey: ["POST", "/admin/apps/{appId}/keys"],
   revokeAppKey: ["DELETE", "/admin/apps/{appId}/keys/{keyId}"],
   getAppUsage: ["GET", "/admin/apps/{appId}/usage"],
@@ -1802,6 +1849,7 @@ export const ROUTES: Record<keyof Operations, readonly [method: string, path: st
   getServerCall: ["GET", "/server/calls/{id}"],
   changeServerCall: ["PATCH", "/server/calls/{id}"],
   endServerCall: ["POST", "/server/calls/{id}/end"],
+  getServerLimits: ["GET", "/server/limits"],
   admitServerLobby: ["POST", "/server/rooms/{roomId}/admit"],
   sendServerEvent: ["POST", "/server/rooms/{roomId}/events"],
   listServerParticipants: ["GET", "/server/rooms/{roomId}/participants"],
@@ -1811,6 +1859,7 @@ export const ROUTES: Record<keyof Operations, readonly [method: string, path: st
   denyServerParticipant: ["POST", "/server/rooms/{roomId}/participants/{peerId}/deny"],
   muteServerParticipant: ["POST", "/server/rooms/{roomId}/participants/{peerId}/mute"],
   mintToken: ["POST", "/server/tokens"],
+  getServerUsage: ["GET", "/server/usage"],
   getVersion: ["GET", "/version"],
   listCalls: ["GET", "/video-calls"],
   createCall: ["POST", "/video-calls"],
