@@ -293,6 +293,9 @@ async fn a_backup_that_was_taken_while_calls_run_is_restored_and_calls_go_on() {
     mongo.back_up(&backup).await.unwrap();
     let (stop_later, later_calls) = begin(&rooms, LATER).await;
     until("facts that the backup lacks", async || recorded(&records, LATER).await > 20).await;
+    // Facts stay in Redis until the recorder has written them, and then writes the next ones.
+    let written = recorded(&records, LATER).await;
+    until("Redis to forget these facts", async || recorded(&records, LATER).await > written + 20).await;
 
     mongo.restore(&backup).await.unwrap();
     let after = recorded(&records, OLD).await;

@@ -86,6 +86,7 @@ what to know about autoscaling, Argo CD, meshes and OpenShift.
 Keep your values in a file and pass it to every `helm upgrade`. To keep the values of the release
 instead, use `--reset-then-reuse-values`. `--reuse-values` also keeps the old chart's defaults, and
 leaves out those of values that are new; the chart then refuses with the names that are missing.
+[Upgrade](../../docs/OPERATIONS.md#upgrade) says what a new version does to the data.
 
 ## Values
 

@@ -85,6 +85,8 @@ async fn no_route_of_a_backend_reaches_the_namesakes_of_another_app() {
         ("POST /calls/{id}/end", 200, Value::Null),
         ("DELETE /calls/{id}", 200, Value::Null),
         ("POST /tokens", 201, json!({ "sub": "bob", "room": "ROOM", "role": "host" })),
+        ("GET /limits", 200, Value::Null),
+        ("GET /usage", 200, Value::Null),
         ("GET /rooms/{roomId}/participants", 200, Value::Null),
         (
             "PATCH /rooms/{roomId}/participants/{peerId}",
@@ -171,7 +173,12 @@ async fn no_route_of_operators_that_names_an_app_reaches_another_one() {
     let state = async || {
         let mut seen = namesakes.seen(two, "r").await;
         for path in [format!("/apps/{}", two.app), format!("/apps/{}/webhooks", two.app)] {
-            seen.push(ask(Method::GET, &path, Value::Null).await.data().clone());
+            let mut shown = ask(Method::GET, &path, Value::Null).await.data().clone();
+            // It becomes later with each use that the test itself makes.
+            for key in shown.get_mut("keys").and_then(Value::as_array_mut).into_iter().flatten() {
+                key.as_object_mut().unwrap().remove("lastUsedAt");
+            }
+            seen.push(shown);
         }
         seen
     };
@@ -182,6 +189,7 @@ async fn no_route_of_operators_that_names_an_app_reaches_another_one() {
         ("GET /apps/{appId}", 200, Value::Null),
         ("GET /apps/{appId}/usage", 200, Value::Null),
         ("PATCH /apps/{appId}", 200, json!({ "name": "Other", "limits": limits, "origins": ["https://a.example"] })),
+        ("GET /apps/{appId}/keys", 200, Value::Null),
         ("POST /apps/{appId}/keys", 201, json!({ "scopes": ["calls:read"] })),
         ("DELETE /apps/{appId}/keys/{keyId}", 200, Value::Null),
         ("GET /apps/{appId}/webhooks", 200, Value::Null),

@@ -12,16 +12,21 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_devcluster");
 const BOUND: Duration = Duration::from_secs(90);
 
 /// The variables of ports, each with a free one that begins a row of three: two nodes and the api.
+/// No two rows overlap.
 fn free_ports() -> Vec<(&'static str, u16)> {
-    let row = || loop {
-        let first = ports::free().unwrap();
-        if (first..first + 3).all(ports::is_free) {
-            return first;
-        }
-    };
-    ["PORT_HTTP", "API_PORT", "SIGNALING_PORT", "METRICS_PORT", "INTERNAL_PORT", "REDIS_PORT", "MONGO_PORT"]
-        .map(|name| (name, row()))
-        .into()
+    let mut rows: Vec<(&str, u16)> = Vec::new();
+    for name in ["PORT_HTTP", "API_PORT", "SIGNALING_PORT", "METRICS_PORT", "INTERNAL_PORT", "REDIS_PORT", "MONGO_PORT"]
+    {
+        let first = loop {
+            let first = ports::free().unwrap();
+            let is_apart = rows.iter().all(|(_, other)| first.abs_diff(*other) >= 3);
+            if is_apart && (first..first + 3).all(ports::is_free) {
+                break first;
+            }
+        };
+        rows.push((name, first));
+    }
+    rows
 }
 
 fn up(dir: &Path, ports: &[(&'static str, u16)]) -> Process {

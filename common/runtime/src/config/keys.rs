@@ -17,8 +17,7 @@ use switchboard_core::{ClusterKey, KeyRing, RingKey, Secret};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access_keys::check_private_keys;
-use super::configured_keys::{ConfiguredKeys, KeyText, private_keys_in, read_file, secrets_in};
+use super::configured_keys::{ConfiguredKeys, KeyText, check_private_keys, private_keys_in, read_file, secrets_in};
 use super::{Env, Mode};
 
 /// Time between two reads of a file.
