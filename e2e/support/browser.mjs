@@ -72,10 +72,11 @@ export class Person {
   #context;
   problems = [];
 
-  static async open(browser, { width = 1280, height = 800 } = {}) {
+  /** @param {{ width?: number, height?: number, microphone?: "raw" | "processed" }} options */
+  static async open(browser, { width = 1280, height = 800, microphone = "raw" } = {}) {
     const person = new Person();
     person.#context = await browser.newContext({ viewport: { width, height }, locale: "en-GB" });
-    await person.#context.addInitScript(unprocessedMicrophones);
+    if (microphone === "raw") await person.#context.addInitScript(unprocessedMicrophones);
     person.page = await person.#context.newPage();
     person.page.setDefaultTimeout(30_000);
     person.page.on("pageerror", (error) => person.problems.push(String(error.stack ?? error)));

@@ -2,12 +2,14 @@
 //! `JWT_ACCESS_PRIVATE_KEY`.
 
 use switchboard_auth::{AccessKeys, PrivateKey};
-use switchboard_core::KeyRing;
 use switchboard_core::key_ring::PREVIOUS_KEYS_MAX;
+use switchboard_core::{KeyRing, RingKey as _};
 
-use super::configured_keys::{ConfiguredKeys, KeyText, check_private_keys, private_keys_in};
-use super::keys::DEV_ACCESS_SECRET;
+use super::configured_keys::{ConfiguredKeys, KeyText, private_keys_in};
 use super::{Env, Mode};
+
+/// Secret in development if none is set.
+pub(super) const DEV_ACCESS_SECRET: &str = "switchboard-development-access-secret";
 
 const ALGORITHM: &str = "JWT_ACCESS_ALGORITHM";
 const SECRET: &str = "JWT_ACCESS_SECRET";
@@ -86,6 +88,25 @@ fn in_variables(current: &str, previous: &[String]) -> Result<Vec<PrivateKey>, (
         return Err((previous_name(), format!("must be at most {PREVIOUS_KEYS_MAX} keys")));
     }
     Ok(keys)
+}
+
+/// Checks private keys for production.
+///
+/// # Errors
+/// The index of the first wrong key and its problem.
+pub(super) fn check_private_keys(keys: &[PrivateKey], mode: Mode) -> Result<(), (usize, &'static str)> {
+    if mode == Mode::Development {
+        return Ok(());
+    }
+    for (index, key) in keys.iter().enumerate() {
+        if key.is_documented() {
+            return Err((index, "is a documented example"));
+        }
+        if keys[..index].iter().any(|other| other.id() == key.id()) {
+            return Err((index, "must not repeat a key"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

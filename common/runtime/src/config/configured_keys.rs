@@ -7,8 +7,6 @@ use switchboard_auth::PrivateKey;
 use switchboard_core::key_ring::{Key, PREVIOUS_KEYS_MAX};
 use switchboard_core::{KeyRing, RingKey, Secret};
 
-use super::Mode;
-
 /// Maximum size of a file, in bytes.
 const FILE_MAX_BYTES: u64 = 16 * 1024;
 
@@ -103,23 +101,4 @@ fn bounded<K>(keys: Vec<K>) -> Result<Vec<K>, String> {
         }
         _ => Ok(keys),
     }
-}
-
-/// Checks private keys for production.
-///
-/// # Errors
-/// The index of the first wrong key and its problem.
-pub(super) fn check_private_keys(keys: &[PrivateKey], mode: Mode) -> Result<(), (usize, &'static str)> {
-    if mode == Mode::Development {
-        return Ok(());
-    }
-    for (index, key) in keys.iter().enumerate() {
-        if key.is_documented() {
-            return Err((index, "is a documented example"));
-        }
-        if keys[..index].iter().any(|other| other.id() == key.id()) {
-            return Err((index, "must not repeat a key"));
-        }
-    }
-    Ok(())
 }

@@ -17,7 +17,8 @@ use switchboard_core::{ClusterKey, KeyRing, RingKey, Secret};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::configured_keys::{ConfiguredKeys, KeyText, check_private_keys, private_keys_in, read_file, secrets_in};
+use super::access_keys::{DEV_ACCESS_SECRET, check_private_keys};
+use super::configured_keys::{ConfiguredKeys, KeyText, private_keys_in, read_file, secrets_in};
 use super::{Env, Mode};
 
 /// Time between two reads of a file.
@@ -36,7 +37,6 @@ const KNOWN_SECRETS: [&str; 6] = [
     "<strong-secret>",
     "<different-strong-secret>",
 ];
-pub(super) const DEV_ACCESS_SECRET: &str = "switchboard-development-access-secret";
 const DEV_REFRESH_SECRET: &str = "switchboard-development-refresh-secret";
 
 /// Secrets that processes share. They must differ, so that one leaked secret reveals no other.
