@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `_id` | `schema` |
 //! | `version` | version of the documents; a database without this document has version 1 |
-//! | `position` | id of the last document that the next migration has read; absent before its first batch |
+//! | `position` | last document that the next migration has read; absent before its first batch |
 //! | `owner`, `leaseUntil` | pod that migrates, by MongoDB's clock |
 //!
 //! A program of version N reads documents of the versions N - 1 to N + 1, so that the versions

@@ -105,7 +105,7 @@ impl Version {
 async fn resume_all(pairs: &ClientPairs, new: &BTreeSet<&str>) -> BTreeMap<(Version, Version), usize> {
     let before: Vec<usize> = pairs.clients().map(|client| client.record().nodes.len()).collect();
     pairs.clients().for_each(ReconnectingClient::cut);
-    // Who is not back fails the wait for acknowledgements that follows.
+    // A client that is not back fails the wait for acknowledgements that follows.
     let _ = wait_for(RECOVERY_TIMEOUT, || {
         let is_back = |(client, before): (&ReconnectingClient, &usize)| client.record().nodes.len() > *before;
         pairs.clients().zip(&before).all(is_back).then_some(())

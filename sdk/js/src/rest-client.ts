@@ -13,7 +13,7 @@ type Input<Name extends keyof Operations> = Omit<Operations[Name], "data">;
 /** Nothing where an operation has no input, and where all of it is optional. */
 type Given<Name extends keyof Operations> = {} extends Input<Name> ? [input?: Input<Name>] : [input: Input<Name>];
 
-/** Who sends the requests: one of these, or nobody. */
+/** Credentials of the requests: one of these, or none. */
 export interface RestClientOptions {
   /** Access token of a user, or a function that gives one for each request. */
   token?: string | (() => string | Promise<string>);
