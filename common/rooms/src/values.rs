@@ -89,9 +89,10 @@ pub(crate) fn log_entries(pages: &[Value], reader: LogReader<'_>) -> Result<Vec<
     let found: Vec<(bool, LogEntry)> = all
         .into_iter()
         .filter(|(id, fields)| is_for_seat(*id, fields))
-        .filter_map(|(id, fields)| {
+        .flat_map(|(id, fields)| {
             let for_moderators = fields.get("t") == Some(&MODERATORS);
-            Some((for_moderators, LogEntry { id, content: LogContent::parse(fields.get("d")?)? }))
+            let events = fields.get("d").map(|text| LogContent::parse(id, text)).unwrap_or_default();
+            events.into_iter().map(move |(id, content)| (for_moderators, LogEntry { id, content }))
         })
         .collect();
     if !found.iter().any(|(for_moderators, _)| *for_moderators) {

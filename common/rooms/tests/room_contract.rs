@@ -103,6 +103,7 @@ contract! {
     shared_calls::relays_that_wait_together_share_calls_and_each_has_its_own_outcome;
     shared_calls::an_error_of_one_relay_is_not_the_error_of_those_in_its_call;
     shared_calls::a_repeated_call_of_which_a_part_took_effect_answers_that_part_as_before;
+    shared_calls::candidates_that_wait_together_share_an_entry_and_stay_separate_events;
     relay::a_log_stays_within_its_length_and_its_floor_rises;
     relay::a_log_stays_within_its_bytes_and_its_floor_rises;
     relay::many_seats_together_keep_the_log_within_its_length_and_bytes;

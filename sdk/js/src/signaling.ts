@@ -100,6 +100,9 @@ interface Entry {
  * Sends events in order, up to `IN_FLIGHT_MAX` of them at the same time. Each carries an id, with
  * which the server relays it once. An event whose acknowledgement was lost is sent again, also
  * after a reconnect.
+ *
+ * Candidates carry no id, because one that comes twice does no harm: without ids, those that are
+ * sent together cost the service a fraction.
  */
 export class EventQueue {
   #socket: Socket;
@@ -128,7 +131,7 @@ export class EventQueue {
       if (this.#entries.length >= QUEUE_MAX) return reject(new SwitchboardError({ code: "QUEUE_FULL" }));
       const entry: Entry = {
         event,
-        payload: { id: randomId(), ...payload },
+        payload: event === "webrtc:ice-candidate" ? payload : { id: randomId(), ...payload },
         repeats,
         attempts: 0,
         inFlight: false,

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use switchboard_core::domain::{DisconnectReason, PeerId, RoomId, SessionHandle};
-use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_core::wire::offset::Offset;
+use switchboard_core::wire::{EventKind, event_batch};
 use switchboard_rooms::{LogId, Partition};
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::SendQueue;
@@ -136,8 +136,10 @@ impl Hub {
     /// the read that is due before the receiver continues.
     pub fn deliver(&self, partition: Partition, envelope: Envelope<'_>) -> Option<CatchUpRequest> {
         match envelope {
-            Envelope::Event { id, room, to, kind, event } => {
-                self.deliver_logged(partition, id, (&room, kind, event), to);
+            Envelope::Event { id: (ms, seq), room, to, kind, event } => {
+                for (id, event) in event_batch::events(LogId { ms, seq }, kind, event) {
+                    self.deliver_logged(partition, id, (&room, kind, event), &to);
+                }
             }
             Envelope::Canary { ms } => {
                 let mut shard = self.shard(partition);
@@ -179,11 +181,10 @@ impl Hub {
     fn deliver_logged(
         &self,
         partition: Partition,
-        (ms, seq): (u64, u64),
+        id: LogId,
         (room, kind, event): (&RoomId, EventKind, &str),
-        to: Audience,
+        to: &Audience,
     ) {
-        let id = LogId { ms, seq };
         let mut shard = self.shard(partition);
         let Some(local) = shard.rooms.get_mut(room) else { return };
         local.count(id, kind);
@@ -192,7 +193,7 @@ impl Hub {
         let content = Content::event(id, room, kind, event);
         match to {
             Audience::One(handle) => {
-                if let Some(link) = links.iter().find(|link| link.handle == handle) {
+                if let Some(link) = links.iter().find(|link| link.handle == *handle) {
                     link.deliver(Incoming { id, receivers: Receivers::Session, content });
                 }
             }
@@ -209,7 +210,7 @@ impl Hub {
             }
         }
         drop(shard);
-        self.meter.delivered(ms);
+        self.meter.delivered(id.ms);
     }
 
     fn deliver_ephemeral(&self, partition: Partition, room: &RoomId, from: &PeerId, (kind, event): (EventKind, &str)) {

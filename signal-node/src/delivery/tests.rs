@@ -311,6 +311,19 @@ fn texts(queue: &Queue) -> Vec<String> {
 }
 
 #[test]
+fn events_that_share_an_envelope_are_packets_with_offsets_of_their_own() {
+    let hub = Hub::new(1);
+    let (link, queue) = register_session(&hub);
+    // The client has the first of them.
+    let start = DeliveryStart::After(LogId { ms: 5, seq: 2 }, None);
+    assert!(hub.go_live(PARTITION, &link, replica(&link, "u"), start).is_none());
+    let (room, kind, to) = (RoomId::parse("R").unwrap(), EventKind::IceCandidate, Audience::One(link.handle));
+    let event = "\"c\",1\u{1e}\"c\",2\u{1e}\"c\",3";
+    hub.deliver(PARTITION, Envelope::Event { id: (5, 2), room, to, kind, event });
+    assert_eq!(texts(&queue), [r#"42["c",2,"5-3.R"]"#, r#"42["c",3,"5-4.R"]"#]);
+}
+
+#[test]
 fn a_slow_client_gets_the_last_media_state_of_each_peer_with_growing_offsets() {
     let hub = Hub::new(1);
     let (link, queue) = register_session(&hub);

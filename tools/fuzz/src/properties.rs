@@ -7,6 +7,7 @@ use switchboard_core::domain::AppId;
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::client_event::{self, ClientEvent, Limits};
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_core::wire::event_batch::SEPARATOR;
 use switchboard_core::wire::offset::Offset;
 use switchboard_core::wire::{engine_io, socket_io};
 
@@ -48,6 +49,8 @@ pub fn client_event(data: &[u8]) {
             for (_, value) in signal.body {
                 assert!(value.get().len() <= limits.sdp);
                 assert!(serde_json::from_str::<&RawValue>(value.get()).is_ok());
+                // Several events of a log entry are told apart by it.
+                assert!(!value.get().as_bytes().contains(&SEPARATOR));
             }
         }
         Ok(ClientEvent::Chat(chat)) => assert!((1..=limits.chat).contains(&chat.message.chars().count())),

@@ -40,7 +40,8 @@ pub enum Envelope<'a> {
         to: Audience,
         /// Kind of the event.
         kind: EventKind,
-        /// Inside of the Socket.IO array.
+        /// Inside of the Socket.IO array. Several events may share it: see
+        /// [`events`](super::event_batch::events).
         event: &'a str,
     },
     /// An event that is in no log, for every session of the room on this node except its sender.

@@ -16,6 +16,12 @@ impl LogId {
         let (ms, seq) = text.split_once('-')?;
         Some(Self { ms: ms.parse().ok()?, seq: seq.parse().ok()? })
     }
+
+    /// Returns the id this many sequence numbers later.
+    #[must_use]
+    pub const fn later_by(self, count: u64) -> Self {
+        Self { ms: self.ms, seq: self.seq.saturating_add(count) }
+    }
 }
 
 impl std::fmt::Display for LogId {

@@ -6,6 +6,7 @@
 //! | `contract` | every event with its fields, bounds and refusals, as an AsyncAPI document |
 //! | `engine_io` | Engine.IO v4 packets |
 //! | `envelope` | messages that Redis scripts publish to nodes |
+//! | `event_batch` | events that share an entry of a log and an envelope |
 //! | `event_kind` | kinds of server events, with their codes |
 //! | `log_id` | ids of entries in a room's log |
 //! | `nesting` | bound on the nesting of JSON text |
@@ -21,6 +22,7 @@ pub mod client_event;
 pub mod contract;
 pub mod engine_io;
 pub mod envelope;
+pub mod event_batch;
 pub mod event_kind;
 pub mod log_id;
 pub mod nesting;

@@ -6,7 +6,7 @@ use switchboard_core::domain::{
     CallPermissions, ConnectionState, MediaState, PublicUser, Role, RoomId, RoomMeta, SessionHandle, UserId,
 };
 use switchboard_core::wire::envelope::ADMITTED;
-use switchboard_core::wire::{EventKind, LogId};
+use switchboard_core::wire::{EventKind, LogId, event_batch};
 
 use super::Seat;
 
@@ -84,13 +84,14 @@ pub enum LogContent {
 }
 
 impl LogContent {
-    /// Reads field `d` of an entry; `None` if this version cannot read it.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Reads field `d` of an entry: its events with their ids. None that this version cannot read.
+    pub(crate) fn parse(id: LogId, text: &str) -> Vec<(LogId, Self)> {
         if let Some(join) = text.strip_prefix(ADMITTED) {
-            return LogId::parse(join).map(Self::Admitted);
+            return LogId::parse(join).map(|join| (id, Self::Admitted(join))).into_iter().collect();
         }
-        let (kind, event) = EventKind::split(text)?;
-        Some(Self::Event { kind, event: event.into() })
+        let Some((kind, text)) = EventKind::split(text) else { return Vec::new() };
+        let event = |(id, event): (LogId, &str)| (id, Self::Event { kind, event: event.into() });
+        event_batch::events(id, kind, text).map(event).collect()
     }
 }
 

@@ -44,11 +44,6 @@ impl OperationScope<'_> {
     /// Writes `ARGV[1-7]`.
     fn write_arguments(&self, to: &mut ScriptWriter<'_>) {
         self.room.write_arguments(to);
-        self.write_number(to);
-    }
-
-    /// Writes `ARGV[5-7]`.
-    fn write_number(&self, to: &mut ScriptWriter<'_>) {
         to.text(self.sender.as_str());
         to.number(self.generation);
         to.number(self.number);
@@ -105,40 +100,6 @@ impl ScriptArguments for RelayScript<'_> {
 
     fn parse(reply: &Reply) -> Result<OpReply, StoreError> {
         operation_reply(reply)
-    }
-}
-
-/// Arguments of `relay.lua` for several relays, at least two. None of them has a de-duplication key
-/// or trims the log.
-#[derive(Debug)]
-pub struct RelaysScript<'a> {
-    /// Relays, in the order in which they take effect. On a cluster they are of one partition.
-    pub relays: &'a [RelayScript<'a>],
-}
-
-impl ScriptArguments for RelaysScript<'_> {
-    const SCRIPT: Script = Script::Relay;
-    type Reply = Vec<OpReply>;
-
-    fn write(&self, to: &mut ScriptWriter<'_>) {
-        for relay in self.relays {
-            relay.scope.room.write_keys(to);
-        }
-        for (index, relay) in self.relays.iter().enumerate() {
-            let OperationScope { room, .. } = &relay.scope;
-            if index > 0 {
-                room.write_place(to);
-                relay.scope.write_number(to);
-            } else {
-                relay.scope.write_arguments(to);
-            }
-            to.text(relay.to.as_str());
-            to.event(relay.scope.kind, relay.event);
-        }
-    }
-
-    fn parse(reply: &Reply) -> Result<Vec<OpReply>, StoreError> {
-        reply.each(operation_reply)
     }
 }
 

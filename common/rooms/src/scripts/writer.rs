@@ -4,6 +4,7 @@
 //! CPU than the rest of its way through the node.
 
 use switchboard_core::wire::EventKind;
+use switchboard_core::wire::event_batch::SEPARATOR;
 
 /// Placeholder for the number of words of a command, which is known only at its end.
 const WORDS: &[u8] = b"00";
@@ -85,12 +86,20 @@ impl<'a> ScriptWriter<'a> {
 
     /// Writes an event as the next argument, with its kind before it: `<kind> <event>`.
     pub fn event(&mut self, kind: EventKind, event: &[u8]) {
+        self.events(kind, std::iter::once(event));
+    }
+
+    /// Writes events that share a log entry as the next argument.
+    pub fn events<'e>(&mut self, kind: EventKind, events: impl Iterator<Item = &'e [u8]> + Clone) {
         self.has_arguments = true;
         let code = kind.code().as_bytes();
-        self.header(code.len() + 1 + event.len());
+        // Each event has one byte before it.
+        self.header(code.len() + events.clone().map(|event| 1 + event.len()).sum::<usize>());
         self.out.extend_from_slice(code);
-        self.out.push(b' ');
-        self.out.extend_from_slice(event);
+        for (index, event) in events.enumerate() {
+            self.out.push(if index == 0 { b' ' } else { SEPARATOR });
+            self.out.extend_from_slice(event);
+        }
         self.out.extend_from_slice(b"\r\n");
     }
 

@@ -4,6 +4,7 @@ use redis::{Value, cmd};
 use switchboard_core::domain::RoomId;
 
 use super::Rooms;
+use super::room_log::RoomLog;
 use crate::values::entries;
 use crate::{LogId, Partition, StoreError};
 
@@ -17,7 +18,7 @@ const BYTES: usize = 128 * 1024;
 
 /// Part of a room's log.
 pub(super) struct LogRange {
-    /// The entries after this one.
+    /// The entries with events after this position. The entry at the position may be among them.
     pub(super) after: LogId,
     /// The last entry; `None` for the end of the log.
     pub(super) last: Option<LogId>,
@@ -41,10 +42,10 @@ impl Rooms {
         let key = self.context().keys.log(p, room);
         let until = range.last.map_or_else(|| "+".to_owned(), |last| last.to_string());
         let (mut pages, mut total) = (Vec::new(), 0);
-        let (mut from, mut count) = (range.after, FIRST);
+        let (mut from, mut count) = (RoomLog::start(range.after), FIRST);
         loop {
             let mut read = cmd("XRANGE");
-            read.arg(&key).arg(format!("({from}")).arg(&until).arg("COUNT").arg(count);
+            read.arg(&key).arg(&from).arg(&until).arg("COUNT").arg(count);
             let page = self.read_large(p, operation, &[read]).await?.into_iter().next();
             let found = entries(page.as_ref())?;
             let (length, last) = (found.len(), found.last().map(|(id, _)| *id));
@@ -52,7 +53,7 @@ impl Rooms {
             total += length;
             pages.extend(page);
             match last {
-                Some(last) if length == count && total <= range.entries_max => from = last,
+                Some(last) if length == count && total <= range.entries_max => from = format!("({last}"),
                 _ => return Ok((pages, total)),
             }
             count = (BYTES / (bytes / length).max(1)).clamp(1, ENTRIES_MAX);

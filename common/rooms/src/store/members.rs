@@ -13,6 +13,7 @@ use switchboard_core::wire::server_event::{
 
 use super::claim::{Claim, Claimed, GiveUp};
 use super::log_pages::LogRange;
+use super::room_log::RoomLog;
 use super::{Rooms, rfc3339_now};
 use crate::context::{Context, millis};
 use crate::lanes::{Commands, Payload, Request};
@@ -199,7 +200,8 @@ impl Rooms {
         }
         let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
         let reader = LogReader { peer: &found.given.peer, broadcasts_from, role: found.role };
-        let missed = log_entries(&pages, reader)?;
+        let mut missed = log_entries(&pages, reader)?;
+        missed.retain(|entry| entry.id > attach.offset);
         if missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
             return Ok(Attached::Missed);
         }
@@ -221,8 +223,8 @@ impl Rooms {
         Ok(Attached::Resumed(Box::new(Resumed {
             seat: claim.take()?,
             copy,
+            last: RoomLog::resumed_at(last, &missed),
             missed,
-            last,
             meta: found.meta,
             participants: found.participants,
         })))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value, cmd};
 use switchboard_core::domain::{Generation, PeerId, Role, RoomId};
+use switchboard_core::wire::event_batch;
 
 use crate::context::millis;
 use crate::keys::Keys;
@@ -45,6 +46,20 @@ impl ReaderSeat {
 impl RoomLog {
     /// Place of the log's floor in the reply to [`RoomLog::fields`].
     pub const FLOOR: usize = 1;
+
+    /// Returns the first argument of the `XRANGE` that reads what comes after a position.
+    #[must_use]
+    pub fn start(after: LogId) -> String {
+        event_batch::first_entry_after(after).to_string()
+    }
+
+    /// Returns the position after which delivery to a resumed session continues. `last` is the last
+    /// entry when it got its seat, and `missed` are the events for it. The last entry may have
+    /// several events.
+    #[must_use]
+    pub fn resumed_at(last: LogId, missed: &[LogEntry]) -> LogId {
+        missed.last().map_or(last, |entry| entry.id.max(last))
+    }
 
     /// Returns the command that reads the fields of the room that [`RoomLog::parse`] needs for
     /// these peers. It must come after the reads of the log: if the log is complete then, it was

@@ -1,11 +1,13 @@
 //! Relays that wait together and share script calls.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use redis::cmd;
 use switchboard_core::domain::*;
-use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
+use switchboard_core::wire::{EventKind, event_batch};
 use switchboard_rooms::scripts::{
     Hashes, OperationScope, RelayScript, RelaysScript, RoomScope, Script, log_bounds, write_command,
 };
@@ -126,54 +128,15 @@ pub(crate) async fn a_repeated_call_of_which_a_part_took_effect_answers_that_par
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(5)).await.unwrap();
     let (sender, receiver) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await);
-    let (keys, hashes, bounds) = (bed.keys(), Hashes::compute(), log_bounds(10_000, 16 << 20));
-    let (this_room, nobody, texts) = (room("R"), peer(9), (1..=11).map(event).collect::<Vec<_>>());
-    let write = |numbers: std::ops::RangeInclusive<u64>| {
-        let relays: Vec<_> = numbers
-            .map(|number| RelayScript {
-                scope: OperationScope {
-                    room: RoomScope {
-                        keys: &keys,
-                        partition: rooms.partition_of(&this_room),
-                        room: &this_room,
-                        window_ms: 60_000,
-                        log_bounds: &bounds,
-                    },
-                    sender: &sender.seat.peer,
-                    generation: sender.seat.generation,
-                    number,
-                    dedupe: None,
-                    kind: EventKind::ChatMessage,
-                    bytes_to_trim: None,
-                },
-                to: if number == 3 { &nobody } else { &receiver.seat.peer },
-                event: &texts[usize::try_from(number - 1).unwrap()],
-            })
-            .collect();
-        let mut command = Vec::new();
-        write_command(&mut command, hashes.of(Script::Relay), &RelaysScript { relays: &relays });
-        command
-    };
-    let words = |command: &[u8]| {
-        // Every line of a length is followed by the word, and no word here has a line feed.
-        let text = String::from_utf8(command.to_vec()).unwrap();
-        let mut built = redis::Cmd::new();
-        text.split("\r\n").skip(2).step_by(2).for_each(|word| {
-            built.arg(word);
+    let texts: Vec<_> = (1..=11).map(event).collect();
+    let mut run = async |numbers: RangeInclusive<usize>| {
+        let relays = numbers.map(|number| {
+            let to = if number == 3 { peer(9) } else { receiver.seat.peer.clone() };
+            (number as u64, EventKind::ChatMessage, to, &*texts[number - 1])
         });
-        built
-    };
-    let mut run = async |numbers| {
-        let command = words(&write(numbers));
-        for server in bed.servers() {
-            if let Ok(replies) = server.query::<Vec<Vec<String>>>(&command).await {
-                return replies;
-            }
-        }
-        panic!("no server has the room");
+        call(&mut bed, &rooms, &sender.seat, relays.collect()).await
     };
     let first = run(1..=5).await;
-    let statuses = |replies: &[Vec<String>]| replies.iter().map(|reply| reply[0].clone()).collect::<Vec<_>>();
     assert_eq!(statuses(&first), ["OK", "OK", "NOPEER", "OK", "OK"]);
     // The answers are lost, and the call is repeated with others behind it.
     let again = run(1..=8).await;
@@ -188,4 +151,121 @@ pub(crate) async fn a_repeated_call_of_which_a_part_took_effect_answers_that_par
     let expected: Vec<_> =
         texts[..8].iter().enumerate().filter(|(index, _)| *index != 2).map(|(_, text)| text).collect();
     assert_eq!(entries.iter().map(|entry| entry.event().as_bytes()).collect::<Vec<_>>(), expected);
+}
+
+pub(crate) async fn candidates_that_wait_together_share_an_entry_and_stay_separate_events(mut bed: TestBed) {
+    const COUNT: usize = 20;
+    let (one, two) = (bed.node("n1").await, bed.node("n2").await);
+    let (_bus, mut events) = bed.listen("n2").await;
+    one.open(&room("R"), &meta(5)).await.unwrap();
+    let (sender, receiver) = (sit(&one, "R", 1).await, sit(&two, "R", 2).await);
+    let away = sit(&two, "R", 4).await;
+    two.detach(&away.seat).await.unwrap();
+    let log = bed.keys().log(one.partition_of(&room("R")), &room("R"));
+    let texts: Vec<_> =
+        (1..=3 * COUNT).map(|n| Bytes::from(format!(r#""webrtc:ice-candidate",{{"n":{n}}}"#))).collect();
+    let candidates = |numbers: RangeInclusive<usize>, to: &PeerId| {
+        let relay = |number: usize| (number as u64, EventKind::IceCandidate, to.clone(), &*texts[number - 1]);
+        numbers.map(relay).collect::<Vec<_>>()
+    };
+    let length = async |bed: &mut TestBed| bed.at_its_keys::<usize>(cmd("XLEN").arg(&log)).await;
+    let to = &receiver.seat.peer;
+
+    let before = length(&mut bed).await;
+    let first = call(&mut bed, &one, &sender.seat, candidates(1..=COUNT, to)).await;
+    assert_eq!(statuses(&first), ["OK"; COUNT]);
+    assert_eq!(length(&mut bed).await - before, 2, "16 candidates and 4");
+    let ids: Vec<_> = first.iter().map(|reply| LogId::parse(&reply[1]).unwrap()).collect();
+    assert!(ids.is_sorted_by(|id, next| id < next), "{ids:?}");
+    // One envelope an entry, with an id for each event.
+    let mut received = Vec::new();
+    let mut envelopes = 0;
+    while received.len() < COUNT {
+        let to_one = |envelope: &Envelope<'_>| matches!(envelope, Envelope::Event { to: Audience::One(_), .. });
+        let Envelope::Event { id: (ms, seq), kind, event, .. } = next_envelope(&mut events, to_one).await else {
+            panic!()
+        };
+        envelopes += 1;
+        let of_entry = event_batch::events(LogId { ms, seq }, kind, event);
+        received.extend(of_entry.map(|(id, event)| (id, Bytes::copy_from_slice(event.as_bytes()))));
+    }
+    assert_eq!(envelopes, 2);
+    let expected: Vec<_> = ids.iter().copied().zip(texts.iter().cloned()).collect();
+    assert_eq!(received, expected);
+    // A client that has only some of an entry's events gets the others.
+    for (index, id) in ids.iter().enumerate() {
+        let entries = two.read(&room("R"), to, *id).await.unwrap().unwrap();
+        let rest: Vec<_> = entries.iter().map(|entry| (entry.id, entry.event().as_bytes())).collect();
+        let wanted: Vec<_> = expected[index + 1..].iter().map(|(id, text)| (*id, &**text)).collect();
+        assert_eq!(rest, wanted, "after {id}");
+    }
+    let found = resumed(two.attach(attach("R", 2, 77, ids[COUNT - 3])).await.unwrap());
+    assert_eq!(found.missed.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids[COUNT - 2..]);
+    assert_eq!(found.last, ids[COUNT - 1], "delivery continues behind the entry's last event");
+
+    // The answers are lost. The call is repeated, and its relays are divided in another way.
+    let again = call(&mut bed, &one, &sender.seat, candidates(5..=COUNT + 3, to)).await;
+    assert_eq!(statuses(&again), [["DUP"; COUNT - 4].as_slice(), &["OK"; 3]].concat());
+    for (reply, id) in again.iter().zip(&ids[4..]) {
+        assert_eq!(reply[1], id.to_string());
+    }
+    // The case is not the usual one, so each event has an entry.
+    let peer_away = &away.seat.peer;
+    let kept = call(&mut bed, &one, &sender.seat, candidates(COUNT + 4..=COUNT + 9, peer_away)).await;
+    assert_eq!(statuses(&kept), ["OK"; 6]);
+    let nobody = call(&mut bed, &one, &sender.seat, candidates(COUNT + 10..=COUNT + 12, &peer(9))).await;
+    assert_eq!(statuses(&nobody), ["NOPEER"; 3]);
+    let ahead = call(&mut bed, &one, &sender.seat, candidates(COUNT + 14..=COUNT + 15, to)).await;
+    assert_eq!(statuses(&ahead), ["GAP"; 2]);
+    for (reader, after, numbers) in [(&away, away.id, COUNT + 3..COUNT + 9), (&receiver, receiver.id, 0..COUNT + 3)] {
+        let entries = two.read(&room("R"), &reader.seat.peer, after).await.unwrap().unwrap();
+        let events = entries.iter().map(LogEntry::event).filter(|event| event.contains("candidate"));
+        assert_eq!(
+            events.map(str::as_bytes).collect::<Vec<_>>(),
+            texts[numbers].iter().map(|text| &**text).collect::<Vec<_>>()
+        );
+    }
+}
+
+/// Relays in one call: number, kind, receiver, event.
+type Relays<'a> = Vec<(u64, EventKind, PeerId, &'a [u8])>;
+
+/// Runs relays of one seat in one call. Returns the replies.
+async fn call(bed: &mut TestBed, rooms: &Rooms, seat: &Seat, relays: Relays<'_>) -> Vec<Vec<String>> {
+    let (keys, hashes, bounds) = (bed.keys(), Hashes::compute(), log_bounds(10_000, 16 << 20));
+    let scripts: Vec<_> = relays
+        .iter()
+        .map(|(number, kind, to, event)| RelayScript {
+            scope: OperationScope {
+                room: RoomScope {
+                    keys: &keys,
+                    partition: rooms.partition_of(&seat.room),
+                    room: &seat.room,
+                    window_ms: 60_000,
+                    log_bounds: &bounds,
+                },
+                sender: &seat.peer,
+                generation: seat.generation,
+                number: *number,
+                dedupe: None,
+                kind: *kind,
+                bytes_to_trim: None,
+            },
+            to,
+            event,
+        })
+        .collect();
+    let mut packed = Vec::new();
+    write_command(&mut packed, hashes.of(Script::Relay), &RelaysScript { relays: &scripts });
+    // Every line of a length is followed by the word, and no word here has a line feed.
+    let text = String::from_utf8(packed).unwrap();
+    let mut command = redis::Cmd::new();
+    text.split("\r\n").skip(2).step_by(2).for_each(|word| {
+        command.arg(word);
+    });
+    bed.at_its_keys(&command).await
+}
+
+fn statuses(replies: &[Vec<String>]) -> Vec<&str> {
+    replies.iter().map(|reply| &*reply[0]).collect()
 }

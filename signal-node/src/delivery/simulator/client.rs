@@ -117,10 +117,14 @@ impl World {
             .collect();
         let to = if self.rng.chance(600) { self.rng.pick(&others) } else { None };
         let Some(life) = self.clients[client].life else { return };
-        self.clients[client].sent += 1;
-        let event = format!(r#""e{}",{life},{}"#, self.fresh(), self.clients[client].sent);
-        self.sent.insert(event.clone(), (client, false));
-        self.sockets[socket].up.push_back(ToServer::Send { to, event });
+        // As candidates are: several at once for one peer.
+        let count = if to.is_some() && self.rng.chance(200) { 4 } else { 1 };
+        for _ in 0..count {
+            self.clients[client].sent += 1;
+            let event = format!(r#""e{}",{life},{}"#, self.fresh(), self.clients[client].sent);
+            self.sent.insert(event.clone(), (client, false));
+            self.sockets[socket].up.push_back(ToServer::Send { to: to.clone(), event });
+        }
     }
 
     /// Breaks a socket. The server learns it soon, or late.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use switchboard_core::domain::{Generation, PeerId};
-use switchboard_rooms::{CaughtUp, LogContent, LogEntry, LogId, Seat};
+use switchboard_rooms::{CaughtUp, LogContent, LogEntry, LogId, RoomLog, Seat};
 use switchboard_socketio::send_queue::{Frame, Message};
 
 use super::store::{P, Relay, replica, trims_log};
@@ -56,7 +56,11 @@ impl World {
             }
             return false;
         }
+        let shared = self.store.shared_entries;
         let replies = self.store.relays(&relays);
+        if self.store.shared_entries > shared {
+            self.tally.add("shared entries");
+        }
         for (call, reply) in calls.into_iter().zip(replies) {
             self.note(format!("redis does {:?} of session {:?} on node {node}: {reply:?}", call.ask, call.session));
             self.nodes[node].answers.push_back((call, Answer::Reply(reply)));
@@ -238,7 +242,7 @@ impl World {
         missed: Option<Vec<LogEntry>>,
     ) {
         let join = LogId::parse(&reply[9]).unwrap();
-        let start = DeliveryStart::After(LogId::parse(&reply[3]).unwrap(), None);
+        let last = LogId::parse(&reply[3]).unwrap();
         let Some(missed) = missed else {
             // Trimmed since the script ran: the client starts afresh, and its join replaces the
             // seat.
@@ -248,6 +252,7 @@ impl World {
             self.send(session, ToClient::Fresh);
             return;
         };
+        let start = DeliveryStart::After(RoomLog::resumed_at(last, &missed), None);
         for LogEntry { id, content } in missed {
             let LogContent::Event { event, .. } = content else { panic!("the simulation has no lobby") };
             self.send(session, ToClient::Event { id, event: event.into() });

@@ -15,7 +15,7 @@ use switchboard_core::domain::{
     CallId, CallSettings, CallType, ConnectionState, MediaState, PeerId, PublicUser, Role, RoomId, SessionHandle,
     UserId,
 };
-use switchboard_core::wire::EventKind;
+use switchboard_core::wire::{EventKind, event_batch};
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::{
     AttachScript, BeatScript, BroadcastScript, CheckNodeScript, DeclareDeadScript, DetachScript, ExpireScript,
@@ -58,28 +58,25 @@ pub(crate) struct Patch {
     pub(crate) to: &'static str,
 }
 
-/// An entry of a room's log.
+/// An event of a room's log.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Event {
     pub(crate) id: LogId,
     pub(crate) to: String,
     pub(crate) except: String,
     pub(crate) event: String,
 }
 
-/// Returns an entry's text without the kind of the event.
-fn event_of(text: String) -> String {
-    match EventKind::split(&text) {
-        Some((_, event)) => event.to_owned(),
-        None => text,
-    }
-}
-
-impl Entry {
-    fn read(value: &Value) -> Self {
+impl Event {
+    /// Reads the events of an entry.
+    fn read(value: &Value) -> Vec<Self> {
         let (id, fields): (String, Vec<(String, String)>) = from_redis_value(value.clone()).unwrap();
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).unwrap().1.clone();
-        Self { id: LogId::parse(&id).unwrap(), to: field("t"), except: field("x"), event: event_of(field("d")) }
+        let (id, text) = (LogId::parse(&id).unwrap(), field("d"));
+        let (kind, texts) = EventKind::split(&text).unwrap_or((EventKind::Unknown, &text));
+        let event =
+            |(id, event): (LogId, &str)| Self { id, to: field("t"), except: field("x"), event: event.to_owned() };
+        event_batch::events(id, kind, texts).map(event).collect()
     }
 
     pub(crate) fn is_for(&self, peer: &str) -> bool {
@@ -92,7 +89,9 @@ pub(crate) struct Store {
     subscriber: Subscriber,
     hashes: HashMap<Script, String>,
     pub(crate) keys: Keys,
-    pub(crate) logs: BTreeMap<RoomId, Vec<Entry>>,
+    pub(crate) logs: BTreeMap<RoomId, Vec<Event>>,
+    /// Number of entries with several events.
+    pub(crate) shared_entries: u64,
     /// Leaked, because a run has one.
     log_bounds: &'static str,
     /// Number of times that Redis lost its data.
@@ -131,6 +130,7 @@ impl Store {
             hashes,
             keys: Keys::new("sim", 1),
             logs,
+            shared_entries: 0,
             log_bounds: log_bounds(log_length, LOG_BYTES).leak(),
             losses: 0,
             trusts_trimmed: false,
@@ -163,7 +163,11 @@ impl Store {
         let mut values = self.connection.req_packed_commands(&packed, 0, 1 + self.logs.len()).unwrap();
         for (log, entries) in self.logs.values_mut().zip(values.split_off(1)) {
             let Value::Array(entries) = entries else { panic!("XRANGE answers an array") };
-            log.extend(entries.iter().map(Entry::read));
+            for entry in &entries {
+                let events = Event::read(entry);
+                self.shared_entries += u64::from(events.len() > 1);
+                log.extend(events);
+            }
         }
         let Value::Array(parts) = values.remove(0) else { panic!("a script answers an array") };
         parts
@@ -285,7 +289,7 @@ impl Store {
 
     /// Reads what a node reads, with the same code, but at once.
     fn log(&mut self, room: &RoomId, peer: &PeerId, from: LogId, to: &str) -> RoomLog {
-        let read = cmd("XRANGE").arg(self.keys.log(P, room)).arg(format!("({from}")).arg(to).to_owned();
+        let read = cmd("XRANGE").arg(self.keys.log(P, room)).arg(RoomLog::start(from)).arg(to).to_owned();
         let page: Value = self.query(&read);
         let mut fields: Value = self.query(&RoomLog::fields(&self.keys, P, room, &[peer]));
         if self.trusts_trimmed
@@ -307,7 +311,7 @@ impl Store {
                 generation: relay.seat.generation,
                 number: relay.number,
                 dedupe: None,
-                kind: EventKind::ChatMessage,
+                kind: EventKind::IceCandidate,
                 bytes_to_trim: None,
             },
             to: &relay.to,
@@ -331,7 +335,7 @@ impl Store {
             generation,
             number: op,
             dedupe: None,
-            kind: EventKind::ChatMessage,
+            kind: EventKind::IceCandidate,
             bytes_to_trim: trims_log(generation, op).then_some(1_000),
         };
         let event = event.as_bytes();

@@ -48,6 +48,7 @@ async fn no_event_is_lost_duplicated_or_reordered_and_no_ghost_stays() {
         "acknowledged",
         "acknowledged again",
         "shared calls",
+        "shared entries",
         "delivered",
         "joined",
         "resumed",
@@ -69,14 +70,14 @@ async fn no_event_is_lost_duplicated_or_reordered_and_no_ghost_stays() {
 }
 
 /// Rules of the scripts: the text of the rule, and the text without it.
-const SCRIPT_RULES: [(&str, Patch); 10] = [
+const SCRIPT_RULES: [(&str, Patch); 11] = [
     (
         "a stale seat's operations are refused",
         Patch { from: "if state ~= 'connected' or current ~= gen then return {'STALE'} end", to: "" },
     ),
     (
         "a repeated operation has no second effect",
-        Patch { from: "if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':' .. op, dedupe) end", to: "" },
+        Patch { from: "if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':', op, dedupe) end", to: "" },
     ),
     ("a repeated join finds its seat", Patch { from: "if own_peer then", to: "if false then" }),
     (
@@ -102,6 +103,10 @@ const SCRIPT_RULES: [(&str, Patch); 10] = [
     (
         "a seat that is put back gets its place in the order",
         Patch { from: "put_seat(seat)\nset_place(seat)\nredis.call('HSET'", to: "put_seat(seat)\nredis.call('HSET'" },
+    ),
+    (
+        "no other event has an id of an entry's events",
+        Patch { from: "if is_logged then redis.call('XSETID', log_key, ms .. '-' .. seq) end", to: "" },
     ),
     (
         "an event goes to the log before it goes out",
@@ -163,6 +168,14 @@ const KEPT: &[(&str, u64, &[u64])] = &[
         &[57, 58, 81, 87, 91, 766, 769, 772, 778, 782, 786, 787, 813, 909, 924, 977, 978, 993, 997, 998, 1002],
     ),
     ("a seat that is put back gets its place in the order", 39, &[561, 938, 954, 962, 965, 1037, 1040, 1041, 1046]),
+    (
+        "no other event has an id of an entry's events",
+        29,
+        &[
+            464, 466, 467, 479, 480, 854, 856, 914, 928, 958, 959, 965, 966, 1245, 1246, 1247, 1259, 1266, 1268, 1273,
+            1277, 1278, 1279, 1283, 1284, 1415, 1433,
+        ],
+    ),
     ("no event is delivered twice", 1, &[1403]),
     (
         "events that overtake the reply of a session's script are buffered",

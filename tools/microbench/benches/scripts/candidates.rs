@@ -1,13 +1,14 @@
 //! Processor time of Redis for an ICE candidate, by the number of candidates of one sender to one
-//! peer that wait together: the `relay` script with an entry and a message each, beside a prototype
-//! with one entry and one message for all. Both take turns on one Redis with an append-only file
-//! and a subscriber, over a bare connection with one call at a time.
+//! peer that wait together: one call of `relay` with an entry and a message for each, beside one
+//! with an entry and a message for all. Both take turns on one Redis with an append-only file and a
+//! subscriber, over a bare connection with one call at a time.
 
 use devcluster::redis::{RedisOptions, RedisServer};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value, cmd};
 use switchboard_core::domain::RoomId;
 use switchboard_core::wire::EventKind;
+use switchboard_core::wire::event_batch::SEPARATOR;
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::scripts::Script;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,8 +20,6 @@ const RUNS: usize = 11;
 const CANDIDATES: usize = 24_000;
 /// Numbers of candidates that wait together; each divides [`CANDIDATES`].
 const TOGETHER: [usize; 3] = [1, 4, 12];
-/// Between two events of an entry of the prototype: no character of JSON.
-const SEPARATOR: &str = "\u{1e}";
 const NODE: &str = "n1";
 const SENDER: &str = "65a000000000000000000001";
 const RECEIVER: &str = "65a000000000000000000002";
@@ -44,8 +43,8 @@ async fn measure_all() {
     for together in TOGETHER {
         let (mut each, mut one) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
-            each.push(bench.measure(together, Bench::relays).await);
-            one.push(bench.measure(together, Bench::prototype).await);
+            each.push(bench.measure(together, Bench::entry_each).await);
+            one.push(bench.measure(together, Bench::one_entry).await);
         }
         let (each, one) = (median(each), median(one));
         println!("| {together} | {each:.2} | {one:.2} | {:.0} % |", (1.0 - one / each) * 100.0);
@@ -59,7 +58,6 @@ struct Bench {
     keys: [String; 3],
     room: RoomId,
     relay: String,
-    prototype: String,
     event: String,
     /// Number of the sender's last operation.
     number: usize,
@@ -77,11 +75,11 @@ impl Bench {
             command.arg(keys.room(p, &room)).arg(format!("s:{peer}")).arg(seat);
             command.exec_async(&mut redis).await.expect("a seat");
         }
-        let (relay, prototype) =
-            (load(&mut redis, Script::Relay.source()).await, load(&mut redis, include_str!("candidates.lua")).await);
+        let source = Script::Relay.source();
+        let relay = cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut redis).await.expect("a script");
         subscribe(server, &keys.channel(p, NODE)).await;
         let keys = [keys.room(p, &room), keys.log(p, &room), keys.channels(p)];
-        Self { redis, keys, room, relay, prototype, event: candidate(), number: 0 }
+        Self { redis, keys, room, relay, event: candidate(), number: 0 }
     }
 
     /// Microseconds of Redis for a candidate.
@@ -97,36 +95,39 @@ impl Bench {
         (self.cpu_micros().await - before) / candidates
     }
 
-    /// The script as it is: one call, with an entry and a message for each candidate.
-    fn relays(&mut self, together: usize) -> Cmd {
-        let [hash, log, channels] = &self.keys;
-        let mut command = cmd("EVALSHA");
-        command.arg(&self.relay).arg(2 * together);
-        for _ in 0..together {
-            command.arg(hash).arg(log);
-        }
-        for relay in 0..together {
-            self.number += 1;
-            command.arg(channels).arg(self.room.as_str());
-            if relay == 0 {
-                command.arg(WINDOW_MS).arg(LOG_BOUNDS);
-            }
-            command.arg(SENDER).arg(GENERATION).arg(self.number).arg(RECEIVER);
-            command.arg(EventKind::IceCandidate.prefix(&self.event));
-        }
-        command
+    /// One call with an entry and a message for each candidate.
+    fn entry_each(&mut self, together: usize) -> Cmd {
+        let entries: Vec<_> = (1..=together).map(|place| (self.number + place).to_string()).collect();
+        let events = vec![self.event.clone(); together];
+        self.number += together;
+        self.call(entries, events)
     }
 
-    /// The prototype: one call, with one entry and one message for all candidates.
-    fn prototype(&mut self, together: usize) -> Cmd {
+    /// One call with one entry and one message for all candidates.
+    fn one_entry(&mut self, together: usize) -> Cmd {
+        let (first, last) = (self.number + 1, self.number + together);
+        self.number = last;
+        let numbers = if together == 1 { last.to_string() } else { format!("{first}-{last}") };
+        let separator = char::from(SEPARATOR).to_string();
+        self.call(vec![numbers], vec![vec![self.event.as_str(); together].join(&separator)])
+    }
+
+    /// Call with these operation numbers and events.
+    fn call(&self, numbers: Vec<String>, events: Vec<String>) -> Cmd {
         let [hash, log, channels] = &self.keys;
-        let first = self.number + 1;
-        self.number += together;
-        let events = vec![self.event.as_str(); together].join(SEPARATOR);
         let mut command = cmd("EVALSHA");
-        command.arg(&self.prototype).arg(2).arg(hash).arg(log).arg(channels).arg(self.room.as_str());
-        command.arg(WINDOW_MS).arg(LOG_BOUNDS).arg(SENDER).arg(GENERATION).arg(first).arg(self.number).arg(RECEIVER);
-        command.arg(EventKind::IceCandidate.prefix(&events));
+        command.arg(&self.relay).arg(2 * numbers.len());
+        for _ in &numbers {
+            command.arg(hash).arg(log);
+        }
+        for (index, (number, event)) in numbers.into_iter().zip(events).enumerate() {
+            command.arg(channels).arg(self.room.as_str());
+            if index == 0 {
+                command.arg(WINDOW_MS).arg(LOG_BOUNDS);
+            }
+            command.arg(SENDER).arg(GENERATION).arg(number).arg(RECEIVER);
+            command.arg(EventKind::IceCandidate.prefix(&event));
+        }
         command
     }
 
@@ -158,10 +159,6 @@ fn is_logged(reply: &Value, together: usize) -> bool {
         Value::Array(replies) if replies.len() == together && !is_ok(reply) => replies.iter().all(is_ok),
         reply => is_ok(reply),
     }
-}
-
-async fn load(redis: &mut MultiplexedConnection, source: &str) -> String {
-    cmd("SCRIPT").arg("LOAD").arg(source).query_async(redis).await.expect("a script")
 }
 
 /// Subscribes, and reads all messages in a task.

@@ -5,34 +5,43 @@
 -- functions.
 --
 -- Relays that wait at the same moment share a call, because a call has a cost of its own. An error
--- of one relay is its own reply, so that the others keep theirs.
+-- of one log entry is the reply to its own relays, so that the others keep theirs.
 local count = math.floor(#KEYS / 2)
 local dedupe, bytes = KEYS[2 * count + 1], count == 1 and ARGV[10] or nil
--- Replies so far, and the positions of the next relay's channel and of its sender.
+-- Replies so far, entries so far, and the positions of the next entry's channel and sender.
 local replies, done, place, first = {}, 0, 1, 5
 while done < count do
-  local room_key, from, gen, op = KEYS[2 * done + 1], ARGV[first], ARGV[first + 1], ARGV[first + 2]
-  local to, event = ARGV[first + 3], ARGV[first + 4]
+  local room_key, log_key = KEYS[2 * done + 1], KEYS[2 * done + 2]
+  local from, gen, op, to, event = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3], ARGV[first + 4]
+  local number, last = op, op
+  if not tonumber(op) then number, last = string.match(op, '^(%d+)-(%d+)$') end
   local found = redis.pcall('HMGET', room_key, 's:' .. from, 'o:' .. from, 's:' .. to, 'kept')
   local is_seated = string.find(found[1] or '', 'connected ' .. gen .. ' ', 1, true) == 1
   local node, handle = string.match(found[3] or '', '^connected %S+ (%S+) (%S+)')
   local kept = found[4]
-  if not (is_seated and node) or op - (found[2] or 0) ~= 1 or dedupe or bytes then break end
-  redis.call('HSET', room_key, 'o:' .. from, op)
-  local id = redis.pcall('XADD', KEYS[2 * done + 2], '*', 't', to, 'x', '-',
-    'k', from .. ':' .. gen .. ':' .. op, 'd', event)
-  if type(id) == 'table' then
-    replies[done + 1] = id
-  else
+  if not (is_seated and node) or number - (found[2] or 0) ~= 1 or dedupe or bytes then break end
+  redis.call('HSET', room_key, 'o:' .. from, last)
+  local id = redis.pcall('XADD', log_key, '*', 't', to, 'x', '-', 'k', from .. ':' .. gen .. ':' .. op, 'd', event)
+  local is_logged = type(id) ~= 'table'
+  replies[#replies + 1] = is_logged and {'OK', id} or id
+  if number ~= last then
+    -- No later entry gets the ids of the events behind the first one.
+    local ms, seq = string.match(is_logged and id or '', '^(%d+)-(%d+)$')
+    for _ = number + 1, last do
+      seq = is_logged and string.format('%.0f', seq + 1)
+      replies[#replies + 1] = is_logged and {'OK', ms .. '-' .. seq} or id
+    end
+    if is_logged then redis.call('XSETID', log_key, ms .. '-' .. seq) end
+  end
+  if is_logged then
     if not kept or id >= kept then
       local quarter = math.floor(ARGV[3] / 4)
-      redis.call('PEXPIRE', KEYS[2 * done + 2], ARGV[3] + quarter)
+      redis.call('PEXPIRE', log_key, ARGV[3] + quarter)
       redis.call('HSET', room_key, 'kept', string.format('%.0f', string.match(id, '^%d+') + quarter))
     end
     redis.call('SPUBLISH', ARGV[place] .. node,
       id .. ' ' .. ARGV[place + 1] .. ' ' .. handle .. ' - ' .. event)
-    replies[done + 1] = {'OK', id}
   end
   done, place, first = done + 1, first + 5, first + 7
 end
-if done == count then return count == 1 and replies[1] or replies end
+if done == count then return #replies == 1 and replies[1] or replies end

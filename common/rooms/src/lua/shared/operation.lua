@@ -14,16 +14,29 @@ local function find_duplicate(dedupe)
   if id then return {'DUP', id, note} end
 end
 
--- Returns the outcome of an operation whose number was taken before: its entry in the log, found by
--- its mark; else it had no effect, which only a missing receiver can cause.
-local function earlier_outcome(mark, dedupe)
+-- Returns the id of an operation's event if an entry of the log has it; else nil. The mark of an
+-- entry is `peer:generation:operation`; of several events `peer:generation:first-last`.
+local function id_in_entry(entry, seat_mark, op)
+  local mark = entry[2][6]
+  if string.sub(mark, 1, #seat_mark) ~= seat_mark then return end
+  local first, last = string.match(mark, '^(%d+)-?(%d*)$', #seat_mark + 1)
+  if first == op then return entry[1] end
+  if last == '' or op - first < 0 or op - last > 0 then return end
+  local ms, seq = string.match(entry[1], '^(%d+)-(%d+)$')
+  return ms .. '-' .. string.format('%.0f', seq + op - first)
+end
+
+-- Returns the outcome of an operation whose number was taken before: its event in the log; else it
+-- had no effect, which only a missing receiver can cause.
+local function earlier_outcome(seat_mark, op, dedupe)
   local known = find_duplicate(dedupe)
   if known then return known end
   local from, entries = '+', nil
   repeat
     entries = redis.call('XREVRANGE', log_key, from, '-', 'COUNT', 200)
     for _, entry in ipairs(entries) do
-      if entry[2][6] == mark then return {'DUP', entry[1], ''} end
+      local id = id_in_entry(entry, seat_mark, op)
+      if id then return {'DUP', id, ''} end
     end
     from = #entries > 0 and '(' .. entries[#entries][1]
   until #entries < 200
@@ -38,7 +51,7 @@ local function take_number(peer, gen, op, seat, last, dedupe, bytes)
   if state ~= 'connected' or current ~= gen then return {'STALE'} end
   local ahead = tonumber(op) - tonumber(last or 0)
   if ahead > 1 then return {'GAP'} end
-  if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':' .. op, dedupe) end
+  if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':', op, dedupe) end
   redis.call('HSET', room_key, 'o:' .. peer, op)
   if bytes then
     local time = redis.call('TIME')
