@@ -287,7 +287,10 @@ export class Peer extends Emitter<{ change: []; quality: [] }> {
       await this.#pc.addIceCandidate(candidate);
     } catch {
       // Or it belongs to an offer ignored in a collision, or to a replaced connection.
-      if (!this.#ignoringOffer && this.#early.length < EARLY_CANDIDATES_MAX) this.#early.push(candidate);
+      if (this.#ignoringOffer) return;
+      this.#early.push(candidate);
+      // The oldest are the likeliest to be of a connection that is gone.
+      if (this.#early.length > EARLY_CANDIDATES_MAX) this.#early.shift();
     }
   }
 

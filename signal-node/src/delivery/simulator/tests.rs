@@ -106,7 +106,10 @@ const SCRIPT_RULES: [(&str, Patch); 11] = [
     ),
     (
         "no other event has an id of an entry's events",
-        Patch { from: "if is_logged then redis.call('XSETID', log_key, ms .. '-' .. seq) end", to: "" },
+        Patch {
+            from: "redis.pcall('XSETID', log_key, ms .. '-' .. string.format('%.0f', seq + last - number))",
+            to: "true",
+        },
     ),
     (
         "an event goes to the log before it goes out",

@@ -23,15 +23,22 @@ while done < count do
   redis.call('HSET', room_key, 'o:' .. from, last)
   local id = redis.pcall('XADD', log_key, '*', 't', to, 'x', '-', 'k', from .. ':' .. gen .. ':' .. op, 'd', event)
   local is_logged = type(id) ~= 'table'
-  replies[#replies + 1] = is_logged and {'OK', id} or id
   if number ~= last then
-    -- No later entry gets the ids of the events behind the first one.
     local ms, seq = string.match(is_logged and id or '', '^(%d+)-(%d+)$')
-    for _ = number + 1, last do
-      seq = is_logged and string.format('%.0f', seq + 1)
-      replies[#replies + 1] = is_logged and {'OK', ms .. '-' .. seq} or id
+    -- No later entry gets the ids of the events behind the first one.
+    local reserved = is_logged and
+      redis.pcall('XSETID', log_key, ms .. '-' .. string.format('%.0f', seq + last - number))
+    if type(reserved) == 'table' and reserved.err then
+      -- This Redis does not let us reserve them. Each event gets an entry of its own.
+      redis.call('XDEL', log_key, id)
+      redis.call('HSET', room_key, 'o:' .. from, found[2] or 0)
+      break
     end
-    if is_logged then redis.call('XSETID', log_key, ms .. '-' .. seq) end
+    for place = 0, last - number do
+      replies[#replies + 1] = is_logged and {'OK', ms .. '-' .. string.format('%.0f', seq + place)} or id
+    end
+  else
+    replies[#replies + 1] = is_logged and {'OK', id} or id
   end
   if is_logged then
     if not kept or id >= kept then

@@ -17,11 +17,11 @@ end
 -- Returns the id of an operation's event if an entry of the log has it; else nil. The mark of an
 -- entry is `peer:generation:operation`; of several events `peer:generation:first-last`.
 local function id_in_entry(entry, seat_mark, op)
-  local mark = entry[2][6]
+  local mark = entry[2][6] or ''
   if string.sub(mark, 1, #seat_mark) ~= seat_mark then return end
   local first, last = string.match(mark, '^(%d+)-?(%d*)$', #seat_mark + 1)
   if first == op then return entry[1] end
-  if last == '' or op - first < 0 or op - last > 0 then return end
+  if not first or last == '' or op - first < 0 or op - last > 0 then return end
   local ms, seq = string.match(entry[1], '^(%d+)-(%d+)$')
   return ms .. '-' .. string.format('%.0f', seq + op - first)
 end
