@@ -100,6 +100,7 @@ describe("Redis failures", { timeout: 240_000 }, () => {
       if (!seats) return false;
       ({ left, right, lost } = seats);
       const idle = await Client.connected(two);
+      idle.socket.on("disconnect", (reason) => lost.push(reason));
       opened.push(idle);
       clients = [[left, 0], [right, 1], [idle, 1]];
       return (await restored()) && String(await degradations()) === String(before);
@@ -126,7 +127,8 @@ describe("Redis failures", { timeout: 240_000 }, () => {
       await until("each change is told", () => events(client).length >= expected.length).catch((error) =>
         context.diagnostic(error.message),
       );
-      const state = `${client[0].socket.connected ? "connected" : "lost"}, nodes degraded ${before} to ${after} times`;
+      const received = client[0].received.map(({ event }) => event);
+      const state = `node ${client[1]}: degraded ${before} to ${after} times, lost [${lost}], received ${received}`;
       assert.deepEqual(events(client), expected, state);
     }
     await emitUntilAcknowledged(left, right, "settled");

@@ -47,7 +47,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "switchboard_reseats_total",
-        Each("outcome", &["done", "gone", "error", "departed"]),
+        Each("outcome", &["done", "gone", "error", "departed", "retried"]),
         "Seats restored after Redis may have lost them, by outcome",
     ),
     counter("switchboard_swept_total", One, "Times that other nodes declared this node dead in a partition"),

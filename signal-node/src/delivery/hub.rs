@@ -223,7 +223,7 @@ impl Hub {
     }
 
     /// Returns the session with this handle in a room.
-    pub(super) fn find(&self, partition: Partition, room: &RoomId, handle: SessionHandle) -> Option<Arc<SessionLink>> {
+    pub fn find(&self, partition: Partition, room: &RoomId, handle: SessionHandle) -> Option<Arc<SessionLink>> {
         let shard = self.shard(partition);
         shard.rooms.get(room)?.links.iter().find(|link| link.handle == handle).cloned()
     }
