@@ -13,6 +13,9 @@ pub(crate) struct Sent {
     pub(crate) first: u64,
     /// Number of the last attempt.
     pub(crate) last: u64,
+    /// Attempts with which the event may be delivered once each: it has no id. `None` for an event
+    /// with an id, which is delivered once however often it is sent.
+    pub(crate) attempts: Option<usize>,
     /// Time of the acknowledgement.
     pub(crate) acknowledged: Option<Instant>,
 }
@@ -23,7 +26,7 @@ pub(crate) struct Audit {
     pub(crate) acknowledged: usize,
     /// Events that were acknowledged but never received.
     pub(crate) lost: usize,
-    /// Events that were received more than once.
+    /// Events that were received more often than once, or than they were sent without an id.
     pub(crate) duplicated: usize,
     /// Events that arrived after a later event whose first attempt came after the last attempt of
     /// this one.
@@ -50,7 +53,8 @@ impl Audit {
             .zip(&deliveries)
             .filter(|(event, deliveries)| event.acknowledged.is_some() && **deliveries == 0)
             .count();
-        let duplicated = deliveries.iter().filter(|deliveries| **deliveries > 1).count();
+        let is_duplicated = |(event, deliveries): &(&Sent, &usize)| **deliveries > event.attempts.unwrap_or(1);
+        let duplicated = sent.iter().zip(&deliveries).filter(is_duplicated).count();
         Self { acknowledged, lost, duplicated, reordered }
     }
 }
@@ -78,7 +82,8 @@ mod tests {
 
     fn sent(first: u64, last: u64, acknowledged: bool) -> Sent {
         let first_sent_at = Instant::now();
-        Sent { first_sent_at, first, last, acknowledged: acknowledged.then_some(first_sent_at) }
+        let acknowledged = acknowledged.then_some(first_sent_at);
+        Sent { first_sent_at, first, last, attempts: None, acknowledged }
     }
 
     #[test]
@@ -87,6 +92,13 @@ mod tests {
         assert_eq!(Audit::of(&events, &[0, 1, 2]), Audit { acknowledged: 3, ..Audit::default() });
         let found = Audit::of(&events, &[2, 0, 0]);
         assert_eq!(found, Audit { acknowledged: 3, lost: 1, duplicated: 1, reordered: 1 });
+    }
+
+    #[test]
+    fn an_event_without_an_id_is_delivered_at_most_as_often_as_it_was_sent() {
+        let events = [Sent { attempts: Some(2), ..sent(1, 3, true) }, Sent { attempts: Some(1), ..sent(2, 2, true) }];
+        assert_eq!(Audit::of(&events, &[0, 1, 0]).duplicated, 0);
+        assert_eq!(Audit::of(&events, &[0, 1, 0, 1, 0]).duplicated, 2);
     }
 
     #[test]

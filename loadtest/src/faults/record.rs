@@ -7,6 +7,17 @@ use tokio::time::Instant;
 
 use super::audit::Sent;
 
+/// Events with an id between two bursts of candidates.
+const EVENTS_WITH_ID: usize = 8;
+/// Candidates of a burst.
+const BURST: usize = 4;
+
+/// Returns whether the event with this number has an id. The others are candidates, which are sent
+/// at once, so that those that wait together share a log entry.
+pub(crate) const fn has_id(number: usize) -> bool {
+    number % (EVENTS_WITH_ID + BURST) < EVENTS_WITH_ID
+}
+
 /// Record of one client. The struct has more than eight fields, because each is one column of the
 /// audit and no code acts on them.
 #[derive(Debug, Default)]
@@ -47,7 +58,8 @@ pub(crate) struct Record {
 impl Record {
     /// Adds a new event and returns its number.
     pub(crate) fn start_event(&mut self, now: Instant) -> usize {
-        self.sent.push(Sent { first_sent_at: now, first: 0, last: 0, acknowledged: None });
+        let attempts = (!has_id(self.sent.len())).then_some(0);
+        self.sent.push(Sent { first_sent_at: now, first: 0, last: 0, attempts, acknowledged: None });
         self.sent.len() - 1
     }
 
@@ -56,6 +68,7 @@ impl Record {
         self.attempts += 1;
         let event = &mut self.sent[number];
         event.last = self.attempts;
+        event.attempts = event.attempts.map(|attempts| attempts + 1);
         if event.first == 0 {
             event.first = self.attempts;
         }
