@@ -1,4 +1,4 @@
-//! Events that travel together: consecutive ICE candidates of one participant for another are one
+//! Events that share an entry: consecutive ICE candidates of one participant for another are one
 //! entry of the room's log and one envelope, `<kind> <event> <event> ...` with [`SEPARATOR`]
 //! between events. Their receiver gets them as separate events.
 //!
@@ -21,7 +21,7 @@ pub fn may_share_an_entry(kind: EventKind) -> bool {
     kind == EventKind::IceCandidate
 }
 
-/// Returns the events of an entry with their ids. `text` is what follows the kind.
+/// Returns the events of an entry with their ids. `text` is the part behind the kind.
 pub fn events(id: LogId, kind: EventKind, text: &str) -> impl Iterator<Item = (LogId, &str)> {
     let mut rest = Some(text);
     let texts = std::iter::from_fn(move || {

@@ -47,7 +47,7 @@ impl RoomLog {
     /// Place of the log's floor in the reply to [`RoomLog::fields`].
     pub const FLOOR: usize = 1;
 
-    /// Returns the first argument of the `XRANGE` that reads what comes after a position.
+    /// Returns the first argument of the `XRANGE` that reads the entries after a position.
     #[must_use]
     pub fn start(after: LogId) -> String {
         event_batch::first_entry_after(after).to_string()
