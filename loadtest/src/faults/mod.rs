@@ -74,6 +74,8 @@ const SLOW_LINK_PAIRS_PER_ROOM: usize = 25;
 /// Events per second of all clients of [`Fault::SlowLink`], at most: a third of what the link
 /// carries.
 const SLOW_LINK_EVENTS: u32 = 400;
+/// The same for [`Fault::ScaleOut`]: what counts there are the sockets.
+const SCALE_OUT_EVENTS: u32 = 750;
 /// Maximum resident memory of a node that serves a large room, in bytes.
 const LARGE_ROOM_MEMORY_MAX: u64 = 512 << 20;
 /// Duration of the traffic before a fault, and of the traffic after it.
@@ -246,7 +248,6 @@ fn traffic(fault: Fault, settings: &Settings) -> TrafficProfile {
     let (mut pairs, mut rate, mut pairs_per_room) = (settings.pairs, settings.rate, 1);
     match fault {
         Fault::Rebalance => pairs = pairs.max(REBALANCE_PAIRS),
-        // Many clients with few events each.
         Fault::ScaleOut => (pairs, rate) = (pairs.max(REBALANCE_PAIRS), 1),
         Fault::LargeRoom => {
             (pairs, rate) = (pairs.clamp(LARGE_ROOM_PAIRS, LARGE_ROOM_PAIRS_MAX), 1);
@@ -255,11 +256,15 @@ fn traffic(fault: Fault, settings: &Settings) -> TrafficProfile {
         Fault::SlowLink => pairs_per_room = SLOW_LINK_PAIRS_PER_ROOM.min(pairs),
         _ => {}
     }
-    let mut send_interval = Duration::from_secs(1) / rate;
-    if fault == Fault::SlowLink {
-        let clients = u32::try_from(2 * pairs).unwrap_or(u32::MAX);
-        send_interval = send_interval.max(Duration::from_secs(1) * clients / SLOW_LINK_EVENTS);
-    }
+    // Many clients send few events each.
+    let events_max = match fault {
+        Fault::SlowLink => SLOW_LINK_EVENTS,
+        Fault::ScaleOut => SCALE_OUT_EVENTS,
+        _ => u32::MAX,
+    };
+    let clients = u32::try_from(2 * pairs).unwrap_or(u32::MAX);
+    let send_interval = Duration::from_secs(1) / rate;
+    let send_interval = send_interval.max(Duration::from_secs(1) * clients / events_max);
     TrafficProfile { pairs, send_interval, pairs_per_room, long_names: fault == Fault::LargeRoom }
 }
 

@@ -107,6 +107,7 @@ impl Balancer {
                         if request.replace(told.request.clone()).is_some_and(|known| known != told.request) {
                             share.ask();
                         }
+                        share.told(own);
                         exchanged = Some((Instant::now(), told.nodes.len()));
                         let forgotten = others.observe(&self.node, told.nodes);
                         // Another node removes them, or the next exchange does.
@@ -132,7 +133,7 @@ impl Balancer {
                 }
             }
             #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-            metrics::gauge!("switchboard_sessions_above_share").set(share.above(own) as f64);
+            metrics::gauge!("switchboard_sessions_above_share").set(share.above() as f64);
         }
         // The other nodes do not count a node that is silent.
         let _withdrawn_or_later = self.rooms.forget_loads(&[self.node.to_string()]).await;
