@@ -33,6 +33,11 @@ pub const METRICS: &[Metric] = &[
         Each("kind", &EventKind::METRIC_LABELS),
         "Events through a room's log, by kind",
     ),
+    counter(
+        "switchboard_relays_shared_total",
+        One,
+        "Relays sent to Redis in the log entry of the one before them",
+    ),
     histogram(
         "switchboard_relay_seconds",
         Each("stage", &["received", "logged", "delivered"]),

@@ -84,7 +84,12 @@ impl Context {
         });
         let relays: Vec<_> = relays.collect();
         out.reserve(relays.iter().map(|relay| relay.event.len() + 512).sum());
-        self.write(&RelaysScript { relays: &relays }, out);
+        let script = RelaysScript { relays: &relays };
+        // Most calls have none, and looking up a metric costs something.
+        if let shared @ 1.. = script.shared() {
+            metrics::counter!("switchboard_relays_shared_total").increment(shared as u64);
+        }
+        self.write(&script, out);
     }
 
     /// Appends the command of a numbered operation. Every event takes this way, so it formats and

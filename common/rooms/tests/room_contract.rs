@@ -165,6 +165,7 @@ contract! {
     faults::operations_before_a_leave_take_effect_although_connections_die;
     faults::flushed_scripts_under_load_lose_duplicate_or_reorder_no_event;
     faults::a_paused_redis_refuses_callers_in_time_and_leaves_no_gap_or_ghost;
+    faults::a_redis_that_refuses_writes_loses_no_leave_and_no_operation_number;
 }
 
 /// Makes each check a test in which the stores of api pods use `fred`.

@@ -32,7 +32,7 @@ const CLOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 const NO_CLIENT: i64 = i64::MAX;
 /// How many times [`LaneOptions::queue_time`](super::LaneOptions::queue_time) a lane waits at most
 /// for the next byte of a server that did not answer in time before.
-const PATIENCE_MAX: u32 = 8;
+const SILENCE_FACTOR_MAX: u32 = 8;
 
 struct LaneConnection {
     redis: Connection,
@@ -49,7 +49,15 @@ struct ConnectionId {
 /// Serves the queues of a lane until the task is aborted.
 pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address) {
     let wake = topology.queues.wake(index);
-    let mut lane = Lane { topology, address, connection: None, previous: None, backoff: BACKOFF_MIN, patience: 1 };
+    let mut lane = Lane {
+        topology,
+        address,
+        connection: None,
+        previous: None,
+        backoff: BACKOFF_MIN,
+        are_writes_refused: false,
+        silence_factor: 1,
+    };
     // The bytes of each pipeline.
     let mut packed = Vec::new();
     loop {
@@ -72,11 +80,11 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         packed.shrink_to(PIPELINE_CAPACITY_MAX);
         let calls = calls::write(&mut batch, topology, &mut packed);
         topology.queues.set_in_flight(index, batch);
-        let silence = topology.context.options.lanes.queue_time * lane.patience;
+        let silence = topology.context.options.lanes.queue_time * lane.silence_factor;
         let (answers, lost) =
             exchange(&mut connection.redis, &packed, calls.iter().map(Call::replies).sum(), silence).await;
-        lane.patience = match &lost {
-            Some(lost) if answers.is_empty() && lost.is_silence() => (lane.patience * 2).min(PATIENCE_MAX),
+        lane.silence_factor = match &lost {
+            Some(lost) if answers.is_empty() && lost.is_silence() => (lane.silence_factor * 2).min(SILENCE_FACTOR_MAX),
             _ => 1,
         };
         let batch = topology.queues.take_in_flight(index);
@@ -85,6 +93,7 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
             (reason, cause) = (Some(RetryReason::NotServing), Some(lost));
         }
         topology.queues.requeue(&partitions, unanswered);
+        lane.writes_again(reason);
         if let Some(reason) = reason {
             lane.recover(reason, cause).await;
         }
@@ -98,10 +107,12 @@ struct Lane {
     connection: Option<LaneConnection>,
     previous: Option<ConnectionId>,
     backoff: Duration,
+    /// The server refused writes of the last pipeline.
+    are_writes_refused: bool,
     /// How many times the usual time the lane waits for the next byte. It doubles with each
     /// pipeline that got no reply in time: a request that takes Redis longer than the usual time
     /// would be sent again for ever.
-    patience: u32,
+    silence_factor: u32,
 }
 
 impl Lane {
@@ -119,9 +130,23 @@ impl Lane {
             Err(error) => {
                 self.topology.url.failed(Purpose::Requests, &self.address, &error);
                 self.topology.refresh(&self.address).await;
-                tokio::time::sleep(self.backoff).await;
-                self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+                self.pause().await;
             }
+        }
+    }
+
+    /// Waits before the next attempt. The pause grows with each attempt that failed.
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.backoff).await;
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+    }
+
+    /// Takes the outcome of a pipeline. One behind refused writes begins with them.
+    fn writes_again(&mut self, reason: Option<RetryReason>) {
+        let were_refused = std::mem::replace(&mut self.are_writes_refused, reason == Some(RetryReason::WritesRefused));
+        if were_refused && reason.is_none() {
+            self.backoff = BACKOFF_MIN;
+            self.topology.url.recovered(Purpose::Requests, &self.address);
         }
     }
 
@@ -138,6 +163,12 @@ impl Lane {
             RetryReason::SlotMoved => {
                 self.topology.refresh(&self.address).await;
                 tokio::time::sleep(SLOT_MOVE_INTERVAL).await;
+            }
+            RetryReason::WritesRefused => {
+                if let Some(cause) = cause {
+                    self.topology.url.failed(Purpose::Requests, &self.address, &cause);
+                }
+                self.pause().await;
             }
             RetryReason::NoScript | RetryReason::NotServing => {
                 metrics::counter!("switchboard_redis_lane_reconnects_total").increment(1);

@@ -5,6 +5,9 @@ use redis::{ServerErrorKind, Value};
 use crate::StoreError;
 use crate::conn::connection::{ConnectionError, server_words};
 
+/// Codes of a server that refuses writes.
+const WRITES_REFUSED: [&str; 3] = ["NOREPLICAS", "MISCONF", "OOM"];
+
 /// Why a request is sent again, the worst reason last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RetryReason {
@@ -14,6 +17,9 @@ pub(crate) enum RetryReason {
     SlotMoving,
     /// Another server has the slot.
     SlotMoved,
+    /// The server refuses writes at present, so the request had no effect: it has too few replicas,
+    /// cannot write to its disk, or its memory is full. A script may have read before that.
+    WritesRefused,
     /// The connection is lost, or the server does not serve at present: it is loading, demoted or
     /// unreachable, or did not answer in time.
     NotServing,
@@ -29,10 +35,11 @@ pub(crate) fn refusal(value: &Value) -> Option<StoreError> {
     }
 }
 
-/// Returns the error of a server that does not serve at present, if the reply is one.
+/// Returns the error of a server that does not serve, or not writes, at present, if the reply is
+/// one.
 pub(crate) fn not_serving(value: &Value) -> Option<ConnectionError> {
     match value {
-        Value::ServerError(error) if retry_reason(value) == Some(RetryReason::NotServing) => {
+        Value::ServerError(error) if retry_reason(value) >= Some(RetryReason::WritesRefused) => {
             Some(ConnectionError::Refused(server_words(error)))
         }
         Value::Array(values) => values.iter().find_map(not_serving),
@@ -54,7 +61,8 @@ pub(crate) fn retry_reason(value: &Value) -> Option<RetryReason> {
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::ReadOnly,
             ) => Some(RetryReason::NotServing),
-            _ => None,
+            // A script is refused at its first write. After one write it may do all others.
+            _ => WRITES_REFUSED.contains(&error.code()).then_some(RetryReason::WritesRefused),
         },
         Value::Array(values) => {
             values.iter().filter(|value| matches!(value, Value::ServerError(_))).find_map(retry_reason)

@@ -19,6 +19,11 @@ impl<'a> RelaysScript<'a> {
     fn entries(&self) -> impl Iterator<Item = &'a [RelayScript<'a>]> {
         self.relays.chunk_by(shares_an_entry).flat_map(|relays| relays.chunks(EVENTS_MAX))
     }
+
+    /// Returns the number of relays that share the log entry of the one before them.
+    pub(crate) fn shared(&self) -> usize {
+        self.relays.len() - self.entries().count()
+    }
 }
 
 /// Returns whether a relay may be in one log entry with the one before it.

@@ -173,6 +173,40 @@ pub(crate) async fn a_paused_redis_refuses_callers_in_time_and_leaves_no_gap_or_
     assert!(load.audit().await > 0);
 }
 
+pub(crate) async fn a_redis_that_refuses_writes_loses_no_leave_and_no_operation_number(mut bed: TestBed) {
+    bed.options.lanes.queue_time = Duration::from_millis(300);
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(10)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await.seat, sit(&rooms, "R", 2).await);
+    // Too few replicas, and no memory for more.
+    for (round, (parameter, refusing, usual)) in
+        [("min-replicas-to-write", "1", "0"), ("maxmemory", "1", "0")].into_iter().enumerate()
+    {
+        let set = |value: &str| {
+            let mut set = cmd("CONFIG");
+            set.arg("SET").arg(parameter).arg(value);
+            set
+        };
+        let leaver = sit(&rooms, "R", 3).await.seat;
+        bed.everywhere::<()>(&set(refusing)).await;
+        let refused = act(&rooms, &alice, relay(bob.seat.peer.clone(), format!("{round}: refused"))).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable)), "{parameter}: {refused:?}");
+        // Under `OOM` a leave takes effect at once, because its first write needs no memory.
+        let _now_or_later = rooms.leave(&leaver, "left").await;
+        assert!(rooms.snapshot(&room("R")).await.is_ok(), "reads go on");
+        bed.everywhere::<()>(&set(usual)).await;
+        until("the seat that left is free", async || {
+            let Ok(Some(snapshot)) = rooms.snapshot(&room("R")).await else { return false };
+            !snapshot.seats.iter().any(|seat| seat.user_id == user(3))
+        })
+        .await;
+        logged(act(&rooms, &alice, relay(bob.seat.peer.clone(), format!("{round}: after"))).await);
+    }
+    let entries = rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
+    let events: Vec<_> = entries.iter().map(|entry| entry.event()).filter(|event| event.contains(": ")).collect();
+    assert_eq!(events.len(), 4, "{events:?}");
+}
+
 pub(crate) async fn slot_moved_under_load(mut bed: TestBed) {
     let load = Load::start(&bed).await;
     load.more(500).await;

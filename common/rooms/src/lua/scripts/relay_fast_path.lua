@@ -34,8 +34,8 @@ while done < count do
       redis.call('HSET', room_key, 'o:' .. from, found[2] or 0)
       break
     end
-    for place = 0, last - number do
-      replies[#replies + 1] = is_logged and {'OK', ms .. '-' .. string.format('%.0f', seq + place)} or id
+    for index = 0, last - number do
+      replies[#replies + 1] = is_logged and {'OK', ms .. '-' .. string.format('%.0f', seq + index)} or id
     end
   else
     replies[#replies + 1] = is_logged and {'OK', id} or id
