@@ -27,6 +27,9 @@ class Objective:
     min_bad: int
 
 
+RELAYS_LOGGED = 'sum by (namespace) ({rate}(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))'
+RELAYS_FAILED = "sum by (namespace) ({rate}(switchboard_relays_failed_total[{window}]))"
+
 OBJECTIVES = [
     Objective(
         "Joins",
@@ -42,9 +45,10 @@ OBJECTIVES = [
         "switchboard:relays_slow",
         "99 % of relayed events reach the room's log within 100 ms",
         "0.01",
-        'sum by (namespace) ({rate}(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))'
-        ' - sum by (namespace) ({rate}(switchboard_relay_seconds_bucket{{stage="logged",le="0.1"}}[{window}]))',
-        'sum by (namespace) ({rate}(switchboard_relay_seconds_count{{stage="logged"}}[{window}]))',
+        RELAYS_LOGGED
+        + ' - sum by (namespace) ({rate}(switchboard_relay_seconds_bucket{{stage="logged",le="0.1"}}[{window}])) + '
+        + RELAYS_FAILED,
+        f"{RELAYS_LOGGED} + {RELAYS_FAILED}",
         # A call of four relays about 110 events when it begins.
         100,
     ),

@@ -34,10 +34,11 @@ pub const METRICS: &[Metric] = &[
         "Events through a room's log, by kind",
     ),
     counter(
-        "switchboard_relays_shared_total",
+        "switchboard_relays_failed_total",
         One,
-        "Relays sent to Redis in the log entry of the one before them",
+        "Events that did not reach the log and were refused with SERVICE_UNAVAILABLE",
     ),
+    counter("switchboard_relays_shared_total", One, "Relays sent to Redis in the log entry of the one before them"),
     histogram(
         "switchboard_relay_seconds",
         Each("stage", &["received", "logged", "delivered"]),

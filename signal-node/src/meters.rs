@@ -17,6 +17,7 @@ pub struct RelayMeters {
     kinds: [Counter; EventKind::ALL.len()],
     received: Histogram,
     logged: Histogram,
+    failed: Counter,
 }
 
 impl Default for RelayMeters {
@@ -25,6 +26,7 @@ impl Default for RelayMeters {
             kinds: std::array::from_fn(|index| relays(EventKind::ALL[index])),
             received: stage("received"),
             logged: stage("logged"),
+            failed: counter!("switchboard_relays_failed_total"),
         }
     }
 }
@@ -36,9 +38,14 @@ impl RelayMeters {
         self.received.record(read.elapsed().as_secs_f64());
     }
 
-    /// Returns the histogram for the time from reading an event to the reply of Redis.
+    /// Returns the histogram for the time from reading an event to the reply that it is in the log.
     pub fn logged(&self) -> Histogram {
         self.logged.clone()
+    }
+
+    /// Returns the counter of events that were not logged, and not because of their senders.
+    pub fn failed(&self) -> Counter {
+        self.failed.clone()
     }
 }
 

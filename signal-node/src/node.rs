@@ -201,7 +201,7 @@ impl Shared {
         Membership {
             node: config.node.clone(),
             bus,
-            recovery: SeatRecovery { rooms: rooms.clone(), hub: Arc::clone(&hub), tasks: self.tasks.clone() },
+            recovery: SeatRecovery::new(rooms.clone(), Arc::clone(&hub), self.tasks.clone()),
             rooms,
             hub,
             health: self.health.clone(),

@@ -158,22 +158,25 @@ impl From<Exceeded> for Refusal {
 pub struct RateLimiter {
     rooms: Rooms,
     born: Instant,
-    /// Time in ms since `born` until which no request is counted.
-    paused_until: Arc<AtomicU64>,
+    /// Time in ms since `born` until which no request of a partition is counted: one server that is
+    /// away must not stop the counts on others.
+    paused_until: Arc<[AtomicU64]>,
 }
 
 impl RateLimiter {
     /// Creates a limiter that counts in the Redis of these rooms.
     #[must_use]
     pub fn new(rooms: Rooms) -> Self {
-        Self { rooms, born: Instant::now(), paused_until: Arc::default() }
+        let paused_until = (0..rooms.partitions()).map(|_| AtomicU64::new(0)).collect();
+        Self { rooms, born: Instant::now(), paused_until }
     }
 
     /// Counts one request of `subject` in a class of [`CLASSES`]. Returns `None` without a count:
     /// the rate is off, or Redis does not answer within 500 ms.
     pub async fn spend(&self, class: &'static str, subject: Subject<'_>, rate: Option<Rate>) -> Option<RateOutcome> {
         let rate = rate?;
-        let spent = self.ask(class, async |rooms: &Rooms| rooms.spend(class, &subject.digest(), rate).await).await?;
+        let subject = subject.digest();
+        let spent = self.ask(class, &subject, async |rooms: &Rooms| rooms.spend(class, &subject, rate).await).await?;
         if spent.retry_after.is_some() {
             metrics::counter!("switchboard_rate_limited_total", "class" => class).increment(1);
         }
@@ -226,18 +229,21 @@ impl RateLimiter {
         }
     }
 
-    /// Sends a request that counts. Returns `None` if Redis does not answer in time.
+    /// Sends a request that counts in the partition of a subject. Returns `None` if Redis does not
+    /// answer in time.
     async fn ask<T>(
         &self,
         class: &'static str,
+        subject: &str,
         request: impl AsyncFnOnce(&Rooms) -> Result<T, StoreError>,
     ) -> Option<T> {
-        if self.now_ms() < self.paused_until.load(Ordering::Relaxed) {
+        let paused_until = &self.paused_until[usize::from(self.rooms.partition_of_subject(subject).0)];
+        if self.now_ms() < paused_until.load(Ordering::Relaxed) {
             return self.open(class);
         }
         let Ok(Ok(reply)) = tokio::time::timeout(COUNT_TIMEOUT, request(&self.rooms)).await else {
-            self.paused_until
-                .store(self.now_ms() + u64::try_from(PAUSE_INTERVAL.as_millis()).unwrap_or(0), Ordering::Relaxed);
+            let pause = u64::try_from(PAUSE_INTERVAL.as_millis()).unwrap_or(0);
+            paused_until.store(self.now_ms() + pause, Ordering::Relaxed);
             return self.open(class);
         };
         Some(reply)
@@ -283,6 +289,7 @@ impl Guess<'_> {
     async fn step(&self, step: GuessStep) -> Option<GuessReply> {
         let [class, _] = self.class.names();
         let pair = (self.secret.as_str(), self.address.as_str());
-        self.limiter.ask(class, async |rooms: &Rooms| rooms.guess(class, pair, step, self.bounds).await).await
+        let ask = async |rooms: &Rooms| rooms.guess(class, pair, step, self.bounds).await;
+        self.limiter.ask(class, &self.secret, ask).await
     }
 }

@@ -313,9 +313,13 @@ impl Hub {
         shard.disconnected.iter().filter(|(until, _)| *until > now).map(|(_, replica)| replica.clone()).collect()
     }
 
-    /// Marks a session whose seat Redis does not know as its own. The next heartbeat decides.
+    /// Marks a session whose seat Redis does not know as its own. The next check of the node
+    /// decides. Each of its events that wait may say so, and one mark is enough.
     pub fn mark_suspect(&self, partition: Partition, link: &Arc<SessionLink>) {
-        self.shard(partition).suspects.push(Arc::clone(link));
+        let mut shard = self.shard(partition);
+        if !shard.suspects.iter().any(|marked| Arc::ptr_eq(marked, link)) {
+            shard.suspects.push(Arc::clone(link));
+        }
     }
 
     /// Returns whether sessions were marked since they were taken.

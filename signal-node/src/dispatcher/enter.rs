@@ -49,10 +49,9 @@ impl Dispatcher {
             Some(name) => {
                 let room = session.app.room(&name);
                 // The client's id may be that of a recorded call that Redis does not know yet.
-                match self.records.call_by_room(&room).await {
-                    Ok(None) => room,
-                    Ok(Some(_)) => return Err(Code::RoomExists.into()),
-                    Err(_) => return Err(Code::ServiceUnavailable.into()),
+                match self.records.call_by_room(&room).await.map_err(|error| call_refusal(error.into()))? {
+                    None => room,
+                    Some(_) => return Err(Code::RoomExists.into()),
                 }
             }
             None => session.app.room(&RoomName::from_random(rand::random())),

@@ -23,11 +23,15 @@ impl Dispatcher {
         let op = Op { kind: op_kind(&kind), event_kind, event: event.into(), dedupe: client_event_id };
         let (hub, partition, link) = (Arc::clone(&self.hub), room.partition, Arc::clone(&room.link));
         self.meters.received(event_kind, read);
-        let answered = self.meters.logged();
+        let (answered, failed) = (self.meters.logged(), self.meters.failed());
         let span = info_span!(target: TARGET, "relay", event = responder.event(), outcome = field::Empty);
         let span = follow(span, &room.view.room);
         let done = move |reply: Result<OpReply, StoreError>| {
-            answered.record(read.elapsed().as_secs_f64());
+            match &reply {
+                Ok(OpReply::Logged { .. } | OpReply::Known { .. }) => answered.record(read.elapsed().as_secs_f64()),
+                Ok(OpReply::NoPeer | OpReply::Denied | OpReply::Off(_)) => {}
+                Ok(OpReply::Stale | OpReply::Full) | Err(_) => failed.increment(1),
+            }
             span.record("outcome", outcome(&reply));
             match reply {
                 Ok(OpReply::Logged { .. }) => {

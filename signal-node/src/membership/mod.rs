@@ -85,7 +85,9 @@ impl Membership {
             // After a failover the new master may lack the last seats that the old one
             // acknowledged.
             let taken_over = takeovers.has_changed().unwrap_or(false);
-            takeovers.mark_unchanged();
+            if taken_over {
+                takeovers.mark_unchanged();
+            }
             let healthy = announced.is_ok() && findings.iter().all(|found| found.healthy);
             self.health.set_healthy(healthy);
             if healthy {

@@ -7,12 +7,13 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use switchboard_core::domain::DisconnectReason;
 use switchboard_rooms::{Partition, ReseatOutcome, Rooms, StoreError};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::delivery::{Hub, SeatReplica, SessionLink};
 
-/// Requests in flight. A node with 20,000 sessions must not queue all of them in Redis at the same
-/// time.
+/// Requests in flight, for all partitions. A node with 20,000 sessions must not queue all of them in
+/// Redis at the same time.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Maximum number of attempts to restore a seat, each of which waits for Redis for 2 s. After that
 /// the client is disconnected.
@@ -23,15 +24,21 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// Restores the seats of one node. Clones share its parts.
 #[derive(Clone, Debug)]
 pub struct SeatRecovery {
-    /// Room state.
-    pub rooms: Rooms,
-    /// Sessions of this node.
-    pub hub: Arc<Hub>,
+    rooms: Rooms,
+    hub: Arc<Hub>,
     /// Tasks that restore seats, because heartbeats must not wait for them.
-    pub tasks: TaskTracker,
+    tasks: TaskTracker,
+    /// Permits for requests in flight.
+    requests: Arc<Semaphore>,
 }
 
 impl SeatRecovery {
+    /// Creates the recovery of this node's sessions, which runs in `tasks`.
+    #[must_use]
+    pub fn new(rooms: Rooms, hub: Arc<Hub>, tasks: TaskTracker) -> Self {
+        Self { rooms, hub, tasks, requests: Arc::new(Semaphore::new(REQUESTS_IN_FLIGHT_MAX)) }
+    }
+
     /// Starts to restore all seats of a partition. A session that still has its seat keeps it. A
     /// session whose seat cannot be restored is disconnected; its client joins again.
     pub(super) fn start_partition(&self, partition: Partition) {
@@ -85,9 +92,13 @@ impl SeatRecovery {
     async fn reseat(&self, copy: impl Fn() -> Option<SeatReplica>) -> Result<Option<ReseatOutcome>, StoreError> {
         let mut attempts = 0;
         loop {
+            // Nobody closes the semaphore.
+            let permit = self.requests.acquire().await;
             let Some(SeatReplica { seat, copy, meta }) = copy() else { return Ok(None) };
             attempts += 1;
-            match self.rooms.reseat(&seat, &copy, &meta).await {
+            let restored = self.rooms.reseat(&seat, &copy, &meta).await;
+            drop(permit);
+            match restored {
                 Err(StoreError::Unavailable) if attempts < ATTEMPTS_MAX => count("retried"),
                 outcome => return outcome.map(Some),
             }
@@ -176,7 +187,7 @@ mod tests {
         let replica = SeatReplica { seat, copy, meta: Arc::new(meta) };
         assert!(hub.go_live(partition, &link, replica, DeliveryStart::After(id, None)).is_none());
 
-        let recovery = SeatRecovery { rooms: rooms.clone(), hub, tasks: TaskTracker::new() };
+        let recovery = SeatRecovery::new(rooms.clone(), hub, TaskTracker::new());
         server.query::<()>(&redis::cmd("FLUSHALL")).await.unwrap();
         rooms.register_node().await.unwrap();
         server.process().pause().unwrap();

@@ -116,6 +116,11 @@ impl Rooms {
         self.context().keys.partition_of(room)
     }
 
+    /// Returns the partition of what is counted for a subject.
+    pub(crate) fn partition_of_subject(&self, subject: &str) -> Partition {
+        self.context().keys.partition_of_subject(subject)
+    }
+
     /// Returns the options of the store.
     #[must_use]
     pub fn options(&self) -> &RoomOptions {

@@ -57,19 +57,16 @@ struct State {
     counted: usize,
     closing: Option<CloseReason>,
     disconnects: Vec<(Namespace, DisconnectReason)>,
-    probe: Probe,
+    probes: Probes,
 }
 
-/// A question of the application whether the client is alive.
+/// Questions of the application whether the client is alive. Several may wait at the same time.
 #[derive(Debug, Default)]
-enum Probe {
-    /// There is none.
-    #[default]
-    None,
+struct Probes {
     /// The socket's task must ping the client.
-    Due(oneshot::Sender<()>),
+    due: Vec<oneshot::Sender<()>>,
     /// The client was pinged and has sent nothing since.
-    Asked(oneshot::Sender<()>),
+    asked: Vec<oneshot::Sender<()>>,
 }
 
 impl State {
@@ -269,15 +266,19 @@ impl Queue {
     /// Asks the socket's task to ping the client. The receiver gets a value with its next packet.
     pub(super) fn probe(&self) -> oneshot::Receiver<()> {
         let (sender, answer) = oneshot::channel();
-        self.state().probe = Probe::Due(sender);
+        let mut state = self.state();
+        // The others ask no more.
+        state.probes.asked.retain(|sender| !sender.is_closed());
+        state.probes.due.push(sender);
+        drop(state);
         self.reader.wake();
         answer
     }
 
     /// Answers a probe: the client has sent a packet after its ping.
     pub(crate) fn answer_probe(&self) {
-        let mut state = self.state();
-        if let Probe::Asked(sender) = std::mem::take(&mut state.probe) {
+        let asked = std::mem::take(&mut self.state().probes.asked);
+        for sender in asked {
             // The application may not wait any more.
             let _gone = sender.send(());
         }
@@ -310,13 +311,11 @@ impl Queue {
         if let Some(reason) = state.closing {
             return Some(Control::Close(reason));
         }
-        state.probe = match std::mem::take(&mut state.probe) {
-            Probe::Due(sender) => {
-                state.probe = Probe::Asked(sender);
-                return Some(Control::Probe);
-            }
-            other => other,
-        };
+        let probes = &mut state.probes;
+        if !probes.due.is_empty() {
+            probes.asked.append(&mut probes.due);
+            return Some(Control::Probe);
+        }
         // Does not wait until the DISCONNECT packet is sent: a client that reads nothing must not
         // keep its session that way. Closing sends the rest.
         let (namespace, reason) = (!state.disconnects.is_empty()).then(|| state.disconnects.remove(0))?;
