@@ -223,8 +223,10 @@ pub(super) fn apply(
             link.close(DisconnectReason::Fenced);
             AfterRead::Done
         }
-        // A session that left while its log was read needs nothing. Of the others, the next
-        // heartbeat disconnects the client or restores the seat.
+        // Removed while its log was read.
+        CaughtUp::NotSeated if link.say_farewell() => AfterRead::Done,
+        // A session that left meanwhile needs nothing. Of the others, the next check of the node
+        // disconnects the client or restores the seat.
         CaughtUp::NotSeated if hub.find(partition, &link.room, link.handle).is_some() => {
             hub.mark_suspect(partition, link);
             AfterRead::Later(request)

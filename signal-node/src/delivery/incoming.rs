@@ -48,6 +48,12 @@ impl Incoming {
         };
         Self { id: entry.id, receivers: Receivers::Session, content }
     }
+
+    /// Whether the event tells its receivers that they are out of the room.
+    pub(super) fn is_farewell(&self) -> bool {
+        let Content::Event { update: Some(update), .. } = &self.content else { return false };
+        **update == ReplicaUpdate::Farewell
+    }
 }
 
 impl Content {

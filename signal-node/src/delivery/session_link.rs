@@ -193,6 +193,12 @@ impl SessionLink {
         self.request(read)
     }
 
+    /// Sends the event that removed the session, if it waits for a read of the log. Returns whether
+    /// the client has it.
+    pub(super) fn say_farewell(&self) -> bool {
+        self.change(|state| state.say_farewell(&mut |message| self.send(message)))
+    }
+
     fn request(self: &Arc<Self>, read: Option<LogRead>) -> Option<CatchUpRequest> {
         read.map(|LogRead { from, gap_count }| CatchUpRequest { link: Arc::clone(self), from, gap_count })
     }

@@ -238,6 +238,19 @@ impl SessionState {
         if is_last_gap { self.flush(send) } else { None }
     }
 
+    /// Sends the event that removed the session, if it waits in the buffer. Returns whether the
+    /// client has it. What else waits is lost with the seat: without one no log can be read.
+    pub(super) fn say_farewell(&mut self, send: SendMessage<'_>) -> bool {
+        let farewell = self.buffer.as_mut().and_then(|buffer| {
+            let at = buffer.iter().position(Incoming::is_farewell)?;
+            Some(buffer.swap_remove(at))
+        });
+        if let Some(farewell) = farewell {
+            self.accept(farewell, send);
+        }
+        self.farewell_sent
+    }
+
     /// Sends an event, except one that the session has, sent itself, or must not see in the lobby.
     /// An admission makes the session buffer again until the room and its log were read.
     fn accept(&mut self, event: Incoming, send: SendMessage<'_>) -> Option<LogRead> {

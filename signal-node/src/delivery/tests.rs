@@ -11,9 +11,10 @@ use switchboard_core::domain::{
 };
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::{Audience, Envelope};
-use switchboard_rooms::{LogContent, LogEntry, LogId, Partition, Seat, SeatCopy};
+use switchboard_rooms::{CaughtUp, LogContent, LogEntry, LogId, Partition, Seat, SeatCopy};
 use switchboard_socketio::send_queue::{Frame, Message, Queue, SendQueue, SendQueueLimits};
 
+use super::catch_up::{AfterRead, apply};
 use super::*;
 
 const PARTITION: Partition = Partition(0);
@@ -259,6 +260,28 @@ fn the_offset_of_a_quiet_client_follows_the_canary_but_not_during_a_gap() {
     assert_eq!(hub.fresh_offset(PARTITION, &link), None, "something may be missing");
     link.apply_log(missed.gap_count, None, &[]);
     assert_eq!(hub.fresh_offset(PARTITION, &link).unwrap().id.ms, 99);
+}
+
+#[test]
+fn a_session_that_is_removed_while_its_log_is_read_gets_its_farewell() {
+    for is_gone in [false, true] {
+        let hub = Hub::new(1);
+        let (link, queue) = register_session(&hub);
+        let request = hub.go_live(PARTITION, &link, replica(&link, "u"), DeliveryStart::Admission(id(1))).unwrap();
+        publish(&hub, 2, all_except(None));
+        let (room, to) = (RoomId::parse("R").unwrap(), Audience::One(link.handle));
+        let event = r#""room:kicked",{"roomId":"R"}"#;
+        let kicked = Envelope::Event { id: (3, 0), room: room.clone(), to, kind: EventKind::Kicked, event };
+        hub.deliver(PARTITION, kicked);
+        hub.deliver(PARTITION, Envelope::RoomGone { room, handle: Some(link.handle) });
+        if is_gone {
+            hub.unregister(PARTITION, &link);
+        }
+        let after = apply(&hub, PARTITION, request, None, CaughtUp::NotSeated);
+        assert!(matches!(after, AfterRead::Done) && !hub.has_suspects(PARTITION));
+        let client_got = texts(&queue).concat();
+        assert!(client_got.contains("room:kicked") && !client_got.contains("\"e\",2"), "{client_got}");
+    }
 }
 
 #[test]
