@@ -7,7 +7,7 @@ use serde_json::json;
 use switchboard_core::domain::RoomId;
 use switchboard_rooms::RoomPeek;
 
-use super::support::{PASSWORD, Service};
+use super::support::{PASSWORD, Reply, Service};
 
 #[tokio::test]
 async fn without_mongodb_answers_are_503_but_an_open_room_can_be_joined() {
@@ -71,6 +71,29 @@ async fn without_mongodb_answers_are_503_but_an_open_room_can_be_joined() {
 }
 
 #[tokio::test]
+async fn a_creation_that_redis_reserved_too_late_goes_on_under_its_key() {
+    let mongo = Mongo::start().await.unwrap();
+    let mut redis = RedisServer::start().await.unwrap();
+    let service = Service::on_servers(&mongo, &redis.url()).await;
+    let backend = service.backend().await;
+    let create = async || {
+        let request = service.request(Method::POST, "/api/server/calls").header("idempotency-key", "paused");
+        let body = json!({ "title": "Named", "roomId": "named" });
+        service.send(request.basic_auth(&backend.key, Some(&backend.secret)).json(&body)).await
+    };
+    redis.process().pause().unwrap();
+    assert_eq!(create().await.refusal(), (503, "SERVICE_UNAVAILABLE"));
+    redis.process().resume().unwrap();
+    // The reservation of the first request lasts for 30 s, and is that of the same call.
+    let mut replies = Vec::new();
+    while replies.last().is_none_or(|reply: &Reply| reply.status != 201) {
+        assert!(replies.len() < 20, "{replies:?}");
+        replies.push(create().await);
+    }
+    assert_eq!(create().await.text("id"), replies.last().unwrap().text("id"));
+}
+
+#[tokio::test]
 async fn without_redis_calls_can_be_read_and_joining_is_503() {
     let mongo = Mongo::start().await.unwrap();
     let mut redis = RedisServer::start().await.unwrap();
@@ -82,7 +105,8 @@ async fn without_redis_calls_can_be_read_and_joining_is_503() {
     redis.process().kill().unwrap();
     redis.process().wait_exit(Duration::from_secs(20)).await.unwrap();
 
-    // A backend's call with a room id of its own is not created at all, and its key is free.
+    // A backend's call with a room id of its own is not created at all. Nobody knows whether Redis
+    // has reserved the room id, so the key stays with this request.
     let create = async |body| {
         let request = service.request(Method::POST, "/api/server/calls").header("idempotency-key", "outage");
         service.send(request.basic_auth(&backend.key, Some(&backend.secret)).json(&body)).await
@@ -91,7 +115,7 @@ async fn without_redis_calls_can_be_read_and_joining_is_503() {
     assert_eq!(refused.refusal(), (503, "SERVICE_UNAVAILABLE"));
     let named = RoomId::parse(&format!("{}.named", backend.app)).unwrap();
     assert!(service.records.call_by_room(&named).await.unwrap().is_none());
-    assert_eq!(create(json!({ "title": "Another" })).await.status, 201);
+    assert_eq!(create(json!({ "title": "Another" })).await.refusal(), (409, "IDEMPOTENCY_KEY_REUSED"));
 
     let path = format!("/api/video-calls/{}", call["_id"].as_str().unwrap());
     assert_eq!(service.get(&path, Some(&ann.token)).await.text("title"), "A call");

@@ -252,6 +252,29 @@ async fn a_repeated_creation_gives_the_same_call_and_another_body_under_its_key_
 }
 
 #[tokio::test]
+async fn repeated_creations_at_once_in_the_room_of_a_call_that_is_over_give_one_call() {
+    let service = Service::start().await;
+    let backend = service.backend().await;
+    let send = async |key: &str, body: &Value| -> Reply {
+        let request =
+            service.request(Method::POST, "/api/server/calls").basic_auth(&backend.key, Some(&backend.secret));
+        service.send(request.header("idempotency-key", key).json(body)).await
+    };
+    let body = json!({ "title": "Weekly", "roomId": "weekly" });
+    for round in 0..20 {
+        let key = format!("week-{round}");
+        let replies = join_all((0..4).map(|_| send(&key, &body))).await;
+        let ids: BTreeSet<_> = replies.iter().map(|reply| reply.text("id")).collect();
+        assert_eq!(ids.len(), 1, "round {round}: {ids:?}");
+        let id = ids.first().unwrap();
+        assert_eq!(send(&key, &body).await.text("id"), *id, "round {round}");
+        assert_eq!(send(&key, &json!({ "title": "Other" })).await.refusal(), (409, "IDEMPOTENCY_KEY_REUSED"));
+        assert_eq!(send("another", &body).await.refusal(), (409, "ROOM_EXISTS"));
+        service.ask(&backend, Method::POST, &format!("/calls/{id}/end"), Value::Null).await.data();
+    }
+}
+
+#[tokio::test]
 async fn a_minted_token_is_the_one_that_a_backend_could_sign() {
     let service = Service::start().await;
     let backend = service.backend().await;

@@ -2,6 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use switchboard_core::domain::{CallPermissions, Role, RoomId, UserId};
+use switchboard_rooms::Proof;
 
 use super::support::{Backend, Reply, Service};
 
@@ -224,4 +226,32 @@ async fn an_event_of_a_backend_is_logged_for_its_receivers_and_once_for_its_id()
     assert_eq!(send(json!({ "name": "hint", "to": "eve" })).await.refusal(), (404, "PEER_NOT_FOUND"));
     let largest = send(json!({ "name": "big", "data": "x".repeat(8 * 1024 - 2) })).await;
     assert_eq!(largest.status, 201);
+}
+
+#[tokio::test]
+async fn a_role_and_permissions_that_a_participant_has_already_are_given_too() {
+    let room = Room::start().await;
+    let change = async |peer: &str, body: Value| room.ask(Method::PATCH, &format!("/participants/{peer}"), body).await;
+    let place = RoomId::parse(&format!("{}.r", room.backend.app)).unwrap();
+    let standing = async |user: &str| {
+        let user = UserId::parse(user).unwrap();
+        room.service.rooms.peek_for(&place, &user, &Proof::default()).await.unwrap().1
+    };
+    assert_eq!((standing("bob").await.given, standing("bob").await.given_permissions), (None, None));
+    let bob = change("bob", json!({})).await.data().clone();
+    change("bob", json!({ "role": bob["role"], "permissions": bob["permissions"] })).await.data();
+    assert_eq!((standing("bob").await.given, standing("bob").await.given_permissions), (Some(Role::Participant), None));
+    let all = json!({ "canPublish": true, "canShareScreen": true, "canChat": true });
+    change("bob", json!({ "permissions": all })).await.data();
+    assert_eq!(standing("bob").await.given_permissions, Some(CallPermissions::default()));
+    // It is nothing new to the others.
+    assert_eq!(room.heard("ann", "participant:permissions-changed").await.len(), 1, "the seat had none before");
+    change("bob", json!({ "permissions": all })).await.data();
+    assert_eq!(room.heard("ann", "participant:permissions-changed").await.len(), 1);
+    assert!(room.heard("ann", "participant:role-changed").await.is_empty());
+    // Who waits in the lobby gets no role, and it can be sent back.
+    let cid = change("cid", json!({})).await.data().clone();
+    let same = json!({ "role": cid["role"], "permissions": cid["permissions"], "name": "Cid" });
+    assert_eq!(change("cid", same).await.data()["user"]["name"], "Cid");
+    assert_eq!(standing("cid").await.given, None);
 }

@@ -160,6 +160,7 @@ impl CallCreator<'_> {
         call: &mut CallRecord,
         is_chosen: bool,
     ) -> Result<Option<CallRecord>, CallError> {
+        let mut is_taken = false;
         for _ in 0..ROOM_ATTEMPTS_MAX {
             call.join_link = join_link(self.frontend, &call.room);
             match self.records.insert_call(call).await {
@@ -172,7 +173,12 @@ impl CallCreator<'_> {
             if !is_chosen {
                 call.room = generated_room(app);
             } else if !self.records.release_room(&call.room).await? {
-                return Err(Code::RoomExists.into());
+                if is_taken {
+                    return Err(Code::RoomExists.into());
+                }
+                // A repetition of this request may have released the room a moment ago, or created
+                // the call. The next insert shows it.
+                is_taken = true;
             }
         }
         Err(RecordsError::Duplicate.into())

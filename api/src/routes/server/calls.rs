@@ -82,8 +82,9 @@ pub(crate) async fn create(
 /// Forgets the key of a request that failed with `error` and created nothing, so that a corrected
 /// request may use it.
 async fn release_key(app: &App, backend: &AppId, key: &str, id: &CallId, error: &CallError) {
-    // It is not known whether MongoDB stores the call after all. A deleted call keeps its key.
-    if matches!(error, CallError::Records(_) | CallError::NotFound) {
+    // After a failure of a store it is not known whether the call exists, or its room is reserved.
+    // The reservation is for the call of this key. A deleted call keeps its key.
+    if !matches!(error, CallError::Refused(refusal) if refusal.code != Code::ServiceUnavailable) {
         return;
     }
     let released = async {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use switchboard_auth::token::{METADATA_MAX, USER_AVATAR_MAX, USER_NAME, app_user};
 use switchboard_core::domain::call_fields::REASON;
 use switchboard_core::domain::{
-    Code, MediaKind, Participant, PeerId, PermissionsChange, PublicUser, Refusal, Role, RoomId, RoomName,
+    Code, ConnectionState, MediaKind, Participant, PeerId, PermissionsChange, PublicUser, Refusal, Role, RoomId,
+    RoomName,
 };
 use switchboard_rooms::{ModerationCommand, ProfileUpdate};
 
@@ -97,7 +98,16 @@ pub(crate) async fn edit(
 ) -> ApiResult<Response> {
     let room = backend.app().room(&name);
     let current = participant(&app, &room, &peer).await?;
-    let change = change.read(&json!({ "role": current.role, "permissions": current.permissions }))?;
+    // What the user has already is given all the same: from then on it comes before a token. Only
+    // what cannot be given may be sent back without an effect.
+    let mut sent_back = json!({});
+    if current.permissions.is_none() {
+        sent_back["permissions"] = Value::Null;
+    }
+    if current.role == Role::Guest || current.connection_state == ConnectionState::Waiting {
+        sent_back["role"] = json!(current.role);
+    }
+    let change = change.read(&sent_back)?;
     let profile = change.profile(&current.user)?;
     if let Some(role) = change.role {
         moderate(&app, &room, &ModerationCommand::Role { peer: peer.clone(), role }).await?;

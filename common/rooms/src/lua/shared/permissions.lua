@@ -1,8 +1,8 @@
 -- permissions: what a user of an app may do. Used by permissions and join. Needs seating, roles and
 -- media_state.
 
--- Gives a user these permissions, as JSON, on all devices, and announces them. Media that are on
--- and not allowed any more are switched off. `events` are templates, one a line:
+-- Gives a user these permissions, as JSON, on all devices, and announces those that are new to a
+-- device. Media that are on and not allowed any more are switched off. `events` are templates, one a line:
 -- permissions-changed, media-state-changed, and muted of video, audio and screen.
 local function give_permissions(uid, permissions, events)
   local changed_event, media_event, video_event, audio_event, screen_event =
@@ -25,15 +25,14 @@ local function give_permissions(uid, permissions, events)
     return media, muted_events
   end
 
-  for _, seat in ipairs(seats_of(uid)) do
+  local function give(seat, participant, media_text)
     local peer = seat.peer
-    local stored = redis.call('HMGET', room_key, 'i:' .. peer, 'v:' .. peer)
-    local media, muted_events = restrict(cjson.decode(stored[2]))
+    local media, muted_events = restrict(cjson.decode(media_text))
     local public = public_media(media)
     -- Replacing text is safe: inside a JSON string each quote follows a backslash, and `user`,
     -- whose metadata may have fields of the same name, comes last. Neither text has a `%`. A seat
     -- that a node of an older version gave has no permissions.
-    local participant, shown = stored[1], '"permissions":' .. permissions
+    local shown = '"permissions":' .. permissions
     local media_field = '"mediaState":' .. public
     if cjson.decode(participant).permissions then
       participant = string.gsub(participant, '"permissions":{[^}]*}', shown, 1)
@@ -53,5 +52,18 @@ local function give_permissions(uid, permissions, events)
         send_to_seat(seat, fill(muted_event, peer, seat.uid, public))
       end
     end
+  end
+
+  local function has_them(participant)
+    local known = cjson.decode(participant).permissions or {}
+    for name, value in pairs(values) do
+      if known[name] ~= value then return false end
+    end
+    return true
+  end
+
+  for _, seat in ipairs(seats_of(uid)) do
+    local stored = redis.call('HMGET', room_key, 'i:' .. seat.peer, 'v:' .. seat.peer)
+    if not has_them(stored[1]) then give(seat, stored[1], stored[2]) end
   end
 end
