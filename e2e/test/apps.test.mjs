@@ -82,6 +82,41 @@ describe("users of apps", { timeout: 120_000 }, () => {
     for (const client of [cid, mod, host]) client.close();
   });
 
+  test("a backend finds a call as soon as a first join has created it", async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const room = `first-${round}`;
+      const ann = await seated(acme, "ann", room, { role: "host" });
+      const id = ann.joined.callId;
+      const [byRoom, byId] = await Promise.all([
+        serverRequest(acme, "GET", `/calls/room/${room}`),
+        serverRequest(acme, "GET", `/calls/${id}`),
+      ]);
+      assert.deepEqual([byRoom.id, byId.roomId], [id, room]);
+      await serverRequest(acme, "POST", `/calls/${id}/end`);
+      ann.close();
+    }
+  });
+
+  test("a participant who is admitted and removed at once is told so", async () => {
+    const fields = { title: "Lobby", roomId: "lobby", settings: { waitingRoomEnabled: true } };
+    await serverRequest(acme, "POST", "/calls", fields);
+    const host = await seated(acme, "ann", "lobby", { role: "host" });
+    for (let round = 0; round < 12; round += 1) {
+      const token = userToken(acme, `visitor-${round}`, { room: "lobby" });
+      const guest = await Client.connected(nodeUrls()[round % 2], { token });
+      assert.equal((await guest.emit("room:join", { roomId: "lobby" })).waiting, true);
+      const peerId = `visitor-${round}`;
+      const answers = await Promise.all([
+        host.emit("room:admit", { peerId }),
+        host.emit("participant:kick", { peerId }),
+      ]);
+      assert.deepEqual(answers.map(({ success }) => success), [true, true]);
+      await guest.event("room:kicked", () => true);
+      guest.close();
+    }
+    host.close();
+  });
+
   test("the permissions of a token bound what its bearer sends", async () => {
     const permissions = { canPublish: false, canShareScreen: false, canChat: false };
     const mute = await seated(acme, "mute", "quiet", { permissions });

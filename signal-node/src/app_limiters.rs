@@ -63,6 +63,8 @@ struct State {
     /// Places, those that Redis was just asked for included; and their number in each room.
     places: u32,
     rooms: HashMap<RoomId, u32>,
+    /// Places in the last report.
+    reported: u32,
     /// This node's share of the app's participants: part and whole. All, before the first report.
     share: (u32, u32),
     /// Time at which the bucket of events is full again.
@@ -131,11 +133,8 @@ impl AppLimiters {
         let limiters: Vec<_> = self.lock().values().cloned().collect();
         join_all(limiters.iter().map(|limiter| limiter.report(self.0.apps.limits(&limiter.app)))).await;
         drop(limiters);
-        // Without a session, the last report had no place. A limiter whose bucket is not full
-        // stays: otherwise a client that connects again would get a full one.
         let now = Instant::now();
-        let is_full = |limiter: &AppLimiter| limiter.lock().debt(now).is_zero();
-        self.lock().retain(|_, limiter| Arc::strong_count(limiter) > 1 || !is_full(limiter));
+        self.lock().retain(|_, limiter| Arc::strong_count(limiter) > 1 || !limiter.lock().is_settled(now));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AppId, Arc<AppLimiter>>> {
@@ -146,7 +145,13 @@ impl AppLimiters {
 impl State {
     fn new() -> Self {
         let (limits, rooms) = (AppLimits::default(), HashMap::new());
-        Self { limits, places: 0, rooms, share: (1, 1), full_at: None, open_until: None }
+        Self { limits, places: 0, rooms, reported: 0, share: (1, 1), full_at: None, open_until: None }
+    }
+
+    /// Whether a limiter without a session may be dropped: Redis counts no place of it, and its
+    /// bucket is full, so that a client that connects again gets no more than the rate.
+    fn is_settled(&self, now: Instant) -> bool {
+        self.reported == 0 && self.debt(now).is_zero()
     }
 
     /// Returns the time until the bucket of events is full.
@@ -241,6 +246,7 @@ impl AppLimiter {
             state.limits = limits;
             self.limits_events.store(limits.max_events_per_second.is_some(), Ordering::Relaxed);
             let are_counted = limits.max_concurrent_calls.is_some();
+            state.reported = state.places;
             (state.places, state.rooms.keys().filter(|_| are_counted).cloned().collect::<Vec<_>>())
         };
         if limits.bounds_entries() || limits.max_events_per_second.is_some() {
@@ -299,6 +305,8 @@ mod tests {
         assert_eq!(state.spend_event(now), Err(Duration::from_millis(500)));
         // So long the limiter stays, also without a session.
         assert_eq!(state.debt(now), Duration::from_secs(5));
-        assert!(state.debt(now + Duration::from_secs(5)).is_zero());
+        assert!(!state.is_settled(now) && state.is_settled(now + Duration::from_secs(5)));
+        state.reported = 1;
+        assert!(!state.is_settled(now + Duration::from_secs(5)), "until a report without a place");
     }
 }

@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::delivery::{Hub, SeatReplica, SessionLink};
 
-/// Requests in flight, of all partitions together. A node with 20,000 sessions must not queue all of
-/// them in Redis at the same time.
+/// Requests in flight, of all partitions together. A node with 20,000 sessions must not queue all
+/// of them in Redis at the same time.
 const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Maximum number of attempts to restore a seat, each of which waits for Redis for 2 s. After that
 /// the client is disconnected.

@@ -9,6 +9,7 @@ use switchboard_core::domain::{AppId, CallId, Code, EndReason, Timestamp};
 use switchboard_records::CallRecord;
 use switchboard_rooms::RoomPeek;
 
+use super::find;
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
@@ -93,7 +94,7 @@ impl<'a> Owner<'a> {
 /// because a transfer reaches the record later. If Redis is unavailable, the record decides here;
 /// the operation itself is refused later if it needs the room.
 pub(crate) async fn owned(app: &App, owner: Owner<'_>, id: &CallId) -> ApiResult<CallRecord> {
-    let mut call = app.records.call(owner.app(), id).await?.ok_or(Code::CallNotFound)?;
+    let mut call = find::by_id(app, owner.app(), id).await?;
     if !call.status.is_over()
         && let Ok(RoomPeek::Open { meta, .. }) = app.rooms.peek(&call.room).await
     {

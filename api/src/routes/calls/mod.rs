@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `input` | fields of a call in request bodies |
 //! | `create` | creates a call |
+//! | `find` | finds a call, also one whose record is about to be written |
 //! | `list` | lists the user's calls |
 //! | `read` | reads one call, and its statistics |
 //! | `edit` | changes a call |
@@ -15,6 +16,7 @@
 mod create;
 mod edit;
 mod end;
+pub(crate) mod find;
 pub(super) mod input;
 mod list;
 mod messages;

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use switchboard_core::domain::{CallId, Code};
 
+use super::find;
 use super::read::{check_room, reveals};
 use crate::app::App;
 use crate::http::envelope::page;
@@ -30,7 +31,7 @@ pub(crate) async fn participants(
     PathParam(id): PathParam<CallId>,
     ValidQuery(ParticipantQuery(paging)): ValidQuery<ParticipantQuery>,
 ) -> ApiResult<impl IntoResponse> {
-    let mut call = app.records.call(&caller.app(), &id).await?.ok_or(Code::CallNotFound)?;
+    let mut call = find::by_id(&app, &caller.app(), &id).await?;
     check_room(&call, caller.0.as_ref())?;
     if !reveals(&app, &call, caller.0.as_ref()).await? {
         return Err(Code::Forbidden.into());

@@ -8,6 +8,7 @@ use switchboard_auth::{Identity, IdentityKind};
 use switchboard_core::domain::{CallId, CallType, Code, RoomName};
 use switchboard_records::{CallRecord, RecordsError};
 
+use super::find;
 use crate::app::App;
 use crate::http::envelope::success;
 use crate::http::error::ApiResult;
@@ -21,7 +22,7 @@ pub(crate) async fn get(
     caller: MaybeCaller,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
-    let call = app.records.call(&caller.app(), &id).await?.ok_or(Code::CallNotFound)?;
+    let call = find::by_id(&app, &caller.app(), &id).await?;
     check_room(&call, caller.0.as_ref())?;
     let view = if reveals(&app, &call, caller.0.as_ref()).await? {
         CallOrSummary::Call(Box::new(CallView::new(&app, &call, present(&app, &call).await)))
@@ -52,7 +53,7 @@ pub(crate) async fn by_room(
     PathParam(name): PathParam<RoomName>,
 ) -> ApiResult<impl IntoResponse> {
     let room = app.access().resolve(&caller.app(), caller.bound_to(), &name).await;
-    let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
+    let call = find::by_room_id(&app, &room).await?;
     check_room(&call, caller.0.as_ref())?;
     let present = present(&app, &call).await;
     let view = if reveals(&app, &call, caller.0.as_ref()).await? {
@@ -99,7 +100,7 @@ pub(crate) async fn stats(
     CallOwner(caller): CallOwner,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<impl IntoResponse> {
-    let call = app.records.call(&caller.app, &id).await?.ok_or(Code::CallNotFound)?;
+    let call = find::by_id(&app, &caller.app, &id).await?;
     if !app.records.involves(&call, &caller.user.id).await? {
         return Err(Code::Forbidden.into());
     }

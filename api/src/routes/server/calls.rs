@@ -113,7 +113,7 @@ pub(crate) async fn get(
     backend: Backend<CallsRead>,
     PathParam(id): PathParam<CallId>,
 ) -> ApiResult<Response> {
-    let call = app.records.call(backend.app(), &id).await?.ok_or(Code::CallNotFound)?;
+    let call = calls::find::by_id(&app, backend.app(), &id).await?;
     Ok(read(&app, &call).await)
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn by_room(
     PathParam(name): PathParam<RoomName>,
 ) -> ApiResult<Response> {
     let room = backend.app().room(&name);
-    let call = app.records.call_by_room_with_profiles(&room).await?.ok_or(Code::CallNotFound)?;
+    let call = calls::find::by_room_id(&app, &room).await?;
     Ok(read(&app, &call).await)
 }
 

@@ -2,8 +2,8 @@
 -- media_state.
 
 -- Gives a user these permissions, as JSON, on all devices, and announces those that are new to a
--- device. Media that are on and not allowed any more are switched off. `events` are templates, one a line:
--- permissions-changed, media-state-changed, and muted of video, audio and screen.
+-- device. Media that are on and not allowed any more are switched off. `events` are templates, one
+-- a line: permissions-changed, media-state-changed, and muted of video, audio and screen.
 local function give_permissions(uid, permissions, events)
   local changed_event, media_event, video_event, audio_event, screen_event =
     string.match(events, '^(.-)\n(.-)\n(.-)\n(.-)\n(.*)$')
