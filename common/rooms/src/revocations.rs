@@ -47,9 +47,9 @@ impl Revocations {
     /// See [`StoreError`]. The copy is then unchanged.
     pub async fn refresh(&self, rooms: &Rooms) -> Result<Vec<Revoked>, StoreError> {
         let read = self.0.read().unwrap_or_else(PoisonError::into_inner).read;
-        let (revoked, now_ms) = rooms.revoked(read).await?;
+        let (revoked, last, now_ms) = rooms.revoked(read).await?;
         let mut copy = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        copy.read = revoked.last().map(|last| last.id).or(copy.read).max(copy.read);
+        copy.read = last.max(copy.read);
         for Revoked { sign_in, reason, until_ms, .. } in &revoked {
             let known = copy.sign_ins.entry(sign_in.clone()).or_insert((*reason, *until_ms));
             *known = (known.0.max(*reason), known.1.max(*until_ms));
@@ -76,7 +76,7 @@ impl Revocations {
                     metrics::counter!("switchboard_revocations_stale_total").increment(1);
                 }
                 Err(StoreError::Unexpected(detail)) => {
-                    tracing::error!(detail, "unreadable entry in the list of revoked sign-ins");
+                    tracing::error!(detail, "the list of revoked sign-ins cannot be read");
                 }
             }
         }

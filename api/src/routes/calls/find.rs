@@ -1,7 +1,7 @@
 //! Finds a call that a client names.
 //!
-//! A first join creates a call in Redis, and the recorder writes its record a moment later. A client
-//! learns of the call by the join, and may ask for it before that.
+//! A first join creates a call in Redis, and the recorder writes its record a moment later. A
+//! client learns of the call by the join, and may ask for it before that.
 
 use std::time::Duration;
 

@@ -26,11 +26,13 @@ impl Rooms {
         self.run(HOME, &RevokeScript { keys, partition: HOME, sign_in, keep_ms: millis(keep), reason }).await
     }
 
-    /// Returns the sign-ins that were revoked after `after`, oldest first, and Redis TIME in ms.
+    /// Returns the sign-ins that were revoked after `after`, oldest first, the position of the last
+    /// entry that was read, and Redis TIME in ms. An entry that this version cannot read is logged
+    /// and left out: the others must hold.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn revoked(&self, after: Option<LogId>) -> Result<(Vec<Revoked>, u64), StoreError> {
+    pub async fn revoked(&self, after: Option<LogId>) -> Result<(Vec<Revoked>, Option<LogId>, u64), StoreError> {
         let (mut found, mut after) = (Vec::new(), after);
         loop {
             let mut read = cmd("XRANGE");
@@ -40,15 +42,17 @@ impl Rooms {
             let page = entries(answer.first())?;
             let last = page.len() < PAGE;
             for (id, fields) in page {
+                after = Some(id);
                 let until_ms = fields.get("u").and_then(|ms| ms.parse().ok());
-                let until_ms = until_ms.ok_or_else(|| StoreError::expected("a time"))?;
-                let sign_in = fields.get("s").ok_or_else(|| StoreError::expected("a sign-in"))?;
+                let (Some(until_ms), Some(sign_in)) = (until_ms, fields.get("s")) else {
+                    tracing::error!(%id, "unreadable entry in the list of revoked sign-ins");
+                    continue;
+                };
                 let reason = RevocationReason::parse(fields.get("r").copied());
                 found.push(Revoked { id, sign_in: (*sign_in).to_owned(), reason, until_ms });
-                after = Some(id);
             }
             if last {
-                return Ok((found, time_ms(answer.get(1))?));
+                return Ok((found, after, time_ms(answer.get(1))?));
             }
         }
     }

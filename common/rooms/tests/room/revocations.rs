@@ -12,7 +12,7 @@ async fn new(known: &Revocations, rooms: &Rooms) -> Vec<String> {
     known.refresh(rooms).await.unwrap().into_iter().map(|revoked| revoked.sign_in).collect()
 }
 
-pub(crate) async fn a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over(bed: TestBed) {
+pub(crate) async fn a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over(mut bed: TestBed) {
     let (one, two) = (bed.guest("api").await, bed.guest("n1").await);
     let (here, there, late) = (Revocations::default(), Revocations::default(), Revocations::default());
     one.revoke("first", SignedOut, Duration::from_secs(600)).await.unwrap();
@@ -23,6 +23,14 @@ pub(crate) async fn a_revoked_sign_in_is_known_to_every_process_until_its_time_i
     assert!(here.has("first") && here.has("second") && !here.has("third"));
     assert!(there.has("first") && !there.has("second"), "not refreshed yet");
     assert_eq!(new(&late, &two).await, ["first", "second"], "a new process reads the whole list");
+    let list = bed.keys().revoked(Partition(0));
+    let mut add = redis::cmd("XADD");
+    add.arg(&list).arg("*").arg("from").arg("a later version");
+    bed.at_its_keys::<String>(&add).await;
+    assert!(new(&here, &one).await.is_empty(), "an entry that cannot be read");
+    one.revoke("third", SignedOut, Duration::from_secs(600)).await.unwrap();
+    assert_eq!(new(&here, &one).await, ["third"], "it does not stand in the way of the next");
+    assert_eq!(new(&late, &two).await, ["third"]);
     one.revoke("brief", SignedOut, Duration::from_millis(1)).await.unwrap();
     until("expired entries are dropped", async || {
         here.refresh(&one).await.unwrap();
