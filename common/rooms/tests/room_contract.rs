@@ -43,6 +43,7 @@ restricted! {
     chat::chat_history_holds_public_and_own_private_messages_and_is_read_in_pages;
     chat::figures_count_participants_messages_and_the_peak;
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
+    lobby::a_repeated_command_of_an_operator_has_the_reply_of_the_first;
     nodes::two_sweepers_sweep_a_dead_node_once;
     revocations::a_revoked_sign_in_is_known_to_every_process_until_its_time_is_over;
     rates::of_requests_at_once_from_several_processes_exactly_the_rate_passes;
@@ -123,6 +124,7 @@ contract! {
     chat::media_go_on_only_with_the_present_role_and_settings_and_off_at_any_time;
     chat::figures_count_participants_messages_and_the_peak;
     lobby::users_who_wait_only_for_a_place_are_admitted_in_order_of_arrival;
+    lobby::a_repeated_command_of_an_operator_has_the_reply_of_the_first;
     lobby::a_call_that_asks_more_of_newcomers_sends_its_lobby_away;
     lobby::a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does;
     lobby::guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest;

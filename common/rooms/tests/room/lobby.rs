@@ -3,6 +3,7 @@
 use switchboard_core::domain::*;
 use switchboard_core::wire::EventKind;
 use switchboard_core::wire::envelope::Envelope;
+use switchboard_rooms::scripts::{KickScript, ModerationScope, RoomScope, SeatScope, log_bounds};
 use switchboard_rooms::*;
 
 use super::testbed::*;
@@ -174,4 +175,35 @@ pub(crate) async fn guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_
     rooms.leave(&seats[7], "left").await.unwrap();
     assert!(matches!(rooms.join(guest(25, Some("a"))).await.unwrap(), Joined::Waiting { .. }));
     assert!(matches!(rooms.join(guest(29, Some("a"))).await.unwrap(), Joined::Full));
+}
+
+pub(crate) async fn a_repeated_command_of_an_operator_has_the_reply_of_the_first(mut bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    sit(&rooms, "R", 0).await;
+    sit(&rooms, "R", 1).await;
+    let (keys, bounds, name) = (bed.keys(), log_bounds(10_000, 16 << 20), room("R"));
+    let mut kick = async |command: &str| {
+        let seats = SeatScope {
+            room: RoomScope {
+                keys: &keys,
+                partition: rooms.partition_of(&name),
+                room: &name,
+                window_ms: 60_000,
+                log_bounds: &bounds,
+            },
+            empty_after_ms: 60_000,
+            departure_events: std::array::from_fn(|_| r#""left",{}"#.to_owned()),
+            left_details: r#"{"reason":"kicked"}"#.to_owned(),
+        };
+        let scope = ModerationScope { seats, caller: Caller::Operator, command_id: command.to_owned() };
+        let kicked_event = r#""room:kicked",{}"#.to_owned();
+        let reply: Vec<String> = bed.run(&KickScript { scope, target: &peer(1), ban: false, kicked_event }).await;
+        reply
+    };
+    let first = kick("one").await;
+    assert_eq!(first[0], "OK");
+    assert_eq!(kick("one").await, first, "its reply was lost");
+    assert_eq!(kick("two").await, ["NOPEER"]);
+    assert_eq!(kick("two").await, ["NOPEER"]);
 }

@@ -8,9 +8,7 @@ use redis::cmd;
 use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::{Audience, Envelope};
 use switchboard_core::wire::{EventKind, event_batch};
-use switchboard_rooms::scripts::{
-    Hashes, OperationScope, RelayScript, RelaysScript, RoomScope, Script, log_bounds, write_command,
-};
+use switchboard_rooms::scripts::{OperationScope, RelayScript, RelaysScript, RoomScope, log_bounds};
 use switchboard_rooms::*;
 
 use super::testbed::*;
@@ -238,7 +236,7 @@ type Relays<'a> = Vec<(u64, EventKind, PeerId, &'a [u8])>;
 
 /// Runs relays of one seat in one call. Returns the replies.
 async fn call(bed: &mut TestBed, rooms: &Rooms, seat: &Seat, relays: Relays<'_>) -> Vec<Vec<String>> {
-    let (keys, hashes, bounds) = (bed.keys(), Hashes::compute(), log_bounds(10_000, 16 << 20));
+    let (keys, bounds) = (bed.keys(), log_bounds(10_000, 16 << 20));
     let scripts: Vec<_> = relays
         .iter()
         .map(|(number, kind, to, event)| RelayScript {
@@ -261,15 +259,7 @@ async fn call(bed: &mut TestBed, rooms: &Rooms, seat: &Seat, relays: Relays<'_>)
             event,
         })
         .collect();
-    let mut packed = Vec::new();
-    write_command(&mut packed, hashes.of(Script::Relay), &RelaysScript { relays: &scripts });
-    // Every line of a length is followed by the word, and no word here has a line feed.
-    let text = String::from_utf8(packed).unwrap();
-    let mut command = redis::Cmd::new();
-    text.split("\r\n").skip(2).step_by(2).for_each(|word| {
-        command.arg(word);
-    });
-    bed.at_its_keys(&command).await
+    bed.run(&RelaysScript { relays: &scripts }).await
 }
 
 fn statuses(replies: &[Vec<String>]) -> Vec<&str> {

@@ -14,6 +14,7 @@ use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::server_event::{hand_lowered, hand_raised_template, media_changed_template};
 use switchboard_rooms::conn::RedisUrl;
 use switchboard_rooms::keys::Keys;
+use switchboard_rooms::scripts::{Hashes, ScriptArguments, write_command};
 use switchboard_rooms::*;
 use tokio::sync::mpsc;
 
@@ -138,6 +139,19 @@ impl TestBed {
             answers.push(server.query(command).await.unwrap());
         }
         answers
+    }
+
+    /// Runs a script as a node or an api pod sends it. No argument may have a carriage return.
+    pub(crate) async fn run<S: ScriptArguments, T: FromRedisValue>(&mut self, arguments: &S) -> T {
+        let mut packed = Vec::new();
+        write_command(&mut packed, Hashes::compute().of(S::SCRIPT), arguments);
+        // Every line of a length is followed by the word.
+        let text = String::from_utf8(packed).unwrap();
+        let mut command = Cmd::new();
+        text.split("\r\n").skip(2).step_by(2).for_each(|word| {
+            command.arg(word);
+        });
+        self.at_its_keys(&command).await
     }
 
     /// Returns how often a command has run on all servers, in scripts too.

@@ -6,27 +6,36 @@
 --
 -- The rules looked at a copy of the caller's role. The scripts check the role in the room as it is
 -- now. A caller has one command in flight at a time. The id and the reply of the last one stay with
--- the caller's seat, so that a command whose reply was lost can be sent again.
+-- the caller's seat, so that a command whose reply was lost can be sent again. Operators have one
+-- such place a room: seldom do two of them act on it within the 2 s of a repetition.
 local caller, caller_gen, lowest_role, command_id = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 
--- Returns the rank of the caller; or nil and the reply that refuses or repeats the command.
-local function caller_rank()
-  if redis.call('HGET', room_key, 'st') ~= 'open' then return nil, {'ABSENT'} end
-  if caller == '-' then return RANK.host + 1 end
-  local seat = get_seat(caller)
-  if not seat or seat.state ~= 'connected' or seat.gen ~= caller_gen then return nil, {'STALE'} end
+-- Returns the reply to this command if it was executed before; else nil.
+local function earlier_reply()
   local stored = {}
   for word in string.gmatch(redis.call('HGET', room_key, 'c:' .. caller) or '', '%S+') do
     stored[#stored + 1] = word
   end
-  if table.remove(stored, 1) == command_id then return nil, stored end
+  return table.remove(stored, 1) == command_id and stored or nil
+end
+
+-- Returns the rank of the caller; or nil and the reply that refuses or repeats the command.
+local function caller_rank()
+  if redis.call('HGET', room_key, 'st') ~= 'open' then return nil, {'ABSENT'} end
+  local seat = caller ~= '-' and get_seat(caller)
+  if caller ~= '-' and (not seat or seat.state ~= 'connected' or seat.gen ~= caller_gen) then
+    return nil, {'STALE'}
+  end
+  local known = earlier_reply()
+  if known then return nil, known end
+  if caller == '-' then return RANK.host + 1 end
   if RANK[seat.role] < RANK[lowest_role] then return nil, {'DENIED'} end
   return RANK[seat.role]
 end
 
--- Stores the reply with the caller's seat and returns it.
+-- Stores the reply and returns it.
 local function answer(reply)
-  if caller ~= '-' and redis.call('HEXISTS', room_key, 's:' .. caller) == 1 then
+  if caller == '-' or redis.call('HEXISTS', room_key, 's:' .. caller) == 1 then
     redis.call('HSET', room_key, 'c:' .. caller, command_id .. ' ' .. table.concat(reply, ' '))
   end
   return reply
