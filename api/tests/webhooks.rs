@@ -233,7 +233,7 @@ impl Bed {
             webhooks: Some(directory.clone()),
             ..RecorderOptions::default()
         };
-        let (rooms, records) = (connect_pod(&self.redis, PARTITIONS).await, self.records.clone());
+        let (rooms, records) = (connect_pod(&self.redis.url(), PARTITIONS).await, self.records.clone());
         tokio::spawn(async move {
             let stop = CancellationToken::new();
             tokio::join!(

@@ -24,9 +24,9 @@ use crate::webhooks::events::deliveries;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest pause after a failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// Time limit of one request about an outbox. A server of Redis that does not answer must not hold
-/// up the outboxes on the others for longer.
-const OUTBOX_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time limit of one request about an outbox or its lease. A server of Redis that does not answer
+/// must not hold up the outboxes on the others for longer.
+pub(super) const OUTBOX_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bytes of a dead fact that are stored. MongoDB refuses a document above 16 MiB, and a dead fact
 /// that it refuses would block the facts behind it.
@@ -104,8 +104,8 @@ fn grouped(batches: Vec<Batch>, max: usize) -> Vec<Vec<Batch>> {
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// Makes a request about an outbox, within its time limit.
-async fn in_time<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+/// Makes a request about an outbox or its lease, within its time limit.
+pub(super) async fn in_time<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     timeout(OUTBOX_TIMEOUT, request).await.unwrap_or(Err(StoreError::Unavailable))
 }
 

@@ -8,7 +8,8 @@ use crate::webhooks::EndpointDirectory;
 #[derive(Clone, Debug)]
 pub struct RecorderOptions {
     /// Time after which a partition becomes free when its owner does not renew the lease. The owner
-    /// renews it four times in this time.
+    /// renews it at least four times in this time, also while another server of Redis does not
+    /// answer.
     pub lease: Duration,
     /// Time from one flush to the next, unless facts are left over: the longest time that a fact
     /// waits until it is written.
