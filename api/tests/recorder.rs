@@ -8,14 +8,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::recorder::{RecorderOptions, run};
+use api::webhooks::EndpointDirectory;
 use devcluster::mongo::{Mongo, MongoOptions};
 use devcluster::redis::{RedisCluster, RedisServer};
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use redis::cmd;
+use switchboard_auth::AppVault;
 use switchboard_core::domain::{
     AppId, CallId, CallStatus, MediaState, PublicUser, Role, RoomId, RoomName, SessionHandle, Timestamp,
 };
@@ -327,6 +330,54 @@ async fn an_invalid_fact_becomes_a_dead_fact_and_blocks_no_other() {
     let dead = bed.records.dead_facts().await.unwrap();
     let contents: Vec<_> = dead.iter().map(|fact| fact.content.as_str()).collect();
     assert_eq!(contents, [r#"{"k": "joined"}"#, r#"{"nonsense": "x"}"#]);
+}
+
+/// Counts dead facts, of the test's thread alone.
+#[derive(Clone, Default)]
+struct DeadFacts(Arc<AtomicU64>);
+
+impl metrics::Recorder for DeadFacts {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+
+    fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        if key.name() == "switchboard_dead_facts_total" {
+            metrics::Counter::from_arc(self.0.clone())
+        } else {
+            metrics::Counter::noop()
+        }
+    }
+
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn a_dead_fact_is_counted_once_although_its_flush_is_repeated() {
+    let dead_facts = DeadFacts::default();
+    let _recording = metrics::set_default_local_recorder(&dead_facts);
+    let bed = Bed::start().await;
+    let outbox = Keys::new("sb", PARTITIONS).outbox(Partition(0));
+    bed.redis.query::<String>(cmd("XADD").arg(&outbox).arg("*").arg(&["nonsense", "x"])).await.unwrap();
+    // Webhooks are queued after the dead facts are stored.
+    let vault = AppVault::new("a-master-key-of-at-least-32-bytes".into());
+    let directory = EndpointDirectory::new(bed.records.clone(), Some(vault), Vec::new());
+    bed.fail("find", "apps", true).await;
+    let options = RecorderOptions { webhooks: Some(directory), ..Default::default() };
+    let (_recorder, _stop) = bed.recorder_with(options).await;
+    until("the dead fact to be stored", async || bed.records.dead_facts().await.unwrap().len() == 1).await;
+    // The flush is repeated after 100 and after 200 ms.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(bed.waiting().await, 1, "it waits");
+    bed.fail("find", "apps", false).await;
+    bed.until_recorded().await;
+    assert_eq!(dead_facts.0.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

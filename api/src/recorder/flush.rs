@@ -4,7 +4,7 @@
 //! A request to MongoDB costs more than the documents in it, and facts wait safely in Redis. So a
 //! flush is one command for each collection, however many partitions and calls its facts are of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -237,25 +237,24 @@ impl Outboxes {
         for some in dead.chunks(DEAD_FACTS_MAX) {
             self.records.store_dead_facts(some, now()).await?;
         }
-        for fact in &dead {
-            metrics::counter!("switchboard_dead_facts_total").increment(1);
-            // The problem is stored with the fact and not logged, because it can quote chat
-            // messages.
-            tracing::error!(event_id = fact.event_id, "fact cannot be recorded; moved to deadfacts");
-        }
-        let mut index = 0;
-        facts.retain(|_| {
-            index += 1;
-            refused.iter().all(|(bad, _)| bad + 1 != index)
-        });
+        let refused: HashSet<_> = refused.into_iter().map(|(index, _)| index).collect();
+        let accepted = facts.into_iter().enumerate().filter(|(index, _)| !refused.contains(index));
+        let facts: Vec<_> = accepted.map(|(_, fact)| fact).collect();
         // Queue before the facts leave the outbox: if this pod dies now, the next owner queues the
         // same deliveries again, and their ids make the repetition harmless.
         if let Some(directory) = &self.options.webhooks {
             let deliveries = deliveries(&facts, &*directory.current().await?);
             self.records.queue_deliveries(&deliveries).await?;
         }
+        // Count and log at the end, because a flush is repeated when one of its steps fails.
         for CallFact { change, .. } in &facts {
             metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
+        }
+        for fact in &dead {
+            metrics::counter!("switchboard_dead_facts_total").increment(1);
+            // The problem is stored with the fact and not logged, because it can quote chat
+            // messages.
+            tracing::error!(event_id = fact.event_id, "fact cannot be recorded; moved to deadfacts");
         }
         Ok(())
     }
