@@ -42,11 +42,20 @@ async fn records(mongo: &Mongo) -> Records {
     records
 }
 
+fn without_webhooks(records: &Records) -> EndpointDirectory {
+    EndpointDirectory::new(records.clone(), None, Vec::new())
+}
+
 /// Starts a recorder that flushes often, so that the test is fast.
-fn record(rooms: Rooms, records: &Records, options: RecorderOptions) -> (JoinHandle<()>, CancellationToken) {
+fn record(
+    rooms: Rooms,
+    records: &Records,
+    webhooks: EndpointDirectory,
+    options: RecorderOptions,
+) -> (JoinHandle<()>, CancellationToken) {
     let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..options };
     let stop = CancellationToken::new();
-    (tokio::spawn(run(rooms, records.clone(), options, stop.clone())), stop)
+    (tokio::spawn(run(rooms, records.clone(), webhooks, options, stop.clone())), stop)
 }
 
 /// Redis, MongoDB, and a node that seats participants.
@@ -83,7 +92,8 @@ impl Bed {
     }
 
     async fn recorder_with(&self, options: RecorderOptions) -> (JoinHandle<()>, CancellationToken) {
-        record(connect_pod(&self.redis.url(), PARTITIONS).await, &self.records, options)
+        let rooms = connect_pod(&self.redis.url(), PARTITIONS).await;
+        record(rooms, &self.records, without_webhooks(&self.records), options)
     }
 
     async fn database(&self) -> Database {
@@ -369,8 +379,8 @@ async fn a_dead_fact_is_counted_once_although_its_flush_is_repeated() {
     let vault = AppVault::new("a-master-key-of-at-least-32-bytes".into());
     let directory = EndpointDirectory::new(bed.records.clone(), Some(vault), Vec::new());
     bed.fail("find", "apps", true).await;
-    let options = RecorderOptions { webhooks: Some(directory), ..Default::default() };
-    let (_recorder, _stop) = bed.recorder_with(options).await;
+    let rooms = connect_pod(&bed.redis.url(), PARTITIONS).await;
+    let (_recorder, _stop) = record(rooms, &bed.records, directory, RecorderOptions::default());
     until("the dead fact to be stored", async || bed.records.dead_facts().await.unwrap().len() == 1).await;
     // The flush is repeated after 100 and after 200 ms.
     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -424,7 +434,7 @@ async fn leases_on_other_servers_are_acquired_and_renewed_while_one_server_does_
     let mut owner = None;
     for (number, pod) in pods.into_iter().enumerate() {
         let previous = owner.take();
-        let (recorder, _stop) = record(pod, &records, options.clone());
+        let (recorder, _stop) = record(pod, &records, without_webhooks(&records), options.clone());
         // The leases of the previous recorder expire first.
         let acquired = timeout(5 * LEASE, async {
             while owner.is_none() || owner == previous {

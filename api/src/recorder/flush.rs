@@ -18,6 +18,7 @@ use super::fact;
 use super::leases::Leases;
 use super::options::RecorderOptions;
 use crate::clock::{jittered, now};
+use crate::webhooks::EndpointDirectory;
 use crate::webhooks::events::deliveries;
 
 /// Pause after the first failure. It doubles with each further failure.
@@ -38,6 +39,8 @@ const DEAD_FACTS_MAX: usize = 128;
 pub(super) struct Outboxes {
     pub(super) rooms: Rooms,
     pub(super) records: Records,
+    /// Webhook endpoints that receive events.
+    pub(super) webhooks: EndpointDirectory,
     pub(super) options: RecorderOptions,
     /// Name of this recorder in its leases and in its announcement.
     pub(super) lease_owner: String,
@@ -242,10 +245,8 @@ impl Outboxes {
         let facts: Vec<_> = accepted.map(|(_, fact)| fact).collect();
         // Queue before the facts leave the outbox: if this pod dies now, the next owner queues the
         // same deliveries again, and their ids make the repetition harmless.
-        if let Some(directory) = &self.options.webhooks {
-            let deliveries = deliveries(&facts, &*directory.current().await?);
-            self.records.queue_deliveries(&deliveries).await?;
-        }
+        let deliveries = deliveries(&facts, &*self.webhooks.current().await?);
+        self.records.queue_deliveries(&deliveries).await?;
         // Count and log at the end, because a flush is repeated when one of its steps fails.
         for CallFact { change, .. } in &facts {
             metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);

@@ -3,6 +3,7 @@ use std::time::Duration;
 use api::clock::now;
 use api::recorder::{RecorderOptions, run};
 use api::stale_calls::StaleCalls;
+use api::webhooks::EndpointDirectory;
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisCluster;
 use mongodb::bson::oid::ObjectId;
@@ -24,7 +25,9 @@ fn path(call: &Value) -> String {
 
 fn record(service: &Service) {
     let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..RecorderOptions::default() };
-    tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, CancellationToken::new()));
+    let (rooms, records) = (service.rooms.clone(), service.records.clone());
+    let webhooks = EndpointDirectory::new(records.clone(), None, Vec::new());
+    tokio::spawn(run(rooms, records, webhooks, options, CancellationToken::new()));
 }
 
 async fn recorded(service: &Service) {
