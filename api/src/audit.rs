@@ -1,6 +1,7 @@
-//! The audit log: sign-ins, failed sign-ins, revocations. Each event is one log line with the
-//! target `audit`, so that a log collector can separate them. The span carries the request's id. A
-//! line contains no secret, no e-mail address and no network address.
+//! The events of accounts in the audit log: sign-ins, failed sign-ins, revocations. Routes log the
+//! actions of operators and of backends themselves. Each is one log line with the target `audit`,
+//! so that a log collector can separate them. The span carries the request's id. A line contains no
+//! secret, no e-mail address and no network address.
 
 use switchboard_core::domain::UserId;
 

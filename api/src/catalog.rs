@@ -45,7 +45,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "switchboard_security_events_total",
         Each("event", audit::Event::NAMES),
-        "Security events, as in the audit log",
+        "Security events of accounts, as in the audit log",
     ),
     counter("switchboard_calls_created_total", One, "Calls created"),
     counter("switchboard_users_registered_total", One, "Accounts registered"),

@@ -28,15 +28,21 @@ pub async fn run(records: Records, now: fn() -> Timestamp, stop: CancellationTok
     }
 }
 
-/// Sweeps once. A call whose erasure failed is tried again in the next sweep.
+/// Sweeps once. A call whose erasure failed is tried again in the next sweep, and delays no other.
 pub async fn sweep(records: &Records, now: Timestamp) {
-    let erased = async {
-        for call in records.deleted_calls(Timestamp(now.0 - ERASE_AFTER_MS), CALLS_MAX).await? {
-            records.erase_call(&call, now).await?;
+    let (mut failures, mut first) = (0_usize, None);
+    match records.deleted_calls(Timestamp(now.0 - ERASE_AFTER_MS), CALLS_MAX).await {
+        Ok(calls) => {
+            for call in calls {
+                if let Err(error) = records.erase_call(&call, now).await {
+                    failures += 1;
+                    first.get_or_insert(error);
+                }
+            }
         }
-        Ok::<_, switchboard_records::RecordsError>(())
-    };
-    if let Err(error) = erased.await {
-        tracing::warn!(%error, "erasing deleted calls failed; retrying");
+        Err(error) => first = Some(error),
+    }
+    if let Some(error) = first {
+        tracing::warn!(%error, failures, "erasing deleted calls failed; retrying");
     }
 }

@@ -11,6 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
 use crate::http::request_bounds::{self, RequestBounds};
+use crate::http::store_failures::StoreFailures;
 use crate::http::{drain, layers, page};
 use crate::routes;
 
@@ -49,7 +50,7 @@ fn layered(
     is_of_app: impl Fn(&str) -> bool + Clone + Send + Sync + 'static,
 ) -> Router {
     let layers = ServiceBuilder::new()
-        .layer(middleware::from_fn(layers::outermost))
+        .layer(middleware::from_fn_with_state(StoreFailures::default(), layers::outermost))
         .layer(middleware::from_fn_with_state(bounds.clone(), request_bounds::preflights))
         .layer(layers::cors(options.origins, is_of_app))
         .layer(middleware::from_fn_with_state(options.deadline, layers::timeout))

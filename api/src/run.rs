@@ -89,8 +89,8 @@ async fn serve(
     let WebhookConfig { endpoints, options, https_only } = config.webhooks.clone();
     let has_webhooks = vault.is_some() || !endpoints.is_empty();
     let directory = EndpointDirectory::new(background.clone(), vault.clone(), endpoints);
-    let recording = RecorderOptions { webhooks: Some(directory.clone()), ..RecorderOptions::default() };
-    let recorder = recorder::run(rooms.clone(), background.clone(), recording, stop.clone());
+    let recording = RecorderOptions::default();
+    let recorder = recorder::run(rooms.clone(), background.clone(), directory.clone(), recording, stop.clone());
     let recorder = tokio::spawn(readable.clone().run(recorder));
     let webhooks = Webhooks::new(directory, options);
     let deliverer = webhooks.clone().run(background.clone(), stop.clone());

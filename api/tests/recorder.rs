@@ -8,14 +8,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use api::recorder::{RecorderOptions, run};
+use api::webhooks::EndpointDirectory;
 use devcluster::mongo::{Mongo, MongoOptions};
-use devcluster::redis::RedisServer;
+use devcluster::redis::{RedisCluster, RedisServer};
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 use redis::cmd;
+use switchboard_auth::AppVault;
 use switchboard_core::domain::{
     AppId, CallId, CallStatus, MediaState, PublicUser, Role, RoomId, RoomName, SessionHandle, Timestamp,
 };
@@ -23,12 +26,37 @@ use switchboard_records::{AppUsage, CallEvent, Records, RecordsTimeouts};
 use switchboard_rooms::keys::Keys;
 use switchboard_rooms::{Created, Ended, Fact, Join, Joined, LeaveOutcome, Partition, Proof, Rooms, Seat};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use rooms::{connect, connect_pod};
 use support::{meta, until, user};
 
 const PARTITIONS: u16 = 8;
+
+async fn records(mongo: &Mongo) -> Records {
+    let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
+    let records = Records::connect(&mongo.uri("recorder"), timeouts).await.unwrap();
+    // Create the indexes with default timeouts, because the first operations can be slow.
+    until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
+    records
+}
+
+fn without_webhooks(records: &Records) -> EndpointDirectory {
+    EndpointDirectory::new(records.clone(), None, Vec::new())
+}
+
+/// Starts a recorder that flushes often, so that the test is fast.
+fn record(
+    rooms: Rooms,
+    records: &Records,
+    webhooks: EndpointDirectory,
+    options: RecorderOptions,
+) -> (JoinHandle<()>, CancellationToken) {
+    let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..options };
+    let stop = CancellationToken::new();
+    (tokio::spawn(run(rooms, records.clone(), webhooks, options, stop.clone())), stop)
+}
 
 /// Redis, MongoDB, and a node that seats participants.
 struct Bed {
@@ -47,10 +75,7 @@ impl Bed {
         for number in 0..PARTITIONS {
             rooms.check_node(Partition(number), "r", true).await.unwrap();
         }
-        let timeouts = RecordsTimeouts { select: Duration::from_millis(500), operation: Duration::from_secs(2) };
-        let records = Records::connect(&mongo.uri("recorder"), timeouts).await.unwrap();
-        // Create the indexes with default timeouts, because the first operations can be slow.
-        until("the indexes to be made", async || records.ensure_indexes().await.is_ok()).await;
+        let records = records(&mongo).await;
         Self { redis, mongo, rooms, records }
     }
 
@@ -67,11 +92,8 @@ impl Bed {
     }
 
     async fn recorder_with(&self, options: RecorderOptions) -> (JoinHandle<()>, CancellationToken) {
-        let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..options };
-        let stop = CancellationToken::new();
-        let task =
-            tokio::spawn(run(connect_pod(&self.redis, PARTITIONS).await, self.records.clone(), options, stop.clone()));
-        (task, stop)
+        let rooms = connect_pod(&self.redis.url(), PARTITIONS).await;
+        record(rooms, &self.records, without_webhooks(&self.records), options)
     }
 
     async fn database(&self) -> Database {
@@ -320,6 +342,54 @@ async fn an_invalid_fact_becomes_a_dead_fact_and_blocks_no_other() {
     assert_eq!(contents, [r#"{"k": "joined"}"#, r#"{"nonsense": "x"}"#]);
 }
 
+/// Counts dead facts, of the test's thread alone.
+#[derive(Clone, Default)]
+struct DeadFacts(Arc<AtomicU64>);
+
+impl metrics::Recorder for DeadFacts {
+    fn describe_counter(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: metrics::KeyName, _: Option<metrics::Unit>, _: metrics::SharedString) {}
+
+    fn register_counter(&self, key: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        if key.name() == "switchboard_dead_facts_total" {
+            metrics::Counter::from_arc(self.0.clone())
+        } else {
+            metrics::Counter::noop()
+        }
+    }
+
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        metrics::Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn a_dead_fact_is_counted_once_although_its_flush_is_repeated() {
+    let dead_facts = DeadFacts::default();
+    let _recording = metrics::set_default_local_recorder(&dead_facts);
+    let bed = Bed::start().await;
+    let outbox = Keys::new("sb", PARTITIONS).outbox(Partition(0));
+    bed.redis.query::<String>(cmd("XADD").arg(&outbox).arg("*").arg(&["nonsense", "x"])).await.unwrap();
+    // Webhooks are queued after the dead facts are stored.
+    let vault = AppVault::new("a-master-key-of-at-least-32-bytes".into());
+    let directory = EndpointDirectory::new(bed.records.clone(), Some(vault), Vec::new());
+    bed.fail("find", "apps", true).await;
+    let rooms = connect_pod(&bed.redis.url(), PARTITIONS).await;
+    let (_recorder, _stop) = record(rooms, &bed.records, directory, RecorderOptions::default());
+    until("the dead fact to be stored", async || bed.records.dead_facts().await.unwrap().len() == 1).await;
+    // The flush is repeated after 100 and after 200 ms.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(bed.waiting().await, 1, "it waits");
+    bed.fail("find", "apps", false).await;
+    bed.until_recorded().await;
+    assert_eq!(dead_facts.0.load(Ordering::Relaxed), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorders_share_partitions_evenly_and_take_over_from_one_that_stops() {
     let bed = Bed::start().await;
@@ -332,6 +402,58 @@ async fn recorders_share_partitions_evenly_and_take_over_from_one_that_stops() {
     until("the first to take them back", async || shares().await == [8]).await;
     first_stop.cancel();
     until("all to be given up", async || shares().await.is_empty()).await;
+}
+
+/// The lease is long enough for a busy machine, and shorter than the time for which a request waits
+/// for a server that does not answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_on_other_servers_are_acquired_and_renewed_while_one_server_does_not_answer() {
+    const LEASE: Duration = Duration::from_secs(2);
+    let mut cluster = RedisCluster::start(3).await.unwrap();
+    for server in cluster.servers() {
+        let partial = ["cluster-require-full-coverage", "no"];
+        server.query::<redis::Value>(cmd("CONFIG").arg("SET").arg(&partial)).await.unwrap();
+    }
+    let (mongo, url) = (Mongo::start().await.unwrap(), cluster.url());
+    let records = records(&mongo).await;
+    let keys = Keys::new("sb", PARTITIONS);
+    let server_of = |number: u16| usize::from(keys.slot(Partition(number))) * 3 / 16_384;
+    let lost = server_of(0);
+    // Returns the owner of each partition on the two other servers.
+    let owners = async |cluster: &mut RedisCluster| {
+        let mut owners: Vec<Option<String>> = Vec::new();
+        for number in (0..PARTITIONS).filter(|number| server_of(*number) != lost) {
+            let server = &cluster.servers()[server_of(number)];
+            owners.push(server.query(cmd("GET").arg(keys.lease(Partition(number)))).await.unwrap());
+        }
+        assert!(!owners.is_empty());
+        owners
+    };
+    let options = RecorderOptions { lease: LEASE, ..Default::default() };
+    let pods = [connect_pod(&url, PARTITIONS).await, connect_pod(&url, PARTITIONS).await];
+    let mut owner = None;
+    for (number, pod) in pods.into_iter().enumerate() {
+        let previous = owner.take();
+        let (recorder, _stop) = record(pod, &records, without_webhooks(&records), options.clone());
+        // The leases of the previous recorder expire first.
+        let acquired = timeout(5 * LEASE, async {
+            while owner.is_none() || owner == previous {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let owners = owners(&mut cluster).await;
+                owner = owners[0].clone().filter(|_| owners.iter().all(|owner| *owner == owners[0]));
+            }
+        });
+        assert!(acquired.await.is_ok(), "recorder {number} does not own everything");
+        if number == 0 {
+            cluster.servers()[lost].process().pause().unwrap();
+        }
+        let until = Instant::now() + 3 * LEASE;
+        while Instant::now() < until {
+            assert!(owners(&mut cluster).await.iter().all(|now| *now == owner), "a lease expired");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        recorder.abort();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -230,14 +230,13 @@ impl Bed {
             lease: Duration::from_secs(2),
             flush_interval: Duration::from_millis(20),
             batch: 5,
-            webhooks: Some(directory.clone()),
             ..RecorderOptions::default()
         };
-        let (rooms, records) = (connect_pod(&self.redis, PARTITIONS).await, self.records.clone());
+        let (rooms, records) = (connect_pod(&self.redis.url(), PARTITIONS).await, self.records.clone());
         tokio::spawn(async move {
             let stop = CancellationToken::new();
             tokio::join!(
-                recorder::run(rooms, records.clone(), recording, stop.clone()),
+                recorder::run(rooms, records.clone(), directory.clone(), recording, stop.clone()),
                 Webhooks::new(directory, options).run(records, stop.clone()),
             );
         })

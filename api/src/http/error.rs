@@ -1,7 +1,7 @@
 //! The error type of handlers.
 //!
 //! A handler returns a refusal; the outermost layer (`layers`) writes its JSON body, because only
-//! that layer knows the request's id.
+//! that layer knows the request's id. It also logs the failures of Redis and MongoDB.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use switchboard_records::RecordsError;
 use switchboard_rooms::StoreError;
 
 use crate::http::status::status;
+use crate::http::store_failures::StoreFailure;
 use crate::limits::{RateExceeded, RateStatus};
 
 /// Seconds after which a client may retry while Redis or MongoDB is unavailable.
@@ -23,8 +24,16 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("2");
 pub struct ApiError {
     /// Reason of the refusal.
     pub refusal: Refusal,
-    /// State of the rate limit, if an exceeded rate is the reason.
-    rate: Option<RateStatus>,
+    cause: Option<Cause>,
+}
+
+/// Reason with more than a refusal.
+#[derive(Debug)]
+enum Cause {
+    /// An exceeded rate: the state of its limit.
+    Rate(RateStatus),
+    /// A failure of Redis or MongoDB. The outermost layer logs it.
+    Store(Box<StoreFailure>),
 }
 
 /// Result of a handler.
@@ -32,7 +41,7 @@ pub type ApiResult<T> = Result<T, ApiError>;
 
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, rate: None }
+        Self { refusal, cause: None }
     }
 }
 
@@ -44,13 +53,19 @@ impl From<Code> for ApiError {
 
 impl From<RecordsError> for ApiError {
     fn from(error: RecordsError) -> Self {
-        Refusal::from(error).into()
+        StoreFailure { store: "MongoDB", code: error.code(), error: error.to_string() }.into()
+    }
+}
+
+impl From<StoreFailure> for ApiError {
+    fn from(failure: StoreFailure) -> Self {
+        Self { refusal: failure.code.into(), cause: Some(Cause::Store(Box::new(failure))) }
     }
 }
 
 impl From<RateExceeded> for ApiError {
     fn from(RateExceeded(status): RateExceeded) -> Self {
-        Self { refusal: Code::RateLimitExceeded.into(), rate: Some(status) }
+        Self { refusal: Code::RateLimitExceeded.into(), cause: Some(Cause::Rate(status)) }
     }
 }
 
@@ -59,7 +74,8 @@ impl ApiError {
     #[must_use]
     pub fn at_app_rate(refusals: &LimitRefusals, app: &AppId, RateExceeded(status): RateExceeded) -> Self {
         let wait = Duration::from_secs(status.retry_after());
-        Self { refusal: refusals.rate_reached(app, AppLimit::RequestsPerSecond, wait), rate: Some(status) }
+        let refusal = refusals.rate_reached(app, AppLimit::RequestsPerSecond, wait);
+        Self { refusal, cause: Some(Cause::Rate(status)) }
     }
 }
 
@@ -77,16 +93,11 @@ impl From<CallError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unavailable => {
-                tracing::warn!("Redis is unavailable");
-                Code::ServiceUnavailable.into()
-            }
-            error @ StoreError::Unexpected(_) => {
-                tracing::error!(%error, "room operation failed");
-                Code::InternalError.into()
-            }
-        }
+        let code = match error {
+            StoreError::Unavailable => Code::ServiceUnavailable,
+            StoreError::Unexpected(_) => Code::InternalError,
+        };
+        StoreFailure { store: "Redis", code, error: error.to_string() }.into()
     }
 }
 
@@ -97,9 +108,15 @@ impl IntoResponse for ApiError {
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S);
         }
-        if let Some(rate) = self.rate {
-            response.headers_mut().insert(header::RETRY_AFTER, rate.retry_after().into());
-            rate.write(response.headers_mut());
+        match self.cause {
+            Some(Cause::Rate(rate)) => {
+                response.headers_mut().insert(header::RETRY_AFTER, rate.retry_after().into());
+                rate.write(response.headers_mut());
+            }
+            Some(Cause::Store(failure)) => {
+                response.extensions_mut().insert(*failure);
+            }
+            None => {}
         }
         response.extensions_mut().insert(self.refusal);
         response

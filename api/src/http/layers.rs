@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 
 use crate::http::envelope::Failure;
 use crate::http::error::ApiError;
+use crate::http::store_failures::{StoreFailure, StoreFailures};
 use crate::limits;
 
 /// Header with the request's id: 1 to 64 ASCII letters, digits, `-`, `_` or `.`. A valid id of the
@@ -40,9 +41,9 @@ pub async fn timeout(State(deadline): State<Duration>, request: Request, next: N
     }
 }
 
-/// Outermost layer: assigns the request's id, measures the duration, and writes the error body and
-/// the headers of every response.
-pub async fn outermost(mut request: Request, next: Next) -> Response {
+/// Outermost layer: assigns the request's id, measures the duration, logs failures of Redis and
+/// MongoDB, and writes the error body and the headers of every response.
+pub async fn outermost(State(failures): State<StoreFailures>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
@@ -50,7 +51,10 @@ pub async fn outermost(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     // Every log line about this request carries the id, because a client can report only the id.
     let span = tracing::info_span!("request", request_id = id.to_str().unwrap_or_default());
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(failure) = response.extensions_mut().remove::<StoreFailure>() {
+        span.in_scope(|| failures.log(&failure));
+    }
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
         let body = Json(Failure {
             success: false,

@@ -3,6 +3,7 @@
 //! | file | content |
 //! |---|---|
 //! | `status` | the HTTP status of each refusal code |
+//! | `store_failures` | the log of failures of Redis and MongoDB that requests meet |
 //! | `error` | the error type of handlers |
 //! | `envelope` | the JSON object around every response |
 //! | `layers` | middleware: request id, timeout, security headers, metrics, panics, CORS |
@@ -34,3 +35,4 @@ pub mod request_bounds;
 pub mod route;
 pub mod server;
 pub mod status;
+pub mod store_failures;

@@ -4,7 +4,7 @@
 //! A request to MongoDB costs more than the documents in it, and facts wait safely in Redis. So a
 //! flush is one command for each collection, however many partitions and calls its facts are of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -18,15 +18,16 @@ use super::fact;
 use super::leases::Leases;
 use super::options::RecorderOptions;
 use crate::clock::{jittered, now};
+use crate::webhooks::EndpointDirectory;
 use crate::webhooks::events::deliveries;
 
 /// Pause after the first failure. It doubles with each further failure.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest pause after a failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// Time limit of one request about an outbox. A server of Redis that does not answer must not hold
-/// up the outboxes on the others for longer.
-const OUTBOX_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time limit of one request about an outbox or its lease. A server of Redis that does not answer
+/// must not hold up the outboxes on the others for longer.
+pub(super) const OUTBOX_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bytes of a dead fact that are stored. MongoDB refuses a document above 16 MiB, and a dead fact
 /// that it refuses would block the facts behind it.
@@ -38,6 +39,8 @@ const DEAD_FACTS_MAX: usize = 128;
 pub(super) struct Outboxes {
     pub(super) rooms: Rooms,
     pub(super) records: Records,
+    /// Webhook endpoints that receive events.
+    pub(super) webhooks: EndpointDirectory,
     pub(super) options: RecorderOptions,
     /// Name of this recorder in its leases and in its announcement.
     pub(super) lease_owner: String,
@@ -104,8 +107,8 @@ fn grouped(batches: Vec<Batch>, max: usize) -> Vec<Vec<Batch>> {
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-/// Makes a request about an outbox, within its time limit.
-async fn in_time<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+/// Makes a request about an outbox or its lease, within its time limit.
+pub(super) async fn in_time<T>(request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     timeout(OUTBOX_TIMEOUT, request).await.unwrap_or(Err(StoreError::Unavailable))
 }
 
@@ -237,25 +240,22 @@ impl Outboxes {
         for some in dead.chunks(DEAD_FACTS_MAX) {
             self.records.store_dead_facts(some, now()).await?;
         }
+        let refused: HashSet<_> = refused.into_iter().map(|(index, _)| index).collect();
+        let accepted = facts.into_iter().enumerate().filter(|(index, _)| !refused.contains(index));
+        let facts: Vec<_> = accepted.map(|(_, fact)| fact).collect();
+        // Queue before the facts leave the outbox: if this pod dies now, the next owner queues the
+        // same deliveries again, and their ids make the repetition harmless.
+        let deliveries = deliveries(&facts, &*self.webhooks.current().await?);
+        self.records.queue_deliveries(&deliveries).await?;
+        // Count and log at the end, because a flush is repeated when one of its steps fails.
+        for CallFact { change, .. } in &facts {
+            metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
+        }
         for fact in &dead {
             metrics::counter!("switchboard_dead_facts_total").increment(1);
             // The problem is stored with the fact and not logged, because it can quote chat
             // messages.
             tracing::error!(event_id = fact.event_id, "fact cannot be recorded; moved to deadfacts");
-        }
-        let mut index = 0;
-        facts.retain(|_| {
-            index += 1;
-            refused.iter().all(|(bad, _)| bad + 1 != index)
-        });
-        // Queue before the facts leave the outbox: if this pod dies now, the next owner queues the
-        // same deliveries again, and their ids make the repetition harmless.
-        if let Some(directory) = &self.options.webhooks {
-            let deliveries = deliveries(&facts, &*directory.current().await?);
-            self.records.queue_deliveries(&deliveries).await?;
-        }
-        for CallFact { change, .. } in &facts {
-            metrics::counter!("switchboard_facts_recorded_total", "kind" => change.kind()).increment(1);
         }
         Ok(())
     }

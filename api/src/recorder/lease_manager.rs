@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use rand::seq::SliceRandom;
 use switchboard_rooms::Partition;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::flush::Outboxes;
+use super::flush::{OUTBOX_TIMEOUT, Outboxes, in_time};
 use crate::clock::{jittered, now};
 
 /// Acquires, renews and releases leases.
@@ -19,9 +21,16 @@ pub(super) struct LeaseManager<'a> {
 impl LeaseManager<'_> {
     /// Manages the leases until `stop` is cancelled.
     pub(super) async fn run(&self, stop: &CancellationToken) {
+        // The measurement waits for servers of Redis that do not answer, so it has a loop of its
+        // own: it must not delay the renewals.
+        tokio::select! { () = self.manage(stop) => {}, () = self.measure() => {} }
+    }
+
+    async fn manage(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            let started = Instant::now();
             self.round().await;
-            let pause = jittered(self.outboxes.options.lease / 4);
+            let pause = jittered(self.outboxes.options.lease / 4).saturating_sub(started.elapsed());
             tokio::select! { () = stop.cancelled() => {}, () = tokio::time::sleep(pause) => {} }
         }
     }
@@ -33,14 +42,21 @@ impl LeaseManager<'_> {
         self.acquire_up_to(share).await;
         #[expect(clippy::cast_precision_loss, reason = "at most 4,096 partitions")]
         metrics::gauge!("switchboard_recorder_partitions_owned").set(self.outboxes.leases.held().len() as f64);
-        self.measure_lag().await;
+    }
+
+    /// Measures the lag repeatedly. Does not return.
+    async fn measure(&self) {
+        loop {
+            self.measure_lag().await;
+            tokio::time::sleep(jittered(self.outboxes.options.lease / 4)).await;
+        }
     }
 
     /// Returns the number of partitions that this pod may own: 0 while it cannot reach MongoDB.
     async fn share(&self) -> usize {
         let Outboxes { rooms, records, options, lease_owner, .. } = self.outboxes;
         let announcement = records.announce_recorder(lease_owner, options.lease);
-        let announced = tokio::time::timeout(options.lease / 4, announcement).await;
+        let announced = timeout(options.lease / 4, announcement).await;
         match announced {
             Ok(Ok(recorders)) => usize::from(rooms.partitions()).div_ceil(recorders.max(1)),
             Ok(Err(_)) | Err(_) => 0,
@@ -51,7 +67,7 @@ impl LeaseManager<'_> {
         let Outboxes { rooms, options, lease_owner, leases, .. } = self.outboxes;
         let asked = Instant::now();
         let renewals = leases.held().into_iter().map(|partition| async move {
-            (partition, rooms.acquire_lease(partition, lease_owner, options.lease).await)
+            (partition, in_time(rooms.acquire_lease(partition, lease_owner, options.lease)).await)
         });
         for (partition, renewed) in join_all(renewals).await {
             match renewed {
@@ -70,29 +86,45 @@ impl LeaseManager<'_> {
         let released = leases.held().into_iter().skip(share).map(|partition| {
             leases.remove(partition);
             // If this fails, the lease expires.
-            rooms.release_lease(partition, lease_owner)
+            in_time(rooms.release_lease(partition, lease_owner))
         });
         join_all(released).await;
     }
 
+    /// Acquires leases of free partitions until this pod has its share, or no partition is left to
+    /// try. It ends after the time limit of one request, because renewals wait for it, and a server
+    /// of Redis may not answer.
     async fn acquire_up_to(&self, share: usize) {
         let Outboxes { rooms, options, lease_owner, leases, .. } = self.outboxes;
         let held = leases.held();
+        let mut missing = share.saturating_sub(held.len());
         let mut free: Vec<_> =
             (0..rooms.partitions()).map(Partition).filter(|partition| !held.contains(partition)).collect();
         // Shuffle, so that pods that start together do not all try the same partitions first.
         free.shuffle(&mut rand::rng());
-        for partition in free {
-            if leases.held().len() >= share {
-                return;
+        let mut requests = FuturesUnordered::new();
+        let acquisition = async {
+            loop {
+                // As many at the same time as leases are missing, so that never too many are
+                // granted.
+                while requests.len() < missing
+                    && let Some(partition) = free.pop()
+                {
+                    requests.push(async move {
+                        let until = Instant::now() + options.lease;
+                        (partition, until, rooms.acquire_lease(partition, lease_owner, options.lease).await)
+                    });
+                }
+                let Some((partition, until, acquired)) = requests.next().await else { return };
+                // After an error, the partitions of other servers may still be acquired.
+                if acquired.unwrap_or(false) {
+                    leases.insert(partition, until);
+                    missing -= 1;
+                }
             }
-            let until = Instant::now() + options.lease;
-            match rooms.acquire_lease(partition, lease_owner, options.lease).await {
-                Ok(true) => leases.insert(partition, until),
-                Ok(false) => {}
-                Err(_) => return,
-            }
-        }
+        };
+        // A lease whose grant is not received expires, or is acquired again in a later round.
+        let _is_complete = timeout(OUTBOX_TIMEOUT, acquisition).await.is_ok();
     }
 
     /// Measures the number of facts in all outboxes and the age of the oldest. Every pod measures

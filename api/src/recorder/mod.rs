@@ -32,15 +32,24 @@ use flush::Outboxes;
 use lease_manager::LeaseManager;
 use leases::Leases;
 
+use crate::webhooks::EndpointDirectory;
+
 pub use options::RecorderOptions;
 
-/// Records facts until `stop` is cancelled, then releases the leases so that other pods need not
-/// wait for them to expire. Failures of Redis or MongoDB do not end it. If the future is dropped,
-/// recording stops immediately and the leases expire.
-pub async fn run(rooms: Rooms, records: Records, options: RecorderOptions, stop: CancellationToken) {
+/// Records facts and queues their events for webhooks until `stop` is cancelled, then releases the
+/// leases so that other pods need not wait for them to expire. Failures of Redis or MongoDB do not
+/// end it. If the future is dropped, recording stops immediately and the leases expire.
+pub async fn run(
+    rooms: Rooms,
+    records: Records,
+    webhooks: EndpointDirectory,
+    options: RecorderOptions,
+    stop: CancellationToken,
+) {
     let outboxes = Outboxes {
         rooms,
         records,
+        webhooks,
         options,
         lease_owner: format!("{:032x}", rand::random::<u128>()),
         leases: Leases::default(),

@@ -127,6 +127,7 @@ impl Deliverer {
             return Ok(false);
         }
         let endpoints = self.directory.current().await?;
+        in_flight.slots.retain(|endpoint| endpoints.get(endpoint).is_some());
         let mut due = self.records.due_queues(now()).await?;
         // Unknown endpoints are those of a URL that was removed; an app's endpoint may be unknown
         // here for seconds.

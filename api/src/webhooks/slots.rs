@@ -79,6 +79,12 @@ impl Slots {
         self.used.all >= self.workers
     }
 
+    /// Forgets the endpoints without requests in progress that are not known any more, so that
+    /// endpoints which are created and removed do not stay in memory.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.endpoints.retain(|endpoint, slots| slots.used.all > 0 || is_known(endpoint));
+    }
+
     /// Takes a slot for a call whose last event failed (`is_retry`) or did not. `None`: there is no
     /// slot.
     pub(super) fn take(&mut self, endpoint: &str, is_retry: bool) -> Option<Slot> {
@@ -132,6 +138,26 @@ mod tests {
             slots.give_back(&slot, Some(false));
         }
         assert_eq!((slots.used_by("a"), taken(&mut slots, "a", false).len()), (0, 4));
+    }
+
+    #[test]
+    fn endpoints_that_are_not_known_any_more_are_forgotten_after_their_requests() {
+        let mut slots = Slots::new(100, 16);
+        for endpoint in ["grown", "failing", "known"] {
+            let slot = slots.take(endpoint, false).expect("a slot");
+            slots.give_back(&slot, Some(endpoint != "failing"));
+        }
+        let last = slots.take("grown", false).expect("a slot");
+        let endpoints = |slots: &mut Slots| {
+            slots.retain(|endpoint| endpoint == "known");
+            let mut left: Vec<_> = slots.endpoints.keys().cloned().collect();
+            left.sort();
+            left
+        };
+        assert_eq!(endpoints(&mut slots), ["grown", "known"]);
+        slots.give_back(&last, Some(true));
+        assert_eq!(endpoints(&mut slots), ["known"]);
+        assert_eq!(taken(&mut slots, "known", false).len(), 8, "it keeps its slots");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use api::recorder::{RecorderOptions, run};
+use api::webhooks::EndpointDirectory;
 use mongodb::bson::{DateTime, Document, doc, oid::ObjectId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -151,7 +152,9 @@ async fn after_concurrent_edits_of_an_open_call_room_and_record_are_equal_and_la
     assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
     let (stop, options) = (CancellationToken::new(), RecorderOptions::default());
     let options = RecorderOptions { flush_interval: Duration::from_micros(100), ..options };
-    let recorder = tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, stop.clone()));
+    let (rooms, records) = (service.rooms.clone(), service.records.clone());
+    let webhooks = EndpointDirectory::new(records.clone(), None, Vec::new());
+    let recorder = tokio::spawn(run(rooms, records, webhooks, options, stop.clone()));
     let id = CallId::parse(call["_id"].as_str().unwrap()).unwrap();
     // The record has all fields of the changed room, at the room's version.
     let agree = async |at_least: u64| {

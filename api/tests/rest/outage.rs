@@ -3,11 +3,12 @@ use std::time::Duration;
 use devcluster::mongo::Mongo;
 use devcluster::redis::RedisServer;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use switchboard_core::domain::RoomId;
+use switchboard_core::failure_log::REASONS_MAX;
 use switchboard_rooms::RoomPeek;
 
-use super::support::{PASSWORD, Reply, Service};
+use super::support::{Log, PASSWORD, Reply, Service};
 
 #[tokio::test]
 async fn without_mongodb_answers_are_503_but_an_open_room_can_be_joined() {
@@ -19,6 +20,7 @@ async fn without_mongodb_answers_are_503_but_an_open_room_can_be_joined() {
         (service.call(&ann, json!({ "passcode": "s3cret" })).await, service.call(&ann, json!({})).await);
     assert_eq!(service.join(&open, Some(&ann.token), json!({})).await.status, 200);
 
+    let (log, _collecting) = Log::collect();
     mongo.process().kill().unwrap();
     mongo.process().wait_exit(Duration::from_secs(20)).await.unwrap();
 
@@ -54,6 +56,11 @@ async fn without_mongodb_answers_are_503_but_an_open_room_can_be_joined() {
 
     let refresh = json!({ "refreshToken": ann.refresh });
     assert_eq!(service.post("/api/auth/refresh", None, refresh.clone()).await.refusal(), (503, "SERVICE_UNAVAILABLE"));
+
+    let lines = log.lines("api::http");
+    assert!((1..=REASONS_MAX).contains(&lines.len()), "{lines:?}");
+    assert!(lines.iter().all(|line| line["store"] == "MongoDB"), "{lines:?}");
+    assert_eq!(log.lines("switchboard_records::error"), [Value::Null; 0], "none for each request");
 
     mongo.restart().await.unwrap();
     assert_eq!(service.post("/api/auth/login", None, login).await.status, 200);
@@ -101,6 +108,7 @@ async fn without_redis_calls_can_be_read_and_joining_is_503() {
     let ann = service.user("Ann").await;
     let call = service.call(&ann, json!({})).await;
     let backend = service.backend().await;
+    let (log, _collecting) = Log::collect();
 
     redis.process().kill().unwrap();
     redis.process().wait_exit(Duration::from_secs(20)).await.unwrap();
@@ -141,4 +149,8 @@ async fn without_redis_calls_can_be_read_and_joining_is_503() {
     let reply = service.post("/api/auth/change-password", Some(&ann.token), change).await;
     assert_eq!(reply.refusal(), (503, "SERVICE_UNAVAILABLE"));
     assert_eq!(service.post("/api/auth/login", None, login).await.status, 200);
+    let [line] = &log.lines("api::http")[..] else { panic!("{:?}", log.lines("")) };
+    let fields = (&line["level"], &line["message"], &line["store"]);
+    assert_eq!(fields, (&json!("WARN"), &json!("store is unavailable to requests"), &json!("Redis")));
+    assert!(line["span"]["request_id"].is_string(), "{line}");
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use switchboard_core::domain::{CallPermissions, Role, RoomId, UserId};
 use switchboard_rooms::Proof;
 
-use super::support::{Backend, Reply, Service};
+use super::support::{Backend, Log, Reply, Service};
 
 /// A call in the room `r`, with `ann` and `bob` in it and `cid` and `dan` in the lobby.
 struct Room {
@@ -47,6 +47,7 @@ impl Room {
 
 #[tokio::test]
 async fn a_backend_lists_mutes_removes_bans_admits_and_denies_participants() {
+    let (log, _collecting) = Log::collect();
     let room = Room::start().await;
     let at_first =
         ["ann host connected", "bob participant connected", "cid participant waiting", "dan participant waiting"];
@@ -75,6 +76,21 @@ async fn a_backend_lists_mutes_removes_bans_admits_and_denies_participants() {
     ask(Method::DELETE, "/participants/eve?reason=enough", Value::Null).await.data();
     ask(Method::DELETE, "/participants/bob?ban", Value::Null).await.data();
     assert_eq!(room.participants().await, ["ann host connected", "cid participant connected"]);
+    let audit: Vec<_> = log.lines("audit").into_iter().filter(|line| line["action"].is_string()).collect();
+    let actions: Vec<_> = audit.iter().map(|line| [&line["action"], &line["peer_id"]]).collect();
+    let action = |action: &str, peer: Value| [json!(action), peer];
+    let expected = [
+        action("mute", json!("ann")),
+        action("mute", json!("bob")),
+        action("admit", json!("cid")),
+        action("deny", json!("dan")),
+        action("admit_all", Value::Null),
+        action("admit_all", Value::Null),
+        action("remove", json!("eve")),
+        action("ban", json!("bob")),
+    ];
+    assert_eq!(actions, expected.each_ref().map(|[action, peer]| [action, peer]));
+    assert!(audit.iter().all(|line| line["key_id"] == audit[0]["key_id"] && line["room_id"] == audit[0]["room_id"]));
     for (user, code) in [("eve", "REMOVED"), ("bob", "BANNED")] {
         let earlier = json!({ "sub": user, "room": "r" });
         let token = room.service.ask(&room.backend, Method::POST, "/tokens", earlier).await.text("token");

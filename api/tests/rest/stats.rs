@@ -3,12 +3,16 @@ use std::time::Duration;
 use api::clock::now;
 use api::recorder::{RecorderOptions, run};
 use api::stale_calls::StaleCalls;
+use api::webhooks::EndpointDirectory;
+use devcluster::mongo::Mongo;
+use devcluster::redis::RedisCluster;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 use serde_json::{Value, json};
-use switchboard_core::domain::Timestamp;
+use switchboard_core::domain::{RoomId, Timestamp};
 use switchboard_records::{LineBudget, LineBudgets};
-use switchboard_rooms::Partition;
+use switchboard_rooms::keys::Keys;
+use switchboard_rooms::{Partition, RoomPeek};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{REOPEN_WITHIN_MS, Service, User, came, said};
@@ -21,7 +25,9 @@ fn path(call: &Value) -> String {
 
 fn record(service: &Service) {
     let options = RecorderOptions { flush_interval: Duration::from_millis(20), ..RecorderOptions::default() };
-    tokio::spawn(run(service.rooms.clone(), service.records.clone(), options, CancellationToken::new()));
+    let (rooms, records) = (service.rooms.clone(), service.records.clone());
+    let webhooks = EndpointDirectory::new(records.clone(), None, Vec::new());
+    tokio::spawn(run(rooms, records, webhooks, options, CancellationToken::new()));
 }
 
 async fn recorded(service: &Service) {
@@ -146,6 +152,78 @@ async fn a_live_call_without_a_room_closes_after_two_sweeps_and_a_call_with_part
     let status = async |call: &Value| service.get(&path(call), Some(&ann.token)).await.text("status");
     assert_eq!((status(&lost).await, status(&alive).await), ("ended".into(), "live".into()));
     assert_eq!(status(&early).await, "scheduled", "it has not taken place");
+}
+
+/// Makes these records live, and unchanged since `changed_at`.
+async fn leave_live(service: &Service, calls: &[Value], changed_at: i64) {
+    let ids: Vec<_> = calls.iter().map(|call| ObjectId::parse_str(call["_id"].as_str().unwrap()).unwrap()).collect();
+    let live = doc! {
+        "status": "live", "startedAt": DateTime::from_millis(5), "peak": 2,
+        "updatedAt": DateTime::from_millis(changed_at),
+    };
+    let records = service.database().await.collection::<Document>("videocalls");
+    let updated = records.update_many(doc! { "_id": { "$in": ids } }, doc! { "$set": live }).await.unwrap();
+    assert_eq!(updated.matched_count, calls.len() as u64);
+}
+
+#[tokio::test]
+async fn a_live_call_without_a_room_is_closed_although_more_calls_than_a_sweep_reads_are_unchanged_for_longer() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    let mut long = Vec::new();
+    for _ in 0..205 {
+        let call = service.call(&ann, json!({})).await;
+        assert_eq!(service.join(&call, Some(&ann.token), json!({})).await.status, 200);
+        long.push(call);
+    }
+    let lost = service.call(&ann, json!({})).await;
+    leave_live(&service, &long, 1_000).await;
+    leave_live(&service, std::slice::from_ref(&lost), 2_000).await;
+
+    let mut pod = StaleCalls::new(service.rooms.clone(), service.records.clone(), Duration::MAX);
+    let mut ended = Vec::new();
+    for _ in 0..4 {
+        ended.push(pod.sweep(now()).await);
+    }
+    assert_eq!(ended, [0, 0, 1, 0], "found in the second sweep, behind the first page; ended in the third");
+    let peek = service.rooms.peek(&RoomId::parse(lost["roomId"].as_str().unwrap()).unwrap()).await.unwrap();
+    assert!(matches!(peek, RoomPeek::Ended), "{peek:?}");
+}
+
+#[tokio::test]
+async fn a_sweep_closes_calls_on_other_servers_while_one_server_does_not_answer() {
+    let (mongo, mut cluster) = (Mongo::start().await.unwrap(), RedisCluster::start(2).await.unwrap());
+    for server in cluster.servers() {
+        let partial = ["cluster-require-full-coverage", "no"];
+        server.query::<redis::Value>(redis::cmd("CONFIG").arg("SET").arg(&partial)).await.unwrap();
+    }
+    let service = Service::on_servers(&mongo, &cluster.url()).await;
+    let ann = service.user("Ann").await;
+    let server_of = |call: &Value| {
+        let partition = service.rooms.partition_of(&RoomId::parse(call["roomId"].as_str().unwrap()).unwrap());
+        usize::from(Keys::new("any", service.rooms.partitions()).slot(partition)) * 2 / 16_384
+    };
+    let (mut unanswered, mut others) = (Vec::new(), Vec::new());
+    while unanswered.len() < 3 || others.len() < 3 {
+        let call = service.call(&ann, json!({})).await;
+        if server_of(&call) == 0 { unanswered.push(call) } else { others.push(call) }
+    }
+    // The calls of the paused server come first.
+    leave_live(&service, &unanswered, 1_000).await;
+    leave_live(&service, &others, 2_000).await;
+    cluster.servers()[0].process().pause().unwrap();
+
+    let mut pod = StaleCalls::new(service.rooms.clone(), service.records.clone(), Duration::MAX);
+    assert_eq!((pod.sweep(now()).await, pod.sweep(now()).await), (0, others.len()));
+    cluster.servers()[0].process().resume().unwrap();
+    let resumed = tokio::time::timeout(BOUND, async {
+        let mut ended = 0;
+        while ended < unanswered.len() {
+            ended += pod.sweep(now()).await;
+        }
+        ended
+    });
+    assert_eq!(resumed.await.unwrap(), unanswered.len());
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 //! they are the methods of one service.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use api::app::Parts;
@@ -62,6 +62,37 @@ const JWKS_OPTIONS: JwksOptions = JwksOptions {
     unknown_key_pause: Duration::from_secs(1),
 };
 pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Log of this test, whose tasks all run on one thread.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Begins to collect the lines, until the guard is dropped.
+    pub(crate) fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+        (log, tracing::subscriber::set_default(lines))
+    }
+
+    /// Returns the lines with a target that begins with this text.
+    pub(crate) fn lines(&self, target: &str) -> Vec<Value> {
+        let log = self.0.lock().unwrap();
+        let lines = log.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        lines.filter(|line| line["target"].as_str().is_some_and(|of| of.starts_with(target))).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 struct Servers {
     mongo: Mongo,

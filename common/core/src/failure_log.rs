@@ -7,6 +7,7 @@
 //! | the same reason again | logged after [`REPEAT_INTERVAL`] |
 //! | the same reason after a recovery | logged after [`FLAP_INTERVAL`] |
 //! | more than [`REASONS_MAX`] reasons of one subject | not logged until an earlier one may be repeated |
+//! | more than 1,024 subjects | a new one is not logged until the lines of an earlier one may be repeated |
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,8 +19,9 @@ pub const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 pub const FLAP_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum number of reasons of one subject that are remembered.
 pub const REASONS_MAX: usize = 8;
-/// Maximum number of subjects. Beyond it all are forgotten: their next failures are logged.
-const SUBJECTS_MAX: usize = 256;
+/// Maximum number of subjects. Beyond it those are forgotten whose next failures are logged anyway.
+/// If others were forgotten, failures of many subjects in turn would all be logged.
+const SUBJECTS_MAX: usize = 1_024;
 
 /// Failures of several subjects, such as the servers that a process connects to. Times are
 /// durations since any fixed moment.
@@ -35,6 +37,14 @@ struct Subject {
     failing: bool,
 }
 
+impl Subject {
+    /// Forgets the reasons that may be logged again.
+    fn forget_lines(&mut self, now: Duration) {
+        let interval = if self.failing { REPEAT_INTERVAL } else { FLAP_INTERVAL };
+        self.logged.retain(|(_, at)| now.saturating_sub(*at) < interval);
+    }
+}
+
 impl<K> Default for FailureLog<K> {
     fn default() -> Self {
         Self { subjects: HashMap::new() }
@@ -45,12 +55,18 @@ impl<K: Eq + Hash> FailureLog<K> {
     /// Records a failure. Returns whether it is to be logged.
     pub fn failed(&mut self, subject: K, reason: &str, now: Duration) -> bool {
         if self.subjects.len() >= SUBJECTS_MAX && !self.subjects.contains_key(&subject) {
-            self.subjects.clear();
+            self.subjects.retain(|_, subject| {
+                subject.forget_lines(now);
+                !subject.logged.is_empty()
+            });
+            if self.subjects.len() >= SUBJECTS_MAX {
+                return false;
+            }
         }
-        let Subject { logged, failing } = self.subjects.entry(subject).or_default();
-        let interval = if *failing { REPEAT_INTERVAL } else { FLAP_INTERVAL };
+        let subject = self.subjects.entry(subject).or_default();
+        subject.forget_lines(now);
+        let Subject { logged, failing } = subject;
         *failing = true;
-        logged.retain(|(_, at)| now.saturating_sub(*at) < interval);
         if logged.len() >= REASONS_MAX || logged.iter().any(|(known, _)| known == reason) {
             return false;
         }
@@ -91,6 +107,26 @@ mod tests {
         assert!(!log.failed("a", "refused", 2 * SECOND));
         assert!(log.recovered(&"a"));
         assert!(log.failed("a", "refused", 11 * SECOND));
+    }
+
+    #[test]
+    fn failures_of_very_many_subjects_in_turn_are_each_logged_once() {
+        let mut log = FailureLog::default();
+        let mut round =
+            |now: Duration| (0..2 * SUBJECTS_MAX).filter(|number| log.failed(*number, "refused", now)).count();
+        assert_eq!(round(SECOND), SUBJECTS_MAX);
+        assert_eq!((round(2 * SECOND), round(600 * SECOND)), (0, 0));
+        assert_eq!(round(601 * SECOND), SUBJECTS_MAX, "all may be repeated");
+    }
+
+    #[test]
+    fn a_subject_that_works_again_makes_room_for_another() {
+        let mut log = FailureLog::default();
+        assert!((0..SUBJECTS_MAX).all(|number| log.failed(number, "refused", SECOND)));
+        assert!(!log.failed(SUBJECTS_MAX, "refused", 12 * SECOND));
+        assert!(log.recovered(&7));
+        assert!(log.failed(SUBJECTS_MAX, "refused", 12 * SECOND));
+        assert!(!log.failed(6, "refused", 12 * SECOND), "the others are still known");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Bson, Document, doc, serialize_to_document};
+use mongodb::bson::{Bson, DateTime, Document, doc, serialize_to_document};
 use mongodb::options::Collation;
 
 use super::bson::{date_to_bson, id_forms, user_to_bson};
@@ -65,6 +65,29 @@ pub struct CallPage {
     pub total: u64,
     /// Position of the last call of a full page.
     pub next: Option<CallPosition>,
+}
+
+/// Position of a sweep in calls that are sorted by a date.
+///
+/// The ids are part of it, because calls can have the same date. The sort cannot contain the id,
+/// because the index has the date alone, and MongoDB would sort all calls for each page.
+#[derive(Clone, Debug)]
+pub struct SweepPosition {
+    /// Date of the last call.
+    date: DateTime,
+    /// Ids of the calls of this date that were read.
+    ids: Vec<Bson>,
+}
+
+impl SweepPosition {
+    /// Returns the position behind a page of documents, which begins behind another position.
+    fn of(page: &[Document], field: &str, before: Option<&Self>) -> Option<Self> {
+        let date = *page.last()?.get_datetime(field).ok()?;
+        let last = page.iter().filter(|document| document.get_datetime(field).is_ok_and(|at| *at == date));
+        let earlier = before.filter(|before| before.date == date).map(|before| before.ids.clone());
+        let ids = last.filter_map(|document| document.get("_id").cloned());
+        Some(Self { date, ids: earlier.into_iter().flatten().chain(ids).collect() })
+    }
 }
 
 impl Records {
@@ -252,41 +275,51 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn unopened_calls(&self, before: Timestamp, max: u32) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
-        self.oldest_calls("unopened_calls", CallStatus::Scheduled, "scheduledAt", before, max).await
+        let of = (CallStatus::Scheduled, "scheduledAt");
+        Ok(self.oldest_calls("unopened_calls", of, before, None, max).await?.0)
     }
 
     /// Returns at most `max` live calls whose record did not change since `before`, the longest
-    /// unchanged first. Invalid documents are skipped.
+    /// unchanged first, from those behind a position. Invalid documents are skipped. Also returns
+    /// the position of the last call; `None` if no further call may be behind it.
     ///
     /// # Errors
     /// MongoDB is unavailable.
     pub async fn unchanged_live_calls(
         &self,
         before: Timestamp,
+        behind: Option<&SweepPosition>,
         max: u32,
-    ) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
-        self.oldest_calls("unchanged_live_calls", CallStatus::Live, "updatedAt", before, max).await
+    ) -> Result<(Vec<(CallId, RoomId)>, Option<SweepPosition>), RecordsError> {
+        self.oldest_calls("unchanged_live_calls", (CallStatus::Live, "updatedAt"), before, behind, max).await
     }
 
     async fn oldest_calls(
         &self,
         operation: &'static str,
-        status: CallStatus,
-        date: &str,
+        (status, field): (CallStatus, &str),
         before: Timestamp,
+        behind: Option<&SweepPosition>,
         max: u32,
-    ) -> Result<Vec<(CallId, RoomId)>, RecordsError> {
+    ) -> Result<(Vec<(CallId, RoomId)>, Option<SweepPosition>), RecordsError> {
+        let mut dates = doc! { "$lt": date_to_bson(before) };
+        let mut filter = doc! { "status": status.as_str(), "deletedAt": Bson::Null };
+        if let Some(SweepPosition { date, ids }) = behind {
+            dates.insert("$gte", *date);
+            filter.insert("_id", doc! { "$nin": ids.clone() });
+        }
+        filter.insert(field, dates);
         let stages = vec![
-            doc! { "$match": {
-                "status": status.as_str(), date: { "$lt": date_to_bson(before) }, "deletedAt": Bson::Null,
-            } },
-            doc! { "$sort": { date: 1 } },
+            doc! { "$match": filter },
+            doc! { "$sort": { field: 1 } },
             doc! { "$limit": i64::from(max) },
             doc! { "$project": { "participants": 0 } },
         ];
-        let found = self.documents(operation, stages).await?.into_iter();
-        let read = found.filter_map(|document| CallRecord::read(document).ok());
-        Ok(read.map(|call| (call.id, call.room)).collect())
+        let found = self.documents(operation, stages).await?;
+        let is_full = usize::try_from(max).is_ok_and(|max| found.len() >= max);
+        let position = SweepPosition::of(&found, field, behind).filter(|_| is_full);
+        let read = found.into_iter().filter_map(|document| CallRecord::read(document).ok());
+        Ok((read.map(|call| (call.id, call.room)).collect(), position))
     }
 
     /// Writes that a call ended at `at`: status, end and duration. A call that is over stays

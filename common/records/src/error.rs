@@ -78,6 +78,15 @@ impl RecordsError {
             Self::Failed(_) => "failed",
         }
     }
+
+    /// Returns the code of the refusal of a client's request.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Unavailable(_) => Code::ServiceUnavailable,
+            _ => Code::DatabaseError,
+        }
+    }
 }
 
 impl From<mongodb::error::Error> for RecordsError {
@@ -120,9 +129,9 @@ impl From<RecordsError> for Refusal {
     fn from(error: RecordsError) -> Self {
         if let RecordsError::Unavailable(_) = error {
             tracing::warn!(%error, "MongoDB is unavailable");
-            return Code::ServiceUnavailable.into();
+        } else {
+            tracing::error!(%error, "MongoDB operation failed");
         }
-        tracing::error!(%error, "MongoDB operation failed");
-        Code::DatabaseError.into()
+        error.code().into()
     }
 }

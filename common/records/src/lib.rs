@@ -80,7 +80,7 @@ pub use call::{CallRecord, PERIODS_MAX, Period};
 pub use call_edits::HostedCall;
 pub use call_position::{CallOrder, CallPosition};
 pub use call_statistics::CallStatistics;
-pub use calls::{CallFilter, CallPage, CallsOf, PageStart};
+pub use calls::{CallFilter, CallPage, CallsOf, PageStart, SweepPosition};
 pub use chat::{ChatPage, RecordedMessage};
 pub use delivery::{
     Attempt, Delivery, DeliveryCounts, DeliveryFilter, DeliveryOutcome, DeliveryPosition, DeliveryRecord, DeliveryState,

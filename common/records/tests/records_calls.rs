@@ -63,6 +63,37 @@ fn call(number: u32, more: Document) -> CallRecord {
 }
 
 #[tokio::test]
+async fn pages_of_unchanged_live_calls_have_each_call_once_also_when_many_have_the_same_date() {
+    let bed = Bed::start().await;
+    // Seven calls with one date between others, and ids that are text, as the old backend stored.
+    for number in 0..20_u32 {
+        let date = DateTime::from_millis(if (5..12).contains(&number) { 5 } else { number.into() });
+        let more = doc! { "status": "live", "updatedAt": date };
+        bed.records.insert_call(&call(number, more)).await.unwrap();
+    }
+    let text = doc! {
+        "_id": format!("{:024x}", 99), "hostId": "nobody", "title": "Old", "roomId": "OLD", "status": "live",
+        "createdAt": DateTime::from_millis(1), "updatedAt": DateTime::from_millis(5), "revision": 1_i64,
+    };
+    bed.put("videocalls", text).await;
+    for max in [1, 3, 4, 21, 100] {
+        let (mut ids, mut position) = (Vec::new(), None);
+        loop {
+            let page = bed.records.unchanged_live_calls(Timestamp(HOUR), position.as_ref(), max).await.unwrap();
+            ids.extend(page.0.into_iter().map(|(call, _)| call));
+            position = page.1;
+            if position.is_none() {
+                break;
+            }
+        }
+        let found = ids.len();
+        ids.sort_by_key(|id| id.as_str().to_owned());
+        ids.dedup();
+        assert_eq!((found, ids.len()), (21, 21), "pages of {max}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
     let bed = Bed::start().await;
     for number in 0..300 {
@@ -131,7 +162,7 @@ async fn a_read_takes_a_fixed_number_of_commands_and_none_scans_a_collection() {
     }
     assert_eq!(records.unopened_calls(Timestamp(10 * HOUR), 100).await.unwrap().len(), 4);
     spent("unopened_calls", 1).await;
-    assert!(records.unchanged_live_calls(Timestamp(10 * HOUR), 100).await.unwrap().is_empty());
+    assert!(records.unchanged_live_calls(Timestamp(10 * HOUR), None, 100).await.unwrap().0.is_empty());
     spent("unchanged_live_calls", 1).await;
     records.end_call(&id, Timestamp(1)).await.unwrap();
     spent("end_call", 1).await;

@@ -118,7 +118,7 @@ pub(crate) async fn edit(
     if let Some(update) = profile {
         app.rooms.change_profile(&room, &current.user.id, &update).await?;
     }
-    audit(&backend, "change", &room, &peer);
+    audit(&backend, "change", &room, Some(&peer));
     Ok(success("The participant was changed", participant(&app, &room, &peer).await?).into_response())
 }
 
@@ -208,6 +208,7 @@ pub(crate) async fn admit_all(
 ) -> ApiResult<Response> {
     let room = backend.app().room(&name);
     let admitted = moderate(&app, &room, &ModerationCommand::Admit(None)).await?;
+    audit(&backend, "admit_all", &room, None);
     Ok(success("The participants were admitted", Admitted { admitted }).into_response())
 }
 
@@ -251,11 +252,12 @@ async fn run(
 ) -> ApiResult<Vec<PeerId>> {
     let room = backend.app().room(name);
     let admitted = moderate(app, &room, &command).await?;
-    audit(backend, action, &room, peer);
+    audit(backend, action, &room, Some(peer));
     Ok(admitted)
 }
 
-fn audit(backend: &Backend<ParticipantsWrite>, action: &'static str, room: &RoomId, peer: &PeerId) {
-    let key_id = &backend.0.id;
-    tracing::info!(target: "audit", %key_id, action, room_id = %room, peer_id = %peer, "backend acted on a participant");
+/// Records who acted on a participant, or on all in the lobby if `peer` is `None`.
+fn audit(backend: &Backend<ParticipantsWrite>, action: &'static str, room: &RoomId, peer: Option<&PeerId>) {
+    let (key_id, peer_id) = (&backend.0.id, peer.map(tracing::field::display));
+    tracing::info!(target: "audit", %key_id, action, room_id = %room, peer_id, "backend acted on a participant");
 }
