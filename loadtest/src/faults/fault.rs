@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     RedisDataLoss,
     /// A command that takes Redis 3 to 4 s.
     RedisSlowCommand,
+    /// A Redis that takes no writes for 20 s (5 s in a short run), as one with too few replicas.
+    RedisReadOnly,
     /// A link to Redis of 10 Mbit/s and 100 ms, over which every subscription is cut. Up to 50
     /// participants in a room.
     SlowLink,
@@ -72,7 +74,7 @@ pub(crate) enum RedisKind {
 
 impl Fault {
     /// Faults of a short run.
-    pub(crate) const SHORT: [Self; 12] = [
+    pub(crate) const SHORT: [Self; 13] = [
         Self::NodeKill,
         Self::Drain,
         Self::Rebalance,
@@ -82,6 +84,7 @@ impl Fault {
         Self::RedisRestart,
         Self::RedisDataLoss,
         Self::RedisSlowCommand,
+        Self::RedisReadOnly,
         Self::SlowLink,
         Self::LargeRoom,
         Self::Flood,
@@ -108,6 +111,7 @@ impl Fault {
             Self::RedisRestart => "redis-restart",
             Self::RedisDataLoss => "redis-data-loss",
             Self::RedisSlowCommand => "redis-slow-command",
+            Self::RedisReadOnly => "redis-read-only",
             Self::SlowLink => "slow-link",
             Self::SlotMove => "slot-move",
             Self::MasterKill => "master-kill",

@@ -122,6 +122,17 @@ pub(super) async fn inject(
             }
             Ok(())
         }
+        Fault::RedisReadOnly => {
+            let redis = &cluster.redis.servers()[0];
+            let set = async |replicas: u8| {
+                let mut set = cmd("CONFIG");
+                set.arg("SET").arg("min-replicas-to-write").arg(replicas);
+                redis.query::<()>(&set).await
+            };
+            set(1).await?;
+            sleep(Duration::from_secs(if short { 5 } else { 20 })).await;
+            set(0).await
+        }
         Fault::SlowLink => {
             let set_speed = |cluster: &Cluster, speed| {
                 cluster.redis_link.as_ref().map(|link| link.set_speed(speed)).context("this fault needs a link")
