@@ -93,7 +93,7 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
             (reason, cause) = (Some(RetryReason::NotServing), Some(lost));
         }
         topology.queues.requeue(&partitions, unanswered);
-        lane.writes_again(reason);
+        lane.record_outcome(reason);
         if let Some(reason) = reason {
             lane.recover(reason, cause).await;
         }
@@ -142,7 +142,7 @@ impl Lane {
     }
 
     /// Takes the outcome of a pipeline. One behind refused writes begins with them.
-    fn writes_again(&mut self, reason: Option<RetryReason>) {
+    fn record_outcome(&mut self, reason: Option<RetryReason>) {
         let were_refused = std::mem::replace(&mut self.are_writes_refused, reason == Some(RetryReason::WritesRefused));
         if were_refused && reason.is_none() {
             self.backoff = BACKOFF_MIN;
