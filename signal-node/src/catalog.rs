@@ -38,7 +38,6 @@ pub const METRICS: &[Metric] = &[
         One,
         "Events that did not reach the log and were refused with SERVICE_UNAVAILABLE",
     ),
-    counter("switchboard_relays_shared_total", One, "Relays sent to Redis in the log entry of the one before them"),
     histogram(
         "switchboard_relay_seconds",
         Each("stage", &["received", "logged", "delivered"]),

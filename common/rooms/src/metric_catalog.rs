@@ -38,6 +38,7 @@ pub const METRICS: &[Metric] = &[
         "1 if Redis denies this process an optional command",
     ),
     counter("switchboard_bus_reconnects_total", One, "Subscription connections that were lost and opened again"),
+    counter("switchboard_relays_shared_total", One, "Relays sent to Redis in the log entry of the one before them"),
     counter("switchboard_room_log_cuts_total", One, "Times that a room's log was cut at its bounds within the window"),
     gauge("switchboard_revoked_sign_ins", One, "Sign-ins in the list of revoked ones"),
     counter("switchboard_revocations_stale_total", One, "Failed reads of the list of revoked sign-ins"),

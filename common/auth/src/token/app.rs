@@ -12,7 +12,7 @@
 //! | `role` | `host`, `moderator` or `participant` |
 //! | `permissions` | `canPublish`, `canShareScreen`, `canChat` |
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -134,9 +134,12 @@ pub(super) fn verify(
     validation.validate_exp = false;
     validation.validate_aud = false;
     let key = DecodingKey::from_secret(signer.secret.expose().as_bytes());
-    let claims = jsonwebtoken::decode::<Value>(token, &key, &validation)
-        .map_err(|_| invalid("The signature is not HS256 with the secret of the API key"))?
-        .claims;
+    let TokenData { header, claims } = jsonwebtoken::decode::<Value>(token, &key, &validation)
+        .map_err(|_| invalid("The signature is not HS256 with the secret of the API key"))?;
+    // Extensions that must be understood (RFC 7515, 4.1.11); none is.
+    if header.crit.is_some() {
+        return Err(invalid("The header has the field crit, of which nothing is supported"));
+    }
     identify(claims, SignedBy { app: signer.app, sign_in: signer.key.to_string() }, now_ms, resumes)
 }
 
@@ -389,6 +392,10 @@ mod tests {
         assert!(verify(&token, Key::new().signer(), NOW_MS, true).is_err(), "another secret");
         let unsigned = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), token.split('.').nth(1).unwrap());
         assert_eq!(verify(&unsigned, key.signer(), NOW_MS, true).unwrap_err().code, Code::TokenInvalid);
+        let header = Header { crit: Some(vec!["exp".to_owned()]), ..Header::new(Algorithm::HS256) };
+        let secret = EncodingKey::from_secret(key.secret.expose().as_bytes());
+        let extended = jsonwebtoken::encode(&header, &claims, &secret).unwrap();
+        assert!(verify(&extended, key.signer(), NOW_MS, true).is_err(), "an extension that must be understood");
     }
 
     #[test]
