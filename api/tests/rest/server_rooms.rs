@@ -265,7 +265,7 @@ async fn a_role_and_permissions_that_a_participant_has_already_are_given_too() {
     change("bob", json!({ "permissions": all })).await.data();
     assert_eq!(room.heard("ann", "participant:permissions-changed").await.len(), 1);
     assert!(room.heard("ann", "participant:role-changed").await.is_empty());
-    // Who waits in the lobby gets no role, and it can be sent back.
+    // A participant in the lobby gets no role, and it can be sent back.
     let cid = change("cid", json!({})).await.data().clone();
     let same = json!({ "role": cid["role"], "permissions": cid["permissions"], "name": "Cid" });
     assert_eq!(change("cid", same).await.data()["user"]["name"], "Cid");

@@ -7,7 +7,7 @@
 //! | the same reason again | logged after [`REPEAT_INTERVAL`] |
 //! | the same reason after a recovery | logged after [`FLAP_INTERVAL`] |
 //! | more than [`REASONS_MAX`] reasons of one subject | not logged until an earlier one may be repeated |
-//! | more than 1,024 subjects | a new one is not logged until the lines of an earlier one may be repeated |
+//! | more than 1,024 subjects | a new one is not logged until an earlier one may be repeated |
 
 use std::collections::HashMap;
 use std::hash::Hash;

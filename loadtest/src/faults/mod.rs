@@ -74,7 +74,7 @@ const SLOW_LINK_PAIRS_PER_ROOM: usize = 25;
 /// Events per second of all clients of [`Fault::SlowLink`], at most: a third of what the link
 /// carries.
 const SLOW_LINK_EVENTS: u32 = 400;
-/// The same for [`Fault::ScaleOut`]: what counts there are the sockets.
+/// The same for [`Fault::ScaleOut`], which is about the number of sockets.
 const SCALE_OUT_EVENTS: u32 = 750;
 /// Maximum resident memory of a node that serves a large room, in bytes.
 const LARGE_ROOM_MEMORY_MAX: u64 = 512 << 20;

@@ -92,7 +92,7 @@ impl Share {
         let Moving { from, from_above, moved } = *self.moving.get_or_insert(begun);
         // A balancer that gives each client any node moves at least every fifth to another one,
         // unless there are very many nodes above their share. Clients that join meanwhile count for
-        // all nodes, so what is above the mean is compared.
+        // all nodes, so the excess over the mean is compared.
         if moved >= TRIAL_MIN.max(from / 2) && self.above + moved / 10 > from_above {
             (self.asked, self.moving, self.resting) = (false, None, REST_STEPS);
             return Advice::GiveUp;

@@ -15,26 +15,22 @@ use crate::http::error::ApiResult;
 
 /// Age up to which the record of a call may still be missing.
 const NEW_MAX: Duration = Duration::from_secs(5);
-/// Time between two reads of a missing record.
-const READ_INTERVAL: Duration = Duration::from_millis(100);
-/// Maximum number of reads of a missing record.
-const READS_MAX: usize = 10;
+/// Times before each further read of a missing record. They are few, because a stranger can make an
+/// id up that looks new.
+const PAUSES: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(250), Duration::from_millis(500)];
 
 /// Reads a call of an app by its id.
 ///
 /// # Errors
 /// `CALL_NOT_FOUND`, or MongoDB failed.
 pub(crate) async fn by_id(app: &App, owner: &AppId, id: &CallId) -> ApiResult<CallRecord> {
-    for _ in 0..READS_MAX {
+    let mut pauses = PAUSES.into_iter().filter(|_| is_new(app, id));
+    loop {
         if let Some(call) = app.records.call(owner, id).await? {
             return Ok(call);
         }
-        if !is_new(app, id) {
-            break;
-        }
-        sleep(READ_INTERVAL).await;
+        sleep(pauses.next().ok_or(Code::CallNotFound)?).await;
     }
-    Err(Code::CallNotFound.into())
 }
 
 /// Reads the call of a room.
@@ -42,14 +38,16 @@ pub(crate) async fn by_id(app: &App, owner: &AppId, id: &CallId) -> ApiResult<Ca
 /// # Errors
 /// `CALL_NOT_FOUND`, or MongoDB failed.
 pub(crate) async fn by_room_id(app: &App, room: &RoomId) -> ApiResult<CallRecord> {
-    for read in 0..READS_MAX {
-        if let Some(call) = app.records.call_by_room_with_profiles(room).await? {
-            return Ok(call);
+    if let Some(call) = app.records.call_by_room_with_profiles(room).await? {
+        return Ok(call);
+    }
+    if matches!(app.rooms.peek(room).await, Ok(RoomPeek::Open { .. })) {
+        for pause in PAUSES {
+            sleep(pause).await;
+            if let Some(call) = app.records.call_by_room_with_profiles(room).await? {
+                return Ok(call);
+            }
         }
-        if read == 0 && !matches!(app.rooms.peek(room).await, Ok(RoomPeek::Open { .. })) {
-            break;
-        }
-        sleep(READ_INTERVAL).await;
     }
     Err(Code::CallNotFound.into())
 }

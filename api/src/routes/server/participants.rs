@@ -98,8 +98,8 @@ pub(crate) async fn edit(
 ) -> ApiResult<Response> {
     let room = backend.app().room(&name);
     let current = participant(&app, &room, &peer).await?;
-    // What the user has already is given all the same: from then on it comes before a token. Only
-    // what cannot be given may be sent back without an effect.
+    // A role or permission that the user has already is given all the same: from then on it comes
+    // before that of a token. A value that cannot be given may be sent back without an effect.
     let mut sent_back = json!({});
     if current.permissions.is_none() {
         sent_back["permissions"] = Value::Null;
