@@ -130,6 +130,9 @@ async fn run_faults(settings: &Settings) -> anyhow::Result<Vec<FaultResult>> {
             let mut sum = FaultResult { fault: fault.name(), ..FaultResult::default() };
             for index in 0..settings.rounds {
                 let result = run_round(&mut cluster, &account, fault, index, settings).await;
+                if result.is_err() {
+                    print_logs(&mut cluster);
+                }
                 let result = result.with_context(|| format!("{}, round {}", fault.name(), index + 1))?;
                 print_progress(&format!(
                     "{} {}/{}: {}",

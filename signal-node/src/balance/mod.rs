@@ -4,10 +4,12 @@
 //! | file | content |
 //! |---|---|
 //! | `mod` | the loop: telling loads, choosing sessions, closing their connections |
+//! | `moved` | the clients that were moved a moment ago, and which of them came back |
 //! | `share` | pure: how many sessions this node has above its share |
 //!
 //! A moved client resumes on the node that the load balancer gives it, and misses no event.
 
+mod moved;
 mod share;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Hub, SessionLink};
 use crate::health::NodeHealth;
+use moved::MovedClients;
 use share::{Advice, Share};
 
 /// Time between two steps. Each closes a few connections.
@@ -86,7 +89,7 @@ impl Balancer {
         let mut ticks = interval(STEP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut share, mut others) = (Share::new(self.automatic), OtherNodes::default());
-        let (mut request, mut exchanged) = (None, None::<(Instant, usize)>);
+        let (mut request, mut exchanged, mut moved) = (None, None::<(Instant, usize)>, MovedClients::default());
         for step in 0_u64.. {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -121,9 +124,10 @@ impl Balancer {
                     }
                 }
             }
+            share.returned(moved.take_returned(|| self.sessions()));
             match share.advise(own, others.sessions()) {
                 Advice::Stay => {}
-                Advice::Move(count) => share.moved(move_sessions(&self.sessions(), count)),
+                Advice::Move(count) => share.moved(move_sessions(&self.sessions(), count, &mut moved)),
                 Advice::GiveUp => {
                     metrics::counter!("switchboard_rebalance_given_up_total").increment(1);
                     tracing::warn!(
@@ -150,12 +154,16 @@ impl Balancer {
 
 /// Closes the connections of at most `count` sessions that have not just resumed, in different
 /// places of the list, so that a room does not lose all its sockets together. Returns their number.
-fn move_sessions(sessions: &[Arc<SessionLink>], count: usize) -> usize {
+fn move_sessions(sessions: &[Arc<SessionLink>], count: usize, clients: &mut MovedClients) -> usize {
     let movable: Vec<_> = sessions.iter().filter(|link| link.may_move(REST_AFTER_RESUME)).collect();
     let Some(stride) = movable.len().checked_div(count) else { return 0 };
     let offset = rand::random_range(0..stride.max(1));
-    let moved = movable.iter().skip(offset).step_by(stride.max(1)).take(count);
-    let moved = moved.map(|link| link.close(DisconnectReason::Rebalanced)).count();
+    let mut moved = 0_usize;
+    for link in movable.iter().skip(offset).step_by(stride.max(1)).take(count) {
+        clients.insert(link);
+        link.close(DisconnectReason::Rebalanced);
+        moved += 1;
+    }
     metrics::counter!("switchboard_rebalanced_sessions_total").increment(moved as u64);
     moved
 }
