@@ -41,7 +41,6 @@ pub const METRICS: &[Metric] = &[
         Each("reason", &["unread", "silent", "malformed", "lost"]),
         "Connections that ended in the middle of a request or an answer, by reason",
     ),
-    counter("switchboard_http_panics_total", One, "Requests whose handler panicked"),
     counter(
         "switchboard_security_events_total",
         Each("event", audit::Event::NAMES),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use switchboard_auth::{AppVault, PasswordHasher, Tokens, random_id};
 use switchboard_calls::AppDirectory;
 use switchboard_core::domain::NodeId;
@@ -13,6 +14,7 @@ use switchboard_records::{Records, RecordsError, RecordsTimeouts, Schema};
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Revocations, RoomOptions, Rooms, StoreError};
 use switchboard_runtime::admin::{self, Readiness};
+use switchboard_runtime::background::BackgroundTasks;
 use switchboard_runtime::config::Mode;
 use switchboard_runtime::telemetry::Metrics;
 use tokio::net::TcpListener;
@@ -48,7 +50,7 @@ pub struct Listeners {
 /// is alive but not ready until both answer.
 ///
 /// # Errors
-/// A setting turns out to be invalid when it is used, or a listener fails.
+/// A setting turns out to be invalid when it is used, or a background task ended early.
 pub async fn run(
     config: ApiConfig,
     metrics: Metrics,
@@ -58,13 +60,14 @@ pub async fn run(
     let started = Instant::now();
     let (ready, done) = (Start::default(), CancellationToken::new());
     let probes = admin::router(metrics, readiness(&ready, &stop));
-    let admin = tokio::spawn(admin::serve(listeners.admin, probes, done.clone()));
+    let (admin, background) = (BackgroundTasks::new(stop.clone()), BackgroundTasks::new(stop.clone()));
+    admin.spawn("admin listener", admin::serve(listeners.admin, probes, done.clone()));
     let served = tokio::select! {
-        served = serve(&config, listeners.clients, ready, started, stop.clone()) => served,
-        () = stop_timeout(&stop) => Ok(()),
+        served = serve(&config, listeners.clients, ready, started, &background, &stop) => served,
+        () = stop_timeout(&stop) => background.outcome().map_err(Into::into),
     };
     done.cancel();
-    admin.await.context("admin listener")?;
+    admin.wait().await?;
     served
 }
 
@@ -73,7 +76,8 @@ async fn serve(
     listener: TcpListener,
     ready: Start,
     started: Instant,
-    stop: CancellationToken,
+    tasks: &BackgroundTasks,
+    stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..RecordsTimeouts::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
@@ -84,25 +88,29 @@ async fn serve(
         () = stop.cancelled() => return Ok(()),
     };
     let readable = Readable { schema: CancellationToken::new(), stop: stop.clone() };
-    let preparation = tokio::spawn(prepare_records(background.clone(), ready, readable.schema.clone()));
+    let preparation = prepare_records(background.clone(), ready, readable.schema.clone());
+    let preparation = stop.clone().run_until_cancelled_owned(preparation);
+    tasks.spawn("preparation of MongoDB", preparation.map(|_| ()));
     let vault = config.secrets.app_master.clone().map(AppVault::new);
     let WebhookConfig { endpoints, options, https_only } = config.webhooks.clone();
     let has_webhooks = vault.is_some() || !endpoints.is_empty();
     let directory = EndpointDirectory::new(background.clone(), vault.clone(), endpoints);
     let recording = RecorderOptions::default();
     let recorder = recorder::run(rooms.clone(), background.clone(), directory.clone(), recording, stop.clone());
-    let recorder = tokio::spawn(readable.clone().run(recorder));
+    tasks.spawn("recorder", readable.clone().run(recorder));
     let webhooks = Webhooks::new(directory, options);
-    let deliverer = webhooks.clone().run(background.clone(), stop.clone());
-    let deliverer = has_webhooks.then(|| tokio::spawn(readable.clone().run(deliverer)));
-    let key_files = tokio::spawn(config.secrets.files.clone().watch(stop.clone()));
+    if has_webhooks {
+        let deliverer = webhooks.clone().run(background.clone(), stop.clone());
+        tasks.spawn("webhooks", readable.clone().run(deliverer));
+    }
+    tasks.spawn("reader of key files", config.secrets.files.clone().watch(stop.clone()));
     let stale_calls = StaleCalls::new(rooms.clone(), background.clone(), config.unopened_after).run(now, stop.clone());
-    let stale_calls = tokio::spawn(readable.clone().run(stale_calls));
-    let erasure = tokio::spawn(readable.run(erasure::run(background, now, stop.clone())));
+    tasks.spawn("sweep of stale calls", readable.clone().run(stale_calls));
+    tasks.spawn("erasure of deleted calls", readable.run(erasure::run(background, now, stop.clone())));
     let revoked = Revocations::default();
-    let revocations = tokio::spawn(revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
+    tasks.spawn("reader of revocations", revoked.clone().follow(rooms.clone(), |_| (), stop.clone()));
     let apps = AppDirectory::new(records.clone(), vault.clone(), JwksCache::default());
-    let app_reader = tokio::spawn(apps.clone().follow(|_| (), stop.clone()));
+    tasks.spawn("reader of apps", apps.clone().follow(|_| (), stop.clone()));
     let app = App::new(Parts {
         records,
         limits: Limits::new(RateLimiter::new(rooms.clone()), config.rates),
@@ -124,17 +132,8 @@ async fn serve(
     });
     let options = HttpOptions { origins: config.origins.clone(), web: config.web.clone(), deadline: config.deadline };
     tracing::info!("serving");
-    server::serve(listener, router(app, options), config.connections, stop).await;
-    preparation.abort();
-    if let Some(deliverer) = deliverer {
-        deliverer.await.context("webhooks")?;
-    }
-    stale_calls.await.context("sweep of stale calls")?;
-    erasure.await.context("erasure of deleted calls")?;
-    revocations.await.context("reader of revocations")?;
-    app_reader.await.context("reader of apps")?;
-    key_files.await.context("reader of key files")?;
-    recorder.await.context("recorder")
+    server::serve(listener, router(app, options), config.connections, stop.clone()).await;
+    Ok(tasks.wait().await?)
 }
 
 /// Connects to Redis. Retries until Redis is available.

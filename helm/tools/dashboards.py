@@ -69,6 +69,7 @@ OVERVIEW = Dashboard("overview", "Overview", "Health of the service and its obje
         Panel("CPU", "percentunit", {"{{job}} {{instance}}": f"rate(process_cpu_seconds_total{{{NAMESPACE_MATCHER}}}[$__rate_interval])"}, "100 % is one core."),
         Panel("Memory", "bytes", {"{{job}} {{instance}}": f"process_resident_memory_bytes{{{NAMESPACE_MATCHER}}}"}),
         Panel("Open file descriptors", "short", {"{{job}} {{instance}}": f"process_open_fds{{{NAMESPACE_MATCHER}}}"}),
+        Panel("Faults of the software", "ops", {"panics, {{job}} {{instance}}": rate("switchboard_panics_total", "job, instance"), "log lines dropped, {{job}} {{instance}}": rate("switchboard_log_lines_dropped_total", "job, instance")}, "A panic is a bug. Lines are dropped when one place in the code writes more than 100 within 10 s."),
     ]),
 ])
 
@@ -77,7 +78,7 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
         Panel("Open", "short", {"{{instance}}": gauge("switchboard_sockets_open", "instance")}),
         Panel("Opened", "ops", {"opened": rate("switchboard_sockets_opened_total")}),
         Panel("Closed, by reason", "ops", {"{{reason}}": rate("switchboard_sockets_closed_total", "reason")}),
-        Panel("Refused handshakes", "ops", {"{{reason}}": rate("switchboard_handshakes_refused_total", "reason")}),
+        Panel("Refused", "ops", {"handshakes, {{reason}}": rate("switchboard_handshakes_refused_total", "reason"), "connections, {{reason}}": rate("switchboard_connections_refused_total", "reason")}),
     ]),
     Row("Rooms", [
         Panel("Participants", "short", {"{{instance}}": gauge("switchboard_sessions", "instance")}),
@@ -100,7 +101,7 @@ SIGNALING = Dashboard("signaling", "Signaling", "Sockets, rooms and relays of th
     Row("Cluster", [
         Panel("Canary", "s", quantiles("switchboard_canary_seconds"), "A node publishes to itself in its partitions. Time until it receives the message."),
         Panel("Silent partitions", "short", {"{{instance}}": gauge("switchboard_canary_silent_partitions", "instance")}, limits=(1, 2)),
-        Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total")}),
+        Panel("Subscription", "ops", {"gaps, {{cause}}": rate("switchboard_subscription_gaps_total", "cause"), "reconnects": rate("switchboard_bus_reconnects_total"), "malformed messages": rate("switchboard_envelopes_malformed_total")}),
         Panel("Nodes", "ops", {"declared dead": rate("switchboard_nodes_declared_dead_total"), "strays swept": rate("switchboard_stray_nodes_swept_total"), "swept while alive": rate("switchboard_swept_total"), "reseated, {{outcome}}": rate("switchboard_reseats_total", "outcome")}),
         Panel("Watched nodes", "short", {"{{instance}}": gauge("switchboard_watched_nodes", "instance")}, "Nodes whose heartbeats a node reads: 3, one more for each before the first that lives, and 16 times as many while none lives."),
         Panel("Drained sessions", "ops", {"{{instance}}": rate("switchboard_drained_sessions_total", "instance"), "draining nodes": gauge("switchboard_draining")}, "Sessions that terminating nodes move to other nodes."),
@@ -156,6 +157,7 @@ DEPENDENCIES = Dashboard("dependencies", "Dependencies", "Redis and MongoDB, mea
     Row("MongoDB", [
         Panel("Requests", "ops", {"{{operation}}": rate("switchboard_mongodb_seconds_count", "operation")}),
         Panel("Outcomes other than ok", "ops", {"{{operation}}, {{outcome}}": rate("switchboard_mongodb_seconds_count", "operation, outcome", 'outcome!="ok"')}),
+        Panel("Refused without a free connection", "ops", {"{{share}}, {{reason}}": rate("switchboard_mongodb_refused_total", "share, reason")}),
         Panel("Time", "s", quantiles("switchboard_mongodb_seconds")),
         Panel("Time by operation, p99", "s", {"{{operation}}": quantile(0.99, "switchboard_mongodb_seconds", "operation")}),
     ]),

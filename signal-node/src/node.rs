@@ -13,11 +13,11 @@ use switchboard_records::{Records, RecordsTimeouts, Schema};
 use switchboard_rooms::rate_limit::RateLimiter;
 use switchboard_rooms::{Bus, RevocationReason, Revocations, Revoked, Rooms, StoreError};
 use switchboard_runtime::admin;
+use switchboard_runtime::background::BackgroundTasks;
 use switchboard_runtime::telemetry::Metrics;
 use switchboard_socketio::workers::Workers;
 use switchboard_socketio::{Peers, SocketIo, SocketServer, TransportConfig};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,20 +59,14 @@ struct Shared {
     tasks: TaskTracker,
 }
 
-/// Tasks that run until the node stops.
-struct Background {
-    /// Ends them.
-    stop: CancellationToken,
-    membership: JoinHandle<()>,
-    /// Ping of Redis, the list of revoked sign-ins, the key files, and the share of the load.
-    watchers: TaskTracker,
-}
-
-/// Accepting connections from clients and other nodes.
-struct Accepting {
-    stop: CancellationToken,
-    clients: JoinHandle<()>,
-    peers: JoinHandle<()>,
+/// Tokens that end the parts of the node, in this order.
+struct Stops {
+    /// Asks the node to stop: it begins to drain.
+    node: CancellationToken,
+    /// Ends the accepting of connections, after the drain.
+    accepting: CancellationToken,
+    /// Ends the other background tasks, after the last departures.
+    background: CancellationToken,
 }
 
 /// Serves until `stop`, then drains and ends. Redis may be away at the start: until it is reached
@@ -80,7 +74,7 @@ struct Accepting {
 ///
 /// # Errors
 /// The reason why the node cannot start: a Redis or MongoDB that is configured wrongly, or a Redis
-/// that goes away just after it was reached.
+/// that goes away just after it was reached. A background task that ended early, after the drain.
 pub async fn run(
     config: NodeConfig,
     metrics: Metrics,
@@ -88,40 +82,40 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let Listeners { clients, peers, admin } = listeners;
-    let (health, rooms, stopped) = (NodeHealth::default(), Arc::new(OnceLock::new()), CancellationToken::new());
+    let (health, rooms) = (NodeHealth::default(), Arc::new(OnceLock::new()));
+    let stops = Stops { node: stop.clone(), accepting: CancellationToken::new(), background: CancellationToken::new() };
+    let background = BackgroundTasks::new(stop.clone());
     let schema = SchemaCheck::default();
     let readiness = health::readiness(&rooms, health.clone(), schema.clone(), stop.clone());
-    let admin = tokio::spawn(admin::serve(admin, admin::router(metrics, readiness), stopped.clone()));
+    background
+        .spawn("admin listener", admin::serve(admin, admin::router(metrics, readiness), stops.background.clone()));
 
     // Reaches no server yet. A connection string that cannot be used ends the process at once.
     let timeouts = RecordsTimeouts { select: config.mongo.timeout, ..Default::default() };
     let records = Records::connect(config.mongo.uri.expose(), timeouts).await.context("MONGODB_URI")?;
     let Some(connected) = connect(&config, &stop).await? else {
-        stopped.cancel();
-        return admin.await.context("the admin listener");
+        stops.background.cancel();
+        return Ok(background.wait().await?);
     };
     let shared = Shared::new(&config, rooms.get_or_init(|| connected).clone(), health);
     shared.tasks.spawn(schema.run(Schema::new(&records), stop.clone()));
-    let (dispatcher, background, transport) = start(&config, &shared, records, stopped, stop.clone()).await?;
+    let (dispatcher, transport) = start(&config, &shared, records, &background, &stops).await?;
     let server = SocketServer::new(
         transport,
         vec![("/socket.io/".to_owned(), Arc::new(SocketIo::new(Arc::new(dispatcher))))],
         Workers::start(config.listen.workers).context("starting the workers")?,
     );
-    let accepting = Accepting::start(&server, clients, peers);
+    accept(&server, clients, peers, &background, &stops.accepting);
     tracing::info!(node_id = %config.node, "serving");
     stop.cancelled().await;
 
     config.sockets.drain.run(&server, &shared.hub, shared.rooms.partitions()).await;
-    accepting.stop.cancel();
+    stops.accepting.cancel();
     shared.tasks.close();
     // If Redis does not accept a departure in time, the sweep of this node frees the seat.
     let _late = tokio::time::timeout(TASKS_TIMEOUT, shared.tasks.wait()).await;
-    background.stop().await?;
-    accepting.clients.await.context("the listener")?;
-    accepting.peers.await.context("the listener for other nodes")?;
-    admin.await.context("the admin listener")?;
-    Ok(())
+    stops.background.cancel();
+    Ok(background.wait().await?)
 }
 
 /// Connects to Redis, however long that takes. A process that ended instead would be restarted with
@@ -142,15 +136,16 @@ async fn connect(config: &NodeConfig, stop: &CancellationToken) -> anyhow::Resul
     }
 }
 
-/// Subscribes in Redis and starts the background tasks. Returns the
-/// application of the server and the server's configuration.
+/// Subscribes in Redis and starts the background tasks. Returns the application of the server and
+/// the server's configuration.
 async fn start(
     config: &NodeConfig,
     shared: &Shared,
     records: Records,
-    stopped: CancellationToken,
-    draining: CancellationToken,
-) -> anyhow::Result<(Dispatcher, Background, TransportConfig)> {
+    background: &BackgroundTasks,
+    stops: &Stops,
+) -> anyhow::Result<(Dispatcher, TransportConfig)> {
+    let stopped = &stops.background;
     let sink = delivery::sink(shared.catch_up.clone());
     let bus = Bus::start(&config.rooms.redis.url, &config.rooms.options, &config.node, sink)
         .await
@@ -161,24 +156,24 @@ async fn start(
 
     let membership = shared.membership(config, bus);
     let peer_health = PeerHealth::new(peers.clone(), shared.rooms.clone(), config.node.clone());
-    let membership = tokio::spawn(Arc::new(membership).run(peer_health, stopped.clone()));
+    background.spawn("membership", Arc::new(membership).run(peer_health, stopped.clone()));
     let revoked = Revocations::default();
     revoked.refresh(&shared.rooms).await.context("reading the list of revoked sign-ins")?;
-    let watchers = shared.start_watchers(&revoked, &stopped);
+    shared.start_watchers(&revoked, background, stopped);
     let vault = config.secrets.app_master.clone().map(AppVault::new);
     let apps = AppDirectory::new(records.clone(), vault, JwksCache::default());
     let sessions = shared.sessions.clone();
-    watchers.spawn(apps.clone().follow(move |sign_in| sessions.close_sign_in(sign_in), stopped.clone()));
+    let close = move |sign_in: &_| sessions.close_sign_in(sign_in);
+    background.spawn("reader of apps", apps.clone().follow(close, stopped.clone()));
     let limiters = AppLimiters::new(shared.rooms.clone(), apps.clone());
-    watchers.spawn(limiters.clone().run(stopped.clone()));
-    watchers.spawn(shared.balancer(config).run(draining));
-    watchers.spawn(config.secrets.files.clone().watch(stopped.clone()));
-    watchers.close();
+    background.spawn("limits of apps", limiters.clone().run(stopped.clone()));
+    background.spawn("balancer", shared.balancer(config).run(stops.node.clone()));
+    background.spawn("reader of key files", config.secrets.files.clone().watch(stopped.clone()));
     let mut transport = TransportConfig { peers: Some(peers), ..config.sockets.transport.clone() };
     let known = apps.clone();
     transport.allowed_origins = transport.allowed_origins.or(move |origin| known.has_origin(origin));
     let dispatcher = shared.dispatcher(config, records, revoked, (apps, limiters));
-    Ok((dispatcher, Background { stop: stopped, membership, watchers }, transport))
+    Ok((dispatcher, transport))
 }
 
 impl Shared {
@@ -209,8 +204,7 @@ impl Shared {
         }
     }
 
-    fn start_watchers(&self, revoked: &Revocations, stopped: &CancellationToken) -> TaskTracker {
-        let watchers = TaskTracker::new();
+    fn start_watchers(&self, revoked: &Revocations, background: &BackgroundTasks, stopped: &CancellationToken) {
         let sessions = self.sessions.clone();
         // After a replay, `Dispatcher::tick` closes each session when its access token has expired.
         let close = move |revoked: &Revoked| {
@@ -218,11 +212,10 @@ impl Shared {
                 sessions.close_sign_in(&revoked.sign_in);
             }
         };
-        watchers.spawn(revoked.clone().follow(self.rooms.clone(), close, stopped.clone()));
+        background.spawn("reader of revocations", revoked.clone().follow(self.rooms.clone(), close, stopped.clone()));
         let redis_health =
             RedisHealth { rooms: self.rooms.clone(), sessions: self.sessions.clone(), health: self.health.clone() };
-        watchers.spawn(redis_health.run(stopped.clone()));
-        watchers
+        background.spawn("health of Redis", redis_health.run(stopped.clone()));
     }
 
     fn balancer(&self, config: &NodeConfig) -> Balancer {
@@ -267,28 +260,16 @@ impl Shared {
     }
 }
 
-impl Background {
-    /// Deregisters the node and waits for all background tasks to end.
-    async fn stop(self) -> anyhow::Result<()> {
-        self.stop.cancel();
-        self.membership.await.context("the heartbeats")?;
-        self.watchers.wait().await;
-        Ok(())
-    }
-}
-
-impl Accepting {
-    /// Starts to accept connections, each kind in its own task.
-    fn start(server: &SocketServer, clients: TcpListener, peers: TcpListener) -> Self {
-        let stop = CancellationToken::new();
-        let clients = tokio::spawn({
-            let (server, stop) = (server.clone(), stop.clone());
-            async move { server.run(clients, stop).await }
-        });
-        let peers = tokio::spawn({
-            let (server, stop) = (server.clone(), stop.clone());
-            async move { server.run_handovers(peers, stop).await }
-        });
-        Self { stop, clients, peers }
-    }
+/// Starts to accept connections from clients and from other nodes.
+fn accept(
+    server: &SocketServer,
+    clients: TcpListener,
+    peers: TcpListener,
+    background: &BackgroundTasks,
+    stop: &CancellationToken,
+) {
+    let (serving, stopped) = (server.clone(), stop.clone());
+    background.spawn("client listener", async move { serving.run(clients, stopped).await });
+    let (serving, stopped) = (server.clone(), stop.clone());
+    background.spawn("hand-over listener", async move { serving.run_handovers(peers, stopped).await });
 }

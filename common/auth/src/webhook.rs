@@ -46,7 +46,7 @@ impl WebhookSigner {
             let secret = key.secret().expose().as_bytes();
             let mac: Hmac<Sha256> = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
             let mac = mac.chain_update(format!("{seconds}.")).chain_update(body).finalize().into_bytes();
-            format!("{header},v1={}", hex(&mac))
+            format!("{header},v1={}", hex::encode(&mac))
         })
     }
 }
@@ -61,17 +61,7 @@ impl std::fmt::Debug for WebhookSigner {
 /// metrics use the name, because the URL may contain a password.
 #[must_use]
 pub fn url_digest(url: &str) -> String {
-    hex(&Sha256::digest(url)[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&Sha256::digest(url)[..8])
 }
 
 #[cfg(test)]

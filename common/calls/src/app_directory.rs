@@ -488,7 +488,7 @@ impl AppDirectory {
     /// it.
     pub async fn follow(self, revoked: impl Fn(&str), stop: CancellationToken) {
         if self.0.vault.is_none() {
-            return;
+            return stop.cancelled().await;
         }
         // Side by side, so that a write that takes long delays no revocation.
         tokio::join!(self.read_changes(revoked, &stop), self.store_uses(&stop));

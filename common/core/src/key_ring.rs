@@ -34,7 +34,7 @@ impl Key {
     fn new(secret: Secret) -> Self {
         let bytes = secret.expose().as_bytes();
         let derive = |purpose: &str| keyed(bytes).chain_update(purpose).finalize().into_bytes();
-        let id = derive("switchboard key id v1")[..ID_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(&derive("switchboard key id v1")[..ID_BYTES]).into();
         Self { id, cluster: keyed(&derive("switchboard cluster key v1")), secret }
     }
 

@@ -83,7 +83,7 @@ impl<'a> Subject<'a> {
             Self::Email(email) => hash.update(format!("email {email}")),
             Self::Passcode(room, stored) => hash.update(format!("passcode {room} {stored}")),
         }
-        hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&hash.finalize()[..12])
     }
 }
 

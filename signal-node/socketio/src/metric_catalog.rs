@@ -25,7 +25,18 @@ pub const METRICS: &[Metric] = &[
         "switchboard_handovers_total",
         Each(
             "outcome",
-            &["answered", "upgraded", "aborted", "unknown_node", "unreachable", "failed", "refused", "busy", "limited"],
+            &[
+                "answered",
+                "upgraded",
+                "aborted",
+                "malformed",
+                "unknown_node",
+                "unreachable",
+                "failed",
+                "refused",
+                "busy",
+                "limited",
+            ],
         ),
         "Requests handed over to the session's node",
     ),
@@ -35,7 +46,6 @@ pub const METRICS: &[Metric] = &[
         Each("reason", &["too_large", "busy"]),
         "Messages received and not kept, because of their size",
     ),
-    counter("switchboard_session_panics_total", One, "Sessions whose code panicked"),
     counter("switchboard_events_rate_limited_total", One, "Events refused for the rate of their socket or address"),
     counter("switchboard_send_queue_overflows_total", One, "Sockets closed because their client does not read"),
 ];

@@ -193,13 +193,7 @@ pub(super) fn stamp() -> Stamp {
 
 /// Returns the first `digits` hexadecimal digits of a text's SHA-256.
 pub(super) fn digest(text: &str, digits: usize) -> String {
-    let hash = Sha256::digest(text.as_bytes());
-    let mut hex = String::with_capacity(64);
-    for byte in hash {
-        use std::fmt::Write as _;
-        // Writing to a string cannot fail.
-        let _infallible = write!(hex, "{byte:02x}");
-    }
+    let mut hex = hex::encode(Sha256::digest(text.as_bytes()));
     hex.truncate(digits);
     hex
 }

@@ -156,7 +156,7 @@ impl Secrets {
     /// Makes random secrets.
     #[must_use]
     pub fn random() -> Self {
-        let secret = || rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = || hex::encode(rand::random::<[u8; 32]>());
         Self { access: secret(), refresh: secret(), private_key: private_key(), is_eddsa: false }
     }
 

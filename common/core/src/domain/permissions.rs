@@ -51,13 +51,6 @@ impl Action {
         }
     }
 
-    /// Returns whether the action targets one participant. The target's role must then be lower
-    /// than the caller's.
-    #[must_use]
-    pub const fn has_target(self) -> bool {
-        matches!(self, Self::Mute | Self::LowerHand | Self::Kick | Self::SetRole | Self::TransferHost)
-    }
-
     /// Returns the title of this action's row in the table of `README.md`.
     #[must_use]
     pub const fn description(self) -> &'static str {
@@ -90,15 +83,6 @@ impl Role {
     #[must_use]
     pub fn may(self, action: Action) -> bool {
         self >= action.minimum_role()
-    }
-
-    /// Returns whether this role may do `action` to a participant with the role `target`.
-    ///
-    /// This is a check on the node's copy of the room. The room's Redis script repeats it on the
-    /// current seats.
-    #[must_use]
-    pub fn may_to(self, action: Action, target: Self) -> bool {
-        self.may(action) && (!action.has_target() || target < self)
     }
 
     /// Checks that this role may do `action`.
@@ -138,21 +122,6 @@ mod tests {
                 assert_eq!(refusal, (!role.may(action)).then_some(code), "{role:?} {action:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_participant_cannot_act_on_an_equal_or_higher_role() {
-        for (action, role, other) in [
-            (Action::Kick, Role::Moderator, Role::Moderator),
-            (Action::Mute, Role::Moderator, Role::Host),
-            (Action::SetRole, Role::Host, Role::Host),
-        ] {
-            assert!(!role.may_to(action, other), "{action:?}");
-        }
-        assert!(
-            Role::Moderator.may_to(Action::Kick, Role::Participant) && Role::Host.may_to(Action::Mute, Role::Moderator)
-        );
-        assert!(Role::Moderator.may_to(Action::Admit, Role::Host), "a participant in the lobby has no role yet");
     }
 
     #[test]

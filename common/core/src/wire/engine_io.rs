@@ -1,4 +1,4 @@
-//! Engine.IO v4 packets, as text and as long-polling payloads.
+//! Engine.IO v4 packets as text. `switchboard_socketio` encodes and decodes long-polling payloads.
 //!
 //! Specification: <https://github.com/socketio/engine.io-protocol>, revision 4. On WebSocket, a
 //! text frame is one encoded packet, and a binary frame is one binary message. In a payload, 0x1e
@@ -35,7 +35,7 @@ pub enum Packet<'a> {
     Noop,
 }
 
-/// Reason why a text is not a packet or a payload.
+/// Reason why a text is not a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The packet is empty.
@@ -50,9 +50,6 @@ pub enum DecodeError {
     /// A binary packet is not valid base64.
     #[error("invalid base64 in a binary packet")]
     Base64,
-    /// The payload has more packets than allowed.
-    #[error("too many packets in a payload")]
-    TooMany,
 }
 
 impl<'a> Packet<'a> {
@@ -105,34 +102,6 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Decodes a long-polling payload of at most `max_packets` packets.
-///
-/// # Errors
-/// [`DecodeError`]: one of the packets is malformed, or there are too many.
-pub fn decode_payload(text: &str, max_packets: usize) -> Result<Vec<Packet<'_>>, DecodeError> {
-    let mut packets = Vec::new();
-    for packet in text.split(SEPARATOR) {
-        if packets.len() == max_packets {
-            return Err(DecodeError::TooMany);
-        }
-        packets.push(Packet::decode(packet)?);
-    }
-    Ok(packets)
-}
-
-/// Encodes packets as one long-polling payload.
-#[must_use]
-pub fn encode_payload(packets: &[Packet<'_>]) -> String {
-    let mut out = String::new();
-    for (i, packet) in packets.iter().enumerate() {
-        if i > 0 {
-            out.push(SEPARATOR);
-        }
-        packet.encode_into(&mut out);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
@@ -163,25 +132,19 @@ mod tests {
         }
 
         #[test]
-        fn a_payload_survives_encoding_and_decoding(packets in proptest::collection::vec(packet(), 1..8)) {
-            let encoded = encode_payload(&packets);
-            prop_assert_eq!(decode_payload(&encoded, 8).unwrap(), packets);
-        }
-
-        #[test]
         fn no_text_makes_the_decoder_panic(text in any::<String>()) {
-            if let Ok(packets) = decode_payload(&text, 16) {
-                let encoded = encode_payload(&packets);
-                prop_assert_eq!(decode_payload(&encoded, 16).unwrap(), packets);
+            if let Ok(packet) = Packet::decode(&text) {
+                let encoded = packet.encode();
+                prop_assert_eq!(Packet::decode(&encoded).unwrap(), packet);
             }
         }
     }
 
     #[test]
     fn packets_are_encoded_as_the_specification_shows() {
-        let packets =
-            [Packet::Message("hello".into()), Packet::Ping("".into()), Packet::Binary(vec![1, 2, 3, 4].into())];
-        assert_eq!(encode_payload(&packets), "4hello\u{1e}2\u{1e}bAQIDBA==");
+        assert_eq!(Packet::Message("hello".into()).encode(), "4hello");
+        assert_eq!(Packet::Ping("".into()).encode(), "2");
+        assert_eq!(Packet::Binary(vec![1, 2, 3, 4].into()).encode(), "bAQIDBA==");
     }
 
     #[test]
@@ -191,7 +154,5 @@ mod tests {
         assert_eq!(Packet::decode("é"), Err(DecodeError::UnknownType));
         assert_eq!(Packet::decode("1x"), Err(DecodeError::UnexpectedData));
         assert_eq!(Packet::decode("b!"), Err(DecodeError::Base64));
-        assert_eq!(decode_payload("4a\u{1e}4b\u{1e}4c", 2), Err(DecodeError::TooMany));
-        assert_eq!(decode_payload("4a\u{1e}", 8), Err(DecodeError::Empty));
     }
 }

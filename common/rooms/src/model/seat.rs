@@ -43,7 +43,7 @@ const BYTES_PER_TRIM: u64 = 64 * 1024;
 /// resume, and does not reveal the private id.
 #[must_use]
 pub fn socket_id(pid: &str) -> String {
-    Sha256::digest(format!("sid:{pid}"))[..10].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(format!("sid:{pid}"))[..10])
 }
 
 impl Seat {

@@ -51,8 +51,6 @@ mod scope;
 mod server_event;
 mod writer;
 
-use std::fmt::Write as _;
-
 use sha1::{Digest, Sha1};
 
 use crate::StoreError;
@@ -234,7 +232,7 @@ impl Hashes {
     /// Computes them.
     #[must_use]
     pub fn compute() -> Self {
-        Self(Script::ALL.iter().map(|script| hex(&Sha1::digest(script.source()))).collect())
+        Self(Script::ALL.iter().map(|script| hex::encode(Sha1::digest(script.source()))).collect())
     }
 
     /// Returns the hash of a script, as `EVALSHA` takes it.
@@ -242,12 +240,4 @@ impl Hashes {
     pub fn of(&self, script: Script) -> &str {
         &self.0[script as usize]
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -222,7 +222,10 @@ impl KeyFiles {
 
     async fn watch_every(self, interval: Duration, stop: CancellationToken) {
         let (mut failures, started) = (FailureLog::default(), Instant::now());
-        while self.has_file() {
+        if !self.has_file() {
+            return stop.cancelled().await;
+        }
+        loop {
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
                 () = stop.cancelled() => return,

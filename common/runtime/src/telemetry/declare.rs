@@ -11,6 +11,12 @@ pub(super) const PROCESS: &[Metric] = &[
     counter("process_cpu_seconds_total", Dynamic, "User and system CPU time in seconds"),
     gauge("process_open_fds", One, "Open file descriptors"),
     gauge("process_threads", One, "Threads"),
+    counter("switchboard_panics_total", One, "Panics. Each is a bug; the log names the place in the code"),
+    counter(
+        "switchboard_log_lines_dropped_total",
+        One,
+        "Log lines dropped, because one place in the code wrote more than 100 within 10 s",
+    ),
     counter(
         "switchboard_key_reloads_total",
         Each("outcome", &["loaded", "refused"]),

@@ -3,9 +3,13 @@
 //! | file | content |
 //! |---|---|
 //! | `declare` | declares metrics at the start |
+//! | `line_limit` | limits how often one place in the code writes to the log |
+//! | `panics` | logs and counts panics |
 //! | `traces` | exports traces to an OpenTelemetry collector |
 
 mod declare;
+mod line_limit;
+mod panics;
 pub mod traces;
 
 use std::time::Duration;
@@ -17,6 +21,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::config::{LogFormat, TelemetryConfig};
+use line_limit::LineLimit;
 use switchboard_core::metric_catalog::Metric;
 use traces::Traces;
 
@@ -44,7 +49,8 @@ const SECONDS: [f64; 15] =
 /// Upper bounds of every other histogram: counts and sizes.
 const COUNTS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
-/// Starts logging to standard error, and the export of traces if a collector is configured.
+/// Starts logging to standard error, also of panics, and the export of traces if a collector is
+/// configured.
 ///
 /// # Errors
 /// A logger is installed already, or the address of the collector is invalid.
@@ -52,7 +58,7 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, T
     let TelemetryConfig { log, trace } = config;
     let (traces, tracer) = Traces::start(trace, service)?;
     let traced = filter_fn(|metadata| metadata.target() == traces::TARGET);
-    let filter = lines_filter(&log.filter).and(traced.clone().not());
+    let filter = lines_filter(&log.filter).and(traced.clone().not()).and(LineLimit::default());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match log.format {
         LogFormat::Text => lines.with_target(false).boxed(),
@@ -63,6 +69,7 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Traces, T
     // recorded.
     layers.extend(tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(traced).boxed()));
     tracing_subscriber::registry().with(layers).try_init()?;
+    panics::install_hook();
     Ok(traces)
 }
 

@@ -58,8 +58,12 @@ pub(crate) async fn forward(
     let is_post = request.method() == Method::POST;
     let protocol = accepted_protocol(request.headers());
     let (parts, body) = request.into_parts();
-    let (body, _slot) =
-        if is_post { read_body(body, messages, config.timeouts.http).await? } else { (Bytes::new(), None) };
+    let (body, _slot) = if is_post {
+        let read = read_body(body, messages, config.timeouts.http).await;
+        read.inspect_err(|_| outcome.0 = "malformed")?
+    } else {
+        (Bytes::new(), None)
+    };
     let request = signed_request(peers, owner, &address, parts, body)?;
     let response = tokio::select! {
         response = timeout(limit, handovers.send(request)) => response.ok(),

@@ -55,7 +55,6 @@ impl<A: Application> Service for SocketIo<A> {
             let reason = match AssertUnwindSafe(connection.run()).catch_unwind().await {
                 Ok(reason) => reason,
                 Err(_) => {
-                    metrics::counter!("switchboard_session_panics_total").increment(1);
                     tracing::error!(engine_sid = &*engine.handshake().sid, "session task panicked");
                     CloseReason::Panic
                 }
@@ -78,7 +77,6 @@ impl<A: Application> Service for SocketIo<A> {
 /// call.
 async fn end_session<A: Application>(app: &A, session: A::Session, reason: CloseReason) {
     if AssertUnwindSafe(app.closed(session, reason)).catch_unwind().await.is_err() {
-        metrics::counter!("switchboard_session_panics_total").increment(1);
         tracing::error!(reason = reason.name(), "session end panicked");
     }
 }
