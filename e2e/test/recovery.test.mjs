@@ -300,6 +300,9 @@ describe("leaving and coming back, through the load balancer", { timeout: 240_00
     assert.deepEqual(again.participants.map(({ peerId }) => peerId), [client.peerId, other.peerId]);
     await until("room:joined came once more", () => client.all("room:joined").length === 2);
     assert.deepEqual(client.all("room:joined")[1].participants, again.participants);
+    const typed = await client.emit("room:join", { roomId: roomId.toLowerCase() });
+    assert.equal(typed.peerId, client.peerId, "a code typed in lower case names the same room");
+    assert.deepEqual(typed.participants, again.participants);
     // The next event of the room follows the repeated answer, so nothing was sent in between.
     await client.emit("webrtc:data-channel", { to: other.peerId, message: "next", type: "text" });
     await other.event("webrtc:data-channel", () => true);

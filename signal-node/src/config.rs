@@ -98,7 +98,8 @@ impl NodeConfig {
     pub fn from_env(mut env: Env) -> Result<Self, ConfigErrors> {
         let env_ref = &mut env;
         let mode = Mode::from_env(env_ref);
-        let rooms = rooms(env_ref);
+        let timeouts = timeouts(env_ref);
+        let rooms = rooms(env_ref, &timeouts);
         let secrets = SecretsConfig::from_env(env_ref, mode);
         let config = Self {
             listen: listen(env_ref, mode, &secrets),
@@ -107,7 +108,7 @@ impl NodeConfig {
             mongo: MongoConfig::from_env(env_ref),
             secrets,
             ice: IceSettings::from_env(env_ref),
-            sockets: sockets(env_ref, mode),
+            sockets: sockets(env_ref, mode, timeouts),
             rooms,
         };
         env.finish().map(|()| config)
@@ -152,10 +153,9 @@ fn node_id(env: &mut Env) -> NodeId {
 
 /// Reads the settings of rooms. The recovery window follows from ping times and grace period,
 /// because a client that is away for longer cannot resume anyway.
-fn rooms(env: &mut Env) -> RoomsConfig {
+fn rooms(env: &mut Env, timeouts: &Timeouts) -> RoomsConfig {
     let redis = RedisConfig::from_env(env);
     let grace = env.millis("RECONNECT_GRACE_MS", 20_000, 100..=600_000);
-    let timeouts = timeouts(env);
     let options = RoomOptions {
         prefix: redis.prefix.clone(),
         partitions: redis.partitions,
@@ -212,7 +212,7 @@ fn admission(env: &mut Env, capacity: Capacity, rates: bool) -> AdmissionLimits 
     }
 }
 
-fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
+fn sockets(env: &mut Env, mode: Mode, timeouts: Timeouts) -> SocketsConfig {
     let origins = OriginsConfig::from_env(env, mode);
     let capacity = Capacity::of_process();
     let send_queues = capacity.send_queues_bytes;
@@ -235,7 +235,7 @@ fn sockets(env: &mut Env, mode: Mode) -> SocketsConfig {
                 AllowedOrigins::Matching(Arc::new(move |origin| origins.allows(origin, None)))
             },
             proxies: trusted_proxies(env),
-            timeouts: timeouts(env),
+            timeouts,
             limits,
             admission: admission(env, capacity, rates),
             // Set at start, when there is a directory.

@@ -84,6 +84,15 @@ impl Outages {
             }
         }
     }
+
+    /// Notes the result of reading an outbox. Returns its facts. While it has facts, an outage ends
+    /// only when they are recorded and trimmed.
+    fn note_read(&mut self, partition: Partition, result: Result<Vec<OutboxEntry>, impl Display>) -> Vec<OutboxEntry> {
+        match result {
+            Ok(entries) if !entries.is_empty() => entries,
+            done => self.note(partition, done).unwrap_or_default(),
+        }
+    }
 }
 
 /// Returns the pause after a failure that followed `failures` others.
@@ -185,7 +194,7 @@ impl Outboxes {
         let reads = owned.iter().map(|partition| in_time(self.rooms.outbox(*partition, None, each)));
         let mut batches = Vec::new();
         for (partition, result) in owned.iter().zip(join_all(reads).await) {
-            let entries = outages.note(*partition, result).unwrap_or_default();
+            let entries = outages.note_read(*partition, result);
             free = free.saturating_sub(entries.len());
             if !entries.is_empty() {
                 batches.push(Batch { partition: *partition, entries });
@@ -199,7 +208,7 @@ impl Outboxes {
                 continue;
             };
             let result = in_time(self.rooms.outbox(*partition, Some(last.id), count)).await;
-            let more = outages.note(*partition, result).unwrap_or_default();
+            let more = outages.note_read(*partition, result);
             is_full |= more.len() >= count;
             free -= more.len();
             entries.extend(more);
@@ -298,13 +307,26 @@ fn dead_fact(entry: &OutboxEntry, problem: String) -> DeadFact {
 mod tests {
     use super::*;
 
+    fn entry() -> OutboxEntry {
+        let id = switchboard_rooms::LogId { ms: 1, seq: 1 };
+        OutboxEntry { id, event_id: String::new(), fact: Err(String::new()) }
+    }
+
+    #[test]
+    fn the_pause_of_a_partition_grows_while_it_is_read_and_cannot_be_trimmed() {
+        let (mut outages, partition) = (Outages::default(), Partition(7));
+        let read = |facts| Ok::<Vec<OutboxEntry>, StoreError>((0..facts).map(|_| entry()).collect());
+        for failures in 1..=3 {
+            assert_eq!(outages.note_read(partition, read(2)).len(), 2);
+            outages.note::<bool>(partition, Err(StoreError::Unavailable));
+            assert_eq!(outages.0[&7].0, failures);
+        }
+        assert!(outages.note_read(partition, read(0)).is_empty());
+        assert!(outages.0.is_empty(), "an empty outbox needs no pause");
+    }
+
     #[test]
     fn groups_keep_a_partition_whole_and_have_at_most_so_many_facts() {
-        let entry = || OutboxEntry {
-            id: switchboard_rooms::LogId { ms: 1, seq: 1 },
-            event_id: String::new(),
-            fact: Err(String::new()),
-        };
         let sizes = [3, 1, 500, 499, 1, 100];
         let batches = (0_u16..).zip(sizes).map(|(number, facts)| Batch {
             partition: Partition(number),

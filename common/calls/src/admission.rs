@@ -117,7 +117,7 @@ impl JoinAccess<'_> {
         read: RecordRead,
     ) -> Result<FoundCall, CallError> {
         let peek = self.rooms.peek_for(room, user, proof);
-        let ((door, standing), record) = match read {
+        let ((room_peek, standing), record) = match read {
             RecordRead::Always => {
                 let (record, peek) = tokio::join!(self.records.call_by_room_with_profiles(room), peek);
                 (peek?, Some(record))
@@ -131,7 +131,7 @@ impl JoinAccess<'_> {
                 (peek, record)
             }
         };
-        match door {
+        match room_peek {
             RoomPeek::Ended => Err(Code::CallEnded.into()),
             RoomPeek::Absent => closed(record, user, standing),
             RoomPeek::Open { meta, participants, .. } => {

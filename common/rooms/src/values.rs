@@ -68,45 +68,83 @@ pub(crate) struct LogReader<'a> {
     pub(crate) role: Role,
 }
 
+impl LogReader<'_> {
+    /// Whether an entry with these fields is for the seat, if moderators' entries are.
+    fn gets(&self, id: LogId, fields: &HashMap<&str, &str>) -> bool {
+        let peer = self.peer.as_str();
+        match fields.get("t") {
+            Some(&("*" | MODERATORS)) => {
+                self.broadcasts_from.is_some_and(|from| id > from) && fields.get("x") != Some(&peer)
+            }
+            to => to == Some(&peer),
+        }
+    }
+}
+
 /// Reads the entries of a room's log, in pages, that are for a seat.
+pub(crate) fn log_entries(pages: &[Value], reader: LogReader<'_>) -> Result<Vec<LogEntry>, StoreError> {
+    let mut log = SeatLog::new(reader);
+    pages.iter().try_for_each(|page| log.add(page))?;
+    Ok(log.entries())
+}
+
+/// The part of a room's log that is for a seat, while its pages are read.
 ///
 /// Events for moderators are for the seat while it is one. The role before its first change in the
 /// log is unknown, and is taken to see the lobby if the role after that change does. So an event is
 /// at worst delivered to a participant who became a moderator meanwhile, and never missed by one
 /// who still is.
-pub(crate) fn log_entries(pages: &[Value], reader: LogReader<'_>) -> Result<Vec<LogEntry>, StoreError> {
-    let peer = reader.peer.as_str();
-    let is_for_seat = |id: LogId, fields: &HashMap<&str, &str>| match fields.get("t") {
-        Some(&("*" | MODERATORS)) => {
-            reader.broadcasts_from.is_some_and(|from| id > from) && fields.get("x") != Some(&peer)
-        }
-        to => to == Some(&peer),
-    };
-    let mut all = Vec::new();
-    for page in pages {
-        all.extend(entries(Some(page))?);
+pub(crate) struct SeatLog<'a> {
+    reader: LogReader<'a>,
+    /// Each entry, and whether it is for moderators only.
+    found: Vec<(bool, LogEntry)>,
+    /// Bytes of the events.
+    bytes: usize,
+}
+
+impl<'a> SeatLog<'a> {
+    /// Creates a log without pages.
+    pub(crate) const fn new(reader: LogReader<'a>) -> Self {
+        Self { reader, found: Vec::new(), bytes: 0 }
     }
-    let found: Vec<(bool, LogEntry)> = all
-        .into_iter()
-        .filter(|(id, fields)| is_for_seat(*id, fields))
-        .flat_map(|(id, fields)| {
+
+    /// Adds a page, which follows those that were added before.
+    pub(crate) fn add(&mut self, page: &Value) -> Result<(), StoreError> {
+        for (id, fields) in entries(Some(page))? {
+            if !self.reader.gets(id, &fields) {
+                continue;
+            }
             let for_moderators = fields.get("t") == Some(&MODERATORS);
-            let events = fields.get("d").map(|text| LogContent::parse(id, text)).unwrap_or_default();
-            events.into_iter().map(move |(id, content)| (for_moderators, LogEntry { id, content }))
-        })
-        .collect();
-    if !found.iter().any(|(for_moderators, _)| *for_moderators) {
-        return Ok(found.into_iter().map(|(_, entry)| entry).collect());
-    }
-    let mut role = found.iter().find_map(|(_, entry)| own_role(entry, reader.peer)).unwrap_or(reader.role);
-    let mut kept = Vec::with_capacity(found.len());
-    for (for_moderators, entry) in found {
-        role = own_role(&entry, reader.peer).unwrap_or(role);
-        if !for_moderators || role.may(Action::Admit) {
-            kept.push(entry);
+            for (id, content) in fields.get("d").map(|text| LogContent::parse(id, text)).unwrap_or_default() {
+                let entry = LogEntry { id, content };
+                self.bytes += entry.event().len();
+                self.found.push((for_moderators, entry));
+            }
         }
+        Ok(())
     }
-    Ok(kept)
+
+    /// Returns the bytes of the events that may be for the seat.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns the entries that are for the seat.
+    pub(crate) fn entries(self) -> Vec<LogEntry> {
+        let Self { reader, found, .. } = self;
+        if !found.iter().any(|(for_moderators, _)| *for_moderators) {
+            return found.into_iter().map(|(_, entry)| entry).collect();
+        }
+        let mut role = found.iter().find_map(|(_, entry)| own_role(entry, reader.peer)).unwrap_or(reader.role);
+        let mut kept = Vec::with_capacity(found.len());
+        for (for_moderators, entry) in found {
+            role = own_role(&entry, reader.peer).unwrap_or(role);
+            if !for_moderators || role.may(Action::Admit) {
+                kept.push(entry);
+            }
+        }
+        kept
+    }
 }
 
 /// Returns the role that an entry gives to this peer.

@@ -82,6 +82,7 @@ contract! {
     rooms::an_outbox_has_one_owner_and_only_the_owner_trims_it;
     rooms::ten_thousand_joins_and_leaves_leave_no_data_in_redis;
     seats::a_silent_socket_of_the_same_user_loses_its_seat_and_a_living_one_does_not;
+    seats::two_devices_that_join_beside_a_silent_socket_do_not_take_one_seat_from_each_other;
     seats::a_changed_profile_is_announced_for_each_seat_and_later_snapshots_have_it;
     seats::a_question_is_answered_as_a_join_at_that_moment_and_changes_nothing;
     seats::of_two_hundred_joins_for_ten_seats_exactly_ten_succeed;
@@ -106,6 +107,7 @@ contract! {
     shared_calls::a_repeated_call_of_which_a_part_took_effect_answers_that_part_as_before;
     shared_calls::candidates_that_wait_together_share_an_entry_and_stay_separate_events;
     relay::a_log_stays_within_its_length_and_its_floor_rises;
+    relay::a_resume_tells_the_bytes_that_it_read_for_others;
     relay::a_log_stays_within_its_bytes_and_its_floor_rises;
     relay::many_seats_together_keep_the_log_within_its_length_and_bytes;
     relay::a_log_lives_for_the_window_after_its_last_entry_although_its_expiry_is_seldom_set;
@@ -115,6 +117,7 @@ contract! {
     chat::a_page_of_the_history_costs_by_its_limit_and_not_by_the_history;
     chat::a_page_and_the_history_are_bounded_in_bytes;
     chat::a_repeated_message_is_answered_with_the_first_ones_stamp;
+    chat::a_repeated_message_that_was_refused_is_not_taken_for_one_to_nobody;
     chat::a_recorded_message_enters_the_outbox_and_is_refused_when_the_outbox_is_full;
     chat::chat_follows_the_present_settings_and_its_history_ends_with_the_call;
     chat::an_ephemeral_event_reaches_everyone_elses_nodes_and_no_log;
@@ -129,6 +132,7 @@ contract! {
     lobby::a_newer_version_of_a_record_asks_the_lobby_as_any_other_change_does;
     lobby::guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest;
     lobby::a_locked_room_admits_no_participant_of_the_lobby_by_itself;
+    lobby::an_unlocked_room_admits_those_who_would_not_have_to_wait;
     order::the_next_host_is_the_longest_present_of_the_highest_role;
     order::the_backend_of_an_app_makes_a_participant_host_who_keeps_the_role;
     order::an_event_about_the_lobby_is_logged_once_and_is_for_moderators_alone;
@@ -139,6 +143,8 @@ contract! {
     order::in_a_call_of_a_backend_those_moderate_whom_it_or_a_role_allows;
     order::a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_back_as_host;
     order::several_hosts_by_the_backend_keep_the_role_until_the_backend_takes_it;
+    order::the_owner_of_a_call_stays_host_beside_hosts_by_token_and_by_the_backend;
+    order::a_host_by_token_who_waits_for_a_seat_becomes_host_with_it;
     permissions::given_permissions_bound_every_device_and_switch_off_what_is_on;
     permissions::given_permissions_outlast_a_resume_and_a_return_and_an_admission_has_them;
     permissions::the_newest_token_of_a_user_says_what_the_user_may_do_on_every_device;
@@ -168,6 +174,7 @@ contract! {
     faults::flushed_scripts_under_load_lose_duplicate_or_reorder_no_event;
     faults::a_paused_redis_refuses_callers_in_time_and_leaves_no_gap_or_ghost;
     faults::a_redis_that_refuses_writes_loses_no_leave_and_no_operation_number;
+    faults::a_busy_redis_or_one_that_denies_scripts_loses_no_leave;
 }
 
 /// Makes each check a test in which the stores of api pods use `fred`.

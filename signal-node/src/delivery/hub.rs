@@ -49,7 +49,7 @@ struct Shard {
     /// data meanwhile, only this node knows them.
     disconnected: Vec<(Instant, SeatReplica)>,
     /// Sessions whose seat Redis does not know as theirs: taken over, or lost with the Redis data.
-    /// The next heartbeat decides.
+    /// The next check decides.
     suspects: Vec<Arc<SessionLink>>,
 }
 
@@ -67,7 +67,7 @@ struct LocalRoom {
 /// The last canary of a partition: proof that its subscription works.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Canary {
-    /// Redis TIME of the heartbeat that published it, in milliseconds; 0 before the first.
+    /// Redis TIME of the check that published it, in milliseconds; 0 before the first.
     pub ms: u64,
     /// Time of its arrival.
     pub arrived: Option<Instant>,
@@ -270,7 +270,7 @@ impl Hub {
     #[must_use]
     pub fn join_again(&self, partition: Partition, link: &Arc<SessionLink>) -> Option<CatchUpRequest> {
         let shard = self.shard(partition);
-        if shard.lost { None } else { link.join_again() }
+        if shard.lost { None } else { link.join_again(before(shard.canary_ms)) }
     }
 
     /// Returns the offset that keeps the position of a quiet client recent: everything up to it was

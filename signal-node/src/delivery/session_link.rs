@@ -175,8 +175,8 @@ impl SessionLink {
     }
 
     /// See [`SessionState::join_again`].
-    pub(super) fn join_again(self: &Arc<Self>) -> Option<CatchUpRequest> {
-        let read = self.lock().join_again();
+    pub(super) fn join_again(self: &Arc<Self>, floor: LogId) -> Option<CatchUpRequest> {
+        let read = self.lock().join_again(floor);
         self.request(read)
     }
 

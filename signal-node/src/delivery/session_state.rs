@@ -196,10 +196,13 @@ impl SessionState {
 
     /// Begins to buffer, so that `room:joined` is sent once more at the session's position. Returns
     /// the read that is due first; `None` for a session that is in no room any more.
-    pub(super) fn join_again(&mut self) -> Option<LogRead> {
+    ///
+    /// Everything up to `floor` was delivered. The last event of a quiet room may be older than the
+    /// log.
+    pub(super) fn join_again(&mut self, floor: LogId) -> Option<LogRead> {
         self.replica.as_ref().filter(|_| !self.farewell_sent)?;
         if self.buffer.is_none() {
-            self.before_gap = self.seen;
+            self.before_gap = self.seen.max(floor);
             self.buffer = Some(Vec::new());
         }
         self.admitted.get_or_insert(self.before_gap);

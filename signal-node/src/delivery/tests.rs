@@ -410,6 +410,10 @@ fn a_session_that_joins_again_gets_room_joined_once_more_and_then_the_events_sin
     assert!(link.apply_log(request.gap_count, Some(joined), &[entry(3), entry(4)]).is_none());
     publish(&hub, 5, all_except(None));
     assert_eq!(sent(&queue), [100, 3, 4, 5]);
+    // The room is quiet for longer than the log goes back.
+    hub.deliver(PARTITION, Envelope::Canary { ms: 500_000 });
+    let request = hub.join_again(PARTITION, &link).expect("the room must be read");
+    assert_eq!(request.from, id(499_999), "events older than the canary were delivered");
     hub.subscription_lost(PARTITION);
     assert!(hub.join_again(PARTITION, &link).is_none(), "no session may become live while events are missing");
 }

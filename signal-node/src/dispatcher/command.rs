@@ -100,7 +100,7 @@ impl Dispatcher {
             ModerationOutcome::Denied => action.refusal(),
             ModerationOutcome::Absent => Code::NotInRoom.into(),
             ModerationOutcome::Stale => {
-                // Another socket took the seat, or Redis lost it. The next heartbeat shows which.
+                // Another socket took the seat, or Redis lost it. The next check shows which.
                 self.hub.mark_suspect(current.partition, &current.link);
                 Code::ServiceUnavailable.into()
             }

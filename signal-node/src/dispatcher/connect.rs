@@ -172,8 +172,9 @@ impl Dispatcher {
                 self.hub.unregister(partition, &link);
                 Ok(ResumeOutcome::NotFound)
             }
-            Ok(Attached::Missed) => {
+            Ok(Attached::Missed { bytes_read }) => {
                 self.hub.unregister(partition, &link);
+                session.budget.charge(costs::log_read(bytes_read));
                 Ok(ResumeOutcome::Missed)
             }
             Ok(Attached::Busy) => {
@@ -195,9 +196,10 @@ impl Dispatcher {
 
     /// Puts a session into the seat that it resumed. Returns the events that it missed.
     fn take_resumed_seat(&self, session: &mut ClientSession, resumed: Resumed, link: Arc<SessionLink>) -> Vec<Message> {
-        let Resumed { seat, copy, missed, last, meta, participants } = resumed;
+        let Resumed { seat, copy, missed, bytes_read, last, meta, participants } = resumed;
         let bytes = missed.iter().map(|entry| entry.event().len()).sum();
-        session.budget.charge(costs::resume(participants, missed.len(), bytes));
+        let cost = costs::resume(participants, missed.len(), bytes).saturating_add(costs::log_read(bytes_read));
+        session.budget.charge(cost);
         // The room has the name with which the seat was taken, the token perhaps an older one.
         session.set_user(copy.public.clone());
         let (room, partition) = (link.room.clone(), self.rooms.partition_of(&link.room));

@@ -19,6 +19,8 @@ const READ_PARTICIPANTS_PER_TOKEN: u32 = 4;
 const EVENTS_PER_TOKEN: usize = 8;
 /// Bytes that cost one token.
 const BYTES_PER_TOKEN: usize = 1024;
+/// Bytes of a room's log that cost one token when they are read. They cost Redis what an event does.
+const LOG_BYTES_PER_TOKEN: usize = 16 * 1024;
 /// Tokens of a moderation command, without the copies of its event.
 const COMMAND: u32 = 10;
 
@@ -53,6 +55,12 @@ pub(super) fn page(bytes: usize) -> u32 {
 pub(super) fn resume(participants: u32, events: usize, bytes: usize) -> u32 {
     let events = u32::try_from(events / EVENTS_PER_TOKEN).unwrap_or(u32::MAX);
     (2 * broadcast(participants, 0)).saturating_add(events).saturating_add(of_bytes(bytes))
+}
+
+/// Returns the tokens of reading this many bytes of a room's log. A resume reads also what is not
+/// for the client.
+pub(super) fn log_read(bytes: usize) -> u32 {
+    u32::try_from(bytes / LOG_BYTES_PER_TOKEN).unwrap_or(u32::MAX)
 }
 
 /// Returns the tokens that an effect of a session in a room costs besides its packet.
@@ -119,6 +127,7 @@ mod tests {
     fn a_replay_costs_by_its_events_and_bytes() {
         assert_eq!((resume(2, 3, 900), resume(2, 1000, 1 << 20), resume(80, 0, 0)), (0, 125 + 1024, 20));
         assert_eq!(page(256 * 1024), 256);
+        assert_eq!((log_read(16_000), log_read(16 << 20), log_read(usize::MAX)), (0, 1024, u32::MAX));
     }
 
     #[test]

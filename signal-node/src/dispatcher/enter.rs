@@ -18,6 +18,7 @@ use switchboard_core::wire::client_event;
 use switchboard_core::wire::server_event::encode;
 use switchboard_rooms::rate_limit::Subject;
 use switchboard_rooms::{Created, Join, Joined, Proof, RoomMeta, StoreError};
+use switchboard_rules::Effect;
 use switchboard_runtime::telemetry::traces::{TARGET, follow};
 use switchboard_socketio::send_queue::Message;
 use tokio::time::{Instant, sleep, timeout};
@@ -98,14 +99,19 @@ impl Dispatcher {
 
     /// `room:join`
     pub(super) async fn join(&self, session: &mut ClientSession, join: client_event::Join) -> Result<String, Refusal> {
+        self.count_join(session).await?;
+        let access = self.access();
+        let room = access.resolve(&session.app, session.bound_to.as_ref(), &join.room_id).await;
+        if let Some(current) = session.room.as_ref().filter(|current| current.view.room == room) {
+            // The same room by another spelling, perhaps of an event that the client repeats.
+            self.spend(session, self.cost(session, &Effect::JoinAgain))?;
+            return self.repeat_joined(session, current).await;
+        }
         if session.user.is_guest
             && let Some(name) = &join.guest_name
         {
             session.set_name(name);
         }
-        self.count_join(session).await?;
-        let access = self.access();
-        let room = access.resolve(&session.app, session.bound_to.as_ref(), &join.room_id).await;
         if session.bound_to.as_ref().is_some_and(|bound| *bound != room) {
             return Err(match &session.grant {
                 Some(_) => Code::RoomNotAllowed.into(),
@@ -172,6 +178,11 @@ impl Dispatcher {
     pub(super) async fn join_again(&self, session: &ClientSession) -> Result<String, Refusal> {
         let Some(current) = &session.room else { return Err(Code::NotInRoom.into()) };
         self.count_join(session).await?;
+        self.repeat_joined(session, current).await
+    }
+
+    /// Sends the event that the session got when it joined its room.
+    async fn repeat_joined(&self, session: &ClientSession, current: &CurrentRoom) -> Result<String, Refusal> {
         if current.view.state == ConnectionState::Waiting {
             let payload = waiting_payload(&current.view.room);
             session.send_event(&encode("room:waiting", &payload));

@@ -48,7 +48,7 @@ impl Dispatcher {
                 Ok(OpReply::Off(setting)) => responder.refuse(&media::setting_off(&setting)),
                 Ok(OpReply::Full) => responder.refuse(&Code::ServiceUnavailable.into()),
                 Ok(OpReply::Stale) => {
-                    // The event is not logged. The next heartbeat shows whether another socket took
+                    // The event is not logged. The next check shows whether another socket took
                     // the seat or Redis lost it. Then the client is disconnected, or the seat is
                     // restored and the client's next attempt succeeds.
                     hub.mark_suspect(partition, &link);

@@ -8,7 +8,7 @@
 //!
 //! The list of channels is fixed. A reader reports a lost connection, or a channel that Redis took
 //! away because its slot moved. The supervisor then has the channel read from the server that has
-//! it. A loss that no reader reports is found by the canary of the heartbeat.
+//! it. A loss that no reader reports is found by the canary of a check.
 
 mod reader;
 mod supervisor;

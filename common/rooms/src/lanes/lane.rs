@@ -55,7 +55,7 @@ pub(super) async fn run(topology: Arc<Topology>, index: usize, address: Address)
         connection: None,
         previous: None,
         backoff: BACKOFF_MIN,
-        are_writes_refused: false,
+        is_refused: false,
         silence_factor: 1,
     };
     // The bytes of each pipeline.
@@ -107,8 +107,8 @@ struct Lane {
     connection: Option<LaneConnection>,
     previous: Option<ConnectionId>,
     backoff: Duration,
-    /// The server refused writes of the last pipeline.
-    are_writes_refused: bool,
+    /// The server refused requests of the last pipeline.
+    is_refused: bool,
     /// How many times the usual time the lane waits for the next byte. It doubles with each
     /// pipeline that got no reply in time: a request that takes Redis longer than the usual time
     /// would be sent again for ever.
@@ -141,10 +141,10 @@ impl Lane {
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
     }
 
-    /// Takes the outcome of a pipeline. One behind refused writes begins with them.
+    /// Takes the outcome of a pipeline. One behind refused requests begins with them.
     fn record_outcome(&mut self, reason: Option<RetryReason>) {
-        let were_refused = std::mem::replace(&mut self.are_writes_refused, reason == Some(RetryReason::WritesRefused));
-        if were_refused && reason.is_none() {
+        let was_refused = std::mem::replace(&mut self.is_refused, reason == Some(RetryReason::RefusedNow));
+        if was_refused && reason.is_none() {
             self.backoff = BACKOFF_MIN;
             self.topology.url.recovered(Purpose::Requests, &self.address);
         }
@@ -164,7 +164,7 @@ impl Lane {
                 self.topology.refresh(&self.address).await;
                 tokio::time::sleep(SLOT_MOVE_INTERVAL).await;
             }
-            RetryReason::WritesRefused => {
+            RetryReason::RefusedNow => {
                 if let Some(cause) = cause {
                     self.topology.url.failed(Purpose::Requests, &self.address, &cause);
                 }
@@ -230,13 +230,16 @@ fn distribute(
     let (mut worst, mut cause) = (None, None);
     let mut outcomes = OutcomeCounts::default();
     for (request, Replies { values, is_complete }) in batch.into_iter().zip(replies) {
-        let reason = values.iter().find_map(retry_reason);
+        // The rights of the user can be wrong for a while. A seat that is given up must become free.
+        let denied = if request.is_kept() { values.iter().find_map(denial) } else { None };
+        let denied = denied.map(ConnectionError::Refused);
+        let reason = values.iter().find_map(retry_reason).or(denied.as_ref().map(|_| RetryReason::RefusedNow));
         // An operation behind an unanswered one of the same seat answers GAP and waits with it.
         let must_wait =
             || is_gap(&values) && request.operation_seat().is_some_and(|seat| has_operation_of(&unanswered, seat));
         if reason.is_some() || !is_complete || must_wait() {
             worst = worst.max(reason);
-            cause = cause.or_else(|| values.iter().find_map(not_serving));
+            cause = cause.or_else(|| values.iter().find_map(not_serving)).or(denied);
             outcomes.add(request.name, "repeated");
             unanswered.push(request);
             continue;

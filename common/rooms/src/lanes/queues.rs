@@ -66,7 +66,7 @@ impl Queues {
     /// Queues a request, or refuses it when too many wait.
     pub(crate) fn push(&self, request: Request) {
         let mut state = self.lock();
-        if state.waiting >= self.max && request.can_be_refused() {
+        if state.waiting >= self.max && !request.is_kept() {
             drop(state);
             metrics::counter!("switchboard_redis_lane_refused_total", "reason" => "full").increment(1);
             request.finish(Err(StoreError::Unavailable));

@@ -177,9 +177,10 @@ impl Request {
         self
     }
 
-    /// Returns whether a full queue refuses the request.
-    pub(super) fn can_be_refused(&self) -> bool {
-        !self.kept
+    /// Returns whether the request gives up a seat: it is sent until it takes effect, and no queue
+    /// is too full for it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
     }
 
     /// Returns whether the request may be dropped when it is late: it has had no effect.

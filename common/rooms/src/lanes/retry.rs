@@ -5,8 +5,8 @@ use redis::{ServerErrorKind, Value};
 use crate::StoreError;
 use crate::conn::connection::{ConnectionError, server_words};
 
-/// Codes of a server that refuses writes.
-const WRITES_REFUSED: [&str; 3] = ["NOREPLICAS", "MISCONF", "OOM"];
+/// Codes of a server that refuses writes, or everything while a script runs for too long.
+const REFUSED_NOW: [&str; 4] = ["NOREPLICAS", "MISCONF", "OOM", "BUSY"];
 
 /// Why a request is sent again, the worst reason last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,9 +17,10 @@ pub(crate) enum RetryReason {
     SlotMoving,
     /// Another server has the slot.
     SlotMoved,
-    /// The server refuses writes at present, so the request had no effect: it has too few replicas,
-    /// cannot write to its disk, or its memory is full. A script may have read before that.
-    WritesRefused,
+    /// The server refuses the request at present, so it had no effect: the server has too few
+    /// replicas, cannot write to its disk, its memory is full, or a script runs for too long. A
+    /// script may have read before that.
+    RefusedNow,
     /// The connection is lost, or the server does not serve at present: it is loading, demoted or
     /// unreachable, or did not answer in time.
     NotServing,
@@ -39,7 +40,7 @@ pub(crate) fn refusal(value: &Value) -> Option<StoreError> {
 /// one.
 pub(crate) fn not_serving(value: &Value) -> Option<ConnectionError> {
     match value {
-        Value::ServerError(error) if retry_reason(value) >= Some(RetryReason::WritesRefused) => {
+        Value::ServerError(error) if retry_reason(value) >= Some(RetryReason::RefusedNow) => {
             Some(ConnectionError::Refused(server_words(error)))
         }
         Value::Array(values) => values.iter().find_map(not_serving),
@@ -62,7 +63,7 @@ pub(crate) fn retry_reason(value: &Value) -> Option<RetryReason> {
                 | ServerErrorKind::ReadOnly,
             ) => Some(RetryReason::NotServing),
             // A script is refused at its first write. After one write it may do all others.
-            _ => WRITES_REFUSED.contains(&error.code()).then_some(RetryReason::WritesRefused),
+            _ => REFUSED_NOW.contains(&error.code()).then_some(RetryReason::RefusedNow),
         },
         Value::Array(values) => {
             values.iter().filter(|value| matches!(value, Value::ServerError(_))).find_map(retry_reason)

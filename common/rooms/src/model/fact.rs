@@ -46,11 +46,3 @@ pub struct Presence {
     /// Log id of `room:user-joined`, different for each presence.
     pub join_id: LogId,
 }
-
-impl Fact {
-    /// Returns the time of the fact in ms of Redis TIME.
-    #[must_use]
-    pub fn at_ms(&self) -> u64 {
-        self.id.ms
-    }
-}

@@ -36,7 +36,10 @@ pub enum Attached {
     Fresh,
     /// The seat exists, but the missed events are no longer all in the log, or are too many. The
     /// session is fresh.
-    Missed,
+    Missed {
+        /// Bytes of the room's log that were read.
+        bytes_read: usize,
+    },
     /// Another socket attached to the seat less than a second ago and is still open.
     Busy,
     /// This node is not registered.
@@ -52,6 +55,8 @@ pub struct Resumed {
     pub copy: SeatCopy,
     /// Missed entries, oldest first.
     pub missed: Vec<LogEntry>,
+    /// Bytes of the room's log that were read to find them.
+    pub bytes_read: usize,
     /// Log id after which delivery continues.
     pub last: LogId,
     /// Metadata of the call.

@@ -16,47 +16,72 @@ const ENTRIES_MAX: usize = 1000;
 /// carries in 150 ms.
 const BYTES: usize = 128 * 1024;
 
-/// Part of a room's log.
-pub(super) struct LogRange {
-    /// The entries with events after this position. The entry at the position may be among them.
-    pub(super) after: LogId,
-    /// The last entry; `None` for the end of the log.
-    pub(super) last: Option<LogId>,
-    /// Number of entries after which the read ends, with the page in which it is exceeded.
-    pub(super) entries_max: usize,
+/// Reads a part of a room's log, page by page.
+pub(super) struct LogPages<'a> {
+    rooms: &'a Rooms,
+    partition: Partition,
+    key: String,
+    /// Name of the read in metrics.
+    operation: &'static str,
+    from: String,
+    until: String,
+    /// Entries of the next page; `None` after the last one.
+    count: Option<usize>,
+}
+
+/// A page of a room's log.
+pub(super) struct LogPage {
+    /// The reply to `XRANGE`.
+    pub(super) reply: Value,
+    /// Number of its entries.
+    pub(super) entries: usize,
+    /// Bytes of its entries.
+    pub(super) bytes: usize,
 }
 
 impl Rooms {
-    /// Reads a part of a room's log. Returns its pages, and the number of their entries.
-    /// `operation` names the read in metrics.
+    /// Starts to read the entries with events after the position `after`, up to the entry `last`,
+    /// or to the end of the log. The entry at the position may be among them.
+    pub(super) fn log_pages(
+        &self,
+        partition: Partition,
+        room: &RoomId,
+        operation: &'static str,
+        after: LogId,
+        last: Option<LogId>,
+    ) -> LogPages<'_> {
+        LogPages {
+            rooms: self,
+            partition,
+            key: self.context().keys.log(partition, room),
+            operation,
+            from: RoomLog::start(after).to_string(),
+            until: last.map_or_else(|| "+".to_owned(), |last| last.to_string()),
+            count: Some(FIRST),
+        }
+    }
+}
+
+impl LogPages<'_> {
+    /// Reads the next page; `None` after the last one.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub(super) async fn read_log_pages(
-        &self,
-        p: Partition,
-        room: &RoomId,
-        operation: &'static str,
-        range: LogRange,
-    ) -> Result<(Vec<Value>, usize), StoreError> {
-        let key = self.context().keys.log(p, room);
-        let until = range.last.map_or_else(|| "+".to_owned(), |last| last.to_string());
-        let (mut pages, mut total) = (Vec::new(), 0);
-        let (mut from, mut count) = (RoomLog::start(range.after), FIRST);
-        loop {
-            let mut read = cmd("XRANGE");
-            read.arg(&key).arg(&from).arg(&until).arg("COUNT").arg(count);
-            let page = self.read_large(p, operation, &[read]).await?.into_iter().next();
-            let found = entries(page.as_ref())?;
-            let (length, last) = (found.len(), found.last().map(|(id, _)| *id));
-            let bytes: usize = found.iter().flat_map(|(_, fields)| fields.values()).map(|value| value.len()).sum();
-            total += length;
-            pages.extend(page);
-            match last {
-                Some(last) if length == count && total <= range.entries_max => from = format!("({last}"),
-                _ => return Ok((pages, total)),
-            }
-            count = (BYTES / (bytes / length).max(1)).clamp(1, ENTRIES_MAX);
+    pub(super) async fn next(&mut self) -> Result<Option<LogPage>, StoreError> {
+        let Some(count) = self.count.take() else { return Ok(None) };
+        let mut read = cmd("XRANGE");
+        read.arg(&self.key).arg(&self.from).arg(&self.until).arg("COUNT").arg(count);
+        let replies = self.rooms.read_large(self.partition, self.operation, &[read]).await?;
+        let reply = replies.into_iter().next().ok_or_else(|| StoreError::expected("a page"))?;
+        let found = entries(Some(&reply))?;
+        let (length, last) = (found.len(), found.last().map(|(id, _)| *id));
+        let bytes: usize = found.iter().flat_map(|(_, fields)| fields.values()).map(|value| value.len()).sum();
+        if let Some(last) = last
+            && length == count
+        {
+            self.from = format!("({last}");
+            self.count = Some((BYTES / (bytes / length).max(1)).clamp(1, ENTRIES_MAX));
         }
+        Ok(Some(LogPage { reply, entries: length, bytes }))
     }
 }

@@ -12,7 +12,6 @@ use switchboard_core::wire::server_event::{
 };
 
 use super::claim::{Claim, Claimed, GiveUp};
-use super::log_pages::LogRange;
 use super::room_log::RoomLog;
 use super::{Rooms, rfc3339_now};
 use crate::context::{Context, millis};
@@ -21,7 +20,7 @@ use crate::scripts::{
     AliveScript, AttachReply, AttachScript, AttachedSeat, DetachScript, JoinReply, JoinScript, LeaveScript,
     ProfileScript, ReseatScript, Script,
 };
-use crate::values::{LogReader, log_entries, snapshot, text};
+use crate::values::{LogReader, SeatLog, snapshot, text};
 use crate::{
     Attach, Attached, Join, Joined, LeaveOutcome, LogId, ProfileUpdate, ReseatOutcome, Resumed, Seat, SeatCopy,
     Snapshot, StoreError, socket_id,
@@ -173,7 +172,7 @@ impl Rooms {
             match claimed.reply {
                 AttachReply::Resumed(seat) => return self.resume(&attach, *seat, claimed.claim).await,
                 AttachReply::Fresh => return Ok(Attached::Fresh),
-                AttachReply::Missed => return Ok(Attached::Missed),
+                AttachReply::Missed => return Ok(Attached::Missed { bytes_read: 0 }),
                 AttachReply::Fenced => return Ok(Attached::Fenced),
                 AttachReply::Busy(_) if started.elapsed() >= BUSY_TIMEOUT => return Ok(Attached::Busy),
                 AttachReply::Busy(time) => first_try = Some(time),
@@ -187,24 +186,32 @@ impl Rooms {
     async fn resume(&self, attach: &Attach, found: AttachedSeat, claim: Claim) -> Result<Attached, StoreError> {
         let last = found.given.id;
         let p = self.partition_of(&attach.room);
-        let range = LogRange { after: attach.offset, last: Some(last), entries_max: REPLAY_ENTRIES_MAX };
-        let (pages, entries) = self.read_log_pages(p, &attach.room, "replay", range).await?;
+        let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
+        let mut log = SeatLog::new(LogReader { peer: &found.given.peer, broadcasts_from, role: found.role });
+        let (mut entries, mut bytes_read) = (0, 0);
+        {
+            let _permit = self.replay_permit().await?;
+            let mut pages = self.log_pages(p, &attach.room, "replay", attach.offset, Some(last));
+            while let Some(page) = pages.next().await? {
+                entries += page.entries;
+                bytes_read += page.bytes;
+                log.add(&page.reply)?;
+                if entries > REPLAY_ENTRIES_MAX || log.bytes() > REPLAY_BYTES_MAX {
+                    return Ok(Attached::Missed { bytes_read });
+                }
+            }
+        }
         // The floor last: the log may have been trimmed since the script read it, also by the
         // script's own event.
         let mut floor = cmd("HGET");
         floor.arg(self.context().keys.room(p, &attach.room)).arg("floor");
         let answer = self.plain(p, "replay", &[floor]).await?;
         let trimmed = answer.first().and_then(text).and_then(LogId::parse).is_some_and(|floor| attach.offset < floor);
-        if trimmed || entries > REPLAY_ENTRIES_MAX {
-            return Ok(Attached::Missed);
+        if trimmed {
+            return Ok(Attached::Missed { bytes_read });
         }
-        let broadcasts_from = (found.state != ConnectionState::Waiting).then_some(found.join);
-        let reader = LogReader { peer: &found.given.peer, broadcasts_from, role: found.role };
-        let mut missed = log_entries(&pages, reader)?;
+        let mut missed = log.entries();
         missed.retain(|entry| entry.id > attach.offset);
-        if missed.iter().map(|entry| entry.event().len()).sum::<usize>() > REPLAY_BYTES_MAX {
-            return Ok(Attached::Missed);
-        }
         let copy = SeatCopy {
             pid: attach.pid.clone(),
             state: found.state,
@@ -225,6 +232,7 @@ impl Rooms {
             copy,
             last: RoomLog::resumed_at(last, &missed),
             missed,
+            bytes_read,
             meta: found.meta,
             participants: found.participants,
         })))

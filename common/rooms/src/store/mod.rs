@@ -42,7 +42,8 @@ use redis::{Cmd, Value, cmd};
 use switchboard_core::domain::{NodeId, RoomId};
 use time::OffsetDateTime;
 use time::macros::format_description;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot, watch};
+use tokio::time::timeout;
 
 use self::large_rooms::LargeRooms;
 use crate::conn::connection::is_denial;
@@ -53,6 +54,10 @@ use crate::lanes::{Commands, Payload, Request};
 use crate::scripts::{Reply, ScriptArguments, operation_reply};
 use crate::values::text;
 use crate::{EvictionPolicy, Op, OpKind, OpReply, Partition, RoomOptions, Seat, StoreError};
+
+/// Sessions of this node that read a room's log at the same time, because they resume. Each holds a
+/// page of 128 KiB and at most 1 MiB of missed events.
+const REPLAYS_IN_FLIGHT_MAX: usize = 64;
 
 /// Called once with an operation's reply, in the order of the seat's operations. It must not block.
 pub type OnReply = Box<dyn FnOnce(Result<OpReply, StoreError>) + Send>;
@@ -67,6 +72,8 @@ struct Inner {
     executor: Arc<Executor>,
     context: Arc<Context>,
     large_rooms: LargeRooms,
+    /// Permits to read a log for a session that resumes.
+    replays: Semaphore,
 }
 
 impl std::fmt::Debug for Rooms {
@@ -97,9 +104,9 @@ impl Rooms {
     }
 
     async fn with(executor: Executor, context: Arc<Context>) -> Result<Self, StoreError> {
-        let rooms = Self {
-            inner: Arc::new(Inner { executor: Arc::new(executor), context, large_rooms: LargeRooms::default() }),
-        };
+        let (executor, large_rooms) = (Arc::new(executor), LargeRooms::default());
+        let replays = Semaphore::new(REPLAYS_IN_FLIGHT_MAX);
+        let rooms = Self { inner: Arc::new(Inner { executor, context, large_rooms, replays }) };
         rooms.ping().await?;
         Ok(rooms)
     }
@@ -234,6 +241,18 @@ impl Rooms {
 
     fn large_rooms(&self) -> &LargeRooms {
         &self.inner.large_rooms
+    }
+
+    /// Waits for a permit to read a log for a session that resumes.
+    ///
+    /// # Errors
+    /// `Unavailable`, if there is none within the time that a request may wait for Redis.
+    async fn replay_permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let limit = self.options().lanes.queue_time;
+        match timeout(limit, self.inner.replays.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Unavailable),
+        }
     }
 
     fn push(&self, request: Request) {

@@ -148,7 +148,8 @@ fn admits(before: &RoomMeta, after: &RoomMeta) -> &'static str {
         return "none";
     }
     let (was, is) = (&before.settings, &after.settings);
-    let more_places = after.max_participants > before.max_participants;
+    // A locked room admits nobody by itself. Its places count when it is unlocked.
+    let more_places = before.locked || after.max_participants > before.max_participants;
     match (was.waiting_room_enabled, is.waiting_room_enabled) {
         (true, false) => "all",
         (false, false) if more_places => "all",

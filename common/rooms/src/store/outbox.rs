@@ -45,17 +45,8 @@ impl Rooms {
         Ok(self.run(p, &TrimOutboxScript { keys, partition: p, token, first_kept }).await? == LeaseReply::Held)
     }
 
-    /// Reads up to `count` facts after `after`, oldest first.
-    ///
-    /// # Errors
-    /// See [`StoreError`]. `Unexpected`, if one entry is not a fact.
-    pub async fn facts(&self, p: Partition, after: Option<LogId>, count: usize) -> Result<Vec<Fact>, StoreError> {
-        let found = self.outbox(p, after, count).await?;
-        found.into_iter().map(|entry| entry.fact.map_err(|_| StoreError::expected("a fact"))).collect()
-    }
-
-    /// Reads facts as [`Rooms::facts`] does, but passes on entries that are not facts, so that the
-    /// owner can get past them.
+    /// Reads up to `count` entries after `after`, oldest first. Passes on those that are not facts,
+    /// so that the owner can get past them.
     ///
     /// # Errors
     /// See [`StoreError`].

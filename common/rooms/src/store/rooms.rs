@@ -8,7 +8,6 @@ use switchboard_core::domain::{CallId, LeaveReason, PeerId, Role, RoomId, RoomMe
 use switchboard_core::wire::server_event;
 
 use super::Rooms;
-use super::log_pages::LogRange;
 use super::moderation::UPDATE_ATTEMPTS_MAX;
 use super::room_log::RoomLog;
 use crate::context::millis;
@@ -51,7 +50,12 @@ impl Rooms {
         let p = self.partition_of(room);
         let mut read = cmd("HMGET");
         read.arg(self.context().keys.room(p, room)).arg(PEEK_FIELDS).arg(format!("g:{user}")).arg(format!("k:{user}"));
-        read.arg(format!("b:{user}")).arg(format!("s:{user}")).arg(format!("r:{user}"));
+        read.arg(format!("b:{user}")).arg(format!("r:{user}")).arg(format!("s:{user}"));
+        // The first device may have left, and another one still have a seat.
+        let devices = self.options().devices_max.max(1) as usize;
+        for device in 2..=devices {
+            read.arg(format!("s:{user}#{device}"));
+        }
         for hash in proof.address.iter().flat_map(|hashes| hashes.split(',')) {
             read.arg(format!("b:@{hash}"));
         }
@@ -70,12 +74,14 @@ impl Rooms {
         let removed_ms = field(1).and_then(|ms| ms.parse().ok());
         // As in `join.lua`: an account is known by its id, a guest without a seat by its address
         // too.
-        let address_banned = || (PEEK_FIELDS.len() + 5..fields.len()).any(|index| text(&fields[index]).is_some());
-        let is_new_guest = user.is_guest() && field(3).is_none();
+        let seats: Vec<&str> = (4..4 + devices).filter_map(field).collect();
+        let address_banned =
+            || (PEEK_FIELDS.len() + 4 + devices..fields.len()).any(|index| text(&fields[index]).is_some());
+        let is_new_guest = user.is_guest() && seats.is_empty();
         let banned = field(2).is_some() || (is_new_guest && address_banned());
         // A place in the lobby is no seat.
-        let seated = field(3).is_some_and(|seat| !seat.starts_with("waiting "));
-        let given_permissions = given_permissions(field(4))?;
+        let seated = seats.iter().any(|seat| !seat.starts_with("waiting "));
+        let given_permissions = given_permissions(field(3))?;
         let newest_grant = answer.get(1).and_then(text).map(TokenGrant::parse);
         let newest_grant =
             newest_grant.map(|grant| grant.ok_or_else(|| StoreError::expected("a grant"))).transpose()?;
@@ -237,8 +243,10 @@ impl Rooms {
     async fn read_log(&self, room: &RoomId, peers: &[&PeerId], after: LogId) -> Result<RoomLog, StoreError> {
         let p = self.partition_of(room);
         let keys = &self.context().keys;
-        let range = LogRange { after, last: None, entries_max: usize::MAX };
-        let (pages, _) = self.read_log_pages(p, room, "read", range).await?;
+        let (mut read, mut pages) = (self.log_pages(p, room, "read", after, None), Vec::new());
+        while let Some(page) = read.next().await? {
+            pages.push(page.reply);
+        }
         let fields = RoomLog::fields(keys, p, room, peers);
         // The floor last: if the log is complete after the read, it was complete during the read.
         let answer = self.plain(p, "read", &[fields, cmd("TIME")]).await?;

@@ -4,6 +4,7 @@ use redis::cmd;
 use switchboard_core::domain::*;
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_core::wire::{EventKind, server_event};
+use switchboard_rooms::scripts::{ChatScript, OperationScope, RoomScope, log_bounds};
 use switchboard_rooms::*;
 
 use super::testbed::*;
@@ -126,6 +127,44 @@ pub(crate) async fn a_repeated_message_is_answered_with_the_first_ones_stamp(bed
     let alice = resumed(rooms.attach(attach("R", 1, 9, alice.id)).await.unwrap());
     assert_eq!(act(&rooms, &alice.seat, mine("m3")).await.unwrap(), known);
     assert_eq!(read(&rooms, &bob.seat, None, 10).await.0, ["m1"]);
+}
+
+pub(crate) async fn a_repeated_message_that_was_refused_is_not_taken_for_one_to_nobody(mut bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &changed(1, |settings| settings.chat_enabled = false)).await.unwrap();
+    let alice = sit(&rooms, "R", 1).await.seat;
+    let (keys, bounds, name) = (bed.keys(), log_bounds(10_000, 16 << 20), room("R"));
+    let mut say = async || {
+        let scope = OperationScope {
+            room: RoomScope {
+                keys: &keys,
+                partition: rooms.partition_of(&name),
+                room: &name,
+                window_ms: 60_000,
+                log_bounds: &bounds,
+            },
+            sender: &alice.peer,
+            generation: alice.generation,
+            number: 1,
+            dedupe: None,
+            kind: EventKind::ChatMessage,
+            bytes_to_trim: None,
+        };
+        let script = ChatScript {
+            scope,
+            to: None,
+            event: br#""chat:message",{"message":"m"}"#,
+            stamp: "m1 now",
+            history_length: 10,
+            history_bytes: 1 << 20,
+            history_ms: 60_000,
+            outbox_max: 10,
+        };
+        bed.run::<_, Vec<String>>(&script).await
+    };
+    assert_eq!(say().await[0], "OFF");
+    // The reply was lost, and the lane sends the same operation again.
+    assert_eq!(say().await[0], "FULL");
 }
 
 pub(crate) async fn a_recorded_message_enters_the_outbox_and_is_refused_when_the_outbox_is_full(mut bed: TestBed) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use devcluster::redis::RedisServer;
+use futures_util::future::join_all;
 use redis::{Value, cmd};
 use switchboard_core::wire::envelope::Envelope;
 use switchboard_rooms::*;
@@ -205,6 +206,56 @@ pub(crate) async fn a_redis_that_refuses_writes_loses_no_leave_and_no_operation_
     let entries = rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().unwrap();
     let events: Vec<_> = entries.iter().map(|entry| entry.event()).filter(|event| event.contains(": ")).collect();
     assert_eq!(events.len(), 4, "{events:?}");
+}
+
+pub(crate) async fn a_busy_redis_or_one_that_denies_scripts_loses_no_leave(mut bed: TestBed) {
+    const LONG_SCRIPT: &str = "local from = tonumber(redis.call('TIME')[1])
+        repeat local now = tonumber(redis.call('TIME')[1]) until now - from > 1";
+    bed.options.lanes.queue_time = Duration::from_millis(300);
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(10)).await.unwrap();
+    let (alice, bob) = (sit(&rooms, "R", 1).await.seat, sit(&rooms, "R", 2).await);
+    let is_free = async || {
+        let Ok(Some(snapshot)) = rooms.snapshot(&room("R")).await else { return false };
+        !snapshot.seats.iter().any(|seat| seat.user_id == user(3))
+    };
+
+    let leaver = sit(&rooms, "R", 3).await.seat;
+    let mut threshold = cmd("CONFIG");
+    threshold.arg("SET").arg("busy-reply-threshold").arg(20);
+    bed.everywhere::<()>(&threshold).await;
+    let mut long = cmd("EVAL");
+    long.arg(LONG_SCRIPT).arg(0);
+    // The question may give up before its answer comes.
+    let servers: &[RedisServer] = bed.servers();
+    let long = join_all(servers.iter().map(|server| server.query::<Value>(&long)));
+    let busy = async {
+        for server in servers {
+            until("Redis is busy", async || {
+                server.query::<String>(&cmd("PING")).await.is_err_and(|error| format!("{error:#}").contains("BUSY"))
+            })
+            .await;
+        }
+        let left = rooms.leave(&leaver, "left").await;
+        assert!(matches!(left, Err(StoreError::Unavailable)), "{left:?}");
+        act(&rooms, &alice, relay(bob.seat.peer.clone(), "busy: 1")).await
+    };
+    let (_, relayed) = tokio::join!(long, busy);
+    assert!(matches!(relayed, Ok(_) | Err(StoreError::Unavailable)), "{relayed:?}");
+    until("the seat that left is free", is_free).await;
+    logged(act(&rooms, &alice, relay(bob.seat.peer.clone(), "busy: 2")).await);
+
+    let leaver = sit(&rooms, "R", 3).await.seat;
+    let set = |right: &str| {
+        let mut set = cmd("ACL");
+        set.arg("SETUSER").arg("default").arg(right);
+        set
+    };
+    bed.everywhere::<()>(&set("-evalsha")).await;
+    let left = rooms.leave(&leaver, "left").await;
+    assert!(matches!(left, Err(StoreError::Unavailable)), "{left:?}");
+    bed.everywhere::<()>(&set("+evalsha")).await;
+    until("the seat that left is free", is_free).await;
 }
 
 pub(crate) async fn slot_moved_under_load(mut bed: TestBed) {

@@ -156,6 +156,26 @@ pub(crate) async fn a_locked_room_admits_no_participant_of_the_lobby_by_itself(b
     );
 }
 
+pub(crate) async fn an_unlocked_room_admits_those_who_would_not_have_to_wait(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    let mut call = meta(3);
+    call.settings.waiting_room_enabled = true;
+    rooms.open(&room("R"), &call).await.unwrap();
+    sit(&rooms, "R", 0).await;
+    assert!(matches!(rooms.join(Join { waits: true, ..join("R", 1) }).await.unwrap(), Joined::Waiting { .. }));
+    let waiting = async || {
+        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+        snapshot.seats.iter().filter(|seat| seat.connection_state == ConnectionState::Waiting).count()
+    };
+    let changes: [fn(&mut RoomMeta); 3] =
+        [|call| call.locked = true, |call| call.settings.waiting_room_enabled = false, |call| call.locked = false];
+    for (change, expected) in changes.into_iter().zip([1, 1, 0]) {
+        let updated = rooms.update(&room("R"), Caller::Operator, None, change).await.unwrap();
+        assert!(matches!(updated, UpdateOutcome::Done(_)));
+        assert_eq!(waiting().await, expected);
+    }
+}
+
 pub(crate) async fn guests_of_one_address_take_a_quarter_of_the_lobby_and_leave_the_rest(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(200)).await.unwrap();

@@ -145,8 +145,12 @@ pub(crate) async fn one_user_has_a_bounded_number_of_seats(bed: TestBed) {
     rooms.detach(&seats[3]).await.unwrap();
     let reload = Join { old_pid: Some("pid-3".into()), ..device(101) };
     assert_eq!(seated(rooms.join(reload).await.unwrap()).seat.peer.as_str(), format!("{}#4", user(1)));
+    // The first device leaves. Admission finds the seats of the others.
+    rooms.leave(&seats[0], "left").await.unwrap();
+    let (_, standing) = rooms.peek_for(&room("R"), &user(1), &Proof::default()).await.unwrap();
+    assert!(standing.seated);
     // All of them leave at the same time.
-    let kick = ModerationCommand::Kick { peer: peer(1), ban: false, reason: None };
+    let kick = ModerationCommand::Kick { peer: seats[1].peer.clone(), ban: false, reason: None };
     rooms.moderate(&room("R"), Caller::Operator, &kick).await.unwrap();
     assert!(rooms.snapshot(&room("R")).await.unwrap().unwrap().seats.is_empty());
 }
@@ -335,19 +339,54 @@ pub(crate) async fn a_host_by_the_backend_hands_on_or_ends_the_call_and_comes_ba
     assert_eq!(rooms.end_as_host(&second, "ended").await.unwrap(), Ended::Done);
 }
 
+/// Returns the participants and their roles, without the lobby.
+async fn roles(rooms: &Rooms) -> Vec<(UserId, Role)> {
+    let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
+    let seats = snapshot.seats.into_iter().filter(|seat| seat.connection_state != ConnectionState::Waiting);
+    let mut roles: Vec<_> = seats.map(|seat| (seat.user_id, seat.role)).collect();
+    roles.sort();
+    roles
+}
+
+pub(crate) async fn the_owner_of_a_call_stays_host_beside_hosts_by_token_and_by_the_backend(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(20)).await.unwrap();
+    // The owner's token names no role: host by owning the call.
+    let owner = seated(rooms.join(Join { role: Role::Host, ..join("R", 0) }).await.unwrap()).seat;
+    let by_token = Join { role: Role::Host, grant: host_grant(), given: None, ..join("R", 2) };
+    let host = seated(rooms.join(by_token).await.unwrap()).seat;
+    assert_eq!(roles(&rooms).await, [(user(0), Role::Host), (user(2), Role::Host)]);
+    sit(&rooms, "R", 3).await;
+    set_role(&rooms, 3, Role::Host).await;
+    let hosts = [(user(0), Role::Host), (user(2), Role::Host), (user(3), Role::Host)];
+    assert_eq!(roles(&rooms).await, hosts);
+    rooms.leave(&host, "left").await.unwrap();
+    assert_eq!(roles(&rooms).await, [(user(0), Role::Host), (user(3), Role::Host)]);
+    assert_eq!(rooms.end_as_host(&owner, "ended").await.unwrap(), Ended::Done);
+}
+
+pub(crate) async fn a_host_by_token_who_waits_for_a_seat_becomes_host_with_it(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let owner = seated(rooms.join(Join { role: Role::Host, ..join("R", 0) }).await.unwrap()).seat;
+    sit(&rooms, "R", 1).await;
+    rooms.leave(&owner, "left").await.unwrap();
+    assert_eq!(roles(&rooms).await, [(user(1), Role::Host)], "who stands in");
+    let by_token = Join { role: Role::Host, grant: host_grant(), given: None, ..waits(2) };
+    waiting(rooms.join(by_token).await.unwrap());
+    assert_eq!((roles(&rooms).await, host(&rooms).await), (vec![(user(1), Role::Host)], user(1)));
+    rooms.moderate(&room("R"), Caller::Operator, &ModerationCommand::Admit(None)).await.unwrap();
+    assert_eq!(roles(&rooms).await, [(user(1), Role::Participant), (user(2), Role::Host)]);
+    assert_eq!(host(&rooms).await, user(2));
+}
+
 pub(crate) async fn several_hosts_by_the_backend_keep_the_role_until_the_backend_takes_it(bed: TestBed) {
     let rooms = bed.node("n1").await;
     rooms.open(&room("R"), &meta(20)).await.unwrap();
     let by_token = |n| Join { role: Role::Host, grant: host_grant(), given: None, ..join("R", n) };
     let _owner = seated(rooms.join(Join { given: Some(Role::Host), ..by_token(0) }).await.unwrap()).seat;
     let _ann = seated(rooms.join(by_token(2)).await.unwrap()).seat;
-    let roles = async || {
-        let snapshot = rooms.snapshot(&room("R")).await.unwrap().unwrap();
-        let mut roles: Vec<_> = snapshot.seats.into_iter().map(|seat| (seat.user_id, seat.role)).collect();
-        roles.sort();
-        roles
-    };
-    assert_eq!(roles().await, [(user(0), Role::Host), (user(2), Role::Host)], "the owner stays host");
+    assert_eq!(roles(&rooms).await, [(user(0), Role::Host), (user(2), Role::Host)], "the owner stays host");
 
     // Without a host's token, a host who was removed is none.
     let kick = ModerationCommand::Kick { peer: peer(2), ban: false, reason: None };
@@ -360,7 +399,7 @@ pub(crate) async fn several_hosts_by_the_backend_keep_the_role_until_the_backend
     let left = seated(rooms.join(by_token(4)).await.unwrap()).seat;
     rooms.leave(&left, "left").await.unwrap();
     sit(&rooms, "R", 4).await;
-    assert_eq!(roles().await, [(user(0), Role::Host), (user(4), Role::Participant)]);
+    assert_eq!(roles(&rooms).await, [(user(0), Role::Host), (user(4), Role::Participant)]);
 
     // A role that the backend assigned comes before a host's token, at each return.
     sit(&rooms, "R", 3).await;

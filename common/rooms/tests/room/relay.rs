@@ -161,12 +161,32 @@ pub(crate) async fn a_log_stays_within_its_length_and_its_floor_rises(mut bed: T
         rooms.read(&room("R"), &bob.seat.peer, bob.id).await.unwrap().is_none(),
         "the log does not go back to the join"
     );
-    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed));
+    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed { .. }));
     let (_, last) = tally.answers().swap_remove(4_500);
     let Ok(OpReply::Logged { id, .. }) = last else { panic!() };
     assert_eq!(rooms.read(&room("R"), &bob.seat.peer, id).await.unwrap().unwrap().len(), 499);
     let back = resumed(rooms.attach(attach("R", 2, 9, id)).await.unwrap());
     assert_eq!(back.missed.len(), 499);
+}
+
+pub(crate) async fn a_resume_tells_the_bytes_that_it_read_for_others(bed: TestBed) {
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let (alice, bob, carol) = (sit(&rooms, "R", 1).await, sit(&rooms, "R", 2).await, sit(&rooms, "R", 3).await);
+    let text = "x".repeat(10_000);
+    let mut last = carol.id;
+    for _ in 0..150 {
+        last = logged(act(&rooms, &alice.seat, relay(bob.seat.peer.clone(), &text)).await);
+    }
+    let of_carol = resumed(rooms.attach(attach("R", 3, 9, carol.id)).await.unwrap());
+    assert_eq!(of_carol.missed.len(), 0, "relays for others are kept from her");
+    assert!(of_carol.last >= last);
+    assert!((1_500_000..2_000_000).contains(&of_carol.bytes_read), "{}", of_carol.bytes_read);
+    // More than a client may get at once. The read ends at the page that exceeds it.
+    let Attached::Missed { bytes_read } = rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap() else {
+        panic!("1.5 MB for one client")
+    };
+    assert!((1_048_576..1_400_000).contains(&bytes_read), "{bytes_read}");
 }
 
 pub(crate) async fn a_log_stays_within_its_bytes_and_its_floor_rises(mut bed: TestBed) {
@@ -200,7 +220,7 @@ pub(crate) async fn a_log_stays_within_its_bytes_and_its_floor_rises(mut bed: Te
         }
         assert!(bytes < 1_400_000, "{bytes} bytes");
     }
-    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed));
+    assert!(matches!(rooms.attach(attach("R", 2, 9, bob.id)).await.unwrap(), Attached::Missed { .. }));
     // What the bound leaves is complete: half a bound of events, because refused ones count too.
     let mut bytes = 0;
     let kept = ids.iter().rev().take_while(|(_, length)| {

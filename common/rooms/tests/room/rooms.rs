@@ -236,7 +236,7 @@ pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims_it(bed: Tes
     assert!(api.acquire_lease(p, "a", lease).await.unwrap());
     assert!(!api.acquire_lease(p, "b", lease).await.unwrap());
     assert!(api.acquire_lease(p, "a", lease).await.unwrap(), "renewed");
-    let facts = api.facts(p, None, 10).await.unwrap();
+    let facts = facts_after(&api, p, None).await;
     assert_eq!(facts.len(), 2);
     assert_eq!(facts[0].event_id, format!("{}:{}", p.0, facts[0].id));
     let about = facts[0].about.as_ref().unwrap();
@@ -244,8 +244,8 @@ pub(crate) async fn an_outbox_has_one_owner_and_only_the_owner_trims_it(bed: Tes
     assert!(!api.trim_outbox(p, "b", facts[0].id).await.unwrap());
     assert_eq!(api.outbox_len(p).await.unwrap(), 2);
     assert!(api.trim_outbox(p, "a", facts[0].id).await.unwrap());
-    assert_eq!(api.facts(p, None, 10).await.unwrap(), facts[1..]);
-    assert_eq!(api.facts(p, Some(facts[0].id), 10).await.unwrap(), facts[1..]);
+    assert_eq!(facts_after(&api, p, None).await, facts[1..]);
+    assert_eq!(facts_after(&api, p, Some(facts[0].id)).await, facts[1..]);
     assert!(!api.release_lease(p, "b").await.unwrap(), "only the owner can release the lease");
     assert!(!api.acquire_lease(p, "b", lease).await.unwrap());
     assert!(api.release_lease(p, "a").await.unwrap());
@@ -272,7 +272,7 @@ pub(crate) async fn ten_thousand_joins_and_leaves_leave_no_data_in_redis(mut bed
         futures_util::future::join_all((first..first + 100).map(visit)).await;
         for p in (0..rooms.partitions()).map(Partition) {
             rooms.acquire_lease(p, "me", Duration::from_secs(600)).await.unwrap();
-            if let Some(last) = rooms.facts(p, None, 10_000).await.unwrap().last() {
+            if let Some(last) = facts_after(&rooms, p, None).await.last() {
                 assert!(rooms.trim_outbox(p, "me", last.id).await.unwrap());
             }
         }

@@ -378,6 +378,23 @@ pub(crate) async fn a_silent_socket_of_the_same_user_loses_its_seat_and_a_living
     assert_eq!(seated(rooms.join(reload).await.unwrap()).seat.peer, first.seat.peer);
 }
 
+pub(crate) async fn two_devices_that_join_beside_a_silent_socket_do_not_take_one_seat_from_each_other(
+    mut bed: TestBed,
+) {
+    bed.options.probe = Duration::from_millis(400);
+    let rooms = bed.node("n1").await;
+    rooms.open(&room("R"), &meta(5)).await.unwrap();
+    let silent = sit(&rooms, "R", 1).await;
+    let device = |pid: &str, handle| Join { pid: pid.into(), handle: SessionHandle(handle), ..join("R", 1) };
+    let (phone, tablet) = tokio::join!(rooms.join(device("phone", 8)), rooms.join(device("tablet", 9)));
+    let (phone, tablet) = (seated(phone.unwrap()).seat, seated(tablet.unwrap()).seat);
+    assert_ne!(phone.peer, tablet.peer);
+    assert!([&phone.peer, &tablet.peer].contains(&&silent.seat.peer), "one of them has the seat of the silent socket");
+    for seat in [&phone, &tablet] {
+        assert_eq!(rooms.detach(seat).await.unwrap(), LeaveOutcome::Done, "each still has its seat");
+    }
+}
+
 pub(crate) async fn a_question_is_answered_as_a_join_at_that_moment_and_changes_nothing(bed: TestBed) {
     let (rooms, api) = (bed.node("n1").await, bed.guest("api").await);
     let ask = async |join: Join| format!("{:?}", api.may_join(&join).await.unwrap());

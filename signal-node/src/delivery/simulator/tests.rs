@@ -77,7 +77,10 @@ const SCRIPT_RULES: [(&str, Patch); 11] = [
     ),
     (
         "a repeated operation has no second effect",
-        Patch { from: "if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':', op, dedupe) end", to: "" },
+        Patch {
+            from: "if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':', op, dedupe, refused) end",
+            to: "",
+        },
     ),
     ("a repeated join finds its seat", Patch { from: "if own_peer then", to: "if false then" }),
     (

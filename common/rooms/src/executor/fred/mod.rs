@@ -237,7 +237,7 @@ impl Shared {
                     self.suspect(&server.address);
                     SLOT_MOVE_INTERVAL
                 }
-                RetryReason::WritesRefused => next_backoff(),
+                RetryReason::RefusedNow => next_backoff(),
                 RetryReason::NotServing => {
                     self.suspect(&server.address);
                     next_backoff()

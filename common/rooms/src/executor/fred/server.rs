@@ -26,8 +26,8 @@ use crate::lanes::{ANSWER_TIMEOUT, Address, BACKOFF_MAX, BACKOFF_MIN, Traffic, w
 const REQUEST_CONNECTIONS: usize = 2;
 /// Number of all connections to a server: the last is for reads with large answers.
 const CONNECTIONS: usize = REQUEST_CONNECTIONS + 1;
-/// Time between two looks at a connection that works. Events of `fred` tell earlier.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two polls of the state of a connection that works. Events of `fred` tell earlier.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Time without a connection after which the cause is looked for.
 const DIAGNOSIS_DELAY: Duration = Duration::from_millis(100);
 /// Time between two looks for the cause.
@@ -172,7 +172,7 @@ async fn keep_connected(client: Client, index: usize, working: watch::Sender<Wor
                 _ = &mut connection => break,
                 () = event(&mut errors) => {}
                 () = event(&mut connects) => {}
-                () = sleep(if works { LOOK_INTERVAL } else { BACKOFF_MIN }) => {}
+                () = sleep(if works { POLL_INTERVAL } else { BACKOFF_MIN }) => {}
             }
         }
         publish(&working, index, false);

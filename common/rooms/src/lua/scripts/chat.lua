@@ -16,7 +16,7 @@ local history_bytes = tonumber(ARGV[14])
 local history, index, outbox, dedupe = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'c',
   's:' .. to, 'kept', 'r:' .. user_of(from))
-local reply = take_number(from, gen, op, found[1], found[2], dedupe, ARGV[15])
+local reply = take_number(from, gen, op, found[1], found[2], dedupe, ARGV[15], 'FULL')
 if reply then return reply end
 local off = first_off(found[4], found[8], 'canChat chatEnabled')
 if off then return {'OFF', off} end

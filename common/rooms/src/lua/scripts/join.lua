@@ -112,7 +112,9 @@ local function own_seat()
   local seats, silent, named = seats_of(uid), {}, nil
   for _, seat in ipairs(seats) do
     local alive_ms = tonumber(redis.call('HGET', room_key, 'a:' .. seat.peer) or 0)
-    local is_silent = seat.node ~= '-' and probe_ms > 0 and alive_ms < began
+    -- A session that has taken the seat since lives, although nobody has asked it.
+    local taken_ms = seat.state ~= 'waiting' and tonumber(string.match(seat.from, '^%d+')) or 0
+    local is_silent = seat.node ~= '-' and probe_ms > 0 and alive_ms < began and taken_ms <= began
     if is_silent then silent[#silent + 1] = seat end
     if seat.peer == old_peer and (is_silent or seat.node == '-') then named = seat end
   end
@@ -217,8 +219,9 @@ if ARGV[31] == '1' then
 else
   redis.call('HDEL', room_key, 't:' .. uid)
 end
--- The owner of the call is back, so the participant who stood in as host gets their own role back.
-if role == 'host' and host ~= uid then make_host(uid) end
+-- A host is back, so the participant who stood in as host gets their own role back. One who waits
+-- for a free seat becomes host with it.
+if role == 'host' and host ~= uid and not to_lobby then make_host(uid) end
 if keeps_seat then
   -- A reload, or an app that starts again, is no leave: the seat keeps its peer id, its role, its
   -- media and its place in the order of succession.

@@ -10,12 +10,12 @@
 --         13-15 settings and permissions that video, audio and screen require
 --         16 settings required besides for a medium that a moderator switched off
 --         17 bytes since the seat's last trim (optional)
--- replies OK id [CUT] | DUP id note | OFF name | DENIED | STALE | GAP
+-- replies OK id [CUT] | DUP id note | OFF name | DENIED | FULL | STALE | GAP
 local from, gen, op, event, role, dedupe = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], KEYS[3]
 local unmuting_settings = ARGV[16]
 local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 'nodes', 'm', 'v:' .. from,
   'kept', 'r:' .. user_of(from))
-local reply = take_number(from, gen, op, found[1], found[2], dedupe, ARGV[17])
+local reply = take_number(from, gen, op, found[1], found[2], dedupe, ARGV[17], 'FULL')
 if reply then return reply end
 local _, _, _, _, current_role = string.match(found[1], SEAT_HEAD)
 if current_role ~= role then return {'DENIED'} end

@@ -18,7 +18,7 @@
 local function relay(op, event)
   local from, gen, to = ARGV[first], ARGV[first + 1], ARGV[first + 3]
   local found = redis.call('HMGET', room_key, 's:' .. from, 'o:' .. from, 's:' .. to, 'kept')
-  local reply = take_number(from, gen, op, found[1], found[2], dedupe, bytes)
+  local reply = take_number(from, gen, op, found[1], found[2], dedupe, bytes, 'NOPEER')
   if reply then return reply end
   local state, node, handle, peer = resolve_receiver(to, found[3])
   if not state then return {'NOPEER'} end

@@ -35,6 +35,7 @@ local function admit_seat(seat, now, away_event)
   set_place(seat)
   send_to_seat(seat, '!admitted ' .. seat.join)
   if away then broadcast(peer, fill(away_event, peer, seat.uid)) end
+  if role == 'host' and redis.call('HGET', room_key, 'host') ~= seat.uid then make_host(seat.uid) end
 end
 
 -- Admits these waiting peers, in their order, while there are places. Returns the admitted peers

@@ -26,9 +26,9 @@ local function id_in_entry(entry, seat_mark, op)
   return ms .. '-' .. string.format('%.0f', seq + op - first)
 end
 
--- Returns the outcome of an operation whose number was taken before: its event in the log; else it
--- had no effect, which only a missing receiver can cause.
-local function earlier_outcome(seat_mark, op, dedupe)
+-- Returns the outcome of an operation whose number was taken before: its event in the log, else
+-- `refused`, because it had no effect.
+local function earlier_outcome(seat_mark, op, dedupe, refused)
   local known = find_duplicate(dedupe)
   if known then return known end
   local from, entries = '+', nil
@@ -40,18 +40,20 @@ local function earlier_outcome(seat_mark, op, dedupe)
     end
     from = #entries > 0 and '(' .. entries[#entries][1]
   until #entries < 200
-  return {'NOPEER'}
+  return {refused}
 end
 
 -- Takes the number of an operation. Returns nil if the operation is to be done now, else its reply.
 -- `seat` is the sender's seat as text, `last` the number of the seat's last operation. Trims the
--- log here, because an operation that is refused later must not skip it.
-local function take_number(peer, gen, op, seat, last, dedupe, bytes)
+-- log here, because an operation that is refused later must not skip it. A repeated operation that
+-- was refused gets `refused`: NOPEER if only a missing receiver can be the reason, else FULL, after
+-- which the client sends its event again and learns the reason.
+local function take_number(peer, gen, op, seat, last, dedupe, bytes, refused)
   local state, current = string.match(seat or '', SEAT_HEAD)
   if state ~= 'connected' or current ~= gen then return {'STALE'} end
   local ahead = tonumber(op) - tonumber(last or 0)
   if ahead > 1 then return {'GAP'} end
-  if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':', op, dedupe) end
+  if ahead < 1 then return earlier_outcome(peer .. ':' .. gen .. ':', op, dedupe, refused) end
   redis.call('HSET', room_key, 'o:' .. peer, op)
   if bytes then
     local time = redis.call('TIME')

@@ -126,10 +126,12 @@ local function change_role(seat, role)
   end
 end
 
--- Makes a user host on all devices. The previous host gets their plain role back.
+-- Makes a user host on all devices. The previous host gets their plain role back. The owner of the
+-- call stays host: a host by token, or by the word of the backend, is a second one.
 local function make_host(uid)
   check_order()
   redis.call('HSET', room_key, 'host', uid)
+  local owner = cjson.decode(redis.call('HGET', room_key, 'm')).host
   local seats = seats_of(uid)
   for _, seat in ipairs(seats) do
     -- A moderator by the token is moderator again when the host is back, as one by assignment is.
@@ -141,7 +143,7 @@ local function make_host(uid)
   end
   sort_by_arrival(seats)
   for _, seat in ipairs(seats) do
-    local role = seat.uid == uid and 'host' or plain_role(seat.uid)
+    local role = (seat.uid == uid or seat.uid == owner) and 'host' or plain_role(seat.uid)
     if seat.state ~= 'waiting' and role ~= seat.role then change_role(seat, role) end
   end
 end
