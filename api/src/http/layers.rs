@@ -140,8 +140,8 @@ fn method_label(method: &Method) -> &str {
     }
 }
 
-/// Answers 500 to a request whose handler panicked. The line of the panic has its place. The message
-/// is not logged, because it may hold a client's data.
+/// Answers 500 to a request whose handler panicked. The line of the panic has its place. The
+/// message is not logged, because it may hold a client's data.
 pub fn panic_response(_message: Box<dyn Any + Send>) -> Response {
     tracing::error!("request handler panicked");
     ApiError::from(Code::InternalError).into_response()

@@ -66,6 +66,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack!("media", rooms::media, "Changes its media state with every event."),
     attack!("figures", rooms::figures, "Asks for the figures of a room again and again."),
     attack!("resume", rooms::resume, "Resumes a session from the start of the log again and again."),
+    attack!("otherslog", rooms::others_log, "Resumes a session while others fill the log with events for each other."),
     attack!("ghosts", rooms::ghosts, "Takes seats and lets the connections end without leaving."),
     attack!("refresh", accounts::refresh, "Refreshes sign-ins with tokens that are not valid."),
     attack!("payloads", sockets::payloads, "Sends 4,096 packets in each long-polling request."),

@@ -19,7 +19,7 @@ const READ_PARTICIPANTS_PER_TOKEN: u32 = 4;
 const EVENTS_PER_TOKEN: usize = 8;
 /// Bytes that cost one token.
 const BYTES_PER_TOKEN: usize = 1024;
-/// Bytes of a room's log that cost one token when they are read. They cost Redis what an event does.
+/// Bytes of a room's log that cost one token when they are read: as much as an event costs Redis.
 const LOG_BYTES_PER_TOKEN: usize = 16 * 1024;
 /// Tokens of a moderation command, without the copies of its event.
 const COMMAND: u32 = 10;

@@ -230,7 +230,7 @@ fn distribute(
     let (mut worst, mut cause) = (None, None);
     let mut outcomes = OutcomeCounts::default();
     for (request, Replies { values, is_complete }) in batch.into_iter().zip(replies) {
-        // The rights of the user can be wrong for a while. A seat that is given up must become free.
+        // Rights can be wrong for a while. A seat that is given up must become free.
         let denied = if request.is_kept() { values.iter().find_map(denial) } else { None };
         let denied = denied.map(ConnectionError::Refused);
         let reason = values.iter().find_map(retry_reason).or(denied.as_ref().map(|_| RetryReason::RefusedNow));

@@ -55,7 +55,7 @@ impl Rooms {
             partition,
             key: self.context().keys.log(partition, room),
             operation,
-            from: RoomLog::start(after).to_string(),
+            from: RoomLog::start(after),
             until: last.map_or_else(|| "+".to_owned(), |last| last.to_string()),
             count: Some(FIRST),
         }

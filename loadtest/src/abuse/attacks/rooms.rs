@@ -26,6 +26,8 @@ const FILL_TIMEOUT: Duration = Duration::from_secs(30);
 const SOCKETS: usize = 8;
 /// Bytes of the largest message that is relayed, less a reserve for quotes.
 const LARGEST: usize = 32_000;
+/// Messages of a client that resumes.
+const OWN_MESSAGES: usize = 98;
 /// Sockets that fill the log of a room.
 const RELAYING: usize = 6;
 /// Sockets that join concurrently.
@@ -264,27 +266,71 @@ pub(crate) async fn commands(stage: &Stage, tally: &Tally) -> anyhow::Result<Pre
 /// Resumes a session from the beginning of a long log, again and again.
 pub(crate) async fn resume(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
     let room = honest_call(stage, &json!({ "title": "Resume", "maxParticipants": 50 })).await?.room;
-    let strangers = stage.each(2, |number, from| {
-        let (node, room, tally) = (stage.node(number), room.clone(), tally.clone());
+    Ok(Prepared { strangers: resuming(stage, &room, OWN_MESSAGES, tally), honest: None })
+}
+
+/// The same while pairs of sockets fill the log with events for each other, so that nothing that is
+/// read is for those who resume.
+pub(crate) async fn others_log(stage: &Stage, tally: &Tally) -> anyhow::Result<Prepared> {
+    let room = honest_call(stage, &json!({ "title": "Others", "maxParticipants": 50 })).await?.room;
+    let mut strangers = stage.each(1, |number, from| {
+        let (node, room) = (stage.node(number), room.clone());
         async move {
             loop {
-                if let Err(error) = join_and_resume(Route::new(from, &node), &room, &tally).await {
+                // Their refusals are those of `roomlog`.
+                let _ended = relay_to_each_other(Route::new(from, &node), &room).await;
+                pause().await;
+            }
+        }
+    });
+    strangers.extend(resuming(stage, &room, 1, tally));
+    Ok(Prepared { strangers, honest: None })
+}
+
+/// Joins twice, and relays the largest messages from each of the two to the other.
+async fn relay_to_each_other(route: Route<'_>, room: &str) -> anyhow::Result<()> {
+    let mut clients = Vec::new();
+    for name in ["One", "Other"] {
+        let mut client = Client::open(route, &json!({})).await?;
+        let reply = client.ask("room:join", &json!({ "roomId": room, "guestName": name })).await?;
+        let peer = reply["peerId"].as_str().context("not seated")?.to_owned();
+        clients.push((client, peer));
+    }
+    let message = "m".repeat(LARGEST);
+    let [(one, of_one), (other, of_other)] = &mut clients[..] else { bail!("two clients") };
+    loop {
+        for (client, to) in [(&mut *one, &*of_other), (&mut *other, &*of_one)] {
+            let event = json!({ "to": to, "type": "text", "message": message });
+            if outcome(&client.ask("webrtc:data-channel", &event).await?) != OK {
+                sleep(RATE_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Two sockets of each stranger that join, send some messages, and resume from the first offset
+/// again and again.
+fn resuming(stage: &Stage, room: &str, messages: usize, tally: &Tally) -> Vec<Stranger> {
+    stage.each(2, |number, from| {
+        let (node, room, tally) = (stage.node(number), room.to_owned(), tally.clone());
+        async move {
+            loop {
+                if let Err(error) = join_and_resume(Route::new(from, &node), &room, messages, &tally).await {
                     tally.count(&failure(&error));
                 }
                 pause().await;
             }
         }
-    });
-    Ok(Prepared { strangers, honest: None })
+    })
 }
 
-/// Joins, writes a log, loses the socket and resumes from the first offset until that is refused.
-async fn join_and_resume(route: Route<'_>, room: &str, tally: &Tally) -> anyhow::Result<()> {
+/// Joins, sends messages, loses the socket and resumes from the first offset until that is refused.
+async fn join_and_resume(route: Route<'_>, room: &str, messages: usize, tally: &Tally) -> anyhow::Result<()> {
     let connected = connect(route, &json!({})).await?;
     let pid = connected.pid.context("no private id")?;
     let (mut socket, mut out) = (connected.socket, connected.send_buffer);
     out.text(&format!("421{}", json!(["room:join", { "roomId": room, "guestName": "Resume" }])));
-    for id in 2..100 {
+    for id in 2..2 + messages {
         out.text(&format!("42{id}{}", json!(["chat:message", { "message": "m".repeat(1000) }])));
     }
     out.flush(&socket).await?;
