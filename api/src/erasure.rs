@@ -17,7 +17,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(600);
 /// Time between deletion and erasure, in milliseconds: longer than a fact can be on its way, and
 /// shorter than the time that the record of a deleted call is kept.
 const ERASE_AFTER_MS: i64 = 24 * 3600 * 1000;
-/// Maximum number of calls in one sweep. Further calls wait for the next sweep.
+/// Maximum number of calls that are read at once.
 const CALLS_MAX: u32 = 200;
 
 /// Sweeps every 10 minutes, until `stop` is cancelled.
@@ -31,16 +31,26 @@ pub async fn run(records: Records, now: fn() -> Timestamp, stop: CancellationTok
 /// Sweeps once. A call whose erasure failed is tried again in the next sweep, and delays no other.
 pub async fn sweep(records: &Records, now: Timestamp) {
     let (mut failures, mut first) = (0_usize, None);
-    match records.deleted_calls(Timestamp(now.0 - ERASE_AFTER_MS), CALLS_MAX).await {
-        Ok(calls) => {
-            for call in calls {
-                if let Err(error) = records.erase_call(&call, now).await {
-                    failures += 1;
-                    first.get_or_insert(error);
-                }
+    // As many as there are, because the record of a deleted call is kept for some days only. Calls
+    // that failed are among the next ones that are read, so a failure ends the sweep.
+    loop {
+        let calls = match records.deleted_calls(Timestamp(now.0 - ERASE_AFTER_MS), CALLS_MAX).await {
+            Ok(calls) => calls,
+            Err(error) => {
+                first = Some(error);
+                break;
+            }
+        };
+        let is_last = calls.len() < CALLS_MAX as usize;
+        for call in calls {
+            if let Err(error) = records.erase_call(&call, now).await {
+                failures += 1;
+                first.get_or_insert(error);
             }
         }
-        Err(error) => first = Some(error),
+        if is_last || failures > 0 {
+            break;
+        }
     }
     if let Some(error) = first {
         tracing::warn!(%error, failures, "erasing deleted calls failed; retrying");

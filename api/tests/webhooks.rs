@@ -390,6 +390,35 @@ async fn a_slow_receiver_delays_neither_the_recorder_nor_other_receivers_and_a_d
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_2xx_is_a_receipt_although_its_body_does_not_end() {
+    let bed = Bed::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let endpoint = Endpoint::parse(&url).unwrap().with_keys(keys());
+    let requests = Arc::new(Mutex::new(0));
+    let answered = Arc::clone(&requests);
+    let _receiver = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _some_of_the_request = socket.read(&mut [0; 4096]).await;
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nworking").await.unwrap();
+            *answered.lock().unwrap() += 1;
+            open.push(socket);
+        }
+    });
+    let options = WebhookOptions { give_up: BOUND * 2, timeout: Duration::from_millis(300), ..options() };
+    let _pod = bed.pod_with(std::slice::from_ref(&endpoint), options).await;
+    bed.call(1).await;
+    let events = EVENTS_OF_A_CALL.len() as u64;
+    until("all events to be delivered", async || {
+        let counts = bed.records.delivery_counts(&endpoint.name).await.unwrap();
+        counts == DeliveryCounts { waiting: 0, delivered: events, failed: 0 }
+    })
+    .await;
+    assert_eq!(*requests.lock().unwrap(), events, "none is sent twice");
+}
+
 fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp(i64::try_from(since.as_millis()).unwrap())

@@ -88,19 +88,21 @@ pub async fn limit(State((app, bounds)): State<(App, RouteBounds)>, request: Req
         Some(subject) => limits.spend(class.name(), subject, rate).await,
         None => Ok(None),
     };
-    let by_app = async {
-        match &account {
-            Some((id, _)) => count_for_app(&app, id).await,
-            None => Ok(None),
-        }
-    };
     let caller = account.as_ref().map(|(_, caller)| caller.subject());
-    let (by_address, by_account, by_app) =
-        tokio::join!(count(address.map(Subject::Address), rates.address), count(caller, rates.account), by_app);
-    let status = match (by_address, by_account, by_app) {
-        (Ok(one), Ok(two), Ok(three)) => RateStatus::tighter(RateStatus::tighter(one, two), three),
-        (Err(exceeded), ..) | (_, Err(exceeded), _) => return ApiError::from(exceeded).into_response(),
-        (.., Err(refused)) => return refused.into_response(),
+    let (by_address, by_account) =
+        tokio::join!(count(address.map(Subject::Address), rates.address), count(caller, rates.account));
+    let own = match (by_address, by_account) {
+        (Ok(one), Ok(two)) => RateStatus::tighter(one, two),
+        (Err(exceeded), _) | (_, Err(exceeded)) => return ApiError::from(exceeded).into_response(),
+    };
+    // Last, so that requests beyond one's own rates cost the app's others nothing.
+    let by_app = match &account {
+        Some((id, _)) => count_for_app(&app, id).await,
+        None => Ok(None),
+    };
+    let status = match by_app {
+        Ok(by_app) => RateStatus::tighter(own, by_app),
+        Err(refused) => return refused.into_response(),
     };
     let mut response = next.run(request).await;
     // A handler that counted against a rate of its own has written the headers already.

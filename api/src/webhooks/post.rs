@@ -24,6 +24,8 @@ const EVENT: HeaderName = HeaderName::from_static("switchboard-event");
 /// Maximum number of bytes of a response that are read, so that the connection can be reused. Only
 /// the status matters.
 const RESPONSE_MAX: usize = 16 * 1024;
+/// Time for the body of a response. Receivers may answer, and go on with their work.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Idle connections to one receiver that are kept.
 const IDLE_MAX: usize = 4;
 /// Time for which they are kept.
@@ -85,18 +87,16 @@ impl Sender {
             .header(EVENT, message.event)
             .body(Full::from(message.body.to_owned()));
         let Ok(request) = request else { return failed("the request could not be built".to_owned()) };
-        let exchange = async {
-            let response = match self.client.request(request).await {
-                Ok(response) => response,
-                Err(error) => return failed(format!("the receiver is unreachable: {}", outbound::cause(&error))),
-            };
-            let status = response.status();
-            // An error while reading the body does not matter, because the status has decided.
-            let _body = Limited::new(response.into_body(), RESPONSE_MAX).collect().await;
-            Attempt { status: Some(status.as_u16()), problem: refused_because(status) }
+        let response = match tokio::time::timeout(timeout, self.client.request(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return failed(format!("the receiver is unreachable: {}", outbound::cause(&error))),
+            Err(_) => return failed(format!("the receiver did not answer within {} ms", timeout.as_millis())),
         };
-        let late = || failed(format!("the receiver did not answer within {} ms", timeout.as_millis()));
-        tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| late())
+        let status = response.status();
+        // The status has decided. Without the end of the body, the connection is not used again.
+        let body = Limited::new(response.into_body(), RESPONSE_MAX).collect();
+        let _read_or_not = tokio::time::timeout(BODY_TIMEOUT.min(timeout), body).await;
+        Attempt { status: Some(status.as_u16()), problem: refused_because(status) }
     }
 }
 

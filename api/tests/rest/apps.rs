@@ -1,7 +1,10 @@
+use std::time::Duration;
+
+use api::limits::{Rates, RatesConfig};
 use reqwest::Method;
 use serde_json::{Value, json};
 use switchboard_core::domain::{AppId, AppKeyId, Code, RoomId};
-use switchboard_rooms::{AppReport, RoomPeek};
+use switchboard_rooms::{AppReport, Rate, RoomPeek};
 
 use super::support::{READ_KEY, Reply, Service, WRITE_KEY, until, user_token};
 
@@ -228,6 +231,27 @@ async fn the_requests_of_an_app_are_limited_on_all_pods_together_and_those_of_ot
     }
     let refilled = 2 * (began.elapsed().as_secs() + 1);
     assert!((10..=10 + refilled).contains(&passed) && passed < 60, "{passed} passed");
+}
+
+#[tokio::test]
+async fn a_user_over_its_own_rate_spends_nothing_of_the_requests_of_its_app() {
+    let few = Some(Rate { requests: 3, period: Duration::from_secs(36_000) });
+    let read = Rates { address: None, account: few };
+    let service = Service::limited(RatesConfig { read, ..RatesConfig::default() }).await;
+    let (app, key, secret) = service.app_secret().await;
+    let limits = json!({ "limits": { "maxRequestsPerSecond": 2 } });
+    ask(&service, Method::PATCH, &format!("/{app}"), limits).await.data();
+    // The bucket of the app holds ten requests, and gets two a second.
+    let read = async |user: &str| {
+        let token = user_token((&key, &secret), user, "standup");
+        service.get("/api/video-calls/room/standup", Some(&token)).await.status.as_u16()
+    };
+    for number in 0..40 {
+        assert_eq!(read("noisy").await, if number < 3 { 404 } else { 429 }, "request {number}");
+    }
+    for _ in 0..3 {
+        assert_eq!(read("quiet").await, 404, "the call does not exist");
+    }
 }
 
 #[tokio::test]

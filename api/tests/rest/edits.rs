@@ -266,6 +266,21 @@ async fn deleting_a_call_erases_its_chat() {
 }
 
 #[tokio::test]
+async fn one_sweep_erases_the_remains_of_all_deleted_calls() {
+    let service = Service::start().await;
+    let ann = service.user("Ann").await;
+    for _ in 0..210 {
+        let call = service.call(&ann, json!({})).await;
+        assert_eq!(delete(&service, &call, &ann).await.status, 200);
+    }
+    let late = Timestamp(api::clock::now().0 + 25 * 3_600_000);
+    let waiting = async || service.records.deleted_calls(late, 1_000).await.unwrap().len();
+    assert!(waiting().await >= 210);
+    api::erasure::sweep(&service.records, late).await;
+    assert_eq!(waiting().await, 0);
+}
+
+#[tokio::test]
 async fn calls_of_other_hosts_are_neither_changed_nor_deleted() {
     let service = Service::start().await;
     let (ann, bob) = (service.user("Ann").await, service.user("Bob").await);

@@ -46,7 +46,7 @@ impl WebhookSigner {
             let secret = key.secret().expose().as_bytes();
             let mac: Hmac<Sha256> = Hmac::new_from_slice(secret).expect("HMAC takes a key of any length");
             let mac = mac.chain_update(format!("{seconds}.")).chain_update(body).finalize().into_bytes();
-            format!("{header},v1={}", hex::encode(&mac))
+            format!("{header},v1={}", hex::encode(mac))
         })
     }
 }

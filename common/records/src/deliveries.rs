@@ -37,6 +37,10 @@ use switchboard_core::domain::{CallId, Timestamp, WebhookEvent};
 const DELIVERIES: &str = "webhooks";
 /// How long a delivery is kept for inspection. Longer than the longest time of attempts.
 pub(super) const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Bytes of deliveries that one command stores, about: half of what MongoDB accepts.
+const INSERT_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a delivery besides its body, at most.
+const HEAD_BYTES_MAX: usize = 2 * 1024;
 /// Deliveries that get a queue by one command.
 const ADOPT_MAX: i64 = 500;
 
@@ -46,23 +50,33 @@ impl Records {
     /// # Errors
     /// MongoDB is unavailable. Some may be queued; repeat the call with all of them.
     pub async fn queue_deliveries(&self, deliveries: &[Delivery]) -> Result<(), RecordsError> {
-        if deliveries.is_empty() {
-            return Ok(());
-        }
-        let mut documents = Vec::with_capacity(deliveries.len());
+        let (mut documents, mut bytes) = (Vec::new(), 0);
         for delivery in deliveries {
+            let more = delivery.body.len() + HEAD_BYTES_MAX;
+            if bytes + more > INSERT_BYTES_MAX && !documents.is_empty() {
+                self.insert_deliveries(std::mem::take(&mut documents)).await?;
+                bytes = 0;
+            }
             let mut document = mongodb::bson::serialize_to_document(delivery)?;
             document.insert("state", DeliveryState::Waiting.stored()[0]);
             documents.push(document);
+            bytes += more;
         }
-        let insert =
-            doc! { "insert": DELIVERIES, "documents": documents, "ordered": false, "writeConcern": majority() };
-        let answer = self.run("queue_deliveries", |db| async move { db.database.run_command(insert).await }).await?;
-        if let Some((_, error)) = write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
-            return Err(RecordsError::Failed(error.problem));
+        if !documents.is_empty() {
+            self.insert_deliveries(documents).await?;
         }
         // After the deliveries: the pod that takes the queue finds them.
         self.add_queues(deliveries.iter().map(NewQueue::of)).await
+    }
+
+    async fn insert_deliveries(&self, documents: Vec<Document>) -> Result<(), RecordsError> {
+        let insert =
+            doc! { "insert": DELIVERIES, "documents": documents, "ordered": false, "writeConcern": majority() };
+        let answer = self.run("queue_deliveries", |db| async move { db.database.run_command(insert).await }).await?;
+        match write_errors(&answer)?.into_iter().find(|(_, error)| error.code != DUPLICATE_KEY) {
+            Some((_, error)) => Err(RecordsError::Failed(error.problem)),
+            None => Ok(()),
+        }
     }
 
     /// Returns the deliveries of a call that wait, in order; at most `max`.

@@ -67,7 +67,8 @@ pub(super) struct NewQueue<'a> {
 
 impl<'a> NewQueue<'a> {
     pub(super) fn of(delivery: &'a Delivery) -> Self {
-        Self { endpoint: &delivery.endpoint, call_id: &delivery.call_id, since: delivery.created_at }
+        let since = delivery.queued_at.unwrap_or(delivery.created_at);
+        Self { endpoint: &delivery.endpoint, call_id: &delivery.call_id, since }
     }
 }
 

@@ -217,6 +217,33 @@ async fn the_events_of_a_call_wait_for_the_first_of_them_and_a_queue_has_one_own
 }
 
 #[tokio::test]
+async fn an_event_that_is_sent_again_waits_since_the_order_and_not_since_the_event() {
+    let (_mongo, _, records) = fast_server().await;
+    let at = |minute: i64| Timestamp(minute * 60_000);
+    records.queue_deliveries(&[delivery("a", "x", 1)]).await.unwrap();
+    let (queue, _) = claim(&records, "a", false, at(2)).await.unwrap();
+    let accepted = Attempt { status: Some(204), problem: None };
+    records.settle_delivery("a/x:1", DeliveryOutcome::Delivered, &accepted, at(2)).await.unwrap();
+    records.finish_queue(&queue, at(2)).await.unwrap();
+    assert!(records.resend_delivery("a", "x:1", at(9_000)).await.unwrap());
+    while records.adopt_deliveries().await.unwrap() {}
+    assert_eq!(records.oldest_waiting().await.unwrap(), [("a".to_owned(), at(9_000))]);
+}
+
+#[tokio::test]
+async fn deliveries_of_more_bytes_than_mongodb_takes_in_a_command_are_queued() {
+    let (_mongo, _, records) = fast_server().await;
+    let mut queued: Vec<_> = (0..600).map(|minute| delivery("a", "x", minute)).collect();
+    for delivery in &mut queued {
+        delivery.body = "m".repeat(60_000);
+    }
+    records.queue_deliveries(&queued).await.unwrap();
+    // A flush that is repeated queues them again.
+    records.queue_deliveries(&queued).await.unwrap();
+    assert_eq!(records.delivery_counts("a").await.unwrap().waiting, 600);
+}
+
+#[tokio::test]
 async fn deliveries_of_an_earlier_version_get_a_queue() {
     let (_mongo, database, records) = fast_server().await;
     let old = doc! {
