@@ -247,19 +247,26 @@ impl<T: Input> Argument for JsonChange<T> {
     }
 }
 
-/// Reads the JSON object in a request's body.
+/// Reads the JSON object in a request's body. Every body with fields is read here, so that a
+/// request without a body is the same as one with `{}` on every route.
 pub(crate) async fn json_object(request: Request, app: &App) -> Result<Map<String, Value>, ApiError> {
-    if !is_json(request.headers()) {
+    let has_type = request.headers().contains_key(header::CONTENT_TYPE);
+    if has_type && !is_json(request.headers()) {
         return Err(Code::UnsupportedMediaType.into());
     }
     if is_compressed(request.headers()) {
         return Err(Refusal::new(Code::UnsupportedMediaType, "The body must not be compressed").into());
     }
-    let body =
-        Bytes::from_request(request, app).await.map_err(|rejection| match rejection.into_response().status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::from(Code::PayloadTooLarge),
-            _ => Refusal::new(Code::InvalidInput, "The body could not be read").into(),
-        })?;
+    let body = match Bytes::from_request(request, app).await {
+        Ok(body) if body.is_empty() => return Ok(Map::new()),
+        // A body of an unknown kind.
+        _ if !has_type => return Err(Code::UnsupportedMediaType.into()),
+        Ok(body) => body,
+        Err(rejection) => match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => return Err(Code::PayloadTooLarge.into()),
+            _ => return Err(Refusal::new(Code::InvalidInput, "The body could not be read").into()),
+        },
+    };
     if !is_shallow(&body) {
         return Err(Refusal::new(Code::InvalidInput, "The body nests more than 16 levels deep").into());
     }

@@ -150,7 +150,9 @@ fn body(operation: &Operation) -> Option<Value> {
     if !example.is_null() {
         content["example"] = example.clone();
     }
-    Some(json!({ "required": true, "content": { "application/json": content } }))
+    // Without a required field, no body means `{}`.
+    let required = schema.get("required").is_some();
+    Some(json!({ "required": required, "content": { "application/json": content } }))
 }
 
 /// Returns the security requirement. An alternative `{}` makes the token optional.

@@ -7,6 +7,7 @@ mod accounts;
 mod admin;
 mod app_usage;
 mod apps;
+mod bodies;
 mod bounds;
 mod calls;
 mod connections;

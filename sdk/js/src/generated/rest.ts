@@ -836,7 +836,7 @@ export interface Operations {
       /** Id of the app */
       appId: string;
     };
-    body: {
+    body?: {
       /** Whether every key and every identity source of the app is refused */
       disabled?: boolean | null;
       /** Other sign-ins whose tokens identify users of the app: all of them, or null for none */
@@ -917,7 +917,7 @@ export interface Operations {
       /** Id of the app */
       appId: string;
     };
-    body: {
+    body?: {
       /** What the key may do */
       scopes?: ("calls:read" | "calls:write" | "participants:write" | "tokens:mint")[] | null;
     };
@@ -987,7 +987,7 @@ export interface Operations {
       /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
       webhookId: string;
     };
-    body: {
+    body?: {
       /** Types of the events that the webhook receives */
       events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[];
       /** URL that receives events: `https`, or `http` outside of production */
@@ -1003,7 +1003,7 @@ export interface Operations {
       /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
       webhookId: string;
     };
-    body: {
+    body?: {
       /** Time for which the previous secret signs too; a day by default */
       previousSeconds?: number | null;
     };
@@ -1089,7 +1089,7 @@ export interface Operations {
       /** Id of the webhook; for a URL of the deployment, the beginning of the SHA-256 of the URL */
       webhookId: string;
     };
-    body: {
+    body?: {
       /** Id of the event; without it all that failed are sent again */
       eventId?: string | null;
     };
@@ -1127,7 +1127,7 @@ export interface Operations {
   };
   /** Changes the given fields of the user's own account */
   changeProfile: {
-    body: {
+    body?: {
       /** URL of the profile picture */
       avatar?: string | null;
       /** Password of the account until now */
@@ -1300,7 +1300,7 @@ export interface Operations {
       /** Id of the call, or of the sign-in in a path under `/auth` */
       id: string;
     };
-    body: {
+    body?: {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
@@ -1419,7 +1419,7 @@ export interface Operations {
       /** Peer id of the participant in the room */
       peerId: string;
     };
-    body: {
+    body?: {
       /** URL of the profile picture */
       avatar?: string | null;
       /** Any JSON, of at most 1024 bytes */
@@ -1458,7 +1458,7 @@ export interface Operations {
       /** Peer id of the participant in the room */
       peerId: string;
     };
-    body: {
+    body?: {
       /** Reason that the participant gets */
       reason?: string | null;
     };
@@ -1640,7 +1640,7 @@ export interface Operations {
       /** Id of the call, or of the sign-in in a path under `/auth` */
       id: string;
     };
-    body: {
+    body?: {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
@@ -1697,7 +1697,7 @@ export interface Operations {
       /** Id of the call, or of the sign-in in a path under `/auth` */
       id: string;
     };
-    body: {
+    body?: {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
