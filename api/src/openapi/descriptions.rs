@@ -88,7 +88,7 @@ const DESCRIPTIONS: &[(&str, &str)] = &[
     ("newPassword", "New password"),
     ("openapi", "Path of the OpenAPI document"),
     ("order", "Direction of the sort"),
-    ("origins", "Web origins on whose pages user tokens are accepted, in place of those of before; none: all"),
+    ("origins", "Web origins on whose pages user tokens are accepted: all of them; none, or null, for all pages"),
     ("page", "Number of the page, from 1"),
     ("passcode", "Passcode of the call; null removes it where a call is changed"),
     ("password", "Password of the account"),

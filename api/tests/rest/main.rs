@@ -16,6 +16,7 @@ mod identity_sources;
 mod isolation;
 mod join;
 mod limits;
+mod nulls;
 mod old_backend;
 mod openapi;
 mod outage;

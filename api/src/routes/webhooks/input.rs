@@ -42,8 +42,7 @@ impl Input for WebhookChange {
     const STRICT: bool = true;
 
     fn read(fields: &mut Fields) -> Self {
-        let url = fields.change("url", |fields| fields.line("url", 1..=WEBHOOK_URL_MAX));
-        Self(AppWebhookEdit { url, events: fields.change_to("events", events) })
+        Self(AppWebhookEdit { url: fields.optional_line("url", 1..=WEBHOOK_URL_MAX), events: events(fields) })
     }
 
     fn example() -> Value {

@@ -224,9 +224,11 @@ impl Times {
     }
 }
 
-/// Reads an object. Otherwise a list would be read as the fields in their order.
+/// Reads an object. Otherwise a list would be read as the fields in their order. A field that is
+/// null counts as missing.
 fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    let Some(fields) = Option::<Map<String, Value>>::deserialize(from)? else { return Ok(None) };
+    let Some(mut fields) = Option::<Map<String, Value>>::deserialize(from)? else { return Ok(None) };
+    fields.retain(|_, value| !value.is_null());
     T::deserialize(Value::Object(fields)).map(Some).map_err(D::Error::custom)
 }
 
@@ -335,7 +337,7 @@ mod tests {
         assert_eq!((identity.user.id.as_str(), &*identity.user.name), ("ann", "ann"));
         assert_eq!((identity.kind, identity.room, identity.app), (IdentityKind::AppUser, None, key.app.clone()));
         let all = AppGrant { role: Role::Participant, permissions: CallPermissions::default() };
-        assert_eq!((identity.grant, identity.issued_ms), (Some(all), NOW * 1000));
+        assert_eq!((identity.grant, identity.issued_ms), (Some(all.clone()), NOW * 1000));
         let identity = key
             .verify(&json!({
                 "name": " Ann  Lee ", "avatar": "https://a.example/ann.png", "metadata": { "team": 7 },
@@ -348,6 +350,15 @@ mod tests {
         let grant = identity.grant.unwrap();
         let permissions = CallPermissions { can_chat: false, ..CallPermissions::default() };
         assert_eq!((grant.role, grant.permissions), (Role::Host, permissions));
+        let nulls = json!({
+            "name": null, "avatar": null, "metadata": null, "room": null, "role": null, "nbf": null,
+            "permissions": { "canChat": false, "canPublish": null },
+        });
+        let identity = key.verify(&nulls).unwrap();
+        assert_eq!((identity.user.name.as_str(), identity.room), ("ann", None), "null counts as missing");
+        let grant = identity.grant.unwrap();
+        assert_eq!((grant.role, grant.permissions), (Role::Participant, permissions));
+        assert_eq!(key.verify(&json!({ "permissions": null })).unwrap().grant, Some(all));
     }
 
     #[test]

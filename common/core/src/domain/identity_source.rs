@@ -129,11 +129,14 @@ pub type SourceProblem = (&'static str, String);
 
 impl IdentitySource {
     /// Reads a source in JSON. Unknown fields are refused, because a misspelled one would change
-    /// who may sign in.
+    /// who may sign in. Null counts as missing.
     ///
     /// # Errors
     /// What is wrong with its form.
-    pub fn read(value: Value) -> Result<Self, String> {
+    pub fn read(mut value: Value) -> Result<Self, String> {
+        if let Some(claims) = value.get_mut("claims").and_then(Value::as_object_mut) {
+            claims.retain(|_, name| !name.is_null());
+        }
         let unknown = |value: &Value, known: &[&str]| {
             let fields = value.as_object().into_iter().flatten();
             fields.map(|(field, _)| field).find(|field| !known.contains(&field.as_str())).cloned()
@@ -339,6 +342,16 @@ mod tests {
         let second = IdentitySource { issuer: "https://other.example".into(), ..provider() };
         assert!(check_sources(&[provider(), second]).is_err(), "two providers");
         assert!(check_sources(&vec![own; IDENTITY_SOURCES_MAX + 1]).is_err(), "too many");
+    }
+
+    #[test]
+    fn null_counts_as_missing() {
+        let source = serde_json::json!({
+            "kind": "oidc", "issuer": "https://login.example", "audience": "calls", "jwks": null,
+            "jwksUri": "https://login.example/jwks", "claims": { "userId": "uid", "name": null },
+        });
+        let read = IdentitySource::read(source).unwrap();
+        assert_eq!(read.claims, Some(ClaimNames { user_id: "uid".into(), ..ClaimNames::default() }));
     }
 
     #[test]

@@ -897,8 +897,8 @@ export interface Operations {
         maxRequestsPerSecond?: number | null;
       } | null;
       /** Name that other users see */
-      name?: string;
-      /** Web origins on whose pages user tokens are accepted, in place of those of before; none: all */
+      name?: string | null;
+      /** Web origins on whose pages user tokens are accepted: all of them; none, or null, for all pages */
       origins?: string[] | null;
     };
     data: App;
@@ -989,9 +989,9 @@ export interface Operations {
     };
     body?: {
       /** Types of the events that the webhook receives */
-      events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[];
+      events?: ("call.started" | "call.emptied" | "call.ended" | "call.reopened" | "call.updated" | "participant.joined" | "participant.left" | "participant.role_changed" | "participant.denied" | "chat.message")[] | null;
       /** URL that receives events: `https`, or `http` outside of production */
-      url?: string;
+      url?: string | null;
     };
     data: AppWebhook;
   };
@@ -1133,9 +1133,9 @@ export interface Operations {
       /** Password of the account until now */
       currentPassword?: string | null;
       /** E-mail address, in lower case */
-      email?: string;
+      email?: string | null;
       /** Name that other users see */
-      name?: string;
+      name?: string | null;
     };
     data: User;
   };
@@ -1235,33 +1235,33 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
+        waitingRoomEnabled?: boolean | null;
       } | null;
       /** Title of the call */
       title: string;
@@ -1304,46 +1304,46 @@ export interface Operations {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
-      invitedUserIds?: string[];
+      invitedUserIds?: string[] | null;
       /** Whether the room is locked for newcomers */
-      locked?: boolean;
+      locked?: boolean | null;
       /** Number of seats */
-      maxParticipants?: number;
+      maxParticipants?: number | null;
       /** Date of the call; null if it has none */
       scheduledAt?: string | null;
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
-      };
+        waitingRoomEnabled?: boolean | null;
+      } | null;
       /** Title of the call */
-      title?: string;
+      title?: string | null;
       /** Who may join: everyone, users with an account, or invited users */
       type?: "public" | "private" | "invited_only" | null;
     };
@@ -1425,16 +1425,16 @@ export interface Operations {
       /** Any JSON, of at most 1024 bytes */
       metadata?: unknown;
       /** Name that other users see */
-      name?: string;
+      name?: string | null;
       /** What the user may do in calls, besides the rights of the role */
       permissions?: {
         /** Send chat messages, typing notices and reactions; not what pages send each other by data channels */
-        canChat?: boolean;
+        canChat?: boolean | null;
         /** Switch camera and microphone on */
-        canPublish?: boolean;
+        canPublish?: boolean | null;
         /** Share the screen */
-        canShareScreen?: boolean;
-      };
+        canShareScreen?: boolean | null;
+      } | null;
       /** Role in the call */
       role?: "host" | "moderator" | "participant" | null;
     };
@@ -1492,11 +1492,11 @@ export interface Operations {
       /** What the user may do in calls, besides the rights of the role */
       permissions?: {
         /** Send chat messages, typing notices and reactions; not what pages send each other by data channels */
-        canChat?: boolean;
+        canChat?: boolean | null;
         /** Switch camera and microphone on */
-        canPublish?: boolean;
+        canPublish?: boolean | null;
         /** Share the screen */
-        canShareScreen?: boolean;
+        canShareScreen?: boolean | null;
       } | null;
       /** Role in the call */
       role?: "host" | "moderator" | "participant" | null;
@@ -1563,33 +1563,33 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
+        waitingRoomEnabled?: boolean | null;
       } | null;
       /** Title of the call */
       title: string;
@@ -1644,11 +1644,11 @@ export interface Operations {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
-      invitedUserIds?: string[];
+      invitedUserIds?: string[] | null;
       /** Whether the room is locked for newcomers */
-      locked?: boolean;
+      locked?: boolean | null;
       /** Number of seats */
-      maxParticipants?: number;
+      maxParticipants?: number | null;
       /** Passcode of the call; null removes it where a call is changed */
       passcode?: string | null;
       /** Date of the call; null if it has none */
@@ -1656,36 +1656,36 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
-      };
+        waitingRoomEnabled?: boolean | null;
+      } | null;
       /** Title of the call */
-      title?: string;
+      title?: string | null;
       /** Who may join: everyone, users with an account, or invited users */
       type?: "public" | "private" | "invited_only" | null;
     };
@@ -1701,11 +1701,11 @@ export interface Operations {
       /** What the call is about */
       description?: string | null;
       /** Ids of the invited users; they find the call in their list */
-      invitedUserIds?: string[];
+      invitedUserIds?: string[] | null;
       /** Whether the room is locked for newcomers */
-      locked?: boolean;
+      locked?: boolean | null;
       /** Number of seats */
-      maxParticipants?: number;
+      maxParticipants?: number | null;
       /** Passcode of the call; null removes it where a call is changed */
       passcode?: string | null;
       /** Date of the call; null if it has none */
@@ -1713,36 +1713,36 @@ export interface Operations {
       /** Settings of the call; a setting that is missing has its default, or stays as it is */
       settings?: {
         /** Participants below moderator may share their screens. */
-        allowParticipantScreenShare?: boolean;
+        allowParticipantScreenShare?: boolean | null;
         /** A participant whom a moderator muted may unmute without being asked. */
-        allowParticipantUnmute?: boolean;
+        allowParticipantUnmute?: boolean | null;
         /** Participants may turn on their microphones. */
-        audioEnabled?: boolean;
+        audioEnabled?: boolean | null;
         /** Guests skip the waiting room. Switching that on switches this off, unless it changes too. */
-        autoAdmitGuests?: boolean;
+        autoAdmitGuests?: boolean | null;
         /** Hint for clients: blur the background of the camera image. */
-        backgroundBlurEnabled?: boolean;
+        backgroundBlurEnabled?: boolean | null;
         /** Chat is on. */
-        chatEnabled?: boolean;
+        chatEnabled?: boolean | null;
         /** Participants who join later can read earlier chat messages. */
-        chatHistoryEnabled?: boolean;
+        chatHistoryEnabled?: boolean | null;
         /** Chat messages are stored permanently. */
-        chatRecordingEnabled?: boolean;
+        chatRecordingEnabled?: boolean | null;
         /** Hint for clients: participants join with their microphones off. */
-        joinMuted?: boolean;
+        joinMuted?: boolean | null;
         /** Hint for clients: reduce background noise. */
-        noiseReductionEnabled?: boolean;
+        noiseReductionEnabled?: boolean | null;
         /** Hint for clients: record the call. */
-        recordingEnabled?: boolean;
+        recordingEnabled?: boolean | null;
         /** Screens may be shared. */
-        screenShareEnabled?: boolean;
+        screenShareEnabled?: boolean | null;
         /** Participants may turn on their cameras. */
-        videoEnabled?: boolean;
+        videoEnabled?: boolean | null;
         /** New participants wait until the host or a moderator admits them. */
-        waitingRoomEnabled?: boolean;
-      };
+        waitingRoomEnabled?: boolean | null;
+      } | null;
       /** Title of the call */
-      title?: string;
+      title?: string | null;
       /** Who may join: everyone, users with an account, or invited users */
       type?: "public" | "private" | "invited_only" | null;
     };
