@@ -19,6 +19,7 @@ use switchboard_core::wire::well_formed::to_well_formed;
 use switchboard_rooms::RevocationReason;
 
 use crate::app::App;
+use crate::http::accept::prefers_csv;
 use crate::http::describe::{Access, Argument, Operation};
 use crate::http::error::ApiError;
 use crate::http::fields::{Description, Fields, Input};
@@ -184,16 +185,15 @@ impl Argument for UserAgent {
     fn describe(_: &mut Operation) {}
 }
 
-/// Whether the client asks for CSV in place of JSON, with `Accept: text/csv`.
+/// Whether the client prefers CSV to JSON, by `Accept`.
 pub struct WantsCsv(pub bool);
 
 impl FromRequestParts<App> for WantsCsv {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
-        let accepted = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let media_type = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        Ok(Self(accepted.flat_map(|value| value.split(',')).any(|range| media_type(range) == "text/csv")))
+        let accept = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        Ok(Self(prefers_csv(accept)))
     }
 }
 

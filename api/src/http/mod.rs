@@ -10,6 +10,7 @@
 //! | `drain` | reads the rest of a body that a handler has not read |
 //! | `fields` | reads and validates the fields of a body or a query |
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
+//! | `accept` | the media type that a client prefers |
 //! | `extract` | arguments of handlers: identity, body, query, path |
 //! | `operators` | arguments of handlers that operators call |
 //! | `app_key` | arguments of handlers that backends of apps call |
@@ -19,6 +20,7 @@
 //! | `page` | files of the web page |
 //! | `server` | accepts connections, within limits |
 
+pub mod accept;
 pub mod app_key;
 pub mod describe;
 pub mod drain;
