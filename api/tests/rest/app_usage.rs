@@ -66,7 +66,19 @@ async fn the_usage_of_an_app_is_read_by_day_as_json_and_as_csv() {
     let other = service.backend().await;
     let foreign = service.ask(&other, Method::GET, "/usage?from=2099-11-01&to=2099-11-30", Value::Null).await;
     assert_eq!(foreign.data()["days"], json!([]), "of its own app alone");
-    assert_eq!(read("?from=2099-11-02&to=2099-11-02T23:00:00Z").await.data()["total"]["participantMs"], 250);
+    // A time means its whole day, UTC, and the answer names the days.
+    for query in ["?from=2099-11-02&to=2099-11-02T23:00:00Z", "?from=2099-11-02T12:00Z&to=2099-11-03T01:00+02:00"] {
+        let usage = read(query).await;
+        assert_eq!((usage.text("from"), usage.text("to")), ("2099-11-02".to_owned(), "2099-11-02".to_owned()));
+        assert_eq!(usage.data()["total"]["participantMs"], 250, "{query}");
+    }
+    let document = service.get("/api/openapi.json", None).await.body;
+    for path in ["/api/server/usage", "/api/admin/apps/{appId}/usage"] {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap().iter();
+        for said in parameters.filter(|said| said["in"] == "query") {
+            assert!(said["description"].as_str().unwrap().contains("the whole day counts, UTC"), "{path} {said}");
+        }
+    }
     assert_eq!(read("?from=2099-11-03&to=2099-11-30").await.data()["days"], json!([]));
     for base in [format!("/api/admin/apps/{app}"), "/api/server".to_owned()] {
         let path = format!("{base}/usage?from=2099-11-01&to=2099-11-30");

@@ -77,9 +77,9 @@ export type AppScope = ("calls:read" | "calls:write" | "participants:write" | "t
 export type AppUsage = {
   /** Usage by day. Days without usage are left out. */
   days: AppUsageOfDay[];
-  /** First day of the period, UTC. */
+  /** First day of the period, UTC. All of it counts, also if a time within it was asked for. */
   from: string;
-  /** Last day of the period, UTC. */
+  /** Last day of the period, UTC. All of it counts, also if a time within it was asked for. */
   to: string;
   /** Sums of the period. */
   total: AppUsageSums;
@@ -940,9 +940,9 @@ export interface Operations {
       appId: string;
     };
     query?: {
-      /** A time of the first day, UTC; by default the first day of the month of `to` */
+      /** First day, or a time of it: the whole day counts, UTC. By default the first of the month of `to` */
       from?: string;
-      /** A time of the last day, UTC, which is included; by default today. At most 366 days */
+      /** Last day, or a time of it: the whole day counts, UTC. By default today; at most 366 days */
       to?: string;
     };
     data: AppUsage;
@@ -1510,9 +1510,9 @@ export interface Operations {
   /** Usage of the app by day, as JSON or CSV */
   getServerUsage: {
     query?: {
-      /** A time of the first day, UTC; by default the first day of the month of `to` */
+      /** First day, or a time of it: the whole day counts, UTC. By default the first of the month of `to` */
       from?: string;
-      /** A time of the last day, UTC, which is included; by default today. At most 366 days */
+      /** Last day, or a time of it: the whole day counts, UTC. By default today; at most 366 days */
       to?: string;
     };
     data: AppUsage;
