@@ -18,6 +18,7 @@ use switchboard_core::domain::{
     AppLimit, AppLimits, CallPermissions, CallSettings, Code, EmailAddress, FieldError, IdentitySource,
     PermissionsChange, Refusal, RoomName, SettingInfo, SettingsChange, Timestamp, UserId, names,
 };
+use switchboard_core::web_url::is_web_url;
 use switchboard_core::wire::whole_number;
 
 /// Most unknown fields that a refusal names, and characters of a name that it shows.
@@ -295,9 +296,11 @@ impl Fields {
     /// Reads an `http` or `https` URL of at most `max` characters.
     pub fn web_url(&mut self, field: &'static str, max: usize) -> Option<String> {
         let url = self.optional_line(field, 1..=max);
-        self.describe(field, || json!({ "type": "string", "pattern": "^https?://", "maxLength": max }));
-        let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-        if url.as_ref().is_some_and(|url| !is_web(url)) {
+        self.describe(
+            field,
+            || json!({ "type": "string", "format": "uri", "pattern": "^https?://", "maxLength": max }),
+        );
+        if url.as_deref().is_some_and(|url| !is_web_url(url)) {
             self.reject(field, "must be an http or https URL");
         }
         url

@@ -154,6 +154,7 @@ async fn a_backend_changes_the_role_and_the_profile_of_a_participant() {
         (json!({ "role": "guest" }), "role"),
         (json!({ "name": "" }), "name"),
         (json!({ "avatar": "javascript:alert(1)" }), "avatar"),
+        (json!({ "avatar": "http://[::1" }), "avatar"),
         (json!({ "metadata": "x".repeat(1_100) }), "metadata"),
         (json!({ "metadata": ["a\u{3}", "\u{3}"] }), "metadata"),
     ] {

@@ -211,6 +211,8 @@ mod tests {
             "a.test",
             "https://",
             "https://a:0/",
+            "https://[::1",
+            "https://a:99999/",
             "https://u:p@a/",
             "https://a/#x",
             &long,

@@ -75,8 +75,8 @@ impl ParticipantChange {
             return Ok(None);
         }
         let name = self.name.as_ref().unwrap_or(&user.name);
-        let avatar = self.avatar.clone().unwrap_or_else(|| user.avatar.clone());
-        let metadata = self.metadata.clone().unwrap_or_else(|| user.metadata.clone());
+        // What stays is not checked again: an earlier version may have accepted it.
+        let (avatar, metadata) = (self.avatar.clone().flatten(), self.metadata.clone().flatten());
         let changed = app_user(user.id.clone(), name, avatar, metadata);
         let changed = changed.map_err(|refusal| Refusal { code: Code::ValidationError, ..refusal })?;
         // The named fields alone, so that another change at this moment is not undone.

@@ -21,6 +21,7 @@ use switchboard_core::Secret;
 use switchboard_core::domain::{
     AppId, AppKeyId, CallPermissions, Code, FieldError, PublicUser, Refusal, Role, RoomName, UserId, names,
 };
+use switchboard_core::web_url::is_web_url;
 use switchboard_core::wire::nesting::{NESTING_MAX, is_shallow};
 
 use super::bounds::{AVATAR_MAX, LEEWAY_S, MAX_TOKEN_BYTES, json_length};
@@ -257,9 +258,8 @@ pub fn app_user(
 ) -> Result<PublicUser, Refusal> {
     let wrong_name = |refusal: Refusal| Refusal { code: Code::TokenInvalid, ..refusal };
     let name = names::parse("name", name, &USER_NAME).map_err(wrong_name)?;
-    let is_web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
     let is_plain = |url: &str| !url.contains(|c: char| c.is_whitespace() || c.is_control());
-    if avatar.as_deref().is_some_and(|url| !is_web(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
+    if avatar.as_deref().is_some_and(|url| !is_web_url(url) || !is_plain(url) || json_length(url) > AVATAR_MAX) {
         return Err(claim("avatar", format!("must be an http or https URL of at most {AVATAR_MAX} bytes")));
     }
     let metadata = metadata.filter(|data| !data.is_null());
@@ -376,6 +376,7 @@ mod tests {
             (json!({ "role": "guest" }), "role"),
             (json!({ "name": "" }), "name"),
             (json!({ "avatar": "javascript:alert(1)" }), "avatar"),
+            (json!({ "avatar": "http://[::1" }), "avatar"),
             (json!({ "metadata": "x".repeat(1024) }), "metadata"),
             (json!({ "metadata": { "\u{3}": 1 } }), "metadata"),
             (json!({ "metadata": ["a\"\u{3}"] }), "metadata"),

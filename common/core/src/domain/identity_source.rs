@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Host, Url};
 
+use crate::web_url::is_web_url;
+
 /// Most identity sources of one app.
 pub const IDENTITY_SOURCES_MAX: usize = 4;
 /// Most keys of a set that is registered itself.
@@ -163,6 +165,10 @@ impl IdentitySource {
         if self.issuer == OWN_ISSUER || self.issuer.starts_with("sbk_") {
             return Err(("issuer", "must not be the issuer of this service or the id of an API key".to_owned()));
         }
+        let names_web = self.issuer.starts_with("https://") || self.issuer.starts_with("http://");
+        if names_web && !is_web_url(&self.issuer) {
+            return Err(("issuer", "must be a URL, if it begins with http:// or https://".to_owned()));
+        }
         if self.audience.as_deref().is_some_and(|audience| !is_text(audience)) {
             return Err(("audience", no_text));
         }
@@ -220,6 +226,9 @@ pub fn key_set_uri(text: &str, is_development: bool) -> Result<String, &'static 
     let url = Url::parse(text).map_err(|_| "must be a URL")?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("must have no user name, no password and no fragment");
+    }
+    if url.port() == Some(0) {
+        return Err("must have a port from 1 to 65535");
     }
     match url.scheme() {
         "https" => Ok(url.into()),
@@ -287,6 +296,7 @@ mod tests {
             (IdentitySource { issuer: OWN_ISSUER.into(), ..provider() }, "issuer"),
             (IdentitySource { issuer: "sbk_7h2k9d4m1p5q8r3t6v0x".into(), ..provider() }, "issuer"),
             (IdentitySource { issuer: "x".repeat(501), ..provider() }, "issuer"),
+            (IdentitySource { issuer: "https://[::1".into(), ..provider() }, "issuer"),
             (IdentitySource { audience: None, ..provider() }, "audience"),
             (IdentitySource { audience: Some(" a".into()), ..provider() }, "audience"),
             (IdentitySource { jwks: Some(Jwks::default()), ..provider() }, "jwksUri"),
@@ -305,6 +315,8 @@ mod tests {
             (uri("https://login.example/jwks#a"), "jwksUri"),
             (uri("file:///etc/passwd"), "jwksUri"),
             (uri("jwks"), "jwksUri"),
+            (uri("https://[::1"), "jwksUri"),
+            (uri("https://login.example:0/jwks"), "jwksUri"),
             (IdentitySource { claims: Some(ClaimNames::default()), ..own() }, "claims"),
             (
                 IdentitySource {
