@@ -393,6 +393,14 @@ mod tests {
         // A clock that is a little ahead makes no token newer than a removal that follows.
         assert_eq!(key.verify(&json!({ "iat": NOW + 5 })).unwrap().issued_ms, NOW_MS);
         assert_eq!(key.verify(&json!({ "exp": NOW - 60 })).unwrap_err().0, Code::TokenExpired);
+        // The leeway, exactly.
+        let at_the_bound = json!({ "exp": NOW - LEEWAY_S + 1, "iat": NOW + LEEWAY_S, "nbf": NOW + LEEWAY_S });
+        assert!(key.verify(&at_the_bound).is_ok());
+        assert!(key.verify(&json!({ "exp": NOW + USER_TOKEN_MAX + LEEWAY_S })).is_ok());
+        assert_eq!(key.verify(&json!({ "exp": NOW - LEEWAY_S })).unwrap_err().0, Code::TokenExpired);
+        for claim in ["iat", "nbf"] {
+            assert_eq!(key.verify(&json!({ claim: NOW + LEEWAY_S + 1 })).unwrap_err().0, Code::TokenInvalid, "{claim}");
+        }
     }
 
     #[test]
