@@ -135,9 +135,14 @@ async fn an_operator_reads_the_outcome_of_each_event_and_sends_one_or_all_that_f
         }),
         "without the body"
     );
-    for (query, field) in
-        [("?state=lost", "state"), ("?callId=!", "callId"), ("?after=x", "after"), ("?limit=0", "limit")]
-    {
+    assert_eq!(events(&format!("?callId={}", call.to_uppercase())).await.0, json!(["3:3-0", "3:2-0", "3:1-0"]));
+    for (query, field) in [
+        ("?state=lost", "state"),
+        ("?callId=!", "callId"),
+        ("?callId=65a1b2c3", "callId"),
+        ("?after=x", "after"),
+        ("?limit=0", "limit"),
+    ] {
         let refused = ask(&service, Method::GET, &format!("{path}{query}"), Value::Null).await;
         assert_eq!((refused.refusal(), refused.fields()), ((400, "VALIDATION_ERROR"), vec![field]), "{query}");
     }
