@@ -22,8 +22,8 @@ use switchboard_core::web_url::is_web_url;
 use switchboard_core::wire::whole_number;
 
 /// Most unknown fields that a refusal names, and characters of a name that it shows.
-const UNKNOWN_FIELDS_SHOWN: usize = 10;
-const UNKNOWN_NAME_SHOWN: usize = 40;
+pub(crate) const UNKNOWN_FIELDS_SHOWN: usize = 10;
+pub(crate) const UNKNOWN_NAME_SHOWN: usize = 40;
 /// Longest cursor, in characters.
 const CURSOR_MAX: usize = 2048;
 

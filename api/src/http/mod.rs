@@ -12,6 +12,7 @@
 //! | `describe` | what a handler's argument adds to the OpenAPI document |
 //! | `accept` | the media type that a client prefers |
 //! | `extract` | arguments of handlers: identity, body, query, path |
+//! | `query_names` | refuses unknown parameters of backends and operators |
 //! | `operators` | arguments of handlers that operators call |
 //! | `app_key` | arguments of handlers that backends of apps call |
 //! | `request_bounds` | bounds on the requests of one address, before routing |
@@ -32,6 +33,7 @@ pub mod layers;
 pub mod operators;
 pub(crate) mod page;
 pub mod paging;
+pub mod query_names;
 pub mod rate_limit;
 pub mod request_bounds;
 pub mod route;

@@ -1,4 +1,4 @@
-//! Bodies of requests: those that may be missing.
+//! Bodies that may be missing, and queries with unknown parameters.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -73,4 +73,39 @@ async fn the_document_requires_a_body_exactly_where_a_field_is_required() {
     for name in ["denyServerParticipant", "resendWebhookDeliveries", "rotateAppWebhookSecret", "addAppKey"] {
         assert!(optional.contains(&name), "{name}: {optional:?}");
     }
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_route_does_not_have_is_refused_for_backends_and_operators() {
+    let service = Service::start().await;
+    let (backend, ann) = (service.backend().await, service.user("Ann").await);
+    service.ask(&backend, Method::POST, "/calls", json!({ "title": "A call", "roomId": "r" })).await.data();
+    service.seat(&backend.place("r"), "bob", 1).await;
+    let document = service.get("/api/openapi.json", None).await.body;
+    let mut routes = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let is_of_backends = path.starts_with("/api/server/");
+        if !is_of_backends && !path.starts_with("/api/admin/") {
+            continue;
+        }
+        let filled = path.replace("{appId}", &backend.app).replace("{roomId}", "r").replace("{peerId}", "bob");
+        for method in item.as_object().unwrap().keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let request = || {
+                let request = service.request(method.clone(), &format!("{filled}?bann=true&limitt"));
+                if is_of_backends { request.basic_auth(&backend.key, Some(&backend.secret)) } else { request }
+            };
+            let refused = service.send(request().header("x-api-key", WRITE_KEY)).await;
+            let what = format!("{method} {path}");
+            assert_eq!(refused.refusal(), (400, "VALIDATION_ERROR"), "{what}");
+            assert_eq!(refused.fields(), ["bann", "limitt"], "{what}");
+            let stranger = service.send(service.request(method.clone(), &format!("{filled}?bann=true"))).await;
+            assert_eq!(stranger.refusal(), (401, "UNAUTHORIZED"), "{what}: who asks is known first");
+            routes += 1;
+        }
+    }
+    assert!(routes > 30, "{routes}");
+    let listed = service.ask(&backend, Method::GET, "/rooms/r/participants", Value::Null).await;
+    assert_eq!(listed.data()[0]["peerId"], "bob", "nothing was done");
+    assert_eq!(service.get("/api/video-calls?utm_source=mail", Some(&ann.token)).await.status, 200);
 }
